@@ -1,0 +1,1 @@
+"""Numbers about readings: the judging core, the twin models, and the periodic service."""

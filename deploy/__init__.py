@@ -1,0 +1,1 @@
+"""The composition root: the `towntwin` command, the embedded stack and the demo town."""

@@ -1,0 +1,1 @@
+"""What runs on the device: the wire contract, the agent, its drivers, and the simulated town."""

@@ -1,0 +1,1 @@
+"""The published wire contract, version 1: topics, payloads, receipts, status, quantities and units."""

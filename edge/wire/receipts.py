@@ -1,0 +1,81 @@
+"""Receipts: which spool numbers of a device are kept by the platform.
+
+A data message names its place in the device's spool in two MQTT 5 user properties, ``epoch`` and
+``number``. After COMMIT (or a dead letter) the platform answers on ``…/receipt`` with the closed
+ranges of numbers that it keeps, one JSON object a message: ``{"epoch": "a1b2", "kept": [[1, 40]]}``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edge.wire.errors import PayloadError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+EPOCH = "epoch"
+NUMBER = "number"
+
+
+class Place(msgspec.Struct, frozen=True, order=True):
+    """Where a message stands in its device's spool."""
+
+    epoch: str
+    number: int
+
+
+class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
+    """Closed ranges ``(first, last)`` of spool numbers of one epoch that are kept."""
+
+    epoch: str
+    kept: list[tuple[int, int]]
+
+
+def place_of(properties: Iterable[tuple[str, str]]) -> Place | None:
+    """The place that a message's user properties name, or None where they name none.
+
+    >>> place_of([("epoch", "a1"), ("number", "7")])
+    Place(epoch='a1', number=7)
+    """
+    found = dict(properties)
+    epoch, number = found.get(EPOCH), found.get(NUMBER)
+    if not epoch or number is None or not number.isascii() or not number.isdigit():
+        return None
+    return Place(epoch=epoch, number=int(number))
+
+
+def properties_of(place: Place) -> list[tuple[str, str]]:
+    """The MQTT 5 user properties that carry a place."""
+    return [(EPOCH, place.epoch), (NUMBER, str(place.number))]
+
+
+def of_places(places: Iterable[Place]) -> list[Receipt]:
+    """One receipt an epoch, numbers joined into ranges.
+
+    >>> of_places([Place("a", 1), Place("a", 2), Place("a", 5)])
+    [Receipt(epoch='a', kept=[(1, 2), (5, 5)])]
+    """
+    ranges: dict[str, list[tuple[int, int]]] = {}
+    for place in sorted(set(places)):
+        kept = ranges.setdefault(place.epoch, [])
+        if kept and kept[-1][1] == place.number - 1:
+            kept[-1] = (kept[-1][0], place.number)
+        else:
+            kept.append((place.number, place.number))
+    return [Receipt(epoch=epoch, kept=kept) for epoch, kept in ranges.items()]
+
+
+def encode(receipt: Receipt) -> bytes:
+    """A receipt as it goes over the wire."""
+    return msgspec.json.encode(receipt)
+
+
+def decode(payload: bytes) -> Receipt:
+    """Read a receipt. Raises `PayloadError`."""
+    try:
+        return msgspec.json.decode(payload, type=Receipt)
+    except msgspec.MsgspecError as error:
+        raise PayloadError(f"receipt is not {{epoch, kept}} as JSON: {error}") from error

@@ -1,0 +1,15 @@
+"""What can go wrong with the store, in two kinds: wait and try again, or never."""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """The store did not do what it was asked."""
+
+
+class StoreUnavailable(StoreError):
+    """Temporary: the database is away, starting, read-only, full, or a transaction lost a race."""
+
+
+class StoreRefused(StoreError):
+    """Permanent: this very content can't be stored; trying again will not help."""

@@ -1,0 +1,284 @@
+"""What the store keeps, as values: the second published contract.
+
+Times are Unix seconds UTC as float64 [s] in records and int64 microseconds [us] in columns.
+Everything enrolled (areas, sites, devices, series, networks) travels together as one `Directory`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+READING = np.dtype(
+    [
+        ("series_id", "<i4"),
+        ("time_us", "<i8"),  # measured (phenomenon time)
+        ("received_us", "<i8"),
+        ("value", "<f8"),  # canonical unit of the series' quantity
+        ("expected", "<f4"),  # what the judge expected; NaN before it could say
+        ("spread", "<f4"),  # one robust standard deviation around expected; NaN likewise
+        ("quality", "u1"),  # QARTOD flag
+        ("rules", "<u2"),  # bits of analytics.core.flags.Rule behind the flag
+    ]
+)
+"""One stored reading; a batch of them is a structured array ``(n,)`` of this dtype."""
+
+REVISION = np.dtype([("series_id", "<i4"), ("time_us", "<i8"), ("quality", "u1"), ("rules", "<u2")])
+"""A flag that later evidence changed. Readings stay as they were written; views show the revision."""
+
+Level = Literal["city", "county", "town"]
+Network = Literal["river", "road"]
+
+
+class Area(msgspec.Struct, frozen=True, kw_only=True):
+    """An administrative area (行政区划): GB/T 2260 code for city and county, project id for a town."""
+
+    area_id: str
+    parent: str | None = None
+    level: Level
+    en: str
+    zh: str
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True):
+    """A place where something is measured (站点), or an outfall that could be.
+
+    ``kind`` is river_section, outfall, rain_gauge, tide_gauge, junction or road_section.
+    ``lon``, ``lat`` are WGS 84 [deg]; ``target_class`` is the GB 3838 class aimed at (1-5).
+    """
+
+    site_id: str
+    area_id: str
+    kind: str
+    en: str
+    zh: str
+    lon: float
+    lat: float
+    external_id: str | None = None
+    grid_cell: str | None = None
+    target_class: int | None = None
+    demo: bool = False
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """Something enrolled that publishes; its id is its MQTT user name."""
+
+    device_id: str
+    area_id: str
+    kind: str = "agent"
+
+
+class Series(msgspec.Struct, frozen=True, kw_only=True):
+    """What is stored: one quantity at one site. ``limits`` overrides check parameters by name."""
+
+    series_id: int = 0  # given by the store
+    site_id: str
+    quantity: str
+    interval_s: float = 300.0
+    limits: dict[str, float] = {}
+
+
+class Channel(msgspec.Struct, frozen=True, kw_only=True):
+    """One SenML name of one device, and the series that its values belong to."""
+
+    device_id: str
+    name: str
+    site_id: str
+    quantity: str
+    series_id: int = 0  # given by the store
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """A node of the river or road network; with ``site_id`` where something is measured there."""
+
+    node_id: str
+    network: Network
+    area_id: str
+    kind: str  # river: source, confluence, section, outfall, mouth; road: junction, detector, end
+    en: str
+    zh: str
+    lon: float
+    lat: float
+    site_id: str | None = None
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """A river reach or a road link from one node to another.
+
+    ``speed_m_s`` is the usual water velocity, or the free-flow speed of the road [m/s].
+    """
+
+    link_id: str
+    network: Network
+    from_node: str
+    to_node: str
+    en: str
+    zh: str
+    length_m: float
+    speed_m_s: float
+    lanes: int | None = None
+    coordinates: list[tuple[float, float]] = []
+
+
+class Directory(msgspec.Struct, kw_only=True):
+    """Everything enrolled. Site files have this shape; the store hands it back with ids filled in."""
+
+    areas: list[Area] = []
+    sites: list[Site] = []
+    devices: list[Device] = []
+    series: list[Series] = []
+    channels: list[Channel] = []
+    nodes: list[Node] = []
+    links: list[Link] = []
+    version: int = 0  # grows with every enrolment
+
+
+class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
+    """One physical event at one series, device or site; unique by ``(subject, start_s)``.
+
+    ``subject`` is ``series/12``, ``device/wz-01`` or ``site/…``. ``severity`` is 1 notice, 2 warning,
+    3 alarm. ``score`` compares over detectors (about the number of robust standard deviations).
+    """
+
+    anomaly_id: int = 0  # given by the store
+    revision: int = 0  # grows with every change to any anomaly; the cursor of live streams
+    subject: str
+    site_id: str
+    series_id: int | None = None
+    device_id: str | None = None
+    detector: str
+    version: str
+    start_s: float
+    end_s: float | None = None
+    peak_s: float
+    observed: float | None = None
+    expected: float | None = None
+    spread: float | None = None
+    score: float
+    severity: int
+    n_readings: int
+    state: Literal["open", "closed", "withdrawn"]
+    reason_en: str
+    reason_zh: str
+    evidence: dict[str, Any] = {}
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that could not be taken, whole, with what was wrong and what to do."""
+
+    letter_id: int = 0  # given by the store
+    received_s: float
+    topic: str
+    payload: bytes
+    content_type: str | None = None
+    properties: dict[str, str] = {}
+    reason: str  # payload, topic, device, channel, unit, value, time, store
+    detail: str
+
+
+class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest status message of a device."""
+
+    device_id: str
+    received_s: float
+    status: dict[str, Any]
+
+
+class DeviceActivity(msgspec.Struct, frozen=True, kw_only=True):
+    """When a device was last heard, over all of its channels; None where it never was."""
+
+    device_id: str
+    area_id: str
+    site_id: str
+    interval_s: float
+    measured_s: float | None
+    received_s: float | None
+
+
+class Latest(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest measured reading of a series."""
+
+    series_id: int
+    time_s: float
+    received_s: float
+    value: float
+    quality: int
+    rules: int
+    expected: float | None
+    spread: float | None
+
+
+class Bucket(msgspec.Struct, frozen=True, kw_only=True):
+    """A series over ``[time_s, time_s + width)``; min, max and mean are over good readings (flag 1 or 2)."""
+
+    time_s: float
+    count: int
+    good: int
+    min: float | None
+    max: float | None
+    mean: float | None
+
+
+class AnomalyQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Filters, joined by "and"; newest start first. ``after`` is ``(start_s, anomaly_id)`` of the last row."""
+
+    site_ids: list[str] | None = None
+    series_ids: list[int] | None = None
+    detectors: list[str] | None = None
+    states: list[str] | None = None
+    severity_min: int = 1
+    from_s: float | None = None  # keeps anomalies that end after it
+    to_s: float | None = None  # keeps anomalies that start before it
+    after: tuple[float, int] | None = None
+    limit: int = 100
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """What the database is and holds."""
+
+    edition: str  # "TimescaleDB Community 2.x", "TimescaleDB Apache 2.x", "PostgreSQL 18.x"
+    schema_version: int
+    readings: int
+    open_anomalies: int
+    dead_letters: int
+    newest_received_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The judge's state of a shard, opaque to the store."""
+
+    shard: str
+    version: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What moves in one transaction.
+
+    fresh : READING, each strictly later than all of its series that was committed before
+    doubtful : READING, may be repeats or late; inserted where absent
+    revisions : REVISION
+    """
+
+    fresh: NDArray[np.void] = field(default_factory=lambda: np.empty(0, READING))
+    doubtful: NDArray[np.void] = field(default_factory=lambda: np.empty(0, READING))
+    revisions: NDArray[np.void] = field(default_factory=lambda: np.empty(0, REVISION))
+    anomalies: list[Anomaly] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
+    statuses: list[DeviceStatus] = field(default_factory=list)
+    checkpoint: Checkpoint | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """How many rows a batch really added; ``late`` and ``repeated`` part the doubtful ones."""
+
+    fresh: int
+    late: int
+    repeated: int
