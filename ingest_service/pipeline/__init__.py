@@ -1,0 +1,1 @@
+"""From the broker to the database: decode, resolve, judge, COPY, COMMIT, then PUBACK and receipts."""

@@ -1,0 +1,76 @@
+"""The bounded place between the network thread and the pipeline."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ingest_service.pipeline.message import Message
+
+
+class Inbox:
+    """Messages in the order of their arrival, bounded by payload bytes.
+
+    `put` blocks while it is full, so that a broker which ignores Receive Maximum is held by TCP;
+    a single message larger than the bound is taken when nothing else is held.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._messages: deque[Message] = deque()
+        self._bytes = 0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    @property
+    def held_bytes(self) -> int:
+        """Payload bytes held now [bytes]."""
+        return self._bytes
+
+    def put(self, message: Message) -> None:
+        """Add a message; wait while there is no room. After `close` it is let go unacknowledged."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._has_room(len(message.payload)))
+            if self._closed:
+                return
+            self._messages.append(message)
+            self._bytes += len(message.payload)
+            self._changed.notify_all()
+
+    def take(self, *, max_messages: int, max_bytes: int, wait_s: float, first_wait_s: float) -> list[Message]:
+        """A batch: whatever is there ``wait_s`` after a first message came, within the limits.
+
+        Returns nothing if no message came within ``first_wait_s``.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._messages or self._closed, first_wait_s):
+                return []
+            self._changed.wait_for(
+                lambda: self._closed or len(self._messages) >= max_messages or self._bytes >= max_bytes,
+                wait_s,
+            )
+            batch: list[Message] = []
+            size = 0
+            while self._messages and len(batch) < max_messages:
+                size += len(self._messages[0].payload)
+                if batch and size > max_bytes:
+                    break
+                message = self._messages.popleft()
+                self._bytes -= len(message.payload)
+                batch.append(message)
+            self._changed.notify_all()
+            return batch
+
+    def close(self) -> None:
+        """Let everybody go; what is still held stays takeable."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _has_room(self, size: int) -> bool:
+        return not self._messages or self._bytes + size <= self._max_bytes

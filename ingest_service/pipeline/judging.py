@@ -1,0 +1,239 @@
+"""The judge of one shard: the core's arrays, beside the ids, times and checkpoints of the store."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import structlog
+
+from analytics.core import judge as core
+from analytics.core.flags import Flag, Rule
+from edge.wire.quantities import QUANTITIES
+from ingest_service.pipeline import limits, reasons
+from ingest_service.storage.model import READING, REVISION, Anomaly, Checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from ingest_service.pipeline.decode import Decoded
+    from ingest_service.storage.model import Directory, Series
+    from ingest_service.storage.store import Store
+
+log = structlog.get_logger()
+
+NEVER_US = np.iinfo(np.int64).min
+DAY_US = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A batch's readings as they will be stored, parted by whether they may be repeats or late.
+
+    ``undo`` restores the judge to what it was before, should the database refuse the batch.
+    """
+
+    fresh: NDArray[np.void]
+    doubtful: NDArray[np.void]
+    revisions: NDArray[np.void]
+    anomalies: list[Anomaly]
+    failed: bool
+    undo: Undo
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """The state of the touched series before a batch."""
+
+    slots: NDArray[np.intp]
+    state: core.State
+    last_us: NDArray[np.int64]
+
+
+class ShardJudge:
+    """Detector state of the series of a shard, as arrays; a *slot* is a series' place in them."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._series: list[Series] = []
+        self._slot_of: dict[int, int] = {}
+        self._state = core.State.empty(0)
+        self._last_us = np.empty(0, np.int64)
+        self.enrol(directory)
+
+    def enrol(self, directory: Directory) -> None:
+        """Take up new series and changed limits; what is known of the others stays."""
+        by_id = {one.series_id: one for one in directory.series}
+        known = [by_id.get(one.series_id, one) for one in self._series]
+        new = [one for series_id, one in by_id.items() if series_id not in self._slot_of]
+        self._series = known + new
+        self._slot_of = {one.series_id: slot for slot, one in enumerate(self._series)}
+        self._parameters = limits.of_series(self._series)
+        self._state = self._state.grown(len(self._series))
+        self._last_us = np.concatenate([self._last_us, np.full(len(new), NEVER_US)])
+
+    def judge(self, decoded: Decoded) -> Judged:
+        """Judge what can be judged; the rest is marked late and is doubtful.
+
+        If the core fails, the readings are kept all the same, flagged 2 (`Rule.UNJUDGED`).
+        """
+        slots, rows = self._sorted(decoded)
+        fresh_mask = self._is_fresh(slots, rows["time_us"])
+        doubtful = rows[~fresh_mask]
+        doubtful["quality"], doubtful["rules"] = Flag.NOT_EVALUATED, Rule.LATE
+        slots, fresh = slots[fresh_mask], rows[fresh_mask]
+        touched = np.unique(slots)
+        undo = Undo(touched, self._state.taken(touched), self._last_us[touched])
+        np.maximum.at(self._last_us, slots, fresh["time_us"])
+        judgement = self._judge_fresh(slots, fresh, undo)
+        if judgement is None:
+            fresh["quality"], fresh["rules"] = Flag.NOT_EVALUATED, Rule.UNJUDGED
+            return Judged(fresh, doubtful, np.empty(0, REVISION), [], failed=True, undo=undo)
+        for name in ("quality", "rules", "expected", "spread"):
+            fresh[name] = getattr(judgement, name)
+        return Judged(
+            fresh,
+            doubtful,
+            self._revisions(judgement),
+            list(self._anomalies(judgement.events)),
+            failed=False,
+            undo=undo,
+        )
+
+    def undo(self, judged: Judged) -> None:
+        """Forget a batch."""
+        self._state.put(judged.undo.slots, judged.undo.state)
+        self._last_us[judged.undo.slots] = judged.undo.last_us
+
+    # -- checkpoints ---------------------------------------------------------------------------
+
+    def checkpoint(self, shard: str) -> Checkpoint:
+        """The state as it stands, to be committed with the batch that made it."""
+        buffer = io.BytesIO()
+        ids = np.array([one.series_id for one in self._series], np.int64)
+        np.savez(buffer, series_id=ids, last_us=self._last_us, **self._state.arrays())  # type: ignore[arg-type]
+        return Checkpoint(shard, int(core.VERSION), buffer.getvalue())
+
+    def restore(self, store: Store, shard: str, *, replay_days: float, now_s: float) -> int:
+        """The last checkpoint, then what was committed since; returns how many readings were replayed."""
+        checkpoint = store.checkpoint(shard)
+        if checkpoint is None or not self._load(checkpoint):
+            since = round((now_s - replay_days * 86_400) * 1e6)
+            self._last_us[:] = NEVER_US
+            since_us = {one.series_id: since for one in self._series}
+        else:
+            since_us = {one.series_id: int(self._last_us[slot]) for slot, one in enumerate(self._series)}
+        replayed = 0
+        for block in store.committed_after(since_us):
+            self._replay(block)
+            replayed += len(block)
+        return replayed
+
+    def _load(self, checkpoint: Checkpoint) -> bool:
+        if checkpoint.version != int(core.VERSION):
+            log.warning("checkpoint_of_other_version", found=checkpoint.version, wanted=int(core.VERSION))
+            return False
+        with np.load(io.BytesIO(checkpoint.payload)) as archive:
+            arrays = dict(archive)
+        ids, last_us = arrays.pop("series_id"), arrays.pop("last_us")
+        try:
+            state = core.State.of_arrays(arrays)
+        except ValueError as error:
+            log.warning("checkpoint_unreadable", error=str(error))
+            return False
+        kept = np.array([series_id in self._slot_of for series_id in ids.tolist()], bool)
+        slots = np.array([self._slot_of[series_id] for series_id in ids[kept].tolist()], np.intp)
+        self._state.put(slots, state.taken(np.flatnonzero(kept)))
+        self._last_us[slots] = last_us[kept]
+        return True
+
+    def _replay(self, block: NDArray[np.void]) -> None:
+        slots = self._slots(block["series_id"])
+        fresh_mask = self._is_fresh(slots, block["time_us"])
+        slots, fresh = slots[fresh_mask], block[fresh_mask]
+        touched = np.unique(slots)
+        undo = Undo(touched, self._state.taken(touched), self._last_us[touched])
+        np.maximum.at(self._last_us, slots, fresh["time_us"])
+        self._judge_fresh(slots, fresh, undo)
+
+    # -- columns -------------------------------------------------------------------------------
+
+    def _slots(self, series_id: NDArray[np.int32]) -> NDArray[np.intp]:
+        ids, inverse = np.unique(series_id, return_inverse=True)
+        return np.array([self._slot_of[one] for one in ids.tolist()], np.intp)[inverse]
+
+    def _sorted(self, decoded: Decoded) -> tuple[NDArray[np.intp], NDArray[np.void]]:
+        rows = np.empty(len(decoded.value), READING)
+        rows["series_id"] = decoded.series_id
+        rows["time_us"] = np.rint(np.array(decoded.time_s, np.float64) * 1e6)
+        rows["received_us"] = np.rint(np.array(decoded.received_s, np.float64) * 1e6)
+        rows["value"] = decoded.value
+        rows["expected"] = rows["spread"] = np.nan
+        slots = self._slots(rows["series_id"])
+        order = np.lexsort((rows["time_us"], slots))
+        return slots[order], rows[order]
+
+    def _is_fresh(self, slots: NDArray[np.intp], time_us: NDArray[np.int64]) -> NDArray[np.bool_]:
+        fresh = time_us > self._last_us[slots]
+        fresh[1:] &= (slots[1:] != slots[:-1]) | (time_us[1:] != time_us[:-1])
+        return fresh
+
+    def _judge_fresh(
+        self, slots: NDArray[np.intp], fresh: NDArray[np.void], undo: Undo
+    ) -> core.Judgement | None:
+        try:
+            return core.judge(self._state, self._parameters, slots, fresh["time_us"] / 1e6, fresh["value"])
+        except Exception:
+            log.exception("judging_failed", readings=len(fresh), series=len(undo.slots))
+            self._state.put(undo.slots, undo.state)
+            return None
+
+    def _revisions(self, judgement: core.Judgement) -> NDArray[np.void]:
+        rows = np.empty(len(judgement.revised_series), REVISION)
+        ids = np.array([one.series_id for one in self._series], np.int32)
+        rows["series_id"] = ids[judgement.revised_series]
+        rows["time_us"] = np.rint(judgement.revised_time_s * 1e6)
+        rows["quality"] = judgement.revised_quality
+        rows["rules"] = judgement.revised_rules
+        return rows
+
+    def _anomalies(self, events: core.Events) -> Iterator[Anomaly]:
+        for i, slot in enumerate(events.series.tolist()):
+            yield _anomaly(self._series[slot], events, i)
+
+
+def _anomaly(series: Series, events: core.Events, i: int) -> Anomaly:
+    rule = Rule(int(events.rule[i]))
+    observed, expected, spread = (
+        float(column[i]) for column in (events.observed, events.expected, events.spread)
+    )
+    english, chinese = reasons.sentences(
+        rule, QUANTITIES[series.quantity], observed=observed, expected=expected, spread=spread
+    )
+    ended = bool(np.isfinite(events.end_s[i]))
+    return Anomaly(
+        subject=f"series/{series.series_id}",
+        site_id=series.site_id,
+        series_id=series.series_id,
+        detector=reasons.DETECTORS[rule],
+        version=core.VERSION,
+        start_s=float(events.start_s[i]),
+        end_s=float(events.end_s[i]) if ended else None,
+        peak_s=float(events.peak_s[i]),
+        observed=observed,
+        expected=expected if np.isfinite(expected) else None,
+        spread=spread if np.isfinite(spread) else None,
+        score=float(events.score[i]),
+        severity=int(events.severity[i]),
+        n_readings=int(events.n_readings[i]),
+        state="closed" if ended else "open",
+        reason_en=english,
+        reason_zh=chinese,
+        evidence={
+            "rules": [one.name for one in Rule(int(events.rules[i]))],
+            "limits": limits.defaults(series) | series.limits,
+        },
+    )

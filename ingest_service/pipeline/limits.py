@@ -1,0 +1,84 @@
+"""Check parameters by quantity: what a usual sensor of it can and can't do.
+
+Limits are in canonical units. Absolute limits come from the plausible range of the quantity registry;
+the rest stands here, and any of it may be overridden for one series by `Series.limits`.
+Sources: rates and flat-line times follow the practice of QARTOD's water manuals and were checked
+against the sondes of the Logan River Observatory; traffic after the PeMS diagnostics (4 h constant).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analytics.core.judge import Parameters
+from edge.wire.quantities import QUANTITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+
+    from ingest_service.storage.model import Series
+
+HOUR_S = 3600.0
+LOCAL_DAY_OFFSET_S = 8 * HOUR_S
+
+# Flat for so long is stuck; quantities that rest naturally (rain, idle outfalls) have no entry.
+FLAT_SUSPECT_S: Mapping[str, float] = {
+    "water_temperature": 6 * HOUR_S,
+    "ph": 12 * HOUR_S,
+    "dissolved_oxygen": 2 * HOUR_S,
+    "conductivity": 2 * HOUR_S,
+    "turbidity": 2 * HOUR_S,
+    "ammonia_nitrogen": 3 * HOUR_S,
+    "permanganate_index": 6 * HOUR_S,
+    "water_level": 12 * HOUR_S,
+    "traffic_flow": 4 * HOUR_S,
+    "traffic_speed": 4 * HOUR_S,
+    "occupancy": 4 * HOUR_S,
+}
+
+
+def of_series(series: Sequence[Series]) -> Parameters:
+    """The judge's parameters for some series, in their order.
+
+    Raises
+    ------
+    ValueError
+        Where a series overrides a limit that does not exist, or limits contradict each other.
+
+    """
+    n = len(series)
+    columns: dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]] = {}
+
+    def set_limit(name: str, slot: int, value: float) -> None:
+        if name not in columns:
+            columns[name] = getattr(Parameters.of(n), name).copy()
+        columns[name][slot] = value
+
+    for slot, one in enumerate(series):
+        for name, value in (defaults(one) | one.limits).items():
+            try:
+                set_limit(name, slot, value)
+            except AttributeError as error:
+                message = (
+                    f"series {one.site_id}/{one.quantity}: there is no limit {name!r}; see docs/detection.md"
+                )
+                raise ValueError(message) from error
+    return Parameters.of(n, **columns)
+
+
+def defaults(series: Series) -> dict[str, float]:
+    """The limits of a series before its own overrides."""
+    quantity = QUANTITIES[series.quantity]
+    limits = {
+        "fail_low": quantity.low,
+        "fail_high": quantity.high,
+        "spread_floor": quantity.resolution,
+        "day_offset_s": LOCAL_DAY_OFFSET_S,
+    }
+    flat = FLAT_SUSPECT_S.get(series.quantity)
+    if flat is not None:
+        flat = max(flat, 6 * series.interval_s)
+        limits |= {"flat_suspect_s": flat, "flat_fail_s": 3 * flat, "flat_tolerance": quantity.resolution / 2}
+    return limits

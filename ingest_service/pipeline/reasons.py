@@ -1,0 +1,77 @@
+"""Why an anomaly is one, in words, Chinese and English."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from analytics.core.flags import Rule
+
+if TYPE_CHECKING:
+    from edge.wire.quantities import Quantity
+
+DETECTORS = {
+    Rule.GROSS_RANGE: "gross_range",
+    Rule.RATE_OF_CHANGE: "rate_of_change",
+    Rule.SPIKE: "spike",
+    Rule.FLAT_LINE: "flat_line",
+    Rule.RESIDUAL: "residual",
+    Rule.SHIFT: "shift",
+}
+"""The name under which each rule's anomalies are stored and queried."""
+
+_EN = {
+    Rule.GROSS_RANGE: "{label} {observed} is outside what can be ({low} to {high})",
+    Rule.RATE_OF_CHANGE: "{label} changed faster than the water or the sensor can, to {observed}",
+    Rule.SPIKE: "{label} jumped to {observed} and back{against}",
+    Rule.FLAT_LINE: "{label} has stood still at {observed}: the sensor may be stuck",
+    Rule.RESIDUAL: "{label} {observed} is {side}{against}",
+    Rule.SHIFT: "{label} has moved away to {observed} and stays {side}{against}",
+}
+_ZH = {
+    Rule.GROSS_RANGE: "{label}为{observed}，超出可能范围（{low}至{high}）",
+    Rule.RATE_OF_CHANGE: "{label}变化过快，达{observed}，超过水体或传感器可能的速度",
+    Rule.SPIKE: "{label}突跳至{observed}后回落{against}",
+    Rule.FLAT_LINE: "{label}停在{observed}不变，传感器可能卡死",
+    Rule.RESIDUAL: "{label}为{observed}，{side}{against}",
+    Rule.SHIFT: "{label}持续偏移至{observed}，{side}{against}",
+}
+
+
+def sentences(
+    rule: Rule, quantity: Quantity, *, observed: float, expected: float, spread: float
+) -> tuple[str, str]:
+    """What happened, in English and in Chinese.
+
+    Parameters
+    ----------
+    rule : the rule that names the event
+    quantity : its label, unit and plausible range go into the words
+    observed, expected, spread : at the peak, canonical unit; NaN where unknown
+
+    """
+    known = math.isfinite(expected) and math.isfinite(spread) and spread > 0
+    times = abs(observed - expected) / spread if known else math.nan
+    above = known and observed > expected
+    numbers = {
+        "observed": _show(observed, quantity),
+        "low": f"{quantity.low:g}",
+        "high": _show(quantity.high, quantity),
+    }
+    against_en = f", {_times(times)} spreads from the expected {_show(expected, quantity)}" if known else ""
+    against_zh = f"，与预期{_show(expected, quantity)}相差{_times(times)}倍离散度" if known else ""
+    side_en = ("above" if above else "below") + " what this hour expects" if known else "unusual"
+    side_zh = ("高于" if above else "低于") + "此时段的预期" if known else "异常"
+    return (
+        _EN[rule].format(label=quantity.en, side=side_en, against=against_en, **numbers),
+        _ZH[rule].format(label=quantity.zh, side=side_zh, against=against_zh, **numbers),
+    )
+
+
+def _show(value: float, quantity: Quantity) -> str:
+    unit = "" if quantity.unit in ("pH", "1") else f" {quantity.unit}"
+    return f"{value:.4g}{unit}"
+
+
+def _times(times: float) -> str:
+    return "over 100" if times > 100 else f"{times:.1f}"

@@ -1,0 +1,170 @@
+"""The MQTT session of a shard: the rim where paho's thread meets the pipeline."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from edge.wire import receipts, topics
+from edge.wire.topics import Kind
+from ingest_service.pipeline import metrics
+from ingest_service.pipeline.message import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from edge.wire.broker import Broker
+    from paho.mqtt.reasoncodes import ReasonCode
+
+    from edge.wire.receipts import Place
+    from edge.wire.topics import Topic
+    from ingest_service.pipeline.inbox import Inbox
+    from ingest_service.pipeline.settings import Settings
+
+log = structlog.get_logger()
+
+NEVER_EXPIRES = 0xFFFFFFFF
+KEEP_ALIVE_S = 60
+RECONNECT_S = (1, 15)
+RECEIPTS_WAITING = 10_000
+
+
+class Session:
+    """A persistent MQTT 5 session with manual acknowledgement.
+
+    A PUBACK names a packet id that belongs to one connection: after a reconnect the broker may give the
+    same id to another message. So every message remembers its connection, and `acknowledge` lets go of
+    those of an earlier one; the broker sends them again, and the store knows them as repeats.
+    """
+
+    def __init__(self, broker: Broker, settings: Settings, inbox: Inbox) -> None:
+        self._broker = broker
+        self._settings = settings
+        self._inbox = inbox
+        self._connection = 0
+        self._connected = False
+        self._lock = threading.Lock()
+        self._client = self._make_client()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is there."""
+        return self._connected
+
+    def start(self) -> None:
+        """Connect, and go on connecting, on a thread of its own."""
+        properties = Properties(PacketTypes.CONNECT)
+        properties.SessionExpiryInterval = NEVER_EXPIRES
+        properties.ReceiveMaximum = self._settings.receive_maximum
+        self._client.connect_async(
+            self._broker.host,
+            self._broker.port,
+            keepalive=KEEP_ALIVE_S,
+            clean_start=False,
+            properties=properties,
+        )
+        self._client.loop_start()
+
+    def stop(self) -> None:
+        """Leave the session behind on the broker, for whoever comes next."""
+        self._inbox.close()
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def acknowledge(self, messages: Iterable[Message]) -> None:
+        """Send the PUBACKs of committed messages that are still of this connection."""
+        for message in messages:
+            with self._lock:
+                if message.qos and message.connection == self._connection:
+                    self._client.ack(message.mid, message.qos)
+
+    def send_receipts(self, places: dict[Topic, list[Place]]) -> None:
+        """One small message per device and epoch; a lost one only makes the device send again."""
+        if not self._connected:
+            return
+        for topic, of_device in places.items():
+            target = str(topics.Topic(area=topic.area, device=topic.device, kind=Kind.RECEIPT))
+            for receipt in receipts.of_places(of_device):
+                self._client.publish(target, receipts.encode(receipt), qos=1)
+                metrics.RECEIPTS.inc()
+
+    def _make_client(self) -> Client:
+        client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=f"towntwin-ingest-{self._settings.shard}",
+            protocol=MQTTProtocolVersion.MQTTv5,
+            manual_ack=True,
+        )
+        if self._broker.user is not None:
+            client.username_pw_set(self._broker.user, self._broker.password)
+        client.reconnect_delay_set(*RECONNECT_S)
+        client.max_inflight_messages_set(1000)
+        client.max_queued_messages_set(RECEIPTS_WAITING)
+        client.on_connect = self._on_connect
+        client.on_connect_fail = self._on_connect_fail
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        return client
+
+    def _on_connect(
+        self, client: Client, _userdata: object, flags: ConnectFlags, reason: ReasonCode, _properties: object
+    ) -> None:
+        if reason.is_failure:
+            log.warning("broker_refused", broker=str(self._broker), reason=str(reason))
+            return
+        self._connected = True
+        metrics.CONNECTIONS.inc()
+        log.info("broker_connected", broker=str(self._broker), session_present=flags.session_present)
+        client.subscribe(
+            [
+                (topics.subscription(area, kind), 1)
+                for area in self._settings.areas
+                for kind in (Kind.DATA, Kind.STATUS)
+            ]
+        )
+
+    def _on_connect_fail(self, _client: Client, _userdata: object) -> None:
+        log.warning("broker_away", broker=str(self._broker), action="trying again")
+
+    def _on_disconnect(
+        self,
+        _client: Client,
+        _userdata: object,
+        _flags: DisconnectFlags,
+        reason: ReasonCode,
+        _properties: object,
+    ) -> None:
+        with self._lock:
+            self._connection += 1
+            self._connected = False
+        log.warning("broker_disconnected", reason=str(reason))
+
+    def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+        properties: Any = message.properties
+        self._inbox.put(
+            Message(
+                topic=_topic(message),
+                payload=bytes(message.payload),
+                received_s=time.time(),
+                content_type=getattr(properties, "ContentType", None),
+                properties=tuple(getattr(properties, "UserProperty", ())),
+                mid=message.mid,
+                qos=message.qos,
+                connection=self._connection,
+            )
+        )
+
+
+def _topic(message: MQTTMessage) -> str:
+    """The topic, even where a 3.1.1 device sent one that is not UTF-8."""
+    try:
+        return message.topic
+    except UnicodeDecodeError:
+        return message._topic.decode("utf-8", "replace")  # noqa: SLF001 - paho has no public bytes

@@ -1,0 +1,77 @@
+"""Settings of the ingest process."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """How one shard of the ingest service runs."""
+
+    shard: Annotated[
+        str,
+        Meta(
+            description="Name of the shard: its MQTT client id, its session and its lock.",
+            pattern="^[a-z0-9-]+$",
+        ),
+    ] = "main"
+    areas: Annotated[
+        list[str], Meta(description="Areas that the shard takes; + alone means every area.", min_length=1)
+    ] = ["+"]
+    receive_maximum: Annotated[
+        int,
+        Meta(
+            description="Messages that the broker may send before the first of them is acknowledged.",
+            extra={"unit": "messages"},
+            ge=1,
+            le=65535,
+        ),
+    ] = 4000
+    inbox_bytes: Annotated[
+        int,
+        Meta(
+            description="Payload bytes held in memory; beyond them the socket is not read.",
+            extra={"unit": "bytes"},
+            ge=1 << 20,
+        ),
+    ] = 64 << 20
+    batch_messages: Annotated[
+        int, Meta(description="Messages in one transaction at most.", extra={"unit": "messages"}, ge=1)
+    ] = 2000
+    batch_bytes: Annotated[
+        int, Meta(description="Payload bytes in one transaction at most.", extra={"unit": "bytes"}, ge=1)
+    ] = 4 << 20
+    batch_wait_s: Annotated[
+        float,
+        Meta(description="How long a first message waits for company.", extra={"unit": "s"}, ge=0, le=10),
+    ] = 0.05
+    checkpoint_s: Annotated[
+        float,
+        Meta(description="Time between two checkpoints of the judge's state.", extra={"unit": "s"}, gt=0),
+    ] = 5.0
+    replay_days: Annotated[
+        float,
+        Meta(
+            description="History that rebuilds the judge's state where no usable checkpoint is.",
+            extra={"unit": "d"},
+            ge=0,
+        ),
+    ] = 30.0
+    future_s: Annotated[
+        float,
+        Meta(
+            description="How far ahead of the platform's clock a measured time may be.",
+            extra={"unit": "s"},
+            ge=0,
+        ),
+    ] = 300.0
+    stop_grace_s: Annotated[
+        float,
+        Meta(description="Time for committing what is held when asked to stop.", extra={"unit": "s"}, ge=0),
+    ] = 10.0
+    metrics_port: Annotated[
+        int, Meta(description="Port of the Prometheus metrics on loopback; 0 is off.", ge=0, le=65535)
+    ] = 0
