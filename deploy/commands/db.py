@@ -1,0 +1,28 @@
+"""Bring the database's schema up to date: `towntwin db migrate`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ingest_service.storage.migrate import migrate
+
+from deploy.settings import Common, SettingsError
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument("action", choices=["migrate"])
+
+
+def run(_args: argparse.Namespace, common: Common) -> int:
+    """Apply what is missing, and say what that was."""
+    if common.dsn is None:
+        raise SettingsError(
+            "TOWNTWIN_DSN names no database: give --dsn postgresql://user:password@host:port/name"
+        )
+    applied = migrate(common.dsn)
+    print("\n".join(f"applied {name}" for name in applied) or "nothing to apply: the schema is up to date")
+    return 0

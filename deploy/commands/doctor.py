@@ -1,0 +1,77 @@
+"""Look whether everything that a process needs is there, and say what to do where it is not."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from ingest_service.storage.postgres import PostgresStore
+
+from deploy.settings import Common, SettingsError
+from deploy.wiring import named_broker
+from ingest_service.storage.errors import StoreError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+CONNECT_S = 3.0
+
+
+def add(_parser: argparse.ArgumentParser) -> None:
+    """No flags of its own."""
+
+
+def run(_args: argparse.Namespace, common: Common) -> int:
+    """Print one line a check; 0 if all are well."""
+    well = True
+    for name, check in (("python", _python), ("database", _database), ("broker", _broker)):
+        for fine, sentence in check(common):
+            well = well and fine
+            print(f"{'ok  ' if fine else 'FAIL'} {name}: {sentence}")
+    return 0 if well else 1
+
+
+def _python(_common: Common) -> Iterator[tuple[bool, str]]:
+    found = ".".join(str(part) for part in sys.version_info[:3])
+    yield True, f"{found}, towntwin {version('towntwin')}"
+
+
+def _database(common: Common) -> Iterator[tuple[bool, str]]:
+    if common.dsn is None:
+        yield True, "none named (TOWNTWIN_DSN): `towntwin up` brings an embedded PostgreSQL"
+        return
+    try:
+        store = PostgresStore.open(common.dsn, wait_s=CONNECT_S)
+    except StoreError as error:
+        yield False, f"{error}: check TOWNTWIN_DSN, then run `towntwin db migrate`"
+        return
+    try:
+        health = store.health()
+    except StoreError as error:
+        yield False, f"{error}: run `towntwin db migrate`"
+        return
+    finally:
+        store.close()
+    yield True, f"{health.edition}, schema {health.schema_version}, {health.readings:,} readings"
+    if health.edition.startswith("PostgreSQL"):
+        yield (
+            True,
+            "plain PostgreSQL has no hypertables and no compression: fine for a demo, a town wants TimescaleDB",
+        )
+
+
+def _broker(common: Common) -> Iterator[tuple[bool, str]]:
+    if common.broker is None:
+        yield True, "none named (TOWNTWIN_BROKER): `towntwin up` brings an embedded broker"
+        return
+    try:
+        broker = named_broker(common)
+        with socket.create_connection((broker.host, broker.port), timeout=CONNECT_S):
+            yield True, f"{broker} answers"
+    except SettingsError as error:
+        yield False, str(error)
+    except OSError as error:
+        yield False, f"{common.broker} does not answer ({error}): start it, or check TOWNTWIN_BROKER"

@@ -1,0 +1,36 @@
+"""Enrol what site files name: areas, sites, devices, channels, networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploy import sites
+from deploy.settings import Common, SettingsError
+from deploy.wiring import open_store
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="site files (TOML); see docs/demo.md"
+    )
+
+
+def run(args: argparse.Namespace, common: Common) -> int:
+    """Enrol, and say what is known now."""
+    try:
+        wanted = sites.load(args.files)
+    except sites.SiteFileError as error:
+        raise SettingsError(str(error)) from error
+    store = open_store(common)
+    try:
+        known = store.enrol(wanted)
+    finally:
+        store.close()
+    parts = {"areas": known.areas, "sites": known.sites, "devices": known.devices, "series": known.series}
+    print(", ".join(f"{len(rows)} {name}" for name, rows in parts.items()))
+    return 0

@@ -1,0 +1,31 @@
+"""Serve the HTTP API and the console."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from gateway.settings import Settings
+
+from deploy.settings import Common, add_flags, load
+from deploy.wiring import open_store
+from gateway import server
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    add_flags(parser, Settings, "gateway")
+
+
+def run(args: argparse.Namespace, common: Common) -> int:
+    """Serve until told to stop; the server handles the signals."""
+    settings = load(Settings, "gateway", args, os.environ)
+    store = open_store(common)
+    try:
+        server.serve(store, settings)
+    finally:
+        store.close()
+    return 0

@@ -1,0 +1,32 @@
+"""Take readings from the broker to the database."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from deploy.settings import Common, add_flags, load
+from deploy.wiring import named_broker, open_store, stop_on_signals
+from ingest_service.pipeline import process
+from ingest_service.pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    add_flags(parser, Settings, "ingest")
+
+
+def run(args: argparse.Namespace, common: Common) -> int:
+    """Serve one shard until told to stop."""
+    settings = load(Settings, "ingest", args, os.environ)
+    broker = named_broker(common)
+    stop = stop_on_signals()
+    store = open_store(common, stop)
+    try:
+        process.run(store, broker, settings, stop)
+    finally:
+        store.close()
+    return 0

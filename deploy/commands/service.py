@@ -1,0 +1,32 @@
+"""Do what is periodic: rollups, silence of devices."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from analytics.service.settings import Settings
+
+from analytics.service import process
+from deploy.settings import Common, add_flags, load
+from deploy.wiring import open_store, stop_on_signals
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    add_flags(parser, Settings, "service")
+
+
+def run(args: argparse.Namespace, common: Common) -> int:
+    """Run until told to stop."""
+    settings = load(Settings, "service", args, os.environ)
+    stop = stop_on_signals()
+    store = open_store(common, stop)
+    try:
+        process.run(store, settings, stop)
+    finally:
+        store.close()
+    return 0

@@ -1,0 +1,61 @@
+"""Print every setting: name, default, unit, sentence (Markdown, the source of docs/settings.md)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analytics.service.settings import Settings as Service
+from edge.agent.settings import Settings as Edge
+from gateway.settings import Settings as Gateway
+from ingest_service.storage.settings import Settings as Storage
+
+from deploy.commands.simulate import Settings as Simulate
+from deploy.settings import Common, rows, shown
+from ingest_service.pipeline.settings import Settings as Ingest
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    import msgspec
+
+TABLES: dict[str | None, type[msgspec.Struct]] = {
+    None: Common,
+    "storage": Storage,
+    "edge": Edge,
+    "ingest": Ingest,
+    "service": Service,
+    "gateway": Gateway,
+    "simulate": Simulate,
+}
+
+
+def add(_parser: argparse.ArgumentParser) -> None:
+    """No flags of its own."""
+
+
+def run(_args: argparse.Namespace, _common: Common) -> int:
+    """Print the page."""
+    print(page(), end="")
+    return 0
+
+
+def page() -> str:
+    """The settings page of the documentation."""
+    return "\n".join(_lines()) + "\n"
+
+
+def _lines() -> Iterator[str]:
+    yield "# Settings"
+    yield ""
+    yield "Every process reads its settings once, from flags or else the environment. A wrong one ends it"
+    yield "with exit code 2 and a sentence that names it. Made by `towntwin settings`; do not edit."
+    for process, settings in TABLES.items():
+        yield ""
+        yield f"## {'All processes' if process is None else process}"
+        yield ""
+        yield "| Variable | Flag | Default | Unit | What it does |"
+        yield "|---|---|---|---|---|"
+        for row in rows(settings, process):
+            cells = [f"`{row.variable}`", f"`{row.flag}`", f"`{shown(row.default)}`", row.unit, row.sentence]
+            yield f"| {' | '.join(cells)} |"

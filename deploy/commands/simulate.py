@@ -1,0 +1,65 @@
+"""Play the demo towns: history fast, then the present, with a written plan of faults."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from edge.agent.settings import Settings as AgentSettings
+from msgspec import Meta
+
+from deploy import demo, fleet
+from deploy.clock import DAY_S, PlayClock
+from deploy.settings import Common, add_flags, load
+from deploy.wiring import named_broker, stop_on_signals
+
+if TYPE_CHECKING:
+    import argparse
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """How the demo towns are played."""
+
+    seed: Annotated[int, Meta(description="Same seed, same readings.")] = 1
+    history_days: Annotated[
+        float,
+        Meta(description="History that is played before the present.", extra={"unit": "d"}, ge=2, le=60),
+    ] = 7.0
+    catch_up_s: Annotated[
+        float, Meta(description="Wall time in which the history is played.", extra={"unit": "s"}, gt=0)
+    ] = 30.0
+    spool: Annotated[Path, Meta(description="Folder of the devices' spools.")] = Path("spool")
+    report: Annotated[Path, Meta(description="File that says how far the towns are.")] = Path("fleet.json")
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    add_flags(parser, Settings, "simulate")
+    add_flags(parser, AgentSettings, "edge")
+
+
+def run(args: argparse.Namespace, common: Common) -> int:
+    """Play until told to stop."""
+    settings = load(Settings, "simulate", args, os.environ)
+    agent = load(AgentSettings, "edge", args, os.environ)
+    broker = named_broker(common)
+    stop = stop_on_signals()
+    clock = PlayClock(time.time(), history_s=settings.history_days * DAY_S, catch_up_s=settings.catch_up_s)
+    town = demo.town(seed=settings.seed, live_from_s=clock.live_from_s, history_s=clock.history_s)
+    fleet.run(
+        [
+            fleet.Member(device.area_id, device.device_id, town.driver(device.device_id))
+            for device in demo.directory().devices
+        ],
+        folder=settings.spool,
+        broker=broker,
+        settings=agent,
+        clock=clock,
+        stop=stop,
+        report=fleet.write_report(settings.report),
+        live_from_s=clock.live_from_s,
+    )
+    return 0

@@ -1,0 +1,73 @@
+"""Start the whole platform on this machine: embedded broker and database, every process, and the demo towns.
+
+Three main jobs: the demo (default), recorded files (--replay), or your own sites (--sites), whose
+database is kept from one start to the next. A database or broker that is named is used instead.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.settings import Settings as GatewaySettings
+
+from deploy.settings import Common, SettingsError, add_flags, load
+from deploy.up import run as up_run
+from deploy.up.job import Demo, Job, Own, Replay
+from deploy.wiring import stop_on_signals
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument(
+        "--for",
+        dest="for_s",
+        type=_seconds,
+        metavar="SECONDS",
+        help="run so long, then print a summary and end",
+    )
+    job = parser.add_mutually_exclusive_group()
+    job.add_argument(
+        "--replay", nargs="+", type=Path, metavar="FILE", help="play recorded files instead of the demo"
+    )
+    job.add_argument(
+        "--sites", nargs="+", type=Path, metavar="FILE", help="enrol your own sites instead of the demo"
+    )
+    parser.add_argument(
+        "--mapping", type=Path, help="for --replay: which column is which site and quantity (TOML)"
+    )
+    parser.add_argument(
+        "--folder", type=Path, help="where the embedded stack lives (default: the user's cache folder)"
+    )
+    add_flags(parser, GatewaySettings, "gateway")
+
+
+def run(args: argparse.Namespace, common: Common) -> int:
+    """Bring everything up, watch it, take it down; 0 only if all was as it should be."""
+    gateway = load(GatewaySettings, "gateway", args, os.environ)
+    return up_run.run(
+        _job(args), common, gateway, for_s=args.for_s, folder=args.folder, stop=stop_on_signals()
+    )
+
+
+def _job(args: argparse.Namespace) -> Job:
+    if args.sites:
+        return Own(args.sites)
+    if not args.replay:
+        return Demo()
+    if args.mapping is None:
+        raise SettingsError(
+            "--replay needs --mapping FILE: which column is which site and quantity (see docs/replay.md)"
+        )
+    return Replay(args.replay, args.mapping)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if seconds <= 0:
+        raise ValueError(text)
+    return seconds

@@ -1,0 +1,33 @@
+"""Logs: one line an event, for a person or for a machine, on standard error."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from deploy.settings import Common
+
+
+def configure(common: Common) -> None:
+    """Send structlog's and the standard library's lines the same way."""
+    level = logging.getLevelNamesMapping()[common.log_level.upper()]
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+    shared: list[structlog.typing.Processor] = [structlog.stdlib.add_log_level, stamp]
+    if common.log_format == "json":
+        shared.append(structlog.processors.format_exc_info)
+        renderer: structlog.typing.Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
+    else:
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
+    logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -1,0 +1,140 @@
+"""Settings: one table a process, filled from flags and the environment, checked once, then frozen.
+
+A room declares its settings as a `msgspec.Struct` whose fields carry a sentence, a unit and bounds;
+here they meet the outside. ``--batch-wait-s`` goes before ``TOWNTWIN_INGEST_BATCH_WAIT_S``, and that before
+the default.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Mapping
+
+PREFIX = "TOWNTWIN"
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class SettingsError(ValueError):
+    """A setting is wrong; the sentence names it."""
+
+
+class Common(msgspec.Struct, frozen=True, kw_only=True):
+    """What every process needs to know."""
+
+    dsn: Annotated[
+        str | None,
+        Meta(
+            description="Database: postgresql://user:password@host:port/name; without it `up` brings its own."
+        ),
+    ] = None
+    broker: Annotated[
+        str | None,
+        Meta(description="Broker: mqtt://user:password@host:port; without it `up` brings its own."),
+    ] = None
+    log_format: Annotated[
+        str, Meta(description="How log lines look: console or json.", pattern="^(console|json)$")
+    ] = "console"
+    log_level: Annotated[
+        str, Meta(description="Least severe line that is logged.", pattern="^(debug|info|warning|error)$")
+    ] = "info"
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One row of a settings table."""
+
+    name: str
+    flag: str
+    variable: str
+    default: Any
+    unit: str
+    sentence: str
+    repeated: bool
+
+
+def rows(settings: type[msgspec.Struct], process: str | None) -> Iterator[Row]:
+    """The table of a settings class; ``process`` None for the settings common to all."""
+    hints = get_type_hints(settings, include_extras=True)
+    for info in msgspec.structs.fields(settings):
+        inner, meta = _annotated(hints[info.name])
+        default = info.default if info.default is not msgspec.NODEFAULT else info.default_factory
+        if callable(default):
+            default = default()
+        yield Row(
+            name=info.name,
+            flag="--" + info.name.replace("_", "-"),
+            variable="_".join(
+                part for part in (PREFIX, process and process.upper(), info.name.upper()) if part
+            ),
+            default=default,
+            unit=str((meta.extra or {}).get("unit", "")),
+            sentence=meta.description or "",
+            repeated=get_origin(inner) is list,
+        )
+
+
+def add_flags(parser: argparse.ArgumentParser, settings: type[msgspec.Struct], process: str | None) -> None:
+    """Give a command the flags of a settings class."""
+    group = parser.add_argument_group(f"{process or 'common'} settings")
+    for row in rows(settings, process):
+        unit = f" [{row.unit}]" if row.unit else ""
+        group.add_argument(
+            row.flag,
+            dest=_destination(process, row.name),
+            metavar="VALUE",
+            default=None,
+            help=f"{row.sentence}{unit} (${row.variable}, default: {shown(row.default)})".replace("%", "%%"),
+        )
+
+
+def load(settings: type[S], process: str | None, args: argparse.Namespace, environ: Mapping[str, str]) -> S:
+    """The settings of a process, from its flags and the environment.
+
+    Raises
+    ------
+    SettingsError
+        In one sentence that names the setting, what it was given and what it wants.
+
+    """
+    given: dict[str, Any] = {}
+    for row in rows(settings, process):
+        flag = getattr(args, _destination(process, row.name), None)
+        value, source = (flag, row.flag) if flag is not None else (environ.get(row.variable), row.variable)
+        if value is None:
+            continue
+        read: Any = [part.strip() for part in value.split(",") if part.strip()] if row.repeated else value
+        try:
+            msgspec.convert({row.name: read}, settings, strict=False)
+        except msgspec.ValidationError as error:
+            wrong = re.sub(r" - at `[^`]*`$", "", str(error))
+            raise SettingsError(
+                f"{source}={value!r} can't be used: {wrong} ({row.sentence.rstrip('.')})"
+            ) from error
+        given[row.name] = read
+    return msgspec.convert(given, settings, strict=False)
+
+
+def shown(default: object) -> str:
+    """A default as it would be written in the environment."""
+    if default is None:
+        return "none"
+    if isinstance(default, list):
+        return ",".join(str(one) for one in default)
+    return str(default)
+
+
+def _annotated(hint: Any) -> tuple[Any, Meta]:
+    if get_origin(hint) is Annotated:
+        inner, *notes = get_args(hint)
+        return inner, next((note for note in notes if isinstance(note, Meta)), Meta())
+    return hint, Meta()
+
+
+def _destination(process: str | None, name: str) -> str:
+    return f"{process or 'common'}__{name}"

@@ -1,0 +1,1 @@
+"""`towntwin up`: the whole platform on one machine, with one command."""

@@ -1,0 +1,100 @@
+"""The platform's processes as children of `up`: started, watched, started again, stopped in order."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+STOP_S = 20.0
+RESTART_S = 1.0
+
+
+@dataclass(slots=True)
+class Child:
+    """One process: ``towntwin NAME ARGS``; ``once`` ones end by themselves and are not started again."""
+
+    name: str
+    args: list[str] = field(default_factory=list)
+    once: bool = False
+    process: subprocess.Popen[bytes] | None = None
+    started_s: float = 0.0
+    restarts: int = 0
+
+
+class Children:
+    """All children, their environment and their logs."""
+
+    def __init__(self, environ: Mapping[str, str], logs: Path, say: Callable[[str], None]) -> None:
+        self._environ = {**os.environ, **environ}
+        self._logs = logs
+        self._say = say
+        self._children: list[Child] = []
+        logs.mkdir(parents=True, exist_ok=True)
+
+    def start(self, name: str, *args: str, once: bool = False) -> Child:
+        """Start one; later ones lean on earlier ones and are stopped first."""
+        child = Child(name, list(args), once)
+        self._children.append(child)
+        self._launch(child)
+        return child
+
+    def look_after(self) -> None:
+        """Start again what died."""
+        for child in self._children:
+            ended = child.process is not None and child.process.poll() is not None
+            if ended and not child.once and time.monotonic() - child.started_s > RESTART_S:
+                child.restarts += 1
+                self._say(f"{child.name} ended by itself (see {self._log(child)}): starting it again")
+                self._launch(child)
+
+    def stop(self, child: Child) -> int | None:
+        """Ask a child to stop, insist in the end; its exit code."""
+        process = child.process
+        if process is None:
+            return None
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                self._say(f"{child.name} did not stop within {STOP_S:.0f} s: killing it")
+                process.kill()
+                process.wait()
+        child.process = None
+        return process.returncode
+
+    def stop_all(self) -> None:
+        """Stop everything, last started first."""
+        for child in reversed(self._children):
+            self.stop(child)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing had to be started again and nothing failed."""
+        return all(
+            child.restarts == 0 and (child.process is None or child.process.poll() in (None, 0))
+            for child in self._children
+        )
+
+    def _launch(self, child: Child) -> None:
+        with self._log(child).open("ab") as log:
+            child.process = subprocess.Popen(
+                [sys.executable, "-m", "deploy", child.name, *child.args],
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C reaches `up` alone, which stops the others in order
+            )
+        child.started_s = time.monotonic()
+
+    def _log(self, child: Child) -> Path:
+        return self._logs / f"{child.name}.log"

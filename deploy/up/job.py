@@ -1,0 +1,121 @@
+"""The three jobs that `up` can do, and how each fills the platform."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from deploy import demo, sites
+from deploy.settings import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from edge.simulator.faults import Fault
+    from ingest_service.storage.postgres import PostgresStore
+
+    from deploy.up.children import Child, Children
+
+
+class Job(Protocol):
+    """What `up` brings up the platform for."""
+
+    name: str  # of the embedded database
+    keeps: bool  # whether that database is kept from one start to the next
+
+    def enrol(self, store: PostgresStore) -> None:
+        """Enrol the sites, as far as they are known before the devices start."""
+        ...
+
+    def start(self, children: Children, folder: Path) -> Child | None:
+        """Start what publishes."""
+        ...
+
+    def faults(self) -> list[Fault]:
+        """What is planned to go wrong."""
+        ...
+
+    @property
+    def ends(self) -> bool:
+        """Whether there is an end to what is published."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """Three demo towns, simulated, with a plan of faults."""
+
+    name: str = "towntwin_demo"
+    keeps: bool = False
+    ends: bool = False
+
+    def enrol(self, store: PostgresStore) -> None:
+        """Enrol the demo towns; they need a database that is still empty."""
+        if store.health().readings:
+            raise SettingsError(
+                "TOWNTWIN_DSN names a database that holds readings: the demo plays history, give it an empty one"
+            )
+        store.enrol(demo.directory())
+
+    def start(self, children: Children, folder: Path) -> Child:
+        """Play the towns."""
+        return children.start(
+            "simulate", "--spool", str(folder / "spool"), "--report", str(folder / "fleet.json")
+        )
+
+    def faults(self) -> list[Fault]:
+        """The written plan."""
+        return demo.plan()
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Recorded files."""
+
+    files: Sequence[Path]
+    mapping: Path
+    name: str = "towntwin_replay"
+    keeps: bool = False
+    ends: bool = True
+
+    def enrol(self, store: PostgresStore) -> None:
+        """Left to the replay itself, which reads the files."""
+
+    def start(self, children: Children, folder: Path) -> Child:
+        """Play the files."""
+        for path in (*self.files, self.mapping):
+            if not path.is_file() or not os.access(path, os.R_OK):
+                raise SettingsError(f"--replay: {path} is no file that can be read")
+        files = [str(path.resolve()) for path in self.files]
+        flags = ["--mapping", str(self.mapping.resolve()), "--spool", str(folder / "spool")]
+        return children.start("replay", *files, *flags, "--report", str(folder / "fleet.json"), once=True)
+
+    def faults(self) -> list[Fault]:
+        """Recorded faults are no plan."""
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """The user's own sites; real devices publish."""
+
+    files: Sequence[Path]
+    name: str = "towntwin"
+    keeps: bool = True
+    ends: bool = False
+
+    def enrol(self, store: PostgresStore) -> None:
+        """Enrol what the site files name."""
+        try:
+            store.enrol(sites.load(self.files))
+        except sites.SiteFileError as error:
+            raise SettingsError(str(error)) from error
+
+    def start(self, children: Children, folder: Path) -> None:
+        """Nothing: the devices are outside."""
+
+    def faults(self) -> list[Fault]:
+        """Nobody planned any."""
+        return []

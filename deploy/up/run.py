@@ -1,0 +1,176 @@
+"""Bring the platform up, watch it, take it down, and say what it came to."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import httpx
+import msgspec
+from ingest_service.storage.migrate import migrate
+from ingest_service.storage.postgres import PostgresStore
+
+from deploy.embedded.folder import default_folder
+from deploy.fleet import Report, read_report
+from deploy.up import summary as summaries
+from deploy.up.children import Child, Children
+from deploy.up.screen import Screen
+from deploy.up.servers import Servers
+from ingest_service.storage.errors import StoreUnavailable
+from ingest_service.storage.model import AnomalyQuery
+
+if TYPE_CHECKING:
+    import threading
+    from pathlib import Path
+
+    from gateway.settings import Settings as GatewaySettings
+
+    from deploy.settings import Common
+    from deploy.up.job import Job
+
+LOOK_EVERY_S = 0.5
+READY_S = 60.0
+DRAIN_S = 120.0
+SETTLE_S = 3.0
+NEWEST = 40
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of `up`, while it runs."""
+
+    job: Job
+    store: PostgresStore
+    children: Children
+    publisher: Child | None
+    screen: Screen
+    report_path: Path
+    stop: threading.Event
+
+    def look(self) -> Report | None:
+        """Show how things stand, look after the children."""
+        self.children.look_after()
+        report = read_report(self.report_path)
+        try:
+            self.screen.show(
+                self.store.health(),
+                report,
+                self.store.anomalies(AnomalyQuery(limit=NEWEST)),
+                self.store.directory(),
+                now_s=time.time(),
+            )
+        except StoreUnavailable as error:
+            self.screen.say(f"the database is away: {error}")
+        return report
+
+    def watch(self, for_s: float | None) -> None:
+        """Look until the time is over, the recorded files are played, or somebody stops it."""
+        ends_s = time.monotonic() + for_s if for_s else None
+        while not self.stop.wait(LOOK_EVERY_S):
+            report = self.look()
+            played = self.job.ends and report is not None and report.finished
+            if played or (ends_s is not None and time.monotonic() >= ends_s):
+                return
+            if self.job.ends and self.publisher is not None and self._failed(self.publisher):
+                return
+
+    def finish(self) -> tuple[Report | None, list[summaries.Found]]:
+        """Let the devices empty their spools and the platform settle; which faults are known then."""
+        self._settle()
+        report = read_report(self.report_path)
+        live_from_s = report.live_from_s if report and report.live_from_s else 0.0
+        answers = summaries.found(
+            self.job.faults(),
+            self.store.anomalies(AnomalyQuery(limit=summaries.MANY)),
+            self.store.directory(),
+            live_from_s=live_from_s,
+            now_s=time.time(),
+        )
+        if self.publisher is not None:
+            self.children.stop(self.publisher)
+        return self._settle(), answers
+
+    def _settle(self) -> Report | None:
+        """Wait until every reading that was taken has its receipt, and the periodic service has looked."""
+        deadline = time.monotonic() + DRAIN_S
+        report = self.look()
+        while report is not None and report.waiting and time.monotonic() < deadline:
+            time.sleep(LOOK_EVERY_S)
+            report = self.look()
+        time.sleep(SETTLE_S)
+        return read_report(self.report_path)
+
+    def _failed(self, child: Child) -> bool:
+        return child.process is not None and child.process.poll() not in (None, 0)
+
+
+def run(
+    job: Job,
+    common: Common,
+    gateway: GatewaySettings,
+    *,
+    for_s: float | None,
+    folder: Path | None,
+    stop: threading.Event,
+) -> int:
+    """Do one job from start to end; 0 only if all of it is as it should be."""
+    home = folder or default_folder()
+    playground = home / "run"
+    shutil.rmtree(playground, ignore_errors=True)
+    playground.mkdir(parents=True)
+    address = f"http://{gateway.host}:{gateway.port}"
+    screen = Screen(
+        [("console", f"{address}/"), ("API", f"{address}/docs"), ("logs", str(playground / "logs"))]
+    )
+    with Servers(common, home, database=job.name, fresh=not job.keeps, say=screen.say) as servers:
+        migrate(servers.dsn)
+        store = PostgresStore.open(servers.dsn)
+        environ = {"TOWNTWIN_DSN": servers.dsn, "TOWNTWIN_BROKER": servers.broker}
+        children = Children(environ, playground / "logs", screen.say)
+        try:
+            job.enrol(store)
+            children.start("ingest")
+            children.start("service")
+            children.start("gateway", "--host", gateway.host, "--port", str(gateway.port))
+            if not _ready(address, children, stop):
+                screen.say(f"the gateway does not answer on {address}: see {playground / 'logs'}")
+                return 1
+            publisher = job.start(children, playground)
+            one = Run(job, store, children, publisher, screen, playground / "fleet.json", stop)
+            with screen:
+                one.watch(for_s)
+            if for_s is None and not job.ends:
+                return 0
+            report, answers = one.finish()
+            healthy = children.healthy and _is_ready(address)
+            return _say(summaries.of_run(store, report, answers, healthy=healthy), answers, screen)
+        finally:
+            children.stop_all()
+            store.close()
+
+
+def _say(summary: summaries.Summary, answers: list[summaries.Found], screen: Screen) -> int:
+    for one in answers:
+        verdict = f"found: {one.anomaly.reason_en}" if one.anomaly else "NOT FOUND"
+        screen.say(f"planned {one.fault.kind} ({one.fault.en}): {verdict}")
+    screen.say(msgspec.json.encode(summary).decode())
+    return 0 if summaries.is_good(summary) else 1
+
+
+def _ready(address: str, children: Children, stop: threading.Event) -> bool:
+    deadline = time.monotonic() + READY_S
+    while time.monotonic() < deadline and not stop.is_set():
+        if _is_ready(address):
+            return True
+        children.look_after()
+        stop.wait(0.2)
+    return False
+
+
+def _is_ready(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/readyz", timeout=5.0).is_success
+    except httpx.HTTPError:
+        return False

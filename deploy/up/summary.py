@@ -1,0 +1,96 @@
+"""What a run of `up` amounts to, and whether it is as it should be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ingest_service.storage.model import AnomalyQuery
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edge.simulator.faults import Fault
+
+    from deploy.fleet import Report
+    from ingest_service.storage.model import Anomaly, Directory
+    from ingest_service.storage.store import Store
+
+EARLY_S = 900.0  # an anomaly may begin a little before its fault: the same readings, one tick earlier
+MANY = 100_000
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A planned fault that is due, and the first anomaly that answers to it."""
+
+    fault: Fault
+    anomaly: Anomaly | None
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """The last line of a run, as JSON."""
+
+    readings: int
+    anomalies: int
+    planned_faults: int
+    found_faults: int
+    dead_letters: int
+    lost: int
+    edition: str
+    healthy: bool
+
+
+def found(
+    faults: Sequence[Fault],
+    anomalies: Sequence[Anomaly],
+    directory: Directory,
+    *,
+    live_from_s: float,
+    now_s: float,
+) -> list[Found]:
+    """Which faults that must be known by now are known, each by an anomaly at one of its places in time."""
+    quantity_of = {one.series_id: one.quantity for one in directory.series}
+
+    def answers(fault: Fault, anomaly: Anomaly) -> bool:
+        start_s = live_from_s + fault.start_s
+        in_time = start_s - EARLY_S <= anomaly.start_s <= start_s + fault.find_within_s
+        if not in_time or anomaly.site_id not in fault.site_ids:
+            return False
+        if anomaly.series_id is None:
+            return fault.kind == "silent"
+        return fault.kind != "silent" and quantity_of[anomaly.series_id] in fault.quantities
+
+    due = [fault for fault in faults if live_from_s + fault.start_s + fault.find_within_s <= now_s]
+    oldest_first = sorted(anomalies, key=lambda anomaly: anomaly.start_s)
+    return [Found(fault, next((one for one in oldest_first if answers(fault, one)), None)) for fault in due]
+
+
+def of_run(store: Store, report: Report | None, answers: Sequence[Found], *, healthy: bool) -> Summary:
+    """The figures of a run; ``lost`` are readings that an agent took and that are neither stored nor dead."""
+    health = store.health()
+    taken = report.taken if report else 0
+    return Summary(
+        readings=health.readings,
+        anomalies=len(store.anomalies(AnomalyQuery(limit=MANY))),
+        planned_faults=len(answers),
+        found_faults=sum(one.anomaly is not None for one in answers),
+        dead_letters=health.dead_letters,
+        lost=max(0, taken - health.readings)
+        if health.dead_letters == 0
+        else (report.waiting if report else 0),
+        edition=health.edition,
+        healthy=healthy,
+    )
+
+
+def is_good(summary: Summary) -> bool:
+    """Whether readings, anomalies and health are all as they should be."""
+    return (
+        summary.healthy
+        and summary.readings > 0
+        and summary.found_faults == summary.planned_faults
+        and (summary.planned_faults == 0 or summary.anomalies > 0)
+        and summary.dead_letters == 0
+        and summary.lost == 0
+    )

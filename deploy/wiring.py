@@ -1,0 +1,60 @@
+"""What several commands need: the named store, the named broker, and a stop that signals set."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+import structlog
+from ingest_service.storage.postgres import PostgresStore
+
+from deploy.settings import SettingsError
+from edge.wire import broker as wire_broker
+from edge.wire.errors import WireError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from edge.wire.broker import Broker
+
+    from deploy.settings import Common
+
+log = structlog.get_logger()
+
+INTERRUPTED = 130
+
+
+def open_store(common: Common, stop: threading.Event | None = None) -> PostgresStore:
+    """The database that the settings name; waits for it while it is away."""
+    if common.dsn is None:
+        raise SettingsError(
+            "TOWNTWIN_DSN names no database: give --dsn postgresql://user:password@host:port/name"
+        )
+    return PostgresStore.open(common.dsn, stop=stop)
+
+
+def named_broker(common: Common) -> Broker:
+    """The broker that the settings name."""
+    if common.broker is None:
+        raise SettingsError("TOWNTWIN_BROKER names no broker: give --broker mqtt://host:port")
+    try:
+        return wire_broker.parse(common.broker)
+    except WireError as error:
+        raise SettingsError(f"TOWNTWIN_BROKER: {error}") from error
+
+
+def stop_on_signals() -> threading.Event:
+    """An event set by SIGTERM or SIGINT; a second signal ends the process at once."""
+    stop = threading.Event()
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            os._exit(INTERRUPTED)
+        log.info("stopping", signal=signal.Signals(number).name)
+        stop.set()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
+    return stop
