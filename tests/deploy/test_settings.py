@@ -1,0 +1,60 @@
+"""Settings: every one is documented; a wrong one names itself and ends with exit code 2."""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deploy.commands.settings import TABLES, page
+from deploy.settings import SettingsError, load, rows
+from ingest_service.pipeline.settings import Settings
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def test_the_page_is_the_table() -> None:
+    assert (REPOSITORY / "docs/settings.md").read_text() == page(), "run: towntwin settings > docs/settings.md"
+
+
+@pytest.mark.parametrize("process", TABLES)
+def test_every_setting_has_a_sentence_and_numbers_have_units(process: str | None) -> None:
+    for row in rows(TABLES[process], process):
+        assert row.sentence.endswith("."), row
+        if row.name.endswith(("_s", "_bytes", "_days")):
+            assert row.unit, row
+
+
+def test_flags_go_before_the_environment() -> None:
+    args = argparse.Namespace(ingest__shard="flag", ingest__areas=None)
+    environ = {"TOWNTWIN_INGEST_SHARD": "environment", "TOWNTWIN_INGEST_AREAS": "a, b"}
+    settings = load(Settings, "ingest", args, environ)
+    assert (settings.shard, settings.areas) == ("flag", ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("BATCH_MESSAGES", "many"), ("BATCH_MESSAGES", "0"), ("SHARD", "Not Good"), ("AREAS", "")]
+)
+def test_a_wrong_setting_is_named(name: str, value: str) -> None:
+    variable = f"TOWNTWIN_INGEST_{name}"
+    with pytest.raises(SettingsError, match=variable):
+        load(Settings, "ingest", argparse.Namespace(), {variable: value})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["ingest", "--receive-maximum", "0"], "--receive-maximum"),
+        (["ingest", "--broker", "http://x"], "TOWNTWIN_BROKER"),
+        (["service"], "TOWNTWIN_DSN"),
+        (["up", "--replay", "nowhere.csv"], "--mapping"),
+    ],
+)
+def test_a_wrong_call_ends_with_two_and_one_sentence(arguments: list[str], named: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy", *arguments], capture_output=True, text=True, check=False, cwd=REPOSITORY
+    )
+    assert done.returncode == 2
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr
