@@ -20,8 +20,21 @@ TOPIC = "towntwin/v1/330483-d1/wz-01/data"
 def resolver() -> Resolver:
     return Resolver(
         Directory(
-            areas=[Area(area_id="330483-d1", level="town", en="A", zh="甲"), Area(area_id="b", level="town", en="B", zh="乙")],
-            sites=[Site(site_id="s1", area_id="330483-d1", kind="river_section", en="S", zh="断面", lon=120.5, lat=30.7)],
+            areas=[
+                Area(area_id="330483-d1", level="town", en="A", zh="甲"),
+                Area(area_id="b", level="town", en="B", zh="乙"),
+            ],
+            sites=[
+                Site(
+                    site_id="s1",
+                    area_id="330483-d1",
+                    kind="river_section",
+                    en="S",
+                    zh="断面",
+                    lon=120.5,
+                    lat=30.7,
+                )
+            ],
             devices=[Device(device_id="wz-01", area_id="330483-d1")],
             series=[
                 Series(series_id=1, site_id="s1", quantity="ph"),
@@ -46,7 +59,9 @@ GOOD = pack(
 )
 
 
-def decoded(resolver: Resolver, payload: bytes, *, topic: str = TOPIC, content_type: str | None = None) -> Decoded:
+def decoded(
+    resolver: Resolver, payload: bytes, *, topic: str = TOPIC, content_type: str | None = None
+) -> Decoded:
     bad = Message(topic, payload, NOW_S, content_type, (("epoch", "e"), ("number", "1")))
     return decode([Message(TOPIC, GOOD, NOW_S), bad, Message(TOPIC, GOOD, NOW_S)], resolver, future_s=300)
 
@@ -76,7 +91,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_payload_goes_whole_to_the_dead_letters_and_its_neighbours_are_kept(name: str, resolver: Resolver) -> None:
+def test_bad_payload_goes_whole_to_the_dead_letters_and_its_neighbours_are_kept(
+    name: str, resolver: Resolver
+) -> None:
     payload, reason = BAD[name]
     content_type = senml.CONTENT_TYPE_CBOR if "CBOR" in name else None
     out = decoded(resolver, payload, content_type=content_type)
@@ -102,7 +119,9 @@ def test_wrong_topics_are_dead_letters(topic: str, reason: str, resolver: Resolv
 
 
 def test_good_records_of_a_bad_message_are_stored(resolver: Resolver) -> None:
-    mixed = pack(Record(name="ph", time_s=NOW_S, value=7.0, unit="pH"), Record(name="x", time_s=NOW_S, value=1.0))
+    mixed = pack(
+        Record(name="ph", time_s=NOW_S, value=7.0, unit="pH"), Record(name="x", time_s=NOW_S, value=1.0)
+    )
     out = decode([Message(TOPIC, mixed, NOW_S)], resolver, future_s=300)
     assert out.value == [7.0]
     (letter,) = out.letters

@@ -1,0 +1,74 @@
+"""`towntwin up` as its user runs it: the demo for a minute, and real recorded files."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.processes import REPOSITORY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def up(folder: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
+    """Run it; its exit code, the JSON of its last line, and all that it printed."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("TOWNTWIN_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy", "up", *arguments, "--folder", str(folder), "--port", str(port)],
+        cwd=REPOSITORY,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    logs = "".join(f"--- {log.name}\n{log.read_text()[-2000:]}" for log in folder.glob("run/logs/*.log"))
+    print(done.stdout[-6000:], logs)
+    lines = done.stdout.strip().splitlines()
+    return done.returncode, json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}, done.stdout
+
+
+@pytest.mark.timeout(300)
+def test_the_demo_finds_every_planned_fault_in_time(tmp_path_factory: pytest.TempPathFactory) -> None:
+    code, summary, _ = up(tmp_path_factory.mktemp("up"), "--for", "60")
+    assert summary["found_faults"] == summary["planned_faults"] >= 8
+    assert summary["readings"] >= 20_000
+    assert summary["lost"] == summary["dead_letters"] == 0
+    assert summary["edition"].startswith("PostgreSQL")
+    assert summary["anomalies"] <= 6 * summary["planned_faults"], "an operations centre would drown"
+    assert code == 0
+
+
+@pytest.mark.timeout(300)
+def test_logan_river_plays_through_the_very_same_way(
+    recorded: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    files = [str(path) for path in sorted((recorded / "logan_river").glob("*2019.csv.gz"))]
+    mapping = str(REPOSITORY / "deploy/mappings/logan_river.toml")
+    code, summary, _ = up(tmp_path_factory.mktemp("up"), "--replay", *files, "--mapping", mapping)
+    assert summary["readings"] > 500_000
+    assert summary["anomalies"] > 0
+    assert (code, summary["lost"], summary["dead_letters"]) == (0, 0, 0)
+
+
+@pytest.mark.timeout(300)
+def test_metr_la_plays_through_the_very_same_way(
+    recorded: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    mapping = str(REPOSITORY / "deploy/mappings/metr_la.toml")
+    files = [str(recorded / "metrla/los_speed.csv")]
+    code, summary, _ = up(tmp_path_factory.mktemp("up"), "--replay", *files, "--mapping", mapping)
+    assert summary["readings"] == 207 * 2016
+    assert (code, summary["lost"], summary["dead_letters"]) == (0, 0, 0)

@@ -1,0 +1,286 @@
+"""The pipeline keeps what it takes: it waits for the store, splits what the store refuses, restarts exactly."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from ingest_service.storage.memory import MemoryStore
+
+from edge.wire import senml
+from edge.wire.receipts import Place
+from edge.wire.senml import Record
+from ingest_service.pipeline.message import Message
+from ingest_service.pipeline.pipeline import Pipeline
+from ingest_service.pipeline.settings import Settings
+from ingest_service.storage.errors import StoreRefused, StoreUnavailable
+from ingest_service.storage.model import (
+    AnomalyQuery,
+    Area,
+    Batch,
+    Channel,
+    Committed,
+    Device,
+    Directory,
+    Series,
+    Site,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+START_S = 1_790_000_000.0
+STEP_S = 300.0
+AREA = "330483-d1"
+TOPIC = f"towntwin/v1/{AREA}/wz-01/data"
+QUANTITIES = ("ph", "dissolved_oxygen", "conductivity")
+WIRE = {"ph": ("pH", 1.0), "dissolved_oxygen": ("kg/m3", 1e-3), "conductivity": ("S/m", 1e-4)}
+
+
+def directory() -> Directory:
+    return Directory(
+        areas=[Area(area_id=AREA, level="town", en="A", zh="甲")],
+        sites=[
+            Site(site_id="s1", area_id=AREA, kind="river_section", en="S", zh="断面", lon=120.5, lat=30.7)
+        ],
+        devices=[Device(device_id="wz-01", area_id=AREA)],
+        series=[Series(site_id="s1", quantity=one) for one in QUANTITIES],
+        channels=[Channel(device_id="wz-01", name=one, site_id="s1", quantity=one) for one in QUANTITIES],
+    )
+
+
+def history(ticks: int, *, seed: int = 1) -> list[list[Record]]:
+    """Packs of a quiet river with one clear spike, one stuck stretch and one shift."""
+    random = np.random.default_rng(seed)
+    day = 2 * np.pi * np.arange(ticks) * STEP_S / 86_400
+    values = {
+        "ph": 7.5 + 0.1 * np.sin(day) + random.normal(0, 0.02, ticks),
+        "dissolved_oxygen": 7 + np.sin(day) + random.normal(0, 0.1, ticks),
+        "conductivity": 500 + 20 * np.sin(day) + random.normal(0, 3, ticks),
+    }
+    values["ph"][ticks * 3 // 4] = 11
+    values["dissolved_oxygen"][ticks * 4 // 5 :] = 5.0
+    values["conductivity"][ticks * 5 // 6 :] += 200
+    return [
+        [
+            Record(
+                name=name,
+                time_s=START_S + tick * STEP_S,
+                value=float(values[name][tick]) * WIRE[name][1],
+                unit=WIRE[name][0],
+            )
+            for name in QUANTITIES
+        ]
+        for tick in range(ticks)
+    ]
+
+
+def messages(packs: Sequence[Sequence[Record]]) -> list[Message]:
+    return [
+        Message(
+            TOPIC,
+            senml.encode_json(pack),
+            START_S + 1e7,
+            properties=(("epoch", "e"), ("number", str(number))),
+        )
+        for number, pack in enumerate(packs, start=1)
+    ]
+
+
+class Waits:
+    """Waits that take no time, and end after some."""
+
+    def __init__(self, most: int = 1000) -> None:
+        self.waited: list[float] = []
+        self._most = most
+
+    def __call__(self, wait_s: float) -> bool:
+        self.waited.append(wait_s)
+        return len(self.waited) >= self._most
+
+
+def opened(store: MemoryStore, *, checkpoint_s: float = 5.0, waits: Waits | None = None) -> Pipeline:
+    ticking = itertools.count(START_S + 1e7)
+    pipeline = Pipeline(
+        store,
+        Settings(checkpoint_s=checkpoint_s, replay_days=1000),
+        wait=waits or Waits(),
+        clock=lambda: float(next(ticking)),
+    )
+    pipeline.open()
+    return pipeline
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    store = MemoryStore()
+    store.enrol(directory())
+    return store
+
+
+def stored(store: MemoryStore) -> dict[int, list[tuple[object, ...]]]:
+    """Every reading as it was stored, without when it was received, by series."""
+    columns = ["time_us", "value", "expected", "spread", "quality", "rules"]
+    return {
+        one.series_id: [
+            tuple(repr(cell) for cell in row)
+            for row in store.readings(one.series_id, 0, 4e9, limit=10**6)[columns].tolist()
+        ]
+        for one in store.directory().series
+    }
+
+
+def found(store: MemoryStore) -> list[tuple[object, ...]]:
+    anomalies = store.anomalies(AnomalyQuery(limit=1000))
+    return sorted(
+        (one.subject, one.start_s, one.end_s, one.detector, one.score, one.reason_en) for one in anomalies
+    )
+
+
+def chunks(whole: list[Message], sizes: Iterator[int]) -> Iterator[list[Message]]:
+    at = 0
+    while at < len(whole):
+        size = next(sizes)
+        yield whole[at : at + size]
+        at += size
+
+
+def test_what_was_taken_is_stored_and_judged(store: MemoryStore) -> None:
+    pipeline = opened(store)
+    assert pipeline.take(messages(history(2000)))
+    assert {series: len(rows) for series, rows in stored(store).items()} == {1: 2000, 2: 2000, 3: 2000}
+    detectors = {(one.series_id, one.detector) for one in store.anomalies(AnomalyQuery(limit=1000))}
+    assert (2, "flat_line") in detectors
+    assert {series for series, _ in detectors} == {1, 2, 3}
+    for one in store.anomalies(AnomalyQuery(limit=1000)):
+        assert one.reason_en
+        assert one.reason_zh
+        assert one.evidence["limits"]
+
+
+@pytest.mark.parametrize("checkpoint_s", [0.5, 7.0, 1e9])
+def test_restarts_change_nothing(store: MemoryStore, checkpoint_s: float) -> None:
+    """State is the last checkpoint plus what was committed since (design section 4)."""
+    whole = messages(history(1500))
+    straight = MemoryStore()
+    straight.enrol(directory())
+    opened(straight).take(whole)
+
+    sizes = itertools.cycle([1, 40, 7, 160])
+    for number, batch in enumerate(chunks(whole, sizes)):
+        if number % 3 == 0:
+            pipeline = opened(store, checkpoint_s=checkpoint_s)
+        assert pipeline.take(batch)
+    assert stored(store) == stored(straight)
+    assert found(store) == found(straight)
+
+
+def test_repeats_change_nothing(store: MemoryStore) -> None:
+    whole = messages(history(300))
+    pipeline = opened(store)
+    pipeline.take(whole)
+    before = stored(store), found(store)
+    pipeline.take(whole[100:])
+    pipeline.take(whole[:50] + whole[:50])
+    assert (stored(store), found(store)) == before
+
+
+def test_late_readings_are_stored_flagged_and_never_turn_latest_back(store: MemoryStore) -> None:
+    packs = history(300)
+    pipeline = opened(store)
+    pipeline.take(messages(packs[:100] + packs[101:]))
+    latest = store.latest()
+    pipeline.take(messages([packs[100]]))
+    assert store.latest() == latest
+    row = store.readings(1, START_S + 100 * STEP_S, START_S + 100 * STEP_S + 1, limit=1)[0]
+    assert (int(row["quality"]), int(row["rules"])) == (2, 64)
+
+
+def test_a_store_that_is_away_is_waited_for(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = store.commit
+    failures = iter(range(7))
+
+    def flaky(batch: Batch) -> Committed:
+        if next(failures, None) is not None:
+            raise StoreUnavailable("gone")
+        return kept(batch)
+
+    monkeypatch.setattr(store, "commit", flaky)
+    waits = Waits()
+    assert opened(store, waits=waits).take(messages(history(10)))
+    assert waits.waited == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0])
+    assert len(stored(store)[1]) == 10
+
+
+def test_asked_to_stop_while_the_store_is_away_nothing_is_claimed(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = opened(store, waits=Waits(most=2))
+
+    def away(_batch: Batch) -> Committed:
+        raise StoreUnavailable("gone")
+
+    monkeypatch.setattr(store, "commit", away)
+    assert not pipeline.take(messages(history(10)))
+
+
+def test_one_poisoned_message_does_not_sink_its_neighbours(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = store.commit
+
+    def picky(batch: Batch) -> Committed:
+        if 66.5 in batch.fresh["value"]:
+            raise StoreRefused("not this one")
+        return kept(batch)
+
+    packs = history(200)
+    packs[77] = [Record(name="ph", time_s=START_S + 77 * STEP_S, value=66.5, unit="pH")]
+    poisoned = messages(packs)
+    monkeypatch.setattr(store, "commit", picky)
+    assert opened(store).take(poisoned)
+    assert {series: len(rows) for series, rows in stored(store).items()} == {1: 199, 2: 199, 3: 199}
+    (letter,) = store.dead_letters()
+    assert (letter.reason, letter.payload) == ("store", poisoned[77].payload)
+
+    clean = MemoryStore()
+    clean.enrol(directory())
+    opened(clean).take(messages(packs[:77] + packs[78:]))
+    assert stored(store) == stored(clean), "a refused message must leave no trace in the judge's state"
+
+
+def test_if_judging_fails_the_readings_are_stored_all_the_same(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = opened(store)
+
+    def broken(*_arguments: object) -> None:
+        raise FloatingPointError("a defect of the core")
+
+    monkeypatch.setattr("ingest_service.pipeline.judging.core.judge", broken)
+    assert pipeline.take(messages(history(20)))
+    rows = store.readings(1, 0, 4e9, limit=100)
+    assert set(rows["quality"].tolist()) == {2}
+    assert set(rows["rules"].tolist()) == {128}
+
+
+def test_a_newly_enrolled_channel_is_taken_without_a_restart(store: MemoryStore) -> None:
+    pipeline = opened(store)
+    stranger = Message(TOPIC.replace("wz-01", "wz-02"), senml.encode_json(history(1)[0]), START_S + 1e7)
+    pipeline.take([stranger])
+    assert [letter.reason for letter in store.dead_letters()] == ["device"]
+    store.enrol(
+        Directory(
+            devices=[Device(device_id="wz-02", area_id=AREA)],
+            channels=[Channel(device_id="wz-02", name="ph", site_id="s1", quantity="ph")],
+        )
+    )
+    pipeline.take([stranger])
+    assert len(stored(store)[1]) == 1
+
+
+def test_receipts_name_what_is_kept(store: MemoryStore) -> None:
+    places = opened(store).places(messages(history(3)))
+    assert list(places.values()) == [[Place("e", 1), Place("e", 2), Place("e", 3)]]

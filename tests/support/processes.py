@@ -1,0 +1,82 @@
+"""The platform's own processes, started by the tests as an operator would."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+REPOSITORY = Path(__file__).parents[2]
+STOP_S = 30.0
+
+
+class Process:
+    """``towntwin ARGS`` with its log in a file."""
+
+    def __init__(self, *args: str, log: Path, **environ: str) -> None:
+        self.args = args
+        self.log = log
+        self._environ = {**os.environ, **environ}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; again after a kill."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "deploy", *self.args],
+                cwd=REPOSITORY,
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The running process."""
+        assert self._process is not None
+        return self._process
+
+    def kill(self) -> None:
+        """SIGKILL: no goodbye."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM, and its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_S)
+
+
+@contextmanager
+def running(*processes: Process) -> Iterator[None]:
+    """All of them while the context lasts; their logs are shown if it fails."""
+    try:
+        for process in processes:
+            process.start()
+        yield
+    except BaseException:
+        for process in processes:
+            print(f"--- {' '.join(process.args[:1])}\n{process.log.read_text()[-4000:]}")
+        raise
+    finally:
+        for process in reversed(processes):
+            if process.process.poll() is None:
+                process.kill()
+
+
+def wait_until(true: Callable[[], bool], *, within_s: float, what: str) -> None:
+    """Wait for something to become true; fail with what it was."""
+    deadline = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < deadline, f"not within {within_s:.0f} s: {what}"
+        time.sleep(0.05)
