@@ -1,0 +1,58 @@
+"""The address of a broker: ``mqtt://[user:password@]host[:port]``."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from edge.wire.errors import WireError
+
+DEFAULT_PORT = 1883
+LARGEST_PORT = 65_535
+
+
+class Broker(msgspec.Struct, frozen=True):
+    """Where to connect, and as whom; the password is never shown."""
+
+    host: str
+    port: int = DEFAULT_PORT
+    user: str | None = None
+    password: str | None = None
+
+    def __str__(self) -> str:
+        return f"mqtt://{self.host}:{self.port}"
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def parse(address: str) -> Broker:
+    """Take an address apart.
+
+    Raises
+    ------
+    WireError
+        Saying what an address must look like; the password is left out of the sentence.
+
+    Examples
+    --------
+    >>> parse("mqtt://wz-01:secret@broker.town:1884")
+    mqtt://broker.town:1884
+
+    """
+    wanted = "a broker's address looks like mqtt://user:password@host:1883"
+    parts = urlsplit(address)
+    if parts.scheme != "mqtt":
+        raise WireError(f"scheme {parts.scheme!r} is not mqtt: {wanted}")
+    try:
+        port = DEFAULT_PORT if parts.port is None else parts.port
+    except ValueError as error:
+        raise WireError(f"{error}: {wanted}") from error
+    if not parts.hostname or not 0 < port <= LARGEST_PORT:
+        raise WireError(f"host or port is missing: {wanted}")
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise WireError(f"nothing may follow the port: {wanted}")
+    user = None if parts.username is None else unquote(parts.username)
+    password = None if parts.password is None else unquote(parts.password)
+    return Broker(parts.hostname, port, user, password)
