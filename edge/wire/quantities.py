@@ -76,6 +76,12 @@ _US_PER_CM = {
     "mS/cm": Conversion(1e3),
 }
 _METRES = {"m": Conversion(1.0), "cm": Conversion(1e-2), "mm": Conversion(1e-3), "km": Conversion(1e3)}
+_M3_PER_S = {
+    "m3/s": Conversion(1.0),
+    "m³/s": Conversion(1.0),
+    "l/s": Conversion(1e-3),
+    "m3/h": Conversion(1 / 3600),
+}
 _PER_CENT = {"/": Conversion(100.0), "%": Conversion(1.0), "/100": Conversion(1.0)}
 
 _ALL = (
@@ -130,7 +136,7 @@ _ALL = (
     ),
     Quantity(
         name="discharge", symbol="Q", unit="m³/s", wire_unit="m3/s",
-        accepts={"m3/s": Conversion(1.0), "m³/s": Conversion(1.0), "l/s": Conversion(1e-3), "m3/h": Conversion(1 / 3600)},
+        accepts=_M3_PER_S,
         low=-2000, high=20_000, resolution=0.001, domain="water", smart_data_model="flow",
         en="discharge", zh="流量",
     ),
