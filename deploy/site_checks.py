@@ -1,0 +1,182 @@
+"""What must hold among the entries of site files; every problem names file, entry and remedy."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from math import asin, cos, radians, sin, sqrt
+from typing import TYPE_CHECKING, NamedTuple
+
+from edge.wire.quantities import QUANTITIES
+from edge.wire.topics import LEVEL
+from ingest_service.storage.model import Area, Channel, Device, Link, Node, Series, Site
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    import msgspec
+
+Key = tuple[str, tuple[str, ...]]  # kind of entry, and what names it
+
+EARTH_M = 6_371_008.8
+SITE_KINDS = ("river_section", "outfall", "rain_gauge", "tide_gauge", "junction", "road_section")
+NODE_KINDS = {
+    "river": ("source", "confluence", "section", "outfall", "mouth"),
+    "road": ("junction", "detector", "end"),
+}
+SPEED_MAX_M_S = {"river": 5.0, "road": 40.0}
+DETOUR_MAX = 5.0  # a link may be so many times longer than its ends are apart
+SLACK_M = 500.0  # and so much longer besides, for short links
+KEYS: Mapping[type[msgspec.Struct], tuple[str, tuple[str, ...]]] = {
+    Area: ("area", ("area_id",)),
+    Site: ("site", ("site_id",)),
+    Device: ("device", ("device_id",)),
+    Series: ("series", ("site_id", "quantity")),
+    Channel: ("channel", ("device_id", "name")),
+    Node: ("node", ("node_id",)),
+    Link: ("link", ("link_id",)),
+}
+AWAY_MAX_M = 200.0  # a link's course must begin and end so near to its nodes
+
+
+class Entry(NamedTuple):
+    """One expanded entry, and the file that it comes from."""
+
+    file: str
+    value: msgspec.Struct
+
+    @property
+    def name(self) -> str:
+        """What it is, in words."""
+        kind, key = key_of(self.value)
+        return f"{kind} {' / '.join(key)!r}"
+
+    def problem(self, sentence: str) -> str:
+        """A sentence about it."""
+        return f"{self.file}: {self.name} {sentence}"
+
+
+def key_of(value: msgspec.Struct) -> Key:
+    """What makes an entry unique."""
+    kind, fields = KEYS[type(value)]
+    return kind, tuple(getattr(value, field) for field in fields)
+
+
+def length_m(one: tuple[float, float], other: tuple[float, float]) -> float:
+    """Great-circle distance of two points (longitude, latitude) [deg] on the sphere [m].
+
+    >>> round(length_m((120.0, 30.0), (120.0, 31.0)))
+    111195
+    """
+    (lon_1, lat_1), (lon_2, lat_2) = ((radians(lon), radians(lat)) for lon, lat in (one, other))
+    half = sin((lat_2 - lat_1) / 2) ** 2 + cos(lat_1) * cos(lat_2) * sin((lon_2 - lon_1) / 2) ** 2
+    return 2 * EARTH_M * asin(sqrt(half))
+
+
+def problems(entries: Sequence[Entry]) -> list[str]:
+    """Everything that is wrong, one sentence each."""
+    known: dict[Key, Entry] = {}
+    found: list[str] = []
+    for entry in entries:
+        key = key_of(entry.value)
+        if key in known:
+            found.append(entry.problem(f"is already in {known[key].file}: each must be there once"))
+        known.setdefault(key, entry)
+    for entry in entries:
+        found += [entry.problem(sentence) for sentence in _dangling(entry.value, known)]
+        found += [entry.problem(sentence) for sentence in _wrong(entry.value, known)]
+    return found
+
+
+def _dangling(value: msgspec.Struct, known: Mapping[Key, Entry]) -> Iterator[str]:
+    """What an entry names that no file holds."""
+    for kind, key in _references(value):
+        if (kind, key) not in known:
+            what = f"{kind} {' / '.join(key)!r}"
+            yield f"names {what}, which no file holds: add it, or name the file that has it as well"
+
+
+def _references(value: msgspec.Struct) -> Iterator[Key]:
+    match value:
+        case Area(parent=str() as parent):
+            yield "area", (parent,)
+        case Site() | Device():
+            yield "area", (value.area_id,)
+        case Series():
+            yield "site", (value.site_id,)
+        case Channel():
+            yield "device", (value.device_id,)
+            yield "series", (value.site_id, value.quantity)
+        case Node():
+            yield "area", (value.area_id,)
+            if value.site_id is not None:
+                yield "site", (value.site_id,)
+        case Link():
+            yield "node", (value.from_node,)
+            yield "node", (value.to_node,)
+
+
+def _wrong(value: msgspec.Struct, known: Mapping[Key, Entry]) -> Iterator[str]:
+    """What is wrong with an entry by itself."""
+    match value:
+        case Area():
+            yield from _unsafe(value.area_id)
+        case Device():
+            yield from _unsafe(value.device_id)
+        case Channel():
+            yield from _unsafe(value.name)
+        case Site():
+            yield from _misplaced(value.lon, value.lat)
+            yield from _not_among("kind", value.kind, SITE_KINDS)
+            if value.target_class is not None and not 1 <= value.target_class <= 5:
+                yield f"has target_class {value.target_class}: GB 3838 has the classes 1 to 5"
+        case Series():
+            yield from _not_among("quantity", value.quantity, QUANTITIES)
+            if value.interval_s <= 0:
+                yield f"has interval_s {value.interval_s:g}: it must be above 0"
+        case Node():
+            yield from _misplaced(value.lon, value.lat)
+            yield from _not_among("kind", value.kind, NODE_KINDS[value.network])
+        case Link():
+            yield from _misdrawn(value, known)
+
+
+def _unsafe(level: str) -> Iterator[str]:
+    if not LEVEL.fullmatch(level):
+        yield "can't stand in a topic: use letters, digits and _ . : - only, at most 64 of them"
+
+
+def _not_among(field: str, value: str, choices: Iterable[str]) -> Iterator[str]:
+    choices = list(choices)
+    if value not in choices:
+        near = get_close_matches(value, choices, 1)
+        remedy = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(choices)}"
+        yield f"has {field} {value!r}, which is not known: {remedy}"
+
+
+def _misplaced(lon: float, lat: float) -> Iterator[str]:
+    if not (-180 <= lon <= 180 and -90 <= lat <= 90):
+        yield f"lies at lon {lon:g}, lat {lat:g}, which is nowhere on WGS 84: are the two swapped?"
+
+
+def _misdrawn(link: Link, known: Mapping[Key, Entry]) -> Iterator[str]:
+    """A link whose speed, lanes, course or length can't be."""
+    speed_max = SPEED_MAX_M_S[link.network]
+    if not 0 < link.speed_m_s <= speed_max:
+        yield f"has speed_m_s {link.speed_m_s:g}: on a {link.network} it is above 0, at most {speed_max:g}"
+    if link.network == "road" and (link.lanes is None or link.lanes < 1):
+        yield "has no lanes: give at least 1"
+    if link.from_node == link.to_node:
+        yield "leads back to its first node: name another to_node"
+        return
+    ends = [known.get(("node", (node,))) for node in (link.from_node, link.to_node)]
+    nodes = [end.value for end in ends if end is not None and isinstance(end.value, Node)]
+    if len(nodes) < len(ends):
+        return
+    for node, point in zip(nodes, (link.coordinates[0], link.coordinates[-1]), strict=True):
+        if node.network != link.network:
+            yield f"is a {link.network} link, but {node.node_id!r} is a {node.network} node: join one network"
+        if (away_m := length_m((node.lon, node.lat), point)) > AWAY_MAX_M:
+            yield f"is drawn {away_m:.0f} m away from its node {node.node_id!r}: mend the coordinates of one"
+    apart_m = length_m((nodes[0].lon, nodes[0].lat), (nodes[1].lon, nodes[1].lat))
+    if not 0.9 * apart_m <= link.length_m <= DETOUR_MAX * apart_m + SLACK_M:
+        yield f"has length_m {link.length_m:.0f}, but its nodes are {apart_m:.0f} m apart: mend one of them"

@@ -1,0 +1,151 @@
+"""Site files as they are written: TOML in the shape of a `Directory`, without what follows from the rest.
+
+- ``[defaults]`` gives ``area_id``, ``demo`` and ``interval_s`` to every entry of the file that names none;
+- a site that lists ``quantities`` brings a device of its own id (or names another's in ``device``), and for
+  each quantity one series and one channel, named for it;
+- a node with a ``site_id`` takes its id, area, names and place from the site;
+- a link takes its network from its first node, its id from both, its course from its ends and the ``bends``
+  between them, and its length from its course.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ingest_service.storage.model import Area, Channel, Device, Network, Series  # noqa: TC001 - read by msgspec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LonLat = tuple[float, float]
+
+
+class SiteFileError(ValueError):
+    """Site files that can't be used; each line names the file, the entry, and what to do.
+
+    Attributes
+    ----------
+    problems : one sentence each
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class Defaults(_Table, frozen=True, kw_only=True):
+    """What the entries of a file have in common."""
+
+    area_id: str | None = None
+    demo: bool = False
+    interval_s: float = 300.0
+
+
+class SiteEntry(_Table, frozen=True, kw_only=True):
+    """A `Site`, with what is measured there; ``limits`` are check parameters by quantity."""
+
+    site_id: str
+    kind: str
+    en: str
+    zh: str
+    lon: float
+    lat: float
+    area_id: str | None = None
+    external_id: str | None = None
+    grid_cell: str | None = None
+    target_class: int | None = None
+    demo: bool | None = None
+    quantities: list[str] = []
+    device: str | None = None
+    interval_s: float | None = None
+    limits: dict[str, dict[str, float]] = {}
+
+
+class NodeEntry(_Table, frozen=True, kw_only=True):
+    """A `Node`; with a ``site_id`` the rest comes from the site."""
+
+    network: Network
+    kind: str
+    node_id: str | None = None
+    site_id: str | None = None
+    area_id: str | None = None
+    en: str | None = None
+    zh: str | None = None
+    lon: float | None = None
+    lat: float | None = None
+
+
+class LinkEntry(_Table, frozen=True, kw_only=True):
+    """A `Link`; ``bends`` are the points between its ends."""
+
+    from_node: str
+    to_node: str
+    en: str
+    zh: str
+    speed_m_s: float
+    link_id: str | None = None
+    network: Network | None = None
+    length_m: float | None = None
+    lanes: int | None = None
+    bends: list[LonLat] = []
+    coordinates: list[LonLat] = []
+
+
+class SiteFile(_Table, frozen=True, kw_only=True):
+    """One file."""
+
+    defaults: Defaults = Defaults()
+    areas: list[Area] = []
+    sites: list[SiteEntry] = []
+    devices: list[Device] = []
+    series: list[Series] = []
+    channels: list[Channel] = []
+    nodes: list[NodeEntry] = []
+    links: list[LinkEntry] = []
+
+
+def read(path: Path) -> SiteFile:
+    """Read one file. Raises `SiteFileError` naming the entry that is not as it must be."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SiteFileError(
+            [f"{path}: can't be read ({error.strerror}): give the path of a site file"]
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SiteFileError([f"{path}: is no TOML in UTF-8: {error}"]) from error
+    try:
+        return msgspec.convert(content, SiteFile)
+    except msgspec.ValidationError as error:
+        raise SiteFileError(
+            [f"{path}: {_told(str(error), content)}: see docs/demo.md for the format"]
+        ) from error
+
+
+def _told(error: str, content: dict[str, Any]) -> str:
+    """The error of the decoder, with the entry named by its id where it has one.
+
+    >>> _told("Expected `float`, got `str` - at `$.sites[0].lon`", {"sites": [{"site_id": "a"}]})
+    "sites entry 1 ('a'), lon: expected `float`, got `str`"
+    """
+    found = re.fullmatch(r"(.*?) - at `\$\.(\w+)\[(\d+)\](?:\.(.+))?`", error)
+    if found is None:
+        return error
+    sentence, table, index, field = found.groups()
+    entry = content[table][int(index)]
+    ids = [
+        entry[key]
+        for key in ("site_id", "node_id", "link_id", "area_id", "device_id", "from_node")
+        if key in entry
+    ]
+    name = f" ({ids[0]!r})" if ids else ""
+    place = f"{table} entry {int(index) + 1}{name}" + (f", {field}" if field else "")
+    return f"{place}: {sentence[0].lower()}{sentence[1:]}"

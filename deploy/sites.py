@@ -1,0 +1,167 @@
+"""Site files read, expanded and checked: the way of a town from TOML into a `Directory`."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from deploy import site_checks, site_format
+from deploy.site_checks import Entry, length_m
+from deploy.site_format import LinkEntry, NodeEntry, SiteEntry, SiteFile, SiteFileError
+from ingest_service.storage.model import Area, Channel, Device, Directory, Link, Node, Series, Site
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+__all__ = ["SiteFileError", "load"]
+
+S = TypeVar("S", bound=msgspec.Struct)
+W = TypeVar("W")
+
+
+def load(files: Iterable[Path]) -> Directory:
+    """Read site files that belong together.
+
+    Raises
+    ------
+    SiteFileError
+        with one sentence for everything that is wrong in any of them.
+    """
+    written: dict[str, SiteFile] = {}
+    problems: list[str] = []
+    for path in files:
+        try:
+            written[str(path)] = site_format.read(path)
+        except SiteFileError as error:
+            problems += error.problems
+    if problems:
+        raise SiteFileError(problems)
+    entries = _expanded(written, problems)
+    problems += site_checks.problems(entries)
+    if problems:
+        raise SiteFileError(problems)
+    return Directory(
+        areas=_of(Area, entries),
+        sites=_of(Site, entries),
+        devices=_of(Device, entries),
+        series=_of(Series, entries),
+        channels=_of(Channel, entries),
+        nodes=_of(Node, entries),
+        links=_of(Link, entries),
+    )
+
+
+def _of(kind: type[S], entries: Iterable[Entry]) -> list[S]:
+    return [entry.value for entry in entries if isinstance(entry.value, kind)]
+
+
+def _expanded(written: Mapping[str, SiteFile], problems: list[str]) -> list[Entry]:
+    """Everything that the files name or imply; what can't be expanded is told in ``problems``."""
+    entries: list[Entry] = []
+    for name, file in written.items():
+        values: list[msgspec.Struct] = [*file.areas, *file.devices, *file.series, *file.channels]
+        values += [value for site in file.sites for value in _site(site, file.defaults)]
+        entries += [Entry(name, value) for value in values]
+    sites = {site.site_id: site for site in _of(Site, entries)}
+    for name, file in written.items():
+        entries += _each(
+            name, file.nodes, partial(_node, sites=sites, area_id=file.defaults.area_id), problems
+        )
+    nodes = {node.node_id: node for node in _of(Node, entries)}
+    for name, file in written.items():
+        entries += _each(name, file.links, partial(_link, nodes=nodes), problems)
+    return entries
+
+
+def _each(
+    name: str, written: Iterable[W], expand: Callable[[W], msgspec.Struct], problems: list[str]
+) -> Iterator[Entry]:
+    """Entries of a file, each expanded; the sentence of one that can't be goes to ``problems``."""
+    for one in written:
+        try:
+            yield Entry(name, expand(one))
+        except SiteFileError as error:
+            problems.append(f"{name}: {error}")
+
+
+def _site(entry: SiteEntry, defaults: site_format.Defaults) -> list[msgspec.Struct]:
+    """A site, and what it brings."""
+    area_id = entry.area_id or defaults.area_id or ""
+    interval_s = defaults.interval_s if entry.interval_s is None else entry.interval_s
+    site = Site(
+        site_id=entry.site_id,
+        area_id=area_id,
+        kind=entry.kind,
+        en=entry.en,
+        zh=entry.zh,
+        lon=entry.lon,
+        lat=entry.lat,
+        external_id=entry.external_id,
+        grid_cell=entry.grid_cell,
+        target_class=entry.target_class,
+        demo=defaults.demo if entry.demo is None else entry.demo,
+    )
+    if not entry.quantities:
+        return [site]
+    device_id = entry.device or entry.site_id
+    brought: list[msgspec.Struct] = [site]
+    if entry.device is None:
+        brought.append(Device(device_id=device_id, area_id=area_id))
+    for quantity in entry.quantities:
+        limits = entry.limits.get(quantity, {})
+        brought += [
+            Series(site_id=entry.site_id, quantity=quantity, interval_s=interval_s, limits=limits),
+            Channel(device_id=device_id, name=quantity, site_id=entry.site_id, quantity=quantity),
+        ]
+    return brought
+
+
+def _node(entry: NodeEntry, sites: Mapping[str, Site], area_id: str | None) -> Node:
+    """A node, with what it takes from its site."""
+    site = sites.get(entry.site_id) if entry.site_id else None
+    name = entry.node_id or entry.site_id
+    if name is None:
+        raise SiteFileError(["a node has neither node_id nor site_id: name it by one of them"])
+    if entry.site_id and site is None:
+        raise SiteFileError(
+            [f"node {name!r} stands at site {entry.site_id!r}, which no file names: add that site"]
+        )
+    taken = {
+        field: getattr(site, field) if getattr(entry, field) is None and site else getattr(entry, field)
+        for field in ("area_id", "en", "zh", "lon", "lat")
+    }
+    taken["area_id"] = taken["area_id"] or area_id
+    missing = [field for field, value in taken.items() if value is None]
+    if missing:
+        raise SiteFileError(
+            [f"node {name!r} lacks {', '.join(missing)}: give them, or a site_id to take them from"]
+        )
+    return Node(node_id=name, network=entry.network, kind=entry.kind, site_id=entry.site_id, **taken)
+
+
+def _link(entry: LinkEntry, nodes: Mapping[str, Node]) -> Link:
+    """A link, with its course and length."""
+    link_id = entry.link_id or f"{entry.from_node}:{entry.to_node}"
+    for end in (entry.from_node, entry.to_node):
+        if end not in nodes:
+            raise SiteFileError(
+                [f"link {link_id!r} ends at node {end!r}, which no file names: add that node"]
+            )
+    begin, end = nodes[entry.from_node], nodes[entry.to_node]
+    course = entry.coordinates or [(begin.lon, begin.lat), *entry.bends, (end.lon, end.lat)]
+    return Link(
+        link_id=link_id,
+        network=entry.network or begin.network,
+        from_node=entry.from_node,
+        to_node=entry.to_node,
+        en=entry.en,
+        zh=entry.zh,
+        length_m=entry.length_m or round(sum(length_m(one, other) for one, other in pairwise(course))),
+        speed_m_s=entry.speed_m_s,
+        lanes=entry.lanes,
+        coordinates=course,
+    )

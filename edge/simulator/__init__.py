@@ -1,0 +1,7 @@
+"""A seeded cluster of towns that measures water and traffic, with a written plan of faults."""
+
+from edge.simulator.faults import Fault, Kind
+from edge.simulator.spec import Link, Place, Spec, SpecError
+from edge.simulator.town import Town, TownDriver
+
+__all__ = ["Fault", "Kind", "Link", "Place", "Spec", "SpecError", "Town", "TownDriver"]

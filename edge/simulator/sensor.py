@@ -1,0 +1,114 @@
+"""A sensor: noise with a memory, slow drift between calibrations, its own faults, and a finest step."""
+
+from __future__ import annotations
+
+from math import isclose
+from random import Random
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edge.simulator.faults import SENSOR_KINDS, Fault, Kind
+from edge.simulator.rhythm import DAY_S
+from edge.wire.quantities import Quantity, to_canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+CALIBRATED_EVERY_S = 14 * DAY_S
+DRIFT_SPREADS = 1.5  # between two calibrations; the next sets it back to nothing
+WIRE_DIGITS = 12
+
+
+class Noise(msgspec.Struct, frozen=True):
+    """What a quantity's readings scatter by, in canonical units or as a share of the value.
+
+    Attributes
+    ----------
+    slow : standard deviation of the part that remembers (AR(1)): the water itself
+    memory : its correlation from one tick to the next, 5 minutes later
+    quick : standard deviation of the part that does not: the sensor
+    relative : whether both are shares of the value
+    step : finest step of the sensors in the field, where it is finer than the registry's
+    """
+
+    slow: float
+    memory: float
+    quick: float
+    relative: bool = False
+    step: float | None = None
+
+
+QUIET = Noise(0.0, 0.0, 0.0)
+NOISE: Mapping[str, Noise] = {
+    "water_temperature": Noise(0.22, 0.998, 0.015, step=0.01),
+    "ph": Noise(0.016, 0.993, 0.005),
+    "dissolved_oxygen": Noise(0.1, 0.994, 0.012),
+    "conductivity": Noise(0.004, 0.993, 0.0005, relative=True, step=0.1),
+    "turbidity": Noise(0.052, 0.94, 0.032, relative=True),
+    "ammonia_nitrogen": Noise(0.03, 0.98, 0.012, relative=True),
+    "permanganate_index": Noise(0.02, 0.98, 0.012, relative=True, step=0.01),
+    "total_phosphorus": Noise(0.02, 0.98, 0.015, relative=True),
+    "total_nitrogen": Noise(0.02, 0.98, 0.012, relative=True),
+    "water_level": Noise(0.0045, 0.97, 0.001),
+    "water_velocity": Noise(0.012, 0.9, 0.008),
+    "discharge": Noise(0.02, 0.95, 0.015, relative=True),
+    "air_temperature": Noise(0.35, 0.985, 0.08),
+}
+
+
+def sensor(
+    quantity: Quantity, site_id: str, faults: Iterable[Fault], *, seed: int, origin_s: float
+) -> Callable[[float, float], float]:
+    """A sensor as a function of time and true value (canonical unit) that answers in the wire unit.
+
+    Must be asked tick by tick: noise remembers, and so does a stuck sensor.
+    """
+    noise = NOISE.get(quantity.name, QUIET)
+    draw = Random(f"{seed}/{site_id}/{quantity.name}/sensor")
+    gauss = draw.gauss
+    drift_size = draw.uniform(-DRIFT_SPREADS, DRIFT_SPREADS) * noise.slow
+    drift_phase = Random(
+        f"{seed}/{site_id}/visits"
+    ).random()  # all sensors of a site are calibrated in one visit
+    memory, slow_step = noise.memory, noise.slow * (1 - noise.memory**2) ** 0.5
+    slow = gauss(0.0, noise.slow)
+    own = [fault for fault in faults if fault.kind in SENSOR_KINDS]
+    stuck: dict[str, float] = {}
+    to_wire = _rounded(quantity, noise.step or quantity.resolution)
+
+    def read(time_s: float, truth: float) -> float:
+        nonlocal slow
+        slow = memory * slow + gauss(0.0, slow_step)
+        since_s = time_s - origin_s
+        drift = drift_size * ((since_s / CALIBRATED_EVERY_S + drift_phase) % 1.0)
+        off = slow + gauss(0.0, noise.quick) + drift
+        value = truth * (1 + off) if noise.relative else truth + off
+        for fault in own:
+            if fault.covers(since_s):
+                value = _spoilt(fault, value, since_s, stuck)
+        return to_wire(value)
+
+    return read
+
+
+def _spoilt(fault: Fault, value: float, since_s: float, stuck: dict[str, float]) -> float:
+    if fault.kind is Kind.STUCK:
+        return stuck.setdefault(fault.fault_id, value)
+    if fault.kind is Kind.DRIFT:
+        return value + fault.size * (since_s - fault.start_s) / (fault.end_s - fault.start_s)
+    return value + fault.size
+
+
+def _rounded(quantity: Quantity, step: float) -> Callable[[float], float]:
+    """Round to the sensor's finest step (canonical unit), keep to what is plausible, turn into the wire unit."""
+    conversion = to_canonical(quantity, quantity.wire_unit)
+    scale, offset = conversion.scale, conversion.offset
+    low, high = quantity.low, quantity.high
+    decimal = isclose(round(step / scale, WIRE_DIGITS) * scale, step, rel_tol=1e-14)
+
+    def to_wire(value: float) -> float:
+        wire = (round(min(high, max(low, value)) / step) * step - offset) / scale
+        return round(wire, WIRE_DIGITS) if decimal else wire  # 0.0078 kg/m3, not 0.0078000000000000005
+
+    return to_wire

@@ -1,0 +1,66 @@
+"""What a simulated town is made of: places that measure, and the networks between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping  # noqa: TC003 - read by msgspec
+
+import msgspec
+
+
+class SpecError(ValueError):
+    """A town can't be played as it is described; the message says what to change."""
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """One device and what it measures.
+
+    Attributes
+    ----------
+    device_id, site_id : as enrolled; channels are named for their quantities
+    kind : kind of site (``river_section``, ``outfall``, ``rain_gauge``, ``tide_gauge``, ``road_section``)
+    quantities : names of the quantity registry, in the order of the records
+    node_id : where the site stands in its network
+    interval_s : between two readings of a channel [s]
+    phase_s : the device's moment within the interval, so that not all of them speak at once [s]
+    """
+
+    device_id: str
+    site_id: str
+    kind: str
+    quantities: tuple[str, ...]
+    node_id: str
+    interval_s: float = 300.0
+    phase_s: float = 0.0
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """A river reach, or one direction of a road.
+
+    Attributes
+    ----------
+    length_m : along the water or the lane [m]
+    speed_m_s : usual water velocity, or free-flow speed [m/s]
+    lanes : of a road
+    """
+
+    from_node: str
+    to_node: str
+    length_m: float
+    speed_m_s: float
+    lanes: int = 1
+
+
+class Spec(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole cluster of towns.
+
+    Attributes
+    ----------
+    places : everything that measures
+    river, road : links in the direction of flow; the river must be a tree that ends in mouths
+    node_kinds : ``source``, ``outfall``, ``mouth``, … by node
+    """
+
+    places: tuple[Place, ...]
+    river: tuple[Link, ...] = ()
+    road: tuple[Link, ...] = ()
+    node_kinds: Mapping[str, str] = {}

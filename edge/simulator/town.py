@@ -1,0 +1,188 @@
+"""A simulated cluster of towns, and the drivers of its devices.
+
+Everything follows from the seed, the present and the plan: each series draws from a generator of its
+own, so that the readings are the same in whatever order the devices are read.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+from random import Random
+from typing import TYPE_CHECKING
+
+from edge.drivers import Pack
+from edge.simulator import traffic, water
+from edge.simulator.faults import Fault, Kind
+from edge.simulator.river import River
+from edge.simulator.sensor import sensor
+from edge.simulator.spec import Place, Spec, SpecError
+from edge.simulator.weather import Weather
+from edge.wire.quantities import QUANTITIES
+from edge.wire.senml import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+MISSED_TICK = 0.0005  # share of ticks at which a device says nothing
+OUTAGE = 0.0001  # share of ticks at which a short outage of the device begins
+OUTAGE_TICKS = (2, 3)
+
+
+class Town:
+    """A cluster of towns on one river and road network.
+
+    Parameters
+    ----------
+    spec : places and networks
+    seed : same seed, same readings
+    live_from_s : the present, where history ends, Unix seconds [s]
+    history_s : how long before it the towns begin [s]
+    plan : faults, in time relative to the present
+
+    Raises
+    ------
+    SpecError
+        where the river is no tree, or a quantity can't be played at its site.
+    """
+
+    def __init__(
+        self, spec: Spec, *, seed: int, live_from_s: float, history_s: float, plan: Sequence[Fault] = ()
+    ) -> None:
+        self.spec = spec
+        self.live_from_s = live_from_s
+        self.begins_s = live_from_s - history_s
+        self._seed = seed
+        self._plan = list(plan)
+        self._river = River(spec, seed)
+        self._weather = Weather(seed, live_from_s)
+        self._places = {place.device_id: place for place in spec.places}
+        for place in spec.places:
+            self._readers(place)
+
+    @property
+    def river(self) -> River:
+        """Its rivers: flows and travel times."""
+        return self._river
+
+    def driver(self, device_id: str, *, start_s: float | None = None, ticks_per_pack: int = 12) -> TownDriver:
+        """The driver of one device.
+
+        Parameters
+        ----------
+        device_id : of a place
+        start_s : the first moment that is handed out; by default where history begins [s]
+        ticks_per_pack : how many ticks of history travel in one message; live ones travel alone
+
+        Raises
+        ------
+        SpecError
+            if the town has no such device.
+        """
+        place = self._places.get(device_id)
+        if place is None:
+            raise SpecError(f"the town has no device {device_id!r}: it has {', '.join(sorted(self._places))}")
+        return TownDriver(self, place, start_s=start_s, ticks_per_pack=ticks_per_pack)
+
+    def readings(self, place: Place) -> Iterator[tuple[float, list[Record]]]:
+        """Every tick of a place from where history begins, without end: measured time [s] and its records.
+
+        A tick in a gap has no records.
+        """
+        truth, readers = self._readers(place)
+        channels = [(name, QUANTITIES[name].wire_unit) for name in place.quantities]
+        mute = self._mute(place)
+        first = ceil((self.begins_s - place.phase_s) / place.interval_s)
+        tick = first
+        while True:
+            time_s = tick * place.interval_s + place.phase_s
+            values = [read(time_s, true) for read, true in zip(readers, truth(time_s), strict=True)]
+            if mute(time_s):
+                yield time_s, []
+            else:
+                yield (
+                    time_s,
+                    [
+                        Record(name=name, time_s=time_s, value=value, unit=unit)
+                        for (name, unit), value in zip(channels, values, strict=True)
+                    ],
+                )
+            tick += 1
+
+    def _readers(
+        self, place: Place
+    ) -> tuple[Callable[[float], list[float]], list[Callable[[float, float], float]]]:
+        """The true values of a place, and a sensor for each."""
+        origin_s, seed, plan = self.live_from_s, self._seed, self._plan
+        if place.kind == "road_section":
+            truth = traffic.site(place, self.spec.road, plan=plan, seed=seed, origin_s=origin_s)
+        else:
+            truth = water.site(
+                place, river=self._river, weather=self._weather, plan=plan, seed=seed, origin_s=origin_s
+            )
+        here = [fault for fault in plan if place.site_id in fault.site_ids]
+        readers = [
+            sensor(
+                QUANTITIES[name],
+                place.site_id,
+                [fault for fault in here if name in fault.quantities],
+                seed=seed,
+                origin_s=origin_s,
+            )
+            for name in place.quantities
+        ]
+        return truth, readers
+
+    def _mute(self, place: Place) -> Callable[[float], bool]:
+        """Whether a device says nothing at a tick; must be asked tick by tick."""
+        draw = Random(f"{self._seed}/{place.device_id}/gaps")
+        silent = [
+            fault for fault in self._plan if fault.kind is Kind.SILENT and place.device_id in fault.device_ids
+        ]
+        spikes = [
+            fault for fault in self._plan if fault.kind is Kind.SPIKE and place.site_id in fault.site_ids
+        ]
+        out = 0
+
+        def mute(time_s: float) -> bool:
+            nonlocal out
+            chance = draw.random()
+            since_s = time_s - self.live_from_s
+            if out:
+                out -= 1
+            elif chance < OUTAGE:
+                out = draw.randint(*OUTAGE_TICKS)
+            missed = out > 0 or chance < OUTAGE + MISSED_TICK
+            if any(fault.covers(since_s) for fault in spikes):
+                return False  # a planned spike is never lost in a gap
+            return missed or any(fault.covers(since_s) for fault in silent)
+
+        return mute
+
+
+class TownDriver:
+    """Packs of one simulated device; every call of `packs` begins anew."""
+
+    def __init__(self, town: Town, place: Place, *, start_s: float | None, ticks_per_pack: int) -> None:
+        self._town = town
+        self._place = place
+        self._start_s = town.begins_s if start_s is None else start_s
+        self._ticks_per_pack = ticks_per_pack
+
+    def packs(self) -> Iterator[Pack]:
+        """Packs in the order of their time, without end; a pack is due when its last tick is measured."""
+        records: list[Record] = []
+        ticks = 0
+        due_s = self._start_s
+        for time_s, now in self._town.readings(self._place):
+            if time_s < self._start_s:
+                continue
+            live = time_s >= self._town.live_from_s
+            if records and (live or ticks >= self._ticks_per_pack):
+                yield Pack(due_s=due_s, records=records)
+                records, ticks = [], 0
+            ticks += 1
+            if now:
+                records, due_s = records + now, time_s
+            if records and live:
+                yield Pack(due_s=due_s, records=records)
+                records, ticks = [], 0

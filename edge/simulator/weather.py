@@ -1,0 +1,108 @@
+"""Weather over the towns: rain, cloud and temperature, each a function of the seed and of time.
+
+Random draws are keyed by the day counted from the present (``origin_s``), so that the same seed
+shows the same rain whenever it is played, and whoever asks first.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import exp, floor, pi, sin
+from random import Random
+
+import msgspec
+
+from edge.simulator import rhythm
+from edge.simulator.rhythm import DAY_S, HOUR_S
+
+RAINS_PER_DAY = 0.35
+DEPTH_SHAPE, DEPTH_SCALE_MM = 2.0, 2.5  # gamma, mean 5 mm: plum rain, not typhoon
+DEPTH_MAX_MM = 12.0
+RUNOFF_S = 8 * HOUR_S  # a town's runoff peaks so long after the rain began
+MEMORY_DAYS = 3  # after which a rain is forgotten
+LIGHT_DAY_H = 3.5  # a light day runs from the darkest hour to the next
+SUN_PEAK_H = 15.5  # oxygen production peaks after noon
+KEPT_DAYS = 64
+
+
+class Rain(msgspec.Struct, frozen=True):
+    """One rain event.
+
+    Attributes
+    ----------
+    start_s : after the present [s]
+    duration_s : how long it falls [s]
+    depth_mm : how much falls in all [mm]
+    """
+
+    start_s: float
+    duration_s: float
+    depth_mm: float
+
+    def intensity(self, since_s: float) -> float:
+        """How hard it falls so long after its start: half a sine wave [mm/h]."""
+        if not 0 <= since_s < self.duration_s:
+            return 0.0
+        return self.depth_mm * HOUR_S * pi / (2 * self.duration_s) * sin(pi * since_s / self.duration_s)
+
+    def runoff(self, since_s: float) -> float:
+        """What of it is on its way through the river: rises to its depth, then recedes [mm]."""
+        share = since_s / RUNOFF_S
+        return self.depth_mm * share * exp(1 - share) if share > 0 else 0.0
+
+
+class Weather:
+    """The weather of one seed; safe to ask from many threads.
+
+    Parameters
+    ----------
+    seed : of the town
+    origin_s : the present, Unix seconds [s]
+    """
+
+    def __init__(self, seed: int, origin_s: float) -> None:
+        self._seed = seed
+        self._origin_s = origin_s
+        self._rains = lru_cache(KEPT_DAYS)(self._rains_around)
+        self._cloud = lru_cache(KEPT_DAYS)(self._cloud_of)
+        self._front = lru_cache(KEPT_DAYS)(self._front_of)
+
+    def rain(self, time_s: float) -> float:
+        """Rain intensity [mm/h]."""
+        since_s = time_s - self._origin_s
+        return sum(rain.intensity(since_s - rain.start_s) for rain in self._rains(floor(since_s / DAY_S)))
+
+    def wet(self, time_s: float) -> float:
+        """Rain that is running off [mm]; 0 in dry weather."""
+        since_s = time_s - self._origin_s
+        return sum(rain.runoff(since_s - rain.start_s) for rain in self._rains(floor(since_s / DAY_S)))
+
+    def sun(self, time_s: float) -> float:
+        """Light that drives the algae, 0 to 1."""
+        share = (1 + rhythm.daily(time_s, SUN_PEAK_H)) / 2
+        day = floor((time_s + rhythm.LOCAL_S - LIGHT_DAY_H * HOUR_S) / DAY_S)
+        return self._cloud(day) * share * share**0.5
+
+    def front(self, time_s: float) -> float:
+        """Warm and cold spells, about -1 to 1, smooth over days."""
+        day, share = divmod((time_s - self._origin_s) / DAY_S, 1.0)
+        share *= share * (3 - 2 * share)
+        before, after = self._front(int(day)), self._front(int(day) + 1)
+        return before + (after - before) * share
+
+    def _rains_around(self, day: int) -> tuple[Rain, ...]:
+        return tuple(rain for one in range(day - MEMORY_DAYS, day + 1) for rain in self._rains_of(one))
+
+    def _rains_of(self, day: int) -> list[Rain]:
+        draw = Random(f"{self._seed}/rain/{day}")
+        if draw.random() >= RAINS_PER_DAY:
+            return []
+        depth_mm = min(DEPTH_MAX_MM, draw.gammavariate(DEPTH_SHAPE, DEPTH_SCALE_MM))
+        return [Rain((day + draw.random()) * DAY_S, draw.uniform(3, 8) * HOUR_S, depth_mm)]
+
+    def _cloud_of(self, day: int) -> float:
+        origin_day = floor((self._origin_s + rhythm.LOCAL_S) / DAY_S)
+        return Random(f"{self._seed}/cloud/{day - origin_day}").uniform(0.85, 1.0)
+
+    def _front_of(self, day: int) -> float:
+        return Random(f"{self._seed}/front/{day}").uniform(-1.0, 1.0)
