@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
+
 from edge.agent.agent import Agent
 from edge.agent.spool import Spool
 
@@ -17,9 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.agent.settings import Settings
-    from edge.wire.broker import Broker
-
     from edge.drivers import Driver
+    from edge.wire.broker import Broker
 
 log = structlog.get_logger()
 

@@ -8,18 +8,17 @@ import threading
 from typing import TYPE_CHECKING
 
 import structlog
-from ingest_service.storage.postgres import PostgresStore
 
 from deploy.settings import SettingsError
 from edge.wire import broker as wire_broker
 from edge.wire.errors import WireError
+from ingest_service.storage.postgres import PostgresStore
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from edge.wire.broker import Broker
-
     from deploy.settings import Common
+    from edge.wire.broker import Broker
 
 log = structlog.get_logger()
 

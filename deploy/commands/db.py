@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ingest_service.storage.migrate import migrate
-
 from deploy.settings import Common, SettingsError
+from ingest_service.storage.migrate import migrate
 
 if TYPE_CHECKING:
     import argparse

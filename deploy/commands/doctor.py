@@ -7,11 +7,10 @@ import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from ingest_service.storage.postgres import PostgresStore
-
 from deploy.settings import Common, SettingsError
 from deploy.wiring import named_broker
 from ingest_service.storage.errors import StoreError
+from ingest_service.storage.postgres import PostgresStore
 
 if TYPE_CHECKING:
     import argparse
@@ -59,7 +58,7 @@ def _database(common: Common) -> Iterator[tuple[bool, str]]:
     if health.edition.startswith("PostgreSQL"):
         yield (
             True,
-            "plain PostgreSQL has no hypertables and no compression: fine for a demo, a town wants TimescaleDB",
+            "plain PostgreSQL has no hypertables and no compression: fine for demos, towns want TimescaleDB",
         )
 
 

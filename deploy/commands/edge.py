@@ -7,12 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deploy.settings import Common, SettingsError, add_flags, load
+from deploy.wiring import named_broker, stop_on_signals
 from edge.agent.agent import Agent
 from edge.agent.settings import Settings
 from edge.agent.spool import Spool
-
-from deploy.settings import Common, SettingsError, add_flags, load
-from deploy.wiring import named_broker, stop_on_signals
 from edge.drivers.lines import Lines
 
 if TYPE_CHECKING:

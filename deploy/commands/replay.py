@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
-from edge.agent.settings import Settings as AgentSettings
 from msgspec import Meta
 
 from deploy import fleet, recorded
 from deploy.settings import Common, SettingsError, add_flags, load
 from deploy.wiring import named_broker, open_store, stop_on_signals
+from edge.agent.settings import Settings as AgentSettings
 
 if TYPE_CHECKING:
     import argparse

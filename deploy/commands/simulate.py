@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
-from edge.agent.settings import Settings as AgentSettings
 from msgspec import Meta
 
 from deploy import demo, fleet
 from deploy.clock import DAY_S, PlayClock
 from deploy.settings import Common, add_flags, load
 from deploy.wiring import named_broker, stop_on_signals
+from edge.agent.settings import Settings as AgentSettings
 
 if TYPE_CHECKING:
     import argparse

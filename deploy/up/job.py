@@ -13,10 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from deploy.up.children import Child, Children
     from edge.simulator.faults import Fault
     from ingest_service.storage.postgres import PostgresStore
-
-    from deploy.up.children import Child, Children
 
 
 class Job(Protocol):
@@ -55,7 +54,7 @@ class Demo:
         """Enrol the demo towns; they need a database that is still empty."""
         if store.health().readings:
             raise SettingsError(
-                "TOWNTWIN_DSN names a database that holds readings: the demo plays history, give it an empty one"
+                "TOWNTWIN_DSN names a database that holds readings: the demo needs an empty one"
             )
         store.enrol(demo.directory())
 

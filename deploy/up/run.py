@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 import httpx
 import msgspec
-from ingest_service.storage.migrate import migrate
-from ingest_service.storage.postgres import PostgresStore
 
 from deploy.embedded.folder import default_folder
 from deploy.fleet import Report, read_report
@@ -19,7 +17,9 @@ from deploy.up.children import Child, Children
 from deploy.up.screen import Screen
 from deploy.up.servers import Servers
 from ingest_service.storage.errors import StoreUnavailable
+from ingest_service.storage.migrate import migrate
 from ingest_service.storage.model import AnomalyQuery
+from ingest_service.storage.postgres import PostgresStore
 
 if TYPE_CHECKING:
     import threading

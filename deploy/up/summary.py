@@ -11,9 +11,8 @@ from ingest_service.storage.model import AnomalyQuery
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edge.simulator.faults import Fault
-
     from deploy.fleet import Report
+    from edge.simulator.faults import Fault
     from ingest_service.storage.model import Anomaly, Directory
     from ingest_service.storage.store import Store
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 POLL_S = 0.1
 PACKS_A_COMMIT = 64
+GRACE_S = 3.0
 BEHIND_S = 1.0  # a pack that is overdue for longer comes from a record, not from a sensor
 HELD_BACK = 2000  # messages waiting: beyond them a record is not read on
 
@@ -81,6 +82,9 @@ class Agent:
             self._take(stop)
             while self._spool.waiting and not stop.is_set():
                 stop.wait(POLL_S)
+            ends_s = time.monotonic() + GRACE_S
+            while self._spool.waiting and time.monotonic() < ends_s:
+                time.sleep(POLL_S)
         finally:
             quiet.set()
             network.join()

@@ -92,6 +92,6 @@ class Backoff:
 
     def next_s(self, chance: float) -> float:
         """The next wait [s]; ``chance`` in [0, 1) takes up to half of it away."""
-        wait_s = min(self._longest_s, self._first_s * 2**self._tries)
+        wait_s = min(self._longest_s, self._first_s * 2.0**self._tries)
         self._tries = min(self._tries + 1, 16)
         return wait_s * (1 - chance / 2)

@@ -24,7 +24,7 @@ EARLIEST_S = 946_684_800.0  # 2000-01-01: an earlier time comes from a clock tha
 NAMED_IN_DETAIL = 5
 
 
-class _Dead(Exception):  # noqa: N818 - it ends one message, not the program
+class _Dead(Exception):
     """Why a message goes to the dead letters."""
 
     def __init__(self, reason: str, detail: str) -> None:

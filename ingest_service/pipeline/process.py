@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import threading
 
     from edge.wire.broker import Broker
-
     from ingest_service.pipeline.settings import Settings
     from ingest_service.storage.store import Store
 

@@ -20,9 +20,9 @@ from ingest_service.pipeline.message import Message
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from edge.wire.broker import Broker
     from paho.mqtt.reasoncodes import ReasonCode
 
+    from edge.wire.broker import Broker
     from edge.wire.receipts import Place
     from edge.wire.topics import Topic
     from ingest_service.pipeline.inbox import Inbox

@@ -1,0 +1,1 @@
+"""The store: schema, queries, migrations; PostgreSQL and its in-memory twin; the second contract."""

@@ -7,11 +7,13 @@ Everything enrolled (areas, sites, devices, series, networks) travels together a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 READING = np.dtype(
     [
@@ -224,7 +226,7 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AnomalyQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Filters, joined by "and"; newest start first. ``after`` is ``(start_s, anomaly_id)`` of the last row."""
+    """Filters, joined by "and"; newest start first; ``after`` is the last row's ``(start_s, anomaly_id)``."""
 
     site_ids: list[str] | None = None
     series_ids: list[int] | None = None

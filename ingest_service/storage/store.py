@@ -71,8 +71,9 @@ class Store(Protocol):
 
     # -- readers -----------------------------------------------------------------------------
 
-    def latest(self, series_ids: Sequence[int] | None = None, *, received_after_s: float | None = None
-               ) -> list[Latest]:
+    def latest(
+        self, series_ids: Sequence[int] | None = None, *, received_after_s: float | None = None
+    ) -> list[Latest]:
         """The newest reading of each series (that was received after a time)."""
         ...
 

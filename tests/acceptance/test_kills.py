@@ -9,10 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ingest_service.storage.migrate import migrate
-from ingest_service.storage.postgres import PostgresStore
 
 from deploy.fleet import read_report
+from ingest_service.storage.migrate import migrate
+from ingest_service.storage.postgres import PostgresStore
 from tests.support.processes import Process, running, wait_until
 
 if TYPE_CHECKING:

@@ -15,7 +15,9 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def test_the_page_is_the_table() -> None:
-    assert (REPOSITORY / "docs/settings.md").read_text() == page(), "run: towntwin settings > docs/settings.md"
+    assert (REPOSITORY / "docs/settings.md").read_text() == page(), (
+        "run: towntwin settings > docs/settings.md"
+    )
 
 
 @pytest.mark.parametrize("process", TABLES)
@@ -34,7 +36,8 @@ def test_flags_go_before_the_environment() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("BATCH_MESSAGES", "many"), ("BATCH_MESSAGES", "0"), ("SHARD", "Not Good"), ("AREAS", "")]
+    ("name", "value"),
+    [("BATCH_MESSAGES", "many"), ("BATCH_MESSAGES", "0"), ("SHARD", "Not Good"), ("AREAS", "")],
 )
 def test_a_wrong_setting_is_named(name: str, value: str) -> None:
     variable = f"TOWNTWIN_INGEST_{name}"
@@ -53,7 +56,11 @@ def test_a_wrong_setting_is_named(name: str, value: str) -> None:
 )
 def test_a_wrong_call_ends_with_two_and_one_sentence(arguments: list[str], named: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "deploy", *arguments], capture_output=True, text=True, check=False, cwd=REPOSITORY
+        [sys.executable, "-m", "deploy", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=REPOSITORY,
     )
     assert done.returncode == 2
     assert named in done.stderr

@@ -1,0 +1,1 @@
+"""A database and a broker from wheels: no root needed, nothing of the machine changed."""

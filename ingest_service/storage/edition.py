@@ -1,0 +1,48 @@
+"""Which database this is: TimescaleDB Community, TimescaleDB Apache, or plain PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from ingest_service.storage import sql
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+LICENCES = {"timescale": "Community", "apache": "Apache"}
+OLDEST_POSTGRES = 15
+
+
+def prepare(connection: Connection[Any]) -> None:
+    """Give the database what the schema leans on: the extension where it can be had, else stand-ins."""
+    if has_timescale(connection):
+        return
+    if connection.execute(sql.QUERIES["timescale_available"]).fetchone():
+        try:
+            with connection.transaction():
+                connection.execute(sql.QUERIES["timescale_create"])
+        except psycopg.errors.Error:  # not preloaded, or not ours to create: plain PostgreSQL then
+            pass
+        else:
+            return
+    connection.execute(sql.text("compat.sql"))
+
+
+def has_timescale(connection: Connection[Any]) -> bool:
+    """Whether the TimescaleDB extension is in this database."""
+    return connection.execute(sql.QUERIES["timescale_version"]).fetchone() is not None
+
+
+def name(connection: Connection[Any]) -> str:
+    """The edition in words, with its version: ``TimescaleDB Apache 2.19.3``.
+
+    Hosted editions that hide the licence setting count as Apache, whose features all have.
+    """
+    found = connection.execute(sql.QUERIES["timescale_version"]).fetchone()
+    if found is None:
+        server = connection.info.server_version
+        return f"PostgreSQL {server // 10_000}.{server % 10_000}"
+    (licence,) = connection.execute(sql.QUERIES["timescale_licence"]).fetchone() or ("apache",)
+    return f"TimescaleDB {LICENCES.get(licence, 'Apache')} {found[0]}"

@@ -1,0 +1,280 @@
+"""The store on PostgreSQL, with or without TimescaleDB."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import msgspec
+import psycopg
+import structlog
+from psycopg.types.json import Jsonb
+from psycopg_pool import ConnectionPool
+
+from ingest_service.storage import edition, migrate, reading, writing
+from ingest_service.storage.classify import classified
+from ingest_service.storage.errors import StoreUnavailable
+from ingest_service.storage.model import (
+    Anomaly,
+    AnomalyQuery,
+    Checkpoint,
+    DeadLetter,
+    DeviceActivity,
+    DeviceStatus,
+    Health,
+    Latest,
+)
+from ingest_service.storage.settings import Settings
+from ingest_service.storage.sql import QUERIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from psycopg import Connection
+
+    from ingest_service.storage.model import Batch, Bucket, Committed, Directory
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+RETRY_S = 0.5
+SAY_EVERY_S = 5.0
+POOL_WAIT_S = 10.0
+ENROLLED = (
+    ("enrol_area", "areas"),
+    ("enrol_site", "sites"),
+    ("enrol_device", "devices"),
+    ("enrol_series", "series"),
+    ("enrol_channel", "channels"),
+    ("enrol_node", "nodes"),
+    ("enrol_link", "links"),
+)
+JSON_COLUMNS = ("limits", "coordinates")
+
+
+class PostgresStore:
+    """`ingest_service.storage.store.Store` on a pool of connections."""
+
+    def __init__(self, dsn: str, pool: ConnectionPool[Connection[Any]], settings: Settings) -> None:
+        self._dsn = dsn
+        self._pool = pool
+        self._settings = settings
+
+    @classmethod
+    def open(
+        cls,
+        dsn: str,
+        *,
+        settings: Settings | None = None,
+        stop: threading.Event | None = None,
+        wait_s: float = float("inf"),
+    ) -> Self:
+        """Connect; while the database is away, wait and say so every few seconds.
+
+        Raises
+        ------
+        StoreUnavailable
+            After ``wait_s``, or when ``stop`` is set.
+        StoreRefused
+            Where the database refuses this user, or its schema is not of this version.
+
+        """
+        settings = settings or Settings()
+        _wait_for(dsn, settings, stop or threading.Event(), wait_s)
+        pool: ConnectionPool[Connection[Any]] = ConnectionPool(
+            dsn,
+            kwargs={"connect_timeout": settings.connect_timeout_s, "options": _options(settings)},
+            min_size=1,
+            max_size=settings.connections,
+            timeout=POOL_WAIT_S,
+            check=ConnectionPool.check_connection,
+            open=True,
+        )
+        return cls(dsn, pool, settings)
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self._pool.close()
+
+    # -- enrolment -----------------------------------------------------------------------------
+
+    def enrol(self, directory: Directory) -> Directory:
+        """Insert or update everything named, remove nothing; return the whole, with ids."""
+        with self._transaction() as connection:
+            changed = sum(
+                self._enrol_rows(connection, query, getattr(directory, kind)) for query, kind in ENROLLED
+            )
+            if changed:
+                connection.execute(QUERIES["directory_changed"])
+            return reading.directory(connection)
+
+    def directory(self) -> Directory:
+        """Everything enrolled, with ids."""
+        with self._transaction() as connection:
+            return reading.directory(connection)
+
+    def directory_version(self) -> int:
+        """Grows with every enrolment."""
+        with self._transaction() as connection:
+            return int((connection.execute(QUERIES["directory_version"]).fetchone() or (0,))[0])
+
+    def _enrol_rows(self, connection: Connection[Any], query: str, named: Sequence[msgspec.Struct]) -> int:
+        if not named:
+            return 0
+        rows = [msgspec.structs.asdict(one) for one in named]
+        for row in rows:
+            row.update({name: Jsonb(row[name]) for name in JSON_COLUMNS if name in row})
+        with connection.cursor() as cursor:
+            cursor.executemany(QUERIES[query], rows)
+            return cursor.rowcount
+
+    # -- the pipeline --------------------------------------------------------------------------
+
+    @contextmanager
+    def shard(self, name: str) -> Iterator[bool]:
+        """Own a shard while the context lasts, by an advisory lock on a connection of its own."""
+        with classified():
+            connection = psycopg.connect(
+                self._dsn, autocommit=True, connect_timeout=self._settings.connect_timeout_s
+            )
+        try:
+            with classified():
+                owned = connection.execute(QUERIES["shard_lock"], (name,)).fetchone() == (True,)
+            yield owned
+        finally:
+            connection.close()
+
+    def commit(self, batch: Batch) -> Committed:
+        """All of the batch or nothing of it."""
+        with classified(), self._pool.connection() as connection:
+            return writing.commit(connection, batch)
+
+    def checkpoint(self, shard: str) -> Checkpoint | None:
+        """The shard's last committed checkpoint."""
+        with self._transaction() as connection:
+            found = connection.execute(QUERIES["checkpoint"], (shard,)).fetchone()
+        return None if found is None else Checkpoint(shard, found[0], bytes(found[1]))
+
+    def committed_after(self, since_us: Mapping[int, int]) -> Iterator[NDArray[np.void]]:
+        """READING blocks of the named series after the given times."""
+        with self._transaction() as connection:
+            yield from reading.committed_after(connection, since_us)
+
+    # -- readers -------------------------------------------------------------------------------
+
+    def latest(
+        self, series_ids: Sequence[int] | None = None, *, received_after_s: float | None = None
+    ) -> list[Latest]:
+        """The newest reading of each series."""
+        parameters = {
+            "series_ids": None if series_ids is None else list(series_ids),
+            "received_after_s": received_after_s,
+        }
+        return self._rows("latest", parameters, Latest)
+
+    def readings(self, series_id: int, from_s: float, to_s: float, *, limit: int) -> NDArray[np.void]:
+        """READING rows of ``[from_s, to_s)`` by time, revisions applied."""
+        with self._transaction() as connection:
+            return reading.readings(connection, series_id, from_s, to_s, limit)
+
+    def buckets(self, series_id: int, from_s: float, to_s: float, width_s: int) -> list[Bucket]:
+        """Buckets aligned to the local day."""
+        with self._transaction() as connection:
+            return reading.buckets(
+                connection, series_id, from_s, to_s, width_s, zone=self._settings.time_zone
+            )
+
+    def anomalies(self, query: AnomalyQuery) -> list[Anomaly]:
+        """Anomalies by filter, newest start first."""
+        with self._transaction() as connection:
+            return reading.anomalies(connection, query)
+
+    def anomaly(self, anomaly_id: int) -> Anomaly | None:
+        """One anomaly."""
+        with self._transaction() as connection:
+            return next(iter(reading.anomalies(connection, AnomalyQuery(), anomaly_id)), None)
+
+    def anomalies_changed(self, revision: int, *, limit: int) -> list[Anomaly]:
+        """Anomalies changed after a revision, oldest change first."""
+        return self._rows("anomalies_changed", (revision, limit), Anomaly)
+
+    def dead_letters(self, *, before_id: int | None = None, limit: int = 100) -> list[DeadLetter]:
+        """Dead letters, newest first."""
+        return self._rows("dead_letters", {"before_id": before_id, "limit": limit}, DeadLetter)
+
+    def statuses(self) -> list[DeviceStatus]:
+        """The newest status of every device that ever sent one."""
+        return self._rows("statuses", None, DeviceStatus)
+
+    def health(self) -> Health:
+        """What the database is and holds."""
+        with self._transaction() as connection:
+            readings, open_anomalies, letters, newest_s = connection.execute(
+                QUERIES["health"]
+            ).fetchone() or (0, 0, 0, None)
+            return Health(
+                edition=edition.name(connection),
+                schema_version=migrate.version(connection),
+                readings=readings,
+                open_anomalies=open_anomalies,
+                dead_letters=letters,
+                newest_received_s=newest_s,
+            )
+
+    # -- the service ---------------------------------------------------------------------------
+
+    def refresh_rollups(self, *, limit: int) -> int:
+        """Recompute the rollups of at most ``limit`` due hours."""
+        with self._transaction() as connection:
+            due = sorted(set(connection.execute(QUERIES["take_due"], (limit,)).fetchall()))
+            if due:
+                columns = [list(column) for column in zip(*due, strict=True)]
+                connection.execute(QUERIES["refresh_1min"], columns)
+                connection.execute(QUERIES["refresh_1h"], columns)
+            return len(due)
+
+    def activity(self) -> list[DeviceActivity]:
+        """When each device was last heard."""
+        return self._rows("activity", None, DeviceActivity)
+
+    def record(self, anomalies: Sequence[Anomaly]) -> None:
+        """Insert or update anomalies by (subject, start)."""
+        with self._transaction() as connection, connection.cursor() as cursor:
+            writing.anomalies(cursor, anomalies)
+
+    # -- connections ---------------------------------------------------------------------------
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection[Any]]:
+        with classified(), self._pool.connection() as connection:
+            yield connection
+
+    def _rows(self, query: str, parameters: Any, kind: type[T]) -> list[T]:
+        with self._transaction() as connection:
+            return reading.rows(connection, query, parameters, kind)
+
+
+def _options(settings: Settings) -> str:
+    return f"-c timezone=UTC -c statement_timeout={settings.statement_timeout_s}s -c synchronous_commit=on"
+
+
+def _wait_for(dsn: str, settings: Settings, stop: threading.Event, wait_s: float) -> None:
+    began_s = said_s = time.monotonic()
+    while True:
+        try:
+            with classified(), psycopg.connect(dsn, connect_timeout=settings.connect_timeout_s) as connection:
+                migrate.check(connection)
+                return
+        except StoreUnavailable as error:
+            now_s = time.monotonic()
+            if now_s - began_s >= wait_s:
+                raise
+            if now_s - said_s >= SAY_EVERY_S or said_s == began_s:
+                said_s = now_s
+                log.warning("database_away", error=str(error), action="waiting for it")
+            if stop.wait(RETRY_S):
+                raise

@@ -1,0 +1,106 @@
+"""What is read from the database, as the model's values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+import numpy as np
+from psycopg.rows import dict_row
+
+from ingest_service.storage import binary
+from ingest_service.storage.model import (
+    READING,
+    Anomaly,
+    Area,
+    Bucket,
+    Channel,
+    Device,
+    Directory,
+    Link,
+    Node,
+    Series,
+    Site,
+)
+from ingest_service.storage.sql import QUERIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+    from psycopg import Connection
+
+    from ingest_service.storage.model import AnomalyQuery
+
+T = TypeVar("T")
+MINUTE_S, HOUR_S = 60, 3600
+
+
+def rows(connection: Connection[Any], query: str, parameters: Any, kind: type[T]) -> list[T]:
+    """The rows of a named query, as structs."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return msgspec.convert(cursor.execute(QUERIES[query], parameters).fetchall(), list[kind])  # type: ignore[valid-type]
+
+
+def directory(connection: Connection[Any]) -> Directory:
+    """Everything enrolled, of one moment."""
+    (version,) = connection.execute(QUERIES["directory_version"]).fetchone() or (0,)
+    return Directory(
+        areas=rows(connection, "areas", None, Area),
+        sites=rows(connection, "sites", None, Site),
+        devices=rows(connection, "devices", None, Device),
+        series=rows(connection, "series", None, Series),
+        channels=rows(connection, "channels", None, Channel),
+        nodes=rows(connection, "nodes", None, Node),
+        links=rows(connection, "links", None, Link),
+        version=version,
+    )
+
+
+def readings(
+    connection: Connection[Any], series_id: int, from_s: float, to_s: float, limit: int
+) -> NDArray[np.void]:
+    """READING rows of a series, by time."""
+    parameters = (series_id, round(from_s * 1e6), round(to_s * 1e6), limit)
+    blocks = list(_copied(connection, "readings", parameters))
+    return np.concatenate(blocks) if blocks else np.empty(0, READING)
+
+
+def committed_after(connection: Connection[Any], since_us: Mapping[int, int]) -> Iterator[NDArray[np.void]]:
+    """READING blocks after a time for each series."""
+    since = [max(0, one) for one in since_us.values()]
+    yield from _copied(connection, "committed_after", (list(since_us), since))
+
+
+def buckets(
+    connection: Connection[Any], series_id: int, from_s: float, to_s: float, width_s: int, *, zone: str
+) -> list[Bucket]:
+    """From the coarsest rollup that the width allows and that is up to date, else from the readings."""
+    parameters = {"series_id": series_id, "from_s": from_s, "to_s": to_s, "width_s": width_s, "zone": zone}
+    query = "buckets_raw"
+    for step_s, rollup in ((HOUR_S, "buckets_1h"), (MINUTE_S, "buckets_1min")):
+        if width_s % step_s == 0 and from_s % step_s == 0 and to_s % step_s == 0:
+            stale = connection.execute(QUERIES["due_in_range"], parameters).fetchone() == (True,)
+            query = query if stale else rollup
+            break
+    return rows(connection, query, parameters, Bucket)
+
+
+def anomalies(
+    connection: Connection[Any], query: AnomalyQuery, anomaly_id: int | None = None
+) -> list[Anomaly]:
+    """Anomalies by filter."""
+    after_s, after_id = query.after or (None, None)
+    parameters = msgspec.structs.asdict(query) | {
+        "anomaly_id": anomaly_id,
+        "after_us": None if after_s is None else round(after_s * 1e6),
+        "after_id": after_id,
+    }
+    return rows(connection, "anomalies", parameters, Anomaly)
+
+
+def _copied(
+    connection: Connection[Any], query: str, parameters: tuple[Any, ...]
+) -> Iterator[NDArray[np.void]]:
+    with connection.cursor() as cursor, cursor.copy(QUERIES[query], parameters) as copy:
+        yield from binary.decode(copy)

@@ -1,0 +1,298 @@
+-- The whole schema, as the sum of the migrations (a test proves it). To read; databases are made by the migrations.
+
+-- 0001 pre: the first schema. Runs the same on TimescaleDB (both editions) and on plain PostgreSQL >= 15;
+-- what only TimescaleDB has (hypertables) is added by timescale.sql, found at start.
+
+CREATE TABLE area (
+    area_id text PRIMARY KEY,
+    parent text REFERENCES area,
+    level text NOT NULL CHECK (level IN ('city', 'county', 'town')),
+    en text NOT NULL,
+    zh text NOT NULL
+);
+
+CREATE TABLE site (
+    site_id text PRIMARY KEY,
+    area_id text NOT NULL REFERENCES area,
+    kind text NOT NULL,
+    en text NOT NULL,
+    zh text NOT NULL,
+    lon double precision NOT NULL CHECK (lon BETWEEN -180 AND 180),
+    lat double precision NOT NULL CHECK (lat BETWEEN -90 AND 90),
+    external_id text,
+    grid_cell text,
+    target_class smallint CHECK (target_class BETWEEN 1 AND 5),
+    demo boolean NOT NULL DEFAULT false
+);
+
+CREATE TABLE device (
+    device_id text PRIMARY KEY,
+    area_id text NOT NULL REFERENCES area,
+    kind text NOT NULL,
+    status jsonb,
+    status_received timestamptz
+);
+
+CREATE TABLE series (
+    series_id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    site_id text NOT NULL REFERENCES site,
+    quantity text NOT NULL,
+    interval_s double precision NOT NULL CHECK (interval_s > 0),
+    limits jsonb NOT NULL DEFAULT '{}',
+    UNIQUE (site_id, quantity)
+);
+
+CREATE TABLE channel (
+    device_id text NOT NULL REFERENCES device,
+    name text NOT NULL,
+    series_id integer NOT NULL REFERENCES series,
+    PRIMARY KEY (device_id, name)
+);
+
+CREATE TABLE node (
+    node_id text PRIMARY KEY,
+    network text NOT NULL CHECK (network IN ('river', 'road')),
+    area_id text NOT NULL REFERENCES area,
+    kind text NOT NULL,
+    en text NOT NULL,
+    zh text NOT NULL,
+    lon double precision NOT NULL,
+    lat double precision NOT NULL,
+    site_id text REFERENCES site
+);
+
+CREATE TABLE link (
+    link_id text PRIMARY KEY,
+    network text NOT NULL CHECK (network IN ('river', 'road')),
+    from_node text NOT NULL REFERENCES node,
+    to_node text NOT NULL REFERENCES node,
+    en text NOT NULL,
+    zh text NOT NULL,
+    length_m double precision NOT NULL CHECK (length_m > 0),
+    speed_m_s double precision NOT NULL CHECK (speed_m_s > 0),
+    lanes smallint,
+    coordinates jsonb NOT NULL DEFAULT '[]'
+);
+
+-- One row: grows with every enrolment, so that every process knows when to read the directory again.
+CREATE TABLE directory_version (version bigint NOT NULL);
+INSERT INTO directory_version VALUES (0);
+
+-- Readings are never updated in place. expected and spread are NaN where the judge could not say.
+CREATE TABLE reading (
+    "time" timestamptz NOT NULL,
+    received timestamptz NOT NULL,
+    value double precision NOT NULL,
+    series_id integer NOT NULL,
+    expected real NOT NULL,
+    spread real NOT NULL,
+    quality smallint NOT NULL,
+    rules smallint NOT NULL,
+    PRIMARY KEY (series_id, "time")
+);
+
+-- Flags that later evidence changed.
+CREATE TABLE flag_revision (
+    series_id integer NOT NULL,
+    "time" timestamptz NOT NULL,
+    quality smallint NOT NULL,
+    rules smallint NOT NULL,
+    revised timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (series_id, "time")
+);
+
+CREATE TABLE latest (
+    series_id integer PRIMARY KEY REFERENCES series,
+    "time" timestamptz NOT NULL,
+    received timestamptz NOT NULL,
+    value double precision NOT NULL,
+    expected real NOT NULL,
+    spread real NOT NULL,
+    quality smallint NOT NULL,
+    rules smallint NOT NULL
+) WITH (fillfactor = 50);
+
+CREATE SEQUENCE anomaly_revision;
+
+CREATE TABLE anomaly (
+    anomaly_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    revision bigint NOT NULL DEFAULT nextval('anomaly_revision'),
+    subject text NOT NULL,
+    site_id text NOT NULL REFERENCES site,
+    series_id integer REFERENCES series,
+    device_id text REFERENCES device,
+    detector text NOT NULL,
+    version text NOT NULL,
+    start timestamptz NOT NULL,
+    "end" timestamptz,
+    peak timestamptz NOT NULL,
+    observed double precision,
+    expected double precision,
+    spread double precision,
+    score double precision NOT NULL,
+    severity smallint NOT NULL CHECK (severity BETWEEN 1 AND 3),
+    n_readings integer NOT NULL,
+    state text NOT NULL CHECK (state IN ('open', 'closed', 'withdrawn')),
+    reason_en text NOT NULL,
+    reason_zh text NOT NULL,
+    evidence jsonb NOT NULL DEFAULT '{}',
+    created timestamptz NOT NULL DEFAULT now(),
+    updated timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (subject, start)
+);
+CREATE INDEX anomaly_by_start ON anomaly (start DESC, anomaly_id DESC);
+CREATE INDEX anomaly_by_site ON anomaly (site_id, start DESC);
+CREATE INDEX anomaly_by_series ON anomaly (series_id, start DESC);
+CREATE INDEX anomaly_by_revision ON anomaly (revision);
+CREATE INDEX anomaly_open ON anomaly (site_id) WHERE state = 'open';
+
+CREATE TABLE detector_state (
+    shard text PRIMARY KEY,
+    version integer NOT NULL,
+    payload bytea NOT NULL,
+    saved timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE dead_letter (
+    letter_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    received timestamptz NOT NULL,
+    topic text NOT NULL,
+    payload bytea NOT NULL,
+    content_type text,
+    properties jsonb NOT NULL DEFAULT '{}',
+    reason text NOT NULL,
+    detail text NOT NULL
+);
+
+-- min, max and mean are over good readings (flag 1 or 2); count is over all.
+CREATE TABLE rollup_1min (
+    series_id integer NOT NULL,
+    bucket timestamptz NOT NULL,
+    count integer NOT NULL,
+    good integer NOT NULL,
+    min double precision,
+    max double precision,
+    mean double precision,
+    PRIMARY KEY (series_id, bucket)
+);
+CREATE TABLE rollup_1h (LIKE rollup_1min INCLUDING ALL);
+
+-- Written by the pipeline with each batch, emptied by the service: hours whose rollups are out of date.
+CREATE TABLE rollup_due (
+    series_id integer NOT NULL,
+    hour timestamptz NOT NULL
+);
+-- 0002 pre: what people and programs read. The gateway and Grafana see these, never the tables.
+
+CREATE VIEW series_view AS
+SELECT
+    s.series_id, s.quantity, s.interval_s, s.site_id,
+    site.kind AS site_kind, site.en AS site_en, site.zh AS site_zh, site.lon, site.lat, site.target_class,
+    town.area_id AS town_id, town.en AS town_en, town.zh AS town_zh,
+    county.area_id AS county_id, county.en AS county_en, county.zh AS county_zh,
+    city.area_id AS city_id, city.en AS city_en, city.zh AS city_zh
+FROM series AS s
+JOIN site USING (site_id)
+JOIN area AS town ON town.area_id = site.area_id
+LEFT JOIN area AS county ON county.area_id = town.parent
+LEFT JOIN area AS city ON city.area_id = county.parent;
+
+-- Readings with revised flags; lower and upper are the expected band of three robust standard deviations.
+CREATE VIEW reading_judged AS
+SELECT
+    r.series_id, r."time", r.received, r.value,
+    coalesce(v.quality, r.quality) AS quality,
+    coalesce(v.rules, r.rules) AS rules,
+    nullif(r.expected, 'NaN') AS expected,
+    nullif(r.spread, 'NaN') AS spread,
+    nullif(r.expected - 3 * r.spread, 'NaN') AS lower,
+    nullif(r.expected + 3 * r.spread, 'NaN') AS upper
+FROM reading AS r
+LEFT JOIN flag_revision AS v ON v.series_id = r.series_id AND v."time" = r."time";
+
+CREATE VIEW latest_judged AS
+SELECT
+    l.series_id, l."time", l.received, l.value,
+    coalesce(v.quality, l.quality) AS quality,
+    coalesce(v.rules, l.rules) AS rules,
+    nullif(l.expected, 'NaN') AS expected,
+    nullif(l.spread, 'NaN') AS spread,
+    nullif(l.expected - 3 * l.spread, 'NaN') AS lower,
+    nullif(l.expected + 3 * l.spread, 'NaN') AS upper
+FROM latest AS l
+LEFT JOIN flag_revision AS v ON v.series_id = l.series_id AND v."time" = l."time";
+
+CREATE VIEW anomaly_view AS
+SELECT
+    a.anomaly_id, a.revision, a.subject, a.site_id, a.series_id, a.device_id, a.detector, a.version,
+    a.start, a."end", a.peak, a.observed, a.expected, a.spread, a.score, a.severity, a.n_readings, a.state,
+    a.reason_en, a.reason_zh, a.evidence, a.created, a.updated,
+    s.quantity,
+    site.kind AS site_kind, site.en AS site_en, site.zh AS site_zh, site.lon, site.lat,
+    town.area_id AS town_id, town.en AS town_en, town.zh AS town_zh,
+    county.area_id AS county_id, county.en AS county_en, county.zh AS county_zh,
+    city.area_id AS city_id, city.en AS city_en, city.zh AS city_zh
+FROM anomaly AS a
+JOIN site USING (site_id)
+JOIN area AS town ON town.area_id = site.area_id
+LEFT JOIN area AS county ON county.area_id = town.parent
+LEFT JOIN area AS city ON city.area_id = county.parent
+LEFT JOIN series AS s ON s.series_id = a.series_id;
+
+CREATE VIEW device_view AS
+SELECT
+    d.device_id, d.area_id, d.kind,
+    (d.status ->> 'online')::boolean AS online,
+    (d.status ->> 'spool_depth')::bigint AS spool_depth,
+    d.status ->> 'agent' AS agent,
+    d.status_received,
+    max(l."time") AS measured, max(l.received) AS received
+FROM device AS d
+LEFT JOIN channel AS c USING (device_id)
+LEFT JOIN latest AS l USING (series_id)
+GROUP BY d.device_id;
+
+CREATE VIEW dead_letter_view AS
+SELECT letter_id, received, topic, length(payload) AS bytes, reason, detail FROM dead_letter;
+
+CREATE VIEW link_view AS
+SELECT
+    k.link_id, k.network, k.en, k.zh, k.length_m, k.speed_m_s, k.lanes, k.coordinates,
+    k.from_node, a.lon AS from_lon, a.lat AS from_lat, a.site_id AS from_site,
+    k.to_node, b.lon AS to_lon, b.lat AS to_lat, b.site_id AS to_site
+FROM link AS k
+JOIN node AS a ON a.node_id = k.from_node
+JOIN node AS b ON b.node_id = k.to_node;
+
+CREATE VIEW rollup_1min_view AS SELECT * FROM rollup_1min;
+CREATE VIEW rollup_1h_view AS SELECT * FROM rollup_1h;
+-- 0003 pre: group roles, one a room; where the migrating user may not make roles, this does nothing.
+DO $$
+DECLARE
+    role text;
+BEGIN
+    FOREACH role IN ARRAY ARRAY['towntwin_ingest', 'towntwin_analytics', 'towntwin_gateway', 'towntwin_grafana'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', role);
+        END IF;
+        EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), role);
+    END LOOP;
+    GRANT SELECT ON area, site, device, series, channel, node, link, directory_version
+        TO towntwin_ingest, towntwin_analytics, towntwin_gateway;
+    GRANT SELECT, INSERT, UPDATE ON reading, flag_revision, latest, anomaly, detector_state TO towntwin_ingest;
+    GRANT SELECT, INSERT ON dead_letter, rollup_due TO towntwin_ingest;
+    GRANT UPDATE ON device TO towntwin_ingest;
+    GRANT USAGE ON SEQUENCE anomaly_revision TO towntwin_ingest, towntwin_analytics;
+    GRANT SELECT ON reading, flag_revision, latest TO towntwin_analytics;
+    GRANT SELECT, INSERT, UPDATE ON anomaly, rollup_1min, rollup_1h TO towntwin_analytics;
+    GRANT SELECT, DELETE ON rollup_due TO towntwin_analytics;
+    GRANT DELETE ON rollup_1min, rollup_1h TO towntwin_analytics;
+    GRANT SELECT ON reading, flag_revision, latest, anomaly, dead_letter, rollup_1min, rollup_1h, rollup_due
+        TO towntwin_gateway;
+    GRANT SELECT ON series_view, reading_judged, latest_judged, anomaly_view, device_view, dead_letter_view,
+        link_view, rollup_1min_view, rollup_1h_view TO towntwin_gateway, towntwin_grafana;
+EXCEPTION
+    WHEN insufficient_privilege THEN
+        RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
+END
+$$;

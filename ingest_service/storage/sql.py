@@ -1,0 +1,30 @@
+"""Statements by name, from queries.sql: a line ``-- name: a sentence`` begins each."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from typing import LiteralString
+
+_HEAD = re.compile(r"^-- (?P<name>[a-z_]+): (?P<sentence>.+)$", re.MULTILINE)
+
+
+def text(path: str) -> LiteralString:
+    """A file of this package; what is in it is ours, so psycopg may take it as a literal."""
+    return files("ingest_service.storage").joinpath(path).read_text("utf-8")  # type: ignore[return-value]
+
+
+def load(path: str) -> dict[str, LiteralString]:
+    """The statements of a file by name. Raises ValueError on a name that stands twice."""
+    whole = text(path)
+    heads = list(_HEAD.finditer(whole))
+    ends = [head.start() for head in heads[1:]] + [len(whole)]
+    statements: dict[str, LiteralString] = {}
+    for head, end in zip(heads, ends, strict=True):
+        if head["name"] in statements:
+            raise ValueError(f"{path}: {head['name']} stands twice")
+        statements[head["name"]] = whole[head.end() : end].strip().rstrip(";")
+    return statements
+
+
+QUERIES = load("queries.sql")
