@@ -64,8 +64,8 @@ def _expanded(written: Mapping[str, SiteFile], problems: list[str]) -> list[Entr
     entries: list[Entry] = []
     for name, file in written.items():
         values: list[msgspec.Struct] = [*file.areas, *file.devices, *file.series, *file.channels]
-        values += [value for site in file.sites for value in _site(site, file.defaults)]
         entries += [Entry(name, value) for value in values]
+        entries += _each(name, file.sites, partial(_site, defaults=file.defaults), problems)
     sites = {site.site_id: site for site in _of(Site, entries)}
     for name, file in written.items():
         entries += _each(
@@ -78,18 +78,22 @@ def _expanded(written: Mapping[str, SiteFile], problems: list[str]) -> list[Entr
 
 
 def _each(
-    name: str, written: Iterable[W], expand: Callable[[W], msgspec.Struct], problems: list[str]
+    name: str, written: Iterable[W], expand: Callable[[W], list[msgspec.Struct]], problems: list[str]
 ) -> Iterator[Entry]:
-    """Entries of a file, each expanded; the sentence of one that can't be goes to ``problems``."""
+    """What the entries of a file expand to; the sentence of one that can't be goes to ``problems``."""
     for one in written:
         try:
-            yield Entry(name, expand(one))
+            yield from [Entry(name, value) for value in expand(one)]
         except SiteFileError as error:
             problems.append(f"{name}: {error}")
 
 
 def _site(entry: SiteEntry, defaults: site_format.Defaults) -> list[msgspec.Struct]:
     """A site, and what it brings."""
+    for quantity in entry.limits.keys() - set(entry.quantities):
+        raise SiteFileError(
+            [f"site {entry.site_id!r} has limits for {quantity!r}, which it doesn't measure: add it"]
+        )
     area_id = entry.area_id or defaults.area_id or ""
     interval_s = defaults.interval_s if entry.interval_s is None else entry.interval_s
     site = Site(
@@ -120,7 +124,7 @@ def _site(entry: SiteEntry, defaults: site_format.Defaults) -> list[msgspec.Stru
     return brought
 
 
-def _node(entry: NodeEntry, sites: Mapping[str, Site], area_id: str | None) -> Node:
+def _node(entry: NodeEntry, sites: Mapping[str, Site], area_id: str | None) -> list[msgspec.Struct]:
     """A node, with what it takes from its site."""
     site = sites.get(entry.site_id) if entry.site_id else None
     name = entry.node_id or entry.site_id
@@ -138,30 +142,32 @@ def _node(entry: NodeEntry, sites: Mapping[str, Site], area_id: str | None) -> N
     missing = [field for field, value in taken.items() if value is None]
     if missing:
         raise SiteFileError(
-            [f"node {name!r} lacks {', '.join(missing)}: give them, or a site_id to take them from"]
+            [f"node {name!r} lacks {', '.join(missing)}: give it, or a site_id to take it from"]
         )
-    return Node(node_id=name, network=entry.network, kind=entry.kind, site_id=entry.site_id, **taken)
+    return [Node(node_id=name, network=entry.network, kind=entry.kind, site_id=entry.site_id, **taken)]
 
 
-def _link(entry: LinkEntry, nodes: Mapping[str, Node]) -> Link:
+def _link(entry: LinkEntry, nodes: Mapping[str, Node]) -> list[msgspec.Struct]:
     """A link, with its course and length."""
     link_id = entry.link_id or f"{entry.from_node}:{entry.to_node}"
-    for end in (entry.from_node, entry.to_node):
-        if end not in nodes:
+    for node_id in (entry.from_node, entry.to_node):
+        if node_id not in nodes:
             raise SiteFileError(
-                [f"link {link_id!r} ends at node {end!r}, which no file names: add that node"]
+                [f"link {link_id!r} ends at node {node_id!r}, which no file names: add that node"]
             )
     begin, end = nodes[entry.from_node], nodes[entry.to_node]
     course = entry.coordinates or [(begin.lon, begin.lat), *entry.bends, (end.lon, end.lat)]
-    return Link(
-        link_id=link_id,
-        network=entry.network or begin.network,
-        from_node=entry.from_node,
-        to_node=entry.to_node,
-        en=entry.en,
-        zh=entry.zh,
-        length_m=entry.length_m or round(sum(length_m(one, other) for one, other in pairwise(course))),
-        speed_m_s=entry.speed_m_s,
-        lanes=entry.lanes,
-        coordinates=course,
-    )
+    return [
+        Link(
+            link_id=link_id,
+            network=entry.network or begin.network,
+            from_node=entry.from_node,
+            to_node=entry.to_node,
+            en=entry.en,
+            zh=entry.zh,
+            length_m=entry.length_m or round(sum(length_m(one, other) for one, other in pairwise(course))),
+            speed_m_s=entry.speed_m_s,
+            lanes=entry.lanes,
+            coordinates=course,
+        )
+    ]

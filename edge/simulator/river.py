@@ -88,9 +88,9 @@ class River:
     def __init__(self, spec: Spec, seed: int) -> None:
         self._down = _tree(spec.river)
         nodes = {node for link in spec.river for node in (link.from_node, link.to_node)}
-        self._flow = dict.fromkeys(sorted(nodes), 0.0)
-        for node in self._flow:
-            own_m3_s = _own_flow(node, spec.node_kinds, seed)
+        self._joins = {node: _joins(node, spec.node_kinds, seed) for node in sorted(nodes)}
+        self._flow = dict.fromkeys(self._joins, 0.0)
+        for node, own_m3_s in self._joins.items():
             for passed in (node, *(link.to_node for link in self.way(node))):
                 self._flow[passed] += own_m3_s
 
@@ -109,6 +109,10 @@ class River:
     def flow_m3_s(self, node: str) -> float:
         """Usual flow past a node: all sources and outfalls above it [m3/s]."""
         return self._flow[node]
+
+    def joins_m3_s(self, node: str) -> float:
+        """Usual flow that joins the river at a node: of a source or outfall, else none [m3/s]."""
+        return self._joins[node]
 
     def travel_s(self, origin: str, node: str) -> float | None:
         """Travel time from one node down to another [s]; None where no water goes that way."""
@@ -145,7 +149,7 @@ class River:
             if fault.kind is Kind.SLUG:
                 releases.append(Release(fault.origin, fault.start_s, 1000 * fault.size))
             else:
-                mass_g = fault.size * self._flow[fault.origin] * SEWAGE_AMMONIA_G_M3 * PUFF_S
+                mass_g = fault.size * self._joins[fault.origin] * SEWAGE_AMMONIA_G_M3 * PUFF_S
                 puffs = int((fault.end_s - fault.start_s) // PUFF_S)
                 releases += [
                     Release(fault.origin, fault.start_s + (i + 0.5) * PUFF_S, mass_g) for i in range(puffs)
@@ -173,7 +177,7 @@ def _tree(links: Iterable[Link]) -> dict[str, Link]:
     return down
 
 
-def _own_flow(node: str, kinds: Mapping[str, str], seed: int) -> float:
+def _joins(node: str, kinds: Mapping[str, str], seed: int) -> float:
     """What joins the river at a node [m3/s]."""
     kind = kinds.get(node)
     if kind == "source":

@@ -46,13 +46,13 @@ NOISE: Mapping[str, Noise] = {
     "dissolved_oxygen": Noise(0.1, 0.994, 0.012),
     "conductivity": Noise(0.004, 0.993, 0.0005, relative=True, step=0.1),
     "turbidity": Noise(0.052, 0.94, 0.032, relative=True),
-    "ammonia_nitrogen": Noise(0.03, 0.98, 0.012, relative=True),
+    "ammonia_nitrogen": Noise(0.03, 0.98, 0.03, relative=True),
     "permanganate_index": Noise(0.02, 0.98, 0.012, relative=True, step=0.01),
     "total_phosphorus": Noise(0.02, 0.98, 0.015, relative=True),
     "total_nitrogen": Noise(0.02, 0.98, 0.012, relative=True),
     "water_level": Noise(0.0045, 0.97, 0.001),
     "water_velocity": Noise(0.012, 0.9, 0.008),
-    "discharge": Noise(0.02, 0.95, 0.015, relative=True),
+    "discharge": Noise(0.03, 0.95, 0.03, relative=True),
     "air_temperature": Noise(0.35, 0.985, 0.08),
 }
 
@@ -101,7 +101,7 @@ def _spoilt(fault: Fault, value: float, since_s: float, stuck: dict[str, float])
 
 
 def _rounded(quantity: Quantity, step: float) -> Callable[[float], float]:
-    """Round to the sensor's finest step (canonical unit), keep to what is plausible, turn into the wire unit."""
+    """Round to the sensor's finest step (canonical unit), keep it plausible, turn it into the wire unit."""
     conversion = to_canonical(quantity, quantity.wire_unit)
     scale, offset = conversion.scale, conversion.offset
     low, high = quantity.low, quantity.high

@@ -78,9 +78,9 @@ def site(
     draw = Random(f"{seed}/{place.site_id}/base")
     ranges = OUTFALL if place.kind == "outfall" else RIVER
     bases = {quantity: draw.uniform(*ranges[quantity]) for quantity in sorted(ranges)}
-    flow_m3_s = river.flow_m3_s(place.node_id) if place.kind != "rain_gauge" else 0.0
+    usual_m3_s = river.joins_m3_s(place.node_id) if place.kind == "outfall" else 0.0
     if place.kind == "outfall":
-        bases["discharge"] = flow_m3_s
+        bases["discharge"] = usual_m3_s
     laws = [(LAWS[quantity], bases[quantity], SEWAGE.get(quantity)) for quantity in place.quantities]
     moment = partial(_moment, _Surroundings.of(place, river, weather, plan, origin_s))
 
@@ -88,7 +88,7 @@ def site(
         now = moment(time_s)
         if not now.spill:
             return [law(base, now) for law, base, _ in laws]
-        share = now.spill / (now.spill + flow_m3_s)
+        share = now.spill / (now.spill + usual_m3_s)
         return [_mixed(law(base, now), sewage, share) for law, base, sewage in laws]
 
     return values
@@ -115,7 +115,7 @@ class _Surroundings:
             return cls(weather, 0.0, _nothing, _nothing)
         clouds = river.clouds(place.node_id, river.releases(plan))
         spills = [fault for fault in plan if fault.kind is Kind.DISCHARGE and fault.origin == place.node_id]
-        usual_m3_s = river.flow_m3_s(place.node_id)
+        usual_m3_s = river.joins_m3_s(place.node_id)
         return cls(
             weather,
             exp(-river.to_mouth_m(place.node_id) / TIDE_DECAY_M),

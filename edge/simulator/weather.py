@@ -7,13 +7,17 @@ shows the same rain whenever it is played, and whoever asks first.
 from __future__ import annotations
 
 from functools import lru_cache
-from math import exp, floor, pi, sin
+from math import exp, floor, pi, sin, sqrt
 from random import Random
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from edge.simulator import rhythm
 from edge.simulator.rhythm import DAY_S, HOUR_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 RAINS_PER_DAY = 0.35
 DEPTH_SHAPE, DEPTH_SCALE_MM = 2.0, 2.5  # gamma, mean 5 mm: plum rain, not typhoon
@@ -63,9 +67,9 @@ class Weather:
     def __init__(self, seed: int, origin_s: float) -> None:
         self._seed = seed
         self._origin_s = origin_s
-        self._rains = lru_cache(KEPT_DAYS)(self._rains_around)
-        self._cloud = lru_cache(KEPT_DAYS)(self._cloud_of)
-        self._front = lru_cache(KEPT_DAYS)(self._front_of)
+        self._rains: Callable[[int], tuple[Rain, ...]] = lru_cache(KEPT_DAYS)(self._rains_around)
+        self._cloud: Callable[[int], float] = lru_cache(KEPT_DAYS)(self._cloud_of)
+        self._front: Callable[[int], float] = lru_cache(KEPT_DAYS)(self._front_of)
 
     def rain(self, time_s: float) -> float:
         """Rain intensity [mm/h]."""
@@ -81,7 +85,7 @@ class Weather:
         """Light that drives the algae, 0 to 1."""
         share = (1 + rhythm.daily(time_s, SUN_PEAK_H)) / 2
         day = floor((time_s + rhythm.LOCAL_S - LIGHT_DAY_H * HOUR_S) / DAY_S)
-        return self._cloud(day) * share * share**0.5
+        return self._cloud(day) * share * sqrt(share)
 
     def front(self, time_s: float) -> float:
         """Warm and cold spells, about -1 to 1, smooth over days."""

@@ -1,0 +1,209 @@
+"""Site files: what may be left out follows, and what is wrong is told with file, entry and remedy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy import sites
+from ingest_service.storage.model import Channel, Device, Series
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AREAS = """
+[[areas]]
+area_id = "330483"
+level = "county"
+en = "Tongxiang"
+zh = "桐乡市"
+"""
+TOWN = """
+nodes = [
+  { node_id = "q1", network = "river", kind = "source", en = "In", zh = "来水", lon = 120.50, lat = 30.60 },
+  { site_id = "r1", network = "river", kind = "section" },
+]
+
+[defaults]
+area_id = "t1"
+demo = true
+interval_s = 60
+
+[[areas]]
+area_id = "t1"
+parent = "330483"
+level = "town"
+en = "Town"
+zh = "镇"
+
+[[sites]]
+site_id = "r1"
+kind = "river_section"
+en = "Bridge"
+zh = "桥"
+lon = 120.52
+lat = 30.60
+target_class = 3
+quantities = ["ph", "conductivity"]
+limits = { ph = { spike_fail = 2.0 } }
+
+[[sites]]
+site_id = "o1"
+kind = "outfall"
+en = "Outfall, not measured"
+zh = "未监测排口"
+lon = 120.51
+lat = 30.60
+demo = false
+
+[[links]]
+from_node = "q1"
+to_node = "r1"
+en = "Canal"
+zh = "运河"
+speed_m_s = 0.3
+bends = [[120.51, 30.61]]
+"""
+
+
+def written(folder: Path, **texts: str) -> list[Path]:
+    paths = [folder / f"{name}.toml" for name in texts]
+    for path, text in zip(paths, texts.values(), strict=True):
+        path.write_text(text, encoding="utf-8")
+    return paths
+
+
+def problems(folder: Path, **texts: str) -> list[str]:
+    with pytest.raises(sites.SiteFileError) as caught:
+        sites.load(written(folder, **texts))
+    return caught.value.problems
+
+
+def test_a_site_brings_its_device_series_and_channels(tmp_path: Path) -> None:
+    known = sites.load(written(tmp_path, areas=AREAS, town=TOWN))
+    assert known.devices == [Device(device_id="r1", area_id="t1")]
+    assert known.series == [
+        Series(site_id="r1", quantity="ph", interval_s=60, limits={"spike_fail": 2.0}),
+        Series(site_id="r1", quantity="conductivity", interval_s=60),
+    ]
+    assert known.channels == [
+        Channel(device_id="r1", name="ph", site_id="r1", quantity="ph"),
+        Channel(device_id="r1", name="conductivity", site_id="r1", quantity="conductivity"),
+    ]
+
+
+def test_defaults_hold_where_an_entry_says_nothing(tmp_path: Path) -> None:
+    known = sites.load(written(tmp_path, areas=AREAS, town=TOWN))
+    assert {site.site_id: (site.area_id, site.demo) for site in known.sites} == {
+        "r1": ("t1", True),
+        "o1": ("t1", False),
+    }
+
+
+def test_a_node_takes_from_its_site_and_a_link_from_its_nodes(tmp_path: Path) -> None:
+    known = sites.load(written(tmp_path, areas=AREAS, town=TOWN))
+    node = known.nodes[1]
+    assert (node.node_id, node.en, node.lon, node.area_id) == ("r1", "Bridge", 120.52, "t1")
+    (link,) = known.links
+    assert (link.link_id, link.network) == ("q1:r1", "river")
+    assert link.coordinates == [(120.50, 30.60), (120.51, 30.61), (120.52, 30.60)]
+    assert link.length_m == pytest.approx(2931, abs=5)
+
+
+def test_files_may_name_one_another_in_any_order(tmp_path: Path) -> None:
+    assert len(sites.load(written(tmp_path, town=TOWN, areas=AREAS)).areas) == 2
+
+
+def test_two_sites_may_share_a_device_of_another_entry(tmp_path: Path) -> None:
+    shared = (
+        TOWN.replace("target_class = 3", 'device = "logger"')
+        + '[[devices]]\ndevice_id = "logger"\narea_id = "t1"\n'
+    )
+    known = sites.load(written(tmp_path, areas=AREAS, town=shared))
+    assert [device.device_id for device in known.devices] == ["logger"]
+    assert {channel.device_id for channel in known.channels} == {"logger"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        (
+            '"conductivity"]',
+            '"conductivty"]',
+            "series 'r1 / conductivty' has quantity 'conductivty', which is not known: did you mean 'conductivity'?",
+        ),
+        (
+            "river_section",
+            "bridge",
+            "site 'r1' has kind 'bridge', which is not known: choose from river_section, outfall",
+        ),
+        ('kind = "source"', 'kind = "spring"', "node 'q1' has kind 'spring', which is not known: "),
+        ("lon = 120.52\nlat = 30.60", "lon = 30.60\nlat = 120.52", "site 'r1' lies at lon 30.6, lat 120.52"),
+        (
+            "target_class = 3",
+            "target_class = 6",
+            "site 'r1' has target_class 6: GB 3838 has the classes 1 to 5",
+        ),
+        (
+            'parent = "330483"',
+            'parent = "330482"',
+            "area 't1' names area '330482', which no file holds: add it",
+        ),
+        (
+            'to_node = "r1"',
+            'to_node = "r2"',
+            "link 'q1:r2' ends at node 'r2', which no file names: add that node",
+        ),
+        ('{ site_id = "r1", n', '{ site_id = "r9", n', "node 'r9' stands at site 'r9', which no file names"),
+        ('en = "In", ', "", "node 'q1' lacks en: give it, or a site_id to take it from"),
+        ('site_id = "o1"', 'site_id = "r1"', "site 'r1' is already in "),
+        ("interval_s = 60", "interval_s = 0", "series 'r1 / ph' has interval_s 0: it must be above 0"),
+        ('area_id = "t1"\nparent', 'area_id = "t/1"\nparent', "area 't/1' can't stand in a topic"),
+        (
+            "speed_m_s = 0.3",
+            "speed_m_s = 30",
+            "link 'q1:r1' has speed_m_s 30: on a river it is above 0, at most 5",
+        ),
+        (
+            "speed_m_s = 0.3",
+            "speed_m_s = 0.3\nlength_m = 90",
+            "link 'q1:r1' has length_m 90, but its nodes are 1914 m apart: mend one of them",
+        ),
+        (
+            "bends = [[120.51, 30.61]]",
+            "coordinates = [[120.50, 30.60], [120.52, 30.70]]",
+            "link 'q1:r1' is drawn 11120 m away from its node 'r1'",
+        ),
+        (
+            "lat = 30.60\ntarget",
+            'lat = "30.60"\ntarget',
+            "sites entry 1 ('r1'), lat: expected `float`, got `str`",
+        ),
+        ('zh = "桥"', "", "sites entry 1 ('r1'): object missing required field `zh`"),
+        ("demo = false", "dmeo = false", "sites entry 2 ('o1'): object contains unknown field `dmeo`"),
+        (
+            "limits = { ph",
+            "limits = { turbidity",
+            "site 'r1' has limits for 'turbidity', which it doesn't measure",
+        ),
+        ("[defaults]", "[defaults", "town.toml: is no TOML in UTF-8: "),
+    ],
+)
+def test_what_is_wrong_is_told_with_file_entry_and_remedy(
+    tmp_path: Path, old: str, new: str, sentence: str
+) -> None:
+    assert old in TOWN
+    told = problems(tmp_path, areas=AREAS, town=TOWN.replace(old, new, 1))
+    assert any(sentence in one for one in told), told
+    assert all("town.toml" in one for one in told)
+
+
+def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    wrong = TOWN.replace('"conductivity"]', '"EC"]').replace("target_class = 3", "target_class = 9")
+    assert len([one for one in problems(tmp_path, areas=AREAS, town=wrong) if "has" in one]) >= 2
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(sites.SiteFileError, match=r"nowhere\.toml: can't be read"):
+        sites.load([tmp_path / "nowhere.toml"])
