@@ -148,7 +148,7 @@ def _unsafe(level: str) -> Iterator[str]:
 def _not_among(field: str, value: str, choices: Iterable[str]) -> Iterator[str]:
     choices = list(choices)
     if value not in choices:
-        near = get_close_matches(value, choices, 1)
+        near = get_close_matches(value.lower(), choices, 1)
         remedy = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(choices)}"
         yield f"has {field} {value!r}, which is not known: {remedy}"
 

@@ -41,10 +41,10 @@ class Noise(msgspec.Struct, frozen=True):
 
 QUIET = Noise(0.0, 0.0, 0.0)
 NOISE: Mapping[str, Noise] = {
-    "water_temperature": Noise(0.22, 0.998, 0.015, step=0.01),
-    "ph": Noise(0.016, 0.993, 0.005),
-    "dissolved_oxygen": Noise(0.1, 0.994, 0.012),
-    "conductivity": Noise(0.004, 0.993, 0.0005, relative=True, step=0.1),
+    "water_temperature": Noise(0.35, 0.999, 0.008, step=0.01),
+    "ph": Noise(0.018, 0.995, 0.004),
+    "dissolved_oxygen": Noise(0.13, 0.996, 0.01),
+    "conductivity": Noise(0.005, 0.996, 0.0004, relative=True, step=0.1),
     "turbidity": Noise(0.052, 0.94, 0.032, relative=True),
     "ammonia_nitrogen": Noise(0.03, 0.98, 0.03, relative=True),
     "permanganate_index": Noise(0.02, 0.98, 0.012, relative=True, step=0.01),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cache
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -173,3 +174,13 @@ def test_a_plan_that_does_not_fit_the_towns_is_refused(change: dict[str, object]
     wrong = msgspec.structs.replace(PLAN[0], **change)
     with pytest.raises(plans.PlanError, match=sentence):
         plans.check([wrong], demo.directory(), demo.spec())
+
+
+def test_the_documentation_tells_every_planned_fault_and_its_time() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "demo.md").read_text(encoding="utf-8")
+    rows = {cells[1].strip(" `"): cells for line in page.splitlines() if len(cells := line.split("|")) == 7}
+    for fault in PLAN:
+        _, _, kind, _, _, within, _ = rows[fault.fault_id]
+        number, unit = within.split()
+        assert kind.strip() == fault.kind
+        assert float(number) * {"min": 60, "h": 3600}[unit] == fault.find_within_s

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from deploy import sites
 from ingest_service.storage.model import Channel, Device, Series
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 AREAS = """
 [[areas]]
@@ -131,7 +128,7 @@ def test_two_sites_may_share_a_device_of_another_entry(tmp_path: Path) -> None:
         (
             '"conductivity"]',
             '"conductivty"]',
-            "series 'r1 / conductivty' has quantity 'conductivty', which is not known: did you mean 'conductivity'?",
+            "quantity 'conductivty', which is not known: did you mean 'conductivity'?",
         ),
         (
             "river_section",
@@ -207,3 +204,10 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(sites.SiteFileError, match=r"nowhere\.toml: can't be read"):
         sites.load([tmp_path / "nowhere.toml"])
+
+
+def test_the_example_of_the_documentation_loads(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "demo.md").read_text(encoding="utf-8")
+    example = page.split("```toml\n")[1].split("```")[0]
+    known = sites.load(written(tmp_path, town=example))
+    assert (len(known.areas), len(known.series), len(known.links)) == (2, 4, 1)
