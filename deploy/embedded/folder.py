@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import socket
 from pathlib import Path
 
 UNPRIVILEGED = "nobody"
@@ -47,3 +48,10 @@ def check_reachable(folder: Path, user: pwd.struct_passwd) -> None:
                 f"{folder} can't be used by root: the database runs as {user.pw_name}, to whom {parent} is"
                 f" closed; name a folder that all may walk into, such as {default_folder()}"
             )
+
+
+def free_port() -> int:
+    """A loopback port that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from deploy.embedded.folder import servant
+from deploy.embedded.folder import server_user as servant
 from deploy.embedded.ports import free_port
 
 if TYPE_CHECKING:

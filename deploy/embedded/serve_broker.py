@@ -1,0 +1,43 @@
+"""The child process of the embedded broker: rumqttd, as an unprivileged user, as long as its parent lives.
+
+Not for people; `EmbeddedBroker` starts it. Its standard input is the parent's lifeline: when that closes, for
+whatever reason, the broker ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+
+from iotcore import IotCoreBroker
+
+from deploy.embedded.folder import server_user
+
+
+def main() -> None:
+    """Serve by the configuration file that the first argument names."""
+    # rumqttd writes a line at level ERROR for every packet that it routes, hence nothing below CRITICAL.
+    logging.basicConfig(level=logging.CRITICAL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    broker = IotCoreBroker(config_path=sys.argv[1])
+    _drop_privileges()
+    broker.run_forever()
+
+
+def _drop_privileges() -> None:
+    user = server_user()
+    if user is not None:
+        os.setgroups([])
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""Real servers, a real browser and recorded data for every test."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from deploy.embedded.binaries import postgres_programs
+from deploy.embedded.broker import EmbeddedBroker
+from deploy.embedded.folder import UNPRIVILEGED
+from tests.support import browser, installation, loud
+from tests.support.installation import PROGRAMS, Installation, InstallationError
+from tests.support.runs import clear_stale
+from tests.support.services import TIMESCALE, MosquittoServer, NamedServer, PostgresServer, fresh_database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REPOSITORY = Path(__file__).parents[1]
+RECORDED = REPOSITORY.parent / "shared/data"
+
+
+class StartMosquitto(Protocol):
+    """Starts another Mosquitto of the test's own."""
+
+    def __call__(self, *, persistence: bool = False, lines: tuple[str, ...] = ()) -> MosquittoServer:
+        """With more lines of configuration, if wanted."""
+        ...
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say once more what was left out."""
+    for sentence in loud.sentences():
+        terminalreporter.write_line(f"NOT TESTED: {sentence}", red=True, bold=True)
+
+
+@pytest.fixture(scope="session")
+def real_servers() -> Installation | None:
+    """Where TimescaleDB and Mosquitto are installed; None where this machine can't have them."""
+    try:
+        found = installation.provide(print)
+    except InstallationError as error:
+        print(error)
+        return None
+    clear_stale(found.runs)
+    return found
+
+
+@pytest.fixture(scope="session")
+def plain_server() -> Iterator[PostgresServer]:
+    """A plain PostgreSQL, from the wheel, for throw-away databases."""
+    here = Installation(Path("/"))
+    clear_stale(here.runs)
+    server = PostgresServer(here, UNPRIVILEGED, str(postgres_programs()))
+    yield from _created(server)
+
+
+@pytest.fixture(scope="session")
+def timescale_server(
+    real_servers: Installation | None, request: pytest.FixtureRequest
+) -> Iterator[PostgresServer | NamedServer]:
+    """A real TimescaleDB (Apache edition), or the best that this machine has."""
+    named = os.environ.get("TOWNTWIN_TEST_DSN")
+    if named:
+        yield NamedServer(named)
+    elif real_servers is not None and real_servers.has_timescale:
+        yield from _created(PostgresServer(real_servers, "postgres", PROGRAMS, TIMESCALE))
+    else:
+        loud.not_tested(
+            "TimescaleDB: plain PostgreSQL stood in for it, so hypertables were not tested;"
+            " run on Debian as root, or name a superuser's database with TOWNTWIN_TEST_DSN"
+        )
+        yield request.getfixturevalue("plain_server")
+
+
+def _created(server: PostgresServer) -> Iterator[PostgresServer]:
+    try:
+        server.create()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def timescale_dsn(timescale_server: PostgresServer | NamedServer) -> Iterator[str]:
+    """A fresh, empty database with TimescaleDB."""
+    with fresh_database(timescale_server) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def plain_dsn(plain_server: PostgresServer) -> Iterator[str]:
+    """A fresh, empty database without TimescaleDB."""
+    with fresh_database(plain_server) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def start_mosquitto(real_servers: Installation | None) -> Iterator[StartMosquitto]:
+    """Start a Mosquitto, or several; they end with the test."""
+    started: list[MosquittoServer] = []
+
+    def start(*, persistence: bool = False, lines: tuple[str, ...] = ()) -> MosquittoServer:
+        if real_servers is None or not real_servers.has_mosquitto:
+            loud.skip("Mosquitto is missing: run on Debian as root, or install Debian's mosquitto")
+        server = MosquittoServer(real_servers, "mosquitto", persistence=persistence, lines=lines)
+        started.append(server)
+        server.start()
+        return server
+
+    try:
+        yield start
+    finally:
+        for server in started:
+            server.remove()
+
+
+@pytest.fixture
+def mosquitto(start_mosquitto: StartMosquitto) -> MosquittoServer:
+    """A fresh Mosquitto without persistence: a kill takes its memory."""
+    return start_mosquitto()
+
+
+@pytest.fixture
+def embedded_broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
+    """The broker of `towntwin up`."""
+    with EmbeddedBroker(tmp_path / "broker") as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def recorded() -> Path:
+    """The folder of recorded series (TOWNTWIN_DATA, else beside the repository)."""
+    folder = Path(os.environ.get("TOWNTWIN_DATA", RECORDED)).resolve()
+    if not folder.is_dir():
+        loud.skip(f"recorded data are missing: {folder} is no folder; name theirs with TOWNTWIN_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """Debian's Chromium, with a font that has Chinese."""
+    try:
+        return browser.provide(print)
+    except InstallationError as error:
+        loud.skip(f"the console in a browser: {error}")

@@ -1,0 +1,54 @@
+"""A real browser for the console's tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.support.installation import InstallationError, alone, apt_install
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+FONT = "fonts-wqy-microhei"
+
+
+def provide(say: Callable[[str], None]) -> Path:
+    """Find Chromium and a Chinese font, or install Debian's.
+
+    Raises
+    ------
+    InstallationError
+        Where there is none, and this is not Debian as root.
+
+    """
+    found = _find()
+    if found is not None and _shows_chinese():
+        return found
+    if os.geteuid() == 0 and shutil.which("apt-get") is not None:
+        with alone():
+            apt_install("chromium", FONT, "fontconfig", say=say)
+        found = _find()
+    if found is None:
+        raise InstallationError("there is no Chromium; on Debian: apt-get install chromium")
+    return found
+
+
+def _find() -> Path | None:
+    for name in NAMES:
+        path = shutil.which(name)
+        if path is not None:
+            return Path(path)
+    return None
+
+
+def _shows_chinese() -> bool:
+    program = shutil.which("fc-list")
+    if program is None:
+        return False
+    listed = subprocess.run([program, ":lang=zh"], capture_output=True, check=False)
+    return bool(listed.stdout.strip())
