@@ -6,6 +6,7 @@ own, so that the readings are the same in whatever order the devices are read.
 
 from __future__ import annotations
 
+from itertools import count
 from math import ceil
 from random import Random
 from typing import TYPE_CHECKING
@@ -91,22 +92,14 @@ class Town:
         truth, readers = self._readers(place)
         channels = [(name, QUANTITIES[name].wire_unit) for name in place.quantities]
         mute = self._mute(place)
-        first = ceil((self.begins_s - place.phase_s) / place.interval_s)
-        tick = first
-        while True:
+        for tick in count(ceil((self.begins_s - place.phase_s) / place.interval_s)):
             time_s = tick * place.interval_s + place.phase_s
             values = [read(time_s, true) for read, true in zip(readers, truth(time_s), strict=True)]
-            if mute(time_s):
-                yield time_s, []
-            else:
-                yield (
-                    time_s,
-                    [
-                        Record(name=name, time_s=time_s, value=value, unit=unit)
-                        for (name, unit), value in zip(channels, values, strict=True)
-                    ],
-                )
-            tick += 1
+            records = [
+                Record(name=name, time_s=time_s, value=value, unit=unit)
+                for (name, unit), value in zip(channels, values, strict=True)
+            ]
+            yield time_s, [] if mute(time_s) else records
 
     def _readers(
         self, place: Place
