@@ -1,101 +1,60 @@
-"""The whole judging stack over all series at once: checks, baseline, residual, events.
+"""The whole judging stack over all series at once: checks, baseline, residual, shift, events.
 
-Streaming state is a struct of arrays indexed by series; one tick judges every series that has a
-reading in it. Feeding a history tick by tick, in blocks or whole gives the same answer.
+Streaming state is a struct of arrays; one tick judges every series that has a reading in it, so Python loops
+over the readings of the longest series of a block and never over series. Feeding a history tick by tick, in
+blocks or whole gives the same answer, to the bit.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analytics.core import events, tick
+from analytics.core.events import Events
+from analytics.core.state import ROW, State
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
-    import numpy as np
     from numpy.typing import NDArray
+
+    from analytics.core.parameters import Parameters
+
+    Floats = NDArray[np.float64]
+    Flags = NDArray[np.uint8]
 
 VERSION = "1"
 
 
 @dataclass(frozen=True, slots=True)
-class Parameters:
-    """Limits per series, each ``(n_series,) float64`` in the series' canonical unit."""
-
-    # fields: see the core's design; built by `Parameters.of(n, **overrides)` with defaults that judge nothing
-
-    def grown(self, other: Self) -> Self:
-        """These series followed by those of another."""
-        raise NotImplementedError
-
-
-@dataclass(slots=True)
-class State:
-    """Everything that the judge remembers; every array has series as its first axis."""
-
-    @classmethod
-    def empty(cls, n_series: int) -> Self:
-        """Nothing seen yet."""
-        raise NotImplementedError
-
-    @property
-    def last_time_s(self) -> NDArray[np.float64]:
-        """(n_series,) measured time up to which each series is judged [s]; -inf before the first."""
-        raise NotImplementedError
-
-    def grown(self, n_series: int) -> Self:
-        """The same state with more, untouched, series at the end."""
-        raise NotImplementedError
-
-    def taken(self, series: NDArray[np.intp]) -> Self:
-        """A copy of some series' state."""
-        raise NotImplementedError
-
-    def put(self, series: NDArray[np.intp], other: Self) -> None:
-        """Write back what `taken` gave."""
-        raise NotImplementedError
-
-    def arrays(self) -> Mapping[str, NDArray[np.generic]]:
-        """Every array by name, for a checkpoint."""
-        raise NotImplementedError
-
-    @classmethod
-    def of_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Self:
-        """What `arrays` gave. Raises ValueError naming what is missing or of the wrong shape."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True, slots=True)
-class Events:
-    """Anomalies opened, changed or closed by a block, ``(n_events,)`` each; unique by (series, start_s)."""
-
-    series: NDArray[np.intp]
-    start_s: NDArray[np.float64]
-    end_s: NDArray[np.float64]  # NaN while open
-    peak_s: NDArray[np.float64]
-    observed: NDArray[np.float64]  # at the peak
-    expected: NDArray[np.float64]  # at the peak; NaN where unknown
-    spread: NDArray[np.float64]  # at the peak; NaN where unknown
-    score: NDArray[np.float64]  # at the peak, in robust standard deviations
-    rules: NDArray[np.uint16]  # all rules seen in the event
-    rule: NDArray[np.uint16]  # the one rule that names the event
-    severity: NDArray[np.uint8]  # 1 notice, 2 warning, 3 alarm
-    n_readings: NDArray[np.int64]  # flagged readings in it
-
-
-@dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the judge says of a block, aligned with its input."""
+    """What the judge says of a block, aligned with its input of n readings.
 
-    quality: NDArray[np.uint8]  # (n,) Flag
-    rules: NDArray[np.uint16]  # (n,) Rule bits
-    expected: NDArray[np.float32]  # (n,) NaN before the baseline can say
-    spread: NDArray[np.float32]  # (n,)
-    score: NDArray[np.float32]  # (n,) signed residual in spreads; NaN likewise
-    revised_series: NDArray[np.intp]  # (m,) earlier readings whose flag this block's evidence changed
-    revised_time_s: NDArray[np.float64]  # (m,)
-    revised_quality: NDArray[np.uint8]  # (m,)
-    revised_rules: NDArray[np.uint16]  # (m,)
+    Attributes
+    ----------
+    quality : (n,) `Flag`
+    rules : (n,) `Rule` bits
+    expected, spread : (n,) canonical unit; NaN before the baseline can say
+    score : (n,) signed residual in spreads; NaN likewise
+    revised_series, revised_time_s, revised_quality, revised_rules : (m,) earlier readings whose flag this
+        block's evidence changed, in the order of the evidence; the last one of a reading counts
+    events : opened, changed or closed
+
+    """
+
+    quality: Flags
+    rules: NDArray[np.uint16]
+    expected: NDArray[np.float32]
+    spread: NDArray[np.float32]
+    score: NDArray[np.float32]
+    revised_series: NDArray[np.intp]
+    revised_time_s: Floats
+    revised_quality: Flags
+    revised_rules: NDArray[np.uint16]
     events: Events
 
 
@@ -108,11 +67,83 @@ def judge(
 ) -> Judgement:
     """Judge a block and move ``state`` on, in place.
 
+    Parameters
+    ----------
+    state, parameters : of all series
     series : (n,) index into state; sorted, and within a series by strictly increasing time,
         each later than ``state.last_time_s`` of its series
     time_s : (n,) measured, Unix seconds [s]
     value : (n,) canonical unit; NaN means missing
 
-    Raises ValueError if the order does not hold.
+    Raises
+    ------
+    ValueError
+        If the order does not hold; the state is then untouched.
+
     """
-    raise NotImplementedError
+    _check_order(state, series, time_s)
+    block = _Block(len(series))
+    for at in _ticks(series):
+        here = series[at]
+        said = tick.run(tick.Tick.of(state, parameters.taken(here), here, time_s[at], value[at]))
+        block.put(at, here, said)
+    return block.judgement(state, np.unique(series))
+
+
+class _Block:
+    """What the ticks of a block fill."""
+
+    def __init__(self, n: int) -> None:
+        self.quality = np.zeros(n, np.uint8)
+        self.rules = np.zeros(n, np.uint16)
+        self.expected = np.full(n, np.nan, np.float32)
+        self.spread = np.full(n, np.nan, np.float32)
+        self.score = np.full(n, np.nan, np.float32)
+        self.revised: list[tuple[NDArray[np.intp], Floats, Flags, NDArray[np.uint16]]] = []
+        self.closed: list[Events] = []
+
+    def put(self, at: NDArray[np.intp], series: NDArray[np.intp], said: tick.Said) -> None:
+        """What a tick said of the readings at some places."""
+        self.quality[at], self.rules[at] = said.quality, said.rules
+        self.expected[at], self.spread[at], self.score[at] = said.expected, said.spread, said.score
+        off = said.revised
+        if off.any():
+            self.revised.append(
+                (series[off], said.revised_time_s[off], said.revised_quality[off], said.revised_rules[off])
+            )
+        if said.closed is not None:
+            self.closed.append(said.closed)
+
+    def judgement(self, state: State, touched: NDArray[np.intp]) -> Judgement:
+        """The whole, with the events that are still open in the touched series."""
+        still_open = touched[state.scalars[ROW["event"], touched] > 0]
+        rows = {name: state.scalars[row, still_open] for name, row in ROW.items()}
+        found = Events.joined([*self.closed, events.of_rows(rows, still_open, closed=False)])
+        nothing = (np.empty(0, np.intp), np.empty(0), np.empty(0, np.uint8), np.empty(0, np.uint16))
+        of, time_s, quality, rules = (np.concatenate(c) for c in zip(nothing, *self.revised, strict=True))
+        columns = (self.quality, self.rules, self.expected, self.spread, self.score)
+        return Judgement(*columns, of, time_s, quality, rules, found)
+
+
+def _ticks(series: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+    """The places of each series' first reading, then of each second one, and so on."""
+    begins = np.flatnonzero(np.diff(series, prepend=-1))
+    rank = np.arange(len(series)) - np.repeat(begins, np.diff(begins, append=len(series)))
+    order = np.argsort(rank, kind="stable")
+    bounds = np.searchsorted(rank[order], np.arange(rank.max(initial=-1) + 2))
+    for begin, end in pairwise(bounds.tolist()):
+        yield order[begin:end]
+
+
+def _check_order(state: State, series: NDArray[np.intp], time_s: Floats) -> None:
+    if not len(series):
+        return
+    same = series[1:] == series[:-1]
+    wrong = (series[1:] < series[:-1]) | (same & ~(time_s[1:] > time_s[:-1]))
+    for i in np.flatnonzero(wrong)[:1]:
+        raise ValueError(
+            f"reading {i + 1} (series {series[i + 1]}) is not later than the one before: sort by series, time"
+        )
+    first = np.concatenate([[True], ~same])
+    for i in np.flatnonzero(first & ~(time_s > state.last_time_s[series]))[:1]:
+        raise ValueError(f"reading {i} (series {series[i]}) is not later than its series was judged up to")

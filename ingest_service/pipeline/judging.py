@@ -11,6 +11,7 @@ import structlog
 
 from analytics.core import judge as core
 from analytics.core.flags import Flag, Rule
+from analytics.core.state import State
 from edge.wire.quantities import QUANTITIES
 from ingest_service.pipeline import limits, reasons
 from ingest_service.storage.model import READING, REVISION, Anomaly, Checkpoint
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from analytics.core.events import Events
     from ingest_service.pipeline.decode import Decoded
     from ingest_service.storage.model import Directory, Series
     from ingest_service.storage.store import Store
@@ -50,7 +52,7 @@ class Undo:
     """The state of the touched series before a batch."""
 
     slots: NDArray[np.intp]
-    state: core.State
+    state: State
     last_us: NDArray[np.int64]
 
 
@@ -60,7 +62,7 @@ class ShardJudge:
     def __init__(self, directory: Directory) -> None:
         self._series: list[Series] = []
         self._slot_of: dict[int, int] = {}
-        self._state = core.State.empty(0)
+        self._state = State.empty(0)
         self._last_us = np.empty(0, np.int64)
         self.enrol(directory)
 
@@ -140,7 +142,7 @@ class ShardJudge:
             arrays = dict(archive)
         ids, last_us = arrays.pop("series_id"), arrays.pop("last_us")
         try:
-            state = core.State.of_arrays(arrays)
+            state = State.of_arrays(arrays)
         except ValueError as error:
             log.warning("checkpoint_unreadable", error=str(error))
             return False
@@ -200,12 +202,12 @@ class ShardJudge:
         rows["rules"] = judgement.revised_rules
         return rows
 
-    def _anomalies(self, events: core.Events) -> Iterator[Anomaly]:
+    def _anomalies(self, events: Events) -> Iterator[Anomaly]:
         for i, slot in enumerate(events.series.tolist()):
             yield _anomaly(self._series[slot], events, i)
 
 
-def _anomaly(series: Series, events: core.Events, i: int) -> Anomaly:
+def _anomaly(series: Series, events: Events, i: int) -> Anomaly:
     rule = Rule(int(events.rule[i]))
     observed, expected, spread = (
         float(column[i]) for column in (events.observed, events.expected, events.spread)

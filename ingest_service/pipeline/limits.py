@@ -8,9 +8,10 @@ against the sondes of the Logan River Observatory; traffic after the PeMS diagno
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from analytics.core.judge import Parameters
+from analytics.core.parameters import Parameters
 from edge.wire.quantities import QUANTITIES
 
 if TYPE_CHECKING:
@@ -33,10 +34,13 @@ FLAT_SUSPECT_S: Mapping[str, float] = {
     "ammonia_nitrogen": 3 * HOUR_S,
     "permanganate_index": 6 * HOUR_S,
     "water_level": 12 * HOUR_S,
-    "traffic_flow": 4 * HOUR_S,
-    "traffic_speed": 4 * HOUR_S,
-    "occupancy": 4 * HOUR_S,
+    "traffic_flow": 3 * HOUR_S,
+    "traffic_speed": 3 * HOUR_S,
+    "occupancy": 3 * HOUR_S,
 }
+
+# Most of the time zero, then anything: an hour's habit says nothing of the next shower.
+NOTHING_EXPECTED = frozenset({"rainfall"})
 
 
 def of_series(series: Sequence[Series]) -> Parameters:
@@ -77,6 +81,10 @@ def defaults(series: Series) -> dict[str, float]:
         "spread_floor": quantity.resolution,
         "day_offset_s": LOCAL_DAY_OFFSET_S,
     }
+    if series.quantity in NOTHING_EXPECTED:
+        limits |= dict.fromkeys(
+            ("residual_close", "residual_weak", "residual_strong", "shift_limit"), math.nan
+        )
     flat = FLAT_SUSPECT_S.get(series.quantity)
     if flat is not None:
         flat = max(flat, 6 * series.interval_s)

@@ -20,7 +20,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "main"
     areas: Annotated[
         list[str], Meta(description="Areas that the shard takes; + alone means every area.", min_length=1)
-    ] = ["+"]
+    ] = msgspec.field(default_factory=lambda: ["+"])
     receive_maximum: Annotated[
         int,
         Meta(

@@ -11,7 +11,7 @@ _HEAD = re.compile(r"^-- (?P<name>[a-z_]+): (?P<sentence>.+)$", re.MULTILINE)
 
 def text(path: str) -> LiteralString:
     """A file of this package; what is in it is ours, so psycopg may take it as a literal."""
-    return files("ingest_service.storage").joinpath(path).read_text("utf-8")  # type: ignore[return-value]
+    return files("ingest_service.storage").joinpath(path).read_text("utf-8")
 
 
 def load(path: str) -> dict[str, LiteralString]:

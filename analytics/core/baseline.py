@@ -1,0 +1,101 @@
+"""What a series is expected to be, and how far from it it usually is; learned online, robustly.
+
+expected(t) = level + profile(time of day), spread(t) = 1.2533 x mean absolute residual at that time of day
+(the factor turns a mean absolute deviation into a standard deviation where residuals are normal). Both
+profiles have half-hour bins, read and learned with linear interpolation. Updates are clipped as Huber's
+estimator does (Gelper, Fried and Croux 2010, robust exponential smoothing), and nearly stop while an event is
+open, so that a fault does not teach itself to be normal; a new level that lasts ``adopt_s`` is learned.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from analytics.core.state import BIN_S, BINS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from analytics.core.tick import Tick
+
+    Floats = NDArray[np.float64]
+    Bools = NDArray[np.bool_]
+
+TO_SIGMA = 1.2533  # sqrt(pi / 2)
+CLIP = 2.5  # spreads: what one residual may teach at most
+FIRST_CLIP = 8.0  # while little is known
+LITTLE = 20.0  # readings
+WHILE_FLAGGED = 0.02  # share of the learning that goes on while an event is open
+VISIT_READINGS = 6.0  # readings that a bin sees a day, about
+ADOPTED_MEMORY_S = 7_200.0
+DEVIATION_GAIN = 0.005
+
+
+class Place(NamedTuple):
+    """Where a time of day lies between two bins: their rows and the weight of the second."""
+
+    left: NDArray[np.intp]
+    right: NDArray[np.intp]
+    weight: Floats
+
+
+class Expected(NamedTuple):
+    """What is expected, ``(k,)`` each."""
+
+    value: Floats
+    spread: Floats
+    place: Place
+
+
+def expect(tick: Tick) -> Expected:
+    """What these series are expected to be at these times."""
+    p, rows = tick.p, tick.rows
+    at = (tick.time_s + p.day_offset_s) % 86_400.0 / BIN_S - 0.5
+    below = np.floor(at)
+    left = below.astype(np.intp) % BINS
+    place = Place(left, (left + 1) % BINS, at - below)
+    value = rows["level"] + _between(tick.state.profile, place, tick.series)
+    typical = _between(tick.state.spread_profile, place, tick.series)
+    seen = _between(tick.state.visits, place, tick.series)
+    share = np.minimum(seen / VISIT_READINGS, 1.0)  # a bin that has seen little leans on the whole day
+    spread = TO_SIGMA * (share * typical + (1 - share) * rows["deviation"])
+    floor = np.maximum(p.spread_floor, p.spread_share * np.abs(value))
+    return Expected(value, np.maximum(spread, floor), place)
+
+
+def learn(tick: Tick, expected: Expected, residual: Floats, weight: Floats, adopted: Bools) -> None:
+    """Move level, profiles and deviation towards what was seen, in place.
+
+    Parameters
+    ----------
+    residual : (k,) observed less expected
+    weight : (k,) share of the learning, 0 to 1
+    adopted : (k,) whether a new level has lasted long enough to be learned without clipping
+
+    """
+    p, rows, state, series = tick.p, tick.rows, tick.state, tick.series
+    count = rows["count"]
+    first = count < 1
+    clip = np.where(count < LITTLE, FIRST_CLIP, CLIP) * expected.spread
+    clipped = np.where(adopted | first, residual, np.clip(residual, -clip, clip))
+    absolute = np.minimum(np.abs(residual), clip)
+    memory_s = np.where(adopted, ADOPTED_MEMORY_S, p.level_memory_s)
+    gain = np.maximum(-np.expm1(-tick.dt_s / memory_s), 1 / (1 + count)) * weight
+    rows["level"] = rows["level"] + gain * clipped
+    slow = np.where(first, 0.0, np.maximum(DEVIATION_GAIN, 1 / (1 + count)) * weight)
+    rows["deviation"] = rows["deviation"] + slow * (absolute - rows["deviation"])
+    slowest = 1 / (VISIT_READINGS * p.profile_memory_days)
+    left, right, share = expected.place
+    for bin_, near in ((left, 1 - share), (right, share)):
+        visits = state.visits[bin_, series]
+        pull = np.where(first, 0.0, near * weight * np.maximum(slowest, 1 / (1 + visits)))
+        state.profile[bin_, series] += pull * (1 - gain) * clipped
+        state.spread_profile[bin_, series] += pull * (absolute - state.spread_profile[bin_, series])
+        state.visits[bin_, series] = visits + near * weight
+    rows["count"] = count + weight
+
+
+def _between(table: Floats, place: Place, series: NDArray[np.intp]) -> Floats:
+    return table[place.left, series] * (1 - place.weight) + table[place.right, series] * place.weight

@@ -1,0 +1,191 @@
+"""From flagged readings to events: one physical event is one anomaly, not a hundred.
+
+An event opens at once on strong evidence, or when weak evidence fills three of the last six readings (a
+binomial event discriminator, as in EPA CANARY), then from the first of it. It goes on, with hysteresis, while
+readings are still off, and closes when none was for ``event_gap_s``.
+
+Severity is 3 from a score of 20, 2 from a score of 10 or a duration of two hours, else 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from analytics.core.flags import Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Bools = NDArray[np.bool_]
+
+RING = 6  # readings
+RING_MASK = (1 << RING) - 1
+RING_WANTED = 3
+BITS = np.array([(number).bit_count() for number in range(1 << RING)])
+SEVERE_SCORE, WARNING_SCORE, WARNING_S = 20.0, 10.0, 7_200.0
+SPIKE_READINGS = 3
+SHIFT_S = 14_400.0
+UNMEASURED_SCORE = 10.0  # of a failed check where nothing is expected yet
+LARGEST_SCORE = 999.0
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Anomalies opened, changed or closed by a block, ``(n_events,)`` each; unique by (series, start_s).
+
+    Attributes
+    ----------
+    series : index into the state
+    start_s, end_s, peak_s : first, last and largest flagged reading [s]; ``end_s`` is NaN while it is open
+    observed, expected, spread : at the peak, canonical unit; NaN where unknown
+    score : at the peak, in spreads
+    rules : all rules seen in the event
+    rule : the one rule that names it
+    severity : 1 notice, 2 warning, 3 alarm
+    n_readings : flagged readings in it
+
+    """
+
+    series: NDArray[np.intp]
+    start_s: Floats
+    end_s: Floats
+    peak_s: Floats
+    observed: Floats
+    expected: Floats
+    spread: Floats
+    score: Floats
+    rules: NDArray[np.uint16]
+    rule: NDArray[np.uint16]
+    severity: NDArray[np.uint8]
+    n_readings: NDArray[np.int64]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Events]) -> Events:
+        """All of them, in order."""
+        return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
+
+
+class Evidence(NamedTuple):
+    """What one tick says of its series, ``(k,)`` each."""
+
+    strong: Bools
+    weak: Bools
+    still: Bools  # an open event goes on
+    rules: NDArray[np.int64]
+    score: Floats
+    time_s: Floats
+    value: Floats
+    expected: Floats
+    spread: Floats
+
+
+def step(
+    rows: dict[str, Floats], evidence: Evidence, gap_s: Floats, series: NDArray[np.intp]
+) -> Events | None:
+    """Move the events of some series on by one reading each, in place; returns those that closed.
+
+    Parameters
+    ----------
+    rows : scalars of these series by name, (k,) each
+    gap_s : (k,) flagged readings closer than this are one event [s]
+    series : (k,) index into the state, for the closed ones
+
+    """
+    is_open = rows["event"] > 0
+    over = is_open & (evidence.time_s - rows["event_last"] > gap_s)
+    closed = (
+        of_rows({name: row[over] for name, row in rows.items()}, series[over], closed=True)
+        if over.any()
+        else None
+    )
+    rows["event"][over] = 0.0
+    is_open &= ~over
+
+    ring = rows["ring"].astype(np.int64) << 1 & RING_MASK
+    begins = evidence.weak & (ring == 0)
+    ring |= evidence.weak
+    rows["ring"] = ring.astype(np.float64)
+    rows["ring_since"] = np.where(begins, evidence.time_s, rows["ring_since"])
+
+    enough = BITS[ring] >= RING_WANTED
+    opens = ~is_open & (evidence.strong | (enough & evidence.weak))
+    _open(rows, opens, evidence, np.where(enough, rows["ring_since"], evidence.time_s))
+    goes_on = opens | (is_open & (evidence.strong | evidence.weak | evidence.still))
+    _extend(rows, goes_on, evidence)
+    return closed
+
+
+def of_rows(rows: dict[str, Floats], series: NDArray[np.intp], *, closed: bool) -> Events:
+    """The events that these series' scalars hold."""
+    duration_s = rows["event_last"] - rows["event_start"]
+    score = rows["event_score"]
+    severity = np.where((score >= WARNING_SCORE) | (duration_s >= WARNING_S), 2, 1)
+    severity = np.where(score >= SEVERE_SCORE, 3, severity)
+    rules = rows["event_rules"].astype(np.int64)
+    return Events(
+        series=series,
+        start_s=rows["event_start"].copy(),
+        end_s=rows["event_last"].copy() if closed else np.full(len(series), np.nan),
+        peak_s=rows["event_peak"].copy(),
+        observed=rows["event_observed"].copy(),
+        expected=rows["event_expected"].copy(),
+        spread=rows["event_spread"].copy(),
+        score=score.copy(),
+        rules=rules.astype(np.uint16),
+        rule=_name(rules, rows["event_count"], duration_s, closed=closed),
+        severity=severity.astype(np.uint8),
+        n_readings=rows["event_count"].astype(np.int64),
+    )
+
+
+def _name(rules: NDArray[np.int64], count: Floats, duration_s: Floats, *, closed: bool) -> NDArray[np.uint16]:
+    """The rule that names an event: what can't be, then what is stuck, then how it moved."""
+    has = {rule: (rules & rule) > 0 for rule in Rule}
+    brief = has[Rule.RESIDUAL] & (count <= SPIKE_READINGS) & closed
+    return np.select(
+        [
+            has[Rule.GROSS_RANGE],
+            has[Rule.FLAT_LINE],
+            brief | has[Rule.SPIKE],
+            has[Rule.SHIFT] & (duration_s >= SHIFT_S),
+            has[Rule.RESIDUAL],
+            has[Rule.RATE_OF_CHANGE],
+        ],
+        [Rule.GROSS_RANGE, Rule.FLAT_LINE, Rule.SPIKE, Rule.SHIFT, Rule.RESIDUAL, Rule.RATE_OF_CHANGE],
+        Rule.SHIFT,
+    ).astype(np.uint16)
+
+
+def _open(rows: dict[str, Floats], opens: Bools, evidence: Evidence, start_s: Floats) -> None:
+    if not opens.any():
+        return
+    rows["event"][opens] = 1.0
+    rows["event_start"][opens] = start_s[opens]
+    for name in ("event_score", "event_rules", "event_count"):
+        rows[name][opens] = 0.0
+    rows["event_peak"][opens] = evidence.time_s[opens]
+
+
+def _extend(rows: dict[str, Floats], goes_on: Bools, evidence: Evidence) -> None:
+    if not goes_on.any():
+        return
+    rows["event_last"][goes_on] = evidence.time_s[goes_on]
+    rows["event_count"] += goes_on
+    joined = rows["event_rules"].astype(np.int64) | evidence.rules
+    rows["event_rules"] = np.where(goes_on, joined, rows["event_rules"])
+    higher = goes_on & (evidence.score > rows["event_score"])
+    peak = {
+        "event_peak": evidence.time_s,
+        "event_observed": evidence.value,
+        "event_expected": evidence.expected,
+        "event_spread": evidence.spread,
+        "event_score": evidence.score,
+    }
+    for name, now in peak.items():
+        rows[name][higher] = now[higher]

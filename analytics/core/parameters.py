@@ -1,0 +1,150 @@
+"""Limits of the judge, one value a series."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+# Default of each limit. NaN switches a check off: an absolute limit that nobody gave judges nothing.
+DEFAULTS: dict[str, float] = {
+    "fail_low": np.nan,
+    "fail_high": np.nan,
+    "suspect_low": np.nan,
+    "suspect_high": np.nan,
+    "rate_suspect_per_s": np.nan,
+    "rate_fail_per_s": np.nan,
+    "spike_suspect": np.nan,
+    "spike_fail": np.nan,
+    "flat_suspect_s": np.nan,
+    "flat_fail_s": np.nan,
+    "flat_tolerance": 0.0,
+    "spread_floor": 1e-9,
+    "spread_share": 0.0,
+    "warm_up_s": 86_400.0,
+    "level_memory_s": 43_200.0,
+    "profile_memory_days": 7.0,
+    "residual_weak": 5.0,
+    "residual_strong": 9.0,
+    "residual_close": 3.0,
+    "shift_memory_s": 7_200.0,
+    "shift_limit": 4.0,
+    "adopt_s": 86_400.0,
+    "event_gap_s": 3_600.0,
+    "day_offset_s": 0.0,
+}
+
+# (inner, outer, what): the inner limit must not lie beyond the outer one.
+_ORDERED = (
+    ("fail_low", "suspect_low"),
+    ("suspect_low", "suspect_high"),
+    ("suspect_high", "fail_high"),
+    ("fail_low", "fail_high"),
+    ("rate_suspect_per_s", "rate_fail_per_s"),
+    ("spike_suspect", "spike_fail"),
+    ("flat_suspect_s", "flat_fail_s"),
+    ("residual_close", "residual_weak"),
+    ("residual_weak", "residual_strong"),
+)
+_POSITIVE = (
+    "spread_floor",
+    "level_memory_s",
+    "profile_memory_days",
+    "shift_memory_s",
+    "event_gap_s",
+    "adopt_s",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Limits per series, each ``(n_series,) float64``; values in the series' canonical unit.
+
+    Attributes
+    ----------
+    fail_low, fail_high, suspect_low, suspect_high : gross range (QARTOD test 4)
+    rate_suspect_per_s, rate_fail_per_s : rate of change (QARTOD test 7) [1/s]
+    spike_suspect, spike_fail : spike (QARTOD test 6), distance from the mean of both neighbours
+    flat_suspect_s, flat_fail_s : flat line (QARTOD test 8), time within ``flat_tolerance`` [s]
+    spread_floor : the spread is never smaller: the sensor's resolution, or a little more
+    spread_share : nor smaller than this share of what is expected
+    warm_up_s : for so long after its first reading a series is not judged by what is expected of it [s]
+    level_memory_s, profile_memory_days : time constants of the baseline [s], [d]
+    residual_weak, residual_strong, residual_close : distances from expected, in spreads
+    shift_memory_s, shift_limit : memory [s] and limit, in spreads, of the EWMA control chart
+    adopt_s : a new level that lasted so long is learned [s]
+    event_gap_s : flagged readings closer than this are one event [s]
+    day_offset_s : local time minus UTC, for the daily profile [s]
+
+    """
+
+    fail_low: NDArray[np.float64]
+    fail_high: NDArray[np.float64]
+    suspect_low: NDArray[np.float64]
+    suspect_high: NDArray[np.float64]
+    rate_suspect_per_s: NDArray[np.float64]
+    rate_fail_per_s: NDArray[np.float64]
+    spike_suspect: NDArray[np.float64]
+    spike_fail: NDArray[np.float64]
+    flat_suspect_s: NDArray[np.float64]
+    flat_fail_s: NDArray[np.float64]
+    flat_tolerance: NDArray[np.float64]
+    spread_floor: NDArray[np.float64]
+    spread_share: NDArray[np.float64]
+    warm_up_s: NDArray[np.float64]
+    level_memory_s: NDArray[np.float64]
+    profile_memory_days: NDArray[np.float64]
+    residual_weak: NDArray[np.float64]
+    residual_strong: NDArray[np.float64]
+    residual_close: NDArray[np.float64]
+    shift_memory_s: NDArray[np.float64]
+    shift_limit: NDArray[np.float64]
+    adopt_s: NDArray[np.float64]
+    event_gap_s: NDArray[np.float64]
+    day_offset_s: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, n_series: int, **limits: ArrayLike) -> Self:
+        """Limits for some series; what is not named has its default.
+
+        Raises
+        ------
+        ValueError
+            Where limits contradict each other, naming both and the series; on an unknown name.
+
+        Examples
+        --------
+        >>> Parameters.of(2, fail_low=0, fail_high=[14, 40]).fail_high
+        array([14., 40.])
+
+        """
+        unknown = limits.keys() - DEFAULTS.keys()
+        if unknown:
+            raise ValueError(f"there is no limit {min(unknown)!r}; there are {', '.join(DEFAULTS)}")
+        columns: dict[str, Any] = {
+            name: np.array(np.broadcast_to(np.asarray(limits.get(name, default), np.float64), n_series))
+            for name, default in DEFAULTS.items()
+        }
+        made = cls(**columns)
+        made.check()
+        return made
+
+    def check(self) -> None:
+        """Raise ValueError where limits contradict each other."""
+        for low, high in _ORDERED:
+            lower, upper = getattr(self, low), getattr(self, high)
+            for series in np.flatnonzero(lower > upper)[:1]:
+                raise ValueError(
+                    f"series {series}: {low} {lower[series]:g} is above {high} {upper[series]:g}"
+                )
+        for name in _POSITIVE:
+            for series in np.flatnonzero(~(getattr(self, name) > 0))[:1]:
+                raise ValueError(f"series {series}: {name} {getattr(self, name)[series]:g} must be above 0")
+
+    def taken(self, series: NDArray[np.intp] | slice) -> Self:
+        """The limits of some series."""
+        return type(self)(**{field.name: getattr(self, field.name)[series] for field in fields(self)})

@@ -1,0 +1,347 @@
+"""The store in memory: the same answers as `PostgresStore`, for tests and trials; held to the same tests."""
+
+from __future__ import annotations
+
+import bisect
+import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
+from zoneinfo import ZoneInfo
+
+import msgspec
+import numpy as np
+
+from ingest_service.storage import migrate
+from ingest_service.storage.model import (
+    READING,
+    Anomaly,
+    AnomalyQuery,
+    Bucket,
+    Channel,
+    Committed,
+    DeadLetter,
+    DeviceActivity,
+    DeviceStatus,
+    Directory,
+    Health,
+    Latest,
+    Series,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from ingest_service.storage.model import Batch, Checkpoint
+
+T = TypeVar("T")
+LATE = 64
+GOOD = 2
+HOUR_US = 3_600_000_000
+ORIGIN = datetime(2000, 1, 3)  # noqa: DTZ001 - local time; where TimescaleDB's buckets begin
+IDS = {"areas": "area_id", "sites": "site_id", "devices": "device_id", "nodes": "node_id", "links": "link_id"}
+
+
+class MemoryStore:
+    """`ingest_service.storage.store.Store` in dictionaries."""
+
+    def __init__(self, *, time_zone: str = "Asia/Shanghai") -> None:
+        self._zone = ZoneInfo(time_zone)
+        self._lock = threading.RLock()
+        self._directory = Directory()
+        self._rows: dict[int, dict[int, tuple[object, ...]]] = {}  # series -> time [us] -> READING as a tuple
+        self._revisions: dict[tuple[int, int], tuple[int, int]] = {}
+        self._latest: dict[int, NDArray[np.void]] = {}
+        self._anomalies: dict[tuple[str, float], Anomaly] = {}
+        self._revision = 0
+        self._letters: list[DeadLetter] = []
+        self._statuses: dict[str, DeviceStatus] = {}
+        self._checkpoints: dict[str, Checkpoint] = {}
+        self._due: set[tuple[int, int]] = set()
+        self._shards: set[str] = set()
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    # -- enrolment -----------------------------------------------------------------------------
+
+    def enrol(self, directory: Directory) -> Directory:
+        """Insert or update everything named."""
+        with self._lock:
+            old = self._directory
+            kept = {
+                kind: _merged(getattr(old, kind), getattr(directory, kind), name)
+                for kind, name in IDS.items()
+            }
+            series = self._merge_series(directory.series)
+            channels = self._merge_channels(directory.channels, series)
+            new = Directory(**kept, series=series, channels=channels, version=old.version)
+            if new != old:
+                new.version += 1
+                self._directory = new
+            return self.directory()
+
+    def directory(self) -> Directory:
+        """Everything enrolled, with ids."""
+        return msgspec.convert(msgspec.to_builtins(self._directory), Directory)
+
+    def directory_version(self) -> int:
+        """Grows with every enrolment."""
+        return self._directory.version
+
+    def _merge_series(self, named: Iterable[Series]) -> list[Series]:
+        known = {(one.site_id, one.quantity): one for one in self._directory.series}
+        for one in named:
+            place = (one.site_id, one.quantity)
+            series_id = known[place].series_id if place in known else len(known) + 1
+            known[place] = msgspec.structs.replace(one, series_id=series_id)
+        return sorted(known.values(), key=lambda one: one.series_id)
+
+    def _merge_channels(self, named: Iterable[Channel], series: Iterable[Series]) -> list[Channel]:
+        ids = {(one.site_id, one.quantity): one.series_id for one in series}
+        known = {(one.device_id, one.name): one for one in self._directory.channels}
+        for one in named:
+            place = (one.site_id, one.quantity)
+            if place in ids:
+                known[one.device_id, one.name] = msgspec.structs.replace(one, series_id=ids[place])
+        return [known[key] for key in sorted(known)]
+
+    # -- the pipeline --------------------------------------------------------------------------
+
+    @contextmanager
+    def shard(self, name: str) -> Iterator[bool]:
+        """Own a shard while the context lasts."""
+        with self._lock:
+            owned = name not in self._shards
+            self._shards.add(name)
+        try:
+            yield owned
+        finally:
+            if owned:
+                self._shards.discard(name)
+
+    def commit(self, batch: Batch) -> Committed:
+        """All of the batch."""
+        with self._lock:
+            fresh = late = repeated = 0
+            for row in np.concatenate([batch.fresh, batch.doubtful]):
+                of_series = self._rows.setdefault(int(row["series_id"]), {})
+                if int(row["time_us"]) in of_series:
+                    repeated += 1
+                    continue
+                of_series[int(row["time_us"])] = row.item()
+                late, fresh = (late + 1, fresh) if int(row["rules"]) & LATE else (late, fresh + 1)
+                self._due.add((int(row["series_id"]), int(row["time_us"]) // HOUR_US))
+                newest = self._latest.get(int(row["series_id"]))
+                if newest is None or row["time_us"] > newest["time_us"]:
+                    self._latest[int(row["series_id"])] = row.copy()
+            for series_id, time_us, quality, rules in batch.revisions.tolist():
+                self._revisions[series_id, time_us] = (quality, rules)
+                self._due.add((series_id, time_us // HOUR_US))
+            self.record(batch.anomalies)
+            for letter in batch.letters:
+                self._letters.append(msgspec.structs.replace(letter, letter_id=len(self._letters) + 1))
+            self._statuses |= {one.device_id: one for one in batch.statuses}
+            if batch.checkpoint is not None:
+                self._checkpoints[batch.checkpoint.shard] = batch.checkpoint
+            return Committed(fresh=fresh, late=late, repeated=repeated)
+
+    def checkpoint(self, shard: str) -> Checkpoint | None:
+        """The shard's last committed checkpoint."""
+        return self._checkpoints.get(shard)
+
+    def committed_after(self, since_us: Mapping[int, int]) -> Iterator[NDArray[np.void]]:
+        """READING blocks of the named series after the given times."""
+        with self._lock:
+            rows = [
+                row
+                for series_id in sorted(since_us)
+                for time_us, row in sorted(self._rows.get(series_id, {}).items())
+                if time_us > since_us[series_id] and not _field(row, "rules") & LATE
+            ]
+        if rows:
+            yield np.array(rows, READING)
+
+    # -- readers -------------------------------------------------------------------------------
+
+    def latest(
+        self, series_ids: Sequence[int] | None = None, *, received_after_s: float | None = None
+    ) -> list[Latest]:
+        """The newest reading of each series."""
+        wanted = None if series_ids is None else set(series_ids)
+        with self._lock:
+            return [
+                self._as_latest(self._latest[one])
+                for one in sorted(self._latest)
+                if (wanted is None or one in wanted)
+                and (received_after_s is None or self._latest[one]["received_us"] > received_after_s * 1e6)
+            ]
+
+    def _as_latest(self, row: NDArray[np.void]) -> Latest:
+        quality, rules = self._revisions.get(
+            (int(row["series_id"]), int(row["time_us"])), (int(row["quality"]), int(row["rules"]))
+        )
+        return Latest(
+            series_id=int(row["series_id"]),
+            time_s=int(row["time_us"]) / 1e6,
+            received_s=int(row["received_us"]) / 1e6,
+            value=float(row["value"]),
+            quality=quality,
+            rules=rules,
+            expected=_or_none(float(row["expected"])),
+            spread=_or_none(float(row["spread"])),
+        )
+
+    def readings(self, series_id: int, from_s: float, to_s: float, *, limit: int) -> NDArray[np.void]:
+        """READING rows of ``[from_s, to_s)`` by time, revisions applied."""
+        with self._lock:
+            of_series = self._rows.get(series_id, {})
+            times = sorted(of_series)
+            low, high = (bisect.bisect_left(times, round(edge * 1e6)) for edge in (from_s, to_s))
+            rows = np.array([of_series[time_us] for time_us in times[low:high][:limit]], READING)
+            for row in rows:
+                revised = self._revisions.get((series_id, int(row["time_us"])))
+                if revised is not None:
+                    row["quality"], row["rules"] = revised
+            return rows
+
+    def buckets(self, series_id: int, from_s: float, to_s: float, width_s: int) -> list[Bucket]:
+        """Buckets aligned to the local day."""
+        rows = self.readings(series_id, from_s, to_s, limit=10**9)
+        found: dict[float, list[tuple[int, float]]] = {}
+        for row in rows:
+            begin_s = self._bucket(int(row["time_us"]) / 1e6, width_s)
+            found.setdefault(begin_s, []).append((int(row["quality"]), float(row["value"])))
+        return [_bucket(begin_s, found[begin_s]) for begin_s in sorted(found)]
+
+    def _bucket(self, time_s: float, width_s: int) -> float:
+        local = datetime.fromtimestamp(time_s, UTC).astimezone(self._zone).replace(tzinfo=None)
+        begin = local - (local - ORIGIN) % (
+            datetime.fromtimestamp(width_s, UTC) - datetime.fromtimestamp(0, UTC)
+        )
+        return begin.replace(tzinfo=self._zone).timestamp()
+
+    def anomalies(self, query: AnomalyQuery) -> list[Anomaly]:
+        """Anomalies by filter, newest start first."""
+        with self._lock:
+            found = [one for one in self._anomalies.values() if _matches(one, query)]
+        found.sort(key=lambda one: (one.start_s, one.anomaly_id), reverse=True)
+        return found[: query.limit]
+
+    def anomaly(self, anomaly_id: int) -> Anomaly | None:
+        """One anomaly."""
+        return next((one for one in self._anomalies.values() if one.anomaly_id == anomaly_id), None)
+
+    def anomalies_changed(self, revision: int, *, limit: int) -> list[Anomaly]:
+        """Anomalies changed after a revision, oldest change first."""
+        with self._lock:
+            found = [one for one in self._anomalies.values() if one.revision > revision]
+        return sorted(found, key=lambda one: one.revision)[:limit]
+
+    def dead_letters(self, *, before_id: int | None = None, limit: int = 100) -> list[DeadLetter]:
+        """Dead letters, newest first."""
+        found = [one for one in reversed(self._letters) if before_id is None or one.letter_id < before_id]
+        return found[:limit]
+
+    def statuses(self) -> list[DeviceStatus]:
+        """The newest status of every device that ever sent one."""
+        return [self._statuses[one] for one in sorted(self._statuses)]
+
+    def health(self) -> Health:
+        """What the store holds."""
+        with self._lock:
+            newest_us = max((int(row["received_us"]) for row in self._latest.values()), default=None)
+            return Health(
+                edition="memory",
+                schema_version=migrate.newest(),
+                readings=sum(len(rows) for rows in self._rows.values()),
+                open_anomalies=sum(one.state == "open" for one in self._anomalies.values()),
+                dead_letters=len(self._letters),
+                newest_received_s=None if newest_us is None else newest_us / 1e6,
+            )
+
+    # -- the service ---------------------------------------------------------------------------
+
+    def refresh_rollups(self, *, limit: int) -> int:
+        """Nothing is rolled up here: `buckets` reads the readings; only what is due is counted."""
+        with self._lock:
+            done = sorted(self._due)[:limit]
+            self._due -= set(done)
+            return len(done)
+
+    def activity(self) -> list[DeviceActivity]:
+        """When each device was last heard."""
+        directory = self.directory()
+        series = {one.series_id: one for one in directory.series}
+        found = []
+        for device in sorted(directory.devices, key=lambda one: one.device_id):
+            mine = [series[one.series_id] for one in directory.channels if one.device_id == device.device_id]
+            if not mine:
+                continue
+            newest = self.latest([one.series_id for one in mine])
+            found.append(
+                DeviceActivity(
+                    device_id=device.device_id,
+                    area_id=device.area_id,
+                    site_id=min(one.site_id for one in mine),
+                    interval_s=min(one.interval_s for one in mine),
+                    measured_s=max((one.time_s for one in newest), default=None),
+                    received_s=max((one.received_s for one in newest), default=None),
+                )
+            )
+        return found
+
+    def record(self, anomalies: Sequence[Anomaly]) -> None:
+        """Insert or update anomalies by (subject, start)."""
+        with self._lock:
+            for one in anomalies:
+                key = (one.subject, round(one.start_s, 6))
+                old = self._anomalies.get(key)
+                anomaly_id = old.anomaly_id if old else len(self._anomalies) + 1
+                if old and msgspec.structs.replace(one, anomaly_id=anomaly_id, revision=old.revision) == old:
+                    continue
+                self._revision += 1
+                self._anomalies[key] = msgspec.structs.replace(
+                    one, anomaly_id=anomaly_id, revision=self._revision
+                )
+
+
+def _merged(old: Sequence[T], new: Sequence[T], key: str) -> list[T]:
+    merged = {getattr(one, key): one for one in (*old, *new)}
+    return [merged[name] for name in sorted(merged)]
+
+
+def _field(row: tuple[object, ...], name: str) -> int:
+    assert READING.names is not None  # noqa: S101 - for the type checker
+    return int(row[READING.names.index(name)])  # type: ignore[call-overload, no-any-return]
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
+def _bucket(begin_s: float, values: list[tuple[int, float]]) -> Bucket:
+    good = [value for quality, value in values if quality <= GOOD]
+    return Bucket(
+        time_s=begin_s,
+        count=len(values),
+        good=len(good),
+        min=min(good, default=None),
+        max=max(good, default=None),
+        mean=sum(good) / len(good) if good else None,
+    )
+
+
+def _matches(one: Anomaly, query: AnomalyQuery) -> bool:
+    return (
+        (query.site_ids is None or one.site_id in query.site_ids)
+        and (query.series_ids is None or one.series_id in query.series_ids)
+        and (query.detectors is None or one.detector in query.detectors)
+        and (query.states is None or one.state in query.states)
+        and one.severity >= query.severity_min
+        and (query.from_s is None or one.end_s is None or one.end_s > query.from_s)
+        and (query.to_s is None or one.start_s < query.to_s)
+        and (query.after is None or (one.start_s, one.anomaly_id) < query.after)
+    )
