@@ -28,8 +28,8 @@ id = 0
 id = 0
 max_connections = 1000
 max_outgoing_packet_count = 200
-max_segment_size = 33554432
-max_segment_count = 16
+max_segment_size = 16777216
+max_segment_count = 8
 
 [v5.1]
 name = "mqtt-5"
