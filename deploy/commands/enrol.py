@@ -31,6 +31,6 @@ def run(args: argparse.Namespace, common: Common) -> int:
         known = store.enrol(wanted)
     finally:
         store.close()
-    parts = {"areas": known.areas, "sites": known.sites, "devices": known.devices, "series": known.series}
-    print(", ".join(f"{len(rows)} {name}" for name, rows in parts.items()))
+    print(f"{len(known.areas)} areas, {len(known.sites)} sites, {len(known.devices)} devices, ", end="")
+    print(f"{len(known.series)} series")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from deploy import fleet, recorded
-from deploy.settings import Common, SettingsError, add_flags, load
+from deploy.settings import Common, add_flags, load
 from deploy.wiring import named_broker, open_store, stop_on_signals
 from edge.agent.settings import Settings as AgentSettings
 
@@ -51,10 +52,7 @@ def run(args: argparse.Namespace, common: Common) -> int:
     settings = load(Settings, "replay", args, os.environ)
     agent = load(AgentSettings, "edge", args, os.environ)
     broker = named_broker(common)
-    try:
-        recordings = recorded.open_all(args.files, args.mapping)
-    except (ValueError, OSError) as error:
-        raise SettingsError(str(error)) from error
+    recordings = recorded.open_all(args.files, args.mapping)
     stop = stop_on_signals()
     store = open_store(common, stop)
     try:
@@ -72,5 +70,6 @@ def run(args: argparse.Namespace, common: Common) -> int:
         report=fleet.write_report(settings.report),
         total=plan.total,
     )
-    plan.say_skipped()
+    for why, count in plan.skipped().items():
+        print(f"left out: {count:,} {why}", file=sys.stderr)
     return 0 if last.waiting == 0 else 1

@@ -38,7 +38,7 @@ next_connection_delay_ms = 1
     [v5.1.connections]
     connection_timeout_ms = 60000
     max_payload_size = 16777216
-    max_inflight_count = 500
+    max_inflight_count = 100
     dynamic_filters = true
 
 [v4.1]
@@ -48,7 +48,7 @@ next_connection_delay_ms = 1
     [v4.1.connections]
     connection_timeout_ms = 60000
     max_payload_size = 16777216
-    max_inflight_count = 500
+    max_inflight_count = 100
     dynamic_filters = true
 """)
 

@@ -9,13 +9,13 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from deploy.embedded.binaries import postgres_programs
 from deploy.embedded.folder import EmbeddedError, check_reachable, free_port, make_open, server_user
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import TracebackType
 
 HOST = "127.0.0.1"
@@ -35,6 +35,14 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
+
+
+class Note(NamedTuple):
+    """What a postmaster notes of itself."""
+
+    pid: int
+    port: int
+    is_ready: bool
 
 
 class EmbeddedPostgres:
@@ -62,10 +70,10 @@ class EmbeddedPostgres:
     @property
     def pid(self) -> int:
         """Of the postmaster."""
-        running = self._running()
-        if running is None:
+        note = self._note()
+        if note is None:
             raise EmbeddedError("the embedded PostgreSQL is not running: start it first")
-        return running[0]
+        return note.pid
 
     def dsn(self, database: str) -> str:
         """The address of a database, as its owner."""
@@ -104,7 +112,7 @@ class EmbeddedPostgres:
                 **self._as_user(),
             )
         deadline = time.monotonic() + START_S
-        while not self._answers():
+        while not (note := self._note()) or not note.is_ready or note.pid != self._process.pid:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 text = self._log.read_text(errors="replace")[-2000:]
@@ -194,29 +202,23 @@ class EmbeddedPostgres:
     def _answers_already(self) -> bool:
         """Whether a server runs on this folder; one that is coming or going is waited for."""
         deadline = time.monotonic() + STOP_S
-        while (running := self._running()) is not None and time.monotonic() < deadline:
-            mine, self.port = self.port, running[1]
-            if self._answers():
+        while (note := self._note()) and _is_postgres(note.pid) and time.monotonic() < deadline:
+            if note.is_ready:
+                self.port = note.port
                 return True
-            self.port = mine
             time.sleep(POLL_S)
+        if note and not _is_postgres(
+            note.pid
+        ):  # left by one that was killed, and its number may be another's
+            (self._data / "postmaster.pid").unlink(missing_ok=True)
         return False
 
-    def _running(self) -> tuple[int, int] | None:
-        """Process id and port by the postmaster's own note, if that process lives."""
+    def _note(self) -> Note | None:
+        """What the postmaster notes of itself while it runs."""
         with suppress(OSError, ValueError, IndexError):
             lines = (self._data / "postmaster.pid").read_text().splitlines()
-            pid, port = int(lines[0]), int(lines[3])
-            os.kill(pid, 0)
-            return pid, port
+            return Note(int(lines[0]), int(lines[3]), lines[7].strip() == "ready")
         return None
-
-    def _answers(self) -> bool:
-        """Whether the server of this very folder answers on the port."""
-        try:
-            return self._ask("SHOW data_directory;").strip() == str(self._data)
-        except EmbeddedError:
-            return False
 
     def _ask(self, statement: str, **variables: str) -> str:
         sets = [part for name, value in variables.items() for part in ("-v", f"{name}={value}")]
@@ -237,6 +239,20 @@ class EmbeddedPostgres:
         if done.returncode != 0:
             raise EmbeddedError(f"{program} failed in {self.folder}: {done.stderr.strip()}")
         return done.stdout
+
+
+def _is_postgres(pid: int) -> bool:
+    """Whether a process lives and, where that can be seen, is a PostgreSQL and no zombie."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    with suppress(OSError):
+        state = Path(f"/proc/{pid}/stat").read_text()
+        return "(postgres)" in state and ") Z" not in state
+    return True
 
 
 def _dying_with_parent() -> list[str]:

@@ -21,8 +21,15 @@ if TYPE_CHECKING:
 class Job(Protocol):
     """What `up` brings up the platform for."""
 
-    name: str  # of the embedded database
-    keeps: bool  # whether that database is kept from one start to the next
+    @property
+    def name(self) -> str:
+        """Of the embedded database."""
+        ...
+
+    @property
+    def keeps(self) -> bool:
+        """Whether that database is kept from one start to the next."""
+        ...
 
     def enrol(self, store: PostgresStore) -> None:
         """Enrol the sites, as far as they are known before the devices start."""

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from edge.wire.senml import Record
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from edge.wire.senml import Record
 
 
 class Pack(msgspec.Struct, frozen=True):

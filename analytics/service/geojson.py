@@ -1,0 +1,49 @@
+"""The networks and sites as GeoJSON (RFC 7946), for maps and for a CIM."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from analytics.service.twin import TwinState
+    from ingest_service.storage.model import Directory, Link
+
+
+def network(directory: Directory, state: TwinState | None = None) -> dict[str, Any]:
+    """A FeatureCollection of links, nodes and sites; with a state, links and nodes carry theirs."""
+    nodes = {} if state is None else {one.node_id: one for one in state.nodes}
+    links = {} if state is None else {one.link_id: one for one in state.links}
+    places = {one.node_id: (one.lon, one.lat) for one in directory.nodes}
+    features = [
+        _feature("LineString", _line(link, places), "link", link.link_id, link, links.get(link.link_id))
+        for link in directory.links
+    ]
+    features += [
+        _feature("Point", (node.lon, node.lat), "node", node.node_id, node, nodes.get(node.node_id))
+        for node in directory.nodes
+    ]
+    features += [
+        _feature("Point", (site.lon, site.lat), "site", site.site_id, site, None) for site in directory.sites
+    ]
+    return {"type": "FeatureCollection", "features": features}
+
+
+def _line(link: Link, places: dict[str, tuple[float, float]]) -> list[tuple[float, float]]:
+    return list(link.coordinates) or [places[link.from_node], places[link.to_node]]
+
+
+def _feature(  # noqa: PLR0917 - one of each
+    shape: str, coordinates: Any, what: str, name: str, one: msgspec.Struct, state: msgspec.Struct | None
+) -> dict[str, Any]:
+    properties = {"feature": what, **msgspec.to_builtins(one)}
+    properties.pop("coordinates", None)
+    if state is not None:
+        properties["state"] = msgspec.to_builtins(state)
+    return {
+        "type": "Feature",
+        "id": name,
+        "geometry": {"type": shape, "coordinates": coordinates},
+        "properties": properties,
+    }

@@ -1,0 +1,82 @@
+"""The periodic process: one owner, a round of tasks, and a task that fails stops no other."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+from analytics.service import silence
+from ingest_service.storage.errors import StoreUnavailable
+from ingest_service.storage.model import AnomalyQuery
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    from analytics.service.settings import Settings
+    from ingest_service.storage.store import Store
+
+log = structlog.get_logger()
+
+SHARD = "analytics"
+STANDBY_S = 2.0
+MANY = 10_000
+
+FAILURES = Counter("towntwin_service_failures_total", "Tasks that failed", ["task"])
+SECONDS = Histogram("towntwin_service_task_seconds", "Time a task took", ["task"])
+ROLLED_UP = Counter("towntwin_service_rollup_hours_total", "Hours of series whose rollups were refreshed")
+OWNER = Gauge("towntwin_service_owner", "1 while this process is the one that works")
+
+
+def run(store: Store, settings: Settings, stop: threading.Event) -> None:
+    """Work until ``stop`` is set; stand by while another process does."""
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, addr="127.0.0.1")
+    while not stop.is_set():
+        try:
+            with store.shard(SHARD) as owned:
+                OWNER.set(int(owned))
+                if owned:
+                    log.info("service_started")
+                    _rounds(store, settings, stop)
+        except StoreUnavailable as error:
+            log.warning("store_unavailable", error=str(error).strip(), next_try_in_s=STANDBY_S)
+        stop.wait(STANDBY_S)
+
+
+def roll_up(store: Store, settings: Settings) -> None:
+    """Bring every rollup up to date that is not."""
+    while done := store.refresh_rollups(limit=settings.rollup_hours):
+        ROLLED_UP.inc(done)
+
+
+def look_for_silence(store: Store, settings: Settings) -> None:
+    """Record the devices that fell silent, and those that speak again."""
+    is_open = store.anomalies(AnomalyQuery(detectors=[silence.DETECTOR], states=["open"], limit=MANY))
+    store.record(silence.changes(store.activity(), is_open, settings, now_s=time.time()))
+
+
+TASKS: tuple[Callable[[Store, Settings], None], ...] = (look_for_silence, roll_up)
+
+
+def _rounds(store: Store, settings: Settings, stop: threading.Event) -> None:
+    """One round after another. Raises `StoreUnavailable`, with which the lock is gone too."""
+    while not stop.is_set():
+        for task in TASKS:
+            _do(task, store, settings)
+        stop.wait(settings.period_s)
+
+
+def _do(task: Callable[[Store, Settings], None], store: Store, settings: Settings) -> None:
+    name = task.__name__
+    try:
+        with SECONDS.labels(name).time():
+            task(store, settings)
+    except StoreUnavailable:
+        raise
+    except Exception:
+        FAILURES.labels(name).inc()
+        log.exception("task_failed", task=name)

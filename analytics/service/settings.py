@@ -1,0 +1,39 @@
+"""Settings of the periodic service."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """How often the service looks, and what it calls silent."""
+
+    period_s: Annotated[float, Meta(description="Time between two rounds.", extra={"unit": "s"}, ge=0.1)] = (
+        1.0
+    )
+    rollup_hours: Annotated[
+        int,
+        Meta(
+            description="Hours of series whose rollups one transaction refreshes.",
+            extra={"unit": "hours"},
+            ge=1,
+        ),
+    ] = 2000
+    silent_intervals: Annotated[
+        float,
+        Meta(
+            description="A device behind by so many of its intervals is silent.",
+            extra={"unit": "intervals"},
+            ge=1,
+        ),
+    ] = 5.0
+    silence_grace_s: Annotated[
+        float,
+        Meta(description="A device that was heard so recently is not silent.", extra={"unit": "s"}, ge=0),
+    ] = 5.0
+    metrics_port: Annotated[
+        int, Meta(description="Port of the Prometheus metrics on loopback; 0 is off.", ge=0, le=65535)
+    ] = 0

@@ -1,0 +1,97 @@
+"""Devices that fell silent: plain decisions, told the time.
+
+A device is silent if nothing was received from it for a short grace, and either its newest measured time is
+too far behind its area's watermark (the median newest measured time of the area's devices), or nothing was
+received for that long by the clock (docs/decisions/0005-silence-by-the-towns-clock.md).
+"""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ingest_service.storage.model import Anomaly
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from analytics.service.settings import Settings
+    from ingest_service.storage.model import DeviceActivity
+
+DETECTOR = "silence"
+VERSION = "1"
+WARNING_S, ALARM_S = 3_600.0, 6 * 3_600.0
+
+
+def changes(
+    activity: Sequence[DeviceActivity], is_open: Iterable[Anomaly], settings: Settings, *, now_s: float
+) -> list[Anomaly]:
+    """The silences that began, went on or ended, as anomalies to record.
+
+    Parameters
+    ----------
+    activity : when each device was last heard
+    is_open : open anomalies of this detector
+    now_s : the platform's clock, Unix seconds [s]
+
+    """
+    known = {one.device_id: one for one in is_open}
+    watermarks = _watermarks(activity)
+    found = []
+    for one in activity:
+        if one.measured_s is None or one.received_s is None:
+            continue
+        old = known.get(one.device_id)
+        until_s = max(watermarks[one.area_id], one.measured_s)
+        if old is not None and one.measured_s > old.start_s:
+            found.append(_ended(old, one.measured_s))
+            old = None
+        if _is_silent(one, watermarks[one.area_id], settings, now_s):
+            made = _silence(one, until_s)
+            if old is None or made.severity != old.severity:
+                found.append(made)
+    return found
+
+
+def _watermarks(activity: Sequence[DeviceActivity]) -> dict[str, float]:
+    by_area: dict[str, list[float]] = {}
+    for one in activity:
+        if one.measured_s is not None:
+            by_area.setdefault(one.area_id, []).append(one.measured_s)
+    return {area: median(times) for area, times in by_area.items()}
+
+
+def _is_silent(one: DeviceActivity, watermark_s: float, settings: Settings, now_s: float) -> bool:
+    if one.measured_s is None or one.received_s is None or now_s - one.received_s <= settings.silence_grace_s:
+        return False
+    longest_s = settings.silent_intervals * one.interval_s
+    return watermark_s - one.measured_s > longest_s or now_s - one.received_s > longest_s
+
+
+def _silence(one: DeviceActivity, until_s: float) -> Anomaly:
+    assert one.measured_s is not None  # noqa: S101 - only heard devices come here
+    silent_s = until_s - one.measured_s
+    severity = 3 if silent_s >= ALARM_S else 2 if silent_s >= WARNING_S else 1
+    minutes = round(silent_s / 60)
+    return Anomaly(
+        subject=f"device/{one.device_id}",
+        site_id=one.site_id,
+        device_id=one.device_id,
+        detector=DETECTOR,
+        version=VERSION,
+        start_s=one.measured_s + one.interval_s,
+        peak_s=one.measured_s + one.interval_s,
+        score=silent_s / one.interval_s,
+        severity=severity,
+        n_readings=0,
+        state="open",
+        reason_en=f"device {one.device_id} is silent: its town is {minutes} min ahead of it; check power and link",
+        reason_zh=f"设备{one.device_id}已静默，落后所在乡镇{minutes}分钟，请检查供电与通信",
+        evidence={"interval_s": one.interval_s, "last_measured_s": one.measured_s},
+    )
+
+
+def _ended(old: Anomaly, end_s: float) -> Anomaly:
+    return msgspec.structs.replace(old, state="closed", end_s=end_s)
