@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,7 +14,7 @@ from deploy.embedded.broker import EmbeddedBroker
 from deploy.embedded.folder import UNPRIVILEGED
 from tests.support import browser, installation, loud
 from tests.support.installation import PROGRAMS, Installation, InstallationError
-from tests.support.runs import clear_stale
+from tests.support.runs import clear_stale, new_folder
 from tests.support.services import TIMESCALE, MosquittoServer, NamedServer, PostgresServer, fresh_database
 
 if TYPE_CHECKING:
@@ -122,6 +123,18 @@ def start_mosquitto(real_servers: Installation | None) -> Iterator[StartMosquitt
 def mosquitto(start_mosquitto: StartMosquitto) -> MosquittoServer:
     """A fresh Mosquitto without persistence: a kill takes its memory."""
     return start_mosquitto()
+
+
+@pytest.fixture
+def open_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder for servers: as ``tmp_path``, but for root one that unprivileged users may walk into."""
+    if os.geteuid() != 0:
+        yield tmp_path
+        return
+    folder = new_folder(installation.CACHE / "run", "folder", (0, 0))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -202,14 +202,14 @@ class EmbeddedPostgres:
     def _answers_already(self) -> bool:
         """Whether a server runs on this folder; one that is coming or going is waited for."""
         deadline = time.monotonic() + STOP_S
-        while (note := self._note()) and _is_postgres(note.pid) and time.monotonic() < deadline:
+        while (note := self._note()) and _serves(note.pid, self._data) and time.monotonic() < deadline:
             if note.is_ready:
                 self.port = note.port
                 return True
             time.sleep(POLL_S)
-        if note and not _is_postgres(
-            note.pid
-        ):  # left by one that was killed, and its number may be another's
+        if note and not _serves(
+            note.pid, self._data
+        ):  # its server was killed, its number may be another's now
             (self._data / "postmaster.pid").unlink(missing_ok=True)
         return False
 
@@ -241,17 +241,16 @@ class EmbeddedPostgres:
         return done.stdout
 
 
-def _is_postgres(pid: int) -> bool:
-    """Whether a process lives and, where that can be seen, is a PostgreSQL and no zombie."""
+def _serves(pid: int, data: Path) -> bool:
+    """Whether a process lives and, where that can be seen, is the postmaster of these data."""
+    with suppress(OSError):
+        return os.fsencode(data) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass
-    with suppress(OSError):
-        state = Path(f"/proc/{pid}/stat").read_text()
-        return "(postgres)" in state and ") Z" not in state
+        return True
     return True
 
 
