@@ -1,0 +1,119 @@
+"""Everything that says whether the project is well: ``python -m tests [--check-only] [PYTEST ARGUMENTS]``.
+
+First the static part (format, lint, types, imports), then the real servers and the browser are provided, then
+pytest runs; at the end stands how many tests ran and how long each kind took.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+
+from tests.support import browser, installation
+from tests.support.installation import InstallationError
+
+REPOSITORY = Path(__file__).parents[1]
+CHECKS = {
+    "format": ["ruff", "format", "--check", "--quiet", "."],
+    "lint": ["ruff", "check", "--quiet", "."],
+    "types": ["mypy"],
+    "imports": ["lint-imports"],
+}
+COUNTED = ("passed", "failed", "skipped", "error")
+
+
+class Kinds:
+    """A pytest plug-in that counts tests and seconds by kind: the folder under ``tests``, and doctests."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, Counter[str]] = defaultdict(Counter)
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take note of one phase of one test; what a fixture costs counts for the test that made it."""
+        kind = kind_of(report.nodeid)
+        self.seconds[kind] += report.duration
+        if report.failed:
+            self.counts[kind]["failed" if report.when == "call" else "error"] += 1
+        elif report.skipped:
+            self.counts[kind]["skipped"] += 1
+        elif report.when == "call":
+            self.counts[kind]["passed"] += 1
+
+    def table(self) -> str:
+        """One line a kind, and one for all."""
+        total = sum(self.counts.values(), Counter[str]())
+        rows = [*((kind, self.counts[kind], self.seconds[kind]) for kind in sorted(self.seconds))]
+        rows.append(("all", total, sum(self.seconds.values())))
+        return "\n".join(
+            f"{kind:16}{sum(counts.values()):6} tests {seconds:8.1f} s{others(counts)}"
+            for kind, counts, seconds in rows
+        )
+
+
+def kind_of(nodeid: str) -> str:
+    """Where a test lives.
+
+    >>> kind_of("tests/edge/agent/test_spool.py::test_it"), kind_of("edge/wire/senml.py::edge.wire.senml")
+    ('edge', 'doctests')
+    """
+    first, *rest = nodeid.partition("::")[0].split("/")
+    return rest[0] if first == "tests" and len(rest) > 1 else "doctests"
+
+
+def others(counts: Counter[str]) -> str:
+    """What did not pass, in words; nothing if all did."""
+    words = [f"{counts[what]} {what}" for what in COUNTED[1:] if counts[what]]
+    return f"  ({', '.join(words)})" if words else ""
+
+
+def check() -> bool:
+    """Run the static part; whether all of it passed."""
+    fine = True
+    for name, command in CHECKS.items():
+        started = time.monotonic()
+        program = Path(sys.executable).parent / command[0]
+        done = subprocess.run(
+            [program, *command[1:]], cwd=REPOSITORY, check=False, capture_output=True, text=True
+        )
+        fine = fine and done.returncode == 0
+        verdict = "ok" if done.returncode == 0 else f"FAILED\n{done.stdout}{done.stderr}"
+        say(f"{name} ({time.monotonic() - started:.1f} s): {verdict}")
+    return fine
+
+
+def provide() -> None:
+    """Install what the tests lean on, where this machine allows; the tests themselves say what they miss."""
+    for what in (installation, browser):
+        try:
+            what.provide(say)
+        except InstallationError as error:
+            say(str(error))
+
+
+def say(sentence: str) -> None:
+    """Print a line now: some steps are long."""
+    print(f"tests: {sentence}", flush=True)
+
+
+def main(arguments: list[str]) -> int:
+    """Run everything; 0 only if all of it passed."""
+    started = time.monotonic()
+    fine = check()
+    if "--check-only" in arguments:
+        return 0 if fine else 1
+    provide()
+    kinds = Kinds()
+    code = pytest.main(arguments, plugins=[kinds])
+    print(f"\n{kinds.table()}")
+    say(f"{'all is well' if fine and code == 0 else 'FAILED'} after {time.monotonic() - started:.0f} s")
+    return int(code) or (0 if fine else 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
