@@ -45,7 +45,7 @@ def changes(
             continue
         old = known.get(one.device_id)
         until_s = max(watermarks[one.area_id], one.measured_s)
-        if old is not None and one.measured_s > old.start_s:
+        if old is not None and one.measured_s >= old.start_s:
             found.append(_ended(old, one.measured_s))
             old = None
         if _is_silent(one, watermarks[one.area_id], settings, now_s):
@@ -87,7 +87,7 @@ def _silence(one: DeviceActivity, until_s: float) -> Anomaly:
         severity=severity,
         n_readings=0,
         state="open",
-        reason_en=f"device {one.device_id} is silent: its town is {minutes} min ahead of it; check power and link",
+        reason_en=f"device {one.device_id} is silent, {minutes} min behind its town: check power and link",
         reason_zh=f"设备{one.device_id}已静默，落后所在乡镇{minutes}分钟，请检查供电与通信",
         evidence={"interval_s": one.interval_s, "last_measured_s": one.measured_s},
     )

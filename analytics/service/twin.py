@@ -1,4 +1,4 @@
-"""The twin of a directory: what each node and link of the networks measures now, and where things came from."""
+"""The twin of a directory: what each node and link measures now, and where an anomaly may have come from."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ def _explain_en(seen: int | None, found: list[Candidate], first: Candidate | Non
     if first is None:
         return f"{len(found)} nodes lie upstream within the window, no outfall among them"
     hours = first.travel_s / 3600
-    return f"{len(found)} nodes lie upstream within the window; the nearest outfall, {first.en}, is {hours:.1f} h away"
+    return f"{len(found)} nodes lie upstream in the window; the nearest outfall, {first.en}, is {hours:.1f} h away"
 
 
 def _explain_zh(seen: int | None, found: list[Candidate], first: Candidate | None) -> str:

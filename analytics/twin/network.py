@@ -57,9 +57,10 @@ class Network:
         order = np.lexsort((self.travel_s, self.head, self.tail))
         tail, head = self.tail[order], self.head[order]
         first = np.concatenate([[True], (tail[1:] != tail[:-1]) | (head[1:] != head[:-1])])
-        return order[first[: len(order)]]
+        quickest: NDArray[np.intp] = order[first[: len(order)]]
+        return quickest
 
     def against_the_flow(self, links: NDArray[np.intp]) -> csr_array:
-        """(n_nodes, n_nodes) travel times from each node to those right upstream of it, over some links [s]."""
+        """(n_nodes, n_nodes) travel times from each node to those right upstream of it [s]."""
         shape = (self.n_nodes, self.n_nodes)
         return csr_array((self.travel_s[links], (self.head[links], self.tail[links])), shape=shape)

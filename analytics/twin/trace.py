@@ -64,7 +64,8 @@ def upstream(network: Network, node: int, *, window_s: float, uncertainty: float
     Examples
     --------
     >>> from analytics.twin.network import Network
-    >>> river = Network(3, np.array([0, 1]), np.array([1, 2]), np.array([900.0, 1800.0]), np.array([0.5, 0.5]))
+    >>> half = np.array([0.5, 0.5])
+    >>> river = Network(3, np.array([0, 1]), np.array([1, 2]), np.array([900.0, 1800.0]), half)
     >>> found = upstream(river, 2, window_s=86_400)
     >>> found.node.tolist(), found.travel_s.tolist()
     ([1, 0], [3600.0, 5400.0])
@@ -75,9 +76,9 @@ def upstream(network: Network, node: int, *, window_s: float, uncertainty: float
     if not (window_s > 0 and 0 <= uncertainty < 1):
         raise ValueError(f"window_s {window_s:g} must be above 0, uncertainty {uncertainty:g} in [0, 1)")
     links = network.quickest()
-    travel_s, before = dijkstra(
+    (travel_s,), (before,) = dijkstra(
         network.against_the_flow(links),
-        indices=node,
+        indices=[node],
         limit=window_s * (1 + uncertainty),
         return_predecessors=True,
     )
@@ -90,7 +91,7 @@ def upstream(network: Network, node: int, *, window_s: float, uncertainty: float
     fit = np.clip((window_s - shortest_s) / np.maximum(longest_s - shortest_s, 1e-9), 0, 1)
     return Candidates(
         node=found,
-        distance_m=_distances(network, node, found, before, next_link),
+        distance_m=_distances(network, found, before, next_link),
         travel_s=travel_s[found],
         shortest_s=shortest_s,
         longest_s=longest_s,
@@ -111,7 +112,6 @@ def _link_between(
 
 def _distances(
     network: Network,
-    node: int,
     found: NDArray[np.intp],
     before: NDArray[np.int32],
     next_link: NDArray[np.intp],

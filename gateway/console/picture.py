@@ -1,0 +1,142 @@
+"""The towns' rivers and roads as an ECharts picture: state by shape and colour, flow by moving dots."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gateway.console.words import Language, word
+
+if TYPE_CHECKING:
+    from analytics.service.twin import LinkState, NodeState, Status
+    from gateway.console.snapshot import Snapshot
+    from ingest_service.storage.model import Link, Node
+
+COLOURS: dict[Status, str] = {
+    "ok": "#3ddc97",
+    "suspect": "#ffc857",
+    "anomaly": "#ff4d5e",
+    "silent": "#9aa5b1",
+    "unknown": "#51606f",
+}
+SHAPES: dict[Status, str] = {
+    "ok": "circle",
+    "suspect": "triangle",
+    "anomaly": "diamond",
+    "silent": "rect",
+    "unknown": "emptyCircle",
+}
+SIZES: dict[Status, int] = {"ok": 11, "suspect": 15, "anomaly": 22, "silent": 14, "unknown": 8}
+RIVER, ROAD, TEXT = "#2f81f7", "#6e7b8a", "#dbe4ee"
+ASPECT = 0.86  # a degree of longitude over one of latitude, at 30.7° N
+
+
+def options(snapshot: Snapshot, language: Language) -> dict[str, Any]:
+    """The whole picture."""
+    nodes = {one.node_id: one for one in snapshot.known.directory.nodes}
+    states = {one.node_id: one for one in snapshot.state.nodes}
+    links = {one.link_id: one for one in snapshot.known.directory.links}
+    return {
+        "backgroundColor": "transparent",
+        "animation": False,
+        "grid": {"left": 12, "right": 12, "top": 40, "bottom": 12},
+        "legend": _legend(language),
+        "tooltip": {"trigger": "item", "confine": True},
+        **_axes(list(nodes.values())),
+        "series": [
+            *(_lines(snapshot, links, nodes, network, language) for network in ("road", "river")),
+            *(_points(nodes, states, status, language) for status in COLOURS),
+        ],
+    }
+
+
+def _axes(nodes: list[Node]) -> dict[str, Any]:
+    """Both axes, hidden, with a margin; a degree looks as long in both directions as the frame allows."""
+    lons, lats = [node.lon for node in nodes] or [0.0], [node.lat for node in nodes] or [0.0]
+    margin = 0.06 * max(max(lons) - min(lons), max(lats) - min(lats), 0.01)
+
+    def axis(values: list[float]) -> dict[str, Any]:
+        return {"type": "value", "show": False, "min": min(values) - margin, "max": max(values) + margin}
+
+    return {"xAxis": axis(lons), "yAxis": axis(lats)}
+
+
+def _legend(language: Language) -> dict[str, Any]:
+    names = [word(f"status_{status}", language) for status in COLOURS]
+    return {"data": names, "top": 4, "left": 8, "textStyle": {"color": TEXT, "fontSize": 13}, "itemGap": 18}
+
+
+def _lines(
+    snapshot: Snapshot, links: dict[str, Link], nodes: dict[str, Node], network: str, language: Language
+) -> dict[str, Any]:
+    mine = [one for one in snapshot.state.links if one.network == network]
+    return {
+        "type": "lines",
+        "name": word(network, language),
+        "coordinateSystem": "cartesian2d",
+        "polyline": True,
+        "z": 1,
+        "data": [_line(one, links[one.link_id], nodes, language) for one in mine],
+        "effect": {
+            "show": network == "river",
+            "constantSpeed": 14,
+            "trailLength": 0,
+            "symbol": "circle",
+            "symbolSize": 3,
+            "color": "#9fd0ff",
+        },
+    }
+
+
+def _line(state: LinkState, link: Link, nodes: dict[str, Node], language: Language) -> dict[str, Any]:
+    ends = [nodes[link.from_node], nodes[link.to_node]]
+    is_road = link.network == "road"
+    wrong = state.status == "anomaly"
+    slow = state.congestion is not None and state.congestion < 0.5
+    colour = COLOURS["anomaly"] if wrong else COLOURS["suspect"] if slow else ROAD if is_road else RIVER
+    flow = f"<br>{state.congestion:.0%}" if state.congestion is not None else ""
+    return {
+        "coords": [list(pair) for pair in link.coordinates] or [[one.lon, one.lat] for one in ends],
+        "lineStyle": {
+            "color": colour,
+            "width": 2.5 if is_road else 4,
+            "type": "dashed" if wrong else "solid",
+            "opacity": 0.9 if wrong else 0.65,
+        },
+        "tooltip": {"formatter": f"{_name(link, language)}<br>{link.length_m / 1000:.1f} km{flow}"},
+    }
+
+
+def _points(
+    nodes: dict[str, Node],
+    states: dict[str, NodeState],
+    status: Status,
+    language: Language,
+) -> dict[str, Any]:
+    here = [one for one in states.values() if one.status == status]
+    return {
+        "type": "scatter",
+        "name": word(f"status_{status}", language),
+        "symbol": SHAPES[status],
+        "symbolSize": SIZES[status],
+        "itemStyle": {"color": COLOURS[status], "borderColor": "#0b1420", "borderWidth": 1},
+        "z": 3 if status in ("anomaly", "silent") else 2,
+        "labelLayout": {"hideOverlap": True, "moveOverlap": "shiftY"},
+        "data": [_point(one, nodes[one.node_id], language) for one in here],
+    }
+
+
+def _point(state: NodeState, node: Node, language: Language) -> dict[str, Any]:
+    shown = state.status in ("anomaly", "silent")
+    measured = "".join(f"<br>{one.quantity}: {one.value:.4g} {one.unit}" for one in state.measured)
+    name = _name(node, language)
+    return {
+        "name": name,
+        "value": [node.lon, node.lat],
+        "site": state.site_id,
+        "label": {"show": shown, "formatter": name, "position": "right", "color": TEXT, "fontSize": 12},
+        "tooltip": {"formatter": f"<b>{name}</b> · {word(f'status_{state.status}', language)}{measured}"},
+    }
+
+
+def _name(one: Node | Link, language: Language) -> str:
+    return one.zh if language == "zh" else one.en

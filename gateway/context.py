@@ -1,0 +1,38 @@
+"""What every route works with; kept on the application, handed in by FastAPI."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Depends, Request
+
+from gateway.known import Directories, Known
+from gateway.settings import Settings
+
+if TYPE_CHECKING:
+    from gateway.live import Hub
+    from ingest_service.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The store, the directory, the settings and the live hub of one application."""
+
+    store: Store
+    directories: Directories
+    settings: Settings
+    hub: Hub
+
+    @property
+    def known(self) -> Known:
+        """The directory as it is now."""
+        return self.directories.known()
+
+
+def _of(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
+
+
+Here = Annotated[Context, Depends(_of)]

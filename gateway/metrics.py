@@ -1,0 +1,38 @@
+"""What the gateway counts."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from prometheus_client import Counter, Gauge, Histogram
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+REQUESTS = Counter("towntwin_gateway_requests_total", "Requests answered", ["route", "status"])
+SECONDS = Histogram("towntwin_gateway_request_seconds", "Time to the first byte of an answer", ["route"])
+STREAMS = Gauge("towntwin_gateway_streams", "Live streams open")
+
+
+class Measure:
+    """ASGI middleware that counts and times requests by route, never by path."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began_s = time.perf_counter()
+
+        async def measured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                route = getattr(scope.get("route"), "path", "other")
+                REQUESTS.labels(route, message["status"]).inc()
+                SECONDS.labels(route).observe(time.perf_counter() - began_s)
+            await send(message)
+
+        await self._app(scope, receive, measured)

@@ -1,0 +1,258 @@
+"""What the API answers with. Times are RFC 3339 in UTC; measured, received and now are kept apart."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+
+T = TypeVar("T")
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Time = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str)]
+
+
+def at(time_s: float) -> datetime:
+    """A moment of Unix seconds [s]."""
+    return datetime.fromtimestamp(time_s, UTC)
+
+
+class Model(BaseModel):
+    """The base of all answers."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Page(Model, Generic[T]):
+    """Some rows; ``next`` is the cursor of the following page, absent on the last one."""
+
+    items: list[T]
+    next: str | None = Field(default=None, examples=["MTc5MDAwMDAwMC4wOjQy"])
+
+
+class Area(Model):
+    """An administrative area (行政区划)."""
+
+    area_id: str = Field(examples=["330483"])
+    parent: str | None = Field(examples=["330400"])
+    level: Literal["city", "county", "town"]
+    en: str = Field(examples=["Tongxiang"])
+    zh: str = Field(examples=["桐乡市"])
+
+
+class Site(Model):
+    """A site (站点)."""
+
+    site_id: str = Field(examples=["330483-d1-r04"])
+    area_id: str = Field(examples=["330483-d1"])
+    kind: str = Field(examples=["river_section"])
+    en: str
+    zh: str
+    lon: float = Field(description="WGS 84 [deg]")
+    lat: float = Field(description="WGS 84 [deg]")
+    external_id: str | None
+    grid_cell: str | None
+    target_class: int | None = Field(description="GB 3838 class aimed at, 1 to 5")
+    demo: bool
+
+
+class Series(Model):
+    """One quantity at one site."""
+
+    series_id: int = Field(examples=[12])
+    site_id: str
+    quantity: str = Field(examples=["dissolved_oxygen"])
+    unit: str = Field(examples=["mg/L"])
+    interval_s: float = Field(description="Expected time between readings [s]")
+    en: str = Field(examples=["dissolved oxygen"])
+    zh: str = Field(examples=["溶解氧"])
+
+
+class Quantity(Model):
+    """What can be measured."""
+
+    name: str = Field(examples=["dissolved_oxygen"])
+    symbol: str
+    unit: str
+    wire_unit: str = Field(description="SenML unit on the wire")
+    low: float = Field(description="Plausible range, canonical unit")
+    high: float
+    domain: str
+    hj212: str | None = Field(description="HJ 212 factor code")
+    smart_data_model: str | None
+    en: str
+    zh: str
+
+
+class Reading(Model):
+    """One stored value with its QARTOD flag and the rules behind it; expected ± 3 spread is the band."""
+
+    measured: Time
+    received: Time
+    value: float
+    quality: int = Field(description="1 pass, 2 not evaluated, 3 suspect, 4 fail, 9 missing", examples=[1])
+    rules: list[str] = Field(examples=[["RESIDUAL"]])
+    expected: float | None
+    spread: float | None
+
+
+class Latest(Reading):
+    """The newest reading of a series, and its age."""
+
+    series_id: int
+    site_id: str
+    quantity: str
+    unit: str
+    age_s: float = Field(description="Now less measured [s]")
+
+
+class Bucket(Model):
+    """A series over a stretch of time; min, max and mean are over good readings (flag 1 or 2)."""
+
+    begins: Time
+    count: int
+    good: int
+    min: float | None
+    max: float | None
+    mean: float | None
+
+
+class Anomaly(Model):
+    """One physical event at one series, device or site."""
+
+    anomaly_id: int = Field(examples=[42])
+    site_id: str
+    series_id: int | None
+    device_id: str | None
+    quantity: str | None = Field(examples=["ammonia_nitrogen"])
+    unit: str | None
+    detector: str = Field(examples=["residual"])
+    version: str
+    state: Literal["open", "closed", "withdrawn"]
+    severity: int = Field(description="1 notice, 2 warning, 3 alarm", examples=[2])
+    start: Time
+    end: Time | None
+    peak: Time
+    observed: float | None
+    expected: float | None
+    spread: float | None
+    score: float
+    n_readings: int
+    reason_en: str
+    reason_zh: str
+    evidence: dict[str, Any]
+
+
+class Candidate(Model):
+    """A node upstream from which it may have come; it left there between the two times."""
+
+    node_id: str
+    site_id: str | None
+    kind: str
+    en: str
+    zh: str
+    distance_m: float
+    travel_s: float
+    left_from: Time
+    left_to: Time
+    likelihood: float = Field(description="Fit of the travel time alone; sums to 1 over the candidates")
+    links: list[str]
+
+
+class Trace(Model):
+    """Where an anomaly may have come from; outfalls first."""
+
+    anomaly_id: int
+    node_id: str | None
+    seen: Time
+    candidates: list[Candidate]
+    explanation_en: str
+    explanation_zh: str
+
+
+class Measured(Model):
+    """What a series of a node measured last."""
+
+    series_id: int
+    quantity: str
+    unit: str
+    value: float
+    expected: float | None
+    spread: float | None
+    quality: int
+    rules: list[str]
+    measured: Time
+    age_s: float
+
+
+class NodeState(Model):
+    """A node of the twin now."""
+
+    node_id: str
+    network: str
+    site_id: str | None
+    status: Literal["ok", "suspect", "anomaly", "silent", "unknown"]
+    open_anomalies: list[int]
+    measured: list[Measured]
+
+
+class LinkState(Model):
+    """A link of the twin now; ``congestion`` is speed over free-flow speed, of roads."""
+
+    link_id: str
+    network: str
+    status: Literal["ok", "suspect", "anomaly", "silent", "unknown"]
+    open_anomalies: list[int]
+    travel_s: float
+    congestion: float | None
+
+
+class TwinState(Model):
+    """Every node and link now."""
+
+    now: Time
+    nodes: list[NodeState]
+    links: list[LinkState]
+
+
+class DeadLetter(Model):
+    """A message that could not be taken; its payload stays in the database."""
+
+    letter_id: int
+    received: Time
+    topic: str
+    bytes: int
+    content_type: str | None
+    reason: str = Field(examples=["channel"])
+    detail: str
+
+
+class Health(Model):
+    """What the platform is and holds."""
+
+    status: Literal["ok"]
+    edition: str = Field(examples=["TimescaleDB Apache 2.19.3"])
+    schema_version: int
+    readings: int
+    open_anomalies: int
+    dead_letters: int
+    newest_received: Time | None
+    now: Time
+
+
+class Live(Model):
+    """The process answers."""
+
+    status: Literal["ok"]
+
+
+class Network(BaseModel):
+    """A GeoJSON FeatureCollection (RFC 7946)."""
+
+    type: Literal["FeatureCollection"]
+    features: list[dict[str, Any]]

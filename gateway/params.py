@@ -1,0 +1,28 @@
+"""Query parameters that several operations share."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Path, Query
+from pydantic import AfterValidator
+
+
+def _aware(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ValueError("give the time with its offset, as 2026-11-23T08:00:00+08:00 or …Z")
+    return moment.astimezone(UTC)
+
+
+Moment = Annotated[datetime, AfterValidator(_aware)]
+Area = Annotated[str | None, Query(description="An area, with all below it", examples=["330483"])]
+Site = Annotated[str | None, Query(description="One site", examples=["330483-d1-r04"])]
+Kind = Annotated[str | None, Query(description="One kind of site", examples=["river_section"])]
+Quantity = Annotated[str | None, Query(description="One quantity", examples=["dissolved_oxygen"])]
+From = Annotated[Moment | None, Query(alias="from", description="From this moment on (RFC 3339)")]
+To = Annotated[Moment | None, Query(description="Before this moment (RFC 3339)")]
+Limit = Annotated[int, Query(ge=1, description="Rows in the page; a setting bounds them")]
+Cursor = Annotated[str | None, Query(description="`next` of the page before", max_length=200)]
+Identifier = Path(ge=1, lt=2**63)
+SeriesId = Annotated[int, Path(ge=1, lt=2**31)]

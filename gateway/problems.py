@@ -1,0 +1,110 @@
+"""Every error is a problem (RFC 9457): what, where, and what to do."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from ingest_service.storage.errors import StoreRefused, StoreUnavailable
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI, Request
+
+log = structlog.get_logger()
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_S = "5"
+
+
+class Problem(BaseModel):
+    """A problem, as RFC 9457 has it; ``where`` names the parameter that is wrong."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "about:blank",
+                    "title": "Unprocessable Content",
+                    "status": 422,
+                    "detail": "query limit: Input should be greater than or equal to 1",
+                    "where": "limit",
+                }
+            ]
+        }
+    )
+
+    type: str = "about:blank"
+    title: str = Field(description="The status in words")
+    status: int
+    detail: str = Field(description="What was wrong, and what to do")
+    where: str | None = Field(default=None, description="The parameter that is wrong")
+
+
+def responses(*codes: int) -> dict[int | str, dict[str, Any]]:
+    """The problems that an operation may answer with, for its documentation."""
+    return {
+        code: {"model": Problem, "description": HTTPStatus(code).phrase, "content": {MEDIA_TYPE: {}}}
+        for code in (*codes, 422, 503)
+    }
+
+
+class ProblemError(Exception):
+    """An operation can't do what it was asked."""
+
+    def __init__(self, status: int, detail: str, *, where: str | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.where = where
+
+
+def not_found(what: str, name: object) -> ProblemError:
+    """There is no such thing."""
+    return ProblemError(404, f"there is no {what} {name!r}")
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error with a problem."""
+
+    @app.exception_handler(ProblemError)
+    async def ours(_request: Request, error: ProblemError) -> JSONResponse:
+        return answer(error.status, str(error), where=error.where)
+
+    @app.exception_handler(HTTPException)
+    async def http(_request: Request, error: HTTPException) -> JSONResponse:
+        return answer(error.status_code, str(error.detail), headers=dict(error.headers or {}))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        wrong = error.errors()
+        sentences = [f"{' '.join(str(part) for part in one['loc'])}: {one['msg']}" for one in wrong]
+        return answer(422, "; ".join(sentences), where=str(wrong[0]["loc"][-1]) if wrong else None)
+
+    @app.exception_handler(StoreUnavailable)
+    async def away(_request: Request, error: StoreUnavailable) -> JSONResponse:
+        log.warning("store_unavailable", error=str(error))
+        detail = "the database is away: try again in a few seconds"
+        return answer(503, detail, headers={"Retry-After": RETRY_S})
+
+    @app.exception_handler(StoreRefused)
+    async def refused(_request: Request, error: StoreRefused) -> JSONResponse:
+        log.error("store_refused", error=str(error))
+        return answer(500, "the database refused the query: see the gateway's log")
+
+    @app.exception_handler(Exception)
+    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+        log.error("request_failed", path=request.url.path, exc_info=error)
+        return answer(500, "the gateway failed: see its log")
+
+
+def answer(
+    status: int, detail: str, *, where: str | None = None, headers: dict[str, str] | None = None
+) -> JSONResponse:
+    """A problem as a response."""
+    problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, where=where)
+    return JSONResponse(problem.model_dump(exclude_none=True), status, headers, MEDIA_TYPE)
