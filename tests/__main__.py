@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import browser, installation
+from tests.support import browser, community, installation
 from tests.support.installation import InstallationError
 
 REPOSITORY = Path(__file__).parents[1]
@@ -89,7 +89,7 @@ def check() -> bool:
 
 def provide() -> None:
     """Install what the tests lean on, where this machine allows; the tests themselves say what they miss."""
-    for what in (installation, browser):
+    for what in (installation, browser, community):
         try:
             what.provide(say)
         except InstallationError as error:

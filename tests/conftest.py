@@ -13,6 +13,7 @@ from deploy.embedded.binaries import postgres_programs
 from deploy.embedded.broker import EmbeddedBroker
 from deploy.embedded.folder import UNPRIVILEGED
 from tests.support import browser, installation, loud
+from tests.support import community as community_edition
 from tests.support.installation import PROGRAMS, Installation, InstallationError
 from tests.support.runs import clear_stale, new_folder
 from tests.support.services import TIMESCALE, MosquittoServer, NamedServer, PostgresServer, fresh_database
@@ -160,3 +161,12 @@ def chromium() -> Path:
         return browser.provide(print)
     except InstallationError as error:
         loud.skip(f"the console in a browser: {error}")
+
+
+@pytest.fixture(scope="session")
+def community() -> community_edition.Community:
+    """TimescaleDB Community, for trying SQL; welcome, not required."""
+    try:
+        return community_edition.provide(print)
+    except InstallationError as error:
+        loud.skip_always(f"SQL on TimescaleDB Community: {error}")
