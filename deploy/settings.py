@@ -8,6 +8,7 @@ the default.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -110,14 +111,14 @@ def load(settings: type[S], process: str | None, args: argparse.Namespace, envir
             continue
         read: Any = [part.strip() for part in value.split(",") if part.strip()] if row.repeated else value
         try:
-            msgspec.convert({row.name: read}, settings, strict=False)
+            msgspec.convert({row.name: read}, settings, strict=False, dec_hook=_of_text)
         except msgspec.ValidationError as error:
             wrong = re.sub(r" - at `[^`]*`$", "", str(error))
             raise SettingsError(
                 f"{source}={value!r} can't be used: {wrong} ({row.sentence.rstrip('.')})"
             ) from error
         given[row.name] = read
-    return msgspec.convert(given, settings, strict=False)
+    return msgspec.convert(given, settings, strict=False, dec_hook=_of_text)
 
 
 def shown(default: object) -> str:
@@ -127,6 +128,12 @@ def shown(default: object) -> str:
     if isinstance(default, list):
         return ",".join(str(one) for one in default)
     return str(default)
+
+
+def _of_text(kind: type, text: Any) -> Any:
+    if kind is Path:
+        return Path(text)
+    raise NotImplementedError(f"a setting of type {kind}")
 
 
 def _annotated(hint: Any) -> tuple[Any, Meta]:

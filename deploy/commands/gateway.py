@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from gateway.settings import Settings
-
 from deploy.settings import Common, add_flags, load
 from deploy.wiring import open_store
 from gateway import server
+from gateway.settings import Settings
 
 if TYPE_CHECKING:
     import argparse

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from analytics.service.settings import Settings
-
 from analytics.service import process
+from analytics.service.settings import Settings
 from deploy.settings import Common, add_flags, load
 from deploy.wiring import open_store, stop_on_signals
 

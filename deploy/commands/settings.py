@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analytics.service.settings import Settings as Service
-from gateway.settings import Settings as Gateway
-
 from deploy.commands.simulate import Settings as Simulate
 from deploy.settings import Common, rows, shown
 from edge.agent.settings import Settings as Edge
+from gateway.settings import Settings as Gateway
 from ingest_service.pipeline.settings import Settings as Ingest
 from ingest_service.storage.settings import Settings as Storage
 

@@ -10,12 +10,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.settings import Settings as GatewaySettings
-
 from deploy.settings import Common, SettingsError, add_flags, load
 from deploy.up import run as up_run
 from deploy.up.job import Demo, Job, Own, Replay
 from deploy.wiring import stop_on_signals
+from gateway.settings import Settings as GatewaySettings
 
 if TYPE_CHECKING:
     import argparse

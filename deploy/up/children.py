@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 STOP_S = 20.0
 RESTART_S = 1.0
+RESTARTS = 6
 
 
 @dataclass(slots=True)
@@ -50,7 +51,8 @@ class Children:
         """Start again what died."""
         for child in self._children:
             ended = child.process is not None and child.process.poll() is not None
-            if ended and not child.once and time.monotonic() - child.started_s > RESTART_S:
+            again = not child.once and child.restarts < RESTARTS
+            if ended and again and time.monotonic() - child.started_s > RESTART_S * 2**child.restarts:
                 child.restarts += 1
                 self._say(f"{child.name} ended by itself (see {self._log(child)}): starting it again")
                 self._launch(child)

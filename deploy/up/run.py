@@ -25,10 +25,9 @@ if TYPE_CHECKING:
     import threading
     from pathlib import Path
 
-    from gateway.settings import Settings as GatewaySettings
-
     from deploy.settings import Common
     from deploy.up.job import Job
+    from gateway.settings import Settings as GatewaySettings
 
 LOOK_EVERY_S = 0.5
 READY_S = 60.0
@@ -80,7 +79,7 @@ class Run:
         """Let the devices empty their spools and the platform settle; which faults are known then."""
         self._settle()
         report = read_report(self.report_path)
-        live_from_s = report.live_from_s if report and report.live_from_s else 0.0
+        live_from_s = report.live_from_s if report and report.live_from_s else time.time()
         answers = summaries.found(
             self.job.faults(),
             self.store.anomalies(AnomalyQuery(limit=summaries.MANY)),

@@ -39,7 +39,7 @@ class Snapshots:
         self._newest: Snapshot | None = None
 
     async def newest(self) -> Snapshot | None:
-        """The platform now; the last that was known, marked, if the database is away; None before the first."""
+        """The platform now; the last that was known, marked, if the database is away; None before."""
         async with self._lock:
             old = self._newest
             if old is None or old.away or time.time() - old.taken_s > GOOD_FOR_S:
