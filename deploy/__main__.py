@@ -47,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name in COMMANDS:
         module = import_module(f"deploy.commands.{name}")
-        one = commands.add_parser(name, help=module.__doc__.splitlines()[0], description=module.__doc__)
+        one = commands.add_parser(
+            name, help=(module.__doc__ or "").split("\n", 1)[0], description=module.__doc__
+        )
         module.add(one)
         add_flags(one, Common, None)
         one.set_defaults(run=module.run)

@@ -13,6 +13,7 @@ from gateway.context import Context
 from gateway.known import Directories
 from gateway.live import Hub
 from gateway.metrics import Measure
+from gateway.problems import ProblemError
 from gateway.routes import anomalies, directory, live, platform, readings, twin
 from gateway.settings import Settings
 
@@ -49,8 +50,13 @@ def create_app(store: Store, settings: Settings | None = None, *, console: bool 
     problems.install(app)
     for module in (directory, readings, anomalies, twin, live, platform):
         app.include_router(module.router)
+    app.add_api_route("/v1/{path:path}", _nothing, include_in_schema=False)
     if console:
         from gateway.console import page  # noqa: PLC0415 - the API works without the console's library
 
         page.install(app)
     return app
+
+
+def _nothing(path: str) -> None:
+    raise ProblemError(404, f"there is no /v1/{path}: see /docs")

@@ -87,7 +87,7 @@ def upstream(network: Network, node: int, *, window_s: float, uncertainty: float
     found = found[shortest_s <= window_s]
     found = found[np.lexsort((found, travel_s[found]))]
     shortest_s, longest_s = travel_s[found] / (1 + uncertainty), travel_s[found] / (1 - uncertainty)
-    next_link = _link_between(network, links, found, before[found])
+    next_link = _link_between(network, links, found, before[found].astype(np.intp))
     fit = np.clip((window_s - shortest_s) / np.maximum(longest_s - shortest_s, 1e-9), 0, 1)
     return Candidates(
         node=found,

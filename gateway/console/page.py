@@ -22,7 +22,6 @@ REFRESH_S = 1.5
 SHOWN_S = 48 * 3600.0
 MOST_READINGS = 4000
 COOKIE = "towntwin_language"
-TOWN_TIME = ZoneInfo("Asia/Shanghai")
 STYLE = """
 body { background: #0b1420; color: #dbe4ee;
        font-family: system-ui, "Noto Sans CJK SC", "WenQuanYi Micro Hei", sans-serif; }
@@ -30,6 +29,8 @@ body { background: #0b1420; color: #dbe4ee;
 .nicegui-content { padding: 10px; gap: 10px; height: 100vh; box-sizing: border-box; flex-wrap: nowrap; }
 .figure { font-size: 20px; font-weight: 600; line-height: 1.1; }
 .figure-name { font-size: 12px; color: #8fa3b8; }
+.q-table__card { background: transparent; }
+.q-table thead th { background: #121f2f; position: sticky; top: 0; z-index: 1; color: #8fa3b8; }
 .q-table tbody td { font-size: 14px; white-space: normal; }
 """
 SEVERITY_CELL = """
@@ -65,6 +66,7 @@ class Page:
         self._context = context
         self._snapshots = snapshots
         self._language = language
+        self._zone = ZoneInfo(context.settings.time_zone)
         self._series_id: int | None = None
         self._figures: dict[str, ui.label] = {}
 
@@ -154,7 +156,7 @@ class Page:
             "id": one.anomaly_id,
             "level": one.severity,
             "severity": self._word(f"severity_{one.severity}"),
-            "since": datetime.fromtimestamp(one.start_s, TOWN_TIME).strftime("%m-%d %H:%M"),
+            "since": datetime.fromtimestamp(one.start_s, self._zone).strftime("%m-%d %H:%M"),
             "site": site.zh if self._language == "zh" else site.en,
             "what": one.reason_zh if self._language == "zh" else one.reason_en,
             "series": one.series_id,
@@ -179,7 +181,7 @@ class Page:
         site = snapshot.known.sites[series.site_id]
         name = site.zh if self._language == "zh" else site.en
         self._plot.options.clear()
-        self._plot.options.update(plot.options(series, name, rows, self._language))
+        self._plot.options.update(plot.options(series, name, rows, self._language, self._zone))
         self._plot.update()
 
     # -- what a person does ----------------------------------------------------------------------

@@ -38,7 +38,7 @@ def options(snapshot: Snapshot, language: Language) -> dict[str, Any]:
     return {
         "backgroundColor": "transparent",
         "animation": False,
-        "grid": {"left": 12, "right": 12, "top": 40, "bottom": 12},
+        "grid": {"left": 12, "right": 150, "top": 40, "bottom": 16},
         "legend": _legend(language),
         "tooltip": {"trigger": "item", "confine": True},
         **_axes(list(nodes.values())),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from edge.wire.quantities import QUANTITIES
 from gateway.console.words import Language, word
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from numpy.typing import NDArray
 
     from ingest_service.storage.model import Series
@@ -19,8 +22,14 @@ FLAGGED = {3: ("#ffc857", "triangle"), 4: ("#ff4d5e", "diamond")}
 VALUE, BAND, TEXT, RULE = "#7ec8ff", "#3ddc97", "#dbe4ee", "#223244"
 
 
-def options(series: Series, name: str, rows: NDArray[np.void], language: Language) -> dict[str, Any]:
-    """The picture of some READING rows."""
+def options(
+    series: Series, name: str, rows: NDArray[np.void], language: Language, zone: tzinfo
+) -> dict[str, Any]:
+    """The picture of some READING rows; its time axis is the towns' local time, wherever the browser is."""
+    rows = rows.copy()
+    if len(rows):
+        newest = datetime.fromtimestamp(int(rows["time_us"][-1]) / 1e6, zone)
+        rows["time_us"] += int((newest.utcoffset() or timedelta()).total_seconds() * 1e6)
     quantity = QUANTITIES[series.quantity]
     label = quantity.zh if language == "zh" else quantity.en
     low = rows["expected"] - WIDTH * rows["spread"]
@@ -28,6 +37,7 @@ def options(series: Series, name: str, rows: NDArray[np.void], language: Languag
     return {
         "backgroundColor": "transparent",
         "animation": False,
+        "useUTC": True,
         "title": {
             "text": f"{name} · {label} [{quantity.unit}]",
             "left": 8,

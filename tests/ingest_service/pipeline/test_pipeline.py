@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from ingest_service.storage.memory import MemoryStore
 
 from edge.wire import senml
 from edge.wire.receipts import Place
@@ -16,6 +15,7 @@ from ingest_service.pipeline.message import Message
 from ingest_service.pipeline.pipeline import Pipeline
 from ingest_service.pipeline.settings import Settings
 from ingest_service.storage.errors import StoreRefused, StoreUnavailable
+from ingest_service.storage.memory import MemoryStore
 from ingest_service.storage.model import (
     AnomalyQuery,
     Area,
