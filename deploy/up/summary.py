@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 EARLY_S = 900.0  # an anomaly may begin a little before its fault: the same readings, one tick earlier
 MANY = 100_000
+BEHIND = 1_000  # hours of series whose rollups may wait when a run ends
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -79,7 +80,7 @@ def of_run(store: Store, report: Report | None, answers: Sequence[Found], *, hea
         if health.dead_letters == 0
         else (report.waiting if report else 0),
         edition=health.edition,
-        healthy=healthy,
+        healthy=healthy and health.rollups_due < BEHIND,
     )
 
 

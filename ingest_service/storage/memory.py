@@ -259,6 +259,7 @@ class MemoryStore:
                 readings=sum(len(rows) for rows in self._rows.values()),
                 open_anomalies=sum(one.state == "open" for one in self._anomalies.values()),
                 dead_letters=len(self._letters),
+                rollups_due=len(self._due),
                 newest_received_s=None if newest_us is None else newest_us / 1e6,
             )
 

@@ -247,6 +247,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     readings: int
     open_anomalies: int
     dead_letters: int
+    rollups_due: int
     newest_received_s: float | None
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import msgspec
 import psycopg
 import structlog
+from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
@@ -213,16 +214,10 @@ class PostgresStore:
     def health(self) -> Health:
         """What the database is and holds."""
         with self._transaction() as connection:
-            readings, open_anomalies, letters, newest_s = connection.execute(
-                QUERIES["health"]
-            ).fetchone() or (0, 0, 0, None)
+            with connection.cursor(row_factory=dict_row) as cursor:
+                counted = cursor.execute(QUERIES["health"]).fetchone() or {}
             return Health(
-                edition=edition.name(connection),
-                schema_version=migrate.version(connection),
-                readings=readings,
-                open_anomalies=open_anomalies,
-                dead_letters=letters,
-                newest_received_s=newest_s,
+                edition=edition.name(connection), schema_version=migrate.version(connection), **counted
             )
 
     # -- the service ---------------------------------------------------------------------------

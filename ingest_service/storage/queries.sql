@@ -292,6 +292,7 @@ GROUP BY d.device_id ORDER BY d.device_id;
 SELECT (SELECT count(*) FROM reading) AS readings,
     (SELECT count(*) FROM anomaly WHERE state = 'open') AS open_anomalies,
     (SELECT count(*) FROM dead_letter) AS dead_letters,
+    (SELECT count(*) FROM rollup_due) AS rollups_due,
     (SELECT extract(epoch FROM max(received))::float8 FROM latest) AS newest_received_s;
 
 -- take_due: Take some hours whose rollups are out of date.

@@ -6,17 +6,17 @@ import re
 from importlib.resources import files
 from typing import LiteralString
 
-_HEAD = re.compile(r"^-- (?P<name>[a-z_]+): (?P<sentence>.+)$", re.MULTILINE)
+_HEAD = re.compile(r"^-- (?P<name>[a-z][a-z0-9_]*): (?P<sentence>.+)$", re.MULTILINE)
 
 
-def text(path: str) -> LiteralString:
-    """A file of this package; what is in it is ours, so psycopg may take it as a literal."""
-    return files("ingest_service.storage").joinpath(path).read_text("utf-8")
+def text(path: str, package: str = "ingest_service.storage") -> LiteralString:
+    """A file of a package; what is in it is ours, so psycopg may take it as a literal."""
+    return files(package).joinpath(path).read_text("utf-8")
 
 
-def load(path: str) -> dict[str, LiteralString]:
+def load(path: str, package: str = "ingest_service.storage") -> dict[str, LiteralString]:
     """The statements of a file by name. Raises ValueError on a name that stands twice."""
-    whole = text(path)
+    whole = text(path, package)
     heads = list(_HEAD.finditer(whole))
     ends = [head.start() for head in heads[1:]] + [len(whole)]
     statements: dict[str, LiteralString] = {}

@@ -41,8 +41,8 @@ def up(folder: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
 
 
 @pytest.mark.timeout(300)
-def test_the_demo_finds_every_planned_fault_in_time(tmp_path_factory: pytest.TempPathFactory) -> None:
-    code, summary, _ = up(tmp_path_factory.mktemp("up"), "--for", "60")
+def test_the_demo_finds_every_planned_fault_in_time(open_folder: Path) -> None:
+    code, summary, _ = up(open_folder, "--for", "60")
     assert summary["found_faults"] == summary["planned_faults"] >= 8
     assert summary["readings"] >= 20_000
     assert summary["lost"] == summary["dead_letters"] == 0
@@ -52,23 +52,19 @@ def test_the_demo_finds_every_planned_fault_in_time(tmp_path_factory: pytest.Tem
 
 
 @pytest.mark.timeout(300)
-def test_logan_river_plays_through_the_very_same_way(
-    recorded: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_logan_river_plays_through_the_very_same_way(recorded: Path, open_folder: Path) -> None:
     files = [str(path) for path in sorted((recorded / "logan_river").glob("*2019.csv.gz"))]
     mapping = str(REPOSITORY / "deploy/mappings/logan_river.toml")
-    code, summary, _ = up(tmp_path_factory.mktemp("up"), "--replay", *files, "--mapping", mapping)
+    code, summary, _ = up(open_folder, "--replay", *files, "--mapping", mapping)
     assert summary["readings"] > 500_000
     assert summary["anomalies"] > 0
     assert (code, summary["lost"], summary["dead_letters"]) == (0, 0, 0)
 
 
 @pytest.mark.timeout(300)
-def test_metr_la_plays_through_the_very_same_way(
-    recorded: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_metr_la_plays_through_the_very_same_way(recorded: Path, open_folder: Path) -> None:
     mapping = str(REPOSITORY / "deploy/mappings/metr_la.toml")
     files = [str(recorded / "metrla/los_speed.csv")]
-    code, summary, _ = up(tmp_path_factory.mktemp("up"), "--replay", *files, "--mapping", mapping)
+    code, summary, _ = up(open_folder, "--replay", *files, "--mapping", mapping)
     assert summary["readings"] == 207 * 2016
     assert (code, summary["lost"], summary["dead_letters"]) == (0, 0, 0)

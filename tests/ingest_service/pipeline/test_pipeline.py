@@ -1,4 +1,4 @@
-"""The pipeline keeps what it takes: it waits for the store, splits what the store refuses, restarts exactly."""
+"""The pipeline keeps what it takes: waits for the store, splits what it refuses, restarts exactly."""
 
 from __future__ import annotations
 

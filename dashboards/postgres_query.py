@@ -1,0 +1,65 @@
+"""A query to Grafana's PostgreSQL data source, which the foundation SDK has no builder for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from grafana_foundation_sdk.cog import builder, variants
+from grafana_foundation_sdk.models.common import DataSourceRef
+
+from ingest_service.storage import sql
+
+if TYPE_CHECKING:
+    from dashboards.words import Language
+
+QUERIES = sql.load("queries.sql", "dashboards")
+DATASOURCE_UID = "towntwin-postgres"
+DATASOURCE_TYPE = "grafana-postgresql-datasource"
+
+
+def datasource() -> DataSourceRef:
+    """The data source that every panel asks."""
+    return DataSourceRef(type_val=DATASOURCE_TYPE, uid=DATASOURCE_UID)
+
+
+def raw_sql(name: str, language: Language) -> str:
+    """A named query; ``_LANG`` in it stands for the language of the labels."""
+    return QUERIES[name].replace("_LANG", f"_{language}")
+
+
+class PostgresQuery(variants.Dataquery):
+    """What a panel's target is in the dashboard's JSON."""
+
+    def __init__(self, text: str, shape: Literal["table", "time_series"], ref_id: str) -> None:
+        self._text = text
+        self._shape = shape
+        self._ref_id = ref_id
+
+    def to_json(self) -> dict[str, object]:
+        """The target as Grafana writes it."""
+        return {
+            "datasource": {"type": DATASOURCE_TYPE, "uid": DATASOURCE_UID},
+            "editorMode": "code",
+            "format": self._shape,
+            "rawQuery": True,
+            "rawSql": self._text,
+            "refId": self._ref_id,
+        }
+
+
+class Query(builder.Builder[variants.Dataquery]):
+    """Builds a target from a named query."""
+
+    def __init__(
+        self,
+        name: str,
+        language: Language,
+        *,
+        shape: Literal["table", "time_series"] = "table",
+        ref_id: str = "A",
+    ) -> None:
+        self._query = PostgresQuery(raw_sql(name, language), shape, ref_id)
+
+    def build(self) -> variants.Dataquery:
+        """The target."""
+        return self._query

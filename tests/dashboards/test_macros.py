@@ -1,0 +1,64 @@
+"""The expander does what Grafana's documentation of the PostgreSQL data source says."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.support.grafana_macros import MacroError, Panel, expand, fill_mode
+
+PANEL = Panel(
+    datetime(2018, 4, 12, 18, 0, tzinfo=UTC),
+    datetime(2018, 4, 12, 18, 5, tzinfo=UTC),
+    variables={"one": ["a"], "many": ["a", "b'c"]},
+)
+SPAN = "BETWEEN '2018-04-12T18:00:00Z' AND '2018-04-12T18:05:00Z'"
+
+
+@pytest.mark.parametrize(
+    ("sql", "expanded"),
+    [
+        ("$__time(time_column)", 'time_column AS "time"'),
+        ("$__timeEpoch(time_column)", 'extract(epoch from time_column) as "time"'),
+        ("WHERE $__timeFilter(time_column)", f"WHERE time_column {SPAN}"),
+        ("$__timeFrom()", "'2018-04-12T18:00:00Z'"),
+        ("$__timeTo()", "'2018-04-12T18:05:00Z'"),
+        ("$__timeGroup(t,'5m') AS x", "floor(extract(epoch from t)/300)*300 AS x"),
+        ("SELECT $__timeGroup(t, '5m'), v", 'SELECT floor(extract(epoch from t)/300)*300 AS "time", v'),
+        ("$__timeGroupAlias(t,'1h')", 'floor(extract(epoch from t)/3600)*3600 AS "time"'),
+        ("$__timeGroup(t,'5m', NULL)", "floor(extract(epoch from t)/300)*300"),
+        ("$__unixEpochFilter(t)", "t >= 1523556000 AND t <= 1523556300"),
+        ("$__unixEpochFrom() $__unixEpochTo()", "1523556000 1523556300"),
+        ("$__unixEpochGroup(t,'5m')", "floor((t)/300)*300"),
+        ("$__unixEpochGroupAlias(t,'5m')", 'floor((t)/300)*300 AS "time"'),
+        ("$__timeGroupAlias(t, $__interval)", 'floor(extract(epoch from t)/300)*300 AS "time"'),
+        ("$__interval_ms ${__interval}", "300000 5m"),
+        ("IN (${many:sqlstring})", "IN ('a','b''c')"),
+        ("IN (${many})", "IN ('a','b''c')"),
+        ("${many:csv} $one ${one:sqlstring}", "a,b'c a 'a'"),
+    ],
+)
+def test_documented_cases(sql: str, expanded: str) -> None:
+    assert expand(sql, PANEL) == expanded
+
+
+def test_groups_become_time_buckets_where_the_data_source_says_timescale() -> None:
+    panel = Panel(PANEL.start, PANEL.end, timescale=True)
+    assert expand("$__timeGroup(t,'5m')", panel) == "time_bucket('300.000s',t)"
+
+
+@pytest.mark.parametrize("sql", ["$__nothing(x)", "$__timeGroup(t)", "$__timeGroup(t,'5x')", "$unknown"])
+def test_wrong_ones_are_refused(sql: str) -> None:
+    with pytest.raises(MacroError):
+        expand(sql, PANEL)
+
+
+@pytest.mark.parametrize(
+    ("sql", "mode"),
+    [
+        ("$__timeGroup(t,'1m')", None),
+        ("$__timeGroup(t,'1m',previous)", "previous"),
+        ("$__timeGroup(t,'1m',0)", "0"),
+    ],
+)
+def test_fill_modes(sql: str, mode: str | None) -> None:
+    assert fill_mode(sql) == mode

@@ -1,0 +1,51 @@
+"""A store filled with the demo towns through the judge, as the pipeline would, without a broker."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from analytics.service import process
+from analytics.service.settings import Settings
+from deploy import demo
+from edge.wire.quantities import QUANTITIES
+from ingest_service.pipeline.decode import Decoded
+from ingest_service.pipeline.judging import ShardJudge
+from ingest_service.storage.model import Batch
+
+if TYPE_CHECKING:
+    from ingest_service.storage.store import Store
+
+DAY_S = 86_400.0
+
+
+def fill(store: Store, *, days: float = 3.0, until_s: float | None = None) -> float:
+    """Enrol the demo, judge and store its last days; returns the present of what was played [s]."""
+    until_s = until_s or time.time()
+    known = store.enrol(demo.directory())
+    series = {(one.device_id, one.name): one.series_id for one in known.channels}
+    town = demo.town(seed=1, live_from_s=until_s, history_s=days * DAY_S)
+    decoded = Decoded()
+    for device in known.devices:
+        for pack in town.driver(device.device_id).packs():
+            if pack.due_s > until_s:
+                break
+            for record in pack.records:
+                quantity = QUANTITIES[record.name]
+                conversion = quantity.accepts[record.unit or quantity.wire_unit]
+                decoded.series_id.append(series[device.device_id, record.name])
+                decoded.time_s.append(record.time_s)
+                decoded.received_s.append(until_s - 60.0)
+                decoded.value.append((record.value or 0.0) * conversion.scale + conversion.offset)
+    judged = ShardJudge(known).judge(decoded)
+    store.commit(
+        Batch(
+            fresh=judged.fresh,
+            doubtful=judged.doubtful,
+            revisions=judged.revisions,
+            anomalies=judged.anomalies,
+        )
+    )
+    process.look_for_silence(store, Settings())
+    process.roll_up(store, Settings())
+    return until_s
