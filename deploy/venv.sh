@@ -1,19 +1,32 @@
 #!/bin/sh
-# Make a virtual environment where Debian's python3 may lack ensurepip (package python3-venv).
+# Make a virtual environment, also where Debian's python3 comes without ensurepip (package python3-venv).
+# Nothing of the machine is changed and no root is needed: Debian's pip is fetched, unpacked and used from here.
 set -eu
 dir=$1
+say() { echo "towntwin: $1" >&2; }
+
 if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-    echo "towntwin: needs Python 3.11 or newer; this is $(python3 --version)" >&2
+    say "needs Python 3.11 or newer; this is $(python3 --version)"
     exit 2
 fi
-if ! python3 -c 'import ensurepip' 2>/dev/null; then
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        echo "towntwin: installing python3-venv"
-        apt-get update -qq
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >/dev/null
-    else
-        echo "towntwin: this python3 can't make virtual environments; run: sudo apt-get install python3-venv" >&2
-        exit 2
-    fi
+
+scratch=$(mktemp -d)
+made=no
+trap 'rm -rf "$scratch"; [ $made = yes ] || rm -rf "$dir"' EXIT # never half-made
+trap 'exit 130' INT TERM
+
+if python3 -c 'import ensurepip' 2>/dev/null; then
+    python3 -m venv "$dir"
+elif command -v apt-get >/dev/null && command -v dpkg >/dev/null; then
+    say "fetching pip from Debian (python3-pip-whl), for this folder only"
+    mkdir -p "$scratch/lists/partial" "$scratch/cache/archives/partial"
+    own="-o Dir::State::Lists=$scratch/lists -o Dir::Cache=$scratch/cache -o APT::Sandbox::User="
+    (cd "$scratch" && apt-get $own -qq update && apt-get $own -qq download python3-pip-whl && dpkg -x ./*.deb pip)
+    pip=$(echo "$scratch"/pip/usr/share/python-wheels/pip-*.whl)
+    python3 -m venv --without-pip "$dir"
+    "$dir/bin/python" "$pip/pip" install --quiet --no-index --no-deps "$pip"
+else
+    say "this python3 has no ensurepip: install it (on Debian: apt-get install python3-venv), then try again"
+    exit 2
 fi
-python3 -m venv "$dir"
+made=yes
