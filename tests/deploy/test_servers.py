@@ -44,8 +44,6 @@ def test_a_killed_database_comes_back_with_what_was_committed(
     request: pytest.FixtureRequest, fixture: str
 ) -> None:
     server = request.getfixturevalue(fixture)
-    if not isinstance(server, PostgresServer):
-        pytest.skip("a named server is not killed")
     with fresh_database(server) as dsn:
         with psycopg.connect(dsn) as connection:
             connection.execute("CREATE TABLE kept AS SELECT generate_series(1, 1000)")
