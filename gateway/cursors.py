@@ -25,7 +25,7 @@ def decode(cursor: str, n: int) -> list[float]:
         parts = [float(part) for part in text.split(":")]
     except (binascii.Error, ValueError) as error:
         raise _wrong() from error
-    if len(parts) != n or not all(math.isfinite(part) and abs(part) < 1e15 for part in parts):
+    if len(parts) != n or not all(math.isfinite(part) and abs(part) < 2**62 for part in parts):
         raise _wrong()
     return parts
 

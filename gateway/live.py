@@ -41,6 +41,7 @@ class Hub:
         self._settings = settings
         self._queues: set[asyncio.Queue[News]] = set()
         self._task: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
         self._site_of: dict[int, str] = {}
         self._seen: dict[int, float] = {}  # series -> measured time last told [s]
         self._revision = 0
@@ -53,11 +54,10 @@ class Hub:
     async def listen(self, after_revision: int | None) -> AsyncIterator[News | None]:
         """News from now on, after the anomalies that changed since a revision; None is a heartbeat."""
         queue: asyncio.Queue[News] = asyncio.Queue(self._settings.live_waiting)
-        missed = await self._missed(after_revision)
-        self._queues.add(queue)
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._poll())
+        await self._start()
+        self._queues.add(queue)  # first, so that nothing falls between what was missed and what comes
         try:
+            missed = await self._missed(after_revision)
             for news in missed:
                 yield news
             told = max((news.id_ or 0 for news in missed), default=0)
@@ -86,11 +86,19 @@ class Hub:
         found = await run_in_threadpool(self._store.anomalies_changed, after_revision, limit=MANY)
         return [_anomaly(one) for one in found]
 
+    async def _start(self) -> None:
+        """Ask from now on, if nobody asked until now."""
+        async with self._starting:
+            if self._task is None or self._task.done():
+                await self._catch_up()
+                self._task = asyncio.create_task(self._poll())
+
     async def _poll(self) -> None:
-        await self._catch_up()
         since_s = time.time()
-        while self._queues:
+        while True:
             await asyncio.sleep(self._settings.live_poll_s)
+            if not self._queues:
+                return
             began_s = time.time()
             try:
                 news = await run_in_threadpool(self._ask, since_s - OVERLAP_S)

@@ -35,7 +35,7 @@ def fill(store: Store, *, days: float = 3.0, until_s: float | None = None) -> fl
                 conversion = quantity.accepts[record.unit or quantity.wire_unit]
                 decoded.series_id.append(series[device.device_id, record.name])
                 decoded.time_s.append(record.time_s)
-                decoded.received_s.append(until_s - 60.0)
+                decoded.received_s.append(record.time_s + 2.0)
                 decoded.value.append((record.value or 0.0) * conversion.scale + conversion.offset)
     judged = ShardJudge(known).judge(decoded)
     store.commit(

@@ -1,0 +1,114 @@
+"""The console in a real browser: a planned fault is seen to appear, in English and in Chinese."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import uvicorn
+from playwright.sync_api import Page, expect, sync_playwright
+
+from deploy.embedded.folder import free_port
+from gateway.app import create_app
+from gateway.console import words
+from ingest_service.storage.memory import MemoryStore
+from ingest_service.storage.model import Anomaly
+from tests.support.filled import fill
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LANGUAGES = {"en": "en-US", "zh": "zh-CN"}
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[tuple[str, MemoryStore]]:
+    """The gateway on a port, over a store that the test may change."""
+    store = MemoryStore()
+    fill(store, days=2.0)
+    port = free_port()
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(store), port=port, log_config=None, ws="websockets-sansio")
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not server.started:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{port}/", store
+    server.should_exit = True
+    thread.join(10)
+
+
+@pytest.fixture(params=LANGUAGES)
+def page(request: pytest.FixtureRequest, chromium: Path) -> Iterator[tuple[words.Language, Page]]:
+    """A page in a headless Chromium; anything on its error console fails the test."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        one = browser.new_context(
+            locale=LANGUAGES[request.param], viewport={"width": 1366, "height": 768}
+        ).new_page()
+        errors: list[str] = []
+        one.on("pageerror", lambda error: errors.append(str(error)))
+        one.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        yield request.param, one
+        browser.close()
+        assert errors == []
+
+
+def test_a_fault_is_seen_to_appear(
+    page: tuple[words.Language, Page], served: tuple[str, MemoryStore]
+) -> None:
+    language, one = page
+    address, store = served
+    one.goto(address)
+    expect(one.get_by_text(words.word("wrong", language))).to_be_visible()
+    expect(one.locator("canvas").first).to_be_visible()
+    reason = {"en": f"a fault planned in {language}", "zh": f"按{language}计划的故障"}
+    expect(one.get_by_text(reason[language])).to_have_count(0)
+    series = store.directory().series[0]
+    store.record(
+        [
+            Anomaly(
+                subject=f"series/{series.series_id}",
+                site_id=series.site_id,
+                series_id=series.series_id,
+                detector="residual",
+                version="1",
+                start_s=time.time() + len(language) + sum(map(ord, language)),
+                peak_s=time.time(),
+                score=30,
+                severity=3,
+                n_readings=3,
+                state="open",
+                reason_en=reason["en"],
+                reason_zh=reason["zh"],
+            )
+        ]
+    )
+    expect(one.get_by_text(reason[language])).to_be_visible(timeout=10_000)
+    expect(one.get_by_text(f"◆ {words.word('severity_3', language)}").first).to_be_visible()
+    one.get_by_text(reason[language]).click()
+
+
+def test_the_language_can_be_switched_and_is_remembered(
+    page: tuple[words.Language, Page], served: tuple[str, MemoryStore]
+) -> None:
+    language, one = page
+    other: words.Language = "zh" if language == "en" else "en"
+    one.goto(served[0])
+    one.get_by_role("button", name=words.word("language", language)).click()
+    expect(one.get_by_text(words.word("wrong", other))).to_be_visible(timeout=10_000)
+    one.reload()
+    expect(one.get_by_text(words.word("wrong", other))).to_be_visible(timeout=10_000)
+
+
+def test_every_word_is_there_in_both_languages() -> None:
+    assert [key for key, pair in words.WORDS.items() if len(pair) != 2 or not all(pair)] == []
