@@ -1,0 +1,373 @@
+"""Every store keeps the same promises: memory, plain PostgreSQL, TimescaleDB."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from ingest_service.storage.errors import StoreRefused
+from ingest_service.storage.memory import MemoryStore
+from ingest_service.storage.migrate import migrate
+from ingest_service.storage.model import (
+    READING,
+    REVISION,
+    Anomaly,
+    AnomalyQuery,
+    Area,
+    Batch,
+    Channel,
+    Checkpoint,
+    DeadLetter,
+    Device,
+    DeviceStatus,
+    Directory,
+    Link,
+    Node,
+    Series,
+    Site,
+)
+from ingest_service.storage.postgres import PostgresStore
+from ingest_service.storage.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from ingest_service.storage.store import Store
+
+START_US = 1_790_000_000_000_000
+STEP_US = 300_000_000
+LATE = 64
+
+DIRECTORY = Directory(
+    areas=[
+        Area(area_id="330400", level="city", en="Jiaxing", zh="嘉兴市"),
+        Area(area_id="330483", parent="330400", level="county", en="Tongxiang", zh="桐乡市"),
+        Area(area_id="330483-d1", parent="330483", level="town", en="Town", zh="镇"),
+    ],
+    sites=[
+        Site(site_id="s1", area_id="330483-d1", kind="river_section", en="S", zh="断面", lon=120.5, lat=30.7)
+    ],
+    devices=[Device(device_id="d1", area_id="330483-d1"), Device(device_id="d2", area_id="330483-d1")],
+    series=[
+        Series(site_id="s1", quantity="ph", limits={"fail_high": 13.0}),
+        Series(site_id="s1", quantity="turbidity"),
+    ],
+    channels=[
+        Channel(device_id="d1", name="ph", site_id="s1", quantity="ph"),
+        Channel(device_id="d1", name="turb", site_id="s1", quantity="turbidity"),
+    ],
+    nodes=[
+        Node(
+            node_id="n1",
+            network="river",
+            area_id="330483-d1",
+            kind="source",
+            en="N",
+            zh="点",
+            lon=120.4,
+            lat=30.6,
+        ),
+        Node(
+            node_id="n2",
+            network="river",
+            area_id="330483-d1",
+            kind="section",
+            en="N",
+            zh="点",
+            lon=120.5,
+            lat=30.7,
+            site_id="s1",
+        ),
+    ],
+    links=[
+        Link(
+            link_id="l1",
+            network="river",
+            from_node="n1",
+            to_node="n2",
+            en="L",
+            zh="段",
+            length_m=900.0,
+            speed_m_s=0.3,
+            coordinates=[(120.4, 30.6), (120.5, 30.7)],
+        )
+    ],
+)
+
+
+@pytest.fixture(params=["memory", "plain_dsn", "timescale_dsn"])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    made: Store
+    if request.param == "memory":
+        made = MemoryStore()
+    else:
+        dsn = request.getfixturevalue(request.param)
+        migrate(dsn)
+        made = PostgresStore.open(dsn)
+    made.enrol(DIRECTORY)
+    yield made
+    made.close()
+
+
+def readings(
+    series_id: int, ticks: range, *, rules: int = 0, quality: int = 1, add: float = 0.0
+) -> NDArray[np.void]:
+    rows = np.zeros(len(ticks), READING)
+    rows["series_id"] = series_id
+    rows["time_us"] = START_US + np.array(ticks) * STEP_US
+    rows["received_us"] = rows["time_us"] + 1_000_000
+    rows["value"] = np.array(ticks) + 0.25 + add
+    rows["expected"] = np.where(np.array(ticks) % 2 == 0, np.nan, 7.5)
+    rows["spread"] = rows["expected"] / 10
+    rows["quality"], rows["rules"] = quality, rules
+    return rows
+
+
+def assert_same(found: NDArray[np.void], wanted: NDArray[np.void]) -> None:
+    """Row by row, NaN being NaN."""
+    assert [repr(row) for row in found.tolist()] == [repr(row) for row in wanted.tolist()]
+
+
+def stored(store: Store, series_id: int = 1) -> NDArray[np.void]:
+    return store.readings(series_id, START_US / 1e6, START_US / 1e6 + 1e6, limit=10**6)
+
+
+def anomaly(**changed: Any) -> Anomaly:
+    usual: dict[str, Any] = {
+        "subject": "series/1",
+        "site_id": "s1",
+        "series_id": 1,
+        "detector": "residual",
+        "version": "1",
+        "start_s": START_US / 1e6,
+        "peak_s": START_US / 1e6,
+        "observed": 9.5,
+        "expected": 7.5,
+        "spread": 0.1,
+        "score": 20.0,
+        "severity": 2,
+        "n_readings": 1,
+        "state": "open",
+        "reason_en": "high",
+        "reason_zh": "偏高",
+        "evidence": {"rules": ["RESIDUAL"]},
+    }
+    return Anomaly(**{**usual, **changed})
+
+
+def test_enrolment_comes_back_with_ids_and_is_idempotent(store: Store) -> None:
+    known = store.directory()
+    assert [(one.series_id, one.quantity, one.limits) for one in known.series] == [
+        (1, "ph", {"fail_high": 13.0}),
+        (2, "turbidity", {}),
+    ]
+    assert [(one.name, one.series_id) for one in known.channels] == [("ph", 1), ("turb", 2)]
+    assert known.links[0].coordinates == [(120.4, 30.6), (120.5, 30.7)]
+    assert store.enrol(DIRECTORY) == known
+    changed = store.enrol(Directory(sites=[msgspec.structs.replace(DIRECTORY.sites[0], en="Other")]))
+    assert changed.version == known.version + 1 == store.directory_version()
+    assert changed.sites[0].en == "Other"
+    assert changed.series == known.series
+
+
+def test_what_is_committed_comes_back_as_it_was(store: Store) -> None:
+    rows = np.concatenate([readings(1, range(10)), readings(2, range(5))])
+    done = store.commit(Batch(fresh=rows))
+    assert (done.fresh, done.late, done.repeated) == (15, 0, 0)
+    assert_same(stored(store), readings(1, range(10)))
+    assert_same(store.readings(1, START_US / 1e6, START_US / 1e6 + 900, limit=2), rows[:2])
+
+
+def test_repeats_change_nothing(store: Store) -> None:
+    store.commit(Batch(fresh=readings(1, range(10))))
+    other = readings(1, range(10), add=1000.0)
+    done = store.commit(Batch(doubtful=np.concatenate([other, other])))
+    assert (done.fresh, done.late, done.repeated) == (0, 0, 20)
+    assert_same(stored(store), readings(1, range(10)))
+    assert store.latest()[0].value == 9.25
+
+
+def test_fresh_rows_that_are_repeats_after_all_are_met_with_care(store: Store) -> None:
+    store.commit(Batch(fresh=readings(1, range(10))))
+    done = store.commit(Batch(fresh=readings(1, range(5, 15))))
+    assert (done.fresh, done.repeated) == (5, 5)
+    assert_same(stored(store), readings(1, range(15)))
+
+
+def test_late_readings_are_told_from_repeats_and_never_turn_latest_back(store: Store) -> None:
+    store.commit(Batch(fresh=readings(1, range(5, 10))))
+    late = readings(1, range(3, 7), rules=LATE, quality=2)
+    done = store.commit(Batch(doubtful=late))
+    assert (done.fresh, done.late, done.repeated) == (0, 2, 2)
+    assert stored(store)["rules"].tolist() == [LATE, LATE, 0, 0, 0, 0, 0]
+    (latest,) = store.latest()
+    assert latest.time_s == (START_US + 9 * STEP_US) / 1e6
+    (block,) = store.committed_after({1: START_US + 5 * STEP_US})
+    assert block["time_us"].tolist() == [START_US + tick * STEP_US for tick in range(6, 10)]
+    assert sum(len(one) for one in store.committed_after({1: 0})) == 5, "late ones were not judged in order"
+
+
+def test_latest_by_series_and_by_when_it_was_received(store: Store) -> None:
+    store.commit(Batch(fresh=np.concatenate([readings(1, range(3)), readings(2, range(6))])))
+    assert [one.series_id for one in store.latest()] == [1, 2]
+    assert [one.series_id for one in store.latest([2])] == [2]
+    newest = store.latest([1])[0]
+    assert newest.expected is None
+    assert store.latest([2])[0].expected == 7.5
+    assert [one.series_id for one in store.latest(received_after_s=newest.received_s)] == [2]
+
+
+def test_a_revised_flag_is_shown_and_the_reading_stays(store: Store) -> None:
+    store.commit(Batch(fresh=readings(1, range(3))))
+    revision = np.array([(1, START_US + STEP_US, 4, 4), (1, START_US + 2 * STEP_US, 3, 4)], REVISION)
+    store.commit(Batch(revisions=revision))
+    assert stored(store)["quality"].tolist() == [1, 4, 3]
+    assert stored(store)["rules"].tolist() == [0, 4, 4]
+    assert store.latest()[0].quality == 3
+    assert stored(store)["value"].tolist() == [0.25, 1.25, 2.25]
+
+
+def test_an_anomaly_keeps_its_id_and_raises_its_revision(store: Store) -> None:
+    store.commit(Batch(anomalies=[anomaly()]))
+    (first,) = store.anomalies(AnomalyQuery())
+    assert first == msgspec.structs.replace(anomaly(), anomaly_id=first.anomaly_id, revision=first.revision)
+    store.record([anomaly(state="closed", end_s=START_US / 1e6 + 600, score=30.0)])
+    (second,) = store.anomalies(AnomalyQuery())
+    assert (second.anomaly_id, second.state, second.score) == (first.anomaly_id, "closed", 30.0)
+    assert store.anomalies_changed(first.revision, limit=10) == [second]
+    store.record([anomaly(state="closed", end_s=START_US / 1e6 + 600, score=30.0)])
+    assert store.anomalies_changed(second.revision, limit=10) == []
+    assert store.anomaly(second.anomaly_id) == second
+    assert store.anomaly(10**9) is None
+
+
+def test_anomalies_by_filter_and_cursor(store: Store) -> None:
+    for hour in range(7):
+        start_s = START_US / 1e6 + 3600 * hour
+        store.record(
+            [
+                anomaly(
+                    start_s=start_s, peak_s=start_s, severity=1 + hour % 3, end_s=start_s + 60, state="closed"
+                ),
+                anomaly(
+                    subject="device/d1", series_id=None, device_id="d1", start_s=start_s, detector="silence"
+                ),
+            ]
+        )
+    whole = store.anomalies(AnomalyQuery())
+    assert [(-one.start_s, -one.anomaly_id) for one in whole] == sorted(
+        (-one.start_s, -one.anomaly_id) for one in whole
+    )
+    paged: list[Anomaly] = []
+    after = None
+    while page := store.anomalies(AnomalyQuery(limit=3, after=after)):
+        paged += page
+        after = (page[-1].start_s, page[-1].anomaly_id)
+    assert paged == whole
+    assert {one.detector for one in store.anomalies(AnomalyQuery(states=["open"]))} == {"silence"}
+    assert len(store.anomalies(AnomalyQuery(detectors=["residual"], severity_min=3))) == 2
+    assert len(store.anomalies(AnomalyQuery(series_ids=[1]))) == 7
+    assert store.anomalies(AnomalyQuery(site_ids=[])) == []
+    from_s = START_US / 1e6 + 3600 * 5
+    assert len(store.anomalies(AnomalyQuery(detectors=["residual"], from_s=from_s))) == 2
+    assert len(store.anomalies(AnomalyQuery(detectors=["residual"], to_s=from_s))) == 5
+
+
+def test_buckets_are_the_same_before_and_after_the_rollup_and_with_late_data(store: Store) -> None:
+    hour_s = START_US / 1e6 // 3600 * 3600
+    asked = (1, hour_s, hour_s + 12 * 3600, 3600)
+    store.commit(Batch(fresh=readings(1, range(0, 100, 2))))
+    before = store.buckets(*asked)
+    assert sum(one.count for one in before) == 50
+    while store.refresh_rollups(limit=3):
+        pass
+    assert store.buckets(*asked) == pytest.approx(before) or store.buckets(*asked) == before
+    bad = readings(1, range(1, 100, 2), rules=LATE, quality=2, add=50.0)
+    bad["quality"][::2] = 4
+    store.commit(Batch(doubtful=bad))
+    stale = store.buckets(*asked)
+    assert sum(one.count for one in stale) == 100, "a rollup that is out of date is not read"
+    while store.refresh_rollups(limit=1000):
+        pass
+    for new, old in zip(store.buckets(*asked), stale, strict=True):
+        assert (new.time_s, new.count, new.good, new.min, new.max) == (
+            old.time_s,
+            old.count,
+            old.good,
+            old.min,
+            old.max,
+        )
+        assert new.mean == pytest.approx(old.mean)
+    assert sum(one.good for one in stale) == 75
+    assert store.health().rollups_due == 0
+
+
+def test_a_day_is_a_local_day(store: Store) -> None:
+    store.commit(Batch(fresh=readings(1, range(600))))
+    for one in store.buckets(1, START_US / 1e6, START_US / 1e6 + 3 * 86_400, 86_400):
+        assert (one.time_s + 8 * 3600) % 86_400 == 0
+
+
+def test_letters_statuses_and_checkpoints_are_kept(store: Store) -> None:
+    letter = DeadLetter(
+        received_s=1.5,
+        topic="t",
+        payload=b"\x00\xff",
+        properties={"epoch": "e"},
+        reason="payload",
+        detail="not SenML",
+    )
+    status = DeviceStatus(device_id="d1", received_s=5.0, status={"online": True, "spool_depth": 3})
+    store.commit(Batch(letters=[letter] * 3, statuses=[status], checkpoint=Checkpoint("main", 1, b"abc")))
+    store.commit(Batch(statuses=[msgspec.structs.replace(status, received_s=6.0, status={"online": False})]))
+    newest, *rest = store.dead_letters(limit=2)
+    assert msgspec.structs.replace(newest, letter_id=0) == letter
+    assert [one.letter_id for one in store.dead_letters(before_id=newest.letter_id)][0] == rest[0].letter_id
+    assert [one.status for one in store.statuses()] == [{"online": False}]
+    assert store.checkpoint("main") == Checkpoint("main", 1, b"abc")
+    assert store.checkpoint("other") is None
+    assert store.health().dead_letters == 3
+
+
+def test_activity_tells_when_each_device_was_heard(store: Store) -> None:
+    store.commit(Batch(fresh=readings(2, range(4))))
+    (one,) = store.activity()
+    assert (one.device_id, one.interval_s, one.measured_s) == ("d1", 300.0, (START_US + 3 * STEP_US) / 1e6)
+
+
+def test_a_shard_has_one_owner(store: Store) -> None:
+    with store.shard("main") as first, store.shard("main") as second, store.shard("other") as third:
+        assert (first, second, third) == (True, False, True)
+    with store.shard("main") as again:
+        assert again
+
+
+def test_all_or_nothing(store: Store) -> None:
+    if isinstance(store, MemoryStore):
+        return
+    with pytest.raises(StoreRefused):
+        store.commit(Batch(fresh=readings(1, range(3)), anomalies=[anomaly(site_id="nowhere")]))
+    assert len(stored(store)) == 0
+    assert store.latest() == []
+
+
+def test_summer_time_buckets_are_the_same_everywhere(timescale_dsn: str, plain_dsn: str) -> None:
+    answers = []
+    stores: list[Store] = [MemoryStore(time_zone="Europe/Berlin")]
+    for dsn in (timescale_dsn, plain_dsn):
+        migrate(dsn)
+        stores.append(PostgresStore.open(dsn, settings=Settings(time_zone="Europe/Berlin")))
+    for one in stores:
+        one.enrol(DIRECTORY)
+        rows = readings(1, range(600))
+        rows["time_us"] += 1_774_400_000_000_000 - START_US  # 2026-03-25: the clocks change on the 29th
+        one.commit(Batch(fresh=rows))
+        found = one.buckets(1, 1.7744e9, 1.7744e9 + 600 * 300, 86_400)
+        answers.append([(bucket.time_s, bucket.count, bucket.min, bucket.max) for bucket in found])
+        one.close()
+    assert answers[0] == answers[1] == answers[2]
