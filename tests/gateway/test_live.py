@@ -110,7 +110,7 @@ def test_a_slow_reader_is_told_so_and_hurts_nobody() -> None:
             await asyncio.sleep(0.02)
             if reading.done():
                 reading = asyncio.ensure_future(next_news(quick))
-        told = [news.kind async for news in slow if news is not None]
+        told = [str(news.kind) async for news in slow if news is not None]
         streams = hub.streams
         await hub.close()
         reading.cancel()

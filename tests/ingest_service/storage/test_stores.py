@@ -327,7 +327,7 @@ def test_letters_statuses_and_checkpoints_are_kept(store: Store) -> None:
     store.commit(Batch(statuses=[msgspec.structs.replace(status, received_s=6.0, status={"online": False})]))
     newest, *rest = store.dead_letters(limit=2)
     assert msgspec.structs.replace(newest, letter_id=0) == letter
-    assert [one.letter_id for one in store.dead_letters(before_id=newest.letter_id)][0] == rest[0].letter_id
+    assert store.dead_letters(before_id=newest.letter_id)[0].letter_id == rest[0].letter_id
     assert [one.status for one in store.statuses()] == [{"online": False}]
     assert store.checkpoint("main") == Checkpoint("main", 1, b"abc")
     assert store.checkpoint("other") is None
