@@ -132,7 +132,7 @@ def open_folder(tmp_path: Path) -> Iterator[Path]:
     if os.geteuid() != 0:
         yield tmp_path
         return
-    folder = new_folder(installation.CACHE / "run", "folder", (0, 0))
+    folder = new_folder(installation.cache() / "run", "folder", (0, 0))
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder)

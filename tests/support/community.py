@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.support.installation import CACHE, InstallationError, alone, apt_install
+from tests.support.installation import InstallationError, alone, apt_install, cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,13 +56,11 @@ def provide(say: Callable[[str], None]) -> Community:
         Where there is no npm and this is not Debian as root, or where npm fails.
 
     """
-    root = os.geteuid() == 0
-    cache = CACHE if root else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / CACHE.name
-    folder = cache / f"community-{VERSION}"
+    folder = cache() / f"community-{VERSION}"
     node = shutil.which("node")
     if node is not None and folder.exists():
         return Community(node, folder)
-    if shutil.which("npm") is None and root and shutil.which("apt-get") is not None:
+    if shutil.which("npm") is None and os.geteuid() == 0 and shutil.which("apt-get") is not None:
         with alone():
             apt_install("nodejs", "npm", say=say)
     node, npm = shutil.which("node"), shutil.which("npm")

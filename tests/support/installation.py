@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-CACHE = Path("/var/cache/towntwin-test")
 SUITE = "trixie"
 PROGRAMS = "/usr/lib/postgresql/17/bin"
 EXTENSION = "/usr/share/postgresql/17/extension/timescaledb.control"
@@ -28,6 +27,13 @@ PACKAGES = ("postgresql-17-timescaledb", "mosquitto")
 
 class InstallationError(Exception):
     """What the tests need can't be had on this machine; the sentence says why."""
+
+
+def cache() -> Path:
+    """Where things are kept from one run to the next: for root where servers can reach it."""
+    if os.geteuid() == 0:
+        return Path("/var/cache/towntwin-test")
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "towntwin-test"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,7 @@ class Installation:
         """Where throw-away data go, so that the servers can reach them."""
         if self.root != Path("/"):
             return self.root / "srv"
-        return CACHE / "run" if os.geteuid() == 0 else Path(f"/tmp/towntwin-test-{os.geteuid()}")  # noqa: S108
+        return cache() / "run"
 
     def inside(self, path: Path) -> str:
         """A path as the servers see it."""
@@ -95,7 +101,7 @@ def provide(say: Callable[[str], None]) -> Installation:
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise InstallationError("real servers are installed on Debian as root only")
     with alone():
-        newer = Installation(CACHE / SUITE)
+        newer = Installation(cache() / SUITE)
         if newer.root.exists():
             return newer
         if _apt_has(PACKAGES[0]):
@@ -134,7 +140,7 @@ def _make_root_folder(whole: Path, say: Callable[[str], None]) -> None:
     if shutil.which("mmdebstrap") is None:
         apt_install("mmdebstrap", say=say)
     say(f"making a root folder of Debian 13 with {' and '.join(PACKAGES)} in {whole} (half a minute)")
-    beside = CACHE / f".{SUITE}-being-made"
+    beside = cache() / f".{SUITE}-being-made"
     shutil.rmtree(beside, ignore_errors=True)
     _run("mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(beside))
     beside.chmod(0o755)
@@ -144,8 +150,8 @@ def _make_root_folder(whole: Path, say: Callable[[str], None]) -> None:
 @contextmanager
 def alone() -> Iterator[None]:
     """One run at a time installs; the others wait and find it done."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
+    cache().mkdir(parents=True, exist_ok=True)
+    with (cache() / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
