@@ -248,8 +248,8 @@ def _explain_en(seen: int | None, found: list[Candidate], first: Candidate | Non
         return "the site is on no river of the network, so nothing can be traced upstream"
     if first is None:
         return f"{len(found)} nodes lie upstream within the window, no outfall among them"
-    hours = first.travel_s / 3600
-    return f"{len(found)} nodes lie upstream in the window; the nearest outfall, {first.en}, is {hours:.1f} h away"
+    nearest = f"the nearest outfall, {first.en}, is {first.travel_s / 3600:.1f} h away"
+    return f"{len(found)} nodes lie upstream within the window; {nearest}"
 
 
 def _explain_zh(seen: int | None, found: list[Candidate], first: Candidate | None) -> str:

@@ -1,0 +1,58 @@
+"""The periodic service on a real TimescaleDB: rollups follow, silence is told, one stands by."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from analytics.service import process
+from analytics.service.settings import Settings
+from ingest_service.storage.migrate import migrate
+from ingest_service.storage.model import AnomalyQuery
+from ingest_service.storage.postgres import PostgresStore
+from tests.support.filled import fill
+from tests.support.processes import wait_until
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def test_the_service_brings_everything_up_to_date(
+    timescale_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "roll_up", lambda *_: None)
+    migrate(timescale_dsn)
+    store = PostgresStore.open(timescale_dsn)
+    fill(store, days=1.0)
+    monkeypatch.undo()
+    assert store.health().rollups_due > 1000
+    stop = threading.Event()
+    threads = [
+        threading.Thread(target=process.run, args=(store, Settings(period_s=0.1), stop)) for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: store.health().rollups_due == 0, within_s=30, what="the rollups are up to date")
+    stop.set()
+    for thread in threads:
+        thread.join(10)
+    silent = store.anomalies(AnomalyQuery(detectors=["silence"]))
+    assert {one.device_id for one in silent if one.state == "open"} == {"330402-d1-r05"}
+    store.close()
+
+
+def test_a_task_that_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("a defect")
+
+    stop = threading.Event()
+
+    def works(*_: Any) -> None:
+        done.append("works")
+        stop.set()
+
+    monkeypatch.setattr(process, "TASKS", (broken, works))
+    process._rounds(None, Settings(), stop)  # type: ignore[arg-type]
+    assert done == ["works"]
