@@ -24,7 +24,7 @@ class Lines:
     Examples
     --------
     >>> import io
-    >>> lines = Lines(io.BytesIO(b'[{"n":"ph","u":"pH","v":7.1}]\\n'), clock=lambda: 1700000000.0)
+    >>> lines = Lines(io.BytesIO(b'[{"n":"ph","u":"pH","v":7.1}]\n'), clock=lambda: 1700000000.0)
     >>> [record.value for pack in lines.packs() for record in pack.records]
     [7.1]
 

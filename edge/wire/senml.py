@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import math
 import re
 from typing import TYPE_CHECKING, Any
@@ -17,10 +16,13 @@ from typing import TYPE_CHECKING, Any
 import cbor2
 import msgspec
 
+from edge.wire import senml_raw
 from edge.wire.errors import PayloadError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from edge.wire.senml_raw import Raw
 
 CONTENT_TYPE_JSON = "application/senml+json"
 CONTENT_TYPE_CBOR = "application/senml+cbor"
@@ -28,13 +30,6 @@ CONTENT_TYPE_CBOR = "application/senml+cbor"
 VERSION = 10  # RFC 8428 section 4.4
 RELATIVE_BELOW = 2**28  # RFC 8428 section 4.5.3: smaller times are relative to now
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-:./_]*")
-
-# RFC 8428 section 6, table 4: CBOR labels.
-CBOR_LABELS = {
-    -6: "bs", -5: "bv", -4: "bu", -3: "bt", -2: "bn", -1: "bver",
-    0: "n", 1: "u", 2: "v", 3: "vs", 4: "vb", 5: "s", 6: "t", 7: "ut", 8: "vd",
-}  # fmt: skip
-CBOR_NUMBERS = {label: number for number, label in CBOR_LABELS.items()}
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
@@ -63,30 +58,6 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=F
     update_s: float | None = None
 
 
-class _Raw(msgspec.Struct, omit_defaults=True, gc=False):
-    """A record as it stands in a JSON pack; what it does not name is ignored, as the RFC has it."""
-
-    bn: str | None = None
-    bt: float | None = None
-    bu: str | None = None
-    bv: float | None = None
-    bs: float | None = None
-    bver: int | None = None
-    n: str | None = None
-    u: str | None = None
-    v: float | None = None
-    vs: str | None = None
-    vb: bool | None = None
-    vd: object = None  # base64url in JSON, bytes in CBOR
-    s: float | None = None
-    t: float | None = None
-    ut: float | None = None
-
-
-_json = msgspec.json.Decoder(list[_Raw])
-_json_labels = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
-
-
 def decode(payload: bytes, *, content_type: str | None, now_s: float) -> list[Record]:
     """Resolve a pack into records.
 
@@ -109,7 +80,7 @@ def decode(payload: bytes, *, content_type: str | None, now_s: float) -> list[Re
 
     """
     kind = _kind(payload, content_type)
-    raw = _read_json(payload) if kind == CONTENT_TYPE_JSON else _read_cbor(payload)
+    raw = senml_raw.read_json(payload) if kind == CONTENT_TYPE_JSON else senml_raw.read_cbor(payload)
     if not raw:
         raise PayloadError("the pack is empty: send at least one record")
     return _resolve(raw, now_s)
@@ -127,7 +98,9 @@ def encode_json(records: Iterable[Record]) -> bytes:
 def encode_cbor(records: Iterable[Record]) -> bytes:
     """Pack records as SenML CBOR, with base name, unit and time factored out."""
     rows = _factored(records, base64_data=False)
-    return cbor2.dumps([{CBOR_NUMBERS[label]: value for label, value in row.items()} for row in rows])
+    return cbor2.dumps(
+        [{senml_raw.CBOR_NUMBERS[label]: value for label, value in row.items()} for row in rows]
+    )
 
 
 # -- reading -----------------------------------------------------------------------------------
@@ -144,59 +117,7 @@ def _kind(payload: bytes, content_type: str | None) -> str:
     return kind
 
 
-def _read_json(payload: bytes) -> list[_Raw]:
-    try:
-        raw = _json.decode(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise PayloadError(f"not a SenML JSON array of records (RFC 8428): {error}") from error
-    if b'_"' in payload:  # perhaps a label that must be understood
-        for index, labels in enumerate(_json_labels.decode(payload)):
-            _refuse_must_understand(labels, index)
-    return raw
-
-
-def _read_cbor(payload: bytes) -> list[_Raw]:
-    try:
-        stream = io.BytesIO(payload)
-        pack = cbor2.load(stream)
-    except (cbor2.CBORError, ValueError, OverflowError, RecursionError) as error:
-        raise PayloadError(f"not CBOR, or cut short: {error}") from error
-    if stream.tell() != len(payload):
-        raise PayloadError(
-            f"{len(payload) - stream.tell()} bytes follow the CBOR pack: send one pack a message"
-        )
-    if not isinstance(pack, list | tuple):
-        raise PayloadError("not a SenML CBOR array of records (RFC 8428)")
-    return [_from_cbor(row, index) for index, row in enumerate(pack)]
-
-
-def _from_cbor(row: object, index: int) -> _Raw:
-    if not isinstance(row, dict):
-        raise PayloadError(f"record {index} is no CBOR map")
-    _refuse_must_understand(row, index)
-    named: dict[str, Any] = {
-        CBOR_LABELS[label]: _as_float(value)
-        for label, value in row.items()
-        if type(label) is int and label in CBOR_LABELS
-    }
-    try:
-        return msgspec.convert(named, _Raw)
-    except msgspec.ValidationError as error:
-        raise PayloadError(f"record {index}: {error}") from error
-
-
-def _as_float(value: Any) -> Any:
-    """CBOR numbers may be decimal fractions (tag 4); all must survive as doubles."""
-    return value if isinstance(value, bool | int | float | str | bytes) or value is None else float(value)
-
-
-def _refuse_must_understand(labels: Iterable[object], index: int) -> None:
-    for label in labels:
-        if isinstance(label, str) and label.endswith("_"):
-            raise PayloadError(f"record {index}: label {label!r} must be understood and is not: leave it out")
-
-
-def _resolve(raw: Sequence[_Raw], now_s: float) -> list[Record]:  # noqa: C901, PLR0912 - one pass, the RFC's rules
+def _resolve(raw: Sequence[Raw], now_s: float) -> list[Record]:  # noqa: C901, PLR0912 - one pass, the RFC's rules
     base_name, base_unit = "", None
     base_time = base_value = base_sum = 0.0
     has_base_value = has_base_sum = False

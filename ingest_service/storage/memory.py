@@ -6,19 +6,19 @@ import bisect
 import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
 
-from ingest_service.storage import migrate
+from ingest_service.storage import memory_rows, migrate
+from ingest_service.storage.memory_directory import MemoryDirectory
 from ingest_service.storage.model import (
     READING,
     Anomaly,
     AnomalyQuery,
     Bucket,
-    Channel,
     Committed,
     DeadLetter,
     DeviceActivity,
@@ -26,22 +26,18 @@ from ingest_service.storage.model import (
     Directory,
     Health,
     Latest,
-    Series,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from ingest_service.storage.model import Batch, Checkpoint
 
-T = TypeVar("T")
 LATE = 64
-GOOD = 2
 HOUR_US = 3_600_000_000
 ORIGIN = datetime(2000, 1, 3)  # noqa: DTZ001 - local time; where TimescaleDB's buckets begin
-IDS = {"areas": "area_id", "sites": "site_id", "devices": "device_id", "nodes": "node_id", "links": "link_id"}
 
 
 class MemoryStore:
@@ -50,7 +46,7 @@ class MemoryStore:
     def __init__(self, *, time_zone: str = "Asia/Shanghai") -> None:
         self._zone = ZoneInfo(time_zone)
         self._lock = threading.RLock()
-        self._directory = Directory()
+        self._enrolled = MemoryDirectory()
         self._rows: dict[int, dict[int, tuple[object, ...]]] = {}  # series -> time [us] -> READING as a tuple
         self._revisions: dict[tuple[int, int], tuple[int, int]] = {}
         self._latest: dict[int, NDArray[np.void]] = {}
@@ -70,43 +66,16 @@ class MemoryStore:
     def enrol(self, directory: Directory) -> Directory:
         """Insert or update everything named."""
         with self._lock:
-            old = self._directory
-            kept = {
-                kind: _merged(getattr(old, kind), getattr(directory, kind), name)
-                for kind, name in IDS.items()
-            }
-            series = self._merge_series(directory.series)
-            channels = self._merge_channels(directory.channels, series)
-            new = Directory(**kept, series=series, channels=channels, version=old.version)
-            if new != old:
-                new.version += 1
-                self._directory = new
-            return self.directory()
+            self._enrolled.enrol(directory)
+            return self._enrolled.copy()
 
     def directory(self) -> Directory:
         """Everything enrolled, with ids."""
-        return msgspec.convert(msgspec.to_builtins(self._directory), Directory)
+        return self._enrolled.copy()
 
     def directory_version(self) -> int:
         """Grows with every enrolment."""
-        return self._directory.version
-
-    def _merge_series(self, named: Iterable[Series]) -> list[Series]:
-        known = {(one.site_id, one.quantity): one for one in self._directory.series}
-        for one in named:
-            place = (one.site_id, one.quantity)
-            series_id = known[place].series_id if place in known else len(known) + 1
-            known[place] = msgspec.structs.replace(one, series_id=series_id)
-        return sorted(known.values(), key=lambda one: one.series_id)
-
-    def _merge_channels(self, named: Iterable[Channel], series: Iterable[Series]) -> list[Channel]:
-        ids = {(one.site_id, one.quantity): one.series_id for one in series}
-        known = {(one.device_id, one.name): one for one in self._directory.channels}
-        for one in named:
-            place = (one.site_id, one.quantity)
-            if place in ids:
-                known[one.device_id, one.name] = msgspec.structs.replace(one, series_id=ids[place])
-        return [known[key] for key in sorted(known)]
+        return self._enrolled.version
 
     # -- the pipeline --------------------------------------------------------------------------
 
@@ -159,7 +128,7 @@ class MemoryStore:
                 row
                 for series_id in sorted(since_us)
                 for time_us, row in sorted(self._rows.get(series_id, {}).items())
-                if time_us > since_us[series_id] and not _field(row, "rules") & LATE
+                if time_us > since_us[series_id] and not memory_rows.field(row, "rules") & LATE
             ]
         if rows:
             yield np.array(rows, READING)
@@ -190,8 +159,8 @@ class MemoryStore:
             value=float(row["value"]),
             quality=quality,
             rules=rules,
-            expected=_or_none(float(row["expected"])),
-            spread=_or_none(float(row["spread"])),
+            expected=memory_rows.or_none(float(row["expected"])),
+            spread=memory_rows.or_none(float(row["spread"])),
         )
 
     def readings(self, series_id: int, from_s: float, to_s: float, *, limit: int) -> NDArray[np.void]:
@@ -212,11 +181,11 @@ class MemoryStore:
         rows = self.readings(series_id, from_s, to_s, limit=10**9)
         found: dict[float, list[tuple[int, float]]] = {}
         for row in rows:
-            begin_s = self._bucket(int(row["time_us"]) / 1e6, width_s)
+            begin_s = self._begin_of(int(row["time_us"]) / 1e6, width_s)
             found.setdefault(begin_s, []).append((int(row["quality"]), float(row["value"])))
-        return [_bucket(begin_s, found[begin_s]) for begin_s in sorted(found)]
+        return [memory_rows.bucket(begin_s, found[begin_s]) for begin_s in sorted(found)]
 
-    def _bucket(self, time_s: float, width_s: int) -> float:
+    def _begin_of(self, time_s: float, width_s: int) -> float:
         local = datetime.fromtimestamp(time_s, UTC).astimezone(self._zone).replace(tzinfo=None)
         begin = local - (local - ORIGIN) % (
             datetime.fromtimestamp(width_s, UTC) - datetime.fromtimestamp(0, UTC)
@@ -226,7 +195,7 @@ class MemoryStore:
     def anomalies(self, query: AnomalyQuery) -> list[Anomaly]:
         """Anomalies by filter, newest start first."""
         with self._lock:
-            found = [one for one in self._anomalies.values() if _matches(one, query)]
+            found = [one for one in self._anomalies.values() if memory_rows.matches(one, query)]
         found.sort(key=lambda one: (one.start_s, one.anomaly_id), reverse=True)
         return found[: query.limit]
 
@@ -307,42 +276,3 @@ class MemoryStore:
                 self._anomalies[key] = msgspec.structs.replace(
                     one, anomaly_id=anomaly_id, revision=self._revision
                 )
-
-
-def _merged(old: Sequence[T], new: Sequence[T], key: str) -> list[T]:
-    merged = {getattr(one, key): one for one in (*old, *new)}
-    return [merged[name] for name in sorted(merged)]
-
-
-def _field(row: tuple[object, ...], name: str) -> int:
-    assert READING.names is not None  # noqa: S101 - for the type checker
-    return int(row[READING.names.index(name)])  # type: ignore[call-overload, no-any-return]
-
-
-def _or_none(value: float) -> float | None:
-    return None if np.isnan(value) else value
-
-
-def _bucket(begin_s: float, values: list[tuple[int, float]]) -> Bucket:
-    good = [value for quality, value in values if quality <= GOOD]
-    return Bucket(
-        time_s=begin_s,
-        count=len(values),
-        good=len(good),
-        min=min(good, default=None),
-        max=max(good, default=None),
-        mean=sum(good) / len(good) if good else None,
-    )
-
-
-def _matches(one: Anomaly, query: AnomalyQuery) -> bool:
-    return (
-        (query.site_ids is None or one.site_id in query.site_ids)
-        and (query.series_ids is None or one.series_id in query.series_ids)
-        and (query.detectors is None or one.detector in query.detectors)
-        and (query.states is None or one.state in query.states)
-        and one.severity >= query.severity_min
-        and (query.from_s is None or one.end_s is None or one.end_s > query.from_s)
-        and (query.to_s is None or one.start_s < query.to_s)
-        and (query.after is None or (one.start_s, one.anomaly_id) < query.after)
-    )

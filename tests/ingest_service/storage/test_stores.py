@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -12,152 +12,20 @@ from ingest_service.storage.errors import StoreRefused
 from ingest_service.storage.memory import MemoryStore
 from ingest_service.storage.migrate import migrate
 from ingest_service.storage.model import (
-    READING,
     REVISION,
-    Anomaly,
-    AnomalyQuery,
-    Area,
     Batch,
-    Channel,
     Checkpoint,
     DeadLetter,
-    Device,
     DeviceStatus,
     Directory,
-    Link,
-    Node,
-    Series,
-    Site,
 )
 from ingest_service.storage.postgres import PostgresStore
 from ingest_service.storage.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
     from ingest_service.storage.store import Store
 
-START_US = 1_790_000_000_000_000
-STEP_US = 300_000_000
-LATE = 64
-
-DIRECTORY = Directory(
-    areas=[
-        Area(area_id="330400", level="city", en="Jiaxing", zh="嘉兴市"),
-        Area(area_id="330483", parent="330400", level="county", en="Tongxiang", zh="桐乡市"),
-        Area(area_id="330483-d1", parent="330483", level="town", en="Town", zh="镇"),
-    ],
-    sites=[
-        Site(site_id="s1", area_id="330483-d1", kind="river_section", en="S", zh="断面", lon=120.5, lat=30.7)
-    ],
-    devices=[Device(device_id="d1", area_id="330483-d1"), Device(device_id="d2", area_id="330483-d1")],
-    series=[
-        Series(site_id="s1", quantity="ph", limits={"fail_high": 13.0}),
-        Series(site_id="s1", quantity="turbidity"),
-    ],
-    channels=[
-        Channel(device_id="d1", name="ph", site_id="s1", quantity="ph"),
-        Channel(device_id="d1", name="turb", site_id="s1", quantity="turbidity"),
-    ],
-    nodes=[
-        Node(
-            node_id="n1",
-            network="river",
-            area_id="330483-d1",
-            kind="source",
-            en="N",
-            zh="点",
-            lon=120.4,
-            lat=30.6,
-        ),
-        Node(
-            node_id="n2",
-            network="river",
-            area_id="330483-d1",
-            kind="section",
-            en="N",
-            zh="点",
-            lon=120.5,
-            lat=30.7,
-            site_id="s1",
-        ),
-    ],
-    links=[
-        Link(
-            link_id="l1",
-            network="river",
-            from_node="n1",
-            to_node="n2",
-            en="L",
-            zh="段",
-            length_m=900.0,
-            speed_m_s=0.3,
-            coordinates=[(120.4, 30.6), (120.5, 30.7)],
-        )
-    ],
-)
-
-
-@pytest.fixture(params=["memory", "plain_dsn", "timescale_dsn"])
-def store(request: pytest.FixtureRequest) -> Iterator[Store]:
-    made: Store
-    if request.param == "memory":
-        made = MemoryStore()
-    else:
-        dsn = request.getfixturevalue(request.param)
-        migrate(dsn)
-        made = PostgresStore.open(dsn)
-    made.enrol(DIRECTORY)
-    yield made
-    made.close()
-
-
-def readings(
-    series_id: int, ticks: range, *, rules: int = 0, quality: int = 1, add: float = 0.0
-) -> NDArray[np.void]:
-    rows = np.zeros(len(ticks), READING)
-    rows["series_id"] = series_id
-    rows["time_us"] = START_US + np.array(ticks) * STEP_US
-    rows["received_us"] = rows["time_us"] + 1_000_000
-    rows["value"] = np.array(ticks) + 0.25 + add
-    rows["expected"] = np.where(np.array(ticks) % 2 == 0, np.nan, 7.5)
-    rows["spread"] = rows["expected"] / 10
-    rows["quality"], rows["rules"] = quality, rules
-    return rows
-
-
-def assert_same(found: NDArray[np.void], wanted: NDArray[np.void]) -> None:
-    """Row by row, NaN being NaN."""
-    assert [repr(row) for row in found.tolist()] == [repr(row) for row in wanted.tolist()]
-
-
-def stored(store: Store, series_id: int = 1) -> NDArray[np.void]:
-    return store.readings(series_id, START_US / 1e6, START_US / 1e6 + 1e6, limit=10**6)
-
-
-def anomaly(**changed: Any) -> Anomaly:
-    usual: dict[str, Any] = {
-        "subject": "series/1",
-        "site_id": "s1",
-        "series_id": 1,
-        "detector": "residual",
-        "version": "1",
-        "start_s": START_US / 1e6,
-        "peak_s": START_US / 1e6,
-        "observed": 9.5,
-        "expected": 7.5,
-        "spread": 0.1,
-        "score": 20.0,
-        "severity": 2,
-        "n_readings": 1,
-        "state": "open",
-        "reason_en": "high",
-        "reason_zh": "偏高",
-        "evidence": {"rules": ["RESIDUAL"]},
-    }
-    return Anomaly(**{**usual, **changed})
+from tests.support.kept import DIRECTORY, LATE, START_US, STEP_US, anomaly, assert_same, readings, stored
 
 
 def test_enrolment_comes_back_with_ids_and_is_idempotent(store: Store) -> None:
@@ -230,52 +98,6 @@ def test_a_revised_flag_is_shown_and_the_reading_stays(store: Store) -> None:
     assert stored(store)["rules"].tolist() == [0, 4, 4]
     assert store.latest()[0].quality == 3
     assert stored(store)["value"].tolist() == [0.25, 1.25, 2.25]
-
-
-def test_an_anomaly_keeps_its_id_and_raises_its_revision(store: Store) -> None:
-    store.commit(Batch(anomalies=[anomaly()]))
-    (first,) = store.anomalies(AnomalyQuery())
-    assert first == msgspec.structs.replace(anomaly(), anomaly_id=first.anomaly_id, revision=first.revision)
-    store.record([anomaly(state="closed", end_s=START_US / 1e6 + 600, score=30.0)])
-    (second,) = store.anomalies(AnomalyQuery())
-    assert (second.anomaly_id, second.state, second.score) == (first.anomaly_id, "closed", 30.0)
-    assert store.anomalies_changed(first.revision, limit=10) == [second]
-    store.record([anomaly(state="closed", end_s=START_US / 1e6 + 600, score=30.0)])
-    assert store.anomalies_changed(second.revision, limit=10) == []
-    assert store.anomaly(second.anomaly_id) == second
-    assert store.anomaly(10**9) is None
-
-
-def test_anomalies_by_filter_and_cursor(store: Store) -> None:
-    for hour in range(7):
-        start_s = START_US / 1e6 + 3600 * hour
-        store.record(
-            [
-                anomaly(
-                    start_s=start_s, peak_s=start_s, severity=1 + hour % 3, end_s=start_s + 60, state="closed"
-                ),
-                anomaly(
-                    subject="device/d1", series_id=None, device_id="d1", start_s=start_s, detector="silence"
-                ),
-            ]
-        )
-    whole = store.anomalies(AnomalyQuery())
-    assert [(-one.start_s, -one.anomaly_id) for one in whole] == sorted(
-        (-one.start_s, -one.anomaly_id) for one in whole
-    )
-    paged: list[Anomaly] = []
-    after = None
-    while page := store.anomalies(AnomalyQuery(limit=3, after=after)):
-        paged += page
-        after = (page[-1].start_s, page[-1].anomaly_id)
-    assert paged == whole
-    assert {one.detector for one in store.anomalies(AnomalyQuery(states=["open"]))} == {"silence"}
-    assert len(store.anomalies(AnomalyQuery(detectors=["residual"], severity_min=3))) == 2
-    assert len(store.anomalies(AnomalyQuery(series_ids=[1]))) == 7
-    assert store.anomalies(AnomalyQuery(site_ids=[])) == []
-    from_s = START_US / 1e6 + 3600 * 5
-    assert len(store.anomalies(AnomalyQuery(detectors=["residual"], from_s=from_s))) == 2
-    assert len(store.anomalies(AnomalyQuery(detectors=["residual"], to_s=from_s))) == 5
 
 
 def test_buckets_are_the_same_before_and_after_the_rollup_and_with_late_data(store: Store) -> None:

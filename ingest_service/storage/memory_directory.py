@@ -1,0 +1,66 @@
+"""The directory of the store in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from ingest_service.storage.model import Channel, Directory, Series
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+T = TypeVar("T", bound=msgspec.Struct)
+IDS = {"areas": "area_id", "sites": "site_id", "devices": "device_id", "nodes": "node_id", "links": "link_id"}
+
+
+class MemoryDirectory:
+    """Everything enrolled; ids of series are given in the order of their first enrolment."""
+
+    def __init__(self) -> None:
+        self._directory = Directory()
+
+    @property
+    def version(self) -> int:
+        """Grows with every enrolment that changed something."""
+        return self._directory.version
+
+    def copy(self) -> Directory:
+        """Everything enrolled, with ids; nobody else holds it."""
+        return msgspec.convert(msgspec.to_builtins(self._directory), Directory)
+
+    def enrol(self, directory: Directory) -> None:
+        """Insert or update everything named."""
+        old = self._directory
+        kept = {
+            kind: _merged(getattr(old, kind), getattr(directory, kind), name) for kind, name in IDS.items()
+        }
+        series = self._merge_series(directory.series)
+        channels = self._merge_channels(directory.channels, series)
+        new = Directory(**kept, series=series, channels=channels, version=old.version)
+        if new != old:
+            new.version += 1
+            self._directory = new
+
+    def _merge_series(self, named: Iterable[Series]) -> list[Series]:
+        known = {(one.site_id, one.quantity): one for one in self._directory.series}
+        for one in named:
+            place = (one.site_id, one.quantity)
+            series_id = known[place].series_id if place in known else len(known) + 1
+            known[place] = msgspec.structs.replace(one, series_id=series_id)
+        return sorted(known.values(), key=lambda one: one.series_id)
+
+    def _merge_channels(self, named: Iterable[Channel], series: Iterable[Series]) -> list[Channel]:
+        ids = {(one.site_id, one.quantity): one.series_id for one in series}
+        known = {(one.device_id, one.name): one for one in self._directory.channels}
+        for one in named:
+            place = (one.site_id, one.quantity)
+            if place in ids:
+                known[one.device_id, one.name] = msgspec.structs.replace(one, series_id=ids[place])
+        return [known[key] for key in sorted(known)]
+
+
+def _merged(old: Sequence[T], new: Sequence[T], key: str) -> list[T]:
+    merged = {getattr(one, key): one for one in (*old, *new)}
+    return [merged[name] for name in sorted(merged)]

@@ -1,0 +1,32 @@
+"""The stores that are held to one suite."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ingest_service.storage.memory import MemoryStore
+from ingest_service.storage.migrate import migrate
+from ingest_service.storage.postgres import PostgresStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ingest_service.storage.store import Store
+
+from tests.support.kept import DIRECTORY
+
+
+@pytest.fixture(params=["memory", "plain_dsn", "timescale_dsn"])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    made: Store
+    if request.param == "memory":
+        made = MemoryStore()
+    else:
+        dsn = request.getfixturevalue(request.param)
+        migrate(dsn)
+        made = PostgresStore.open(dsn)
+    made.enrol(DIRECTORY)
+    yield made
+    made.close()
