@@ -8,7 +8,9 @@ import sys
 from importlib import import_module
 
 from deploy import log
+from deploy.embedded.folder import EmbeddedError
 from deploy.settings import Common, SettingsError, add_flags, load
+from ingest_service.storage.errors import StoreError
 
 COMMANDS = (
     "up",
@@ -33,9 +35,12 @@ def main(argv: list[str] | None = None) -> int:
         common = load(Common, None, args, os.environ)
         log.configure(common)
         return int(args.run(args, common))
-    except SettingsError as error:
+    except (SettingsError, EmbeddedError) as error:
         print(f"towntwin: {error}", file=sys.stderr)
         return USAGE_ERROR
+    except StoreError as error:
+        print(f"towntwin: the database: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
 

@@ -1,0 +1,120 @@
+"""Bad input, over a real broker: whole in the dead letters, acknowledged, stopping nothing."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import cbor2
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from edge.wire import receipts
+from ingest_service.storage.migrate import migrate
+from ingest_service.storage.postgres import PostgresStore
+from tests.support.kept import DIRECTORY
+from tests.support.processes import Process, running, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DATA = "towntwin/v1/330483-d1/d1/data"
+
+
+def pack(at_s: float, value: float = 7.2, **changed: Any) -> bytes:
+    return json.dumps([{"n": "ph", "u": "pH", "v": value, "t": at_s, **changed}]).encode()
+
+
+def publish(client: Client, number: int, topic: str, payload: bytes) -> None:
+    properties = Properties(PacketTypes.PUBLISH)
+    properties.UserProperty = [("epoch", "e"), ("number", str(number))]
+    client.publish(topic, payload, qos=1, properties=properties).wait_for_publish(20)
+
+
+def test_every_kind_of_bad_input_ends_whole_in_the_dead_letters(
+    timescale_dsn: str, mosquitto: Any, tmp_path: Path
+) -> None:
+    migrate(timescale_dsn)
+    store = PostgresStore.open(timescale_dsn)
+    store.enrol(DIRECTORY)
+    now_s = float(int(time.time()) - 600)
+    bad = [
+        (DATA, b"hello", "payload"),
+        (DATA, pack(now_s, u="Cel"), "unit"),
+        (DATA, pack(now_s, n="unheard-of"), "channel"),
+        (DATA, cbor2.dumps([{0: "ph", 1: "pH", 2: float("inf"), 6: now_s}]), "payload"),
+        (DATA, pack(now_s + 86_400), "time"),
+        (DATA.replace("/d1/", "/stranger/"), pack(now_s), "device"),
+        (DATA.replace("330483-d1", "330402-d1"), pack(now_s), "device"),
+        (DATA, b"\x00" * 10_000_000, "payload"),
+        (DATA, cbor2.dumps([{0: "ph", 1: "pH", 2: 7.1, 6: now_s}])[:-2], "payload"),
+        (DATA.replace("data", "status"), b'{"online": 3}', "payload"),
+    ]
+    heard: set[int] = set()
+
+    def on_message(_client: Client, _userdata: object, message: Any) -> None:
+        heard.update(
+            n for first, last in receipts.decode(message.payload).kept for n in range(first, last + 1)
+        )
+
+    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+    client.on_message = on_message
+    client.connect(mosquitto.host, mosquitto.port)
+    client.loop_start()
+    client.subscribe("towntwin/v1/+/+/receipt", qos=1)
+    ingest = Process(
+        "ingest", log=tmp_path / "ingest.log", TOWNTWIN_DSN=timescale_dsn, TOWNTWIN_BROKER=mosquitto.url
+    )
+    with running(ingest):
+        wait_until(lambda: "broker_connected" in ingest.log.read_text(), within_s=20, what="ingest is ready")
+        for number, (topic, payload, _) in enumerate(bad, start=1):
+            publish(client, number, topic, payload)
+            publish(client, 100 + number, DATA, pack(now_s + number))
+        wait_until(lambda: store.health().readings == len(bad), within_s=20, what="the good ones are stored")
+        wait_until(
+            lambda: store.health().dead_letters == len(bad), within_s=20, what="the bad ones are letters"
+        )
+        kept = {*range(1, len(bad) + 1), *range(101, 101 + len(bad))}
+        wait_until(lambda: heard == kept, within_s=20, what="all of them have receipts")
+        assert ingest.stop() == 0
+    client.disconnect()
+    client.loop_stop()
+    letters = sorted(store.dead_letters(), key=lambda one: int(one.properties["number"]))
+    assert [(one.topic, one.payload, one.reason) for one in letters] == bad
+    assert all(len(one.detail) > 20 for one in letters)
+    store.close()
+
+
+def test_database_and_broker_away_at_start_are_waited_for(
+    timescale_server: Any, timescale_dsn: str, mosquitto: Any, tmp_path: Path
+) -> None:
+    migrate(timescale_dsn)
+    store = PostgresStore.open(timescale_dsn)
+    store.enrol(DIRECTORY)
+    store.close()
+    timescale_server.kill()
+    mosquitto.kill()
+    ingest = Process(
+        "ingest", log=tmp_path / "ingest.log", TOWNTWIN_DSN=timescale_dsn, TOWNTWIN_BROKER=mosquitto.url
+    )
+    with running(ingest):
+        wait_until(
+            lambda: "database_away" in ingest.log.read_text(), within_s=20, what="it says what it waits for"
+        )
+        timescale_server.start()
+        wait_until(lambda: "ingest_started" in ingest.log.read_text(), within_s=30, what="it goes on")
+        mosquitto.start()
+        wait_until(lambda: "broker_connected" in ingest.log.read_text(), within_s=30, what="it is connected")
+        client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+        client.connect(mosquitto.host, mosquitto.port)
+        client.loop_start()
+        publish(client, 1, DATA, pack(time.time() - 10))
+        store = PostgresStore.open(timescale_dsn)
+        wait_until(lambda: store.health().readings == 1, within_s=20, what="a reading arrives")
+        client.disconnect()
+        client.loop_stop()
+        store.close()
+        assert ingest.stop() == 0

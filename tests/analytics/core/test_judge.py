@@ -1,0 +1,206 @@
+"""Tick by tick, in blocks, restarted or whole: the same flags, events and state, to the bit."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analytics.core import checks
+from analytics.core.judge import judge
+from analytics.core.parameters import Parameters
+from analytics.core.state import State
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from analytics.core.judge import Judgement
+
+N_SERIES = 3
+LIMITS = {
+    "fail_low": -50.0,
+    "fail_high": 150.0,
+    "spike_suspect": 20.0,
+    "spike_fail": 40.0,
+    "rate_suspect_per_s": 1.0,
+    "flat_suspect_s": 3600.0,
+    "flat_fail_s": 7200.0,
+    "spread_floor": 0.1,
+    "warm_up_s": 6 * 3600.0,
+}
+
+
+class Stream:
+    """A history of some series, in the order of its arrival, with everything that may go wrong in it."""
+
+    def __init__(self, seed: int, n: int = 400) -> None:
+        random = np.random.default_rng(seed)
+        self.series = random.integers(0, N_SERIES, n)
+        step = random.choice([60.0, 300.0, 300.0, 900.0, 20_000.0], n, p=[0.1, 0.4, 0.3, 0.19, 0.01])
+        self.time_s: NDArray[np.float64] = np.empty(n)
+        for one in range(N_SERIES):
+            mine = self.series == one
+            self.time_s[mine] = 1.7e9 + np.cumsum(step[mine])
+        daily = 10 * np.sin(self.time_s / 86_400 * 2 * np.pi)
+        self.value: NDArray[np.float64] = 50 + daily + random.normal(0, 1, n)
+        self.value[random.random(n) < 0.02] += 60
+        self.value[random.random(n) < 0.03] = np.nan
+        self.value[random.random(n) < 0.005] = random.choice([np.inf, -np.inf, 1e300])
+        stuck = slice(n // 2, n // 2 + n // 8)
+        self.value[stuck] = 42.0
+
+    def judged(
+        self, cuts: list[int], *, restart: bool = False
+    ) -> tuple[State, list[tuple[object, ...]], dict[object, object]]:
+        """Feed it in blocks; rows by (series, time), the final content of events by (series, start)."""
+        state = State.empty(N_SERIES)
+        parameters = Parameters.of(N_SERIES, **LIMITS)
+        rows: dict[tuple[int, float], list[object]] = {}
+        events: dict[object, object] = {}
+        edges = [0, *sorted(cuts), len(self.series)]
+        for begin, end in itertools.pairwise(edges):
+            part = slice(begin, end)
+            order = np.lexsort((self.time_s[part], self.series[part]))
+            series, time_s, value = (
+                self.series[part][order],
+                self.time_s[part][order],
+                self.value[part][order],
+            )
+            if restart:
+                state = State.of_arrays({name: array.copy() for name, array in state.arrays().items()})
+            said = judge(state, parameters, series, time_s, value)
+            self._note(said, series, time_s, rows, events)
+        flat = [(*key, *content) for key, content in sorted(rows.items())]
+        return state, flat, events
+
+    @staticmethod
+    def _note(
+        said: Judgement,
+        series: NDArray[np.int64],
+        time_s: NDArray[np.float64],
+        rows: dict[tuple[int, float], list[object]],
+        events: dict[object, object],
+    ) -> None:
+        columns = (said.quality, said.rules, said.expected, said.spread, said.score)
+        for i, key in enumerate(zip(series.tolist(), time_s.tolist(), strict=True)):
+            rows[key] = [repr(column[i]) for column in columns]
+        revised = (said.revised_series, said.revised_time_s, said.revised_quality, said.revised_rules)
+        for one, at, quality, rules in zip(*(column.tolist() for column in revised), strict=True):
+            rows[one, at][:2] = [repr(np.uint8(quality)), repr(np.uint16(rules))]
+        found = said.events
+        for i in range(len(found.series)):
+            names = [name for name in found.__slots__ if name not in ("series", "start_s")]
+            events[int(found.series[i]), float(found.start_s[i])] = [
+                repr(getattr(found, name)[i]) for name in names
+            ]
+
+
+def same(one: State, other: State) -> bool:
+    return all(
+        np.array_equal(array, other.arrays()[name], equal_nan=True) for name, array in one.arrays().items()
+    )
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10**6), st.lists(st.integers(0, 400), max_size=30), st.booleans())
+def test_blocks_are_as_good_as_the_whole(seed: int, cuts: list[int], restart: object) -> None:
+    stream = Stream(seed)
+    whole, block = stream.judged([]), stream.judged(cuts, restart=bool(restart))
+    assert block[1] == whole[1]
+    assert block[2] == whole[2]
+    assert same(block[0], whole[0])
+
+
+def test_ticks_are_as_good_as_the_whole() -> None:
+    stream = Stream(7)
+    whole, ticks = stream.judged([]), stream.judged(list(range(400)))
+    assert ticks[1:] == whole[1:]
+    assert same(ticks[0], whole[0])
+    assert whole[2], "there are events in it"
+
+
+def test_flags_are_those_of_the_checks() -> None:
+    """Arrival and revision together give QARTOD's flags, where the baseline has nothing to say."""
+    stream = Stream(3, 300)
+    state = State.empty(N_SERIES)
+    parameters = Parameters.of(N_SERIES, **(LIMITS | {"warm_up_s": 1e12}))
+    order = np.lexsort((stream.time_s, stream.series))
+    series, time_s, value = stream.series[order], stream.time_s[order], stream.value[order]
+    said = judge(state, parameters, series, time_s, value)
+    quality = said.quality.copy()
+    for one, at, flag in zip(said.revised_series, said.revised_time_s, said.revised_quality, strict=True):
+        quality[(series == one) & (time_s == at)] = flag
+    for one in range(N_SERIES):
+        x, t = value[series == one], time_s[series == one]
+        with np.errstate(all="ignore"):
+            wanted = np.max(
+                [
+                    checks.gross_range(x, fail_low=-50, fail_high=150),
+                    np.where((rate := checks.rate_of_change(x, t, suspect_per_s=1)) == 2, 1, rate),
+                    np.where((spike := checks.spike(x, suspect=20, fail=40)) == 2, 1, spike),
+                    checks.flat_line(x, t, tolerance=0, suspect_s=3600, fail_s=7200),
+                ],
+                axis=0,
+            )
+        wanted = np.where(wanted == 1, 2, wanted)  # not evaluated: the baseline is warming up
+        np.testing.assert_array_equal(quality[series == one], wanted)
+
+
+@pytest.mark.parametrize(
+    ("series", "time_s"),
+    [([1, 0], [1.0, 2.0]), ([0, 0], [2.0, 1.0]), ([0, 0], [1.0, 1.0]), ([0], [0.5]), ([0], [np.nan])],
+)
+def test_a_wrong_order_is_refused_and_changes_nothing(series: list[int], time_s: list[float]) -> None:
+    state = State.empty(2)
+    parameters = Parameters.of(2)
+    judge(state, parameters, np.array([0]), np.array([0.5]), np.array([1.0]))
+    before = {name: array.copy() for name, array in state.arrays().items()}
+    with pytest.raises(ValueError, match="is not later"):
+        judge(state, parameters, np.array(series), np.array(time_s), np.ones(len(series)))
+    assert all(np.array_equal(array, before[name], equal_nan=True) for name, array in state.arrays().items())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [5.0] * 500,
+        [np.nan] * 500,
+        [7.0],
+        [1e300, -1e300] * 50,
+        [np.inf, np.nan, -np.inf] * 50,
+        [0.0] * 100 + [1e308] * 3,
+    ],
+)
+def test_no_input_is_an_exception_or_a_warning(values: list[float]) -> None:
+    state = State.empty(1)
+    time_s = 1.7e9 + 300.0 * np.arange(len(values))
+    with np.errstate(all="raise", under="ignore"):
+        said = judge(state, Parameters.of(1), np.zeros(len(values), np.intp), time_s, np.array(values))
+    assert set(said.quality.tolist()) <= {1, 2, 3, 4, 9}
+
+
+def test_a_state_that_is_not_whole_is_refused() -> None:
+    arrays = dict(State.empty(2).arrays())
+    with pytest.raises(ValueError, match="shape"):
+        State.of_arrays({**arrays, "profile": np.zeros((3, 2))})
+    del arrays["visits"]
+    with pytest.raises(ValueError, match="'visits'"):
+        State.of_arrays(arrays)
+
+
+@pytest.mark.parametrize(
+    ("limits", "says"),
+    [
+        ({"fail_low": 5, "fail_high": [9, 4]}, "series 1: fail_low 5 is above fail_high 4"),
+        ({"residual_weak": 10}, "residual_weak 10 is above residual_strong 9"),
+        ({"spread_floor": 0}, "spread_floor 0 must be above 0"),
+        ({"colour": 1}, "no limit 'colour'"),
+    ],
+)
+def test_limits_that_contradict_each_other_are_named(limits: dict[str, object], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        Parameters.of(2, **limits)  # type: ignore[arg-type]
