@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analytics.core import events, tick
+from analytics.core import events, stack
 from analytics.core.events import Events
 from analytics.core.state import ROW, State
+from analytics.core.tick import Tick
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +86,7 @@ def judge(
     block = _Block(len(series))
     for at in _ticks(series):
         here = series[at]
-        said = tick.run(tick.Tick.of(state, parameters.taken(here), here, time_s[at], value[at]))
+        said = stack.run(Tick.of(state, parameters.taken(here), here, time_s[at], value[at]))
         block.put(at, here, said)
     return block.judgement(state, np.unique(series))
 
@@ -102,7 +103,7 @@ class _Block:
         self.revised: list[tuple[NDArray[np.intp], Floats, Flags, NDArray[np.uint16]]] = []
         self.closed: list[Events] = []
 
-    def put(self, at: NDArray[np.intp], series: NDArray[np.intp], said: tick.Said) -> None:
+    def put(self, at: NDArray[np.intp], series: NDArray[np.intp], said: stack.Said) -> None:
         """What a tick said of the readings at some places."""
         self.quality[at], self.rules[at] = said.quality, said.rules
         self.expected[at], self.spread[at], self.score[at] = said.expected, said.spread, said.score

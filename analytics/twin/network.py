@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Nodes 0 … n_nodes - 1 and directed links between them.
+    """Nodes 0 … n_nodes - 1 and directed links between them; several may join the same two nodes.
 
     Attributes
     ----------
     n_nodes : how many
     tail, head : (n_links,) node that a link leaves, node that it reaches
-    length_m : (n_links,) [m], above 0
-    speed_m_s : (n_links,) usual speed of what flows [m/s], above 0
+    length_m : (n_links,) [m], finite and above 0
+    speed_m_s : (n_links,) usual speed of what flows [m/s], finite and above 0
 
     Raises
     ------
@@ -37,15 +37,18 @@ class Network:
     speed_m_s: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        for link in range(len(self.tail)):
+        sizes = [len(self.tail), len(self.head), len(self.length_m), len(self.speed_m_s)]
+        if len(set(sizes)) > 1:
+            raise ValueError(f"tail, head, length_m, speed_m_s have sizes {sizes}: each link needs all")
+        low, high = np.minimum(self.tail, self.head), np.maximum(self.tail, self.head)
+        for link in _first((low < 0) | (high >= self.n_nodes)):
             ends = (int(self.tail[link]), int(self.head[link]))
-            if not all(0 <= node < self.n_nodes for node in ends):
-                raise ValueError(f"link {link} joins nodes {ends}, there are 0 to {self.n_nodes - 1}")
-            if ends[0] == ends[1]:
-                raise ValueError(f"link {link} leads from node {ends[0]} to itself")
-        for name in ("length_m", "speed_m_s"):
-            for link in np.flatnonzero(~(getattr(self, name) > 0))[:1]:
-                raise ValueError(f"link {link} has {name} {getattr(self, name)[link]:g}: it must be above 0")
+            raise ValueError(f"link {link} joins nodes {ends}, there are 0 to {self.n_nodes - 1}")
+        for link in _first(low == high):
+            raise ValueError(f"link {link} leads from node {low[link]} to itself")
+        for name, values in (("length_m", self.length_m), ("speed_m_s", self.speed_m_s)):
+            for link in _first(~((values > 0) & np.isfinite(values))):
+                raise ValueError(f"link {link} has {name} {values[link]:g}: it must be finite and above 0")
 
     @property
     def travel_s(self) -> NDArray[np.float64]:
@@ -53,14 +56,21 @@ class Network:
         return self.length_m / self.speed_m_s
 
     def quickest(self) -> NDArray[np.intp]:
-        """(m,) links without those that have a quicker twin between the same two nodes."""
+        """(m,) links without those that have a quicker twin between the same two nodes; by tail and head."""
         order = np.lexsort((self.travel_s, self.head, self.tail))
         tail, head = self.tail[order], self.head[order]
-        first = np.concatenate([[True], (tail[1:] != tail[:-1]) | (head[1:] != head[:-1])])
-        quickest: NDArray[np.intp] = order[first[: len(order)]]
+        first = np.ones(len(order), np.bool_)
+        first[1:] = (tail[1:] != tail[:-1]) | (head[1:] != head[:-1])
+        quickest: NDArray[np.intp] = order[first]
         return quickest
 
     def against_the_flow(self, links: NDArray[np.intp]) -> csr_array:
         """(n_nodes, n_nodes) travel times from each node to those right upstream of it [s]."""
         shape = (self.n_nodes, self.n_nodes)
         return csr_array((self.travel_s[links], (self.head[links], self.tail[links])), shape=shape)
+
+
+def _first(wrong: NDArray[np.bool_]) -> list[int]:
+    """The first that is wrong, in a list; an empty one where none is."""
+    found: list[int] = np.flatnonzero(wrong)[:1].tolist()
+    return found

@@ -1,10 +1,21 @@
 """Where could it have come from, and when: a first trace upstream, by travel time.
 
-What is seen at a node at time t left an upstream node between t - longest and t - shortest, where the travel
-time along the quickest way is uncertain by a factor (velocities in slow canals vary by some 30 %:
-../docs/detection.md tells how it is set). Travel time alone can't tell one source from another; the
-likelihood only says how well a node fits the window: 1 where all of its travel times lie in it, falling to 0
-where the shortest one reaches its end, and shared among the nodes so that it sums to 1.
+What is seen at a node at time t left an upstream node between t - longest and t - shortest. With velocities
+off by a share u in either direction, the travel time T along the quickest way lies within
+
+    shortest = T / (1 + u)  ≤  T  ≤  T / (1 - u) = longest
+
+and the *fit* of a node to a window of length W is the share of that range which the window holds,
+
+    fit = clip((W - shortest) / (longest - shortest), 0, 1);    likelihood = fit / sum of fits.
+
+Travel time alone can't tell one source from another: as long as both lie well within the window, near and
+far nodes are equally likely, and it would be wrong to say more: that is for concentrations and hydraulics.
+
+u = 0.3 is a choice, not a law of nature: travel times that no tracer study has calibrated can't be used with
+confidence (H. E. Jobson, "Prediction of traveltime and longitudinal dispersion in rivers and streams", USGS
+WRIR 96-4013, 1996). It is wide enough for the front of a plume, which arrives after 89 % of the travel time of
+its peak on average (Jobson, J. Hydraul. Eng. 123 (11), 1997).
 """
 
 from __future__ import annotations
@@ -20,12 +31,12 @@ if TYPE_CHECKING:
 
     from analytics.twin.network import Network
 
-NOWHERE = -9999  # how csgraph says "no predecessor"
+UNCERTAINTY = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Upstream nodes, nearest first, ``(n,)`` each.
+    """Upstream nodes, nearest in time first, ``(n,)`` each; a node comes after all that lie on its way.
 
     Attributes
     ----------
@@ -46,12 +57,12 @@ class Candidates:
     next_link: NDArray[np.intp]
 
 
-def upstream(network: Network, node: int, *, window_s: float, uncertainty: float = 0.3) -> Candidates:
+def upstream(network: Network, node: int, *, window_s: float, uncertainty: float = UNCERTAINTY) -> Candidates:
     """Every node from which something can have reached ``node`` within a window.
 
     Parameters
     ----------
-    network : directed along the flow
+    network : directed along the flow; ways may part, join and go round
     node : where it is seen
     window_s : how far back to look [s]
     uncertainty : share by which velocities may be off, 0 ≤ uncertainty < 1
@@ -82,42 +93,55 @@ def upstream(network: Network, node: int, *, window_s: float, uncertainty: float
         limit=window_s * (1 + uncertainty),
         return_predecessors=True,
     )
-    found = np.flatnonzero(np.isfinite(travel_s) & (np.arange(network.n_nodes) != node))
-    shortest_s = travel_s[found] / (1 + uncertainty)
-    found = found[shortest_s <= window_s]
-    found = found[np.lexsort((found, travel_s[found]))]
-    shortest_s, longest_s = travel_s[found] / (1 + uncertainty), travel_s[found] / (1 - uncertainty)
-    next_link = _link_between(network, links, found, before[found].astype(np.intp))
-    fit = np.clip((window_s - shortest_s) / np.maximum(longest_s - shortest_s, 1e-9), 0, 1)
+    reached = np.flatnonzero(np.isfinite(travel_s) & (np.arange(network.n_nodes) != node))
+    fit = _fit(travel_s[reached], window_s, uncertainty)
+    found, fit = reached[fit > 0], fit[fit > 0]
+    after: NDArray[np.intp] = before[found].astype(np.intp)
+    next_link = _link_between(network, links, found, after)
+    steps, distance_m = (
+        _summed(values, found, after, network.n_nodes)
+        for values in (np.ones(len(found)), network.length_m[next_link])
+    )
+    order = np.lexsort((found, steps, travel_s[found]))
+    found, fit = found[order], fit[order]
     return Candidates(
         node=found,
-        distance_m=_distances(network, found, before, next_link),
+        distance_m=distance_m[order],
         travel_s=travel_s[found],
-        shortest_s=shortest_s,
-        longest_s=longest_s,
-        likelihood=fit / fit.sum() if fit.sum() > 0 else fit,
-        next_link=next_link,
+        shortest_s=travel_s[found] / (1 + uncertainty),
+        longest_s=travel_s[found] / (1 - uncertainty),
+        likelihood=fit / fit.sum(),
+        next_link=next_link[order],
     )
+
+
+def _fit(travel_s: NDArray[np.float64], window_s: float, uncertainty: float) -> NDArray[np.float64]:
+    """The share of each range of travel times that lies within the window."""
+    shortest_s, longest_s = travel_s / (1 + uncertainty), travel_s / (1 - uncertainty)
+    fit = (longest_s <= window_s).astype(np.float64)
+    parted = (shortest_s < window_s) & (longest_s > window_s)
+    np.divide(window_s - shortest_s, longest_s - shortest_s, out=fit, where=parted)
+    return fit
 
 
 def _link_between(
     network: Network, links: NDArray[np.intp], tail: NDArray[np.intp], head: NDArray[np.intp]
 ) -> NDArray[np.intp]:
-    """The (quickest) link from each tail to each head."""
+    """The one of ``links`` (by tail and head, no two alike) from each tail to each head."""
     keys = network.tail[links].astype(np.int64) * network.n_nodes + network.head[links]
-    order = np.argsort(keys)
-    wanted = tail.astype(np.int64) * network.n_nodes + head
-    return links[order[np.searchsorted(keys[order], wanted)]] if len(tail) else np.empty(0, np.intp)
+    return links[np.searchsorted(keys, tail.astype(np.int64) * network.n_nodes + head)]
 
 
-def _distances(
-    network: Network,
-    found: NDArray[np.intp],
-    before: NDArray[np.int32],
-    next_link: NDArray[np.intp],
+def _summed(
+    values: NDArray[np.float64], found: NDArray[np.intp], after: NDArray[np.intp], n_nodes: int
 ) -> NDArray[np.float64]:
-    """Lengths of the ways, from the node upwards: ``found`` has every node after the one below it."""
-    total = np.zeros(network.n_nodes)
-    for one, link in zip(found.tolist(), next_link.tolist(), strict=True):
-        total[one] = total[before[one]] + network.length_m[link]
+    """(n,) sums of the value of each node found and of those after it, down the way.
+
+    By doubling: each round adds what the node at the end of the stretch summed so far has summed itself.
+    """
+    total, end = np.zeros(n_nodes), np.arange(n_nodes)
+    total[found], end[found] = values, after
+    while (end != end[end]).any():
+        total += np.where(end == np.arange(n_nodes), 0, total[end])
+        end = end[end]
     return total[found]

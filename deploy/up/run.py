@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import msgspec
 
 from deploy.embedded.folder import default_folder
 from deploy.fleet import Report, read_report
+from deploy.settings import SettingsError
 from deploy.up import summary as summaries
 from deploy.up.children import Child, Children
 from deploy.up.screen import Screen
@@ -115,6 +117,7 @@ def run(
     stop: threading.Event,
 ) -> int:
     """Do one job from start to end; 0 only if all of it is as it should be."""
+    _check_port(gateway)
     home = folder or default_folder()
     playground = home / "run"
     shutil.rmtree(playground, ignore_errors=True)
@@ -148,6 +151,18 @@ def run(
         finally:
             children.stop_all()
             store.close()
+
+
+def _check_port(gateway: GatewaySettings) -> None:
+    """Raise `SettingsError` where somebody else listens already."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((gateway.host, gateway.port))
+        except OSError as error:
+            raise SettingsError(
+                f"--port={gateway.port} is taken at {gateway.host} ({error.strerror}): name another"
+            ) from error
 
 
 def _say(summary: summaries.Summary, answers: list[summaries.Found], screen: Screen) -> int:

@@ -177,7 +177,7 @@ def test_a_wrong_order_is_refused_and_changes_nothing(series: list[int], time_s:
 )
 def test_no_input_is_an_exception_or_a_warning(values: list[float]) -> None:
     state = State.empty(1)
-    time_s = 1.7e9 + 300.0 * np.arange(len(values))
+    time_s = 1.7e9 + 300.0 * np.arange(len(values), dtype=np.float64)
     with np.errstate(all="raise", under="ignore"):
         said = judge(state, Parameters.of(1), np.zeros(len(values), np.intp), time_s, np.array(values))
     assert set(said.quality.tolist()) <= {1, 2, 3, 4, 9}

@@ -1,0 +1,175 @@
+"""The stack of checks, baseline, residual, shift and events, over one tick: all its series at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from analytics.core import baseline, checks, events
+from analytics.core.events import Events, Evidence
+from analytics.core.flags import Flag, Rule
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from analytics.core.tick import Tick
+
+    Floats = NDArray[np.float64]
+    Bools = NDArray[np.bool_]
+    Flags = NDArray[np.uint8]
+    Rules = NDArray[np.int64]
+
+Z_CLIP = 6.0  # spreads: what one reading may say about a shift at most
+
+
+class Said(NamedTuple):
+    """What a tick said, ``(k,)`` each but for the events that closed."""
+
+    quality: Flags
+    rules: NDArray[np.uint16]
+    expected: Floats
+    spread: Floats
+    score: Floats
+    revised: Bools  # whether the flag of the reading before changed
+    revised_time_s: Floats
+    revised_quality: Flags
+    revised_rules: NDArray[np.uint16]
+    closed: Events | None
+
+
+def run(tick: Tick) -> Said:
+    """Judge a tick and move the state on, in place."""
+    rows = tick.rows
+    quality, rules = _check(tick)
+    revised, revised_quality, revised_rules = _spikes(tick)
+    revised_time_s = rows["time_1"]
+
+    expected = baseline.expect(tick)
+    residual = np.where(tick.usable, tick.value, 0.0) - expected.value
+    warm = (rows["count"] > 1) & (tick.time_s - rows["first_time"] >= tick.p.warm_up_s)
+    known = tick.usable & warm
+    z = np.where(known, residual / expected.spread, 0.0)
+    _shift(tick, z, known)
+    evidence = _evidence(tick, quality, rules, z, known, expected)
+    was_open = rows["event"] > 0
+    closed = events.step(rows, evidence, tick.p.event_gap_s, tick.series)
+    _teach(tick, expected, residual, quality, was_open)
+
+    quality, rules = _flags(tick, quality, evidence.rules, known)
+    _remember(tick, quality, rules)
+    tick.state.scalars[:, tick.series] = np.array(list(rows.values()))
+    return Said(
+        quality=quality,
+        rules=rules.astype(np.uint16),
+        expected=np.where(warm, expected.value, np.nan),
+        spread=np.where(warm, expected.spread, np.nan),
+        score=np.where(known, np.clip(z, -events.LARGEST_SCORE, events.LARGEST_SCORE), np.nan),
+        revised=revised,
+        revised_time_s=revised_time_s,
+        revised_quality=revised_quality,
+        revised_rules=revised_rules,
+        closed=closed,
+    )
+
+
+def _check(tick: Tick) -> tuple[Flags, Rules]:
+    """The quality checks that a reading can be given as it arrives."""
+    p, rows, value = tick.p, tick.rows, tick.value
+    gross = checks.gross_range(
+        value,
+        fail_low=p.fail_low,
+        fail_high=p.fail_high,
+        suspect_low=p.suspect_low,
+        suspect_high=p.suspect_high,
+    )
+    with np.errstate(invalid="ignore", over="ignore"):
+        step = value - rows["value_1"]
+    rate = checks.rate_flags(step, tick.dt_s, p.rate_suspect_per_s, p.rate_fail_per_s)
+    run = checks.Run(rows["flat_low"], rows["flat_high"], rows["flat_since"])
+    run = checks.flat_run(run, value, tick.time_s, p.flat_tolerance)
+    for name, new in zip(("flat_low", "flat_high", "flat_since"), run, strict=True):
+        rows[name] = np.where(tick.present, new, rows[name])
+    flat = checks.flat_flags(tick.time_s - rows["flat_since"], p.flat_suspect_s, p.flat_fail_s)
+    quality, rules = gross, np.zeros(len(value), np.int64)
+    for flags, rule in ((gross, Rule.GROSS_RANGE), (rate, Rule.RATE_OF_CHANGE), (flat, Rule.FLAT_LINE)):
+        off = tick.present & (flags >= Flag.SUSPECT)
+        rules |= np.where(off, int(rule), 0)
+        quality = np.where(off, np.maximum(quality, flags), quality)
+    return quality, rules
+
+
+def _spikes(tick: Tick) -> tuple[Bools, Flags, NDArray[np.uint16]]:
+    """QARTOD's spike test is one reading late by definition: it changes the flag of the one before."""
+    rows = tick.rows
+    flags = checks.spike_flags(
+        rows["value_2"], rows["value_1"], tick.value, tick.p.spike_suspect, tick.p.spike_fail
+    )
+    quality = np.maximum(rows["quality_1"].astype(np.uint8), flags)
+    rules = rows["rules_1"].astype(np.uint16) | np.uint16(Rule.SPIKE)
+    return tick.present & (flags >= Flag.SUSPECT), quality, rules
+
+
+def _shift(tick: Tick, z: Floats, known: Bools) -> None:
+    """EWMA control chart (Roberts 1959) of the clipped residual: small and lasting shifts, and drifts."""
+    timed = known & np.isfinite(tick.dt_s)
+    gain = -np.expm1(-np.where(timed, tick.dt_s, 0.0) / tick.p.shift_memory_s)
+    tick.rows["mean_z"] += gain * (np.clip(z, -Z_CLIP, Z_CLIP) - tick.rows["mean_z"])
+
+
+def _evidence(  # noqa: PLR0917 - one of each
+    tick: Tick, quality: Flags, rules: Rules, z: Floats, known: Bools, expected: baseline.Expected
+) -> Evidence:
+    p, far, mean_z = tick.p, np.abs(z), np.abs(tick.rows["mean_z"])
+    weak = known & (far > p.residual_weak)
+    shifted = known & (mean_z > p.shift_limit)
+    hard = (quality == Flag.FAIL) | ((rules & Rule.FLAT_LINE) > 0)
+    score = np.maximum(far, np.where(hard, events.UNMEASURED_SCORE, mean_z))
+    return Evidence(
+        strong=(known & (far > p.residual_strong)) | hard | shifted,
+        weak=weak | ((rules & Rule.RATE_OF_CHANGE) > 0),
+        still=known & (far > p.residual_close),
+        rules=rules | np.where(weak, int(Rule.RESIDUAL), 0) | np.where(shifted, int(Rule.SHIFT), 0),
+        score=np.minimum(score, events.LARGEST_SCORE),
+        time_s=tick.time_s,
+        value=tick.value,
+        expected=np.where(known, expected.value, np.nan),
+        spread=np.where(known, expected.spread, np.nan),
+    )
+
+
+def _teach(
+    tick: Tick, expected: baseline.Expected, residual: Floats, quality: Flags, was_open: Bools
+) -> None:
+    """Learn from what may be learned from: nothing of failed values, little of events, all of a new level."""
+    rows = tick.rows
+    is_open = rows["event"] > 0
+    adopted = is_open & (tick.time_s - rows["event_start"] > tick.p.adopt_s)
+    weight = np.where((was_open | is_open) & ~adopted, baseline.WHILE_FLAGGED, 1.0)
+    weight = np.where(tick.usable & (quality != Flag.FAIL), weight, 0.0)
+    first = tick.usable & np.isnan(rows["first_time"])
+    rows["first_time"] = np.where(first, tick.time_s, rows["first_time"])
+    baseline.learn(tick, expected, residual, weight, adopted)
+
+
+def _flags(tick: Tick, quality: Flags, rules: Rules, known: Bools) -> tuple[Flags, Rules]:
+    """The flag of each reading: a check's, else SUSPECT by residual or shift, else PASS or not evaluated."""
+    odd = tick.present & ((rules & (Rule.RESIDUAL | Rule.SHIFT)) > 0)
+    quality = np.where(odd, np.maximum(quality, np.uint8(Flag.SUSPECT)), quality)
+    unknown = tick.present & ~known
+    quality = np.where(unknown & (quality == Flag.PASS), np.uint8(Flag.NOT_EVALUATED), quality)
+    rules = np.where(unknown, rules | Rule.WARM_UP, rules)
+    return quality, np.where(tick.present, rules, 0)
+
+
+def _remember(tick: Tick, quality: Flags, rules: Rules) -> None:
+    rows = tick.rows
+    rows["last_time"] = tick.time_s
+    for name, new in (
+        ("value_2", rows["value_1"]),
+        ("value_1", tick.value),
+        ("time_1", tick.time_s),
+        ("quality_1", quality),
+        ("rules_1", rules),
+    ):
+        rows[name] = np.where(tick.present, new, rows[name])

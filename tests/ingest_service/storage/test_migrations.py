@@ -1,0 +1,140 @@
+"""The schema is the sum of its migrations; errors are told apart by SQLSTATE; two editions, one schema."""
+
+from __future__ import annotations
+
+import psycopg
+import psycopg_pool
+import pytest
+
+from ingest_service.storage import sql
+from ingest_service.storage.classify import classify
+from ingest_service.storage.errors import StoreRefused, StoreUnavailable
+from ingest_service.storage.migrate import migrate, names, newest
+from ingest_service.storage.model import Batch
+from ingest_service.storage.postgres import PostgresStore
+from tests.support.kept import DIRECTORY, readings, stored
+from tests.support.services import fresh_database
+
+CATALOG = """
+SELECT 'column', table_name, column_name, data_type, is_nullable, coalesce(column_default, '')
+FROM information_schema.columns
+WHERE table_schema = 'public' AND table_name <> 'schema_migration'
+UNION ALL
+SELECT 'constraint', conrelid::regclass::text, conname, pg_get_constraintdef(oid), '', ''
+FROM pg_constraint
+WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text <> 'schema_migration'
+UNION ALL
+SELECT 'index', tablename, indexname, indexdef, '', '' FROM pg_indexes
+WHERE schemaname = 'public' AND tablename <> 'schema_migration'
+UNION ALL
+SELECT 'view', viewname, definition, '', '', '' FROM pg_views WHERE schemaname = 'public'
+UNION ALL
+SELECT 'grant', table_name, grantee, privilege_type, '', '' FROM information_schema.role_table_grants
+WHERE table_schema = 'public' AND grantee LIKE 'towntwin%'
+ORDER BY 1, 2, 3, 4
+"""
+
+
+def catalog(dsn: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(dsn) as connection:
+        return connection.execute(CATALOG).fetchall()
+
+
+def test_the_schema_is_the_sum_of_its_migrations(plain_dsn: str, plain_server: object) -> None:
+    assert migrate(plain_dsn) == names()
+    with fresh_database(plain_server) as other:  # type: ignore[arg-type]
+        with psycopg.connect(other, autocommit=True) as connection:
+            connection.execute(sql.text("schema.sql"))
+        assert catalog(plain_dsn) == catalog(other)
+    assert len(catalog(plain_dsn)) > 100
+
+
+def test_migrating_again_does_nothing(plain_dsn: str) -> None:
+    migrate(plain_dsn)
+    assert migrate(plain_dsn) == []
+
+
+def test_a_newer_database_is_refused_with_a_sentence(plain_dsn: str) -> None:
+    migrate(plain_dsn)
+    with psycopg.connect(plain_dsn) as connection:
+        connection.execute("INSERT INTO schema_migration (number, name) VALUES (9999, 'later')")
+    for use in (migrate, PostgresStore.open):
+        with pytest.raises(StoreRefused, match="install a newer towntwin"):
+            use(plain_dsn)
+
+
+def test_an_older_database_says_what_to_run(plain_dsn: str) -> None:
+    with pytest.raises(StoreRefused, match=f"wants {newest()}: run `towntwin db migrate`"):
+        PostgresStore.open(plain_dsn)
+
+
+def test_readings_are_a_hypertable_where_timescale_is(timescale_dsn: str) -> None:
+    migrate(timescale_dsn)
+    with psycopg.connect(timescale_dsn) as connection:
+        found = connection.execute(
+            "SELECT hypertable_name FROM timescaledb_information.hypertables"
+        ).fetchall()
+    assert found == [("reading",)]
+    store = PostgresStore.open(timescale_dsn)
+    assert store.health().edition.startswith("TimescaleDB Apache 2.")
+    store.close()
+
+
+TEMPORARY = [
+    "08006",
+    "25006",
+    "40001",
+    "40P01",
+    "53100",
+    "53200",
+    "53300",
+    "55P03",
+    "57014",
+    "57P01",
+    "57P03",
+    "58030",
+    "XX000",
+]
+PERMANENT = ["22003", "22P02", "23502", "23503", "23505", "28P01", "3D000", "42501", "42P01", "0A000"]
+
+
+@pytest.mark.parametrize(
+    ("codes", "kind"), [(TEMPORARY, StoreUnavailable), (PERMANENT, StoreRefused)], ids=["wait", "never"]
+)
+def test_errors_are_told_apart_by_sqlstate(codes: list[str], kind: type[Exception]) -> None:
+    for code in codes:
+        error = psycopg.errors.lookup(code)("it went wrong")
+        assert type(classify(error)) is kind, code
+        assert code in str(classify(error))
+
+
+def test_errors_without_a_code_are_worth_waiting_for() -> None:
+    for error in (
+        psycopg.OperationalError("gone"),
+        psycopg.InterfaceError("closed"),
+        psycopg_pool.PoolTimeout("busy"),
+    ):
+        assert type(classify(error)) is StoreUnavailable
+    assert type(classify(psycopg.ProgrammingError("wrong"))) is StoreRefused
+
+
+def test_a_database_that_is_killed_is_unavailable_and_keeps_what_it_acknowledged(
+    timescale_server: object, timescale_dsn: str
+) -> None:
+    migrate(timescale_dsn)
+    store = PostgresStore.open(timescale_dsn)
+    store.enrol(DIRECTORY)
+    store.commit(Batch(fresh=readings(1, range(10))))
+    timescale_server.kill()  # type: ignore[attr-defined]
+    with pytest.raises(StoreUnavailable):
+        store.commit(Batch(fresh=readings(1, range(10, 20))))
+    timescale_server.start()  # type: ignore[attr-defined]
+    for _ in range(3):
+        try:
+            assert len(stored(store)) == 10
+            break
+        except StoreUnavailable:
+            continue
+    store.commit(Batch(fresh=readings(1, range(10, 20))))
+    assert len(stored(store)) == 20
+    store.close()
