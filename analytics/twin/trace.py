@@ -14,8 +14,8 @@ far nodes are equally likely, and it would be wrong to say more: that is for con
 
 u = 0.3 is a choice, not a law of nature: travel times that no tracer study has calibrated can't be used with
 confidence (H. E. Jobson, "Prediction of traveltime and longitudinal dispersion in rivers and streams", USGS
-WRIR 96-4013, 1996). It is wide enough for the front of a plume, which arrives after 89 % of the travel time of
-its peak on average (Jobson, J. Hydraul. Eng. 123 (11), 1997).
+WRIR 96-4013, 1996). It is wide enough for the front of a plume, which arrives after 89 % of the travel time
+of its peak on average (Jobson, J. Hydraul. Eng. 123 (11), 1997).
 """
 
 from __future__ import annotations
