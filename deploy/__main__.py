@@ -22,6 +22,7 @@ COMMANDS = (
     "replay",
     "enrol",
     "db",
+    "letters",
     "doctor",
     "settings",
 )

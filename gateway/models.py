@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
 
 T = TypeVar("T")
 
@@ -230,6 +230,30 @@ class DeadLetter(Model):
     content_type: str | None
     reason: str = Field(examples=["channel"])
     detail: str
+    state: Literal["waiting", "replay"] = Field(description="replay: asked for, and not taken yet")
+    replays: int = Field(description="How often it was replayed in vain")
+
+
+class WholeLetter(DeadLetter):
+    """A dead letter with its payload."""
+
+    properties: dict[str, str]
+    payload_base64: str
+
+
+class LetterFilter(Model):
+    """Which dead letters; what is named must all hold."""
+
+    ids: list[Annotated[int, Field(ge=1, lt=2**63)]] | None = Field(default=None, max_length=1000)
+    reason: str | None = Field(default=None, examples=["channel"])
+    device: str | None = Field(default=None, examples=["330402-d1-r01"])
+    received_before: AwareDatetime | None = None
+
+
+class LettersDone(Model):
+    """How many letters a filter named."""
+
+    letters: int
 
 
 class Health(Model):

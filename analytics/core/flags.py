@@ -30,3 +30,4 @@ class Rule(IntFlag):
     LATE = 1 << 6  # measured before what its series was already judged up to
     UNJUDGED = 1 << 7  # judging failed; stored all the same
     SHIFT = 1 << 8  # a sustained shift or drift
+    CLOCK = 1 << 9  # its device's clock is known to be wrong, so it was not judged

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from analytics.service.settings import Settings
-    from ingest_service.storage.store import Store
+    from ingest_service.storage.store import Lease, Store
 
 log = structlog.get_logger()
 
@@ -37,11 +37,11 @@ def run(store: Store, settings: Settings, stop: threading.Event) -> None:
         start_http_server(settings.metrics_port, addr="127.0.0.1")
     while not stop.is_set():
         try:
-            with store.shard(SHARD) as owned:
-                OWNER.set(int(owned))
-                if owned:
+            with store.shard(SHARD) as lease:
+                OWNER.set(int(lease is not None))
+                if lease is not None:
                     log.info("service_started")
-                    _rounds(store, settings, stop)
+                    _rounds(store, settings, lease, stop)
         except StoreUnavailable as error:
             log.warning("store_unavailable", error=str(error).strip(), next_try_in_s=STANDBY_S)
         stop.wait(STANDBY_S)
@@ -62,9 +62,9 @@ def look_for_silence(store: Store, settings: Settings) -> None:
 TASKS: tuple[Callable[[Store, Settings], None], ...] = (look_for_silence, roll_up)
 
 
-def _rounds(store: Store, settings: Settings, stop: threading.Event) -> None:
-    """One round after another. Raises `StoreUnavailable`, with which the lock is gone too."""
-    while not stop.is_set():
+def _rounds(store: Store, settings: Settings, lease: Lease, stop: threading.Event) -> None:
+    """One round after another, as long as the lease is held. Raises `StoreUnavailable`."""
+    while not stop.is_set() and lease.held():
         for task in TASKS:
             _do(task, store, settings)
         stop.wait(settings.period_s)

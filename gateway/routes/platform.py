@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from gateway import cursors, metrics, models, params
+from gateway import metrics, models
 from gateway.context import Here
 from gateway.problems import responses
 
@@ -43,30 +42,6 @@ def health(here: Here) -> models.Health:
         newest_received=None if newest_s is None else models.at(newest_s),
         now=models.at(time.time()),
     )
-
-
-@router.get("/v1/dead-letters", responses=responses())
-def dead_letters(
-    here: Here,
-    limit: Annotated[int, Query(ge=1, le=1000, description="Letters in the page")] = 100,
-    cursor: params.Cursor = None,
-) -> models.Page[models.DeadLetter]:
-    """Messages that could not be taken, newest first, with what was wrong and what to do."""
-    before = int(cursors.decode(cursor, 1)[0]) if cursor else None
-    found = here.store.dead_letters(before_id=before, limit=limit + 1)
-    page = [
-        models.DeadLetter(
-            letter_id=one.letter_id,
-            received=models.at(one.received_s),
-            topic=one.topic,
-            bytes=len(one.payload),
-            content_type=one.content_type,
-            reason=one.reason,
-            detail=one.detail,
-        )
-        for one in found[:limit]
-    ]
-    return models.Page(items=page, next=cursors.encode(page[-1].letter_id) if len(found) > limit else None)
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})

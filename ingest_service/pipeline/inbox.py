@@ -7,13 +7,15 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ingest_service.pipeline.message import Message
 
 
 class Inbox:
     """Messages in the order of their arrival, bounded by payload bytes.
 
-    `put` blocks while it is full, so that a broker which ignores Receive Maximum is held by TCP;
+    `put` blocks for a while when it is full, so that a broker which ignores Receive Maximum is held by TCP;
     a single message larger than the bound is taken when nothing else is held.
     """
 
@@ -22,6 +24,7 @@ class Inbox:
         self._messages: deque[Message] = deque()
         self._bytes = 0
         self._closed = False
+        self._taker_waits = False
         self._changed = threading.Condition()
 
     def __len__(self) -> int:
@@ -32,15 +35,19 @@ class Inbox:
         """Payload bytes held now [bytes]."""
         return self._bytes
 
-    def put(self, message: Message) -> None:
-        """Add a message; wait while there is no room. After `close` it is let go unacknowledged."""
+    def put(self, message: Message, *, wait_s: float) -> bool:
+        """Add a message, waiting for room for so long [s]; False if it could not be held."""
+        size = len(message.payload)
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._has_room(len(message.payload)))
-            if self._closed:
-                return
+            if not self._closed and not self._has_room(size):
+                self._changed.wait_for(lambda: self._closed or self._has_room(size), wait_s)
+            if self._closed or not self._has_room(size):
+                return False
             self._messages.append(message)
-            self._bytes += len(message.payload)
-            self._changed.notify_all()
+            self._bytes += size
+            if self._taker_waits:
+                self._changed.notify_all()
+            return True
 
     def take(self, *, max_messages: int, max_bytes: int, wait_s: float, first_wait_s: float) -> list[Message]:
         """A batch: whatever is there ``wait_s`` after a first message came, within the limits.
@@ -48,9 +55,9 @@ class Inbox:
         Returns nothing if no message came within ``first_wait_s``.
         """
         with self._changed:
-            if not self._changed.wait_for(lambda: self._messages or self._closed, first_wait_s):
+            if not self._wait(lambda: bool(self._messages) or self._closed, first_wait_s):
                 return []
-            self._changed.wait_for(
+            self._wait(
                 lambda: self._closed or len(self._messages) >= max_messages or self._bytes >= max_bytes,
                 wait_s,
             )
@@ -71,6 +78,13 @@ class Inbox:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def _wait(self, true: Callable[[], bool], wait_s: float) -> bool:
+        self._taker_waits = True
+        try:
+            return self._changed.wait_for(true, wait_s)
+        finally:
+            self._taker_waits = False
 
     def _has_room(self, size: int) -> bool:
         return not self._messages or self._bytes + size <= self._max_bytes

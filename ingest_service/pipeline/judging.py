@@ -14,7 +14,8 @@ from analytics.core.flags import Flag, Rule
 from analytics.core.state import State
 from edge.wire.quantities import QUANTITIES
 from ingest_service.pipeline import limits, reasons
-from ingest_service.storage.model import READING, REVISION, Anomaly, Checkpoint
+from ingest_service.storage.batch import Checkpoint
+from ingest_service.storage.model import READING, REVISION, Anomaly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,11 +37,13 @@ DAY_US = 86_400_000_000
 class Judged:
     """A batch's readings as they will be stored, parted by whether they may be repeats or late.
 
-    ``undo`` restores the judge to what it was before, should the database refuse the batch.
+    ``doubtful_message`` tells which message of the batch each doubtful reading came in; ``undo`` restores the
+    judge to what it was before, should the database refuse the batch.
     """
 
     fresh: NDArray[np.void]
     doubtful: NDArray[np.void]
+    doubtful_message: NDArray[np.intp]
     revisions: NDArray[np.void]
     anomalies: list[Anomaly]
     failed: bool
@@ -73,19 +76,25 @@ class ShardJudge:
         new = [one for series_id, one in by_id.items() if series_id not in self._slot_of]
         self._series = known + new
         self._slot_of = {one.series_id: slot for slot, one in enumerate(self._series)}
+        self._ids = np.array(list(self._slot_of), np.int32)
+        self._slot_of_id = np.full(self._ids.max(initial=0) + 1, -1, np.intp)
+        self._slot_of_id[self._ids] = np.arange(len(self._ids))
         self._parameters = limits.of_series(self._series)
         self._state = self._state.grown(len(self._series))
         self._last_us = np.concatenate([self._last_us, np.full(len(new), NEVER_US)])
 
     def judge(self, decoded: Decoded) -> Judged:
-        """Judge what can be judged; the rest is marked late and is doubtful.
+        """Judge what can be judged; what is late, or of a device whose clock is wrong, is doubtful.
 
         If the core fails, the readings are kept all the same, flagged 2 (`Rule.UNJUDGED`).
         """
-        slots, rows = self._sorted(decoded)
-        fresh_mask = self._is_fresh(slots, rows["time_us"])
-        doubtful = rows[~fresh_mask]
-        doubtful["quality"], doubtful["rules"] = Flag.NOT_EVALUATED, Rule.LATE
+        slots, rows, order = self._sorted(decoded)
+        off_clock = decoded.off_clock[order]
+        fresh_mask = self._is_fresh(slots, rows["time_us"]) & ~off_clock
+        doubtful, doubtful_message = rows[~fresh_mask], decoded.message[order][~fresh_mask]
+        off_clock = off_clock[~fresh_mask]
+        doubtful["quality"] = np.where(off_clock, Flag.SUSPECT, Flag.NOT_EVALUATED)
+        doubtful["rules"] = np.where(off_clock, Rule.CLOCK, Rule.LATE)
         slots, fresh = slots[fresh_mask], rows[fresh_mask]
         touched = np.unique(slots)
         undo = Undo(touched, self._state.taken(touched), self._last_us[touched])
@@ -93,12 +102,14 @@ class ShardJudge:
         judgement = self._judge_fresh(slots, fresh, undo)
         if judgement is None:
             fresh["quality"], fresh["rules"] = Flag.NOT_EVALUATED, Rule.UNJUDGED
-            return Judged(fresh, doubtful, np.empty(0, REVISION), [], failed=True, undo=undo)
+            nothing = np.empty(0, REVISION)
+            return Judged(fresh, doubtful, doubtful_message, nothing, [], failed=True, undo=undo)
         for name in ("quality", "rules", "expected", "spread"):
             fresh[name] = getattr(judgement, name)
         return Judged(
             fresh,
             doubtful,
+            doubtful_message,
             self._revisions(judgement),
             list(self._anomalies(judgement.events)),
             failed=False,
@@ -115,8 +126,7 @@ class ShardJudge:
     def checkpoint(self, shard: str) -> Checkpoint:
         """The state as it stands, to be committed with the batch that made it."""
         buffer = io.BytesIO()
-        ids = np.array([one.series_id for one in self._series], np.int64)
-        np.savez(buffer, series_id=ids, last_us=self._last_us, **self._state.arrays())  # type: ignore[arg-type]
+        np.savez(buffer, series_id=self._ids, last_us=self._last_us, **self._state.arrays())  # type: ignore[arg-type]
         return Checkpoint(shard, int(core.VERSION), buffer.getvalue())
 
     def restore(self, store: Store, shard: str, *, replay_days: float, now_s: float) -> int:
@@ -153,7 +163,7 @@ class ShardJudge:
         return True
 
     def _replay(self, block: NDArray[np.void]) -> None:
-        slots = self._slots(block["series_id"])
+        slots = self._slot_of_id[block["series_id"]]
         fresh_mask = self._is_fresh(slots, block["time_us"])
         slots, fresh = slots[fresh_mask], block[fresh_mask]
         touched = np.unique(slots)
@@ -163,20 +173,18 @@ class ShardJudge:
 
     # -- columns -------------------------------------------------------------------------------
 
-    def _slots(self, series_id: NDArray[np.int32]) -> NDArray[np.intp]:
-        ids, inverse = np.unique(series_id, return_inverse=True)
-        return np.array([self._slot_of[one] for one in ids.tolist()], np.intp)[inverse]
-
-    def _sorted(self, decoded: Decoded) -> tuple[NDArray[np.intp], NDArray[np.void]]:
+    def _sorted(self, decoded: Decoded) -> tuple[NDArray[np.intp], NDArray[np.void], NDArray[np.intp]]:
+        """Slots and readings by slot and time, and the order in which they came."""
         rows = np.empty(len(decoded.value), READING)
-        rows["series_id"] = decoded.series_id
-        rows["time_us"] = np.rint(np.array(decoded.time_s, np.float64) * 1e6)
-        rows["received_us"] = np.rint(np.array(decoded.received_s, np.float64) * 1e6)
-        rows["value"] = decoded.value
+        slots = self._slot_of_id[decoded.series_id]
+        time_us = np.rint(decoded.time_s * 1e6).astype(np.int64)
+        order = np.lexsort((time_us, slots))
+        rows["series_id"] = decoded.series_id[order]
+        rows["time_us"] = time_us[order]
+        rows["received_us"] = np.rint(decoded.received_s[order] * 1e6)
+        rows["value"] = decoded.value[order]
         rows["expected"] = rows["spread"] = np.nan
-        slots = self._slots(rows["series_id"])
-        order = np.lexsort((rows["time_us"], slots))
-        return slots[order], rows[order]
+        return slots[order], rows, order
 
     def _is_fresh(self, slots: NDArray[np.intp], time_us: NDArray[np.int64]) -> NDArray[np.bool_]:
         fresh = time_us > self._last_us[slots]
@@ -195,8 +203,7 @@ class ShardJudge:
 
     def _revisions(self, judgement: core.Judgement) -> NDArray[np.void]:
         rows = np.empty(len(judgement.revised_series), REVISION)
-        ids = np.array([one.series_id for one in self._series], np.int32)
-        rows["series_id"] = ids[judgement.revised_series]
+        rows["series_id"] = self._ids[judgement.revised_series]
         rows["time_us"] = np.rint(judgement.revised_time_s * 1e6)
         rows["quality"] = judgement.revised_quality
         rows["rules"] = judgement.revised_rules

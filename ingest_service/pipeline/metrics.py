@@ -2,38 +2,92 @@
 
 from __future__ import annotations
 
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
 from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import REGISTRY, Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_LONG_SECONDS = (0.1, 1, 5, 15, 60, 300, 900, 3600, 6 * 3600, 86_400)
+
+
+class ArrayHistogram(Collector):
+    """A histogram that takes many observations at once.
+
+    Examples
+    --------
+    >>> one = ArrayHistogram("example_seconds", "An example", (1.0, 2.0), register=False)
+    >>> one.observe_all(np.array([0.5, 1.5, 9.0]))
+    >>> [sample.value for sample in next(one.collect()).samples]
+    [1.0, 2.0, 3.0, 3.0, 11.0]
+
+    """
+
+    def __init__(self, name: str, text: str, bounds: Sequence[float], *, register: bool = True) -> None:
+        self._name, self._text, self._bounds = name, text, np.array(bounds)
+        self._counts = np.zeros(len(bounds) + 1, np.int64)
+        self._sum = 0.0
+        self._lock = threading.Lock()
+        if register:
+            REGISTRY.register(self)
+
+    def observe_all(self, values: NDArray[np.float64]) -> None:
+        """Add (n,) observations."""
+        found = np.bincount(np.searchsorted(self._bounds, values), minlength=len(self._counts))
+        with self._lock:
+            self._counts += found
+            self._sum += float(values.sum())
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """What Prometheus reads."""
+        with self._lock:
+            cumulative, total = np.cumsum(self._counts).tolist(), self._sum
+        names = [*(repr(float(bound)) for bound in self._bounds), "+Inf"]
+        buckets = list(zip(names, map(float, cumulative), strict=True))
+        yield HistogramMetricFamily(self._name, self._text, buckets=buckets, sum_value=total)
+
 
 MESSAGES = Counter("towntwin_ingest_messages_total", "Messages taken from the broker")
-READINGS = Counter("towntwin_ingest_readings_total", "Readings stored, by how they came", ["kind"])
+READINGS = Counter("towntwin_ingest_readings_total", "Readings, by what became of them", ["kind"])
 DEAD_LETTERS = Counter(
     "towntwin_ingest_dead_letters_total", "Messages that went to the dead letters", ["reason"]
 )
+LETTERS_REPLAYED = Counter("towntwin_ingest_letters_replayed_total", "Dead letters that are stored after all")
 RECEIPTS = Counter("towntwin_ingest_receipts_total", "Receipts sent to devices")
 ANOMALIES = Counter("towntwin_ingest_anomalies_total", "Anomalies opened, changed or closed")
 RETRIES = Counter(
     "towntwin_ingest_commit_retries_total", "Commits tried again because the store was unavailable"
 )
+SPLITS = Counter("towntwin_ingest_splits_total", "Batches halved because the store refused something in them")
 JUDGE_FAILURES = Counter(
     "towntwin_ingest_judge_failures_total", "Batches stored unjudged because judging failed"
 )
 CONNECTIONS = Counter("towntwin_ingest_connections_total", "Connections made to the broker")
+TAKEOVERS = Counter("towntwin_ingest_takeovers_total", "Times that another client took the session over")
+LET_GO = Counter(
+    "towntwin_ingest_let_go_total", "Messages not held for want of room; the broker sends them again"
+)
 OWNER = Gauge("towntwin_ingest_shard_owner", "1 while this process owns its shard, 0 while it stands by")
-INBOX_MESSAGES = Gauge("towntwin_ingest_inbox_messages", "Messages held and not yet acknowledged by a commit")
-INBOX_BYTES = Gauge("towntwin_ingest_inbox_bytes", "Payload bytes held")
+EPOCH = Gauge("towntwin_ingest_shard_epoch", "How many owners the shard has had")
+INBOX_MESSAGES = Gauge("towntwin_ingest_inbox_messages", "Messages held and not yet in a batch")
+INBOX_BYTES = Gauge("towntwin_ingest_inbox_bytes", "Payload bytes held and not yet in a batch")
+IN_FLIGHT_READINGS = Gauge("towntwin_ingest_in_flight_readings", "Readings judged and not yet committed")
 BATCH_READINGS = Histogram(
     "towntwin_ingest_batch_readings", "Readings in a batch", buckets=(1, 10, 100, 1000, 10_000, 100_000)
 )
 JUDGE_SECONDS = Histogram("towntwin_ingest_judge_seconds", "Time to judge a batch", buckets=_SECONDS)
 COMMIT_SECONDS = Histogram("towntwin_ingest_commit_seconds", "Time from BEGIN to COMMIT", buckets=_SECONDS)
-LAG_SECONDS = Histogram(
-    "towntwin_ingest_received_to_committed_seconds",
-    "From a message's arrival to its commit",
-    buckets=_SECONDS,
+COMMIT_LAG_SECONDS = ArrayHistogram(
+    "towntwin_ingest_received_to_committed_seconds", "From a message's arrival to its commit", _SECONDS
 )
-MEASURED_LAG_SECONDS = Gauge(
-    "towntwin_ingest_measured_to_received_seconds",
-    "Smallest age of a reading at its arrival in the newest batch",
+MEASURED_LAG_SECONDS = ArrayHistogram(
+    "towntwin_ingest_measured_to_received_seconds", "Age of readings at their arrival", _LONG_SECONDS
 )

@@ -1,20 +1,23 @@
-"""One batch at a time: decode, judge, commit, acknowledge, send receipts."""
+"""One batch: decode, judge, commit; find the one message that the store refuses."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import structlog
 
 from edge.wire import receipts, topics
 from edge.wire.errors import TopicError
-from ingest_service.pipeline import decode, metrics
+from ingest_service.pipeline import decode, figures, metrics
+from ingest_service.pipeline.backoff import Backoff
+from ingest_service.pipeline.clocks import Clocks
 from ingest_service.pipeline.judging import ShardJudge
+from ingest_service.pipeline.message import letter
 from ingest_service.pipeline.resolve import Resolver
+from ingest_service.storage.batch import Batch
 from ingest_service.storage.errors import StoreRefused, StoreUnavailable
-from ingest_service.storage.model import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,9 +25,10 @@ if TYPE_CHECKING:
     from edge.wire.receipts import Place
     from edge.wire.topics import Topic
     from ingest_service.pipeline.decode import Decoded
+    from ingest_service.pipeline.judging import Judged
     from ingest_service.pipeline.message import Message
     from ingest_service.pipeline.settings import Settings
-    from ingest_service.storage.model import Committed
+    from ingest_service.storage.batch import Committed, Epoch
     from ingest_service.storage.store import Store
 
 log = structlog.get_logger()
@@ -32,27 +36,23 @@ log = structlog.get_logger()
 DIRECTORY_CHECK_S = 2.0
 
 
-@dataclass(slots=True)
-class Backoff:
-    """How long to wait before the next try: doubling from ``first_s`` to ``longest_s``."""
+class Prepared(NamedTuple):
+    """A batch that is decoded and judged, and ready for the store."""
 
-    first_s: float = 0.2
-    longest_s: float = 5.0
-    tries: int = field(default=0)
-
-    def next_s(self) -> float:
-        """The next wait [s]."""
-        self.tries += 1
-        return float(min(self.longest_s, self.first_s * 2 ** (self.tries - 1)))
+    messages: Sequence[Message]
+    decoded: Decoded
+    judged: Judged
+    batch: Batch
 
 
 class Pipeline:
-    """Takes batches of messages to the store; what `take` returned from is kept.
+    """Takes batches of messages to the store; what `take` returned True for is kept.
 
     Parameters
     ----------
     wait : told how long to wait [s]; returns True if the process shall stop
     clock : Unix seconds [s]
+    epoch : of the shard; the store refuses batches of one that is over
 
     """
 
@@ -63,11 +63,14 @@ class Pipeline:
         *,
         wait: Callable[[float], bool],
         clock: Callable[[], float] = time.time,
+        epoch: Epoch | None = None,
     ) -> None:
         self._store = store
         self._settings = settings
         self._wait = wait
         self._clock = clock
+        self._epoch = epoch
+        self._clocks = Clocks(tolerance_s=settings.clock_tolerance_s)
         self._checkpoint_due_s = 0.0
         self._directory_due_s = 0.0
 
@@ -76,6 +79,7 @@ class Pipeline:
         directory = self._store.directory()
         self._resolver = Resolver(directory)
         self._judge = ShardJudge(directory)
+        self._clocks.restore(self._store.statuses())
         replayed = self._judge.restore(
             self._store, self._settings.shard, replay_days=self._settings.replay_days, now_s=self._clock()
         )
@@ -86,38 +90,24 @@ class Pipeline:
 
         Returns False if asked to stop before they were committed.
         """
-        backoff = Backoff()
-        while True:
-            try:
-                self._refresh_directory(messages)
-                break
-            except StoreUnavailable as error:
-                if self._pause(backoff, error):
-                    return False
-        return self._take(messages)
+        prepared = self.prepare(messages)
+        if prepared is None:
+            return False
+        try:
+            return self.commit(prepared)
+        except StoreRefused as error:
+            self.undo(prepared)
+            return self.split(messages, error)
 
-    def places(self, messages: Sequence[Message]) -> dict[Topic, list[Place]]:
-        """The spool places of messages, by the data topic they came on."""
-        found: dict[Topic, list[Place]] = {}
-        for message in messages:
-            place = receipts.place_of(message.properties)
-            if place is None:
-                continue
-            try:
-                topic = topics.parse(message.topic)
-            except TopicError:
-                continue
-            found.setdefault(topic, []).append(place)
-        return found
+    # -- in the order in which the judge sees them ---------------------------------------------
 
-    # -- one batch -----------------------------------------------------------------------------
-
-    def _take(self, messages: Sequence[Message]) -> bool:
-        decoded = decode.decode(messages, self._resolver, future_s=self._settings.future_s)
+    def prepare(self, messages: Sequence[Message]) -> Prepared | None:
+        """Decode and judge; None if asked to stop while the store was away."""
+        if not self._refresh_directory(messages):
+            return None
+        decoded = decode.decode(messages, self._resolver, self._clocks, future_s=self._settings.future_s)
         with metrics.JUDGE_SECONDS.time():
             judged = self._judge.judge(decoded)
-        now_s = self._clock()
-        due = now_s >= self._checkpoint_due_s
         batch = Batch(
             fresh=judged.fresh,
             doubtful=judged.doubtful,
@@ -125,21 +115,60 @@ class Pipeline:
             anomalies=judged.anomalies,
             letters=decoded.letters,
             statuses=decoded.statuses,
-            checkpoint=self._judge.checkpoint(self._settings.shard) if due else None,
+            checkpoint=self._judge.checkpoint(self._settings.shard) if self._checkpoint_is_due() else None,
+            replayed=_replayed(messages, decoded),
+            epoch=self._epoch,
         )
-        try:
-            committed = self._commit(batch)
-        except StoreRefused as error:
-            self._judge.undo(judged)
-            return self._split(messages, error)
+        return Prepared(messages, decoded, judged, batch)
+
+    def undo(self, prepared: Prepared) -> None:
+        """Forget the newest batch that was prepared."""
+        self._judge.undo(prepared.judged)
+        self._checkpoint_due_s = 0.0
+
+    def split(self, messages: Sequence[Message], error: StoreRefused) -> bool:
+        """The store will never take this batch: find the message it stumbles over, keep its neighbours."""
+        metrics.SPLITS.inc()
+        if len(messages) == 1:
+            log.error("message_refused", topic=messages[0].topic, error=str(error))
+            dead = letter(messages[0], "store", f"the store refuses it: {error}")
+            metrics.DEAD_LETTERS.labels("store").inc()
+            return self._commit(Batch(letters=[dead], epoch=self._epoch)) is not None
+        middle = len(messages) // 2
+        return self.take(messages[:middle]) and self.take(messages[middle:])
+
+    # -- on any thread -------------------------------------------------------------------------
+
+    def commit(self, prepared: Prepared) -> bool:
+        """Commit, waiting for the store as long as it is away; False if asked to stop before.
+
+        Raises
+        ------
+        StoreRefused
+            The store will never take it; nothing of it was kept.
+        ShardLost
+            Likewise, for another process owns the shard.
+
+        """
+        committed = self._commit(prepared.batch)
         if committed is None:
             return False
-        if due:
-            self._checkpoint_due_s = now_s + self._settings.checkpoint_s
-        if judged.failed:
-            metrics.JUDGE_FAILURES.inc()
-        self._count(messages, decoded, batch, committed)
-        return True
+        figures.count(prepared, committed, now_s=self._clock())
+        return not len(committed.conflicts) or self._bury(prepared, committed)
+
+    def places(self, messages: Sequence[Message]) -> dict[Topic, list[Place]]:
+        """The spool places of messages, by the data topic they came on."""
+        found: dict[Topic, list[Place]] = {}
+        for message in messages:
+            place = receipts.place_of(message.properties) if message.properties else None
+            if place is None or message.letter_id:
+                continue
+            try:
+                topic = topics.parse(message.topic)
+            except TopicError:
+                continue
+            found.setdefault(topic, []).append(place)
+        return found
 
     def _commit(self, batch: Batch) -> Committed | None:
         backoff = Backoff()
@@ -152,31 +181,43 @@ class Pipeline:
                 if self._pause(backoff, error):
                     return None
 
-    def _split(self, messages: Sequence[Message], error: StoreRefused) -> bool:
-        """The store will never take this batch: find the message it stumbles over, keep its neighbours."""
-        if len(messages) == 1:
-            log.error("message_refused", topic=messages[0].topic, error=str(error))
-            dead = decode.letter(messages[0], "store", f"the store refuses it: {error}")
-            if self._commit(Batch(letters=[dead])) is None:
-                return False
-            metrics.DEAD_LETTERS.labels("store").inc()
-            return True
-        middle = len(messages) // 2
-        return self._take(messages[:middle]) and self._take(messages[middle:])
+    def _bury(self, prepared: Prepared, committed: Committed) -> bool:
+        """Keep the messages whose readings could not be: another value is stored for their time."""
+        keys = ["series_id", "time_us", "value"]
+        doubtful, clashing = prepared.batch.doubtful[keys], committed.conflicts[keys]
+        mine = np.unique(prepared.judged.doubtful_message[np.isin(doubtful, clashing)])
+        sentence = "another value is stored for the same series and time: see which of the two is right"
+        letters = [letter(prepared.messages[i], "conflict", sentence) for i in mine.tolist()]
+        metrics.DEAD_LETTERS.labels("conflict").inc(len(letters))
+        log.warning("conflicts", messages=len(letters), readings=len(clashing))
+        return self._commit(Batch(letters=letters, epoch=self._epoch)) is not None
 
     def _pause(self, backoff: Backoff, error: StoreUnavailable) -> bool:
         wait_s = backoff.next_s()
-        log.warning("store_unavailable", error=str(error).strip(), tries=backoff.tries, next_try_in_s=wait_s)
+        log.warning(
+            "store_unavailable", error=str(error).strip(), tries=backoff.tries, next_try_in_s=round(wait_s, 2)
+        )
         return self._wait(wait_s)
 
-    # -- enrolment, figures --------------------------------------------------------------------
+    # -- enrolment -----------------------------------------------------------------------------
 
-    def _refresh_directory(self, messages: Sequence[Message]) -> None:
+    def _refresh_directory(self, messages: Sequence[Message]) -> bool:
         """Read the directory again if it changed; asked at most every few seconds, or for a stranger."""
         now_s = self._clock()
         if now_s < self._directory_due_s and not self._has_stranger(messages):
-            return
+            return True
         self._directory_due_s = now_s + DIRECTORY_CHECK_S
+        backoff = Backoff()
+        while True:
+            try:
+                self._read_directory()
+            except StoreUnavailable as error:
+                if self._pause(backoff, error):
+                    return False
+            else:
+                return True
+
+    def _read_directory(self) -> None:
         if self._store.directory_version() != self._resolver.version:
             directory = self._store.directory()
             self._judge.enrol(directory)
@@ -188,24 +229,15 @@ class Pipeline:
         seen = {message.topic for message in messages}
         return any(topic.count("/") == 4 and known(topic.split("/")[3]) is None for topic in seen)
 
-    def _count(
-        self, messages: Sequence[Message], decoded: Decoded, batch: Batch, committed: Committed
-    ) -> None:
+    def _checkpoint_is_due(self) -> bool:
         now_s = self._clock()
-        metrics.MESSAGES.inc(len(messages))
-        metrics.BATCH_READINGS.observe(len(decoded.value))
-        for kind in ("fresh", "late", "repeated"):
-            metrics.READINGS.labels(kind).inc(getattr(committed, kind))
-        metrics.ANOMALIES.inc(len(batch.anomalies))
-        for dead in batch.letters:
-            metrics.DEAD_LETTERS.labels(dead.reason).inc()
-            log.warning("dead_letter", topic=dead.topic, reason=dead.reason, bytes=len(dead.payload))
-        for message in messages:
-            metrics.LAG_SECONDS.observe(now_s - message.received_s)
-        if decoded.time_s:
-            metrics.MEASURED_LAG_SECONDS.set(
-                min(
-                    received - measured
-                    for received, measured in zip(decoded.received_s, decoded.time_s, strict=True)
-                )
-            )
+        due = now_s >= self._checkpoint_due_s
+        if due:
+            self._checkpoint_due_s = now_s + self._settings.checkpoint_s
+        return due
+
+
+def _replayed(messages: Sequence[Message], decoded: Decoded) -> list[int]:
+    """Letters that are none any more."""
+    dead = {one.letter_id for one in decoded.letters}
+    return [one.letter_id for one in messages if one.letter_id and one.letter_id not in dead]

@@ -9,22 +9,29 @@ import structlog
 from prometheus_client import start_http_server
 
 from ingest_service.pipeline import metrics
+from ingest_service.pipeline.backoff import Backoff
+from ingest_service.pipeline.conveyor import Conveyor
 from ingest_service.pipeline.inbox import Inbox
-from ingest_service.pipeline.pipeline import Backoff, Pipeline
+from ingest_service.pipeline.message import of_letter
+from ingest_service.pipeline.pipeline import Pipeline
 from ingest_service.pipeline.session import Session
-from ingest_service.storage.errors import StoreUnavailable
+from ingest_service.storage.errors import ShardLost, StoreUnavailable
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Sequence
 
     from edge.wire.broker import Broker
+    from ingest_service.pipeline.message import Message
     from ingest_service.pipeline.settings import Settings
-    from ingest_service.storage.store import Store
+    from ingest_service.storage.store import Lease, Store
 
 log = structlog.get_logger()
 
 STANDBY_S = 1.0
 IDLE_S = 0.5
+LOOK_ROUND_S = 2.0
+LETTERS_AT_ONCE = 200
 
 
 def run(store: Store, broker: Broker, settings: Settings, stop: threading.Event) -> None:
@@ -33,47 +40,104 @@ def run(store: Store, broker: Broker, settings: Settings, stop: threading.Event)
         start_http_server(settings.metrics_port, addr="127.0.0.1")
     metrics.OWNER.set(0)
     backoff = Backoff()
-    said = False
+    standing_by = False
     while not stop.is_set():
         try:
-            with store.shard(settings.shard) as owned:
-                if owned:
-                    metrics.OWNER.set(1)
-                    _serve(store, broker, settings, stop)
-                    return
-            if not said:
+            with store.shard(settings.shard) as lease:
+                if lease is not None:
+                    standing_by = False
+                    _Shard(store, broker, settings, lease, stop).serve()
+                    backoff = Backoff()
+                    continue
+            if not standing_by:
                 log.info("standing_by", shard=settings.shard)
-                said = True
+                standing_by = True
             stop.wait(STANDBY_S)
+        except ShardLost as error:
+            log.warning("shard_lost", shard=settings.shard, error=str(error))
         except StoreUnavailable as error:
             wait_s = backoff.next_s()
-            log.warning("store_unavailable", error=str(error).strip(), next_try_in_s=wait_s)
+            log.warning("store_unavailable", error=str(error).strip(), next_try_in_s=round(wait_s, 2))
             stop.wait(wait_s)
+        finally:
+            metrics.OWNER.set(0)
 
 
-def _serve(store: Store, broker: Broker, settings: Settings, stop: threading.Event) -> None:
-    pipeline = Pipeline(store, settings, wait=_Grace(stop, settings.stop_grace_s).wait)
-    pipeline.open()
-    inbox = Inbox(settings.inbox_bytes)
-    session = Session(broker, settings, inbox)
-    session.start()
-    log.info("ingest_started", shard=settings.shard, areas=settings.areas)
-    try:
-        while not stop.is_set():
-            messages = inbox.take(
-                max_messages=settings.batch_messages,
-                max_bytes=settings.batch_bytes,
-                wait_s=settings.batch_wait_s,
-                first_wait_s=IDLE_S,
+class _Shard:
+    """A shard that is served, from its session to its commits."""
+
+    def __init__(
+        self, store: Store, broker: Broker, settings: Settings, lease: Lease, stop: threading.Event
+    ) -> None:
+        self._store, self._settings, self._lease, self._stop = store, settings, lease, stop
+        grace = _Grace(stop, settings.stop_grace_s)
+        self._pipeline = Pipeline(store, settings, wait=grace.wait, epoch=lease.epoch)
+        self._inbox = Inbox(settings.inbox_bytes)
+        self._session = Session(broker, settings, self._inbox)
+        self._look_round_s = 0.0
+
+    def serve(self) -> None:
+        """Take batches until told to stop, then commit what is held. Raises `ShardLost`."""
+        settings, epoch = self._settings, self._lease.epoch.number
+        self._pipeline.open()
+        metrics.OWNER.set(1)
+        metrics.EPOCH.set(epoch)
+        self._session.start()
+        log.info("ingest_started", shard=settings.shard, areas=settings.areas, epoch=epoch)
+        try:
+            with Conveyor(self._pipeline, self._kept) as conveyor:
+                while not self._stop.is_set():
+                    self._step(conveyor)
+                self._drain(conveyor)
+        finally:
+            self._session.stop()
+            log.info("ingest_stopped", shard=settings.shard, unacknowledged=len(self._inbox))
+
+    def _step(self, conveyor: Conveyor) -> None:
+        messages = self._inbox.take(
+            max_messages=self._settings.batch_messages,
+            max_bytes=self._settings.batch_bytes,
+            wait_s=self._settings.batch_wait_s,
+            first_wait_s=IDLE_S,
+        )
+        metrics.INBOX_MESSAGES.set(len(self._inbox))
+        metrics.INBOX_BYTES.set(self._inbox.held_bytes)
+        done = conveyor.take(messages) if messages else conveyor.settle()
+        if done and (time.monotonic() >= self._look_round_s or self._session.was_taken_over()):
+            self._look_round(conveyor)
+            self._look_round_s = time.monotonic() + LOOK_ROUND_S
+
+    def _drain(self, conveyor: Conveyor) -> None:
+        """Commit what is held, within the grace; what came after the stop is the next owner's."""
+        held = len(self._inbox)
+        while held > 0:
+            wanted = min(held, self._settings.batch_messages)
+            messages = self._inbox.take(
+                max_messages=wanted, max_bytes=self._settings.batch_bytes, wait_s=0, first_wait_s=0
             )
-            metrics.INBOX_MESSAGES.set(len(inbox))
-            metrics.INBOX_BYTES.set(inbox.held_bytes)
-            if messages and pipeline.take(messages):
-                session.acknowledge(messages)
-                session.send_receipts(pipeline.places(messages))
-    finally:
-        session.stop()
-        log.info("ingest_stopped", shard=settings.shard)
+            held -= len(messages)
+            if not messages or not conveyor.take(messages):
+                break
+        conveyor.settle()
+
+    def _look_round(self, conveyor: Conveyor) -> None:
+        """Every few seconds see whether the shard is ours, letters were asked for, something was let go."""
+        try:
+            if not self._lease.held():
+                raise ShardLost(f"shard {self._settings.shard!r} is another process's")
+            letters = self._store.letters_to_replay(self._settings.areas, limit=LETTERS_AT_ONCE)
+        except StoreUnavailable:
+            return  # the next commit waits for it, and says so
+        if letters:
+            log.info("letters_replayed", letters=len(letters))
+            if not (conveyor.take([of_letter(one) for one in letters]) and conveyor.settle()):
+                return
+        if self._session.letting_go and not len(self._inbox):
+            self._session.ask_again()
+
+    def _kept(self, messages: Sequence[Message]) -> None:
+        self._session.acknowledge(messages)
+        self._session.send_receipts(self._pipeline.places(messages))
 
 
 class _Grace:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -32,6 +34,8 @@ log = structlog.get_logger()
 
 NEVER_EXPIRES = 0xFFFFFFFF
 KEEP_ALIVE_S = 60
+HOLD_S = KEEP_ALIVE_S / 3  # longer than this, the network thread must not be held: pings are due
+TAKEN_OVER = 0x8E  # MQTT 5 reason code "session taken over"
 RECONNECT_S = (1, 15)
 RECEIPTS_WAITING = 10_000
 
@@ -50,6 +54,8 @@ class Session:
         self._inbox = inbox
         self._connection = 0
         self._connected = False
+        self._letting_go = False
+        self._taken_over = False
         self._lock = threading.Lock()
         self._client = self._make_client()
 
@@ -57,6 +63,16 @@ class Session:
     def connected(self) -> bool:
         """Whether the broker is there."""
         return self._connected
+
+    @property
+    def letting_go(self) -> bool:
+        """Whether messages pass unheld, because the inbox was full for too long; see `ask_again`."""
+        return self._letting_go
+
+    def was_taken_over(self) -> bool:
+        """Whether another client came with this client id since this was last asked."""
+        seen, self._taken_over = self._taken_over, False
+        return seen
 
     def start(self) -> None:
         """Connect, and go on connecting, on a thread of its own."""
@@ -77,6 +93,14 @@ class Session:
         self._inbox.close()
         self._client.disconnect()
         self._client.loop_stop()
+
+    def ask_again(self) -> None:
+        """Connect anew, so that the broker sends what is not acknowledged once more."""
+        connection = self._client.socket()
+        if isinstance(connection, socket.socket):
+            log.info("asking_again", action="connecting anew for messages that were let go")
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def acknowledge(self, messages: Iterable[Message]) -> None:
         """Send the PUBACKs of committed messages that are still of this connection."""
@@ -144,11 +168,18 @@ class Session:
         with self._lock:
             self._connection += 1
             self._connected = False
-        log.warning("broker_disconnected", reason=str(reason))
+            self._letting_go = False
+        if reason.value == TAKEN_OVER:
+            self._taken_over = True
+            metrics.TAKEOVERS.inc()
+        log.warning("broker_disconnected", reason=str(reason), code=reason.value)
 
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+        if self._letting_go:
+            metrics.LET_GO.inc()
+            return
         properties: Any = message.properties
-        self._inbox.put(
+        held = self._inbox.put(
             Message(
                 topic=_topic(message),
                 payload=bytes(message.payload),
@@ -158,8 +189,14 @@ class Session:
                 mid=message.mid,
                 qos=message.qos,
                 connection=self._connection,
-            )
+                retained=message.retain,
+            ),
+            wait_s=HOLD_S,
         )
+        if not held:
+            self._letting_go = True
+            metrics.LET_GO.inc()
+            log.warning("letting_go", action="not held for want of room; the broker will send them again")
 
 
 def _topic(message: MQTTMessage) -> str:

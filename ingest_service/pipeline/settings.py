@@ -68,6 +68,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ge=0,
         ),
     ] = 300.0
+    clock_tolerance_s: Annotated[
+        float,
+        Meta(
+            description="How far a device's clock may be off before its readings are flagged and not judged.",
+            extra={"unit": "s"},
+            gt=0,
+        ),
+    ] = 300.0
     stop_grace_s: Annotated[
         float,
         Meta(description="Time for committing what is held when asked to stop.", extra={"unit": "s"}, ge=0),

@@ -13,3 +13,7 @@ class StoreUnavailable(StoreError):
 
 class StoreRefused(StoreError):
     """Permanent: this very content can't be stored; trying again will not help."""
+
+
+class ShardLost(StoreError):
+    """Another process owns the shard now; what this one still holds will be sent to that one again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import threading
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -13,19 +14,23 @@ import msgspec
 import numpy as np
 
 from ingest_service.storage import memory_rows, migrate
+from ingest_service.storage.batch import Committed, Epoch
+from ingest_service.storage.errors import ShardLost
+from ingest_service.storage.memory_anomalies import MemoryAnomalies
 from ingest_service.storage.memory_directory import MemoryDirectory
+from ingest_service.storage.memory_letters import MemoryLetters
 from ingest_service.storage.model import (
     READING,
     Anomaly,
     AnomalyQuery,
     Bucket,
-    Committed,
     DeadLetter,
     DeviceActivity,
     DeviceStatus,
     Directory,
     Health,
     Latest,
+    LetterQuery,
 )
 
 if TYPE_CHECKING:
@@ -33,11 +38,24 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ingest_service.storage.model import Batch, Checkpoint
+    from ingest_service.storage.batch import Batch, Checkpoint
 
 LATE = 64
+NOT_JUDGED = 64 | 512  # late, or of a wrong clock
 HOUR_US = 3_600_000_000
 ORIGIN = datetime(2000, 1, 3)  # noqa: DTZ001 - local time; where TimescaleDB's buckets begin
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLease:
+    """A shard that is owned."""
+
+    epoch: Epoch
+    _epochs: Mapping[str, int]
+
+    def held(self) -> bool:
+        """Whether it is still owned."""
+        return self._epochs[self.epoch.shard] == self.epoch.number
 
 
 class MemoryStore:
@@ -50,13 +68,14 @@ class MemoryStore:
         self._rows: dict[int, dict[int, tuple[object, ...]]] = {}  # series -> time [us] -> READING as a tuple
         self._revisions: dict[tuple[int, int], tuple[int, int]] = {}
         self._latest: dict[int, NDArray[np.void]] = {}
-        self._anomalies: dict[tuple[str, float], Anomaly] = {}
-        self._revision = 0
-        self._letters: list[DeadLetter] = []
+        self._anomalies = MemoryAnomalies()
+        self._letters = MemoryLetters()
         self._statuses: dict[str, DeviceStatus] = {}
         self._checkpoints: dict[str, Checkpoint] = {}
         self._due: set[tuple[int, int]] = set()
         self._shards: set[str] = set()
+        self._epochs: dict[str, int] = {}
+        self._rejudge: set[int] = set()
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -80,13 +99,14 @@ class MemoryStore:
     # -- the pipeline --------------------------------------------------------------------------
 
     @contextmanager
-    def shard(self, name: str) -> Iterator[bool]:
+    def shard(self, name: str) -> Iterator[MemoryLease | None]:
         """Own a shard while the context lasts."""
         with self._lock:
             owned = name not in self._shards
             self._shards.add(name)
+            self._epochs[name] = self._epochs.get(name, 0) + owned
         try:
-            yield owned
+            yield MemoryLease(Epoch(name, self._epochs[name]), self._epochs) if owned else None
         finally:
             if owned:
                 self._shards.discard(name)
@@ -94,14 +114,23 @@ class MemoryStore:
     def commit(self, batch: Batch) -> Committed:
         """All of the batch."""
         with self._lock:
+            self._check(batch.epoch)
             fresh = late = repeated = 0
+            conflicts = []
             for row in np.concatenate([batch.fresh, batch.doubtful]):
                 of_series = self._rows.setdefault(int(row["series_id"]), {})
-                if int(row["time_us"]) in of_series:
-                    repeated += 1
+                kept = of_series.get(int(row["time_us"]))
+                if kept is not None:
+                    same = memory_rows.field(kept, "value") == float(row["value"])
+                    repeated += same
+                    conflicts += [] if same else [row]
                     continue
                 of_series[int(row["time_us"])] = row.item()
-                late, fresh = (late + 1, fresh) if int(row["rules"]) & LATE else (late, fresh + 1)
+                if int(row["rules"]) & LATE:
+                    late += 1
+                    self._rejudge.add(int(row["series_id"]))
+                else:
+                    fresh += 1
                 self._due.add((int(row["series_id"]), int(row["time_us"]) // HOUR_US))
                 newest = self._latest.get(int(row["series_id"]))
                 if newest is None or row["time_us"] > newest["time_us"]:
@@ -110,12 +139,24 @@ class MemoryStore:
                 self._revisions[series_id, time_us] = (quality, rules)
                 self._due.add((series_id, time_us // HOUR_US))
             self.record(batch.anomalies)
-            for letter in batch.letters:
-                self._letters.append(msgspec.structs.replace(letter, letter_id=len(self._letters) + 1))
-            self._statuses |= {one.device_id: one for one in batch.statuses}
+            self._letters.keep(batch.letters, batch.replayed)
+            for one in batch.statuses:
+                self._say(one)
             if batch.checkpoint is not None:
                 self._checkpoints[batch.checkpoint.shard] = batch.checkpoint
-            return Committed(fresh=fresh, late=late, repeated=repeated)
+            found = np.array(conflicts, READING)
+            return Committed(fresh=fresh, late=late, repeated=repeated, conflicts=found)
+
+    def _check(self, epoch: Epoch | None) -> None:
+        if epoch is not None and self._epochs.get(epoch.shard) != epoch.number:
+            raise ShardLost(f"shard {epoch.shard!r}: epoch {epoch.number} is over")
+
+    def _say(self, said: DeviceStatus) -> None:
+        """Keep a status; the last known offset of the device's clock stays."""
+        before = self._statuses.get(said.device_id)
+        if said.clock_offset_s is None and before is not None:
+            said = msgspec.structs.replace(said, clock_offset_s=before.clock_offset_s)
+        self._statuses[said.device_id] = said
 
     def checkpoint(self, shard: str) -> Checkpoint | None:
         """The shard's last committed checkpoint."""
@@ -128,10 +169,30 @@ class MemoryStore:
                 row
                 for series_id in sorted(since_us)
                 for time_us, row in sorted(self._rows.get(series_id, {}).items())
-                if time_us > since_us[series_id] and not memory_rows.field(row, "rules") & LATE
+                if time_us > since_us[series_id] and not memory_rows.field(row, "rules") & NOT_JUDGED
             ]
         if rows:
             yield np.array(rows, READING)
+
+    # -- dead letters --------------------------------------------------------------------------
+
+    def dead_letters(self, query: LetterQuery) -> list[DeadLetter]:
+        """Dead letters by filter, newest first."""
+        return self._letters.find(query)[: query.limit]
+
+    def ask_replay(self, query: LetterQuery) -> int:
+        """Ask for some letters to be replayed."""
+        with self._lock:
+            return self._letters.ask_replay(query)
+
+    def letters_to_replay(self, areas: Sequence[str], *, limit: int) -> list[DeadLetter]:
+        """Letters asked for, of some areas, oldest first."""
+        return self._letters.to_replay(areas)[:limit]
+
+    def purge_letters(self, query: LetterQuery) -> int:
+        """Delete some letters for good."""
+        with self._lock:
+            return self._letters.purge(query)
 
     # -- readers -------------------------------------------------------------------------------
 
@@ -195,24 +256,17 @@ class MemoryStore:
     def anomalies(self, query: AnomalyQuery) -> list[Anomaly]:
         """Anomalies by filter, newest start first."""
         with self._lock:
-            found = [one for one in self._anomalies.values() if memory_rows.matches(one, query)]
-        found.sort(key=lambda one: (one.start_s, one.anomaly_id), reverse=True)
-        return found[: query.limit]
+            return self._anomalies.find(query)
 
     def anomaly(self, anomaly_id: int) -> Anomaly | None:
         """One anomaly."""
-        return next((one for one in self._anomalies.values() if one.anomaly_id == anomaly_id), None)
+        with self._lock:
+            return self._anomalies.one(anomaly_id)
 
     def anomalies_changed(self, revision: int, *, limit: int) -> list[Anomaly]:
         """Anomalies changed after a revision, oldest change first."""
         with self._lock:
-            found = [one for one in self._anomalies.values() if one.revision > revision]
-        return sorted(found, key=lambda one: one.revision)[:limit]
-
-    def dead_letters(self, *, before_id: int | None = None, limit: int = 100) -> list[DeadLetter]:
-        """Dead letters, newest first."""
-        found = [one for one in reversed(self._letters) if before_id is None or one.letter_id < before_id]
-        return found[:limit]
+            return self._anomalies.changed(revision)[:limit]
 
     def statuses(self) -> list[DeviceStatus]:
         """The newest status of every device that ever sent one."""
@@ -226,9 +280,10 @@ class MemoryStore:
                 edition="memory",
                 schema_version=migrate.newest(),
                 readings=sum(len(rows) for rows in self._rows.values()),
-                open_anomalies=sum(one.state == "open" for one in self._anomalies.values()),
+                open_anomalies=self._anomalies.open_count(),
                 dead_letters=len(self._letters),
                 rollups_due=len(self._due),
+                rejudge_due=len(self._rejudge),
                 newest_received_s=None if newest_us is None else newest_us / 1e6,
             )
 
@@ -266,13 +321,4 @@ class MemoryStore:
     def record(self, anomalies: Sequence[Anomaly]) -> None:
         """Insert or update anomalies by (subject, start)."""
         with self._lock:
-            for one in anomalies:
-                key = (one.subject, round(one.start_s, 6))
-                old = self._anomalies.get(key)
-                anomaly_id = old.anomaly_id if old else len(self._anomalies) + 1
-                if old and msgspec.structs.replace(one, anomaly_id=anomaly_id, revision=old.revision) == old:
-                    continue
-                self._revision += 1
-                self._anomalies[key] = msgspec.structs.replace(
-                    one, anomaly_id=anomaly_id, revision=self._revision
-                )
+            self._anomalies.record(anomalies)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ingest_service.storage.model import READING, Anomaly, AnomalyQuery, Bucket
@@ -9,10 +11,10 @@ from ingest_service.storage.model import READING, Anomaly, AnomalyQuery, Bucket
 GOOD = 2
 
 
-def field(row: tuple[object, ...], name: str) -> int:
-    """An integer of a READING that is kept as a tuple."""
+def field(row: tuple[object, ...], name: str) -> Any:
+    """A field of a READING that is kept as a tuple."""
     assert READING.names is not None  # noqa: S101 - for the type checker
-    return int(row[READING.names.index(name)])  # type: ignore[call-overload, no-any-return]
+    return row[READING.names.index(name)]
 
 
 def or_none(value: float) -> float | None:

@@ -6,14 +6,10 @@ Everything enrolled (areas, sites, devices, series, networks) travels together a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 READING = np.dtype(
     [
@@ -178,8 +174,21 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     payload: bytes
     content_type: str | None = None
     properties: dict[str, str] = {}
-    reason: str  # payload, topic, device, channel, unit, value, time, store
+    reason: str  # payload, topic, device, channel, unit, value, time, clock, conflict, store
     detail: str
+    state: Literal["waiting", "replay"] = "waiting"
+    replays: int = 0
+
+
+class LetterQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which dead letters: filters joined by "and", newest first; ``before_id`` is the last one seen."""
+
+    ids: list[int] | None = None
+    reason: str | None = None
+    device: str | None = None
+    received_before_s: float | None = None
+    before_id: int | None = None
+    limit: int = 100
 
 
 class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,6 +197,7 @@ class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
     device_id: str
     received_s: float
     status: dict[str, Any]
+    clock_offset_s: float | None = None  # device clock less platform clock, where it is known
 
 
 class DeviceActivity(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,40 +258,5 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     open_anomalies: int
     dead_letters: int
     rollups_due: int
+    rejudge_due: int
     newest_received_s: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """The judge's state of a shard, opaque to the store."""
-
-    shard: str
-    version: int
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What moves in one transaction.
-
-    fresh : READING, each strictly later than all of its series that was committed before
-    doubtful : READING, may be repeats or late; inserted where absent
-    revisions : REVISION
-    """
-
-    fresh: NDArray[np.void] = field(default_factory=lambda: np.empty(0, READING))
-    doubtful: NDArray[np.void] = field(default_factory=lambda: np.empty(0, READING))
-    revisions: NDArray[np.void] = field(default_factory=lambda: np.empty(0, REVISION))
-    anomalies: list[Anomaly] = field(default_factory=list)
-    letters: list[DeadLetter] = field(default_factory=list)
-    statuses: list[DeviceStatus] = field(default_factory=list)
-    checkpoint: Checkpoint | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """How many rows a batch really added; ``late`` and ``repeated`` part the doubtful ones."""
-
-    fresh: int
-    late: int
-    repeated: int

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
-import psycopg
-import structlog
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
-from psycopg_pool import ConnectionPool
 
-from ingest_service.storage import edition, migrate, reading, writing
+from ingest_service.storage import connecting, edition, lease, migrate, reading, writing
+from ingest_service.storage.batch import Checkpoint
 from ingest_service.storage.classify import classified
-from ingest_service.storage.errors import StoreUnavailable
 from ingest_service.storage.model import (
     Anomaly,
     AnomalyQuery,
-    Checkpoint,
     DeadLetter,
     DeviceActivity,
     DeviceStatus,
@@ -36,15 +31,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from psycopg import Connection
+    from psycopg_pool import ConnectionPool
 
-    from ingest_service.storage.model import Batch, Bucket, Committed, Directory
-
-log = structlog.get_logger()
+    from ingest_service.storage.batch import Batch, Committed
+    from ingest_service.storage.connecting import ImpatientConnection
+    from ingest_service.storage.lease import PostgresLease
+    from ingest_service.storage.model import Bucket, Directory, LetterQuery
 
 T = TypeVar("T")
-RETRY_S = 0.5
-SAY_EVERY_S = 5.0
-POOL_WAIT_S = 10.0
 ENROLLED = (
     ("enrol_area", "areas"),
     ("enrol_site", "sites"),
@@ -60,7 +54,7 @@ JSON_COLUMNS = ("limits", "coordinates")
 class PostgresStore:
     """`ingest_service.storage.store.Store` on a pool of connections."""
 
-    def __init__(self, dsn: str, pool: ConnectionPool[Connection[Any]], settings: Settings) -> None:
+    def __init__(self, dsn: str, pool: ConnectionPool[ImpatientConnection], settings: Settings) -> None:
         self._dsn = dsn
         self._pool = pool
         self._settings = settings
@@ -85,17 +79,8 @@ class PostgresStore:
 
         """
         settings = settings or Settings()
-        _wait_for(dsn, settings, stop or threading.Event(), wait_s)
-        pool: ConnectionPool[Connection[Any]] = ConnectionPool(
-            dsn,
-            kwargs={"connect_timeout": settings.connect_timeout_s, "options": _options(settings)},
-            min_size=1,
-            max_size=settings.connections,
-            timeout=POOL_WAIT_S,
-            check=ConnectionPool.check_connection,
-            open=True,
-        )
-        return cls(dsn, pool, settings)
+        connecting.wait_for(dsn, settings, stop or threading.Event(), wait_s)
+        return cls(dsn, connecting.pool(dsn, settings), settings)
 
     def close(self) -> None:
         """Let go of every connection."""
@@ -136,18 +121,10 @@ class PostgresStore:
     # -- the pipeline --------------------------------------------------------------------------
 
     @contextmanager
-    def shard(self, name: str) -> Iterator[bool]:
-        """Own a shard while the context lasts, by an advisory lock on a connection of its own."""
-        with classified():
-            connection = psycopg.connect(
-                self._dsn, autocommit=True, connect_timeout=self._settings.connect_timeout_s
-            )
-        try:
-            with classified():
-                owned = connection.execute(QUERIES["shard_lock"], (name,)).fetchone() == (True,)
-            yield owned
-        finally:
-            connection.close()
+    def shard(self, name: str) -> Iterator[PostgresLease | None]:
+        """Own a shard while the context lasts; None where another process owns it."""
+        with lease.taken(self._dsn, self._settings, name) as taken:
+            yield taken
 
     def commit(self, batch: Batch) -> Committed:
         """All of the batch or nothing of it."""
@@ -164,6 +141,26 @@ class PostgresStore:
         """READING blocks of the named series after the given times."""
         with self._transaction() as connection:
             yield from reading.committed_after(connection, since_us)
+
+    # -- dead letters --------------------------------------------------------------------------
+
+    def dead_letters(self, query: LetterQuery) -> list[DeadLetter]:
+        """Dead letters by filter, newest first."""
+        return self._rows("dead_letters", msgspec.structs.asdict(query), DeadLetter)
+
+    def ask_replay(self, query: LetterQuery) -> int:
+        """Ask for some letters to be replayed."""
+        with self._transaction() as connection:
+            return connection.execute(QUERIES["ask_replay"], msgspec.structs.asdict(query)).rowcount
+
+    def letters_to_replay(self, areas: Sequence[str], *, limit: int) -> list[DeadLetter]:
+        """Letters asked for, of some areas, oldest first."""
+        return self._rows("letters_to_replay", {"areas": list(areas), "limit": limit}, DeadLetter)
+
+    def purge_letters(self, query: LetterQuery) -> int:
+        """Delete some letters for good."""
+        with self._transaction() as connection:
+            return connection.execute(QUERIES["purge_letters"], msgspec.structs.asdict(query)).rowcount
 
     # -- readers -------------------------------------------------------------------------------
 
@@ -202,10 +199,6 @@ class PostgresStore:
     def anomalies_changed(self, revision: int, *, limit: int) -> list[Anomaly]:
         """Anomalies changed after a revision, oldest change first."""
         return self._rows("anomalies_changed", (revision, limit), Anomaly)
-
-    def dead_letters(self, *, before_id: int | None = None, limit: int = 100) -> list[DeadLetter]:
-        """Dead letters, newest first."""
-        return self._rows("dead_letters", {"before_id": before_id, "limit": limit}, DeadLetter)
 
     def statuses(self) -> list[DeviceStatus]:
         """The newest status of every device that ever sent one."""
@@ -251,25 +244,3 @@ class PostgresStore:
     def _rows(self, query: str, parameters: Any, kind: type[T]) -> list[T]:
         with self._transaction() as connection:
             return reading.rows(connection, query, parameters, kind)
-
-
-def _options(settings: Settings) -> str:
-    return f"-c timezone=UTC -c statement_timeout={settings.statement_timeout_s}s -c synchronous_commit=on"
-
-
-def _wait_for(dsn: str, settings: Settings, stop: threading.Event, wait_s: float) -> None:
-    began_s = said_s = time.monotonic()
-    while True:
-        try:
-            with classified(), psycopg.connect(dsn, connect_timeout=settings.connect_timeout_s) as connection:
-                migrate.check(connection)
-                return
-        except StoreUnavailable as error:
-            now_s = time.monotonic()
-            if now_s - began_s >= wait_s:
-                raise
-            if now_s - said_s >= SAY_EVERY_S or said_s == began_s:
-                said_s = now_s
-                log.warning("database_away", error=str(error), action="waiting for it")
-            if stop.wait(RETRY_S):
-                raise

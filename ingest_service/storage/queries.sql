@@ -30,8 +30,12 @@ INSERT INTO schema_migration (number, name) VALUES (%s, %s);
 -- shard_lock: Own a shard as long as the connection lives.
 SELECT pg_try_advisory_lock(hashtext('towntwin shard'), hashtext(%s));
 
--- shard_unlock: Let go of a shard.
-SELECT pg_advisory_unlock(hashtext('towntwin shard'), hashtext(%s));
+-- shard_epoch: Begin a new epoch of a shard; waits for the last commit of the one before.
+INSERT INTO shard AS s (shard, epoch) VALUES (%s, 1)
+ON CONFLICT (shard) DO UPDATE SET epoch = s.epoch + 1, taken = now() RETURNING epoch;
+
+-- shard_check: The epoch of a shard, held until this transaction ends.
+SELECT epoch FROM shard WHERE shard = %s FOR SHARE;
 
 -- enrol_area: Insert or update an area; touches nothing that is as it should be.
 INSERT INTO area (area_id, parent, level, en, zh)
@@ -130,7 +134,19 @@ INSERT INTO reading ("time", received, value, series_id, expected, spread, quali
 SELECT DISTINCT ON (series_id, "time") "time", received, value, series_id, expected, spread, quality, rules
 FROM staging ORDER BY series_id, "time", received
 ON CONFLICT (series_id, "time") DO NOTHING
-RETURNING series_id, (extract(epoch FROM "time") * 1000000)::bigint, quality;
+RETURNING series_id, (extract(epoch FROM "time") * 1000000)::bigint, rules;
+
+-- select_conflicts: Staged readings for whose time another value is stored.
+COPY (
+    SELECT s."time", s.received, s.value, s.series_id, s.expected, s.spread, s.quality, s.rules
+    FROM staging AS s JOIN reading AS r USING (series_id, "time") WHERE s.value <> r.value
+) TO STDOUT (FORMAT binary);
+
+-- insert_rejudge: Since when series have late readings.
+INSERT INTO rejudge_due AS d (series_id, since)
+SELECT series_id, 'epoch'::timestamptz + time_us * interval '1 microsecond'
+FROM unnest(%s::int[], %s::bigint[]) AS n (series_id, time_us)
+ON CONFLICT (series_id) DO UPDATE SET since = least(d.since, excluded.since);
 
 -- upsert_latest: The newest reading of each series of a batch; never goes back.
 INSERT INTO latest AS l (series_id, "time", received, value, expected, spread, quality, rules)
@@ -167,11 +183,39 @@ WHERE (a.detector, a."end", a.peak, a.score, a.severity, a.n_readings, a.state, 
     excluded.n_readings, excluded.state, excluded.reason_en);
 
 -- insert_letter: A dead letter, whole.
-INSERT INTO dead_letter (received, topic, payload, content_type, properties, reason, detail)
-VALUES (to_timestamp(%(received_s)s), %(topic)s, %(payload)s, %(content_type)s, %(properties)s, %(reason)s, %(detail)s);
+INSERT INTO dead_letter (received, topic, payload, content_type, properties, reason, detail, digest)
+VALUES (to_timestamp(%(received_s)s), %(topic)s, %(payload)s, %(content_type)s, %(properties)s, %(reason)s, %(detail)s,
+    %(digest)s)
+ON CONFLICT (digest) DO NOTHING;
 
--- update_status: What a device last said of itself.
-UPDATE device SET status = %(status)s, status_received = to_timestamp(%(received_s)s)
+-- letter_again: A letter that was replayed in vain.
+UPDATE dead_letter SET state = 'waiting', replays = replays + 1, reason = %(reason)s, detail = %(detail)s
+WHERE letter_id = %(letter_id)s;
+
+-- letters_done: Letters whose readings are stored now.
+DELETE FROM dead_letter WHERE letter_id = ANY (%s);
+
+-- ask_replay: Ask for letters to be replayed.
+UPDATE dead_letter SET state = 'replay'
+WHERE (%(ids)s::bigint[] IS NULL OR letter_id = ANY (%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s)
+    AND (%(device)s::text IS NULL OR split_part(topic, '/', 4) = %(device)s)
+    AND (%(received_before_s)s::float8 IS NULL OR received < to_timestamp(%(received_before_s)s));
+
+-- purge_letters: Delete letters for good.
+DELETE FROM dead_letter
+WHERE (%(ids)s::bigint[] IS NULL OR letter_id = ANY (%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s)
+    AND (%(device)s::text IS NULL OR split_part(topic, '/', 4) = %(device)s)
+    AND (%(received_before_s)s::float8 IS NULL OR received < to_timestamp(%(received_before_s)s));
+
+-- letters_to_replay: Letters asked for, of some areas, oldest first.
+SELECT letter_id, extract(epoch FROM received)::float8 AS received_s, topic, payload, content_type, properties, reason,
+    detail, state, replays
+FROM dead_letter WHERE state = 'replay' AND ('+' = ANY (%(areas)s) OR split_part(topic, '/', 3) = ANY (%(areas)s))
+ORDER BY letter_id LIMIT %(limit)s;
+
+-- update_status: What a device last said of itself; the last known offset of its clock stays.
+UPDATE device SET status = %(status)s, status_received = to_timestamp(%(received_s)s),
+    clock_offset_s = coalesce(%(clock_offset_s)s, clock_offset_s)
 WHERE device_id = %(device_id)s
     AND (status_received IS NULL OR status_received <= to_timestamp(%(received_s)s));
 
@@ -192,7 +236,7 @@ COPY (
     FROM reading AS r
     JOIN unnest(%s::int[], %s::bigint[]) AS n (series_id, since_us)
         ON n.series_id = r.series_id AND r."time" > 'epoch'::timestamptz + n.since_us * interval '1 microsecond'
-    WHERE r.rules & 64 = 0
+    WHERE r.rules & 576 = 0
     ORDER BY r.series_id, r."time"
 ) TO STDOUT (FORMAT binary);
 
@@ -272,11 +316,17 @@ SELECT anomaly_id, revision, subject, site_id, series_id, device_id, detector, v
 FROM anomaly WHERE revision > %s ORDER BY revision LIMIT %s;
 
 -- dead_letters: Dead letters, newest first.
-SELECT letter_id, extract(epoch FROM received)::float8 AS received_s, topic, payload, content_type, properties, reason, detail
-FROM dead_letter WHERE (%(before_id)s::bigint IS NULL OR letter_id < %(before_id)s) ORDER BY letter_id DESC LIMIT %(limit)s;
+SELECT letter_id, extract(epoch FROM received)::float8 AS received_s, topic, payload, content_type, properties, reason,
+    detail, state, replays
+FROM dead_letter
+WHERE (%(ids)s::bigint[] IS NULL OR letter_id = ANY (%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s)
+    AND (%(device)s::text IS NULL OR split_part(topic, '/', 4) = %(device)s)
+    AND (%(received_before_s)s::float8 IS NULL OR received < to_timestamp(%(received_before_s)s))
+    AND (%(before_id)s::bigint IS NULL OR letter_id < %(before_id)s)
+ORDER BY letter_id DESC LIMIT %(limit)s;
 
 -- statuses: What devices last said of themselves.
-SELECT device_id, extract(epoch FROM status_received)::float8 AS received_s, status
+SELECT device_id, extract(epoch FROM status_received)::float8 AS received_s, status, clock_offset_s
 FROM device WHERE status IS NOT NULL ORDER BY device_id;
 
 -- activity: When each device was last heard.
@@ -293,6 +343,7 @@ SELECT (SELECT count(*) FROM reading) AS readings,
     (SELECT count(*) FROM anomaly WHERE state = 'open') AS open_anomalies,
     (SELECT count(*) FROM dead_letter) AS dead_letters,
     (SELECT count(*) FROM rollup_due) AS rollups_due,
+    (SELECT count(*) FROM rejudge_due) AS rejudge_due,
     (SELECT extract(epoch FROM max(received))::float8 FROM latest) AS newest_received_s;
 
 -- take_due: Take some hours whose rollups are out of date.

@@ -24,3 +24,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     statement_timeout_s: Annotated[
         int, Meta(description="How long one statement may take.", extra={"unit": "s"}, ge=1)
     ] = 60
+    answer_timeout_s: Annotated[
+        float,
+        Meta(
+            description="Time without an answer after which a connection is given up.",
+            extra={"unit": "s"},
+            gt=0,
+        ),
+    ] = 75.0

@@ -11,20 +11,35 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ingest_service.storage.batch import Batch, Checkpoint, Committed, Epoch
     from ingest_service.storage.model import (
         Anomaly,
         AnomalyQuery,
-        Batch,
         Bucket,
-        Checkpoint,
-        Committed,
         DeadLetter,
         DeviceActivity,
         DeviceStatus,
         Directory,
         Health,
         Latest,
+        LetterQuery,
     )
+
+
+class Lease(Protocol):
+    """A shard that is owned."""
+
+    @property
+    def epoch(self) -> Epoch:
+        """What batches are sent with."""
+        ...
+
+    def held(self) -> bool:
+        """Whether it is still owned; False for good once another process took it.
+
+        Raises `StoreUnavailable`; asks the database.
+        """
+        ...
 
 
 class Store(Protocol):
@@ -47,15 +62,18 @@ class Store(Protocol):
 
     # -- the pipeline ------------------------------------------------------------------------
 
-    def shard(self, name: str) -> AbstractContextManager[bool]:
+    def shard(self, name: str) -> AbstractContextManager[Lease | None]:
         """Own a shard while the context lasts (advisory lock on a connection of its own).
 
-        Enters at once; the value says whether the lock was free.
+        Enters at once; the value is None where another process owns it.
         """
         ...
 
     def commit(self, batch: Batch) -> Committed:
-        """All of the batch or nothing of it. Repeats change nothing; `latest` never goes back."""
+        """All of the batch or nothing of it. Repeats change nothing; `latest` never goes back.
+
+        Raises `ShardLost` where the batch's epoch is over.
+        """
         ...
 
     def checkpoint(self, shard: str) -> Checkpoint | None:
@@ -67,6 +85,20 @@ class Store(Protocol):
 
         ``since_us`` maps series id -> measured time [us]. A reading is late if `Rule.LATE` is set in it.
         """
+        ...
+
+    # -- dead letters ------------------------------------------------------------------------
+
+    def ask_replay(self, query: LetterQuery) -> int:
+        """Ask for some letters to be replayed (its limit is not used); how many are asked for now."""
+        ...
+
+    def letters_to_replay(self, areas: Sequence[str], *, limit: int) -> list[DeadLetter]:
+        """Letters asked for, of some areas (``+`` is all of them), oldest first."""
+        ...
+
+    def purge_letters(self, query: LetterQuery) -> int:
+        """Delete some letters for good (its limit is not used); how many there were."""
         ...
 
     # -- readers -----------------------------------------------------------------------------
@@ -97,8 +129,8 @@ class Store(Protocol):
         """Anomalies changed after a revision, oldest change first."""
         ...
 
-    def dead_letters(self, *, before_id: int | None = None, limit: int = 100) -> list[DeadLetter]:
-        """Dead letters, newest first."""
+    def dead_letters(self, query: LetterQuery) -> list[DeadLetter]:
+        """Dead letters by filter, newest first."""
         ...
 
     def statuses(self) -> list[DeviceStatus]:

@@ -9,8 +9,9 @@ import numpy as np
 import psycopg
 from psycopg.types.json import Jsonb
 
-from ingest_service.storage import binary
-from ingest_service.storage.model import Committed
+from ingest_service.storage import binary, lease, letters
+from ingest_service.storage.batch import Committed
+from ingest_service.storage.model import READING
 from ingest_service.storage.sql import QUERIES
 
 if TYPE_CHECKING:
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from psycopg import Connection, Cursor
 
-    from ingest_service.storage.model import Anomaly, Batch
+    from ingest_service.storage.batch import Batch
+    from ingest_service.storage.model import Anomaly
 
 HOUR_US = 3_600_000_000
+LATE = 64  # analytics.core.flags.Rule.LATE
 
 
 def commit(connection: Connection[Any], batch: Batch) -> Committed:
@@ -43,10 +46,11 @@ def _commit(
     connection: Connection[Any], batch: Batch, fresh: NDArray[np.void], doubtful: NDArray[np.void]
 ) -> Committed:
     with connection.transaction(), connection.cursor() as cursor:
+        lease.check(cursor, batch.epoch)
         if len(fresh):
             with cursor.copy(QUERIES["copy_readings"]) as copy:
                 copy.write(binary.encode(fresh))
-        inserted, late = _insert_doubtful(cursor, doubtful)
+        inserted, late, conflicts = _insert_doubtful(cursor, doubtful)
         _latest(cursor, np.concatenate([fresh, doubtful]))
         _due(cursor, fresh["series_id"], fresh["time_us"])
         _due(cursor, inserted[:, 0], inserted[:, 1])
@@ -54,19 +58,39 @@ def _commit(
         anomalies(cursor, batch.anomalies)
         _rest(cursor, batch)
     new = len(fresh) + len(inserted) - late
-    return Committed(fresh=new, late=late, repeated=len(doubtful) - len(inserted))
+    repeated = len(doubtful) - len(inserted) - len(conflicts)
+    return Committed(fresh=new, late=late, repeated=repeated, conflicts=conflicts)
 
 
-def _insert_doubtful(cursor: Cursor[Any], rows: NDArray[np.void]) -> tuple[NDArray[np.int64], int]:
-    """Insert what is not there yet; (n, 2) series id and time [us] of what was; how many are late."""
+def _insert_doubtful(
+    cursor: Cursor[Any], rows: NDArray[np.void]
+) -> tuple[NDArray[np.int64], int, NDArray[np.void]]:
+    """Insert what is not there yet.
+
+    Returns (n, 2) series id and time [us] of what was inserted, how many are late, and the conflicts.
+    """
     if not len(rows):
-        return np.empty((0, 2), np.int64), 0
+        return np.empty((0, 2), np.int64), 0, np.empty(0, READING)
     cursor.execute(QUERIES["staging"])
     with cursor.copy(QUERIES["copy_staging"]) as copy:
         copy.write(binary.encode(rows))
     cursor.execute(QUERIES["insert_staged"])
     inserted = np.array(cursor.fetchall(), np.int64).reshape(-1, 3)
-    return inserted[:, :2], int(np.count_nonzero(inserted[:, 2] == 2))
+    late = inserted[inserted[:, 2] & LATE > 0]
+    if len(late):
+        cursor.execute(QUERIES["insert_rejudge"], earliest(late))
+    conflicts = np.empty(0, READING)
+    if len(inserted) < len(rows):
+        with cursor.copy(QUERIES["select_conflicts"]) as copy:
+            conflicts = np.concatenate([conflicts, *binary.decode(copy)])
+    return inserted[:, :2], len(late), conflicts
+
+
+def earliest(rows: NDArray[np.int64]) -> list[list[int]]:
+    """Each series of (n, 2+) series id and time [us], and the first of its times."""
+    order = np.lexsort((rows[:, 1], rows[:, 0]))
+    ids, first = np.unique(rows[order, 0], return_index=True)
+    return [ids.tolist(), rows[order][first, 1].tolist()]
 
 
 def _latest(cursor: Cursor[Any], rows: NDArray[np.void]) -> None:
@@ -94,11 +118,7 @@ def _revisions(cursor: Cursor[Any], rows: NDArray[np.void]) -> None:
 
 
 def _rest(cursor: Cursor[Any], batch: Batch) -> None:
-    if batch.letters:
-        letters = [
-            msgspec.structs.asdict(one) | {"properties": Jsonb(one.properties)} for one in batch.letters
-        ]
-        cursor.executemany(QUERIES["insert_letter"], letters)
+    letters.keep(cursor, batch.letters, batch.replayed)
     for one in batch.statuses:
         cursor.execute(QUERIES["update_status"], msgspec.structs.asdict(one) | {"status": Jsonb(one.status)})
     if batch.checkpoint is not None:

@@ -14,6 +14,7 @@ from paho.mqtt.properties import Properties
 
 from edge.wire import receipts
 from ingest_service.storage.migrate import migrate
+from ingest_service.storage.model import LetterQuery
 from ingest_service.storage.postgres import PostgresStore
 from tests.support.kept import DIRECTORY
 from tests.support.processes import Process, running, wait_until
@@ -82,7 +83,7 @@ def test_every_kind_of_bad_input_ends_whole_in_the_dead_letters(
         assert ingest.stop() == 0
     client.disconnect()
     client.loop_stop()
-    letters = sorted(store.dead_letters(), key=lambda one: int(one.properties["number"]))
+    letters = sorted(store.dead_letters(LetterQuery()), key=lambda one: int(one.properties["number"]))
     assert [(one.topic, one.payload, one.reason) for one in letters] == bad
     assert all(len(one.detail) > 20 for one in letters)
     store.close()

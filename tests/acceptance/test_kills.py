@@ -12,6 +12,7 @@ import pytest
 
 from deploy.fleet import read_report
 from ingest_service.storage.migrate import migrate
+from ingest_service.storage.model import LetterQuery
 from ingest_service.storage.postgres import PostgresStore
 from tests.support.processes import Process, running, wait_until
 
@@ -120,6 +121,6 @@ def test_two_hundred_thousand_readings_survive_eighteen_kills(
         }
         assert rows == {(f"site{site}", name): TICKS for site in range(SITES) for name in COLUMNS}
         assert store.health().readings == READINGS
-        assert store.dead_letters() == []
+        assert store.dead_letters(LetterQuery()) == []
     finally:
         store.close()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from analytics.service import process
 from analytics.service.settings import Settings
 from deploy import demo
 from edge.wire.quantities import QUANTITIES
 from ingest_service.pipeline.decode import Decoded
 from ingest_service.pipeline.judging import ShardJudge
-from ingest_service.storage.model import Batch
+from ingest_service.storage.batch import Batch
 
 if TYPE_CHECKING:
     from ingest_service.storage.store import Store
@@ -25,7 +27,7 @@ def fill(store: Store, *, days: float = 3.0, until_s: float | None = None) -> fl
     known = store.enrol(demo.directory())
     series = {(one.device_id, one.name): one.series_id for one in known.channels}
     town = demo.town(seed=1, live_from_s=until_s, history_s=days * DAY_S)
-    decoded = Decoded()
+    columns: list[tuple[int, float, float]] = []
     for device in known.devices:
         for pack in town.driver(device.device_id).packs():
             if pack.due_s > until_s:
@@ -33,10 +35,19 @@ def fill(store: Store, *, days: float = 3.0, until_s: float | None = None) -> fl
             for record in pack.records:
                 quantity = QUANTITIES[record.name]
                 conversion = quantity.accepts[record.unit or quantity.wire_unit]
-                decoded.series_id.append(series[device.device_id, record.name])
-                decoded.time_s.append(record.time_s)
-                decoded.received_s.append(record.time_s + 2.0)
-                decoded.value.append((record.value or 0.0) * conversion.scale + conversion.offset)
+                value = (record.value or 0.0) * conversion.scale + conversion.offset
+                columns.append((series[device.device_id, record.name], record.time_s, value))
+    series_id, time_s, values = (np.array(column) for column in zip(*columns, strict=True))
+    decoded = Decoded(
+        message=np.zeros(len(values), np.intp),
+        series_id=series_id.astype(np.int32),
+        time_s=time_s,
+        received_s=time_s + 2.0,
+        value=values,
+        off_clock=np.zeros(len(values), bool),
+        letters=[],
+        statuses=[],
+    )
     judged = ShardJudge(known).judge(decoded)
     store.commit(
         Batch(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from analytics.service import process
 from analytics.service.settings import Settings
+from ingest_service.storage.memory import MemoryStore
 from ingest_service.storage.migrate import migrate
 from ingest_service.storage.model import AnomalyQuery
 from ingest_service.storage.postgres import PostgresStore
@@ -54,5 +55,7 @@ def test_a_task_that_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> No
         stop.set()
 
     monkeypatch.setattr(process, "TASKS", (broken, works))
-    process._rounds(None, Settings(), stop)  # type: ignore[arg-type]
+    with MemoryStore().shard("analytics") as lease:
+        assert lease is not None
+        process._rounds(MemoryStore(), Settings(), lease, stop)
     assert done == ["works"]

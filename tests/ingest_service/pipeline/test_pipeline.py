@@ -19,17 +19,18 @@ from ingest_service.storage.memory import MemoryStore
 from ingest_service.storage.model import (
     AnomalyQuery,
     Area,
-    Batch,
     Channel,
-    Committed,
     Device,
     Directory,
+    LetterQuery,
     Series,
     Site,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from ingest_service.storage.batch import Batch, Committed
 
 START_S = 1_790_000_000.0
 STEP_S = 300.0
@@ -210,7 +211,10 @@ def test_a_store_that_is_away_is_waited_for(store: MemoryStore, monkeypatch: pyt
     monkeypatch.setattr(store, "commit", flaky)
     waits = Waits()
     assert opened(store, waits=waits).take(messages(history(10)))
-    assert waits.waited == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0])
+    whole = np.array([0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0])
+    assert (np.array(waits.waited) >= whole / 2).all()
+    assert (np.array(waits.waited) <= whole).all()
+    assert len(set(waits.waited)) == 7, "waits are cut at random"
     assert len(stored(store)[1]) == 10
 
 
@@ -242,7 +246,7 @@ def test_one_poisoned_message_does_not_sink_its_neighbours(
     monkeypatch.setattr(store, "commit", picky)
     assert opened(store).take(poisoned)
     assert {series: len(rows) for series, rows in stored(store).items()} == {1: 199, 2: 199, 3: 199}
-    (letter,) = store.dead_letters()
+    (letter,) = store.dead_letters(LetterQuery())
     assert (letter.reason, letter.payload) == ("store", poisoned[77].payload)
 
     clean = MemoryStore()
@@ -270,7 +274,7 @@ def test_a_newly_enrolled_channel_is_taken_without_a_restart(store: MemoryStore)
     pipeline = opened(store)
     stranger = Message(TOPIC.replace("wz-01", "wz-02"), senml.encode_json(history(1)[0]), START_S + 1e7)
     pipeline.take([stranger])
-    assert [letter.reason for letter in store.dead_letters()] == ["device"]
+    assert [letter.reason for letter in store.dead_letters(LetterQuery())] == ["device"]
     store.enrol(
         Directory(
             devices=[Device(device_id="wz-02", area_id=AREA)],

@@ -6,11 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ingest_service.storage.model import (
-    Anomaly,
-    AnomalyQuery,
-    Batch,
-)
+from ingest_service.storage.batch import Batch
+from ingest_service.storage.model import Anomaly, AnomalyQuery
 
 if TYPE_CHECKING:
     from ingest_service.storage.store import Store

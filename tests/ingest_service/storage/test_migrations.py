@@ -7,10 +7,10 @@ import psycopg_pool
 import pytest
 
 from ingest_service.storage import sql
+from ingest_service.storage.batch import Batch
 from ingest_service.storage.classify import classify
 from ingest_service.storage.errors import StoreRefused, StoreUnavailable
 from ingest_service.storage.migrate import migrate, names, newest
-from ingest_service.storage.model import Batch
 from ingest_service.storage.postgres import PostgresStore
 from tests.support.kept import DIRECTORY, readings, stored
 from tests.support.services import fresh_database

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 import pytest
 
-from ingest_service.storage.errors import StoreRefused
+from ingest_service.storage.batch import Batch, Checkpoint
+from ingest_service.storage.errors import ShardLost, StoreRefused
 from ingest_service.storage.memory import MemoryStore
 from ingest_service.storage.migrate import migrate
-from ingest_service.storage.model import (
-    REVISION,
-    Batch,
-    Checkpoint,
-    DeadLetter,
-    DeviceStatus,
-    Directory,
-)
+from ingest_service.storage.model import REVISION, DeadLetter, DeviceStatus, Directory, LetterQuery
 from ingest_service.storage.postgres import PostgresStore
 from ingest_service.storage.settings import Settings
 
@@ -53,11 +47,20 @@ def test_what_is_committed_comes_back_as_it_was(store: Store) -> None:
 
 def test_repeats_change_nothing(store: Store) -> None:
     store.commit(Batch(fresh=readings(1, range(10))))
-    other = readings(1, range(10), add=1000.0)
-    done = store.commit(Batch(doubtful=np.concatenate([other, other])))
-    assert (done.fresh, done.late, done.repeated) == (0, 0, 20)
+    same = readings(1, range(10))
+    done = store.commit(Batch(doubtful=np.concatenate([same, same])))
+    assert (done.fresh, done.late, done.repeated, len(done.conflicts)) == (0, 0, 20, 0)
     assert_same(stored(store), readings(1, range(10)))
     assert store.latest()[0].value == 9.25
+
+
+def test_another_value_for_the_same_time_is_no_repeat_and_is_given_back(store: Store) -> None:
+    store.commit(Batch(fresh=readings(1, range(10))))
+    other = readings(1, range(8, 12), add=1000.0)
+    done = store.commit(Batch(doubtful=other))
+    assert (done.fresh, done.repeated) == (2, 0)
+    assert sorted(done.conflicts["value"].tolist()) == sorted(other["value"][:2].tolist())
+    assert_same(stored(store)[:10], readings(1, range(10)))
 
 
 def test_fresh_rows_that_are_repeats_after_all_are_met_with_care(store: Store) -> None:
@@ -147,9 +150,9 @@ def test_letters_statuses_and_checkpoints_are_kept(store: Store) -> None:
     status = DeviceStatus(device_id="d1", received_s=5.0, status={"online": True, "spool_depth": 3})
     store.commit(Batch(letters=[letter] * 3, statuses=[status], checkpoint=Checkpoint("main", 1, b"abc")))
     store.commit(Batch(statuses=[msgspec.structs.replace(status, received_s=6.0, status={"online": False})]))
-    newest, *rest = store.dead_letters(limit=2)
+    newest, *rest = store.dead_letters(LetterQuery(limit=2))
     assert msgspec.structs.replace(newest, letter_id=0) == letter
-    assert store.dead_letters(before_id=newest.letter_id)[0].letter_id == rest[0].letter_id
+    assert store.dead_letters(LetterQuery(before_id=newest.letter_id))[0].letter_id == rest[0].letter_id
     assert [one.status for one in store.statuses()] == [{"online": False}]
     assert store.checkpoint("main") == Checkpoint("main", 1, b"abc")
     assert store.checkpoint("other") is None
@@ -164,9 +167,80 @@ def test_activity_tells_when_each_device_was_heard(store: Store) -> None:
 
 def test_a_shard_has_one_owner(store: Store) -> None:
     with store.shard("main") as first, store.shard("main") as second, store.shard("other") as third:
-        assert (first, second, third) == (True, False, True)
+        assert (first is not None, second, third is not None) == (True, None, True)
     with store.shard("main") as again:
         assert again
+
+
+def test_an_owner_of_the_past_commits_nothing(store: Store) -> None:
+    with store.shard("main") as first:
+        assert first is not None
+        assert first.held()
+        store.commit(Batch(fresh=readings(1, range(3)), epoch=first.epoch))
+    with store.shard("main") as second:
+        assert second is not None
+        assert second.epoch.number == first.epoch.number + 1
+        assert not first.held()
+        with pytest.raises(ShardLost, match="epoch 1 is over"):
+            store.commit(Batch(fresh=readings(1, range(3, 6)), epoch=first.epoch))
+        store.commit(Batch(fresh=readings(1, range(3, 4)), epoch=second.epoch))
+    assert len(stored(store)) == 4
+
+
+def letter(number: int, **changes: Any) -> DeadLetter:
+    known = DeadLetter(
+        received_s=float(number),
+        topic=f"towntwin/v1/a{number % 2}/d{number}/data",
+        payload=b"?",
+        properties={"epoch": "e", "number": str(number)},
+        reason="channel",
+        detail="not enrolled",
+    )
+    return msgspec.structs.replace(known, **changes)
+
+
+def test_letters_are_listed_replayed_and_purged(store: Store) -> None:
+    store.commit(Batch(letters=[letter(number) for number in range(1, 6)] + [letter(9, reason="time")]))
+    store.commit(Batch(letters=[letter(1)]))
+    everything = store.dead_letters(LetterQuery())
+    assert [one.received_s for one in everything] == [9, 5, 4, 3, 2, 1], (
+        "a second delivery is no second letter"
+    )
+    ids = {one.received_s: one.letter_id for one in everything}
+    assert [one.reason for one in store.dead_letters(LetterQuery(device="d9"))] == ["time"]
+    assert [one.received_s for one in store.dead_letters(LetterQuery(reason="channel", limit=2))] == [5, 4]
+
+    assert store.letters_to_replay(["+"], limit=10) == []
+    assert store.ask_replay(LetterQuery(ids=[ids[2], ids[3], ids[4]])) == 3
+    assert [one.received_s for one in store.letters_to_replay(["a0"], limit=10)] == [2, 4]
+    assert [one.received_s for one in store.letters_to_replay(["+"], limit=2)] == [2, 3]
+    vain = letter(3, letter_id=ids[3], reason="unit", detail="still wrong")
+    store.commit(Batch(letters=[vain], replayed=[ids[2], ids[4]]))
+    assert store.letters_to_replay(["+"], limit=10) == []
+    (again,) = store.dead_letters(LetterQuery(reason="unit"))
+    assert (again.letter_id, again.replays, again.state, again.detail) == (
+        ids[3],
+        1,
+        "waiting",
+        "still wrong",
+    )
+
+    assert store.purge_letters(LetterQuery(received_before_s=4.0)) == 2
+    assert [one.received_s for one in store.dead_letters(LetterQuery())] == [9, 5]
+
+
+def test_the_offset_of_a_clock_stays_until_it_is_known_anew(store: Store) -> None:
+    said = DeviceStatus(device_id="d1", received_s=5.0, status={"online": True}, clock_offset_s=-7200.0)
+    store.commit(Batch(statuses=[said]))
+    store.commit(Batch(statuses=[msgspec.structs.replace(said, received_s=6.0, clock_offset_s=None)]))
+    assert [one.clock_offset_s for one in store.statuses()] == [-7200.0]
+
+
+def test_series_with_late_readings_wait_to_be_judged_again(store: Store) -> None:
+    store.commit(Batch(fresh=readings(1, range(5, 10))))
+    store.commit(Batch(doubtful=readings(1, range(5), rules=LATE, quality=2)))
+    store.commit(Batch(doubtful=readings(2, range(5), rules=512, quality=3)))
+    assert store.health().rejudge_due == 1
 
 
 def test_all_or_nothing(store: Store) -> None:

@@ -1,0 +1,76 @@
+"""The ordinary SenML pack as columns, without a record object each.
+
+Ordinary is a JSON pack whose base fields stand in its first record, and whose records hold n, u, t and a
+number v. Whatever else the RFC allows, and whatever is wrong, is left to `edge.wire.senml.decode`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import msgspec
+
+from edge.wire.senml import CONTENT_TYPE_JSON
+
+BASE_LABEL = re.compile(rb'"b(?:n|t|u|v|s|ver)"')
+
+
+class Columns(NamedTuple):
+    """A pack of n records: ``keys`` are (name, unit) pairs; times still lean on ``base_time_s``.
+
+    ``times_s`` plus ``base_time_s`` is Unix seconds, or seconds from now where below
+    `edge.wire.senml.RELATIVE_BELOW` (RFC 8428 section 4.5.3).
+    """
+
+    keys: list[tuple[str, str | None]]
+    values: list[float]
+    times_s: list[float]
+    base_time_s: float
+
+
+class _Plain(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A record of an ordinary pack."""
+
+    v: float
+    n: str = ""
+    u: str | None = None
+    t: float = 0.0
+    bn: str = ""
+    bt: float = 0.0
+    bu: str | None = None
+
+
+_decoder = msgspec.json.Decoder(list[_Plain])
+
+
+def decode(payload: bytes, *, content_type: str | None) -> Columns | None:
+    """The columns of an ordinary pack, or None where it is no such pack.
+
+    >>> decode(b'[{"bt":1.7e9,"n":"ph","u":"pH","v":7.2},{"n":"do","v":8}]', content_type=None).keys
+    [('ph', 'pH'), ('do', None)]
+    >>> decode(b'[{"n":"ph","vs":"seven"}]', content_type=None) is None
+    True
+    """
+    if content_type is not None and content_type != CONTENT_TYPE_JSON:
+        return None
+    if b"\\" in payload or _leans_again(payload):
+        return None
+    try:
+        pack = _decoder.decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if not pack:
+        return None
+    first = pack[0]
+    keys = [(one.n, one.u) for one in pack]
+    if first.bn or first.bu is not None:
+        name, unit = first.bn, first.bu
+        keys = [(name + n, unit if u is None else u) for n, u in keys]
+    return Columns(keys, [one.v for one in pack], [one.t for one in pack], first.bt)
+
+
+def _leans_again(payload: bytes) -> bool:
+    """Whether a base field may follow the first record."""
+    after = payload.find(b"}")
+    return payload.find(b'"b', after) >= 0 and BASE_LABEL.search(payload, after) is not None

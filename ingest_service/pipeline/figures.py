@@ -1,0 +1,35 @@
+"""What a committed batch adds to the metrics and to the log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import structlog
+
+from ingest_service.pipeline import metrics
+
+if TYPE_CHECKING:
+    from ingest_service.pipeline.pipeline import Prepared
+    from ingest_service.storage.batch import Committed
+
+log = structlog.get_logger()
+
+
+def count(prepared: Prepared, committed: Committed, *, now_s: float) -> None:
+    """Count a batch that was committed at ``now_s``, Unix seconds [s]."""
+    messages, decoded, batch = prepared.messages, prepared.decoded, prepared.batch
+    metrics.MESSAGES.inc(len(messages))
+    metrics.BATCH_READINGS.observe(len(decoded.value))
+    for kind in ("fresh", "late", "repeated"):
+        metrics.READINGS.labels(kind).inc(getattr(committed, kind))
+    metrics.READINGS.labels("conflict").inc(len(committed.conflicts))
+    metrics.READINGS.labels("off_clock").inc(int(decoded.off_clock.sum()))
+    metrics.ANOMALIES.inc(len(batch.anomalies))
+    metrics.LETTERS_REPLAYED.inc(len(batch.replayed))
+    metrics.JUDGE_FAILURES.inc(prepared.judged.failed)
+    metrics.COMMIT_LAG_SECONDS.observe_all(now_s - np.array([one.received_s for one in messages]))
+    metrics.MEASURED_LAG_SECONDS.observe_all(decoded.received_s - decoded.time_s)
+    for dead in batch.letters:
+        metrics.DEAD_LETTERS.labels(dead.reason).inc()
+        log.warning("dead_letter", topic=dead.topic, reason=dead.reason, bytes=len(dead.payload))

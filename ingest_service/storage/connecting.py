@@ -1,0 +1,127 @@
+"""Connections that wait for an answer as long as a setting says, and no longer."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+import psycopg
+import structlog
+from psycopg import Connection
+from psycopg_pool import ConnectionPool
+
+from ingest_service.storage import migrate
+from ingest_service.storage.classify import classified
+from ingest_service.storage.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    import threading
+
+    from psycopg.abc import RV, PQGen
+
+    from ingest_service.storage.settings import Settings
+
+log = structlog.get_logger()
+
+RETRY_S = 0.5
+SAY_EVERY_S = 5.0
+POOL_WAIT_S = 10.0
+WAIT_STEP_S = 0.1
+
+
+class ImpatientConnection(Connection[Any]):
+    """A connection that gives up on a server, or a network, that does not answer.
+
+    ``statement_timeout`` is the server's, and helps only while the server can be heard.
+    """
+
+    answer_s: float = 120.0
+
+    @classmethod
+    def connect(cls, *args: Any, answer_s: float = 120.0, **kwargs: Any) -> Self:  # type: ignore[override]
+        """Connect; ``answer_s`` is how long one answer may take [s]."""
+        connection = super().connect(*args, **kwargs)
+        connection.answer_s = answer_s
+        return connection
+
+    def wait(self, gen: PQGen[RV], interval: float = WAIT_STEP_S, timeout: float | None = None) -> RV:
+        """Wait for an answer; without one in time the connection is closed, for nobody knows its state.
+
+        Raises
+        ------
+        psycopg.OperationalError
+            Likewise where the connection broke.
+
+        """
+        began_s = time.monotonic()
+        limit_s = self.answer_s if timeout is None else timeout
+        try:
+            return super().wait(gen, interval, limit_s)
+        except psycopg.OperationalError as error:
+            if error.sqlstate is None and time.monotonic() - began_s >= limit_s and timeout is None:
+                self.pgconn.finish()
+                raise psycopg.OperationalError(f"the database did not answer within {limit_s:g} s") from error
+            raise
+
+
+def arguments(settings: Settings) -> dict[str, Any]:
+    """What every connection is made with."""
+    options = {
+        "timezone": "UTC",
+        "statement_timeout": f"{settings.statement_timeout_s}s",
+        "synchronous_commit": "on",
+    }
+    return {
+        "connect_timeout": settings.connect_timeout_s,
+        "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
+        "answer_s": settings.answer_timeout_s,
+        "application_name": "towntwin",
+    }
+
+
+def connect(dsn: str, settings: Settings) -> ImpatientConnection:
+    """One connection, in autocommit. Raises `StoreUnavailable`, `StoreRefused`."""
+    with classified():
+        return ImpatientConnection.connect(dsn, autocommit=True, **arguments(settings))
+
+
+def pool(dsn: str, settings: Settings) -> ConnectionPool[ImpatientConnection]:
+    """A pool that checks a connection before it lends it."""
+    return ConnectionPool(
+        dsn,
+        connection_class=ImpatientConnection,
+        kwargs=arguments(settings),
+        min_size=1,
+        max_size=settings.connections,
+        timeout=POOL_WAIT_S,
+        check=ConnectionPool.check_connection,
+        open=True,
+    )
+
+
+def wait_for(dsn: str, settings: Settings, stop: threading.Event, wait_s: float) -> None:
+    """Return once the database answers and has the schema of this version; meanwhile say so now and then.
+
+    Raises
+    ------
+    StoreUnavailable
+        After ``wait_s``, or when ``stop`` is set.
+    StoreRefused
+        Where the database refuses this user, or its schema is not of this version.
+
+    """
+    began_s = said_s = time.monotonic()
+    while True:
+        try:
+            with connect(dsn, settings) as connection, classified():
+                migrate.check(connection)
+                return
+        except StoreUnavailable as error:
+            now_s = time.monotonic()
+            if now_s - began_s >= wait_s:
+                raise
+            if now_s - said_s >= SAY_EVERY_S or said_s == began_s:
+                said_s = now_s
+                log.warning("database_away", error=str(error), action="waiting for it")
+            if stop.wait(RETRY_S):
+                raise

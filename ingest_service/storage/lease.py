@@ -1,0 +1,81 @@
+"""Who owns a shard: an advisory lock says who may, an epoch in the table makes sure."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ingest_service.storage import connecting
+from ingest_service.storage.batch import Epoch
+from ingest_service.storage.classify import classified
+from ingest_service.storage.errors import ShardLost, StoreUnavailable
+from ingest_service.storage.sql import QUERIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from psycopg import Connection, Cursor
+
+    from ingest_service.storage.connecting import ImpatientConnection
+    from ingest_service.storage.settings import Settings
+
+
+class PostgresLease:
+    """A shard that this process owns, on a connection of its own.
+
+    The lock goes with the connection, and so with the process or with the server. After a server's restart it
+    is taken again; it stays this owner's time as long as nobody else began another epoch in between.
+    """
+
+    def __init__(self, dsn: str, settings: Settings, connection: ImpatientConnection, epoch: Epoch) -> None:
+        self._dsn = dsn
+        self._settings = settings
+        self._connection = connection
+        self.epoch = epoch
+
+    def held(self) -> bool:
+        """Whether it is still owned. Raises `StoreUnavailable`."""
+        try:
+            with classified():
+                return self._epoch_is_mine()
+        except StoreUnavailable:
+            self._connection.close()
+        self._connection = connecting.connect(self._dsn, self._settings)
+        with classified():
+            return _lock(self._connection, self.epoch.shard) and self._epoch_is_mine()
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._connection.close()
+
+    def _epoch_is_mine(self) -> bool:
+        found = self._connection.execute(QUERIES["shard_check"], (self.epoch.shard,)).fetchone()
+        return found == (self.epoch.number,)
+
+
+@contextmanager
+def taken(dsn: str, settings: Settings, shard: str) -> Iterator[PostgresLease | None]:
+    """Own a shard while the context lasts; None where another process owns it."""
+    connection = connecting.connect(dsn, settings)
+    lease = None
+    try:
+        with classified():
+            if _lock(connection, shard):
+                (number,) = connection.execute(QUERIES["shard_epoch"], (shard,)).fetchone() or (0,)
+                lease = PostgresLease(dsn, settings, connection, Epoch(shard, int(number)))
+        yield lease
+    finally:
+        (lease or connection).close()
+
+
+def check(cursor: Cursor[Any], epoch: Epoch | None) -> None:
+    """Raise `ShardLost` unless a batch's epoch is the shard's, and keep it so until the transaction ends."""
+    if epoch is None:
+        return
+    found = cursor.execute(QUERIES["shard_check"], (epoch.shard,)).fetchone()
+    if found != (epoch.number,):
+        raise ShardLost(f"shard {epoch.shard!r}: epoch {epoch.number} is over, another process owns it")
+
+
+def _lock(connection: Connection[Any], shard: str) -> bool:
+    return connection.execute(QUERIES["shard_lock"], (shard,)).fetchone() == (True,)

@@ -1,0 +1,54 @@
+"""Anomalies of the store in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ingest_service.storage import memory_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest_service.storage.model import Anomaly, AnomalyQuery
+
+
+class MemoryAnomalies:
+    """Anomalies by (subject, start)."""
+
+    def __init__(self) -> None:
+        self._anomalies: dict[tuple[str, float], Anomaly] = {}
+        self._revision = 0
+
+    def find(self, query: AnomalyQuery) -> list[Anomaly]:
+        """Those of a filter, newest start first."""
+        found = [one for one in self._anomalies.values() if memory_rows.matches(one, query)]
+        found.sort(key=lambda one: (one.start_s, one.anomaly_id), reverse=True)
+        return found[: query.limit]
+
+    def one(self, anomaly_id: int) -> Anomaly | None:
+        """One of them."""
+        return next((one for one in self._anomalies.values() if one.anomaly_id == anomaly_id), None)
+
+    def changed(self, revision: int) -> list[Anomaly]:
+        """Those changed after a revision, oldest change first."""
+        found = [one for one in self._anomalies.values() if one.revision > revision]
+        return sorted(found, key=lambda one: one.revision)
+
+    def open_count(self) -> int:
+        """How many are open."""
+        return sum(one.state == "open" for one in self._anomalies.values())
+
+    def record(self, anomalies: Sequence[Anomaly]) -> None:
+        """Insert or update by (subject, start)."""
+        for one in anomalies:
+            key = (one.subject, round(one.start_s, 6))
+            old = self._anomalies.get(key)
+            anomaly_id = old.anomaly_id if old else len(self._anomalies) + 1
+            if old and msgspec.structs.replace(one, anomaly_id=anomaly_id, revision=old.revision) == old:
+                continue
+            self._revision += 1
+            self._anomalies[key] = msgspec.structs.replace(
+                one, anomaly_id=anomaly_id, revision=self._revision
+            )

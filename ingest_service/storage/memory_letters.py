@@ -1,0 +1,82 @@
+"""Dead letters of the store in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ingest_service.storage.letters import digest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest_service.storage.model import DeadLetter, LetterQuery
+
+
+class MemoryLetters:
+    """Letters by id."""
+
+    def __init__(self) -> None:
+        self._letters: dict[int, DeadLetter] = {}
+        self._digests: set[bytes] = set()
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._letters)
+
+    def keep(self, letters: Sequence[DeadLetter], replayed: Sequence[int]) -> None:
+        """Insert the new ones, put back those replayed in vain, delete those whose readings are stored."""
+        for one in letters:
+            old = self._letters.get(one.letter_id)
+            if old is not None:
+                said = {"reason": one.reason, "detail": one.detail, "replays": old.replays + 1}
+                self._letters[one.letter_id] = msgspec.structs.replace(old, state="waiting", **said)
+            elif not one.letter_id and (digest(one) is None or digest(one) not in self._digests):
+                self._count += 1
+                self._digests |= {digest(one) or b""}
+                self._letters[self._count] = msgspec.structs.replace(one, letter_id=self._count)
+        for letter_id in replayed:
+            self._forget(letter_id)
+
+    def find(self, query: LetterQuery) -> list[DeadLetter]:
+        """Those of a filter, newest first; its limit is not used."""
+        return [one for one in reversed(self._letters.values()) if _matches(one, query)]
+
+    def ask_replay(self, query: LetterQuery) -> int:
+        """Ask for some to be replayed."""
+        asked = self.find(query)
+        for one in asked:
+            self._letters[one.letter_id] = msgspec.structs.replace(one, state="replay")
+        return len(asked)
+
+    def to_replay(self, areas: Sequence[str]) -> list[DeadLetter]:
+        """Those asked for, oldest first."""
+        return [
+            one
+            for one in self._letters.values()
+            if one.state == "replay"
+            and ("+" in areas or one.topic.split("/")[2:3] in [[area] for area in areas])
+        ]
+
+    def purge(self, query: LetterQuery) -> int:
+        """Delete some for good."""
+        gone = self.find(query)
+        for one in gone:
+            self._forget(one.letter_id)
+        return len(gone)
+
+    def _forget(self, letter_id: int) -> None:
+        one = self._letters.pop(letter_id, None)
+        if one is not None:
+            self._digests.discard(digest(one) or b"")
+
+
+def _matches(one: DeadLetter, query: LetterQuery) -> bool:
+    return (
+        (query.ids is None or one.letter_id in query.ids)
+        and (query.reason is None or one.reason == query.reason)
+        and (query.device is None or one.topic.split("/")[3:4] == [query.device])
+        and (query.received_before_s is None or one.received_s < query.received_before_s)
+        and (query.before_id is None or one.letter_id < query.before_id)
+    )
