@@ -20,7 +20,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     live_poll_s: Annotated[
         float,
         Meta(description="How often live streams look for news.", extra={"unit": "s"}, gt=0),
-    ] = 0.5
+    ] = 0.2
     live_waiting: Annotated[
         int,
         Meta(

@@ -2,7 +2,8 @@
 
 expected(t) = level + profile(time of day), spread(t) = 1.2533 x mean absolute residual at that time of day
 (the factor turns a mean absolute deviation into a standard deviation where residuals are normal). Both
-profiles have half-hour bins, read and learned with linear interpolation. Updates are clipped as Huber's
+profiles have half-hour bins, read and learned with linear interpolation. The level is an exponential average
+over ``level_memory_s``, whose gain over an interval dt is dt / (dt + memory). Updates are clipped as Huber's
 estimator does (Gelper, Fried and Croux 2010, robust exponential smoothing), and nearly stop while an event is
 open, so that a fault does not teach itself to be normal; a new level that lasts ``adopt_s`` is learned.
 """
@@ -82,7 +83,7 @@ def learn(tick: Tick, expected: Expected, residual: Floats, weight: Floats, adop
     clipped = np.where(adopted | first, residual, np.clip(residual, -clip, clip))
     absolute = np.minimum(np.abs(residual), clip)
     memory_s = np.where(adopted, ADOPTED_MEMORY_S, p.level_memory_s)
-    gain = np.maximum(-np.expm1(-tick.dt_s / memory_s), 1 / (1 + count)) * weight
+    gain = np.maximum(1 / (1 + memory_s / tick.dt_s), 1 / (1 + count)) * weight
     rows["level"] = rows["level"] + gain * clipped
     slow = np.where(first, 0.0, np.maximum(DEVIATION_GAIN, 1 / (1 + count)) * weight)
     rows["deviation"] = rows["deviation"] + slow * (absolute - rows["deviation"])

@@ -70,6 +70,11 @@ class Events:
         """All of them, in order."""
         return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
 
+    def in_order(self) -> Events:
+        """By series and start."""
+        order = np.lexsort((self.start_s, self.series))
+        return Events(**{f.name: getattr(self, f.name)[order] for f in fields(self)})
+
 
 class Evidence(NamedTuple):
     """What one tick says of its series, ``(k,)`` each."""

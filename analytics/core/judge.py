@@ -1,20 +1,21 @@
 """The whole judging stack over all series at once: checks, baseline, residual, shift, events.
 
-Streaming state is a struct of arrays; one tick judges every series that has a reading in it, so Python loops
-over the readings of the longest series of a block and never over series. Feeding a history tick by tick, in
-blocks or whole gives the same answer, to the bit.
+Streaming state is a struct of arrays. With Numba one compiled loop goes through a block; without it one tick
+judges every series that has a reading in it, so Python loops over the readings of the longest series of a
+block and never over series. In ticks, blocks or whole, compiled or not, the answer is the same to the bit.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from analytics.core import events, stack
+from analytics.core import compiled, events, stack
 from analytics.core.events import Events
+from analytics.core.parameters import Parameters
 from analytics.core.state import ROW, State
 from analytics.core.tick import Tick
 
@@ -23,12 +24,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from analytics.core.parameters import Parameters
-
     Floats = NDArray[np.float64]
     Flags = NDArray[np.uint8]
+    Slots = NDArray[np.intp]
 
-VERSION = "1"
+VERSION = "2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class Judgement:
     expected, spread : (n,) canonical unit; NaN before the baseline can say
     score : (n,) signed residual in spreads; NaN likewise
     revised_series, revised_time_s, revised_quality, revised_rules : (m,) earlier readings whose flag this
-        block's evidence changed, in the order of the evidence; the last one of a reading counts
-    events : opened, changed or closed
+        block's evidence changed, by series and time
+    events : opened, changed or closed, by series and start
 
     """
 
@@ -65,6 +65,8 @@ def judge(
     series: NDArray[np.intp],
     time_s: NDArray[np.float64],
     value: NDArray[np.float64],
+    *,
+    fast: bool | None = None,
 ) -> Judgement:
     """Judge a block and move ``state`` on, in place.
 
@@ -75,6 +77,7 @@ def judge(
         each later than ``state.last_time_s`` of its series
     time_s : (n,) measured, Unix seconds [s]
     value : (n,) canonical unit; NaN means missing
+    fast : whether to use the compiled stack; where it is installed, unless told otherwise
 
     Raises
     ------
@@ -83,47 +86,71 @@ def judge(
 
     """
     _check_order(state, series, time_s)
-    block = _Block(len(series))
+    whole = _compiled if (compiled.AVAILABLE if fast is None else fast) else _ticked
+    return whole(state, parameters, series, time_s, value)
+
+
+def warm_up() -> None:
+    """Compile now rather than with the first readings: seconds the first time, then kept on disk."""
+    nothing = Parameters.of(1)
+    judge(State.empty(1), nothing, np.zeros(1, np.intp), np.zeros(1), np.zeros(1))
+
+
+class _Said(NamedTuple):
+    """What is said of each reading of a block, ``(n,)`` each."""
+
+    quality: Flags
+    rules: NDArray[np.uint16]
+    expected: NDArray[np.float32]
+    spread: NDArray[np.float32]
+    score: NDArray[np.float32]
+
+    @classmethod
+    def nothing(cls, n: int) -> _Said:
+        floats = (np.full(n, np.nan, np.float32) for _ in range(3))
+        return cls(np.zeros(n, np.uint8), np.zeros(n, np.uint16), *floats)
+
+
+def _compiled(
+    state: State, parameters: Parameters, series: Slots, time_s: Floats, value: Floats
+) -> Judgement:
+    """Series by series, by the compiled stack."""
+    said = _Said.nothing(len(series))
+    revised, closed = np.empty((len(series), 4)), np.empty((len(series), 1 + len(ROW)))
+    profiles = (state.profile, state.spread_profile, state.visits)
+    n_revised, n_closed = compiled.run(
+        series, time_s, value, parameters.table, state.scalars, profiles, said, revised, closed
+    )
+    of, *scalars = closed[:n_closed].T
+    ended = events.of_rows(dict(zip(ROW, scalars, strict=True)), of.astype(np.intp), closed=True)
+    return _judgement(state, series, said, revised[:n_revised], ended)
+
+
+def _ticked(state: State, parameters: Parameters, series: Slots, time_s: Floats, value: Floats) -> Judgement:
+    """All series at once, reading after reading, by NumPy."""
+    said = _Said.nothing(len(series))
+    revised, ended = [np.empty((0, 4))], []
     for at in _ticks(series):
         here = series[at]
-        said = stack.run(Tick.of(state, parameters.taken(here), here, time_s[at], value[at]))
-        block.put(at, here, said)
-    return block.judgement(state, np.unique(series))
+        one = stack.run(Tick.of(state, parameters.taken(here), here, time_s[at], value[at]))
+        said.quality[at], said.rules[at] = one.quality, one.rules
+        said.expected[at], said.spread[at], said.score[at] = one.expected, one.spread, one.score
+        columns = (here, one.revised_time_s, one.revised_quality, one.revised_rules)
+        revised.append(np.stack(columns, axis=1, dtype=np.float64)[one.revised])
+        if one.closed is not None:
+            ended.append(one.closed)
+    return _judgement(state, series, said, np.concatenate(revised), *ended)
 
 
-class _Block:
-    """What the ticks of a block fill."""
-
-    def __init__(self, n: int) -> None:
-        self.quality = np.zeros(n, np.uint8)
-        self.rules = np.zeros(n, np.uint16)
-        self.expected = np.full(n, np.nan, np.float32)
-        self.spread = np.full(n, np.nan, np.float32)
-        self.score = np.full(n, np.nan, np.float32)
-        self.revised: list[tuple[NDArray[np.intp], Floats, Flags, NDArray[np.uint16]]] = []
-        self.closed: list[Events] = []
-
-    def put(self, at: NDArray[np.intp], series: NDArray[np.intp], said: stack.Said) -> None:
-        """What a tick said of the readings at some places."""
-        self.quality[at], self.rules[at] = said.quality, said.rules
-        self.expected[at], self.spread[at], self.score[at] = said.expected, said.spread, said.score
-        off = said.revised
-        if off.any():
-            self.revised.append(
-                (series[off], said.revised_time_s[off], said.revised_quality[off], said.revised_rules[off])
-            )
-        if said.closed is not None:
-            self.closed.append(said.closed)
-
-    def judgement(self, state: State, touched: NDArray[np.intp]) -> Judgement:
-        """The whole, with the events that are still open in the touched series."""
-        still_open = touched[state.scalars[ROW["event"], touched] > 0]
-        rows = {name: state.scalars[row, still_open] for name, row in ROW.items()}
-        found = Events.joined([*self.closed, events.of_rows(rows, still_open, closed=False)])
-        nothing = (np.empty(0, np.intp), np.empty(0), np.empty(0, np.uint8), np.empty(0, np.uint16))
-        of, time_s, quality, rules = (np.concatenate(c) for c in zip(nothing, *self.revised, strict=True))
-        columns = (self.quality, self.rules, self.expected, self.spread, self.score)
-        return Judgement(*columns, of, time_s, quality, rules, found)
+def _judgement(state: State, series: Slots, said: _Said, revised: Floats, *ended: Events) -> Judgement:
+    """The whole, with the events that are still open in the touched series."""
+    touched = series[np.diff(series, prepend=-1) > 0]
+    still_open = touched[state.scalars[ROW["event"], touched] > 0]
+    rows = {name: state.scalars[row, still_open] for name, row in ROW.items()}
+    found = Events.joined([*ended, events.of_rows(rows, still_open, closed=False)]).in_order()
+    of, time_s, quality, rules = revised[np.lexsort((revised[:, 1], revised[:, 0]))].T
+    changed = (of.astype(np.intp), time_s, quality.astype(np.uint8), rules.astype(np.uint16))
+    return Judgement(*said, *changed, found)
 
 
 def _ticks(series: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:

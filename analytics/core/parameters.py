@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -79,9 +79,11 @@ class Parameters:
     adopt_s : a new level that lasted so long is learned [s]
     event_gap_s : flagged readings closer than this are one event [s]
     day_offset_s : local time minus UTC, for the daily profile [s]
+    table : ``(len(DEFAULTS), n_series)``, of which the others are the rows
 
     """
 
+    table: NDArray[np.float64]
     fail_low: NDArray[np.float64]
     fail_high: NDArray[np.float64]
     suspect_low: NDArray[np.float64]
@@ -125,13 +127,17 @@ class Parameters:
         unknown = limits.keys() - DEFAULTS.keys()
         if unknown:
             raise ValueError(f"there is no limit {min(unknown)!r}; there are {', '.join(DEFAULTS)}")
-        columns: dict[str, Any] = {
-            name: np.array(np.broadcast_to(np.asarray(limits.get(name, default), np.float64), n_series))
-            for name, default in DEFAULTS.items()
-        }
-        made = cls(**columns)
+        table = np.empty((len(DEFAULTS), n_series))
+        for row, (name, default) in zip(table, DEFAULTS.items(), strict=True):
+            row[:] = np.asarray(limits.get(name, default), np.float64)
+        made = cls.of_table(table)
         made.check()
         return made
+
+    @classmethod
+    def of_table(cls, table: NDArray[np.float64]) -> Self:
+        """Limits as rows, ``(len(DEFAULTS), n_series)``, in the order of `DEFAULTS`; nothing is checked."""
+        return cls(table, *table)
 
     def check(self) -> None:
         """Raise ValueError where limits contradict each other."""
@@ -147,4 +153,4 @@ class Parameters:
 
     def taken(self, series: NDArray[np.intp] | slice) -> Self:
         """The limits of some series."""
-        return type(self)(**{field.name: getattr(self, field.name)[series] for field in fields(self)})
+        return type(self).of_table(self.table[:, series])

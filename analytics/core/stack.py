@@ -113,7 +113,7 @@ def _spikes(tick: Tick) -> tuple[Bools, Flags, NDArray[np.uint16]]:
 def _shift(tick: Tick, z: Floats, known: Bools) -> None:
     """EWMA control chart (Roberts 1959) of the clipped residual: small and lasting shifts, and drifts."""
     timed = known & np.isfinite(tick.dt_s)
-    gain = -np.expm1(-np.where(timed, tick.dt_s, 0.0) / tick.p.shift_memory_s)
+    gain = np.where(timed, 1 / (1 + tick.p.shift_memory_s / tick.dt_s), 0.0)
     tick.rows["mean_z"] += gain * (np.clip(z, -Z_CLIP, Z_CLIP) - tick.rows["mean_z"])
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import start_http_server
 
+from analytics.core import judge as core
 from ingest_service.pipeline import metrics
 from ingest_service.pipeline.backoff import Backoff
 from ingest_service.pipeline.conveyor import Conveyor
@@ -39,6 +40,7 @@ def run(store: Store, broker: Broker, settings: Settings, stop: threading.Event)
     if settings.metrics_port:
         start_http_server(settings.metrics_port, addr="127.0.0.1")
     metrics.OWNER.set(0)
+    core.warm_up()
     backoff = Backoff()
     standing_by = False
     while not stop.is_set():

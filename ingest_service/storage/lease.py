@@ -31,10 +31,13 @@ class PostgresLease:
         self._dsn = dsn
         self._settings = settings
         self._connection = connection
+        self._let_go = False
         self.epoch = epoch
 
     def held(self) -> bool:
         """Whether it is still owned. Raises `StoreUnavailable`."""
+        if self._let_go:
+            return False
         try:
             with classified():
                 return self._epoch_is_mine()
@@ -46,6 +49,7 @@ class PostgresLease:
 
     def close(self) -> None:
         """Let go of it."""
+        self._let_go = True
         self._connection.close()
 
     def _epoch_is_mine(self) -> bool:

@@ -1,0 +1,136 @@
+"""From publish to receipt, and to the anomaly in the live stream, under a steady load."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from contextlib import suppress
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+import httpx
+import numpy as np
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from benchmarks._load import DEVICES, QUANTITIES, WIRE, client, data_topic, record
+from benchmarks._platform import Ingest
+from deploy.embedded.folder import free_port
+from edge.wire import receipts, senml
+from edge.wire.receipts import Place
+from edge.wire.senml import Record
+from tests.support.processes import Process, running
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+READINGS_PER_S = 5_000
+PER_MESSAGE = 20
+LASTS_S = 30.0
+FAULT_EVERY = 41  # messages: each time another device
+SETTLE_S = 3.0
+IMPOSSIBLE = 1e6  # in any unit
+
+
+class Latency(NamedTuple):
+    """Quantiles [s]."""
+
+    commit_p50: float
+    commit_p99: float
+    anomaly_p50: float
+    anomaly_p99: float
+
+
+class _Device:
+    """Publishes steadily from this process, and notes when its receipts come."""
+
+    def __init__(self, port: int) -> None:
+        self.sent_s: dict[int, float] = {}
+        self.kept_s: dict[int, float] = {}
+        self.faults: dict[tuple[str, float], float] = {}  # (site, measured) -> published [s]
+        self._client = client()
+        self._client.on_message = self._on_receipt
+        self._client.connect("127.0.0.1", port)
+        self._client.subscribe("towntwin/v1/+/+/receipt", qos=1)
+        self._client.loop_start()
+
+    def run(self) -> None:
+        """Publish for a while, then wait for the last receipts."""
+        period_s = PER_MESSAGE / READINGS_PER_S
+        begin_s, number = time.time(), 0
+        while (due_s := begin_s + number * period_s) < begin_s + LASTS_S:
+            time.sleep(max(0.0, due_s - time.time()))
+            number += 1
+            self._send(number)
+        time.sleep(SETTLE_S)
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _send(self, number: int) -> None:
+        device = number % DEVICES
+        now_s = time.time()
+        times = [round(now_s - 0.05 + 0.01 * i, 3) for i in range(PER_MESSAGE // len(QUANTITIES))]
+        pack = [record(quantity, one, 1.0 + 0.001 * (number % 7)) for one in times for quantity in QUANTITIES]
+        if number % FAULT_EVERY == 0:
+            which = number // FAULT_EVERY // DEVICES % len(QUANTITIES)
+            pack[which] = Record(
+                name=QUANTITIES[which], time_s=times[0], value=IMPOSSIBLE, unit=WIRE[QUANTITIES[which]][0]
+            )
+            self.faults[f"bench-{device:02}", times[0]] = now_s
+        properties = Properties(PacketTypes.PUBLISH)
+        properties.UserProperty = receipts.properties_of(Place("bench", number))
+        self.sent_s[number] = time.time()
+        self._client.publish(data_topic(device), senml.encode_json(pack), qos=1, properties=properties)
+
+    def _on_receipt(self, _client: Any, _userdata: Any, message: Any) -> None:
+        now_s = time.time()
+        for first, last in receipts.decode(message.payload).kept:
+            for number in range(first, last + 1):
+                self.kept_s.setdefault(number, now_s)
+
+
+def _listen(url: str, seen_s: dict[tuple[str, float], float], ready: threading.Event) -> None:
+    """Note when anomalies come in the live stream, by site and start."""
+    with (
+        suppress(httpx.RemoteProtocolError),  # the gateway ends first
+        httpx.stream("GET", f"{url}/v1/live", timeout=httpx.Timeout(60)) as stream,
+    ):
+        ready.set()
+        for line in stream.iter_lines():
+            if line.startswith("data: ") and '"anomaly_id"' in line:
+                body = json.loads(line.removeprefix("data: "))
+                start_s = round(datetime.fromisoformat(body["start"]).timestamp(), 3)
+                seen_s.setdefault((body["site_id"], start_s), time.time())
+
+
+def latency(dsn: str, port: int, logs: Path) -> Latency:
+    """Measure both under 5,000 readings a second; every message must get its receipt, every fault be seen."""
+    http = free_port()
+    gateway = Process("gateway", "--port", str(http), log=logs / "gateway.log", TOWNTWIN_DSN=dsn)
+    ingest = Ingest(dsn, port, logs / "e.log")
+    seen_s: dict[tuple[str, float], float] = {}
+    with ingest.running(), running(gateway):
+        url = f"http://127.0.0.1:{http}"
+        while not _answers(url):
+            time.sleep(0.2)
+        ready = threading.Event()
+        threading.Thread(target=_listen, args=(url, seen_s, ready), daemon=True).start()
+        assert ready.wait(30)
+        time.sleep(1)
+        device = _Device(port)
+        device.run()
+        gateway.kill()
+    assert device.kept_s.keys() == device.sent_s.keys(), "every message must be kept"
+    commits = np.array([device.kept_s[number] - device.sent_s[number] for number in device.sent_s])
+    found = [seen_s[fault] - sent for fault, sent in device.faults.items() if fault in seen_s]
+    assert len(found) > len(device.faults) / 2, f"{len(found)} of {len(device.faults)} faults were seen"
+    return Latency(*np.quantile(commits, [0.5, 0.99]), *np.quantile(found, [0.5, 0.99]))
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False

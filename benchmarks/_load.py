@@ -1,0 +1,172 @@
+"""The load of the ingest benchmarks: fifty devices of four quantities, their messages, and who sends them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from edge.wire import senml
+from edge.wire.senml import Record
+from ingest_service.storage.model import Area, Channel, Device, Directory, Series, Site
+from tests.support import installation
+from tests.support.services import TIMESCALE, MosquittoServer, PostgresServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from paho.mqtt.client import MQTTMessage
+
+DEVICES, QUANTITIES = 50, ("ph", "dissolved_oxygen", "conductivity", "turbidity")
+SERIES = DEVICES * len(QUANTITIES)
+WIRE = {
+    "ph": ("pH", 7.2),
+    "dissolved_oxygen": ("kg/m3", 0.008),
+    "conductivity": ("S/m", 0.05),
+    "turbidity": ("NTU", 12.0),
+}
+STEP_S = 60.0
+FILTER = "towntwin/v1/+/+/data"
+UNBOUNDED = ("max_queued_messages 0", "max_inflight_messages 0", "max_queued_bytes 0")
+PATIENCE_S = 120.0
+
+Messages = list[tuple[str, bytes]]
+
+
+def directory() -> Directory:
+    """Everything enrolled."""
+    names = [f"bench-{number:02}" for number in range(DEVICES)]
+    return Directory(
+        areas=[Area(area_id="bench", level="town", en="Bench", zh="基准")],
+        sites=[
+            Site(site_id=name, area_id="bench", kind="river_section", en=name, zh=name, lon=0, lat=0)
+            for name in names
+        ],
+        devices=[Device(device_id=name, area_id="bench") for name in names],
+        series=[
+            Series(site_id=name, quantity=one, interval_s=STEP_S) for name in names for one in QUANTITIES
+        ],
+        channels=[
+            Channel(device_id=name, name=one, site_id=name, quantity=one)
+            for name in names
+            for one in QUANTITIES
+        ],
+    )
+
+
+def data_topic(device: int) -> str:
+    """Where a device publishes."""
+    return f"towntwin/v1/bench/bench-{device:02}/data"
+
+
+def record(quantity: str, time_s: float, noise: float) -> Record:
+    """A reading near what is usual."""
+    unit, value = WIRE[quantity]
+    return Record(name=quantity, time_s=time_s, value=value * noise, unit=unit)
+
+
+def payloads(readings: int, per_message: int) -> Messages:
+    """(topic, pack) of readings that go on in time, device by device in turn."""
+    noise = np.random.default_rng(1).normal(1, 0.01, readings).tolist()
+    begin_s = time.time() - readings / SERIES * STEP_S - 86_400
+    messages: Messages = []
+    for number in range(readings // per_message):
+        device, turn = number % DEVICES, number // DEVICES
+        first = turn * per_message
+        pack = [
+            record(
+                QUANTITIES[i % len(QUANTITIES)],
+                begin_s + i // len(QUANTITIES) * STEP_S,
+                noise[number * per_message + i - first],
+            )
+            for i in range(first, first + per_message)
+        ]
+        messages.append((data_topic(device), senml.encode_json(pack)))
+    return messages
+
+
+def client(name: str = "") -> Client:
+    """A paho client; with a session that stays if it has a name."""
+    return Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=MQTTProtocolVersion.MQTTv5)
+
+
+def persistent() -> Properties:
+    """A session that never expires."""
+    properties = Properties(PacketTypes.CONNECT)
+    properties.SessionExpiryInterval = 0xFFFFFFFF
+    return properties
+
+
+def publish(port: int, messages: Messages) -> None:
+    """Send everything at QoS 1 as fast as the broker takes it."""
+    one = client()
+    one.max_inflight_messages_set(1000)
+    one.max_queued_messages_set(0)  # no bound
+    one.connect("127.0.0.1", port)
+    one.loop_start()
+    infos = [one.publish(topic, payload, qos=1) for topic, payload in messages]
+    infos[-1].wait_for_publish(PATIENCE_S)
+    one.disconnect()
+    one.loop_stop()
+
+
+def published(port: int, messages: Messages) -> None:
+    """Send everything from another process; return when the broker has it."""
+    sender = multiprocessing.Process(target=publish, args=(port, messages))
+    sender.start()
+    sender.join()
+    assert sender.exitcode == 0, "the sender failed"
+
+
+def bare_receiver(port: int, messages: Messages) -> float:
+    """Messages a second of a paho client that looks at nothing, of those that wait for it in the broker."""
+    one = client("bare")
+    one.connect("127.0.0.1", port, clean_start=False, properties=persistent())
+    one.subscribe(FILTER, qos=1)
+    one.loop_start()
+    time.sleep(0.5)
+    one.disconnect()
+    one.loop_stop()
+    published(port, messages)
+
+    seen, done = [0], threading.Event()
+
+    def on_message(_client: Client, _userdata: Any, _message: MQTTMessage) -> None:
+        seen[0] += 1
+        if seen[0] == len(messages):
+            done.set()
+
+    one = client("bare")
+    one.on_message = on_message
+    began_s = time.perf_counter()
+    one.connect("127.0.0.1", port, clean_start=False, properties=persistent())
+    one.loop_start()
+    assert done.wait(PATIENCE_S)
+    took_s = time.perf_counter() - began_s
+    one.unsubscribe(FILTER)
+    one.disconnect()
+    one.loop_stop()
+    return len(messages) / took_s
+
+
+@contextmanager
+def servers() -> Iterator[tuple[PostgresServer, MosquittoServer]]:
+    """A TimescaleDB that writes through to its disk, and a Mosquitto that queues without a bound."""
+    found = installation.provide(print)
+    database = PostgresServer(found, "postgres", installation.PROGRAMS, TIMESCALE | {"fsync": "on"})
+    broker = MosquittoServer(found, "mosquitto", persistence=False, lines=UNBOUNDED)
+    try:
+        database.create()
+        broker.start()
+        yield database, broker
+    finally:
+        broker.remove()
+        database.remove()

@@ -1,0 +1,110 @@
+"""Compiled or by NumPy: the same flags, events and state, to the bit."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analytics.core import compiled
+from analytics.core.judge import Judgement, judge
+from analytics.core.parameters import Parameters
+from analytics.core.state import ROW, SCALARS, State
+
+N_SERIES = 4
+LIMITS = {
+    "fail_low": -50.0,
+    "fail_high": 150.0,
+    "suspect_high": 120.0,
+    "spike_suspect": 20.0,
+    "spike_fail": 40.0,
+    "rate_suspect_per_s": 1.0,
+    "rate_fail_per_s": 2.0,
+    "flat_suspect_s": 3600.0,
+    "flat_fail_s": 7200.0,
+    "flat_tolerance": 0.01,
+    "spread_floor": 0.1,
+    "spread_share": 0.01,
+    "warm_up_s": 6 * 3600.0,
+    "shift_memory_s": 3600.0,
+    "shift_limit": 2.0,
+    "adopt_s": 40_000.0,
+    "day_offset_s": 28_800.0,
+}
+
+
+def history(seed: int, ticks: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Everything that may go wrong in a series, by series and time."""
+    random = np.random.default_rng(seed)
+    series = np.repeat(np.arange(N_SERIES), ticks)
+    step = random.choice([60.0, 300.0, 900.0, 20_000.0], series.shape, p=[0.1, 0.7, 0.19, 0.01])
+    time_s = 1.7e9 + np.cumsum(step)
+    value = 50 + 10 * np.sin(time_s / 86_400 * 2 * np.pi) + random.normal(0, 1, series.shape)
+    value[random.random(series.shape) < 0.02] += 60
+    value[random.random(series.shape) < 0.03] = np.nan
+    value[random.random(series.shape) < 0.005] = random.choice([np.inf, -np.inf, 1e300, -1e200])
+    value[ticks // 2 : ticks // 2 + ticks // 8] = 42.0
+    value[3 * ticks + ticks // 2 :] += 12.0
+    return series, time_s, value
+
+
+def assert_same(one: Judgement, other: Judgement) -> None:
+    for field in fields(Judgement):
+        if field.name != "events":
+            np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name), field.name)
+    for field in fields(one.events):
+        np.testing.assert_array_equal(
+            getattr(one.events, field.name), getattr(other.events, field.name), field.name
+        )
+
+
+def test_the_compiler_is_there() -> None:
+    assert compiled.AVAILABLE, "the tests' requirements bring it"
+    assert hasattr(compiled.run, "signatures")
+
+
+def test_the_names_that_the_compiler_freezes_are_those_of_the_state() -> None:
+    for name, row in ROW.items():
+        assert getattr(compiled, name.upper()) == row
+    assert len(SCALARS) == len(ROW)
+    for row, name in enumerate(Parameters.of(1).__slots__[1:]):
+        short = name.upper().removesuffix("_S").removesuffix("_DAYS").removesuffix("_PER")
+        assert getattr(compiled, short) == row
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_long_history(seed: int) -> None:
+    states = [State.empty(N_SERIES), State.empty(N_SERIES)]
+    parameters = Parameters.of(N_SERIES, **LIMITS)
+    one, other = (
+        judge(state, parameters, *history(seed, 3000), fast=fast)
+        for state, fast in zip(states, (True, False), strict=True)
+    )
+    assert_same(one, other)
+    assert len(one.events.series) > 20
+    assert len(one.revised_series) > 20
+    for name, array in states[0].arrays().items():
+        np.testing.assert_array_equal(array, states[1].arrays()[name], name)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.lists(st.integers(1, 79), max_size=4, unique=True))
+def test_any_history_in_any_blocks(seed: int, cuts: list[int]) -> None:
+    series, time_s, value = history(seed, 80)
+    tick = np.tile(np.arange(80), N_SERIES)
+    parameters = Parameters.of(N_SERIES, **LIMITS)
+    states = [State.empty(N_SERIES), State.empty(N_SERIES)]
+    fast = bool(seed % 2)
+    for begin, end in zip([0, *sorted(cuts)], [*sorted(cuts), 80], strict=True):
+        part = (tick >= begin) & (tick < end)
+        said = [
+            judge(states[0], parameters, series[part], time_s[part], value[part], fast=fast),
+            judge(states[1], parameters, series[part], time_s[part], value[part], fast=False),
+        ]
+        assert_same(*said)
+        fast = not fast
+    for name, array in states[0].arrays().items():
+        np.testing.assert_array_equal(array, states[1].arrays()[name], name)
