@@ -9,7 +9,7 @@ d. end to end at 1 reading a message
 e. seconds from publish to receipt (which follows COMMIT) and to the anomaly in the live stream of the API,
    at 5,000 readings/s
 
-In b, c and d the messages wait in the broker's session, so that their sender takes nothing from the two cores.
+In b, c and d the messages wait in the broker's session, so that their sender takes nothing from the cores.
 Prints a table, and last one JSON line with ``ratio_copy`` = b/a and ``ratio_paho`` = d/c.
 """
 

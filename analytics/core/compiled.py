@@ -173,7 +173,7 @@ def _learn(  # noqa: PLR0917 - one of each
 
 
 @_compiled
-def run(  # noqa: C901, PLR0915, PLR0917 - the stack, once through
+def run(  # noqa: C901, PLR0912, PLR0915, PLR0917 - the stack, once through
     series: NDArray[np.intp],
     time_s: NDArray[np.float64],
     value: NDArray[np.float64],

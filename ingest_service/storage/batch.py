@@ -35,8 +35,8 @@ class Epoch(NamedTuple):
 class Batch:
     """What moves in one transaction.
 
-    fresh : READING, each strictly later than all of its series that was committed before
-    doubtful : READING, may be repeats or late; inserted where absent
+    fresh : READING by series and time, each strictly later than all of its series that was committed before
+    doubtful : READING by series and time, may be repeats or late; inserted where absent
     revisions : REVISION
     letters : those with an id are known already, and were replayed in vain
     replayed : ids of dead letters whose readings move in this batch

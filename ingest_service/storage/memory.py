@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import bisect
 import threading
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -14,11 +12,11 @@ import msgspec
 import numpy as np
 
 from ingest_service.storage import memory_rows, migrate
-from ingest_service.storage.batch import Committed, Epoch
-from ingest_service.storage.errors import ShardLost
+from ingest_service.storage.batch import Committed
 from ingest_service.storage.memory_anomalies import MemoryAnomalies
 from ingest_service.storage.memory_directory import MemoryDirectory
 from ingest_service.storage.memory_letters import MemoryLetters
+from ingest_service.storage.memory_shards import MemoryShards
 from ingest_service.storage.model import (
     READING,
     Anomaly,
@@ -35,27 +33,17 @@ from ingest_service.storage.model import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
     from ingest_service.storage.batch import Batch, Checkpoint
+    from ingest_service.storage.memory_shards import MemoryLease
 
 LATE = 64
 NOT_JUDGED = 64 | 512  # late, or of a wrong clock
 HOUR_US = 3_600_000_000
 ORIGIN = datetime(2000, 1, 3)  # noqa: DTZ001 - local time; where TimescaleDB's buckets begin
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryLease:
-    """A shard that is owned."""
-
-    epoch: Epoch
-    _epochs: Mapping[str, int]
-
-    def held(self) -> bool:
-        """Whether it is still owned."""
-        return self._epochs[self.epoch.shard] == self.epoch.number
 
 
 class MemoryStore:
@@ -73,8 +61,7 @@ class MemoryStore:
         self._statuses: dict[str, DeviceStatus] = {}
         self._checkpoints: dict[str, Checkpoint] = {}
         self._due: set[tuple[int, int]] = set()
-        self._shards: set[str] = set()
-        self._epochs: dict[str, int] = {}
+        self._shards = MemoryShards()
         self._rejudge: set[int] = set()
 
     def close(self) -> None:
@@ -98,23 +85,14 @@ class MemoryStore:
 
     # -- the pipeline --------------------------------------------------------------------------
 
-    @contextmanager
-    def shard(self, name: str) -> Iterator[MemoryLease | None]:
+    def shard(self, name: str) -> AbstractContextManager[MemoryLease | None]:
         """Own a shard while the context lasts."""
-        with self._lock:
-            owned = name not in self._shards
-            self._shards.add(name)
-            self._epochs[name] = self._epochs.get(name, 0) + owned
-        try:
-            yield MemoryLease(Epoch(name, self._epochs[name]), self._epochs) if owned else None
-        finally:
-            if owned:
-                self._shards.discard(name)
+        return self._shards.own(name)
 
     def commit(self, batch: Batch) -> Committed:
         """All of the batch."""
         with self._lock:
-            self._check(batch.epoch)
+            self._shards.check(batch.epoch)
             fresh = late = repeated = 0
             conflicts = []
             for row in np.concatenate([batch.fresh, batch.doubtful]):
@@ -146,10 +124,6 @@ class MemoryStore:
                 self._checkpoints[batch.checkpoint.shard] = batch.checkpoint
             found = np.array(conflicts, READING)
             return Committed(fresh=fresh, late=late, repeated=repeated, conflicts=found)
-
-    def _check(self, epoch: Epoch | None) -> None:
-        if epoch is not None and self._epochs.get(epoch.shard) != epoch.number:
-            raise ShardLost(f"shard {epoch.shard!r}: epoch {epoch.number} is over")
 
     def _say(self, said: DeviceStatus) -> None:
         """Keep a status; the last known offset of the device's clock stays."""

@@ -33,7 +33,9 @@ def commit(connection: Connection[Any], batch: Batch) -> Committed:
         return _commit(connection, batch, batch.fresh, batch.doubtful)
     except psycopg.errors.UniqueViolation:
         nothing = batch.fresh[:0]
-        return _commit(connection, batch, nothing, np.concatenate([batch.fresh, batch.doubtful]))
+        both = np.concatenate([batch.fresh, batch.doubtful])
+        order = np.lexsort((both["time_us"], both["series_id"]))
+        return _commit(connection, batch, nothing, both[order])
 
 
 def anomalies(cursor: Cursor[Any], changed: Sequence[Anomaly]) -> None:
@@ -51,7 +53,8 @@ def _commit(
             with cursor.copy(QUERIES["copy_readings"]) as copy:
                 copy.write(binary.encode(fresh))
         inserted, late, conflicts = _insert_doubtful(cursor, doubtful)
-        _latest(cursor, np.concatenate([fresh, doubtful]))
+        _latest(cursor, fresh)
+        _latest(cursor, doubtful)
         _due(cursor, fresh["series_id"], fresh["time_us"])
         _due(cursor, inserted[:, 0], inserted[:, 1])
         _revisions(cursor, batch.revisions)
@@ -94,20 +97,22 @@ def earliest(rows: NDArray[np.int64]) -> list[list[int]]:
 
 
 def _latest(cursor: Cursor[Any], rows: NDArray[np.void]) -> None:
+    """Show the newest reading of each series; rows are by series and time."""
     if not len(rows):
         return
-    order = np.lexsort((rows["time_us"], rows["series_id"]))
-    ids = rows["series_id"][order]
-    newest = rows[order[np.append(ids[1:] != ids[:-1], True)]]
+    ids = rows["series_id"]
+    newest = rows[np.append(ids[1:] != ids[:-1], True)]
     names = ("series_id", "time_us", "received_us", "value", "expected", "spread", "quality", "rules")
     cursor.execute(QUERIES["upsert_latest"], [newest[name].tolist() for name in names])
 
 
 def _due(cursor: Cursor[Any], series_id: NDArray[Any], time_us: NDArray[Any]) -> None:
+    """Note the hours whose rollups are out of date; some may be named twice, which costs little."""
     if not len(series_id):
         return
-    hours = np.unique(np.stack([series_id.astype(np.int64), time_us // HOUR_US]), axis=1)
-    cursor.execute(QUERIES["insert_due"], [hours[0].tolist(), (hours[1] * 3600).tolist()])
+    hours = time_us // HOUR_US
+    first = np.append(True, (series_id[1:] != series_id[:-1]) | (hours[1:] != hours[:-1]))
+    cursor.execute(QUERIES["insert_due"], [series_id[first].tolist(), (hours[first] * 3600).tolist()])
 
 
 def _revisions(cursor: Cursor[Any], rows: NDArray[np.void]) -> None:

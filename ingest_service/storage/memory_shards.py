@@ -1,0 +1,53 @@
+"""Who owns which shard, in the store in memory."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ingest_service.storage.batch import Epoch
+from ingest_service.storage.errors import ShardLost
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLease:
+    """A shard that is owned."""
+
+    epoch: Epoch
+    _epochs: Mapping[str, int]
+
+    def held(self) -> bool:
+        """Whether it is still owned."""
+        return self._epochs[self.epoch.shard] == self.epoch.number
+
+
+class MemoryShards:
+    """Shards by name, each with the number of its epoch."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._owned: set[str] = set()
+        self._epochs: dict[str, int] = {}
+
+    @contextmanager
+    def own(self, name: str) -> Iterator[MemoryLease | None]:
+        """Own a shard while the context lasts; None if somebody else does."""
+        with self._lock:
+            mine = name not in self._owned
+            self._owned.add(name)
+            self._epochs[name] = self._epochs.get(name, 0) + mine
+        try:
+            yield MemoryLease(Epoch(name, self._epochs[name]), self._epochs) if mine else None
+        finally:
+            if mine:
+                self._owned.discard(name)
+
+    def check(self, epoch: Epoch | None) -> None:
+        """Raise ShardLost if somebody has taken the shard over since."""
+        if epoch is not None and self._epochs.get(epoch.shard) != epoch.number:
+            raise ShardLost(f"shard {epoch.shard!r}: epoch {epoch.number} is over")
