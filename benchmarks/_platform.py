@@ -79,7 +79,7 @@ class Ingest:
         return 0.0
 
     def _connections(self) -> int:
-        return self._log.read_text().count("broker_connected") if self._log.exists() else 0
+        return self._log.read_text().count("subscribed") if self._log.exists() else 0
 
 
 def stored(dsn: str) -> int:

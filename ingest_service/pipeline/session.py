@@ -132,6 +132,7 @@ class Session:
         client.max_inflight_messages_set(1000)
         client.max_queued_messages_set(RECEIPTS_WAITING)
         client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
         client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
@@ -153,6 +154,20 @@ class Session:
                 for kind in (Kind.DATA, Kind.STATUS)
             ]
         )
+
+    def _on_subscribe(
+        self,
+        _client: Client,
+        _userdata: object,
+        _mid: int,
+        reasons: list[ReasonCode],
+        _properties: object,
+    ) -> None:
+        refused = [str(reason) for reason in reasons if reason.is_failure]
+        if refused:
+            log.error("subscription_refused", reasons=refused, action="mend the broker's access list")
+        else:
+            log.info("subscribed", areas=self._settings.areas)
 
     def _on_connect_fail(self, _client: Client, _userdata: object) -> None:
         log.warning("broker_away", broker=str(self._broker), action="trying again")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TOPIC = "towntwin/v1/330483-d1/wz-01/data"
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 
 
 def count(dsn: str) -> int:

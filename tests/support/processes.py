@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 REPOSITORY = Path(__file__).parents[2]
-STOP_S = 30.0
+STOP_S = 60.0
 
 
 class Process:

@@ -33,7 +33,7 @@ def test_the_service_brings_everything_up_to_date(
     ]
     for thread in threads:
         thread.start()
-    wait_until(lambda: store.health().rollups_due == 0, within_s=30, what="the rollups are up to date")
+    wait_until(lambda: store.health().rollups_due == 0, within_s=60, what="the rollups are up to date")
     stop.set()
     for thread in threads:
         thread.join(10)

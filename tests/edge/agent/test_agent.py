@@ -51,9 +51,12 @@ class Platform:
         self.client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
         self.client.on_message = self._on_message
         self.client.on_connect = lambda client, *_: client.subscribe(f"towntwin/v1/{AREA}/{DEVICE}/+", qos=1)
+        listening = threading.Event()
+        self.client.on_subscribe = lambda *_: listening.set()
         self.client.reconnect_delay_set(1, 1)
         self.client.connect_async(broker.host, broker.port)
         self.client.loop_start()
+        assert listening.wait(30), "the broker takes the subscription"
 
     def _on_message(self, client: Client, _userdata: object, message: Any) -> None:
         if message.topic.endswith("status"):
@@ -86,7 +89,7 @@ def agent(folder: Path, broker: Any, n: int, **settings: Any) -> Agent:
     )
 
 
-def run_to_the_end(one: Agent, *, within_s: float = 30) -> None:
+def run_to_the_end(one: Agent, *, within_s: float = 60) -> None:
     stop = threading.Event()
     thread = threading.Thread(target=one.run, args=(stop,))
     thread.start()
@@ -127,10 +130,10 @@ def test_a_broker_that_lost_its_memory_costs_nothing(mosquitto: Any, tmp_path: P
     thread = threading.Thread(target=one.run, args=(stop,))
     thread.start()
     for threshold in (500, 1500):
-        wait_until(lambda: len(platform.received) > threshold, within_s=20, what="some arrive")  # noqa: B023
+        wait_until(lambda: len(platform.received) > threshold, within_s=60, what="some arrive")  # noqa: B023
         mosquitto.kill()
         mosquitto.start()
-    thread.join(30)
+    thread.join(60)
     platform.close()
     assert not thread.is_alive()
     assert sorted(set(platform.received)) == [float(tick) for tick in range(3000)]
@@ -138,14 +141,14 @@ def test_a_broker_that_lost_its_memory_costs_nothing(mosquitto: Any, tmp_path: P
 
 def test_a_broker_away_at_start_is_waited_for(mosquitto: Any, tmp_path: Path) -> None:
     mosquitto.kill()
-    one = agent(tmp_path, mosquitto, 20)
+    one = agent(tmp_path, mosquitto, 20, receipt_timeout_s=2)
     stop = threading.Event()
     thread = threading.Thread(target=one.run, args=(stop,))
     thread.start()
-    wait_until(lambda: one.counts().waiting == 20, within_s=5, what="the readings are in the spool")
+    wait_until(lambda: one.counts().waiting == 20, within_s=30, what="the readings are in the spool")
     mosquitto.start()
     platform = Platform(mosquitto)
-    thread.join(20)
+    thread.join(60)
     platform.close()
     assert not thread.is_alive()
     assert platform.received[-20:] == [float(tick) for tick in range(20)]
@@ -171,7 +174,7 @@ def test_what_was_not_let_go_is_sent_by_the_next_start(n: int, mosquitto: Any, t
     first = agent(tmp_path, mosquitto, n)
     thread = threading.Thread(target=first.run, args=(stop,))
     thread.start()
-    wait_until(lambda: first.counts().waiting == n, within_s=5, what="the readings are in the spool")
+    wait_until(lambda: first.counts().waiting == n, within_s=30, what="the readings are in the spool")
     stop.set()
     thread.join(10)
     assert first.counts().waiting == n, "nobody sent receipts"
