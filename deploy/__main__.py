@@ -11,6 +11,7 @@ from deploy import log
 from deploy.embedded.folder import EmbeddedError
 from deploy.settings import Common, SettingsError, add_flags, load
 from ingest_service.storage.errors import StoreError
+from ingest_service.storage.settings import Settings as Storage
 
 COMMANDS = (
     "up",
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         module.add(one)
         add_flags(one, Common, None)
+        add_flags(one, Storage, "storage")
         one.set_defaults(run=module.run)
     return parser
 

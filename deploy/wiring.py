@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from deploy.settings import SettingsError
+from deploy.settings import SettingsError, load
 from edge.wire import broker as wire_broker
 from edge.wire.errors import WireError
 from ingest_service.storage.postgres import PostgresStore
+from ingest_service.storage.settings import Settings
 
 if TYPE_CHECKING:
+    import argparse
     from types import FrameType
 
     from deploy.settings import Common
@@ -25,13 +27,16 @@ log = structlog.get_logger()
 INTERRUPTED = 130
 
 
-def open_store(common: Common, stop: threading.Event | None = None) -> PostgresStore:
+def open_store(
+    common: Common, args: argparse.Namespace, stop: threading.Event | None = None
+) -> PostgresStore:
     """The database that the settings name; waits for it while it is away."""
     if common.dsn is None:
         raise SettingsError(
             "TOWNTWIN_DSN names no database: give --dsn postgresql://user:password@host:port/name"
         )
-    return PostgresStore.open(common.dsn, stop=stop)
+    settings = load(Settings, "storage", args, os.environ)
+    return PostgresStore.open(common.dsn, settings=settings, stop=stop)
 
 
 def named_broker(common: Common) -> Broker:

@@ -13,7 +13,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     host: Annotated[str, Meta(description="Address that it listens on.")] = "127.0.0.1"
     port: Annotated[int, Meta(description="Port that it listens on.", ge=1, le=65535)] = 8080
-    time_zone: Annotated[str, Meta(description="Local time of the towns, for the console.")] = "Asia/Shanghai"
     page_rows: Annotated[int, Meta(description="Rows in one page at most.", extra={"unit": "rows"}, ge=1)] = (
         10_000
     )

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace, common: Common) -> int:
         wanted = sites.load(args.files)
     except sites.SiteFileError as error:
         raise SettingsError(str(error)) from error
-    store = open_store(common)
+    store = open_store(common, args)
     try:
         known = store.enrol(wanted)
     finally:

@@ -22,7 +22,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, common: Common) -> int:
     """Serve until told to stop; the server handles the signals."""
     settings = load(Settings, "gateway", args, os.environ)
-    store = open_store(common)
+    store = open_store(common, args)
     try:
         server.serve(store, settings)
     finally:

@@ -24,7 +24,7 @@ def run(args: argparse.Namespace, common: Common) -> int:
     settings = load(Settings, "ingest", args, os.environ)
     broker = named_broker(common)
     stop = stop_on_signals()
-    store = open_store(common, stop)
+    store = open_store(common, args, stop)
     try:
         process.run(store, broker, settings, stop)
     finally:

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace, common: Common) -> int:
         raise SettingsError(
             f"letters {args.action}: name ids, --reason, --device, --older-than-days or --all"
         )
-    store = open_store(common)
+    store = open_store(common, args)
     try:
         return _ACTIONS[args.action](store, query)
     finally:

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace, common: Common) -> int:
     broker = named_broker(common)
     recordings = recorded.open_all(args.files, args.mapping)
     stop = stop_on_signals()
-    store = open_store(common, stop)
+    store = open_store(common, args, stop)
     try:
         store.enrol(recorded.directory(recordings, settings.area))
     finally:

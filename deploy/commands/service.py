@@ -23,7 +23,7 @@ def run(args: argparse.Namespace, common: Common) -> int:
     """Run until told to stop."""
     settings = load(Settings, "service", args, os.environ)
     stop = stop_on_signals()
-    store = open_store(common, stop)
+    store = open_store(common, args, stop)
     try:
         process.run(store, settings, stop)
     finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from fastapi import FastAPI, Request
 from nicegui import events, ui
@@ -66,7 +65,7 @@ class Page:
         self._context = context
         self._snapshots = snapshots
         self._language = language
-        self._zone = ZoneInfo(context.settings.time_zone)
+        self._zone = context.store.zone
         self._series_id: int | None = None
         self._figures: dict[str, ui.label] = {}
 

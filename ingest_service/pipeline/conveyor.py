@@ -102,7 +102,4 @@ class Conveyor:
         assert self._under_way is not None  # noqa: S101 - only a batch under way is refused
         refused = self._under_way.prepared
         self._pipeline.undo(refused)
-        if not self._pipeline.split(refused.messages, error):
-            return False
-        self._kept(refused.messages)
-        return True
+        return self._pipeline.split(refused.messages, error, self._kept)

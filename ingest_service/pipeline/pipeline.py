@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from ingest_service.storage.batch import Committed, Epoch
     from ingest_service.storage.store import Store
 
+    Kept = Callable[[Sequence[Message]], None]
+
 log = structlog.get_logger()
 
 DIRECTORY_CHECK_S = 2.0
@@ -85,8 +87,8 @@ class Pipeline:
         )
         log.info("state_restored", series=len(directory.series), readings_replayed=replayed)
 
-    def take(self, messages: Sequence[Message]) -> bool:
-        """Bring messages to the store, waiting for it as long as it is away.
+    def take(self, messages: Sequence[Message], kept: Kept = lambda _: None) -> bool:
+        """Bring messages to the store, waiting as long as it is away; ``kept`` hears what is committed.
 
         Returns False if asked to stop before they were committed.
         """
@@ -94,10 +96,13 @@ class Pipeline:
         if prepared is None:
             return False
         try:
-            return self.commit(prepared)
+            committed = self.commit(prepared)
         except StoreRefused as error:
             self.undo(prepared)
-            return self.split(messages, error)
+            return self.split(messages, error, kept)
+        if committed:
+            kept(messages)
+        return committed
 
     # -- in the order in which the judge sees them ---------------------------------------------
 
@@ -126,16 +131,19 @@ class Pipeline:
         self._judge.undo(prepared.judged)
         self._checkpoint_due_s = 0.0
 
-    def split(self, messages: Sequence[Message], error: StoreRefused) -> bool:
+    def split(self, messages: Sequence[Message], error: StoreRefused, kept: Kept) -> bool:
         """The store will never take this batch: find the message it stumbles over, keep its neighbours."""
         metrics.SPLITS.inc()
         if len(messages) == 1:
-            log.error("message_refused", topic=messages[0].topic, error=str(error))
+            log.error("message_refused", topic=messages[0].topic, error=str(error).partition("\n")[0])
             dead = letter(messages[0], "store", f"the store refuses it: {error}")
             metrics.DEAD_LETTERS.labels("store").inc()
-            return self._commit(Batch(letters=[dead], epoch=self._epoch)) is not None
+            buried = self._commit(Batch(letters=[dead], epoch=self._epoch)) is not None
+            if buried:
+                kept(messages)
+            return buried
         middle = len(messages) // 2
-        return self.take(messages[:middle]) and self.take(messages[middle:])
+        return self.take(messages[:middle], kept) and self.take(messages[middle:], kept)
 
     # -- on any thread -------------------------------------------------------------------------
 

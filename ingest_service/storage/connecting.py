@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
@@ -15,8 +17,6 @@ from ingest_service.storage.classify import classified
 from ingest_service.storage.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    import threading
-
     from psycopg.abc import RV, PQGen
 
     from ingest_service.storage.settings import Settings
@@ -59,9 +59,21 @@ class ImpatientConnection(Connection[Any]):
             return super().wait(gen, interval, limit_s)
         except psycopg.OperationalError as error:
             if error.sqlstate is None and time.monotonic() - began_s >= limit_s and timeout is None:
-                self.pgconn.finish()
+                self._give_up()
                 raise psycopg.OperationalError(f"the database did not answer within {limit_s:g} s") from error
             raise
+
+    def _give_up(self) -> None:
+        """Close, and let the server end the session too: a COPY cut short would keep its locks for long."""
+        known = {one.keyword.decode(): one.val.decode() for one in self.pgconn.info if one.val}
+        pid = self.pgconn.backend_pid
+        self.pgconn.finish()
+        threading.Thread(target=_end_session, args=(known, pid), daemon=True, name="end_session").start()
+
+
+def _end_session(known: dict[str, Any], pid: int) -> None:
+    with suppress(psycopg.Error), psycopg.connect(**known, autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
 
 
 def arguments(settings: Settings) -> dict[str, Any]:
@@ -70,6 +82,11 @@ def arguments(settings: Settings) -> dict[str, Any]:
         "timezone": "UTC",
         "statement_timeout": f"{settings.statement_timeout_s}s",
         "synchronous_commit": "on",
+        # The server gives up on a client that it can't reach, and so lets go of its locks.
+        "idle_in_transaction_session_timeout": f"{settings.answer_timeout_s:.3f}s",
+        "tcp_keepalives_idle": "30",
+        "tcp_keepalives_interval": "10",
+        "tcp_keepalives_count": "3",
     }
     return {
         "connect_timeout": settings.connect_timeout_s,

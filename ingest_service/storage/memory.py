@@ -50,7 +50,7 @@ class MemoryStore:
     """`ingest_service.storage.store.Store` in dictionaries."""
 
     def __init__(self, *, time_zone: str = "Asia/Shanghai") -> None:
-        self._zone = ZoneInfo(time_zone)
+        self.zone = ZoneInfo(time_zone)
         self._lock = threading.RLock()
         self._enrolled = MemoryDirectory()
         self._rows: dict[int, dict[int, tuple[object, ...]]] = {}  # series -> time [us] -> READING as a tuple
@@ -221,11 +221,11 @@ class MemoryStore:
         return [memory_rows.bucket(begin_s, found[begin_s]) for begin_s in sorted(found)]
 
     def _begin_of(self, time_s: float, width_s: int) -> float:
-        local = datetime.fromtimestamp(time_s, UTC).astimezone(self._zone).replace(tzinfo=None)
+        local = datetime.fromtimestamp(time_s, UTC).astimezone(self.zone).replace(tzinfo=None)
         begin = local - (local - ORIGIN) % (
             datetime.fromtimestamp(width_s, UTC) - datetime.fromtimestamp(0, UTC)
         )
-        return begin.replace(tzinfo=self._zone).timestamp()
+        return begin.replace(tzinfo=self.zone).timestamp()
 
     def anomalies(self, query: AnomalyQuery) -> list[Anomaly]:
         """Anomalies by filter, newest start first."""

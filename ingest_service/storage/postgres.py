@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+from zoneinfo import ZoneInfo
 
 import msgspec
 from psycopg.rows import dict_row
@@ -58,6 +59,7 @@ class PostgresStore:
         self._dsn = dsn
         self._pool = pool
         self._settings = settings
+        self.zone = ZoneInfo(settings.time_zone)
 
     @classmethod
     def open(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from zoneinfo import ZoneInfo
 
     import numpy as np
     from numpy.typing import NDArray
@@ -47,6 +48,11 @@ class Store(Protocol):
 
     All methods may be called from several threads; each call is one transaction.
     """
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """Local time of the towns: where a day begins."""
+        ...
 
     def enrol(self, directory: Directory) -> Directory:
         """Insert or update everything named, remove nothing; return the whole, with ids."""

@@ -185,12 +185,13 @@ class NamedServer:
 
 
 @contextmanager
-def fresh_database(server: PostgresServer | NamedServer) -> Iterator[str]:
+def fresh_database(server: PostgresServer | NamedServer, *, tablespace: str = "pg_default") -> Iterator[str]:
     """A database of its own, dropped afterwards; its address."""
     name = f"towntwin_{os.getpid()}_{next(_databases)}"
     owned = isinstance(server, PostgresServer)
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {TEMPLATE}" if owned else ""))
+        template = f" TEMPLATE {TEMPLATE}" if owned else ""
+        connection.execute(f"CREATE DATABASE {name}{template} TABLESPACE {tablespace}")
     try:
         if not owned:
             with psycopg.connect(server.dsn(name), autocommit=True) as connection:

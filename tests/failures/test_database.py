@@ -1,0 +1,294 @@
+"""The database fails in every way that it can; afterwards each reading is stored once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import psycopg
+import pytest
+
+from ingest_service.storage.model import LetterQuery
+from tests.support import loud
+from tests.support.processes import running, wait_until
+from tests.support.rig import WITHIN_S, Rig
+from tests.support.services import PostgresServer, fresh_database
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.support.processes import Process
+
+pytestmark = pytest.mark.timeout(300)
+SMALL_DISK = "96m"
+
+
+@pytest.fixture
+def rig(timescale_dsn: str, mosquitto: Any, tmp_path: Path) -> Iterator[Rig]:
+    with Rig(tmp_path, timescale_dsn, mosquitto) as one:
+        yield one
+
+
+def play(rig: Rig, fail: Callable[[], None], **environ: str) -> Process:
+    """Let readings flow, make the failure in their midst, and see that all of them arrive."""
+    ingest = rig.ingest(**environ)
+    with running(ingest):
+        rig.publish()
+        fail()
+        rig.finish()
+        assert ingest.stop() == 0
+    rig.ledger()
+    return ingest
+
+
+def superuser(dsn: str) -> psycopg.Connection[Any]:
+    return psycopg.connect(dsn, autocommit=True)
+
+
+def wait_for_log(ingest: Process, words: str) -> None:
+    wait_until(lambda: words in ingest.log.read_text(), within_s=WITHIN_S, what=f"the log says {words}")
+
+
+def test_gone_for_a_while(rig: Rig) -> None:
+    def fail() -> None:
+        rig.database_network.refuse()
+        time.sleep(1)
+        before = rig.receipted()
+        time.sleep(3)
+        assert rig.receipted() == before, "nothing is acknowledged that nobody keeps"
+        rig.database_network.mend()
+
+    play(rig, fail)
+
+
+def test_restarted(rig: Rig, timescale_server: Any) -> None:
+    def fail() -> None:
+        for _ in range(2):
+            timescale_server.stop()
+            timescale_server.start()
+            time.sleep(0.3)
+
+    play(rig, fail)
+
+
+def test_connections_terminated(rig: Rig) -> None:
+    def fail() -> None:
+        ended, until_s = 0, time.monotonic() + WITHIN_S
+        with superuser(rig.dsn) as connection:
+            while ended < 10 and time.monotonic() < until_s:
+                ended += connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND application_name = 'towntwin'"
+                    " AND pid <> pg_backend_pid()"
+                ).rowcount
+                time.sleep(0.1)
+        assert ended >= 10, "of the two connections, several times"
+
+    play(rig, fail)
+
+
+def test_read_only(rig: Rig) -> None:
+    def set_read_only(value: str) -> None:
+        with superuser(rig.dsn) as connection:
+            name = connection.info.dbname
+            connection.execute("SET default_transaction_read_only = off")
+            connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {value}")
+        rig.database_network.cut()
+
+    def fail() -> None:
+        set_read_only("on")
+        time.sleep(2)
+        set_read_only("off")
+
+    assert "25006" in play(rig, fail).log.read_text()
+
+
+@contextmanager
+def small_disk(server: Any) -> Iterator[tuple[str, Path]]:
+    """A tablespace on a disk of its own; its name, and the file that fills the disk up."""
+    if not isinstance(server, PostgresServer) or os.geteuid() != 0:
+        loud.skip("a full disk: a disk of its own takes root, and a server of the tests")
+    disk = server.folder / "small"
+    disk.mkdir()
+    uid, gid = server.installation.owner(server.user)
+    options = f"size={SMALL_DISK},uid={uid},gid={gid},mode=700"
+    done = subprocess.run(
+        ["/usr/bin/mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        disk.rmdir()
+        loud.skip(f"a full disk: this machine allows no mount ({done.stderr.strip()})")
+    try:
+        inside = disk / "data"
+        inside.mkdir()
+        os.chown(inside, uid, gid)
+        with superuser(server.dsn()) as connection:
+            connection.execute(f"CREATE TABLESPACE small LOCATION '{server.installation.inside(inside)}'")
+        yield "small", disk / "filler"
+        with superuser(server.dsn()) as connection:
+            connection.execute("DROP TABLESPACE small")
+    finally:
+        subprocess.run(["/usr/bin/umount", "--lazy", str(disk)], check=True)
+
+
+def fill(path: Path) -> None:
+    """Write until the disk is full."""
+    with path.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            return
+
+
+def test_disk_full(timescale_server: Any, mosquitto: Any, tmp_path: Path) -> None:
+    with (
+        small_disk(timescale_server) as (tablespace, filler),
+        fresh_database(timescale_server, tablespace=tablespace) as dsn,
+        Rig(tmp_path, dsn, mosquitto, ticks=6000) as rig,
+    ):
+        ingest = rig.ingest()
+        with running(ingest):
+            rig.publish(kept=0.1)
+            fill(filler)
+            wait_for_log(ingest, "53100")
+            time.sleep(1)
+            filler.unlink()
+            rig.finish()
+            assert ingest.stop() == 0
+        rig.ledger()
+
+
+def test_slow(rig: Rig) -> None:
+    def fail() -> None:
+        rig.database_network.delay_s = 0.1
+        time.sleep(4)
+        rig.database_network.mend()
+
+    play(rig, fail)
+
+
+def test_network_without_an_answer(rig: Rig) -> None:
+    """Nothing is closed, nothing comes: both ends give the connection up, and its locks with it."""
+    play(rig, rig.database_network.strand, TOWNTWIN_STORAGE_ANSWER_TIMEOUT_S="1.5")
+
+
+def test_network_stalled(rig: Rig) -> None:
+    """Nothing comes for some seconds, then everything: it is waited for."""
+
+    def fail() -> None:
+        rig.database_network.stall()
+        time.sleep(3)
+        rig.database_network.mend()
+
+    play(rig, fail)
+
+
+def test_server_frozen(rig: Rig, timescale_server: Any) -> None:
+    def fail() -> None:
+        server = psutil.Process(timescale_server.pid)
+        frozen = [server, *server.children(recursive=True)]
+        for one in frozen:
+            one.send_signal(signal.SIGSTOP)
+        time.sleep(4)
+        for one in frozen:
+            one.send_signal(signal.SIGCONT)
+
+    play(rig, fail, TOWNTWIN_STORAGE_ANSWER_TIMEOUT_S="1.5")
+
+
+def test_deadlock(rig: Rig) -> None:
+    """Somebody holds the second series' latest value and, once ingest holds the first's, wants that."""
+
+    def waiters(connection: psycopg.Connection[Any]) -> int:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND wait_event_type = 'Lock'"
+        ).fetchone()
+        return row[0] if row else 0
+
+    def fail() -> None:
+        touch = "UPDATE latest SET value = value WHERE series_id = %s"
+        with superuser(rig.dsn) as watching, psycopg.connect(rig.dsn) as other:
+            other.execute("SET deadlock_timeout = '1h'")  # ingest is to be the victim
+            other.execute(touch, (2,))
+            wait_until(lambda: waiters(watching) > 0, within_s=WITHIN_S, what="ingest waits for the lock")
+            other.execute(touch, (1,))
+            other.rollback()
+
+    assert "40P01" in play(rig, fail).log.read_text()
+
+
+def test_cut_in_the_middle_of_copy(rig: Rig) -> None:
+    def fail() -> None:
+        for _ in range(3):
+            trap = rig.database_network.cut_after(b"PGCOPY\n")
+            assert trap.sprung.wait(WITHIN_S)
+
+    play(rig, fail)
+
+
+def test_cut_between_commit_and_its_answer(rig: Rig) -> None:
+    """The database has it, and nobody was told: it is sent again, and known as a repeat."""
+
+    def fail() -> None:
+        for _ in range(3):
+            trap = rig.database_network.cut_after(b"PGCOPY\n", b"COMMIT", answer_lost=True)
+            assert trap.sprung.wait(WITHIN_S)
+
+    play(rig, fail)
+
+
+def test_a_poisoned_reading_sinks_alone(rig: Rig) -> None:
+    """One value of a whole batch is refused for good: its message is found, its neighbours are stored."""
+    with superuser(rig.dsn) as connection:
+        connection.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            "  IF NEW.series_id = 1 AND extract(epoch FROM NEW.time)::bigint % 500 = 7 THEN"
+            "    RAISE 'this one is poisoned'; END IF; RETURN NEW; END $$;"
+            "CREATE TRIGGER refuse BEFORE INSERT ON reading FOR EACH ROW EXECUTE FUNCTION refuse()"
+        )
+    ingest = rig.ingest()
+    with running(ingest):
+        rig.publish()
+        rig.finish()
+        assert ingest.stop() == 0
+    rig.ledger(dead=3)
+    for one in rig.store.dead_letters(LetterQuery()):
+        assert one.reason == "store"
+        assert "this one is poisoned" in one.detail
+
+
+def test_a_constraint_clash_is_replayed_once_mended(
+    timescale_dsn: str, mosquitto: Any, tmp_path: Path
+) -> None:
+    """A series whose latest value can't be kept: its messages are letters, and the other's are stored."""
+    with Rig(tmp_path, timescale_dsn, mosquitto, ticks=150) as rig:
+        clash(rig)
+
+
+def clash(rig: Rig) -> None:
+    with superuser(rig.dsn) as connection:
+        connection.execute("ALTER TABLE latest ADD CONSTRAINT no_turbidity CHECK (series_id <> 2)")
+    ingest = rig.ingest()
+    with running(ingest):
+        rig.publish()
+        rig.finish()
+        rig.ledger(dead=len(rig.published) // 2)
+        with superuser(rig.dsn) as connection:
+            connection.execute("ALTER TABLE latest DROP CONSTRAINT no_turbidity")
+        assert rig.store.ask_replay(LetterQuery(reason="store")) == len(rig.published) // 2
+        wait_until(
+            lambda: not rig.store.dead_letters(LetterQuery()), within_s=WITHIN_S, what="all are replayed"
+        )
+        assert ingest.stop() == 0
+    rig.ledger()
