@@ -272,7 +272,7 @@ def test_a_constraint_clash_is_replayed_once_mended(
     timescale_dsn: str, mosquitto: Any, tmp_path: Path
 ) -> None:
     """A series whose latest value can't be kept: its messages are letters, and the other's are stored."""
-    with Rig(tmp_path, timescale_dsn, mosquitto, ticks=150) as rig:
+    with Rig(tmp_path, timescale_dsn, mosquitto, ticks=40, receipt_timeout_s=30) as rig:
         clash(rig)
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 AREA, DEVICE = "330483-d1", "d1"
 STEP_S = 1.0
 READINGS_PER_S = 1500.0
-EDGE = Settings(window=100, receipt_timeout_s=2.0, drain_readings_per_s=READINGS_PER_S)
+RECEIPT_TIMEOUT_S = 2.0
 WITHIN_S = 90.0
 
 
@@ -56,10 +56,19 @@ class Rig:
     dsn : of an empty database
     broker : with ``host`` and ``port``
     ticks : two readings each
+    receipt_timeout_s : what is without a receipt for so long is sent again [s]
 
     """
 
-    def __init__(self, folder: Path, dsn: str, broker: Any, *, ticks: int = 1500) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        dsn: str,
+        broker: Any,
+        *,
+        ticks: int = 1500,
+        receipt_timeout_s: float = RECEIPT_TIMEOUT_S,
+    ) -> None:
         self.folder = folder
         self.dsn = dsn
         migrate(dsn)
@@ -72,13 +81,14 @@ class Rig:
         self.published = {
             (channel, self.start_s + tick * STEP_S) for tick in range(ticks) for channel in ("ph", "turb")
         }
+        edge = Settings(window=100, receipt_timeout_s=receipt_timeout_s, drain_readings_per_s=READINGS_PER_S)
         self._agent = Agent(
             area=AREA,
             device=DEVICE,
             driver=Ticks(self.start_s, ticks),
-            spool=Spool.open(folder / "spool", EDGE),
+            spool=Spool.open(folder / "spool", edge),
             broker=wire_broker.parse(f"mqtt://{broker.host}:{broker.port}"),
-            settings=EDGE,
+            settings=edge,
         )
         self._stop = threading.Event()
         self._device = threading.Thread(target=self._agent.run, args=(self._stop,), name="device")
