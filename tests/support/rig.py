@@ -101,10 +101,13 @@ class Rig:
             "TOWNTWIN_BROKER": f"mqtt://{self.broker_network.host}:{self.broker_network.port}",
             "TOWNTWIN_INGEST_BATCH_WAIT_S": "0.02",
         }
-        return Process("ingest", log=self.folder / f"{name}.log", **(usual | environ))
+        self._listener = Process("ingest", log=self.folder / f"{name}.log", **(usual | environ))
+        return self._listener
 
     def publish(self, kept: float = 0.25) -> None:
-        """Let the device begin, and wait until a part of its readings is kept."""
+        """Let the device begin once ingest listens, and wait until a part of its readings is kept."""
+        log = self._listener.log
+        wait_until(lambda: "subscribed" in log.read_text(), within_s=WITHIN_S, what="ingest listens")
         self._device.start()
         self.wait_for(kept)
 
