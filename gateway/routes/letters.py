@@ -31,7 +31,7 @@ def dead_letters(
 ) -> models.Page[models.DeadLetter]:
     """Messages that could not be taken, newest first, with what was wrong and what to do."""
     before = int(cursors.decode(cursor, 1)[0]) if cursor else None
-    query = LetterQuery(reason=reason, device=device, before_id=before, limit=limit + 1)
+    query = LetterQuery(reason=reason, device=device, before_id=before, whole=False, limit=limit + 1)
     found = here.store.dead_letters(query)
     page = [_shown(one) for one in found[:limit]]
     return models.Page(items=page, next=cursors.encode(page[-1].letter_id) if len(found) > limit else None)
@@ -83,7 +83,7 @@ def _shown(one: DeadLetter) -> models.DeadLetter:
         letter_id=one.letter_id,
         received=models.at(one.received_s),
         topic=one.topic,
-        bytes=len(one.payload),
+        bytes=one.size_bytes,
         content_type=one.content_type,
         reason=one.reason,
         detail=one.detail,

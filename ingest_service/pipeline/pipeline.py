@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ingest_service.pipeline.message import Message
     from ingest_service.pipeline.settings import Settings
     from ingest_service.storage.batch import Committed, Epoch
+    from ingest_service.storage.model import DeadLetter
     from ingest_service.storage.store import Store
 
     Kept = Callable[[Sequence[Message]], None]
@@ -136,9 +137,7 @@ class Pipeline:
         metrics.SPLITS.inc()
         if len(messages) == 1:
             log.error("message_refused", topic=messages[0].topic, error=str(error).partition("\n")[0])
-            dead = letter(messages[0], "store", f"the store refuses it: {error}")
-            metrics.DEAD_LETTERS.labels("store").inc()
-            buried = self._commit(Batch(letters=[dead], epoch=self._epoch)) is not None
+            buried = self._bury([letter(messages[0], "store", f"the store refuses it: {error}")])
             if buried:
                 kept(messages)
             return buried
@@ -162,7 +161,7 @@ class Pipeline:
         if committed is None:
             return False
         figures.count(prepared, committed, now_s=self._clock())
-        return not len(committed.conflicts) or self._bury(prepared, committed)
+        return not len(committed.conflicts) or self._bury_conflicts(prepared, committed)
 
     def places(self, messages: Sequence[Message]) -> dict[Topic, list[Place]]:
         """The spool places of messages, by the data topic they came on."""
@@ -189,16 +188,28 @@ class Pipeline:
                 if self._pause(backoff, error):
                     return None
 
-    def _bury(self, prepared: Prepared, committed: Committed) -> bool:
+    def _bury(self, letters: Sequence[DeadLetter], replayed: Sequence[int] = ()) -> bool:
+        """Keep letters, and let go of those that were replayed; False if asked to stop before."""
+        batch = Batch(letters=list(letters), replayed=list(replayed), epoch=self._epoch)
+        buried = self._commit(batch) is not None
+        if buried:
+            figures.count_letters(letters)
+            metrics.LETTERS_REPLAYED.inc(len(replayed))
+        return buried
+
+    def _bury_conflicts(self, prepared: Prepared, committed: Committed) -> bool:
         """Keep the messages whose readings could not be: another value is stored for their time."""
-        keys = ["series_id", "time_us", "value"]
-        doubtful, clashing = prepared.batch.doubtful[keys], committed.conflicts[keys]
-        mine = np.unique(prepared.judged.doubtful_message[np.isin(doubtful, clashing)])
+        keys, judged = ["series_id", "time_us", "value"], prepared.judged
+        clashing = committed.conflicts[keys]
+        mine = np.union1d(
+            judged.fresh_message[np.isin(judged.fresh[keys], clashing)],
+            judged.doubtful_message[np.isin(judged.doubtful[keys], clashing)],
+        )
         sentence = "another value is stored for the same series and time: see which of the two is right"
         letters = [letter(prepared.messages[i], "conflict", sentence) for i in mine.tolist()]
-        metrics.DEAD_LETTERS.labels("conflict").inc(len(letters))
         log.warning("conflicts", messages=len(letters), readings=len(clashing))
-        return self._commit(Batch(letters=letters, epoch=self._epoch)) is not None
+        still_dead = {one.letter_id for one in letters}
+        return self._bury(letters, [one for one in prepared.batch.replayed if one not in still_dead])
 
     def _pause(self, backoff: Backoff, error: StoreUnavailable) -> bool:
         wait_s = backoff.next_s()
