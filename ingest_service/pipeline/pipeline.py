@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 DIRECTORY_CHECK_S = 2.0
+MENDED_BY_ENROLMENT = {"device", "channel", "unit"}
 
 
 class Prepared(NamedTuple):
@@ -83,6 +84,7 @@ class Pipeline:
         self._resolver = Resolver(directory)
         self._judge = ShardJudge(directory)
         self._clocks.restore(self._store.statuses())
+        metrics.CLOCKS_WRONG.set(self._clocks.wrong)
         replayed = self._judge.restore(
             self._store, self._settings.shard, replay_days=self._settings.replay_days, now_s=self._clock()
         )
@@ -109,9 +111,11 @@ class Pipeline:
 
     def prepare(self, messages: Sequence[Message]) -> Prepared | None:
         """Decode and judge; None if asked to stop while the store was away."""
-        if not self._refresh_directory(messages):
+        decoded = self._decode(messages)
+        if decoded is None:
             return None
-        decoded = decode.decode(messages, self._resolver, self._clocks, future_s=self._settings.future_s)
+        if decoded.statuses:
+            metrics.CLOCKS_WRONG.set(self._clocks.wrong)
         with metrics.JUDGE_SECONDS.time():
             judged = self._judge.judge(decoded)
         batch = Batch(
@@ -220,12 +224,23 @@ class Pipeline:
 
     # -- enrolment -----------------------------------------------------------------------------
 
-    def _refresh_directory(self, messages: Sequence[Message]) -> bool:
-        """Read the directory again if it changed; asked at most every few seconds, or for a stranger."""
-        now_s = self._clock()
-        if now_s < self._directory_due_s and not self._has_stranger(messages):
-            return True
-        self._directory_due_s = now_s + DIRECTORY_CHECK_S
+    def _decode(self, messages: Sequence[Message]) -> Decoded | None:
+        """Decode by the directory as it is now: asked for every few seconds, and for whatever is unknown."""
+        if self._clock() >= self._directory_due_s and not self._refresh_directory():
+            return None
+        resolver, future_s = self._resolver, self._settings.future_s
+        decoded = decode.decode(messages, resolver, self._clocks, future_s=future_s)
+        if all(one.reason not in MENDED_BY_ENROLMENT for one in decoded.letters):
+            return decoded
+        if not self._refresh_directory():
+            return None
+        if self._resolver is resolver:
+            return decoded
+        return decode.decode(messages, self._resolver, self._clocks, future_s=future_s)
+
+    def _refresh_directory(self) -> bool:
+        """Read the directory again if it changed; False if asked to stop while the store was away."""
+        self._directory_due_s = self._clock() + DIRECTORY_CHECK_S
         backoff = Backoff()
         while True:
             try:
@@ -242,11 +257,6 @@ class Pipeline:
             self._judge.enrol(directory)
             self._resolver = Resolver(directory)
             log.info("directory_read", version=directory.version, series=len(directory.series))
-
-    def _has_stranger(self, messages: Sequence[Message]) -> bool:
-        known = self._resolver.area_of
-        seen = {message.topic for message in messages}
-        return any(topic.count("/") == 4 and known(topic.split("/")[3]) is None for topic in seen)
 
     def _checkpoint_is_due(self) -> bool:
         now_s = self._clock()
