@@ -21,8 +21,9 @@ log = structlog.get_logger()
 
 def count(prepared: Prepared, committed: Committed, *, now_s: float) -> None:
     """Count a batch that was committed at ``now_s``, Unix seconds [s]."""
-    messages, decoded, batch = prepared.messages, prepared.decoded, prepared.batch
-    metrics.MESSAGES.inc(len(messages))
+    decoded, batch = prepared.decoded, prepared.batch
+    arrived_s = [one.received_s for one in prepared.messages if not one.letter_id]
+    metrics.MESSAGES.inc(len(arrived_s))
     metrics.BATCH_READINGS.observe(len(decoded.value))
     for kind in ("fresh", "late", "repeated"):
         metrics.READINGS.labels(kind).inc(getattr(committed, kind))
@@ -31,7 +32,7 @@ def count(prepared: Prepared, committed: Committed, *, now_s: float) -> None:
     metrics.ANOMALIES.inc(len(batch.anomalies))
     metrics.LETTERS_REPLAYED.inc(0 if len(committed.conflicts) else len(batch.replayed))
     metrics.JUDGE_FAILURES.inc(prepared.judged.failed)
-    metrics.COMMIT_LAG_SECONDS.observe_all(now_s - np.array([one.received_s for one in messages]))
+    metrics.COMMIT_LAG_SECONDS.observe_all(now_s - np.array(arrived_s))
     metrics.MEASURED_LAG_SECONDS.observe_all(decoded.received_s - decoded.time_s)
     count_letters(batch.letters)
 

@@ -143,6 +143,7 @@ class Pipeline:
             log.error("message_refused", topic=messages[0].topic, error=str(error).partition("\n")[0])
             buried = self._bury([letter(messages[0], "store", f"the store refuses it: {error}")])
             if buried:
+                metrics.MESSAGES.inc(not messages[0].letter_id)
                 kept(messages)
             return buried
         middle = len(messages) // 2
