@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from analytics.service import twin
     from gateway.known import Known
-    from ingest_service.storage.model import Anomaly, Latest, Series
+    from ingest_service.storage.model import Anomaly, Device, DeviceActivity, DeviceStatus, Latest, Series
 
 ONE_US = 1e6
 
@@ -29,6 +29,18 @@ def rules(bits: int) -> list[str]:
     ['GROSS_RANGE', 'RESIDUAL']
     """
     return [one.name or "" for one in Rule(bits)]
+
+
+def device(one: Device, active: DeviceActivity | None, said: DeviceStatus | None) -> models.Device:
+    """A device, with what is known of it."""
+    measured_s, received_s = (active.measured_s, active.received_s) if active else (None, None)
+    return models.Device(
+        **msgspec.structs.asdict(one),
+        measured=None if measured_s is None else at(measured_s),
+        received=None if received_s is None else at(received_s),
+        clock_offset_s=said.clock_offset_s if said else None,
+        status=None if said is None else _status(said),
+    )
 
 
 def series(one: Series) -> models.Series:
@@ -125,6 +137,11 @@ def state(one: twin.TwinState) -> models.TwinState:
         ],
         links=[models.LinkState(**msgspec.structs.asdict(link)) for link in one.links],
     )
+
+
+def _status(said: DeviceStatus) -> models.Status:
+    shown = models.Status.model_fields.keys() & said.status.keys()
+    return models.Status(received=at(said.received_s), **{name: said.status[name] for name in shown})
 
 
 def _measured(one: twin.Measured) -> models.Measured:

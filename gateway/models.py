@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 T = TypeVar("T")
 
@@ -59,6 +59,33 @@ class Site(Model):
     grid_cell: str | None
     target_class: int | None = Field(description="GB 3838 class aimed at, 1 to 5")
     demo: bool
+
+
+class Status(Model):
+    """What a device last said of itself."""
+
+    received: Time
+    online: bool = Field(description="False is its last will, or an orderly stop")
+    agent: str | None = None
+    spool_depth: int | None = Field(default=None, description="Messages waiting for a receipt")
+    evicted: int | None = Field(default=None, description="Messages that its spool had to let go")
+    battery_v: float | None = Field(default=None, description="Supply voltage [V]")
+    signal_dbm: float | None = Field(default=None, description="Strength of the radio link [dBm]")
+
+
+class Device(Model):
+    """Something enrolled that publishes, and when it was last heard."""
+
+    device_id: str = Field(examples=["330483-d1-r04"])
+    area_id: str = Field(examples=["330483-d1"])
+    kind: str = Field(examples=["agent"])
+    measured: Time | None = Field(description="Of its newest reading")
+    received: Time | None = Field(description="When its newest reading came")
+    clock_offset_s: float | None = Field(
+        description="Its clock less the platform's, ahead positive [s]; null where it never told",
+        examples=[-7200],
+    )
+    status: Status | None
 
 
 class Series(Model):
@@ -220,42 +247,6 @@ class TwinState(Model):
     links: list[LinkState]
 
 
-class DeadLetter(Model):
-    """A message that could not be taken; its payload stays in the database."""
-
-    letter_id: int
-    received: Time
-    topic: str
-    bytes: int
-    content_type: str | None
-    reason: str = Field(examples=["channel"])
-    detail: str
-    state: Literal["waiting", "replay"] = Field(description="replay: asked for, and not taken yet")
-    replays: int = Field(description="How often it was replayed in vain")
-
-
-class WholeLetter(DeadLetter):
-    """A dead letter with its payload."""
-
-    properties: dict[str, str]
-    payload_base64: str
-
-
-class LetterFilter(Model):
-    """Which dead letters; what is named must all hold."""
-
-    ids: list[Annotated[int, Field(ge=1, lt=2**63)]] | None = Field(default=None, max_length=1000)
-    reason: str | None = Field(default=None, examples=["channel"])
-    device: str | None = Field(default=None, examples=["330402-d1-r01"])
-    received_before: AwareDatetime | None = None
-
-
-class LettersDone(Model):
-    """How many letters a filter named."""
-
-    letters: int
-
-
 class Health(Model):
     """What the platform is and holds."""
 
@@ -265,6 +256,8 @@ class Health(Model):
     readings: int
     open_anomalies: int
     dead_letters: int
+    rollups_due: int = Field(description="Hours of series whose rollups are out of date")
+    rejudge_due: int = Field(description="Series with late readings that wait to be judged again")
     newest_received: Time | None
     now: Time
 

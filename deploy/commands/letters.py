@@ -7,8 +7,10 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from deploy.settings import SettingsError
 from deploy.wiring import open_store
@@ -67,10 +69,10 @@ def _names_some(query: LetterQuery) -> bool:
 
 def _list(store: PostgresStore, query: LetterQuery) -> int:
     table = Table("id", "received", "topic", "reason", "state", "replays", "what was wrong")
-    found = store.dead_letters(query)
+    found = store.dead_letters(msgspec.structs.replace(query, whole=False))
     for one in found:
         cells = (one.letter_id, _moment(one), one.topic, one.reason, one.state, one.replays, one.detail)
-        table.add_row(*(str(cell) for cell in cells))
+        table.add_row(*(Text(_printable(str(cell))) for cell in cells))
     Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE).print(table)
     return 0 if found else 1
 
@@ -78,10 +80,13 @@ def _list(store: PostgresStore, query: LetterQuery) -> int:
 def _show(store: PostgresStore, query: LetterQuery) -> int:
     found = store.dead_letters(query)
     for one in found:
-        print(f"letter {one.letter_id}: {one.reason}: {one.detail}")
-        print(f"received {_moment(one)} on {one.topic} as {one.content_type or 'unnamed content'}")
-        print("".join(f"{name}: {value}\n" for name, value in one.properties.items()), end="")
-        print(one.payload.decode("utf-8", "backslashreplace"), end="\n\n")
+        lines = [
+            f"letter {one.letter_id}: {one.reason}: {one.detail}",
+            f"received {_moment(one)} on {one.topic} as {one.content_type or 'unnamed content'}",
+            *(f"{name}: {value}" for name, value in one.properties.items()),
+            *one.payload.decode("utf-8", "backslashreplace").splitlines(),
+        ]
+        print("\n".join(map(_printable, lines)), end="\n\n")
     return 0 if found else 1
 
 
@@ -95,6 +100,11 @@ def _purge(store: PostgresStore, query: LetterQuery) -> int:
     gone = store.purge_letters(query)
     print(f"{gone} letters deleted")
     return 0 if gone else 1
+
+
+def _printable(text: str) -> str:
+    """Without what a terminal obeys: letters are written by devices, or by somebody else."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def _moment(one: DeadLetter) -> str:

@@ -18,6 +18,7 @@ from ingest_service.storage.errors import StoreError
 from ingest_service.storage.model import Anomaly
 
 REFRESH_S = 1.5
+NAMED_BEYOND_S = 60.0  # a clock that is off by less needs nobody
 SHOWN_S = 48 * 3600.0
 MOST_READINGS = 4000
 COOKIE = "towntwin_language"
@@ -75,7 +76,7 @@ class Page:
         with ui.row().classes("w-full items-center no-wrap panel px-4 py-2 gap-8"):
             ui.label(self._word("title")).classes("text-xl font-bold")
             ui.space()
-            for name in ("readings", "open_anomalies", "newest", "dead_letters", "database"):
+            for name in ("readings", "open_anomalies", "newest", "dead_letters", "clock", "database"):
                 with ui.column().classes("gap-0"):
                     self._figures[name] = ui.label("–").classes("figure").mark(name)
                     ui.label(self._word(name)).classes("figure-name")
@@ -144,10 +145,17 @@ class Page:
             "open_anomalies": str(health.open_anomalies),
             "newest": newest,
             "dead_letters": str(health.dead_letters),
+            "clock": self._worst_clock(snapshot.clocks),
             "database": health.edition,
         }
         for name, text in shown.items():
             self._figures[name].text = text
+
+    def _worst_clock(self, clocks: dict[str, float]) -> str:
+        if not clocks:
+            return self._word("never")
+        device, offset_s = max(clocks.items(), key=lambda one: abs(one[1]))
+        return f"{offset_s:+,.0f} s" + (f" {device}" if abs(offset_s) >= NAMED_BEYOND_S else "")
 
     def _row(self, one: Anomaly, snapshot: Snapshot) -> dict[str, Any]:
         site = snapshot.known.sites[one.site_id]

@@ -27,6 +27,7 @@ class Snapshot:
     state: twin.TwinState
     anomalies: list[Anomaly]
     health: Health
+    clocks: dict[str, float]  # device -> its clock less ours [s], where it is known
     away: bool = False
 
 
@@ -54,4 +55,7 @@ class Snapshots:
         now_s = time.time()
         is_open = store.anomalies(AnomalyQuery(states=["open"], limit=MANY))
         state = twin.state(known.directory, store.latest(), is_open, now_s=now_s)
-        return Snapshot(now_s, known, state, is_open, store.health())
+        clocks = {
+            one.device_id: one.clock_offset_s for one in store.statuses() if one.clock_offset_s is not None
+        }
+        return Snapshot(now_s, known, state, is_open, store.health(), clocks)

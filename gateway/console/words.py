@@ -30,6 +30,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "open_anomalies": ("open anomalies", "未结异常"),
     "newest": ("newest reading", "最新读数"),
     "dead_letters": ("dead letters", "死信"),
+    "clock": ("worst device clock", "最大时钟偏差"),
     "database": ("database", "数据库"),
     "away": (
         "the database is away; this page shows the last it knew",

@@ -1,4 +1,4 @@
-"""Areas, sites, series, quantities: what is enrolled."""
+"""Areas, sites, devices, series, quantities: what is enrolled."""
 
 from __future__ import annotations
 
@@ -30,6 +30,20 @@ def site(here: Here, site_id: str) -> models.Site:
     """One site."""
     (one,) = here.known.sites_of(site=site_id)
     return models.Site(**msgspec.structs.asdict(one))
+
+
+@router.get("/devices", responses=responses(404))
+def devices(here: Here, area: params.Area = None) -> list[models.Device]:
+    """Devices, by area (with all below it): last heard when, said what, and how wrong its clock is."""
+    known = here.known
+    areas = None if area is None else known.areas_below(area)
+    said = {one.device_id: one for one in here.store.statuses()}
+    active = {one.device_id: one for one in here.store.activity()}
+    return [
+        convert.device(one, active.get(one.device_id), said.get(one.device_id))
+        for one in known.directory.devices
+        if areas is None or one.area_id in areas
+    ]
 
 
 @router.get("/series", responses=responses(404))

@@ -39,6 +39,8 @@ def health(here: Here) -> models.Health:
         readings=found.readings,
         open_anomalies=found.open_anomalies,
         dead_letters=found.dead_letters,
+        rollups_due=found.rollups_due,
+        rejudge_due=found.rejudge_due,
         newest_received=None if newest_s is None else models.at(newest_s),
         now=models.at(time.time()),
     )

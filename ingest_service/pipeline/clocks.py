@@ -35,7 +35,7 @@ class Clocks:
     Examples
     --------
     >>> clocks = Clocks(tolerance_s=300)
-    >>> [clocks.hear("wz-01", 1000 + t - 7200, 1000 + t) for t in (0, 60)]
+    >>> [clocks.hear("wz-01", 1000.0 + t - 7200, 1000.0 + t) for t in (0, 60)]
     [None, -7200.0]
     >>> clocks.is_wrong("wz-01")
     True
@@ -53,9 +53,14 @@ class Clocks:
         self._offsets = {device: offset for device, offset in known.items() if offset is not None}
 
     def hear(self, device: str, device_time_s: float, received_s: float) -> float | None:
-        """Take up one status, sent live; the offset if this one tells it, ahead positive [s]."""
+        """Take up one status, sent live; the offset if this one tells it, ahead positive [s].
+
+        The newest may be taken up again, as when a batch is decoded anew: the answer is the same.
+        """
         now = _Heard(received_s, device_time_s - received_s)
         before = self._heard.get(device)
+        if before == now:
+            return now.offset_s if self._offsets.get(device) == now.offset_s else None
         if before is None or now.received_s - before.received_s >= APART_S:
             self._heard[device] = now
         behind = now.offset_s < -self._tolerance_s
@@ -67,6 +72,11 @@ class Clocks:
     def offset_s(self, device: str) -> float | None:
         """The last known offset, ahead positive [s]."""
         return self._offsets.get(device)
+
+    @property
+    def wrong(self) -> int:
+        """How many devices' clocks are wrong."""
+        return sum(map(self.is_wrong, self._offsets))
 
     def is_wrong(self, device: str) -> bool:
         """Whether the clock is off by more than the tolerance."""

@@ -152,7 +152,7 @@ def _status(message: Message, device: str, clocks: Clocks) -> DeviceStatus:
         said = status.decode(message.payload)
     except PayloadError as error:
         raise Refused("payload", str(error)) from error
-    live = said.time_s is not None and not message.retained
+    live = said.time_s is not None and not message.retained and not message.letter_id
     offset_s = clocks.hear(device, said.time_s or 0.0, message.received_s) if live else None
     return DeviceStatus(
         device_id=device,

@@ -10,26 +10,35 @@ import structlog
 from ingest_service.pipeline import metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ingest_service.pipeline.pipeline import Prepared
     from ingest_service.storage.batch import Committed
+    from ingest_service.storage.model import DeadLetter
 
 log = structlog.get_logger()
 
 
 def count(prepared: Prepared, committed: Committed, *, now_s: float) -> None:
     """Count a batch that was committed at ``now_s``, Unix seconds [s]."""
-    messages, decoded, batch = prepared.messages, prepared.decoded, prepared.batch
-    metrics.MESSAGES.inc(len(messages))
+    decoded, batch = prepared.decoded, prepared.batch
+    arrived_s = [one.received_s for one in prepared.messages if not one.letter_id]
+    metrics.MESSAGES.inc(len(arrived_s))
     metrics.BATCH_READINGS.observe(len(decoded.value))
     for kind in ("fresh", "late", "repeated"):
         metrics.READINGS.labels(kind).inc(getattr(committed, kind))
     metrics.READINGS.labels("conflict").inc(len(committed.conflicts))
     metrics.READINGS.labels("off_clock").inc(int(decoded.off_clock.sum()))
     metrics.ANOMALIES.inc(len(batch.anomalies))
-    metrics.LETTERS_REPLAYED.inc(len(batch.replayed))
+    metrics.LETTERS_REPLAYED.inc(0 if len(committed.conflicts) else len(batch.replayed))
     metrics.JUDGE_FAILURES.inc(prepared.judged.failed)
-    metrics.COMMIT_LAG_SECONDS.observe_all(now_s - np.array([one.received_s for one in messages]))
+    metrics.COMMIT_LAG_SECONDS.observe_all(now_s - np.array(arrived_s))
     metrics.MEASURED_LAG_SECONDS.observe_all(decoded.received_s - decoded.time_s)
-    for dead in batch.letters:
-        metrics.DEAD_LETTERS.labels(dead.reason).inc()
+    count_letters(batch.letters)
+
+
+def count_letters(letters: Sequence[DeadLetter]) -> None:
+    """Count letters that were committed, and name them in the log."""
+    for dead in letters:
+        metrics.DEAD_LETTERS.labels(dead.reason).inc(not dead.letter_id)
         log.warning("dead_letter", topic=dead.topic, reason=dead.reason, bytes=len(dead.payload))

@@ -37,11 +37,12 @@ DAY_US = 86_400_000_000
 class Judged:
     """A batch's readings as they will be stored, parted by whether they may be repeats or late.
 
-    ``doubtful_message`` tells which message of the batch each doubtful reading came in; ``undo`` restores the
-    judge to what it was before, should the database refuse the batch.
+    ``…_message`` tells which message of the batch each reading came in; ``undo`` restores the judge to what
+    it was before, should the database refuse the batch.
     """
 
     fresh: NDArray[np.void]
+    fresh_message: NDArray[np.intp]
     doubtful: NDArray[np.void]
     doubtful_message: NDArray[np.intp]
     revisions: NDArray[np.void]
@@ -91,11 +92,12 @@ class ShardJudge:
         slots, rows, order = self._sorted(decoded)
         off_clock = decoded.off_clock[order]
         fresh_mask = self._is_fresh(slots, rows["time_us"]) & ~off_clock
-        doubtful, doubtful_message = rows[~fresh_mask], decoded.message[order][~fresh_mask]
+        message = decoded.message[order]
+        doubtful, doubtful_message = rows[~fresh_mask], message[~fresh_mask]
         off_clock = off_clock[~fresh_mask]
         doubtful["quality"] = np.where(off_clock, Flag.SUSPECT, Flag.NOT_EVALUATED)
         doubtful["rules"] = np.where(off_clock, Rule.CLOCK, Rule.LATE)
-        slots, fresh = slots[fresh_mask], rows[fresh_mask]
+        slots, fresh, fresh_message = slots[fresh_mask], rows[fresh_mask], message[fresh_mask]
         touched = np.unique(slots)
         undo = Undo(touched, self._state.taken(touched), self._last_us[touched])
         np.maximum.at(self._last_us, slots, fresh["time_us"])
@@ -103,11 +105,14 @@ class ShardJudge:
         if judgement is None:
             fresh["quality"], fresh["rules"] = Flag.NOT_EVALUATED, Rule.UNJUDGED
             nothing = np.empty(0, REVISION)
-            return Judged(fresh, doubtful, doubtful_message, nothing, [], failed=True, undo=undo)
+            return Judged(
+                fresh, fresh_message, doubtful, doubtful_message, nothing, [], failed=True, undo=undo
+            )
         for name in ("quality", "rules", "expected", "spread"):
             fresh[name] = getattr(judgement, name)
         return Judged(
             fresh,
+            fresh_message,
             doubtful,
             doubtful_message,
             self._revisions(judgement),

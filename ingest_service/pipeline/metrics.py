@@ -75,6 +75,8 @@ TAKEOVERS = Counter("towntwin_ingest_takeovers_total", "Times that another clien
 LET_GO = Counter(
     "towntwin_ingest_let_go_total", "Messages not held for want of room; the broker sends them again"
 )
+CONNECTED = Gauge("towntwin_ingest_broker_connected", "1 while the broker is there")
+CLOCKS_WRONG = Gauge("towntwin_ingest_clocks_wrong", "Devices whose clock is off beyond the tolerance")
 OWNER = Gauge("towntwin_ingest_shard_owner", "1 while this process owns its shard, 0 while it stands by")
 EPOCH = Gauge("towntwin_ingest_shard_epoch", "How many owners the shard has had")
 INBOX_MESSAGES = Gauge("towntwin_ingest_inbox_messages", "Messages held and not yet in a batch")

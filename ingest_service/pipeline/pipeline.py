@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ingest_service.pipeline.message import Message
     from ingest_service.pipeline.settings import Settings
     from ingest_service.storage.batch import Committed, Epoch
+    from ingest_service.storage.model import DeadLetter
     from ingest_service.storage.store import Store
 
     Kept = Callable[[Sequence[Message]], None]
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 DIRECTORY_CHECK_S = 2.0
+MENDED_BY_ENROLMENT = {"device", "channel", "unit"}
 
 
 class Prepared(NamedTuple):
@@ -82,6 +84,7 @@ class Pipeline:
         self._resolver = Resolver(directory)
         self._judge = ShardJudge(directory)
         self._clocks.restore(self._store.statuses())
+        metrics.CLOCKS_WRONG.set(self._clocks.wrong)
         replayed = self._judge.restore(
             self._store, self._settings.shard, replay_days=self._settings.replay_days, now_s=self._clock()
         )
@@ -108,9 +111,11 @@ class Pipeline:
 
     def prepare(self, messages: Sequence[Message]) -> Prepared | None:
         """Decode and judge; None if asked to stop while the store was away."""
-        if not self._refresh_directory(messages):
+        decoded = self._decode(messages)
+        if decoded is None:
             return None
-        decoded = decode.decode(messages, self._resolver, self._clocks, future_s=self._settings.future_s)
+        if decoded.statuses:
+            metrics.CLOCKS_WRONG.set(self._clocks.wrong)
         with metrics.JUDGE_SECONDS.time():
             judged = self._judge.judge(decoded)
         batch = Batch(
@@ -136,10 +141,9 @@ class Pipeline:
         metrics.SPLITS.inc()
         if len(messages) == 1:
             log.error("message_refused", topic=messages[0].topic, error=str(error).partition("\n")[0])
-            dead = letter(messages[0], "store", f"the store refuses it: {error}")
-            metrics.DEAD_LETTERS.labels("store").inc()
-            buried = self._commit(Batch(letters=[dead], epoch=self._epoch)) is not None
+            buried = self._bury([letter(messages[0], "store", f"the store refuses it: {error}")])
             if buried:
+                metrics.MESSAGES.inc(not messages[0].letter_id)
                 kept(messages)
             return buried
         middle = len(messages) // 2
@@ -162,7 +166,7 @@ class Pipeline:
         if committed is None:
             return False
         figures.count(prepared, committed, now_s=self._clock())
-        return not len(committed.conflicts) or self._bury(prepared, committed)
+        return not len(committed.conflicts) or self._bury_conflicts(prepared, committed)
 
     def places(self, messages: Sequence[Message]) -> dict[Topic, list[Place]]:
         """The spool places of messages, by the data topic they came on."""
@@ -189,16 +193,28 @@ class Pipeline:
                 if self._pause(backoff, error):
                     return None
 
-    def _bury(self, prepared: Prepared, committed: Committed) -> bool:
+    def _bury(self, letters: Sequence[DeadLetter], replayed: Sequence[int] = ()) -> bool:
+        """Keep letters, and let go of those that were replayed; False if asked to stop before."""
+        batch = Batch(letters=list(letters), replayed=list(replayed), epoch=self._epoch)
+        buried = self._commit(batch) is not None
+        if buried:
+            figures.count_letters(letters)
+            metrics.LETTERS_REPLAYED.inc(len(replayed))
+        return buried
+
+    def _bury_conflicts(self, prepared: Prepared, committed: Committed) -> bool:
         """Keep the messages whose readings could not be: another value is stored for their time."""
-        keys = ["series_id", "time_us", "value"]
-        doubtful, clashing = prepared.batch.doubtful[keys], committed.conflicts[keys]
-        mine = np.unique(prepared.judged.doubtful_message[np.isin(doubtful, clashing)])
+        keys, judged = ["series_id", "time_us", "value"], prepared.judged
+        clashing = committed.conflicts[keys]
+        mine = np.union1d(
+            judged.fresh_message[np.isin(judged.fresh[keys], clashing)],
+            judged.doubtful_message[np.isin(judged.doubtful[keys], clashing)],
+        )
         sentence = "another value is stored for the same series and time: see which of the two is right"
         letters = [letter(prepared.messages[i], "conflict", sentence) for i in mine.tolist()]
-        metrics.DEAD_LETTERS.labels("conflict").inc(len(letters))
         log.warning("conflicts", messages=len(letters), readings=len(clashing))
-        return self._commit(Batch(letters=letters, epoch=self._epoch)) is not None
+        still_dead = {one.letter_id for one in letters}
+        return self._bury(letters, [one for one in prepared.batch.replayed if one not in still_dead])
 
     def _pause(self, backoff: Backoff, error: StoreUnavailable) -> bool:
         wait_s = backoff.next_s()
@@ -209,12 +225,23 @@ class Pipeline:
 
     # -- enrolment -----------------------------------------------------------------------------
 
-    def _refresh_directory(self, messages: Sequence[Message]) -> bool:
-        """Read the directory again if it changed; asked at most every few seconds, or for a stranger."""
-        now_s = self._clock()
-        if now_s < self._directory_due_s and not self._has_stranger(messages):
-            return True
-        self._directory_due_s = now_s + DIRECTORY_CHECK_S
+    def _decode(self, messages: Sequence[Message]) -> Decoded | None:
+        """Decode by the directory as it is now: asked for every few seconds, and for whatever is unknown."""
+        if self._clock() >= self._directory_due_s and not self._refresh_directory():
+            return None
+        resolver, future_s = self._resolver, self._settings.future_s
+        decoded = decode.decode(messages, resolver, self._clocks, future_s=future_s)
+        if all(one.reason not in MENDED_BY_ENROLMENT for one in decoded.letters):
+            return decoded
+        if not self._refresh_directory():
+            return None
+        if self._resolver is resolver:
+            return decoded
+        return decode.decode(messages, self._resolver, self._clocks, future_s=future_s)
+
+    def _refresh_directory(self) -> bool:
+        """Read the directory again if it changed; False if asked to stop while the store was away."""
+        self._directory_due_s = self._clock() + DIRECTORY_CHECK_S
         backoff = Backoff()
         while True:
             try:
@@ -231,11 +258,6 @@ class Pipeline:
             self._judge.enrol(directory)
             self._resolver = Resolver(directory)
             log.info("directory_read", version=directory.version, series=len(directory.series))
-
-    def _has_stranger(self, messages: Sequence[Message]) -> bool:
-        known = self._resolver.area_of
-        seen = {message.topic for message in messages}
-        return any(topic.count("/") == 4 and known(topic.split("/")[3]) is None for topic in seen)
 
     def _checkpoint_is_due(self) -> bool:
         now_s = self._clock()

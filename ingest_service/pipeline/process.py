@@ -32,7 +32,6 @@ log = structlog.get_logger()
 STANDBY_S = 1.0
 IDLE_S = 0.5
 LOOK_ROUND_S = 2.0
-LETTERS_AT_ONCE = 200
 
 
 def run(store: Store, broker: Broker, settings: Settings, stop: threading.Event) -> None:
@@ -106,8 +105,8 @@ class _Shard:
         metrics.INBOX_BYTES.set(self._inbox.held_bytes)
         done = conveyor.take(messages) if messages else conveyor.settle()
         if done and (time.monotonic() >= self._look_round_s or self._session.was_taken_over()):
-            self._look_round(conveyor)
             self._look_round_s = time.monotonic() + LOOK_ROUND_S
+            self._look_round(conveyor)
 
     def _drain(self, conveyor: Conveyor) -> None:
         """Commit what is held, within the grace; what came after the stop is the next owner's."""
@@ -127,13 +126,18 @@ class _Shard:
         try:
             if not self._lease.held():
                 raise ShardLost(f"shard {self._settings.shard!r} is another process's")
-            letters = self._store.letters_to_replay(self._settings.areas, limit=LETTERS_AT_ONCE)
+            letters = self._store.letters_to_replay(
+                self._settings.areas,
+                limit=self._settings.batch_messages,
+                limit_bytes=self._settings.batch_bytes,
+            )
         except StoreUnavailable:
             return  # the next commit waits for it, and says so
         if letters:
             log.info("letters_replayed", letters=len(letters))
             if not (conveyor.take([of_letter(one) for one in letters]) and conveyor.settle()):
                 return
+            self._look_round_s = 0.0  # there may be more of them
         if self._session.letting_go and not len(self._inbox):
             self._session.ask_again()
 

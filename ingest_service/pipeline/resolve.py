@@ -71,10 +71,6 @@ class Resolver:
             known = self._topics[name] = self._checked(name)
         return known
 
-    def area_of(self, device: str) -> str | None:
-        """The area that a device is enrolled in, or None where it is not enrolled."""
-        return self._area_of.get(device)
-
     def targets_of(self, device: str) -> Mapping[str, Target]:
         """The targets of a device by channel name."""
         return self._targets[device]
@@ -88,7 +84,7 @@ class Resolver:
             topic = topics.parse(name)
         except TopicError as error:
             raise Refused("topic", str(error)) from error
-        area = self.area_of(topic.device)
+        area = self._area_of.get(topic.device)
         if area is None:
             raise Refused(
                 "device", f"device {topic.device!r} is not enrolled: enrol it, then replay this letter"

@@ -146,6 +146,7 @@ class Session:
             return
         self._connected = True
         metrics.CONNECTIONS.inc()
+        metrics.CONNECTED.set(1)
         log.info("broker_connected", broker=str(self._broker), session_present=flags.session_present)
         client.subscribe(
             [
@@ -184,6 +185,7 @@ class Session:
             self._connection += 1
             self._connected = False
             self._letting_go = False
+        metrics.CONNECTED.set(0)
         if reason.value == TAKEN_OVER:
             self._taken_over = True
             metrics.TAKEOVERS.inc()

@@ -39,7 +39,8 @@ class Batch:
     doubtful : READING by series and time, may be repeats or late; inserted where absent
     revisions : REVISION
     letters : those with an id are known already, and were replayed in vain
-    replayed : ids of dead letters whose readings move in this batch
+    replayed : ids of dead letters whose readings move in this batch; they stay where there are conflicts, for
+        whoever sends the batch to say which of them caused one
     epoch : of the shard that sends it; the store takes nothing from an owner of the past
     """
 

@@ -117,7 +117,7 @@ class MemoryStore:
                 self._revisions[series_id, time_us] = (quality, rules)
                 self._due.add((series_id, time_us // HOUR_US))
             self.record(batch.anomalies)
-            self._letters.keep(batch.letters, batch.replayed)
+            self._letters.keep(batch.letters, [] if conflicts else batch.replayed)
             for one in batch.statuses:
                 self._say(one)
             if batch.checkpoint is not None:
@@ -159,9 +159,9 @@ class MemoryStore:
         with self._lock:
             return self._letters.ask_replay(query)
 
-    def letters_to_replay(self, areas: Sequence[str], *, limit: int) -> list[DeadLetter]:
-        """Letters asked for, of some areas, oldest first."""
-        return self._letters.to_replay(areas)[:limit]
+    def letters_to_replay(self, areas: Sequence[str], *, limit: int, limit_bytes: int) -> list[DeadLetter]:
+        """Letters asked for, of some areas, oldest first; one at least."""
+        return self._letters.to_replay(areas, limit, limit_bytes)
 
     def purge_letters(self, query: LetterQuery) -> int:
         """Delete some letters for good."""

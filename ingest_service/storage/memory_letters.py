@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -35,29 +37,34 @@ class MemoryLetters:
             elif not one.letter_id and (digest(one) is None or digest(one) not in self._digests):
                 self._count += 1
                 self._digests |= {digest(one) or b""}
-                self._letters[self._count] = msgspec.structs.replace(one, letter_id=self._count)
+                given = {"letter_id": self._count, "size_bytes": len(one.payload)}
+                self._letters[self._count] = msgspec.structs.replace(one, **given)
         for letter_id in replayed:
             self._forget(letter_id)
 
     def find(self, query: LetterQuery) -> list[DeadLetter]:
         """Those of a filter, newest first; its limit is not used."""
-        return [one for one in reversed(self._letters.values()) if _matches(one, query)]
+        found = [one for one in reversed(self._letters.values()) if _matches(one, query)]
+        return found if query.whole else [msgspec.structs.replace(one, payload=b"") for one in found]
 
     def ask_replay(self, query: LetterQuery) -> int:
         """Ask for some to be replayed."""
         asked = self.find(query)
         for one in asked:
-            self._letters[one.letter_id] = msgspec.structs.replace(one, state="replay")
+            kept = self._letters[one.letter_id]
+            self._letters[one.letter_id] = msgspec.structs.replace(kept, state="replay")
         return len(asked)
 
-    def to_replay(self, areas: Sequence[str]) -> list[DeadLetter]:
-        """Those asked for, oldest first."""
-        return [
+    def to_replay(self, areas: Sequence[str], limit: int, limit_bytes: int) -> list[DeadLetter]:
+        """Those asked for, oldest first; one at least."""
+        asked = [
             one
             for one in self._letters.values()
             if one.state == "replay"
             and ("+" in areas or one.topic.split("/")[2:3] in [[area] for area in areas])
-        ]
+        ][:limit]
+        so_far = list(itertools.accumulate(one.size_bytes for one in asked))
+        return asked[: max(1, bisect.bisect_right(so_far, limit_bytes))]
 
     def purge(self, query: LetterQuery) -> int:
         """Delete some for good."""

@@ -173,6 +173,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     topic: str
     payload: bytes
     content_type: str | None = None
+    size_bytes: int = 0  # of the payload; given by the store
     properties: dict[str, str] = {}
     reason: str  # payload, topic, device, channel, unit, value, time, clock, conflict, store
     detail: str
@@ -181,13 +182,17 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LetterQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which dead letters: filters joined by "and", newest first; ``before_id`` is the last one seen."""
+    """Which dead letters: filters joined by "and", newest first; ``before_id`` is the last one seen.
+
+    Without ``whole`` their payloads stay behind: one letter may be megabytes.
+    """
 
     ids: list[int] | None = None
     reason: str | None = None
     device: str | None = None
     received_before_s: float | None = None
     before_id: int | None = None
+    whole: bool = True
     limit: int = 100
 
 

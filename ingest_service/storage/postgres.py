@@ -155,9 +155,10 @@ class PostgresStore:
         with self._transaction() as connection:
             return connection.execute(QUERIES["ask_replay"], msgspec.structs.asdict(query)).rowcount
 
-    def letters_to_replay(self, areas: Sequence[str], *, limit: int) -> list[DeadLetter]:
-        """Letters asked for, of some areas, oldest first."""
-        return self._rows("letters_to_replay", {"areas": list(areas), "limit": limit}, DeadLetter)
+    def letters_to_replay(self, areas: Sequence[str], *, limit: int, limit_bytes: int) -> list[DeadLetter]:
+        """Letters asked for, of some areas, oldest first; one at least."""
+        parameters = {"areas": list(areas), "limit": limit, "limit_bytes": limit_bytes}
+        return self._rows("letters_to_replay", parameters, DeadLetter)
 
     def purge_letters(self, query: LetterQuery) -> int:
         """Delete some letters for good."""

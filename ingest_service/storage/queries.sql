@@ -132,7 +132,7 @@ COPY staging ("time", received, value, series_id, expected, spread, quality, rul
 -- insert_staged: Keep what was not there; the first of several repeats counts.
 INSERT INTO reading ("time", received, value, series_id, expected, spread, quality, rules)
 SELECT DISTINCT ON (series_id, "time") "time", received, value, series_id, expected, spread, quality, rules
-FROM staging ORDER BY series_id, "time", received
+FROM staging ORDER BY series_id, "time", received, value
 ON CONFLICT (series_id, "time") DO NOTHING
 RETURNING series_id, (extract(epoch FROM "time") * 1000000)::bigint, rules;
 
@@ -207,11 +207,18 @@ WHERE (%(ids)s::bigint[] IS NULL OR letter_id = ANY (%(ids)s)) AND (%(reason)s::
     AND (%(device)s::text IS NULL OR split_part(topic, '/', 4) = %(device)s)
     AND (%(received_before_s)s::float8 IS NULL OR received < to_timestamp(%(received_before_s)s));
 
--- letters_to_replay: Letters asked for, of some areas, oldest first.
-SELECT letter_id, extract(epoch FROM received)::float8 AS received_s, topic, payload, content_type, properties, reason,
-    detail, state, replays
-FROM dead_letter WHERE state = 'replay' AND ('+' = ANY (%(areas)s) OR split_part(topic, '/', 3) = ANY (%(areas)s))
-ORDER BY letter_id LIMIT %(limit)s;
+-- letters_to_replay: Letters asked for, of some areas, oldest first; one at least, then no more than so many bytes.
+SELECT letter_id, extract(epoch FROM received)::float8 AS received_s, topic, payload, length(payload) AS size_bytes,
+    content_type, properties, reason, detail, state, replays
+FROM (
+    SELECT *, sum(length(payload)) OVER (ORDER BY letter_id) AS so_far, row_number() OVER (ORDER BY letter_id) AS nth
+    FROM (
+        SELECT * FROM dead_letter
+        WHERE state = 'replay' AND ('+' = ANY (%(areas)s) OR split_part(topic, '/', 3) = ANY (%(areas)s))
+        ORDER BY letter_id LIMIT %(limit)s
+    ) AS asked
+) AS counted
+WHERE so_far <= %(limit_bytes)s OR nth = 1 ORDER BY letter_id;
 
 -- update_status: What a device last said of itself; the last known offset of its clock stays.
 UPDATE device SET status = %(status)s, status_received = to_timestamp(%(received_s)s),
@@ -316,8 +323,9 @@ SELECT anomaly_id, revision, subject, site_id, series_id, device_id, detector, v
 FROM anomaly WHERE revision > %s ORDER BY revision LIMIT %s;
 
 -- dead_letters: Dead letters, newest first.
-SELECT letter_id, extract(epoch FROM received)::float8 AS received_s, topic, payload, content_type, properties, reason,
-    detail, state, replays
+SELECT letter_id, extract(epoch FROM received)::float8 AS received_s, topic,
+    CASE WHEN %(whole)s THEN payload ELSE '' END AS payload, length(payload) AS size_bytes, content_type, properties,
+    reason, detail, state, replays
 FROM dead_letter
 WHERE (%(ids)s::bigint[] IS NULL OR letter_id = ANY (%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s)
     AND (%(device)s::text IS NULL OR split_part(topic, '/', 4) = %(device)s)

@@ -99,8 +99,8 @@ class Store(Protocol):
         """Ask for some letters to be replayed (its limit is not used); how many are asked for now."""
         ...
 
-    def letters_to_replay(self, areas: Sequence[str], *, limit: int) -> list[DeadLetter]:
-        """Letters asked for, of some areas (``+`` is all of them), oldest first."""
+    def letters_to_replay(self, areas: Sequence[str], *, limit: int, limit_bytes: int) -> list[DeadLetter]:
+        """Letters asked for, of some areas (``+`` is all of them), oldest first; one at least."""
         ...
 
     def purge_letters(self, query: LetterQuery) -> int:

@@ -54,12 +54,13 @@ def _commit(
                 copy.write(binary.encode(fresh))
         inserted, late, conflicts = _insert_doubtful(cursor, doubtful)
         _latest(cursor, fresh)
-        _latest(cursor, doubtful)
+        if len(inserted):  # repeats change nothing, not even for a moment
+            _latest(cursor, _first_received(doubtful))
         _due(cursor, fresh["series_id"], fresh["time_us"])
         _due(cursor, inserted[:, 0], inserted[:, 1])
         _revisions(cursor, batch.revisions)
         anomalies(cursor, batch.anomalies)
-        _rest(cursor, batch)
+        _rest(cursor, batch, replayed=() if len(conflicts) else batch.replayed)
     new = len(fresh) + len(inserted) - late
     repeated = len(doubtful) - len(inserted) - len(conflicts)
     return Committed(fresh=new, late=late, repeated=repeated, conflicts=conflicts)
@@ -96,6 +97,14 @@ def earliest(rows: NDArray[np.int64]) -> list[list[int]]:
     return [ids.tolist(), rows[order][first, 1].tolist()]
 
 
+def _first_received(rows: NDArray[np.void]) -> NDArray[np.void]:
+    """Of several rows for one series and time, the one that `insert_staged` keeps."""
+    rows = rows[np.lexsort([rows[name] for name in ("value", "received_us", "time_us", "series_id")])]
+    keys = rows[["series_id", "time_us"]]
+    first: NDArray[np.void] = rows[np.append(True, keys[1:] != keys[:-1])]
+    return first
+
+
 def _latest(cursor: Cursor[Any], rows: NDArray[np.void]) -> None:
     """Show the newest reading of each series; rows are by series and time."""
     if not len(rows):
@@ -122,8 +131,8 @@ def _revisions(cursor: Cursor[Any], rows: NDArray[np.void]) -> None:
         _due(cursor, rows["series_id"], rows["time_us"])
 
 
-def _rest(cursor: Cursor[Any], batch: Batch) -> None:
-    letters.keep(cursor, batch.letters, batch.replayed)
+def _rest(cursor: Cursor[Any], batch: Batch, *, replayed: Sequence[int]) -> None:
+    letters.keep(cursor, batch.letters, replayed)
     for one in batch.statuses:
         cursor.execute(QUERIES["update_status"], msgspec.structs.asdict(one) | {"status": Jsonb(one.status)})
     if batch.checkpoint is not None:

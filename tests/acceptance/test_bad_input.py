@@ -7,15 +7,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import cbor2
-from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
-from edge.wire import receipts
 from ingest_service.storage.migrate import migrate
 from ingest_service.storage.model import LetterQuery
 from ingest_service.storage.postgres import PostgresStore
+from tests.support.device import Device
 from tests.support.kept import DIRECTORY
 from tests.support.processes import Process, running, wait_until
 
@@ -27,12 +23,6 @@ DATA = "towntwin/v1/330483-d1/d1/data"
 
 def pack(at_s: float, value: float = 7.2, **changed: Any) -> bytes:
     return json.dumps([{"n": "ph", "u": "pH", "v": value, "t": at_s, **changed}]).encode()
-
-
-def publish(client: Client, number: int, topic: str, payload: bytes) -> None:
-    properties = Properties(PacketTypes.PUBLISH)
-    properties.UserProperty = [("epoch", "e"), ("number", str(number))]
-    client.publish(topic, payload, qos=1, properties=properties).wait_for_publish(20)
 
 
 def test_every_kind_of_bad_input_ends_whole_in_the_dead_letters(
@@ -54,35 +44,21 @@ def test_every_kind_of_bad_input_ends_whole_in_the_dead_letters(
         (DATA, cbor2.dumps([{0: "ph", 1: "pH", 2: 7.1, 6: now_s}])[:-2], "payload"),
         (DATA.replace("data", "status"), b'{"online": 3}', "payload"),
     ]
-    heard: set[int] = set()
-
-    def on_message(_client: Client, _userdata: object, message: Any) -> None:
-        heard.update(
-            n for first, last in receipts.decode(message.payload).kept for n in range(first, last + 1)
-        )
-
-    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
-    client.on_message = on_message
-    client.connect(mosquitto.host, mosquitto.port)
-    client.loop_start()
-    client.subscribe("towntwin/v1/+/+/receipt", qos=1)
     ingest = Process(
         "ingest", log=tmp_path / "ingest.log", TOWNTWIN_DSN=timescale_dsn, TOWNTWIN_BROKER=mosquitto.url
     )
-    with running(ingest):
+    with running(ingest), Device(mosquitto, DATA) as device:
         wait_until(lambda: "subscribed" in ingest.log.read_text(), within_s=60, what="ingest is ready")
         for number, (topic, payload, _) in enumerate(bad, start=1):
-            publish(client, number, topic, payload)
-            publish(client, 100 + number, DATA, pack(now_s + number))
+            device.send(payload, topic=topic, number=number)
+            device.send(pack(now_s + number), number=100 + number)
         wait_until(lambda: store.health().readings == len(bad), within_s=60, what="the good ones are stored")
         wait_until(
             lambda: store.health().dead_letters == len(bad), within_s=60, what="the bad ones are letters"
         )
         kept = {*range(1, len(bad) + 1), *range(101, 101 + len(bad))}
-        wait_until(lambda: heard == kept, within_s=60, what="all of them have receipts")
+        wait_until(lambda: device.receipted == kept, within_s=60, what="all of them have receipts")
         assert ingest.stop() == 0
-    client.disconnect()
-    client.loop_stop()
     letters = sorted(store.dead_letters(LetterQuery()), key=lambda one: int(one.properties["number"]))
     assert [(one.topic, one.payload, one.reason) for one in letters] == bad
     assert all(len(one.detail) > 20 for one in letters)
@@ -109,13 +85,9 @@ def test_database_and_broker_away_at_start_are_waited_for(
         wait_until(lambda: "ingest_started" in ingest.log.read_text(), within_s=60, what="it goes on")
         mosquitto.start()
         wait_until(lambda: "subscribed" in ingest.log.read_text(), within_s=60, what="it is connected")
-        client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
-        client.connect(mosquitto.host, mosquitto.port)
-        client.loop_start()
-        publish(client, 1, DATA, pack(time.time() - 10))
         store = PostgresStore.open(timescale_dsn)
-        wait_until(lambda: store.health().readings == 1, within_s=60, what="a reading arrives")
-        client.disconnect()
-        client.loop_stop()
+        with Device(mosquitto, DATA) as device:
+            device.send(pack(time.time() - 10))
+            wait_until(lambda: store.health().readings == 1, within_s=60, what="a reading arrives")
         store.close()
         assert ingest.stop() == 0

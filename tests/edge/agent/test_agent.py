@@ -108,12 +108,15 @@ def in_order(values: list[float]) -> list[float]:
 def test_everything_arrives_in_order_and_is_let_go(mosquitto: Any, tmp_path: Path) -> None:
     platform = Platform(mosquitto)
     one = agent(tmp_path, mosquitto, 500)
+    began_s = time.time()
     run_to_the_end(one)
     platform.close()
     assert platform.received == [float(tick) for tick in range(500)]
     assert one.counts() == (500, 500, 0, 0)
     assert platform.statuses[0].online
     assert not platform.statuses[-1].online
+    clock_s = [said.time_s or 0.0 for said in platform.statuses]
+    assert began_s <= min(clock_s) <= max(clock_s) <= time.time(), "they tell what the device's clock shows"
 
 
 def test_lost_receipts_are_asked_for_again(mosquitto: Any, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ UNION ALL
 SELECT 'view', viewname, definition, '', '', '' FROM pg_views WHERE schemaname = 'public'
 UNION ALL
 SELECT 'grant', table_name, grantee, privilege_type, '', '' FROM information_schema.role_table_grants
-WHERE table_schema = 'public' AND grantee LIKE 'towntwin%'
+WHERE table_schema = 'public' AND grantee LIKE 'towntwin%' AND table_name <> 'schema_migration'
 ORDER BY 1, 2, 3, 4
 """
 

@@ -70,6 +70,24 @@ def test_fresh_rows_that_are_repeats_after_all_are_met_with_care(store: Store) -
     assert_same(stored(store), readings(1, range(15)))
 
 
+def test_latest_is_what_is_stored_where_two_values_come_for_one_time(store: Store) -> None:
+    twice = np.concatenate([readings(1, range(3)), readings(1, range(2, 3), add=50.0)])
+    twice["received_us"][-1] += 1
+    done = store.commit(Batch(doubtful=twice))
+    assert (done.fresh, len(done.conflicts)) == (3, 1)
+    assert store.latest()[0].value == stored(store)["value"][-1] == 2.25
+
+
+def test_letters_replayed_stay_while_another_value_is_in_their_way(store: Store) -> None:
+    store.commit(Batch(fresh=readings(1, range(3)), letters=[letter(1), letter(2)]))
+    ids = [one.letter_id for one in store.dead_letters(LetterQuery())]
+    store.ask_replay(LetterQuery(ids=ids))
+    store.commit(Batch(doubtful=readings(1, range(1), add=1.0), replayed=ids))
+    assert [one.letter_id for one in store.dead_letters(LetterQuery())] == ids
+    store.commit(Batch(doubtful=readings(1, range(1)), replayed=ids))
+    assert store.dead_letters(LetterQuery()) == []
+
+
 def test_late_readings_are_told_from_repeats_and_never_turn_latest_back(store: Store) -> None:
     store.commit(Batch(fresh=readings(1, range(5, 10))))
     late = readings(1, range(3, 7), rules=LATE, quality=2)
@@ -151,7 +169,9 @@ def test_letters_statuses_and_checkpoints_are_kept(store: Store) -> None:
     store.commit(Batch(letters=[letter] * 3, statuses=[status], checkpoint=Checkpoint("main", 1, b"abc")))
     store.commit(Batch(statuses=[msgspec.structs.replace(status, received_s=6.0, status={"online": False})]))
     newest, *rest = store.dead_letters(LetterQuery(limit=2))
-    assert msgspec.structs.replace(newest, letter_id=0) == letter
+    assert msgspec.structs.replace(newest, letter_id=0) == msgspec.structs.replace(letter, size_bytes=2)
+    light = store.dead_letters(LetterQuery(limit=1, whole=False))
+    assert light == [msgspec.structs.replace(newest, payload=b"")]
     assert store.dead_letters(LetterQuery(before_id=newest.letter_id))[0].letter_id == rest[0].letter_id
     assert [one.status for one in store.statuses()] == [{"online": False}]
     assert store.checkpoint("main") == Checkpoint("main", 1, b"abc")
@@ -199,6 +219,12 @@ def letter(number: int, **changes: Any) -> DeadLetter:
     return msgspec.structs.replace(known, **changes)
 
 
+def to_replay(store: Store, area: str = "+", *, limit: int = 10, limit_bytes: int = 1000) -> list[float]:
+    asked = store.letters_to_replay([area], limit=limit, limit_bytes=limit_bytes)
+    assert all(one.payload == b"?" for one in asked)
+    return [one.received_s for one in asked]
+
+
 def test_letters_are_listed_replayed_and_purged(store: Store) -> None:
     store.commit(Batch(letters=[letter(number) for number in range(1, 6)] + [letter(9, reason="time")]))
     store.commit(Batch(letters=[letter(1)]))
@@ -210,13 +236,15 @@ def test_letters_are_listed_replayed_and_purged(store: Store) -> None:
     assert [one.reason for one in store.dead_letters(LetterQuery(device="d9"))] == ["time"]
     assert [one.received_s for one in store.dead_letters(LetterQuery(reason="channel", limit=2))] == [5, 4]
 
-    assert store.letters_to_replay(["+"], limit=10) == []
+    assert to_replay(store) == []
     assert store.ask_replay(LetterQuery(ids=[ids[2], ids[3], ids[4]])) == 3
-    assert [one.received_s for one in store.letters_to_replay(["a0"], limit=10)] == [2, 4]
-    assert [one.received_s for one in store.letters_to_replay(["+"], limit=2)] == [2, 3]
+    assert to_replay(store, "a0") == [2, 4]
+    assert to_replay(store, limit=2) == [2, 3]
+    assert to_replay(store, limit_bytes=2) == [2, 3]
+    assert to_replay(store, limit_bytes=0) == [2], "one at least"
     vain = letter(3, letter_id=ids[3], reason="unit", detail="still wrong")
     store.commit(Batch(letters=[vain], replayed=[ids[2], ids[4]]))
-    assert store.letters_to_replay(["+"], limit=10) == []
+    assert to_replay(store) == []
     (again,) = store.dead_letters(LetterQuery(reason="unit"))
     assert (again.letter_id, again.replays, again.state, again.detail) == (
         ids[3],
