@@ -107,6 +107,17 @@ def persistent() -> Properties:
     return properties
 
 
+def forget(port: int, name: str) -> None:
+    """End the session of a client id, and with it what waits there."""
+    one = client(name)
+    one.connect("127.0.0.1", port, clean_start=True)
+    one.loop_start()
+    while not one.is_connected():
+        time.sleep(0.01)
+    one.disconnect()
+    one.loop_stop()
+
+
 def publish(port: int, messages: Messages) -> None:
     """Send everything at QoS 1 as fast as the broker takes it."""
     one = client()
