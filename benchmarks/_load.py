@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from paho.mqtt.client import Client
@@ -41,6 +41,12 @@ PATIENCE_S = 120.0
 AHEAD = 20_000  # messages not yet taken: paho has packet ids for 65,535
 
 Messages = list[tuple[str, bytes]]
+
+
+class Counted(Protocol):
+    """A number that two processes see."""
+
+    value: int
 
 
 def directory() -> Directory:
@@ -118,9 +124,11 @@ def forget(port: int, name: str) -> None:
     one.loop_stop()
 
 
-def publish(port: int, messages: Messages) -> None:
-    """Send everything at QoS 1 as fast as the broker takes it."""
+def publish(port: int, messages: Messages, taken: Counted | None = None) -> None:
+    """Send everything at QoS 1 as fast as the broker takes it; ``taken`` counts what it took."""
     one = client()
+    if taken is not None:
+        one.on_publish = lambda *_: setattr(taken, "value", taken.value + 1)
     one.max_inflight_messages_set(1000)
     one.connect("127.0.0.1", port)
     one.loop_start()
