@@ -5,8 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import threading
 import time
+from collections import deque
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from paho.mqtt.client import Client
@@ -23,7 +24,7 @@ from tests.support.services import TIMESCALE, MosquittoServer, PostgresServer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from paho.mqtt.client import MQTTMessage
+    from paho.mqtt.client import MQTTMessage, MQTTMessageInfo
 
 DEVICES, QUANTITIES = 50, ("ph", "dissolved_oxygen", "conductivity", "turbidity")
 SERIES = DEVICES * len(QUANTITIES)
@@ -37,8 +38,15 @@ STEP_S = 60.0
 FILTER = "towntwin/v1/+/+/data"
 UNBOUNDED = ("max_queued_messages 0", "max_inflight_messages 0", "max_queued_bytes 0")
 PATIENCE_S = 120.0
+AHEAD = 20_000  # messages not yet taken: paho has packet ids for 65,535
 
 Messages = list[tuple[str, bytes]]
+
+
+class Counted(Protocol):
+    """A number that two processes see."""
+
+    value: int
 
 
 def directory() -> Directory:
@@ -105,17 +113,39 @@ def persistent() -> Properties:
     return properties
 
 
-def publish(port: int, messages: Messages) -> None:
-    """Send everything at QoS 1 as fast as the broker takes it."""
-    one = client()
-    one.max_inflight_messages_set(1000)
-    one.max_queued_messages_set(0)  # no bound
-    one.connect("127.0.0.1", port)
+def forget(port: int, name: str) -> None:
+    """End the session of a client id, and with it what waits there."""
+    one = client(name)
+    one.connect("127.0.0.1", port, clean_start=True)
     one.loop_start()
-    infos = [one.publish(topic, payload, qos=1) for topic, payload in messages]
-    infos[-1].wait_for_publish(PATIENCE_S)
+    while not one.is_connected():
+        time.sleep(0.01)
     one.disconnect()
     one.loop_stop()
+
+
+def publish(port: int, messages: Messages, taken: Counted | None = None) -> None:
+    """Send everything at QoS 1 as fast as the broker takes it; ``taken`` counts what it took."""
+    one = client()
+    if taken is not None:
+        one.on_publish = lambda *_: setattr(taken, "value", taken.value + 1)
+    one.max_inflight_messages_set(1000)
+    one.connect("127.0.0.1", port)
+    one.loop_start()
+    ahead: deque[MQTTMessageInfo] = deque()
+    for topic, payload in messages:
+        if len(ahead) == AHEAD:
+            _wait_for(ahead.popleft())
+        ahead.append(one.publish(topic, payload, qos=1))
+    while ahead:
+        _wait_for(ahead.popleft())
+    one.disconnect()
+    one.loop_stop()
+
+
+def _wait_for(info: MQTTMessageInfo) -> None:
+    info.wait_for_publish(PATIENCE_S)
+    assert info.is_published(), "the broker takes nothing"
 
 
 def published(port: int, messages: Messages) -> None:

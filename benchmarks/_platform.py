@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-POLL_S = 0.02
+POLL_S = 0.05
 
 
 class Ingest:
@@ -31,7 +31,7 @@ class Ingest:
     """
 
     def __init__(self, dsn: str, broker_port: int, log: Path, *arguments: str) -> None:
-        self._metrics = f"http://127.0.0.1:{(port := free_port())}/metrics"
+        self._http = httpx.Client(base_url=f"http://127.0.0.1:{(port := free_port())}", timeout=30)
         self._log = log
         self.process = Process(
             "ingest",
@@ -71,7 +71,7 @@ class Ingest:
 
     def metric(self, name: str, **labels: str) -> float:
         """One sample, or zero before the first."""
-        text = httpx.get(self._metrics, timeout=30).text
+        text = self._http.get("/metrics").text
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 if sample.name == name and sample.labels == labels:

@@ -10,6 +10,9 @@ e. seconds from publish to receipt (which follows COMMIT) and to the anomaly in 
    at 5,000 readings/s
 
 In b, c and d the messages wait in the broker's session, so that their sender takes nothing from the cores.
+Of a to d the best of some rounds counts, for whatever else the machine does only slows; each begins after a
+CHECKPOINT, so that none writes the pages of the one before.
+
 Prints a table, and last one JSON line with ``ratio_copy`` = b/a and ``ratio_paho`` = d/c.
 """
 
@@ -19,6 +22,7 @@ import json
 import os
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +30,7 @@ import numpy as np
 import psycopg
 
 from benchmarks._latency import latency
-from benchmarks._load import Messages, bare_receiver, directory, payloads, published, servers
+from benchmarks._load import Messages, bare_receiver, directory, forget, payloads, published, servers
 from benchmarks._platform import Ingest, stored
 from ingest_service.storage import binary
 from ingest_service.storage.migrate import migrate
@@ -35,11 +39,17 @@ from ingest_service.storage.sql import QUERIES
 from tests.support.services import fresh_database
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
+
+    from tests.support.services import PostgresServer
 
 READINGS = int(os.environ.get("TOWNTWIN_BENCH_READINGS", "2000000"))
 SINGLES = READINGS // 20
+ROUNDS = int(os.environ.get("TOWNTWIN_BENCH_ROUNDS", "3"))
 COPY_BATCH = 65_536
+SESSION = "towntwin-ingest-main"
 COPY_OUT = """COPY (SELECT "time", received, value, series_id, expected, spread, quality, rules FROM reading
     ORDER BY tableoid, ctid) TO STDOUT (FORMAT binary)"""
 
@@ -75,35 +85,45 @@ def bare_copy(dsn: str, rows: NDArray[np.void]) -> float:
         return len(rows) / (time.perf_counter() - began_s)
 
 
-def prepared(dsn: str) -> None:
-    """The schema, and everything enrolled."""
-    migrate(dsn)
-    store = PostgresStore.open(dsn)
-    store.enrol(directory())
-    store.close()
+@contextmanager
+def prepared(database: PostgresServer, port: int) -> Iterator[str]:
+    """A database with the schema and everything enrolled; nothing waits anywhere from before."""
+    forget(port, SESSION)
+    with fresh_database(database) as dsn:
+        migrate(dsn)
+        store = PostgresStore.open(dsn)
+        store.enrol(directory())
+        store.close()
+        with psycopg.connect(database.dsn(), autocommit=True) as connection:
+            connection.execute("CHECKPOINT")
+        yield dsn
+
+
+def rates(
+    database: PostgresServer, port: int, packs: Messages, singles: Messages, logs: Path
+) -> tuple[float, ...]:
+    """One round of a to d."""
+    with prepared(database, port) as dsn:
+        b = end_to_end(dsn, port, packs, READINGS, logs / "b.log")
+        rows = committed_rows(dsn)
+    with prepared(database, port) as dsn:
+        a = bare_copy(dsn, rows)
+    with prepared(database, port) as dsn:
+        d = end_to_end(dsn, port, singles, SINGLES, logs / "d.log")
+    return a, b, bare_receiver(port, singles), d
 
 
 def main() -> None:
     """Measure, print the table and the line."""
+    packs, singles = payloads(READINGS, 100), payloads(SINGLES, 1)
     with servers() as (database, broker), tempfile.TemporaryDirectory() as folder:
         logs = Path(folder)
-        with fresh_database(database) as dsn:
-            prepared(dsn)
-            b = end_to_end(dsn, broker.port, payloads(READINGS, 100), READINGS, logs / "b.log")
-            rows = committed_rows(dsn)
-        with fresh_database(database) as dsn:
-            prepared(dsn)
-            a = bare_copy(dsn, rows)
-        singles = payloads(SINGLES, 1)
-        with fresh_database(database) as dsn:
-            prepared(dsn)
-            d = end_to_end(dsn, broker.port, singles, SINGLES, logs / "d.log")
-        c = bare_receiver(broker.port, singles)
-        with fresh_database(database) as dsn:
-            prepared(dsn)
+        rounds = [rates(database, broker.port, packs, singles, logs) for _ in range(ROUNDS)]
+        with prepared(database, broker.port) as dsn:
             e = latency(dsn, broker.port, logs)
+    a, b, c, d = (max(found) for found in zip(*rounds, strict=True))
     table = {
-        f"a  bare binary COPY of {len(rows):,} rows, readings/s": f"{a:,.0f}",
+        f"a  bare binary COPY of {READINGS:,} rows, readings/s": f"{a:,.0f}",
         "b  end to end, 100 a message, readings/s": f"{b:,.0f}",
         "c  bare paho receiver, messages/s": f"{c:,.0f}",
         "d  end to end, 1 a message, readings/s": f"{d:,.0f}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -32,12 +33,14 @@ log = structlog.get_logger()
 STANDBY_S = 1.0
 IDLE_S = 0.5
 LOOK_ROUND_S = 2.0
+SWITCH_S = 0.001  # a COPY waits for the decoder at each of its steps; by default for 5 ms
 
 
 def run(store: Store, broker: Broker, settings: Settings, stop: threading.Event) -> None:
     """Serve one shard until ``stop`` is set; stand by while another process owns it."""
     if settings.metrics_port:
         start_http_server(settings.metrics_port, addr="127.0.0.1")
+    sys.setswitchinterval(SWITCH_S)
     metrics.OWNER.set(0)
     core.warm_up()
     backoff = Backoff()

@@ -103,7 +103,11 @@ def connect(dsn: str, settings: Settings) -> ImpatientConnection:
 
 
 def pool(dsn: str, settings: Settings) -> ConnectionPool[ImpatientConnection]:
-    """A pool that checks a connection before it lends it."""
+    """A pool that checks a connection before it lends it.
+
+    It tries to connect as long as somebody waits for a connection, and begins anew with whoever comes next.
+    Left to itself it would double its pause for five minutes, and find a database that is back minutes late.
+    """
     return ConnectionPool(
         dsn,
         connection_class=ImpatientConnection,
@@ -111,6 +115,7 @@ def pool(dsn: str, settings: Settings) -> ConnectionPool[ImpatientConnection]:
         min_size=1,
         max_size=settings.connections,
         timeout=POOL_WAIT_S,
+        reconnect_timeout=POOL_WAIT_S,
         check=ConnectionPool.check_connection,
         open=True,
     )

@@ -56,6 +56,7 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.host, self.port = self._listener.getsockname()
         self.delay_s = 0.0
+        self.said_bytes = 0  # by clients, passed on or not
         threading.Thread(target=self._accept, daemon=True, name="proxy").start()
 
     def cut(self) -> None:
@@ -119,6 +120,7 @@ class Proxy:
         source, target = (pair.client, pair.server) if from_client else (pair.server, pair.client)
         with suppress(OSError):
             while data := source.recv(CHUNK):
+                self.said_bytes += len(data) if from_client else 0
                 self._flows.wait()
                 if pair.stranded.is_set():
                     self._closed.wait()

@@ -1,0 +1,161 @@
+"""What an hour without the database does to ingest: its memory, what it acknowledges, what it makes up for.
+
+Two hundred series with a reading every ten seconds are 72,000 readings an hour. Ten times as many are
+published at four a message as fast as a real Mosquitto takes them (its queue without a bound, in memory, for
+no edge stands behind it to send again), while a real TimescaleDB is stopped under full load, and stays away
+for at least ``TOWNTWIN_BENCH_AWAY_S``. Then it is started again.
+
+While it is away, ingest must say nothing to the broker, or it would have acknowledged something; afterwards
+every reading must be there, once, and no series have a reading that was committed before an earlier one.
+Draws docs/pictures/outage.png, prints a table, and last one JSON line.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import tempfile
+import time
+from multiprocessing.sharedctypes import RawValue
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import psycopg
+
+from benchmarks._load import SERIES, payloads, publish, servers
+from benchmarks._platform import Ingest
+from benchmarks._watch import Watch, draw
+from benchmarks.ingest import prepared
+from ingest_service.pipeline.session import KEEP_ALIVE_S
+from ingest_service.pipeline.settings import Settings
+from tests.support.proxy import Proxy
+
+if TYPE_CHECKING:
+    from benchmarks._load import Counted
+    from tests.support.services import PostgresServer
+
+HOUR = SERIES * 360  # readings of a town
+TOWNS = 10
+PER_MESSAGE = 4
+BEFORE, DURING = HOUR * TOWNS // 4, HOUR * TOWNS
+READINGS = BEFORE + DURING
+AWAY_S = float(os.environ.get("TOWNTWIN_BENCH_AWAY_S", "40"))
+SETTLE_S = 1.0  # a commit that was under way when the database stopped is acknowledged yet
+PICTURE = Path(__file__).parents[1] / "docs/pictures/outage.png"
+
+# A series is in order if no reading was committed by an earlier transaction than the reading before it.
+LEDGER = """
+WITH placed AS (
+    SELECT series_id, "time", xmin::text::bigint AS commit,
+        lag(xmin::text::bigint) OVER (PARTITION BY series_id ORDER BY "time") AS commit_before
+    FROM reading)
+SELECT count(*), count(DISTINCT (series_id, "time")), count(*) FILTER (WHERE commit < commit_before),
+    (SELECT max(rows) FROM (SELECT count(*) AS rows FROM placed GROUP BY commit) AS commits)
+FROM placed"""
+
+
+class Ledger(NamedTuple):
+    """What the database holds in the end; ``misplaced`` came after a later one of their series."""
+
+    stored: int
+    distinct: int
+    misplaced: int
+    largest_commit: int
+
+
+class Run(NamedTuple):
+    """The samples of a run; the database was away from ``left_s`` to ``back_s``."""
+
+    watch: Watch
+    left_s: float
+    back_s: float
+    resumed_s: float
+
+
+def ledger(dsn: str) -> Ledger:
+    """Count what arrived."""
+    with psycopg.connect(dsn) as connection:
+        return Ledger(*connection.execute(LEDGER).fetchone() or ())
+
+
+def play(database: PostgresServer, ingest: Ingest, network: Proxy, port: int) -> Run:
+    """Publish all, with the database away for the most of it."""
+    taken: Counted = RawValue("l", 0)
+    sender = multiprocessing.Process(
+        target=publish, args=(port, payloads(READINGS, PER_MESSAGE), taken), daemon=True
+    )
+    with (
+        ingest.running(),
+        Watch(
+            ingest.process.process.pid,
+            lambda: max(0.0, PER_MESSAGE * taken.value - ingest.committed()),
+            lambda: network.said_bytes,
+        ) as watch,
+    ):
+        sender.start()
+        ingest.wait_for(BEFORE)
+        left_s = watch.now_s()
+        database.stop()
+        sender.join()
+        assert sender.exitcode == 0, "the sender failed"
+        time.sleep(max(0.0, AWAY_S - (watch.now_s() - left_s)))
+        committed, back_s = ingest.committed(), watch.now_s()
+        database.start()
+        ingest.wait_for(round(committed) + 1)
+        resumed_s = watch.now_s()
+        ingest.wait_for(READINGS)
+    return Run(watch, left_s, back_s, resumed_s)
+
+
+def main() -> None:
+    """Play, check, draw, print."""
+    with servers() as (database, broker), tempfile.TemporaryDirectory() as folder:
+        network = Proxy(broker.host, broker.port)
+        log = Path(folder) / "ingest.log"
+        with prepared(database, broker.port) as dsn:
+            run = play(database, Ingest(dsn, network.port, log), network, broker.port)
+            found = ledger(dsn)
+        network.close()
+        tries = log.read_text().count("store_unavailable")
+    report(run, found, tries)
+
+
+def report(run: Run, found: Ledger, tries: int) -> None:
+    """Check what must hold, and say what was."""
+    watch, (left_s, back_s) = run.watch, (run.left_s, run.back_s)
+    draw(PICTURE, watch.samples, (left_s, back_s))
+    during, after = watch.between(left_s + SETTLE_S, back_s), watch.between(back_s, float("inf"))
+    before_mb = max(one.rss_mb for one in watch.between(left_s - 1, left_s))
+    during_mb, after_mb = (max(one.rss_mb for one in part) for part in (during, after))
+    said = during[-1].said_bytes - during[0].said_bytes
+    pings = 1 + (back_s - left_s) // KEEP_ALIVE_S
+    lost, doubled = READINGS - found.distinct, found.stored - found.distinct
+    most = Settings().batch_messages * PER_MESSAGE
+    table = {
+        "readings published, of them while the database was away": f"{READINGS:,}, {during[-1].backlog:,.0f}",
+        "database away, tries to reach it": f"{back_s - left_s:.0f} s, {tries}",
+        "from its return to the first commit, to the last": (
+            f"{run.resumed_s - back_s:.1f} s, {after[-1].at_s - back_s:.1f} s"
+        ),
+        "RSS before / at most during / at most after": " / ".join(
+            f"{one:.1f}" for one in (before_mb, during_mb, after_mb)
+        )
+        + " MB",
+        "said to the broker during the outage": f"{said} bytes",
+        "largest commit, of at most": f"{found.largest_commit:,}, {most:,} readings",
+        "lost, doubled, out of order": f"{lost}, {doubled}, {found.misplaced}",
+    }
+    print("\n".join(f"{name:60}{value:>28}" for name, value in table.items()))
+    assert said < 4 + 2 * pings, "an acknowledgement is four bytes, a ping two"
+    assert found == Ledger(READINGS, READINGS, 0, found.largest_commit), "each once, in order"
+    assert found.largest_commit <= most
+    line = {
+        "rss_before_mb": round(before_mb, 1),
+        "rss_during_max_mb": round(during_mb, 1),
+        "rss_growth_mb": round(during_mb - before_mb, 1),
+        "readings": READINGS,
+        "lost": lost,
+        "doubled": doubled,
+    }
+    print(json.dumps(line))
