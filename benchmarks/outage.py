@@ -65,12 +65,13 @@ class Ledger(NamedTuple):
 
 
 class Run(NamedTuple):
-    """The samples of a run; the database was away from ``left_s`` to ``back_s``."""
+    """The samples of a run; the database was away from ``left_s`` to ``back_s``, used from ``resumed_s``."""
 
     watch: Watch
     left_s: float
     back_s: float
     resumed_s: float
+    connections: float
 
 
 def ledger(dsn: str) -> Ledger:
@@ -105,7 +106,8 @@ def play(database: PostgresServer, ingest: Ingest, network: Proxy, port: int) ->
         ingest.wait_for(round(committed) + 1)
         resumed_s = watch.now_s()
         ingest.wait_for(READINGS)
-    return Run(watch, left_s, back_s, resumed_s)
+        connections = ingest.metric("towntwin_ingest_connections_total")
+    return Run(watch, left_s, back_s, resumed_s, connections)
 
 
 def main() -> None:
@@ -142,7 +144,7 @@ def report(run: Run, found: Ledger, tries: int) -> None:
             f"{one:.1f}" for one in (before_mb, during_mb, after_mb)
         )
         + " MB",
-        "said to the broker during the outage": f"{said} bytes",
+        "said to the broker meanwhile, connections to it in all": f"{said} bytes, {run.connections:.0f}",
         "largest commit, of at most": f"{found.largest_commit:,}, {most:,} readings",
         "lost, doubled, out of order": f"{lost}, {doubled}, {found.misplaced}",
     }
