@@ -1,7 +1,7 @@
 """Everything that says whether the project is well: ``python -m tests [--check-only] [PYTEST ARGUMENTS]``.
 
 First the static part (format, lint, types, imports), then the real servers and the browser are provided, then
-pytest runs; at the end stands how many tests ran and how long each kind took.
+pytest runs them side by side; at the end stands how many tests ran and the seconds of work of each kind.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ CHECKS = {
     "types": ["mypy"],
     "imports": ["lint-imports"],
 }
+WORKERS = ["-n", "3", "--dist", "worksteal"]  # tests wait more than they work
 COUNTED = ("passed", "failed", "skipped", "error")
 
 
@@ -109,7 +110,7 @@ def main(arguments: list[str]) -> int:
         return 0 if fine else 1
     provide()
     kinds = Kinds()
-    code = pytest.main(arguments, plugins=[kinds])
+    code = pytest.main([*WORKERS, *arguments], plugins=[kinds])
     print(f"\n{kinds.table()}")
     say(f"{'all is well' if fine and code == 0 else 'FAILED'} after {time.monotonic() - started:.0f} s")
     return int(code) or (0 if fine else 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
@@ -31,6 +31,20 @@ class StartMosquitto(Protocol):
     def __call__(self, *, persistence: bool = False, lines: tuple[str, ...] = ()) -> MosquittoServer:
         """With more lines of configuration, if wanted."""
         ...
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker hands over what it left out."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["not_tested"] = loud.sentences()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker left out."""
+    for sentence in getattr(node, "workeroutput", {}).get("not_tested", []):
+        loud.note(sentence)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -19,6 +19,11 @@ def not_tested(sentence: str) -> None:
     """Note what this run leaves out; fail under CI=true."""
     if is_ci():
         pytest.fail(f"{sentence} (CI=true: nothing may be left out)", pytrace=False)
+    note(sentence)
+
+
+def note(sentence: str) -> None:
+    """Note it for the end of the run."""
     if sentence not in _not_tested:
         _not_tested.append(sentence)
 
@@ -31,8 +36,7 @@ def skip(sentence: str) -> NoReturn:
 
 def skip_always(sentence: str) -> NoReturn:
     """Skip a test that is welcome, not required: said at the end of the run, and no failure anywhere."""
-    if sentence not in _not_tested:
-        _not_tested.append(sentence)
+    note(sentence)
     pytest.skip(sentence)
 
 
