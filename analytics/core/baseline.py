@@ -1,12 +1,14 @@
 """What a series is expected to be, and how far from it it usually is; learned online, robustly.
 
-expected(t) = level + profile(time of day) + week(hour of the week), spread(t) = 1.2533 x mean absolute residual
-at that time of day (the factor turns a mean absolute deviation into a standard deviation where residuals are
-normal). The daily profiles have half-hour bins, read and learned with linear interpolation; the weekly one is
-believed the more, the more weeks were seen. The level is an exponential average
-over ``level_memory_s``, whose gain over an interval dt is dt / (dt + memory). Updates are clipped as Huber's
-estimator does (Gelper, Fried and Croux 2010, robust exponential smoothing), and nearly stop while an event is
-open, so that a fault does not teach itself to be normal; a new level that lasts ``adopt_s`` is learned.
+    expected(t) = level + profile(time of day) + week(hour of the week)
+    spread(t) = 1.2533 x the mean absolute residual at that time of day
+
+The factor turns a mean absolute deviation into a standard deviation where residuals are normal. The daily
+profiles have half-hour bins, read and learned with linear interpolation; the weekly one is believed the
+more, the more weeks were seen. The level is an exponential average over ``level_memory_s``, whose gain over
+an interval dt is dt / (dt + memory). Updates are clipped as Huber's estimator does (Gelper, Fried and Croux
+2010, robust exponential smoothing), and nearly stop while an event is open, so that a fault does not teach
+itself to be normal; a new level that lasts ``adopt_s`` is learned.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from analytics.core import compiled, events, stack
+from analytics.core import compiled, events, frozen, stack
 from analytics.core.events import Events
 from analytics.core.parameters import Parameters
 from analytics.core.state import ROW, State
@@ -88,7 +88,7 @@ def judge(
 
     """
     _check_order(state, series, time_s)
-    whole = _compiled if (compiled.AVAILABLE if fast is None else fast) else _ticked
+    whole = _compiled if (frozen.AVAILABLE if fast is None else fast) else _ticked
     return whole(state, parameters, series, time_s, value)
 
 

@@ -1,12 +1,12 @@
 """By how much a series beats everything that it has done so far.
 
-Five records are kept of each series: the value at this hour of the day, the mean of about twelve values, the
-residual, the mean of about twelve residuals, and the roughness (logarithm of the mean square step). Novelty is
-the largest excess over its record, as a share of the range of that record; ranges forget slowly. It is told
-when it is the largest of the last `QUIET` values, so that one event is told once.
+Five records are kept of each series: the value at this hour of the day, the mean of about twelve values,
+the residual, the mean of about twelve residuals, and the roughness (logarithm of the mean square step).
+Novelty is the largest excess over its record, as a share of the range of that record; ranges forget slowly.
+It is told when it is the largest of the last `QUIET` values, so that one event is told once.
 
-A record is per-series calibration in its simplest form: it needs no scale, no distribution and no threshold of
-its own (../docs/detection.md says what it brings on labelled data).
+A record is per-series calibration in its simplest form: it needs no scale, no distribution and no threshold
+of its own; docs/detection.md says what it brings on labelled data.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The stack of checks, baseline, residual, shift, novelty and events, over one tick: all its series at once."""
+"""The stack of checks, baseline, detectors and events, over one tick: all its series at once."""
 
 from __future__ import annotations
 

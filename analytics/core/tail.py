@@ -8,7 +8,7 @@ of some excursions keeps a young series from believing anything.
 
     score = −log10 P(distance > x) = −log10(rate beyond u) + log10(1 + ξ (x − u) / σ) / ξ
 
-The score is the false-alarm probability of one reading on one scale for every detector: 6 is one in a million.
+The score is the false-alarm probability of a reading on one scale for every detector: 6 is one in a million.
 """
 
 from __future__ import annotations
@@ -31,10 +31,15 @@ FAR = 5.0  # mean excesses: what one excursion may teach at most
 
 
 class Begin(NamedTuple):
-    """Where a tail begins, and what is believed of it at first: share of readings that begin an excursion, mean
-    excess.
+    """Where a tail begins, and what is believed of it at first.
 
-    ``slope`` is the score of one unit before the tail begins, which is a matter of taste.
+    Attributes
+    ----------
+    at : where it begins
+    share : of readings that begin an excursion
+    excess : mean excess of an excursion's peak
+    slope : score of one unit before the tail begins, which is a matter of taste
+
     """
 
     at: float

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.core import compiled
+from analytics.core import compiled, frozen
 from analytics.core.judge import Judgement, judge
 from analytics.core.parameters import Parameters
 from analytics.core.state import ROW, SCALARS, State
@@ -72,17 +72,17 @@ def assert_same_state(one: State, other: State) -> None:
 
 
 def test_the_compiler_is_there() -> None:
-    assert compiled.AVAILABLE, "the tests' requirements bring it"
+    assert frozen.AVAILABLE, "the tests' requirements bring it"
     assert hasattr(compiled.run, "signatures")
 
 
 def test_the_names_that_the_compiler_freezes_are_those_of_the_state() -> None:
     for name, row in ROW.items():
-        assert getattr(compiled, name.upper()) == row
+        assert getattr(frozen, name.upper()) == row
     assert len(SCALARS) == len(ROW)
     for row, name in enumerate(Parameters.of(1).__slots__[2:]):
         short = name.upper().removesuffix("_S").removesuffix("_DAYS").removesuffix("_PER")
-        assert getattr(compiled, short) == row
+        assert getattr(frozen, short) == row
 
 
 @pytest.mark.parametrize("seed", range(3))
