@@ -36,7 +36,8 @@ VISIT_READINGS = 6.0  # readings that a bin sees a day, about
 ADOPTED_MEMORY_S = 7_200.0
 DEVIATION_GAIN = 0.005
 HOUR_S, DAY_S, WEEK_S = 3_600.0, 86_400.0, 604_800.0
-WEEKS_AT_MOST = 8.0  # that the weekly profile remembers, about
+WEEKS_AT_MOST = 8  # that the weekly profile remembers, about
+WEEK_SHARES = 1 / (2.0 + np.arange(WEEKS_AT_MOST + 1))  # what a new hour teaches, by weeks seen
 
 
 class Place(NamedTuple):
@@ -100,13 +101,16 @@ def learn(tick: Tick, expected: Expected, residual: Floats, weight: Floats, adop
     many = VISIT_READINGS * p.profile_memory_days
     left, right, share, hour = expected.place
     for bin_, near in ((left, 1 - share), (right, share)):
-        visits = state.visits[series, bin_]
+        visits = state.visits[series, bin_].astype(np.float64)
         pull = np.where(first, 0.0, near * weight / np.minimum(many, 1 + visits))
         state.profile[series, bin_] += pull * (1 - gain) * clipped
         state.spread_profile[series, bin_] += pull * (absolute - state.spread_profile[series, bin_])
         state.visits[series, bin_] = visits + near * weight
     weeks = np.where(first, 0.0, (tick.time_s - rows["first_time"]) * (1 / WEEK_S))
-    share = np.minimum(tick.dt_s * (1 / HOUR_S), 0.5) / (2 + np.minimum(weeks, WEEKS_AT_MOST))
+    share = (
+        np.minimum(tick.dt_s * (1 / HOUR_S), 0.5)
+        * WEEK_SHARES[np.minimum(weeks, WEEKS_AT_MOST).astype(np.intp)]
+    )
     state.week[series, hour] += np.where(first, 0.0, share * weight * clipped)
     rows["count"] = count + weight
 
@@ -123,5 +127,6 @@ def gain_of(dt_s: Floats, memory_s: Floats) -> Floats:
     return np.where(endless, 1.0, dt_s / (dt_s + memory_s))
 
 
-def _between(table: Floats, place: Place, series: NDArray[np.intp]) -> Floats:
-    return table[series, place.left] * (1 - place.weight) + table[series, place.right] * place.weight
+def _between(table: NDArray[np.float32], place: Place, series: NDArray[np.intp]) -> Floats:
+    found: Floats = table[series, place.left] * (1 - place.weight) + table[series, place.right] * place.weight
+    return found

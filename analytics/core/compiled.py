@@ -15,7 +15,7 @@ from analytics.core import compiled_checks as checks
 from analytics.core import compiled_detectors as detectors
 from analytics.core import frozen as k
 from analytics.core.frozen import compiled
-from analytics.core.state import BINS, HOURS, WEEK
+from analytics.core.state import BINS, WEEK
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -98,7 +98,7 @@ def _learn(
     absolute = min(abs(residual), clip)
     memory = k.ADOPTED_MEMORY if adopted else p[s, k.LEVEL_MEMORY]
     young = 1 / (1 + count)
-    gain = max(dt / (dt + memory), young) * weight if not first else weight
+    gain = (1.0 if np.isinf(dt) else max(dt / (dt + memory), young)) * weight
     r[s, k.LEVEL] += gain * clipped
     if not first:
         r[s, k.DEVIATION] += max(k.DEVIATION_GAIN, young) * weight * (absolute - r[s, k.DEVIATION])
@@ -113,7 +113,9 @@ def _learn(
         visits[s, b] = seen + near * weight
     if not first:
         weeks = (t - r[s, k.FIRST_TIME]) * k.PER_WEEK
-        week[s, hour] += min(dt * k.PER_HOUR, 0.5) / (2 + min(weeks, k.WEEKS)) * weight * clipped
+        week[s, hour] += (
+            min(dt * k.PER_HOUR, 0.5) * k.WEEK_SHARES[min(int(weeks), k.WEEKS)] * weight * clipped
+        )
     r[s, k.COUNT] = count + weight
 
 
@@ -170,9 +172,8 @@ def run(  # noqa: C901, PLR0912, PLR0915 - the stack, once through
         known = usable and warm
         z = residual / spread if known else 0.0
         if known and np.isfinite(dt):
-            r[s, k.MEAN_Z] += (
-                1 / (1 + p[s, k.SHIFT_MEMORY] / dt) * (min(max(z, -k.Z_CLIP), k.Z_CLIP) - r[s, k.MEAN_Z])
-            )
+            gain = dt / (dt + p[s, k.SHIFT_MEMORY])
+            r[s, k.MEAN_Z] += gain * (min(max(z, -k.Z_CLIP), k.Z_CLIP) - r[s, k.MEAN_Z])
 
         told = 0.0
         if usable:

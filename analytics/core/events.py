@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 RING = 6  # readings
 RING_MASK = (1 << RING) - 1
 RING_WANTED = 3
+RULES = tuple(Rule)
 BITS = np.array([(number).bit_count() for number in range(1 << RING)])
 SEVERE_SCORE, WARNING_SCORE, WARNING_S = 12.0, 7.0, 7_200.0
 SPIKE_READINGS = 3
@@ -151,7 +152,7 @@ def of_rows(rows: dict[str, Floats], series: NDArray[np.intp], *, closed: bool) 
 
 def _name(rules: NDArray[np.int64], count: Floats, duration_s: Floats, *, closed: bool) -> NDArray[np.uint16]:
     """The rule that names an event: what can't be, then what is stuck, then how it moved."""
-    has = {rule: (rules & rule) > 0 for rule in Rule}
+    has = {rule: (rules & rule) > 0 for rule in RULES}
     brief = has[Rule.RESIDUAL] & (count <= SPIKE_READINGS) & closed
     return np.select(
         [

@@ -156,11 +156,13 @@ def _judgement(state: State, series: Slots, said: _Said, revised: Floats, *ended
     """The whole, with the events that are still open in the touched series."""
     touched = series[np.diff(series, prepend=-1) > 0]
     still_open = touched[state.scalars[touched, ROW["event"]] > 0]
-    rows = {name: state.scalars[still_open, row] for name, row in ROW.items()}
-    found = Events.joined([*ended, events.of_rows(rows, still_open, closed=False)]).in_order()
+    found = [one for one in ended if len(one.series)]
+    if len(still_open) or not found:
+        rows = dict(zip(ROW, state.scalars[still_open].T, strict=True))
+        found.append(events.of_rows(rows, still_open, closed=False))
     of, time_s, quality, rules = revised[np.lexsort((revised[:, 1], revised[:, 0]))].T
     changed = (of.astype(np.intp), time_s, quality.astype(np.uint8), rules.astype(np.uint16))
-    return Judgement(*said, *changed, found)
+    return Judgement(*said, *changed, Events.joined(found).in_order())
 
 
 def _ticks(series: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -85,11 +85,12 @@ SHAPES = {
     "hour_high": HOURS,
 }
 """Columns of each array."""
+COARSE = ("profile", "spread_profile", "visits", "week")  # float32: what they hold is smooth anyway
 
 
 @dataclass(slots=True)
 class State:
-    """Everything that the judge remembers; each array is (n_series, columns) float64.
+    """Everything that the judge remembers; each array is (n_series, columns).
 
     Attributes
     ----------
@@ -100,20 +101,24 @@ class State:
     week : (…, WEEK) expected deviation from all that by hour of the week
     hour_low, hour_high : (…, HOURS) range of the values seen at that hour of the day
 
+    Those of `COARSE` are float32, the others float64.
+
     """
 
     scalars: NDArray[np.float64]
-    profile: NDArray[np.float64]
-    spread_profile: NDArray[np.float64]
-    visits: NDArray[np.float64]
-    week: NDArray[np.float64]
+    profile: NDArray[np.float32]
+    spread_profile: NDArray[np.float32]
+    visits: NDArray[np.float32]
+    week: NDArray[np.float32]
     hour_low: NDArray[np.float64]
     hour_high: NDArray[np.float64]
 
     @classmethod
     def empty(cls, n_series: int) -> Self:
         """Nothing seen yet."""
-        made = {name: np.zeros((n_series, columns)) for name, columns in SHAPES.items()}
+        made: dict[str, Any] = {
+            name: np.zeros((n_series, columns), _kind(name)) for name, columns in SHAPES.items()
+        }
         made["scalars"][:] = _FIRST
         made["hour_low"][:], made["hour_high"][:] = np.inf, -np.inf
         return cls(**made)
@@ -130,13 +135,15 @@ class State:
     def grown(self, n_series: int) -> Self:
         """The same state with more, untouched, series at the end."""
         more = type(self).empty(n_series - len(self)).arrays()
-        return type(self)(
-            **{name: np.concatenate([mine, more[name]]) for name, mine in self.arrays().items()}
-        )
+        joined: dict[str, Any] = {
+            name: np.concatenate([mine, more[name]]) for name, mine in self.arrays().items()
+        }
+        return type(self)(**joined)
 
     def taken(self, series: NDArray[np.intp]) -> Self:
         """A copy of some series' state."""
-        return type(self)(**{name: array[series] for name, array in self.arrays().items()})
+        some: dict[str, Any] = {name: array[series] for name, array in self.arrays().items()}
+        return type(self)(**some)
 
     def put(self, series: NDArray[np.intp], other: Self) -> None:
         """Write back what `taken` gave."""
@@ -144,12 +151,12 @@ class State:
         for name, array in self.arrays().items():
             array[series] = theirs[name]
 
-    def arrays(self) -> Mapping[str, NDArray[np.float64]]:
+    def arrays(self) -> Mapping[str, NDArray[np.floating]]:
         """Every array by name, for a checkpoint."""
         return {name: getattr(self, name) for name in SHAPES}
 
     @classmethod
-    def of_arrays(cls, arrays: Mapping[str, NDArray[np.float64]]) -> Self:
+    def of_arrays(cls, arrays: Mapping[str, NDArray[np.floating]]) -> Self:
         """What `arrays` gave.
 
         Raises
@@ -164,4 +171,9 @@ class State:
             shape = arrays[name].shape
             if len(shape) != 2 or shape[1] != columns or shape[0] != len(arrays["scalars"]):
                 raise ValueError(f"array {name!r} of the state has shape {shape}, not (n_series, {columns})")
-        return cls(**{name: np.array(arrays[name], np.float64) for name in SHAPES})
+        copied: dict[str, Any] = {name: np.array(arrays[name], _kind(name)) for name in SHAPES}
+        return cls(**copied)
+
+
+def _kind(name: str) -> type[np.float32 | np.float64]:
+    return np.float32 if name in COARSE else np.float64

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
 
-LARGEST = 1e150  # beyond it differences overflow; such a value fails any gross range
+LARGEST = 1e30  # beyond it squares and profiles overflow; such a value fails any gross range
 
 
 class Tick(NamedTuple):
