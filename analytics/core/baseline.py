@@ -1,11 +1,14 @@
 """What a series is expected to be, and how far from it it usually is; learned online, robustly.
 
-expected(t) = level + profile(time of day), spread(t) = 1.2533 x mean absolute residual at that time of day
-(the factor turns a mean absolute deviation into a standard deviation where residuals are normal). Both
-profiles have half-hour bins, read and learned with linear interpolation. The level is an exponential average
-over ``level_memory_s``, whose gain over an interval dt is dt / (dt + memory). Updates are clipped as Huber's
-estimator does (Gelper, Fried and Croux 2010, robust exponential smoothing), and nearly stop while an event is
-open, so that a fault does not teach itself to be normal; a new level that lasts ``adopt_s`` is learned.
+    expected(t) = level + profile(time of day) + week(hour of the week)
+    spread(t) = 1.2533 x the mean absolute residual at that time of day
+
+The factor turns a mean absolute deviation into a standard deviation where residuals are normal. The daily
+profiles have half-hour bins, read and learned with linear interpolation; the weekly one is believed the
+more, the more weeks were seen. The level is an exponential average over ``level_memory_s``, whose gain over
+an interval dt is dt / (dt + memory). Updates are clipped as Huber's estimator does (Gelper, Fried and Croux
+2010, robust exponential smoothing), and nearly stop while an event is open, so that a fault does not teach
+itself to be normal; a new level that lasts ``adopt_s`` is learned.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from analytics.core.state import BIN_S, BINS
+from analytics.core.state import BIN_S, BINS, WEEK
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,14 +35,18 @@ WHILE_FLAGGED = 0.02  # share of the learning that goes on while an event is ope
 VISIT_READINGS = 6.0  # readings that a bin sees a day, about
 ADOPTED_MEMORY_S = 7_200.0
 DEVIATION_GAIN = 0.005
+HOUR_S, DAY_S, WEEK_S = 3_600.0, 86_400.0, 604_800.0
+WEEKS_AT_MOST = 8  # that the weekly profile remembers, about
+WEEK_SHARES = 1 / (2.0 + np.arange(WEEKS_AT_MOST + 1))  # what a new hour teaches, by weeks seen
 
 
 class Place(NamedTuple):
-    """Where a time of day lies between two bins: their rows and the weight of the second."""
+    """Where a time lies between two bins of the day, the weight of the second, and its hour of the week."""
 
     left: NDArray[np.intp]
     right: NDArray[np.intp]
     weight: Floats
+    hour: NDArray[np.intp]
 
 
 class Expected(NamedTuple):
@@ -53,11 +60,15 @@ class Expected(NamedTuple):
 def expect(tick: Tick) -> Expected:
     """What these series are expected to be at these times."""
     p, rows = tick.p, tick.rows
-    at = (tick.time_s + p.day_offset_s) % 86_400.0 / BIN_S - 0.5
+    local_s = tick.time_s + p.day_offset_s
+    at = remainder(local_s, DAY_S) * (1 / BIN_S) - 0.5
     below = np.floor(at)
     left = below.astype(np.intp) % BINS
-    place = Place(left, (left + 1) % BINS, at - below)
-    value = rows["level"] + _between(tick.state.profile, place, tick.series)
+    hour = (remainder(local_s, WEEK_S) * (1 / HOUR_S)).astype(np.intp) % WEEK
+    place = Place(left, (left + 1) % BINS, at - below, hour)
+    value = (
+        rows["level"] + _between(tick.state.profile, place, tick.series) + tick.state.week[tick.series, hour]
+    )
     typical = _between(tick.state.spread_profile, place, tick.series)
     seen = _between(tick.state.visits, place, tick.series)
     share = np.minimum(seen / VISIT_READINGS, 1.0)  # a bin that has seen little leans on the whole day
@@ -83,20 +94,39 @@ def learn(tick: Tick, expected: Expected, residual: Floats, weight: Floats, adop
     clipped = np.where(adopted | first, residual, np.clip(residual, -clip, clip))
     absolute = np.minimum(np.abs(residual), clip)
     memory_s = np.where(adopted, ADOPTED_MEMORY_S, p.level_memory_s)
-    gain = np.maximum(1 / (1 + memory_s / tick.dt_s), 1 / (1 + count)) * weight
+    gain = np.maximum(gain_of(tick.dt_s, memory_s), 1 / (1 + count)) * weight
     rows["level"] = rows["level"] + gain * clipped
     slow = np.where(first, 0.0, np.maximum(DEVIATION_GAIN, 1 / (1 + count)) * weight)
     rows["deviation"] = rows["deviation"] + slow * (absolute - rows["deviation"])
-    slowest = 1 / (VISIT_READINGS * p.profile_memory_days)
-    left, right, share = expected.place
+    many = VISIT_READINGS * p.profile_memory_days
+    left, right, share, hour = expected.place
     for bin_, near in ((left, 1 - share), (right, share)):
-        visits = state.visits[bin_, series]
-        pull = np.where(first, 0.0, near * weight * np.maximum(slowest, 1 / (1 + visits)))
-        state.profile[bin_, series] += pull * (1 - gain) * clipped
-        state.spread_profile[bin_, series] += pull * (absolute - state.spread_profile[bin_, series])
-        state.visits[bin_, series] = visits + near * weight
+        visits = state.visits[series, bin_].astype(np.float64)
+        pull = np.where(first, 0.0, near * weight / np.minimum(many, 1 + visits))
+        state.profile[series, bin_] += pull * (1 - gain) * clipped
+        state.spread_profile[series, bin_] += pull * (absolute - state.spread_profile[series, bin_])
+        state.visits[series, bin_] = visits + near * weight
+    weeks = np.where(first, 0.0, (tick.time_s - rows["first_time"]) * (1 / WEEK_S))
+    share = (
+        np.minimum(tick.dt_s * (1 / HOUR_S), 0.5)
+        * WEEK_SHARES[np.minimum(weeks, WEEKS_AT_MOST).astype(np.intp)]
+    )
+    state.week[series, hour] += np.where(first, 0.0, share * weight * clipped)
     rows["count"] = count + weight
 
 
-def _between(table: Floats, place: Place, series: NDArray[np.intp]) -> Floats:
-    return table[place.left, series] * (1 - place.weight) + table[place.right, series] * place.weight
+def remainder(x: Floats, period: float) -> Floats:
+    """What is left of times after whole periods; several times as fast as ``%`` and good to a microsecond."""
+    return x - period * np.floor(x * (1 / period))
+
+
+def gain_of(dt_s: Floats, memory_s: Floats) -> Floats:
+    """Gain of an exponential mean over an interval; 1 over an endless one."""
+    endless = np.isinf(dt_s)
+    dt_s = np.where(endless, 1.0, dt_s)
+    return np.where(endless, 1.0, dt_s / (dt_s + memory_s))
+
+
+def _between(table: NDArray[np.float32], place: Place, series: NDArray[np.intp]) -> Floats:
+    found: Floats = table[series, place.left] * (1 - place.weight) + table[series, place.right] * place.weight
+    return found

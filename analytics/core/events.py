@@ -4,7 +4,7 @@ An event opens at once on strong evidence, or when weak evidence fills three of 
 binomial event discriminator, as in EPA CANARY), then from the first of it. It goes on, with hysteresis, while
 readings are still off, and closes when none was for ``event_gap_s``.
 
-Severity is 3 from a score of 20, 2 from a score of 10 or a duration of two hours, else 1.
+Severity is 3 from a score of 12, 2 from a score of 7 or a duration of two hours, else 1.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ if TYPE_CHECKING:
 RING = 6  # readings
 RING_MASK = (1 << RING) - 1
 RING_WANTED = 3
+RULES = tuple(Rule)
 BITS = np.array([(number).bit_count() for number in range(1 << RING)])
-SEVERE_SCORE, WARNING_SCORE, WARNING_S = 20.0, 10.0, 7_200.0
+SEVERE_SCORE, WARNING_SCORE, WARNING_S = 12.0, 7.0, 7_200.0
 SPIKE_READINGS = 3
 SHIFT_S = 14_400.0
-UNMEASURED_SCORE = 10.0  # of a failed check where nothing is expected yet
-LARGEST_SCORE = 999.0
+UNMEASURED_SCORE = 7.0  # of a failed check, whatever is expected
+LARGEST_SCORE = 99.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Events:
     series : index into the state
     start_s, end_s, peak_s : first, last and largest flagged reading [s]; ``end_s`` is NaN while it is open
     observed, expected, spread : at the peak, canonical unit; NaN where unknown
-    score : at the peak, in spreads
+    score : at the peak, −log10 of the false-alarm probability of a reading
     rules : all rules seen in the event
     rule : the one rule that names it
     severity : 1 notice, 2 warning, 3 alarm
@@ -151,18 +152,29 @@ def of_rows(rows: dict[str, Floats], series: NDArray[np.intp], *, closed: bool) 
 
 def _name(rules: NDArray[np.int64], count: Floats, duration_s: Floats, *, closed: bool) -> NDArray[np.uint16]:
     """The rule that names an event: what can't be, then what is stuck, then how it moved."""
-    has = {rule: (rules & rule) > 0 for rule in Rule}
+    has = {rule: (rules & rule) > 0 for rule in RULES}
     brief = has[Rule.RESIDUAL] & (count <= SPIKE_READINGS) & closed
     return np.select(
         [
             has[Rule.GROSS_RANGE],
             has[Rule.FLAT_LINE],
+            has[Rule.ATTENUATED],
             brief | has[Rule.SPIKE],
             has[Rule.SHIFT] & (duration_s >= SHIFT_S),
             has[Rule.RESIDUAL],
             has[Rule.RATE_OF_CHANGE],
+            has[Rule.NOVELTY],
         ],
-        [Rule.GROSS_RANGE, Rule.FLAT_LINE, Rule.SPIKE, Rule.SHIFT, Rule.RESIDUAL, Rule.RATE_OF_CHANGE],
+        [
+            Rule.GROSS_RANGE,
+            Rule.FLAT_LINE,
+            Rule.ATTENUATED,
+            Rule.SPIKE,
+            Rule.SHIFT,
+            Rule.RESIDUAL,
+            Rule.RATE_OF_CHANGE,
+            Rule.NOVELTY,
+        ],
         Rule.SHIFT,
     ).astype(np.uint16)
 

@@ -31,3 +31,5 @@ class Rule(IntFlag):
     UNJUDGED = 1 << 7  # judging failed; stored all the same
     SHIFT = 1 << 8  # a sustained shift or drift
     CLOCK = 1 << 9  # its device's clock is known to be wrong, so it was not judged
+    NOVELTY = 1 << 10  # beyond what the series has ever done
+    ATTENUATED = 1 << 11  # moves less than a living sensor does

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from analytics.core import compiled, events, stack
+from analytics.core import compiled, events, frozen, stack
 from analytics.core.events import Events
 from analytics.core.parameters import Parameters
 from analytics.core.state import ROW, State
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Flags = NDArray[np.uint8]
     Slots = NDArray[np.intp]
 
-VERSION = "2"
+VERSION = "3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,8 @@ class Judgement:
     quality : (n,) `Flag`
     rules : (n,) `Rule` bits
     expected, spread : (n,) canonical unit; NaN before the baseline can say
-    score : (n,) signed residual in spreads; NaN likewise
+    score : (n,) −log10 of the reading's false-alarm probability, over all detectors; NaN likewise
+    novelty : (n,) by how much a record was beaten, as a share of its range; NaN likewise
     revised_series, revised_time_s, revised_quality, revised_rules : (m,) earlier readings whose flag this
         block's evidence changed, by series and time
     events : opened, changed or closed, by series and start
@@ -52,6 +53,7 @@ class Judgement:
     expected: NDArray[np.float32]
     spread: NDArray[np.float32]
     score: NDArray[np.float32]
+    novelty: NDArray[np.float32]
     revised_series: NDArray[np.intp]
     revised_time_s: Floats
     revised_quality: Flags
@@ -86,7 +88,7 @@ def judge(
 
     """
     _check_order(state, series, time_s)
-    whole = _compiled if (compiled.AVAILABLE if fast is None else fast) else _ticked
+    whole = _compiled if (frozen.AVAILABLE if fast is None else fast) else _ticked
     return whole(state, parameters, series, time_s, value)
 
 
@@ -104,10 +106,11 @@ class _Said(NamedTuple):
     expected: NDArray[np.float32]
     spread: NDArray[np.float32]
     score: NDArray[np.float32]
+    novelty: NDArray[np.float32]
 
     @classmethod
     def nothing(cls, n: int) -> _Said:
-        floats = (np.full(n, np.nan, np.float32) for _ in range(3))
+        floats = (np.full(n, np.nan, np.float32) for _ in range(4))
         return cls(np.zeros(n, np.uint8), np.zeros(n, np.uint16), *floats)
 
 
@@ -117,9 +120,15 @@ def _compiled(
     """Series by series, by the compiled stack."""
     said = _Said.nothing(len(series))
     revised, closed = np.empty((len(series), 4)), np.empty((len(series), 1 + len(ROW)))
-    profiles = (state.profile, state.spread_profile, state.visits)
     n_revised, n_closed = compiled.run(
-        series, time_s, value, parameters.table, state.scalars, profiles, said, revised, closed
+        series,
+        time_s,
+        value,
+        np.ascontiguousarray(parameters.table.T),
+        tuple(state.arrays().values()),
+        said,
+        revised,
+        closed,
     )
     of, *scalars = closed[:n_closed].T
     ended = events.of_rows(dict(zip(ROW, scalars, strict=True)), of.astype(np.intp), closed=True)
@@ -134,7 +143,8 @@ def _ticked(state: State, parameters: Parameters, series: Slots, time_s: Floats,
         here = series[at]
         one = stack.run(Tick.of(state, parameters.taken(here), here, time_s[at], value[at]))
         said.quality[at], said.rules[at] = one.quality, one.rules
-        said.expected[at], said.spread[at], said.score[at] = one.expected, one.spread, one.score
+        said.expected[at], said.spread[at] = one.expected, one.spread
+        said.score[at], said.novelty[at] = one.score, one.novelty
         columns = (here, one.revised_time_s, one.revised_quality, one.revised_rules)
         revised.append(np.stack(columns, axis=1, dtype=np.float64)[one.revised])
         if one.closed is not None:
@@ -145,12 +155,14 @@ def _ticked(state: State, parameters: Parameters, series: Slots, time_s: Floats,
 def _judgement(state: State, series: Slots, said: _Said, revised: Floats, *ended: Events) -> Judgement:
     """The whole, with the events that are still open in the touched series."""
     touched = series[np.diff(series, prepend=-1) > 0]
-    still_open = touched[state.scalars[ROW["event"], touched] > 0]
-    rows = {name: state.scalars[row, still_open] for name, row in ROW.items()}
-    found = Events.joined([*ended, events.of_rows(rows, still_open, closed=False)]).in_order()
+    still_open = touched[state.scalars[touched, ROW["event"]] > 0]
+    found = [one for one in ended if len(one.series)]
+    if len(still_open) or not found:
+        rows = dict(zip(ROW, state.scalars[still_open].T, strict=True))
+        found.append(events.of_rows(rows, still_open, closed=False))
     of, time_s, quality, rules = revised[np.lexsort((revised[:, 1], revised[:, 0]))].T
     changed = (of.astype(np.intp), time_s, quality.astype(np.uint8), rules.astype(np.uint16))
-    return Judgement(*said, *changed, found)
+    return Judgement(*said, *changed, Events.joined(found).in_order())
 
 
 def _ticks(series: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:

@@ -28,11 +28,15 @@ DEFAULTS: dict[str, float] = {
     "warm_up_s": 86_400.0,
     "level_memory_s": 43_200.0,
     "profile_memory_days": 7.0,
-    "residual_weak": 5.0,
-    "residual_strong": 9.0,
-    "residual_close": 3.0,
+    "score_weak": 3.5,
+    "score_strong": 6.0,
+    "score_close": 2.3,
     "shift_memory_s": 7_200.0,
-    "shift_limit": 4.0,
+    "shift_least": 2.0,
+    "novelty_least": 0.3,
+    "attenuated_s": 7_200.0,
+    "attenuated_suspect": np.nan,
+    "attenuated_fail": np.nan,
     "adopt_s": 86_400.0,
     "event_gap_s": 3_600.0,
     "day_offset_s": 0.0,
@@ -47,14 +51,16 @@ _ORDERED = (
     ("rate_suspect_per_s", "rate_fail_per_s"),
     ("spike_suspect", "spike_fail"),
     ("flat_suspect_s", "flat_fail_s"),
-    ("residual_close", "residual_weak"),
-    ("residual_weak", "residual_strong"),
+    ("score_close", "score_weak"),
+    ("score_weak", "score_strong"),
+    ("attenuated_fail", "attenuated_suspect"),
 )
 _POSITIVE = (
     "spread_floor",
     "level_memory_s",
     "profile_memory_days",
     "shift_memory_s",
+    "attenuated_s",
     "event_gap_s",
     "adopt_s",
 )
@@ -74,16 +80,20 @@ class Parameters:
     spread_share : nor smaller than this share of what is expected
     warm_up_s : for so long after its first reading a series is not judged by what is expected of it [s]
     level_memory_s, profile_memory_days : time constants of the baseline [s], [d]
-    residual_weak, residual_strong, residual_close : distances from expected, in spreads
-    shift_memory_s, shift_limit : memory [s] and limit, in spreads, of the EWMA control chart
+    score_weak, score_strong, score_close : −log10 of the false-alarm probability of a reading
+    shift_memory_s, shift_least : memory [s] and smallest limit, in spreads, of the EWMA control chart
+    novelty_least : share of the range so far that a record must beat it by
+    attenuated_s, attenuated_suspect, attenuated_fail : memory [s] and smallest standard deviations
     adopt_s : a new level that lasted so long is learned [s]
     event_gap_s : flagged readings closer than this are one event [s]
     day_offset_s : local time minus UTC, for the daily profile [s]
     table : ``(len(DEFAULTS), n_series)``, of which the others are the rows
+    by_series : its transpose, (n_series, len(DEFAULTS)), contiguous
 
     """
 
     table: NDArray[np.float64]
+    by_series: NDArray[np.float64]
     fail_low: NDArray[np.float64]
     fail_high: NDArray[np.float64]
     suspect_low: NDArray[np.float64]
@@ -100,11 +110,15 @@ class Parameters:
     warm_up_s: NDArray[np.float64]
     level_memory_s: NDArray[np.float64]
     profile_memory_days: NDArray[np.float64]
-    residual_weak: NDArray[np.float64]
-    residual_strong: NDArray[np.float64]
-    residual_close: NDArray[np.float64]
+    score_weak: NDArray[np.float64]
+    score_strong: NDArray[np.float64]
+    score_close: NDArray[np.float64]
     shift_memory_s: NDArray[np.float64]
-    shift_limit: NDArray[np.float64]
+    shift_least: NDArray[np.float64]
+    novelty_least: NDArray[np.float64]
+    attenuated_s: NDArray[np.float64]
+    attenuated_suspect: NDArray[np.float64]
+    attenuated_fail: NDArray[np.float64]
     adopt_s: NDArray[np.float64]
     event_gap_s: NDArray[np.float64]
     day_offset_s: NDArray[np.float64]
@@ -137,7 +151,7 @@ class Parameters:
     @classmethod
     def of_table(cls, table: NDArray[np.float64]) -> Self:
         """Limits as rows, ``(len(DEFAULTS), n_series)``, in the order of `DEFAULTS`; nothing is checked."""
-        return cls(table, *table)
+        return cls(table, np.ascontiguousarray(table.T), *table)
 
     def check(self) -> None:
         """Raise ValueError where limits contradict each other."""

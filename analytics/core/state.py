@@ -1,9 +1,9 @@
-"""What the judge remembers: a struct of arrays, with series as the last axis of each."""
+"""What the judge remembers: a struct of arrays, with series as the first axis of each."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 BINS = 48  # of the daily profile: half-hours
 BIN_S = 86_400.0 / BINS
+WEEK = 168  # of the weekly profile: hours
+HOURS = 24  # of the range by time of day
 
 # Scalars of a series and what they are before the first reading.
 SCALARS: dict[str, float] = {
@@ -31,6 +33,33 @@ SCALARS: dict[str, float] = {
     "level": 0.0,  # what is expected, less the daily profile
     "deviation": 0.0,  # mean absolute residual over all hours
     "mean_z": 0.0,  # EWMA of the clipped residual, in spreads
+    "attenuated_mean": np.nan,  # EWMA of the value, and of its squared distance from that
+    "attenuated_var": 0.0,
+    "residual_tail_n": 0.0,  # excursions of residuals into the tail: how many, their excess, its square
+    "residual_tail_1": 0.0,
+    "residual_tail_2": 0.0,
+    "residual_peak": 0.0,  # of the excursion that goes on
+    "shift_tail_n": 0.0,  # likewise of means of residuals
+    "shift_tail_1": 0.0,
+    "shift_tail_2": 0.0,
+    "shift_peak": 0.0,
+    "seen": 0.0,  # usable values
+    "low": np.inf,  # the range of all values
+    "high": -np.inf,
+    "mean": 0.0,  # of about twelve values, and the range of it
+    "mean_low": np.inf,
+    "mean_high": -np.inf,
+    "residual_low": np.inf,  # the range of residuals
+    "residual_high": -np.inf,
+    "mean_residual": 0.0,  # of about twelve residuals, and the range of it
+    "mean_residual_low": np.inf,
+    "mean_residual_high": -np.inf,
+    "step_2": 0.0,  # mean square step of the last few values, and of very many
+    "steps_2": 0.0,
+    "roughness_low": np.inf,  # the range of the logarithm of the first
+    "roughness_high": -np.inf,
+    "told": np.inf,  # values since novelty was last told, and how much
+    "told_novelty": 0.0,
     "ring": 0.0,  # weak evidence in the last readings, as bits
     "ring_since": np.nan,  # the first of it [s]
     "event": 0.0,  # 1 while an event is open
@@ -45,70 +74,89 @@ SCALARS: dict[str, float] = {
     "event_count": 0.0,
 }
 ROW = {name: row for row, name in enumerate(SCALARS)}
-_FIRST = np.array(list(SCALARS.values()))[:, None]
+_FIRST = np.array(list(SCALARS.values()))
+SHAPES = {
+    "scalars": len(SCALARS),
+    "profile": BINS,
+    "spread_profile": BINS,
+    "visits": BINS,
+    "week": WEEK,
+    "hour_low": HOURS,
+    "hour_high": HOURS,
+}
+"""Columns of each array."""
+COARSE = ("profile", "spread_profile", "visits", "week")  # float32: what they hold is smooth anyway
 
 
 @dataclass(slots=True)
 class State:
-    """Everything that the judge remembers.
+    """Everything that the judge remembers; each array is (n_series, columns).
 
     Attributes
     ----------
-    scalars : (len(SCALARS), n_series) float64, rows named by `ROW`
-    profile : (BINS, n_series) float64, expected deviation from the level by time of day
-    spread_profile : (BINS, n_series) float64, mean absolute residual by time of day
-    visits : (BINS, n_series) float64, weight of what each bin has seen [readings]
+    scalars : columns named by `ROW`
+    profile : (…, BINS) expected deviation from the level by time of day
+    spread_profile : (…, BINS) mean absolute residual by time of day
+    visits : (…, BINS) weight of what each bin has seen [readings]
+    week : (…, WEEK) expected deviation from all that by hour of the week
+    hour_low, hour_high : (…, HOURS) range of the values seen at that hour of the day
+
+    Those of `COARSE` are float32, the others float64.
 
     """
 
     scalars: NDArray[np.float64]
-    profile: NDArray[np.float64]
-    spread_profile: NDArray[np.float64]
-    visits: NDArray[np.float64]
+    profile: NDArray[np.float32]
+    spread_profile: NDArray[np.float32]
+    visits: NDArray[np.float32]
+    week: NDArray[np.float32]
+    hour_low: NDArray[np.float64]
+    hour_high: NDArray[np.float64]
 
     @classmethod
     def empty(cls, n_series: int) -> Self:
         """Nothing seen yet."""
-        profiles = (np.zeros((BINS, n_series)) for _ in range(3))
-        return cls(np.repeat(_FIRST, n_series, axis=1), *profiles)
+        made: dict[str, Any] = {
+            name: np.zeros((n_series, columns), _kind(name)) for name, columns in SHAPES.items()
+        }
+        made["scalars"][:] = _FIRST
+        made["hour_low"][:], made["hour_high"][:] = np.inf, -np.inf
+        return cls(**made)
 
     def __len__(self) -> int:
-        return len(self.last_time_s)
+        return len(self.scalars)
 
     @property
     def last_time_s(self) -> NDArray[np.float64]:
         """(n_series,) measured time up to which each series is judged [s]; -inf before the first."""
-        row: NDArray[np.float64] = self.scalars[ROW["last_time"]]
-        return row
+        column: NDArray[np.float64] = self.scalars[:, ROW["last_time"]]
+        return column
 
     def grown(self, n_series: int) -> Self:
         """The same state with more, untouched, series at the end."""
         more = type(self).empty(n_series - len(self)).arrays()
-        return type(self)(
-            **{name: np.concatenate([mine, more[name]], axis=1) for name, mine in self.arrays().items()}
-        )
+        joined: dict[str, Any] = {
+            name: np.concatenate([mine, more[name]]) for name, mine in self.arrays().items()
+        }
+        return type(self)(**joined)
 
     def taken(self, series: NDArray[np.intp]) -> Self:
         """A copy of some series' state."""
-        return type(self)(**{name: array[:, series] for name, array in self.arrays().items()})
+        some: dict[str, Any] = {name: array[series] for name, array in self.arrays().items()}
+        return type(self)(**some)
 
     def put(self, series: NDArray[np.intp], other: Self) -> None:
         """Write back what `taken` gave."""
         theirs = other.arrays()
         for name, array in self.arrays().items():
-            array[:, series] = theirs[name]
+            array[series] = theirs[name]
 
-    def arrays(self) -> Mapping[str, NDArray[np.float64]]:
+    def arrays(self) -> Mapping[str, NDArray[np.floating]]:
         """Every array by name, for a checkpoint."""
-        return {
-            "scalars": self.scalars,
-            "profile": self.profile,
-            "spread_profile": self.spread_profile,
-            "visits": self.visits,
-        }
+        return {name: getattr(self, name) for name in SHAPES}
 
     @classmethod
-    def of_arrays(cls, arrays: Mapping[str, NDArray[np.float64]]) -> Self:
+    def of_arrays(cls, arrays: Mapping[str, NDArray[np.floating]]) -> Self:
         """What `arrays` gave.
 
         Raises
@@ -117,11 +165,15 @@ class State:
             Naming what is missing or of the wrong shape.
 
         """
-        wanted = {"scalars": len(SCALARS), "profile": BINS, "spread_profile": BINS, "visits": BINS}
-        for name, rows in wanted.items():
+        for name, columns in SHAPES.items():
             if name not in arrays:
                 raise ValueError(f"the state has no array {name!r}")
             shape = arrays[name].shape
-            if len(shape) != 2 or shape[0] != rows or shape[1] != arrays["scalars"].shape[1]:
-                raise ValueError(f"array {name!r} of the state has shape {shape}, not ({rows}, n_series)")
-        return cls(**{name: np.array(arrays[name], np.float64) for name in wanted})
+            if len(shape) != 2 or shape[1] != columns or shape[0] != len(arrays["scalars"]):
+                raise ValueError(f"array {name!r} of the state has shape {shape}, not (n_series, {columns})")
+        copied: dict[str, Any] = {name: np.array(arrays[name], _kind(name)) for name in SHAPES}
+        return cls(**copied)
+
+
+def _kind(name: str) -> type[np.float32 | np.float64]:
+    return np.float32 if name in COARSE else np.float64

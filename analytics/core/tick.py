@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
 
-LARGEST = 1e150  # beyond it differences overflow; such a value fails any gross range
+LARGEST = 1e30  # beyond it squares and profiles overflow; such a value fails any gross range
 
 
 class Tick(NamedTuple):
@@ -35,7 +35,7 @@ class Tick(NamedTuple):
     @classmethod
     def of(cls, state: State, p: Parameters, series: NDArray[np.intp], time_s: Floats, value: Floats) -> Self:
         """A tick with a copy of the scalars of its series."""
-        rows = dict(zip(ROW, state.scalars[:, series], strict=True))
+        rows = dict(zip(ROW, np.ascontiguousarray(state.scalars[series].T), strict=True))
         present = ~np.isnan(value)
         dt_s = np.where(np.isnan(rows["time_1"]), np.inf, time_s - rows["time_1"])
         return cls(state, p, series, time_s, value, present, present & (np.abs(value) <= LARGEST), dt_s, rows)

@@ -83,7 +83,7 @@ def defaults(series: Series) -> dict[str, float]:
     }
     if series.quantity in NOTHING_EXPECTED:
         limits |= dict.fromkeys(
-            ("residual_close", "residual_weak", "residual_strong", "shift_limit"), math.nan
+            ("score_close", "score_weak", "score_strong", "shift_least", "novelty_least"), math.nan
         )
     flat = FLAT_SUSPECT_S.get(series.quantity)
     if flat is not None:

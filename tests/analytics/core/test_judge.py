@@ -85,7 +85,7 @@ class Stream:
         rows: dict[tuple[int, float], list[object]],
         events: dict[object, object],
     ) -> None:
-        columns = (said.quality, said.rules, said.expected, said.spread, said.score)
+        columns = (said.quality, said.rules, said.expected, said.spread, said.score, said.novelty)
         for i, key in enumerate(zip(series.tolist(), time_s.tolist(), strict=True)):
             rows[key] = [repr(column[i]) for column in columns]
         revised = (said.revised_series, said.revised_time_s, said.revised_quality, said.revised_rules)
@@ -186,7 +186,7 @@ def test_no_input_is_an_exception_or_a_warning(values: list[float]) -> None:
 def test_a_state_that_is_not_whole_is_refused() -> None:
     arrays = dict(State.empty(2).arrays())
     with pytest.raises(ValueError, match="shape"):
-        State.of_arrays({**arrays, "profile": np.zeros((3, 2))})
+        State.of_arrays({**arrays, "profile": np.zeros((2, 3))})
     del arrays["visits"]
     with pytest.raises(ValueError, match="'visits'"):
         State.of_arrays(arrays)
@@ -196,7 +196,7 @@ def test_a_state_that_is_not_whole_is_refused() -> None:
     ("limits", "says"),
     [
         ({"fail_low": 5, "fail_high": [9, 4]}, "series 1: fail_low 5 is above fail_high 4"),
-        ({"residual_weak": 10}, "residual_weak 10 is above residual_strong 9"),
+        ({"score_weak": 10}, "score_weak 10 is above score_strong 6"),
         ({"spread_floor": 0}, "spread_floor 0 must be above 0"),
         ({"colour": 1}, "no limit 'colour'"),
     ],
