@@ -39,7 +39,7 @@ def each(
     Raises
     ------
     ClusterError
-        Where no scheduler answers at the address within 10 s, or no worker comes to it.
+        Where no scheduler answers at the address within 10 s, no worker comes to it, or the workers give up.
 
     """
     return _on_threads(function, given, done) if cluster is None else _on(cluster, function, given, done)
@@ -69,7 +69,12 @@ def _on(cluster: str, function: Callable[[A], B], given: Sequence[A], done: Call
             client.wait_for_workers(1, timeout=CONNECT_S)
         except TimeoutError as error:
             raise ClusterError(f"the Dask scheduler at {cluster} has no worker: start one") from error
-        futures = [client.submit(function, client.scatter(item), pure=False) for item in given]
-        for _ in distributed.as_completed(futures):
-            done()
-        return list(client.gather(futures))
+        try:
+            futures = [client.submit(function, client.scatter(item), pure=False) for item in given]
+            for _ in distributed.as_completed(futures):
+                done()
+            return list(client.gather(futures))
+        except (OSError, ImportError, distributed.KilledWorker) as error:
+            raise ClusterError(
+                f"the workers of {cluster} gave up: {error}; each needs this very version of towntwin[backtest]"
+            ) from error

@@ -51,7 +51,7 @@ def _row(one: Judged, anomaly: Anomaly) -> Iterator[object]:
 
 
 def flags(path: Path, judged: Sequence[Judged]) -> None:
-    """One row a reading, a row group a series; rules are names joined by ``+``, empty where there is none."""
+    """One row a reading, a row group a series; what is NaN is null, rules are names joined by ``+``."""
     try:
         import pyarrow as pa  # noqa: PLC0415 - an extra
         import pyarrow.parquet as pq  # noqa: PLC0415
@@ -75,12 +75,12 @@ def flags(path: Path, judged: Sequence[Judged]) -> None:
             columns = [
                 pa.DictionaryArray.from_arrays(np.zeros(len(one.time_s), np.int32), [name(one)]),
                 pa.array(np.rint(one.time_s * 1e6).astype(np.int64), pa.timestamp("us", "UTC")),
-                one.value,
+                pa.array(one.value, from_pandas=True),
                 one.quality,
                 pa.DictionaryArray.from_arrays(place.astype(np.int32), [_names(rules) for rules in some]),
-                one.expected,
-                one.spread,
-                one.score,
+                pa.array(one.expected, from_pandas=True),
+                pa.array(one.spread, from_pandas=True),
+                pa.array(one.score, from_pandas=True),
             ]
             writer.write_table(pa.table(columns, schema=schema))
 

@@ -24,6 +24,8 @@ SIZE_IN, DPI = (11.0, 4.2), 100
 BAND_SPREADS = 3.0
 POINTS_A_PIECE = 10_000  # a longer path is drawn in pieces: all at once is too much for the rasteriser
 VALUES, BAND, SUSPECT, FAIL, ANOMALY, LABEL = "#1f4e79", "#9ecae1", "#f28e2b", "#c0392b", "#c0392b", "#7a52a3"
+ANOMALY_ALPHA = 0.18
+FOOT = 0.06  # share of the height
 
 
 def draw(path: Path, one: Judged, labels: Sequence[Window], zone: ZoneInfo) -> None:
@@ -82,13 +84,16 @@ def _spans(axes: Any, one: Judged, labels: Sequence[Window]) -> None:
         for label in labels
         if label.is_of(one.series) and label.end_s >= first_s and label.start_s <= last_s
     ]
-    for spans, color, height, what in ((found, ANOMALY, 1.0, "anomaly"), (told, LABEL, 0.06, "label")):
+    for spans, color, alpha, height, what in (
+        (found, ANOMALY, ANOMALY_ALPHA, 1.0, "anomaly"),
+        (told, LABEL, 1.0, FOOT, "label"),
+    ):
         for i, (start, end) in enumerate(spans):
             axes.axvspan(
                 *_moments(np.array([start, end])),
                 ymax=height,
                 color=color,
-                alpha=0.18 if height == 1.0 else 0.9,
+                alpha=alpha,
                 linewidth=1,
                 label=what if i == 0 else None,
             )
