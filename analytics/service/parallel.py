@@ -75,6 +75,7 @@ def _on(cluster: str, function: Callable[[A], B], given: Sequence[A], done: Call
                 done()
             return list(client.gather(futures))
         except (OSError, ImportError, distributed.KilledWorker) as error:
-            raise ClusterError(
-                f"the workers of {cluster} gave up: {error}; each needs this very version of towntwin[backtest]"
-            ) from error
+            message = (
+                f"the workers of {cluster} gave up: {error}; each needs this version of towntwin[backtest]"
+            )
+            raise ClusterError(message) from error

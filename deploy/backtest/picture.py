@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from analytics.service.backtest import Judged, Window
 
-SIZE_IN, DPI = (11.0, 4.2), 100
+SIZE_IN, DPI = (10.0, 4.0), 100
 BAND_SPREADS = 3.0
 POINTS_A_PIECE = 10_000  # a longer path is drawn in pieces: all at once is too much for the rasteriser
 VALUES, BAND, SUSPECT, FAIL, ANOMALY, LABEL = "#1f4e79", "#9ecae1", "#f28e2b", "#c0392b", "#c0392b", "#7a52a3"
@@ -51,7 +51,7 @@ def draw(path: Path, one: Judged, labels: Sequence[Window], zone: ZoneInfo) -> N
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone))  # type: ignore[no-untyped-call]
         axes.grid(visible=True, alpha=0.3)
         figure.legend(loc="outside lower center", ncols=6, frameon=False)
-        figure.savefig(path)
+        figure.savefig(path, pil_kwargs={"optimize": True})
 
 
 def _lines(axes: Any, one: Judged) -> None:

@@ -65,6 +65,12 @@ def moment(place: int) -> datetime:
     return BEGIN + timedelta(seconds=place * STEP_S)
 
 
+@pytest.fixture(autouse=True)
+def _log_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command runs in this process, whose log is not its to set up."""
+    monkeypatch.setattr("deploy.log.configure", lambda _common: None)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """With river.csv, its mapping, and labels: the fault, one that is not there, one long after."""
@@ -160,6 +166,17 @@ def test_a_cluster_says_what_threads_say(folder: Path) -> None:
     assert main(backtest(folder)) == 0
     assert anomalies(folder) == anomalies(folder, "cluster")
     assert flags(folder).equals(flags(folder, "cluster"))
+
+
+def test_a_cluster_without_workers_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analytics.service.parallel.CONNECT_S", 0.5)
+    with LocalCluster(
+        n_workers=0, processes=False, protocol="tcp://", dashboard_address="127.0.0.1:0", silence_logs=50
+    ) as cluster:
+        assert main(backtest(folder, "--cluster", cluster.scheduler_address)) == 2
+    assert "has no worker: start one" in capsys.readouterr().err
 
 
 def test_the_database_is_judged_as_it_was_when_it_was_filled(timescale_dsn: str, tmp_path: Path) -> None:
