@@ -73,7 +73,7 @@ def run(args: argparse.Namespace, common: Common) -> int:
             histories = [backtest.with_limits(one, changed) for one in histories]
         except ValueError as error:
             raise SettingsError(f"--set: {error}") from error
-        args.out.mkdir(parents=True, exist_ok=True)
+        _make(args.out)
         if args.cluster is None:
             core.warm_up()
         begun_s = time.perf_counter()
@@ -161,6 +161,13 @@ def _progress() -> Progress:
         console=console,
         disable=not console.is_terminal,
     )
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"--out {folder}: {error.strerror}") from error
 
 
 def _limit(text: str) -> tuple[str, float]:

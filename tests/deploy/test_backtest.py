@@ -191,6 +191,13 @@ def test_the_database_is_judged_as_it_was_when_it_was_filled(timescale_dsn: str,
     assert [(one["detector"], one["start"], one["reason_en"]) for one in anomalies(tmp_path)] == live
 
 
+def test_a_site_that_is_not_enrolled_is_named(plain_dsn: str, capsys: pytest.CaptureFixture[str]) -> None:
+    migrate(plain_dsn)
+    stretch = ["--site", "lake", "--from", "2026-01-01", "--to", "2026-02-01"]
+    assert main(["backtest", *stretch, "--dsn", plain_dsn]) == 2
+    assert "--site lake: there is no such site; there are none" in capsys.readouterr().err
+
+
 def fill(store: PostgresStore) -> list[tuple[str, str, str]]:
     """Judge and store as the pipeline would; returns what it found."""
     area = Area(area_id="t", level="town", en="t", zh="t")
@@ -239,6 +246,7 @@ def fill(store: PostgresStore) -> list[tuple[str, str, str]]:
         (["--labels", "nowhere.csv"], "labels nowhere.csv: No such file"),
         (["--cluster", "tcp://127.0.0.1:1"], "--cluster: no Dask scheduler answers at tcp://127.0.0.1:1"),
         (["--mapping", "nowhere.toml"], "mapping nowhere.toml"),
+        (["--out", "/dev/null"], "--out /dev/null: File exists"),
     ],
 )
 def test_a_wrong_call_is_one_sentence_and_two(
