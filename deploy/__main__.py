@@ -21,6 +21,7 @@ COMMANDS = (
     "gateway",
     "simulate",
     "replay",
+    "backtest",
     "enrol",
     "db",
     "letters",

@@ -1,0 +1,203 @@
+"""Backtests: the judge over whole histories, a series at a time, and how it did against labels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from analytics.core import evaluate
+from analytics.core import judge as core
+from analytics.core.flags import Flag
+from analytics.core.parameters import DEFAULTS
+from analytics.core.state import State
+from ingest_service.pipeline import judging, limits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from ingest_service.storage.model import Anomaly, Series
+
+    Floats = NDArray[np.float64]
+
+MONTH_S = 30 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Readings of one series, ``(n,)`` each: strictly increasing times [s], values (NaN is missing)."""
+
+    series: Series
+    time_s: Floats
+    value: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A history and what the judge says of each reading, ``(n,)`` each, as `analytics.core.judge.Judgement`.
+
+    Flags that later evidence changed are the changed ones, as the database's views show them.
+    """
+
+    series: Series
+    time_s: Floats
+    value: Floats
+    quality: NDArray[np.uint8]
+    rules: NDArray[np.uint16]
+    expected: NDArray[np.float32]
+    spread: NDArray[np.float32]
+    score: NDArray[np.float32]
+    anomalies: list[Anomaly]
+
+    @property
+    def flagged(self) -> NDArray[np.bool_]:
+        """(n,) which readings are suspect or fail."""
+        return np.isin(self.quality, (Flag.SUSPECT, Flag.FAIL))
+
+    @property
+    def lasts_s(self) -> float:
+        """From the first reading to the last [s]."""
+        return float(self.time_s[-1] - self.time_s[0]) if len(self.time_s) else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A label: something was wrong from start to end [s] with a quantity at a site (None: with any)."""
+
+    site: str | None = None
+    quantity: str | None = None
+    start_s: float
+    end_s: float
+
+    def is_of(self, series: Series) -> bool:
+        """Whether it says something about a series."""
+        return self.site in (None, series.site_id) and self.quantity in (None, series.quantity)
+
+
+def history(series: Series, time_s: Floats, value: Floats) -> History:
+    """The history of a series; its reporting interval is the usual one of the readings."""
+    steps = np.diff(time_s)
+    known = msgspec.structs.replace(series, interval_s=float(np.median(steps))) if len(steps) else series
+    return History(series=known, time_s=time_s, value=value)
+
+
+def with_limits(one: History, changed: Mapping[str, float]) -> History:
+    """A history under some other limits.
+
+    Raises
+    ------
+    ValueError
+        Where there is no such limit, or limits contradict each other, naming them and the series.
+
+    """
+    for name in changed:
+        if name not in DEFAULTS:
+            raise ValueError(f"there is no limit {name!r}; there are {', '.join(DEFAULTS)}")
+    series = msgspec.structs.replace(one.series, limits=one.series.limits | dict(changed))
+    try:
+        limits.of_series([series])
+    except ValueError as error:
+        said = str(error).removeprefix("series 0: ")
+        raise ValueError(f"{series.site_id}/{series.quantity}: {said}") from error
+    return replace(one, series=series)
+
+
+def judge(one: History) -> Judged:
+    """Judge a history from its first reading on, as the platform would have."""
+    n = len(one.time_s)
+    said = core.judge(
+        State.empty(1), limits.of_series([one.series]), np.zeros(n, np.intp), one.time_s, one.value
+    )
+    quality, rules = said.quality.copy(), said.rules.copy()
+    at = np.searchsorted(one.time_s, said.revised_time_s)
+    quality[at], rules[at] = said.revised_quality, said.revised_rules
+    return Judged(
+        series=one.series,
+        time_s=one.time_s,
+        value=one.value,
+        quality=quality,
+        rules=rules,
+        expected=said.expected,
+        spread=said.spread,
+        score=said.score,
+        anomalies=[judging.anomaly_of(one.series, said.events, i) for i in range(len(said.events.series))],
+    )
+
+
+def figures(judged: Sequence[Judged], labels: Sequence[Window]) -> dict[str, Any]:
+    """How anomalies and flags meet the labels; None where nothing divides.
+
+    A label counts once: it is found if any series that it speaks of has an anomaly in it. An anomaly is false
+    if no label of its own series meets it. Labels outside of what was read are not counted.
+    """
+    delays = np.concatenate(
+        [np.empty(0)]
+        + [
+            _delays(
+                [one for one in judged if scope.is_of(one.series)],
+                [label for label in labels if (label.site, label.quantity) == (scope.site, scope.quantity)],
+            )
+            for scope in {(label.site, label.quantity): label for label in labels}.values()
+        ]
+    )
+    n_found, n_anomalies = int(np.isfinite(delays).sum()), sum(len(one.anomalies) for one in judged)
+    n_false = sum(_match([one], _of(one, labels)).false for one in judged)
+    months = sum(one.lasts_s for one in judged) / MONTH_S
+    precision = evaluate.share(n_anomalies - n_false, n_anomalies)
+    recall = evaluate.share(n_found, len(delays))
+    by_event = {"precision": precision, "recall": recall, "f1": evaluate.f1(precision, recall)}
+    by_reading = evaluate.pointwise(
+        np.concatenate([np.empty(0, bool), *(_truth(one, labels) for one in judged)]),
+        np.concatenate([np.empty(0, bool), *(one.flagged for one in judged)]),
+    )
+    return {
+        "labels": len(delays),
+        "by_event": _finite(by_event),
+        "by_reading": _finite(by_reading._asdict()),
+        "false_alarms": n_false,
+        **_finite(
+            {
+                "false_alarms_per_series_month": n_false / months if months else math.nan,
+                "delay_median_s": float(np.nanmedian(delays)) if n_found else math.nan,
+            }
+        ),
+    }
+
+
+def _delays(judged: Sequence[Judged], labels: Sequence[Window]) -> Floats:
+    """Of each label of one scope that overlaps what was read: its delay [s]; NaN where it was missed."""
+    spans = [(one.time_s[0], one.time_s[-1]) for one in judged if len(one.time_s)]
+    covered = [
+        label
+        for label in labels
+        if any(label.end_s >= first and label.start_s <= last for first, last in spans)
+    ]
+    return _match(judged, covered).delay_s
+
+
+def _match(judged: Sequence[Judged], labels: Sequence[Window]) -> evaluate.EventMatch:
+    events = [anomaly for one in judged for anomaly in one.anomalies]
+    return evaluate.events_against_windows(
+        [one.start_s for one in events],
+        [math.nan if one.end_s is None else one.end_s for one in events],
+        [label.start_s for label in labels],
+        [label.end_s for label in labels],
+    )
+
+
+def _truth(one: Judged, labels: Sequence[Window]) -> NDArray[np.bool_]:
+    its = _of(one, labels)
+    return evaluate.inside(one.time_s, [label.start_s for label in its], [label.end_s for label in its])
+
+
+def _of(one: Judged, labels: Sequence[Window]) -> list[Window]:
+    return [label for label in labels if label.is_of(one.series)]
+
+
+def _finite(shares: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: round(one, 6) if math.isfinite(one) else None for name, one in shares.items()}

@@ -1,0 +1,1 @@
+"""What `towntwin backtest` reads and writes."""
