@@ -211,10 +211,11 @@ class ShardJudge:
 
     def _anomalies(self, events: Events) -> Iterator[Anomaly]:
         for i, slot in enumerate(events.series.tolist()):
-            yield _anomaly(self._series[slot], events, i)
+            yield anomaly_of(self._series[slot], events, i)
 
 
-def _anomaly(series: Series, events: Events, i: int) -> Anomaly:
+def anomaly_of(series: Series, events: Events, i: int) -> Anomaly:
+    """The ``i``-th of some events, which is one of this series, as it is stored."""
     rule = Rule(int(events.rule[i]))
     observed, expected, spread = (
         float(column[i]) for column in (events.observed, events.expected, events.spread)

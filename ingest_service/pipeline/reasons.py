@@ -17,6 +17,8 @@ DETECTORS = {
     Rule.FLAT_LINE: "flat_line",
     Rule.RESIDUAL: "residual",
     Rule.SHIFT: "shift",
+    Rule.NOVELTY: "novelty",
+    Rule.ATTENUATED: "attenuated_signal",
 }
 """The name under which each rule's anomalies are stored and queried."""
 
@@ -27,6 +29,8 @@ _EN = {
     Rule.FLAT_LINE: "{label} has stood still at {observed}: the sensor may be stuck",
     Rule.RESIDUAL: "{label} {observed} is {side}{against}",
     Rule.SHIFT: "{label} has moved away to {observed} and stays {side}{against}",
+    Rule.NOVELTY: "{label} {observed} is beyond anything this series has done{against}",
+    Rule.ATTENUATED: "{label} moves less than a living sensor does, at {observed}: it may be fouled or stuck",
 }
 _ZH = {
     Rule.GROSS_RANGE: "{label}为{observed}，超出可能范围（{low}至{high}）",
@@ -35,6 +39,8 @@ _ZH = {
     Rule.FLAT_LINE: "{label}停在{observed}不变，传感器可能卡死",
     Rule.RESIDUAL: "{label}为{observed}，{side}{against}",
     Rule.SHIFT: "{label}持续偏移至{observed}，{side}{against}",
+    Rule.NOVELTY: "{label}为{observed}，为该序列从未出现过的数值{against}",
+    Rule.ATTENUATED: "{label}在{observed}附近波动过小，传感器可能被污染或卡滞",
 }
 
 
