@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FOLLOWED = "followed_by"
 """In the evidence of an anomaly that is open, and that live judging does not know of."""
-JUDGED = ("detector", "end_s", "peak_s", "observed", "score", "severity", "n_readings", "state")
+JUDGED = ("detector", "end_s", "peak_s", "observed", "score", "severity", "n_readings", "state", "reason_en")
 SHIFT_ZH = 8 * 3600  # the words are for people in China
 
 
