@@ -34,6 +34,38 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Meta(description="A device that was heard so recently is not silent.", extra={"unit": "s"}, ge=0),
     ] = 5.0
+    rejudge_series: Annotated[
+        int,
+        Meta(
+            description="Series with late readings that one round judges again.",
+            extra={"unit": "series"},
+            ge=1,
+        ),
+    ] = 20
+    rejudge_days: Annotated[
+        float,
+        Meta(
+            description="History before the first late reading of a series that warms its judge up.",
+            extra={"unit": "d"},
+            ge=0,
+        ),
+    ] = 30.0
+    rejudge_reach_days: Annotated[
+        float,
+        Meta(
+            description="How long after the last late reading of a series it is judged again.",
+            extra={"unit": "d"},
+            gt=0,
+        ),
+    ] = 2.0
+    rejudge_again_s: Annotated[
+        float,
+        Meta(
+            description="Time until a series is judged once more where something is still open.",
+            extra={"unit": "s"},
+            gt=0,
+        ),
+    ] = 300.0
     metrics_port: Annotated[
         int, Meta(description="Port of the Prometheus metrics on loopback; 0 is off.", ge=0, le=65535)
     ] = 0

@@ -1,4 +1,4 @@
-"""Do what is periodic: rollups, silence of devices."""
+"""Do what is periodic: rollups, silence of devices, late readings."""
 
 from __future__ import annotations
 

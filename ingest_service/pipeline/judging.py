@@ -249,6 +249,6 @@ def anomaly_of(series: Series, events: Events, i: int) -> Anomaly:
         reason_zh=chinese,
         evidence={
             "rules": [one.name for one in Rule(int(events.rules[i]))],
-            "limits": limits.defaults(series) | series.limits,
+            "limits": limits.applied(series),
         },
     )

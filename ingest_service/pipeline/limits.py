@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from analytics.core.parameters import Parameters
+from analytics.core import feedback
+from analytics.core.parameters import DEFAULTS, Parameters
 from edge.wire.quantities import QUANTITIES
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def of_series(series: Sequence[Series]) -> Parameters:
         columns[name][slot] = value
 
     for slot, one in enumerate(series):
-        for name, value in (defaults(one) | one.limits).items():
+        for name, value in applied(one).items():
             try:
                 set_limit(name, slot, value)
             except AttributeError as error:
@@ -70,6 +71,14 @@ def of_series(series: Sequence[Series]) -> Parameters:
                 )
                 raise ValueError(message) from error
     return Parameters.of(n, **columns)
+
+
+def applied(series: Series) -> dict[str, float]:
+    """The limits of a series that are not the judge's own: by quantity, overridden, moved by feedback."""
+    limits = defaults(series) | series.limits
+    if series.score_shift:
+        limits |= feedback.moved(DEFAULTS | limits, series.score_shift)
+    return limits
 
 
 def defaults(series: Series) -> dict[str, float]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import bisect
 import threading
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-import msgspec
 import numpy as np
 
 from ingest_service.storage import memory_rows, migrate
 from ingest_service.storage.batch import Committed
 from ingest_service.storage.memory_anomalies import MemoryAnomalies
-from ingest_service.storage.memory_directory import MemoryDirectory
+from ingest_service.storage.memory_directory import MemoryDirectory, activity
+from ingest_service.storage.memory_late import MemoryLate
 from ingest_service.storage.memory_letters import MemoryLetters
+from ingest_service.storage.memory_opinions import MemoryOpinions
 from ingest_service.storage.memory_shards import MemoryShards
 from ingest_service.storage.model import (
     READING,
@@ -26,9 +26,12 @@ from ingest_service.storage.model import (
     DeviceActivity,
     DeviceStatus,
     Directory,
+    Feedback,
     Health,
+    Late,
     Latest,
     LetterQuery,
+    Verdict,
 )
 
 if TYPE_CHECKING:
@@ -43,7 +46,6 @@ if TYPE_CHECKING:
 LATE = 64
 NOT_JUDGED = 64 | 512  # late, or of a wrong clock
 HOUR_US = 3_600_000_000
-ORIGIN = datetime(2000, 1, 3)  # noqa: DTZ001 - local time; where TimescaleDB's buckets begin
 
 
 class MemoryStore:
@@ -62,7 +64,8 @@ class MemoryStore:
         self._checkpoints: dict[str, Checkpoint] = {}
         self._due: set[tuple[int, int]] = set()
         self._shards = MemoryShards()
-        self._rejudge: set[int] = set()
+        self._late = MemoryLate()
+        self._opinions = MemoryOpinions()
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -106,31 +109,27 @@ class MemoryStore:
                 of_series[int(row["time_us"])] = row.item()
                 if int(row["rules"]) & LATE:
                     late += 1
-                    self._rejudge.add(int(row["series_id"]))
+                    self._late.add(int(row["series_id"]), int(row["time_us"]))
                 else:
                     fresh += 1
                 self._due.add((int(row["series_id"]), int(row["time_us"]) // HOUR_US))
                 newest = self._latest.get(int(row["series_id"]))
                 if newest is None or row["time_us"] > newest["time_us"]:
                     self._latest[int(row["series_id"])] = row.copy()
-            for series_id, time_us, quality, rules in batch.revisions.tolist():
-                self._revisions[series_id, time_us] = (quality, rules)
-                self._due.add((series_id, time_us // HOUR_US))
+            self._revise(batch.revisions)
             self.record(batch.anomalies)
             self._letters.keep(batch.letters, [] if conflicts else batch.replayed)
             for one in batch.statuses:
-                self._say(one)
+                self._statuses[one.device_id] = memory_rows.said(self._statuses.get(one.device_id), one)
             if batch.checkpoint is not None:
                 self._checkpoints[batch.checkpoint.shard] = batch.checkpoint
             found = np.array(conflicts, READING)
             return Committed(fresh=fresh, late=late, repeated=repeated, conflicts=found)
 
-    def _say(self, said: DeviceStatus) -> None:
-        """Keep a status; the last known offset of the device's clock stays."""
-        before = self._statuses.get(said.device_id)
-        if said.clock_offset_s is None and before is not None:
-            said = msgspec.structs.replace(said, clock_offset_s=before.clock_offset_s)
-        self._statuses[said.device_id] = said
+    def _revise(self, revisions: NDArray[np.void]) -> None:
+        for series_id, time_us, quality, rules in revisions.tolist():
+            self._revisions[series_id, time_us] = (quality, rules)
+            self._due.add((series_id, time_us // HOUR_US))
 
     def checkpoint(self, shard: str) -> Checkpoint | None:
         """The shard's last committed checkpoint."""
@@ -168,6 +167,29 @@ class MemoryStore:
         with self._lock:
             return self._letters.purge(query)
 
+    # -- feedback ------------------------------------------------------------------------------
+
+    def give_feedback(self, anomaly_id: int, verdict: Verdict, *, who: str, note: str) -> bool:
+        """Say what an anomaly is, in place of what was said before."""
+        with self._lock:
+            of = self._anomalies.one(anomaly_id)
+            if of is not None:
+                self._opinions.give(of, verdict, who, note)
+                self._enrolled.move(self._opinions.shifts(self._anomalies.one))
+            return of is not None
+
+    def withdraw_feedback(self, anomaly_id: int, *, who: str, note: str) -> bool:
+        """Take back what stands of an anomaly."""
+        with self._lock:
+            did = self._opinions.withdraw(anomaly_id, who, note)
+            if did:
+                self._enrolled.move(self._opinions.shifts(self._anomalies.one))
+            return did
+
+    def feedback(self, *, anomaly_id: int | None = None, series_id: int | None = None) -> list[Feedback]:
+        """All that was ever said of an anomaly, or of a series' anomalies."""
+        return self._opinions.find(anomaly_id, series_id)
+
     # -- readers -------------------------------------------------------------------------------
 
     def latest(
@@ -177,26 +199,11 @@ class MemoryStore:
         wanted = None if series_ids is None else set(series_ids)
         with self._lock:
             return [
-                self._as_latest(self._latest[one])
+                memory_rows.latest(self._latest[one], self._revisions)
                 for one in sorted(self._latest)
                 if (wanted is None or one in wanted)
                 and (received_after_s is None or self._latest[one]["received_us"] > received_after_s * 1e6)
             ]
-
-    def _as_latest(self, row: NDArray[np.void]) -> Latest:
-        quality, rules = self._revisions.get(
-            (int(row["series_id"]), int(row["time_us"])), (int(row["quality"]), int(row["rules"]))
-        )
-        return Latest(
-            series_id=int(row["series_id"]),
-            time_s=int(row["time_us"]) / 1e6,
-            received_s=int(row["received_us"]) / 1e6,
-            value=float(row["value"]),
-            quality=quality,
-            rules=rules,
-            expected=memory_rows.or_none(float(row["expected"])),
-            spread=memory_rows.or_none(float(row["spread"])),
-        )
 
     def readings(self, series_id: int, from_s: float, to_s: float, *, limit: int) -> NDArray[np.void]:
         """READING rows of ``[from_s, to_s)`` by time, revisions applied."""
@@ -214,18 +221,7 @@ class MemoryStore:
     def buckets(self, series_id: int, from_s: float, to_s: float, width_s: int) -> list[Bucket]:
         """Buckets aligned to the local day."""
         rows = self.readings(series_id, from_s, to_s, limit=10**9)
-        found: dict[float, list[tuple[int, float]]] = {}
-        for row in rows:
-            begin_s = self._begin_of(int(row["time_us"]) / 1e6, width_s)
-            found.setdefault(begin_s, []).append((int(row["quality"]), float(row["value"])))
-        return [memory_rows.bucket(begin_s, found[begin_s]) for begin_s in sorted(found)]
-
-    def _begin_of(self, time_s: float, width_s: int) -> float:
-        local = datetime.fromtimestamp(time_s, UTC).astimezone(self.zone).replace(tzinfo=None)
-        begin = local - (local - ORIGIN) % (
-            datetime.fromtimestamp(width_s, UTC) - datetime.fromtimestamp(0, UTC)
-        )
-        return begin.replace(tzinfo=self.zone).timestamp()
+        return memory_rows.buckets(rows, width_s, self.zone)
 
     def anomalies(self, query: AnomalyQuery) -> list[Anomaly]:
         """Anomalies by filter, newest start first."""
@@ -257,7 +253,7 @@ class MemoryStore:
                 open_anomalies=self._anomalies.open_count(),
                 dead_letters=len(self._letters),
                 rollups_due=len(self._due),
-                rejudge_due=len(self._rejudge),
+                rejudge_due=len(self._late),
                 newest_received_s=None if newest_us is None else newest_us / 1e6,
             )
 
@@ -270,27 +266,29 @@ class MemoryStore:
             self._due -= set(done)
             return len(done)
 
+    def late_due(self, *, limit: int) -> list[Late]:
+        """Series with late readings that are to be judged again now."""
+        return self._late.due()[:limit]
+
+    def correct(
+        self,
+        late: Late,
+        revisions: NDArray[np.void],
+        anomalies: Sequence[Anomaly],
+        *,
+        again_s: float | None = None,
+    ) -> bool:
+        """Keep what judging a series again changed, all of it or nothing."""
+        with self._lock:
+            if not self._late.done(late, again_s):
+                return False
+            self._revise(revisions)
+            self.record(anomalies)
+            return True
+
     def activity(self) -> list[DeviceActivity]:
         """When each device was last heard."""
-        directory = self.directory()
-        series = {one.series_id: one for one in directory.series}
-        found = []
-        for device in sorted(directory.devices, key=lambda one: one.device_id):
-            mine = [series[one.series_id] for one in directory.channels if one.device_id == device.device_id]
-            if not mine:
-                continue
-            newest = self.latest([one.series_id for one in mine])
-            found.append(
-                DeviceActivity(
-                    device_id=device.device_id,
-                    area_id=device.area_id,
-                    site_id=min(one.site_id for one in mine),
-                    interval_s=min(one.interval_s for one in mine),
-                    measured_s=max((one.time_s for one in newest), default=None),
-                    received_s=max((one.received_s for one in newest), default=None),
-                )
-            )
-        return found
+        return activity(self.directory(), self.latest())
 
     def record(self, anomalies: Sequence[Anomaly]) -> None:
         """Insert or update anomalies by (subject, start)."""

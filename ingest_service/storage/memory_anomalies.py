@@ -45,6 +45,10 @@ class MemoryAnomalies:
         for one in anomalies:
             key = (one.subject, round(one.start_s, 6))
             old = self._anomalies.get(key)
+            if old and "rejudged" in old.evidence:
+                one = msgspec.structs.replace(  # noqa: PLW2901 - its record stays with it
+                    one, evidence={"rejudged": old.evidence["rejudged"]} | one.evidence
+                )
             anomaly_id = old.anomaly_id if old else len(self._anomalies) + 1
             if old and msgspec.structs.replace(one, anomaly_id=anomaly_id, revision=old.revision) == old:
                 continue

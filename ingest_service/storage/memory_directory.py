@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from ingest_service.storage.model import Channel, Directory, Series
+from ingest_service.storage import opinions
+from ingest_service.storage.model import Channel, DeviceActivity, Directory, Series
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from ingest_service.storage.model import Latest
 
 T = TypeVar("T", bound=msgspec.Struct)
 IDS = {"areas": "area_id", "sites": "site_id", "devices": "device_id", "nodes": "node_id", "links": "link_id"}
@@ -20,6 +23,7 @@ class MemoryDirectory:
 
     def __init__(self) -> None:
         self._directory = Directory()
+        self._shifts: Mapping[int, float] = {}
 
     @property
     def version(self) -> int:
@@ -28,7 +32,14 @@ class MemoryDirectory:
 
     def copy(self) -> Directory:
         """Everything enrolled, with ids; nobody else holds it."""
-        return msgspec.convert(msgspec.to_builtins(self._directory), Directory)
+        made = msgspec.convert(msgspec.to_builtins(self._directory), Directory)
+        made.series = opinions.applied(made.series, self._shifts)
+        return made
+
+    def move(self, shifts: Mapping[int, float]) -> None:
+        """Let feedback move the score limits of series."""
+        self._shifts = shifts
+        self._directory.version += 1
 
     def enrol(self, directory: Directory) -> None:
         """Insert or update everything named."""
@@ -48,7 +59,7 @@ class MemoryDirectory:
         for one in named:
             place = (one.site_id, one.quantity)
             series_id = known[place].series_id if place in known else len(known) + 1
-            known[place] = msgspec.structs.replace(one, series_id=series_id)
+            known[place] = msgspec.structs.replace(one, series_id=series_id, score_shift=0.0)
         return sorted(known.values(), key=lambda one: one.series_id)
 
     def _merge_channels(self, named: Iterable[Channel], series: Iterable[Series]) -> list[Channel]:
@@ -64,3 +75,26 @@ class MemoryDirectory:
 def _merged(old: Sequence[T], new: Sequence[T], key: str) -> list[T]:
     merged = {getattr(one, key): one for one in (*old, *new)}
     return [merged[name] for name in sorted(merged)]
+
+
+def activity(directory: Directory, latest: Sequence[Latest]) -> list[DeviceActivity]:
+    """When each device of a directory was last heard."""
+    series = {one.series_id: one for one in directory.series}
+    newest = {one.series_id: one for one in latest}
+    found = []
+    for device in sorted(directory.devices, key=lambda one: one.device_id):
+        mine = [series[one.series_id] for one in directory.channels if one.device_id == device.device_id]
+        heard = [newest[one.series_id] for one in mine if one.series_id in newest]
+        if not mine:
+            continue
+        found.append(
+            DeviceActivity(
+                device_id=device.device_id,
+                area_id=device.area_id,
+                site_id=min(one.site_id for one in mine),
+                interval_s=min(one.interval_s for one in mine),
+                measured_s=max((one.time_s for one in heard), default=None),
+                received_s=max((one.received_s for one in heard), default=None),
+            )
+        )
+    return found

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
-from ingest_service.storage.model import READING, Anomaly, AnomalyQuery, Bucket
+from ingest_service.storage.model import READING, Anomaly, AnomalyQuery, Bucket, DeviceStatus, Latest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from zoneinfo import ZoneInfo
+
+    from numpy.typing import NDArray
 
 GOOD = 2
+ORIGIN = datetime(2000, 1, 3)  # noqa: DTZ001 - local time; where TimescaleDB's buckets begin
 
 
 def field(row: tuple[object, ...], name: str) -> Any:
@@ -22,7 +31,47 @@ def or_none(value: float) -> float | None:
     return None if np.isnan(value) else value
 
 
-def bucket(begin_s: float, values: list[tuple[int, float]]) -> Bucket:
+def latest(row: NDArray[np.void], revisions: Mapping[tuple[int, int], tuple[int, int]]) -> Latest:
+    """The newest reading of a series, a READING row, as it is shown."""
+    quality, rules = revisions.get(
+        (int(row["series_id"]), int(row["time_us"])), (int(row["quality"]), int(row["rules"]))
+    )
+    return Latest(
+        series_id=int(row["series_id"]),
+        time_s=int(row["time_us"]) / 1e6,
+        received_s=int(row["received_us"]) / 1e6,
+        value=float(row["value"]),
+        quality=quality,
+        rules=rules,
+        expected=or_none(float(row["expected"])),
+        spread=or_none(float(row["spread"])),
+    )
+
+
+def said(before: DeviceStatus | None, now: DeviceStatus) -> DeviceStatus:
+    """A status as it is kept; the last known offset of the device's clock stays."""
+    if now.clock_offset_s is None and before is not None:
+        return msgspec.structs.replace(now, clock_offset_s=before.clock_offset_s)
+    return now
+
+
+def buckets(rows: NDArray[np.void], width_s: int, zone: ZoneInfo) -> list[Bucket]:
+    """READING rows in buckets aligned to the local day."""
+    found: dict[float, list[tuple[int, float]]] = {}
+    for row in rows:
+        begin_s = _begin_of(int(row["time_us"]) / 1e6, width_s, zone)
+        found.setdefault(begin_s, []).append((int(row["quality"]), float(row["value"])))
+    return [_bucket(begin_s, found[begin_s]) for begin_s in sorted(found)]
+
+
+def _begin_of(time_s: float, width_s: int, zone: ZoneInfo) -> float:
+    """When the bucket of a time begins [s]."""
+    local = datetime.fromtimestamp(time_s, UTC).astimezone(zone).replace(tzinfo=None)
+    begin = local - (local - ORIGIN) % timedelta(seconds=width_s)
+    return begin.replace(tzinfo=zone).timestamp()
+
+
+def _bucket(begin_s: float, values: list[tuple[int, float]]) -> Bucket:
     """A bucket of (quality, value) pairs."""
     good = [value for quality, value in values if quality <= GOOD]
     return Bucket(

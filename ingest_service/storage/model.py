@@ -30,6 +30,7 @@ REVISION = np.dtype([("series_id", "<i4"), ("time_us", "<i8"), ("quality", "u1")
 
 Level = Literal["city", "county", "town"]
 Network = Literal["river", "road"]
+Verdict = Literal["false-alarm", "confirmed"]
 
 
 class Area(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +79,7 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     quantity: str
     interval_s: float = 300.0
     limits: dict[str, float] = {}
+    score_shift: float = 0.0  # of the score limits, by the operators' feedback; given by the store
 
 
 class Channel(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,6 +165,30 @@ class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
     reason_en: str
     reason_zh: str
     evidence: dict[str, Any] = {}
+
+
+class Feedback(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody said of an anomaly; it stands until it is withdrawn, and stays on record after that."""
+
+    feedback_id: int
+    anomaly_id: int
+    series_id: int | None
+    verdict: Verdict
+    who: str
+    note: str
+    at_s: float
+    withdrawn_s: float | None = None
+    withdrawn_by: str | None = None
+    withdrawn_note: str | None = None
+
+
+class Late(msgspec.Struct, frozen=True, kw_only=True):
+    """Late readings of a series that wait to be judged, from ``since_s`` to ``until_s``."""
+
+    series_id: int
+    since_s: float
+    until_s: float
+    readings: int
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):

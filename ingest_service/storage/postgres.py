@@ -11,7 +11,7 @@ import msgspec
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from ingest_service.storage import connecting, edition, lease, migrate, reading, writing
+from ingest_service.storage import connecting, edition, lease, migrate, opinions, reading, writing
 from ingest_service.storage.batch import Checkpoint
 from ingest_service.storage.classify import classified
 from ingest_service.storage.model import (
@@ -20,7 +20,9 @@ from ingest_service.storage.model import (
     DeadLetter,
     DeviceActivity,
     DeviceStatus,
+    Feedback,
     Health,
+    Late,
     Latest,
 )
 from ingest_service.storage.settings import Settings
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from ingest_service.storage.batch import Batch, Committed
     from ingest_service.storage.connecting import ImpatientConnection
     from ingest_service.storage.lease import PostgresLease
-    from ingest_service.storage.model import Bucket, Directory, LetterQuery
+    from ingest_service.storage.model import Bucket, Directory, LetterQuery, Verdict
 
 T = TypeVar("T")
 ENROLLED = (
@@ -165,6 +167,22 @@ class PostgresStore:
         with self._transaction() as connection:
             return connection.execute(QUERIES["purge_letters"], msgspec.structs.asdict(query)).rowcount
 
+    # -- feedback ------------------------------------------------------------------------------
+
+    def give_feedback(self, anomaly_id: int, verdict: Verdict, *, who: str, note: str) -> bool:
+        """Say what an anomaly is, in place of what was said before."""
+        with self._transaction() as connection:
+            return opinions.give(connection, anomaly_id, verdict, who, note)
+
+    def withdraw_feedback(self, anomaly_id: int, *, who: str, note: str) -> bool:
+        """Take back what stands of an anomaly."""
+        with self._transaction() as connection:
+            return opinions.withdraw(connection, anomaly_id, who, note)
+
+    def feedback(self, *, anomaly_id: int | None = None, series_id: int | None = None) -> list[Feedback]:
+        """All that was ever said of an anomaly, or of a series' anomalies."""
+        return self._rows("feedback", {"anomaly_id": anomaly_id, "series_id": series_id}, Feedback)
+
     # -- readers -------------------------------------------------------------------------------
 
     def latest(
@@ -227,6 +245,22 @@ class PostgresStore:
                 connection.execute(QUERIES["refresh_1min"], columns)
                 connection.execute(QUERIES["refresh_1h"], columns)
             return len(due)
+
+    def late_due(self, *, limit: int) -> list[Late]:
+        """Series with late readings that are to be judged again now."""
+        return self._rows("late_due", (limit,), Late)
+
+    def correct(
+        self,
+        late: Late,
+        revisions: NDArray[np.void],
+        anomalies: Sequence[Anomaly],
+        *,
+        again_s: float | None = None,
+    ) -> bool:
+        """Keep what judging a series again changed, all of it or nothing."""
+        with self._transaction() as connection, connection.cursor() as cursor:
+            return writing.correct(cursor, late, revisions, anomalies, again_s)
 
     def activity(self) -> list[DeviceActivity]:
         """When each device was last heard."""

@@ -142,11 +142,13 @@ COPY (
     FROM staging AS s JOIN reading AS r USING (series_id, "time") WHERE s.value <> r.value
 ) TO STDOUT (FORMAT binary);
 
--- insert_rejudge: Since when series have late readings.
-INSERT INTO rejudge_due AS d (series_id, since)
-SELECT series_id, 'epoch'::timestamptz + time_us * interval '1 microsecond'
-FROM unnest(%s::int[], %s::bigint[]) AS n (series_id, time_us)
-ON CONFLICT (series_id) DO UPDATE SET since = least(d.since, excluded.since);
+-- insert_rejudge: Between which times series got late readings, and how many.
+INSERT INTO rejudge_due AS d (series_id, since, until, readings)
+SELECT series_id, 'epoch'::timestamptz + first_us * interval '1 microsecond',
+    'epoch'::timestamptz + last_us * interval '1 microsecond', readings
+FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::bigint[]) AS n (series_id, first_us, last_us, readings)
+ON CONFLICT (series_id) DO UPDATE SET since = least(d.since, excluded.since), until = greatest(d.until, excluded.until),
+    readings = d.readings + excluded.readings, due = least(d.due, now());
 
 -- upsert_latest: The newest reading of each series of a batch; never goes back.
 INSERT INTO latest AS l (series_id, "time", received, value, expected, spread, quality, rules)
@@ -164,7 +166,7 @@ SELECT series_id, 'epoch'::timestamptz + time_us * interval '1 microsecond', qua
 FROM unnest(%s::int[], %s::bigint[], %s::smallint[], %s::smallint[]) AS n (series_id, time_us, quality, rules)
 ON CONFLICT (series_id, "time") DO UPDATE SET quality = excluded.quality, rules = excluded.rules, revised = now();
 
--- upsert_anomaly: An anomaly by subject and start; what is as it was keeps its revision.
+-- upsert_anomaly: An anomaly by subject and start; what is as it was keeps its revision, and all keep their record.
 INSERT INTO anomaly AS a (subject, site_id, series_id, device_id, detector, version, start, "end", peak, observed,
     expected, spread, score, severity, n_readings, state, reason_en, reason_zh, evidence)
 VALUES (%(subject)s, %(site_id)s, %(series_id)s, %(device_id)s, %(detector)s, %(version)s,
@@ -177,7 +179,10 @@ ON CONFLICT (subject, start) DO UPDATE SET detector = excluded.detector, version
     "end" = excluded."end", peak = excluded.peak, observed = excluded.observed, expected = excluded.expected,
     spread = excluded.spread, score = excluded.score, severity = excluded.severity, n_readings = excluded.n_readings,
     state = excluded.state, reason_en = excluded.reason_en, reason_zh = excluded.reason_zh,
-    evidence = excluded.evidence, updated = now(), revision = nextval('anomaly_revision')
+    evidence = excluded.evidence
+        || CASE WHEN a.evidence ? 'rejudged' AND NOT excluded.evidence ? 'rejudged'
+            THEN jsonb_build_object('rejudged', a.evidence -> 'rejudged') ELSE '{}' END,
+    updated = now(), revision = nextval('anomaly_revision')
 WHERE (a.detector, a."end", a.peak, a.score, a.severity, a.n_readings, a.state, a.reason_en)
     IS DISTINCT FROM (excluded.detector, excluded."end", excluded.peak, excluded.score, excluded.severity,
     excluded.n_readings, excluded.state, excluded.reason_en);
@@ -382,3 +387,41 @@ JOIN reading_judged AS r
 GROUP BY 1, 2
 ON CONFLICT (series_id, bucket) DO UPDATE SET count = excluded.count, good = excluded.good, min = excluded.min,
     max = excluded.max, mean = excluded.mean;
+
+-- late_due: Series with late readings that are to be judged again now, those that wait longest first.
+SELECT series_id, extract(epoch FROM since)::float8 AS since_s, extract(epoch FROM until)::float8 AS until_s, readings
+FROM rejudge_due WHERE due <= now() ORDER BY due, series_id LIMIT %s;
+
+-- lock_late: The late readings of a series if none came since they were read; held until this transaction ends.
+SELECT 1 FROM rejudge_due WHERE series_id = %(series_id)s AND readings = %(readings)s AND due <= now() FOR UPDATE;
+
+-- late_done: A series is judged again.
+DELETE FROM rejudge_due WHERE series_id = %(series_id)s;
+
+-- late_again: A series is judged again, and will be once more.
+UPDATE rejudge_due SET due = now() + make_interval(secs => %(again_s)s) WHERE series_id = %(series_id)s;
+
+-- anomaly_exists: Whether there is such an anomaly.
+SELECT 1 FROM anomaly WHERE anomaly_id = %s;
+
+-- insert_feedback: What somebody says of an anomaly.
+INSERT INTO feedback (anomaly_id, verdict, who, note) VALUES (%(anomaly_id)s, %(verdict)s, %(who)s, %(note)s);
+
+-- withdraw_feedback: What was said of an anomaly stands no longer.
+UPDATE feedback SET withdrawn = now(), withdrawn_by = %(who)s, withdrawn_note = %(note)s
+WHERE anomaly_id = %(anomaly_id)s AND withdrawn IS NULL;
+
+-- feedback: What was said of an anomaly, or of a series' anomalies, oldest first.
+SELECT f.feedback_id, f.anomaly_id, a.series_id, f.verdict, f.who, f.note, extract(epoch FROM f."at")::float8 AS at_s,
+    extract(epoch FROM f.withdrawn)::float8 AS withdrawn_s, f.withdrawn_by, f.withdrawn_note
+FROM feedback AS f JOIN anomaly AS a USING (anomaly_id)
+WHERE (%(anomaly_id)s::bigint IS NULL OR anomaly_id = %(anomaly_id)s)
+    AND (%(series_id)s::int IS NULL OR a.series_id = %(series_id)s)
+ORDER BY feedback_id;
+
+-- verdicts: The verdicts that stand on some detectors' anomalies, counted by series.
+SELECT a.series_id, (count(*) FILTER (WHERE f.verdict = 'false-alarm'))::int,
+    (count(*) FILTER (WHERE f.verdict = 'confirmed'))::int
+FROM feedback AS f JOIN anomaly AS a USING (anomaly_id)
+WHERE f.withdrawn IS NULL AND a.series_id IS NOT NULL AND a.detector = ANY (%s)
+GROUP BY a.series_id;

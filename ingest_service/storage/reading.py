@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from psycopg.rows import dict_row
 
-from ingest_service.storage import binary
+from ingest_service.storage import binary, opinions
 from ingest_service.storage.model import (
     READING,
     Anomaly,
@@ -45,11 +45,12 @@ def rows(connection: Connection[Any], query: str, parameters: Any, kind: type[T]
 def directory(connection: Connection[Any]) -> Directory:
     """Everything enrolled, of one moment."""
     (version,) = connection.execute(QUERIES["directory_version"]).fetchone() or (0,)
+    series = rows(connection, "series", None, Series)
     return Directory(
         areas=rows(connection, "areas", None, Area),
         sites=rows(connection, "sites", None, Site),
         devices=rows(connection, "devices", None, Device),
-        series=rows(connection, "series", None, Series),
+        series=opinions.applied(series, opinions.shifts(connection)),
         channels=rows(connection, "channels", None, Channel),
         nodes=rows(connection, "nodes", None, Node),
         links=rows(connection, "links", None, Link),

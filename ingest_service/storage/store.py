@@ -21,9 +21,12 @@ if TYPE_CHECKING:
         DeviceActivity,
         DeviceStatus,
         Directory,
+        Feedback,
         Health,
+        Late,
         Latest,
         LetterQuery,
+        Verdict,
     )
 
 
@@ -107,6 +110,23 @@ class Store(Protocol):
         """Delete some letters for good (its limit is not used); how many there were."""
         ...
 
+    # -- feedback ----------------------------------------------------------------------------
+
+    def give_feedback(self, anomaly_id: int, verdict: Verdict, *, who: str, note: str) -> bool:
+        """Say what an anomaly is, in place of what was said before; False where there is no such anomaly.
+
+        The directory's version grows, for the limits of the anomaly's series move with it.
+        """
+        ...
+
+    def withdraw_feedback(self, anomaly_id: int, *, who: str, note: str) -> bool:
+        """Take back what stands of an anomaly; False where nothing does. The version grows likewise."""
+        ...
+
+    def feedback(self, *, anomaly_id: int | None = None, series_id: int | None = None) -> list[Feedback]:
+        """All that was ever said of an anomaly, or of a series' anomalies, oldest first."""
+        ...
+
     # -- readers -----------------------------------------------------------------------------
 
     def latest(
@@ -153,12 +173,30 @@ class Store(Protocol):
         """Recompute the rollups of at most ``limit`` due (series, hour) pairs; return how many it did."""
         ...
 
+    def late_due(self, *, limit: int) -> list[Late]:
+        """Series with late readings that are to be judged again now, those that wait longest first."""
+        ...
+
+    def correct(
+        self,
+        late: Late,
+        revisions: NDArray[np.void],
+        anomalies: Sequence[Anomaly],
+        *,
+        again_s: float | None = None,
+    ) -> bool:
+        """Keep what judging a series again changed, and let it wait no longer, or for so long.
+
+        All of it or nothing; False, and nothing, where more late readings came or another process was faster.
+        """
+        ...
+
     def activity(self) -> list[DeviceActivity]:
         """When each device was last heard."""
         ...
 
     def record(self, anomalies: Sequence[Anomaly]) -> None:
-        """Insert or update anomalies by (subject, start)."""
+        """Insert or update anomalies by (subject, start); ``evidence["rejudged"]`` stays."""
         ...
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from psycopg import Connection, Cursor
 
     from ingest_service.storage.batch import Batch
-    from ingest_service.storage.model import Anomaly
+    from ingest_service.storage.model import Anomaly, Late
 
 HOUR_US = 3_600_000_000
 LATE = 64  # analytics.core.flags.Rule.LATE
@@ -44,6 +44,23 @@ def anomalies(cursor: Cursor[Any], changed: Sequence[Anomaly]) -> None:
         cursor.executemany(QUERIES["upsert_anomaly"], [_anomaly(one) for one in changed])
 
 
+def correct(
+    cursor: Cursor[Any],
+    late: Late,
+    revised: NDArray[np.void],
+    changed: Sequence[Anomaly],
+    again_s: float | None,
+) -> bool:
+    """What judging a series again changed, unless more late readings came or another was faster."""
+    parameters = msgspec.structs.asdict(late) | {"again_s": again_s}
+    if cursor.execute(QUERIES["lock_late"], parameters).fetchone() is None:
+        return False
+    revisions(cursor, revised)
+    anomalies(cursor, changed)
+    cursor.execute(QUERIES["late_done" if again_s is None else "late_again"], parameters)
+    return True
+
+
 def _commit(
     connection: Connection[Any], batch: Batch, fresh: NDArray[np.void], doubtful: NDArray[np.void]
 ) -> Committed:
@@ -58,7 +75,7 @@ def _commit(
             _latest(cursor, _first_received(doubtful))
         _due(cursor, fresh["series_id"], fresh["time_us"])
         _due(cursor, inserted[:, 0], inserted[:, 1])
-        _revisions(cursor, batch.revisions)
+        revisions(cursor, batch.revisions)
         anomalies(cursor, batch.anomalies)
         _rest(cursor, batch, replayed=() if len(conflicts) else batch.replayed)
     new = len(fresh) + len(inserted) - late
@@ -82,7 +99,7 @@ def _insert_doubtful(
     inserted = np.array(cursor.fetchall(), np.int64).reshape(-1, 3)
     late = inserted[inserted[:, 2] & LATE > 0]
     if len(late):
-        cursor.execute(QUERIES["insert_rejudge"], earliest(late))
+        cursor.execute(QUERIES["insert_rejudge"], spans(late))
     conflicts = np.empty(0, READING)
     if len(inserted) < len(rows):
         with cursor.copy(QUERIES["select_conflicts"]) as copy:
@@ -90,11 +107,11 @@ def _insert_doubtful(
     return inserted[:, :2], len(late), conflicts
 
 
-def earliest(rows: NDArray[np.int64]) -> list[list[int]]:
-    """Each series of (n, 2+) series id and time [us], and the first of its times."""
-    order = np.lexsort((rows[:, 1], rows[:, 0]))
-    ids, first = np.unique(rows[order, 0], return_index=True)
-    return [ids.tolist(), rows[order][first, 1].tolist()]
+def spans(rows: NDArray[np.int64]) -> list[list[int]]:
+    """Each series of (n, 2+) series id and time [us], the first and the last of its times, and how many."""
+    rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
+    ids, first, count = np.unique(rows[:, 0], return_index=True, return_counts=True)
+    return [ids.tolist(), rows[first, 1].tolist(), rows[first + count - 1, 1].tolist(), count.tolist()]
 
 
 def _first_received(rows: NDArray[np.void]) -> NDArray[np.void]:
@@ -124,7 +141,8 @@ def _due(cursor: Cursor[Any], series_id: NDArray[Any], time_us: NDArray[Any]) ->
     cursor.execute(QUERIES["insert_due"], [series_id[first].tolist(), (hours[first] * 3600).tolist()])
 
 
-def _revisions(cursor: Cursor[Any], rows: NDArray[np.void]) -> None:
+def revisions(cursor: Cursor[Any], rows: NDArray[np.void]) -> None:
+    """Keep flags that later evidence changed, REVISION by series and time."""
     if len(rows):
         names = ("series_id", "time_us", "quality", "rules")
         cursor.execute(QUERIES["upsert_revisions"], [rows[name].tolist() for name in names])

@@ -1,0 +1,46 @@
+"""Late readings of the store in memory."""
+
+from __future__ import annotations
+
+import time
+
+from ingest_service.storage.model import Late
+
+
+class MemoryLate:
+    """Which series wait to be judged again, and since when they may be."""
+
+    def __init__(self) -> None:
+        self._late: dict[int, Late] = {}
+        self._due_s: dict[int, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._late)
+
+    def add(self, series_id: int, time_us: int) -> None:
+        """One more late reading."""
+        time_s = time_us / 1e6
+        old = self._late.get(series_id, Late(series_id=series_id, since_s=time_s, until_s=time_s, readings=0))
+        self._late[series_id] = Late(
+            series_id=series_id,
+            since_s=min(old.since_s, time_s),
+            until_s=max(old.until_s, time_s),
+            readings=old.readings + 1,
+        )
+        self._due_s[series_id] = min(self._due_s.get(series_id, time.time()), time.time())
+
+    def due(self) -> list[Late]:
+        """Those that are to be judged again now, those that wait longest first."""
+        now_s = time.time()
+        waiting = sorted((due_s, series_id) for series_id, due_s in self._due_s.items() if due_s <= now_s)
+        return [self._late[series_id] for _, series_id in waiting]
+
+    def done(self, late: Late, again_s: float | None) -> bool:
+        """One is judged; False where more late readings came or another was faster."""
+        if late not in self.due():
+            return False
+        if again_s is None:
+            del self._late[late.series_id], self._due_s[late.series_id]
+        else:
+            self._due_s[late.series_id] = time.time() + again_s
+        return True

@@ -1,0 +1,272 @@
+"""Late readings correct what was judged without them, on record, as if they had come in time."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import itertools
+import threading
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import pytest
+
+from analytics.core.flags import Rule
+from analytics.service import process
+from analytics.service.rejudge import corrections, rejudge
+from analytics.service.settings import Settings
+from ingest_service.storage.errors import StoreUnavailable
+from ingest_service.storage.memory import MemoryStore
+from ingest_service.storage.migrate import migrate
+from ingest_service.storage.postgres import PostgresStore
+from tests.support.processes import wait_until
+from tests.support.river import River, quiet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+DAY = 288  # readings
+SETTINGS = Settings()
+
+
+@pytest.fixture
+def river() -> River:
+    return River(MemoryStore())
+
+
+def in_order(time_s: NDArray[np.float64], value: NDArray[np.float64]) -> River:
+    """What it would be if nothing had come late."""
+    river = River(MemoryStore())
+    river.send(time_s, value)
+    return river
+
+
+def some(ticks: int, *chosen: int | slice) -> NDArray[np.bool_]:
+    mask = np.zeros(ticks, bool)
+    for one in chosen:
+        mask[one] = True
+    return mask
+
+
+def test_a_late_spike_becomes_an_anomaly_and_says_why_it_came_late(river: River) -> None:
+    time_s, value = quiet(6 * DAY)
+    value[4 * DAY] = 11.0
+    river.send_late(time_s, value, some(len(value), 4 * DAY))
+    assert river.anomalies() == []
+    rejudge(river.store, SETTINGS)
+    (found,) = river.anomalies()
+    assert (found.detector, found.state, found.start_s, found.observed) == (
+        "spike",
+        "closed",
+        time_s[4 * DAY],
+        11.0,
+    )
+    (record,) = found.evidence["rejudged"]
+    assert record["because"].startswith("1 late reading from ")
+    assert record["was"] is None
+    assert river.flags()[4 * DAY][1:] == (3, Rule.RESIDUAL | Rule.NOVELTY)
+    assert river.standing() == in_order(time_s, value).standing()
+    assert river.flags() == in_order(time_s, value).flags()
+    assert river.store.health().rejudge_due == 0
+
+
+def stuck_by_gaps(ticks: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """A sensor that looks stuck for fourteen hours, until what lay between its readings has come."""
+    time_s, value = quiet(ticks)
+    late = some(ticks, slice(4 * DAY, 4 * DAY + 168, 2))
+    value[4 * DAY : 4 * DAY + 168][1::2] = 7.5
+    return time_s, value, late
+
+
+def test_an_anomaly_that_late_readings_explain_is_withdrawn_with_the_reason(river: River) -> None:
+    time_s, value, late = stuck_by_gaps(6 * DAY)
+    river.send_late(time_s, value, late)
+    (before,) = river.anomalies()
+    assert (before.detector, before.state) == ("flat_line", "closed")
+    rejudge(river.store, SETTINGS)
+    (after,) = river.anomalies()
+    assert (after.anomaly_id, after.start_s, after.state) == (before.anomaly_id, before.start_s, "withdrawn")
+    assert after.revision > before.revision
+    assert after.reason_en.startswith("withdrawn: judged again with 84 late readings from ")
+    assert after.reason_en.endswith(f"nothing is unusual here; it was: {before.reason_en}")
+    assert after.reason_zh.startswith("已撤销：补到84条迟到读数（")
+    assert after.reason_zh.endswith(before.reason_zh)
+    (record,) = after.evidence["rejudged"]
+    assert datetime.fromisoformat(record["at"]).tzinfo is not None
+    assert record["was"] == {"state": "closed", "end_s": before.end_s}
+    assert {rules for _, _, rules in river.flags()[2 * DAY :]} == {0}
+    assert river.flags() == in_order(time_s, value).flags()
+
+
+def test_two_anomalies_that_were_one_become_one(river: River) -> None:
+    time_s, value = quiet(6 * DAY)
+    begin, between, end = 4 * DAY, slice(4 * DAY + 10, 4 * DAY + 42), 4 * DAY + 52
+    late = some(len(value), between)
+    late[between][::4] = False
+    value[begin:end][late[begin:end] | ~some(end - begin, slice(10, 42))] += 0.5
+    river.send_late(time_s, value, late)
+    assert len(river.anomalies()) == 2
+    rejudge(river.store, SETTINGS)
+    whole, part = river.anomalies()
+    assert (whole.state, part.state) == ("closed", "withdrawn")
+    assert "part of the anomaly that begins at" in part.reason_en
+    assert set(whole.evidence["rejudged"][0]["was"]) >= {"end_s", "n_readings"}
+    assert river.standing() == in_order(time_s, value).standing()
+
+
+def test_judging_again_once_more_changes_nothing(river: River) -> None:
+    time_s, value, late = stuck_by_gaps(6 * DAY)
+    value[5 * DAY] = 11.0
+    late[5 * DAY] = True
+    river.send_late(time_s, value, late)
+    (due,) = river.store.late_due(limit=1)
+    (series,) = river.store.directory().series
+    _, first = corrections(river.store, SETTINGS, due, series, now_s=0)
+    assert len(first.anomalies) == 2
+    rejudge(river.store, SETTINGS)
+    revisions, again = corrections(river.store, SETTINGS, due, series, now_s=1)
+    assert (len(revisions), again.anomalies, again.unfinished) == (0, [], False)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_end_is_as_if_everything_had_come_in_order(river: River, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    time_s, value = quiet(10 * DAY, seed=seed)
+    for begin in random.integers(2 * DAY, 9 * DAY, 8):
+        value[begin : begin + random.integers(1, 40)] += random.choice([-0.6, 0.4, 1.0])
+    late = random.random(len(value)) < 0.05
+    for begin in random.integers(DAY, 9 * DAY, 4):
+        late[begin : begin + random.integers(10, 80)] = True
+    late[-DAY:] = False
+    river.send(time_s[~late], value[~late])
+    whole = random.permutation(np.flatnonzero(late))
+    for part in np.array_split(whole, 3):
+        river.send(time_s[part], value[part])
+        rejudge(river.store, Settings(rejudge_reach_days=100))
+    assert river.standing() == in_order(time_s, value).standing()
+    assert river.flags() == in_order(time_s, value).flags()
+
+
+def test_what_live_judging_has_open_stays_its_own_until_it_is_closed(river: River) -> None:
+    time_s, value = quiet(6 * DAY)
+    value[5 * DAY : 5 * DAY + 40] += 0.6
+    value[4 * DAY] = 11.0
+    late = some(len(value), 4 * DAY, slice(5 * DAY, 5 * DAY + 6))
+    now = 5 * DAY + 20
+    river.send_late(time_s[:now], value[:now], late[:now])
+    (live,) = river.anomalies("open")
+    soon = Settings(rejudge_again_s=0.001)
+    rejudge(river.store, soon)
+    spike, still_live = river.anomalies()
+    assert (spike.detector, still_live) == ("spike", live)
+    assert river.store.health().rejudge_due == 1
+    river.send(time_s[now:], value[now:])
+    rejudge(river.store, soon)
+    assert river.standing() == in_order(time_s, value).standing()
+    assert [one.state for one in river.anomalies()] == ["closed", "closed", "withdrawn"]
+    assert river.store.health().rejudge_due == 0
+
+
+def test_what_only_late_readings_opened_is_followed_until_it_ends(river: River) -> None:
+    time_s, value = quiet(6 * DAY)
+    value[5 * DAY - 2] = 11.0
+    late = some(len(value), 5 * DAY - 2)
+    river.send_late(time_s[: 5 * DAY], value[: 5 * DAY], late[: 5 * DAY])
+    soon = Settings(rejudge_again_s=0.001)
+    rejudge(river.store, soon)
+    assert [one.state for one in river.anomalies()] == ["open"]
+    assert river.store.health().rejudge_due == 1
+    river.send(time_s[5 * DAY :], value[5 * DAY :])
+    rejudge(river.store, soon)
+    assert river.standing() == in_order(time_s, value).standing()
+    (closed,) = river.anomalies()
+    assert [set(one["was"] or ()) for one in closed.evidence["rejudged"]] == [
+        set(),
+        {"detector", "end_s", "state", "reason_en"},
+    ]
+    assert river.store.health().rejudge_due == 0
+
+
+def test_what_the_warm_up_hides_stays_as_live_judging_saw_it(river: River) -> None:
+    time_s, value = quiet(6 * DAY)
+    value[5 * DAY] = 11.0
+    river.send_late(time_s, value, some(len(value), 5 * DAY - 6))
+    (before,) = river.anomalies()
+    flags = river.flags()
+    rejudge(river.store, Settings(rejudge_days=0.25))
+    assert river.anomalies() == [before]
+    after = river.flags()
+    assert after[5 * DAY - 6][1:] == (2, Rule.WARM_UP)
+    assert [one for one in after if one not in flags] == [after[5 * DAY - 6]]
+
+
+def test_a_series_that_cannot_be_judged_stops_no_other(river: River, monkeypatch: pytest.MonkeyPatch) -> None:
+    time_s, value = quiet(3 * DAY)
+    river.send_late(time_s, value, some(len(value), DAY))
+    known = river.store.directory()
+    broken = [msgspec.structs.replace(one, limits={"fail_low": 20.0}) for one in known.series]
+    monkeypatch.setattr(river.store, "directory", lambda: msgspec.structs.replace(known, series=broken))
+    rejudge(river.store, SETTINGS)
+    assert river.store.late_due(limit=10) == []
+    assert river.store.health().rejudge_due == 1, "it is tried again later"
+
+
+def test_while_the_store_is_away_nothing_changes(river: River, monkeypatch: pytest.MonkeyPatch) -> None:
+    time_s, value = quiet(3 * DAY)
+    river.send_late(time_s, value, some(len(value), DAY))
+
+    def away(*_: object, **__: object) -> bool:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(river.store, "correct", away)
+    with pytest.raises(StoreUnavailable):
+        rejudge(river.store, SETTINGS)
+    assert len(river.store.late_due(limit=10)) == 1
+
+
+def test_recorded_readings_on_a_real_database(timescale_dsn: str, recorded: Path) -> None:
+    """Two months of a sonde, of which a tenth and three whole stretches come late, before two services."""
+    time_s, value = sonde(recorded)
+    random = np.random.default_rng(7)
+    late = random.random(len(value)) < 0.1
+    for begin in (1500, 3000, 4200):
+        late[begin : begin + 150] = True
+    late[-500:] = False
+    migrate(timescale_dsn)
+    store = PostgresStore.open(timescale_dsn)
+    river = River(store)
+    river.send_late(time_s, value, late)
+    judged_without = river.standing()
+    stop = threading.Event()
+    settings = Settings(period_s=0.1, rejudge_days=100, rejudge_reach_days=100)
+    threads = [threading.Thread(target=process.run, args=(store, settings, stop)) for _ in range(2)]
+    threads += [threading.Thread(target=rejudge, args=(store, settings)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    wait_until(
+        lambda: store.health().rejudge_due == store.health().rollups_due == 0, within_s=60, what="corrected"
+    )
+    stop.set()
+    for thread in threads:
+        thread.join(10)
+    wanted = in_order(time_s, value)
+    assert river.flags() == wanted.flags()
+    assert river.standing() == wanted.standing() != judged_without
+    assert all(one.evidence["rejudged"] for one in river.anomalies("withdrawn"))
+    store.close()
+
+
+def sonde(recorded: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Two months of pH of Main Street, Logan River: times [s] and values, without what is missing."""
+    with gzip.open(recorded / "logan_river" / "MainStreet2019.csv.gz", "rt") as file:
+        rows = [
+            (datetime.fromisoformat(f"{row['datetime']}Z").timestamp(), float(row["ph"]))
+            for row in itertools.islice(csv.DictReader(file), 5760)
+            if row["ph"] not in {"NULL", "-9999"}
+        ]
+    time_s, value = np.array(rows).T
+    return time_s, value
