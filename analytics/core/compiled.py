@@ -190,7 +190,7 @@ def run(  # noqa: C901, PLR0912, PLR0915 - the stack, once through
             by_shift = detectors.score(mean_z, known_tail, r[s, k.COUNT], k.SHIFT_TAIL)
         weak = by_residual > p[s, k.SCORE_WEAK]
         shifted = by_shift > p[s, k.SCORE_STRONG] and mean_z > p[s, k.SHIFT_LEAST]
-        new = told > p[s, k.NOVELTY_LEAST]
+        new = told > p[s, k.NOVELTY_LEAST] and by_residual > p[s, k.SCORE_CLOSE]
         hard = quality == k.FAIL or (rules & (k.FLAT_RULE | k.ATTENUATED_RULE)) > 0
         score = max(by_residual, by_shift if shifted else 0.0, k.UNMEASURED_SCORE if hard else 0.0)
         if new:

@@ -28,7 +28,7 @@ DEFAULTS: dict[str, float] = {
     "warm_up_s": 86_400.0,
     "level_memory_s": 43_200.0,
     "profile_memory_days": 7.0,
-    "score_weak": 3.5,
+    "score_weak": 4.0,
     "score_strong": 6.0,
     "score_close": 2.3,
     "shift_memory_s": 7_200.0,
@@ -82,7 +82,7 @@ class Parameters:
     level_memory_s, profile_memory_days : time constants of the baseline [s], [d]
     score_weak, score_strong, score_close : −log10 of the false-alarm probability of a reading
     shift_memory_s, shift_least : memory [s] and smallest limit, in spreads, of the EWMA control chart
-    novelty_least : share of the range so far that a record must beat it by
+    novelty_least : share of the range so far by which a reading that is off must beat a record
     attenuated_s, attenuated_suspect, attenuated_fail : memory [s] and smallest standard deviations
     adopt_s : a new level that lasted so long is learned [s]
     event_gap_s : flagged readings closer than this are one event [s]

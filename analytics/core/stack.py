@@ -189,7 +189,7 @@ def _evidence(  # noqa: PLR0917 - one of each
     p = tick.p
     weak = scores.residual > p.score_weak
     shifted = (scores.shift > p.score_strong) & (scores.mean_z > p.shift_least)
-    new = scores.told > p.novelty_least
+    new = (scores.told > p.novelty_least) & (scores.residual > p.score_close)
     hard = (quality == Flag.FAIL) | ((rules & (Rule.FLAT_LINE | Rule.ATTENUATED)) > 0)
     score = np.maximum(scores.residual, np.where(shifted, scores.shift, 0.0))
     score = np.maximum(score, np.where(new, scores.novelty, 0.0))

@@ -97,5 +97,9 @@ def defaults(series: Series) -> dict[str, float]:
     flat = FLAT_SUSPECT_S.get(series.quantity)
     if flat is not None:
         flat = max(flat, 6 * series.interval_s)
-        limits |= {"flat_suspect_s": flat, "flat_fail_s": 3 * flat, "flat_tolerance": quantity.resolution / 2}
+        limits |= {
+            "flat_suspect_s": flat,
+            "flat_fail_s": 3 * flat,
+            "flat_tolerance": quantity.resolution / 20,
+        }
     return limits

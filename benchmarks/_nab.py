@@ -1,0 +1,158 @@
+"""The Numenta Anomaly Benchmark: its corpus, and its scorer in arrays.
+
+Rules after "Evaluating Real-time Anomaly Detection Algorithms" (Lavin and Ahmad, ICMLA 2015) and the
+benchmark's README: the first 15 % of a file, 750 rows at most, are probation. The best detection in a
+window counts by a scaled sigmoid of its place; each one outside costs, the more, the farther it is behind
+a window; one threshold for the whole corpus is chosen where the score is largest. 0 is a detector that says
+nothing, 100 one that says everything at once and nothing else.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+PROBATION, PROBATION_ROWS = 0.15, 750
+FAR = 3.0  # widths of a window behind it, where a false detection costs all
+PROFILES = {"standard": (1.0, 1.0, 0.11), "low_fp": (1.0, 1.0, 0.22), "low_fn": (1.0, 2.0, 0.11)}
+"""Weights of a hit, a miss and a false detection."""
+
+
+class File(NamedTuple):
+    """A labelled series: times [s], values, and the first and last row of each window."""
+
+    name: str
+    time_s: Floats
+    value: Floats
+    windows: list[tuple[int, int]]
+
+
+class Rows(NamedTuple):
+    """Rows after probation, ``(n,)`` each: score, window (−1 outside), what a detection there is worth."""
+
+    score: Floats
+    window: NDArray[np.intp]
+    worth: Floats
+    n_windows: int
+
+
+def corpus(folder: Path) -> list[File]:
+    """Every file of the corpus, by name."""
+    windows = json.loads((folder / "labels/combined_windows.json").read_text())
+    return [_read(folder / "data" / name, name, windows[name]) for name in sorted(windows)]
+
+
+def total(files: Sequence[File], scores: Sequence[Floats], profile: str) -> tuple[float, float]:
+    """The best total of a profile, 0 to 100, and the threshold that gives it."""
+    hit, miss, false = PROFILES[profile]
+    rows = _joined(files, scores)
+    order = np.argsort(-rows.score, kind="stable")
+    order = order[rows.score[order] > 0]
+    gain = np.where(rows.window[order] >= 0, 0.0, rows.worth[order] * false)
+    best = np.full(rows.n_windows, -miss)
+    for place in np.flatnonzero(rows.window[order] >= 0):  # a detection in a window: what it adds to the best
+        of, worth = rows.window[order[place]], rows.worth[order[place]] * hit
+        gain[place] = max(worth - best[of], 0.0)
+        best[of] = max(best[of], worth)
+    sums = np.concatenate([[0.0], np.cumsum(gain)])
+    last = np.append(np.diff(rows.score[order]) != 0, True)  # equal scores are detected together
+    allowed = np.concatenate([[0], np.flatnonzero(last) + 1]) if len(order) else np.zeros(1, np.intp)
+    at = allowed[np.argmax(sums[allowed])]
+    threshold = float(rows.score[order[at - 1]]) if at else np.inf
+    return 100 * float(sums[at]) / ((hit + miss) * rows.n_windows), threshold
+
+
+def at_threshold(files: Sequence[File], scores: Sequence[Floats], profile: str, threshold: float) -> float:
+    """The total of some files by a threshold that was chosen elsewhere."""
+    hit, miss, false = PROFILES[profile]
+    rows = _joined(files, scores)
+    detected = rows.score >= threshold
+    points = float((rows.worth[detected & (rows.window < 0)] * false).sum())
+    best = np.full(rows.n_windows, -np.inf)
+    inside = detected & (rows.window >= 0)
+    np.maximum.at(best, rows.window[inside], rows.worth[inside])
+    points += float(np.where(np.isfinite(best), best * hit + miss, 0.0).sum())
+    return 100 * points / ((hit + miss) * max(rows.n_windows, 1))
+
+
+def of_folder(
+    files: Sequence[File], scores: Sequence[Floats], folder: str
+) -> tuple[list[File], list[Floats]]:
+    """The files of one category."""
+    chosen = [i for i, one in enumerate(files) if one.name.startswith(f"{folder}/")]
+    return [files[i] for i in chosen], [scores[i] for i in chosen]
+
+
+def false_a_day(files: Sequence[File], scores: Sequence[Floats], threshold: float) -> float:
+    """Detections outside of windows, a series and day."""
+    rows = _joined(files, scores)
+    days = sum((one.time_s[-1] - one.time_s[0]) / 86_400 for one in files)
+    return float(((rows.score >= threshold) & (rows.window < 0)).sum() / days)
+
+
+def _joined(files: Sequence[File], scores: Sequence[Floats]) -> Rows:
+    parts, before = [], 0
+    for one, score in zip(files, scores, strict=True):
+        begin = min(int(PROBATION * len(score)), PROBATION_ROWS)
+        window, worth = _worth(len(score), one.windows)
+        shifted = np.where(window >= 0, window + before, -1)
+        parts.append((np.nan_to_num(score[begin:]), shifted[begin:], worth[begin:]))
+        before += len(one.windows)
+    score, window, worth = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Rows(score, window, worth, before)
+
+
+def _worth(n: int, windows: Sequence[tuple[int, int]]) -> tuple[NDArray[np.intp], Floats]:
+    window, worth = np.full(n, -1), np.full(n, -1.0)
+    ends = [*(first for first, _ in windows[1:]), n][: len(windows)]
+    for number, ((first, last), end) in enumerate(zip(windows, ends, strict=True)):
+        inside, behind = np.arange(first, last + 1), np.arange(last + 1, end)
+        width = last - first + 1
+        window[inside] = number
+        worth[inside] = _sigmoid(-(last - inside + 1) / width) / _sigmoid(np.array(-1.0))
+        worth[behind] = _sigmoid((behind - last) / (width - 1))
+    return window, worth
+
+
+def _sigmoid(place: Floats) -> Floats:
+    """1 at a window's left edge, 0 at its right one, −1 far behind it."""
+    return np.where(place > FAR, -1.0, 2 / (1 + np.exp(5 * np.minimum(place, FAR))) - 1)
+
+
+def _read(path: Path, name: str, windows: Sequence[Sequence[str]]) -> File:
+    with path.open() as file:
+        rows = [(_seconds(row["timestamp"]), float(row["value"])) for row in csv.DictReader(file)]
+    time_s, value = np.array(rows).T
+    spans = []
+    for begin, end in windows:
+        inside = np.flatnonzero((time_s >= _seconds(begin)) & (time_s <= _seconds(end)))
+        spans.append((int(inside[0]), int(inside[-1])))
+    return File(name, time_s, value, spans)
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+def baselines(value: Floats) -> Mapping[str, Floats]:
+    """What is trivial: a static z of the probation, a rolling z, nothing but noise, always."""
+    begin = min(int(PROBATION * len(value)), PROBATION_ROWS)
+    known = value[:begin]
+    static = np.abs(value - known.mean()) / (known.std() + 1e-9)
+    return {
+        "static z": static,
+        "always": np.ones(len(value)),
+        "random": np.random.default_rng(1).random(len(value)),
+    }
