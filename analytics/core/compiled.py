@@ -175,8 +175,9 @@ def run(  # noqa: C901, PLR0912, PLR0915 - the stack, once through
             gain = dt / (dt + p[s, k.SHIFT_MEMORY])
             r[s, k.MEAN_Z] += gain * (min(max(z, -k.Z_CLIP), k.Z_CLIP) - r[s, k.MEAN_Z])
 
-        told = 0.0
+        told, jumps = 0.0, False
         if usable:
+            jumps = known and detectors.jumps(r, p, s, v)
             found = detectors.novelty(
                 r, s, lows, highs, int(of_day * k.PER_HOUR), v, residual, p[s, k.SPREAD_FLOOR]
             )
@@ -188,10 +189,12 @@ def run(  # noqa: C901, PLR0912, PLR0915 - the stack, once through
             by_residual = detectors.score(far, known_tail, r[s, k.COUNT], k.RESIDUAL_TAIL)
             known_tail = (r[s, k.SHIFT_TAIL_N], r[s, k.SHIFT_TAIL_1], r[s, k.SHIFT_TAIL_2])
             by_shift = detectors.score(mean_z, known_tail, r[s, k.COUNT], k.SHIFT_TAIL)
+        if jumps:
+            quality, rules = max(quality, k.SUSPECT), rules | k.RATE_RULE
         weak = by_residual > p[s, k.SCORE_WEAK]
         shifted = by_shift > p[s, k.SCORE_STRONG] and mean_z > p[s, k.SHIFT_LEAST]
         new = told > p[s, k.NOVELTY_LEAST] and by_residual > p[s, k.SCORE_CLOSE]
-        hard = quality == k.FAIL or (rules & (k.FLAT_RULE | k.ATTENUATED_RULE)) > 0
+        hard = jumps or quality == k.FAIL or (rules & (k.FLAT_RULE | k.ATTENUATED_RULE)) > 0
         score = max(by_residual, by_shift if shifted else 0.0, k.UNMEASURED_SCORE if hard else 0.0)
         if new:
             score = max(score, detectors.score(told, (0.0, 0.0, 0.0), 0.0, k.NOVELTY_TAIL))

@@ -106,6 +106,16 @@ def novelty(
 
 
 @compiled
+def jumps(r: NDArray[Any], p: NDArray[Any], s: int, v: float) -> bool:
+    """As `analytics.core.novelty.jumps`."""
+    if r[s, k.SEEN] < k.STEPS_WANTED or abs(r[s, k.VALUE_1]) > k.LARGEST:
+        return False
+    step = v - r[s, k.VALUE_1]
+    usual = max(r[s, k.STEPS_2], p[s, k.SPREAD_FLOOR] * p[s, k.SPREAD_FLOOR])
+    return bool(step * step > p[s, k.STEP_DEVIATIONS] * p[s, k.STEP_DEVIATIONS] * usual)
+
+
+@compiled
 def told(r: NDArray[Any], s: int, found: float) -> float:
     """As `analytics.core.novelty._told`."""
     if found > 0 and (r[s, k.TOLD] > k.QUIET or found > r[s, k.TOLD_NOVELTY]):

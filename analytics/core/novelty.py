@@ -35,6 +35,7 @@ FLOOR = 1e-3  # of the usual square step, below which a series is as smooth as c
 ROUGHNESS_COUNTS = 1.4
 LARGEST = 1.0
 QUIET = 100.0  # values
+STEPS_WANTED = 100.0  # values before a usual step is known
 
 
 def of_tick(tick: Tick, residual: Floats, warm: Bools) -> Floats:
@@ -67,6 +68,18 @@ def of_tick(tick: Tick, residual: Floats, warm: Bools) -> Floats:
         found = np.maximum(found, counts * _record(rows, name, now, stepped, least))
     rows["seen"] += use
     return _told(rows, np.where(use & warm, np.minimum(found, LARGEST), 0.0), use)
+
+
+def jumps(tick: Tick, known: Bools) -> Bools:
+    """Whether a value is too many usual steps away from the one before (QARTOD test 7 by deviations), (k,).
+
+    Ask before `of_tick`, which makes the step a usual one.
+    """
+    rows = tick.rows
+    measured = known & (rows["seen"] >= STEPS_WANTED) & (np.abs(rows["value_1"]) <= LARGEST_VALUE)
+    step = np.where(measured, tick.value - rows["value_1"], 0.0)
+    usual = np.maximum(rows["steps_2"], tick.p.spread_floor * tick.p.spread_floor)
+    return step * step > tick.p.step_deviations * tick.p.step_deviations * usual
 
 
 def _hours(tick: Tick, value: Floats) -> Floats:

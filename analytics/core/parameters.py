@@ -28,12 +28,13 @@ DEFAULTS: dict[str, float] = {
     "warm_up_s": 86_400.0,
     "level_memory_s": 43_200.0,
     "profile_memory_days": 7.0,
-    "score_weak": 4.0,
-    "score_strong": 6.0,
+    "score_weak": 5.0,
+    "score_strong": 8.0,
     "score_close": 2.3,
     "shift_memory_s": 7_200.0,
     "shift_least": 2.0,
     "novelty_least": 0.3,
+    "step_deviations": 10.0,
     "attenuated_s": 7_200.0,
     "attenuated_suspect": np.nan,
     "attenuated_fail": np.nan,
@@ -83,6 +84,7 @@ class Parameters:
     score_weak, score_strong, score_close : −log10 of the false-alarm probability of a reading
     shift_memory_s, shift_least : memory [s] and smallest limit, in spreads, of the EWMA control chart
     novelty_least : share of the range so far by which a reading that is off must beat a record
+    step_deviations : a step of so many usual ones (root mean square) is one that water can't make
     attenuated_s, attenuated_suspect, attenuated_fail : memory [s] and smallest standard deviations
     adopt_s : a new level that lasted so long is learned [s]
     event_gap_s : flagged readings closer than this are one event [s]
@@ -116,6 +118,7 @@ class Parameters:
     shift_memory_s: NDArray[np.float64]
     shift_least: NDArray[np.float64]
     novelty_least: NDArray[np.float64]
+    step_deviations: NDArray[np.float64]
     attenuated_s: NDArray[np.float64]
     attenuated_suspect: NDArray[np.float64]
     attenuated_fail: NDArray[np.float64]

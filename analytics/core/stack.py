@@ -54,9 +54,12 @@ def run(tick: Tick) -> Said:
     known = tick.usable & warm
     z = np.where(known, residual / expected.spread, 0.0)
     _shift(tick, z, known)
+    jumps = novelty.jumps(tick, known)
+    rules = rules | np.where(jumps, int(Rule.RATE_OF_CHANGE), 0)
+    quality = np.where(jumps, np.maximum(quality, np.uint8(Flag.SUSPECT)), quality)
     told = novelty.of_tick(tick, np.where(tick.usable, residual, 0.0), warm)
     scores = _scores(tick, z, told, known)
-    evidence = _evidence(tick, quality, rules, scores, known, expected)
+    evidence = _evidence(tick, quality, rules, scores, known, expected, jumps)
     was_open = rows["event"] > 0
     closed = events.step(rows, evidence, tick.p.event_gap_s, tick.series)
     weight = _teach(tick, expected, residual, quality, was_open)
@@ -184,7 +187,13 @@ def _tails(rows: dict[str, Floats], z: Floats, known: Bools, weight: Floats) -> 
 
 
 def _evidence(  # noqa: PLR0917 - one of each
-    tick: Tick, quality: Flags, rules: Rules, scores: _Scores, known: Bools, expected: baseline.Expected
+    tick: Tick,
+    quality: Flags,
+    rules: Rules,
+    scores: _Scores,
+    known: Bools,
+    expected: baseline.Expected,
+    jumps: Bools,
 ) -> Evidence:
     p = tick.p
     weak = scores.residual > p.score_weak
@@ -193,10 +202,10 @@ def _evidence(  # noqa: PLR0917 - one of each
     hard = (quality == Flag.FAIL) | ((rules & (Rule.FLAT_LINE | Rule.ATTENUATED)) > 0)
     score = np.maximum(scores.residual, np.where(shifted, scores.shift, 0.0))
     score = np.maximum(score, np.where(new, scores.novelty, 0.0))
-    score = np.maximum(score, np.where(hard, events.UNMEASURED_SCORE, 0.0))
+    score = np.maximum(score, np.where(hard | jumps, events.UNMEASURED_SCORE, 0.0))
     rules = rules | np.where(weak, int(Rule.RESIDUAL), 0) | np.where(shifted, int(Rule.SHIFT), 0)
     return Evidence(
-        strong=(scores.residual > p.score_strong) | hard | shifted | new,
+        strong=(scores.residual > p.score_strong) | hard | jumps | shifted | new,
         weak=weak | ((rules & Rule.RATE_OF_CHANGE) > 0),
         still=scores.residual > p.score_close,
         rules=rules | np.where(new, int(Rule.NOVELTY), 0),

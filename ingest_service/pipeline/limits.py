@@ -92,7 +92,8 @@ def defaults(series: Series) -> dict[str, float]:
     }
     if series.quantity in NOTHING_EXPECTED:
         limits |= dict.fromkeys(
-            ("score_close", "score_weak", "score_strong", "shift_least", "novelty_least"), math.nan
+            ("score_close", "score_weak", "score_strong", "shift_least", "novelty_least", "step_deviations"),
+            math.nan,
         )
     flat = FLAT_SUSPECT_S.get(series.quantity)
     if flat is not None:

@@ -196,7 +196,7 @@ def test_a_state_that_is_not_whole_is_refused() -> None:
     ("limits", "says"),
     [
         ({"fail_low": 5, "fail_high": [9, 4]}, "series 1: fail_low 5 is above fail_high 4"),
-        ({"score_weak": 10}, "score_weak 10 is above score_strong 6"),
+        ({"score_weak": 10}, "score_weak 10 is above score_strong 8"),
         ({"spread_floor": 0}, "spread_floor 0 must be above 0"),
         ({"colour": 1}, "no limit 'colour'"),
     ],
