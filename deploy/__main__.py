@@ -24,6 +24,7 @@ COMMANDS = (
     "enrol",
     "db",
     "letters",
+    "feedback",
     "doctor",
     "settings",
 )

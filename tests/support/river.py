@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,7 +44,8 @@ class River:
         store.enrol(DIRECTORY)
         self.store = store
         self._messages = 0
-        self._pipeline = Pipeline(store, Settings(), wait=lambda _: True, clock=lambda: START_S + 1e8)
+        ticking = itertools.count(START_S + 1e8, 10.0)  # so that each batch looks for a new directory
+        self._pipeline = Pipeline(store, Settings(), wait=lambda _: True, clock=lambda: next(ticking))
         self._pipeline.open()
 
     def send(self, time_s: Floats, value: Floats) -> None:
@@ -96,6 +98,6 @@ class River:
 
 def quiet(ticks: int, *, seed: int = 1) -> tuple[Floats, Floats]:
     """Times [s] and pH of some days without event."""
-    time_s = START_S + STEP_S * np.arange(ticks)
+    time_s = START_S + STEP_S * np.arange(ticks, dtype=np.float64)
     day = 2 * np.pi * time_s / 86_400
     return time_s, 7.5 + 0.1 * np.sin(day) + np.random.default_rng(seed).normal(0, 0.02, ticks)
