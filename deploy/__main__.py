@@ -25,6 +25,7 @@ COMMANDS = (
     "enrol",
     "db",
     "letters",
+    "feedback",
     "doctor",
     "settings",
 )

@@ -40,8 +40,9 @@ DIRECTORY = Directory(
 class River:
     """One series of pH, of id 1, and the pipeline that takes its readings."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, **limits: float) -> None:
         store.enrol(DIRECTORY)
+        store.enrol(Directory(series=[Series(site_id="s1", quantity="ph", limits=limits)]))
         self.store = store
         self._messages = 0
         ticking = itertools.count(START_S + 1e8, 10.0)  # so that each batch looks for a new directory

@@ -38,9 +38,9 @@ def river() -> River:
     return River(MemoryStore())
 
 
-def in_order(time_s: NDArray[np.float64], value: NDArray[np.float64]) -> River:
+def in_order(time_s: NDArray[np.float64], value: NDArray[np.float64], **limits: float) -> River:
     """What it would be if nothing had come late."""
-    river = River(MemoryStore())
+    river = River(MemoryStore(), **limits)
     river.send(time_s, value)
     return river
 
@@ -149,6 +149,42 @@ def test_the_end_is_as_if_everything_had_come_in_order(river: River, seed: int) 
         rejudge(river.store, Settings(rejudge_reach_days=100))
     assert river.standing() == in_order(time_s, value).standing()
     assert river.flags() == in_order(time_s, value).flags()
+
+
+def test_a_spike_that_late_readings_stand_beside_is_revised_as_in_order() -> None:
+    limits = {"spike_suspect": 0.3, "spike_fail": 0.6}
+    time_s, value = quiet(6 * DAY)
+    value[[4 * DAY, 4 * DAY + 50]] += 0.5
+    river = River(MemoryStore(), **limits)
+    river.send_late(time_s, value, some(len(value), 4 * DAY, 4 * DAY + 49, 4 * DAY + 51))
+    rejudge(river.store, SETTINGS)
+    flags = {tick: rules for tick, (_, _, rules) in enumerate(river.flags()) if rules & Rule.SPIKE}
+    assert set(flags) == {4 * DAY, 4 * DAY + 50}
+    assert river.flags() == in_order(time_s, value, **limits).flags()
+
+
+def test_an_event_that_goes_on_beyond_the_reach_is_judged_to_its_end(river: River) -> None:
+    time_s, value = quiet(7 * DAY)
+    value[4 * DAY : 4 * DAY + 200] += 0.6
+    river.send_late(time_s, value, some(len(value), slice(4 * DAY, 4 * DAY + 3)))
+    rejudge(river.store, Settings(rejudge_reach_days=0.05))
+    assert river.store.health().rejudge_due == 0
+    assert river.anomalies("closed")[0].start_s == time_s[4 * DAY]
+    assert river.anomalies("closed")[0].end_s == in_order(time_s, value).anomalies()[0].end_s
+
+
+def test_what_live_judging_has_open_is_withdrawn_once_it_is_closed_and_not_before(river: River) -> None:
+    time_s, value, late = stuck_by_gaps(6 * DAY)
+    now = 4 * DAY + 168
+    river.send_late(time_s[:now], value[:now], late[:now])
+    soon = Settings(rejudge_again_s=0.001)
+    (live,) = river.anomalies("open")
+    rejudge(river.store, soon)
+    assert river.anomalies() == [live]
+    river.send(time_s[now:], value[now:])
+    rejudge(river.store, soon)
+    (withdrawn,) = river.anomalies()
+    assert (withdrawn.anomaly_id, withdrawn.state) == (live.anomaly_id, "withdrawn")
 
 
 def test_what_live_judging_has_open_stays_its_own_until_it_is_closed(river: River) -> None:

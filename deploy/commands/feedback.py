@@ -1,0 +1,53 @@
+"""Say that an anomaly is a false alarm or confirmed, or take that back: the limits of its series follow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deploy.wiring import open_store
+
+if TYPE_CHECKING:
+    import argparse
+
+    from deploy.settings import Common
+    from ingest_service.storage.model import Anomaly
+    from ingest_service.storage.postgres import PostgresStore
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument("anomaly", type=int, metavar="ANOMALY", help="an anomaly by its number")
+    parser.add_argument("verdict", choices=["false-alarm", "confirmed", "withdraw"])
+    parser.add_argument("--who", required=True, help="whose word it is")
+    parser.add_argument("--note", default="", help="why")
+
+
+def run(args: argparse.Namespace, common: Common) -> int:
+    """Do what was asked, and say where the limits stand; 1 where there is nothing to do it to."""
+    store = open_store(common, args)
+    try:
+        of = store.anomaly(args.anomaly)
+        if of is None:
+            print(f"there is no anomaly {args.anomaly}")
+            return 1
+        if not _said(store, args):
+            print(f"nothing stands of anomaly {args.anomaly} that could be withdrawn")
+            return 1
+        print(_limits(store, of))
+        return 0
+    finally:
+        store.close()
+
+
+def _said(store: PostgresStore, args: argparse.Namespace) -> bool:
+    if args.verdict == "withdraw":
+        return store.withdraw_feedback(args.anomaly, who=args.who, note=args.note)
+    return store.give_feedback(args.anomaly, args.verdict, who=args.who, note=args.note)
+
+
+def _limits(store: PostgresStore, of: Anomaly) -> str:
+    """Where the limits of the anomaly's series stand, in words."""
+    for one in store.directory().series:
+        if one.series_id == of.series_id:
+            return f"the score limits of {one.site_id}/{one.quantity} are moved by {one.score_shift:+g} now"
+    return f"kept; an anomaly of {of.subject} has no series whose limits could move"

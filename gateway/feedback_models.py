@@ -1,0 +1,42 @@
+"""What operators say of anomalies, as the API has it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from gateway.models import Model, Time
+
+
+class Opinion(Model):
+    """What somebody says of an anomaly; ``withdraw`` takes back what stands."""
+
+    verdict: Literal["false-alarm", "confirmed", "withdraw"] = Field(examples=["false-alarm"])
+    who: str = Field(min_length=1, max_length=200, examples=["Wang Fang"])
+    note: str = Field(default="", max_length=2000, examples=["a boat stirred up the mud"])
+
+
+class Feedback(Model):
+    """A verdict on an anomaly; it stands until it is withdrawn or replaced, and stays on record then."""
+
+    feedback_id: int
+    anomaly_id: int
+    series_id: int | None
+    verdict: Literal["false-alarm", "confirmed"]
+    who: str
+    note: str
+    at: Time
+    stands: bool
+    withdrawn: Time | None
+    withdrawn_by: str | None
+    withdrawn_note: str | None
+
+
+class Opinions(Model):
+    """All that was said of an anomaly, oldest first, and how far its series' limits are moved now."""
+
+    items: list[Feedback]
+    score_shift: float = Field(
+        description="−log10 of the false-alarm probability; positive where the series alarms later"
+    )

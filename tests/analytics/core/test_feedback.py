@@ -1,0 +1,56 @@
+"""Feedback moves limits a little, within bounds, in order, and back again."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analytics.core import feedback
+from analytics.core.judge import judge
+from analytics.core.parameters import DEFAULTS, Parameters
+from analytics.core.state import State
+
+COUNTS = st.integers(0, 10_000)
+
+
+@given(COUNTS, COUNTS)
+def test_a_shift_is_bounded_and_each_verdict_moves_it_its_way_or_not_at_all(false: int, true: int) -> None:
+    here = feedback.shift(false, true)
+    assert feedback.LEAST <= here <= feedback.MOST
+    assert feedback.shift(false + 1, true) >= here >= feedback.shift(false, true + 1)
+
+
+def test_no_verdict_moves_nothing() -> None:
+    assert feedback.shift(0, 0) == 0.0
+    names = (*feedback.SCORES, "novelty_least")
+    assert feedback.moved(DEFAULTS, 0.0) == {name: DEFAULTS[name] for name in names}
+
+
+@given(st.floats(feedback.LEAST, feedback.MOST))
+def test_moved_limits_keep_their_order_and_are_limits(by: float) -> None:
+    moved = feedback.moved(DEFAULTS, by)
+    assert 0 < moved["score_close"] < moved["score_weak"] < moved["score_strong"]
+    assert moved["novelty_least"] > 0
+    Parameters.of(1, **moved)
+
+
+def test_a_limit_that_is_off_stays_off() -> None:
+    off = dict(DEFAULTS) | dict.fromkeys((*feedback.SCORES, "novelty_least"), math.nan)
+    assert all(math.isnan(limit) for limit in feedback.moved(off, 2.0).values())
+
+
+@pytest.mark.parametrize(("by", "sign"), [(feedback.MOST, -1), (feedback.LEAST, 1)])
+def test_a_series_alarms_less_after_false_alarms_and_more_after_confirmations(by: float, sign: int) -> None:
+    random = np.random.default_rng(3)
+    time_s = 300 * np.arange(20 * 288, dtype=np.float64)
+    value = np.asarray(random.standard_t(3, len(time_s)), np.float64)
+
+    def alarms(**limits: float) -> int:
+        slots = np.zeros(len(time_s), np.intp)
+        return len(judge(State.empty(1), Parameters.of(1, **limits), slots, time_s, value).events.series)
+
+    assert (alarms(**feedback.moved(DEFAULTS, by)) - alarms()) * sign > 0
