@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 INTERRUPTED = 130
+LEEWAY_S = 1.0
 
 
 def open_store(
@@ -49,8 +50,11 @@ def named_broker(common: Common) -> Broker:
         raise SettingsError(f"TOWNTWIN_BROKER: {error}") from error
 
 
-def stop_on_signals() -> threading.Event:
-    """An event set by SIGTERM or SIGINT; a second signal ends the process at once."""
+def stop_on_signals(grace_s: float | None = None) -> threading.Event:
+    """An event set by SIGTERM or SIGINT; a second signal ends the process at once.
+
+    With a grace, the process ends by itself soon after it [s]: whatever it still waits for does not answer.
+    """
     stop = threading.Event()
 
     def handle(number: int, _frame: FrameType | None) -> None:
@@ -58,7 +62,16 @@ def stop_on_signals() -> threading.Event:
             os._exit(INTERRUPTED)
         log.info("stopping", signal=signal.Signals(number).name)
         stop.set()
+        if grace_s is not None:
+            last = threading.Timer(grace_s + LEEWAY_S, _give_up)
+            last.daemon = True
+            last.start()
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
     return stop
+
+
+def _give_up() -> None:
+    log.warning("grace_over", action="ending now; what was not committed was not acknowledged either")
+    os._exit(0)

@@ -23,7 +23,7 @@ def run(args: argparse.Namespace, common: Common) -> int:
     """Serve one shard until told to stop."""
     settings = load(Settings, "ingest", args, os.environ)
     broker = named_broker(common)
-    stop = stop_on_signals()
+    stop = stop_on_signals(settings.stop_grace_s)
     store = open_store(common, args, stop)
     try:
         process.run(store, broker, settings, stop)

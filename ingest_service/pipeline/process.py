@@ -126,6 +126,7 @@ class _Shard:
 
     def _look_round(self, conveyor: Conveyor) -> None:
         """Every few seconds see whether the shard is ours, letters were asked for, something was let go."""
+        self._session.subscribe_again()
         try:
             if not self._lease.held():
                 raise ShardLost(f"shard {self._settings.shard!r} is another process's")

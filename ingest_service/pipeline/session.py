@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
 import time
@@ -16,7 +17,8 @@ from paho.mqtt.properties import Properties
 
 from edge.wire import receipts, topics
 from edge.wire.topics import Kind
-from ingest_service.pipeline import metrics
+from ingest_service.pipeline import metrics, refusals
+from ingest_service.pipeline.backoff import Backoff
 from ingest_service.pipeline.message import Message
 
 if TYPE_CHECKING:
@@ -33,10 +35,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 NEVER_EXPIRES = 0xFFFFFFFF
-KEEP_ALIVE_S = 60
-HOLD_S = KEEP_ALIVE_S / 3  # longer than this, the network thread must not be held: pings are due
-TAKEN_OVER = 0x8E  # MQTT 5 reason code "session taken over"
-RECONNECT_S = (1, 15)
+LONGEST_WAIT_S = 15.0
 RECEIPTS_WAITING = 10_000
 
 
@@ -52,10 +51,13 @@ class Session:
         self._broker = broker
         self._settings = settings
         self._inbox = inbox
+        self._hold_s = settings.keep_alive_s / 3  # longer, the network thread must not be held: pings are due
+        self._backoff = Backoff(longest_s=LONGEST_WAIT_S)
         self._connection = 0
         self._connected = False
         self._letting_go = False
         self._taken_over = False
+        self._subscribe_again_s = math.inf
         self._lock = threading.Lock()
         self._client = self._make_client()
 
@@ -82,7 +84,7 @@ class Session:
         self._client.connect_async(
             self._broker.host,
             self._broker.port,
-            keepalive=KEEP_ALIVE_S,
+            keepalive=self._settings.keep_alive_s,
             clean_start=False,
             properties=properties,
         )
@@ -93,6 +95,12 @@ class Session:
         self._inbox.close()
         self._client.disconnect()
         self._client.loop_stop()
+
+    def subscribe_again(self) -> None:
+        """Ask for the topics once more, if the broker refused them and some time has passed."""
+        if time.monotonic() >= self._subscribe_again_s:
+            self._subscribe_again_s = math.inf
+            self._subscribe()
 
     def ask_again(self) -> None:
         """Connect anew, so that the broker sends what is not acknowledged once more."""
@@ -128,7 +136,6 @@ class Session:
         )
         if self._broker.user is not None:
             client.username_pw_set(self._broker.user, self._broker.password)
-        client.reconnect_delay_set(*RECONNECT_S)
         client.max_inflight_messages_set(1000)
         client.max_queued_messages_set(RECEIPTS_WAITING)
         client.on_connect = self._on_connect
@@ -139,16 +146,19 @@ class Session:
         return client
 
     def _on_connect(
-        self, client: Client, _userdata: object, flags: ConnectFlags, reason: ReasonCode, _properties: object
+        self, _client: Client, _userdata: object, flags: ConnectFlags, reason: ReasonCode, _properties: object
     ) -> None:
         if reason.is_failure:
-            log.warning("broker_refused", broker=str(self._broker), reason=str(reason))
+            self._say_refused("broker_refused", reason)
             return
         self._connected = True
         metrics.CONNECTIONS.inc()
         metrics.CONNECTED.set(1)
         log.info("broker_connected", broker=str(self._broker), session_present=flags.session_present)
-        client.subscribe(
+        self._subscribe()
+
+    def _subscribe(self) -> None:
+        self._client.subscribe(
             [
                 (topics.subscription(area, kind), 1)
                 for area in self._settings.areas
@@ -164,14 +174,17 @@ class Session:
         reasons: list[ReasonCode],
         _properties: object,
     ) -> None:
-        refused = [str(reason) for reason in reasons if reason.is_failure]
+        refused = [reason for reason in reasons if reason.is_failure]
         if refused:
-            log.error("subscription_refused", reasons=refused, action="mend the broker's access list")
+            self._say_refused("subscription_refused", refused[0])
+            self._subscribe_again_s = time.monotonic() + self._backoff.next_s()
         else:
             log.info("subscribed", areas=self._settings.areas)
+            self._backoff = Backoff(longest_s=LONGEST_WAIT_S)
 
     def _on_connect_fail(self, _client: Client, _userdata: object) -> None:
-        log.warning("broker_away", broker=str(self._broker), action="trying again")
+        log.warning("broker_away", broker=str(self._broker), action=refusals.AGAIN)
+        self._wait_before_the_next_try()
 
     def _on_disconnect(
         self,
@@ -185,11 +198,22 @@ class Session:
             self._connection += 1
             self._connected = False
             self._letting_go = False
+            self._subscribe_again_s = math.inf
         metrics.CONNECTED.set(0)
-        if reason.value == TAKEN_OVER:
+        if reason.value == refusals.TAKEN_OVER:
             self._taken_over = True
             metrics.TAKEOVERS.inc()
-        log.warning("broker_disconnected", reason=str(reason), code=reason.value)
+        self._say_refused("broker_disconnected", reason)
+        self._wait_before_the_next_try()
+
+    def _wait_before_the_next_try(self) -> None:
+        wait_s: Any = self._backoff.next_s()  # paho's annotation says int; it takes any number
+        self._client.reconnect_delay_set(wait_s, wait_s)
+
+    def _say_refused(self, event: str, reason: ReasonCode) -> None:
+        meant = refusals.meaning(reason.value)
+        say = log.warning if meant.temporary else log.error
+        say(event, broker=str(self._broker), reason=str(reason), code=reason.value, action=meant.action)
 
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
         if self._letting_go:
@@ -208,7 +232,7 @@ class Session:
                 connection=self._connection,
                 retained=message.retain,
             ),
-            wait_s=HOLD_S,
+            wait_s=self._hold_s,
         )
         if not held:
             self._letting_go = True

@@ -30,6 +30,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             le=65535,
         ),
     ] = 4000
+    keep_alive_s: Annotated[
+        int,
+        Meta(
+            description="MQTT keep-alive: a broker silent for up to twice as long is given up.",
+            extra={"unit": "s"},
+            ge=2,
+            le=65535,
+        ),
+    ] = 60
     inbox_bytes: Annotated[
         int,
         Meta(

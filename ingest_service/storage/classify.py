@@ -1,24 +1,12 @@
 """Which database errors are worth waiting for: the one place that decides, by SQLSTATE.
 
-| SQLSTATE | What | Verdict |
-|---|---|---|
-| none | the connection broke, was refused, or timed out | wait |
-| 08xxx | connection exception | wait |
-| 25006 | read-only transaction: a standby, or a disk that is full | wait |
-| 40xxx | serialization failure, deadlock | wait |
-| 53xxx | out of disk, memory or connections | wait |
-| 55xxx | object in use, lock not available | wait |
-| 57xxx | cancelled, shutting down, starting, crashed | wait |
-| 58xxx | system error outside the database (I/O) | wait |
-| XX000 | internal error | wait |
-| 22xxx, 23xxx | wrong data, broken constraint | never |
-| 42xxx, 3Dxxx, 28xxx | no such table or database, no right to it | never |
-| any other | | never |
+What is temporary is tried again until it works; what is not goes to the dead letters, or ends the process at its
+start. The table is shown in docs/failures.md.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 import psycopg_pool
@@ -28,9 +16,28 @@ from ingest_service.storage.errors import StoreError, StoreRefused, StoreUnavail
 if TYPE_CHECKING:
     from types import TracebackType
 
-TEMPORARY_CLASSES = ("08", "40", "53", "55", "57", "58", "XX")
-TEMPORARY_CODES = ("25006",)
-UNIQUE_VIOLATION = "23505"
+
+class SqlState(NamedTuple):
+    """What some SQLSTATEs mean, named by the beginnings of their codes."""
+
+    begins: tuple[str, ...]
+    what: str
+    temporary: bool
+
+
+TABLE = (
+    SqlState(("08",), "connection exception", True),
+    SqlState(("25006",), "read-only transaction: a standby, or a disk that is full", True),
+    SqlState(("40",), "deadlock, serialization failure", True),
+    SqlState(("53",), "out of disk, memory or connections", True),
+    SqlState(("55",), "object in use, lock not available", True),
+    SqlState(("57",), "cancelled, shutting down, starting, crashed", True),
+    SqlState(("58", "XX"), "system error outside the database (I/O), internal error", True),
+    SqlState(("22", "23"), "wrong data, broken constraint", False),
+    SqlState(("42", "3D", "28"), "no such table or database, no right to it", False),
+)
+NO_CODE = SqlState((), "the connection broke, was refused, or timed out", True)
+OTHER = SqlState((), "any other", False)
 
 
 def classify(error: psycopg.Error | psycopg_pool.PoolTimeout | psycopg_pool.PoolClosed) -> StoreError:
@@ -46,7 +53,7 @@ def classify(error: psycopg.Error | psycopg_pool.PoolTimeout | psycopg_pool.Pool
     if code is None:
         temporary = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     else:
-        temporary = code in TEMPORARY_CODES or code.startswith(TEMPORARY_CLASSES)
+        temporary = next((one for one in TABLE if code.startswith(one.begins)), OTHER).temporary
     return StoreUnavailable(sentence) if temporary else StoreRefused(sentence)
 
 

@@ -16,14 +16,12 @@ import pytest
 from ingest_service.storage.model import LetterQuery
 from tests.support import loud
 from tests.support.processes import running, wait_until
-from tests.support.rig import WITHIN_S, Rig
+from tests.support.rig import WITHIN_S, Rig, play, superuser, wait_for_log
 from tests.support.services import PostgresServer, fresh_database
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
-
-    from tests.support.processes import Process
 
 pytestmark = pytest.mark.timeout(300)
 SMALL_DISK = "96m"
@@ -33,26 +31,6 @@ SMALL_DISK = "96m"
 def rig(timescale_dsn: str, mosquitto: Any, tmp_path: Path) -> Iterator[Rig]:
     with Rig(tmp_path, timescale_dsn, mosquitto) as one:
         yield one
-
-
-def play(rig: Rig, fail: Callable[[], None], **environ: str) -> Process:
-    """Let readings flow, make the failure in their midst, and see that all of them arrive."""
-    ingest = rig.ingest(**environ)
-    with running(ingest):
-        rig.publish()
-        fail()
-        rig.finish()
-        assert ingest.stop() == 0
-    rig.ledger()
-    return ingest
-
-
-def superuser(dsn: str) -> psycopg.Connection[Any]:
-    return psycopg.connect(dsn, autocommit=True)
-
-
-def wait_for_log(ingest: Process, words: str) -> None:
-    wait_until(lambda: words in ingest.log.read_text(), within_s=WITHIN_S, what=f"the log says {words}")
 
 
 def test_gone_for_a_while(rig: Rig) -> None:

@@ -33,6 +33,7 @@ class Pair:
         self.muted = False
         self.stranded = threading.Event()
         self.said = b""
+        self.record: list[tuple[bool, bytes]] = []
 
     def cut(self) -> None:
         """Both ends see the connection closed."""
@@ -53,6 +54,7 @@ class Proxy:
         self._refuses = False
         self._trap: Trap | None = None
         self._pairs: list[Pair] = []
+        self._records: list[list[tuple[bool, bytes]]] | None = None
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.host, self.port = self._listener.getsockname()
         self.delay_s = 0.0
@@ -89,6 +91,11 @@ class Proxy:
         self._trap = Trap(words, answer_lost)
         return self._trap
 
+    def record(self) -> list[list[tuple[bool, bytes]]]:
+        """What passes over each connection from now on: whether it is the client's, and the bytes, in order."""
+        self._records = []
+        return self._records
+
     def close(self) -> None:
         """End everything."""
         self._listener.close()
@@ -112,6 +119,8 @@ class Proxy:
             server.settimeout(None)
             pair = Pair(client, server)
             self._pairs.append(pair)
+            if self._records is not None:
+                self._records.append(pair.record)
             for from_client in (True, False):
                 way = partial(self._pass_on, pair, from_client=from_client)
                 threading.Thread(target=way, daemon=True, name="proxy").start()
@@ -128,6 +137,8 @@ class Proxy:
                     time.sleep(self.delay_s)
                 if from_client and self._trap is not None:
                     data = self._watch(pair, data, self._trap)
+                if self._records is not None:
+                    pair.record.append((from_client, data))
                 if not pair.muted or from_client:
                     target.sendall(data)
                 if from_client and pair.muted:

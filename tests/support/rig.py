@@ -6,6 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
 
+import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from edge.agent.agent import Agent
@@ -19,32 +20,47 @@ from ingest_service.storage.migrate import migrate
 from ingest_service.storage.model import LetterQuery
 from ingest_service.storage.postgres import PostgresStore
 from tests.support.kept import DIRECTORY
-from tests.support.processes import Process, wait_until
+from tests.support.processes import Process, running, wait_until
 from tests.support.proxy import Proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-AREA, DEVICE = "330483-d1", "d1"
-STEP_S = 1.0
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ingest_service.storage.model import Directory
+
 READINGS_PER_S = 1500.0
 RECEIPT_TIMEOUT_S = 2.0
 WITHIN_S = 90.0
 
 
 class Ticks:
-    """A driver with a reading of each of two channels a tick, each in a message of its own."""
+    """A driver with a reading of each of two channels a tick; each message holds one channel's of some ticks."""
 
-    def __init__(self, start_s: float, n: int) -> None:
-        self.start_s, self.n = start_s, n
+    def __init__(self, start_s: float, n: int, *, step_s: float = 1.0, together: int = 1) -> None:
+        self.start_s, self.n, self.step_s, self.together = start_s, n, step_s, together
+
+    def times_s(self) -> list[float]:
+        """When each of them is measured [s]."""
+        return [self.start_s + tick * self.step_s for tick in range(self.n)]
 
     def packs(self) -> Iterator[Pack]:
         """All of them overdue."""
-        for tick in range(self.n):
-            time_s = self.start_s + tick * STEP_S
-            yield Pack(time_s, [Record(name="ph", time_s=time_s, value=7 + (tick % 50) / 100, unit="pH")])
-            yield Pack(time_s, [Record(name="turb", time_s=time_s, value=20 + tick % 9, unit="NTU")])
+        for first in range(0, self.n, self.together):
+            ticks = range(first, min(first + self.together, self.n))
+            yield self._pack("ph", "pH", {tick: 7 + (tick % 50) / 100 for tick in ticks})
+            yield self._pack("turb", "NTU", {tick: 20.0 + tick % 9 for tick in ticks})
+
+    def _pack(self, name: str, unit: str, values: dict[int, float]) -> Pack:
+        times_s = [self.start_s + tick * self.step_s for tick in values]
+        records = [
+            Record(name=name, time_s=time_s, value=value, unit=unit)
+            for time_s, value in zip(times_s, values.values(), strict=True)
+        ]
+        return Pack(times_s[0], records)
 
 
 class Rig:
@@ -55,7 +71,9 @@ class Rig:
     folder : for the spool and the logs
     dsn : of an empty database
     broker : with ``host`` and ``port``
-    ticks : two readings each
+    ticks : two readings each, or the driver that has them
+    device, directory : who it is, and where it is enrolled, with the channels ``ph`` and ``turb``
+    readings_per_s : the device's rate at most; 0 is no bound [1/s]
     receipt_timeout_s : what is without a receipt for so long is sent again [s]
 
     """
@@ -66,30 +84,39 @@ class Rig:
         dsn: str,
         broker: Any,
         *,
-        ticks: int = 1500,
+        ticks: int | Ticks = 1500,
+        device: str = "d1",
+        directory: Directory = DIRECTORY,
+        readings_per_s: float = READINGS_PER_S,
         receipt_timeout_s: float = RECEIPT_TIMEOUT_S,
     ) -> None:
+        folder.mkdir(exist_ok=True)
         self.folder = folder
         self.dsn = dsn
         migrate(dsn)
         self.store = PostgresStore.open(dsn)
-        self.store.enrol(DIRECTORY)
+        known = self.store.enrol(directory)
+        series = {(one.site_id, one.quantity): one.series_id for one in known.series}
+        self._series = {
+            one.name: series[one.site_id, one.quantity] for one in known.channels if one.device_id == device
+        }
         address = conninfo_to_dict(dsn)
         self.database_network = Proxy(str(address["host"]), int(str(address["port"])))
         self.broker_network = Proxy(broker.host, broker.port)
-        self.start_s = float(int(time.time()) - 2 * ticks)
-        self.published = {
-            (channel, self.start_s + tick * STEP_S) for tick in range(ticks) for channel in ("ph", "turb")
-        }
-        edge = Settings(window=100, receipt_timeout_s=receipt_timeout_s, drain_readings_per_s=READINGS_PER_S)
+        if isinstance(ticks, int):
+            ticks = Ticks(float(int(time.time()) - 2 * ticks), ticks)
+        self.ticks = ticks
+        self.published = {(channel, time_s) for time_s in ticks.times_s() for channel in ("ph", "turb")}
+        edge = Settings(window=100, receipt_timeout_s=receipt_timeout_s, drain_readings_per_s=readings_per_s)
         self._agent = Agent(
-            area=AREA,
-            device=DEVICE,
-            driver=Ticks(self.start_s, ticks),
+            area=next(one.area_id for one in directory.devices if one.device_id == device),
+            device=device,
+            driver=ticks,
             spool=Spool.open(folder / "spool", edge),
             broker=wire_broker.parse(f"mqtt://{broker.host}:{broker.port}"),
             settings=edge,
         )
+        self._ingests: list[Process] = []
         self._stop = threading.Event()
         self._device = threading.Thread(target=self._agent.run, args=(self._stop,), name="device")
 
@@ -101,13 +128,17 @@ class Rig:
             "TOWNTWIN_BROKER": f"mqtt://{self.broker_network.host}:{self.broker_network.port}",
             "TOWNTWIN_INGEST_BATCH_WAIT_S": "0.02",
         }
-        self._listener = Process("ingest", log=self.folder / f"{name}.log", **(usual | environ))
-        return self._listener
+        process = Process("ingest", log=self.folder / f"{name}.log", **(usual | environ))
+        self._ingests.append(process)
+        return process
 
     def publish(self, kept: float = 0.25) -> None:
         """Let the device begin once ingest listens, and wait until a part of its readings is kept."""
-        log = self._listener.log
-        wait_until(lambda: "subscribed" in log.read_text(), within_s=WITHIN_S, what="ingest listens")
+        wait_until(
+            lambda: any("subscribed" in one.log.read_text() for one in self._ingests if one.log.exists()),
+            within_s=WITHIN_S,
+            what="ingest listens",
+        )
         self._device.start()
         self.wait_for(kept)
 
@@ -125,13 +156,18 @@ class Rig:
         self._device.join(WITHIN_S)
         assert not self._device.is_alive(), f"not all kept within {WITHIN_S} s: {self._agent.counts()}"
 
+    def rows(self, channel: str) -> NDArray[np.void]:
+        """What is stored of a channel, as READING rows."""
+        times_s = self.ticks.times_s()
+        return self.store.readings(self._series[channel], times_s[0] - 1, times_s[-1] + 1e7, limit=10**6)
+
     def stored(self) -> list[tuple[str, float]]:
         """Channel and time of what is stored, once for each row."""
-        found = []
-        for series, channel in ((1, "ph"), (2, "turb")):
-            rows = self.store.readings(series, self.start_s - 1, self.start_s + 1e7, limit=10**6)
-            found += [(channel, time_us / 1e6) for time_us in rows["time_us"].tolist()]
-        return found
+        return [
+            (channel, time_us / 1e6)
+            for channel in self._series
+            for time_us in self.rows(channel)["time_us"].tolist()
+        ]
 
     def dead(self) -> set[tuple[str, float]]:
         """Channel and time of what lies in the dead letters."""
@@ -161,3 +197,29 @@ class Rig:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def play(rig: Rig, fail: Callable[[], None], **environ: str) -> Process:
+    """Let readings flow, make the failure in their midst, and see that all of them arrive."""
+    ingest = rig.ingest(**environ)
+    with running(ingest):
+        rig.publish()
+        fail()
+        rig.finish()
+        assert ingest.stop() == 0
+    rig.ledger()
+    return ingest
+
+
+def superuser(dsn: str) -> psycopg.Connection[Any]:
+    """A connection of its own, in autocommit."""
+    return psycopg.connect(dsn, autocommit=True)
+
+
+def wait_for_log(ingest: Process, words: str, *, times: int = 1) -> None:
+    """Wait until the log says these words, so many times."""
+    wait_until(
+        lambda: ingest.log.read_text().count(words) >= times,
+        within_s=WITHIN_S,
+        what=f"the log says {words} {times} times",
+    )

@@ -1,0 +1,74 @@
+"""What a broker's refusal means: the one place that decides, by MQTT 5 reason code.
+
+Whatever it means, the broker is tried again, with a back-off: what is not temporary may be mended any time, and
+until then the log says what to mend. The table is shown in docs/failures.md.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Refusal(NamedTuple):
+    """What some reason codes mean.
+
+    Attributes
+    ----------
+    temporary : whether it passes by itself; otherwise somebody has to act
+    action : what is done about it, or who must do what
+
+    """
+
+    codes: tuple[int, ...]
+    what: str
+    temporary: bool
+    action: str
+
+
+TAKEN_OVER = 0x8E
+AGAIN = "trying again"
+TABLE = (
+    Refusal((0x88, 0x89, 0x8B), "unavailable, busy, shutting down", True, AGAIN),
+    Refusal((0x96, 0x97, 0x9F), "a rate or a quota is exceeded", True, AGAIN),
+    Refusal(
+        (0x8D, 0x98, 0xA0), "the connection was ended: silent or open for too long, or by hand", True, AGAIN
+    ),
+    Refusal(
+        (TAKEN_OVER,),
+        "another client came with this client id",
+        True,
+        "taking it back: if this goes on, two platforms serve a shard of one name; rename one's --shard",
+    ),
+    Refusal(
+        (0x86, 0x87),
+        "bad user name or password, not authorized",
+        False,
+        "the broker does not let this user in, or not to these topics: "
+        "mend the user name and password in TOWNTWIN_BROKER, or the broker's access list",
+    ),
+    Refusal((0x8A,), "banned", False, "the broker bans this client: lift the ban there"),
+    Refusal((0x9C, 0x9D), "use another server, server moved", False, "name the new one in TOWNTWIN_BROKER"),
+    Refusal(
+        (0x84, 0x85, 0x8C, 0x8F, 0x90, 0x95, 0x9A, 0x9B, 0x9E, 0xA1, 0xA2),
+        "it can't do what is needed: protocol, client id, topic, size, QoS, wildcards",
+        False,
+        "use a broker of MQTT 5 with wildcard subscriptions and QoS 1, or lift its limit",
+    ),
+    Refusal(
+        (0x81, 0x82, 0x93, 0x94, 0x99),
+        "malformed packet, protocol error",
+        False,
+        "this is a defect of the broker or of towntwin: report it with both versions",
+    ),
+)
+OTHER = Refusal((), "any other", True, AGAIN)
+_BY_CODE = {code: one for one in TABLE for code in one.codes}
+
+
+def meaning(code: int) -> Refusal:
+    """What a reason code means.
+
+    >>> meaning(0x87).temporary, meaning(0x80).temporary
+    (False, True)
+    """
+    return _BY_CODE.get(code, OTHER)

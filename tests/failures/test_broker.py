@@ -1,0 +1,290 @@
+"""The broker fails in every way that it can; afterwards each reading is stored once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from deploy.embedded.folder import free_port
+from tests.support.processes import running, wait_until
+from tests.support.rig import WITHIN_S, Rig, Ticks, play, wait_for_log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from deploy.embedded.broker import EmbeddedBroker
+    from tests.conftest import StartMosquitto
+    from tests.support.services import MosquittoServer
+
+pytestmark = pytest.mark.timeout(120)
+TICKS = 500
+PUBLISH, PUBACK = 3, 4
+
+
+@pytest.fixture
+def rig(timescale_dsn: str, mosquitto: MosquittoServer, tmp_path: Path) -> Iterator[Rig]:
+    with Rig(tmp_path, timescale_dsn, mosquitto, ticks=TICKS) as one:
+        yield one
+
+
+def test_gone_for_a_while(rig: Rig) -> None:
+    ingest = rig.ingest()
+    with running(ingest):
+        rig.publish()
+        rig.broker_network.refuse()
+        wait_for_log(ingest, "broker_away", times=2)
+        before = rig.receipted()
+        rig.broker_network.mend()
+        rig.finish()
+        assert before < len(rig.published)
+        assert ingest.stop() == 0
+    rig.ledger()
+
+
+def test_cut_again_and_again(rig: Rig) -> None:
+    ingest = rig.ingest()
+    with running(ingest):
+        rig.publish()
+        for number in range(2, 6):
+            rig.broker_network.cut()
+            wait_for_log(ingest, "subscribed", times=number)
+        rig.finish()
+        assert ingest.stop() == 0
+    rig.ledger()
+
+
+def test_network_stalled(rig: Rig) -> None:
+    """Nothing comes for some seconds, then everything: it is waited for."""
+
+    def fail() -> None:
+        rig.broker_network.stall()
+        time.sleep(2)
+        rig.broker_network.mend()
+
+    assert "broker_disconnected" not in before_stop(play(rig, fail))
+
+
+def test_network_without_an_answer(rig: Rig) -> None:
+    """Nothing is closed, nothing comes: the keep-alive gives the connection up."""
+    ingest = rig.ingest(TOWNTWIN_INGEST_KEEP_ALIVE_S="2")
+    with running(ingest):
+        rig.publish()
+        rig.broker_network.strand()
+        wait_for_log(ingest, "subscribed", times=2)
+        rig.finish()
+        assert ingest.stop() == 0
+    rig.ledger()
+
+
+def test_frozen(rig: Rig, mosquitto: MosquittoServer) -> None:
+    def fail() -> None:
+        os.kill(mosquitto.pid, signal.SIGSTOP)
+        time.sleep(3)
+        os.kill(mosquitto.pid, signal.SIGCONT)
+
+    play(rig, fail)
+
+
+def test_frozen_for_longer_than_the_keep_alive(rig: Rig, mosquitto: MosquittoServer) -> None:
+    ingest = rig.ingest(TOWNTWIN_INGEST_KEEP_ALIVE_S="2")
+    with running(ingest):
+        rig.publish()
+        os.kill(mosquitto.pid, signal.SIGSTOP)
+        wait_for_log(ingest, "broker_disconnected")
+        os.kill(mosquitto.pid, signal.SIGCONT)
+        rig.finish()
+        assert ingest.stop() == 0
+    rig.ledger()
+
+
+@pytest.mark.parametrize("persistence", [True, False], ids=["with its memory", "without its memory"])
+def test_restarted(
+    timescale_dsn: str, start_mosquitto: StartMosquitto, tmp_path: Path, *, persistence: bool
+) -> None:
+    """With persistence it ends in order; without, a kill takes its sessions and all that it held."""
+    broker = start_mosquitto(persistence=persistence)
+    with Rig(tmp_path, timescale_dsn, broker, ticks=TICKS) as rig:
+
+        def fail() -> None:
+            for _ in range(2):
+                if persistence:
+                    broker.stop()
+                else:
+                    broker.kill()
+                broker.start()
+                time.sleep(0.3)
+
+        ingest = play(rig, fail)
+    assert ("session_present=True" in ingest.log.read_text()) is persistence
+
+
+def test_session_taken_over_and_won_back(rig: Rig, mosquitto: MosquittoServer) -> None:
+    """Somebody comes with the shard's client id and never acknowledges anything."""
+    port = free_port()
+    ingest = rig.ingest(TOWNTWIN_INGEST_METRICS_PORT=str(port))
+    with running(ingest):
+        rig.publish()
+        thief = connect_as("towntwin-ingest-main", mosquitto)
+        wait_for_log(ingest, "broker_disconnected")
+        wait_for_log(ingest, "subscribed", times=2)
+        rig.finish()
+        assert metric(port, "towntwin_ingest_takeovers_total") >= 1
+        assert metric(port, "towntwin_ingest_connections_total") >= 2
+        thief.loop_stop()
+        assert ingest.stop() == 0
+    rig.ledger()
+    assert "rename one's --shard" in ingest.log.read_text()
+
+
+def test_redelivered_after_a_reconnect(
+    timescale_dsn: str, mosquitto: MosquittoServer, tmp_path: Path
+) -> None:
+    """What was not acknowledged comes again and is stored once; each PUBACK answers its own connection's."""
+    with Rig(tmp_path, timescale_dsn, mosquitto, ticks=TICKS, receipt_timeout_s=30) as rig:
+        connections = rig.broker_network.record()
+        ingest = rig.ingest()
+        with running(ingest):
+            rig.publish()
+            for number in (2, 3):
+                rig.database_network.stall()
+                time.sleep(0.5)
+                rig.broker_network.cut()
+                wait_for_log(ingest, "subscribed", times=number)
+                time.sleep(0.5)
+                rig.database_network.mend()
+            rig.finish()
+            assert ingest.stop() == 0
+        rig.ledger()
+    unanswered = [len(open_ids(one)) for one in connections]
+    assert len(unanswered) == 3
+    assert sum(unanswered[:2]) > 0, "something was on its way when the connection was cut"
+    assert unanswered[2] == 0
+
+
+def test_full_inbox_lets_go_and_asks_again(
+    timescale_dsn: str, mosquitto: MosquittoServer, tmp_path: Path
+) -> None:
+    fill_the_inbox(timescale_dsn, mosquitto, tmp_path)
+
+
+def test_broker_that_ignores_receive_maximum(
+    timescale_dsn: str, embedded_broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    """It sends 100 messages where 10 were allowed: what does not fit is let go, and asked for again."""
+    fill_the_inbox(timescale_dsn, embedded_broker, tmp_path, TOWNTWIN_INGEST_RECEIVE_MAXIMUM="10")
+
+
+def fill_the_inbox(dsn: str, broker: Any, folder: Path, **environ: str) -> None:
+    """Messages of 20 kB while the database stalls; no device sends again, so it is the broker that does."""
+    ticks = Ticks(float(int(time.time()) - 200_000), 60_000, together=1000)
+    small = {
+        "TOWNTWIN_INGEST_INBOX_BYTES": str(1 << 20),
+        "TOWNTWIN_INGEST_BATCH_BYTES": "60000",
+        "TOWNTWIN_INGEST_KEEP_ALIVE_S": "2",
+    }
+    with Rig(folder, dsn, broker, ticks=ticks, readings_per_s=0, receipt_timeout_s=60) as rig:
+        ingest = rig.ingest(**small, **environ)
+        with running(ingest):
+            wait_for_log(ingest, "subscribed")
+            rig.database_network.stall()
+            rig.publish(kept=0)
+            wait_for_log(ingest, "letting_go")
+            rig.database_network.mend()
+            wait_for_log(ingest, "asking_again")
+            rig.finish()
+            assert ingest.stop() == 0
+        rig.ledger()
+
+
+def test_not_authorized_until_mended(
+    timescale_dsn: str, start_mosquitto: StartMosquitto, tmp_path: Path
+) -> None:
+    """The log says what to mend; once it is mended, nobody need start anything again."""
+    broker = start_mosquitto(lines=("allow_anonymous false",))
+    config = broker.folder / "mosquitto.conf"
+    with Rig(tmp_path, timescale_dsn, broker, ticks=TICKS) as rig:
+        ingest = rig.ingest()
+        with running(ingest):
+            wait_for_log(ingest, "broker_refused", times=2)
+            assert "mend the user name and password in TOWNTWIN_BROKER" in ingest.log.read_text()
+            config.write_text(config.read_text().replace("allow_anonymous false", ""))
+            os.kill(broker.pid, signal.SIGHUP)
+            rig.publish()
+            rig.finish()
+            assert ingest.stop() == 0
+        rig.ledger()
+
+
+def before_stop(ingest: Any) -> str:
+    """What the log said until it was asked to stop."""
+    return str(ingest.log.read_text().partition("stopping")[0])
+
+
+def connect_as(client_id: str, broker: MosquittoServer) -> Client:
+    """A client that takes messages and keeps silent; once kicked it does not come back."""
+    client = Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=client_id,
+        protocol=MQTTProtocolVersion.MQTTv5,
+        manual_ack=True,
+        reconnect_on_failure=False,
+    )
+    properties = Properties(PacketTypes.CONNECT)
+    properties.SessionExpiryInterval = 3600
+    client.connect(broker.host, broker.port, clean_start=False, properties=properties)
+    client.loop_start()
+    return client
+
+
+def metric(port: int, name: str) -> float:
+    """One number of a process's metrics."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    return float(next(line.split()[1] for line in lines if line.startswith(f"{name} ")))
+
+
+def open_ids(record: Iterable[tuple[bool, bytes]]) -> set[int]:
+    """Packet ids of QoS 1 messages that came and were not acknowledged on one connection.
+
+    Fails where an id is acknowledged that did not come, or not again since its last acknowledgement.
+    """
+    held = {True: b"", False: b""}
+    unanswered: set[int] = set()
+    for from_client, data in record:
+        packets, held[from_client] = packets_of(held[from_client] + data)
+        for kind, qos, body in packets:
+            if not from_client and kind == PUBLISH and qos:
+                after = 2 + int.from_bytes(body[:2])
+                unanswered.add(int.from_bytes(body[after : after + 2]))
+            elif from_client and kind == PUBACK:
+                answered = int.from_bytes(body[:2])
+                assert answered in unanswered, f"id {answered} was acknowledged and had not come"
+                unanswered.remove(answered)
+    return unanswered
+
+
+def packets_of(data: bytes) -> tuple[list[tuple[int, int, bytes]], bytes]:
+    """MQTT packets as kind, QoS and body, and the beginning of one that is not whole."""
+    found = []
+    while len(data) > 1:
+        size, at = 0, 1
+        while at < len(data):
+            size |= (data[at] & 127) << 7 * (at - 1)
+            at += 1
+            if not data[at - 1] & 128:
+                break
+        if data[at - 1] & 128 or len(data) < at + size:
+            break
+        found.append((data[0] >> 4, data[0] >> 1 & 3, data[at : at + size]))
+        data = data[at + size :]
+    return found, data
