@@ -41,7 +41,7 @@ def _events(
     if over:
         for column in range(r.shape[1]):
             closed[n_closed, 1 + column] = r[s, column]
-        r[s, k.EVENT] = 0.0
+        r[s, k.EVENT] = r[s, k.RING] = 0.0
         is_open = False
     ring = (int(r[s, k.RING]) << 1) & k.RING_MASK
     if weak and ring == 0:

@@ -110,7 +110,7 @@ def step(
         if over.any()
         else None
     )
-    rows["event"][over] = 0.0
+    rows["event"][over] = rows["ring"][over] = 0.0  # what led to it must not begin the next one
     is_open &= ~over
 
     ring = rows["ring"].astype(np.int64) << 1 & RING_MASK

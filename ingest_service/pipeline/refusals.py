@@ -1,7 +1,7 @@
 """What a broker's refusal means: the one place that decides, by MQTT 5 reason code.
 
-Whatever it means, the broker is tried again, with a back-off: what is not temporary may be mended any time, and
-until then the log says what to mend. The table is shown in docs/failures.md.
+Whatever it means, the broker is tried again, with a back-off: what is not temporary may be mended any time,
+and until then the log says what to mend. The table is shown in docs/failures.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which database errors are worth waiting for: the one place that decides, by SQLSTATE.
 
-What is temporary is tried again until it works; what is not goes to the dead letters, or ends the process at its
-start. The table is shown in docs/failures.md.
+What is temporary is tried again until it works; what is not goes to the dead letters, or ends the process at
+its start. The table is shown in docs/failures.md.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from deploy.embedded.folder import free_port
-from tests.support.processes import running, wait_until
-from tests.support.rig import WITHIN_S, Rig, Ticks, play, wait_for_log
+from tests.support.processes import running
+from tests.support.rig import Rig, Ticks, play, wait_for_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

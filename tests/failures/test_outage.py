@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -13,7 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from edge.wire import senml
 from edge.wire.senml import Record
 from tests.support.processes import Process, running, wait_until
-from tests.support.rig import AREA, DEVICE, STEP_S, WITHIN_S, Rig
+from tests.support.rig import WITHIN_S, Rig, Ticks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import StartMosquitto
 
+TOPIC = "towntwin/v1/330483-d1/d1/data"
 MIB = 1 << 20
 MESSAGE_BYTES = 20_000
 FIRST, MORE = 40, 4000  # ticks of the two channels before the outage; messages during it
@@ -51,12 +53,12 @@ class Flood:
         """Send so many; what to ask whether the broker has them."""
         found = []
         for _ in range(messages // 2):
-            time_s = self._rig.start_s + self._tick * STEP_S
+            time_s = self._rig.ticks.start_s + self._tick * self._rig.ticks.step_s
             self._tick += 1
             for name, unit, value in (("ph", "pH", 7.0), ("turb", "NTU", 20.0)):
                 record = Record(name=name, time_s=time_s, value=value + self._tick % 9 / 100, unit=unit)
                 payload = senml.encode_json([record]).ljust(MESSAGE_BYTES)
-                found.append(self._client.publish(f"towntwin/v1/{AREA}/{DEVICE}/data", payload, qos=1))
+                found.append(self._client.publish(TOPIC, payload, qos=1))
                 self._rig.published.add((name, time_s))
         return found
 
@@ -72,8 +74,8 @@ def broker(start_mosquitto: StartMosquitto) -> Any:
 
 @pytest.fixture
 def rig(timescale_dsn: str, broker: Any, tmp_path: Path) -> Iterator[Rig]:
-    with Rig(tmp_path, timescale_dsn, broker, ticks=0) as one:
-        one.start_s -= FIRST + MORE
+    ticks = Ticks(float(int(time.time()) - FIRST - MORE), 0)
+    with Rig(tmp_path, timescale_dsn, broker, ticks=ticks) as one:
         yield one
 
 

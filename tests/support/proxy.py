@@ -92,7 +92,7 @@ class Proxy:
         return self._trap
 
     def record(self) -> list[list[tuple[bool, bytes]]]:
-        """What passes over each connection from now on: whether it is the client's, and the bytes, in order."""
+        """What passes over each connection from now on: whether it is the client's, and the bytes."""
         self._records = []
         return self._records
 

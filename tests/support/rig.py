@@ -38,7 +38,7 @@ WITHIN_S = 90.0
 
 
 class Ticks:
-    """A driver with a reading of each of two channels a tick; each message holds one channel's of some ticks."""
+    """A driver of two channels with a reading each a tick; a message holds one channel's of some ticks."""
 
     def __init__(self, start_s: float, n: int, *, step_s: float = 1.0, together: int = 1) -> None:
         self.start_s, self.n, self.step_s, self.together = start_s, n, step_s, together
@@ -158,8 +158,8 @@ class Rig:
 
     def rows(self, channel: str) -> NDArray[np.void]:
         """What is stored of a channel, as READING rows."""
-        times_s = self.ticks.times_s()
-        return self.store.readings(self._series[channel], times_s[0] - 1, times_s[-1] + 1e7, limit=10**6)
+        start_s = self.ticks.start_s
+        return self.store.readings(self._series[channel], start_s - 1, start_s + 1e7, limit=10**6)
 
     def stored(self) -> list[tuple[str, float]]:
         """Channel and time of what is stored, once for each row."""
