@@ -68,7 +68,7 @@ def test_a_late_spike_becomes_an_anomaly_and_says_why_it_came_late(river: River)
     (record,) = found.evidence["rejudged"]
     assert record["because"].startswith("1 late reading from ")
     assert record["was"] is None
-    assert river.flags()[4 * DAY][1:] == (3, Rule.RESIDUAL | Rule.NOVELTY)
+    assert river.flags()[4 * DAY][1:] == (3, Rule.RATE_OF_CHANGE | Rule.RESIDUAL | Rule.NOVELTY)
     assert river.standing() == in_order(time_s, value).standing()
     assert river.flags() == in_order(time_s, value).flags()
     assert river.store.health().rejudge_due == 0
