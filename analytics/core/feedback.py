@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 FALSE_ALARM, CONFIRMED = 0.5, -0.25  # half a decade of false-alarm probability, and a quarter back
 LEAST, MOST = -1.0, 3.0
 SCORES = ("score_close", "score_weak", "score_strong")
+SHARES = ("novelty_least", "step_deviations")
 
 
 def shift(false_alarms: int, confirmed: int) -> float:
@@ -37,8 +38,8 @@ def shift(false_alarms: int, confirmed: int) -> float:
 def moved(limits: Mapping[str, float], by: float) -> dict[str, float]:
     """The limits that a shift moves, where they stand after it.
 
-    The score limits move together, so their order stays; the share of its range by which a record must be
-    beaten has no probability, and doubles with each step of one.
+    The score limits move together, so their order stays; what has no probability (by how much a record must
+    be beaten, how many usual steps are too many) doubles with each step of one.
 
     Parameters
     ----------
@@ -47,9 +48,11 @@ def moved(limits: Mapping[str, float], by: float) -> dict[str, float]:
 
     Examples
     --------
-    >>> moved({"score_close": 2.0, "score_weak": 3.5, "score_strong": 6.0, "novelty_least": 0.25}, 1.0)
-    {'score_close': 3.0, 'score_weak': 4.5, 'score_strong': 7.0, 'novelty_least': 0.5}
+    >>> base = {"score_close": 2, "score_weak": 5, "score_strong": 8}
+    >>> base |= {"novelty_least": 0.3, "step_deviations": 10}
+    >>> [float(limit) for limit in moved(base, 1.0).values()]
+    [3.0, 6.0, 9.0, 0.6, 20.0]
 
     """
     scores = {name: limits[name] + by for name in SCORES}
-    return scores | {"novelty_least": limits["novelty_least"] * 2.0**by}
+    return scores | {name: limits[name] * 2.0**by for name in SHARES}

@@ -130,8 +130,8 @@ def test_a_planted_fault_is_found_flagged_and_counted(
 
 
 def test_limits_can_be_chosen_and_a_stretch(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    blind = [f"--set={name}=nan" for name in ("score_close", "score_weak", "score_strong")]
-    assert main(backtest(folder, *blind, "--set=novelty_least=nan", "--set=fail_low=3.5")) == 0
+    blind = [f"--set={name}=nan" for name in ("score_close", "score_weak", "score_strong", "novelty_least")]
+    assert main(backtest(folder, *blind, "--set=step_deviations=nan", "--set=fail_low=3.5")) == 0
     assert {one["detector"] for one in anomalies(folder)} == {"gross_range"}
     assert main(backtest(folder, "--quantity", "ph", "--from", "2026-01-03", "--to", "2026-01-04")) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["readings"] == 96
@@ -237,7 +237,7 @@ def fill(store: PostgresStore) -> list[tuple[str, str, str]]:
         (["--set", "sensitivity=5"], "there is no limit 'sensitivity'; there are fail_low"),
         (["--set", "score_strong"], "write LIMIT=NUMBER"),
         (["--set", "score_strong=high"], "write LIMIT=NUMBER"),
-        (["--set", "score_weak=9"], "river/dissolved_oxygen: score_weak 9 is above score_strong 6"),
+        (["--set", "score_weak=9"], "river/dissolved_oxygen: score_weak 9 is above score_strong 8"),
         (["--quantity", "taste"], "--quantity: there is no 'taste'"),
         (["--from", "spring"], "--from 'spring' is no time"),
         (["--from", "2026-01-02", "--to", "2026-01-01"], "--to 2026-01-01 is not after --from 2026-01-02"),

@@ -42,7 +42,7 @@ def test_gone_for_a_while(rig: Rig) -> None:
     with running(ingest):
         rig.publish()
         rig.broker_network.refuse()
-        wait_for_log(ingest, "broker_away", times=2)
+        wait_for_log(ingest, "broker_disconnected", times=3)
         before = rig.receipted()
         rig.broker_network.mend()
         rig.finish()

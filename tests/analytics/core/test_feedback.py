@@ -26,7 +26,7 @@ def test_a_shift_is_bounded_and_each_verdict_moves_it_its_way_or_not_at_all(fals
 
 def test_no_verdict_moves_nothing() -> None:
     assert feedback.shift(0, 0) == 0.0
-    names = (*feedback.SCORES, "novelty_least")
+    names = (*feedback.SCORES, *feedback.SHARES)
     assert feedback.moved(DEFAULTS, 0.0) == {name: DEFAULTS[name] for name in names}
 
 
@@ -39,7 +39,7 @@ def test_moved_limits_keep_their_order_and_are_limits(by: float) -> None:
 
 
 def test_a_limit_that_is_off_stays_off() -> None:
-    off = dict(DEFAULTS) | dict.fromkeys((*feedback.SCORES, "novelty_least"), math.nan)
+    off = dict(DEFAULTS) | dict.fromkeys((*feedback.SCORES, *feedback.SHARES), math.nan)
     assert all(math.isnan(limit) for limit in feedback.moved(off, 2.0).values())
 
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import itertools
-import threading
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -14,19 +10,13 @@ import numpy as np
 import pytest
 
 from analytics.core.flags import Rule
-from analytics.service import process
 from analytics.service.rejudge import corrections, rejudge
 from analytics.service.settings import Settings
 from ingest_service.storage.errors import StoreUnavailable
 from ingest_service.storage.memory import MemoryStore
-from ingest_service.storage.migrate import migrate
-from ingest_service.storage.postgres import PostgresStore
-from tests.support.processes import wait_until
 from tests.support.river import River, quiet
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
 DAY = 288  # readings
@@ -262,47 +252,3 @@ def test_while_the_store_is_away_nothing_changes(river: River, monkeypatch: pyte
     with pytest.raises(StoreUnavailable):
         rejudge(river.store, SETTINGS)
     assert len(river.store.late_due(limit=10)) == 1
-
-
-def test_recorded_readings_on_a_real_database(timescale_dsn: str, recorded: Path) -> None:
-    """Two months of a sonde, of which a tenth and three whole stretches come late, before two services."""
-    time_s, value = sonde(recorded)
-    random = np.random.default_rng(7)
-    late = random.random(len(value)) < 0.1
-    for begin in (1500, 3000, 4200):
-        late[begin : begin + 150] = True
-    late[-500:] = False
-    migrate(timescale_dsn)
-    store = PostgresStore.open(timescale_dsn)
-    river = River(store)
-    river.send_late(time_s, value, late)
-    judged_without = river.standing()
-    stop = threading.Event()
-    settings = Settings(period_s=0.1, rejudge_days=100, rejudge_reach_days=100)
-    threads = [threading.Thread(target=process.run, args=(store, settings, stop)) for _ in range(2)]
-    threads += [threading.Thread(target=rejudge, args=(store, settings)) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    wait_until(
-        lambda: store.health().rejudge_due == store.health().rollups_due == 0, within_s=60, what="corrected"
-    )
-    stop.set()
-    for thread in threads:
-        thread.join(10)
-    wanted = in_order(time_s, value)
-    assert river.flags() == wanted.flags()
-    assert river.standing() == wanted.standing() != judged_without
-    assert all(one.evidence["rejudged"] for one in river.anomalies("withdrawn"))
-    store.close()
-
-
-def sonde(recorded: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Two months of pH of Main Street, Logan River: times [s] and values, without what is missing."""
-    with gzip.open(recorded / "logan_river" / "MainStreet2019.csv.gz", "rt") as file:
-        rows = [
-            (datetime.fromisoformat(f"{row['datetime']}Z").timestamp(), float(row["ph"]))
-            for row in itertools.islice(csv.DictReader(file), 5760)
-            if row["ph"] not in {"NULL", "-9999"}
-        ]
-    time_s, value = np.array(rows).T
-    return time_s, value

@@ -16,7 +16,7 @@ FIRST, JUDGED, TAKEN_BACK, LAST = 4, 6, 10, 14  # days
 def alarms(*, feedback: bool) -> list[int]:
     """How many anomalies each day had, with a blip of one kind a day; all of the first are false alarms."""
     time_s, value = quiet(LAST * DAY)
-    value[[day * DAY + 100 for day in range(FIRST, LAST)]] += 0.3
+    value[[day * DAY + 100 for day in range(FIRST, LAST)]] += 0.45
     river = River(MemoryStore())
     store = river.store
     found = []
@@ -41,12 +41,12 @@ def test_ingest_takes_moved_limits_up_and_gives_them_back() -> None:
 
 
 def test_limits_of_a_series_are_moved_from_where_they_were_put() -> None:
-    plain = Series(site_id="s", quantity="ph", limits={"score_strong": 8.0})
-    moved = Series(site_id="s", quantity="ph", limits={"score_strong": 8.0}, score_shift=-0.25)
+    plain = Series(site_id="s", quantity="ph", limits={"score_strong": 9.0})
+    moved = Series(site_id="s", quantity="ph", limits={"score_strong": 9.0}, score_shift=-0.25)
     off = Series(site_id="s", quantity="rainfall", score_shift=3.0)
     told = limits.of_series([plain, moved, off])
-    assert told.score_strong[:2].tolist() == [8.0, 7.75]
-    assert told.score_weak[:2].tolist() == [3.5, 3.25]
+    assert told.score_strong[:2].tolist() == [9.0, 8.75]
+    assert told.score_weak[:2].tolist() == [5.0, 4.75]
     assert np.isnan(told.score_strong[2])
     assert "score_strong" in limits.applied(moved)
     assert "score_weak" not in limits.applied(plain)
