@@ -79,7 +79,8 @@ def jumps(tick: Tick, known: Bools) -> Bools:
     measured = known & (rows["seen"] >= STEPS_WANTED) & (np.abs(rows["value_1"]) <= LARGEST_VALUE)
     step = np.where(measured, tick.value, 0.0) - np.where(measured, rows["value_1"], 0.0)
     usual = np.maximum(rows["steps_2"], tick.p.spread_floor * tick.p.spread_floor)
-    return step * step > tick.p.step_deviations * tick.p.step_deviations * usual
+    too_many: Bools = step * step > tick.p.step_deviations * tick.p.step_deviations * usual
+    return too_many
 
 
 def _hours(tick: Tick, value: Floats) -> Floats:

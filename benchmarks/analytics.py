@@ -1,0 +1,163 @@
+"""How fast the whole stack judges: checks, baseline, detectors, scores and events, on one core.
+
+One reading a tick of 1,000, 10,000 and 100,000 series, and blocks of a day of 1,000 series; beside
+`numpy.copyto` of readings as the limit, beside `ioos_qc`'s gross range, spike, rate of change and flat line,
+and beside river's HalfSpaceTrees, which scores a reading at a time. Processor time of this process, best of
+some rounds. Prints a table, and last one JSON line: readings per second and core.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from analytics.core import frozen
+from analytics.core.judge import judge, warm_up
+from analytics.core.parameters import Parameters
+from analytics.core.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+STEP_S = 300.0
+BEGIN_S = 1.7e9
+DAY = 288  # ticks
+ROUNDS = 5
+LIMITS = {
+    "fail_low": -50.0,
+    "fail_high": 50.0,
+    "suspect_low": -30.0,
+    "suspect_high": 40.0,
+    "rate_suspect_per_s": 1.0,
+    "rate_fail_per_s": 2.0,
+    "spike_suspect": 20.0,
+    "spike_fail": 40.0,
+    "flat_suspect_s": 7_200.0,
+    "flat_fail_s": 21_600.0,
+    "attenuated_suspect": 1e-3,
+    "attenuated_fail": 1e-4,
+    "spread_floor": 0.01,
+}
+RIVER_READINGS = 5_000
+IOOS_READINGS = 200_000
+
+
+class Plant(NamedTuple):
+    """Series with a daily rhythm and noise, judged for two days so that all of the stack is at work."""
+
+    state: State
+    parameters: Parameters
+    value: Floats  # (ticks, n_series)
+    next_tick: int
+
+
+def plant(n_series: int, ticks: int) -> Plant:
+    """Two days behind it, and readings of so many ticks before it."""
+    random = np.random.default_rng(1)
+    known = min(n_series, 1_000)
+    day = np.sin(np.arange(2 * DAY + ticks)[:, None] / DAY * 2 * np.pi + np.arange(known))
+    value = np.tile(10 + 2 * day + random.normal(0, 0.3, day.shape), (1, n_series // known))
+    state, parameters = State.empty(n_series), Parameters.of(n_series, **LIMITS)
+    for begin in range(0, 2 * DAY, 32):
+        block(state, parameters, value[begin : begin + 32], begin)
+    return Plant(state, parameters, value[2 * DAY :], 2 * DAY)
+
+
+def block(state: State, parameters: Parameters, value: Floats, first_tick: int) -> None:
+    """Judge some ticks of all series at once."""
+    ticks, n_series = value.shape
+    series = np.repeat(np.arange(n_series), ticks)
+    time_s = np.tile(BEGIN_S + STEP_S * (first_tick + np.arange(ticks)), n_series)
+    judge(state, parameters, series, time_s, value.T.ravel())
+
+
+def by_ticks(n_series: int) -> float:
+    """Readings a second, one reading of each series a call."""
+    ticks = max(20, 400_000 // n_series)
+    one = plant(n_series, ticks * ROUNDS)
+    series = np.arange(n_series)
+    best = 0.0
+    for number in range(ROUNDS):
+        began_s = time.process_time()
+        for tick in range(number * ticks, (number + 1) * ticks):
+            time_s = np.full(n_series, BEGIN_S + STEP_S * (one.next_tick + tick))
+            judge(one.state, one.parameters, series, time_s, one.value[tick])
+        best = max(best, ticks * n_series / (time.process_time() - began_s))
+    return best
+
+
+def by_blocks(n_series: int) -> float:
+    """Readings a second, a day of each series a call."""
+    one = plant(n_series, DAY * ROUNDS)
+    rates = []
+    for number in range(ROUNDS):
+        part = one.value[number * DAY : (number + 1) * DAY]
+        rates.append(timed(lambda: block(one.state, one.parameters, part, one.next_tick), part.size))  # noqa: B023
+        one = one._replace(next_tick=one.next_tick + DAY)
+    return max(rates)
+
+
+def timed(work: Callable[[], object], readings: int) -> float:
+    """Readings a second of processor time."""
+    began_s = time.process_time()
+    work()
+    return readings / (time.process_time() - began_s)
+
+
+def copied() -> float:
+    """The limit: readings a second that are only copied."""
+    value = np.random.default_rng(1).normal(size=1_000_000)
+    into = np.empty_like(value)
+    return max(timed(lambda: np.copyto(into, value), value.size) for _ in range(20))
+
+
+def ioos() -> float:
+    """Four checks of one series by the reference library."""
+    from ioos_qc import qartod  # noqa: PLC0415 - slow to load
+
+    value = 10 + np.random.default_rng(1).normal(0, 0.3, IOOS_READINGS)
+    moments = (BEGIN_S + STEP_S * np.arange(IOOS_READINGS)).astype("datetime64[s]")
+
+    def work() -> None:
+        qartod.gross_range_test(value, fail_span=(-50, 50), suspect_span=(-30, 40))
+        qartod.spike_test(value, suspect_threshold=20, fail_threshold=40)
+        qartod.rate_of_change_test(value, moments, threshold=1)
+        qartod.flat_line_test(value, moments, suspect_threshold=7200, fail_threshold=21600, tolerance=0.005)
+
+    return timed(work, IOOS_READINGS)
+
+
+def river() -> float:
+    """HalfSpaceTrees as they come, a reading at a time."""
+    from river.anomaly import HalfSpaceTrees  # noqa: PLC0415 - slow to load
+
+    trees = HalfSpaceTrees(seed=1)
+    readings = [{"x": one} for one in np.random.default_rng(1).random(RIVER_READINGS).tolist()]
+
+    def work() -> None:
+        for one in readings:
+            trees.score_one(one)
+            trees.learn_one(one)
+
+    return timed(work, RIVER_READINGS)
+
+
+def main() -> None:
+    """Measure, print the table and the line."""
+    warm_up()
+    found = {f"r{n // 1_000}k": by_ticks(n) for n in (1_000, 10_000, 100_000)} | {"block": by_blocks(1_000)}
+    beside = {"copy": copied(), "ioos_qc, four checks": ioos(), "river HalfSpaceTrees": river()}
+    size = sum(array[:1].nbytes for array in State.empty(1).arrays().values())
+    print(f"compiled: {frozen.AVAILABLE}; state: {size} bytes a series")
+    for name, rate in (found | beside).items():
+        print(f"{name:24}{rate / 1e6:12.3f} M readings/s and core")
+    times = found["r10k"] / beside["river HalfSpaceTrees"]
+    line = {name: round(rate) for name, rate in found.items()}
+    print(json.dumps(line | {"bytes_per_series": size, "times_river": round(times)}))
