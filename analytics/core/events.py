@@ -27,7 +27,20 @@ if TYPE_CHECKING:
 RING = 6  # readings
 RING_MASK = (1 << RING) - 1
 RING_WANTED = 3
-RULES = tuple(Rule)
+# Rules that name events, first things first, as numbers: enumerations cost more than the arrays.
+GROSS, FLAT, ATTENUATED, SPIKE, SHIFT, RESIDUAL, RATE, NOVELTY = NAMED = tuple(
+    int(rule)
+    for rule in (
+        Rule.GROSS_RANGE,
+        Rule.FLAT_LINE,
+        Rule.ATTENUATED,
+        Rule.SPIKE,
+        Rule.SHIFT,
+        Rule.RESIDUAL,
+        Rule.RATE_OF_CHANGE,
+        Rule.NOVELTY,
+    )
+)
 BITS = np.array([(number).bit_count() for number in range(1 << RING)])
 SEVERE_SCORE, WARNING_SCORE, WARNING_S = 12.0, 7.0, 7_200.0
 SPIKE_READINGS = 3
@@ -152,31 +165,10 @@ def of_rows(rows: dict[str, Floats], series: NDArray[np.intp], *, closed: bool) 
 
 def _name(rules: NDArray[np.int64], count: Floats, duration_s: Floats, *, closed: bool) -> NDArray[np.uint16]:
     """The rule that names an event: what can't be, then what is stuck, then how it moved."""
-    has = {rule: (rules & rule) > 0 for rule in RULES}
-    brief = has[Rule.RESIDUAL] & (count <= SPIKE_READINGS) & closed
-    return np.select(
-        [
-            has[Rule.GROSS_RANGE],
-            has[Rule.FLAT_LINE],
-            has[Rule.ATTENUATED],
-            brief | has[Rule.SPIKE],
-            has[Rule.SHIFT] & (duration_s >= SHIFT_S),
-            has[Rule.RESIDUAL],
-            has[Rule.RATE_OF_CHANGE],
-            has[Rule.NOVELTY],
-        ],
-        [
-            Rule.GROSS_RANGE,
-            Rule.FLAT_LINE,
-            Rule.ATTENUATED,
-            Rule.SPIKE,
-            Rule.SHIFT,
-            Rule.RESIDUAL,
-            Rule.RATE_OF_CHANGE,
-            Rule.NOVELTY,
-        ],
-        Rule.SHIFT,
-    ).astype(np.uint16)
+    has = {bit: (rules & bit) > 0 for bit in NAMED}
+    has[SPIKE] |= has[RESIDUAL] & (count <= SPIKE_READINGS) & closed
+    has[SHIFT] &= duration_s >= SHIFT_S
+    return np.select(list(has.values()), list(has), SHIFT).astype(np.uint16)
 
 
 def _open(rows: dict[str, Floats], opens: Bools, evidence: Evidence, start_s: Floats) -> None:
