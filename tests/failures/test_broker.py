@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.support.services import MosquittoServer
 
 pytestmark = pytest.mark.timeout(120)
-TICKS = 500
+TICKS = 800
 PUBLISH, PUBACK = 3, 4
 
 
@@ -42,11 +42,9 @@ def test_gone_for_a_while(rig: Rig) -> None:
     with running(ingest):
         rig.publish()
         rig.broker_network.refuse()
-        wait_for_log(ingest, "broker_away", times=2)
-        before = rig.receipted()
+        wait_for_log(ingest, "broker_lost", times=3)
         rig.broker_network.mend()
         rig.finish()
-        assert before < len(rig.published)
         assert ingest.stop() == 0
     rig.ledger()
 
@@ -71,7 +69,7 @@ def test_network_stalled(rig: Rig) -> None:
         time.sleep(2)
         rig.broker_network.mend()
 
-    assert "broker_disconnected" not in before_stop(play(rig, fail))
+    assert "broker_lost" not in play(rig, fail).log.read_text()
 
 
 def test_network_without_an_answer(rig: Rig) -> None:
@@ -100,7 +98,7 @@ def test_frozen_for_longer_than_the_keep_alive(rig: Rig, mosquitto: MosquittoSer
     with running(ingest):
         rig.publish()
         os.kill(mosquitto.pid, signal.SIGSTOP)
-        wait_for_log(ingest, "broker_disconnected")
+        wait_for_log(ingest, "broker_lost")
         os.kill(mosquitto.pid, signal.SIGCONT)
         rig.finish()
         assert ingest.stop() == 0
@@ -223,11 +221,6 @@ def test_not_authorized_until_mended(
             rig.finish()
             assert ingest.stop() == 0
         rig.ledger()
-
-
-def before_stop(ingest: Any) -> str:
-    """What the log said until it was asked to stop."""
-    return str(ingest.log.read_text().partition("stopping")[0])
 
 
 def connect_as(client_id: str, broker: MosquittoServer) -> Client:

@@ -141,6 +141,7 @@ class Rig:
         )
         self._device.start()
         self.wait_for(kept)
+        assert self.receipted() < len(self.published), "nothing is left for the failure"
 
     def receipted(self) -> int:
         """How many readings the platform acknowledged."""
