@@ -9,6 +9,7 @@ from deploy.settings import Common, add_flags, load
 from deploy.wiring import named_broker, open_store, stop_on_signals
 from ingest_service.pipeline import process
 from ingest_service.pipeline.settings import Settings
+from ingest_service.storage.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     import argparse
@@ -24,7 +25,12 @@ def run(args: argparse.Namespace, common: Common) -> int:
     settings = load(Settings, "ingest", args, os.environ)
     broker = named_broker(common)
     stop = stop_on_signals(settings.stop_grace_s)
-    store = open_store(common, args, stop)
+    try:
+        store = open_store(common, args, stop)
+    except StoreUnavailable:
+        if stop.is_set():
+            return 0
+        raise
     try:
         process.run(store, broker, settings, stop)
     finally:

@@ -190,7 +190,7 @@ class Session:
         self,
         _client: Client,
         _userdata: object,
-        _flags: DisconnectFlags,
+        flags: DisconnectFlags,
         reason: ReasonCode,
         _properties: object,
     ) -> None:
@@ -203,7 +203,10 @@ class Session:
         if reason.value == refusals.TAKEN_OVER:
             self._taken_over = True
             metrics.TAKEOVERS.inc()
-        self._say_refused("broker_disconnected", reason)
+        if flags.is_disconnect_packet_from_server:
+            self._say_refused("broker_disconnected", reason)
+        elif reason.is_failure:
+            log.warning("broker_lost", broker=str(self._broker), action=refusals.AGAIN)
         self._wait_before_the_next_try()
 
     def _wait_before_the_next_try(self) -> None:

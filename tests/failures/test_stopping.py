@@ -1,97 +1,152 @@
-"""Stopping is a designed path; what the log says is one object a line, and never what devices sent."""
+"""Stopping: what is held is committed if that can be, and is nobody's loss if it can't."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from paho.mqtt.publish import single
 
 from deploy.wiring import INTERRUPTED
-from ingest_service.storage.model import LetterQuery
-from tests.support.processes import running, wait_until
-from tests.support.rig import WITHIN_S, Rig, wait_for_log
+from tests.support.device import Device, pack
+from tests.support.processes import STOP_S, running
+from tests.support.rig import Rig, superuser, wait_for_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.support.processes import Process
     from tests.support.services import MosquittoServer
 
 pytestmark = pytest.mark.timeout(120)
-MARKER = "marker-4711"
+WINDOW = 100  # messages that the device has under way
+SHORT = {"TOWNTWIN_INGEST_STOP_GRACE_S": "1"}
+TOPIC = "towntwin/v1/330483-d1/d1/data"
 
 
 @pytest.fixture
 def rig(timescale_dsn: str, mosquitto: MosquittoServer, tmp_path: Path) -> Iterator[Rig]:
-    with Rig(tmp_path, timescale_dsn, mosquitto) as one:
+    with Rig(tmp_path, timescale_dsn, mosquitto, ticks=800, receipt_timeout_s=4) as one:
         yield one
 
 
+def end(ingest: Process, *, signals: int = 1) -> int:
+    """The exit code after so many signals."""
+    for _ in range(signals):
+        ingest.process.send_signal(signal.SIGTERM)
+        wait_for_log(ingest, "stopping")
+    return ingest.process.wait(STOP_S)
+
+
 def finish_with_another(rig: Rig) -> None:
-    """What is left is another process's."""
+    """The next process takes what the one before did not."""
     rig.database_network.mend()
-    ingest = rig.ingest("another")
+    ingest = rig.ingest("next")
     with running(ingest):
         rig.finish()
         assert ingest.stop() == 0
     rig.ledger()
 
 
-def test_asked_to_stop_it_commits_what_it_holds(rig: Rig) -> None:
-    ingest = rig.ingest()
+def test_what_is_held_is_committed_within_the_grace(rig: Rig) -> None:
+    ingest = rig.ingest(TOWNTWIN_INGEST_BATCH_MESSAGES="10")
     with running(ingest):
         rig.publish()
-        assert ingest.stop() == 0
-    log = ingest.log.read_text()
-    assert "stopping" in log
-    assert "ingest_stopped" in log
+        rig.database_network.stall()
+        time.sleep(0.5)  # the device's whole window is with ingest now
+        before = rig.receipted()
+        ingest.process.send_signal(signal.SIGTERM)
+        wait_for_log(ingest, "stopping")
+        rig.database_network.mend()
+        assert ingest.process.wait(STOP_S) == 0
+    assert len(rig.stored()) >= before + WINDOW
+    assert "grace_over" not in ingest.log.read_text()
     finish_with_another(rig)
 
 
 def test_a_second_signal_ends_it_at_once(rig: Rig) -> None:
-    ingest = rig.ingest(TOWNTWIN_INGEST_STOP_GRACE_S="600")
+    ingest = rig.ingest(TOWNTWIN_INGEST_STOP_GRACE_S=str(STOP_S))
     with running(ingest):
         rig.publish()
         rig.database_network.stall()
-        ingest.process.send_signal(signal.SIGTERM)
-        wait_for_log(ingest, "stopping")
-        ingest.process.send_signal(signal.SIGTERM)
-        assert ingest.process.wait(WITHIN_S) == INTERRUPTED
+        assert end(ingest, signals=2) == INTERRUPTED
     finish_with_another(rig)
 
 
-def test_the_database_away_the_grace_ends(rig: Rig) -> None:
-    ingest = rig.ingest(TOWNTWIN_INGEST_STOP_GRACE_S="1")
+def test_the_database_is_away_longer_than_the_grace(rig: Rig) -> None:
+    ingest = rig.ingest(**SHORT)
+    with running(ingest):
+        rig.publish()
+        rig.database_network.refuse()
+        wait_for_log(ingest, "error connecting")
+        assert end(ingest) == 0
+    finish_with_another(rig)
+
+
+def test_the_database_does_not_answer_within_the_grace(rig: Rig) -> None:
+    ingest = rig.ingest(**SHORT)
     with running(ingest):
         rig.publish()
         rig.database_network.stall()
-        assert ingest.stop() == 0
+        assert end(ingest) == 0
+    assert "grace_over" in ingest.log.read_text()
     finish_with_another(rig)
 
 
-def test_the_log_is_an_object_a_line_and_keeps_what_devices_sent_to_itself(
-    rig: Rig, mosquitto: MosquittoServer
-) -> None:
+def test_the_broker_does_not_answer(rig: Rig, mosquitto: MosquittoServer) -> None:
+    ingest = rig.ingest(**SHORT)
+    with running(ingest):
+        rig.publish()
+        os.kill(mosquitto.pid, signal.SIGSTOP)
+        assert end(ingest) == 0
+        os.kill(mosquitto.pid, signal.SIGCONT)
+    finish_with_another(rig)
+
+
+def test_the_database_was_never_there(rig: Rig) -> None:
+    rig.database_network.refuse()
+    ingest = rig.ingest()
+    with running(ingest):
+        wait_for_log(ingest, "database_away")
+        assert end(ingest) == 0
+
+
+def test_logs_are_objects_with_plain_keys_and_without_payload(rig: Rig, mosquitto: MosquittoServer) -> None:
+    """Through bad payloads, conflicts, refused and poisoned readings, cuts and the stop."""
+    marks = {
+        "bad": "marked-payload",
+        "name": "marked-name",
+        "values": ["7.1357911", "7.2468135", "7.9753197"],
+    }
+    with superuser(rig.dsn) as connection:
+        connection.execute(f"ALTER TABLE latest ADD CONSTRAINT poison CHECK (value <> {marks['values'][2]})")
     ingest = rig.ingest(TOWNTWIN_LOG_FORMAT="json")
-    with running(ingest):
+    with running(ingest), Device(mosquitto, TOPIC) as device:
         rig.publish()
-        single(
-            "towntwin/v1/330483-d1/d1/data",
-            f'{{"secret": "{MARKER}"}}',
-            qos=1,
-            hostname=mosquitto.host,
-            port=mosquitto.port,
-        )
-        wait_until(lambda: bool(rig.store.dead_letters(LetterQuery())), within_s=WITHIN_S, what="a letter")
-        rig.database_network.cut()
+        at_s = rig.ticks.start_s - 1000
+        first, second, poison = (float(value) for value in marks["values"])
+        device.send(f"{marks['bad']}".encode())
+        device.send(pack(str(marks["name"]), "pH", {at_s: first}))
+        device.send(pack("ph", "pH", {at_s: first}))
+        device.send(pack("ph", "pH", {at_s: second}))
+        device.send(pack("ph", "pH", {time.time(): poison}))
+        for words in ('"reason": "payload"', '"conflicts"', '"message_refused"'):
+            wait_for_log(ingest, words)
+        rig.database_network.refuse()
+        rig.broker_network.cut()
+        wait_for_log(ingest, "error connecting")
+        rig.database_network.mend()
         rig.finish()
         assert ingest.stop() == 0
-    lines = ingest.log.read_text().splitlines()
-    keys = {key for line in lines for key in json.loads(line)}
-    assert len(lines) > 5
-    assert all(re.fullmatch("[a-z][a-z0-9_]*", key) for key in keys), keys
-    assert MARKER not in ingest.log.read_text()
+    text = ingest.log.read_text()
+    lines: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines()]
+    assert {"stopping", "dead_letter", "broker_lost"} <= {line["event"] for line in lines}
+    for line in lines:
+        assert {"event", "level", "timestamp"} <= line.keys()
+        assert [key for key in line if not re.fullmatch(r"[a-z][a-z0-9_]*", key)] == []
+    assert [mark for mark in ("marked", *marks["values"]) if mark in text] == []

@@ -51,8 +51,12 @@ class Ticks:
         """All of them overdue."""
         for first in range(0, self.n, self.together):
             ticks = range(first, min(first + self.together, self.n))
-            yield self._pack("ph", "pH", {tick: 7 + (tick % 50) / 100 for tick in ticks})
+            yield self._pack("ph", "pH", {tick: self.ph(tick) for tick in ticks})
             yield self._pack("turb", "NTU", {tick: 20.0 + tick % 9 for tick in ticks})
+
+    def ph(self, tick: int) -> float:
+        """What the first channel measures at a tick."""
+        return 7 + (tick % 50) / 100
 
     def _pack(self, name: str, unit: str, values: dict[int, float]) -> Pack:
         times_s = [self.start_s + tick * self.step_s for tick in values]
@@ -141,6 +145,7 @@ class Rig:
         )
         self._device.start()
         self.wait_for(kept)
+        assert self.receipted() < len(self.published), "nothing is left for the failure"
 
     def receipted(self) -> int:
         """How many readings the platform acknowledged."""
