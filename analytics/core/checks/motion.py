@@ -47,9 +47,9 @@ def rate_of_change(
     x, t = aligned(values, times_s)
     present = ~np.isnan(x)
     flags = np.full(x.shape, Flag.MISSING, np.uint8)
-    flags[present] = rate_flags(
-        np.diff(x[present]), np.diff(t[present]), suspect_per_s, fail_per_s, first=True
-    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        step = np.diff(x[present])
+    flags[present] = rate_flags(step, np.diff(t[present]), suspect_per_s, fail_per_s, first=True)
     return flags
 
 

@@ -101,8 +101,8 @@ def flat_window(
     The window of each value reaches back to the last value that is at least ``suspect_s`` (``fail_s``) older.
     `flat_line` begins a run anew with the value that leaves one, though values before it may lie within the
     tolerance of it too; so what it flags is flagged here, and some more, earlier. On an even cadence without
-    missing values the flags are those of ioos_qc, whose windows have a fixed count of rows; there a window may
-    hold one value and nothing else, and a tolerance of 0 finds nothing, as a difference must be below it.
+    missing values the flags are those of ioos_qc, whose windows have a fixed count of rows; there a window
+    may hold one value and nothing else, and a tolerance of 0 finds nothing, as a difference must be below it.
 
     Parameters
     ----------
