@@ -128,6 +128,13 @@ def test_diagnose(setting: str) -> None:
     assert len(set(wanted)) > 3
 
 
+@pytest.mark.parametrize(("means", "said"), [(11, Diagnosis.GOOD), (12, Diagnosis.CONSTANT)])
+def test_constant_takes_as_many_means_as_it_says(means: int, said: Diagnosis) -> None:
+    flow, occupancy = day(np.random.default_rng(7))
+    occupancy[50 : 50 + means * DAY["mean_of"]] = 0.123
+    assert checks.diagnose([flow], [occupancy], SETTINGS["urban"], **DAY).tolist() == [said]
+
+
 def test_thresholds_may_differ_by_detector() -> None:
     random = np.random.default_rng(6)
     flow, occupancy = np.array([day(random) for _ in range(3)]).transpose(1, 0, 2)
