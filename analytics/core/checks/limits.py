@@ -1,0 +1,61 @@
+"""What every check does with its limits and its arrays before it looks at a value."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analytics.core.flags import Flag
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
+    Flags = NDArray[np.uint8]
+    Limit = float | Floats
+
+
+def two_limits(x: Floats, suspect: Limit, fail: Limit, *, reached: bool = False) -> Flags:
+    """Flags of distances beyond their limits, or where ``reached`` at them; NaN passes."""
+    beyond = np.greater_equal if reached else np.greater
+    flags = np.full(np.shape(x), Flag.PASS, np.uint8)
+    flags[beyond(x, suspect)] = Flag.SUSPECT
+    flags[beyond(x, fail)] = Flag.FAIL
+    return flags
+
+
+def check_order(**limits: ArrayLike) -> None:
+    """Raise ValueError naming two limits of which the first is above the second; NaN is no limit.
+
+    Examples
+    --------
+    >>> check_order(suspect=1, middle=float("nan"), fail=2)
+    >>> check_order(suspect=[1, 3], fail=2)
+    Traceback (most recent call last):
+    ValueError: suspect 3 is above fail 2 at [1]
+
+    """
+    for (low, lower), (high, upper) in combinations(limits.items(), 2):
+        wrong = np.asarray(np.greater(lower, upper))
+        if wrong.any():
+            at = np.argwhere(wrong)[0]
+            one, other = (np.broadcast_to(limit, wrong.shape)[tuple(at)] for limit in (lower, upper))
+            place = f" at {at.tolist()}" if len(at) else ""
+            raise ValueError(f"{low} {one:g} is above {high} {other:g}{place}")
+
+
+def check_least(least: float, **numbers: ArrayLike) -> None:
+    """Raise ValueError naming a number that is below the least that it can be, and that least."""
+    for name, number in numbers.items():
+        for one in np.ravel(number)[~(np.ravel(number) >= least)][:1]:
+            raise ValueError(f"{name} {one:g} is below {least:g}, the least that it can be")
+
+
+def aligned(values: ArrayLike, times_s: ArrayLike) -> tuple[Floats, Floats]:
+    """Both as float64; ValueError naming both lengths if they differ."""
+    x, t = np.asarray(values, np.float64), np.asarray(times_s, np.float64)
+    if x.shape[-1:] != t.shape:
+        raise ValueError(f"values have the shape {x.shape}, but times_s {t.shape}: one time for each value")
+    return x, t

@@ -1,0 +1,87 @@
+"""What lies in windows that begin and end anywhere, for all windows at once.
+
+Blocks of 1, 2, 4, … elements are merged from their halves, and each window is the blocks that the binary
+digits of its length name. So n windows cost n log n whatever their length, nothing is ever subtracted again
+(one value of 1e300 is forgotten with its window), and memory stays at a few arrays of n.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Parts = tuple[Floats, ...]
+    Slots = NDArray[np.intp]
+
+
+def deviations(x: Floats, begin: Slots, end: Slots) -> Floats:
+    """Population standard deviations of windows, (k,); see `fold`. Chan, Golub and LeVeque (1979)."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        n, _, squares = fold((np.ones_like(x), x, np.zeros_like(x)), _spread, (0.0, 0.0, 0.0), begin, end)
+        return np.sqrt(squares / np.maximum(n, 1.0))
+
+
+def ranges(x: Floats, begin: Slots, end: Slots) -> Floats:
+    """Largest less smallest of windows, (k,); see `fold`."""
+    low, high = fold((x, x), _wider, (np.inf, -np.inf), begin, end)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return high - low
+
+
+def fold(
+    parts: Parts,
+    merge: Callable[[Parts, Parts], Parts],
+    nothing: tuple[float, ...],
+    begin: Slots,
+    end: Slots,
+) -> Parts:
+    """Merge the elements of each window, from the left.
+
+    Parameters
+    ----------
+    parts : (n,) each
+    merge : of two neighbours, elementwise
+    nothing : an element that changes nothing when merged
+    begin, end : (k,) windows ``begin ≤ i < end``; those that end before they begin are empty
+
+    Returns
+    -------
+    (k,) each
+
+    """
+    length, place = np.maximum(end - begin, 0), begin.copy()
+    merged = tuple(np.full(len(begin), one) for one in nothing)
+    width = 1
+    while width <= length.max(initial=0):
+        if width > 1:
+            parts = merge(
+                tuple(part[: -width // 2] for part in parts), tuple(part[width // 2 :] for part in parts)
+            )
+        take = np.flatnonzero(length & width)
+        joined = merge(tuple(part[take] for part in merged), tuple(part[place[take]] for part in parts))
+        for part, new in zip(merged, joined, strict=True):
+            part[take] = new
+        place[take] += width
+        width *= 2
+    return merged
+
+
+def _wider(one: Parts, other: Parts) -> Parts:
+    return np.minimum(one[0], other[0]), np.maximum(one[1], other[1])
+
+
+def _spread(one: Parts, other: Parts) -> Parts:
+    """Counts, means and sums of squared distances from them."""
+    n = one[0] + other[0]
+    both = (one[0] > 0) & (other[0] > 0)
+    apart = np.where(both, other[1] - one[1], 0.0)
+    share = other[0] / np.maximum(n, 1.0)
+    mean = np.where(one[0] > 0, one[1] + apart * share, other[1])
+    return n, mean, one[2] + other[2] + apart * apart * (one[0] * share)
