@@ -94,7 +94,7 @@ class PostgresStore:
 
     def enrol(self, directory: Directory) -> Directory:
         """Insert or update everything named, remove nothing; return the whole, with ids."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             changed = sum(
                 self._enrol_rows(connection, query, getattr(directory, kind)) for query, kind in ENROLLED
             )
@@ -104,12 +104,12 @@ class PostgresStore:
 
     def directory(self) -> Directory:
         """Everything enrolled, with ids."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return reading.directory(connection)
 
     def directory_version(self) -> int:
         """Grows with every enrolment."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return int((connection.execute(QUERIES["directory_version"]).fetchone() or (0,))[0])
 
     def _enrol_rows(self, connection: Connection[Any], query: str, named: Sequence[msgspec.Struct]) -> int:
@@ -137,13 +137,13 @@ class PostgresStore:
 
     def checkpoint(self, shard: str) -> Checkpoint | None:
         """The shard's last committed checkpoint."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             found = connection.execute(QUERIES["checkpoint"], (shard,)).fetchone()
         return None if found is None else Checkpoint(shard, found[0], bytes(found[1]))
 
     def committed_after(self, since_us: Mapping[int, int]) -> Iterator[NDArray[np.void]]:
         """READING blocks of the named series after the given times."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             yield from reading.committed_after(connection, since_us)
 
     # -- dead letters --------------------------------------------------------------------------
@@ -154,7 +154,7 @@ class PostgresStore:
 
     def ask_replay(self, query: LetterQuery) -> int:
         """Ask for some letters to be replayed."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return connection.execute(QUERIES["ask_replay"], msgspec.structs.asdict(query)).rowcount
 
     def letters_to_replay(self, areas: Sequence[str], *, limit: int, limit_bytes: int) -> list[DeadLetter]:
@@ -164,19 +164,19 @@ class PostgresStore:
 
     def purge_letters(self, query: LetterQuery) -> int:
         """Delete some letters for good."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return connection.execute(QUERIES["purge_letters"], msgspec.structs.asdict(query)).rowcount
 
     # -- feedback ------------------------------------------------------------------------------
 
     def give_feedback(self, anomaly_id: int, verdict: Verdict, *, who: str, note: str) -> bool:
         """Say what an anomaly is, in place of what was said before."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return opinions.give(connection, anomaly_id, verdict, who, note)
 
     def withdraw_feedback(self, anomaly_id: int, *, who: str, note: str) -> bool:
         """Take back what stands of an anomaly."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return opinions.withdraw(connection, anomaly_id, who, note)
 
     def feedback(self, *, anomaly_id: int | None = None, series_id: int | None = None) -> list[Feedback]:
@@ -197,24 +197,24 @@ class PostgresStore:
 
     def readings(self, series_id: int, from_s: float, to_s: float, *, limit: int) -> NDArray[np.void]:
         """READING rows of ``[from_s, to_s)`` by time, revisions applied."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return reading.readings(connection, series_id, from_s, to_s, limit)
 
     def buckets(self, series_id: int, from_s: float, to_s: float, width_s: int) -> list[Bucket]:
         """Buckets aligned to the local day."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return reading.buckets(
                 connection, series_id, from_s, to_s, width_s, zone=self._settings.time_zone
             )
 
     def anomalies(self, query: AnomalyQuery) -> list[Anomaly]:
         """Anomalies by filter, newest start first."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return reading.anomalies(connection, query)
 
     def anomaly(self, anomaly_id: int) -> Anomaly | None:
         """One anomaly."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return next(iter(reading.anomalies(connection, AnomalyQuery(), anomaly_id)), None)
 
     def anomalies_changed(self, revision: int, *, limit: int) -> list[Anomaly]:
@@ -227,7 +227,7 @@ class PostgresStore:
 
     def health(self) -> Health:
         """What the database is and holds."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             with connection.cursor(row_factory=dict_row) as cursor:
                 counted = cursor.execute(QUERIES["health"]).fetchone() or {}
             return Health(
@@ -238,7 +238,7 @@ class PostgresStore:
 
     def refresh_rollups(self, *, limit: int) -> int:
         """Recompute the rollups of at most ``limit`` due hours."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             due = sorted(set(connection.execute(QUERIES["take_due"], (limit,)).fetchall()))
             if due:
                 columns = [list(column) for column in zip(*due, strict=True)]
@@ -259,7 +259,7 @@ class PostgresStore:
         again_s: float | None = None,
     ) -> bool:
         """Keep what judging a series again changed, all of it or nothing."""
-        with self._transaction() as connection, connection.cursor() as cursor:
+        with self.transaction() as connection, connection.cursor() as cursor:
             return writing.correct(cursor, late, revisions, anomalies, again_s)
 
     def activity(self) -> list[DeviceActivity]:
@@ -268,16 +268,17 @@ class PostgresStore:
 
     def record(self, anomalies: Sequence[Anomaly]) -> None:
         """Insert or update anomalies by (subject, start)."""
-        with self._transaction() as connection, connection.cursor() as cursor:
+        with self.transaction() as connection, connection.cursor() as cursor:
             writing.anomalies(cursor, anomalies)
 
     # -- connections ---------------------------------------------------------------------------
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection[Any]]:
+    def transaction(self) -> Iterator[Connection[Any]]:
+        """A connection in one transaction; its errors are `StoreError`."""
         with classified(), self._pool.connection() as connection:
             yield connection
 
     def _rows(self, query: str, parameters: Any, kind: type[T]) -> list[T]:
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return reading.rows(connection, query, parameters, kind)

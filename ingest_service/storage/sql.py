@@ -1,4 +1,4 @@
-"""Statements by name, from queries.sql: a line ``-- name: a sentence`` begins each."""
+"""Statements by name, from the files in queries/: a line ``-- name: a sentence`` begins each."""
 
 from __future__ import annotations
 
@@ -27,4 +27,15 @@ def load(path: str, package: str = "ingest_service.storage") -> dict[str, Litera
     return statements
 
 
-QUERIES = load("queries.sql")
+def load_folder(path: str, package: str = "ingest_service.storage") -> dict[str, LiteralString]:
+    """The statements of every file of a folder by name. Raises ValueError on a name that stands twice."""
+    statements: dict[str, LiteralString] = {}
+    for file in sorted(one.name for one in files(package).joinpath(path).iterdir()):
+        found = load(f"{path}/{file}", package)
+        if twice := statements.keys() & found.keys():
+            raise ValueError(f"{path}/{file}: {', '.join(sorted(twice))} stands in another file, too")
+        statements |= found
+    return statements
+
+
+QUERIES = load_folder("queries")

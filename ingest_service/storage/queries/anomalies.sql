@@ -1,0 +1,49 @@
+-- anomalies: Anomalies by filter, newest start first.
+SELECT anomaly_id, revision, subject, site_id, series_id, device_id, detector, version,
+    extract(epoch FROM start)::float8 AS start_s, extract(epoch FROM "end")::float8 AS end_s,
+    extract(epoch FROM peak)::float8 AS peak_s, observed, expected, spread, score, severity, n_readings, state,
+    reason_en, reason_zh, evidence
+FROM anomaly
+WHERE (%(anomaly_id)s::bigint IS NULL OR anomaly_id = %(anomaly_id)s)
+    AND (%(site_ids)s::text[] IS NULL OR site_id = ANY (%(site_ids)s))
+    AND (%(series_ids)s::int[] IS NULL OR series_id = ANY (%(series_ids)s))
+    AND (%(detectors)s::text[] IS NULL OR detector = ANY (%(detectors)s))
+    AND (%(states)s::text[] IS NULL OR state = ANY (%(states)s))
+    AND severity >= %(severity_min)s
+    AND (%(from_s)s::float8 IS NULL OR "end" IS NULL OR "end" > to_timestamp(%(from_s)s))
+    AND (%(to_s)s::float8 IS NULL OR start < to_timestamp(%(to_s)s))
+    AND (%(after_us)s::bigint IS NULL
+        OR (start, anomaly_id) < ('epoch'::timestamptz + %(after_us)s * interval '1 microsecond', %(after_id)s))
+ORDER BY start DESC, anomaly_id DESC LIMIT %(limit)s;
+
+-- anomalies_changed: Anomalies changed after a revision, oldest change first.
+SELECT anomaly_id, revision, subject, site_id, series_id, device_id, detector, version,
+    extract(epoch FROM start)::float8 AS start_s, extract(epoch FROM "end")::float8 AS end_s,
+    extract(epoch FROM peak)::float8 AS peak_s, observed, expected, spread, score, severity, n_readings, state,
+    reason_en, reason_zh, evidence
+FROM anomaly WHERE revision > %s ORDER BY revision LIMIT %s;
+
+-- anomaly_exists: Whether there is such an anomaly.
+SELECT 1 FROM anomaly WHERE anomaly_id = %s;
+
+-- insert_feedback: What somebody says of an anomaly.
+INSERT INTO feedback (anomaly_id, verdict, who, note) VALUES (%(anomaly_id)s, %(verdict)s, %(who)s, %(note)s);
+
+-- withdraw_feedback: What was said of an anomaly stands no longer.
+UPDATE feedback SET withdrawn = now(), withdrawn_by = %(who)s, withdrawn_note = %(note)s
+WHERE anomaly_id = %(anomaly_id)s AND withdrawn IS NULL;
+
+-- feedback: What was said of an anomaly, or of a series' anomalies, oldest first.
+SELECT f.feedback_id, f.anomaly_id, a.series_id, f.verdict, f.who, f.note, extract(epoch FROM f."at")::float8 AS at_s,
+    extract(epoch FROM f.withdrawn)::float8 AS withdrawn_s, f.withdrawn_by, f.withdrawn_note
+FROM feedback AS f JOIN anomaly AS a USING (anomaly_id)
+WHERE (%(anomaly_id)s::bigint IS NULL OR anomaly_id = %(anomaly_id)s)
+    AND (%(series_id)s::int IS NULL OR a.series_id = %(series_id)s)
+ORDER BY feedback_id;
+
+-- verdicts: The verdicts that stand on some detectors' anomalies, counted by series.
+SELECT a.series_id, (count(*) FILTER (WHERE f.verdict = 'false-alarm'))::int,
+    (count(*) FILTER (WHERE f.verdict = 'confirmed'))::int
+FROM feedback AS f JOIN anomaly AS a USING (anomaly_id)
+WHERE f.withdrawn IS NULL AND a.series_id IS NOT NULL AND a.detector = ANY (%s)
+GROUP BY a.series_id;

@@ -1,0 +1,101 @@
+-- enrol_area: Insert or update an area; touches nothing that is as it should be.
+INSERT INTO area (area_id, parent, level, en, zh)
+VALUES (%(area_id)s, %(parent)s, %(level)s, %(en)s, %(zh)s)
+ON CONFLICT (area_id) DO UPDATE SET parent = excluded.parent, level = excluded.level, en = excluded.en, zh = excluded.zh
+WHERE (area.parent, area.level, area.en, area.zh)
+    IS DISTINCT FROM (excluded.parent, excluded.level, excluded.en, excluded.zh);
+
+-- enrol_site: Insert or update a site.
+INSERT INTO site (site_id, area_id, kind, en, zh, lon, lat, external_id, grid_cell, target_class, demo)
+VALUES (%(site_id)s, %(area_id)s, %(kind)s, %(en)s, %(zh)s, %(lon)s, %(lat)s, %(external_id)s, %(grid_cell)s,
+    %(target_class)s, %(demo)s)
+ON CONFLICT (site_id) DO UPDATE SET area_id = excluded.area_id, kind = excluded.kind, en = excluded.en,
+    zh = excluded.zh, lon = excluded.lon, lat = excluded.lat, external_id = excluded.external_id,
+    grid_cell = excluded.grid_cell, target_class = excluded.target_class, demo = excluded.demo
+WHERE (site.area_id, site.kind, site.en, site.zh, site.lon, site.lat, site.external_id, site.grid_cell,
+    site.target_class, site.demo) IS DISTINCT FROM (excluded.area_id, excluded.kind, excluded.en, excluded.zh,
+    excluded.lon, excluded.lat, excluded.external_id, excluded.grid_cell, excluded.target_class, excluded.demo);
+
+-- enrol_device: Insert or update a device; its status stays.
+INSERT INTO device (device_id, area_id, kind) VALUES (%(device_id)s, %(area_id)s, %(kind)s)
+ON CONFLICT (device_id) DO UPDATE SET area_id = excluded.area_id, kind = excluded.kind
+WHERE (device.area_id, device.kind) IS DISTINCT FROM (excluded.area_id, excluded.kind);
+
+-- enrol_series: Insert or update a series; its id stays.
+INSERT INTO series (site_id, quantity, interval_s, limits)
+VALUES (%(site_id)s, %(quantity)s, %(interval_s)s, %(limits)s)
+ON CONFLICT (site_id, quantity) DO UPDATE SET interval_s = excluded.interval_s, limits = excluded.limits
+WHERE (series.interval_s, series.limits) IS DISTINCT FROM (excluded.interval_s, excluded.limits);
+
+-- enrol_channel: Insert or update a channel by the site and quantity of its series.
+INSERT INTO channel (device_id, name, series_id)
+SELECT %(device_id)s, %(name)s, series_id FROM series WHERE site_id = %(site_id)s AND quantity = %(quantity)s
+ON CONFLICT (device_id, name) DO UPDATE SET series_id = excluded.series_id
+WHERE channel.series_id IS DISTINCT FROM excluded.series_id;
+
+-- enrol_node: Insert or update a node.
+INSERT INTO node (node_id, network, area_id, kind, en, zh, lon, lat, site_id)
+VALUES (%(node_id)s, %(network)s, %(area_id)s, %(kind)s, %(en)s, %(zh)s, %(lon)s, %(lat)s, %(site_id)s)
+ON CONFLICT (node_id) DO UPDATE SET network = excluded.network, area_id = excluded.area_id, kind = excluded.kind,
+    en = excluded.en, zh = excluded.zh, lon = excluded.lon, lat = excluded.lat, site_id = excluded.site_id
+WHERE (node.network, node.area_id, node.kind, node.en, node.zh, node.lon, node.lat, node.site_id)
+    IS DISTINCT FROM (excluded.network, excluded.area_id, excluded.kind, excluded.en, excluded.zh, excluded.lon,
+    excluded.lat, excluded.site_id);
+
+-- enrol_link: Insert or update a link.
+INSERT INTO link (link_id, network, from_node, to_node, en, zh, length_m, speed_m_s, lanes, coordinates)
+VALUES (%(link_id)s, %(network)s, %(from_node)s, %(to_node)s, %(en)s, %(zh)s, %(length_m)s, %(speed_m_s)s, %(lanes)s,
+    %(coordinates)s)
+ON CONFLICT (link_id) DO UPDATE SET network = excluded.network, from_node = excluded.from_node,
+    to_node = excluded.to_node, en = excluded.en, zh = excluded.zh, length_m = excluded.length_m,
+    speed_m_s = excluded.speed_m_s, lanes = excluded.lanes, coordinates = excluded.coordinates
+WHERE (link.network, link.from_node, link.to_node, link.en, link.zh, link.length_m, link.speed_m_s, link.lanes,
+    link.coordinates) IS DISTINCT FROM (excluded.network, excluded.from_node, excluded.to_node, excluded.en,
+    excluded.zh, excluded.length_m, excluded.speed_m_s, excluded.lanes, excluded.coordinates);
+
+-- directory_changed: The directory is another one now.
+UPDATE directory_version SET version = version + 1;
+
+-- directory_version: Which directory this is.
+SELECT version FROM directory_version;
+
+-- areas: Every area.
+SELECT area_id, parent, level, en, zh FROM area ORDER BY area_id;
+
+-- sites: Every site.
+SELECT site_id, area_id, kind, en, zh, lon, lat, external_id, grid_cell, target_class, demo FROM site ORDER BY site_id;
+
+-- devices: Every device.
+SELECT device_id, area_id, kind FROM device ORDER BY device_id;
+
+-- series: Every series.
+SELECT series_id, site_id, quantity, interval_s, limits FROM series ORDER BY series_id;
+
+-- channels: Every channel, with what its series is.
+SELECT c.device_id, c.name, s.site_id, s.quantity, c.series_id
+FROM channel AS c JOIN series AS s USING (series_id) ORDER BY c.device_id, c.name;
+
+-- nodes: Every node.
+SELECT node_id, network, area_id, kind, en, zh, lon, lat, site_id FROM node ORDER BY node_id;
+
+-- links: Every link.
+SELECT link_id, network, from_node, to_node, en, zh, length_m, speed_m_s, lanes, coordinates FROM link ORDER BY link_id;
+
+-- update_status: What a device last said of itself; the last known offset of its clock stays.
+UPDATE device SET status = %(status)s, status_received = to_timestamp(%(received_s)s),
+    clock_offset_s = coalesce(%(clock_offset_s)s, clock_offset_s)
+WHERE device_id = %(device_id)s
+    AND (status_received IS NULL OR status_received <= to_timestamp(%(received_s)s));
+
+-- statuses: What devices last said of themselves.
+SELECT device_id, extract(epoch FROM status_received)::float8 AS received_s, status, clock_offset_s
+FROM device WHERE status IS NOT NULL ORDER BY device_id;
+
+-- activity: When each device was last heard.
+SELECT d.device_id, d.area_id, min(s.site_id) AS site_id, min(s.interval_s) AS interval_s,
+    extract(epoch FROM max(l."time"))::float8 AS measured_s, extract(epoch FROM max(l.received))::float8 AS received_s
+FROM device AS d
+JOIN channel AS c USING (device_id)
+JOIN series AS s USING (series_id)
+LEFT JOIN latest AS l USING (series_id)
+GROUP BY d.device_id ORDER BY d.device_id;

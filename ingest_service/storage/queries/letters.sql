@@ -1,0 +1,48 @@
+-- insert_letter: A dead letter, whole.
+INSERT INTO dead_letter (received, topic, payload, content_type, properties, reason, detail, digest)
+VALUES (to_timestamp(%(received_s)s), %(topic)s, %(payload)s, %(content_type)s, %(properties)s, %(reason)s, %(detail)s,
+    %(digest)s)
+ON CONFLICT (digest) DO NOTHING;
+
+-- letter_again: A letter that was replayed in vain.
+UPDATE dead_letter SET state = 'waiting', replays = replays + 1, reason = %(reason)s, detail = %(detail)s
+WHERE letter_id = %(letter_id)s;
+
+-- letters_done: Letters whose readings are stored now.
+DELETE FROM dead_letter WHERE letter_id = ANY (%s);
+
+-- ask_replay: Ask for letters to be replayed.
+UPDATE dead_letter SET state = 'replay'
+WHERE (%(ids)s::bigint[] IS NULL OR letter_id = ANY (%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s)
+    AND (%(device)s::text IS NULL OR split_part(topic, '/', 4) = %(device)s)
+    AND (%(received_before_s)s::float8 IS NULL OR received < to_timestamp(%(received_before_s)s));
+
+-- purge_letters: Delete letters for good.
+DELETE FROM dead_letter
+WHERE (%(ids)s::bigint[] IS NULL OR letter_id = ANY (%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s)
+    AND (%(device)s::text IS NULL OR split_part(topic, '/', 4) = %(device)s)
+    AND (%(received_before_s)s::float8 IS NULL OR received < to_timestamp(%(received_before_s)s));
+
+-- letters_to_replay: Letters asked for, of some areas, oldest first; one at least, then no more than so many bytes.
+SELECT letter_id, extract(epoch FROM received)::float8 AS received_s, topic, payload, length(payload) AS size_bytes,
+    content_type, properties, reason, detail, state, replays
+FROM (
+    SELECT *, sum(length(payload)) OVER (ORDER BY letter_id) AS so_far, row_number() OVER (ORDER BY letter_id) AS nth
+    FROM (
+        SELECT * FROM dead_letter
+        WHERE state = 'replay' AND ('+' = ANY (%(areas)s) OR split_part(topic, '/', 3) = ANY (%(areas)s))
+        ORDER BY letter_id LIMIT %(limit)s
+    ) AS asked
+) AS counted
+WHERE so_far <= %(limit_bytes)s OR nth = 1 ORDER BY letter_id;
+
+-- dead_letters: Dead letters, newest first.
+SELECT letter_id, extract(epoch FROM received)::float8 AS received_s, topic,
+    CASE WHEN %(whole)s THEN payload ELSE '' END AS payload, length(payload) AS size_bytes, content_type, properties,
+    reason, detail, state, replays
+FROM dead_letter
+WHERE (%(ids)s::bigint[] IS NULL OR letter_id = ANY (%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s)
+    AND (%(device)s::text IS NULL OR split_part(topic, '/', 4) = %(device)s)
+    AND (%(received_before_s)s::float8 IS NULL OR received < to_timestamp(%(received_before_s)s))
+    AND (%(before_id)s::bigint IS NULL OR letter_id < %(before_id)s)
+ORDER BY letter_id DESC LIMIT %(limit)s;
