@@ -87,10 +87,25 @@ def qartod_rate(value: Floats) -> Floats:
     return step / (np.nanstd(step[:LEARNS]) + 1e-9)
 
 
+def half_space_trees(value: Floats) -> Floats:
+    """HalfSpaceTrees of river, learning as it goes, on the value scaled by the first month's range."""
+    from river.anomaly import HalfSpaceTrees  # noqa: PLC0415 - slow to load
+
+    low, high = np.nanmin(value[:LEARNS]), np.nanmax(value[:LEARNS])
+    scaled = np.clip((value - low) / (high - low + 1e-9), 0, 1)
+    trees, scores = HalfSpaceTrees(seed=1), np.zeros(len(value))
+    for place in np.flatnonzero(np.isfinite(scaled)).tolist():
+        reading = {"x": float(scaled[place])}
+        scores[place] = trees.score_one(reading)
+        trees.learn_one(reading)
+    return scores
+
+
 SCORES = {
     "static z at as many": static_z,
     "rate of change at as many": qartod_rate,
     "rolling MAD at as many": rolling_mad,
+    "HalfSpaceTrees at as many": half_space_trees,
 }
 
 
@@ -101,9 +116,9 @@ def _matched(
 
     From below it would end at one alarm without an end, which meets every event and costs nothing.
     """
-    highest = max(float(np.nanmax(score)) for score in scores)
+    pooled = np.concatenate(scores)
     best = 0.0, 0.0
-    for threshold in np.geomspace(highest, highest / 1e6, TRIES):
+    for threshold in np.nanquantile(pooled, 1 - np.geomspace(1 / len(pooled), 0.1, TRIES)):
         found = [_events(one.time_s, score > threshold) for one, score in zip(sondes, scores, strict=True)]
         recall, as_many = _against(sondes, found, months)
         if as_many > false:
