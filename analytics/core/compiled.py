@@ -1,6 +1,6 @@
 """The stack of `analytics.core.stack`, reading by reading, compiled by Numba where that is installed.
 
-It is the same arithmetic in the same order and gives the same flags and events; figures agree to a few units
+The same arithmetic in the same order gives the same flags and events; figures agree to a few units
 in the last place, for the logarithms of two libraries differ there (tests/analytics/core/test_compiled.py).
 NumPy is fast over many series at one reading each; this is fast over few series with many readings, too.
 """

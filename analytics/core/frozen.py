@@ -1,7 +1,7 @@
 """Names and constants that the compiler freezes, and how functions are compiled.
 
-Numba's cache knows the age of a compiled module alone: after a change of a constant elsewhere, touch the
-modules that use it (the test of equality tells).
+Numba's cache knows the content of `analytics.core.compiled` alone: after a change here or in what that uses,
+change it too or delete ``__pycache__/*.nb?`` (the test of equality tells, unless only speed has changed).
 """
 
 from __future__ import annotations
@@ -67,4 +67,6 @@ def compiled(function: F) -> F:
     inline: Literal["never", "always"] = "never" if function.__name__ == "run" else "always"
     from numba import njit  # noqa: PLC0415 - an extra; the NumPy path is always there
 
-    return cast("F", njit(cache=True, error_model="numpy", nogil=True, inline=inline)(function))
+    # Nothing here makes or keeps an array; counting references to them took two thirds of the time.
+    options: dict[str, Any] = {"cache": True, "error_model": "numpy", "nogil": True, "_nrt": False}
+    return cast("F", njit(inline=inline, **options)(function))
