@@ -1,7 +1,6 @@
 """Names and constants that the compiler freezes, and how functions are compiled.
 
-Numba's cache knows the content of `analytics.core.compiled` alone: after a change here or in what that uses,
-change it too or delete ``__pycache__/*.nb?`` (the test of equality tells, unless only speed has changed).
+Numba's cache knows the content of `analytics.core.compiled` alone, so that carries a digest of what it uses.
 """
 
 from __future__ import annotations
