@@ -1,6 +1,6 @@
 """The stack of `analytics.core.stack`, reading by reading, compiled by Numba where that is installed.
 
-It is the same arithmetic in the same order and gives the same flags and events; figures agree to a few units
+The same arithmetic in the same order gives the same flags and events; figures agree to a few units
 in the last place, for the logarithms of two libraries differ there (tests/analytics/core/test_compiled.py).
 NumPy is fast over many series at one reading each; this is fast over few series with many readings, too.
 """
@@ -14,11 +14,14 @@ import numpy as np
 from analytics.core import compiled_checks as checks
 from analytics.core import compiled_detectors as detectors
 from analytics.core import frozen as k
-from analytics.core.frozen import compiled
+from analytics.core.frozen import compiled, entry
 from analytics.core.state import BINS, WEEK
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+MADE_OF = "f8b544e0a98fe0f5"
+"""Digest of what is compiled in from elsewhere, held true by a test: the cache knows this file alone."""
 
 
 @compiled
@@ -119,7 +122,24 @@ def _learn(
     r[s, k.COUNT] = count + weight
 
 
-@compiled
+@entry
+def in_order(series: NDArray[np.intp], time_s: NDArray[np.float64], scalars: NDArray[np.float64]) -> bool:
+    """Whether `analytics.core.judge.judge` may judge this: by series and time, later than what it knows."""
+    before = -1
+    after = np.nan
+    for j in range(len(series)):
+        s = series[j]
+        if s != before:
+            if s < before:
+                return False
+            before, after = s, scalars[s, k.LAST_TIME]
+        if not time_s[j] > after:
+            return False
+        after = time_s[j]
+    return True
+
+
+@entry
 def run(  # noqa: C901, PLR0912, PLR0915 - the stack, once through
     series: NDArray[np.intp],
     time_s: NDArray[np.float64],
@@ -129,11 +149,15 @@ def run(  # noqa: C901, PLR0912, PLR0915 - the stack, once through
     said: tuple[NDArray[Any], ...],
     revised: NDArray[np.float64],
     closed: NDArray[np.float64],
-) -> tuple[int, int]:
-    """Judge readings sorted by series and time; how many rows of ``revised`` and ``closed`` it filled."""
+    still_open: NDArray[np.intp],
+) -> tuple[int, int, int]:
+    """Judge readings sorted by series and time.
+
+    Returns how many rows of ``revised`` and ``closed`` and how many series of ``still_open`` it filled.
+    """
     quality_out, rules_out, expected_out, spread_out, score_out, novelty_out = said
     r, profile, spread_profile, visits, week, lows, highs = state
-    n_revised = n_closed = 0
+    n_revised = n_closed = n_open = 0
     for j in range(len(series)):
         s = series[j]
         t, v = time_s[j], value[j]
@@ -231,6 +255,10 @@ def run(  # noqa: C901, PLR0912, PLR0915 - the stack, once through
         if present:
             if rules & (k.RESIDUAL_RULE | k.SHIFT_RULE | k.NOVELTY_RULE):
                 quality = max(quality, k.SUSPECT)
+            if np.isfinite(dt):
+                late = checks.two(dt, p[s, k.GAP_SUSPECT], p[s, k.GAP_FAIL])
+                if late >= k.SUSPECT:
+                    quality, rules = max(quality, late), rules | k.GAP_RULE
             if not known:
                 quality = k.NOT_EVALUATED if quality == k.PASS else quality
                 rules |= k.WARM_RULE
@@ -246,4 +274,7 @@ def run(  # noqa: C901, PLR0912, PLR0915 - the stack, once through
         expected_out[j], spread_out[j] = (expected, spread) if warm else (np.nan, np.nan)
         score_out[j] = score if known else np.nan
         novelty_out[j] = told if usable and warm else np.nan
-    return n_revised, n_closed
+        if is_open and (j + 1 == len(series) or series[j + 1] != s):
+            still_open[n_open] = s
+            n_open += 1
+    return n_revised, n_closed, n_open

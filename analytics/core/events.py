@@ -9,16 +9,15 @@ Severity is 3 from a score of 12, 2 from a score of 7 or a duration of two hours
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from analytics.core.flags import Rule
+from analytics.core.state import ROW
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
@@ -41,12 +40,21 @@ GROSS, FLAT, ATTENUATED, SPIKE, SHIFT, RESIDUAL, RATE, NOVELTY = NAMED = tuple(
         Rule.NOVELTY,
     )
 )
+_ALL_RULES = np.arange(1 << int(max(Rule)).bit_length())
+_NAME = np.full(len(_ALL_RULES), SHIFT, np.uint16)
+for _bit in reversed(NAMED):
+    _NAME[(_ALL_RULES & _bit) > 0] = _bit
 BITS = np.array([(number).bit_count() for number in range(1 << RING)])
 SEVERE_SCORE, WARNING_SCORE, WARNING_S = 12.0, 7.0, 7_200.0
 SPIKE_READINGS = 3
 SHIFT_S = 14_400.0
 UNMEASURED_SCORE = 7.0  # of a failed check, whatever is expected
 LARGEST_SCORE = 99.0
+NO_ROWS = np.empty((0, 1 + len(ROW)))
+_COLUMNS = [0] + [
+    1 + ROW[f"event_{name}"]
+    for name in ("start", "last", "peak", "observed", "expected", "spread", "score", "rules", "count")
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +87,6 @@ class Events:
     severity: NDArray[np.uint8]
     n_readings: NDArray[np.int64]
 
-    @classmethod
-    def joined(cls, parts: Sequence[Events]) -> Events:
-        """All of them, in order."""
-        return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
-
-    def in_order(self) -> Events:
-        """By series and start."""
-        order = np.lexsort((self.start_s, self.series))
-        return Events(**{f.name: getattr(self, f.name)[order] for f in fields(self)})
-
 
 class Evidence(NamedTuple):
     """What one tick says of its series, ``(k,)`` each."""
@@ -104,10 +102,8 @@ class Evidence(NamedTuple):
     spread: Floats
 
 
-def step(
-    rows: dict[str, Floats], evidence: Evidence, gap_s: Floats, series: NDArray[np.intp]
-) -> Events | None:
-    """Move the events of some series on by one reading each, in place; returns those that closed.
+def step(rows: dict[str, Floats], evidence: Evidence, gap_s: Floats, series: NDArray[np.intp]) -> Floats:
+    """Move the events of some series on by one reading each, in place; returns those that closed, as rows.
 
     Parameters
     ----------
@@ -118,11 +114,7 @@ def step(
     """
     is_open = rows["event"] > 0
     over = is_open & (evidence.time_s - rows["event_last"] > gap_s)
-    closed = (
-        of_rows({name: row[over] for name, row in rows.items()}, series[over], closed=True)
-        if over.any()
-        else None
-    )
+    closed = np.column_stack([series[over], *(row[over] for row in rows.values())]) if over.any() else NO_ROWS
     rows["event"][over] = rows["ring"][over] = 0.0  # what led to it must not begin the next one
     is_open &= ~over
 
@@ -140,35 +132,42 @@ def step(
     return closed
 
 
-def of_rows(rows: dict[str, Floats], series: NDArray[np.intp], *, closed: bool) -> Events:
-    """The events that these series' scalars hold."""
-    duration_s = rows["event_last"] - rows["event_start"]
-    score = rows["event_score"]
+def of_rows(closed: Floats, still_open: Floats) -> Events:
+    """The events that rows hold, by series and start.
+
+    Parameters
+    ----------
+    closed, still_open : (m, 1 + len(ROW)) series, and its scalars
+
+    """
+    rows = np.concatenate([closed[:, _COLUMNS], still_open[:, _COLUMNS]])
+    order = np.lexsort((rows[:, 1], rows[:, 0]))
+    ended = order < len(closed)
+    series, start_s, last_s, peak_s, observed, expected, spread, score, rules, count = rows[order].T.copy()
+    duration_s = last_s - start_s
     severity = np.where((score >= WARNING_SCORE) | (duration_s >= WARNING_S), 2, 1)
-    severity = np.where(score >= SEVERE_SCORE, 3, severity)
-    rules = rows["event_rules"].astype(np.int64)
+    bits = rules.astype(np.intp)
     return Events(
-        series=series,
-        start_s=rows["event_start"].copy(),
-        end_s=rows["event_last"].copy() if closed else np.full(len(series), np.nan),
-        peak_s=rows["event_peak"].copy(),
-        observed=rows["event_observed"].copy(),
-        expected=rows["event_expected"].copy(),
-        spread=rows["event_spread"].copy(),
-        score=score.copy(),
-        rules=rules.astype(np.uint16),
-        rule=_name(rules, rows["event_count"], duration_s, closed=closed),
-        severity=severity.astype(np.uint8),
-        n_readings=rows["event_count"].astype(np.int64),
+        series=series.astype(np.intp),
+        start_s=start_s,
+        end_s=np.where(ended, last_s, np.nan),
+        peak_s=peak_s,
+        observed=observed,
+        expected=expected,
+        spread=spread,
+        score=score,
+        rules=bits.astype(np.uint16),
+        rule=_name(bits, count, duration_s, ended),
+        severity=np.where(score >= SEVERE_SCORE, 3, severity).astype(np.uint8),
+        n_readings=count.astype(np.int64),
     )
 
 
-def _name(rules: NDArray[np.int64], count: Floats, duration_s: Floats, *, closed: bool) -> NDArray[np.uint16]:
+def _name(rules: NDArray[np.intp], count: Floats, duration_s: Floats, ended: Bools) -> NDArray[np.uint16]:
     """The rule that names an event: what can't be, then what is stuck, then how it moved."""
-    has = {bit: (rules & bit) > 0 for bit in NAMED}
-    has[SPIKE] |= has[RESIDUAL] & (count <= SPIKE_READINGS) & closed
-    has[SHIFT] &= duration_s >= SHIFT_S
-    return np.select(list(has.values()), list(has), SHIFT).astype(np.uint16)
+    spike = ended & ((rules & RESIDUAL) > 0) & (count <= SPIKE_READINGS)
+    rules = np.where(spike, rules | SPIKE, rules)
+    return _NAME[np.where(duration_s >= SHIFT_S, rules, rules & ~SHIFT)]
 
 
 def _open(rows: dict[str, Floats], opens: Bools, evidence: Evidence, start_s: Floats) -> None:
@@ -198,3 +197,6 @@ def _extend(rows: dict[str, Floats], goes_on: Bools, evidence: Evidence) -> None
     }
     for name, now in peak.items():
         rows[name][higher] = now[higher]
+
+
+NOTHING = of_rows(NO_ROWS, NO_ROWS)

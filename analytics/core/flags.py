@@ -33,3 +33,4 @@ class Rule(IntFlag):
     CLOCK = 1 << 9  # its device's clock is known to be wrong, so it was not judged
     NOVELTY = 1 << 10  # beyond what the series has ever done
     ATTENUATED = 1 << 11  # moves less than a living sensor does
+    GAP = 1 << 12  # came long after the value before it

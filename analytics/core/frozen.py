@@ -1,7 +1,6 @@
 """Names and constants that the compiler freezes, and how functions are compiled.
 
-Numba's cache knows the age of a compiled module alone: after a change of a constant elsewhere, touch the
-modules that use it (the test of equality tells).
+Numba's cache knows the content of `analytics.core.compiled` alone, so that carries a digest of what it uses.
 """
 
 from __future__ import annotations
@@ -34,14 +33,15 @@ AVAILABLE = find_spec("numba") is not None
     FAIL_LOW, FAIL_HIGH, SUSPECT_LOW, SUSPECT_HIGH, RATE_SUSPECT, RATE_FAIL, SPIKE_SUSPECT, SPIKE_FAIL,
     FLAT_SUSPECT, FLAT_FAIL, FLAT_TOLERANCE, SPREAD_FLOOR, SPREAD_SHARE, WARM_UP, LEVEL_MEMORY,
     PROFILE_MEMORY, SCORE_WEAK, SCORE_STRONG, SCORE_CLOSE, SHIFT_MEMORY, SHIFT_LEAST, NOVELTY_LEAST,
-    STEP_DEVIATIONS, ATTENUATED, ATTENUATED_SUSPECT, ATTENUATED_FAIL, ADOPT, EVENT_GAP, DAY_OFFSET,
+    STEP_DEVIATIONS, ATTENUATED, ATTENUATED_SUSPECT, ATTENUATED_FAIL, GAP_SUSPECT, GAP_FAIL, ADOPT,
+    EVENT_GAP, DAY_OFFSET,
 ) = range(len(DEFAULTS))  # fmt: skip
 PASS, NOT_EVALUATED, SUSPECT, FAIL, MISSING = (int(flag) for flag in Flag)
 GROSS_RULE, RATE_RULE, SPIKE_RULE, FLAT_RULE = (
     int(rule) for rule in (Rule.GROSS_RANGE, Rule.RATE_OF_CHANGE, Rule.SPIKE, Rule.FLAT_LINE)
 )
 RESIDUAL_RULE, WARM_RULE, SHIFT_RULE = (int(rule) for rule in (Rule.RESIDUAL, Rule.WARM_UP, Rule.SHIFT))
-NOVELTY_RULE, ATTENUATED_RULE = int(Rule.NOVELTY), int(Rule.ATTENUATED)
+NOVELTY_RULE, ATTENUATED_RULE, GAP_RULE = int(Rule.NOVELTY), int(Rule.ATTENUATED), int(Rule.GAP)
 LARGEST, Z_CLIP = tick.LARGEST, stack.Z_CLIP
 BITS, RING_MASK, RING_WANTED = events.BITS, events.RING_MASK, events.RING_WANTED
 UNMEASURED_SCORE, LARGEST_SCORE = events.UNMEASURED_SCORE, events.LARGEST_SCORE
@@ -60,11 +60,20 @@ NOVEL_MOST, QUIET, STEPS_WANTED = novelty.LARGEST, novelty.QUIET, novelty.STEPS_
 
 
 def compiled(function: F) -> F:
+    """A function called by compiled ones alone, as a part of them: a call costs as much as what it does."""
+    return _compiled(function, "always")
+
+
+def entry(function: F) -> F:
     """The function compiled; the result is kept beside the module's bytecode."""
+    return _compiled(function, "never")
+
+
+def _compiled(function: F, inline: Literal["never", "always"]) -> F:
     if not AVAILABLE:
         return function
-    # A call costs as much as what it does.
-    inline: Literal["never", "always"] = "never" if function.__name__ == "run" else "always"
     from numba import njit  # noqa: PLC0415 - an extra; the NumPy path is always there
 
-    return cast("F", njit(cache=True, error_model="numpy", nogil=True, inline=inline)(function))
+    # Nothing here makes or keeps an array; counting references to them took two thirds of the time.
+    options: dict[str, Any] = {"cache": True, "error_model": "numpy", "nogil": True, "_nrt": False}
+    return cast("F", njit(inline=inline, **options)(function))

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from analytics.core import compiled, events, frozen, stack
-from analytics.core.events import Events
 from analytics.core.parameters import Parameters
 from analytics.core.state import ROW, State
 from analytics.core.tick import Tick
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    from analytics.core.events import Events
 
     Floats = NDArray[np.float64]
     Flags = NDArray[np.uint8]
@@ -87,8 +88,11 @@ def judge(
         If the order does not hold; the state is then untouched.
 
     """
-    _check_order(state, series, time_s)
-    whole = _compiled if (frozen.AVAILABLE if fast is None else fast) else _ticked
+    value = np.ascontiguousarray(value)  # the compiler would build another stack for a field of rows
+    fast = frozen.AVAILABLE if fast is None else fast
+    if not (fast and compiled.in_order(series, time_s, state.scalars)):
+        _check_order(state, series, time_s)
+    whole = _compiled if fast else _ticked
     return whole(state, parameters, series, time_s, value)
 
 
@@ -109,36 +113,36 @@ class _Said(NamedTuple):
     novelty: NDArray[np.float32]
 
     @classmethod
-    def nothing(cls, n: int) -> _Said:
-        floats = (np.full(n, np.nan, np.float32) for _ in range(4))
-        return cls(np.zeros(n, np.uint8), np.zeros(n, np.uint16), *floats)
+    def unsaid(cls, n: int) -> _Said:
+        """Room for n readings."""
+        return cls(np.empty(n, np.uint8), np.empty(n, np.uint16), *np.empty((4, n), np.float32))
 
 
 def _compiled(
     state: State, parameters: Parameters, series: Slots, time_s: Floats, value: Floats
 ) -> Judgement:
     """Series by series, by the compiled stack."""
-    said = _Said.nothing(len(series))
-    revised, closed = np.empty((len(series), 4)), np.empty((len(series), 1 + len(ROW)))
-    n_revised, n_closed = compiled.run(
+    n = len(series)
+    said = _Said.unsaid(n)
+    revised, closed, still_open = np.empty((n, 4)), np.empty((n, 1 + len(ROW))), np.empty(n, np.intp)
+    n_revised, n_closed, n_open = compiled.run(
         series,
         time_s,
         value,
-        np.ascontiguousarray(parameters.table.T),
+        parameters.by_series,
         tuple(state.arrays().values()),
         said,
         revised,
         closed,
+        still_open,
     )
-    of, *scalars = closed[:n_closed].T
-    ended = events.of_rows(dict(zip(ROW, scalars, strict=True)), of.astype(np.intp), closed=True)
-    return _judgement(state, series, said, revised[:n_revised], ended)
+    return _judgement(state, said, revised[:n_revised], closed[:n_closed], still_open[:n_open])
 
 
 def _ticked(state: State, parameters: Parameters, series: Slots, time_s: Floats, value: Floats) -> Judgement:
     """All series at once, reading after reading, by NumPy."""
-    said = _Said.nothing(len(series))
-    revised, ended = [np.empty((0, 4))], []
+    said = _Said.unsaid(len(series))
+    revised, closed = [np.empty((0, 4))], [events.NO_ROWS]
     for at in _ticks(series):
         here = series[at]
         one = stack.run(Tick.of(state, parameters.taken(here), here, time_s[at], value[at]))
@@ -147,22 +151,22 @@ def _ticked(state: State, parameters: Parameters, series: Slots, time_s: Floats,
         said.score[at], said.novelty[at] = one.score, one.novelty
         columns = (here, one.revised_time_s, one.revised_quality, one.revised_rules)
         revised.append(np.stack(columns, axis=1, dtype=np.float64)[one.revised])
-        if one.closed is not None:
-            ended.append(one.closed)
-    return _judgement(state, series, said, np.concatenate(revised), *ended)
-
-
-def _judgement(state: State, series: Slots, said: _Said, revised: Floats, *ended: Events) -> Judgement:
-    """The whole, with the events that are still open in the touched series."""
+        closed.append(one.closed)
+    changed = np.concatenate(revised)
+    changed = changed[np.lexsort((changed[:, 1], changed[:, 0]))]
     touched = series[np.diff(series, prepend=-1) > 0]
     still_open = touched[state.scalars[touched, ROW["event"]] > 0]
-    found = [one for one in ended if len(one.series)]
-    if len(still_open) or not found:
-        rows = dict(zip(ROW, state.scalars[still_open].T, strict=True))
-        found.append(events.of_rows(rows, still_open, closed=False))
-    of, time_s, quality, rules = revised[np.lexsort((revised[:, 1], revised[:, 0]))].T
-    changed = (of.astype(np.intp), time_s, quality.astype(np.uint8), rules.astype(np.uint16))
-    return Judgement(*said, *changed, Events.joined(found).in_order())
+    return _judgement(state, said, changed, np.concatenate(closed), still_open)
+
+
+def _judgement(state: State, said: _Said, revised: Floats, closed: Floats, still_open: Slots) -> Judgement:
+    """The whole, with the events that are still open in the touched series."""
+    found = events.NOTHING
+    if len(closed) or len(still_open):
+        found = events.of_rows(closed, np.column_stack([still_open, state.scalars[still_open]]))
+    of, time_s, quality, rules = revised.T
+    changed = (of.astype(np.intp), time_s.copy(), quality.astype(np.uint8), rules.astype(np.uint16))
+    return Judgement(*said, *changed, found)
 
 
 def _ticks(series: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:

@@ -38,6 +38,8 @@ DEFAULTS: dict[str, float] = {
     "attenuated_s": 7_200.0,
     "attenuated_suspect": np.nan,
     "attenuated_fail": np.nan,
+    "gap_suspect_s": np.nan,
+    "gap_fail_s": np.nan,
     "adopt_s": 86_400.0,
     "event_gap_s": 3_600.0,
     "day_offset_s": 0.0,
@@ -52,6 +54,7 @@ _ORDERED = (
     ("rate_suspect_per_s", "rate_fail_per_s"),
     ("spike_suspect", "spike_fail"),
     ("flat_suspect_s", "flat_fail_s"),
+    ("gap_suspect_s", "gap_fail_s"),
     ("score_close", "score_weak"),
     ("score_weak", "score_strong"),
     ("attenuated_fail", "attenuated_suspect"),
@@ -86,6 +89,7 @@ class Parameters:
     novelty_least : share of the range so far by which a reading that is off must beat a record
     step_deviations : a step of so many usual ones (root mean square) is one that water can't make
     attenuated_s, attenuated_suspect, attenuated_fail : memory [s] and smallest standard deviations
+    gap_suspect_s, gap_fail_s : gap (QARTOD test 1), time since the value before [s]
     adopt_s : a new level that lasted so long is learned [s]
     event_gap_s : flagged readings closer than this are one event [s]
     day_offset_s : local time minus UTC, for the daily profile [s]
@@ -122,6 +126,8 @@ class Parameters:
     attenuated_s: NDArray[np.float64]
     attenuated_suspect: NDArray[np.float64]
     attenuated_fail: NDArray[np.float64]
+    gap_suspect_s: NDArray[np.float64]
+    gap_fail_s: NDArray[np.float64]
     adopt_s: NDArray[np.float64]
     event_gap_s: NDArray[np.float64]
     day_offset_s: NDArray[np.float64]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from analytics.core import baseline, checks, events, novelty, tail
-from analytics.core.events import Events, Evidence
+from analytics.core.events import Evidence
 from analytics.core.flags import Flag, Rule
 from analytics.core.tail import Tail
 
@@ -38,7 +38,7 @@ class Said(NamedTuple):
     revised_time_s: Floats
     revised_quality: Flags
     revised_rules: NDArray[np.uint16]
-    closed: Events | None
+    closed: Floats  # rows of `events.of_rows`
 
 
 def run(tick: Tick) -> Said:
@@ -236,9 +236,17 @@ def _teach(
 
 
 def _flags(tick: Tick, quality: Flags, rules: Rules, known: Bools) -> tuple[Flags, Rules]:
-    """The flag of each reading: a check's, else SUSPECT by residual or shift, else PASS or not evaluated."""
+    """The flag of each reading: a check's, else SUSPECT by residual or shift, else PASS or not evaluated.
+
+    A gap flags the reading that ends it and no more: the value may well be right, and the service tells of
+    silence while it lasts.
+    """
     odd = tick.present & ((rules & (Rule.RESIDUAL | Rule.SHIFT | Rule.NOVELTY)) > 0)
     quality = np.where(odd, np.maximum(quality, np.uint8(Flag.SUSPECT)), quality)
+    timed = tick.present & np.isfinite(tick.dt_s)
+    late = checks.gap_flags(np.where(timed, tick.dt_s, 0.0), tick.p.gap_suspect_s, tick.p.gap_fail_s)
+    late = np.where(timed & (late >= Flag.SUSPECT), late, np.uint8(0))
+    quality, rules = np.maximum(quality, late), rules | np.where(late > 0, int(Rule.GAP), 0)
     unknown = tick.present & ~known
     quality = np.where(unknown & (quality == Flag.PASS), np.uint8(Flag.NOT_EVALUATED), quality)
     rules = np.where(unknown, rules | Rule.WARM_UP, rules)

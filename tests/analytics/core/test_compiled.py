@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.core import compiled, frozen
+from analytics.core import compiled, compiled_checks, compiled_detectors, frozen
 from analytics.core.judge import Judgement, judge
 from analytics.core.parameters import Parameters
 from analytics.core.state import ROW, SCALARS, State
@@ -34,6 +36,8 @@ LIMITS = {
     "attenuated_s": 1800.0,
     "attenuated_suspect": 0.05,
     "attenuated_fail": 0.01,
+    "gap_suspect_s": 600.0,
+    "gap_fail_s": 10_000.0,
     "adopt_s": 40_000.0,
     "day_offset_s": 28_800.0,
 }
@@ -83,6 +87,19 @@ def test_the_names_that_the_compiler_freezes_are_those_of_the_state() -> None:
     for row, name in enumerate(Parameters.of(1).__slots__[2:]):
         short = name.upper().removesuffix("_S").removesuffix("_DAYS").removesuffix("_PER")
         assert getattr(frozen, short) == row
+
+
+def test_the_compilers_cache_knows_what_is_compiled_in() -> None:
+    """Numba looks at the content of `compiled.py` alone; a stale cache would judge by old constants."""
+    parts = [
+        Path(module.__file__ or "").read_text("utf-8")
+        for module in (frozen, compiled_checks, compiled_detectors)
+    ]
+    for name, value in sorted(vars(frozen).items()):
+        if name.isupper() and isinstance(value, int | float | tuple | np.ndarray):
+            parts.append(" ".join([name, *(f"{one:.9g}" for one in np.ravel(value))]))
+    digest = sha256("\n".join(parts).encode()).hexdigest()[:16]
+    assert digest == compiled.MADE_OF, f"set MADE_OF in analytics/core/compiled.py to {digest}"
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics.core import checks
+from analytics.core.flags import Flag, Rule
 from analytics.core.judge import judge
 from analytics.core.parameters import Parameters
 from analytics.core.state import State
+from tests.support import naive
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -148,6 +150,31 @@ def test_flags_are_those_of_the_checks() -> None:
             )
         wanted = np.where(wanted == 1, 2, wanted)  # not evaluated: the baseline is warming up
         np.testing.assert_array_equal(quality[series == one], wanted)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_gap_flags_the_reading_that_ends_it_and_nothing_else(*, fast: bool) -> None:
+    """Flags are those of the slow twin; what is expected and which events there are does not change."""
+    stream = Stream(5, 300)
+    order = np.lexsort((stream.time_s, stream.series))
+    series, time_s, value = stream.series[order], stream.time_s[order], stream.value[order]
+    without, said = (
+        judge(State.empty(N_SERIES), Parameters.of(N_SERIES, **limits), series, time_s, value, fast=fast)
+        for limits in (LIMITS, LIMITS | {"gap_suspect_s": 250.0, "gap_fail_s": 800.0})
+    )
+    for one in range(N_SERIES):
+        mine = series == one
+        flags = np.array(
+            naive.gap(value[mine].tolist(), time_s[mine].tolist(), suspect_s=250.0, fail_s=800.0)
+        )
+        late = (flags == Flag.SUSPECT) | (flags == Flag.FAIL)
+        assert {Flag.SUSPECT, Flag.FAIL} <= set(flags.tolist())
+        np.testing.assert_array_equal((said.rules[mine] & Rule.GAP) > 0, late)
+        wanted = np.where(late, np.maximum(without.quality[mine], flags), without.quality[mine])
+        np.testing.assert_array_equal(said.quality[mine], wanted)
+    np.testing.assert_array_equal(said.expected, without.expected)
+    np.testing.assert_array_equal(said.events.start_s, without.events.start_s)
+    np.testing.assert_array_equal(said.events.rules, without.events.rules)
 
 
 @pytest.mark.parametrize(
