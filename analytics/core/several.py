@@ -9,13 +9,14 @@ empirically as in Poole, Gibbs, Shmulevich, Bernard and Knijnenburg, Bioinformat
 
     X = sum of -ln p;   P(X > x) = Q(mean² / variance, x mean / variance);   score = -log10 P
 
-and that, once more, through a tail of its own, so that the stated probability is the one that is met.
+then once more over that, the reference and the Mahalanobis distance, so that a plain combination is not lost
+among many calm quantities; and through a tail of its own, so that the probability stated is the one met.
 Arrays are (n_ticks, n_sites, n_quantities); NaN means missing, and padded where a site has fewer.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
@@ -43,8 +44,62 @@ LEAST_VARIANCE = 1.0  # of Fisher's sum, as a share of what independent quantiti
 DEPARTURE = Begin.of(1.8, 0.02, 0.6)  # spreads of a smoothed residual
 DISTANCE = Begin.of(1.0, 0.02, 0.2)  # of the largest of the good history's middle, see `Model`
 TOGETHER = Begin.of(2.0, 0.01, 1 / LN10)  # what -log10 of a probability has, if it is one
-N_DISTANCES = 3
+N_DISTANCES = 2
 TINY = 1e-9
+
+
+class Sum(NamedTuple):
+    """What the sum of some scores is like when all is well.
+
+    Attributes
+    ----------
+    mean, variance : (n_sites,) of the sum of −ln p
+    item : (n_sites, n_parts) mean score of each part, which stands in for a missing one
+
+    """
+
+    mean: Floats
+    variance: Floats
+    item: Floats
+
+    @classmethod
+    def of(cls, parts: Floats, there: Bools) -> Self:
+        """Of a good history, ``(n_ticks, n_sites, n_parts)``; what is far off is no part of what is usual."""
+        usual = np.where(there & (parts < USUAL), parts, np.nan)
+        item = np.nansum(usual, axis=0) / np.maximum((~np.isnan(usual)).sum(axis=0), 1)
+        total = np.where(np.isnan(usual), item, usual).sum(axis=2) * LN10
+        mean = total.mean(axis=0)
+        return cls(mean, np.maximum(total.var(axis=0), LEAST_VARIANCE * mean), item)
+
+    def score(self, parts: Floats, there: Bools) -> Floats:
+        """−log10 of the probability of so large a sum, ``(n_ticks, n_sites)``."""
+        total = np.where(there, parts, self.item).sum(axis=2) * LN10
+        mean, variance = np.maximum(self.mean, TINY), np.maximum(self.variance, TINY)
+        beyond = gammaincc(mean * mean / variance, total * mean / variance)
+        with np.errstate(divide="ignore"):
+            return np.where(beyond > 0, np.minimum(-np.log10(beyond), LARGEST), LARGEST)
+
+
+class Learned(NamedTuple):
+    """A tail, and how many ticks it has seen."""
+
+    tail: Tail
+    ticks: Floats
+
+    @classmethod
+    def of(cls, x: Floats, begin: Begin) -> Self:
+        """From a history, (n_ticks, …)."""
+        known = Tail(*np.zeros((4, *x.shape[1:])))
+        for now in x:  # over time
+            there = ~np.isnan(now)
+            after = tail.learn(np.where(there, now, 0.0), known, np.ones(now.shape), begin)
+            known = Tail(*(np.where(there, new, old) for new, old in zip(after, known, strict=True)))
+        return cls(known, (~np.isnan(x)).sum(axis=0).astype(np.float64))
+
+    def score(self, x: Floats, begin: Begin) -> Floats:
+        """Scores of distances, (n_ticks, …); 0 where one is missing."""
+        known = Tail(*(np.broadcast_to(part, x.shape) for part in self.tail))
+        return tail.score(np.nan_to_num(x), known, np.broadcast_to(self.ticks, x.shape), begin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +111,19 @@ class Model:
     known : (n_sites, n_quantities) whether there was enough history
     reference : of `analytics.core.site`, fitted to departures
     unit : (n_sites, n_distances) what divides the distances: their 98th percentile
-    quantities, distances, together : tails, and how many ticks each has seen
-    mean, variance : (n_sites,) of Fisher's sum
-    item : (n_sites, n_quantities + n_distances) mean score of each part, which stands in for a missing one
+    quantities, distances, whole : tails
+    over_quantities, over_all : the sums of the quantities' scores, and of that and the distances'
 
     """
 
     known: Bools
     reference: site.Reference
     unit: Floats
-    quantities: tuple[Tail, Floats]
-    distances: tuple[Tail, Floats]
-    together: tuple[Tail, Floats]
-    mean: Floats
-    variance: Floats
-    item: Floats
+    quantities: Learned
+    distances: Learned
+    over_quantities: Sum
+    over_all: Sum
+    whole: Learned
 
     @classmethod
     def fit(cls, departures: Floats) -> Self | None:
@@ -81,27 +134,22 @@ class Model:
         departures : residuals in spreads; NaN where a reading is missing or was flagged
 
         """
-        seen = np.isfinite(departures).sum(axis=0)
-        known = seen >= LEAST_TICKS
+        known = np.isfinite(departures).sum(axis=0) >= LEAST_TICKS
         if len(departures) < LEAST_TICKS or not known.any():
             return None
         z = np.where(known, np.clip(departures, -CLIP, CLIP), np.nan)
         reference = site.Reference.fit(z)
         means, apart = np.abs(smoothed(z)), _apart(reference, z)
         unit = np.maximum(np.quantile(apart, 0.98, axis=0), TINY)
-        quantities, distances = _learned(means, DEPARTURE), _learned(apart / unit, DISTANCE)
-        nothing = np.zeros(z.shape[1])
-        blank = (Tail(*np.zeros((4, len(nothing)))), nothing)
-        item = np.zeros((*known.shape[:1], known.shape[1] + N_DISTANCES))
-        made = cls(known, reference, unit, quantities, distances, blank, nothing, nothing, item)
-        parts, there = _parts(made, means, apart, np.zeros(z.shape, np.bool_))
-        usual = np.where(there & (parts < USUAL), parts, np.nan)
-        item = np.nansum(usual, axis=0) / np.maximum((~np.isnan(usual)).sum(axis=0), 1)
-        total = np.where(np.isnan(usual), item, usual).sum(axis=2) * LN10
-        mean = total.mean(axis=0)
-        variance = np.maximum(total.var(axis=0), LEAST_VARIANCE * mean)
-        made = replace(made, mean=mean, variance=variance, item=item)
-        return replace(made, together=_learned(_fisher(made, parts, there), TOGETHER))
+        quantities, distances = Learned.of(means, DEPARTURE), Learned.of(apart / unit, DISTANCE)
+        there = ~np.isnan(means)
+        parts = np.minimum(quantities.score(means, DEPARTURE), MOST)
+        over_quantities = Sum.of(parts, there)
+        pair = _with_distances(over_quantities.score(parts, there), distances.score(apart / unit, DISTANCE))
+        several = _several(there)
+        over_all = Sum.of(pair, several)
+        whole = Learned.of(over_all.score(pair, several), TOGETHER)
+        return cls(known, reference, unit, quantities, distances, over_quantities, over_all, whole)
 
 
 class Scores(NamedTuple):
@@ -132,14 +180,15 @@ def score(model: Model, departures: Floats, failed: Bools) -> Scores:
     z = np.where(model.known, np.clip(departures, -CLIP, CLIP), np.nan)
     failed = failed & model.known
     means = smoothed(z)
-    parts, there = _parts(model, np.abs(means), _apart(model.reference, z), failed)
-    combined = _fisher(model, parts, there)
-    whole = tail.score(combined, *_told(model.together, combined.shape), TOGETHER)
+    there = ~np.isnan(means) | failed
+    parts = model.quantities.score(np.abs(means), DEPARTURE)
+    parts = np.minimum(np.where(failed, np.maximum(parts, FAILED), parts), MOST)
+    distances = model.distances.score(_apart(model.reference, z) / model.unit, DISTANCE)
+    pair = _with_distances(model.over_quantities.score(parts, there), distances)
+    whole = model.whole.score(model.over_all.score(pair, _several(there)), TOGETHER)
     whole = np.where(failed.any(axis=2), np.maximum(whole, FAILED), whole)
-    of_quantities = parts[:, :, : z.shape[2]]
-    signed = np.where(means < 0, -1.0, 1.0) * of_quantities
-    shares = of_quantities / np.maximum(of_quantities.sum(axis=2, keepdims=True), TINY)
-    return Scores(signed, np.minimum(whole, LARGEST), shares)
+    shares = parts / np.maximum(parts.sum(axis=2, keepdims=True), TINY)
+    return Scores(np.where(means < 0, -parts, parts), np.minimum(whole, LARGEST), shares)
 
 
 def smoothed(z: Floats) -> Floats:
@@ -153,50 +202,18 @@ def smoothed(z: Floats) -> Floats:
     return made
 
 
-def _parts(model: Model, means: Floats, apart: Floats, failed: Bools) -> tuple[Floats, Bools]:
-    """Scores of all quantities, then of the distances, and whether each could be told.
-
-    Parameters
-    ----------
-    means : smoothed departures without their sign
-    apart : distances
-    failed : whether a reading failed a check of its own
-
-    """
-    there = ~np.isnan(means)
-    quantities = tail.score(np.nan_to_num(means), *_told(model.quantities, means.shape), DEPARTURE)
-    quantities = np.where(failed, np.maximum(quantities, FAILED), np.where(there, quantities, 0.0))
-    distances = tail.score(apart / model.unit, *_told(model.distances, apart.shape), DISTANCE)
-    several = np.broadcast_to((there.sum(axis=2) > 1)[..., None], distances.shape)
-    parts = np.concatenate([quantities, np.where(several, distances, 0.0)], axis=2)
-    return np.minimum(parts, MOST), np.concatenate([there | failed, several], axis=2)
+def _with_distances(over_quantities: Floats, distances: Floats) -> Floats:
+    """(n_ticks, n_sites, 1 + n_distances): what is summed for the whole site."""
+    return np.concatenate([over_quantities[..., None], np.minimum(distances, MOST)], axis=2)
 
 
-def _fisher(model: Model, parts: Floats, there: Bools) -> Floats:
-    """-log10 of the probability of so large a sum."""
-    total = np.where(there, parts, model.item).sum(axis=2) * LN10
-    mean, variance = np.maximum(model.mean, TINY), np.maximum(model.variance, TINY)
-    beyond = gammaincc(mean * mean / variance, total * mean / variance)
-    with np.errstate(divide="ignore"):
-        return np.where(beyond > 0, np.minimum(-np.log10(beyond), LARGEST), LARGEST)
+def _several(there: Bools) -> Bools:
+    """Which of that can be told: distances where there is more than one quantity."""
+    more = there.sum(axis=2) > 1
+    return np.stack([np.ones_like(more), *[more] * N_DISTANCES], axis=2)
 
 
 def _apart(reference: site.Reference, z: Floats) -> Floats:
     """(n_ticks, n_sites, n_distances)."""
     found = site.distances(site.State.empty(reference.centre), reference, z)
-    return np.stack([found.deviation, found.reference, found.mahalanobis], axis=2)
-
-
-def _learned(x: Floats, begin: Begin) -> tuple[Tail, Floats]:
-    """The tail of a history, (n_ticks, …), and how many ticks it has seen."""
-    known = Tail(*np.zeros((4, *x.shape[1:])))
-    for now in x:  # over time
-        there = ~np.isnan(now)
-        after = tail.learn(np.where(there, now, 0.0), known, np.ones(now.shape), begin)
-        known = Tail(*(np.where(there, new, old) for new, old in zip(after, known, strict=True)))
-    return known, (~np.isnan(x)).sum(axis=0).astype(np.float64)
-
-
-def _told(learned: tuple[Tail, Floats], shape: tuple[int, ...]) -> tuple[Tail, Floats]:
-    known, count = learned
-    return Tail(*(np.broadcast_to(part, shape) for part in known)), np.broadcast_to(count, shape)
+    return np.stack([found.reference, found.mahalanobis], axis=2)

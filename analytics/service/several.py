@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MANY = 10_000
 LONGEST = 72 * TICKS_PER_H  # what began earlier is ended
-MODELS_A_ROUND = 3  # that are learned before other tasks have their turn
+MODELS_A_ROUND = 6  # that are learned before other tasks have their turn
 CATCHING_UP = 2 * TICKS_PER_H  # an area that has moved on so far since the last look is waited for
 
 
