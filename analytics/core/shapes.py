@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from analytics.core.causes import NOTHING_SHARE, Seen
+from analytics.core.tick import LARGEST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,7 +121,7 @@ def _one(stretch: Stretch, event: Event) -> tuple[Any, ...]:
 
 def _shape(departure: Floats) -> tuple[Floats, Floats]:
     """Largest change within `STEP` ticks up to the peak, and what is left at the end; shares of the peak."""
-    known = np.nan_to_num(departure)
+    known = np.clip(np.nan_to_num(departure), -LARGEST, LARGEST)
     peak = np.abs(known).argmax(axis=0)
     height = np.maximum(np.abs(known).max(axis=0), 1e-9)
     padded = np.concatenate([np.repeat(known[:1], STEP, axis=0), known])

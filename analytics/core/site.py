@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
+from analytics.core.tick import LARGEST
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -74,6 +76,7 @@ class Reference:
         """
         if len(values) < MEDIAN:
             raise ValueError(f"a reference takes {MEDIAN} readings or more, not {len(values)}")
+        values = _usable(values)
         measured = ~np.isnan(values).all(axis=0)
         filled = np.where(measured, values, 0.0)  # a quantity that a site has not is a constant
         centre = np.nanmedian(filled, axis=0)
@@ -147,6 +150,7 @@ def distances(state: State, reference: Reference, values: Floats) -> Distances:
     True
 
     """
+    values = _usable(values)
     off = _deviations(state, values, reference.step) / reference.spread
     signed = np.clip(np.nan_to_num(off), -MOST, MOST)
     shares = np.abs(signed)
@@ -159,12 +163,17 @@ def distances(state: State, reference: Reference, values: Floats) -> Distances:
     return Distances(shares.sum(axis=2), farthest, together, shares, off_reference | off_together)
 
 
+def _usable(values: Floats) -> Floats:
+    """Values with NaN for those that are infinite, or so large that their squares are."""
+    return np.where(np.abs(values) <= LARGEST, values, np.nan)
+
+
 def _deviations(state: State, values: Floats, step: Floats) -> Floats:
     """Values less the levels that follow them, reading by reading."""
     off = np.empty_like(values)
     level = state.level
     for tick, now in enumerate(values):  # over time; all sites and quantities at once
-        there = ~np.isnan(now) & np.isfinite(now)
+        there = ~np.isnan(now)
         level = np.where(np.isnan(level) & there, now, level)
         off[tick] = np.where(there, now - level, np.nan)
         moved = GAIN * np.clip(off[tick], -step, step)
