@@ -89,12 +89,9 @@ class Learned(NamedTuple):
     @classmethod
     def of(cls, x: Floats, begin: Begin) -> Self:
         """From a history, (n_ticks, …)."""
-        known = Tail(*np.zeros((4, *x.shape[1:])))
-        for now in x:  # over time
-            there = ~np.isnan(now)
-            after = tail.learn(np.where(there, now, 0.0), known, np.ones(now.shape), begin)
-            known = Tail(*(np.where(there, new, old) for new, old in zip(after, known, strict=True)))
-        return cls(known, (~np.isnan(x)).sum(axis=0).astype(np.float64))
+        known = tail.of_history(x.reshape(len(x), -1), begin)
+        count = (~np.isnan(x)).sum(axis=0).astype(np.float64)
+        return cls(Tail(*(part.reshape(x.shape[1:]) for part in known)), count)
 
     def score(self, x: Floats, begin: Begin) -> Floats:
         """Scores of distances, (n_ticks, …); 0 where one is missing."""

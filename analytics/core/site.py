@@ -185,10 +185,11 @@ def _deviations(state: State, values: Floats, step: Floats) -> Floats:
 def _medians(last: Floats, now: Floats) -> tuple[Floats, Floats]:
     """Medians of the last readings, NaN where most are missing; and what is then the last."""
     joined = np.concatenate([last, now])
-    windows = np.lib.stride_tricks.sliding_window_view(joined, MEDIAN, axis=0)[1:]
-    missing = np.isnan(windows)
-    inner = np.sort(np.where(missing, np.inf, windows), axis=-1)
-    count = MEDIAN - missing.sum(axis=-1)
+    missing = np.isnan(joined)
+    so_far = np.concatenate([np.zeros((1, *joined.shape[1:]), np.intp), np.cumsum(missing, axis=0)])
+    count = MEDIAN - (so_far[MEDIAN:] - so_far[:-MEDIAN])[1:]
+    known = np.where(missing, np.inf, joined)
+    inner = np.sort(np.lib.stride_tricks.sliding_window_view(known, MEDIAN, axis=0)[1:], axis=-1)
     middle = np.maximum(count - 1, 0) // 2
     found = np.take_along_axis(inner, middle[..., None], axis=-1)[..., 0]
     return np.where(count > MEDIAN // 2, found, np.nan), joined[len(joined) - MEDIAN :]

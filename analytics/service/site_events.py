@@ -141,6 +141,7 @@ class _Teller(NamedTuple):
             "qartod_neighbour": self._neighbour_flag(event, departed[0].quantity),
             "rain_mm": round(float(self.seen.rain_mm[look]), 2),
             "window": {"from_s": begin_s, "until_s": end_s},
+            "parameters": LIMITS,
         }
         return Anomaly(
             subject=f"site/{site_id}/several",
@@ -198,8 +199,11 @@ class _Teller(NamedTuple):
         return {"name": pattern.name, "kind": pattern.kind, "strength": strength}
 
     def _quantities(self, event: Event, look: int) -> list[dict[str, Any]]:
-        """Share, signed score and begin of each quantity, by share."""
+        """Share, signed score, values at the peak and begin of each quantity, by share."""
         judged, at = self.judged, event.at
+        observed, expected = (
+            part[event.peak, at.site] for part in (judged.stretch.value, judged.stretch.expected)
+        )
         shares = judged.shares[at.begin : at.end + 1, at.site].mean(axis=0)
         since = shapes.since(judged.stretch.signed, at, causes.LEAST)
         site_id = judged.sites[at.site]
@@ -210,6 +214,8 @@ class _Teller(NamedTuple):
                 "series_id": series_id[judged.quantities[column]],
                 "share": round(float(shares[column]), 3),
                 "score": round(float(self.seen.mean[look, column]), 2),
+                "observed": _or_none(float(observed[column])),
+                "expected": _or_none(float(expected[column])),
                 "since_s": None if since[column] < 0 else self._time_s(int(since[column])),
             }
             for column in np.argsort(-shares, kind="stable").tolist()
@@ -246,6 +252,10 @@ class _Teller(NamedTuple):
             and one.start_s <= end_s + TICK_S
             and (one.end_s is None or one.end_s >= begin_s - OF_MARGIN_S)
         )
+
+
+def _or_none(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def _severity(score: float, duration_s: float, pattern: Pattern | None) -> int:
