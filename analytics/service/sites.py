@@ -90,17 +90,19 @@ def complete_until(
 ) -> dict[str, int]:
     """The tick up to which each area has sent everything; a series that is silent is not waited for."""
     area = {site.site_id: site.area_id for site in directory.sites}
-    of = {one.series_id: area[one.site_id] for one in directory.series}
-    newest: dict[str, list[Latest]] = {}
+    series = {one.series_id: one for one in directory.series}
+    sent: dict[str, list[tuple[float, float]]] = {}
     for one in latest:
-        newest.setdefault(of[one.series_id], []).append(one)
+        of = series[one.series_id]
+        until_s = one.time_s + max(of.interval_s - TICK_S, 0.0)  # what is measured less often stays so long
+        sent.setdefault(area[of.site_id], []).append((until_s, one.received_s))
     until = {}
-    for name, all_of_it in newest.items():
-        middle_s = float(np.median([one.time_s for one in all_of_it]))
+    for name, all_of_it in sent.items():
+        middle_s = float(np.median([until_s for until_s, _ in all_of_it]))
         waited_for = [
-            one.time_s
-            for one in all_of_it
-            if one.time_s > middle_s - BEHIND_S or now_s - one.received_s <= grace_s
+            until_s
+            for until_s, received_s in all_of_it
+            if until_s >= middle_s - BEHIND_S or now_s - received_s <= grace_s
         ]
         until[name] = int(min(waited_for) // TICK_S) + 1
     return until
