@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
+from analytics.core.tick import LARGEST
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -74,6 +76,7 @@ class Reference:
         """
         if len(values) < MEDIAN:
             raise ValueError(f"a reference takes {MEDIAN} readings or more, not {len(values)}")
+        values = _usable(values)
         measured = ~np.isnan(values).all(axis=0)
         filled = np.where(measured, values, 0.0)  # a quantity that a site has not is a constant
         centre = np.nanmedian(filled, axis=0)
@@ -147,6 +150,7 @@ def distances(state: State, reference: Reference, values: Floats) -> Distances:
     True
 
     """
+    values = _usable(values)
     off = _deviations(state, values, reference.step) / reference.spread
     signed = np.clip(np.nan_to_num(off), -MOST, MOST)
     shares = np.abs(signed)
@@ -159,12 +163,17 @@ def distances(state: State, reference: Reference, values: Floats) -> Distances:
     return Distances(shares.sum(axis=2), farthest, together, shares, off_reference | off_together)
 
 
+def _usable(values: Floats) -> Floats:
+    """Values with NaN for those that are infinite, or so large that their squares are."""
+    return np.where(np.abs(values) <= LARGEST, values, np.nan)
+
+
 def _deviations(state: State, values: Floats, step: Floats) -> Floats:
     """Values less the levels that follow them, reading by reading."""
     off = np.empty_like(values)
     level = state.level
     for tick, now in enumerate(values):  # over time; all sites and quantities at once
-        there = ~np.isnan(now) & np.isfinite(now)
+        there = ~np.isnan(now)
         level = np.where(np.isnan(level) & there, now, level)
         off[tick] = np.where(there, now - level, np.nan)
         moved = GAIN * np.clip(off[tick], -step, step)
@@ -176,10 +185,11 @@ def _deviations(state: State, values: Floats, step: Floats) -> Floats:
 def _medians(last: Floats, now: Floats) -> tuple[Floats, Floats]:
     """Medians of the last readings, NaN where most are missing; and what is then the last."""
     joined = np.concatenate([last, now])
-    windows = np.lib.stride_tricks.sliding_window_view(joined, MEDIAN, axis=0)[1:]
-    missing = np.isnan(windows)
-    inner = np.sort(np.where(missing, np.inf, windows), axis=-1)
-    count = MEDIAN - missing.sum(axis=-1)
+    missing = np.isnan(joined)
+    so_far = np.concatenate([np.zeros((1, *joined.shape[1:]), np.intp), np.cumsum(missing, axis=0)])
+    count = MEDIAN - (so_far[MEDIAN:] - so_far[:-MEDIAN])[1:]
+    known = np.where(missing, np.inf, joined)
+    inner = np.sort(np.lib.stride_tricks.sliding_window_view(known, MEDIAN, axis=0)[1:], axis=-1)
     middle = np.maximum(count - 1, 0) // 2
     found = np.take_along_axis(inner, middle[..., None], axis=-1)[..., 0]
     return np.where(count > MEDIAN // 2, found, np.nan), joined[len(joined) - MEDIAN :]

@@ -111,3 +111,38 @@ def learn(x: Floats, tail: Tail, weight: Floats, begin: Begin) -> Tail:
     taught = np.where(~over & (tail.peak > 0), weight, 0.0)
     peak = np.where(over, np.maximum(tail.peak, x), 0.0)
     return Tail(tail.n + taught, tail.first + taught * excess, tail.second + taught * excess * excess, peak)
+
+
+def of_history(x: Floats, begin: Begin) -> Tail:
+    """The tail after a whole history, excursion by excursion: what `learn` says after its last tick.
+
+    Parameters
+    ----------
+    x : (n_ticks, k) distances; a missing one, NaN, neither goes on nor ends an excursion
+
+    """
+    ticks, k = x.shape
+    last = np.maximum.accumulate(np.where(np.isnan(x), 0, np.arange(ticks)[:, None]), axis=0)
+    known = np.zeros((k, ticks + 1))  # a column's end parts it from the next
+    known[:, :ticks] = np.nan_to_num(np.take_along_axis(x, last, axis=0)).T if ticks else known[:, :0]
+    over = np.zeros(known.size + 1, np.bool_)
+    over[1:] = (known > begin.at).ravel()
+    edges = np.flatnonzero(over[1:] != over[:-1])
+    starts, ends = edges[::2], edges[1::2]
+    known_tail = Tail(*np.zeros((4, k)))
+    if not len(starts):
+        return known_tail
+    peaks = np.maximum.reduceat(known.ravel(), edges)[::2]
+    column, goes_on = starts // (ticks + 1), ends % (ticks + 1) == ticks
+    known_tail.peak[column[goes_on]] = peaks[goes_on]
+    column, peaks = column[~goes_on], peaks[~goes_on]
+    rank = np.arange(len(column)) - np.searchsorted(column, column)
+    table = np.full((rank.max(initial=-1) + 1, k), np.nan)
+    table[rank, column] = peaks
+    n, first, second, peak = known_tail
+    for one in table:  # over excursions, oldest first; all columns at once
+        there = ~np.isnan(one)
+        mean = (first + PRIOR * begin.excess) / (n + PRIOR)
+        excess = np.where(there, np.minimum(one - begin.at, FAR * mean), 0.0)
+        n, first, second = n + there, first + excess, second + excess * excess
+    return Tail(n, first, second, peak)

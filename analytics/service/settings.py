@@ -66,6 +66,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             gt=0,
         ),
     ] = 300.0
+    several_every_s: Annotated[
+        float,
+        Meta(
+            description="Time between two looks at all quantities of the sites.",
+            extra={"unit": "s"},
+            ge=0,
+        ),
+    ] = 10.0
+    several_history_days: Annotated[
+        float,
+        Meta(description="Good history that tells what is usual for a site.", extra={"unit": "d"}, gt=0),
+    ] = 14.0
+    several_reach_h: Annotated[
+        float,
+        Meta(
+            description="How far back sites are judged when the service starts or catches up.",
+            extra={"unit": "h"},
+            gt=0,
+        ),
+    ] = 24.0
     metrics_port: Annotated[
         int, Meta(description="Port of the Prometheus metrics on loopback; 0 is off.", ge=0, le=65535)
     ] = 0

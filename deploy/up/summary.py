@@ -57,8 +57,10 @@ def found(
         in_time = start_s - EARLY_S <= anomaly.start_s <= start_s + fault.find_within_s
         if not in_time or anomaly.site_id not in fault.site_ids:
             return False
-        if anomaly.series_id is None:
+        if anomaly.device_id is not None:
             return fault.kind == "silent"
+        if anomaly.series_id is None:
+            return False  # of a whole site: its series have told the fault before
         return fault.kind != "silent" and quantity_of[anomaly.series_id] in fault.quantities
 
     due = [fault for fault in faults if live_from_s + fault.start_s + fault.find_within_s <= now_s]

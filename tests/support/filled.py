@@ -10,23 +10,41 @@ import numpy as np
 from analytics.service import process
 from analytics.service.settings import Settings
 from deploy import demo
+from edge.simulator import Town
 from edge.wire.quantities import QUANTITIES
 from ingest_service.pipeline.decode import Decoded
 from ingest_service.pipeline.judging import ShardJudge
 from ingest_service.storage.batch import Batch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edge.simulator import Fault
     from ingest_service.storage.store import Store
 
 DAY_S = 86_400.0
 
 
-def fill(store: Store, *, days: float = 3.0, until_s: float | None = None) -> float:
-    """Enrol the demo, judge and store its last days; returns the present of what was played [s]."""
+def fill(
+    store: Store,
+    *,
+    days: float = 3.0,
+    until_s: float | None = None,
+    plan: Sequence[Fault] | None = None,
+    seed: int = 1,
+) -> float:
+    """Enrol the demo, judge and store its last days; returns the present of what was played [s].
+
+    Parameters
+    ----------
+    plan : what goes wrong; None for the demo's own plan
+
+    """
     until_s = until_s or time.time()
     known = store.enrol(demo.directory())
     series = {(one.device_id, one.name): one.series_id for one in known.channels}
-    town = demo.town(seed=1, live_from_s=until_s, history_s=days * DAY_S)
+    faults = demo.plan() if plan is None else plan
+    town = Town(demo.spec(), seed=seed, live_from_s=until_s, history_s=days * DAY_S, plan=faults)
     columns: list[tuple[int, float, float]] = []
     for device in known.devices:
         for pack in town.driver(device.device_id).packs():

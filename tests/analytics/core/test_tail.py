@@ -41,3 +41,19 @@ def test_a_farther_distance_never_scores_less() -> None:
     score = tail.score(x, known, np.full(len(x), 3_000.0), RESIDUAL)
     assert np.isfinite(score).all()
     assert (np.diff(score[x > RESIDUAL.at]) >= 0).all()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_whole_history_teaches_what_its_ticks_do(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    x = np.abs(random.standard_t(3, (400, 5)))
+    x[:, 0], x[-3:, 1] = 0.5, 9.0
+    x[random.random(x.shape) < 0.2] = np.nan
+    known = Tail(*np.zeros((4, 5)))
+    for now in x:
+        there = ~np.isnan(now)
+        after = tail.learn(np.where(there, now, 0.0), known, np.ones(5), RESIDUAL)
+        known = Tail(*(np.where(there, new, old) for new, old in zip(after, known, strict=True)))
+    for part, expected in zip(tail.of_history(x, RESIDUAL), known, strict=True):
+        np.testing.assert_allclose(part, expected, rtol=1e-12)
+    assert tail.of_history(x[:0], RESIDUAL).n.tolist() == [0] * 5

@@ -1,0 +1,195 @@
+"""Sites judged over all of their series: scores of a stretch from models of its blocks.
+
+A block is half a day. Its model is learned from the good readings of the days before it, and from nothing
+else, so that what is said of a tick follows from what the database holds
+(docs/decisions/0011-judging-of-several-series.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from analytics.core import several, shapes
+from analytics.core.several import Model
+from analytics.service import grid as grids
+from analytics.service.grid import TICK_S, TICKS_PER_H
+from edge.wire.quantities import QUANTITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from analytics.service.settings import Settings
+    from ingest_service.storage.model import Directory, Latest, Series
+    from ingest_service.storage.store import Store
+
+    Floats = NDArray[np.float64]
+
+BLOCK = 12 * TICKS_PER_H
+WARM = 12 * TICKS_PER_H  # ticks before a block that bring its memory up
+BEHIND_S = 3600.0  # a series so far behind its town, and not heard of, is not waited for
+
+
+@dataclass(slots=True)
+class Models:
+    """Models by area and block, as long as the directory stays the same; a memory, not a truth."""
+
+    version: int = -1
+    known: dict[tuple[str, int], Model | None] = field(default_factory=dict)
+
+    def forget(self, version: int, before: int) -> None:
+        """Let go of what another directory had, and of blocks before a tick."""
+        kept = {} if version != self.version else self.known
+        self.known = {key: one for key, one in kept.items() if key[1] >= before}
+        self.version = version
+
+
+class Group(NamedTuple):
+    """Sites of an area that measure the same kind of thing, and their ticks ``[first, last)``."""
+
+    key: str
+    area_id: str
+    sites: list[str]
+    quantities: list[str]
+    series: list[Series]
+    first: int
+    last: int
+
+    def blocks(self) -> range:
+        """First ticks of its blocks."""
+        return range(self.first, self.last, BLOCK)
+
+
+class Judged(NamedTuple):
+    """All groups on one grid.
+
+    Attributes
+    ----------
+    first : number of the first tick of the arrays
+    sites, quantities : what the columns are
+    stretch : what the patterns look at
+    score : (n_ticks, n_sites), NaN where a site was not judged
+    shares : (n_ticks, n_sites, n_quantities)
+
+    """
+
+    first: int
+    sites: list[str]
+    quantities: list[str]
+    stretch: shapes.Stretch
+    score: Floats
+    shares: Floats
+
+
+def complete_until(
+    directory: Directory, latest: Sequence[Latest], now_s: float, grace_s: float
+) -> dict[str, int]:
+    """The tick up to which each area has sent everything; a series that is silent is not waited for."""
+    area = {site.site_id: site.area_id for site in directory.sites}
+    series = {one.series_id: one for one in directory.series}
+    sent: dict[str, list[tuple[float, float]]] = {}
+    for one in latest:
+        of = series[one.series_id]
+        until_s = one.time_s + max(of.interval_s - TICK_S, 0.0)  # what is measured less often stays so long
+        sent.setdefault(area[of.site_id], []).append((until_s, one.received_s))
+    until = {}
+    for name, all_of_it in sent.items():
+        middle_s = float(np.median([until_s for until_s, _ in all_of_it]))
+        waited_for = [
+            until_s
+            for until_s, received_s in all_of_it
+            if until_s >= middle_s - BEHIND_S or now_s - received_s <= grace_s
+        ]
+        until[name] = int(min(waited_for) // TICK_S) + 1
+    return until
+
+
+def groups_of(directory: Directory, until: Mapping[str, int], first: Mapping[str, int]) -> list[Group]:
+    """What is to be judged, from some tick of each area on."""
+    area = {site.site_id: site.area_id for site in directory.sites}
+    domain: dict[str, str] = {}
+    for one in directory.series:
+        domain.setdefault(one.site_id, QUANTITIES[one.quantity].domain)
+    parts: dict[tuple[str, str], list[Series]] = {}
+    for one in directory.series:
+        if area[one.site_id] in until:
+            parts.setdefault((area[one.site_id], domain[one.site_id]), []).append(one)
+    return [
+        Group(
+            f"{area_id}/{kind}",
+            area_id,
+            sorted({one.site_id for one in series}),
+            sorted({one.quantity for one in series}),
+            series,
+            first[area_id],
+            until[area_id],
+        )
+        for (area_id, kind), series in sorted(parts.items())
+    ]
+
+
+def learn(store: Store, settings: Settings, models: Models, groups: Sequence[Group], *, most: int) -> bool:
+    """Learn the models that are missing, at most so many; whether all are there now.
+
+    Raises `StoreUnavailable`.
+    """
+    history = round(settings.several_history_days * 24 * TICKS_PER_H)
+    missing = [(one, at) for one in groups for at in one.blocks() if (one.key, at) not in models.known]
+    for group, at in missing[:most]:
+        grid = grids.load(store, group.series, group.sites, group.quantities, ticks=(at - history, at))
+        models.known[group.key, at] = Model.fit(np.where(grid.good, grid.departure, np.nan))
+    return len(missing) <= most
+
+
+def judge(store: Store, models: Models, groups: Sequence[Group], area: Mapping[str, str]) -> Judged:
+    """Score the stretches of some groups, whose models are known. Raises `StoreUnavailable`."""
+    first, last = min(one.first for one in groups) - WARM, max(one.last for one in groups)
+    sites = [site for group in groups for site in group.sites]
+    quantities = sorted({quantity for group in groups for quantity in group.quantities})
+    shape = (last - first, len(sites), len(quantities))
+    departure, value, expected = (np.full(shape, np.nan) for _ in range(3))
+    signed, shares, flat = np.zeros(shape), np.zeros(shape), np.zeros(shape, np.bool_)
+    saturation, score = np.full(shape[:2], np.nan), np.full(shape[:2], np.nan)
+    for group in groups:
+        begin = group.first - WARM
+        grid = grids.load(store, group.series, group.sites, group.quantities, ticks=(begin, group.last))
+        ticks = np.arange(begin - first, group.last - first)
+        rows = np.array([sites.index(site) for site in group.sites])
+        columns = np.array([quantities.index(quantity) for quantity in group.quantities])
+        here, of_sites = np.ix_(ticks, rows, columns), np.ix_(ticks, rows)
+        signed[here], score[of_sites], shares[here] = _scored(models, group, grid)
+        value[here], expected[here], flat[here] = grid.value, grid.expected, grid.flat
+        departure[here] = several.smoothed(grid.value - grid.expected)
+        saturation[of_sites] = grid.saturation
+    rain_mm = _rain_mm(value, [area[site] for site in sites], quantities)
+    stretch = shapes.Stretch(signed, departure, value, expected, flat, saturation, rain_mm)
+    return Judged(first, sites, quantities, stretch, score, shares)
+
+
+def _scored(models: Models, group: Group, grid: grids.Grid) -> several.Scores:
+    """Scores of a grid that begins `WARM` before the stretch; nothing is said before it."""
+    shape = grid.value.shape
+    signed, score, shares = np.zeros(shape), np.full(shape[:2], np.nan), np.zeros(shape)
+    for at in group.blocks():
+        model = models.known[group.key, at]
+        if model is not None:
+            begin, end = at - grid.first, min(at + BLOCK, group.last) - grid.first
+            ticks = slice(begin - WARM, end)
+            one = several.score(model, grid.departure[ticks], grid.failed[ticks])
+            signed[begin:end], score[begin:end], shares[begin:end] = (part[WARM:] for part in one)
+    return several.Scores(signed, score, shares)
+
+
+def _rain_mm(value: Floats, area: list[str], quantities: list[str]) -> Floats:
+    """Rain of each tick at each site: the most that a gauge of its area has; 0 where there is none [mm]."""
+    rain = np.zeros(value.shape[:2])
+    if grids.RAIN in quantities and value.size:
+        fell = np.nan_to_num(value[:, :, quantities.index(grids.RAIN)]) * grids.TICK_S / 3600
+        for name in set(area):
+            here = np.array([one == name for one in area])
+            rain[:, here] = fell[:, here].max(axis=1, keepdims=True)
+    return rain

@@ -1,0 +1,177 @@
+"""Several series of a site together on real data: a year of the Logan River, and a picture of it.
+
+``python -m benchmarks causes [--picture docs/pictures/several.png]``. Data: TOWNTWIN_DATA. The sondes are
+judged as live, then site by site with default settings, three days at a time. Beside each cause stand the
+anomalies that met an event of the technicians at the same site; nothing was tuned on these data. Last, one
+JSON line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.progress import track
+
+from analytics.core.judge import judge
+from analytics.core.state import State
+from analytics.service import several, site_events, sites
+from analytics.service.grid import TICK_S
+from analytics.service.settings import Settings
+from benchmarks import _labelled
+from benchmarks._logan import INTERVAL_S, QUANTITIES
+from edge.wire.quantities import QUANTITIES as REGISTRY
+from ingest_service.pipeline import limits
+from ingest_service.storage.batch import Batch
+from ingest_service.storage.memory import MemoryStore
+from ingest_service.storage.model import READING, AnomalyQuery, Area, Directory, Series, Site
+
+if TYPE_CHECKING:
+    from ingest_service.storage.model import Anomaly
+
+DATA = Path(os.environ.get("TOWNTWIN_DATA", Path(__file__).parents[2] / "shared/data"))
+AREA = "logan"
+LOOK_TICKS = 72 * 12
+NEAR_S = 6 * 3600.0  # a technician's event so near counts as met
+AROUND_S = 2 * 86_400.0  # of an event, in the picture
+ALL = 10_000
+COLORS = ("#1f4e79", "#c0392b", "#2e8b57", "#f28e2b", "#7a52a3", "#888888")
+
+
+def main() -> None:
+    """Judge the year, print the table, draw the picture if asked to."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks causes")
+    parser.add_argument("benchmark", nargs="?")
+    parser.add_argument("--picture", type=Path)
+    arguments = parser.parse_args()
+    sondes = list(_labelled.logan(DATA / "logan_river"))
+    store = filled(sondes)
+    found = judged(store, sondes)
+    windows = {site: _windows(sondes, site) for site in {one.name for one in sondes}}
+    met = [one for one in found if _meets(one, windows[f"{one.site_id}2019.csv.gz"])]
+    days = (max(one.time_s[-1] for one in sondes) - min(one.time_s[0] for one in sondes)) / 86_400
+    print(f"\nLogan River 2019, {len(windows)} sites, {days:.0f} days: anomalies of whole sites")
+    print(f"{'':28}{'told':>8}{'met a technician’s event':>28}")
+    told, right = Counter(one.detector for one in found), Counter(one.detector for one in met)
+    for name in sorted(told):
+        print(f"{name:28}{told[name]:8}{right[name]:28}")
+    if arguments.picture:
+        draw(arguments.picture, store, max(met or found, key=lambda one: len(one.evidence["of"])))
+    print(
+        json.dumps({"site_anomalies": len(found), "met": len(met), "site_days": round(days * len(windows))})
+    )
+
+
+def filled(sondes: list[_labelled.Sonde]) -> MemoryStore:
+    """A store with the sondes' readings, judged as live."""
+    store = MemoryStore()
+    names = sorted({_site(one) for one in sondes})
+    known = store.enrol(
+        Directory(
+            areas=[Area(area_id=AREA, level="town", en="Logan River", zh="洛根河")],
+            sites=[
+                Site(site_id=name, area_id=AREA, kind="river_section", en=name, zh=name, lon=-111.8, lat=41.7)
+                for name in names
+            ],
+            series=[
+                Series(site_id=_site(one), quantity=QUANTITIES[one.quantity][0], interval_s=INTERVAL_S)
+                for one in sondes
+            ],
+        )
+    )
+    series = {(one.site_id, one.quantity): one for one in known.series}
+    for sonde in track(sondes, "judging series"):
+        name, scale = QUANTITIES[sonde.quantity]
+        one = series[_site(sonde), name]
+        value = sonde.value * scale
+        said = judge(
+            State.empty(1), limits.of_series([one]), np.zeros(len(value), np.intp), sonde.time_s, value
+        )
+        rows = np.zeros(len(value), READING)
+        rows["series_id"], rows["value"] = one.series_id, value
+        rows["time_us"] = rows["received_us"] = np.rint(sonde.time_s * 1e6)
+        for field in ("expected", "spread", "quality", "rules"):
+            rows[field] = getattr(said, field)
+        store.commit(Batch(fresh=rows))
+    return store
+
+
+def judged(store: MemoryStore, sondes: list[_labelled.Sonde]) -> list[Anomaly]:
+    """What is told of the sites, three days at a time."""
+    first, last = (int(f(one.time_s[at] for one in sondes)) // TICK_S for f, at in ((min, 0), (max, -1)))
+    memory = several.Memory()
+    settings = Settings(several_reach_h=72)
+    for tick in track(range(first + LOOK_TICKS, last, LOOK_TICKS), "judging sites"):
+        found = several.changes(store, settings, memory, {AREA: tick}, models=ALL)
+        store.record(found or [])
+    query = AnomalyQuery(detectors=site_events.DETECTORS, limit=ALL)
+    return [one for one in store.anomalies(query) if one.state != "withdrawn"]
+
+
+def draw(path: Path, store: MemoryStore, event: Anomaly) -> None:
+    """An event: what departs most, the signed scores of all quantities, and the score of the site."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter  # noqa: PLC0415 - an extra
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    directory = store.directory()
+    block = sites.BLOCK
+    begin, end = (round((event.start_s + by) // TICK_S) for by in (-AROUND_S, AROUND_S))
+    groups = sites.groups_of(directory, {AREA: end}, {AREA: begin // block * block})
+    models = sites.Models()
+    sites.learn(store, Settings(), models, groups, most=ALL)
+    said = sites.judge(store, models, groups, dict.fromkeys(said_sites(directory), AREA))
+    column = said.sites.index(event.site_id)
+    moment = (said.first + np.arange(len(said.score))) * TICK_S
+    times = np.array(moment, "datetime64[s]")
+    figure = Figure(figsize=(10, 6.5), dpi=80, layout="constrained")
+    values, scores, whole = figure.subplots(3, sharex=True)
+    lead = event.evidence["quantities"][0]["quantity"]
+    at = said.quantities.index(lead)
+    values.plot(times, said.stretch.value[:, column, at], color=COLORS[0], linewidth=0.9, label="value")
+    values.plot(times, said.stretch.expected[:, column, at], color="#9ecae1", label="expected")
+    values.set_ylabel(f"{REGISTRY[lead].en}\n[{REGISTRY[lead].unit}]")
+    for color, quantity in zip(COLORS, said.quantities, strict=False):
+        signed = said.stretch.signed[:, column, said.quantities.index(quantity)]
+        scores.plot(times, signed, color=color, linewidth=0.9, label=REGISTRY[quantity].en)
+    scores.set_ylabel("signed score")
+    whole.plot(times, said.score[:, column], color=COLORS[0], linewidth=0.9, label="score of the site")
+    whole.axhline(site_events.LIMITS["weak"], color="#888888", linestyle=":", label="weak evidence")
+    whole.set_ylabel("−log10 p")
+    span = np.array([event.start_s, event.evidence["window"]["until_s"]], "datetime64[s]")
+    for axes in (values, scores, whole):
+        axes.axvspan(span[0], span[1], color=COLORS[1], alpha=0.15, linewidth=0)
+        axes.legend(loc="upper left", fontsize=7, ncols=3, frameon=False)
+        axes.grid(visible=True, alpha=0.3)
+    locator = AutoDateLocator()  # type: ignore[no-untyped-call]
+    whole.xaxis.set_major_locator(locator)
+    whole.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    figure.suptitle(f"{event.site_id}: {event.reason_en}", fontsize=9)
+    figure.savefig(path, pil_kwargs={"optimize": True})
+    print(f"{path}: {event.site_id}, {np.datetime64(int(event.start_s), 's')}, {event.detector}")
+
+
+def said_sites(directory: Directory) -> list[str]:
+    """Every site's id."""
+    return [one.site_id for one in directory.sites]
+
+
+def _site(one: _labelled.Sonde) -> str:
+    return one.name.removesuffix("2019.csv.gz")
+
+
+def _windows(sondes: list[_labelled.Sonde], name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.concatenate([one.events for one in sondes if one.name == name])
+
+
+def _meets(one: Anomaly, windows: np.ndarray[Any, np.dtype[np.float64]]) -> bool:
+    end_s = one.evidence["window"]["until_s"]
+    return bool(((windows[:, 0] <= end_s + NEAR_S) & (windows[:, 1] >= one.start_s - NEAR_S)).any())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,282 @@
+"""Every module of the core passes one battery; a detector without an entry here is a failure."""
+
+from __future__ import annotations
+
+import math
+import pkgutil
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analytics import core
+from analytics.core import causes, covariates, feedback, several, shapes, site, spans, tail
+from analytics.core.judge import Judgement, judge
+from analytics.core.parameters import DEFAULTS, Parameters
+from analytics.core.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Said = dict[str, NDArray[np.generic]]
+
+N = 700
+HALF = 333
+FLOOR = 0.02
+
+# What judges nothing by itself, and why; the checks have a battery of their own (test_checks_battery.py).
+HELPERS = {
+    "checks": "a battery of its own",
+    "evaluate": "measures detectors",
+    "flags": "names",
+    "frozen": "whether Numba is there",
+    "judge": "all that its parts are: it is how they are called here",
+    "parameters": "limits",
+    "stack": "how the judge calls its parts",
+    "state": "what the judge remembers",
+    "tick": "what the judge works on",
+}
+COMPILED = "compiled"  # held equal to the others by test_compiled.py
+
+
+class Case(NamedTuple):
+    """A detector as a function of values and times.
+
+    Attributes
+    ----------
+    call : values (n,), times (n,) and the sensor's resolution -> what it says, by name
+    finite : of that, what is never NaN or infinite, whatever comes
+    invariant : of that, what another unit (scale and shift) does not change
+    restored : the same, in two pieces with a checkpoint between them; None where there is no state
+
+    """
+
+    call: Callable[[Floats, Floats, float], Said]
+    finite: tuple[str, ...] = ()
+    invariant: tuple[str, ...] = ()
+    restored: Callable[[Floats, Floats, float], Said] | None = None
+
+
+def judged(*names: str) -> Callable[[Floats, Floats, float], Said]:
+    """What the judge says, under these names."""
+
+    def call(x: Floats, t: Floats, floor: float) -> Said:
+        said = judge(State.empty(1), limits(floor), np.zeros(len(x), np.intp), t, x)
+        return taken(said, names)
+
+    return call
+
+
+def rejudged(*names: str) -> Callable[[Floats, Floats, float], Said]:
+    """The same in two pieces: the state goes through its arrays, as through a checkpoint."""
+
+    def call(x: Floats, t: Floats, floor: float) -> Said:
+        state = State.empty(1)
+        slots = np.zeros(len(x), np.intp)
+        first = judge(state, limits(floor), slots[:HALF], t[:HALF], x[:HALF])
+        kept = State.of_arrays({name: array.copy() for name, array in state.arrays().items()})
+        last = judge(kept, limits(floor), slots[HALF:], t[HALF:], x[HALF:])
+        if "start_s" in names:
+            return taken(last, names)
+        parts = taken(first, names), taken(last, names)
+        return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+    return call
+
+
+def limits(floor: float) -> Parameters:
+    return Parameters.of(1, warm_up_s=6 * 3600.0, spread_floor=floor)
+
+
+def taken(said: Judgement, names: tuple[str, ...]) -> Said:
+    return {name: getattr(said if hasattr(said, name) else said.events, name) for name in names}
+
+
+def tail_said(x: Floats, t: Floats, floor: float) -> Said:  # noqa: ARG001
+    known = tail.Tail(*np.zeros((4, 1)))
+    distances = np.minimum(np.abs(np.nan_to_num(x)), 1e300)
+    for one in distances:
+        known = tail.learn(np.array([one]), known, np.ones(1), tail.RESIDUAL)
+    many = tail.Tail(*(np.broadcast_to(part, distances.shape) for part in known))
+    count = np.full(distances.shape, float(len(distances)))
+    return {"score": tail.score(distances, many, count, tail.RESIDUAL)}
+
+
+def site_values(x: Floats) -> Floats:
+    """One site with two quantities of one water."""
+    return np.stack([x, np.roll(x, 1)], axis=1)[:, None, :]
+
+
+def site_said(x: Floats, t: Floats, floor: float) -> Said:  # noqa: ARG001
+    if len(x) < site.MEDIAN:
+        return {}
+    reference = site.Reference.fit(site_values(x))
+    found = site.distances(site.State.empty(reference.centre), reference, site_values(x))
+    return dict(found._asdict())
+
+
+def site_restored(x: Floats, t: Floats, floor: float) -> Said:  # noqa: ARG001
+    values = site_values(x)
+    reference = site.Reference.fit(values)
+    state = site.State.empty(reference.centre)
+    first = site.distances(state, reference, values[:HALF])
+    kept = site.State(state.level.copy(), state.last.copy(), state.last_mahalanobis.copy())
+    last = site.distances(kept, reference, values[HALF:])
+    return {name: np.concatenate([getattr(first, name), getattr(last, name)]) for name in first._fields}
+
+
+def several_said(x: Floats, t: Floats, floor: float) -> Said:  # noqa: ARG001
+    z = site_values(x)
+    model = several.Model.fit(z)
+    if model is None:
+        return {}
+    return dict(several.score(model, z, np.zeros(z.shape, np.bool_))._asdict())
+
+
+def spans_said(x: Floats, t: Floats, floor: float) -> Said:  # noqa: ARG001
+    return dict(spans.spans(x[:, None], weak=5, strong=8, close=2.3, gap=6)._asdict())
+
+
+def stretch(x: Floats) -> shapes.Stretch:
+    values = site_values(x)
+    flat, nothing = np.zeros(values.shape, np.bool_), np.zeros(values.shape[:2])
+    signed = np.clip(np.nan_to_num(values), -several.MOST, several.MOST)
+    departure = np.where(np.isfinite(values), values, np.nan)
+    return shapes.Stretch(signed, departure, values, values + 1, flat, nothing, nothing)
+
+
+def seen(x: Floats) -> causes.Seen:
+    neighbour = shapes.Neighbour(0, 3)
+    events = [shapes.Event(0, 0, end, (neighbour,), (neighbour,)) for end in range(0, len(x), 50)]
+    return shapes.seen(stretch(x), events)
+
+
+def shapes_said(x: Floats, t: Floats, floor: float) -> Said:  # noqa: ARG001
+    return dict(seen(x)._asdict())
+
+
+def causes_said(x: Floats, t: Floats, floor: float) -> Said:  # noqa: ARG001
+    return dict(causes.name(seen(x), [causes.NH3, causes.DO])._asdict())
+
+
+def feedback_said(x: Floats, t: Floats, floor: float) -> Said:  # noqa: ARG001
+    by = [feedback.shift(int(one), int(one) // 2) for one in np.clip(np.nan_to_num(np.abs(x)), 0, 1e9)]
+    moved = [list(feedback.moved(DEFAULTS, one).values()) for one in by]
+    return {"shift": np.array(by), "moved": np.array(moved)}
+
+
+CASES = {
+    "baseline": Case(judged("expected", "spread"), (), (), rejudged("expected", "spread")),
+    "novelty": Case(judged("novelty"), (), ("novelty",), rejudged("novelty")),
+    "events": Case(
+        judged("start_s", "score", "n_readings"),
+        (),
+        ("start_s", "n_readings"),
+        rejudged("start_s", "n_readings"),
+    ),
+    "tail": Case(tail_said, ("score",)),
+    "site": Case(
+        site_said,
+        ("deviation", "reference", "mahalanobis", "shares"),
+        ("deviation", "reference", "mahalanobis", "shares", "off"),
+        site_restored,
+    ),
+    "several": Case(several_said, ("signed", "site", "shares")),
+    "spans": Case(spans_said, ("begin", "end", "peak")),
+    "shapes": Case(shapes_said, ("mean", "rise", "stays", "upstream", "downstream")),
+    "causes": Case(causes_said, ("pattern", "strength", "quantity")),
+    "covariates": Case(lambda x, t, floor: {"mg_l": covariates.oxygen_saturation(x)}),  # noqa: ARG005
+    "feedback": Case(feedback_said, ("shift", "moved")),
+}
+USUAL = np.random.default_rng(1).normal(5, 1, N).cumsum() / 20 + np.random.default_rng(2).normal(0, 1, N)
+STEPPED = np.where(np.arange(N) > 600, USUAL + 40, USUAL)
+INPUTS: dict[str, list[float]] = {
+    "constant": [5.0] * N,
+    "missing": [np.nan] * N,
+    "one": [5.0],
+    "empty": [],
+    "huge": [1e300, -1e300, 1.7e308, -1.7e308, 0.0, 3.0, 1.0] * (N // 7),
+    "infinite": [np.inf, -np.inf, 1.0, np.nan, np.inf, np.inf, 5.0, 5.0, -np.inf, 1e300] * (N // 10),
+    "usual": USUAL.tolist(),
+    "stepped": STEPPED.tolist(),
+}
+
+
+def arrays(values: list[float]) -> tuple[Floats, Floats]:
+    return np.array(values, np.float64), 1.7e9 + 300.0 * np.arange(len(values), dtype=np.float64)
+
+
+def floats(values: NDArray[np.generic]) -> Floats:
+    return values.astype(np.float64)
+
+
+def test_every_module_of_the_core_is_in_the_battery() -> None:
+    found = {one.name for one in pkgutil.iter_modules(core.__path__) if not one.name.startswith(COMPILED)}
+    assert found == CASES.keys() | HELPERS.keys()
+
+
+@pytest.mark.parametrize("which", INPUTS)
+@pytest.mark.parametrize("name", CASES)
+def test_any_input_gives_an_answer_the_same_twice_and_is_left_alone(name: str, which: str) -> None:
+    x, t = arrays(INPUTS[which])
+    before = x.copy()
+    said, again = (CASES[name].call(x, t, FLOOR) for _ in range(2))
+    np.testing.assert_array_equal(x, before)
+    for what, values in said.items():
+        np.testing.assert_array_equal(values, again[what], err_msg=what)
+    for what in CASES[name].finite:
+        assert np.isfinite(floats(said.get(what, np.zeros(1)))).all(), what
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(width=64) | st.just(math.nan), max_size=220))
+@pytest.mark.parametrize("name", CASES)
+def test_no_floats_break_it(name: str, values: list[float]) -> None:
+    x, t = arrays(values)
+    said = CASES[name].call(x, t, FLOOR)
+    for what in CASES[name].finite:
+        assert np.isfinite(floats(said.get(what, np.zeros(1)))).all(), what
+
+
+@pytest.mark.parametrize(("scale", "add"), [(1024.0, 0.0), (1.0, -512.0), (0.0625, 4.0)])
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.invariant])
+def test_another_unit_changes_nothing(name: str, scale: float, add: float) -> None:
+    for which in ("usual", "stepped"):
+        x, t = arrays(INPUTS[which])
+        said = CASES[name].call(x, t, FLOOR)
+        other = CASES[name].call(x * scale + add, t, FLOOR * abs(scale))
+        for what in CASES[name].invariant:
+            np.testing.assert_allclose(floats(other[what]), floats(said[what]), rtol=2e-3, atol=2e-3)
+
+
+def test_the_baseline_moves_with_the_unit() -> None:
+    x, t = arrays(INPUTS["usual"])
+    said = CASES["baseline"].call(x, t, FLOOR)
+    other = CASES["baseline"].call(x * 8 + 100, t, FLOOR * 8)
+    np.testing.assert_allclose(floats(said["expected"]) * 8 + 100, floats(other["expected"]), rtol=1e-3)
+    np.testing.assert_allclose(floats(said["spread"]) * 8, floats(other["spread"]), rtol=1e-3)
+
+
+@pytest.mark.parametrize("which", ["usual", "stepped", "infinite"])
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.restored])
+def test_from_a_checkpoint_as_without_one(name: str, which: str) -> None:
+    x, t = arrays(INPUTS[which])
+    case = CASES[name]
+    assert case.restored is not None
+    said, again = case.call(x, t, FLOOR), case.restored(x, t, FLOOR)
+    for what, values in again.items():
+        whole = said[what][-len(values) :] if len(values) else values
+        np.testing.assert_array_equal(values, whole, err_msg=what)
+
+
+def test_constant_and_missing_values_alarm_nobody() -> None:
+    for which in ("constant", "missing"):
+        x, t = arrays(INPUTS[which])
+        assert len(CASES["events"].call(x, t, FLOOR)["start_s"]) == 0
+        assert floats(CASES["several"].call(x, t, FLOOR).get("site", np.zeros(1))).max() < 3
+        assert (CASES["causes"].call(x * 0, t, FLOOR)["pattern"] == -1).all()
