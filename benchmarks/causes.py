@@ -48,13 +48,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks causes")
     parser.add_argument("benchmark", nargs="?")
     parser.add_argument("--picture", type=Path)
+    parser.add_argument("--days", type=float, default=366.0, help="judge the sites over the first so many")
     arguments = parser.parse_args()
     sondes = list(_labelled.logan(DATA / "logan_river"))
     store = filled(sondes)
-    found = judged(store, sondes)
+    found = judged(store, sondes, arguments.days)
     windows = {site: _windows(sondes, site) for site in {one.name for one in sondes}}
     met = [one for one in found if _meets(one, windows[f"{one.site_id}2019.csv.gz"])]
-    days = (max(one.time_s[-1] for one in sondes) - min(one.time_s[0] for one in sondes)) / 86_400
+    span_s = max(one.time_s[-1] for one in sondes) - min(one.time_s[0] for one in sondes)
+    days = min(span_s / 86_400, arguments.days)
     print(f"\nLogan River 2019, {len(windows)} sites, {days:.0f} days: anomalies of whole sites")
     print(f"{'':28}{'told':>8}{'met a technician’s event':>28}")
     told, right = Counter(one.detector for one in found), Counter(one.detector for one in met)
@@ -101,9 +103,10 @@ def filled(sondes: list[_labelled.Sonde]) -> MemoryStore:
     return store
 
 
-def judged(store: MemoryStore, sondes: list[_labelled.Sonde]) -> list[Anomaly]:
+def judged(store: MemoryStore, sondes: list[_labelled.Sonde], days: float) -> list[Anomaly]:
     """What is told of the sites, three days at a time."""
     first, last = (int(f(one.time_s[at] for one in sondes)) // TICK_S for f, at in ((min, 0), (max, -1)))
+    last = min(last, first + round(days * 288))
     memory = several.Memory()
     settings = Settings(several_reach_h=72)
     for tick in track(range(first + LOOK_TICKS, last, LOOK_TICKS), "judging sites"):
@@ -127,7 +130,7 @@ def draw(path: Path, store: MemoryStore, event: Anomaly) -> None:
     said = sites.judge(store, models, groups, dict.fromkeys(said_sites(directory), AREA))
     column = said.sites.index(event.site_id)
     moment = (said.first + np.arange(len(said.score))) * TICK_S
-    times = np.array(moment, "datetime64[s]")
+    times = moment.astype("datetime64[s]")
     figure = Figure(figsize=(10, 6.5), dpi=80, layout="constrained")
     values, scores, whole = figure.subplots(3, sharex=True)
     lead = event.evidence["quantities"][0]["quantity"]
@@ -142,7 +145,7 @@ def draw(path: Path, store: MemoryStore, event: Anomaly) -> None:
     whole.plot(times, said.score[:, column], color=COLORS[0], linewidth=0.9, label="score of the site")
     whole.axhline(site_events.LIMITS["weak"], color="#888888", linestyle=":", label="weak evidence")
     whole.set_ylabel("−log10 p")
-    span = np.array([event.start_s, event.evidence["window"]["until_s"]], "datetime64[s]")
+    span = np.array([event.start_s, event.evidence["window"]["until_s"]]).astype("datetime64[s]")
     for axes in (values, scores, whole):
         axes.axvspan(span[0], span[1], color=COLORS[1], alpha=0.15, linewidth=0)
         axes.legend(loc="upper left", fontsize=7, ncols=3, frameon=False)
