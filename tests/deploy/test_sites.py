@@ -201,6 +201,13 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     assert len([one for one in problems(tmp_path, areas=AREAS, town=wrong) if "has" in one]) >= 2
 
 
+@pytest.mark.parametrize(("written_as", "class_"), [("3", 3), ('"III"', 3), ('"I"', 1), ('"V"', 5)])
+def test_a_target_is_a_number_or_as_gb_3838_writes_it(tmp_path: Path, written_as: str, class_: int) -> None:
+    town = TOWN.replace("target_class = 3", f"target_class = {written_as}")
+    known = sites.load(written(tmp_path, areas=AREAS, town=town))
+    assert [one.target_class for one in known.sites if one.target_class] == [class_]
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(sites.SiteFileError, match=r"nowhere\.toml: can't be read"):
         sites.load([tmp_path / "nowhere.toml"])

@@ -28,7 +28,8 @@ def percent(share: float | None, language: Language) -> Cell:
     >>> percent(0.9876, "en").text
     '98.8 %'
     """
-    return Cell(plain(language) if share is None else f"{100 * share:.1f} %")
+    space = " " if language == "en" else ""
+    return Cell(plain(language) if share is None else f"{100 * share:.1f}{space}%")
 
 
 def pale(fill: str) -> str:

@@ -107,10 +107,15 @@ def areas_below(directory: Directory, area_id: str) -> set[str]:
     return found
 
 
+def is_river(section: Assessment) -> bool:
+    """Whether limits of rivers hold, so that one line shows them all."""
+    return bool(section.detail["limits"] == "river")
+
+
 def telling_item(sections: list[Assessment]) -> str | None:
-    """The item that decides the class of most sections, worst classes first; None where none has one."""
+    """The item that decides the class of most rivers, worst classes first; None where none has one."""
     told: dict[str, int] = {}
-    for one in sections:
+    for one in filter(is_river, sections):
         for name in one.detail["worst"]:
             if name != gb3838.PH:
                 told[name] = told.get(name, 0) + (one.class_ or 0) ** 2
@@ -138,7 +143,7 @@ def _days(
     item = telling_item(sections)
     if item is None:
         return {}
-    measured = [one for one in sections if item in one.detail["items"]]
+    measured = [one for one in sections if is_river(one) and item in one.detail["items"]]
     measured.sort(key=lambda one: (-one.detail["items"][item]["index"], one.subject))
     chosen = [one.site_id for one in measured[:LINES_MOST]]
     series = {
