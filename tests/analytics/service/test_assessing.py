@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -11,7 +12,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from analytics.service import process
+from analytics.service import process, reports
 from analytics.service.assessing import assess, bring_up_to_date, rules
 from analytics.service.assessing import month as months
 from analytics.service.settings import Settings
@@ -193,6 +194,33 @@ def test_a_lake_with_one_sample_has_its_own_limits_and_a_trophic_state(
     assert lake.detail["items"]["total_phosphorus"]["readings"] == 1
     (state,) = found(store, "trophic_state", month="2026-11")
     assert (state.class_, state.items, state.items_of) == (3, 2, 5)
+    page = reports.make(store, known, "330483-d1", "2026-11", language="en", form="html").decode()
+    assert "lightly eutrophic" in page
+    assert re.search(r"ammonia nitrogen \(\d+\.\d\d\)", page), (
+        "what was worse than V is named with its multiple"
+    )
+    assert "worse than V" in page
+    assert "Sites without any reading" not in page
+
+
+def test_what_was_not_measured_is_said(filled: tuple[str, PostgresStore]) -> None:
+    _, store = filled
+    bare = Site(
+        site_id="bare", area_id="330402-d1", kind="river_section", en="Bare", zh="空", lon=120.7, lat=30.7,
+        target_class=3,
+    )  # fmt: skip
+    known = store.enrol(Directory(sites=[bare], series=[Series(site_id="bare", quantity="ph")]))
+    assess(store, SETTINGS)
+    (one,) = [one for one in found(store, "water_class", month="2026-11") if one.site_id == "bare"]
+    assert (one.class_, one.met, one.items, one.value) == (None, None, 0, None)
+    (town,) = [one for one in found(store, "water_status", month="2026-11") if one.area_id == "330402-d1"]
+    assert (town.detail["sections"], town.detail["assessed"], town.detail["with_target"]) == (6, 5, 5)
+    for language, says in (
+        ("en", "Sections without any assessed item: Bare."),
+        ("zh", "无参评项目的断面：空。"),
+    ):
+        page = reports.make(store, known, "330402", "2026-11", language=language, form="html").decode()  # type: ignore[arg-type]
+        assert says in page
 
 
 def test_rounds_wait_for_each_other_and_a_store_in_memory_has_no_assessments(
