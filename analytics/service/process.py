@@ -9,6 +9,7 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 from analytics.service import silence
+from analytics.service.assessing import assess
 from analytics.service.detectors import diagnose_detectors
 from analytics.service.rejudge import rejudge
 from analytics.service.several import judge_sites
@@ -68,6 +69,7 @@ TASKS: tuple[Callable[[Store, Settings], None], ...] = (
     roll_up,
     judge_sites,
     diagnose_detectors,
+    assess,
 )
 
 

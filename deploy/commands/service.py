@@ -1,4 +1,4 @@
-"""Do what is periodic: rollups, silence of devices, late readings."""
+"""Do what is periodic: rollups, silence of devices, late readings, assessments."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 from analytics.service import process
+from analytics.service.assessing import rules
 from analytics.service.settings import Settings
-from deploy.settings import Common, add_flags, load
+from deploy.settings import Common, SettingsError, add_flags, load
 from deploy.wiring import open_store, stop_on_signals
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, common: Common) -> int:
     """Run until told to stop."""
     settings = load(Settings, "service", args, os.environ)
+    try:
+        rules.read(settings.index_file)
+    except rules.RulesError as error:
+        raise SettingsError(f"TOWNTWIN_SERVICE_INDEX_FILE: {error}") from error
     stop = stop_on_signals()
     store = open_store(common, args, stop)
     try:

@@ -133,7 +133,7 @@ def test_two_sites_may_share_a_device_of_another_entry(tmp_path: Path) -> None:
         (
             "river_section",
             "bridge",
-            "site 'r1' has kind 'bridge', which is not known: choose from river_section, outfall",
+            "site 'r1' has kind 'bridge', which is not known: choose from river_section, lake_section",
         ),
         ('kind = "source"', 'kind = "spring"', "node 'q1' has kind 'spring', which is not known: "),
         ("lon = 120.52\nlat = 30.60", "lon = 30.60\nlat = 120.52", "site 'r1' lies at lon 30.6, lat 120.52"),
@@ -199,6 +199,13 @@ def test_what_is_wrong_is_told_with_file_entry_and_remedy(
 def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     wrong = TOWN.replace('"conductivity"]', '"EC"]').replace("target_class = 3", "target_class = 9")
     assert len([one for one in problems(tmp_path, areas=AREAS, town=wrong) if "has" in one]) >= 2
+
+
+@pytest.mark.parametrize(("written_as", "class_"), [("3", 3), ('"III"', 3), ('"I"', 1), ('"V"', 5)])
+def test_a_target_is_a_number_or_as_gb_3838_writes_it(tmp_path: Path, written_as: str, class_: int) -> None:
+    town = TOWN.replace("target_class = 3", f"target_class = {written_as}")
+    known = sites.load(written(tmp_path, areas=AREAS, town=town))
+    assert [one.target_class for one in known.sites if one.target_class] == [class_]
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
