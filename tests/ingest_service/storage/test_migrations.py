@@ -12,6 +12,7 @@ from ingest_service.storage.classify import classify
 from ingest_service.storage.errors import StoreRefused, StoreUnavailable
 from ingest_service.storage.migrate import migrate, names, newest
 from ingest_service.storage.postgres import PostgresStore
+from ingest_service.storage.rollups import LEVELS
 from tests.support.kept import DIRECTORY, readings, stored
 from tests.support.services import fresh_database
 
@@ -68,15 +69,34 @@ def test_an_older_database_says_what_to_run(plain_dsn: str) -> None:
         PostgresStore.open(plain_dsn)
 
 
-def test_readings_are_a_hypertable_where_timescale_is(timescale_dsn: str) -> None:
+def test_readings_and_rollups_are_hypertables_where_timescale_is(timescale_dsn: str) -> None:
     migrate(timescale_dsn)
     with psycopg.connect(timescale_dsn) as connection:
         found = connection.execute(
             "SELECT hypertable_name FROM timescaledb_information.hypertables"
         ).fetchall()
-    assert found == [("reading",)]
+    assert {name for (name,) in found} == {"reading", *LEVELS}
     store = PostgresStore.open(timescale_dsn)
     assert store.health().edition.startswith("TimescaleDB Apache 2.")
+    store.close()
+
+
+def test_rollups_of_an_older_schema_are_made_anew(plain_dsn: str) -> None:
+    with psycopg.connect(plain_dsn, autocommit=True) as connection:
+        connection.execute(sql.text("compat.sql"))
+        connection.execute(sql.QUERIES["migration_table"])
+        for name in names()[:6]:
+            connection.execute(sql.text(f"migrations/{name}"))
+            connection.execute(sql.QUERIES["migration_done"], (int(name[:4]), name))
+        connection.execute("INSERT INTO rollup_1h VALUES (1, '2026-09-21 05:00Z', 12, 12, 0, 1, 0.5)")
+        connection.execute("INSERT INTO rollup_due VALUES (1, '2026-09-21 06:00Z')")
+    assert migrate(plain_dsn) == names()[6:]
+    store = PostgresStore.open(plain_dsn)
+    store.enrol(DIRECTORY)
+    assert store.health().rollups_due == 2
+    while store.refresh_rollups(limit=100):
+        pass
+    assert store.health().rollups_due == 0
     store.close()
 
 
