@@ -7,15 +7,23 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from gateway import problems
+from gateway.access import login
+from gateway.access.door import Door
+from gateway.access.gate import Gate
+from gateway.access.seen import behind_wall
 from gateway.context import Context
 from gateway.known import Directories
 from gateway.live import Hub
 from gateway.metrics import Measure
 from gateway.problems import ProblemError
-from gateway.routes import anomalies, directory, feedback, letters, live, platform, readings, twin
+from gateway.routes import access, anomalies, directory, feedback, letters, live, platform, readings, twin
 from gateway.settings import Settings
+from ingest_service.storage.accounts import Accounts
+from ingest_service.storage.postgres import PostgresStore
+from ingest_service.storage.wall import EVERYTHING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,10 +36,21 @@ a query for an area takes all below it. Times are RFC 3339; every error is a pro
 """
 
 
-def create_app(store: Store, settings: Settings | None = None, *, console: bool = True) -> FastAPI:
-    """The gateway on a store; the store is closed by whoever opened it."""
+def create_app(
+    store: Store,
+    settings: Settings | None = None,
+    *,
+    console: bool = True,
+    accounts: Accounts | None = None,
+) -> FastAPI:
+    """The gateway on a store; the store is closed by whoever opened it.
+
+    Raises TypeError where the store is no database and no accounts are given: nobody could come in.
+    """
     settings = settings or Settings()
-    hub = Hub(store, settings)
+    accounts = accounts or _accounts(store)
+    whole = behind_wall(store, EVERYTHING)
+    hub = Hub(whole, settings)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -45,10 +64,20 @@ def create_app(store: Store, settings: Settings | None = None, *, console: bool 
         lifespan=lifespan,
         redoc_url=None,
     )
-    app.state.context = Context(store, Directories(store), settings, hub)
+    gate = Gate(accounts, settings)
+    app.state.gate = gate
+    app.state.context = Context(store, whole, Directories(whole), settings, hub, accounts)
+    app.add_middleware(Door, gate=gate, accounts=accounts, settings=settings)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "X-API-Key", "Content-Type", "Last-Event-ID"],
+        )
     app.add_middleware(Measure)
     problems.install(app)
-    for module in (directory, readings, anomalies, feedback, twin, live, letters, platform):
+    for module in (directory, readings, anomalies, feedback, twin, live, letters, platform, access, login):
         app.include_router(module.router)
     app.add_api_route("/v1/{path:path}", _nothing, include_in_schema=False)
     if console:
@@ -56,6 +85,12 @@ def create_app(store: Store, settings: Settings | None = None, *, console: bool 
 
         page.install(app)
     return app
+
+
+def _accounts(store: Store) -> Accounts:
+    if isinstance(store, PostgresStore):
+        return Accounts(store)
+    raise TypeError("a store in memory keeps no keys: give accounts")
 
 
 def _nothing(path: str) -> None:
