@@ -18,7 +18,6 @@ from gateway.context import Context
 from gateway.known import Directories
 from gateway.live import Hub
 from gateway.metrics import Measure
-from gateway.problems import ProblemError
 from gateway.routes import access, anomalies, directory, feedback, letters, live, platform, readings, twin
 from gateway.settings import Settings
 from ingest_service.storage.accounts import Accounts
@@ -79,7 +78,6 @@ def create_app(
     problems.install(app)
     for module in (directory, readings, anomalies, feedback, twin, live, letters, platform, access, login):
         app.include_router(module.router)
-    app.add_api_route("/v1/{path:path}", _nothing, include_in_schema=False)
     if console:
         from gateway.console import page  # noqa: PLC0415 - the API works without the console's library
 
@@ -91,7 +89,3 @@ def _accounts(store: Store) -> Accounts:
     if isinstance(store, PostgresStore):
         return Accounts(store)
     raise TypeError("a store in memory keeps no keys: give accounts")
-
-
-def _nothing(path: str) -> None:
-    raise ProblemError(404, f"there is no /v1/{path}: see /docs")

@@ -72,7 +72,6 @@ RIGHTS: dict[str, Right] = {
     "POST /v1/keys": KEYS,
     "DELETE /v1/keys/{key_id}": KEYS,
     "GET /v1/audit": Right(ADMINISTRATOR, "audit"),
-    "GET /v1/{path:path}": Right(VIEWER),
 }
 
 SCOPES = sorted({right.scope for right in RIGHTS.values()} - {""})

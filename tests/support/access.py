@@ -61,4 +61,5 @@ HEADERS = {"X-API-Key": KEY}
 
 def opened(store: Store, **changed: Any) -> FastAPI:
     """The gateway without its console, on a store, that `HEADERS` open."""
-    return create_app(store, **{"console": False, "accounts": ACCOUNTS, **changed})
+    given: dict[str, Any] = {"console": False, "accounts": ACCOUNTS} | changed
+    return create_app(store, **given)
