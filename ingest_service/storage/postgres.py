@@ -204,11 +204,8 @@ class PostgresStore:
         self, series_ids: Sequence[int] | None = None, *, received_after_s: float | None = None
     ) -> list[Latest]:
         """The newest reading of each series."""
-        parameters = {
-            "series_ids": None if series_ids is None else list(series_ids),
-            "received_after_s": received_after_s,
-        }
-        return self._rows("latest", parameters, Latest)
+        ids = None if series_ids is None else list(series_ids)
+        return self._rows("latest", {"series_ids": ids, "received_after_s": received_after_s}, Latest)
 
     def readings(self, series_id: int, from_s: float, to_s: float, *, limit: int) -> NDArray[np.void]:
         """READING rows of ``[from_s, to_s)`` by time, revisions applied."""
