@@ -20,6 +20,10 @@ from deploy.embedded.folder import free_port
 from edge.wire import receipts, senml
 from edge.wire.receipts import Place
 from edge.wire.senml import Record
+from gateway.access import keys
+from gateway.access.principal import Role
+from ingest_service.storage.accounts import Accounts
+from ingest_service.storage.postgres import PostgresStore
 from tests.support.processes import Process, running
 
 if TYPE_CHECKING:
@@ -91,11 +95,13 @@ class _Device:
                 self.kept_s.setdefault(number, now_s)
 
 
-def _listen(url: str, seen_s: dict[tuple[str, float], float], ready: threading.Event) -> None:
+def _listen(
+    url: str, headers: dict[str, str], seen_s: dict[tuple[str, float], float], ready: threading.Event
+) -> None:
     """Note when anomalies come in the live stream, by site and start."""
     with (
         suppress(httpx.RemoteProtocolError),  # the gateway ends first
-        httpx.stream("GET", f"{url}/v1/live", timeout=httpx.Timeout(60)) as stream,
+        httpx.stream("GET", f"{url}/v1/live", timeout=httpx.Timeout(60), headers=headers) as stream,
     ):
         ready.set()
         for line in stream.iter_lines():
@@ -116,7 +122,7 @@ def latency(dsn: str, port: int, logs: Path) -> Latency:
         while not _answers(url):
             time.sleep(0.2)
         ready = threading.Event()
-        threading.Thread(target=_listen, args=(url, seen_s, ready), daemon=True).start()
+        threading.Thread(target=_listen, args=(url, _headers(dsn), seen_s, ready), daemon=True).start()
         assert ready.wait(30)
         time.sleep(1)
         device = _Device(port)
@@ -127,6 +133,14 @@ def latency(dsn: str, port: int, logs: Path) -> Latency:
     found = [seen_s[fault] - sent for fault, sent in device.faults.items() if fault in seen_s]
     assert len(found) > len(device.faults) / 2, f"{len(found)} of {len(device.faults)} faults were seen"
     return Latency(*np.quantile(commits, [0.5, 0.99]), *np.quantile(found, [0.5, 0.99]))
+
+
+def _headers(dsn: str) -> dict[str, str]:
+    """A key of our own."""
+    store = PostgresStore.open(dsn)
+    _, key = keys.mint(Accounts(store), name="bench", role=Role.VIEWER, created_by="bench")
+    store.close()
+    return {"X-API-Key": key}
 
 
 def _answers(url: str) -> bool:

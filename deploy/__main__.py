@@ -19,6 +19,7 @@ COMMANDS = (
     "ingest",
     "service",
     "gateway",
+    "key",
     "simulate",
     "replay",
     "backtest",

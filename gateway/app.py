@@ -7,14 +7,19 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from gateway import problems
+from gateway.access import login
+from gateway.access.door import Door
+from gateway.access.gate import Gate
+from gateway.access.seen import behind_wall
 from gateway.context import Context
 from gateway.known import Directories
 from gateway.live import Hub
 from gateway.metrics import Measure
-from gateway.problems import ProblemError
 from gateway.routes import (
+    access,
     anomalies,
     assessments,
     directory,
@@ -26,6 +31,9 @@ from gateway.routes import (
     twin,
 )
 from gateway.settings import Settings
+from ingest_service.storage.accounts import Accounts
+from ingest_service.storage.postgres import PostgresStore
+from ingest_service.storage.wall import EVERYTHING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,10 +46,21 @@ a query for an area takes all below it. Times are RFC 3339; every error is a pro
 """
 
 
-def create_app(store: Store, settings: Settings | None = None, *, console: bool = True) -> FastAPI:
-    """The gateway on a store; the store is closed by whoever opened it."""
+def create_app(
+    store: Store,
+    settings: Settings | None = None,
+    *,
+    console: bool = True,
+    accounts: Accounts | None = None,
+) -> FastAPI:
+    """The gateway on a store; the store is closed by whoever opened it.
+
+    Raises TypeError where the store is no database and no accounts are given: nobody could come in.
+    """
     settings = settings or Settings()
-    hub = Hub(store, settings)
+    accounts = accounts or _accounts(store)
+    whole = behind_wall(store, EVERYTHING)
+    hub = Hub(whole, settings)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -55,12 +74,33 @@ def create_app(store: Store, settings: Settings | None = None, *, console: bool 
         lifespan=lifespan,
         redoc_url=None,
     )
-    app.state.context = Context(store, Directories(store), settings, hub)
+    gate = Gate(accounts, settings)
+    app.state.gate = gate
+    app.state.context = Context(store, whole, Directories(whole), settings, hub, accounts)
+    app.add_middleware(Door, gate=gate, accounts=accounts, settings=settings)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "X-API-Key", "Content-Type", "Last-Event-ID"],
+        )
     app.add_middleware(Measure)
     problems.install(app)
-    for module in (directory, readings, anomalies, feedback, twin, live, letters, assessments, platform):
+    for module in (
+        directory,
+        readings,
+        anomalies,
+        feedback,
+        twin,
+        live,
+        letters,
+        assessments,
+        platform,
+        access,
+        login,
+    ):
         app.include_router(module.router)
-    app.add_api_route("/v1/{path:path}", _nothing, include_in_schema=False)
     if console:
         from gateway.console import page  # noqa: PLC0415 - the API works without the console's library
 
@@ -68,5 +108,7 @@ def create_app(store: Store, settings: Settings | None = None, *, console: bool 
     return app
 
 
-def _nothing(path: str) -> None:
-    raise ProblemError(404, f"there is no /v1/{path}: see /docs")
+def _accounts(store: Store) -> Accounts:
+    if isinstance(store, PostgresStore):
+        return Accounts(store)
+    raise TypeError("a store in memory keeps no keys: give accounts")

@@ -1,38 +1,90 @@
-"""What every route works with; kept on the application, handed in by FastAPI."""
+"""What every route works with; kept on the application, handed in by FastAPI as its visitor may see it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 
+from gateway.access import visit
+from gateway.access.principal import Principal, Role
+from gateway.access.seen import behind_wall, seen_by
+from gateway.access.visit import Visit
 from gateway.known import Directories, Known
+from gateway.problems import ProblemError
 from gateway.settings import Settings
+from ingest_service.storage.accounts import Accounts
+from ingest_service.storage.postgres import PostgresStore
+from ingest_service.storage.store import Reader, Store
 
 if TYPE_CHECKING:
     from gateway.live import Hub
-    from ingest_service.storage.store import Store
+
+NOBODY = Principal(who="nobody", name="nobody", role=Role.VIEWER, areas=())
+"""Whoever comes to a route that is open to anybody: bound to no area at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The store, the directory, the settings and the live hub of one application."""
+    """The store, the directory, the settings and the live hub of one application, as a principal sees them.
 
-    store: Store
+    ``whole`` is the store without any wall: for the gateway's own work.
+    """
+
+    whole: Store
+    store: Reader
     directories: Directories
     settings: Settings
     hub: Hub
+    accounts: Accounts
+    principal: Principal = NOBODY
+    visit: Visit | None = None
 
     @property
     def known(self) -> Known:
-        """The directory as it is now."""
-        return self.directories.known()
+        """The directory as it is now, as far as the principal sees it."""
+        return self.directories.known(self.principal.areas)
+
+    @property
+    def name(self) -> str:
+        """Who asks, for whoever reads it later."""
+        return f"{self.principal.name} ({self.principal.who})"
+
+    @property
+    def database(self) -> PostgresStore:
+        """The database behind its wall, for what goes beyond `Reader`. Raises `ProblemError` without one."""
+        behind = behind_wall(self.whole, self.principal.seen_from)
+        if not isinstance(behind, PostgresStore):
+            raise ProblemError(501, "this needs a database, and the store is in memory")
+        return behind
+
+    def note(self, **detail: object) -> None:
+        """Say more of what is done, for the audit."""
+        if self.visit is not None:
+            self.visit.detail.update(detail)
 
 
-def _of(request: Request) -> Context:
+def of(request: Request) -> Context:
+    """What a route works with, as its visitor may see it."""
     context: Context = request.app.state.context
-    return context
+    return seen(context, request)
 
 
-Here = Annotated[Context, Depends(_of)]
+def seen(context: Context, request: Request) -> Context:
+    """The same, of a page of another application that is mounted in ours."""
+    by: Visit = request.scope[visit.KEY]
+    principal = by.principal or NOBODY
+    store = seen_by(context.whole, principal, context.directories)
+    return replace(context, store=store, principal=principal, visit=by)
+
+
+def _checked(request: Request) -> Context:
+    """Refuses a route that the door took for another one: its right would be another one, too."""
+    by: Visit = request.scope[visit.KEY]
+    if request.scope["route"].path != by.found.path:
+        raise ProblemError(403, "the table of rights names another route for this path")
+    return of(request)
+
+
+Here = Annotated[Context, Depends(_checked)]

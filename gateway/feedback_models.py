@@ -13,7 +13,6 @@ class Opinion(Model):
     """What somebody says of an anomaly; ``withdraw`` takes back what stands."""
 
     verdict: Literal["false-alarm", "confirmed", "withdraw"] = Field(examples=["false-alarm"])
-    who: str = Field(min_length=1, max_length=200, examples=["Wang Fang"])
     note: str = Field(default="", max_length=2000, examples=["a boat stirred up the mud"])
 
 

@@ -7,20 +7,25 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from gateway.problems import not_found
 
 if TYPE_CHECKING:
-    from ingest_service.storage.model import Directory, Series, Site
-    from ingest_service.storage.store import Store
+    from collections.abc import Iterable
+
+    from ingest_service.storage.model import Device, Directory, Series, Site
+    from ingest_service.storage.store import Reader
 
 CHECK_S = 1.0
 
 
 class Known:
-    """A directory with look-ups."""
+    """A directory with look-ups; areas that are not its own are there by name only."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, own: Iterable[str] | None = None) -> None:
         self.directory = directory
+        self.own = frozenset({one.area_id for one in directory.areas} if own is None else own)
 
     @cached_property
     def sites(self) -> dict[str, Site]:
@@ -32,14 +37,16 @@ class Known:
         """Series by id."""
         return {one.series_id: one for one in self.directory.series}
 
+    @cached_property
+    def devices(self) -> dict[str, Device]:
+        """Devices by id."""
+        return {one.device_id: one for one in self.directory.devices}
+
     def areas_below(self, area_id: str) -> set[str]:
         """An area and all below it. Raises `ProblemError` where there is none."""
-        found = {one.area_id for one in self.directory.areas if one.area_id == area_id}
-        if not found:
+        if area_id not in self.own:
             raise not_found("area", area_id)
-        while more := {one.area_id for one in self.directory.areas if one.parent in found} - found:
-            found |= more
-        return found
+        return below(self.directory, [area_id])
 
     def sites_of(
         self, *, area: str | None = None, site: str | None = None, kind: str | None = None
@@ -68,22 +75,67 @@ class Known:
         ]
 
 
+def below(directory: Directory, areas: Iterable[str]) -> set[str]:
+    """Those of some areas that there are, and all below them."""
+    found = {one.area_id for one in directory.areas} & set(areas)
+    while more := {one.area_id for one in directory.areas if one.parent in found} - found:
+        found |= more
+    return found
+
+
+def within(directory: Directory, areas: Iterable[str]) -> Known:
+    """What is enrolled in some areas and below them, and the names of the areas above."""
+    own = below(directory, areas)
+    parents = {one.area_id: one.parent for one in directory.areas}
+    named = set(own)
+    while more := {parents[one] for one in named} - named - {None}:
+        named |= {one for one in more if one}
+    sites = [one for one in directory.sites if one.area_id in own]
+    site_ids = {one.site_id for one in sites}
+    nodes = [one for one in directory.nodes if one.area_id in own]
+    node_ids = {one.node_id for one in nodes}
+    series = [one for one in directory.series if one.site_id in site_ids]
+    return Known(
+        msgspec.structs.replace(
+            directory,
+            areas=[one for one in directory.areas if one.area_id in named],
+            sites=sites,
+            devices=[one for one in directory.devices if one.area_id in own],
+            series=series,
+            channels=[one for one in directory.channels if one.site_id in site_ids],
+            nodes=nodes,
+            links=[one for one in directory.links if {one.from_node, one.to_node} <= node_ids],
+        ),
+        own,
+    )
+
+
 class Directories:
     """The newest directory; asks the store at most once a second whether it changed."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Reader) -> None:
         self._store = store
+        self._within: dict[tuple[str, ...], Known] = {}
         self._lock = threading.Lock()
         self._known: Known | None = None
         self._checked_s = 0.0
 
-    def known(self) -> Known:
-        """The directory as it is now. Raises `StoreUnavailable` where it can't be asked for."""
+    def whole(self) -> Directory:
+        """The directory as the store has it at this moment."""
+        return self._store.directory()
+
+    def known(self, areas: tuple[str, ...] | None = None) -> Known:
+        """The directory of some areas, or of all, as it is now. Raises `StoreUnavailable`."""
         with self._lock:
             now_s = time.monotonic()
             if self._known is None or now_s - self._checked_s >= CHECK_S:
                 version = self._store.directory_version()
                 if self._known is None or version != self._known.directory.version:
                     self._known = Known(self._store.directory())
+                    self._within = {}
                 self._checked_s = now_s
-            return self._known
+            if areas is None:
+                return self._known
+            if areas not in self._within:
+                self._within[areas] = within(self._known.directory, areas)
+            return self._within[areas]

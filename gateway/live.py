@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from gateway.settings import Settings
     from ingest_service.storage.model import Anomaly, Latest
-    from ingest_service.storage.store import Store
+    from ingest_service.storage.store import Reader
 
 log = structlog.get_logger()
 
@@ -36,7 +36,7 @@ class News(NamedTuple):
 class Hub:
     """Asks the store while anybody listens, and hands what is new to every stream."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Reader, settings: Settings) -> None:
         self._store = store
         self._settings = settings
         self._queues: set[asyncio.Queue[News]] = set()

@@ -57,10 +57,13 @@ def responses(*codes: int) -> dict[int | str, dict[str, Any]]:
 class ProblemError(Exception):
     """An operation can't do what it was asked."""
 
-    def __init__(self, status: int, detail: str, *, where: str | None = None) -> None:
+    def __init__(
+        self, status: int, detail: str, *, where: str | None = None, headers: dict[str, str] | None = None
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.where = where
+        self.headers = headers
 
 
 def not_found(what: str, name: object) -> ProblemError:
@@ -73,7 +76,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(ProblemError)
     async def ours(_request: Request, error: ProblemError) -> JSONResponse:
-        return answer(error.status, str(error), where=error.where)
+        return answer(error.status, str(error), where=error.where, headers=error.headers)
 
     @app.exception_handler(HTTPException)
     async def http(_request: Request, error: HTTPException) -> JSONResponse:
@@ -86,20 +89,27 @@ def install(app: FastAPI) -> None:
         return answer(422, "; ".join(sentences), where=str(wrong[0]["loc"][-1]) if wrong else None)
 
     @app.exception_handler(StoreUnavailable)
-    async def away(_request: Request, error: StoreUnavailable) -> JSONResponse:
-        log.warning("store_unavailable", error=str(error))
-        detail = "the database is away: try again in a few seconds"
-        return answer(503, detail, headers={"Retry-After": RETRY_S})
+    async def unavailable(_request: Request, error: StoreUnavailable) -> JSONResponse:
+        return away(error)
 
     @app.exception_handler(StoreRefused)
     async def refused(_request: Request, error: StoreRefused) -> JSONResponse:
-        log.error("store_refused", error=str(error))
-        return answer(500, "the database refused the query: see the gateway's log")
+        return away(error)
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         log.error("request_failed", path=request.url.path, exc_info=error)
         return answer(500, "the gateway failed: see its log")
+
+
+def away(error: Exception) -> JSONResponse:
+    """What is said when the store failed; what it said itself is for the log alone."""
+    if isinstance(error, StoreUnavailable):
+        log.warning("store_unavailable", error=str(error))
+        detail = "the database is away: try again in a few seconds"
+        return answer(503, detail, headers={"Retry-After": RETRY_S})
+    log.error("store_refused", error=str(error))
+    return answer(500, "the database refused the query: see the gateway's log")
 
 
 def answer(

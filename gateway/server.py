@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from gateway.access.patience import patient
 from gateway.app import create_app
 
 if TYPE_CHECKING:
@@ -23,5 +24,8 @@ def serve(store: Store, settings: Settings) -> None:
         port=settings.port,
         log_config=None,
         access_log=False,
+        server_header=False,
+        http=patient(settings),
+        proxy_headers=False,  # where a request comes from is what the connection says
         timeout_graceful_shutdown=GRACE_S,
     )

@@ -13,6 +13,45 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     host: Annotated[str, Meta(description="Address that it listens on.")] = "127.0.0.1"
     port: Annotated[int, Meta(description="Port that it listens on.", ge=1, le=65535)] = 8080
+    body_bytes: Annotated[
+        int, Meta(description="Size of a request's body at most.", extra={"unit": "bytes"}, ge=1)
+    ] = 8_388_608
+    body_s: Annotated[
+        float, Meta(description="Time within which a body has to come.", extra={"unit": "s"}, gt=0)
+    ] = 30.0
+    head_s: Annotated[
+        float,
+        Meta(description="Time within which the head of a request has to come.", extra={"unit": "s"}, gt=0),
+    ] = 10.0
+    stalled_s: Annotated[
+        float,
+        Meta(
+            description="A client that reads nothing for so long is let go.",
+            extra={"unit": "s"},
+            gt=0,
+        ),
+    ] = 60.0
+    requests_per_s: Annotated[
+        float,
+        Meta(
+            description="Requests of one key, or of one address without a key.", extra={"unit": "1/s"}, gt=0
+        ),
+    ] = 100.0
+    requests_burst: Annotated[
+        int, Meta(description="Requests that may come at once beyond that.", extra={"unit": "requests"}, ge=1)
+    ] = 500
+    cors_origins: Annotated[
+        list[str],
+        Meta(description="Origins whose pages may ask, comma-separated (https://…); none by default."),
+    ] = msgspec.field(default_factory=list)
+    oidc_issuer: Annotated[
+        str | None, Meta(description="OpenID provider whose tokens are taken, by its issuer address.")
+    ] = None
+    oidc_audience: Annotated[str, Meta(description="Audience that its tokens must be for.")] = "towntwin"
+    oidc_role_claim: Annotated[str, Meta(description="Claim that names the role.")] = "towntwin_role"
+    oidc_area_claim: Annotated[str, Meta(description="Claim that names the areas; * is everything.")] = (
+        "towntwin_area"
+    )
     page_rows: Annotated[int, Meta(description="Rows in one page at most.", extra={"unit": "rows"}, ge=1)] = (
         10_000
     )

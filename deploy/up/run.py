@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,10 @@ from deploy.up import summary as summaries
 from deploy.up.children import Child, Children
 from deploy.up.screen import Screen
 from deploy.up.servers import Servers
-from ingest_service.storage.errors import StoreUnavailable
+from gateway.access import keys
+from gateway.access.principal import Role
+from ingest_service.storage.accounts import Accounts
+from ingest_service.storage.errors import StoreError, StoreUnavailable
 from ingest_service.storage.migrate import migrate
 from ingest_service.storage.model import AnomalyQuery
 from ingest_service.storage.postgres import PostgresStore
@@ -36,6 +40,7 @@ READY_S = 60.0
 DRAIN_S = 120.0
 SETTLE_S = 3.0
 NEWEST = 40
+KEY_DAYS = 30
 
 
 @dataclass(slots=True)
@@ -123,16 +128,18 @@ def run(
     shutil.rmtree(playground, ignore_errors=True)
     playground.mkdir(parents=True)
     address = f"http://{gateway.host}:{gateway.port}"
-    screen = Screen(
-        [("console", f"{address}/"), ("API", f"{address}/docs"), ("logs", str(playground / "logs"))]
-    )
+    shown = [("API", f"{address}/docs"), ("logs", str(playground / "logs"))]
+    screen = Screen(shown)
     with Servers(common, home, database=job.name, fresh=not job.keeps, say=screen.say) as servers:
         migrate(servers.dsn)
         store = PostgresStore.open(servers.dsn)
         environ = {"TOWNTWIN_DSN": servers.dsn, "TOWNTWIN_BROKER": servers.broker}
         children = Children(environ, playground / "logs", screen.say)
+        key_id = None
         try:
             job.enrol(store)
+            key_id, key = _key(store)
+            shown[:0] = [("console", f"{address}/login#{key}"), ("key", key)]
             children.start("ingest")
             children.start("service")
             children.start("gateway", "--host", gateway.host, "--port", str(gateway.port))
@@ -150,7 +157,24 @@ def run(
             return _say(summaries.of_run(store, report, answers, healthy=healthy), answers, screen)
         finally:
             children.stop_all()
+            if key_id is not None:
+                with suppress(StoreError):
+                    Accounts(store).revoke(key_id, by="up")
             store.close()
+
+
+def _key(store: PostgresStore) -> tuple[str, str]:
+    """A key for this run, good on this machine alone: its id, and what is shown."""
+    expires_s = time.time() + KEY_DAYS * 86_400
+    made, text = keys.mint(
+        Accounts(store),
+        name="up",
+        role=Role.ADMINISTRATOR,
+        created_by="up",
+        expires_s=expires_s,
+        loopback=True,
+    )
+    return made.key_id, text
 
 
 def _check_port(gateway: GatewaySettings) -> None:

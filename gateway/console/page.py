@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from nicegui import events, ui
 from starlette.concurrency import run_in_threadpool
 
+from gateway import context
 from gateway.console import picture, plot
 from gateway.console.snapshot import Snapshot, Snapshots
 from gateway.console.words import Language, choose, word
@@ -45,13 +46,15 @@ SEVERITY_CELL = """
 
 def install(app: FastAPI) -> None:
     """Put the console at ``/`` of the application."""
-    context: Context = app.state.context
-    snapshots = Snapshots(context)
+    whole: Context = app.state.context
+    shared: dict[tuple[str, ...] | None, Snapshots] = {}  # by the areas that a visitor is bound to
 
     @ui.page("/", title="towntwin")
     async def console(request: Request) -> None:
         language = choose(request.cookies.get(COOKIE), request.headers.get("accept-language"))
-        page = Page(context, snapshots, language)
+        here = context.seen(whole, request)
+        snapshots = shared.setdefault(here.principal.areas, Snapshots(here))
+        page = Page(here, snapshots, language)
         page.build()
         await page.refresh()
         ui.timer(REFRESH_S, page.refresh)

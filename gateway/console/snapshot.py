@@ -35,7 +35,7 @@ class Snapshots:
     """The newest snapshot, taken at most once a second however many pages are open."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
+        self.context = context
         self._lock = asyncio.Lock()
         self._newest: Snapshot | None = None
 
@@ -51,7 +51,7 @@ class Snapshots:
             return self._newest
 
     def _take(self) -> Snapshot:
-        store, known = self._context.store, self._context.known
+        store, known = self.context.store, self.context.known
         now_s = time.time()
         is_open = store.anomalies(AnomalyQuery(states=["open"], limit=MANY))
         state = twin.state(known.directory, store.latest(), is_open, now_s=now_s)

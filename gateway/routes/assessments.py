@@ -12,11 +12,10 @@ from analytics.service.reports.fonts import MissingError
 from analytics.service.reports.source import NothingError
 from gateway import assessment_models as models
 from gateway import cursors, params
-from gateway.context import Context, Here
+from gateway.context import Here
 from gateway.models import Page, at
 from gateway.problems import ProblemError, not_found, responses
 from ingest_service.storage.assessments import Assessment, AssessmentQuery, Assessments, Kind
-from ingest_service.storage.postgres import PostgresStore
 
 router = APIRouter(prefix="/v1", tags=["assessments"])
 
@@ -53,7 +52,7 @@ def assessments(
         after=None if cursor is None else _after(cursor),
         limit=limit + 1,
     )
-    found = Assessments(_database(here)).found(query)
+    found = Assessments(here.database).found(query)
     page, more = found[:limit], len(found) > limit
     sites = known.sites
     return Page[models.Assessment](
@@ -81,19 +80,13 @@ def report(
     known = here.known
     known.areas_below(area)
     try:
-        made = reports.make(_database(here), known.directory, area, month, language=language, form=form)
+        made = reports.make(here.database, known.directory, area, month, language=language, form=form)
     except NothingError as error:
         raise not_found("report", f"{area}/{month}") from error
     except MissingError as error:
         raise ProblemError(501, str(error)) from error
     headers = {"Content-Disposition": f'inline; filename="towntwin-{month}.{form}"'}
     return Response(made, media_type=MEDIA_TYPES[form], headers=headers)
-
-
-def _database(here: Context) -> PostgresStore:
-    if not isinstance(here.store, PostgresStore):
-        raise ProblemError(501, "assessments are kept in a database, and this gateway has none")
-    return here.store
 
 
 def _shown(one: Assessment) -> models.Assessment:

@@ -32,11 +32,12 @@ def give(here: Here, anomaly_id: AnomalyId, said: models.Opinion) -> models.Opin
     """Call an anomaly a false alarm, confirm it, or take that back; ingest follows within seconds."""
     of = _anomaly(here, anomaly_id)
     if said.verdict == "withdraw":
-        if not here.store.withdraw_feedback(anomaly_id, who=said.who, note=said.note):
+        if not here.store.withdraw_feedback(anomaly_id, who=here.name, note=said.note):
             raise ProblemError(409, f"nothing stands of anomaly {anomaly_id} that could be withdrawn")
     else:
-        here.store.give_feedback(anomaly_id, said.verdict, who=said.who, note=said.note)
-    log.info("feedback", anomaly=anomaly_id, verdict=said.verdict, who=said.who)
+        here.store.give_feedback(anomaly_id, said.verdict, who=here.name, note=said.note)
+    here.note(verdict=said.verdict)
+    log.info("feedback", anomaly=anomaly_id, verdict=said.verdict, who=here.name)
     return _opinions(here, of)
 
 

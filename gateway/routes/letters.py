@@ -53,6 +53,7 @@ def dead_letter(here: Here, letter_id: LetterId) -> letter_models.WholeLetter:
 def replay(here: Here, wanted: letter_models.LetterFilter) -> letter_models.LettersDone:
     """Take letters once more, after the cause is mended; one that is good now is stored once and gone."""
     asked = here.store.ask_replay(_query(wanted))
+    here.note(letters=asked)
     log.info("letters_replay_asked", letters=asked)
     return letter_models.LettersDone(letters=asked)
 
@@ -61,6 +62,7 @@ def replay(here: Here, wanted: letter_models.LetterFilter) -> letter_models.Lett
 def purge(here: Here, wanted: letter_models.LetterFilter) -> letter_models.LettersDone:
     """Delete letters for good."""
     gone = here.store.purge_letters(_query(wanted))
+    here.note(letters=gone)
     log.info("letters_purged", letters=gone)
     return letter_models.LettersDone(letters=gone)
 

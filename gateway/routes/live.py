@@ -42,8 +42,7 @@ async def live(
     Events are `reading` (as in /v1/latest) and `anomaly` (as in /v1/anomalies). Anomalies carry an id: with
     `Last-Event-ID` a stream goes on where it was cut. `end` is the last event to a reader that is too slow.
     """
-    known = here.known
-    sites = {one.site_id for one in known.sites_of(area=area, site=site)} if area or site else None
+    sites = {one.site_id for one in here.known.sites_of(area=area, site=site)} if area or site else None
     after = int(last_event_id) if last_event_id else None
     return StreamingResponse(
         _events(here, sites, after),
@@ -57,7 +56,9 @@ async def _events(here: Context, sites: set[str] | None, after: int | None) -> A
     async for news in here.hub.listen(after):
         if news is None:
             yield ": nothing new\n\n"
-        elif sites is None or news.site_id in sites or news.kind == "end":
+        elif news.kind == "end" or (
+            news.site_id in here.known.sites and (sites is None or news.site_id in sites)
+        ):
             yield _event(news, here.known)
 
 

@@ -242,18 +242,21 @@ class MemoryStore:
         """The newest status of every device that ever sent one."""
         return [self._statuses[one] for one in sorted(self._statuses)]
 
-    def health(self) -> Health:
+    def health(self, series_ids: Sequence[int] | None = None) -> Health:
         """What the store holds."""
+        of = set(self._rows if series_ids is None else series_ids)
         with self._lock:
-            newest_us = max((int(row["received_us"]) for row in self._latest.values()), default=None)
+            newest_us = max(
+                (int(self._latest[one]["received_us"]) for one in of & self._latest.keys()), default=None
+            )
             return Health(
                 edition="memory",
                 schema_version=migrate.newest(),
-                readings=sum(len(rows) for rows in self._rows.values()),
+                readings=sum(len(self._rows.get(one, ())) for one in of),
                 open_anomalies=self._anomalies.open_count(),
                 dead_letters=len(self._letters),
-                rollups_due=len(self._due),
-                rejudge_due=len(self._late),
+                rollups_due=sum(series_id in of for series_id, _ in self._due),
+                rejudge_due=self._late.count(of),
                 newest_received_s=None if newest_us is None else newest_us / 1e6,
             )
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from ingest_service.storage.model import Late
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
 
 
 class MemoryLate:
@@ -14,8 +18,9 @@ class MemoryLate:
         self._late: dict[int, Late] = {}
         self._due_s: dict[int, float] = {}
 
-    def __len__(self) -> int:
-        return len(self._late)
+    def count(self, series_ids: AbstractSet[int]) -> int:
+        """How many of some series wait."""
+        return len(self._late.keys() & series_ids)
 
     def add(self, series_id: int, time_us: int) -> None:
         """One more late reading."""

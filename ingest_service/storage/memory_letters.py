@@ -84,6 +84,7 @@ def _matches(one: DeadLetter, query: LetterQuery) -> bool:
         (query.ids is None or one.letter_id in query.ids)
         and (query.reason is None or one.reason == query.reason)
         and (query.device is None or one.topic.split("/")[3:4] == [query.device])
+        and (query.areas is None or one.topic.split("/")[2:3] in [[area] for area in query.areas])
         and (query.received_before_s is None or one.received_s < query.received_before_s)
         and (query.before_id is None or one.letter_id < query.before_id)
     )

@@ -216,6 +216,7 @@ class LetterQuery(msgspec.Struct, frozen=True, kw_only=True):
     ids: list[int] | None = None
     reason: str | None = None
     device: str | None = None
+    areas: list[str] | None = None  # that the topic names
     received_before_s: float | None = None
     before_id: int | None = None
     whole: bool = True

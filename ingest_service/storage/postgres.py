@@ -27,6 +27,7 @@ from ingest_service.storage.model import (
 )
 from ingest_service.storage.settings import Settings
 from ingest_service.storage.sql import QUERIES
+from ingest_service.storage.wall import Wall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -57,11 +58,21 @@ JSON_COLUMNS = ("limits", "coordinates")
 class PostgresStore:
     """`ingest_service.storage.store.Store` on a pool of connections."""
 
-    def __init__(self, dsn: str, pool: ConnectionPool[ImpatientConnection], settings: Settings) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        pool: ConnectionPool[ImpatientConnection],
+        settings: Settings,
+        *,
+        area: str | None = None,
+        wall: Wall | None = None,
+    ) -> None:
         self._dsn = dsn
         self._pool = pool
         self._settings = settings
         self.zone = ZoneInfo(settings.time_zone)
+        self._area = area
+        self._wall = wall or Wall()
 
     @classmethod
     def open(
@@ -89,6 +100,10 @@ class PostgresStore:
     def close(self) -> None:
         """Let go of every connection."""
         self._pool.close()
+
+    def seen_from(self, area: str) -> Self:
+        """The same store, where nothing but an area's can be read or written; ``*`` is everywhere."""
+        return type(self)(self._dsn, self._pool, self._settings, area=area, wall=self._wall)
 
     # -- enrolment -----------------------------------------------------------------------------
 
@@ -189,11 +204,8 @@ class PostgresStore:
         self, series_ids: Sequence[int] | None = None, *, received_after_s: float | None = None
     ) -> list[Latest]:
         """The newest reading of each series."""
-        parameters = {
-            "series_ids": None if series_ids is None else list(series_ids),
-            "received_after_s": received_after_s,
-        }
-        return self._rows("latest", parameters, Latest)
+        ids = None if series_ids is None else list(series_ids)
+        return self._rows("latest", {"series_ids": ids, "received_after_s": received_after_s}, Latest)
 
     def readings(self, series_id: int, from_s: float, to_s: float, *, limit: int) -> NDArray[np.void]:
         """READING rows of ``[from_s, to_s)`` by time, revisions applied."""
@@ -223,11 +235,12 @@ class PostgresStore:
         """The newest status of every device that ever sent one."""
         return self._rows("statuses", None, DeviceStatus)
 
-    def health(self) -> Health:
+    def health(self, series_ids: Sequence[int] | None = None) -> Health:
         """What the database is and holds."""
+        parameters = {"series_ids": None if series_ids is None else list(series_ids)}
         with self.transaction() as connection:
             with connection.cursor(row_factory=dict_row) as cursor:
-                counted = cursor.execute(QUERIES["health"]).fetchone() or {}
+                counted = cursor.execute(QUERIES["health"], parameters).fetchone() or {}
             return Health(
                 edition=edition.name(connection), schema_version=migrate.version(connection), **counted
             )
@@ -270,6 +283,8 @@ class PostgresStore:
     def transaction(self) -> Iterator[Connection[Any]]:
         """A connection in one transaction; its errors are `StoreError`."""
         with classified(), self._pool.connection() as connection:
+            if self._area is not None:
+                self._wall.enter(connection, self._area)
             yield connection
 
     def _rows(self, query: str, parameters: Any, kind: type[T]) -> list[T]:

@@ -46,19 +46,12 @@ class Lease(Protocol):
         ...
 
 
-class Store(Protocol):
-    """Every method raises `StoreUnavailable` when waiting may help and `StoreRefused` when it can't.
-
-    All methods may be called from several threads; each call is one transaction.
-    """
+class Reader(Protocol):
+    """What people and programs do with the store: read, work dead letters, say what anomalies are."""
 
     @property
     def zone(self) -> ZoneInfo:
         """Local time of the towns: where a day begins."""
-        ...
-
-    def enrol(self, directory: Directory) -> Directory:
-        """Insert or update everything named, remove nothing; return the whole, with ids."""
         ...
 
     def directory(self) -> Directory:
@@ -68,66 +61,6 @@ class Store(Protocol):
     def directory_version(self) -> int:
         """Grows with every enrolment; cheap to ask."""
         ...
-
-    # -- the pipeline ------------------------------------------------------------------------
-
-    def shard(self, name: str) -> AbstractContextManager[Lease | None]:
-        """Own a shard while the context lasts (advisory lock on a connection of its own).
-
-        Enters at once; the value is None where another process owns it.
-        """
-        ...
-
-    def commit(self, batch: Batch) -> Committed:
-        """All of the batch or nothing of it. Repeats change nothing; `latest` never goes back.
-
-        Raises `ShardLost` where the batch's epoch is over.
-        """
-        ...
-
-    def checkpoint(self, shard: str) -> Checkpoint | None:
-        """The shard's last committed checkpoint."""
-        ...
-
-    def committed_after(self, since_us: Mapping[int, int]) -> Iterator[NDArray[np.void]]:
-        """READING blocks of the named series after the given times, by (series, time), late ones left out.
-
-        ``since_us`` maps series id -> measured time [us]. A reading is late if `Rule.LATE` is set in it.
-        """
-        ...
-
-    # -- dead letters ------------------------------------------------------------------------
-
-    def ask_replay(self, query: LetterQuery) -> int:
-        """Ask for some letters to be replayed (its limit is not used); how many are asked for now."""
-        ...
-
-    def letters_to_replay(self, areas: Sequence[str], *, limit: int, limit_bytes: int) -> list[DeadLetter]:
-        """Letters asked for, of some areas (``+`` is all of them), oldest first; one at least."""
-        ...
-
-    def purge_letters(self, query: LetterQuery) -> int:
-        """Delete some letters for good (its limit is not used); how many there were."""
-        ...
-
-    # -- feedback ----------------------------------------------------------------------------
-
-    def give_feedback(self, anomaly_id: int, verdict: Verdict, *, who: str, note: str) -> bool:
-        """Say what an anomaly is, in place of what was said before; False where there is no such anomaly.
-
-        The directory's version grows, for the limits of the anomaly's series move with it.
-        """
-        ...
-
-    def withdraw_feedback(self, anomaly_id: int, *, who: str, note: str) -> bool:
-        """Take back what stands of an anomaly; False where nothing does. The version grows likewise."""
-        ...
-
-    def feedback(self, *, anomaly_id: int | None = None, series_id: int | None = None) -> list[Feedback]:
-        """All that was ever said of an anomaly, or of a series' anomalies, oldest first."""
-        ...
-
-    # -- readers -----------------------------------------------------------------------------
 
     def latest(
         self, series_ids: Sequence[int] | None = None, *, received_after_s: float | None = None
@@ -155,19 +88,88 @@ class Store(Protocol):
         """Anomalies changed after a revision, oldest change first."""
         ...
 
-    def dead_letters(self, query: LetterQuery) -> list[DeadLetter]:
-        """Dead letters by filter, newest first."""
-        ...
-
     def statuses(self) -> list[DeviceStatus]:
         """The newest status of every device that ever sent one."""
         ...
 
-    def health(self) -> Health:
-        """What the database is and holds; readings are counted exactly."""
+    def activity(self) -> list[DeviceActivity]:
+        """When each device was last heard."""
         ...
 
-    # -- the service -------------------------------------------------------------------------
+    def health(self, series_ids: Sequence[int] | None = None) -> Health:
+        """What the database is and holds; readings are counted exactly, of some series or of all."""
+        ...
+
+    def dead_letters(self, query: LetterQuery) -> list[DeadLetter]:
+        """Dead letters by filter, newest first."""
+        ...
+
+    def ask_replay(self, query: LetterQuery) -> int:
+        """Ask for some letters to be replayed (its limit is not used); how many are asked for now."""
+        ...
+
+    def purge_letters(self, query: LetterQuery) -> int:
+        """Delete some letters for good (its limit is not used); how many there were."""
+        ...
+
+    def give_feedback(self, anomaly_id: int, verdict: Verdict, *, who: str, note: str) -> bool:
+        """Say what an anomaly is, in place of what was said before; False where there is no such anomaly.
+
+        The directory's version grows, for the limits of the anomaly's series move with it.
+        """
+        ...
+
+    def withdraw_feedback(self, anomaly_id: int, *, who: str, note: str) -> bool:
+        """Take back what stands of an anomaly; False where nothing does. The version grows likewise."""
+        ...
+
+    def feedback(self, *, anomaly_id: int | None = None, series_id: int | None = None) -> list[Feedback]:
+        """All that was ever said of an anomaly, or of a series' anomalies, oldest first."""
+        ...
+
+
+class Store(Reader, Protocol):
+    """Every method raises `StoreUnavailable` when waiting may help and `StoreRefused` when it can't.
+
+    All methods may be called from several threads; each call is one transaction.
+    """
+
+    def enrol(self, directory: Directory) -> Directory:
+        """Insert or update everything named, remove nothing; return the whole, with ids."""
+        ...
+
+    # -- the pipeline ------------------------------------------------------------------------------
+
+    def shard(self, name: str) -> AbstractContextManager[Lease | None]:
+        """Own a shard while the context lasts (advisory lock on a connection of its own).
+
+        Enters at once; the value is None where another process owns it.
+        """
+        ...
+
+    def commit(self, batch: Batch) -> Committed:
+        """All of the batch or nothing of it. Repeats change nothing; `latest` never goes back.
+
+        Raises `ShardLost` where the batch's epoch is over.
+        """
+        ...
+
+    def checkpoint(self, shard: str) -> Checkpoint | None:
+        """The shard's last committed checkpoint."""
+        ...
+
+    def committed_after(self, since_us: Mapping[int, int]) -> Iterator[NDArray[np.void]]:
+        """READING blocks of the named series after the given times, by (series, time), late ones left out.
+
+        ``since_us`` maps series id -> measured time [us]. A reading is late if `Rule.LATE` is set in it.
+        """
+        ...
+
+    def letters_to_replay(self, areas: Sequence[str], *, limit: int, limit_bytes: int) -> list[DeadLetter]:
+        """Letters asked for, of some areas (``+`` is all of them), oldest first; one at least."""
+        ...
+
+    # -- the service -------------------------------------------------------------------------------
 
     def refresh_rollups(self, *, limit: int) -> int:
         """Bring rollups of about ``limit`` readings up to date, of one stretch at least.
@@ -192,10 +194,6 @@ class Store(Protocol):
 
         All of it or nothing; False, and nothing, where more late readings came or another process was faster.
         """
-        ...
-
-    def activity(self) -> list[DeviceActivity]:
-        """When each device was last heard."""
         ...
 
     def record(self, anomalies: Sequence[Anomaly]) -> None:

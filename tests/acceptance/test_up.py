@@ -42,7 +42,8 @@ def up(folder: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
 
 @pytest.mark.timeout(300)
 def test_the_demo_finds_every_planned_fault_in_time(open_folder: Path) -> None:
-    code, summary, _ = up(open_folder, "--for", "60")
+    code, summary, printed = up(open_folder, "--for", "60")
+    assert "/login#tt_" in printed, "the console opens with the key that is printed"
     assert summary["found_faults"] == summary["planned_faults"] >= 8
     assert summary["readings"] >= 20_000
     assert summary["lost"] == summary["dead_letters"] == 0

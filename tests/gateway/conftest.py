@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from httpx import ASGITransport, AsyncClient
 
-from gateway.app import create_app
 from ingest_service.storage.memory import MemoryStore
+from tests.support.access import HEADERS, opened
 from tests.support.filled import fill
 
 if TYPE_CHECKING:
@@ -26,7 +26,10 @@ def filled_store() -> MemoryStore:
 @pytest.fixture
 def client(filled_store: MemoryStore) -> Callable[[], AsyncClient]:
     """Makes clients that call the application without a socket."""
-    app = create_app(filled_store, console=False)
+    app = opened(filled_store)
     return lambda: AsyncClient(
-        transport=ASGITransport(app, raise_app_exceptions=False), base_url="http://gateway", timeout=30
+        transport=ASGITransport(app, raise_app_exceptions=False),
+        base_url="http://gateway",
+        timeout=30,
+        headers=HEADERS,
     )

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from httpx import ASGITransport, AsyncClient
 
-from gateway.app import create_app
 from ingest_service.storage.errors import StoreRefused, StoreUnavailable
 from ingest_service.storage.memory import MemoryStore
+from tests.support.access import opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,7 +168,7 @@ class Away(MemoryStore):
     ("error", "status"), [(StoreUnavailable("secret host"), 503), (StoreRefused("secret"), 500)]
 )
 def test_the_database_away_is_a_problem_without_secrets(error: Exception, status: int) -> None:
-    app = create_app(Away(error), console=False)
+    app = opened(Away(error))
     answer = get(lambda: AsyncClient(transport=ASGITransport(app), base_url="http://gateway"), "/readyz")
     assert answer.status_code == status
     assert "secret" not in answer.text

@@ -11,10 +11,10 @@ import uvicorn
 from playwright.sync_api import Page, expect, sync_playwright
 
 from deploy.embedded.folder import free_port
-from gateway.app import create_app
 from gateway.console import words
 from ingest_service.storage.memory import MemoryStore
 from ingest_service.storage.model import Anomaly
+from tests.support.access import KEY, opened
 from tests.support.filled import fill
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def served() -> Iterator[tuple[str, MemoryStore]]:
     fill(store, days=2.0)
     port = free_port()
     server = uvicorn.Server(
-        uvicorn.Config(create_app(store), port=port, log_config=None, ws="websockets-sansio")
+        uvicorn.Config(opened(store, console=True), port=port, log_config=None, ws="websockets-sansio")
     )
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -39,7 +39,7 @@ def served() -> Iterator[tuple[str, MemoryStore]]:
     while not server.started:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    yield f"http://127.0.0.1:{port}/", store
+    yield f"http://127.0.0.1:{port}/login#{KEY}", store
     server.should_exit = True
     thread.join(10)
 

@@ -11,12 +11,12 @@ import pytest
 from httpx import ASGITransport, AsyncClient
 
 from edge.wire.status import Status
-from gateway.app import create_app
 from ingest_service.storage.batch import Batch
 from ingest_service.storage.memory import MemoryStore
 from ingest_service.storage.migrate import migrate
 from ingest_service.storage.model import Channel, DeadLetter, DeviceStatus, Directory, Series
 from ingest_service.storage.postgres import PostgresStore
+from tests.support.access import HEADERS, opened
 from tests.support.device import Device, pack
 from tests.support.kept import DIRECTORY
 from tests.support.processes import Process, running, wait_until
@@ -36,12 +36,12 @@ class Api:
     """The API of a store, without a socket."""
 
     def __init__(self, store: Store) -> None:
-        self._app = create_app(store, console=False)
+        self._app = opened(store)
 
     def ask(self, method: str, path: str, **changed: Any) -> Response:
         async def once() -> Response:
             transport = ASGITransport(self._app, raise_app_exceptions=False)
-            async with AsyncClient(transport=transport, base_url="http://gateway") as client:
+            async with AsyncClient(transport=transport, base_url="http://gateway", headers=HEADERS) as client:
                 return await client.request(method, path, **changed)
 
         return asyncio.run(once())

@@ -15,12 +15,14 @@ DELETE FROM dead_letter WHERE letter_id = ANY (%s);
 UPDATE dead_letter SET state = 'replay'
 WHERE (%(ids)s::bigint[] IS NULL OR letter_id = ANY (%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s)
     AND (%(device)s::text IS NULL OR split_part(topic, '/', 4) = %(device)s)
+    AND (%(areas)s::text[] IS NULL OR split_part(topic, '/', 3) = ANY (%(areas)s))
     AND (%(received_before_s)s::float8 IS NULL OR received < to_timestamp(%(received_before_s)s));
 
 -- purge_letters: Delete letters for good.
 DELETE FROM dead_letter
 WHERE (%(ids)s::bigint[] IS NULL OR letter_id = ANY (%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s)
     AND (%(device)s::text IS NULL OR split_part(topic, '/', 4) = %(device)s)
+    AND (%(areas)s::text[] IS NULL OR split_part(topic, '/', 3) = ANY (%(areas)s))
     AND (%(received_before_s)s::float8 IS NULL OR received < to_timestamp(%(received_before_s)s));
 
 -- letters_to_replay: Letters asked for, of some areas, oldest first; one at least, then no more than so many bytes.
@@ -43,6 +45,7 @@ SELECT letter_id, extract(epoch FROM received)::float8 AS received_s, topic,
 FROM dead_letter
 WHERE (%(ids)s::bigint[] IS NULL OR letter_id = ANY (%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s)
     AND (%(device)s::text IS NULL OR split_part(topic, '/', 4) = %(device)s)
+    AND (%(areas)s::text[] IS NULL OR split_part(topic, '/', 3) = ANY (%(areas)s))
     AND (%(received_before_s)s::float8 IS NULL OR received < to_timestamp(%(received_before_s)s))
     AND (%(before_id)s::bigint IS NULL OR letter_id < %(before_id)s)
 ORDER BY letter_id DESC LIMIT %(limit)s;

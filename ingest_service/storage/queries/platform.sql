@@ -27,10 +27,11 @@ SELECT coalesce(max(number), 0) FROM schema_migration;
 -- migration_done: Note a migration as applied.
 INSERT INTO schema_migration (number, name) VALUES (%s, %s);
 
--- health: What the database holds.
-SELECT (SELECT count(*) FROM reading) AS readings,
+-- health: What the database holds, of some series or of all.
+SELECT (SELECT count(*) FROM reading WHERE %(series_ids)s::int[] IS NULL OR series_id = ANY (%(series_ids)s)) AS readings,
     (SELECT count(*) FROM anomaly WHERE state = 'open') AS open_anomalies,
     (SELECT count(*) FROM dead_letter) AS dead_letters,
-    (SELECT coalesce(ceil(sum(extract(epoch FROM until - since)) / 3600), 0)::int FROM rollup_due) AS rollups_due,
-    (SELECT count(*) FROM rejudge_due) AS rejudge_due,
-    (SELECT extract(epoch FROM max(received))::float8 FROM latest) AS newest_received_s;
+    (SELECT coalesce(ceil(sum(extract(epoch FROM until - since)) / 3600), 0)::int FROM rollup_due WHERE %(series_ids)s::int[] IS NULL OR series_id = ANY (%(series_ids)s)) AS rollups_due,
+    (SELECT count(*) FROM rejudge_due WHERE %(series_ids)s::int[] IS NULL OR series_id = ANY (%(series_ids)s)) AS rejudge_due,
+    (SELECT extract(epoch FROM max(received))::float8 FROM latest
+        WHERE %(series_ids)s::int[] IS NULL OR series_id = ANY (%(series_ids)s)) AS newest_received_s;

@@ -99,7 +99,8 @@ def test_the_service_rolls_up_and_records(dsn: str) -> None:
 
 
 def test_the_gateway_reads_everything_and_works_letters(dsn: str) -> None:
-    with working_as("gateway", dsn) as store:
+    with working_as("gateway", dsn) as whole:
+        store = whole.seen_from("*")
         assert store.health().rejudge_due == 1
         assert store.directory().sites
         assert store.statuses()

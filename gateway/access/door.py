@@ -1,0 +1,175 @@
+"""The door of the gateway: nothing comes in or goes out but through here."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.responses import RedirectResponse
+
+from gateway.access import visit as visits
+from gateway.access.body import Body, too_large
+from gateway.access.headers import secured
+from gateway.access.keys import FRESH_S
+from gateway.problems import ProblemError, answer, away
+from ingest_service.storage.accounts import AuditLine
+from ingest_service.storage.errors import StoreError
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from gateway.access.gate import Gate
+    from gateway.access.visit import Visit
+    from gateway.settings import Settings
+    from ingest_service.storage.accounts import Accounts
+
+log = structlog.get_logger()
+
+LONGEST = 2000  # characters of a target that the audit keeps
+
+
+class CutError(Exception):
+    """The answer ends here: nobody may have more of it."""
+
+
+class Door:
+    """ASGI middleware: who comes is asked, bodies are bounded, what is done is written down."""
+
+    def __init__(self, app: ASGIApp, gate: Gate, accounts: Accounts, settings: Settings) -> None:
+        self._app = app
+        self._gate = gate
+        self._accounts = accounts
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it with a problem."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        send = secured(scope, send)
+        try:
+            visit = await self._gate.admit(scope)
+            self._check_size(scope)
+        except (ProblemError, StoreError) as error:
+            await self._refuse(scope, receive, send, error)
+            return
+        scope[visits.KEY] = visit
+        if scope["type"] == "http":
+            settings = self._settings
+            receive = Body(receive, most_bytes=settings.body_bytes, within_s=settings.body_s)
+        out = _Out(self, scope, visit, receive, send)
+        try:
+            await self._app(scope, receive, out)
+        except Exception:
+            if out.is_cut:
+                return
+            if not out.has_begun:
+                await out.note(500)
+            raise
+
+    async def still_known(self, visit: Visit) -> bool:
+        """Whether who came would still be let in."""
+        try:
+            await self._gate.known(visit)
+        except (ProblemError, StoreError):
+            return False
+        return True
+
+    async def note(self, scope: Scope, visit: Visit, status: int) -> None:
+        """Write a line of the audit. Raises as the store does, and then the log has the line."""
+        who = visit.principal
+        target = scope["path"] + (
+            "?" + scope["query_string"].decode("latin-1") if scope["query_string"] else ""
+        )
+        line = AuditLine(
+            who=who.who if who else "nobody",
+            name=who.name if who else "nobody",
+            areas=None if who is None or who.areas is None else list(who.areas),
+            action=f"{scope['method']} {visit.found.path}",
+            target=target[:LONGEST],
+            address=visit.address,
+            status=status,
+            detail=visit.detail,
+        )
+        try:
+            await run_in_threadpool(self._accounts.note, line)
+        except StoreError:
+            log.exception("audit_not_written", **msgspec.structs.asdict(line))
+            raise
+
+    def _check_size(self, scope: Scope) -> None:
+        length = Headers(scope=scope).get("content-length", "0")
+        if length.isdecimal() and int(length) > self._settings.body_bytes:
+            raise ProblemError(413, too_large(self._settings.body_bytes), headers={"Connection": "close"})
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, error: Exception) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008, "reason": "see /login"})
+            return
+        response = _problem(error)
+        if response.status_code == 401 and _is_page(scope):
+            response = RedirectResponse("/login", 303)
+        await response(scope, receive, send)
+
+
+class _Out:
+    """What goes out: the audit comes first, and an answer that lasts ends with the right to it."""
+
+    def __init__(self, door: Door, scope: Scope, visit: Visit, receive: Receive, send: Send) -> None:
+        self._door = door
+        self._scope = scope
+        self._visit = visit
+        self._receive = receive
+        self._send = send
+        self._checked_s = time.monotonic()
+        self.has_begun = False
+        self.is_cut = False
+
+    async def __call__(self, message: Message) -> None:
+        """Send a part of an answer. Raises `CutError` where there must be no more."""
+        kind = message["type"]
+        if kind == "http.response.start":
+            self.has_begun = True
+            await self._begin(message["status"])
+        elif kind in {"http.response.body", "websocket.send"}:
+            await self._check()
+        await self._send(message)
+
+    async def note(self, status: int) -> None:
+        """Write what came of it."""
+        if self._visit.found.audited:
+            await self._door.note(self._scope, self._visit, status)
+
+    async def _begin(self, status: int) -> None:
+        try:
+            await self.note(status)
+        except StoreError as error:
+            self.is_cut = True
+            await _problem(error)(self._scope, self._receive, self._send)
+            raise CutError from error
+
+    async def _check(self) -> None:
+        now_s = time.monotonic()
+        if self._visit.principal is None or now_s - self._checked_s < FRESH_S:
+            return
+        self._checked_s = now_s
+        if not await self._door.still_known(self._visit):
+            self.is_cut = True
+            raise CutError
+
+
+def _problem(error: Exception) -> Response:
+    if isinstance(error, ProblemError):
+        return answer(error.status, str(error), where=error.where, headers=error.headers)
+    return away(error)
+
+
+def _is_page(scope: Any) -> bool:
+    accepts = Headers(scope=scope).get("accept", "")
+    return scope["path"] == "/" and scope["method"] == "GET" and "text/html" in accepts

@@ -1,0 +1,158 @@
+"""Whom the gate lets in: by a key or a token, with the right that a route asks for, and not too often."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import time
+from http.cookies import CookieError, SimpleCookie
+from typing import TYPE_CHECKING
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+
+from gateway.access import rights
+from gateway.access.buckets import Buckets
+from gateway.access.keys import Keys, RefusedError, principal
+from gateway.access.oidc import Tokens
+from gateway.access.visit import Visit
+from gateway.problems import ProblemError
+
+if TYPE_CHECKING:
+    from starlette.types import Scope
+
+    from gateway.access.principal import Principal
+    from gateway.access.rights import Found
+    from gateway.settings import Settings
+    from ingest_service.storage.accounts import Accounts, ApiKey
+
+COOKIE = "towntwin_key"
+STRANGERS_PER_S, STRANGERS_BURST = 1.0, 20.0  # of one address, that are refused
+SAFE = {"GET", "HEAD"}
+FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+
+
+class Gate:
+    """Tells who comes, and whether they may."""
+
+    def __init__(self, accounts: Accounts, settings: Settings) -> None:
+        self._keys = Keys(accounts)
+        self._tokens = Tokens(settings)
+        self._askers = Buckets(per_s=settings.requests_per_s, burst=settings.requests_burst)
+        self._strangers = Buckets(per_s=STRANGERS_PER_S, burst=STRANGERS_BURST)
+
+    async def admit(self, scope: Scope) -> Visit:
+        """The visit of a request. Raises `ProblemError`, or as the store does."""
+        headers = Headers(scope=scope)
+        method = scope.get("method", "GET")  # a WebSocket begins as one
+        visit = Visit(_found(method, scope["path"]), (scope.get("client") or ("", 0))[0])
+        visit.forwarded = any(name in headers for name in FORWARDED)
+        role = visit.found.right.role
+        if role is None:
+            self._not_too_often(visit.address)
+            return visit
+        visit.credential, by_cookie = _credential(headers)
+        if by_cookie:
+            _from_here(scope, headers, visit.found)
+        visit.principal = await self.known(visit)
+        self._not_too_often(visit.principal.who)
+        _may(visit.principal, visit.found)
+        return visit
+
+    async def known(self, visit: Visit) -> Principal:
+        """Who comes. Raises `ProblemError` 401 where it is nobody, or 429 where it was nobody too often."""
+        now_s = time.time()
+        key = self._keys.fresh(visit.credential, now_s)
+        try:
+            if key is None:
+                wait_s = self._strangers.wait_s(visit.address, now_s=now_s)
+                if wait_s:
+                    raise _too_often(wait_s)
+                if not visit.credential.startswith("tt_"):
+                    return await run_in_threadpool(self._tokens.verify, visit.credential)
+                key = await run_in_threadpool(self._keys.verify, visit.credential, now_s)
+            _near_enough(key, visit)
+        except RefusedError as error:
+            self._strangers.take(visit.address, now_s=now_s)
+            raise _unknown(str(error)) from error
+        return principal(key)
+
+    def _not_too_often(self, name: str) -> None:
+        wait_s = self._askers.take(name, now_s=time.time())
+        if wait_s:
+            raise _too_often(wait_s)
+
+
+def _found(method: str, path: str) -> Found:
+    found = rights.find(method, path)
+    if found is not None:
+        return found
+    others = rights.methods(path)
+    if others:
+        raise ProblemError(405, f"{path} takes {' and '.join(others)}", headers={"Allow": ", ".join(others)})
+    raise ProblemError(404, f"there is no {path}: see /docs")
+
+
+def _credential(headers: Headers) -> tuple[str, bool]:
+    """What was brought, and whether a cookie brought it."""
+    scheme, _, bearer = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and bearer.strip():
+        return bearer.strip(), False
+    if headers.get("x-api-key"):
+        return headers["x-api-key"], False
+    try:
+        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        morsel = None
+    if morsel is None or not morsel.value:
+        raise _unknown("bring a key: Authorization: Bearer tt_…, or X-API-Key: tt_… (towntwin key create)")
+    return morsel.value, True
+
+
+def _from_here(scope: Scope, headers: Headers, found: Found) -> None:
+    """A browser sends cookies by itself: so they only read, and only for pages of ours."""
+    changes = scope.get("method", "GET") not in SAFE
+    if changes and found.right.scope != rights.CONSOLE.scope:
+        raise _unknown("a cookie only reads: send the key in a header")
+    origin = headers.get("origin")
+    foreign = origin is not None and origin.partition("://")[2] != headers.get("host")
+    if foreign and (changes or scope["type"] == "websocket"):
+        raise ProblemError(403, f"the page at {origin} is not this gateway's")
+
+
+def _may(who: Principal, found: Found) -> None:
+    right = found.right
+    if right.role is not None and who.role < right.role:
+        raise ProblemError(403, f"this asks for the role {right.role.word}, and yours is {who.role.word}")
+    if right.scope and who.scopes and right.scope not in who.scopes:
+        raise ProblemError(403, f"this asks for the scope {right.scope}, and yours are {_list(who.scopes)}")
+    if right.whole and who.areas is not None:
+        raise ProblemError(403, "this is about the whole platform, and you are bound to an area")
+
+
+def _list(words: frozenset[str]) -> str:
+    return ", ".join(sorted(words))
+
+
+def _near_enough(key: ApiKey, visit: Visit) -> None:
+    """A key for loopback is good where the connection itself comes from there, and nobody passed it on."""
+    if key.loopback and (visit.forwarded or not _is_loopback(visit.address)):
+        raise RefusedError(f"key {key.key_id} is good on this machine alone: ask for one of your own")
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def _unknown(detail: str) -> ProblemError:
+    return ProblemError(401, detail, headers={"WWW-Authenticate": 'Bearer realm="towntwin"'})
+
+
+def _too_often(wait_s: float) -> ProblemError:
+    seconds = max(1, math.ceil(wait_s))
+    return ProblemError(
+        429, f"too many requests: try again in {seconds} s", headers={"Retry-After": str(seconds)}
+    )

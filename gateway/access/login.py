@@ -1,0 +1,84 @@
+"""The console's way in: a page that takes a key, and a cookie that carries it from then on."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, JSONResponse
+from pydantic import BaseModel, Field
+
+from gateway.access import visit
+from gateway.access.gate import COOKIE, Gate
+from gateway.access.visit import Visit
+
+router = APIRouter(include_in_schema=False)
+
+WEEK_S = 7 * 86_400
+STYLE = """
+body { background: #0b1420; color: #dbe4ee; font-family: system-ui, "Noto Sans CJK SC", sans-serif;
+       display: grid; place-items: center; min-height: 95vh; }
+form { background: #121f2f; border: 1px solid #1f3147; border-radius: 10px; padding: 24px; width: 420px; }
+input, button { width: 100%; box-sizing: border-box; padding: 10px; margin-top: 10px; font-size: 15px; }
+p { color: #8fa3b8; min-height: 1.4em; }
+"""
+# The key in the fragment of an address never leaves the browser by itself: no server and no proxy logs it.
+SCRIPT = """
+const form = document.querySelector("form"), said = document.querySelector("p");
+async function enter(key) {
+  const body = JSON.stringify({key});
+  const answer = await fetch("/login", {method: "POST", headers: {"Content-Type": "application/json"}, body});
+  if (answer.ok) location.replace("/"); else said.textContent = (await answer.json()).detail;
+}
+form.addEventListener("submit", event => { event.preventDefault(); enter(form.key.value.trim()); });
+const brought = location.hash.slice(1);
+if (brought) { history.replaceState(null, "", "/login"); enter(brought); }
+"""
+PAGE = f"""<!doctype html><html lang="zh"><head><meta charset="utf-8"><title>towntwin</title>
+<link rel="icon" href="data:,"><style>{STYLE}</style></head><body><form>
+<label>密钥 · Key<input name="key" type="password" autocomplete="current-password" autofocus></label>
+<button>进入 · Enter</button><p></p></form><script>{SCRIPT}</script></body></html>"""
+
+
+def _hash(text: str) -> str:
+    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
+
+
+POLICY = (
+    f"default-src 'none'; script-src {_hash(SCRIPT)}; style-src {_hash(STYLE)}; img-src data:;"
+    " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+class Credential(BaseModel):
+    """A key, or a token of the OpenID provider."""
+
+    key: str = Field(min_length=1, max_length=16_000)
+
+
+@router.get("/login")
+def page() -> HTMLResponse:
+    """The page that asks for a key."""
+    return HTMLResponse(PAGE, headers={"Content-Security-Policy": POLICY})
+
+
+@router.post("/login")
+async def enter(request: Request, given: Credential) -> JSONResponse:
+    """Take a key, and have the browser keep it where no script reads it and no other site sends it."""
+    gate: Gate = request.app.state.gate
+    by: Visit = request.scope[visit.KEY]
+    by.credential = given.key
+    await gate.known(by)
+    done = JSONResponse({"next": "/"})
+    secure = request.url.scheme == "https"
+    done.set_cookie(COOKIE, given.key, WEEK_S, httponly=True, samesite="strict", secure=secure)
+    return done
+
+
+@router.post("/logout")
+def leave() -> JSONResponse:
+    """Have the browser forget the key."""
+    done = JSONResponse({"next": "/login"})
+    done.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return done

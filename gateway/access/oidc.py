@@ -1,0 +1,117 @@
+"""Tokens of an OpenID provider: signed by one of its keys, for us, not expired, with a role and an area."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import jwt
+import structlog
+
+from gateway.access.keys import RefusedError
+from gateway.access.principal import ROLES, Principal
+from ingest_service.storage.wall import EVERYTHING
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
+
+log = structlog.get_logger()
+
+# Asymmetric ones alone: with HS256 anybody could sign with the provider's public key.
+ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+GOOD_FOR_S = 600.0
+AGAIN_S = 10.0  # an unknown key id may be a new one, but not more often
+LEEWAY_S = 30.0
+WAIT_S = 5.0
+
+
+class Tokens:
+    """Tells good tokens from others; the provider's keys are kept, and fetched again when they change."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._fetched_s = float("-inf")
+
+    def verify(self, text: str) -> Principal:
+        """Who bears a token. Raises `RefusedError`; may take long."""
+        settings = self._settings
+        if settings.oidc_issuer is None:
+            raise RefusedError("this is no key, and no OpenID provider is set (gateway setting oidc_issuer)")
+        try:
+            claims = jwt.decode(
+                text,
+                self._key(jwt.get_unverified_header(text)),
+                algorithms=ALGORITHMS,
+                audience=settings.oidc_audience,
+                issuer=settings.oidc_issuer,
+                leeway=LEEWAY_S,
+                options={"require": ["exp", "iss", "aud", "sub"]},
+            )
+        except jwt.PyJWTError as error:
+            raise RefusedError(
+                f"the token is refused: {type(error).__name__.removesuffix('Error')}"
+            ) from error
+        return self._principal(claims)
+
+    def _principal(self, claims: dict[str, Any]) -> Principal:
+        given = _words(claims.get(self._settings.oidc_role_claim))
+        roles = [ROLES[one] for one in given if one in ROLES]
+        areas = _words(claims.get(self._settings.oidc_area_claim))
+        if not roles or not areas:
+            raise RefusedError(
+                f"the token has no {self._settings.oidc_role_claim} that is a role here,"
+                f" or no {self._settings.oidc_area_claim}: the provider has to give both"
+            )
+        return Principal(
+            who=f"oidc:{claims['sub']}",
+            name=str(claims.get("name") or claims.get("preferred_username") or claims["sub"])[:200],
+            role=max(roles),
+            areas=None if EVERYTHING in areas else tuple(areas),
+        )
+
+    def _key(self, header: dict[str, Any]) -> jwt.PyJWK:
+        """The key that a token names; the only one where it names none."""
+        name = header.get("kid")
+        with self._lock:
+            age_s = time.monotonic() - self._fetched_s
+            if age_s > GOOD_FOR_S or (self._find(name) is None and age_s > AGAIN_S):
+                self._fetch()
+            found = self._find(name)
+        if found is None:
+            raise RefusedError("the token is signed with a key that the provider does not show")
+        return found
+
+    def _find(self, name: object) -> jwt.PyJWK | None:
+        if name is None and len(self._keys) == 1:
+            return next(iter(self._keys.values()))
+        return self._keys.get(str(name))
+
+    def _fetch(self) -> None:
+        self._fetched_s = time.monotonic()
+        issuer = str(self._settings.oidc_issuer).rstrip("/")
+        try:
+            with httpx.Client(timeout=WAIT_S) as client:
+                about = client.get(f"{issuer}/.well-known/openid-configuration").raise_for_status().json()
+                shown = client.get(about["jwks_uri"]).raise_for_status().json()["keys"]
+        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            log.warning("oidc_provider_away", issuer=issuer, error=str(error))
+            return  # those that are kept are good a while longer
+        self._keys = {
+            str(one.get("kid", "")): jwt.PyJWK(one)
+            for one in shown
+            if one.get("kty") in {"RSA", "EC", "OKP"} and one.get("use", "sig") == "sig"
+        }
+
+
+def _words(claim: object) -> list[str]:
+    """A claim as words: a list of them, or some in one text.
+
+    >>> _words("viewer engineer"), _words(["330483"]), _words(7)
+    (['viewer', 'engineer'], ['330483'], [])
+    """
+    parts = claim.split() if isinstance(claim, str) else claim if isinstance(claim, list) else []
+    return [one for one in parts if isinstance(one, str) and one and "," not in one]

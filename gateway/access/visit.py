@@ -1,0 +1,24 @@
+"""A request that was let in: by whom, with which right, and what is to be said of it in the audit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gateway.access.principal import Principal
+    from gateway.access.rights import Found
+
+KEY = "towntwin.visit"
+
+
+@dataclass(slots=True)
+class Visit:
+    """``principal`` is None where anybody may come; ``detail`` is for the audit."""
+
+    found: Found
+    address: str
+    principal: Principal | None = None
+    credential: str = ""
+    forwarded: bool = False
+    detail: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,105 @@
+"""Keys that open the gateway, and the audit of what was done with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from ingest_service.storage import reading, wall
+from ingest_service.storage.sql import QUERIES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest_service.storage.postgres import PostgresStore
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key without its secret; ``area_id`` None is everything, no scopes are all that the role may."""
+
+    key_id: str
+    name: str
+    hash: str
+    role: str
+    scopes: list[str] = []
+    area_id: str | None = None
+    loopback: bool = False
+    created_s: float = 0.0
+    created_by: str = ""
+    expires_s: float | None = None
+    revoked_s: float | None = None
+    revoked_by: str | None = None
+    last_used_s: float | None = None
+
+
+class AuditLine(msgspec.Struct, frozen=True, kw_only=True):
+    """Who did what, when, from where, bound to which areas (None: everything), with which outcome."""
+
+    audit_id: int = 0
+    at_s: float = 0.0
+    who: str
+    name: str
+    areas: list[str] | None
+    action: str
+    target: str
+    address: str
+    status: int
+    detail: dict[str, Any] = {}
+
+
+class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which lines: newest first; ``areas`` are those that whoever did it must be bound within."""
+
+    areas: list[str] | None = None
+    who: str | None = None
+    before_id: int | None = None
+    limit: int = 100
+
+
+class Accounts:
+    """Keys and audit in the database. Every method raises as those of the store do."""
+
+    def __init__(self, store: PostgresStore) -> None:
+        self._store = store.seen_from(wall.EVERYTHING)
+
+    def create(self, key: ApiKey) -> None:
+        """Keep a new key. Raises `StoreRefused` where its area is not enrolled."""
+        with self._store.transaction() as connection:
+            connection.execute(QUERIES["key_insert"], msgspec.structs.asdict(key))
+
+    def key(self, key_id: str) -> ApiKey | None:
+        """One key."""
+        return next(iter(self._keys(key_id, None)), None)
+
+    def within(self, areas: Sequence[str] | None = None) -> list[ApiKey]:
+        """Keys of some areas, newest first; all of them where none are named."""
+        return self._keys(None, areas)
+
+    def revoke(self, key_id: str, *, by: str) -> bool:
+        """Let a key be good no longer; False where it was not."""
+        with self._store.transaction() as connection:
+            done = connection.execute(QUERIES["key_revoke"], {"key_id": key_id, "by": by})
+            return done.rowcount == 1
+
+    def used(self, key_id: str) -> None:
+        """Note that a key was used, to the minute."""
+        with self._store.transaction() as connection:
+            connection.execute(QUERIES["key_used"], (key_id,))
+
+    def note(self, line: AuditLine) -> None:
+        """Write a line of the audit."""
+        row = msgspec.structs.asdict(line) | {"detail": Jsonb(line.detail)}
+        with self._store.transaction() as connection:
+            connection.execute(QUERIES["audit_insert"], row)
+
+    def audit(self, query: AuditQuery) -> list[AuditLine]:
+        """Lines of the audit, newest first."""
+        with self._store.transaction() as connection:
+            return reading.rows(connection, "audit", msgspec.structs.asdict(query), AuditLine)
+
+    def _keys(self, key_id: str | None, areas: Sequence[str] | None) -> list[ApiKey]:
+        parameters = {"key_id": key_id, "areas": None if areas is None else list(areas)}
+        with self._store.transaction() as connection:
+            return reading.rows(connection, "keys", parameters, ApiKey)

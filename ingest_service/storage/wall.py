@@ -1,0 +1,33 @@
+"""The wall in the database: transactions that see one area's rows and nothing else, whatever they ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from ingest_service.storage.sql import QUERIES
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+log = structlog.get_logger()
+
+EVERYTHING = "*"
+"""The scope of whoever is bound to no area."""
+
+
+class Wall:
+    """Steps behind the wall; a database whose migrating user could not build it has none; that is said."""
+
+    def __init__(self) -> None:
+        self._there: bool | None = None
+
+    def enter(self, connection: Connection[Any], area: str) -> None:
+        """See from an area (several joined by commas), to the end of the transaction."""
+        if self._there is None:
+            self._there = connection.execute(QUERIES["wall_there"]).fetchone() == (True,)
+            if not self._there:
+                log.warning("no_wall_in_the_database", action="see docs/access.md")
+        if self._there:
+            connection.execute(QUERIES["wall_enter"], (area,))

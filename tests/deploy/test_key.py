@@ -1,0 +1,39 @@
+"""`towntwin key`: a key is shown once, opens the gateway, and is revoked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deploy.__main__ import main
+from ingest_service.storage.accounts import Accounts, AuditQuery
+from ingest_service.storage.migrate import migrate
+from ingest_service.storage.postgres import PostgresStore
+from tests.support.access import opened
+from tests.support.asgi import ask
+from tests.support.kept import DIRECTORY
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def test_a_key_is_made_listed_and_revoked(plain_dsn: str, capsys: pytest.CaptureFixture[str]) -> None:
+    migrate(plain_dsn)
+    store = PostgresStore.open(plain_dsn)
+    store.enrol(DIRECTORY)
+    named = ["--name", "Wang Fang", "--area", "330483", "--days", "1", "--scope", "directory"]
+    assert main(["key", "create", *named, "--dsn", plain_dsn]) == 0
+    key = capsys.readouterr().out.strip()
+    sites = ask(opened(store, accounts=None), "GET", "/v1/sites", headers={"X-API-Key": key})
+    assert [one["site_id"] for one in sites.json()] == ["s1"]
+    key_id, secret = key.split("_")[1:]
+    assert main(["key", "list", "--dsn", plain_dsn]) == 0
+    listed = capsys.readouterr().out
+    assert key_id in listed
+    assert secret not in listed
+    assert [main(["key", "revoke", key_id, "--dsn", plain_dsn]) for _ in range(2)] == [0, 1]
+    lines = Accounts(store).audit(AuditQuery())
+    assert [(one.action, one.target) for one in lines] == [("key revoke", key_id), ("key create", key_id)]
+    wrong = (["create"], ["create", "--name", "x", "--days", "0"], ["revoke"])
+    assert [main(["key", *one, "--dsn", plain_dsn]) for one in wrong] == [2, 2, 2]
+    assert main(["key", "create", "--name", "x", "--area", "nowhere", "--dsn", plain_dsn]) == 1
+    store.close()

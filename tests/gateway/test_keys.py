@@ -1,0 +1,275 @@
+"""Keys in use: shown once, bounded, expiring, revoked within seconds; whoever has none learns why."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from gateway.access import keys
+from gateway.access.principal import Role
+from gateway.settings import Settings
+from ingest_service.storage.accounts import Accounts
+from ingest_service.storage.errors import StoreUnavailable
+from ingest_service.storage.memory import MemoryStore
+from ingest_service.storage.migrate import migrate
+from ingest_service.storage.postgres import PostgresStore
+from tests.support.access import HEADERS, KEY, MemoryAccounts, opened
+from tests.support.asgi import ask
+from tests.support.kept import DIRECTORY, anomaly
+from tests.support.processes import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastapi import FastAPI
+
+COUNTY, TOWN = "330483", "330483-d1"
+FEEDBACK = "/v1/anomalies/1/feedback"
+
+
+@pytest.fixture
+def store(timescale_dsn: str) -> Iterator[PostgresStore]:
+    migrate(timescale_dsn)
+    store = PostgresStore.open(timescale_dsn)
+    store.enrol(DIRECTORY)
+    store.record([anomaly()])
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def app(store: PostgresStore) -> FastAPI:
+    return opened(store, accounts=None)
+
+
+def bearing(store: PostgresStore, role: Role, **more: Any) -> dict[str, str]:
+    return {
+        "Authorization": "Bearer "
+        + keys.mint(Accounts(store), name="n", role=role, created_by="tests", **more)[1]
+    }
+
+
+def test_an_administrator_makes_keys_within_their_area(store: PostgresStore, app: FastAPI) -> None:
+    boss = bearing(store, Role.ADMINISTRATOR, area_id=COUNTY)
+    wanted: dict[str, Any] = {
+        "name": "Li",
+        "role": "operator",
+        "area": TOWN,
+        "scopes": ["anomalies", "feedback"],
+    }
+    made = ask(app, "POST", "/v1/keys", headers=boss, json=wanted).json()
+    theirs = {"X-API-Key": made["key"]}
+    assert ask(app, "GET", "/v1/me", headers=theirs).json() == {
+        "who": f"key:{made['key_id']}",
+        "name": "Li",
+        "role": "operator",
+        "areas": [TOWN],
+        "scopes": ["anomalies", "feedback"],
+    }
+    assert ask(app, "POST", FEEDBACK, headers=theirs, json={"verdict": "confirmed"}).status_code == 200
+    refused = ask(app, "GET", "/v1/sites", headers=theirs)
+    assert (refused.status_code, "asks for the scope directory" in refused.text) == (403, True)
+    listed = ask(app, "GET", "/v1/keys", headers=boss).json()
+    assert {one["area"] for one in listed} == {COUNTY, TOWN}
+    assert made["key"].split("_")[2] not in str(listed)
+    assert "argon2" not in str(listed)
+    assert next(one for one in listed if one["area"] == TOWN)["last_used"] is not None
+    too_much: list[tuple[dict[str, Any], int]] = [
+        ({"area": None}, 403),
+        ({"area": "330400"}, 404),
+        ({"area": "nowhere"}, 404),
+        ({"scopes": ["x"]}, 422),
+        ({"expires": "2020-01-01T00:00:00Z"}, 422),
+        ({"role": "king"}, 422),
+    ]
+    for changed, status in too_much:
+        answer = ask(app, "POST", "/v1/keys", headers=boss, json=wanted | changed)
+        assert answer.status_code == status, (changed, answer.text)
+
+
+def test_a_revoked_key_is_good_no_longer_within_seconds(store: PostgresStore, app: FastAPI) -> None:
+    boss, theirs = bearing(store, Role.ADMINISTRATOR), bearing(store, Role.VIEWER, area_id=TOWN)
+    assert ask(app, "GET", "/v1/me", headers=theirs).status_code == 200
+    key_id = theirs["Authorization"].split("_")[1]
+    assert ask(app, "DELETE", f"/v1/keys/{key_id}", headers=boss).json()["revoked"] is not None
+    wait_until(
+        lambda: "was revoked at" in ask(app, "GET", "/v1/me", headers=theirs).text,
+        within_s=10,
+        what="the key is refused",
+    )
+    assert ask(app, "DELETE", f"/v1/keys/{key_id}", headers=boss).status_code == 409
+    assert ask(app, "DELETE", "/v1/keys/000000000000", headers=boss).status_code == 404
+
+
+def test_an_expired_key_says_so(store: PostgresStore, app: FastAPI) -> None:
+    theirs = bearing(store, Role.VIEWER, expires_s=time.time() - 1)
+    answer = ask(app, "GET", "/v1/me", headers=theirs)
+    assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
+    assert "expired at" in answer.json()["detail"]
+
+
+def test_argon2_runs_once_for_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    accounts, runs = MemoryAccounts(), []
+    _, text = keys.mint(accounts, name="n", role=Role.VIEWER, created_by="tests")
+    hasher = keys._HASHER
+    verify = type(hasher).verify
+
+    def counted(*given: Any) -> Any:
+        runs.append(1)
+        return verify(*given)
+
+    monkeypatch.setattr(type(hasher), "verify", counted)
+    good = keys.Keys(accounts)
+    for now_s in (1000.0, 1001.0, 1003.0, 2000.0):
+        assert good.verify(text, now_s).name == "n"
+        assert good.fresh(text, now_s + keys.FRESH_S - 0.1) is not None
+        assert good.fresh(text, now_s + keys.FRESH_S) is None
+    assert runs == [1]
+    with pytest.raises(keys.RefusedError, match="not known"):
+        good.verify(text[:-1] + ("0" if text[-1] != "0" else "1"), 2001.0)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Basic dTpw"},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer tt_000000000000_" + "0" * 64},
+        {"X-API-Key": KEY[:-1]},
+        {"X-API-Key": KEY.upper()},
+        {"X-API-Key": KEY + "'; DROP TABLE api_key; --"},
+        {"X-API-Key": "x" * 20_000},
+        {"X-API-Key": "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0."},
+        {"Cookie": "towntwin_key=" + "y" * 500},
+        {"Cookie": "=;;;towntwin_key"},
+    ],
+)
+def test_whoever_has_no_key_learns_why(headers: dict[str, str]) -> None:
+    app = opened(MemoryStore())
+    answer = ask(app, "GET", "/v1/sites", headers=headers)
+    assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    for value in headers.values():
+        assert len(value) < 10 or value not in answer.text
+
+
+def test_a_cookie_reads_and_never_writes() -> None:
+    app = opened(MemoryStore())
+    cookie = {"Cookie": f"towntwin_key={KEY}"}
+    assert ask(app, "GET", "/v1/sites", headers=cookie).status_code == 200
+    answer = ask(app, "POST", "/v1/dead-letters/purge", headers=cookie, json={"reason": "unit"})
+    assert (answer.status_code, "a cookie only reads" in answer.text) == (401, True)
+    entered = ask(app, "POST", "/login", json={"key": KEY})
+    flags = entered.headers["set-cookie"].lower()
+    assert all(flag in flags for flag in ("httponly", "samesite=strict", "path=/"))
+    assert ask(app, "POST", "/login", json={"key": "tt_x"}).status_code == 401
+
+
+def test_a_key_for_loopback_is_good_there_alone() -> None:
+    accounts = MemoryAccounts()
+    _, text = keys.mint(accounts, name="up", role=Role.VIEWER, created_by="up", loopback=True)
+    app = opened(MemoryStore(), accounts=accounts)
+    near = {"X-API-Key": text}
+    for address in ("127.0.0.1", "::1"):
+        assert ask(app, "GET", "/v1/me", headers=near, client=(address, 1)).status_code == 200
+    for address, more in (
+        ("192.0.2.7", {}),
+        ("127.0.0.1", {"X-Forwarded-For": "192.0.2.7"}),
+        ("127.0.0.1", {"Forwarded": "for=192.0.2.7"}),
+        ("127.0.0.1.example.com", {}),
+    ):
+        answer = ask(app, "GET", "/v1/me", headers=near | more, client=(address, 1))
+        assert (answer.status_code, "on this machine alone" in answer.text) == (401, True), address
+
+
+def test_everything_that_is_changed_is_written_down(store: PostgresStore, app: FastAPI) -> None:
+    boss = bearing(store, Role.ADMINISTRATOR)
+    theirs = bearing(store, Role.OPERATOR, area_id=TOWN)
+    key_id = theirs["Authorization"].split("_")[1]
+    ask(app, "POST", FEEDBACK, headers=theirs, json={"verdict": "confirmed"}, client=("192.0.2.7", 1))
+    ask(app, "GET", "/v1/sites", headers=theirs)
+    ask(app, "POST", "/v1/anomalies/99/feedback", headers=theirs, json={"verdict": "confirmed"})
+    ask(app, "POST", "/v1/dead-letters/purge", headers=boss, json={"reason": "unit"})
+    lines = ask(app, "GET", "/v1/audit", headers=boss).json()["items"]
+    assert [(one["who"], one["areas"], one["target"], one["status"]) for one in lines[1:]] == [
+        (f"key:{key_id}", [TOWN], "/v1/anomalies/99/feedback", 404),
+        (f"key:{key_id}", [TOWN], FEEDBACK, 200),
+    ]
+    assert (lines[0]["action"], lines[0]["detail"]) == ("POST /v1/dead-letters/purge", {"letters": 0})
+    assert (lines[2]["address"], lines[2]["detail"]) == ("192.0.2.7", {"verdict": "confirmed"})
+    town = bearing(store, Role.ADMINISTRATOR, area_id=TOWN)
+    assert len(ask(app, "GET", "/v1/audit", headers=town).json()["items"]) == 2
+    (page,) = (ask(app, "GET", "/v1/audit", headers=boss, params={"limit": 1}).json(),)
+    rest = ask(app, "GET", "/v1/audit", headers=boss, params={"cursor": page["next"]}).json()["items"]
+    assert rest == lines[1:]
+    assert store.feedback(anomaly_id=1)[0].who == f"n (key:{key_id})"
+
+
+def test_what_cannot_be_written_down_is_not_answered() -> None:
+    class Away(MemoryAccounts):
+        def note(self, line: Any) -> None:
+            raise StoreUnavailable(f"the secret host, of {line.who}")
+
+    accounts = Away()
+    _, text = keys.mint(accounts, name="n", role=Role.ADMINISTRATOR, created_by="tests")
+    with capture_logs() as logs:
+        app = opened(MemoryStore(), accounts=accounts)
+        answer = ask(app, "POST", "/v1/dead-letters/purge", headers={"X-API-Key": text}, json={"reason": "u"})
+    assert (answer.status_code, "secret" in answer.text) == (503, False)
+    assert any(
+        one["event"] == "audit_not_written" and one["target"] == "/v1/dead-letters/purge" for one in logs
+    )
+
+
+def test_no_secret_is_logged_or_told(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    app = opened(MemoryStore())
+    secret = KEY.split("_")[2]
+    with capture_logs() as logs, caplog.at_level("DEBUG"):
+        answers = [
+            ask(app, "GET", "/v1/sites", headers=HEADERS),
+            ask(app, "GET", "/v1/nothing", headers=HEADERS),
+            ask(app, "POST", "/v1/dead-letters/purge", headers=HEADERS, json={}),
+            ask(app, "GET", "/v1/sites", headers={"X-API-Key": KEY.replace("tt_", "tt-")}),
+            ask(app, "POST", "/login", json={"key": KEY[:-2]}),
+            ask(app, "POST", "/login", json={"key": [KEY]}),
+        ]
+    told = str(logs) + caplog.text + "".join(capfd.readouterr()) + "".join(one.text for one in answers)
+    assert secret[:-2] not in told
+
+
+def test_too_many_requests_wait_and_too_many_strangers_are_not_heard() -> None:
+    app = opened(MemoryStore(), settings=Settings(requests_per_s=0.5, requests_burst=3))
+    answers = [ask(app, "GET", "/v1/me", headers=HEADERS) for _ in range(4)]
+    assert [one.status_code for one in answers] == [200, 200, 200, 429]
+    assert int(answers[-1].headers["retry-after"]) >= 1
+    strange = [
+        ask(app, "GET", "/v1/me", headers={"X-API-Key": "tt_x"}, client=("192.0.2.7", 1)) for _ in range(30)
+    ]
+    assert {one.status_code for one in strange} == {401, 429}
+    assert strange[-1].status_code == 429
+    other = ask(app, "GET", "/v1/me", headers={"X-API-Key": "tt_x"}, client=("192.0.2.8", 1))
+    assert other.status_code == 401
+
+
+def test_cors_is_closed_unless_an_origin_is_named() -> None:
+    origin = {"Origin": "https://maps.example.org"}
+    preflight = origin | {
+        "Access-Control-Request-Method": "GET",
+        "Access-Control-Request-Headers": "X-API-Key",
+    }
+    shut = opened(MemoryStore())
+    assert "access-control-allow-origin" not in ask(shut, "GET", "/v1/me", headers=HEADERS | origin).headers
+    assert ask(shut, "OPTIONS", "/v1/me", headers=preflight).status_code == 405
+    app = opened(MemoryStore(), settings=Settings(cors_origins=["https://maps.example.org"]))
+    for headers in (HEADERS | origin, preflight):
+        method = "OPTIONS" if headers is preflight else "GET"
+        answer = ask(app, method, "/v1/me", headers=headers)
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, origin["Origin"])
+    foreign = ask(app, "OPTIONS", "/v1/me", headers=preflight | {"Origin": "https://evil.example.org"})
+    assert "access-control-allow-origin" not in foreign.headers

@@ -1,0 +1,133 @@
+"""Large bodies and slow clients, on real sockets: each is told so, and hurts nobody."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+import uvicorn
+
+from deploy.embedded.folder import free_port
+from gateway.access.patience import patient
+from gateway.settings import Settings
+from ingest_service.storage.memory import MemoryStore
+from tests.support.access import HEADERS, KEY, opened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SETTINGS = Settings(body_bytes=10_000, body_s=1.0, head_s=1.0, stalled_s=1.0)
+SLOWLY_S = 30.0
+LETTERS = "/v1/dead-letters/purge"
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """A gateway that is impatient."""
+    port = free_port()
+    app = opened(MemoryStore(), settings=SETTINGS)
+
+    @app.get("/v1/quantities/large", include_in_schema=False)
+    def nothing() -> None:
+        """Never reached: the table of rights has no entry for it."""
+
+    config = uvicorn.Config(app, port=port, log_config=None, http=patient(SETTINGS), access_log=False)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not server.started:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    yield port
+    server.should_exit = True
+    thread.join(10)
+
+
+def said(port: int, *parts: bytes) -> bytes:
+    """What is answered to some bytes, until the gateway closes the connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=SLOWLY_S) as one:
+        for part in parts:
+            one.sendall(part)
+        heard = b""
+        while more := one.recv(65_536):
+            heard += more
+        return heard
+
+
+def head(*lines: str) -> bytes:
+    common = (f"POST {LETTERS} HTTP/1.1", "Host: x", f"X-API-Key: {KEY}", "Content-Type: application/json")
+    return "\r\n".join((*common, *lines, "", "")).encode()
+
+
+def others_are_served(port: int) -> bool:
+    return httpx.get(f"http://127.0.0.1:{port}/v1/me", headers=HEADERS).status_code == 200
+
+
+def test_a_large_body_is_a_problem_before_it_is_read(port: int) -> None:
+    answer = said(port, head("Content-Length: 99999999"))
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b"application/problem+json" in answer
+    assert b"larger than 10,000 bytes" in answer
+
+
+def test_a_large_body_that_does_not_tell_its_length_is_one_too(port: int) -> None:
+    chunk = b"1000\r\n" + b" " * 4096 + b"\r\n"
+    answer = said(port, head("Transfer-Encoding: chunked"), chunk, chunk, chunk)
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert others_are_served(port)
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(port: int) -> None:
+    answer = said(port, head("Content-Length: 100"), b"{")
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b"did not come within 1 s" in answer
+    assert others_are_served(port)
+
+
+@pytest.mark.parametrize(
+    "begun", [b"", b"GET /v1/me HTTP/1.1\r\nHost: x\r\nX-Slow: "], ids=["silent", "begun"]
+)
+def test_a_head_that_does_not_come_is_not_waited_for(port: int, begun: bytes) -> None:
+    assert said(port, begun).startswith(b"HTTP/1.1 408")
+    assert others_are_served(port)
+
+
+def test_a_second_head_on_a_connection_is_not_waited_for_either(port: int) -> None:
+    whole = f"GET /v1/me HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n\r\n".encode()
+    answer = said(port, whole, b"GET /v1/me HTTP/1.1\r\nHost:")
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"HTTP/1.1 408" in answer
+
+
+def test_many_slow_clients_hurt_nobody(port: int) -> None:
+    slow = [socket.create_connection(("127.0.0.1", port), timeout=SLOWLY_S) for _ in range(100)]
+    for one in slow:
+        one.sendall(b"GET / HTTP/1.1\r\n")
+    assert others_are_served(port)
+    for one in slow:
+        assert one.recv(100).startswith(b"HTTP/1.1 408")
+        one.close()
+
+
+def test_a_route_without_an_entry_cannot_be_reached(port: int) -> None:
+    url = f"http://127.0.0.1:{port}/v1/quantities/large"
+    assert httpx.get(url, headers=HEADERS).status_code == 404
+    assert httpx.put(f"http://127.0.0.1:{port}/v1/sites", headers=HEADERS).headers["allow"] == "GET"
+
+
+def test_every_answer_is_secured(port: int) -> None:
+    for path, headers in (
+        ("/v1/me", HEADERS),
+        ("/v1/me", {}),
+        ("/docs", {}),
+        ("/login", {}),
+        ("/nowhere", {}),
+    ):
+        answer = httpx.get(f"http://127.0.0.1:{port}{path}", headers=headers)
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]

@@ -1,0 +1,207 @@
+"""The wall in the database: whoever is bound to an area finds nothing of another, whatever is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from ingest_service.storage.accounts import Accounts, ApiKey, AuditLine, AuditQuery
+from ingest_service.storage.batch import Batch
+from ingest_service.storage.errors import StoreRefused
+from ingest_service.storage.migrate import migrate
+from ingest_service.storage.model import (
+    AnomalyQuery,
+    Area,
+    Channel,
+    DeadLetter,
+    Device,
+    DeviceStatus,
+    Directory,
+    LetterQuery,
+    Series,
+    Site,
+)
+from ingest_service.storage.postgres import PostgresStore
+from tests.support.kept import DIRECTORY, START_US, anomaly, readings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HOME, CITY, ABROAD = "330483-d1", "330400", "330421-d1"
+OPEN = {"area", "directory_version", "schema_migration", "shard"}
+"""What the gateway sees of every area: names, and what is the platform's own."""
+OTHER = Directory(
+    areas=[
+        Area(area_id="330421", parent="330400", level="county", en="Jiashan", zh="嘉善县"),
+        Area(area_id=ABROAD, parent="330421", level="town", en="Other", zh="镇"),
+    ],
+    sites=[Site(site_id="s9", area_id=ABROAD, kind="river_section", en="T", zh="断面", lon=120.9, lat=30.8)],
+    devices=[Device(device_id="d9", area_id=ABROAD)],
+    series=[Series(site_id="s9", quantity="ph")],
+    channels=[Channel(device_id="d9", name="ph", site_id="s9", quantity="ph")],
+)
+READABLE = """
+SELECT n.nspname, c.relname, c.relrowsecurity, EXISTS (
+    SELECT FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = 'series_id'
+)
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname IN ('public', 'walled') AND c.relkind IN ('r', 'p', 'v', 'm')
+    AND has_table_privilege('towntwin_gateway', c.oid, 'SELECT')
+"""
+FOREIGN = {"subject": "series/3", "site_id": "s9", "series_id": 3, "device_id": "d9"}
+
+
+def letter(area: str) -> DeadLetter:
+    topic = f"towntwin/v1/{area}/x/data"
+    return DeadLetter(received_s=1.0, topic=topic, payload=b"?", reason="channel", detail="not enrolled")
+
+
+@pytest.fixture(params=["timescale_dsn", "plain_dsn"])
+def store(request: pytest.FixtureRequest) -> Iterator[PostgresStore]:
+    dsn = request.getfixturevalue(request.param)
+    migrate(dsn)
+    store = PostgresStore.open(dsn)
+    store.enrol(DIRECTORY)
+    store.enrol(OTHER)
+    store.commit(
+        Batch(
+            fresh=readings(1, range(5)),
+            anomalies=[anomaly(), anomaly(**FOREIGN)],
+            letters=[letter(HOME), letter(ABROAD), letter("nowhere")],
+            statuses=[
+                DeviceStatus(device_id=one, received_s=5.0, status={"online": True}) for one in ("d1", "d9")
+            ],
+        )
+    )
+    store.commit(Batch(fresh=readings(3, range(7))))
+    store.give_feedback(2, "confirmed", who="they", note="")
+    store.refresh_rollups(limit=1)
+    yield store
+    store.close()
+
+
+def seen(store: PostgresStore) -> dict[str, Any]:
+    """What a store shows, by what it was asked for."""
+    directory = store.directory()
+    return {
+        "sites": {one.site_id for one in directory.sites},
+        "devices": {one.device_id for one in directory.devices},
+        "series": {one.series_id for one in directory.series},
+        "channels": {one.device_id for one in directory.channels},
+        "nodes": {one.area_id for one in directory.nodes},
+        "latest": {one.series_id for one in store.latest()},
+        "readings": [len(store.readings(one, 0, 4e9, limit=100)) for one in (1, 3)],
+        "buckets": [
+            len(store.buckets(one, START_US / 1e6, START_US / 1e6 + 7200, 3600)) > 0 for one in (1, 3)
+        ],
+        "anomalies": {one.site_id for one in store.anomalies(AnomalyQuery())},
+        "changed": {one.site_id for one in store.anomalies_changed(0, limit=10)},
+        "letters": {one.topic.split("/")[2] for one in store.dead_letters(LetterQuery())},
+        "statuses": {one.device_id for one in store.statuses()},
+        "activity": {one.device_id for one in store.activity()},
+        "feedback": len(store.feedback(anomaly_id=2)),
+        "counted": store.health().readings,
+    }
+
+
+def test_an_area_sees_its_own_and_nothing_else(store: PostgresStore) -> None:
+    assert seen(store.seen_from(HOME)) == {
+        "sites": {"s1"},
+        "devices": {"d1", "d2"},
+        "series": {1, 2},
+        "channels": {"d1"},
+        "nodes": {HOME},
+        "latest": {1},
+        "readings": [5, 0],
+        "buckets": [True, False],
+        "anomalies": {"s1"},
+        "changed": {"s1"},
+        "letters": {HOME},
+        "statuses": {"d1"},
+        "activity": {"d1"},
+        "feedback": 0,
+        "counted": 5,
+    }
+
+
+def test_the_whole_is_seen_from_everywhere_and_all_but_what_belongs_to_no_area_from_the_city(
+    store: PostgresStore,
+) -> None:
+    assert seen(store.seen_from("*")) == seen(store)
+    city = seen(store.seen_from(CITY))
+    assert city["letters"] == {HOME, ABROAD}
+    assert seen(store) | {"letters": None} == city | {"letters": None}
+    assert seen(store.seen_from(f"{HOME},{ABROAD}")) == city
+
+
+@pytest.mark.parametrize("scope", ["", "nowhere", "' OR true --", "330483-d1' "])
+def test_no_scope_and_no_area_see_nothing(store: PostgresStore, scope: str) -> None:
+    assert not any(map(bool, {**seen(store.seen_from(scope)), "readings": 0, "buckets": 0}.values()))
+    assert seen(store.seen_from(scope))["readings"] == [0, 0]
+
+
+def test_nothing_foreign_can_be_changed(store: PostgresStore) -> None:
+    home = store.seen_from(HOME)
+    assert not home.give_feedback(2, "false-alarm", who="me", note="")
+    assert not home.withdraw_feedback(2, who="me", note="")
+    assert home.ask_replay(LetterQuery()) == 1
+    assert home.purge_letters(LetterQuery()) == 1
+    assert len(store.dead_letters(LetterQuery())) == 2
+    with home.transaction() as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute(
+            "INSERT INTO feedback (anomaly_id, verdict, who, note) VALUES (2, 'confirmed', 'me', '')"
+        )
+
+
+def test_everything_that_the_gateway_may_read_is_behind_the_wall(store: PostgresStore) -> None:
+    home = store.seen_from(HOME)
+    with home.transaction() as connection:
+        found = connection.execute(READABLE).fetchall()
+        assert {name for space, name, walled, _ in found if space == "public" and not walled} == OPEN
+        for space, name, _, of_series in found:
+            if of_series:
+                query = sql.SQL("SELECT count(*) FROM {} WHERE series_id = 3").format(
+                    sql.Identifier(space, name)
+                )
+                assert connection.execute(query).fetchone() == (0,), name
+
+
+def test_a_key_is_kept_and_revoked_once(store: PostgresStore) -> None:
+    accounts = Accounts(store)
+    accounts.create(
+        ApiKey(key_id="a1", name="n", hash="h", role="viewer", area_id=HOME, created_by="me", expires_s=5.0)
+    )
+    accounts.create(ApiKey(key_id="b2", name="n", hash="h", role="administrator", created_by="me"))
+    found = accounts.key("a1")
+    assert found is not None
+    assert (found.expires_s, found.last_used_s, found.created_s > 0) == (5.0, None, True)
+    accounts.used("a1")
+    assert [one.last_used_s is None for one in accounts.within([HOME])] == [False]
+    assert {one.key_id for one in accounts.within()} == {"a1", "b2"}
+    assert [accounts.revoke("a1", by="me") for _ in range(2)] == [True, False]
+    with pytest.raises(StoreRefused):
+        accounts.create(
+            ApiKey(key_id="c3", name="n", hash="h", role="viewer", area_id="nowhere", created_by="me")
+        )
+    with store.seen_from(HOME).transaction() as connection:
+        assert connection.execute("SELECT * FROM api_key").fetchall() == []
+
+
+def test_the_audit_is_append_only(store: PostgresStore) -> None:
+    accounts = Accounts(store)
+    for areas in ([HOME], [ABROAD], None):
+        accounts.note(
+            AuditLine(
+                who="key:a", name="n", areas=areas, action="POST /x", target="/x", address="::1", status=200
+            )
+        )
+    assert [one.areas for one in accounts.audit(AuditQuery())] == [None, [ABROAD], [HOME]]
+    assert [one.areas for one in accounts.audit(AuditQuery(areas=[HOME, "x"]))] == [[HOME]]
+    assert [one.audit_id for one in accounts.audit(AuditQuery(before_id=2))] == [1]
+    for statement in ("UPDATE audit SET who = 'x'", "DELETE FROM audit", "TRUNCATE audit"):
+        for of in (store, store.seen_from("*")):
+            with of.transaction() as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement)

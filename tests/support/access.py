@@ -1,0 +1,65 @@
+"""A gateway that tests may enter: accounts in memory, and a key for everything."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gateway.access import keys
+from gateway.access.principal import Role
+from gateway.app import create_app
+from ingest_service.storage.accounts import Accounts, ApiKey, AuditLine, AuditQuery
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastapi import FastAPI
+
+    from ingest_service.storage.store import Store
+
+
+class MemoryAccounts(Accounts):
+    """`Accounts` in a dictionary and a list."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, ApiKey] = {}
+        self.lines: list[AuditLine] = []
+
+    def create(self, key: ApiKey) -> None:
+        self.kept[key.key_id] = msgspec.structs.replace(key, created_s=time.time())
+
+    def key(self, key_id: str) -> ApiKey | None:
+        return self.kept.get(key_id)
+
+    def within(self, areas: Sequence[str] | None = None) -> list[ApiKey]:
+        return [one for one in self.kept.values() if areas is None or one.area_id in areas]
+
+    def revoke(self, key_id: str, *, by: str) -> bool:
+        key = self.kept.get(key_id)
+        if key is None or key.revoked_s is not None:
+            return False
+        self.kept[key_id] = msgspec.structs.replace(key, revoked_s=time.time(), revoked_by=by)
+        return True
+
+    def used(self, key_id: str) -> None:
+        self.kept[key_id] = msgspec.structs.replace(self.kept[key_id], last_used_s=time.time())
+
+    def note(self, line: AuditLine) -> None:
+        self.lines.append(msgspec.structs.replace(line, audit_id=len(self.lines) + 1))
+
+    def audit(self, query: AuditQuery) -> list[AuditLine]:
+        return list(reversed(self.lines))[: query.limit]
+
+
+ACCOUNTS = MemoryAccounts()
+_, KEY = keys.mint(ACCOUNTS, name="Wang Fang", role=Role.ADMINISTRATOR, created_by="tests")
+HEADERS = {"X-API-Key": KEY}
+"""Of an administrator of everything."""
+
+
+def opened(store: Store, **changed: Any) -> FastAPI:
+    """The gateway without its console, on a store, that `HEADERS` open."""
+    given: dict[str, Any] = {"console": False, "accounts": ACCOUNTS} | changed
+    return create_app(store, **given)

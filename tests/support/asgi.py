@@ -1,0 +1,77 @@
+"""Asking an application without a socket, also for answers that never end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from httpx import ASGITransport, AsyncClient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastapi import FastAPI
+    from httpx import Response
+
+LOOPBACK = ("127.0.0.1", 5)
+
+
+def ask(
+    app: FastAPI, method: str, path: str, *, client: tuple[str, int] = LOOPBACK, **given: Any
+) -> Response:
+    """One request and its whole answer."""
+
+    async def once() -> Response:
+        transport = ASGITransport(app, raise_app_exceptions=False, client=client)
+        async with AsyncClient(transport=transport, base_url="http://gateway") as asking:
+            return await asking.request(method, path, **given)
+
+    return asyncio.run(once())
+
+
+class Stream:
+    """An answer that lasts: what came of it so far."""
+
+    def __init__(self, app: FastAPI, path: str, headers: dict[str, str], query: str = "") -> None:
+        self.status = 0
+        self.text = ""
+        self._left = asyncio.Event()
+        self._app = app
+        self._scope = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": "GET",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "root_path": "",
+            "scheme": "http",
+            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+            "client": LOOPBACK,
+            "server": ("gateway", 80),
+        }
+        self.task = asyncio.create_task(app(self._scope, self._receive, self._send))
+
+    async def until(self, condition: Callable[[], bool], within_s: float = 20.0) -> None:
+        """Return once something is so."""
+        async with asyncio.timeout(within_s):
+            while not condition():  # noqa: ASYNC110 - what it waits for is no event of ours
+                await asyncio.sleep(0.01)
+
+    async def leave(self) -> None:
+        """Go."""
+        self._left.set()
+        await asyncio.wait([self.task], timeout=10)
+
+    async def _receive(self) -> dict[str, Any]:
+        if not getattr(self, "_asked", False):
+            self._asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await self._left.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        else:
+            self.text += message.get("body", b"").decode()
