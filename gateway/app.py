@@ -16,6 +16,7 @@ from gateway.metrics import Measure
 from gateway.problems import ProblemError
 from gateway.routes import anomalies, directory, feedback, letters, live, platform, readings, twin
 from gateway.settings import Settings
+from gateway.sta import routes as sta
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,6 +51,7 @@ def create_app(store: Store, settings: Settings | None = None, *, console: bool 
     problems.install(app)
     for module in (directory, readings, anomalies, feedback, twin, live, letters, platform):
         app.include_router(module.router)
+    app.include_router(sta.router)
     app.add_api_route("/v1/{path:path}", _nothing, include_in_schema=False)
     if console:
         from gateway.console import page  # noqa: PLC0415 - the API works without the console's library
