@@ -188,7 +188,7 @@ def _tagged(value: Any) -> Any:
 def decoded(token: str, n: int) -> list[Any]:
     """The keys in a token. Raises `ProblemError` where it is none of ours.
 
-    >>> decoded(encoded([1.5, None, 7]), 3)
+    >>> decoded(encoded([1.5, None, 7, dt.datetime(2026, 1, 1, tzinfo=dt.UTC)]), 4)[:3]
     [1.5, None, 7]
     """
     try:

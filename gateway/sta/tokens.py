@@ -67,8 +67,12 @@ def quoted(text: str, at: int) -> tuple[str, int]:
             raise ValueError("this text in quotes does not end: a quote inside of it is written twice")
         pieces.append(text[begin:end])
         if text[end + 1 : end + 2] != "'":
-            return "'".join(pieces), end + 1
+            break
         begin = end + 2
+    found = "'".join(pieces)
+    if "\0" in found:
+        raise ValueError("a text can't hold the character of code 0")
+    return found, end + 1
 
 
 def _word(text: str, at: int) -> tuple[str, Scalar, int]:
