@@ -14,7 +14,7 @@ from gateway.known import Directories
 from gateway.live import Hub
 from gateway.metrics import Measure
 from gateway.problems import ProblemError
-from gateway.routes import anomalies, directory, feedback, letters, live, platform, readings, twin
+from gateway.routes import anomalies, directory, feedback, letters, live, ngsi_ld, platform, readings, twin
 from gateway.settings import Settings
 from gateway.sta import routes as sta
 
@@ -51,6 +51,7 @@ def create_app(store: Store, settings: Settings | None = None, *, console: bool 
     problems.install(app)
     for module in (directory, readings, anomalies, feedback, twin, live, letters, platform):
         app.include_router(module.router)
+    app.include_router(ngsi_ld.router)
     app.include_router(sta.router)
     app.add_api_route("/v1/{path:path}", _nothing, include_in_schema=False)
     if console:
