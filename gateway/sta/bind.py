@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LOGIC = ("and", "or", "not")
 COMPARISONS = ("eq", "ne", "gt", "ge", "lt", "le")
 OPEN = (Type.ANY, Type.NULL, Type.JSON)
-TIMES = (Type.MOMENT, Type.SPAN)
+TIMES = (Type.MOMENT, Type.SPAN, Type.DAY, Type.CLOCK)
 IDS = ("id", "@iot.id")
 
 
@@ -120,7 +120,7 @@ class Binder:
             self._check(one, takes, f"{call.name}()")
 
     def _comparable(self, name: str, one: Node, other: Node) -> tuple[Node, ...]:
-        one, other = _as_key(one, other), _as_key(other, one)
+        one, other = _beside(one, other), _beside(other, one)
         types = {type_of_node(one), type_of_node(other)}
         known = types - set(OPEN) - {Type.KEY}
         if len(known) > 1 and not known <= set(TIMES):
@@ -137,11 +137,16 @@ class Binder:
         raise QueryError(detail, at, option=self._option)
 
 
-def _as_key(node: Node, other: Node) -> Node:
-    """A literal beside an id, in the way that ids of that kind are kept: as number or as text."""
-    if not isinstance(node, Literal) or not isinstance(other, Ref) or other.name != "id":
+def _beside(node: Node, other: Node) -> Node:
+    """A literal as what it stands beside: an id as number or text; a day beside a moment as its begin."""
+    if not isinstance(node, Literal):
         return node
-    return Literal(key_of(node.value, numbers=other.type is Type.NUMBER), node.at)
+    if isinstance(other, Ref) and other.name == "id":
+        return Literal(key_of(node.value, numbers=other.type is Type.NUMBER), node.at)
+    if type_of(node.value) is Type.DAY and type_of_node(other) in {Type.MOMENT, Type.SPAN}:
+        begin = dt.datetime.combine(node.value, dt.time(), dt.UTC)  # type: ignore[arg-type]
+        return Literal(begin, node.at)
+    return node
 
 
 def key_of(value: Scalar, *, numbers: bool) -> Scalar:

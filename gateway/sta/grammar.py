@@ -47,7 +47,7 @@ class Parser:
         found = []
         while True:
             key = self._expression(0, 0)
-            word = self._next.value if self._next.kind == "word" else None
+            word = str(self._next.value).lower() if self._next.kind == "word" else None
             if word in {"asc", "desc"}:
                 self._take()
             found.append((key, word == "desc"))

@@ -70,6 +70,8 @@ CONDITIONS = [
     "starts(phenomenonTime, {at}/PT1H) or finishes(phenomenonTime, {at}/PT1H)",
     "during(phenomenonTime, Datastream/phenomenonTime)",
     "overlaps(phenomenonTime, Datastream/phenomenonTime) and starts(phenomenonTime, Datastream/resultTime)",
+    "phenomenonTime gt 2026-11-24 and phenomenonTime lt 2100-01-01 and result gt 8",
+    "time(resultTime) le validTime or date(resultTime) ne date(validTime)",
     "year(phenomenonTime) eq 2026 and month(phenomenonTime) ge 11 and day(phenomenonTime) ge 24",
     "hour(phenomenonTime) eq 22 and minute(resultTime) gt 30",
     "second(resultTime) eq 2 or second(resultTime) gt 30",
