@@ -59,8 +59,12 @@ def change(path: str) -> None:
 def _answer(request: Request, here: Context, path: str) -> Response:
     if not isinstance(here.store, Transacting):
         raise ProblemError(501, "SensorThings needs a database: this gateway holds its data in memory")
-    observations = SensorThings(here.store, meanings=describe.MEANINGS, rules=describe.RULES)
-    world = World(here.known, observations)
+    reader = SensorThings(here.store, meanings=describe.MEANINGS, rules=describe.RULES)
+    with reader.session():
+        return _read(request, here, path, World(here.known, reader))
+
+
+def _read(request: Request, here: Context, path: str, world: World) -> Response:
     found = paths.resolve(path, world)
     what, root = found.what, _root(request)
     if isinstance(what, Property):

@@ -101,37 +101,54 @@ class Compiler:
                 return self._call(name, args)
 
     def order(self, orders: Sequence[Order]) -> Composable:
-        """ORDER BY of the readings of a series, and again of what was found."""
-        pieces = [self._sortable(self.piece(one.term)) for one in orders]
-        return sql.SQL(", ").join(_directed(text, one) for text, one in zip(pieces, orders, strict=True))
+        """ORDER BY of the readings of a series."""
+        pieces = [self._key(one) for one in orders]
+        return sql.SQL(", ").join(
+            _directed(piece.text, one, piece) for piece, one in zip(pieces, orders, strict=True)
+        )
+
+    def outer_order(self, orders: Sequence[Order]) -> Composable:
+        """ORDER BY of what was found in every series, by its key columns."""
+        names = [sql.Identifier("r", f"key{k}") for k in range(len(orders))]
+        return sql.SQL(", ").join(
+            _directed(name, one, self._key(one)) for name, one in zip(names, orders, strict=True)
+        )
 
     def keys(self, orders: Sequence[Order]) -> Composable:
         """The values that are sorted by, as columns of the answer."""
         named = [
-            sql.SQL(", {} AS {}").format(self._sortable(self.piece(one.term)), sql.Identifier(f"key{k}"))
+            sql.SQL(", {} AS {}").format(self._key(one).text, sql.Identifier(f"key{k}"))
             for k, one in enumerate(orders)
         ]
         return sql.SQL("").join(named)
 
     def after(self, orders: Sequence[Order], last: Sequence[Plain]) -> Composable:
-        """What comes after the row with these keys, in that order."""
+        """What comes after the row with these keys; an index can begin at the first of them."""
         found: Composable = _piece("never")
-        for one, value in reversed(list(zip(orders, last, strict=True))):
-            key = self._sortable(self.piece(one.term))
+        keys = [self._key(one) for one in orders]
+        for key, one, value in reversed(list(zip(keys, orders, last, strict=True))):
             beyond, same = self._beyond(key, one, value)
-            rest = _joined("and", [same, found])
-            found = _joined("or", [beyond, rest])
-        return found
+            found = _joined("or", [beyond, _joined("and", [same, found])])
+        if keys[0].nullable or last[0] is None:
+            return found
+        bound = "le_known" if orders[0].descending else "ge_known"
+        return _joined("and", [_piece(bound, keys[0].text, self._value(last[0]).text), found])
 
-    def _beyond(self, key: Composable, one: Order, value: Plain) -> tuple[Composable, Composable]:
+    def _beyond(self, key: Piece, one: Order, value: Plain) -> tuple[Composable, Composable]:
         if value is None:
-            return _piece("never") if one.descending else _piece("after_null", key), _piece("is_null", key)
+            beyond = _piece("never") if one.descending else _piece("after_null", key.text)
+            return beyond, _piece("is_null", key.text)
         given = self._value(value).text
-        beyond = _piece("after_descending" if one.descending else "after_ascending", key, given)
-        return beyond, _piece("eq", key, given)
+        name = "after_descending" if one.descending else "after_ascending"
+        if not key.nullable:
+            name = "lt_known" if one.descending else "gt_known"
+        return _piece(name, key.text, given), _piece("eq", key.text, given)
 
-    def _sortable(self, piece: Piece) -> Composable:
-        return _piece("collated", piece.text) if piece.kind == "text" else piece.text
+    def _key(self, one: Order) -> Piece:
+        piece = self.piece(one.term)
+        if piece.kind != "text":
+            return piece
+        return Piece(_piece("collated", piece.text), piece.kind, nullable=piece.nullable)
 
     def _value(self, value: Plain) -> Piece:
         kind = kind_of(value)
@@ -173,14 +190,9 @@ class Compiler:
         return Piece(_piece(name + suffix, *texts), "truth", nullable=False)
 
 
-def outer_order(orders: Sequence[Order]) -> Composable:
-    """ORDER BY of what was found in every series, by its key columns."""
-    names = [sql.Identifier("r", f"key{k}") for k in range(len(orders))]
-    return sql.SQL(", ").join(_directed(name, one) for name, one in zip(names, orders, strict=True))
-
-
-def _directed(text: Composable, one: Order) -> Composable:
-    return _piece("descending" if one.descending else "ascending", text)
+def _directed(text: Composable, one: Order, key: Piece) -> Composable:
+    name = "descending" if one.descending else "ascending"
+    return _piece(name if key.nullable else f"{name}_known", text)
 
 
 def _piece(name: str, *args: Composable) -> Composable:

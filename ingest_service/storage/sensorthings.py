@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, runtime_checkable
 
 import msgspec
 import psycopg
 from psycopg import sql
 
-from ingest_service.storage import compiling
 from ingest_service.storage.compiling import Compiler
 from ingest_service.storage.errors import StoreError
 from ingest_service.storage.sql import QUERIES
@@ -24,9 +23,10 @@ if TYPE_CHECKING:
 
     from ingest_service.storage.terms import Plain, Scope, Term
 
-BY_ID = (Order(Own("series")), Order(Own("time")))
+BY_TIME = (Order(Own("time")),)
+BY_ID = (Order(Own("series")), *BY_TIME)
 """The order of ids; the last keys of every other order."""
-FIRST_SERIES, GROWTH = 1, 8
+GROWTH = 8
 STATEMENT_MS = 15_000
 
 
@@ -72,6 +72,7 @@ class SensorThings:
     def __init__(self, store: Transacting, *, meanings: Sequence[str], rules: Sequence[str]) -> None:
         self._store = store
         self._words = (list(meanings), list(rules))
+        self._connection: Connection[Any] | None = None
 
     def extents(self, series_ids: Sequence[int]) -> dict[int, Extent]:
         """When the readings of series begin and end; series without any are left out."""
@@ -134,12 +135,19 @@ class SensorThings:
     ) -> list[Observed]:
         """A page in the order of ids: a few series at a time, until it is full."""
         found: list[Observed] = []
-        begin, width = 0, FIRST_SERIES
+        begin, width = 0, 1
+        after_time: Sequence[Plain] | None = None
+        if after is not None:
+            last, *times = after
+            begin = sum(one < last for one in scope.series_ids)  # type: ignore[operator]
+            after_time = times if last in scope.series_ids[begin : begin + 1] else None
         while begin < len(scope.series_ids) and len(found) < limit:
             part = scope.part(begin, begin + width)
-            found += self._page(connection, part, where, BY_ID, after, limit=limit - len(found))
-            begin, width = begin + width, width * GROWTH
-        return found
+            order = BY_TIME if width == 1 else BY_ID
+            found += self._page(connection, part, where, order, after_time, limit=limit - len(found))
+            begin, after_time = begin + width, None
+            width = width * GROWTH if len(found) * GROWTH < limit * begin else 1
+        return [one._replace(keys=(one.series_id, one.keys[-1])) for one in found]
 
     def _page(
         self,
@@ -163,7 +171,7 @@ class SensorThings:
             keys=compiler.keys(order),
             where=condition,
             order=compiler.order(order),
-            outer_order=compiling.outer_order(order),
+            outer_order=compiler.outer_order(order),
             inner_limit=compiler.parameter(limit + skip),
             limit=compiler.parameter(limit),
             skip=compiler.parameter(skip),
@@ -175,14 +183,39 @@ class SensorThings:
         return Compiler(scope, *self._words)
 
     @contextmanager
+    def session(self) -> Iterator[Self]:
+        """All that is asked inside is asked in one transaction: of one moment, and with fewer ways to go."""
+        with self._opened() as connection:
+            self._connection = connection
+            try:
+                yield self
+            finally:
+                self._connection = None
+
+    @contextmanager
     def _transaction(self) -> Iterator[Connection[Any]]:
+        if self._connection is not None:
+            with _refusing():
+                yield self._connection
+            return
+        with self._opened() as connection, _refusing():
+            yield connection
+
+    @contextmanager
+    def _opened(self) -> Iterator[Connection[Any]]:
         with self._store.transaction() as connection:
             connection.execute(QUERIES["sta_limit_time"], (str(STATEMENT_MS),))
-            try:
-                yield connection
-            except psycopg.errors.QueryCanceled as error:
-                raise QueryRefused(
-                    f"it takes more than {STATEMENT_MS // 1000} s: ask for fewer series, or a shorter time"
-                ) from error
-            except (psycopg.DataError, psycopg.ProgrammingError) as error:
-                raise QueryRefused(f"it can't be computed: {error.diag.message_primary}") from error
+            yield connection
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """What a condition does to the database is the fault of who asked."""
+    try:
+        yield
+    except psycopg.errors.QueryCanceled as error:
+        raise QueryRefused(
+            f"it takes more than {STATEMENT_MS // 1000} s: ask for fewer series, or a shorter time"
+        ) from error
+    except (psycopg.DataError, psycopg.ProgrammingError) as error:
+        raise QueryRefused(f"it can't be computed: {error.diag.message_primary}") from error

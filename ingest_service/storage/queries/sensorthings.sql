@@ -244,6 +244,18 @@ ceiling({0});
 -- sta_descending: Nulls come last.
 {0} DESC NULLS LAST;
 
+-- sta_ascending_known: Likewise where nothing is null, as an index has it.
+{0} ASC;
+
+-- sta_descending_known: Likewise, as an index has it backwards.
+{0} DESC;
+
+-- sta_gt_known: Greater, where neither is ever null.
+({0} > {1});
+
+-- sta_ge_known: Greater or equal, where neither is ever null.
+({0} >= {1});
+
 -- sta_after_ascending: Beyond a value that is not null.
 ({0} > {1});
 

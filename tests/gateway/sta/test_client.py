@@ -44,7 +44,9 @@ def test_sets_are_read_to_their_end(service: frost_sta_client.SensorThingsServic
     things = service.things().query().expand("Datastreams,Locations").list()
     ids = [one.id for one in things]
     assert len(ids) == len(set(ids)) > 40
-    streams = service.datastreams().query().filter("ObservedProperty/name eq 'pH'").orderby("name").list()
+    streams = (
+        service.datastreams().query().filter("ObservedProperty/name eq 'pH'").orderby("name", "asc").list()
+    )
     assert [one.name for one in streams] == sorted(one.name for one in streams)
 
 
