@@ -24,7 +24,7 @@ class Type(Enum):
     NULL = auto()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Kind:
     """A kind of entity: its name, the name of its set, its properties, and its links."""
 

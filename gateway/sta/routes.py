@@ -8,7 +8,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from gateway.context import Context, Here
-from gateway.problems import ProblemError
+from gateway.problems import ProblemError, responses
 from gateway.sta import describe, options, render
 from gateway.sta import path as paths
 from gateway.sta.conformance import CONFORMANCE
@@ -28,7 +28,7 @@ router = APIRouter(prefix=PREFIX, tags=["SensorThings"])
 
 @router.get("", include_in_schema=False)
 @router.head("", include_in_schema=False)
-@router.get("/", summary="SensorThings service document")
+@router.get("/", summary="SensorThings service document", responses=responses())
 @router.head("/", include_in_schema=False)
 def service(request: Request) -> dict[str, Any]:
     """The entity sets, and the requirements of OGC SensorThings API 1.1 (18-088) that are kept."""
@@ -36,7 +36,12 @@ def service(request: Request) -> dict[str, Any]:
 
 
 @router.head("/{path:path}", include_in_schema=False)
-@router.get("/{path:path}", summary="SensorThings resource", response_class=Response)
+@router.get(
+    "/{path:path}",
+    summary="SensorThings resource",
+    response_class=Response,
+    responses=responses(400, 404, 501) | {204: {"description": "The property is null"}},
+)
 def resource(request: Request, here: Here, path: str) -> Response:
     """Entities, properties and links by resource path, with $filter, $expand, $select, $orderby and the rest.
 
