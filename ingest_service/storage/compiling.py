@@ -166,7 +166,7 @@ class Compiler:
         if name in {"eq", "lt", "le"}:
             return self._compared(name, *pieces)
         nullable = name in RAISES_NULL or any(one.nullable for one in pieces)
-        if any(one.kind == "null" for one in pieces):
+        if any(one.kind == "null" for one in pieces) or (name == "not" and pieces[0].kind != "truth"):
             return self._value(None)
         kind = "truth" if name == "not" else KINDS.get(name, "number")
         return Piece(_piece(name, *(one.text for one in pieces)), kind, nullable=nullable)

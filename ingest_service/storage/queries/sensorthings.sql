@@ -269,4 +269,4 @@ ceiling({0});
 ({0} IS NULL);
 
 -- sta_never: Nothing.
-false;
+false::boolean;

@@ -118,6 +118,10 @@ CONDITIONS = [
     "st_contains(FeatureOfInterest/feature, geography'POINT (120.562 30.6095)')",
     "st_relate(FeatureOfInterest/feature, geography'POINT (120.562 30.6095)', 'T*F**FFF*')",
     "Datastream/Thing/Locations/name ne null and result gt 8",
+    "not (resultQuality/value)",
+    "not (resultQuality)",
+    "resultQuality/value or result gt 8",
+    "result",
     "null eq null",
     "result gt null",
     "length(null) eq null",
@@ -164,6 +168,7 @@ def test_sql_and_python_agree(text: str, everything: list[Entity], world: World)
         "result mod 2, substring(id, 3)",
         "date(phenomenonTime), time(phenomenonTime) desc",
         "result gt 8, Datastream/Thing/name desc",
+        "result gt 'x', not (result) desc",
     ],
 )
 def test_sql_and_python_sort_alike_over_pages(text: str, everything: list[Entity], world: World) -> None:
