@@ -26,11 +26,13 @@ from gateway.routes import (
     feedback,
     letters,
     live,
+    ngsi_ld,
     platform,
     readings,
     twin,
 )
 from gateway.settings import Settings
+from gateway.sta import routes as sta
 from ingest_service.storage.accounts import Accounts
 from ingest_service.storage.postgres import PostgresStore
 from ingest_service.storage.wall import EVERYTHING
@@ -44,6 +46,23 @@ DESCRIPTION = """
 What is measured in a town, what is wrong, and where it came from. Areas are a tree (city > county > town);
 a query for an area takes all below it. Times are RFC 3339; every error is a problem (RFC 9457).
 """
+
+
+ROUTES = (
+    directory,
+    readings,
+    anomalies,
+    feedback,
+    twin,
+    live,
+    letters,
+    assessments,
+    ngsi_ld,
+    sta,
+    platform,
+    access,
+    login,
+)
 
 
 def create_app(
@@ -87,19 +106,7 @@ def create_app(
         )
     app.add_middleware(Measure)
     problems.install(app)
-    for module in (
-        directory,
-        readings,
-        anomalies,
-        feedback,
-        twin,
-        live,
-        letters,
-        assessments,
-        platform,
-        access,
-        login,
-    ):
+    for module in ROUTES:
         app.include_router(module.router)
     if console:
         from gateway.console import page  # noqa: PLC0415 - the API works without the console's library

@@ -28,6 +28,7 @@ READINGS = Right(VIEWER, "readings")
 ANOMALIES = Right(VIEWER, "anomalies")
 TWIN = Right(VIEWER, "twin")
 LETTERS = Right(VIEWER, "letters")
+SENSORTHINGS = Right(VIEWER, "sensorthings")
 KEYS = Right(ADMINISTRATOR, "keys")
 
 RIGHTS: dict[str, Right] = {
@@ -63,6 +64,14 @@ RIGHTS: dict[str, Right] = {
     "POST /v1/anomalies/{anomaly_id}/feedback": Right(OPERATOR, "feedback"),
     "GET /v1/twin/state": TWIN,
     "GET /v1/twin/network": TWIN,
+    "GET /v1/ngsi-ld/entities": READINGS,
+    "GET /sta/v1.1": SENSORTHINGS,
+    "GET /sta/v1.1/": SENSORTHINGS,
+    "GET /sta/v1.1/{path:path}": SENSORTHINGS,
+    "POST /sta/v1.1/{path:path}": SENSORTHINGS,
+    "PUT /sta/v1.1/{path:path}": SENSORTHINGS,
+    "PATCH /sta/v1.1/{path:path}": SENSORTHINGS,
+    "DELETE /sta/v1.1/{path:path}": SENSORTHINGS,
     "GET /v1/assessments": Right(VIEWER, "assessments"),
     "GET /v1/reports/{area}/{month}": Right(VIEWER, "assessments", exports=True),
     "GET /v1/live": Right(VIEWER, "live"),

@@ -1,0 +1,1 @@
+"""A read façade after OGC SensorThings API 1.1 (18-088)."""

@@ -1,0 +1,162 @@
+"""Finds what the names in an expression mean, and refuses what can't mean anything, with its column."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import replace
+from typing import TYPE_CHECKING, NoReturn
+
+from gateway.sta.functions import ARITHMETIC, FUNCTIONS, type_of
+from gateway.sta.kinds import Kind, Type, target
+from gateway.sta.nodes import Call, Literal, Node, Path, QueryError, Ref, Scalar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOGIC = ("and", "or", "not")
+COMPARISONS = ("eq", "ne", "gt", "ge", "lt", "le")
+OPEN = (Type.ANY, Type.NULL, Type.JSON)
+TIMES = (Type.MOMENT, Type.SPAN, Type.DAY, Type.CLOCK)
+IDS = ("id", "@iot.id")
+
+
+def condition(node: Node, kind: Kind, option: str = "$filter") -> Node:
+    """A filter on entities of a kind, bound. Raises `QueryError`."""
+    found = Binder(kind, option).bind(node)
+    given = type_of_node(found)
+    if given not in {Type.TRUTH, *OPEN}:
+        raise QueryError(
+            f"this gives a {given.name.lower()}, and a filter has to be true or false", node.at, option=option
+        )
+    return found
+
+
+def type_of_node(node: Node) -> Type:
+    """What a bound node gives, as far as that is known."""
+    match node:
+        case Literal(value):
+            return type_of(value)
+        case Ref():
+            return node.type
+        case Call(name):
+            if name in LOGIC or name in COMPARISONS:
+                return Type.TRUTH
+            return FUNCTIONS[name].gives if name in FUNCTIONS else Type.ANY
+    return Type.ANY
+
+
+def refs(node: Node) -> Iterator[Ref]:
+    """Every property that a bound node names."""
+    match node:
+        case Ref():
+            yield node
+        case Call(_, args):
+            for one in args:
+                yield from refs(one)
+
+
+class Binder:
+    """Binds expressions on one kind of entity."""
+
+    def __init__(self, kind: Kind, option: str = "$filter") -> None:
+        self._kind = kind
+        self._option = option
+
+    def bind(self, node: Node) -> Node:
+        """A node with every path found and every argument checked. Raises `QueryError`."""
+        match node:
+            case Path():
+                return self._path(node)
+            case Call():
+                return self._call(node)
+        return node
+
+    def _path(self, path: Path) -> Ref:
+        kind, links = self._kind, []
+        for place, part in enumerate(path.parts):
+            if part in kind.links:
+                links.append(part)
+                kind = target(kind, part)
+                continue
+            name = "id" if part in IDS else part
+            if name not in kind.properties:
+                self._fail(f"a {kind.name} has no {part!r}: it has {_has(kind)}", path.at)
+            return self._inside(
+                Ref(tuple(links), name, path.parts[place + 1 :], kind.properties[name], path.at)
+            )
+        return self._fail(f"{'/'.join(path.parts)} is an entity: name a property of it", path.at)
+
+    def _inside(self, ref: Ref) -> Ref:
+        if not ref.inside:
+            return ref
+        if ref.type not in {Type.JSON, Type.SHAPE, Type.ANY}:
+            self._fail(f"{ref.name} has nothing inside", ref.at)
+        return replace(ref, type=Type.ANY)
+
+    def _call(self, call: Call) -> Node:
+        if call.name == "now" and not call.args:
+            return Literal(dt.datetime.now(dt.UTC), call.at)  # one moment for the whole query
+        args = tuple(self.bind(one) for one in call.args)
+        if call.name in LOGIC:
+            for one in args:
+                self._check(one, (Type.TRUTH,), call.name)
+        elif call.name in COMPARISONS:
+            args = self._comparable(call.name, *args)
+        elif call.name in ARITHMETIC:
+            for one in args:
+                self._check(one, (Type.NUMBER, Type.MOMENT, Type.DAY, Type.DURATION), call.name)
+        else:
+            self._arguments(call, args)
+        return Call(call.name, args, call.at, call.deep)
+
+    def _arguments(self, call: Call, args: tuple[Node, ...]) -> None:
+        function = FUNCTIONS.get(call.name)
+        if function is None:
+            self._fail(f"there is no function {call.name}()", call.at)
+        most = len(function.takes)
+        if not most - function.optional <= len(args) <= most:
+            self._fail(f"{call.name}() takes {most} argument{'' if most == 1 else 's'}", call.at)
+        for one, takes in zip(args, function.takes, strict=False):
+            self._check(one, takes, f"{call.name}()")
+
+    def _comparable(self, name: str, one: Node, other: Node) -> tuple[Node, ...]:
+        one, other = _beside(one, other), _beside(other, one)
+        types = {type_of_node(one), type_of_node(other)}
+        known = types - set(OPEN) - {Type.KEY}
+        if len(known) > 1 and not known <= set(TIMES):
+            words = " with ".join(sorted(each.name.lower() for each in known))
+            self._fail(f"{name} can't compare a {words}", other.at)
+        return one, other
+
+    def _check(self, node: Node, takes: tuple[Type, ...], by: str) -> None:
+        given = type_of_node(node)
+        if given not in {*OPEN, *takes} and not (given is Type.KEY and Type.NUMBER in takes):
+            self._fail(f"{by} does not take a {given.name.lower()}", node.at)
+
+    def _fail(self, detail: str, at: int) -> NoReturn:
+        raise QueryError(detail, at, option=self._option)
+
+
+def _beside(node: Node, other: Node) -> Node:
+    """A literal as what it stands beside: an id as number or text; a day beside a moment as its begin."""
+    if not isinstance(node, Literal):
+        return node
+    if isinstance(other, Ref) and other.name == "id":
+        return Literal(key_of(node.value, numbers=other.type is Type.NUMBER), node.at)
+    if type_of(node.value) is Type.DAY and type_of_node(other) in {Type.MOMENT, Type.SPAN}:
+        begin = dt.datetime.combine(node.value, dt.time(), dt.UTC)  # type: ignore[arg-type]
+        return Literal(begin, node.at)
+    return node
+
+
+def key_of(value: Scalar, *, numbers: bool) -> Scalar:
+    """An id as it is kept."""
+    if numbers and isinstance(value, str) and value.isdecimal():
+        return float(value)
+    if not numbers and isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return value
+
+
+def _has(kind: Kind) -> str:
+    return ", ".join([*kind.properties, *kind.links])

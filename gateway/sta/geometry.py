@@ -1,0 +1,60 @@
+"""Geometry in degrees (WGS 84), by shapely; sites are few, so no database extension is needed for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import shapely
+from shapely.geometry import shape
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
+MOST_POINTS = 2000
+PREDICATES = ("equals", "disjoint", "touches", "within", "overlaps", "crosses", "intersects", "contains")
+
+
+def from_wkt(text: str) -> BaseGeometry:
+    """A geometry in Well-Known Text; commas for blanks in a point, as some write it, are understood.
+
+    Raises
+    ------
+    ValueError
+        Where it is none, or has more points than the bound.
+
+    >>> from_wkt("POINT (30, 10)").x
+    30.0
+    """
+    srid, semicolon, rest = text.rpartition(";")
+    if semicolon and srid.strip().upper() not in {"SRID=4326", "SRID=0"}:
+        raise ValueError(f"{srid} is not served: give degrees of WGS 84")
+    rest = rest.strip()
+    if rest.upper().startswith("POINT"):
+        rest = rest.replace(",", " ")
+    if rest.count(",") > MOST_POINTS:
+        raise ValueError(f"a geometry has {MOST_POINTS} points at most")
+    try:
+        found: BaseGeometry = shapely.from_wkt(rest)
+    except shapely.errors.GEOSException:
+        raise ValueError("this is no geometry: write it as in POINT (120.7 30.7)") from None
+    if not found.is_valid:
+        raise ValueError("this geometry crosses itself")
+    return found
+
+
+def from_geojson(value: dict[str, Any]) -> BaseGeometry:
+    """The geometry of a GeoJSON geometry."""
+    found: BaseGeometry = shape(value)
+    return found
+
+
+def related(name: str, one: BaseGeometry, other: BaseGeometry) -> bool:
+    """One of the spatial relations of Simple Feature Access."""
+    return bool(getattr(one, name)(other))
+
+
+def relate(one: BaseGeometry, other: BaseGeometry, pattern: str) -> bool | None:
+    """Whether the DE-9IM matrix fits a pattern; None where that is none."""
+    if len(pattern) != 9 or set(pattern.upper()) - set("TF*012"):
+        return None
+    return bool(shapely.relate_pattern(one, other, pattern.upper()))

@@ -1,0 +1,280 @@
+"""From an expression that reaches observations to conditions on them, and what is known of each series.
+
+Whatever in a filter does not depend on the single observation (names of Things, geometry, units) is evaluated
+here, once a series; what is left becomes SQL. So no geometry and no directory is asked of the database.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shapely.geometry.base import BaseGeometry
+
+from gateway.sta import functions
+from gateway.sta.bind import COMPARISONS, refs
+from gateway.sta.describe import place_of
+from gateway.sta.functions import ARITHMETIC, FUNCTIONS
+from gateway.sta.kinds import Type
+from gateway.sta.nodes import Call, Literal, Node, QueryError, Ref, Span
+from ingest_service.storage import terms
+from ingest_service.storage.compiling import KINDS, OWN
+from ingest_service.storage.terms import Given, Own, Scope, Value, kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.sta.evaluate import Evaluator, Picks
+    from ingest_service.storage.terms import Plain, Term
+
+OWN_NAMES: dict[tuple[str, ...], Own | Value] = {
+    ("id",): Own("id"),
+    ("result",): Own("result"),
+    ("phenomenonTime",): Own("time"),
+    ("resultTime",): Own("received"),
+    ("resultQuality", "value"): Own("quality"),
+    ("resultQuality", "meaning"): Own("meaning"),
+    ("resultQuality", "nameOfMeasure"): Value("QARTOD flag"),
+    ("resultQuality",): Value("object"),
+    ("parameters",): Value("object"),
+    ("parameters", "rules"): Own("rules"),
+    ("parameters", "expected"): Own("expected"),
+    ("parameters", "spread"): Own("spread"),
+}
+TYPES = {
+    "number": Type.NUMBER,
+    "text": Type.TEXT,
+    "moment": Type.MOMENT,
+    "truth": Type.TRUTH,
+    "day": Type.DAY,
+    "clock": Type.CLOCK,
+}
+RENAMED = {"contains": "substringof", "time": "time_of"}
+NOTHING = Value(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """An interval that is known beforehand, by its two ends."""
+
+    start: Term
+    end: Term
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One series, and the entities that were picked on the way to its observations."""
+
+    series_id: int
+    picks: Picks
+    place: int = 0
+
+
+class Lowering:
+    """Lowers expressions on the observations at the end of ``way``, for some contexts."""
+
+    def __init__(self, evaluator: Evaluator, contexts: Sequence[Context], way: tuple[str, ...] = ()) -> None:
+        self.contexts = list(contexts)
+        self._evaluator = evaluator
+        self._way = way
+        self._columns: list[list[Plain]] = []
+
+    def scope(self) -> Scope:
+        """The series, with what the terms need to know of each."""
+        return Scope([one.series_id for one in self.contexts], tuple(self._columns))
+
+    def condition(self, node: Node | None) -> Term | None:
+        """A filter; contexts in which it can't hold are dropped. To be called first."""
+        if node is None:
+            return None
+        conjuncts = node.args if isinstance(node, Call) and node.name == "and" else (node,)
+        free = [one for one in conjuncts if self._free(one)]
+        self.contexts = [
+            one
+            for one in self.contexts
+            if all(self._evaluator.value(each, one.picks) is True for each in free)
+        ]
+        rest = tuple(self.plain(one) for one in conjuncts if not self._free(one))
+        if not rest:
+            return None
+        return terms.Call("and", rest) if len(rest) > 1 else rest[0]
+
+    def plain(self, node: Node) -> Term:
+        """An expression that gives no interval, or where one begins."""
+        found = self._lowered(node)
+        return found.start if isinstance(found, Ends) else found
+
+    def _lowered(self, node: Node) -> Term | Ends:
+        if self._free(node):
+            return self._known(node)
+        match node:
+            case Ref(_, name, inside):
+                found: Term = OWN_NAMES.get((name, *inside), NOTHING)
+                return found
+            case Call(name, args):
+                return self._call(name, args)
+        return NOTHING
+
+    def _free(self, node: Node) -> bool:
+        return all(one.links != self._way for one in refs(node))
+
+    def _known(self, node: Node) -> Term | Ends:
+        if isinstance(node, Literal):
+            values: list[Any] = [node.value]
+        else:
+            values = [self._evaluator.value(node, one.picks) for one in self.contexts]
+        if any(isinstance(one, BaseGeometry) for one in values):
+            raise QueryError("a geometry stands where a value is wanted", _at(node))
+        if any(isinstance(one, Span) for one in values):
+            starts, ends = ([cut(one) for one in values] for cut in (functions.start, functions.end))
+            return Ends(self._column(starts, node), self._column(ends, node))
+        return self._column(values, node)
+
+    def _column(self, values: list[Any], node: Node) -> Term:
+        plain = [one.total_seconds() if isinstance(one, dt.timedelta) else one for one in values]
+        if len({kind_of(one) for one in plain} - {"null"}) > 1:
+            raise QueryError("this is of several types over the Datastreams: name one of them", _at(node))
+        if all(one == plain[0] for one in plain):
+            return Value(plain[0] if plain else None)
+        self._columns.append(plain)
+        return Given(len(self._columns) - 1)
+
+    def _call(self, name: str, args: tuple[Node, ...]) -> Term:
+        if name in {"and", "or", "not"}:
+            return terms.Call(name, tuple(self.plain(one) for one in args))
+        lowered = [self._lowered(one) for one in args]
+        if name in COMPARISONS:
+            return self._compared(name, *lowered)
+        if name in ARITHMETIC:
+            return self._arithmetic(name, *(_start(one) for one in lowered))
+        if name in _INTERVALS:
+            return _INTERVALS[name](*lowered)
+        return self._function(name, [_start(one) for one in lowered])
+
+    def _compared(self, name: str, one: Term | Ends, other: Term | Ends) -> Term:
+        if name in {"gt", "ge"}:
+            return self._compared("lt" if name == "gt" else "le", other, one)
+        if name == "ne":
+            return terms.Call("not", (self._compared("eq", one, other),))
+        if isinstance(one, Ends) or isinstance(other, Ends):
+            return {"eq": _equal, "lt": _before, "le": _not_after}[name](one, other)
+        for key, value in ((one, other), (other, one)):
+            if name == "eq" and key == Own("id") and isinstance(value, Value):
+                return _is_at(value.value)
+        return terms.Call(name, (one, other))
+
+    def _arithmetic(self, name: str, one: Term, other: Term) -> Term:
+        kinds = (self._kind(one), self._kind(other))
+        match name, kinds:
+            case _, ("number", "number"):
+                return terms.Call(name, (one, other))
+            case "add", ("moment", "number"):
+                return terms.Call("later", (one, other))
+            case "add", ("number", "moment"):
+                return terms.Call("later", (other, one))
+            case "sub", ("moment", "number"):
+                return terms.Call("later", (one, terms.Call("neg", (other,))))
+            case "sub", ("moment", "moment"):
+                return terms.Call("between", (one, other))
+        return NOTHING
+
+    def _function(self, name: str, args: list[Term]) -> Term:
+        for one, takes in zip(args, FUNCTIONS[name].takes, strict=False):
+            if TYPES.get(self._kind(one)) not in takes:
+                return NOTHING
+        if name == "contains":
+            args.reverse()
+        if name == "substring" and len(args) == 3:
+            return terms.Call("substring3", tuple(args))
+        return terms.Call(RENAMED.get(name, name), tuple(args))
+
+    def _kind(self, term: Term) -> str:
+        match term:
+            case Value(value):
+                return kind_of(value)
+            case Own(name):
+                return OWN[name]
+            case Given(column):
+                return next((kind_of(one) for one in self._columns[column] if one is not None), "null")
+        if term.name in {"and", "or", "not", "eq", "lt", "le", "is_at"}:
+            return "truth"
+        return KINDS.get(term.name, "number")
+
+
+def _at(node: Node) -> int:
+    return node.at
+
+
+def _start(one: Term | Ends) -> Term:
+    return one.start if isinstance(one, Ends) else one
+
+
+def _end(one: Term | Ends) -> Term:
+    return one.end if isinstance(one, Ends) else one
+
+
+def _is_at(entity_id: Plain) -> Term:
+    place = place_of(str(entity_id))
+    return Value(value=False) if place is None else terms.Call("is_at", (Value(place[0]), Value(place[1])))
+
+
+def _both(name: str, *args: Term) -> Term:
+    return terms.Call(name, args)
+
+
+def _equal(one: Term | Ends, other: Term | Ends) -> Term:
+    return _both("and", _starts(one, other), _finishes(one, other))
+
+
+def _starts(one: Term | Ends, other: Term | Ends) -> Term:
+    return _both("eq", _start(one), _start(other))
+
+
+def _finishes(one: Term | Ends, other: Term | Ends) -> Term:
+    return _both("eq", _end(one), _end(other))
+
+
+def _before(one: Term | Ends, other: Term | Ends) -> Term:
+    if isinstance(one, Ends):
+        return _both("le", one.end, _start(other))
+    return _both("lt", one, _start(other))
+
+
+def _not_after(one: Term | Ends, other: Term | Ends) -> Term:
+    return _both("and", _both("le", _start(one), _start(other)), _both("le", _end(one), _end(other)))
+
+
+def _meets(one: Term | Ends, other: Term | Ends) -> Term:
+    if not isinstance(one, Ends) and not isinstance(other, Ends):
+        return _both("eq", one, other)
+    return _both("or", _both("eq", _end(one), _start(other)), _both("eq", _start(one), _end(other)))
+
+
+def _during(one: Term | Ends, other: Term | Ends) -> Term:
+    return _both(
+        "and",
+        _both("le", _start(other), _start(one)),
+        _both("lt", _start(one), _end(other)),
+        _both("le", _end(one), _end(other)),
+    )
+
+
+def _overlap(one: Term | Ends, other: Term | Ends) -> Term:
+    def inside(first: Term | Ends, second: Term | Ends) -> Term:
+        return _both(
+            "and", _both("lt", _start(first), _start(second)), _both("lt", _start(second), _end(first))
+        )
+
+    return _both("or", _starts(one, other), inside(one, other), inside(other, one))
+
+
+_INTERVALS = {
+    "before": _before,
+    "after": lambda one, other: _before(other, one),
+    "meets": _meets,
+    "during": _during,
+    "overlaps": _overlap,
+    "starts": _starts,
+    "finishes": _finishes,
+}

@@ -1,0 +1,73 @@
+"""What a filter says, as a tree of values; every node knows its column in the query."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from shapely.geometry.base import BaseGeometry
+
+from gateway.problems import ProblemError
+from gateway.sta.kinds import Type
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of time, ``[start, end)``."""
+
+    start: dt.datetime
+    end: dt.datetime
+
+
+Scalar: TypeAlias = (
+    bool | float | str | dt.datetime | dt.date | dt.time | dt.timedelta | Span | BaseGeometry | None
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A value that stands in the query."""
+
+    value: Scalar
+    at: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """Names between slashes, as they stand in the query."""
+
+    parts: tuple[str, ...]
+    at: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An operator or function."""
+
+    name: str
+    args: tuple[Node, ...]
+    at: int = field(default=0, compare=False)
+    deep: int = field(default=1, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A path that was found: links to follow, a property, and the way into its JSON."""
+
+    links: tuple[str, ...]
+    name: str
+    inside: tuple[str, ...]
+    type: Type
+    at: int = field(default=0, compare=False)
+
+
+Node: TypeAlias = Literal | Path | Call | Ref
+
+
+class QueryError(ProblemError):
+    """A query that can't be read or answered; says the option and the column."""
+
+    def __init__(self, detail: str, at: int, *, option: str = "$filter", status: int = 400) -> None:
+        super().__init__(status, f"{option}, column {at + 1}: {detail}", where=f"{option}:{at + 1}")
+        self.at = at

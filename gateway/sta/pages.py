@@ -1,0 +1,219 @@
+"""Pages of sets: filtered, counted, sorted, cut; of observations in SQL, of everything else here."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime as dt
+import json
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from gateway.problems import ProblemError
+from gateway.sta.evaluate import Evaluator, forks_of
+from gateway.sta.functions import type_of
+from gateway.sta.kinds import DATASTREAM, FEATURE_OF_INTEREST, OBSERVATION, Kind, Type, target
+from gateway.sta.lower import Context, Lowering
+from gateway.sta.nodes import QueryError, Span
+from gateway.sta.world import Entity, World, observed
+from ingest_service.storage.terms import Order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gateway.sta.evaluate import Picks
+    from gateway.sta.nodes import Node
+    from gateway.sta.options import Query
+    from gateway.sta.path import Source
+
+MOST_SKIPPED = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some entities of a set, the options that lead to the next ones, and how many there are in all."""
+
+    entities: list[Entity]
+    following: dict[str, str]
+    count: int | None = None
+
+
+class Pager:
+    """Pages of the sets of one world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._evaluator = Evaluator(world)
+
+    def page(self, source: Source, query: Query, size: int) -> Page:
+        """The page that a query asks for, of at most ``size`` entities. Raises `ProblemError`."""
+        for node, _ in query.orderby:
+            if forks_of(node, source.kind):
+                raise QueryError("to sort by, name a single value", node.at, option="$orderby")
+        if source.kind is OBSERVATION:
+            return self._observations(source.series_ids, query, size)
+        return self._entities(source, query, size)
+
+    def _entities(self, source: Source, query: Query, size: int) -> Page:
+        if query.token is not None:
+            raise ProblemError(400, f"$skiptoken: {source.kind.plural} have none", where="$skiptoken")
+        found = source.entities
+        if query.filter is not None:
+            found = self._filtered(source.kind, found, query.filter)
+        for node, descending in reversed(query.orderby):
+            found = sorted(found, key=partial(self._sort_key, node), reverse=descending)
+        cut = found[query.skip : query.skip + size]
+        more = len(found) > query.skip + len(cut) and query.top != 0
+        following = {"$skip": str(query.skip + len(cut))} if more else {}
+        if source.kind is DATASTREAM:
+            self._world.load(int(one.id) for one in cut)
+        return Page(cut, following, len(found) if query.count else None)
+
+    def _sort_key(self, node: Node, entity: Entity) -> tuple[Any, ...]:
+        value: Any = self._evaluator.value(node, {(): entity})
+        if value is None:
+            return (0,)
+        if type_of(value) in {Type.SHAPE, Type.JSON}:
+            raise QueryError("this has no order", node.at, option="$orderby")
+        if isinstance(value, Span):
+            return (1, "", value.start, value.end)
+        return (1, type_of(value).name, value)
+
+    # -- filters that reach observations from elsewhere ----------------------------------------
+
+    def _filtered(self, kind: Kind, entities: list[Entity], node: Node) -> list[Entity]:
+        forks = forks_of(node, kind)
+        ways = [one for one in forks if _end_of(kind, one) is OBSERVATION]
+        if not ways:
+            return [one for one in entities if self._evaluator.holds(node, one)]
+        way = ways[0]
+        if len(ways) > 1 or any(one[: len(way)] == way and one != way for one in forks):
+            raise QueryError("this goes on from Observations to a set: ask the other way round", node.at)
+        others = [one for one in forks if one != way]
+        contexts = [
+            Context(series_id, picks | _around(self._world, series_id, way), place)
+            for place, entity in enumerate(entities)
+            for picks in self._evaluator.picks(entity, others, node.at)
+            for series_id in self._series(picks, way)
+        ]
+        lowering = Lowering(self._evaluator, contexts, way)
+        where = lowering.condition(node)
+        held = self._world.observations.holding(lowering.scope(), where)
+        places = {lowering.contexts[one].place for one in held}
+        return [one for place, one in enumerate(entities) if place in places]
+
+    def _series(self, picks: Picks, way: tuple[str, ...]) -> list[int]:
+        parent = self._evaluator.walk(way[:-1], picks)
+        return [] if parent is None else self._world.series_below(parent)
+
+    # -- observations --------------------------------------------------------------------------
+
+    def _observations(self, series_ids: Sequence[int], query: Query, size: int) -> Page:
+        if query.skip > MOST_SKIPPED:
+            detail = f"$skip: more than {MOST_SKIPPED:,}: follow @iot.nextLink, or filter by phenomenonTime"
+            raise ProblemError(400, detail, where="$skip")
+        forks = forks_of(query.filter, OBSERVATION) if query.filter else []
+        if query.filter and forks:
+            return self._forked(series_ids, query, size, forks)
+        contexts = [Context(one, _around(self._world, one, ())) for one in series_ids]
+        return self._lowered_page(Lowering(self._evaluator, contexts), query, size)
+
+    def _forked(self, series_ids: Sequence[int], query: Query, size: int, forks: list[Any]) -> Page:
+        """A filter of observations that goes on to sets: the way that holds is picked for each series."""
+        if query.filter is None:
+            raise ValueError("only a filter forks")
+        if any(_end_of(OBSERVATION, one) is OBSERVATION for one in forks):
+            raise QueryError("this comes back to Observations: ask the other way round", query.filter.at)
+        contexts = [
+            Context(series_id, picks)
+            for series_id in series_ids
+            for picks in self._picked(series_id, forks, query.filter.at)
+        ]
+        if len({one.series_id for one in contexts}) < len(contexts):
+            raise QueryError(
+                "this goes through several entities of a set: name a single one", query.filter.at
+            )
+        return self._lowered_page(Lowering(self._evaluator, contexts), query, size)
+
+    def _picked(self, series_id: int, forks: list[tuple[str, ...]], at: int) -> Iterator[Picks]:
+        start = _around(self._world, series_id, ())
+        return self._evaluator.onward(start, forks, at)
+
+    def _lowered_page(self, lowering: Lowering, query: Query, size: int) -> Page:
+        where = lowering.condition(query.filter)
+        order = [Order(lowering.plain(node), descending) for node, descending in query.orderby]
+        scope = lowering.scope()
+        after = None if query.token is None else decoded(query.token, len(order) + 2)
+        ask = size + 1 if size else 0
+        rows = self._world.observations.page(
+            scope, where, order, after=after, limit=ask, skip=0 if after else query.skip
+        )
+        page = rows[:size]
+        following = {"$skiptoken": encoded(page[-1].keys)} if len(rows) > len(page) else {}
+        count = self._world.observations.count(scope, where) if query.count else None
+        return Page([observed(one) for one in page], following, count)
+
+
+def _end_of(kind: Kind, links: tuple[str, ...]) -> Kind:
+    for link in links:
+        kind = target(kind, link)
+    return kind
+
+
+def _around(world: World, series_id: int, way: tuple[str, ...]) -> Picks:
+    """What every observation of a series leads to."""
+    site_id = world.known.series[series_id].site_id
+    picks: Picks = {} if way else {(): Entity(OBSERVATION, "")}
+    return picks | {
+        (*way, "Datastream"): Entity(DATASTREAM, series_id),
+        (*way, "FeatureOfInterest"): Entity(FEATURE_OF_INTEREST, site_id),
+    }
+
+
+def encoded(keys: Sequence[Any]) -> str:
+    """The keys of a row as an opaque word; moments keep their microseconds."""
+    text = json.dumps([_tagged(one) for one in keys], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+
+
+def _tagged(value: Any) -> Any:
+    if isinstance(value, dt.datetime):
+        return {"at": value.astimezone(dt.UTC).isoformat()}
+    if isinstance(value, dt.date | dt.time):
+        return {"day" if isinstance(value, dt.date) else "clock": value.isoformat()}
+    return value
+
+
+def decoded(token: str, n: int) -> list[Any]:
+    """The keys in a token. Raises `ProblemError` where it is none of ours.
+
+    >>> decoded(encoded([1.5, None, 7, dt.datetime(2026, 1, 1, tzinfo=dt.UTC)]), 4)[:3]
+    [1.5, None, 7]
+    """
+    try:
+        text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        keys = [_untagged(one) for one in json.loads(text)]
+    except (binascii.Error, ValueError, TypeError, RecursionError) as error:
+        raise _wrong_token() from error
+    if len(keys) != n or type(keys[-2]) is not int or not isinstance(keys[-1], dt.datetime):
+        raise _wrong_token()
+    return keys
+
+
+def _wrong_token() -> ProblemError:
+    detail = "$skiptoken: take the whole @iot.nextLink of the page before, unchanged"
+    return ProblemError(400, detail, where="$skiptoken")
+
+
+def _untagged(value: Any) -> Any:
+    if isinstance(value, dict):
+        ((tag, text),) = value.items()
+        readers: dict[str, Any] = {"at": dt.datetime, "day": dt.date}
+        found = readers.get(tag, dt.time).fromisoformat(text)
+        if isinstance(found, dt.datetime) and found.tzinfo is None:
+            raise ValueError("a moment without offset")
+        return found
+    if isinstance(value, list) or (isinstance(value, float) and value != value):  # noqa: PLR0124 - NaN
+        raise ValueError("no key")
+    return value

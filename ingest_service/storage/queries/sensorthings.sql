@@ -1,0 +1,272 @@
+-- sta_extents: When the readings of series begin, and when the newest was measured.
+SELECT s.series_id, f."time", f.received, l."time", l.received
+FROM unnest(%(series_ids)s::int[]) AS s (series_id)
+JOIN latest AS l USING (series_id)
+CROSS JOIN LATERAL (
+    SELECT r."time", r.received FROM reading AS r WHERE r.series_id = s.series_id ORDER BY r."time" LIMIT 1
+) AS f;
+
+-- sta_page: Observations of some series, in order; of each series no more than the page can take.
+SELECT r.* FROM unnest({arrays}) AS c (series_id{columns})
+CROSS JOIN LATERAL (
+    SELECT r.series_id, (extract(epoch FROM r."time") * 1000000)::int8 AS time_us,
+        (extract(epoch FROM r.received) * 1000000)::int8 AS received_us,
+        r.value, r.quality, r.rules, r.expected, r.spread{keys}
+    FROM reading_judged AS r
+    WHERE r.series_id = c.series_id AND {where}
+    ORDER BY {order} LIMIT {inner_limit}
+) AS r
+ORDER BY {outer_order} LIMIT {limit} OFFSET {skip};
+
+-- sta_count: How many observations of some series there are.
+SELECT count(*) FROM unnest({arrays}) AS c (series_id{columns})
+JOIN reading_judged AS r ON r.series_id = c.series_id
+WHERE {where};
+
+-- sta_holding: Which of some series have such an observation, by their place in the list.
+SELECT c.place FROM unnest({arrays}) WITH ORDINALITY AS c (series_id{columns}, place)
+WHERE EXISTS (SELECT FROM reading_judged AS r WHERE r.series_id = c.series_id AND {where});
+
+-- sta_limit_time: How long the statements of this transaction may take [ms].
+SELECT set_config('statement_timeout', %s, true);
+
+-- What a compiled filter is made of.
+
+-- sta_all: No condition.
+true;
+
+-- sta_id: The id of an observation.
+(r.series_id || '-' || (extract(epoch FROM r."time") * 1000000)::int8);
+
+-- sta_series: The series of an observation.
+r.series_id;
+
+-- sta_time: When it was measured.
+r."time";
+
+-- sta_received: When it was received.
+r.received;
+
+-- sta_result: What was measured.
+r.value;
+
+-- sta_quality: The quality flag.
+r.quality::float8;
+
+-- sta_meaning: The quality flag in words.
+(%(meanings)s::text[])[r.quality];
+
+-- sta_expected: What was expected.
+r.expected::float8;
+
+-- sta_spread: One robust standard deviation around it.
+r.spread::float8;
+
+-- sta_rules: The rules behind the flag, by name.
+(SELECT coalesce(string_agg(n.word, ',' ORDER BY n.place), '')
+    FROM unnest(%(rules)s::text[]) WITH ORDINALITY AS n (word, place)
+    WHERE r.rules & (1 << (n.place - 1)::int) <> 0);
+
+-- sta_is_at: Whether it is one certain observation.
+(r.series_id = {0}::int AND r."time" = {1}::timestamptz);
+
+-- sta_as_number: A number.
+{0}::float8;
+
+-- sta_as_text: A text.
+{0}::text;
+
+-- sta_as_truth: True, false or unknown.
+{0}::boolean;
+
+-- sta_as_moment: A moment.
+{0}::timestamptz;
+
+-- sta_as_day: A day.
+{0}::date;
+
+-- sta_as_clock: A time of day.
+{0}::time;
+
+-- sta_as_numbers: Numbers, one a series.
+{0}::float8[];
+
+-- sta_as_texts: Texts, one a series.
+{0}::text[];
+
+-- sta_as_truths: Truths, one a series.
+{0}::boolean[];
+
+-- sta_as_moments: Moments, one a series.
+{0}::timestamptz[];
+
+-- sta_as_days: Days, one a series.
+{0}::date[];
+
+-- sta_as_clocks: Times of day, one a series.
+{0}::time[];
+
+-- sta_as_series: Series ids.
+{0}::int[];
+
+-- sta_given: What is known of a series beforehand.
+c.{0};
+
+-- sta_collated: A text that is ordered by code point.
+{0} COLLATE "C";
+
+-- sta_eq: Equal, where neither is ever null.
+({0} = {1});
+
+-- sta_eq_null: Equal, or both null.
+({0} IS NOT DISTINCT FROM {1});
+
+-- sta_lt: Less; false where one is null.
+coalesce({0} < {1}, false);
+
+-- sta_le: Less or equal; false where one is null.
+coalesce({0} <= {1}, false);
+
+-- sta_lt_known: Less, where neither is ever null.
+({0} < {1});
+
+-- sta_le_known: Less or equal, where neither is ever null.
+({0} <= {1});
+
+-- sta_not: Not.
+(NOT {0});
+
+-- sta_and: All of them.
+AND;
+
+-- sta_or: Any of them.
+OR;
+
+-- sta_add: Sum.
+({0} + {1});
+
+-- sta_sub: Difference.
+({0} - {1});
+
+-- sta_mul: Product.
+({0} * {1});
+
+-- sta_div: Quotient; null where the divisor is zero.
+({0} / nullif({1}, 0));
+
+-- sta_mod: Remainder, with the sign of the dividend; null where the divisor is zero.
+({0} - {1} * trunc({0} / nullif({1}, 0)));
+
+-- sta_neg: Negative.
+(- {0});
+
+-- sta_later: A moment and a number of seconds.
+({0} + make_interval(secs => {1}));
+
+-- sta_between: Seconds from the second moment to the first.
+extract(epoch FROM {0} - {1})::float8;
+
+-- sta_substringof: Whether the second text holds the first.
+(position({0} IN {1}) > 0);
+
+-- sta_startswith: Whether a text begins with another.
+starts_with({0}, {1});
+
+-- sta_endswith: Whether a text ends with another.
+(right({0}, length({1})) = {1});
+
+-- sta_length: Characters of a text.
+length({0})::float8;
+
+-- sta_indexof: Where a text holds another, from 0; -1 where it does not.
+(position({1} IN {0}) - 1)::float8;
+
+-- sta_substring: A text from a place on, from 0.
+substr({0}, greatest({1}, 0)::int + 1);
+
+-- sta_substring3: Some characters of a text from a place on, from 0.
+substr({0}, greatest({1}, 0)::int + 1, greatest({2}, 0)::int);
+
+-- sta_tolower: A text in small letters.
+lower({0});
+
+-- sta_toupper: A text in capitals.
+upper({0});
+
+-- sta_trim: A text without blanks around it.
+btrim({0}, E' \t\n\r\f\v');
+
+-- sta_concat: Two texts in one.
+({0} || {1});
+
+-- sta_year: Year of a moment or day.
+extract(year FROM {0})::float8;
+
+-- sta_month: Month.
+extract(month FROM {0})::float8;
+
+-- sta_day: Day of the month.
+extract(day FROM {0})::float8;
+
+-- sta_hour: Hour.
+extract(hour FROM {0})::float8;
+
+-- sta_minute: Minute.
+extract(minute FROM {0})::float8;
+
+-- sta_second: Whole seconds of the minute.
+floor(extract(second FROM {0}))::float8;
+
+-- sta_fractionalseconds: What is left of a second.
+(extract(second FROM {0}) - floor(extract(second FROM {0})))::float8;
+
+-- sta_date: Day of a moment.
+({0} AT TIME ZONE 'UTC')::date;
+
+-- sta_time_of: Time of day of a moment.
+({0} AT TIME ZONE 'UTC')::time;
+
+-- sta_totaloffsetminutes: Stored moments are in UTC.
+(0 * extract(epoch FROM {0}))::float8;
+
+-- sta_round: To the nearest whole number, halves away from zero.
+(sign({0}) * floor(abs({0}) + 0.5));
+
+-- sta_floor: The whole number below.
+floor({0});
+
+-- sta_ceiling: The whole number above.
+ceiling({0});
+
+-- sta_ascending: Nulls come first.
+{0} ASC NULLS FIRST;
+
+-- sta_descending: Nulls come last.
+{0} DESC NULLS LAST;
+
+-- sta_ascending_known: Likewise where nothing is null, as an index has it.
+{0} ASC;
+
+-- sta_descending_known: Likewise, as an index has it backwards.
+{0} DESC;
+
+-- sta_gt_known: Greater, where neither is ever null.
+({0} > {1});
+
+-- sta_ge_known: Greater or equal, where neither is ever null.
+({0} >= {1});
+
+-- sta_after_ascending: Beyond a value that is not null.
+({0} > {1});
+
+-- sta_after_null: Beyond null, nulls first.
+({0} IS NOT NULL);
+
+-- sta_after_descending: Beyond a value that is not null, nulls last.
+({0} < {1} OR {0} IS NULL);
+
+-- sta_is_null: Null.
+({0} IS NULL);
+
+-- sta_never: Nothing.
+false::boolean;
