@@ -1,0 +1,185 @@
+"""Answers to those who ask: anomalies, readings and buckets, as they are, and as they were at a moment.
+
+A `Moment` is what a database had committed when it was asked (`docs/decisions/0012`). Everything is read as of
+one, so that an answer that takes several queries is of one piece, and an old question has its old answer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from ingest_service.storage import binary, reading
+from ingest_service.storage.errors import StoreRefused
+from ingest_service.storage.model import READING, Bucket
+from ingest_service.storage.sql import QUERIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from psycopg import Connection
+
+    from ingest_service.storage.postgres import PostgresStore
+
+XID = 2**32
+BLOCK_ROWS = 100_000
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """What a database had committed at a time: a PostgreSQL snapshot.
+
+    ``xmax`` is the first transaction that had not begun, ``running`` those before it that had not ended.
+    """
+
+    at_us: int
+    xmax: int
+    running: tuple[int, ...]
+    database: str
+
+
+class OtherDatabase(StoreRefused):
+    """A moment of a database that is not this one."""
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """Which anomalies: filters joined by "and"; newest start first; ``after`` is the last row's place.
+
+    ``text`` is looked for in both reasons, whatever the case of its letters.
+    """
+
+    anomaly_id: int | None = None
+    site_ids: Sequence[str] | None = None
+    series_ids: Sequence[int] | None = None
+    detectors: Sequence[str] | None = None
+    states: Sequence[str] | None = None
+    severity_min: int = 1
+    severity_max: int = 3
+    text: str | None = None
+    from_s: float | None = None  # keeps anomalies that end after it
+    to_s: float | None = None  # keeps anomalies that start before it
+    after: tuple[int, int] | None = None  # start [us], anomaly id
+    limit: int = 100
+
+
+class Found(msgspec.Struct, frozen=True):
+    """An anomaly as the API shows it; ``evidence`` is JSON."""
+
+    anomaly_id: int
+    site_id: str
+    series_id: int | None
+    device_id: str | None
+    detector: str
+    version: str
+    state: str
+    severity: int
+    start_s: float
+    end_s: float | None
+    peak_s: float
+    observed: float | None
+    expected: float | None
+    spread: float | None
+    score: float
+    n_readings: int
+    reason_en: str
+    reason_zh: str
+    evidence: str
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where the next page goes on: start [us], anomaly id."""
+        return round(self.start_s * 1e6), self.anomaly_id
+
+
+class Answers:
+    """What a `PostgresStore` answers to the API. Methods raise `StoreError`, and `OtherDatabase`."""
+
+    def __init__(self, store: PostgresStore) -> None:
+        self._store = store
+
+    def moment(self, again: Moment | None = None) -> Moment:
+        """This moment, or an old one after a look at whether it is of this database."""
+        with self._store.transaction() as connection:
+            return _moment(connection, again)
+
+    def anomalies(self, question: Question, moment: Moment) -> list[Found]:
+        """Anomalies by filter, newest start first, as they were."""
+        with self._store.transaction() as connection, connection.cursor(binary=True) as cursor:
+            # never a generic plan: what it is asked decides which index is right
+            cursor.execute(QUERIES["anomalies_then"], parameters(question, moment), prepare=False)
+            return [Found(*row) for row in cursor.fetchall()]
+
+    def all_anomalies(self, question: Question, moment: Moment, *, rows: int) -> Iterator[list[Found]]:
+        """Every anomaly in pages; between them nothing is held in the database."""
+        while page := self.anomalies(msgspec.structs.replace(question, limit=rows), moment):
+            yield page
+            if len(page) < rows:
+                return
+            question = msgspec.structs.replace(question, after=page[-1].place)
+
+    def readings(
+        self, series_id: int, from_us: int, to_us: int, moment: Moment, *, limit: int
+    ) -> NDArray[np.void]:
+        """READING rows of ``[from_us, to_us)`` by time, as they were."""
+        values = {"series_id": series_id, "from_us": from_us, "to_us": to_us, "limit": limit} | _of(moment)
+        with (
+            self._store.transaction() as connection,
+            connection.cursor() as cursor,
+            cursor.copy(QUERIES["readings_then"], values) as copy,
+        ):
+            blocks = list(binary.decode(copy))
+        return np.concatenate(blocks) if blocks else np.empty(0, READING)
+
+    def all_readings(
+        self, series_ids: Sequence[int], from_us: int, to_us: int, moment: Moment
+    ) -> Iterator[NDArray[np.void]]:
+        """Every reading of some series in blocks, series by series; in between nothing is held."""
+        for series_id in series_ids:
+            after_us = from_us
+            while len(block := self.readings(series_id, after_us, to_us, moment, limit=BLOCK_ROWS)):
+                yield block
+                if len(block) < BLOCK_ROWS:
+                    break
+                after_us = int(block["time_us"][-1]) + 1
+
+    def buckets(
+        self, series_id: int, from_s: float, to_s: float, width_s: int, again: Moment | None
+    ) -> tuple[list[Bucket], Moment]:
+        """Buckets aligned to the local day: from the rollups as they are, from the readings as they were."""
+        zone = self._store.zone.key
+        with self._store.transaction() as connection:
+            if again is None:
+                connection.execute(QUERIES["one_moment"])
+                moment = _moment(connection, None)
+                return reading.buckets(connection, series_id, from_s, to_s, width_s, zone=zone), moment
+            moment = _moment(connection, again)
+            asked = {"series_id": series_id, "from_s": from_s, "to_s": to_s, "width_s": width_s, "zone": zone}
+            return reading.rows(connection, "buckets_then", asked | _of(moment), Bucket), moment
+
+
+def parameters(question: Question, moment: Moment) -> dict[str, Any]:
+    """What `anomalies_then` is asked with."""
+    after_us, after_id = question.after or (None, None)
+    asked = msgspec.structs.asdict(question) | {"after_us": after_us, "after_id": after_id} | _of(moment)
+    asked["text"] = None if question.text is None else question.text.lower()
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asked.items()}
+
+
+def _moment(connection: Connection[Any], again: Moment | None) -> Moment:
+    at_us, snapshot, database = connection.execute(QUERIES["moment"]).fetchone() or (0, "1:1:", "")
+    if again is not None:
+        if again.database != database:
+            raise OtherDatabase("the answer was given by another database")
+        return again
+    _, xmax, running = snapshot.split(":")
+    return Moment(at_us, int(xmax) % XID, tuple(int(one) % XID for one in running.split(",") if one), database)
+
+
+def _of(moment: Moment) -> dict[str, Any]:
+    return {
+        "at_s": moment.at_us / 1e6,
+        "xmax": str(moment.xmax),
+        "running": [str(one) for one in moment.running],
+    }
