@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
 
 from gateway import problems
 from gateway.context import Context
@@ -27,6 +28,9 @@ What is measured in a town, what is wrong, and where it came from. Areas are a t
 a query for an area takes all below it. Times are RFC 3339; every error is a problem (RFC 9457).
 """
 
+COMPRESSED_BYTES = 2000  # smaller answers are sent as they are
+COMPRESSION = 4
+
 
 def create_app(store: Store, settings: Settings | None = None, *, console: bool = True) -> FastAPI:
     """The gateway on a store; the store is closed by whoever opened it."""
@@ -46,6 +50,7 @@ def create_app(store: Store, settings: Settings | None = None, *, console: bool 
         redoc_url=None,
     )
     app.state.context = Context(store, Directories(store), settings, hub)
+    app.add_middleware(GZipMiddleware, minimum_size=COMPRESSED_BYTES, compresslevel=COMPRESSION)
     app.add_middleware(Measure)
     problems.install(app)
     for module in (directory, readings, anomalies, feedback, twin, live, letters, platform):

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import Depends, Request
 
 from gateway.known import Directories, Known
+from gateway.problems import ProblemError
 from gateway.settings import Settings
+from ingest_service.storage.answers import Answers
+from ingest_service.storage.postgres import PostgresStore
 
 if TYPE_CHECKING:
     from gateway.live import Hub
@@ -28,6 +31,15 @@ class Context:
     def known(self) -> Known:
         """The directory as it is now."""
         return self.directories.known()
+
+    @property
+    def answers(self) -> Answers:
+        """What the database answers, now and as of old. Raises `ProblemError` on a store in memory."""
+        if not isinstance(self.store, PostgresStore):
+            raise ProblemError(
+                501, "this gateway has a store in memory, which keeps no past: give it a database"
+            )
+        return Answers(self.store)
 
 
 def _of(request: Request) -> Context:

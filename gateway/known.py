@@ -19,8 +19,10 @@ CHECK_S = 1.0
 class Known:
     """A directory with look-ups."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, *, is_whole: bool = True) -> None:
         self.directory = directory
+        self.is_whole = is_whole
+        """Whether nothing is left out of it."""
 
     @cached_property
     def sites(self) -> dict[str, Site]:

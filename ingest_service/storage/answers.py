@@ -1,7 +1,7 @@
 """Answers to those who ask: anomalies, readings and buckets, as they are, and as they were at a moment.
 
-A `Moment` is what a database had committed when it was asked (`docs/decisions/0012`). Everything is read as of
-one, so that an answer that takes several queries is of one piece, and an old question has its old answer.
+A `Moment` is what a database had committed when it was asked (`docs/decisions/0012`). Everything is read as
+of one, so that an answer that takes several queries is of one piece, and an old question has its old answer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ XID = 2**32
 BLOCK_ROWS = 100_000
 
 
-class Moment(msgspec.Struct, frozen=True):
+class Moment(msgspec.Struct, frozen=True, array_like=True):
     """What a database had committed at a time: a PostgreSQL snapshot.
 
     ``xmax`` is the first transaction that had not begun, ``running`` those before it that had not ended.
@@ -100,7 +100,7 @@ class Answers:
         self._store = store
 
     def moment(self, again: Moment | None = None) -> Moment:
-        """This moment, or an old one after a look at whether it is of this database."""
+        """The present moment, or an old one after a look at whether it is of this database."""
         with self._store.transaction() as connection:
             return _moment(connection, again)
 
@@ -174,7 +174,9 @@ def _moment(connection: Connection[Any], again: Moment | None) -> Moment:
             raise OtherDatabase("the answer was given by another database")
         return again
     _, xmax, running = snapshot.split(":")
-    return Moment(at_us, int(xmax) % XID, tuple(int(one) % XID for one in running.split(",") if one), database)
+    return Moment(
+        at_us, int(xmax) % XID, tuple(int(one) % XID for one in running.split(",") if one), database
+    )
 
 
 def _of(moment: Moment) -> dict[str, Any]:
