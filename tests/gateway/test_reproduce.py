@@ -1,4 +1,4 @@
-"""An old question has its old answer, byte by byte, although data came late and judgements were revised since."""
+"""An old question has its old answer, byte by byte, although data came late and flags were revised since."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def again(url: str, token: str) -> str:
 
 def start(store: PostgresStore) -> dict[int, int]:
     """Two series and five anomalies, and nothing else; by series how many readings there are."""
-    tables = "reading, flag_revision, flag_revision_history, latest, rollup_due, anomaly, anomaly_history, feedback"
+    flags = "reading, flag_revision, flag_revision_history, latest, rollup_due, rollup_1min, rollup_1h"
     with store.transaction() as connection:
-        connection.execute(f"TRUNCATE {tables}")
+        connection.execute(f"TRUNCATE {flags}, anomaly, anomaly_history, feedback")
     for series in (1, 2):
         store.commit(Batch(fresh=readings(series, range(201))))
     store.record([anomaly_at(1, tick) for tick in range(0, 40, 8)])
@@ -84,6 +84,7 @@ changes = st.lists(
         st.tuples(st.just("revised"), st.integers(1, 2), st.integers(0, 200)),
         st.tuples(st.just("found"), st.integers(1, 2), st.integers(0, 200)),
         st.tuples(st.just("changed"), st.integers(1, 2), st.integers(0, 40)),
+        st.tuples(st.just("rolled up"), st.just(1), st.just(0)),
         st.tuples(st.just("more"), st.integers(1, 2), st.integers(0, 0)),
     ),
     min_size=1,
@@ -101,6 +102,8 @@ def happen(store: PostgresStore, what: str, series: int, tick: int, frontier: di
     elif what == "revised":
         quality = 3 + tick % 2
         store.commit(Batch(revisions=np.array([(series, at_us // STEP_US * STEP_US, quality, 4)], REVISION)))
+    elif what == "rolled up":
+        store.refresh_rollups(limit=1000)
     elif what == "more":
         frontier[series] += 5
         store.commit(Batch(fresh=readings(series, range(frontier[series], frontier[series] + 5))))
@@ -118,8 +121,8 @@ def anomaly_at(series: int, tick: int, **changed: Any) -> Anomaly:
 @settings(
     max_examples=12,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_an_old_question_has_its_old_answer(
     store: PostgresStore, before: list[Change], after: list[Change]
