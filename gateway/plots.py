@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -18,27 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gateway.known import Known
+    from gateway.stretches import Stretch
     from ingest_service.storage.answers import Answers, Moment
     from ingest_service.storage.model import Series
-
-
-class Stretch(Protocol):
-    """A stretch of time as it was at a moment [us]."""
-
-    @property
-    def from_us(self) -> int:
-        """Where it begins."""
-        ...
-
-    @property
-    def to_us(self) -> int:
-        """Where it ends."""
-        ...
-
-    @property
-    def moment(self) -> Moment:
-        """As of when."""
-        ...
 
 
 class Plot(msgspec.Struct, frozen=True):
@@ -57,12 +39,12 @@ Thinned = list[tuple["NDArray[np.void]", int]]
 
 
 def thinned(
-    answers: Answers, series: Sequence[Series], over: Stretch, *, points: int, method: Method
+    answers: Answers, series: Sequence[Series], over: Stretch, moment: Moment, *, points: int, method: Method
 ) -> Thinned:
     """Of each series what is kept, and how many readings there were."""
     found = []
     for one in series:
-        blocks = answers.all_readings([one.series_id], over.from_us, over.to_us, over.moment)
+        blocks = answers.all_readings([one.series_id], over.from_us, over.to_us, moment)
         found.append(thin(blocks, over.from_us, over.to_us, points=points, method=method))
     return found
 

@@ -88,16 +88,17 @@ def anomalies(
         to_s=to.timestamp() if to else None,
         after=_place(cursors.decode(cursor, 2, of=wanted.question)) if cursor else None,
     )
-    moment = here.answers.moment(moments.decode(reproduce).moment if reproduce else None)
-    token, table = moments.encode(moment), tables.anomalies(known)
-    if limit is None and wanted.form != "json":
-        pages = here.answers.all_anomalies(question, moment, rows=BLOCK_ROWS)
-        return respond.whole(wanted, table, pages, token=token)
+    again = moments.decode(reproduce).moment if reproduce else None
+    table = tables.anomalies(known)
     rows = min(limit or PAGE, here.settings.page_rows)
-    found = here.answers.anomalies(msgspec.structs.replace(question, limit=rows + 1), moment)
-    page, more = found[:rows], len(found) > rows
-    next_ = cursors.encode(*page[-1].place, of=wanted.question) if more else None
-    return respond.page(wanted, table, page, next_=next_, token=token)
+    with here.answers.then(again) as then:
+        moment, token = then.moment, moments.encode(then.moment)
+        if limit is not None or wanted.form == "json":
+            found = then.anomalies(msgspec.structs.replace(question, limit=rows + 1))
+            next_ = cursors.encode(*found[rows - 1].place, of=wanted.question) if len(found) > rows else None
+            return respond.page(wanted, table, found[:rows], next_=next_, token=token)
+    pages = here.answers.all_anomalies(question, moment, rows=BLOCK_ROWS)
+    return respond.whole(wanted, table, pages, token=token)
 
 
 @router.get("/anomalies/{anomaly_id}", responses=responses(404))

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Query, Response
+from numpy.typing import NDArray
 from pydantic import Field
 
-from gateway import cursors, models, moments, params, plots, respond, rows, tables
+from gateway import cursors, models, moments, params, plots, respond, rows, stretches, tables
 from gateway.context import Context, Here
 from gateway.forms import HowWanted, Wanted, documented
 from gateway.known import Known
 from gateway.problems import ProblemError, not_found, responses
+from gateway.stretches import Stretch
 from gateway.thin import Method
-from ingest_service.storage.answers import Moment
+from ingest_service.storage.answers import Then
 from ingest_service.storage.model import READING, Series
 
 router = APIRouter(prefix="/v1", tags=["readings"])
 
-DAY_S = 86_400.0
 PAGE = 1000
 MOST_BUCKETS = 10_000
 MOST_PLOTS = 50
@@ -33,20 +33,6 @@ SeriesIds = Annotated[
     list[Annotated[int, Field(ge=1, lt=2**31)]] | None,
     Query(description="Series, repeatable", examples=[[12]]),
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """A stretch of time as it was at a moment [us]."""
-
-    from_us: int
-    to_us: int
-    moment: Moment
-
-    @property
-    def token(self) -> str:
-        """What makes the same answer again."""
-        return moments.encode(self.moment, self.from_us, self.to_us)
 
 
 @router.get(
@@ -90,14 +76,16 @@ def readings(
     """
     known = here.known
     asked = chosen(known, series, area=area, site=site, quantity=quantity)
-    over = _stretch(here, from_, to, reproduce)
+    over = stretches.of(from_, to, reproduce)
     table = tables.readings(asked, known)
-    if limit is None and wanted.form != "json":
-        ids = [one.series_id for one in asked]
-        blocks = here.answers.all_readings(ids, over.from_us, over.to_us, over.moment)
-        return respond.whole(wanted, table, blocks, token=over.token)
-    page, next_ = _page(here, wanted, asked, over, limit, cursor)
-    return respond.page(wanted, table, page, next_=next_, token=over.token)
+    with here.answers.then(over.again) as then:
+        moment, token = then.moment, over.token(then.moment)
+        if limit is not None or wanted.form == "json":
+            page, next_ = _page(then, wanted, asked, over, _most(here, limit), cursor)
+            return respond.page(wanted, table, page, next_=next_, token=token)
+    ids = [one.series_id for one in asked]
+    blocks = here.answers.all_readings(ids, over.from_us, over.to_us, moment)
+    return respond.whole(wanted, table, blocks, token=token)
 
 
 @router.get(
@@ -123,10 +111,11 @@ def readings_of_one(
         return readings(here, wanted, [series_id], None, None, None, from_, to, limit, cursor, reproduce)
     known = here.known
     asked = chosen(known, [series_id])
-    over = _stretch(here, from_, to, reproduce)
-    page, next_ = _page(here, wanted, asked, over, limit, cursor)
+    over = stretches.of(from_, to, reproduce)
+    with here.answers.then(over.again) as then:
+        page, next_ = _page(then, wanted, asked, over, _most(here, limit), cursor)
     table = tables.Table("readings", tables.READINGS, tables.readings(asked, known).batch, rows.readings)
-    return respond.page(wanted, table, page, next_=next_, token=over.token)
+    return respond.page(wanted, table, page, next_=next_, token=over.token(then.moment))
 
 
 @router.get("/plot", response_model=list[models.Plot], responses=responses(404, 406) | documented())
@@ -146,9 +135,11 @@ def plot(
     """Series thinned for a plot: at most so many readings of each, every one a stored one with its flag."""
     known = here.known
     asked = chosen(known, series)
-    over = _stretch(here, from_, to, reproduce)
-    found = plots.thinned(here.answers, asked, over, points=points, method=method)
-    return respond.listed(wanted, plots.table(asked, known, method), found, token=over.token)
+    over = stretches.of(from_, to, reproduce)
+    with here.answers.then(over.again) as then:
+        moment = then.moment
+    found = plots.thinned(here.answers, asked, over, moment, points=points, method=method)
+    return respond.listed(wanted, plots.table(asked, known, method), found, token=over.token(moment))
 
 
 @router.get(
@@ -167,17 +158,15 @@ def buckets(
 ) -> Response:
     """A series in buckets of count, good count, min, max and mean; empty buckets are left out."""
     (of,) = chosen(here.known, [series_id])
-    again = moments.decode(reproduce) if reproduce else None
-    from_us, to_us = _times(from_, to, again)
+    over = stretches.of(from_, to, reproduce)
     width_s = width.total_seconds()
     if width_s < 1 or width_s != int(width_s):
         raise ProblemError(422, "width: give whole seconds, at least PT1S", where="width")
-    if (to_us - from_us) / 1e6 / width_s > MOST_BUCKETS:
+    if (over.to_us - over.from_us) / 1e6 / width_s > MOST_BUCKETS:
         raise ProblemError(422, f"width: more than {MOST_BUCKETS:,} buckets; make them wider", where="width")
-    found, moment = here.answers.buckets(
-        series_id, from_us / 1e6, to_us / 1e6, int(width_s), again.moment if again else None
-    )
-    return respond.listed(wanted, tables.buckets(of), found, token=moments.encode(moment, from_us, to_us))
+    with here.answers.then(over.again, frozen=True) as then:
+        found = then.buckets(series_id, over.from_us / 1e6, over.to_us / 1e6, int(width_s))
+    return respond.listed(wanted, tables.buckets(of), found, token=over.token(then.moment))
 
 
 def chosen(
@@ -198,41 +187,23 @@ def chosen(
     )
 
 
-def _stretch(
-    here: Context, from_: params.Moment | None, to: params.Moment | None, reproduce: str | None
-) -> Stretch:
-    again = moments.decode(reproduce) if reproduce else None
-    from_us, to_us = _times(from_, to, again)
-    return Stretch(from_us, to_us, here.answers.moment(again.moment if again else None))
-
-
-def _times(
-    from_: params.Moment | None, to: params.Moment | None, again: moments.Token | None
-) -> tuple[int, int]:
-    """The time that is asked for [us]; a day up to now where nothing is said, or what was meant then."""
-    if again is not None and again.to_us and from_ is to is None:
-        return again.from_us, again.to_us
-    to_s = to.timestamp() if to else again.moment.at_us / 1e6 if again else time.time()
-    from_s = from_.timestamp() if from_ else to_s - DAY_S
-    if from_s >= to_s:
-        raise ProblemError(422, "from: must be before to", where="from")
-    return round(from_s * 1e6), round(to_s * 1e6)
+def _most(here: Context, limit: int | None) -> int:
+    return min(limit or PAGE, here.settings.page_rows)
 
 
 def _page(
-    here: Context, wanted: Wanted, asked: list[Series], over: Stretch, limit: int | None, cursor: str | None
-) -> tuple[np.ndarray, str | None]:
+    then: Then, wanted: Wanted, asked: list[Series], over: Stretch, most: int, cursor: str | None
+) -> tuple[NDArray[np.void], str | None]:
     """A page of READING rows, series by series, and the cursor of the next one."""
     after_id, after_us = (0, 0)
     if cursor is not None:
         after_id, after_us = (int(part) for part in cursors.decode(cursor, 2, of=wanted.question))
-    most = min(limit or PAGE, here.settings.page_rows)
     blocks, missing = [np.empty(0, READING)], most + 1
     for one in asked:
         if one.series_id < after_id or not missing:
             continue
         from_us = max(over.from_us, after_us + 1) if one.series_id == after_id else over.from_us
-        blocks.append(here.answers.readings(one.series_id, from_us, over.to_us, over.moment, limit=missing))
+        blocks.append(then.readings(one.series_id, from_us, over.to_us, limit=missing))
         missing -= len(blocks[-1])
     found = np.concatenate(blocks)
     page = found[:most]

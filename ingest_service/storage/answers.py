@@ -6,6 +6,7 @@ of one, so that an answer that takes several queries is of one piece, and an old
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -93,44 +94,71 @@ class Found(msgspec.Struct, frozen=True):
         return round(self.start_s * 1e6), self.anomaly_id
 
 
+class Then:
+    """The database as it was at a moment, over one connection in one transaction."""
+
+    def __init__(self, connection: Connection[Any], moment: Moment, zone: str, *, is_now: bool) -> None:
+        self.moment = moment
+        self._connection = connection
+        self._zone = zone
+        self._is_now = is_now
+
+    def anomalies(self, question: Question) -> list[Found]:
+        """Anomalies by filter, newest start first."""
+        with self._connection.cursor(binary=True) as cursor:
+            # never a generic plan: what it is asked decides which index is right
+            cursor.execute(QUERIES["anomalies_then"], parameters(question, self.moment), prepare=False)
+            return [Found(*row) for row in cursor.fetchall()]
+
+    def readings(self, series_id: int, from_us: int, to_us: int, *, limit: int) -> NDArray[np.void]:
+        """READING rows of ``[from_us, to_us)`` by time, revisions applied."""
+        asked = {"series_id": series_id, "from_us": from_us, "to_us": to_us, "limit": limit}
+        with (
+            self._connection.cursor() as cursor,
+            cursor.copy(QUERIES["readings_then"], asked | of_moment(self.moment)) as copy,
+        ):
+            blocks = list(binary.decode(copy))
+        return np.concatenate(blocks) if blocks else np.empty(0, READING)
+
+    def buckets(self, series_id: int, from_s: float, to_s: float, width_s: int) -> list[Bucket]:
+        """Buckets aligned to the local day: of now from the rollups, of old from the readings."""
+        if self._is_now:
+            return reading.buckets(self._connection, series_id, from_s, to_s, width_s, zone=self._zone)
+        asked = {
+            "series_id": series_id,
+            "from_s": from_s,
+            "to_s": to_s,
+            "width_s": width_s,
+            "zone": self._zone,
+        }
+        return reading.rows(self._connection, "buckets_then", asked | of_moment(self.moment), Bucket)
+
+
 class Answers:
     """What a `PostgresStore` answers to the API. Methods raise `StoreError`, and `OtherDatabase`."""
 
     def __init__(self, store: PostgresStore) -> None:
         self._store = store
 
-    def moment(self, again: Moment | None = None) -> Moment:
-        """The present moment, or an old one after a look at whether it is of this database."""
+    @contextmanager
+    def then(self, again: Moment | None = None, *, frozen: bool = False) -> Iterator[Then]:
+        """The database now, or as it was; ``frozen`` also for what is not asked by moment (rollups)."""
         with self._store.transaction() as connection:
-            return _moment(connection, again)
-
-    def anomalies(self, question: Question, moment: Moment) -> list[Found]:
-        """Anomalies by filter, newest start first, as they were."""
-        with self._store.transaction() as connection, connection.cursor(binary=True) as cursor:
-            # never a generic plan: what it is asked decides which index is right
-            cursor.execute(QUERIES["anomalies_then"], parameters(question, moment), prepare=False)
-            return [Found(*row) for row in cursor.fetchall()]
+            if frozen:
+                connection.execute(QUERIES["one_moment"])
+            moment = moment_of(connection, again)
+            yield Then(connection, moment, self._store.zone.key, is_now=again is None)
 
     def all_anomalies(self, question: Question, moment: Moment, *, rows: int) -> Iterator[list[Found]]:
         """Every anomaly in pages; between them nothing is held in the database."""
-        while page := self.anomalies(msgspec.structs.replace(question, limit=rows), moment):
+        question = msgspec.structs.replace(question, limit=rows)
+        while True:
+            with self.then(moment) as then:
+                page = then.anomalies(question)
             yield page
             if len(page) < rows:
                 return
             question = msgspec.structs.replace(question, after=page[-1].place)
-
-    def readings(
-        self, series_id: int, from_us: int, to_us: int, moment: Moment, *, limit: int
-    ) -> NDArray[np.void]:
-        """READING rows of ``[from_us, to_us)`` by time, as they were."""
-        values = {"series_id": series_id, "from_us": from_us, "to_us": to_us, "limit": limit} | _of(moment)
-        with (
-            self._store.transaction() as connection,
-            connection.cursor() as cursor,
-            cursor.copy(QUERIES["readings_then"], values) as copy,
-        ):
-            blocks = list(binary.decode(copy))
-        return np.concatenate(blocks) if blocks else np.empty(0, READING)
 
     def all_readings(
         self, series_ids: Sequence[int], from_us: int, to_us: int, moment: Moment
@@ -138,36 +166,27 @@ class Answers:
         """Every reading of some series in blocks, series by series; in between nothing is held."""
         for series_id in series_ids:
             after_us = from_us
-            while len(block := self.readings(series_id, after_us, to_us, moment, limit=BLOCK_ROWS)):
+            while True:
+                with self.then(moment) as then:
+                    block = then.readings(series_id, after_us, to_us, limit=BLOCK_ROWS)
                 yield block
                 if len(block) < BLOCK_ROWS:
                     break
                 after_us = int(block["time_us"][-1]) + 1
 
-    def buckets(
-        self, series_id: int, from_s: float, to_s: float, width_s: int, again: Moment | None
-    ) -> tuple[list[Bucket], Moment]:
-        """Buckets aligned to the local day: from the rollups as they are, from the readings as they were."""
-        zone = self._store.zone.key
-        with self._store.transaction() as connection:
-            if again is None:
-                connection.execute(QUERIES["one_moment"])
-                moment = _moment(connection, None)
-                return reading.buckets(connection, series_id, from_s, to_s, width_s, zone=zone), moment
-            moment = _moment(connection, again)
-            asked = {"series_id": series_id, "from_s": from_s, "to_s": to_s, "width_s": width_s, "zone": zone}
-            return reading.rows(connection, "buckets_then", asked | _of(moment), Bucket), moment
-
 
 def parameters(question: Question, moment: Moment) -> dict[str, Any]:
     """What `anomalies_then` is asked with."""
     after_us, after_id = question.after or (None, None)
-    asked = msgspec.structs.asdict(question) | {"after_us": after_us, "after_id": after_id} | _of(moment)
+    asked = (
+        msgspec.structs.asdict(question) | {"after_us": after_us, "after_id": after_id} | of_moment(moment)
+    )
     asked["text"] = None if question.text is None else question.text.lower()
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asked.items()}
 
 
-def _moment(connection: Connection[Any], again: Moment | None) -> Moment:
+def moment_of(connection: Connection[Any], again: Moment | None = None) -> Moment:
+    """The moment that a connection sees, or an old one. Raises `OtherDatabase`."""
     at_us, snapshot, database = connection.execute(QUERIES["moment"]).fetchone() or (0, "1:1:", "")
     if again is not None:
         if again.database != database:
@@ -179,7 +198,8 @@ def _moment(connection: Connection[Any], again: Moment | None) -> Moment:
     )
 
 
-def _of(moment: Moment) -> dict[str, Any]:
+def of_moment(moment: Moment) -> dict[str, Any]:
+    """A moment as parameters."""
     return {
         "at_s": moment.at_us / 1e6,
         "xmax": str(moment.xmax),

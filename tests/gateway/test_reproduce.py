@@ -173,7 +173,8 @@ def test_what_was_not_committed_when_asked_is_not_in_the_answer_of_then(store: P
 
 def test_a_token_that_is_none_is_a_problem(store: PostgresStore) -> None:
     app = create_app(store, console=False)
-    moment = Answers(store).moment()
+    with Answers(store).then() as then:
+        moment = then.moment
     forged = [
         "x",
         "AAAA",

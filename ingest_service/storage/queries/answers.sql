@@ -14,29 +14,46 @@ SELECT anomaly_id, site_id, series_id, device_id, detector, version, state, seve
     extract(epoch FROM start)::float8, extract(epoch FROM "end")::float8, extract(epoch FROM peak)::float8,
     observed, expected, spread, score, n_readings, reason_en, reason_zh, evidence::text
 FROM (
-    SELECT anomaly_id, site_id, series_id, device_id, detector, version, state, severity, start, "end", peak, observed,
+    (SELECT anomaly_id, site_id, series_id, device_id, detector, version, state, severity, start, "end", peak, observed,
         expected, spread, score, n_readings, reason_en, reason_zh, evidence
     FROM anomaly
-    WHERE (age(xmin) < 0 OR age(xmin) > (SELECT age FROM at)) AND xmin <> ALL (%(running)s::xid[])
+    WHERE (%(anomaly_id)s::bigint IS NULL OR anomaly_id = %(anomaly_id)s)
+        AND (%(site_ids)s::text[] IS NULL OR site_id = ANY (%(site_ids)s))
+        AND (%(series_ids)s::int[] IS NULL OR series_id = ANY (%(series_ids)s))
+        AND (%(detectors)s::text[] IS NULL OR detector = ANY (%(detectors)s))
+        AND (%(states)s::text[] IS NULL OR state = ANY (%(states)s))
+        AND severity BETWEEN %(severity_min)s AND %(severity_max)s
+        AND (%(text)s::text IS NULL
+            OR strpos(lower(reason_en), %(text)s) > 0 OR strpos(lower(reason_zh), %(text)s) > 0)
+        AND (%(from_s)s::float8 IS NULL OR "end" IS NULL OR "end" > to_timestamp(%(from_s)s))
+        AND (%(to_s)s::float8 IS NULL OR start < to_timestamp(%(to_s)s))
+        AND (%(after_us)s::bigint IS NULL
+            OR (start, anomaly_id)
+                < ('epoch'::timestamptz + %(after_us)s * interval '1 microsecond', %(after_id)s))
+        AND (age(xmin) < 0 OR age(xmin) > (SELECT age FROM at)) AND xmin <> ALL (%(running)s::xid[])
+    ORDER BY start DESC, anomaly_id DESC LIMIT %(limit)s)
     UNION ALL
-    SELECT anomaly_id, site_id, series_id, device_id, detector, version, state, severity, start, "end", peak, observed,
+    (SELECT anomaly_id, site_id, series_id, device_id, detector, version, state, severity, start, "end", peak, observed,
         expected, spread, score, n_readings, reason_en, reason_zh, evidence
     FROM anomaly_history
-    WHERE replaced > (SELECT settled FROM at)
+    WHERE (%(anomaly_id)s::bigint IS NULL OR anomaly_id = %(anomaly_id)s)
+        AND (%(site_ids)s::text[] IS NULL OR site_id = ANY (%(site_ids)s))
+        AND (%(series_ids)s::int[] IS NULL OR series_id = ANY (%(series_ids)s))
+        AND (%(detectors)s::text[] IS NULL OR detector = ANY (%(detectors)s))
+        AND (%(states)s::text[] IS NULL OR state = ANY (%(states)s))
+        AND severity BETWEEN %(severity_min)s AND %(severity_max)s
+        AND (%(text)s::text IS NULL
+            OR strpos(lower(reason_en), %(text)s) > 0 OR strpos(lower(reason_zh), %(text)s) > 0)
+        AND (%(from_s)s::float8 IS NULL OR "end" IS NULL OR "end" > to_timestamp(%(from_s)s))
+        AND (%(to_s)s::float8 IS NULL OR start < to_timestamp(%(to_s)s))
+        AND (%(after_us)s::bigint IS NULL
+            OR (start, anomaly_id)
+                < ('epoch'::timestamptz + %(after_us)s * interval '1 microsecond', %(after_id)s))
+        AND replaced > (SELECT settled FROM at)
         AND (age(began) < 0 OR age(began) > (SELECT age FROM at)) AND began <> ALL (%(running)s::xid[])
         AND NOT ((age(ended) < 0 OR age(ended) > (SELECT age FROM at)) AND ended <> ALL (%(running)s::xid[]))
+    ORDER BY start DESC, anomaly_id DESC LIMIT %(limit)s)
 ) AS a
-WHERE (%(anomaly_id)s::bigint IS NULL OR anomaly_id = %(anomaly_id)s)
-    AND (%(site_ids)s::text[] IS NULL OR site_id = ANY (%(site_ids)s))
-    AND (%(series_ids)s::int[] IS NULL OR series_id = ANY (%(series_ids)s))
-    AND (%(detectors)s::text[] IS NULL OR detector = ANY (%(detectors)s))
-    AND (%(states)s::text[] IS NULL OR state = ANY (%(states)s))
-    AND severity BETWEEN %(severity_min)s AND %(severity_max)s
-    AND (%(text)s::text IS NULL OR strpos(lower(reason_en), %(text)s) > 0 OR strpos(lower(reason_zh), %(text)s) > 0)
-    AND (%(from_s)s::float8 IS NULL OR "end" IS NULL OR "end" > to_timestamp(%(from_s)s))
-    AND (%(to_s)s::float8 IS NULL OR start < to_timestamp(%(to_s)s))
-    AND (%(after_us)s::bigint IS NULL
-        OR (start, anomaly_id) < ('epoch'::timestamptz + %(after_us)s * interval '1 microsecond', %(after_id)s))
 ORDER BY start DESC, anomaly_id DESC LIMIT %(limit)s;
 
 -- readings_then: Readings of a series over a time as they were at a moment, revisions applied.
