@@ -33,3 +33,8 @@ FROM reading GROUP BY 1, 2;
 INSERT INTO anomaly (subject, site_id, detector, version, start, peak, score, severity, n_readings, state, reason_en,
     reason_zh)
 VALUES ('bench', 'site-000', 'bench', '1', now(), now(), 1, 1, 1, 'open', 'bench', '基准');
+
+-- readings: A series over a time, row by row.
+SELECT "time", received, value, series_id, expected, spread, quality, rules FROM reading_judged
+WHERE series_id = %(series_id)s AND "time" >= to_timestamp(%(from_s)s) AND "time" < to_timestamp(%(to_s)s)
+ORDER BY "time" LIMIT %(limit)s;

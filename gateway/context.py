@@ -42,7 +42,7 @@ class Context:
         return Answers(self.store)
 
 
-def _of(request: Request) -> Context:
+async def _of(request: Request) -> Context:  # async: a thread would cost more than it does
     context: Context = request.app.state.context
     return context
 

@@ -34,7 +34,7 @@ class Wanted:
         return cursors.question(self.request)
 
 
-def _wanted(request: Request, form: FormQuery = None) -> Wanted:
+async def _wanted(request: Request, form: FormQuery = None) -> Wanted:
     return Wanted(request, form or accepted(request.headers.get("accept", "*/*")))
 
 

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import msgspec
-import numpy as np
 
 from ingest_service.storage import binary, reading
 from ingest_service.storage.errors import StoreRefused
-from ingest_service.storage.model import READING, Bucket
+from ingest_service.storage.model import Bucket
 from ingest_service.storage.sql import QUERIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
     from psycopg import Connection
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 XID = 2**32
 BLOCK_ROWS = 100_000
+_DATABASES: WeakKeyDictionary[Connection[Any], str] = (
+    WeakKeyDictionary()
+)  # a connection keeps to its database
 
 
 class Moment(msgspec.Struct, frozen=True, array_like=True):
@@ -113,12 +117,9 @@ class Then:
     def readings(self, series_id: int, from_us: int, to_us: int, *, limit: int) -> NDArray[np.void]:
         """READING rows of ``[from_us, to_us)`` by time, revisions applied."""
         asked = {"series_id": series_id, "from_us": from_us, "to_us": to_us, "limit": limit}
-        with (
-            self._connection.cursor() as cursor,
-            cursor.copy(QUERIES["readings_then"], asked | of_moment(self.moment)) as copy,
-        ):
-            blocks = list(binary.decode(copy))
-        return np.concatenate(blocks) if blocks else np.empty(0, READING)
+        with self._connection.cursor(binary=True) as cursor:
+            cursor.execute(QUERIES["readings_then"], asked | of_moment(self.moment))
+            return binary.arrays(cursor)
 
     def buckets(self, series_id: int, from_s: float, to_s: float, width_s: int) -> list[Bucket]:
         """Buckets aligned to the local day: of now from the rollups, of old from the readings."""
@@ -187,11 +188,14 @@ def parameters(question: Question, moment: Moment) -> dict[str, Any]:
 
 def moment_of(connection: Connection[Any], again: Moment | None = None) -> Moment:
     """The moment that a connection sees, or an old one. Raises `OtherDatabase`."""
-    at_us, snapshot, database = connection.execute(QUERIES["moment"]).fetchone() or (0, "1:1:", "")
+    if (database := _DATABASES.get(connection)) is None:
+        (database,) = connection.execute(QUERIES["which_database"]).fetchone() or ("",)
+        _DATABASES[connection] = database
     if again is not None:
         if again.database != database:
             raise OtherDatabase("the answer was given by another database")
         return again
+    at_us, snapshot = connection.execute(QUERIES["moment"]).fetchone() or (0, "1:1:")
     _, xmax, running = snapshot.split(":")
     return Moment(
         at_us, int(xmax) % XID, tuple(int(one) % XID for one in running.split(",") if one), database

@@ -1,6 +1,8 @@
--- moment: This moment of this database: time [us], what is committed, and which database it is.
-SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, pg_current_snapshot()::text,
-    (SELECT system_identifier::text FROM pg_control_system()) || '.'
+-- moment: This moment of this database: time [us] and what is committed.
+SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, pg_current_snapshot()::text;
+
+-- which_database: Which database this is, over all that there ever were.
+SELECT (SELECT system_identifier::text FROM pg_control_system()) || '.'
     || (SELECT oid::text FROM pg_database WHERE datname = current_database());
 
 -- one_moment: What this transaction reads is of one moment.
@@ -56,8 +58,10 @@ FROM (
 ) AS a
 ORDER BY start DESC, anomaly_id DESC LIMIT %(limit)s;
 
--- readings_then: Readings of a series over a time as they were at a moment, revisions applied.
-COPY (
+-- readings_then: Readings of a series over a time as they were at a moment, revisions applied; a row of columns.
+SELECT array_agg("time"), array_agg(received), array_agg(value), array_agg(series_id), array_agg(expected),
+    array_agg(spread), array_agg(quality), array_agg(rules)
+FROM (
     WITH at AS MATERIALIZED (
         SELECT age(%(xmax)s::xid) AS age, to_timestamp(%(at_s)s) - interval '10 minutes' AS settled
     )
@@ -78,7 +82,7 @@ COPY (
         AND r."time" < 'epoch'::timestamptz + %(to_us)s * interval '1 microsecond'
         AND (age(r.xmin) < 0 OR age(r.xmin) > (SELECT age FROM at)) AND r.xmin <> ALL (%(running)s::xid[])
     ORDER BY r."time" LIMIT %(limit)s
-) TO STDOUT (FORMAT binary);
+) AS found;
 
 -- buckets_then: Buckets from the readings as they were at a moment.
 WITH at AS MATERIALIZED (
