@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
-from gateway import problems
+from gateway import examples, problems
 from gateway.context import Context
 from gateway.known import Directories
 from gateway.live import Hub
@@ -56,6 +56,7 @@ def create_app(store: Store, settings: Settings | None = None, *, console: bool 
     for module in (directory, readings, anomalies, feedback, twin, live, letters, platform):
         app.include_router(module.router)
     app.add_api_route("/v1/{path:path}", _nothing, include_in_schema=False)
+    examples.install(app)
     if console:
         from gateway.console import page  # noqa: PLC0415 - the API works without the console's library
 
