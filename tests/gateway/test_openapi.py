@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
 import pytest
 import schemathesis
+from httpx import ASGITransport, AsyncClient
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -69,13 +71,23 @@ def described(app: FastAPI) -> Any:
     return schemathesis.openapi.from_asgi("/openapi.json", app)
 
 
+def call(app: FastAPI, asked: dict[str, Any]) -> Any:
+    async def called() -> Any:
+        async with AsyncClient(transport=ASGITransport(app, raise_app_exceptions=False)) as client:
+            return await client.request(**asked)
+
+    return asyncio.run(called())
+
+
 @pytest.mark.parametrize("name", examples.load())
-def test_nothing_that_is_described_breaks_the_gateway(name: str, described: Any) -> None:
+def test_nothing_that_is_described_breaks_the_gateway(name: str, app: FastAPI, described: Any) -> None:
     method, path = name.split(" ")
 
     @given(case=described[path][method].as_strategy())
-    @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     def holds(case: Any) -> None:
-        case.call_and_validate(checks=CHECKS)
+        asked = case.as_transport_kwargs(base_url="http://gateway")
+        asked.pop("cookies", None)  # there are none
+        case.validate_response(call(app, asked), checks=CHECKS)
 
     holds()
