@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import msgspec
+import psycopg
+from psycopg.rows import class_row
 
 from ingest_service.storage import binary, reading
 from ingest_service.storage.errors import StoreRefused
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
-    from psycopg import Connection
+    from psycopg import Connection, Cursor
 
     from ingest_service.storage.postgres import PostgresStore
 
@@ -118,7 +120,7 @@ class Then:
         """READING rows of ``[from_us, to_us)`` by time, revisions applied."""
         asked = {"series_id": series_id, "from_us": from_us, "to_us": to_us, "limit": limit}
         with self._connection.cursor(binary=True) as cursor:
-            cursor.execute(QUERIES["readings_then"], asked | of_moment(self.moment))
+            self._execute(cursor, "readings", asked)
             return binary.arrays(cursor)
 
     def buckets(self, series_id: int, from_s: float, to_s: float, width_s: int) -> list[Bucket]:
@@ -132,7 +134,18 @@ class Then:
             "width_s": width_s,
             "zone": self._zone,
         }
-        return reading.rows(self._connection, "buckets_then", asked | of_moment(self.moment), Bucket)
+        with self._connection.cursor(row_factory=class_row(Bucket)) as cursor:
+            self._execute(cursor, "buckets", asked)
+            return cursor.fetchall()
+
+    def _execute(self, cursor: Cursor[Any], what: str, asked: dict[str, Any]) -> None:
+        """Ask for what was committed then; of the column store, which forgets that, for what was received."""
+        asked = asked | of_moment(self.moment) | {"is_now": self._is_now}
+        try:
+            cursor.execute(QUERIES[f"{what}_then"], asked)
+        except (psycopg.errors.InvalidColumnReference, psycopg.errors.UndefinedColumn):
+            self._connection.rollback()
+            cursor.execute(QUERIES[f"{what}_received"], asked)
 
 
 class Answers:

@@ -84,6 +84,32 @@ FROM (
     ORDER BY r."time" LIMIT %(limit)s
 ) AS found;
 
+-- readings_received: As readings_then where the table keeps no transactions (column store): by receiving time.
+SELECT array_agg("time"), array_agg(received), array_agg(value), array_agg(series_id), array_agg(expected),
+    array_agg(spread), array_agg(quality), array_agg(rules)
+FROM (
+    WITH at AS MATERIALIZED (
+        SELECT age(%(xmax)s::xid) AS age, to_timestamp(%(at_s)s) - interval '10 minutes' AS settled
+    )
+    SELECT r."time", r.received, r.value, r.series_id, r.expected, r.spread,
+        coalesce(v.quality, r.quality) AS quality, coalesce(v.rules, r.rules) AS rules
+    FROM reading AS r
+    LEFT JOIN (
+        SELECT series_id, "time", quality, rules FROM flag_revision
+        WHERE (age(xmin) < 0 OR age(xmin) > (SELECT age FROM at)) AND xmin <> ALL (%(running)s::xid[])
+        UNION ALL
+        SELECT series_id, "time", quality, rules FROM flag_revision_history
+        WHERE replaced > (SELECT settled FROM at)
+            AND (age(began) < 0 OR age(began) > (SELECT age FROM at)) AND began <> ALL (%(running)s::xid[])
+            AND NOT ((age(ended) < 0 OR age(ended) > (SELECT age FROM at)) AND ended <> ALL (%(running)s::xid[]))
+    ) AS v ON v.series_id = r.series_id AND v."time" = r."time"
+    WHERE r.series_id = %(series_id)s
+        AND r."time" >= 'epoch'::timestamptz + %(from_us)s * interval '1 microsecond'
+        AND r."time" < 'epoch'::timestamptz + %(to_us)s * interval '1 microsecond'
+        AND (%(is_now)s OR r.received <= to_timestamp(%(at_s)s))
+    ORDER BY r."time" LIMIT %(limit)s
+) AS found;
+
 -- buckets_then: Buckets from the readings as they were at a moment.
 WITH at AS MATERIALIZED (
     SELECT age(%(xmax)s::xid) AS age, to_timestamp(%(at_s)s) - interval '10 minutes' AS settled
@@ -101,6 +127,30 @@ WITH at AS MATERIALIZED (
     ) AS v ON v.series_id = r.series_id AND v."time" = r."time"
     WHERE r.series_id = %(series_id)s AND r."time" >= to_timestamp(%(from_s)s) AND r."time" < to_timestamp(%(to_s)s)
         AND (age(r.xmin) < 0 OR age(r.xmin) > (SELECT age FROM at)) AND r.xmin <> ALL (%(running)s::xid[])
+)
+SELECT extract(epoch FROM time_bucket(make_interval(secs => %(width_s)s), "time", %(zone)s))::float8 AS time_s,
+    count(*)::int AS count, (count(*) FILTER (WHERE quality <= 2))::int AS good,
+    min(value) FILTER (WHERE quality <= 2) AS min, max(value) FILTER (WHERE quality <= 2) AS max,
+    avg(value) FILTER (WHERE quality <= 2) AS mean
+FROM known GROUP BY 1 ORDER BY 1;
+
+-- buckets_received: As buckets_then where the table keeps no transactions (column store): by receiving time.
+WITH at AS MATERIALIZED (
+    SELECT age(%(xmax)s::xid) AS age, to_timestamp(%(at_s)s) - interval '10 minutes' AS settled
+), known AS (
+    SELECT r."time", r.value, coalesce(v.quality, r.quality) AS quality
+    FROM reading AS r
+    LEFT JOIN (
+        SELECT series_id, "time", quality FROM flag_revision
+        WHERE (age(xmin) < 0 OR age(xmin) > (SELECT age FROM at)) AND xmin <> ALL (%(running)s::xid[])
+        UNION ALL
+        SELECT series_id, "time", quality FROM flag_revision_history
+        WHERE replaced > (SELECT settled FROM at)
+            AND (age(began) < 0 OR age(began) > (SELECT age FROM at)) AND began <> ALL (%(running)s::xid[])
+            AND NOT ((age(ended) < 0 OR age(ended) > (SELECT age FROM at)) AND ended <> ALL (%(running)s::xid[]))
+    ) AS v ON v.series_id = r.series_id AND v."time" = r."time"
+    WHERE r.series_id = %(series_id)s AND r."time" >= to_timestamp(%(from_s)s) AND r."time" < to_timestamp(%(to_s)s)
+        AND (%(is_now)s OR r.received <= to_timestamp(%(at_s)s))
 )
 SELECT extract(epoch FROM time_bucket(make_interval(secs => %(width_s)s), "time", %(zone)s))::float8 AS time_s,
     count(*)::int AS count, (count(*) FILTER (WHERE quality <= 2))::int AS good,
