@@ -160,11 +160,11 @@ QUERIES_OF_THE_API = [
     Query(
         "anomalies of a site by text in a month",
         lambda chance: (
-            f"/v1/anomalies?site={_sites(_town(chance))[3]}&text=19%20spreads&{_span(_month(chance))}"
+            f"/v1/anomalies?site={_sites(_town(chance))[3]}&text=turbidity&{_span(_month(chance))}"
         ),
         _anomalies(
             lambda chance: Question(
-                site_ids=[_sites(_town(chance))[3]], text="19 spreads", limit=101, **_seconds(_month(chance))
+                site_ids=[_sites(_town(chance))[3]], text="turbidity", limit=101, **_seconds(_month(chance))
             )
         ),
     ),

@@ -28,6 +28,9 @@ CREATE TABLE anomaly_history (
 );
 CREATE INDEX anomaly_history_by_replaced ON anomaly_history (replaced);
 
+-- Of a site, what was going on after a time.
+CREATE INDEX anomaly_by_site_end ON anomaly (site_id, coalesce("end", 'infinity'));
+
 CREATE TABLE flag_revision_history (
     series_id integer NOT NULL,
     "time" timestamptz NOT NULL,

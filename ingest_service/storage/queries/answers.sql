@@ -27,7 +27,7 @@ FROM (
         AND severity BETWEEN %(severity_min)s AND %(severity_max)s
         AND (%(text)s::text IS NULL
             OR strpos(lower(reason_en), %(text)s) > 0 OR strpos(lower(reason_zh), %(text)s) > 0)
-        AND (%(from_s)s::float8 IS NULL OR "end" IS NULL OR "end" > to_timestamp(%(from_s)s))
+        AND (%(from_s)s::float8 IS NULL OR coalesce("end", 'infinity') > to_timestamp(%(from_s)s))
         AND (%(to_s)s::float8 IS NULL OR start < to_timestamp(%(to_s)s))
         AND (%(after_us)s::bigint IS NULL
             OR (start, anomaly_id)
@@ -46,7 +46,7 @@ FROM (
         AND severity BETWEEN %(severity_min)s AND %(severity_max)s
         AND (%(text)s::text IS NULL
             OR strpos(lower(reason_en), %(text)s) > 0 OR strpos(lower(reason_zh), %(text)s) > 0)
-        AND (%(from_s)s::float8 IS NULL OR "end" IS NULL OR "end" > to_timestamp(%(from_s)s))
+        AND (%(from_s)s::float8 IS NULL OR coalesce("end", 'infinity') > to_timestamp(%(from_s)s))
         AND (%(to_s)s::float8 IS NULL OR start < to_timestamp(%(to_s)s))
         AND (%(after_us)s::bigint IS NULL
             OR (start, anomaly_id)
