@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 
-from gateway import problems
+from gateway import examples, problems
 from gateway.access import login
 from gateway.access.door import Door
 from gateway.access.gate import Gate
@@ -46,6 +47,9 @@ DESCRIPTION = """
 What is measured in a town, what is wrong, and where it came from. Areas are a tree (city > county > town);
 a query for an area takes all below it. Times are RFC 3339; every error is a problem (RFC 9457).
 """
+
+COMPRESSED_BYTES = 2000  # smaller answers are sent as they are
+COMPRESSION = 4
 
 
 ROUTES = (
@@ -96,6 +100,7 @@ def create_app(
     gate = Gate(accounts, settings)
     app.state.gate = gate
     app.state.context = Context(store, whole, Directories(whole), settings, hub, accounts)
+    app.add_middleware(GZipMiddleware, minimum_size=COMPRESSED_BYTES, compresslevel=COMPRESSION)
     app.add_middleware(Door, gate=gate, accounts=accounts, settings=settings)
     if settings.cors_origins:
         app.add_middleware(
@@ -108,6 +113,7 @@ def create_app(
     problems.install(app)
     for module in ROUTES:
         app.include_router(module.router)
+    examples.install(app)
     if console:
         from gateway.console import page  # noqa: PLC0415 - the API works without the console's library
 

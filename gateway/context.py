@@ -15,6 +15,7 @@ from gateway.known import Directories, Known
 from gateway.problems import ProblemError
 from gateway.settings import Settings
 from ingest_service.storage.accounts import Accounts
+from ingest_service.storage.answers import Answers
 from ingest_service.storage.postgres import PostgresStore
 from ingest_service.storage.store import Reader, Store
 
@@ -63,6 +64,11 @@ class Context:
         """Say more of what is done, for the audit."""
         if self.visit is not None:
             self.visit.detail.update(detail)
+
+    @property
+    def answers(self) -> Answers:
+        """What the database answers, now and as of old. Raises `ProblemError` on a store in memory."""
+        return Answers(self.database)
 
 
 def of(request: Request) -> Context:

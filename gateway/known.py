@@ -26,6 +26,8 @@ class Known:
     def __init__(self, directory: Directory, own: Iterable[str] | None = None) -> None:
         self.directory = directory
         self.own = frozenset({one.area_id for one in directory.areas} if own is None else own)
+        self.is_whole = own is None
+        """Whether nothing is left out of it."""
 
     @cached_property
     def sites(self) -> dict[str, Site]:

@@ -112,8 +112,7 @@ class Hub:
     async def _catch_up(self) -> None:
         """Where the anomalies stand: streams begin with what comes after."""
         try:
-            while found := await run_in_threadpool(self._store.anomalies_changed, self._revision, limit=MANY):
-                self._revision = found[-1].revision
+            self._revision = await run_in_threadpool(self._store.newest_revision)
         except StoreError as error:
             log.warning("live_poll_failed", error=str(error))
 

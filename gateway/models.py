@@ -128,6 +128,27 @@ class Reading(Model):
     spread: float | None
 
 
+class SeriesReading(Reading):
+    """A reading, and whose it is."""
+
+    series_id: int = Field(examples=[12])
+    site_id: str
+    quantity: str
+    unit: str
+
+
+class Plot(Model):
+    """A series thinned for a plot; every point is a stored reading."""
+
+    series_id: int
+    site_id: str
+    quantity: str
+    unit: str
+    method: Literal["lttb", "minmax"]
+    readings: int = Field(description="How many there were")
+    points: list[Reading]
+
+
 class Latest(Reading):
     """The newest reading of a series, and its age."""
 

@@ -23,6 +23,7 @@ Quantity = Annotated[str | None, Query(description="One quantity", examples=["di
 From = Annotated[Moment | None, Query(alias="from", description="From this moment on (RFC 3339)")]
 To = Annotated[Moment | None, Query(description="Before this moment (RFC 3339)")]
 Limit = Annotated[int, Query(ge=1, description="Rows in the page; a setting bounds them")]
+SomeLimit = Annotated[int | None, Query(ge=1, description="Rows in the page; a setting bounds them")]
 Cursor = Annotated[str | None, Query(description="`next` of the page before", max_length=200)]
 Identifier = Path(ge=1, lt=2**63)
 SeriesId = Annotated[int, Path(ge=1, lt=2**31)]

@@ -11,7 +11,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from ingest_service.storage.errors import StoreRefused, StoreUnavailable
+from ingest_service.storage.answers import OtherDatabase
+from ingest_service.storage.errors import StoreRefused, StoreTimeout, StoreUnavailable
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -50,7 +51,7 @@ def responses(*codes: int) -> dict[int | str, dict[str, Any]]:
     """The problems that an operation may answer with, for its documentation."""
     return {
         code: {"model": Problem, "description": HTTPStatus(code).phrase, "content": {MEDIA_TYPE: {}}}
-        for code in (*codes, 422, 503)
+        for code in (*codes, 422, 503, 504)
     }
 
 
@@ -91,6 +92,18 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(StoreUnavailable)
     async def unavailable(_request: Request, error: StoreUnavailable) -> JSONResponse:
         return away(error)
+
+    @app.exception_handler(StoreTimeout)
+    async def slow(_request: Request, error: StoreTimeout) -> JSONResponse:
+        log.warning("store_timeout", error=str(error))
+        return answer(
+            504, "the database took too long: ask for a shorter time, fewer series or sites, or wider buckets"
+        )
+
+    @app.exception_handler(OtherDatabase)
+    async def other(_request: Request, _error: OtherDatabase) -> JSONResponse:
+        detail = "reproduce: the token is of another database, or of before this one was restored"
+        return answer(422, detail, where="reproduce")
 
     @app.exception_handler(StoreRefused)
     async def refused(_request: Request, error: StoreRefused) -> JSONResponse:

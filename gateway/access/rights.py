@@ -55,6 +55,8 @@ RIGHTS: dict[str, Right] = {
     "GET /v1/series/{series_id}": DIRECTORY,
     "GET /v1/quantities": DIRECTORY,
     "GET /v1/latest": READINGS,
+    "GET /v1/readings": READINGS,
+    "GET /v1/plot": READINGS,
     "GET /v1/series/{series_id}/readings": READINGS,
     "GET /v1/series/{series_id}/buckets": READINGS,
     "GET /v1/anomalies": ANOMALIES,

@@ -113,6 +113,10 @@ class Seen:
         own = self._known.sites
         return [one for one in self._store.anomalies_changed(revision, limit=limit) if one.site_id in own]
 
+    def newest_revision(self) -> int:
+        """The newest change of any anomaly, anywhere."""
+        return self._store.newest_revision()
+
     def statuses(self) -> list[DeviceStatus]:
         """What devices last said of themselves."""
         own = self._known.devices

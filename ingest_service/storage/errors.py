@@ -11,6 +11,10 @@ class StoreUnavailable(StoreError):
     """Temporary: the database is away, starting, read-only, full, or a transaction lost a race."""
 
 
+class StoreTimeout(StoreUnavailable):
+    """A statement took longer than the settings allow; asking for less may help."""
+
+
 class StoreRefused(StoreError):
     """Permanent: this very content can't be stored; trying again will not help."""
 

@@ -233,6 +233,10 @@ class MemoryStore:
         with self._lock:
             return self._anomalies.one(anomaly_id)
 
+    def newest_revision(self) -> int:
+        """The newest change of any anomaly."""
+        return max((one.revision for one in self.anomalies_changed(0, limit=2**62)), default=0)
+
     def anomalies_changed(self, revision: int, *, limit: int) -> list[Anomaly]:
         """Anomalies changed after a revision, oldest change first."""
         with self._lock:

@@ -227,6 +227,11 @@ class PostgresStore:
         with self.transaction() as connection:
             return next(iter(reading.anomalies(connection, AnomalyQuery(), anomaly_id)), None)
 
+    def newest_revision(self) -> int:
+        """The newest change of any anomaly."""
+        with self.transaction() as connection:
+            return int((connection.execute(QUERIES["newest_revision"]).fetchone() or (0,))[0])
+
     def anomalies_changed(self, revision: int, *, limit: int) -> list[Anomaly]:
         """Anomalies changed after a revision, oldest change first."""
         return self._rows("anomalies_changed", (revision, limit), Anomaly)

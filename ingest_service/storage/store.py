@@ -84,6 +84,10 @@ class Reader(Protocol):
         """One anomaly."""
         ...
 
+    def newest_revision(self) -> int:
+        """The newest change of any anomaly; cheap to ask."""
+        ...
+
     def anomalies_changed(self, revision: int, *, limit: int) -> list[Anomaly]:
         """Anomalies changed after a revision, oldest change first."""
         ...

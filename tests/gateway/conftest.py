@@ -7,24 +7,31 @@ from typing import TYPE_CHECKING
 import pytest
 from httpx import ASGITransport, AsyncClient
 
-from ingest_service.storage.memory import MemoryStore
+from ingest_service.storage.migrate import migrate
+from ingest_service.storage.postgres import PostgresStore
 from tests.support.access import HEADERS, opened
 from tests.support.filled import fill
+from tests.support.services import fresh_database
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from tests.support.services import NamedServer, PostgresServer
 
 
 @pytest.fixture(scope="session")
-def filled_store() -> MemoryStore:
-    """Two demo days in memory."""
-    store = MemoryStore()
-    fill(store, days=2.0)
-    return store
+def filled_store(timescale_server: PostgresServer | NamedServer) -> Iterator[PostgresStore]:
+    """Two demo days in TimescaleDB."""
+    with fresh_database(timescale_server) as dsn:
+        migrate(dsn)
+        store = PostgresStore.open(dsn)
+        fill(store, days=2.0)
+        yield store
+        store.close()
 
 
 @pytest.fixture
-def client(filled_store: MemoryStore) -> Callable[[], AsyncClient]:
+def client(filled_store: PostgresStore) -> Callable[[], AsyncClient]:
     """Makes clients that call the application without a socket."""
     app = opened(filled_store)
     return lambda: AsyncClient(

@@ -87,9 +87,9 @@ BEGIN
         SELECT relname FROM pg_class
         WHERE relnamespace = home::regnamespace AND relkind IN ('r', 'p', 'v') AND relname ~ '^(reading|rollup_[0-9]+[a-z]+)$'
     LOOP
-        EXECUTE format('CREATE VIEW walled.%1$I WITH (security_barrier) AS SELECT * FROM %2$I.%1$I '
+        EXECUTE format('CREATE VIEW walled.%1$I WITH (security_barrier) AS SELECT *%3$s FROM %2$I.%1$I '
             'WHERE (SELECT current_setting(''towntwin.area'', true) = ''*'') OR series_id IN (SELECT %2$I.series_seen())',
-            base, home);
+            base, home, CASE base WHEN 'reading' THEN ', xmin' ELSE '' END);  -- xmin: for answers as of old
         EXECUTE format('REVOKE ALL ON %I.%I FROM towntwin_gateway', home, base);
     END LOOP;
     SELECT array_agg(ARRAY[relname::text, pg_get_viewdef(oid)] ORDER BY oid) INTO copied FROM pg_class

@@ -23,6 +23,9 @@ SELECT anomaly_id, revision, subject, site_id, series_id, device_id, detector, v
     reason_en, reason_zh, evidence
 FROM anomaly WHERE revision > %s ORDER BY revision LIMIT %s;
 
+-- newest_revision: The newest change of any anomaly.
+SELECT coalesce(max(revision), 0) FROM anomaly;
+
 -- anomaly_exists: Whether there is such an anomaly.
 SELECT 1 FROM anomaly WHERE anomaly_id = %s;
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HOME, CITY, ABROAD = "330483-d1", "330400", "330421-d1"
-OPEN = {"area", "directory_version", "schema_migration", "shard"}
+OPEN = {"area", "directory_version", "retention", "schema_migration", "shard"}
 """What the gateway sees of every area: names, and what is the platform's own."""
 OTHER = Directory(
     areas=[

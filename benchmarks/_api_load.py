@@ -1,0 +1,151 @@
+"""Load on a gateway: requests from several connections, a thousand live streams, large exports."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import multiprocessing
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import psycopg
+
+from benchmarks._filled import END_US, SITES, STATEMENTS
+
+PATIENCE_S = 120.0
+CONNECTIONS = 8
+LASTS_S = 5.0
+CHUNK_BYTES = 1 << 20
+
+
+class Export(NamedTuple):
+    """One export."""
+
+    form: str
+    rows: int
+    size_bytes: int
+    took_s: float
+    peak_mb: float
+    grown_mb: float
+
+
+def wait_for(port: int) -> None:
+    """Return when the gateway is ready."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            if _status(port, "/readyz") == 200:
+                return
+        except OSError:
+            assert time.monotonic() < deadline, "the gateway does not answer"
+        time.sleep(0.1)
+
+
+def requests_per_s(port: int, path: str) -> float:
+    """How many requests a second several connections get answered; they ask from another process."""
+    with multiprocessing.Pool(1) as pool:
+        return pool.apply(_hammer, (port, path))
+
+
+def _hammer(port: int, path: str) -> float:
+    return asyncio.run(_hammered(port, path))
+
+
+async def _hammered(port: int, path: str) -> float:
+    request = f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
+    until_s = time.perf_counter() + LASTS_S
+
+    async def one() -> int:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        n = 0
+        while time.perf_counter() < until_s:
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert b" 200 " in head.split(b"\r\n", 1)[0], head
+            length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+            await reader.readexactly(length)
+            n += 1
+        writer.close()
+        return n
+
+    return sum(await asyncio.gather(*(one() for _ in range(CONNECTIONS)))) / LASTS_S
+
+
+def live_streams(port: int, dsn: str, wanted: int) -> tuple[int, float]:
+    """How many of so many streams are told of one anomaly, and after how long the last of them [s]."""
+    return asyncio.run(_streams(port, dsn, wanted))
+
+
+async def _streams(port: int, dsn: str, wanted: int) -> tuple[int, float]:
+    opened = asyncio.Semaphore(50)
+    listening, told = asyncio.Event(), [0, 0.0]
+    ready = 0
+
+    async def one() -> None:
+        nonlocal ready
+        async with opened:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /v1/live HTTP/1.1\r\nHost: bench\r\n\r\n")
+            await reader.readuntil(b"welcome")
+            ready += 1
+        if ready == wanted:
+            listening.set()
+        await reader.readuntil(b'"bench"')
+        told[0] += 1
+        told[1] = time.perf_counter()
+        writer.close()
+
+    tasks = [asyncio.create_task(one()) for _ in range(wanted)]
+    await asyncio.wait_for(listening.wait(), PATIENCE_S)
+    await asyncio.sleep(2)  # the last ones begin to listen
+    began_s = time.perf_counter()
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        await connection.execute(STATEMENTS["told"])
+    await asyncio.wait(tasks, timeout=PATIENCE_S)
+    return int(told[0]), told[1] - began_s
+
+
+def export(port: int, form: str, pid: int) -> Export:
+    """Half of all readings in a form."""
+    series = "&".join(f"series={1 + at}" for at in range(2 * SITES))
+    before_mb = _memory_mb(pid, "VmRSS")
+    Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak begins anew
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    began_s = time.perf_counter()
+    client.request("GET", f"/v1/readings?{series}&from=2000-01-01T00:00:00Z&to={_end()}&format={form}")
+    answer = client.getresponse()
+    assert answer.status == 200, answer.read()
+    size_bytes, lines = 0, 0
+    while chunk := answer.read(CHUNK_BYTES):
+        size_bytes += len(chunk)
+        lines += chunk.count(b"\n") if form == "csv" else 0
+    took_s = time.perf_counter() - began_s
+    rows = lines - 1 if form == "csv" else _count(port)
+    peak_mb = _memory_mb(pid, "VmHWM")
+    return Export(form, rows, size_bytes, took_s, peak_mb, peak_mb - before_mb)
+
+
+def _end() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(END_US / 1e6))
+
+
+def _count(port: int) -> int:
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    client.request("GET", "/v1/health")
+    whole: int = json.loads(client.getresponse().read())["readings"]
+    return whole // 2
+
+
+def _memory_mb(pid: int, what: str) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(what):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def _status(port: int, path: str) -> int:
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    client.request("GET", path)
+    return client.getresponse().status

@@ -1,0 +1,40 @@
+-- anomalies: So many anomalies over a year, evenly over series, detectors and severities; one in 500 is open.
+INSERT INTO anomaly (subject, site_id, series_id, detector, version, start, "end", peak, observed, expected, spread,
+    score, severity, n_readings, state, reason_en, reason_zh, evidence)
+SELECT 'series/' || s.series_id, s.site_id, s.series_id,
+    (ARRAY['residual', 'shift', 'spike', 'novelty'])[1 + mod(n, 4)],
+    '3', "at", CASE WHEN mod(n, 499) <> 0 THEN "at" + interval '20 minutes' END, "at" + interval '5 minutes',
+    7 + mod(n, 10), 7, 0.1, 5 + mod(n, 20), 1 + mod(n, 3), 4,
+    CASE WHEN mod(n, 499) = 0 THEN 'open' WHEN mod(n, 50) = 1 THEN 'withdrawn' ELSE 'closed' END,
+    s.quantity || ' ' || n || ' is above what this hour expects, ' || mod(n, 20) || ' spreads from the expected 7',
+    '第' || n || '次高于此时段的预期，与预期相差' || mod(n, 20) || '倍离散度',
+    '{"rules": ["RESIDUAL"], "limits": {"fail_low": 0, "fail_high": 14}, "readings": 4}'
+FROM (
+    SELECT n, to_timestamp(%(end_s)s) - n * (interval '365 days' / %(anomalies)s::float8) AS "at",
+        1 + mod(n, %(series)s) AS series_id
+    FROM generate_series(1, %(anomalies)s) AS n
+) AS made JOIN series AS s USING (series_id);
+
+-- rollup_1min: Every minute of the newest thirty days.
+INSERT INTO rollup_1min (series_id, bucket, count, good, min, max, mean)
+SELECT series_id, time_bucket('1 minute', "time"), count(*), count(*) FILTER (WHERE quality <= 2),
+    min(value) FILTER (WHERE quality <= 2), max(value) FILTER (WHERE quality <= 2),
+    avg(value) FILTER (WHERE quality <= 2)
+FROM reading WHERE "time" >= (SELECT max("time") FROM reading) - interval '30 days' GROUP BY 1, 2;
+
+-- rollup_1h: Every hour.
+INSERT INTO rollup_1h (series_id, bucket, count, good, min, max, mean)
+SELECT series_id, time_bucket('1 hour', "time"), count(*), count(*) FILTER (WHERE quality <= 2),
+    min(value) FILTER (WHERE quality <= 2), max(value) FILTER (WHERE quality <= 2),
+    avg(value) FILTER (WHERE quality <= 2)
+FROM reading GROUP BY 1, 2;
+
+-- told: An anomaly that every live stream must be told of.
+INSERT INTO anomaly (subject, site_id, detector, version, start, peak, score, severity, n_readings, state, reason_en,
+    reason_zh)
+VALUES ('bench', 'site-000', 'bench', '1', now(), now(), 1, 1, 1, 'open', 'bench', '基准');
+
+-- readings: A series over a time, row by row.
+SELECT "time", received, value, series_id, expected, spread, quality, rules FROM reading_judged
+WHERE series_id = %(series_id)s AND "time" >= to_timestamp(%(from_s)s) AND "time" < to_timestamp(%(to_s)s)
+ORDER BY "time" LIMIT %(limit)s;

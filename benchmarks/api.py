@@ -1,0 +1,110 @@
+"""What the API costs beside its database, and how much it can carry.
+
+On one machine in one run, on a TimescaleDB (fsync on) with a year of 200 series and 1 M anomalies:
+
+a. the main queries by API, over one kept connection, beside the same SQL by psycopg, in turn
+b. requests a second that one gateway process answers, from several connections at once
+c. live streams opened on that one process, each of which must be told of an anomaly
+d. half of the readings exported as Arrow and as CSV, with the gateway's peak of memory
+
+Prints tables, and last one JSON line with ``p95_ratio``, the worst of (a). ``--scale`` loads less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import psycopg
+
+from benchmarks import _api_load, _api_queries
+from benchmarks._filled import Filled, fill
+from deploy.embedded.folder import free_port
+from tests.support import installation
+from tests.support.processes import Process, running
+from tests.support.services import TIMESCALE, PostgresServer, fresh_database
+
+if TYPE_CHECKING:
+    from benchmarks._api_queries import Measured
+
+READINGS, ANOMALIES = 20_000_000, 1_000_000
+STREAMS = 1000
+QUANTILES = (0.5, 0.95, 0.99)
+
+
+def main() -> None:
+    """Measure, print the tables and the line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--rounds", type=int, default=200)
+    options, _ = parser.parse_known_args()
+    _more_files()
+    database = PostgresServer(
+        installation.provide(print),
+        "postgres",
+        installation.PROGRAMS,
+        TIMESCALE | {"fsync": "on", "shared_buffers": "1GB", "work_mem": "16MB"},
+    )
+    try:
+        database.create()
+        with fresh_database(database) as dsn, tempfile.TemporaryDirectory() as folder:
+            filled = fill(
+                dsn, readings=int(READINGS * options.scale), anomalies=int(ANOMALIES * options.scale)
+            )
+            _measure(dsn, filled, Path(folder), options.rounds)
+    finally:
+        database.remove()
+
+
+def _measure(dsn: str, filled: Filled, logs: Path, rounds: int) -> None:
+    print(
+        f"loaded {filled.readings:,} readings of {filled.series} series with rollups and "
+        f"{filled.anomalies:,} anomalies in {filled.took_s:.0f} s"
+    )
+    port = free_port()
+    gateway = Process("gateway", "--port", str(port), log=logs / "gateway.log", TOWNTWIN_DSN=dsn)
+    with running(gateway):
+        _api_load.wait_for(port)
+        with psycopg.connect(dsn) as connection:
+            found = _api_queries.compare(port, connection, rounds)
+        _print(found)
+        per_s = _api_load.requests_per_s(port, "/v1/anomalies?area=330400-t1&state=open&limit=20")
+        streams, told_s = _api_load.live_streams(port, dsn, STREAMS)
+        exports = [_api_load.export(port, form, gateway.process.pid) for form in ("arrow", "csv")]
+        gateway.kill()
+    print(f"{'requests/s, one process, 8 connections':40}{per_s:>12,.0f}")
+    print(f"{'live streams open, all told within':40}{streams:>12,}{told_s:>10.2f} s")
+    for one in exports:
+        print(
+            f"{one.rows:,} readings as {one.form:8}{one.rows / one.took_s:>16,.0f} rows/s"
+            f"{one.size_bytes / 1e6:>10,.0f} MB, peak {one.peak_mb:,.0f} MB ({one.grown_mb:+,.0f} MB)"
+        )
+    line = {
+        "p95_ratio": max(one.ratio(0.95) for one in found),
+        "requests_per_s": per_s,
+        "streams": streams,
+        "export_rows_per_s": min(one.rows / one.took_s for one in exports),
+        "export_peak_mb": max(one.peak_mb for one in exports),
+    }
+    print(json.dumps({name: round(value, 3) for name, value in line.items()}))
+
+
+def _print(found: list[Measured]) -> None:
+    print(f"{'query':52}{'API p50 / p95 / p99 [ms]':>28}{'SQL [ms]':>26}{'p95':>8}")
+    for one in found:
+        api, sql = (
+            " / ".join(f"{1e3 * value:.2f}" for value in np.quantile(times, QUANTILES))
+            for times in (one.api_s, one.sql_s)
+        )
+        print(f"{one.name:52}{api:>28}{sql:>26}{one.ratio(0.95):>8.2f}")
+
+
+def _more_files() -> None:
+    """A thousand streams are a thousand sockets on either side."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 65_536), most))

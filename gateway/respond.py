@@ -1,0 +1,78 @@
+"""Answers with forms: a page that is known before it is sent, or everything, streamed."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from itertools import chain
+from typing import TYPE_CHECKING, TypeVar
+
+from fastapi import Response
+from fastapi.responses import StreamingResponse
+
+from gateway import encoding, moments, rows
+from gateway.forms import MEDIA, Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.tables import Table
+
+T = TypeVar("T")
+PIECE_BYTES = 256 * 1024
+
+
+def page(wanted: Wanted, table: Table[T], block: T, *, next_: str | None, token: str) -> Response:
+    """One page; in JSON with its `next`, otherwise with a Link header to it (RFC 8288)."""
+    if wanted.form == "json":
+        body = encoding.JSON.encode(rows.Page(table.rows(block), next_))
+    else:
+        body = b"".join(encoding.encoded(wanted.form, table, [block]))
+    headers = _headers(wanted, table.name, token)
+    if next_ is not None:
+        url = wanted.request.url.include_query_params(cursor=next_)
+        headers["Link"] = f'<{url.path}?{url.query}>; rel="next"'
+    return unless_known(wanted, body, headers)
+
+
+def listed(wanted: Wanted, table: Table[T], block: T, *, token: str | None) -> Response:
+    """Everything at once, in JSON as a bare list; without a token it is of now, and has no ETag."""
+    body = b"".join(encoding.encoded(wanted.form, table, [block]))
+    headers = _headers(wanted, table.name, token)
+    if token is None:
+        return Response(body, headers=headers, media_type=MEDIA[wanted.form])
+    return unless_known(wanted, body, headers)
+
+
+def whole(wanted: Wanted, table: Table[T], blocks: Iterator[T], *, token: str) -> Response:
+    """Everything, block by block; what goes wrong with the first is still a problem."""
+    pieces = encoding.encoded(wanted.form, table, blocks)
+    first = next(pieces, b"") + next(pieces, b"")
+    headers = _headers(wanted, table.name, token)
+    return StreamingResponse(_cut(chain([first], pieces)), headers=headers, media_type=MEDIA[wanted.form])
+
+
+def unless_known(wanted: Wanted, body: bytes, headers: dict[str, str]) -> Response:
+    """A body with its ETag; nothing but that (304) where the caller has it already."""
+    tag = f'W/"{blake2b(body, digest_size=12).hexdigest()}"'
+    headers |= {"ETag": tag, "Cache-Control": "private, no-cache"}
+    known = {one.strip() for one in wanted.request.headers.get("if-none-match", "").split(",")}
+    if tag in known or "*" in known:
+        return Response(status_code=304, headers=headers)
+    return Response(body, headers=headers, media_type=MEDIA[wanted.form])
+
+
+def _cut(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """In pieces, so that a slow reader is waited for between them, and nobody waits long for a reader."""
+    for block in blocks:
+        whole_block = memoryview(block)
+        for at in range(0, len(block), PIECE_BYTES):
+            yield whole_block[at : at + PIECE_BYTES]  # type: ignore[misc]
+
+
+def _headers(wanted: Wanted, name: str, token: str | None) -> dict[str, str]:
+    headers = {"Vary": "Accept"}
+    if token is not None:
+        headers[moments.HEADER] = token
+    if wanted.form != "json":
+        headers["Content-Disposition"] = f'attachment; filename="towntwin-{name}.{wanted.form}"'
+    return headers

@@ -1,0 +1,81 @@
+"""Readings thinned for a plot: at most so many of them whatever the stretch, in memory that does not grow.
+
+A stretch is cut into equal slices of time, and of each the lowest and the highest reading are kept;
+every kept reading is a stored one, with its own flag. LTTB (S. Steinarsson, "Downsampling Time Series for
+Visual Representation", University of Iceland, 2013) then chooses among four times as many as are wanted,
+which looks the same as choosing among all (J. Van Der Donckt et al., "MinMaxLTTB", IEEE VIS 2023).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from tsdownsample import LTTBDownsampler
+
+from ingest_service.storage.model import READING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+Method = Literal["lttb", "minmax"]
+RATIO = 4
+
+
+class Thinned:
+    """What is kept of READING blocks in order of time, and how many there were."""
+
+    def __init__(self, from_us: int, to_us: int, slices: int) -> None:
+        self._from_us = from_us
+        self._width_us = max(1, -(-(to_us - from_us) // slices))
+        self._kept: list[NDArray[np.void]] = []
+        self._last = np.empty(0, READING)  # of the slice that the next block may go on with
+        self._first: NDArray[np.void] | None = None
+        self.readings = 0
+
+    def add(self, block: NDArray[np.void]) -> None:
+        """Take the next block."""
+        if not len(block):
+            return
+        self.readings += len(block)
+        if self._first is None:
+            self._first = block[:1].copy()
+        rows = np.concatenate([self._last, block])
+        at = (rows["time_us"] - self._from_us) // self._width_us
+        begins = np.flatnonzero(np.append(True, at[1:] != at[:-1]))
+        by_value = np.lexsort((rows["value"], at))
+        ends = np.append(begins[1:], len(rows)) - 1
+        chosen = np.unique(np.concatenate([by_value[begins], by_value[ends]]))
+        self._kept.append(rows[chosen[chosen < begins[-1]]])
+        # the newest stays last, for it may be the end of the whole
+        self._last = rows[np.unique(np.append(chosen[chosen >= begins[-1]], len(rows) - 1))]
+
+    def rows(self) -> NDArray[np.void]:
+        """(n,) READING: the first, the last, and two of each slice."""
+        first = [] if self._first is None else [self._first]
+        rows = np.concatenate([*first, *self._kept, self._last])
+        return rows[np.unique(rows["time_us"], return_index=True)[1]]
+
+
+def thin(
+    blocks: Iterable[NDArray[np.void]], from_us: int, to_us: int, *, points: int, method: Method
+) -> tuple[NDArray[np.void], int]:
+    """At most ``points`` readings of a stretch of time, and how many there were.
+
+    Parameters
+    ----------
+    blocks : READING of one series, in order of time
+    points : at least 4
+
+    """
+    slices = points // 2 - 1 if method == "minmax" else RATIO // 2 * points
+    thinned = Thinned(from_us, to_us, slices)
+    for block in blocks:
+        thinned.add(block)
+    rows = thinned.rows()
+    if method == "lttb" and len(rows) > points:
+        times, values = rows["time_us"].copy(), rows["value"].copy()
+        rows = rows[LTTBDownsampler().downsample(times, values, n_out=points)]
+    return rows, thinned.readings

@@ -1,0 +1,224 @@
+"""Answers to those who ask: anomalies, readings and buckets, as they are, and as they were at a moment.
+
+A `Moment` is what a database had committed when it was asked (`docs/decisions/0012`). Everything is read as
+of one, so that an answer that takes several queries is of one piece, and an old question has its old answer.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import msgspec
+import psycopg
+from psycopg.rows import class_row
+
+from ingest_service.storage import binary, rollups
+from ingest_service.storage.errors import StoreRefused
+from ingest_service.storage.model import Bucket
+from ingest_service.storage.sql import QUERIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from psycopg import Connection, Cursor
+
+    from ingest_service.storage.postgres import PostgresStore
+
+XID = 2**32
+BLOCK_ROWS = 100_000
+_DATABASES: WeakKeyDictionary[Connection[Any], str] = (
+    WeakKeyDictionary()
+)  # a connection keeps to its database
+
+
+class Moment(msgspec.Struct, frozen=True, array_like=True):
+    """What a database had committed at a time: a PostgreSQL snapshot.
+
+    ``xmax`` is the first transaction that had not begun, ``running`` those before it that had not ended.
+    """
+
+    at_us: int
+    xmax: int
+    running: tuple[int, ...]
+    database: str
+
+
+class OtherDatabase(StoreRefused):
+    """A moment of a database that is not this one."""
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """Which anomalies: filters joined by "and"; newest start first; ``after`` is the last row's place.
+
+    ``text`` is looked for in both reasons, whatever the case of its letters.
+    """
+
+    anomaly_id: int | None = None
+    site_ids: Sequence[str] | None = None
+    series_ids: Sequence[int] | None = None
+    detectors: Sequence[str] | None = None
+    states: Sequence[str] | None = None
+    severity_min: int = 1
+    severity_max: int = 3
+    text: str | None = None
+    from_s: float | None = None  # keeps anomalies that end after it
+    to_s: float | None = None  # keeps anomalies that start before it
+    after: tuple[int, int] | None = None  # start [us], anomaly id
+    limit: int = 100
+
+
+class Found(msgspec.Struct, frozen=True):
+    """An anomaly as the API shows it; ``evidence`` is JSON."""
+
+    anomaly_id: int
+    site_id: str
+    series_id: int | None
+    device_id: str | None
+    detector: str
+    version: str
+    state: str
+    severity: int
+    start_s: float
+    end_s: float | None
+    peak_s: float
+    observed: float | None
+    expected: float | None
+    spread: float | None
+    score: float
+    n_readings: int
+    reason_en: str
+    reason_zh: str
+    evidence: str
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where the next page goes on: start [us], anomaly id."""
+        return round(self.start_s * 1e6), self.anomaly_id
+
+
+class Then:
+    """The database as it was at a moment, over one connection in one transaction."""
+
+    def __init__(self, connection: Connection[Any], moment: Moment, zone: str, *, is_now: bool) -> None:
+        self.moment = moment
+        self._connection = connection
+        self._zone = zone
+        self._is_now = is_now
+
+    def anomalies(self, question: Question) -> list[Found]:
+        """Anomalies by filter, newest start first."""
+        with self._connection.cursor(binary=True) as cursor:
+            # never a generic plan: what it is asked decides which index is right
+            cursor.execute(QUERIES["anomalies_then"], parameters(question, self.moment), prepare=False)
+            return [Found(*row) for row in cursor.fetchall()]
+
+    def readings(self, series_id: int, from_us: int, to_us: int, *, limit: int) -> NDArray[np.void]:
+        """READING rows of ``[from_us, to_us)`` by time, revisions applied."""
+        asked = {"series_id": series_id, "from_us": from_us, "to_us": to_us, "limit": limit}
+        with self._connection.cursor(binary=True) as cursor:
+            self._execute(cursor, "readings", asked)
+            return binary.arrays(cursor)
+
+    def buckets(self, series_id: int, from_s: float, to_s: float, width_s: int) -> list[Bucket]:
+        """Buckets aligned to the local day: of now from the rollups, of old from the readings."""
+        if self._is_now:
+            return rollups.buckets(self._connection, series_id, from_s, to_s, width_s, zone=self._zone)
+        asked = {
+            "series_id": series_id,
+            "from_s": from_s,
+            "to_s": to_s,
+            "width_s": width_s,
+            "zone": self._zone,
+        }
+        with self._connection.cursor(row_factory=class_row(Bucket)) as cursor:
+            self._execute(cursor, "buckets", asked)
+            return cursor.fetchall()
+
+    def _execute(self, cursor: Cursor[Any], what: str, asked: dict[str, Any]) -> None:
+        """Ask for what was committed then; of the column store, which forgets that, for what was received."""
+        asked = asked | of_moment(self.moment) | {"is_now": self._is_now}
+        try:
+            cursor.execute(QUERIES[f"{what}_then"], asked)
+        except (psycopg.errors.InvalidColumnReference, psycopg.errors.UndefinedColumn):
+            self._connection.rollback()
+            cursor.execute(QUERIES[f"{what}_received"], asked)
+
+
+class Answers:
+    """What a `PostgresStore` answers to the API. Methods raise `StoreError`, and `OtherDatabase`."""
+
+    def __init__(self, store: PostgresStore) -> None:
+        self._store = store
+
+    @contextmanager
+    def then(self, again: Moment | None = None, *, frozen: bool = False) -> Iterator[Then]:
+        """The database now, or as it was; ``frozen`` also for what is not asked by moment (rollups)."""
+        with self._store.transaction() as connection:
+            if frozen:
+                connection.execute(QUERIES["one_moment"])
+            moment = moment_of(connection, again)
+            yield Then(connection, moment, self._store.zone.key, is_now=again is None)
+
+    def all_anomalies(self, question: Question, moment: Moment, *, rows: int) -> Iterator[list[Found]]:
+        """Every anomaly in pages; between them nothing is held in the database."""
+        question = msgspec.structs.replace(question, limit=rows)
+        while True:
+            with self.then(moment) as then:
+                page = then.anomalies(question)
+            yield page
+            if len(page) < rows:
+                return
+            question = msgspec.structs.replace(question, after=page[-1].place)
+
+    def all_readings(
+        self, series_ids: Sequence[int], from_us: int, to_us: int, moment: Moment
+    ) -> Iterator[NDArray[np.void]]:
+        """Every reading of some series in blocks, series by series; in between nothing is held."""
+        for series_id in series_ids:
+            after_us = from_us
+            while True:
+                with self.then(moment) as then:
+                    block = then.readings(series_id, after_us, to_us, limit=BLOCK_ROWS)
+                yield block
+                if len(block) < BLOCK_ROWS:
+                    break
+                after_us = int(block["time_us"][-1]) + 1
+
+
+def parameters(question: Question, moment: Moment) -> dict[str, Any]:
+    """What `anomalies_then` is asked with."""
+    after_us, after_id = question.after or (None, None)
+    asked = (
+        msgspec.structs.asdict(question) | {"after_us": after_us, "after_id": after_id} | of_moment(moment)
+    )
+    asked["text"] = None if question.text is None else question.text.lower()
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asked.items()}
+
+
+def moment_of(connection: Connection[Any], again: Moment | None = None) -> Moment:
+    """The moment that a connection sees, or an old one. Raises `OtherDatabase`."""
+    if (database := _DATABASES.get(connection)) is None:
+        (database,) = connection.execute(QUERIES["which_database"]).fetchone() or ("",)
+        _DATABASES[connection] = database
+    if again is not None:
+        if again.database != database:
+            raise OtherDatabase("the answer was given by another database")
+        return again
+    at_us, snapshot = connection.execute(QUERIES["moment"]).fetchone() or (0, "1:1:")
+    _, xmax, running = snapshot.split(":")
+    return Moment(
+        at_us, int(xmax) % XID, tuple(int(one) % XID for one in running.split(",") if one), database
+    )
+
+
+def of_moment(moment: Moment) -> dict[str, Any]:
+    """A moment as parameters."""
+    return {
+        "at_s": moment.at_us / 1e6,
+        "xmax": str(moment.xmax),
+        "running": [str(one) for one in moment.running],
+    }

@@ -1,0 +1,124 @@
+"""The notebook's client and the howto, against a real gateway process."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import httpx
+import pandas as pd
+import polars as pl
+import pytest
+
+from deploy.embedded.folder import free_port
+from ingest_service.storage.migrate import migrate
+from ingest_service.storage.postgres import PostgresStore
+from tests.support.filled import fill
+from tests.support.processes import REPOSITORY, Process, running, wait_until
+from tests.support.services import fresh_database
+from towntwin.client import Client, ClientError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.services import NamedServer, PostgresServer
+
+HOWTO = REPOSITORY / "docs/howto/query-anomalies.md"
+
+
+@pytest.fixture(scope="module")
+def address(
+    timescale_server: PostgresServer | NamedServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    port, log = free_port(), tmp_path_factory.mktemp("gateway") / "log"
+    with fresh_database(timescale_server) as dsn:
+        migrate(dsn)
+        store = PostgresStore.open(dsn)
+        fill(store, days=2.0)
+        store.close()
+        with running(Process("gateway", "--port", str(port), log=log, TOWNTWIN_DSN=dsn)):
+            wait_until(lambda: answers(port), within_s=60, what="the gateway answers")
+            yield f"http://127.0.0.1:{port}"
+
+
+def answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def test_frames_of_both_kinds_say_the_same(address: str) -> None:
+    with Client(address) as pandas, Client(address, frame="polars") as polars:
+        mine = pandas.anomalies(area="330400")
+        theirs = polars.anomalies(area="330400", reproduce=pandas.token)
+        assert isinstance(mine, pd.DataFrame)
+        assert isinstance(theirs, pl.DataFrame)
+        assert mine["anomaly_id"].tolist() == theirs["anomaly_id"].to_list()
+        assert str(mine["start"].dtype).startswith("datetime64[us, UTC")
+        readings = pandas.readings(series=[1, 2])
+        assert set(readings["series_id"]) == {1, 2}
+        assert readings.equals(pandas.readings(series=[1, 2], reproduce=pandas.token))
+        assert len(pandas.plot(1, points=20)) <= 20
+        assert pandas.buckets(1, "PT1H")["count"].max() <= 12
+        assert (pandas.latest(site="330483-d1-r04")["age_s"] > 0).all()
+
+
+def test_pages_are_followed(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Client(address) as client:
+        whole = client.anomalies()
+        monkeypatch.setattr("towntwin.client.PAGE_ROWS", 3)
+        assert client.anomalies(reproduce=client.token).equals(whole)
+        assert len(whole) > 6
+
+
+def test_what_the_gateway_refuses_is_an_error_with_its_sentence(address: str) -> None:
+    with Client(address) as client:
+        with pytest.raises(ClientError, match="there is no area") as error:
+            client.anomalies(area="nowhere")
+        assert error.value.status == 404
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", HOWTO.read_text("utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("command", blocks("sh"))
+def test_the_commands_of_the_howto_work(command: str, address: str, tmp_path: Path) -> None:
+    bash = shutil.which("bash")
+    assert bash is not None
+    if shutil.which("curl") is None:
+        pytest.skip("curl is missing")
+    done = subprocess.run(
+        [bash, "-euo", "pipefail", "-c", command.replace("http://127.0.0.1:8080", address)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    written = "".join(path.read_text() for path in tmp_path.iterdir() if path.suffix == ".csv")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout + written) > 40
+    assert '"status":4' not in done.stdout
+
+
+def test_the_notebook_of_the_howto_works_and_draws(address: str, tmp_path: Path) -> None:
+    program = "\n".join(blocks("python")).replace("http://127.0.0.1:8080", address)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "MPLBACKEND": "agg"},
+    )
+    assert done.returncode == 0, done.stderr
+    picture = tmp_path / "oxygen.png"
+    assert picture.stat().st_size > 10_000
+    if kept := os.environ.get("TOWNTWIN_PICTURES"):  # to draw the one of the page anew
+        shutil.copy(picture, kept)

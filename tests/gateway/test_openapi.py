@@ -1,0 +1,93 @@
+"""The OpenAPI description is true: its examples hold, and nothing that it allows breaks the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import jsonschema_rs
+import pytest
+import schemathesis
+from httpx import ASGITransport, AsyncClient
+from hypothesis import HealthCheck, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from gateway import examples
+from gateway.app import create_app
+from tests.support.examples import REQUESTS, ask, prepare
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from ingest_service.storage.postgres import PostgresStore
+
+# A stream of events never ends: its own tests bound it (test_live.py).
+ENDLESS = {"GET /v1/live"}
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+
+@pytest.fixture(scope="session")
+def app(filled_store: PostgresStore) -> FastAPI:
+    prepare(filled_store)
+    return create_app(filled_store, console=False)
+
+
+def operations(app: FastAPI) -> dict[str, dict[str, Any]]:
+    return {
+        f"{method.upper()} {path}": operation
+        for path, methods in app.openapi()["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def test_every_operation_has_an_example(app: FastAPI) -> None:
+    assert set(operations(app)) - ENDLESS == set(examples.load()) == set(REQUESTS)
+
+
+@pytest.mark.parametrize("name", examples.load())
+def test_an_example_can_be_asked_and_its_answer_is_as_described(name: str, app: FastAPI) -> None:
+    description, example = app.openapi(), examples.load()[name]
+    answer = ask(app, name, example["request"], example.get("body"))
+    assert answer.status_code == 200, answer.text
+    media = answer.headers["content-type"].split(";")[0]
+    content = operations(app)[name]["responses"]["200"]["content"][media]
+    if media != "application/json":
+        return
+    assert content["example"] == example["answer"]
+    validator = jsonschema_rs.validator_for(
+        content["schema"] | {"components": description["components"]}, validate_formats=True
+    )
+    for shown in (example["answer"], answer.json()):
+        validator.validate(shown)
+
+
+@pytest.fixture(scope="session")
+def described(app: FastAPI) -> Any:
+    return schemathesis.openapi.from_asgi("/openapi.json", app)
+
+
+def call(app: FastAPI, asked: dict[str, Any]) -> Any:
+    async def called() -> Any:
+        async with AsyncClient(transport=ASGITransport(app, raise_app_exceptions=False)) as client:
+            return await client.request(**asked)
+
+    return asyncio.run(called())
+
+
+@pytest.mark.parametrize("name", examples.load())
+def test_nothing_that_is_described_breaks_the_gateway(name: str, app: FastAPI, described: Any) -> None:
+    method, path = name.split(" ")
+
+    @given(case=described[path][method].as_strategy())
+    @settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    def holds(case: Any) -> None:
+        asked = case.as_transport_kwargs(base_url="http://gateway")
+        asked.pop("cookies", None)  # there are none
+        case.validate_response(call(app, asked), checks=CHECKS)
+
+    holds()

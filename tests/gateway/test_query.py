@@ -1,0 +1,295 @@
+"""Anomalies and readings by every filter and in every form, page by page and whole, on a real database."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from httpx import ASGITransport, AsyncClient
+from pyarrow import csv
+
+from gateway import plots, rows
+from gateway.app import create_app
+from gateway.forms import MEDIA
+from gateway.models import Anomaly, Bucket, Latest, Plot, Reading, SeriesReading
+from gateway.thin import thin
+from ingest_service.storage.migrate import migrate
+from ingest_service.storage.postgres import PostgresStore
+from ingest_service.storage.settings import Settings
+from tests.support.kept import DIRECTORY, START_US, STEP_US, anomaly, readings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from httpx import Response
+    from numpy.typing import NDArray
+
+    Client = Callable[[], AsyncClient]
+
+WIDE: dict[str, Any] = {"from": "2020-01-01T00:00:00Z", "to": "2030-01-01T00:00:00Z"}
+ANSWERS: list[tuple[str, dict[str, Any]]] = [
+    ("/v1/anomalies", {}),
+    ("/v1/readings", {"series": [1, 2], **WIDE}),
+    ("/v1/latest", {}),
+    ("/v1/series/1/buckets", {"width": "PT1H"}),
+]
+
+
+def get(client: Client, path: str, *, headers: dict[str, str] | None = None, **params: Any) -> Response:
+    async def ask() -> Response:
+        async with client() as one:
+            return await one.get(path, params=params or None, headers=headers)
+
+    return asyncio.run(ask())
+
+
+def items(client: Client, path: str, **params: Any) -> list[dict[str, Any]]:
+    """All pages, one after the other."""
+    found: list[dict[str, Any]] = []
+    cursor: dict[str, Any] = {}
+    while True:
+        page = get(client, path, **params, **cursor).json()
+        found += page["items"]
+        if page["next"] is None:
+            return found
+        cursor = {"cursor": page["next"]}
+
+
+def table_of(form: str, content: bytes) -> pa.Table:
+    if form == "arrow":
+        return pa.ipc.open_stream(content).read_all()
+    if form == "parquet":
+        return pq.read_table(io.BytesIO(content))
+    if form == "csv":
+        empty = csv.ConvertOptions(strings_can_be_null=True, null_values=[""])
+        return csv.read_csv(io.BytesIO(content), convert_options=empty)
+    return pa.Table.from_pylist([json.loads(line) for line in content.splitlines()])
+
+
+@pytest.mark.parametrize(
+    ("row", "model"),
+    [
+        (rows.Reading, Reading),
+        (rows.SeriesReading, SeriesReading),
+        (rows.LatestReading, Latest),
+        (rows.SeriesBucket, Bucket),
+        (rows.Anomaly, Anomaly),
+        (plots.Plot, Plot),
+    ],
+)
+def test_what_is_written_has_the_fields_that_are_documented(row: Any, model: Any) -> None:
+    assert set(row.__struct_fields__) == set(model.model_fields)
+
+
+@pytest.mark.parametrize(("path", "params"), ANSWERS)
+def test_every_form_says_the_same(path: str, params: dict[str, Any], client: Client) -> None:
+    limit: dict[str, Any] = {} if "width" in params else {"limit": 10_000}
+    answer = get(client, path, **params, **limit).json()
+    wanted = answer["items"] if isinstance(answer, dict) else answer
+    assert len(wanted) > 3
+    for form in ("csv", "ndjson", "arrow", "parquet"):
+        found = get(client, path, **params, format=form)
+        assert found.headers["content-type"].split(";")[0] == MEDIA[form]
+        assert f".{form}" in found.headers["content-disposition"]
+        table = table_of(form, found.content)
+        assert len(table) == len(wanted), form
+        for name in ("measured", "begins", "start"):
+            if name in wanted[0] and form in ("arrow", "parquet"):
+                moments = [one.as_py().isoformat(timespec="milliseconds") for one in table[name]]
+                assert moments == [row[name].replace("Z", "+00:00") for row in wanted]
+        for name in ("value", "mean", "score", "severity", "reason_zh", "quality", "unit"):
+            if name in wanted[0] and name in table.column_names:
+                assert table[name].to_pylist() == [row[name] for row in wanted], (form, name)
+        assert (
+            get(client, path, **params, headers={"accept": MEDIA[form]})
+            .headers["content-type"]
+            .startswith(MEDIA[form])
+        )
+
+
+def test_a_form_that_cannot_be_had_is_a_problem(client: Client) -> None:
+    assert get(client, "/v1/anomalies", headers={"accept": "image/png"}).status_code == 406
+    assert get(client, "/v1/anomalies", format="xml").status_code == 422
+
+
+def test_near_goes_along_the_network(client: Client) -> None:
+    site = "330402-d1-r02"
+    everything = {one["site_id"] for one in items(client, "/v1/anomalies")}
+    far = {one["site_id"] for one in items(client, "/v1/anomalies", near=site, within_m=1e6)}
+    here = {one["site_id"] for one in items(client, "/v1/anomalies", near=site, within_m=1)}
+    assert here <= {site}
+    assert here < far < everything, "roads are not on the river"
+    up, down = (
+        {one["site_id"] for one in items(client, "/v1/anomalies", near=site, within_s=1e6, direction=way)}
+        for way in ("up", "down")
+    )
+    assert up | down == far
+    assert up != down
+    wrong: list[tuple[dict[str, Any], int]] = [
+        ({"near": site}, 422),
+        ({"near": "nowhere", "within_m": 5}, 404),
+        ({"within_m": 5}, 422),
+    ]
+    for params, status in wrong:
+        assert get(client, "/v1/anomalies", **params).status_code == status
+
+
+def test_text_of_the_reason_in_both_languages(client: Client) -> None:
+    everything = items(client, "/v1/anomalies")
+    for text in ("ammonia", "AMMONIA", "氨氮", "%", "100% sure", "\\"):
+        found = {one["anomaly_id"] for one in items(client, "/v1/anomalies", text=text)}
+        assert found == {
+            one["anomaly_id"]
+            for one in everything
+            if text.lower() in one["reason_en"].lower() or text.lower() in one["reason_zh"].lower()
+        }
+    assert items(client, "/v1/anomalies", text="氨氮")
+
+
+def test_severity_has_two_ends(client: Client) -> None:
+    found = items(client, "/v1/anomalies", severity_min=2, severity_max=2)
+    assert {one["severity"] for one in found} == {2}
+
+
+def test_a_cursor_is_of_its_question(client: Client) -> None:
+    cursor = get(client, "/v1/anomalies", limit=2).json()["next"]
+    asked: list[tuple[dict[str, Any], int]] = [
+        ({}, 200),
+        ({"limit": 5}, 200),
+        ({"state": "open"}, 422),
+        ({"area": "330483"}, 422),
+    ]
+    for params, status in asked:
+        answer = get(client, "/v1/anomalies", cursor=cursor, **params)
+        assert answer.status_code == status, params
+    for forged in (cursor[:-2], f"{cursor}AA", "x", "MTc5MDAwMDAwMC4wOjQy", "é"):
+        answer = get(client, "/v1/anomalies", cursor=forged)
+        assert (answer.status_code, answer.json()["where"]) == (422, "cursor")
+
+
+def test_pages_stay_while_anomalies_come(timescale_dsn: str) -> None:
+    migrate(timescale_dsn)
+    store = PostgresStore.open(timescale_dsn)
+    store.enrol(DIRECTORY)
+    app = create_app(store, console=False)
+    client = lambda: AsyncClient(transport=ASGITransport(app), base_url="http://gateway")  # noqa: E731
+    # several begin at the same time, so that the id must decide
+    begins = [START_US / 1e6 + at // 3 for at in range(20)]
+    store.record([anomaly(subject=f"s/{at}", start_s=start) for at, start in enumerate(begins)])
+    wanted = [one["anomaly_id"] for one in items(client, "/v1/anomalies", limit=1000)]
+    seen: list[int] = []
+    cursor: dict[str, Any] = {}
+    while True:
+        page = get(client, "/v1/anomalies", limit=3, **cursor).json()
+        seen += [one["anomaly_id"] for one in page["items"]]
+        if page["next"] is None:
+            break
+        cursor = {"cursor": page["next"]}
+        store.record([anomaly(subject=f"n/{len(seen)}", start_s=START_US / 1e6 + 100 + len(seen))])
+    store.close()
+    assert seen == wanted
+
+
+def test_pages_of_readings_go_over_series_without_gap_or_repeat(client: Client) -> None:
+    params: dict[str, Any] = {
+        "series": [1, 2, 3],
+        "from": "2020-01-01T00:00:00Z",
+        "to": "2030-01-01T00:00:00Z",
+    }
+    whole = items(client, "/v1/readings", limit=10_000, **params)
+    assert {one["series_id"] for one in whole} == {1, 2, 3}
+    assert items(client, "/v1/readings", limit=499, **params) == whole
+    link = get(client, "/v1/readings", limit=499, format="csv", **params).headers["link"]
+    assert 'rel="next"' in link
+    second = get(client, link.split(">")[0].removeprefix("<http://gateway").removeprefix("<"))
+    assert len(second.text.splitlines()) == 500
+    wanted = whole[499]
+    assert second.text.splitlines()[1].startswith(f'{wanted["series_id"]},"{wanted["site_id"]}"')
+
+
+def test_a_plot_has_so_many_points_and_each_is_a_stored_reading(client: Client) -> None:
+    whole = {one["measured"]: one for one in items(client, "/v1/series/1/readings", limit=10_000, **WIDE)}
+    values = [one["value"] for one in whole.values()]
+    for method in ("lttb", "minmax"):
+        (plot,) = get(client, "/v1/plot", series=1, points=50, method=method, **WIDE).json()
+        assert len(plot["points"]) <= 50
+        assert plot["readings"] == len(whole)
+        assert all(whole[one["measured"]] == one for one in plot["points"])
+    begin = min(whole)
+    tight: dict[str, Any] = {"from": begin, "to": datetime.fromisoformat(max(whole)).isoformat()}
+    (plot,) = get(client, "/v1/plot", series=1, points=50, method="minmax", **tight).json()
+    shown = [one["value"] for one in plot["points"]]
+    assert (min(shown), max(shown)) == (min(values[:-1]), max(values[:-1]))
+    assert plot["points"][0] == whole[begin]
+    assert len(plot["points"]) > 40
+
+
+@pytest.mark.parametrize("block_rows", [1, 7, 1000])
+def test_thinning_is_the_same_however_the_readings_come(block_rows: int) -> None:
+    block = readings(1, range(1000))
+    block["value"] = np.random.default_rng(1).normal(size=1000)
+    until_us = START_US + 1000 * STEP_US
+
+    def blocks() -> list[NDArray[np.void]]:
+        return [block[at : at + block_rows] for at in range(0, 1000, block_rows)]
+
+    found, n = thin(blocks(), START_US, until_us, points=42, method="minmax")
+    assert n == 1000
+    slices = [block[50 * at : 50 * at + 50] for at in range(20)]
+    wanted = {0, 999} | {
+        50 * at + int(which(part["value"]))
+        for at, part in enumerate(slices)
+        for which in (np.argmin, np.argmax)
+    }
+    assert found["time_us"].tolist() == [START_US + at * STEP_US for at in sorted(wanted)]
+
+
+def test_what_the_caller_has_is_not_sent_again(client: Client) -> None:
+    params: dict[str, Any] = {"width": "PT1H", "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}
+    first = get(client, "/v1/series/1/buckets", **params)
+    again = get(client, "/v1/series/1/buckets", headers={"if-none-match": first.headers["etag"]}, **params)
+    assert (again.status_code, again.content) == (304, b"")
+    other = get(client, "/v1/anomalies", headers={"if-none-match": first.headers["etag"]})
+    assert other.status_code == 200
+
+
+def test_answers_are_compressed_for_who_can_take_it(client: Client) -> None:
+    async def raw(accepted: str) -> tuple[str | None, bytes]:
+        async with (
+            client() as one,
+            one.stream(
+                "GET", "/v1/readings", params={"format": "csv", **WIDE}, headers={"accept-encoding": accepted}
+            ) as answer,
+        ):
+            return answer.headers.get("content-encoding"), b"".join(
+                [part async for part in answer.aiter_raw()]
+            )
+
+    encoding, small = asyncio.run(raw("gzip"))
+    none, plain = asyncio.run(raw("identity"))
+    assert (encoding, none) == ("gzip", None)
+    assert gzip.decompress(small) == plain
+    assert len(small) < len(plain) / 3
+
+
+def test_a_query_that_takes_too_long_is_a_problem_that_says_what_to_do(timescale_dsn: str) -> None:
+    migrate(timescale_dsn)
+    store = PostgresStore.open(timescale_dsn, settings=Settings(statement_timeout_s=1))
+    store.enrol(DIRECTORY)
+    app = create_app(store, console=False)
+    with store.transaction() as owner:  # who locks the table makes everybody wait
+        owner.execute("LOCK TABLE anomaly IN ACCESS EXCLUSIVE MODE")
+        answer = get(
+            lambda: AsyncClient(transport=ASGITransport(app), base_url="http://gateway"), "/v1/anomalies"
+        )
+    store.close()
+    assert (answer.status_code, answer.headers["content-type"]) == (504, "application/problem+json")
+    assert "ask for a shorter time" in answer.json()["detail"]

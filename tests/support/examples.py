@@ -1,0 +1,123 @@
+"""Ask a gateway with the demo towns the example of every operation, and write down what it answers.
+
+python -m tests.support.examples
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from httpx import ASGITransport, AsyncClient
+
+from gateway import examples
+from gateway.app import create_app
+from ingest_service.storage.batch import Batch
+from ingest_service.storage.migrate import migrate
+from ingest_service.storage.model import DeadLetter
+from ingest_service.storage.postgres import PostgresStore
+from tests.support import installation
+from tests.support.filled import fill
+from tests.support.services import TIMESCALE, PostgresServer, fresh_database
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from httpx import Response
+
+    from ingest_service.storage.store import Store
+
+MOST = 2  # rows that are shown
+LETTER = DeadLetter(
+    received_s=1_795_000_000.0,
+    topic="towntwin/v1/330402-d1/330402-d1-r01/data",
+    payload=b'[{"n":"unknown","v":1}]',
+    content_type="application/senml+json",
+    reason="channel",
+    detail="channel 'unknown' of device '330402-d1-r01' is not enrolled: enrol it, then replay",
+)
+SAID = {"verdict": "confirmed", "who": "王芳", "note": "化验属实"}
+REQUESTS: dict[str, tuple[str, Any]] = {
+    "GET /v1/areas": ("/v1/areas", None),
+    "GET /v1/sites": ("/v1/sites?area=330483&kind=river_section", None),
+    "GET /v1/sites/{site_id}": ("/v1/sites/330483-d1-r04", None),
+    "GET /v1/devices": ("/v1/devices?area=330483-d1", None),
+    "GET /v1/series": ("/v1/series?site=330483-d1-r04&quantity=dissolved_oxygen", None),
+    "GET /v1/series/{series_id}": ("/v1/series/12", None),
+    "GET /v1/quantities": ("/v1/quantities", None),
+    "GET /v1/latest": ("/v1/latest?area=330483&quantity=dissolved_oxygen", None),
+    "GET /v1/readings": ("/v1/readings?site=330483-d1-r04&quantity=dissolved_oxygen&limit=2", None),
+    "GET /v1/series/{series_id}/readings": ("/v1/series/12/readings?limit=2", None),
+    "GET /v1/series/{series_id}/buckets": ("/v1/series/12/buckets?width=PT1H", None),
+    "GET /v1/plot": ("/v1/plot?series=12&points=4&method=minmax", None),
+    "GET /v1/anomalies": ("/v1/anomalies?near=330402-d1-r02&within_m=20000&severity_min=2&limit=1", None),
+    "GET /v1/anomalies/{anomaly_id}": ("/v1/anomalies/1", None),
+    "GET /v1/anomalies/{anomaly_id}/trace": ("/v1/anomalies/1/trace?window_hours=24", None),
+    "GET /v1/anomalies/{anomaly_id}/feedback": ("/v1/anomalies/1/feedback", None),
+    "POST /v1/anomalies/{anomaly_id}/feedback": ("/v1/anomalies/1/feedback", SAID),
+    "GET /v1/twin/state": ("/v1/twin/state", None),
+    "GET /v1/twin/network": ("/v1/twin/network", None),
+    "GET /v1/dead-letters": ("/v1/dead-letters?reason=channel&limit=2", None),
+    "GET /v1/dead-letters/{letter_id}": ("/v1/dead-letters/1", None),
+    "POST /v1/dead-letters/replay": ("/v1/dead-letters/replay", {"reason": "channel"}),
+    "POST /v1/dead-letters/purge": ("/v1/dead-letters/purge", {"ids": [1000]}),
+    "GET /v1/health": ("/v1/health", None),
+    "GET /healthz": ("/healthz", None),
+    "GET /readyz": ("/readyz", None),
+    "GET /metrics": ("/metrics", None),
+}
+
+
+def prepare(store: Store) -> None:
+    """What the demo does not have by itself: a dead letter."""
+    store.commit(Batch(letters=[LETTER]))
+
+
+def ask(app: FastAPI, name: str, url: str, body: Any) -> Response:
+    """An example's answer."""
+
+    async def asked() -> Response:
+        async with AsyncClient(transport=ASGITransport(app), base_url="http://gateway") as client:
+            return await client.request(name.split(" ", maxsplit=1)[0], url, json=body)
+
+    return asyncio.run(asked())
+
+
+def shortened(answer: Any) -> Any:
+    """An answer with the first of its rows."""
+    if isinstance(answer, list):
+        return [shortened(one) for one in answer[:MOST]]
+    if isinstance(answer, dict):
+        return {name: shortened(value) for name, value in answer.items()}
+    return answer
+
+
+def main() -> None:
+    """Write `gateway/examples.json`."""
+    server = PostgresServer(installation.provide(print), "postgres", installation.PROGRAMS, TIMESCALE)
+    try:
+        server.create()
+        with fresh_database(server) as dsn:
+            migrate(dsn)
+            store = PostgresStore.open(dsn)
+            fill(store, days=2.0)
+            prepare(store)
+            app = create_app(store, console=False)
+            found: dict[str, examples.Example] = {}
+            for name, (url, body) in REQUESTS.items():
+                answer = ask(app, name, url, body)
+                is_json = answer.headers["content-type"] == "application/json"
+                shown = shortened(answer.json()) if is_json else answer.text[:200]
+                found[name] = {"request": url, "answer": shown}
+                if body is not None:
+                    found[name]["body"] = body
+            store.close()
+    finally:
+        server.remove()
+    text = json.dumps(found, indent=1, ensure_ascii=False)
+    Path(examples.__file__).with_name("examples.json").write_text(text + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""towntwin for those who only ask: `towntwin.client`."""

@@ -1,0 +1,191 @@
+"""Readings and anomalies of a towntwin gateway as frames: for notebooks.
+
+    from towntwin.client import Client
+
+    with Client("http://127.0.0.1:8080") as town:
+        found = town.anomalies(area="330483", quantity="ammonia_nitrogen", severity_min=2)
+        oxygen = town.readings(site="330483-d1-r04", quantity="dissolved_oxygen")
+
+Everything travels as Arrow. ``frame`` chooses what comes back: ``pandas``, ``polars`` or ``arrow``.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import httpx
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+Frame = Literal["pandas", "polars", "arrow"]
+Moment = datetime | str
+PAGE_ROWS = 10_000
+TOKEN = "Towntwin-Reproduce"  # noqa: S105 - the name of a header
+TRIES = 5
+PAUSE_S = 1.0
+
+
+class ClientError(Exception):
+    """The gateway refused: ``status``, and its sentence."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class Client:
+    """A gateway, asked over one kept connection. Methods raise `ClientError` and `httpx.TransportError`.
+
+    Parameters
+    ----------
+    address : as ``http://127.0.0.1:8080``
+    key : an API key, where the gateway wants one
+    frame : what tables come back as
+    timeout_s : for each step of an answer, not for the whole of it [s]
+
+    """
+
+    def __init__(
+        self, address: str, *, key: str | None = None, frame: Frame = "pandas", timeout_s: float = 60.0
+    ) -> None:
+        headers = {"Accept": "application/vnd.apache.arrow.stream, application/json;q=0.5"}
+        if key is not None:
+            headers["Authorization"] = f"Bearer {key}"
+        self._http = httpx.Client(base_url=address, headers=headers, timeout=timeout_s)
+        self._frame = frame
+        self.token: str | None = None
+        """Of the last answer: give it as ``reproduce``, and the same answer comes again."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._http.close()
+
+    def sites(self, **filters: Any) -> list[dict[str, Any]]:
+        """Sites, by ``area`` and ``kind``."""
+        found: list[dict[str, Any]] = self._get("/v1/sites", filters).json()
+        return found
+
+    def series(self, **filters: Any) -> list[dict[str, Any]]:
+        """Series, by ``area``, ``site`` and ``quantity``."""
+        found: list[dict[str, Any]] = self._get("/v1/series", filters).json()
+        return found
+
+    def anomalies(
+        self,
+        *,
+        from_: Moment | None = None,
+        to: Moment | None = None,
+        reproduce: str | None = None,
+        **filters: Any,
+    ) -> Any:
+        """Anomalies, newest start first, all pages of them.
+
+        ``filters`` are those of ``GET /v1/anomalies``: area, site, near, within_m, within_s, direction,
+        series, quantity, detector, state, severity_min, severity_max, text.
+        """
+        asked = {**filters, "from": _word(from_), "to": _word(to), "reproduce": reproduce, "limit": PAGE_ROWS}
+        answer = self._get("/v1/anomalies", asked)
+        token, pages = answer.headers[TOKEN], [_table(answer)]
+        while "next" in answer.links:
+            # the first page's token holds for all of them, so that they are of one moment
+            url = self._http.base_url.join(answer.links["next"]["url"]).copy_set_param("reproduce", token)
+            answer = self._get(str(url), {})
+            pages.append(_table(answer))
+        self.token = token
+        return self._framed(pa.concat_tables(pages))
+
+    def readings(
+        self,
+        *,
+        series: Sequence[int] | int | None = None,
+        from_: Moment | None = None,
+        to: Moment | None = None,
+        reproduce: str | None = None,
+        **filters: Any,
+    ) -> Any:
+        """Readings by ``series``, ``area``, ``site``, ``quantity``; the last day where no time is given."""
+        asked = {**filters, "series": series, "from": _word(from_), "to": _word(to), "reproduce": reproduce}
+        return self._table_of("/v1/readings", asked)
+
+    def plot(
+        self,
+        series: Sequence[int] | int,
+        *,
+        from_: Moment | None = None,
+        to: Moment | None = None,
+        points: int = 800,
+        method: Literal["lttb", "minmax"] = "lttb",
+        reproduce: str | None = None,
+    ) -> Any:
+        """Readings thinned for a plot: at most so many of each series, every one a stored one."""
+        asked = {"series": series, "points": points, "method": method, "reproduce": reproduce}
+        return self._table_of("/v1/plot", asked | {"from": _word(from_), "to": _word(to)})
+
+    def buckets(
+        self,
+        series: int,
+        width: str,
+        *,
+        from_: Moment | None = None,
+        to: Moment | None = None,
+        reproduce: str | None = None,
+    ) -> Any:
+        """A series in buckets, as ``PT1H`` or ``P1D`` (local days)."""
+        asked = {"width": width, "from": _word(from_), "to": _word(to), "reproduce": reproduce}
+        return self._table_of(f"/v1/series/{series}/buckets", asked)
+
+    def latest(self, **filters: Any) -> Any:
+        """The newest reading of each series with its age, by ``area``, ``site`` and ``quantity``."""
+        return self._framed(_table(self._get("/v1/latest", filters)))
+
+    def _table_of(self, path: str, asked: dict[str, Any]) -> Any:
+        answer = self._get(path, asked)
+        self.token = answer.headers[TOKEN]
+        return self._framed(_table(answer))
+
+    def _get(self, path: str, asked: dict[str, Any]) -> httpx.Response:
+        """Ask; where the database is away (503), a few times more, as late as the gateway says."""
+        params = {name: value for name, value in asked.items() if value is not None} or None
+        for left in reversed(range(TRIES)):
+            answer = self._http.get(path, params=params)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or not left:
+                break
+            time.sleep(float(answer.headers.get("Retry-After", PAUSE_S)))
+        if answer.is_error:
+            is_problem = answer.headers.get("content-type", "").endswith("json")
+            raise ClientError(answer.status_code, answer.json()["detail"] if is_problem else answer.text)
+        return answer
+
+    def _framed(self, table: pa.Table) -> Any:
+        if self._frame == "arrow":
+            return table
+        if self._frame == "polars":
+            import polars as pl  # noqa: PLC0415 - only who asks for it needs it
+
+            return pl.from_arrow(table)
+        return table.to_pandas()
+
+
+def _table(answer: httpx.Response) -> pa.Table:
+    return pa.ipc.open_stream(answer.content).read_all()
+
+
+def _word(moment: Moment | None) -> str | None:
+    if isinstance(moment, datetime):
+        if moment.tzinfo is None:
+            raise ValueError(f"{moment}: give the time with its offset")
+        return moment.isoformat()
+    return moment
