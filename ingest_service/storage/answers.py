@@ -21,6 +21,7 @@ from ingest_service.storage.sql import QUERIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from zoneinfo import ZoneInfo
 
     import numpy as np
     from numpy.typing import NDArray
@@ -103,7 +104,7 @@ class Found(msgspec.Struct, frozen=True):
 class Then:
     """The database as it was at a moment, over one connection in one transaction."""
 
-    def __init__(self, connection: Connection[Any], moment: Moment, zone: str, *, is_now: bool) -> None:
+    def __init__(self, connection: Connection[Any], moment: Moment, zone: ZoneInfo, *, is_now: bool) -> None:
         self.moment = moment
         self._connection = connection
         self._zone = zone
@@ -132,7 +133,7 @@ class Then:
             "from_s": from_s,
             "to_s": to_s,
             "width_s": width_s,
-            "zone": self._zone,
+            "zone": self._zone.key,
         }
         with self._connection.cursor(row_factory=class_row(Bucket)) as cursor:
             self._execute(cursor, "buckets", asked)
@@ -161,7 +162,7 @@ class Answers:
             if frozen:
                 connection.execute(QUERIES["one_moment"])
             moment = moment_of(connection, again)
-            yield Then(connection, moment, self._store.zone.key, is_now=again is None)
+            yield Then(connection, moment, self._store.zone, is_now=again is None)
 
     def all_anomalies(self, question: Question, moment: Moment, *, rows: int) -> Iterator[list[Found]]:
         """Every anomaly in pages; between them nothing is held in the database."""
