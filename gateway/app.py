@@ -25,6 +25,7 @@ from gateway.routes import (
     assessments,
     directory,
     feedback,
+    judging,
     letters,
     live,
     ngsi_ld,
@@ -57,6 +58,7 @@ ROUTES = (
     readings,
     anomalies,
     feedback,
+    judging,
     twin,
     live,
     letters,
@@ -106,7 +108,7 @@ def create_app(
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST", "DELETE"],
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
             allow_headers=["Authorization", "X-API-Key", "Content-Type", "Last-Event-ID"],
         )
     app.add_middleware(Measure)

@@ -15,6 +15,7 @@ from gateway.known import Directories, Known
 from gateway.problems import ProblemError
 from gateway.settings import Settings
 from ingest_service.storage.accounts import Accounts
+from ingest_service.storage.adoptions import Adoptions
 from ingest_service.storage.answers import Answers
 from ingest_service.storage.postgres import PostgresStore
 from ingest_service.storage.store import Reader, Store
@@ -69,6 +70,11 @@ class Context:
     def answers(self) -> Answers:
         """What the database answers, now and as of old. Raises `ProblemError` on a store in memory."""
         return Answers(self.database)
+
+    @property
+    def adoptions(self) -> Adoptions:
+        """Limits that were adopted. Raises `ProblemError` on a store in memory."""
+        return Adoptions(self.database)
 
 
 def of(request: Request) -> Context:

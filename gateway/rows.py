@@ -18,7 +18,7 @@ from edge.wire.quantities import QUANTITIES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from gateway.known import Known
     from ingest_service.storage.answers import Found
@@ -150,7 +150,7 @@ def series_readings(block: NDArray[np.void], known: Known) -> list[SeriesReading
 def latest(found: Sequence[Latest], known: Known, now_s: float) -> list[LatestReading]:
     """The newest readings, with their age at ``now_s``."""
     measured, received = (
-        _of_seconds([getattr(one, name) for one in found]) for name in ("time_s", "received_s")
+        of_seconds([getattr(one, name) for one in found]) for name in ("time_s", "received_s")
     )
     return [
         LatestReading(
@@ -170,7 +170,7 @@ def latest(found: Sequence[Latest], known: Known, now_s: float) -> list[LatestRe
 
 def buckets(found: Sequence[Bucket]) -> list[SeriesBucket]:
     """Buckets of one series."""
-    begins = _of_seconds([one.time_s for one in found])
+    begins = of_seconds([one.time_s for one in found])
     return [
         SeriesBucket(begin, one.count, one.good, one.min, one.max, rounded(one.mean))
         for begin, one in zip(begins, found, strict=True)
@@ -179,8 +179,8 @@ def buckets(found: Sequence[Bucket]) -> list[SeriesBucket]:
 
 def anomalies(found: Sequence[Found], known: Known) -> list[Anomaly]:
     """Anomalies with the quantity of their series."""
-    starts, peaks = _of_seconds([one.start_s for one in found]), _of_seconds([one.peak_s for one in found])
-    ends = _of_seconds([one.end_s or 0.0 for one in found])
+    starts, peaks = of_seconds([one.start_s for one in found]), of_seconds([one.peak_s for one in found])
+    ends = of_seconds([one.end_s or 0.0 for one in found])
     return [
         Anomaly(
             one.anomaly_id,
@@ -227,8 +227,9 @@ def _head(of: Series) -> tuple[int, str, str, str]:
     return of.series_id, of.site_id, of.quantity, QUANTITIES[of.quantity].unit
 
 
-def _of_seconds(seconds: list[float]) -> list[str]:
-    return times(np.rint(np.array(seconds, np.float64) * 1e6).astype(np.int64))
+def of_seconds(seconds: ArrayLike) -> list[str]:
+    """RFC 3339 of Unix seconds [s]."""
+    return times(np.rint(np.asarray(seconds, np.float64) * 1e6).astype(np.int64))
 
 
 def _columns(block: NDArray[np.void]) -> tuple[list[Any], ...]:

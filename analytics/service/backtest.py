@@ -86,8 +86,8 @@ def history(series: Series, time_s: Floats, value: Floats) -> History:
     return History(series=known, time_s=time_s, value=value)
 
 
-def with_limits(one: History, changed: Mapping[str, float]) -> History:
-    """A history under some other limits.
+def with_limits(one: History, changed: Mapping[str, float | None]) -> History:
+    """A history under some other limits; None switches one off.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def with_limits(one: History, changed: Mapping[str, float]) -> History:
     for name in changed:
         if name not in DEFAULTS:
             raise ValueError(f"there is no limit {name!r}; there are {', '.join(DEFAULTS)}")
-    series = msgspec.structs.replace(one.series, limits=one.series.limits | dict(changed))
+    series = msgspec.structs.replace(one.series, adopted=one.series.adopted | dict(changed))
     try:
         limits.of_series([series])
     except ValueError as error:

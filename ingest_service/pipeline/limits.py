@@ -1,7 +1,8 @@
 """Check parameters by quantity: what a usual sensor of it can and can't do.
 
 Limits are in canonical units. Absolute limits come from the plausible range of the quantity registry;
-the rest stands here, and any of it may be overridden for one series by `Series.limits`.
+the rest stands here. Any of it may be overridden for one series, by its site file (`Series.limits`) and over
+that by an engineer (`Series.adopted`).
 Sources: rates and flat-line times follow the practice of QARTOD's water manuals and were checked
 against the sondes of the Logan River Observatory; traffic after the PeMS diagnostics (4 h constant).
 """
@@ -74,8 +75,9 @@ def of_series(series: Sequence[Series]) -> Parameters:
 
 
 def applied(series: Series) -> dict[str, float]:
-    """The limits of a series that are not the judge's own: by quantity, overridden, moved by feedback."""
-    limits = defaults(series) | series.limits
+    """The limits of a series that are not the judge's own; operators' feedback moves them."""
+    adopted = {name: math.nan if one is None else one for name, one in series.adopted.items()}
+    limits = defaults(series) | series.limits | adopted
     if series.score_shift:
         limits |= feedback.moved(DEFAULTS | limits, series.score_shift)
     return limits

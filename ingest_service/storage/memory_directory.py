@@ -59,7 +59,7 @@ class MemoryDirectory:
         for one in named:
             place = (one.site_id, one.quantity)
             series_id = known[place].series_id if place in known else len(known) + 1
-            known[place] = msgspec.structs.replace(one, series_id=series_id, score_shift=0.0)
+            known[place] = msgspec.structs.replace(one, series_id=series_id, adopted={}, score_shift=0.0)
         return sorted(known.values(), key=lambda one: one.series_id)
 
     def _merge_channels(self, named: Iterable[Channel], series: Iterable[Series]) -> list[Channel]:

@@ -72,13 +72,17 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
-    """What is stored: one quantity at one site. ``limits`` overrides check parameters by name."""
+    """What is stored: one quantity at one site.
+
+    ``limits`` of the site file override the judge's by name, and ``adopted`` ones override these.
+    """
 
     series_id: int = 0  # given by the store
     site_id: str
     quantity: str
     interval_s: float = 300.0
     limits: dict[str, float] = {}
+    adopted: dict[str, float | None] = {}  # by an engineer; given by the store, left alone by an enrolment
     score_shift: float = 0.0  # of the score limits, by the operators' feedback; given by the store
 
 

@@ -69,7 +69,7 @@ SELECT site_id, area_id, kind, en, zh, lon, lat, external_id, grid_cell, target_
 SELECT device_id, area_id, kind FROM device ORDER BY device_id;
 
 -- series: Every series.
-SELECT series_id, site_id, quantity, interval_s, limits FROM series ORDER BY series_id;
+SELECT series_id, site_id, quantity, interval_s, limits, adopted FROM series ORDER BY series_id;
 
 -- channels: Every channel, with what its series is.
 SELECT c.device_id, c.name, s.site_id, s.quantity, c.series_id

@@ -1,0 +1,52 @@
+"""Limits that engineers adopt for a series: they stand over the site file's, and each change is on record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from ingest_service.storage import reading
+from ingest_service.storage.sql import QUERIES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ingest_service.storage.postgres import PostgresStore
+
+
+class Adoption(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits that were adopted in place of all that was adopted before; none give back the site file's."""
+
+    adoption_id: int
+    series_id: int
+    limits: dict[str, float | None]  # None switches one off
+    who: str
+    note: str
+    at_s: float
+
+
+class Adoptions:
+    """Adopted limits in the database. Every method raises as those of the store do."""
+
+    def __init__(self, store: PostgresStore) -> None:
+        self._store = store
+
+    def adopt(self, series_id: int, limits: Mapping[str, float | None], *, who: str, note: str) -> bool:
+        """Let limits stand for a series; False where there is no such series.
+
+        The directory's version grows, so ingest judges by them within seconds.
+        """
+        row = {"series_id": series_id, "limits": Jsonb(dict(limits)), "who": who, "note": note}
+        with self._store.transaction() as connection:
+            if not connection.execute(QUERIES["adopt_limits"], row).rowcount:
+                return False
+            connection.execute(QUERIES["insert_adoption"], row)
+            connection.execute(QUERIES["directory_changed"])
+            return True
+
+    def of(self, series_id: int) -> list[Adoption]:
+        """All that was ever adopted for a series, oldest first."""
+        with self._store.transaction() as connection:
+            return reading.rows(connection, "adoptions", (series_id,), Adoption)

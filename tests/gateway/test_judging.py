@@ -1,0 +1,219 @@
+"""A posted series gets what a device's would; limits are tried, adopted and taken back on record."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyarrow import csv
+
+from analytics.service import backtest
+from ingest_service.pipeline import limits
+from ingest_service.storage.model import Series
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from httpx import AsyncClient, Response
+
+    from ingest_service.storage.postgres import PostgresStore
+
+    Client = Callable[[], AsyncClient]
+
+BEGIN_S = 1.79e9
+STEP_S = 600.0
+N = 7 * 144
+
+
+def call(client: Client, method: str, path: str, **told: Any) -> Response:
+    async def asked() -> Response:
+        async with client() as one:
+            return await one.request(method, path, **told)
+
+    return asyncio.run(asked())
+
+
+def week() -> tuple[list[float], list[float | None]]:
+    """A week of dissolved oxygen with a day's rhythm, a gap, and a fault on the last day."""
+    time_s = BEGIN_S + STEP_S * np.arange(N)
+    value = 8 + np.sin(time_s / 86_400 * 2 * np.pi) + np.random.default_rng(1).normal(0, 0.05, N)
+    value[-100:-80] = 3.0
+    return time_s.tolist(), [None if i == 7 else one for i, one in enumerate(value.tolist())]
+
+
+def rfc3339(time_s: float) -> str:
+    return datetime.fromtimestamp(time_s, UTC).isoformat()
+
+
+def as_json(time_s: list[float], value: list[float | None]) -> dict[str, Any]:
+    return {"json": {"time": [rfc3339(one) for one in time_s], "value": value}}
+
+
+def as_csv(time_s: list[float], value: list[float | None]) -> dict[str, Any]:
+    sink = io.BytesIO()
+    table = pa.table(
+        {"value": value, "time": pa.array(np.array(time_s) * 1e3, pa.int64()).cast(pa.timestamp("ms", "UTC"))}
+    )
+    csv.write_csv(table, sink)
+    return {"content": sink.getvalue(), "headers": {"content-type": "text/csv; charset=utf-8"}}
+
+
+def as_parquet(time_s: list[float], value: list[float | None]) -> dict[str, Any]:
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"time": time_s, "value": value, "note": ["x"] * len(value)}), sink)
+    return {"content": sink.getvalue(), "headers": {"content-type": "application/vnd.apache.parquet"}}
+
+
+@pytest.mark.parametrize("body", [as_json, as_csv, as_parquet])
+def test_a_posted_series_is_judged_as_a_device_is(
+    client: Client, body: Callable[..., dict[str, Any]]
+) -> None:
+    time_s, value = week()
+    answer = call(client, "POST", "/v1/judge?quantity=dissolved_oxygen", **body(time_s, value))
+    assert answer.status_code == 200, answer.text
+    said = answer.json()
+    history = backtest.history(
+        Series(site_id="posted", quantity="dissolved_oxygen"), np.array(time_s), np.array(value, np.float64)
+    )
+    expected = backtest.judge(history)
+    assert [one["quality"] for one in said["readings"]] == expected.quality.tolist()
+    assert [one["detector"] for one in said["anomalies"]] == [one.detector for one in expected.anomalies]
+    assert said["anomalies"]
+    assert {one["quality"] for one in said["readings"][-100:-80]} <= {3, 4}
+    assert (said["readings"][7]["quality"], said["readings"][7]["value"]) == (9, None)
+    assert said["interval_s"] == STEP_S
+    assert said["left_out"] == {"repeated": 0, "without_time": 0}
+
+
+def test_readings_come_in_every_form(client: Client) -> None:
+    path = "/v1/judge?quantity=dissolved_oxygen"
+    as_arrow = call(client, "POST", f"{path}&format=arrow", **as_json(*week()))
+    table = pa.ipc.open_stream(as_arrow.content).read_all()
+    as_text = call(
+        client,
+        "POST",
+        path,
+        **as_csv(*week()),
+    )
+    assert table["quality"].to_pylist() == [one["quality"] for one in as_text.json()["readings"]]
+    assert len(table) == N
+
+
+def test_units_are_converted_and_limits_obeyed(client: Client) -> None:
+    time_s, value = week()
+    in_kg = [None if one is None else one / 1000 for one in value]
+    path = "/v1/judge?quantity=dissolved_oxygen"
+    answer = call(client, "POST", f"{path}&unit=kg/m3&limit=suspect_low=4", **as_json(time_s, in_kg)).json()
+    assert answer["limits"]["suspect_low"] == 4
+    assert answer["readings"][-90]["value"] == pytest.approx(3.0)
+    assert "GROSS_RANGE" in answer["readings"][-90]["rules"]
+
+
+def test_times_out_of_order_and_repeated_are_put_right_and_counted(client: Client) -> None:
+    body = {"time": [BEGIN_S + 600, BEGIN_S, BEGIN_S, 1e300], "value": [2.0, 1.0, 5.0, 1.0]}
+    answer = call(client, "POST", "/v1/judge?quantity=ph", json=body).json()
+    assert [one["value"] for one in answer["readings"]] == [1.0, 2.0]
+    assert answer["left_out"] == {"without_time": 1, "repeated": 1}
+
+
+ONE = {"json": {"time": [1.0], "value": [1.0]}}
+
+
+def sent(content: bytes, media_type: str) -> dict[str, Any]:
+    return {"content": content, "headers": {"content-type": media_type}}
+
+
+@pytest.mark.parametrize(
+    ("path", "told", "status", "sentence"),
+    [
+        ("quantity=mood", ONE, 422, "there is no 'mood'"),
+        ("quantity=ph&unit=mile", ONE, 422, "give one of"),
+        ("quantity=ph&limit=tall", ONE, 422, "NAME=NUMBER"),
+        ("quantity=ph&limit=size=1", ONE, 422, "there is no limit 'size'"),
+        ("quantity=ph&limit=score_weak=9&limit=score_strong=3", ONE, 422, "9 is above score_strong 3"),
+        ("quantity=ph", {"json": {"time": [1.0], "value": []}}, 422, "1 times and 0 values"),
+        ("quantity=ph", {"json": {"time": ["yesterday"], "value": [1.0]}}, 422, "RFC 3339"),
+        ("quantity=ph", {"json": {"time": [1.0]}}, 422, "value"),
+        ("quantity=ph", sent(b"{", "application/json"), 422, "body"),
+        ("quantity=ph", sent(b"a,b\n1,2\n", "text/csv"), 422, "'time'"),
+        ("quantity=ph", sent(b"time,value\n2026-01-01T00:00:00,2\n", "text/csv"), 422, "offset"),
+        ("quantity=ph", sent(b"time,value\n1,high\n", "text/csv"), 422, "numbers"),
+        ("quantity=ph", sent(b"PAR1", "application/vnd.apache.parquet"), 422, "body"),
+        ("quantity=ph", sent(b"x", "image/png"), 415, "send the series as"),
+    ],
+)
+def test_what_cannot_be_judged_is_a_problem(
+    client: Client, path: str, told: dict[str, Any], status: int, sentence: str
+) -> None:
+    answer = call(client, "POST", f"/v1/judge?{path}", **told)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert sentence in answer.json()["detail"]
+
+
+def series_with_anomalies(store: PostgresStore) -> Series:
+    known = {one.series_id: one for one in store.directory().series}
+    return next(one for one in known.values() if one.quantity == "dissolved_oxygen")
+
+
+def test_limits_are_tried_then_adopted_then_taken_back(client: Client, filled_store: PostgresStore) -> None:
+    series = series_with_anomalies(filled_store)
+    (newest,) = filled_store.latest([series.series_id])
+    path = f"/v1/series/{series.series_id}"
+    wanted = {
+        "from": rfc3339(newest.time_s - 86_400),
+        "to": rfc3339(newest.time_s),
+        "limits": {"fail_low": 100.0, "fail_high": None},
+    }
+    tried = call(client, "POST", f"{path}/trial", json=wanted).json()
+    assert tried["now"]["readings"] == tried["tried"]["readings"] > 100
+    assert tried["now"]["flagged"] < tried["tried"]["flagged"] == tried["tried"]["readings"]
+    assert tried["tried"]["limits"]["fail_low"] == 100
+    assert {one["detector"] for one in tried["tried"]["anomalies"]} == {"gross_range"}
+    assert all(one in tried["tried"]["anomalies"] for one in tried["new"])
+    assert all(one in tried["now"]["anomalies"] for one in tried["gone"])
+
+    before = call(client, "GET", f"{path}/limits").json()
+    assert (before["adopted"], before["history"]) == ({}, [])
+    told = {"limits": {"suspect_low": 1.5, "fail_high": None}, "note": "low flow"}
+    after = call(client, "PUT", f"{path}/limits", json=told).json()
+    assert after["adopted"] == told["limits"]
+    assert after["in_force"]["suspect_low"] == 1.5
+    assert after["in_force"]["fail_high"] is None
+    (one,) = after["history"]
+    assert (one["note"], one["limits"]) == ("low flow", told["limits"])
+    assert one["who"].startswith("Wang Fang")
+
+    filled_store.enrol(filled_store.directory())  # the site file again
+    again = next(one for one in filled_store.directory().series if one.series_id == series.series_id)
+    assert again.adopted == told["limits"]
+    assert limits.of_series([again]).suspect_low[0] == 1.5
+    assert np.isnan(limits.of_series([again]).fail_high[0])
+
+    back = call(client, "PUT", f"{path}/limits", json={"limits": {}}).json()
+    assert back["in_force"] == before["in_force"]
+    assert [one["limits"] for one in back["history"]] == [told["limits"], {}]
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"size": 1.0}, "there is no limit 'size'"),
+        ({"score_weak": 9.0, "score_strong": 3.0}, "score_weak 9 is above score_strong 3"),
+    ],
+)
+def test_limits_that_cannot_be_are_neither_tried_nor_adopted(
+    client: Client, given: dict[str, float], sentence: str
+) -> None:
+    adopted = call(client, "PUT", "/v1/series/1/limits", json={"limits": given})
+    wanted = {"limits": given, "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}
+    tried = call(client, "POST", "/v1/series/1/trial", json=wanted)
+    for answer in (adopted, tried):
+        assert (answer.status_code, answer.json()["where"]) == (422, "limits")
+        assert sentence in answer.json()["detail"]
+    assert call(client, "PUT", "/v1/series/999999/limits", json={"limits": {}}).status_code == 404
