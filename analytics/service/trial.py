@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from analytics.service.backtest import History, Judged
     from ingest_service.storage.model import Anomaly, Series
-    from ingest_service.storage.store import Store
+    from ingest_service.storage.store import Reader
 
 DAY_S = 86_400.0
 WARM_UP_S = 14 * DAY_S
