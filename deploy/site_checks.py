@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 Key = tuple[str, tuple[str, ...]]  # kind of entry, and what names it
 
 EARTH_M = 6_371_008.8
-SITE_KINDS = ("river_section", "outfall", "rain_gauge", "tide_gauge", "junction", "road_section")
+SITE_KINDS = (
+    "river_section",
+    "lake_section",
+    "outfall",
+    "rain_gauge",
+    "tide_gauge",
+    "junction",
+    "road_section",
+)
 NODE_KINDS = {
     "river": ("source", "confluence", "section", "outfall", "mouth"),
     "road": ("junction", "detector", "end"),

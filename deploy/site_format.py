@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LonLat = tuple[float, float]
+Roman = Literal["I", "II", "III", "IV", "V"]
+CLASSES: tuple[Roman, ...] = get_args(Roman)
 
 
 class SiteFileError(ValueError):
@@ -50,7 +52,10 @@ class Defaults(_Table, frozen=True, kw_only=True):
 
 
 class SiteEntry(_Table, frozen=True, kw_only=True):
-    """A `Site`, with what is measured there; ``limits`` are check parameters by quantity."""
+    """A `Site`, with what is measured there; ``limits`` are check parameters by quantity.
+
+    ``target_class`` is written as a number or as GB 3838 does, "I" to "V".
+    """
 
     site_id: str
     kind: str
@@ -61,7 +66,7 @@ class SiteEntry(_Table, frozen=True, kw_only=True):
     area_id: str | None = None
     external_id: str | None = None
     grid_cell: str | None = None
-    target_class: int | None = None
+    target_class: int | Roman | None = None
     demo: bool | None = None
     quantities: list[str] = []
     device: str | None = None

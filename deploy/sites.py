@@ -95,6 +95,7 @@ def _site(entry: SiteEntry, defaults: site_format.Defaults) -> list[msgspec.Stru
             [f"site {entry.site_id!r} has limits for {quantity!r}, which it doesn't measure: add it"]
         )
     area_id = entry.area_id or defaults.area_id or ""
+    target = entry.target_class
     interval_s = defaults.interval_s if entry.interval_s is None else entry.interval_s
     site = Site(
         site_id=entry.site_id,
@@ -106,7 +107,7 @@ def _site(entry: SiteEntry, defaults: site_format.Defaults) -> list[msgspec.Stru
         lat=entry.lat,
         external_id=entry.external_id,
         grid_cell=entry.grid_cell,
-        target_class=entry.target_class,
+        target_class=site_format.CLASSES.index(target) + 1 if isinstance(target, str) else target,
         demo=defaults.demo if entry.demo is None else entry.demo,
     )
     if not entry.quantities:

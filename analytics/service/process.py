@@ -9,6 +9,7 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 from analytics.service import silence
+from analytics.service.assessing import assess
 from analytics.service.rejudge import rejudge
 from ingest_service.storage.errors import StoreUnavailable
 from ingest_service.storage.model import AnomalyQuery
@@ -60,7 +61,12 @@ def look_for_silence(store: Store, settings: Settings) -> None:
     store.record(silence.changes(store.activity(), is_open, settings, now_s=time.time()))
 
 
-TASKS: tuple[Callable[[Store, Settings], None], ...] = (look_for_silence, rejudge, roll_up)
+TASKS: tuple[Callable[[Store, Settings], None], ...] = (
+    look_for_silence,
+    rejudge,
+    roll_up,
+    assess,
+)
 
 
 def _rounds(store: Store, settings: Settings, lease: Lease, stop: threading.Event) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path  # noqa: TC003 - msgspec reads the annotation
 from typing import Annotated
 
 import msgspec
@@ -66,6 +67,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             gt=0,
         ),
     ] = 300.0
+    assess_every_s: Annotated[
+        float,
+        Meta(
+            description="How often months are looked at, whether their assessments are to be made anew.",
+            extra={"unit": "s"},
+            gt=0,
+        ),
+    ] = 600.0
+    assess_months: Annotated[
+        int,
+        Meta(description="Newest months that are looked at.", extra={"unit": "months"}, ge=1),
+    ] = 3
+    index_file: Annotated[
+        Path | None,
+        Meta(description="TOML with the weights of the evaluation index; none is towntwin's own."),
+    ] = None
     metrics_port: Annotated[
         int, Meta(description="Port of the Prometheus metrics on loopback; 0 is off.", ge=0, le=65535)
     ] = 0

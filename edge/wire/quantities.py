@@ -69,6 +69,12 @@ _MG_PER_L = {
     "ug/L": Conversion(1e-3),
     "ug/m3": Conversion(1e-6),
 }
+_UG_PER_L = {
+    "kg/m3": Conversion(1e6),
+    "mg/m3": Conversion(1.0),
+    "µg/L": Conversion(1.0),
+    "ug/L": Conversion(1.0),
+}
 _US_PER_CM = {
     "S/m": Conversion(1e4),
     "µS/cm": Conversion(1.0),
@@ -129,6 +135,16 @@ _ALL = (
         name="total_nitrogen", symbol="TN", unit="mg/L", wire_unit="kg/m3", accepts=_MG_PER_L,
         low=0, high=200, resolution=0.01, domain="water", hj212="w21001", smart_data_model="N-TOT",
         en="total nitrogen", zh="总氮",
+    ),
+    Quantity(
+        name="chlorophyll_a", symbol="Chl-a", unit="µg/L", wire_unit="kg/m3",
+        accepts=_UG_PER_L,
+        low=0, high=2000, resolution=0.1, domain="water", hj212="w01016", smart_data_model="Chla",
+        en="chlorophyll a", zh="叶绿素a",
+    ),
+    Quantity(
+        name="transparency", symbol="SD", unit="m", wire_unit="m", accepts=_METRES, low=0, high=30,
+        resolution=0.01, domain="water", en="transparency (Secchi depth)", zh="透明度",
     ),
     Quantity(
         name="water_level", symbol="H", unit="m", wire_unit="m", accepts=_METRES, low=-5, high=100,

@@ -46,7 +46,7 @@ class Area(msgspec.Struct, frozen=True, kw_only=True):
 class Site(msgspec.Struct, frozen=True, kw_only=True):
     """A place where something is measured (站点), or an outfall that could be.
 
-    ``kind`` is river_section, outfall, rain_gauge, tide_gauge, junction or road_section.
+    ``kind`` is river_section, lake_section, outfall, rain_gauge, tide_gauge, junction or road_section.
     ``lon``, ``lat`` are WGS 84 [deg]; ``target_class`` is the GB 3838 class aimed at (1-5).
     """
 

@@ -133,7 +133,7 @@ def test_two_sites_may_share_a_device_of_another_entry(tmp_path: Path) -> None:
         (
             "river_section",
             "bridge",
-            "site 'r1' has kind 'bridge', which is not known: choose from river_section, outfall",
+            "site 'r1' has kind 'bridge', which is not known: choose from river_section, lake_section",
         ),
         ('kind = "source"', 'kind = "spring"', "node 'q1' has kind 'spring', which is not known: "),
         ("lon = 120.52\nlat = 30.60", "lon = 30.60\nlat = 120.52", "site 'r1' lies at lon 30.6, lat 120.52"),

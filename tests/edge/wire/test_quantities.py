@@ -33,6 +33,8 @@ CASES: dict[str, dict[str, tuple[float, float]]] = {
     "total_phosphorus": MASS,
     "total_nitrogen": MASS,
     "conductivity": {"S/m": (0.05, 500), "µS/cm": (500, 500), "uS/cm": (500, 500), "mS/cm": (0.5, 500)},
+    "chlorophyll_a": {"kg/m3": (1e-5, 10), "mg/m3": (10, 10), "µg/L": (10, 10), "ug/L": (10, 10)},
+    "transparency": LENGTH,
     "turbidity": {"NTU": (12, 12), "FNU": (12, 12)},
     "water_level": LENGTH,
     "queue_length": LENGTH,

@@ -1,0 +1,96 @@
+-- newest_measured: When anything was measured last.
+SELECT extract(epoch FROM max("time"))::float8 FROM latest;
+
+-- assessed_checked: How long ago any month was last looked at [s].
+SELECT extract(epoch FROM now() - max(checked))::float8 FROM assessed_month;
+
+-- month_fingerprint: What the assessments of a month are made from, as one text; it changes with any of it.
+SELECT concat_ws('/',
+    (SELECT version FROM directory_version),
+    (SELECT concat_ws(',', count(*), sum(count), sum(good), 
+            sum(round((mean * (1 + series_id %% 97))::numeric, 6)), max(bucket))
+        FROM rollup_1h_view WHERE bucket >= to_timestamp(%(from_s)s) AND bucket < to_timestamp(%(to_s)s)),
+    (SELECT concat_ws(',', count(*), max(revision)) FROM anomaly
+        WHERE start < to_timestamp(%(to_s)s) AND ("end" IS NULL OR "end" >= to_timestamp(%(from_s)s))),
+    (SELECT concat_ws(',', count(*), count(withdrawn)) FROM feedback AS f JOIN anomaly AS a USING (anomaly_id)
+        WHERE a.start < to_timestamp(%(to_s)s) AND (a."end" IS NULL OR a."end" >= to_timestamp(%(from_s)s))),
+    %(made_by)s::text
+);
+
+-- assessed_fingerprint: What a month was last computed from.
+SELECT fingerprint FROM assessed_month WHERE month = %(month)s;
+
+-- assessed_again: A month was looked at, and is as it was.
+UPDATE assessed_month SET checked = now() WHERE month = %(month)s;
+
+-- assessed: A month was looked at.
+INSERT INTO assessed_month (month, fingerprint) VALUES (%(month)s, %(fingerprint)s)
+ON CONFLICT (month) DO UPDATE SET fingerprint = excluded.fingerprint, checked = now();
+
+-- month_series: Each series over a time: what came, what of it is good, its mean, and its first hour ever.
+SELECT s.series_id, coalesce(sum(r.count), 0)::bigint AS count, coalesce(sum(r.good), 0)::bigint AS good,
+    sum(r.mean * r.good) / nullif(sum(r.good), 0) AS mean,
+    (SELECT extract(epoch FROM min(bucket))::float8 FROM rollup_1h_view AS f WHERE f.series_id = s.series_id) AS first_s
+FROM series AS s
+LEFT JOIN rollup_1h_view AS r
+    ON r.series_id = s.series_id AND r.bucket >= to_timestamp(%(from_s)s) AND r.bucket < to_timestamp(%(to_s)s)
+GROUP BY s.series_id ORDER BY s.series_id;
+
+-- month_traffic: Hours of road sites that have a good flow and a good speed [veh/h], [km/h].
+SELECT s.site_id, extract(epoch FROM v.bucket)::float8 AS time_s, q.mean AS flow, v.mean AS speed
+FROM series AS s
+JOIN rollup_1h_view AS v USING (series_id)
+JOIN series AS other ON other.site_id = s.site_id AND other.quantity = 'traffic_flow'
+JOIN rollup_1h_view AS q ON q.series_id = other.series_id AND q.bucket = v.bucket
+WHERE s.quantity = 'traffic_speed' AND v.good > 0 AND q.good > 0
+    AND v.bucket >= to_timestamp(%(from_s)s) AND v.bucket < to_timestamp(%(to_s)s)
+ORDER BY s.site_id, v.bucket;
+
+-- month_anomalies: Anomalies that began in a time, with when somebody first said what they were.
+SELECT a.site_id, a.detector, a.severity, extract(epoch FROM a.start)::float8 AS start_s,
+    extract(epoch FROM a."end")::float8 AS end_s,
+    (SELECT extract(epoch FROM min(f."at"))::float8 FROM feedback AS f
+        WHERE f.anomaly_id = a.anomaly_id AND f.withdrawn IS NULL) AS said_s
+FROM anomaly AS a
+WHERE a.state <> 'withdrawn' AND a.start >= to_timestamp(%(from_s)s) AND a.start < to_timestamp(%(to_s)s)
+ORDER BY a.site_id, a.start, a.anomaly_id;
+
+-- days_of_series: Some series by local day: the mean of what is good.
+SELECT series_id, extract(day FROM bucket AT TIME ZONE %(zone)s)::int AS day,
+    sum(mean * good) / nullif(sum(good), 0) AS mean
+FROM rollup_1h_view
+WHERE series_id = ANY (%(series_ids)s) AND bucket >= to_timestamp(%(from_s)s) AND bucket < to_timestamp(%(to_s)s)
+GROUP BY 1, 2 HAVING sum(good) > 0 ORDER BY 1, 2;
+
+-- forget_assessments: Assessments of a month that are not among those that were computed now.
+DELETE FROM assessment WHERE month = %(month)s AND (kind || ' ' || subject) <> ALL (%(kept)s);
+
+-- upsert_assessment: An assessment by kind, subject and month; what is as it was keeps its time.
+INSERT INTO assessment AS a (kind, subject, area_id, site_id, link_id, month, value, class, target, met, items, items_of,
+    detail, data_from, data_to, readings, version)
+VALUES (%(kind)s, %(subject)s, %(area_id)s, %(site_id)s, %(link_id)s, %(month)s, %(value)s, %(class)s, %(target)s, %(met)s,
+    %(items)s, %(items_of)s, %(detail)s, to_timestamp(%(data_from_s)s), to_timestamp(%(data_to_s)s), %(readings)s,
+    %(version)s)
+ON CONFLICT (kind, subject, month) DO UPDATE SET area_id = excluded.area_id, site_id = excluded.site_id,
+    link_id = excluded.link_id, value = excluded.value, class = excluded.class, target = excluded.target,
+    met = excluded.met, items = excluded.items, items_of = excluded.items_of, detail = excluded.detail,
+    data_from = excluded.data_from, data_to = excluded.data_to, readings = excluded.readings,
+    version = excluded.version, computed = now()
+WHERE (a.area_id, a.value, a.class, a.target, a.met, a.items, a.items_of, a.detail, a.data_from, a.data_to, a.readings,
+    a.version) IS DISTINCT FROM (excluded.area_id, excluded.value, excluded.class, excluded.target, excluded.met,
+    excluded.items, excluded.items_of, excluded.detail, excluded.data_from, excluded.data_to, excluded.readings,
+    excluded.version);
+
+-- assessments: Assessments by filter, newest month first, then in the order of their ids.
+SELECT assessment_id, kind, subject, area_id, site_id, link_id, to_char(month, 'YYYY-MM') AS month, value, class, target,
+    met, items, items_of, detail, extract(epoch FROM data_from)::float8 AS data_from_s,
+    extract(epoch FROM data_to)::float8 AS data_to_s, readings, version, extract(epoch FROM computed)::float8 AS computed_s
+FROM assessment
+WHERE (%(area_ids)s::text[] IS NULL OR area_id = ANY (%(area_ids)s))
+    AND (%(site_id)s::text IS NULL OR site_id = %(site_id)s)
+    AND (%(kinds)s::text[] IS NULL OR kind = ANY (%(kinds)s))
+    AND (%(from_month)s::date IS NULL OR month >= %(from_month)s::date)
+    AND (%(to_month)s::date IS NULL OR month <= %(to_month)s::date)
+    AND (%(after_month)s::date IS NULL OR month < %(after_month)s::date
+        OR (month = %(after_month)s::date AND assessment_id > %(after_id)s))
+ORDER BY assessment.month DESC, assessment_id LIMIT %(limit)s;
