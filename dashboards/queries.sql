@@ -59,27 +59,34 @@ SELECT s.site_LANG AS "site", l.value / nullif(l.expected, 0) AS "share"
 FROM latest_judged AS l JOIN series_view AS s USING (series_id)
 WHERE s.quantity = 'traffic_speed' AND s.site_id IN (${site:sqlstring}) ORDER BY 1;
 
--- series_values: The chosen series, at most one point an interval.
-SELECT $__timeGroupAlias("time", $__interval), concat(site_LANG, ' ', quantity) AS metric, avg(value) AS "value"
-FROM reading_judged JOIN series_view USING (series_id)
-WHERE $__timeFilter("time") AND site_id IN (${site:sqlstring}) AND quantity IN (${quantity:sqlstring})
-    AND series_id IN (
+-- series_values: The chosen series, a point an interval: the mean of what is good, else the highest that is not.
+SELECT d."time", concat(site_LANG, ' ', quantity) AS metric, d."value"
+FROM (
+    SELECT rollup_time(bucket, $__interval_ms) AS "time", series_id,
+        coalesce(sum(total) / nullif(sum(good), 0), max(flagged)) AS "value"
+    FROM rollup_view
+    WHERE width_s = rollup_width($__interval_ms) AND $__timeFilter(bucket) AND series_id = ANY (ARRAY(
         SELECT series_id FROM series_view WHERE site_id IN (${site:sqlstring}) AND quantity IN (${quantity:sqlstring})
         ORDER BY series_id LIMIT 12
-    )
-GROUP BY 1, 2 ORDER BY 1, 2;
+    ))
+    GROUP BY 1, 2
+) AS d JOIN series_view USING (series_id)
+ORDER BY 1, 2;
 
 -- series_band: The expected band of the chosen series that an anomaly is open at, else of the first one.
-SELECT $__timeGroupAlias("time", $__interval), avg(value) AS "measured", avg(expected) AS "expected",
-    avg(lower) AS "lower", avg(upper) AS "upper",
-    max(value) FILTER (WHERE quality IN (3, 4)) AS "flagged"
-FROM reading_judged
-WHERE $__timeFilter("time") AND series_id = (
+SELECT rollup_time(bucket, $__interval_ms) AS "time",
+    coalesce(sum(total) / nullif(sum(good), 0), max(flagged)) AS "measured",
+    sum(expected) / nullif(sum(judged), 0) AS "expected",
+    (sum(expected) - 3 * sum(spread)) / nullif(sum(judged), 0) AS "lower",
+    (sum(expected) + 3 * sum(spread)) / nullif(sum(judged), 0) AS "upper",
+    max(flagged) AS "flagged"
+FROM rollup_view
+WHERE width_s = rollup_width($__interval_ms) AND $__timeFilter(bucket) AND series_id = ANY (ARRAY(
     SELECT s.series_id FROM series_view AS s
     LEFT JOIN anomaly_view AS a ON a.series_id = s.series_id AND a.state = 'open'
     WHERE s.site_id IN (${site:sqlstring}) AND s.quantity IN (${quantity:sqlstring})
     ORDER BY a.severity DESC NULLS LAST, a.start DESC NULLS LAST, s.series_id LIMIT 1
-)
+))
 GROUP BY 1 ORDER BY 1;
 
 -- anomalies_begun: Anomalies by when they began.
@@ -88,11 +95,13 @@ SELECT $__timeGroupAlias(start, $__interval), count(*) FILTER (WHERE severity = 
 FROM anomaly_view WHERE $__timeFilter(start) AND site_id IN (${site:sqlstring})
 GROUP BY 1 ORDER BY 1;
 
--- readings_stored: Readings an hour, and the share of them that is good.
-SELECT $__timeGroupAlias(bucket, '1h'), sum(count) AS "readings", sum(good)::float8 / nullif(sum(count), 0) AS "good"
-FROM rollup_1h_view JOIN series_view USING (series_id)
-WHERE $__timeFilter(bucket) AND site_id IN (${site:sqlstring})
-GROUP BY 1 ORDER BY 1;
+-- readings_stored: Readings an hour, and the share of them that is good; over a longer time the mean of each day.
+SELECT bucket AS "time", sum(count) * 3600.0 / width_s AS "readings", sum(good)::float8 / nullif(sum(count), 0) AS "good"
+FROM rollup_view
+WHERE width_s = rollup_width(greatest(24 * $__interval_ms, 3600000)) AND $__timeFilter(bucket) AND series_id = ANY (ARRAY(
+    SELECT series_id FROM series_view WHERE site_id IN (${site:sqlstring})
+))
+GROUP BY bucket, width_s ORDER BY 1;
 
 -- devices: Devices of the chosen towns: newest reading, spool, online.
 SELECT device_id AS "device", area_id AS "town", online AS "online", spool_depth AS "spool", measured AS "measured",
