@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from prometheus_client import Counter, Gauge, Histogram, start_http_server
 from analytics.service import silence
 from analytics.service.assessing import assess
 from analytics.service.rejudge import rejudge
+from analytics.service.tidy import tidy
 from ingest_service.storage.errors import StoreUnavailable
 from ingest_service.storage.model import AnomalyQuery
 
@@ -51,7 +53,7 @@ def run(store: Store, settings: Settings, stop: threading.Event) -> None:
 
 def roll_up(store: Store, settings: Settings) -> None:
     """Bring every rollup up to date that is not."""
-    while done := store.refresh_rollups(limit=settings.rollup_hours):
+    while done := store.refresh_rollups(limit=settings.rollup_readings):
         ROLLED_UP.inc(done)
 
 
@@ -61,11 +63,27 @@ def look_for_silence(store: Store, settings: Settings) -> None:
     store.record(silence.changes(store.activity(), is_open, settings, now_s=time.time()))
 
 
+class Seldom:
+    """A task that is done once in ``tidy_s``, first at once."""
+
+    def __init__(self, task: Callable[[Store, Settings], None]) -> None:
+        self.__name__ = task.__name__
+        self._task = task
+        self._due_s = -math.inf
+
+    def __call__(self, store: Store, settings: Settings) -> None:
+        """Do it, if it is due."""
+        if time.monotonic() >= self._due_s:
+            self._task(store, settings)
+            self._due_s = time.monotonic() + settings.tidy_s
+
+
 TASKS: tuple[Callable[[Store, Settings], None], ...] = (
     look_for_silence,
     rejudge,
     roll_up,
     assess,
+    Seldom(tidy),
 )
 
 

@@ -15,14 +15,49 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     period_s: Annotated[float, Meta(description="Time between two rounds.", extra={"unit": "s"}, ge=0.1)] = (
         1.0
     )
-    rollup_hours: Annotated[
+    rollup_readings: Annotated[
         int,
         Meta(
-            description="Hours of series whose rollups one transaction refreshes.",
-            extra={"unit": "hours"},
+            description="About how many readings one transaction rolls up.",
+            extra={"unit": "readings"},
             ge=1,
         ),
-    ] = 2000
+    ] = 200_000
+    keep_readings_days: Annotated[
+        float, Meta(description="How long readings are kept; 0 is for ever.", extra={"unit": "d"}, ge=0)
+    ] = 0.0
+    keep_1min_days: Annotated[
+        float,
+        Meta(description="How long rollups of a minute are kept; 0 is for ever.", extra={"unit": "d"}, ge=0),
+    ] = 0.0
+    keep_15min_days: Annotated[
+        float,
+        Meta(
+            description="How long rollups of a quarter of an hour are kept; 0 is for ever.",
+            extra={"unit": "d"},
+            ge=0,
+        ),
+    ] = 0.0
+    keep_1h_days: Annotated[
+        float,
+        Meta(description="How long rollups of an hour are kept; 0 is for ever.", extra={"unit": "d"}, ge=0),
+    ] = 0.0
+    keep_1day_days: Annotated[
+        float,
+        Meta(description="How long rollups of a day are kept; 0 is for ever.", extra={"unit": "d"}, ge=0),
+    ] = 0.0
+    compress_days: Annotated[
+        float,
+        Meta(
+            description="Age of what is compressed, on TimescaleDB Community; 0 is never.",
+            extra={"unit": "d"},
+            ge=0,
+        ),
+    ] = 30.0
+    tidy_s: Annotated[
+        float,
+        Meta(description="Time between two looks for what is old.", extra={"unit": "s"}, gt=0),
+    ] = 3600.0
     silent_intervals: Annotated[
         float,
         Meta(

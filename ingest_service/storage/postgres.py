@@ -11,7 +11,7 @@ import msgspec
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from ingest_service.storage import connecting, edition, lease, migrate, opinions, reading, writing
+from ingest_service.storage import connecting, edition, lease, migrate, opinions, reading, rollups, writing
 from ingest_service.storage.batch import Checkpoint
 from ingest_service.storage.classify import classified
 from ingest_service.storage.model import (
@@ -203,9 +203,7 @@ class PostgresStore:
     def buckets(self, series_id: int, from_s: float, to_s: float, width_s: int) -> list[Bucket]:
         """Buckets aligned to the local day."""
         with self.transaction() as connection:
-            return reading.buckets(
-                connection, series_id, from_s, to_s, width_s, zone=self._settings.time_zone
-            )
+            return rollups.buckets(connection, series_id, from_s, to_s, width_s, zone=self.zone)
 
     def anomalies(self, query: AnomalyQuery) -> list[Anomaly]:
         """Anomalies by filter, newest start first."""
@@ -237,14 +235,9 @@ class PostgresStore:
     # -- the service ---------------------------------------------------------------------------
 
     def refresh_rollups(self, *, limit: int) -> int:
-        """Recompute the rollups of at most ``limit`` due hours."""
+        """Bring rollups of about ``limit`` readings up to date; how many hours of series that were."""
         with self.transaction() as connection:
-            due = sorted(set(connection.execute(QUERIES["take_due"], (limit,)).fetchall()))
-            if due:
-                columns = [list(column) for column in zip(*due, strict=True)]
-                connection.execute(QUERIES["refresh_1min"], columns)
-                connection.execute(QUERIES["refresh_1h"], columns)
-            return len(due)
+            return rollups.refresh(connection, limit, self._settings.time_zone)
 
     def late_due(self, *, limit: int) -> list[Late]:
         """Series with late readings that are to be judged again now."""

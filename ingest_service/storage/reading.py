@@ -13,7 +13,6 @@ from ingest_service.storage.model import (
     READING,
     Anomaly,
     Area,
-    Bucket,
     Channel,
     Device,
     Directory,
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from ingest_service.storage.model import AnomalyQuery
 
 T = TypeVar("T")
-MINUTE_S, HOUR_S = 60, 3600
 
 
 def rows(connection: Connection[Any], query: str, parameters: Any, kind: type[T]) -> list[T]:
@@ -71,20 +69,6 @@ def committed_after(connection: Connection[Any], since_us: Mapping[int, int]) ->
     """READING blocks after a time for each series."""
     since = [max(0, one) for one in since_us.values()]
     yield from _copied(connection, "committed_after", (list(since_us), since))
-
-
-def buckets(
-    connection: Connection[Any], series_id: int, from_s: float, to_s: float, width_s: int, *, zone: str
-) -> list[Bucket]:
-    """From the coarsest rollup that the width allows and that is up to date, else from the readings."""
-    parameters = {"series_id": series_id, "from_s": from_s, "to_s": to_s, "width_s": width_s, "zone": zone}
-    query = "buckets_raw"
-    for step_s, rollup in ((HOUR_S, "buckets_1h"), (MINUTE_S, "buckets_1min")):
-        if width_s % step_s == 0 and from_s % step_s == 0 and to_s % step_s == 0:
-            stale = connection.execute(QUERIES["due_in_range"], parameters).fetchone() == (True,)
-            query = query if stale else rollup
-            break
-    return rows(connection, query, parameters, Bucket)
 
 
 def anomalies(

@@ -170,7 +170,10 @@ class Store(Protocol):
     # -- the service -------------------------------------------------------------------------
 
     def refresh_rollups(self, *, limit: int) -> int:
-        """Recompute the rollups of at most ``limit`` due (series, hour) pairs; return how many it did."""
+        """Bring rollups of about ``limit`` readings up to date, of one stretch at least.
+
+        Returns how many hours of series that were; 0 where nothing is out of date.
+        """
         ...
 
     def late_due(self, *, limit: int) -> list[Late]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ingest_service.storage.batch import Batch
     from ingest_service.storage.model import Anomaly, Late
 
-HOUR_US = 3_600_000_000
+MINUTE_US, HOUR_US, WEEK_US = 60_000_000, 3_600_000_000, 604_800_000_000
 LATE = 64  # analytics.core.flags.Rule.LATE
 
 
@@ -133,12 +133,27 @@ def _latest(cursor: Cursor[Any], rows: NDArray[np.void]) -> None:
 
 
 def _due(cursor: Cursor[Any], series_id: NDArray[Any], time_us: NDArray[Any]) -> None:
-    """Note the hours whose rollups are out of date; some may be named twice, which costs little."""
-    if not len(series_id):
-        return
-    hours = time_us // HOUR_US
-    first = np.append(True, (series_id[1:] != series_id[:-1]) | (hours[1:] != hours[:-1]))
-    cursor.execute(QUERIES["insert_due"], [series_id[first].tolist(), (hours[first] * 3600).tolist()])
+    """Note the stretches whose rollups are out of date; rows are by series and time."""
+    if len(series_id):
+        cursor.execute(QUERIES["insert_due"], stretches(series_id, time_us))
+
+
+def stretches(series_id: NDArray[Any], time_us: NDArray[Any]) -> list[list[int]]:
+    """Series, and the whole minutes that their readings lie in, from and to [s].
+
+    A stretch ends where nothing follows for an hour, and with the week, so that no chunk of work is large.
+
+    Parameters
+    ----------
+    series_id, time_us : (n,) int, by series and time [us]
+
+    """
+    time_us = np.asarray(time_us, np.int64)
+    cut = (np.diff(series_id) != 0) | (np.diff(time_us) > HOUR_US) | (np.diff(time_us // WEEK_US) != 0)
+    first = np.flatnonzero(np.append(True, cut))
+    last = np.append(first[1:], len(series_id)) - 1
+    since_s, until_s = time_us[first] // MINUTE_US * 60, (time_us[last] // MINUTE_US + 1) * 60
+    return [series_id[first].tolist(), since_s.tolist(), until_s.tolist()]
 
 
 def revisions(cursor: Cursor[Any], rows: NDArray[np.void]) -> None:

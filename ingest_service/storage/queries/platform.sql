@@ -31,6 +31,6 @@ INSERT INTO schema_migration (number, name) VALUES (%s, %s);
 SELECT (SELECT count(*) FROM reading) AS readings,
     (SELECT count(*) FROM anomaly WHERE state = 'open') AS open_anomalies,
     (SELECT count(*) FROM dead_letter) AS dead_letters,
-    (SELECT count(*) FROM rollup_due) AS rollups_due,
+    (SELECT coalesce(ceil(sum(extract(epoch FROM until - since)) / 3600), 0)::int FROM rollup_due) AS rollups_due,
     (SELECT count(*) FROM rejudge_due) AS rejudge_due,
     (SELECT extract(epoch FROM max(received))::float8 FROM latest) AS newest_received_s;

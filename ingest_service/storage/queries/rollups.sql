@@ -1,28 +1,169 @@
--- take_due: Take some hours whose rollups are out of date.
-DELETE FROM rollup_due WHERE ctid = ANY (
-    ARRAY(SELECT ctid FROM rollup_due LIMIT %s FOR UPDATE SKIP LOCKED)
-) RETURNING series_id, hour;
+-- take_due: Take stretches that are out of date, of about so many readings; with a flow goes the speed of its site.
+WITH waiting AS MATERIALIZED (
+    SELECT ctid AS place, series_id, since, until FROM rollup_due LIMIT 10000
+), weighed AS (
+    SELECT place, extract(epoch FROM until - since) / coalesce(interval_s, 60) AS readings
+    FROM waiting LEFT JOIN series USING (series_id)
+), summed AS (
+    SELECT place, sum(readings) OVER (ORDER BY place ROWS UNBOUNDED PRECEDING) - readings AS before FROM weighed
+), taken AS (
+    DELETE FROM rollup_due WHERE ctid = ANY (ARRAY(SELECT place FROM summed WHERE before < %(limit)s))
+    RETURNING series_id, since, until
+), due AS (
+    SELECT series_id, since, until FROM taken
+    UNION ALL
+    SELECT s.series_id, since, until FROM taken JOIN flow_of_speed AS s ON s.flow_id = taken.series_id
+), merged AS (
+    SELECT series_id, unnest(range_agg(tstzrange(since, until))) AS span FROM due GROUP BY series_id
+)
+SELECT series_id, greatest(lower(span), (SELECT max(since) FROM retention WHERE what <> 'rollup_1day')) AS since,
+    upper(span) AS until
+FROM merged;
 
--- refresh_1min: Recompute the minutes of some hours.
-INSERT INTO rollup_1min (series_id, bucket, count, good, min, max, mean)
-SELECT r.series_id, time_bucket(interval '1 minute', r."time") AS bucket, count(*), count(*) FILTER (WHERE r.quality <= 2),
-    min(r.value) FILTER (WHERE r.quality <= 2), max(r.value) FILTER (WHERE r.quality <= 2),
-    avg(r.value) FILTER (WHERE r.quality <= 2)
-FROM unnest(%s::int[], %s::timestamptz[]) AS due (series_id, hour)
-JOIN reading_judged AS r
-    ON r.series_id = due.series_id AND r."time" >= due.hour AND r."time" < due.hour + interval '1 hour'
-GROUP BY 1, 2
-ON CONFLICT (series_id, bucket) DO UPDATE SET count = excluded.count, good = excluded.good, min = excluded.min,
-    max = excluded.max, mean = excluded.mean;
+-- refresh_1min: Minutes of what is measured more often than that, from the readings.
+WITH due AS (
+    SELECT series_id, lower(span) AS since, upper(span) AS until FROM (
+        SELECT series_id, unnest(range_agg(tstzrange(
+            date_bin('1 minute', since, '2000-01-01Z'),
+            date_bin('1 minute', until - interval '1 microsecond', '2000-01-01Z') + interval '1 minute'
+        ))) AS span
+        FROM unnest(%(series_ids)s::int[], %(since)s::timestamptz[], %(until)s::timestamptz[]) AS d (series_id, since, until)
+        GROUP BY series_id
+    ) AS merged
+)
+INSERT INTO rollup_1min
+    (series_id, bucket, count, good, min, max, total, judged, expected, spread, flagged, weight, weighted)
+SELECT due.series_id, found.*
+FROM due JOIN series AS s ON s.series_id = due.series_id AND s.interval_s < 60
+LEFT JOIN flow_of_speed AS pair ON pair.series_id = due.series_id
+CROSS JOIN LATERAL (
+    SELECT date_bin('1 minute', r.bucket, '2000-01-01Z') AS begins,
+        sum(count), sum(good), min(min), max(max), sum(total), sum(judged), sum(expected), sum(spread), max(flagged),
+        sum(flow.value * r.good), sum(flow.value * r.total)
+    FROM reading_as_rollup AS r
+    LEFT JOIN (
+        SELECT "time", value FROM reading_judged
+        WHERE series_id = pair.flow_id AND quality <= 2 AND "time" >= due.since AND "time" < due.until
+    ) AS flow ON flow."time" = r.bucket
+    WHERE r.series_id = due.series_id AND r.bucket >= due.since AND r.bucket < due.until GROUP BY 1
+) AS found
+ON CONFLICT (series_id, bucket) DO UPDATE SET
+    (count, good, min, max, total, judged)
+        = (excluded.count, excluded.good, excluded.min, excluded.max, excluded.total, excluded.judged),
+    (expected, spread, flagged, weight, weighted)
+        = (excluded.expected, excluded.spread, excluded.flagged, excluded.weight, excluded.weighted);
 
--- refresh_1h: Recompute some hours.
-INSERT INTO rollup_1h (series_id, bucket, count, good, min, max, mean)
-SELECT r.series_id, due.hour AS bucket, count(*), count(*) FILTER (WHERE r.quality <= 2),
-    min(r.value) FILTER (WHERE r.quality <= 2), max(r.value) FILTER (WHERE r.quality <= 2),
-    avg(r.value) FILTER (WHERE r.quality <= 2)
-FROM unnest(%s::int[], %s::timestamptz[]) AS due (series_id, hour)
-JOIN reading_judged AS r
-    ON r.series_id = due.series_id AND r."time" >= due.hour AND r."time" < due.hour + interval '1 hour'
-GROUP BY 1, 2
-ON CONFLICT (series_id, bucket) DO UPDATE SET count = excluded.count, good = excluded.good, min = excluded.min,
-    max = excluded.max, mean = excluded.mean;
+-- refresh_15min: Quarters of an hour, from the minutes where there are any, else from the readings.
+WITH due AS (
+    SELECT series_id, lower(span) AS since, upper(span) AS until FROM (
+        SELECT series_id, unnest(range_agg(tstzrange(
+            date_bin('15 minutes', since, '2000-01-01Z'),
+            date_bin('15 minutes', until - interval '1 microsecond', '2000-01-01Z') + interval '15 minutes'
+        ))) AS span
+        FROM unnest(%(series_ids)s::int[], %(since)s::timestamptz[], %(until)s::timestamptz[]) AS d (series_id, since, until)
+        GROUP BY series_id
+    ) AS merged
+)
+INSERT INTO rollup_15min
+    (series_id, bucket, count, good, min, max, total, judged, expected, spread, flagged, weight, weighted)
+SELECT due.series_id, found.*
+FROM due JOIN series AS s ON s.series_id = due.series_id AND s.interval_s < 60
+CROSS JOIN LATERAL (
+    SELECT date_bin('15 minutes', r.bucket, '2000-01-01Z') AS begins,
+        sum(count), sum(good), min(min), max(max), sum(total), sum(judged), sum(expected), sum(spread), max(flagged),
+        sum(weight), sum(weighted)
+    FROM rollup_1min AS r
+    WHERE r.series_id = due.series_id AND r.bucket >= due.since AND r.bucket < due.until GROUP BY 1
+) AS found
+UNION ALL
+SELECT due.series_id, found.*
+FROM due JOIN series AS s ON s.series_id = due.series_id AND s.interval_s >= 60
+LEFT JOIN flow_of_speed AS pair ON pair.series_id = due.series_id
+CROSS JOIN LATERAL (
+    SELECT date_bin('15 minutes', r.bucket, '2000-01-01Z') AS begins,
+        sum(count), sum(good), min(min), max(max), sum(total), sum(judged), sum(expected), sum(spread), max(flagged),
+        sum(flow.value * r.good), sum(flow.value * r.total)
+    FROM reading_as_rollup AS r
+    LEFT JOIN (
+        SELECT "time", value FROM reading_judged
+        WHERE series_id = pair.flow_id AND quality <= 2 AND "time" >= due.since AND "time" < due.until
+    ) AS flow ON flow."time" = r.bucket
+    WHERE r.series_id = due.series_id AND r.bucket >= due.since AND r.bucket < due.until GROUP BY 1
+) AS found
+ON CONFLICT (series_id, bucket) DO UPDATE SET
+    (count, good, min, max, total, judged)
+        = (excluded.count, excluded.good, excluded.min, excluded.max, excluded.total, excluded.judged),
+    (expected, spread, flagged, weight, weighted)
+        = (excluded.expected, excluded.spread, excluded.flagged, excluded.weight, excluded.weighted);
+
+-- refresh_1h: Local hours, from their quarters.
+WITH due AS (
+    SELECT series_id, lower(span) AS since, upper(span) AS until FROM (
+        SELECT series_id, unnest(range_agg(tstzrange(
+            date_trunc('hour', since, %(zone)s),
+            date_trunc('hour', until - interval '1 microsecond', %(zone)s) + interval '1 hour'
+        ))) AS span
+        FROM unnest(%(series_ids)s::int[], %(since)s::timestamptz[], %(until)s::timestamptz[]) AS d (series_id, since, until)
+        GROUP BY series_id
+    ) AS merged
+)
+INSERT INTO rollup_1h
+    (series_id, bucket, count, good, min, max, total, judged, expected, spread, flagged, weight, weighted)
+SELECT due.series_id, found.*
+FROM due CROSS JOIN LATERAL (
+    SELECT date_trunc('hour', r.bucket, %(zone)s) AS begins,
+        sum(count), sum(good), min(min), max(max), sum(total), sum(judged), sum(expected), sum(spread), max(flagged),
+        sum(weight), sum(weighted)
+    FROM rollup_15min AS r
+    WHERE r.series_id = due.series_id AND r.bucket >= due.since AND r.bucket < due.until GROUP BY 1
+) AS found
+ON CONFLICT (series_id, bucket) DO UPDATE SET
+    (count, good, min, max, total, judged)
+        = (excluded.count, excluded.good, excluded.min, excluded.max, excluded.total, excluded.judged),
+    (expected, spread, flagged, weight, weighted)
+        = (excluded.expected, excluded.spread, excluded.flagged, excluded.weight, excluded.weighted);
+
+-- refresh_1day: Local days, from their hours.
+WITH due AS (
+    SELECT series_id, lower(span) AS since, upper(span) AS until FROM (
+        SELECT series_id, unnest(range_agg(tstzrange(
+            date_trunc('day', since, %(zone)s),
+            ((date_trunc('day', until - interval '1 microsecond', %(zone)s) AT TIME ZONE %(zone)s) + interval '1 day') AT TIME ZONE %(zone)s
+        ))) AS span
+        FROM unnest(%(series_ids)s::int[], %(since)s::timestamptz[], %(until)s::timestamptz[]) AS d (series_id, since, until)
+        GROUP BY series_id
+    ) AS merged
+)
+INSERT INTO rollup_1day
+    (series_id, bucket, count, good, min, max, total, judged, expected, spread, flagged, weight, weighted)
+SELECT due.series_id, found.*
+FROM due CROSS JOIN LATERAL (
+    SELECT date_trunc('day', r.bucket, %(zone)s) AS begins,
+        sum(count), sum(good), min(min), max(max), sum(total), sum(judged), sum(expected), sum(spread), max(flagged),
+        sum(weight), sum(weighted)
+    FROM rollup_1h AS r
+    WHERE r.series_id = due.series_id AND r.bucket >= due.since AND r.bucket < due.until GROUP BY 1
+) AS found
+ON CONFLICT (series_id, bucket) DO UPDATE SET
+    (count, good, min, max, total, judged)
+        = (excluded.count, excluded.good, excluded.min, excluded.max, excluded.total, excluded.judged),
+    (expected, spread, flagged, weight, weighted)
+        = (excluded.expected, excluded.spread, excluded.flagged, excluded.weight, excluded.weighted);
+
+-- fresh_until: From when on a rollup of a series is out of date in a time; nothing where it is not.
+SELECT extract(epoch FROM min(since))::float8 FROM rollup_due
+WHERE series_id = %(series_id)s AND until > to_timestamp(%(from_s)s) AND since < to_timestamp(%(to_s)s)
+    AND until > coalesce((SELECT max(since) FROM retention WHERE what <> 'rollup_1day'), '-infinity');
+
+-- interval: How often a series is measured, and since when each rollup is kept.
+SELECT interval_s, (SELECT coalesce(jsonb_object_agg(what, extract(epoch FROM since)), '{}') FROM retention) AS kept
+FROM series WHERE series_id = %(series_id)s;
+
+-- keep_since: Let go of what is older; returns since when it is kept, for nothing goes that waits to be rolled up.
+SELECT keep_since(%(what)s, to_timestamp(%(since_s)s), %(zone)s);
+
+-- forget: Drop some of what was let go of; returns how much.
+SELECT forget(%(what)s, %(most)s);
+
+-- compress_before: Compress some of what is older; returns how much.
+SELECT compress_before(%(what)s, to_timestamp(%(before_s)s), %(most)s);

@@ -57,6 +57,7 @@ WHERE (a.detector, a."end", a.peak, a.score, a.severity, a.n_readings, a.state, 
     IS DISTINCT FROM (excluded.detector, excluded."end", excluded.peak, excluded.score, excluded.severity,
     excluded.n_readings, excluded.state, excluded.reason_en);
 
--- insert_due: Hours whose rollups are out of date.
-INSERT INTO rollup_due (series_id, hour)
-SELECT series_id, to_timestamp(hour_s) FROM unnest(%s::int[], %s::bigint[]) AS n (series_id, hour_s);
+-- insert_due: Stretches of series whose rollups are out of date.
+INSERT INTO rollup_due (series_id, since, until)
+SELECT series_id, to_timestamp(since_s), to_timestamp(until_s)
+FROM unnest(%s::int[], %s::bigint[], %s::bigint[]) AS n (series_id, since_s, until_s);

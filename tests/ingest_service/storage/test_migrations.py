@@ -12,6 +12,7 @@ from ingest_service.storage.classify import classify
 from ingest_service.storage.errors import StoreRefused, StoreUnavailable
 from ingest_service.storage.migrate import migrate, names, newest
 from ingest_service.storage.postgres import PostgresStore
+from ingest_service.storage.rollups import LEVELS
 from tests.support.kept import DIRECTORY, readings, stored
 from tests.support.services import fresh_database
 
@@ -68,13 +69,13 @@ def test_an_older_database_says_what_to_run(plain_dsn: str) -> None:
         PostgresStore.open(plain_dsn)
 
 
-def test_readings_are_a_hypertable_where_timescale_is(timescale_dsn: str) -> None:
+def test_readings_and_rollups_are_hypertables_where_timescale_is(timescale_dsn: str) -> None:
     migrate(timescale_dsn)
     with psycopg.connect(timescale_dsn) as connection:
         found = connection.execute(
             "SELECT hypertable_name FROM timescaledb_information.hypertables"
         ).fetchall()
-    assert found == [("reading",)]
+    assert {name for (name,) in found} == {"reading", *LEVELS}
     store = PostgresStore.open(timescale_dsn)
     assert store.health().edition.startswith("TimescaleDB Apache 2.")
     store.close()

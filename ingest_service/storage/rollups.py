@@ -1,0 +1,77 @@
+"""Rollups: refreshed from the finest to the coarsest, read as buckets with the answers of readings."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from ingest_service.storage import reading
+from ingest_service.storage.model import Bucket
+from ingest_service.storage.sql import QUERIES
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from psycopg import Connection
+
+LEVELS = {"rollup_1min": 60, "rollup_15min": 900, "rollup_1h": 3600, "rollup_1day": 86_400}
+"""Width of each rollup [s]; hours and days are local ones."""
+QUARTER_S, HOUR_S, DAY_S = 900, 3600, 86_400
+EARLIEST_S, LATEST_S = 0.0, 1e11  # calendars end somewhere
+
+
+def refresh(connection: Connection[Any], limit: int, zone: str) -> int:
+    """Bring rollups of about ``limit`` readings up to date; how many hours of series that were."""
+    taken = connection.execute(QUERIES["take_due"], {"limit": limit}).fetchall()
+    due = [(series_id, since, until) for series_id, since, until in taken if since < until]
+    if due:
+        columns = zip(("series_ids", "since", "until"), map(list, zip(*due, strict=True)), strict=True)
+        parameters = dict(columns) | {"zone": zone}
+        for level in LEVELS:
+            connection.execute(QUERIES[f"refresh_{level.removeprefix('rollup_')}"], parameters)
+    hours: float = sum((until - since).total_seconds() for _, since, until in due) / HOUR_S
+    return max(math.ceil(hours), int(len(taken) > 0))
+
+
+def buckets(
+    connection: Connection[Any], series_id: int, from_s: float, to_s: float, width_s: int, *, zone: ZoneInfo
+) -> list[Bucket]:
+    """From the coarsest rollup that divides the width, as far as it is up to date; the rest from readings."""
+    parameters: dict[str, Any] = {"series_id": series_id, "from_s": from_s, "to_s": to_s, "width_s": width_s}
+    stale = connection.execute(QUERIES["fresh_until"], parameters).fetchone()
+    fresh_s = to_s if stale is None or stale[0] is None else min(to_s, stale[0])
+    found = connection.execute(QUERIES["interval"], parameters).fetchone()
+    interval_s, kept = found or (math.inf, dict[str, float]())
+    step_s, first_s, last_s = 0, from_s, from_s
+    for name, level_s in reversed(LEVELS.items()):
+        if width_s % level_s or (level_s < QUARTER_S and interval_s >= level_s):
+            continue
+        begin_s = _ceil(max(from_s, kept.get(name, EARLIEST_S)), level_s, zone)
+        end_s = _floor(min(fresh_s, LATEST_S), level_s, zone)
+        if begin_s < end_s:
+            step_s, first_s, last_s = level_s, begin_s, end_s
+            break
+    parameters |= {"zone": zone.key, "step_s": step_s, "first_s": first_s, "last_s": last_s}
+    return reading.rows(connection, "buckets", parameters, Bucket)
+
+
+def _floor(time_s: float, step_s: int, zone: ZoneInfo) -> float:
+    """When the bucket of a time begins: of a local day or hour, or of an even number of minutes [s]."""
+    if step_s < HOUR_S:
+        return time_s // step_s * step_s
+    local = datetime.fromtimestamp(time_s, UTC).astimezone(zone)
+    if step_s == DAY_S:
+        return local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0).timestamp()
+    return local.replace(minute=0, second=0, microsecond=0).timestamp()
+
+
+def _ceil(time_s: float, step_s: int, zone: ZoneInfo) -> float:
+    """When the first bucket begins that is not before a time [s]."""
+    begin_s = _floor(time_s, step_s, zone)
+    if begin_s == time_s:
+        return begin_s
+    if step_s < DAY_S:
+        return begin_s + step_s
+    day = datetime.fromtimestamp(begin_s, UTC).astimezone(zone) + timedelta(days=1)
+    return day.timestamp()

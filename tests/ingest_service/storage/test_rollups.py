@@ -1,0 +1,243 @@
+"""Rollups: what a slow twin finds, on every edition the same; late, revised, dropped, compressed."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psycopg
+import pytest
+
+from ingest_service.storage import migrate, rollups, sql
+from ingest_service.storage.batch import Batch
+from ingest_service.storage.memory import MemoryStore
+from ingest_service.storage.model import Directory, Series
+from ingest_service.storage.postgres import PostgresStore
+from ingest_service.storage.retention import Retention
+from ingest_service.storage.settings import Settings
+from tests.support import rolled
+from tests.support.rolled import BEGIN_US, FAST, FLOW, SLOW, SPEED, TOWN, Rolled, commit_all, naive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ingest_service.storage.model import Bucket
+    from ingest_service.storage.store import Store
+    from tests.support.community import Community
+
+ALL = (SPEED, FLOW, FAST, SLOW)
+BEGIN_S = BEGIN_US / 1e6
+ROLLUP = """
+SELECT series_id, extract(epoch FROM bucket)::float8 AS begins, count, good, min, max, judged, flagged,
+    total, expected, spread, weight, weighted
+FROM rollup_{level}_view ORDER BY 1, 2"""
+
+
+@pytest.fixture(params=["plain_dsn", "timescale_dsn"])
+def dsn(request: pytest.FixtureRequest) -> str:
+    made: str = request.getfixturevalue(request.param)
+    migrate.migrate(made)
+    return made
+
+
+@pytest.fixture
+def store(dsn: str) -> Iterator[PostgresStore]:
+    made = PostgresStore.open(dsn)
+    made.enrol(TOWN)
+    yield made
+    made.close()
+
+
+def roll_up(store: Store, limit: int = 1000) -> None:
+    while store.refresh_rollups(limit=limit):
+        pass
+
+
+def told(rows: list[dict[str, Any]]) -> dict[int, dict[datetime, Rolled]]:
+    """The rows of `ROLLUP` as the slow twin says them."""
+    found: dict[int, dict[datetime, Rolled]] = {}
+    for row in rows:
+        begins = datetime.fromtimestamp(row["begins"], UTC)
+        sums = tuple(
+            np.nan if row[name] is None else row[name]
+            for name in ("total", "expected", "spread", "weight", "weighted")
+        )
+        found.setdefault(row["series_id"], {})[begins] = Rolled(
+            row["count"], row["good"], row["min"], row["max"], row["judged"], row["flagged"], sums
+        )
+    return found
+
+
+def level(dsn: str, name: str) -> dict[int, dict[datetime, Rolled]]:
+    with psycopg.connect(dsn, row_factory=psycopg.rows.dict_row) as connection:
+        return told(connection.execute(ROLLUP.format(level=name.removeprefix("rollup_")).encode()).fetchall())
+
+
+def assert_same(found: Mapping[datetime, Rolled], wanted: Mapping[datetime, Rolled]) -> None:
+    assert found.keys() == wanted.keys()
+    for begins, one in found.items():
+        other = wanted[begins]
+        assert one[:-1] == other[:-1], begins
+        assert one.sums == pytest.approx(other.sums, rel=1e-12, nan_ok=True), begins
+
+
+@pytest.mark.parametrize("limit", [100, 10**6])
+def test_every_rollup_is_what_the_slow_twin_finds(dsn: str, store: PostgresStore, limit: int) -> None:
+    commit_all(store)
+    roll_up(store, limit)
+    for name, width_s in rollups.LEVELS.items():
+        found = level(dsn, name)
+        assert found.keys() == ({FAST} if width_s == 60 else {*ALL}), "minutes of what is measured more often"
+        for series_id, buckets in found.items():
+            assert_same(buckets, naive(store, series_id, width_s))
+    days = level(dsn, "rollup_1day")[SPEED]
+    assert all(one.sums[3] and one.sums[4] for one in days.values())
+    assert store.health().rollups_due == 0
+
+
+def test_three_editions_say_the_same(plain_dsn: str, timescale_dsn: str, community: Community) -> None:
+    """The same statements and stretches on all three; on Community they meet compressed chunks, too."""
+    answers = []
+    for dsn in (timescale_dsn, plain_dsn):
+        migrate.migrate(dsn)
+        store = PostgresStore.open(dsn)
+        store.enrol(TOWN)
+        commit_all(store)
+        roll_up(store)
+        answers.append({name: level(dsn, name) for name in rollups.LEVELS})
+        store.close()
+    ask = [ROLLUP.format(level=name.removeprefix("rollup_")) for name in rollups.LEVELS]
+    first, *later = [sql.text(f"migrations/{name}") for name in migrate.names()]
+    schema = [
+        "CREATE EXTENSION timescaledb",
+        first,
+        sql.text("timescale.sql"),
+        *later,
+        "SET timezone = 'UTC'",
+    ]
+    refresh = refreshing(plain_dsn)
+    after = f"to_timestamp({BEGIN_S + 11 * 365 * 86_400})"
+    compress = [f"SELECT compress_before('{what}', {after}, 100)" for what in ("reading", *rollups.LEVELS)]
+    for late in ([], [*compress, *refresh]):
+        found = community.run(*schema, *enrolled(plain_dsn), *refresh, *late, ask=ask)
+        answers.append({name: told(rows) for name, rows in zip(rollups.LEVELS, found, strict=True)})
+    (chunks,) = community.run(
+        *schema,
+        *enrolled(plain_dsn),
+        *refresh,
+        *compress,
+        ask=["SELECT DISTINCT is_compressed FROM timescaledb_information.chunks"],
+    )
+    assert chunks == [{"is_compressed": True}]
+    for other in answers[1:]:
+        for name in rollups.LEVELS:
+            assert other[name].keys() == answers[0][name].keys()
+            for series_id, buckets in other[name].items():
+                assert_same(buckets, answers[0][name][series_id])
+
+
+def enrolled(dsn: str) -> list[str]:
+    """Statements that make what a database holds below the rollups."""
+    made = []
+    with psycopg.connect(dsn) as connection:
+        for table in ("area", "site", "series", "reading", "flag_revision"):
+            rows = connection.execute(f"SELECT json_agg(t) FROM {table} AS t".encode()).fetchone()
+            assert rows is not None
+            text = json.dumps(rows[0]).replace("'", "''")
+            made.append(
+                f"INSERT INTO {table} OVERRIDING SYSTEM VALUE"
+                f" SELECT * FROM json_populate_recordset(null::{table}, '{text}')"
+            )
+    return made
+
+
+def refreshing(dsn: str) -> list[str]:
+    """The refresh of everything, as statements with their values in them."""
+    stretch = ([*ALL], *([datetime.fromtimestamp(BEGIN_S + add, UTC)] * 4 for add in (0, 3 * 86_400)))
+    values = dict(zip(("series_ids", "since", "until"), stretch, strict=True)) | {"zone": "Asia/Shanghai"}
+    with psycopg.connect(dsn, cursor_factory=psycopg.ClientCursor) as connection:
+        cursor = psycopg.ClientCursor(connection)
+        return [
+            cursor.mogrify(sql.QUERIES[f"refresh_{name.removeprefix('rollup_')}"], values)
+            for name in rollups.LEVELS
+        ]
+
+
+@pytest.mark.parametrize("zone", ["Asia/Shanghai", "Asia/Kolkata", "Europe/Berlin"])
+@pytest.mark.parametrize("series_id", [SPEED, FAST])
+def test_buckets_are_the_same_from_rollups_and_from_readings(dsn: str, zone: str, series_id: int) -> None:
+    """Of every width, aligned or not, rolled up whole or in part."""
+    stores: list[Store] = [
+        MemoryStore(time_zone=zone),
+        PostgresStore.open(dsn, settings=Settings(time_zone=zone)),
+    ]
+    for one in stores:
+        one.enrol(TOWN)
+        commit_all(one)
+        roll_up(one)
+        one.commit(Batch(fresh=rolled.rows(series_id, np.arange(0, 600, 60.0) + 3 * 86_400, seed=9)))
+    for width_s in (60, 420, 900, 1800, 3600, 7200, 86_400, 3 * 86_400):
+        for from_s, to_s in ((BEGIN_S - 40, BEGIN_S + 86_400 * 4), (BEGIN_S + 4321, BEGIN_S + 200_000)):
+            wanted, found = (one.buckets(series_id, from_s, to_s, width_s) for one in stores)
+            assert [(b.time_s, b.count, b.good, b.min, b.max) for b in found] == [
+                (b.time_s, b.count, b.good, b.min, b.max) for b in wanted
+            ]
+            assert means(found) == pytest.approx(means(wanted), rel=1e-12, nan_ok=True)
+    stores[1].close()
+
+
+def means(found: list[Bucket]) -> list[float]:
+    return [np.nan if one.mean is None else one.mean for one in found]
+
+
+def test_buckets_read_the_coarsest_rollup(store: PostgresStore, dsn: str) -> None:
+    """Rollups that say something else are believed: proof of what is read."""
+    commit_all(store)
+    roll_up(store)
+    day_s = (BEGIN_S + 8 * 3600) // 86_400 * 86_400 - 8 * 3600 + 86_400
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for add, name in enumerate(rollups.LEVELS, 1):
+            connection.execute(f"UPDATE {name} SET count = {add}".encode())
+    for width_s, each in ((900, 2), (1800, 4), (3600, 3), (86_400, 4)):
+        found = store.buckets(SPEED, day_s, day_s + 86_400, width_s)
+        assert found[0].count == each
+    assert store.buckets(FAST, BEGIN_S // 60 * 60, BEGIN_S + 3600, 60)[1].count == 1
+    assert store.buckets(SPEED, day_s, day_s + 86_400, 300)[0].count == 1
+
+
+def test_a_series_that_is_measured_more_often_gets_its_minutes(dsn: str, store: PostgresStore) -> None:
+    commit_all(store)
+    roll_up(store)
+    store.enrol(Directory(series=[Series(site_id="s1", quantity="traffic_flow", interval_s=30)]))
+    assert store.health().rollups_due >= 72
+    roll_up(store)
+    assert_same(level(dsn, "rollup_1min")[FLOW], naive(store, FLOW, 60))
+
+
+def test_what_is_let_go_of_stays_in_the_rollups(dsn: str, store: PostgresStore) -> None:
+    commit_all(store)
+    retention, until_s = Retention(store), BEGIN_S + 200 * 86_400
+    kept_s = retention.keep_since("reading", until_s)
+    assert kept_s <= BEGIN_S, "what waits to be rolled up is kept"
+    assert retention.forget("reading", most=100) == 0
+    roll_up(store)
+    before = {name: level(dsn, name) for name in rollups.LEVELS}
+    buckets = store.buckets(SPEED, BEGIN_S - 86_400, BEGIN_S + 4 * 86_400, 86_400)
+    kept_s = retention.keep_since("reading", until_s)
+    assert (kept_s + 8 * 3600) % 86_400 == 0
+    assert kept_s > until_s - 86_400
+    while retention.forget("reading", most=1000):
+        pass
+    assert store.health().readings == 0
+    store.commit(Batch(doubtful=rolled.rows(SPEED, np.array([30.0]), seed=1)))
+    roll_up(store)
+    assert {name: level(dsn, name) for name in rollups.LEVELS} == before, "never rolled up again"
+    assert store.buckets(SPEED, BEGIN_S - 86_400, BEGIN_S + 4 * 86_400, 86_400)[1:] == buckets[1:]
+    retention.keep_since("rollup_15min", until_s)
+    while retention.forget("rollup_15min", most=100):
+        pass
+    assert level(dsn, "rollup_15min") == {}
+    assert level(dsn, "rollup_1h") == before["rollup_1h"]
+    assert retention.compress("reading", until_s, most=1) == 0
