@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from threading import Lock
+from typing import TYPE_CHECKING, Literal, get_args
 
 from analytics.service.reports import content, html, pdf, source
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from ingest_service.storage.postgres import PostgresStore
 
 Format = Literal["html", "pdf"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+_ALONE = Lock()  # the plotting library is not made for several threads
 
 
 def make(
@@ -38,5 +41,7 @@ def make(
         Where the extra ``reports`` is not installed.
 
     """
-    report = content.of(source.read(store, directory, area_id, month, language))
-    return html.render(report) if form == "html" else pdf.render(report)
+    told = source.read(store, directory, area_id, month, language)
+    with _ALONE:
+        report = content.of(told)
+        return html.render(report) if form == "html" else pdf.render(report)

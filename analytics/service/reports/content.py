@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from analytics.assessments import gb3838
 from analytics.service.reports import content_towns, plots
 from analytics.service.reports.blocks import Cell, Heading, Picture, Report, Table, Text
-from analytics.service.reports.figures import class_cell, number, percent, plain
+from analytics.service.reports.figures import class_cell, number, pale, percent, plain
 from analytics.service.reports.words import SEPARATOR, listed, word
 from edge.wire.quantities import QUANTITIES
 
@@ -142,7 +142,7 @@ def _link_row(source: Source, one: Assessment) -> list[Cell]:
     hours = detail["hours_by_level"]
     return [
         Cell(source.name(one)),
-        Cell(word(f"level_{one.class_}", spoken), plots.LEVEL_FILLS[(one.class_ or 1) - 1] + "80"),
+        Cell(word(f"level_{one.class_}", spoken), pale(plots.LEVEL_FILLS[(one.class_ or 1) - 1])),
         number(one.value, spoken, ".2f"),
         number(old.value if old else None, spoken, ".2f"),
         Cell(f"{detail['speed_km_h']:.0f} / {detail['free_km_h']:.0f}"),

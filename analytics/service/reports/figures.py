@@ -31,8 +31,18 @@ def percent(share: float | None, language: Language) -> Cell:
     return Cell(plain(language) if share is None else f"{100 * share:.1f} %")
 
 
+def pale(fill: str) -> str:
+    """A colour half way to white, for text to stand on.
+
+    >>> pale("#FF0000")
+    '#FF7F7F'
+    """
+    red, green, blue = ((int(fill[at : at + 2], 16) + 255) // 2 for at in (1, 3, 5))
+    return f"#{red:02X}{green:02X}{blue:02X}"
+
+
 def class_cell(class_: int | None, language: Language) -> Cell:
     """A class of water by its name, on its colour."""
     if class_ is None:
         return Cell(plain(language))
-    return Cell(word(f"class_{class_}", language), CLASS_FILLS[class_ - 1])
+    return Cell(word(f"class_{class_}", language), pale(CLASS_FILLS[class_ - 1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,16 @@ from analytics.service.reports.blocks import Heading, Picture, Table, Text
 from analytics.service.reports.fonts import MissingError, sans
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from analytics.service.reports.blocks import Block, Report
 
 FONT, MARGIN_MM = "sans", 15.0
 TITLE_PT, HEADING_PT, TEXT_PT, TABLE_PT, FOOT_PT = 16, 12, 9.5, 7.5, 7.5
 INK, PALE, HEAD_FILL = (28, 39, 51), (86, 97, 109), (238, 242, 246)
-RULE_MM = 1.3
+PADDING_MM = 0.8
+_PIECES = re.compile(r"[“（《]*(?:[!-~Ⅰ-Ⅻ]+ ?|.)[，。、；：）”》！？%]*")
+"""What a line of Chinese is not broken within: a letter or a word of Latin ones, with its punctuation."""
 
 
 def render(report: Report) -> bytes:
@@ -91,19 +96,30 @@ def _keep_together(page: Any, following: Any) -> None:
 
 def _text(page: Any, text: str, size: float) -> None:
     page.set_font(FONT, "", size)
-    page.multi_cell(0, size * 0.55, text, align="L", wrapmode=_wrap(text), new_x="LMARGIN", new_y="NEXT")
+    if _is_chinese(text):
+        text = "\n".join(_lines(page, text))
+    page.multi_cell(0, size * 0.55, text, align="L", new_x="LMARGIN", new_y="NEXT")
     page.ln(1)
 
 
-def _wrap(text: str) -> Any:
-    """Chinese breaks between any two characters, English between words."""
-    from fpdf.enums import WrapMode  # noqa: PLC0415 - an extra
+def _lines(page: Any, text: str) -> Iterator[str]:
+    """Chinese text in lines that fit; none begins with a mark that ends something, no number is torn."""
+    width_mm, line = page.epw - 2 * page.c_margin, ""
+    for piece in _PIECES.findall(text):
+        if line and page.get_string_width(line + piece) > width_mm:
+            yield line
+            line = ""
+        line += piece
+    yield line
 
-    return WrapMode.CHAR if any("\u4e00" <= letter <= "\u9fff" for letter in text) else WrapMode.WORD
+
+def _is_chinese(text: str) -> bool:
+    return any("\u4e00" <= letter <= "\u9fff" for letter in text)
 
 
 def _table(page: Any, block: Table) -> None:
-    from fpdf.fonts import FontFace  # noqa: PLC0415 - an extra
+    from fpdf.enums import WrapMode  # noqa: PLC0415 - an extra
+    from fpdf.fonts import FontFace  # noqa: PLC0415
 
     whole = "".join([*block.head, *(cell.text for row in block.rows for cell in row)])
     page.set_font(FONT, "", TABLE_PT)
@@ -111,9 +127,9 @@ def _table(page: Any, block: Table) -> None:
     with page.table(
         col_widths=tuple(block.widths),
         line_height=TABLE_PT * 0.5,
-        padding=RULE_MM * 0.6,
+        padding=PADDING_MM,
         text_align="LEFT",
-        wrapmode=_wrap(whole),
+        wrapmode=WrapMode.CHAR if _is_chinese(whole) else WrapMode.WORD,
         headings_style=FontFace(emphasis="BOLD", fill_color=HEAD_FILL),
     ) as table:
         head = table.row()
