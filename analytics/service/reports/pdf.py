@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from datetime import UTC, datetime
 from io import BytesIO
@@ -25,7 +26,15 @@ _PIECES = re.compile(r"[“（《]*(?:[!-~Ⅰ-Ⅻ]+ ?|.)[，。、；：）”�
 
 def render(report: Report) -> bytes:
     """The document. Raises `MissingError` where the extra is not installed."""
-    page = _document(report)
+    page = document(report)
+    try:
+        _write(page, report)
+        return bytes(page.output())
+    finally:
+        close(page)
+
+
+def _write(page: Any, report: Report) -> None:
     page.set_font(FONT, "B", TITLE_PT)
     page.multi_cell(0, TITLE_PT * 0.5, report.title, align="L", new_x="LMARGIN", new_y="NEXT")
     page.set_text_color(*PALE)
@@ -33,10 +42,16 @@ def render(report: Report) -> bytes:
     page.set_text_color(*INK)
     for at, block in enumerate(report.blocks):
         _block(page, block, report.blocks[at + 1 : at + 3])
-    return bytes(page.output())
 
 
-def _document(report: Report) -> Any:
+def close(page: Any) -> None:
+    """Let go of the font's file, which the library keeps open."""
+    for font in page.fonts.values():
+        font.ttfont.close()
+
+
+def document(report: Report) -> Any:
+    """An empty document with the font and its first page; to be closed."""
     try:
         from fpdf import FPDF  # noqa: PLC0415 - an extra
     except ImportError as error:
@@ -55,6 +70,7 @@ def _document(report: Report) -> Any:
         def file_id(self) -> None:
             """None: a random or timed id would differ from one making to the next."""
 
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # else it tells of every glyph
     paper = Paper(format="A4")
     paper.set_margins(MARGIN_MM, MARGIN_MM, MARGIN_MM)
     paper.set_auto_page_break(auto=True, margin=MARGIN_MM)
@@ -97,12 +113,12 @@ def _keep_together(page: Any, following: Any) -> None:
 def _text(page: Any, text: str, size: float) -> None:
     page.set_font(FONT, "", size)
     if _is_chinese(text):
-        text = "\n".join(_lines(page, text))
+        text = "\n".join(lines(page, text))
     page.multi_cell(0, size * 0.55, text, align="L", new_x="LMARGIN", new_y="NEXT")
     page.ln(1)
 
 
-def _lines(page: Any, text: str) -> Iterator[str]:
+def lines(page: Any, text: str) -> Iterator[str]:
     """Chinese text in lines that fit; none begins with a mark that ends something, no number is torn."""
     width_mm, line = page.epw - 2 * page.c_margin, ""
     for piece in _PIECES.findall(text):
