@@ -26,6 +26,7 @@ COMMANDS = (
     "db",
     "letters",
     "feedback",
+    "report",
     "doctor",
     "settings",
 )

@@ -14,7 +14,17 @@ from gateway.known import Directories
 from gateway.live import Hub
 from gateway.metrics import Measure
 from gateway.problems import ProblemError
-from gateway.routes import anomalies, directory, feedback, letters, live, platform, readings, twin
+from gateway.routes import (
+    anomalies,
+    assessments,
+    directory,
+    feedback,
+    letters,
+    live,
+    platform,
+    readings,
+    twin,
+)
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,7 +58,7 @@ def create_app(store: Store, settings: Settings | None = None, *, console: bool 
     app.state.context = Context(store, Directories(store), settings, hub)
     app.add_middleware(Measure)
     problems.install(app)
-    for module in (directory, readings, anomalies, feedback, twin, live, letters, platform):
+    for module in (directory, readings, anomalies, feedback, twin, live, letters, assessments, platform):
         app.include_router(module.router)
     app.add_api_route("/v1/{path:path}", _nothing, include_in_schema=False)
     if console:

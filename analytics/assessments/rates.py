@@ -60,7 +60,7 @@ def response(
     wanted_h : within so many hours an anomaly should be over [h]
 
     """
-    lasted = [((end if end is not None else now_s) - start) / HOUR_S for start, end, _ in spans]
+    lasted = [max(0.0, (now_s if end is None else end) - start) / HOUR_S for start, end, _ in spans]
     closed = [long for long, (_, end, _) in zip(lasted, spans, strict=True) if end is not None]
     due = [
         long <= wanted_h

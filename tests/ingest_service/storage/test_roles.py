@@ -9,6 +9,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from analytics.service.assessing import assess
+from analytics.service.settings import Settings
+from ingest_service.storage.assessments import AssessmentQuery, Assessments
 from ingest_service.storage.batch import Batch, Checkpoint
 from ingest_service.storage.errors import StoreRefused
 from ingest_service.storage.migrate import migrate
@@ -89,6 +92,8 @@ def test_the_service_rolls_up_and_records(dsn: str) -> None:
         assert store.latest()
         with store.shard("service") as lease:
             assert lease is not None
+        assess(store, Settings())
+        assert Assessments(store).found(AssessmentQuery(kinds=["water_class"]))
         with pytest.raises(StoreRefused, match="42501"):
             store.commit(Batch(fresh=readings(2, range(3))))
 
@@ -106,6 +111,7 @@ def test_the_gateway_reads_everything_and_works_letters(dsn: str) -> None:
         assert store.anomalies_changed(0, limit=10)
         assert store.ask_replay(LetterQuery(reason="channel")) == 1
         assert store.purge_letters(LetterQuery(reason="channel")) == 1
+        assert Assessments(store).found(AssessmentQuery()) == []
         with pytest.raises(StoreRefused, match="42501"):
             store.commit(Batch(fresh=readings(2, range(3))))
         with pytest.raises(StoreRefused, match="42501"):

@@ -1,0 +1,47 @@
+"""Monthly reports of an area, in Chinese or English, as HTML or PDF (docs/assessments.md)."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import TYPE_CHECKING, Literal, get_args
+
+from analytics.service.reports import content, html, pdf, source
+
+if TYPE_CHECKING:
+    from analytics.service.reports.words import Language
+    from ingest_service.storage.model import Directory
+    from ingest_service.storage.postgres import PostgresStore
+
+Format = Literal["html", "pdf"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+_ALONE = Lock()  # the plotting library is not made for several threads
+
+
+def make(
+    store: PostgresStore,
+    directory: Directory,
+    area_id: str,
+    month: str,
+    *,
+    language: Language,
+    form: Format,
+) -> bytes:
+    """The report of an area's month; the same assessments give the same bytes.
+
+    Parameters
+    ----------
+    directory : what the reader may know; nothing else is told of
+    month : ``2026-10``
+
+    Raises
+    ------
+    analytics.service.reports.source.NothingError
+        Where there is no such area, or nothing was assessed there in that month.
+    analytics.service.reports.fonts.MissingError
+        Where the extra ``reports`` is not installed.
+
+    """
+    told = source.read(store, directory, area_id, month, language)
+    with _ALONE:
+        report = content.of(told)
+        return html.render(report) if form == "html" else pdf.render(report)

@@ -1,0 +1,55 @@
+"""What a report consists of, before it is a page: headings, sentences, tables, pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Cell(NamedTuple):
+    """A cell of a table; the fill only repeats what the text says."""
+
+    text: str
+    fill: str | None = None
+
+
+class Heading(NamedTuple):
+    """The heading of a part."""
+
+    text: str
+
+
+class Text(NamedTuple):
+    """A sentence or some."""
+
+    text: str
+
+
+class Table(NamedTuple):
+    """Rows under heads; ``widths`` are shares of the page's width."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    widths: Sequence[float]
+
+
+class Picture(NamedTuple):
+    """A PNG, with words for who can't see it."""
+
+    png: bytes
+    caption: str
+
+
+Block = Heading | Text | Table | Picture
+
+
+class Report(NamedTuple):
+    """A report: its blocks in order; ``made_s`` is the newest moment that it tells of [s]."""
+
+    title: str
+    under: str
+    language: str
+    made_s: float
+    blocks: Sequence[Block]

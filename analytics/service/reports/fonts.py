@@ -1,0 +1,22 @@
+"""The font of reports: Noto Sans SC (SIL OFL 1.1), from a wheel, so that Chinese shows on a bare machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class MissingError(ImportError):
+    """What reports need is not installed; the sentence names the extra."""
+
+
+def sans() -> Path:
+    """The font file. Raises `MissingError` where the extra is not installed."""
+    try:
+        from pylopdf_fonts_zh_cn import sans_path  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise MissingError("reports need the extra of that name: pip install towntwin[reports]") from error
+    path: Path = sans_path()
+    return path

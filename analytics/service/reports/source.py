@@ -1,0 +1,152 @@
+"""What a report tells of: the assessments of an area's month and of the month before, with names and days."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from analytics.assessments import gb3838
+from analytics.service.assessing import month as months
+from ingest_service.storage.assessments import Assessment, AssessmentQuery, Assessments
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from analytics.service.reports.words import Language
+    from ingest_service.storage.assessments import Kind
+    from ingest_service.storage.model import Area, Directory
+    from ingest_service.storage.postgres import PostgresStore
+
+LINES_MOST = 6
+
+
+class NothingError(LookupError):
+    """There is no such area, or nothing was assessed there in that month; the sentence says which."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An area's month. What the directory does not hold is not told of."""
+
+    area: Area
+    month: str
+    language: Language
+    zone: ZoneInfo
+    directory: Directory
+    now: list[Assessment]
+    before: list[Assessment]
+    days: dict[str, dict[int, float]]  # of `item`, by site
+
+    def of(self, kind: Kind, place: str) -> list[Assessment]:
+        """Assessments of a kind, of sites, links or areas."""
+        return [one for one in self.now if one.kind == kind and one.subject.startswith(f"{place}/")]
+
+    def earlier(self, one: Assessment) -> Assessment | None:
+        """The same a month before."""
+        return next((old for old in self.before if (old.kind, old.subject) == (one.kind, one.subject)), None)
+
+    def name(self, one: Assessment) -> str:
+        """Of what it is, in the report's language."""
+        return self.names[one.subject]
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """The name of every subject; links also by their ends."""
+        spoken = self.language
+        at = {node.node_id: getattr(node, spoken) for node in self.directory.nodes}
+        found = {f"site/{one.site_id}": getattr(one, spoken) for one in self.directory.sites}
+        found |= {f"area/{one.area_id}": getattr(one, spoken) for one in self.directory.areas}
+        for one in self.directory.links:
+            ends = " → ".join(at.get(node, node) for node in (one.from_node, one.to_node))
+            found[f"link/{one.link_id}"] = f"{getattr(one, spoken)}: {ends}"
+        return found
+
+    @cached_property
+    def item(self) -> str | None:
+        """The item that most often decides or pollutes here: the one whose days are drawn."""
+        return telling_item(self.of("water_class", "site"))
+
+
+def read(store: PostgresStore, directory: Directory, area_id: str, month: str, language: Language) -> Source:
+    """Bring together what a report tells of.
+
+    Parameters
+    ----------
+    directory : what the reader may know
+
+    Raises
+    ------
+    NothingError
+        Where there is no such area, or nothing was assessed.
+
+    """
+    area = next((one for one in directory.areas if one.area_id == area_id), None)
+    if area is None:
+        raise NothingError(f"there is no area {area_id!r}")
+    now = _within(store, directory, area_id, month)
+    if not now:
+        raise NothingError(f"nothing is assessed of {area_id} in {month}: the service does it where data are")
+    return Source(
+        area=area,
+        month=month,
+        language=language,
+        zone=store.zone,
+        directory=directory,
+        now=now,
+        before=_within(store, directory, area_id, months.before(month)),
+        days=_days(store, directory, now, month),
+    )
+
+
+def areas_below(directory: Directory, area_id: str) -> set[str]:
+    """An area and all below it."""
+    found = {area_id}
+    while more := {one.area_id for one in directory.areas if one.parent in found} - found:
+        found |= more
+    return found
+
+
+def telling_item(sections: list[Assessment]) -> str | None:
+    """The item that decides the class of most sections, worst classes first; None where none has one."""
+    told: dict[str, int] = {}
+    for one in sections:
+        for name in one.detail["worst"]:
+            if name != gb3838.PH:
+                told[name] = told.get(name, 0) + (one.class_ or 0) ** 2
+    return max(sorted(told), key=lambda name: told[name]) if told else None
+
+
+def _within(store: PostgresStore, directory: Directory, area_id: str, month: str) -> list[Assessment]:
+    sites = {one.site_id for one in directory.sites}
+    links = {one.link_id for one in directory.links}
+    areas = sorted(areas_below(directory, area_id))
+    query = AssessmentQuery(area_ids=areas, from_month=month, to_month=month, limit=100_000)
+    found = [
+        one
+        for one in Assessments(store).found(query)
+        if (one.site_id is None or one.site_id in sites) and (one.link_id is None or one.link_id in links)
+    ]
+    return sorted(found, key=lambda one: (one.kind, one.subject))
+
+
+def _days(
+    store: PostgresStore, directory: Directory, now: list[Assessment], month: str
+) -> dict[str, dict[int, float]]:
+    """The telling item by day, of the worst sections."""
+    sections = [one for one in now if one.kind == "water_class"]
+    item = telling_item(sections)
+    if item is None:
+        return {}
+    measured = [one for one in sections if item in one.detail["items"]]
+    measured.sort(key=lambda one: (-one.detail["items"][item]["index"], one.subject))
+    chosen = [one.site_id for one in measured[:LINES_MOST]]
+    series = {
+        one.series_id: one.site_id
+        for one in directory.series
+        if one.quantity == item and one.site_id in chosen
+    }
+    found: dict[str, dict[int, float]] = {}
+    for one in Assessments(store).days(list(series), *months.bounds(month, store.zone)):
+        found.setdefault(series[one.series_id], {})[one.day] = one.mean
+    return {site: found[site] for site in chosen if site in found}

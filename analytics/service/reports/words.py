@@ -1,0 +1,42 @@
+"""The words of the reports, from `words.toml`: Chinese and English from one source."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.resources import files
+from typing import TYPE_CHECKING, Literal, get_args
+
+import msgspec
+
+from edge.wire.quantities import QUANTITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Language = Literal["en", "zh"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
+SEPARATOR = {"en": ", ", "zh": "、"}
+
+WORDS: dict[str, tuple[str, str]] = msgspec.convert(
+    tomllib.loads(files("analytics.service.reports").joinpath("words.toml").read_text("utf-8")),
+    dict[str, tuple[str, str]],
+)
+
+
+def word(key: str, language: Language, **values: object) -> str:
+    """A word in a language, with its values put in; quantities speak by the registry.
+
+    >>> word("class_6", "zh"), word("ammonia_nitrogen", "en"), word("items_of", "zh", n=5, all=21)
+    ('劣Ⅴ类', 'ammonia nitrogen', '21项中5项')
+    """
+    at = LANGUAGES.index(language)
+    if key in WORDS:
+        return WORDS[key][at].format(**values)
+    if key in QUANTITIES:
+        return (QUANTITIES[key].en, QUANTITIES[key].zh)[at]
+    return key.replace("_", " ")
+
+
+def listed(keys: Iterable[str], language: Language) -> str:
+    """Several words, listed; a dash where there is none."""
+    return SEPARATOR[language].join(word(key, language) for key in keys) or word("none", language)

@@ -1,0 +1,275 @@
+"""Assessments and monthly reports over the API and by command, on a real TimescaleDB."""
+
+from __future__ import annotations
+
+import asyncio
+import filecmp
+import re
+import subprocess
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from httpx import ASGITransport, AsyncClient
+
+from analytics.service import reports
+from analytics.service.assessing import assess
+from analytics.service.reports import pdf, source, words
+from analytics.service.settings import Settings
+from gateway.app import create_app
+from ingest_service.storage.memory import MemoryStore
+from ingest_service.storage.migrate import migrate
+from ingest_service.storage.model import Directory
+from ingest_service.storage.postgres import PostgresStore
+from tests.support.filled import fill
+from tests.support.kept import DIRECTORY
+from tests.support.processes import REPOSITORY
+from tests.support.services import fresh_database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from httpx import Response
+
+    from ingest_service.storage.store import Store
+
+UNTIL_S = datetime(2026, 11, 2, 12, tzinfo=ZoneInfo("Asia/Shanghai")).timestamp()
+
+
+@pytest.fixture(scope="module")
+def filled(timescale_server: object) -> Iterator[tuple[str, PostgresStore]]:
+    """Three demo days over the end of October, assessed."""
+    with fresh_database(timescale_server) as dsn:  # type: ignore[arg-type]
+        migrate(dsn)
+        store = PostgresStore.open(dsn)
+        fill(store, days=3.0, until_s=UNTIL_S)
+        assess(store, Settings())
+        yield dsn, store
+        store.close()
+
+
+@pytest.fixture
+def store(filled: tuple[str, PostgresStore]) -> PostgresStore:
+    return filled[1]
+
+
+def get(store: Store, path: str, **params: Any) -> Response:
+    async def ask() -> Response:
+        app = ASGITransport(create_app(store, console=False), raise_app_exceptions=False)
+        async with AsyncClient(transport=app, base_url="http://gateway") as client:
+            return await client.get(path, params=params)
+
+    return asyncio.run(ask())
+
+
+def items(store: Store, **params: Any) -> list[Any]:
+    answer = get(store, "/v1/assessments", **params)
+    assert answer.status_code == 200, answer.text
+    found: list[Any] = answer.json()["items"]
+    return found
+
+
+def test_assessments_by_area_site_kind_and_month(store: PostgresStore) -> None:
+    everything = items(store)
+    assert {one["month"] for one in everything} == {"2026-10", "2026-11"}
+    county = items(store, area="330483", to="2026-10")
+    assert {one["area_id"] for one in county} == {"330483-d1"}
+    assert {one["month"] for one in county} == {"2026-10"}
+    (one,) = items(store, site="330483-d1-r04", kind="water_class", **{"from": "2026-11"})
+    assert (one["subject"], one["items_of"], one["target"]) == ("site/330483-d1-r04", 21, 3)
+    assert one["met"] == (one["class"] <= 3)
+    assert one["data_to"] == "2026-11-02T04:00:00.000Z"
+    two = items(store, kind=["index", "response"], area="330400", to="2026-10")
+    assert {one["kind"] for one in two} == {"index", "response"}
+
+
+def test_pages_follow_each_other_without_gap_or_repeat(store: PostgresStore) -> None:
+    whole = items(store)
+    seen: list[Any] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = get(store, "/v1/assessments", limit=37, **cursor).json()
+        seen += page["items"]
+        if page["next"] is None:
+            break
+        cursor = {"cursor": page["next"]}
+    assert seen == whole
+
+
+@pytest.mark.parametrize(
+    ("path", "params", "status", "says"),
+    [
+        ("/v1/assessments", {"area": "nowhere"}, 404, "area"),
+        ("/v1/assessments", {"site": "nowhere"}, 404, "site"),
+        ("/v1/assessments", {"from": "2026-13"}, 422, "from"),
+        ("/v1/assessments", {"kind": "beauty"}, 422, "kind"),
+        ("/v1/assessments", {"cursor": "LTEyOjE"}, 422, "cursor"),
+        ("/v1/reports/nowhere/2026-10", {}, 404, "area"),
+        ("/v1/reports/330483/2020-01", {}, 404, "report"),
+        ("/v1/reports/330483/soon", {}, 422, "month"),
+        ("/v1/reports/330483/2026-10", {"format": "docx"}, 422, "format"),
+    ],
+)
+def test_wrong_queries_are_problems(
+    path: str, params: dict[str, Any], status: int, says: str, store: PostgresStore
+) -> None:
+    answer = get(store, path, **params)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert says in answer.json()["detail"]
+
+
+def test_a_store_in_memory_has_none_and_says_so() -> None:
+    memory = MemoryStore()
+    memory.enrol(DIRECTORY)
+    for path in ("/v1/assessments", "/v1/reports/330483/2026-10"):
+        assert get(memory, path).status_code == 501
+
+
+@pytest.mark.parametrize(
+    ("language", "wanted"),
+    [
+        (
+            "zh",
+            [
+                "桐乡市2026年11月水环境与交通运行月报",
+                "21项中5项",
+                "高锰酸盐指数",
+                "未监测",
+                "六价铬",
+                "恒值",
+                "综合评价指数",
+            ],
+        ),
+        (
+            "en",
+            [
+                "Tongxiang City: water and traffic",
+                "5 of 21",
+                "permanganate index",
+                "chromium (VI)",
+                "Evaluation index",
+            ],
+        ),
+    ],
+)
+def test_the_report_as_a_page_tells_all_of_it_and_nothing_of_others(
+    language: str, wanted: list[str], store: PostgresStore
+) -> None:
+    answer = get(store, "/v1/reports/330483/2026-11", language=language)
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    page = answer.text
+    assert [one for one in wanted if one not in page] == []
+    assert page.count("<img ") == 3
+    assert page.count('alt=""') == 0
+    assert "Nanhu" not in page
+    assert "南湖" not in page
+    for one in items(store, area="330483", kind="water_class", **{"from": "2026-11"}):
+        assert f"{one['value']:.2f}" in page
+    assert not re.search(
+        r"None|nan|\{\w+\}", re.sub(r"data:image/png;base64,[^\"]+", "", page.split("</style>")[1])
+    )
+    other = "zh" if language == "en" else "en"
+    assert page != get(store, "/v1/reports/330483/2026-11", language=other).text
+
+
+def test_the_same_assessments_make_the_same_bytes(store: PostgresStore) -> None:
+    for form in reports.FORMATS:
+        first, second = (
+            get(store, "/v1/reports/330400/2026-11", format=form, language="zh").content for _ in range(2)
+        )
+        assert first == second
+        assert first[:5] == {"pdf": b"%PDF-", "html": b"<!DOC"}[form]
+    assert b"NotoSansSC" in get(store, "/v1/reports/330483/2026-11", format="pdf").content, (
+        "the font is inside"
+    )
+
+
+def test_what_a_reader_may_not_know_is_not_told(store: PostgresStore) -> None:
+    whole = store.directory()
+    hidden = "330483-d1-r04"
+    part = Directory(
+        areas=whole.areas,
+        sites=[one for one in whole.sites if one.site_id != hidden],
+        series=[one for one in whole.series if one.site_id != hidden],
+        nodes=whole.nodes,
+        links=[one for one in whole.links if one.network == "river"],
+    )
+    told = source.read(store, part, "330483", "2026-11", "en")
+    assert told.of("water_class", "site")
+    assert not [one for one in told.now if one.site_id == hidden or one.link_id]
+    page = reports.make(store, part, "330483", "2026-11", language="en", form="html").decode()
+    assert page.count("<img ") == 2, "no roads, no picture of them"
+
+
+def test_a_month_without_one_before_says_so(store: PostgresStore) -> None:
+    page = get(store, "/v1/reports/330483/2026-10", language="en").text
+    assert "There are no assessments of the month before." in page
+
+
+def test_every_word_is_there_in_both_languages() -> None:
+    for key, (english, chinese) in words.WORDS.items():
+        assert english
+        assert chinese
+        assert set(re.findall(r"\{\w+", english)) >= set(re.findall(r"\{\w+", chinese)), key
+    assert words.word("dissolved_oxygen", "zh") == "溶解氧"
+    assert words.listed([], "en") == "–"
+
+
+def test_lines_of_chinese_do_not_begin_with_a_full_stop(store: PostgresStore) -> None:
+    report = reports.content.of(source.read(store, store.directory(), "330483", "2026-11", "zh"))
+    page = pdf.document(report)
+    page.set_font(pdf.FONT, "", 10)
+    for extra in range(12):
+        lines = list(pdf.lines(page, "水" * extra + "在3个乡镇中排名第2。行程时间指数1.08，畅通；" * 8))
+        assert len(lines) > 1
+        assert all(page.get_string_width(line) <= page.epw for line in lines)
+        assert not [line for line in lines if line[0] in "，。；"]
+        assert "1.08" in lines[0] + lines[1]
+    pdf.close(page)
+
+
+def command(dsn: str, *arguments: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy", "report", "--dsn", dsn, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=REPOSITORY,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_command_writes_what_the_api_answers(filled: tuple[str, PostgresStore], tmp_path: Path) -> None:
+    dsn, store = filled
+    out = tmp_path / "report.pdf"
+    code, said = command(
+        dsn, "--area", "330483", "--month", "2026-10", "--language", "zh", "--out", str(out), "--compute"
+    )
+    assert (code, str(out) in said) == (0, True), said
+    answered = get(store, "/v1/reports/330483/2026-10", format="pdf", language="zh")
+    (tmp_path / "answered.pdf").write_bytes(answered.content)
+    assert filecmp.cmp(out, tmp_path / "answered.pdf", shallow=False)
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "says"),
+    [
+        ({"--month": "2020-01"}, 1, "nothing is assessed of 330483 in 2020-01"),
+        ({"--area": "nowhere"}, 1, "there is no area 'nowhere'"),
+        ({"--month": "October"}, 2, "write it like 2026-10"),
+        ({"--out": "report.docx"}, 2, "let its name end in .pdf or .html"),
+        ({"--out": "nowhere/report.html"}, 2, "No such file"),
+        ({"--compute": "", "--index-file": "nowhere.toml"}, 2, "can't be used as the index's weights"),
+    ],
+)
+def test_the_command_says_what_is_wrong(
+    changed: dict[str, str], code: int, says: str, filled: tuple[str, PostgresStore], tmp_path: Path
+) -> None:
+    given = {"--area": "330483", "--month": "2026-10", "--out": "report.html"} | changed
+    given["--out"] = str(tmp_path / given["--out"])
+    words_ = [word for pair in given.items() for word in pair if word]
+    found, said = command(filled[0], *words_)
+    assert (found, says in said) == (code, True), said
