@@ -18,7 +18,7 @@ from grafana_foundation_sdk.models.common import GraphThresholdsStyleMode
 from dashboards.words import Language, word
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 GREEN, BLUE, ORANGE, RED, GREY = "green", "blue", "orange", "red", "#8e8e8e"
 CLASSES = ("#CCFFFF", "#00CCFF", "#00FF00", "#FFFF00", "#FF9B00", "#FF0000")
@@ -107,7 +107,7 @@ def _dressed(name: str, language: Language) -> Properties:
     if name in _UNITS:
         unit, decimals = _UNITS[name]
         return [prop("unit", unit), prop("decimals", decimals)]
-    maps = {
+    maps: dict[str, Callable[[Language], models.ValueMap]] = {
         "severity": severities,
         "flag": flags,
         "met": truths,

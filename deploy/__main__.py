@@ -28,6 +28,7 @@ COMMANDS = (
     "feedback",
     "report",
     "doctor",
+    "dashboards",
     "settings",
 )
 USAGE_ERROR = 2

@@ -18,52 +18,46 @@ FROM latest_judged AS l JOIN series_view AS s USING (series_id)
 WHERE s.site_id IN (${site:sqlstring}) ORDER BY 1;
 
 -- river_values: The chosen quantities of the section, a point an interval.
-SELECT d."time", s.quantity AS metric, d."value"
-FROM (
-    SELECT rollup_time(bucket, $__interval_ms) AS "time", series_id,
-        coalesce(sum(total) / nullif(sum(good), 0), max(flagged)) AS "value"
+WITH chosen AS MATERIALIZED (
+    SELECT series_id, quantity AS metric FROM series_view
+    WHERE site_id IN (${site:sqlstring}) AND quantity IN (${quantity:sqlstring})
+    ORDER BY series_id LIMIT 12
+), drawn AS MATERIALIZED (
+    SELECT rollup_time(bucket, $__interval_ms) AS "time", series_id, coalesce(sum(total) / nullif(sum(good), 0), max(flagged)) AS "value"
     FROM rollup_view
-    WHERE width_s = rollup_width($__interval_ms) AND $__timeFilter(bucket) AND series_id = ANY (ARRAY(
-        SELECT series_id FROM series_view WHERE site_id IN (${site:sqlstring}) AND quantity IN (${quantity:sqlstring})
-        ORDER BY series_id LIMIT 12
-    ))
+    WHERE width_s = rollup_width($__interval_ms) AND $__timeFilter(bucket)
+        AND series_id = ANY (ARRAY(SELECT series_id FROM chosen))
     GROUP BY 1, 2
-) AS d JOIN series_view AS s USING (series_id)
-ORDER BY 1, 2;
+)
+SELECT "time", metric, "value" FROM drawn JOIN chosen USING (series_id) ORDER BY 1, 2;
 
 -- river_flags: When each chosen quantity was good (1) and when it had readings of flag 3 or 4 (3).
-SELECT d."time", s.quantity AS metric, d.flag AS "value"
-FROM (
-    SELECT rollup_time(bucket, $__interval_ms) AS "time", series_id,
-        CASE WHEN max(flagged) IS NULL THEN 1 ELSE 3 END AS flag
+WITH chosen AS MATERIALIZED (
+    SELECT series_id, quantity AS metric FROM series_view
+    WHERE site_id IN (${site:sqlstring}) AND quantity IN (${quantity:sqlstring})
+    ORDER BY series_id LIMIT 12
+), drawn AS MATERIALIZED (
+    SELECT rollup_time(bucket, $__interval_ms) AS "time", series_id, CASE WHEN max(flagged) IS NULL THEN 1 ELSE 3 END AS "value"
     FROM rollup_view
-    WHERE width_s = rollup_width($__interval_ms) AND $__timeFilter(bucket) AND series_id = ANY (ARRAY(
-        SELECT series_id FROM series_view WHERE site_id IN (${site:sqlstring}) AND quantity IN (${quantity:sqlstring})
-        ORDER BY series_id LIMIT 12
-    ))
+    WHERE width_s = rollup_width($__interval_ms) AND $__timeFilter(bucket)
+        AND series_id = ANY (ARRAY(SELECT series_id FROM chosen))
     GROUP BY 1, 2
-) AS d JOIN series_view AS s USING (series_id)
-ORDER BY 1, 2;
+)
+SELECT "time", metric, "value" FROM drawn JOIN chosen USING (series_id) ORDER BY 1, 2;
 
 -- river_neighbours: The first chosen quantity at the section and at the measured sites next to it.
-SELECT d."time", concat(coalesce(d.mark, ''), s.site_LANG, ' · ', s.town_LANG) AS metric, d."value"
-FROM (
-    SELECT rollup_time(bucket, $__interval_ms) AS "time", r.series_id, near.mark,
-        coalesce(sum(total) / nullif(sum(good), 0), max(flagged)) AS "value"
-    FROM rollup_view AS r
-    JOIN (
-        SELECT v.series_id, CASE n.direction WHEN 'upstream' THEN '↑ ' WHEN 'downstream' THEN '↓ ' END AS mark
-        FROM series_view AS v
-        LEFT JOIN neighbour_view AS n ON n.neighbour_id = v.site_id AND n.site_id IN (${site:sqlstring})
-        WHERE (n.site_id IS NOT NULL OR v.site_id IN (${site:sqlstring})) AND v.quantity = (
-            SELECT min(quantity) FROM series_view WHERE site_id IN (${site:sqlstring}) AND quantity IN (${quantity:sqlstring})
-        )
-    ) AS near USING (series_id)
-    WHERE width_s = rollup_width($__interval_ms) AND $__timeFilter(bucket) AND r.series_id = ANY (ARRAY(
-        SELECT v.series_id FROM series_view AS v
-        WHERE v.site_id IN (${site:sqlstring})
-            OR v.site_id IN (SELECT neighbour_id FROM neighbour_view WHERE site_id IN (${site:sqlstring}))
-    ))
-    GROUP BY 1, 2, 3
-) AS d JOIN series_view AS s USING (series_id)
-ORDER BY 1, 2;
+WITH chosen AS MATERIALIZED (
+    SELECT series_id, concat(CASE direction WHEN 'upstream' THEN '↑ ' WHEN 'downstream' THEN '↓ ' END, site_LANG, ' · ', town_LANG) AS metric FROM series_view
+    LEFT JOIN neighbour_view AS n ON n.neighbour_id = series_view.site_id AND n.site_id IN (${site:sqlstring})
+    WHERE (n.site_id IS NOT NULL OR series_view.site_id IN (${site:sqlstring})) AND quantity = (
+        SELECT min(quantity) FROM series_view WHERE site_id IN (${site:sqlstring}) AND quantity IN (${quantity:sqlstring})
+    )
+    ORDER BY series_id LIMIT 12
+), drawn AS MATERIALIZED (
+    SELECT rollup_time(bucket, $__interval_ms) AS "time", series_id, coalesce(sum(total) / nullif(sum(good), 0), max(flagged)) AS "value"
+    FROM rollup_view
+    WHERE width_s = rollup_width($__interval_ms) AND $__timeFilter(bucket)
+        AND series_id = ANY (ARRAY(SELECT series_id FROM chosen))
+    GROUP BY 1, 2
+)
+SELECT "time", metric, "value" FROM drawn JOIN chosen USING (series_id) ORDER BY 1, 2;

@@ -23,15 +23,17 @@ FROM (
 ) AS d
 WHERE d.flow IS NOT NULL AND d.speed > 1 ORDER BY 1, 2;
 
--- space_time: Speed over time, in steps of five minutes or more, a row a site, in the order in which the sites lie along their road.
-SELECT d."time", concat(lpad(round((c.distance_m / 1000)::numeric, 1)::text, 5), ' km ', s.site_LANG, ' · ', s.town_LANG) AS metric, d."value"
-FROM (
+-- space_time: Speed over time, in steps of five minutes or more, a row a site, in the order in which they lie along their road.
+WITH chosen AS MATERIALIZED (
+    SELECT series_id, concat(lpad(round((distance_m / 1000)::numeric, 1)::text, 5), ' km ', site_LANG, ' · ', town_LANG) AS metric FROM series_view
+    JOIN corridor_view USING (site_id)
+    WHERE site_id IN (${site:sqlstring}) AND quantity = 'traffic_speed'
+    ORDER BY series_id LIMIT 24
+), drawn AS MATERIALIZED (
     SELECT rollup_time(bucket, greatest($__interval_ms, 300000)) AS "time", series_id, sum(total) / nullif(sum(good), 0) AS "value"
     FROM rollup_view
-    WHERE width_s = rollup_width(greatest($__interval_ms, 300000)) AND $__timeFilter(bucket) AND series_id = ANY (ARRAY(
-        SELECT series_id FROM series_view WHERE site_id IN (${site:sqlstring}) AND quantity = 'traffic_speed'
-        ORDER BY series_id LIMIT 24
-    ))
+    WHERE width_s = rollup_width(greatest($__interval_ms, 300000)) AND $__timeFilter(bucket)
+        AND series_id = ANY (ARRAY(SELECT series_id FROM chosen))
     GROUP BY 1, 2
-) AS d JOIN series_view AS s USING (series_id) JOIN corridor_view AS c USING (site_id)
-ORDER BY 1, 2;
+)
+SELECT "time", metric, "value" FROM drawn JOIN chosen USING (series_id) ORDER BY 1, 2;

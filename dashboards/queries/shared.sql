@@ -16,30 +16,29 @@ WHERE site_id IN (${site:sqlstring}) AND start <= $__timeTo() AND ("end" IS NULL
 ORDER BY start DESC LIMIT 100;
 
 -- values_of: One quantity of the chosen sites, a point an interval.
-SELECT d."time", concat(s.site_LANG, ' · ', s.town_LANG) AS metric, d."value"
-FROM (
-    SELECT rollup_time(bucket, $__interval_ms) AS "time", series_id,
-        coalesce(sum(total) / nullif(sum(good), 0), max(flagged)) AS "value"
+WITH chosen AS MATERIALIZED (
+    SELECT series_id, concat(site_LANG, ' · ', town_LANG) AS metric FROM series_view
+    WHERE site_id IN (${site:sqlstring}) AND quantity = '_QUANTITY'
+    ORDER BY series_id LIMIT 24
+), drawn AS MATERIALIZED (
+    SELECT rollup_time(bucket, $__interval_ms) AS "time", series_id, coalesce(sum(total) / nullif(sum(good), 0), max(flagged)) AS "value"
     FROM rollup_view
-    WHERE width_s = rollup_width($__interval_ms) AND $__timeFilter(bucket) AND series_id = ANY (ARRAY(
-        SELECT series_id FROM series_view WHERE site_id IN (${site:sqlstring}) AND quantity = '_QUANTITY'
-        ORDER BY series_id LIMIT 24
-    ))
+    WHERE width_s = rollup_width($__interval_ms) AND $__timeFilter(bucket)
+        AND series_id = ANY (ARRAY(SELECT series_id FROM chosen))
     GROUP BY 1, 2
-) AS d JOIN series_view AS s USING (series_id)
-ORDER BY 1, 2;
+)
+SELECT "time", metric, "value" FROM drawn JOIN chosen USING (series_id) ORDER BY 1, 2;
 
 -- rain_near: Rain at the gauges of the towns of the chosen sites, a point an interval.
-SELECT d."time", concat(s.site_LANG, ' · ', s.town_LANG) AS metric, d."value"
-FROM (
+WITH chosen AS MATERIALIZED (
+    SELECT series_id, concat(site_LANG, ' · ', town_LANG) AS metric FROM series_view
+    WHERE quantity = 'rainfall' AND town_id IN (SELECT town_id FROM series_view WHERE site_id IN (${site:sqlstring}))
+    ORDER BY series_id LIMIT 6
+), drawn AS MATERIALIZED (
     SELECT rollup_time(bucket, $__interval_ms) AS "time", series_id, sum(total) / nullif(sum(good), 0) AS "value"
     FROM rollup_view
-    WHERE width_s = rollup_width($__interval_ms) AND $__timeFilter(bucket) AND series_id = ANY (ARRAY(
-        SELECT series_id FROM series_view WHERE quantity = 'rainfall' AND town_id IN (
-            SELECT town_id FROM series_view WHERE site_id IN (${site:sqlstring})
-        )
-        ORDER BY series_id LIMIT 6
-    ))
+    WHERE width_s = rollup_width($__interval_ms) AND $__timeFilter(bucket)
+        AND series_id = ANY (ARRAY(SELECT series_id FROM chosen))
     GROUP BY 1, 2
-) AS d JOIN series_view AS s USING (series_id)
-ORDER BY 1, 2;
+)
+SELECT "time", metric, "value" FROM drawn JOIN chosen USING (series_id) ORDER BY 1, 2;

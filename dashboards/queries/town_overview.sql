@@ -39,18 +39,18 @@ WHERE s.site_id IN (${site:sqlstring}) AND s.quantity IN (${quantity:sqlstring})
 ORDER BY 1, 2;
 
 -- series_values: The chosen series, a point an interval: the mean of what is good, else the highest that is not.
-SELECT d."time", concat(site_LANG, ' · ', town_LANG, ' · ', quantity) AS metric, d."value"
-FROM (
-    SELECT rollup_time(bucket, $__interval_ms) AS "time", series_id,
-        coalesce(sum(total) / nullif(sum(good), 0), max(flagged)) AS "value"
+WITH chosen AS MATERIALIZED (
+    SELECT series_id, concat(site_LANG, ' · ', town_LANG, ' · ', quantity) AS metric FROM series_view
+    WHERE site_id IN (${site:sqlstring}) AND quantity IN (${quantity:sqlstring})
+    ORDER BY series_id LIMIT 12
+), drawn AS MATERIALIZED (
+    SELECT rollup_time(bucket, $__interval_ms) AS "time", series_id, coalesce(sum(total) / nullif(sum(good), 0), max(flagged)) AS "value"
     FROM rollup_view
-    WHERE width_s = rollup_width($__interval_ms) AND $__timeFilter(bucket) AND series_id = ANY (ARRAY(
-        SELECT series_id FROM series_view WHERE site_id IN (${site:sqlstring}) AND quantity IN (${quantity:sqlstring})
-        ORDER BY series_id LIMIT 12
-    ))
+    WHERE width_s = rollup_width($__interval_ms) AND $__timeFilter(bucket)
+        AND series_id = ANY (ARRAY(SELECT series_id FROM chosen))
     GROUP BY 1, 2
-) AS d JOIN series_view USING (series_id)
-ORDER BY 1, 2;
+)
+SELECT "time", metric, "value" FROM drawn JOIN chosen USING (series_id) ORDER BY 1, 2;
 
 -- series_band: The expected band of the chosen series that an anomaly is open at, else of the first one.
 SELECT rollup_time(bucket, $__interval_ms) AS "time",

@@ -135,11 +135,12 @@ def raw_rows_read(filled: Filled, sql: str) -> float:
             "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'reading'::regclass"
         ).fetchall()
     tables = {"reading", *(name.split(".")[-1].strip('"') for (name,) in chunks)}
-    return sum(
+    read: float = sum(
         (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
         for node in nodes(plan(filled, sql))
         if node.get("Relation Name") in tables
     )
+    return read
 
 
 @pytest.mark.parametrize("board", [name for name in BOARDS if name.endswith("en.json")])
