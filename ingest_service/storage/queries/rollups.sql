@@ -39,13 +39,13 @@ LEFT JOIN flow_of_speed AS pair ON pair.series_id = due.series_id
 CROSS JOIN LATERAL (
     SELECT date_bin('1 minute', r.bucket, '2000-01-01Z') AS begins,
         sum(count), sum(good), min(min), max(max), sum(total), sum(judged), sum(expected), sum(spread), max(flagged),
-        sum(flow.value * r.good), sum(flow.value * r.total)
-    FROM reading_as_rollup AS r
-    LEFT JOIN (
-        SELECT "time", value FROM reading_judged
-        WHERE series_id = pair.flow_id AND quality <= 2 AND "time" >= due.since AND "time" < due.until
-    ) AS flow ON flow."time" = r.bucket
-    WHERE r.series_id = due.series_id AND r.bucket >= due.since AND r.bucket < due.until GROUP BY 1
+        sum(flow * good), sum(flow * total)
+    FROM (
+        SELECT mixed.*, max(total) FILTER (WHERE series_id = pair.flow_id) OVER (PARTITION BY bucket) AS flow
+        FROM reading_as_rollup AS mixed
+        WHERE series_id = ANY (ARRAY[due.series_id, pair.flow_id]) AND bucket >= due.since AND bucket < due.until
+    ) AS r
+    WHERE r.series_id = due.series_id GROUP BY 1
 ) AS found
 ON CONFLICT (series_id, bucket) DO UPDATE SET
     (count, good, min, max, total, judged)
@@ -82,13 +82,13 @@ LEFT JOIN flow_of_speed AS pair ON pair.series_id = due.series_id
 CROSS JOIN LATERAL (
     SELECT date_bin('15 minutes', r.bucket, '2000-01-01Z') AS begins,
         sum(count), sum(good), min(min), max(max), sum(total), sum(judged), sum(expected), sum(spread), max(flagged),
-        sum(flow.value * r.good), sum(flow.value * r.total)
-    FROM reading_as_rollup AS r
-    LEFT JOIN (
-        SELECT "time", value FROM reading_judged
-        WHERE series_id = pair.flow_id AND quality <= 2 AND "time" >= due.since AND "time" < due.until
-    ) AS flow ON flow."time" = r.bucket
-    WHERE r.series_id = due.series_id AND r.bucket >= due.since AND r.bucket < due.until GROUP BY 1
+        sum(flow * good), sum(flow * total)
+    FROM (
+        SELECT mixed.*, max(total) FILTER (WHERE series_id = pair.flow_id) OVER (PARTITION BY bucket) AS flow
+        FROM reading_as_rollup AS mixed
+        WHERE series_id = ANY (ARRAY[due.series_id, pair.flow_id]) AND bucket >= due.since AND bucket < due.until
+    ) AS r
+    WHERE r.series_id = due.series_id GROUP BY 1
 ) AS found
 ON CONFLICT (series_id, bucket) DO UPDATE SET
     (count, good, min, max, total, judged)

@@ -81,6 +81,25 @@ def test_readings_and_rollups_are_hypertables_where_timescale_is(timescale_dsn: 
     store.close()
 
 
+def test_rollups_of_an_older_schema_are_made_anew(plain_dsn: str) -> None:
+    with psycopg.connect(plain_dsn, autocommit=True) as connection:
+        connection.execute(sql.text("compat.sql"))
+        connection.execute(sql.QUERIES["migration_table"])
+        for name in names()[:6]:
+            connection.execute(sql.text(f"migrations/{name}"))
+            connection.execute(sql.QUERIES["migration_done"], (int(name[:4]), name))
+        connection.execute("INSERT INTO rollup_1h VALUES (1, '2026-09-21 05:00Z', 12, 12, 0, 1, 0.5)")
+        connection.execute("INSERT INTO rollup_due VALUES (1, '2026-09-21 06:00Z')")
+    assert migrate(plain_dsn) == names()[6:]
+    store = PostgresStore.open(plain_dsn)
+    store.enrol(DIRECTORY)
+    assert store.health().rollups_due == 2
+    while store.refresh_rollups(limit=100):
+        pass
+    assert store.health().rollups_due == 0
+    store.close()
+
+
 TEMPORARY = [
     "08006",
     "25006",

@@ -10,7 +10,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from ingest_service.storage import migrate, rollups, sql
+from ingest_service.storage import migrate, rollups, sql, writing
 from ingest_service.storage.batch import Batch
 from ingest_service.storage.memory import MemoryStore
 from ingest_service.storage.model import Directory, Series
@@ -81,6 +81,17 @@ def assert_same(found: Mapping[datetime, Rolled], wanted: Mapping[datetime, Roll
         other = wanted[begins]
         assert one[:-1] == other[:-1], begins
         assert one.sums == pytest.approx(other.sums, rel=1e-12, nan_ok=True), begins
+
+
+def test_what_is_due_is_whole_minutes_cut_at_gaps_and_weeks() -> None:
+    week_s = 604_800
+    times_s = np.array([60, 119, 3700, 7301, week_s - 1, week_s, 30])
+    series_id = np.array([1, 1, 1, 1, 1, 1, 2], np.int32)
+    assert writing.stretches(series_id, times_s * 1_000_000) == [
+        [1, 1, 1, 1, 2],
+        [60, 7260, week_s - 60, week_s, 0],
+        [3720, 7320, week_s, week_s + 60, 60],
+    ]
 
 
 @pytest.mark.parametrize("limit", [100, 10**6])
