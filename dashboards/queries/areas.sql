@@ -43,9 +43,13 @@ SELECT $__timeGroupAlias(start, $__interval), town_LANG AS metric, count(*) AS "
 FROM anomaly_view WHERE $__timeFilter(start) AND severity >= 2 AND town_id IN (${town:sqlstring})
 GROUP BY 1, 2 ORDER BY 1, 2;
 
--- towns_capture: The share of expected readings that came, by town.
-SELECT bucket AS "time", s.town_LANG AS metric, sum(r.count) / sum(width_s / s.interval_s) AS "value"
-FROM rollup_view AS r JOIN series_view AS s USING (series_id)
-WHERE width_s = rollup_width(greatest(12 * $__interval_ms, 3600000)) AND $__timeFilter(bucket)
-    AND series_id = ANY (ARRAY(SELECT series_id FROM series_view WHERE town_id IN (${town:sqlstring})))
+-- towns_capture: The share of expected readings that came, by town; at most the last 31 days of the chosen time.
+WITH chosen AS MATERIALIZED (
+    SELECT series_id, interval_s, town_LANG AS metric FROM series_view WHERE town_id IN (${town:sqlstring})
+)
+SELECT bucket AS "time", metric, sum(count) / sum(width_s / interval_s) AS "value"
+FROM rollup_view JOIN chosen USING (series_id)
+WHERE width_s = rollup_width(greatest(12 * $__interval_ms, 3600000))
+    AND bucket BETWEEN greatest($__timeFrom()::timestamptz, $__timeTo()::timestamptz - interval '31 days') AND $__timeTo()
+    AND series_id = ANY (ARRAY(SELECT series_id FROM chosen))
 GROUP BY 1, 2 ORDER BY 1, 2;

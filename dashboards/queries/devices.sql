@@ -20,14 +20,17 @@ SELECT detector AS "rule", count(*) FILTER (WHERE severity = 3) AS "alarm", coun
 FROM anomaly_view WHERE $__timeFilter(start) AND state <> 'withdrawn' AND town_id IN (${town:sqlstring})
 GROUP BY 1 ORDER BY count(*) DESC, 1;
 
--- good_share: Which series were good least over the chosen time: by hour in a day, by day in a longer time.
-SELECT s.site_id AS "site_id", s.site_LANG AS "site", s.quantity AS "quantity", d.readings AS "readings",
-    d.good / nullif(d.readings, 0) AS "good", d.readings / nullif(d.seconds / s.interval_s, 0) AS "capture"
-FROM (
-    SELECT series_id, sum(count)::double precision AS readings, sum(good) AS good, count(*) * max(width_s)::double precision AS seconds
+-- good_share: Which series were good least over the chosen time, at most its last 31 days.
+WITH chosen AS MATERIALIZED (
+    SELECT series_id, interval_s, site_id, site_LANG AS site, quantity FROM series_view WHERE town_id IN (${town:sqlstring})
+), drawn AS MATERIALIZED (
+    SELECT series_id, sum(count)::double precision AS readings, sum(good) AS good, sum(width_s)::double precision AS seconds
     FROM rollup_view
-    WHERE width_s = rollup_width(greatest(12 * $__interval_ms, 3600000)) AND $__timeFilter(bucket)
-        AND series_id = ANY (ARRAY(SELECT series_id FROM series_view WHERE town_id IN (${town:sqlstring})))
+    WHERE width_s = rollup_width(greatest(12 * $__interval_ms, 3600000))
+        AND bucket BETWEEN greatest($__timeFrom()::timestamptz, $__timeTo()::timestamptz - interval '31 days') AND $__timeTo()
+        AND series_id = ANY (ARRAY(SELECT series_id FROM chosen))
     GROUP BY 1
-) AS d JOIN series_view AS s USING (series_id)
-ORDER BY 5, 2, 3 LIMIT 30;
+)
+SELECT site_id AS "site_id", site AS "site", quantity AS "quantity", readings AS "readings", good / nullif(readings, 0) AS "good",
+    readings / nullif(seconds / interval_s, 0) AS "capture"
+FROM drawn JOIN chosen USING (series_id) ORDER BY 5, 2, 3 LIMIT 30;

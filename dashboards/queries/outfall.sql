@@ -14,25 +14,28 @@ ORDER BY "severity" DESC, 2, 3;
 SELECT count(DISTINCT site_id) AS "open" FROM anomaly_view WHERE state = 'open' AND site_id IN (${site:sqlstring});
 
 -- dry_weather: Of the hours (days in a long time) without rain before them: in how many each outfall discharged, and how much.
-WITH rain AS (
-    SELECT s.town_id, r.bucket, max(r.max) AS mm_h
-    FROM rollup_view AS r JOIN series_view AS s USING (series_id)
-    WHERE r.width_s = rollup_width(greatest($__interval_ms, 1800000)) AND $__timeFilter(r.bucket)
-        AND r.series_id = ANY (ARRAY(SELECT series_id FROM series_view WHERE quantity = 'rainfall'))
+WITH gauge AS MATERIALIZED (
+    SELECT series_id, town_id FROM series_view WHERE quantity = 'rainfall'
+), rain AS (
+    SELECT town_id, bucket, max(max) AS mm_h
+    FROM rollup_view JOIN gauge USING (series_id)
+    WHERE width_s = rollup_width(greatest($__interval_ms, 1800000)) AND $__timeFilter(bucket)
+        AND series_id = ANY (ARRAY(SELECT series_id FROM gauge))
     GROUP BY 1, 2
-), wet AS (
+), wet AS MATERIALIZED (
     SELECT town_id, bucket, max(mm_h) OVER (PARTITION BY town_id ORDER BY bucket RANGE BETWEEN '6 hours' PRECEDING AND CURRENT ROW) AS mm_h
     FROM rain
-), dry AS (
-    SELECT s.site_id, s.town_LANG, s.site_LANG, r.width_s, r.total / nullif(r.good, 0) AS m3_s
-    FROM rollup_view AS r JOIN series_view AS s USING (series_id)
-    LEFT JOIN wet AS w ON w.town_id = s.town_id AND w.bucket = r.bucket
-    WHERE r.width_s = rollup_width(greatest($__interval_ms, 1800000)) AND $__timeFilter(r.bucket)
-        AND r.series_id = ANY (ARRAY(
-            SELECT series_id FROM series_view WHERE quantity = 'discharge' AND site_id IN (${site:sqlstring})
-        ))
-        AND coalesce(w.mm_h, 0) < 0.1
+), outfall AS MATERIALIZED (
+    SELECT series_id, site_id, town_id, town_LANG AS town, site_LANG AS site FROM series_view
+    WHERE quantity = 'discharge' AND site_id IN (${site:sqlstring})
+), flow AS MATERIALIZED (
+    SELECT series_id, bucket, width_s, total / nullif(good, 0) AS m3_s
+    FROM rollup_view
+    WHERE width_s = rollup_width(greatest($__interval_ms, 1800000)) AND $__timeFilter(bucket)
+        AND series_id = ANY (ARRAY(SELECT series_id FROM outfall))
 )
-SELECT site_id AS "site_id", town_LANG AS "town", site_LANG AS "site", sum(width_s) / 3600 AS "dry_hours",
-    sum(width_s) FILTER (WHERE m3_s > 0.001) / 3600 AS "flowing_hours", sum(m3_s * width_s) AS "volume", max(m3_s) AS "most"
-FROM dry GROUP BY 1, 2, 3 ORDER BY 6 DESC NULLS LAST, 3;
+SELECT site_id AS "site_id", town AS "town", site AS "site", sum(width_s) / 3600 AS "dry_hours",
+    coalesce(sum(width_s) FILTER (WHERE m3_s > 0.001), 0) / 3600 AS "flowing_hours", sum(m3_s * width_s) AS "volume", max(m3_s) AS "most"
+FROM flow JOIN outfall USING (series_id) LEFT JOIN wet USING (town_id, bucket)
+WHERE coalesce(mm_h, 0) < 0.1
+GROUP BY 1, 2, 3 ORDER BY 6 DESC NULLS LAST, 3;

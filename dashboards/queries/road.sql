@@ -4,24 +4,26 @@ FROM latest_judged AS l JOIN series_view AS s USING (series_id)
 WHERE s.quantity = 'traffic_speed' AND s.site_id IN (${site:sqlstring}) ORDER BY 1;
 
 -- fundamental: Density and flow of six of the chosen road sites, a point five minutes or an interval: density is flow over speed.
-SELECT concat(site_LANG, ' · ', town_LANG) AS "site", d.flow / d.speed AS "density", d.flow AS "flow"
+WITH chosen AS MATERIALIZED (
+    SELECT series_id, quantity, concat(site_LANG, ' · ', town_LANG) AS site FROM series_view
+    WHERE quantity IN ('traffic_flow', 'traffic_speed') AND site_id IN (
+        SELECT site_id FROM series_view WHERE site_id IN (${site:sqlstring}) AND quantity = 'traffic_flow'
+        ORDER BY site_id LIMIT 6
+    )
+), drawn AS MATERIALIZED (
+    SELECT series_id, rollup_time(bucket, greatest($__interval_ms, 300000)) AS at, sum(total) / nullif(sum(good), 0) AS mean
+    FROM rollup_view
+    WHERE width_s = rollup_width(greatest($__interval_ms, 300000)) AND $__timeFilter(bucket)
+        AND series_id = ANY (ARRAY(SELECT series_id FROM chosen))
+    GROUP BY 1, 2
+)
+SELECT site AS "site", flow / speed AS "density", flow AS "flow"
 FROM (
-    SELECT s.site_id, s.site_LANG, s.town_LANG, rollup_time(r.bucket, greatest($__interval_ms, 300000)) AS at,
-        sum(r.total) FILTER (WHERE s.quantity = 'traffic_flow')
-            / nullif(sum(r.good) FILTER (WHERE s.quantity = 'traffic_flow'), 0) AS flow,
-        sum(r.total) FILTER (WHERE s.quantity = 'traffic_speed')
-            / nullif(sum(r.good) FILTER (WHERE s.quantity = 'traffic_speed'), 0) AS speed
-    FROM rollup_view AS r JOIN series_view AS s USING (series_id)
-    WHERE r.width_s = rollup_width(greatest($__interval_ms, 300000)) AND $__timeFilter(r.bucket) AND r.series_id = ANY (ARRAY(
-        SELECT series_id FROM series_view
-        WHERE quantity IN ('traffic_flow', 'traffic_speed') AND site_id IN (
-            SELECT site_id FROM series_view WHERE site_id IN (${site:sqlstring}) AND quantity = 'traffic_flow'
-            ORDER BY site_id LIMIT 6
-        )
-    ))
-    GROUP BY 1, 2, 3, 4
-) AS d
-WHERE d.flow IS NOT NULL AND d.speed > 1 ORDER BY 1, 2;
+    SELECT site, at, max(mean) FILTER (WHERE quantity = 'traffic_flow') AS flow,
+        max(mean) FILTER (WHERE quantity = 'traffic_speed') AS speed
+    FROM drawn JOIN chosen USING (series_id) GROUP BY 1, 2
+) AS met
+WHERE flow IS NOT NULL AND speed > 1 ORDER BY 1, 2;
 
 -- space_time: Speed over time, in steps of five minutes or more, a row a site, in the order in which they lie along their road.
 WITH chosen AS MATERIALIZED (
