@@ -6,16 +6,31 @@ from pathlib import Path
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from dashboards import town_overview
+from dashboards.board import build
+from dashboards.boards import (
+    areas,
+    assessment,
+    devices,
+    outfall,
+    platform,
+    river_section,
+    road,
+    town_overview,
+)
 from dashboards.words import LANGUAGES
 
 FOLDER = Path(__file__).parent / "generated"
+BOARDS = tuple(
+    module.BOARD
+    for module in (town_overview, areas, river_section, outfall, road, assessment, devices, platform)
+)
 
 
 def files() -> dict[str, str]:
     """Every generated file, by name."""
     encoder = JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False)
     return {
-        f"town_overview.{language}.json": encoder.encode(town_overview.dashboard(language)) + "\n"
+        f"{board.name}.{language}.json": encoder.encode(build(board, language)) + "\n"
+        for board in BOARDS
         for language in LANGUAGES
     }

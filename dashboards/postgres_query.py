@@ -12,9 +12,11 @@ from ingest_service.storage import sql
 if TYPE_CHECKING:
     from dashboards.words import Language
 
-QUERIES = sql.load("queries.sql", "dashboards")
+QUERIES = sql.load_folder("queries", "dashboards")
 DATASOURCE_UID = "towntwin-postgres"
 DATASOURCE_TYPE = "grafana-postgresql-datasource"
+
+Shape = Literal["table", "time_series"]
 
 
 def datasource() -> DataSourceRef:
@@ -22,15 +24,18 @@ def datasource() -> DataSourceRef:
     return DataSourceRef(type_val=DATASOURCE_TYPE, uid=DATASOURCE_UID)
 
 
-def raw_sql(name: str, language: Language) -> str:
-    """A named query; ``_LANG`` in it stands for the language of the labels."""
-    return QUERIES[name].replace("_LANG", f"_{language}")
+def raw_sql(name: str, language: Language, **more: str) -> str:
+    """A named query: ``LANG`` stands for the labels' language, ``_NAME`` for what is given as ``name``."""
+    text: str = QUERIES[name]
+    for key, value in more.items():
+        text = text.replace(f"_{key.upper()}", value)
+    return text.replace("LANG", language)
 
 
 class PostgresQuery(variants.Dataquery):
     """What a panel's target is in the dashboard's JSON."""
 
-    def __init__(self, text: str, shape: Literal["table", "time_series"], ref_id: str) -> None:
+    def __init__(self, text: str, shape: Shape, ref_id: str) -> None:
         self._text = text
         self._shape = shape
         self._ref_id = ref_id
@@ -51,14 +56,9 @@ class Query(builder.Builder[variants.Dataquery]):
     """Builds a target from a named query."""
 
     def __init__(
-        self,
-        name: str,
-        language: Language,
-        *,
-        shape: Literal["table", "time_series"] = "table",
-        ref_id: str = "A",
+        self, name: str, language: Language, *, shape: Shape = "table", ref_id: str = "A", **more: str
     ) -> None:
-        self._query = PostgresQuery(raw_sql(name, language), shape, ref_id)
+        self._query = PostgresQuery(raw_sql(name, language, **more), shape, ref_id)
 
     def build(self) -> variants.Dataquery:
         """The target."""

@@ -29,6 +29,7 @@ COMMANDS = (
     "feedback",
     "report",
     "doctor",
+    "dashboards",
     "settings",
 )
 USAGE_ERROR = 2

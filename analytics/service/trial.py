@@ -51,7 +51,7 @@ class Trial:
 
 
 def trial(
-    store: Store, series: Series, changed: Mapping[str, float | None], from_s: float, to_s: float
+    store: Reader, series: Series, changed: Mapping[str, float | None], from_s: float, to_s: float
 ) -> Trial:
     """Judge a stretch twice, each time from two weeks before it on; nothing is stored.
 

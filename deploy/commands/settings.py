@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analytics.service.settings import Settings as Service
+from dashboards.settings import Settings as Grafana
 from deploy.commands.replay import Settings as Replay
 from deploy.commands.simulate import Settings as Simulate
 from deploy.settings import Common, rows, shown
@@ -26,6 +27,7 @@ TABLES: dict[str | None, type[msgspec.Struct]] = {
     "ingest": Ingest,
     "service": Service,
     "gateway": Gateway,
+    "grafana": Grafana,
     "simulate": Simulate,
     "replay": Replay,
 }

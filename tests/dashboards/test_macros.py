@@ -4,12 +4,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.support.grafana_macros import MacroError, Panel, expand, fill_mode
+from tests.support.grafana_macros import MacroError, Panel, expand, fill_mode, filled
 
 PANEL = Panel(
     datetime(2018, 4, 12, 18, 0, tzinfo=UTC),
     datetime(2018, 4, 12, 18, 5, tzinfo=UTC),
-    variables={"one": ["a"], "many": ["a", "b'c"]},
+    variables={"one": ["a"], "many": ["a", "b'c"], "chosen": ["only"], "quoted": ["b'c"]},
+    several=frozenset({"many", "chosen"}),
 )
 SPAN = "BETWEEN '2018-04-12T18:00:00Z' AND '2018-04-12T18:05:00Z'"
 
@@ -35,6 +36,18 @@ SPAN = "BETWEEN '2018-04-12T18:00:00Z' AND '2018-04-12T18:05:00Z'"
         ("IN (${many:sqlstring})", "IN ('a','b''c')"),
         ("IN (${many})", "IN ('a','b''c')"),
         ("${many:csv} $one ${one:sqlstring}", "a,b'c a 'a'"),
+        ("IN ($many)", "IN ('a','b''c')"),
+        ("IN ($chosen)", "IN ('only')"),
+        ("= '$quoted'", "= 'b''c'"),
+        ("${many:raw}", "a,b'c"),
+        ("${many:singlequote}", "'a','b\\'c'"),
+        ("${many:doublequote}", '"a","b\'c"'),
+        ("$__unixEpochNanoFilter(t)", "t >= 1523556000000000000 AND t <= 1523556300000000000"),
+        ("$__unixEpochNanoFrom() $__unixEpochNanoTo()", "1523556000000000000 1523556300000000000"),
+        ("ORDER BY $__timeGroup(t,'5m'))", "ORDER BY floor(extract(epoch from t)/300)*300)"),
+        ("f(t, $__interval_ms)", "f(t, 300000)"),
+        ("$__timeGroup(t,'500ms')", "floor(extract(epoch from t)/0.5)*0.5"),
+        ("$__timeGroup(t,1h)", "floor(extract(epoch from t)/3600)*3600"),
     ],
 )
 def test_documented_cases(sql: str, expanded: str) -> None:
@@ -62,3 +75,27 @@ def test_wrong_ones_are_refused(sql: str) -> None:
 )
 def test_fill_modes(sql: str, mode: str | None) -> None:
     assert fill_mode(sql) == mode
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("NULL", [None, 1.0, None, None, 5.0, None]),
+        ("previous", [None, 1.0, 1.0, 1.0, 5.0, 5.0]),
+        ("0", [0.0, 1.0, 0.0, 0.0, 5.0, 0.0]),
+        ("-1.5", [-1.5, 1.0, -1.5, -1.5, 5.0, -1.5]),
+    ],
+)
+def test_missing_times_are_filled(mode: str, expected: list[float | None]) -> None:
+    begin = PANEL.start.timestamp()
+    rows: dict[float, float | None] = {begin + 60: 1.0, begin + 240: 5.0}
+    found = filled(rows, f"SELECT $__timeGroupAlias(t,'1m',{mode}), v", PANEL)
+    assert list(found) == [begin + 60 * n for n in range(6)]
+    assert list(found.values()) == expected
+
+
+def test_nothing_is_filled_without_a_mode_and_a_wrong_one_is_refused() -> None:
+    rows: dict[float, float | None] = {0.0: 1.0}
+    assert filled(rows, "$__timeGroup(t,'1m')", PANEL) == rows
+    with pytest.raises(MacroError, match="error parsing fill value zero"):
+        filled(rows, "$__timeGroup(t,'1m',zero)", PANEL)

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
-from dashboards.generate import FOLDER
-from ingest_service.storage.migrate import migrate
-from ingest_service.storage.postgres import PostgresStore
-from tests.support.filled import fill
+from tests.dashboards.conftest import BOARDS, Filled
 from tests.support.grafana_macros import Panel, expand
-from tests.support.services import fresh_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BOARDS = {path.name: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
 PANELS = [
     (name, panel)
     for name, board in BOARDS.items()
@@ -28,81 +23,188 @@ PANELS = [
     for panel in [row, *row.get("panels", [])]
     if panel["type"] != "row"
 ]
-NEEDS_ROWS = {"table", "geomap", "bargauge", "stat", "timeseries"}
-TIME_OID, NUMBERS = 1184, {20, 21, 23, 700, 701, 1700}
+IDS = [f"{board}-{panel['title']}" for board, panel in PANELS]
+TEXT, BOOLEAN, NUMBERS = {19, 25, 1043}, 16, {20, 21, 23, 700, 701, 1700}
+TIMES = {1184, 701, 1700}  # timestamptz; seconds since 1970 of $__timeGroup, as float8 or numeric
+MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86_400.0
 
 
-@pytest.fixture(scope="module", params=["timescale_server", "plain_server"])
-def filled(request: pytest.FixtureRequest) -> Iterator[tuple[str, Panel]]:
-    """A database with three demo days, and what a panel would be asked for with all chosen."""
-    with fresh_database(request.getfixturevalue(request.param)) as dsn:
-        migrate(dsn)
-        store = PostgresStore.open(dsn)
-        now_s = fill(store)
-        store.close()
-        end = datetime.fromtimestamp(now_s, UTC)
-        panel = Panel(end - timedelta(days=1), end, timescale=False)
-        with psycopg.connect(dsn) as connection:
-            for variable in BOARDS["town_overview.en.json"]["templating"]["list"]:
-                rows = connection.execute(expand(variable["query"], panel).encode()).fetchall()
-                assert rows, f"variable {variable['name']} has nothing to choose from"
-                chosen = [str(row[-1]) for row in rows]
-                panel = replace(panel, variables={**panel.variables, variable["name"]: chosen})
-        yield dsn, panel
-
-
-def answer(dsn: str, sql: str) -> tuple[list[str], list[int], list[tuple[Any, ...]]]:
-    with psycopg.connect(dsn) as connection:
-        cursor = connection.execute(sql.encode())
-        assert cursor.description is not None
-        return (
-            [one.name for one in cursor.description],
-            [one.type_code for one in cursor.description],
-            cursor.fetchall(),
-        )
-
-
-@pytest.mark.parametrize(
-    ("board", "panel"), PANELS, ids=[f"{board}-{panel['title']}" for board, panel in PANELS]
-)
-def test_panel(board: str, panel: dict[str, Any], filled: tuple[str, Panel]) -> None:
-    dsn, asked = filled
+@pytest.mark.parametrize(("board", "panel"), PANELS, ids=IDS)
+def test_panel(board: str, panel: dict[str, Any], filled: Filled) -> None:
+    asked = filled.on(board)
     for target in panel["targets"]:
-        names, types, rows = answer(dsn, expand(target["rawSql"], asked))
+        names, types, rows = filled.answer(expand(target["rawSql"], asked))
         assert len(set(names)) == len(names)
         assert rows, f"{board}: {panel['title']} shows nothing on a filled database"
-        kinds = dict(zip(names, types, strict=True))
-        if panel["type"] == "timeseries":
-            assert target["format"] == "time_series"
-            assert names[0] == "time"
-            times = [row[0] for row in rows]
-            assert times == sorted(times)
-            assert any(kind in NUMBERS for name, kind in kinds.items() if name != "time")
-        if panel["type"] == "geomap":
-            assert {"latitude", "longitude"} <= set(names)
-        if panel["type"] in ("stat", "bargauge"):
-            assert any(kind in NUMBERS for kind in types)
+        fits(panel, target, names, types, rows)
         shown = {override["matcher"]["options"] for override in panel["fieldConfig"].get("overrides", [])}
-        assert shown <= {*names, "/share/"}, (
-            f"overrides name columns that the query has not: {shown - {*names}}"
-        )
+        assert shown <= {*names}, f"overrides name columns that the query has not: {shown - {*names}}"
+
+
+def fits(
+    panel: dict[str, Any],
+    target: dict[str, Any],
+    names: list[str],
+    types: list[int],
+    rows: list[tuple[Any, ...]],
+) -> None:
+    """What the documentation of each panel type asks of its data."""
+    kinds = dict(zip(names, types, strict=True))
+    numbers = [name for name, kind in kinds.items() if kind in NUMBERS and name != "time"]
+    assert numbers
+    match panel["type"]:
+        case "timeseries" | "state-timeline" | "heatmap":
+            fits_time_series(target, kinds, rows)
+        case "geomap":
+            assert {"latitude", "longitude", "severity"} <= set(numbers)
+        case "table":
+            assert shown_columns(panel) == set(names), "every column has its word"
+        case "stat":
+            assert len(rows) == 1
+        case "bargauge":
+            assert panel["options"]["reduceOptions"]["fields"].strip("/^$") in numbers
+        case "barchart":
+            assert kinds[panel["options"]["xField"]] in TEXT
+            assert [row[0] for row in rows] == list(dict.fromkeys(row[0] for row in rows))
+        case "xychart":
+            assert len(numbers) == 2
+            (parted,) = panel["transformations"]
+            assert set(parted["options"]["fields"]) <= set(names)
+        case other:
+            pytest.fail(f"nothing is known of what {other} needs")
+
+
+def fits_time_series(target: dict[str, Any], kinds: dict[str, int], rows: list[tuple[Any, ...]]) -> None:
+    """Wide: time and numbers. Long: time, a word that names the series, a number. Times ascend."""
+    names = list(kinds)
+    assert target["format"] == "time_series"
+    assert names[0] == "time"
+    assert kinds["time"] in TIMES
+    times = [row[0] for row in rows]
+    assert times == sorted(times)
+    words = [name for name, kind in kinds.items() if kind in TEXT]
+    if words:
+        assert names == ["time", "metric", "value"]
+    else:
+        assert {kinds[name] for name in names[1:]} <= NUMBERS
+    keys = [row[: 1 + len(words)] for row in rows]
+    assert len(set(keys)) == len(keys), "a series has one value at one time"
+
+
+def shown_columns(panel: dict[str, Any]) -> set[str]:
+    return {override["matcher"]["options"] for override in panel["fieldConfig"]["overrides"]}
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_annotations(board: str, filled: tuple[str, Panel]) -> None:
-    dsn, asked = filled
+def test_annotations(board: str, filled: Filled) -> None:
     (annotation,) = BOARDS[board]["annotations"]["list"]
-    names, types, rows = answer(dsn, expand(annotation["target"]["rawSql"], asked))
+    asked = filled.on(board)
+    week = replace(asked, start=asked.end - timedelta(days=4))
+    names, types, rows = filled.answer(expand(annotation["target"]["rawSql"], week))
     assert names == ["time", "timeEnd", "text", "tags"]
-    assert types[0] == TIME_OID
-    assert rows
+    assert types[:2] == [1184, 1184]
+    assert rows or "site" in week.variables  # the first section may have had a quiet time
 
 
-def test_nothing_is_shown_where_nothing_is_chosen(filled: tuple[str, Panel]) -> None:
-    """A choice with a quote in it is a choice like any other, not SQL."""
-    dsn, asked = filled
-    hostile = replace(asked, variables={name: ["x'); DROP VIEW series_view; --"] for name in asked.variables})
-    for _, panel in PANELS:
-        for target in panel["targets"]:
-            answer(dsn, expand(target["rawSql"], hostile))
-    assert answer(dsn, "SELECT count(*) FROM series_view")[2] == [(200,)]
+@pytest.mark.parametrize("board", [name for name in BOARDS if name.endswith("en.json")])
+def test_a_choice_with_a_quote_in_it_is_a_choice_like_any_other(board: str, filled: Filled) -> None:
+    names = ("city", "county", "town", "site", "quantity")
+    hostile = replace(filled.asked, variables={one: ["x'); DROP VIEW series_view; --"] for one in names})
+    for name, panel in PANELS:
+        if name == board:
+            for target in panel["targets"]:
+                filled.answer(expand(target["rawSql"], hostile))
+    assert filled.answer("SELECT count(*) FROM series_view")[2] == [(200,)]
+
+
+def plan(filled: Filled, sql: str) -> dict[str, Any]:
+    (found,) = filled.answer(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}")[2][0][0]
+    return dict(found["Plan"])
+
+
+def nodes(one: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield one
+    for below in one.get("Plans", []):
+        yield from nodes(below)
+
+
+def raw_rows_read(filled: Filled, sql: str) -> float:
+    """Rows of readings that a query touched, those that it threw away included."""
+    with psycopg.connect(filled.dsn) as connection:
+        chunks = connection.execute(
+            "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'reading'::regclass"
+        ).fetchall()
+    tables = {"reading", *(name.split(".")[-1].strip('"') for (name,) in chunks)}
+    read: float = sum(
+        (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+        for node in nodes(plan(filled, sql))
+        if node.get("Relation Name") in tables
+    )
+    return read
+
+
+@pytest.mark.parametrize("board", [name for name in BOARDS if name.endswith("en.json")])
+@pytest.mark.parametrize("hours", [1, 24])
+def test_no_panel_reads_readings_outside_of_the_chosen_time(board: str, hours: int, filled: Filled) -> None:
+    asked = replace(
+        filled.on(board),
+        start=filled.asked.end - timedelta(hours=hours),
+        interval_s=hours * HOUR_S / 720,
+    )
+    ((inside,),) = filled_rows(filled, asked)
+    for name, panel in PANELS:
+        if name == board:
+            for target in panel["targets"]:
+                read = raw_rows_read(filled, expand(target["rawSql"], asked))
+                assert read <= inside, f"{panel['title']} reads {read} of {inside} readings"
+
+
+def filled_rows(filled: Filled, asked: Panel) -> list[tuple[Any, ...]]:
+    with psycopg.connect(filled.dsn) as connection:
+        return connection.execute(
+            'SELECT count(*) FROM reading WHERE "time" BETWEEN %s AND %s', [asked.start, asked.end]
+        ).fetchall()
+
+
+@pytest.mark.parametrize("board", [name for name in BOARDS if name.endswith("en.json")])
+@pytest.mark.parametrize("days", [30, 365])
+def test_long_times_are_drawn_from_rollups(board: str, days: int, filled: Filled) -> None:
+    asked = replace(
+        filled.on(board), start=filled.asked.end - timedelta(days=days), interval_s=days * DAY_S / 720
+    )
+    for name, panel in PANELS:
+        if name == board:
+            for target in panel["targets"]:
+                assert raw_rows_read(filled, expand(target["rawSql"], asked)) == 0, panel["title"]
+
+
+def test_the_role_sees_views_only(filled: Filled) -> None:
+    for table in ("reading", "anomaly", "device", "api_key"):
+        with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable)):
+            filled.answer(f"SELECT * FROM {table}")
+
+
+def test_links_of_rows_find_their_columns_and_their_board(filled: Filled) -> None:
+    uids = {board["uid"] for board in BOARDS.values()}
+    found = 0
+    for name, panel in PANELS:
+        columns = set(filled.answer(expand(panel["targets"][0]["rawSql"], filled.on(name)))[0])
+        for url in urls(panel):
+            found += 1
+            path, _, query = url.partition("?")
+            fields = {one.partition("}")[0] for one in url.split("${__data.fields.")[1:]}
+            assert fields <= columns, url
+            assert "${__url_time_range}" in query
+            if not fields & {"board_id"}:
+                assert path.removeprefix("/d/") in uids
+    assert found > 10
+
+
+def urls(panel: dict[str, Any]) -> list[str]:
+    return [
+        link["url"]
+        for override in panel["fieldConfig"].get("overrides", [])
+        for one in override["properties"]
+        if one["id"] == "links"
+        for link in json.loads(json.dumps(one["value"]))
+    ]

@@ -28,6 +28,8 @@ class Panel:
     interval_s: float = 300.0
     variables: dict[str, list[str]] = field(default_factory=dict)
     timescale: bool = False
+    several: frozenset[str] = frozenset()
+    """Variables that may have several values or All: without a format, even one value is quoted."""
 
 
 def expand(sql: str, panel: Panel) -> str:
@@ -45,22 +47,24 @@ def _variable(found: re.Match[str], panel: Panel) -> str:
         return found[0]
     if name not in panel.variables:
         raise MacroError(f"there is no variable {name!r}")
-    return _formatted(panel.variables[name], form)
+    return _formatted(panel.variables[name], form, several=name in panel.several)
 
 
-def _formatted(values: list[str], form: str | None) -> str:
-    """The formats of the documentation; without one, the data source quotes what has several values."""
-    if form == "csv":
+def _formatted(values: list[str], form: str | None, *, several: bool) -> str:
+    """The formats of the documentation; without one, the data source quotes what may have several values."""
+    if form in ("csv", "raw"):
         return ",".join(values)
-    if form == "raw" or (form is None and len(values) == 1):
-        return ",".join(values)
+    if form is None and len(values) == 1 and not several:
+        return values[0].replace("'", "''")
+    if form == "doublequote":
+        return ",".join('"' + value.replace('"', '\\"') + '"' for value in values)
     if form in (None, "sqlstring", "singlequote"):
         quote = "\\'" if form == "singlequote" else "''"
         return ",".join("'" + value.replace("'", quote) + "'" for value in values)
     raise MacroError(f"format {form!r} is not one that SQL is written with here")
 
 
-def _macro(found: re.Match[str], sql: str, panel: Panel) -> str:  # noqa: C901, PLR0911 - one line a macro
+def _macro(found: re.Match[str], sql: str, panel: Panel) -> str:  # noqa: C901, PLR0911, PLR0912 - one line a macro
     name, arguments = found[1], [part.strip() for part in found[2].split(",")]
     start, end = _rfc3339(panel.start), _rfc3339(panel.end)
     column = arguments[0]
@@ -85,6 +89,12 @@ def _macro(found: re.Match[str], sql: str, panel: Panel) -> str:  # noqa: C901, 
             return str(int(panel.start.timestamp()))
         case "__unixEpochTo":
             return str(int(panel.end.timestamp()))
+        case "__unixEpochNanoFilter":
+            return f"{column} >= {_nano(panel.start)} AND {column} <= {_nano(panel.end)}"
+        case "__unixEpochNanoFrom":
+            return str(_nano(panel.start))
+        case "__unixEpochNanoTo":
+            return str(_nano(panel.end))
         case "__unixEpochGroup" | "__unixEpochGroupAlias":
             seconds = _number(_seconds(arguments))
             alias = ' AS "time"' if name.endswith("Alias") else ""
@@ -105,9 +115,44 @@ def fill_mode(sql: str) -> str | None:
         arguments = [part.strip() for part in found[2].split(",")]
         if found[1].startswith(("__timeGroup", "__unixEpochGroup")) and len(arguments) == 3:
             if arguments[2] not in ("NULL", "previous"):
-                float(arguments[2])
+                _fill_value(arguments[2])
             return arguments[2]
     return None
+
+
+def filled(rows: dict[float, float | None], sql: str, panel: Panel) -> dict[float, float | None]:
+    """A series as the panel gets it: by time [s], with every interval of the range where the query fills.
+
+    What is missing becomes null, the last value before it (null before the first), or the number.
+    """
+    mode = fill_mode(sql)
+    if mode is None:
+        return rows
+    (arguments,) = [
+        [part.strip() for part in found[2].split(",")]
+        for found in _MACRO.finditer(sql)
+        if found[2].count(",") == 2
+    ]
+    step = _seconds(arguments)
+    at, last = panel.start.timestamp() // step * step, None
+    made: dict[float, float | None] = {}
+    while at <= panel.end.timestamp():
+        last = rows.get(at, last)
+        missing = last if mode == "previous" else None if mode == "NULL" else _fill_value(mode)
+        made[at] = rows.get(at, missing)
+        at += step
+    return made
+
+
+def _fill_value(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise MacroError(f"error parsing fill value {text}") from error
+
+
+def _nano(moment: datetime) -> int:
+    return int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
 
 
 def _seconds(arguments: list[str]) -> float:

@@ -1,21 +1,3 @@
--- cities: The cities, for the variable.
-SELECT DISTINCT city_LANG AS "__text", city_id AS "__value" FROM series_view WHERE city_id IS NOT NULL ORDER BY 1;
-
--- counties: The counties of the chosen cities.
-SELECT DISTINCT county_LANG AS "__text", county_id AS "__value" FROM series_view
-WHERE city_id IN (${city:sqlstring}) ORDER BY 1;
-
--- towns: The towns of the chosen counties.
-SELECT DISTINCT town_LANG AS "__text", town_id AS "__value" FROM series_view
-WHERE county_id IN (${county:sqlstring}) ORDER BY 1;
-
--- sites: The sites of the chosen towns.
-SELECT DISTINCT site_LANG AS "__text", site_id AS "__value" FROM series_view
-WHERE town_id IN (${town:sqlstring}) ORDER BY 1;
-
--- quantities: What the chosen sites measure.
-SELECT DISTINCT quantity FROM series_view WHERE site_id IN (${site:sqlstring}) ORDER BY 1;
-
 -- open_by_severity: Open anomalies by severity.
 SELECT count(*) FILTER (WHERE severity = 3) AS "alarm", count(*) FILTER (WHERE severity = 2) AS "warning",
     count(*) FILTER (WHERE severity = 1) AS "notice"
@@ -32,9 +14,11 @@ JOIN series_view USING (series_id) WHERE site_id IN (${site:sqlstring});
 -- dead_letters: Dead letters in the chosen time.
 SELECT count(*) AS "letters" FROM dead_letter_view WHERE $__timeFilter(received);
 
--- wrong_now: What is wrong now, worst first.
+-- wrong_now: What is wrong now, worst first, and the dashboard that shows such a site.
 SELECT start AS "since", severity AS "severity", town_LANG AS "town", site_LANG AS "site", quantity AS "quantity",
-    reason_LANG AS "reason", score AS "score"
+    reason_LANG AS "reason", score AS "score", site_id AS "site_id",
+    CASE WHEN site_kind IN ('river_section', 'lake_section') THEN 'river-section' WHEN site_kind = 'outfall' THEN 'outfall'
+        WHEN site_kind IN ('road_section', 'junction') THEN 'road' ELSE 'town-overview' END AS "board_id"
 FROM anomaly_view WHERE state = 'open' AND site_id IN (${site:sqlstring})
 ORDER BY severity DESC, start DESC LIMIT 200;
 
@@ -54,18 +38,13 @@ WHERE s.site_id IN (${site:sqlstring}) AND s.quantity IN (${quantity:sqlstring})
     AND s.site_kind NOT IN ('road_section', 'junction')
 ORDER BY 1, 2;
 
--- speed_share: The newest speed of each road section over what is expected at this hour.
-SELECT s.site_LANG AS "site", l.value / nullif(l.expected, 0) AS "share"
-FROM latest_judged AS l JOIN series_view AS s USING (series_id)
-WHERE s.quantity = 'traffic_speed' AND s.site_id IN (${site:sqlstring}) ORDER BY 1;
-
 -- series_values: The chosen series, a point an interval: the mean of what is good, else the highest that is not.
 WITH chosen AS MATERIALIZED (
-    SELECT series_id, concat(site_LANG, ' ', quantity) AS metric FROM series_view
-    WHERE site_id IN (${site:sqlstring}) AND quantity IN (${quantity:sqlstring}) ORDER BY series_id LIMIT 12
+    SELECT series_id, concat(site_LANG, ' · ', town_LANG, ' · ', quantity) AS metric FROM series_view
+    WHERE site_id IN (${site:sqlstring}) AND quantity IN (${quantity:sqlstring})
+    ORDER BY series_id LIMIT 12
 ), drawn AS MATERIALIZED (
-    SELECT rollup_time(bucket, $__interval_ms) AS "time", series_id,
-        coalesce(sum(total) / nullif(sum(good), 0), max(flagged)) AS "value"
+    SELECT rollup_time(bucket, $__interval_ms) AS "time", series_id, coalesce(sum(total) / nullif(sum(good), 0), max(flagged)) AS "value"
     FROM rollup_view
     WHERE width_s = rollup_width($__interval_ms) AND $__timeFilter(bucket)
         AND series_id = ANY (ARRAY(SELECT series_id FROM chosen))
@@ -103,12 +82,22 @@ WHERE width_s = rollup_width(greatest(24 * $__interval_ms, 3600000)) AND $__time
 ))
 GROUP BY bucket, width_s ORDER BY 1;
 
--- devices: Devices of the chosen towns: newest reading, spool, online.
-SELECT device_id AS "device", area_id AS "town", online AS "online", spool_depth AS "spool", measured AS "measured",
-    received AS "received"
-FROM device_view WHERE area_id IN (${town:sqlstring}) ORDER BY received NULLS FIRST, 1;
+-- section_classes: The class of each river section in the newest month that was assessed, worst first.
+SELECT DISTINCT ON (class, site_LANG, site_id) site_id AS "site_id", site_LANG AS "site", class AS "class", target AS "target",
+    met AS "met", concat(items, '/', items_of) AS "items", month AS "month",
+    (SELECT string_agg(name, ', ') FROM jsonb_array_elements_text(detail -> 'worst') AS name) AS "worst"
+FROM assessment_view AS a
+WHERE kind = 'water_class' AND site_id IN (${site:sqlstring}) AND month = (
+    SELECT max(month) FROM assessment_view WHERE kind = 'water_class'
+)
+ORDER BY class DESC NULLS LAST, site_LANG, site_id;
 
--- annotations: Anomalies as annotations on every time series.
-SELECT start AS "time", "end" AS "timeEnd", reason_LANG AS "text", detector AS "tags" FROM anomaly_view
-WHERE $__timeFilter(start) AND severity >= 2 AND site_id IN (${site:sqlstring}) AND quantity IN (${quantity:sqlstring})
-ORDER BY 1;
+-- link_congestion: The congestion of each road link by the newest speeds at its ends, worst first.
+SELECT k.LANG AS "link", string_agg(DISTINCT s.site_LANG, ' / ') AS "site", min(s.site_id) AS "site_id",
+    congestion_level(avg(l.value) / (k.speed_m_s * 3.6)) AS "level", avg(l.value) / (k.speed_m_s * 3.6) AS "ratio",
+    avg(l.value) AS "kmh", k.speed_m_s * 3.6 AS "free", max(l."time") AS "measured"
+FROM link_view AS k
+JOIN series_view AS s ON s.site_id IN (k.from_site, k.to_site) AND s.quantity = 'traffic_speed'
+JOIN latest_judged AS l USING (series_id)
+WHERE k.network = 'road' AND s.site_id IN (${site:sqlstring})
+GROUP BY k.link_id, k.LANG, k.speed_m_s ORDER BY 5, 1;

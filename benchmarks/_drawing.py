@@ -1,0 +1,199 @@
+"""How the panels of two dashboards look, in matplotlib: what is coloured is a word or a shape, too."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from matplotlib.patches import Rectangle
+
+from dashboards.looks import CLASSES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from matplotlib.figure import Figure
+
+    Rows = Callable[[str], list[dict[str, Any]]]
+
+TIME = "time"
+ZONE = ZoneInfo("Asia/Shanghai")
+SEVERITY = {
+    0: ("fine", "#73bf69", "o"),
+    1: ("notice", "#5794f2", "s"),
+    2: ("warning", "#ff9830", "^"),
+    3: ("alarm", "#f2495c", "D"),
+}
+LEVELS = {
+    1: ("smooth", "#00A651"),
+    2: ("basically smooth", "#8CC63F"),
+    3: ("light", "#FFF200"),
+    4: ("medium", "#F7941D"),
+    5: ("heavy", "#C1272D"),
+}
+ROMAN = ("", "Ⅰ", "Ⅱ", "Ⅲ", "Ⅳ", "Ⅴ", "worse than Ⅴ")
+WIDE = 72
+
+
+def town_overview(figure: Figure, rows: Rows) -> Figure:
+    """What is wrong now, where; the classes; the worst series with its band; when it began."""
+    grid = figure.add_gridspec(4, 4, height_ratios=(0.5, 1.6, 1.5, 1.3))
+    (figures,) = rows("Open anomalies")
+    silent, age = rows("Silent devices")[0]["silent"], rows("Newest reading")[0]["age"]
+    numbers = [
+        (f"◆ {figures['alarm']}", "alarms open", SEVERITY[3][1]),
+        (f"△ {figures['warning']}", "warnings open", SEVERITY[2][1]),
+        (str(silent), "silent devices", SEVERITY[2][1] if silent else SEVERITY[0][1]),
+        (f"{float(age):.0f} s", "since the newest reading", SEVERITY[0][1]),
+    ]
+    for place, (number, text, colour) in enumerate(numbers):
+        _number(figure.add_subplot(grid[0, place]), number, text, colour)
+    _wrong(figure.add_subplot(grid[1, :3]), rows("What is wrong now"))
+    _map(figure.add_subplot(grid[1, 3]), rows("Where"))
+    _classes(figure.add_subplot(grid[2, :2]), rows("Class of each river section"))
+    _links(figure.add_subplot(grid[2, 2:]), rows("Congestion of each link"))
+    _band(figure.add_subplot(grid[3, :]), rows("Worst series with its expected band"))
+    return figure
+
+
+def river_section(figure: Figure, rows: Rows) -> Figure:
+    """Class and items; the band; the flags; rain; upstream and downstream."""
+    grid = figure.add_gridspec(4, 2, height_ratios=(1.1, 1.5, 1.1, 1.1))
+    (found,) = rows("Class, target, items")
+    colour = CLASSES[found["class"] - 1]
+    kept = "kept" if found["met"] else "missed"
+    text = f"target {ROMAN[found['target']]} {kept}; {found['items']} of 21 items"
+    _number(figure.add_subplot(grid[0, 0]), f"class {ROMAN[found['class']]}", text, colour)
+    items = [
+        (one["quantity"], f"{one['mean']:.3g}", ROMAN[one["class"]], str(one["readings"]))
+        for one in rows("Items behind the class")
+    ]
+    _table(
+        figure.add_subplot(grid[0, 1]), "Items behind the class", ("item", "mean", "class", "readings"), items
+    )
+    _band(figure.add_subplot(grid[1, :]), rows("Worst series with its expected band"))
+    _flags(figure.add_subplot(grid[2, :]), rows("Flags"))
+    _lines(figure.add_subplot(grid[3, 0]), "Rain nearby [mm/h]", rows("Rain nearby"))
+    _lines(figure.add_subplot(grid[3, 1]), "Upstream ↑ and downstream ↓", rows("Upstream and downstream"))
+    return figure
+
+
+def _number(axes: Any, number: str, text: str, colour: str) -> None:
+    axes.set_axis_off()
+    axes.add_patch(Rectangle((0, 0), 1, 1, color=colour, alpha=0.35, transform=axes.transAxes))
+    axes.text(0.5, 0.62, number, ha="center", va="center", fontsize=20, fontweight="bold")
+    axes.text(0.5, 0.2, text, ha="center", va="center", fontsize=9)
+
+
+def _wrong(axes: Any, rows: list[dict[str, Any]]) -> None:
+    cells = [
+        (
+            f"{one['since'].astimezone():%m-%d %H:%M}",
+            SEVERITY[one["severity"]][0],
+            one["site"],
+            shorten(one["reason"], WIDE, placeholder=" …"),
+        )
+        for one in rows[:8]
+    ]
+    colours = [SEVERITY[one["severity"]][1] for one in rows[:8]]
+    _table(axes, "What is wrong now", ("since", "severity", "site", "reason"), cells, colours)
+
+
+def _map(axes: Any, rows: list[dict[str, Any]]) -> None:
+    axes.set_title("Where", loc="left", fontsize=10)
+    for severity, (word, colour, shape) in SEVERITY.items():
+        there = [one for one in rows if one["severity"] == severity]
+        if there:
+            at = [one["longitude"] for one in there], [one["latitude"] for one in there]
+            look = {"c": colour, "marker": shape, "s": 25 + 25 * severity, "edgecolors": "black"}
+            axes.scatter(*at, label=f"{word} {len(there)}", linewidths=0.4, **look)
+    axes.legend(fontsize=7)
+    axes.tick_params(labelsize=7)
+
+
+def _classes(axes: Any, rows: list[dict[str, Any]]) -> None:
+    cells = [
+        (one["site"], ROMAN[one["class"]], ROMAN[one["target"]], "✓" if one["met"] else "✗", one["items"])
+        for one in rows[:8]
+    ]
+    colours = [CLASSES[one["class"] - 1] for one in rows[:8]]
+    _table(
+        axes, "Class of each river section", ("section", "class", "target", "kept", "items"), cells, colours
+    )
+
+
+def _links(axes: Any, rows: list[dict[str, Any]]) -> None:
+    cells = [
+        (one["link"], LEVELS[one["level"]][0], f"{one['ratio']:.0%}", f"{one['kmh']:.0f} km/h")
+        for one in rows[:8]
+    ]
+    colours = [LEVELS[one["level"]][1] for one in rows[:8]]
+    _table(axes, "Congestion of each link", ("link", "level", "of free flow", "speed"), cells, colours)
+
+
+def _table(
+    axes: Any, title: str, head: tuple[str, ...], cells: list[Any], colours: list[str] | None = None
+) -> None:
+    """A table; the second column has the colours."""
+    axes.set_axis_off()
+    axes.set_title(title, loc="left", fontsize=10)
+    if not cells:
+        return
+    made = axes.table(cellText=cells, colLabels=head, loc="upper left", cellLoc="left")
+    made.auto_set_font_size(value=False)
+    made.set_fontsize(7)
+    made.auto_set_column_width(list(range(len(head))))
+    for row, colour in enumerate(colours or [], start=1):
+        made[row, 1].set_facecolor(colour)
+
+
+def _band(axes: Any, rows: list[dict[str, Any]]) -> None:
+    times = [_moment(one["time"]) for one in rows]
+    column = {
+        name: [float("nan") if one[name] is None else float(one[name]) for one in rows]
+        for name in ("measured", "expected", "lower", "upper", "flagged")
+    }
+    axes.set_title("Worst series with its expected band", loc="left", fontsize=10)
+    axes.fill_between(
+        times, column["lower"], column["upper"], color="#9ecae1", alpha=0.6, label="expected band"
+    )
+    axes.plot(times, column["expected"], "--", color="#5a7ea8", lw=1, label="expected")
+    axes.plot(times, column["measured"], color="#1f4e79", lw=1.4, label="measured")
+    axes.plot(times, column["flagged"], "D", color="#f2495c", ms=5, ls="", label="flagged")
+    axes.legend(fontsize=7, ncols=4, loc="upper left")
+    _over_time(axes)
+
+
+def _flags(axes: Any, rows: list[dict[str, Any]]) -> None:
+    axes.set_title("Flags", loc="left", fontsize=10)
+    names = sorted({one["metric"] for one in rows})
+    for place, name in enumerate(names):
+        some = [one for one in rows if one["metric"] == name]
+        for flag, colour, mark in ((1, "#73bf69", "|"), (3, "#ff9830", "^")):
+            at = [_moment(one["time"]) for one in some if one["value"] == flag]
+            axes.plot(at, [place] * len(at), mark, color=colour, ms=7)
+    axes.set_yticks(range(len(names)), names, fontsize=7)
+    _over_time(axes)
+
+
+def _lines(axes: Any, title: str, rows: list[dict[str, Any]]) -> None:
+    axes.set_title(title, loc="left", fontsize=10)
+    for name in dict.fromkeys(one["metric"] for one in rows):
+        some = [one for one in rows if one["metric"] == name]
+        axes.plot([_moment(one["time"]) for one in some], [one["value"] for one in some], lw=1.2, label=name)
+    axes.set_ylim(bottom=0)
+    axes.legend(fontsize=6)
+    _over_time(axes)
+
+
+def _over_time(axes: Any) -> None:
+    axes.set_xlabel(TIME)
+    axes.margins(x=0.01)
+    axes.grid(visible=True, alpha=0.3)
+    axes.tick_params(labelsize=7)
+
+
+def _moment(value: Any) -> datetime:
+    return value if isinstance(value, datetime) else datetime.fromtimestamp(float(value), UTC)

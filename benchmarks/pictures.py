@@ -1,0 +1,123 @@
+"""Pictures of two dashboards for the README, drawn from the panels' own queries on the filled demo towns.
+
+There is no Grafana here: matplotlib draws what the committed dashboards ask, as Grafana's role gets it.
+Writes docs/pictures/town_overview.png and docs/pictures/river_section.png.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.figure import Figure
+
+from analytics.service.assessing import assess
+from analytics.service.settings import Settings
+from benchmarks import _drawing as drawing
+from dashboards.generate import FOLDER
+from deploy.embedded.binaries import postgres_programs
+from deploy.embedded.folder import UNPRIVILEGED
+from ingest_service.storage.migrate import migrate
+from ingest_service.storage.postgres import PostgresStore
+from tests.support.filled import fill
+from tests.support.grafana_macros import Panel, expand
+from tests.support.installation import Installation
+from tests.support.services import PostgresServer, fresh_database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
+ZONE = drawing.ZONE
+WORST = """
+SELECT site_id FROM anomaly_view WHERE state = 'open' AND site_kind = 'river_section'
+ORDER BY severity DESC, start LIMIT 1
+"""
+
+
+@dataclass
+class Board:
+    """A dashboard and what is chosen on it."""
+
+    connection: psycopg.Connection[Any]
+    panels: dict[str, Any]
+    asked: Panel
+
+    def rows(self, title: str) -> list[dict[str, Any]]:
+        """What a panel shows."""
+        cursor = self.connection.execute(
+            expand(self.panels[title]["targets"][0]["rawSql"], self.asked).encode()
+        )
+        names = [one.name for one in cursor.description or []]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def main() -> None:
+    """Fill, ask, draw."""
+    with filled() as (connection, end):
+        town = board(connection, "town_overview.en.json", end, {})
+        save(drawing.town_overview(figure("Town overview"), town.rows), "town_overview")
+        (site,) = connection.execute(WORST).fetchone() or ("330402-d1-r02",)
+        river = board(connection, "river_section.en.json", end, {"site": [site]})
+        save(drawing.river_section(figure("River section"), river.rows), "river_section")
+
+
+@contextmanager
+def filled() -> Iterator[tuple[psycopg.Connection[Any], datetime]]:
+    """The demo towns after three days, as Grafana's role sees them."""
+    servers = PostgresServer(Installation(Path("/")), UNPRIVILEGED, str(postgres_programs()))
+    servers.create()
+    try:
+        with fresh_database(servers) as dsn:
+            migrate(dsn)
+            store = PostgresStore.open(dsn)
+            end = datetime.fromtimestamp(fill(store), UTC)
+            assess(store, Settings())
+            store.close()
+            with psycopg.connect(dsn, autocommit=True) as connection:
+                connection.execute("SET ROLE towntwin_grafana")
+                yield connection, end
+    finally:
+        servers.remove()
+
+
+def board(
+    connection: psycopg.Connection[Any], name: str, end: datetime, chosen: dict[str, list[str]]
+) -> Board:
+    """A dashboard with everything chosen, but for what is given."""
+    made = json.loads((FOLDER / name).read_text("utf-8"))
+    asked = Panel(end - timedelta(days=1), end)
+    for variable in made["templating"]["list"]:
+        rows = connection.execute(expand(variable["query"], asked).encode()).fetchall()
+        values = chosen.get(variable["name"], [str(row[-1]) for row in rows])
+        asked = replace(asked, variables={**asked.variables, variable["name"]: values})
+    return Board(connection, {panel["title"]: panel for panel in made["panels"]}, asked)
+
+
+def figure(title: str) -> Figure:
+    """An empty picture."""
+    made = Figure(figsize=(12.0, 9.0), dpi=100, layout="constrained")
+    made.suptitle(title, x=0.01, ha="left", fontsize=15, fontweight="bold")
+    return made
+
+
+def save(made: Figure, name: str) -> None:
+    """Times are the towns' own."""
+    for axes in made.axes:
+        if axes.get_xlabel() == drawing.TIME:
+            locator = AutoDateLocator(tz=ZONE)  # type: ignore[no-untyped-call]
+            axes.xaxis.set_major_locator(locator)
+            axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=ZONE))  # type: ignore[no-untyped-call]
+            axes.set_xlabel("")
+    made.savefig(PICTURES / f"{name}.png", pil_kwargs={"optimize": True})
+    print(f"docs/pictures/{name}.png")
+
+
+if __name__ == "__main__":
+    main()

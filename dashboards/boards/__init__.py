@@ -1,0 +1,1 @@
+"""The eight dashboards, each for a person and a question."""

@@ -1,0 +1,45 @@
+"""What a push would do to one thing in Grafana, and whether a person was there before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Verdict = Literal["new", "same", "ours", "foreign"]
+"""Not there; as it should be; as an older push left it; changed by a person since."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One thing: how it is, how it should be, and how to make it so."""
+
+    what: str
+    verdict: Verdict
+    before: Any
+    after: Any
+    write: Callable[[], None]
+    why: str = ""
+
+
+def text(value: Any) -> str:
+    """A value in an order of its own, to compare and to show."""
+    return json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False)
+
+
+def digest(value: Any) -> str:
+    """Sixteen hex digits that change with the value."""
+    return hashlib.sha256(text(value).encode()).hexdigest()[:16]
+
+
+def like(given: Any, wanted: Any) -> Any:
+    """What is given, without what Grafana added to it: the keys that are wanted, in depth."""
+    if isinstance(given, dict) and isinstance(wanted, dict):
+        return {key: like(value, wanted[key]) for key, value in given.items() if key in wanted}
+    if isinstance(given, list) and isinstance(wanted, list) and len(given) == len(wanted):
+        return [like(one, other) for one, other in zip(given, wanted, strict=True)]
+    return given

@@ -1,0 +1,46 @@
+"""What a push does, in the terminal."""
+
+from __future__ import annotations
+
+from difflib import unified_diff
+from typing import TYPE_CHECKING
+
+from rich.syntax import Syntax
+from rich.table import Table
+
+from dashboards.push.change import Change, text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+CONTEXT_LINES = 3
+WORDS = {
+    "new": ("create", "created"),
+    "ours": ("update", "updated"),
+    "foreign": ("overwrite a person's change", "overwritten"),
+    "same": ("leave as it is", "left as it was"),
+}
+
+
+def difference(change: Change, console: Console) -> None:
+    """How one thing is and how it should be, line by line; of what is new, that it is."""
+    if change.verdict == "new":
+        console.print(f"+ {change.what}", style="green", markup=False)
+        return
+    console.print(f"~ {change.what} {change.why}", style="yellow", markup=False)
+    lines = unified_diff(
+        text(change.before).splitlines(), text(change.after).splitlines(), "in Grafana", "pushed",
+        lineterm="", n=CONTEXT_LINES,
+    )  # fmt: skip
+    console.print(Syntax("\n".join(lines), "diff", background_color="default"))
+
+
+def summary(changes: list[Change], console: Console, *, dry_run: bool) -> None:
+    """How many of everything."""
+    table = Table(box=None)
+    table.add_column("would be" if dry_run else "was")
+    table.add_column("", justify="right")
+    for verdict, (would, was) in WORDS.items():
+        if n := sum(one.verdict == verdict for one in changes):
+            table.add_row(f"to {would}" if dry_run else was, str(n))
+    console.print(table)

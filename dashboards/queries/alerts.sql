@@ -1,0 +1,22 @@
+-- alert_severe: Each site: how many alarms are open there. Every site has a row, so that one which is well says 0.
+SELECT s.town_id AS "area", s.site_id AS "site", s.town_en, s.town_zh, s.site_en, s.site_zh,
+    count(DISTINCT a.anomaly_id)::double precision AS "value"
+FROM (SELECT DISTINCT town_id, town_en, town_zh, site_id, site_en, site_zh FROM series_view) AS s
+LEFT JOIN anomaly_view AS a ON a.site_id = s.site_id AND a.state = 'open' AND a.severity = 3 AND a.detector <> 'silence'
+GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 2;
+
+-- alert_silent: Each site: how many of its devices are silent.
+SELECT s.town_id AS "area", s.site_id AS "site", s.town_en, s.town_zh, s.site_en, s.site_zh,
+    count(DISTINCT a.anomaly_id)::double precision AS "value"
+FROM (SELECT DISTINCT town_id, town_en, town_zh, site_id, site_en, site_zh FROM series_view) AS s
+LEFT JOIN anomaly_view AS a ON a.site_id = s.site_id AND a.state = 'open' AND a.detector = 'silence'
+GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 2;
+
+-- alert_lag: Each town that ever sent something: seconds since its newest reading came.
+SELECT s.town_id AS "area", s.town_en, s.town_zh, extract(epoch FROM now() - max(l.received))::double precision AS "value"
+FROM latest_judged AS l JOIN series_view AS s USING (series_id)
+GROUP BY 1, 2, 3 ORDER BY 1;
+
+-- alert_letters: Messages of the last quarter of an hour that could not be taken and still wait.
+SELECT 'platform' AS "area", count(*)::double precision AS "value" FROM dead_letter_view
+WHERE state = 'waiting' AND received > now() - interval '15 minutes';

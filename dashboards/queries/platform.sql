@@ -1,0 +1,33 @@
+-- platform_now: One row: age of the newest reading, what waits, how large the database is.
+SELECT extract(epoch FROM now() - newest_received) AS "age", rollups_due AS "rollups_due", rejudge_due AS "rejudge_due",
+    letters_waiting AS "letters_waiting", database_bytes AS "database"
+FROM platform_view;
+
+-- delays: From measured to received, of each town's newest readings: half of them, and nineteen of twenty.
+SELECT s.town_LANG AS "town", extract(epoch FROM now() - max(l.received)) AS "age",
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM l.received - l."time")) AS "delay_50",
+    percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM l.received - l."time")) AS "delay_95"
+FROM latest_judged AS l JOIN series_view AS s USING (series_id)
+GROUP BY s.town_id, s.town_LANG ORDER BY 2 DESC, 1;
+
+-- rate: Readings a second, and the share of them that is good; over a longer time the mean of each day.
+SELECT bucket AS "time", sum(count)::double precision / width_s AS "rate", sum(good)::double precision / nullif(sum(count), 0) AS "good"
+FROM rollup_view
+WHERE width_s = rollup_width(greatest(24 * $__interval_ms, 3600000)) AND $__timeFilter(bucket)
+    AND series_id = ANY (ARRAY(SELECT series_id FROM series_view))
+GROUP BY bucket, width_s ORDER BY 1;
+
+-- letters_begun: Dead letters by reason and when they came.
+SELECT $__timeGroupAlias(received, $__interval), reason AS metric, count(*) AS "value"
+FROM dead_letter_view WHERE $__timeFilter(received)
+GROUP BY 1, 2 ORDER BY 1, 2;
+
+-- letters_newest: The newest dead letters: why, and what to do.
+SELECT received AS "received", topic AS "topic", reason AS "reason", detail AS "detail", state AS "state", replays AS "replays"
+FROM dead_letter_view WHERE $__timeFilter(received) ORDER BY received DESC LIMIT 50;
+
+-- table_sizes: The largest tables, with indexes and chunks.
+SELECT "table" AS "table", bytes::double precision AS "size" FROM table_size_view ORDER BY 2 DESC LIMIT 12;
+
+-- shards: Who judges what, since when, and when its state was last kept.
+SELECT shard AS "shard", epoch AS "epoch", taken AS "taken", saved AS "saved" FROM shard_view ORDER BY 1;

@@ -1,0 +1,44 @@
+-- annotations: Anomalies at the chosen sites as annotations on every time series.
+SELECT start AS "time", "end" AS "timeEnd", reason_LANG AS "text", detector AS "tags" FROM anomaly_view
+WHERE $__timeFilter(start) AND severity >= 2 AND state <> 'withdrawn' AND site_id IN (${site:sqlstring})
+ORDER BY 1 LIMIT 500;
+
+-- annotations_towns: Alarms of the chosen towns as annotations on every time series.
+SELECT start AS "time", "end" AS "timeEnd", reason_LANG AS "text", detector AS "tags" FROM anomaly_view
+WHERE $__timeFilter(start) AND severity >= 3 AND state <> 'withdrawn' AND town_id IN (${town:sqlstring})
+ORDER BY 1 LIMIT 500;
+
+-- anomalies_listed: Anomalies at the chosen sites that went on in the chosen time, newest first.
+SELECT start AS "since", "end" AS "until", severity AS "severity", state AS "state", site_id AS "site_id", site_LANG AS "site",
+    quantity AS "quantity", detector AS "rule", reason_LANG AS "reason", score AS "score"
+FROM anomaly_view
+WHERE site_id IN (${site:sqlstring}) AND start <= $__timeTo() AND ("end" IS NULL OR "end" >= $__timeFrom()) AND state <> 'withdrawn'
+ORDER BY start DESC LIMIT 100;
+
+-- values_of: One quantity of the chosen sites, a point an interval.
+WITH chosen AS MATERIALIZED (
+    SELECT series_id, concat(site_LANG, ' · ', town_LANG) AS metric FROM series_view
+    WHERE site_id IN (${site:sqlstring}) AND quantity = '_QUANTITY'
+    ORDER BY series_id LIMIT 24
+), drawn AS MATERIALIZED (
+    SELECT rollup_time(bucket, $__interval_ms) AS "time", series_id, coalesce(sum(total) / nullif(sum(good), 0), max(flagged)) AS "value"
+    FROM rollup_view
+    WHERE width_s = rollup_width($__interval_ms) AND $__timeFilter(bucket)
+        AND series_id = ANY (ARRAY(SELECT series_id FROM chosen))
+    GROUP BY 1, 2
+)
+SELECT "time", metric, "value" FROM drawn JOIN chosen USING (series_id) ORDER BY 1, 2;
+
+-- rain_near: Rain at the gauges of the towns of the chosen sites, a point an interval.
+WITH chosen AS MATERIALIZED (
+    SELECT series_id, concat(site_LANG, ' · ', town_LANG) AS metric FROM series_view
+    WHERE quantity = 'rainfall' AND town_id IN (SELECT town_id FROM series_view WHERE site_id IN (${site:sqlstring}))
+    ORDER BY series_id LIMIT 6
+), drawn AS MATERIALIZED (
+    SELECT rollup_time(bucket, $__interval_ms) AS "time", series_id, sum(total) / nullif(sum(good), 0) AS "value"
+    FROM rollup_view
+    WHERE width_s = rollup_width($__interval_ms) AND $__timeFilter(bucket)
+        AND series_id = ANY (ARRAY(SELECT series_id FROM chosen))
+    GROUP BY 1, 2
+)
+SELECT "time", metric, "value" FROM drawn JOIN chosen USING (series_id) ORDER BY 1, 2;

@@ -1,0 +1,30 @@
+"""Settings of the dashboards: which Grafana, whom it tells, and how it reaches the database."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What `towntwin dashboards push` needs to know."""
+
+    url: Annotated[str, Meta(description="Address of Grafana.", pattern="^https?://")] = (
+        "http://127.0.0.1:3000"
+    )
+    token: Annotated[str | None, Meta(description="Token of a Grafana service account (role Admin).")] = None
+    webhook_url: Annotated[str | None, Meta(description="Alerts are posted to this address.")] = None
+    dingtalk_url: Annotated[str | None, Meta(description="Address of a DingTalk robot for alerts.")] = None
+    emails: Annotated[list[str], Meta(description="E-mail addresses for alerts, by comma.")] = []
+    db_host: Annotated[str, Meta(description="Database as Grafana sees it, host:port.")] = "127.0.0.1:5432"
+    db_name: Annotated[str, Meta(description="Name of the database.")] = "towntwin"
+    db_user: Annotated[
+        str, Meta(description="Database user of Grafana, a member of towntwin_grafana: sees views only.")
+    ] = "grafana"
+    db_password: Annotated[str | None, Meta(description="Password of that user.")] = None
+    db_sslmode: Annotated[
+        Literal["disable", "require", "verify-ca", "verify-full"],
+        Meta(description="How Grafana's connection is secured."),
+    ] = "require"

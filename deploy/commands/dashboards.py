@@ -1,0 +1,39 @@
+"""Bring dashboards, data source and alerting into a Grafana: `towntwin dashboards push`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from dashboards.push import PushError, push
+from dashboards.settings import Settings
+from deploy.settings import add_flags, load
+
+if TYPE_CHECKING:
+    import argparse
+
+    from deploy.settings import Common
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument("action", choices=["push"])
+    parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
+    parser.add_argument(
+        "--force", action="store_true", help="overwrite what a person changed in Grafana, too"
+    )
+    add_flags(parser, Settings, "grafana")
+
+
+def run(args: argparse.Namespace, _common: Common) -> int:
+    """Push; 1 where Grafana refuses or a person's change stands in the way."""
+    settings = load(Settings, "grafana", args, os.environ)
+    try:
+        push(settings, Console(), dry_run=args.dry_run, force=args.force)
+    except PushError as error:
+        print(f"towntwin: {error}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,82 @@
+"""A filled database of each edition, as Grafana's role sees it, and the dashboards as they are committed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from analytics.service.assessing import assess
+from analytics.service.settings import Settings
+from dashboards.generate import FOLDER
+from ingest_service.storage.migrate import migrate
+from ingest_service.storage.postgres import PostgresStore
+from tests.support.filled import fill
+from tests.support.grafana_macros import Panel, expand
+from tests.support.services import fresh_database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BOARDS: dict[str, dict[str, Any]] = {
+    path.name: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))
+}
+# What the demo's three days do not bring about by themselves.
+MORE = """
+INSERT INTO dead_letter (received, topic, payload, reason, detail)
+SELECT now() - n * interval '1 minute', 'towntwin/v1/x/y/data', 'x', 'payload', 'not SenML'
+FROM generate_series(1, 3) AS n;
+INSERT INTO shard (shard, epoch) VALUES ('main', 1);
+UPDATE device SET clock_offset_s = 0.4,
+    status = '{"online": true, "battery_v": 12.4, "signal_dbm": -71, "spool_depth": 3}';
+ANALYZE;
+"""
+
+
+@dataclass(frozen=True)
+class Filled:
+    """Where the database is, and what a panel would be asked for."""
+
+    dsn: str
+    asked: Panel
+    chosen: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+
+    def answer(self, sql: str) -> tuple[list[str], list[int], list[tuple[Any, ...]]]:
+        """Names, types and rows, as the role that Grafana has."""
+        with psycopg.connect(self.dsn) as connection:
+            connection.execute("SET ROLE towntwin_grafana")
+            cursor = connection.execute(sql.encode())
+            assert cursor.description is not None
+            names = [one.name for one in cursor.description]
+            return names, [one.type_code for one in cursor.description], cursor.fetchall()
+
+    def on(self, board: str) -> Panel:
+        """A panel of a dashboard, with everything chosen that can be."""
+        if board not in self.chosen:
+            panel = self.asked
+            for variable in BOARDS[board]["templating"]["list"]:
+                rows = self.answer(expand(variable["query"], panel))[2]
+                assert rows, f"variable {variable['name']} has nothing to choose from"
+                chosen = [str(row[-1]) for row in rows]
+                several = chosen if variable["multi"] else chosen[:1]
+                panel = replace(panel, variables={**panel.variables, variable["name"]: several})
+            self.chosen[board] = panel.variables
+        return replace(self.asked, variables=self.chosen[board])
+
+
+@pytest.fixture(scope="package", params=["timescale_server", "plain_server"])
+def filled(request: pytest.FixtureRequest) -> Iterator[Filled]:
+    """Three demo days until now, assessed, with letters, statuses and a shard."""
+    with fresh_database(request.getfixturevalue(request.param)) as dsn:
+        migrate(dsn)
+        store = PostgresStore.open(dsn)
+        end = datetime.fromtimestamp(fill(store), UTC)
+        with psycopg.connect(dsn) as connection:
+            connection.execute(MORE)
+        assess(store, Settings())
+        store.close()
+        yield Filled(dsn, Panel(end - timedelta(days=1), end + timedelta(seconds=60)))
