@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analytics.core.parameters import DEFAULTS
 from analytics.service import backtest
 from ingest_service.pipeline import limits
 
@@ -97,3 +98,22 @@ def _without(some: Sequence[Anomaly], others: Sequence[Anomaly]) -> list[Anomaly
 
 def _meet(a: Anomaly, b: Anomaly) -> bool:
     return (b.end_s is None or a.start_s <= b.end_s) and (a.end_s is None or b.start_s <= a.end_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """The limits of a series by where they come from; the later ones stand over the earlier."""
+
+    judge: dict[str, float]
+    quantity: dict[str, float]
+    site_file: dict[str, float]
+    adopted: dict[str, float | None]
+    in_force: dict[str, float]
+
+
+def origins(series: Series) -> Origins:
+    """Where the limits of a series come from. Raises ValueError where they contradict each other."""
+    limits.of_series([series])
+    return Origins(
+        DEFAULTS, limits.defaults(series), series.limits, series.adopted, DEFAULTS | limits.applied(series)
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 import msgspec
@@ -12,7 +12,6 @@ import structlog
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from analytics.core.parameters import DEFAULTS
 from analytics.service import backtest, trial
 from edge.wire.errors import UnitError
 from edge.wire.quantities import QUANTITIES, Conversion, to_canonical
@@ -22,7 +21,6 @@ from gateway.forms import MEDIA, HowWanted, documented
 from gateway.models import at
 from gateway.problems import ProblemError, not_found, responses
 from gateway.uploads import Posted
-from ingest_service.pipeline import limits
 from ingest_service.storage.model import Series
 
 router = APIRouter(prefix="/v1", tags=["judging"])
@@ -93,7 +91,7 @@ def judge(
         quantity=quantity,
         unit=QUANTITIES[quantity].unit,
         interval_s=judged.series.interval_s,
-        limits=_all(limits.applied(judged.series)),
+        limits=_all(trial.origins(judged.series).in_force),
         left_out=posted.left_out,
         anomalies=judging_tables.anomalies(judged.anomalies),
         readings=judging_tables.readings(judged),
@@ -135,7 +133,7 @@ def adopt(
     series = _series(here, series_id)
     adopted = msgspec.structs.replace(series, adopted=wanted.limits)
     try:
-        limits.of_series([adopted])
+        trial.origins(adopted)
     except ValueError as error:
         raise ProblemError(422, f"limits: {error}", where="limits") from error
     here.adoptions.adopt(series_id, wanted.limits, who=here.name, note=wanted.note)
@@ -151,11 +149,7 @@ def _limits(here: Context, series: Series) -> judging_models.SeriesLimits:
     ]
     return judging_models.SeriesLimits(
         series_id=series.series_id,
-        judge=_all(DEFAULTS),
-        quantity=_all(limits.defaults(series)),
-        site_file=_all(series.limits),
-        adopted=_all(series.adopted),
-        in_force=_all(DEFAULTS | limits.applied(series)),
+        **{name: _all(some) for name, some in asdict(trial.origins(series)).items()},
         history=history,
     )
 
