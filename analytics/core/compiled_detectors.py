@@ -49,7 +49,7 @@ def tail(r: NDArray[Any], s: int, first: int, x: float, weight: float, begin: Be
 
 
 @compiled
-def _record(r: NDArray[Any], s: int, low: int, now: float, counts: float, least: float) -> float:
+def _record(r: NDArray[Any], s: int, low: int, now: float, least: float) -> float:
     """As `analytics.core.novelty._record`; ``low`` and the place after it hold the record."""
     excess = 0.0
     if r[s, low] <= r[s, low + 1]:
@@ -62,7 +62,7 @@ def _record(r: NDArray[Any], s: int, low: int, now: float, counts: float, least:
         r[s, low + 1] = max(r[s, low + 1] - forgets, now)
     else:
         r[s, low], r[s, low + 1] = min(r[s, low], now), max(r[s, low + 1], now)
-    return counts * excess
+    return excess
 
 
 @compiled
@@ -89,7 +89,7 @@ def novelty(
     low[s, hour], high[s, hour] = min(low[s, hour], v), max(high[s, hour], v)
     r[s, k.LOW], r[s, k.HIGH] = min(r[s, k.LOW], v), max(r[s, k.HIGH], v)
     young = 1 / (1 + r[s, k.SEEN])
-    gain = max(k.ABOUT_TWELVE, young)
+    gain = max(k.ABOUT_TWENTY, young)
     r[s, k.MEAN] += gain * (v - r[s, k.MEAN])
     r[s, k.MEAN_RESIDUAL] += gain * (residual - r[s, k.MEAN_RESIDUAL])
     if r[s, k.SEEN] > 0 and abs(r[s, k.VALUE_1]) <= k.LARGEST:
@@ -97,10 +97,10 @@ def novelty(
         r[s, k.STEP_2] += max(k.FEW, young) * (square - r[s, k.STEP_2])
         r[s, k.STEPS_2] += max(k.MANY, young) * (square - r[s, k.STEPS_2])
         roughness = np.log(r[s, k.STEP_2] + k.FLOOR * r[s, k.STEPS_2] + floor * floor)
-        found = max(found, _record(r, s, k.MEAN_LOW, r[s, k.MEAN], 1.0, floor))
-        found = max(found, _record(r, s, k.RESIDUAL_LOW, residual, 1.0, floor))
-        found = max(found, _record(r, s, k.MEAN_RESIDUAL_LOW, r[s, k.MEAN_RESIDUAL], 1.0, floor))
-        found = max(found, _record(r, s, k.ROUGHNESS_LOW, roughness, k.ROUGHNESS_COUNTS, 1e-9))
+        found = max(found, _record(r, s, k.MEAN_LOW, r[s, k.MEAN], floor))
+        found = max(found, _record(r, s, k.RESIDUAL_LOW, residual, floor))
+        found = max(found, _record(r, s, k.MEAN_RESIDUAL_LOW, r[s, k.MEAN_RESIDUAL], floor))
+        found = max(found, _record(r, s, k.ROUGHNESS_LOW, roughness, 1e-9))
     r[s, k.SEEN] += 1.0
     return min(found, k.NOVEL_MOST)
 

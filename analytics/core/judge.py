@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Flags = NDArray[np.uint8]
     Slots = NDArray[np.intp]
 
-VERSION = "3"
+VERSION = "4"
 
 
 @dataclass(frozen=True, slots=True)

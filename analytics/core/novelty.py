@@ -1,7 +1,7 @@
 """By how much a series beats everything that it has done so far.
 
-Five records are kept of each series: the value at this hour of the day, the mean of about twelve values,
-the residual, the mean of about twelve residuals, and the roughness (logarithm of the mean square step).
+Five records are kept of each series: the value at this hour of the day, the mean of about twenty values,
+the residual, the mean of about twenty residuals, and the roughness (logarithm of the mean square step).
 Novelty is the largest excess over its record, as a share of the range of that record; ranges forget slowly.
 It is told when it is the largest of the last `QUIET` values, so that one event is told once.
 
@@ -28,11 +28,10 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
 
 FORGETS = 1e-4  # of half a range, a value and side
-ABOUT_TWELVE = 1 / 6.5  # gain of an exponential mean that is as old as one of twelve
+ABOUT_TWENTY = 1 / 10.5  # gain of an exponential mean that is as old as one of twenty
 FEW = 0.3  # gain of the mean square step
 MANY = 0.006
 FLOOR = 1e-3  # of the usual square step, below which a series is as smooth as can be
-ROUGHNESS_COUNTS = 1.4
 LARGEST = 1.0
 QUIET = 100.0  # values
 STEPS_WANTED = 100.0  # values before a usual step is known
@@ -51,21 +50,21 @@ def of_tick(tick: Tick, residual: Floats, warm: Bools) -> Floats:
     floor = tick.p.spread_floor
     found = _hours(tick, value)
     young = 1 / (1 + rows["seen"])
-    _mean(rows, "mean", value, use, np.maximum(ABOUT_TWELVE, young))
-    _mean(rows, "mean_residual", residual, use, np.maximum(ABOUT_TWELVE, young))
+    _mean(rows, "mean", value, use, np.maximum(ABOUT_TWENTY, young))
+    _mean(rows, "mean_residual", residual, use, np.maximum(ABOUT_TWENTY, young))
     stepped = use & (rows["seen"] > 0) & (np.abs(rows["value_1"]) <= LARGEST_VALUE)
     with np.errstate(over="ignore", invalid="ignore"):
         square = np.where(stepped, value - rows["value_1"], 0.0) ** 2
     _mean(rows, "step_2", square, stepped, np.maximum(FEW, young))
     _mean(rows, "steps_2", square, stepped, np.maximum(MANY, young))
     roughness = np.log(rows["step_2"] + FLOOR * rows["steps_2"] + floor * floor)
-    for name, now, counts, least in (
-        ("mean", rows["mean"], 1.0, floor),
-        ("residual", residual, 1.0, floor),
-        ("mean_residual", rows["mean_residual"], 1.0, floor),
-        ("roughness", roughness, ROUGHNESS_COUNTS, 1e-9),
+    for name, now, least in (
+        ("mean", rows["mean"], floor),
+        ("residual", residual, floor),
+        ("mean_residual", rows["mean_residual"], floor),
+        ("roughness", roughness, 1e-9),
     ):
-        found = np.maximum(found, counts * _record(rows, name, now, stepped, least))
+        found = np.maximum(found, _record(rows, name, now, stepped, least))
     rows["seen"] += use
     return _told(rows, np.where(use & warm, np.minimum(found, LARGEST), 0.0), use)
 

@@ -46,12 +46,12 @@ SCALARS: dict[str, float] = {
     "seen": 0.0,  # usable values
     "low": np.inf,  # the range of all values
     "high": -np.inf,
-    "mean": 0.0,  # of about twelve values, and the range of it
+    "mean": 0.0,  # of about twenty values, and the range of it
     "mean_low": np.inf,
     "mean_high": -np.inf,
     "residual_low": np.inf,  # the range of residuals
     "residual_high": -np.inf,
-    "mean_residual": 0.0,  # of about twelve residuals, and the range of it
+    "mean_residual": 0.0,  # of about twenty residuals, and the range of it
     "mean_residual_low": np.inf,
     "mean_residual_high": -np.inf,
     "step_2": 0.0,  # mean square step of the last few values, and of very many

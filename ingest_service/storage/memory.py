@@ -250,9 +250,7 @@ class MemoryStore:
         """What the store holds."""
         of = set(self._rows if series_ids is None else series_ids)
         with self._lock:
-            newest_us = max(
-                (int(self._latest[one]["received_us"]) for one in of & self._latest.keys()), default=None
-            )
+            received_us = [int(self._latest[one]["received_us"]) for one in of & self._latest.keys()]
             return Health(
                 edition="memory",
                 schema_version=migrate.newest(),
@@ -261,7 +259,7 @@ class MemoryStore:
                 dead_letters=len(self._letters),
                 rollups_due=sum(series_id in of for series_id, _ in self._due),
                 rejudge_due=self._late.count(of),
-                newest_received_s=None if newest_us is None else newest_us / 1e6,
+                newest_received_s=max(received_us) / 1e6 if received_us else None,
             )
 
     # -- the service ---------------------------------------------------------------------------
@@ -269,8 +267,7 @@ class MemoryStore:
     def refresh_rollups(self, *, limit: int) -> int:
         """Nothing is rolled up here: `buckets` reads the readings; only what is due is counted."""
         with self._lock:
-            done = sorted(self._due)[:limit]
-            self._due -= set(done)
+            self._due -= set(done := sorted(self._due)[:limit])
             return len(done)
 
     def late_due(self, *, limit: int) -> list[Late]:
