@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from grafana_foundation_sdk.builders import heatmap, xychart
+from grafana_foundation_sdk.builders.common import VizLegendOptions
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models import heatmap as heatmap_models
 from grafana_foundation_sdk.models import units
@@ -61,11 +62,12 @@ def fundamental(language: Language) -> xychart.Panel:
         .with_transformation(parts)
         .mapping(xychart_models.SeriesMapping.AUTO)
         .show(xychart_models.XYShowMode.POINTS)
+        .legend(VizLegendOptions().show_legend(True))
     )
-    density = [looks.prop("unit", "suffix: veh/km"), looks.prop("displayName", word("density", language))]
-    return panel.override_by_name("density", density).override_by_name(
-        "flow", [looks.prop("unit", "suffix: veh/h")]
-    )
+    for name, unit in (("density", "suffix: veh/km"), ("flow", "suffix: veh/h")):
+        shown = looks.prop("custom.axisLabel", word(name, language))
+        panel.override_by_name(name, [looks.prop("unit", unit), shown])
+    return panel
 
 
 def space_time(language: Language) -> heatmap.Panel:
@@ -76,7 +78,7 @@ def space_time(language: Language) -> heatmap.Panel:
         .scheme("RdYlGn")
         .steps(32)
         .min(0)
-        .reverse(False)
+        .reverse(True)  # Grafana turns this scheme around by itself: turned twice, low is red
     )
     return (
         heatmap.Panel()

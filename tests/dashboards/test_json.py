@@ -26,6 +26,7 @@ TYPES = {
 }  # fmt: skip
 PROPERTIES = {
     "color", "decimals", "displayName", "links", "mappings", "max", "min", "thresholds", "unit",
+    "custom.axisLabel",
     "custom.axisPlacement", "custom.cellOptions", "custom.drawStyle", "custom.fillBelowTo", "custom.hidden",
     "custom.lineStyle", "custom.lineWidth", "custom.minWidth", "custom.pointSize", "custom.width",
 }  # fmt: skip
