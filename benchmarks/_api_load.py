@@ -43,18 +43,18 @@ def wait_for(port: int) -> None:
         time.sleep(0.1)
 
 
-def requests_per_s(port: int, path: str) -> float:
+def requests_per_s(port: int, headers: dict[str, str], path: str) -> float:
     """How many requests a second several connections get answered; they ask from another process."""
     with multiprocessing.Pool(1) as pool:
-        return pool.apply(_hammer, (port, path))
+        return pool.apply(_hammer, (port, headers, path))
 
 
-def _hammer(port: int, path: str) -> float:
-    return asyncio.run(_hammered(port, path))
+def _hammer(port: int, headers: dict[str, str], path: str) -> float:
+    return asyncio.run(_hammered(port, headers, path))
 
 
-async def _hammered(port: int, path: str) -> float:
-    request = f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
+async def _hammered(port: int, headers: dict[str, str], path: str) -> float:
+    request = _request(path, headers)
     until_s = time.perf_counter() + LASTS_S
 
     async def one() -> int:
@@ -73,12 +73,17 @@ async def _hammered(port: int, path: str) -> float:
     return sum(await asyncio.gather(*(one() for _ in range(CONNECTIONS)))) / LASTS_S
 
 
-def live_streams(port: int, dsn: str, wanted: int) -> tuple[int, float]:
+def _request(path: str, headers: dict[str, str]) -> bytes:
+    told = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"GET {path} HTTP/1.1\r\nHost: bench\r\n{told}\r\n".encode()
+
+
+def live_streams(port: int, headers: dict[str, str], dsn: str, wanted: int) -> tuple[int, float]:
     """How many of so many streams are told of one anomaly, and after how long the last of them [s]."""
-    return asyncio.run(_streams(port, dsn, wanted))
+    return asyncio.run(_streams(port, headers, dsn, wanted))
 
 
-async def _streams(port: int, dsn: str, wanted: int) -> tuple[int, float]:
+async def _streams(port: int, headers: dict[str, str], dsn: str, wanted: int) -> tuple[int, float]:
     opened = asyncio.Semaphore(50)
     listening, told = asyncio.Event(), [0, 0.0]
     ready = 0
@@ -87,7 +92,7 @@ async def _streams(port: int, dsn: str, wanted: int) -> tuple[int, float]:
         nonlocal ready
         async with opened:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(b"GET /v1/live HTTP/1.1\r\nHost: bench\r\n\r\n")
+            writer.write(_request("/v1/live", headers))
             await reader.readuntil(b"welcome")
             ready += 1
         if ready == wanted:
@@ -107,14 +112,16 @@ async def _streams(port: int, dsn: str, wanted: int) -> tuple[int, float]:
     return int(told[0]), told[1] - began_s
 
 
-def export(port: int, form: str, pid: int) -> Export:
+def export(port: int, headers: dict[str, str], form: str, pid: int) -> Export:
     """Half of all readings in a form."""
     series = "&".join(f"series={1 + at}" for at in range(2 * SITES))
     before_mb = _memory_mb(pid, "VmRSS")
     Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak begins anew
     client = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
     began_s = time.perf_counter()
-    client.request("GET", f"/v1/readings?{series}&from=2000-01-01T00:00:00Z&to={_end()}&format={form}")
+    client.request(
+        "GET", f"/v1/readings?{series}&from=2000-01-01T00:00:00Z&to={_end()}&format={form}", headers=headers
+    )
     answer = client.getresponse()
     assert answer.status == 200, answer.read()
     size_bytes, lines = 0, 0
@@ -122,7 +129,7 @@ def export(port: int, form: str, pid: int) -> Export:
         size_bytes += len(chunk)
         lines += chunk.count(b"\n") if form == "csv" else 0
     took_s = time.perf_counter() - began_s
-    rows = lines - 1 if form == "csv" else _count(port)
+    rows = lines - 1 if form == "csv" else _count(port, headers)
     peak_mb = _memory_mb(pid, "VmHWM")
     return Export(form, rows, size_bytes, took_s, peak_mb, peak_mb - before_mb)
 
@@ -131,9 +138,9 @@ def _end() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(END_US / 1e6))
 
 
-def _count(port: int) -> int:
+def _count(port: int, headers: dict[str, str]) -> int:
     client = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
-    client.request("GET", "/v1/health")
+    client.request("GET", "/v1/health", headers=headers)
     whole: int = json.loads(client.getresponse().read())["readings"]
     return whole // 2
 

@@ -6,11 +6,13 @@ import http.client
 import random
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
 
 from benchmarks._filled import END_US, SITES, STATEMENTS, TOWNS
+from ingest_service.storage import rollups
 from ingest_service.storage.answers import Moment, Question, moment_of, parameters
 from ingest_service.storage.sql import QUERIES
 
@@ -44,26 +46,31 @@ class Measured(NamedTuple):
         return float(np.quantile(self.api_s, quantile) / np.quantile(self.sql_s, quantile))
 
 
-def compare(port: int, connection: Connection[Any], rounds: int) -> list[Measured]:
+def compare(port: int, headers: dict[str, str], connection: Connection[Any], rounds: int) -> list[Measured]:
     """Ask all of them so many times; both sides find the same (and one row more)."""
     moment = moment_of(connection)
     connection.commit()
     client = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-    return [_compared(query, client, connection, moment, rounds) for query in QUERIES_OF_THE_API]
+
+    def ask(path: str) -> bytes:
+        client.request("GET", path, headers=headers)
+        answer = client.getresponse()
+        body = answer.read()
+        assert answer.status == 200, body
+        return body
+
+    return [_compared(query, ask, connection, moment, rounds) for query in QUERIES_OF_THE_API]
 
 
 def _compared(
-    query: Query, client: http.client.HTTPConnection, connection: Connection[Any], moment: Moment, rounds: int
+    query: Query, ask: Callable[[str], bytes], connection: Connection[Any], moment: Moment, rounds: int
 ) -> Measured:
     times: list[tuple[float, float]] = []
     for at in range(-WARM, rounds):
         path = query.path(random.Random(at))
         began_s = time.perf_counter()
-        client.request("GET", path)
-        answer = client.getresponse()
-        body = answer.read()
+        body = ask(path)
         api_s = time.perf_counter() - began_s
-        assert answer.status == 200, body
         began_s = time.perf_counter()
         rows = query.sql(random.Random(at), connection, moment)
         connection.commit()
@@ -128,10 +135,9 @@ def _readings(chance: random.Random, connection: Connection[Any], _moment: Momen
 
 
 def _buckets(chance: random.Random, connection: Connection[Any], _moment: Moment) -> int:
-    series_id, span = _series(chance), _month(chance)
-    asked = {"series_id": series_id, **_seconds(span), "width_s": 3600, "zone": "Asia/Shanghai"}
-    connection.execute(QUERIES["due_in_range"], asked)
-    return len(connection.execute(QUERIES["buckets_1h"], asked).fetchall())
+    series_id, (from_us, to_us) = _series(chance), _month(chance)
+    zone = ZoneInfo("Asia/Shanghai")
+    return len(rollups.buckets(connection, series_id, from_us / 1e6, to_us / 1e6, 3600, zone=zone))
 
 
 QUERIES_OF_THE_API = [

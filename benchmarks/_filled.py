@@ -95,7 +95,7 @@ def fill(dsn: str, *, readings: int, anomalies: int) -> Filled:
             block = _block(ids, begin, min(begin + 2016, per_series), per_series)
             with connection.cursor() as cursor, cursor.copy(QUERIES["copy_readings"]) as copy:
                 copy.write(binary.encode(block))
-        for rollup in ("rollup_1min", "rollup_1h"):
+        for rollup in ("rollup_15min", "rollup_1h", "rollup_1day"):
             connection.execute(STATEMENTS[rollup])
         asked = {"anomalies": anomalies, "series": len(ids), "end_s": END_US / 1e6}
         connection.execute(STATEMENTS["anomalies"], asked)

@@ -15,18 +15,25 @@ FROM (
     FROM generate_series(1, %(anomalies)s) AS n
 ) AS made JOIN series AS s USING (series_id);
 
--- rollup_1min: Every minute of the newest thirty days.
-INSERT INTO rollup_1min (series_id, bucket, count, good, min, max, mean)
-SELECT series_id, time_bucket('1 minute', "time"), count(*), count(*) FILTER (WHERE quality <= 2),
-    min(value) FILTER (WHERE quality <= 2), max(value) FILTER (WHERE quality <= 2),
-    avg(value) FILTER (WHERE quality <= 2)
-FROM reading WHERE "time" >= (SELECT max("time") FROM reading) - interval '30 days' GROUP BY 1, 2;
+-- rollup_15min: Every quarter of an hour.
+INSERT INTO rollup_15min (series_id, bucket, count, good, judged, min, max, total, expected, spread, flagged)
+SELECT series_id, time_bucket('15 minutes', "time", 'Asia/Shanghai'), count(*), count(*) FILTER (WHERE quality <= 2), count(*),
+    min(value) FILTER (WHERE quality <= 2), max(value) FILTER (WHERE quality <= 2), sum(value) FILTER (WHERE quality <= 2),
+    sum(expected::float8), sum(spread::float8), max(value) FILTER (WHERE quality IN (3, 4))
+FROM reading GROUP BY 1, 2;
 
 -- rollup_1h: Every hour.
-INSERT INTO rollup_1h (series_id, bucket, count, good, min, max, mean)
-SELECT series_id, time_bucket('1 hour', "time"), count(*), count(*) FILTER (WHERE quality <= 2),
-    min(value) FILTER (WHERE quality <= 2), max(value) FILTER (WHERE quality <= 2),
-    avg(value) FILTER (WHERE quality <= 2)
+INSERT INTO rollup_1h (series_id, bucket, count, good, judged, min, max, total, expected, spread, flagged)
+SELECT series_id, time_bucket('1 hour', "time", 'Asia/Shanghai'), count(*), count(*) FILTER (WHERE quality <= 2), count(*),
+    min(value) FILTER (WHERE quality <= 2), max(value) FILTER (WHERE quality <= 2), sum(value) FILTER (WHERE quality <= 2),
+    sum(expected::float8), sum(spread::float8), max(value) FILTER (WHERE quality IN (3, 4))
+FROM reading GROUP BY 1, 2;
+
+-- rollup_1day: Every local day.
+INSERT INTO rollup_1day (series_id, bucket, count, good, judged, min, max, total, expected, spread, flagged)
+SELECT series_id, time_bucket('1 day', "time", 'Asia/Shanghai'), count(*), count(*) FILTER (WHERE quality <= 2), count(*),
+    min(value) FILTER (WHERE quality <= 2), max(value) FILTER (WHERE quality <= 2), sum(value) FILTER (WHERE quality <= 2),
+    sum(expected::float8), sum(spread::float8), max(value) FILTER (WHERE quality IN (3, 4))
 FROM reading GROUP BY 1, 2;
 
 -- told: An anomaly that every live stream must be told of.

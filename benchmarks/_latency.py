@@ -122,7 +122,7 @@ def latency(dsn: str, port: int, logs: Path) -> Latency:
         while not _answers(url):
             time.sleep(0.2)
         ready = threading.Event()
-        threading.Thread(target=_listen, args=(url, _headers(dsn), seen_s, ready), daemon=True).start()
+        threading.Thread(target=_listen, args=(url, headers(dsn), seen_s, ready), daemon=True).start()
         assert ready.wait(30)
         time.sleep(1)
         device = _Device(port)
@@ -135,7 +135,7 @@ def latency(dsn: str, port: int, logs: Path) -> Latency:
     return Latency(*np.quantile(commits, [0.5, 0.99]), *np.quantile(found, [0.5, 0.99]))
 
 
-def _headers(dsn: str) -> dict[str, str]:
+def headers(dsn: str) -> dict[str, str]:
     """A key of our own."""
     store = PostgresStore.open(dsn)
     _, key = keys.mint(Accounts(store), name="bench", role=Role.VIEWER, created_by="bench")

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import psycopg
 
-from benchmarks import _api_load, _api_queries
+from benchmarks import _api_load, _api_queries, _latency
 from benchmarks._filled import Filled, fill
 from deploy.embedded.folder import free_port
 from tests.support import installation
@@ -67,15 +67,17 @@ def _measure(dsn: str, filled: Filled, logs: Path, rounds: int) -> None:
         f"{filled.anomalies:,} anomalies in {filled.took_s:.0f} s"
     )
     port = free_port()
-    gateway = Process("gateway", "--port", str(port), log=logs / "gateway.log", TOWNTWIN_DSN=dsn)
+    options = ("--port", str(port), "--requests-per-s", "1e6", "--requests-burst", "1000000")
+    gateway = Process("gateway", *options, log=logs / "gateway.log", TOWNTWIN_DSN=dsn)
+    key = _latency.headers(dsn)
     with running(gateway):
         _api_load.wait_for(port)
         with psycopg.connect(dsn) as connection:
-            found = _api_queries.compare(port, connection, rounds)
+            found = _api_queries.compare(port, key, connection, rounds)
         _print(found)
-        per_s = _api_load.requests_per_s(port, "/v1/anomalies?area=330400-t1&state=open&limit=20")
-        streams, told_s = _api_load.live_streams(port, dsn, STREAMS)
-        exports = [_api_load.export(port, form, gateway.process.pid) for form in ("arrow", "csv")]
+        per_s = _api_load.requests_per_s(port, key, "/v1/anomalies?area=330400-t1&state=open&limit=20")
+        streams, told_s = _api_load.live_streams(port, key, dsn, STREAMS)
+        exports = [_api_load.export(port, key, form, gateway.process.pid) for form in ("arrow", "csv")]
         gateway.kill()
     print(f"{'requests/s, one process, 8 connections':40}{per_s:>12,.0f}")
     print(f"{'live streams open, all told within':40}{streams:>12,}{told_s:>10.2f} s")
