@@ -285,9 +285,11 @@ class PostgresStore:
     # -- connections ---------------------------------------------------------------------------
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection[Any]]:
-        """A connection in one transaction; its errors are `StoreError`."""
+    def transaction(self, *, frozen: bool = False) -> Iterator[Connection[Any]]:
+        """A connection in one transaction (``frozen``: all of one moment); its errors are `StoreError`."""
         with classified(), self._pool.connection() as connection:
+            if frozen:  # before any query, also before that for the wall
+                connection.execute(QUERIES["one_moment"])
             if self._area is not None:
                 self._wall.enter(connection, self._area)
             yield connection
