@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings("ignore:furl:DeprecationWarning")  # what the client still uses
 
 
-class Keyed(frost_sta_client.AuthHandler):
+class Keyed(frost_sta_client.AuthHandler):  # type: ignore[misc]
     """Has the client send our key."""
 
     def add_auth_header(self) -> Any:
