@@ -85,7 +85,8 @@ def create_app(
     settings = settings or Settings()
     accounts = accounts or _accounts(store)
     whole = behind_wall(store, EVERYTHING)
-    hub = Hub(whole, settings)
+    directories = Directories(whole)
+    hub = Hub(whole, directories, settings)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -101,7 +102,7 @@ def create_app(
     )
     gate = Gate(accounts, settings)
     app.state.gate = gate
-    app.state.context = Context(store, whole, Directories(whole), settings, hub, accounts)
+    app.state.context = Context(store, whole, directories, settings, hub, accounts)
     app.add_middleware(GZipMiddleware, minimum_size=COMPRESSED_BYTES, compresslevel=COMPRESSION)
     app.add_middleware(Door, gate=gate, accounts=accounts, settings=settings)
     if settings.cors_origins:

@@ -1,96 +1,92 @@
-"""News for live streams: one task asks the store for all of them; a slow reader hurts nobody."""
+"""Live streams: one task asks the store for all of them; a slow reader hurts nobody."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 import structlog
 from starlette.concurrency import run_in_threadpool
 
+from gateway import news
+from gateway.news import News, Place
 from ingest_service.storage.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from gateway.known import Directories
     from gateway.settings import Settings
-    from ingest_service.storage.model import Anomaly, Latest
+    from gateway.wanted import Wanted
     from ingest_service.storage.store import Reader
 
 log = structlog.get_logger()
 
 MANY = 10_000
 OVERLAP_S = 2.0  # what was received so recently may have been committed out of order
-
-
-class News(NamedTuple):
-    """Something that happened; ``id_`` is the revision of an anomaly."""
-
-    kind: Literal["reading", "anomaly", "end"]
-    site_id: str
-    body: Latest | Anomaly | None
-    id_: int | None = None
+MISSED_S = 3600.0  # readings that were received before that are not told again
+ONE_US = 1e6
 
 
 class Hub:
-    """Asks the store while anybody listens, and hands what is new to every stream."""
+    """Asks the store while anybody listens, and hands what is new to every stream that wants it."""
 
-    def __init__(self, store: Reader, settings: Settings) -> None:
+    def __init__(self, store: Reader, directories: Directories, settings: Settings) -> None:
         self._store = store
+        self._directories = directories
         self._settings = settings
-        self._queues: set[asyncio.Queue[News]] = set()
+        self._queues: dict[asyncio.Queue[News], Wanted] = {}
         self._task: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
-        self._site_of: dict[int, str] = {}
-        self._seen: dict[int, float] = {}  # series -> measured time last told [s]
-        self._revision = 0
+        self._seen: dict[
+            object, float
+        ] = {}  # series -> measured time, device -> receiving time last told [s]
+        self._place = Place(0, 0)
 
     @property
     def streams(self) -> int:
         """Streams that are open."""
         return len(self._queues)
 
-    async def listen(self, after_revision: int | None) -> AsyncIterator[News | None]:
-        """News from now on, after the anomalies that changed since a revision; None is a heartbeat."""
+    async def listen(self, wanted: Wanted, after: Place | None = None) -> AsyncIterator[News | Place]:
+        """News from now on, after those that were missed since a place; a place alone is a heartbeat."""
         queue: asyncio.Queue[News] = asyncio.Queue(self._settings.live_waiting)
         await self._start()
-        self._queues.add(queue)  # first, so that nothing falls between what was missed and what comes
+        self._queues[queue] = wanted  # first, so that nothing falls between what was missed and what comes
         try:
-            missed = await self._missed(after_revision)
-            for news in missed:
-                yield news
-            told = max((news.id_ or 0 for news in missed), default=0)
+            yield after or self._place
+            missed = [] if after is None else await run_in_threadpool(self._missed, wanted, after)
+            for one in missed:
+                yield one
+            told = {one.key for one in missed}
             while True:
                 try:
-                    news = await asyncio.wait_for(queue.get(), self._settings.heartbeat_s)
+                    one = await asyncio.wait_for(queue.get(), self._settings.heartbeat_s)
                 except TimeoutError:
-                    yield None
+                    if queue.empty():
+                        yield self._place
                     continue
-                if news.kind == "anomaly" and (news.id_ or 0) <= told:
-                    continue
-                yield news
-                if news.kind == "end":
+                if one.key not in told:
+                    yield one
+                if one.kind == "end":
                     return
         finally:
-            self._queues.discard(queue)
+            self._queues.pop(queue, None)
 
     async def close(self) -> None:
         """Stop asking."""
         if self._task is not None:
             self._task.cancel()
 
-    async def _missed(self, after_revision: int | None) -> list[News]:
-        if after_revision is None:
-            return []
-        found = await run_in_threadpool(self._store.anomalies_changed, after_revision, limit=MANY)
-        return [_anomaly(one) for one in found]
-
     async def _start(self) -> None:
         """Ask from now on, if nobody asked until now."""
         async with self._starting:
             if self._task is None or self._task.done():
-                await self._catch_up()
+                try:
+                    await run_in_threadpool(self._catch_up)
+                except StoreError as error:
+                    log.warning("live_poll_failed", error=str(error))
                 self._task = asyncio.create_task(self._poll())
 
     async def _poll(self) -> None:
@@ -101,46 +97,76 @@ class Hub:
                 return
             began_s = time.time()
             try:
-                news = await run_in_threadpool(self._ask, since_s - OVERLAP_S)
+                found = await run_in_threadpool(self._ask, since_s - OVERLAP_S)
             except StoreError as error:
                 log.warning("live_poll_failed", error=str(error))
                 continue
             since_s = began_s
-            for one in news:
-                self._tell(one)
+            if found:
+                await self._tell(found)
 
-    async def _catch_up(self) -> None:
-        """Where the anomalies stand: streams begin with what comes after."""
-        try:
-            self._revision = await run_in_threadpool(self._store.newest_revision)
-        except StoreError as error:
-            log.warning("live_poll_failed", error=str(error))
+    async def _tell(self, found: list[News]) -> None:
+        for queue, wanted in list(self._queues.items()):
+            for one in wanted.among(found):
+                try:
+                    queue.put_nowait(one)
+                except asyncio.QueueFull:  # too slow: its last word is to come again
+                    queue.get_nowait()
+                    queue.put_nowait(news.end(one.place))
+                    self._queues.pop(queue, None)
+                    break
+            await asyncio.sleep(0)
+
+    # -- in a thread ---------------------------------------------------------------------------
+
+    def _catch_up(self) -> None:
+        """Where things stand: streams begin with what comes after."""
+        self._place = Place(self._store.newest_revision(), round(time.time() * ONE_US))
+        self._seen |= {one.device_id: one.received_s for one in self._store.statuses()}
 
     def _ask(self, since_s: float) -> list[News]:
-        news = []
-        for one in self._store.latest(received_after_s=since_s):
-            if self._seen.get(one.series_id) != one.time_s:
+        known, now_s = self._directories.known(), time.time()
+        found = []
+        for one in sorted(self._store.latest(received_after_s=since_s), key=lambda one: one.received_s):
+            if self._seen.get(one.series_id) != one.time_s and one.series_id in known.series:
                 self._seen[one.series_id] = one.time_s
-                news.append(News("reading", self._site(one.series_id), one))
-        for anomaly in self._store.anomalies_changed(self._revision, limit=MANY):
-            self._revision = anomaly.revision
-            news.append(_anomaly(anomaly))
-        return news
+                found.append(self._at(news.reading(one, known, self._place, now_s)))
+        changed = self._store.anomalies_changed(self._place.revision, limit=MANY)
+        found += [self._at(news.anomaly(one, known, self._place)) for one in changed]
+        said = [one for one in self._store.statuses() if self._seen.get(one.device_id) != one.received_s]
+        active = {one.device_id: one for one in self._store.activity()} if said else {}
+        for status in said:
+            if status.device_id in known.devices:
+                self._seen[status.device_id] = status.received_s
+                found.append(news.health(status, active.get(status.device_id), known, self._place))
+        return found
 
-    def _site(self, series_id: int) -> str:
-        if series_id not in self._site_of:
-            self._site_of = {one.series_id: one.site_id for one in self._store.directory().series}
-        return self._site_of[series_id]
+    def _at(self, one: News) -> News:
+        self._place = one.place
+        return one
 
-    def _tell(self, news: News) -> None:
-        for queue in list(self._queues):
-            try:
-                queue.put_nowait(news)
-            except asyncio.QueueFull:  # too slow: its last word is to come again
-                queue.get_nowait()
-                queue.put_nowait(News("end", "", None))
-                self._queues.discard(queue)
-
-
-def _anomaly(one: Anomaly) -> News:
-    return News("anomaly", one.site_id, one, one.revision)
+    def _missed(self, wanted: Wanted, after: Place) -> list[News]:
+        """What is told again: readings within bounds, and else a gap; every anomaly; how devices are."""
+        known, now_s = self._directories.known(), time.time()
+        bound_us = round((now_s - MISSED_S) * ONE_US)
+        place, found = after, []
+        if after.received_us < bound_us:
+            found.append(news.gap(after.received_us, bound_us, place))
+        from_us = max(bound_us, after.received_us - round(OVERLAP_S * ONE_US))
+        rows = self._store.received(wanted.series_ids(), from_us / ONE_US, limit=MANY)
+        for row in rows:
+            found.append(news.reading(news.stored(row), known, place, now_s))
+            place = found[-1].place
+        if len(rows) == MANY:
+            found.append(news.gap(place.received_us, round(now_s * ONE_US), place))
+        while changed := self._store.anomalies_changed(place.revision, limit=MANY):
+            for one in changed:
+                found.append(news.anomaly(one, known, place))
+                place = found[-1].place
+        active = {one.device_id: one for one in self._store.activity()}
+        found += [
+            news.health(one, active.get(one.device_id), known, place)
+            for one in self._store.statuses()
+            if one.received_s * ONE_US > after.received_us and one.device_id in known.devices
+        ]
+        return list(wanted.among(found))

@@ -69,7 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 1000
     heartbeat_s: Annotated[
         float, Meta(description="A quiet stream says so that often.", extra={"unit": "s"}, gt=0)
-    ] = 15.0
+    ] = 5.0
     trace_window_s: Annotated[
         float,
         Meta(

@@ -89,6 +89,11 @@ class Seen:
             return np.empty(0, READING)
         return self._store.readings(series_id, from_s, to_s, limit=limit)
 
+    def received(self, series_ids: Sequence[int], after_s: float, *, limit: int) -> NDArray[np.void]:
+        """READING rows received after a time, in that order; none of series elsewhere."""
+        own = self._known.series
+        return self._store.received([one for one in series_ids if one in own], after_s, limit=limit)
+
     def buckets(self, series_id: int, from_s: float, to_s: float, width_s: int) -> list[Bucket]:
         """Buckets; none of a series elsewhere."""
         if series_id not in self._known.series:

@@ -1,27 +1,24 @@
-"""Server-sent events: readings and anomalies as they come."""
+"""Server-sent events: readings, anomalies and the health of devices as they come."""
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 
-from gateway import convert, params
+from gateway import params
 from gateway.context import Context, Here
+from gateway.news import Kind, Place
 from gateway.problems import responses
-from ingest_service.storage.model import Anomaly, Latest
+from gateway.wanted import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from gateway.known import Known
-    from gateway.live import News
-
 router = APIRouter(prefix="/v1", tags=["live"])
 
-EXAMPLE = 'id: 7\nevent: anomaly\ndata: {"anomaly_id": 42, "state": "open", …}\n\n'
+EXAMPLE = 'id: 7-1790000000000000\nevent: anomaly\ndata: {"anomaly_id": 42, "state": "open", …}\n\n'
 
 
 @router.get(
@@ -33,40 +30,29 @@ async def live(
     here: Here,
     area: params.Area = None,
     site: params.Site = None,
+    quantity: params.Quantity = None,
+    kinds: Annotated[list[Kind] | None, Query(description="Some kinds of events; all without it")] = None,
     last_event_id: Annotated[
-        str | None, Header(pattern=r"^\d{1,18}$", description="Go on after this event")
+        str | None, Header(pattern=r"^\d{1,18}-\d{1,18}$", description="Go on after this event")
     ] = None,
 ) -> StreamingResponse:
-    """Readings and anomalies as they come, by area or site.
+    """Readings, anomalies and what devices say of themselves, as they come, by area, site and quantity.
 
-    Events are `reading` (as in /v1/latest) and `anomaly` (as in /v1/anomalies). Anomalies carry an id: with
-    `Last-Event-ID` a stream goes on where it was cut. `end` is the last event to a reader that is too slow.
+    Events are `reading` (as in /v1/latest), `anomaly` (as in /v1/anomalies) and `health` (as in /v1/devices).
+    With `Last-Event-ID` a stream goes on where it was cut: readings of the last hour come again, in the order
+    in which they were received, and some of them perhaps twice; a `gap` says between which moments there were
+    more: ask /v1/readings for them. `end` is the last event to a reader that is too slow.
     """
-    sites = {one.site_id for one in here.known.sites_of(area=area, site=site)} if area or site else None
-    after = int(last_event_id) if last_event_id else None
+    wanted = Wanted(lambda: here.known, area=area, site=site, quantity=quantity, kinds=kinds)
+    after = Place.read(last_event_id) if last_event_id else None
     return StreamingResponse(
-        _events(here, sites, after),
+        _events(here, wanted, after),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
-async def _events(here: Context, sites: set[str] | None, after: int | None) -> AsyncIterator[str]:
-    yield ": welcome\n\n"
-    async for news in here.hub.listen(after):
-        if news is None:
-            yield ": nothing new\n\n"
-        elif news.kind == "end" or (
-            news.site_id in here.known.sites and (sites is None or news.site_id in sites)
-        ):
-            yield _event(news, here.known)
-
-
-def _event(news: News, known: Known) -> str:
-    body = "{}"
-    if isinstance(news.body, Latest):
-        body = convert.latest(news.body, known, time.time()).model_dump_json()
-    elif isinstance(news.body, Anomaly):
-        body = convert.anomaly(news.body, known).model_dump_json()
-    head = f"id: {news.id_}\n" if news.id_ is not None else ""
-    return f"{head}event: {news.kind}\ndata: {body}\n\n"
+async def _events(here: Context, wanted: Wanted, after: Place | None) -> AsyncIterator[str]:
+    async for news in here.hub.listen(wanted, after):
+        # an id without data is remembered by the reader, and is no event
+        yield f": nothing new\nid: {news}\n\n" if isinstance(news, Place) else news.event()

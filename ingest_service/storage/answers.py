@@ -143,9 +143,9 @@ class Then:
         """Ask for what was committed then; of the column store, which forgets that, for what was received."""
         asked = asked | of_moment(self.moment) | {"is_now": self._is_now}
         try:
-            cursor.execute(QUERIES[f"{what}_then"], asked)
+            with self._connection.transaction():  # what failed takes neither the wall nor the moment with it
+                cursor.execute(QUERIES[f"{what}_then"], asked)
         except (psycopg.errors.InvalidColumnReference, psycopg.errors.UndefinedColumn):
-            self._connection.rollback()
             cursor.execute(QUERIES[f"{what}_received"], asked)
 
 
@@ -158,9 +158,7 @@ class Answers:
     @contextmanager
     def then(self, again: Moment | None = None, *, frozen: bool = False) -> Iterator[Then]:
         """The database now, or as it was; ``frozen`` also for what is not asked by moment (rollups)."""
-        with self._store.transaction() as connection:
-            if frozen:
-                connection.execute(QUERIES["one_moment"])
+        with self._store.transaction(frozen=frozen) as connection:
             moment = moment_of(connection, again)
             yield Then(connection, moment, self._store.zone, is_now=again is None)
 

@@ -99,23 +99,23 @@ class MemoryStore:
             fresh = late = repeated = 0
             conflicts = []
             for row in np.concatenate([batch.fresh, batch.doubtful]):
-                of_series = self._rows.setdefault(int(row["series_id"]), {})
-                kept = of_series.get(int(row["time_us"]))
+                series_id, time_us = int(row["series_id"]), int(row["time_us"])
+                of_series = self._rows.setdefault(series_id, {})
+                kept = of_series.get(time_us)
                 if kept is not None:
                     same = memory_rows.field(kept, "value") == float(row["value"])
                     repeated += same
                     conflicts += [] if same else [row]
                     continue
-                of_series[int(row["time_us"])] = row.item()
+                of_series[time_us] = row.item()
                 if int(row["rules"]) & LATE:
                     late += 1
-                    self._late.add(int(row["series_id"]), int(row["time_us"]))
+                    self._late.add(series_id, time_us)
                 else:
                     fresh += 1
-                self._due.add((int(row["series_id"]), int(row["time_us"]) // HOUR_US))
-                newest = self._latest.get(int(row["series_id"]))
-                if newest is None or row["time_us"] > newest["time_us"]:
-                    self._latest[int(row["series_id"])] = row.copy()
+                self._due.add((series_id, time_us // HOUR_US))
+                if series_id not in self._latest or time_us > self._latest[series_id]["time_us"]:
+                    self._latest[series_id] = row.copy()
             self._revise(batch.revisions)
             self.record(batch.anomalies)
             self._letters.keep(batch.letters, [] if conflicts else batch.replayed)
@@ -212,11 +212,14 @@ class MemoryStore:
             times = sorted(of_series)
             low, high = (bisect.bisect_left(times, round(edge * 1e6)) for edge in (from_s, to_s))
             rows = np.array([of_series[time_us] for time_us in times[low:high][:limit]], READING)
-            for row in rows:
-                revised = self._revisions.get((series_id, int(row["time_us"])))
-                if revised is not None:
-                    row["quality"], row["rules"] = revised
-            return rows
+            return memory_rows.revised(rows, self._revisions)
+
+    def received(self, series_ids: Sequence[int], after_s: float, *, limit: int) -> NDArray[np.void]:
+        """READING rows received after a time, in that order."""
+        since_s = after_s - memory_rows.DAY_S
+        return memory_rows.received(
+            [self.readings(one, since_s, 1e11, limit=10**9) for one in series_ids], after_s, limit
+        )
 
     def buckets(self, series_id: int, from_s: float, to_s: float, width_s: int) -> list[Bucket]:
         """Buckets aligned to the local day."""

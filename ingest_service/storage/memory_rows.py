@@ -11,12 +11,13 @@ import numpy as np
 from ingest_service.storage.model import READING, Anomaly, AnomalyQuery, Bucket, DeviceStatus, Latest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from zoneinfo import ZoneInfo
 
     from numpy.typing import NDArray
 
 GOOD = 2
+DAY_S = 86_400.0
 ORIGIN = datetime(2000, 1, 3)  # noqa: DTZ001 - local time; where TimescaleDB's buckets begin
 
 
@@ -29,6 +30,22 @@ def field(row: tuple[object, ...], name: str) -> Any:
 def or_none(value: float) -> float | None:
     """None for NaN."""
     return None if np.isnan(value) else value
+
+
+def revised(rows: NDArray[np.void], revisions: Mapping[tuple[int, int], tuple[int, int]]) -> NDArray[np.void]:
+    """READING rows with their flags as they were revised, in place."""
+    for row in rows:
+        now = revisions.get((int(row["series_id"]), int(row["time_us"])))
+        if now is not None:
+            row["quality"], row["rules"] = now
+    return rows
+
+
+def received(blocks: Sequence[NDArray[np.void]], after_s: float, limit: int) -> NDArray[np.void]:
+    """READING rows received after a time, in that order."""
+    rows = np.concatenate([np.empty(0, READING), *blocks])
+    rows = rows[rows["received_us"] > round(after_s * 1e6)]
+    return rows[np.lexsort((rows["series_id"], rows["time_us"], rows["received_us"]))][:limit]
 
 
 def latest(row: NDArray[np.void], revisions: Mapping[tuple[int, int], tuple[int, int]]) -> Latest:

@@ -124,12 +124,9 @@ class PostgresStore:
 
     def directory_version(self) -> int:
         """Grows with every enrolment."""
-        with self.transaction() as connection:
-            return int((connection.execute(QUERIES["directory_version"]).fetchone() or (0,))[0])
+        return self._number("directory_version")
 
     def _enrol_rows(self, connection: Connection[Any], query: str, named: Sequence[msgspec.Struct]) -> int:
-        if not named:
-            return 0
         rows = [msgspec.structs.asdict(one) for one in named]
         for row in rows:
             row.update({name: Jsonb(row[name]) for name in JSON_COLUMNS if name in row})
@@ -212,6 +209,11 @@ class PostgresStore:
         with self.transaction() as connection:
             return reading.readings(connection, series_id, from_s, to_s, limit)
 
+    def received(self, series_ids: Sequence[int], after_s: float, *, limit: int) -> NDArray[np.void]:
+        """READING rows received after a time, in that order."""
+        with self.transaction() as connection:
+            return reading.received(connection, series_ids, after_s, limit)
+
     def buckets(self, series_id: int, from_s: float, to_s: float, width_s: int) -> list[Bucket]:
         """Buckets aligned to the local day."""
         with self.transaction() as connection:
@@ -229,8 +231,7 @@ class PostgresStore:
 
     def newest_revision(self) -> int:
         """The newest change of any anomaly."""
-        with self.transaction() as connection:
-            return int((connection.execute(QUERIES["newest_revision"]).fetchone() or (0,))[0])
+        return self._number("newest_revision")
 
     def anomalies_changed(self, revision: int, *, limit: int) -> list[Anomaly]:
         """Anomalies changed after a revision, oldest change first."""
@@ -285,9 +286,11 @@ class PostgresStore:
     # -- connections ---------------------------------------------------------------------------
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection[Any]]:
-        """A connection in one transaction; its errors are `StoreError`."""
+    def transaction(self, *, frozen: bool = False) -> Iterator[Connection[Any]]:
+        """A connection in one transaction (``frozen``: all of one moment); its errors are `StoreError`."""
         with classified(), self._pool.connection() as connection:
+            if frozen:  # before any query, also before that for the wall
+                connection.execute(QUERIES["one_moment"])
             if self._area is not None:
                 self._wall.enter(connection, self._area)
             yield connection
@@ -295,3 +298,7 @@ class PostgresStore:
     def _rows(self, query: str, parameters: Any, kind: type[T]) -> list[T]:
         with self.transaction() as connection:
             return reading.rows(connection, query, parameters, kind)
+
+    def _number(self, query: str) -> int:
+        with self.transaction() as connection:
+            return int((connection.execute(QUERIES[query]).fetchone() or (0,))[0])

@@ -24,7 +24,7 @@ from ingest_service.storage.model import (
 from ingest_service.storage.sql import QUERIES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
     from psycopg import Connection
@@ -62,6 +62,14 @@ def readings(
     """READING rows of a series, by time."""
     parameters = (series_id, round(from_s * 1e6), round(to_s * 1e6), limit)
     blocks = list(_copied(connection, "readings", parameters))
+    return np.concatenate(blocks) if blocks else np.empty(0, READING)
+
+
+def received(
+    connection: Connection[Any], series_ids: Sequence[int], after_s: float, limit: int
+) -> NDArray[np.void]:
+    """READING rows of some series in the order in which they were received."""
+    blocks = list(_copied(connection, "received", (list(series_ids), after_s, after_s, limit)))
     return np.concatenate(blocks) if blocks else np.empty(0, READING)
 
 

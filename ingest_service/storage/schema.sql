@@ -485,18 +485,19 @@ DECLARE
     home text := current_schema();
     path text := current_setting('search_path');
     base text;
+    kind text;
     copied text[];
 BEGIN
     DROP SCHEMA IF EXISTS walled CASCADE;
     CREATE SCHEMA walled;
     GRANT USAGE ON SCHEMA walled TO towntwin_gateway;
-    FOR base IN
-        SELECT relname FROM pg_class
+    FOR base, kind IN
+        SELECT relname, relkind FROM pg_class
         WHERE relnamespace = home::regnamespace AND relkind IN ('r', 'p', 'v') AND relname ~ '^(reading|rollup_[0-9]+[a-z]+)$'
     LOOP
         EXECUTE format('CREATE VIEW walled.%1$I WITH (security_barrier) AS SELECT *%3$s FROM %2$I.%1$I '
             'WHERE (SELECT current_setting(''towntwin.area'', true) = ''*'') OR series_id IN (SELECT %2$I.series_seen())',
-            base, home, CASE base WHEN 'reading' THEN ', xmin' ELSE '' END);  -- xmin: for answers as of old
+            base, home, CASE WHEN base = 'reading' AND kind <> 'v' THEN ', xmin' ELSE '' END);  -- for answers as of old
         EXECUTE format('REVOKE ALL ON %I.%I FROM towntwin_gateway', home, base);
     END LOOP;
     SELECT array_agg(ARRAY[relname::text, pg_get_viewdef(oid)] ORDER BY oid) INTO copied FROM pg_class

@@ -72,6 +72,10 @@ class Reader(Protocol):
         """READING rows of ``[from_s, to_s)`` by time, revisions applied, at most ``limit``."""
         ...
 
+    def received(self, series_ids: Sequence[int], after_s: float, *, limit: int) -> NDArray[np.void]:
+        """READING rows received after a time, in that order; those measured a day before it are left out."""
+        ...
+
     def buckets(self, series_id: int, from_s: float, to_s: float, width_s: int) -> list[Bucket]:
         """Buckets aligned to the local day (the store's time zone); empty ones are left out."""
         ...

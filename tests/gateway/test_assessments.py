@@ -18,11 +18,11 @@ from analytics.service import reports
 from analytics.service.assessing import assess
 from analytics.service.reports import pdf, source, words
 from analytics.service.settings import Settings
-from gateway.app import create_app
 from ingest_service.storage.memory import MemoryStore
 from ingest_service.storage.migrate import migrate
 from ingest_service.storage.model import Directory
 from ingest_service.storage.postgres import PostgresStore
+from tests.support.access import HEADERS, opened
 from tests.support.filled import fill
 from tests.support.kept import DIRECTORY
 from tests.support.processes import REPOSITORY
@@ -58,8 +58,8 @@ def store(filled: tuple[str, PostgresStore]) -> PostgresStore:
 
 def get(store: Store, path: str, **params: Any) -> Response:
     async def ask() -> Response:
-        app = ASGITransport(create_app(store, console=False), raise_app_exceptions=False)
-        async with AsyncClient(transport=app, base_url="http://gateway") as client:
+        app = ASGITransport(opened(store), raise_app_exceptions=False)
+        async with AsyncClient(transport=app, base_url="http://gateway", headers=HEADERS) as client:
             return await client.get(path, params=params)
 
     return asyncio.run(ask())

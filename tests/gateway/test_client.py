@@ -15,6 +15,9 @@ import polars as pl
 import pytest
 
 from deploy.embedded.folder import free_port
+from gateway.access import keys
+from gateway.access.principal import Role
+from ingest_service.storage.accounts import Accounts
 from ingest_service.storage.migrate import migrate
 from ingest_service.storage.postgres import PostgresStore
 from tests.support.filled import fill
@@ -32,18 +35,26 @@ HOWTO = REPOSITORY / "docs/howto/query-anomalies.md"
 
 
 @pytest.fixture(scope="module")
-def address(
+def served(
     timescale_server: PostgresServer | NamedServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+) -> Iterator[tuple[str, str]]:
     port, log = free_port(), tmp_path_factory.mktemp("gateway") / "log"
     with fresh_database(timescale_server) as dsn:
         migrate(dsn)
         store = PostgresStore.open(dsn)
         fill(store, days=2.0)
+        _, key = keys.mint(Accounts(store), name="notebook", role=Role.VIEWER, created_by="tests")
         store.close()
         with running(Process("gateway", "--port", str(port), log=log, TOWNTWIN_DSN=dsn)):
             wait_until(lambda: answers(port), within_s=60, what="the gateway answers")
-            yield f"http://127.0.0.1:{port}"
+            yield f"http://127.0.0.1:{port}", key
+
+
+@pytest.fixture
+def address(served: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Of the gateway; a key for it is in the environment, as the howto has it."""
+    monkeypatch.setenv("KEY", served[1])
+    return served[0]
 
 
 def answers(port: int) -> bool:
@@ -54,7 +65,10 @@ def answers(port: int) -> bool:
 
 
 def test_frames_of_both_kinds_say_the_same(address: str) -> None:
-    with Client(address) as pandas, Client(address, frame="polars") as polars:
+    with (
+        Client(address, key=os.environ["KEY"]) as pandas,
+        Client(address, key=os.environ["KEY"], frame="polars") as polars,
+    ):
         mine = pandas.anomalies(area="330400")
         theirs = polars.anomalies(area="330400", reproduce=pandas.token)
         assert isinstance(mine, pd.DataFrame)
@@ -70,7 +84,7 @@ def test_frames_of_both_kinds_say_the_same(address: str) -> None:
 
 
 def test_pages_are_followed(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Client(address) as client:
+    with Client(address, key=os.environ["KEY"]) as client:
         whole = client.anomalies()
         monkeypatch.setattr("towntwin.client.PAGE_ROWS", 3)
         assert client.anomalies(reproduce=client.token).equals(whole)
@@ -78,10 +92,13 @@ def test_pages_are_followed(address: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_what_the_gateway_refuses_is_an_error_with_its_sentence(address: str) -> None:
-    with Client(address) as client:
+    with Client(address, key=os.environ["KEY"]) as client:
         with pytest.raises(ClientError, match="there is no area") as error:
             client.anomalies(area="nowhere")
         assert error.value.status == 404
+    with Client(address) as nobody, pytest.raises(ClientError, match="bring a key") as error:
+        nobody.anomalies()
+    assert error.value.status == 401
 
 
 def blocks(language: str) -> list[str]:

@@ -3,120 +3,253 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import json
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from gateway.live import Hub, News
+import numpy as np
+import pytest
+
+from gateway import live
+from gateway.known import Directories
+from gateway.live import Hub
+from gateway.news import News, Place
 from gateway.settings import Settings
+from gateway.wanted import Wanted
+from ingest_service.storage.batch import Batch
 from ingest_service.storage.memory import MemoryStore
-from ingest_service.storage.model import Anomaly, Area, Directory, Site
+from ingest_service.storage.model import Area, Channel, Device, DeviceStatus, Directory, Series, Site
+from tests.support.access import HEADERS, opened
+from tests.support.asgi import Stream, ask
+from tests.support.kept import anomaly, readings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-SETTINGS = Settings(live_poll_s=0.01, live_waiting=10, heartbeat_s=0.05)
+SETTINGS = Settings(live_poll_s=0.01, live_waiting=10, heartbeat_s=0.05, requests_burst=10_000)
+BEGIN = Place(0, 0)
 
 
-def store_with(n: int) -> MemoryStore:
+@pytest.fixture
+def store() -> MemoryStore:
+    """Two towns, each with a site, and there a device that measures two quantities."""
     store = MemoryStore()
-    store.enrol(
-        Directory(
-            areas=[Area(area_id="a", level="town", en="A", zh="甲")],
-            sites=[Site(site_id="s", area_id="a", kind="river_section", en="S", zh="断面", lon=0, lat=0)],
+    for town in ("a", "b"):
+        names: Any = {"en": town, "zh": town}
+        site = f"s{town}"
+        quantities = ("ph", "turbidity")
+        store.enrol(
+            Directory(
+                areas=[Area(area_id=town, level="town", **names)],
+                sites=[Site(site_id=site, area_id=town, kind="river_section", lon=0, lat=0, **names)],
+                devices=[Device(device_id=f"d{town}", area_id=town)],
+                series=[Series(site_id=site, quantity=one) for one in quantities],
+                channels=[
+                    Channel(device_id=f"d{town}", name=one, site_id=site, quantity=one) for one in quantities
+                ],
+            )
         )
-    )
-    for number in range(n):
-        record(store, number)
     return store
 
 
-def record(store: MemoryStore, number: int) -> None:
-    store.record(
-        [
-            Anomaly(
-                subject=f"site/{number}",
-                site_id="s",
-                detector="residual",
-                version="1",
-                start_s=float(number),
-                peak_s=0.0,
-                score=1.0,
-                severity=1,
-                n_readings=1,
-                state="open",
-                reason_en="because",
-                reason_zh="因为",
-            )
-        ]
-    )
+def find(store: MemoryStore, town: str, number: int = 0) -> None:
+    """An anomaly of the first quantity in a town."""
+    series = {"a": 1, "b": 3}[town]
+    store.record([anomaly(subject=f"{town}/{number}", site_id=f"s{town}", series_id=series)])
 
 
-async def next_news(stream: AsyncIterator[News | None]) -> News:
-    async for news in stream:
-        if news is not None:
-            return news
-    raise AssertionError("the stream ended")
+def measure(store: MemoryStore, series_id: int, *, ago_s: float = 0.0, n: int = 1) -> None:
+    """The newest readings of a series, received a moment ago."""
+    rows = readings(series_id, range(n))
+    rows["received_us"] = round((time.time() - ago_s) * 1e6) + np.arange(n)
+    rows["time_us"] = rows["received_us"] - 1_000_000
+    store.commit(Batch(fresh=rows))
 
 
-def test_a_stream_tells_what_is_new_and_nothing_old() -> None:
-    async def scenario() -> list[int | None]:
-        store = store_with(3)
-        hub = Hub(store, SETTINGS)
-        stream = hub.listen(None)
-        first = asyncio.ensure_future(next_news(stream))
-        await asyncio.sleep(0.1)
-        record(store, 3)
-        told = [(await first).id_]
-        await hub.close()
-        return told
-
-    assert asyncio.run(scenario()) == [4]
+def say(store: MemoryStore, device: str) -> None:
+    said = DeviceStatus(device_id=device, received_s=time.time(), status={"online": True})
+    store.commit(Batch(statuses=[said]))
 
 
-def test_a_stream_goes_on_where_it_was_cut() -> None:
-    async def scenario() -> list[int | None]:
-        store = store_with(5)
-        hub = Hub(store, SETTINGS)
-        stream = hub.listen(2)
-        told = [(await next_news(stream)).id_ for _ in range(3)]
-        record(store, 5)
-        told.append((await next_news(stream)).id_)
-        await hub.close()
-        return told
-
-    assert asyncio.run(scenario()) == [3, 4, 5, 6]
+def listening(
+    store: MemoryStore, *, hub: Hub | None = None, after: Place | None = None, **filters: Any
+) -> Any:
+    directories = Directories(store)
+    hub = hub or Hub(store, directories, SETTINGS)
+    return hub.listen(Wanted(directories.known, **filters), after)
 
 
-def test_a_quiet_stream_says_so() -> None:
-    async def scenario() -> News | None:
-        hub = Hub(store_with(0), SETTINGS)
-        stream = hub.listen(None)
-        heard = await anext(stream)
-        await hub.close()
-        return heard
+async def take(stream: AsyncIterator[News | Place], n: int) -> list[News]:
+    """The next news, without heartbeats."""
+    found: list[News] = []
+    async with asyncio.timeout(20):
+        while len(found) < n:
+            one = await anext(stream)
+            found += [one] if isinstance(one, News) else []
+    return found
 
-    assert asyncio.run(scenario()) is None
+
+def hears(stream: Stream, words: str) -> bool:
+    return words in stream.text
 
 
-def test_a_slow_reader_is_told_so_and_hurts_nobody() -> None:
-    async def scenario() -> tuple[list[str], int]:
-        store = store_with(0)
-        hub = Hub(store, SETTINGS)
-        slow, quick = hub.listen(None), hub.listen(None)
-        await anext(slow)  # a heartbeat: it listens now
-        reading = asyncio.ensure_future(next_news(quick))
-        await asyncio.sleep(0.05)
+def of(news: list[News]) -> list[tuple[str, object]]:
+    return [(one.kind, one.series_id or one.device_id) for one in news]
+
+
+def test_a_stream_tells_what_is_new_and_nothing_old(store: MemoryStore) -> None:
+    async def scenario() -> list[tuple[str, object]]:
+        find(store, "a")
+        measure(store, 2)
+        say(store, "da")
+        stream = listening(store)
+        assert isinstance(await anext(stream), Place), "it listens"
+        first = await take(stream, 1)  # received so recently that nobody can know
+        find(store, "b")
+        measure(store, 3)
+        say(store, "db")
+        return of(first + await take(stream, 3))
+
+    assert asyncio.run(scenario()) == [("reading", 2), ("reading", 3), ("anomaly", 3), ("health", "db")]
+
+
+@pytest.mark.parametrize(
+    ("filters", "wanted"),
+    [
+        (
+            {},
+            {
+                ("reading", 1),
+                ("reading", 2),
+                ("reading", 3),
+                ("anomaly", 1),
+                ("anomaly", 3),
+                ("health", "da"),
+                ("health", "db"),
+            },
+        ),
+        ({"area": "a"}, {("reading", 1), ("reading", 2), ("anomaly", 1), ("health", "da")}),
+        ({"site": "sb"}, {("reading", 3), ("anomaly", 3), ("health", "db")}),
+        ({"quantity": "turbidity"}, {("reading", 2), ("health", "da"), ("health", "db")}),
+        ({"kinds": ["anomaly"]}, {("anomaly", 1), ("anomaly", 3)}),
+        ({"area": "b", "kinds": ["reading", "health"]}, {("reading", 3), ("health", "db")}),
+    ],
+)
+def test_filters_hold_for_every_kind_now_and_again(
+    filters: dict[str, Any], wanted: set[Any], store: MemoryStore
+) -> None:
+    async def scenario() -> tuple[set[Any], set[Any]]:
+        stream = listening(store, **filters)
+        await anext(stream)
+        for series in (1, 2, 3):
+            measure(store, series)
+        for town in ("a", "b"):
+            find(store, town)
+            say(store, f"d{town}")
+        now = await take(stream, len(wanted))
+        again = await take(
+            listening(store, after=Place(0, round(time.time() * 1e6) - 5_000_000), **filters), len(wanted)
+        )
+        return set(of(now)), set(of(again))
+
+    assert asyncio.run(scenario()) == (wanted, wanted)
+
+
+def test_a_stream_goes_on_where_it_was_cut(store: MemoryStore) -> None:
+    async def scenario() -> None:
+        for number in range(5):
+            find(store, "a", number)
+        for ago_s in (300, 200, 100):
+            measure(store, 1, ago_s=ago_s)
+        whole = await take(listening(store, after=Place(0, round((time.time() - 250) * 1e6))), 7)
+        assert [one.kind for one in whole] == ["reading"] * 2 + ["anomaly"] * 5
+        assert [one.place for one in whole] == sorted(one.place for one in whole)
+        stream = listening(store, after=whole[4].place, kinds=["anomaly"])
+        assert [one.place.revision for one in await take(stream, 2)] == [4, 5]
+        find(store, "b", 9)
+        assert [one.place.revision for one in await take(stream, 1)] == [6]
+
+    asyncio.run(scenario())
+
+
+def test_what_is_too_old_or_too_much_is_a_gap(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> tuple[list[str], list[News]]:
+        measure(store, 1, ago_s=2 * live.MISSED_S, n=3)
+        measure(store, 1, ago_s=10, n=7)
+        old = await take(listening(store, after=BEGIN), 8)
+        monkeypatch.setattr(live, "MANY", 4)
+        much = await take(listening(store, after=Place(0, round((time.time() - 60) * 1e6))), 5)
+        return [one.kind for one in old], much
+
+    old, much = asyncio.run(scenario())
+    assert old == ["gap"] + ["reading"] * 7
+    assert [one.kind for one in much] == ["reading"] * 4 + ["gap"]
+    assert json.loads(much[-1].data)["from"] < json.loads(much[-1].data)["to"]
+
+
+def test_a_quiet_stream_says_where_it_stands(store: MemoryStore) -> None:
+    async def scenario() -> list[Place]:
+        find(store, "a")
+        stream = listening(store)
+        return [await anext(stream) for _ in range(2)]
+
+    assert [one.revision for one in asyncio.run(scenario())] == [1, 1]
+
+
+def test_a_slow_reader_is_told_so_and_hurts_nobody(store: MemoryStore) -> None:
+    async def scenario() -> None:
+        hub = Hub(store, Directories(store), SETTINGS)
+        slow, quick = (listening(store, hub=hub, kinds=["anomaly"]) for _ in range(2))
+        await anext(slow)
+        await anext(quick)
         for number in range(30):
-            record(store, number)
-            await asyncio.sleep(0.02)
-            if reading.done():
-                reading = asyncio.ensure_future(next_news(quick))
-        told = [str(news.kind) async for news in slow if news is not None]
-        streams = hub.streams
+            find(store, "a", number)
+            assert (await take(quick, 1))[0].place.revision == number + 1
+        told = [one.kind async for one in slow if isinstance(one, News)]
+        assert told == ["anomaly"] * 9 + ["end"]
+        assert hub.streams == 1
         await hub.close()
-        reading.cancel()
-        return told, streams
 
-    told, streams = asyncio.run(scenario())
-    assert told[-1] == "end"
-    assert len(told) == 10
-    assert streams == 1
+    asyncio.run(scenario())
+
+
+def test_a_thousand_streams_are_told_in_one_process(store: MemoryStore) -> None:
+    async def scenario() -> None:
+        app = opened(store, settings=Settings(requests_burst=10_000, live_poll_s=0.05, heartbeat_s=60))
+        streams = [Stream(app, "/v1/live", HEADERS, query=f"area={'ab'[n % 2]}") for n in range(1000)]
+        for one in streams:
+            await one.until(partial(hears, one, "nothing new"), within_s=60)
+        find(store, "a")
+        measure(store, 3)
+        for number, one in enumerate(streams):
+            wanted = ("event: anomaly", "event: reading")[number % 2]
+            await one.until(partial(hears, one, wanted), within_s=60)
+        assert "event: reading" not in streams[0].text
+        assert "event: anomaly" not in streams[1].text
+        for one in streams:
+            one.task.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_an_event_has_an_id_that_can_be_sent_again(store: MemoryStore) -> None:
+    async def scenario() -> str:
+        app = opened(store, settings=SETTINGS)
+        first = Stream(app, "/v1/live", HEADERS)
+        await first.until(lambda: "nothing new" in first.text)
+        measure(store, 1)
+        await first.until(lambda: "event: reading" in first.text)
+        place = first.text.split("event: reading")[0].rsplit("id: ", 1)[1].strip()
+        await first.leave()
+        find(store, "b")
+        measure(store, 4)
+        second = Stream(app, "/v1/live", HEADERS | {"Last-Event-ID": place})
+        await second.until(lambda: "event: anomaly" in second.text)
+        await second.leave()
+        return second.text
+
+    assert '"series_id":4' in asyncio.run(scenario())
+    for forged in ("yesterday", "7", "-7-7", "7-7; DROP TABLE site", "9" * 30 + "-1"):
+        answer = ask(opened(store), "GET", "/v1/live", headers=HEADERS | {"Last-Event-ID": forged})
+        assert (answer.status_code, answer.json()["where"]) == (422, "last-event-id"), forged

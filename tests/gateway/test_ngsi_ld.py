@@ -36,7 +36,7 @@ COMMON = {
 KEY_VALUES = {
     "WaterQualityObserved": COMMON
     | dict.fromkeys(
-        ("temperature", "pH", "O2", "conductivity", "turbidity", "P-TOT", "N-TOT", "flow"), NUMBER
+        ("temperature", "pH", "O2", "conductivity", "turbidity", "P-TOT", "N-TOT", "Chla", "flow"), NUMBER
     )
     | {"measurand": {"type": "array", "items": TEXT, "minItems": 1}},
     "TrafficFlowObserved": COMMON

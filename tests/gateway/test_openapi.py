@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from gateway import examples
-from gateway.app import create_app
+from tests.support.access import opened
 from tests.support.examples import REQUESTS, ask, prepare
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 @pytest.fixture(scope="session")
 def app(filled_store: PostgresStore) -> FastAPI:
     prepare(filled_store)
-    return create_app(filled_store, console=False)
+    return opened(filled_store)
 
 
 def operations(app: FastAPI) -> dict[str, dict[str, Any]]:

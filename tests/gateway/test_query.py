@@ -17,13 +17,13 @@ from httpx import ASGITransport, AsyncClient
 from pyarrow import csv
 
 from gateway import plots, rows
-from gateway.app import create_app
 from gateway.forms import MEDIA
 from gateway.models import Anomaly, Bucket, Latest, Plot, Reading, SeriesReading
 from gateway.thin import thin
 from ingest_service.storage.migrate import migrate
 from ingest_service.storage.postgres import PostgresStore
 from ingest_service.storage.settings import Settings
+from tests.support.access import HEADERS, opened
 from tests.support.kept import DIRECTORY, START_US, STEP_US, anomaly, readings
 
 if TYPE_CHECKING:
@@ -179,8 +179,8 @@ def test_pages_stay_while_anomalies_come(timescale_dsn: str) -> None:
     migrate(timescale_dsn)
     store = PostgresStore.open(timescale_dsn)
     store.enrol(DIRECTORY)
-    app = create_app(store, console=False)
-    client = lambda: AsyncClient(transport=ASGITransport(app), base_url="http://gateway")  # noqa: E731
+    app = opened(store)
+    client = lambda: AsyncClient(transport=ASGITransport(app), base_url="http://gateway", headers=HEADERS)  # noqa: E731
     # several begin at the same time, so that the id must decide
     begins = [START_US / 1e6 + at // 3 for at in range(20)]
     store.record([anomaly(subject=f"s/{at}", start_s=start) for at, start in enumerate(begins)])
@@ -284,11 +284,12 @@ def test_a_query_that_takes_too_long_is_a_problem_that_says_what_to_do(timescale
     migrate(timescale_dsn)
     store = PostgresStore.open(timescale_dsn, settings=Settings(statement_timeout_s=1))
     store.enrol(DIRECTORY)
-    app = create_app(store, console=False)
+    app = opened(store)
     with store.transaction() as owner:  # who locks the table makes everybody wait
         owner.execute("LOCK TABLE anomaly IN ACCESS EXCLUSIVE MODE")
         answer = get(
-            lambda: AsyncClient(transport=ASGITransport(app), base_url="http://gateway"), "/v1/anomalies"
+            lambda: AsyncClient(transport=ASGITransport(app), base_url="http://gateway", headers=HEADERS),
+            "/v1/anomalies",
         )
     store.close()
     assert (answer.status_code, answer.headers["content-type"]) == (504, "application/problem+json")

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from httpx import ASGITransport, AsyncClient
 
 from gateway import examples
-from gateway.app import create_app
 from ingest_service.storage.batch import Batch
 from ingest_service.storage.migrate import migrate
 from ingest_service.storage.model import DeadLetter
 from ingest_service.storage.postgres import PostgresStore
 from tests.support import installation
+from tests.support.access import HEADERS, opened
 from tests.support.filled import fill
 from tests.support.services import TIMESCALE, PostgresServer, fresh_database
 
@@ -79,7 +79,7 @@ def ask(app: FastAPI, name: str, url: str, body: Any) -> Response:
 
     async def asked() -> Response:
         async with AsyncClient(transport=ASGITransport(app), base_url="http://gateway") as client:
-            return await client.request(name.split(" ", maxsplit=1)[0], url, json=body)
+            return await client.request(name.split(" ", maxsplit=1)[0], url, json=body, headers=HEADERS)
 
     return asyncio.run(asked())
 
@@ -103,7 +103,7 @@ def main() -> None:
             store = PostgresStore.open(dsn)
             fill(store, days=2.0)
             prepare(store)
-            app = create_app(store, console=False)
+            app = opened(store)
             found: dict[str, examples.Example] = {}
             for name, (url, body) in REQUESTS.items():
                 answer = ask(app, name, url, body)

@@ -9,6 +9,16 @@ COPY (
     ORDER BY r."time" LIMIT %s
 ) TO STDOUT (FORMAT binary);
 
+-- received: Readings of series received after a time, in that order, revisions applied; measured since a day before.
+COPY (
+    SELECT r."time", r.received, r.value, r.series_id, r.expected, r.spread,
+        coalesce(v.quality, r.quality) AS quality, coalesce(v.rules, r.rules) AS rules
+    FROM reading AS r
+    LEFT JOIN flag_revision AS v ON v.series_id = r.series_id AND v."time" = r."time"
+    WHERE r.series_id = ANY (%s) AND r.received > to_timestamp(%s) AND r."time" > to_timestamp(%s) - interval '1 day'
+    ORDER BY r.received, r."time", r.series_id LIMIT %s
+) TO STDOUT (FORMAT binary);
+
 -- latest: The newest reading of series, revisions applied.
 SELECT series_id, extract(epoch FROM "time")::float8 AS time_s, extract(epoch FROM received)::float8 AS received_s, value,
     quality, rules, expected, spread

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from httpx import ASGITransport, AsyncClient
 
-from gateway.app import create_app
 from gateway.known import Known
+from gateway.settings import Settings
 from gateway.sta import describe
 from gateway.sta.world import World
 from ingest_service.storage.migrate import migrate
 from ingest_service.storage.postgres import PostgresStore
 from ingest_service.storage.sensorthings import SensorThings
+from tests.support.access import HEADERS, opened
 from tests.support.filled import fill
 from tests.support.services import fresh_database
 
@@ -33,7 +34,7 @@ class Client:
 
     def __init__(self, store: PostgresStore) -> None:
         self.store = store
-        self._app = create_app(store, console=False)
+        self._app = opened(store, settings=Settings(requests_burst=1_000_000))
 
     def __call__(self, path: str, *, method: str = "GET", **options: Any) -> Response:
         address = path if path.startswith("http") else f"{ROOT}/{path}"
@@ -42,7 +43,7 @@ class Client:
         async def ask() -> Response:
             transport = ASGITransport(self._app, raise_app_exceptions=False)
             async with AsyncClient(transport=transport, base_url="http://gateway", timeout=60) as one:
-                return await one.request(method, address, params=params)
+                return await one.request(method, address, params=params, headers=HEADERS)
 
         return asyncio.run(ask())
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import frost_sta_client
 import pytest
 import uvicorn
 
-from gateway.app import create_app
 from tests.support import loud
+from tests.support.access import HEADERS, KEY, opened
 from tests.support.processes import REPOSITORY, wait_until
 
 if TYPE_CHECKING:
@@ -25,16 +26,29 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings("ignore:furl:DeprecationWarning")  # what the client still uses
 
 
+class Keyed(frost_sta_client.AuthHandler):  # type: ignore[misc]
+    """Has the client send our key."""
+
+    def add_auth_header(self) -> Any:
+        return with_key
+
+
+def with_key(request: Any) -> Any:
+    request.headers.update(HEADERS)
+    return request
+
+
 @pytest.fixture(scope="module")
 def service(filled: PostgresStore) -> Iterator[frost_sta_client.SensorThingsService]:
     """The client, on a server of this test."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(filled, console=False), log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(opened(filled), log_level="error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     wait_until(lambda: server.started, within_s=30, what="the gateway listens")
-    yield frost_sta_client.SensorThingsService(f"http://127.0.0.1:{listening.getsockname()[1]}/sta/v1.1")
+    address = f"http://127.0.0.1:{listening.getsockname()[1]}/sta/v1.1"
+    yield frost_sta_client.SensorThingsService(address, auth_handler=Keyed())
     server.should_exit = True
     thread.join()
     listening.close()
@@ -76,7 +90,10 @@ def test_the_examples_of_the_page_run(line: str, service: frost_sta_client.Senso
         loud.skip("the examples of docs/howto/sensorthings.md: curl is missing")
     address = str(service.url).removesuffix("/sta/v1.1")
     command = line.replace("http://127.0.0.1:8080", address).replace("curl ", "curl -f ", 1)
-    answer = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True).stdout
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], capture_output=True, text=True, check=True, env=os.environ | {"KEY": KEY}
+    )
+    answer = done.stdout
     if "$value" in line:
         assert answer == "river_section"
         return

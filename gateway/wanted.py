@@ -1,0 +1,84 @@
+"""What one live stream wants to hear, of what its reader may see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+    from gateway.known import Known
+    from gateway.news import News
+
+
+class Wanted:
+    """Filters, joined by "and", on the directory as a reader sees it at each moment.
+
+    Parameters
+    ----------
+    known : the reader's directory, as it is now
+    kinds : of news; None is all of them
+
+    Raises
+    ------
+    ProblemError
+        Where there is no such area or site.
+
+    """
+
+    def __init__(
+        self,
+        known: Callable[[], Known],
+        *,
+        area: str | None = None,
+        site: str | None = None,
+        quantity: str | None = None,
+        kinds: Collection[str] | None = None,
+    ) -> None:
+        self._directory = known
+        self._area, self._site, self._quantity = area, site, quantity
+        self._kinds = None if kinds is None else {*kinds, "gap", "end"}
+        self._known: Known | None = None
+        self._look()
+
+    def series_ids(self) -> list[int]:
+        """The series whose readings are wanted."""
+        self._look()
+        return sorted(self._series) if self._kinds is None or "reading" in self._kinds else []
+
+    def among(self, news: Iterable[News]) -> Iterator[News]:
+        """Those of some news that are wanted."""
+        self._look()
+        return (one for one in news if self._is_wanted(one))
+
+    def _is_wanted(self, one: News) -> bool:
+        if self._kinds is not None and one.kind not in self._kinds:
+            return False
+        match one.kind:
+            case "reading":
+                return one.series_id in self._series
+            case "anomaly":
+                return one.site_id in self._sites and (
+                    self._quantity is None or one.series_id in self._series
+                )
+            case "health":
+                return one.device_id in self._devices
+        return True
+
+    def _look(self) -> None:
+        known = self._directory()
+        if known is self._known:
+            return
+        directory = known.directory
+        self._sites = {one.site_id for one in known.sites_of(area=self._area, site=self._site)}
+        self._series = {
+            one.series_id
+            for one in directory.series
+            if one.site_id in self._sites and self._quantity in {None, one.quantity}
+        }
+        if self._site is None and self._quantity is None:
+            areas = known.own if self._area is None else known.areas_below(self._area)
+            self._devices = {one.device_id for one in directory.devices if one.area_id in areas}
+        else:
+            self._devices = {one.device_id for one in directory.channels if one.series_id in self._series}
+        self._known = known
