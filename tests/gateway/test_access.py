@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 from fastapi.routing import iter_route_contexts
 from starlette.routing import Mount
@@ -14,141 +12,73 @@ from starlette.routing import Mount
 from gateway.access import keys, rights
 from gateway.access.principal import ROLES, Role
 from gateway.settings import Settings
-from ingest_service.storage.batch import Batch
-from ingest_service.storage.memory import MemoryStore
-from ingest_service.storage.model import (
-    Area,
-    Channel,
-    DeadLetter,
-    Device,
-    DeviceStatus,
-    Directory,
-    Node,
-    Series,
-    Site,
-)
-from tests.support.access import MemoryAccounts, opened
+from ingest_service.storage.migrate import migrate
+from ingest_service.storage.postgres import PostgresStore
+from tests.support.access import opened
 from tests.support.asgi import Stream, ask
-from tests.support.kept import anomaly, readings
+from tests.support.kept import anomaly
+from tests.support.services import fresh_database
+from tests.support.world import ABOVE, ABROAD, BELOW, OWN, PLACES, Place, World, enrol, inhabited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fastapi import FastAPI
 
-    from ingest_service.storage.accounts import ApiKey
+    from tests.support.services import NamedServer, PostgresServer
 
-OWN, BELOW, ABOVE, ABROAD = PLACES = ("own", "below", "above", "abroad")
-PARENTS = {"above": None, "own": "above", "below": "own", "abroad": "above"}
+WIDE = {"from": "2026-09-01T00:00:00Z", "to": "2026-10-01T00:00:00Z"}
 BODIES: dict[str, dict[str, Any]] = {
-    "/v1/anomalies/{anomaly_id}/feedback": {"verdict": "confirmed", "note": "so it was"},
-    "/v1/dead-letters/replay": {"device": "device-{place}"},
-    "/v1/dead-letters/purge": {"device": "device-{place}"},
-    "/v1/keys": {"name": "new", "role": "viewer", "area": "{place}"},
+    "POST /v1/anomalies/{anomaly_id}/feedback": {"verdict": "confirmed", "note": "so it was"},
+    "POST /v1/dead-letters/replay": {"device": "device-{place}"},
+    "POST /v1/dead-letters/purge": {"device": "device-{place}"},
+    "POST /v1/keys": {"name": "new", "role": "viewer", "area": "{place}"},
+    "POST /v1/judge": {"time": [1.79e9, 1.79e9 + 300], "value": [7.0, 7.1]},
+    "POST /v1/series/{series_id}/trial": {**WIDE, "limits": {"score_strong": 9.0}},
+    "PUT /v1/series/{series_id}/limits": {"limits": {"score_strong": 9.0}, "note": "tried"},
 }
-QUERIES = {"/v1/series/{series_id}/buckets": {"width": "PT1H"}}
+QUERIES: dict[str, dict[str, Any]] = {
+    "/v1/series/{series_id}/buckets": {"width": "PT1H"},
+    "/v1/readings": WIDE,
+    "/v1/plot": {"series": "{series_id}", **WIDE},
+    "/v1/judge": {"quantity": "ph"},
+}
 COUNTED = {
     "/v1/dead-letters/replay",
     "/v1/dead-letters/purge",
 }  # of a foreign place they do nothing, and say so
+OF_NO_PLACE = {"/v1/judge"}  # nothing that is stored is in the answer
+PLACELESS = {"/v1/me", "/v1/health", "/v1/quantities", "/v1/audit", "/sta/v1.1", "/sta/v1.1/"}
 ENDLESS = {"/v1/live"}
+THINGS = "/sta/v1.1/{path:path}"
+SETS = (
+    "Things",
+    "Locations",
+    "HistoricalLocations",
+    "Datastreams",
+    "Sensors",
+    "Observations?$expand=FeatureOfInterest",
+    "FeaturesOfInterest",
+    "Things?$expand=Datastreams($expand=Observations,Sensor)",
+    "ObservedProperties?$expand=Datastreams($expand=Thing)",
+)
 PAGES = {"/docs", "/docs/oauth2-redirect", "/openapi.json", "/login", "/healthz", "/readyz", "/metrics"}
 
 
-class Place(NamedTuple):
-    """What there is in an area."""
-
-    site_id: str
-    series_id: int
-    anomaly_id: int
-    letter_id: int
-    key_id: str
-
-
-class World(NamedTuple):
-    """A gateway over four areas, each with one of everything, and a key of one of them for each role."""
-
-    app: FastAPI
-    store: MemoryStore
-    accounts: MemoryAccounts
-    places: dict[str, Place]
-    headers: dict[Role, dict[str, str]]
-
-
-@cache
-def made(role: Role) -> tuple[ApiKey, str]:
-    """A key of a role, made once: argon2 is slow on purpose."""
-    return keys.mint(MemoryAccounts(), name=role.word, role=role, area_id=OWN, created_by="tests")
+@pytest.fixture(scope="module")
+def store(timescale_server: PostgresServer | NamedServer) -> Iterator[PostgresStore]:
+    """A database with the four areas."""
+    with fresh_database(timescale_server) as dsn:
+        migrate(dsn)
+        store = PostgresStore.open(dsn)
+        enrol(store)
+        yield store
+        store.close()
 
 
 @pytest.fixture
-def world() -> World:
-    store, accounts = MemoryStore(), MemoryAccounts()
-    words: Any = {"en": "x", "zh": "x"}
-    for place in ("above", "own", "below", "abroad"):
-        store.enrol(
-            Directory(
-                areas=[Area(area_id=place, parent=PARENTS[place], level="county", **words)],
-                sites=[
-                    Site(site_id=f"site-{place}", area_id=place, kind="river_section", lon=1, lat=1, **words)
-                ],
-                devices=[Device(device_id=f"device-{place}", area_id=place)],
-                series=[Series(site_id=f"site-{place}", quantity="ph")],
-                channels=[
-                    Channel(device_id=f"device-{place}", name="ph", site_id=f"site-{place}", quantity="ph")
-                ],
-                nodes=[
-                    Node(
-                        node_id=f"node-{place}",
-                        network="river",
-                        area_id=place,
-                        kind="section",
-                        lon=1,
-                        lat=1,
-                        site_id=f"site-{place}",
-                        **words,
-                    )
-                ],
-            )
-        )
-    series = {one.site_id: one.series_id for one in store.directory().series}
-    places = {}
-    for number, place in enumerate(PLACES, 1):
-        series_id = series[f"site-{place}"]
-        store.commit(
-            Batch(
-                fresh=readings(series_id, range(number)),
-                anomalies=[
-                    anomaly(
-                        subject=place,
-                        site_id=f"site-{place}",
-                        series_id=series_id,
-                        device_id=f"device-{place}",
-                    )
-                ],
-                letters=[
-                    DeadLetter(
-                        received_s=1.0,
-                        topic=f"towntwin/v1/{place}/device-{place}/data",
-                        payload=b"?",
-                        reason="unit",
-                        detail="x",
-                    )
-                ],
-                statuses=[DeviceStatus(device_id=f"device-{place}", received_s=5.0, status={"online": True})],
-            )
-        )
-        key, _ = made(Role.VIEWER)
-        key = msgspec.structs.replace(key, key_id=f"{number:012x}", area_id=place)
-        accounts.create(key)
-        places[place] = Place(f"site-{place}", series_id, number, number, key.key_id)
-    headers = {}
-    for role in Role:
-        key, text = made(role)
-        accounts.create(key)
-        headers[role] = {"Authorization": f"Bearer {text}"}
-    app = opened(store, accounts=accounts, settings=Settings(requests_burst=10_000))
-    return World(app, store, accounts, places, headers)
+def world(store: PostgresStore) -> World:
+    return inhabited(store)
 
 
 def routes(app: FastAPI) -> Iterator[tuple[str, str]]:
@@ -166,17 +96,37 @@ def entries(*, without: set[str]) -> list[tuple[str, str, rights.Right]]:
     found = []
     for entry, right in rights.RIGHTS.items():
         method, path = entry.split(" ")
-        if path.startswith("/v1") and path not in without:
+        if path.startswith(("/v1", "/sta")) and path not in without:
             found.append((method, path, right))
     return found
 
 
 def request(world: World, method: str, path: str, place: str, role: Role) -> Any:
-    filled = path.format(**world.places[place]._asdict())
-    body = BODIES.get(path) if method == "POST" else None
-    assert method != "POST" or body is not None, f"{path}: say in BODIES how it is asked"
-    body = body and {name: value.format(place=place) for name, value in body.items()}
-    return ask(world.app, method, filled, headers=world.headers[role], json=body, params=QUERIES.get(path))
+    names = world.places[place]._asdict() | {"place": place}
+    body = BODIES.get(f"{method} {path}")
+    assert method not in {"POST", "PUT"} or body is not None or path == THINGS, (
+        f"{path}: say in BODIES how it is asked"
+    )
+    params = QUERIES.get(path, {})
+    return ask(
+        world.app,
+        method,
+        path.replace(":path", "").format(**names),
+        headers=world.headers[role],
+        json=filled(body, names) if body else None,
+        params=filled(params, names) if params else None,
+    )
+
+
+def filled(values: dict[str, Any], names: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.format(**names) if isinstance(value, str) else value for name, value in values.items()
+    }
+
+
+def allowed(method: str, path: str) -> int:
+    """What is answered to whoever may: the SensorThings façade only reads, and says so."""
+    return 501 if path == THINGS and method != "GET" else 200
 
 
 def test_every_route_has_its_entry_and_every_entry_its_route(world: World) -> None:
@@ -206,7 +156,7 @@ def test_a_role_may_what_the_table_says(world: World, role: Role) -> None:
         answer = request(world, method, path, OWN, role)
         assert right.role is not None
         assert (answer.status_code == 403) == (role < right.role), (method, path, answer.text)
-        assert answer.status_code in {200, 403}, (method, path, answer.text)
+        assert answer.status_code in {allowed(method, path), 403}, (method, path, answer.text)
         nobody = ask(world.app, method, path.replace("{", "").replace("}", ""))
         assert (nobody.status_code, nobody.headers["content-type"]) == (401, "application/problem+json")
     metrics = ask(world.app, "GET", "/metrics", headers=world.headers[role])
@@ -221,20 +171,37 @@ def test_what_is_elsewhere_is_not_there(world: World, role: Role, place: str) ->
     for method, path, right in entries(without=ENDLESS):
         if right.role is None or role < right.role:
             continue
-        if "{" in path or method == "POST":
+        if "{" in path or method == "POST" or path in QUERIES:
             answer = request(world, method, path, place, role)
             if path in COUNTED:
                 assert answer.json() == {"letters": 1 if here else 0}, (method, path)
-            else:
+            elif allowed(method, path) == 200 and path not in OF_NO_PLACE | {"/v1/readings"}:
                 assert answer.status_code == (200 if here else 404), (method, path, answer.text)
-        if method != "GET":
+            else:
+                assert f"-{place}" not in answer.text or here
+        if method != "GET" or path not in described:
             continue
-        named = {one["name"] for one in described[path]["get"].get("parameters", [])}
-        for name, value in (("area", place), ("site", f"site-{place}"), ("device", f"device-{place}")):
-            if name in named:
-                answer = ask(world.app, "GET", path, headers=world.headers[role], params={name: value})
-                nothing = answer.status_code == 404 or answer.json() == {"items": [], "next": None}
-                assert nothing != here, (path, name, answer.text)
+        named = {one["name"] for one in described[path]["get"].get("parameters", []) if one["in"] == "query"}
+        for name, value in filters(world.places[place]).items():
+            if name not in named:
+                continue
+            params = filled(QUERIES.get(path, {}), world.places[OWN]._asdict()) | {name: value}
+            params |= {"within_m": 10} if name == "near" else {}
+            answer = ask(world.app, "GET", path, headers=world.headers[role], params=params)
+            assert answer.status_code in ({200} if here else {200, 404}), (path, name, answer.text)
+            nothing = answer.status_code == 404 or answer.json() == {"items": [], "next": None}
+            assert nothing != here, (path, name, answer.text)
+
+
+def filters(place: Place) -> dict[str, Any]:
+    """Every parameter of a query that names something of a place."""
+    return {
+        "area": place.area,
+        "site": place.site_id,
+        "device": f"device-{place.area}",
+        "series": place.series_id,
+        "near": place.site_id,
+    }
 
 
 @pytest.mark.parametrize("role", Role, ids=list(ROLES))
@@ -242,14 +209,20 @@ def test_nothing_that_is_listed_is_elsewhere(world: World, role: Role) -> None:
     for method, path, right in entries(without=ENDLESS):
         if method != "GET" or "{" in path or right.role is None or role < right.role:
             continue
-        text = ask(world.app, "GET", path, headers=world.headers[role]).text
-        assert ABROAD not in text, path
-        assert f"-{ABOVE}" not in text, path
-        assert path in {"/v1/me", "/v1/health", "/v1/quantities", "/v1/audit"} or OWN in text, path
+        params = filled(QUERIES.get(path, {}), world.places[OWN]._asdict()) or None
+        listed(ask(world.app, "GET", path, headers=world.headers[role], params=params).text, path)
+    for one in SETS:
+        listed(ask(world.app, "GET", f"/sta/v1.1/{one}", headers=world.headers[role]).text, one)
     health = ask(world.app, "GET", "/v1/health", headers=world.headers[role]).json()
     assert (health["readings"], health["open_anomalies"], health["dead_letters"]) == (1 + 2, 2, 2)
     areas = ask(world.app, "GET", "/v1/areas", headers=world.headers[role]).json()
     assert [one["area_id"] for one in areas] == ["above", "below", "own"], "the one above by its name"
+
+
+def listed(text: str, path: str) -> None:
+    assert ABROAD not in text, path
+    assert f"-{ABOVE}" not in text, path
+    assert path in PLACELESS or OWN in text, (path, text)
 
 
 def test_a_foreign_page_is_not_opened_by_a_cursor_of_another(world: World) -> None:
