@@ -93,7 +93,7 @@ async def _streams(port: int, headers: dict[str, str], dsn: str, wanted: int) ->
         async with opened:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(_request("/v1/live", headers))
-            await reader.readuntil(b"welcome")
+            await reader.readuntil(b"nothing new")
             ready += 1
         if ready == wanted:
             listening.set()

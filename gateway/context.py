@@ -91,7 +91,7 @@ def seen(context: Context, request: Request) -> Context:
     return replace(context, store=store, principal=principal, visit=by)
 
 
-def _checked(request: Request) -> Context:
+async def _checked(request: Request) -> Context:  # async: a thread would cost more than it does
     """Refuses a route that the door took for another one: its right would be another one, too."""
     by: Visit = request.scope[visit.KEY]
     if request.scope["route"].path != by.found.path:

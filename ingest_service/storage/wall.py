@@ -22,12 +22,17 @@ class Wall:
 
     def __init__(self) -> None:
         self._there: bool | None = None
+        self._sees_all = False
 
     def enter(self, connection: Connection[Any], area: str) -> None:
-        """See from an area (several joined by commas), to the end of the transaction."""
+        """See from an area (several joined by commas), to the end of the transaction.
+
+        Whoever sees everything stays in front of a wall that does not stand in his way: a query costs less there.
+        """
         if self._there is None:
-            self._there = connection.execute(QUERIES["wall_there"]).fetchone() == (True,)
+            found = connection.execute(QUERIES["wall_there"]).fetchone()
+            self._there, self._sees_all = found or (False, False)
             if not self._there:
                 log.warning("no_wall_in_the_database", action="see docs/access.md")
-        if self._there:
+        if self._there and not (self._sees_all and area == EVERYTHING):
             connection.execute(QUERIES["wall_enter"], (area,))

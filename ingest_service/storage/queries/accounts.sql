@@ -29,10 +29,10 @@ WHERE (%(areas)s::text[] IS NULL OR areas <@ %(areas)s) AND (%(who)s::text IS NU
     AND (%(before_id)s::bigint IS NULL OR audit_id < %(before_id)s)
 ORDER BY audit_id DESC LIMIT %(limit)s;
 
--- wall_there: Whether this user may step behind the wall.
+-- wall_there: Whether this user may step behind the wall, and whether it sees all in front of it.
 SELECT EXISTS (
     SELECT FROM pg_roles WHERE rolname = 'towntwin_gateway' AND pg_has_role(current_user, oid, 'MEMBER')
-) AND to_regclass('walled.reading') IS NOT NULL;
+) AND to_regclass('walled.reading') IS NOT NULL, NOT row_security_active('anomaly');
 
 -- wall_enter: See as the gateway from an area, to the end of the transaction.
 SELECT set_config('role', 'towntwin_gateway', true), set_config('towntwin.area', %s, true),
