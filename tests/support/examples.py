@@ -145,7 +145,7 @@ def main() -> None:
                 answer = ask(app, name, url, body)
                 answer.raise_for_status()
                 is_json = answer.headers["content-type"].endswith("json")
-                shown = shortened(answer.json()) if is_json else answer.text[:200]
+                shown: Any = shortened(answer.json()) if is_json else answer.text[:200]
                 if name == "POST /v1/keys":
                     shown["key"] = f"tt_{shown['key_id']}_…"
                 found[name] = {"request": url, "answer": shown}
