@@ -11,7 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
 from gateway import examples, problems
-from gateway.access import login
+from gateway.access import described, login
 from gateway.access.door import Door
 from gateway.access.gate import Gate
 from gateway.access.seen import behind_wall
@@ -117,6 +117,7 @@ def create_app(
     for module in ROUTES:
         app.include_router(module.router)
     examples.install(app)
+    described.install(app)
     if console:
         from gateway.console import page  # noqa: PLC0415 - the API works without the console's library
 

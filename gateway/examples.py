@@ -55,7 +55,7 @@ def _show(operation: dict[str, Any], path: str, example: Example) -> None:
     if "body" in example:
         operation["requestBody"]["content"]["application/json"]["example"] = example["body"]
     for media, content in operation["responses"]["200"].get("content", {}).items():
-        if media == "application/json":
+        if media.endswith("json"):
             content["example"] = example["answer"]
     operation["x-request"] = example["request"]
 

@@ -12,7 +12,10 @@ from pydantic import AfterValidator
 def _aware(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("give the time with its offset, as 2026-11-23T08:00:00+08:00 or …Z")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the calendar has no such moment: it goes from year 1 to 9999, in UTC") from None
 
 
 Moment = Annotated[datetime, AfterValidator(_aware)]

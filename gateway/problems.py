@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from ingest_service.storage.answers import OtherDatabase
-from ingest_service.storage.errors import StoreRefused, StoreTimeout, StoreUnavailable
+from ingest_service.storage.errors import StoreRefused, StoreTimeout, StoreUnavailable, TextRefused
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -104,6 +104,10 @@ def install(app: FastAPI) -> None:
     async def other(_request: Request, _error: OtherDatabase) -> JSONResponse:
         detail = "reproduce: the token is of another database, or of before this one was restored"
         return answer(422, detail, where="reproduce")
+
+    @app.exception_handler(TextRefused)
+    async def text(_request: Request, _error: TextRefused) -> JSONResponse:
+        return answer(422, "a text holds the character NUL (U+0000), which nothing here does: leave it out")
 
     @app.exception_handler(StoreRefused)
     async def refused(_request: Request, error: StoreRefused) -> JSONResponse:

@@ -40,7 +40,11 @@ def service(request: Request) -> dict[str, Any]:
     "/{path:path}",
     summary="SensorThings resource",
     response_class=Response,
-    responses=responses(400, 404, 501) | {204: {"description": "The property is null"}},
+    responses=responses(400, 404, 501)
+    | {
+        200: {"content": {"application/json": {"schema": {}}, "text/plain": {"schema": {"type": "string"}}}},
+        204: {"description": "The property is null"},
+    },
 )
 def resource(request: Request, here: Here, path: str) -> Response:
     """Entities, properties and links by resource path, with $filter, $expand, $select, $orderby and the rest.

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import psycopg
 import psycopg_pool
 
-from ingest_service.storage.errors import StoreError, StoreRefused, StoreTimeout, StoreUnavailable
+from ingest_service.storage.errors import (
+    StoreError,
+    StoreRefused,
+    StoreTimeout,
+    StoreUnavailable,
+    TextRefused,
+)
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -54,6 +60,8 @@ def classify(error: psycopg.Error | psycopg_pool.PoolTimeout | psycopg_pool.Pool
         temporary = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     else:
         temporary = next((one for one in TABLE if code.startswith(one.begins)), OTHER).temporary
+    if isinstance(error, psycopg.DataError) and code is None and "NUL" in sentence:  # the driver's own
+        return TextRefused(sentence)
     if isinstance(error, psycopg.errors.QueryCanceled):
         return StoreTimeout(sentence)
     return StoreUnavailable(sentence) if temporary else StoreRefused(sentence)

@@ -19,5 +19,9 @@ class StoreRefused(StoreError):
     """Permanent: this very content can't be stored; trying again will not help."""
 
 
+class TextRefused(StoreRefused):
+    """A text holds a NUL character, which PostgreSQL keeps nowhere."""
+
+
 class ShardLost(StoreError):
     """Another process owns the shard now; what this one still holds will be sent to that one again."""

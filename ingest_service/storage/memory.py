@@ -100,8 +100,7 @@ class MemoryStore:
             conflicts = []
             for row in np.concatenate([batch.fresh, batch.doubtful]):
                 series_id, time_us = int(row["series_id"]), int(row["time_us"])
-                of_series = self._rows.setdefault(series_id, {})
-                kept = of_series.get(time_us)
+                kept = (of_series := self._rows.setdefault(series_id, {})).get(time_us)
                 if kept is not None:
                     same = memory_rows.field(kept, "value") == float(row["value"])
                     repeated += same
@@ -123,8 +122,7 @@ class MemoryStore:
                 self._statuses[one.device_id] = memory_rows.said(self._statuses.get(one.device_id), one)
             if batch.checkpoint is not None:
                 self._checkpoints[batch.checkpoint.shard] = batch.checkpoint
-            found = np.array(conflicts, READING)
-            return Committed(fresh=fresh, late=late, repeated=repeated, conflicts=found)
+            return Committed(fresh=fresh, late=late, repeated=repeated, conflicts=memory_rows.of(conflicts))
 
     def _revise(self, revisions: NDArray[np.void]) -> None:
         for series_id, time_us, quality, rules in revisions.tolist():
@@ -216,15 +214,12 @@ class MemoryStore:
 
     def received(self, series_ids: Sequence[int], after_s: float, *, limit: int) -> NDArray[np.void]:
         """READING rows received after a time, in that order."""
-        since_s = after_s - memory_rows.DAY_S
-        return memory_rows.received(
-            [self.readings(one, since_s, 1e11, limit=10**9) for one in series_ids], after_s, limit
-        )
+        blocks = [self.readings(one, after_s - memory_rows.DAY_S, 1e11, limit=10**9) for one in series_ids]
+        return memory_rows.received(blocks, after_s, limit)
 
     def buckets(self, series_id: int, from_s: float, to_s: float, width_s: int) -> list[Bucket]:
         """Buckets aligned to the local day."""
-        rows = self.readings(series_id, from_s, to_s, limit=10**9)
-        return memory_rows.buckets(rows, width_s, self.zone)
+        return memory_rows.buckets(self.readings(series_id, from_s, to_s, limit=10**9), width_s, self.zone)
 
     def anomalies(self, query: AnomalyQuery) -> list[Anomaly]:
         """Anomalies by filter, newest start first."""

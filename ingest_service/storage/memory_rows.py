@@ -32,6 +32,11 @@ def or_none(value: float) -> float | None:
     return None if np.isnan(value) else value
 
 
+def of(rows: Sequence[np.void]) -> NDArray[np.void]:
+    """READING rows as one array."""
+    return np.array(rows, READING)
+
+
 def revised(rows: NDArray[np.void], revisions: Mapping[tuple[int, int], tuple[int, int]]) -> NDArray[np.void]:
     """READING rows with their flags as they were revised, in place."""
     for row in rows:

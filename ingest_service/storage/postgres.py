@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 from psycopg.rows import dict_row
-from psycopg.types.json import Jsonb
 
 from ingest_service.storage import connecting, edition, lease, migrate, opinions, reading, rollups, writing
 from ingest_service.storage.batch import Checkpoint
@@ -43,16 +42,6 @@ if TYPE_CHECKING:
     from ingest_service.storage.model import Bucket, Directory, LetterQuery, Verdict
 
 T = TypeVar("T")
-ENROLLED = (
-    ("enrol_area", "areas"),
-    ("enrol_site", "sites"),
-    ("enrol_device", "devices"),
-    ("enrol_series", "series"),
-    ("enrol_channel", "channels"),
-    ("enrol_node", "nodes"),
-    ("enrol_link", "links"),
-)
-JSON_COLUMNS = ("limits", "coordinates")
 
 
 class PostgresStore:
@@ -110,10 +99,7 @@ class PostgresStore:
     def enrol(self, directory: Directory) -> Directory:
         """Insert or update everything named, remove nothing; return the whole, with ids."""
         with self.transaction() as connection:
-            changed = sum(
-                self._enrol_rows(connection, query, getattr(directory, kind)) for query, kind in ENROLLED
-            )
-            if changed:
+            if writing.enrol(connection, directory):
                 connection.execute(QUERIES["directory_changed"])
             return reading.directory(connection)
 
@@ -125,14 +111,6 @@ class PostgresStore:
     def directory_version(self) -> int:
         """Grows with every enrolment."""
         return self._number("directory_version")
-
-    def _enrol_rows(self, connection: Connection[Any], query: str, named: Sequence[msgspec.Struct]) -> int:
-        rows = [msgspec.structs.asdict(one) for one in named]
-        for row in rows:
-            row.update({name: Jsonb(row[name]) for name in JSON_COLUMNS if name in row})
-        with connection.cursor() as cursor:
-            cursor.executemany(QUERIES[query], rows)
-            return cursor.rowcount
 
     # -- the pipeline --------------------------------------------------------------------------
 

@@ -21,10 +21,22 @@ if TYPE_CHECKING:
     from psycopg import Connection, Cursor
 
     from ingest_service.storage.batch import Batch
-    from ingest_service.storage.model import Anomaly, Late
+    from ingest_service.storage.model import Anomaly, Directory, Late
 
 MINUTE_US, HOUR_US, WEEK_US = 60_000_000, 3_600_000_000, 604_800_000_000
 LATE = 64  # analytics.core.flags.Rule.LATE
+
+
+ENROLLED = (
+    ("enrol_area", "areas"),
+    ("enrol_site", "sites"),
+    ("enrol_device", "devices"),
+    ("enrol_series", "series"),
+    ("enrol_channel", "channels"),
+    ("enrol_node", "nodes"),
+    ("enrol_link", "links"),
+)
+JSON_COLUMNS = ("limits", "coordinates")
 
 
 def commit(connection: Connection[Any], batch: Batch) -> Committed:
@@ -180,3 +192,19 @@ def _anomaly(one: Anomaly) -> dict[str, Any]:
         "peak_us": round(one.peak_s * 1e6),
     }
     return msgspec.structs.asdict(one) | times | {"evidence": Jsonb(one.evidence)}
+
+
+def enrol(connection: Connection[Any], directory: Directory) -> int:
+    """Insert or update everything named; how many rows that changed."""
+    return sum(_enrolled(connection, query, getattr(directory, kind)) for query, kind in ENROLLED)
+
+
+def _enrolled(connection: Connection[Any], query: str, named: Sequence[msgspec.Struct]) -> int:
+    if not named:
+        return 0
+    rows = [msgspec.structs.asdict(one) for one in named]
+    for row in rows:
+        row.update({name: Jsonb(row[name]) for name in JSON_COLUMNS if name in row})
+    with connection.cursor() as cursor:
+        cursor.executemany(QUERIES[query], rows)
+        return cursor.rowcount

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from httpx import ASGITransport, AsyncClient
 
+from analytics.service.assessing import assess
+from analytics.service.settings import Settings
 from gateway import examples
+from ingest_service.storage.accounts import ApiKey
 from ingest_service.storage.batch import Batch
 from ingest_service.storage.migrate import migrate
 from ingest_service.storage.model import DeadLetter
 from ingest_service.storage.postgres import PostgresStore
 from tests.support import installation
-from tests.support.access import HEADERS, opened
+from tests.support.access import ACCOUNTS, HEADERS, opened
 from tests.support.filled import fill
 from tests.support.services import TIMESCALE, PostgresServer, fresh_database
 
@@ -26,7 +31,6 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from httpx import Response
 
-    from ingest_service.storage.store import Store
 
 MOST = 2  # rows that are shown
 LETTER = DeadLetter(
@@ -37,7 +41,20 @@ LETTER = DeadLetter(
     reason="channel",
     detail="channel 'unknown' of device '330402-d1-r01' is not enrolled: enrol it, then replay",
 )
-SAID = {"verdict": "confirmed", "who": "王芳", "note": "化验属实"}
+SAID = {"verdict": "confirmed", "note": "化验属实"}
+POSTED = {"time": ["2026-11-23T08:00:00+08:00", "2026-11-23T08:05:00+08:00"], "value": [7.9, 8.1]}
+NOW = datetime.now(ZoneInfo("Asia/Shanghai")).replace(microsecond=0)
+STRETCH = {"from": (NOW - timedelta(hours=12)).isoformat(), "to": NOW.isoformat()}
+TRIED = {"score_strong": 9.0}
+NEW_KEY = {"name": "王芳", "role": "operator", "area": "330483", "expires": "2036-12-31T00:00:00+08:00"}
+MADE = ApiKey(
+    key_id="0f3a5c9d2e71",
+    name="Prometheus",
+    hash="",
+    role="viewer",
+    scopes=["platform"],
+    created_by="Wang Fang (key:1d5f0b93b0a1)",
+)
 REQUESTS: dict[str, tuple[str, Any]] = {
     "GET /v1/areas": ("/v1/areas", None),
     "GET /v1/sites": ("/v1/sites?area=330483&kind=river_section", None),
@@ -62,6 +79,23 @@ REQUESTS: dict[str, tuple[str, Any]] = {
     "GET /v1/dead-letters/{letter_id}": ("/v1/dead-letters/1", None),
     "POST /v1/dead-letters/replay": ("/v1/dead-letters/replay", {"reason": "channel"}),
     "POST /v1/dead-letters/purge": ("/v1/dead-letters/purge", {"ids": [1000]}),
+    "POST /v1/judge": ("/v1/judge?quantity=dissolved_oxygen&limit=score_strong=9", POSTED),
+    "POST /v1/series/{series_id}/trial": ("/v1/series/12/trial", {"limits": TRIED, **STRETCH}),
+    "GET /v1/series/{series_id}/limits": ("/v1/series/12/limits", None),
+    "PUT /v1/series/{series_id}/limits": (
+        "/v1/series/12/limits",
+        {"limits": TRIED, "note": "two false alarms a day at low flow"},
+    ),
+    "GET /v1/ngsi-ld/entities": ("/v1/ngsi-ld/entities?site=330483-d1-r04&options=keyValues", None),
+    "GET /v1/assessments": ("/v1/assessments?area=330483&kind=water_class&limit=2", None),
+    "GET /v1/reports/{area}/{month}": (f"/v1/reports/330483/{NOW:%Y-%m}?language=en", None),
+    "GET /sta/v1.1/": ("/sta/v1.1/", None),
+    "GET /sta/v1.1/{path}": ("/sta/v1.1/Datastreams(12)?$expand=Observations($top=1)", None),
+    "GET /v1/me": ("/v1/me", None),
+    "GET /v1/keys": ("/v1/keys", None),
+    "POST /v1/keys": ("/v1/keys", NEW_KEY),
+    "DELETE /v1/keys/{key_id}": ("/v1/keys/0f3a5c9d2e71", None),
+    "GET /v1/audit": ("/v1/audit?limit=2", None),
     "GET /v1/health": ("/v1/health", None),
     "GET /healthz": ("/healthz", None),
     "GET /readyz": ("/readyz", None),
@@ -69,9 +103,11 @@ REQUESTS: dict[str, tuple[str, Any]] = {
 }
 
 
-def prepare(store: Store) -> None:
-    """What the demo does not have by itself: a dead letter."""
+def prepare(store: PostgresStore) -> None:
+    """What the demo does not have by itself: a dead letter, assessments, a key."""
     store.commit(Batch(letters=[LETTER]))
+    assess(store, Settings())
+    ACCOUNTS.create(MADE)
 
 
 def ask(app: FastAPI, name: str, url: str, body: Any) -> Response:
@@ -107,8 +143,11 @@ def main() -> None:
             found: dict[str, examples.Example] = {}
             for name, (url, body) in REQUESTS.items():
                 answer = ask(app, name, url, body)
-                is_json = answer.headers["content-type"] == "application/json"
-                shown = shortened(answer.json()) if is_json else answer.text[:200]
+                answer.raise_for_status()
+                is_json = answer.headers["content-type"].endswith("json")
+                shown: Any = shortened(answer.json()) if is_json else answer.text[:200]
+                if name == "POST /v1/keys":
+                    shown["key"] = f"tt_{shown['key_id']}_…"
                 found[name] = {"request": url, "answer": shown}
                 if body is not None:
                     found[name]["body"] = body

@@ -14,35 +14,20 @@ from ingest_service.storage.errors import StoreRefused
 from ingest_service.storage.migrate import migrate
 from ingest_service.storage.model import (
     AnomalyQuery,
-    Area,
-    Channel,
     DeadLetter,
-    Device,
     DeviceStatus,
-    Directory,
     LetterQuery,
-    Series,
-    Site,
 )
 from ingest_service.storage.postgres import PostgresStore
 from tests.support.kept import DIRECTORY, START_US, anomaly, readings
+from tests.support.neighbours import ABROAD, FOREIGN, HOME, OTHER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-HOME, CITY, ABROAD = "330483-d1", "330400", "330421-d1"
+CITY = "330400"
 OPEN = {"area", "directory_version", "retention", "schema_migration", "shard"}
 """What the gateway sees of every area: names, and what is the platform's own."""
-OTHER = Directory(
-    areas=[
-        Area(area_id="330421", parent="330400", level="county", en="Jiashan", zh="嘉善县"),
-        Area(area_id=ABROAD, parent="330421", level="town", en="Other", zh="镇"),
-    ],
-    sites=[Site(site_id="s9", area_id=ABROAD, kind="river_section", en="T", zh="断面", lon=120.9, lat=30.8)],
-    devices=[Device(device_id="d9", area_id=ABROAD)],
-    series=[Series(site_id="s9", quantity="ph")],
-    channels=[Channel(device_id="d9", name="ph", site_id="s9", quantity="ph")],
-)
 READABLE = """
 SELECT n.nspname, c.relname, c.relrowsecurity, EXISTS (
     SELECT FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = 'series_id'
@@ -51,7 +36,6 @@ FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE n.nspname IN ('public', 'walled') AND c.relkind IN ('r', 'p', 'v', 'm')
     AND has_table_privilege('towntwin_gateway', c.oid, 'SELECT')
 """
-FOREIGN = {"subject": "series/3", "site_id": "s9", "series_id": 3, "device_id": "d9"}
 
 
 def letter(area: str) -> DeadLetter:
