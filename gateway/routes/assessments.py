@@ -19,7 +19,7 @@ from ingest_service.storage.assessments import Assessment, AssessmentQuery, Asse
 
 router = APIRouter(prefix="/v1", tags=["assessments"])
 
-MONTH = r"^\d{4}-(0[1-9]|1[0-2])$"
+MONTH = r"^[12]\d{3}-(0[1-9]|1[0-2])$"
 MEDIA_TYPES = {"html": "text/html; charset=utf-8", "pdf": "application/pdf"}
 MONTHS_A_YEAR = 12
 
