@@ -27,7 +27,7 @@ class Wall:
     def enter(self, connection: Connection[Any], area: str) -> None:
         """See from an area (several joined by commas), to the end of the transaction.
 
-        Whoever sees everything stays in front, where the wall is in nobody's way: a query costs less there.
+        Whoever sees everything stays in front of a wall that is not in the way: a query costs less there.
         """
         if self._there is None:
             found = connection.execute(QUERIES["wall_there"]).fetchone()
