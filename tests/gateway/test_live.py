@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from gateway import live
+from gateway.access import keys
+from gateway.access.principal import Role
 from gateway.known import Directories
 from gateway.live import Hub
 from gateway.news import News, Place
@@ -20,7 +22,7 @@ from gateway.wanted import Wanted
 from ingest_service.storage.batch import Batch
 from ingest_service.storage.memory import MemoryStore
 from ingest_service.storage.model import Area, Channel, Device, DeviceStatus, Directory, Series, Site
-from tests.support.access import HEADERS, opened
+from tests.support.access import HEADERS, MemoryAccounts, opened
 from tests.support.asgi import Stream, ask
 from tests.support.kept import anomaly, readings
 
@@ -231,6 +233,24 @@ def test_a_thousand_streams_are_told_in_one_process(store: MemoryStore) -> None:
             one.task.cancel()
 
     asyncio.run(scenario())
+
+
+def test_a_stream_ends_with_its_key(store: MemoryStore) -> None:
+    async def scenario() -> int:
+        accounts = MemoryAccounts()
+        app = opened(store, accounts=accounts, settings=SETTINGS)
+        soon: Any = {"role": Role.VIEWER, "created_by": "tests", "expires_s": time.time() + 1.0}
+        _, expires = keys.mint(accounts, name="expires", **soon)
+        _, revoked = keys.mint(accounts, name="revoked", **soon | {"expires_s": None})
+        streams = [Stream(app, "/v1/live", {"X-API-Key": key}) for key in (expires, revoked)]
+        for one in streams:
+            await one.until(partial(hears, one, "nothing new"))
+        accounts.revoke(revoked.split("_")[1], by="tests")
+        for one in streams:
+            await one.until(one.task.done)
+        return len([one for one in streams if one.status == 200])
+
+    assert asyncio.run(scenario()) == 2
 
 
 def test_an_event_has_an_id_that_can_be_sent_again(store: MemoryStore) -> None:

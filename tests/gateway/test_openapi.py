@@ -18,6 +18,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from gateway import examples
+from gateway.access import rights
 from gateway.settings import Settings
 from tests.support.access import HEADERS, opened
 from tests.support.examples import REQUESTS, ask, prepare
@@ -48,6 +49,18 @@ def operations(app: FastAPI) -> dict[str, dict[str, Any]]:
 
 def test_every_operation_has_an_example(app: FastAPI) -> None:
     assert set(operations(app)) - ENDLESS == set(examples.load()) == set(REQUESTS)
+
+
+def test_what_is_asked_of_a_visitor_is_described(app: FastAPI) -> None:
+    for name, operation in operations(app).items():
+        found = rights.find(*name.split(" "))
+        assert found is not None
+        if found.right.role is None:
+            assert operation["security"] == []
+            continue
+        assert operation["security"] == [{"bearer": []}, {"header": []}]
+        assert {"401", "403", "429"} <= operation["responses"].keys()
+        assert f"Role {found.right.role.word}" in operation["description"]
 
 
 @pytest.mark.parametrize("name", examples.load())
@@ -85,7 +98,7 @@ def test_nothing_that_is_described_breaks_the_gateway(name: str, app: FastAPI, d
     method, path = name.split(" ")
 
     @given(case=described[path][method].as_strategy())
-    @settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     def holds(case: Any) -> None:
         asked = case.as_transport_kwargs(base_url="http://gateway")
         asked.pop("cookies", None)  # there are none
