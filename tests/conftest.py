@@ -53,6 +53,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"NOT TESTED: {sentence}", red=True, bold=True)
 
 
+@pytest.fixture(autouse=True)
+def _log_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that runs in this process finds its log set up: the streams of a test are gone after it."""
+    monkeypatch.setattr("deploy.log.configure", lambda _common: None)
+
+
 @pytest.fixture(scope="session")
 def real_servers() -> Installation | None:
     """Where TimescaleDB and Mosquitto are installed; None where this machine can't have them."""

@@ -65,12 +65,6 @@ def moment(place: int) -> datetime:
     return BEGIN + timedelta(seconds=place * STEP_S)
 
 
-@pytest.fixture(autouse=True)
-def _log_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command runs in this process, whose log is not its to set up."""
-    monkeypatch.setattr("deploy.log.configure", lambda _common: None)
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """With river.csv, its mapping, and labels: the fault, one that is not there, one long after."""
