@@ -59,3 +59,10 @@ def test_anomalies_by_filter_and_cursor(store: Store) -> None:
     from_s = START_US / 1e6 + 3600 * 5
     assert len(store.anomalies(AnomalyQuery(detectors=["residual"], from_s=from_s))) == 2
     assert len(store.anomalies(AnomalyQuery(detectors=["residual"], to_s=from_s))) == 5
+
+
+def test_the_newest_revision_is_that_of_the_last_change(store: Store) -> None:
+    assert store.newest_revision() == 0
+    store.record([anomaly(), anomaly(subject="series/2")])
+    store.record([anomaly(severity=3, reason_en="higher")])
+    assert store.newest_revision() == store.anomalies_changed(0, limit=10)[-1].revision > 0
