@@ -87,7 +87,7 @@ def examples() -> list[str]:
 @pytest.mark.parametrize("line", examples())
 def test_the_examples_of_the_page_run(line: str, service: frost_sta_client.SensorThingsService) -> None:
     if shutil.which("curl") is None:
-        loud.skip("the examples of docs/howto/sensorthings.md: curl is missing")
+        loud.skip_always("the examples of docs/howto/sensorthings.md: curl is missing")
     address = str(service.url).removesuffix("/sta/v1.1")
     command = line.replace("http://127.0.0.1:8080", address).replace("curl ", "curl -f ", 1)
     done = subprocess.run(
