@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks._filled import END_US, SITES, STATEMENTS, TOWNS
 from ingest_service.storage import rollups
-from ingest_service.storage.answers import Moment, Question, moment_of, parameters
+from ingest_service.storage.answers import Question, parameters
 from ingest_service.storage.sql import QUERIES
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Query(NamedTuple):
 
     name: str
     path: Callable[[random.Random], str]
-    sql: Callable[[random.Random, Connection[Any], Moment], int]
+    sql: Callable[[random.Random, Connection[Any]], int]
 
 
 class Measured(NamedTuple):
@@ -48,8 +48,6 @@ class Measured(NamedTuple):
 
 def compare(port: int, headers: dict[str, str], connection: Connection[Any], rounds: int) -> list[Measured]:
     """Ask all of them so many times; both sides find the same (and one row more)."""
-    moment = moment_of(connection)
-    connection.commit()
     client = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
 
     def ask(path: str) -> bytes:
@@ -59,11 +57,11 @@ def compare(port: int, headers: dict[str, str], connection: Connection[Any], rou
         assert answer.status == 200, body
         return body
 
-    return [_compared(query, ask, connection, moment, rounds) for query in QUERIES_OF_THE_API]
+    return [_compared(query, ask, connection, rounds) for query in QUERIES_OF_THE_API]
 
 
 def _compared(
-    query: Query, ask: Callable[[str], bytes], connection: Connection[Any], moment: Moment, rounds: int
+    query: Query, ask: Callable[[str], bytes], connection: Connection[Any], rounds: int
 ) -> Measured:
     times: list[tuple[float, float]] = []
     for at in range(-WARM, rounds):
@@ -72,7 +70,7 @@ def _compared(
         body = ask(path)
         api_s = time.perf_counter() - began_s
         began_s = time.perf_counter()
-        rows = query.sql(random.Random(at), connection, moment)
+        rows = query.sql(random.Random(at), connection)
         connection.commit()
         sql_s = time.perf_counter() - began_s
         if at < 0:
@@ -86,10 +84,10 @@ def _compared(
 
 
 def _anomalies(question: Callable[[random.Random], Question]) -> Callable[..., int]:
-    def run(chance: random.Random, connection: Connection[Any], moment: Moment) -> int:
+    def run(chance: random.Random, connection: Connection[Any]) -> int:
         with connection.cursor(binary=True) as cursor:
-            asked = parameters(question(chance), moment)
-            return len(cursor.execute(QUERIES["anomalies_then"], asked, prepare=False).fetchall())
+            asked = parameters(question(chance))
+            return len(cursor.execute(QUERIES["anomalies_now"], asked, prepare=False).fetchall())
 
     return run
 
@@ -129,12 +127,12 @@ def _series(chance: random.Random) -> int:
     return chance.randrange(1, 201)
 
 
-def _readings(chance: random.Random, connection: Connection[Any], _moment: Moment) -> int:
+def _readings(chance: random.Random, connection: Connection[Any]) -> int:
     asked = {"series_id": _series(chance), **_seconds(_day(chance)), "limit": 1001}
     return len(connection.execute(STATEMENTS["readings"], asked).fetchall())
 
 
-def _buckets(chance: random.Random, connection: Connection[Any], _moment: Moment) -> int:
+def _buckets(chance: random.Random, connection: Connection[Any]) -> int:
     series_id, (from_us, to_us) = _series(chance), _month(chance)
     zone = ZoneInfo("Asia/Shanghai")
     return len(rollups.buckets(connection, series_id, from_us / 1e6, to_us / 1e6, 3600, zone=zone))

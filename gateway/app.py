@@ -53,10 +53,10 @@ COMPRESSED_BYTES = 2000  # smaller answers are sent as they are
 COMPRESSION = 4
 
 
-ROUTES = (
-    directory,
+ROUTES = (  # in the order of looking, so first what is asked for most
     readings,
     anomalies,
+    directory,
     feedback,
     judging,
     twin,
@@ -114,8 +114,8 @@ def create_app(
         )
     app.add_middleware(Measure)
     problems.install(app)
-    for module in ROUTES:
-        app.include_router(module.router)
+    for module in ROUTES:  # in one list, for a router within a router looks each route up twice
+        app.router.routes.extend(module.router.routes)
     examples.install(app)
     described.install(app)
     if console:

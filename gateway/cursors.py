@@ -11,6 +11,7 @@ import binascii
 import math
 from hashlib import blake2b
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from gateway.problems import ProblemError
 
@@ -24,6 +25,12 @@ def question(request: Request) -> str:
     """What is asked, whatever the page, its size and its form."""
     asked = sorted(pair for pair in request.query_params.multi_items() if pair[0] not in NOT_ASKED)
     return repr((request.url.path, asked))
+
+
+def next_page(request: Request, cursor: str) -> str:
+    """Where the next page is: the same question from a cursor on."""
+    asked = [pair for pair in request.query_params.multi_items() if pair[0] != "cursor"]
+    return f"{request.url.path}?{urlencode([*asked, ('cursor', cursor)])}"
 
 
 def encode(*parts: float, of: str = "") -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 
-from gateway import encoding, moments, rows
+from gateway import cursors, encoding, moments, rows
 from gateway.forms import MEDIA, Wanted
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ def page(wanted: Wanted, table: Table[T], block: T, *, next_: str | None, token:
         body = b"".join(encoding.encoded(wanted.form, table, [block]))
     headers = _headers(wanted, table.name, token)
     if next_ is not None:
-        url = wanted.request.url.include_query_params(cursor=next_)
-        headers["Link"] = f'<{url.path}?{url.query}>; rel="next"'
+        headers["Link"] = f'<{cursors.next_page(wanted.request, next_)}>; rel="next"'
     return unless_known(wanted, body, headers)
 
 

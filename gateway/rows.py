@@ -128,8 +128,9 @@ def times(us: NDArray[np.int64]) -> list[str]:
     >>> times(np.array([1790000000123456]))
     ['2026-09-21T14:13:20.123Z']
     """
-    words: list[str] = np.datetime_as_string((us // 1000).astype("datetime64[ms]"), unit="ms").tolist()
-    return [f"{word}Z" for word in words]
+    moments = (us // 1000).astype("datetime64[ms]")
+    words: list[str] = np.datetime_as_string(moments, unit="ms", timezone="UTC").tolist()
+    return words
 
 
 def readings(block: NDArray[np.void]) -> list[Reading]:
@@ -179,8 +180,8 @@ def buckets(found: Sequence[Bucket]) -> list[SeriesBucket]:
 
 def anomalies(found: Sequence[Found], known: Known) -> list[Anomaly]:
     """Anomalies with the quantity of their series."""
-    starts, peaks = of_seconds([one.start_s for one in found]), of_seconds([one.peak_s for one in found])
-    ends = of_seconds([one.end_s or 0.0 for one in found])
+    at_s = [(one.start_s, one.end_s or 0.0, one.peak_s) for one in found]
+    words = of_seconds(np.ravel(at_s))
     return [
         Anomaly(
             one.anomaly_id,
@@ -192,9 +193,9 @@ def anomalies(found: Sequence[Found], known: Known) -> list[Anomaly]:
             one.version,
             one.state,
             one.severity,
-            starts[at],
-            None if one.end_s is None else ends[at],
-            peaks[at],
+            start,
+            None if one.end_s is None else end,
+            peak,
             one.observed,
             one.expected,
             one.spread,
@@ -204,7 +205,7 @@ def anomalies(found: Sequence[Found], known: Known) -> list[Anomaly]:
             one.reason_zh,
             msgspec.Raw(one.evidence),
         )
-        for at, one in enumerate(found)
+        for one, start, end, peak in zip(found, words[::3], words[1::3], words[2::3], strict=True)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -14,12 +15,16 @@ if TYPE_CHECKING:
     from ingest_service.storage.store import Store
 
 GRACE_S = 3
+YOUNG = 50_000  # objects between two looks for garbage: a page of a thousand rows makes some ten thousand
 
 
 def serve(store: Store, settings: Settings) -> None:
     """Serve until a signal; requests that are under way may end."""
+    app = create_app(store, settings)
+    gc.freeze()  # what is there now stays, and need not be looked through again
+    gc.set_threshold(YOUNG)
     uvicorn.run(
-        create_app(store, settings),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,

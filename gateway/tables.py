@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -142,17 +143,27 @@ def anomalies(known: Known) -> Table[Sequence[Found]]:
 
 
 class _Names:
-    """Site, quantity and unit of series as dictionaries of words."""
+    """Site, quantity and unit of series as dictionaries of words; made when they are first needed."""
 
     def __init__(self, series: Sequence[Series]) -> None:
-        self._ids = np.array([one.series_id for one in series], np.int32)
-        self._order = np.argsort(self._ids)
+        self._series = series
+
+    @cached_property
+    def _ids(self) -> NDArray[np.int32]:
+        return np.array([one.series_id for one in self._series], np.int32)
+
+    @cached_property
+    def _order(self) -> NDArray[np.intp]:
+        return np.argsort(self._ids)
+
+    @cached_property
+    def _columns(self) -> list[tuple[NDArray[np.str_], NDArray[np.intp]]]:
         words = (
-            [one.site_id for one in series],
-            [one.quantity for one in series],
-            [QUANTITIES[one.quantity].unit for one in series],
+            [one.site_id for one in self._series],
+            [one.quantity for one in self._series],
+            [QUANTITIES[one.quantity].unit for one in self._series],
         )
-        self._columns = [np.unique(np.array(column, str), return_inverse=True) for column in words]
+        return [np.unique(np.array(column, str), return_inverse=True) for column in words]
 
     def of(self, series_id: NDArray[np.int32]) -> list[pa.Array]:
         """Series id, site, quantity and unit of (n,) rows."""

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from analytics.service import twin
-from gateway import convert, cursors, models, moments, near, params, respond, tables
+from gateway import asked, convert, cursors, models, moments, near, params, respond, tables
 from gateway.context import Context, Here
 from gateway.forms import HowWanted, documented
 from gateway.known import Known
@@ -17,7 +17,7 @@ from gateway.problems import ProblemError, not_found, responses
 from ingest_service.storage.answers import Question
 from ingest_service.storage.model import Anomaly
 
-router = APIRouter(prefix="/v1", tags=["anomalies"])
+router = APIRouter(prefix="/v1", tags=["anomalies"], route_class=asked.Route)
 
 State = Literal["open", "closed", "withdrawn"]
 PAGE = 100
@@ -92,13 +92,14 @@ def anomalies(
     table = tables.anomalies(known)
     rows = min(limit or PAGE, here.settings.page_rows)
     with here.answers.then(again) as then:
-        moment, token = then.moment, moments.encode(then.moment)
         if limit is not None or wanted.form == "json":
             found = then.anomalies(msgspec.structs.replace(question, limit=rows + 1))
             next_ = cursors.encode(*found[rows - 1].place, of=wanted.question) if len(found) > rows else None
+            token = moments.encode(then.moment)
             return respond.page(wanted, table, found[:rows], next_=next_, token=token)
+        moment = then.moment
     pages = here.answers.all_anomalies(question, moment, rows=BLOCK_ROWS)
-    return respond.whole(wanted, table, pages, token=token)
+    return respond.whole(wanted, table, pages, token=moments.encode(moment))
 
 
 @router.get("/anomalies/{anomaly_id}", responses=responses(404))

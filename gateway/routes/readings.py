@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Response
 from numpy.typing import NDArray
 from pydantic import Field
 
-from gateway import cursors, models, moments, params, plots, respond, rows, stretches, tables
+from gateway import asked, cursors, models, moments, params, plots, respond, rows, stretches, tables
 from gateway.context import Context, Here
 from gateway.forms import HowWanted, Wanted, documented
 from gateway.known import Known
@@ -21,7 +21,7 @@ from gateway.thin import Method
 from ingest_service.storage.answers import Then
 from ingest_service.storage.model import READING, Series
 
-router = APIRouter(prefix="/v1", tags=["readings"])
+router = APIRouter(prefix="/v1", tags=["readings"], route_class=asked.Route)
 
 PAGE = 1000
 MOST_BUCKETS = 10_000
@@ -79,13 +79,13 @@ def readings(
     over = stretches.of(from_, to, reproduce)
     table = tables.readings(asked, known)
     with here.answers.then(over.again) as then:
-        moment, token = then.moment, over.token(then.moment)
         if limit is not None or wanted.form == "json":
             page, next_ = _page(then, wanted, asked, over, _most(here, limit), cursor)
-            return respond.page(wanted, table, page, next_=next_, token=token)
+            return respond.page(wanted, table, page, next_=next_, token=over.token(then.moment))
+        moment = then.moment
     ids = [one.series_id for one in asked]
     blocks = here.answers.all_readings(ids, over.from_us, over.to_us, moment)
-    return respond.whole(wanted, table, blocks, token=token)
+    return respond.whole(wanted, table, blocks, token=over.token(moment))
 
 
 @router.get(
@@ -114,8 +114,9 @@ def readings_of_one(
     over = stretches.of(from_, to, reproduce)
     with here.answers.then(over.again) as then:
         page, next_ = _page(then, wanted, asked, over, _most(here, limit), cursor)
+        token = over.token(then.moment)
     table = tables.Table("readings", tables.READINGS, tables.readings(asked, known).batch, rows.readings)
-    return respond.page(wanted, table, page, next_=next_, token=over.token(then.moment))
+    return respond.page(wanted, table, page, next_=next_, token=token)
 
 
 @router.get("/plot", response_model=list[models.Plot], responses=responses(404, 406) | documented())
@@ -166,7 +167,8 @@ def buckets(
         raise ProblemError(422, f"width: more than {MOST_BUCKETS:,} buckets; make them wider", where="width")
     with here.answers.then(over.again, frozen=True) as then:
         found = then.buckets(series_id, over.from_us / 1e6, over.to_us / 1e6, int(width_s))
-    return respond.listed(wanted, tables.buckets(of), found, token=over.token(then.moment))
+        token = over.token(then.moment)
+    return respond.listed(wanted, tables.buckets(of), found, token=token)
 
 
 def chosen(

@@ -102,26 +102,48 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Then:
-    """The database as it was at a moment, over one connection in one transaction."""
+    """The database as it is, or as it was at a moment, over one connection.
 
-    def __init__(self, connection: Connection[Any], moment: Moment, zone: ZoneInfo, *, is_now: bool) -> None:
-        self.moment = moment
+    Of now, the first answer says itself of which moment it is, and what is asked after it is of that moment.
+    """
+
+    def __init__(self, connection: Connection[Any], moment: Moment | None, zone: ZoneInfo) -> None:
         self._connection = connection
+        self._moment = moment
         self._zone = zone
-        self._is_now = is_now
+        self._is_now = moment is None
+
+    @property
+    def moment(self) -> Moment:
+        """Of which moment the answers are."""
+        if self._moment is None:
+            self._moment = moment_of(self._connection)
+        return self._moment
 
     def anomalies(self, question: Question) -> list[Found]:
         """Anomalies by filter, newest start first."""
         with self._connection.cursor(binary=True) as cursor:
             # never a generic plan: what it is asked decides which index is right
-            cursor.execute(QUERIES["anomalies_then"], parameters(question, self.moment), prepare=False)
+            if self._moment is None:
+                rows = cursor.execute(
+                    QUERIES["anomalies_now"], parameters(question), prepare=False
+                ).fetchall()
+                if rows:  # nothing says of no moment that it is nothing
+                    self._moment = _moment(rows[0][-1], self._connection)
+                    return [Found(*row[:-1]) for row in rows]
+            asked = parameters(question) | of_moment(self.moment)
+            cursor.execute(QUERIES["anomalies_then"], asked, prepare=False)
             return [Found(*row) for row in cursor.fetchall()]
 
     def readings(self, series_id: int, from_us: int, to_us: int, *, limit: int) -> NDArray[np.void]:
         """READING rows of ``[from_us, to_us)`` by time, revisions applied."""
-        asked = {"series_id": series_id, "from_us": from_us, "to_us": to_us, "limit": limit}
+        asked = {"series_id": series_id, "from_s": from_us / 1e6, "to_s": to_us / 1e6, "limit": limit}
         with self._connection.cursor(binary=True) as cursor:
-            self._execute(cursor, "readings", asked)
+            if self._moment is not None:
+                self._execute(cursor, "readings", asked, self._moment)
+            else:
+                cursor.execute(QUERIES["readings_now"], asked)
+                self._moment = _moment(binary.word(cursor), self._connection)
             return binary.arrays(cursor)
 
     def buckets(self, series_id: int, from_s: float, to_s: float, width_s: int) -> list[Bucket]:
@@ -136,12 +158,12 @@ class Then:
             "zone": self._zone.key,
         }
         with self._connection.cursor(row_factory=class_row(Bucket)) as cursor:
-            self._execute(cursor, "buckets", asked)
+            self._execute(cursor, "buckets", asked, self.moment)
             return cursor.fetchall()
 
-    def _execute(self, cursor: Cursor[Any], what: str, asked: dict[str, Any]) -> None:
+    def _execute(self, cursor: Cursor[Any], what: str, asked: dict[str, Any], moment: Moment) -> None:
         """Ask for what was committed then; of the column store, which forgets that, for what was received."""
-        asked = asked | of_moment(self.moment) | {"is_now": self._is_now}
+        asked = asked | of_moment(moment) | {"is_now": self._is_now}
         try:
             with self._connection.transaction():  # what failed takes neither the wall nor the moment with it
                 cursor.execute(QUERIES[f"{what}_then"], asked)
@@ -158,9 +180,11 @@ class Answers:
     @contextmanager
     def then(self, again: Moment | None = None, *, frozen: bool = False) -> Iterator[Then]:
         """The database now, or as it was; ``frozen`` also for what is not asked by moment (rollups)."""
-        with self._store.transaction(frozen=frozen) as connection:
-            moment = moment_of(connection, again)
-            yield Then(connection, moment, self._store.zone, is_now=again is None)
+        lent = self._store.transaction(frozen=True) if frozen else self._store.statements()
+        with lent as connection:
+            if again is not None and again.database != database_of(connection):
+                raise OtherDatabase("the answer was given by another database")
+            yield Then(connection, again, self._store.zone)
 
     def all_anomalies(self, question: Question, moment: Moment, *, rows: int) -> Iterator[list[Found]]:
         """Every anomaly in pages; between them nothing is held in the database."""
@@ -188,30 +212,26 @@ class Answers:
                 after_us = int(block["time_us"][-1]) + 1
 
 
-def parameters(question: Question, moment: Moment) -> dict[str, Any]:
-    """What `anomalies_then` is asked with."""
+def parameters(question: Question) -> dict[str, Any]:
+    """What `anomalies_now` is asked with, and with a moment `anomalies_then`."""
     after_us, after_id = question.after or (None, None)
-    asked = (
-        msgspec.structs.asdict(question) | {"after_us": after_us, "after_id": after_id} | of_moment(moment)
-    )
+    asked = msgspec.structs.asdict(question) | {"after_us": after_us, "after_id": after_id}
     asked["text"] = None if question.text is None else question.text.lower()
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asked.items()}
 
 
-def moment_of(connection: Connection[Any], again: Moment | None = None) -> Moment:
-    """The moment that a connection sees, or an old one. Raises `OtherDatabase`."""
+def database_of(connection: Connection[Any]) -> str:
+    """Which database a connection is to, over all that there ever were."""
     if (database := _DATABASES.get(connection)) is None:
         (database,) = connection.execute(QUERIES["which_database"]).fetchone() or ("",)
         _DATABASES[connection] = database
-    if again is not None:
-        if again.database != database:
-            raise OtherDatabase("the answer was given by another database")
-        return again
-    at_us, snapshot = connection.execute(QUERIES["moment"]).fetchone() or (0, "1:1:")
-    _, xmax, running = snapshot.split(":")
-    return Moment(
-        at_us, int(xmax) % XID, tuple(int(one) % XID for one in running.split(",") if one), database
-    )
+    return database
+
+
+def moment_of(connection: Connection[Any]) -> Moment:
+    """The moment that a connection sees."""
+    (word,) = connection.execute(QUERIES["moment"]).fetchone() or ("",)
+    return _moment(word, connection)
 
 
 def of_moment(moment: Moment) -> dict[str, Any]:
@@ -221,3 +241,14 @@ def of_moment(moment: Moment) -> dict[str, Any]:
         "xmax": str(moment.xmax),
         "running": [str(one) for one in moment.running],
     }
+
+
+def _moment(word: str, connection: Connection[Any]) -> Moment:
+    """From a word of the database: ``us:xmin:xmax:xip,xip``."""
+    at_us, _, xmax, running = word.split(":")
+    return Moment(
+        int(at_us),
+        int(xmax) % XID,
+        tuple(int(one) % XID for one in running.split(",") if one),
+        database_of(connection),
+    )

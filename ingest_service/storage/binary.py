@@ -93,6 +93,13 @@ def arrays(cursor: Cursor[Any]) -> NDArray[np.void]:
     return out
 
 
+def word(cursor: Cursor[Any]) -> str:
+    """What stands after the columns in the same result."""
+    result = cursor.pgresult
+    said = result.get_value(0, len(COLUMNS)) if result is not None else None
+    return (said or b"").decode()
+
+
 def _rows(held: bytearray) -> NDArray[np.void]:
     """Take the whole rows out of a buffer."""
     n = len(held) // ROW.itemsize

@@ -122,7 +122,7 @@ class PostgresStore:
 
     def commit(self, batch: Batch) -> Committed:
         """All of the batch or nothing of it."""
-        with classified(), self._pool.connection() as connection:
+        with classified(), self._pool.connection() as connection, connection.transaction():
             return writing.commit(connection, batch)
 
     def checkpoint(self, shard: str) -> Checkpoint | None:
@@ -266,12 +266,22 @@ class PostgresStore:
     @contextmanager
     def transaction(self, *, frozen: bool = False) -> Iterator[Connection[Any]]:
         """A connection in one transaction (``frozen``: all of one moment); its errors are `StoreError`."""
-        with classified(), self._pool.connection() as connection:
+        with classified(), self._pool.connection() as connection, connection.transaction():
             if frozen:  # before any query, also before that for the wall
                 connection.execute(QUERIES["one_moment"])
             if self._area is not None:
                 self._wall.enter(connection, self._area)
             yield connection
+
+    @contextmanager
+    def statements(self) -> Iterator[Connection[Any]]:
+        """A connection for statements that stand alone, in a transaction only where a wall asks for it."""
+        if self._area is None or self._wall.is_open_to(self._area):
+            with classified(), self._pool.connection() as connection:
+                yield connection
+        else:
+            with self.transaction() as connection:
+                yield connection
 
     def _rows(self, query: str, parameters: Any, kind: type[T]) -> list[T]:
         with self.transaction() as connection:

@@ -1,4 +1,7 @@
-"""Statements by name, from the files in queries/: a line ``-- name: a sentence`` begins each."""
+"""Statements by name, from the files in queries/: a line ``-- name: a sentence`` begins each.
+
+``{{name}}`` stands for what was named before in the same file, so that a part is written once.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import re
 from importlib.resources import files
 from typing import LiteralString
 
+_PART = re.compile(r"\{\{(?P<name>[a-z][a-z0-9_]*)\}\}")
 _HEAD = re.compile(r"^-- (?P<name>[a-z][a-z0-9_]*): (?P<sentence>.+)$", re.MULTILINE)
 
 
@@ -15,7 +19,7 @@ def text(path: str, package: str = "ingest_service.storage") -> LiteralString:
 
 
 def load(path: str, package: str = "ingest_service.storage") -> dict[str, LiteralString]:
-    """The statements of a file by name. Raises ValueError on a name that stands twice."""
+    """The statements of a file by name. Raises ValueError on a name that stands twice or is not known."""
     whole = text(path, package)
     heads = list(_HEAD.finditer(whole))
     ends = [head.start() for head in heads[1:]] + [len(whole)]
@@ -23,7 +27,11 @@ def load(path: str, package: str = "ingest_service.storage") -> dict[str, Litera
     for head, end in zip(heads, ends, strict=True):
         if head["name"] in statements:
             raise ValueError(f"{path}: {head['name']} stands twice")
-        statements[head["name"]] = whole[head.end() : end].strip().rstrip(";")
+        try:
+            statement = _PART.sub(lambda part: statements[part["name"]], whole[head.end() : end])
+        except KeyError as error:
+            raise ValueError(f"{path}: {head['name']} takes {error}, which was not named before") from error
+        statements[head["name"]] = statement.strip().rstrip(";")
     return statements
 
 

@@ -24,6 +24,10 @@ class Wall:
         self._there: bool | None = None
         self._sees_all = False
 
+    def is_open_to(self, area: str) -> bool:
+        """Whether it is known that there is nothing to enter for an area."""
+        return self._there is False or (self._sees_all and area == EVERYTHING)
+
     def enter(self, connection: Connection[Any], area: str) -> None:
         """See from an area (several joined by commas), to the end of the transaction.
 
@@ -34,5 +38,5 @@ class Wall:
             self._there, self._sees_all = found or (False, False)
             if not self._there:
                 log.warning("no_wall_in_the_database", action="see docs/access.md")
-        if self._there and not (self._sees_all and area == EVERYTHING):
+        if not self.is_open_to(area):
             connection.execute(QUERIES["wall_enter"], (area,))

@@ -1,5 +1,8 @@
--- moment: This moment of this database: time [us] and what is committed.
-SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, pg_current_snapshot()::text;
+-- now: This moment of this database as a word: time [us], and what is committed.
+(extract(epoch FROM clock_timestamp()) * 1000000)::bigint || ':' || pg_current_snapshot();
+
+-- moment: This moment.
+SELECT {{now}};
 
 -- which_database: Which database this is, over all that there ever were.
 SELECT (SELECT system_identifier::text FROM pg_control_system()) || '.'
@@ -8,152 +11,127 @@ SELECT (SELECT system_identifier::text FROM pg_control_system()) || '.'
 -- one_moment: What this transaction reads is of one moment.
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
 
--- anomalies_then: Anomalies by filter as they were at a moment, newest start first.
-WITH at AS MATERIALIZED (
-    SELECT age(%(xmax)s::xid) AS age, to_timestamp(%(at_s)s) - interval '10 minutes' AS settled
-)
-SELECT anomaly_id, site_id, series_id, device_id, detector, version, state, severity,
+-- at: A moment as the rows are compared with it.
+SELECT age(%(xmax)s::xid) AS age, to_timestamp(%(at_s)s) - interval '10 minutes' AS settled;
+
+-- replaced_since: What stood at a moment, and was replaced since.
+replaced > (SELECT settled FROM at)
+    AND (age(began) < 0 OR age(began) > (SELECT age FROM at)) AND began <> ALL (%(running)s::xid[])
+    AND NOT ((age(ended) < 0 OR age(ended) > (SELECT age FROM at)) AND ended <> ALL (%(running)s::xid[]));
+
+-- anomaly_fields: What an answer says of an anomaly.
+anomaly_id, site_id, series_id, device_id, detector, version, state, severity,
     extract(epoch FROM start)::float8, extract(epoch FROM "end")::float8, extract(epoch FROM peak)::float8,
-    observed, expected, spread, score, n_readings, reason_en, reason_zh, evidence::text
+    observed, expected, spread, score, n_readings, reason_en, reason_zh, evidence::text;
+
+-- anomaly_columns: What that is made of.
+anomaly_id, site_id, series_id, device_id, detector, version, state, severity, start, "end", peak, observed,
+    expected, spread, score, n_readings, reason_en, reason_zh, evidence;
+
+-- anomaly_asked: Which anomalies are asked for.
+(%(anomaly_id)s::bigint IS NULL OR anomaly_id = %(anomaly_id)s)
+    AND (%(site_ids)s::text[] IS NULL OR site_id = ANY (%(site_ids)s))
+    AND (%(series_ids)s::int[] IS NULL OR series_id = ANY (%(series_ids)s))
+    AND (%(detectors)s::text[] IS NULL OR detector = ANY (%(detectors)s))
+    AND (%(states)s::text[] IS NULL OR state = ANY (%(states)s))
+    AND severity BETWEEN %(severity_min)s AND %(severity_max)s
+    AND (%(text)s::text IS NULL
+        OR strpos(lower(reason_en), %(text)s) > 0 OR strpos(lower(reason_zh), %(text)s) > 0)
+    AND (%(from_s)s::float8 IS NULL OR coalesce("end", 'infinity') > to_timestamp(%(from_s)s))
+    AND (%(to_s)s::float8 IS NULL OR start < to_timestamp(%(to_s)s))
+    AND (%(after_us)s::bigint IS NULL
+        OR (start, anomaly_id) < ('epoch'::timestamptz + %(after_us)s * interval '1 microsecond', %(after_id)s));
+
+-- anomalies_now: Anomalies by filter, newest start first, each with the moment that they are of.
+SELECT {{anomaly_fields}}, (SELECT {{now}})
+FROM anomaly
+WHERE {{anomaly_asked}}
+ORDER BY anomaly.start DESC, anomaly_id DESC LIMIT %(limit)s;
+
+-- anomalies_then: Anomalies by filter as they were at a moment, newest start first.
+WITH at AS MATERIALIZED ({{at}})
+SELECT {{anomaly_fields}}
 FROM (
-    (SELECT anomaly_id, site_id, series_id, device_id, detector, version, state, severity, start, "end", peak, observed,
-        expected, spread, score, n_readings, reason_en, reason_zh, evidence
-    FROM anomaly
-    WHERE (%(anomaly_id)s::bigint IS NULL OR anomaly_id = %(anomaly_id)s)
-        AND (%(site_ids)s::text[] IS NULL OR site_id = ANY (%(site_ids)s))
-        AND (%(series_ids)s::int[] IS NULL OR series_id = ANY (%(series_ids)s))
-        AND (%(detectors)s::text[] IS NULL OR detector = ANY (%(detectors)s))
-        AND (%(states)s::text[] IS NULL OR state = ANY (%(states)s))
-        AND severity BETWEEN %(severity_min)s AND %(severity_max)s
-        AND (%(text)s::text IS NULL
-            OR strpos(lower(reason_en), %(text)s) > 0 OR strpos(lower(reason_zh), %(text)s) > 0)
-        AND (%(from_s)s::float8 IS NULL OR coalesce("end", 'infinity') > to_timestamp(%(from_s)s))
-        AND (%(to_s)s::float8 IS NULL OR start < to_timestamp(%(to_s)s))
-        AND (%(after_us)s::bigint IS NULL
-            OR (start, anomaly_id)
-                < ('epoch'::timestamptz + %(after_us)s * interval '1 microsecond', %(after_id)s))
+    (SELECT {{anomaly_columns}} FROM anomaly
+    WHERE {{anomaly_asked}}
         AND (age(xmin) < 0 OR age(xmin) > (SELECT age FROM at)) AND xmin <> ALL (%(running)s::xid[])
     ORDER BY start DESC, anomaly_id DESC LIMIT %(limit)s)
     UNION ALL
-    (SELECT anomaly_id, site_id, series_id, device_id, detector, version, state, severity, start, "end", peak, observed,
-        expected, spread, score, n_readings, reason_en, reason_zh, evidence
-    FROM anomaly_history
-    WHERE (%(anomaly_id)s::bigint IS NULL OR anomaly_id = %(anomaly_id)s)
-        AND (%(site_ids)s::text[] IS NULL OR site_id = ANY (%(site_ids)s))
-        AND (%(series_ids)s::int[] IS NULL OR series_id = ANY (%(series_ids)s))
-        AND (%(detectors)s::text[] IS NULL OR detector = ANY (%(detectors)s))
-        AND (%(states)s::text[] IS NULL OR state = ANY (%(states)s))
-        AND severity BETWEEN %(severity_min)s AND %(severity_max)s
-        AND (%(text)s::text IS NULL
-            OR strpos(lower(reason_en), %(text)s) > 0 OR strpos(lower(reason_zh), %(text)s) > 0)
-        AND (%(from_s)s::float8 IS NULL OR coalesce("end", 'infinity') > to_timestamp(%(from_s)s))
-        AND (%(to_s)s::float8 IS NULL OR start < to_timestamp(%(to_s)s))
-        AND (%(after_us)s::bigint IS NULL
-            OR (start, anomaly_id)
-                < ('epoch'::timestamptz + %(after_us)s * interval '1 microsecond', %(after_id)s))
-        AND replaced > (SELECT settled FROM at)
-        AND (age(began) < 0 OR age(began) > (SELECT age FROM at)) AND began <> ALL (%(running)s::xid[])
-        AND NOT ((age(ended) < 0 OR age(ended) > (SELECT age FROM at)) AND ended <> ALL (%(running)s::xid[]))
+    (SELECT {{anomaly_columns}} FROM anomaly_history
+    WHERE {{anomaly_asked}} AND {{replaced_since}}
     ORDER BY start DESC, anomaly_id DESC LIMIT %(limit)s)
 ) AS a
 ORDER BY start DESC, anomaly_id DESC LIMIT %(limit)s;
 
--- readings_then: Readings of a series over a time as they were at a moment, revisions applied; a row of columns.
-SELECT array_agg("time"), array_agg(received), array_agg(value), array_agg(series_id), array_agg(expected),
-    array_agg(spread), array_agg(quality), array_agg(rules)
+-- revised_then: Revisions of flags as they were at a moment.
+SELECT series_id, "time", quality, rules FROM flag_revision
+WHERE (age(xmin) < 0 OR age(xmin) > (SELECT age FROM at)) AND xmin <> ALL (%(running)s::xid[])
+UNION ALL
+SELECT series_id, "time", quality, rules FROM flag_revision_history
+WHERE {{replaced_since}};
+
+-- columns: Readings as a row of columns.
+array_agg("time"), array_agg(received), array_agg(value), array_agg(series_id), array_agg(expected),
+    array_agg(spread), array_agg(quality), array_agg(rules);
+
+-- judged: Readings with their newest flags.
+SELECT r."time", r.received, r.value, r.series_id, r.expected, r.spread,
+    coalesce(v.quality, r.quality) AS quality, coalesce(v.rules, r.rules) AS rules
+FROM reading AS r;
+
+-- of_series: Readings of a series over a time [s]; a planner that knows the time leaves the other chunks out.
+r.series_id = %(series_id)s AND r."time" >= to_timestamp(%(from_s)s) AND r."time" < to_timestamp(%(to_s)s);
+
+-- readings_now: Readings of a series over a time, revisions applied; a row of columns, and the moment that it is of.
+SELECT {{columns}}, {{now}}
 FROM (
-    WITH at AS MATERIALIZED (
-        SELECT age(%(xmax)s::xid) AS age, to_timestamp(%(at_s)s) - interval '10 minutes' AS settled
-    )
-    SELECT r."time", r.received, r.value, r.series_id, r.expected, r.spread,
-        coalesce(v.quality, r.quality) AS quality, coalesce(v.rules, r.rules) AS rules
-    FROM reading AS r
-    LEFT JOIN (
-        SELECT series_id, "time", quality, rules FROM flag_revision
-        WHERE (age(xmin) < 0 OR age(xmin) > (SELECT age FROM at)) AND xmin <> ALL (%(running)s::xid[])
-        UNION ALL
-        SELECT series_id, "time", quality, rules FROM flag_revision_history
-        WHERE replaced > (SELECT settled FROM at)
-            AND (age(began) < 0 OR age(began) > (SELECT age FROM at)) AND began <> ALL (%(running)s::xid[])
-            AND NOT ((age(ended) < 0 OR age(ended) > (SELECT age FROM at)) AND ended <> ALL (%(running)s::xid[]))
-    ) AS v ON v.series_id = r.series_id AND v."time" = r."time"
-    WHERE r.series_id = %(series_id)s
-        AND r."time" >= 'epoch'::timestamptz + %(from_us)s * interval '1 microsecond'
-        AND r."time" < 'epoch'::timestamptz + %(to_us)s * interval '1 microsecond'
+    {{judged}}
+    LEFT JOIN flag_revision AS v ON v.series_id = r.series_id AND v."time" = r."time"
+    WHERE {{of_series}}
+    ORDER BY r."time" LIMIT %(limit)s
+) AS found;
+
+-- readings_then: As readings_now, as they were at a moment.
+SELECT {{columns}}
+FROM (
+    WITH at AS MATERIALIZED ({{at}})
+    {{judged}}
+    LEFT JOIN ({{revised_then}}) AS v ON v.series_id = r.series_id AND v."time" = r."time"
+    WHERE {{of_series}}
         AND (age(r.xmin) < 0 OR age(r.xmin) > (SELECT age FROM at)) AND r.xmin <> ALL (%(running)s::xid[])
     ORDER BY r."time" LIMIT %(limit)s
 ) AS found;
 
 -- readings_received: As readings_then where the table keeps no transactions (column store): by receiving time.
-SELECT array_agg("time"), array_agg(received), array_agg(value), array_agg(series_id), array_agg(expected),
-    array_agg(spread), array_agg(quality), array_agg(rules)
+SELECT {{columns}}
 FROM (
-    WITH at AS MATERIALIZED (
-        SELECT age(%(xmax)s::xid) AS age, to_timestamp(%(at_s)s) - interval '10 minutes' AS settled
-    )
-    SELECT r."time", r.received, r.value, r.series_id, r.expected, r.spread,
-        coalesce(v.quality, r.quality) AS quality, coalesce(v.rules, r.rules) AS rules
-    FROM reading AS r
-    LEFT JOIN (
-        SELECT series_id, "time", quality, rules FROM flag_revision
-        WHERE (age(xmin) < 0 OR age(xmin) > (SELECT age FROM at)) AND xmin <> ALL (%(running)s::xid[])
-        UNION ALL
-        SELECT series_id, "time", quality, rules FROM flag_revision_history
-        WHERE replaced > (SELECT settled FROM at)
-            AND (age(began) < 0 OR age(began) > (SELECT age FROM at)) AND began <> ALL (%(running)s::xid[])
-            AND NOT ((age(ended) < 0 OR age(ended) > (SELECT age FROM at)) AND ended <> ALL (%(running)s::xid[]))
-    ) AS v ON v.series_id = r.series_id AND v."time" = r."time"
-    WHERE r.series_id = %(series_id)s
-        AND r."time" >= 'epoch'::timestamptz + %(from_us)s * interval '1 microsecond'
-        AND r."time" < 'epoch'::timestamptz + %(to_us)s * interval '1 microsecond'
-        AND (%(is_now)s OR r.received <= to_timestamp(%(at_s)s))
+    WITH at AS MATERIALIZED ({{at}})
+    {{judged}}
+    LEFT JOIN ({{revised_then}}) AS v ON v.series_id = r.series_id AND v."time" = r."time"
+    WHERE {{of_series}} AND (%(is_now)s OR r.received <= to_timestamp(%(at_s)s))
     ORDER BY r."time" LIMIT %(limit)s
 ) AS found;
 
--- buckets_then: Buckets from the readings as they were at a moment.
-WITH at AS MATERIALIZED (
-    SELECT age(%(xmax)s::xid) AS age, to_timestamp(%(at_s)s) - interval '10 minutes' AS settled
-), known AS (
-    SELECT r."time", r.value, coalesce(v.quality, r.quality) AS quality
-    FROM reading AS r
-    LEFT JOIN (
-        SELECT series_id, "time", quality FROM flag_revision
-        WHERE (age(xmin) < 0 OR age(xmin) > (SELECT age FROM at)) AND xmin <> ALL (%(running)s::xid[])
-        UNION ALL
-        SELECT series_id, "time", quality FROM flag_revision_history
-        WHERE replaced > (SELECT settled FROM at)
-            AND (age(began) < 0 OR age(began) > (SELECT age FROM at)) AND began <> ALL (%(running)s::xid[])
-            AND NOT ((age(ended) < 0 OR age(ended) > (SELECT age FROM at)) AND ended <> ALL (%(running)s::xid[]))
-    ) AS v ON v.series_id = r.series_id AND v."time" = r."time"
-    WHERE r.series_id = %(series_id)s AND r."time" >= to_timestamp(%(from_s)s) AND r."time" < to_timestamp(%(to_s)s)
-        AND (age(r.xmin) < 0 OR age(r.xmin) > (SELECT age FROM at)) AND r.xmin <> ALL (%(running)s::xid[])
-)
+-- in_buckets: Known readings in buckets.
 SELECT extract(epoch FROM time_bucket(make_interval(secs => %(width_s)s), "time", %(zone)s))::float8 AS time_s,
     count(*)::int AS count, (count(*) FILTER (WHERE quality <= 2))::int AS good,
     min(value) FILTER (WHERE quality <= 2) AS min, max(value) FILTER (WHERE quality <= 2) AS max,
     avg(value) FILTER (WHERE quality <= 2) AS mean
 FROM known GROUP BY 1 ORDER BY 1;
 
--- buckets_received: As buckets_then where the table keeps no transactions (column store): by receiving time.
-WITH at AS MATERIALIZED (
-    SELECT age(%(xmax)s::xid) AS age, to_timestamp(%(at_s)s) - interval '10 minutes' AS settled
-), known AS (
-    SELECT r."time", r.value, coalesce(v.quality, r.quality) AS quality
-    FROM reading AS r
-    LEFT JOIN (
-        SELECT series_id, "time", quality FROM flag_revision
-        WHERE (age(xmin) < 0 OR age(xmin) > (SELECT age FROM at)) AND xmin <> ALL (%(running)s::xid[])
-        UNION ALL
-        SELECT series_id, "time", quality FROM flag_revision_history
-        WHERE replaced > (SELECT settled FROM at)
-            AND (age(began) < 0 OR age(began) > (SELECT age FROM at)) AND began <> ALL (%(running)s::xid[])
-            AND NOT ((age(ended) < 0 OR age(ended) > (SELECT age FROM at)) AND ended <> ALL (%(running)s::xid[]))
-    ) AS v ON v.series_id = r.series_id AND v."time" = r."time"
-    WHERE r.series_id = %(series_id)s AND r."time" >= to_timestamp(%(from_s)s) AND r."time" < to_timestamp(%(to_s)s)
-        AND (%(is_now)s OR r.received <= to_timestamp(%(at_s)s))
+-- buckets_then: Buckets from the readings as they were at a moment.
+WITH at AS MATERIALIZED ({{at}}), known AS (
+    {{judged}}
+    LEFT JOIN ({{revised_then}}) AS v ON v.series_id = r.series_id AND v."time" = r."time"
+    WHERE {{of_series}}
+        AND (age(r.xmin) < 0 OR age(r.xmin) > (SELECT age FROM at)) AND r.xmin <> ALL (%(running)s::xid[])
 )
-SELECT extract(epoch FROM time_bucket(make_interval(secs => %(width_s)s), "time", %(zone)s))::float8 AS time_s,
-    count(*)::int AS count, (count(*) FILTER (WHERE quality <= 2))::int AS good,
-    min(value) FILTER (WHERE quality <= 2) AS min, max(value) FILTER (WHERE quality <= 2) AS max,
-    avg(value) FILTER (WHERE quality <= 2) AS mean
-FROM known GROUP BY 1 ORDER BY 1;
+{{in_buckets}};
+
+-- buckets_received: As buckets_then where the table keeps no transactions (column store): by receiving time.
+WITH at AS MATERIALIZED ({{at}}), known AS (
+    {{judged}}
+    LEFT JOIN ({{revised_then}}) AS v ON v.series_id = r.series_id AND v."time" = r."time"
+    WHERE {{of_series}} AND (%(is_now)s OR r.received <= to_timestamp(%(at_s)s))
+)
+{{in_buckets}};

@@ -1,0 +1,94 @@
+"""A route whose parameters are read by one validator, which was made when the route was.
+
+FastAPI finds out with every request what kind each parameter is, and that takes a good part of a quick
+request's time. What is accepted, refused and documented is the same here (`docs/decisions/0017`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import ValidationError, create_model
+from starlette.concurrency import run_in_threadpool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable
+
+    from fastapi.dependencies.models import Dependant
+
+
+class Route(APIRoute):
+    """Quick where an endpoint says that it returns a `Response`, and asks for nothing but what a GET has."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """What answers a request. Raises TypeError where it asks for more than that."""
+        if inspect.get_annotations(self.endpoint, eval_str=True).get("return") is not Response:
+            return super().get_route_handler()
+        others = [_Reader(one) for one in self.dependant.dependencies]
+        own, endpoint = _Reader(self.dependant), self.endpoint
+
+        async def handle(request: Request) -> Response:
+            wrong: list[Any] = []
+            asked = [one.read(request, wrong) for one in others]
+            values = own.read(request, wrong)
+            if wrong:
+                raise RequestValidationError(wrong)
+            for other, its in zip(others, asked, strict=True):
+                values[other.name] = await other.call(request, **its)
+            return await run_in_threadpool(endpoint, **values)
+
+        return handle
+
+
+class _Reader:
+    """Reads the parameters of one function."""
+
+    def __init__(self, dependant: Dependant) -> None:
+        if dependant.body_params or dependant.header_params or dependant.cookie_params:
+            raise TypeError(f"{dependant.call}: only queries and paths are read here")
+        self.name = dependant.name or ""
+        self.call: Callable[..., Any] = dependant.call  # type: ignore[assignment]
+        fields = {_alias(one): one for one in (*dependant.path_params, *dependant.query_params)}
+        self._in_path = {_alias(one) for one in dependant.path_params}
+        self._in_query = fields.keys() - self._in_path
+        self._lists = {alias for alias, one in fields.items() if _is_list(one.field_info.annotation)}
+        self._model = create_model("Asked", **_definitions(fields.values())) if fields else None
+
+    def read(self, request: Request, wrong: list[Any]) -> dict[str, Any]:
+        """The parameters by name; what is wrong with them is added to a list."""
+        if self._model is None:
+            return {}
+        told: dict[str, Any] = {name: request.path_params[name] for name in self._in_path}
+        for name, value in request.query_params.multi_items():
+            if name in self._lists:
+                told.setdefault(name, []).append(value)
+            elif name in self._in_query:
+                told[name] = value
+        try:
+            return dict(self._model.model_validate(told))
+        except ValidationError as error:
+            for one in error.errors(include_url=False):
+                place = "path" if one["loc"][0] in self._in_path else "query"
+                wrong.append(one | {"loc": (place, *one["loc"])})
+            return {}
+
+
+def _definitions(fields: Iterable[Any]) -> dict[str, Any]:
+    return {one.name: (one.field_info.annotation, one.field_info) for one in fields}
+
+
+def _alias(field: Any) -> str:
+    return str(field.field_info.validation_alias or field.alias)
+
+
+def _is_list(annotation: Any) -> bool:
+    """Whether a parameter may stand several times.
+
+    >>> _is_list(list[int] | None), _is_list(str)
+    (True, False)
+    """
+    return get_origin(annotation) is list or any(get_origin(one) is list for one in get_args(annotation))
