@@ -8,7 +8,7 @@ from ingest_service.storage import sql
 
 
 def test_a_part_stands_where_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = "-- part: A part.\nx > 1;\n\n-- more: More of it.\n{{part}} AND y;\n\n-- all: All.\nSELECT {{more}};\n"
+    whole = "-- part: A part.\nx > 1;\n\n-- more: More.\n{{part}} AND y;\n\n-- all: All.\nSELECT {{more}};\n"
     monkeypatch.setattr(sql, "text", lambda *_: whole)
     assert sql.load("some.sql")["all"] == "SELECT x > 1 AND y"
 
