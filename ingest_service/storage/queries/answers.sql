@@ -37,7 +37,7 @@ anomaly_id, site_id, series_id, device_id, detector, version, state, severity, s
     AND severity BETWEEN %(severity_min)s AND %(severity_max)s
     AND (%(text)s::text IS NULL
         OR strpos(lower(reason_en), %(text)s) > 0 OR strpos(lower(reason_zh), %(text)s) > 0)
-    AND (%(from_s)s::float8 IS NULL OR coalesce("end", 'infinity') > to_timestamp(%(from_s)s))
+    AND (%(from_s)s::float8 IS NULL OR CASE WHEN "end" IS NULL THEN 'infinity' ELSE "end" END > to_timestamp(%(from_s)s))
     AND (%(to_s)s::float8 IS NULL OR start < to_timestamp(%(to_s)s))
     AND (%(after_us)s::bigint IS NULL
         OR (start, anomaly_id) < ('epoch'::timestamptz + %(after_us)s * interval '1 microsecond', %(after_id)s));

@@ -9,6 +9,7 @@ import pytest
 from psycopg import sql
 
 from ingest_service.storage.accounts import Accounts, ApiKey, AuditLine, AuditQuery
+from ingest_service.storage.answers import Question, parameters
 from ingest_service.storage.batch import Batch
 from ingest_service.storage.errors import StoreRefused
 from ingest_service.storage.migrate import migrate
@@ -19,6 +20,7 @@ from ingest_service.storage.model import (
     LetterQuery,
 )
 from ingest_service.storage.postgres import PostgresStore
+from ingest_service.storage.sql import QUERIES
 from tests.support.kept import DIRECTORY, START_US, anomaly, readings
 from tests.support.neighbours import ABROAD, FOREIGN, HOME, OTHER
 
@@ -189,3 +191,17 @@ def test_the_audit_is_append_only(store: PostgresStore) -> None:
         for of in (store, store.seen_from("*")):
             with of.transaction() as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(statement)
+
+
+def test_the_wall_does_not_keep_a_time_from_its_index(timescale_dsn: str) -> None:
+    """PostgreSQL looks up behind a wall only what can't give away what is before it."""
+    migrate(timescale_dsn)
+    asked = parameters(Question(site_ids=["s1"], from_s=1e9, to_s=1.1e9, text="high"))
+    with psycopg.connect(timescale_dsn, cursor_factory=psycopg.ClientCursor) as connection:
+        connection.execute("DROP INDEX anomaly_by_start, anomaly_by_site")  # so that no other is as good
+        connection.execute("SET enable_seqscan = off")
+        connection.execute(QUERIES["wall_enter"], (HOME,))
+        plan = connection.execute(sql.SQL("EXPLAIN {}").format(sql.SQL(QUERIES["anomalies_now"])), asked)
+        (conditions,) = [line for (line,) in plan if "Index Cond" in line]
+    assert "site_id" in conditions
+    assert '"end"' in conditions
