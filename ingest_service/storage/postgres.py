@@ -266,17 +266,15 @@ class PostgresStore:
     @contextmanager
     def transaction(self, *, frozen: bool = False) -> Iterator[Connection[Any]]:
         """A connection in one transaction (``frozen``: all of one moment); its errors are `StoreError`."""
-        with classified(), self._pool.connection() as connection, connection.transaction():
-            if frozen:  # before any query, also before that for the wall
-                connection.execute(QUERIES["one_moment"])
-            if self._area is not None:
-                self._wall.enter(connection, self._area)
+        with classified(), self._pool.connection() as connection:  # which commits at its end, or rolls back
+            begin = QUERIES["begin_frozen" if frozen else "begin"]
+            connection.execute(self._wall.behind(begin, connection, self._area))
             yield connection
 
     @contextmanager
     def statements(self) -> Iterator[Connection[Any]]:
         """A connection for statements that stand alone, in a transaction only where a wall asks for it."""
-        if self._area is None or self._wall.is_open_to(self._area):
+        if self._wall.is_open_to(self._area):
             with classified(), self._pool.connection() as connection:
                 yield connection
         else:

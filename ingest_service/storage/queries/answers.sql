@@ -8,8 +8,11 @@ SELECT {{now}};
 SELECT (SELECT system_identifier::text FROM pg_control_system()) || '.'
     || (SELECT oid::text FROM pg_database WHERE datname = current_database());
 
--- one_moment: What this transaction reads is of one moment.
-SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+-- begin: A transaction.
+BEGIN;
+
+-- begin_frozen: A transaction that sees one moment.
+BEGIN ISOLATION LEVEL REPEATABLE READ;
 
 -- at: A moment as the rows are compared with it.
 SELECT age(%(xmax)s::xid) AS age, to_timestamp(%(at_s)s) - interval '10 minutes' AS settled;
