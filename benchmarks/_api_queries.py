@@ -11,13 +11,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 import numpy as np
 
-from benchmarks._filled import END_US, SITES, STATEMENTS, TOWNS
+from benchmarks._filled import END_US, QUANTITIES, SITES, STATEMENTS, TOWNS
 from ingest_service.storage import rollups
 from ingest_service.storage.answers import Question, parameters
 from ingest_service.storage.sql import QUERIES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
     from psycopg import Connection
@@ -46,7 +46,9 @@ class Measured(NamedTuple):
         return float(np.quantile(self.api_s, quantile) / np.quantile(self.sql_s, quantile))
 
 
-def compare(port: int, headers: dict[str, str], connection: Connection[Any], rounds: int) -> list[Measured]:
+def compare(
+    port: int, headers: dict[str, str], connection: Connection[Any], queries: list[Query], rounds: int
+) -> list[Measured]:
     """Ask all of them so many times; both sides find the same (and one row more)."""
     client = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
 
@@ -57,7 +59,7 @@ def compare(port: int, headers: dict[str, str], connection: Connection[Any], rou
         assert answer.status == 200, body
         return body
 
-    return [_compared(query, ask, connection, rounds) for query in QUERIES_OF_THE_API]
+    return [_compared(query, ask, connection, rounds) for query in queries]
 
 
 def _compared(
@@ -92,10 +94,6 @@ def _anomalies(question: Callable[[random.Random], Question]) -> Callable[..., i
     return run
 
 
-def _town(chance: random.Random) -> int:
-    return chance.randrange(TOWNS)
-
-
 def _sites(town: int) -> list[str]:
     return [f"site-{at:03}" for at in range(SITES) if at % TOWNS == town]
 
@@ -123,63 +121,81 @@ def _seconds(span: tuple[int, int]) -> dict[str, float]:
     return {"from_s": span[0] / 1e6, "to_s": span[1] / 1e6}
 
 
-def _series(chance: random.Random) -> int:
-    return chance.randrange(1, 201)
+def _readings(series: Callable[[random.Random], int]) -> Callable[..., int]:
+    def run(chance: random.Random, connection: Connection[Any]) -> int:
+        asked = {"series_id": series(chance), **_seconds(_day(chance)), "limit": 1001}
+        return len(connection.execute(STATEMENTS["readings"], asked).fetchall())
+
+    return run
 
 
-def _readings(chance: random.Random, connection: Connection[Any]) -> int:
-    asked = {"series_id": _series(chance), **_seconds(_day(chance)), "limit": 1001}
-    return len(connection.execute(STATEMENTS["readings"], asked).fetchall())
+def _buckets(series: Callable[[random.Random], int]) -> Callable[..., int]:
+    def run(chance: random.Random, connection: Connection[Any]) -> int:
+        series_id, (from_us, to_us) = series(chance), _month(chance)
+        zone = ZoneInfo("Asia/Shanghai")
+        return len(rollups.buckets(connection, series_id, from_us / 1e6, to_us / 1e6, 3600, zone=zone))
+
+    return run
 
 
-def _buckets(chance: random.Random, connection: Connection[Any]) -> int:
-    series_id, (from_us, to_us) = _series(chance), _month(chance)
-    zone = ZoneInfo("Asia/Shanghai")
-    return len(rollups.buckets(connection, series_id, from_us / 1e6, to_us / 1e6, 3600, zone=zone))
+def of_towns(towns: Sequence[int]) -> list[Query]:
+    """The main queries about some towns; the one about the county only where they are all."""
 
+    def town(chance: random.Random) -> int:
+        return chance.choice(towns)
 
-QUERIES_OF_THE_API = [
-    Query(
-        "anomalies of a town, newest 100",
-        lambda chance: f"/v1/anomalies?area=330400-t{_town(chance)}",
-        _anomalies(lambda chance: Question(site_ids=_sites(_town(chance)), limit=101)),
-    ),
-    Query(
-        "alarms of a county in a month, 1,000",
-        lambda chance: f"/v1/anomalies?area=330400&severity_min=3&limit=1000&{_span(_month(chance))}",
-        _anomalies(
-            lambda chance: Question(
-                site_ids=[f"site-{at:03}" for at in range(SITES)],
-                severity_min=3,
-                limit=1001,
-                **_seconds(_month(chance)),
-            )
+    def series(chance: random.Random) -> int:
+        site = chance.choice([at for at in range(SITES) if at % TOWNS in towns])
+        return 1 + len(QUANTITIES) * site + chance.randrange(len(QUANTITIES))
+
+    return [
+        Query(
+            "anomalies of a town, newest 100",
+            lambda chance: f"/v1/anomalies?area=330400-t{town(chance)}",
+            _anomalies(lambda chance: Question(site_ids=_sites(town(chance)), limit=101)),
         ),
-    ),
-    Query(
-        "open anomalies of a town",
-        lambda chance: f"/v1/anomalies?area=330400-t{_town(chance)}&state=open&limit=200",
-        _anomalies(lambda chance: Question(site_ids=_sites(_town(chance)), states=["open"], limit=201)),
-    ),
-    Query(
-        "anomalies of a site by text in a month",
-        lambda chance: (
-            f"/v1/anomalies?site={_sites(_town(chance))[3]}&text=turbidity&{_span(_month(chance))}"
+        *([COUNTY] if len(towns) == TOWNS else []),
+        Query(
+            "open anomalies of a town",
+            lambda chance: f"/v1/anomalies?area=330400-t{town(chance)}&state=open&limit=200",
+            _anomalies(lambda chance: Question(site_ids=_sites(town(chance)), states=["open"], limit=201)),
         ),
-        _anomalies(
-            lambda chance: Question(
-                site_ids=[_sites(_town(chance))[3]], text="turbidity", limit=101, **_seconds(_month(chance))
-            )
+        Query(
+            "anomalies of a site by text in a month",
+            lambda chance: (
+                f"/v1/anomalies?site={_sites(town(chance))[3]}&text=turbidity&{_span(_month(chance))}"
+            ),
+            _anomalies(
+                lambda chance: Question(
+                    site_ids=[_sites(town(chance))[3]],
+                    text="turbidity",
+                    limit=101,
+                    **_seconds(_month(chance)),
+                )
+            ),
         ),
+        Query(
+            "a day of a series, raw",
+            lambda chance: f"/v1/series/{series(chance)}/readings?{_span(_day(chance))}",
+            _readings(series),
+        ),
+        Query(
+            "a month of a series in hours",
+            lambda chance: f"/v1/series/{series(chance)}/buckets?width=PT1H&{_span(_month(chance))}",
+            _buckets(series),
+        ),
+    ]
+
+
+COUNTY = Query(
+    "alarms of a county in a month, 1,000",
+    lambda chance: f"/v1/anomalies?area=330400&severity_min=3&limit=1000&{_span(_month(chance))}",
+    _anomalies(
+        lambda chance: Question(
+            site_ids=[f"site-{at:03}" for at in range(SITES)],
+            severity_min=3,
+            limit=1001,
+            **_seconds(_month(chance)),
+        )
     ),
-    Query(
-        "a day of a series, raw",
-        lambda chance: f"/v1/series/{_series(chance)}/readings?{_span(_day(chance))}",
-        _readings,
-    ),
-    Query(
-        "a month of a series in hours",
-        lambda chance: f"/v1/series/{_series(chance)}/buckets?width=PT1H&{_span(_month(chance))}",
-        _buckets,
-    ),
-]
+)

@@ -135,10 +135,10 @@ def latency(dsn: str, port: int, logs: Path) -> Latency:
     return Latency(*np.quantile(commits, [0.5, 0.99]), *np.quantile(found, [0.5, 0.99]))
 
 
-def headers(dsn: str) -> dict[str, str]:
-    """A key of our own."""
+def headers(dsn: str, area_id: str | None = None) -> dict[str, str]:
+    """A key of our own, for an area or for all."""
     store = PostgresStore.open(dsn)
-    _, key = keys.mint(Accounts(store), name="bench", role=Role.VIEWER, created_by="bench")
+    _, key = keys.mint(Accounts(store), name="bench", role=Role.VIEWER, created_by="bench", area_id=area_id)
     store.close()
     return {"X-API-Key": key}
 

@@ -2,12 +2,14 @@
 
 On one machine in one run, on a TimescaleDB (fsync on) with a year of 200 series and 1 M anomalies:
 
-a. the main queries by API, over one kept connection, beside the same SQL by psycopg, in turn
+a. the main queries by API, over one kept connection, beside the same SQL by psycopg, in turn; then those of
+   one town by its key, so behind the wall, beside the same SQL in front of it
 b. requests a second that one gateway process answers, from several connections at once
 c. live streams opened on that one process, each of which must be told of an anomaly
 d. half of the readings exported as Arrow and as CSV, with the gateway's peak of memory
 
-Prints tables, and last one JSON line with ``p95_ratio``, the worst of (a). ``--scale`` loads less.
+Prints tables, and last one JSON line with ``p95_ratio``, the worst of (a), and ``p95_ratio_town``, the worst
+by the town's key. ``--scale`` loads less.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import numpy as np
 import psycopg
 
 from benchmarks import _api_load, _api_queries, _latency
-from benchmarks._filled import Filled, fill
+from benchmarks._filled import TOWNS, Filled, fill
 from deploy.embedded.folder import free_port
 from tests.support import installation
 from tests.support.processes import Process, running
@@ -69,12 +71,14 @@ def _measure(dsn: str, filled: Filled, logs: Path, rounds: int) -> None:
     port = free_port()
     options = ("--port", str(port), "--requests-per-s", "1e6", "--requests-burst", "1000000")
     gateway = Process("gateway", *options, log=logs / "gateway.log", TOWNTWIN_DSN=dsn)
-    key = _latency.headers(dsn)
+    key, key_of_town = _latency.headers(dsn), _latency.headers(dsn, "330400-t1")
     with running(gateway):
         _api_load.wait_for(port)
         with psycopg.connect(dsn) as connection:
-            found = _api_queries.compare(port, key, connection, rounds)
-        _print(found)
+            found = _api_queries.compare(port, key, connection, _api_queries.of_towns(range(TOWNS)), rounds)
+            of_town = _api_queries.compare(port, key_of_town, connection, _api_queries.of_towns([1]), rounds)
+        _print("query", found)
+        _print("by a town's key", of_town)
         per_s = _api_load.requests_per_s(port, key, "/v1/anomalies?area=330400-t1&state=open&limit=20")
         streams, told_s = _api_load.live_streams(port, key, dsn, STREAMS)
         exports = [_api_load.export(port, key, form, gateway.process.pid) for form in ("arrow", "csv")]
@@ -88,6 +92,7 @@ def _measure(dsn: str, filled: Filled, logs: Path, rounds: int) -> None:
         )
     line = {
         "p95_ratio": max(one.ratio(0.95) for one in found),
+        "p95_ratio_town": max(one.ratio(0.95) for one in of_town),
         "requests_per_s": per_s,
         "streams": streams,
         "export_rows_per_s": min(one.rows / one.took_s for one in exports),
@@ -96,8 +101,8 @@ def _measure(dsn: str, filled: Filled, logs: Path, rounds: int) -> None:
     print(json.dumps({name: round(value, 3) for name, value in line.items()}))
 
 
-def _print(found: list[Measured]) -> None:
-    print(f"{'query':52}{'API p50 / p95 / p99 [ms]':>28}{'SQL [ms]':>26}{'p95':>8}")
+def _print(title: str, found: list[Measured]) -> None:
+    print(f"{title:52}{'API p50 / p95 / p99 [ms]':>28}{'SQL [ms]':>26}{'p95':>8}")
     for one in found:
         api, sql = (
             " / ".join(f"{1e3 * value:.2f}" for value in np.quantile(times, QUANTILES))
