@@ -16,32 +16,41 @@ from pydantic import ValidationError, create_model
 from starlette.concurrency import run_in_threadpool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Iterable
 
     from fastapi.dependencies.models import Dependant
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class Route(APIRoute):
-    """Quick where an endpoint says that it returns a `Response`, and asks for nothing but what a GET has."""
+    """Quick where an endpoint says that it returns a `Response`, and asks for nothing but what a GET has.
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """What answers a request. Raises TypeError where it asks for more than that."""
-        if inspect.get_annotations(self.endpoint, eval_str=True).get("return") is not Response:
-            return super().get_route_handler()
-        others = [_Reader(one) for one in self.dependant.dependencies]
-        own, endpoint = _Reader(self.dependant), self.endpoint
+    Raises TypeError, when it is made, where such an endpoint asks for more.
+    """
 
-        async def handle(request: Request) -> Response:
-            wrong: list[Any] = []
-            asked = [one.read(request, wrong) for one in others]
-            values = own.read(request, wrong)
-            if wrong:
-                raise RequestValidationError(wrong)
-            for other, its in zip(others, asked, strict=True):
-                values[other.name] = await other.call(request, **its)
-            return await run_in_threadpool(endpoint, **values)
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        if inspect.get_annotations(endpoint, eval_str=True).get("return") is Response:
+            self.app = _quick(self.dependant, endpoint)
 
-        return handle
+
+def _quick(dependant: Dependant, endpoint: Callable[..., Response]) -> ASGIApp:
+    others = [_Reader(one) for one in dependant.dependencies]
+    own = _Reader(dependant)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        wrong: list[Any] = []
+        asked = [one.read(request, wrong) for one in others]
+        values = own.read(request, wrong)
+        if wrong:
+            raise RequestValidationError(wrong)
+        for other, its in zip(others, asked, strict=True):
+            values[other.name] = await other.call(request, **its)
+        response = await run_in_threadpool(endpoint, **values)
+        await response(scope, receive, send)
+
+    return app
 
 
 class _Reader:
