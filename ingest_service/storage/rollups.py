@@ -39,10 +39,9 @@ def buckets(
 ) -> list[Bucket]:
     """From the coarsest rollup that divides the width, as far as it is up to date; the rest from readings."""
     parameters: dict[str, Any] = {"series_id": series_id, "from_s": from_s, "to_s": to_s, "width_s": width_s}
-    stale = connection.execute(QUERIES["fresh_until"], parameters).fetchone()
-    fresh_s = to_s if stale is None or stale[0] is None else min(to_s, stale[0])
-    found = connection.execute(QUERIES["interval"], parameters).fetchone()
-    interval_s, kept = found or (math.inf, dict[str, float]())
+    found = connection.execute(QUERIES["rolled_up"], parameters).fetchone()
+    until_s, interval_s, kept = found or (None, math.inf, dict[str, float]())
+    fresh_s = to_s if until_s is None else min(to_s, until_s)
     step_s, first_s, last_s = 0, from_s, from_s
     for name, level_s in reversed(LEVELS.items()):
         if width_s % level_s or (level_s < QUARTER_S and interval_s >= level_s):

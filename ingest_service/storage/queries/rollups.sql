@@ -150,13 +150,12 @@ ON CONFLICT (series_id, bucket) DO UPDATE SET
     (expected, spread, flagged, weight, weighted)
         = (excluded.expected, excluded.spread, excluded.flagged, excluded.weight, excluded.weighted);
 
--- fresh_until: From when on a rollup of a series is out of date in a time; nothing where it is not.
-SELECT extract(epoch FROM min(since))::float8 FROM rollup_due
-WHERE series_id = %(series_id)s AND until > to_timestamp(%(from_s)s) AND since < to_timestamp(%(to_s)s)
-    AND until > coalesce((SELECT max(since) FROM retention WHERE what <> 'rollup_1day'), '-infinity');
-
--- interval: How often a series is measured, and since when each rollup is kept.
-SELECT interval_s, (SELECT coalesce(jsonb_object_agg(what, extract(epoch FROM since)), '{}') FROM retention) AS kept
+-- rolled_up: Until when rollups of a series are up to date in a time, its interval, and since when they are kept.
+SELECT (
+    SELECT extract(epoch FROM min(since))::float8 FROM rollup_due
+    WHERE series_id = %(series_id)s AND until > to_timestamp(%(from_s)s) AND since < to_timestamp(%(to_s)s)
+        AND until > coalesce((SELECT max(since) FROM retention WHERE what <> 'rollup_1day'), '-infinity')
+), interval_s, (SELECT coalesce(jsonb_object_agg(what, extract(epoch FROM since)), '{}') FROM retention)
 FROM series WHERE series_id = %(series_id)s;
 
 -- keep_since: Let go of what is older; returns since when it is kept, for nothing goes that waits to be rolled up.
