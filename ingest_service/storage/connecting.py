@@ -84,6 +84,7 @@ def arguments(settings: Settings) -> dict[str, Any]:
         "statement_timeout": f"{settings.statement_timeout_s}s",
         "synchronous_commit": "on",
         "jit": "off",  # with a chunk a week it takes longer to compile a query than to run it
+        "max_parallel_workers_per_gather": "0",  # and longer to start workers than to read a page
         # The server gives up on a client that it can't reach, and so lets go of its locks.
         "idle_in_transaction_session_timeout": f"{settings.answer_timeout_s:.3f}s",
         "tcp_keepalives_idle": "30",
