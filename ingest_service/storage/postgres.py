@@ -221,7 +221,10 @@ class PostgresStore:
 
     def health(self, series_ids: Sequence[int] | None = None) -> Health:
         """What the database is and holds."""
-        parameters = {"series_ids": None if series_ids is None else list(series_ids)}
+        parameters = {
+            "series_ids": None if series_ids is None else list(series_ids),
+            "zone": self._settings.time_zone,
+        }
         with self.transaction() as connection:
             with connection.cursor(row_factory=dict_row) as cursor:
                 counted = cursor.execute(QUERIES["health"], parameters).fetchone() or {}

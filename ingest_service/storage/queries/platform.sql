@@ -27,11 +27,33 @@ SELECT coalesce(max(number), 0) FROM schema_migration;
 -- migration_done: Note a migration as applied.
 INSERT INTO schema_migration (number, name) VALUES (%s, %s);
 
--- health: What the database holds, of some series or of all.
-SELECT (SELECT count(*) FROM reading WHERE %(series_ids)s::int[] IS NULL OR series_id = ANY (%(series_ids)s)) AS readings,
+-- of_some: Rows of some series, or of all.
+(%(series_ids)s::int[] IS NULL OR series_id = ANY (%(series_ids)s));
+
+-- health: What the database holds, of some series or of all; a day that waits to be rolled up is counted reading by reading.
+WITH due AS MATERIALIZED (
+    SELECT series_id, lower(span) AS since, upper(span) AS until FROM (
+        SELECT series_id, unnest(range_agg(tstzrange(
+            date_trunc('day', since, %(zone)s),
+            ((date_trunc('day', until - interval '1 microsecond', %(zone)s) AT TIME ZONE %(zone)s) + interval '1 day') AT TIME ZONE %(zone)s
+        ))) AS span
+        FROM rollup_due WHERE {{of_some}} GROUP BY series_id
+    ) AS merged
+), days AS (
+    SELECT coalesce(sum(count), 0)::bigint AS readings FROM rollup_1day AS r
+    WHERE {{of_some}} AND bucket >= coalesce((SELECT since FROM retention WHERE what = 'reading'), '-infinity')
+        AND NOT EXISTS (
+            SELECT FROM due WHERE due.series_id = r.series_id AND r.bucket >= due.since AND r.bucket < due.until
+        )
+), since AS (
+    SELECT coalesce(sum(n), 0)::bigint AS readings FROM due CROSS JOIN LATERAL (
+        SELECT count(*) AS n FROM reading AS r
+        WHERE r.series_id = due.series_id AND r."time" >= due.since AND r."time" < due.until
+    ) AS counted
+)
+SELECT (SELECT readings FROM days) + (SELECT readings FROM since) AS readings,
     (SELECT count(*) FROM anomaly WHERE state = 'open') AS open_anomalies,
     (SELECT count(*) FROM dead_letter) AS dead_letters,
-    (SELECT coalesce(ceil(sum(extract(epoch FROM until - since)) / 3600), 0)::int FROM rollup_due WHERE %(series_ids)s::int[] IS NULL OR series_id = ANY (%(series_ids)s)) AS rollups_due,
-    (SELECT count(*) FROM rejudge_due WHERE %(series_ids)s::int[] IS NULL OR series_id = ANY (%(series_ids)s)) AS rejudge_due,
-    (SELECT extract(epoch FROM max(received))::float8 FROM latest
-        WHERE %(series_ids)s::int[] IS NULL OR series_id = ANY (%(series_ids)s)) AS newest_received_s;
+    (SELECT coalesce(ceil(sum(extract(epoch FROM until - since)) / 3600), 0)::int FROM rollup_due WHERE {{of_some}}) AS rollups_due,
+    (SELECT count(*) FROM rejudge_due WHERE {{of_some}}) AS rejudge_due,
+    (SELECT extract(epoch FROM max(received))::float8 FROM latest WHERE {{of_some}}) AS newest_received_s;

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 ALL = (SPEED, FLOW, FAST, SLOW)
 BEGIN_S = BEGIN_US / 1e6
+COUNT = "SELECT count(*) FROM reading WHERE %(of)s::int[] IS NULL OR series_id = ANY (%(of)s)"
 ROLLUP = """
 SELECT series_id, extract(epoch FROM bucket)::float8 AS begins, count, good, min, max, judged, flagged,
     total, expected, spread, weight, weighted
@@ -225,6 +226,23 @@ def test_a_series_that_is_measured_more_often_gets_its_minutes(dsn: str, store: 
     assert store.health().rollups_due >= 72
     roll_up(store)
     assert_same(level(dsn, "rollup_1min")[FLOW], naive(store, FLOW, 60))
+
+
+def test_readings_are_counted_by_days_and_to_the_last(dsn: str, store: PostgresStore) -> None:
+    def both(series_ids: list[int] | None) -> tuple[int, int]:
+        with psycopg.connect(dsn) as connection:
+            asked = {"of": series_ids}
+            (n,) = connection.execute(COUNT, asked).fetchone() or (0,)
+        return store.health(series_ids).readings, n
+
+    commit_all(store)
+    for _ in range(20):
+        for series_ids in (None, [SPEED], [FLOW, FAST], []):
+            counted, there = both(series_ids)
+            assert counted == there
+        store.refresh_rollups(limit=200)
+    roll_up(store)
+    assert both(None)[0] == both(None)[1] > 0
 
 
 def test_what_is_let_go_of_stays_in_the_rollups(dsn: str, store: PostgresStore) -> None:
