@@ -11,6 +11,7 @@ from gateway.access import visit
 from gateway.access.principal import Principal, Role
 from gateway.access.seen import behind_wall, seen_by
 from gateway.access.visit import Visit
+from gateway.cursors import Cursors
 from gateway.known import Directories, Known
 from gateway.problems import ProblemError
 from gateway.settings import Settings
@@ -60,6 +61,10 @@ class Context:
         if not isinstance(behind, PostgresStore):
             raise ProblemError(501, "this needs a database, and the store is in memory")
         return behind
+
+    def cursors(self, request: Request) -> Cursors:
+        """Cursors in the answers to what the principal asks with a request."""
+        return Cursors(self.accounts.secret, self.principal.who, request)
 
     def note(self, **detail: object) -> None:
         """Say more of what is done, for the audit."""

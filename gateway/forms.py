@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from fastapi import Depends, Query, Request
 
-from gateway import cursors, moments
+from gateway import moments
 from gateway.problems import ProblemError
 
 Form = Literal["json", "csv", "ndjson", "arrow", "parquet"]
@@ -27,11 +27,6 @@ class Wanted:
 
     request: Request
     form: Form
-
-    @property
-    def question(self) -> str:
-        """What is asked, for cursors."""
-        return cursors.question(self.request)
 
 
 async def _wanted(request: Request, form: FormQuery = None) -> Wanted:

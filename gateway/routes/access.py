@@ -6,9 +6,9 @@ import time
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 
-from gateway import cursors, models, params
+from gateway import models, params
 from gateway.access import keys as minting
 from gateway.access import models as access
 from gateway.access.principal import ROLES
@@ -72,12 +72,14 @@ def revoke(here: Here, key_id: Annotated[str, Path(pattern="^[0-9a-f]{12}$")]) -
 @router.get("/audit", responses=responses(401, 403, 429))
 def audit(
     here: Here,
+    request: Request,
     who: Annotated[str | None, Query(description="One doer", examples=["key:0f3a5c9d2e71"])] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="Lines in the page")] = 100,
     cursor: params.Cursor = None,
 ) -> models.Page[access.AuditLine]:
     """What was changed and exported by those who are bound to your areas, newest first."""
-    before = int(cursors.decode(cursor, 1)[0]) if cursor else None
+    cursors = here.cursors(request)
+    (before,) = cursors.decode(cursor, 1) if cursor else (None,)
     found = here.accounts.audit(AuditQuery(areas=_own(here), who=who, before_id=before, limit=limit + 1))
     page = [_line(one) for one in found[:limit]]
     return models.Page(items=page, next=cursors.encode(page[-1].audit_id) if len(found) > limit else None)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from analytics.service import twin
-from gateway import asked, convert, cursors, models, moments, near, params, respond, tables
+from gateway import asked, convert, models, moments, near, params, respond, tables
 from gateway.context import Context, Here
 from gateway.forms import HowWanted, documented
 from gateway.known import Known
@@ -69,7 +69,7 @@ def anomalies(
     A page stays where it is while new anomalies come: follow `next` until it is absent. CSV, NDJSON, Arrow
     and Parquet come whole, streamed, where no `limit` is given.
     """
-    known = here.known
+    known, cursors = here.known, here.cursors(wanted.request)
     if near_ is None and (within_m or within_s):
         raise ProblemError(422, "near: say from where, with the id of a site or node", where="near")
     sites = [one.site_id for one in known.sites_of(area=area, site=site)]
@@ -86,7 +86,7 @@ def anomalies(
         text=None if text is None else _without_nul(text),
         from_s=from_.timestamp() if from_ else None,
         to_s=to.timestamp() if to else None,
-        after=_place(cursors.decode(cursor, 2, of=wanted.question)) if cursor else None,
+        after=_place(cursors.decode(cursor, 2)) if cursor else None,
     )
     again = moments.decode(reproduce).moment if reproduce else None
     table = tables.anomalies(known)
@@ -94,7 +94,7 @@ def anomalies(
     with here.answers.then(again) as then:
         if limit is not None or wanted.form == "json":
             found = then.anomalies(msgspec.structs.replace(question, limit=rows + 1))
-            next_ = cursors.encode(*found[rows - 1].place, of=wanted.question) if len(found) > rows else None
+            next_ = cursors.encode(*found[rows - 1].place) if len(found) > rows else None
             token = moments.encode(then.moment)
             return respond.page(wanted, table, found[:rows], next_=next_, token=token)
         moment = then.moment
@@ -142,8 +142,8 @@ def _series(known: Known, ids: list[int] | None, quantity: str | None) -> list[i
     ]
 
 
-def _place(parts: list[float]) -> tuple[int, int]:
-    start_us, anomaly_id = (int(part) for part in parts)
+def _place(parts: tuple[int, ...]) -> tuple[int, int]:
+    start_us, anomaly_id = parts
     return start_us, anomaly_id
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import msgspec
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from analytics.service import reports
 from analytics.service.reports.fonts import MissingError
 from analytics.service.reports.source import NothingError
 from gateway import assessment_models as models
-from gateway import cursors, params
+from gateway import params
 from gateway.context import Here
 from gateway.models import Page, at
 from gateway.problems import ProblemError, not_found, responses
@@ -29,6 +29,7 @@ OfMonth = Annotated[str | None, Query(pattern=MONTH, examples=["2026-10"])]
 @router.get("/assessments", responses=responses(404, 501))
 def assessments(
     here: Here,
+    request: Request,
     area: params.Area = None,
     site: params.Site = None,
     kind: Annotated[list[Kind] | None, Query(description="Some kinds")] = None,
@@ -38,7 +39,7 @@ def assessments(
     cursor: params.Cursor = None,
 ) -> Page[models.Assessment]:
     """Assessments of sites, links and towns, newest month first: classes, congestion, capture, index."""
-    known = here.known
+    known, cursors = here.known, here.cursors(request)
     if site is not None:
         known.sites_of(site=site)
     areas = known.areas_below(area) if area else {one.area_id for one in known.directory.areas}
@@ -49,7 +50,7 @@ def assessments(
         kinds=None if kind is None else [str(one) for one in kind],
         from_month=from_,
         to_month=to,
-        after=None if cursor is None else _after(cursor),
+        after=None if cursor is None else _after(cursors.decode(cursor, 2)),
         limit=limit + 1,
     )
     found = Assessments(here.database).found(query)
@@ -97,14 +98,12 @@ def _shown(one: Assessment) -> models.Assessment:
     return models.Assessment(**row)
 
 
-def _ordinal(month: str) -> float:
+def _ordinal(month: str) -> int:
     year, number = (int(part) for part in month.split("-"))
-    return float(year * MONTHS_A_YEAR + number - 1)
+    return year * MONTHS_A_YEAR + number - 1
 
 
-def _after(cursor: str) -> tuple[str, int]:
-    ordinal, assessment_id = (int(part) for part in cursors.decode(cursor, 2))
+def _after(place: tuple[int, ...]) -> tuple[str, int]:
+    ordinal, assessment_id = place
     year, number = divmod(ordinal, MONTHS_A_YEAR)
-    if not 1 <= year <= 9999:
-        raise ProblemError(422, "cursor: take it from 'next' of the page before, unchanged", where="cursor")
     return f"{year:04}-{number + 1:02}", assessment_id

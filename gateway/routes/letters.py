@@ -6,9 +6,9 @@ import base64
 from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 
-from gateway import cursors, letter_models, models, params
+from gateway import letter_models, models, params
 from gateway.context import Here
 from gateway.problems import ProblemError, responses
 from ingest_service.storage.model import DeadLetter, LetterQuery
@@ -24,13 +24,15 @@ LetterId = Annotated[int, Path(ge=1, lt=2**63)]
 @router.get("/v1/dead-letters", responses=responses())
 def dead_letters(
     here: Here,
+    request: Request,
     reason: Reason = None,
     device: Device = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="Letters in the page")] = 100,
     cursor: params.Cursor = None,
 ) -> models.Page[letter_models.DeadLetter]:
     """Messages that could not be taken, newest first, with what was wrong and what to do."""
-    before = int(cursors.decode(cursor, 1)[0]) if cursor else None
+    cursors = here.cursors(request)
+    (before,) = cursors.decode(cursor, 1) if cursor else (None,)
     query = LetterQuery(reason=reason, device=device, before_id=before, whole=False, limit=limit + 1)
     found = here.store.dead_letters(query)
     page = [_shown(one) for one in found[:limit]]

@@ -11,9 +11,10 @@ from fastapi import APIRouter, Query, Response
 from numpy.typing import NDArray
 from pydantic import Field
 
-from gateway import asked, cursors, models, moments, params, plots, respond, rows, stretches, tables
+from gateway import asked, models, moments, params, plots, respond, rows, stretches, tables
 from gateway.context import Context, Here
-from gateway.forms import HowWanted, Wanted, documented
+from gateway.cursors import Cursors
+from gateway.forms import HowWanted, documented
 from gateway.known import Known
 from gateway.problems import ProblemError, not_found, responses
 from gateway.stretches import Stretch
@@ -77,10 +78,10 @@ def readings(
     known = here.known
     asked = chosen(known, series, area=area, site=site, quantity=quantity)
     over = stretches.of(from_, to, reproduce)
-    table = tables.readings(asked, known)
+    table, cursors = tables.readings(asked, known), here.cursors(wanted.request)
     with here.answers.then(over.again) as then:
         if limit is not None or wanted.form == "json":
-            page, next_ = _page(then, wanted, asked, over, _most(here, limit), cursor)
+            page, next_ = _page(then, cursors, asked, over, _most(here, limit), cursor)
             return respond.page(wanted, table, page, next_=next_, token=over.token(then.moment))
         moment = then.moment
     ids = [one.series_id for one in asked]
@@ -110,10 +111,10 @@ def readings_of_one(
     if wanted.form != "json":
         return readings(here, wanted, [series_id], None, None, None, from_, to, limit, cursor, reproduce)
     known = here.known
-    asked = chosen(known, [series_id])
+    asked, cursors = chosen(known, [series_id]), here.cursors(wanted.request)
     over = stretches.of(from_, to, reproduce)
     with here.answers.then(over.again) as then:
-        page, next_ = _page(then, wanted, asked, over, _most(here, limit), cursor)
+        page, next_ = _page(then, cursors, asked, over, _most(here, limit), cursor)
         token = over.token(then.moment)
     table = tables.Table("readings", tables.READINGS, tables.readings(asked, known).batch, rows.readings)
     return respond.page(wanted, table, page, next_=next_, token=token)
@@ -194,12 +195,12 @@ def _most(here: Context, limit: int | None) -> int:
 
 
 def _page(
-    then: Then, wanted: Wanted, asked: list[Series], over: Stretch, most: int, cursor: str | None
+    then: Then, cursors: Cursors, asked: list[Series], over: Stretch, most: int, cursor: str | None
 ) -> tuple[NDArray[np.void], str | None]:
     """A page of READING rows, series by series, and the cursor of the next one."""
     after_id, after_us = (0, 0)
     if cursor is not None:
-        after_id, after_us = (int(part) for part in cursors.decode(cursor, 2, of=wanted.question))
+        after_id, after_us = cursors.decode(cursor, 2)
     blocks, missing = [np.empty(0, READING)], most + 1
     for one in asked:
         if one.series_id < after_id or not missing:
@@ -212,4 +213,4 @@ def _page(
     if len(found) <= most:
         return page, None
     last = page[-1]
-    return page, cursors.encode(int(last["series_id"]), int(last["time_us"]), of=wanted.question)
+    return page, cursors.encode(int(last["series_id"]), int(last["time_us"]))

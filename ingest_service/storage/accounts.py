@@ -1,13 +1,15 @@
-"""Keys that open the gateway, and the audit of what was done with them."""
+"""Keys that open the gateway, the audit of what was done with them, and what the gateway signs with."""
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from psycopg.types.json import Jsonb
 
 from ingest_service.storage import reading, wall
+from ingest_service.storage.errors import StoreRefused
 from ingest_service.storage.sql import QUERIES
 
 if TYPE_CHECKING:
@@ -59,10 +61,19 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Accounts:
-    """Keys and audit in the database. Every method raises as those of the store do."""
+    """Keys, audit and secret in the database. Every method raises as those of the store do."""
 
     def __init__(self, store: PostgresStore) -> None:
         self._store = store.seen_from(wall.EVERYTHING)
+
+    @cached_property
+    def secret(self) -> bytes:
+        """What every gateway process on this database signs with, 32 bytes; read once. Show it to nobody."""
+        with self._store.transaction() as connection:
+            found: tuple[bytes] | None = connection.execute(QUERIES["gateway_secret"]).fetchone()
+        if found is None:
+            raise StoreRefused("the table gateway_secret is empty: it was filled by migration 0017")
+        return found[0]
 
     def create(self, key: ApiKey) -> None:
         """Keep a new key. Raises `StoreRefused` where its area is not enrolled."""

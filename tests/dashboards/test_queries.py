@@ -179,7 +179,7 @@ def test_long_times_are_drawn_from_rollups(board: str, days: int, filled: Filled
 
 
 def test_the_role_sees_views_only(filled: Filled) -> None:
-    for table in ("reading", "anomaly", "device", "api_key"):
+    for table in ("reading", "anomaly", "device", "api_key", "gateway_secret"):
         with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable)):
             filled.answer(f"SELECT * FROM {table}")
 

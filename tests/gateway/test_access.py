@@ -225,21 +225,16 @@ def listed(text: str, path: str) -> None:
     assert path in PLACELESS or OWN in text, (path, text)
 
 
-def test_a_foreign_page_is_not_opened_by_a_cursor_of_another(world: World) -> None:
-    """A cursor is a place in an order: in other hands it opens nothing that they would not see anyway."""
+def test_a_cursor_in_other_hands_is_refused_and_shows_nothing(world: World) -> None:
     everything = keys.mint(world.accounts, name="all", role=Role.VIEWER, created_by="tests")[1]
     for path in ("/v1/anomalies", "/v1/dead-letters"):
         first = ask(world.app, "GET", path, headers={"X-API-Key": everything}, params={"limit": 1}).json()
-        stolen = {"cursor": first["next"]}
-        page = ask(world.app, "GET", path, headers=world.headers[Role.VIEWER], params=stolen)
-        assert page.status_code == 200
-        assert ABROAD not in page.text
-        assert f"-{ABOVE}" not in page.text
-        for forged in ("x" * 201, "bmFuOm5hbg", "MTsgRFJPUCBUQUJMRSBzaXRl", "MWU5OTk6MQ", "Li4vLi4"):
+        for cursor in (first["next"], "x" * 201, "bmFuOm5hbg", "MTsgRFJPUCBUQUJMRSBzaXRl", "Li4vLi4"):
             answer = ask(
-                world.app, "GET", path, headers=world.headers[Role.VIEWER], params={"cursor": forged}
+                world.app, "GET", path, headers=world.headers[Role.VIEWER], params={"cursor": cursor}
             )
-            assert (answer.status_code, "cursor" in answer.text) == (422, True), forged
+            assert (answer.status_code, "cursor" in answer.text) == (422, True), cursor
+            assert "site-" not in answer.text
 
 
 def test_a_stream_tells_of_its_own_areas_alone_and_ends_with_its_key(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ class MemoryAccounts(Accounts):
     def __init__(self) -> None:
         self.kept: dict[str, ApiKey] = {}
         self.lines: list[AuditLine] = []
+        self.secret = secrets.token_bytes(32)
 
     def create(self, key: ApiKey) -> None:
         self.kept[key.key_id] = msgspec.structs.replace(key, created_s=time.time())

@@ -37,3 +37,6 @@ SELECT EXISTS (
 -- wall_enter: See as the gateway from an area, to the end of the transaction.
 SELECT set_config('role', 'towntwin_gateway', true), set_config('towntwin.area', {area}, true),
     set_config('search_path', 'walled, ' || current_setting('search_path'), true);
+
+-- gateway_secret: What every gateway process on this database signs with.
+SELECT secret FROM gateway_secret;

@@ -11,6 +11,7 @@ from psycopg.conninfo import make_conninfo
 
 from analytics.service.assessing import assess
 from analytics.service.settings import Settings
+from ingest_service.storage.accounts import Accounts
 from ingest_service.storage.assessments import AssessmentQuery, Assessments
 from ingest_service.storage.batch import Batch, Checkpoint
 from ingest_service.storage.errors import StoreRefused
@@ -113,6 +114,7 @@ def test_the_gateway_reads_everything_and_works_letters(dsn: str) -> None:
         assert store.ask_replay(LetterQuery(reason="channel")) == 1
         assert store.purge_letters(LetterQuery(reason="channel")) == 1
         assert Assessments(store).found(AssessmentQuery()) == []
+        assert Accounts(whole).secret
         with pytest.raises(StoreRefused, match="42501"):
             store.commit(Batch(fresh=readings(2, range(3))))
         with pytest.raises(StoreRefused, match="42501"):

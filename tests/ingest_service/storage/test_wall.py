@@ -176,6 +176,24 @@ def test_a_key_is_kept_and_revoked_once(store: PostgresStore) -> None:
         assert connection.execute("SELECT * FROM api_key").fetchall() == []
 
 
+def test_the_secret_is_the_gateways_alone(store: PostgresStore) -> None:
+    secret = Accounts(store).secret
+    assert len(secret) == 32
+    with store.seen_from(HOME).transaction() as connection:
+        assert connection.execute("SELECT secret FROM gateway_secret").fetchall() == []
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("UPDATE gateway_secret SET secret = sha256('')")
+    with store.transaction() as connection:
+        readers = connection.execute(
+            "SELECT rolname FROM pg_roles WHERE rolname LIKE 'towntwin%' "
+            "AND has_table_privilege(rolname, 'gateway_secret', 'SELECT')"
+        ).fetchall()
+        assert readers == [("towntwin_gateway",)]
+        connection.execute("DELETE FROM gateway_secret")
+    with pytest.raises(StoreRefused, match="gateway_secret is empty"):
+        _ = Accounts(store).secret
+
+
 def test_the_audit_is_append_only(store: PostgresStore) -> None:
     accounts = Accounts(store)
     for areas in ([HOME], [ABROAD], None):
