@@ -214,6 +214,8 @@ def _untagged(value: Any) -> Any:
         if isinstance(found, dt.datetime) and found.tzinfo is None:
             raise ValueError("a moment without offset")
         return found
+    if isinstance(value, str):
+        value.encode()  # raises a ValueError on half a character, which JSON can spell
     if isinstance(value, list) or (isinstance(value, float) and value != value):  # noqa: PLR0124 - NaN
         raise ValueError("no key")
     return value

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tests.gateway.sta.conftest import Client
 
 SITE = "330483-d1-r04"
+HALF_A_CHARACTER = "WyJcdWQ4MDAiLDEseyJhdCI6IjIwMjYtMTEtMDFUMDA6MDA6MDArMDA6MDAifV0"  # keys with "\ud800"
 
 
 def ids(entities: list[dict[str, Any]]) -> list[Any]:
@@ -208,6 +209,7 @@ def _insert(ask: Client, *, series_id: int, k: int, order: str) -> None:
         ("Things", {"skiptoken": "x"}, "$skiptoken"),
         ("Observations", {"skiptoken": "x"}, "$skiptoken"),
         ("Observations", {"skiptoken": "W1siJyBPUiAxPTEiXV0"}, "$skiptoken"),
+        ("Observations", {"orderby": "result", "skiptoken": HALF_A_CHARACTER}, "$skiptoken"),
         ("Observations", {"skip": "99999999999"}, "$skip"),
         ("Observations", {"filter": "result mul 1e308 mul 1e308 gt 1"}, "$filter"),
     ],
