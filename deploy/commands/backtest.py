@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from analytics.core import judge as core
 from analytics.service import backtest, parallel
-from deploy import recorded
+from deploy import audit, recorded
 from deploy.backtest import labels, outputs, picture, sources
 from deploy.backtest.sources import Stretch
 from deploy.settings import SettingsError
@@ -122,6 +122,7 @@ def _read(args: argparse.Namespace, common: Common, progress: Progress) -> tuple
     store = open_store(common, args)
     try:
         histories = sources.of_store(store, _stretch(args, store.zone), more)
+        audit.note(store, "backtest", audit.told(args, "site", "from_", "to", "out"))
     finally:
         store.close()
     progress.update(task, total=progress.tasks[task].completed)

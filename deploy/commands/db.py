@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from deploy import audit
 from deploy.settings import Common, SettingsError
+from deploy.wiring import open_store
 from ingest_service.storage.migrate import migrate
 
 if TYPE_CHECKING:
@@ -16,12 +18,18 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=["migrate"])
 
 
-def run(_args: argparse.Namespace, common: Common) -> int:
+def run(args: argparse.Namespace, common: Common) -> int:
     """Apply what is missing, and say what that was."""
     if common.dsn is None:
         raise SettingsError(
             "TOWNTWIN_DSN names no database: give --dsn postgresql://user:password@host:port/name"
         )
     applied = migrate(common.dsn)
+    if applied:
+        store = open_store(common, args)
+        try:
+            audit.note(store, "db migrate", " ".join(applied))
+        finally:
+            store.close()
     print("\n".join(f"applied {name}" for name in applied) or "nothing to apply: the schema is up to date")
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy import sites
+from deploy import audit, sites
 from deploy.settings import Common, SettingsError
 from deploy.wiring import open_store
 
@@ -29,6 +29,7 @@ def run(args: argparse.Namespace, common: Common) -> int:
     store = open_store(common, args)
     try:
         known = store.enrol(wanted)
+        audit.note(store, "enrol", audit.told(args, "files"))
     finally:
         store.close()
     print(f"{len(known.areas)} areas, {len(known.sites)} sites, {len(known.devices)} devices, ", end="")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from deploy import audit
 from deploy.wiring import open_store
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def run(args: argparse.Namespace, common: Common) -> int:
         if not _said(store, args):
             print(f"nothing stands of anomaly {args.anomaly} that could be withdrawn")
             return 1
+        audit.note(store, "feedback", audit.told(args, "anomaly", "verdict", "who", "note"))
         print(_limits(store, of))
         return 0
     finally:

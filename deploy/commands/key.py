@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 import time
 from datetime import UTC, datetime
@@ -12,17 +11,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from deploy import audit
 from deploy.settings import SettingsError
 from deploy.wiring import open_store
 from gateway.access import keys
 from gateway.access.principal import ROLES
 from gateway.access.rights import SCOPES
-from ingest_service.storage.accounts import Accounts, AuditLine
+from ingest_service.storage.accounts import Accounts
 
 if TYPE_CHECKING:
     import argparse
 
     from deploy.settings import Common
+    from ingest_service.storage.postgres import PostgresStore
 
 DAY_S = 86_400.0
 WIDTH_OF_A_PIPE = 200
@@ -46,35 +47,35 @@ def run(args: argparse.Namespace, common: Common) -> int:
     """Do what was asked; 1 where there is no such key."""
     store = open_store(common, args)
     try:
-        return _ACTIONS[args.action](Accounts(store), args)
+        return _ACTIONS[args.action](store, args)
     finally:
         store.close()
 
 
-def _create(accounts: Accounts, args: argparse.Namespace) -> int:
+def _create(store: PostgresStore, args: argparse.Namespace) -> int:
     if not args.name:
         raise SettingsError("key create: say whose it is, with --name")
     if args.days is not None and args.days <= 0:
         raise SettingsError("key create: --days has to be more than 0")
     made, text = keys.mint(
-        accounts,
+        Accounts(store),
         name=args.name,
         role=ROLES[args.role],
         area_id=args.area,
         scopes=args.scope,
         expires_s=None if args.days is None else time.time() + args.days * DAY_S,
         loopback=args.loopback,
-        created_by=_who(),
+        created_by=audit.who(),
     )
-    _note(accounts, "key create", made.key_id)
+    audit.note(store, "key create", made.key_id)
     print("keep it, it is not shown again:", file=sys.stderr)
     print(text)
     return 0
 
 
-def _list(accounts: Accounts, args: argparse.Namespace) -> int:
+def _list(store: PostgresStore, args: argparse.Namespace) -> int:
     table = Table("id", "name", "role", "area", "scopes", "created", "expires", "revoked", "last used")
-    for one in accounts.within(None if args.area is None else [args.area]):
+    for one in Accounts(store).within(None if args.area is None else [args.area]):
         times = (one.created_s, one.expires_s, one.revoked_s, one.last_used_s)
         area = one.area_id or "everything"
         cells = (one.key_id, one.name, one.role, area, " ".join(one.scopes) or "all", *map(_moment, times))
@@ -83,29 +84,14 @@ def _list(accounts: Accounts, args: argparse.Namespace) -> int:
     return 0
 
 
-def _revoke(accounts: Accounts, args: argparse.Namespace) -> int:
+def _revoke(store: PostgresStore, args: argparse.Namespace) -> int:
     if not args.id:
         raise SettingsError("key revoke: name the key by its id (towntwin key list)")
-    done = accounts.revoke(args.id, by=_who())
+    done = Accounts(store).revoke(args.id, by=audit.who())
     if done:
-        _note(accounts, "key revoke", args.id)
+        audit.note(store, "key revoke", args.id)
     print(f"key {args.id} is revoked" if done else f"there is no key {args.id} that could be revoked")
     return 0 if done else 1
-
-
-def _note(accounts: Accounts, action: str, key_id: str) -> None:
-    accounts.note(
-        AuditLine(
-            who=_who(), name=_who(), areas=None, action=action, target=key_id, address="local", status=200
-        )
-    )
-
-
-def _who() -> str:
-    try:
-        return f"command:{getpass.getuser()}"
-    except (KeyError, OSError):
-        return "command"
 
 
 def _moment(time_s: float | None) -> str:

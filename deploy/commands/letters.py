@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,12 +13,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from deploy import audit
 from deploy.settings import SettingsError
 from deploy.wiring import open_store
 from ingest_service.storage.model import LetterQuery
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from deploy.settings import Common
     from ingest_service.storage.model import DeadLetter
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 DAY_S = 86_400.0
 WIDTH_OF_A_PIPE = 200
+AUDITED = ("ids", "reason", "device", "older_than_days", "all")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +51,8 @@ def run(args: argparse.Namespace, common: Common) -> int:
         )
     store = open_store(common, args)
     try:
-        return _ACTIONS[args.action](store, query)
+        note = partial(audit.note, store, f"letters {args.action}", audit.told(args, *AUDITED))
+        return _ACTIONS[args.action](store, query, note)
     finally:
         store.close()
 
@@ -67,9 +72,11 @@ def _names_some(query: LetterQuery) -> bool:
     return any(part is not None for part in (query.ids, query.reason, query.device, query.received_before_s))
 
 
-def _list(store: PostgresStore, query: LetterQuery) -> int:
+def _list(store: PostgresStore, query: LetterQuery, note: Callable[[], None]) -> int:
     table = Table("id", "received", "topic", "reason", "state", "replays", "what was wrong")
     found = store.dead_letters(msgspec.structs.replace(query, whole=False))
+    if found:
+        note()
     for one in found:
         cells = (one.letter_id, _moment(one), one.topic, one.reason, one.state, one.replays, one.detail)
         table.add_row(*(Text(_printable(str(cell))) for cell in cells))
@@ -77,8 +84,10 @@ def _list(store: PostgresStore, query: LetterQuery) -> int:
     return 0 if found else 1
 
 
-def _show(store: PostgresStore, query: LetterQuery) -> int:
+def _show(store: PostgresStore, query: LetterQuery, note: Callable[[], None]) -> int:
     found = store.dead_letters(query)
+    if found:
+        note()
     for one in found:
         lines = [
             f"letter {one.letter_id}: {one.reason}: {one.detail}",
@@ -90,14 +99,18 @@ def _show(store: PostgresStore, query: LetterQuery) -> int:
     return 0 if found else 1
 
 
-def _replay(store: PostgresStore, query: LetterQuery) -> int:
+def _replay(store: PostgresStore, query: LetterQuery, note: Callable[[], None]) -> int:
     asked = store.ask_replay(query)
+    if asked:
+        note()
     print(f"{asked} letters will be replayed by the ingest process of their area within seconds")
     return 0 if asked else 1
 
 
-def _purge(store: PostgresStore, query: LetterQuery) -> int:
+def _purge(store: PostgresStore, query: LetterQuery, note: Callable[[], None]) -> int:
     gone = store.purge_letters(query)
+    if gone:
+        note()
     print(f"{gone} letters deleted")
     return 0 if gone else 1
 

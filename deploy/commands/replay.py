@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from deploy import fleet, recorded
+from deploy import audit, fleet, recorded
 from deploy.settings import Common, add_flags, load
 from deploy.wiring import named_broker, open_store, stop_on_signals
 from edge.agent.settings import Settings as AgentSettings
@@ -57,6 +57,7 @@ def run(args: argparse.Namespace, common: Common) -> int:
     store = open_store(common, args, stop)
     try:
         store.enrol(recorded.directory(recordings, settings.area))
+        audit.note(store, "replay", audit.told(args, "files", "mapping"))
     finally:
         store.close()
     plan = recorded.plan(recordings, speed=settings.speed, shift=settings.shift)

@@ -11,6 +11,7 @@ from analytics.service.assessing import rules
 from analytics.service.reports.fonts import MissingError
 from analytics.service.reports.source import NothingError
 from analytics.service.reports.words import LANGUAGES
+from deploy import audit
 from deploy.settings import SettingsError
 from deploy.wiring import open_store
 from ingest_service.storage.assessments import Assessments
@@ -52,6 +53,7 @@ def run(args: argparse.Namespace, common: Common) -> int:
         made = reports.make(
             store, store.directory(), args.area, args.month, language=args.language, form=form
         )
+        audit.note(store, "report", audit.told(args, "area", "month", "language", "out"))
         args.out.write_bytes(made)
     except NothingError as error:
         print(error)
@@ -74,3 +76,4 @@ def _compute(store: PostgresStore, args: argparse.Namespace) -> None:
     newest_s = Assessments(store).newest_measured()
     if newest_s is not None:
         assessing.bring_up_to_date(store, args.month, weights, newest_s=newest_s)
+        audit.note(store, "report compute", audit.told(args, "month", "index_file"))

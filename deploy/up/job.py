@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from deploy import demo, sites
+from deploy import audit, demo, sites
 from deploy.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ class Own:
         """Enrol what the site files name."""
         try:
             store.enrol(sites.load(self.files))
+            audit.note(store, "up", " ".join(map(str, self.files)))
         except sites.SiteFileError as error:
             raise SettingsError(str(error)) from error
 

@@ -27,6 +27,7 @@ from ingest_service.storage.batch import Batch
 from ingest_service.storage.migrate import migrate
 from ingest_service.storage.model import AnomalyQuery, Area, Directory, Series, Site
 from ingest_service.storage.postgres import PostgresStore
+from tests.support.audit import audited
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -178,10 +179,12 @@ def test_the_database_is_judged_as_it_was_when_it_was_filled(timescale_dsn: str,
     store = PostgresStore.open(timescale_dsn)
     try:
         live = fill(store)
+        stretch = ["--site", "river", "--from", "2026-01-01T00:00Z", "--to", "2026-02-01T00:00Z"]
+        assert main(["backtest", *stretch, "--dsn", timescale_dsn, "--out", str(tmp_path / "out")]) == 0
+        target = f"site=river from=2026-01-01T00:00Z to=2026-02-01T00:00Z out={tmp_path / 'out'}"
+        assert audited(store, "backtest") == [("backtest", target)]
     finally:
         store.close()
-    stretch = ["--site", "river", "--from", "2026-01-01T00:00Z", "--to", "2026-02-01T00:00Z"]
-    assert main(["backtest", *stretch, "--dsn", timescale_dsn, "--out", str(tmp_path / "out")]) == 0
     assert [(one["detector"], one["start"], one["reason_en"]) for one in anomalies(tmp_path)] == live
 
 

@@ -7,6 +7,7 @@ import sys
 
 from ingest_service.storage.migrate import migrate
 from ingest_service.storage.postgres import PostgresStore
+from tests.support.audit import audited
 from tests.support.kept import DIRECTORY, anomaly
 from tests.support.processes import REPOSITORY
 
@@ -38,5 +39,9 @@ def test_the_command_moves_limits_and_takes_it_back(timescale_dsn: str) -> None:
         "kept; an anomaly of device/d1 has no series whose limits could move",
     )
     assert said("99", "confirmed") == (1, "there is no anomaly 99")
+    assert audited(store, "feedback") == [
+        ("feedback", f"anomaly={number} verdict={verdict} who=Wang note='a boat'")
+        for number, verdict in ((1, "false-alarm"), (1, "confirmed"), (1, "withdraw"), (2, "false-alarm"))
+    ]
     assert [one.note for one in store.feedback(series_id=1)] == ["a boat", "a boat"]
     store.close()

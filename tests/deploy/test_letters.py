@@ -14,6 +14,7 @@ import pytest
 from ingest_service.storage.migrate import migrate
 from ingest_service.storage.model import LetterQuery
 from ingest_service.storage.postgres import PostgresStore
+from tests.support.audit import audited
 from tests.support.device import Device, pack
 from tests.support.processes import REPOSITORY, Process, running, wait_until
 
@@ -146,6 +147,13 @@ def test_a_letter_is_listed_shown_and_stored_once_its_channel_is_enrolled(operat
 
         again = operator.towntwin("letters", "replay", str(letter_id))
         assert (again.returncode, again.stdout[:9]) == (1, "0 letters")
+        assert audited(operator.store, "letters") == [
+            ("letters list", ""),
+            ("letters show", f"ids={letter_id}"),
+            ("letters replay", f"ids={letter_id}"),
+            ("letters list", ""),
+            ("letters replay", "reason=channel"),
+        ]
         device.send(pack("turbidity", "NTU", {operator.start_s + 60: 17.5}))
         wait_until(lambda: len(operator.stored("turbidity")) == 2, within_s=WITHIN_S, what="ingest went on")
         assert operator.towntwin("letters", "list").returncode == 1, "there are none"
@@ -251,6 +259,8 @@ def test_letters_are_purged_by_filter_and_never_by_default(operator: Operator) -
     assert purge("--reason", "payload") == (0, "1 letters deleted", {first, second})
     assert purge(str(second)) == (0, "1 letters deleted", {first})
     assert purge("--all") == (0, "1 letters deleted", set())
+    done = ("device=stranger", "reason=payload", f"ids={second}", "all")
+    assert audited(operator.store, "letters purge") == [("letters purge", target) for target in done]
 
 
 def test_what_devices_write_is_shown_and_never_obeyed(operator: Operator) -> None:

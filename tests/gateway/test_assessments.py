@@ -23,6 +23,7 @@ from ingest_service.storage.migrate import migrate
 from ingest_service.storage.model import Directory
 from ingest_service.storage.postgres import PostgresStore
 from tests.support.access import HEADERS, opened
+from tests.support.audit import audited
 from tests.support.filled import fill
 from tests.support.kept import DIRECTORY
 from tests.support.processes import REPOSITORY
@@ -249,6 +250,10 @@ def test_the_command_writes_what_the_api_answers(filled: tuple[str, PostgresStor
         dsn, "--area", "330483", "--month", "2026-10", "--language", "zh", "--out", str(out), "--compute"
     )
     assert (code, str(out) in said) == (0, True), said
+    assert audited(store, "report") == [
+        ("report compute", "month=2026-10"),
+        ("report", f"area=330483 month=2026-10 language=zh out={out}"),
+    ]
     answered = get(store, "/v1/reports/330483/2026-10", format="pdf", language="zh")
     (tmp_path / "answered.pdf").write_bytes(answered.content)
     assert filecmp.cmp(out, tmp_path / "answered.pdf", shallow=False)
