@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from functools import cached_property
@@ -125,6 +126,11 @@ class Directories:
     def whole(self) -> Directory:
         """The directory as the store has it at this moment."""
         return self._store.directory()
+
+    def changed(self) -> None:
+        """Ask the store before the next look: who changed something sees it at once."""
+        with self._lock:
+            self._checked_s = -math.inf
 
     def known(self, areas: tuple[str, ...] | None = None) -> Known:
         """The directory of some areas, or of all, as it is now. Raises `StoreUnavailable`."""

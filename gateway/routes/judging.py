@@ -137,6 +137,7 @@ def adopt(
     except ValueError as error:
         raise ProblemError(422, f"limits: {error}", where="limits") from error
     here.adoptions.adopt(series_id, wanted.limits, who=here.name, note=wanted.note)
+    here.directories.changed()
     here.note(limits=wanted.limits, before=series.adopted)
     log.info("limits_adopted", series=series_id, limits=wanted.limits, who=here.name)
     return _limits(here, adopted)

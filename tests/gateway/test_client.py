@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from gateway.access.principal import Role
 from ingest_service.storage.accounts import Accounts
 from ingest_service.storage.migrate import migrate
 from ingest_service.storage.postgres import PostgresStore
-from tests.support import loud
+from tests.support import howto
 from tests.support.filled import fill
 from tests.support.processes import REPOSITORY, Process, running, wait_until
 from tests.support.services import fresh_database
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
     from tests.support.services import NamedServer, PostgresServer
 
-HOWTO = REPOSITORY / "docs/howto/query-anomalies.md"
+HOWTO = "query-anomalies.md"
 
 
 @pytest.fixture(scope="module")
@@ -102,31 +101,15 @@ def test_what_the_gateway_refuses_is_an_error_with_its_sentence(address: str) ->
     assert error.value.status == 401
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", HOWTO.read_text("utf-8"), re.DOTALL)
-
-
-@pytest.mark.parametrize("command", blocks("sh"))
+@pytest.mark.parametrize("command", howto.blocks(HOWTO, "sh"))
 def test_the_commands_of_the_howto_work(command: str, address: str, tmp_path: Path) -> None:
-    bash = shutil.which("bash")
-    assert bash is not None
-    if shutil.which("curl") is None:
-        loud.skip_always("the examples of docs/howto/query-anomalies.md: curl is missing")
-    done = subprocess.run(
-        [bash, "-euo", "pipefail", "-c", command.replace("http://127.0.0.1:8080", address)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    printed = howto.done(command, address, key=os.environ["KEY"], folder=tmp_path)
     written = "".join(path.read_text() for path in tmp_path.iterdir() if path.suffix == ".csv")
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout + written) > 40
-    assert '"status":4' not in done.stdout
+    assert len(printed + written) > 40
 
 
 def test_the_notebook_of_the_howto_works_and_draws(address: str, tmp_path: Path) -> None:
-    program = "\n".join(blocks("python")).replace("http://127.0.0.1:8080", address)
+    program = "\n".join(howto.blocks(HOWTO, "python")).replace(howto.WRITTEN, address)
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path,

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import socket
-import subprocess
-import threading
 from typing import TYPE_CHECKING, Any
 
 import frost_sta_client
 import pytest
-import uvicorn
 
-from tests.support import loud
+from tests.support import howto
 from tests.support.access import HEADERS, KEY, opened
-from tests.support.processes import REPOSITORY, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ingest_service.storage.postgres import PostgresStore
 
@@ -41,17 +35,8 @@ def with_key(request: Any) -> Any:
 @pytest.fixture(scope="module")
 def service(filled: PostgresStore) -> Iterator[frost_sta_client.SensorThingsService]:
     """The client, on a server of this test."""
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(opened(filled), log_level="error"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    wait_until(lambda: server.started, within_s=30, what="the gateway listens")
-    address = f"http://127.0.0.1:{listening.getsockname()[1]}/sta/v1.1"
-    yield frost_sta_client.SensorThingsService(address, auth_handler=Keyed())
-    server.should_exit = True
-    thread.join()
-    listening.close()
+    with howto.serving(opened(filled)) as address:
+        yield frost_sta_client.SensorThingsService(f"{address}/sta/v1.1", auth_handler=Keyed())
 
 
 def test_sets_are_read_to_their_end(service: frost_sta_client.SensorThingsService) -> None:
@@ -79,21 +64,12 @@ def test_an_id_of_text(service: frost_sta_client.SensorThingsService) -> None:
     assert thing.properties["kind"] == "river_section"
 
 
-def examples() -> list[str]:
-    lines = (REPOSITORY / "docs/howto/sensorthings.md").read_text().splitlines()
-    return [line.strip() for line in lines if line.startswith("    curl")]
-
-
-@pytest.mark.parametrize("line", examples())
-def test_the_examples_of_the_page_run(line: str, service: frost_sta_client.SensorThingsService) -> None:
-    if shutil.which("curl") is None:
-        loud.skip_always("the examples of docs/howto/sensorthings.md: curl is missing")
+@pytest.mark.parametrize("line", howto.lines("sensorthings.md"))
+def test_the_examples_of_the_page_run(
+    line: str, service: frost_sta_client.SensorThingsService, tmp_path: Path
+) -> None:
     address = str(service.url).removesuffix("/sta/v1.1")
-    command = line.replace("http://127.0.0.1:8080", address).replace("curl ", "curl -f ", 1)
-    done = subprocess.run(
-        ["/bin/sh", "-c", command], capture_output=True, text=True, check=True, env=os.environ | {"KEY": KEY}
-    )
-    answer = done.stdout
+    answer = howto.done(line, address, key=KEY, folder=tmp_path)
     if "$value" in line:
         assert answer == "river_section"
         return

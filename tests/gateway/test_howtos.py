@@ -1,0 +1,88 @@
+"""The pages on judging a series and on listening, followed command by command."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gateway.settings import Settings
+from ingest_service.storage.migrate import migrate
+from ingest_service.storage.postgres import PostgresStore
+from tests.support import howto
+from tests.support.access import KEY, opened
+from tests.support.filled import fill
+from tests.support.services import fresh_database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.services import NamedServer, PostgresServer
+
+JUDGE, LISTEN = "judge-a-series.md", "live.md"
+END_S = datetime.fromisoformat("2026-11-08T00:00:00+08:00").timestamp()  # of the stretch that the page tries
+SPIKE = 30.0
+
+
+@pytest.fixture(scope="module")
+def store(timescale_server: PostgresServer | NamedServer) -> Iterator[PostgresStore]:
+    with fresh_database(timescale_server) as dsn:
+        migrate(dsn)
+        one = PostgresStore.open(dsn)
+        fill(one, days=1.0, until_s=END_S)
+        yield one
+        one.close()
+
+
+@pytest.fixture(scope="module")
+def address(store: PostgresStore) -> Iterator[str]:
+    with howto.serving(opened(store, settings=Settings(heartbeat_s=0.2))) as found:
+        yield found
+
+
+def answers(text: str) -> list[Any]:
+    """One after the other, as two curls print them."""
+    decoder, found = json.JSONDecoder(), []
+    while text:
+        one, end = decoder.raw_decode(text)
+        found.append(one)
+        text = text[end:].lstrip()
+    return found
+
+
+def test_a_series_is_judged_tried_and_adopted_as_the_page_says(address: str, tmp_path: Path) -> None:
+    rows = [f"{END_S + 300 * at:.0f},{SPIKE if at == 400 else 8 + at % 3 / 10}" for at in range(500)]
+    (tmp_path / "river.csv").write_text("\n".join(["time,value", *rows]))
+    judging, trying, adopting = howto.blocks(JUDGE, "sh")
+
+    (judged,) = answers(howto.done(judging, address, key=KEY, folder=tmp_path))
+    assert len(judged["readings"]) == 500
+    assert judged["limits"]["score_strong"] == 9
+    assert judged["readings"][400]["quality"] >= 3
+
+    (tried,) = answers(howto.done(trying, address, key=KEY, folder=tmp_path))
+    assert tried["now"]["readings"] == tried["tried"]["readings"] > 0
+    assert tried["now"]["limits"] != tried["tried"]["limits"]
+    assert (tried["tried"]["limits"]["suspect_low"], tried["tried"]["limits"]["fail_high"]) == (4, None)
+
+    adopted, read = answers(howto.done(adopting, address, key=KEY, folder=tmp_path))
+    assert adopted == read
+    assert read["adopted"] == {"suspect_low": 4}
+    assert [one["note"] for one in read["history"]] == ["two false alarms a day at low flow"]
+
+
+@pytest.mark.parametrize(
+    ("command", "told"), list(zip(howto.blocks(LISTEN, "sh"), ("id: ", "event: anomaly"), strict=True))
+)
+def test_a_stream_is_heard_and_gone_on_with_as_the_page_says(
+    command: str, told: str, address: str, tmp_path: Path
+) -> None:
+    """A new reader hears a heartbeat at least, and one that comes again is told what changed."""
+    with howto.started(f"exec {command}", address, key=KEY, folder=tmp_path) as running:
+        assert running.stdout is not None
+        heard = next((line for line in running.stdout if line.startswith(told)), None)
+        running.kill()
+    assert heard is not None
