@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.gzip import GZipMiddleware
 
 from gateway import examples, problems
 from gateway.access import described, login
 from gateway.access.door import Door
 from gateway.access.gate import Gate
 from gateway.access.seen import behind_wall
+from gateway.compression import Compression
 from gateway.context import Context
+from gateway.head import Head
 from gateway.known import Directories
 from gateway.live import Hub
 from gateway.metrics import Measure
@@ -48,10 +49,6 @@ DESCRIPTION = """
 What is measured in a town, what is wrong, and where it came from. Areas are a tree (city > county > town);
 a query for an area takes all below it. Times are RFC 3339; every error is a problem (RFC 9457).
 """
-
-COMPRESSED_BYTES = 2000  # smaller answers are sent as they are
-COMPRESSION = 4
-
 
 ROUTES = (  # in the order of looking, so first what is asked for most
     readings,
@@ -103,7 +100,8 @@ def create_app(
     gate = Gate(accounts, settings)
     app.state.gate = gate
     app.state.context = Context(store, whole, directories, settings, hub, accounts)
-    app.add_middleware(GZipMiddleware, minimum_size=COMPRESSED_BYTES, compresslevel=COMPRESSION)
+    app.add_middleware(Compression)
+    app.add_middleware(Head)
     app.add_middleware(Door, gate=gate, accounts=accounts, settings=settings)
     if settings.cors_origins:
         app.add_middleware(

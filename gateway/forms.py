@@ -44,13 +44,22 @@ def accepted(header: str) -> Form:
     >>> accepted("text/html, */*;q=0.8")
     'json'
     """
-    liked = [_range(one) for one in header.split(",") if one.strip()]
-    ranked = [(_quality(liked, MEDIA[form]), form) for form in get_args(Form)]
+    ranges = liked(header)
+    ranked = [(_quality(ranges, MEDIA[form]), form) for form in get_args(Form)]
     quality, best = max(ranked, key=lambda one: one[0])
-    if quality <= 0 and liked:
+    if quality <= 0 and ranges:
         raise ProblemError(406, f"accept: this can be had as {', '.join(MEDIA.values())}", where="accept")
     form: Form = best
     return form
+
+
+def liked(header: str) -> list[tuple[str, float]]:
+    """What a header of preferences (RFC 9110) names, each with its quality.
+
+    >>> liked("gzip;q=0.5, BR")
+    [('gzip', 0.5), ('br', 1.0)]
+    """
+    return [_range(one) for one in header.split(",") if one.strip()]
 
 
 def _range(one: str) -> tuple[str, float]:
@@ -64,13 +73,13 @@ def _range(one: str) -> tuple[str, float]:
     return name, 1.0
 
 
-def _quality(liked: list[tuple[str, float]], media: str) -> float:
+def _quality(ranges: list[tuple[str, float]], media: str) -> float:
     """By the most specific range that names a media type."""
     for pattern in (media, f"{media.split('/', maxsplit=1)[0]}/*", "*/*"):
-        for name, quality in liked:
+        for name, quality in ranges:
             if name == pattern:
                 return quality
-    return 0.0 if liked else 1.0
+    return 0.0 if ranges else 1.0
 
 
 def documented(*, again: bool = True) -> dict[int | str, dict[str, Any]]:

@@ -27,15 +27,12 @@ router = APIRouter(prefix=PREFIX, tags=["SensorThings"])
 
 
 @router.get("", include_in_schema=False)
-@router.head("", include_in_schema=False)
 @router.get("/", summary="SensorThings service document", responses=responses())
-@router.head("/", include_in_schema=False)
 def service(request: Request) -> dict[str, Any]:
     """The entity sets, and the requirements of OGC SensorThings API 1.1 (18-088) that are kept."""
     return render.service(_root(request), KINDS, CONFORMANCE)
 
 
-@router.head("/{path:path}", include_in_schema=False)
 @router.get(
     "/{path:path}",
     summary="SensorThings resource",

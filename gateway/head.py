@@ -1,0 +1,42 @@
+"""HEAD is answered as GET is (RFC 9110), up to where the body would begin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+class EnoughError(Exception):
+    """The head is out: what would follow is not wanted."""
+
+
+class Head:
+    """ASGI middleware: routes know GET alone, and an export stops before its first block is sent."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        as_get = {**scope, "method": "GET"}
+        is_out = False
+
+        async def head(message: Message) -> None:
+            nonlocal is_out
+            scope["route"] = as_get.get("route")  # the count of requests is by route
+            is_out = True
+            await send(message)
+            if message["type"] == "http.response.start":
+                await send({"type": "http.response.body", "body": b""})
+                raise EnoughError
+
+        try:
+            await self._app(as_get, receive, head)
+        except Exception:
+            if not is_out:
+                raise
