@@ -50,7 +50,7 @@ class Cursors:
         return parts
 
     def _signature(self, place: bytes) -> bytes:
-        signed = repr((self._who, *_question(self._request))).encode() + place
+        signed = repr((self._who, *question(self._request))).encode() + place
         return blake2b(signed, key=self._secret, digest_size=SIGNATURE_BYTES, person=b"cursor").digest()
 
 
@@ -60,7 +60,7 @@ def next_page(request: Request, cursor: str) -> str:
     return f"{request.url.path}?{urlencode([*asked, ('cursor', cursor)])}"
 
 
-def _question(request: Request) -> tuple[str, list[tuple[str, str]]]:
+def question(request: Request) -> tuple[str, list[tuple[str, str]]]:
     """What is asked, whatever the page, its size and its form."""
     asked = sorted(pair for pair in request.query_params.multi_items() if pair[0] not in NOT_ASKED)
     return request.url.path, asked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from importlib.metadata import version
 from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,6 +16,7 @@ from gateway.forms import MEDIA, Wanted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gateway.known import Known
     from gateway.tables import Table
 
 T = TypeVar("T")
@@ -42,22 +44,37 @@ def listed(wanted: Wanted, table: Table[T], block: T, *, token: str | None) -> R
     return unless_known(wanted, body, headers)
 
 
-def whole(wanted: Wanted, table: Table[T], blocks: Iterator[T], *, token: str) -> Response:
-    """Everything, block by block; what goes wrong with the first is still a problem."""
+def whole(wanted: Wanted, table: Table[T], blocks: Iterator[T], *, token: str, known: Known) -> Response:
+    """Everything, block by block; what goes wrong with the first is still a problem.
+
+    Its ETag is of what it is made of: with ``reproduce``, who has it already gets nothing but that (304).
+    """
+    cursor = wanted.request.query_params.get("cursor")
+    seen = (known.directory.version, sorted(known.own))
+    made_of = repr((cursors.question(wanted.request), cursor, wanted.form, token, seen, version("towntwin")))
+    headers = _headers(wanted, table.name, token) | _tagged(made_of.encode())
+    if _has(wanted, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
     pieces = encoding.encoded(wanted.form, table, blocks)
     first = next(pieces, b"") + next(pieces, b"")
-    headers = _headers(wanted, table.name, token)
     return StreamingResponse(_cut(chain([first], pieces)), headers=headers, media_type=MEDIA[wanted.form])
 
 
 def unless_known(wanted: Wanted, body: bytes, headers: dict[str, str]) -> Response:
     """A body with its ETag; nothing but that (304) where the caller has it already."""
-    tag = f'W/"{sha256(body).hexdigest()[:24]}"'
-    headers |= {"ETag": tag, "Cache-Control": "private, no-cache"}
-    known = {one.strip() for one in wanted.request.headers.get("if-none-match", "").split(",")}
-    if tag in known or "*" in known:
+    headers |= _tagged(body)
+    if _has(wanted, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return Response(body, headers=headers, media_type=MEDIA[wanted.form])
+
+
+def _tagged(content: bytes) -> dict[str, str]:
+    return {"ETag": f'W/"{sha256(content).hexdigest()[:24]}"', "Cache-Control": "private, no-cache"}
+
+
+def _has(wanted: Wanted, tag: str) -> bool:
+    known = {one.strip() for one in wanted.request.headers.get("if-none-match", "").split(",")}
+    return tag in known or "*" in known
 
 
 def _cut(blocks: Iterator[bytes]) -> Iterator[bytes]:

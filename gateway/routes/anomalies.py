@@ -99,7 +99,7 @@ def anomalies(
             return respond.page(wanted, table, found[:rows], next_=next_, token=token)
         moment = then.moment
     pages = here.answers.all_anomalies(question, moment, rows=BLOCK_ROWS)
-    return respond.whole(wanted, table, pages, token=moments.encode(moment))
+    return respond.whole(wanted, table, pages, token=moments.encode(moment), known=known)
 
 
 @router.get("/anomalies/{anomaly_id}", responses=responses(404))

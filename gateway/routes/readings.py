@@ -86,7 +86,7 @@ def readings(
         moment = then.moment
     ids = [one.series_id for one in asked]
     blocks = here.answers.all_readings(ids, over.from_us, over.to_us, moment)
-    return respond.whole(wanted, table, blocks, token=over.token(moment))
+    return respond.whole(wanted, table, blocks, token=over.token(moment), known=known)
 
 
 @router.get(

@@ -155,6 +155,18 @@ def test_a_head_needs_a_key_and_is_known_by_its_etag(app: FastAPI) -> None:
     assert "accept-encoding" in same.headers["vary"].lower()
 
 
+@pytest.mark.parametrize("path", [EXPORT + "csv", f"/v1/anomalies?{WIDE}&format=csv"])
+def test_an_export_that_the_caller_has_is_not_read_again(app: FastAPI, path: str) -> None:
+    first = ask(app, "GET", path, headers=HEADERS)
+    known = {**HEADERS, "If-None-Match": first.headers["etag"]}
+    same = f"{path}&reproduce={first.headers['towntwin-reproduce']}"
+    again = ask(app, "GET", same, headers=known)
+    assert (again.status_code, again.content) == (304, b"")
+    assert ask(app, "GET", same, headers=HEADERS).content == first.content
+    for other in (path, same.replace("csv", "ndjson"), f"{same}&area=330483-d1"):
+        assert ask(app, "GET", other, headers=known).status_code == 200
+
+
 def test_a_head_of_a_stream_ends(app: FastAPI) -> None:
     answer = ask(app, "HEAD", "/v1/live", headers=HEADERS)
     assert (answer.status_code, answer.content) == (200, b"")
