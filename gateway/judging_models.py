@@ -10,7 +10,7 @@ from gateway.models import Model, Time
 from gateway.params import Moment
 
 Limits = Annotated[
-    dict[str, float | None],
+    dict[str, Annotated[float, Field(allow_inf_nan=False)] | None],
     Field(description="Limits of the judge by name (docs/detection.md); null switches one off"),
 ]
 

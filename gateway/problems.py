@@ -86,8 +86,11 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
         wrong = error.errors()
-        sentences = [f"{' '.join(str(part) for part in one['loc'])}: {one['msg']}" for one in wrong]
-        return answer(422, "; ".join(sentences), where=str(wrong[0]["loc"][-1]) if wrong else None)
+        said = [one["msg"].removeprefix("Value error, ") for one in wrong]
+        places = [one["loc"] for one in wrong]
+        sentences = [f"{' '.join(map(str, at))}: {one}" for at, one in zip(places, said, strict=True)]
+        named = [part for part in places[0] if isinstance(part, str)]  # the rest are places in lists
+        return answer(422, "; ".join(sentences), where=named[-1])
 
     @app.exception_handler(StoreUnavailable)
     async def unavailable(_request: Request, error: StoreUnavailable) -> JSONResponse:

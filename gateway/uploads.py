@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any, NamedTuple
+import re
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
@@ -22,8 +23,13 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 MOST_ROWS = 2_000_000
+MOST_BYTES = 128 * 2**20  # of the two columns, unpacked
 LAST_S = 253_402_300_800.0  # the year 10000
 TO_S = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+COLUMNS = ["time", "value"]
+WHICH_TIMES = "times are RFC 3339 with their offset (…+08:00 or …Z), or Unix seconds"
+NUMBERS = (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal, pa.types.is_null)
+LONGEST = 60  # characters of what is wrong that are repeated
 
 
 class Columns(msgspec.Struct, forbid_unknown_fields=True):
@@ -50,14 +56,14 @@ def read(body: bytes, media_type: str) -> Posted:
         )
     try:
         table = reader(body)
+        time_s, value = _times(_column(table, "time")), _values(_column(table, "value"))
+    except UnicodeDecodeError as error:
+        raise _wrong("the text is not UTF-8: save it as that (spreadsheets: CSV UTF-8)") from error
     except (pa.ArrowException, msgspec.DecodeError, OSError) as error:
         raise _wrong(str(error).splitlines()[0]) from error
-    if len(table) > MOST_ROWS:
-        raise ProblemError(
-            413, f"body: {len(table):,} rows are more than {MOST_ROWS:,}: send fewer", where="body"
-        )
-    time_s, value = _times(_column(table, "time")), _values(_column(table, "value"))
     known = np.isfinite(time_s) & (np.abs(time_s) < LAST_S)
+    if len(known) and not known.any():
+        raise _wrong(f"{WHICH_TIMES}, and none of the {len(known)} rows has one")
     increasing, first = np.unique(time_s[known], return_index=True)
     left_out = {"without_time": int((~known).sum()), "repeated": int(known.sum() - len(increasing))}
     return Posted(increasing, value[known][first], left_out)
@@ -67,6 +73,7 @@ def _of_json(body: bytes) -> pa.Table:
     columns = msgspec.json.decode(body, type=Columns)
     if len(columns.time) != len(columns.value):
         raise _wrong(f"{len(columns.time)} times and {len(columns.value)} values: give as many of both")
+    _check_size(len(columns.time))
     if any(isinstance(one, str) for one in columns.time):
         return pa.table({"time": [str(one) for one in columns.time], "value": columns.value})
     return pa.table(
@@ -75,15 +82,32 @@ def _of_json(body: bytes) -> pa.Table:
 
 
 def _of_csv(body: bytes) -> pa.Table:
-    return csv.read_csv(io.BytesIO(body))
+    body.decode()  # which says it better than a parser does
+    table = csv.read_csv(io.BytesIO(body))
+    _check_size(len(table))
+    return table
 
 
 def _of_arrow(body: bytes) -> pa.Table:
-    return pa.ipc.open_stream(body).read_all()
+    batches = []
+    with pa.ipc.open_stream(body) as stream:
+        for batch in stream:
+            batches.append(batch)
+            _check_size(sum(map(len, batches)), sum(one.nbytes for one in batches))
+        return pa.Table.from_batches(batches, stream.schema)
 
 
 def _of_parquet(body: bytes) -> pa.Table:
-    return pq.read_table(io.BytesIO(body), columns=["time", "value"])
+    """Parquet; what it says of its size is looked at before anything is unpacked."""
+    file = pq.ParquetFile(io.BytesIO(body), read_dictionary=COLUMNS)  # a long word that is repeated stays one
+    about = file.metadata
+    groups = [about.row_group(at) for at in range(about.num_row_groups)]
+    columns = [group.column(at) for group in groups for at in range(group.num_columns)]
+    _check_size(
+        about.num_rows,
+        sum(one.total_uncompressed_size for one in columns if one.path_in_schema in COLUMNS),
+    )
+    return file.read(columns=[name for name in COLUMNS if name in file.schema_arrow.names])
 
 
 READERS: dict[str, Callable[[bytes], pa.Table]] = {
@@ -94,38 +118,69 @@ READERS: dict[str, Callable[[bytes], pa.Table]] = {
 }
 
 
+def _check_size(rows: int, unpacked_bytes: int = 0) -> None:
+    if rows > MOST_ROWS:
+        raise ProblemError(413, f"body: {rows:,} rows are more than {MOST_ROWS:,}: send fewer", where="body")
+    if unpacked_bytes > MOST_BYTES:
+        raise ProblemError(
+            413, f"body: unpacked it has more than {MOST_BYTES:,} bytes: send fewer rows", where="body"
+        )
+
+
 def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
     if table.schema.names.count(name) != 1:
-        raise _wrong(f"there must be one column {name!r}, and there are {', '.join(table.schema.names)}")
+        there = ", ".join(table.schema.names) or "none"
+        raise _wrong(f"there must be one column {name!r}, and there are {there}")
     return table.column(name)
 
 
 def _times(column: pa.ChunkedArray) -> Floats:
     """Unix seconds; NaN where there is none."""
     kind = column.type
-    if pa.types.is_string(kind):
-        column, kind = _parsed(column)
+    if pa.types.is_dictionary(kind):
+        return _of_words(column, _times)
+    if _is_text(kind):
+        column, kind = _parsed(column, pa.timestamp("us", "UTC"), WHICH_TIMES), pa.timestamp("us", "UTC")
     if pa.types.is_timestamp(kind):
         if kind.tz is None:
             raise _wrong("times need their offset, as 2026-11-23T08:00:00+08:00 or …Z")
         return _floats(column.cast(pa.int64())) * TO_S[kind.unit]
-    return _values(column)
+    return _values(column, "time")
 
 
-def _parsed(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Any]:
-    kind = pa.timestamp("us", "UTC")
-    try:
-        return column.cast(kind), kind
-    except pa.ArrowInvalid as error:
-        raise _wrong(f"times are RFC 3339 with their offset, or Unix seconds: {error}") from error
-
-
-def _values(column: pa.ChunkedArray) -> Floats:
-    if not (
-        pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_null(column.type)
-    ):
-        raise _wrong(f"a column of numbers is wanted, and {column.type} was found")
+def _values(column: pa.ChunkedArray, name: str = "value") -> Floats:
+    """Numbers; NaN where there is none."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _of_words(column, _values)
+    if _is_text(kind):
+        column = _parsed(column, pa.float64(), "values are numbers")
+    elif not any(one(kind) for one in NUMBERS):
+        raise _wrong(f"{name}: a column of numbers is wanted, and {kind} was found")
     return _floats(column)
+
+
+def _of_words(column: pa.ChunkedArray, read: Callable[[pa.ChunkedArray], Floats]) -> Floats:
+    """A column that says each word once: each is read once."""
+    array = column.combine_chunks()
+    chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
+    found = [
+        pa.array(read(pa.chunked_array([one.dictionary]))).take(one.indices).to_numpy(zero_copy_only=False)
+        for one in chunks
+    ]
+    return np.concatenate([np.empty(0), *found])
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return any(one(kind) for one in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
+
+
+def _parsed(column: pa.ChunkedArray, kind: pa.DataType, wanted: str) -> pa.ChunkedArray:
+    try:
+        return column.cast(pa.string()).cast(kind)
+    except pa.ArrowInvalid as error:
+        bad = re.search(r"string: '(.*?)' as", str(error), re.DOTALL)
+        raise _wrong(f"{wanted}, and {bad[1][:LONGEST]!r} is not" if bad else wanted) from error
 
 
 def _floats(column: pa.ChunkedArray) -> Floats:

@@ -143,7 +143,10 @@ def sent(content: bytes, media_type: str) -> dict[str, Any]:
         ("quantity=ph", sent(b"{", "application/json"), 422, "body"),
         ("quantity=ph", sent(b"a,b\n1,2\n", "text/csv"), 422, "'time'"),
         ("quantity=ph", sent(b"time,value\n2026-01-01T00:00:00,2\n", "text/csv"), 422, "offset"),
-        ("quantity=ph", sent(b"time,value\n1,high\n", "text/csv"), 422, "numbers"),
+        ("quantity=ph", sent(b"time,value\n1,7\n2,high\n", "text/csv"), 422, "'high' is not"),
+        ("quantity=ph", sent("time,value\n1,7\n".encode("utf-16"), "text/csv"), 422, "not UTF-8"),
+        ("quantity=ph", sent("time,value,备注\n1,7,好\n".encode("gbk"), "text/csv"), 422, "not UTF-8"),
+        ("quantity=ph", {"json": {"time": [1.79e12], "value": [1.0]}}, 422, "Unix seconds"),
         ("quantity=ph", sent(b"PAR1", "application/vnd.apache.parquet"), 422, "body"),
         ("quantity=ph", sent(b"x", "image/png"), 415, "send the series as"),
     ],
@@ -154,6 +157,42 @@ def test_what_cannot_be_judged_is_a_problem(
     answer = call(client, "POST", f"/v1/judge?{path}", **told)
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
     assert sentence in answer.json()["detail"]
+
+
+def parquet_of(time: pa.Array, value: pa.Array) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"time": time, "value": value}), sink, compression="zstd")
+    return sink.getvalue()
+
+
+TWO = ["2026-11-23T08:00:00+08:00", "2026-11-23T00:05:00Z"]
+
+
+@pytest.mark.parametrize(
+    ("time", "value"),
+    [
+        (pa.array(TWO, pa.large_string()), pa.array([7.0, None])),
+        (pa.array(TWO).dictionary_encode(), pa.array(["7.0", None])),
+        (pa.array([1795392000, 1795392300]), pa.array([7, None]).cast(pa.decimal128(21, 2))),
+        (pa.array([1795392000, 1795392300]).cast(pa.timestamp("s", "Asia/Shanghai")), pa.array([7, None])),
+    ],
+)
+def test_columns_are_read_as_data_frames_write_them(client: Client, time: pa.Array, value: pa.Array) -> None:
+    told = sent(parquet_of(time, value), "application/vnd.apache.parquet")
+    answer = call(client, "POST", "/v1/judge?quantity=ph", **told).json()
+    found = [(one["measured"], one["value"]) for one in answer["readings"]]
+    assert found == [("2026-11-23T00:00:00.000Z", 7.0), ("2026-11-23T00:05:00.000Z", None)]
+
+
+@pytest.mark.parametrize(
+    "words", [pa.array(np.zeros(3_000_000)), pa.array(["2026-11-23T00:00:00Z".ljust(200_000_000)])]
+)
+def test_a_small_body_that_would_unpack_to_a_large_one_is_refused(client: Client, words: pa.Array) -> None:
+    body = parquet_of(words, pa.nulls(len(words), pa.float64()))
+    assert len(body) < 1_000_000
+    answer = call(client, "POST", "/v1/judge?quantity=ph", **sent(body, "application/vnd.apache.parquet"))
+    assert answer.status_code == 413
+    assert answer.json()["detail"].startswith("body: ")
 
 
 def series_with_anomalies(store: PostgresStore) -> Series:
@@ -217,3 +256,10 @@ def test_limits_that_cannot_be_are_neither_tried_nor_adopted(
         assert (answer.status_code, answer.json()["where"]) == (422, "limits")
         assert sentence in answer.json()["detail"]
     assert call(client, "PUT", "/v1/series/999999/limits", json={"limits": {}}).status_code == 404
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+def test_a_limit_that_is_no_number_is_refused(client: Client, number: str) -> None:
+    told = sent(f'{{"limits": {{"suspect_low": {number}}}}}'.encode(), "application/json")
+    answer = call(client, "PUT", "/v1/series/1/limits", **told)
+    assert (answer.status_code, answer.json()["where"]) == (422, "suspect_low")
