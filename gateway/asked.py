@@ -15,6 +15,8 @@ from fastapi.routing import APIRoute
 from pydantic import ValidationError, create_model
 from starlette.concurrency import run_in_threadpool
 
+from gateway.problems import ProblemError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -51,6 +53,34 @@ def _quick(dependant: Dependant, endpoint: Callable[..., Response]) -> ASGIApp:
         await response(scope, receive, send)
 
     return app
+
+
+def check(request: Request) -> None:
+    """Raises `ProblemError` where a parameter means nothing: a filter unheard would let everything by."""
+    told = request.query_params.multi_items()
+    if not told:
+        return
+    route = request.scope["route"]
+    if (known := _PARAMETERS.get(route.endpoint)) is None:
+        known = _PARAMETERS[route.endpoint] = _parameters(route.dependant)
+    names = [name for name, _ in told]
+    for name in names:
+        if name not in known:
+            there = f"there are {', '.join(sorted(known))}" if known else "there are none"
+            raise ProblemError(422, f"query: there is no parameter {name!r}; {there}", where=name)
+        if not known[name] and names.count(name) > 1:
+            raise ProblemError(422, f"query {name}: give it once", where=name)
+
+
+_PARAMETERS: dict[Callable[..., Any], dict[str, bool]] = {}  # by endpoint, for a route has no hash
+
+
+def _parameters(dependant: Dependant) -> dict[str, bool]:
+    """The parameters of a query, and whether each may stand several times."""
+    found = {_alias(one): _is_list(one.field_info.annotation) for one in dependant.query_params}
+    for one in dependant.dependencies:
+        found |= _parameters(one)
+    return found
 
 
 class _Reader:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 
+from gateway import asked
 from gateway.access import visit
 from gateway.access.principal import Principal, Role
 from gateway.access.seen import behind_wall, seen_by
@@ -97,10 +98,12 @@ def seen(context: Context, request: Request) -> Context:
 
 
 async def _checked(request: Request) -> Context:  # async: a thread would cost more than it does
-    """Refuses a route that the door took for another one: its right would be another one, too."""
+    """Refuses a route that the door took for another one, with its right, and parameters without meaning."""
     by: Visit = request.scope[visit.KEY]
     if request.scope["route"].path != by.found.path:
         raise ProblemError(403, "the table of rights names another route for this path")
+    if by.found.path.startswith("/v1/"):
+        asked.check(request)
     return of(request)
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.problems import not_found
+from edge.wire.quantities import QUANTITIES
+from gateway.problems import ProblemError, not_found
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,13 +70,21 @@ class Known:
     def series_of(
         self, *, area: str | None = None, site: str | None = None, quantity: str | None = None
     ) -> list[Series]:
-        """Series by area, site and quantity."""
+        """Series by area, site and quantity; `ProblemError` where one of them is unknown."""
+        check_quantity(quantity)
         sites = {one.site_id for one in self.sites_of(area=area, site=site)}
         return [
             one
             for one in self.directory.series
             if one.site_id in sites and (quantity is None or one.quantity == quantity)
         ]
+
+
+def check_quantity(quantity: str | None) -> None:
+    """Raises `ProblemError` where there is no such quantity."""
+    if quantity is not None and quantity not in QUANTITIES:
+        there = ", ".join(QUANTITIES)
+        raise ProblemError(422, f"quantity: there is no {quantity!r}; there are {there}", where="quantity")
 
 
 def below(directory: Directory, areas: Iterable[str]) -> set[str]:

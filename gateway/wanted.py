@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.known import check_quantity
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
@@ -22,7 +24,7 @@ class Wanted:
     Raises
     ------
     ProblemError
-        Where there is no such area or site.
+        Where there is no such area, site or quantity.
 
     """
 
@@ -35,6 +37,7 @@ class Wanted:
         quantity: str | None = None,
         kinds: Collection[str] | None = None,
     ) -> None:
+        check_quantity(quantity)
         self._directory = known
         self._area, self._site, self._quantity = area, site, quantity
         self._kinds = None if kinds is None else {*kinds, "gap", "end"}

@@ -72,6 +72,10 @@ def anomalies(
     known, cursors = here.known, here.cursors(wanted.request)
     if near_ is None and (within_m or within_s):
         raise ProblemError(422, "near: say from where, with the id of a site or node", where="near")
+    if severity_min > severity_max:
+        raise ProblemError(422, "severity_min: must not be above severity_max", where="severity_min")
+    if from_ and to and from_ >= to:
+        raise ProblemError(422, "from: must be before to", where="from")
     sites = [one.site_id for one in known.sites_of(area=area, site=site)]
     if near_ is not None:
         reached = near.sites(known, near_, within_m=within_m, within_s=within_s, direction=direction)
@@ -135,6 +139,9 @@ def _one(here: Context, anomaly_id: int) -> Anomaly:
 
 
 def _series(known: Known, ids: list[int] | None, quantity: str | None) -> list[int] | None:
+    for one in ids or ():
+        if one not in known.series:
+            raise not_found("series", one)
     if quantity is None:
         return ids
     return [

@@ -64,7 +64,7 @@ def one_series(here: Here, series_id: params.SeriesId) -> models.Series:
 
 
 @router.get("/quantities", responses=responses())
-def quantities() -> list[models.Quantity]:
+def quantities(_here: Here) -> list[models.Quantity]:
     """What can be measured: units, plausible ranges, HJ 212 codes, labels."""
     names = models.Quantity.model_fields
     return [models.Quantity(**{name: getattr(one, name) for name in names}) for one in QUANTITIES.values()]

@@ -18,6 +18,7 @@ from edge.wire.quantities import QUANTITIES, Conversion, to_canonical
 from gateway import encoding, judging_models, judging_tables, params, respond, uploads
 from gateway.context import Context, Here
 from gateway.forms import MEDIA, HowWanted, documented
+from gateway.known import check_quantity
 from gateway.models import at
 from gateway.problems import ProblemError, not_found, responses
 from gateway.uploads import Posted
@@ -67,6 +68,7 @@ async def _posted(request: Request) -> Posted:
     openapi_extra=POSTED,
 )
 def judge(
+    _here: Here,
     wanted: HowWanted,
     posted: Annotated[Posted, Depends(_posted)],
     quantity: Annotated[str, Query(description="What is measured", examples=["dissolved_oxygen"])],
@@ -163,9 +165,7 @@ def _series(here: Context, series_id: int) -> Series:
 
 
 def _conversion(quantity: str, unit: str | None) -> Conversion:
-    if quantity not in QUANTITIES:
-        known = ", ".join(QUANTITIES)
-        raise ProblemError(422, f"quantity: there is no {quantity!r}; there are {known}", where="quantity")
+    check_quantity(quantity)
     of = QUANTITIES[quantity]
     try:
         return to_canonical(of, unit or of.unit)

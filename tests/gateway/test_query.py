@@ -91,7 +91,7 @@ def test_what_is_written_has_the_fields_that_are_documented(row: Any, model: Any
 
 @pytest.mark.parametrize(("path", "params"), ANSWERS)
 def test_every_form_says_the_same(path: str, params: dict[str, Any], client: Client) -> None:
-    limit: dict[str, Any] = {} if "width" in params else {"limit": 10_000}
+    limit: dict[str, Any] = {"limit": 10_000} if path in ("/v1/anomalies", "/v1/readings") else {}
     answer = get(client, path, **params, **limit).json()
     wanted = answer["items"] if isinstance(answer, dict) else answer
     assert len(wanted) > 3
@@ -294,3 +294,26 @@ def test_a_query_that_takes_too_long_is_a_problem_that_says_what_to_do(timescale
     store.close()
     assert (answer.status_code, answer.headers["content-type"]) == (504, "application/problem+json")
     assert "ask for a shorter time" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("/v1/anomalies?sverity_min=3", "there is no parameter 'sverity_min'; there are area, "),
+        ("/v1/sites?area_id=330483", "there is no parameter 'area_id'; there are area, kind"),
+        ("/v1/quantities?area=330483", "there are none"),
+        ("/v1/anomalies?area=330483&area=330402", "area: give it once"),
+        ("/v1/anomalies?quantity=oxygen", "there is no 'oxygen'; there are water_temperature, "),
+        ("/v1/latest?quantity=oxygen", "there is no 'oxygen'"),
+        ("/v1/live?quantity=oxygen", "there is no 'oxygen'"),
+        ("/v1/anomalies?series=999999", "there is no series 999999"),
+        ("/v1/anomalies?severity_min=3&severity_max=1", "must not be above"),
+        ("/v1/anomalies?from=2026-11-02T00:00:00Z&to=2026-11-01T00:00:00Z", "must be before"),
+    ],
+)
+def test_a_filter_that_is_misspelt_is_a_problem_and_not_an_answer(
+    path: str, sentence: str, client: Client
+) -> None:
+    answer = get(client, path)
+    assert answer.status_code == (404 if "series=" in path else 422)
+    assert sentence in answer.json()["detail"]
