@@ -14,6 +14,7 @@ from ingest_service.storage.answers import Moment
 
 HEADER = "Towntwin-Reproduce"
 LONGEST = 4000
+FIRST_US, LAST_US = -62_135_596_800_000_000, 253_402_300_800_000_000  # years 1 to 9999, as `params.Moment`
 Reproduce = Annotated[
     str | None,
     Query(
@@ -50,8 +51,12 @@ def decode(word: str) -> Token:
     except (binascii.Error, ValueError, msgspec.MsgspecError) as error:
         raise _wrong() from error
     xids = (token.moment.xmax, *token.moment.running)
-    times_us = (token.moment.at_us, token.from_us, token.to_us)
-    if not (all(0 <= xid < 2**32 for xid in xids) and all(0 <= one < 2**53 for one in times_us)):
+    edges_us = (token.from_us, token.to_us)
+    if not (
+        all(0 <= xid < 2**32 for xid in xids)
+        and 0 <= token.moment.at_us < 2**53
+        and all(FIRST_US <= one < LAST_US for one in edges_us)
+    ):
         raise _wrong()
     return token
 

@@ -42,10 +42,19 @@ def thinned(
     answers: Answers, series: Sequence[Series], over: Stretch, moment: Moment, *, points: int, method: Method
 ) -> Thinned:
     """Of each series what is kept, and how many readings there were."""
+
+    def of(series_id: int, from_us: int, to_us: int) -> tuple[NDArray[np.void], int]:
+        blocks = answers.all_readings([series_id], from_us, to_us, moment)
+        return thin(blocks, from_us, to_us, points=points, method=method)
+
     found = []
     for one in series:
-        blocks = answers.all_readings([one.series_id], over.from_us, over.to_us, moment)
-        found.append(thin(blocks, over.from_us, over.to_us, points=points, method=method))
+        kept, n = of(one.series_id, over.from_us, over.to_us)
+        if n > len(kept):  # it was thinned, and of a stretch that holds mostly nothing, too much
+            first_us, last_us = kept["time_us"][[0, -1]].tolist()
+            if 2 * (last_us - first_us) < over.to_us - over.from_us:
+                kept, n = of(one.series_id, first_us, last_us + 1)
+        found.append((kept, n))
     return found
 
 

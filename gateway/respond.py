@@ -11,11 +11,13 @@ from fastapi import Response
 from fastapi.responses import StreamingResponse
 
 from gateway import cursors, encoding, moments, rows
+from gateway.access import visit as visits
 from gateway.forms import MEDIA, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gateway.access.visit import Visit
     from gateway.known import Known
     from gateway.tables import Table
 
@@ -29,6 +31,7 @@ def page(wanted: Wanted, table: Table[T], block: T, *, next_: str | None, token:
         body = encoding.JSON.encode(rows.Page(table.rows(block), next_))
     else:
         body = b"".join(encoding.encoded(wanted.form, table, [block]))
+        _audited(wanted)
     headers = _headers(wanted, table.name, token)
     if next_ is not None:
         headers["Link"] = f'<{cursors.next_page(wanted.request, next_)}>; rel="next"'
@@ -57,6 +60,7 @@ def whole(wanted: Wanted, table: Table[T], blocks: Iterator[T], *, token: str, k
         return Response(status_code=304, headers=headers)
     pieces = encoding.encoded(wanted.form, table, blocks)
     first = next(pieces, b"") + next(pieces, b"")
+    _audited(wanted)
     return StreamingResponse(_cut(chain([first], pieces)), headers=headers, media_type=MEDIA[wanted.form])
 
 
@@ -73,8 +77,15 @@ def _tagged(content: bytes) -> dict[str, str]:
 
 
 def _has(wanted: Wanted, tag: str) -> bool:
-    known = {one.strip() for one in wanted.request.headers.get("if-none-match", "").split(",")}
-    return tag in known or "*" in known
+    given = wanted.request.headers.get("if-none-match", "").split(",")
+    known = {one.strip().removeprefix("W/") for one in given}  # compared weakly: proxies take the W/ away
+    return tag.removeprefix("W/") in known or "*" in known
+
+
+def _audited(wanted: Wanted) -> None:
+    """Have the audit say that readings or anomalies went out as a file."""
+    visit: Visit = wanted.request.scope[visits.KEY]
+    visit.is_export = True
 
 
 def _cut(blocks: Iterator[bytes]) -> Iterator[bytes]:

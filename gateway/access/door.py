@@ -143,7 +143,7 @@ class _Out:
 
     async def note(self, status: int) -> None:
         """Write what came of it."""
-        if self._visit.found.audited:
+        if self._visit.found.audited or self._visit.is_export:
             await self._door.note(self._scope, self._visit, status)
 
     async def _begin(self, status: int) -> None:

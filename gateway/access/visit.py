@@ -14,11 +14,12 @@ KEY = "towntwin.visit"
 
 @dataclass(slots=True)
 class Visit:
-    """``principal`` is None where anybody may come; ``detail`` is for the audit."""
+    """``principal`` is None where anybody may come; ``is_export`` and ``detail`` are for the audit."""
 
     found: Found
     address: str
     principal: Principal | None = None
     credential: str = ""
     forwarded: bool = False
+    is_export: bool = False
     detail: dict[str, Any] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import timedelta
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import numpy as np
 from fastapi import APIRouter, Query, Response
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from gateway import asked, models, moments, params, plots, respond, rows, stretches, tables
 from gateway.context import Context, Here
@@ -27,8 +28,21 @@ router = APIRouter(prefix="/v1", tags=["readings"], route_class=asked.Route)
 PAGE = 1000
 MOST_BUCKETS = 10_000
 MOST_PLOTS = 50
+
+
+def _of_days(width: object) -> object:
+    if isinstance(width, str) and re.search("[YM]", width.upper().partition("T")[0]):
+        raise ValueError("months and years are of different lengths: give days, hours, minutes or seconds")
+    return width
+
+
 Width = Annotated[
-    timedelta, Query(description="Width of a bucket (ISO 8601), aligned to the local day", examples=["PT1H"])
+    timedelta,
+    BeforeValidator(_of_days),
+    Query(
+        description="Width of a bucket (ISO 8601): whole local days, or a part of one; weeks begin on Monday",
+        examples=["PT1H"],
+    ),
 ]
 SeriesIds = Annotated[
     list[Annotated[int, Field(ge=1, lt=2**31)]] | None,

@@ -209,6 +209,25 @@ def test_everything_that_is_changed_is_written_down(store: PostgresStore, app: F
     assert store.feedback(anomaly_id=1)[0].who == f"n (key:{key_id})"
 
 
+def test_everything_that_is_exported_is_written_down(store: PostgresStore, app: FastAPI) -> None:
+    boss, theirs = bearing(store, Role.ADMINISTRATOR), bearing(store, Role.VIEWER, area_id=TOWN)
+    before = len(ask(app, "GET", "/v1/audit", headers=boss).json()["items"])
+    for quiet in ("/v1/anomalies", "/v1/readings?limit=5", "/v1/latest?format=csv"):
+        assert ask(app, "GET", quiet, headers=theirs).status_code == 200
+    exports = [
+        "/v1/readings?format=csv",
+        "/v1/anomalies?format=parquet",
+        "/v1/anomalies?limit=5&format=ndjson",
+    ]
+    for path in exports:
+        assert ask(app, "GET", path, headers=theirs).status_code == 200
+    assert ask(app, "GET", "/v1/readings", headers=theirs | {"Accept": "text/csv"}).status_code == 200
+    lines = ask(app, "GET", "/v1/audit", headers=boss).json()["items"]
+    new = lines[: len(lines) - before][::-1]
+    assert [one["target"] for one in new] == [*exports, "/v1/readings"]
+    assert {(one["status"], *one["areas"]) for one in new} == {(200, TOWN)}
+
+
 def test_what_cannot_be_written_down_is_not_answered() -> None:
     class Away(MemoryAccounts):
         def note(self, line: Any) -> None:
