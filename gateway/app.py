@@ -25,6 +25,7 @@ from gateway.routes import (
     anomalies,
     assessments,
     directory,
+    documentation,
     feedback,
     judging,
     letters,
@@ -65,6 +66,7 @@ ROUTES = (  # in the order of looking, so first what is asked for most
     platform,
     access,
     login,
+    documentation,
 )
 
 
@@ -95,6 +97,7 @@ def create_app(
         version=version("towntwin"),
         description=DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,  # ours are in routes/documentation.py
         redoc_url=None,
     )
     gate = Gate(accounts, settings)

@@ -16,16 +16,15 @@ ALWAYS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
-# The console compiles its templates in the browser; the documentation page comes from where FastAPI points.
+# The console compiles its templates in the browser.
 CONSOLE_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline';"
     " img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' ws: wss:;"
     " frame-ancestors 'none'; base-uri 'self'; form-action 'self'"
 )
 DOCS_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net;"
-    " style-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net;"
-    " img-src 'self' data: https://fastapi.tiangolo.com; frame-ancestors 'none'; base-uri 'self'"
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline';"
+    " img-src 'self' data:; frame-ancestors 'none'; base-uri 'self'"
 )
 
 

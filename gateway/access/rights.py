@@ -35,7 +35,7 @@ RIGHTS: dict[str, Right] = {
     "GET /healthz": ANYBODY,
     "GET /readyz": ANYBODY,
     "GET /docs": ANYBODY,
-    "GET /docs/oauth2-redirect": ANYBODY,
+    "GET /docs/{name}": ANYBODY,
     "GET /openapi.json": ANYBODY,
     "GET /login": ANYBODY,
     "POST /login": ANYBODY,

@@ -110,5 +110,17 @@ def test_the_language_can_be_switched_and_is_remembered(
     expect(one.get_by_text(words.word("wrong", other))).to_be_visible(timeout=10_000)
 
 
+def test_the_documentation_is_drawn_without_the_internet(
+    page: tuple[words.Language, Page], served: tuple[str, MemoryStore]
+) -> None:
+    _, one = page
+    here = served[0].partition("/login")[0]
+    asked: list[str] = []
+    one.on("request", lambda request: asked.append(request.url))
+    one.goto(f"{here}/docs")
+    expect(one.get_by_text("/v1/anomalies", exact=True).first).to_be_visible(timeout=10_000)
+    assert [url for url in asked if not url.startswith((here, "data:"))] == []
+
+
 def test_every_word_is_there_in_both_languages() -> None:
     assert [key for key, pair in words.WORDS.items() if len(pair) != 2 or not all(pair)] == []

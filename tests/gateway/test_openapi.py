@@ -10,6 +10,7 @@ import pytest
 import schemathesis
 from httpx import ASGITransport, AsyncClient
 from hypothesis import HealthCheck, given, settings
+from openapi_spec_validator import OpenAPIV31SpecValidator
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -45,6 +46,11 @@ def operations(app: FastAPI) -> dict[str, dict[str, Any]]:
         for path, methods in app.openapi()["paths"].items()
         for method, operation in methods.items()
     }
+
+
+def test_the_description_is_valid(app: FastAPI) -> None:
+    assert app.openapi()["openapi"].startswith("3.1.")
+    OpenAPIV31SpecValidator(app.openapi()).validate()
 
 
 def test_every_operation_has_an_example(app: FastAPI) -> None:
