@@ -25,6 +25,7 @@ log = structlog.get_logger()
 
 MANY = 10_000
 OVERLAP_S = 2.0  # what was received so recently may have been committed out of order
+WHOLE_EVERY_S = 5.0  # what was committed long after it was received is found by looking at all series
 MISSED_S = 3600.0  # readings that were received before that are not told again
 ONE_US = 1e6
 
@@ -43,6 +44,7 @@ class Hub:
             object, float
         ] = {}  # series -> measured time, device -> receiving time last told [s]
         self._place = Place(0, 0)
+        self._knows_its_place = False
 
     @property
     def streams(self) -> int:
@@ -83,6 +85,7 @@ class Hub:
         """Ask from now on, if nobody asked until now."""
         async with self._starting:
             if self._task is None or self._task.done():
+                self._knows_its_place = False
                 try:
                     await run_in_threadpool(self._catch_up)
                 except StoreError as error:
@@ -90,18 +93,21 @@ class Hub:
                 self._task = asyncio.create_task(self._poll())
 
     async def _poll(self) -> None:
-        since_s = time.time()
+        since_s = whole_s = time.time()
         while True:
             await asyncio.sleep(self._settings.live_poll_s)
             if not self._queues:
                 return
             began_s = time.time()
             try:
-                found = await run_in_threadpool(self._ask, since_s - OVERLAP_S)
+                if not self._knows_its_place:  # the database was away when the first stream came
+                    await run_in_threadpool(self._catch_up)
+                is_whole = began_s - whole_s > WHOLE_EVERY_S
+                found = await run_in_threadpool(self._ask, None if is_whole else since_s - OVERLAP_S)
             except StoreError as error:
                 log.warning("live_poll_failed", error=str(error))
                 continue
-            since_s = began_s
+            since_s, whole_s = began_s, began_s if is_whole else whole_s
             if found:
                 await self._tell(found)
 
@@ -121,10 +127,14 @@ class Hub:
 
     def _catch_up(self) -> None:
         """Where things stand: streams begin with what comes after."""
-        self._place = Place(self._store.newest_revision(), round(time.time() * ONE_US))
+        now_s = time.time()
+        self._place = Place(self._store.newest_revision(), round(now_s * ONE_US))
+        before = [one for one in self._store.latest() if one.received_s < now_s - OVERLAP_S]
+        self._seen |= {one.series_id: one.time_s for one in before}
         self._seen |= {one.device_id: one.received_s for one in self._store.statuses()}
+        self._knows_its_place = True
 
-    def _ask(self, since_s: float) -> list[News]:
+    def _ask(self, since_s: float | None) -> list[News]:
         known, now_s = self._directories.known(), time.time()
         found = []
         for one in sorted(self._store.latest(received_after_s=since_s), key=lambda one: one.received_s):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import httpx
 import pyarrow as pa
@@ -28,6 +28,7 @@ PAGE_ROWS = 10_000
 TOKEN = "Towntwin-Reproduce"  # noqa: S105 - the name of a header
 TRIES = 5
 PAUSE_S = 1.0
+LATER = {httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.TOO_MANY_REQUESTS}
 
 
 class ClientError(Exception):
@@ -41,6 +42,8 @@ class ClientError(Exception):
 class Client:
     """A gateway, asked over one kept connection. Methods raise `ClientError` and `httpx.TransportError`.
 
+    Raises ValueError where ``frame`` is none of them.
+
     Parameters
     ----------
     address : as ``http://127.0.0.1:8080``
@@ -53,6 +56,8 @@ class Client:
     def __init__(
         self, address: str, *, key: str | None = None, frame: Frame = "pandas", timeout_s: float = 60.0
     ) -> None:
+        if frame not in get_args(Frame):
+            raise ValueError(f"frame {frame!r}: give one of {', '.join(get_args(Frame))}")
         headers = {"Accept": "application/vnd.apache.arrow.stream, application/json;q=0.5"}
         if key is not None:
             headers["Authorization"] = f"Bearer {key}"
@@ -157,11 +162,11 @@ class Client:
         return self._framed(_table(answer))
 
     def _get(self, path: str, asked: dict[str, Any]) -> httpx.Response:
-        """Ask; where the database is away (503), a few times more, as late as the gateway says."""
+        """Ask; where the database is away or it was asked too often, a few times more, when it says."""
         params = {name: value for name, value in asked.items() if value is not None} or None
         for left in reversed(range(TRIES)):
             answer = self._http.get(path, params=params)
-            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or not left:
+            if answer.status_code not in LATER or not left:
                 break
             time.sleep(float(answer.headers.get("Retry-After", PAUSE_S)))
         if answer.is_error:

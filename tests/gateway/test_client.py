@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import httpx
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from tests.support.services import NamedServer, PostgresServer
 
+PAUSE = time.sleep
 HOWTO = "query-anomalies.md"
 
 
@@ -96,9 +98,36 @@ def test_what_the_gateway_refuses_is_an_error_with_its_sentence(address: str) ->
         with pytest.raises(ClientError, match="there is no area") as error:
             client.anomalies(area="nowhere")
         assert error.value.status == 404
+    with pytest.raises(ValueError, match="give one of pandas, polars, arrow"):
+        Client(address, frame="dask")  # type: ignore[arg-type]
     with Client(address) as nobody, pytest.raises(ClientError, match="bring a key") as error:
         nobody.anomalies()
     assert error.value.status == 401
+
+
+def test_who_asks_too_often_is_answered_a_little_later(
+    timescale_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    migrate(timescale_dsn)
+    store = PostgresStore.open(timescale_dsn)
+    _, key = keys.mint(Accounts(store), name="notebook", role=Role.VIEWER, created_by="tests")
+    store.close()
+    hurry = {"TOWNTWIN_GATEWAY_REQUESTS_PER_S": "2", "TOWNTWIN_GATEWAY_REQUESTS_BURST": "2"}
+    waited: list[float] = []
+
+    def pause(pause_s: float) -> None:
+        waited.append(pause_s)
+        PAUSE(pause_s)
+
+    monkeypatch.setattr("towntwin.client.time.sleep", pause)
+    with running(
+        Process("gateway", "--port", str(port), log=tmp_path / "log", TOWNTWIN_DSN=timescale_dsn, **hurry)
+    ):
+        wait_until(lambda: answers(port), within_s=60, what="the gateway answers")
+        with Client(f"http://127.0.0.1:{port}", key=key) as client:
+            assert [client.sites() for _ in range(4)] == [[]] * 4
+    assert waited
 
 
 @pytest.mark.parametrize("command", howto.blocks(HOWTO, "sh"))

@@ -20,6 +20,7 @@ from gateway.news import News, Place
 from gateway.settings import Settings
 from gateway.wanted import Wanted
 from ingest_service.storage.batch import Batch
+from ingest_service.storage.errors import StoreUnavailable
 from ingest_service.storage.memory import MemoryStore
 from ingest_service.storage.model import Area, Channel, Device, DeviceStatus, Directory, Series, Site
 from tests.support.access import HEADERS, MemoryAccounts, opened
@@ -114,6 +115,46 @@ def test_a_stream_tells_what_is_new_and_nothing_old(store: MemoryStore) -> None:
         return of(first + await take(stream, 3))
 
     assert asyncio.run(scenario()) == [("reading", 2), ("reading", 3), ("anomaly", 3), ("health", "db")]
+
+
+def test_what_was_committed_long_after_it_was_received_is_told(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "WHOLE_EVERY_S", 0.05)
+
+    async def scenario() -> list[tuple[str, object]]:
+        measure(store, 1, ago_s=100)
+        stream = listening(store)
+        assert isinstance(await anext(stream), Place), "it listens"
+        measure(store, 2, ago_s=100)  # ingest held it while its database was away
+        return of(await take(stream, 1))
+
+    assert asyncio.run(scenario()) == [("reading", 2)]
+
+
+def test_a_stream_that_begins_without_the_database_tells_nothing_old_either(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find(store, "a")
+    answers = store.newest_revision
+
+    def away() -> int:
+        monkeypatch.setattr(store, "newest_revision", answers)
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(store, "newest_revision", away)
+
+    async def scenario() -> list[tuple[str, object]]:
+        stream = listening(store)
+        before = one = await anext(stream)
+        async with asyncio.timeout(20):
+            while one == before:  # until it knows its place
+                one = await anext(stream)
+        assert isinstance(one, Place)
+        find(store, "b")
+        return of(await take(stream, 1))
+
+    assert asyncio.run(scenario()) == [("anomaly", 3)]
 
 
 @pytest.mark.parametrize(
