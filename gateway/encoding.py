@@ -37,19 +37,20 @@ def _json(table: Table[T], blocks: Iterable[T]) -> Iterator[bytes]:
 
 
 def _ndjson(table: Table[T], blocks: Iterable[T]) -> Iterator[bytes]:
-    for block in blocks:
-        yield JSON.encode_lines(table.rows(block))
+    yield from map(JSON.encode_lines, map(table.rows, blocks))
 
 
 def _csv(table: Table[T], blocks: Iterable[T]) -> Iterator[bytes]:
     yield ",".join(table.schema.names).encode() + b"\n"
-    options = csv.WriteOptions(include_header=False, quoting_style="needed")
-    for block in blocks:
-        batch = table.batch(block)
-        words = pa.record_batch([_as_text(column) for column in batch.columns], batch.schema.names)
-        sink = pa.BufferOutputStream()
-        csv.write_csv(words, sink, options)
-        yield sink.getvalue().to_pybytes()
+    yield from map(_csv_of, map(table.batch, blocks))
+
+
+def _csv_of(batch: pa.RecordBatch) -> bytes:
+    words = pa.record_batch([_as_text(column) for column in batch.columns], batch.schema.names)
+    sink = pa.BufferOutputStream()
+    csv.write_csv(words, sink, csv.WriteOptions(include_header=False, quoting_style="needed"))
+    text: bytes = sink.getvalue().to_pybytes()
+    return text
 
 
 def _as_text(column: pa.Array) -> pa.Array:
@@ -66,8 +67,8 @@ def _as_text(column: pa.Array) -> pa.Array:
 def _arrow(table: Table[T], blocks: Iterable[T]) -> Iterator[bytes]:
     sink = _Sink()
     with pa.ipc.new_stream(sink, table.schema) as writer:
-        for block in blocks:
-            writer.write_batch(table.batch(block))
+        for batch in map(table.batch, blocks):
+            writer.write_batch(batch)
             yield sink.taken()
     yield sink.taken()
 
@@ -75,8 +76,8 @@ def _arrow(table: Table[T], blocks: Iterable[T]) -> Iterator[bytes]:
 def _parquet(table: Table[T], blocks: Iterable[T]) -> Iterator[bytes]:
     sink = _Sink()
     with pq.ParquetWriter(sink, table.schema, compression="zstd") as writer:
-        for block in blocks:
-            writer.write_batch(table.batch(block))
+        for batch in map(table.batch, blocks):
+            writer.write_batch(batch)
             yield sink.taken()
     yield sink.taken()
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ingest_service.storage.postgres import PostgresStore
 
 XID = 2**32
-BLOCK_ROWS = 100_000
+BLOCK_ROWS = 50_000
 _DATABASES: WeakKeyDictionary[Connection[Any], str] = (
     WeakKeyDictionary()
 )  # a connection keeps to its database

@@ -252,6 +252,18 @@ def test_thinning_is_the_same_however_the_readings_come(block_rows: int) -> None
     assert found["time_us"].tolist() == [START_US + at * STEP_US for at in sorted(wanted)]
 
 
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+def test_text_is_written_in_small_pieces_and_says_the_same(
+    form: str, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = "/v1/readings"
+    whole = get(client, path, series=[1, 2], format=form, **WIDE).content
+    monkeypatch.setattr("gateway.respond.TEXT_ROWS", 7)
+    assert get(client, path, series=[1, 2], format=form, **WIDE).content == whole
+    assert len(whole.splitlines()) > 500
+    assert get(client, "/v1/anomalies", format=form).content.count(b"\n") > 7
+
+
 def test_what_the_caller_has_is_not_sent_again(client: Client) -> None:
     params: dict[str, Any] = {"width": "PT1H", "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}
     first = get(client, "/v1/series/1/buckets", **params)
