@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from gateway import examples, problems
+from gateway import examples, moments, problems
 from gateway.access import described, login
 from gateway.access.door import Door
 from gateway.access.gate import Gate
@@ -111,7 +111,8 @@ def create_app(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "PUT", "DELETE"],
-            allow_headers=["Authorization", "X-API-Key", "Content-Type", "Last-Event-ID"],
+            allow_headers=["Authorization", "X-API-Key", "Content-Type", "If-None-Match", "Last-Event-ID"],
+            expose_headers=[moments.HEADER, "Content-Disposition", "ETag", "Link", "Retry-After"],
         )
     app.add_middleware(Measure)
     problems.install(app)

@@ -100,11 +100,19 @@ class Tokens:
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             log.warning("oidc_provider_away", issuer=issuer, error=str(error))
             return  # those that are kept are good a while longer
-        self._keys = {
-            str(one.get("kid", "")): jwt.PyJWK(one)
-            for one in shown
-            if one.get("kty") in {"RSA", "EC", "OKP"} and one.get("use", "sig") == "sig"
-        }
+        keys = {str(one.get("kid", "")): _public(one) for one in shown if isinstance(one, dict)}
+        self._keys = {name: key for name, key in keys.items() if key is not None}
+
+
+def _public(shown: dict[str, Any]) -> jwt.PyJWK | None:
+    """A key that signs; None where it is for something else, or of a kind that nobody here reads."""
+    if shown.get("kty") not in {"RSA", "EC", "OKP"} or shown.get("use", "sig") != "sig":
+        return None
+    try:
+        return jwt.PyJWK(shown)
+    except jwt.PyJWTError as error:
+        log.warning("oidc_key_left_out", kid=shown.get("kid"), error=str(error))
+        return None
 
 
 def _words(claim: object) -> list[str]:

@@ -290,5 +290,7 @@ def test_cors_is_closed_unless_an_origin_is_named() -> None:
         method = "OPTIONS" if headers is preflight else "GET"
         answer = ask(app, method, "/v1/me", headers=headers)
         assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, origin["Origin"])
+    told = ask(app, "GET", "/v1/me", headers=HEADERS | origin).headers["access-control-expose-headers"]
+    assert {"Towntwin-Reproduce", "Link", "ETag"} <= set(told.split(", ")), "a page may read them"
     foreign = ask(app, "OPTIONS", "/v1/me", headers=preflight | {"Origin": "https://evil.example.org"})
     assert "access-control-allow-origin" not in foreign.headers
