@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
-from gateway import convert, models
+from gateway import convert, rows
 from ingest_service.storage.model import Latest
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def health(said: DeviceStatus, active: DeviceActivity | None, known: Known, plac
 
 def gap(from_us: int, to_us: int, place: Place) -> News:
     """Readings are left out: ask /v1/readings for them."""
-    edges = (models.at(one / ONE_US).isoformat(timespec="milliseconds") for one in (from_us, to_us))
+    edges = rows.of_seconds([from_us / ONE_US, to_us / ONE_US])
     return News("gap", msgspec.json.encode(Gap(*edges)).decode(), place)
 
 

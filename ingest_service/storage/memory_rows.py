@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 GOOD = 2
 DAY_S = 86_400.0
+HOUR_S = 3600
 ORIGIN = datetime(2000, 1, 3)  # noqa: DTZ001 - local time; where TimescaleDB's buckets begin
 
 
@@ -87,8 +88,12 @@ def buckets(rows: NDArray[np.void], width_s: int, zone: ZoneInfo) -> list[Bucket
 
 
 def _begin_of(time_s: float, width_s: int, zone: ZoneInfo) -> float:
-    """When the bucket of a time begins [s]."""
-    local = datetime.fromtimestamp(time_s, UTC).astimezone(zone).replace(tzinfo=None)
+    """When the bucket of a time begins [s]; a part of an hour by that hour, which clocks may repeat."""
+    aware = datetime.fromtimestamp(time_s, UTC).astimezone(zone)
+    if HOUR_S % width_s == 0:
+        hour_s = aware.replace(minute=0, second=0, microsecond=0).timestamp()
+        return hour_s + (time_s - hour_s) // width_s * width_s
+    local = aware.replace(tzinfo=None)
     begin = local - (local - ORIGIN) % timedelta(seconds=width_s)
     return begin.replace(tzinfo=zone).timestamp()
 

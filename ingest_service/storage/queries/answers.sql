@@ -115,8 +115,13 @@ FROM (
     ORDER BY r."time" LIMIT %(limit)s
 ) AS found;
 
+-- local_bucket: As bucket_of.
+CASE WHEN mod(3600, %(width_s)s::int) = 0
+    THEN date_bin(make_interval(secs => %(width_s)s), "time", date_trunc('hour', "time", %(zone)s))
+    ELSE time_bucket(make_interval(secs => %(width_s)s), "time", %(zone)s) END;
+
 -- in_buckets: Known readings in buckets.
-SELECT extract(epoch FROM time_bucket(make_interval(secs => %(width_s)s), "time", %(zone)s))::float8 AS time_s,
+SELECT extract(epoch FROM {{local_bucket}})::float8 AS time_s,
     count(*)::int AS count, (count(*) FILTER (WHERE quality <= 2))::int AS good,
     min(value) FILTER (WHERE quality <= 2) AS min, max(value) FILTER (WHERE quality <= 2) AS max,
     avg(value) FILTER (WHERE quality <= 2) AS mean

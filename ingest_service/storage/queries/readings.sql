@@ -27,21 +27,26 @@ WHERE (%(series_ids)s::int[] IS NULL OR series_id = ANY (%(series_ids)s))
     AND (%(received_after_s)s::float8 IS NULL OR received > to_timestamp(%(received_after_s)s))
 ORDER BY series_id;
 
+-- bucket_of: Where a bucket of local time begins; parts of an hour by that hour, so that one which clocks repeat stays two.
+CASE WHEN mod(3600, %(width_s)s::int) = 0
+    THEN date_bin(make_interval(secs => %(width_s)s), "time", date_trunc('hour', "time", %(zone)s))
+    ELSE time_bucket(make_interval(secs => %(width_s)s), "time", %(zone)s) END;
+
 -- buckets: Buckets of a series: from a rollup between two times, and from the readings before and after.
 WITH parts AS (
-    SELECT bucket, count, good, min, max, total FROM rollup_view
+    SELECT bucket AS "time", count, good, min, max, total FROM rollup_view
     WHERE width_s = %(step_s)s AND series_id = %(series_id)s
         AND bucket >= to_timestamp(%(first_s)s) AND bucket < to_timestamp(%(last_s)s)
     UNION ALL
-    SELECT bucket, count, good, min, max, total FROM rollup_view
+    SELECT bucket AS "time", count, good, min, max, total FROM rollup_view
     WHERE width_s = 0 AND series_id = %(series_id)s
         AND bucket >= to_timestamp(%(from_s)s) AND bucket < to_timestamp(%(first_s)s)
     UNION ALL
-    SELECT bucket, count, good, min, max, total FROM rollup_view
+    SELECT bucket AS "time", count, good, min, max, total FROM rollup_view
     WHERE width_s = 0 AND series_id = %(series_id)s
         AND bucket >= to_timestamp(%(last_s)s) AND bucket < to_timestamp(%(to_s)s)
 )
-SELECT extract(epoch FROM time_bucket(make_interval(secs => %(width_s)s), bucket, %(zone)s))::float8 AS time_s,
+SELECT extract(epoch FROM {{bucket_of}})::float8 AS time_s,
     sum(count)::int AS count, sum(good)::int AS good, min(min) AS min, max(max) AS max,
     sum(total) / nullif(sum(good), 0) AS mean
 FROM parts GROUP BY 1 ORDER BY 1;
