@@ -1,4 +1,7 @@
-"""A series that is posted: JSON, CSV, Arrow or Parquet with a column of times and one of values."""
+"""A series that is posted: JSON, CSV or Parquet with a column of times and one of values.
+
+Not Arrow: a compressed stream of it says only when it is unpacked how large it is.
+"""
 
 from __future__ import annotations
 
@@ -88,15 +91,6 @@ def _of_csv(body: bytes) -> pa.Table:
     return table
 
 
-def _of_arrow(body: bytes) -> pa.Table:
-    batches = []
-    with pa.ipc.open_stream(body) as stream:
-        for batch in stream:
-            batches.append(batch)
-            _check_size(sum(map(len, batches)), sum(one.nbytes for one in batches))
-        return pa.Table.from_batches(batches, stream.schema)
-
-
 def _of_parquet(body: bytes) -> pa.Table:
     """Parquet; what it says of its size is looked at before anything is unpacked."""
     file = pq.ParquetFile(io.BytesIO(body), read_dictionary=COLUMNS)  # a long word that is repeated stays one
@@ -113,7 +107,6 @@ def _of_parquet(body: bytes) -> pa.Table:
 READERS: dict[str, Callable[[bytes], pa.Table]] = {
     MEDIA["json"]: _of_json,
     MEDIA["csv"]: _of_csv,
-    MEDIA["arrow"]: _of_arrow,
     MEDIA["parquet"]: _of_parquet,
 }
 

@@ -48,8 +48,7 @@ POSTED = {
                 },
             },
             **{
-                MEDIA[form]: {"schema": {"type": "string", "format": "binary"}}
-                for form in ("csv", "arrow", "parquet")
+                MEDIA[form]: {"schema": {"type": "string", "format": "binary"}} for form in ("csv", "parquet")
             },
         },
     }

@@ -149,6 +149,7 @@ def sent(content: bytes, media_type: str) -> dict[str, Any]:
         ("quantity=ph", {"json": {"time": [1.79e12], "value": [1.0]}}, 422, "Unix seconds"),
         ("quantity=ph", sent(b"PAR1", "application/vnd.apache.parquet"), 422, "body"),
         ("quantity=ph", sent(b"x", "image/png"), 415, "send the series as"),
+        ("quantity=ph", sent(b"x", "application/vnd.apache.arrow.stream"), 415, "send the series as"),
     ],
 )
 def test_what_cannot_be_judged_is_a_problem(
