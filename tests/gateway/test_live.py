@@ -8,7 +8,6 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
 from gateway import live
@@ -18,87 +17,23 @@ from gateway.known import Directories
 from gateway.live import Hub
 from gateway.news import News, Place
 from gateway.settings import Settings
-from gateway.wanted import Wanted
-from ingest_service.storage.batch import Batch
-from ingest_service.storage.errors import StoreUnavailable
-from ingest_service.storage.memory import MemoryStore
-from ingest_service.storage.model import Area, Channel, Device, DeviceStatus, Directory, Series, Site
 from tests.support.access import HEADERS, MemoryAccounts, opened
 from tests.support.asgi import Stream, ask
-from tests.support.kept import anomaly, readings
+from tests.support.listening import SETTINGS, find, listening, measure, of, say, take, two_towns
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from ingest_service.storage.memory import MemoryStore
 
-SETTINGS = Settings(live_poll_s=0.01, live_waiting=10, heartbeat_s=0.05, requests_burst=10_000)
 BEGIN = Place(0, 0)
 
 
 @pytest.fixture
 def store() -> MemoryStore:
-    """Two towns, each with a site, and there a device that measures two quantities."""
-    store = MemoryStore()
-    for town in ("a", "b"):
-        names: Any = {"en": town, "zh": town}
-        site = f"s{town}"
-        quantities = ("ph", "turbidity")
-        store.enrol(
-            Directory(
-                areas=[Area(area_id=town, level="town", **names)],
-                sites=[Site(site_id=site, area_id=town, kind="river_section", lon=0, lat=0, **names)],
-                devices=[Device(device_id=f"d{town}", area_id=town)],
-                series=[Series(site_id=site, quantity=one) for one in quantities],
-                channels=[
-                    Channel(device_id=f"d{town}", name=one, site_id=site, quantity=one) for one in quantities
-                ],
-            )
-        )
-    return store
-
-
-def find(store: MemoryStore, town: str, number: int = 0) -> None:
-    """An anomaly of the first quantity in a town."""
-    series = {"a": 1, "b": 3}[town]
-    store.record([anomaly(subject=f"{town}/{number}", site_id=f"s{town}", series_id=series)])
-
-
-def measure(store: MemoryStore, series_id: int, *, ago_s: float = 0.0, n: int = 1) -> None:
-    """The newest readings of a series, received a moment ago."""
-    rows = readings(series_id, range(n))
-    rows["received_us"] = round((time.time() - ago_s) * 1e6) + np.arange(n)
-    rows["time_us"] = rows["received_us"] - 1_000_000
-    store.commit(Batch(fresh=rows))
-
-
-def say(store: MemoryStore, device: str) -> None:
-    said = DeviceStatus(device_id=device, received_s=time.time(), status={"online": True})
-    store.commit(Batch(statuses=[said]))
-
-
-def listening(
-    store: MemoryStore, *, hub: Hub | None = None, after: Place | None = None, **filters: Any
-) -> Any:
-    directories = Directories(store)
-    hub = hub or Hub(store, directories, SETTINGS)
-    return hub.listen(Wanted(directories.known, **filters), after)
-
-
-async def take(stream: AsyncIterator[News | Place], n: int) -> list[News]:
-    """The next news, without heartbeats."""
-    found: list[News] = []
-    async with asyncio.timeout(20):
-        while len(found) < n:
-            one = await anext(stream)
-            found += [one] if isinstance(one, News) else []
-    return found
+    return two_towns()
 
 
 def hears(stream: Stream, words: str) -> bool:
     return words in stream.text
-
-
-def of(news: list[News]) -> list[tuple[str, object]]:
-    return [(one.kind, one.series_id or one.device_id) for one in news]
 
 
 def test_a_stream_tells_what_is_new_and_nothing_old(store: MemoryStore) -> None:
@@ -115,46 +50,6 @@ def test_a_stream_tells_what_is_new_and_nothing_old(store: MemoryStore) -> None:
         return of(first + await take(stream, 3))
 
     assert asyncio.run(scenario()) == [("reading", 2), ("reading", 3), ("anomaly", 3), ("health", "db")]
-
-
-def test_what_was_committed_long_after_it_was_received_is_told(
-    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(live, "WHOLE_EVERY_S", 0.05)
-
-    async def scenario() -> list[tuple[str, object]]:
-        measure(store, 1, ago_s=100)
-        stream = listening(store)
-        assert isinstance(await anext(stream), Place), "it listens"
-        measure(store, 2, ago_s=100)  # ingest held it while its database was away
-        return of(await take(stream, 1))
-
-    assert asyncio.run(scenario()) == [("reading", 2)]
-
-
-def test_a_stream_that_begins_without_the_database_tells_nothing_old_either(
-    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    find(store, "a")
-    answers = store.newest_revision
-
-    def away() -> int:
-        monkeypatch.setattr(store, "newest_revision", answers)
-        raise StoreUnavailable("away")
-
-    monkeypatch.setattr(store, "newest_revision", away)
-
-    async def scenario() -> list[tuple[str, object]]:
-        stream = listening(store)
-        before = one = await anext(stream)
-        async with asyncio.timeout(20):
-            while one == before:  # until it knows its place
-                one = await anext(stream)
-        assert isinstance(one, Place)
-        find(store, "b")
-        return of(await take(stream, 1))
-
-    assert asyncio.run(scenario()) == [("anomaly", 3)]
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,8 @@ import asyncio
 import gzip
 import io
 import json
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,48 +17,19 @@ from pyarrow import csv
 from gateway import plots, rows
 from gateway.forms import MEDIA
 from gateway.models import Anomaly, Bucket, Latest, Plot, Reading, SeriesReading
-from gateway.thin import thin
 from ingest_service.storage.migrate import migrate
 from ingest_service.storage.postgres import PostgresStore
 from ingest_service.storage.settings import Settings
 from tests.support.access import HEADERS, opened
-from tests.support.kept import DIRECTORY, START_US, STEP_US, anomaly, readings
+from tests.support.asking import WIDE, Client, get, items
+from tests.support.kept import DIRECTORY, START_US, anomaly
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from httpx import Response
-    from numpy.typing import NDArray
-
-    Client = Callable[[], AsyncClient]
-
-WIDE: dict[str, Any] = {"from": "2020-01-01T00:00:00Z", "to": "2030-01-01T00:00:00Z"}
 ANSWERS: list[tuple[str, dict[str, Any]]] = [
     ("/v1/anomalies", {}),
     ("/v1/readings", {"series": [1, 2], **WIDE}),
     ("/v1/latest", {}),
     ("/v1/series/1/buckets", {"width": "PT1H"}),
 ]
-
-
-def get(client: Client, path: str, *, headers: dict[str, str] | None = None, **params: Any) -> Response:
-    async def ask() -> Response:
-        async with client() as one:
-            return await one.get(path, params=params or None, headers=headers)
-
-    return asyncio.run(ask())
-
-
-def items(client: Client, path: str, **params: Any) -> list[dict[str, Any]]:
-    """All pages, one after the other."""
-    found: list[dict[str, Any]] = []
-    cursor: dict[str, Any] = {}
-    while True:
-        page = get(client, path, **params, **cursor).json()
-        found += page["items"]
-        if page["next"] is None:
-            return found
-        cursor = {"cursor": page["next"]}
 
 
 def table_of(form: str, content: bytes) -> pa.Table:
@@ -215,43 +184,6 @@ def test_pages_of_readings_go_over_series_without_gap_or_repeat(client: Client) 
     assert second.text.splitlines()[1].startswith(f'{wanted["series_id"]},"{wanted["site_id"]}"')
 
 
-def test_a_plot_has_so_many_points_and_each_is_a_stored_reading(client: Client) -> None:
-    whole = {one["measured"]: one for one in items(client, "/v1/series/1/readings", limit=10_000, **WIDE)}
-    values = [one["value"] for one in whole.values()]
-    for method in ("lttb", "minmax"):
-        (plot,) = get(client, "/v1/plot", series=1, points=50, method=method, **WIDE).json()
-        assert 40 < len(plot["points"]) <= 50, "although most of the stretch is empty"
-        assert plot["readings"] == len(whole)
-        assert all(whole[one["measured"]] == one for one in plot["points"])
-    begin = min(whole)
-    tight: dict[str, Any] = {"from": begin, "to": datetime.fromisoformat(max(whole)).isoformat()}
-    (plot,) = get(client, "/v1/plot", series=1, points=50, method="minmax", **tight).json()
-    shown = [one["value"] for one in plot["points"]]
-    assert (min(shown), max(shown)) == (min(values[:-1]), max(values[:-1]))
-    assert plot["points"][0] == whole[begin]
-    assert len(plot["points"]) > 40
-
-
-@pytest.mark.parametrize("block_rows", [1, 7, 1000])
-def test_thinning_is_the_same_however_the_readings_come(block_rows: int) -> None:
-    block = readings(1, range(1000))
-    block["value"] = np.random.default_rng(1).normal(size=1000)
-    until_us = START_US + 1000 * STEP_US
-
-    def blocks() -> list[NDArray[np.void]]:
-        return [block[at : at + block_rows] for at in range(0, 1000, block_rows)]
-
-    found, n = thin(blocks(), START_US, until_us, points=42, method="minmax")
-    assert n == 1000
-    slices = [block[50 * at : 50 * at + 50] for at in range(20)]
-    wanted = {0, 999} | {
-        50 * at + int(which(part["value"]))
-        for at, part in enumerate(slices)
-        for which in (np.argmin, np.argmax)
-    }
-    assert found["time_us"].tolist() == [START_US + at * STEP_US for at in sorted(wanted)]
-
-
 @pytest.mark.parametrize("form", ["csv", "ndjson"])
 def test_text_is_written_in_small_pieces_and_says_the_same(
     form: str, client: Client, monkeypatch: pytest.MonkeyPatch
@@ -308,27 +240,3 @@ def test_a_query_that_takes_too_long_is_a_problem_that_says_what_to_do(timescale
     store.close()
     assert (answer.status_code, answer.headers["content-type"]) == (504, "application/problem+json")
     assert "ask for a shorter time" in answer.json()["detail"]
-
-
-@pytest.mark.parametrize(
-    ("path", "sentence"),
-    [
-        ("/v1/anomalies?sverity_min=3", "there is no parameter 'sverity_min'; there are area, "),
-        ("/v1/sites?area_id=330483", "there is no parameter 'area_id'; there are area, kind"),
-        ("/v1/quantities?area=330483", "there are none"),
-        ("/v1/anomalies?area=330483&area=330402", "area: give it once"),
-        ("/v1/anomalies?quantity=oxygen", "there is no 'oxygen'; there are water_temperature, "),
-        ("/v1/latest?quantity=oxygen", "there is no 'oxygen'"),
-        ("/v1/live?quantity=oxygen", "there is no 'oxygen'"),
-        ("/v1/anomalies?series=999999", "there is no series 999999"),
-        ("/v1/series/1/buckets?width=P1M", "of different lengths"),
-        ("/v1/anomalies?severity_min=3&severity_max=1", "must not be above"),
-        ("/v1/anomalies?from=2026-11-02T00:00:00Z&to=2026-11-01T00:00:00Z", "must be before"),
-    ],
-)
-def test_a_filter_that_is_misspelt_is_a_problem_and_not_an_answer(
-    path: str, sentence: str, client: Client
-) -> None:
-    answer = get(client, path)
-    assert answer.status_code == (404 if "series=" in path else 422)
-    assert sentence in answer.json()["detail"]
