@@ -57,6 +57,8 @@ def _create(store: PostgresStore, args: argparse.Namespace) -> int:
         raise SettingsError("key create: say whose it is, with --name")
     if args.days is not None and args.days <= 0:
         raise SettingsError("key create: --days has to be more than 0")
+    if args.area is not None and args.area not in {one.area_id for one in store.directory().areas}:
+        raise SettingsError(f"key create: there is no area {args.area!r} (GET /v1/areas lists them)")
     made, text = keys.mint(
         Accounts(store),
         name=args.name,

@@ -35,5 +35,7 @@ def test_a_key_is_made_listed_and_revoked(plain_dsn: str, capsys: pytest.Capture
     assert [(one.action, one.target) for one in lines] == [("key revoke", key_id), ("key create", key_id)]
     wrong = (["create"], ["create", "--name", "x", "--days", "0"], ["revoke"])
     assert [main(["key", *one, "--dsn", plain_dsn]) for one in wrong] == [2, 2, 2]
-    assert main(["key", "create", "--name", "x", "--area", "nowhere", "--dsn", plain_dsn]) == 1
+    capsys.readouterr()
+    assert main(["key", "create", "--name", "x", "--area", "nowhere", "--dsn", plain_dsn]) == 2
+    assert "there is no area 'nowhere'" in capsys.readouterr().err
     store.close()
