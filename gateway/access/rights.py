@@ -42,6 +42,7 @@ RIGHTS: dict[str, Right] = {
     "POST /logout": ANYBODY,
     "GET /metrics": Right(VIEWER, "platform", whole=True),
     "GET /": CONSOLE,
+    "GET /favicon.ico": CONSOLE,
     "GET /_nicegui/{path:path}": CONSOLE,
     "GET /_nicegui_ws/{path:path}": CONSOLE,
     "POST /_nicegui_ws/{path:path}": CONSOLE,
