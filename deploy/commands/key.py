@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ingest_service.storage.postgres import PostgresStore
 
 DAY_S = 86_400.0
+MOST_DAYS = 36_525  # a century; without the flag a key has no end
 WIDTH_OF_A_PIPE = 200
 
 
@@ -55,8 +56,8 @@ def run(args: argparse.Namespace, common: Common) -> int:
 def _create(store: PostgresStore, args: argparse.Namespace) -> int:
     if not args.name:
         raise SettingsError("key create: say whose it is, with --name")
-    if args.days is not None and args.days <= 0:
-        raise SettingsError("key create: --days has to be more than 0")
+    if args.days is not None and not 0 < args.days <= MOST_DAYS:
+        raise SettingsError(f"key create: --days has to be more than 0 and at most {MOST_DAYS:,}")
     if args.area is not None and args.area not in {one.area_id for one in store.directory().areas}:
         raise SettingsError(f"key create: there is no area {args.area!r} (GET /v1/areas lists them)")
     made, text = keys.mint(
