@@ -81,7 +81,8 @@ def _query(
         if name not in OF_SETS + OF_ALL + OF_ROOT:
             raise ProblemError(501, f"{name} is not supported", where=name)
         if name not in allowed:
-            raise ProblemError(400, f"{name}: this is one entity, and {name} is for sets", where=name)
+            wanted = "sets, and this is one entity" if name in OF_SETS else "the whole answer"
+            raise ProblemError(400, f"{name} is for {wanted}", where=name)
         if name in seen:
             raise ProblemError(400, f"{name} stands twice", where=name)
         seen.add(name)
@@ -174,7 +175,8 @@ def _nested(options: str, begin: int, kind: Kind, *, many: bool, depth: int) -> 
     for part, at in split(options, ";", begin, "$expand"):
         if part.strip():
             name, _, value = part.partition("=")
-            pairs.append((name.strip(), value, at + len(name) + 1))
+            blanks = len(value) - len(value.lstrip())
+            pairs.append((name.strip(), value.strip(), at + len(name) + 1 + blanks))
     allowed = OF_ALL + (OF_SETS if many else ())
     return _query(pairs, kind, many=many, allowed=allowed, depth=depth)
 

@@ -158,10 +158,13 @@ def _one(source: Source | Entity, key: Id, world: World) -> Entity:
 
 def _property(entity: Entity, part: Segment, rest: list[Segment], world: World) -> Property:
     names = [part.name, *(one.name for one in rest)]
+    kind = entity.kind
     raw = names[-1] == "$value"
     if raw:
         names.pop()
-    kind = entity.kind
+    if not names:
+        known = ", ".join(kind.properties)
+        raise ProblemError(404, f"$value is of a property of a {kind.name}: of {known}")
     first = "id" if names[0] == "@iot.id" else names[0]
     if any(one.key is not None for one in [part, *rest]) or first not in kind.properties:
         known = ", ".join([*kind.properties, *kind.links])

@@ -78,6 +78,8 @@ def _read(request: Request, here: Context, path: str, world: World) -> Response:
     query = options.read(request.url.query, what.kind, many=isinstance(what, Source))
     renderer = Renderer(root, world, Pager(world), here.settings.page_rows)
     address = f"{root}/{render.quoted_path(path)}"
+    if query.data_array and found.references:
+        raise ProblemError(400, "$resultFormat: links have no dataArray", where="$resultFormat")
     if isinstance(what, Source):
         write = renderer.references if found.references else renderer.set
         return _json((renderer.data_array if query.data_array else write)(what, query, address))

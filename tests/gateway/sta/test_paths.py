@@ -129,6 +129,11 @@ def test_nested_paths_to_any_depth(ask: Client) -> None:
         (f"Things('{SITE}')/nme", 404),
         (f"Things('{SITE}')/properties/nothing", 404),
         (f"Things('{SITE}')/name/first", 404),
+        (f"Things('{SITE}')/$value", 404),
+        ("Datastreams(1)/Thing/$value", 404),
+        ("Things/$value", 404),
+        ("Things/$count", 404),
+        ("Datastreams(1)/name/$ref", 404),
         ("Things/name", 404),
         ("Datastreams(1)/Thing/Sensor", 404),
         ("Things(", 400),
@@ -149,6 +154,7 @@ def test_nested_paths_to_any_depth(ask: Client) -> None:
         ("Datastreams(1)?$top=1", 400),
         ("Datastreams(1)/name?$select=name", 400),
         ("Things?$resultFormat=dataArray", 400),
+        ("Observations/$ref?$resultFormat=dataArray", 400),
     ],
 )
 def test_nothing_there_nothing_readable_nothing_served(path: str, status: int, ask: Client) -> None:

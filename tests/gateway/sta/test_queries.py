@@ -51,6 +51,16 @@ def test_expanding_one_link_twice_is_one_expansion(ask: Client) -> None:
     assert ask("Things", expand="Datastreams($top=1),Datastreams($top=2)").status_code == 400
 
 
+def test_blanks_around_nested_options_are_nothing(ask: Client) -> None:
+    plain = "Datastreams($top=1;$count=true;$filter=id gt 1)"
+    blanks = " Datastreams( $top = 1 ; $count= true ;$filter =  id gt 1 )"
+    assert ask.json("Things", expand=blanks)["value"] == ask.json("Things", expand=plain)["value"]
+    answer = ask("Things", expand="Datastreams($top=1;$filter = nme eq 1)")
+    assert answer.json()["where"] == "$filter:30"
+    answer = ask("Observations", expand="Datastream($resultFormat=dataArray)")
+    assert (answer.status_code, answer.json()["where"]) == (400, "$resultFormat")
+
+
 def test_a_big_expansion_ends_in_links_not_in_memory(ask: Client) -> None:
     things = ask.json("Things", top=1000, expand="Datastreams($top=1000;$expand=Observations($top=10000))")[
         "value"
