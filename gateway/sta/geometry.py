@@ -48,6 +48,15 @@ def from_geojson(value: dict[str, Any]) -> BaseGeometry:
     return found
 
 
+def sortable(value: Any) -> Any:
+    """A value to sort by: a geometry as the text of its GeoJSON, anything else as it is.
+
+    >>> sortable(from_wkt("POINT (30 10)"))
+    '{"type":"Point","coordinates":[30.0,10.0]}'
+    """
+    return shapely.to_geojson(value) if isinstance(value, shapely.Geometry) else value
+
+
 def related(name: str, one: BaseGeometry, other: BaseGeometry) -> bool:
     """One of the spatial relations of Simple Feature Access."""
     return bool(getattr(one, name)(other))

@@ -22,6 +22,7 @@ BINDING = (
     | dict.fromkeys(("add", "sub"), 5)
     | dict.fromkeys(("mul", "div", "mod"), 6)
 )
+OPERATORS = BINDING | {"in": 4}  # of OData 4.01; it is a chain of eq
 UNARY = 7
 
 
@@ -59,11 +60,22 @@ class Parser:
         if depth > DEEPEST:
             self._fail(f"deeper than {DEEPEST} levels")
         left = self._operand(depth)
-        while self._next.kind == "word" and (binding := BINDING.get(str(self._next.value), 0)) > above:
+        while self._next.kind == "word" and (binding := OPERATORS.get(str(self._next.value), 0)) > above:
             operator = self._take()
+            if operator.value == "in":
+                left = self._among(left, operator.at, depth)
+                continue
             right = self._expression(binding, depth + 1)
             left = self._joined(str(operator.value), left, right, operator.at)
         return left
+
+    def _among(self, left: Node, at: int, depth: int) -> Node:
+        """One of a list in parentheses."""
+        self._expect("(", "here ( should stand, before a list")
+        each = [self._call("eq", (left, one), at) for one in self._arguments(depth)]
+        if not each:
+            raise QueryError("here at least one value should stand", at, option=self._option)
+        return self._call("or", tuple(each), at) if len(each) > 1 else each[0]
 
     def _joined(self, name: str, left: Node, right: Node, at: int) -> Node:
         """A chain of one logical operator is one call, so that its length is no depth."""

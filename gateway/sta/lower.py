@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from shapely.geometry.base import BaseGeometry
 
-from gateway.sta import functions
+from gateway.sta import functions, geometry, intervals
 from gateway.sta.bind import COMPARISONS, refs
 from gateway.sta.describe import place_of
 from gateway.sta.functions import ARITHMETIC, FUNCTIONS
+from gateway.sta.intervals import INTERVALS, Ends
 from gateway.sta.kinds import Type
 from gateway.sta.nodes import Call, Literal, Node, QueryError, Ref, Span
 from ingest_service.storage import terms
@@ -52,14 +53,7 @@ TYPES = {
 }
 RENAMED = {"contains": "substringof", "time": "time_of"}
 NOTHING = Value(None)
-
-
-@dataclass(frozen=True, slots=True)
-class Ends:
-    """An interval that is known beforehand, by its two ends."""
-
-    start: Term
-    end: Term
+MOST_WAYS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +80,33 @@ class Lowering:
 
     def condition(self, node: Node | None) -> Term | None:
         """A filter; contexts in which it can't hold are dropped. To be called first."""
-        if node is None:
-            return None
+        return None if node is None else self._all(self._open(node))
+
+    def gathered(self, node: Node) -> Term | None:
+        """Likewise, where a series has several contexts: of each one is left, and any of them may hold.
+
+        Raises `QueryError` where they are too many.
+        """
+        conjuncts = self._open(node)
+        named = {ref.links[:n] for one in conjuncts for ref in refs(one) for n in range(len(ref.links) + 1)}
+        ways: dict[int, dict[frozenset[Any], Context]] = {}
+        for one in self.contexts:
+            picks = frozenset(pick for pick in one.picks.items() if pick[0] in named)
+            ways.setdefault(one.series_id, {}).setdefault(picks, one)
+        rows = [list(one.values()) for one in ways.values()]
+        most = max(map(len, rows), default=1)
+        if most > MOST_WAYS:
+            raise QueryError(
+                f"this goes through more than {MOST_WAYS} entities of a set: name fewer", node.at
+            )
+        found = []
+        for k in range(most):
+            self.contexts = [row[k % len(row)] for row in rows]
+            found.append(self._all(conjuncts))
+        return terms.Call("or", tuple(one for one in found if one is not None)) if most > 1 else found[0]
+
+    def _open(self, node: Node) -> list[Node]:
+        """What of a filter depends on the single observation; contexts that fail the rest are dropped."""
         conjuncts = node.args if isinstance(node, Call) and node.name == "and" else (node,)
         free = [one for one in conjuncts if self._free(one)]
         self.contexts = [
@@ -95,10 +114,18 @@ class Lowering:
             for one in self.contexts
             if all(self._evaluator.value(each, one.picks) is True for each in free)
         ]
-        rest = tuple(self.plain(one) for one in conjuncts if not self._free(one))
-        if not rest:
-            return None
-        return terms.Call("and", rest) if len(rest) > 1 else rest[0]
+        return [one for one in conjuncts if not self._free(one)]
+
+    def _all(self, conjuncts: Sequence[Node]) -> Term | None:
+        found = tuple(self.plain(one) for one in conjuncts)
+        return terms.Call("and", found) if len(found) > 1 else (found[0] if found else None)
+
+    def key(self, node: Node) -> Term:
+        """What to sort by: where an interval begins, the text of a geometry."""
+        if not self._free(node):
+            return self.plain(node)
+        values = [geometry.sortable(self._evaluator.value(node, one.picks)) for one in self.contexts]
+        return self._column([functions.start(one) for one in values], node)
 
     def plain(self, node: Node) -> Term:
         """An expression that gives no interval, or where one begins."""
@@ -125,7 +152,7 @@ class Lowering:
         else:
             values = [self._evaluator.value(node, one.picks) for one in self.contexts]
         if any(isinstance(one, BaseGeometry) for one in values):
-            raise QueryError("a geometry stands where a value is wanted", _at(node))
+            raise QueryError("a geometry stands where a value is wanted", node.at)
         if any(isinstance(one, Span) for one in values):
             starts, ends = ([cut(one) for one in values] for cut in (functions.start, functions.end))
             return Ends(self._column(starts, node), self._column(ends, node))
@@ -134,7 +161,7 @@ class Lowering:
     def _column(self, values: list[Any], node: Node) -> Term:
         plain = [one.total_seconds() if isinstance(one, dt.timedelta) else one for one in values]
         if len({kind_of(one) for one in plain} - {"null"}) > 1:
-            raise QueryError("this is of several types over the Datastreams: name one of them", _at(node))
+            raise QueryError("this is of several types over the Datastreams: name one of them", node.at)
         if all(one == plain[0] for one in plain):
             return Value(plain[0] if plain else None)
         self._columns.append(plain)
@@ -147,10 +174,10 @@ class Lowering:
         if name in COMPARISONS:
             return self._compared(name, *lowered)
         if name in ARITHMETIC:
-            return self._arithmetic(name, *(_start(one) for one in lowered))
-        if name in _INTERVALS:
-            return _INTERVALS[name](*lowered)
-        return self._function(name, [_start(one) for one in lowered])
+            return self._arithmetic(name, *(intervals.start(one) for one in lowered))
+        if name in INTERVALS:
+            return INTERVALS[name](*lowered)
+        return self._function(name, [intervals.start(one) for one in lowered])
 
     def _compared(self, name: str, one: Term | Ends, other: Term | Ends) -> Term:
         if name in {"gt", "ge"}:
@@ -158,7 +185,9 @@ class Lowering:
         if name == "ne":
             return terms.Call("not", (self._compared("eq", one, other),))
         if isinstance(one, Ends) or isinstance(other, Ends):
-            return {"eq": _equal, "lt": _before, "le": _not_after}[name](one, other)
+            return {"eq": intervals.equal, "lt": intervals.before, "le": intervals.not_after}[name](
+                one, other
+            )
         for key, value in ((one, other), (other, one)):
             if name == "eq" and key == Own("id") and isinstance(value, Value):
                 return _is_at(value.value)
@@ -202,79 +231,6 @@ class Lowering:
         return KINDS.get(term.name, "number")
 
 
-def _at(node: Node) -> int:
-    return node.at
-
-
-def _start(one: Term | Ends) -> Term:
-    return one.start if isinstance(one, Ends) else one
-
-
-def _end(one: Term | Ends) -> Term:
-    return one.end if isinstance(one, Ends) else one
-
-
 def _is_at(entity_id: Plain) -> Term:
     place = place_of(str(entity_id))
     return Value(value=False) if place is None else terms.Call("is_at", (Value(place[0]), Value(place[1])))
-
-
-def _both(name: str, *args: Term) -> Term:
-    return terms.Call(name, args)
-
-
-def _equal(one: Term | Ends, other: Term | Ends) -> Term:
-    return _both("and", _starts(one, other), _finishes(one, other))
-
-
-def _starts(one: Term | Ends, other: Term | Ends) -> Term:
-    return _both("eq", _start(one), _start(other))
-
-
-def _finishes(one: Term | Ends, other: Term | Ends) -> Term:
-    return _both("eq", _end(one), _end(other))
-
-
-def _before(one: Term | Ends, other: Term | Ends) -> Term:
-    if isinstance(one, Ends):
-        return _both("le", one.end, _start(other))
-    return _both("lt", one, _start(other))
-
-
-def _not_after(one: Term | Ends, other: Term | Ends) -> Term:
-    return _both("and", _both("le", _start(one), _start(other)), _both("le", _end(one), _end(other)))
-
-
-def _meets(one: Term | Ends, other: Term | Ends) -> Term:
-    if not isinstance(one, Ends) and not isinstance(other, Ends):
-        return _both("eq", one, other)
-    return _both("or", _both("eq", _end(one), _start(other)), _both("eq", _start(one), _end(other)))
-
-
-def _during(one: Term | Ends, other: Term | Ends) -> Term:
-    return _both(
-        "and",
-        _both("le", _start(other), _start(one)),
-        _both("lt", _start(one), _end(other)),
-        _both("le", _end(one), _end(other)),
-    )
-
-
-def _overlap(one: Term | Ends, other: Term | Ends) -> Term:
-    def inside(first: Term | Ends, second: Term | Ends) -> Term:
-        return _both(
-            "and", _both("lt", _start(first), _start(second)), _both("lt", _start(second), _end(first))
-        )
-
-    return _both("or", _starts(one, other), inside(one, other), inside(other, one))
-
-
-_INTERVALS = {
-    "before": _before,
-    "after": lambda one, other: _before(other, one),
-    "meets": _meets,
-    "during": _during,
-    "overlaps": _overlap,
-    "starts": _starts,
-    "finishes": _finishes,
-}

@@ -11,16 +11,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gateway.problems import ProblemError
+from gateway.sta import geometry
 from gateway.sta.evaluate import Evaluator, forks_of
 from gateway.sta.functions import type_of
-from gateway.sta.kinds import DATASTREAM, FEATURE_OF_INTEREST, OBSERVATION, Kind, Type, target
+from gateway.sta.kinds import DATASTREAM, FEATURE_OF_INTEREST, OBSERVATION, Kind, target
 from gateway.sta.lower import Context, Lowering
 from gateway.sta.nodes import QueryError, Span
 from gateway.sta.world import Entity, World, observed
 from ingest_service.storage.terms import Order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from gateway.sta.evaluate import Picks
     from gateway.sta.nodes import Node
@@ -71,11 +72,9 @@ class Pager:
         return Page(cut, following, len(found) if query.count else None)
 
     def _sort_key(self, node: Node, entity: Entity) -> tuple[Any, ...]:
-        value: Any = self._evaluator.value(node, {(): entity})
+        value: Any = geometry.sortable(self._evaluator.value(node, {(): entity}))
         if value is None:
             return (0,)
-        if type_of(value) in {Type.SHAPE, Type.JSON}:
-            raise QueryError("this has no order", node.at, option="$orderby")
         if isinstance(value, Span):
             return (1, "", value.start, value.end)
         return (1, type_of(value).name, value)
@@ -91,21 +90,28 @@ class Pager:
         if len(ways) > 1 or any(one[: len(way)] == way and one != way for one in forks):
             raise QueryError("this goes on from Observations to a set: ask the other way round", node.at)
         others = [one for one in forks if one != way]
-        contexts = [
-            Context(series_id, picks | _around(self._world, series_id, way), place)
-            for place, entity in enumerate(entities)
-            for picks in self._evaluator.picks(entity, others, node.at)
-            for series_id in self._series(picks, way)
-        ]
+        contexts: list[Context] = []
+        places: set[int] = set()
+        for place, entity in enumerate(entities):
+            for picks in self._evaluator.picks(entity, others, node.at):
+                found = [
+                    Context(series_id, picks | _around(self._world, series_id, way), place)
+                    for series_id in self._read(picks, way)
+                ]
+                contexts += found
+                if not found and self._evaluator.value(node, {**picks, way: None}) is True:
+                    places.add(place)
         lowering = Lowering(self._evaluator, contexts, way)
         where = lowering.condition(node)
         held = self._world.observations.holding(lowering.scope(), where)
-        places = {lowering.contexts[one].place for one in held}
+        places |= {lowering.contexts[one].place for one in held}
         return [one for place, one in enumerate(entities) if place in places]
 
-    def _series(self, picks: Picks, way: tuple[str, ...]) -> list[int]:
+    def _read(self, picks: Picks, way: tuple[str, ...]) -> list[int]:
+        """The series at the end of a way that have any observation."""
         parent = self._evaluator.walk(way[:-1], picks)
-        return [] if parent is None else self._world.series_below(parent)
+        series_ids = [] if parent is None else self._world.series_below(parent)
+        return [one for one in series_ids if self._world.extent(one) is not None]
 
     # -- observations --------------------------------------------------------------------------
 
@@ -113,36 +119,9 @@ class Pager:
         if query.skip > MOST_SKIPPED:
             detail = f"$skip: more than {MOST_SKIPPED:,}: follow @iot.nextLink, or filter by phenomenonTime"
             raise ProblemError(400, detail, where="$skip")
-        forks = forks_of(query.filter, OBSERVATION) if query.filter else []
-        if query.filter and forks:
-            return self._forked(series_ids, query, size, forks)
-        contexts = [Context(one, _around(self._world, one, ())) for one in series_ids]
-        return self._lowered_page(Lowering(self._evaluator, contexts), query, size)
-
-    def _forked(self, series_ids: Sequence[int], query: Query, size: int, forks: list[Any]) -> Page:
-        """A filter of observations that goes on to sets: the way that holds is picked for each series."""
-        if query.filter is None:
-            raise ValueError("only a filter forks")
-        if any(_end_of(OBSERVATION, one) is OBSERVATION for one in forks):
-            raise QueryError("this comes back to Observations: ask the other way round", query.filter.at)
-        contexts = [
-            Context(series_id, picks)
-            for series_id in series_ids
-            for picks in self._picked(series_id, forks, query.filter.at)
-        ]
-        if len({one.series_id for one in contexts}) < len(contexts):
-            raise QueryError(
-                "this goes through several entities of a set: name a single one", query.filter.at
-            )
-        return self._lowered_page(Lowering(self._evaluator, contexts), query, size)
-
-    def _picked(self, series_id: int, forks: list[tuple[str, ...]], at: int) -> Iterator[Picks]:
-        start = _around(self._world, series_id, ())
-        return self._evaluator.onward(start, forks, at)
-
-    def _lowered_page(self, lowering: Lowering, query: Query, size: int) -> Page:
-        where = lowering.condition(query.filter)
-        order = [Order(lowering.plain(node), descending) for node, descending in query.orderby]
+        lowering = Lowering(self._evaluator, self._contexts(series_ids, query.filter))
+        where = None if query.filter is None else lowering.gathered(query.filter)
+        order = [Order(lowering.key(node), descending) for node, descending in query.orderby]
         scope = lowering.scope()
         after = None if query.token is None else decoded(query.token, len(order) + 2)
         ask = size + 1 if size else 0
@@ -153,6 +132,18 @@ class Pager:
         following = {"$skiptoken": encoded(page[-1].keys)} if len(rows) > len(page) else {}
         count = self._world.observations.count(scope, where) if query.count else None
         return Page([observed(one) for one in page], following, count)
+
+    def _contexts(self, series_ids: Sequence[int], node: Node | None) -> list[Context]:
+        """Every way to pick an entity at each link to many that a filter of observations goes on through."""
+        forks = forks_of(node, OBSERVATION) if node else []
+        at = node.at if node else 0
+        if any(_end_of(OBSERVATION, one) is OBSERVATION for one in forks):
+            raise QueryError("this comes back to Observations: ask the other way round", at)
+        return [
+            Context(series_id, picks)
+            for series_id in series_ids
+            for picks in self._evaluator.onward(_around(self._world, series_id, ()), forks, at)
+        ]
 
 
 def _end_of(kind: Kind, links: tuple[str, ...]) -> Kind:

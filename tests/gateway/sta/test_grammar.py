@@ -56,6 +56,9 @@ ONE, TWO = Literal(1.0), Literal(2.0)
         ("substringof('x', concat(a, b))", call("substringof", Literal("x"), call("concat", A, B))),
         ("now() gt a", call("gt", call("now"), A)),
         ("a eq null", call("eq", A, Literal(None))),
+        ("a in (1, 2) and b", call("and", call("or", call("eq", A, ONE), call("eq", A, TWO)), B)),
+        ("not a in(1)", call("eq", call("not", A), ONE)),
+        ("in in (in)", call("eq", path("in"), path("in"))),
         ("a eq true or false", call("or", call("eq", A, Literal(value=True)), Literal(value=False))),
         ("1e-3 lt 1.5E2", call("lt", Literal(1e-3), Literal(150.0))),
         ("2026-11-23T08:00:00Z", Literal(T0)),
@@ -97,6 +100,9 @@ def test_reads(text: str, tree: Node) -> None:
         ("guid'12' eq x", 1, "not known"),
         ("duration'P1Y' eq x", 1, "duration"),
         ("a/", 3, "a name"),
+        ("a in 1", 6, "before a list"),
+        ("a in ()", 3, "at least one"),
+        ("a in (1", 8, ")"),
     ],
 )
 def test_says_where_it_stops(text: str, column: int, says: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -146,6 +147,54 @@ def test_filters_reach_along_links(ask: Client) -> None:
     assert ask.value("Datastreams", filter="phenomenonTime gt 2000-01-01T00:00:00Z and resultTime lt now()")
     assert ids(ask.value("Datastreams", filter="id eq '3' or @iot.id eq 4")) == [3, 4]
     assert ids(ask.value("Things", filter=f"id eq '{SITE}' and properties/demo eq true")) == [SITE]
+
+
+def test_a_filter_through_observations_keeps_who_has_none(ask: Client) -> None:
+    read = set(ids(ask.value("Things", filter="Datastreams/Observations/result ne null")))
+    silent = [one for one in ids(ask.value("Things")) if one not in read]
+    assert read
+    assert silent
+    assert set(ids(ask.value("Things", filter="Datastreams/Observations/id eq null"))) == set(silent)
+    either = f"Datastreams/Observations/result gt 1e9 or id eq '{silent[0]}'"
+    assert ids(ask.value("Things", filter=either)) == [silent[0]]
+    assert set(silent) <= set(ids(ask.value("Things", filter="not (Datastreams/Observations/result gt 1)")))
+    neither = f"Datastreams/Observations/result gt 0 and id eq '{silent[0]}'"
+    assert ids(ask.value("Things", filter=neither)) == []
+
+
+def test_observations_are_filtered_through_sets(ask: Client) -> None:
+    beside = ids(ask.value("Datastreams", filter="Thing/Datastreams/ObservedProperty/id eq 'ph'"))
+    found = ask.value(
+        "Observations",
+        filter="Datastream/Thing/Datastreams/ObservedProperty/id eq 'ph' and result gt 8",
+        orderby="result desc",
+        top=100,
+    )
+    expected = ask.value(
+        "Observations", filter=f"Datastream/id in ({','.join(map(str, beside))}) and result gt 8"
+    )
+    assert 100 < len(found) == len(expected)
+    assert set(ids(found)) == set(ids(expected))
+    either = f"Datastream/ObservedProperty/Datastreams/Thing/id eq '{SITE}' or result gt 8"
+    some = ids(ask.value("Datastreams", filter=f"ObservedProperty/Datastreams/Thing/id eq '{SITE}'"))
+    same = f"Datastream/id in ({','.join(map(str, some))}) or result gt 8"
+    counts = [
+        ask.json("Observations", filter=one, count="true", top=0)["@iot.count"] for one in (either, same)
+    ]
+    assert 0 < counts[0] == counts[1] < ask.json("Observations", count="true", top=0)["@iot.count"]
+
+
+def test_geometries_are_sorted_by_their_text(ask: Client) -> None:
+    for path, name in (
+        ("Locations", "location"),
+        ("FeaturesOfInterest", "feature"),
+        ("Datastreams", "observedArea"),
+    ):
+        texts = [json.dumps(one[name]) for one in ask.value(path, orderby=name)]
+        assert texts == sorted(texts)
+        assert len(set(texts)) > 10
+        texts = [json.dumps(one[name]) for one in ask.value(path, orderby=f"{name} desc")]
+        assert texts == sorted(texts, reverse=True)
 
 
 def test_data_arrays_hold_the_same_values(ask: Client) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.sta import bind, path
+from gateway.sta import bind, geometry, path
 from gateway.sta.evaluate import Evaluator
 from gateway.sta.functions import FUNCTIONS
 from gateway.sta.grammar import BINDING, Parser
@@ -118,6 +118,12 @@ CONDITIONS = [
     "st_contains(FeatureOfInterest/feature, geography'POINT (120.562 30.6095)')",
     "st_relate(FeatureOfInterest/feature, geography'POINT (120.562 30.6095)', 'T*F**FFF*')",
     "Datastream/Thing/Locations/name ne null and result gt 8",
+    "Datastream/Thing/Datastreams/ObservedProperty/id eq 'ph' and result gt 8",
+    "Datastream/Thing/Datastreams/id eq 2 or result gt 10.75",
+    "result gt Datastream/Thing/Datastreams/id",
+    "not (result gt Datastream/Sensor/Datastreams/id add 3)",
+    "result lt Datastream/Thing/Datastreams/id and Datastream/Thing/Datastreams/id lt 4 and result gt 0",
+    "result gt 8 and (Datastream/ObservedProperty/Datastreams/Thing/id eq 'x' or result gt 10.75)",
     "not (resultQuality/value)",
     "not (resultQuality)",
     "resultQuality/value or result gt 8",
@@ -166,6 +172,7 @@ def test_sql_and_python_agree(text: str, everything: list[Entity], world: World)
         "parameters/expected desc, id desc",
         "resultQuality/meaning desc",
         "result mod 2, substring(id, 3)",
+        "FeatureOfInterest/feature desc, Datastream/observedArea, id desc",
         "date(phenomenonTime), time(phenomenonTime) desc",
         "result gt 8, Datastream/Thing/name desc",
         "result gt 'x', not (result) desc",
@@ -178,7 +185,7 @@ def test_sql_and_python_sort_alike_over_pages(text: str, everything: list[Entity
     for node, descending in reversed(keys):
 
         def key(one: Entity, node: Node = node) -> Any:
-            value: Any = evaluator.value(node, {(): one})
+            value: Any = geometry.sortable(evaluator.value(node, {(): one}))
             return (value is not None, value)
 
         expected.sort(key=key, reverse=descending)
