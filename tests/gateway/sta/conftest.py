@@ -62,6 +62,10 @@ class Client:
             found += page["value"]
         return found
 
+    def ids(self, path: str, **options: Any) -> list[Any]:
+        """The ids of a set, over all of its pages."""
+        return [one["@iot.id"] for one in self.value(path, **options)]
+
 
 @pytest.fixture(scope="session")
 def filled(timescale_server: PostgresServer | NamedServer) -> Iterator[PostgresStore]:
