@@ -1,7 +1,8 @@
 """The expression language of $filter and $orderby, as a Pratt parser: small, and bounded in depth and length.
 
-Precedence is OData 4.0's (part 2, 5.1.1.9). A parser of our own because the whole grammar is one table, and
-because every error has to name its column.
+Precedence is OData 4.0's (part 2, 5.1.1.9), but that ``not`` takes the whole comparison behind it: for truths
+this is the same, and ``not result gt 8``, which others write and read so, would mean nothing. A parser of our
+own because the whole grammar is one table, and because every error has to name its column.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ class Parser:
             case "-":
                 return self._negative(token, depth)
             case "word" if token.value == "not":
-                return self._call("not", (self._expression(UNARY, depth + 1),), token.at)
+                return self._call("not", (self._expression(BINDING["and"], depth + 1),), token.at)
             case "word":
                 return self._name(token, depth)
         return self._fail("here a value, a property or a function should stand", token)

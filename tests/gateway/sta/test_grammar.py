@@ -57,7 +57,12 @@ ONE, TWO = Literal(1.0), Literal(2.0)
         ("now() gt a", call("gt", call("now"), A)),
         ("a eq null", call("eq", A, Literal(None))),
         ("a in (1, 2) and b", call("and", call("or", call("eq", A, ONE), call("eq", A, TWO)), B)),
-        ("not a in(1)", call("eq", call("not", A), ONE)),
+        ("not a in(1)", call("not", call("eq", A, ONE))),
+        (
+            "not a gt 1 and not b lt 2 or c",
+            call("or", call("and", call("not", call("gt", A, ONE)), call("not", call("lt", B, TWO))), C),
+        ),
+        ("not not a eq b", call("not", call("not", call("eq", A, B)))),
         ("in in (in)", call("eq", path("in"), path("in"))),
         ("a eq true or false", call("or", call("eq", A, Literal(value=True)), Literal(value=False))),
         ("1e-3 lt 1.5E2", call("lt", Literal(1e-3), Literal(150.0))),

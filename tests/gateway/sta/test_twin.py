@@ -126,6 +126,7 @@ CONDITIONS = [
     "result gt 8 and (Datastream/ObservedProperty/Datastreams/Thing/id eq 'x' or result gt 10.75)",
     "not (resultQuality/value)",
     "not (resultQuality)",
+    "not result gt 8 and not phenomenonTime ge {at} or not startswith(id, '1')",
     "resultQuality/value or result gt 8",
     "result",
     "null eq null",
