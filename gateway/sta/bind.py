@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
-from gateway.sta.functions import ARITHMETIC, FUNCTIONS, type_of
+from gateway.sta.functions import AMOUNT, ARITHMETIC, FUNCTIONS, type_of
 from gateway.sta.kinds import Kind, Type, target
 from gateway.sta.nodes import Call, Literal, Node, Path, QueryError, Ref, Scalar
 
@@ -104,7 +105,7 @@ class Binder:
             args = self._comparable(call.name, *args)
         elif call.name in ARITHMETIC:
             for one in args:
-                self._check(one, (Type.NUMBER, Type.MOMENT, Type.DAY, Type.DURATION), call.name)
+                self._check(one, AMOUNT, call.name)
         else:
             self._arguments(call, args)
         return Call(call.name, args, call.at, call.deep)
@@ -138,11 +139,13 @@ class Binder:
 
 
 def _beside(node: Node, other: Node) -> Node:
-    """A literal as what it stands beside: an id as number or text; a day beside a moment as its begin."""
+    """A literal as what it stands beside: an id as number or text, a result as number, a day as its begin."""
     if not isinstance(node, Literal):
         return node
     if isinstance(other, Ref) and other.name == "id":
         return Literal(key_of(node.value, numbers=other.type is Type.NUMBER), node.at)
+    if isinstance(other, Ref) and other.name == "result":
+        return Literal(_number_in(node.value), node.at)
     if type_of(node.value) is Type.DAY and type_of_node(other) in {Type.MOMENT, Type.SPAN}:
         begin = dt.datetime.combine(node.value, dt.time(), dt.UTC)  # type: ignore[arg-type]
         return Literal(begin, node.at)
@@ -156,6 +159,15 @@ def key_of(value: Scalar, *, numbers: bool) -> Scalar:
     if not numbers and isinstance(value, float) and value.is_integer():
         return str(int(value))
     return value
+
+
+def _number_in(value: Scalar) -> Scalar:
+    """A number that stands in quotes, which a result may; anything else as it is."""
+    try:
+        number = float(value) if isinstance(value, str) else math.nan
+    except ValueError:
+        return value
+    return number if math.isfinite(number) else value
 
 
 def _has(kind: Kind) -> str:

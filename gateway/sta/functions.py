@@ -27,7 +27,7 @@ LATEST = dt.datetime.max.replace(tzinfo=dt.UTC)
 TRUTH, NUMBER, TEXT = (Type.TRUTH,), (Type.NUMBER,), (Type.TEXT, Type.KEY)
 TIME, INSTANT = (Type.MOMENT, Type.SPAN), (Type.MOMENT, Type.SPAN, Type.DAY)
 CLOCKED, SHAPE = (Type.MOMENT, Type.SPAN, Type.CLOCK), (Type.SHAPE,)
-AMOUNT = (Type.NUMBER, Type.MOMENT, Type.DAY, Type.DURATION)
+AMOUNT = (Type.NUMBER, Type.MOMENT, Type.SPAN, Type.DAY, Type.DURATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +60,18 @@ def half_up(value: float) -> float:
 
 
 def plus(one: Any, other: Any) -> Any:
-    """The sum; None where there is none."""
+    """The sum; None where there is none. An interval is shifted by a duration."""
+    if isinstance(other, Span):
+        one, other = other, one
+    if isinstance(one, Span):
+        return _computed(lambda: Span(one.start + other, one.end + other))
     return _computed(lambda: one + other)
 
 
 def minus(one: Any, other: Any) -> Any:
-    """The difference; None where there is none."""
+    """The difference; None where there is none. An interval is shifted by a duration."""
+    if isinstance(one, Span):
+        return plus(one, -other) if isinstance(other, dt.timedelta) else None
     return _computed(lambda: one - other)
 
 

@@ -167,14 +167,14 @@ class Lowering:
         self._columns.append(plain)
         return Given(len(self._columns) - 1)
 
-    def _call(self, name: str, args: tuple[Node, ...]) -> Term:
+    def _call(self, name: str, args: tuple[Node, ...]) -> Term | Ends:
         if name in {"and", "or", "not"}:
             return terms.Call(name, tuple(self.plain(one) for one in args))
         lowered = [self._lowered(one) for one in args]
         if name in COMPARISONS:
             return self._compared(name, *lowered)
         if name in ARITHMETIC:
-            return self._arithmetic(name, *(intervals.start(one) for one in lowered))
+            return self._calculated(name, *lowered)
         if name in INTERVALS:
             return INTERVALS[name](*lowered)
         return self._function(name, [intervals.start(one) for one in lowered])
@@ -193,6 +193,16 @@ class Lowering:
                 return _is_at(value.value)
         return terms.Call(name, (one, other))
 
+    def _calculated(self, name: str, one: Term | Ends, other: Term | Ends) -> Term | Ends:
+        """Arithmetic of values, or an interval that is shifted by a duration."""
+        if isinstance(other, Ends) and name == "add":
+            one, other = other, one
+        if isinstance(other, Ends):
+            return NOTHING
+        if isinstance(one, Ends):
+            return self._shifted(name, one, other)
+        return self._arithmetic(name, one, other)
+
     def _arithmetic(self, name: str, one: Term, other: Term) -> Term:
         kinds = (self._kind(one), self._kind(other))
         match name, kinds:
@@ -207,6 +217,12 @@ class Lowering:
             case "sub", ("moment", "moment"):
                 return terms.Call("between", (one, other))
         return NOTHING
+
+    def _shifted(self, name: str, one: Ends, by: Term) -> Term | Ends:
+        if name not in {"add", "sub"} or self._kind(by) != "number":
+            return NOTHING
+        by = by if name == "add" else terms.Call("neg", (by,))
+        return Ends(terms.Call("later", (one.start, by)), terms.Call("later", (one.end, by)))
 
     def _function(self, name: str, args: list[Term]) -> Term:
         for one, takes in zip(args, FUNCTIONS[name].takes, strict=False):

@@ -63,13 +63,20 @@ def _written(link: str, query: Query) -> str:
 
 def read(text: str, kind: Kind, *, many: bool) -> Query:
     """The options of a request, from its query string as it came. Raises `ProblemError`."""
-    pairs = []
-    for part in filter(None, text.split("&")):
-        name, _, value = part.partition("=")
-        name = unquote_plus(name)
-        if name.startswith("$"):
-            pairs.append((name, unquote_plus(value), 0))
+    pairs = [(name, value, 0) for name, value in options(text) if name.startswith("$")]
     return _query(pairs, kind, many=many, allowed=OF_ALL + OF_ROOT + (OF_SETS if many else ()), depth=0)
+
+
+def options(text: str) -> Iterator[tuple[str, str]]:
+    """Names and values in a query string; some encode the sign between the two as well.
+
+    >>> list(options("$top=1&%24filter%3Dname+eq+'a%3Db'"))
+    [('$top', '1'), ('$filter', "name eq 'a=b'")]
+    """
+    for part in filter(None, text.split("&")):
+        name, equals, value = part.partition("=")
+        name, _, begin = unquote_plus(name).partition("=")
+        yield name, begin + (equals if begin else "") + unquote_plus(value)
 
 
 def _query(

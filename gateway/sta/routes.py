@@ -72,7 +72,7 @@ def _read(request: Request, here: Context, path: str, world: World) -> Response:
     found = paths.resolve(path, world)
     what, root = found.what, _root(request)
     if isinstance(what, Property):
-        if any(name.startswith("$") for name in request.query_params):
+        if any(name.startswith("$") for name, _ in options.options(request.url.query)):
             raise ProblemError(400, "a property takes no query options")
         return _property(what)
     query = options.read(request.url.query, what.kind, many=isinstance(what, Source))

@@ -58,7 +58,7 @@ def test_observations_are_filtered_through_sets(ask: Client) -> None:
         "Observations",
         filter="Datastream/Thing/Datastreams/ObservedProperty/id eq 'ph' and result gt 8",
         orderby="result desc",
-        top=100,
+        top=1000,
     )
     expected = ask.ids(
         "Observations", filter=f"Datastream/id in ({','.join(map(str, beside))}) and result gt 8"

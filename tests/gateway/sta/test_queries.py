@@ -106,6 +106,16 @@ def test_skip_and_top_cut_what_is_sorted(ask: Client) -> None:
         assert ids(ask.value(path, orderby=key, skip=2, top=3)) == whole[2:]
 
 
+def test_a_query_that_is_encoded_whole_is_read(ask: Client) -> None:
+    plain = ask.ids(
+        "Observations", filter="result eq 10.71 or result gt 12 and not result lt 12.3", orderby="result"
+    )
+    encoded = quote("$filter=result eq 10.71 or result gt 12 and not result lt 12.3", safe="")
+    assert len(plain) > 5
+    assert ask.ids(f"Observations?{encoded.replace('%20', '+')}&{quote('$orderby=result', safe='')}") == plain
+    assert ask(f"Things('{SITE}')/name?%24top%3D1").status_code == 400
+
+
 def test_nulls_come_first(ask: Client) -> None:
     classes = [
         one["properties"]["targetClass"] for one in ask.value("Things", orderby="properties/targetClass")
