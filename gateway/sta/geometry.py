@@ -35,10 +35,13 @@ def from_wkt(text: str) -> BaseGeometry:
         raise ValueError(f"a geometry has {MOST_POINTS} points at most")
     try:
         found: BaseGeometry = shapely.from_wkt(rest)
+        valid, reason = shapely.is_valid(found), shapely.is_valid_reason(found)
     except shapely.errors.GEOSException:
         raise ValueError("this is no geometry: write it as in POINT (120.7 30.7)") from None
-    if not found.is_valid:
-        raise ValueError("this geometry crosses itself")
+    except NotImplementedError:
+        raise ValueError("curves are not served: give straight lines") from None
+    if not valid:
+        raise ValueError(f"this geometry is not valid: {reason.lower()}")
     return found
 
 

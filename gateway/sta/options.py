@@ -96,6 +96,8 @@ def _query(
         _option(query, name, value, offset, kind, depth)
     if query.data_array and (kind is not OBSERVATION or not many):
         raise ProblemError(400, "$resultFormat: dataArray is for Observations", where="$resultFormat")
+    if query.data_array and query.expand:
+        raise ProblemError(501, "$expand: a dataArray holds no entities, only properties", where="$expand")
     return query
 
 

@@ -47,7 +47,8 @@ class Renderer:
     def data_array(self, source: Source, query: Query, address: str) -> dict[str, Any]:
         """A page of observations in the data array form: one table a Datastream (clause 12)."""
         page = self._page(source, query)
-        names = [one for one in OBSERVATION.properties if query.shows(one) and one != "validTime"]
+        unasked = {"validTime"} if query.select is None else set()
+        names = [one for one in OBSERVATION.properties if query.shows(one) and one not in unasked]
         tables: dict[int, list[list[Any]]] = {}
         for one in page.entities:
             values = self._world.values(one)

@@ -162,6 +162,22 @@ def test_data_arrays_hold_the_same_values(ask: Client) -> None:
     assert sorted(found) == sorted(expected)
 
 
+def test_data_arrays_hold_properties_alone(ask: Client) -> None:
+    one = ask.json("Observations", resultFormat="dataArray", select="validTime,result,Datastream", top=1)[
+        "value"
+    ]
+    assert one[0]["components"] == ["result", "validTime"]
+    assert one[0]["dataArray"][0][1] is None
+    whole = ask.json("Datastreams(1)/Observations", resultFormat="dataArray", count="true", top=2)
+    assert whole["@iot.count"] == len(ask.ids("Datastreams(1)/Observations"))
+    assert whole["value"][0]["components"] == [
+        *("id", "phenomenonTime", "result", "resultTime", "resultQuality", "parameters")
+    ]
+    assert ask.json("Observations", resultFormat="dataArray", top=0)["value"] == []
+    answer = ask("Observations", resultFormat="dataArray", expand="Datastream")
+    assert (answer.status_code, answer.json()["where"]) == (501, "$expand")
+
+
 @pytest.mark.parametrize("order", ["", "phenomenonTime desc", "result"])
 def test_following_next_links_yields_every_observation_once_under_inserts(order: str, ask: Client) -> None:
     options = {"filter": "Datastream/id le 2"} | ({"orderby": order} if order else {})
