@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
-from gateway.sta.functions import AMOUNT, ARITHMETIC, FUNCTIONS, type_of
+from gateway.sta.functions import AMOUNT, ARITHMETIC, FUNCTIONS, begin_of, type_of
 from gateway.sta.kinds import Kind, Type, target
 from gateway.sta.nodes import Call, Literal, Node, Path, QueryError, Ref, Scalar
 
@@ -147,8 +147,7 @@ def _beside(node: Node, other: Node) -> Node:
     if isinstance(other, Ref) and other.name == "result":
         return Literal(_number_in(node.value), node.at)
     if type_of(node.value) is Type.DAY and type_of_node(other) in {Type.MOMENT, Type.SPAN}:
-        begin = dt.datetime.combine(node.value, dt.time(), dt.UTC)  # type: ignore[arg-type]
-        return Literal(begin, node.at)
+        return Literal(begin_of(node.value), node.at)  # type: ignore[arg-type]
     return node
 
 

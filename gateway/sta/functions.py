@@ -60,18 +60,21 @@ def half_up(value: float) -> float:
 
 
 def plus(one: Any, other: Any) -> Any:
-    """The sum; None where there is none. An interval is shifted by a duration."""
-    if isinstance(other, Span):
+    """The sum; None where there is none. An interval is shifted by a duration, a day from its begin."""
+    if type_of(other) in {Type.SPAN, Type.DAY}:
         one, other = other, one
     if isinstance(one, Span):
         return _computed(lambda: Span(one.start + other, one.end + other))
+    if type_of(one) is Type.DAY:
+        moment = plus(begin_of(one), other)
+        return moment and moment.date()
     return _computed(lambda: one + other)
 
 
 def minus(one: Any, other: Any) -> Any:
-    """The difference; None where there is none. An interval is shifted by a duration."""
-    if isinstance(one, Span):
-        return plus(one, -other) if isinstance(other, dt.timedelta) else None
+    """The difference; None where there is none. Of an interval or a day and a duration as in `plus`."""
+    if type_of(one) in {Type.SPAN, Type.DAY} and isinstance(other, dt.timedelta):
+        return plus(one, -other)
     return _computed(lambda: one - other)
 
 
@@ -234,6 +237,7 @@ def compare(name: str, one: Any, other: Any) -> bool:
 def _compare(name: str, one: Any, other: Any) -> bool:
     if one is None or other is None:
         return name == "eq" and one is None and other is None
+    one, other = _moment_beside(one, other), _moment_beside(other, one)
     types = {type_of(one), type_of(other)}
     if types <= {Type.MOMENT, Type.SPAN} and Type.SPAN in types:
         return _compare_spans(name, one, other)
@@ -242,6 +246,17 @@ def _compare(name: str, one: Any, other: Any) -> bool:
     if types & {Type.SHAPE}:
         return name == "eq" and bool(one.equals(other))
     return bool({"eq": one == other, "lt": one < other, "le": one <= other}[name])
+
+
+def begin_of(day: dt.date) -> dt.datetime:
+    """The moment in which a day begins."""
+    return dt.datetime.combine(day, dt.time(), dt.UTC)
+
+
+def _moment_beside(one: Any, other: Any) -> Any:
+    """A day beside a moment is its begin."""
+    beside = type_of(one) is Type.DAY and type_of(other) in {Type.MOMENT, Type.SPAN}
+    return begin_of(one) if beside else one
 
 
 def _compare_spans(name: str, one: Any, other: Any) -> bool:

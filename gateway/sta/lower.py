@@ -52,6 +52,8 @@ TYPES = {
     "clock": Type.CLOCK,
 }
 RENAMED = {"contains": "substringof", "time": "time_of"}
+LATER = {("moment", "number"): "later", ("day", "number"): "day_later"}
+BETWEEN = {("moment", "moment"): "between", ("day", "day"): "days_between"}
 NOTHING = Value(None)
 MOST_WAYS = 50
 
@@ -184,6 +186,7 @@ class Lowering:
             return self._compared("lt" if name == "gt" else "le", other, one)
         if name == "ne":
             return terms.Call("not", (self._compared("eq", one, other),))
+        one, other = self._moment_beside(one, other), self._moment_beside(other, one)
         if isinstance(one, Ends) or isinstance(other, Ends):
             return {"eq": intervals.equal, "lt": intervals.before, "le": intervals.not_after}[name](
                 one, other
@@ -192,6 +195,13 @@ class Lowering:
             if name == "eq" and key == Own("id") and isinstance(value, Value):
                 return _is_at(value.value)
         return terms.Call(name, (one, other))
+
+    def _moment_beside(self, one: Term | Ends, other: Term | Ends) -> Term | Ends:
+        """A day beside a moment is its begin."""
+        if isinstance(one, Ends) or self._kind(one) != "day":
+            return one
+        beside = isinstance(other, Ends) or self._kind(other) == "moment"
+        return terms.Call("begin_of", (one,)) if beside else one
 
     def _calculated(self, name: str, one: Term | Ends, other: Term | Ends) -> Term | Ends:
         """Arithmetic of values, or an interval that is shifted by a duration."""
@@ -205,18 +215,15 @@ class Lowering:
 
     def _arithmetic(self, name: str, one: Term, other: Term) -> Term:
         kinds = (self._kind(one), self._kind(other))
-        match name, kinds:
-            case _, ("number", "number"):
-                return terms.Call(name, (one, other))
-            case "add", ("moment", "number"):
-                return terms.Call("later", (one, other))
-            case "add", ("number", "moment"):
-                return terms.Call("later", (other, one))
-            case "sub", ("moment", "number"):
-                return terms.Call("later", (one, terms.Call("neg", (other,))))
-            case "sub", ("moment", "moment"):
-                return terms.Call("between", (one, other))
-        return NOTHING
+        if kinds == ("number", "number"):
+            return terms.Call(name, (one, other))
+        if name == "add" and kinds[0] == "number":
+            one, other, kinds = other, one, (kinds[1], kinds[0])
+        if name == "sub" and kinds in BETWEEN:
+            return terms.Call(BETWEEN[kinds], (one, other))
+        if name not in {"add", "sub"} or kinds not in LATER:
+            return NOTHING
+        return terms.Call(LATER[kinds], (one, other if name == "add" else terms.Call("neg", (other,))))
 
     def _shifted(self, name: str, one: Ends, by: Term) -> Term | Ends:
         if name not in {"add", "sub"} or self._kind(by) != "number":

@@ -37,6 +37,8 @@ KINDS = (
     | dict.fromkeys(TEXTS, "text")
     | {
         "later": "moment",
+        "begin_of": "moment",
+        "day_later": "day",
         "date": "day",
         "time_of": "clock",
     }

@@ -166,6 +166,15 @@ OR;
 -- sta_between: Seconds from the second moment to the first.
 extract(epoch FROM {0} - {1})::float8;
 
+-- sta_day_later: The day some seconds after the begin of a day.
+({0} + make_interval(secs => {1}))::date;
+
+-- sta_days_between: Seconds from the second day to the first.
+(({0} - {1}) * 86400)::float8;
+
+-- sta_begin_of: The moment in which a day begins.
+({0}::timestamp AT TIME ZONE 'UTC');
+
 -- sta_substringof: Whether the second text holds the first.
 (position({0} IN {1}) > 0);
 
