@@ -101,8 +101,8 @@ def _computed(what: Callable[[], Any]) -> Any:
 
 
 def _substring(text: str, begin: float, count: float | None = None) -> str:
-    first = max(int(begin), 0)
-    return text[first:] if count is None else text[first : first + max(int(count), 0)]
+    first, n = (int(min(max(one, 0), len(text))) for one in (begin, len(text) if count is None else count))
+    return text[first : first + n]
 
 
 def _day(value: Any) -> dt.date:

@@ -178,7 +178,7 @@ class Lowering:
         if name in ARITHMETIC:
             return self._calculated(name, *lowered)
         if name in INTERVALS:
-            return INTERVALS[name](*lowered)
+            return NOTHING if NOTHING in lowered else INTERVALS[name](*lowered)
         return self._function(name, [intervals.start(one) for one in lowered])
 
     def _compared(self, name: str, one: Term | Ends, other: Term | Ends) -> Term:

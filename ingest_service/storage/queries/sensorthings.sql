@@ -191,10 +191,10 @@ length({0})::float8;
 (position({1} IN {0}) - 1)::float8;
 
 -- sta_substring: A text from a place on, from 0.
-substr({0}, greatest({1}, 0)::int + 1);
+substr({0}, least(greatest(trunc({1}), 0), 1000000000)::int + 1);
 
 -- sta_substring3: Some characters of a text from a place on, from 0.
-substr({0}, greatest({1}, 0)::int + 1, greatest({2}, 0)::int);
+substr({0}, least(greatest(trunc({1}), 0), 1000000000)::int + 1, least(greatest(trunc({2}), 0), 1000000000)::int);
 
 -- sta_tolower: A text in small letters.
 lower({0});

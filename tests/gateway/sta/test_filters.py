@@ -61,7 +61,9 @@ def test_observations_are_filtered_through_sets(ask: Client) -> None:
         top=1000,
     )
     expected = ask.ids(
-        "Observations", filter=f"Datastream/id in ({','.join(map(str, beside))}) and result gt 8"
+        "Observations",
+        filter=f"Datastream/id in ({','.join(map(str, beside))}) and result gt 8",
+        top=1000,
     )
     assert 100 < len(found) == len(expected)
     assert set(found) == set(expected)
