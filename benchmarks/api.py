@@ -43,7 +43,7 @@ def main() -> None:
     """Measure, print the tables and the line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--scale", type=float, default=1.0)
-    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=1000)
     options, _ = parser.parse_known_args()
     _more_files()
     database = PostgresServer(
