@@ -54,14 +54,14 @@ def _hammer(port: int, headers: dict[str, str], path: str) -> float:
 
 
 async def _hammered(port: int, headers: dict[str, str], path: str) -> float:
-    request = _request(path, headers)
+    wanted = request(path, headers)
     until_s = time.perf_counter() + LASTS_S
 
     async def one() -> int:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         n = 0
         while time.perf_counter() < until_s:
-            writer.write(request)
+            writer.write(wanted)
             head = await reader.readuntil(b"\r\n\r\n")
             assert b" 200 " in head.split(b"\r\n", 1)[0], head
             length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
@@ -73,7 +73,8 @@ async def _hammered(port: int, headers: dict[str, str], path: str) -> float:
     return sum(await asyncio.gather(*(one() for _ in range(CONNECTIONS)))) / LASTS_S
 
 
-def _request(path: str, headers: dict[str, str]) -> bytes:
+def request(path: str, headers: dict[str, str]) -> bytes:
+    """A GET as it goes over the wire."""
     told = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"GET {path} HTTP/1.1\r\nHost: bench\r\n{told}\r\n".encode()
 
@@ -92,7 +93,7 @@ async def _streams(port: int, headers: dict[str, str], dsn: str, wanted: int) ->
         nonlocal ready
         async with opened:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(_request("/v1/live", headers))
+            writer.write(request("/v1/live", headers))
             await reader.readuntil(b"nothing new")
             ready += 1
         if ready == wanted:

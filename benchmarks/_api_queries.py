@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import http.client
 import random
+import socket
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import numpy as np
 
+from benchmarks._api_load import request
 from benchmarks._filled import END_US, QUANTITIES, SITES, STATEMENTS, TOWNS
 from ingest_service.storage import rollups
 from ingest_service.storage.answers import Question, parameters
@@ -50,16 +51,19 @@ def compare(
     port: int, headers: dict[str, str], connection: Connection[Any], queries: list[Query], rounds: int
 ) -> list[Measured]:
     """Ask all of them so many times; both sides find the same (and one row more)."""
-    client = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=120) as client,
+        client.makefile("rb") as reader,
+    ):
 
-    def ask(path: str) -> bytes:
-        client.request("GET", path, headers=headers)
-        answer = client.getresponse()
-        body = answer.read()
-        assert answer.status == 200, body
-        return body
+        def ask(path: str) -> bytes:
+            client.sendall(request(path, headers))
+            head = iter(reader.readline, b"\r\n")
+            assert b" 200 " in next(head), path
+            (length,) = [line[15:] for line in head if line.lower().startswith(b"content-length:")]
+            return reader.read(int(length))
 
-    return [_compared(query, ask, connection, rounds) for query in queries]
+        return [_compared(query, ask, connection, rounds) for query in queries]
 
 
 def _compared(

@@ -144,7 +144,7 @@ class Then:
             else:
                 cursor.execute(QUERIES["readings_now"], asked)
                 self._moment = _moment(binary.word(cursor), self._connection)
-            return binary.arrays(cursor)
+            return binary.arrays(cursor, series_id)
 
     def buckets(self, series_id: int, from_s: float, to_s: float, width_s: int) -> list[Bucket]:
         """Buckets aligned to the local day: of now from the rollups, of old from the readings."""

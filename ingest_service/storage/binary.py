@@ -34,6 +34,7 @@ COLUMNS = (
     ("quality", ">i2"),
     ("rules", ">i2"),
 )
+OF_ONE = tuple(one for one in COLUMNS if one[0] != "series_id")
 ROW = np.dtype(
     [("fields", ">i2")]
     + [part for name, kind in COLUMNS for part in ((f"{name}_length", ">i4"), (name, kind))]
@@ -74,8 +75,8 @@ def decode(
         yield rows
 
 
-def arrays(cursor: Cursor[Any]) -> NDArray[np.void]:
-    """READING rows of a result of one row, whose columns are arrays; none where they are NULL.
+def arrays(cursor: Cursor[Any], series_id: int) -> NDArray[np.void]:
+    """READING rows of one series, of a result of one row whose columns are arrays; none where they are NULL.
 
     A value of an array without NULL is twenty bytes of head, then each element after its length (PostgreSQL's
     ``array_send``): ten times as fast as rows one by one.
@@ -84,9 +85,10 @@ def arrays(cursor: Cursor[Any]) -> NDArray[np.void]:
     first = result.get_value(0, 0) if result is not None else None
     if result is None or first is None:
         return np.empty(0, READING)
-    n = (len(first) - ARRAY_HEAD) // (4 + np.dtype(COLUMNS[0][1]).itemsize)
+    n = (len(first) - ARRAY_HEAD) // (4 + np.dtype(OF_ONE[0][1]).itemsize)
     out = np.empty(n, READING)
-    for at, (name, kind) in enumerate(COLUMNS):
+    out["series_id"] = series_id
+    for at, (name, kind) in enumerate(OF_ONE):
         element = np.dtype([("length", ">i4"), ("value", kind)])
         values = np.frombuffer(result.get_value(0, at) or b"", element, n, ARRAY_HEAD)["value"]
         out[name] = values + POSTGRES_EPOCH_US if name.endswith("_us") else values
@@ -96,7 +98,7 @@ def arrays(cursor: Cursor[Any]) -> NDArray[np.void]:
 def word(cursor: Cursor[Any]) -> str:
     """What stands after the columns in the same result."""
     result = cursor.pgresult
-    said = result.get_value(0, len(COLUMNS)) if result is not None else None
+    said = result.get_value(0, len(OF_ONE)) if result is not None else None
     return (said or b"").decode()
 
 

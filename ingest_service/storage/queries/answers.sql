@@ -74,8 +74,8 @@ SELECT series_id, "time", quality, rules FROM flag_revision_history
 WHERE {{replaced_since}};
 
 -- columns: Readings as a row of columns.
-array_agg("time"), array_agg(received), array_agg(value), array_agg(series_id), array_agg(expected),
-    array_agg(spread), array_agg(quality), array_agg(rules);
+array_agg("time"), array_agg(received), array_agg(value), array_agg(expected), array_agg(spread), array_agg(quality),
+    array_agg(rules);
 
 -- judged: Readings with their newest flags.
 SELECT r."time", r.received, r.value, r.series_id, r.expected, r.spread,
