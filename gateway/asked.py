@@ -6,14 +6,16 @@ request's time. What is accepted, refused and documented is the same here (`docs
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import ValidationError, create_model
-from starlette.concurrency import run_in_threadpool
 
 from gateway.problems import ProblemError
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
     from fastapi.dependencies.models import Dependant
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+_THREADS = ThreadPoolExecutor(40, "asked")  # as many as FastAPI's
 
 
 class Route(APIRoute):
@@ -49,7 +53,7 @@ def _quick(dependant: Dependant, endpoint: Callable[..., Response]) -> ASGIApp:
             raise RequestValidationError(wrong)
         for other, its in zip(others, asked, strict=True):
             values[other.name] = await other.call(request, **its)
-        response = await run_in_threadpool(endpoint, **values)
+        response = await asyncio.get_running_loop().run_in_executor(_THREADS, partial(endpoint, **values))
         await response(scope, receive, send)
 
     return app

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipResponder, IdentityResponder
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipResponder
 
 from gateway.forms import MEDIA, liked
 
@@ -36,12 +36,10 @@ class Compression:
                     headers.add_vary_header("Accept-Encoding")
             await send(message)
 
-        responder: ASGIApp
+        app = self._app
         if takes_gzip(",".join(Headers(scope=scope).getlist("accept-encoding"))):
-            responder = GZipResponder(self._app, LEAST_BYTES, LEVEL, exclude_content_types=AS_THEY_ARE)
-        else:
-            responder = IdentityResponder(self._app, LEAST_BYTES, exclude_content_types=AS_THEY_ARE)
-        await responder(scope, receive, varied)
+            app = GZipResponder(app, LEAST_BYTES, LEVEL, exclude_content_types=AS_THEY_ARE)
+        await app(scope, receive, varied)
 
 
 def takes_gzip(header: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, Literal, get_args
 
 from fastapi import Depends, Query, Request
@@ -36,6 +37,7 @@ async def _wanted(request: Request, form: FormQuery = None) -> Wanted:
 HowWanted = Annotated[Wanted, Depends(_wanted)]
 
 
+@lru_cache(maxsize=256)
 def accepted(header: str) -> Form:
     """The form that an Accept header (RFC 9110) likes best. Raises `ProblemError` (406) where it likes none.
 

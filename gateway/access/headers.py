@@ -8,12 +8,12 @@ if TYPE_CHECKING:
     from starlette.types import Message, Scope, Send
 
 ALWAYS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    b"x-content-type-options": b"nosniff",
+    b"x-frame-options": b"DENY",
+    b"referrer-policy": b"no-referrer",
+    b"cross-origin-opener-policy": b"same-origin",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"permissions-policy": b"camera=(), geolocation=(), microphone=()",
 }
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 # The console compiles its templates in the browser.
@@ -30,8 +30,7 @@ DOCS_POLICY = (
 
 def secured(scope: Scope, send: Send) -> Send:
     """A sender that adds what a route has not said itself."""
-    wanted = {name.lower().encode(): value.encode() for name, value in ALWAYS.items()}
-    wanted[b"content-security-policy"] = _policy(scope["path"]).encode()
+    wanted = ALWAYS | {b"content-security-policy": _policy(scope["path"]).encode()}
     if scope["path"].startswith(("/v1", "/login")):
         wanted[b"cache-control"] = b"private, no-cache"
         wanted[b"vary"] = b"Authorization, X-API-Key, Cookie"

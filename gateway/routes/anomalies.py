@@ -95,13 +95,13 @@ def anomalies(
     again = moments.decode(reproduce).moment if reproduce else None
     table = tables.anomalies(known)
     rows = min(limit or PAGE, here.settings.page_rows)
-    with here.answers.then(again) as then:
-        if limit is not None or wanted.form == "json":
-            found = then.anomalies(msgspec.structs.replace(question, limit=rows + 1))
-            next_ = cursors.encode(*found[rows - 1].place) if len(found) > rows else None
-            token = moments.encode(then.moment)
-            return respond.page(wanted, table, found[:rows], next_=next_, token=token)
-        moment = then.moment
+    then = here.answers.then(again)
+    if limit is not None or wanted.form == "json":
+        found = then.anomalies(msgspec.structs.replace(question, limit=rows + 1))
+        next_ = cursors.encode(*found[rows - 1].place) if len(found) > rows else None
+        token = moments.encode(then.moment)
+        return respond.page(wanted, table, found[:rows], next_=next_, token=token)
+    moment = then.moment
     pages = here.answers.all_anomalies(question, moment, rows=BLOCK_ROWS)
     return respond.whole(wanted, table, pages, token=moments.encode(moment), known=known)
 

@@ -93,11 +93,11 @@ def readings(
     asked = chosen(known, series, area=area, site=site, quantity=quantity)
     over = stretches.of(from_, to, reproduce)
     table, cursors = tables.readings(asked, known), here.cursors(wanted.request)
-    with here.answers.then(over.again) as then:
-        if limit is not None or wanted.form == "json":
-            page, next_ = _page(then, cursors, asked, over, _most(here, limit), cursor)
-            return respond.page(wanted, table, page, next_=next_, token=over.token(then.moment))
-        moment = then.moment
+    then = here.answers.then(over.again)
+    if limit is not None or wanted.form == "json":
+        page, next_ = _page(then, cursors, asked, over, _most(here, limit), cursor)
+        return respond.page(wanted, table, page, next_=next_, token=over.token(then.moment))
+    moment = then.moment
     ids = [one.series_id for one in asked]
     blocks = here.answers.all_readings(ids, over.from_us, over.to_us, moment)
     return respond.whole(wanted, table, blocks, token=over.token(moment), known=known)
@@ -127,9 +127,9 @@ def readings_of_one(
     known = here.known
     asked, cursors = chosen(known, [series_id]), here.cursors(wanted.request)
     over = stretches.of(from_, to, reproduce)
-    with here.answers.then(over.again) as then:
-        page, next_ = _page(then, cursors, asked, over, _most(here, limit), cursor)
-        token = over.token(then.moment)
+    then = here.answers.then(over.again)
+    page, next_ = _page(then, cursors, asked, over, _most(here, limit), cursor)
+    token = over.token(then.moment)
     table = tables.Table("readings", tables.READINGS, tables.readings(asked, known).batch, rows.readings)
     return respond.page(wanted, table, page, next_=next_, token=token)
 
@@ -152,8 +152,7 @@ def plot(
     known = here.known
     asked = chosen(known, series)
     over = stretches.of(from_, to, reproduce)
-    with here.answers.then(over.again) as then:
-        moment = then.moment
+    moment = here.answers.then(over.again).moment
     found = plots.thinned(here.answers, asked, over, moment, points=points, method=method)
     return respond.listed(wanted, plots.table(asked, known, method), found, token=over.token(moment))
 
@@ -180,9 +179,9 @@ def buckets(
         raise ProblemError(422, "width: give whole seconds, at least PT1S", where="width")
     if (over.to_us - over.from_us) / 1e6 / width_s > MOST_BUCKETS:
         raise ProblemError(422, f"width: more than {MOST_BUCKETS:,} buckets; make them wider", where="width")
-    with here.answers.then(over.again, frozen=True) as then:
-        found = then.buckets(series_id, over.from_us / 1e6, over.to_us / 1e6, int(width_s))
-        token = over.token(then.moment)
+    then = here.answers.then(over.again)
+    found = then.buckets(series_id, over.from_us / 1e6, over.to_us / 1e6, int(width_s))
+    token = over.token(then.moment)
     return respond.listed(wanted, tables.buckets(of), found, token=token)
 
 
@@ -198,6 +197,8 @@ def chosen(
     for one in ids or ():
         if one not in known.series:
             raise not_found("series", one)
+    if ids is not None and area is site is quantity is None:
+        return [known.series[one] for one in sorted(set(ids))]
     found = known.series_of(area=area, site=site, quantity=quantity)
     return sorted(
         (one for one in found if ids is None or one.series_id in ids), key=lambda one: one.series_id
@@ -215,14 +216,14 @@ def _page(
     after_id, after_us = (0, 0)
     if cursor is not None:
         after_id, after_us = cursors.decode(cursor, 2)
-    blocks, missing = [np.empty(0, READING)], most + 1
+    blocks, missing = list[NDArray[np.void]](), most + 1
     for one in asked:
         if one.series_id < after_id or not missing:
             continue
         from_us = max(over.from_us, after_us + 1) if one.series_id == after_id else over.from_us
         blocks.append(then.readings(one.series_id, from_us, over.to_us, limit=missing))
         missing -= len(blocks[-1])
-    found = np.concatenate(blocks)
+    found = blocks[0] if len(blocks) == 1 else np.concatenate([np.empty(0, READING), *blocks])
     page = found[:most]
     if len(found) <= most:
         return page, None

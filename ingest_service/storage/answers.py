@@ -6,7 +6,7 @@ of one, so that an answer that takes several queries is of one piece, and an old
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -21,7 +21,6 @@ from ingest_service.storage.sql import QUERIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from zoneinfo import ZoneInfo
 
     import numpy as np
     from numpy.typing import NDArray
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
     from ingest_service.storage.postgres import PostgresStore
 
 XID = 2**32
+NO_TRANSACTIONS = (psycopg.errors.InvalidColumnReference, psycopg.errors.UndefinedColumn)
+"""What a table raises that has no ``xmin``."""
 BLOCK_ROWS = 50_000
 _DATABASES: WeakKeyDictionary[Connection[Any], str] = (
     WeakKeyDictionary()
@@ -102,73 +103,80 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Then:
-    """The database as it is, or as it was at a moment, over one connection.
+    """The database as it is, or as it was at a moment; nothing is held between two answers.
 
     Of now, the first answer says itself of which moment it is, and what is asked after it is of that moment.
     """
 
-    def __init__(self, connection: Connection[Any], moment: Moment | None, zone: ZoneInfo) -> None:
-        self._connection = connection
+    def __init__(self, store: PostgresStore, moment: Moment | None) -> None:
+        self._store = store
         self._moment = moment
-        self._zone = zone
         self._is_now = moment is None
 
     @property
     def moment(self) -> Moment:
         """Of which moment the answers are."""
         if self._moment is None:
-            self._moment = moment_of(self._connection)
+            with self._store.asked(QUERIES["moment"]) as cursor:
+                (word,) = cursor.fetchone() or ("",)
+                self._moment = _moment(word, cursor.connection)
         return self._moment
 
     def anomalies(self, question: Question) -> list[Found]:
         """Anomalies by filter, newest start first."""
-        with self._connection.cursor(binary=True) as cursor:
-            # never a generic plan: what it is asked decides which index is right
-            if self._moment is None:
-                rows = cursor.execute(
-                    QUERIES["anomalies_now"], parameters(question), prepare=False
-                ).fetchall()
+        asked = parameters(question)
+        # never a generic plan: what it is asked decides which index is right
+        if self._moment is None:
+            with self._store.asked(QUERIES["anomalies_now"], asked, prepare=False) as cursor:
+                rows = cursor.fetchall()
                 if rows:  # nothing says of no moment that it is nothing
-                    self._moment = _moment(rows[0][-1], self._connection)
+                    self._moment = _moment(rows[0][-1], cursor.connection)
                     return [Found(*row[:-1]) for row in rows]
-            asked = parameters(question) | of_moment(self.moment)
-            cursor.execute(QUERIES["anomalies_then"], asked, prepare=False)
+        with self._asked_of("anomalies", asked, prepare=False) as cursor:
             return [Found(*row) for row in cursor.fetchall()]
 
     def readings(self, series_id: int, from_us: int, to_us: int, *, limit: int) -> NDArray[np.void]:
         """READING rows of ``[from_us, to_us)`` by time, revisions applied."""
         asked = {"series_id": series_id, "from_s": from_us / 1e6, "to_s": to_us / 1e6, "limit": limit}
-        with self._connection.cursor(binary=True) as cursor:
-            if self._moment is not None:
-                self._execute(cursor, "readings", asked, self._moment)
-            else:
-                cursor.execute(QUERIES["readings_now"], asked)
-                self._moment = _moment(binary.word(cursor), self._connection)
+        if self._moment is not None:
+            with self._asked_of("readings", asked) as cursor:
+                return binary.arrays(cursor, series_id)
+        with self._store.asked(QUERIES["readings_now"], asked) as cursor:
+            self._moment = _moment(binary.word(cursor), cursor.connection)
             return binary.arrays(cursor, series_id)
 
     def buckets(self, series_id: int, from_s: float, to_s: float, width_s: int) -> list[Bucket]:
         """Buckets aligned to the local day: of now from the rollups, of old from the readings."""
-        if self._is_now:
-            return rollups.buckets(self._connection, series_id, from_s, to_s, width_s, zone=self._zone)
+        if self._moment is None:
+            with self._store.transaction(frozen=True) as connection:  # rollups are not asked by moment
+                self._moment = moment_of(connection)
+                zone = self._store.zone
+                return rollups.buckets(connection, series_id, from_s, to_s, width_s, zone=zone)
         asked = {
             "series_id": series_id,
             "from_s": from_s,
             "to_s": to_s,
             "width_s": width_s,
-            "zone": self._zone.key,
+            "zone": self._store.zone.key,
         }
-        with self._connection.cursor(row_factory=class_row(Bucket)) as cursor:
-            self._execute(cursor, "buckets", asked, self.moment)
+        with self._asked_of("buckets", asked) as cursor:
+            cursor.row_factory = class_row(Bucket)
             return cursor.fetchall()
 
-    def _execute(self, cursor: Cursor[Any], what: str, asked: dict[str, Any], moment: Moment) -> None:
+    @contextmanager
+    def _asked_of(self, what: str, asked: dict[str, Any], **options: Any) -> Iterator[Cursor[Any]]:
         """Ask for what was committed then; of the column store, which forgets that, for what was received."""
-        asked = asked | of_moment(moment) | {"is_now": self._is_now}
-        try:
-            with self._connection.transaction():  # what failed takes neither the wall nor the moment with it
-                cursor.execute(QUERIES[f"{what}_then"], asked)
-        except (psycopg.errors.InvalidColumnReference, psycopg.errors.UndefinedColumn):
-            cursor.execute(QUERIES[f"{what}_received"], asked)
+        asked = asked | of_moment(self.moment) | {"is_now": self._is_now}
+        with ExitStack() as stack:
+            try:
+                cursor = stack.enter_context(self._store.asked(QUERIES[f"{what}_then"], asked, **options))
+            except StoreRefused as error:
+                if not isinstance(error.__cause__, NO_TRANSACTIONS) or f"{what}_received" not in QUERIES:
+                    raise
+                cursor = stack.enter_context(self._store.asked(QUERIES[f"{what}_received"], asked, **options))
+            if database_of(cursor.connection) != self.moment.database:
+                raise OtherDatabase("the answer was given by another database")
+            yield cursor
 
 
 class Answers:
@@ -177,21 +185,15 @@ class Answers:
     def __init__(self, store: PostgresStore) -> None:
         self._store = store
 
-    @contextmanager
-    def then(self, again: Moment | None = None, *, frozen: bool = False) -> Iterator[Then]:
-        """The database now, or as it was; ``frozen`` also for what is not asked by moment (rollups)."""
-        lent = self._store.transaction(frozen=True) if frozen else self._store.statements()
-        with lent as connection:
-            if again is not None and again.database != database_of(connection):
-                raise OtherDatabase("the answer was given by another database")
-            yield Then(connection, again, self._store.zone)
+    def then(self, again: Moment | None = None) -> Then:
+        """The database now, or as it was."""
+        return Then(self._store, again)
 
     def all_anomalies(self, question: Question, moment: Moment, *, rows: int) -> Iterator[list[Found]]:
         """Every anomaly in pages; between them nothing is held in the database."""
-        question = msgspec.structs.replace(question, limit=rows)
+        question, then = msgspec.structs.replace(question, limit=rows), self.then(moment)
         while True:
-            with self.then(moment) as then:
-                page = then.anomalies(question)
+            page = then.anomalies(question)
             yield page
             if len(page) < rows:
                 return
@@ -201,11 +203,11 @@ class Answers:
         self, series_ids: Sequence[int], from_us: int, to_us: int, moment: Moment
     ) -> Iterator[NDArray[np.void]]:
         """Every reading of some series in blocks, series by series; in between nothing is held."""
+        then = self.then(moment)
         for series_id in series_ids:
             after_us = from_us
             while True:
-                with self.then(moment) as then:
-                    block = then.readings(series_id, after_us, to_us, limit=BLOCK_ROWS)
+                block = then.readings(series_id, after_us, to_us, limit=BLOCK_ROWS)
                 yield block
                 if len(block) < BLOCK_ROWS:
                     break

@@ -26,14 +26,13 @@ from ingest_service.storage.model import (
 )
 from ingest_service.storage.settings import Settings
 from ingest_service.storage.sql import QUERIES
-from ingest_service.storage.wall import Wall
+from ingest_service.storage.wall import Wall, Walled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
-    from psycopg import Connection
     from psycopg_pool import ConnectionPool
 
     from ingest_service.storage.batch import Batch, Committed
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class PostgresStore:
+class PostgresStore(Walled):
     """`ingest_service.storage.store.Store` on a pool of connections."""
 
     def __init__(
@@ -56,12 +55,10 @@ class PostgresStore:
         area: str | None = None,
         wall: Wall | None = None,
     ) -> None:
+        super().__init__(pool, wall or Wall(), area)
         self._dsn = dsn
-        self._pool = pool
         self._settings = settings
         self.zone = ZoneInfo(settings.time_zone)
-        self._area = area
-        self._wall = wall or Wall()
 
     @classmethod
     def open(
@@ -264,30 +261,11 @@ class PostgresStore:
         with self.transaction() as connection, connection.cursor() as cursor:
             writing.anomalies(cursor, anomalies)
 
-    # -- connections ---------------------------------------------------------------------------
-
-    @contextmanager
-    def transaction(self, *, frozen: bool = False) -> Iterator[Connection[Any]]:
-        """A connection in one transaction (``frozen``: all of one moment); its errors are `StoreError`."""
-        with classified(), self._pool.connection() as connection:  # which commits at its end, or rolls back
-            begin = QUERIES["begin_frozen" if frozen else "begin"]
-            connection.execute(self._wall.behind(begin, connection, self._area))
-            yield connection
-
-    @contextmanager
-    def statements(self) -> Iterator[Connection[Any]]:
-        """A connection for statements that stand alone, in a transaction only where a wall asks for it."""
-        if self._wall.is_open_to(self._area):
-            with classified(), self._pool.connection() as connection:
-                yield connection
-        else:
-            with self.transaction() as connection:
-                yield connection
-
     def _rows(self, query: str, parameters: Any, kind: type[T]) -> list[T]:
-        with self.transaction() as connection:
-            return reading.rows(connection, query, parameters, kind)
+        with self.asked(QUERIES[query], parameters) as cursor:
+            cursor.row_factory = dict_row
+            return msgspec.convert(cursor.fetchall(), list[kind])  # type: ignore[valid-type]
 
     def _number(self, query: str) -> int:
-        with self.transaction() as connection:
-            return int((connection.execute(QUERIES[query]).fetchone() or (0,))[0])
+        with self.asked(QUERIES[query]) as cursor:
+            return int((cursor.fetchone() or (0,))[0])

@@ -1,18 +1,23 @@
-"""The wall in the database: transactions that see one area's rows and nothing else, whatever they ask for."""
+"""The wall in the database: who asks from an area sees the rows of that area, whatever is asked for."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from psycopg import sql
 
+from ingest_service.storage.classify import classified
 from ingest_service.storage.sql import QUERIES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import LiteralString
 
-    from psycopg import Connection
+    from psycopg import Connection, Cursor
+    from psycopg_pool import ConnectionPool
+
+    from ingest_service.storage.connecting import ImpatientConnection
 
 log = structlog.get_logger()
 
@@ -21,18 +26,14 @@ EVERYTHING = "*"
 
 
 class Wall:
-    """Steps behind the wall; a database whose migrating user could not build it has none; that is said."""
+    """Tells who steps behind it; a database has none where its migrating user could not build it."""
 
     def __init__(self) -> None:
         self._there: bool | None = None
         self._sees_all = False
 
-    def is_open_to(self, area: str | None) -> bool:
-        """Whether it is known that there is nothing to step behind."""
-        return area is None or self._there is False or (self._sees_all and area == EVERYTHING)
-
-    def behind(self, begin: LiteralString, connection: Connection[Any], area: str | None) -> sql.Composed:
-        """What begins a transaction that sees from an area (several joined by commas) to its end.
+    def stands_before(self, connection: Connection[Any], area: str | None) -> bool:
+        """Whether whoever asks from an area (several joined by commas) has to step behind it.
 
         Whoever sees everything stays in front of a wall that is not in the way: a query costs less there.
         """
@@ -41,7 +42,42 @@ class Wall:
             self._there, self._sees_all = found or (False, False)
             if not self._there:
                 log.warning("no_wall_in_the_database", action="see docs/access.md")
-        if self.is_open_to(area):
-            return sql.Composed([sql.SQL(begin)])
-        enter = sql.SQL(QUERIES["wall_enter"]).format(area=sql.Literal(area))
-        return sql.SQL("{}; {}").format(sql.SQL(begin), enter)  # in one round trip
+        return area is not None and bool(self._there) and not (self._sees_all and area == EVERYTHING)
+
+
+class Walled:
+    """Lends connections of a pool, each behind the wall of an area; their errors are `StoreError`."""
+
+    def __init__(self, pool: ConnectionPool[ImpatientConnection], wall: Wall, area: str | None) -> None:
+        self._pool = pool
+        self._wall = wall
+        self._area = area
+
+    @contextmanager
+    def transaction(self, *, frozen: bool = False) -> Iterator[Connection[Any]]:
+        """A connection in one transaction; ``frozen``: all of one moment."""
+        begin = QUERIES["begin_frozen" if frozen else "begin"]
+        with classified(), self._pool.connection() as connection:  # which commits at its end, or rolls back
+            if self._wall.stands_before(connection, self._area):
+                with connection.pipeline():  # in one round trip
+                    connection.execute(begin)
+                    self._step_behind(connection)
+            else:
+                connection.execute(begin)
+            yield connection
+
+    @contextmanager
+    def asked(self, query: LiteralString, parameters: Any = None, **options: Any) -> Iterator[Cursor[Any]]:
+        """What a single statement finds, of one moment; ``options`` are `Cursor.execute`'s."""
+        with classified(), self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
+            if self._wall.stands_before(connection, self._area):
+                with connection.pipeline():  # what is sent in one piece is one transaction
+                    self._step_behind(connection)
+                    cursor.execute(query, parameters, **options)
+            else:
+                cursor.execute(query, parameters, **options)
+            yield cursor
+
+    def _step_behind(self, connection: Connection[Any]) -> None:
+        """To the end of the transaction."""
+        connection.execute(QUERIES["wall_enter"], {"area": self._area})

@@ -198,8 +198,7 @@ def test_where_a_table_keeps_no_transactions_the_receiving_time_decides(store: P
 
 def test_a_token_that_is_none_is_a_problem(store: PostgresStore) -> None:
     app = opened(store)
-    with Answers(store).then() as then:
-        moment = then.moment
+    moment = Answers(store).then().moment
     forged = [
         "x",
         "AAAA",

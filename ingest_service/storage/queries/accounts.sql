@@ -35,7 +35,7 @@ SELECT EXISTS (
 ) AND to_regclass('walled.reading') IS NOT NULL, NOT row_security_active('anomaly');
 
 -- wall_enter: See as the gateway from an area, to the end of the transaction.
-SELECT set_config('role', 'towntwin_gateway', true), set_config('towntwin.area', {area}, true),
+SELECT set_config('role', 'towntwin_gateway', true), set_config('towntwin.area', %(area)s, true),
     set_config('search_path', 'walled, ' || current_setting('search_path'), true);
 
 -- gateway_secret: What every gateway process on this database signs with.

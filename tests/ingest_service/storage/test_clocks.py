@@ -49,10 +49,9 @@ def test_an_hour_that_clocks_repeat_stays_two_hours_in_a_long_day(
         store.enrol(DIRECTORY)
         store.commit(Batch(fresh=rows))
         answers.append(store.buckets(1, begin_s, begin_s + 90_000, width_s))
-        with Answers(store).then() as now:
-            moment = now.moment
-        with Answers(store).then(moment) as then:
-            answers.append(then.buckets(1, begin_s, begin_s + 90_000, width_s))
+        moment = Answers(store).then().moment
+        then = Answers(store).then(moment)
+        answers.append(then.buckets(1, begin_s, begin_s + 90_000, width_s))
         store.close()
     memory = MemoryStore(time_zone="Europe/Berlin")
     memory.enrol(DIRECTORY)

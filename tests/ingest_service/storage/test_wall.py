@@ -218,7 +218,7 @@ def test_the_wall_does_not_keep_a_time_from_its_index(timescale_dsn: str) -> Non
     with psycopg.connect(timescale_dsn, cursor_factory=psycopg.ClientCursor) as connection:
         connection.execute("DROP INDEX anomaly_by_start, anomaly_by_site")  # so that no other is as good
         connection.execute("SET enable_seqscan = off")
-        connection.execute(sql.SQL(QUERIES["wall_enter"]).format(area=sql.Literal(HOME)))
+        connection.execute(QUERIES["wall_enter"], {"area": HOME})
         plan = connection.execute(sql.SQL("EXPLAIN {}").format(sql.SQL(QUERIES["anomalies_now"])), asked)
         (conditions,) = [line for (line,) in plan if "Index Cond" in line]
     assert "site_id" in conditions

@@ -78,21 +78,20 @@ def change(store: PostgresStore) -> None:
 
 def answered(store: PostgresStore, again: Moment | None) -> dict[str, Any]:
     """What is answered by place, now or of old."""
-    with Answers(store).then(again, frozen=True) as then:
-        found = [then.readings(one, START_US, END_US, limit=1000) for one in SERIES]
-        buckets = [then.buckets(one, START_US / 1e6, END_US / 1e6, 3600) for one in SERIES]
-        return {
-            "anomalies": {one.site_id: one.severity for one in then.anomalies(Question())},
-            "readings": [len(rows) for rows in found],
-            "first": [int(rows["quality"][0]) for rows in found if len(rows)],
-            "buckets": [sum(one.count for one in some) for some in buckets],
-        }
+    then = Answers(store).then(again)
+    found = [then.readings(one, START_US, END_US, limit=1000) for one in SERIES]
+    buckets = [then.buckets(one, START_US / 1e6, END_US / 1e6, 3600) for one in SERIES]
+    return {
+        "anomalies": {one.site_id: one.severity for one in then.anomalies(Question())},
+        "readings": [len(rows) for rows in found],
+        "first": [int(rows["quality"][0]) for rows in found if len(rows)],
+        "buckets": [sum(one.count for one in some) for some in buckets],
+    }
 
 
 def test_answers_of_now_and_of_old_are_of_the_own_area_alone(store: PostgresStore) -> None:
     home = store.seen_from(HOME)
-    with Answers(home).then() as then:
-        moment = then.moment
+    moment = Answers(home).then().moment
     change(store)
     own = {"readings": [20, 0], "first": [4], "buckets": [20, 0]}
     assert answered(home, None) == {"anomalies": {"s1": 3}, **own}
@@ -116,11 +115,10 @@ def test_where_a_table_keeps_no_transactions_the_wall_stands_too(store: Postgres
         owner.execute("CALL wall_views()")
         owner.execute("GRANT SELECT ON stored TO towntwin_gateway")
     home = store.seen_from(HOME)
-    with Answers(home).then() as then:
-        moment = then.moment
+    moment = Answers(home).then().moment
     for again in (None, moment):
-        with Answers(home).then(again) as then:
-            assert [len(then.readings(one, START_US, END_US, limit=99)) for one in SERIES] == [10, 0]
+        then = Answers(home).then(again)
+        assert [len(then.readings(one, START_US, END_US, limit=99)) for one in SERIES] == [10, 0]
 
 
 def test_tables_and_histories_show_the_own_area_alone(store: PostgresStore) -> None:
