@@ -448,21 +448,25 @@ CREATE TRIGGER audit_stands BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
     FOR EACH STATEMENT EXECUTE FUNCTION audit_stands();
 
 -- Areas of the scope that a transaction has set (towntwin.area: names joined by commas, * is everything), with all
--- below them. Without a scope, none: who forgets to set one sees nothing.
-CREATE FUNCTION area_seen() RETURNS SETOF text LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    WITH RECURSIVE seen AS (
+-- below them. Without a scope, none: who forgets to set one sees nothing. (PL/pgSQL keeps the plan.)
+CREATE FUNCTION area_seen() RETURNS SETOF text LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+    RETURN QUERY WITH RECURSIVE seen AS (
         SELECT a.area_id FROM area AS a
         WHERE current_setting('towntwin.area', true) = '*'
             OR a.area_id = ANY (string_to_array(current_setting('towntwin.area', true), ','))
         UNION
         SELECT a.area_id FROM area AS a JOIN seen ON a.parent = seen.area_id
     )
-    SELECT area_id FROM seen
+    SELECT seen.area_id FROM seen;
+END
 $$;
 
 -- Run as whoever asks, so the wall of series holds here.
-CREATE FUNCTION series_seen() RETURNS SETOF integer LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT series_id FROM series
+CREATE FUNCTION series_seen() RETURNS SETOF integer LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+    RETURN QUERY SELECT s.series_id FROM series AS s;
+END
 $$;
 
 -- Put a table behind the wall: the gateway sees and writes only rows that meet a condition, everybody else as before.

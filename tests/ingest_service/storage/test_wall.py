@@ -129,6 +129,21 @@ def test_no_scope_and_no_area_see_nothing(store: PostgresStore, scope: str) -> N
     assert seen(store.seen_from(scope))["readings"] == [0, 0]
 
 
+def test_a_connection_that_is_lent_in_turns_sees_each_time_for_whoever_asks(store: PostgresStore) -> None:
+    """Plans and prepared statements outlast a transaction; what they see must not."""
+    expected = {HOME: [1, 2], ABROAD: [3], f"{HOME},{ABROAD}": [1, 2, 3], "nowhere": []}
+    standing = "SELECT current_user, coalesce(current_setting('towntwin.area', true), ''), pg_backend_pid()"
+    lent = set()
+    for _ in range(12):  # psycopg prepares what it has met five times
+        for scope, series in expected.items():
+            with store.seen_from(scope).asked("SELECT series_seen()") as cursor:
+                assert sorted(one for (one,) in cursor.fetchall()) == series
+            with store.asked(standing) as cursor:
+                lent |= set(cursor.fetchall())
+    ((user, area, _),) = lent
+    assert (user, area) == ("postgres", "")
+
+
 def test_nothing_foreign_can_be_changed(store: PostgresStore) -> None:
     home = store.seen_from(HOME)
     assert not home.give_feedback(2, "false-alarm", who="me", note="")
