@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import pwd
 import socket
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 UNPRIVILEGED = "nobody"
 SYSTEM_CACHE = Path("/var/cache")
+PORTS = range(20_000, 32_000)
+_PLACES = count(101 * os.getpid())
 
 
 class EmbeddedError(Exception):
@@ -58,7 +62,14 @@ def check_reachable(folder: Path, user: pwd.struct_passwd) -> None:
 
 
 def free_port() -> int:
-    """A loopback port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that nobody uses now.
+
+    It is none of those that systems give to clients by chance, and processes begin at different places:
+    nobody else takes it before a server of ours does.
+    """
+    for at in _PLACES:
+        port = PORTS[at % len(PORTS)]
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("counting has no end")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from deploy.embedded.folder import free_port
 from tests.support.processes import REPOSITORY
 
 if TYPE_CHECKING:
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 def up(folder: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
     """Run it; its exit code, the JSON of its last line, and all that it printed."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environ = {name: value for name, value in os.environ.items() if not name.startswith("TOWNTWIN_")}
     done = subprocess.run(
         [sys.executable, "-m", "deploy", "up", *arguments, "--folder", str(folder), "--port", str(port)],

@@ -39,6 +39,8 @@ WHERE n.nspname IN ('public', 'walled') AND c.relkind IN ('r', 'p', 'v', 'm')
     AND has_table_privilege('towntwin_gateway', c.oid, 'SELECT')
 """
 
+STANDING = "SELECT current_user, coalesce(current_setting('towntwin.area', true), ''), pg_backend_pid()"
+
 
 def letter(area: str) -> DeadLetter:
     topic = f"towntwin/v1/{area}/x/data"
@@ -132,16 +134,27 @@ def test_no_scope_and_no_area_see_nothing(store: PostgresStore, scope: str) -> N
 def test_a_connection_that_is_lent_in_turns_sees_each_time_for_whoever_asks(store: PostgresStore) -> None:
     """Plans and prepared statements outlast a transaction; what they see must not."""
     expected = {HOME: [1, 2], ABROAD: [3], f"{HOME},{ABROAD}": [1, 2, 3], "nowhere": []}
-    standing = "SELECT current_user, coalesce(current_setting('towntwin.area', true), ''), pg_backend_pid()"
     lent = set()
     for _ in range(12):  # psycopg prepares what it has met five times
         for scope, series in expected.items():
             with store.seen_from(scope).asked("SELECT series_seen()") as cursor:
                 assert sorted(one for (one,) in cursor.fetchall()) == series
-            with store.asked(standing) as cursor:
+            with store.asked(STANDING) as cursor:
                 lent |= set(cursor.fetchall())
     ((user, area, _),) = lent
     assert (user, area) == ("postgres", "")
+
+
+@pytest.mark.parametrize(
+    "query", ["SELECT 1 / 0", "SELECT FROM nowhere", "SELECT %(missing)s", "COMMIT", "RESET ROLE"]
+)
+def test_what_fails_behind_the_wall_leaves_its_connection_as_it_was(store: PostgresStore, query: str) -> None:
+    with store.asked(STANDING) as cursor:
+        before = cursor.fetchall()
+    with pytest.raises(StoreRefused), store.seen_from(HOME).asked(query) as cursor:
+        cursor.fetchall()
+    with store.asked(STANDING) as cursor:
+        assert cursor.fetchall() == before
 
 
 def test_nothing_foreign_can_be_changed(store: PostgresStore) -> None:
