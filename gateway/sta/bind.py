@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 from gateway.sta.functions import AMOUNT, ARITHMETIC, FUNCTIONS, begin_of, type_of
 from gateway.sta.kinds import Kind, Type, target
 from gateway.sta.nodes import Call, Literal, Node, Path, QueryError, Ref, Scalar
+from gateway.sta.tokens import time_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,6 +143,8 @@ def _beside(node: Node, other: Node) -> Node:
     """A literal as what it stands beside: an id as number or text, a result as number, a day as its begin."""
     if not isinstance(node, Literal):
         return node
+    if isinstance(node.value, str) and type_of_node(other) in TIMES:
+        node = Literal(_time_in(node.value), node.at)
     if isinstance(other, Ref) and other.name == "id":
         return Literal(key_of(node.value, numbers=other.type is Type.NUMBER), node.at)
     if isinstance(other, Ref) and other.name == "result":
@@ -167,6 +170,14 @@ def _number_in(value: Scalar) -> Scalar:
     except ValueError:
         return value
     return number if math.isfinite(number) else value
+
+
+def _time_in(text: str) -> Scalar:
+    """A time that stands in quotes, as with other OData services; anything else as it is."""
+    try:
+        return time_value(text)
+    except ValueError:
+        return text
 
 
 def _has(kind: Kind) -> str:

@@ -136,6 +136,7 @@ def test_says_where_it_stops(text: str, column: int, says: str) -> None:
         (THING, "length(name, name) eq 1", 1, "1 argument"),
         (THING, "name add 1 eq 2", 1, "does not take"),
         (DATASTREAM, "phenomenonTime gt 3", 19, "can't compare"),
+        (DATASTREAM, "phenomenonTime gt 'noon'", 19, "can't compare"),
         (OBSERVATION, "geo.distance(result, phenomenonTime) gt 3", 22, "does not take"),
     ],
 )

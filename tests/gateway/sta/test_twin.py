@@ -61,6 +61,7 @@ CONDITIONS = [
     "id eq '1-1'",
     "length(result) eq 4",
     "phenomenonTime gt {at}",
+    "phenomenonTime gt '{at}' and '{at}/PT1H' ne resultTime",
     "phenomenonTime ge {at} and phenomenonTime le {at}",
     "phenomenonTime lt {at}/PT1H",
     "phenomenonTime le {at}/PT1H",
