@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from ingest_service.storage.model import Bucket, Latest, Series
 
 MEAN_DIGITS = 8  # of a mean: the rest depends on the order in which a database adds
+# A time is put together from what was written before: three times as fast as to write each.
+WORDS = np.dtype([("day", "U10"), ("minute", "U6"), ("rest", "U8")])
+MINUTES = np.array([f"T{one // 60:02}:{one % 60:02}" for one in range(1440)])
+RESTS = np.array([f":{one // 1000:02}.{one % 1000:03}Z" for one in range(60_000)])
 
 
 class Reading(msgspec.Struct, frozen=True, gc=False):
@@ -128,9 +132,15 @@ def times(us: NDArray[np.int64]) -> list[str]:
     >>> times(np.array([1790000000123456]))
     ['2026-09-21T14:13:20.123Z']
     """
-    moments = (us // 1000).astype("datetime64[ms]")
-    words: list[str] = np.datetime_as_string(moments, unit="ms", timezone="UTC").tolist()
-    return words
+    minutes, rest = np.divmod(us // 1000, 60_000)
+    days, minutes = np.divmod(minutes, 1440)
+    known, at = np.unique(days, return_inverse=True)
+    words = np.empty(len(us), WORDS)
+    words["day"] = np.datetime_as_string(known.astype("datetime64[D]"))[at]
+    words["minute"] = MINUTES[minutes]
+    words["rest"] = RESTS[rest]
+    found: list[str] = words.view("U24").tolist()
+    return found
 
 
 def readings(block: NDArray[np.void]) -> list[Reading]:
@@ -240,7 +250,7 @@ def _columns(block: NDArray[np.void]) -> tuple[list[Any], ...]:
         times(block["received_us"]),
         block["value"].tolist(),
         block["quality"].tolist(),
-        [rules(bits) for bits in block["rules"].tolist()],
+        list(map(rules, block["rules"].tolist())),
         block["expected"].tolist(),
         block["spread"].tolist(),
     )

@@ -8,13 +8,16 @@ import io
 import json
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from httpx import ASGITransport, AsyncClient
+from hypothesis import given
+from hypothesis import strategies as st
 from pyarrow import csv
 
-from gateway import plots, rows
+from gateway import moments, plots, rows
 from gateway.forms import MEDIA
 from gateway.models import Anomaly, Bucket, Latest, Plot, Reading, SeriesReading
 from ingest_service.storage.migrate import migrate
@@ -56,6 +59,13 @@ def table_of(form: str, content: bytes) -> pa.Table:
 )
 def test_what_is_written_has_the_fields_that_are_documented(row: Any, model: Any) -> None:
     assert set(row.__struct_fields__) == set(model.model_fields)
+
+
+@given(st.lists(st.integers(moments.FIRST_US, moments.LAST_US - 1)))
+def test_times_are_written_as_numpy_writes_them(us: list[int]) -> None:
+    at = np.array(us, np.int64)
+    expected = np.datetime_as_string((at // 1000).astype("datetime64[ms]"), unit="ms", timezone="UTC")
+    assert rows.times(at) == expected.tolist()
 
 
 @pytest.mark.parametrize(("path", "params"), ANSWERS)
