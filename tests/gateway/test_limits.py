@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 
 from deploy.embedded.folder import free_port
-from gateway.access.patience import patient
+from gateway.access.patience import HEAD_BYTES, MOST_HEADERS, patient
 from gateway.settings import Settings
 from ingest_service.storage.memory import MemoryStore
 from tests.support.access import HEADERS, KEY, opened
@@ -107,6 +107,64 @@ def test_a_second_head_on_a_connection_is_not_waited_for_either(port: int) -> No
         assert heard.startswith(b"HTTP/1.1 200")
         one.sendall(b"GET /v1/me HTTP/1.1\r\nHost:")
         assert one.recv(100).startswith(b"HTTP/1.1 408")
+
+
+def flood(port: int, begun: bytes, endless: bytes, most_bytes: int) -> tuple[bytes, int]:
+    """What is answered to a request that never comes to an end, and how many bytes could be sent of it."""
+    sent = 0
+    with socket.create_connection(("127.0.0.1", port), timeout=SLOWLY_S) as one:
+        try:
+            one.sendall(begun)
+            while sent < most_bytes:
+                one.sendall(endless)
+                sent += len(endless)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        heard = b""
+        try:
+            while more := one.recv(65_536):
+                heard += more
+        except ConnectionResetError:
+            pass
+        return heard, sent
+
+
+FIRST = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
+CHUNKED = f"POST {LETTERS} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("begun", "endless"),
+    [
+        (FIRST + b"X-Large: ", b"a" * 65_536),
+        (b"GET /" + b"a" * 1000, b"a" * 65_536),
+        (FIRST, b"X-Many: 1\r\n" * 1000),
+        (CHUNKED + b"1\r\n{\r\n0\r\nX-Trailer: ", b"a" * 65_536),
+        (CHUNKED + b"1;", b"a" * 65_536),
+    ],
+    ids=["value", "target", "headers", "trailer", "chunk-extension"],
+)
+def test_a_head_of_megabytes_is_refused_while_it_comes(port: int, begun: bytes, endless: bytes) -> None:
+    most_bytes = 30_000_000
+    heard, sent = flood(port, begun, endless, most_bytes)
+    assert sent < most_bytes
+    assert heard[:12] in {b"HTTP/1.1 431", b""}, heard[:200]  # a reset connection may lose the answer
+    assert others_are_served(port)
+
+
+def test_a_head_beyond_its_bound_gets_a_sentence(port: int) -> None:
+    """Slightly beyond it: all that was sent is read, so the answer arrives."""
+    by_size = said(port, FIRST + b"X-Large: " + b"a" * (HEAD_BYTES + 30_000))
+    by_count = said(port, FIRST + b"X-Many: 1\r\n" * MOST_HEADERS + b"\r\n")
+    for answer in (by_size, by_count):
+        assert answer.startswith(b"HTTP/1.1 431"), answer[:200]
+        assert b"65536 bytes and 200 headers" in answer
+
+
+def test_a_head_within_its_bound_is_served(port: int) -> None:
+    lines = b"Connection: close\r\nX-Large: " + b"a" * (HEAD_BYTES - 20_000) + b"\r\n"
+    answer = said(port, FIRST + lines + b"X-Many: 1\r\n" * (MOST_HEADERS - 10) + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 200"), answer[:200]
 
 
 def test_many_slow_clients_hurt_nobody(port: int) -> None:
