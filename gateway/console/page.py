@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
-from nicegui import events, ui
+from nicegui import core, events, ui
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 
-from gateway import context
-from gateway.console import picture, plot
+from gateway import context, problems
+from gateway.access import visit as visits
+from gateway.console import nonces, picture, plot
+from gateway.console.pages import Pages, guard
 from gateway.console.snapshot import Snapshot, Snapshots
 from gateway.console.words import Language, choose, word
 from gateway.context import Context
+from gateway.problems import ProblemError
 from ingest_service.storage.errors import StoreError
 from ingest_service.storage.model import Anomaly
 
+if TYPE_CHECKING:
+    from fastapi.responses import JSONResponse
+
+    from gateway.access.gate import Gate
+    from gateway.access.visit import Visit
+
 REFRESH_S = 1.5
+LEAVE_S = 2.0  # for the word that sends a browser to /login, before its page is deleted
 NAMED_BEYOND_S = 60.0  # a clock that is off by less needs nobody
 SHOWN_S = 48 * 3600.0
 MOST_READINGS = 4000
@@ -47,26 +59,52 @@ SEVERITY_CELL = """
 def install(app: FastAPI) -> None:
     """Put the console at ``/`` of the application."""
     whole: Context = app.state.context
+    gate: Gate = app.state.gate
     shared: dict[tuple[str, ...] | None, Snapshots] = {}  # by the areas that a visitor is bound to
+    pages = Pages()
 
     @ui.page("/", title="towntwin")
     async def console(request: Request) -> None:
         language = choose(request.cookies.get(COOKIE), request.headers.get("accept-language"))
         here = context.seen(whole, request)
+        visit: Visit = request.scope[visits.KEY]
+        pages.add(ui.context.client, visit)
         snapshots = shared.setdefault(here.principal.areas, Snapshots(here))
-        page = Page(here, snapshots, language)
+        page = Page(here, snapshots, language, gate=gate, visit=visit, pages=pages)
         page.build()
-        await page.refresh()
-        ui.timer(REFRESH_S, page.refresh)
+        ui.context.client.on_connect(page.refresh)  # not before: a page that nobody looks at stays empty
+        ui.timer(REFRESH_S, page.refresh, immediate=False)
 
     ui.run_with(app, dark=True, show_welcome_message=False)
+    guard(pages)
+    nonces.install()
+
+    @core.app.exception_handler(404)
+    @core.app.exception_handler(HTTPException)
+    async def problem(_request: Request, error: HTTPException) -> JSONResponse:
+        """Answer as the API does; NiceGUI's own answer would be a page, which stays in memory for a while."""
+        return problems.answer(error.status_code, str(error.detail), headers=dict(error.headers or {}))
 
 
 class Page:
     """One visitor's page."""
 
-    def __init__(self, context: Context, snapshots: Snapshots, language: Language) -> None:
+    def __init__(
+        self,
+        context: Context,
+        snapshots: Snapshots,
+        language: Language,
+        *,
+        gate: Gate,
+        visit: Visit,
+        pages: Pages,
+    ) -> None:
         self._context = context
+        self._gate = gate
+        self._visit = visit
+        self._pages = pages
+        self._client = ui.context.client
+        self._has_ended = False
         self._snapshots = snapshots
         self._language = language
         self._zone = context.store.zone
@@ -75,7 +113,7 @@ class Page:
 
     def build(self) -> None:
         """Lay the page out."""
-        ui.add_css(STYLE)
+        ui.add_head_html(f"<style>{STYLE}</style>")  # `add_css` adds an inline script
         with ui.row().classes("w-full items-center no-wrap panel px-4 py-2 gap-8"):
             ui.label(self._word("title")).classes("text-xl font-bold")
             ui.space()
@@ -105,7 +143,9 @@ class Page:
             self._plot = ui.echart({}).classes("w-full").style("flex: 1").mark("plot")
 
     async def refresh(self) -> None:
-        """Show the newest snapshot, and the newest readings of the chosen series."""
+        """Show the newest snapshot, and the newest readings of the chosen series, to whoever still may see them."""
+        if not await self._may_go_on():
+            return
         snapshot = await self._snapshots.newest()
         if snapshot is None:
             self._banner.visible = True
@@ -120,6 +160,27 @@ class Page:
         if self._series_id is None and snapshot.anomalies:
             self._series_id = next((one.series_id for one in snapshot.anomalies if one.series_id), None)
         await self._show_series(snapshot)
+
+    async def _may_go_on(self) -> bool:
+        """Whether the key that loaded the page is still good; once it is not, the page ends."""
+        if self._has_ended:
+            return False
+        try:
+            await self._gate.known(self._visit)
+        except ProblemError as error:
+            if error.status == 401:
+                self._end()
+            return False
+        except StoreError:
+            self._banner.visible = True
+            return False
+        return True
+
+    def _end(self) -> None:
+        self._has_ended = True
+        with self._client:
+            ui.navigate.to("/login")
+        asyncio.get_running_loop().call_later(LEAVE_S, self._pages.close, self._client)
 
     # -- parts -----------------------------------------------------------------------------------
 
@@ -198,6 +259,8 @@ class Page:
 
     async def _chosen_on_map(self, event: events.EChartPointClickEventArguments) -> None:
         site_id = event.data.get("site") if isinstance(event.data, dict) else None
+        if not await self._may_go_on():
+            return
         snapshot = await self._snapshots.newest()
         if snapshot is None or site_id is None:
             return
@@ -209,6 +272,8 @@ class Page:
 
     async def _chosen_in_table(self, event: events.GenericEventArguments) -> None:
         series_id = event.args[1].get("series")
+        if not await self._may_go_on():
+            return
         snapshot = await self._snapshots.newest()
         if series_id is not None and snapshot is not None:
             self._series_id = int(series_id)

@@ -27,6 +27,7 @@ SHAPES: dict[Status, str] = {
 }
 SIZES: dict[Status, int] = {"ok": 11, "suspect": 15, "anomaly": 22, "silent": 14, "unknown": 8}
 RIVER, ROAD, TEXT = "#2f81f7", "#6e7b8a", "#dbe4ee"
+RENDERED = "richText"  # drawn on the canvas: ECharts' other way, "html", runs what a name holds
 ASPECT = 0.86  # a degree of longitude over one of latitude, at 30.7° N
 
 
@@ -40,7 +41,7 @@ def options(snapshot: Snapshot, language: Language) -> dict[str, Any]:
         "animation": False,
         "grid": {"left": 12, "right": 150, "top": 40, "bottom": 16},
         "legend": _legend(language),
-        "tooltip": {"trigger": "item", "confine": True},
+        "tooltip": {"trigger": "item", "confine": True, "renderMode": RENDERED},
         **_axes(list(nodes.values())),
         "series": [
             *(_lines(snapshot, links, nodes, network, language) for network in ("road", "river")),
@@ -93,7 +94,7 @@ def _line(state: LinkState, link: Link, nodes: dict[str, Node], language: Langua
     wrong = state.status == "anomaly"
     slow = state.congestion is not None and state.congestion < 0.5
     colour = COLOURS["anomaly"] if wrong else COLOURS["suspect"] if slow else ROAD if is_road else RIVER
-    flow = f"<br>{state.congestion:.0%}" if state.congestion is not None else ""
+    flow = f"\n{state.congestion:.0%}" if state.congestion is not None else ""
     return {
         "coords": [list(pair) for pair in link.coordinates] or [[one.lon, one.lat] for one in ends],
         "lineStyle": {
@@ -102,7 +103,7 @@ def _line(state: LinkState, link: Link, nodes: dict[str, Node], language: Langua
             "type": "dashed" if wrong else "solid",
             "opacity": 0.9 if wrong else 0.65,
         },
-        "tooltip": {"formatter": f"{_name(link, language)}<br>{link.length_m / 1000:.1f} km{flow}"},
+        "tooltip": {"formatter": f"{plain(_name(link, language))}\n{link.length_m / 1000:.1f} km{flow}"},
     }
 
 
@@ -127,15 +128,24 @@ def _points(
 
 def _point(state: NodeState, node: Node, language: Language) -> dict[str, Any]:
     shown = state.status in ("anomaly", "silent")
-    measured = "".join(f"<br>{one.quantity}: {one.value:.4g} {one.unit}" for one in state.measured)
-    name = _name(node, language)
+    measured = "".join(f"\n{one.quantity}: {one.value:.4g} {one.unit}" for one in state.measured)
+    name = plain(_name(node, language))
     return {
         "name": name,
         "value": [node.lon, node.lat],
         "site": state.site_id,
         "label": {"show": shown, "formatter": name, "position": "right", "color": TEXT, "fontSize": 12},
-        "tooltip": {"formatter": f"<b>{name}</b> · {word(f'status_{state.status}', language)}{measured}"},
+        "tooltip": {"formatter": f"{name} · {word(f'status_{state.status}', language)}{measured}"},
     }
+
+
+def plain(name: str) -> str:
+    """A name without what ECharts' templates ({b}) and rich text ({style|…}) mean something by.
+
+    >>> plain("{a|North} bridge")
+    '(a|North) bridge'
+    """
+    return name.replace("{", "(").replace("}", ")")
 
 
 def _name(one: Node | Link, language: Language) -> str:

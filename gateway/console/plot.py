@@ -50,7 +50,7 @@ def options(
             "top": 4,
             "textStyle": {"color": TEXT},
         },
-        "tooltip": {"trigger": "axis", "confine": True},
+        "tooltip": {"trigger": "axis", "confine": True, "renderMode": "richText"},
         "grid": {"left": 64, "right": 20, "top": 40, "bottom": 28},
         "xAxis": {"type": "time", "axisLabel": {"color": TEXT}, "splitLine": {"show": False}},
         "yAxis": {
