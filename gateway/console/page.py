@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from gateway import context, problems
 from gateway.access import visit as visits
+from gateway.access.headers import NONCE
 from gateway.console import nonces, picture, plot
 from gateway.console.pages import Pages, guard
 from gateway.console.snapshot import Snapshot, Snapshots
@@ -30,11 +30,20 @@ if TYPE_CHECKING:
     from gateway.access.visit import Visit
 
 REFRESH_S = 1.5
-LEAVE_S = 2.0  # for the word that sends a browser to /login, before its page is deleted
 NAMED_BEYOND_S = 60.0  # a clock that is off by less needs nobody
 SHOWN_S = 48 * 3600.0
 MOST_READINGS = 4000
 COOKIE = "towntwin_language"
+# A socket whose key is no good any more is cut, and refused when it comes again.
+LEAVE = """
+const waiting = setInterval(() => {
+  if (!window.socket) return;
+  clearInterval(waiting);
+  window.socket.on("connect_error", async () => {
+    if ((await fetch("/v1/me")).status === 401) location.replace("/login");
+  });
+}, 200);
+"""
 STYLE = """
 body { background: #0b1420; color: #dbe4ee;
        font-family: system-ui, "Noto Sans CJK SC", "WenQuanYi Micro Hei", sans-serif; }
@@ -70,7 +79,8 @@ def install(app: FastAPI) -> None:
         visit: Visit = request.scope[visits.KEY]
         pages.add(ui.context.client, visit)
         snapshots = shared.setdefault(here.principal.areas, Snapshots(here))
-        page = Page(here, snapshots, language, gate=gate, visit=visit, pages=pages)
+        page = Page(here, snapshots, language, gate=gate, visit=visit)
+        ui.add_head_html(f'<script nonce="{request.scope[NONCE]}">{LEAVE}</script>')
         page.build()
         ui.context.client.on_connect(page.refresh)  # not before: a page that nobody looks at stays empty
         ui.timer(REFRESH_S, page.refresh, immediate=False)
@@ -97,13 +107,10 @@ class Page:
         *,
         gate: Gate,
         visit: Visit,
-        pages: Pages,
     ) -> None:
         self._context = context
         self._gate = gate
         self._visit = visit
-        self._pages = pages
-        self._client = ui.context.client
         self._has_ended = False
         self._snapshots = snapshots
         self._language = language
@@ -168,19 +175,12 @@ class Page:
         try:
             await self._gate.known(self._visit)
         except ProblemError as error:
-            if error.status == 401:
-                self._end()
+            self._has_ended = error.status == 401
             return False
         except StoreError:
             self._banner.visible = True
             return False
         return True
-
-    def _end(self) -> None:
-        self._has_ended = True
-        with self._client:
-            ui.navigate.to("/login")
-        asyncio.get_running_loop().call_later(LEAVE_S, self._pages.close, self._client)
 
     # -- parts -----------------------------------------------------------------------------------
 

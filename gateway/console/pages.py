@@ -28,17 +28,18 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 MOST_PAGES = 40  # of one principal; each takes some 100 KB, and a megabyte once it is filled
-MOST_UNCONNECTED = 5  # of them that no socket has joined yet
+MOST_UNSEEN = 5  # of one principal that no socket has joined yet
 MESSAGE_BYTES = 100_000  # of a socket: what a person does takes a few hundred
 BY_PAGE = ("handshake", "event", "javascript_response", "ack")
 """Socket events whose first argument names a page; `log`, which writes a visitor's words into our log, is dropped."""
 
 
 class Open(NamedTuple):
-    """A page, and on whose behalf it shows what it shows."""
+    """A page, and on whose behalf it shows what it shows; ``joined`` has an entry once a socket was there."""
 
     client: Client
     visit: Visit
+    joined: list[bool]
 
     @property
     def who(self) -> str:
@@ -53,7 +54,7 @@ class Pages:
         self._open: OrderedDict[str, Open] = OrderedDict()
 
     def add(self, client: Client, visit: Visit) -> None:
-        """Bind a page to its visitor; the oldest of theirs that nobody looks at are closed.
+        """Bind a page to its visitor; the oldest of theirs that nobody ever looked at are closed.
 
         Raises
         ------
@@ -63,18 +64,15 @@ class Pages:
         """
         client.on_delete(lambda: self._open.pop(client.id, None))
         mine = list(self._of(_who(visit)))
-        unconnected = [one for one in mine if not one.client.has_socket_connection]
-        for one in unconnected[: max(0, len(unconnected) + 1 - MOST_UNCONNECTED)]:
-            self.close(one.client)
-        if sum(one.client.has_socket_connection for one in mine) >= MOST_PAGES:
+        unseen = [one for one in mine if not one.joined]  # those that were seen, NiceGUI closes itself
+        for one in unseen[: max(0, len(unseen) + 1 - MOST_UNSEEN)]:
+            one.client.delete()
+        if len(mine) - len(unseen) >= MOST_PAGES:
             client.delete()
             raise HTTPException(429, f"{MOST_PAGES} pages are open with this key: close some", {"Retry-After": "5"})
-        self._open[client.id] = Open(client, visit)
-
-    def close(self, client: Client) -> None:
-        """Delete a page, unless it is deleted already."""
-        if not client.is_deleted:
-            client.delete()
+        page = Open(client, visit, [])
+        client.on_connect(lambda: page.joined.append(True) if not page.joined else None)
+        self._open[client.id] = page
 
     def may_reach(self, sid: str, client_id: object) -> bool:
         """Whether a socket was opened by the principal of a page."""

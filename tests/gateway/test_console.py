@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import json
+import re
 import threading
 import time
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
+import httpx
+import msgspec
 import pytest
 import uvicorn
 from playwright.sync_api import Page, expect, sync_playwright
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
 from deploy.embedded.folder import free_port
+from gateway.access import keys
+from gateway.access.principal import Role
 from gateway.console import words
+from gateway.console.pages import MOST_UNSEEN
 from ingest_service.storage.memory import MemoryStore
 from ingest_service.storage.model import Anomaly
-from tests.support.access import KEY, opened
+from tests.support.access import ACCOUNTS, KEY, opened
 from tests.support.filled import fill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from playwright.sync_api import Browser
+
+SCRIPT = "<img src=x onerror=window.ran=1><script>window.ran=1</script>"
 LANGUAGES = {"en": "en-US", "zh": "zh-CN"}
 
 
@@ -29,6 +42,9 @@ def served() -> Iterator[tuple[str, MemoryStore]]:
     """The gateway on a port, over a store that the test may change."""
     store = MemoryStore()
     fill(store, days=2.0)
+    known = store.directory()
+    nodes = [msgspec.structs.replace(one, en=SCRIPT + one.en, zh=SCRIPT + one.zh) for one in known.nodes]
+    store.enrol(msgspec.structs.replace(known, nodes=nodes))
     port = free_port()
     server = uvicorn.Server(
         uvicorn.Config(opened(store, console=True), port=port, log_config=None, ws="websockets-sansio")
@@ -44,23 +60,30 @@ def served() -> Iterator[tuple[str, MemoryStore]]:
     thread.join(10)
 
 
-@pytest.fixture(params=LANGUAGES)
-def page(request: pytest.FixtureRequest, chromium: Path) -> Iterator[tuple[words.Language, Page]]:
-    """A page in a headless Chromium; anything on its error console fails the test."""
+@pytest.fixture
+def browser(chromium: Path) -> Iterator[Browser]:
+    """A headless Chromium."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
+        one = playwright.chromium.launch(
             executable_path=chromium,
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
-        one = browser.new_context(
-            locale=LANGUAGES[request.param], viewport={"width": 1366, "height": 768}
-        ).new_page()
-        errors: list[str] = []
-        one.on("pageerror", lambda error: errors.append(str(error)))
-        one.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        yield request.param, one
-        browser.close()
-        assert errors == []
+        yield one
+        one.close()
+
+
+@pytest.fixture(params=LANGUAGES)
+def page(request: pytest.FixtureRequest, browser: Browser) -> Iterator[tuple[words.Language, Page]]:
+    """A page; anything on its error console fails the test."""
+    one = browser.new_context(
+        locale=LANGUAGES[request.param], viewport={"width": 1366, "height": 768}
+    ).new_page()
+    errors: list[str] = []
+    one.on("pageerror", lambda error: errors.append(str(error)))
+    one.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    yield request.param, one
+    one.close()
+    assert errors == []
 
 
 def test_a_fault_is_seen_to_appear(
@@ -124,3 +147,183 @@ def test_the_documentation_is_drawn_without_the_internet(
 
 def test_every_word_is_there_in_both_languages() -> None:
     assert [key for key, pair in words.WORDS.items() if len(pair) != 2 or not all(pair)] == []
+
+
+TIP = """() => {
+  const shown = [];
+  document.querySelectorAll("[id]").forEach(one => {
+    const chart = window.getElement?.(Number(one.id.slice(1)))?.chart;
+    if (!chart) return;
+    chart.getOption().series.forEach((series, seriesIndex) => (series.data ?? []).forEach((_, dataIndex) => {
+      chart.dispatchAction({type: "showTip", seriesIndex, dataIndex});
+      shown.push([seriesIndex, dataIndex]);
+    }));
+  });
+  return shown.length;
+}"""
+
+
+def test_a_script_in_a_name_does_not_run_when_the_map_is_pointed_at(
+    page: tuple[words.Language, Page], served: tuple[str, MemoryStore]
+) -> None:
+    _, one = page
+    one.goto(served[0])
+    expect(one.locator("canvas").first).to_be_visible()
+    one.wait_for_function(f"({TIP})() > 10", timeout=10_000)
+    one.wait_for_timeout(300)
+    assert one.evaluate("window.ran") is None
+    assert one.locator("img[src=x]").count() == 0
+
+
+def test_markup_that_gets_into_a_page_does_not_run_either(
+    browser: Browser, served: tuple[str, MemoryStore]
+) -> None:
+    """The policy stands where an escape is forgotten."""
+    one = browser.new_page()
+    one.goto(served[0])
+    expect(one.locator("canvas").first).to_be_visible()
+    one.evaluate("html => document.body.insertAdjacentHTML('beforeend', html)", SCRIPT)
+    one.evaluate(
+        "() => document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.ran=1'}))"
+    )
+    one.wait_for_timeout(300)
+    assert one.evaluate("window.ran") is None
+
+
+def test_no_script_of_a_page_is_inline_without_its_nonce(served: tuple[str, MemoryStore]) -> None:
+    here = served[0].partition("/login")[0]
+    answer = httpx.get(f"{here}/", headers={"X-API-Key": KEY})
+    policy = answer.headers["content-security-policy"]
+    nonce = policy.partition("'nonce-")[2].partition("'")[0]
+    assert "'unsafe-inline'" not in policy.partition("script-src")[2].partition(";")[0]
+    scripts = re.findall("<script[^>]*>", answer.text)
+    assert scripts
+    assert all(f'nonce="{nonce}"' in one for one in scripts)
+    assert nonce not in httpx.get(f"{here}/", headers={"X-API-Key": KEY}).headers["content-security-policy"]
+    assert "unsafe" not in httpx.get(f"{here}/docs").headers["content-security-policy"].partition("script-src")[2].partition(";")[0]
+
+
+class Socket:
+    """A socket of a page, as a browser opens it (Engine.IO 4, Socket.IO 5)."""
+
+    def __init__(self, here: str, client_id: str, key: str, *, implicit: bool, tab_id: str = "tab") -> None:
+        query = f"EIO=4&transport=websocket&client_id={client_id}&next_message_id=0&document_id=d&tab_id={tab_id}"
+        query += "&implicit_handshake=true" if implicit else ""
+        address = f"{here.replace('http', 'ws')}/_nicegui_ws/socket.io/?{query}"
+        self.heard: list[str] = []
+        self._stack = ExitStack()
+        self._socket = self._stack.enter_context(connect(address, additional_headers={"X-API-Key": key}))
+        self.until("0{")
+        self.send("40")
+        self.until("4")
+
+    def send(self, text: str) -> None:
+        self._socket.send(text)
+
+    def until(self, begin: str, timeout_s: float = 5.0) -> bool:
+        """Whether a message that begins so comes in time."""
+        deadline = time.monotonic() + timeout_s
+        try:
+            while (left_s := deadline - time.monotonic()) > 0:
+                self.heard.append(str(self._socket.recv(left_s)))
+                if self.heard[-1].startswith(begin):
+                    return True
+        except (TimeoutError, ConnectionClosed):
+            pass
+        return False
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+def key_of(area: str) -> str:
+    return keys.mint(ACCOUNTS, name=f"of {area}", role=Role.VIEWER, area_id=area, created_by="tests")[1]
+
+
+def page_of(here: str, key: str) -> str:
+    """The client id of a page that is loaded with a key."""
+    answer = httpx.get(f"{here}/", headers={"X-API-Key": key}, timeout=30)
+    assert answer.status_code == 200, answer.text
+    found = re.search(r"'client_id': '([0-9a-f-]{36})'", answer.text)
+    assert found is not None
+    return found[1]
+
+
+def test_a_page_is_joined_by_its_own_key_alone(served: tuple[str, MemoryStore]) -> None:
+    here = served[0].partition("/login")[0]
+    own, other = key_of("330483"), key_of("330402")
+    client_id = page_of(here, own)
+    for implicit in (True, False):
+        thief = Socket(here, client_id, other, implicit=implicit)
+        assert thief.heard[-1].startswith("44"), "refused"
+        thief.close()
+    stranger = Socket(here, page_of(here, other), other, implicit=True)
+    handshake: dict[str, Any] = {"client_id": client_id, "tab_id": "tab", "document_id": "d"}
+    stranger.send("420" + json.dumps(["handshake", handshake]))
+    assert stranger.until("430")
+    assert json.loads(stranger.heard[-1][3:]) == [False]
+    stranger.close()
+    owner = Socket(here, client_id, own, implicit=True)
+    assert owner.heard[-1].startswith("40{")
+    assert owner.until("42"), "its owner gets what the page shows"
+    owner.close()
+
+
+def test_a_page_ends_when_its_key_is_revoked(browser: Browser, served: tuple[str, MemoryStore]) -> None:
+    here, key = served[0].partition("/login")[0], key_of("330483")
+    one = browser.new_page()
+    one.goto(f"{here}/login#{key}")
+    expect(one.locator("canvas").first).to_be_visible()
+    ACCOUNTS.revoke(key.split("_")[1], by="tests")
+    one.wait_for_url(f"{here}/login", timeout=15_000)
+
+
+def test_sockets_are_for_pages_of_ours_and_answer_no_other_origin(served: tuple[str, MemoryStore]) -> None:
+    here = served[0].partition("/login")[0]
+    cookies = httpx.post(f"{here}/login", json={"key": KEY}).cookies
+    brought = "; ".join(f"{name}={value}" for name, value in cookies.items())
+    headers = {"Cookie": brought, "Origin": "https://elsewhere.example"}
+    polled = httpx.get(f"{here}/_nicegui_ws/socket.io/?EIO=4&transport=polling", headers=headers)
+    assert (polled.status_code, "access-control-allow-origin" in polled.headers) == (400, False)
+    address = f"{here.replace('http', 'ws')}/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
+    with pytest.raises(InvalidStatus), connect(address, additional_headers=headers):
+        pass
+
+
+def test_malformed_socket_events_are_dropped_and_leave_no_line(
+    served: tuple[str, MemoryStore], caplog: pytest.LogCaptureFixture
+) -> None:
+    here = served[0].partition("/login")[0]
+    key = key_of("330483")
+    client_id = page_of(here, key)
+    one = Socket(here, client_id, key, implicit=True)
+    for said in (
+        '["event"]',
+        '["event", null]',
+        f'["event", {{"client_id": "{client_id}"}}]',
+        f'["event", {{"client_id": "{client_id}", "id": [], "args": 7}}]',
+        f'["javascript_response", {{"client_id": "{client_id}"}}]',
+        f'["log", {{"client_id": "{client_id}", "level": "error", "message": "\u001b[31m forged"}}]',
+        "not json",
+    ):
+        for _ in range(20):
+            try:
+                one.send("42" + said)
+            except ConnectionClosed:
+                one = Socket(here, page_of(here, key), key, implicit=True)
+    time.sleep(0.5)
+    one.close()
+    assert len(caplog.records) < 10, [record.getMessage() for record in caplog.records]
+    assert httpx.get(f"{here}/v1/me", headers={"X-API-Key": key}).status_code == 200
+
+
+def test_pages_that_nobody_looks_at_are_closed_beyond_a_few(served: tuple[str, MemoryStore]) -> None:
+    from nicegui import Client  # noqa: PLC0415 - not before the gateway has set it up
+
+    here, key = served[0].partition("/login")[0], key_of("330483")
+    made = [page_of(here, key) for _ in range(MOST_UNSEEN + 5)]
+    assert [one in Client.instances for one in made] == [False] * 5 + [True] * MOST_UNSEEN
+    before = len(Client.instances)
+    for _ in range(5):
+        assert httpx.get(f"{here}/_nicegui/nothing", headers={"X-API-Key": key}).status_code == 404
+    assert len(Client.instances) == before
