@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edge.wire.quantities import QUANTITIES
 from edge.wire.topics import LEVEL
+from ingest_service.storage import names
 from ingest_service.storage.model import Area, Channel, Device, Link, Node, Series, Site
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ KEYS: Mapping[type[msgspec.Struct], tuple[str, tuple[str, ...]]] = {
     Node: ("node", ("node_id",)),
     Link: ("link", ("link_id",)),
 }
+LONGEST = 60  # characters of a name that are repeated in a sentence
 AWAY_MAX_M = 200.0  # a link's course must begin and end so near to its nodes
 
 
@@ -56,7 +58,7 @@ class Entry(NamedTuple):
     def name(self) -> str:
         """What it is, in words."""
         kind, key = key_of(self.value)
-        return f"{kind} {' / '.join(key)!r}"
+        return f"{kind} {names.printable(' / '.join(key))!r}"
 
     def problem(self, sentence: str) -> str:
         """A sentence about it."""
@@ -125,6 +127,7 @@ def _references(value: msgspec.Struct) -> Iterator[Key]:
 
 def _wrong(value: msgspec.Struct, known: Mapping[Key, Entry]) -> Iterator[str]:
     """What is wrong with an entry by itself."""
+    yield from _unnamable(value)
     match value:
         case Area():
             yield from _unsafe(value.area_id)
@@ -146,6 +149,14 @@ def _wrong(value: msgspec.Struct, known: Mapping[Key, Entry]) -> Iterator[str]:
             yield from _not_among("kind", value.kind, NODE_KINDS[value.network])
         case Link():
             yield from _misdrawn(value, known)
+
+
+def _unnamable(value: msgspec.Struct) -> Iterator[str]:
+    """Every text of an entry that holds what no name may hold."""
+    for field in value.__struct_fields__:
+        text = getattr(value, field)
+        if isinstance(text, str) and not names.is_name(text):
+            yield f"has {field} {names.printable(text, LONGEST)!r}, which {names.REMEDY}"
 
 
 def _unsafe(level: str) -> Iterator[str]:

@@ -17,6 +17,7 @@ from deploy.wiring import open_store
 from gateway.access import keys
 from gateway.access.principal import ROLES
 from gateway.access.rights import SCOPES
+from ingest_service.storage import names
 from ingest_service.storage.accounts import Accounts
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def run(args: argparse.Namespace, common: Common) -> int:
 def _create(store: PostgresStore, args: argparse.Namespace) -> int:
     if not args.name:
         raise SettingsError("key create: say whose it is, with --name")
+    if not names.is_name(args.name):
+        raise SettingsError(f"key create: --name={names.printable(args.name)!r} {names.REMEDY}")
     if args.days is not None and not 0 < args.days <= MOST_DAYS:
         raise SettingsError(f"key create: --days has to be more than 0 and at most {MOST_DAYS:,}")
     if args.area is not None and args.area not in {one.area_id for one in store.directory().areas}:
@@ -82,7 +85,7 @@ def _list(store: PostgresStore, args: argparse.Namespace) -> int:
         times = (one.created_s, one.expires_s, one.revoked_s, one.last_used_s)
         area = one.area_id or "everything"
         cells = (one.key_id, one.name, one.role, area, " ".join(one.scopes) or "all", *map(_moment, times))
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*(Text(names.printable(cell)) for cell in cells))
     Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE).print(table)
     return 0
 

@@ -18,6 +18,7 @@ from gateway.access.keys import FRESH_S
 from gateway.problems import ProblemError, answer, away
 from ingest_service.storage.accounts import AuditLine
 from ingest_service.storage.errors import StoreError
+from ingest_service.storage.names import printable, printable_values
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -88,13 +89,13 @@ class Door:
         )
         line = AuditLine(
             who=who.who if who else "nobody",
-            name=who.name if who else "nobody",
+            name=printable(who.name) if who else "nobody",
             areas=None if who is None or who.areas is None else list(who.areas),
             action=f"{scope['method']} {visit.found.path}",
-            target=target[:LONGEST],
+            target=printable(target[:LONGEST]),  # PostgreSQL takes no NUL, and a terminal too much else
             address=visit.address,
             status=status,
-            detail=visit.detail,
+            detail=printable_values(visit.detail),
         )
         try:
             await run_in_threadpool(self._accounts.note, line)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from gateway.models import Model, Time
 from gateway.params import Moment
+from ingest_service.storage import names
 
 RoleWord = Literal["viewer", "operator", "engineer", "administrator"]
+
+
+def _name(text: str) -> str:
+    if not names.is_name(text):
+        raise ValueError(f"{names.printable(text)!r} {names.REMEDY}")
+    return text
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_name)]
 
 
 class Me(Model):
@@ -27,7 +37,7 @@ class Me(Model):
 class NewKey(Model):
     """A key to be made."""
 
-    name: str = Field(min_length=1, max_length=200, examples=["Wang Fang, Tongxiang"])
+    name: Name = Field(examples=["Wang Fang, Tongxiang"])
     role: RoleWord = Field(examples=["operator"])
     area: str | None = Field(
         default=None, description="With all below it; without one, everything", examples=["330483"]

@@ -12,6 +12,7 @@ import structlog
 
 from gateway.access.keys import RefusedError
 from gateway.access.principal import ROLES, Principal
+from ingest_service.storage.names import printable
 from ingest_service.storage.wall import EVERYTHING
 
 if TYPE_CHECKING:
@@ -67,8 +68,8 @@ class Tokens:
                 f" or no {self._settings.oidc_area_claim}: the provider has to give both"
             )
         return Principal(
-            who=f"oidc:{claims['sub']}",
-            name=str(claims.get("name") or claims.get("preferred_username") or claims["sub"])[:200],
+            who=printable(f"oidc:{claims['sub']}"),
+            name=printable(str(claims.get("name") or claims.get("preferred_username") or claims["sub"])[:200]),
             role=max(roles),
             areas=None if EVERYTHING in areas else tuple(areas),
         )

@@ -218,3 +218,17 @@ def test_the_example_of_the_documentation_loads(tmp_path: Path) -> None:
     example = page.split("```toml\n")[1].split("```")[0]
     known = sites.load(written(tmp_path, town=example))
     assert (len(known.areas), len(known.series), len(known.links)) == (2, 4, 1)
+
+
+@pytest.mark.parametrize(
+    "name", ["<img src=x onerror=alert(1)>", "a > b", "red\\u001b[31m", "two\\nlines", "re\\u202everse"]
+)
+def test_a_name_with_markup_or_control_characters_is_refused(tmp_path: Path, name: str) -> None:
+    files = [tmp_path / "areas.toml", tmp_path / "town.toml"]
+    files[0].write_text(AREAS)
+    files[1].write_text(TOWN.replace('en = "Bridge"', f'en = "{name}"'))
+    with pytest.raises(sites.SiteFileError) as caught:
+        sites.load(files)
+    problem = next(one for one in caught.value.problems if "site 'r1' has en" in one)
+    assert "leave it out" in problem
+    assert problem.isprintable()
