@@ -16,7 +16,7 @@ from gateway.problems import ProblemError, not_found
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ingest_service.storage.model import Device, Directory, Series, Site
+    from ingest_service.storage.model import Device, Directory, Node, Series, Site
     from ingest_service.storage.store import Reader
 
 CHECK_S = 1.0
@@ -45,6 +45,11 @@ class Known:
     def devices(self) -> dict[str, Device]:
         """Devices by id."""
         return {one.device_id: one for one in self.directory.devices}
+
+    @cached_property
+    def nodes(self) -> dict[str, Node]:
+        """Nodes by id."""
+        return {one.node_id: one for one in self.directory.nodes}
 
     def areas_below(self, area_id: str) -> set[str]:
         """An area and all below it. Raises `ProblemError` where there is none."""

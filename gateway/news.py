@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
-from gateway import convert, rows
-from ingest_service.storage.model import Latest
+from gateway import convert, redaction, rows
+from ingest_service.storage.model import Anomaly, Latest
 
 if TYPE_CHECKING:
     import numpy as np
 
     from gateway.known import Known
-    from ingest_service.storage.model import Anomaly, DeviceActivity, DeviceStatus
+    from ingest_service.storage.model import DeviceActivity, DeviceStatus
 
 Kind = Literal["reading", "anomaly", "health"]
 ONE_US = 1e6
@@ -53,6 +53,8 @@ class News(NamedTuple):
     site_id: str | None = None
     device_id: str | None = None
     key: tuple[object, ...] = ()
+    whole: Anomaly | None = None
+    """The anomaly that this tells of, for readers who may not see all that its evidence names."""
 
     def event(self) -> str:
         """As a server-sent event."""
@@ -98,7 +100,18 @@ def anomaly(one: Anomaly, known: Known, place: Place) -> News:
         series_id=one.series_id,
         site_id=one.site_id,
         key=("anomaly", one.revision),
+        whole=one,
     )
+
+
+def seen(one: News, known: Known) -> News:
+    """News as a reader with a directory may see them: an anomaly without what its evidence names elsewhere."""
+    if one.whole is None or known.is_whole:
+        return one
+    shown = redaction.of_anomaly(one.whole, known)
+    if shown is one.whole:
+        return one
+    return one._replace(data=convert.anomaly(shown, known).model_dump_json(), whole=shown)
 
 
 def health(said: DeviceStatus, active: DeviceActivity | None, known: Known, place: Place) -> News:

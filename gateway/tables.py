@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from edge.wire.quantities import QUANTITIES
-from gateway import rows
+from gateway import redaction, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -125,7 +125,7 @@ def buckets(series: Series) -> Table[Sequence[Bucket]]:
 
 
 def anomalies(known: Known) -> Table[Sequence[Found]]:
-    """Anomalies; evidence is JSON."""
+    """Anomalies as the reader with a directory may see them; evidence is JSON."""
 
     def column(name: str, found: Sequence[Found]) -> pa.Array:
         kind = ANOMALIES.field(name).type
@@ -137,9 +137,13 @@ def anomalies(known: Known) -> Table[Sequence[Found]]:
         return pa.array([getattr(one, name) for one in found], kind)
 
     def batch(found: Sequence[Found]) -> pa.RecordBatch:
-        return pa.record_batch([column(name, found) for name in ANOMALIES.names], schema=ANOMALIES)
+        seen = redaction.of_found(found, known)
+        return pa.record_batch([column(name, seen) for name in ANOMALIES.names], schema=ANOMALIES)
 
-    return Table("anomalies", ANOMALIES, batch, lambda found: rows.anomalies(found, known))
+    def shown(found: Sequence[Found]) -> Sequence[msgspec.Struct]:
+        return rows.anomalies(redaction.of_found(found, known), known)
+
+    return Table("anomalies", ANOMALIES, batch, shown)
 
 
 class _Names:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway import news as news_of
 from gateway.known import check_quantity
 
 if TYPE_CHECKING:
@@ -50,9 +51,9 @@ class Wanted:
         return sorted(self._series) if self._kinds is None or "reading" in self._kinds else []
 
     def among(self, news: Iterable[News]) -> Iterator[News]:
-        """Those of some news that are wanted."""
-        self._look()
-        return (one for one in news if self._is_wanted(one))
+        """Those of some news that are wanted, as the reader may see them."""
+        known = self._look()
+        return (news_of.seen(one, known) for one in news if self._is_wanted(one))
 
     def _is_wanted(self, one: News) -> bool:
         if self._kinds is not None and one.kind not in self._kinds:
@@ -68,10 +69,10 @@ class Wanted:
                 return one.device_id in self._devices
         return True
 
-    def _look(self) -> None:
+    def _look(self) -> Known:
         known = self._directory()
         if known is self._known:
-            return
+            return known
         directory = known.directory
         self._sites = {one.site_id for one in known.sites_of(area=self._area, site=self._site)}
         self._series = {
@@ -85,3 +86,4 @@ class Wanted:
         else:
             self._devices = {one.device_id for one in directory.channels if one.series_id in self._series}
         self._known = known
+        return known

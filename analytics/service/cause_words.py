@@ -37,6 +37,10 @@ STILL = {"sensor_stuck"}  # which way does not matter
 SEVERAL_EN, SEVERAL_ZH = "several quantities depart together", "多个监测项同时偏离"
 
 
+ELSEWHERE_EN, ELSEWHERE_ZH = "a neighbouring town", "邻镇"
+"""What stands for a site of another area: whoever reads a reason may be bound to an area, and not see beyond it."""
+
+
 class Departed(NamedTuple):
     """A quantity that departs, and its signed mean score."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 from analytics.core import causes, checks, shapes
@@ -130,7 +131,7 @@ class _Teller(NamedTuple):
         departed = self._departed(look)
         near = self._near(event, departed)
         english, chinese = cause_words.sentences(
-            pattern.name if pattern else None, departed, self._passed(near), alone=self._is_alone(event, near)
+            pattern.name if pattern else None, departed, self._passed(site_id, near), alone=self._is_alone(event, near)
         )
         score = float(self.judged.score[event.peak, at.site])
         evidence = {
@@ -185,9 +186,18 @@ class _Teller(NamedTuple):
                         break
         return found
 
-    def _passed(self, near: Sequence[Near]) -> list[cause_words.Passed]:
+    def _passed(self, site_id: str, near: Sequence[Near]) -> list[cause_words.Passed]:
+        """Neighbours as a reason names them: those of the site's own area by name."""
         site_of = {site.site_id: site for site in self.directory.sites}
-        return [cause_words.Passed(site_of[one.next.site_id], one.lag_s) for one in near]
+        sites = [site_of[one.next.site_id] for one in near]
+        area_id = site_of[site_id].area_id
+        shown = [
+            one
+            if one.area_id == area_id
+            else msgspec.structs.replace(one, en=cause_words.ELSEWHERE_EN, zh=cause_words.ELSEWHERE_ZH)
+            for one in sites
+        ]
+        return [cause_words.Passed(site, one.lag_s) for site, one in zip(shown, near, strict=True)]
 
     def _is_alone(self, event: Event, near: Sequence[Near]) -> bool:
         return bool(event.at.above or event.at.below) and not near

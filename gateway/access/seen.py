@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from gateway import redaction
 from gateway.known import Known, within
 from ingest_service.storage.model import READING, AnomalyQuery, LetterQuery
 from ingest_service.storage.postgres import PostgresStore
@@ -104,19 +105,22 @@ class Seen:
         """Anomalies by filter."""
         own = self._known.sites
         wanted = own if query.site_ids is None else query.site_ids
-        return self._store.anomalies(
+        found = self._store.anomalies(
             msgspec.structs.replace(query, site_ids=[one for one in wanted if one in own])
         )
+        return [redaction.of_anomaly(one, self._known) for one in found]
 
     def anomaly(self, anomaly_id: int) -> Anomaly | None:
         """One anomaly; None where it is elsewhere."""
         found = self._store.anomaly(anomaly_id)
-        return found if found is not None and found.site_id in self._known.sites else None
+        known = self._known
+        return redaction.of_anomaly(found, known) if found is not None and found.site_id in known.sites else None
 
     def anomalies_changed(self, revision: int, *, limit: int) -> list[Anomaly]:
         """Those of the areas among the next anomalies that changed."""
-        own = self._known.sites
-        return [one for one in self._store.anomalies_changed(revision, limit=limit) if one.site_id in own]
+        known = self._known
+        changed = self._store.anomalies_changed(revision, limit=limit)
+        return [redaction.of_anomaly(one, known) for one in changed if one.site_id in known.sites]
 
     def newest_revision(self) -> int:
         """The newest change of any anomaly, anywhere."""

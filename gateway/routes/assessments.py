@@ -42,7 +42,7 @@ def assessments(
     known, cursors = here.known, here.cursors(request)
     if site is not None:
         known.sites_of(site=site)
-    areas = known.areas_below(area) if area else {one.area_id for one in known.directory.areas}
+    areas = known.areas_below(area) if area else known.own
     limit = min(limit, here.settings.page_rows)
     query = AssessmentQuery(
         area_ids=sorted(areas),

@@ -77,10 +77,23 @@ def enrol(store: PostgresStore) -> None:
         series_id = series_at(store, place)
         at: Any = {"site_id": f"site-{place}", "series_id": series_id, "device_id": f"device-{place}"}
         said = DeviceStatus(device_id=f"device-{place}", received_s=5.0, status={"online": True})
-        fresh, found = readings(series_id, range(number)), anomaly(subject=place, **at)
+        fresh, found = readings(series_id, range(number)), anomaly(subject=place, **at, **across(place))
         store.commit(Batch(fresh=fresh, anomalies=[found], statuses=[said]))
     store.refresh_rollups(limit=1000)
     assess(store, AnalyticsSettings())
+
+
+def across(place: str) -> dict[str, Any]:
+    """What an anomaly shows of its neighbours, one of them elsewhere, as it was written before 0028."""
+    near = [
+        {"site_id": f"site-{one}", "way": "upstream", "lag_s": 3600.0, "quantity": "ph", "score": 77.25}
+        for one in (ABROAD, BELOW, ABOVE)
+    ]
+    return {
+        "evidence": {"neighbours": near, "of": [1], "deep": [{"was": {"device_id": f"device-{ABROAD}"}}]},
+        "reason_en": f"foul water at {place} (pH down); it passed site-{ABROAD} about 1.0 h before",
+        "reason_zh": f"{place}来水异常（pH值偏低）；约1.0小时前经过site-{ABROAD}",
+    }
 
 
 def directory(place: str) -> Directory:
