@@ -37,6 +37,7 @@ from gateway.routes import (
 )
 from gateway.settings import Settings
 from gateway.sta import routes as sta
+from gateway.upload_pool import UploadPool
 from ingest_service.storage.accounts import Accounts
 from ingest_service.storage.postgres import PostgresStore
 from ingest_service.storage.wall import EVERYTHING
@@ -86,11 +87,13 @@ def create_app(
     whole = behind_wall(store, EVERYTHING)
     directories = Directories(whole)
     hub = Hub(whole, directories, settings)
+    uploads = UploadPool()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
         await hub.close()
+        uploads.close()
 
     app = FastAPI(
         title="towntwin",
@@ -102,6 +105,7 @@ def create_app(
     )
     gate = Gate(accounts, settings)
     app.state.gate = gate
+    app.state.uploads = uploads
     app.state.context = Context(store, whole, directories, settings, hub, accounts)
     app.add_middleware(Compression)
     app.add_middleware(Head)

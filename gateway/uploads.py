@@ -1,5 +1,6 @@
 """A series that is posted: JSON, CSV or Parquet with a column of times and one of values.
 
+`gateway.upload_pool` runs this where memory and time are limited: what a file says of its own size may be wrong.
 Not Arrow: a compressed stream of it says only when it is unpacked how large it is.
 """
 
@@ -25,8 +26,11 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-MOST_ROWS = 2_000_000
-MOST_BYTES = 128 * 2**20  # of the two columns, unpacked
+MOST_ROWS = 500_000  # almost five years of five minutes
+MOST_COLUMNS = 200
+HEADER_BYTES = 65_536  # of CSV: within so many, its first line ends
+THRIFT_BYTES, THRIFT_ITEMS = 1_000_000, 10_000  # of one text and one list in the metadata of Parquet
+MOST_BYTES = 48 * 2**20  # of the two columns, unpacked
 LAST_S = 253_402_300_800.0  # the year 10000
 TO_S = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 COLUMNS = ["time", "value"]
@@ -62,6 +66,8 @@ def read(body: bytes, media_type: str) -> Posted:
         time_s, value = _times(_column(table, "time")), _values(_column(table, "value"))
     except UnicodeDecodeError as error:
         raise _wrong("the text is not UTF-8: save it as that (spreadsheets: CSV UTF-8)") from error
+    except pa.ArrowMemoryError:
+        raise  # `gateway.upload_worker` answers for it
     except (pa.ArrowException, msgspec.DecodeError, OSError) as error:
         raise _wrong(str(error).splitlines()[0]) from error
     known = np.isfinite(time_s) & (np.abs(time_s) < LAST_S)
@@ -86,22 +92,33 @@ def _of_json(body: bytes) -> pa.Table:
 
 def _of_csv(body: bytes) -> pa.Table:
     body.decode()  # which says it better than a parser does
-    table = csv.read_csv(io.BytesIO(body))
+    header, _, rows = body[:HEADER_BYTES].partition(b"\n")
+    if not rows and len(body) > len(header) + 1:
+        raise _wrong(f"the first line of the CSV is longer than {HEADER_BYTES:,} bytes: send two columns")
+    _check_columns(header.count(b",") + 1)
+    _check_size(max(body.count(b"\n"), body.count(b"\r")) - 1)  # before any of it is unpacked
+    table = csv.read_csv(io.BytesIO(body), csv.ReadOptions(use_threads=False))
     _check_size(len(table))
     return table
 
 
 def _of_parquet(body: bytes) -> pa.Table:
-    """Parquet; what it says of its size is looked at before anything is unpacked."""
-    file = pq.ParquetFile(io.BytesIO(body), read_dictionary=COLUMNS)  # a long word that is repeated stays one
+    """Parquet; what it says of its size is looked at before anything is unpacked, and may be wrong."""
+    file = pq.ParquetFile(
+        io.BytesIO(body),
+        read_dictionary=COLUMNS,  # a long word that is repeated stays one
+        thrift_string_size_limit=THRIFT_BYTES,
+        thrift_container_size_limit=THRIFT_ITEMS,
+    )
     about = file.metadata
+    _check_columns(about.num_columns)
     groups = [about.row_group(at) for at in range(about.num_row_groups)]
     columns = [group.column(at) for group in groups for at in range(group.num_columns)]
     _check_size(
         about.num_rows,
         sum(one.total_uncompressed_size for one in columns if one.path_in_schema in COLUMNS),
     )
-    return file.read(columns=[name for name in COLUMNS if name in file.schema_arrow.names])
+    return file.read(columns=[name for name in COLUMNS if name in file.schema_arrow.names], use_threads=False)
 
 
 READERS: dict[str, Callable[[bytes], pa.Table]] = {
@@ -118,6 +135,12 @@ def _check_size(rows: int, unpacked_bytes: int = 0) -> None:
         raise ProblemError(
             413, f"body: unpacked it has more than {MOST_BYTES:,} bytes: send fewer rows", where="body"
         )
+
+
+def _check_columns(columns: int) -> None:
+    if columns > MOST_COLUMNS:
+        detail = f"body: {columns:,} columns are more than {MOST_COLUMNS}: send a column of times and one of values"
+        raise ProblemError(413, detail, where="body")
 
 
 def _column(table: pa.Table, name: str) -> pa.ChunkedArray:

@@ -15,18 +15,20 @@ from starlette.concurrency import run_in_threadpool
 from analytics.service import backtest, trial
 from edge.wire.errors import UnitError
 from edge.wire.quantities import QUANTITIES, Conversion, to_canonical
-from gateway import encoding, judging_models, judging_tables, params, respond, uploads
+from gateway import encoding, judging_models, judging_tables, params, respond
 from gateway.context import Context, Here
 from gateway.forms import MEDIA, HowWanted, documented
 from gateway.known import check_quantity
 from gateway.models import at
 from gateway.problems import ProblemError, not_found, responses
+from gateway.upload_pool import UploadPool
 from gateway.uploads import Posted
 from ingest_service.storage.model import Series
 
 router = APIRouter(prefix="/v1", tags=["judging"])
 log = structlog.get_logger()
 
+MOST_JSON = 100_000  # rows of an answer that is made at once: each takes 600 bytes on the way
 POSTED = {
     "requestBody": {
         "required": True,
@@ -57,7 +59,8 @@ POSTED = {
 
 async def _posted(request: Request) -> Posted:
     body = await request.body()
-    return await run_in_threadpool(uploads.read, body, request.headers.get("content-type", ""))
+    pool: UploadPool = request.app.state.uploads
+    return await run_in_threadpool(pool.read, body, request.headers.get("content-type", ""))
 
 
 @router.post(
@@ -83,6 +86,10 @@ def judge(
     JSON holds anomalies and readings; the other forms hold the readings alone.
     """
     conversion = _conversion(quantity, unit)
+    if wanted.form == "json" and len(posted.time_s) > MOST_JSON:
+        raise ProblemError(
+            413, f"format: JSON holds {MOST_JSON:,} rows at most: ask for csv, ndjson, arrow or parquet", where="format"
+        )
     value = posted.value * conversion.scale + conversion.offset
     history = backtest.history(Series(site_id="posted", quantity=quantity), posted.time_s, value)
     judged = backtest.judge(_changed(history, dict(_limit(one) for one in limit or ())))
