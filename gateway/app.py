@@ -14,6 +14,7 @@ from gateway.access import described, login
 from gateway.access.door import Door
 from gateway.access.gate import Gate
 from gateway.access.seen import behind_wall
+from gateway.access.turns import Turns
 from gateway.compression import Compression
 from gateway.context import Context
 from gateway.head import Head
@@ -86,7 +87,8 @@ def create_app(
     accounts = accounts or _accounts(store)
     whole = behind_wall(store, EVERYTHING)
     directories = Directories(whole)
-    hub = Hub(whole, directories, settings)
+    turns = Turns(settings)
+    hub = Hub(whole, directories, settings, turns.heavy)
     uploads = UploadPool()
 
     @asynccontextmanager
@@ -109,7 +111,7 @@ def create_app(
     app.state.context = Context(store, whole, directories, settings, hub, accounts)
     app.add_middleware(Compression)
     app.add_middleware(Head)
-    app.add_middleware(Door, gate=gate, accounts=accounts, settings=settings)
+    app.add_middleware(Door, gate=gate, accounts=accounts, settings=settings, turns=turns)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -11,11 +11,13 @@ from starlette.concurrency import run_in_threadpool
 
 from gateway import news
 from gateway.news import News, Place
+from gateway.problems import ProblemError
 from ingest_service.storage.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from gateway.access.fair_queue import FairQueue
     from gateway.known import Directories
     from gateway.settings import Settings
     from gateway.wanted import Wanted
@@ -33,10 +35,13 @@ ONE_US = 1e6
 class Hub:
     """Asks the store while anybody listens, and hands what is new to every stream that wants it."""
 
-    def __init__(self, store: Reader, directories: Directories, settings: Settings) -> None:
+    def __init__(
+        self, store: Reader, directories: Directories, settings: Settings, turns: FairQueue | None = None
+    ) -> None:
         self._store = store
         self._directories = directories
         self._settings = settings
+        self._turns = turns
         self._queues: dict[asyncio.Queue[News], Wanted] = {}
         self._task: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
@@ -51,14 +56,19 @@ class Hub:
         """Streams that are open."""
         return len(self._queues)
 
-    async def listen(self, wanted: Wanted, after: Place | None = None) -> AsyncIterator[News | Place]:
-        """News from now on, after those that were missed since a place; a place alone is a heartbeat."""
+    async def listen(
+        self, wanted: Wanted, after: Place | None = None, who: str = ""
+    ) -> AsyncIterator[News | Place]:
+        """News from now on, after those that were missed since a place; a place alone is a heartbeat.
+
+        ``who`` is the principal, in whose turn the missed ones are read.
+        """
         queue: asyncio.Queue[News] = asyncio.Queue(self._settings.live_waiting)
         await self._start()
         self._queues[queue] = wanted  # first, so that nothing falls between what was missed and what comes
         try:
             yield after or self._place
-            missed = [] if after is None else await run_in_threadpool(self._missed, wanted, after)
+            missed = [] if after is None else await self._missed_in_turn(wanted, after, who)
             for one in missed:
                 yield one
             told = {one.key for one in missed}
@@ -80,6 +90,16 @@ class Hub:
         """Stop asking."""
         if self._task is not None:
             self._task.cancel()
+
+    async def _missed_in_turn(self, wanted: Wanted, after: Place, who: str) -> list[News]:
+        if self._turns is None:
+            return await run_in_threadpool(self._missed, wanted, after)
+        while True:
+            try:
+                async with self._turns.turn(who):
+                    return await run_in_threadpool(self._missed, wanted, after)
+            except ProblemError as error:  # too many, or too much: the answer has begun, so it is waited for
+                await asyncio.sleep(float((error.headers or {}).get("Retry-After", "1")))
 
     async def _start(self) -> None:
         """Ask from now on, if nobody asked until now."""

@@ -81,4 +81,5 @@ def table(series: Sequence[Series], known: Known, method: Method) -> tables.Tabl
         tables.READINGS,
         lambda found: batch(np.concatenate([np.empty(0, READING), *(kept for kept, _ in found)])),
         shown,
+        lambda found: sum(len(kept) for kept, _ in found),
     )

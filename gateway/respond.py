@@ -28,6 +28,7 @@ TEXTS, TEXT_ROWS = {"csv", "ndjson"}, 5000
 
 def page(wanted: Wanted, table: Table[T], block: T, *, next_: str | None, token: str) -> Response:
     """One page; in JSON with its `next`, otherwise with a Link header to it (RFC 8288)."""
+    _count(wanted, table.count(block))
     if wanted.form == "json":
         body = encoding.JSON.encode(rows.Page(table.rows(block), next_))
     else:
@@ -39,8 +40,17 @@ def page(wanted: Wanted, table: Table[T], block: T, *, next_: str | None, token:
     return unless_known(wanted, body, headers)
 
 
-def listed(wanted: Wanted, table: Table[T], block: T, *, token: str | None) -> Response:
-    """Everything at once, in JSON as a bare list; without a token it is of now, and has no ETag."""
+def listed(
+    wanted: Wanted, table: Table[T], block: T, *, token: str | None, is_stored: bool = True
+) -> Response:
+    """Everything at once, in JSON as a bare list; without a token it is of now, and has no ETag.
+
+    ``is_stored``: whether it comes from the database, and not from the caller.
+    """
+    if is_stored and (wanted.form != "json" or token is not None):
+        _count(wanted, table.count(block))
+        if wanted.form != "json":
+            _audited(wanted)
     body = b"".join(encoding.encoded(wanted.form, table, [block]))
     headers = _headers(wanted, table.name, token)
     if token is None:
@@ -91,6 +101,11 @@ def _audited(wanted: Wanted) -> None:
     """Have the audit say that readings or anomalies went out as a file."""
     visit: Visit = wanted.request.scope[visits.KEY]
     visit.is_export = True
+
+
+def _count(wanted: Wanted, rows: int) -> None:
+    visit: Visit = wanted.request.scope[visits.KEY]
+    visit.rows += rows
 
 
 def _sliced(blocks: Iterator[T]) -> Iterator[T]:

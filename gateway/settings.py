@@ -40,6 +40,32 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     requests_burst: Annotated[
         int, Meta(description="Requests that may come at once beyond that.", extra={"unit": "requests"}, ge=1)
     ] = 500
+    requests_per_key: Annotated[
+        int,
+        Meta(description="Requests of one key that are worked on at once.", extra={"unit": "requests"}, ge=1),
+    ] = 4
+    requests_at_once: Annotated[
+        int,
+        Meta(description="Requests of all keys that are worked on at once.", extra={"unit": "requests"}, ge=1),
+    ] = 32
+    heavy_per_key: Annotated[
+        int,
+        Meta(
+            description="Of exports, plots, reports, SensorThings and posted series: those of one key at once.",
+            extra={"unit": "requests"},
+            ge=1,
+        ),
+    ] = 2
+    heavy_at_once: Annotated[
+        int, Meta(description="Those of all keys at once.", extra={"unit": "requests"}, ge=1)
+    ] = 4
+    heavy_share: Annotated[
+        float,
+        Meta(description="Time that those of one key may take, of each second that passes.", gt=0),
+    ] = 0.5
+    heavy_burst_s: Annotated[
+        float, Meta(description="Time that they may take at once beyond that.", extra={"unit": "s"}, gt=0)
+    ] = 60.0
     cors_origins: Annotated[
         list[str],
         Meta(description="Origins whose pages may ask, comma-separated (https://…); none by default."),

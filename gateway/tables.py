@@ -66,12 +66,13 @@ ANOMALIES = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Table(Generic[T]):
-    """What blocks of some kind are as Arrow batches and as rows of JSON."""
+    """What blocks of some kind are as Arrow batches and as rows of JSON, and how many rows a block has."""
 
     name: str
     schema: pa.Schema
     batch: Callable[[T], pa.RecordBatch]
     rows: Callable[[T], Sequence[msgspec.Struct]]
+    count: Callable[[T], int] = len  # type: ignore[assignment]
 
 
 def readings(series: Sequence[Series], known: Known, *, name: str = "readings") -> Table[NDArray[np.void]]:

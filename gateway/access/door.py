@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse
 
 from gateway.access import visit as visits
 from gateway.access.body import Body, too_large
+from gateway.access.exports import ExportLedger
 from gateway.access.headers import secured
 from gateway.access.keys import FRESH_S
 from gateway.problems import ProblemError, answer, away
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from gateway.access.gate import Gate
+    from gateway.access.turns import Turns
     from gateway.access.visit import Visit
     from gateway.settings import Settings
     from ingest_service.storage.accounts import Accounts
@@ -41,11 +43,15 @@ class CutError(Exception):
 class Door:
     """ASGI middleware: who comes is asked, bodies are bounded, what is done is written down."""
 
-    def __init__(self, app: ASGIApp, gate: Gate, accounts: Accounts, settings: Settings) -> None:
+    def __init__(
+        self, app: ASGIApp, gate: Gate, accounts: Accounts, settings: Settings, turns: Turns
+    ) -> None:
         self._app = app
         self._gate = gate
         self._accounts = accounts
         self._settings = settings
+        self._turns = turns
+        self._ledger = ExportLedger()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it with a problem."""
@@ -65,13 +71,47 @@ class Door:
             receive = Body(receive, most_bytes=settings.body_bytes, within_s=settings.body_s)
         out = _Out(self, scope, visit, receive, send)
         try:
-            await self._app(scope, receive, out)
+            await self._in_turn(scope, visit, receive, out)
         except Exception:
             if out.is_cut:
                 return
             if not out.has_begun:
                 await out.note(500)
             raise
+
+    async def _in_turn(self, scope: Scope, visit: Visit, receive: Receive, out: _Out) -> None:
+        """Pass a request on when it is its key's turn; while a reader is waited for, it is another's."""
+        queue = self._turns.of(scope, visit)
+        if queue is None or visit.principal is None:
+            await self._app(scope, receive, out)
+            return
+
+        async def send(message: Message) -> None:
+            if not message.get("more_body", False):
+                await out(message)
+                return
+            turn.pause()
+            try:
+                await out(message)
+            finally:
+                await turn.resume()
+
+        try:
+            async with queue.turn(visit.principal.who) as turn:
+                await self._app(scope, receive, send)
+        except ProblemError as error:  # of the queue: those of routes are answered within
+            await self._refuse(scope, receive, out, error)
+
+    def export_due(self, visit: Visit) -> bool:
+        """Whether an answer, with those before it, is an export that gets a line; its counts go into the detail."""
+        who = visit.principal.who if visit.principal else visit.address
+        action = f"GET {visit.found.path}"
+        counts = self._ledger.add(
+            who, action, rows=visit.rows, is_file=visit.is_export, now_s=time.monotonic()
+        )
+        if counts is not None:
+            visit.detail |= counts
+        return counts is not None
 
     async def still_known(self, visit: Visit) -> bool:
         """Whether who came would still be let in."""
@@ -144,7 +184,10 @@ class _Out:
 
     async def note(self, status: int) -> None:
         """Write what came of it."""
-        if self._visit.found.audited or self._visit.is_export:
+        visit = self._visit
+        visit.is_export = visit.is_export or visit.found.right.exports
+        due = (visit.is_export or bool(visit.rows)) and self._door.export_due(visit)
+        if due or visit.found.audited:
             await self._door.note(self._scope, self._visit, status)
 
     async def _begin(self, status: int) -> None:

@@ -13,12 +13,18 @@ VIEWER, OPERATOR, ENGINEER, ADMINISTRATOR = Role
 
 
 class Right(NamedTuple):
-    """A role at least (None: anybody), and a scope; ``whole``: bound to no area; ``exports``: is audited."""
+    """A role at least (None: anybody), and a scope.
+
+    ``whole``: bound to no area; ``exports``: is audited; ``reads``: changes nothing, whatever its method;
+    ``heavy``: may take long, and waits for a turn among the heavy ones.
+    """
 
     role: Role | None
     scope: str = ""
     whole: bool = False
     exports: bool = False
+    reads: bool = False
+    heavy: bool = False
 
 
 ANYBODY = Right(None)
@@ -28,7 +34,7 @@ READINGS = Right(VIEWER, "readings")
 ANOMALIES = Right(VIEWER, "anomalies")
 TWIN = Right(VIEWER, "twin")
 LETTERS = Right(VIEWER, "letters")
-SENSORTHINGS = Right(VIEWER, "sensorthings")
+SENSORTHINGS = Right(VIEWER, "sensorthings", reads=True, heavy=True)
 KEYS = Right(ADMINISTRATOR, "keys")
 
 RIGHTS: dict[str, Right] = {
@@ -57,7 +63,7 @@ RIGHTS: dict[str, Right] = {
     "GET /v1/quantities": DIRECTORY,
     "GET /v1/latest": READINGS,
     "GET /v1/readings": READINGS,
-    "GET /v1/plot": READINGS,
+    "GET /v1/plot": Right(VIEWER, "readings", heavy=True),
     "GET /v1/series/{series_id}/readings": READINGS,
     "GET /v1/series/{series_id}/buckets": READINGS,
     "GET /v1/anomalies": ANOMALIES,
@@ -65,9 +71,9 @@ RIGHTS: dict[str, Right] = {
     "GET /v1/anomalies/{anomaly_id}/trace": ANOMALIES,
     "GET /v1/anomalies/{anomaly_id}/feedback": ANOMALIES,
     "POST /v1/anomalies/{anomaly_id}/feedback": Right(OPERATOR, "feedback"),
-    "POST /v1/judge": Right(VIEWER, "judging"),
+    "POST /v1/judge": Right(VIEWER, "judging", reads=True, heavy=True),
     "GET /v1/series/{series_id}/limits": Right(VIEWER, "judging"),
-    "POST /v1/series/{series_id}/trial": Right(ENGINEER, "judging"),
+    "POST /v1/series/{series_id}/trial": Right(ENGINEER, "judging", heavy=True),
     "PUT /v1/series/{series_id}/limits": Right(ENGINEER, "judging"),
     "GET /v1/twin/state": TWIN,
     "GET /v1/twin/network": TWIN,
@@ -80,7 +86,7 @@ RIGHTS: dict[str, Right] = {
     "PATCH /sta/v1.1/{path:path}": SENSORTHINGS,
     "DELETE /sta/v1.1/{path:path}": SENSORTHINGS,
     "GET /v1/assessments": Right(VIEWER, "assessments"),
-    "GET /v1/reports/{area}/{month}": Right(VIEWER, "assessments", exports=True),
+    "GET /v1/reports/{area}/{month}": Right(VIEWER, "assessments", exports=True, heavy=True),
     "GET /v1/live": Right(VIEWER, "live"),
     "GET /v1/dead-letters": LETTERS,
     "GET /v1/dead-letters/{letter_id}": LETTERS,
@@ -123,8 +129,8 @@ def find(method: str, path: str) -> Found | None:
     """
     for pattern, of_method, template, right in _TABLE:
         if of_method == ("GET" if method == "HEAD" else method) and pattern.match(path):
-            changes = of_method != "GET" and right.role is not None and right is not CONSOLE
-            return Found(template, right, changes or right.exports)
+            changes = of_method != "GET" and right.role is not None and right is not CONSOLE and not right.reads
+            return Found(template, right, changes)
     return None
 
 

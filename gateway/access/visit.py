@@ -14,7 +14,7 @@ KEY = "towntwin.visit"
 
 @dataclass(slots=True)
 class Visit:
-    """``principal`` is None where anybody may come; ``is_export`` and ``detail`` are for the audit."""
+    """``principal`` is None where anybody may come; ``is_export``, ``rows`` and ``detail`` are for the audit."""
 
     found: Found
     address: str
@@ -22,4 +22,5 @@ class Visit:
     credential: str = ""
     forwarded: bool = False
     is_export: bool = False
+    rows: int = 0  # readings and anomalies in the answer, as far as they are known before it begins
     detail: dict[str, Any] = field(default_factory=dict)

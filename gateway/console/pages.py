@@ -125,7 +125,8 @@ def _guarded(
 
 
 def _client_id(environ: dict[str, Any]) -> str | None:
-    return urllib.parse.parse_qs(environ.get("QUERY_STRING", "")).get("client_id", [None])[0]
+    named = urllib.parse.parse_qs(str(environ.get("QUERY_STRING", ""))).get("client_id")
+    return named[0] if named else None
 
 
 def _visit_of(sid: str) -> Visit | None:

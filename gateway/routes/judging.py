@@ -94,7 +94,7 @@ def judge(
     history = backtest.history(Series(site_id="posted", quantity=quantity), posted.time_s, value)
     judged = backtest.judge(_changed(history, dict(_limit(one) for one in limit or ())))
     if wanted.form != "json":
-        return respond.listed(wanted, judging_tables.JUDGED, judged, token=None)
+        return respond.listed(wanted, judging_tables.JUDGED, judged, token=None, is_stored=False)
     body = judging_tables.Judged(
         quantity=quantity,
         unit=QUANTITIES[quantity].unit,

@@ -45,6 +45,8 @@ async def live(
     """
     wanted = Wanted(lambda: here.known, area=area, site=site, quantity=quantity, kinds=kinds)
     after = Place.read(last_event_id) if last_event_id else None
+    if here.visit is not None:
+        here.visit.is_export = after is not None  # what comes again comes in bulk
     return StreamingResponse(
         _events(here, wanted, after),
         media_type="text/event-stream",
@@ -53,6 +55,6 @@ async def live(
 
 
 async def _events(here: Context, wanted: Wanted, after: Place | None) -> AsyncIterator[str]:
-    async for news in here.hub.listen(wanted, after):
+    async for news in here.hub.listen(wanted, after, here.principal.who):
         # an id without data is remembered by the reader, and is no event
         yield f": nothing new\nid: {news}\n\n" if isinstance(news, Place) else news.event()

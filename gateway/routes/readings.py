@@ -27,6 +27,7 @@ router = APIRouter(prefix="/v1", tags=["readings"], route_class=asked.Route)
 
 PAGE = 1000
 MOST_BUCKETS = 10_000
+MOST_WIDTH_S = 3660 * 86_400
 MOST_PLOTS = 50
 
 
@@ -175,8 +176,8 @@ def buckets(
     (of,) = chosen(here.known, [series_id])
     over = stretches.of(from_, to, reproduce)
     width_s = width.total_seconds()
-    if width_s < 1 or width_s != int(width_s):
-        raise ProblemError(422, "width: give whole seconds, at least PT1S", where="width")
+    if not 1 <= width_s <= MOST_WIDTH_S or width_s != int(width_s):
+        raise ProblemError(422, "width: give whole seconds, at least PT1S and at most P3660D", where="width")
     if (over.to_us - over.from_us) / 1e6 / width_s > MOST_BUCKETS:
         raise ProblemError(422, f"width: more than {MOST_BUCKETS:,} buckets; make them wider", where="width")
     then = here.answers.then(over.again)

@@ -32,6 +32,8 @@ class Renderer:
         self._pager = pager
         self._page_rows = page_rows
         self._left = MOST_ENTITIES
+        self.observations = 0
+        """Those that were written, wherever they stand."""
 
     def set(self, source: Source, query: Query, address: str) -> dict[str, Any]:
         """A page of a set; ``address`` is that of the set."""
@@ -102,6 +104,7 @@ class Renderer:
         size = max(0, min(top, self._page_rows, self._left))
         page = self._pager.page(source, query, size)
         self._left -= len(page.entities)
+        self.observations += len(page.entities) if source.kind is OBSERVATION else 0
         return page
 
     def _whole(self, page: Page, value: list[Any], query: Query, address: str) -> dict[str, Any]:

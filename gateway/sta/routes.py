@@ -80,12 +80,22 @@ def _read(request: Request, here: Context, path: str, world: World) -> Response:
     address = f"{root}/{render.quoted_path(path)}"
     if query.data_array and found.references:
         raise ProblemError(400, "$resultFormat: links have no dataArray", where="$resultFormat")
+    try:
+        return _rendered(renderer, found, query, address)
+    finally:
+        if here.visit is not None:  # a table of readings is an export, and so are pages that come to as much
+            here.visit.rows += renderer.observations
+            here.visit.is_export = query.data_array
+
+
+def _rendered(renderer: Renderer, found: paths.Resource, query: options.Query, address: str) -> Response:
+    what = found.what
     if isinstance(what, Source):
         write = renderer.references if found.references else renderer.set
         return _json((renderer.data_array if query.data_array else write)(what, query, address))
     if found.references:
-        return _json({"value": [{"@iot.selfLink": renderer.self_link(what)}]})
-    return _json(renderer.entity(what, query))
+        return _json({"value": [{"@iot.selfLink": renderer.self_link(what)}]})  # type: ignore[arg-type]
+    return _json(renderer.entity(what, query))  # type: ignore[arg-type]
 
 
 def _property(found: Property) -> Response:

@@ -1,0 +1,213 @@
+"""One key's work does not make another wait: turns by key, a budget of time, exports that pause for slow readers."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from httpx import ASGITransport, AsyncClient
+
+from gateway.access import keys
+from gateway.access.exports import AT_ONCE, EXPORT_ROWS, ExportLedger
+from gateway.access.fair_queue import Budget, FairQueue
+from gateway.access.principal import Role
+from gateway.problems import ProblemError
+from gateway.settings import Settings
+from tests.support.access import MemoryAccounts, opened
+from tests.support.asgi import ask
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from ingest_service.storage.postgres import PostgresStore
+
+
+def test_keys_get_turns_one_after_the_other() -> None:
+    async def scenario() -> list[str]:
+        queue, done = FairQueue(per_key=2, total=2, most_waiting=50), list[str]()
+
+        async def work(who: str) -> None:
+            async with queue.turn(who):
+                await asyncio.sleep(0.001)
+                done.append(who)
+
+        many = [asyncio.create_task(work("greedy")) for _ in range(20)]
+        await asyncio.sleep(0)
+        await asyncio.gather(work("other"), *many)
+        assert queue.running == 0
+        return done
+
+    assert asyncio.run(scenario()).index("other") <= 3
+
+
+def test_a_key_never_has_more_than_its_turns_and_waits_within_bounds() -> None:
+    async def scenario() -> None:
+        queue = FairQueue(per_key=2, total=10, most_waiting=3)
+        running = [asyncio.create_task(hold(queue, "a")) for _ in range(5)]
+        await asyncio.sleep(0.01)
+        assert queue.running == 2
+        with pytest.raises(ProblemError, match="3 requests of this key wait") as caught:
+            await hold(queue, "a")
+        assert (caught.value.status, caught.value.headers) == (429, {"Retry-After": "1"})
+        for one in running:
+            one.cancel()
+        for one in running:
+            with suppress(asyncio.CancelledError):
+                await one
+        assert queue.running == 0, "whoever goes away while it waits takes no turn with it"
+        async with queue.turn("b"):
+            assert queue.running == 1
+
+    asyncio.run(scenario())
+
+
+async def hold(queue: FairQueue, who: str) -> None:
+    async with queue.turn(who):
+        await asyncio.sleep(60)
+
+
+def test_a_turn_that_pauses_lets_others_work() -> None:
+    async def scenario() -> None:
+        queue = FairQueue(per_key=1, total=1, most_waiting=3)
+        async with queue.turn("slow reader") as turn:
+            turn.pause()
+            async with asyncio.timeout(1), queue.turn("other"):
+                pass
+            await turn.resume()
+            assert queue.running == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_key_that_has_spent_its_time_is_told_when_to_come_again() -> None:
+    async def scenario() -> None:
+        queue = FairQueue(per_key=1, total=1, most_waiting=3, budget=Budget(share=0.5, burst_s=0.01))
+        async with queue.turn("a"):
+            await asyncio.sleep(0.1)
+        with pytest.raises(ProblemError, match="share of the server's time"):
+            await hold(queue, "a")
+        async with queue.turn("b"):
+            pass
+
+    asyncio.run(scenario())
+
+
+def test_an_export_is_counted_by_what_leaves_and_never_floods_the_audit() -> None:
+    ledger = ExportLedger()
+    pages = [ledger.add("a", "r", rows=EXPORT_ROWS // 4, is_file=False, now_s=0.0) for _ in range(4)]
+    assert pages == [None, None, None, {"rows": EXPORT_ROWS, "answers": 4}]
+    files = [ledger.add("a", "r", rows=1, is_file=True, now_s=1.0) for _ in range(200)]
+    assert sum(one is not None for one in files) < AT_ONCE
+    later = ledger.add("a", "r", rows=1, is_file=True, now_s=120.0)
+    assert later is not None
+    assert later["answers"] > 180, "those without a line are counted in the next one"
+
+
+@pytest.fixture
+def watched(filled_store: PostgresStore) -> tuple[FastAPI, MemoryAccounts, dict[str, str]]:
+    accounts = MemoryAccounts()
+    app = opened(filled_store, accounts=accounts)
+    _, text = keys.mint(accounts, name="viewer", role=Role.VIEWER, area_id="330483", created_by="tests")
+    return app, accounts, {"X-API-Key": text}
+
+
+def test_every_way_out_of_the_database_is_audited_by_rows(
+    watched: tuple[FastAPI, MemoryAccounts, dict[str, str]],
+) -> None:
+    app, accounts, headers = watched
+    series = [one["series_id"] for one in ask(app, "GET", "/v1/series", headers=headers).json()]
+    plot: Any = {"series": series[:5], "points": 500, "format": "csv"}
+    assert ask(app, "GET", "/v1/plot", headers=headers, params=plot).status_code == 200
+    for path in (
+        f"/v1/series/{series[0]}/buckets?width=PT1H&format=csv",
+        "/v1/latest?format=csv",
+        "/v1/readings?format=ndjson",
+        "/sta/v1.1/Observations?$resultFormat=dataArray&$top=10",
+    ):
+        assert ask(app, "GET", path, headers=headers).status_code == 200, path
+    actions = [one.action.removeprefix("GET ") for one in accounts.lines]
+    expected = ["/v1/plot", "/v1/series/{series_id}/buckets", "/v1/latest", "/v1/readings"]
+    assert actions == [*expected, "/sta/v1.1/{path:path}"]
+    assert accounts.lines[0].detail["rows"] > 100
+    for _ in range(3):
+        assert ask(app, "GET", "/v1/readings?limit=5000", headers=headers).status_code == 200
+    assert accounts.lines[-1].detail["rows"] >= EXPORT_ROWS
+    assert accounts.lines[-1].action == "GET /v1/readings"
+
+
+def test_a_viewer_writes_no_audit_by_the_hundred(
+    watched: tuple[FastAPI, MemoryAccounts, dict[str, str]],
+) -> None:
+    app, accounts, headers = watched
+    judged = {"time": [1.79e9, 1.79e9 + 300], "value": [7.0, 7.1]}
+    for _ in range(60):
+        ask(app, "POST", "/v1/judge?quantity=ph", headers=headers, json=judged)
+        ask(app, "GET", "/v1/reports/330483/2020-01", headers=headers)
+        ask(app, "POST", "/sta/v1.1/Things", headers=headers)
+    assert len(accounts.lines) <= AT_ONCE
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/reports/%00/2026-10"),
+        ("GET", "/v1/reports/330483%00/2026-10?language=en"),
+        ("POST", "/sta/v1.1/a%00b"),
+        ("GET", "/sta/v1.1/a%00b"),
+        ("GET", "/v1/series/1/buckets?width=P999999999D"),
+        ("GET", "/v1/sites/%00"),
+    ],
+)
+def test_a_nul_or_an_endless_width_is_refused_and_not_a_failure(
+    filled_store: PostgresStore, method: str, path: str
+) -> None:
+    """With the accounts of the database, where the audit refuses what PostgreSQL can't hold."""
+    app = opened(filled_store, accounts=None)
+    accounts = app.state.context.accounts
+    _, text = keys.mint(accounts, name="viewer", role=Role.ADMINISTRATOR, created_by="tests")
+    answer = ask(app, method, path, headers={"X-API-Key": text})
+    assert answer.status_code in {400, 404, 422, 501}, (path, answer.text)
+
+
+def test_slow_requests_of_one_key_leave_another_its_turn(
+    filled_store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """30 requests of a viewer hang in the database; a second key is answered meanwhile."""
+    from gateway.sta import routes  # noqa: PLC0415 - what is slowed down
+
+    released, began = threading.Event(), threading.Semaphore(0)
+    answered = routes._answer
+
+    def slow(*given: Any) -> Any:
+        began.release()
+        released.wait(20)
+        return answered(*given)
+
+    monkeypatch.setattr(routes, "_answer", slow)
+    accounts = MemoryAccounts()
+    app = opened(filled_store, accounts=accounts, settings=Settings(heavy_per_key=2))
+    greedy, other = (
+        {"X-API-Key": keys.mint(accounts, name=name, role=Role.VIEWER, created_by="tests")[1]}
+        for name in ("greedy", "other")
+    )
+
+    async def scenario() -> float:
+        async with AsyncClient(transport=ASGITransport(app), base_url="http://x", timeout=60) as client:
+            slow_ones = [
+                asyncio.create_task(client.get("/sta/v1.1/Things", headers=greedy)) for _ in range(30)
+            ]
+            await asyncio.to_thread(began.acquire)
+            began_s = time.monotonic()
+            answer = await client.get("/v1/latest", headers=other)
+            took_s = time.monotonic() - began_s
+            assert answer.status_code == 200
+            assert [one.result().text for one in slow_ones if one.done()] == []
+            released.set()
+            assert {one.status_code for one in await asyncio.gather(*slow_ones)} == {200}
+        return took_s
+
+    assert asyncio.run(scenario()) < 10
