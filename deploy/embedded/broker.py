@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Self
 
-from deploy.embedded.folder import EmbeddedError, free_port
+from deploy.embedded.folder import EmbeddedError, free_port, open_log
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -102,7 +102,7 @@ class EmbeddedBroker:
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "rumqttd.toml"
         config.write_text(CONFIG.substitute(host=self.host, port=self.port, old_port=self.old_port))
-        with (self.folder / "log").open("wb") as log:
+        with open_log(self.folder / "log") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "deploy.embedded.serve_broker", str(config.resolve())],
                 cwd=REPOSITORY,

@@ -8,8 +8,10 @@ import socket
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from typing import BinaryIO
 
 UNPRIVILEGED = "nobody"
+BROKER_UID = 65_533  # of no account (Debian policy 9.2.2 reserves it): it owns no file, least of all the database's
 SYSTEM_CACHE = Path("/var/cache")
 PORTS = range(20_000, 32_000)
 _PLACES = count(101 * os.getpid())
@@ -33,6 +35,14 @@ def default_folder() -> Path:
 def server_user() -> pwd.struct_passwd | None:
     """Whom servers run as: an unprivileged user where root starts them, else nobody else (None)."""
     return pwd.getpwnam(UNPRIVILEGED) if os.geteuid() == 0 else None
+
+
+def open_log(path: Path, *, again: bool = False) -> BinaryIO:
+    """A log that its owner alone may read, for it has addresses and names; ``again``: after what it holds."""
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if again else os.O_TRUNC)
+    descriptor = os.open(path, flags, 0o600)
+    os.fchmod(descriptor, 0o600)  # it may be there from before
+    return os.fdopen(descriptor, "ab" if again else "wb")
 
 
 def make_open(folder: Path) -> None:

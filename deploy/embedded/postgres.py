@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from deploy.embedded.binaries import postgres_programs
-from deploy.embedded.folder import EmbeddedError, check_reachable, free_port, make_open, server_user
+from deploy.embedded.folder import (
+    EmbeddedError,
+    check_reachable,
+    free_port,
+    make_open,
+    open_log,
+    server_user,
+)
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -101,7 +108,7 @@ class EmbeddedPostgres:
             return self
         settings = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
         command = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self.port), *settings]
-        with self._log.open("wb") as log:
+        with open_log(self._log) as log:
             self._process = subprocess.Popen(
                 [*_dying_with_parent(), *command],
                 cwd="/",
@@ -166,6 +173,7 @@ class EmbeddedPostgres:
         """Make folder, password and data; the data beside, then renamed, so that they are never half-made."""
         make_open(self.folder.parent)
         self.folder.mkdir(mode=0o700, exist_ok=True)
+        self.folder.chmod(0o700)
         if self._user is not None:
             os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
             check_reachable(self.folder, self._user)

@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from deploy.embedded.folder import open_log
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
@@ -87,7 +89,7 @@ class Children:
         )
 
     def _launch(self, child: Child) -> None:
-        with self._log(child).open("ab") as log:
+        with open_log(self._log(child), again=True) as log:
             child.process = subprocess.Popen(
                 [sys.executable, "-m", "deploy", child.name, *child.args],
                 env=self._environ,
