@@ -1,7 +1,7 @@
 """Logs: one line an event, for a person or for a machine, on standard error.
 
-What others sent is in them as text alone: control characters are written out, long values cut, the queries of addresses
-left out, and a line of a library that comes again and again comes so often and no more.
+What others sent is in them as text alone: control characters are written out, long values cut, the queries
+of addresses left out, and a line of a library that comes again and again comes so often and no more.
 """
 
 from __future__ import annotations
@@ -58,7 +58,11 @@ def one_line(_logger: Any, _method: str, event: structlog.typing.EventDict) -> s
     """A processor: every text of an event on one line, with its control characters written out."""
     kept = ("exc_info", "exception", "_record", "_from_structlog")
     return {
-        name: _lines(value) if name == "exception" else value if name in kept else printable_values(value, LONGEST)
+        name: _lines(value)
+        if name == "exception"
+        else value
+        if name in kept
+        else printable_values(value, LONGEST)
         for name, value in event.items()
     }
 

@@ -105,7 +105,7 @@ def anomaly(one: Anomaly, known: Known, place: Place) -> News:
 
 
 def seen(one: News, known: Known) -> News:
-    """News as a reader with a directory may see them: an anomaly without what its evidence names elsewhere."""
+    """News as a reader may see them: an anomaly without what its evidence names elsewhere."""
     if one.whole is None or known.is_whole:
         return one
     shown = redaction.of_anomaly(one.whole, known)

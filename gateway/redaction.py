@@ -1,7 +1,7 @@
-"""What an anomaly shows of other areas: to a reader who is bound to some, nothing but that a neighbour was concerned.
+"""What an anomaly shows of areas that its reader may not see: that a neighbour was concerned, no more.
 
-The judge compares a site with its neighbours along the network, also across a border. Its evidence names them, for
-whoever may see both sides; a reason that was written before migration 0028 may name them as well.
+The judge compares a site with its neighbours along the network, also across a border. Its evidence names
+them, for whoever may see both sides; a reason that was written before migration 0028 may name them as well.
 """
 
 from __future__ import annotations
@@ -31,9 +31,11 @@ OLD_ZH = re.compile("；约[0-9.]+小时(?:前经过|后到达)[^；]+|；[^；]
 
 
 def of_anomaly(one: Anomaly, known: Known) -> Anomaly:
-    """A stored anomaly as a reader with a directory may see it; itself where there is nothing to leave out."""
+    """A stored anomaly as a reader may see it; itself where there is nothing to leave out."""
     evidence = _seen(one.evidence, known)
-    return one if evidence is one.evidence else _without_names(msgspec.structs.replace(one, evidence=evidence))
+    return (
+        one if evidence is one.evidence else _without_names(msgspec.structs.replace(one, evidence=evidence))
+    )
 
 
 def of_found(found: Sequence[Found], known: Known) -> Sequence[Found]:
@@ -52,12 +54,14 @@ def _of_one_found(one: Found, known: Known) -> Found:
 
 
 def _seen(value: Any, known: Known) -> Any:
-    """Evidence with every entry replaced that names what is not in the directory; the same object where none does."""
+    """Evidence without the entries that name what is not in the directory; itself where none does."""
     if known.is_whole:
         return value
     if isinstance(value, dict):
         if any(not _is_seen(name, value[name], known) for name in NAMING if value.get(name) is not None):
-            return {"en": ELSEWHERE_EN, "zh": ELSEWHERE_ZH} | {name: value[name] for name in KEPT if name in value}
+            return {"en": ELSEWHERE_EN, "zh": ELSEWHERE_ZH} | {
+                name: value[name] for name in KEPT if name in value
+            }
         made = {name: _seen(one, known) for name, one in value.items()}
         return made if any(made[name] is not value[name] for name in value) else value
     if isinstance(value, list):
@@ -80,7 +84,11 @@ def _without_names(one: T) -> T:
     """An anomaly whose reason names no neighbour."""
     english, chinese = getattr(one, "reason_en"), getattr(one, "reason_zh")  # noqa: B009 - of either struct
     changed: dict[str, Any] = {
-        "reason_en": english if ELSEWHERE_EN in english else OLD_EN.sub(f"; {ELSEWHERE_EN} shows it, too", english),
-        "reason_zh": chinese if ELSEWHERE_ZH in chinese else OLD_ZH.sub(f"；{ELSEWHERE_ZH}亦有此现象", chinese),
+        "reason_en": english
+        if ELSEWHERE_EN in english
+        else OLD_EN.sub(f"; {ELSEWHERE_EN} shows it, too", english),
+        "reason_zh": chinese
+        if ELSEWHERE_ZH in chinese
+        else OLD_ZH.sub(f"；{ELSEWHERE_ZH}亦有此现象", chinese),
     }
     return msgspec.structs.replace(one, **changed)

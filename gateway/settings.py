@@ -46,12 +46,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 4
     requests_at_once: Annotated[
         int,
-        Meta(description="Requests of all keys that are worked on at once.", extra={"unit": "requests"}, ge=1),
+        Meta(
+            description="Requests of all keys that are worked on at once.", extra={"unit": "requests"}, ge=1
+        ),
     ] = 32
     heavy_per_key: Annotated[
         int,
         Meta(
-            description="Of exports, plots, reports, SensorThings and posted series: those of one key at once.",
+            description="Exports, plots, reports, SensorThings, posted series: those of one key at once.",
             extra={"unit": "requests"},
             ge=1,
         ),

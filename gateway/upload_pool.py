@@ -51,8 +51,8 @@ class Worker(NamedTuple):
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # what a broken file makes libraries write
         )
-        assert process.stdin is not None
-        assert process.stdout is not None
+        if process.stdin is None or process.stdout is None:
+            raise OSError("a process was started without its pipes")
         return cls(process, process.stdin, process.stdout)
 
     def ask(self, media_type: str, body: bytes) -> Parsed | None:

@@ -1,7 +1,7 @@
-"""The process that parses uploads: it may use so much memory and no more, and a file that breaks it breaks nothing else.
+"""The process that parses uploads, with a limit of memory: a file that breaks it breaks nothing else.
 
-Not for people; `gateway.upload_pool` starts it. On its standard input come pairs of media type and body, each with its
-length before it; on its standard output goes a `Parsed` for each. It ends when its input does.
+Not for people; `gateway.upload_pool` starts it. On its standard input come pairs of media type and body,
+each with its length before it; on its standard output goes a `Parsed` for each. It ends when its input does.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from gateway import uploads
 from gateway.problems import ProblemError
 
 LENGTH = struct.Struct(">Q")
-MEMORY_BYTES = 256 * 2**20  # beyond what the process has when it begins: a body, its columns, some copies of them
-TOO_MUCH = "body: it takes more memory to unpack than this gateway gives it: send fewer rows, and no more columns than two"
+MEMORY_BYTES = (
+    256 * 2**20
+)  # beyond what the process has when it begins: a body, its columns, some copies of them
+TOO_MUCH = "body: it takes more memory to unpack than it may have: send fewer rows, in two columns"
 
 
 class Parsed(msgspec.Struct):
@@ -68,7 +70,9 @@ def main() -> None:
     """Parse until the input ends."""
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
-    parsed("text/csv", b"time,value\n0,1\n")  # what is loaded with the first use is loaded before the limit stands
+    parsed(
+        "text/csv", b"time,value\n0,1\n"
+    )  # what is loaded with the first use is loaded before the limit stands
     pages = int(Path("/proc/self/statm").read_text().split()[0]) if sys.platform == "linux" else 0
     most = pages * os.sysconf("SC_PAGE_SIZE") + MEMORY_BYTES if pages else 4 * MEMORY_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (most, most))

@@ -1,7 +1,7 @@
 """A series that is posted: JSON, CSV or Parquet with a column of times and one of values.
 
-`gateway.upload_pool` runs this where memory and time are limited: what a file says of its own size may be wrong.
-Not Arrow: a compressed stream of it says only when it is unpacked how large it is.
+`gateway.upload_pool` runs this where memory and time are limited: what a file says of its own size may be
+wrong. Not Arrow: a compressed stream of it says only when it is unpacked how large it is.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def _check_size(rows: int, unpacked_bytes: int = 0) -> None:
 
 def _check_columns(columns: int) -> None:
     if columns > MOST_COLUMNS:
-        detail = f"body: {columns:,} columns are more than {MOST_COLUMNS}: send a column of times and one of values"
+        detail = f"body: {columns:,} columns are more than {MOST_COLUMNS}: send two, time and value"
         raise ProblemError(413, detail, where="body")
 
 

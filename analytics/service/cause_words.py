@@ -38,7 +38,7 @@ SEVERAL_EN, SEVERAL_ZH = "several quantities depart together", "多个监测项�
 
 
 ELSEWHERE_EN, ELSEWHERE_ZH = "a neighbouring town", "邻镇"
-"""What stands for a site of another area: whoever reads a reason may be bound to an area, and not see beyond it."""
+"""What stands for a site of another area, which a reader of the reason may not be allowed to see."""
 
 
 class Departed(NamedTuple):

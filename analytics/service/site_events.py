@@ -131,7 +131,10 @@ class _Teller(NamedTuple):
         departed = self._departed(look)
         near = self._near(event, departed)
         english, chinese = cause_words.sentences(
-            pattern.name if pattern else None, departed, self._passed(site_id, near), alone=self._is_alone(event, near)
+            pattern.name if pattern else None,
+            departed,
+            self._passed(site_id, near),
+            alone=self._is_alone(event, near),
         )
         score = float(self.judged.score[event.peak, at.site])
         evidence = {

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 UNPRIVILEGED = "nobody"
-BROKER_UID = 65_533  # of no account (Debian policy 9.2.2 reserves it): it owns no file, least of all the database's
+BROKER_UID = (
+    65_533  # of no account (Debian policy 9.2.2 reserves it): it owns no file, least of all the database's
+)
 SYSTEM_CACHE = Path("/var/cache")
 PORTS = range(20_000, 32_000)
 _PLACES = count(101 * os.getpid())

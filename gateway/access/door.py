@@ -103,7 +103,7 @@ class Door:
             await self._refuse(scope, receive, out, error)
 
     def export_due(self, visit: Visit) -> bool:
-        """Whether an answer, with those before it, is an export that gets a line; its counts go into the detail."""
+        """Whether an answer, with those before it, is an export that gets a line, with its counts."""
         who = visit.principal.who if visit.principal else visit.address
         action = f"GET {visit.found.path}"
         counts = self._ledger.add(

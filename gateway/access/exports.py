@@ -1,7 +1,7 @@
-"""What leaves by the row is audited, whatever route it takes: a file at once, pages once they come to as much as one.
+"""Exports are audited by the rows that leave: a file at once, pages once they add up to one.
 
-A key that exports again and again has some lines at once, and after that a line a minute that counts the others: what
-can't be deleted must not be written without bound.
+A key that exports again and again has some lines at once, and after that a line a minute that counts the
+others: what can't be deleted must not be written without bound.
 """
 
 from __future__ import annotations
@@ -46,4 +46,6 @@ class ExportLedger:
             self._left.popitem(last=False)
         if not is_due:
             return None
-        return ({"rows": new.rows} if new.rows else {}) | ({"answers": new.answers} if new.answers > 1 else {})
+        return ({"rows": new.rows} if new.rows else {}) | (
+            {"answers": new.answers} if new.answers > 1 else {}
+        )

@@ -1,4 +1,4 @@
-"""Work of many keys shares few connections and cores: some at once of each key, some at once of all, in turns.
+"""Requests of many keys share few connections and cores: a bound for each key, one for all, in turns.
 
 `FairQueue` bounds how much runs at once, `Budget` how much of the server's time a key takes on average.
 """
@@ -131,7 +131,7 @@ class FairQueue:
             seconds = math.ceil(wait_s)
             raise ProblemError(
                 429,
-                f"this key has used its share of the server's time: try again in {seconds} s, for less at once",
+                f"this key has used its share of the server's time: try again in {seconds} s",
                 headers={"Retry-After": str(seconds)},
             )
         if len(self._waiting.get(who, ())) >= self._most_waiting:

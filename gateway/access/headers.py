@@ -19,8 +19,9 @@ ALWAYS = {
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 NONCE = "towntwin.nonce"
 """Where a request's scope has the nonce of the scripts in its page."""
-# The console compiles its templates in the browser, hence 'unsafe-eval', and sets styles on elements; its scripts are
-# files of ours or bear the nonce, so that no markup within a name or a reason runs, whatever becomes of it.
+# The console compiles its templates in the browser, hence 'unsafe-eval', and sets styles on elements; its
+# scripts are files of ours or bear the nonce, so that no markup within a name or a reason runs, whatever
+# becomes of it.
 CONSOLE_POLICY = (
     "default-src 'none'; script-src 'self' 'unsafe-eval'{nonce}; style-src 'self' 'unsafe-inline';"
     " img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; object-src 'none';"

@@ -69,7 +69,9 @@ class Tokens:
             )
         return Principal(
             who=printable(f"oidc:{claims['sub']}"),
-            name=printable(str(claims.get("name") or claims.get("preferred_username") or claims["sub"])[:200]),
+            name=printable(
+                str(claims.get("name") or claims.get("preferred_username") or claims["sub"])[:200]
+            ),
             role=max(roles),
             areas=None if EVERYTHING in areas else tuple(areas),
         )

@@ -1,7 +1,8 @@
 """Connections of slow clients end: without a whole head in time, or when nothing is read for long.
 
-Heads are bounded while they come, before anybody's key is looked at: httptools joins the parts of a header value that
-comes in many reads, in time that grows with the square of its length, and calls back only when the value is whole.
+Heads are bounded while they come, before anybody's key is looked at: httptools joins the parts of a header
+value that comes in many reads, in time that grows with the square of its length, and calls back only when
+the value is whole.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
     from gateway.settings import Settings
 
-HEAD_BYTES = 64 * 1024  # request line and headers; also the trailers, and what stands between two parts of a body
+HEAD_BYTES = (
+    64 * 1024
+)  # request line and headers; also the trailers, and what stands between two parts of a body
 MOST_HEADERS = 200  # of one head
 PIPELINED = 100  # requests of one connection that wait for the answers to earlier ones
 PIECE_BYTES = 16 * 1024  # parsed at once, so that a head which is too long is noticed at most so much later
@@ -23,15 +26,19 @@ TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n"
     b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n\r\n%s"
 )
-TOO_LARGE_DETAIL = b"the head of a request may have %d bytes and %d headers: send fewer" % (HEAD_BYTES, MOST_HEADERS)
+TOO_LARGE_DETAIL = b"the head of a request may have %d bytes and %d headers: send fewer" % (
+    HEAD_BYTES,
+    MOST_HEADERS,
+)
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
 class PatientProtocol(HttpToolsProtocol):
     """uvicorn's protocol with two timers, which `patient` sets, and a bound for heads.
 
-    Bytes are counted from one call of the parser to the next that shows progress: the begin of a message, the end of
-    its head, a part of its body, its end. So one count bounds the head, the trailers and the extensions of chunks.
+    Bytes are counted from one call of the parser to the next that shows progress: the begin of a message,
+    the end of its head, a part of its body, its end. So one count bounds the head, the trailers and the
+    extensions of chunks.
     """
 
     head_s = 10.0

@@ -129,7 +129,9 @@ def find(method: str, path: str) -> Found | None:
     """
     for pattern, of_method, template, right in _TABLE:
         if of_method == ("GET" if method == "HEAD" else method) and pattern.match(path):
-            changes = of_method != "GET" and right.role is not None and right is not CONSOLE and not right.reads
+            changes = (
+                of_method != "GET" and right.role is not None and right is not CONSOLE and not right.reads
+            )
             return Found(template, right, changes)
     return None
 

@@ -114,7 +114,9 @@ class Seen:
         """One anomaly; None where it is elsewhere."""
         found = self._store.anomaly(anomaly_id)
         known = self._known
-        return redaction.of_anomaly(found, known) if found is not None and found.site_id in known.sites else None
+        return (
+            redaction.of_anomaly(found, known) if found is not None and found.site_id in known.sites else None
+        )
 
     def anomalies_changed(self, revision: int, *, limit: int) -> list[Anomaly]:
         """Those of the areas among the next anomalies that changed."""

@@ -27,7 +27,10 @@ class Turns:
     def __init__(self, settings: Settings) -> None:
         budget = Budget(share=settings.heavy_share, burst_s=settings.heavy_burst_s)
         self.heavy = FairQueue(
-            per_key=settings.heavy_per_key, total=settings.heavy_at_once, most_waiting=MOST_WAITING, budget=budget
+            per_key=settings.heavy_per_key,
+            total=settings.heavy_at_once,
+            most_waiting=MOST_WAITING,
+            budget=budget,
         )
         self.light = FairQueue(
             per_key=settings.requests_per_key, total=settings.requests_at_once, most_waiting=MOST_WAITING

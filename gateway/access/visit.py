@@ -14,7 +14,7 @@ KEY = "towntwin.visit"
 
 @dataclass(slots=True)
 class Visit:
-    """``principal`` is None where anybody may come; ``is_export``, ``rows`` and ``detail`` are for the audit."""
+    """``principal`` is None where anybody may come; ``is_export``, ``rows``, ``detail`` are for the audit."""
 
     found: Found
     address: str

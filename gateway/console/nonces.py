@@ -1,4 +1,4 @@
-"""A nonce for the scripts of the console's page, so that its Content-Security-Policy needs no 'unsafe-inline' for scripts."""
+"""A nonce for the scripts of the console's page: its policy allows no other script that is inline."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ def install() -> None:
     if loader is None or isinstance(loader, ChoiceLoader):
         return
     source, _, _ = loader.get_source(templates.env, TEMPLATE)
-    with_nonce = source.replace("<script", f'<script nonce="{{{{ request.scope[\'{NONCE}\'] }}}}"')
+    with_nonce = source.replace("<script", f"<script nonce=\"{{{{ request.scope['{NONCE}'] }}}}\"")
     templates.env.loader = ChoiceLoader([DictLoader({TEMPLATE: with_nonce}), loader])

@@ -150,7 +150,7 @@ class Page:
             self._plot = ui.echart({}).classes("w-full").style("flex: 1").mark("plot")
 
     async def refresh(self) -> None:
-        """Show the newest snapshot, and the newest readings of the chosen series, to whoever still may see them."""
+        """Show the newest snapshot and the chosen series, to whoever still may see them."""
         if not await self._may_go_on():
             return
         snapshot = await self._snapshots.newest()

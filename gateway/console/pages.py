@@ -1,7 +1,8 @@
 """Open pages, each bound to the principal that loaded it; and the guard of the socket events that reach them.
 
-NiceGUI finds the page of a socket event by the `client_id` that the event names, whoever sends it. Here an event reaches
-a page only from a socket whose request brought the same principal; anything else, and anything malformed, is dropped.
+NiceGUI finds the page of a socket event by the `client_id` that the event names, whoever sends it. Here an
+event reaches a page only from a socket whose request brought the same principal; anything else, and anything
+malformed, is dropped.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ MOST_PAGES = 40  # of one principal; each takes some 100 KB, and a megabyte once
 MOST_UNSEEN = 5  # of one principal that no socket has joined yet
 MESSAGE_BYTES = 100_000  # of a socket: what a person does takes a few hundred
 BY_PAGE = ("handshake", "event", "javascript_response", "ack")
-"""Socket events whose first argument names a page; `log`, which writes a visitor's words into our log, is dropped."""
+"""Socket events that name a page; `log`, which writes a visitor's words into our log, is dropped."""
 
 
 class Open(NamedTuple):
@@ -69,7 +70,9 @@ class Pages:
             one.client.delete()
         if len(mine) - len(unseen) >= MOST_PAGES:
             client.delete()
-            raise HTTPException(429, f"{MOST_PAGES} pages are open with this key: close some", {"Retry-After": "5"})
+            raise HTTPException(
+                429, f"{MOST_PAGES} pages are open with this key: close some", {"Retry-After": "5"}
+            )
         page = Open(client, visit, [])
         client.on_connect(lambda: page.joined.append(True) if not page.joined else None)
         self._open[client.id] = page
@@ -99,7 +102,9 @@ def guard(pages: Pages) -> None:
     handlers = sio.handlers["/"]
     handlers.pop("log", None)
     for name in BY_PAGE:
-        handlers[name] = _guarded(name, handlers[name], lambda sid, said: pages.may_reach(sid, said["client_id"]))
+        handlers[name] = _guarded(
+            name, handlers[name], lambda sid, said: pages.may_reach(sid, said["client_id"])
+        )
     handlers["connect"] = _guarded(
         "connect", handlers["connect"], lambda sid, environ: pages.may_reach(sid, _client_id(environ))
     )
@@ -108,7 +113,9 @@ def guard(pages: Pages) -> None:
 def _guarded(
     name: str, handler: Callable[..., Any], is_allowed: Callable[[str, Any], bool]
 ) -> Callable[..., Awaitable[Any]]:
-    handler = getattr(handler, "unguarded", handler)  # one application a process may be guarded several times, in tests
+    handler = getattr(
+        handler, "unguarded", handler
+    )  # one application a process may be guarded several times, in tests
 
     async def guarded(sid: str, *said: Any) -> Any:
         try:

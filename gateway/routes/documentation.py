@@ -39,8 +39,8 @@ def _hashes(page: str) -> str:
 
 
 POLICY = (
-    f"default-src 'none'; script-src 'self' {_hashes(PAGE)}; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
-    " connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    f"default-src 'none'; script-src 'self' {_hashes(PAGE)}; style-src 'self' 'unsafe-inline';"
+    " img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 
 

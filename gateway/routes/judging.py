@@ -88,7 +88,9 @@ def judge(
     conversion = _conversion(quantity, unit)
     if wanted.form == "json" and len(posted.time_s) > MOST_JSON:
         raise ProblemError(
-            413, f"format: JSON holds {MOST_JSON:,} rows at most: ask for csv, ndjson, arrow or parquet", where="format"
+            413,
+            f"format: JSON holds {MOST_JSON:,} rows at most: ask for csv, ndjson, arrow or parquet",
+            where="format",
         )
     value = posted.value * conversion.scale + conversion.offset
     history = backtest.history(Series(site_id="posted", quantity=quantity), posted.time_s, value)

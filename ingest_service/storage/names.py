@@ -1,4 +1,4 @@
-"""Which names are stored, and how text of unknown origin is written where people read it: logs, the audit, terminals."""
+"""Which names are stored, and how text of unknown origin is written to logs, audit and terminals."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 from typing import Any
 
 NO_NAME = r"[<>\u0001-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]"
-"""Characters that no name has, as PostgreSQL writes them: markup, controls, and what reverses the order of writing.
+"""Characters that no name has, as PostgreSQL writes them: markup, controls, marks of direction.
 
 Migration 0028 has the same expression, and a test holds both equal. PostgreSQL itself refuses NUL.
 """
-REMEDY = "holds '<', '>' or a control character: leave it out, for pages, logs and terminals would take it for more than text"
+REMEDY = "holds '<', '>' or a control character, which pages and terminals obey: leave it out"
 _NO_NAME = re.compile(NO_NAME.replace(r"\u0001", r"\x00"))
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 

@@ -1,4 +1,4 @@
-"""Logs: what others sent is text on one line, bounded, without the queries of addresses, for their owner alone."""
+"""Logs: text of others is on one line, bounded, without the queries of addresses, for the owner alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log.warning("asked", path="a\\nb\\x1b[31m", deep={{"of": ["\\x00", "\\u202e"]}},
 library = logging.getLogger("uvicorn.error")
 library.setLevel(logging.INFO)
 for at in range(500):
-    library.info('%s - "WebSocket %s" [accepted]', "127.0.0.1", f"/_nicegui_ws/socket.io/?client_id=secret{{at}}")
+    library.info('%s - "WebSocket %s" [accepted]', "127.0.0.1", f"/_nicegui_ws/?client_id=secret{{at}}")
 library.error("forged\\n2026-01-01 [info] all is well \\x1b[2J")
 try:
     raise ValueError("told\\x1b[31m red")
@@ -38,7 +38,11 @@ except ValueError:
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_what_others_sent_is_one_line_without_controls_and_bounded(form: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(form=form)], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", PROGRAM.format(form=form)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     lines = done.stderr.split("\n")
     assert all(line.isprintable() for line in lines)

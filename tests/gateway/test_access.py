@@ -271,7 +271,9 @@ def test_reports_and_one_anomaly_name_nothing_elsewhere(world: World) -> None:
         assert "site-above" not in answer.text
     everything = keys.mint(world.accounts, name="all", role=Role.VIEWER, created_by="tests")[1]
     whole = ask(world.app, "GET", f"/v1/anomalies/{place.anomaly_id}", headers={"X-API-Key": everything})
-    assert f"it passed site-{ABROAD}" in whole.text, "who sees both sides of a border reads the whole evidence"
+    assert f"it passed site-{ABROAD}" in whole.text, (
+        "who sees both sides of a border reads the whole evidence"
+    )
 
 
 def listed(text: str, path: str) -> None:

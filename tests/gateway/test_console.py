@@ -184,7 +184,8 @@ def test_markup_that_gets_into_a_page_does_not_run_either(
     expect(one.locator("canvas").first).to_be_visible()
     one.evaluate("html => document.body.insertAdjacentHTML('beforeend', html)", SCRIPT)
     one.evaluate(
-        "() => document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.ran=1'}))"
+        "() => { const one = document.createElement('script');"
+        " one.textContent = 'window.ran=1'; document.body.append(one); }"
     )
     one.wait_for_timeout(300)
     assert one.evaluate("window.ran") is None
@@ -200,14 +201,22 @@ def test_no_script_of_a_page_is_inline_without_its_nonce(served: tuple[str, Memo
     assert scripts
     assert all(f'nonce="{nonce}"' in one for one in scripts)
     assert nonce not in httpx.get(f"{here}/", headers={"X-API-Key": KEY}).headers["content-security-policy"]
-    assert "unsafe" not in httpx.get(f"{here}/docs").headers["content-security-policy"].partition("script-src")[2].partition(";")[0]
+    assert (
+        "unsafe"
+        not in httpx.get(f"{here}/docs")
+        .headers["content-security-policy"]
+        .partition("script-src")[2]
+        .partition(";")[0]
+    )
 
 
 class Socket:
     """A socket of a page, as a browser opens it (Engine.IO 4, Socket.IO 5)."""
 
     def __init__(self, here: str, client_id: str, key: str, *, implicit: bool, tab_id: str = "tab") -> None:
-        query = f"EIO=4&transport=websocket&client_id={client_id}&next_message_id=0&document_id=d&tab_id={tab_id}"
+        query = (
+            f"EIO=4&transport=websocket&client_id={client_id}&next_message_id=0&document_id=d&tab_id={tab_id}"
+        )
         query += "&implicit_handshake=true" if implicit else ""
         address = f"{here.replace('http', 'ws')}/_nicegui_ws/socket.io/?{query}"
         self.heard: list[str] = []

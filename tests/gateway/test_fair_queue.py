@@ -1,4 +1,4 @@
-"""One key's work does not make another wait: turns by key, a budget of time, exports that pause for slow readers."""
+"""One key's work does not make another wait: turns by key, a budget of time, pauses for slow readers."""
 
 from __future__ import annotations
 

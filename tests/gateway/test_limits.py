@@ -130,7 +130,9 @@ def flood(port: int, begun: bytes, endless: bytes, most_bytes: int) -> tuple[byt
 
 
 FIRST = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
-CHUNKED = f"POST {LETTERS} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+CHUNKED = (
+    f"POST {LETTERS} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+)
 
 
 @pytest.mark.parametrize(

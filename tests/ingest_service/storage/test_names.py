@@ -38,7 +38,9 @@ def test_the_database_refuses_a_name_with_markup_or_controls(plain_dsn: str) -> 
                     connection.execute(f"UPDATE {table} SET {column} = %s", (name,))  # type: ignore[arg-type]
             for name in GOOD:
                 connection.execute(f"UPDATE {table} SET {column} = %s", (name,))  # type: ignore[arg-type]
-    wrong = msgspec.structs.replace(DIRECTORY, sites=[msgspec.structs.replace(DIRECTORY.sites[0], en="<script>")])
+    wrong = msgspec.structs.replace(
+        DIRECTORY, sites=[msgspec.structs.replace(DIRECTORY.sites[0], en="<script>")]
+    )
     with pytest.raises(StoreError):
         store.enrol(wrong)
     store.close()
