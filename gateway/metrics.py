@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 REQUESTS = Counter("towntwin_gateway_requests_total", "Requests answered", ["route", "status"])
 SECONDS = Histogram("towntwin_gateway_request_seconds", "Time to the first byte of an answer", ["route"])
+LETTERS_BEYOND = Gauge(
+    "towntwin_gateway_dead_letters_beyond_quota", "Dead letters of today beyond the quotas of their devices"
+)
 STREAMS = Gauge("towntwin_gateway_streams", "Live streams open")
 
 

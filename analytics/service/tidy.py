@@ -23,6 +23,7 @@ def tidy(store: Store, settings: Settings, *, now_s: float | None = None) -> Non
     """Drop and compress what the settings say; the store in memory keeps all."""
     if not isinstance(store, PostgresStore):
         return
+    store.forget_letter_quotas()
     now_s, retention = now_s or time.time(), Retention(store)
     for what, days in kept_days(settings).items():
         if days:

@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from gateway import metrics, models
 from gateway.context import Here
 from gateway.problems import responses
+from ingest_service.storage.postgres import PostgresStore
 
 router = APIRouter(tags=["platform"])
 
@@ -50,4 +51,6 @@ def health(here: Here) -> models.Health:
 def prometheus(here: Here) -> Response:
     """Counters and gauges for Prometheus."""
     metrics.STREAMS.set(here.hub.streams)
+    if isinstance(here.whole, PostgresStore):
+        metrics.LETTERS_BEYOND.set(here.database.letters_beyond())
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 
     from ingest_service.storage.model import DeadLetter
 
+MOST_A_DAY, MOST_BYTES_A_DAY = 1000, 32 * 2**20
+"""Dead letters of one device and day that are kept whole: a device that sends nothing else fills no disk."""
 PLACE = ("epoch", "number")  # the user properties that tell one sending from another
 
 
 def keep(cursor: Cursor[Any], letters: Sequence[DeadLetter], replayed: Sequence[int]) -> None:
-    """Insert the new ones, put back those replayed in vain, delete those whose readings are stored."""
+    """Insert the new ones, put back those replayed in vain, delete those whose readings are stored.
+
+    Of a device that is beyond its quota of the day, new ones are only counted.
+    """
     new = [one for one in letters if not one.letter_id]
     again = [one for one in letters if one.letter_id]
     if new:
@@ -41,5 +46,11 @@ def digest(letter: DeadLetter) -> bytes | None:
 
 
 def _row(letter: DeadLetter) -> dict[str, Any]:
-    changed = {"properties": Jsonb(letter.properties), "digest": digest(letter)}
+    changed = {
+        "properties": Jsonb(letter.properties),
+        "digest": digest(letter),
+        "size": len(letter.payload),
+        "most_letters": MOST_A_DAY,
+        "most_bytes": MOST_BYTES_A_DAY,
+    }
     return msgspec.structs.asdict(letter) | changed

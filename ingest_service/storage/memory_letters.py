@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ingest_service.storage.letters import digest
+from ingest_service.storage.letters import MOST_A_DAY, MOST_BYTES_A_DAY, digest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,9 @@ class MemoryLetters:
         self._letters: dict[int, DeadLetter] = {}
         self._digests: set[bytes] = set()
         self._count = 0
+        self._quotas: dict[tuple[str, ...], tuple[int, int]] = {}  # area, device, day -> letters, bytes
+        self.beyond = 0
+        """Letters that were beyond the quota of their device."""
 
     def __len__(self) -> int:
         return len(self._letters)
@@ -34,13 +37,25 @@ class MemoryLetters:
             if old is not None:
                 said = {"reason": one.reason, "detail": one.detail, "replays": old.replays + 1}
                 self._letters[one.letter_id] = msgspec.structs.replace(old, state="waiting", **said)
-            elif not one.letter_id and (digest(one) is None or digest(one) not in self._digests):
+            elif one.letter_id or (digest(one) is not None and digest(one) in self._digests):
+                continue
+            elif self._is_within_quota(one):
                 self._count += 1
                 self._digests |= {digest(one) or b""}
                 given = {"letter_id": self._count, "size_bytes": len(one.payload)}
                 self._letters[self._count] = msgspec.structs.replace(one, **given)
         for letter_id in replayed:
             self._forget(letter_id)
+
+    def _is_within_quota(self, one: DeadLetter) -> bool:
+        device = (*one.topic.split("/")[2:4], str(one.received_s // 86_400))
+        letters, size_bytes = self._quotas.get(device, (0, 0))
+        grown = (letters + 1, size_bytes + len(one.payload))
+        if grown[0] > MOST_A_DAY or (letters and grown[1] > MOST_BYTES_A_DAY):
+            self.beyond += 1
+            return False
+        self._quotas[device] = grown
+        return True
 
     def find(self, query: LetterQuery) -> list[DeadLetter]:
         """Those of a filter, newest first; its limit is not used."""

@@ -135,6 +135,15 @@ class PostgresStore(Walled):
 
     # -- dead letters --------------------------------------------------------------------------
 
+    def forget_letter_quotas(self) -> None:
+        """Drop the quotas of days that are over for a month."""
+        with self.transaction() as connection:
+            connection.execute(QUERIES["forget_letter_quotas"])
+
+    def letters_beyond(self) -> int:
+        """Dead letters of today that were beyond the quotas of their devices: only counted."""
+        return self._number("letters_beyond")
+
     def dead_letters(self, query: LetterQuery) -> list[DeadLetter]:
         """Dead letters by filter, newest first."""
         return self._rows("dead_letters", msgspec.structs.asdict(query), DeadLetter)

@@ -1,8 +1,36 @@
--- insert_letter: A dead letter, whole.
+-- insert_letter: A dead letter, whole; beyond the quota of its device and day it is counted, and its first bytes kept.
+WITH quota AS (
+    INSERT INTO dead_letter_quota AS q (device, day, letters, bytes)
+    VALUES (
+        split_part(%(topic)s, '/', 3) || '/' || split_part(%(topic)s, '/', 4),
+        (to_timestamp(%(received_s)s) AT TIME ZONE 'UTC')::date, 1, %(size)s
+    )
+    ON CONFLICT (device, day) DO UPDATE SET
+        was_kept = q.letters < %(most_letters)s AND q.bytes + %(size)s <= %(most_bytes)s,
+        letters = q.letters + (q.letters < %(most_letters)s AND q.bytes + %(size)s <= %(most_bytes)s)::int,
+        bytes = q.bytes
+            + CASE WHEN q.letters < %(most_letters)s AND q.bytes + %(size)s <= %(most_bytes)s THEN %(size)s ELSE 0 END,
+        beyond = q.beyond + (q.letters >= %(most_letters)s OR q.bytes + %(size)s > %(most_bytes)s)::int,
+        bytes_beyond = q.bytes_beyond
+            + CASE WHEN q.letters < %(most_letters)s AND q.bytes + %(size)s <= %(most_bytes)s THEN 0 ELSE %(size)s END,
+        first_beyond = coalesce(
+            q.first_beyond,
+            CASE WHEN q.letters >= %(most_letters)s OR q.bytes + %(size)s > %(most_bytes)s
+                THEN substr(%(payload)s::bytea, 1, 1024) END
+        )
+    RETURNING was_kept
+)
 INSERT INTO dead_letter (received, topic, payload, content_type, properties, reason, detail, digest)
-VALUES (to_timestamp(%(received_s)s), %(topic)s, %(payload)s, %(content_type)s, %(properties)s, %(reason)s, %(detail)s,
-    %(digest)s)
+SELECT to_timestamp(%(received_s)s), %(topic)s, %(payload)s, %(content_type)s, %(properties)s, %(reason)s, %(detail)s,
+    %(digest)s
+FROM quota WHERE was_kept
 ON CONFLICT (digest) DO NOTHING;
+
+-- letters_beyond: How many letters of today (UTC) were beyond the quotas of their devices.
+SELECT coalesce(sum(beyond), 0)::bigint FROM dead_letter_quota WHERE day = (now() AT TIME ZONE 'UTC')::date;
+
+-- forget_letter_quotas: Forget the quotas of days that are over for long.
+DELETE FROM dead_letter_quota WHERE day < (now() AT TIME ZONE 'UTC')::date - 30;
 
 -- letter_again: A letter that was replayed in vain.
 UPDATE dead_letter SET state = 'waiting', replays = replays + 1, reason = %(reason)s, detail = %(detail)s

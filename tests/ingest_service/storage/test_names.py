@@ -21,7 +21,7 @@ GOOD = ["乌镇东栅（演示）", "Main canal, east & west {1}", 'a "quoted" n
 
 
 def test_python_and_sql_refuse_the_same() -> None:
-    written = re.findall(r"!~ '(.*?)'\)", sql.text("migrations/0028_plain_names.sql"))
+    written = re.findall(r"!~ '(.*?)'\)", sql.text("migrations/0028_plain_names_and_quotas.sql"))
     assert set(written) == {names.NO_NAME}
     assert len(written) == 6
     assert [names.is_name(one) for one in BAD + GOOD] == [False] * len(BAD) + [True] * len(GOOD)
