@@ -11,7 +11,7 @@ import resource
 import struct
 import sys
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import msgspec
 import pyarrow as pa
@@ -48,7 +48,7 @@ def parsed(media_type: str, body: bytes) -> Parsed:
     return Parsed(found.time_s.tobytes(), found.value.tobytes(), found.left_out)
 
 
-def send(to: BinaryIO, *parts: bytes) -> None:
+def send(to: IO[bytes], *parts: bytes) -> None:
     """Write parts, each with its length before it. Raises OSError where nobody reads."""
     for part in parts:
         to.write(LENGTH.pack(len(part)))
@@ -56,7 +56,7 @@ def send(to: BinaryIO, *parts: bytes) -> None:
     to.flush()
 
 
-def receive(source: BinaryIO) -> bytes | None:
+def receive(source: IO[bytes]) -> bytes | None:
     """The next part; None at the end."""
     head = source.read(LENGTH.size)
     if len(head) < LENGTH.size:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from analytics.service import cause_words, process, several, site_events, sites
+from analytics.service.neighbours import Next
 from analytics.service.settings import Settings
 from deploy import demo
 from edge.simulator import Fault, Kind
@@ -218,3 +219,26 @@ def test_the_task_waits_for_a_backlog_and_learns_a_few_models_at_a_time(store: P
 
 def test_every_cause_has_its_words_in_both_languages() -> None:
     assert cause_words.EN.keys() == cause_words.ZH.keys() == site_events.CAUSES.keys()
+
+
+def test_a_reason_names_no_site_of_another_area() -> None:
+    """Whoever reads it may be bound to one of the areas: names go no further than they may see."""
+    directory = demo.directory()
+    here, beside = [one for one in directory.sites if one.area_id == directory.sites[0].area_id][:2]
+    abroad = next(one for one in directory.sites if one.area_id != here.area_id)
+    nobody: Any = None
+    teller = site_events._Teller(directory, nobody, {}, nobody, nobody, [])
+    near = [
+        site_events.Near(Next(one.site_id, HOUR_S, "river"), "upstream", HOUR_S, "ph", 9.0)
+        for one in (abroad, beside)
+    ]
+    departed = [cause_words.Departed("ph", -9.0)]
+    for first, name_en, name_zh in (
+        (near[0], "a neighbouring town", "邻镇"),
+        (near[1], beside.en, beside.zh),
+    ):
+        passed = teller._passed(here.site_id, [first])
+        english, chinese = cause_words.sentences("sewage", departed, passed, alone=False)
+        assert (name_en in english, name_zh in chinese) == (True, True)
+        assert abroad.en not in english
+        assert abroad.zh not in chinese

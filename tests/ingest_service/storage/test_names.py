@@ -35,9 +35,9 @@ def test_the_database_refuses_a_name_with_markup_or_controls(plain_dsn: str) -> 
         for table, column in (("area", "zh"), ("site", "en"), ("node", "en"), ("link", "zh")):
             for name in BAD:
                 with pytest.raises(psycopg.errors.CheckViolation):
-                    connection.execute(f"UPDATE {table} SET {column} = %s", (name,))  # type: ignore[arg-type]
+                    connection.execute(f"UPDATE {table} SET {column} = %s", (name,))
             for name in GOOD:
-                connection.execute(f"UPDATE {table} SET {column} = %s", (name,))  # type: ignore[arg-type]
+                connection.execute(f"UPDATE {table} SET {column} = %s", (name,))
     wrong = msgspec.structs.replace(
         DIRECTORY, sites=[msgspec.structs.replace(DIRECTORY.sites[0], en="<script>")]
     )

@@ -1,0 +1,226 @@
+"""What a client that behaves feels while another one, with a key of another town, does its worst.
+
+On one machine in one run, on a TimescaleDB (fsync on) with a year of 200 series. One client of a town asks for the
+newest readings and for open anomalies, one request after the other over one kept connection:
+
+a. alone
+b. beside each attack in turn, for some seconds: slow SensorThings filters, exports as CSV, streams that ask for all
+   they missed, heads of megabytes (which need no key), posted files that unpack to much, plots of a year
+
+Everything goes to a gateway of this program's own on loopback. Prints a table, and last one JSON line with
+``p95_ratio``, the worst p95 beside an attack over the quiet one, and ``failed``, answers that were not 200.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import http.client
+import io
+import json
+import multiprocessing
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks import _api_load, _latency
+from benchmarks._filled import END_US, fill
+from deploy.embedded.folder import free_port
+from tests.support import installation
+from tests.support.processes import Process, running
+from tests.support.services import TIMESCALE, PostgresServer, fresh_database
+
+if TYPE_CHECKING:
+    from multiprocessing.synchronize import Event
+
+READINGS, ANOMALIES = 4_000_000, 200_000
+GOOD, HOSTILE = "330400-t1", "330400-t2"
+PATHS = ("/v1/latest", f"/v1/anomalies?area={GOOD}&state=open&limit=20")
+LASTS_S, SETTLE_S = 8.0, 1.0
+ATTACKERS, STREAMS, HEAD_BYTES = 30, 60, 20_000_000
+
+
+class Request(NamedTuple):
+    """What an attacker sends again and again."""
+
+    method: str
+    path: str
+    body: bytes = b""
+    media_type: str = "application/json"
+
+
+class Felt(NamedTuple):
+    """What the client that behaves felt: times of answers [s], and how many were not 200."""
+
+    times_s: list[float]
+    failed: int
+
+    def p95_s(self) -> float:
+        """Their 95 % quantile [s]."""
+        return float(np.quantile(self.times_s, 0.95))
+
+
+def main() -> None:
+    """Measure, print the table and the line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--seconds", type=float, default=LASTS_S)
+    options, _ = parser.parse_known_args()
+    database = PostgresServer(
+        installation.provide(print),
+        "postgres",
+        installation.PROGRAMS,
+        TIMESCALE | {"fsync": "on", "shared_buffers": "1GB", "work_mem": "16MB"},
+    )
+    try:
+        database.create()
+        with fresh_database(database) as dsn, tempfile.TemporaryDirectory() as folder:
+            fill(dsn, readings=int(READINGS * options.scale), anomalies=int(ANOMALIES * options.scale))
+            _measure(dsn, Path(folder), options.seconds)
+    finally:
+        database.remove()
+
+
+def _measure(dsn: str, logs: Path, seconds: float) -> None:
+    port = free_port()
+    options = ("--port", str(port), "--requests-per-s", "1e6", "--requests-burst", "1000000")
+    gateway = Process("gateway", *options, log=logs / "gateway.log", TOWNTWIN_DSN=dsn)
+    good, hostile = _latency.headers(dsn, GOOD), _latency.headers(dsn, HOSTILE)
+    with running(gateway):
+        _api_load.wait_for(port)
+        _felt(port, good, 2.0)  # plans and caches
+        quiet = _felt(port, good, seconds)
+        print(
+            f"{'beside':28}{'requests':>10}{'p50 [ms]':>10}{'p95 [ms]':>10}{'max [ms]':>10}{'p95 ratio':>11}"
+        )
+        _print("nobody", quiet, quiet)
+        beside = {}
+        for name in ("filters", "exports", "streams", "heads", "uploads", "plots"):
+            beside[name] = _beside(port, good, hostile, name, seconds)
+            _print(name, beside[name], quiet)
+        gateway.kill()
+    ratios = {name: round(one.p95_s() / quiet.p95_s(), 2) for name, one in beside.items()}
+    line = {"p95_ratio": max(ratios.values()), "failed": sum(one.failed for one in beside.values())} | ratios
+    print(json.dumps(line))
+
+
+def _print(name: str, felt: Felt, quiet: Felt) -> None:
+    p50, most = (1e3 * float(np.quantile(felt.times_s, at)) for at in (0.5, 1.0))
+    ratio = felt.p95_s() / quiet.p95_s()
+    print(
+        f"{name:28}{len(felt.times_s):>10,}{p50:>10.1f}{1e3 * felt.p95_s():>10.1f}{most:>10.1f}{ratio:>11.2f}"
+    )
+
+
+def _beside(port: int, good: dict[str, str], hostile: dict[str, str], name: str, seconds: float) -> Felt:
+    """What is felt while another process attacks."""
+    stop = multiprocessing.Event()
+    attacker = multiprocessing.Process(target=_attack, args=(port, hostile, name, stop, seconds))
+    attacker.start()
+    try:
+        time.sleep(SETTLE_S)
+        return _felt(port, good, seconds)
+    finally:
+        stop.set()
+        attacker.join(10)
+        if attacker.is_alive():
+            attacker.kill()
+        time.sleep(SETTLE_S)
+
+
+def _felt(port: int, headers: dict[str, str], seconds: float) -> Felt:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    times_s, failed, until_s = [], 0, time.perf_counter() + seconds
+    while time.perf_counter() < until_s:
+        for path in PATHS:
+            began_s = time.perf_counter()
+            connection.request("GET", path, headers=headers)
+            answer = connection.getresponse()
+            answer.read()
+            times_s.append(time.perf_counter() - began_s)
+            failed += answer.status != 200
+    connection.close()
+    return Felt(times_s, failed)
+
+
+def _attack(port: int, headers: dict[str, str], name: str, stop: Event, seconds: float) -> None:
+    asyncio.run(_attacks(port, headers, name, stop, time.monotonic() + seconds + 2 * SETTLE_S))
+
+
+async def _attacks(port: int, headers: dict[str, str], name: str, stop: Event, until_s: float) -> None:
+    if name == "heads":
+        several = [_head(port) for _ in range(5)]
+    elif name == "streams":
+        told = headers | {"Last-Event-ID": "0-0"}
+        several = [_send(port, told, Request("GET", "/v1/live")) for _ in range(STREAMS)]
+    else:
+        several = [_again(port, headers, _request(name)) for _ in range(ATTACKERS)]
+    tasks = [asyncio.ensure_future(one) for one in several]
+    while not stop.is_set() and time.monotonic() < until_s:
+        await asyncio.sleep(0.1)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _request(name: str) -> Request:
+    begin, end = (
+        np.datetime64(END_US - back, "us").item().isoformat() + "Z" for back in (366 * 86_400_000_000, 0)
+    )
+    year = f"from={begin}&to={end}"
+    match name:
+        case "filters":
+            wanted = quote("contains(Datastream/name,'x') or (result mul 3 mod 7 gt 6.99 and result lt -1)")
+            return Request("GET", f"/sta/v1.1/Observations?$count=true&$filter={wanted}")
+        case "exports":
+            return Request("GET", f"/v1/readings?{year}&format=csv")
+        case "plots":
+            return Request("GET", f"/v1/plot?{year}&points=10000&series=2&series=12&series=22")
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"time": [" " * 40_000_000], "value": [7.0]}), sink, compression="zstd")
+    return Request("POST", "/v1/judge?quantity=ph", sink.getvalue(), "application/vnd.apache.parquet")
+
+
+async def _again(port: int, headers: dict[str, str], request: Request) -> None:
+    while True:
+        await _send(port, headers, request)
+        await asyncio.sleep(0.01)  # or refusals alone would take a core of this machine
+
+
+async def _send(port: int, headers: dict[str, str], request: Request) -> None:
+    """Send a request and read all that is answered, until the gateway ends the connection."""
+    told = headers | {"Host": "bench", "Connection": "close"}
+    if request.body:
+        told |= {"Content-Type": request.media_type, "Content-Length": str(len(request.body))}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in told.items())
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(f"{request.method} {request.path} HTTP/1.1\r\n{lines}\r\n".encode() + request.body)
+        while await reader.read(1 << 20):
+            pass
+    finally:
+        writer.close()
+
+
+async def _head(port: int) -> None:
+    """Send heads of megabytes, one after the other."""
+    while True:
+        with suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: bench\r\nX-Large: ")
+            for _ in range(HEAD_BYTES // 100_000):
+                writer.write(b"a" * 100_000)
+                await writer.drain()
+            writer.close()
+        await asyncio.sleep(0.05)
+
+
+if __name__ == "__main__":
+    main()
