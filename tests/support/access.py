@@ -11,6 +11,7 @@ import msgspec
 from gateway.access import keys
 from gateway.access.principal import Role
 from gateway.app import create_app
+from gateway.settings import Settings
 from ingest_service.storage.accounts import Accounts, ApiKey, AuditLine, AuditQuery
 
 if TYPE_CHECKING:
@@ -63,5 +64,6 @@ HEADERS = {"X-API-Key": KEY}
 
 def opened(store: Store, **changed: Any) -> FastAPI:
     """The gateway without its console, on a store, that `HEADERS` open."""
-    given: dict[str, Any] = {"console": False, "accounts": ACCOUNTS} | changed
+    settings = Settings(heavy_burst_s=3600.0)  # many tests of one key, on a slow machine, are no attack
+    given: dict[str, Any] = {"console": False, "accounts": ACCOUNTS, "settings": settings} | changed
     return create_app(store, **given)
