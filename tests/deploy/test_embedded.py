@@ -22,7 +22,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from deploy.embedded.broker import EmbeddedBroker
-from deploy.embedded.folder import BROKER_UID, EmbeddedError, default_folder, server_user
+from deploy.embedded.folder import EmbeddedError, default_folder
 from deploy.embedded.postgres import EmbeddedPostgres
 from tests.support.processes import REPOSITORY, wait_until
 
@@ -275,12 +275,6 @@ def test_it_listens_on_loopback_and_is_not_root(embedded_broker: EmbeddedBroker)
     process = psutil.Process(embedded_broker.pid)
     assert {one.laddr.ip for one in process.net_connections() if not one.raddr} == {"127.0.0.1"}
     assert process.uids().effective != 0
-
-
-def test_the_broker_is_no_user_that_could_change_the_database(embedded_broker: EmbeddedBroker) -> None:
-    user = server_user()
-    assert user is not None, "the tests run as root"
-    assert psutil.Process(embedded_broker.pid).uids().real == BROKER_UID != user.pw_uid
 
 
 def test_a_killed_broker_starts_again_on_its_port(embedded_broker: EmbeddedBroker) -> None:

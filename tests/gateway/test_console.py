@@ -6,7 +6,6 @@ import json
 import re
 import threading
 import time
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -18,13 +17,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from deploy.embedded.folder import free_port
-from gateway.access import keys
-from gateway.access.principal import Role
 from gateway.console import words
 from gateway.console.pages import MOST_UNSEEN
 from ingest_service.storage.memory import MemoryStore
 from ingest_service.storage.model import Anomaly
 from tests.support.access import ACCOUNTS, KEY, opened
+from tests.support.console_socket import Socket, key_of, page_of
 from tests.support.filled import fill
 
 if TYPE_CHECKING:
@@ -208,54 +206,6 @@ def test_no_script_of_a_page_is_inline_without_its_nonce(served: tuple[str, Memo
         .partition("script-src")[2]
         .partition(";")[0]
     )
-
-
-class Socket:
-    """A socket of a page, as a browser opens it (Engine.IO 4, Socket.IO 5)."""
-
-    def __init__(self, here: str, client_id: str, key: str, *, implicit: bool, tab_id: str = "tab") -> None:
-        query = (
-            f"EIO=4&transport=websocket&client_id={client_id}&next_message_id=0&document_id=d&tab_id={tab_id}"
-        )
-        query += "&implicit_handshake=true" if implicit else ""
-        address = f"{here.replace('http', 'ws')}/_nicegui_ws/socket.io/?{query}"
-        self.heard: list[str] = []
-        self._stack = ExitStack()
-        self._socket = self._stack.enter_context(connect(address, additional_headers={"X-API-Key": key}))
-        self.until("0{")
-        self.send("40")
-        self.until("4")
-
-    def send(self, text: str) -> None:
-        self._socket.send(text)
-
-    def until(self, begin: str, timeout_s: float = 5.0) -> bool:
-        """Whether a message that begins so comes in time."""
-        deadline = time.monotonic() + timeout_s
-        try:
-            while (left_s := deadline - time.monotonic()) > 0:
-                self.heard.append(str(self._socket.recv(left_s)))
-                if self.heard[-1].startswith(begin):
-                    return True
-        except (TimeoutError, ConnectionClosed):
-            pass
-        return False
-
-    def close(self) -> None:
-        self._stack.close()
-
-
-def key_of(area: str) -> str:
-    return keys.mint(ACCOUNTS, name=f"of {area}", role=Role.VIEWER, area_id=area, created_by="tests")[1]
-
-
-def page_of(here: str, key: str) -> str:
-    """The client id of a page that is loaded with a key."""
-    answer = httpx.get(f"{here}/", headers={"X-API-Key": key}, timeout=30)
-    assert answer.status_code == 200, answer.text
-    found = re.search(r"'client_id': '([0-9a-f-]{36})'", answer.text)
-    assert found is not None
-    return found[1]
 
 
 def test_a_page_is_joined_by_its_own_key_alone(served: tuple[str, MemoryStore]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import resource
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +14,9 @@ import pytest
 from pyarrow import csv
 
 from analytics.service import backtest
-from gateway.problems import ProblemError
-from gateway.upload_pool import UploadPool
 from ingest_service.pipeline import limits
 from ingest_service.storage.model import Series
+from tests.support.parquet import parquet_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,12 +161,6 @@ def test_what_cannot_be_judged_is_a_problem(
     assert sentence in answer.json()["detail"]
 
 
-def parquet_of(time: pa.Array, value: pa.Array) -> bytes:
-    sink = io.BytesIO()
-    pq.write_table(pa.table({"time": time, "value": value}), sink, compression="zstd")
-    return sink.getvalue()
-
-
 TWO = ["2026-11-23T08:00:00+08:00", "2026-11-23T00:05:00Z"]
 
 
@@ -205,50 +197,6 @@ def test_a_csv_of_very_many_columns_is_refused_by_its_first_line(client: Client)
     for body, status, sentence in ((wide, 422, "first line"), (many, 413, "columns")):
         answer = call(client, "POST", "/v1/judge?quantity=ph", **sent(body, "text/csv"))
         assert (answer.status_code, sentence in answer.json()["detail"]) == (status, True), answer.text
-
-
-def lying(body: bytes) -> bytes:
-    """Parquet whose footer has 100 for each of its sizes, as many bytes long as they were."""
-    group = pq.ParquetFile(io.BytesIO(body)).metadata.row_group(0)
-    sizes = {group.column(at).total_uncompressed_size for at in range(2)} | {group.total_byte_size}
-    begin = len(body) - 8 - int.from_bytes(body[-8:-4], "little")
-    footer = body[begin:]
-    for size in sizes:
-        if size > 1_000_000:
-            footer = footer.replace(varint(2 * size), varint(2 * 100, len(varint(2 * size))))
-    assert footer != body[begin:]
-    return body[:begin] + footer
-
-
-def varint(number: int, length: int = 0) -> bytes:
-    """A number as thrift has it, at least so many bytes long."""
-    out = bytearray()
-    while number > 0x7F or len(out) + 1 < length:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes(out) + bytes([number])
-
-
-def test_a_file_whose_footer_lies_about_its_size_breaks_its_own_parser_alone() -> None:
-    pool, media = UploadPool(workers=1), "application/vnd.apache.parquet"
-    words = pa.array(["2026-11-23T00:00:00Z".ljust(300_000_000)])
-    body = lying(parquet_of(words, pa.array([7.0])))
-    assert len(body) < 1_000_000
-    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(ProblemError, match="more memory"):
-        pool.read(body, media)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 50_000
-    del words
-    honest = parquet_of(pa.array(np.arange(1000.0) + 1.79e9), pa.array(np.full(1000, 7.0)))
-    assert len(pool.read(honest, media).time_s) == 1000, "the next one has a parser again"
-    pool.close()
-
-
-def test_a_body_that_takes_too_long_to_parse_is_given_up() -> None:
-    pool = UploadPool(workers=1, parse_s=0.001)
-    with pytest.raises(ProblemError, match="longer than"):
-        pool.read(b"time,value\n" + b"1790000000,7\n" * 400_000, "text/csv")
-    pool.close()
 
 
 def test_rows_are_counted_before_a_body_is_unpacked(client: Client) -> None:

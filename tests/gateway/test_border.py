@@ -1,0 +1,84 @@
+"""No answer to a town's key names what is beyond its border: evidence, reasons, exports, reports."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from gateway.access import keys
+from gateway.access.principal import Role
+from ingest_service.storage.migrate import migrate
+from ingest_service.storage.postgres import PostgresStore
+from tests.gateway.test_access import QUERIES, filled
+from tests.support.asgi import ask
+from tests.support.services import fresh_database
+from tests.support.world import ABOVE, ABROAD, OWN, World, enrol, inhabited
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.services import NamedServer, PostgresServer
+
+
+@pytest.fixture(scope="module")
+def world(timescale_server: PostgresServer | NamedServer) -> Iterator[World]:
+    """A gateway on a database with the four areas."""
+    with fresh_database(timescale_server) as dsn:
+        migrate(dsn)
+        store = PostgresStore.open(dsn)
+        enrol(store)
+        yield inhabited(store)
+        store.close()
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "ndjson", "arrow", "parquet"])
+def test_no_answer_names_what_is_elsewhere_in_any_form(world: World, form: str) -> None:
+    """Every route with forms, exports included; an anomaly of the own area has a neighbour abroad."""
+    described = ask(world.app, "GET", "/openapi.json").json()["paths"]
+    own, seen = world.places[OWN]._asdict() | {"place": OWN}, 0
+    for path, operations in described.items():
+        named = {one["name"] for one in operations.get("get", {}).get("parameters", [])}
+        if "format" not in named or path == "/v1/reports/{area}/{month}":
+            continue
+        params = filled(QUERIES.get(path, {}), own) | {"format": form}
+        answer = ask(world.app, "GET", path.format(**own), headers=world.headers[Role.VIEWER], params=params)
+        assert answer.status_code == 200, (path, answer.text)
+        text = as_text(answer.content, form)
+        assert ABROAD not in text, (path, text)
+        assert f"-{ABOVE}" not in text, path
+        seen += 1
+        if path == "/v1/anomalies":
+            assert "a neighbouring town" in text
+            assert "邻镇" in text
+            assert "77.25" in text, "the neighbour below is shown whole"
+    assert seen >= 5
+
+
+def as_text(content: bytes, form: str) -> str:
+    if form == "arrow":
+        return str(pa.ipc.open_stream(content).read_all().to_pylist())
+    return str(pq.read_table(io.BytesIO(content)).to_pylist()) if form == "parquet" else content.decode()
+
+
+def test_reports_and_one_anomaly_name_nothing_elsewhere(world: World) -> None:
+    place = world.places[OWN]
+    for path in (
+        f"/v1/anomalies/{place.anomaly_id}",
+        f"/v1/anomalies/{place.anomaly_id}/trace",
+        f"/v1/reports/{OWN}/{place.month}?language=en",
+        f"/v1/reports/{OWN}/{place.month}?language=zh",
+        f"/v1/anomalies?text={ABROAD}xyz",
+    ):
+        answer = ask(world.app, "GET", path, headers=world.headers[Role.VIEWER])
+        assert answer.status_code == 200, (path, answer.text)
+        assert ABROAD not in answer.text, (path, answer.text)
+        assert "site-above" not in answer.text
+    everything = keys.mint(world.accounts, name="all", role=Role.VIEWER, created_by="tests")[1]
+    whole = ask(world.app, "GET", f"/v1/anomalies/{place.anomaly_id}", headers={"X-API-Key": everything})
+    assert f"it passed site-{ABROAD}" in whole.text, (
+        "who sees both sides of a border reads the whole evidence"
+    )

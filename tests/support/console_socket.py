@@ -1,0 +1,63 @@
+"""A socket of the console's page, as a browser opens it."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import ExitStack
+
+import httpx
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from gateway.access import keys
+from gateway.access.principal import Role
+from tests.support.access import ACCOUNTS
+
+
+class Socket:
+    """A socket of a page, as a browser opens it (Engine.IO 4, Socket.IO 5)."""
+
+    def __init__(self, here: str, client_id: str, key: str, *, implicit: bool, tab_id: str = "tab") -> None:
+        query = (
+            f"EIO=4&transport=websocket&client_id={client_id}&next_message_id=0&document_id=d&tab_id={tab_id}"
+        )
+        query += "&implicit_handshake=true" if implicit else ""
+        address = f"{here.replace('http', 'ws')}/_nicegui_ws/socket.io/?{query}"
+        self.heard: list[str] = []
+        self._stack = ExitStack()
+        self._socket = self._stack.enter_context(connect(address, additional_headers={"X-API-Key": key}))
+        self.until("0{")
+        self.send("40")
+        self.until("4")
+
+    def send(self, text: str) -> None:
+        self._socket.send(text)
+
+    def until(self, begin: str, timeout_s: float = 5.0) -> bool:
+        """Whether a message that begins so comes in time."""
+        deadline = time.monotonic() + timeout_s
+        try:
+            while (left_s := deadline - time.monotonic()) > 0:
+                self.heard.append(str(self._socket.recv(left_s)))
+                if self.heard[-1].startswith(begin):
+                    return True
+        except (TimeoutError, ConnectionClosed):
+            pass
+        return False
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+def key_of(area: str) -> str:
+    return keys.mint(ACCOUNTS, name=f"of {area}", role=Role.VIEWER, area_id=area, created_by="tests")[1]
+
+
+def page_of(here: str, key: str) -> str:
+    """The client id of a page that is loaded with a key."""
+    answer = httpx.get(f"{here}/", headers={"X-API-Key": key}, timeout=30)
+    assert answer.status_code == 200, answer.text
+    found = re.search(r"'client_id': '([0-9a-f-]{36})'", answer.text)
+    assert found is not None
+    return found[1]

@@ -1,0 +1,15 @@
+"""Parquet as data frames write it."""
+
+from __future__ import annotations
+
+import io
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+def parquet_of(time: pa.Array, value: pa.Array) -> bytes:
+    """A file with a column of times and one of values."""
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"time": time, "value": value}), sink, compression="zstd")
+    return sink.getvalue()
