@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ingest_service.storage.store import Store
 
 GRACE_S = 3
+SWITCH_S = 0.0005  # a short request waits so long for the interpreter beside a long one; default 5 ms
 YOUNG = 50_000  # objects between two looks for garbage: a page of a thousand rows makes some ten thousand
 
 
@@ -23,6 +25,7 @@ def serve(store: Store, settings: Settings) -> None:
     app = create_app(store, settings)
     gc.freeze()  # what is there now stays, and need not be looked through again
     gc.set_threshold(YOUNG)
+    sys.setswitchinterval(SWITCH_S)
     uvicorn.run(
         app,
         host=settings.host,
