@@ -285,4 +285,4 @@ def test_pages_that_nobody_looks_at_are_closed_beyond_a_few(served: tuple[str, M
     before = len(Client.instances)
     for _ in range(5):
         assert httpx.get(f"{here}/_nicegui/nothing", headers={"X-API-Key": key}).status_code == 404
-    assert len(Client.instances) == before
+    assert len(Client.instances) <= before  # those of other tests may have ended meanwhile
