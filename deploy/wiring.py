@@ -60,12 +60,14 @@ def stop_on_signals(grace_s: float | None = None) -> threading.Event:
     def handle(number: int, _frame: FrameType | None) -> None:
         if stop.is_set():
             os._exit(INTERRUPTED)
-        log.info("stopping", signal=signal.Signals(number).name)
         stop.set()
         if grace_s is not None:
             last = threading.Timer(grace_s + LEEWAY_S, _give_up)
             last.daemon = True
             last.start()
+        # On a thread of its own: the interrupted line of the main thread may hold the log's lock.
+        name = signal.Signals(number).name
+        threading.Thread(target=log.info, args=("stopping",), kwargs={"signal": name}, daemon=True).start()
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)

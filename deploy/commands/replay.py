@@ -73,4 +73,6 @@ def run(args: argparse.Namespace, common: Common) -> int:
     )
     for why, count in plan.skipped().items():
         print(f"left out: {count:,} {why}", file=sys.stderr)
-    return 0 if last.waiting == 0 else 1
+    for fault in last.faults:
+        print(f"towntwin: {fault}", file=sys.stderr)
+    return 0 if last.waiting == 0 and not last.faults else 1
