@@ -40,6 +40,7 @@ GOODBYE_S = 0.3
 CONNECT_S = 5.0
 SESSION_EXPIRY_S = 7 * 86_400
 SPOOL_AGAIN_S = 1.0
+RECEIVE_MAXIMUM = 65_535  # MQTT 5 section 3.2.2.3.3: where the broker names none
 
 
 class Publisher:
@@ -67,6 +68,7 @@ class Publisher:
         self._spool_due_s = 0.0
         self._subscribed = False  # to the topic of receipts
         self._refused = False  # a message, on this connection
+        self._receive_maximum = RECEIVE_MAXIMUM
         self.receipted = 0
         self.faults = 0
         self._client = self._make_client()
@@ -154,9 +156,9 @@ class Publisher:
         will.WillDelayInterval = self._settings.will_delay_s
         gone: Any = status.encode(status.Status(online=False))
         client.will_set(self._topic(Kind.STATUS), gone, qos=1, retain=True, properties=will)
-        client.on_connect = self._guarded(self._on_connect)
-        client.on_disconnect = self._guarded(self._on_disconnect)
-        client.on_subscribe = self._guarded(self._on_subscribe)
+        client.on_connect = self._on_connect  # not guarded: without all of it, the connection is of no use
+        client.on_disconnect = self._on_disconnect
+        client.on_subscribe = self._on_subscribe
         client.on_message = self._guarded(self._on_message)
         client.on_publish = self._guarded(self._on_publish)
         return client
@@ -191,7 +193,8 @@ class Publisher:
             self._say_status(online=True)
             if not self._subscribed:
                 self._subscribe()
-        room = self._window.room
+        most = max(1, self._receive_maximum - 1)  # one is left for the status
+        room = min(self._window.room, most - len(self._numbers))
         if room <= 0 or now_s < self._spool_due_s or not self._pace.allows(now_s):
             return
         try:
@@ -237,7 +240,7 @@ class Publisher:
     # -- listening -----------------------------------------------------------------------------
 
     def _on_connect(
-        self, client: Client, _userdata: object, flags: ConnectFlags, reason: ReasonCode, properties: Any
+        self, _client: Client, _userdata: object, flags: ConnectFlags, reason: ReasonCode, properties: Any
     ) -> None:
         if reason.is_failure:
             self._end = (End.REFUSED, reason.value, str(reason))
@@ -246,9 +249,7 @@ class Publisher:
         self._connection.accepted(now_s)
         self._status_due_s = 0.0
         self._window.reconnected(now_s, session_present=flags.session_present)
-        most = getattr(properties, "ReceiveMaximum", None)
-        if most:
-            client.max_inflight_messages_set(min(self._settings.window, most))
+        self._receive_maximum = getattr(properties, "ReceiveMaximum", RECEIVE_MAXIMUM)
         self._subscribe()
 
     def _subscribe(self) -> None:
