@@ -36,6 +36,8 @@ log = structlog.get_logger()
 
 NEVER_EXPIRES = 0xFFFFFFFF
 LONGEST_WAIT_S = 15.0
+PROVEN_S = 10.0  # a connection that stays subscribed for so long, or commits, is no failed one
+QUARREL_S = 60.0  # unless another client took it over: that one comes back at least so often
 RECEIPTS_WAITING = 10_000
 
 
@@ -57,6 +59,8 @@ class Session:
         self._connected = False
         self._letting_go = False
         self._taken_over = False
+        self._subscribed_s = math.inf
+        self._committed = False
         self._subscribe_again_s = math.inf
         self._lock = threading.Lock()
         self._client = self._make_client()
@@ -107,6 +111,7 @@ class Session:
         connection = self._client.socket()
         if isinstance(connection, socket.socket):
             log.info("asking_again", action="connecting anew for messages that were let go")
+            self._backoff = Backoff(longest_s=LONGEST_WAIT_S)
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
@@ -115,6 +120,7 @@ class Session:
         for message in messages:
             with self._lock:
                 if message.qos and message.connection == self._connection:
+                    self._committed = True
                     self._client.ack(message.mid, message.qos)
 
     def send_receipts(self, places: dict[Topic, list[Place]]) -> None:
@@ -180,7 +186,7 @@ class Session:
             self._subscribe_again_s = time.monotonic() + self._backoff.next_s()
         else:
             log.info("subscribed", areas=self._settings.areas)
-            self._backoff = Backoff(longest_s=LONGEST_WAIT_S)
+            self._subscribed_s = time.monotonic()
 
     def _on_connect_fail(self, _client: Client, _userdata: object) -> None:
         log.warning("broker_away", broker=str(self._broker), action=refusals.AGAIN)
@@ -194,7 +200,11 @@ class Session:
         reason: ReasonCode,
         _properties: object,
     ) -> None:
+        if self._proved_itself(time.monotonic(), taken_over=reason.value == refusals.TAKEN_OVER):
+            self._backoff = Backoff(longest_s=LONGEST_WAIT_S)
+        self._subscribed_s = math.inf
         with self._lock:
+            self._committed = False
             self._connection += 1
             self._connected = False
             self._letting_go = False
@@ -208,6 +218,11 @@ class Session:
         elif reason.is_failure:
             log.warning("broker_lost", broker=str(self._broker), action=refusals.AGAIN)
         self._wait_before_the_next_try()
+
+    def _proved_itself(self, now_s: float, *, taken_over: bool) -> bool:
+        """Whether the connection that ended was a good one, so that the waits begin anew."""
+        lived_s = now_s - self._subscribed_s
+        return lived_s >= QUARREL_S if taken_over else self._committed or lived_s >= PROVEN_S
 
     def _wait_before_the_next_try(self) -> None:
         wait_s: Any = self._backoff.next_s()  # paho's annotation says int; it takes any number
