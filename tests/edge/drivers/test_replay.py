@@ -124,11 +124,11 @@ def test_a_file_without_a_mapped_column_or_without_anything_is_a_sentence(tmp_pa
 
 
 def test_lines_that_are_no_senml_stop_nothing() -> None:
-    lines = Lines(
-        io.BytesIO(b'[{"n":"ph","v":7}]\n\nhello\n[{"n":"ph","v":8,"t":-60}]\n'), clock=lambda: 1.7e9
-    )
-    packs = list(lines.packs())
+    refused: list[str] = []
+    stream = io.BytesIO(b'[{"n":"ph","v":7}]\n\nhello\n[{"n":"ph","v":8,"t":-60}]\n')
+    lines = Lines(stream, clock=lambda: 1.7e9, refuse=refused.append)
+    packs = [pack for pack in lines.packs() if pack]
     assert [record.value for pack in packs for record in pack.records] == [7, 8]
     assert packs[1].records[0].time_s == 1.7e9 - 60
-    assert len(lines.refused) == 1
-    assert lines.refused[0].startswith("line 3:")
+    assert len(refused) == 1
+    assert refused[0].startswith("line 3:")
