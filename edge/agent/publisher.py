@@ -7,6 +7,7 @@ import random
 import socket
 import time
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -159,11 +160,11 @@ class Publisher:
         client.on_connect = self._on_connect  # not guarded: without all of it, the connection is of no use
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
-        client.on_message = self._guarded(self._on_message)
-        client.on_publish = self._guarded(self._on_publish)
+        client.on_message = self._guarded(self._on_message, "a receipt")
+        client.on_publish = self._guarded(self._on_publish, "a PUBACK")
         return client
 
-    def _guarded(self, callback: Callable[..., None]) -> Callable[..., None]:
+    def _guarded(self, callback: Callable[..., None], what: str) -> Callable[..., None]:
         """A callback whose unforeseen exception is logged and counted, and ends nothing."""
 
         def guard(*args: Any) -> None:
@@ -175,7 +176,7 @@ class Publisher:
                 raise
             except Exception:
                 self.faults += 1
-                log.exception("%s: a message of broker %s was left out", self._device, self._broker)
+                log.exception("%s: %s was left out", self._device, what)
 
         return guard
 
@@ -190,7 +191,7 @@ class Publisher:
             )
         if now_s >= self._status_due_s:
             self._status_due_s = now_s + self._settings.status_s
-            self._say_status(online=True)
+            self._guarded(partial(self._say_status, online=True), "a status")()
             if not self._subscribed:
                 self._subscribe()
         most = max(1, self._receive_maximum - 1)  # one is left for the status

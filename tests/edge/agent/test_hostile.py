@@ -8,6 +8,8 @@ import sqlite3
 import threading
 import time
 from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +20,7 @@ from edge.agent.agent import Agent, AgentError
 from edge.agent.settings import Settings
 from edge.agent.spool import Spool, SpoolBusyError, SpoolError
 from edge.drivers import Pack
+from edge.drivers.lines import Lines
 from edge.wire.broker import Broker
 from edge.wire.senml import Record
 from tests.support.processes import wait_until
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deploy.embedded.broker import EmbeddedBroker
+    from edge.drivers import Driver
     from tests.support.services import MosquittoServer
 
 NOWHERE = Broker("127.0.0.1", 9)
@@ -93,7 +97,7 @@ class HostileBroker:
         self._listener.close()
 
 
-def agent(folder: Path, broker: Broker, driver: Packs, **settings: float) -> Agent:
+def agent(folder: Path, broker: Broker, driver: Driver, **settings: float) -> Agent:
     one = Settings(**settings)  # type: ignore[arg-type]
     spool = Spool.open(folder / "spool", one)
     return Agent(area="a", device="wz-01", driver=driver, spool=spool, broker=broker, settings=one)
@@ -188,6 +192,31 @@ def test_a_receipt_that_breaks_something_does_not_end_the_agent(
         assert one.counts().waiting == 2
         client.publish(topic, b'{"epoch":"%s","kept":[[0,9223372036854775808]]}' % epoch.encode(), qos=1)
         wait_until(lambda: one.counts().waiting == 0, within_s=20, what="a good receipt is taken")
+
+
+def test_a_status_that_can_not_be_made_keeps_no_reading_back(
+    mosquitto: MosquittoServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the agent runs from a copied folder, without the metadata of a package."""
+
+    def version(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("edge.agent.publisher.version", version)
+    one = agent(tmp_path, Broker(mosquitto.host, mosquitto.port), Packs(5), receipts=False)
+    one.run(threading.Event())
+    assert one.counts().receipted == 5
+
+
+def test_lines_that_were_read_before_a_stop_are_taken(tmp_path: Path) -> None:
+    """The script that printed them will not print them again."""
+    lines = b'[{"n":"ph","u":"pH","v":7.1}]\n' * 200
+    quiet = (lines if number == 0 else b"" for number in count())
+    one = agent(tmp_path, NOWHERE, Lines(quiet))
+    stop = threading.Event()
+    stop.set()
+    one.run(stop)
+    assert one.counts().waiting == 200
 
 
 def test_a_full_disk_is_waited_for_and_no_reading_is_lost(
