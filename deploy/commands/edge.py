@@ -17,6 +17,9 @@ from edge.agent.agent import Agent, AgentError
 from edge.agent.settings import Settings
 from edge.agent.spool import Spool
 from edge.drivers.lines import Lines, Refusals, read_chunks
+from edge.wire import topics
+from edge.wire.errors import TopicError
+from edge.wire.topics import Kind, Topic
 
 if TYPE_CHECKING:
     import argparse
@@ -41,6 +44,10 @@ def run(args: argparse.Namespace, common: Common) -> int:
     """
     settings = load(Settings, "edge", args, os.environ)
     broker = named_broker(common)
+    try:
+        topics.parse(str(Topic(area=args.area, device=args.device, kind=Kind.DATA)))
+    except TopicError as error:
+        raise SettingsError(f"--area={args.area} --device={args.device}: {error}") from error
     if sys.stdin is None:
         raise SettingsError("standard input is closed: pipe SenML packs into it, one a line")
     stop = stop_on_signals()

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 import pytest
 
+from deploy.__main__ import main
 from tests.support.processes import wait_until
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def test_sigterm_ends_it_while_standard_input_is_quiet_and_the_spool_is_kept(com
     command.write(GOOD)
     wait_until(lambda: command.waiting() == 1, within_s=WITHIN_S, what="the line is in the spool")
     command.process.send_signal(signal.SIGTERM)
-    assert command.process.wait(5) == 0
+    assert command.process.wait(30) == 0
     assert command.waiting() == 1
     assert "1 messages stay in the spool" in command.errors()
 
@@ -94,7 +95,7 @@ def test_a_refused_line_is_shown_at_once_and_makes_the_exit_code_1(command: Comm
     command.stdin.close()
     wait_until(lambda: command.waiting() == 1, within_s=WITHIN_S, what="the last line is in the spool")
     command.process.send_signal(signal.SIGTERM)
-    assert command.process.wait(5) == 1
+    assert command.process.wait(30) == 1
     assert "2 lines were refused" in command.errors()
 
 
@@ -105,3 +106,12 @@ def test_a_spool_that_is_none_is_a_sentence(tmp_path: Path) -> None:
     assert one.process.wait(WITHIN_S) == 2
     assert "move the file away" in one.errors()
     assert "Traceback" not in one.errors()
+
+
+def test_an_area_that_can_be_no_topic_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spool = str(tmp_path / "spool")
+    arguments = ["--area", "a/+", "--device", "wz-01", "--spool", spool, "--broker", "mqtt://127.0.0.1:9"]
+    assert main(["edge", *arguments]) == 2
+    assert "--area=a/+ --device=wz-01: topic" in capsys.readouterr().err
