@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from analytics.service import process
-from analytics.service.assessing import rules
 from analytics.service.settings import Settings
 from deploy.settings import Common, SettingsError, add_flags, load
 from deploy.wiring import open_store, stop_on_signals
@@ -22,6 +20,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, common: Common) -> int:
     """Run until told to stop."""
+    from analytics.service import process
+    from analytics.service.assessing import rules
+
     settings = load(Settings, "service", args, os.environ)
     try:
         rules.read(settings.index_file)
