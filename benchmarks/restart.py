@@ -176,7 +176,8 @@ def report(kills: list[Kill], took_s: float, stored: int, distinct: int) -> None
     for one in kills:
         told = ", ".join(f"{name} {at_s:.2f}" for name, at_s in one.phases_s.items())
         print(
-            f"{one.victim:10}{one.at:>10,}{one.back_s:>13.2f} s{one.stored_s:>12.2f} s{one.cpu_s:>7.2f} s   {told}"
+            f"{one.victim:10}{one.at:>10,}{one.back_s:>13.2f} s{one.stored_s:>12.2f} s"
+            f"{one.cpu_s:>7.2f} s   {told}"
         )
     print(f"all {READINGS:,} readings of {SERIES} series took {took_s:.1f} s")
     assert (stored, distinct) == (READINGS, READINGS), f"{stored:,} stored, {distinct:,} of them different"
