@@ -82,7 +82,7 @@ def diagnose_detectors(store: Store, settings: Settings, turn: Turn = ENDLESS) -
             with areas.isolated(area_id):
                 items.record(store, areas, found(store, directory, area_id, day))
                 done[area_id] = day
-            if areas.is_put_off(area_id):
+            if areas.failed(area_id):
                 _one_by_one(store, directory, area_id, day, turn)
 
 

@@ -57,9 +57,21 @@ class Items:
         """All items that failed and are not to be tried again yet."""
         return {key for key in self._failed if self.is_put_off(key)}
 
+    def all_failed(self) -> set[str]:
+        """All items whose last try failed."""
+        return set(self._failed)
+
+    def failed(self, key: str) -> bool:
+        """Whether the last try of an item failed."""
+        return key in self._failed
+
     def tries(self, key: str) -> int:
         """How often an item failed since it last went well."""
         return self._failed.get(key, (0, 0.0))[0]
+
+    def forgive(self, key: str) -> None:
+        """Try an item again at once: what made it fail is known and left out."""
+        self._failed.pop(key, None)
 
     @contextmanager
     def isolated(self, key: str) -> Iterator[None]:

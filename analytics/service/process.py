@@ -130,5 +130,5 @@ def _do(task: Task, store: Store, settings: Settings, turn: Turn) -> None:
         return
     with SECONDS.labels(name).time(), tasks.isolated(name):
         task(store, settings, turn)
-    if tasks.is_put_off(name):
+    if tasks.failed(name):
         FAILURES.labels(name).inc()

@@ -79,7 +79,7 @@ def rejudge(store: Store, settings: Settings, turn: Turn = ENDLESS) -> None:
             return
         with waiting.isolated(key := str(late.series_id)):
             _one(store, settings, late, series)
-        if waiting.is_put_off(key):
+        if waiting.failed(key):
             _put_off(store, late, settings.rejudge_again_s * 2.0 ** min(waiting.tries(key) - 1, MOST_DOUBLED))
 
 

@@ -143,22 +143,24 @@ def _judge(store: Store, settings: Settings, memory: Memory, areas: Mapping[str,
                 return False
             items.record(store, faults, found)
             memory.judged_s |= dict.fromkeys(part, time.monotonic())
-        if faults.is_put_off(key) and len(part) == 1:
-            _find_faulty(store, settings, part, turn)
+        if faults.failed(key) and len(part) == 1 and _find_faulty(store, settings, part, turn):
+            faults.forgive(key)
     return True
 
 
-def _find_faulty(store: Store, settings: Settings, part: Mapping[str, int], turn: Turn) -> None:
-    """Put off those sites of an area that can't be judged even by themselves."""
+def _find_faulty(store: Store, settings: Settings, part: Mapping[str, int], turn: Turn) -> bool:
+    """Put off those sites of an area that can't be judged even by themselves; whether there are any."""
     directory, faulty = store.directory(), items.of(store, "sites")
     (area,) = part
+    known = faulty.put_off()
     for site in directory.sites:
         if turn.over:
-            return
+            break
         if site.area_id == area and not faulty.is_put_off(site.site_id):
             others = frozenset(one.site_id for one in directory.sites if one.site_id != site.site_id)
             with faulty.isolated(site.site_id):
                 changes(store, settings, Memory(), part, models=MODELS_OF_ONE, left_out=others)
+    return faulty.put_off() > known
 
 
 def changes(

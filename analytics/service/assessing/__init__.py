@@ -74,7 +74,7 @@ def bring_up_to_date(store: PostgresStore, month: str, rules: Rules, *, newest_s
         return False
     faults = Items("assess")
     made = compute(_read(store, month, min(to_s, newest_s)), rules, faults) if newest_s > from_s else []
-    kept.keep(month, made, INCOMPLETE + fingerprint if faults.put_off() else fingerprint)
+    kept.keep(month, made, INCOMPLETE + fingerprint if faults.all_failed() else fingerprint)
     return True
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from analytics.assessments.gb3838 import Section
     from analytics.service.assessing.month import Month
-    from analytics.service.items import Items
     from analytics.service.assessing.rules import Rules
+    from analytics.service.items import Items
     from ingest_service.storage.assessments import Assessment, Span
 
 
