@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from deploy.settings import Common, SettingsError
 from deploy.wiring import named_broker
 from ingest_service.storage.errors import StoreError
-from ingest_service.storage.postgres import PostgresStore
 
 if TYPE_CHECKING:
     import argparse
@@ -39,6 +38,8 @@ def _python(_common: Common) -> Iterator[tuple[bool, str]]:
 
 
 def _database(common: Common) -> Iterator[tuple[bool, str]]:
+    from ingest_service.storage.postgres import PostgresStore
+
     if common.dsn is None:
         yield True, "none named (TOWNTWIN_DSN): `towntwin up` brings an embedded PostgreSQL"
         return

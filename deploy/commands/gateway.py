@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from deploy.settings import Common, add_flags, load
 from deploy.wiring import open_store
-from gateway import server
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,6 +20,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, common: Common) -> int:
     """Serve until told to stop; the server handles the signals."""
+    from gateway import server
+
     settings = load(Settings, "gateway", args, os.environ)
     store = open_store(common, args)
     try:

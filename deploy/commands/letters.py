@@ -9,21 +9,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from deploy import audit
 from deploy.settings import SettingsError
 from deploy.wiring import open_store
-from ingest_service.storage.model import LetterQuery
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
     from deploy.settings import Common
-    from ingest_service.storage.model import DeadLetter
+    from ingest_service.storage.model import DeadLetter, LetterQuery
     from ingest_service.storage.postgres import PostgresStore
 
 DAY_S = 86_400.0
@@ -44,6 +39,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, common: Common) -> int:
     """Do what was asked; 1 where no letter was named by it."""
+    from deploy import audit
+
     query = _query(args)
     if args.action in {"replay", "purge"} and not (args.all or _names_some(query)):
         raise SettingsError(
@@ -58,6 +55,8 @@ def run(args: argparse.Namespace, common: Common) -> int:
 
 
 def _query(args: argparse.Namespace) -> LetterQuery:
+    from ingest_service.storage.model import LetterQuery
+
     days = args.older_than_days
     return LetterQuery(
         ids=args.ids or None,
@@ -73,6 +72,10 @@ def _names_some(query: LetterQuery) -> bool:
 
 
 def _list(store: PostgresStore, query: LetterQuery, note: Callable[[], None]) -> int:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table("id", "received", "topic", "reason", "state", "replays", "what was wrong")
     found = store.dead_letters(msgspec.structs.replace(query, whole=False))
     if found:

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from deploy import demo, fleet
-from deploy.clock import DAY_S, PlayClock
 from deploy.settings import Common, add_flags, load
 from deploy.wiring import named_broker, stop_on_signals
 from edge.agent.settings import Settings as AgentSettings
@@ -43,6 +41,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, common: Common) -> int:
     """Play until told to stop; the exit code is 1 where a device ended by a fault."""
+    from deploy import demo, fleet
+    from deploy.clock import DAY_S, PlayClock
+
     settings = load(Settings, "simulate", args, os.environ)
     agent = load(AgentSettings, "edge", args, os.environ)
     broker = named_broker(common)

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.settings import Common, SettingsError, add_flags, load
-from deploy.up import run as up_run
-from deploy.up.job import Demo, Job, Own, Replay
 from deploy.wiring import stop_on_signals
 from gateway.settings import Settings as GatewaySettings
 
 if TYPE_CHECKING:
     import argparse
+
+    from deploy.up.job import Job
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +47,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, common: Common) -> int:
     """Bring everything up, watch it, take it down; 0 only if all was as it should be."""
+    from deploy.up import run as up_run
+
     gateway = load(GatewaySettings, "gateway", args, os.environ)
     return up_run.run(
         _job(args), common, gateway, for_s=args.for_s, folder=args.folder, stop=stop_on_signals()
@@ -54,6 +56,8 @@ def run(args: argparse.Namespace, common: Common) -> int:
 
 
 def _job(args: argparse.Namespace) -> Job:
+    from deploy.up.job import Demo, Own, Replay
+
     if args.sites:
         return Own(args.sites)
     if not args.replay:

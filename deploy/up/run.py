@@ -15,6 +15,7 @@ import msgspec
 from deploy.embedded.folder import default_folder
 from deploy.fleet import Report, read_report
 from deploy.settings import SettingsError
+from deploy.up import lock
 from deploy.up import summary as summaries
 from deploy.up.children import Child, Children
 from deploy.up.screen import Screen
@@ -122,8 +123,22 @@ def run(
     stop: threading.Event,
 ) -> int:
     """Do one job from start to end; 0 only if all of it is as it should be."""
-    _check_port(gateway)
     home = folder or default_folder()
+    with lock.held(home):
+        return _run(job, common, gateway, for_s=for_s, home=home, stop=stop)
+
+
+def _run(
+    job: Job,
+    common: Common,
+    gateway: GatewaySettings,
+    *,
+    for_s: float | None,
+    home: Path,
+    stop: threading.Event,
+) -> int:
+    """The same, in a folder that no other run uses."""
+    _check_port(gateway)
     playground = home / "run"
     shutil.rmtree(playground, ignore_errors=True)
     playground.mkdir(parents=True)

@@ -18,7 +18,7 @@ from ingest_service.storage.batch import Checkpoint
 from ingest_service.storage.model import READING, REVISION, Anomaly
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from ingest_service.pipeline.decode import Decoded
     from ingest_service.storage.model import Directory, Series
     from ingest_service.storage.store import Store
+
+    Fast = Callable[[NDArray[np.intp]], bool]
+    """Whether the compiled judge takes a block of these slots."""
 
 log = structlog.get_logger()
 
@@ -61,9 +64,16 @@ class Undo:
 
 
 class ShardJudge:
-    """Detector state of the series of a shard, as arrays; a *slot* is a series' place in them."""
+    """Detector state of the series of a shard, as arrays; a *slot* is a series' place in them.
 
-    def __init__(self, directory: Directory) -> None:
+    Parameters
+    ----------
+    fast : without it, the compiled judge takes every block where it is installed
+
+    """
+
+    def __init__(self, directory: Directory, *, fast: Fast | None = None) -> None:
+        self._fast = fast
         self._series: list[Series] = []
         self._slot_of: dict[int, int] = {}
         self._state = State.empty(0)
@@ -200,7 +210,9 @@ class ShardJudge:
         self, slots: NDArray[np.intp], fresh: NDArray[np.void], undo: Undo
     ) -> core.Judgement | None:
         try:
-            return core.judge(self._state, self._parameters, slots, fresh["time_us"] / 1e6, fresh["value"])
+            fast = None if self._fast is None else self._fast(slots)
+            time_s, value = fresh["time_us"] / 1e6, fresh["value"]
+            return core.judge(self._state, self._parameters, slots, time_s, value, fast=fast)
         except Exception:
             log.exception("judging_failed", readings=len(fresh), series=len(undo.slots))
             self._state.put(undo.slots, undo.state)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edge.wire.receipts import Place
     from edge.wire.topics import Topic
     from ingest_service.pipeline.decode import Decoded
-    from ingest_service.pipeline.judging import Judged
+    from ingest_service.pipeline.judging import Fast, Judged
     from ingest_service.pipeline.message import Message
     from ingest_service.pipeline.settings import Settings
     from ingest_service.storage.batch import Committed, Epoch
@@ -57,6 +57,7 @@ class Pipeline:
     wait : told how long to wait [s]; returns True if the process shall stop
     clock : Unix seconds [s]
     epoch : of the shard; the store refuses batches of one that is over
+    fast : of `ShardJudge`
 
     """
 
@@ -68,12 +69,14 @@ class Pipeline:
         wait: Callable[[float], bool],
         clock: Callable[[], float] = time.time,
         epoch: Epoch | None = None,
+        fast: Fast | None = None,
     ) -> None:
         self._store = store
         self._settings = settings
         self._wait = wait
         self._clock = clock
         self._epoch = epoch
+        self._fast = fast
         self._clocks = Clocks(tolerance_s=settings.clock_tolerance_s)
         self._checkpoint_due_s = 0.0
         self._directory_due_s = 0.0
@@ -82,7 +85,7 @@ class Pipeline:
         """Read the directory and rebuild the judge's state. Raises `StoreUnavailable`."""
         directory = self._store.directory()
         self._resolver = Resolver(directory)
-        self._judge = ShardJudge(directory)
+        self._judge = ShardJudge(directory, fast=self._fast)
         self._clocks.restore(self._store.statuses())
         metrics.CLOCKS_WRONG.set(self._clocks.wrong)
         replayed = self._judge.restore(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import start_http_server
 
-from analytics.core import judge as core
 from ingest_service.pipeline import metrics
 from ingest_service.pipeline.backoff import Backoff
 from ingest_service.pipeline.conveyor import Conveyor
@@ -17,6 +16,7 @@ from ingest_service.pipeline.inbox import Inbox
 from ingest_service.pipeline.message import of_letter
 from ingest_service.pipeline.pipeline import Pipeline
 from ingest_service.pipeline.session import Session
+from ingest_service.pipeline.warming import WarmUp
 from ingest_service.storage.errors import ShardLost, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def run(store: Store, broker: Broker, settings: Settings, stop: threading.Event)
         start_http_server(settings.metrics_port, addr="127.0.0.1")
     sys.setswitchinterval(SWITCH_S)
     metrics.OWNER.set(0)
-    core.warm_up()
+    warm_up = WarmUp()
+    warm_up.start()
     backoff = Backoff()
     standing_by = False
     while not stop.is_set():
@@ -50,7 +51,7 @@ def run(store: Store, broker: Broker, settings: Settings, stop: threading.Event)
             with store.shard(settings.shard) as lease:
                 if lease is not None:
                     standing_by = False
-                    _Shard(store, broker, settings, lease, stop).serve()
+                    _Shard(store, broker, settings, lease, stop, warm_up=warm_up).serve()
                     backoff = Backoff()
                     continue
             if not standing_by:
@@ -71,11 +72,18 @@ class _Shard:
     """A shard that is served, from its session to its commits."""
 
     def __init__(
-        self, store: Store, broker: Broker, settings: Settings, lease: Lease, stop: threading.Event
+        self,
+        store: Store,
+        broker: Broker,
+        settings: Settings,
+        lease: Lease,
+        stop: threading.Event,
+        *,
+        warm_up: WarmUp,
     ) -> None:
         self._store, self._settings, self._lease, self._stop = store, settings, lease, stop
         grace = _Grace(stop, settings.stop_grace_s)
-        self._pipeline = Pipeline(store, settings, wait=grace.wait, epoch=lease.epoch)
+        self._pipeline = Pipeline(store, settings, wait=grace.wait, epoch=lease.epoch, fast=warm_up.fast)
         self._inbox = Inbox(settings.inbox_bytes)
         self._session = Session(broker, settings, self._inbox)
         self._look_round_s = 0.0

@@ -262,7 +262,7 @@ class MemoryStore:
 
     # -- the service ---------------------------------------------------------------------------
 
-    def refresh_rollups(self, *, limit: int) -> int:
+    def refresh_rollups(self, *, limit: int, share: float = 1.0) -> int:  # noqa: ARG002 - nothing fails here
         """Nothing is rolled up here: `buckets` reads the readings; only what is due is counted."""
         with self._lock:
             self._due -= set(done := sorted(self._due)[:limit])
@@ -279,10 +279,11 @@ class MemoryStore:
         anomalies: Sequence[Anomaly],
         *,
         again_s: float | None = None,
+        rest_from_s: float | None = None,
     ) -> bool:
         """Keep what judging a series again changed, all of it or nothing."""
         with self._lock:
-            if not self._late.done(late, again_s):
+            if not self._late.done(late, again_s, rest_from_s):
                 return False
             self._revise(revisions)
             self.record(anomalies)

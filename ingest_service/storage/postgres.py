@@ -231,10 +231,10 @@ class PostgresStore(Walled):
 
     # -- the service ---------------------------------------------------------------------------
 
-    def refresh_rollups(self, *, limit: int) -> int:
+    def refresh_rollups(self, *, limit: int, share: float = 1.0) -> int:
         """Bring rollups of about ``limit`` readings up to date; how many hours of series that were."""
         with self.transaction() as connection:
-            return rollups.refresh(connection, limit, self._settings.time_zone)
+            return rollups.refresh(connection, limit, share, self._settings.time_zone)
 
     def late_due(self, *, limit: int) -> list[Late]:
         """Series with late readings that are to be judged again now."""
@@ -247,10 +247,13 @@ class PostgresStore(Walled):
         anomalies: Sequence[Anomaly],
         *,
         again_s: float | None = None,
+        rest_from_s: float | None = None,
     ) -> bool:
         """Keep what judging a series again changed, all of it or nothing."""
         with self.transaction() as connection, connection.cursor() as cursor:
-            return writing.correct(cursor, late, revisions, anomalies, again_s)
+            return writing.correct(
+                cursor, late, revisions, anomalies, again_s=again_s, rest_from_s=rest_from_s
+            )
 
     def activity(self) -> list[DeviceActivity]:
         """When each device was last heard."""

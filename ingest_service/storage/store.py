@@ -179,10 +179,11 @@ class Store(Reader, Protocol):
 
     # -- the service -------------------------------------------------------------------------------
 
-    def refresh_rollups(self, *, limit: int) -> int:
-        """Bring rollups of about ``limit`` readings up to date, of one stretch at least.
+    def refresh_rollups(self, *, limit: int, share: float = 1.0) -> int:
+        """Bring rollups of about ``limit`` readings up to date, of one stretch, or a part of it, at least.
 
-        Returns how many hours of series that were; 0 where nothing is out of date.
+        With a ``share`` below 1, of that share of what is out of date, chosen by chance. Returns how many
+        hours of series that were; 0 where nothing is out of date, or nothing was chosen.
         """
         ...
 
@@ -197,8 +198,11 @@ class Store(Reader, Protocol):
         anomalies: Sequence[Anomaly],
         *,
         again_s: float | None = None,
+        rest_from_s: float | None = None,
     ) -> bool:
         """Keep what judging a series again changed, and let it wait no longer, or for so long.
+
+        With ``rest_from_s``, what is late from then on is to be judged still, at once.
 
         All of it or nothing; False, and nothing, where more late readings came or another process was faster.
         """
