@@ -59,7 +59,8 @@ class Agent:
         self._driver = driver
         self._spool = spool
         self._clock = clock
-        self._publisher = Publisher(area, device, spool, broker, settings)
+        recorded = bool(getattr(driver, "recorded", False))
+        self._publisher = Publisher(area, device, spool, broker, settings, recorded=recorded)
         self._taken = 0
 
     def counts(self) -> Counts:

@@ -200,7 +200,9 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType({quantity.name: quantity f
 
 
 # Characters that are written for another and that NFKC leaves apart, or takes apart.
-_LOOK_ALIKES = str.maketrans({"º": "°", "˚": "°", "⁄": "/", "∕": "/", "，": ",", "−": "-", "⋅": "·", "∙": "·"})
+_LOOK_ALIKES = str.maketrans(
+    {"º": "°", "˚": "°", "⁄": "/", "∕": "/", "，": ",", "−": "-", "⋅": "·", "∙": "·"}
+)
 UNIT_LENGTH = 32  # longer is no unit, and need not be looked at
 
 

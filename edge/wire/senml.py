@@ -104,7 +104,7 @@ def decode_each(
     Raises
     ------
     PayloadError
-        Where it is no SenML pack at all, or is of a newer version, or holds what must be understood and is not.
+        Where it is no SenML pack at all, or of a newer version, or holds a label that must be understood.
 
     """
     kind = _kind(payload, content_type)
@@ -212,35 +212,23 @@ def _record(one: Raw, base: _Base, checked: set[str], index: int, now_s: float |
             what = f"name {name!r}" if name else "no name"
             return Fault(index, f"record {index} has {what}: give n or bn of letters, digits and -:./_ only")
         checked.add(name)
+    value, total = _numbers(one, base)
     time_s = base.time_s + (one.t or 0.0)
+    wrong = _wrong_values(one, value, total, f"record {index} ({name!r})")
     if not math.isfinite(time_s):
-        return Fault(index, f"record {index}: time {time_s} is not finite: leave out what was not measured")
-    if time_s < RELATIVE_BELOW:
-        if now_s is None:
-            sentence = f"record {index} ({name!r}) has no absolute time, and was kept by the broker"
-            return Fault(index, f"{sentence}: publish data without retain, or with their time", "time")
-        time_s += now_s
-    others = (one.vs is not None) + (one.vb is not None) + (one.vd is not None)
-    value = one.v
-    if value is None:
-        value = None if others else base.value
-    elif base.value is not None:
-        value += base.value
-    total = base.sum_ if one.s is None else one.s + (base.sum_ or 0.0)
-    if value is None and total is None and not others:
-        return Fault(index, f"record {index} ({name!r}) has no value: give one of v, vs, vb, vd, or s")
-    if (value is not None) + others > 1:
-        sentence = f"record {index} ({name!r}) has more than one value"
-        return Fault(index, f"{sentence}: give one of v, vs, vb, vd")
-    if value is not None and not math.isfinite(value):
-        return Fault(index, f"record {index}: value {value} is not finite: leave out what was not measured")
+        wrong = f"record {index}: time {time_s} is not finite: leave out what was not measured"
+    elif time_s < RELATIVE_BELOW and now_s is None:
+        wrong = f"record {index} ({name!r}) has no absolute time, and was kept by the broker"
+        return Fault(index, f"{wrong}: publish data without retain, or with their time", "time")
+    if wrong:
+        return Fault(index, wrong)
     try:
         data = _bytes(one.vd, index)
     except PayloadError as error:
         return Fault(index, str(error))
     return Record(
         name=name,
-        time_s=time_s,
+        time_s=time_s + now_s if time_s < RELATIVE_BELOW and now_s is not None else time_s,
         value=value,
         unit=one.u if one.u is not None else base.unit,
         text=one.vs,
@@ -249,6 +237,28 @@ def _record(one: Raw, base: _Base, checked: set[str], index: int, now_s: float |
         sum_=total,
         update_s=one.ut,
     )
+
+
+def _numbers(one: Raw, base: _Base) -> tuple[float | None, float | None]:
+    """Value and sum of a record, each with its base."""
+    value = one.v
+    if value is None:
+        value = base.value if one.vs is None and one.vb is None and one.vd is None else None
+    elif base.value is not None:
+        value += base.value
+    return value, base.sum_ if one.s is None else one.s + (base.sum_ or 0.0)
+
+
+def _wrong_values(one: Raw, value: float | None, total: float | None, record: str) -> str | None:
+    """What is wrong with the values of a record."""
+    values = (value is not None) + (one.vs is not None) + (one.vb is not None) + (one.vd is not None)
+    if not values and total is None:
+        return f"{record} has no value: give one of v, vs, vb, vd, or s"
+    if values > 1:
+        return f"{record} has more than one value: give one of v, vs, vb, vd"
+    if value is not None and not math.isfinite(value):
+        return f"{record}: value {value} is not finite: leave out what was not measured"
+    return None
 
 
 def _check_version(version: int, index: int) -> None:

@@ -121,7 +121,8 @@ def _json_record(row: msgspec.Raw, index: int) -> Raw | Fault:
         return _json_one.decode(row)
     except _UNREADABLE as error:
         said = str(error).replace("`$", f"`$[{index}]", 1)
-        return Fault(index, f"record {index}: {said}", base=_leans_on_unreadable(labels))
+        sentence = f"record {index} is none of a SenML JSON array (RFC 8428): {said}"
+        return Fault(index, sentence, base=_leans_on_unreadable(labels))
 
 
 def _leans_on_unreadable(labels: dict[str, msgspec.Raw]) -> bool:
@@ -154,10 +155,10 @@ def _from_cbor(row: object, index: int) -> Raw | Fault:
     if not isinstance(row, dict):
         return Fault(index, f"record {index} is no CBOR map")
     _refuse_must_understand(row, index)
-    named = {
-        CBOR_LABELS[label]: value for label, value in row.items() if type(label) is int and label in CBOR_LABELS
-    }
-    return _of_labels(named, index)
+    numbered = {label: value for label, value in row.items() if type(label) is int}
+    return _of_labels(
+        {CBOR_LABELS[one]: numbered[one] for one in CBOR_LABELS.keys() & numbered.keys()}, index
+    )
 
 
 def _converted(row: object, index: int) -> Raw | Fault:

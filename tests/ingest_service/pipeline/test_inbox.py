@@ -16,7 +16,7 @@ def take(inbox: Inbox, *, max_messages: int = 100, max_bytes: int = 1000) -> lis
 
 
 def test_batches_keep_order_and_limits() -> None:
-    inbox = Inbox(1000)
+    inbox = Inbox(10_000)
     for number in range(5):
         inbox.put(message(number), wait_s=0)
     assert take(inbox, max_messages=2) == [0, 1]
