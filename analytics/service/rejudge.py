@@ -106,6 +106,7 @@ def corrections(
 
     """
     to_s = late.until_s + settings.rejudge_reach_days * DAY_S
+    series = next(iter(limits.usable([series]).series), series)  # as ingest judges it, whatever is enrolled
     block = _judged(store, settings, late, series, to_s)
     margin_s = events.RING * series.interval_s
     stretch = Stretch(late.since_s - margin_s, to_s, late, now_s)

@@ -47,7 +47,7 @@ _CLASH = ["series_id", "time_us", "value"]
 
 
 class Defect(StoreRefused):
-    """An unforeseen error with a batch, which is halved until its message is found, as one that is refused."""
+    """An unforeseen error with a batch: it is halved until its message is found, as one that is refused."""
 
 
 class Prepared(NamedTuple):
