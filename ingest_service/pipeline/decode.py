@@ -103,16 +103,16 @@ def decode_safely(
     try:
         return decode(messages, resolver, clocks, future_s=future_s)
     except Exception as error:
-        if len(messages) > 1:
-            middle = len(messages) // 2
-            return _joined(
-                decode_safely(messages[:middle], resolver, clocks, future_s=future_s),
-                decode_safely(messages[middle:], resolver, clocks, future_s=future_s),
-                middle,
-            )
-        metrics.DEFECTS.labels("decode").inc()
-        log.exception("decoding_failed", topic=messages[0].topic, bytes=len(messages[0].payload))
-        return _nothing([letter(messages[0], "defect", f"it can't be decoded, by a defect: {error!r}")])
+        if len(messages) == 1:
+            metrics.DEFECTS.labels("decode").inc()
+            log.exception("decoding_failed", topic=messages[0].topic, bytes=len(messages[0].payload))
+            return _nothing([letter(messages[0], "defect", f"it can't be decoded, by a defect: {error!r}")])
+    middle = len(messages) // 2
+    return _joined(
+        decode_safely(messages[:middle], resolver, clocks, future_s=future_s),
+        decode_safely(messages[middle:], resolver, clocks, future_s=future_s),
+        middle,
+    )
 
 
 def _nothing(letters: list[DeadLetter]) -> Decoded:
