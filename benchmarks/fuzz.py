@@ -1,8 +1,9 @@
 """Hostile messages through decode, resolve and judge: whether any escapes as an error of another kind.
 
-The first part makes 200,000 messages of the right shape with the wrong things in them (`tests.support.hostile`)
-and counts what becomes of them. The second, where atheris is installed, lets coverage guide bytes into the
-decoders for some seconds. Set ``TOWNTWIN_BENCH_MESSAGES`` and ``TOWNTWIN_BENCH_FUZZ_S`` for more of either.
+The first part makes 200,000 messages of the right shape with the wrong things in them, by
+`tests.support.hostile`, and counts what becomes of them. The second, where atheris is installed, lets
+coverage guide bytes into the decoders for some seconds. Set ``TOWNTWIN_BENCH_MESSAGES`` and
+``TOWNTWIN_BENCH_FUZZ_S`` for more of either.
 """
 
 from __future__ import annotations
@@ -56,7 +57,10 @@ def structured(messages: int) -> Counter[str]:
         outcomes["messages with readings"] += len(set(out.message.tolist()))
         outcomes["readings"] += len(out.value)
         if (first + BATCH) % SHOWN == 0:
-            print(f"  {first + BATCH:,} messages, {sum(map(is_escape, outcomes.elements()))} escapes", flush=True)
+            print(
+                f"  {first + BATCH:,} messages, {sum(map(is_escape, outcomes.elements()))} escapes",
+                flush=True,
+            )
     return outcomes
 
 

@@ -49,7 +49,32 @@ ODD: tuple[Any, ...] = (
     "℃", "pH", "_", "x_", "a b", "a" * 300, b"", b"\xff\xfe", b"x" * 64, cbor2.undefined,
     NOW_S, NOW_S * 1e3, NOW_S * 1e6, NOW_S * 1e9, NOW_S + 28_800, 946_688_400, 315_964_800, 0.5, -5,
 )  # fmt: skip
-TAGS = (0, 1, 2, 3, 4, 5, 21, 25, 28, 29, 30, 32, 35, 36, 37, 100, 256, 258, 260, 261, 1004, 43000, 55799, 2**63)
+TAGS = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    21,
+    25,
+    28,
+    29,
+    30,
+    32,
+    35,
+    36,
+    37,
+    100,
+    256,
+    258,
+    260,
+    261,
+    1004,
+    43000,
+    55799,
+    2**63,
+)
 LABELS = ("bn", "bt", "bu", "bv", "bs", "bver", "n", "u", "v", "vs", "vb", "vd", "s", "t", "ut", "x", "x_")
 STATUS_LABELS = (
     "online", "agent", "time_s", "spool_depth", "evicted", "clock_offset_s", "battery_v", "signal_dbm", "x"
@@ -58,9 +83,20 @@ TOPICS = (
     DATA, DATA, DATA, DATA, STATUS, STATUS, "", "/", "towntwin/v1/x/y/z", "\0", "\ud800/data", DATA + "/",
     DATA.replace("wz-01", "stranger"), DATA.replace("data", "event"), DATA.replace(AREA, "b"), "x" * 65_535,
 )  # fmt: skip
-CONTENT_TYPES = (None, None, senml.CONTENT_TYPE_JSON, senml.CONTENT_TYPE_CBOR, "", ";", "text/plain", "\0", "\ud800")
+CONTENT_TYPES = (
+    None,
+    None,
+    senml.CONTENT_TYPE_JSON,
+    senml.CONTENT_TYPE_CBOR,
+    "",
+    ";",
+    "text/plain",
+    "\0",
+    "\ud800",
+)
 PAIRS = (
-    ("epoch", "e"), ("number", "1"), ("number", "1" * 4400), ("number", "-1"), ("number", "²"), ("epoch", "\0"),
+    ("epoch", "e"), ("number", "1"), ("number", "1" * 4400), ("number", "-1"), ("number", "²"),
+    ("epoch", "\0"),
     ("epoch", "\ud800"), ("", ""), ("recorded", "1"), ("x" * 1000, "y" * 1000), ("epoch", "x" * 60_000),
 )  # fmt: skip
 
@@ -90,7 +126,8 @@ def nested(depth: int) -> list[Any]:
 def record(source: random.Random, labels: tuple[str, ...] = LABELS) -> dict[Any, Any]:
     """A record that is good but for some of its fields."""
     good: dict[Any, Any] = {
-        "n": source.choice(("ph", "do", "ec")), "v": source.uniform(0, 14), "t": NOW_S - source.uniform(0, 1e4)
+        "n": source.choice(("ph", "do", "ec")), "v": source.uniform(0, 14),
+        "t": NOW_S - source.uniform(0, 1e4)
     }  # fmt: skip
     if labels is STATUS_LABELS:
         good = {"online": True, "time_s": NOW_S}
@@ -117,8 +154,8 @@ def _json(shape: Any) -> bytes:
 
 def _cbor(shape: Any) -> bytes:
     numbers = {
-        "bs": -6, "bv": -5, "bu": -4, "bt": -3, "bn": -2, "bver": -1, "n": 0, "u": 1, "v": 2, "vs": 3, "vb": 4,
-        "s": 5, "t": 6, "ut": 7, "vd": 8,
+        "bs": -6, "bv": -5, "bu": -4, "bt": -3, "bn": -2, "bver": -1, "n": 0, "u": 1, "v": 2, "vs": 3,
+        "vb": 4, "s": 5, "t": 6, "ut": 7, "vd": 8,
     }  # fmt: skip
     if isinstance(shape, list):
         shape = [

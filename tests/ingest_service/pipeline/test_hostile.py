@@ -1,4 +1,4 @@
-"""Whatever is published: no message ends anything, its neighbours are stored, and it is data or a dead letter."""
+"""Whatever is published is data or a dead letter; its neighbours are stored, and nothing ends."""
 
 from __future__ import annotations
 
@@ -99,7 +99,8 @@ HEAVY = {
     "a huge map": b"\x81\xbb" + b"\x00\xff\xff\xff\xff\xff\xff\xff",
     "a huge text": b"\x81\x7b" + b"\x7f" + b"\xff" * 7,
     "huge bytes": b"\x81\x5a\x7f\xff\xff\xff",
-    "a decimal fraction of a million digits": b"\x81\xa1\x02\xc4\x82\x00\xc2\x5a\x00\x10\x00\x00" + b"\xff" * 2**20,
+    "a decimal fraction of a million digits": b"\x81\xa1\x02\xc4\x82\x00\xc2\x5a\x00\x10\x00\x00"
+    + b"\xff" * 2**20,
     "an array that holds itself": bytes.fromhex("81d81c81d81d00"),
     "a map that is its own key": bytes.fromhex("81d81ca1d81d0000"),
     "deep": b"\x81" * 100_000,
@@ -334,7 +335,9 @@ def test_the_detail_of_every_letter_is_bounded(payload: bytes) -> None:
 
 
 def test_a_letter_holds_nothing_that_no_database_keeps() -> None:
-    dead = letter(b"\0", topic="a\0b\ud800", content_type="\0", properties=(("epoch", "\0"), ("number", "\ud800")))
+    dead = letter(
+        b"\0", topic="a\0b\ud800", content_type="\0", properties=(("epoch", "\0"), ("number", "\ud800"))
+    )
     texts = [dead.topic, dead.detail, str(dead.content_type), *dead.properties, *dead.properties.values()]
     assert all("\0" not in one and one.encode() for one in texts)
     assert digest(dead)
@@ -412,7 +415,9 @@ def test_an_unforeseen_error_in_the_decoder_isolates_the_one_message() -> None:
     assert "ZeroDivisionError" in out.letters[0].detail
 
 
-def test_a_defect_in_the_words_of_an_anomaly_stores_the_batch_unjudged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_in_the_words_of_an_anomaly_stores_the_batch_unjudged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def sentences(*_: object, **__: object) -> None:
         raise KeyError("unforeseen")
 
