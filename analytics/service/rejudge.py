@@ -129,6 +129,7 @@ def _corrections(
 ) -> tuple[NDArray[np.void], Changes, float | None]:
     """The same, and where the next piece begins."""
     to_s = late.until_s + settings.rejudge_reach_days * DAY_S
+    series = next(iter(limits.usable([series]).series), series)  # as ingest judges it, whatever is enrolled
     block = _judged(store, settings, late, series, to_s)
     if block.rest_from_s is not None:
         to_s = float(block.rows["time_us"][-1]) / 1e6

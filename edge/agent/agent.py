@@ -78,7 +78,8 @@ class Agent:
         self._spool = spool
         self._clock = clock
         self._grace_s = grace_s
-        self._publisher = Publisher(area, device, spool, broker, settings)
+        recorded = bool(getattr(driver, "recorded", False))
+        self._publisher = Publisher(area, device, spool, broker, settings, recorded=recorded)
         self._fault: Exception | None = None
         self._taken = 0
         self.untaken = 0

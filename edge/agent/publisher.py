@@ -57,7 +57,17 @@ class Publisher:
 
     """
 
-    def __init__(self, area: str, device: str, spool: Spool, broker: Broker, settings: Settings) -> None:
+    def __init__(
+        self,
+        area: str,
+        device: str,
+        spool: Spool,
+        broker: Broker,
+        settings: Settings,
+        *,
+        recorded: bool = False,
+    ) -> None:
+        self._recorded = [receipts.RECORDED] if recorded else []
         self._area, self._device = area, device
         self._spool, self._broker, self._settings = spool, broker, settings
         self._window = Window(settings.window, settings.receipt_timeout_s, settings.receipt_timeout_longest_s)
@@ -213,7 +223,7 @@ class Publisher:
     def _send(self, number: int, payload: bytes, now_s: float) -> None:
         properties = Properties(PacketTypes.PUBLISH)
         properties.ContentType = senml.CONTENT_TYPE_JSON
-        properties.UserProperty = receipts.properties_of(Place(self._spool.epoch, number))
+        properties.UserProperty = receipts.properties_of(Place(self._spool.epoch, number)) + self._recorded
         info = self._client.publish(self._topic(Kind.DATA), payload, qos=1, properties=properties)
         self._numbers[info.mid] = number
         self._window.sent(number, now_s)

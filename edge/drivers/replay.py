@@ -165,6 +165,8 @@ class Recording:
 class Replay:
     """A recording as a driver, its times shifted by ``shift_s`` [s]."""
 
+    recorded = True  # its times are no clock's: see `edge.wire.receipts.RECORDED`
+
     def __init__(self, recording: Recording, *, shift_s: float = 0.0) -> None:
         self._recording = recording
         self._shift_s = shift_s

@@ -154,8 +154,10 @@ class _Shard:
             self._session.ask_again()
 
     def _kept(self, messages: Sequence[Message]) -> None:
-        self._session.acknowledge(messages)
-        self._session.send_receipts(self._pipeline.places(messages))
+        with metrics.isolated("acknowledge"):
+            self._session.acknowledge(messages)
+        with metrics.isolated("receipts"):
+            self._session.send_receipts(self._pipeline.places(messages))
 
 
 class _Grace:

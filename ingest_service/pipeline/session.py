@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -102,9 +102,18 @@ class Session:
 
     def subscribe_again(self) -> None:
         """Ask for the topics once more, if the broker refused them and some time has passed."""
+        self._revive()
         if time.monotonic() >= self._subscribe_again_s:
             self._subscribe_again_s = math.inf
             self._subscribe()
+
+    def _revive(self) -> None:
+        """Start paho's thread anew if it died: of a packet that paho could not read, say."""
+        if (
+            self._client.loop_start() is MQTTErrorCode.MQTT_ERR_SUCCESS
+        ):  # it is refused while the thread lives
+            metrics.DEFECTS.labels("network").inc()
+            log.error("network_thread_died", action="connecting anew; the traceback is on standard error")
 
     def ask_again(self) -> None:
         """Connect anew, so that the broker sends what is not acknowledged once more."""
@@ -118,10 +127,14 @@ class Session:
     def acknowledge(self, messages: Iterable[Message]) -> None:
         """Send the PUBACKs of committed messages that are still of this connection."""
         for message in messages:
-            with self._lock:
-                if message.qos and message.connection == self._connection:
-                    self._committed = True
-                    self._client.ack(message.mid, message.qos)
+            try:
+                with self._lock:
+                    if message.qos and message.connection == self._connection:
+                        self._committed = True
+                        self._client.ack(message.mid, message.qos)
+            except Exception:  # one that fails must not keep the others unacknowledged
+                metrics.DEFECTS.labels("acknowledge").inc()
+                log.exception("defect", where="acknowledge", topic=message.topic)
 
     def send_receipts(self, places: dict[Topic, list[Place]]) -> None:
         """One small message per device and epoch; a lost one only makes the device send again."""
@@ -144,6 +157,7 @@ class Session:
             client.username_pw_set(self._broker.user, self._broker.password)
         client.max_inflight_messages_set(1000)
         client.max_queued_messages_set(RECEIPTS_WAITING)
+        client.suppress_exceptions = True  # a callback that fails must not end the thread that receives
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_connect_fail = self._on_connect_fail
@@ -234,28 +248,47 @@ class Session:
         say(event, broker=str(self._broker), reason=str(reason), code=reason.value, action=meant.action)
 
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+        if not message.qos:
+            # Nobody sends it again, so waiting for room would only hold up those that count.
+            if self._letting_go or not self._inbox.put(self._message(message), wait_s=0.0):
+                metrics.DROPPED.inc()
+            return
         if self._letting_go:
             metrics.LET_GO.inc()
             return
-        properties: Any = message.properties
-        held = self._inbox.put(
-            Message(
-                topic=_topic(message),
-                payload=bytes(message.payload),
-                received_s=time.time(),
-                content_type=getattr(properties, "ContentType", None),
-                properties=tuple(getattr(properties, "UserProperty", ())),
-                mid=message.mid,
-                qos=message.qos,
-                connection=self._connection,
-                retained=message.retain,
-            ),
-            wait_s=self._hold_s,
-        )
-        if not held:
+        if not self._inbox.put(self._message(message), wait_s=self._hold_s):
             self._letting_go = True
             metrics.LET_GO.inc()
             log.warning("letting_go", action="not held for want of room; the broker will send them again")
+
+    def _message(self, message: MQTTMessage) -> Message:
+        """A message of paho's; where its properties are not what they should be, it comes without them."""
+        content_type: str | None = None
+        properties: tuple[tuple[str, str], ...] = ()
+        with metrics.isolated("properties"):
+            content_type, properties = _properties(message)
+        return Message(
+            topic=_topic(message),
+            payload=bytes(message.payload),
+            received_s=time.time(),
+            content_type=content_type,
+            properties=properties,
+            mid=message.mid,
+            qos=message.qos,
+            connection=self._connection,
+            retained=bool(message.retain),
+        )
+
+
+def _properties(message: MQTTMessage) -> tuple[str | None, tuple[tuple[str, str], ...]]:
+    """The content type and the user properties of a message."""
+    properties: Any = message.properties
+    content_type = getattr(properties, "ContentType", None)
+    pairs = getattr(properties, "UserProperty", ())
+    return (
+        None if content_type is None else str(content_type),
+        tuple((str(name), str(value)) for name, value in pairs),
+    )
 
 
 def _topic(message: MQTTMessage) -> str:

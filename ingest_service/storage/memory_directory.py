@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -49,7 +50,9 @@ class MemoryDirectory:
         }
         series = self._merge_series(directory.series)
         channels = self._merge_channels(directory.channels, series)
-        new = Directory(**kept, series=series, channels=channels, version=old.version)
+        now_s = time.time()
+        enrolled_s = {one.device_id: old.enrolled_s.get(one.device_id, now_s) for one in kept["devices"]}
+        new = Directory(**kept, series=series, channels=channels, version=old.version, enrolled_s=enrolled_s)
         if new != old:
             new.version += 1
             self._directory = new

@@ -34,13 +34,20 @@ class MemoryLetters:
             if old is not None:
                 said = {"reason": one.reason, "detail": one.detail, "replays": old.replays + 1}
                 self._letters[one.letter_id] = msgspec.structs.replace(old, state="waiting", **said)
-            elif not one.letter_id and (digest(one) is None or digest(one) not in self._digests):
+            elif not one.letter_id and self._is_new(one):
                 self._count += 1
                 self._digests |= {digest(one) or b""}
                 given = {"letter_id": self._count, "size_bytes": len(one.payload)}
                 self._letters[self._count] = msgspec.structs.replace(one, **given)
         for letter_id in replayed:
             self._forget(letter_id)
+
+    def _is_new(self, one: DeadLetter) -> bool:
+        """Whether it is none of those that are here; of a retained message, one is enough."""
+        if digest(one) is not None and digest(one) in self._digests:
+            return False
+        place = (one.topic, one.payload)
+        return not one.retained or all((old.topic, old.payload) != place for old in self._letters.values())
 
     def find(self, query: LetterQuery) -> list[DeadLetter]:
         """Those of a filter, newest first; its limit is not used."""

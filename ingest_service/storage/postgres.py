@@ -214,7 +214,8 @@ class PostgresStore(Walled):
 
     def statuses(self) -> list[DeviceStatus]:
         """The newest status of every device that ever sent one."""
-        return self._rows("statuses", None, DeviceStatus)
+        with self.transaction() as connection:
+            return reading.readable(connection, "statuses", DeviceStatus)
 
     def health(self, series_ids: Sequence[int] | None = None) -> Health:
         """What the database is and holds."""

@@ -68,6 +68,9 @@ SELECT site_id, area_id, kind, en, zh, lon, lat, external_id, grid_cell, target_
 -- devices: Every device.
 SELECT device_id, area_id, kind FROM device ORDER BY device_id;
 
+-- enrolled: Since when each device is known.
+SELECT device_id, extract(epoch FROM enrolled)::float8 FROM device;
+
 -- series: Every series.
 SELECT series_id, site_id, quantity, interval_s, limits, adopted FROM series ORDER BY series_id;
 

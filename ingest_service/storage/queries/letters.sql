@@ -1,7 +1,9 @@
--- insert_letter: A dead letter, whole.
-INSERT INTO dead_letter (received, topic, payload, content_type, properties, reason, detail, digest)
-VALUES (to_timestamp(%(received_s)s), %(topic)s, %(payload)s, %(content_type)s, %(properties)s, %(reason)s, %(detail)s,
-    %(digest)s)
+-- insert_letter: A dead letter, whole; of a message that the broker retains, one is enough.
+INSERT INTO dead_letter (received, topic, payload, content_type, properties, reason, detail, digest, retained)
+SELECT to_timestamp(%(received_s)s), %(topic)s::text, %(payload)s::bytea, %(content_type)s::text, %(properties)s::jsonb,
+    %(reason)s::text, %(detail)s::text, %(digest)s::bytea, %(retained)s::boolean
+WHERE NOT (%(retained)s AND EXISTS (
+    SELECT FROM dead_letter WHERE sha256(payload) = sha256(%(payload)s::bytea) AND topic = %(topic)s))
 ON CONFLICT (digest) DO NOTHING;
 
 -- letter_again: A letter that was replayed in vain.
@@ -27,7 +29,7 @@ WHERE (%(ids)s::bigint[] IS NULL OR letter_id = ANY (%(ids)s)) AND (%(reason)s::
 
 -- letters_to_replay: Letters asked for, of some areas, oldest first; one at least, then no more than so many bytes.
 SELECT letter_id, extract(epoch FROM received)::float8 AS received_s, topic, payload, length(payload) AS size_bytes,
-    content_type, properties, reason, detail, state, replays
+    content_type, properties, reason, detail, state, replays, retained
 FROM (
     SELECT *, sum(length(payload)) OVER (ORDER BY letter_id) AS so_far, row_number() OVER (ORDER BY letter_id) AS nth
     FROM (
@@ -41,7 +43,7 @@ WHERE so_far <= %(limit_bytes)s OR nth = 1 ORDER BY letter_id;
 -- dead_letters: Dead letters, newest first.
 SELECT letter_id, extract(epoch FROM received)::float8 AS received_s, topic,
     CASE WHEN %(whole)s THEN payload ELSE '' END AS payload, length(payload) AS size_bytes, content_type, properties,
-    reason, detail, state, replays
+    reason, detail, state, replays, retained
 FROM dead_letter
 WHERE (%(ids)s::bigint[] IS NULL OR letter_id = ANY (%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s)
     AND (%(device)s::text IS NULL OR split_part(topic, '/', 4) = %(device)s)
