@@ -15,8 +15,10 @@ from analytics.service.detectors import diagnose_detectors
 from analytics.service.rejudge import rejudge
 from analytics.service.several import judge_sites
 from analytics.service.tidy import tidy
+from ingest_service.storage.beating import Look, Pulse, beating
 from ingest_service.storage.errors import StoreUnavailable
 from ingest_service.storage.model import AnomalyQuery
+from ingest_service.storage.processes import Identity, Limits
 
 if TYPE_CHECKING:
     import threading
@@ -41,16 +43,21 @@ def run(store: Store, settings: Settings, stop: threading.Event) -> None:
     """Work until ``stop`` is set; stand by while another process does."""
     if settings.metrics_port:
         start_http_server(settings.metrics_port, addr="127.0.0.1")
-    while not stop.is_set():
-        try:
-            with store.shard(SHARD) as lease:
-                OWNER.set(int(lease is not None))
-                if lease is not None:
-                    log.info("service_started")
-                    _rounds(store, settings, lease, stop)
-        except StoreUnavailable as error:
-            log.warning("store_unavailable", error=str(error).strip(), next_try_in_s=STANDBY_S)
-        stop.wait(STANDBY_S)
+    identity = Identity(kind="service", instance=SHARD)
+    with beating(store, identity, Limits(stuck_s=settings.stuck_s, behind_s=settings.behind_s)) as pulse:
+        while not stop.is_set():
+            try:
+                with store.shard(SHARD) as lease:
+                    OWNER.set(int(lease is not None))
+                    pulse.role = "standby" if lease is None else "owner"
+                    pulse.moved()
+                    if lease is not None:
+                        log.info("service_started")
+                        _rounds(store, settings, lease, stop, pulse)
+            except StoreUnavailable as error:
+                pulse.waits_for("database")
+                log.warning("store_unavailable", error=str(error).strip(), next_try_in_s=STANDBY_S)
+            stop.wait(STANDBY_S)
 
 
 def roll_up(store: Store, settings: Settings) -> None:
@@ -91,15 +98,30 @@ TASKS: tuple[Callable[[Store, Settings], None], ...] = (
 )
 
 
-def _rounds(store: Store, settings: Settings, lease: Lease, stop: threading.Event) -> None:
+def _rounds(
+    store: Store, settings: Settings, lease: Lease, stop: threading.Event, pulse: Pulse | None = None
+) -> None:
     """One round after another, as long as the lease is held. Raises `StoreUnavailable`."""
+    pulse = pulse or Pulse()
+    pulse.succeeded()  # the first round begins
     while not stop.is_set() and lease.held():
+        failed = []
         for task in TASKS:
-            _do(task, store, settings)
+            pulse.moved()
+            failed += [] if _do(task, store, settings) else [task.__name__]
+        pulse.succeeded()
+        pulse.look = _look(pulse, failed)
         stop.wait(settings.period_s)
 
 
-def _do(task: Callable[[Store, Settings], None], store: Store, settings: Settings) -> None:
+def _look(pulse: Pulse, failed: list[str]) -> Callable[[], Look]:
+    """What a heartbeat shows: the tasks that failed in the newest round, and how long the next one takes."""
+    fault = "task" if failed else ""
+    return lambda: Look(fault, ", ".join(failed), pulse.success_age_s or 0.0)
+
+
+def _do(task: Callable[[Store, Settings], None], store: Store, settings: Settings) -> bool:
+    """Do a task; False where it failed. Raises `StoreUnavailable`."""
     name = task.__name__
     try:
         with SECONDS.labels(name).time():
@@ -109,3 +131,5 @@ def _do(task: Callable[[Store, Settings], None], store: Store, settings: Setting
     except Exception:
         FAILURES.labels(name).inc()
         log.exception("task_failed", task=name)
+        return False
+    return True

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 DIRECTORY_CHECK_S = 2.0
+UNJUDGED = 2  # batches in a row
 MENDED_BY_ENROLMENT = {"device", "channel", "unit"}
 
 
@@ -77,6 +78,12 @@ class Pipeline:
         self._clocks = Clocks(tolerance_s=settings.clock_tolerance_s)
         self._checkpoint_due_s = 0.0
         self._directory_due_s = 0.0
+        self._unjudged = 0
+
+    @property
+    def judging_fails(self) -> bool:
+        """Whether the newest batches were not judged: several, for one may be a defect of its own message."""
+        return self._unjudged >= UNJUDGED
 
     def open(self) -> None:
         """Read the directory and rebuild the judge's state. Raises `StoreUnavailable`."""
@@ -118,6 +125,7 @@ class Pipeline:
             metrics.CLOCKS_WRONG.set(self._clocks.wrong)
         with metrics.JUDGE_SECONDS.time():
             judged = self._judge.judge(decoded)
+        self._unjudged = self._unjudged + 1 if judged.failed else 0
         batch = Batch(
             fresh=judged.fresh,
             doubtful=judged.doubtful,
