@@ -88,6 +88,8 @@ NOT_WRITABLE = Sentence(
     "the database answers and takes no writes (read-only, or its disk is full): readings wait at the broker and on the devices",
     "数据库可读但无法写入（只读或磁盘已满）：读数在消息代理与设备中等待",
 )
+STANDBY = Sentence(" (standby)", "（备用）")
+EMPTY = Sentence("", "")
 NO_OWNER = Sentence(
     "ingest: processes stand by and none owns its shard yet: the takeover is under way",
     "接收服务：仅有备用进程，分片尚无主进程，正在接管",
@@ -105,9 +107,9 @@ def sentence(process: Process) -> Sentence:
     """A process, its state, why it is in it, and what to do."""
     name, state = named(process), STATES[process.state]
     why = WHY.get(process.why, WHY["task"])
-    standby = Sentence(" (standby)", "（备用）") if process.role == "standby" else Sentence("", "")
+    standby = STANDBY if process.role == "standby" else EMPTY
     return Sentence(
-        f"{name.en}{standby.en} is {state.en}: {why.en}", f"{name.zh}{standby.zh}{state.zh}：{why.zh}"
+        f"{name.en}{standby.en} is {state.en}: {why.en}", f"{name.zh}{standby.zh} {state.zh}：{why.zh}"
     )
 
 
@@ -115,6 +117,6 @@ def no_shard(areas: list[str]) -> Sentence:
     """No ingest process takes these areas."""
     shown = ", ".join(areas[:5]) + (" …" if len(areas) > 5 else "")
     return Sentence(
-        f"ingest: no process takes the readings of {shown}: start one with --areas, or give + to one",
-        f"接收服务：没有进程接收 {shown} 的读数：请用 --areas 启动一个，或将 + 交给其中一个",
+        f"ingest: no process takes the readings of {shown or 'some areas'}: start one with --areas, or give + to one",
+        f"接收服务：没有进程接收 {shown or '部分区域'} 的读数：请用 --areas 启动一个，或将 + 交给其中一个",
     )

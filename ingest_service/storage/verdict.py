@@ -24,7 +24,7 @@ class Verdict(msgspec.Struct, frozen=True):
     problems: list[Sentence]
 
 
-def verdict(processes: Sequence[Process], areas: Iterable[str], *, writable: bool = True) -> Verdict:
+def verdict(processes: Sequence[Process], areas: Iterable[str], *, writable: bool = True, names: bool = True) -> Verdict:
     """Whether a reading of any of these areas would be stored and judged.
 
     Each area needs an ingest process that owns a shard with it and works: it is connected and subscribed, commits or
@@ -33,6 +33,7 @@ def verdict(processes: Sequence[Process], areas: Iterable[str], *, writable: boo
     Parameters
     ----------
     areas : in which devices are enrolled
+    names : whether sentences may name areas
     writable : whether the database took the last heartbeat of whoever asks
 
     """
@@ -46,7 +47,7 @@ def verdict(processes: Sequence[Process], areas: Iterable[str], *, writable: boo
         return Verdict(ok=True, problems=[])
     problems = [words.sentence(one) for one in ingest if not one.works and _takes(one, missing)]
     if not problems:
-        problems = [words.no_shard(missing) if working else words.NO_OWNER]
+        problems = [words.no_shard(missing if names else []) if working else words.NO_OWNER]
     return Verdict(ok=False, problems=problems)
 
 
