@@ -151,18 +151,11 @@ class Page:
             "open_anomalies": str(health.open_anomalies),
             "newest": newest,
             "dead_letters": str(health.dead_letters),
-            "clock": self._worst_clock(snapshot.clocks),
+            "clock": worst_clock(snapshot.clocks, self._language),
             "database": health.edition,
         }
         for name, text in shown.items():
             self._figures[name].text = text
-
-    def _worst_clock(self, clocks: dict[str, float]) -> str:
-        if not clocks:
-            return self._word("never")
-        device, offset_s = max(clocks.items(), key=lambda one: abs(one[1]))
-        whole_s = round(offset_s)
-        return (f"{whole_s:+,} s" if whole_s else "0 s") + (f" {device}" if abs(offset_s) >= NAMED_BEYOND_S else "")
 
     def _row(self, one: Anomaly, snapshot: Snapshot) -> dict[str, Any]:
         site = snapshot.known.sites[one.site_id]
@@ -226,3 +219,16 @@ class Page:
 
     def _word(self, key: str) -> str:
         return word(key, self._language)
+
+
+def worst_clock(clocks: dict[str, float], language: Language) -> str:
+    """How far off the worst clock is, and whose it is where somebody should look.
+
+    >>> worst_clock({"d1": -0.4}, "en")
+    '0 s'
+    """
+    if not clocks:
+        return word("never", language)
+    device, offset_s = max(clocks.items(), key=lambda one: abs(one[1]))
+    whole_s = round(offset_s)  # an integer, so that it is never "-0"
+    return (f"{whole_s:+,} s" if whole_s else "0 s") + (f" {device}" if abs(offset_s) >= NAMED_BEYOND_S else "")
