@@ -37,6 +37,7 @@ from gateway.routes import (
 )
 from gateway.settings import Settings
 from gateway.sta import routes as sta
+from gateway.vitals import Vitals
 from ingest_service.storage.accounts import Accounts
 from ingest_service.storage.postgres import PostgresStore
 from ingest_service.storage.wall import EVERYTHING
@@ -85,12 +86,14 @@ def create_app(
     accounts = accounts or _accounts(store)
     whole = behind_wall(store, EVERYTHING)
     directories = Directories(whole)
-    hub = Hub(whole, directories, settings)
+    vitals = Vitals(store, whole, directories, settings)
+    hub = Hub(whole, directories, settings, vitals.tasks)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        yield
-        await hub.close()
+        async with vitals.beating():
+            yield
+            await hub.close()
 
     app = FastAPI(
         title="towntwin",
@@ -102,7 +105,7 @@ def create_app(
     )
     gate = Gate(accounts, settings)
     app.state.gate = gate
-    app.state.context = Context(store, whole, directories, settings, hub, accounts)
+    app.state.context = Context(store, whole, directories, settings, hub, accounts, vitals)
     app.add_middleware(Compression)
     app.add_middleware(Head)
     app.add_middleware(Door, gate=gate, accounts=accounts, settings=settings)

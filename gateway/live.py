@@ -10,6 +10,7 @@ import structlog
 from starlette.concurrency import run_in_threadpool
 
 from gateway import news
+from gateway.background import Tasks
 from gateway.news import News, Place
 from ingest_service.storage.errors import StoreError
 
@@ -33,7 +34,10 @@ ONE_US = 1e6
 class Hub:
     """Asks the store while anybody listens, and hands what is new to every stream that wants it."""
 
-    def __init__(self, store: Reader, directories: Directories, settings: Settings) -> None:
+    def __init__(
+        self, store: Reader, directories: Directories, settings: Settings, tasks: Tasks | None = None
+    ) -> None:
+        self._tasks = tasks or Tasks()
         self._store = store
         self._directories = directories
         self._settings = settings
@@ -90,7 +94,7 @@ class Hub:
                     await run_in_threadpool(self._catch_up)
                 except StoreError as error:
                     log.warning("live_poll_failed", error=str(error))
-                self._task = asyncio.create_task(self._poll())
+                self._task = asyncio.create_task(self._tasks.keep("live", self._poll))
 
     async def _poll(self) -> None:
         since_s = whole_s = time.time()

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 REQUESTS = Counter("towntwin_gateway_requests_total", "Requests answered", ["route", "status"])
 SECONDS = Histogram("towntwin_gateway_request_seconds", "Time to the first byte of an answer", ["route"])
+TASK_FAILURES = Counter(
+    "towntwin_gateway_task_failures_total", "Background tasks that failed and began again", ["task"]
+)
 STREAMS = Gauge("towntwin_gateway_streams", "Live streams open")
 
 

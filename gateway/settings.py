@@ -70,6 +70,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_s: Annotated[
         float, Meta(description="A quiet stream says so that often.", extra={"unit": "s"}, gt=0)
     ] = 5.0
+    stuck_s: Annotated[
+        float,
+        Meta(
+            description="Health shows the process as stuck where its event loop does not come around for so long.",
+            extra={"unit": "s"},
+            gt=0,
+        ),
+    ] = 15.0
     trace_window_s: Annotated[
         float,
         Meta(

@@ -20,8 +20,10 @@ from analytics.service.rejudge import rejudge
 from analytics.service.several import judge_sites
 from analytics.service.tidy import tidy
 from analytics.service.turn import ENDLESS, Turn
+from ingest_service.storage.beating import Look, Pulse, beating
 from ingest_service.storage.errors import StoreUnavailable
 from ingest_service.storage.model import AnomalyQuery
+from ingest_service.storage.processes import Identity, Limits
 
 if TYPE_CHECKING:
     import threading
@@ -51,16 +53,21 @@ def run(store: Store, settings: Settings, stop: threading.Event) -> None:
     """Work until ``stop`` is set; stand by while another process does."""
     if settings.metrics_port:
         start_http_server(settings.metrics_port, addr="127.0.0.1")
-    while not stop.is_set():
-        try:
-            with store.shard(SHARD) as lease:
-                OWNER.set(int(lease is not None))
-                if lease is not None:
-                    log.info("service_started")
-                    _rounds(store, settings, lease, stop)
-        except StoreUnavailable as error:
-            log.warning("store_unavailable", error=str(error).strip(), next_try_in_s=STANDBY_S)
-        stop.wait(STANDBY_S)
+    identity = Identity(kind="service", instance=SHARD)
+    with beating(store, identity, Limits(stuck_s=settings.stuck_s, behind_s=settings.behind_s)) as pulse:
+        while not stop.is_set():
+            try:
+                with store.shard(SHARD) as lease:
+                    OWNER.set(int(lease is not None))
+                    pulse.role = "standby" if lease is None else "owner"
+                    pulse.moved()
+                    if lease is not None:
+                        log.info("service_started")
+                        _rounds(store, settings, lease, stop, pulse)
+            except StoreUnavailable as error:
+                pulse.waits_for("database")
+                log.warning("store_unavailable", error=str(error).strip(), next_try_in_s=STANDBY_S)
+            stop.wait(STANDBY_S)
 
 
 def roll_up(store: Store, settings: Settings, turn: Turn = ENDLESS) -> None:
@@ -114,21 +121,40 @@ TASKS: tuple[Task, ...] = (
 )
 
 
-def _rounds(store: Store, settings: Settings, lease: Lease, stop: threading.Event) -> None:
+def _rounds(
+    store: Store, settings: Settings, lease: Lease, stop: threading.Event, pulse: Pulse | None = None
+) -> None:
     """One round after another, as long as the lease is held. Raises `StoreUnavailable`."""
+    pulse = pulse or Pulse()
+    pulse.succeeded()  # the first round begins
     while not stop.is_set() and lease.held():
+        failed = []
         for task in TASKS:
+            pulse.moved()
             if not stop.is_set():
-                _do(task, store, settings, Turn(stop, settings.task_s))
+                failed += [] if _do(task, store, settings, Turn(stop, settings.task_s)) else [task.__name__]
+        pulse.succeeded()
+        pulse.look = _look(pulse, failed)
         stop.wait(settings.period_s)
 
 
-def _do(task: Task, store: Store, settings: Settings, turn: Turn) -> None:
-    """Give a task its turn; one that fails as a whole is put off. Raises `StoreUnavailable`."""
+def _look(pulse: Pulse, failed: list[str]) -> Callable[[], Look]:
+    """What a heartbeat shows: the tasks that failed in the newest round, and how long the next one takes."""
+    fault = "task" if failed else ""
+    return lambda: Look(fault, ", ".join(failed), pulse.success_age_s or 0.0)
+
+
+def _do(task: Task, store: Store, settings: Settings, turn: Turn) -> bool:
+    """Give a task its turn; False where it failed as a whole, which puts it off.
+
+    Raises `StoreUnavailable`.
+    """
     name, tasks = task.__name__, items.of(store, "tasks")
     if tasks.is_put_off(name):
-        return
+        return False
     with SECONDS.labels(name).time(), tasks.isolated(name):
         task(store, settings, turn)
     if tasks.failed(name):
         FAILURES.labels(name).inc()
+        return False
+    return True

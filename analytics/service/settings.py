@@ -178,6 +178,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Path | None,
         Meta(description="TOML with the weights of the evaluation index; none is towntwin's own."),
     ] = None
+    stuck_s: Annotated[
+        float,
+        Meta(
+            description="Health shows the process as stuck where a single task takes so long.",
+            extra={"unit": "s"},
+            gt=0,
+        ),
+    ] = 900.0
+    behind_s: Annotated[
+        float,
+        Meta(
+            description="Health shows the process as behind where no round was completed for so long.",
+            extra={"unit": "s"},
+            gt=0,
+        ),
+    ] = 600.0
     metrics_port: Annotated[
         int, Meta(description="Port of the Prometheus metrics on loopback; 0 is off.", ge=0, le=65535)
     ] = 0

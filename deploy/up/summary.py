@@ -74,7 +74,7 @@ def of_run(store: Store, report: Report | None, answers: Sequence[Found], *, hea
     taken = report.taken if report else 0
     return Summary(
         readings=health.readings,
-        anomalies=len(store.anomalies(AnomalyQuery(limit=MANY))),
+        anomalies=store.count_anomalies(AnomalyQuery()),
         planned_faults=len(answers),
         found_faults=sum(one.anomaly is not None for one in answers),
         dead_letters=health.dead_letters,

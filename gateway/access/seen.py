@@ -31,10 +31,8 @@ if TYPE_CHECKING:
         Latest,
         Verdict,
     )
+    from ingest_service.storage.processes import Process
     from ingest_service.storage.store import Reader, Store
-
-MANY = 10_000
-LETTERS = LetterQuery(whole=False, limit=MANY)
 
 
 def seen_by(store: Store, principal: Principal | None, directories: Directories) -> Reader:
@@ -102,11 +100,11 @@ class Seen:
 
     def anomalies(self, query: AnomalyQuery) -> list[Anomaly]:
         """Anomalies by filter."""
-        own = self._known.sites
-        wanted = own if query.site_ids is None else query.site_ids
-        return self._store.anomalies(
-            msgspec.structs.replace(query, site_ids=[one for one in wanted if one in own])
-        )
+        return self._store.anomalies(self._here(query))
+
+    def count_anomalies(self, query: AnomalyQuery) -> int:
+        """How many anomalies of the areas a filter finds."""
+        return self._store.count_anomalies(self._here(query))
 
     def anomaly(self, anomaly_id: int) -> Anomaly | None:
         """One anomaly; None where it is elsewhere."""
@@ -136,13 +134,25 @@ class Seen:
         """What the database is, and holds of the areas."""
         own = self._known.series
         found = self._store.health([one for one in (own if series_ids is None else series_ids) if one in own])
-        is_open = self.anomalies(AnomalyQuery(states=["open"], limit=MANY))
-        letters = self.dead_letters(LETTERS)
-        return msgspec.structs.replace(found, open_anomalies=len(is_open), dead_letters=len(letters))
+        is_open = self.count_anomalies(AnomalyQuery(states=["open"]))
+        return msgspec.structs.replace(
+            found, open_anomalies=is_open, dead_letters=self.count_letters(LetterQuery())
+        )
 
     def dead_letters(self, query: LetterQuery) -> list[DeadLetter]:
         """Dead letters of the areas; those that name no area of ours belong to nobody here."""
         return self._store.dead_letters(self._own(query))
+
+    def count_letters(self, query: LetterQuery) -> int:
+        """How many dead letters of the areas a filter finds."""
+        return self._store.count_letters(self._own(query))
+
+    def processes(self) -> list[Process]:
+        """Every process of the platform, but not on which machine it runs."""
+        return [
+            msgspec.structs.replace(one, host="", pid=0, areas=[], detail="")
+            for one in self._store.processes()
+        ]
 
     def ask_replay(self, query: LetterQuery) -> int:
         """Ask for some letters to be replayed."""
@@ -169,6 +179,11 @@ class Seen:
         found = self._store.feedback(anomaly_id=anomaly_id, series_id=series_id)
         seen = {one: self.anomaly(one) is not None for one in {said.anomaly_id for said in found}}
         return [one for one in found if seen[one.anomaly_id]]
+
+    def _here(self, query: AnomalyQuery) -> AnomalyQuery:
+        own = self._known.sites
+        wanted = own if query.site_ids is None else query.site_ids
+        return msgspec.structs.replace(query, site_ids=[one for one in wanted if one in own])
 
     def _own(self, query: LetterQuery) -> LetterQuery:
         return msgspec.structs.replace(query, areas=sorted(self._known.own))

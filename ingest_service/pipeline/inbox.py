@@ -39,6 +39,12 @@ class Inbox:
         """Bytes held now [bytes]."""
         return self._bytes
 
+    @property
+    def oldest_s(self) -> float | None:
+        """When the message that waits longest was received, Unix time [s]; None where none waits."""
+        with self._changed:
+            return self._messages[0][1].received_s if self._messages else None
+
     def put(self, message: Message, *, wait_s: float) -> bool:
         """Add a message, waiting for room for so long [s]; False if it could not be held."""
         size = size_bytes(message)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 DIRECTORY_CHECK_S = 2.0
+UNJUDGED = 2  # batches in a row
 MENDED_BY_ENROLMENT = {"device", "channel", "unit"}
 MISCONFIGURED_IN_LOG = 20  # series by name; the metric has their number
 _CLASH = ["series_id", "time_us", "value"]
@@ -90,6 +91,12 @@ class Pipeline:
         self._clocks = Clocks(tolerance_s=settings.clock_tolerance_s)
         self._checkpoint_due_s = 0.0
         self._directory_due_s = 0.0
+        self._unjudged = 0
+
+    @property
+    def judging_fails(self) -> bool:
+        """Whether the newest batches were not judged: several, for one may be a defect of its own message."""
+        return self._unjudged >= UNJUDGED
 
     def open(self) -> None:
         """Read the directory and rebuild the judge's state. Raises `StoreUnavailable`."""
@@ -143,6 +150,7 @@ class Pipeline:
                 metrics.CLOCKS_WRONG.set(self._clocks.wrong)
             with metrics.JUDGE_SECONDS.time():
                 judged = self._judge.judge(decoded)
+            self._unjudged = self._unjudged + 1 if judged.failed else 0
         except StoreError:
             raise
         except Exception as error:

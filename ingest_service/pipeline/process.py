@@ -17,7 +17,9 @@ from ingest_service.pipeline.message import of_letter
 from ingest_service.pipeline.pipeline import Pipeline
 from ingest_service.pipeline.session import Session
 from ingest_service.pipeline.warming import WarmUp
+from ingest_service.storage.beating import Look, Pulse, beating
 from ingest_service.storage.errors import ShardLost, StoreUnavailable
+from ingest_service.storage.processes import Identity, Limits
 
 if TYPE_CHECKING:
     import threading
@@ -44,14 +46,31 @@ def run(store: Store, broker: Broker, settings: Settings, stop: threading.Event)
     metrics.OWNER.set(0)
     warm_up = WarmUp()
     warm_up.start()
+    identity = Identity(kind="ingest", instance=settings.shard)
+    with beating(store, identity, Limits(stuck_s=settings.stuck_s, behind_s=settings.behind_s)) as pulse:
+        pulse.areas = settings.areas
+        _own_or_stand_by(store, broker, settings, pulse, warm_up, stop)
+
+
+def _own_or_stand_by(
+    store: Store,
+    broker: Broker,
+    settings: Settings,
+    pulse: Pulse,
+    warm_up: WarmUp,
+    stop: threading.Event,
+) -> None:
     backoff = Backoff()
     standing_by = False
     while not stop.is_set():
         try:
+            pulse.role = "standby" if standing_by else "starting"
             with store.shard(settings.shard) as lease:
+                pulse.moved()
                 if lease is not None:
                     standing_by = False
-                    _Shard(store, broker, settings, lease, stop, warm_up=warm_up).serve()
+                    pulse.role = "starting"
+                    _Shard(store, broker, settings, lease, stop, pulse=pulse, warm_up=warm_up).serve()
                     backoff = Backoff()
                     continue
             if not standing_by:
@@ -61,6 +80,7 @@ def run(store: Store, broker: Broker, settings: Settings, stop: threading.Event)
         except ShardLost as error:
             log.warning("shard_lost", shard=settings.shard, error=str(error))
         except StoreUnavailable as error:
+            pulse.waits_for("database")
             wait_s = backoff.next_s()
             log.warning("store_unavailable", error=str(error).strip(), next_try_in_s=round(wait_s, 2))
             stop.wait(wait_s)
@@ -79,10 +99,12 @@ class _Shard:
         lease: Lease,
         stop: threading.Event,
         *,
+        pulse: Pulse,
         warm_up: WarmUp,
     ) -> None:
         self._store, self._settings, self._lease, self._stop = store, settings, lease, stop
-        grace = _Grace(stop, settings.stop_grace_s)
+        self._pulse = pulse
+        grace = _Grace(stop, settings.stop_grace_s, pulse)
         self._pipeline = Pipeline(store, settings, wait=grace.wait, epoch=lease.epoch, fast=warm_up.fast)
         self._inbox = Inbox(settings.inbox_bytes)
         self._session = Session(broker, settings, self._inbox)
@@ -95,13 +117,17 @@ class _Shard:
         metrics.OWNER.set(1)
         metrics.EPOCH.set(epoch)
         self._session.start()
+        self._pulse.look = self._look
+        self._pulse.role = "owner"
         log.info("ingest_started", shard=settings.shard, areas=settings.areas, epoch=epoch)
         try:
             with Conveyor(self._pipeline, self._kept) as conveyor:
                 while not self._stop.is_set():
                     self._step(conveyor)
+                    self._pulse.moved()
                 self._drain(conveyor)
         finally:
+            self._pulse.role = "starting"
             self._session.stop()
             log.info("ingest_stopped", shard=settings.shard, unacknowledged=len(self._inbox))
 
@@ -153,7 +179,14 @@ class _Shard:
         if self._session.letting_go and not len(self._inbox):
             self._session.ask_again()
 
+    def _look(self) -> Look:
+        """What keeps a reading that is published now from being stored and judged."""
+        fault = self._session.trouble or ("judge" if self._pipeline.judging_fails else "")
+        oldest_s = self._inbox.oldest_s
+        return Look(fault, backlog_age_s=0.0 if oldest_s is None else max(0.0, time.time() - oldest_s))
+
     def _kept(self, messages: Sequence[Message]) -> None:
+        self._pulse.succeeded()
         with metrics.isolated("acknowledge"):
             self._session.acknowledge(messages)
         with metrics.isolated("receipts"):
@@ -163,13 +196,15 @@ class _Shard:
 class _Grace:
     """Waiting that ends for good some time after the stop was asked for."""
 
-    def __init__(self, stop: threading.Event, grace_s: float) -> None:
+    def __init__(self, stop: threading.Event, grace_s: float, pulse: Pulse) -> None:
         self._stop = stop
+        self._pulse = pulse
         self._grace_s = grace_s
         self._asked_s: float | None = None
 
     def wait(self, wait_s: float) -> bool:
-        """Wait; True once the grace is over."""
+        """Wait for the database; True once the grace is over."""
+        self._pulse.waits_for("database")
         if not self._stop.is_set():
             self._stop.wait(wait_s)
             return False

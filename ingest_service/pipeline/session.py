@@ -61,8 +61,10 @@ class Session:
         self._taken_over = False
         self._subscribed_s = math.inf
         self._committed = False
+        self._trouble = "broker"
         self._subscribe_again_s = math.inf
         self._lock = threading.Lock()
+        self._client_id = f"towntwin-ingest-{settings.shard}"
         self._client = self._make_client()
 
     @property
@@ -74,6 +76,14 @@ class Session:
     def letting_go(self) -> bool:
         """Whether messages pass unheld, because the inbox was full for too long; see `ask_again`."""
         return self._letting_go
+
+    @property
+    def trouble(self) -> str:
+        """What keeps messages from coming in, as a key of `process_words.WHY`; empty where nothing does."""
+        if self._trouble or not self._connected:
+            return self._trouble or "broker"
+        receives = f"paho-mqtt-client-{self._client_id}"  # what paho calls its thread
+        return "" if any(one.name == receives for one in threading.enumerate()) else "receiver"
 
     def was_taken_over(self) -> bool:
         """Whether another client came with this client id since this was last asked."""
@@ -149,7 +159,7 @@ class Session:
     def _make_client(self) -> Client:
         client = Client(
             CallbackAPIVersion.VERSION2,
-            client_id=f"towntwin-ingest-{self._settings.shard}",
+            client_id=self._client_id,
             protocol=MQTTProtocolVersion.MQTTv5,
             manual_ack=True,
         )
@@ -172,6 +182,7 @@ class Session:
             self._say_refused("broker_refused", reason)
             return
         self._connected = True
+        self._trouble = "subscribing"
         metrics.CONNECTIONS.inc()
         metrics.CONNECTED.set(1)
         log.info("broker_connected", broker=str(self._broker), session_present=flags.session_present)
@@ -199,10 +210,12 @@ class Session:
             self._say_refused("subscription_refused", refused[0])
             self._subscribe_again_s = time.monotonic() + self._backoff.next_s()
         else:
+            self._trouble = ""
             log.info("subscribed", areas=self._settings.areas)
             self._subscribed_s = time.monotonic()
 
     def _on_connect_fail(self, _client: Client, _userdata: object) -> None:
+        self._trouble = "broker"
         log.warning("broker_away", broker=str(self._broker), action=refusals.AGAIN)
         self._wait_before_the_next_try()
 
@@ -221,6 +234,7 @@ class Session:
             self._committed = False
             self._connection += 1
             self._connected = False
+            self._trouble = "refused" if self._trouble == "refused" else "broker"
             self._letting_go = False
             self._subscribe_again_s = math.inf
         metrics.CONNECTED.set(0)
@@ -243,6 +257,7 @@ class Session:
         self._client.reconnect_delay_set(wait_s, wait_s)
 
     def _say_refused(self, event: str, reason: ReasonCode) -> None:
+        self._trouble = "refused"
         meant = refusals.meaning(reason.value)
         say = log.warning if meant.temporary else log.error
         say(event, broker=str(self._broker), reason=str(reason), code=reason.value, action=meant.action)

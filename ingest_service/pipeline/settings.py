@@ -98,6 +98,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Meta(description="Time for committing what is held when asked to stop.", extra={"unit": "s"}, ge=0),
     ] = 10.0
+    stuck_s: Annotated[
+        float,
+        Meta(
+            description="Health shows the process as stuck where its main loop does not move on for so long.",
+            extra={"unit": "s"},
+            gt=0,
+        ),
+    ] = 30.0
+    behind_s: Annotated[
+        float,
+        Meta(
+            description="Health shows the process as behind where a received message waits for so long.",
+            extra={"unit": "s"},
+            gt=0,
+        ),
+    ] = 30.0
     metrics_port: Annotated[
         int, Meta(description="Port of the Prometheus metrics on loopback; 0 is off.", ge=0, le=65535)
     ] = 0

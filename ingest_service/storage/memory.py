@@ -16,6 +16,7 @@ from ingest_service.storage.memory_directory import MemoryDirectory, activity
 from ingest_service.storage.memory_late import MemoryLate
 from ingest_service.storage.memory_letters import MemoryLetters
 from ingest_service.storage.memory_opinions import MemoryOpinions
+from ingest_service.storage.memory_processes import MemoryPlatform
 from ingest_service.storage.memory_shards import MemoryShards
 from ingest_service.storage.model import (
     READING,
@@ -48,10 +49,11 @@ NOT_JUDGED = 64 | 512  # late, or of a wrong clock
 HOUR_US = 3_600_000_000
 
 
-class MemoryStore:
+class MemoryStore(MemoryPlatform):
     """`ingest_service.storage.store.Store` in dictionaries."""
 
     def __init__(self, *, time_zone: str = "Asia/Shanghai") -> None:
+        super().__init__()
         self.zone = ZoneInfo(time_zone)
         self._lock = threading.RLock()
         self._enrolled = MemoryDirectory()
@@ -66,9 +68,6 @@ class MemoryStore:
         self._shards = MemoryShards()
         self._late = MemoryLate()
         self._opinions = MemoryOpinions()
-
-    def close(self) -> None:
-        """Nothing to let go of."""
 
     # -- enrolment -----------------------------------------------------------------------------
 

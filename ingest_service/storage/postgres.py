@@ -13,6 +13,7 @@ from psycopg.rows import dict_row
 from ingest_service.storage import connecting, edition, lease, migrate, opinions, reading, rollups, writing
 from ingest_service.storage.batch import Checkpoint
 from ingest_service.storage.classify import classified
+from ingest_service.storage.heartbeat import PostgresHeartbeat
 from ingest_service.storage.model import (
     Anomaly,
     AnomalyQuery,
@@ -24,6 +25,7 @@ from ingest_service.storage.model import (
     Late,
     Latest,
 )
+from ingest_service.storage.processes import Process
 from ingest_service.storage.settings import Settings
 from ingest_service.storage.sql import QUERIES
 from ingest_service.storage.wall import Wall, Walled
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from ingest_service.storage.connecting import ImpatientConnection
     from ingest_service.storage.lease import PostgresLease
     from ingest_service.storage.model import Bucket, Directory, LetterQuery, Verdict
+    from ingest_service.storage.processes import Identity, Limits
 
 T = TypeVar("T")
 
@@ -204,6 +207,14 @@ class PostgresStore(Walled):
         with self.transaction() as connection:
             return next(iter(reading.anomalies(connection, AnomalyQuery(), anomaly_id)), None)
 
+    def count_anomalies(self, query: AnomalyQuery) -> int:
+        """How many anomalies a filter finds."""
+        return self._number("count_anomalies", reading.anomaly_parameters(query))
+
+    def count_letters(self, query: LetterQuery) -> int:
+        """How many dead letters a filter finds."""
+        return self._number("count_letters", msgspec.structs.asdict(query))
+
     def newest_revision(self) -> int:
         """The newest change of any anomaly."""
         return self._number("newest_revision")
@@ -229,6 +240,16 @@ class PostgresStore(Walled):
             return Health(
                 edition=edition.name(connection), schema_version=migrate.version(connection), **counted
             )
+
+    # -- the platform's processes -----------------------------------------------------------------
+
+    def heartbeat(self, identity: Identity, limits: Limits) -> PostgresHeartbeat:
+        """What a process writes of itself."""
+        return PostgresHeartbeat(self._dsn, self._settings, identity, limits)
+
+    def processes(self) -> list[Process]:
+        """Every process of the platform and its state."""
+        return self._rows("processes", None, Process)
 
     # -- the service ---------------------------------------------------------------------------
 
@@ -270,6 +291,6 @@ class PostgresStore(Walled):
             cursor.row_factory = dict_row
             return msgspec.convert(cursor.fetchall(), list[kind])  # type: ignore[valid-type]
 
-    def _number(self, query: str) -> int:
-        with self.asked(QUERIES[query]) as cursor:
+    def _number(self, query: str, parameters: Any = None) -> int:
+        with self.asked(QUERIES[query], parameters) as cursor:
             return int((cursor.fetchone() or (0,))[0])

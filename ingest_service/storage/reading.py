@@ -124,13 +124,17 @@ def anomalies(
     connection: Connection[Any], query: AnomalyQuery, anomaly_id: int | None = None
 ) -> list[Anomaly]:
     """Anomalies by filter."""
+    return rows(connection, "anomalies", anomaly_parameters(query, anomaly_id), Anomaly)
+
+
+def anomaly_parameters(query: AnomalyQuery, anomaly_id: int | None = None) -> dict[str, Any]:
+    """What ``anomaly_filter`` takes."""
     after_s, after_id = query.after or (None, None)
-    parameters = msgspec.structs.asdict(query) | {
+    return msgspec.structs.asdict(query) | {
         "anomaly_id": anomaly_id,
         "after_us": None if after_s is None else round(after_s * 1e6),
         "after_id": after_id,
     }
-    return rows(connection, "anomalies", parameters, Anomaly)
 
 
 def _copied(

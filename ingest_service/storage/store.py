@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         LetterQuery,
         Verdict,
     )
+    from ingest_service.storage.processes import Heartbeat, Identity, Limits, Process
 
 
 class Lease(Protocol):
@@ -108,6 +109,18 @@ class Reader(Protocol):
         """What the database is and holds; readings are counted exactly, of some series or of all."""
         ...
 
+    def count_anomalies(self, query: AnomalyQuery) -> int:
+        """How many anomalies a filter finds; its limit is not used."""
+        ...
+
+    def count_letters(self, query: LetterQuery) -> int:
+        """How many dead letters a filter finds; its limit is not used."""
+        ...
+
+    def processes(self) -> list[Process]:
+        """Every process of the platform and its state, by the clock of the database."""
+        ...
+
     def dead_letters(self, query: LetterQuery) -> list[DeadLetter]:
         """Dead letters by filter, newest first."""
         ...
@@ -144,6 +157,10 @@ class Store(Reader, Protocol):
 
     def enrol(self, directory: Directory) -> Directory:
         """Insert or update everything named, remove nothing; return the whole, with ids."""
+        ...
+
+    def heartbeat(self, identity: Identity, limits: Limits) -> Heartbeat:
+        """What a process writes of itself; connects at the first beat."""
         ...
 
     # -- the pipeline ------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ def address(served: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
 
 def answers(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=5).status_code == 200
+        return httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=5).status_code == 200
     except httpx.HTTPError:
         return False
 

@@ -12,23 +12,33 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from deploy.embedded.folder import free_port
 from gateway.console import words
+from gateway.console.page import worst_clock
+from ingest_service.storage import process_words
+from ingest_service.storage.beating import Look, Pulse
 from ingest_service.storage.memory import MemoryStore
 from ingest_service.storage.model import Anomaly
 from tests.support.access import KEY, opened
+from tests.support.alive import alive
 from tests.support.filled import fill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+Served = tuple[str, MemoryStore, dict[str, Pulse]]
 LANGUAGES = {"en": "en-US", "zh": "zh-CN"}
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[tuple[str, MemoryStore]]:
+def served() -> Iterator[Served]:
     """The gateway on a port, over a store that the test may change."""
     store = MemoryStore()
     fill(store, days=2.0)
+    with alive(store, every_s=0.2) as pulses:
+        yield from _served(store, pulses)
+
+
+def _served(store: MemoryStore, pulses: dict[str, Pulse]) -> Iterator[Served]:
     port = free_port()
     server = uvicorn.Server(
         uvicorn.Config(opened(store, console=True), port=port, log_config=None, ws="websockets-sansio")
@@ -39,7 +49,7 @@ def served() -> Iterator[tuple[str, MemoryStore]]:
     while not server.started:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    yield f"http://127.0.0.1:{port}/login#{KEY}", store
+    yield f"http://127.0.0.1:{port}/login#{KEY}", store, pulses
     server.should_exit = True
     thread.join(10)
 
@@ -64,10 +74,10 @@ def page(request: pytest.FixtureRequest, chromium: Path) -> Iterator[tuple[words
 
 
 def test_a_fault_is_seen_to_appear(
-    page: tuple[words.Language, Page], served: tuple[str, MemoryStore]
+    page: tuple[words.Language, Page], served: Served
 ) -> None:
     language, one = page
-    address, store = served
+    address, store, _ = served
     one.goto(address)
     expect(one.get_by_text(words.word("wrong", language))).to_be_visible()
     expect(one.locator("canvas").first).to_be_visible()
@@ -99,7 +109,7 @@ def test_a_fault_is_seen_to_appear(
 
 
 def test_the_language_can_be_switched_and_is_remembered(
-    page: tuple[words.Language, Page], served: tuple[str, MemoryStore]
+    page: tuple[words.Language, Page], served: Served
 ) -> None:
     language, one = page
     other: words.Language = "zh" if language == "en" else "en"
@@ -111,7 +121,7 @@ def test_the_language_can_be_switched_and_is_remembered(
 
 
 def test_the_documentation_is_drawn_without_the_internet(
-    page: tuple[words.Language, Page], served: tuple[str, MemoryStore]
+    page: tuple[words.Language, Page], served: Served
 ) -> None:
     _, one = page
     here = served[0].partition("/login")[0]
@@ -120,6 +130,44 @@ def test_the_documentation_is_drawn_without_the_internet(
     one.goto(f"{here}/docs")
     expect(one.get_by_text("/v1/anomalies", exact=True).first).to_be_visible(timeout=10_000)
     assert [url for url in asked if not url.startswith((here, "data:"))] == []
+
+
+def test_the_strip_shows_every_process_and_what_keeps_readings_out(
+    page: tuple[words.Language, Page], served: Served, tmp_path: Path
+) -> None:
+    language, one = page
+    address, _, pulses = served
+
+    def said(sentence: process_words.Sentence) -> str:
+        return sentence.zh if language == "zh" else sentence.en
+
+    one.goto(address)
+    expect(one.get_by_text(f"✓ {words.word('kept', language)}")).to_be_visible(timeout=10_000)
+    for kind in process_words.KINDS.values():
+        expect(one.get_by_text(f"● {said(kind)}").first).to_be_visible()
+    one.screenshot(path=tmp_path / f"alive.{language}.png")
+    pulses["ingest"].look = lambda: Look("broker")
+    try:
+        expect(one.get_by_text(f"✕ {words.word('not_kept', language)}")).to_be_visible(timeout=10_000)
+        expect(one.get_by_text(f"■ {said(process_words.KINDS['ingest'])}")).to_be_visible()
+        expect(one.get_by_text(said(process_words.WHY["broker"]))).to_be_visible()
+        one.screenshot(path=tmp_path / f"stuck.{language}.png")
+    finally:
+        pulses["ingest"].look = Look
+    expect(one.get_by_text(f"✓ {words.word('kept', language)}")).to_be_visible(timeout=10_000)
+
+
+@pytest.mark.parametrize(
+    ("clocks", "shown"),
+    [
+        ({"d1": -0.3, "d2": 0.1}, "0 s"),
+        ({"d1": 0.0}, "0 s"),
+        ({"d1": -0.6}, "-1 s"),
+        ({"d1": 4000.2, "d2": -3.0}, "+4,000 s d1"),
+    ],
+)
+def test_the_worst_clock_is_never_minus_nothing(clocks: dict[str, float], shown: str) -> None:
+    assert worst_clock(clocks, "en") == shown
 
 
 def test_every_word_is_there_in_both_languages() -> None:

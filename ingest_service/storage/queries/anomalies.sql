@@ -1,10 +1,5 @@
--- anomalies: Anomalies by filter, newest start first.
-SELECT anomaly_id, revision, subject, site_id, series_id, device_id, detector, version,
-    extract(epoch FROM start)::float8 AS start_s, extract(epoch FROM "end")::float8 AS end_s,
-    extract(epoch FROM peak)::float8 AS peak_s, observed, expected, spread, score, severity, n_readings, state,
-    reason_en, reason_zh, evidence
-FROM anomaly
-WHERE (%(anomaly_id)s::bigint IS NULL OR anomaly_id = %(anomaly_id)s)
+-- anomaly_filter: What an `AnomalyQuery` names, but for its order and limit.
+((%(anomaly_id)s::bigint IS NULL OR anomaly_id = %(anomaly_id)s)
     AND (%(site_ids)s::text[] IS NULL OR site_id = ANY (%(site_ids)s))
     AND (%(series_ids)s::int[] IS NULL OR series_id = ANY (%(series_ids)s))
     AND (%(detectors)s::text[] IS NULL OR detector = ANY (%(detectors)s))
@@ -13,7 +8,18 @@ WHERE (%(anomaly_id)s::bigint IS NULL OR anomaly_id = %(anomaly_id)s)
     AND (%(from_s)s::float8 IS NULL OR "end" IS NULL OR "end" > to_timestamp(%(from_s)s))
     AND (%(to_s)s::float8 IS NULL OR start < to_timestamp(%(to_s)s))
     AND (%(after_us)s::bigint IS NULL
-        OR (start, anomaly_id) < ('epoch'::timestamptz + %(after_us)s * interval '1 microsecond', %(after_id)s))
+        OR (start, anomaly_id) < ('epoch'::timestamptz + %(after_us)s * interval '1 microsecond', %(after_id)s)));
+
+-- count_anomalies: How many anomalies a filter finds.
+SELECT count(*) FROM anomaly WHERE {{anomaly_filter}};
+
+-- anomalies: Anomalies by filter, newest start first.
+SELECT anomaly_id, revision, subject, site_id, series_id, device_id, detector, version,
+    extract(epoch FROM start)::float8 AS start_s, extract(epoch FROM "end")::float8 AS end_s,
+    extract(epoch FROM peak)::float8 AS peak_s, observed, expected, spread, score, severity, n_readings, state,
+    reason_en, reason_zh, evidence
+FROM anomaly
+WHERE {{anomaly_filter}}
 ORDER BY start DESC, anomaly_id DESC LIMIT %(limit)s;
 
 -- anomalies_changed: Anomalies changed after a revision, oldest change first.

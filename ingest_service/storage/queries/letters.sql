@@ -13,19 +13,22 @@ WHERE letter_id = %(letter_id)s;
 -- letters_done: Letters whose readings are stored now.
 DELETE FROM dead_letter WHERE letter_id = ANY (%s);
 
--- ask_replay: Ask for letters to be replayed.
-UPDATE dead_letter SET state = 'replay'
-WHERE (%(ids)s::bigint[] IS NULL OR letter_id = ANY (%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s)
+-- letter_filter: What a `LetterQuery` names, but for its page and limit.
+((%(ids)s::bigint[] IS NULL OR letter_id = ANY (%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s)
     AND (%(device)s::text IS NULL OR split_part(topic, '/', 4) = %(device)s)
     AND (%(areas)s::text[] IS NULL OR split_part(topic, '/', 3) = ANY (%(areas)s))
-    AND (%(received_before_s)s::float8 IS NULL OR received < to_timestamp(%(received_before_s)s));
+    AND (%(received_before_s)s::float8 IS NULL OR received < to_timestamp(%(received_before_s)s)));
+
+-- count_letters: How many letters a filter finds.
+SELECT count(*) FROM dead_letter WHERE {{letter_filter}};
+
+-- ask_replay: Ask for letters to be replayed.
+UPDATE dead_letter SET state = 'replay'
+WHERE {{letter_filter}};
 
 -- purge_letters: Delete letters for good.
 DELETE FROM dead_letter
-WHERE (%(ids)s::bigint[] IS NULL OR letter_id = ANY (%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s)
-    AND (%(device)s::text IS NULL OR split_part(topic, '/', 4) = %(device)s)
-    AND (%(areas)s::text[] IS NULL OR split_part(topic, '/', 3) = ANY (%(areas)s))
-    AND (%(received_before_s)s::float8 IS NULL OR received < to_timestamp(%(received_before_s)s));
+WHERE {{letter_filter}};
 
 -- letters_to_replay: Letters asked for, of some areas, oldest first; one at least, then no more than so many bytes.
 SELECT letter_id, extract(epoch FROM received)::float8 AS received_s, topic, payload, length(payload) AS size_bytes,
@@ -45,9 +48,6 @@ SELECT letter_id, extract(epoch FROM received)::float8 AS received_s, topic,
     CASE WHEN %(whole)s THEN payload ELSE '' END AS payload, length(payload) AS size_bytes, content_type, properties,
     reason, detail, state, replays, retained
 FROM dead_letter
-WHERE (%(ids)s::bigint[] IS NULL OR letter_id = ANY (%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s)
-    AND (%(device)s::text IS NULL OR split_part(topic, '/', 4) = %(device)s)
-    AND (%(areas)s::text[] IS NULL OR split_part(topic, '/', 3) = ANY (%(areas)s))
-    AND (%(received_before_s)s::float8 IS NULL OR received < to_timestamp(%(received_before_s)s))
+WHERE {{letter_filter}}
     AND (%(before_id)s::bigint IS NULL OR letter_id < %(before_id)s)
 ORDER BY letter_id DESC LIMIT %(limit)s;
