@@ -133,7 +133,9 @@ class Heart:
         except Exception:
             self._heartbeat.close()
             if not self._has_logged:  # once: it would be the same every two seconds
-                log.exception("heartbeat_failed", action="the process goes on; it is shown as absent meanwhile")
+                log.exception(
+                    "heartbeat_failed", action="the process goes on; it is shown as absent meanwhile"
+                )
             self._has_logged = True
         else:
             self._failed = 0

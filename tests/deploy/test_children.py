@@ -48,7 +48,9 @@ def test_a_process_that_dies_for_good_is_said_in_plain_words_once(
     assert len(said) == 2
     assert "starting it again" in said[0]
     assert said[1] == children.lost[0]
-    assert said[1].startswith("ingest HAS ENDED FOR GOOD: it ended 2 times in a row, at last with exit code 2")
+    assert said[1].startswith(
+        "ingest HAS ENDED FOR GOOD: it ended 2 times in a row, at last with exit code 2"
+    )
     assert "no reading is stored or judged any more" in said[1]
     assert str(tmp_path / "logs/ingest.log") in said[1]
     assert not children.healthy

@@ -77,7 +77,9 @@ class Platform:
         states = [one["state"] for one in found["processes"] if one["kind"] == kind]
         return states[0] if len(states) == 1 else str(states), found["status"] == "ok"
 
-    def becomes(self, state: str, ok: bool, *, kind: str = "ingest", within_s: float = SHOWN_WITHIN_S) -> None:
+    def becomes(
+        self, state: str, ok: bool, *, kind: str = "ingest", within_s: float = SHOWN_WITHIN_S
+    ) -> None:
         wait_until(lambda: self.state(kind) == (state, ok), within_s=within_s, what=f"{kind} {state}, {ok}")
 
     def says(self, words: str, *, within_s: float = SHOWN_WITHIN_S) -> None:

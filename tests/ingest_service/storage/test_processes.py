@@ -82,7 +82,15 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, float], bool, str, str, bool]] 
     ("ended just now", {}, {"beat_s": 1}, True, "restarting", "ended", False),
     ("ended for good", {}, {"beat_s": 9}, True, "absent", "gone", False),
     ("its loop hangs", {"moved_age_s": 31.0}, {}, False, "stuck", "still", False),
-    ("its loop hung, and then its beats", {"moved_age_s": 25.0}, {"beat_s": 6}, False, "stuck", "still", False),
+    (
+        "its loop hung, and then its beats",
+        {"moved_age_s": 25.0},
+        {"beat_s": 6},
+        False,
+        "stuck",
+        "still",
+        False,
+    ),
     ("its loop takes a while", {"moved_age_s": 29.0}, {}, False, "alive", "", True),
     ("no broker", {"fault": "broker"}, {}, False, "stuck", "broker", False),
     ("no broker, and hangs", {"fault": "broker", "moved_age_s": 99.0}, {}, False, "stuck", "broker", False),
@@ -114,11 +122,19 @@ def test_what_never_came_is_absent(store: Store) -> None:
 
 
 def test_a_report_comes_back_with_its_ages(bench: Bench) -> None:
-    report = Report(role="owner", areas=["a", "b"], moved_age_s=3, success_age_s=2, backlog_age_s=1, detail="x")
+    report = Report(
+        role="owner", areas=["a", "b"], moved_age_s=3, success_age_s=2, backlog_age_s=1, detail="x"
+    )
     bench.beat(report)
     bench.age(beat_s=4, started_s=50)
     found = bench.one()
-    assert (found.host, found.pid, found.role, found.areas, found.detail) == ("h", 7, "owner", ["a", "b"], "x")
+    assert (found.host, found.pid, found.role, found.areas, found.detail) == (
+        "h",
+        7,
+        "owner",
+        ["a", "b"],
+        "x",
+    )
     assert found.beat_age_s == pytest.approx(4, abs=1)
     assert found.moved_age_s == pytest.approx(7, abs=1)
     assert found.success_age_s == pytest.approx(6, abs=1)
