@@ -64,7 +64,7 @@ def _own_or_stand_by(
                 if lease is not None:
                     standing_by = False
                     pulse.role = "starting"
-                    _Shard(store, broker, settings, lease, stop, pulse).serve()
+                    _Shard(store, broker, settings, lease, stop, pulse=pulse).serve()
                     backoff = Backoff()
                     continue
             if not standing_by:
@@ -92,6 +92,7 @@ class _Shard:
         settings: Settings,
         lease: Lease,
         stop: threading.Event,
+        *,
         pulse: Pulse,
     ) -> None:
         self._store, self._settings, self._lease, self._stop = store, settings, lease, stop

@@ -36,8 +36,8 @@ class Look(NamedTuple):
 class Pulse:
     """What the main loop of a process notes; all methods may be called from any thread.
 
-    The heartbeat carries the age of what the *loop* noted, so that a loop that hangs shows, though the thread that
-    writes heartbeats goes on.
+    The heartbeat carries the age of what the *loop* noted, so that a loop that hangs shows, though the thread
+    that writes heartbeats goes on.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -143,7 +143,7 @@ class Heart:
 
 @contextmanager
 def beating(store: Store, identity: Identity, limits: Limits, *, every_s: float = EVERY_S) -> Iterator[Pulse]:
-    """Write heartbeats while the context lasts; an exception out of it leaves the row, which shows as absent."""
+    """Write heartbeats while the context lasts; an exception leaves the row, which shows as absent."""
     pulse = Pulse()
     heart = Heart(store.heartbeat(identity, limits), pulse, every_s=every_s)
     heart.start()

@@ -25,8 +25,8 @@ NAME = "towntwin heartbeat"
 class PostgresHeartbeat:
     """`ingest_service.storage.processes.Heartbeat` on a connection of its own.
 
-    A busy pool does not hold it up, and its lock ends with the process: whoever reads knows a process that was
-    killed (no lock) from one that hangs (lock, but no beat).
+    A busy pool does not hold it up, and its lock ends with the process: whoever reads knows a process that
+    was killed (no lock) from one that hangs (lock, but no beat).
     """
 
     def __init__(self, dsn: str, settings: Settings, identity: Identity, limits: Limits) -> None:

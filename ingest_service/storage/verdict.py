@@ -29,8 +29,8 @@ def verdict(
 ) -> Verdict:
     """Whether a reading of any of these areas would be stored and judged.
 
-    Each area needs an ingest process that owns a shard with it and works: it is connected and subscribed, commits or
-    could, is not behind, and judges. Where nothing is enrolled, one such process has to be there.
+    Each area needs an ingest process that owns a shard with it and works: it is connected and subscribed,
+    commits or could, is not behind, and judges. Where nothing is enrolled, one such process has to be there.
 
     Parameters
     ----------

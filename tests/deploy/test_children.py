@@ -56,9 +56,7 @@ def test_a_process_that_dies_for_good_is_said_in_plain_words_once(
     assert not children.healthy
 
 
-def test_one_that_ran_well_for_long_has_its_restarts_again(
-    children: Children, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_that_ran_well_for_long_has_its_restarts_again(children: Children) -> None:
     """Six deaths in a month ended a process for good."""
     child = children.start("settings", once=False)
     wait_until(lambda: _ended(child), within_s=WITHIN_S, what="it ended")
