@@ -67,7 +67,7 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     """A process and its state, by the clock of the database.
 
     ``works`` is true while it does its work: it is alive, or was started again and is alive since. ``why`` is
-    a key of `ingest_service.storage.process_words.WHY`. ``started_s`` is None where no such process ever came.
+    a key of `ingest_service.storage.process_words.WHY`. ``started_s`` is None where no such process came.
     """
 
     kind: str
