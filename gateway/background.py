@@ -1,4 +1,4 @@
-"""Background tasks of the gateway: an unforeseen exception is logged, counted and shown, and the task goes on."""
+"""Background tasks of the gateway: an unforeseen exception is logged, counted and shown; the task goes on."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ class Tasks:
         return sorted(name for name, at_s in list(self._failed_s.items()) if now_s - at_s < WELL_S)
 
     async def keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Do some work until it ends by itself; after an exception begin again, after a longer wait each time."""
+        """Do some work until it ends by itself; after an exception begin again, later each time."""
         wait_s = FIRST_WAIT_S
         while True:
             began_s = self._clock()
             try:
                 await work()
-            except Exception:
+            except Exception as error:  # noqa: BLE001 - the bulkhead: it is logged, counted and shown
                 if self._clock() - began_s >= WELL_S:
                     wait_s = FIRST_WAIT_S
-                self._note(name, again_in_s=wait_s)
+                self._note(name, error, again_in_s=wait_s)
             else:
                 return
             await asyncio.sleep(wait_s)
@@ -52,10 +52,10 @@ class Tasks:
         """Do one round of what a timer repeats."""
         try:
             await work()
-        except Exception:
-            self._note(name)
+        except Exception as error:  # noqa: BLE001 - likewise
+            self._note(name, error)
 
-    def _note(self, name: str, **more: float) -> None:
+    def _note(self, name: str, error: Exception, **more: float) -> None:
         self._failed_s[name] = self._clock()
         metrics.TASK_FAILURES.labels(name).inc()
-        log.exception("background_task_failed", task=name, **more)
+        log.error("background_task_failed", task=name, exc_info=error, **more)

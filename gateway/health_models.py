@@ -49,13 +49,13 @@ class ProcessHealth(Model):
     beat_age_s: float | None = Field(description="Since it last reported")
     moved_age_s: float | None = Field(description="Since its main loop last moved on")
     success_age_s: float | None = Field(
-        description="Since its last success: a commit of ingest, a round of the service; null before the first"
+        description="Since its last success (ingest: a commit; service: a round); null before the first"
     )
     backlog_age_s: float = Field(description="How long its oldest work waits")
 
 
 class Health(Model):
-    """What the platform is and holds; ``ok`` means that a reading published now would be stored and judged."""
+    """What the platform is and holds; ``ok``: a reading published now would be stored and judged."""
 
     status: Literal["ok", "failing"]
     problems: list[Said] = Field(description="Why a reading would not be stored or not be judged")
@@ -77,7 +77,7 @@ def said(sentences: Sequence[Sentence]) -> list[Said]:
 
 
 def process_health(process: Process, *, whole: bool) -> ProcessHealth:
-    """A process as the API shows it; not where it runs, unless to somebody who may see the ``whole`` platform."""
+    """A process as the API shows it; where it runs only to whoever may see the ``whole`` platform."""
     sentence = words.sentence(process)
     return ProcessHealth(
         kind=process.kind,

@@ -73,7 +73,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stuck_s: Annotated[
         float,
         Meta(
-            description="Health shows the process as stuck where its event loop does not come around for so long.",
+            description="Health shows the process as stuck where its event loop hangs for so long.",
             extra={"unit": "s"},
             gt=0,
         ),

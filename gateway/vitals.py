@@ -71,7 +71,7 @@ class Vitals:
             return self._processes
 
     def verdict(self, areas: tuple[str, ...] | None = None, *, names: bool = True) -> Verdict:
-        """Whether a reading of some areas, or of any, would be stored and judged now. Raises as the store does.
+        """Whether a reading of some areas, or of any, would be stored and judged. Raises as the store does.
 
         Without ``names`` no sentence names an area: anybody may read it.
         """

@@ -6,9 +6,9 @@ answer, also when it is well, so that an alert ends by its value and not by a ro
 
 No data and errors, each on purpose:
 
-- alarms, silence, processes, letters: no row means that nothing is enrolled yet, and nothing enrolled is nothing wrong:
-  ``OK``. When the query fails, what was known stays (``KeepLast``): an alarm must not end because the
-  database is away, and four rules must not all cry about one database.
+- alarms, silence, processes, letters: no row means that nothing is enrolled yet, and nothing enrolled is
+  nothing wrong: ``OK``. When the query fails, what was known stays (``KeepLast``): an alarm must not end
+  because the database is away, and four rules must not all cry about one database.
 - lag: no row means that no reading ever came, and a query that fails means that nobody can tell whether
   readings come: both are what this rule is there to say: ``Alerting``.
 """

@@ -126,8 +126,9 @@ class Children:
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
         meant = MEANT.get(child.name, "")
         return (
-            f"{child.name} HAS ENDED FOR GOOD: it ended {child.restarts + 1} times in a row, at last {how}, and is not"
-            f" started again{meant}. See {self._log(child)}, mend the cause, and start `towntwin up` anew."
+            f"{child.name} HAS ENDED FOR GOOD: it ended {child.restarts + 1} times in a row, at last {how},"
+            f" and is not started again{meant}. See {self._log(child)}, mend the cause,"
+            " and start `towntwin up` anew."
         )
 
     def _log(self, child: Child) -> Path:

@@ -221,8 +221,8 @@ def _say(summary: summaries.Summary, answers: list[summaries.Found], screen: Scr
 
 def _farewell(children: Children, screen: Screen) -> int:
     """Say at the end once more which processes ended for good; the exit code."""
-    for sentence in children.lost:
-        screen.say(sentence)
+    for words in children.lost:
+        screen.say(words)
     return 1 if children.lost else 0
 
 

@@ -231,4 +231,6 @@ def worst_clock(clocks: dict[str, float], language: Language) -> str:
         return word("never", language)
     device, offset_s = max(clocks.items(), key=lambda one: abs(one[1]))
     whole_s = round(offset_s)  # an integer, so that it is never "-0"
-    return (f"{whole_s:+,} s" if whole_s else "0 s") + (f" {device}" if abs(offset_s) >= NAMED_BEYOND_S else "")
+    return (f"{whole_s:+,} s" if whole_s else "0 s") + (
+        f" {device}" if abs(offset_s) >= NAMED_BEYOND_S else ""
+    )

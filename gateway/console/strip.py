@@ -35,7 +35,9 @@ class Strip:
         """Every process as it is now."""
         ok = snapshot.verdict.ok and not snapshot.away
         lines = [self._said(one) for one in snapshot.verdict.problems]
-        lines += [self._said(process_words.sentence(one)) for one in snapshot.processes if one.state != "alive"]
+        lines += [
+            self._said(process_words.sentence(one)) for one in snapshot.processes if one.state != "alive"
+        ]
         marks = [(one.state, self._name(one)) for one in snapshot.processes]
         newest = (ok, marks, lines)
         if newest == self._shown:

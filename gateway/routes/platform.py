@@ -43,9 +43,7 @@ def health(here: Here) -> health_models.Health:
     return health_models.Health(
         status="ok" if told.ok else "failing",
         problems=health_models.said(told.problems),
-        processes=[
-            health_models.process_health(one, whole=areas is None) for one in here.vitals.processes()
-        ],
+        processes=[health_models.process_health(one, whole=areas is None) for one in here.vitals.processes()],
         edition=found.edition,
         schema_version=found.schema_version,
         readings=found.readings,

@@ -36,8 +36,8 @@ class Look(NamedTuple):
 class Pulse:
     """What the main loop of a process notes; all methods may be called from any thread.
 
-    The heartbeat carries the age of what the *loop* noted, so that a loop that hangs shows, though the thread that
-    writes heartbeats goes on.
+    The heartbeat carries the age of what the *loop* noted, so that a loop that hangs shows, though the thread
+    that writes heartbeats goes on.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -133,7 +133,9 @@ class Heart:
         except Exception:
             self._heartbeat.close()
             if not self._has_logged:  # once: it would be the same every two seconds
-                log.exception("heartbeat_failed", action="the process goes on; it is shown as absent meanwhile")
+                log.exception(
+                    "heartbeat_failed", action="the process goes on; it is shown as absent meanwhile"
+                )
             self._has_logged = True
         else:
             self._failed = 0
@@ -141,7 +143,7 @@ class Heart:
 
 @contextmanager
 def beating(store: Store, identity: Identity, limits: Limits, *, every_s: float = EVERY_S) -> Iterator[Pulse]:
-    """Write heartbeats while the context lasts; an exception out of it leaves the row, which shows as absent."""
+    """Write heartbeats while the context lasts; an exception leaves the row, which shows as absent."""
     pulse = Pulse()
     heart = Heart(store.heartbeat(identity, limits), pulse, every_s=every_s)
     heart.start()

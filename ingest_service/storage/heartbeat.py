@@ -25,14 +25,17 @@ NAME = "towntwin heartbeat"
 class PostgresHeartbeat:
     """`ingest_service.storage.processes.Heartbeat` on a connection of its own.
 
-    A busy pool does not hold it up, and its lock ends with the process: whoever reads knows a process that was
-    killed (no lock) from one that hangs (lock, but no beat).
+    A busy pool does not hold it up, and its lock ends with the process: whoever reads knows a process that
+    was killed (no lock) from one that hangs (lock, but no beat).
     """
 
     def __init__(self, dsn: str, settings: Settings, identity: Identity, limits: Limits) -> None:
         self._dsn = dsn
         self._settings = msgspec.structs.replace(
-            settings, answer_timeout_s=float(ANSWER_S), statement_timeout_s=ANSWER_S, connect_timeout_s=ANSWER_S
+            settings,
+            answer_timeout_s=float(ANSWER_S),
+            statement_timeout_s=ANSWER_S,
+            connect_timeout_s=ANSWER_S,
         )
         self._identity = identity
         self._limits = limits
@@ -78,9 +81,13 @@ class PostgresHeartbeat:
 
     def _register(self, connection: ImpatientConnection) -> None:
         """Make the row and take its lock at one moment, so that nobody sees one without the other."""
-        parameters: dict[str, Any] = msgspec.structs.asdict(self._identity) | msgspec.structs.asdict(self._limits)
+        parameters: dict[str, Any] = msgspec.structs.asdict(self._identity) | msgspec.structs.asdict(
+            self._limits
+        )
         with connection.transaction():
-            found = connection.execute(QUERIES["heartbeat_begin"], parameters | {"forgive_s": FORGIVE_S}).fetchone()
+            found = connection.execute(
+                QUERIES["heartbeat_begin"], parameters | {"forgive_s": FORGIVE_S}
+            ).fetchone()
             (number,) = found or (None,)
             connection.execute(QUERIES["heartbeat_lock"], (number,))
             connection.execute(QUERIES["heartbeat_expire"], (EXPIRE_S,))

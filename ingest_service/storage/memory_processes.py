@@ -1,4 +1,4 @@
-"""Heartbeats of the store in memory; the plain twin of the view `process_state`, held to the same table of tests."""
+"""Heartbeats of the store in memory; the plain twin of the view `process_state`."""
 
 from __future__ import annotations
 

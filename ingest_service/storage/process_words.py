@@ -32,7 +32,7 @@ STATES = {
 WHY = {
     "": Sentence("it does its work", "工作正常"),
     "ended": Sentence(
-        "it ended a moment ago without being asked to: if nothing starts it again, it is absent in a few seconds",
+        "it ended a moment ago without being asked to: if nothing starts it again, it is soon absent",
         "刚刚意外退出；若无人重新启动，数秒后即为缺失",
     ),
     "gone": Sentence(
@@ -61,18 +61,18 @@ WHY = {
         "消息代理无应答：请启动消息代理，或检查 TOWNTWIN_BROKER 与网络",
     ),
     "refused": Sentence(
-        "the broker refuses the connection or the subscription: the log of ingest has the reason and what to do",
+        "the broker refuses the connection or the subscription: the log of ingest says why and what to do",
         "消息代理拒绝连接或订阅：原因与处理办法见接收服务日志",
     ),
     "subscribing": Sentence(
         "it is connected to the broker and not subscribed yet", "已连接消息代理，尚未完成订阅"
     ),
     "receiver": Sentence(
-        "the thread that receives from the broker has ended: restart ingest, and report the defect with its log",
+        "the thread that receives from the broker has ended: restart ingest, and report it with its log",
         "接收消息的线程已退出：请重新启动接收服务，并附日志报告缺陷",
     ),
     "database": Sentence(
-        "the database takes no writes (away, read-only, or full): nothing is acknowledged, and devices keep their readings",
+        "the database takes no writes (away, read-only, or full): devices keep their readings",
         "数据库无法写入（中断、只读或磁盘已满）：不再应答，读数保留在设备中",
     ),
     "judge": Sentence(
@@ -85,7 +85,7 @@ WHY = {
     ),
 }
 NOT_WRITABLE = Sentence(
-    "the database answers and takes no writes (read-only, or its disk is full): readings wait at the broker and on the devices",
+    "the database answers and takes no writes (read-only, or its disk is full): devices keep their readings",
     "数据库可读但无法写入（只读或磁盘已满）：读数在消息代理与设备中等待",
 )
 STANDBY = Sentence(" (standby)", "（备用）")
@@ -117,6 +117,7 @@ def no_shard(areas: list[str]) -> Sentence:
     """No ingest process takes these areas."""
     shown = ", ".join(areas[:5]) + (" …" if len(areas) > 5 else "")
     return Sentence(
-        f"ingest: no process takes the readings of {shown or 'some areas'}: start one with --areas, or give + to one",
+        f"ingest: no process takes the readings of {shown or 'some areas'}:"
+        " start one with --areas, or give + to one",
         f"接收服务：没有进程接收 {shown or '部分区域'} 的读数：请用 --areas 启动一个，或将 + 交给其中一个",
     )

@@ -46,7 +46,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     Parameters
     ----------
     moved_age_s : since the main loop last moved on
-    success_age_s : since the last success (for ingest a commit, for service a whole round); None before the first
+    success_age_s : since the last success (ingest: a commit, service: a whole round); None before the first
     backlog_age_s : how long the oldest work waits
     fault : a key of `ingest_service.storage.process_words.WHY`; empty where there is none
     detail : more about the fault, for whoever may see all of the platform
@@ -66,8 +66,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 class Process(msgspec.Struct, frozen=True, kw_only=True):
     """A process and its state, by the clock of the database.
 
-    ``works`` is true while it does its work: it is alive, or was started again and is alive since. ``why`` is a
-    key of `ingest_service.storage.process_words.WHY`. ``started_s`` is None where no such process ever came.
+    ``works`` is true while it does its work: it is alive, or was started again and is alive since. ``why`` is
+    a key of `ingest_service.storage.process_words.WHY`. ``started_s`` is None where no such process came.
     """
 
     kind: str

@@ -24,11 +24,13 @@ class Verdict(msgspec.Struct, frozen=True):
     problems: list[Sentence]
 
 
-def verdict(processes: Sequence[Process], areas: Iterable[str], *, writable: bool = True, names: bool = True) -> Verdict:
+def verdict(
+    processes: Sequence[Process], areas: Iterable[str], *, writable: bool = True, names: bool = True
+) -> Verdict:
     """Whether a reading of any of these areas would be stored and judged.
 
-    Each area needs an ingest process that owns a shard with it and works: it is connected and subscribed, commits or
-    could, is not behind, and judges. Where nothing is enrolled, one such process has to be there.
+    Each area needs an ingest process that owns a shard with it and works: it is connected and subscribed,
+    commits or could, is not behind, and judges. Where nothing is enrolled, one such process has to be there.
 
     Parameters
     ----------
@@ -53,4 +55,6 @@ def verdict(processes: Sequence[Process], areas: Iterable[str], *, writable: boo
 
 def _takes(process: Process, areas: list[str]) -> bool:
     """Whether it would take one of some areas; one that never came, or never began to, may take any."""
-    return not areas or not process.areas or EVERY_AREA in process.areas or bool(set(areas) & set(process.areas))
+    return (
+        not areas or not process.areas or EVERY_AREA in process.areas or bool(set(areas) & set(process.areas))
+    )

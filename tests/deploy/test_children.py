@@ -48,15 +48,15 @@ def test_a_process_that_dies_for_good_is_said_in_plain_words_once(
     assert len(said) == 2
     assert "starting it again" in said[0]
     assert said[1] == children.lost[0]
-    assert said[1].startswith("ingest HAS ENDED FOR GOOD: it ended 2 times in a row, at last with exit code 2")
+    assert said[1].startswith(
+        "ingest HAS ENDED FOR GOOD: it ended 2 times in a row, at last with exit code 2"
+    )
     assert "no reading is stored or judged any more" in said[1]
     assert str(tmp_path / "logs/ingest.log") in said[1]
     assert not children.healthy
 
 
-def test_one_that_ran_well_for_long_has_its_restarts_again(
-    children: Children, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_that_ran_well_for_long_has_its_restarts_again(children: Children) -> None:
     """Six deaths in a month ended a process for good."""
     child = children.start("settings", once=False)
     wait_until(lambda: _ended(child), within_s=WITHIN_S, what="it ended")

@@ -77,7 +77,9 @@ class Platform:
         states = [one["state"] for one in found["processes"] if one["kind"] == kind]
         return states[0] if len(states) == 1 else str(states), found["status"] == "ok"
 
-    def becomes(self, state: str, ok: bool, *, kind: str = "ingest", within_s: float = SHOWN_WITHIN_S) -> None:
+    def becomes(
+        self, state: str, *, ok: bool, kind: str = "ingest", within_s: float = SHOWN_WITHIN_S
+    ) -> None:
         wait_until(lambda: self.state(kind) == (state, ok), within_s=within_s, what=f"{kind} {state}, {ok}")
 
     def says(self, words: str, *, within_s: float = SHOWN_WITHIN_S) -> None:
@@ -119,14 +121,14 @@ def test_health_is_true_whatever_is_done_to_the_processes(
     with running(ingest, service, platform.gateway):
         platform.is_ready()
         for kind in ("ingest", "service", "gateway"):
-            platform.becomes("alive", True, kind=kind, within_s=WITHIN_S)
+            platform.becomes("alive", ok=True, kind=kind, within_s=WITHIN_S)
         code, printed = platform.doctor()
         assert code == 0, printed
         assert "ok   process: ingest main is alive" in printed
         assert "ok   process: a reading published now would be stored and judged" in printed
 
         ingest.process.send_signal(signal.SIGSTOP)
-        platform.becomes("stuck", False, within_s=SHOWN_WITHIN_S + 1)
+        platform.becomes("stuck", ok=False, within_s=SHOWN_WITHIN_S + 1)
         assert "connected to the database and does not report" in platform.why_not()
         ingest.process.send_signal(signal.SIGCONT)
         platform.is_ready()
@@ -143,12 +145,12 @@ def test_health_is_true_whatever_is_done_to_the_processes(
         platform.is_ready()
 
         service.kill()
-        platform.becomes("absent", True, kind="service")
+        platform.becomes("absent", ok=True, kind="service")
 
         ingest.kill()
         killed_s = time.monotonic()
         platform.says("ingest main is restarting", within_s=3.0)
-        platform.becomes("absent", False, within_s=SHOWN_WITHIN_S - (time.monotonic() - killed_s))
+        platform.becomes("absent", ok=False, within_s=SHOWN_WITHIN_S - (time.monotonic() - killed_s))
         assert "was not started again" in platform.why_not()
         code, printed = platform.doctor()
         assert code == 1

@@ -73,9 +73,7 @@ def page(request: pytest.FixtureRequest, chromium: Path) -> Iterator[tuple[words
         assert errors == []
 
 
-def test_a_fault_is_seen_to_appear(
-    page: tuple[words.Language, Page], served: Served
-) -> None:
+def test_a_fault_is_seen_to_appear(page: tuple[words.Language, Page], served: Served) -> None:
     language, one = page
     address, store, _ = served
     one.goto(address)

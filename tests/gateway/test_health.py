@@ -104,7 +104,9 @@ def test_a_key_of_an_area_is_not_told_where_processes_run(store: MemoryStore) ->
         assert _of(health(store), "ingest")["pid"] > 0
         found = health(store, {"X-API-Key": key})
         assert found["status"] == "ok"
-        assert {(one["host"], one["pid"], one["detail"]) for one in found["processes"]} == {(None, None, None)}
+        assert {(one["host"], one["pid"], one["detail"]) for one in found["processes"]} == {
+            (None, None, None)
+        }
         pulses["ingest"].areas = ["elsewhere"]
         wait_until(
             lambda: health(store, {"X-API-Key": key})["status"] == "failing", within_s=10, what="not ours"

@@ -16,7 +16,6 @@ from ingest_service.storage.memory import MemoryStore
 from ingest_service.storage.model import AnomalyQuery, LetterQuery
 from ingest_service.storage.postgres import PostgresStore
 from ingest_service.storage.processes import AGAIN_S, EXPIRE_S, FORGIVE_S, Identity, Limits, Process, Report
-from ingest_service.storage.verdict import verdict
 from tests.support.kept import anomaly
 from tests.support.processes import wait_until
 
@@ -82,7 +81,15 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, float], bool, str, str, bool]] 
     ("ended just now", {}, {"beat_s": 1}, True, "restarting", "ended", False),
     ("ended for good", {}, {"beat_s": 9}, True, "absent", "gone", False),
     ("its loop hangs", {"moved_age_s": 31.0}, {}, False, "stuck", "still", False),
-    ("its loop hung, and then its beats", {"moved_age_s": 25.0}, {"beat_s": 6}, False, "stuck", "still", False),
+    (
+        "its loop hung, and then its beats",
+        {"moved_age_s": 25.0},
+        {"beat_s": 6},
+        False,
+        "stuck",
+        "still",
+        False,
+    ),
     ("its loop takes a while", {"moved_age_s": 29.0}, {}, False, "alive", "", True),
     ("no broker", {"fault": "broker"}, {}, False, "stuck", "broker", False),
     ("no broker, and hangs", {"fault": "broker", "moved_age_s": 99.0}, {}, False, "stuck", "broker", False),
@@ -114,11 +121,19 @@ def test_what_never_came_is_absent(store: Store) -> None:
 
 
 def test_a_report_comes_back_with_its_ages(bench: Bench) -> None:
-    report = Report(role="owner", areas=["a", "b"], moved_age_s=3, success_age_s=2, backlog_age_s=1, detail="x")
+    report = Report(
+        role="owner", areas=["a", "b"], moved_age_s=3, success_age_s=2, backlog_age_s=1, detail="x"
+    )
     bench.beat(report)
     bench.age(beat_s=4, started_s=50)
     found = bench.one()
-    assert (found.host, found.pid, found.role, found.areas, found.detail) == ("h", 7, "owner", ["a", "b"], "x")
+    assert (found.host, found.pid, found.role, found.areas, found.detail) == (
+        "h",
+        7,
+        "owner",
+        ["a", "b"],
+        "x",
+    )
     assert found.beat_age_s == pytest.approx(4, abs=1)
     assert found.moved_age_s == pytest.approx(7, abs=1)
     assert found.success_age_s == pytest.approx(6, abs=1)
@@ -212,10 +227,14 @@ def test_a_loop_that_hangs_shows_though_its_thread_beats_on(store: Store) -> Non
 
 
 def test_an_exception_leaves_the_row(store: Store) -> None:
-    with pytest.raises(KeyError), beating(store, MAIN, LIMITS, every_s=0.05) as pulse:
-        pulse.role = "owner"
-        wait_until(lambda: bool(_ingest(store)), within_s=10, what="it beats")
-        raise KeyError
+    def ends() -> None:
+        with beating(store, MAIN, LIMITS, every_s=0.05) as pulse:
+            pulse.role = "owner"
+            wait_until(lambda: bool(_ingest(store)), within_s=10, what="it beats")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        ends()
     wait_until(lambda: _ingest(store) == ["ended"], within_s=10, what="it ended unasked")
 
 
@@ -255,66 +274,6 @@ def test_no_error_ends_the_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
     assert broken.done.wait(10)
     heart.stop(leaves=True)
     assert seen[:4] == [True, True, False, True], "two refused writes in a row, and then one that was taken"
-
-
-def process(**changed: Any) -> Process:
-    usual: dict[str, Any] = {
-        "kind": "ingest",
-        "instance": "main",
-        "host": "h",
-        "pid": 1,
-        "started_s": 1.0,
-        "role": "owner",
-        "areas": ["+"],
-        "state": "alive",
-        "why": "",
-        "detail": "",
-        "works": True,
-        "restarts": 0,
-        "beat_age_s": 1.0,
-        "moved_age_s": 1.0,
-        "success_age_s": None,
-        "backlog_age_s": 0.0,
-    }
-    return Process(**usual | changed)
-
-
-BROKEN = {"state": "stuck", "why": "broker", "works": False}
-NORTH, SOUTH = {"instance": "north", "areas": ["n"]}, {"instance": "south", "areas": ["s"]}
-VERDICTS: list[tuple[list[dict[str, Any]], list[str], bool, list[str]]] = [
-    ([{}], ["n", "s"], True, []),
-    ([{}], [], True, []),
-    ([], [], False, ["none owns its shard"]),
-    ([{"state": "restarting", "why": "again"}], ["n"], True, []),
-    ([{"role": "standby"}], ["n"], False, ["none owns its shard"]),
-    ([BROKEN], ["n"], False, ["the broker does not answer"]),
-    ([BROKEN, {"role": "standby"}], ["n"], False, ["the broker does not answer"]),
-    ([NORTH, SOUTH], ["n", "s"], True, []),
-    ([NORTH, SOUTH | BROKEN], ["n", "s"], False, ["ingest south is stuck"]),
-    ([NORTH, SOUTH | BROKEN], ["n"], True, []),
-    ([NORTH], ["n", "s"], False, ["no process takes the readings of s"]),
-    ([{}, {"kind": "service", "state": "absent", "works": False}], ["n"], True, []),
-]
-
-
-@pytest.mark.parametrize(("processes", "areas", "ok", "problems"), VERDICTS)
-def test_verdicts_by_table(
-    processes: list[dict[str, Any]], areas: list[str], ok: bool, problems: list[str]
-) -> None:
-    found = verdict([process(**one) for one in processes], areas)
-    assert found.ok == ok
-    assert len(found.problems) == len(problems)
-    assert all(part in one.en for part, one in zip(problems, found.problems, strict=True))
-
-
-def test_a_database_that_takes_no_writes_is_not_ok() -> None:
-    found = verdict([process()], ["n"], writable=False)
-    assert (found.ok, found.problems) == (False, [words.NOT_WRITABLE])
-
-
-def test_every_word_is_there_in_both_languages() -> None:
-    for table in (words.KINDS, words.STATES, words.WHY):
-        assert all(one.en and one.zh and one.en != one.zh for one in table.values())
 
 
 def test_more_anomalies_and_letters_than_a_page_are_counted(store: Store) -> None:
