@@ -185,14 +185,15 @@ def changes(
     StoreUnavailable
 
     """
-    directory = _without(store.directory(), left_out)
+    whole = store.directory()
+    directory = _without(whole, left_out)
     area = {site.site_id: site.area_id for site in directory.sites if site.area_id in until}
     earliest_s = float((min(until.values(), default=0) - LONGEST) * TICK_S)
     query = AnomalyQuery(site_ids=sorted(area), detectors=DETECTORS, from_s=earliest_s, limit=MANY)
     stored = store.anomalies(query) if area else []
     first = _firsts(area, settings, until, stored, _most_ticks(directory, settings))
-    memory.models.forget((directory.version, left_out), first)
-    groups = sites.groups_of(directory, until, first)
+    memory.models.forget(directory.version, first)
+    groups = [_marked(one, whole, left_out) for one in sites.groups_of(directory, until, first)]
     if not groups:
         return []
     if not sites.learn(store, settings, memory.models, groups, most=models):
@@ -235,6 +236,12 @@ def _most_ticks(directory: Directory, settings: Settings) -> dict[str, int]:
         name: settings.several_cells // (n * len(measured)) - sites.WARM - sites.BLOCK
         for name, (n, measured) in _columns(directory).items()
     }
+
+
+def _marked(group: sites.Group, whole: Directory, left_out: frozenset[str]) -> sites.Group:
+    """A group whose models are not taken for those of the same group with all of its sites."""
+    here = [one.site_id for one in whole.sites if one.area_id == group.area_id and one.site_id in left_out]
+    return group._replace(key=" without ".join([group.key, *here]))
 
 
 def _without(directory: Directory, left_out: frozenset[str]) -> Directory:

@@ -19,7 +19,7 @@ from analytics.service.grid import TICK_S, TICKS_PER_H
 from edge.wire.quantities import QUANTITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -40,10 +40,10 @@ BEHIND_S = 3600.0  # a series so far behind its town, and not heard of, is not w
 class Models:
     """Models by area and block, as long as the directory stays the same; a memory, not a truth."""
 
-    version: Hashable = None
+    version: int = -1
     known: dict[tuple[str, int], Model | None] = field(default_factory=dict)
 
-    def forget(self, version: Hashable, first: Mapping[str, int]) -> None:
+    def forget(self, version: int, first: Mapping[str, int]) -> None:
         """Let go of what another directory had, and of blocks before the first tick of their area."""
         kept = {} if version != self.version else self.known
         self.known = {
