@@ -73,8 +73,9 @@ def guided(seconds: int) -> str:
     """Bytes guided by coverage, in a process of their own; how that ended, in words."""
     if importlib.util.find_spec("atheris") is None:
         return "left out: atheris is not installed here (it has wheels for Linux on x86_64)"
+    options = [f"-max_total_time={seconds}", "-max_len=4096", "-print_final_stats=1"]
     found = subprocess.run(
-        [sys.executable, "-m", "benchmarks._fuzz_target", f"-max_total_time={seconds}", "-max_len=4096", "-print_final_stats=1"],
+        [sys.executable, "-m", "benchmarks._fuzz_target", *options],
         cwd=REPOSITORY, capture_output=True, text=True, check=False,
     )  # fmt: skip
     runs = [line.split()[-1] for line in found.stderr.splitlines() if "number_of_executed_units" in line]
