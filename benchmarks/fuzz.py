@@ -30,7 +30,7 @@ GUIDED_S = int(os.environ.get("TOWNTWIN_BENCH_FUZZ_S", "60"))
 BATCH = 50
 SHOWN = 20_000
 SEED = 15
-TARGET = Path(__file__).with_name("_fuzz_target.py")
+REPOSITORY = Path(__file__).parents[1]
 
 
 def structured(messages: int) -> Counter[str]:
@@ -73,10 +73,10 @@ def guided(seconds: int) -> str:
     """Bytes guided by coverage, in a process of their own; how that ended, in words."""
     if importlib.util.find_spec("atheris") is None:
         return "left out: atheris is not installed here (it has wheels for Linux on x86_64)"
+    options = [f"-max_total_time={seconds}", "-max_len=4096", "-print_final_stats=1"]
     found = subprocess.run(
-        [sys.executable, str(TARGET), f"-max_total_time={seconds}", "-max_len=4096", "-print_final_stats=1"],
-        cwd=TARGET.parent.parent, capture_output=True, text=True, check=False,
-        env=os.environ | {"PYTHONPATH": str(TARGET.parent.parent)},
+        [sys.executable, "-m", "benchmarks._fuzz_target", *options],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False,
     )  # fmt: skip
     runs = [line.split()[-1] for line in found.stderr.splitlines() if "number_of_executed_units" in line]
     if found.returncode:

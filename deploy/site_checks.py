@@ -145,7 +145,7 @@ def _wrong(value: msgspec.Struct, known: Mapping[Key, Entry]) -> Iterator[str]:
         case Series():
             yield from _not_among("quantity", value.quantity, QUANTITIES)
             if not 0 < value.interval_s < inf:
-                yield f"has interval_s {value.interval_s:g}: it must be a finite number above 0"
+                yield f"has interval_s {value.interval_s:g}: it must be above 0, and finite"
         case Node():
             yield from _misplaced(value.lon, value.lat)
             yield from _not_among("kind", value.kind, NODE_KINDS[value.network])

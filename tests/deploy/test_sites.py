@@ -251,5 +251,5 @@ def test_an_interval_that_is_none_is_refused(interval: str, tmp_path: Path) -> N
     head, _, rest = TOWN.partition("[defaults]")
     text = head + AREAS + "[defaults]" + rest.replace("interval_s = 60", f"interval_s = {interval}")
     path.write_text(text)
-    with pytest.raises(sites.SiteFileError, match="must be a finite number above 0"):
+    with pytest.raises(sites.SiteFileError, match="must be above 0, and finite"):
         sites.load([path])
