@@ -1,24 +1,41 @@
-"""A driver that plays a recorded file at any speed, keeping or shifting its times."""
+"""A driver that plays recorded files at any speed, keeping or shifting their times.
+
+A `Recording` is what one device plays: its files are read once, row by row, into scratch rows in the order of
+time, and accounted for; the device then plays those.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-from zoneinfo import ZoneInfo
 
-from edge.drivers import Pack
-from edge.drivers.mapping import Mapping, MappingError, targets
-from edge.drivers.tables import Table
+from edge.drivers import Pack, columns, times
+from edge.drivers.account import REASONS, Account
+from edge.drivers.cells import number_reader
+from edge.drivers.mapping import Mapping, MappingError
+from edge.drivers.staging import SortedRows, without_repeats
+from edge.drivers.tables import Table, open_table
+from edge.drivers.times import LocalTimes, UnreadableTime
+from edge.wire import topics
 from edge.wire.senml import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from edge.drivers.columns import Target
 
 PACK_READINGS = 100
 PACK_SPAN_S = 86_400.0
+LOOKED_AT = 1000  # rows from which the order of a file is known
+EARLIEST_S = 946_684_800.0  # 2000-01-01: ingest takes an earlier time for a clock that was never set
+CONFLICTS, ONE_CONFLICT = 0.1, 0.4  # of the readings: where more clash, it is the mapping
+CELL_REASONS = ("no-value", "not-a-number", "short-row")
+NAN = math.nan
 
 
 class Measured(NamedTuple):
@@ -29,146 +46,424 @@ class Measured(NamedTuple):
     channel: str
 
 
-class Recording:
-    """One recorded file and what its columns mean.
+class RecordedFile:
+    """One file, opened: what its columns hold by the mapping.
 
     Attributes
     ----------
-    skipped : why cells and rows were left out, with counts; complete once every driver has ended
+    account : what became of its rows; complete once they are read
 
     """
 
     def __init__(self, path: Path, mapping: Mapping) -> None:
+        self.path, self.mapping = path, mapping
+        self.table: Table = open_table(path, mapping)
+        self.layout = columns.layout(mapping, self.table.names, path)
+        self.account = Account(path)
+
+    @property
+    def sites(self) -> set[str]:
+        """The sites that its columns name; of a file with stations, templates of them."""
+        return {one.site for one in self.layout.targets}
+
+
+class Recording:
+    """The recorded files of one device.
+
+    Parameters
+    ----------
+    paths : the file, or the files, of the device, as paths or opened already
+
+    """
+
+    def __init__(
+        self,
+        paths: Path | Sequence[Path] | Sequence[RecordedFile],
+        mapping: Mapping,
+        device: str | None = None,
+    ) -> None:
+        given = [paths] if isinstance(paths, Path) else paths
+        self.files = [RecordedFile(one, mapping) if isinstance(one, Path) else one for one in given]
+        self.device = device or columns.file_id(self.files[0].path)
         self._mapping = mapping
-        self._table = Table(path, mapping.separator)
-        names = [str(name) for name in self._table.columns]
-        self._targets = targets(mapping, names, path)
-        self._time = self._time_index(names)
-        self._zone = ZoneInfo(mapping.time.zone)
-        self.skipped: Counter[str] = Counter()
+        self._series: list[Measured] = []
+        self._units: list[str] = []
+        self._slots: dict[Measured, int] = {}
+        self._layouts: list[tuple[RecordedFile, list[int]]] = []
+        self._rows: SortedRows | None = None
+        self._width = 2 + max(len(one.layout.targets) for one in self.files)
+        if mapping.station is None:
+            for file in self.files:
+                for target in file.layout.targets:
+                    self._slot(target, target.site)
 
     def series(self) -> list[Measured]:
-        """The series that it gives."""
-        return sorted({Measured(one.site, one.quantity.name, one.channel) for one in self._targets})
+        """The series that it gives; where rows name their station, all rows are read for it."""
+        if self._mapping.station is not None:
+            self.read()
+        return sorted(self._series)
 
     def total(self) -> int:
-        """How many readings it gives at most: every cell of a mapped column."""
-        return self._table.count() * len(self._targets)
+        """How many readings it gives."""
+        self.read()
+        return self._readings()
 
     def first_s(self) -> float:
         """Its first measured time, Unix seconds [s]."""
-        for row_number, row in enumerate(self._table.rows()):
-            time_s = self._measured(row_number, row)
-            if time_s is not None:
-                return time_s
-        raise MappingError(f"{self._table.path}: no row has a time that can be read")
+        return self._sorted().first_s
 
     def last_s(self) -> float:
         """Its last measured time, Unix seconds [s]."""
-        last = None
-        for row_number, row in enumerate(self._table.rows()):
-            last = self._measured(row_number, row) or last
-        if last is None:
-            raise MappingError(f"{self._table.path}: no row has a time that can be read")
-        return last
+        return self._sorted().last_s
 
     @property
-    def device(self) -> str:
-        """The device that plays it: the file's name up to the first dot."""
-        return self._table.path.name.split(".", 1)[0]
+    def accounts(self) -> list[Account]:
+        """What became of the rows of each file."""
+        return [one.account for one in self.files]
 
-    def packs(self, *, shift_s: float = 0.0, per_pack: int = PACK_READINGS) -> Iterator[Pack]:
+    @property
+    def skipped(self) -> Counter[str]:
+        """Why rows, cells and readings were left out, in words, with counts."""
+        left_out = sum((one.left_out for one in self.accounts), Counter[str]())
+        return Counter({REASONS[reason].text: count for reason, count in left_out.items()})
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def read(self) -> None:
+        """Read every row, unless that was done: afterwards the accounts and figures are complete.
+
+        Raises `MappingError` where nothing can be played, or where so many values clash that the mapping must
+        be wrong.
+        """
+        if self._rows is not None:
+            return
+        staged = SortedRows(self._width)
+        try:
+            for file in self.files:
+                _Reader(file, self._layout_of(file)).read_into(staged, self._width)
+            staged.flush()
+        except OSError as error:
+            raise MappingError(f"scratch rows of {self.device} can't be written: {error.strerror}") from error
+        if not staged.in_order:
+            staged = without_repeats(
+                staged, self._width, lambda number: self._layouts[number][1], self._clash
+            )
+            self._check_clashes()
+        if not self._readings():
+            raise MappingError(self._nothing())
+        self._rows = staged
+
+    def _sorted(self) -> SortedRows:
+        self.read()
+        assert self._rows is not None  # noqa: S101 - `read` sets it
+        return self._rows
+
+    def _readings(self) -> int:
+        """How many readings are left to play."""
+        return sum(one.readings - one.left_out["repeat"] - one.left_out["conflict"] for one in self.accounts)
+
+    def _layout_of(self, file: RecordedFile) -> Callable[[str], int]:
+        """A function from a row's station to the number of its layout."""
+        known: dict[str, int] = {}
+
+        def number(station: str) -> int:
+            if station not in known:
+                slots = [
+                    self._slot(target, target.site.replace("{station}", station))
+                    for target in file.layout.targets
+                ]
+                known[station] = len(self._layouts)
+                self._layouts.append((file, slots))
+            return known[station]
+
+        return number
+
+    def _slot(self, target: Target, site: str) -> int:
+        """The number of a series in this recording."""
+        measured = Measured(site, target.quantity.name, f"{site}:{target.quantity.name}")
+        if measured not in self._slots:
+            self._slots[measured] = len(self._series)
+            self._series.append(measured)
+            self._units.append(target.quantity.wire_unit)
+        return self._slots[measured]
+
+    def _clash(self, row: tuple[float, ...], same: int, other: int) -> None:
+        account = self._layouts[int(row[1])][0].account
+        account.left_out["repeat"] += same
+        if other:
+            account.left_out["conflict"] += other
+            account.rows_in_conflict += 1
+            when = dt.datetime.fromtimestamp(row[0], dt.UTC).isoformat()
+            account.note(
+                "conflict",
+                f"{account.path}: {other} left out (conflict): other values of {when} were read before",
+            )
+
+    def _check_clashes(self) -> None:
+        for file in self.files:
+            clashes, rows = file.account.rows_in_conflict, file.account.rows_taken
+            if clashes <= (CONFLICTS if clashes > 1 else ONE_CONFLICT) * rows:
+                continue
+            others = [repr(name) for at, name in enumerate(file.table.names) if at not in _used(file)]
+            raise MappingError(
+                f"{file.path}: {clashes:,} of {rows:,} rows have other values at a time that was read before: "
+                "does it hold several stations, one below the other? Then name their column in the mapping, "
+                f'station = "…" (columns that are not mapped: {", ".join(others) or "none"}), or mend [time]'
+            )
+
+    def _nothing(self) -> str:
+        """Why there is nothing to play, in one sentence."""
+        files = ", ".join(str(one.path) for one in self.files)
+        notes = [note for one in self.accounts for note in one.notes]
+        if not any(one.rows for one in self.accounts):
+            return (
+                f"{files}: there is no row of data; {notes[0] if notes else 'mend the file or skip_before'}"
+            )
+        if not any(one.rows_taken for one in self.accounts):
+            return f"{files}: no row has a time that can be read; {notes[0] if notes else 'mend [time]'}"
+        return f"{files}: no mapped cell holds a number; {notes[0] if notes else 'mend match or missing'}"
+
+    # -- playing -------------------------------------------------------------------------------
+
+    def leave_out_early(self, shift_s: float, earliest_s: float = EARLIEST_S) -> int:
+        """Account for the readings that `packs` leaves out, as measured before ``earliest_s``; how many."""
+        early = 0
+        for row in self._sorted().rows() if self.first_s() + shift_s < earliest_s else ():
+            if row[0] + shift_s >= earliest_s:
+                break
+            found = sum(value == value for value in row[2:])  # noqa: PLR0124 - not NaN
+            account = self._layouts[int(row[1])][0].account
+            account.left_out["before-2000"] += found
+            early += found
+        return early
+
+    def packs(
+        self,
+        *,
+        shift_s: float = 0.0,
+        per_pack: int = PACK_READINGS,
+        sites: Collection[str] | None = None,
+        earliest_s: float = -math.inf,
+    ) -> Iterator[Pack]:
         """Packs of about ``per_pack`` readings, each due when its last one was measured.
 
-        ``shift_s`` is added to every time [s]. What is left out is counted in `skipped`.
+        Parameters
+        ----------
+        shift_s : added to every time [s]
+        sites : only series of these sites; None: all
+        earliest_s : readings that are measured before it, once shifted, are left out [s]
+
         """
+        rows = self._sorted().rows()
+        wanted = [
+            None if sites is not None and one.site not in sites else (one.channel, unit)
+            for one, unit in zip(self._series, self._units, strict=True)
+        ]
+        layouts = [[wanted[slot] for slot in slots] for _, slots in self._layouts]
         records: list[Record] = []
-        newest_s = -math.inf
-        for time_s, row in self._rows():
-            if time_s is None or time_s <= newest_s:
-                self.skipped["rows whose time can't be read" if time_s is None else "rows out of order"] += 1
+        for row in rows:
+            time_s = row[0] + shift_s
+            if time_s < earliest_s:
                 continue
-            if records and (len(records) >= per_pack or time_s + shift_s - records[0].time_s > PACK_SPAN_S):
+            if records and (len(records) >= per_pack or time_s - records[0].time_s > PACK_SPAN_S):
                 yield Pack(due_s=records[-1].time_s, records=records)
                 records = []
-            newest_s = time_s
-            records.extend(self._records(time_s + shift_s, row))
+            for channel, value in zip(layouts[int(row[1])], row[2:], strict=False):
+                if value == value and channel is not None:  # noqa: PLR0124 - not NaN
+                    records.append(Record(name=channel[0], time_s=time_s, value=value, unit=channel[1]))
         if records:
             yield Pack(due_s=records[-1].time_s, records=records)
 
-    def _records(self, time_s: float, row: list[object]) -> Iterator[Record]:
-        for column in self._targets:
-            value = self._number(row[column.at]) if column.at < len(row) else None
-            if value is not None:
-                yield Record(
-                    name=column.channel,
-                    time_s=time_s,
-                    value=value * column.scale + column.offset,
-                    unit=column.quantity.wire_unit,
+
+class _Reader:
+    """Reads one file into scratch rows, and accounts for it."""
+
+    def __init__(self, file: RecordedFile, layout_of: Callable[[str], int]) -> None:
+        self._file, self._account, self._mapping = file, file.account, file.mapping
+        self._layout_of = layout_of
+        layout = file.layout
+        wanted = [*layout.time, *([] if layout.station is None else [layout.station])]
+        at = file.table.positions([*wanted, *(one.at for one in layout.targets)])
+        self._times, self._values = at[: len(layout.time)], at[len(wanted) :]
+        self._station = None if layout.station is None else at[len(layout.time)]
+        self._columns = [
+            (at, one.scale, one.offset) for at, one in zip(self._values, layout.targets, strict=True)
+        ]
+        self._number = number_reader(
+            self._mapping.missing, decimal=self._mapping.decimal, thousands=self._mapping.thousands
+        )
+        self._parse = times.parser(self._mapping.time)
+        self._longest = len(file.table.names)
+        self._last: dict[str, float] = {}  # station -> the time of its row before
+        self._layouts: dict[str, float] = {}
+        self._stations: dict[object, str] = {}
+
+    def read_into(self, staged: SortedRows, width: int) -> None:
+        """Read every row."""
+        account, file = self._account, self._file
+        local = self._local_times()
+        counted = self._counted(local)
+        only = self._times[0] if len(self._times) == 1 else None
+        parse, seconds, numbers = self._parse, local.seconds, self._numbers
+        last, layouts, longest = self._last, self._layouts, self._longest
+        padding = (NAN,) * (width - 2 - len(self._values))
+        station = ""
+        layouts[station] = float(self._layout_of(station)) if self._station is None else NAN
+        for row in file.table.rows(account):
+            if not row and counted is None:
+                continue  # a blank line
+            account.rows += 1
+            try:
+                if self._station is not None:
+                    station = self._station_of(row)
+                if counted is not None:
+                    time_s = next(counted)
+                else:
+                    cell = row[only] if only is not None and only < len(row) else self._time_cell(row)
+                    parsed = parse(cell)
+                    time_s = (
+                        parsed if parsed.__class__ is float else seconds(parsed, last.get(station))  # type: ignore[arg-type]
+                    )
+                if len(row) > longest:
+                    self._check_length(row)
+            except _LEFT_OUT as error:
+                account.leave_out(error.reason, file.table.where(), str(error))
+                continue
+            last[station] = time_s
+            account.rows_taken += 1
+            staged.append((time_s, layouts[station], *numbers(row), *padding))
+        account.cells = account.rows_taken * len(self._values)
+        account.readings = account.cells - sum(account.left_out[reason] for reason in CELL_REASONS)
+
+    def _numbers(self, row: Sequence[object]) -> list[float]:
+        """The values of a row in wire units; NaN where there is none, which is accounted for."""
+        found = []
+        number, left_out = self._number, self._account.left_out
+        for at, scale, offset in self._columns:
+            try:
+                value = number(row[at]) * scale + offset
+                if value != value:  # noqa: PLR0124 - NaN: a value that is declared missing
+                    left_out["no-value"] += 1
+            except IndexError:
+                self._account.leave_out("short-row" if row else "no-value", self._file.table.where())
+                value = NAN
+            except (ValueError, TypeError, OverflowError):
+                self._account.leave_out("not-a-number", self._file.table.where(), self._no_number(row[at]))
+                value = NAN
+            found.append(value)
+        return found
+
+    def _time_cell(self, row: Sequence[object]) -> object:
+        try:
+            if len(self._times) == 1:
+                return row[self._times[0]]
+            cells = [row[at] for at in self._times]
+        except IndexError as error:
+            raise UnreadableTime("no-time", "the row is cut short") from error
+        return None if None in cells else " ".join(_joined(cell) for cell in cells)
+
+    def _local_times(self) -> LocalTimes:
+        """How local times are read, by the order of the first rows."""
+        head: list[Sequence[object]] = []
+        if self._mapping.time.columns:
+            with closing(self._file.table.rows(Account(self._file.path))) as rows:
+                head = list(islice(rows, LOOKED_AT))
+        parsed: dict[object, list[float | dt.datetime]] = {}
+        for row in head:
+            station = row[self._station] if self._station is not None and len(row) > self._station else ""
+            try:
+                parsed.setdefault(station, []).append(self._parse(self._time_cell(row)))
+            except UnreadableTime:
+                continue
+        longest = max(parsed.values(), key=len, default=[])
+        return LocalTimes(self._mapping.time.zone, self._mapping.time.fold, times.direction(longest))
+
+    def _counted(self, local: LocalTimes) -> Iterator[float] | None:
+        """The times of rows that are counted from a start, or None where a column has them."""
+        start, step_s = self._mapping.time.start, self._mapping.time.step_s
+        if start is None or step_s is None:
+            return None
+        begin_s = start.timestamp() if start.tzinfo else local.seconds(start, None)
+        return (begin_s + number * step_s for number in _numbers())
+
+    def _station_of(self, row: Sequence[object]) -> str:
+        """The site id of a row's station. Raises `_LeftOut`."""
+        assert self._station is not None  # noqa: S101 - asked for with a station alone
+        cell = row[self._station] if len(row) > self._station else None
+        try:
+            return self._stations[cell]
+        except KeyError:
+            pass
+        except TypeError as error:
+            raise _LeftOut("no-station", f"{str(cell)[:60]!r} is no name") from error
+        name = "" if cell is None else str(cell).strip()
+        site = self._mapping.stations.get(name, "" if self._mapping.stations else name)
+        if self._mapping.stations and not site:
+            raise _LeftOut("other-station", f"station {name[:60]!r} is not in [stations]")
+        for target in self._file.layout.targets:
+            if not name or not topics.LEVEL.fullmatch(target.site.replace("{station}", site)):
+                raise _LeftOut(
+                    "no-station",
+                    f"station {name[:60]!r} can't be a site id (letters, digits and _ . : -): "
+                    "give it one in [stations]",
                 )
+        self._stations[cell] = site
+        self._layouts[site] = float(self._layout_of(site))
+        return site
 
-    def _time_index(self, names: list[str]) -> int | None:
-        column = self._mapping.time.column
-        if column is None:
-            return None
-        if column not in names:
-            raise MappingError(
-                f"{self._table.path}: no column {column!r} for the time; it has {', '.join(names[:12])}"
-            )
-        return names.index(column)
+    def _no_number(self, cell: object) -> str:
+        text = str(cell)[:60]
+        comma = self._mapping.decimal == "." and "," in text and any(map(str.isdigit, text))
+        return f"{text!r} is no number" + (': a decimal comma needs decimal = ","' if comma else "")
 
-    def _measured(self, row_number: int, row: list[object]) -> float | None:
-        """When a row was measured, or None where its time can't be read."""
-        time = self._mapping.time
-        if self._time is None:
-            assert time.start is not None  # noqa: S101 - the mapping was checked
-            begin = time.start if time.start.tzinfo else time.start.replace(tzinfo=self._zone)
-            return (begin + timedelta(seconds=row_number * (time.step_s or 0))).timestamp()
-        try:
-            return self._parse(row[self._time])
-        except (ValueError, TypeError, IndexError, OverflowError):
-            return None
+    def _check_length(self, row: Sequence[object]) -> None:
+        """Raise `_LeftOut` where a row has cells that no column has; empty ones are let pass."""
+        if not any(row[self._longest :]):
+            return
+        comma = self._mapping.separator == "," and self._mapping.decimal == "."
+        hint = ": are decimal commas not in quotes? write the file with another separator" if comma else ""
+        raise _LeftOut("ragged", f"{len(row)} cells for {self._longest} names{hint}")
 
-    def _parse(self, cell: object) -> float:
-        if self._mapping.time.format == "unix":
-            return float(str(cell))
-        if isinstance(cell, datetime):
-            moment = cell
-        elif self._mapping.time.format:
-            moment = datetime.strptime(str(cell), self._mapping.time.format)  # noqa: DTZ007 - the zone follows
-        else:
-            moment = datetime.fromisoformat(str(cell))
-        return (moment if moment.tzinfo else moment.replace(tzinfo=self._zone)).astimezone(UTC).timestamp()
 
-    def _rows(self) -> Iterator[tuple[float | None, list[object]]]:
-        """Every row with when it was measured."""
-        for row_number, row in enumerate(self._table.rows()):
-            yield self._measured(row_number, row), row
+class _LeftOut(Exception):
+    """A row is left out for a reason."""
 
-    def _number(self, cell: object) -> float | None:
-        """The number in a cell; None where there is none, which is counted."""
-        text = cell if isinstance(cell, int | float) else str(cell).strip() if cell is not None else ""
-        if text in self._mapping.missing:
-            self.skipped["cells without a value"] += 1
-            return None
-        try:
-            value = float(text)
-        except ValueError:
-            self.skipped["cells that are no number"] += 1
-            return None
-        if not math.isfinite(value):
-            self.skipped["cells without a value"] += 1
-            return None
-        return value
+    def __init__(self, reason: str, what: str) -> None:
+        super().__init__(what)
+        self.reason = reason
+
+
+_LEFT_OUT = (_LeftOut, UnreadableTime)
 
 
 class Replay:
-    """A recording as a driver, its times shifted by ``shift_s`` [s]."""
+    """A recording as a driver, its times shifted by ``shift_s`` [s]; of some sites, or of all."""
 
-    def __init__(self, recording: Recording, *, shift_s: float = 0.0) -> None:
+    def __init__(
+        self, recording: Recording, *, shift_s: float = 0.0, sites: Collection[str] | None = None
+    ) -> None:
         self._recording = recording
         self._shift_s = shift_s
+        self._sites = sites
 
     def packs(self) -> Iterator[Pack]:
-        """Packs in the order of the file."""
-        return self._recording.packs(shift_s=self._shift_s)
+        """Packs by time; what ingest would not take as too old is left out."""
+        return self._recording.packs(shift_s=self._shift_s, sites=self._sites, earliest_s=EARLIEST_S)
+
+
+def _numbers() -> Iterator[int]:
+    number = 0
+    while True:
+        yield number
+        number += 1
+
+
+def _joined(cell: object) -> str:
+    """A part of a time as text: of a date with a midnight, the date alone."""
+    if isinstance(cell, dt.datetime):
+        return str(cell.date()) if cell.time() == dt.time() else str(cell.time())
+    return str(cell).strip()
+
+
+def _used(file: RecordedFile) -> set[int | None]:
+    return {*file.layout.time, file.layout.station, *(one.at for one in file.layout.targets)}
