@@ -31,7 +31,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     ``taken`` readings are in a spool, ``kept`` ones have the platform's receipt, ``evicted`` ones were let
     go by a full spool; ``total`` is how many there will be, or None where there is no end. ``live_from_s``
-    is when the played history meets the present [s], or None.
+    is when the played history meets the present [s], or None. ``epochs`` are those of the members' spools, in
+    their order; ``failed`` says of each device that failed why.
     """
 
     taken: int
@@ -41,6 +42,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     finished: bool
     total: int | None = None
     live_from_s: float | None = None
+    epochs: tuple[str, ...] = ()
+    failed: dict[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +67,15 @@ def run(
     total: int | None = None,
     live_from_s: float | None = None,
 ) -> Report:
-    """Run every member until its driver ended and its spool is empty, or ``stop`` is set."""
+    """Run every member until its driver ended and its spool is empty, or ``stop`` is set.
+
+    A member that fails sets ``stop``: the others keep what they took in their spools.
+    """
+    names = [member.device for member in members]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two members of a fleet are one device: {sorted(names)}")
     folder.mkdir(parents=True, exist_ok=True)
+    failed: dict[str, str] = {}
     spools = [Spool.open(folder / f"{member.device}.spool", settings) for member in members]
     agents = [
         Agent(
@@ -79,8 +89,17 @@ def run(
         )
         for member, spool in zip(members, spools, strict=True)
     ]
+
+    def play(agent: Agent, device: str) -> None:
+        try:
+            agent.run(stop)
+        except Exception as error:
+            log.exception("device_failed", device=device)
+            failed[device] = f"{type(error).__name__}: {error}"
+            stop.set()
+
     threads = [
-        threading.Thread(target=agent.run, args=(stop,), name=member.device)
+        threading.Thread(target=play, args=(agent, member.device), name=member.device)
         for agent, member in zip(agents, members, strict=True)
     ]
 
@@ -94,6 +113,8 @@ def run(
             finished=finished,
             total=total,
             live_from_s=live_from_s,
+            epochs=tuple(spool.epoch for spool in spools),
+            failed=dict(failed),
         )
 
     for thread in threads:

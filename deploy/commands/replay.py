@@ -1,28 +1,40 @@
-"""Play recorded files (CSV, Parquet) through the very way of live readings."""
+"""Play recorded files (CSV, Parquet) through the very way of live readings; docs/replay.md."""
 
 from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from msgspec import Meta
 
-from deploy import audit, fleet, recorded
-from deploy.settings import Common, add_flags, load
+from deploy import audit, enrolment_changes, fleet, recorded, replay_summary, sites
+from deploy.settings import Common, SettingsError, add_flags, load
 from deploy.wiring import named_broker, open_store, stop_on_signals
 from edge.agent.settings import Settings as AgentSettings
+from edge.drivers.mapping import did_you_mean
+from ingest_service.storage.replays import readings_between
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable, Sequence
+
+    from deploy.recorded import Plan, Publisher
+    from deploy.replay_summary import Summary
+    from edge.drivers.replay import Recording
+    from ingest_service.storage.model import Directory
+    from ingest_service.storage.postgres import PostgresStore
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How recorded files are played."""
 
-    area: Annotated[str, Meta(description="Area that the recorded sites are enrolled in.")] = "replay"
+    area: Annotated[
+        str, Meta(description="Area that recorded sites are enrolled in, unless they are enrolled already.")
+    ] = "replay"
     speed: Annotated[float, Meta(description="Times as fast as recorded; 0 is as fast as can be.", ge=0)] = (
         0.0
     )
@@ -33,8 +45,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             pattern="^(keep|now)$",
         ),
     ] = "keep"
+    allow: Annotated[
+        list[str],
+        Meta(description="Reasons for which rows and readings may be left out (docs/replay.md), or all."),
+    ] = []
     spool: Annotated[Path, Meta(description="Folder of the devices' spools.")] = Path("spool")
     report: Annotated[Path, Meta(description="File that says how far the replay is.")] = Path("fleet.json")
+    summary: Annotated[
+        Path | None, Meta(description="File that the summary is written to, beside standard output.")
+    ] = None
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -43,34 +62,129 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mapping", type=Path, required=True, help="which column is which site and quantity (TOML)"
     )
+    parser.add_argument(
+        "--enrol",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="enrol these site files first; what they change of enrolled sites is printed before",
+    )
     add_flags(parser, Settings, "replay")
     add_flags(parser, AgentSettings, "edge")
 
 
 def run(args: argparse.Namespace, common: Common) -> int:
-    """Enrol what the files hold, then play them to their end."""
+    """Enrol what is missing, play the files to their end; the last line of stdout is the summary as JSON."""
     settings = load(Settings, "replay", args, os.environ)
     agent = load(AgentSettings, "edge", args, os.environ)
+    check_allowed(settings.allow)
+    wanted = _site_files(args.enrol)
     broker = named_broker(common)
     recordings = recorded.open_all(args.files, args.mapping)
+    recorded.read_all(recordings)
     stop = stop_on_signals()
     store = open_store(common, args, stop)
     try:
-        store.enrol(recorded.directory(recordings, settings.area))
-        audit.note(store, "replay", audit.told(args, "files", "mapping"))
+        known = store.directory()
+        if wanted is not None:
+            known = _enrol(store, known, wanted)
+        devices = recorded.publishers(recordings, known, settings.area)
+        plan = recorded.plan(devices, speed=settings.speed, shift=settings.shift)
+        _print_before(recordings, plan)
+        known = _enrol(store, known, recorded.missing(devices, known))
+        audit.note(store, "replay", audit.told(args, "files", "mapping", "enrol"))
+        fleet_of = partial(
+            fleet.run,
+            folder=settings.spool,
+            broker=broker,
+            settings=agent,
+            clock=plan.clock,
+            stop=stop,
+            report=fleet.write_report(settings.report),
+            total=plan.total,
+        )
+        summary = _play(store, known, plan, fleet_of, allowed=settings.allow)
     finally:
         store.close()
-    plan = recorded.plan(recordings, speed=settings.speed, shift=settings.shift)
-    last = fleet.run(
-        [fleet.Member(settings.area, device, driver) for device, driver in plan.drivers],
-        folder=settings.spool,
-        broker=broker,
-        settings=agent,
-        clock=plan.clock,
-        stop=stop,
-        report=fleet.write_report(settings.report),
-        total=plan.total,
+    for line in replay_summary.lines(summary):
+        print(line, file=sys.stderr)
+    written = msgspec.json.encode(summary)
+    if settings.summary is not None:
+        settings.summary.write_bytes(written)
+    print(written.decode())
+    return 0 if summary.good else 1
+
+
+def check_allowed(reasons: Sequence[str]) -> None:
+    """Raise `SettingsError` for a reason that there is not."""
+    known = [*replay_summary.ALL_REASONS, replay_summary.ALL]
+    for reason in reasons:
+        if reason not in known:
+            raise SettingsError(
+                f"--allow: there is no reason {reason!r}{did_you_mean(reason, known)}; "
+                f"there are {', '.join(known)}"
+            )
+
+
+def _play(
+    store: PostgresStore,
+    known: Directory,
+    plan: Plan,
+    fleet_of: Callable[[Sequence[fleet.Member]], fleet.Report],
+    *,
+    allowed: Sequence[str],
+) -> Summary:
+    """Publish, wait for the receipts, and count what the database then has."""
+    devices = [one for one, _ in plan.drivers]
+    stretch = _stretch(known, devices, plan)
+    before = readings_between(store, *stretch)
+    last = fleet_of([fleet.Member(one.area, one.device, driver) for one, driver in plan.drivers])
+    recordings = list({id(one.recording): one.recording for one in devices}.values())
+    return replay_summary.of_run(
+        recorded.accounts(recordings),
+        last,
+        added=readings_between(store, *stretch) - before,
+        dead=replay_summary.dead_readings(store, known, [one.device for one in devices], last.epochs),
+        allowed=allowed,
     )
-    for why, count in plan.skipped().items():
-        print(f"left out: {count:,} {why}", file=sys.stderr)
-    return 0 if last.waiting == 0 else 1
+
+
+def _stretch(known: Directory, devices: Sequence[Publisher], plan: Plan) -> tuple[list[int], float, float]:
+    """The series that are played, and from when to when, Unix seconds [s]."""
+    ids = {(one.site_id, one.quantity): one.series_id for one in known.series}
+    series = {
+        ids[one.site, one.quantity]
+        for device in devices
+        for one in device.recording.series()
+        if one.site in device.sites
+    }
+    first_s = min(one.recording.first_s() for one in devices) + plan.shift_s
+    last_s = max(one.recording.last_s() for one in devices) + plan.shift_s
+    return sorted(series), first_s, last_s
+
+
+def _enrol(store: PostgresStore, known: Directory, wanted: Directory) -> Directory:
+    """Print what is added and changed, then enrol it."""
+    for sentence in enrolment_changes.shown(enrolment_changes.differences(known, wanted)):
+        print(f"enrolment {sentence}", file=sys.stderr, flush=True)
+    return store.enrol(wanted)
+
+
+def _print_before(recordings: Sequence[Recording], plan: Plan) -> None:
+    """What is known before anything is published."""
+    for device, account in recorded.accounts(recordings):
+        print(f"{account.path}: {account.readings:,} readings of device {device}", file=sys.stderr)
+    if plan.early:
+        print(
+            f"{plan.early:,} readings were measured before 2000-01-01 and are left out (before-2000): the "
+            "platform takes such times for a clock that was never set; --shift now brings them to the present",
+            file=sys.stderr,
+        )
+    print(f"{plan.total:,} readings will be played", file=sys.stderr, flush=True)
+
+
+def _site_files(files: Sequence[Path] | None) -> Directory | None:
+    try:
+        return sites.load(files) if files else None
+    except sites.SiteFileError as error:
+        raise SettingsError(str(error)) from error

@@ -206,7 +206,7 @@ class Recording:
                 continue
             others = [repr(name) for at, name in enumerate(file.table.names) if at not in _used(file)]
             raise MappingError(
-                f"{file.path}: {clashes:,} of {rows:,} rows have other values at a time that was read before: "
+                f"{file.path}: {clashes:,} of {rows:,} rows have other values at a time that was read: "
                 "does it hold several stations, one below the other? Then name their column in the mapping, "
                 f'station = "…" (columns that are not mapped: {", ".join(others) or "none"}), or mend [time]'
             )

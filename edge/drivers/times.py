@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - local times are counted from it
 EPOCH_UTC = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
-LATEST_S = 1e11  # Unix times beyond the year 5138 are another unit's
+EARLIEST_S, LATEST_S = -6e10, 1e11  # the years 68 to 5138: Unix times beyond are another unit's
 MIXED = 0.1  # a file whose steps go against each other more often has no order
 FEW = 2  # steps against the order that a file may have in any case: the repeated hour is one
 WRITTEN = re.compile(
@@ -158,7 +158,7 @@ def _unix(cell: object, scale: float) -> float:
         seconds = float(str(cell)) / scale
     except ValueError as error:
         raise UnreadableTime("no-time", f"{str(cell)[:60]!r} is no Unix time") from error
-    if not -LATEST_S < seconds < LATEST_S:
+    if not EARLIEST_S < seconds < LATEST_S:
         raise UnreadableTime("no-time", f"{str(cell)[:60]!r} is no Unix time in this unit{_hint(str(cell))}")
     return seconds
 
