@@ -177,7 +177,7 @@ def _print_before(recordings: Sequence[Recording], plan: Plan) -> None:
     if plan.early:
         print(
             f"{plan.early:,} readings were measured before 2000-01-01 and are left out (before-2000): the "
-            "platform takes such times for a clock that was never set; --shift now brings them to the present",
+            "platform takes such times for a clock that was never set; --shift now makes them recent",
             file=sys.stderr,
         )
     print(f"{plan.total:,} readings will be played", file=sys.stderr, flush=True)
