@@ -104,13 +104,15 @@ def run(args: argparse.Namespace, common: Common) -> int:
             total=plan.total,
         )
         summary = _play(store, known, plan, fleet_of, allowed=settings.allow)
+        written = msgspec.json.encode(summary)
+        if settings.summary is not None:
+            settings.summary.write_bytes(written)
+    except OSError as error:
+        raise SettingsError(f"--spool, --report or --summary can't be written: {error}") from error
     finally:
         store.close()
     for line in replay_summary.lines(summary):
         print(line, file=sys.stderr)
-    written = msgspec.json.encode(summary)
-    if settings.summary is not None:
-        settings.summary.write_bytes(written)
     print(written.decode())
     return 0 if summary.good else 1
 

@@ -24,7 +24,7 @@ MIXED = 0.1  # a file whose steps go against each other more often has no order
 FEW = 2  # steps against the order that a file may have in any case: the repeated hour is one
 WRITTEN = re.compile(
     r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?"
-    r"(?:[T ]+(\d{1,2})[:时](\d{1,2})(?:[:分](\d{1,2})(?:[.,](\d{1,9}))?秒?)?)?"
+    r"(?:[T ]+(\d{1,2})[:时](\d{1,2})(?:[:分](\d{1,2})(?:[.,](\d{1,9}))?秒?|分)?)?"
     r" *(?:(Z)|([+-])(\d\d):?(\d\d)?)?"
 )
 

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
-import subprocess
-import sys
-from contextlib import contextmanager
+import signal
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from deploy import enrolment_changes, recorded, replay_summary, sites
+from deploy.__main__ import main
 from deploy.fleet import Report
 from deploy.settings import SettingsError
 from edge.drivers.account import Account
+from edge.drivers.replay import Recording  # noqa: TC001
 from ingest_service.storage.migrate import migrate
 from ingest_service.storage.model import Area, Device, Directory, Site
 from ingest_service.storage.postgres import PostgresStore
 from tests.support.device import Device as LiveDevice
-from tests.support.processes import REPOSITORY, Process, running, wait_until
+from tests.support.processes import Process, running, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 TOWN = """
 [defaults]
@@ -78,23 +79,22 @@ class Platform:
     def file(self, name: str, text: str) -> str:
         """A file in the folder."""
         (self.folder / name).write_text(text, encoding="utf-8")
-        return name
+        return str(self.folder / name)
 
     def replay(self, *args: str) -> tuple[int, dict[str, Any], str]:
-        """Run `towntwin replay`: its exit code, its summary, and what it printed for people."""
-        done = subprocess.run(
-            [sys.executable, "-m", "deploy", "replay", *args],
-            env={**os.environ, **self._environ, "PYTHONPATH": str(REPOSITORY)},
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=WITHIN_S,
-        )
-        print(done.stdout, done.stderr)
-        assert "Traceback" not in done.stderr
-        lines = done.stdout.strip().splitlines()
-        return done.returncode, json.loads(lines[-1]) if lines else {}, done.stderr
+        """Run `towntwin replay` in this process: exit code, summary, and what it printed for people."""
+        out, error = io.StringIO(), io.StringIO()
+        flags = [*args, "--spool", str(self.folder / "spool"), "--report", str(self.folder / "fleet.json")]
+        handlers = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
+        with redirect_stdout(out), redirect_stderr(error), pytest.MonkeyPatch.context() as patch:
+            for name, value in self._environ.items():
+                patch.setenv(name, value)
+            code = main(["replay", *flags])
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        print(out.getvalue(), error.getvalue())
+        lines = out.getvalue().strip().splitlines()
+        return code, json.loads(lines[-1]) if lines else {}, error.getvalue()
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_history_for_an_enrolled_site_changes_nothing_of_it_and_its_device_goes_
     platform: Platform,
 ) -> None:
     store = platform.store
-    before = store.enrol(sites.load([platform.folder / platform.file("town.toml", TOWN)]))
+    before = store.enrol(sites.load([Path(platform.file("town.toml", TOWN))]))
     mapping = platform.file("m.toml", PH)
     rows = "2026-10-01T08:00:00+08:00,7.2\n2026-10-01T08:05:00+08:00,7.3\n"
     history = platform.file("a1.csv", f"time,ph\n{rows}")
@@ -213,7 +213,7 @@ def test_stations_of_two_towns_and_of_none_are_played_from_one_file(platform: Pl
     }
 
 
-def opened(folder: Path, mapping: str, *names: str) -> list[recorded.Recording]:
+def opened(folder: Path, mapping: str, *names: str) -> list[Recording]:
     (folder / "m.toml").write_text(mapping)
     for name in names:
         (folder / name).write_text("time,ph\n2026-03-01T08:00Z,7\n")
@@ -272,8 +272,8 @@ def test_what_would_change_is_listed_before_what_is_added(tmp_path: Path) -> Non
 )
 def test_a_replay_is_good_only_if_nothing_was_lost_or_it_is_allowed(
     allowed: list[str],
-    good: bool,
-    tmp_path: Path,  # noqa: FBT001
+    good: bool,  # noqa: FBT001
+    tmp_path: Path,
 ) -> None:
     account = Account(tmp_path / "a.csv", rows=10, rows_taken=9, cells=9, readings=8)
     account.left_out.update({"no-time": 1, "no-value": 1})
