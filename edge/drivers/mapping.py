@@ -20,7 +20,7 @@ from __future__ import annotations
 import codecs
 import re
 import tomllib
-from datetime import datetime
+from datetime import date, datetime, time
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -109,6 +109,7 @@ def load(path: Path) -> Mapping:
     except tomllib.TOMLDecodeError as error:
         raise MappingError(f"mapping {path} is no TOML: {error}") from error
     _check_keys(content, text, path)
+    _make_start_a_moment(content)
     try:
         mapping = msgspec.convert(content, Mapping)
     except msgspec.ValidationError as error:
@@ -165,6 +166,14 @@ def _text(path: Path) -> str:
         raise MappingError(
             f"mapping {path}, line {line}: byte 0x{raw[error.start]:02X} is not UTF-8: save it as UTF-8"
         ) from error
+
+
+def _make_start_a_moment(content: dict[str, Any]) -> None:
+    """Take a day as a start for its first moment."""
+    table = content.get("time")
+    start = table.get("start") if isinstance(table, dict) else None
+    if isinstance(start, date) and not isinstance(start, datetime):
+        content["time"]["start"] = datetime.combine(start, time())
 
 
 def _check_keys(content: dict[str, Any], text: str, path: Path) -> None:
