@@ -1,4 +1,4 @@
-"""Recorded files as loggers, agencies and people write them; tests are named for the symptoms they prevent."""
+"""Recorded files as loggers, agencies and people write them; named for the symptoms they prevent."""
 
 from __future__ import annotations
 
