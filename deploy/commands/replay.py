@@ -81,6 +81,7 @@ def run(args: argparse.Namespace, common: Common) -> int:
     wanted = _site_files(args.enrol)
     broker = named_broker(common)
     recordings = recorded.open_all(args.files, args.mapping)
+    print(f"reading {len(args.files)} files", file=sys.stderr, flush=True)
     recorded.read_all(recordings)
     stop = stop_on_signals()
     store = open_store(common, args, stop)

@@ -28,7 +28,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 import msgspec
 
 from edge.drivers import units
-from edge.wire import quantities
+from edge.wire import quantities, topics
 from edge.wire.errors import WireError
 
 if TYPE_CHECKING:
@@ -116,6 +116,8 @@ def load(path: Path) -> Mapping:
         raise MappingError(f"mapping {path}: {error}") from error
     _check_time(mapping.time, path)
     _check_text(mapping, path)
+    _check_encoding(mapping, path)
+    _check_stations(mapping, path)
     for number, column in enumerate(mapping.column, start=1):
         conversion(column, path)
         _check_site(column, mapping, f"{path}: [[column]] {number} ({column.match})")
@@ -181,6 +183,8 @@ def _check_keys(content: dict[str, Any], text: str, path: Path) -> None:
     tables: list[tuple[str, Any, type[msgspec.Struct]]] = [("", content, Mapping)]
     tables.append(("[time] ", content.get("time"), Time))
     columns = content.get("column")
+    if isinstance(columns, dict):
+        raise MappingError(f"mapping {path}: write [[column]], not [column]: there may be several")
     tables.extend(("[[column]] ", one, Column) for one in (columns if isinstance(columns, list) else ()))
     for name, table, kind in tables:
         known = kind.__struct_fields__
@@ -251,8 +255,9 @@ def _check_text(mapping: Mapping, path: Path) -> None:
         raise MappingError(f"{path}: skip_before and skip_after are numbers of lines, 0 or more")
     if mapping.comment == "":
         raise MappingError(f"{path}: comment must name what such lines begin with, such as #")
-    if mapping.stations and mapping.station is None:
-        raise MappingError(f"{path}: [stations] needs station, the column that names a row's station")
+
+
+def _check_encoding(mapping: Mapping, path: Path) -> None:
     if mapping.encoding is not None:
         try:
             "1".encode(mapping.encoding)
@@ -261,6 +266,16 @@ def _check_text(mapping: Mapping, path: Path) -> None:
                 f"{path}: there is no text encoding {mapping.encoding!r}; "
                 "use a name like utf-8, utf-16, gb18030, latin-1 or cp1252"
             ) from error
+
+
+def _check_stations(mapping: Mapping, path: Path) -> None:
+    if mapping.stations and mapping.station is None:
+        raise MappingError(f"{path}: [stations] needs station, the column that names a row's station")
+    for name, site in mapping.stations.items():
+        if not topics.LEVEL.fullmatch(site):
+            raise MappingError(
+                f"{path}: [stations] {name!r}: {site!r} can't be a site id: letters, digits and _ . : - only"
+            )
 
 
 def _check_site(column: Column, mapping: Mapping, where: str) -> None:

@@ -34,6 +34,7 @@ PACK_SPAN_S = 86_400.0
 LOOKED_AT = 1000  # rows from which the order of a file is known
 EARLIEST_S = 946_684_800.0  # 2000-01-01: ingest takes an earlier time for a clock that was never set
 CONFLICTS, ONE_CONFLICT = 0.1, 0.4  # of the readings: where more clash, it is the mapping
+STATIONS = 10_000  # in one file at most: more of them are no stations
 CELL_REASONS = ("no-value", "not-a-number", "short-row")
 NAN = math.nan
 
@@ -407,6 +408,11 @@ class _Reader:
                     f"station {name[:60]!r} can't be a site id (letters, digits and _ . : -): "
                     "give it one in [stations]",
                 )
+        if len(self._stations) >= STATIONS:
+            raise MappingError(
+                f"{self._file.path}: column {self._mapping.station!r} holds more than {STATIONS:,} stations: "
+                "station must be the column of their names"
+            )
         self._stations[cell] = site
         self._layouts[site] = float(self._layout_of(site))
         return site

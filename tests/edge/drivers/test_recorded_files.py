@@ -403,6 +403,12 @@ def test_stations_one_below_the_other_are_refused_or_mapped(tmp_path: Path) -> N
     ]
 
 
+def test_a_station_column_of_ever_new_names_is_refused(tmp_path: Path) -> None:
+    rows = "".join(f"2026-03-01T00:00Z,s{number},1\n" for number in range(10_001))
+    with pytest.raises(MappingError, match="more than 10,000 stations"):
+        played(recorded(tmp_path, f"time,station,temp\n{rows}", 'station = "station"\n' + MAPPING))
+
+
 def test_a_station_that_can_be_no_site_is_left_out_and_named(tmp_path: Path) -> None:
     text = "time,station,temp\n2026-03-01T00:00Z,西桥,1\n2026-03-01T00:00Z,b,9\n2026-03-01T00:00Z,,9\n"
     one = recorded(tmp_path, text, 'station = "station"\n' + MAPPING)
@@ -605,6 +611,8 @@ def test_no_file_makes_a_traceback_and_every_row_is_somewhere(
         ("[time]", "skip_before = -1\n[time]", "0 or more"),
         ('unit = "Cel"', 'unit = "Cel"\nsite = "{fiel}"', "there is no {fiel}"),
         ('unit = "Cel"', 'unit = "Cel"\nsite = "{station}"', "needs station"),
+        ("[[column]]", "[column]", r"write \[\[column\]\]"),
+        ("[time]", 'station = "s"\nstations = { a = "西桥" }\n[time]', "can't be a site id"),
         ("[[column]]", '[stations]\na = "b"\n[[column]]', "needs station"),
     ],
 )
