@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +22,7 @@ from ingest_service.storage.replays import readings_between
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from deploy.recorded import Plan, Publisher
     from deploy.replay_summary import Summary
@@ -104,7 +106,8 @@ def run(args: argparse.Namespace, common: Common) -> int:
             report=fleet.write_report(settings.report),
             total=plan.total,
         )
-        summary = _play(store, known, plan, fleet_of, allowed=settings.allow)
+        with _alone(settings.spool):
+            summary = _play(store, known, plan, fleet_of, allowed=settings.allow)
         written = msgspec.json.encode(summary)
         if settings.summary is not None:
             settings.summary.write_bytes(written)
@@ -184,6 +187,20 @@ def _print_before(recordings: Sequence[Recording], plan: Plan) -> None:
             file=sys.stderr,
         )
     print(f"{plan.total:,} readings will be played", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep a spool folder to this process: two that play one device would take each other's session."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "replay.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise SettingsError(
+                f"--spool {folder}: another replay uses this folder: wait for its end, or name another folder"
+            ) from error
+        yield
 
 
 def _site_files(files: Sequence[Path] | None) -> Directory | None:

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import signal
+import threading
+import time
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deploy import enrolment_changes, recorded, replay_summary, sites
+from deploy import enrolment_changes, fleet, recorded, replay_summary, sites
 from deploy.__main__ import main
+from deploy.commands import replay
+from deploy.embedded.folder import free_port
 from deploy.fleet import Report
 from deploy.settings import SettingsError
+from edge.agent.settings import Settings as AgentSettings
+from edge.drivers import Pack
 from edge.drivers.account import Account
 from edge.drivers.replay import Recording  # noqa: TC001
+from edge.wire.broker import Broker
+from edge.wire.senml import Record
 from ingest_service.storage.migrate import migrate
 from ingest_service.storage.model import Area, Device, Directory, Site
 from ingest_service.storage.postgres import PostgresStore
@@ -211,6 +220,49 @@ def test_stations_of_two_towns_and_of_none_are_played_from_one_file(platform: Pl
         "west-1": [900, 910],
         "new-1": [7],
     }
+
+
+class Broken:
+    """A driver that fails at its second pack."""
+
+    def packs(self) -> Iterator[Pack]:
+        """One pack, then an error."""
+        yield Pack(0.0, [Record(name="ph", time_s=1e9, value=7)])
+        raise RuntimeError("the sensor is gone")
+
+
+def test_a_device_that_fails_ends_the_replay_and_is_named(tmp_path: Path) -> None:
+    reports: list[Report] = []
+    last = fleet.run(
+        [fleet.Member("a", "replay-a", Broken())],
+        folder=tmp_path,
+        broker=Broker("127.0.0.1", free_port()),
+        settings=AgentSettings(),
+        clock=lambda: math.inf,
+        stop=threading.Event(),
+        report=reports.append,
+    )
+    assert last.failed == {"replay-a": "RuntimeError: the sensor is gone"}
+    assert last.finished
+    with pytest.raises(ValueError, match="one device"):
+        fleet.run(
+            [fleet.Member("a", "b", Broken())] * 2,
+            folder=tmp_path,
+            broker=Broker("127.0.0.1", 1),
+            settings=AgentSettings(),
+            clock=time.time,
+            stop=threading.Event(),
+            report=reports.append,
+        )
+
+
+def test_two_replays_on_one_spool_folder_do_not_take_each_others_session(tmp_path: Path) -> None:
+    with (
+        replay._alone(tmp_path),
+        pytest.raises(SettingsError, match="another replay"),
+        replay._alone(tmp_path),
+    ):
+        pass
 
 
 def opened(folder: Path, mapping: str, *names: str) -> list[Recording]:
