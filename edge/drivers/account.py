@@ -26,6 +26,7 @@ REASONS: dict[str, Reason] = {
     "repeated-hour": Reason(
         "rows in the repeated hour at the end of summer time, in a file without order", "row", lost=True
     ),
+    "blank": Reason("rows without anything in any cell", "row", lost=False),
     "ragged": Reason("rows with more cells than there are names", "row", lost=True),
     "unreadable": Reason("rows that can't be read", "row", lost=True),
     "no-station": Reason("rows whose station can't be a site id", "row", lost=True),

@@ -328,7 +328,8 @@ class _Reader:
                 if len(row) > longest:
                     self._check_length(row)
             except _LEFT_OUT as error:
-                account.leave_out(error.reason, file.table.where(), str(error))
+                blank = not any(cell is not None and str(cell).strip() for cell in row)
+                account.leave_out("blank" if blank else error.reason, file.table.where(), str(error))
                 continue
             last[station] = time_s
             account.rows_taken += 1

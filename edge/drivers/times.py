@@ -25,7 +25,7 @@ FEW = 2  # steps against the order that a file may have in any case: the repeate
 WRITTEN = re.compile(
     r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?"
     r"(?:[T ]+(\d{1,2})[:时](\d{1,2})(?:[:分](\d{1,2})(?:[.,](\d{1,9}))?秒?|分)?)?"
-    r" *(?:(Z)|([+-])(\d\d):?(\d\d)?)?"
+    r" *(?:(Z|UTC|GMT)|([+-])(\d\d):?(\d\d)?)?"
 )
 
 

@@ -310,6 +310,19 @@ def test_a_column_that_no_file_has_is_told_before_anything_starts(tmp_path: Path
     assert opened(tmp_path, f"{more}optional = true\n", "a1.csv")[0].total() == 1
 
 
+@pytest.mark.parametrize("command", [["replay", "--broker", "mqtt://127.0.0.1"], ["up", "--replay"]])
+def test_a_wrong_mapping_is_one_sentence_before_anything_starts(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened(tmp_path, PH, "a1.csv")
+    (tmp_path / "m.toml").write_text(PH.replace('"ph"', '"stage"', 1))
+    flags = [str(tmp_path / "a1.csv"), "--mapping", str(tmp_path / "m.toml")]
+    assert main([*command, *flags]) == 2
+    assert "a1.csv: no column matches 'stage'" in capsys.readouterr().err
+    assert main([*command, *flags, "--allow", "no-times"]) == 2
+    assert "no reason 'no-times': did you mean 'no-time'" in capsys.readouterr().err
+
+
 def test_what_would_change_is_listed_before_what_is_added(tmp_path: Path) -> None:
     path = tmp_path / "town.toml"
     path.write_text(TOWN)

@@ -57,6 +57,7 @@ def left_out(one: Recording) -> dict[str, int]:
     for account in one.accounts:
         counts = account.left_out
         rows = (
+            "blank",
             "no-time",
             "skipped-hour",
             "repeated-hour",
@@ -257,6 +258,7 @@ def test_midnight_as_24_is_the_next_day(tmp_path: Path) -> None:
         "2026-03-01 08:05+08:00",
         "20260301T000500",
         "2026年3月1日 0时5分",
+        "2026-03-01 00:05:00 UTC",
     ],
 )
 def test_times_near_iso_8601_are_read(tmp_path: Path, written: str) -> None:
@@ -526,6 +528,7 @@ def test_rows_that_are_cut_ragged_quoted_or_huge_stop_nothing(tmp_path: Path) ->
         "2026-03-01T00:03Z,4,x,,,",
         "2026-03-01T00:04Z,5,x,6",
         "",
+        ", ,",
         "2026-03-01T00:05Z,\x00,x",
         f"2026-03-01T00:06Z,7,{'x' * 200_000}",
         "2026-03-01T00:07Z,8,x",
@@ -535,7 +538,13 @@ def test_rows_that_are_cut_ragged_quoted_or_huge_stop_nothing(tmp_path: Path) ->
     one = recorded(tmp_path, "\n".join(rows))
     values = [value for _, value in played(one)]
     assert values[:4] == [1, 2, 4, 8]
-    assert left_out(one) == {"short-row": 1, "ragged": 1, "not-a-number": 1, "unreadable": 2}
+    assert left_out(one) == {
+        "blank": 1,
+        "short-row": 1,
+        "ragged": 1,
+        "not-a-number": 1,
+        "unreadable": 2,
+    }
 
 
 def test_a_parquet_that_is_cut_is_a_sentence(tmp_path: Path) -> None:
