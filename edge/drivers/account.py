@@ -91,3 +91,11 @@ class Account:
 
 
 _NOTE = Reason("", "", lost=True)
+
+
+def described(error: BaseException) -> str:
+    """An error in a few words."""
+    if isinstance(error, EOFError):
+        return "the compressed data end before their end marker"
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text.splitlines()[0][:200]

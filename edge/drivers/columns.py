@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edge.wire.quantities import Quantity
 
 NAMES_SHOWN = 12
+NOT_DECODED = "\ufffd"  # stands for bytes that are no text in the encoding
 
 
 class Target(NamedTuple):
@@ -146,6 +147,13 @@ def _check_one_each(targets: Sequence[Target], file: Path) -> None:
 
 
 def _has(names: Sequence[str]) -> str:
+    """What the columns are called, and whether that was no text."""
+    if any(NOT_DECODED in name for name in names):
+        return f'{_named(names)}, which are not all text: give an encoding, such as "latin-1" or "gb18030"'
+    return _named(names)
+
+
+def _named(names: Sequence[str]) -> str:
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
     return f"it has {', '.join(repr(one) for one in list(names)[:NAMES_SHOWN])}{more}"
 

@@ -183,6 +183,14 @@ def test_a_bad_byte_late_in_a_file_is_one_sentence_and_the_rest_is_played(tmp_pa
     assert any("line 4202" in note for note in notes)
 
 
+def test_names_that_are_no_text_get_a_hint_at_the_encoding(tmp_path: Path) -> None:
+    text = "time,Temp [°C]\n2026-03-01T00:00Z,11\n".encode("latin-1")
+    mapping = TIME + TEMP.replace('"temp"', '"Temp [°C]"')
+    with pytest.raises(MappingError, match=r'give an encoding, such as "latin-1"'):
+        recorded(tmp_path, text, mapping)
+    assert played(recorded(tmp_path, text, 'encoding = "latin-1"\n' + mapping)) == [(0, 11)]
+
+
 def test_a_gz_that_is_cut_short_is_one_sentence_and_what_was_read_is_played(tmp_path: Path) -> None:
     numbers = random.Random(1)
     text = "time,temp\n" + "".join(
@@ -298,6 +306,12 @@ def test_counted_times_step_evenly_over_a_change_of_summer_time(tmp_path: Path, 
     times = [at for at, _ in played(one)]
     assert {later - earlier for earlier, later in pairwise(times)} == {300}
     assert len(times) == 48
+
+
+def test_a_start_that_summer_time_skips_is_a_sentence(tmp_path: Path) -> None:
+    mapping = f'[time]\nstart = 2026-03-08T02:30:00\nstep_s = 300\nzone = "America/Denver"\n{TEMP}'
+    with pytest.raises(MappingError, match=r"s\.csv: \[time\] start: .* does not exist"):
+        played(recorded(tmp_path, "temp\n1\n", mapping))
 
 
 @pytest.mark.parametrize("newest_first", [False, True])
@@ -545,6 +559,18 @@ def test_rows_that_are_cut_ragged_quoted_or_huge_stop_nothing(tmp_path: Path) ->
         "not-a-number": 1,
         "unreadable": 2,
     }
+
+
+def test_old_parquet_times_are_read(tmp_path: Path) -> None:
+    times = pa.array([dt.datetime(2026, 3, 1), dt.datetime(9000, 1, 1)], pa.timestamp("us"))  # noqa: DTZ001
+    pq.write_table(
+        pa.table({"time": times, "temp": [1.0, 2.0]}),
+        tmp_path / "s.parquet",
+        use_deprecated_int96_timestamps=True,
+    )
+    (tmp_path / "m.toml").write_text(MAPPING)
+    one = Recording(tmp_path / "s.parquet", mappings.load(tmp_path / "m.toml"))
+    assert [value for _, value in played(one)] == [1, 2]
 
 
 def test_a_parquet_that_is_cut_is_a_sentence(tmp_path: Path) -> None:
