@@ -16,7 +16,8 @@ from deploy.settings import SettingsError
 from edge.drivers import columns
 from edge.drivers import mapping as mappings
 from edge.drivers.mapping import MappingError
-from edge.drivers.replay import RecordedFile, Recording, Replay
+from edge.drivers.recorded_file import RecordedFile
+from edge.drivers.replay import Recording, Replay
 from edge.wire import topics
 from ingest_service.storage.model import Area, Channel, Device, Directory, Series, Site
 

@@ -99,7 +99,7 @@ def _moment(begin: dt.datetime, micros: int) -> dt.datetime | None:
 
 
 def _opened(path: Path) -> Any:
-    """A Parquet file; times of old writers (INT96) as microseconds, for in nanoseconds years would overflow."""
+    """A Parquet file; times of old writers (INT96) in microseconds, for years overflow nanoseconds."""
     return _parquet().ParquetFile(path, coerce_int96_timestamp_unit="us")
 
 

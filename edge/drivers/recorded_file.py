@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from contextlib import closing
-from itertools import islice
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 from edge.drivers import columns, times
@@ -162,7 +162,7 @@ class RowReader:
             begin_s = start.timestamp() if start.tzinfo else local.seconds(start, None)
         except UnreadableTime as error:
             raise MappingError(f"{self._file.path}: [time] start: {error}") from error
-        return (begin_s + number * step_s for number in _numbers())
+        return (begin_s + number * step_s for number in count())
 
     def _station_of(self, row: Sequence[object]) -> str:
         """The site id of a row's station. Raises `_LeftOut`."""
@@ -217,13 +217,6 @@ class _LeftOut(Exception):
 
 
 _LEFT_OUT = (_LeftOut, UnreadableTime)
-
-
-def _numbers() -> Iterator[int]:
-    number = 0
-    while True:
-        yield number
-        number += 1
 
 
 def _joined(cell: object) -> str:
