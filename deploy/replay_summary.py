@@ -159,10 +159,20 @@ def verdict(summary: Summary) -> list[str]:
     ]
 
 
+def newest_letter(store: PostgresStore) -> int:
+    """The id of the newest dead letter, or 0."""
+    return max((one.letter_id for one in store.dead_letters(LetterQuery(limit=1, whole=False))), default=0)
+
+
 def dead_readings(
-    store: PostgresStore, directory: Directory, devices: Sequence[str], epochs: Collection[str]
+    store: PostgresStore,
+    directory: Directory,
+    devices: Sequence[str],
+    epochs: Collection[str],
+    *,
+    after_id: int,
 ) -> tuple[int, list[str]]:
-    """How many readings of some spools lie in the dead letters alone, and the letters' distinct reasons.
+    """How many readings of some spools lie in newer dead letters alone, and the letters' distinct reasons.
 
     A letter holds its message whole; those of its readings that are stored are not counted.
     """
@@ -178,10 +188,10 @@ def dead_readings(
                 LetterQuery(device=device, before_id=before, limit=LETTERS_A_PAGE, whole=True)
             )
             for letter in page:
-                if letter.properties.get("epoch") in epochs:
+                if letter.letter_id > after_id and letter.properties.get("epoch") in epochs:
                     dead += _dead(store, letter, device, series)
                     details.setdefault(f"{letter.reason}: {letter.detail}"[:500])
-            if len(page) < LETTERS_A_PAGE:
+            if len(page) < LETTERS_A_PAGE or page[-1].letter_id <= after_id:
                 break
             before = page[-1].letter_id
     return dead, list(details)[:DETAILS]

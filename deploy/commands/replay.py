@@ -143,14 +143,16 @@ def _play(
     """Publish, wait for the receipts, and count what the database then has."""
     devices = [one for one, _ in plan.drivers]
     stretch = _stretch(known, devices, plan)
-    before = readings_between(store, *stretch)
+    before, letter_id = readings_between(store, *stretch), replay_summary.newest_letter(store)
     last = fleet_of([fleet.Member(one.area, one.device, driver) for one, driver in plan.drivers])
     recordings = list({id(one.recording): one.recording for one in devices}.values())
     return replay_summary.of_run(
         recorded.accounts(recordings),
         last,
         added=readings_between(store, *stretch) - before,
-        dead=replay_summary.dead_readings(store, known, [one.device for one in devices], last.epochs),
+        dead=replay_summary.dead_readings(
+            store, known, [one.device for one in devices], last.epochs, after_id=letter_id
+        ),
         allowed=allowed,
     )
 

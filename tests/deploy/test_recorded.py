@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -17,11 +18,13 @@ from deploy.fleet import Report
 from deploy.settings import SettingsError
 from edge.agent.settings import Settings as AgentSettings
 from edge.drivers import Pack
+from edge.drivers import mapping as mappings
 from edge.drivers.account import Account
 from edge.drivers.replay import Recording  # noqa: TC001
 from edge.wire.broker import Broker
 from edge.wire.senml import Record
 from ingest_service.storage.model import Device, Directory
+from tests.support.processes import REPOSITORY
 from tests.support.recordings import PH, TOWN
 
 if TYPE_CHECKING:
@@ -153,3 +156,20 @@ def test_a_replay_is_good_only_if_nothing_was_lost_or_it_is_allowed(
     summary = replay_summary.of_run([("a", account)], last, added=5, dead=(2, ["why"]), allowed=allowed)
     assert (summary.stored, summary.repeated, summary.dead_lettered, summary.good) == (5, 1, 2, good)
     assert (good or "--allow" in replay_summary.lines(summary)[-1]) is True
+
+
+def test_the_page_has_a_mapping_with_every_key_and_a_row_for_every_reason(tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs/replay.md").read_text()
+    text = page.partition("```toml\n")[2].partition("```")[0]
+    (tmp_path / "m.toml").write_text(text)
+    mappings.load(tmp_path / "m.toml")
+    keys = {*mappings.Mapping.__struct_fields__, *mappings.Time.__struct_fields__}
+    keys |= {*mappings.Column.__struct_fields__}
+    assert [key for key in keys if not re.search(rf"\b{key}\b", text)] == []
+    assert [one for one in replay_summary.ALL_REASONS if f"`{one}`" not in page] == []
+
+
+def test_a_site_file_that_begins_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "town.toml"
+    path.write_text("\ufeff" + TOWN, encoding="utf-8")
+    assert [one.site_id for one in sites.load([path]).sites] == ["a1"]

@@ -116,7 +116,7 @@ def test_history_for_an_enrolled_site_changes_nothing_of_it_and_its_device_goes_
         )
         assert summary["lost"] == {"dead-letter": 1}
         assert "conflict" in printed
-        code, _, printed = platform.replay(
+        code, summary, printed = platform.replay(
             other,
             "--mapping",
             there,
@@ -127,7 +127,7 @@ def test_history_for_an_enrolled_site_changes_nothing_of_it_and_its_device_goes_
                 "new.toml", TOWN.replace("West bridge", "East bridge").replace("330483-wz", "330483-wz")
             ),
         )
-        assert code == 0
+        assert (code, summary["dead_lettered"], summary["repeated"]) == (0, 1, 1), "of this replay alone"
         assert "changes site a1: en 'West bridge' -> 'East bridge'" in printed
         assert platform.ingest.stop() == 0
 
