@@ -181,7 +181,11 @@ def _enrol(store: PostgresStore, known: Directory, wanted: Directory) -> Directo
 def _print_before(recordings: Sequence[Recording], plan: Plan) -> None:
     """What is known before anything is published."""
     for device, account in recorded.accounts(recordings):
-        print(f"{account.path}: {account.readings:,} readings of device {device}", file=sys.stderr)
+        left_out = ", ".join(f"{count:,} {reason}" for reason, count in account.left_out.items() if count)
+        print(
+            f"{account.path}: {account.readings:,} readings of device {device}; left out: {left_out or 'nothing'}",
+            file=sys.stderr,
+        )
     if plan.early:
         print(
             f"{plan.early:,} readings were measured before 2000-01-01 and are left out (before-2000): the "

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from ingest_service.storage.postgres import PostgresStore
 
 
+READ_WHOLE_BYTES = 1 << 20  # the replay reads them again: larger ones would take long to start
+
+
 class Job(Protocol):
     """What `up` brings up the platform for."""
 
@@ -91,8 +94,10 @@ class Replay:
         """Left to the replay itself, which reads the files."""
 
     def check(self) -> None:
-        """Look at the mapping and the beginning of each file. Raises `SettingsError`."""
-        recorded.open_all(self.files, self.mapping)
+        """Look at the mapping and each file, at small ones to their end. Raises `SettingsError`."""
+        recordings = recorded.open_all(self.files, self.mapping)
+        if sum(path.stat().st_size for path in self.files) <= READ_WHOLE_BYTES:
+            recorded.read_all(recordings)
 
     def start(self, children: Children, folder: Path) -> Child:
         """Play the files."""

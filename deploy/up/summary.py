@@ -96,6 +96,7 @@ def of_run(
     """
     health = store.health()
     taken = report.taken if report else 0
+    failed = ends and replay is None
     return Summary(
         readings=health.readings,
         anomalies=len(store.anomalies(AnomalyQuery(limit=MANY))),
@@ -104,9 +105,9 @@ def of_run(
         dead_letters=health.dead_letters,
         lost=sum(replay.lost.values()) if replay else _lost(taken, health, report),
         replay=replay,
-        replay_failed=ends and replay is None,
+        replay_failed=failed,
         edition=health.edition,
-        healthy=healthy and health.rollups_due < BEHIND,
+        healthy=healthy and health.rollups_due < BEHIND and not failed,
     )
 
 

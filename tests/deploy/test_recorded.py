@@ -129,6 +129,9 @@ def test_a_wrong_mapping_is_one_sentence_before_anything_starts(
     flags = [str(tmp_path / "a1.csv"), "--mapping", str(tmp_path / "m.toml")]
     assert main([*command, *flags]) == 2
     assert "a1.csv: no column matches 'stage'" in capsys.readouterr().err
+    (tmp_path / "m.toml").write_text(PH.replace('"time"', '"time"\nformat = "%d.%m.%Y"'))
+    assert main([*command, *flags]) == 2
+    assert "a1.csv: no row has a time that can be read" in capsys.readouterr().err
     assert main([*command, *flags, "--allow", "no-times"]) == 2
     assert "no reason 'no-times': did you mean 'no-time'" in capsys.readouterr().err
 
