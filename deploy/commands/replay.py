@@ -183,7 +183,8 @@ def _print_before(recordings: Sequence[Recording], plan: Plan) -> None:
     for device, account in recorded.accounts(recordings):
         left_out = ", ".join(f"{count:,} {reason}" for reason, count in account.left_out.items() if count)
         print(
-            f"{account.path}: {account.readings:,} readings of device {device}; left out: {left_out or 'nothing'}",
+            f"{account.path}: {account.readings:,} readings of device {device}; "
+            f"left out: {left_out or 'nothing'}",
             file=sys.stderr,
         )
     if plan.early:
