@@ -119,9 +119,15 @@ def run(
 
     for thread in threads:
         thread.start()
-    while any(thread.is_alive() for thread in threads):
-        report(look(finished=False))
-        time.sleep(REPORT_EVERY_S)
+    try:
+        while any(thread.is_alive() for thread in threads):
+            report(look(finished=False))
+            time.sleep(REPORT_EVERY_S)
+    except BaseException:
+        stop.set()  # the threads would keep the process for ever
+        for thread in threads:
+            thread.join()
+        raise
     last = look(finished=True)
     report(last)
     for spool in spools:

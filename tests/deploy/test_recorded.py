@@ -66,6 +66,21 @@ def test_a_device_that_fails_ends_the_replay_and_is_named(tmp_path: Path) -> Non
         )
 
 
+def test_a_report_that_can_not_be_written_ends_the_devices(tmp_path: Path) -> None:
+    stop = threading.Event()
+    with pytest.raises(FileNotFoundError):
+        fleet.run(
+            [fleet.Member("a", "replay-a", Broken())],
+            folder=tmp_path,
+            broker=Broker("127.0.0.1", free_port()),
+            settings=AgentSettings(),
+            clock=lambda: 0.0,
+            stop=stop,
+            report=fleet.write_report(tmp_path / "none" / "fleet.json"),
+        )
+    assert stop.is_set()
+
+
 def test_two_replays_on_one_spool_folder_do_not_take_each_others_session(tmp_path: Path) -> None:
     with (
         replay._alone(tmp_path),
