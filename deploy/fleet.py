@@ -32,8 +32,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     ``taken`` readings are in a spool, ``kept`` ones have the platform's receipt, ``evicted`` ones were let
     go by a full spool; ``total`` is how many there will be, or None where there is no end. ``live_from_s``
-    is when the played history meets the present [s], or None. ``faults`` are sentences, one for each member
-    that ended by a fault; the others went on.
+    is when the played history meets the present [s], or None. ``epochs`` are those of the members' spools.
+    ``faults`` are sentences, one for each member that ended by a fault; the others went on.
     """
 
     taken: int
@@ -43,6 +43,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     finished: bool
     total: int | None = None
     live_from_s: float | None = None
+    epochs: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
 
 
@@ -71,6 +72,9 @@ def run(
 
     A member that ends by a fault is logged and reported, and stops no other.
     """
+    names = [member.device for member in members]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two members of a fleet are one device: {sorted(names)}")
     folder.mkdir(parents=True, exist_ok=True)
     faults: list[str] = []
     agents: list[Agent] = []
@@ -110,6 +114,7 @@ def run(
             finished=finished,
             total=total,
             live_from_s=live_from_s,
+            epochs=tuple(spool.epoch for spool in spools),
             faults=tuple(faults),
         )
 
@@ -121,9 +126,15 @@ def run(
 
     for thread in threads:
         thread.start()
-    while any(thread.is_alive() for thread in threads):
-        tell(look(finished=False))
-        time.sleep(REPORT_EVERY_S)
+    try:
+        while any(thread.is_alive() for thread in threads):
+            tell(look(finished=False))
+            time.sleep(REPORT_EVERY_S)
+    except BaseException:
+        stop.set()  # the threads are daemons: what they took is on disk, and they end in order
+        for thread in threads:
+            thread.join()
+        raise
     last = look(finished=True)
     tell(last)
     for spool in spools:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 DETECTOR = "silence"
 VERSION = "1"
+RECORDED = "replay"  # a device that plays files ends with them, and shares series with live devices
 WARNING_S, ALARM_S = 3_600.0, 6 * 3_600.0
 
 
@@ -45,6 +46,7 @@ def changes(
 
     """
     devices = devices or Items("look_for_silence")
+    activity = [one for one in activity if one.kind != RECORDED]
     known = {one.device_id: one for one in is_open}
     watermarks = _watermarks(activity)
     found: list[Anomaly] = []

@@ -77,12 +77,15 @@ def _read(args: argparse.Namespace, common: Common, progress: Progress) -> tuple
         if args.mapping is None:
             raise SettingsError("backtest FILE needs --mapping MAPPING.toml; see docs/replay.md")
         recordings = recorded.open_all(args.files, args.mapping)
+        recorded.read_all(recordings)
         zone = _zone(args.mapping)
         progress.update(task, total=sum(one.total() for one in recordings))
         histories = sources.of_files(recordings, _stretch(args, zone), more)
         for one in recordings:
             for why, count in one.skipped.items():
                 print(f"left out of {one.device}: {count:,} {why}", file=sys.stderr)
+            for account in one.accounts:
+                print(*account.notes, sep="\n", end="\n" if account.notes else "", file=sys.stderr)
         progress.update(task, total=progress.tasks[task].completed)
         return histories, zone
     if not (args.site and args.from_ and args.to):

@@ -40,6 +40,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--mapping", type=Path, help="for --replay: which column is which site and quantity (TOML)"
     )
     parser.add_argument(
+        "--allow",
+        metavar="REASONS",
+        help="for --replay: reasons for which rows and readings may be left out (see docs/replay.md)",
+    )
+    parser.add_argument(
         "--folder", type=Path, help="where the embedded stack lives (default: the user's cache folder)"
     )
     add_flags(parser, GatewaySettings, "gateway")
@@ -66,7 +71,12 @@ def _job(args: argparse.Namespace) -> Job:
         raise SettingsError(
             "--replay needs --mapping FILE: which column is which site and quantity (see docs/replay.md)"
         )
-    return Replay(args.replay, args.mapping)
+    from deploy import replaying
+
+    replaying.check_allowed((args.allow or "").split(",") if args.allow else [])
+    job = Replay(args.replay, args.mapping, args.allow)
+    job.check()
+    return job
 
 
 def _seconds(text: str) -> float:

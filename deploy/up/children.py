@@ -102,11 +102,17 @@ class Children:
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing had to be started again and nothing failed."""
+        """Whether nothing had to be started again and nothing failed; what runs once has a summary."""
         return all(
             not child.was_restarted and (child.process is None or child.process.poll() in (None, 0))
             for child in self._children
+            if not child.once
         )
+
+    def last_words(self, child: Child) -> str:
+        """The last line of a child's log: why it ended."""
+        lines = self._log(child).read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"{child.name} ended without a word"
 
     def _launch(self, child: Child) -> None:
         with self._log(child).open("ab") as log:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import httpx
 import msgspec
 
+from deploy import replay_summary
 from deploy.embedded.folder import default_folder
 from deploy.fleet import Report, read_report
 from deploy.settings import SettingsError
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     import threading
     from pathlib import Path
 
+    from deploy.replay_summary import Summary as ReplaySummary
     from deploy.settings import Common
     from deploy.up.job import Job
     from gateway.settings import Settings as GatewaySettings
@@ -78,13 +80,11 @@ class Run:
         """Look until the time is over, the recorded files are played, or somebody stops it."""
         ends_s = time.monotonic() + for_s if for_s else None
         while not self.stop.wait(LOOK_EVERY_S):
-            report = self.look()
+            self.look()
             if self.children.lost and (for_s or self.job.ends):
                 return  # it comes to nothing any more
-            played = self.job.ends and report is not None and report.finished
+            played = self.job.ends and self.publisher is not None and self._ended(self.publisher)
             if played or (ends_s is not None and time.monotonic() >= ends_s):
-                return
-            if self.job.ends and self.publisher is not None and self._failed(self.publisher):
                 return
 
     def finish(self) -> tuple[Report | None, list[summaries.Found]]:
@@ -114,8 +114,17 @@ class Run:
         time.sleep(SETTLE_S)
         return read_report(self.report_path)
 
-    def _failed(self, child: Child) -> bool:
-        return child.process is not None and child.process.poll() not in (None, 0)
+    def _ended(self, child: Child) -> bool:
+        return child.process is not None and child.process.poll() is not None
+
+    def replayed(self) -> ReplaySummary | None:
+        """What the replay came to, where the job is one; the screen has why, if it failed."""
+        if not self.job.ends or self.publisher is None:
+            return None
+        found = summaries.read_replay(self.report_path.with_name(summaries.REPLAY_FILE))
+        for line in replay_summary.lines(found) if found else [self.children.last_words(self.publisher)]:
+            self.screen.say(f"replay: {line}")
+        return found
 
 
 def run(
@@ -176,7 +185,10 @@ def _run(
             report, answers = one.finish()
             healthy = children.healthy and not _problem(address)
             _farewell(children, screen)
-            return _say(summaries.of_run(store, report, answers, healthy=healthy), answers, screen)
+            amount = summaries.of_run(
+                store, report, answers, healthy=healthy, ends=job.ends, replay=one.replayed()
+            )
+            return _say(amount, answers, screen)
         finally:
             children.stop_all()
             if key_id is not None:

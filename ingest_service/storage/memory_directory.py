@@ -94,6 +94,7 @@ def activity(directory: Directory, latest: Sequence[Latest]) -> list[DeviceActiv
             DeviceActivity(
                 device_id=device.device_id,
                 area_id=device.area_id,
+                kind=device.kind,
                 site_id=min(one.site_id for one in mine),
                 interval_s=min(one.interval_s for one in mine),
                 measured_s=max((one.time_s for one in heard), default=None),

@@ -243,6 +243,7 @@ class DeviceActivity(msgspec.Struct, frozen=True, kw_only=True):
 
     device_id: str
     area_id: str
+    kind: str = "agent"  # as enrolled; "replay" publishes recorded files
     site_id: str
     interval_s: float
     measured_s: float | None
