@@ -126,15 +126,9 @@ def run(
 
     for thread in threads:
         thread.start()
-    try:
-        while any(thread.is_alive() for thread in threads):
-            tell(look(finished=False))
-            time.sleep(REPORT_EVERY_S)
-    except BaseException:
-        stop.set()  # the threads are daemons: what they took is on disk, and they end in order
-        for thread in threads:
-            thread.join()
-        raise
+    while any(thread.is_alive() for thread in threads):
+        tell(look(finished=False))
+        time.sleep(REPORT_EVERY_S)
     last = look(finished=True)
     tell(last)
     for spool in spools:

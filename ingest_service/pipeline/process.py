@@ -49,16 +49,17 @@ def run(store: Store, broker: Broker, settings: Settings, stop: threading.Event)
     identity = Identity(kind="ingest", instance=settings.shard)
     with beating(store, identity, Limits(stuck_s=settings.stuck_s, behind_s=settings.behind_s)) as pulse:
         pulse.areas = settings.areas
-        _own_or_stand_by(store, broker, settings, pulse, warm_up, stop)
+        _own_or_stand_by(store, broker, settings, stop, pulse=pulse, warm_up=warm_up)
 
 
 def _own_or_stand_by(
     store: Store,
     broker: Broker,
     settings: Settings,
+    stop: threading.Event,
+    *,
     pulse: Pulse,
     warm_up: WarmUp,
-    stop: threading.Event,
 ) -> None:
     backoff = Backoff()
     standing_by = False

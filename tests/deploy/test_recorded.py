@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy import enrolment_changes, fleet, recorded, replay_summary, sites
+from deploy import enrolment_changes, fleet, recorded, replay_summary, replaying, sites
 from deploy.__main__ import main
 from deploy.embedded.folder import free_port
 from deploy.fleet import Report
