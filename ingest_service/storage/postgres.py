@@ -23,6 +23,7 @@ from ingest_service.storage.model import (
     Health,
     Late,
     Latest,
+    LeftOut,
 )
 from ingest_service.storage.settings import Settings
 from ingest_service.storage.sql import QUERIES
@@ -205,12 +206,34 @@ class PostgresStore(Walled):
             return next(iter(reading.anomalies(connection, AnomalyQuery(), anomaly_id)), None)
 
     def newest_revision(self) -> int:
-        """The newest change of any anomaly."""
-        return self._number("newest_revision")
+        """The newest settled change of any anomaly."""
+        return self._number("newest_revision", (self._number("settled_revision"),))
 
-    def anomalies_changed(self, revision: int, *, limit: int) -> list[Anomaly]:
-        """Anomalies changed after a revision, oldest change first."""
-        return self._rows("anomalies_changed", (revision, limit), Anomaly)
+    def drawn_revision(self) -> int:
+        """The newest revision that was ever drawn."""
+        return self._number("drawn_revision")
+
+    def anomalies_changed(self, revision: int, *, limit: int, settled: int = 0) -> list[Anomaly]:
+        """Anomalies changed after a revision, oldest change first, up to the newest settled change."""
+        settled = max(settled, self._number("settled_revision"))
+        if settled <= revision:
+            return []
+        return self._rows("anomalies_changed", (revision, settled, limit), Anomaly)
+
+    def anomalies_left_out(
+        self, revision: int, site_ids: Sequence[str], *, newest: int, counted: int
+    ) -> LeftOut | None:
+        """The changes after a revision that are not among the newest ones; None where all are."""
+        parameters = {
+            "after": revision,
+            "settled": self._number("settled_revision"),
+            "site_ids": list(site_ids),
+            "newest": newest,
+            "counted": counted,
+        }
+        with self.asked(QUERIES["anomalies_left_out"], parameters) as cursor:
+            found = cursor.fetchone()
+        return None if found is None or found[0] is None else LeftOut(*found)
 
     def statuses(self) -> list[DeviceStatus]:
         """The newest status of every device that ever sent one."""
@@ -266,6 +289,6 @@ class PostgresStore(Walled):
             cursor.row_factory = dict_row
             return msgspec.convert(cursor.fetchall(), list[kind])  # type: ignore[valid-type]
 
-    def _number(self, query: str) -> int:
-        with self.asked(QUERIES[query]) as cursor:
+    def _number(self, query: str, parameters: Any = None) -> int:
+        with self.asked(QUERIES[query], parameters) as cursor:
             return int((cursor.fetchone() or (0,))[0])
