@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 REQUESTS = Counter("towntwin_gateway_requests_total", "Requests answered", ["route", "status"])
 SECONDS = Histogram("towntwin_gateway_request_seconds", "Time to the first byte of an answer", ["route"])
+REFUSED = Counter("towntwin_gateway_refused_total", "Requests refused", ["status"])
 STREAMS = Gauge("towntwin_gateway_streams", "Live streams open")
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy import audit
+from deploy.printable import printable
 from deploy.settings import SettingsError
 from deploy.wiring import open_store
 from gateway.access import keys
@@ -82,7 +83,7 @@ def _list(store: PostgresStore, args: argparse.Namespace) -> int:
         times = (one.created_s, one.expires_s, one.revoked_s, one.last_used_s)
         area = one.area_id or "everything"
         cells = (one.key_id, one.name, one.role, area, " ".join(one.scopes) or "all", *map(_moment, times))
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*(Text(printable(cell)) for cell in cells))
     Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE).print(table)
     return 0
 
