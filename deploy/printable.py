@@ -4,10 +4,10 @@ from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """A text whose control characters are escaped: somebody else wrote it.
+    r"""A text whose control characters are escaped: somebody else wrote it.
 
-    >>> printable("red \\x1b[31m\\nnew line, 桐乡")
-    'red \\\\x1b[31m\\\\nnew line, 桐乡'
+    >>> printable("red \x1b[31m\nnew line, 桐乡")
+    'red \\x1b[31m\\nnew line, 桐乡'
     """
     if text.isprintable():
         return text

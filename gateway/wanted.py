@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.known import check_quantity
-from ingest_service.storage.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -79,12 +78,7 @@ class Wanted:
         return True
 
     def _look(self) -> None:
-        try:
-            known = self._directory()
-        except StoreUnavailable:
-            if self._known is None:
-                raise
-            return  # while the database is away, what was known of it holds
+        known = self._directory()
         if known is self._known:
             return
         directory = known.directory

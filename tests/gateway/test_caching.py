@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,12 +48,14 @@ def test_every_answer_that_depends_on_a_key_is_kept_from_caches(headers: dict[st
         check(ask(app, "GET", named, headers=headers), path)
 
 
-async def test_what_is_varied_by_form_is_varied_by_key_too(client: Callable[[], AsyncClient]) -> None:
-    async with client() as one:
-        answer = await one.get("/v1/anomalies", headers={"Accept-Encoding": "gzip"})
-        again = await one.get("/v1/anomalies", headers={"If-None-Match": answer.headers["etag"]})
-        things = await one.get("/sta/v1.1/Things")
-    assert again.status_code == 200 or again.headers["cache-control"] == "private, no-cache"
+def test_what_is_varied_by_form_is_varied_by_key_too(client: Callable[[], AsyncClient]) -> None:
+    async def asked() -> tuple[Response, Response]:
+        async with client() as one:
+            answer = await one.get("/v1/anomalies", headers={"Accept-Encoding": "gzip"})
+            return answer, await one.get("/sta/v1.1/Things")
+
+    answer, things = asyncio.run(asked())
+    assert answer.headers["cache-control"] == "private, no-cache"
     varied = {name.strip().lower() for name in answer.headers["vary"].split(",")}
     assert varied >= CREDENTIALS | {"accept", "accept-encoding"}
     assert things.headers["cache-control"] == "private, no-store"

@@ -93,7 +93,7 @@ def test_nobody_below_an_administrator_makes_keys(accounts: MemoryAccounts, role
     assert status == (200 if role == "administrator" else 403)
 
 
-def test_a_token_makes_no_key_that_outlives_it(accounts: MemoryAccounts, provider: Provider) -> None:  # noqa: F811
+def test_a_token_makes_no_key_that_outlives_it(accounts: MemoryAccounts, provider: Provider) -> None:
     token: Any = {"towntwin_role": ["viewer", "administrator"], "towntwin_area": TOWN}
     boss = {"Authorization": f"Bearer {provider.token(**token)}"}  # good for 300 s
     app = gateway(accounts, oidc_issuer=provider.issuer)

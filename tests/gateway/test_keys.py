@@ -135,8 +135,8 @@ def test_a_key_of_an_older_version_works_on_and_its_argon2_hash_is_replaced(
 def test_the_hash_of_an_old_key_is_replaced_behind_the_wall(store: PostgresStore) -> None:
     key_id, secret = bearing(store, Role.VIEWER)["Authorization"].split("_")[1:]
     set_hash(store, key_id, "old")
-    with store.seen_from("*").transaction() as connection:
-        connection.execute("SET LOCAL ROLE towntwin_gateway")
+    with store.transaction() as connection:
+        connection.execute(QUERIES["wall_enter"], {"area": "*"})
         connection.execute(
             QUERIES["key_renew_hash"], {"key_id": key_id, "old": "old", "new": keys.hashed(secret)}
         )
@@ -259,7 +259,6 @@ def test_an_unknown_key_id_takes_the_way_of_a_wrong_secret() -> None:
         {"X-API-Key": "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0."},
         {"Cookie": "towntwin_session=" + "y" * 500},
         {"Cookie": "towntwin_session=tts_" + "A" * 100},
-        {"Cookie": "towntwin_session=tts_é"},
         {"Cookie": "=;;;towntwin_session"},
     ],
 )

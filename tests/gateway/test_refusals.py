@@ -1,4 +1,4 @@
-"""Requests that were refused leave a trace: a metric counts all of them, and the log names as many as it can take."""
+"""Refused requests leave a trace: a metric counts all, and the log names as many as it can take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The console's cookie: a signed session that ends with its key, secure behind TLS, and never the key itself."""
+"""The console's cookie: a signed session that ends with its key, secure behind TLS, never the key itself."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_session_of_a_key_for_loopback_is_good_there_alone() -> None:
     ],
 )
 def test_the_cookie_is_secure_behind_a_proxy_that_ends_tls(
-    settings: Settings, client: tuple[str, int], headers: dict[str, str], secure: bool
+    settings: Settings, client: tuple[str, int], headers: dict[str, str], *, secure: bool
 ) -> None:
     entered = enter(opened(MemoryStore(), settings=settings), KEY, client=client, headers=headers)
     assert ("; secure" in entered.headers["set-cookie"].lower()) == secure

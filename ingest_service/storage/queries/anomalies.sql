@@ -37,14 +37,14 @@ WITH cut AS (
     SELECT revision FROM anomaly
     WHERE revision > %(after)s AND revision <= %(settled)s
     ORDER BY revision DESC OFFSET %(newest)s LIMIT 1
-), some AS (
+), old AS (
     SELECT site_id, start FROM anomaly
     WHERE revision > %(after)s AND revision <= (SELECT revision FROM cut)
     ORDER BY revision DESC LIMIT %(counted)s + 1
 )
-SELECT (SELECT revision FROM cut) AS revision, (SELECT count(*) FROM some) <= %(counted)s AS is_counted,
+SELECT (SELECT revision FROM cut) AS revision, (SELECT count(*) FROM old) <= %(counted)s AS is_counted,
     extract(epoch FROM min(start))::float8 AS first_s, extract(epoch FROM max(start))::float8 AS last_s
-FROM some WHERE site_id = ANY (%(site_ids)s::text[]);
+FROM old WHERE site_id = ANY (%(site_ids)s::text[]);
 
 -- anomaly_exists: Whether there is such an anomaly.
 SELECT 1 FROM anomaly WHERE anomaly_id = %s;
