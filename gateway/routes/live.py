@@ -44,8 +44,8 @@ async def live(
     With `Last-Event-ID` a stream goes on where it was cut: readings of the last hour come again, in the order
     in which they were received, and some of them perhaps twice; then the newest changes of anomalies. A `gap`
     has the `kind` of events that are left out, and `from` and `to` for querying /v1/readings (receiving
-    times) or /v1/anomalies instead. `end` is the last event to a reader that is too slow. While the database is away
-    a stream stays open, with comments to keep it alive, and goes on afterwards.
+    times) or /v1/anomalies instead. `end` is the last event to a reader that is too slow. While the database
+    is away a stream stays open, with comments to keep it alive, and goes on afterwards.
     """
     held = partial(here.directories.held, here.principal.areas)
     # in a thread: the first look may have to read the directory

@@ -142,7 +142,7 @@ class Interrupted(Stream):
         super().__init__(*given, **more)
 
     async def _send(self, message: Any) -> None:
-        await super()._send(message)
+        await super()._send(message | {"body": bytes(message.get("body", b""))})
         if self.text and not self.was_cut:
             self.was_cut = True
             self.network.refuse()
