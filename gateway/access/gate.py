@@ -51,7 +51,7 @@ class Gate:
         visit = Visit(_found(method, scope["path"]), (scope.get("client") or ("", 0))[0])
         scope[VISIT] = visit
         visit.peer = scope.get(proxies.PEER, visit.address)
-        visit.forwarded = any(name in headers for name in proxies.FORWARDING)
+        visit.forwarded = any(name in proxies.FORWARDING for name, _ in scope["headers"])
         role = visit.found.right.role
         if role is None:
             if method != "POST":  # of what is posted to /login, the refused ones are counted

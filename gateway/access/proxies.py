@@ -27,14 +27,16 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 PEER = "towntwin.peer"  # scope key: the address of the connection itself, whatever was forwarded
-FORWARDING = (
-    "forwarded",
-    "x-forwarded",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-real-ip",
-    "via",
+FORWARDING = frozenset(
+    {
+        b"forwarded",
+        b"x-forwarded",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+        b"x-real-ip",
+        b"via",
+    }
 )
 """Headers that show that a request was passed on by somebody."""
 SCHEMES = {"http", "https"}

@@ -82,6 +82,28 @@ def test_a_stream_waits_for_the_database_and_goes_on_after_it(
     assert asyncio.run(scenario()) == ["event: anomaly"] * 2
 
 
+def test_a_stream_delivers_what_was_committed_out_of_order(store: PostgresStore, timescale_dsn: str) -> None:
+    async def scenario() -> list[str]:
+        app, headers = opened(store, accounts=None, settings=SETTINGS), bearing(store)
+        live = Stream(app, "/v1/live", headers, query="kinds=anomaly")
+        await live.until(lambda: "nothing new" in live.text)
+        with psycopg.connect(timescale_dsn) as first, first.cursor() as cursor:
+            writing.anomalies(cursor, [anomaly(subject="1", reason_en="drawn first")])
+            store.record([anomaly(subject="2", reason_en="drawn second")])
+            await asyncio.sleep(0.5)  # several polls
+            assert "event: anomaly" not in live.text
+            heartbeat = live.text.rsplit("id: ", 1)[1].split()[0]
+            first.commit()
+        await live.until(lambda: live.text.count("event: anomaly") == 2)
+        again = Stream(app, "/v1/live", headers | {"Last-Event-ID": heartbeat}, query="kinds=anomaly")
+        await again.until(lambda: again.text.count("event: anomaly") == 2)
+        await live.leave()
+        await again.leave()
+        return [one.text.partition("drawn ")[2][:5] for one in (live, again)]
+
+    assert asyncio.run(scenario()) == ["first", "first"]
+
+
 def test_a_stream_that_resumes_waits_for_the_database_too(store: PostgresStore, network: Proxy) -> None:
     async def scenario() -> str:
         store.record([anomaly(subject=f"{number}") for number in range(3)])
