@@ -235,7 +235,7 @@ def test_an_unknown_key_id_takes_the_way_of_a_wrong_secret() -> None:
     async def tried(text: str) -> list[tuple[int, int]]:
         compared.clear()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(keys.hmac, "compare_digest", noted)
+            patch.setattr(hmac, "compare_digest", noted)
             with pytest.raises(keys.RefusedError, match="not known"):
                 await keys.Keys(accounts).verify(text)
         return list(compared)
