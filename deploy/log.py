@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from deploy.printable import printable
+
 if TYPE_CHECKING:
     from deploy.settings import Common
 
@@ -21,6 +23,7 @@ def configure(common: Common) -> None:
         shared.append(structlog.processors.format_exc_info)
         renderer: structlog.typing.Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
     else:
+        shared.append(_escaped)
         # plain: a traceback that shows variables would show keys
         renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
@@ -35,3 +38,11 @@ def configure(common: Common) -> None:
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells every request
+
+
+def _escaped(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Escape control characters in texts: what clients and devices sent must not move a terminal's cursor."""
+    for name, value in event.items():
+        if isinstance(value, str) and name != "stack":
+            event[name] = printable(value)
+    return event

@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from deploy.printable import printable
 from deploy.settings import SettingsError
 from deploy.wiring import open_store
 from gateway.access.principal import ROLES
@@ -85,7 +86,7 @@ def _list(store: PostgresStore, args: argparse.Namespace) -> int:
         times = (one.created_s, one.expires_s, one.revoked_s, one.last_used_s)
         area = one.area_id or "everything"
         cells = (one.key_id, one.name, one.role, area, " ".join(one.scopes) or "all", *map(_moment, times))
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*(Text(printable(cell)) for cell in cells))
     Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE).print(table)
     return 0
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from deploy.printable import printable
 from deploy.settings import SettingsError
 from deploy.wiring import open_store
 
@@ -82,7 +83,7 @@ def _list(store: PostgresStore, query: LetterQuery, note: Callable[[], None]) ->
         note()
     for one in found:
         cells = (one.letter_id, _moment(one), one.topic, one.reason, one.state, one.replays, one.detail)
-        table.add_row(*(Text(_printable(str(cell))) for cell in cells))
+        table.add_row(*(Text(printable(str(cell))) for cell in cells))
     Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE).print(table)
     return 0 if found else 1
 
@@ -98,7 +99,7 @@ def _show(store: PostgresStore, query: LetterQuery, note: Callable[[], None]) ->
             *(f"{name}: {value}" for name, value in one.properties.items()),
             *one.payload.decode("utf-8", "backslashreplace").splitlines(),
         ]
-        print("\n".join(map(_printable, lines)), end="\n\n")
+        print("\n".join(map(printable, lines)), end="\n\n")
     return 0 if found else 1
 
 
@@ -116,11 +117,6 @@ def _purge(store: PostgresStore, query: LetterQuery, note: Callable[[], None]) -
         note()
     print(f"{gone} letters deleted")
     return 0 if gone else 1
-
-
-def _printable(text: str) -> str:
-    """Without what a terminal obeys: letters are written by devices, or by somebody else."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def _moment(one: DeadLetter) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse
 
-from gateway.access import visit as visits
 from gateway.access.body import Body, too_large
 from gateway.access.headers import secured
 from gateway.access.keys import FRESH_S
+from gateway.access.refusals import Refusals
 from gateway.problems import ProblemError, answer, away
 from ingest_service.storage.accounts import AuditLine
-from ingest_service.storage.errors import StoreError
+from ingest_service.storage.errors import StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 LONGEST = 2000  # characters of a target that the audit keeps
+KNOWN_WITHIN_S = 1.0  # a stream does not wait longer for the answer whether its key is still good
 
 
 class CutError(Exception):
@@ -45,20 +47,20 @@ class Door:
         self._gate = gate
         self._accounts = accounts
         self._settings = settings
+        self._refusals = Refusals()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it with a problem."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        send = secured(scope, send)
+        send = secured(scope, self._refusals.noted(scope, send))
         try:
             visit = await self._gate.admit(scope)
             self._check_size(scope)
         except (ProblemError, StoreError) as error:
             await self._refuse(scope, receive, send, error)
             return
-        scope[visits.KEY] = visit
         if scope["type"] == "http":
             settings = self._settings
             receive = Body(receive, most_bytes=settings.body_bytes, within_s=settings.body_s)
@@ -73,9 +75,16 @@ class Door:
             raise
 
     async def still_known(self, visit: Visit) -> bool:
-        """Whether who came would still be let in."""
+        """Whether who came would still be let in.
+
+        While the database is away nobody knows whether a key was revoked, and there is nothing to see: an
+        answer that lasts goes on until the key's own end.
+        """
         try:
-            await self._gate.known(visit)
+            await asyncio.wait_for(self._gate.known(visit), KNOWN_WITHIN_S)
+        except (StoreUnavailable, TimeoutError):
+            ends_s = visit.principal.expires_s if visit.principal else None
+            return ends_s is None or time.time() < ends_s
         except (ProblemError, StoreError):
             return False
         return True
@@ -109,6 +118,7 @@ class Door:
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, error: Exception) -> None:
         if scope["type"] == "websocket":
+            self._refusals.note(error.status if isinstance(error, ProblemError) else 503, scope)
             await receive()
             await send({"type": "websocket.close", "code": 1008, "reason": "see /login"})
             return

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Feedback,
         Health,
         Latest,
+        LeftOut,
         Verdict,
     )
     from ingest_service.storage.processes import Process
@@ -111,14 +112,27 @@ class Seen:
         found = self._store.anomaly(anomaly_id)
         return found if found is not None and found.site_id in self._known.sites else None
 
-    def anomalies_changed(self, revision: int, *, limit: int) -> list[Anomaly]:
+    def anomalies_changed(self, revision: int, *, limit: int, settled: int = 0) -> list[Anomaly]:
         """Those of the areas among the next anomalies that changed."""
         own = self._known.sites
-        return [one for one in self._store.anomalies_changed(revision, limit=limit) if one.site_id in own]
+        changed = self._store.anomalies_changed(revision, limit=limit, settled=settled)
+        return [one for one in changed if one.site_id in own]
+
+    def anomalies_left_out(
+        self, revision: int, site_ids: Sequence[str], *, newest: int, counted: int
+    ) -> LeftOut | None:
+        """The changes after a revision that are not among the newest ones, for sites of the areas."""
+        own = self._known.sites
+        sites = [one for one in site_ids if one in own]
+        return self._store.anomalies_left_out(revision, sites, newest=newest, counted=counted)
 
     def newest_revision(self) -> int:
-        """The newest change of any anomaly, anywhere."""
+        """The newest settled change of any anomaly, anywhere."""
         return self._store.newest_revision()
+
+    def drawn_revision(self) -> int:
+        """The newest revision that was ever drawn, anywhere."""
+        return self._store.drawn_revision()
 
     def statuses(self) -> list[DeviceStatus]:
         """What devices last said of themselves."""

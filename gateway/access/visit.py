@@ -20,6 +20,8 @@ class Visit:
     address: str
     principal: Principal | None = None
     credential: str = ""
-    forwarded: bool = False
+    by_cookie: bool = False  # then the credential is a session
+    peer: str = ""  # where the connection itself comes from; `address` may be what a trusted proxy forwarded
+    forwarded: bool = False  # by anybody
     is_export: bool = False
     detail: dict[str, Any] = field(default_factory=dict)

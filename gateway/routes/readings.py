@@ -20,7 +20,7 @@ from gateway.known import Known
 from gateway.problems import ProblemError, not_found, responses
 from gateway.stretches import Stretch
 from gateway.thin import Method
-from ingest_service.storage.answers import Then
+from ingest_service.storage.answers import Then, Waits
 from ingest_service.storage.model import READING, Series
 
 router = APIRouter(prefix="/v1", tags=["readings"], route_class=asked.Route)
@@ -99,8 +99,11 @@ def readings(
         return respond.page(wanted, table, page, next_=next_, token=over.token(then.moment))
     moment = then.moment
     ids = [one.series_id for one in asked]
-    blocks = here.answers.all_readings(ids, over.from_us, over.to_us, moment)
-    return respond.whole(wanted, table, blocks, token=over.token(moment), known=known)
+    waits = Waits()
+    blocks = here.answers.all_readings(ids, over.from_us, over.to_us, moment, waits)
+    response = respond.whole(wanted, table, blocks, token=over.token(moment), known=known)
+    waits.limit_s = here.settings.export_wait_s
+    return response
 
 
 @router.get(

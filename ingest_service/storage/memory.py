@@ -31,6 +31,7 @@ from ingest_service.storage.model import (
     Health,
     Late,
     Latest,
+    LeftOut,
     LetterQuery,
     Verdict,
 )
@@ -234,10 +235,27 @@ class MemoryStore(MemoryPlatform):
         """The newest change of any anomaly."""
         return max((one.revision for one in self.anomalies_changed(0, limit=2**62)), default=0)
 
-    def anomalies_changed(self, revision: int, *, limit: int) -> list[Anomaly]:
-        """Anomalies changed after a revision, oldest change first."""
+    def drawn_revision(self) -> int:
+        """The newest revision that was ever drawn."""
+        return self.newest_revision()
+
+    def anomalies_changed(self, revision: int, *, limit: int, settled: int = 0) -> list[Anomaly]:  # noqa: ARG002
+        """Anomalies changed after a revision, oldest change first; in memory every change is settled."""
         with self._lock:
             return self._anomalies.changed(revision)[:limit]
+
+    def anomalies_left_out(
+        self, revision: int, site_ids: Sequence[str], *, newest: int, counted: int
+    ) -> LeftOut | None:
+        """The changes after a revision that are not among the newest ones; None where all are."""
+        with self._lock:
+            left = self._anomalies.changed(revision)
+        left = left[: max(0, len(left) - newest)]
+        if not left:
+            return None
+        starts = [one.start_s for one in left[-counted - 1 :] if one.site_id in site_ids]
+        is_counted = len(left) <= counted
+        return LeftOut(left[-1].revision, is_counted, min(starts, default=None), max(starts, default=None))
 
     def statuses(self) -> list[DeviceStatus]:
         """The newest status of every device that ever sent one."""

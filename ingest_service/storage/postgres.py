@@ -24,6 +24,7 @@ from ingest_service.storage.model import (
     Health,
     Late,
     Latest,
+    LeftOut,
 )
 from ingest_service.storage.processes import Process
 from ingest_service.storage.settings import Settings
@@ -216,12 +217,34 @@ class PostgresStore(Walled):
         return self._number("count_letters", msgspec.structs.asdict(query))
 
     def newest_revision(self) -> int:
-        """The newest change of any anomaly."""
-        return self._number("newest_revision")
+        """The newest settled change of any anomaly."""
+        return self._number("newest_revision", (self._number("settled_revision"),))
 
-    def anomalies_changed(self, revision: int, *, limit: int) -> list[Anomaly]:
-        """Anomalies changed after a revision, oldest change first."""
-        return self._rows("anomalies_changed", (revision, limit), Anomaly)
+    def drawn_revision(self) -> int:
+        """The newest revision that was ever drawn."""
+        return self._number("drawn_revision")
+
+    def anomalies_changed(self, revision: int, *, limit: int, settled: int = 0) -> list[Anomaly]:
+        """Anomalies changed after a revision, oldest change first, up to the newest settled change."""
+        settled = max(settled, self._number("settled_revision"))
+        if settled <= revision:
+            return []
+        return self._rows("anomalies_changed", (revision, settled, limit), Anomaly)
+
+    def anomalies_left_out(
+        self, revision: int, site_ids: Sequence[str], *, newest: int, counted: int
+    ) -> LeftOut | None:
+        """The changes after a revision that are not among the newest ones; None where all are."""
+        parameters = {
+            "after": revision,
+            "settled": self._number("settled_revision"),
+            "site_ids": list(site_ids),
+            "newest": newest,
+            "counted": counted,
+        }
+        with self.asked(QUERIES["anomalies_left_out"], parameters) as cursor:
+            found = cursor.fetchone()
+        return None if found is None or found[0] is None else LeftOut(*found)
 
     def statuses(self) -> list[DeviceStatus]:
         """The newest status of every device that ever sent one."""

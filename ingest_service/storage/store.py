@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Health,
         Late,
         Latest,
+        LeftOut,
         LetterQuery,
         Verdict,
     )
@@ -90,11 +91,28 @@ class Reader(Protocol):
         ...
 
     def newest_revision(self) -> int:
-        """The newest change of any anomaly; cheap to ask."""
+        """The newest settled change of any anomaly: no older one can still be committed; cheap to ask."""
         ...
 
-    def anomalies_changed(self, revision: int, *, limit: int) -> list[Anomaly]:
-        """Anomalies changed after a revision, oldest change first."""
+    def drawn_revision(self) -> int:
+        """The newest revision that was ever drawn; it is smaller only after a restore from a backup."""
+        ...
+
+    def anomalies_changed(self, revision: int, *, limit: int, settled: int = 0) -> list[Anomaly]:
+        """Anomalies changed after a revision, oldest change first, up to the newest settled change.
+
+        So whoever goes on after the last one misses none. ``settled`` is a revision that is known to be
+        settled.
+        """
+        ...
+
+    def anomalies_left_out(
+        self, revision: int, site_ids: Sequence[str], *, newest: int, counted: int
+    ) -> LeftOut | None:
+        """The changes after a revision that are not among the ``newest`` ones; None where all are.
+
+        At most ``counted`` of them are looked at for the times of the anomalies of some sites.
+        """
         ...
 
     def statuses(self) -> list[DeviceStatus]:

@@ -14,6 +14,9 @@ ORDER BY created DESC, key_id;
 -- key_revoke: A key is good no longer.
 UPDATE api_key SET revoked = now(), revoked_by = %(by)s WHERE key_id = %(key_id)s AND revoked IS NULL;
 
+-- key_renew_hash: Another hash of the same secret.
+UPDATE api_key SET hash = %(new)s WHERE key_id = %(key_id)s AND hash = %(old)s;
+
 -- key_used: When a key was last used, to the minute.
 UPDATE api_key SET last_used = now()
 WHERE key_id = %s AND (last_used IS NULL OR last_used < now() - interval '1 minute');
