@@ -3,20 +3,42 @@ SELECT s.series_id, f."time", f.received, l."time", l.received
 FROM unnest(%(series_ids)s::int[]) AS s (series_id)
 JOIN latest AS l USING (series_id)
 CROSS JOIN LATERAL (
-    SELECT r."time", r.received FROM reading AS r WHERE r.series_id = s.series_id ORDER BY r."time" LIMIT 1
+    SELECT r."time", r.received FROM reading_oldest_first AS r WHERE r.series_id = s.series_id ORDER BY r."time" LIMIT 1
 ) AS f;
 
--- sta_page: Observations of some series, in order; of each series no more than the page can take.
-SELECT r.* FROM unnest({arrays}) AS c (series_id{columns})
-CROSS JOIN LATERAL (
-    SELECT r.series_id, (extract(epoch FROM r."time") * 1000000)::int8 AS time_us,
-        (extract(epoch FROM r.received) * 1000000)::int8 AS received_us,
-        r.value, r.quality, r.rules, r.expected, r.spread{keys}
-    FROM reading_judged AS r
-    WHERE r.series_id = c.series_id AND {where}
-    ORDER BY {order} LIMIT {inner_limit}
+-- sta_reading: Readings as they were judged first.
+(SELECT series_id, "time", received, value, quality, rules, nullif(expected, 'NaN') AS expected, nullif(spread, 'NaN') AS spread
+FROM {source});
+
+-- sta_judged: Readings with their newest flags.
+(SELECT r.series_id, r."time", r.received, r.value, coalesce(v.quality, r.quality) AS quality, coalesce(v.rules, r.rules) AS rules,
+    nullif(r.expected, 'NaN') AS expected, nullif(r.spread, 'NaN') AS spread
+FROM {source} AS r LEFT JOIN flag_revision AS v ON v.series_id = r.series_id AND v."time" = r."time");
+
+-- sta_each: Of each of some series, no more observations than the page can take, in order; their flags are revised last.
+SELECT r.*, (extract(epoch FROM r."time") * 1000000)::int8 AS time_us,
+    (extract(epoch FROM r.received) * 1000000)::int8 AS received_us{keys}
+FROM {readings} AS r
+WHERE r.series_id = c.series_id AND {where}
+ORDER BY {order} LIMIT {inner_limit};
+
+-- sta_page: Observations of some series, in order.
+SELECT r.series_id, r.time_us, r.received_us, r.value, coalesce(v.quality, r.quality), coalesce(v.rules, r.rules),
+    r.expected, r.spread{key_names}
+FROM (
+    SELECT r.* FROM unnest({arrays}) AS c (series_id{columns}) CROSS JOIN LATERAL ({each}) AS r
+    ORDER BY {outer_order} LIMIT {limit} OFFSET {skip}
 ) AS r
-ORDER BY {outer_order} LIMIT {limit} OFFSET {skip};
+LEFT JOIN flag_revision AS v ON v.series_id = r.series_id AND v."time" = r."time"
+ORDER BY {outer_order};
+
+-- sta_of_each: Observations of each of some series, in the order of each.
+SELECT r.series_id, r.time_us, r.received_us, r.value, coalesce(v.quality, r.quality), coalesce(v.rules, r.rules),
+    r.expected, r.spread{key_names}
+FROM unnest({arrays}) AS c (series_id{columns})
+CROSS JOIN LATERAL ({each}) AS r
+LEFT JOIN flag_revision AS v ON v.series_id = r.series_id AND v."time" = r."time"
+ORDER BY c.series_id, {outer_order};
 
 -- sta_count: How many observations of some series there are.
 SELECT count(*) FROM unnest({arrays}) AS c (series_id{columns})
