@@ -12,7 +12,7 @@ $$;
 CREATE OR REPLACE FUNCTION series_seen() RETURNS SETOF integer LANGUAGE plpgsql STABLE PARALLEL SAFE
 SECURITY DEFINER AS $$
 BEGIN
-    RETURN QUERY SELECT s.series_id FROM series AS s WHERE s.site_id IN (SELECT site_seen());
+    RETURN QUERY SELECT s.series_id FROM site JOIN series AS s USING (site_id) WHERE site.area_id IN (SELECT area_seen());
 END
 $$;
 
@@ -56,8 +56,12 @@ DECLARE
     base text;
     kind text;
     copied text[];
-    barrier text := 'CREATE VIEW walled.%1$I WITH (security_barrier) AS SELECT *%3$s FROM %2$I.%4$I '
+    rows text := 'CREATE VIEW walled.%1$I WITH (security_barrier) AS SELECT * FROM %2$I.%1$I '
         'WHERE (SELECT current_setting(''towntwin.area'', true) = ''*'') OR series_id IN (SELECT %2$I.series_seen())';
+    -- Readings are always read by series: an array and "series_id = 5" are merged before an index is read, so that no row is
+    -- checked by itself. (Of everybody, series_seen() returns every series.)
+    readings text := 'CREATE VIEW walled.%1$I WITH (security_barrier) AS SELECT *%3$s FROM %2$I.reading '
+        'WHERE series_id = ANY (ARRAY(SELECT %2$I.series_seen())) %4$s';
     transaction text;
 BEGIN
     DROP SCHEMA IF EXISTS walled CASCADE;
@@ -69,12 +73,14 @@ BEGIN
         WHERE relnamespace = home::regnamespace AND relkind IN ('r', 'p', 'v') AND relname ~ '^(reading|rollup_[0-9]+[a-z]+)$'
     LOOP
         transaction := CASE WHEN base = 'reading' AND kind <> 'v' THEN ', xmin' ELSE '' END;  -- for answers as of old
-        EXECUTE format(barrier, base, home, transaction, base);
-        EXECUTE format('REVOKE ALL ON %I.%I FROM towntwin_gateway', home, base);
         IF base = 'reading' THEN
-            EXECUTE format(barrier || ' ORDER BY "time"', 'reading_oldest_first', home, transaction, base);
-            EXECUTE format(barrier || ' ORDER BY "time" DESC', 'reading_newest_first', home, transaction, base);
+            EXECUTE format(readings, base, home, transaction, '');
+            EXECUTE format(readings, 'reading_oldest_first', home, transaction, 'ORDER BY "time"');
+            EXECUTE format(readings, 'reading_newest_first', home, transaction, 'ORDER BY "time" DESC');
+        ELSE
+            EXECUTE format(rows, base, home);
         END IF;
+        EXECUTE format('REVOKE ALL ON %I.%I FROM towntwin_gateway', home, base);
     END LOOP;
     SELECT array_agg(ARRAY[relname::text, pg_get_viewdef(oid)] ORDER BY oid) INTO copied FROM pg_class
     WHERE relnamespace = home::regnamespace AND relkind = 'v'

@@ -78,9 +78,8 @@ SELECT series_id, sum(n)::bigint FROM (
 ) AS parts GROUP BY series_id;
 
 -- sta_count: How many observations of some series there are.
-SELECT count(*) FROM unnest({arrays}) AS c (series_id{columns})
-JOIN {readings} AS r ON r.series_id = c.series_id
-WHERE {where};
+SELECT coalesce(sum(n), 0)::bigint FROM unnest({arrays}) AS c (series_id{columns})
+CROSS JOIN LATERAL (SELECT count(*) AS n FROM {readings} AS r WHERE r.series_id = c.series_id AND {where}) AS counted;
 
 -- sta_holding: Which of some series have such an observation, by their place in the list.
 SELECT c.place FROM unnest({arrays}) WITH ORDINALITY AS c (series_id{columns}, place)
