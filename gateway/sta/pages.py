@@ -57,8 +57,9 @@ class Pager:
     def page(self, source: Source, query: Query, size: int) -> Page:
         """The page that a query asks for, of at most ``size`` entities. Raises `ProblemError`."""
         for node, _ in query.orderby:
-            if forks_of(node, source.kind):
-                raise QueryError("to sort by, name a single value", node.at, option="$orderby")
+            if forks_of(node, source.kind) and not _is_of_observations(node, source.kind):
+                detail = "to sort by, name a single value, or Observations/phenomenonTime for the newest one"
+                raise QueryError(detail, node.at, option="$orderby")
         if source.kind is OBSERVATION:
             with _naming_options(query):
                 return self._observations(source.series_ids, query, size)
@@ -71,13 +72,26 @@ class Pager:
         if query.filter is not None:
             found = self._filtered(source.kind, found, query.filter)
         for node, descending in reversed(query.orderby):
-            found = sorted(found, key=partial(self._sort_key, node), reverse=descending)
+            key = partial(self._sort_key, node)
+            if _is_of_observations(node, source.kind):
+                key = partial(self._extreme, node, newest=descending)
+            found = sorted(found, key=key, reverse=descending)
         cut = found[query.skip : query.skip + size]
         more = len(found) > query.skip + len(cut) and query.top != 0
         following = {"$skip": str(query.skip + len(cut))} if more else {}
         if source.kind is DATASTREAM:
             self._world.load(int(one.id) for one in cut)
         return Page(cut, following, len(found) if query.count else None)
+
+    def _extreme(self, node: Node, entity: Entity, *, newest: bool) -> tuple[Any, ...]:
+        """The newest or the oldest time of the observations of an entity; first where there are none."""
+        extents = [self._world.extent(one) for one in self._world.series_below(entity)]
+        measured = isinstance(node, Ref) and node.name == "phenomenonTime"
+        if newest:
+            times = [one.last if measured else one.last_received for one in extents if one]
+        else:
+            times = [one.first if measured else one.first_received for one in extents if one]
+        return (1, max(times) if newest else min(times)) if times else (0,)
 
     def _sort_key(self, node: Node, entity: Entity) -> tuple[Any, ...]:
         value: Any = geometry.sortable(self._evaluator.value(node, {(): entity}))
@@ -93,7 +107,7 @@ class Pager:
         forks = forks_of(node, kind)
         ways = [one for one in forks if _end_of(kind, one) is OBSERVATION]
         if not ways:
-            return [one for one in entities if self._evaluator.holds(node, one)]
+            return [one for one in entities if self._evaluator.holds(node, one, forks)]
         way = ways[0]
         if len(ways) > 1 or any(one[: len(way)] == way and one != way for one in forks):
             raise QueryError("this goes on from Observations to a set: ask the other way round", node.at)
@@ -208,6 +222,14 @@ class Pager:
             for series_id in series_ids
             for picks in self._evaluator.onward(_around(self._world, series_id, ()), forks, at)
         ]
+
+
+def _is_of_observations(node: Node, kind: Kind) -> bool:
+    """Whether a key to sort by is a time of the observations of an entity."""
+    if not isinstance(node, Ref) or node.name not in {"phenomenonTime", "resultTime"}:
+        return False
+    ways = (("Observations",), ("Datastreams", "Observations"))
+    return kind is not OBSERVATION and node.links in ways
 
 
 def _is_plain(query: Query) -> bool:
