@@ -76,7 +76,7 @@ def read(text: str, kind: Kind, *, many: bool) -> Query:
 
 
 def options(text: str) -> Iterator[tuple[str, str]]:
-    """Names and values in a query string; blanks around names are left out, and encoded signs after them read.
+    """Names and values in a query string; blanks around a name are left out, an encoded sign is read.
 
     >>> list(options("%20$top=1&%24filter%3Dname+eq+'a%3Db'"))
     [('$top', '1'), ('$filter', "name eq 'a=b'")]
