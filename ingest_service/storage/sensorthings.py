@@ -307,7 +307,7 @@ def _refusing() -> Iterator[None]:
         yield
     except psycopg.errors.QueryCanceled as error:
         raise QueryTimeout(
-            f"the database did not finish within {STATEMENT_MS // 1000} s: "
+            f"the database did not finish within {STATEMENT_MS / 1000:g} s: "
             "request fewer Datastreams, or a shorter phenomenonTime"
         ) from error
     except (psycopg.DataError, psycopg.ProgrammingError) as error:

@@ -75,7 +75,8 @@ def test_counts_are_right_before_and_after_they_are_rolled_up(
     assert ask.json(f"Datastreams({series_id})/Observations", count="true", top=0)["@iot.count"] == by_id
     with ask.store.transaction() as connection:
         connection.execute(
-            "INSERT INTO retention (what, since) VALUES ('reading', date_trunc('day', now()) - interval '100 days')"
+            "INSERT INTO retention (what, since) "
+            "VALUES ('reading', date_trunc('day', now()) - interval '100 days')"
         )
     try:
         assert ask.json(f"Datastreams({series_id})/Observations", count="true", top=0)["@iot.count"] == by_id
