@@ -13,6 +13,7 @@ from gateway import examples, moments, problems
 from gateway.access import described, login
 from gateway.access.door import Door
 from gateway.access.gate import Gate
+from gateway.access.proxies import ForwardedHeaders, base_url, networks
 from gateway.access.seen import behind_wall
 from gateway.compression import Compression
 from gateway.context import Context
@@ -81,8 +82,11 @@ def create_app(
     """The gateway on a store; the store is closed by whoever opened it.
 
     Raises TypeError where the store is no database and no accounts are given: nobody could come in.
+    Raises ValueError where the setting ``trusted_proxies`` or ``public_url`` is wrong.
     """
     settings = settings or Settings()
+    trusted = networks(settings.trusted_proxies)
+    base_url(settings.public_url)  # wrong ones are refused at the start
     accounts = accounts or _accounts(store)
     whole = behind_wall(store, EVERYTHING)
     directories = Directories(whole)
@@ -117,6 +121,7 @@ def create_app(
             expose_headers=[moments.HEADER, "Content-Disposition", "ETag", "Link", "Retry-After"],
         )
     app.add_middleware(Measure)
+    app.add_middleware(ForwardedHeaders, trusted=trusted)
     problems.install(app)
     for module in ROUTES:  # in one list, for a router within a router looks each route up twice
         app.router.routes.extend(module.router.routes)

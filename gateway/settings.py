@@ -40,6 +40,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     requests_burst: Annotated[
         int, Meta(description="Requests that may come at once beyond that.", extra={"unit": "requests"}, ge=1)
     ] = 500
+    public_url: Annotated[
+        str | None,
+        Meta(
+            description="Address under which clients reach the gateway (https://…), for links in answers;"
+            " none takes it from each request."
+        ),
+    ] = None
+    trusted_proxies: Annotated[
+        list[str],
+        Meta(
+            description="Reverse proxies whose X-Forwarded-For, -Proto and -Host, or Forwarded, count: addresses or"
+            " CIDR blocks, comma-separated; none by default."
+        ),
+    ] = msgspec.field(default_factory=list)
     cors_origins: Annotated[
         list[str],
         Meta(description="Origins whose pages may ask, comma-separated (https://…); none by default."),
