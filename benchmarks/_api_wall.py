@@ -16,7 +16,7 @@ from benchmarks._filled import END_US, QUANTITIES, STATEMENTS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-TOWN = "330400-t1"
+TOWN, COUNTY = "330400-t1", "330400"
 LONG = 1 + len(QUANTITIES)
 """The first series of that town's first site: the one with `LONG_READINGS`."""
 LONG_READINGS = 2_000_000
@@ -110,7 +110,7 @@ def compare(port: int, administrator: dict[str, str], area: dict[str, str], roun
 
 def _asked(port: int, path: str, headers: dict[str, str]) -> float:
     """How long one answer takes, over a connection of its own (which costs both the same) [s]."""
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
         began_s = time.perf_counter()
         client.sendall(request(path, headers | {"Connection": "close"}))
         with client.makefile("rb") as reader:

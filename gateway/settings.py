@@ -50,8 +50,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: Annotated[
         list[str],
         Meta(
-            description="Reverse proxies whose X-Forwarded-For, -Proto and -Host, or Forwarded, count: addresses or"
-            " CIDR blocks, comma-separated; none by default."
+            description="Reverse proxies whose X-Forwarded-For, -Proto and -Host, or Forwarded, count:"
+            " addresses or CIDR blocks, comma-separated; none by default."
         ),
     ] = msgspec.field(default_factory=list)
     cors_origins: Annotated[

@@ -2,8 +2,8 @@
 
 A proxy forwards what it received in ``X-Forwarded-For``, ``-Proto`` and ``-Host``, or in ``Forwarded``
 (RFC 7239). Anybody can send such headers, so they count only where the connection itself comes from a
-network that the setting ``trusted_proxies`` names. `ForwardedHeaders` then writes the forwarded values into the
-ASGI scope, and everything behind it (limits, audit, cookies, links) reads the scope alone.
+network that the setting ``trusted_proxies`` names. `ForwardedHeaders` then writes the forwarded values
+into the ASGI scope, and everything behind it (limits, audit, cookies, links) reads the scope alone.
 """
 
 from __future__ import annotations
@@ -144,8 +144,8 @@ class ForwardedHeaders:
 def client_hop(headers: Headers, trusted: Sequence[Network]) -> Hop:
     """What the trusted proxy that is next to the client received.
 
-    Where both ``Forwarded`` and ``X-Forwarded-For`` are there and disagree on the client, one of them was sent by
-    the client itself and passed on, and nobody knows which: then neither counts.
+    Where both ``Forwarded`` and ``X-Forwarded-For`` are there and disagree on the client, one of them was
+    sent by the client itself and passed on, and nobody knows which: then neither counts.
 
     >>> headers = Headers({"x-forwarded-for": "203.0.113.9, 10.0.0.2", "x-forwarded-proto": "https"})
     >>> client_hop(headers, networks(["10.0.0.0/8"]))

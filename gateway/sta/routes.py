@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, Request, Response
 
+from gateway.access.proxies import public_base_url
 from gateway.context import Context, Here
 from gateway.problems import ProblemError, responses
 from gateway.sta import describe, options, render
@@ -107,4 +108,4 @@ def _json(value: Any) -> Response:
 
 
 def _root(request: Request) -> str:
-    return str(request.base_url).rstrip("/") + PREFIX
+    return public_base_url(request) + PREFIX
