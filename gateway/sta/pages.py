@@ -252,7 +252,7 @@ def _orders(query: Query) -> list[Order]:
 @contextmanager
 def _naming_options(query: Query) -> Iterator[None]:
     """A statement that failed is the fault of an option that was sent, or of none."""
-    sent = [name for name in ("$filter", "$orderby") if name in query.texts]
+    sent: list[str] = [name for name in ("$filter", "$orderby") if name in query.texts]
     sent += ["$skip"] if query.skip else []
     sent += ["$count"] if query.count else []
     name = sent[0] if sent else None
