@@ -20,7 +20,8 @@ BLANKS = " \t\r\n"
 WORDS = {"true": True, "false": False, "null": None}
 BASIC = re.compile(r"\d{8}T\d{2}")
 """How a time in the basic format of ISO 8601 begins: ``20261127T080000Z``."""
-DURATION = re.compile(r"P(?=\d|T\d)[0-9YMWDTHS.]+(?![A-Za-z0-9_])")
+UNTIL = re.compile(r"P(?=\d|T\d)[0-9YMWDTHS.]+/(?=\d{4})")
+"""A duration and a slash before a time."""
 OFFSET = re.compile(r" (\d{2}(:?\d{2})?)(?=[/\s),]|$)")
 """A plus sign that a form encoder turned into a blank, and the offset from UTC behind it."""
 MIDNIGHT = re.compile(r"(T24(:?00){0,2}([.,]0+)?)(?=Z|[+-]|$)")
@@ -70,8 +71,8 @@ def _token(text: str, at: int) -> tuple[str, Scalar, int]:
         return _numberish(text, at)
     if character in "(),/-":
         return character, character, at + 1
-    if found := DURATION.match(text, at):
-        return _lasting(text, at, found)
+    if text[at - 1 : at] != "/" and (found := UNTIL.match(text, at)):
+        return _until(text, at, found.end())
     if character.isalpha() or character in "_@$":
         return _word(text, at)
     raise ValueError(f"{character!r} does not belong here")
@@ -119,13 +120,10 @@ def _prefixed(word: str, inside: str) -> Scalar:
     raise ValueError(f"{word}'…' is not known: write geography'POINT (120.7 30.7)' or duration'PT1H'")
 
 
-def _lasting(text: str, at: int, found: re.Match[str]) -> tuple[str, Scalar, int]:
-    """A duration, or an interval that begins with one: ``PT6H/2026-11-27T00:00:00Z``."""
-    end = found.end()
-    if text[end : end + 1] != "/" or not text[end + 1 : end + 2].isdecimal():
-        return "literal", duration(found.group()), end
-    _, _, end = _numberish(text, end + 1)
-    return "literal", _span(*text[at:end].replace(" ", "+").split("/")), end
+def _until(text: str, at: int, second: int) -> tuple[str, Scalar, int]:
+    """An interval that begins with its duration: ``PT6H/2026-11-27T00:00:00Z``."""
+    _, _, end = _numberish(text, second)
+    return "literal", _span(*text[at:end].split("/")), end
 
 
 def _numberish(text: str, at: int) -> tuple[str, Scalar, int]:

@@ -44,7 +44,6 @@ def newest(ask: Client, series_id: int) -> str:
         ("2026-11-27T08:00:00 08", at(27, 8, zone=UTC8)),
         ("2026-11-27T08:00:00 08:00", at(27, 8, zone=UTC8)),
         ("PT1H/2026-11-27T08:00:00 08", Span(at(27, 7, zone=UTC8), at(27, 8, zone=UTC8))),
-        ("P1DT1H", dt.timedelta(hours=25)),
     ],
 )
 def test_times_of_iso_8601_are_read(text: str, value: Any) -> None:
