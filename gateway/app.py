@@ -21,6 +21,7 @@ from gateway.head import Head
 from gateway.known import Directories
 from gateway.live import Hub
 from gateway.metrics import Measure
+from gateway.nul import RefuseNul
 from gateway.routes import (
     access,
     anomalies,
@@ -113,6 +114,7 @@ def create_app(
     app.add_middleware(Compression)
     app.add_middleware(Head)
     app.add_middleware(Door, gate=gate, accounts=accounts, settings=settings)
+    app.add_middleware(RefuseNul)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

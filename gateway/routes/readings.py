@@ -28,6 +28,7 @@ router = APIRouter(prefix="/v1", tags=["readings"], route_class=asked.Route)
 PAGE = 1000
 MOST_BUCKETS = 10_000
 MOST_PLOTS = 50
+WIDEST_S = 3660 * 86_400
 
 
 def _of_days(width: object) -> object:
@@ -180,6 +181,8 @@ def buckets(
     width_s = width.total_seconds()
     if width_s < 1 or width_s != int(width_s):
         raise ProblemError(422, "width: give whole seconds, at least PT1S", where="width")
+    if width_s > WIDEST_S:
+        raise ProblemError(422, f"width: give P{WIDEST_S // 86_400}D at most", where="width")
     if (over.to_us - over.from_us) / 1e6 / width_s > MOST_BUCKETS:
         raise ProblemError(422, f"width: more than {MOST_BUCKETS:,} buckets; make them wider", where="width")
     then = here.answers.then(over.again)

@@ -146,9 +146,9 @@ class Then:
         """READING rows of ``[from_us, to_us)`` by time, revisions applied."""
         asked = {"series_id": series_id, "from_s": from_us / 1e6, "to_s": to_us / 1e6, "limit": limit}
         if self._moment is not None:
-            with self._asked_of("readings", asked) as cursor:
+            with self._asked_of("readings", asked, in_order=True) as cursor:
                 return binary.arrays(cursor, series_id)
-        with self._store.asked(QUERIES["readings_now"], asked) as cursor:
+        with self._store.asked(QUERIES["readings_now"], asked, in_order=True) as cursor:
             self._moment = _moment(binary.word(cursor), cursor.connection)
             return binary.arrays(cursor, series_id)
 

@@ -185,7 +185,7 @@ class PostgresStore(Walled):
 
     def readings(self, series_id: int, from_s: float, to_s: float, *, limit: int) -> NDArray[np.void]:
         """READING rows of ``[from_s, to_s)`` by time, revisions applied."""
-        with self.transaction() as connection:
+        with self.transaction(in_order=True) as connection:
             return reading.readings(connection, series_id, from_s, to_s, limit)
 
     def received(self, series_ids: Sequence[int], after_s: float, *, limit: int) -> NDArray[np.void]:

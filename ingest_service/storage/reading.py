@@ -101,7 +101,12 @@ def readings(
     connection: Connection[Any], series_id: int, from_s: float, to_s: float, limit: int
 ) -> NDArray[np.void]:
     """READING rows of a series, by time."""
-    parameters = (series_id, round(from_s * 1e6), round(to_s * 1e6), limit)
+    parameters = {
+        "series_id": series_id,
+        "from_us": round(from_s * 1e6),
+        "to_us": round(to_s * 1e6),
+        "limit": limit,
+    }
     blocks = list(_copied(connection, "readings", parameters))
     return np.concatenate(blocks) if blocks else np.empty(0, READING)
 
@@ -138,7 +143,7 @@ def anomaly_parameters(query: AnomalyQuery, anomaly_id: int | None = None) -> di
 
 
 def _copied(
-    connection: Connection[Any], query: str, parameters: tuple[Any, ...]
+    connection: Connection[Any], query: str, parameters: tuple[Any, ...] | dict[str, Any]
 ) -> Iterator[NDArray[np.void]]:
     with connection.cursor() as cursor, cursor.copy(QUERIES[query], parameters) as copy:
         yield from binary.decode(copy)

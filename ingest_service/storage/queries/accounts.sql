@@ -41,5 +41,10 @@ SELECT EXISTS (
 SELECT set_config('role', 'towntwin_gateway', true), set_config('towntwin.area', %(area)s, true),
     set_config('search_path', 'walled, ' || current_setting('search_path'), true);
 
+-- wall_enter_in_order: The same, and read by index alone: what is behind a security barrier is planned without the LIMIT.
+SELECT set_config('role', 'towntwin_gateway', true), set_config('towntwin.area', %(area)s, true),
+    set_config('search_path', 'walled, ' || current_setting('search_path'), true),
+    set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true);
+
 -- gateway_secret: What every gateway process on this database signs with.
 SELECT secret FROM gateway_secret;
