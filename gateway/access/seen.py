@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from gateway.known import Known, within
+    from ingest_service.storage.revisions import LeftOut
 from ingest_service.storage.model import READING, AnomalyQuery, LetterQuery
 from ingest_service.storage.postgres import PostgresStore
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
         Feedback,
         Health,
         Latest,
-        LeftOut,
         Verdict,
     )
     from ingest_service.storage.store import Reader, Store

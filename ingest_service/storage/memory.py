@@ -30,10 +30,10 @@ from ingest_service.storage.model import (
     Health,
     Late,
     Latest,
-    LeftOut,
     LetterQuery,
     Verdict,
 )
+from ingest_service.storage.revisions import LeftOut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -236,9 +236,7 @@ class MemoryStore:
         """The newest change of any anomaly."""
         return max((one.revision for one in self.anomalies_changed(0, limit=2**62)), default=0)
 
-    def drawn_revision(self) -> int:
-        """The newest revision that was ever drawn."""
-        return self.newest_revision()
+    drawn_revision = newest_revision
 
     def anomalies_changed(self, revision: int, *, limit: int, settled: int = 0) -> list[Anomaly]:  # noqa: ARG002
         """Anomalies changed after a revision, oldest change first; in memory every change is settled."""
@@ -250,13 +248,7 @@ class MemoryStore:
     ) -> LeftOut | None:
         """The changes after a revision that are not among the newest ones; None where all are."""
         with self._lock:
-            left = self._anomalies.changed(revision)
-        left = left[: max(0, len(left) - newest)]
-        if not left:
-            return None
-        starts = [one.start_s for one in left[-counted - 1 :] if one.site_id in site_ids]
-        is_counted = len(left) <= counted
-        return LeftOut(left[-1].revision, is_counted, min(starts, default=None), max(starts, default=None))
+            return self._anomalies.left_out(revision, site_ids, newest, counted)
 
     def statuses(self) -> list[DeviceStatus]:
         """The newest status of every device that ever sent one."""

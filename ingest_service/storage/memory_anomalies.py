@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ingest_service.storage import memory_rows
+from ingest_service.storage.revisions import LeftOut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +36,16 @@ class MemoryAnomalies:
         """Those changed after a revision, oldest change first."""
         found = [one for one in self._anomalies.values() if one.revision > revision]
         return sorted(found, key=lambda one: one.revision)
+
+    def left_out(self, revision: int, site_ids: Sequence[str], newest: int, counted: int) -> LeftOut | None:
+        """The changes after a revision that are not among the newest ones; None where all are."""
+        left = self.changed(revision)
+        left = left[: max(0, len(left) - newest)]
+        if not left:
+            return None
+        starts = [one.start_s for one in left[-counted - 1 :] if one.site_id in site_ids]
+        is_counted = len(left) <= counted
+        return LeftOut(left[-1].revision, is_counted, min(starts, default=None), max(starts, default=None))
 
     def open_count(self) -> int:
         """How many are open."""

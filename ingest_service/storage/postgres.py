@@ -23,8 +23,8 @@ from ingest_service.storage.model import (
     Health,
     Late,
     Latest,
-    LeftOut,
 )
+from ingest_service.storage.revisions import LeftOut
 from ingest_service.storage.settings import Settings
 from ingest_service.storage.sql import QUERIES
 from ingest_service.storage.wall import Wall, Walled

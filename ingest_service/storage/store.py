@@ -25,10 +25,10 @@ if TYPE_CHECKING:
         Health,
         Late,
         Latest,
-        LeftOut,
         LetterQuery,
         Verdict,
     )
+    from ingest_service.storage.revisions import LeftOut
 
 
 class Lease(Protocol):
