@@ -8,7 +8,6 @@ import msgspec
 import numpy as np
 
 from gateway.known import Known, within
-    from ingest_service.storage.revisions import LeftOut
 from ingest_service.storage.model import READING, AnomalyQuery, LetterQuery
 from ingest_service.storage.postgres import PostgresStore
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
         Latest,
         Verdict,
     )
+    from ingest_service.storage.revisions import LeftOut
     from ingest_service.storage.store import Reader, Store
 
 MANY = 10_000

@@ -33,7 +33,6 @@ from ingest_service.storage.model import (
     LetterQuery,
     Verdict,
 )
-from ingest_service.storage.revisions import LeftOut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
 
     from ingest_service.storage.batch import Batch, Checkpoint
     from ingest_service.storage.memory_shards import MemoryLease
+    from ingest_service.storage.revisions import LeftOut
 
 LATE = 64
 NOT_JUDGED = 64 | 512  # late, or of a wrong clock
