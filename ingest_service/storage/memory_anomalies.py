@@ -11,6 +11,7 @@ from ingest_service.storage.revisions import LeftOut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from threading import RLock
 
     from ingest_service.storage.model import Anomaly, AnomalyQuery
 
@@ -67,3 +68,28 @@ class MemoryAnomalies:
             self._anomalies[key] = msgspec.structs.replace(
                 one, anomaly_id=anomaly_id, revision=self._revision
             )
+
+
+class Revised:
+    """What a store in memory returns to followers of revisions."""
+
+    _lock: RLock
+    _anomalies: MemoryAnomalies
+
+    def newest_revision(self) -> int:
+        """The newest change of any anomaly."""
+        return max((one.revision for one in self.anomalies_changed(0, limit=2**62)), default=0)
+
+    drawn_revision = newest_revision
+
+    def anomalies_changed(self, revision: int, *, limit: int, settled: int = 0) -> list[Anomaly]:  # noqa: ARG002
+        """Anomalies changed after a revision, oldest change first; in memory every change is settled."""
+        with self._lock:
+            return self._anomalies.changed(revision)[:limit]
+
+    def anomalies_left_out(
+        self, revision: int, site_ids: Sequence[str], *, newest: int, counted: int
+    ) -> LeftOut | None:
+        """The changes after a revision that are not among the newest ones; None where all are."""
+        with self._lock:
+            return self._anomalies.left_out(revision, site_ids, newest, counted)
