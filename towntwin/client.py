@@ -205,9 +205,7 @@ class Client:
         asked = {"width": width, "from": _word(from_), "to": _word(to), "reproduce": reproduce}
         return self._table_of(f"/v1/series/{series}/buckets", asked)
 
-    def latest(
-        self, *, area: str | None = None, site: str | None = None, quantity: str | None = None
-    ) -> Any:
+    def latest(self, *, area: str | None = None, site: str | None = None, quantity: str | None = None) -> Any:
         """The newest reading of each series with its age, by ``area``, ``site`` and ``quantity``."""
         params = {"area": area, "site": site, "quantity": quantity}
         return self._framed(_table(self._get("/v1/latest", params)))

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
         Feedback,
         Health,
         Latest,
-        LeftOut,
         Verdict,
     )
     from ingest_service.storage.processes import Process
+    from ingest_service.storage.revisions import LeftOut
     from ingest_service.storage.store import Reader, Store
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ingest_service.storage import memory_rows, migrate
 from ingest_service.storage.batch import Committed
-from ingest_service.storage.memory_anomalies import MemoryAnomalies
+from ingest_service.storage.memory_anomalies import MemoryAnomalies, Revised
 from ingest_service.storage.memory_directory import MemoryDirectory, activity
 from ingest_service.storage.memory_late import MemoryLate
 from ingest_service.storage.memory_letters import MemoryLetters
@@ -31,7 +31,6 @@ from ingest_service.storage.model import (
     Health,
     Late,
     Latest,
-    LeftOut,
     LetterQuery,
     Verdict,
 )
@@ -50,7 +49,7 @@ NOT_JUDGED = 64 | 512  # late, or of a wrong clock
 HOUR_US = 3_600_000_000
 
 
-class MemoryStore(MemoryPlatform):
+class MemoryStore(MemoryPlatform, Revised):
     """`ingest_service.storage.store.Store` in dictionaries."""
 
     def __init__(self, *, time_zone: str = "Asia/Shanghai") -> None:
@@ -230,32 +229,6 @@ class MemoryStore(MemoryPlatform):
         """One anomaly."""
         with self._lock:
             return self._anomalies.one(anomaly_id)
-
-    def newest_revision(self) -> int:
-        """The newest change of any anomaly."""
-        return max((one.revision for one in self.anomalies_changed(0, limit=2**62)), default=0)
-
-    def drawn_revision(self) -> int:
-        """The newest revision that was ever drawn."""
-        return self.newest_revision()
-
-    def anomalies_changed(self, revision: int, *, limit: int, settled: int = 0) -> list[Anomaly]:  # noqa: ARG002
-        """Anomalies changed after a revision, oldest change first; in memory every change is settled."""
-        with self._lock:
-            return self._anomalies.changed(revision)[:limit]
-
-    def anomalies_left_out(
-        self, revision: int, site_ids: Sequence[str], *, newest: int, counted: int
-    ) -> LeftOut | None:
-        """The changes after a revision that are not among the newest ones; None where all are."""
-        with self._lock:
-            left = self._anomalies.changed(revision)
-        left = left[: max(0, len(left) - newest)]
-        if not left:
-            return None
-        starts = [one.start_s for one in left[-counted - 1 :] if one.site_id in site_ids]
-        is_counted = len(left) <= counted
-        return LeftOut(left[-1].revision, is_counted, min(starts, default=None), max(starts, default=None))
 
     def statuses(self) -> list[DeviceStatus]:
         """The newest status of every device that ever sent one."""

@@ -172,20 +172,6 @@ class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
     evidence: dict[str, Any] = {}
 
 
-class LeftOut(msgspec.Struct, frozen=True):
-    """Changes of anomalies that are too many to be delivered again.
-
-    ``revision`` is the newest of them. ``first_s`` and ``last_s`` are the first and the last start of their
-    anomalies, of the sites concerned [s]; both are None where there is none of these sites, and with
-    ``is_counted`` False, where there were too many to look at.
-    """
-
-    revision: int
-    is_counted: bool
-    first_s: float | None
-    last_s: float | None
-
-
 class Feedback(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody said of an anomaly; it stands until it is withdrawn, and stays on record after that."""
 

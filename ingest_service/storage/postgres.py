@@ -24,9 +24,9 @@ from ingest_service.storage.model import (
     Health,
     Late,
     Latest,
-    LeftOut,
 )
 from ingest_service.storage.processes import Process
+from ingest_service.storage.revisions import LeftOut
 from ingest_service.storage.settings import Settings
 from ingest_service.storage.sql import QUERIES
 from ingest_service.storage.wall import Wall, Walled

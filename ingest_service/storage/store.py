@@ -25,11 +25,11 @@ if TYPE_CHECKING:
         Health,
         Late,
         Latest,
-        LeftOut,
         LetterQuery,
         Verdict,
     )
     from ingest_service.storage.processes import Heartbeat, Identity, Limits, Process
+    from ingest_service.storage.revisions import LeftOut
 
 
 class Lease(Protocol):
