@@ -1,4 +1,4 @@
-"""docs/howto/connect-a-device.md as a technician follows it: its site file, its script, its table of mistakes."""
+"""docs/howto/connect-a-device.md as a technician follows it: site file, script, table of mistakes."""
 
 from __future__ import annotations
 
