@@ -36,7 +36,7 @@ def wait_for(port: int) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
-            if _status(port, "/readyz") == 200:
+            if _status(port, "/healthz") == 200:
                 return
         except OSError:
             assert time.monotonic() < deadline, "the gateway does not answer"

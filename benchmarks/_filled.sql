@@ -45,3 +45,34 @@ VALUES ('bench', 'site-000', 'bench', '1', now(), now(), 1, 1, 1, 'open', 'bench
 SELECT "time", received, value, series_id, expected, spread, quality, rules FROM reading_judged
 WHERE series_id = %(series_id)s AND "time" >= to_timestamp(%(from_s)s) AND "time" < to_timestamp(%(to_s)s)
 ORDER BY "time" LIMIT %(limit)s;
+
+-- clear_long: Make room for the long series.
+DELETE FROM reading WHERE series_id = %(series)s;
+
+-- long: One series of many readings, evenly spaced.
+INSERT INTO reading ("time", received, value, series_id, expected, spread, quality, rules)
+SELECT "at", "at" + interval '2 seconds', 7 + sin(n / 1000.0), %(series)s, 7, 0.05, CASE WHEN mod(n, 300) = 0 THEN 3 ELSE 1 END, 0
+FROM (
+    SELECT n, to_timestamp(%(end_s)s) - n * make_interval(secs => %(step_s)s) AS "at" FROM generate_series(1, %(readings)s) AS n
+) AS made;
+
+-- latest: The newest reading of each series.
+INSERT INTO latest (series_id, "time", received, value, expected, spread, quality, rules)
+SELECT s.series_id, l.* FROM series AS s CROSS JOIN LATERAL (
+    SELECT "time", received, value, expected, spread, quality, rules FROM reading AS r
+    WHERE r.series_id = s.series_id ORDER BY "time" DESC LIMIT 1
+) AS l ON CONFLICT (series_id) DO NOTHING;
+
+-- revised: Some flags of the long series that were changed later.
+INSERT INTO flag_revision (series_id, "time", quality, rules)
+SELECT series_id, "time", 4, 1 FROM reading
+WHERE series_id = %(series)s AND mod(extract(epoch FROM "time")::bigint / 15, 500) = 3;
+
+-- clear_rollup_15min: Roll up anew.
+DELETE FROM rollup_15min;
+
+-- clear_rollup_1h: Roll up anew.
+DELETE FROM rollup_1h;
+
+-- clear_rollup_1day: Roll up anew.
+DELETE FROM rollup_1day;

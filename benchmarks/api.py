@@ -7,9 +7,13 @@ a. the main queries by API, over one kept connection, beside the same SQL by psy
 b. requests a second that one gateway process answers, from several connections at once
 c. live streams opened on that one process, each of which must be told of an anomaly
 d. half of the readings exported as Arrow and as CSV, with the gateway's peak of memory
+e. what row-level security costs: requests of every form, SensorThings included, by the key of a town and of
+   the county beside an administrator's, in turn; one series has 2 M readings. On TimescaleDB and on
+   PostgreSQL (with a tenth of the other readings)
 
-Prints tables, and last one JSON line with ``p95_ratio``, the worst of (a), and ``p95_ratio_town``, the worst
-by the town's key. ``--scale`` loads less.
+Prints tables, and last one JSON line with ``p95_ratio``, the worst of (a), ``p95_ratio_town``, the worst
+by the town's key, and ``p95_ratio_area``, the worst of (e). ``--scale`` loads less (but for the long series),
+``--only-wall`` does (e) alone.
 """
 
 from __future__ import annotations
@@ -18,23 +22,29 @@ import argparse
 import json
 import resource
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import psycopg
 
-from benchmarks import _api_load, _api_queries, _latency
+from benchmarks import _api_load, _api_queries, _api_wall, _latency
 from benchmarks._filled import TOWNS, Filled, fill
-from deploy.embedded.folder import free_port
+from deploy.embedded.binaries import postgres_programs
+from deploy.embedded.folder import UNPRIVILEGED, free_port
 from tests.support import installation
 from tests.support.processes import Process, running
 from tests.support.services import TIMESCALE, PostgresServer, fresh_database
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from benchmarks._api_queries import Measured
 
 READINGS, ANOMALIES = 20_000_000, 1_000_000
+PART_PLAIN = 0.1
+SERVER = {"fsync": "on", "shared_buffers": "1GB", "work_mem": "16MB"}
 STREAMS = 1000
 QUANTILES = (0.5, 0.95, 0.99)
 
@@ -44,26 +54,66 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--rounds", type=int, default=1000)
+    parser.add_argument("--wall-rounds", type=int, default=40)
+    parser.add_argument("--only-wall", action="store_true")
     options, _ = parser.parse_known_args()
     _more_files()
-    database = PostgresServer(
-        installation.provide(print),
-        "postgres",
-        installation.PROGRAMS,
-        TIMESCALE | {"fsync": "on", "shared_buffers": "1GB", "work_mem": "16MB"},
+    line: dict[str, float] = {}
+    timescale = PostgresServer(
+        installation.provide(print), "postgres", installation.PROGRAMS, TIMESCALE | SERVER
     )
+    plain = PostgresServer(
+        installation.Installation(Path("/")), UNPRIVILEGED, str(postgres_programs()), SERVER
+    )
+    for database, part in ((timescale, 1.0), (plain, PART_PLAIN)):
+        scale = options.scale * part
+        with _filled(database, scale) as (dsn, filled), tempfile.TemporaryDirectory() as folder:
+            if database is timescale and not options.only_wall:
+                line |= _measure(dsn, filled, Path(folder), options.rounds)
+            _api_wall.lengthen(dsn)
+            worst = _measure_wall(database, dsn, Path(folder), options.wall_rounds)
+            line["p95_ratio_area"] = max(worst, line.get("p95_ratio_area", 0.0))
+    print(json.dumps({name: round(value, 3) for name, value in line.items()}))
+
+
+@contextmanager
+def _filled(database: PostgresServer, scale: float) -> Iterator[tuple[str, Filled]]:
+    """A server with a filled database, for as long as it is needed."""
     try:
         database.create()
-        with fresh_database(database) as dsn, tempfile.TemporaryDirectory() as folder:
-            filled = fill(
-                dsn, readings=int(READINGS * options.scale), anomalies=int(ANOMALIES * options.scale)
-            )
-            _measure(dsn, filled, Path(folder), options.rounds)
+        with fresh_database(database) as dsn:
+            yield dsn, fill(dsn, readings=int(READINGS * scale), anomalies=int(ANOMALIES * scale))
     finally:
         database.remove()
 
 
-def _measure(dsn: str, filled: Filled, logs: Path, rounds: int) -> None:
+def _measure_wall(database: PostgresServer, dsn: str, logs: Path, rounds: int) -> float:
+    """Print the comparison of keys; return the worst ratio of the 95th percentiles."""
+    where = "TimescaleDB" if database.has_timescale else "PostgreSQL"
+    worst = 0.0
+    port = free_port()
+    options = ("--port", str(port), "--requests-per-s", "1e6", "--requests-burst", "1000000")
+    gateway = Process("gateway", *options, log=logs / "wall.log", TOWNTWIN_DSN=dsn)
+    administrator = _latency.headers(dsn)
+    areas = {name: _latency.headers(dsn, name) for name in (_api_wall.TOWN, _api_wall.COUNTY)}
+    with running(gateway):
+        _api_load.wait_for(port)
+        for area, key in areas.items():
+            title = f"{where}, by the key of {area}"
+            print(f"{title:52}{'area p50 / p95 [ms]':>24}{'administrator':>24}{'p50':>7}{'p95':>7}")
+            for one in _api_wall.compare(port, administrator, key, rounds):
+                by_area, by_administrator = (
+                    " / ".join(f"{1e3 * value:.1f}" for value in np.quantile(times, (0.5, 0.95)))
+                    for times in (one.area_s, one.administrator_s)
+                )
+                ratios = f"{one.ratio(0.5):>7.2f}{one.ratio(0.95):>7.2f}"
+                print(f"{one.name:52}{by_area:>24}{by_administrator:>24}{ratios}", flush=True)
+                worst = max(worst, one.ratio(0.95))
+        gateway.kill()
+    return worst
+
+
+def _measure(dsn: str, filled: Filled, logs: Path, rounds: int) -> dict[str, float]:
     print(
         f"loaded {filled.readings:,} readings of {filled.series} series with rollups and "
         f"{filled.anomalies:,} anomalies in {filled.took_s:.0f} s"
@@ -91,7 +141,7 @@ def _measure(dsn: str, filled: Filled, logs: Path, rounds: int) -> None:
             f"{one.rows:,} readings as {one.form:8}{one.rows / one.took_s:>16,.0f} rows/s"
             f"{one.size_bytes / 1e6:>10,.0f} MB, peak {one.peak_mb:,.0f} MB ({one.grown_mb:+,.0f} MB)"
         )
-    line = {
+    return {
         "p95_ratio": max(one.ratio(0.95) for one in found),
         "p95_ratio_town": max(one.ratio(0.95) for one in of_town),
         "requests_per_s": per_s,
@@ -99,7 +149,6 @@ def _measure(dsn: str, filled: Filled, logs: Path, rounds: int) -> None:
         "export_rows_per_s": min(one.rows / one.took_s for one in exports),
         "export_peak_mb": max(one.peak_mb for one in exports),
     }
-    print(json.dumps({name: round(value, 3) for name, value in line.items()}))
 
 
 def _print(title: str, found: list[Measured]) -> None:

@@ -16,6 +16,7 @@ from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.common import GraphThresholdsStyleMode
 
 from dashboards.words import Language, word
+from ingest_service.storage import process_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +25,7 @@ GREEN, BLUE, ORANGE, RED, GREY = "green", "blue", "orange", "red", "#8e8e8e"
 CLASSES = ("#CCFFFF", "#00CCFF", "#00FF00", "#FFFF00", "#FF9B00", "#FF0000")
 LEVELS = ("#00A651", "#8CC63F", "#FFF200", "#F7941D", "#C1272D")
 STATUSES = CLASSES[1:]
+HEALTH = {"alive": GREEN, "restarting": ORANGE, "behind": ORANGE, "stuck": RED, "absent": RED}
 SEVERITIES = {"alarm": RED, "warning": ORANGE, "notice": BLUE}
 
 Properties = list[models.DynamicConfigValue]
@@ -56,6 +58,19 @@ def flags(language: Language) -> models.ValueMap:
     names = {"1": ("pass", GREEN), "2": ("not_evaluated", GREY), "3": ("suspect", ORANGE), "4": ("fail", RED)}
     return mapped(
         {value: (f"{value} {word(key, language)}", colour) for value, (key, colour) in names.items()}
+    )
+
+
+def told(
+    words: Mapping[str, process_words.Sentence], colours: Mapping[str, str], language: Language
+) -> models.ValueMap:
+    """Keys shown as the words that all of the platform has for them."""
+    return mapped(
+        {
+            key: (one.zh if language == "zh" else one.en, colours.get(key, GREY))
+            for key, one in words.items()
+            if key
+        }
     )
 
 
@@ -117,10 +132,16 @@ def _dressed(name: str, language: Language) -> Properties:
         "target": lambda said: scale("class", CLASSES, said),
         "status": lambda said: scale("status", STATUSES, said),
         "level": lambda said: scale("level", LEVELS, said),
+        "health": lambda said: told(process_words.STATES, HEALTH, said),
+        "process": lambda said: told(process_words.KINDS, {}, said),
+        "why": lambda said: told(process_words.WHY, {}, said),
         "state": lambda said: mapped({one: (word(one, said), GREY) for one in ("open", "closed")}),
     }
     if name not in maps:
         return [prop("custom.minWidth", 300)] if name in ("reason", "detail") else []
+    if name in ("process", "why"):
+        wide = [prop("custom.minWidth", 300)] if name == "why" else [prop("custom.width", 130)]
+        return [prop("mappings", [maps[name](language)]), *wide]
     cell = "color-text" if name in ("flag", "met", "online", "state") else "color-background"
     return [
         prop("mappings", [maps[name](language)]),
@@ -145,6 +166,10 @@ _UNITS: dict[str, tuple[str, int]] = {
     "kmh": (units.KilometersPerHour, 0),
     "free": (units.KilometersPerHour, 0),
     "age": (units.Seconds, 0),
+    "beat_age": (units.Seconds, 0),
+    "moved_age": (units.Seconds, 0),
+    "success_age": (units.Seconds, 0),
+    "backlog_age": (units.Seconds, 0),
     "delay_50": (units.Seconds, 1),
     "delay_95": (units.Seconds, 1),
     "clock": (units.Seconds, 1),

@@ -1,13 +1,18 @@
-"""The `towntwin` command."""
+"""The `towntwin` command.
+
+A command's module is imported when that command is called; the others are listed by the first line of their
+docstring, which is read from their source.
+"""
 
 from __future__ import annotations
 
 import argparse
+import ast
 import os
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 
-from deploy import log
 from deploy.embedded.folder import EmbeddedError
 from deploy.settings import Common, SettingsError, add_flags, load
 from ingest_service.storage.errors import StoreError
@@ -37,7 +42,10 @@ USAGE_ERROR = 2
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; 0 is success, 2 a wrong call or setting, 1 anything else."""
-    args = _parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    args = _parser(argv[0] if argv else None).parse_args(argv)
+    from deploy import log  # noqa: PLC0415 - structlog takes longer to import than --help takes to print
+
     try:
         common = load(Common, None, args, os.environ)
         log.configure(common)
@@ -52,21 +60,29 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(called: str | None) -> argparse.ArgumentParser:
+    """The parser of the command that is called, with its flags, or else of all, without theirs."""
     parser = argparse.ArgumentParser(
         prog="towntwin", description="A digital twin of what is measured in small towns."
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name in COMMANDS:
-        module = import_module(f"deploy.commands.{name}")
-        one = commands.add_parser(
-            name, help=(module.__doc__ or "").split("\n", 1)[0], description=module.__doc__
-        )
-        module.add(one)
-        add_flags(one, Common, None)
-        add_flags(one, Storage, "storage")
-        one.set_defaults(run=module.run)
+    for name in [called] if called in COMMANDS else COMMANDS:
+        docstring = _docstring(name)
+        one = commands.add_parser(name, help=docstring.partition("\n")[0], description=docstring)
+        if name == called:
+            module = import_module(f"deploy.commands.{name}")
+            module.add(one)
+            add_flags(one, Common, None)
+            add_flags(one, Storage, "storage")
+            one.set_defaults(run=module.run)
     return parser
+
+
+def _docstring(name: str) -> str:
+    """The docstring of a command's module, which is not imported for it."""
+    spec = find_spec(f"deploy.commands.{name}")
+    source = getattr(spec and spec.loader, "get_source", lambda _: None)(f"deploy.commands.{name}")
+    return ast.get_docstring(ast.parse(source or "")) or ""
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from edge.agent.agent import Agent
-from edge.agent.spool import Spool
+from edge.agent.spool import Spool, SpoolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 REPORT_EVERY_S = 0.5
+GRACE_S = 3.0  # told to stop, many devices share a processor
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +32,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     ``taken`` readings are in a spool, ``kept`` ones have the platform's receipt, ``evicted`` ones were let
     go by a full spool; ``total`` is how many there will be, or None where there is no end. ``live_from_s``
-    is when the played history meets the present [s], or None.
+    is when the played history meets the present [s], or None. ``epochs`` are those of the members' spools.
+    ``faults`` are sentences, one for each member that ended by a fault; the others went on.
     """
 
     taken: int
@@ -41,6 +43,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     finished: bool
     total: int | None = None
     live_from_s: float | None = None
+    epochs: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +68,25 @@ def run(
     total: int | None = None,
     live_from_s: float | None = None,
 ) -> Report:
-    """Run every member until its driver ended and its spool is empty, or ``stop`` is set."""
+    """Run every member until its driver ended and its spool is empty, or ``stop`` is set.
+
+    A member that ends by a fault is logged and reported, and stops no other.
+    """
+    names = [member.device for member in members]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two members of a fleet are one device: {sorted(names)}")
     folder.mkdir(parents=True, exist_ok=True)
-    spools = [Spool.open(folder / f"{member.device}.spool", settings) for member in members]
-    agents = [
-        Agent(
+    faults: list[str] = []
+    agents: list[Agent] = []
+    spools: list[Spool] = []
+    threads: list[threading.Thread] = []
+    for member in members:
+        try:
+            spool = Spool.open(folder / f"{member.device}.spool", settings)
+        except SpoolError as error:
+            _note_fault(faults, member.device, error)
+            continue
+        agent = Agent(
             area=member.area,
             device=member.device,
             driver=member.driver,
@@ -76,13 +94,15 @@ def run(
             broker=broker,
             settings=settings,
             clock=clock,
+            grace_s=GRACE_S,
         )
-        for member, spool in zip(members, spools, strict=True)
-    ]
-    threads = [
-        threading.Thread(target=agent.run, args=(stop,), name=member.device)
-        for agent, member in zip(agents, members, strict=True)
-    ]
+        spools.append(spool)
+        agents.append(agent)
+        threads.append(
+            threading.Thread(
+                target=_run_member, args=(agent, member.device, stop, faults), name=member.device, daemon=True
+            )
+        )
 
     def look(*, finished: bool) -> Report:
         counts = [agent.counts() for agent in agents]
@@ -94,19 +114,41 @@ def run(
             finished=finished,
             total=total,
             live_from_s=live_from_s,
+            epochs=tuple(spool.epoch for spool in spools),
+            faults=tuple(faults),
         )
+
+    def tell(now: Report) -> None:
+        try:
+            report(now)
+        except OSError as error:
+            log.warning("report_not_written", error=str(error), action="the devices go on; trying again")
 
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
-        report(look(finished=False))
+        tell(look(finished=False))
         time.sleep(REPORT_EVERY_S)
     last = look(finished=True)
-    report(last)
+    tell(last)
     for spool in spools:
         spool.close()
-    log.info("fleet_finished", taken=last.taken, kept=last.kept, waiting=last.waiting)
+    log.info(
+        "fleet_finished", taken=last.taken, kept=last.kept, waiting=last.waiting, faults=len(last.faults)
+    )
     return last
+
+
+def _run_member(agent: Agent, device: str, stop: threading.Event, faults: list[str]) -> None:
+    try:
+        agent.run(stop)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other members go on
+        _note_fault(faults, device, error)
+
+
+def _note_fault(faults: list[str], device: str, error: Exception) -> None:
+    faults.append(str(error))
+    log.error("member_ended", device=device, error=str(error), exc_info=error)
 
 
 def write_report(path: Path) -> Callable[[Report], None]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
-from math import asin, cos, radians, sin, sqrt
+from math import asin, cos, inf, radians, sin, sqrt
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from edge.wire.quantities import QUANTITIES
 from edge.wire.topics import LEVEL
+from ingest_service.pipeline import limits
 from ingest_service.storage import names
 from ingest_service.storage.model import Area, Channel, Device, Link, Node, Series, Site
 
@@ -94,6 +97,8 @@ def problems(entries: Sequence[Entry]) -> list[str]:
     for entry in entries:
         found += [entry.problem(sentence) for sentence in _dangling(entry.value, known)]
         found += [entry.problem(sentence) for sentence in _wrong(entry.value, known)]
+        if isinstance(entry.value, Series):
+            found += _wrong_limits(entry.file, entry.value)
     return found
 
 
@@ -142,8 +147,8 @@ def _wrong(value: msgspec.Struct, known: Mapping[Key, Entry]) -> Iterator[str]:
                 yield f"has target_class {value.target_class}: GB 3838 has the classes 1 to 5"
         case Series():
             yield from _not_among("quantity", value.quantity, QUANTITIES)
-            if value.interval_s <= 0:
-                yield f"has interval_s {value.interval_s:g}: it must be above 0"
+            if not 0 < value.interval_s < inf:
+                yield f"has interval_s {value.interval_s:g}: it must be above 0, and finite"
         case Node():
             yield from _misplaced(value.lon, value.lat)
             yield from _not_among("kind", value.kind, NODE_KINDS[value.network])
@@ -157,6 +162,27 @@ def _unnamable(value: msgspec.Struct) -> Iterator[str]:
         text = getattr(value, field)
         if isinstance(text, str) and not names.is_name(text):
             yield f"has {field} {names.printable(text, LONGEST)!r}, which {names.REMEDY}"
+
+
+def _wrong_limits(file: str, series: Series) -> Iterator[str]:
+    """Limits of a series that the judge can't judge by."""
+    if series.quantity not in QUANTITIES or not 0 < series.interval_s < inf:
+        return
+    for sentence in limits.problems(series):
+        name = next((one for one in series.limits if repr(one) in sentence or one in sentence), "limits")
+        place = f"{file}{_line(file, series.site_id, name)}"
+        yield f"{place}: site {series.site_id!r}, limits.{series.quantity}: {sentence}; see docs/detection.md"
+
+
+def _line(file: str, site_id: str, field: str) -> str:
+    """Where in a file a field of a site is written, in words; nothing where that can't be found."""
+    try:
+        lines = Path(file).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return ""
+    of_site = next((i for i, one in enumerate(lines) if "site_id" in one and site_id in one), 0)
+    after = [*range(of_site, len(lines)), *range(of_site)]
+    return next((f", line {i + 1}" for i in after if re.search(rf"\b{re.escape(field)}\b", lines[i])), "")
 
 
 def _unsafe(level: str) -> Iterator[str]:

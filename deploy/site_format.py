@@ -120,7 +120,7 @@ class SiteFile(_Table, frozen=True, kw_only=True):
 def read(path: Path) -> SiteFile:
     """Read one file. Raises `SiteFileError` naming the entry that is not as it must be."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Notepad writes a byte order mark
     except OSError as error:
         raise SiteFileError(
             [f"{path}: can't be read ({error.strerror}): give the path of a site file"]

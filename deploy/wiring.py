@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from typing import TYPE_CHECKING
-
-import structlog
+from typing import TYPE_CHECKING, Any
 
 from deploy.settings import SettingsError, load
 from edge.wire import broker as wire_broker
 from edge.wire.errors import WireError
-from ingest_service.storage.postgres import PostgresStore
 from ingest_service.storage.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,8 +18,7 @@ if TYPE_CHECKING:
 
     from deploy.settings import Common
     from edge.wire.broker import Broker
-
-log = structlog.get_logger()
+    from ingest_service.storage.postgres import PostgresStore
 
 INTERRUPTED = 130
 LEEWAY_S = 1.0
@@ -36,6 +32,8 @@ def open_store(
         raise SettingsError(
             "TOWNTWIN_DSN names no database: give --dsn postgresql://user:password@host:port/name"
         )
+    from ingest_service.storage.postgres import PostgresStore  # noqa: PLC0415 - an edge agent has no driver
+
     settings = load(Settings, "storage", args, os.environ)
     return PostgresStore.open(common.dsn, settings=settings, stop=stop)
 
@@ -60,12 +58,14 @@ def stop_on_signals(grace_s: float | None = None) -> threading.Event:
     def handle(number: int, _frame: FrameType | None) -> None:
         if stop.is_set():
             os._exit(INTERRUPTED)
-        log.info("stopping", signal=signal.Signals(number).name)
         stop.set()
         if grace_s is not None:
             last = threading.Timer(grace_s + LEEWAY_S, _give_up)
             last.daemon = True
             last.start()
+        # On a thread of its own: the interrupted line of the main thread may hold the log's lock.
+        name = signal.Signals(number).name
+        threading.Thread(target=lambda: _log().info("stopping", signal=name), daemon=True).start()
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
@@ -73,5 +73,11 @@ def stop_on_signals(grace_s: float | None = None) -> threading.Event:
 
 
 def _give_up() -> None:
-    log.warning("grace_over", action="ending now; what was not committed was not acknowledged either")
+    _log().warning("grace_over", action="ending now; what was not committed was not acknowledged either")
     os._exit(0)
+
+
+def _log() -> Any:
+    import structlog  # noqa: PLC0415 - `--help` of a command needs no logging
+
+    return structlog.get_logger()

@@ -13,6 +13,7 @@ from gateway import examples, moments, problems
 from gateway.access import described, login
 from gateway.access.door import Door
 from gateway.access.gate import Gate
+from gateway.access.proxies import ForwardedHeaders, base_url, networks
 from gateway.access.seen import behind_wall
 from gateway.access.turns import Turns
 from gateway.compression import Compression
@@ -21,6 +22,7 @@ from gateway.head import Head
 from gateway.known import Directories
 from gateway.live import Hub
 from gateway.metrics import Measure
+from gateway.nul import RefuseNul
 from gateway.routes import (
     access,
     anomalies,
@@ -39,6 +41,7 @@ from gateway.routes import (
 from gateway.settings import Settings
 from gateway.sta import routes as sta
 from gateway.upload_pool import UploadPool
+from gateway.vitals import Vitals
 from ingest_service.storage.accounts import Accounts
 from ingest_service.storage.postgres import PostgresStore
 from ingest_service.storage.wall import EVERYTHING
@@ -82,19 +85,24 @@ def create_app(
     """The gateway on a store; the store is closed by whoever opened it.
 
     Raises TypeError where the store is no database and no accounts are given: nobody could come in.
+    Raises ValueError where the setting ``trusted_proxies`` or ``public_url`` is wrong.
     """
     settings = settings or Settings()
+    trusted = networks(settings.trusted_proxies)
+    base_url(settings.public_url)  # wrong ones are refused at the start
     accounts = accounts or _accounts(store)
     whole = behind_wall(store, EVERYTHING)
     directories = Directories(whole)
     turns = Turns(settings)
-    hub = Hub(whole, directories, settings, turns.heavy)
+    vitals = Vitals(store, whole, directories, settings)
+    hub = Hub(whole, directories, settings, vitals.tasks, turns.heavy)
     uploads = UploadPool()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        yield
-        await hub.close()
+        async with vitals.beating():
+            yield
+            await hub.close()
         uploads.close()
 
     app = FastAPI(
@@ -108,10 +116,11 @@ def create_app(
     gate = Gate(accounts, settings)
     app.state.gate = gate
     app.state.uploads = uploads
-    app.state.context = Context(store, whole, directories, settings, hub, accounts)
+    app.state.context = Context(store, whole, directories, settings, hub, accounts, vitals)
     app.add_middleware(Compression)
     app.add_middleware(Head)
     app.add_middleware(Door, gate=gate, accounts=accounts, settings=settings, turns=turns)
+    app.add_middleware(RefuseNul)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -121,6 +130,7 @@ def create_app(
             expose_headers=[moments.HEADER, "Content-Disposition", "ETag", "Link", "Retry-After"],
         )
     app.add_middleware(Measure)
+    app.add_middleware(ForwardedHeaders, trusted=trusted)
     problems.install(app)
     for module in ROUTES:  # in one list, for a router within a router looks each route up twice
         app.router.routes.extend(module.router.routes)

@@ -24,6 +24,7 @@ from ingest_service.storage.store import Reader, Store
 
 if TYPE_CHECKING:
     from gateway.live import Hub
+    from gateway.vitals import Vitals
 
 NOBODY = Principal(who="nobody", name="nobody", role=Role.VIEWER, areas=())
 """Whoever comes to a route that is open to anybody: bound to no area at all."""
@@ -42,6 +43,7 @@ class Context:
     settings: Settings
     hub: Hub
     accounts: Accounts
+    vitals: Vitals
     principal: Principal = NOBODY
     visit: Visit | None = None
 

@@ -110,4 +110,7 @@ class SeriesLimits(Model):
     site_file: Limits
     adopted: Limits
     in_force: Limits = Field(description="With the shift by operators' feedback")
+    problems: list[str] = Field(
+        description="What is wrong with them as enrolled; in force are then those of the quantity"
+    )
     history: list[Adoption] = Field(description="Every adoption, oldest first")

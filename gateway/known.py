@@ -149,15 +149,37 @@ class Directories:
     def known(self, areas: tuple[str, ...] | None = None) -> Known:
         """The directory of some areas, or of all, as it is now. Raises `StoreUnavailable`."""
         with self._lock:
-            now_s = time.monotonic()
-            if self._known is None or now_s - self._checked_s >= CHECK_S:
-                version = self._store.directory_version()
-                if self._known is None or version != self._known.directory.version:
-                    self._known = Known(self._store.directory())
-                    self._within = {}
-                self._checked_s = now_s
-            if areas is None:
-                return self._known
-            if areas not in self._within:
-                self._within[areas] = within(self._known.directory, areas)
-            return self._within[areas]
+            return self._read(areas)
+
+    def held(self, areas: tuple[str, ...] | None = None) -> Known:
+        """The directory of some areas, or of all, as it was last read: without the database, once it was."""
+        known = self._known
+        if known is None:
+            return self.known(areas)
+        if areas is None:
+            return known
+        found = self._within.get(areas)
+        if found is not None:
+            return found
+        if not self._lock.acquire(blocking=False):  # somebody reads it just now, and that may take long
+            return within(known.directory, areas)
+        try:
+            return self._of(areas)
+        finally:
+            self._lock.release()
+
+    def _read(self, areas: tuple[str, ...] | None) -> Known:
+        now_s = time.monotonic()
+        if self._known is None or now_s - self._checked_s >= CHECK_S:
+            version = self._store.directory_version()
+            if self._known is None or version != self._known.directory.version:
+                self._known = Known(self._store.directory())
+                self._within = {}
+            self._checked_s = now_s
+        return self._known if areas is None else self._of(areas)
+
+    def _of(self, areas: tuple[str, ...]) -> Known:
+        assert self._known is not None, "it was read"  # noqa: S101
+        if areas not in self._within:
+            self._within[areas] = within(self._known.directory, areas)
+        return self._within[areas]

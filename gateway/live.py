@@ -1,18 +1,26 @@
-"""Live streams: one task asks the store for all of them; a slow reader hurts nobody."""
+"""Live streams: one task reads the store for all of them; a slow reader hurts nobody.
+
+While the database is away, the task tries again and the streams stay open, with heartbeats; afterwards
+each goes on where it was. Anomalies are delivered in the order of their revisions, each once all before it
+are committed.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 from starlette.concurrency import run_in_threadpool
 
 from gateway import news
+from gateway.background import Tasks
+from gateway.missed import Missed
 from gateway.news import News, Place
 from gateway.problems import ProblemError
-from ingest_service.storage.errors import StoreError
+from ingest_service.storage.errors import StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,27 +36,44 @@ log = structlog.get_logger()
 MANY = 10_000
 OVERLAP_S = 2.0  # what was received so recently may have been committed out of order
 WHOLE_EVERY_S = 5.0  # what was committed long after it was received is found by looking at all series
-MISSED_S = 3600.0  # readings that were received before that are not told again
+AGAIN_S = 1.0  # until what a stream missed is read again, where the database was away
 ONE_US = 1e6
+
+
+@dataclass(slots=True)
+class _Listener:
+    """One stream: what it wants, and the place of the last event that waits for it or was delivered."""
+
+    wanted: Wanted
+    place: Place
 
 
 class Hub:
     """Asks the store while anybody listens, and hands what is new to every stream that wants it."""
 
     def __init__(
-        self, store: Reader, directories: Directories, settings: Settings, turns: FairQueue | None = None
+        self,
+        store: Reader,
+        directories: Directories,
+        settings: Settings,
+        tasks: Tasks | None = None,
+        turns: FairQueue | None = None,
     ) -> None:
+        self._tasks = tasks or Tasks()
         self._store = store
         self._directories = directories
         self._settings = settings
         self._turns = turns
-        self._queues: dict[asyncio.Queue[News], Wanted] = {}
+        self._queues: dict[asyncio.Queue[News], _Listener] = {}
         self._task: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
         self._seen: dict[
             object, float
         ] = {}  # series -> measured time, device -> receiving time last told [s]
-        self._place = Place(0, 0)
+        self._place = Place(0, 0)  # of what was read
+        self._delivered = Place(
+            0, 0
+        )  # of what every stream has in its queue: no heartbeat may be ahead of it
         self._knows_its_place = False
 
     @property
@@ -65,19 +90,23 @@ class Hub:
         """
         queue: asyncio.Queue[News] = asyncio.Queue(self._settings.live_waiting)
         await self._start()
-        self._queues[queue] = wanted  # first, so that nothing falls between what was missed and what comes
+        begins = after or self._delivered
+        # first, so that nothing falls between what was missed and what comes
+        self._queues[queue] = _Listener(wanted, begins)
+        told: set[tuple[object, ...]] = set()
         try:
-            yield after or self._place
-            missed = [] if after is None else await self._missed_in_turn(wanted, after, who)
-            for one in missed:
-                yield one
-            told = {one.key for one in missed}
+            yield begins
+            if after is not None:
+                async for missed in self._missed(wanted, after, who):
+                    if isinstance(missed, News):
+                        told.add(missed.key)
+                    yield missed
             while True:
                 try:
                     one = await asyncio.wait_for(queue.get(), self._settings.heartbeat_s)
                 except TimeoutError:
                     if queue.empty():
-                        yield self._place
+                        yield self._delivered
                     continue
                 if one.key not in told:
                     yield one
@@ -91,15 +120,32 @@ class Hub:
         if self._task is not None:
             self._task.cancel()
 
-    async def _missed_in_turn(self, wanted: Wanted, after: Place, who: str) -> list[News]:
-        if self._turns is None:
-            return await run_in_threadpool(self._missed, wanted, after)
+    async def _missed(self, wanted: Wanted, after: Place, who: str) -> AsyncIterator[News | Place]:
+        """What a stream missed, page by page in turns; while the database is away, heartbeats."""
+        missed = Missed(self._store, self._directories, wanted, after, self._place.revision)
+        place = after
         while True:
             try:
-                async with self._turns.turn(who):
-                    return await run_in_threadpool(self._missed, wanted, after)
-            except ProblemError as error:  # too many, or too much: the answer has begun, so it is waited for
-                await asyncio.sleep(float((error.headers or {}).get("Retry-After", "1")))
+                page = await self._in_turn(missed, who)
+            except (StoreUnavailable, ProblemError) as error:
+                # a problem is of the queue, too many or too much: the answer has begun, so it is waited for
+                log.warning("live_missed_failed", error=str(error))
+                again_s = float((getattr(error, "headers", None) or {}).get("Retry-After", AGAIN_S))
+                await asyncio.sleep(min(again_s, self._settings.heartbeat_s))
+                yield place
+                continue
+            if page is None:
+                return
+            for one in page:
+                place = one.place
+                yield one
+
+    async def _in_turn(self, missed: Missed, who: str) -> list[News] | None:
+        """The next page of what was missed. Raises as the store and the queue do."""
+        if self._turns is None:
+            return await run_in_threadpool(missed.page)
+        async with self._turns.turn(who):
+            return await run_in_threadpool(missed.page)
 
     async def _start(self) -> None:
         """Ask from now on, if nobody asked until now."""
@@ -110,10 +156,11 @@ class Hub:
                     await run_in_threadpool(self._catch_up)
                 except StoreError as error:
                     log.warning("live_poll_failed", error=str(error))
-                self._task = asyncio.create_task(self._poll())
+                self._task = asyncio.create_task(self._tasks.keep("live", self._poll))
 
     async def _poll(self) -> None:
         since_s = whole_s = time.time()
+        was_away = False
         while True:
             await asyncio.sleep(self._settings.live_poll_s)
             if not self._queues:
@@ -122,33 +169,50 @@ class Hub:
             try:
                 if not self._knows_its_place:  # the database was away when the first stream came
                     await run_in_threadpool(self._catch_up)
+                if was_away:
+                    await self._tell(await run_in_threadpool(self._gap_after_restore))
                 is_whole = began_s - whole_s > WHOLE_EVERY_S
                 found = await run_in_threadpool(self._ask, None if is_whole else since_s - OVERLAP_S)
             except StoreError as error:
+                was_away = True
                 log.warning("live_poll_failed", error=str(error))
                 continue
+            except Exception:  # a defect with one event must not end every stream in silence
+                log.exception("live_poll_failed")
+                continue
+            was_away = False
             since_s, whole_s = began_s, began_s if is_whole else whole_s
-            if found:
-                await self._tell(found)
+            await self._tell(found)
 
     async def _tell(self, found: list[News]) -> None:
-        for queue, wanted in list(self._queues.items()):
-            for one in wanted.among(found):
-                try:
-                    queue.put_nowait(one)
-                except asyncio.QueueFull:  # too slow: its last word is to come again
-                    queue.get_nowait()
-                    queue.put_nowait(news.end(one.place))
-                    self._queues.pop(queue, None)
-                    break
-            await asyncio.sleep(0)
+        """Queue events for all streams, also for those that begin meanwhile."""
+        place, done = self._place, set()
+        while found and (waiting := [one for one in self._queues if one not in done]):
+            for queue in waiting:
+                done.add(queue)
+                listener = self._queues.get(queue)
+                if listener is not None:
+                    self._put(queue, listener, found)
+                await asyncio.sleep(0)
+        self._delivered = place
+
+    def _put(self, queue: asyncio.Queue[News], listener: _Listener, found: list[News]) -> None:
+        for one in listener.wanted.among(found):
+            if queue.qsize() >= queue.maxsize - 1:
+                # Too slow: the last place is kept for the event that ends it. Its id is that of the event
+                # before it, so that who comes again with it misses nothing.
+                queue.put_nowait(news.end(listener.place))
+                self._queues.pop(queue, None)
+                return
+            queue.put_nowait(one)
+            listener.place = one.place
 
     # -- in a thread ---------------------------------------------------------------------------
 
     def _catch_up(self) -> None:
         """Where things stand: streams begin with what comes after."""
         now_s = time.time()
-        self._place = Place(self._store.newest_revision(), round(now_s * ONE_US))
+        self._place = self._delivered = Place(self._store.newest_revision(), round(now_s * ONE_US))
         before = [one for one in self._store.latest() if one.received_s < now_s - OVERLAP_S]
         self._seen |= {one.series_id: one.time_s for one in before}
         self._seen |= {one.device_id: one.received_s for one in self._store.statuses()}
@@ -161,8 +225,11 @@ class Hub:
             if self._seen.get(one.series_id) != one.time_s and one.series_id in known.series:
                 self._seen[one.series_id] = one.time_s
                 found.append(self._at(news.reading(one, known, self._place, now_s)))
-        changed = self._store.anomalies_changed(self._place.revision, limit=MANY)
-        found += [self._at(news.anomaly(one, known, self._place)) for one in changed]
+        changed = self._store.anomalies_changed(
+            self._place.revision, limit=MANY, settled=self._place.revision
+        )
+        events, self._place = news.anomalies(changed, known, self._place)
+        found += events
         said = [one for one in self._store.statuses() if self._seen.get(one.device_id) != one.received_s]
         active = {one.device_id: one for one in self._store.activity()} if said else {}
         for status in said:
@@ -175,28 +242,9 @@ class Hub:
         self._place = one.place
         return one
 
-    def _missed(self, wanted: Wanted, after: Place) -> list[News]:
-        """What is told again: readings within bounds, and else a gap; every anomaly; how devices are."""
-        known, now_s = self._directories.known(), time.time()
-        bound_us = round((now_s - MISSED_S) * ONE_US)
-        place, found = after, []
-        if after.received_us < bound_us:
-            found.append(news.gap(after.received_us, bound_us, place))
-        from_us = max(bound_us, after.received_us - round(OVERLAP_S * ONE_US))
-        rows = self._store.received(wanted.series_ids(), from_us / ONE_US, limit=MANY)
-        for row in rows:
-            found.append(news.reading(news.stored(row), known, place, now_s))
-            place = found[-1].place
-        if len(rows) == MANY:
-            found.append(news.gap(place.received_us, round(now_s * ONE_US), place))
-        while changed := self._store.anomalies_changed(place.revision, limit=MANY):
-            for one in changed:
-                found.append(news.anomaly(one, known, place))
-                place = found[-1].place
-        active = {one.device_id: one for one in self._store.activity()}
-        found += [
-            news.health(one, active.get(one.device_id), known, place)
-            for one in self._store.statuses()
-            if one.received_s * ONE_US > after.received_us and one.device_id in known.devices
-        ]
-        return list(wanted.among(found))
+    def _gap_after_restore(self) -> list[News]:
+        """Where the database was restored meanwhile, its revisions begin anew: go on there, after a gap."""
+        if self._store.drawn_revision() >= self._place.revision:
+            return []
+        self._place = Place(self._store.newest_revision(), self._place.received_us)
+        return [news.gap("anomaly", 0, round(time.time() * ONE_US), self._place)]

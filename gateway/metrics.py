@@ -15,6 +15,10 @@ SECONDS = Histogram("towntwin_gateway_request_seconds", "Time to the first byte 
 LETTERS_BEYOND = Gauge(
     "towntwin_gateway_dead_letters_beyond_quota", "Dead letters of today beyond the quotas of their devices"
 )
+TASK_FAILURES = Counter(
+    "towntwin_gateway_task_failures_total", "Background tasks that failed and began again", ["task"]
+)
+REFUSED = Counter("towntwin_gateway_refused_total", "Requests refused", ["status"])
 STREAMS = Gauge("towntwin_gateway_streams", "Live streams open")
 
 

@@ -268,27 +268,6 @@ class TwinState(Model):
     links: list[LinkState]
 
 
-class Health(Model):
-    """What the platform is and holds."""
-
-    status: Literal["ok"]
-    edition: str = Field(examples=["TimescaleDB Apache 2.19.3"])
-    schema_version: int
-    readings: int
-    open_anomalies: int
-    dead_letters: int
-    rollups_due: int = Field(description="Hours of series whose rollups are out of date")
-    rejudge_due: int = Field(description="Series with late readings that wait to be judged again")
-    newest_received: Time | None
-    now: Time
-
-
-class Live(Model):
-    """The process answers."""
-
-    status: Literal["ok"]
-
-
 class Network(BaseModel):
     """A GeoJSON FeatureCollection (RFC 7946)."""
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
+import structlog
 
 from gateway import convert, redaction, rows
 from ingest_service.storage.model import Anomaly, Latest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
 
     from gateway.known import Known
     from ingest_service.storage.model import DeviceActivity, DeviceStatus
+
+log = structlog.get_logger()
 
 Kind = Literal["reading", "anomaly", "health"]
 ONE_US = 1e6
@@ -62,8 +67,13 @@ class News(NamedTuple):
 
 
 class Gap(msgspec.Struct):
-    """Readings that came between two moments [RFC 3339] were too many, or too old, to be told again."""
+    """Events of a kind that are not delivered again, for they are too many or too old.
 
+    ``from`` and ``to`` [RFC 3339] are what to query for instead: of readings the receiving times, of
+    anomalies the parameters of ``/v1/anomalies``.
+    """
+
+    kind: str
     from_: str = msgspec.field(name="from")
     to: str
 
@@ -114,6 +124,18 @@ def seen(one: News, known: Known) -> News:
     return one._replace(data=convert.anomaly(shown, known).model_dump_json(), whole=shown)
 
 
+def anomalies(changed: Sequence[Anomaly], known: Known, place: Place) -> tuple[list[News], Place]:
+    """Anomalies in the order of their revisions, and the place after them; one with a defect is left out."""
+    found = []
+    for one in changed:
+        try:
+            found.append(anomaly(one, known, place))
+        except Exception:  # one row that cannot be rendered must not hold up every stream for good
+            log.exception("live_anomaly_left_out", anomaly_id=one.anomaly_id)
+        place = place.later(revision=one.revision)
+    return found, place
+
+
 def health(said: DeviceStatus, active: DeviceActivity | None, known: Known, place: Place) -> News:
     """A device said how it is. Raises KeyError where it is not known yet."""
     device = convert.device(known.devices[said.device_id], active, said)
@@ -121,10 +143,10 @@ def health(said: DeviceStatus, active: DeviceActivity | None, known: Known, plac
     return News("health", device.model_dump_json(), place, device_id=said.device_id, key=key)
 
 
-def gap(from_us: int, to_us: int, place: Place) -> News:
-    """Readings are left out: ask /v1/readings for them."""
+def gap(kind: Literal["reading", "anomaly"], from_us: int, to_us: int, place: Place) -> News:
+    """Readings or anomalies are left out: they are in /v1/readings or /v1/anomalies."""
     edges = rows.of_seconds([from_us / ONE_US, to_us / ONE_US])
-    return News("gap", msgspec.json.encode(Gap(*edges)).decode(), place)
+    return News("gap", msgspec.json.encode(Gap(kind, *edges)).decode(), place)
 
 
 def end(place: Place) -> News:

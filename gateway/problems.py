@@ -51,7 +51,7 @@ def responses(*codes: int) -> dict[int | str, dict[str, Any]]:
     """The problems that an operation may answer with, for its documentation."""
     return {
         code: {"model": Problem, "description": HTTPStatus(code).phrase, "content": {MEDIA_TYPE: {}}}
-        for code in (*codes, 422, 503, 504)
+        for code in (400, *codes, 422, 503, 504)
     }
 
 

@@ -68,6 +68,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     heavy_burst_s: Annotated[
         float, Meta(description="Time that they may take at once beyond that.", extra={"unit": "s"}, gt=0)
     ] = 60.0
+    public_url: Annotated[
+        str | None,
+        Meta(
+            description="Address under which clients reach the gateway (https://…), for links in answers;"
+            " none takes it from each request."
+        ),
+    ] = None
+    trusted_proxies: Annotated[
+        list[str],
+        Meta(
+            description="Reverse proxies whose X-Forwarded-For, -Proto and -Host, or Forwarded, count:"
+            " addresses or CIDR blocks, comma-separated; none by default."
+        ),
+    ] = msgspec.field(default_factory=list)
     cors_origins: Annotated[
         list[str],
         Meta(description="Origins whose pages may ask, comma-separated (https://…); none by default."),
@@ -80,9 +94,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     oidc_area_claim: Annotated[str, Meta(description="Claim that names the areas; * is everything.")] = (
         "towntwin_area"
     )
+    oidc_key_days: Annotated[
+        float,
+        Meta(
+            description="How much longer than a token the keys may last that its bearer makes.",
+            extra={"unit": "d"},
+            ge=0,
+        ),
+    ] = 0.0
     page_rows: Annotated[int, Meta(description="Rows in one page at most.", extra={"unit": "rows"}, ge=1)] = (
         10_000
     )
+    export_wait_s: Annotated[
+        float,
+        Meta(
+            description="How long an export that has begun waits for a database that is away.",
+            extra={"unit": "s"},
+            ge=0,
+        ),
+    ] = 60.0
     live_poll_s: Annotated[
         float,
         Meta(description="How often live streams look for news.", extra={"unit": "s"}, gt=0),
@@ -98,6 +128,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_s: Annotated[
         float, Meta(description="A quiet stream says so that often.", extra={"unit": "s"}, gt=0)
     ] = 5.0
+    stuck_s: Annotated[
+        float,
+        Meta(
+            description="Health shows the process as stuck where its event loop hangs for so long.",
+            extra={"unit": "s"},
+            gt=0,
+        ),
+    ] = 15.0
     trace_window_s: Annotated[
         float,
         Meta(

@@ -45,10 +45,19 @@ class Wanted:
         self._known: Known | None = None
         self._look()
 
+    def takes(self, kind: str) -> bool:
+        """Whether events of a kind are wanted."""
+        return self._kinds is None or kind in self._kinds
+
     def series_ids(self) -> list[int]:
         """The series whose readings are wanted."""
         self._look()
-        return sorted(self._series) if self._kinds is None or "reading" in self._kinds else []
+        return sorted(self._series) if self.takes("reading") else []
+
+    def site_ids(self) -> list[str]:
+        """The sites whose anomalies may be wanted."""
+        self._look()
+        return sorted(self._sites)
 
     def among(self, news: Iterable[News]) -> Iterator[News]:
         """Those of some news that are wanted, as the reader may see them."""
@@ -56,7 +65,7 @@ class Wanted:
         return (news_of.seen(one, known) for one in news if self._is_wanted(one))
 
     def _is_wanted(self, one: News) -> bool:
-        if self._kinds is not None and one.kind not in self._kinds:
+        if not self.takes(one.kind):
             return False
         match one.kind:
             case "reading":

@@ -78,31 +78,74 @@ class Client:
         """Let go of the connection."""
         self._http.close()
 
-    def sites(self, **filters: Any) -> list[dict[str, Any]]:
-        """Sites, by ``area`` and ``kind``."""
-        found: list[dict[str, Any]] = self._get("/v1/sites", filters).json()
+    def sites(self, *, area: str | None = None, kind: str | None = None) -> list[dict[str, Any]]:
+        """Sites of an area (with all below it) and of a kind."""
+        found: list[dict[str, Any]] = self._get("/v1/sites", {"area": area, "kind": kind}).json()
         return found
 
-    def series(self, **filters: Any) -> list[dict[str, Any]]:
-        """Series, by ``area``, ``site`` and ``quantity``."""
-        found: list[dict[str, Any]] = self._get("/v1/series", filters).json()
+    def series(
+        self, *, area: str | None = None, site: str | None = None, quantity: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Series of an area, a site and a quantity."""
+        params = {"area": area, "site": site, "quantity": quantity}
+        found: list[dict[str, Any]] = self._get("/v1/series", params).json()
         return found
 
     def anomalies(
         self,
         *,
+        area: str | None = None,
+        site: str | None = None,
+        near: str | None = None,
+        within_m: float | None = None,
+        within_s: float | None = None,
+        direction: Literal["up", "down", "both"] | None = None,
+        series: Sequence[int] | int | None = None,
+        quantity: str | None = None,
+        detector: Sequence[str] | str | None = None,
+        state: Sequence[str] | str | None = None,
+        severity_min: int | None = None,
+        severity_max: int | None = None,
+        text: str | None = None,
         from_: Moment | None = None,
         to: Moment | None = None,
         reproduce: str | None = None,
-        **filters: Any,
     ) -> Any:
-        """Anomalies, newest start first, all pages of them.
+        """Anomalies, newest start first, all pages of them, by the filters of ``GET /v1/anomalies``.
 
-        ``filters`` are those of ``GET /v1/anomalies``: area, site, near, within_m, within_s, direction,
-        series, quantity, detector, state, severity_min, severity_max, text.
+        Parameters
+        ----------
+        area, site : where; an area includes all areas below it
+        near : a site or node; with ``within_m`` [m], ``within_s`` [s] and ``direction``, by the distance
+            or travel time along the network from there
+        series, quantity : of which series
+        detector, state : one or several
+        severity_min, severity_max : 1 notice, 2 warning, 3 alarm
+        text : a part of the reason, Chinese or English
+        from_, to : anomalies that were open within ``[from_, to)``
+        reproduce : a `token`, to receive the same answer again
+
         """
-        asked = {**filters, "from": _word(from_), "to": _word(to), "reproduce": reproduce, "limit": PAGE_ROWS}
-        answer = self._get("/v1/anomalies", asked)
+        params = {
+            "area": area,
+            "site": site,
+            "near": near,
+            "within_m": within_m,
+            "within_s": within_s,
+            "direction": direction,
+            "series": series,
+            "quantity": quantity,
+            "detector": detector,
+            "state": state,
+            "severity_min": severity_min,
+            "severity_max": severity_max,
+            "text": text,
+            "from": _word(from_),
+            "to": _word(to),
+            "reproduce": reproduce,
+            "limit": PAGE_ROWS,
+        }
+        answer = self._get("/v1/anomalies", params)
         token, pages = answer.headers[TOKEN], [_table(answer)]
         while "next" in answer.links:
             # the first page's token holds for all of them, so that they are of one moment
@@ -116,14 +159,24 @@ class Client:
         self,
         *,
         series: Sequence[int] | int | None = None,
+        area: str | None = None,
+        site: str | None = None,
+        quantity: str | None = None,
         from_: Moment | None = None,
         to: Moment | None = None,
         reproduce: str | None = None,
-        **filters: Any,
     ) -> Any:
-        """Readings by ``series``, ``area``, ``site``, ``quantity``; the last day where no time is given."""
-        asked = {**filters, "series": series, "from": _word(from_), "to": _word(to), "reproduce": reproduce}
-        return self._table_of("/v1/readings", asked)
+        """Readings by ``series``, ``area``, ``site``, ``quantity``; of the last day without a time."""
+        params = {
+            "series": series,
+            "area": area,
+            "site": site,
+            "quantity": quantity,
+            "from": _word(from_),
+            "to": _word(to),
+            "reproduce": reproduce,
+        }
+        return self._table_of("/v1/readings", params)
 
     def plot(
         self,
@@ -152,9 +205,16 @@ class Client:
         asked = {"width": width, "from": _word(from_), "to": _word(to), "reproduce": reproduce}
         return self._table_of(f"/v1/series/{series}/buckets", asked)
 
-    def latest(self, **filters: Any) -> Any:
+    def latest(self, *, area: str | None = None, site: str | None = None, quantity: str | None = None) -> Any:
         """The newest reading of each series with its age, by ``area``, ``site`` and ``quantity``."""
-        return self._framed(_table(self._get("/v1/latest", filters)))
+        params = {"area": area, "site": site, "quantity": quantity}
+        return self._framed(_table(self._get("/v1/latest", params)))
+
+    def trace(self, anomaly_id: int, *, window_hours: float | None = None) -> dict[str, Any]:
+        """Which nodes upstream may have caused an anomaly on the river, and when."""
+        path = f"/v1/anomalies/{anomaly_id}/trace"
+        found: dict[str, Any] = self._get(path, {"window_hours": window_hours}).json()
+        return found
 
     def _table_of(self, path: str, asked: dict[str, Any]) -> Any:
         answer = self._get(path, asked)

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from analytics.core import compiled, events, frozen, stack
+from analytics.core import events, frozen, stack
 from analytics.core.parameters import Parameters
 from analytics.core.state import ROW, State
 from analytics.core.tick import Tick
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
 
     from numpy.typing import NDArray
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     Slots = NDArray[np.intp]
 
 VERSION = "4"
+PIECE = 100_000  # readings that the compiled stack takes at once: 50 MB of rooms for events that close
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def judge(
     """
     value = np.ascontiguousarray(value)  # the compiler would build another stack for a field of rows
     fast = frozen.AVAILABLE if fast is None else fast
-    if not (fast and compiled.in_order(series, time_s, state.scalars)):
+    if not (fast and _stack().in_order(series, time_s, state.scalars)):
         _check_order(state, series, time_s)
     whole = _compiled if fast else _ticked
     return whole(state, parameters, series, time_s, value)
@@ -117,26 +119,39 @@ class _Said(NamedTuple):
         """Room for n readings."""
         return cls(np.empty(n, np.uint8), np.empty(n, np.uint16), *np.empty((4, n), np.float32))
 
+    def part(self, at: slice) -> _Said:
+        """Room for some of them, within this one."""
+        flags, figures = (self.quality[at], self.rules[at]), (self.expected[at], self.spread[at])
+        return _Said(*flags, *figures, self.score[at], self.novelty[at])
+
 
 def _compiled(
     state: State, parameters: Parameters, series: Slots, time_s: Floats, value: Floats
 ) -> Judgement:
-    """Series by series, by the compiled stack."""
-    n = len(series)
-    said = _Said.unsaid(n)
-    revised, closed, still_open = np.empty((n, 4)), np.empty((n, 1 + len(ROW))), np.empty(n, np.intp)
-    n_revised, n_closed, n_open = compiled.run(
-        series,
-        time_s,
-        value,
-        parameters.by_series,
-        tuple(state.arrays().values()),
-        said,
-        revised,
-        closed,
-        still_open,
+    """Series by series, by the compiled stack; in pieces, for each reading might close an event."""
+    n, arrays = len(series), tuple(state.arrays().values())
+    said, m = _Said.unsaid(n), min(n, PIECE)
+    revised, closed, still_open = np.empty((m, 4)), np.empty((m, 1 + len(ROW))), np.empty(m, np.intp)
+    all_revised, all_closed = [revised[:0]], [closed[:0]]
+    for begin in range(0, n, PIECE):
+        at = slice(begin, begin + PIECE)
+        here, part = series[at], said.part(at)
+        rooms = (revised[: len(here)], closed[: len(here)], still_open[: len(here)])
+        n_revised, n_closed, _ = _stack().run(
+            here, time_s[at], value[at], parameters.by_series, arrays, part, *rooms
+        )
+        all_revised.append(revised[:n_revised].copy())
+        all_closed.append(closed[:n_closed].copy())
+    return _judgement(
+        state, said, np.concatenate(all_revised), np.concatenate(all_closed), _open(state, series)
     )
-    return _judgement(state, said, revised[:n_revised], closed[:n_closed], still_open[:n_open])
+
+
+def _stack() -> ModuleType:
+    """The compiled stack; the compiler takes 0.4 s and 60 MB, and is loaded where something is judged."""
+    from analytics.core import compiled  # noqa: PLC0415
+
+    return compiled
 
 
 def _ticked(state: State, parameters: Parameters, series: Slots, time_s: Floats, value: Floats) -> Judgement:
@@ -154,9 +169,14 @@ def _ticked(state: State, parameters: Parameters, series: Slots, time_s: Floats,
         closed.append(one.closed)
     changed = np.concatenate(revised)
     changed = changed[np.lexsort((changed[:, 1], changed[:, 0]))]
+    return _judgement(state, said, changed, np.concatenate(closed), _open(state, series))
+
+
+def _open(state: State, series: Slots) -> Slots:
+    """Those of the series of a block whose event goes on."""
     touched = series[np.diff(series, prepend=-1) > 0]
-    still_open = touched[state.scalars[touched, ROW["event"]] > 0]
-    return _judgement(state, said, changed, np.concatenate(closed), still_open)
+    still_open: Slots = touched[state.scalars[touched, ROW["event"]] > 0]
+    return still_open
 
 
 def _judgement(state: State, said: _Said, revised: Floats, closed: Floats, still_open: Slots) -> Judgement:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
+from math import isfinite
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import ArrayLike, NDArray
 
 # Default of each limit. NaN switches a check off: an absolute limit that nobody gave judges nothing.
@@ -68,6 +72,46 @@ _POSITIVE = (
     "event_gap_s",
     "adopt_s",
 )
+
+
+def problems(limits: Mapping[str, float | None], base: Mapping[str, float] = DEFAULTS) -> list[str]:
+    """What is wrong with limits that somebody gives, one sentence each; none where they can be used.
+
+    Parameters
+    ----------
+    limits : by name; None switches one off
+    base : what they override, by name: the contradictions with it count, too
+
+    Examples
+    --------
+    >>> problems({"suspectlow": 6.5})
+    ["there is no limit 'suspectlow': did you mean 'suspect_low'?"]
+    >>> problems({"suspect_low": 9, "suspect_high": 6})
+    ['suspect_low 9 is above suspect_high 6']
+    >>> problems({"fail_high": float("inf")})
+    ['fail_high inf is not a finite number']
+
+    """
+    found: list[str] = []
+    for name, value in limits.items():
+        if name not in DEFAULTS:
+            near = get_close_matches(name.lower(), DEFAULTS, 1)
+            remedy = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(DEFAULTS)}"
+            found.append(f"there is no limit {name[:80]!r}: {remedy}")
+        elif value is not None and not isfinite(value):
+            found.append(f"{name} {value:g} is not a finite number")
+    if found:
+        return found
+    given = DEFAULTS | dict(base) | {name: np.nan if one is None else one for name, one in limits.items()}
+    for low, high in _ORDERED:
+        if given[low] > given[high] and (low in limits or high in limits):
+            found.append(f"{low} {given[low]:g} is above {high} {given[high]:g}")
+    found += [
+        f"{name} {given[name]:g} must be above 0"
+        for name in _POSITIVE
+        if name in limits and not given[name] > 0
+    ]
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,17 +11,20 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
+import msgspec
 import numpy as np
 
 from analytics.core.checks import SETTINGS, Diagnosis, diagnose
 from analytics.core.several import FAILED
 from analytics.service import grid as grids
-from analytics.service import sites
+from analytics.service import items, sites
 from analytics.service.grid import TICK_S, TICKS_PER_H
+from analytics.service.turn import ENDLESS
 from ingest_service.storage.model import Anomaly
 
 if TYPE_CHECKING:
     from analytics.service.settings import Settings
+    from analytics.service.turn import Turn
     from ingest_service.storage.model import Directory
     from ingest_service.storage.store import Store
 
@@ -64,18 +67,36 @@ DETECTORS = {diagnosis: f"cause/{fault.name}" for diagnosis, fault in FAULTS.ite
 _done: WeakKeyDictionary[Store, dict[str, datetime]] = WeakKeyDictionary()
 
 
-def diagnose_detectors(store: Store, settings: Settings) -> None:
+def diagnose_detectors(store: Store, settings: Settings, turn: Turn = ENDLESS) -> None:
     """Diagnose the detectors of each area whose day is over, once a day."""
     directory = store.directory()
     if not any(one.quantity == OCCUPANCY for one in directory.series):
         return
     until = sites.complete_until(directory, store.latest(), time.time(), settings.silence_grace_s)
-    done = _done.setdefault(store, {})
+    done, areas = _done.setdefault(store, {}), items.of(store, "diagnose_detectors")
     for area_id, tick in until.items():
+        if turn.over:
+            return
         day = last_day(datetime.fromtimestamp(tick * TICK_S, store.zone))
-        if done.get(area_id) != day:
-            store.record(found(store, directory, area_id, day))
-            done[area_id] = day
+        if done.get(area_id) != day and not areas.is_put_off(area_id):
+            with areas.isolated(area_id):
+                items.record(store, areas, found(store, directory, area_id, day))
+                done[area_id] = day
+            if areas.failed(area_id):
+                _one_by_one(store, directory, area_id, day, turn)
+
+
+def _one_by_one(store: Store, directory: Directory, area_id: str, day: datetime, turn: Turn) -> None:
+    """Diagnose the sites of an area that can't be diagnosed together. Raises `StoreUnavailable`."""
+    sites_of = items.of(store, "detectors of a site")
+    for site in directory.sites:
+        if turn.over:
+            return
+        if site.area_id == area_id and not sites_of.is_put_off(site.site_id):
+            series = [one for one in directory.series if one.site_id == site.site_id]
+            with sites_of.isolated(site.site_id):
+                alone = msgspec.structs.replace(directory, sites=[site], series=series)
+                items.record(store, sites_of, found(store, alone, area_id, day))
 
 
 def last_day(now: datetime) -> datetime:

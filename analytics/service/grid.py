@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 TICK_S = 300
 TICKS_PER_H = 3600 // TICK_S
+TICK_US = TICK_S * 1_000_000
 MOST_READINGS = 200_000  # of a series at once
+MOST_HELD = 7 * 24 * TICKS_PER_H  # what is measured once a year says nothing of the year
 FAILED = Rule.GROSS_RANGE | Rule.FLAT_LINE | Rule.ATTENUATED
 RAIN, OXYGEN, TEMPERATURE = "rainfall", "dissolved_oxygen", "water_temperature"
 
@@ -70,10 +72,9 @@ def load(
     value, expected, spread = (np.full(shape, np.nan) for _ in range(3))
     rules, quality = np.zeros(shape, np.uint16), np.full(shape, Flag.MISSING, np.uint8)
     for one in series:
-        hold = max(round(one.interval_s / TICK_S), 1)
-        from_s, to_s = max(first - hold, 0) * TICK_S, last * TICK_S
-        rows = store.readings(one.series_id, from_s, to_s, limit=MOST_READINGS)
-        tick, at = _held(rows["time_us"] // (TICK_S * 1_000_000) - first, hold, shape[0])
+        hold = min(max(round(one.interval_s / TICK_S), 1), MOST_HELD)
+        rows = _newest_of_ticks(store, one.series_id, (max(first - hold, 0), last))
+        tick, at = _held(rows["time_us"] // TICK_US - first, hold, shape[0])
         here = (tick, sites.index(one.site_id), quantities.index(one.quantity))
         for name, column in (("value", value), ("expected", expected), ("spread", spread)):
             column[here] = rows[name][at]
@@ -93,15 +94,29 @@ def load(
     )
 
 
+def _newest_of_ticks(store: Store, series_id: int, ticks: tuple[int, int]) -> NDArray[np.void]:
+    """READING rows of a series in ``[first, last)`` ticks, the last one of each tick; read in pieces."""
+    from_s, to_s = (float(tick * TICK_S) for tick in ticks)
+    found = []
+    while True:
+        rows = store.readings(series_id, from_s, to_s, limit=MOST_READINGS)
+        tick = rows["time_us"] // TICK_US
+        found.append(rows[np.diff(tick, append=-1) != 0])
+        if len(rows) < MOST_READINGS:
+            return np.concatenate(found)
+        from_s = (int(rows["time_us"][-1]) + 1) / 1e6
+
+
 def _held(tick: NDArray[np.int64], hold: int, n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Ticks with a reading, and its place; the last one of each tick, and held until the next."""
     last = np.full(n + hold, -1, np.intp)
     inside = (tick >= -hold) & (tick < n)
     last[tick[inside] + hold] = np.flatnonzero(inside)
-    for _ in range(hold - 1):
-        last[1:] = np.where(last[1:] < 0, last[:-1], last[1:])
-    found = np.flatnonzero(last[hold:] >= 0)
-    return found, last[hold:][found]
+    here = np.arange(n + hold)
+    measured = np.maximum.accumulate(np.where(last >= 0, here, -1))
+    held = np.where((measured >= 0) & (here - measured < hold), last[measured], -1)[hold:]
+    found = np.flatnonzero(held >= 0)
+    return found, held[found]
 
 
 def _departures(

@@ -15,6 +15,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     period_s: Annotated[float, Meta(description="Time between two rounds.", extra={"unit": "s"}, ge=0.1)] = (
         1.0
     )
+    task_s: Annotated[
+        float,
+        Meta(
+            description="Time that a task has in a round before the others have theirs.",
+            extra={"unit": "s"},
+            gt=0,
+        ),
+    ] = 5.0
+    stop_grace_s: Annotated[
+        float,
+        Meta(
+            description="Time for what is under way when asked to stop; then the process ends.",
+            extra={"unit": "s"},
+            ge=0,
+        ),
+    ] = 10.0
     rollup_readings: Annotated[
         int,
         Meta(
@@ -78,6 +94,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ge=1,
         ),
     ] = 20
+    rejudge_readings: Annotated[
+        int,
+        Meta(
+            description="Readings of a series that are judged again at once; more are worked off in pieces.",
+            extra={"unit": "readings"},
+            ge=1000,
+        ),
+    ] = 1_000_000
     rejudge_days: Annotated[
         float,
         Meta(
@@ -122,6 +146,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             gt=0,
         ),
     ] = 24.0
+    several_apart_h: Annotated[
+        float,
+        Meta(
+            description="Areas whose newest readings are further apart are judged without each other.",
+            extra={"unit": "h"},
+            gt=0,
+        ),
+    ] = 24.0
+    several_cells: Annotated[
+        int,
+        Meta(
+            description="Readings (5 min x sites x quantities) that judging sites holds in one array.",
+            extra={"unit": "readings"},
+            ge=100_000,
+        ),
+    ] = 8_000_000
     assess_every_s: Annotated[
         float,
         Meta(
@@ -138,6 +178,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Path | None,
         Meta(description="TOML with the weights of the evaluation index; none is towntwin's own."),
     ] = None
+    stuck_s: Annotated[
+        float,
+        Meta(
+            description="Health shows the process as stuck where a single task takes so long.",
+            extra={"unit": "s"},
+            gt=0,
+        ),
+    ] = 900.0
+    behind_s: Annotated[
+        float,
+        Meta(
+            description="Health shows the process as behind where no round was completed for so long.",
+            extra={"unit": "s"},
+            gt=0,
+        ),
+    ] = 600.0
     metrics_port: Annotated[
         int, Meta(description="Port of the Prometheus metrics on loopback; 0 is off.", ge=0, le=65535)
     ] = 0

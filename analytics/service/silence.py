@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from analytics.service.items import Items
 from ingest_service.storage.model import Anomaly
 
 if TYPE_CHECKING:
@@ -22,11 +23,17 @@ if TYPE_CHECKING:
 
 DETECTOR = "silence"
 VERSION = "1"
+RECORDED = "replay"  # a device that plays files ends with them, and shares series with live devices
 WARNING_S, ALARM_S = 3_600.0, 6 * 3_600.0
 
 
 def changes(
-    activity: Sequence[DeviceActivity], is_open: Iterable[Anomaly], settings: Settings, *, now_s: float
+    activity: Sequence[DeviceActivity],
+    is_open: Iterable[Anomaly],
+    settings: Settings,
+    *,
+    now_s: float,
+    devices: Items | None = None,
 ) -> list[Anomaly]:
     """The silences that began, went on or ended, as anomalies to record.
 
@@ -35,23 +42,36 @@ def changes(
     activity : when each device was last heard
     is_open : open anomalies of this detector
     now_s : the platform's clock, Unix seconds [s]
+    devices : a fault of one is put off in it
 
     """
+    devices = devices or Items("look_for_silence")
+    activity = [one for one in activity if one.kind != RECORDED]
     known = {one.device_id: one for one in is_open}
     watermarks = _watermarks(activity)
-    found = []
+    found: list[Anomaly] = []
     for one in activity:
-        if one.measured_s is None or one.received_s is None:
-            continue
-        old = known.get(one.device_id)
-        until_s = max(watermarks[one.area_id], one.measured_s)
-        if old is not None and one.measured_s >= old.start_s:
-            found.append(_ended(old, one.measured_s))
-            old = None
-        if _is_silent(one, watermarks[one.area_id], settings, now_s):
-            made = _silence(one, until_s)
-            if old is None or made.severity != old.severity:
-                found.append(made)
+        if one.measured_s is not None and not devices.is_put_off(one.device_id):
+            with devices.isolated(one.device_id):
+                found += _of(one, known.get(one.device_id), watermarks[one.area_id], settings, now_s)
+    return found
+
+
+def _of(
+    one: DeviceActivity, old: Anomaly | None, watermark_s: float, settings: Settings, now_s: float
+) -> list[Anomaly]:
+    """What is to be recorded of a device."""
+    found = []
+    if one.measured_s is None or one.received_s is None:
+        return []
+    until_s = max(watermark_s, one.measured_s)
+    if old is not None and one.measured_s >= old.start_s:
+        found.append(_ended(old, one.measured_s))
+        old = None
+    if _is_silent(one, watermark_s, settings, now_s):
+        made = _silence(one, until_s)
+        if old is None or made.severity != old.severity:
+            found.append(made)
     return found
 
 

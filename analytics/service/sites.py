@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 BLOCK = 12 * TICKS_PER_H
 WARM = 12 * TICKS_PER_H  # ticks before a block that bring its memory up
+NEVER = -(1 << 62)
+FAR_BEHIND_S = 72 * 3600.0  # one so far behind is not waited for even while it is heard of
 BEHIND_S = 3600.0  # a series so far behind its town, and not heard of, is not waited for
 
 
@@ -41,10 +43,14 @@ class Models:
     version: int = -1
     known: dict[tuple[str, int], Model | None] = field(default_factory=dict)
 
-    def forget(self, version: int, before: int) -> None:
-        """Let go of what another directory had, and of blocks before a tick."""
+    def forget(self, version: int, first: Mapping[str, int]) -> None:
+        """Let go of what another directory had, and of blocks before the first tick of their area."""
         kept = {} if version != self.version else self.known
-        self.known = {key: one for key, one in kept.items() if key[1] >= before}
+        self.known = {
+            (key, at): one
+            for (key, at), one in kept.items()
+            if at >= first.get(key.rpartition("/")[0], NEVER)
+        }
         self.version = version
 
 
@@ -102,7 +108,8 @@ def complete_until(
         waited_for = [
             until_s
             for until_s, received_s in all_of_it
-            if until_s >= middle_s - BEHIND_S or now_s - received_s <= grace_s
+            if until_s >= middle_s - BEHIND_S
+            or (now_s - received_s <= grace_s and until_s >= middle_s - FAR_BEHIND_S)
         ]
         until[name] = int(min(waited_for) // TICK_S) + 1
     return until
@@ -137,9 +144,10 @@ def learn(store: Store, settings: Settings, models: Models, groups: Sequence[Gro
 
     Raises `StoreUnavailable`.
     """
-    history = round(settings.several_history_days * 24 * TICKS_PER_H)
+    longest = round(settings.several_history_days * 24 * TICKS_PER_H)
     missing = [(one, at) for one in groups for at in one.blocks() if (one.key, at) not in models.known]
     for group, at in missing[:most]:
+        history = min(longest, settings.several_cells // (len(group.sites) * len(group.quantities)))
         grid = grids.load(store, group.series, group.sites, group.quantities, ticks=(at - history, at))
         models.known[group.key, at] = Model.fit(np.where(grid.good, grid.departure, np.nan))
     return len(missing) <= most

@@ -112,8 +112,17 @@ class Origins:
 
 
 def origins(series: Series) -> Origins:
-    """Where the limits of a series come from. Raises ValueError where they contradict each other."""
-    limits.of_series([series])
+    """Where the limits of a series come from, whatever is enrolled; in force are those that ingest uses."""
+    judged = limits.usable([series]).series
     return Origins(
-        DEFAULTS, limits.defaults(series), series.limits, series.adopted, DEFAULTS | limits.applied(series)
+        judge=DEFAULTS,
+        quantity=limits.defaults(judged[0]) if judged else {},
+        site_file=series.limits,
+        adopted=series.adopted,
+        in_force=DEFAULTS | (limits.applied(judged[0]) if judged else {}),
     )
+
+
+def problems(series: Series) -> list[str]:
+    """What is wrong with a series as it is enrolled, one sentence each."""
+    return limits.problems(series)

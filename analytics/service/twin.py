@@ -158,7 +158,9 @@ def _measured(directory: Directory, latest: Sequence[Latest], now_s: float) -> d
     series = {one.series_id: one for one in directory.series}
     found: dict[str, list[Measured]] = {}
     for one in latest:
-        of = series[one.series_id]
+        of = series.get(one.series_id)
+        if of is None or of.quantity not in QUANTITIES:
+            continue  # enrolled since the directory was read, or by another version
         found.setdefault(of.site_id, []).append(
             Measured(
                 series_id=one.series_id,

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from scipy.sparse import csr_array
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,8 @@ class Network:
 
     def against_the_flow(self, links: NDArray[np.intp]) -> csr_array:
         """(n_nodes, n_nodes) travel times from each node to those right upstream of it [s]."""
+        from scipy.sparse import csr_array  # noqa: PLC0415 - loaded where something is traced: 25 MB
+
         shape = (self.n_nodes, self.n_nodes)
         return csr_array((self.travel_s[links], (self.head[links], self.tail[links])), shape=shape)
 

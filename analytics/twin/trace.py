@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse.csgraph import dijkstra
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,6 +85,8 @@ def upstream(network: Network, node: int, *, window_s: float, uncertainty: float
         raise ValueError(f"node {node} is none of 0 to {network.n_nodes - 1}")
     if not (window_s > 0 and 0 <= uncertainty < 1):
         raise ValueError(f"window_s {window_s:g} must be above 0, uncertainty {uncertainty:g} in [0, 1)")
+    from scipy.sparse.csgraph import dijkstra  # noqa: PLC0415 - loaded where something is traced: 25 MB
+
     links = network.quickest()
     (travel_s,), (before,) = dijkstra(
         network.against_the_flow(links),

@@ -1,4 +1,4 @@
-"""The alert rules: alarms, silent sites, ingest that lags, dead letters.
+"""The alert rules: alarms, silent sites, ingest that lags, processes that do not work, dead letters.
 
 No flapping: a rule fires only after ``for``, keeps firing for a while after it is well (Grafana 12; older
 ones ignore it), and lag has a recovery threshold far below the one that fires. Every site has a row in each
@@ -6,9 +6,9 @@ answer, also when it is well, so that an alert ends by its value and not by a ro
 
 No data and errors, each on purpose:
 
-- alarms, silence, letters: no row means that nothing is enrolled yet, and nothing enrolled is nothing wrong:
-  ``OK``. When the query fails, what was known stays (``KeepLast``): an alarm must not end because the
-  database is away, and three rules must not all cry about one database.
+- alarms, silence, processes, letters: no row means that nothing is enrolled yet, and nothing enrolled is
+  nothing wrong: ``OK``. When the query fails, what was known stays (``KeepLast``): an alarm must not end
+  because the database is away, and four rules must not all cry about one database.
 - lag: no row means that no reading ever came, and a query that fails means that nobody can tell whether
   readings come: both are what this rule is there to say: ``Alerting``.
 """
@@ -59,6 +59,10 @@ ALERTS = (
     Alert(
         name="lag", severity="critical", above=900, well_below=300, pending="5m", keep_firing="5m",
         no_data="Alerting", on_error="Alerting", board="platform", where="town",
+    ),
+    Alert(
+        name="processes", severity="critical", above=0, well_below=1, pending="1m", keep_firing="2m",
+        no_data="OK", on_error="KeepLast", board="platform", where="process",
     ),
     Alert(
         name="letters", severity="warning", above=0, well_below=1, pending="1m", keep_firing="15m",
@@ -135,9 +139,12 @@ def _threshold(alert: Alert) -> dict[str, Any]:
 
 def _annotations(alert: Alert) -> dict[str, str]:
     """Both languages in one message: who is on duty need not be who set it up."""
-    named = {"site": ("town", "site"), "town": ("town",), "": ()}[alert.where]
+    named = {"site": ("town", "site"), "town": ("town",), "process": ("process",), "": ()}[alert.where]
     where = {
-        language: " ".join(f"{{{{ $labels.{one}_{language} }}}}" for one in named)
+        language: " ".join(
+            f"{{{{ $labels.{one} }}}}" if one == "process" else f"{{{{ $labels.{one}_{language} }}}}"
+            for one in named
+        )
         for language in ("en", "zh")
     }
     en, zh = WORDS[f"alert_{alert.name}_about"]

@@ -59,6 +59,12 @@ def sizes(language: Language) -> bargauge.Panel:
     return gauges("table_sizes", "table_sizes", "size", language).unit(units.BytesIEC).min(0)
 
 
+def processes(language: Language) -> table.Panel:
+    """The platform's own processes, those that do not work first."""
+    columns = "process instance host health why beat_age moved_age success_age backlog_age restarts"
+    return listed("processes", "processes", columns, language)
+
+
 def shards(language: Language) -> table.Panel:
     """Who judges what."""
     return listed("shards", "shards", "shard epoch taken saved", language)
@@ -68,7 +74,7 @@ BOARD = Board(
     name="platform",
     kinds=(),
     rows=(
-        ("row_flow", ((now, 24, 4), (delays, 8, 9), (rate, 16, 9))),
+        ("row_flow", ((now, 24, 4), (processes, 24, 7), (delays, 8, 9), (rate, 16, 9))),
         ("row_kept", ((letters, 12, 9), (newest_letters, 12, 9), (sizes, 12, 9), (shards, 12, 9))),
     ),
 )

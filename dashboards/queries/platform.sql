@@ -29,5 +29,10 @@ FROM dead_letter_view WHERE $__timeFilter(received) ORDER BY received DESC LIMIT
 -- table_sizes: The largest tables, with indexes and chunks.
 SELECT "table" AS "table", bytes::double precision AS "size" FROM table_size_view ORDER BY 2 DESC LIMIT 12;
 
+-- processes: The platform's own processes, those that do not work first.
+SELECT kind AS "process", instance AS "instance", host AS "host", state AS "health", why AS "why", beat_age_s AS "beat_age",
+    moved_age_s AS "moved_age", success_age_s AS "success_age", backlog_age_s AS "backlog_age", restarts AS "restarts"
+FROM process_state ORDER BY works, array_position(ARRAY['ingest', 'service', 'gateway'], kind), kind, instance, host;
+
 -- shards: Who judges what, since when, and when its state was last kept.
 SELECT shard AS "shard", epoch AS "epoch", taken AS "taken", saved AS "saved" FROM shard_view ORDER BY 1;

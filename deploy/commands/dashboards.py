@@ -6,9 +6,6 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from dashboards.push import PushError, push
 from dashboards.settings import Settings
 from deploy.settings import add_flags, load
 
@@ -30,6 +27,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, _common: Common) -> int:
     """Push; 1 where Grafana refuses or a person's change stands in the way."""
+    from rich.console import Console
+
+    from dashboards.push import PushError, push
+
     settings = load(Settings, "grafana", args, os.environ)
     try:
         push(settings, Console(), dry_run=args.dry_run, force=args.force)

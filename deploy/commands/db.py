@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deploy import audit
 from deploy.settings import Common, SettingsError
 from deploy.wiring import open_store
-from ingest_service.storage.migrate import migrate
 
 if TYPE_CHECKING:
     import argparse
@@ -20,6 +18,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, common: Common) -> int:
     """Apply what is missing, and say what that was."""
+    from deploy import audit
+    from ingest_service.storage.migrate import migrate
+
     if common.dsn is None:
         raise SettingsError(
             "TOWNTWIN_DSN names no database: give --dsn postgresql://user:password@host:port/name"

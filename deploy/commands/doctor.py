@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import socket
 import sys
+from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from deploy.settings import Common, SettingsError
 from deploy.wiring import named_broker
-from ingest_service.storage.errors import StoreError
-from ingest_service.storage.postgres import PostgresStore
+from ingest_service.storage.errors import StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
+
+    from ingest_service.storage.store import Store
 
 CONNECT_S = 3.0
 
@@ -26,7 +28,8 @@ def add(_parser: argparse.ArgumentParser) -> None:
 def run(_args: argparse.Namespace, common: Common) -> int:
     """Print one line a check; 0 if all are well."""
     well = True
-    for name, check in (("python", _python), ("database", _database), ("broker", _broker)):
+    checks = (("python", _python), ("database", _database), ("broker", _broker), ("process", _processes))
+    for name, check in checks:
         for fine, sentence in check(common):
             well = well and fine
             print(f"{'ok  ' if fine else 'FAIL'} {name}: {sentence}")
@@ -39,6 +42,8 @@ def _python(_common: Common) -> Iterator[tuple[bool, str]]:
 
 
 def _database(common: Common) -> Iterator[tuple[bool, str]]:
+    from ingest_service.storage.postgres import PostgresStore
+
     if common.dsn is None:
         yield True, "none named (TOWNTWIN_DSN): `towntwin up` brings an embedded PostgreSQL"
         return
@@ -60,6 +65,44 @@ def _database(common: Common) -> Iterator[tuple[bool, str]]:
             True,
             "plain PostgreSQL has no hypertables and no compression: fine for demos, towns want TimescaleDB",
         )
+
+
+def _processes(common: Common) -> Iterator[tuple[bool, str]]:
+    """One line a process, and one for what they come to; the database's own line says where it is away."""
+    if common.dsn is None:
+        return
+    from ingest_service.storage import process_words
+    from ingest_service.storage.postgres import PostgresStore
+    from ingest_service.storage.verdict import verdict
+
+    with suppress(StoreError):
+        store = PostgresStore.open(common.dsn, wait_s=CONNECT_S)
+        try:
+            processes = store.processes()
+            areas = {one.area_id for one in store.directory().devices}
+            writable = _is_writable(store)
+        finally:
+            store.close()
+        for one in processes:
+            where = f" [{one.host}, pid {one.pid}]" if one.pid else ""
+            detail = f" ({one.detail})" if one.detail else ""
+            yield one.state == "alive", f"{process_words.sentence(one).en}{detail}{where}"
+        told = verdict(processes, areas, writable=writable)
+        if told.ok:
+            yield True, "a reading published now would be stored and judged"
+        for problem in told.problems:
+            yield False, f"a reading published now would not be stored and judged: {problem.en}"
+
+
+def _is_writable(store: Store) -> bool:
+    """Whether the database takes a statement that could write; this one deletes none of no letters."""
+    from ingest_service.storage.model import LetterQuery
+
+    try:
+        store.purge_letters(LetterQuery(ids=[]))
+    except StoreUnavailable:
+        return False
+    return True
 
 
 def _broker(common: Common) -> Iterator[tuple[bool, str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy import audit, sites
 from deploy.settings import Common, SettingsError
 from deploy.wiring import open_store
 
@@ -22,6 +21,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, common: Common) -> int:
     """Enrol, and say what is known now."""
+    from deploy import audit, sites
+
     try:
         wanted = sites.load(args.files)
     except sites.SiteFileError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deploy import audit
 from deploy.wiring import open_store
 
 if TYPE_CHECKING:
@@ -25,6 +24,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, common: Common) -> int:
     """Do what was asked, and say where the limits stand; 1 where there is nothing to do it to."""
+    from deploy import audit
+
     store = open_store(common, args)
     try:
         of = store.anomaly(args.anomaly)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from deploy.settings import Common, add_flags, load
+from deploy.settings import Common, SettingsError, add_flags, load
 from deploy.wiring import open_store
-from gateway import server
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,7 +20,15 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, common: Common) -> int:
     """Serve until told to stop; the server handles the signals."""
+    from gateway import server
+    from gateway.access import proxies
+
     settings = load(Settings, "gateway", args, os.environ)
+    try:
+        proxies.networks(settings.trusted_proxies)
+        proxies.base_url(settings.public_url)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
     store = open_store(common, args)
     try:
         server.serve(store, settings)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from deploy.settings import Common, add_flags, load
 from deploy.wiring import named_broker, open_store, stop_on_signals
-from ingest_service.pipeline import process
 from ingest_service.pipeline.settings import Settings
 from ingest_service.storage.errors import StoreUnavailable
 
@@ -22,6 +21,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, common: Common) -> int:
     """Serve one shard until told to stop."""
+    from ingest_service.pipeline import process
+
     settings = load(Settings, "ingest", args, os.environ)
     broker = named_broker(common)
     stop = stop_on_signals(settings.stop_grace_s)

@@ -7,18 +7,11 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from deploy import audit
 from deploy.settings import SettingsError
 from deploy.wiring import open_store
-from gateway.access import keys
 from gateway.access.principal import ROLES
 from gateway.access.rights import SCOPES
 from ingest_service.storage import names
-from ingest_service.storage.accounts import Accounts
 
 if TYPE_CHECKING:
     import argparse
@@ -55,6 +48,10 @@ def run(args: argparse.Namespace, common: Common) -> int:
 
 
 def _create(store: PostgresStore, args: argparse.Namespace) -> int:
+    from deploy import audit
+    from gateway.access import keys
+    from ingest_service.storage.accounts import Accounts
+
     if not args.name:
         raise SettingsError("key create: say whose it is, with --name")
     if not names.is_name(args.name):
@@ -80,6 +77,12 @@ def _create(store: PostgresStore, args: argparse.Namespace) -> int:
 
 
 def _list(store: PostgresStore, args: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from ingest_service.storage.accounts import Accounts
+
     table = Table("id", "name", "role", "area", "scopes", "created", "expires", "revoked", "last used")
     for one in Accounts(store).within(None if args.area is None else [args.area]):
         times = (one.created_s, one.expires_s, one.revoked_s, one.last_used_s)
@@ -91,6 +94,9 @@ def _list(store: PostgresStore, args: argparse.Namespace) -> int:
 
 
 def _revoke(store: PostgresStore, args: argparse.Namespace) -> int:
+    from deploy import audit
+    from ingest_service.storage.accounts import Accounts
+
     if not args.id:
         raise SettingsError("key revoke: name the key by its id (towntwin key list)")
     done = Accounts(store).revoke(args.id, by=audit.who())

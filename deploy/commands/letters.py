@@ -9,21 +9,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from deploy import audit
 from deploy.settings import SettingsError
 from deploy.wiring import open_store
-from ingest_service.storage.model import LetterQuery
+from ingest_service.storage.names import printable
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
     from deploy.settings import Common
-    from ingest_service.storage.model import DeadLetter
+    from ingest_service.storage.model import DeadLetter, LetterQuery
     from ingest_service.storage.postgres import PostgresStore
 
 DAY_S = 86_400.0
@@ -44,6 +40,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, common: Common) -> int:
     """Do what was asked; 1 where no letter was named by it."""
+    from deploy import audit
+
     query = _query(args)
     if args.action in {"replay", "purge"} and not (args.all or _names_some(query)):
         raise SettingsError(
@@ -58,6 +56,8 @@ def run(args: argparse.Namespace, common: Common) -> int:
 
 
 def _query(args: argparse.Namespace) -> LetterQuery:
+    from ingest_service.storage.model import LetterQuery
+
     days = args.older_than_days
     return LetterQuery(
         ids=args.ids or None,
@@ -73,13 +73,17 @@ def _names_some(query: LetterQuery) -> bool:
 
 
 def _list(store: PostgresStore, query: LetterQuery, note: Callable[[], None]) -> int:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table("id", "received", "topic", "reason", "state", "replays", "what was wrong")
     found = store.dead_letters(msgspec.structs.replace(query, whole=False))
     if found:
         note()
     for one in found:
         cells = (one.letter_id, _moment(one), one.topic, one.reason, one.state, one.replays, one.detail)
-        table.add_row(*(Text(_printable(str(cell))) for cell in cells))
+        table.add_row(*(Text(printable(str(cell))) for cell in cells))
     Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE).print(table)
     return 0 if found else 1
 
@@ -95,7 +99,7 @@ def _show(store: PostgresStore, query: LetterQuery, note: Callable[[], None]) ->
             *(f"{name}: {value}" for name, value in one.properties.items()),
             *one.payload.decode("utf-8", "backslashreplace").splitlines(),
         ]
-        print("\n".join(map(_printable, lines)), end="\n\n")
+        print("\n".join(map(printable, lines)), end="\n\n")
     return 0 if found else 1
 
 
@@ -113,11 +117,6 @@ def _purge(store: PostgresStore, query: LetterQuery, note: Callable[[], None]) -
         note()
     print(f"{gone} letters deleted")
     return 0 if gone else 1
-
-
-def _printable(text: str) -> str:
-    """Without what a terminal obeys: letters are written by devices, or by somebody else."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def _moment(one: DeadLetter) -> str:

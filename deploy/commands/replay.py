@@ -1,18 +1,15 @@
-"""Play recorded files (CSV, Parquet) through the very way of live readings."""
+"""Play recorded files (CSV, Parquet) through the very way of live readings; docs/replay.md."""
 
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from msgspec import Meta
 
-from deploy import audit, fleet, recorded
 from deploy.settings import Common, add_flags, load
-from deploy.wiring import named_broker, open_store, stop_on_signals
 from edge.agent.settings import Settings as AgentSettings
 
 if TYPE_CHECKING:
@@ -22,7 +19,9 @@ if TYPE_CHECKING:
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How recorded files are played."""
 
-    area: Annotated[str, Meta(description="Area that the recorded sites are enrolled in.")] = "replay"
+    area: Annotated[
+        str, Meta(description="Area that recorded sites are enrolled in, unless they are enrolled already.")
+    ] = "replay"
     speed: Annotated[float, Meta(description="Times as fast as recorded; 0 is as fast as can be.", ge=0)] = (
         0.0
     )
@@ -33,8 +32,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             pattern="^(keep|now)$",
         ),
     ] = "keep"
+    allow: Annotated[
+        list[str],
+        Meta(description="Reasons for which rows and readings may be left out (docs/replay.md), or all."),
+    ] = []
     spool: Annotated[Path, Meta(description="Folder of the devices' spools.")] = Path("spool")
     report: Annotated[Path, Meta(description="File that says how far the replay is.")] = Path("fleet.json")
+    summary: Annotated[
+        Path | None, Meta(description="File that the summary is written to, beside standard output.")
+    ] = None
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -43,34 +49,21 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mapping", type=Path, required=True, help="which column is which site and quantity (TOML)"
     )
+    parser.add_argument(
+        "--enrol",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="enrol these site files first; what they change of enrolled sites is printed before",
+    )
     add_flags(parser, Settings, "replay")
     add_flags(parser, AgentSettings, "edge")
 
 
 def run(args: argparse.Namespace, common: Common) -> int:
-    """Enrol what the files hold, then play them to their end."""
+    """Enrol what is missing, play the files to their end; the last line of stdout is the summary as JSON."""
+    from deploy import replaying
+
     settings = load(Settings, "replay", args, os.environ)
     agent = load(AgentSettings, "edge", args, os.environ)
-    broker = named_broker(common)
-    recordings = recorded.open_all(args.files, args.mapping)
-    stop = stop_on_signals()
-    store = open_store(common, args, stop)
-    try:
-        store.enrol(recorded.directory(recordings, settings.area))
-        audit.note(store, "replay", audit.told(args, "files", "mapping"))
-    finally:
-        store.close()
-    plan = recorded.plan(recordings, speed=settings.speed, shift=settings.shift)
-    last = fleet.run(
-        [fleet.Member(settings.area, device, driver) for device, driver in plan.drivers],
-        folder=settings.spool,
-        broker=broker,
-        settings=agent,
-        clock=plan.clock,
-        stop=stop,
-        report=fleet.write_report(settings.report),
-        total=plan.total,
-    )
-    for why, count in plan.skipped().items():
-        print(f"left out: {count:,} {why}", file=sys.stderr)
-    return 0 if last.waiting == 0 else 1
+    return replaying.run(args, common, settings, agent)

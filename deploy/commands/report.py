@@ -6,15 +6,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analytics.service import assessing, reports
-from analytics.service.assessing import rules
-from analytics.service.reports.fonts import MissingError
-from analytics.service.reports.source import NothingError
 from analytics.service.reports.words import LANGUAGES
-from deploy import audit
 from deploy.settings import SettingsError
 from deploy.wiring import open_store
-from ingest_service.storage.assessments import Assessments
 
 if TYPE_CHECKING:
     import argparse
@@ -41,6 +35,11 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, common: Common) -> int:
     """Write the file; 1 where there is nothing to tell of."""
+    from analytics.service import reports
+    from analytics.service.reports.fonts import MissingError
+    from analytics.service.reports.source import NothingError
+    from deploy import audit
+
     form = next((one for one in reports.FORMATS if args.out.suffix == f".{one}"), None)
     if form is None:
         raise SettingsError(f"--out {args.out}: let its name end in .pdf or .html")
@@ -69,6 +68,11 @@ def run(args: argparse.Namespace, common: Common) -> int:
 
 
 def _compute(store: PostgresStore, args: argparse.Namespace) -> None:
+    from analytics.service import assessing
+    from analytics.service.assessing import rules
+    from deploy import audit
+    from ingest_service.storage.assessments import Assessments
+
     try:
         weights = rules.read(args.index_file)
     except rules.RulesError as error:

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from deploy import demo, fleet
-from deploy.clock import DAY_S, PlayClock
 from deploy.settings import Common, add_flags, load
 from deploy.wiring import named_broker, stop_on_signals
 from edge.agent.settings import Settings as AgentSettings
@@ -42,14 +40,17 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, common: Common) -> int:
-    """Play until told to stop."""
+    """Play until told to stop; the exit code is 1 where a device ended by a fault."""
+    from deploy import demo, fleet
+    from deploy.clock import DAY_S, PlayClock
+
     settings = load(Settings, "simulate", args, os.environ)
     agent = load(AgentSettings, "edge", args, os.environ)
     broker = named_broker(common)
     stop = stop_on_signals()
     clock = PlayClock(time.time(), history_s=settings.history_days * DAY_S, catch_up_s=settings.catch_up_s)
     town = demo.town(seed=settings.seed, live_from_s=clock.live_from_s, history_s=clock.history_s)
-    fleet.run(
+    last = fleet.run(
         [
             fleet.Member(device.area_id, device.device_id, town.driver(device.device_id))
             for device in demo.directory().devices
@@ -62,4 +63,4 @@ def run(args: argparse.Namespace, common: Common) -> int:
         report=fleet.write_report(settings.report),
         live_from_s=clock.live_from_s,
     )
-    return 0
+    return 1 if last.faults else 0

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.settings import Common, SettingsError, add_flags, load
-from deploy.up import run as up_run
-from deploy.up.job import Demo, Job, Own, Replay
 from deploy.wiring import stop_on_signals
 from gateway.settings import Settings as GatewaySettings
 
 if TYPE_CHECKING:
     import argparse
+
+    from deploy.up.job import Job
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +40,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--mapping", type=Path, help="for --replay: which column is which site and quantity (TOML)"
     )
     parser.add_argument(
+        "--allow",
+        metavar="REASONS",
+        help="for --replay: reasons for which rows and readings may be left out (see docs/replay.md)",
+    )
+    parser.add_argument(
         "--folder", type=Path, help="where the embedded stack lives (default: the user's cache folder)"
     )
     add_flags(parser, GatewaySettings, "gateway")
@@ -47,6 +52,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, common: Common) -> int:
     """Bring everything up, watch it, take it down; 0 only if all was as it should be."""
+    from deploy.up import run as up_run
+
     gateway = load(GatewaySettings, "gateway", args, os.environ)
     return up_run.run(
         _job(args), common, gateway, for_s=args.for_s, folder=args.folder, stop=stop_on_signals()
@@ -54,6 +61,8 @@ def run(args: argparse.Namespace, common: Common) -> int:
 
 
 def _job(args: argparse.Namespace) -> Job:
+    from deploy.up.job import Demo, Own, Replay
+
     if args.sites:
         return Own(args.sites)
     if not args.replay:
@@ -62,7 +71,12 @@ def _job(args: argparse.Namespace) -> Job:
         raise SettingsError(
             "--replay needs --mapping FILE: which column is which site and quantity (see docs/replay.md)"
         )
-    return Replay(args.replay, args.mapping)
+    from deploy import replaying
+
+    replaying.check_allowed((args.allow or "").split(",") if args.allow else [])
+    job = Replay(args.replay, args.mapping, args.allow)
+    job.check()
+    return job
 
 
 def _seconds(text: str) -> float:

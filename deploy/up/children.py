@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 STOP_S = 20.0
 RESTART_S = 1.0
 RESTARTS = 6
+FORGIVE_S = 300.0  # a process that ran for so long has its restarts again
+MEANT = {
+    "ingest": ": no reading is stored or judged any more, devices keep theirs",
+    "service": ": rollups, late readings, silent devices and assessments stand still",
+    "simulate": ": the played devices publish nothing",
+    "gateway": ": neither the API nor the console answers",
+}
 
 
 @dataclass(slots=True)
@@ -29,7 +36,9 @@ class Child:
     once: bool = False
     process: subprocess.Popen[bytes] | None = None
     started_s: float = 0.0
-    restarts: int = 0
+    restarts: int = 0  # in a row
+    was_restarted: bool = False
+    lost: bool = False  # ended, and is not started again
 
 
 class Children:
@@ -50,12 +59,20 @@ class Children:
         return child
 
     def look_after(self) -> None:
-        """Start again what died."""
+        """Start again what died, and say it once where that was in vain too often."""
         for child in self._children:
-            ended = child.process is not None and child.process.poll() is not None
-            again = not child.once and child.restarts < RESTARTS
-            if ended and again and time.monotonic() - child.started_s > RESTART_S * 2**child.restarts:
+            if child.once or child.lost or child.process is None:
+                continue
+            ran_s = time.monotonic() - child.started_s
+            if child.process.poll() is None:
+                if ran_s > FORGIVE_S:
+                    child.restarts = 0
+            elif child.restarts >= RESTARTS:
+                child.lost = True
+                self._say(self._last_words(child))
+            elif ran_s > RESTART_S * 2**child.restarts:
                 child.restarts += 1
+                child.was_restarted = True
                 self._say(f"{child.name} ended by itself (see {self._log(child)}): starting it again")
                 self._launch(child)
 
@@ -81,12 +98,23 @@ class Children:
             self.stop(child)
 
     @property
+    def lost(self) -> list[str]:
+        """A sentence for each process that ended for good."""
+        return [self._last_words(child) for child in self._children if child.lost]
+
+    @property
     def healthy(self) -> bool:
-        """Whether nothing had to be started again and nothing failed."""
+        """Whether nothing had to be started again and nothing failed; what runs once has a summary."""
         return all(
-            child.restarts == 0 and (child.process is None or child.process.poll() in (None, 0))
+            not child.was_restarted and (child.process is None or child.process.poll() in (None, 0))
             for child in self._children
+            if not child.once
         )
+
+    def last_words(self, child: Child) -> str:
+        """The last line of a child's log: why it ended."""
+        lines = self._log(child).read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"{child.name} ended without a word"
 
     def _launch(self, child: Child) -> None:
         with open_log(self._log(child), again=True) as log:
@@ -99,6 +127,17 @@ class Children:
                 start_new_session=True,  # Ctrl-C reaches `up` alone, which stops the others in order
             )
         child.started_s = time.monotonic()
+
+    def _last_words(self, child: Child) -> str:
+        process = child.process
+        code = process.returncode if process is not None else 0
+        how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+        meant = MEANT.get(child.name, "")
+        return (
+            f"{child.name} HAS ENDED FOR GOOD: it ended {child.restarts + 1} times in a row, at last {how},"
+            f" and is not started again{meant}. See {self._log(child)}, mend the cause,"
+            " and start `towntwin up` anew."
+        )
 
     def _log(self, child: Child) -> Path:
         return self._logs / f"{child.name}.log"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from deploy import audit, demo, sites
+from deploy import audit, demo, recorded, sites
 from deploy.settings import SettingsError
+from deploy.up import summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from deploy.up.children import Child, Children
     from edge.simulator.faults import Fault
     from ingest_service.storage.postgres import PostgresStore
+
+
+READ_WHOLE_BYTES = 1 << 20  # the replay reads them again: larger ones would take long to start
 
 
 class Job(Protocol):
@@ -82,6 +85,7 @@ class Replay:
 
     files: Sequence[Path]
     mapping: Path
+    allow: str | None = None
     name: str = "towntwin_replay"
     keeps: bool = False
     ends: bool = True
@@ -89,13 +93,18 @@ class Replay:
     def enrol(self, store: PostgresStore) -> None:
         """Left to the replay itself, which reads the files."""
 
+    def check(self) -> None:
+        """Look at the mapping and each file, at small ones to their end. Raises `SettingsError`."""
+        recordings = recorded.open_all(self.files, self.mapping)
+        if sum(path.stat().st_size for path in self.files) <= READ_WHOLE_BYTES:
+            recorded.read_all(recordings)
+
     def start(self, children: Children, folder: Path) -> Child:
         """Play the files."""
-        for path in (*self.files, self.mapping):
-            if not path.is_file() or not os.access(path, os.R_OK):
-                raise SettingsError(f"--replay: {path} is no file that can be read")
         files = [str(path.resolve()) for path in self.files]
         flags = ["--mapping", str(self.mapping.resolve()), "--spool", str(folder / "spool")]
+        flags += ["--summary", str(folder / summary.REPLAY_FILE)]
+        flags += ["--allow", self.allow] if self.allow else []
         return children.start("replay", *files, *flags, "--report", str(folder / "fleet.json"), once=True)
 
     def faults(self) -> list[Fault]:

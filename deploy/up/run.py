@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import httpx
 import msgspec
 
+from deploy import replay_summary
 from deploy.embedded.folder import default_folder
 from deploy.fleet import Report, read_report
 from deploy.settings import SettingsError
+from deploy.up import lock
 from deploy.up import summary as summaries
 from deploy.up.children import Child, Children
 from deploy.up.screen import Screen
@@ -26,11 +28,13 @@ from ingest_service.storage.errors import StoreError, StoreUnavailable
 from ingest_service.storage.migrate import migrate
 from ingest_service.storage.model import AnomalyQuery
 from ingest_service.storage.postgres import PostgresStore
+from ingest_service.storage.process_words import sentence
 
 if TYPE_CHECKING:
     import threading
     from pathlib import Path
 
+    from deploy.replay_summary import Summary as ReplaySummary
     from deploy.settings import Common
     from deploy.up.job import Job
     from gateway.settings import Settings as GatewaySettings
@@ -65,6 +69,7 @@ class Run:
                 report,
                 self.store.anomalies(AnomalyQuery(limit=NEWEST)),
                 self.store.directory(),
+                [*self.children.lost, *_not_well(self.store)],
                 now_s=time.time(),
             )
         except StoreUnavailable as error:
@@ -75,16 +80,17 @@ class Run:
         """Look until the time is over, the recorded files are played, or somebody stops it."""
         ends_s = time.monotonic() + for_s if for_s else None
         while not self.stop.wait(LOOK_EVERY_S):
-            report = self.look()
-            played = self.job.ends and report is not None and report.finished
+            self.look()
+            if self.children.lost and (for_s or self.job.ends):
+                return  # it comes to nothing any more
+            played = self.job.ends and self.publisher is not None and self._ended(self.publisher)
             if played or (ends_s is not None and time.monotonic() >= ends_s):
-                return
-            if self.job.ends and self.publisher is not None and self._failed(self.publisher):
                 return
 
     def finish(self) -> tuple[Report | None, list[summaries.Found]]:
         """Let the devices empty their spools and the platform settle; which faults are known then."""
-        self._settle()
+        if not self.children.lost:
+            self._settle()
         report = read_report(self.report_path)
         live_from_s = report.live_from_s if report and report.live_from_s else time.time()
         answers = summaries.found(
@@ -96,7 +102,7 @@ class Run:
         )
         if self.publisher is not None:
             self.children.stop(self.publisher)
-        return self._settle(), answers
+        return report if self.children.lost else self._settle(), answers
 
     def _settle(self) -> Report | None:
         """Wait until every reading that was taken has its receipt, and the periodic service has looked."""
@@ -108,8 +114,17 @@ class Run:
         time.sleep(SETTLE_S)
         return read_report(self.report_path)
 
-    def _failed(self, child: Child) -> bool:
-        return child.process is not None and child.process.poll() not in (None, 0)
+    def _ended(self, child: Child) -> bool:
+        return child.process is not None and child.process.poll() is not None
+
+    def replayed(self) -> ReplaySummary | None:
+        """What the replay came to, where the job is one; the screen has why, if it failed."""
+        if not self.job.ends or self.publisher is None:
+            return None
+        found = summaries.read_replay(self.report_path.with_name(summaries.REPLAY_FILE))
+        for line in replay_summary.lines(found) if found else [self.children.last_words(self.publisher)]:
+            self.screen.say(f"replay: {line}")
+        return found
 
 
 def run(
@@ -122,8 +137,22 @@ def run(
     stop: threading.Event,
 ) -> int:
     """Do one job from start to end; 0 only if all of it is as it should be."""
-    _check_port(gateway)
     home = folder or default_folder()
+    with lock.held(home):
+        return _run(job, common, gateway, for_s=for_s, home=home, stop=stop)
+
+
+def _run(
+    job: Job,
+    common: Common,
+    gateway: GatewaySettings,
+    *,
+    for_s: float | None,
+    home: Path,
+    stop: threading.Event,
+) -> int:
+    """The same, in a folder that no other run uses."""
+    _check_port(gateway)
     playground = home / "run"
     shutil.rmtree(playground, ignore_errors=True)
     playground.mkdir(parents=True)
@@ -143,18 +172,23 @@ def run(
             children.start("ingest")
             children.start("service")
             children.start("gateway", "--host", gateway.host, "--port", str(gateway.port))
-            if not _ready(address, children, stop):
-                screen.say(f"the gateway does not answer on {address}: see {playground / 'logs'}")
+            problem = _problem_at_start(address, children, stop)
+            if problem:
+                screen.say(f"{problem}: see {playground / 'logs'}")
                 return 1
             publisher = job.start(children, playground)
             one = Run(job, store, children, publisher, screen, playground / "fleet.json", stop)
             with screen:
                 one.watch(for_s)
             if for_s is None and not job.ends:
-                return 0
+                return _farewell(children, screen)
             report, answers = one.finish()
-            healthy = children.healthy and _is_ready(address)
-            return _say(summaries.of_run(store, report, answers, healthy=healthy), answers, screen)
+            healthy = children.healthy and not _problem(address)
+            _farewell(children, screen)
+            amount = summaries.of_run(
+                store, report, answers, healthy=healthy, ends=job.ends, replay=one.replayed()
+            )
+            return _say(amount, answers, screen)
         finally:
             children.stop_all()
             if key_id is not None:
@@ -197,18 +231,35 @@ def _say(summary: summaries.Summary, answers: list[summaries.Found], screen: Scr
     return 0 if summaries.is_good(summary) else 1
 
 
-def _ready(address: str, children: Children, stop: threading.Event) -> bool:
+def _farewell(children: Children, screen: Screen) -> int:
+    """Say at the end once more which processes ended for good; the exit code."""
+    for words in children.lost:
+        screen.say(words)
+    return 1 if children.lost else 0
+
+
+def _not_well(store: PostgresStore) -> list[str]:
+    """A sentence for each process that is not alive."""
+    return [sentence(one).en for one in store.processes() if one.state != "alive"]
+
+
+def _problem_at_start(address: str, children: Children, stop: threading.Event) -> str:
+    """What the platform lacks once it had time to start; nothing where it is ready."""
     deadline = time.monotonic() + READY_S
-    while time.monotonic() < deadline and not stop.is_set():
-        if _is_ready(address):
-            return True
+    problem = ""
+    while time.monotonic() < deadline and not stop.is_set() and not children.lost:
+        problem = _problem(address)
+        if not problem:
+            return ""
         children.look_after()
         stop.wait(0.2)
-    return False
+    return problem or "it was stopped before it was ready"
 
 
-def _is_ready(address: str) -> bool:
+def _problem(address: str) -> str:
+    """Why a reading published now would not be stored and judged; nothing where it would."""
     try:
-        return httpx.get(f"{address}/readyz", timeout=5.0).is_success
+        answer = httpx.get(f"{address}/readyz", timeout=5.0)
     except httpx.HTTPError:
-        return False
+        return f"the gateway does not answer on {address}"
+    return "" if answer.is_success else str(answer.json().get("detail", answer.text))

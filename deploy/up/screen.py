@@ -35,6 +35,7 @@ class Screen:
         self._live = Live(console=self._console, refresh_per_second=4, transient=False)
         self._told: set[int] = set()
         self._last_plain_s = 0.0
+        self._problems: list[str] = []
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -60,17 +61,24 @@ class Screen:
         report: Report | None,
         newest: list[Anomaly],
         directory: Directory,
+        problems: list[str],
         *,
         now_s: float,
     ) -> None:
         """What arrived and what is flagged, now."""
         if self._live.is_started:
-            self._live.update(self._picture(health, report, newest, directory))
+            self._live.update(self._picture(health, report, newest, directory, problems))
         else:
             self._lines(health, report, newest, directory, now_s)
+            self._tell(problems)
 
     def _picture(
-        self, health: Health, report: Report | None, newest: list[Anomaly], directory: Directory
+        self,
+        health: Health,
+        report: Report | None,
+        newest: list[Anomaly],
+        directory: Directory,
+        problems: list[str],
     ) -> Group:
         head = Table.grid(padding=(0, 2))
         for what, address in self._addresses:
@@ -79,6 +87,8 @@ class Screen:
         head.add_row("open anomalies", str(health.open_anomalies))
         head.add_row("dead letters", str(health.dead_letters))
         head.add_row("database", health.edition)
+        for problem in problems:
+            head.add_row(Text("problem", style="bold red"), Text(problem, style="red"))
         parts: list[Panel | Table | ProgressBar] = [Panel(head, title="towntwin", title_align="left")]
         if report is not None and report.total:
             parts.append(ProgressBar(total=report.total, completed=report.kept))
@@ -105,6 +115,13 @@ class Screen:
             self._last_plain_s = now_s
             share = f" of {report.total:,}" if report and report.total else ""
             self.say(f"{health.readings:,}{share} readings stored, {health.open_anomalies} open anomalies")
+
+    def _tell(self, problems: list[str]) -> None:
+        """Say a problem when it comes, not again while it stays."""
+        for problem in problems:
+            if problem not in self._problems:
+                self.say(problem)
+        self._problems = problems
 
 
 def _when(anomaly: Anomaly) -> str:

@@ -6,18 +6,21 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from deploy.replay_summary import Summary as ReplaySummary
 from ingest_service.storage.model import AnomalyQuery
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from deploy.fleet import Report
     from edge.simulator.faults import Fault
-    from ingest_service.storage.model import Anomaly, Directory
+    from ingest_service.storage.model import Anomaly, Directory, Health
     from ingest_service.storage.store import Store
 
 EARLY_S = 900.0  # an anomaly may begin a little before its fault: the same readings, one tick earlier
 MANY = 100_000
+REPLAY_FILE = "replay.json"
 BEHIND = 1_000  # hours of series whose rollups may wait when a run ends
 
 
@@ -39,6 +42,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     lost: int
     edition: str
     healthy: bool
+    replay: ReplaySummary | None = None
+    replay_failed: bool = False
 
 
 def found(
@@ -68,26 +73,56 @@ def found(
     return [Found(fault, next((one for one in oldest_first if answers(fault, one)), None)) for fault in due]
 
 
-def of_run(store: Store, report: Report | None, answers: Sequence[Found], *, healthy: bool) -> Summary:
-    """The figures of a run; ``lost`` are readings that an agent took and that are neither stored nor dead."""
+def read_replay(path: Path) -> ReplaySummary | None:
+    """What a replay wrote of itself, or None where it ended before that."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=ReplaySummary)
+    except FileNotFoundError:
+        return None
+
+
+def of_run(
+    store: Store,
+    report: Report | None,
+    answers: Sequence[Found],
+    *,
+    healthy: bool,
+    ends: bool = False,
+    replay: ReplaySummary | None = None,
+) -> Summary:
+    """The figures of a run; ``lost`` are readings that an agent took and that are neither stored nor dead.
+
+    Of a job that ends, which is a replay, they are what its own summary calls lost.
+    """
     health = store.health()
     taken = report.taken if report else 0
+    failed = ends and replay is None
     return Summary(
         readings=health.readings,
-        anomalies=len(store.anomalies(AnomalyQuery(limit=MANY))),
+        anomalies=store.count_anomalies(AnomalyQuery()),
         planned_faults=len(answers),
         found_faults=sum(one.anomaly is not None for one in answers),
         dead_letters=health.dead_letters,
-        lost=max(0, taken - health.readings)
-        if health.dead_letters == 0
-        else (report.waiting if report else 0),
+        lost=sum(replay.lost.values()) if replay else _lost(taken, health, report),
+        replay=replay,
+        replay_failed=failed,
         edition=health.edition,
-        healthy=healthy and health.rollups_due < BEHIND,
+        healthy=healthy and health.rollups_due < BEHIND and not failed,
     )
+
+
+def _lost(taken: int, health: Health, report: Report | None) -> int:
+    if health.dead_letters == 0:
+        return max(0, taken - health.readings)
+    return report.waiting if report else 0
 
 
 def is_good(summary: Summary) -> bool:
     """Whether readings, anomalies and health are all as they should be."""
+    if summary.replay_failed:
+        return False
+    if summary.replay is not None:
+        return summary.healthy and summary.readings > 0 and summary.replay.good
     return (
         summary.healthy
         and summary.readings > 0

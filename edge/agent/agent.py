@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import random
 import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from edge.agent.publisher import Publisher
+from edge.agent.spool import SpoolBusyError, SpoolError
+from edge.agent.window import Backoff
 from edge.wire import senml
 
 if TYPE_CHECKING:
@@ -17,11 +21,19 @@ if TYPE_CHECKING:
     from edge.drivers import Driver, Pack
     from edge.wire.broker import Broker
 
+log = logging.getLogger(__name__)
+
 POLL_S = 0.1
 PACKS_A_COMMIT = 64
-GRACE_S = 3.0
+GRACE_S = 0.3  # with what a goodbye takes, an agent that is told to stop ends within a second
+REST_S = 0.2
 BEHIND_S = 1.0  # a pack that is overdue for longer comes from a record, not from a sensor
 HELD_BACK = 2000  # messages waiting: beyond them a record is not read on
+DISK_AGAIN_S = (0.5, 10.0)
+
+
+class AgentError(RuntimeError):
+    """A part of the agent ended; the sentence says which, and of what."""
 
 
 class Counts(NamedTuple):
@@ -41,6 +53,11 @@ class Agent:
     area, device : where the device is enrolled
     driver : where packs come from
     clock : what `Pack.due_s` is measured against, Unix seconds [s]
+    grace_s : once told to stop, how long messages may still leave the spool over a connection that stands [s]
+
+    Attributes
+    ----------
+    untaken : readings that the driver gave and that could not be put into the spool before the end
 
     """
 
@@ -54,13 +71,18 @@ class Agent:
         broker: Broker,
         settings: Settings,
         clock: Callable[[], float] = time.time,
+        grace_s: float = GRACE_S,
     ) -> None:
         self._device = device
         self._driver = driver
         self._spool = spool
         self._clock = clock
-        self._publisher = Publisher(area, device, spool, broker, settings)
+        self._grace_s = grace_s
+        recorded = bool(getattr(driver, "recorded", False))
+        self._publisher = Publisher(area, device, spool, broker, settings, recorded=recorded)
+        self._fault: Exception | None = None
         self._taken = 0
+        self.untaken = 0
 
     def counts(self) -> Counts:
         """What was done so far."""
@@ -72,47 +94,137 @@ class Agent:
         """Until the driver ended and the spool is empty; if ``stop`` is set, nothing new is taken.
 
         What is in the spool then stays there for the next start, but for what leaves within a short grace.
+
+        Raises
+        ------
+        AgentError
+            The driver, the spool or the publisher ended by a fault, which is its cause.
+
         """
         quiet = threading.Event()
         network = threading.Thread(
-            target=self._publisher.run, args=(quiet,), name=f"{self._device} publisher"
+            target=self._publish, args=(quiet,), name=f"{self._device} publisher", daemon=True
         )
         network.start()
         try:
             self._take(stop)
-            while self._spool.waiting and not stop.is_set():
+            while self._spool.waiting and not self._ends(stop):
                 stop.wait(POLL_S)
-            ends_s = time.monotonic() + GRACE_S
-            while self._spool.waiting and time.monotonic() < ends_s:
-                time.sleep(POLL_S)
+            ends_s = time.monotonic() + self._grace_s
+            while self._spool.waiting and self._publisher.connected and time.monotonic() < ends_s:
+                time.sleep(POLL_S / 2)
         finally:
             quiet.set()
-            network.join()
+            network.join(self._grace_s)  # longer, it waits for a server that does not answer
+        if self._fault is not None:
+            raise AgentError(_sentence(self._device, "publisher", self._fault)) from self._fault
+
+    def _ends(self, stop: threading.Event) -> bool:
+        return stop.is_set() or self._fault is not None
+
+    def _publish(self, quiet: threading.Event) -> None:
+        try:
+            self._publisher.run(quiet)
+        except Exception as error:  # noqa: BLE001 - whatever it is, `run` raises it on its own thread
+            if not quiet.is_set():
+                self._fault = error
+
+    # -- driver to spool -----------------------------------------------------------------------
 
     def _take(self, stop: threading.Event) -> None:
-        packs = self._driver.packs()
-        pack = next(packs, None)
-        while pack is not None and not stop.is_set():
-            due = pack.due_s - self._clock()
-            if due > 0:
-                stop.wait(min(due, POLL_S))
-            elif due < -BEHIND_S and self._spool.waiting > HELD_BACK:
+        source = _Source(self._driver.packs())
+        while not source.ended and not self._ends(stop):
+            pack = source.look()
+            if pack is None:
+                continue
+            due_s = pack.due_s - self._clock()
+            if due_s > 0:
+                stop.wait(min(due_s, POLL_S))
+            elif due_s < -BEHIND_S and self._spool.waiting > HELD_BACK:
                 stop.wait(POLL_S)
             else:
-                pack = self._commit(pack, packs)
+                self._put(self._group(source), stop)
+        if getattr(self._driver, "perishable", False):
+            self._take_rest(source, stop)
+        if source.fault is not None:
+            raise AgentError(_sentence(self._device, "driver", source.fault)) from source.fault
 
-    def _commit(self, first: Pack, packs: Iterator[Pack]) -> Pack | None:
-        """Put a pack into the spool, and those behind it that are overdue too; returns the first left over.
+    def _take_rest(self, source: _Source, stop: threading.Event) -> None:
+        """Take what the driver already read and could not read again, within a short time."""
+        ends_s = time.monotonic() + REST_S
+        while not source.ended and time.monotonic() < ends_s and source.look() is not None:
+            self._put(source.take(PACKS_A_COMMIT), stop)
+
+    def _group(self, source: _Source) -> list[Pack]:
+        """The pack that is due, and those behind it that are overdue too.
 
         A driver that waits for its sensor gives packs that are due just now, and is not asked for more here.
         """
-        overdue_s = self._clock() - BEHIND_S
-        group = [first]
-        left: Pack | None = first
-        while left is not None and left.due_s < overdue_s and len(group) < PACKS_A_COMMIT:
-            left = next(packs, None)
-            if left is not None and left.due_s < overdue_s:
-                group.append(left)
-        self._spool.put([(senml.encode_json(one.records), len(one.records)) for one in group])
-        self._taken += sum(len(one.records) for one in group)
-        return next(packs, None) if left is group[-1] else left
+        return source.take(PACKS_A_COMMIT, before_s=self._clock() - BEHIND_S)
+
+    def _put(self, group: list[Pack], stop: threading.Event) -> None:
+        """Put packs into the spool; while its disk is full the driver is not read on, and nothing is lost."""
+        messages = [(senml.encode_json(one.records), len(one.records)) for one in group]
+        readings = sum(count for _, count in messages)
+        again = Backoff(*DISK_AGAIN_S)
+        while True:
+            try:
+                self._spool.put(messages)
+            except SpoolBusyError as error:
+                log.error("%s: %d readings wait: %s", self._device, readings, error)  # noqa: TRY400
+                if self._ends(stop):
+                    self.untaken += readings
+                    return
+                stop.wait(again.next_s(random.random()))
+            except SpoolError as error:
+                self.untaken += readings
+                raise AgentError(_sentence(self._device, "spool", error)) from error
+            else:
+                self._taken += readings
+                return
+
+
+class _Source:
+    """A driver's packs, one of them looked at ahead.
+
+    Attributes
+    ----------
+    ended : whether there are no more
+    fault : what ended them, if it was an exception
+
+    """
+
+    def __init__(self, packs: Iterator[Pack | None]) -> None:
+        self._packs = packs
+        self._ahead: Pack | None = None
+        self.ended = False
+        self.fault: Exception | None = None
+
+    def look(self) -> Pack | None:
+        """The next pack, or None where the driver has none yet, or has ended."""
+        if self._ahead is None and not self.ended:
+            try:
+                self._ahead = next(self._packs)
+            except StopIteration:
+                self.ended = True
+            except Exception as error:  # noqa: BLE001 - raised once what came before it is in the spool
+                self.ended, self.fault = True, error
+        return self._ahead
+
+    def take(self, most: int, *, before_s: float = float("inf")) -> list[Pack]:
+        """The next pack and those behind it, as long as they are due before ``before_s`` [s]."""
+        taken: list[Pack] = []
+        while self._ahead is not None:
+            pack, self._ahead = self._ahead, None
+            taken.append(pack)
+            if len(taken) == most or pack.due_s >= before_s:
+                break
+            following = self.look()
+            if following is None or following.due_s >= before_s:
+                break
+        return taken
+
+
+def _sentence(device: str, part: str, fault: Exception) -> str:
+    what = str(fault) if isinstance(fault, OSError | ValueError) else f"{type(fault).__name__}: {fault}"
+    return f"{device}: the {part} ended: {what}"

@@ -29,8 +29,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 64
     receipt_timeout_s: Annotated[
-        float, Meta(description="Without a receipt for so long, it is sent again.", extra={"unit": "s"}, gt=0)
-    ] = 30.0
+        float,
+        Meta(
+            description="Without a receipt for so long, the oldest message is sent again, alone; doubles.",
+            extra={"unit": "s"},
+            gt=0,
+        ),
+    ] = 5.0
+    receipt_timeout_longest_s: Annotated[
+        float,
+        Meta(description="What the time without a receipt doubles up to.", extra={"unit": "s"}, gt=0),
+    ] = 300.0
     receipts: Annotated[
         bool, Meta(description="Whether the platform sends receipts; without them PUBACK lets go.")
     ] = True

@@ -10,10 +10,11 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from edge.agent.settings import Settings
@@ -30,14 +31,34 @@ _IN_ORDER = {
     "oldest": "SELECT number, length(payload) FROM message ORDER BY number",
     "newest": "SELECT number, length(payload) FROM message ORDER BY number DESC",
 }
+_LARGEST = 2**63 - 1  # of SQLite's integers
 _SUMS = """
 SELECT count(*), coalesce(sum(length(payload)), 0), coalesce(sum(readings), 0)
 FROM message WHERE number BETWEEN ? AND ?
 """
 
 
+# What passes once there is room again or another process lets go; anything else needs a person.
+_TEMPORARY = frozenset(
+    (
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_NOMEM,
+    )
+)
+_PRIMARY = 0xFF  # the low byte of an extended result code
+
+
 class SpoolError(OSError):
     """The spool's file can't be used; the sentence says what to do."""
+
+
+class SpoolBusyError(SpoolError):
+    """The spool's file can't be used just now: the disk is full or fails. Nothing changed; try again."""
 
 
 class Spooled(NamedTuple):
@@ -46,6 +67,17 @@ class Spooled(NamedTuple):
     number: int
     payload: bytes
     readings: int
+
+
+class _Held(NamedTuple):
+    """What lies in a spool, or a part of it."""
+
+    messages: int
+    size: int
+    readings: int
+
+    def minus(self, other: _Held) -> _Held:
+        return _Held(*(mine - its for mine, its in zip(self, other, strict=True)))
 
 
 class Spool:
@@ -58,9 +90,16 @@ class Spool:
         self.epoch, self.evicted_messages, self.evicted_readings = connection.execute(
             "SELECT epoch, evicted_messages, evicted_readings FROM spool"
         ).fetchone()
-        self.waiting, self._bytes = connection.execute(
-            "SELECT count(*), coalesce(sum(length(payload)), 0) FROM message"
-        ).fetchone()
+        self._held = _Held(
+            *connection.execute(
+                "SELECT count(*), coalesce(sum(length(payload)), 0), coalesce(sum(readings), 0) FROM message"
+            ).fetchone()
+        )
+
+    @property
+    def waiting(self) -> int:
+        """Messages without a receipt."""
+        return self._held.messages
 
     @classmethod
     def open(cls, path: Path, settings: Settings) -> Self:
@@ -79,18 +118,33 @@ class Spool:
             ) from error
 
     def put(self, messages: Sequence[tuple[bytes, int]]) -> None:
-        """Take ``(payload, readings)`` messages; on return they are on disk, or counted as evicted."""
-        with self._lock, self._connection:
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany("INSERT INTO message (payload, readings) VALUES (?, ?)", messages)
-            self.waiting += len(messages)
-            self._bytes += sum(len(payload) for payload, _ in messages)
-            if self._bytes > self._settings.spool_bytes:
-                self._evict()
+        """Take ``(payload, readings)`` messages; on return they are on disk, or counted as evicted.
+
+        Raises
+        ------
+        SpoolBusyError
+            The disk is full, say: none of them was taken, and the same call may succeed later.
+        SpoolError
+            The file is damaged.
+
+        """
+        insert = "INSERT INTO message (payload, readings) VALUES (?, ?)"
+        with self._lock:
+            with self._transaction():
+                self._connection.executemany(insert, messages)
+                held = _Held(
+                    self._held.messages + len(messages),
+                    self._held.size + sum(len(payload) for payload, _ in messages),
+                    self._held.readings + sum(readings for _, readings in messages),
+                )
+                evicted = self._evict(held) if held.size > self._settings.spool_bytes else _Held(0, 0, 0)
+            self._held = held.minus(evicted)
+            self.evicted_messages += evicted.messages
+            self.evicted_readings += evicted.readings
 
     def after(self, number: int, limit: int) -> list[Spooled]:
-        """At most ``limit`` messages that come after a number, in order."""
-        with self._lock:
+        """At most ``limit`` messages that come after a number, in order. Raises as `put` does."""
+        with self._lock, _sentences():
             rows = self._connection.execute(
                 "SELECT number, payload, readings FROM message WHERE number > ? ORDER BY number LIMIT ?",
                 (number, limit),
@@ -98,39 +152,68 @@ class Spool:
             return [Spooled(*row) for row in rows]
 
     def forget(self, epoch: str, ranges: Iterable[tuple[int, int]]) -> int:
-        """Let go of closed ranges of numbers that the platform keeps; returns the readings in them."""
+        """Let go of closed ranges of numbers that the platform keeps; returns the readings in them.
+
+        Raises as `put` does; nothing is let go of then.
+        """
         if epoch != self.epoch:
             return 0
-        readings = 0
-        with self._lock, self._connection:
-            self._connection.execute("BEGIN IMMEDIATE")
-            for first, last in ranges:
-                readings += self._delete(first, last)
-        return readings
+        with self._lock:
+            with self._transaction():
+                held = self._held
+                for first, last in ranges:
+                    held = held.minus(self._delete(_bounded(first), _bounded(last)))
+            before, self._held = self._held, held
+        return before.readings - held.readings
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
             self._connection.close()
 
-    def _evict(self) -> None:
-        excess, doomed = self._bytes - self._settings.spool_bytes, []
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing; what is counted in memory may change only after it, for COMMIT can fail."""
+        with _sentences(), self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            yield
+
+    def _evict(self, held: _Held) -> _Held:
+        excess, doomed = held.size - self._settings.spool_bytes, []
         for number, size in self._connection.execute(_IN_ORDER[self._settings.spool_evict]):
             if excess <= 0:
                 break
             excess -= size
             doomed.append(number)
-        messages = self.waiting
-        self.evicted_readings += self._delete(min(doomed), max(doomed))
-        self.evicted_messages += messages - self.waiting
+        evicted = self._delete(min(doomed), max(doomed))
         self._connection.execute(
             "UPDATE spool SET evicted_messages = ?, evicted_readings = ?",
-            (self.evicted_messages, self.evicted_readings),
+            (self.evicted_messages + evicted.messages, self.evicted_readings + evicted.readings),
         )
+        return evicted
 
-    def _delete(self, first: int, last: int) -> int:
-        messages, size, readings = self._connection.execute(_SUMS, (first, last)).fetchone()
+    def _delete(self, first: int, last: int) -> _Held:
+        deleted = _Held(*self._connection.execute(_SUMS, (first, last)).fetchone())
         self._connection.execute("DELETE FROM message WHERE number BETWEEN ? AND ?", (first, last))
-        self.waiting -= messages
-        self._bytes -= size
-        return int(readings)
+        return deleted
+
+
+def _bounded(number: int) -> int:
+    """Within SQLite's integers: a receipt may name any number."""
+    return max(-1, min(number, _LARGEST))
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Raise SQLite's errors as the spool's own."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
+        if code in _TEMPORARY:
+            raise SpoolBusyError(
+                f"the spool can't be used just now: {error}; make room on its disk, it is tried again"
+            ) from error
+        raise SpoolError(
+            f"the spool can't be used: {error}; move its file away (it may hold readings) and start again"
+        ) from error

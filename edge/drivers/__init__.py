@@ -1,7 +1,9 @@
 """Drivers: where an agent's records come from.
 
 A driver yields packs in the order of their measured time. It never sleeps: ``due_s`` says when a pack
-may be taken, and the agent waits for it on its own clock.
+may be taken, and the agent waits for it on its own clock. One that listens to a source waits for it briefly
+and yields None where nothing came, so that the agent can be stopped; its attribute ``perishable`` is True
+where what it read can't be read again, and is taken before the agent ends.
 """
 
 from __future__ import annotations
@@ -32,6 +34,6 @@ class Pack(msgspec.Struct, frozen=True):
 class Driver(Protocol):
     """Anything that yields packs."""
 
-    def packs(self) -> Iterator[Pack]:
-        """Packs in the order of `Pack.due_s`; ends where the source ends."""
+    def packs(self) -> Iterator[Pack | None]:
+        """Packs in the order of `Pack.due_s`, None where there is none yet; ends where the source ends."""
         ...

@@ -5,46 +5,186 @@
 
 from __future__ import annotations
 
+import os
+import select
 import time
-from typing import TYPE_CHECKING, BinaryIO
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from edge.drivers import Pack
 from edge.wire import senml
 from edge.wire.errors import PayloadError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-REFUSED_KEPT = 100
+CHUNK_BYTES = 65_536  # what a pipe holds
+LINE_BYTES = 1 << 20  # some 20,000 readings; many brokers take no larger message
+POLL_S = 0.1
+SHOWN_AT_ONCE = 20
+SHOWN_A_SECOND = 1
+
+
+def read_chunks(descriptor: int, *, poll_s: float = POLL_S) -> Iterator[bytes]:
+    """Bytes of a pipe, a terminal or a file as they come.
+
+    Yields nothing (``b""``) after each ``poll_s`` without any [s], and ends where the other side closes.
+    """
+    while True:
+        ready, _, _ = select.select([descriptor], [], [], poll_s)
+        data = b""
+        if ready:
+            with suppress(BlockingIOError):  # someone else has read them
+                data = os.read(descriptor, CHUNK_BYTES)
+                if not data:
+                    return
+        yield data
+
+
+class LineSplitter:
+    r"""Joins chunks to lines, of which it holds a bounded number of bytes.
+
+    Examples
+    --------
+    >>> splitter = LineSplitter(longest_bytes=5)
+    >>> list(splitter.feed(b"one\ntw")), list(splitter.feed(b"o\n123456")), list(splitter.feed(b"789\nend"))
+    ([b'one'], [b'two', None], [])
+    >>> splitter.rest()
+    b'end'
+
+    """
+
+    def __init__(self, longest_bytes: int = LINE_BYTES) -> None:
+        self._longest_bytes = longest_bytes
+        self._held = bytearray()
+        self._skips = False
+
+    def feed(self, chunk: bytes) -> Iterator[bytes | None]:
+        """Lines that end in a chunk, and None once for each that is too long, as soon as it is."""
+        *whole, begun = chunk.split(b"\n")
+        for part in whole:
+            if self._exceeds(part):
+                yield None
+            if not self._skips:
+                yield bytes(self._held)
+            self._held.clear()
+            self._skips = False
+        if self._exceeds(begun):
+            yield None
+
+    def rest(self) -> bytes:
+        """A last line without an end."""
+        return bytes(self._held)
+
+    def _exceeds(self, part: bytes) -> bool:
+        """Hold a part of a line; returns whether the line has just become too long."""
+        if self._skips:
+            return False
+        self._skips = len(self._held) + len(part) > self._longest_bytes
+        if self._skips:
+            self._held.clear()
+        else:
+            self._held += part
+        return self._skips
+
+
+class Refusals:
+    """Refused lines: all are counted, and so many are shown that a person can read them.
+
+    Examples
+    --------
+    >>> refusals = Refusals(at_once=2)
+    >>> [refusals.note(f"line {number}: no SenML", 0.0) for number in (1, 2, 3, 4)]
+    ['line 1: no SenML', 'line 2: no SenML', None, None]
+    >>> refusals.note("line 5: no SenML", 1.0), refusals.count
+    ('line 5: no SenML (and 2 before it that were not shown)', 5)
+
+    """
+
+    def __init__(self, *, at_once: int = SHOWN_AT_ONCE, per_s: float = SHOWN_A_SECOND) -> None:
+        self.count = 0
+        self._most, self._per_s = float(at_once), per_s
+        self._left = float(at_once)
+        self._at_s: float | None = None
+        self._hidden = 0
+
+    def note(self, sentence: str, now_s: float) -> str | None:
+        """Count one; returns what to show of it, or None."""
+        self.count += 1
+        if self._at_s is not None:
+            self._left = min(self._most, self._left + max(0.0, now_s - self._at_s) * self._per_s)
+        self._at_s = now_s
+        if self._left < 1:
+            self._hidden += 1
+            return None
+        self._left -= 1
+        hidden, self._hidden = self._hidden, 0
+        return f"{sentence} (and {hidden:,} before it that were not shown)" if hidden else sentence
 
 
 class Lines:
-    r"""Packs from a binary stream of lines; a line that is no SenML is told in `refused` and stops nothing.
+    r"""Packs from chunks of bytes; a line that is no SenML is refused in a sentence and stops nothing.
+
+    Parameters
+    ----------
+    chunks : bytes as they come, ``b""`` where nothing came for a while: `read_chunks`, or any binary file
+    clock : what relative times are relative to, Unix seconds [s]
+    refuse : what is given a sentence for each line that is refused
 
     Examples
     --------
     >>> import io
     >>> lines = Lines(io.BytesIO(b'[{"n":"ph","u":"pH","v":7.1}]\n'), clock=lambda: 1700000000.0)
-    >>> [record.value for pack in lines.packs() for record in pack.records]
+    >>> [record.value for pack in lines.packs() if pack for record in pack.records]
     [7.1]
 
     """
 
-    def __init__(self, stream: BinaryIO, *, clock: Callable[[], float] = time.time) -> None:
-        self._stream = stream
-        self._clock = clock
-        self.refused: list[str] = []
+    perishable = True
 
-    def packs(self) -> Iterator[Pack]:
-        """One pack a line, due at once; ends with the stream."""
-        for number, line in enumerate(self._stream, start=1):
-            if not line.strip():
-                continue
-            now_s = self._clock()
-            try:
-                records = senml.decode(line.strip(), content_type=senml.CONTENT_TYPE_JSON, now_s=now_s)
-            except PayloadError as error:
-                if len(self.refused) < REFUSED_KEPT:
-                    self.refused.append(f"line {number}: {error}")
-                continue
-            yield Pack(due_s=now_s, records=records)
+    def __init__(
+        self,
+        chunks: Iterable[bytes],
+        *,
+        clock: Callable[[], float] = time.time,
+        refuse: Callable[[str], None] = lambda _sentence: None,
+    ) -> None:
+        self._chunks = chunks
+        self._clock = clock
+        self._refuse = refuse
+        self._splitter = LineSplitter()
+        self._number = 0
+
+    def packs(self) -> Iterator[Pack | None]:
+        """One pack a line, due at once, and None after a chunk without one; ends with the stream."""
+        for chunk in self._chunks:
+            packs = 0
+            for line in self._splitter.feed(chunk):
+                pack = self._pack(line)
+                if pack is not None:
+                    packs += 1
+                    yield pack
+            if not packs:
+                yield None
+        last = self._pack(self._splitter.rest())
+        if last is not None:
+            yield last
+
+    def _pack(self, line: bytes | None) -> Pack | None:
+        """The pack of a line; None where the line is blank, or refused."""
+        self._number += 1
+        if line is None:
+            self._refuse(f"line {self._number}: it is longer than {LINE_BYTES:,} bytes: send smaller packs")
+            return None
+        if not line.strip():
+            return None
+        now_s = self._clock()
+        try:
+            records = senml.decode(line.strip(), content_type=senml.CONTENT_TYPE_JSON, now_s=now_s)
+        except PayloadError as error:
+            self._refuse(f"line {self._number}: {error}")
+            return None
+        except Exception as error:  # noqa: BLE001 - whatever a line holds, it costs no other line
+            self._refuse(f"line {self._number}: it can't be read ({type(error).__name__}: {error})")
+            return None
+        return Pack(due_s=now_s, records=records)

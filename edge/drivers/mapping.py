@@ -1,38 +1,45 @@
-"""Which column of a recorded file is which site and quantity: a small TOML file.
+"""Which column of a recorded file is which site and quantity: a small TOML file; docs/replay.md has all keys.
 
 [time]
-column = "datetime"        # or, without a column: start = 2012-03-01T00:00:00 and step_s = 300
+column = "datetime"        # or ["date", "time"]; without a column: start = 2012-03-01T00:00:00, step_s = 300
 zone = "America/Denver"    # of times that name none
-format = "unix"            # or a strptime format; left out, ISO 8601 is read
+format = "unix"            # or unix_ms, unix_us, unix_ns, or a strptime format; left out, ISO 8601 is read
 
 missing = ["", "NULL"]     # cells that hold no value
 separator = ","
 
 [[column]]
 match = "temp"             # a column's name, or a glob over names
-site = "{file}"            # {file} is the file's name up to the first dot, {column} the column's name
+site = "{file}"            # {file}: the file's name up to the first dot; {column}: the column's name
 quantity = "water_temperature"
 unit = "Cel"
 """
 
 from __future__ import annotations
 
+import codecs
+import re
 import tomllib
-from datetime import datetime  # noqa: TC003 - msgspec reads the annotation
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from datetime import date, datetime, time
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import msgspec
 
+from edge.drivers import units
 from edge.wire import quantities, topics
 from edge.wire.errors import WireError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from edge.wire.quantities import Conversion, Quantity
+    from edge.wire.quantities import Conversion
+
+UNIX_SCALES = {"unix": 1.0, "unix_ms": 1e3, "unix_us": 1e6, "unix_ns": 1e9}
+PLACEHOLDER = re.compile(r"\{(\w*)\}")
+PLACEHOLDERS = ("file", "column", "station")
 
 
 class MappingError(ValueError):
@@ -40,22 +47,38 @@ class MappingError(ValueError):
 
 
 class Time(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the measured times come from."""
+    """Where the measured times come from.
 
-    column: str | None = None
+    ``column`` may be several columns (a date and a time), whose cells are joined by a blank. ``fold`` tells
+    which pass of the hour that is repeated at the end of summer time is meant; by
+    default the file's order decides.
+    """
+
+    column: str | list[str] | None = None
     zone: str = "UTC"
     format: str | None = None
     start: datetime | None = None
     step_s: float | None = None
+    fold: Literal["order", "first", "second"] = "order"
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the time; none where times are counted."""
+        if self.column is None:
+            return []
+        return [self.column] if isinstance(self.column, str) else self.column
 
 
 class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What some columns hold."""
+    """What some columns hold: ``value * scale + offset`` in ``unit``."""
 
     match: str
     quantity: str
     unit: str
-    site: str = "{file}"
+    site: str | None = None
+    scale: float = 1.0
+    offset: float = 0.0
+    optional: bool = False  # whether a file may lack it
 
 
 class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,84 +86,204 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     time: Time
     column: list[Column]
-    missing: list[str] = msgspec.field(default_factory=lambda: ["", "NULL", "NaN", "nan", "NA"])
+    missing: list[str | float] = msgspec.field(
+        default_factory=lambda: ["", "NULL", "null", "NaN", "nan", "NA", "N/A", "None"]
+    )
     separator: str = ","
-
-
-class Target(NamedTuple):
-    """What one column of one file holds; ``scale`` and ``offset`` lead to the wire unit."""
-
-    at: int
-    site: str
-    quantity: Quantity
-    scale: float
-    offset: float
-
-    @property
-    def channel(self) -> str:
-        """The SenML name of its values."""
-        return f"{self.site}:{self.quantity.name}"
+    decimal: str = "."
+    thousands: str = ""
+    encoding: str | None = None
+    names: list[str] | None = None  # of the columns, where no line of the file names them
+    skip_before: int = 0  # lines before the line of names
+    skip_after: int = 0  # lines after it, such as units
+    comment: str | None = None  # what lines begin with that are no data
+    station: str | None = None  # the column that names the station of a row
+    stations: dict[str, str] = {}  # a station's name in the file -> site id
 
 
 def load(path: Path) -> Mapping:
     """Read and check a mapping. Raises `MappingError`."""
+    text = _text(path)
     try:
-        mapping = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Mapping)
-    except OSError as error:
-        raise MappingError(f"mapping {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise MappingError(f"mapping {path} is no TOML: {error}") from error
+    _check_keys(content, text, path)
+    _make_start_a_moment(content)
+    try:
+        mapping = msgspec.convert(content, Mapping)
+    except msgspec.ValidationError as error:
         raise MappingError(f"mapping {path}: {error}") from error
     _check_time(mapping.time, path)
-    for column in mapping.column:
-        _conversion(column, path)
+    _check_text(mapping, path)
+    _check_encoding(mapping, path)
+    _check_stations(mapping, path)
+    for number, column in enumerate(mapping.column, start=1):
+        conversion(column, path)
+        _check_site(column, mapping, f"{path}: [[column]] {number} ({column.match})")
+    if not mapping.column:
+        raise MappingError(
+            f"mapping {path}: it names no column: add a [[column]] with match, quantity and unit"
+        )
     return mapping
 
 
-def targets(mapping: Mapping, names: Sequence[str], file: Path) -> list[Target]:
-    """What the columns of a file hold. Raises `MappingError` where no column is mapped."""
-    stem = file.name.split(".", 1)[0]
-    found: list[Target] = []
-    for index, name in enumerate(names):
-        column = next((one for one in mapping.column if fnmatchcase(name, one.match)), None)
-        if column is None or name == mapping.time.column:
-            continue
-        site = column.site.format(file=stem, column=name)
-        if not topics.LEVEL.fullmatch(site):
-            raise MappingError(
-                f"{file}: column {name!r} makes site {site!r}: letters, digits and _ . : - only"
-            )
-        conversion = _conversion(column, file)
-        found.append(
-            Target(index, site, quantities.QUANTITIES[column.quantity], conversion.scale, conversion.offset)
-        )
-    if not found:
-        wanted = ", ".join(one.match for one in mapping.column)
-        raise MappingError(f"{file}: no column matches ({wanted}); it has {', '.join(list(names)[:12])}")
-    return found
-
-
-def _conversion(column: Column, path: Path) -> Conversion:
-    """From the recorded unit to the wire unit."""
+def conversion(column: Column, path: Path) -> Conversion:
+    """From the recorded number to the wire unit. Raises `MappingError`."""
     quantity = quantities.QUANTITIES.get(column.quantity)
     if quantity is None:
-        known = ", ".join(quantities.QUANTITIES)
         raise MappingError(
-            f"{path}: {column.match}: there is no quantity {column.quantity!r}; there are {known}"
+            f"{path}: {column.match}: there is no quantity {column.quantity!r}"
+            f"{did_you_mean(column.quantity, quantities.QUANTITIES)}; "
+            f"there are {', '.join(quantities.QUANTITIES)}"
         )
     try:
-        given = quantities.to_canonical(quantity, column.unit)
+        given = units.to_wire(quantity, column.unit)
     except WireError as error:
         raise MappingError(f"{path}: {column.match}: {error}") from error
-    wire = quantities.to_canonical(quantity, None)
-    return quantities.Conversion(given.scale / wire.scale, (given.offset - wire.offset) / wire.scale)
+    return quantities.Conversion(column.scale * given.scale, column.offset * given.scale + given.offset)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``": did you mean 'x'?"`` where a known word is near, or nothing.
+
+    >>> did_you_mean("seperator", ["separator", "missing"])
+    ": did you mean 'separator'?"
+    """
+    near = get_close_matches(word, list(known), n=1)
+    return f": did you mean {near[0]!r}?" if near else ""
+
+
+def _text(path: Path) -> str:
+    """The text of the file, without a byte order mark."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise MappingError(f"mapping {path}: {error.strerror}") from error
+    utf16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return raw.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise MappingError(
+            f"mapping {path}, line {line}: byte 0x{raw[error.start]:02X} is not UTF-8: save it as UTF-8"
+        ) from error
+
+
+def _make_start_a_moment(content: dict[str, Any]) -> None:
+    """Take a day as a start for its first moment."""
+    table = content.get("time")
+    start = table.get("start") if isinstance(table, dict) else None
+    if isinstance(start, date) and not isinstance(start, datetime):
+        content["time"]["start"] = datetime.combine(start, time())
+
+
+def _check_keys(content: dict[str, Any], text: str, path: Path) -> None:
+    """Refuse keys that are not known, naming the line where there is one."""
+    tables: list[tuple[str, Any, type[msgspec.Struct]]] = [("", content, Mapping)]
+    tables.append(("[time] ", content.get("time"), Time))
+    columns = content.get("column")
+    if isinstance(columns, dict):
+        raise MappingError(f"mapping {path}: write [[column]], not [column]: there may be several")
+    tables.extend(("[[column]] ", one, Column) for one in (columns if isinstance(columns, list) else ()))
+    for name, table, kind in tables:
+        known = kind.__struct_fields__
+        for key in table if isinstance(table, dict) else ():
+            if key in known:
+                continue
+            line = next(
+                (
+                    n
+                    for n, one in enumerate(text.splitlines(), 1)
+                    if re.match(rf"""\W*{re.escape(key)}\b""", one)
+                ),
+                None,
+            )
+            where = f", line {line}" if line else ""
+            raise MappingError(
+                f"mapping {path}{where}: {name}there is no key {key!r}{did_you_mean(key, known)}; "
+                f"there are {', '.join(known)}"
+            )
 
 
 def _check_time(time: Time, path: Path) -> None:
     if (time.column is None) == (time.start is None) or (time.start is None) != (time.step_s is None):
         raise MappingError(f"{path}: [time] needs either column, or start and step_s")
+    if time.column is not None and not time.columns:
+        raise MappingError(f"{path}: [time] column names no column")
+    if time.step_s is not None and not 0 < time.step_s < 1e9:
+        raise MappingError(f"{path}: [time] step_s {time.step_s} must be above 0")
+    if time.format and time.format.lower().startswith("unix") and time.format not in UNIX_SCALES:
+        raise MappingError(
+            f"{path}: [time] there is no format {time.format!r}{did_you_mean(time.format, UNIX_SCALES)}; "
+            f"Unix times are {', '.join(UNIX_SCALES)}"
+        )
+    if time.format and time.format not in UNIX_SCALES and "%" not in time.format:
+        raise MappingError(
+            f"{path}: [time] format {time.format!r} is no strptime format: write it like %d.%m.%Y %H:%M, "
+            f"or one of {', '.join(UNIX_SCALES)}"
+        )
+    if time.format and time.format not in UNIX_SCALES:
+        _check_format(time.format, path)
     try:
         ZoneInfo(time.zone)
-    except (ZoneInfoNotFoundError, ValueError) as error:
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise MappingError(
-            f"{path}: [time] there is no zone {time.zone!r}: use a name like Asia/Shanghai"
+            f"{path}: [time] there is no zone {time.zone!r}{did_you_mean(time.zone, available_timezones())}; "
+            "use a name like Asia/Shanghai"
         ) from error
+
+
+def _check_format(pattern: str, path: Path) -> None:
+    moment = datetime(2026, 3, 1, 8, 5)  # noqa: DTZ001 - any moment will do
+    try:
+        datetime.strptime(moment.strftime(pattern), pattern)  # noqa: DTZ007
+    except (ValueError, re.error) as error:
+        raise MappingError(f"{path}: [time] format {pattern!r} can't be used: {error}") from error
+
+
+def _check_text(mapping: Mapping, path: Path) -> None:
+    if len(mapping.separator) != 1 or mapping.separator in '\r\n"':
+        raise MappingError(f"{path}: separator {mapping.separator!r} must be one character, such as ; or \\t")
+    if len(mapping.decimal) != 1 or mapping.decimal.isalnum():
+        raise MappingError(f"{path}: decimal {mapping.decimal!r} must be one sign, a point or a comma")
+    if len(mapping.thousands) > 1 or mapping.thousands.isalnum():
+        raise MappingError(f"{path}: thousands {mapping.thousands!r} must be one sign, or nothing")
+    if mapping.thousands == mapping.decimal:
+        raise MappingError(f"{path}: decimal and thousands are both {mapping.decimal!r}: they must differ")
+    if min(mapping.skip_before, mapping.skip_after) < 0:
+        raise MappingError(f"{path}: skip_before and skip_after are numbers of lines, 0 or more")
+    if mapping.comment == "":
+        raise MappingError(f"{path}: comment must name what such lines begin with, such as #")
+
+
+def _check_encoding(mapping: Mapping, path: Path) -> None:
+    if mapping.encoding is not None:
+        try:
+            "1".encode(mapping.encoding)
+        except (LookupError, UnicodeError) as error:
+            raise MappingError(
+                f"{path}: there is no text encoding {mapping.encoding!r}; "
+                "use a name like utf-8, utf-16, gb18030, latin-1 or cp1252"
+            ) from error
+
+
+def _check_stations(mapping: Mapping, path: Path) -> None:
+    if mapping.stations and mapping.station is None:
+        raise MappingError(f"{path}: [stations] needs station, the column that names a row's station")
+    for name, site in mapping.stations.items():
+        if not topics.LEVEL.fullmatch(site):
+            raise MappingError(
+                f"{path}: [stations] {name!r}: {site!r} can't be a site id: letters, digits and _ . : - only"
+            )
+
+
+def _check_site(column: Column, mapping: Mapping, where: str) -> None:
+    for name in PLACEHOLDER.findall(column.site or ""):
+        if name not in PLACEHOLDERS:
+            raise MappingError(
+                f"{where}: site {column.site!r}: there is no {{{name}}}; "
+                "there are {file}, {column} and {station}"
+            )
+        if name == "station" and mapping.station is None:
+            raise MappingError(f"{where}: site {column.site!r} needs station, the column that names it")

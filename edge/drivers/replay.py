@@ -1,24 +1,33 @@
-"""A driver that plays a recorded file at any speed, keeping or shifting its times."""
+"""A driver that plays recorded files at any speed, keeping or shifting their times.
+
+A `Recording` is what one device plays: its files are read once, row by row, into scratch rows in the order of
+time, and accounted for; the device then plays those.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-from zoneinfo import ZoneInfo
 
-from edge.drivers import Pack
-from edge.drivers.mapping import Mapping, MappingError, targets
-from edge.drivers.tables import Table
+from edge.drivers import Pack, columns
+from edge.drivers.account import REASONS, Account
+from edge.drivers.mapping import Mapping, MappingError
+from edge.drivers.recorded_file import RecordedFile, RowReader
+from edge.drivers.staging import SortedRows, without_repeats
 from edge.wire.senml import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from edge.drivers.columns import Target
 
 PACK_READINGS = 100
 PACK_SPAN_S = 86_400.0
+EARLIEST_S = 946_684_800.0  # 2000-01-01: ingest takes an earlier time for a clock that was never set
+CONFLICTS, ONE_CONFLICT = 0.1, 0.4  # of the readings: where more clash, it is the mapping
 
 
 class Measured(NamedTuple):
@@ -30,145 +39,229 @@ class Measured(NamedTuple):
 
 
 class Recording:
-    """One recorded file and what its columns mean.
+    """The recorded files of one device.
 
-    Attributes
+    Parameters
     ----------
-    skipped : why cells and rows were left out, with counts; complete once every driver has ended
+    paths : the file, or the files, of the device, as paths or opened already
 
     """
 
-    def __init__(self, path: Path, mapping: Mapping) -> None:
+    def __init__(
+        self,
+        paths: Path | Sequence[Path] | Sequence[RecordedFile],
+        mapping: Mapping,
+        device: str | None = None,
+    ) -> None:
+        given = [paths] if isinstance(paths, Path) else paths
+        self.files = [RecordedFile(one, mapping) if isinstance(one, Path) else one for one in given]
+        self.device = device or columns.file_id(self.files[0].path)
         self._mapping = mapping
-        self._table = Table(path, mapping.separator)
-        names = [str(name) for name in self._table.columns]
-        self._targets = targets(mapping, names, path)
-        self._time = self._time_index(names)
-        self._zone = ZoneInfo(mapping.time.zone)
-        self.skipped: Counter[str] = Counter()
+        self._series: list[Measured] = []
+        self._units: list[str] = []
+        self._slots: dict[Measured, int] = {}
+        self._layouts: list[tuple[RecordedFile, list[int]]] = []
+        self._rows: SortedRows | None = None
+        self._width = 2 + max(len(one.layout.targets) for one in self.files)
+        if mapping.station is None:
+            for file in self.files:
+                for target in file.layout.targets:
+                    self._slot(target, target.site)
 
     def series(self) -> list[Measured]:
-        """The series that it gives."""
-        return sorted({Measured(one.site, one.quantity.name, one.channel) for one in self._targets})
+        """The series that it gives; where rows name their station, all rows are read for it."""
+        if self._mapping.station is not None:
+            self.read()
+        return sorted(self._series)
 
     def total(self) -> int:
-        """How many readings it gives at most: every cell of a mapped column."""
-        return self._table.count() * len(self._targets)
+        """How many readings it gives."""
+        self.read()
+        return self._readings()
 
     def first_s(self) -> float:
         """Its first measured time, Unix seconds [s]."""
-        for row_number, row in enumerate(self._table.rows()):
-            time_s = self._measured(row_number, row)
-            if time_s is not None:
-                return time_s
-        raise MappingError(f"{self._table.path}: no row has a time that can be read")
+        return self._sorted().first_s
 
     def last_s(self) -> float:
         """Its last measured time, Unix seconds [s]."""
-        last = None
-        for row_number, row in enumerate(self._table.rows()):
-            last = self._measured(row_number, row) or last
-        if last is None:
-            raise MappingError(f"{self._table.path}: no row has a time that can be read")
-        return last
+        return self._sorted().last_s
 
     @property
-    def device(self) -> str:
-        """The device that plays it: the file's name up to the first dot."""
-        return self._table.path.name.split(".", 1)[0]
+    def accounts(self) -> list[Account]:
+        """What became of the rows of each file."""
+        return [one.account for one in self.files]
 
-    def packs(self, *, shift_s: float = 0.0, per_pack: int = PACK_READINGS) -> Iterator[Pack]:
+    @property
+    def skipped(self) -> Counter[str]:
+        """Why rows, cells and readings were left out, in words, with counts."""
+        left_out = sum((one.left_out for one in self.accounts), Counter[str]())
+        return Counter({REASONS[reason].text: count for reason, count in left_out.items()})
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def read(self) -> None:
+        """Read every row, unless that was done: afterwards the accounts and figures are complete.
+
+        Raises `MappingError` where nothing can be played, or where so many values clash that the mapping must
+        be wrong.
+        """
+        if self._rows is not None:
+            return
+        staged = SortedRows(self._width)
+        try:
+            for file in self.files:
+                RowReader(file, self._layout_of(file)).read_into(staged, self._width)
+            staged.flush()
+        except OSError as error:
+            raise MappingError(f"scratch rows of {self.device} can't be written: {error.strerror}") from error
+        if not staged.in_order:
+            staged = without_repeats(
+                staged, self._width, lambda number: self._layouts[number][1], self._clash
+            )
+            self._check_clashes()
+        if not self._readings():
+            raise MappingError(self._nothing())
+        self._rows = staged
+
+    def _sorted(self) -> SortedRows:
+        self.read()
+        assert self._rows is not None  # noqa: S101 - `read` sets it
+        return self._rows
+
+    def _readings(self) -> int:
+        """How many readings are left to play."""
+        return sum(one.readings - one.left_out["repeat"] - one.left_out["conflict"] for one in self.accounts)
+
+    def _layout_of(self, file: RecordedFile) -> Callable[[str], int]:
+        """A function from a row's station to the number of its layout."""
+        known: dict[str, int] = {}
+
+        def number(station: str) -> int:
+            if station not in known:
+                slots = [
+                    self._slot(target, target.site.replace("{station}", station))
+                    for target in file.layout.targets
+                ]
+                known[station] = len(self._layouts)
+                self._layouts.append((file, slots))
+            return known[station]
+
+        return number
+
+    def _slot(self, target: Target, site: str) -> int:
+        """The number of a series in this recording."""
+        measured = Measured(site, target.quantity.name, f"{site}:{target.quantity.name}")
+        if measured not in self._slots:
+            self._slots[measured] = len(self._series)
+            self._series.append(measured)
+            self._units.append(target.quantity.wire_unit)
+        return self._slots[measured]
+
+    def _clash(self, row: tuple[float, ...], same: int, other: int) -> None:
+        account = self._layouts[int(row[1])][0].account
+        account.left_out["repeat"] += same
+        if other:
+            account.left_out["conflict"] += other
+            account.rows_in_conflict += 1
+            when = dt.datetime.fromtimestamp(row[0], dt.UTC).isoformat()
+            account.note(
+                "conflict",
+                f"{account.path}: {other} left out (conflict): other values of {when} were read before",
+            )
+
+    def _check_clashes(self) -> None:
+        for file in self.files:
+            clashes, rows = file.account.rows_in_conflict, file.account.rows_taken
+            if clashes <= (CONFLICTS if clashes > 1 else ONE_CONFLICT) * rows:
+                continue
+            others = [repr(name) for at, name in enumerate(file.table.names) if at not in _used(file)]
+            raise MappingError(
+                f"{file.path}: {clashes:,} of {rows:,} rows have other values at a time that was read: "
+                "does it hold several stations, one below the other? Then name their column in the mapping, "
+                f'station = "…" (columns that are not mapped: {", ".join(others) or "none"}), or mend [time]'
+            )
+
+    def _nothing(self) -> str:
+        """Why there is nothing to play, in one sentence."""
+        files = ", ".join(str(one.path) for one in self.files)
+        notes = [note for one in self.accounts for note in one.notes]
+        if not any(one.rows for one in self.accounts):
+            return (
+                f"{files}: there is no row of data; {notes[0] if notes else 'mend the file or skip_before'}"
+            )
+        if not any(one.rows_taken for one in self.accounts):
+            return f"{files}: no row has a time that can be read; {notes[0] if notes else 'mend [time]'}"
+        return f"{files}: no mapped cell holds a number; {notes[0] if notes else 'mend match or missing'}"
+
+    # -- playing -------------------------------------------------------------------------------
+
+    def leave_out_early(self, shift_s: float, earliest_s: float = EARLIEST_S) -> int:
+        """Account for the readings that `packs` leaves out, as measured before ``earliest_s``; how many."""
+        early = 0
+        for row in self._sorted().rows() if self.first_s() + shift_s < earliest_s else ():
+            if row[0] + shift_s >= earliest_s:
+                break
+            found = sum(value == value for value in row[2:])  # noqa: PLR0124 - not NaN
+            account = self._layouts[int(row[1])][0].account
+            account.left_out["before-2000"] += found
+            early += found
+        return early
+
+    def packs(
+        self,
+        *,
+        shift_s: float = 0.0,
+        per_pack: int = PACK_READINGS,
+        sites: Collection[str] | None = None,
+        earliest_s: float = -math.inf,
+    ) -> Iterator[Pack]:
         """Packs of about ``per_pack`` readings, each due when its last one was measured.
 
-        ``shift_s`` is added to every time [s]. What is left out is counted in `skipped`.
+        Parameters
+        ----------
+        shift_s : added to every time [s]
+        sites : only series of these sites; None: all
+        earliest_s : readings that are measured before it, once shifted, are left out [s]
+
         """
+        rows = self._sorted().rows()
+        wanted = [
+            None if sites is not None and one.site not in sites else (one.channel, unit)
+            for one, unit in zip(self._series, self._units, strict=True)
+        ]
+        layouts = [[wanted[slot] for slot in slots] for _, slots in self._layouts]
         records: list[Record] = []
-        newest_s = -math.inf
-        for time_s, row in self._rows():
-            if time_s is None or time_s <= newest_s:
-                self.skipped["rows whose time can't be read" if time_s is None else "rows out of order"] += 1
+        for row in rows:
+            time_s = row[0] + shift_s
+            if time_s < earliest_s:
                 continue
-            if records and (len(records) >= per_pack or time_s + shift_s - records[0].time_s > PACK_SPAN_S):
+            if records and (len(records) >= per_pack or time_s - records[0].time_s > PACK_SPAN_S):
                 yield Pack(due_s=records[-1].time_s, records=records)
                 records = []
-            newest_s = time_s
-            records.extend(self._records(time_s + shift_s, row))
+            for channel, value in zip(layouts[int(row[1])], row[2:], strict=False):
+                if value == value and channel is not None:  # noqa: PLR0124 - not NaN
+                    records.append(Record(name=channel[0], time_s=time_s, value=value, unit=channel[1]))
         if records:
             yield Pack(due_s=records[-1].time_s, records=records)
 
-    def _records(self, time_s: float, row: list[object]) -> Iterator[Record]:
-        for column in self._targets:
-            value = self._number(row[column.at]) if column.at < len(row) else None
-            if value is not None:
-                yield Record(
-                    name=column.channel,
-                    time_s=time_s,
-                    value=value * column.scale + column.offset,
-                    unit=column.quantity.wire_unit,
-                )
-
-    def _time_index(self, names: list[str]) -> int | None:
-        column = self._mapping.time.column
-        if column is None:
-            return None
-        if column not in names:
-            raise MappingError(
-                f"{self._table.path}: no column {column!r} for the time; it has {', '.join(names[:12])}"
-            )
-        return names.index(column)
-
-    def _measured(self, row_number: int, row: list[object]) -> float | None:
-        """When a row was measured, or None where its time can't be read."""
-        time = self._mapping.time
-        if self._time is None:
-            assert time.start is not None  # noqa: S101 - the mapping was checked
-            begin = time.start if time.start.tzinfo else time.start.replace(tzinfo=self._zone)
-            return (begin + timedelta(seconds=row_number * (time.step_s or 0))).timestamp()
-        try:
-            return self._parse(row[self._time])
-        except (ValueError, TypeError, IndexError, OverflowError):
-            return None
-
-    def _parse(self, cell: object) -> float:
-        if self._mapping.time.format == "unix":
-            return float(str(cell))
-        if isinstance(cell, datetime):
-            moment = cell
-        elif self._mapping.time.format:
-            moment = datetime.strptime(str(cell), self._mapping.time.format)  # noqa: DTZ007 - the zone follows
-        else:
-            moment = datetime.fromisoformat(str(cell))
-        return (moment if moment.tzinfo else moment.replace(tzinfo=self._zone)).astimezone(UTC).timestamp()
-
-    def _rows(self) -> Iterator[tuple[float | None, list[object]]]:
-        """Every row with when it was measured."""
-        for row_number, row in enumerate(self._table.rows()):
-            yield self._measured(row_number, row), row
-
-    def _number(self, cell: object) -> float | None:
-        """The number in a cell; None where there is none, which is counted."""
-        text = cell if isinstance(cell, int | float) else str(cell).strip() if cell is not None else ""
-        if text in self._mapping.missing:
-            self.skipped["cells without a value"] += 1
-            return None
-        try:
-            value = float(text)
-        except ValueError:
-            self.skipped["cells that are no number"] += 1
-            return None
-        if not math.isfinite(value):
-            self.skipped["cells without a value"] += 1
-            return None
-        return value
-
 
 class Replay:
-    """A recording as a driver, its times shifted by ``shift_s`` [s]."""
+    """A recording as a driver, its times shifted by ``shift_s`` [s]; of some sites, or of all."""
 
-    def __init__(self, recording: Recording, *, shift_s: float = 0.0) -> None:
+    recorded = True  # its times are no clock's: see `edge.wire.receipts.RECORDED`
+
+    def __init__(
+        self, recording: Recording, *, shift_s: float = 0.0, sites: Collection[str] | None = None
+    ) -> None:
         self._recording = recording
         self._shift_s = shift_s
+        self._sites = sites
 
     def packs(self) -> Iterator[Pack]:
-        """Packs in the order of the file."""
-        return self._recording.packs(shift_s=self._shift_s)
+        """Packs by time; what ingest would not take as too old is left out."""
+        return self._recording.packs(shift_s=self._shift_s, sites=self._sites, earliest_s=EARLIEST_S)
+
+
+def _used(file: RecordedFile) -> set[int | None]:
+    return {*file.layout.time, file.layout.station, *(one.at for one in file.layout.targets)}

@@ -7,6 +7,7 @@ turns any accepted unit into the canonical one. Factor codes: HJ 212-2017 table 
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping  # noqa: TC003 - msgspec reads the annotation
 from types import MappingProxyType
 
@@ -198,8 +199,33 @@ _ALL = (
 QUANTITIES: Mapping[str, Quantity] = MappingProxyType({quantity.name: quantity for quantity in _ALL})
 
 
+# Characters that are written for another and that NFKC leaves apart, or takes apart.
+_LOOK_ALIKES = str.maketrans(
+    {"º": "°", "˚": "°", "⁄": "/", "∕": "/", "，": ",", "−": "-", "⋅": "·", "∙": "·"}
+)
+UNIT_LENGTH = 32  # longer is no unit, and need not be looked at
+
+
+def same_unit(unit: str) -> str:
+    """A unit as it compares: look-alike characters are one (NFKC), blanks and invisible ones are none.
+
+    The case of letters stays: mS and MS are not the same.
+
+    >>> same_unit("℃") == same_unit(" °C"), same_unit("µS/cm") == same_unit("μS/cm")
+    (True, True)
+    """
+    folded = unicodedata.normalize("NFKC", unit.translate(_LOOK_ALIKES))
+    return "".join(one for one in folded if not one.isspace() and unicodedata.category(one) != "Cf")
+
+
+_BY_LOOK: Mapping[str, Mapping[str, Conversion]] = {
+    quantity.name: {same_unit(unit): conversion for unit, conversion in quantity.accepts.items()}
+    for quantity in _ALL
+}
+
+
 def to_canonical(quantity: Quantity, unit: str | None) -> Conversion:
-    """The conversion from a sent unit; None means the wire unit.
+    """The conversion from a sent unit; None means the wire unit. Units that look alike are the same.
 
     Raises
     ------
@@ -212,11 +238,13 @@ def to_canonical(quantity: Quantity, unit: str | None) -> Conversion:
     1000.0
 
     """
-    try:
-        return quantity.accepts[quantity.wire_unit if unit is None else unit]
-    except KeyError:
+    found = quantity.accepts.get(quantity.wire_unit if unit is None else unit)
+    if found is None and unit is not None and len(unit) <= UNIT_LENGTH:
+        found = _BY_LOOK.get(quantity.name, {}).get(same_unit(unit))
+    if found is None:
         accepted = ", ".join(quantity.accepts)
-        raise UnitError(f"{quantity.name} can't be read in {unit!r}: give one of {accepted}") from None
+        raise UnitError(f"{quantity.name} can't be read in {unit!r}: give one of {accepted}")
+    return found
 
 
 def to_wire(quantity: Quantity, value: float, unit: str) -> float:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 EPOCH = "epoch"
 NUMBER = "number"
+NUMBER_DIGITS = 18  # fits 64 bits; int() refuses more than 4,300 digits with an error of its own
+EPOCH_LENGTH = 128
+RECORDED = ("recorded", "1")  # user property of data that a recording gives: their times are no clock's
 
 
 class Place(msgspec.Struct, frozen=True, order=True):
@@ -42,7 +45,9 @@ def place_of(properties: Iterable[tuple[str, str]]) -> Place | None:
     """
     found = dict(properties)
     epoch, number = found.get(EPOCH), found.get(NUMBER)
-    if not epoch or number is None or not number.isascii() or not number.isdigit():
+    if not epoch or len(epoch) > EPOCH_LENGTH or not epoch.isprintable():
+        return None
+    if number is None or len(number) > NUMBER_DIGITS or not number.isascii() or not number.isdigit():
         return None
     return Place(epoch=epoch, number=int(number))
 
@@ -77,5 +82,5 @@ def decode(payload: bytes) -> Receipt:
     """Read a receipt. Raises `PayloadError`."""
     try:
         return msgspec.json.decode(payload, type=Receipt)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise PayloadError(f"receipt is not {{epoch, kept}} as JSON: {error}") from error

@@ -18,6 +18,7 @@ import msgspec
 
 from edge.wire import senml_raw
 from edge.wire.errors import PayloadError
+from edge.wire.senml_raw import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -79,6 +80,33 @@ def decode(payload: bytes, *, content_type: str | None, now_s: float) -> list[Re
     ('a/ph', 1700000000.0, 7.2, 'pH')
 
     """
+    records, faults = decode_each(payload, content_type=content_type, now_s=now_s)
+    if faults:
+        raise PayloadError(faults[0].sentence)
+    if not records:
+        raise PayloadError("the pack holds base fields only: send at least one record with a value")
+    return records
+
+
+def decode_each(
+    payload: bytes, *, content_type: str | None, now_s: float | None
+) -> tuple[list[Record], list[Fault]]:
+    """Resolve a pack into the records that are good, and what is wrong with the others.
+
+    A record of base fields alone is neither (RFC 8428 section 4.1 lets base fields stand anywhere). After a
+    base field that can't be read nothing is resolved any more, since records lean on it.
+
+    Parameters
+    ----------
+    payload, content_type : as of `decode`
+    now_s : as of `decode`; None where relative times can't be resolved, which then are faults
+
+    Raises
+    ------
+    PayloadError
+        Where it is no SenML pack at all, or of a newer version, or holds a label that must be understood.
+
+    """
     kind = _kind(payload, content_type)
     raw = senml_raw.read_json(payload) if kind == CONTENT_TYPE_JSON else senml_raw.read_cbor(payload)
     if not raw:
@@ -117,71 +145,120 @@ def _kind(payload: bytes, content_type: str | None) -> str:
     return kind
 
 
-def _resolve(raw: Sequence[Raw], now_s: float) -> list[Record]:  # noqa: C901, PLR0912 - one pass, the RFC's rules
-    base_name, base_unit = "", None
-    base_time = base_value = base_sum = 0.0
-    has_base_value = has_base_sum = False
+class _Base:
+    """The base fields that hold for the records to come (RFC 8428 section 4.1)."""
+
+    name = ""
+    time_s = 0.0
+    unit: str | None = None
+    value: float | None = None
+    sum_: float | None = None
+
+    def take(self, raw: Raw) -> None:
+        """Take up those that a record names."""
+        self.name = self.name if raw.bn is None else raw.bn
+        self.time_s = self.time_s if raw.bt is None else raw.bt
+        self.unit = self.unit if raw.bu is None else raw.bu
+        self.value = self.value if raw.bv is None else raw.bv
+        self.sum_ = self.sum_ if raw.bs is None else raw.bs
+
+
+def _resolve(raw: Sequence[Raw | Fault], now_s: float | None) -> tuple[list[Record], list[Fault]]:
+    base = _Base()
     checked: set[str] = set()
     records: list[Record] = []
+    faults: list[Fault] = []
     for index, one in enumerate(raw):
-        if one.bn is not None:
-            base_name = one.bn
-        if one.bt is not None:
-            base_time = one.bt
-        if one.bu is not None:
-            base_unit = one.bu
-        if one.bv is not None:
-            base_value, has_base_value = one.bv, True
-        if one.bs is not None:
-            base_sum, has_base_sum = one.bs, True
+        if isinstance(one, Fault):
+            faults.append(one)
+            if one.base:
+                faults += _without_base(index, len(raw))
+                break
+            continue
         if one.bver is not None and one.bver != VERSION:
             _check_version(one.bver, index)
-        name = base_name + one.n if one.n is not None else base_name
-        if name not in checked:
-            _check_name(name, index)
-            checked.add(name)
-        time_s = base_time + (one.t or 0.0)
-        if time_s < RELATIVE_BELOW:
-            time_s += now_s
-        value = one.v
-        if value is None:
-            if one.vs is None and one.vb is None and one.vd is None:
-                value = base_value if has_base_value else None
-        elif has_base_value:
-            value += base_value
-        total = one.s + base_sum if one.s is not None else (base_sum if has_base_sum else None)
-        text, flag, data = one.vs, one.vb, one.vd
-        if text is None and flag is None and data is None:
-            if value is None and total is None:
-                raise PayloadError(f"record {index} ({name!r}) has no value: give one of v, vs, vb, vd, or s")
-            records.append(
-                Record(
-                    name=name,
-                    time_s=_finite(time_s, "time", index),
-                    value=None if value is None else _finite(value, "value", index),
-                    unit=one.u if one.u is not None else base_unit,
-                    sum_=total,
-                    update_s=one.ut,
-                )
-            )
+        base.take(one)
+        if not math.isfinite(base.time_s):
+            faults.append(Fault(index, f"record {index}: bt {base.time_s} is not finite", base=True))
+            faults += _without_base(index, len(raw))
+            break
+        if _is_base_alone(one):
             continue
-        if (value is not None) + (text is not None) + (flag is not None) + (data is not None) > 1:
-            raise PayloadError(
-                f"record {index} ({name!r}) has more than one value: give one of v, vs, vb, vd"
-            )
-        records.append(
-            Record(
-                name=name,
-                time_s=_finite(time_s, "time", index),
-                unit=one.u if one.u is not None else base_unit,
-                text=text,
-                flag=flag,
-                data=_bytes(data, index),
-                sum_=total,
-                update_s=one.ut,
-            )
-        )
-    return records
+        found = _record(one, base, checked, index, now_s)
+        if isinstance(found, Fault):
+            faults.append(found)
+        else:
+            records.append(found)
+    return records, faults
+
+
+def _without_base(index: int, length: int) -> list[Fault]:
+    """The faults of the records after one whose base field can't be read."""
+    sentence = f"the records after {index} lean on its base fields, which can't be read"
+    return [Fault(later, sentence) for later in range(index + 1, length)]
+
+
+def _is_base_alone(one: Raw) -> bool:
+    named = (one.n, one.u, one.v, one.vs, one.vb, one.vd, one.s, one.t, one.ut)
+    holds_base = (one.bn, one.bt, one.bu, one.bver) != (None, None, None, None)
+    return holds_base and one.bv is None and one.bs is None and all(field is None for field in named)
+
+
+def _record(one: Raw, base: _Base, checked: set[str], index: int, now_s: float | None) -> Record | Fault:
+    """One record by the RFC's rules, or what is wrong with it."""
+    name = base.name + one.n if one.n is not None else base.name
+    if name not in checked:
+        if not NAME.fullmatch(name):
+            what = f"name {name!r}" if name else "no name"
+            return Fault(index, f"record {index} has {what}: give n or bn of letters, digits and -:./_ only")
+        checked.add(name)
+    value, total = _numbers(one, base)
+    time_s = base.time_s + (one.t or 0.0)
+    wrong = _wrong_values(one, value, total, f"record {index} ({name!r})")
+    if not math.isfinite(time_s):
+        wrong = f"record {index}: time {time_s} is not finite: leave out what was not measured"
+    elif time_s < RELATIVE_BELOW and now_s is None:
+        wrong = f"record {index} ({name!r}) has no absolute time, and was kept by the broker"
+        return Fault(index, f"{wrong}: publish data without retain, or with their time", "time")
+    if wrong:
+        return Fault(index, wrong)
+    try:
+        data = _bytes(one.vd, index)
+    except PayloadError as error:
+        return Fault(index, str(error))
+    return Record(
+        name=name,
+        time_s=time_s + now_s if time_s < RELATIVE_BELOW and now_s is not None else time_s,
+        value=value,
+        unit=one.u if one.u is not None else base.unit,
+        text=one.vs,
+        flag=one.vb,
+        data=data,
+        sum_=total,
+        update_s=one.ut,
+    )
+
+
+def _numbers(one: Raw, base: _Base) -> tuple[float | None, float | None]:
+    """Value and sum of a record, each with its base."""
+    value = one.v
+    if value is None:
+        value = base.value if one.vs is None and one.vb is None and one.vd is None else None
+    elif base.value is not None:
+        value += base.value
+    return value, base.sum_ if one.s is None else one.s + (base.sum_ or 0.0)
+
+
+def _wrong_values(one: Raw, value: float | None, total: float | None, record: str) -> str | None:
+    """What is wrong with the values of a record."""
+    values = (value is not None) + (one.vs is not None) + (one.vb is not None) + (one.vd is not None)
+    if not values and total is None:
+        return f"{record} has no value: give one of v, vs, vb, vd, or s"
+    if values > 1:
+        return f"{record} has more than one value: give one of v, vs, vb, vd"
+    if value is not None and not math.isfinite(value):
+        return f"{record}: value {value} is not finite: leave out what was not measured"
+    return None
 
 
 def _check_version(version: int, index: int) -> None:
@@ -189,18 +266,6 @@ def _check_version(version: int, index: int) -> None:
         raise PayloadError(
             f"record {index}: SenML version {version} is newer than {VERSION}: send version {VERSION}"
         )
-
-
-def _check_name(name: str, index: int) -> None:
-    if not NAME.fullmatch(name):
-        what = f"name {name!r}" if name else "no name"
-        raise PayloadError(f"record {index} has {what}: give n or bn of letters, digits and -:./_ only")
-
-
-def _finite(number: float, what: str, index: int) -> float:
-    if not math.isfinite(number):
-        raise PayloadError(f"record {index}: {what} {number} is not finite: leave out what was not measured")
-    return number
 
 
 def _bytes(data: object, index: int) -> bytes | None:

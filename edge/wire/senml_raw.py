@@ -1,8 +1,15 @@
-"""SenML packs as they stand on the wire, before they are resolved: JSON arrays and CBOR arrays of records."""
+"""SenML packs as they stand on the wire, before they are resolved: JSON arrays and CBOR arrays of records.
+
+Whatever the bytes are, a pack is read or `PayloadError` is raised. A record that is wrong by itself does not
+make its pack unreadable: it is returned as a `Fault` at its place.
+"""
 
 from __future__ import annotations
 
 import io
+import json
+import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import cbor2
@@ -19,6 +26,12 @@ CBOR_LABELS = {
     0: "n", 1: "u", 2: "v", 3: "vs", 4: "vb", 5: "s", 6: "t", 7: "ut", 8: "vd",
 }  # fmt: skip
 CBOR_NUMBERS = {label: number for number, label in CBOR_LABELS.items()}
+BASE_LABELS = frozenset({"bn", "bt", "bu", "bv", "bs", "bver"})
+CBOR_DEPTH = 32  # a pack is three deep; deeper values stand in labels that nobody reads
+BIGNUM_BYTES = 128  # 2 ** 1024 is beyond every double; conversions of more digits take quadratic time
+# Tags that cbor2 would turn into objects (dates, shared references, regular expressions, MIME, ...). None of
+# them is a SenML value, and some can be built to cycle or to cost hours, so they stay what they are.
+OPAQUE_TAGS = (0, 1, 25, 28, 29, 30, 35, 36, 37, 100, 256, 258, 260, 261, 1004, 43000)
 
 
 class Raw(msgspec.Struct, omit_defaults=True, gc=False):
@@ -41,28 +54,93 @@ class Raw(msgspec.Struct, omit_defaults=True, gc=False):
     ut: float | None = None
 
 
+class Fault(msgspec.Struct, frozen=True):
+    """What is wrong with the record ``index`` of a pack.
+
+    Attributes
+    ----------
+    reason : "payload", or "time" where a record has no absolute time and needs one
+    base : whether a base field is unreadable, so that the records after it can't be resolved either
+
+    """
+
+    index: int
+    sentence: str
+    reason: str = "payload"
+    base: bool = False
+
+
 _json = msgspec.json.Decoder(list[Raw])
+_json_each = msgspec.json.Decoder(list[msgspec.Raw])
+_json_one = msgspec.json.Decoder(Raw)
 _json_labels = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
 
 
-def read_json(payload: bytes) -> list[Raw]:
-    """The records of a JSON pack. Raises `PayloadError`."""
+def read_json(payload: bytes) -> list[Raw | Fault]:
+    """The records of a JSON pack. Raises `PayloadError` where it is no JSON array of records."""
     try:
-        raw = _json.decode(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise PayloadError(f"not a SenML JSON array of records (RFC 8428): {error}") from error
+        raw: list[Raw | Fault] = _json.decode(payload)  # type: ignore[assignment]
+    except _UNREADABLE as error:
+        return _read_json_each(payload, error)
     if b'_"' in payload:  # perhaps a label that must be understood
-        for index, labels in enumerate(_json_labels.decode(payload)):
+        try:
+            labelled = _json_labels.decode(payload)
+        except _UNREADABLE as error:
+            raise PayloadError(f"not a SenML JSON array of records (RFC 8428): {error}") from error
+        for index, labels in enumerate(labelled):
             _refuse_must_understand(labels, index)
     return raw
 
 
-def read_cbor(payload: bytes) -> list[Raw]:
-    """The records of a CBOR pack. Raises `PayloadError`."""
+def _read_json_each(payload: bytes, error: Exception) -> list[Raw | Fault]:
+    """A pack that can't be read at once, record by record. Raises `PayloadError` where it is no array."""
+    refused = f"not a SenML JSON array of records (RFC 8428): {error}"
+    if b"NaN" in payload or b"Infinity" in payload:  # no JSON, and yet what many encoders write
+        try:
+            pack = json.loads(payload)
+        except _UNREADABLE:
+            raise PayloadError(refused) from error
+        if not isinstance(pack, list):
+            raise PayloadError(refused) from error
+        return [_converted(row, index) for index, row in enumerate(pack)]
     try:
-        stream = io.BytesIO(payload)
-        pack = cbor2.load(stream)
-    except (cbor2.CBORError, ValueError, OverflowError, RecursionError) as error:
+        rows = _json_each.decode(payload)
+    except _UNREADABLE:
+        raise PayloadError(refused) from error
+    return [_json_record(row, index) for index, row in enumerate(rows)]
+
+
+def _json_record(row: msgspec.Raw, index: int) -> Raw | Fault:
+    try:
+        labels = msgspec.json.decode(row, type=dict[str, msgspec.Raw])
+    except _UNREADABLE as error:
+        return Fault(index, f"record {index} is no JSON object: {error}", base=b'"b' in bytes(row))
+    _refuse_must_understand(labels, index)
+    try:
+        return _json_one.decode(row)
+    except _UNREADABLE as error:
+        said = str(error).replace("`$", f"`$[{index}]", 1)
+        sentence = f"record {index} is none of a SenML JSON array (RFC 8428): {said}"
+        return Fault(index, sentence, base=_leans_on_unreadable(labels))
+
+
+def _leans_on_unreadable(labels: dict[str, msgspec.Raw]) -> bool:
+    """Whether a base field of a JSON record is not of its type."""
+    for label in BASE_LABELS & labels.keys():
+        try:
+            _json_one.decode(b'{"%s":%s}' % (label.encode(), bytes(labels[label])))
+        except _UNREADABLE:
+            return True
+    return False
+
+
+def read_cbor(payload: bytes) -> list[Raw | Fault]:
+    """The records of a CBOR pack. Raises `PayloadError` where it is no CBOR array."""
+    stream = io.BytesIO(payload)
+    try:
+        pack = cbor2.load(stream, semantic_decoders=_TAGS, max_depth=CBOR_DEPTH)
+    except (cbor2.CBORError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise PayloadError(f"not CBOR, or cut short: {error}") from error
     if stream.tell() != len(payload):
         raise PayloadError(
@@ -73,24 +151,89 @@ def read_cbor(payload: bytes) -> list[Raw]:
     return [_from_cbor(row, index) for index, row in enumerate(pack)]
 
 
-def _from_cbor(row: object, index: int) -> Raw:
+def _from_cbor(row: object, index: int) -> Raw | Fault:
     if not isinstance(row, dict):
-        raise PayloadError(f"record {index} is no CBOR map")
+        return Fault(index, f"record {index} is no CBOR map")
     _refuse_must_understand(row, index)
-    named: dict[str, Any] = {
-        CBOR_LABELS[label]: _as_float(value)
-        for label, value in row.items()
-        if type(label) is int and label in CBOR_LABELS
-    }
+    numbered = {label: value for label, value in row.items() if type(label) is int}
+    return _of_labels(
+        {CBOR_LABELS[one]: numbered[one] for one in CBOR_LABELS.keys() & numbered.keys()}, index
+    )
+
+
+def _converted(row: object, index: int) -> Raw | Fault:
+    """A record of values as Python's own decoder returns them."""
+    if not isinstance(row, dict):
+        return Fault(index, f"record {index} is no JSON object")
+    _refuse_must_understand(row, index)
+    endless = [label for label, one in row.items() if isinstance(one, float) and not math.isfinite(one)]
+    if endless:
+        sentence = f"record {index}: {endless[0]!r} is NaN or infinite, which a SenML JSON array can't hold"
+        return Fault(
+            index, f"{sentence}: leave out what was not measured", base=not BASE_LABELS.isdisjoint(endless)
+        )
+    return _of_labels(row, index)
+
+
+def _of_labels(named: dict[str, Any], index: int) -> Raw | Fault:
     try:
         return msgspec.convert(named, Raw)
-    except msgspec.ValidationError as error:
-        raise PayloadError(f"record {index}: {error}") from error
+    except (msgspec.ValidationError, ValueError, OverflowError, RecursionError) as error:
+        return Fault(index, f"record {index}: {error}", base=any(map(_is_bad_base, named.items())))
 
 
-def _as_float(value: Any) -> Any:
-    """CBOR numbers may be decimal fractions (tag 4); all must survive as doubles."""
-    return value if isinstance(value, bool | int | float | str | bytes) or value is None else float(value)
+def _is_bad_base(item: tuple[str, object]) -> bool:
+    label, value = item
+    try:
+        msgspec.convert({label: value}, Raw)
+    except (msgspec.ValidationError, ValueError, OverflowError, RecursionError):
+        return label in BASE_LABELS
+    return False
+
+
+def _opaque(tag: int, value: object, _immutable: bool) -> cbor2.CBORTag:  # noqa: FBT001 - cbor2 calls it so
+    return cbor2.CBORTag(tag, value)
+
+
+def _bignum(sign: int, value: object, _immutable: bool) -> object:  # noqa: FBT001 - cbor2 calls it so
+    """Tags 2 and 3, RFC 8949 section 3.4.3; infinite where no double is so large."""
+    if not isinstance(value, bytes):
+        return cbor2.CBORTag(2, value)
+    if len(value) > BIGNUM_BYTES:
+        return math.copysign(math.inf, sign)
+    magnitude = int.from_bytes(value)
+    return magnitude if sign > 0 else -1 - magnitude
+
+
+def _fraction(base: int, value: object, _immutable: bool) -> object:  # noqa: FBT001 - cbor2 calls it so
+    """Tags 4 (decimal fraction) and 5 (bigfloat), RFC 8949 section 3.4.4, as a double."""
+    match value:
+        case [int() as exponent, int() as mantissa]:
+            if mantissa.bit_length() > 8 * BIGNUM_BYTES:
+                return math.copysign(math.inf, mantissa)
+            if base == 10:
+                return float(f"{mantissa}e{exponent}")
+            try:
+                return math.ldexp(mantissa, max(-4096, min(exponent, 4096)))
+            except OverflowError:
+                return math.copysign(math.inf, mantissa)
+        case _:
+            return cbor2.CBORTag(4, value)
+
+
+def _self_described(value: object, _immutable: bool) -> object:  # noqa: FBT001 - cbor2 calls it so
+    """Tag 55799 says that this is CBOR, and nothing else."""
+    return value
+
+
+_TAGS: dict[int, Any] = {
+    **{tag: partial(_opaque, tag) for tag in OPAQUE_TAGS},
+    2: partial(_bignum, 1),
+    3: partial(_bignum, -1),
+    4: partial(_fraction, 10),
+    5: partial(_fraction, 2),
+    55799: _self_described,
+}
 
 
 def _refuse_must_understand(labels: Iterable[object], index: int) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from edge.wire.errors import PayloadError
 
 CONTENT_TYPE = "application/json"
+LATEST_S = 1e11  # the year 5138: a larger time is not in seconds; 1e11 ms are in 1973
+FINER = (1e3, 1e6, 1e9)  # milliseconds, microseconds, nanoseconds to the second
+Count = Annotated[int, Meta(ge=0, le=2**53)]  # what every reader of JSON, and a bigint, can hold
 
 
 class Status(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -25,10 +31,10 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     online: bool
-    agent: str | None = None
+    agent: Annotated[str, Meta(max_length=200)] | None = None
     time_s: float | None = None
-    spool_depth: int | None = None
-    evicted: int | None = None
+    spool_depth: Count | None = None
+    evicted: Count | None = None
     clock_offset_s: float | None = None
     battery_v: float | None = None
     signal_dbm: float | None = None
@@ -40,8 +46,28 @@ def encode(status: Status) -> bytes:
 
 
 def decode(payload: bytes) -> Status:
-    """Read a status. Raises `PayloadError`."""
+    """Read a status; a clock given in milliseconds, microseconds or nanoseconds is read as that.
+
+    Raises
+    ------
+    PayloadError
+        Whatever else the bytes are.
+
+    Examples
+    --------
+    >>> decode(b'{"online":true,"time_s":1790000000000}').time_s
+    1790000000.0
+
+    """
     try:
-        return msgspec.json.decode(payload, type=Status)
-    except msgspec.MsgspecError as error:
+        found = msgspec.json.decode(payload, type=Status)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise PayloadError(f"status is not a JSON object with a boolean 'online': {error}") from error
+    if found.agent is not None and not found.agent.isprintable():
+        raise PayloadError("status: agent holds what is not printable: send the version as text")
+    if found.time_s is None or 0 <= found.time_s < LATEST_S:
+        return found
+    for finer in FINER:
+        if 0 <= found.time_s / finer < LATEST_S:
+            return msgspec.structs.replace(found, time_s=found.time_s / finer)
+    raise PayloadError(f"status: time_s {found.time_s:g} is no Unix time: send seconds since 1970")

@@ -11,11 +11,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse
 
-from gateway.access import visit as visits
 from gateway.access.body import Body, too_large
 from gateway.access.exports import ExportLedger
 from gateway.access.headers import secured
 from gateway.access.keys import FRESH_S
+from gateway.access.refusals import Refusals
 from gateway.problems import ProblemError, answer, away
 from ingest_service.storage.accounts import AuditLine
 from ingest_service.storage.errors import StoreError
@@ -47,25 +47,25 @@ class Door:
         self, app: ASGIApp, gate: Gate, accounts: Accounts, settings: Settings, turns: Turns
     ) -> None:
         self._app = app
-        self._gate = gate
+        self.gate = gate
         self._accounts = accounts
         self._settings = settings
         self._turns = turns
         self._ledger = ExportLedger()
+        self._refusals = Refusals()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it with a problem."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        send = secured(scope, send)
+        send = secured(scope, self._refusals.noted(scope, send))
         try:
-            visit = await self._gate.admit(scope)
+            visit = await self.gate.admit(scope)
             self._check_size(scope)
         except (ProblemError, StoreError) as error:
             await self._refuse(scope, receive, send, error)
             return
-        scope[visits.KEY] = visit
         if scope["type"] == "http":
             settings = self._settings
             receive = Body(receive, most_bytes=settings.body_bytes, within_s=settings.body_s)
@@ -113,14 +113,6 @@ class Door:
             visit.detail |= counts
         return counts is not None
 
-    async def still_known(self, visit: Visit) -> bool:
-        """Whether who came would still be let in."""
-        try:
-            await self._gate.known(visit)
-        except (ProblemError, StoreError):
-            return False
-        return True
-
     async def note(self, scope: Scope, visit: Visit, status: int) -> None:
         """Write a line of the audit. Raises as the store does, and then the log has the line."""
         who = visit.principal
@@ -150,6 +142,7 @@ class Door:
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, error: Exception) -> None:
         if scope["type"] == "websocket":
+            self._refusals.note(error.status if isinstance(error, ProblemError) else 503, scope)
             await receive()
             await send({"type": "websocket.close", "code": 1008, "reason": "see /login"})
             return
@@ -203,7 +196,7 @@ class _Out:
         if self._visit.principal is None or now_s - self._checked_s < FRESH_S:
             return
         self._checked_s = now_s
-        if not await self._door.still_known(self._visit):
+        if not await self._door.gate.still_known(self._visit):
             self.is_cut = True
             raise CutError
 

@@ -1,22 +1,25 @@
-"""Whom the gate lets in: by a key or a token, with the right that a route asks for, and not too often."""
+"""Whom the gate lets in: by a key, a token or a session, with the right that a route asks for."""
 
 from __future__ import annotations
 
-import ipaddress
+import asyncio
 import math
 import time
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 
-from gateway.access import rights
+from gateway.access import keys, proxies, rights, sessions
 from gateway.access.buckets import Buckets
 from gateway.access.keys import Keys, RefusedError, principal
 from gateway.access.oidc import Tokens
+from gateway.access.visit import KEY as VISIT
 from gateway.access.visit import Visit
 from gateway.problems import ProblemError
+from ingest_service.storage.errors import StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
     from starlette.types import Scope
@@ -26,61 +29,120 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
     from ingest_service.storage.accounts import Accounts, ApiKey
 
-COOKIE = "towntwin_key"
-STRANGERS_PER_S, STRANGERS_BURST = 1.0, 20.0  # of one address, that are refused
+COOKIE = "towntwin_session"
+REFUSED_PER_S, REFUSED_BURST = 1.0, 20.0  # of one address, and of one key id, before they get 429
+KNOWN_WITHIN_S = 1.0  # a stream or page does not wait longer for whether its key is still good
 SAFE = {"GET", "HEAD"}
-FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
 class Gate:
     """Tells who comes, and whether they may."""
 
     def __init__(self, accounts: Accounts, settings: Settings) -> None:
+        self._accounts = accounts
         self._keys = Keys(accounts)
         self._tokens = Tokens(settings)
         self._askers = Buckets(per_s=settings.requests_per_s, burst=settings.requests_burst)
-        self._strangers = Buckets(per_s=STRANGERS_PER_S, burst=STRANGERS_BURST)
+        self._refused = Buckets(per_s=REFUSED_PER_S, burst=REFUSED_BURST)
+        public = proxies.base_url(settings.public_url)
+        self._public_host = None if public is None else urlsplit(public).netloc
 
     async def admit(self, scope: Scope) -> Visit:
         """The visit of a request. Raises `ProblemError`, or as the store does."""
         headers = Headers(scope=scope)
         method = scope.get("method", "GET")  # a WebSocket begins as one
         visit = Visit(_found(method, scope["path"]), (scope.get("client") or ("", 0))[0])
-        visit.forwarded = any(name in headers for name in FORWARDED)
+        scope[VISIT] = visit
+        visit.peer = scope.get(proxies.PEER, visit.address)
+        visit.forwarded = any(name in proxies.FORWARDING for name, _ in scope["headers"])
         role = visit.found.right.role
         if role is None:
-            self._not_too_often(visit.address)
+            if method != "POST":  # of what is posted to /login, the refused ones are counted
+                self._not_too_often(visit.address)
             return visit
-        visit.credential, by_cookie = _credential(headers)
-        if by_cookie:
-            _from_here(scope, headers, visit.found)
+        visit.credential, visit.by_cookie = _credential(headers)
+        if visit.by_cookie:
+            self._from_here(scope, headers, visit.found)
         visit.principal = await self.known(visit)
         self._not_too_often(visit.principal.who)
         _may(visit.principal, visit.found)
         return visit
 
     async def known(self, visit: Visit) -> Principal:
-        """Who comes. Raises `ProblemError` 401 where it is nobody, or 429 where it was nobody too often."""
-        now_s = time.time()
-        key = self._keys.fresh(visit.credential, now_s)
+        """Who comes.
+
+        Raises `ProblemError` 401 where it is nobody, and 429 where it was nobody too often; a good credential
+        is never answered so, whoever else comes from its address.
+        """
         try:
-            if key is None:
-                wait_s = self._strangers.wait_s(visit.address, now_s=now_s)
-                if wait_s:
-                    raise _too_often(wait_s)
-                if not visit.credential.startswith("tt_"):
-                    return await run_in_threadpool(self._tokens.verify, visit.credential)
-                key = await run_in_threadpool(self._keys.verify, visit.credential, now_s)
+            if visit.by_cookie:
+                return await self._of_session(visit)
+            if not visit.credential.startswith("tt_"):
+                return await self._tokens.verify(visit.credential)
+            key = await self._keys.verify(visit.credential)
             _near_enough(key, visit)
         except RefusedError as error:
-            self._strangers.take(visit.address, now_s=now_s)
+            self._count(visit)
             raise _unknown(str(error)) from error
         return principal(key)
+
+    async def still_known(self, visit: Visit) -> bool:
+        """Whether a visitor who was let in before would be let in again.
+
+        While the database is away nobody knows whether a key was revoked, and there is nothing to see: what
+        lasts goes on until the key's own end.
+        """
+        try:
+            await asyncio.wait_for(self.known(visit), KNOWN_WITHIN_S)
+        except (StoreUnavailable, TimeoutError):
+            ends_s = visit.principal.expires_s if visit.principal else None
+            return ends_s is None or time.time() < ends_s
+        except (ProblemError, StoreError):
+            return False
+        return True
+
+    async def session(self, visit: Visit) -> tuple[str, int]:
+        """A session for whoever came with a key or a token, and how long it lasts [s]. Raises as `known`."""
+        session = sessions.of(await self.known(visit), key_id=keys.id_of(visit.credential))
+        return sessions.sign(await self._secret(), session), int(session.expires_s - time.time())
+
+    async def _of_session(self, visit: Visit) -> Principal:
+        session = sessions.read(await self._secret(), visit.credential)
+        if session.key_id is None:
+            return session.principal
+        key = await self._keys.by_id(session.key_id)
+        _near_enough(key, visit)
+        return principal(key)
+
+    async def _secret(self) -> bytes:
+        if "secret" in vars(self._accounts):  # which is read from the database once
+            return self._accounts.secret
+        return await run_in_threadpool(lambda: self._accounts.secret)
+
+    def _count(self, visit: Visit) -> None:
+        """Count a refusal against its address and its key id. Raises `ProblemError` 429 beyond the limits."""
+        names = [f"address {visit.address}"]
+        key_id = None if visit.by_cookie else keys.id_of(visit.credential)
+        names += [] if key_id is None else [f"key {key_id}"]
+        wait_s = max(self._refused.take(name, now_s=time.time()) for name in names)
+        if wait_s:
+            raise _too_often(wait_s)
 
     def _not_too_often(self, name: str) -> None:
         wait_s = self._askers.take(name, now_s=time.time())
         if wait_s:
             raise _too_often(wait_s)
+
+    def _from_here(self, scope: Scope, headers: Headers, found: Found) -> None:
+        """A browser sends cookies by itself: so they only read, and only for pages of ours."""
+        changes = scope.get("method", "GET") not in SAFE
+        if changes and found.right.scope != rights.CONSOLE.scope:
+            raise _unknown("a cookie only reads: send the key in a header")
+        origin = headers.get("origin")
+        own = {headers.get("host"), self._public_host}
+        foreign = origin is not None and origin.partition("://")[2] not in own
+        if foreign and (changes or scope["type"] == "websocket"):
+            raise ProblemError(403, f"the page at {origin!r} is not this gateway's")
 
 
 def _found(method: str, path: str) -> Found:
@@ -109,17 +171,6 @@ def _credential(headers: Headers) -> tuple[str, bool]:
     return morsel.value, True
 
 
-def _from_here(scope: Scope, headers: Headers, found: Found) -> None:
-    """A browser sends cookies by itself: so they only read, and only for pages of ours."""
-    changes = scope.get("method", "GET") not in SAFE
-    if changes and found.right.scope != rights.CONSOLE.scope:
-        raise _unknown("a cookie only reads: send the key in a header")
-    origin = headers.get("origin")
-    foreign = origin is not None and origin.partition("://")[2] != headers.get("host")
-    if foreign and (changes or scope["type"] == "websocket"):
-        raise ProblemError(403, f"the page at {origin} is not this gateway's")
-
-
 def _may(who: Principal, found: Found) -> None:
     right = found.right
     if right.role is not None and who.role < right.role:
@@ -136,15 +187,8 @@ def _list(words: frozenset[str]) -> str:
 
 def _near_enough(key: ApiKey, visit: Visit) -> None:
     """A key for loopback is good where the connection itself comes from there, and nobody passed it on."""
-    if key.loopback and (visit.forwarded or not _is_loopback(visit.address)):
+    if key.loopback and (visit.forwarded or not proxies.is_loopback(visit.peer)):
         raise RefusedError(f"key {key.key_id} is good on this machine alone: ask for one of your own")
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
 
 
 def _unknown(detail: str) -> ProblemError:

@@ -1,9 +1,11 @@
-"""What every answer tells the browser: guess no types, frame nothing, load nothing foreign."""
+"""Headers of every answer: guess no types, frame nothing, load nothing foreign, cache nothing of a key's."""
 
 from __future__ import annotations
 
 import secrets
 from typing import TYPE_CHECKING
+
+from starlette.datastructures import MutableHeaders
 
 if TYPE_CHECKING:
     from starlette.types import Message, Scope, Send
@@ -29,21 +31,44 @@ CONSOLE_POLICY = (
 )
 
 
+OPEN = ("/docs", "/openapi.json")  # the same for everybody, for as long as a version runs
+FILES = "/_nicegui/"  # the console's library: the same for everybody who may come in
+CREDENTIALS = ("Authorization", "X-API-Key", "Cookie")
+
+
 def secured(scope: Scope, send: Send) -> Send:
-    """A sender that adds what a route has not said itself."""
+    """A sender that adds what a route has not set itself, and keeps shared caches out where a key counts."""
     wanted = ALWAYS | {b"content-security-policy": _policy(scope).encode()}
-    if scope["path"].startswith(("/v1", "/login")):
-        wanted[b"cache-control"] = b"private, no-cache"
-        wanted[b"vary"] = b"Authorization, X-API-Key, Cookie"
+    is_open = scope["path"].startswith(OPEN)
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            said = list(message.get("headers", []))
-            names = {name.lower() for name, _ in said}
-            message["headers"] = said + [pair for pair in wanted.items() if pair[0] not in names]
+            given = list(message.get("headers", []))
+            names = {name.lower() for name, _ in given}
+            message["headers"] = given + [pair for pair in wanted.items() if pair[0] not in names]
+            if not is_open:
+                _keep_to_one_key(MutableHeaders(raw=message["headers"]), scope["path"])
         await send(message)
 
     return sending
+
+
+def _keep_to_one_key(headers: MutableHeaders, path: str) -> None:
+    """Set ``Cache-Control`` and merge ``Vary``: no cache may give an answer to whoever brings another key.
+
+    What has a validator may be kept and is asked for again; the rest is not kept. The files of the console's
+    library may be kept by the browser that got them.
+    """
+    if path.startswith(FILES) and "cache-control" in headers:
+        headers["cache-control"] = headers["cache-control"].replace("public", "private")
+    elif "etag" in headers:
+        headers["cache-control"] = "private, no-cache"
+    else:
+        headers["cache-control"] = "private, no-store"
+    named = [one.strip() for one in ",".join(headers.getlist("vary")).split(",") if one.strip()]
+    if "*" not in named:
+        lower = {one.lower() for one in named}
+        headers["vary"] = ", ".join([*named, *(one for one in CREDENTIALS if one.lower() not in lower)])
 
 
 def _policy(scope: Scope) -> str:

@@ -11,11 +11,11 @@ from pydantic import BaseModel, Field
 
 from gateway.access import visit
 from gateway.access.gate import COOKIE, Gate
+from gateway.access.proxies import public_base_url
 from gateway.access.visit import Visit
 
 router = APIRouter(include_in_schema=False)
 
-WEEK_S = 7 * 86_400
 STYLE = """
 body { background: #0b1420; color: #dbe4ee; font-family: system-ui, "Noto Sans CJK SC", sans-serif;
        display: grid; place-items: center; min-height: 95vh; }
@@ -65,20 +65,24 @@ def page() -> HTMLResponse:
 
 @router.post("/login")
 async def enter(request: Request, given: Credential) -> JSONResponse:
-    """Take a key, and have the browser keep it where no script reads it and no other site sends it."""
+    """Take a key for a session, which no script of the browser reads and no other site sends."""
     gate: Gate = request.app.state.gate
     by: Visit = request.scope[visit.KEY]
     by.credential = given.key
-    await gate.known(by)
+    word, lasts_s = await gate.session(by)
     done = JSONResponse({"next": "/"})
-    secure = request.url.scheme == "https"
-    done.set_cookie(COOKIE, given.key, WEEK_S, httponly=True, samesite="strict", secure=secure)
+    done.set_cookie(COOKIE, word, lasts_s, httponly=True, samesite="strict", secure=_is_secure(request))
     return done
 
 
 @router.post("/logout")
-def leave() -> JSONResponse:
-    """Have the browser forget the key."""
+def leave(request: Request) -> JSONResponse:
+    """Have the browser forget the session."""
     done = JSONResponse({"next": "/login"})
-    done.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    done.delete_cookie(COOKIE, httponly=True, samesite="strict", secure=_is_secure(request))
     return done
+
+
+def _is_secure(request: Request) -> bool:
+    """Whether the browser came by TLS, to the gateway or to a proxy in front of it."""
+    return request.url.scheme == "https" or public_base_url(request).startswith("https:")

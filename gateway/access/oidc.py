@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import threading
 import time
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -26,6 +30,8 @@ GOOD_FOR_S = 600.0
 AGAIN_S = 10.0  # an unknown key id may be a new one, but not more often
 LEEWAY_S = 30.0
 WAIT_S = 5.0
+KNOWN_S = 30.0  # so long a token that was verified is not verified again
+MOST_KNOWN = 4096
 
 
 class Tokens:
@@ -36,9 +42,26 @@ class Tokens:
         self._lock = threading.Lock()
         self._keys: dict[str, jwt.PyJWK] = {}
         self._fetched_s = float("-inf")
+        self._threads = ThreadPoolExecutor(
+            2, "tokens"
+        )  # a provider that does not answer holds up nobody else
+        self._known: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()  # -> until when [s]
 
-    def verify(self, text: str) -> Principal:
-        """Who bears a token. Raises `RefusedError`; may take long."""
+    async def verify(self, text: str) -> Principal:
+        """Who bears a token. Raises `RefusedError`."""
+        digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=32).digest()
+        known, until_s = self._known.get(digest, (None, 0.0))
+        if known is not None and time.time() < until_s:
+            return known
+        found = await asyncio.get_running_loop().run_in_executor(self._threads, self._verify, text)
+        now_s = time.time()
+        self._known[digest] = (found, min(now_s + KNOWN_S, found.expires_s or now_s))
+        self._known.move_to_end(digest)
+        if len(self._known) > MOST_KNOWN:
+            self._known.popitem(last=False)
+        return found
+
+    def _verify(self, text: str) -> Principal:
         settings = self._settings
         if settings.oidc_issuer is None:
             raise RefusedError("this is no key, and no OpenID provider is set (gateway setting oidc_issuer)")
@@ -74,6 +97,7 @@ class Tokens:
             ),
             role=max(roles),
             areas=None if EVERYTHING in areas else tuple(areas),
+            expires_s=float(claims["exp"]),
         )
 
     def _key(self, header: dict[str, Any]) -> jwt.PyJWK:
@@ -105,6 +129,7 @@ class Tokens:
             return  # those that are kept are good a while longer
         keys = {str(one.get("kid", "")): _public(one) for one in shown if isinstance(one, dict)}
         self._keys = {name: key for name, key in keys.items() if key is not None}
+        self._known = OrderedDict()  # a key that the provider took back may have signed them
 
 
 def _public(shown: dict[str, Any]) -> jwt.PyJWK | None:

@@ -31,13 +31,18 @@ ROLES = {role.word: role for role in Role}
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody who was let in; ``areas`` None is everything, no scopes are all that the role may."""
+    """Somebody who was let in; ``areas`` None is everything, no scopes are all that the role may.
+
+    ``expires_s`` None is no end; with ``loopback`` it is good on the gateway's own machine alone.
+    """
 
     who: str  # "key:…" or "oidc:…"
     name: str
     role: Role
     areas: tuple[str, ...] | None
     scopes: frozenset[str] = frozenset()
+    expires_s: float | None = None
+    loopback: bool = False
 
     @property
     def seen_from(self) -> str:

@@ -32,10 +32,9 @@ if TYPE_CHECKING:
         Latest,
         Verdict,
     )
+    from ingest_service.storage.processes import Process
+    from ingest_service.storage.revisions import LeftOut
     from ingest_service.storage.store import Reader, Store
-
-MANY = 10_000
-LETTERS = LetterQuery(whole=False, limit=MANY)
 
 
 def seen_by(store: Store, principal: Principal | None, directories: Directories) -> Reader:
@@ -103,12 +102,12 @@ class Seen:
 
     def anomalies(self, query: AnomalyQuery) -> list[Anomaly]:
         """Anomalies by filter."""
-        own = self._known.sites
-        wanted = own if query.site_ids is None else query.site_ids
-        found = self._store.anomalies(
-            msgspec.structs.replace(query, site_ids=[one for one in wanted if one in own])
-        )
+        found = self._store.anomalies(self._here(query))
         return [redaction.of_anomaly(one, self._known) for one in found]
+
+    def count_anomalies(self, query: AnomalyQuery) -> int:
+        """How many anomalies of the areas a filter finds."""
+        return self._store.count_anomalies(self._here(query))
 
     def anomaly(self, anomaly_id: int) -> Anomaly | None:
         """One anomaly; None where it is elsewhere."""
@@ -118,15 +117,27 @@ class Seen:
             redaction.of_anomaly(found, known) if found is not None and found.site_id in known.sites else None
         )
 
-    def anomalies_changed(self, revision: int, *, limit: int) -> list[Anomaly]:
+    def anomalies_changed(self, revision: int, *, limit: int, settled: int = 0) -> list[Anomaly]:
         """Those of the areas among the next anomalies that changed."""
         known = self._known
-        changed = self._store.anomalies_changed(revision, limit=limit)
+        changed = self._store.anomalies_changed(revision, limit=limit, settled=settled)
         return [redaction.of_anomaly(one, known) for one in changed if one.site_id in known.sites]
 
+    def anomalies_left_out(
+        self, revision: int, site_ids: Sequence[str], *, newest: int, counted: int
+    ) -> LeftOut | None:
+        """The changes after a revision that are not among the newest ones, for sites of the areas."""
+        own = self._known.sites
+        sites = [one for one in site_ids if one in own]
+        return self._store.anomalies_left_out(revision, sites, newest=newest, counted=counted)
+
     def newest_revision(self) -> int:
-        """The newest change of any anomaly, anywhere."""
+        """The newest settled change of any anomaly, anywhere."""
         return self._store.newest_revision()
+
+    def drawn_revision(self) -> int:
+        """The newest revision that was ever drawn, anywhere."""
+        return self._store.drawn_revision()
 
     def statuses(self) -> list[DeviceStatus]:
         """What devices last said of themselves."""
@@ -142,13 +153,25 @@ class Seen:
         """What the database is, and holds of the areas."""
         own = self._known.series
         found = self._store.health([one for one in (own if series_ids is None else series_ids) if one in own])
-        is_open = self.anomalies(AnomalyQuery(states=["open"], limit=MANY))
-        letters = self.dead_letters(LETTERS)
-        return msgspec.structs.replace(found, open_anomalies=len(is_open), dead_letters=len(letters))
+        is_open = self.count_anomalies(AnomalyQuery(states=["open"]))
+        return msgspec.structs.replace(
+            found, open_anomalies=is_open, dead_letters=self.count_letters(LetterQuery())
+        )
 
     def dead_letters(self, query: LetterQuery) -> list[DeadLetter]:
         """Dead letters of the areas; those that name no area of ours belong to nobody here."""
         return self._store.dead_letters(self._own(query))
+
+    def count_letters(self, query: LetterQuery) -> int:
+        """How many dead letters of the areas a filter finds."""
+        return self._store.count_letters(self._own(query))
+
+    def processes(self) -> list[Process]:
+        """Every process of the platform, but not on which machine it runs."""
+        return [
+            msgspec.structs.replace(one, host="", pid=0, areas=[], detail="")
+            for one in self._store.processes()
+        ]
 
     def ask_replay(self, query: LetterQuery) -> int:
         """Ask for some letters to be replayed."""
@@ -175,6 +198,11 @@ class Seen:
         found = self._store.feedback(anomaly_id=anomaly_id, series_id=series_id)
         seen = {one: self.anomaly(one) is not None for one in {said.anomaly_id for said in found}}
         return [one for one in found if seen[one.anomaly_id]]
+
+    def _here(self, query: AnomalyQuery) -> AnomalyQuery:
+        own = self._known.sites
+        wanted = own if query.site_ids is None else query.site_ids
+        return msgspec.structs.replace(query, site_ids=[one for one in wanted if one in own])
 
     def _own(self, query: LetterQuery) -> LetterQuery:
         return msgspec.structs.replace(query, areas=sorted(self._known.own))

@@ -20,7 +20,9 @@ class Visit:
     address: str
     principal: Principal | None = None
     credential: str = ""
-    forwarded: bool = False
+    by_cookie: bool = False  # then the credential is a session
+    peer: str = ""  # where the connection itself comes from; `address` may be what a trusted proxy forwarded
+    forwarded: bool = False  # by anybody
     is_export: bool = False
     rows: int = 0  # readings and anomalies in the answer, as far as they are known before it begins
     detail: dict[str, Any] = field(default_factory=dict)

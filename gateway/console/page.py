@@ -17,9 +17,9 @@ from gateway.access.headers import NONCE
 from gateway.console import nonces, picture, plot
 from gateway.console.pages import Pages, guard
 from gateway.console.snapshot import Snapshot, Snapshots
+from gateway.console.strip import Strip
 from gateway.console.words import Language, choose, word
 from gateway.context import Context
-from gateway.problems import ProblemError
 from ingest_service.storage.errors import StoreError
 from ingest_service.storage.model import Anomaly
 
@@ -82,8 +82,12 @@ def install(app: FastAPI) -> None:
         page = Page(here, snapshots, language, gate=gate, visit=visit)
         ui.add_head_html(f'<script nonce="{request.scope[NONCE]}">{LEAVE}</script>')
         page.build()
-        ui.context.client.on_connect(page.refresh)  # not before: a page that nobody looks at stays empty
-        ui.timer(REFRESH_S, page.refresh, immediate=False)
+
+        async def refresh() -> None:
+            await here.vitals.tasks.once("console", page.refresh)
+
+        ui.context.client.on_connect(refresh)  # not before: a page that nobody looks at stays empty
+        ui.timer(REFRESH_S, refresh, immediate=False)
 
     ui.run_with(app, dark=True, show_welcome_message=False)
     guard(pages)
@@ -131,6 +135,7 @@ class Page:
             ui.button(self._word("language"), on_click=self._switch).props(
                 "flat dense color=light-blue-3"
             ).mark("language")
+        self._strip = Strip(self._language)
         self._banner = ui.label(self._word("away")).classes("w-full panel px-4 py-2 text-red-4").mark("away")
         self._banner.visible = False
         with ui.row().classes("w-full no-wrap gap-2").style("flex: 3; min-height: 0"):
@@ -158,6 +163,7 @@ class Page:
             self._banner.visible = True
             return
         self._banner.visible = snapshot.away
+        self._strip.show(snapshot)
         self._show_figures(snapshot)
         self._map.options.clear()
         self._map.options.update(picture.options(snapshot, self._language))
@@ -170,17 +176,8 @@ class Page:
 
     async def _may_go_on(self) -> bool:
         """Whether the key that loaded the page is still good; once it is not, the page ends."""
-        if self._has_ended:
-            return False
-        try:
-            await self._gate.known(self._visit)
-        except ProblemError as error:
-            self._has_ended = error.status == 401
-            return False
-        except StoreError:
-            self._banner.visible = True
-            return False
-        return True
+        self._has_ended = self._has_ended or not await self._gate.still_known(self._visit)
+        return not self._has_ended
 
     # -- parts -----------------------------------------------------------------------------------
 
@@ -209,17 +206,11 @@ class Page:
             "open_anomalies": str(health.open_anomalies),
             "newest": newest,
             "dead_letters": str(health.dead_letters),
-            "clock": self._worst_clock(snapshot.clocks),
+            "clock": worst_clock(snapshot.clocks, self._language),
             "database": health.edition,
         }
         for name, text in shown.items():
             self._figures[name].text = text
-
-    def _worst_clock(self, clocks: dict[str, float]) -> str:
-        if not clocks:
-            return self._word("never")
-        device, offset_s = max(clocks.items(), key=lambda one: abs(one[1]))
-        return f"{offset_s:+,.0f} s" + (f" {device}" if abs(offset_s) >= NAMED_BEYOND_S else "")
 
     def _row(self, one: Anomaly, snapshot: Snapshot) -> dict[str, Any]:
         site = snapshot.known.sites[one.site_id]
@@ -287,3 +278,18 @@ class Page:
 
     def _word(self, key: str) -> str:
         return word(key, self._language)
+
+
+def worst_clock(clocks: dict[str, float], language: Language) -> str:
+    """How far off the worst clock is, and whose it is where somebody should look.
+
+    >>> worst_clock({"d1": -0.4}, "en")
+    '0 s'
+    """
+    if not clocks:
+        return word("never", language)
+    device, offset_s = max(clocks.items(), key=lambda one: abs(one[1]))
+    whole_s = round(offset_s)  # an integer, so that it is never "-0"
+    return (f"{whole_s:+,} s" if whole_s else "0 s") + (
+        f" {device}" if abs(offset_s) >= NAMED_BEYOND_S else ""
+    )

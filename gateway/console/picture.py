@@ -128,7 +128,7 @@ def _points(
 
 def _point(state: NodeState, node: Node, language: Language) -> dict[str, Any]:
     shown = state.status in ("anomaly", "silent")
-    measured = "".join(f"\n{one.quantity}: {one.value:.4g} {one.unit}" for one in state.measured)
+    measured = "".join(f"\n{one.quantity}: {one.value + 0.0:.4g} {one.unit}" for one in state.measured)
     name = plain(_name(node, language))
     return {
         "name": name,

@@ -13,6 +13,8 @@ from gateway.context import Context
 from gateway.known import Known
 from ingest_service.storage.errors import StoreError
 from ingest_service.storage.model import Anomaly, AnomalyQuery, Health
+from ingest_service.storage.processes import Process
+from ingest_service.storage.verdict import Verdict
 
 GOOD_FOR_S = 1.0
 MANY = 500
@@ -27,6 +29,8 @@ class Snapshot:
     state: twin.TwinState
     anomalies: list[Anomaly]
     health: Health
+    processes: list[Process]
+    verdict: Verdict
     clocks: dict[str, float]  # device -> its clock less ours [s], where it is known
     away: bool = False
 
@@ -58,4 +62,6 @@ class Snapshots:
         clocks = {
             one.device_id: one.clock_offset_s for one in store.statuses() if one.clock_offset_s is not None
         }
-        return Snapshot(now_s, known, state, is_open, store.health(), clocks)
+        vitals = self.context.vitals
+        told = vitals.verdict(self.context.principal.areas)
+        return Snapshot(now_s, known, state, is_open, store.health(), vitals.processes(), told, clocks)

@@ -36,6 +36,8 @@ WORDS: dict[str, tuple[str, str]] = {
         "the database is away; this page shows the last it knew",
         "数据库连接中断，页面显示最后已知状态",
     ),
+    "kept": ("readings are stored and judged", "读数正常入库并判别"),
+    "not_kept": ("readings are NOT stored and judged now", "当前读数无法入库或判别"),
     "ago": ("{} s ago", "{}秒前"),
     "never": ("never", "无"),
     "value": ("measured", "实测"),

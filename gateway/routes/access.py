@@ -19,6 +19,8 @@ from ingest_service.storage.accounts import ApiKey, AuditLine, AuditQuery
 
 router = APIRouter(prefix="/v1", tags=["access"])
 
+DAY_S = 86_400.0
+
 
 @router.get("/me", responses=responses(401, 403, 429))
 def me(here: Here) -> access.Me:
@@ -41,8 +43,13 @@ def keys(here: Here) -> list[access.Key]:
 
 @router.post("/keys", responses=responses(401, 403, 404, 429))
 def create(here: Here, wanted: access.NewKey) -> access.MadeKey:
-    """Make a key for an area that you administer; it is shown this once."""
+    """Make a key for an area that you administer; it is shown this once.
+
+    It grants no more than you have: no higher role, no other area or scope, no later end. A key that is good
+    on the gateway's own machine alone makes such keys.
+    """
     _check(here, wanted)
+    loopback = here.principal.loopback
     key, text = minting.mint(
         here.accounts,
         name=wanted.name,
@@ -51,8 +58,10 @@ def create(here: Here, wanted: access.NewKey) -> access.MadeKey:
         scopes=wanted.scopes,
         expires_s=wanted.expires.timestamp() if wanted.expires else None,
         created_by=here.name,
+        loopback=loopback,  # what is good on this machine alone makes nothing that is good elsewhere
     )
     here.note(key_id=key.key_id, name=key.name, role=key.role, area=key.area_id, scopes=key.scopes)
+    here.note(expires=None if wanted.expires is None else wanted.expires.isoformat(), loopback=loopback)
     return access.MadeKey(key_id=key.key_id, key=text)
 
 
@@ -96,7 +105,9 @@ def _mine(here: Context, key_id: str) -> ApiKey | None:
 
 
 def _check(here: Context, wanted: access.NewKey) -> None:
-    """Nobody gives more than they have."""
+    """Nobody gives more than they have, in any dimension."""
+    if ROLES[wanted.role] > here.principal.role:
+        raise ProblemError(403, f"role: yours is {here.principal.role.word}: give no more", where="role")
     if wanted.area is not None and wanted.area not in here.known.own:
         raise not_found("area", wanted.area)
     if wanted.area is None and here.principal.areas is not None:
@@ -112,6 +123,14 @@ def _check(here: Context, wanted: access.NewKey) -> None:
         raise ProblemError(403, "scopes: give some of your own, and no other", where="scopes")
     if wanted.expires is not None and wanted.expires.timestamp() <= time.time():
         raise ProblemError(422, "expires: that is in the past", where="expires")
+    latest_s = here.principal.expires_s
+    if here.principal.who.startswith("oidc:") and latest_s is not None:
+        latest_s += here.settings.oidc_key_days * DAY_S
+    if latest_s is not None and (wanted.expires is None or wanted.expires.timestamp() > latest_s):
+        end = models.at(latest_s).isoformat(timespec="seconds")
+        raise ProblemError(
+            403, f"expires: what you came with ends at {end}: give an end that is not later", where="expires"
+        )
 
 
 def _line(one: AuditLine) -> access.AuditLine:

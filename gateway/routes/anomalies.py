@@ -14,7 +14,7 @@ from gateway.context import Context, Here
 from gateway.forms import HowWanted, documented
 from gateway.known import Known
 from gateway.problems import ProblemError, not_found, responses
-from ingest_service.storage.answers import Question
+from ingest_service.storage.answers import Question, Waits
 from ingest_service.storage.model import Anomaly
 
 router = APIRouter(prefix="/v1", tags=["anomalies"], route_class=asked.Route)
@@ -102,8 +102,11 @@ def anomalies(
         token = moments.encode(then.moment)
         return respond.page(wanted, table, found[:rows], next_=next_, token=token)
     moment = then.moment
-    pages = here.answers.all_anomalies(question, moment, rows=BLOCK_ROWS)
-    return respond.whole(wanted, table, pages, token=moments.encode(moment), known=known)
+    waits = Waits()
+    pages = here.answers.all_anomalies(question, moment, waits, rows=BLOCK_ROWS)
+    response = respond.whole(wanted, table, pages, token=moments.encode(moment), known=known)
+    waits.limit_s = here.settings.export_wait_s
+    return response
 
 
 @router.get("/anomalies/{anomaly_id}", responses=responses(404))

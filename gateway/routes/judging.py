@@ -142,10 +142,9 @@ def adopt(
     """
     series = _series(here, series_id)
     adopted = msgspec.structs.replace(series, adopted=wanted.limits)
-    try:
-        trial.origins(adopted)
-    except ValueError as error:
-        raise ProblemError(422, f"limits: {error}", where="limits") from error
+    wrong = trial.problems(adopted) if wanted.limits else []  # none at all are always an improvement
+    if wrong:
+        raise ProblemError(422, f"limits: {'; '.join(wrong)}", where="limits")
     here.adoptions.adopt(series_id, wanted.limits, who=here.name, note=wanted.note)
     here.directories.changed()
     here.note(limits=wanted.limits, before=series.adopted)
@@ -161,6 +160,7 @@ def _limits(here: Context, series: Series) -> judging_models.SeriesLimits:
     return judging_models.SeriesLimits(
         series_id=series.series_id,
         **{name: _all(some) for name, some in asdict(trial.origins(series)).items()},
+        problems=trial.problems(series),
         history=history,
     )
 

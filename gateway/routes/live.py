@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
 
 from gateway import params
 from gateway.context import Context, Here
@@ -40,10 +42,14 @@ async def live(
 
     Events are `reading` (as in /v1/latest), `anomaly` (as in /v1/anomalies) and `health` (as in /v1/devices).
     With `Last-Event-ID` a stream goes on where it was cut: readings of the last hour come again, in the order
-    in which they were received, and some of them perhaps twice; a `gap` says between which moments there were
-    more: ask /v1/readings for them. `end` is the last event to a reader that is too slow.
+    in which they were received, and some of them perhaps twice; then the newest changes of anomalies. A `gap`
+    has the `kind` of events that are left out, and `from` and `to` for querying /v1/readings (receiving
+    times) or /v1/anomalies instead. `end` is the last event to a reader that is too slow. While the database
+    is away a stream stays open, with comments to keep it alive, and goes on afterwards.
     """
-    wanted = Wanted(lambda: here.known, area=area, site=site, quantity=quantity, kinds=kinds)
+    held = partial(here.directories.held, here.principal.areas)
+    # in a thread: the first look may have to read the directory
+    wanted = await run_in_threadpool(Wanted, held, area=area, site=site, quantity=quantity, kinds=kinds)
     after = Place.read(last_event_id) if last_event_id else None
     if here.visit is not None:
         here.visit.is_export = after is not None  # what comes again comes in bulk

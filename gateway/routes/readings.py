@@ -20,15 +20,15 @@ from gateway.known import Known
 from gateway.problems import ProblemError, not_found, responses
 from gateway.stretches import Stretch
 from gateway.thin import Method
-from ingest_service.storage.answers import Then
+from ingest_service.storage.answers import Then, Waits
 from ingest_service.storage.model import READING, Series
 
 router = APIRouter(prefix="/v1", tags=["readings"], route_class=asked.Route)
 
 PAGE = 1000
 MOST_BUCKETS = 10_000
-MOST_WIDTH_S = 3660 * 86_400
 MOST_PLOTS = 50
+WIDEST_S = 3660 * 86_400
 
 
 def _of_days(width: object) -> object:
@@ -100,8 +100,11 @@ def readings(
         return respond.page(wanted, table, page, next_=next_, token=over.token(then.moment))
     moment = then.moment
     ids = [one.series_id for one in asked]
-    blocks = here.answers.all_readings(ids, over.from_us, over.to_us, moment)
-    return respond.whole(wanted, table, blocks, token=over.token(moment), known=known)
+    waits = Waits()
+    blocks = here.answers.all_readings(ids, over.from_us, over.to_us, moment, waits)
+    response = respond.whole(wanted, table, blocks, token=over.token(moment), known=known)
+    waits.limit_s = here.settings.export_wait_s
+    return response
 
 
 @router.get(
@@ -176,8 +179,10 @@ def buckets(
     (of,) = chosen(here.known, [series_id])
     over = stretches.of(from_, to, reproduce)
     width_s = width.total_seconds()
-    if not 1 <= width_s <= MOST_WIDTH_S or width_s != int(width_s):
-        raise ProblemError(422, "width: give whole seconds, at least PT1S and at most P3660D", where="width")
+    if width_s < 1 or width_s != int(width_s):
+        raise ProblemError(422, "width: give whole seconds, at least PT1S", where="width")
+    if width_s > WIDEST_S:
+        raise ProblemError(422, f"width: give P{WIDEST_S // 86_400}D at most", where="width")
     if (over.to_us - over.from_us) / 1e6 / width_s > MOST_BUCKETS:
         raise ProblemError(422, f"width: more than {MOST_BUCKETS:,} buckets; make them wider", where="width")
     then = here.answers.then(over.again)

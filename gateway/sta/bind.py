@@ -76,6 +76,8 @@ class Binder:
     def _path(self, path: Path) -> Ref:
         kind, links = self._kind, []
         for place, part in enumerate(path.parts):
+            if self._names_itself(place, path):
+                continue
             if part in kind.links:
                 links.append(part)
                 kind = target(kind, part)
@@ -87,6 +89,15 @@ class Binder:
                 Ref(tuple(links), name, path.parts[place + 1 :], kind.properties[name], path.at)
             )
         return self._fail(f"{'/'.join(path.parts)} is an entity: name a property of it", path.at)
+
+    def _names_itself(self, place: int, path: Path) -> bool:
+        """Whether a path begins with the set that it is of, as some clients write it."""
+        kind = self._kind
+        return (
+            place == 0 < len(path.parts) - 1
+            and path.parts[0] == kind.plural
+            and path.parts[0] not in kind.links
+        )
 
     def _inside(self, ref: Ref) -> Ref:
         if not ref.inside:
@@ -108,8 +119,9 @@ class Binder:
             for one in args:
                 self._check(one, AMOUNT, call.name)
         else:
+            args = self._timed(call.name, args)
             self._arguments(call, args)
-        return Call(call.name, args, call.at, call.deep)
+        return Call(call.name, args, call.at, call.deep, call.size)
 
     def _arguments(self, call: Call, args: tuple[Node, ...]) -> None:
         function = FUNCTIONS.get(call.name)
@@ -120,6 +132,16 @@ class Binder:
             self._fail(f"{call.name}() takes {most} argument{'' if most == 1 else 's'}", call.at)
         for one, takes in zip(args, function.takes, strict=False):
             self._check(one, takes, f"{call.name}()")
+
+    @staticmethod
+    def _timed(name: str, args: tuple[Node, ...]) -> tuple[Node, ...]:
+        """The arguments of a function of times, where one may stand in quotes."""
+        takes = FUNCTIONS[name].takes if name in FUNCTIONS else ()
+        found = list(args)
+        for place, (one, kinds) in enumerate(zip(args, takes, strict=False)):
+            if isinstance(one, Literal) and isinstance(one.value, str) and {*TIMES} & {*kinds}:
+                found[place] = Literal(_time_in(one.value), one.at)
+        return tuple(found)
 
     def _comparable(self, name: str, one: Node, other: Node) -> tuple[Node, ...]:
         one, other = _beside(one, other), _beside(other, one)
@@ -133,6 +155,10 @@ class Binder:
     def _check(self, node: Node, takes: tuple[Type, ...], by: str) -> None:
         given = type_of_node(node)
         if given not in {*OPEN, *takes} and not (given is Type.KEY and Type.NUMBER in takes):
+            if isinstance(node, Ref) and node.name == "id" and Type.TEXT in takes:
+                self._fail(
+                    f"{by} takes a text, and this id is a number: write id eq 1, or id in (1, 2)", node.at
+                )
             self._fail(f"{by} does not take a {given.name.lower()}", node.at)
 
     def _fail(self, detail: str, at: int) -> NoReturn:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 COMPARISONS = ("eq", "ne", "gt", "ge", "lt", "le")
 MOST_TRIES = 100_000
+MOST_STEPS = 2_000_000
+"""Evaluated nodes of a request; about 2 s."""
 
 Picks = dict[tuple[str, ...], "Entity | None"]
 
@@ -31,9 +33,13 @@ class Evaluator:
     def __init__(self, world: World) -> None:
         self._world = world
         self._tries = 0
+        self._steps = 0
 
     def value(self, node: Node, picks: Picks) -> Scalar:
-        """The value of a bound expression; ``picks[()]`` is the entity."""
+        """The value of a bound expression; ``picks[()]`` is the entity. Raises `QueryError`."""
+        self._steps += 1
+        if self._steps > MOST_STEPS:
+            raise QueryError("this takes too many operations: name fewer entities, or compare less", node.at)
         match node:
             case Literal(value):
                 return value
@@ -43,9 +49,9 @@ class Evaluator:
                 return self._call(name, args, picks)
         return None
 
-    def holds(self, node: Node, entity: Entity) -> bool:
-        """Whether a filter holds for an entity, for one pick at least."""
-        forks = forks_of(node, entity.kind)
+    def holds(self, node: Node, entity: Entity, forks: list[tuple[str, ...]] | None = None) -> bool:
+        """Whether a filter holds for an entity, for one pick at least; ``forks`` are `forks_of` it."""
+        forks = forks_of(node, entity.kind) if forks is None else forks
         return any(self.value(node, picks) is True for picks in self.picks(entity, forks, node.at))
 
     def picks(self, entity: Entity, forks: list[tuple[str, ...]], at: int) -> Iterator[Picks]:

@@ -106,7 +106,7 @@ def _substring(text: str, begin: float, count: float | None = None) -> str:
 
 
 def _day(value: Any) -> dt.date:
-    return start(value).date()  # type: ignore[no-any-return]
+    return value if type_of(value) is Type.DAY else start(value).date()  # type: ignore[no-any-return]
 
 
 def _before(one: Any, other: Any) -> bool:
@@ -166,7 +166,7 @@ FUNCTIONS: dict[str, Function] = {
     **{name: _part(name, INSTANT) for name in ("year", "month", "day")},
     **{name: _part(name, CLOCKED) for name in ("hour", "minute", "second")},
     "fractionalseconds": Function((CLOCKED,), Type.NUMBER, lambda value: start(value).microsecond / 1e6),
-    "date": Function((TIME,), Type.DAY, _day),
+    "date": Function((INSTANT,), Type.DAY, _day),
     "time": Function((TIME,), Type.CLOCK, lambda value: start(value).time()),
     "totaloffsetminutes": Function(
         (TIME,), Type.NUMBER, lambda value: start(value).utcoffset().total_seconds() / 60

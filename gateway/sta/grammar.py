@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LONGEST = 10_000
 DEEPEST = 60
+MOST_NODES = 10_000
+"""Of all expressions of a request: operators, functions and values, as often as they are evaluated."""
 BINDING = (
     {"or": 1, "and": 2, "eq": 3, "ne": 3}
     | dict.fromkeys(("gt", "ge", "lt", "le"), 4)
@@ -27,10 +29,39 @@ OPERATORS = BINDING | {"in": 4}  # of OData 4.01; it is a chain of eq
 UNARY = 7
 
 
-class Parser:
-    """One expression, or several between commas."""
+class Budget:
+    """How many nodes the expressions of a request may still have."""
 
-    def __init__(self, text: str, offset: int = 0, option: str = "$filter") -> None:
+    def __init__(self, nodes: int = MOST_NODES) -> None:
+        self._left = nodes
+
+    def take(self, node: Node, option: str) -> Node:
+        """Count a parsed expression. Raises `QueryError` where there are too many."""
+        self._left -= size_of(node)
+        if self._left < 0:
+            raise _too_large(node.at, option)
+        return node
+
+
+def size_of(node: Node) -> int:
+    """How many nodes are evaluated with this one; what is written once may be evaluated several times."""
+    return node.size if isinstance(node, Call) else 1
+
+
+def _too_large(at: int, option: str) -> QueryError:
+    detail = (
+        f"this comes to more than {MOST_NODES:,} operations; each value of `in` repeats what stands before"
+    )
+    return QueryError(detail, at, option=option)
+
+
+class Parser:
+    """One expression, or several between commas; ``budget`` is what all those of a request share."""
+
+    def __init__(
+        self, text: str, offset: int = 0, option: str = "$filter", budget: Budget | None = None
+    ) -> None:
+        self._budget = budget or Budget()
         if len(text) > LONGEST:
             raise QueryError(f"longer than {LONGEST:,} characters", offset + LONGEST, option=option)
         self._tokens: Iterator[Token] = tokens(text, offset, option)
@@ -42,7 +73,7 @@ class Parser:
         found = self._expression(0, 0)
         if self._next.kind != "end":
             self._fail("here an operator should stand, such as and, eq, add")
-        return found
+        return self._budget.take(found, self._option)
 
     def sorted_by(self) -> list[tuple[Node, bool]]:
         """Expressions between commas, each with asc or desc behind it; True where it descends."""
@@ -52,7 +83,7 @@ class Parser:
             word = str(self._next.value).lower() if self._next.kind == "word" else None
             if word in {"asc", "desc"}:
                 self._take()
-            found.append((key, word == "desc"))
+            found.append((self._budget.take(key, self._option), word == "desc"))
             if self._next.kind == "end":
                 return found
             self._expect(",", "here a comma, asc or desc should stand")
@@ -88,7 +119,10 @@ class Parser:
         deep = 1 + max((one.deep for one in args if isinstance(one, Call)), default=0)
         if deep > DEEPEST:
             raise QueryError(f"deeper than {DEEPEST} levels", at, option=self._option)
-        return Call(name, args, at, deep)
+        size = 1 + sum(map(size_of, args))
+        if size > MOST_NODES:
+            raise _too_large(at, self._option)
+        return Call(name, args, at, deep, size)
 
     def _operand(self, depth: int) -> Node:
         token = self._take()

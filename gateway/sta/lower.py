@@ -16,6 +16,7 @@ from gateway.sta import functions, geometry, intervals
 from gateway.sta.bind import COMPARISONS, refs
 from gateway.sta.describe import place_of
 from gateway.sta.functions import ARITHMETIC, FUNCTIONS
+from gateway.sta.grammar import size_of
 from gateway.sta.intervals import INTERVALS, Ends
 from gateway.sta.kinds import Type
 from gateway.sta.nodes import Call, Literal, Node, QueryError, Ref, Span
@@ -56,6 +57,7 @@ LATER = {("moment", "number"): "later", ("day", "number"): "day_later"}
 BETWEEN = {("moment", "moment"): "between", ("day", "day"): "days_between"}
 NOTHING = Value(None)
 MOST_WAYS = 50
+MOST_TERMS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,8 @@ class Lowering:
             ways.setdefault(one.series_id, {}).setdefault(picks, one)
         rows = [list(one.values()) for one in ways.values()]
         most = max(map(len, rows), default=1)
+        if most * sum(map(size_of, conjuncts)) > MOST_TERMS:
+            raise QueryError("this takes too many operations over the entities of a set: name fewer", node.at)
         if most > MOST_WAYS:
             raise QueryError(
                 f"this goes through more than {MOST_WAYS} entities of a set: name fewer", node.at

@@ -49,6 +49,7 @@ class Call:
     args: tuple[Node, ...]
     at: int = field(default=0, compare=False)
     deep: int = field(default=1, compare=False)
+    size: int = field(default=1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

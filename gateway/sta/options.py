@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
@@ -9,7 +10,7 @@ from urllib.parse import unquote_plus
 from gateway.problems import ProblemError
 from gateway.sta import bind
 from gateway.sta.bind import Binder
-from gateway.sta.grammar import Parser
+from gateway.sta.grammar import Budget, Parser
 from gateway.sta.kinds import OBSERVATION, Kind, target
 from gateway.sta.nodes import QueryError
 from gateway.sta.tokens import quoted
@@ -24,6 +25,7 @@ OF_ALL = ("$select", "$expand")
 OF_ROOT = ("$resultFormat", "$skiptoken")
 DEEPEST_EXPAND = 8
 MOST = 2**31 - 1
+_LETTERS = re.compile(r"[^A-Za-z]")
 CONTROL = ("@iot.id", "@iot.selfLink", "selfLink")
 
 
@@ -63,24 +65,36 @@ def _written(link: str, query: Query) -> str:
 
 def read(text: str, kind: Kind, *, many: bool) -> Query:
     """The options of a request, from its query string as it came. Raises `ProblemError`."""
-    pairs = [(name, value, 0) for name, value in options(text) if name.startswith("$")]
-    return _query(pairs, kind, many=many, allowed=OF_ALL + OF_ROOT + (OF_SETS if many else ()), depth=0)
+    pairs = []
+    for name, value in options(text):
+        if name.startswith("$"):
+            pairs.append((name, value, 0))
+        elif (meant := f"${_LETTERS.sub('', name)}") in OF_SETS + OF_ALL + OF_ROOT:
+            raise ProblemError(400, f"query: {name!r} is no option: write {meant}", where=meant)
+    allowed = OF_ALL + OF_ROOT + (OF_SETS if many else ())
+    return _query(pairs, kind, many=many, allowed=allowed, depth=0, budget=Budget())
 
 
 def options(text: str) -> Iterator[tuple[str, str]]:
-    """Names and values in a query string; some encode the sign between the two as well.
+    """Names and values in a query string; blanks around a name are left out, an encoded sign is read.
 
-    >>> list(options("$top=1&%24filter%3Dname+eq+'a%3Db'"))
+    >>> list(options("%20$top=1&%24filter%3Dname+eq+'a%3Db'"))
     [('$top', '1'), ('$filter', "name eq 'a=b'")]
     """
     for part in filter(None, text.split("&")):
         name, equals, value = part.partition("=")
         name, _, begin = unquote_plus(name).partition("=")
-        yield name, begin + (equals if begin else "") + unquote_plus(value)
+        yield name.strip(), begin + (equals if begin else "") + unquote_plus(value)
 
 
 def _query(
-    pairs: list[tuple[str, str, int]], kind: Kind, *, many: bool, allowed: tuple[str, ...], depth: int
+    pairs: list[tuple[str, str, int]],
+    kind: Kind,
+    *,
+    many: bool,
+    allowed: tuple[str, ...],
+    depth: int,
+    budget: Budget,
 ) -> Query:
     query = Query()
     seen: set[str] = set()
@@ -93,7 +107,7 @@ def _query(
         if name in seen:
             raise ProblemError(400, f"{name} stands twice", where=name)
         seen.add(name)
-        _option(query, name, value, offset, kind, depth)
+        _option(query, name, value, offset, kind, depth, budget)
     if query.data_array and (kind is not OBSERVATION or not many):
         raise ProblemError(400, "$resultFormat: dataArray is for Observations", where="$resultFormat")
     if query.data_array and query.expand:
@@ -101,18 +115,19 @@ def _query(
     return query
 
 
-def _option(query: Query, name: str, value: str, offset: int, kind: Kind, depth: int) -> None:
+def _option(query: Query, name: str, value: str, offset: int, kind: Kind, depth: int, budget: Budget) -> None:
     match name:
         case "$filter":
-            query.filter = bind.condition(Parser(value, offset, name).expression(), kind, name)
+            parsed = Parser(value, offset, name, budget).expression()
+            query.filter = bind.condition(parsed, kind, name)
         case "$orderby":
             binder = Binder(kind, name)
-            sorted_by = Parser(value, offset, name).sorted_by()
+            sorted_by = Parser(value, offset, name, budget).sorted_by()
             query.orderby = [(binder.bind(node), descending) for node, descending in sorted_by]
         case "$select":
             query.select = frozenset(_selected(value, offset, kind))
         case "$expand":
-            _expand(query, value, offset, kind, depth)
+            _expand(query, value, offset, kind, depth, budget)
         case _:
             _plain_option(query, name, value)
     if name in {"$filter", "$orderby", "$count", "$select", "$resultFormat"}:
@@ -157,7 +172,7 @@ def _selected(value: str, offset: int, kind: Kind) -> Iterator[str]:
             raise QueryError(f"a {kind.name} has no {name!r}: it has {known}", at, option="$select")
 
 
-def _expand(query: Query, value: str, offset: int, kind: Kind, depth: int) -> None:
+def _expand(query: Query, value: str, offset: int, kind: Kind, depth: int, budget: Budget) -> None:
     for part, at in split(value, ",", offset, "$expand"):
         path, options, begin = part, "", at
         opened = part.find("(")
@@ -176,18 +191,19 @@ def _expand(query: Query, value: str, offset: int, kind: Kind, depth: int) -> No
                 raise QueryError(f"deeper than {DEEPEST_EXPAND} levels", at, option="$expand")
             many, here = here.many(link), target(here, link)
             inner = inner.expand.setdefault(link, Query())
-        _merge(inner, _nested(options, begin, here, many=many, depth=level), at)
+        _merge(inner, _nested(options, begin, here, many=many, depth=level, budget=budget), at)
 
 
-def _nested(options: str, begin: int, kind: Kind, *, many: bool, depth: int) -> Query:
+def _nested(options: str, begin: int, kind: Kind, *, many: bool, depth: int, budget: Budget) -> Query:
     pairs = []
     for part, at in split(options, ";", begin, "$expand"):
         if part.strip():
             name, _, value = part.partition("=")
             blanks = len(value) - len(value.lstrip())
             pairs.append((name.strip(), value.strip(), at + len(name) + 1 + blanks))
-    allowed = OF_ALL + (OF_SETS if many else ())
-    return _query(pairs, kind, many=many, allowed=allowed, depth=depth)
+    # of one entity an order or a count means nothing, but is allowed; a filter would promise to leave it out
+    allowed = OF_ALL + (OF_SETS if many else tuple(one for one in OF_SETS if one != "$filter"))
+    return _query(pairs, kind, many=many, allowed=allowed, depth=depth, budget=budget)
 
 
 def _merge(query: Query, more: Query, at: int) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gateway.problems import ProblemError
-from gateway.sta.kinds import KINDS, OBSERVATION, Kind, Type, target
+from gateway.sta.kinds import DATASTREAM, KINDS, OBSERVATION, Kind, Type, target
 from gateway.sta.tokens import quoted
 from gateway.sta.world import Entity
 
@@ -152,7 +152,10 @@ def _one(source: Source | Entity, key: Id, world: World) -> Entity:
     else:
         inside = found in source.entities
     if found is None or not inside:
-        raise ProblemError(404, f"there is no {source.kind.name} {key!r} here")
+        hint = ""
+        if isinstance(key, str) and source.kind is DATASTREAM:
+            hint = f": ids of {DATASTREAM.plural} are numbers, as in {DATASTREAM.plural}(1)"
+        raise ProblemError(404, f"there is no {source.kind.name} {key!r} here{hint}")
     return found
 
 

@@ -38,6 +38,7 @@ class Renderer:
     def set(self, source: Source, query: Query, address: str) -> dict[str, Any]:
         """A page of a set; ``address`` is that of the set."""
         page = self._page(source, query)
+        self._pager.read_ahead(page.entities, query, self._size)
         return self._whole(page, [self.entity(one, query) for one in page.entities], query, address)
 
     def references(self, source: Source, query: Query, address: str) -> dict[str, Any]:
@@ -100,12 +101,15 @@ class Renderer:
         }
 
     def _page(self, source: Source, query: Query) -> Page:
-        top = DEFAULT_PAGE if query.top is None else query.top
-        size = max(0, min(top, self._page_rows, self._left))
-        page = self._pager.page(source, query, size)
+        page = self._pager.page(source, query, self._size(query))
         self._left -= len(page.entities)
         self.observations += len(page.entities) if source.kind is OBSERVATION else 0
         return page
+
+    def _size(self, query: Query) -> int:
+        """How many entities of a set may be shown."""
+        top = DEFAULT_PAGE if query.top is None else query.top
+        return max(0, min(top, self._page_rows, self._left))
 
     def _whole(self, page: Page, value: list[Any], query: Query, address: str) -> dict[str, Any]:
         out: dict[str, Any] = {} if page.count is None else {"@iot.count": page.count}

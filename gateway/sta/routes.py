@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, Request, Response
 
+from gateway.access.proxies import public_base_url
 from gateway.context import Context, Here
 from gateway.problems import ProblemError, responses
 from gateway.sta import describe, options, render
@@ -17,7 +18,7 @@ from gateway.sta.pages import Pager
 from gateway.sta.path import Property, Source
 from gateway.sta.render import Renderer
 from gateway.sta.world import World
-from ingest_service.storage.sensorthings import QueryRefused, SensorThings
+from ingest_service.storage.sensorthings import QueryRefused, QueryTimeout, SensorThings
 
 PREFIX = "/sta/v1.1"
 LONGEST = 20_000
@@ -53,7 +54,9 @@ def resource(request: Request, here: Here, path: str) -> Response:
     try:
         return _answer(request, here, path.rstrip("/"))
     except QueryRefused as error:
-        raise ProblemError(400, f"$filter: {error}", where="$filter") from error
+        raise ProblemError(400, str(error)) from error
+    except QueryTimeout as error:
+        raise ProblemError(504, str(error)) from error
 
 
 @router.api_route("/{path:path}", methods=["POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
@@ -115,4 +118,4 @@ def _json(value: Any) -> Response:
 
 
 def _root(request: Request) -> str:
-    return str(request.base_url).rstrip("/") + PREFIX
+    return public_base_url(request) + PREFIX

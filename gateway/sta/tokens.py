@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import calendar
 import datetime as dt
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,9 +14,23 @@ from gateway.sta.nodes import QueryError, Scalar, Span
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+LONGEST_NUMBER = 18
 NUMBERISH = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ:.-+/_")
 BLANKS = " \t\r\n"
 WORDS = {"true": True, "false": False, "null": None}
+BASIC = re.compile(r"\d{8}T\d{2}")
+"""How a time in the basic format of ISO 8601 begins: ``20261127T080000Z``."""
+UNTIL = re.compile(r"P(?=\d|T\d)[0-9YMWDTHS.]+/(?=\d{4})")
+"""A duration and a slash before a time."""
+OFFSET = re.compile(r" (\d{2}(:?\d{2})?)(?=[/\s),]|$)")
+"""A plus sign that a form encoder turned into a blank, and the offset from UTC behind it."""
+MIDNIGHT = re.compile(r"(T24(:?00){0,2}([.,]0+)?)(?=Z|[+-]|$)")
+_NUMBER = r"\d+(?:[.]\d+)?"
+UNITS = re.compile(
+    r"(?P<sign>-?)P(?:(?P<years>\d+)Y)?(?:(?P<months>\d+)M)?"
+    rf"(?:(?P<weeks>{_NUMBER})W)?(?:(?P<days>{_NUMBER})D)?"
+    rf"(?:T(?=\d)(?:(?P<hours>{_NUMBER})H)?(?:(?P<minutes>{_NUMBER})M)?(?:(?P<seconds>{_NUMBER})S)?)?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +52,10 @@ def tokens(text: str, offset: int = 0, option: str = "$filter") -> Iterator[Toke
             continue
         try:
             kind, value, end = _token(text, at)
-        except (ValueError, OverflowError) as error:
+        except OverflowError as error:
+            detail = f"this time is out of the years {dt.MINYEAR} to {dt.MAXYEAR}"
+            raise QueryError(detail, offset + at, option=option) from error
+        except ValueError as error:
             raise QueryError(str(error), offset + at, option=option) from error
         yield Token(kind, value, offset + at)
         at = end
@@ -52,6 +71,8 @@ def _token(text: str, at: int) -> tuple[str, Scalar, int]:
         return _numberish(text, at)
     if character in "(),/-":
         return character, character, at + 1
+    if text[at - 1 : at] != "/" and (found := UNTIL.match(text, at)):
+        return _until(text, at, found.end())
     if character.isalpha() or character in "_@$":
         return _word(text, at)
     raise ValueError(f"{character!r} does not belong here")
@@ -99,14 +120,20 @@ def _prefixed(word: str, inside: str) -> Scalar:
     raise ValueError(f"{word}'…' is not known: write geography'POINT (120.7 30.7)' or duration'PT1H'")
 
 
+def _until(text: str, at: int, second: int) -> tuple[str, Scalar, int]:
+    """An interval that begins with its duration: ``PT6H/2026-11-27T00:00:00Z``."""
+    _, _, end = _numberish(text, second)
+    return "literal", _span(*text[at:end].split("/")), end
+
+
 def _numberish(text: str, at: int) -> tuple[str, Scalar, int]:
     end = at + 1
     while end < len(text) and text[end] in NUMBERISH:
         end += 1
-        if text[end : end + 1] == " " and _offset_follows(text, at, end):
-            end += 1  # a plus sign that a form encoder turned into a blank
+        if "T" in text[at:end] and OFFSET.match(text, end):
+            end += 1
     word = text[at:end].replace(" ", "+")
-    if (word[:4].isdecimal() and word[4:5] == "-") or ":" in word:
+    if (word[:4].isdecimal() and word[4:5] == "-") or ":" in word or BASIC.match(word):
         return "literal", time_value(word), end
     if "_" in word:
         raise ValueError(f"{word} is no number")
@@ -114,11 +141,6 @@ def _numberish(text: str, at: int) -> tuple[str, Scalar, int]:
         return "literal", float(word), end
     except ValueError:
         raise ValueError(f"{word} is neither a number nor a time like 2026-11-23T08:00:00Z") from None
-
-
-def _offset_follows(text: str, at: int, end: int) -> bool:
-    after = text[end + 1 : end + 6]
-    return "T" in text[at:end] and len(after) == 5 and after[2] == ":" and (after[:2] + after[3:]).isdecimal()
 
 
 def time_value(word: str) -> Scalar:
@@ -131,8 +153,16 @@ def time_value(word: str) -> Scalar:
 
 
 def moment(word: str) -> dt.datetime:
-    """A moment; without an offset it is in UTC. Raises ValueError."""
-    found = dt.datetime.fromisoformat(word.upper())
+    """A moment; without an offset it is in UTC, and 24:00 is the end of a day. Raises ValueError.
+
+    >>> moment("2026-11-26T24:00:00Z") == moment("20261127T080000+08")
+    True
+    """
+    word = OFFSET.sub(r"+\1", word.upper())
+    late = MIDNIGHT.search(word)
+    if late:
+        word = word.replace(late.group(1), "T00:00" if ":" in late.group(1) or "-" in word[:8] else "T0000")
+    found = dt.datetime.fromisoformat(word) + dt.timedelta(days=bool(late))
     return found if found.tzinfo else found.replace(tzinfo=dt.UTC)
 
 
@@ -142,33 +172,45 @@ def _span(*ends: str) -> Span:
     first, second = ends
     if first.startswith("P"):
         end = moment(second)
-        return Span(end - duration(first), end)
+        return Span(_shifted(end, first, -1), end)
     start = moment(first)
-    end = start + duration(second) if second.startswith("P") else moment(second)
+    end = _shifted(start, second, 1) if second.startswith("P") else moment(second)
     if end < start:
         raise ValueError("this interval ends before it begins")
     return Span(start, end)
 
 
+def _shifted(at: dt.datetime, word: str, sign: int) -> dt.datetime:
+    """A moment and a duration; months are those of the calendar, and end with its last day."""
+    months, rest = _parts(word)
+    year, month = divmod(12 * at.year + at.month - 1 + sign * months, 12)
+    if not dt.MINYEAR <= year <= dt.MAXYEAR:
+        raise ValueError(f"{word!r} leads out of the years {dt.MINYEAR} to {dt.MAXYEAR}")
+    day = min(at.day, calendar.monthrange(year, month + 1)[1])
+    return at.replace(year=year, month=month + 1, day=day) + sign * rest
+
+
 def duration(word: str) -> dt.timedelta:
-    """A duration of days, hours, minutes and seconds (ISO 8601). Raises ValueError.
+    """A duration of weeks, days, hours, minutes and seconds (ISO 8601). Raises ValueError, OverflowError.
 
     >>> duration("P1DT2H0.5S")
     datetime.timedelta(days=1, seconds=7200, microseconds=500000)
     """
-    wrong = ValueError(f"{word!r} is no duration: write days, hours, minutes, seconds, as in P1DT2H")
-    sign, rest = (-1, word[1:]) if word.startswith("-") else (1, word)
-    days, _, clock = rest[1:].partition("T")
-    if rest[:1] != "P" or (not days and not clock):
-        raise wrong
-    seconds = 0.0
-    for part, units in ((days, {"W": 604_800, "D": 86_400}), (clock, {"H": 3600, "M": 60, "S": 1})):
-        digits = ""
-        for character in part:
-            if character in units:
-                seconds, digits = seconds + float(digits or "x") * units[character], ""
-            else:
-                digits += character
-        if digits:
-            raise wrong
-    return dt.timedelta(seconds=sign * seconds)
+    months, rest = _parts(word)
+    if months:
+        detail = "months and years are of different lengths: write days, or an interval like 2026-11-01/P1M"
+        raise ValueError(f"{word!r}: {detail}")
+    return rest
+
+
+def _parts(word: str) -> tuple[int, dt.timedelta]:
+    """The months and the rest of a duration. Raises ValueError, OverflowError."""
+    found = UNITS.fullmatch(word.upper())
+    parts = {} if found is None else {name: one for name, one in found.groupdict().items() if one}
+    sign = -1 if parts.pop("sign", "") else 1
+    if not parts:
+        raise ValueError(f"{word!r} is no duration: write days, hours, minutes, seconds, as in P1DT2H")
+    if max(map(len, parts.values())) > LONGEST_NUMBER:
+        raise ValueError("this duration is longer than all times that there are")
+    months = 12 * int(parts.pop("years", 0)) + int(parts.pop("months", 0))
+    return sign * months, sign * dt.timedelta(**{name: float(one) for name, one in parts.items()})

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from ingest_service.pipeline import metrics
+from ingest_service.pipeline.pipeline import Defect
 from ingest_service.storage.errors import StoreRefused
 
 if TYPE_CHECKING:
@@ -58,20 +59,29 @@ class Conveyor:
             Where another process owns the shard.
 
         """
-        prepared = self._pipeline.prepare(messages)
+        prepared = self._prepared(messages)
         if prepared is None:
             return False
         outcome = self._outcome()
         if isinstance(outcome, StoreRefused):
-            self._pipeline.undo(prepared)
+            if not isinstance(prepared, Defect):
+                self._pipeline.undo(prepared)
             outcome = self._mend(outcome)
-            prepared = self._pipeline.prepare(messages) if outcome else None
+            prepared = self._prepared(messages) if outcome else None
         self._under_way = None
         if prepared is None or not outcome:
             return False
+        if isinstance(prepared, Defect):
+            return self._pipeline.split(messages, prepared, self._kept)
         metrics.IN_FLIGHT_READINGS.set(len(prepared.decoded.value))
         self._under_way = _UnderWay(prepared, self._committer.submit(self._commit, prepared))
         return True
+
+    def _prepared(self, messages: Sequence[Message]) -> Prepared | Defect | None:
+        try:
+            return self._pipeline.prepare(messages)
+        except Defect as error:
+            return error
 
     def settle(self) -> bool:
         """Wait until everything taken is committed; False if asked to stop before. Raises `ShardLost`."""

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
+import structlog
 
-from edge.wire import senml, senml_columns, status
+from edge.wire import receipts, senml, senml_columns, status
 from edge.wire.errors import PayloadError
 from edge.wire.topics import Kind
-from ingest_service.pipeline import records
+from ingest_service.pipeline import metrics, records
 from ingest_service.pipeline.message import letter
-from ingest_service.pipeline.records import EARLIEST_S, Context, Rows
+from ingest_service.pipeline.records import Context, Rows
 from ingest_service.pipeline.resolve import Refused
 from ingest_service.storage.model import DeviceStatus
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from ingest_service.pipeline.message import Message
     from ingest_service.pipeline.resolve import Resolver
     from ingest_service.storage.model import DeadLetter
+
+
+log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -88,6 +92,56 @@ def decode(messages: Sequence[Message], resolver: Resolver, clocks: Clocks, *, f
     )
 
 
+def decode_safely(
+    messages: Sequence[Message], resolver: Resolver, clocks: Clocks, *, future_s: float
+) -> Decoded:
+    """As `decode`, whatever happens: messages that can't be decoded for a defect are found by halving.
+
+    Such a message is a dead letter of the reason ``defect``; the traceback is in the log. Running out of
+    memory is such a defect too: half of a batch needs less of it, and a dead letter can be replayed.
+    """
+    try:
+        return decode(messages, resolver, clocks, future_s=future_s)
+    except Exception as error:
+        if len(messages) == 1:
+            metrics.DEFECTS.labels("decode").inc()
+            log.exception("decoding_failed", topic=messages[0].topic, bytes=len(messages[0].payload))
+            return _nothing([letter(messages[0], "defect", f"it can't be decoded, by a defect: {error!r}")])
+    middle = len(messages) // 2
+    return _joined(
+        decode_safely(messages[:middle], resolver, clocks, future_s=future_s),
+        decode_safely(messages[middle:], resolver, clocks, future_s=future_s),
+        middle,
+    )
+
+
+def _nothing(letters: list[DeadLetter]) -> Decoded:
+    return Decoded(
+        message=np.empty(0, np.intp),
+        series_id=np.empty(0, np.int32),
+        time_s=np.empty(0),
+        received_s=np.empty(0),
+        value=np.empty(0),
+        off_clock=np.empty(0, bool),
+        letters=letters,
+        statuses=[],
+    )
+
+
+def _joined(first: Decoded, second: Decoded, length: int) -> Decoded:
+    """What two halves of a batch say, of which the first has so many messages."""
+    return Decoded(
+        message=np.concatenate([first.message, second.message + length]),
+        series_id=np.concatenate([first.series_id, second.series_id]),
+        time_s=np.concatenate([first.time_s, second.time_s]),
+        received_s=np.concatenate([first.received_s, second.received_s]),
+        value=np.concatenate([first.value, second.value]),
+        off_clock=np.concatenate([first.off_clock, second.off_clock]),
+        letters=first.letters + second.letters,
+        statuses=first.statuses + second.statuses,
+    )
+
+
 def _ordinary(
     messages: Sequence[Message],
     context: Context,
@@ -108,12 +162,18 @@ def _ordinary(
         try:
             topic = resolver.topic(message.topic)
             if topic.kind is Kind.STATUS:
+                if not message.payload and _is_clearing(message):
+                    continue
                 statuses.append(_status(message, topic.device, context.clocks))
                 continue
         except Refused as refused:
             letters.append(letter(message, refused.reason, refused.detail))
             continue
+        if not message.payload and _is_clearing(message):
+            continue
         data.add(index)
+        if message.retained:
+            continue  # its relative times need care
         pack = senml_columns.decode(message.payload, content_type=message.content_type)
         if pack is None:
             continue
@@ -131,7 +191,7 @@ def _ordinary(
     relative = time_s < senml.RELATIVE_BELOW
     rows.time_s[relative] += received_s[rows.message[relative]]
     good = (
-        (rows.time_s >= EARLIEST_S)
+        (rows.time_s >= resolver.earliest_s[rows.code])
         & (rows.time_s <= received_s[rows.message] + context.future_s)
         & np.isfinite(_values(rows, resolver))
     )
@@ -139,6 +199,14 @@ def _ordinary(
         good = ~np.isin(rows.message, rows.message[~good])
         rows = rows.taken(good)
     return rows, data
+
+
+def _is_clearing(message: Message) -> bool:
+    """Whether a message without a payload clears a retained one (MQTT 5 section 3.3.1.3), and is no data.
+
+    The broker sends it on as an ordinary one. What has a place in a spool was meant to be data.
+    """
+    return receipts.place_of(message.properties) is None
 
 
 def _values(rows: Rows, resolver: Resolver) -> NDArray[np.float64]:

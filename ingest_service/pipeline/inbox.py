@@ -6,6 +6,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ingest_service.pipeline.message import size_bytes
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -13,16 +15,18 @@ if TYPE_CHECKING:
 
 
 class Inbox:
-    """Messages in the order of their arrival, bounded by payload bytes.
+    """Messages in the order of their arrival, bounded by the bytes that they take in memory.
 
+    A message without a payload takes some, too (`ingest_service.pipeline.message.size_bytes`).
     `put` blocks for a while when it is full, so that a broker which ignores Receive Maximum is held by TCP;
     a single message larger than the bound is taken when nothing else is held.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._messages: deque[Message] = deque()
+        self._messages: deque[tuple[int, Message]] = deque()
         self._bytes = 0
+        self._payload_bytes = 0
         self._closed = False
         self._taker_waits = False
         self._changed = threading.Condition()
@@ -32,19 +36,26 @@ class Inbox:
 
     @property
     def held_bytes(self) -> int:
-        """Payload bytes held now [bytes]."""
+        """Bytes held now [bytes]."""
         return self._bytes
+
+    @property
+    def oldest_s(self) -> float | None:
+        """When the message that waits longest was received, Unix time [s]; None where none waits."""
+        with self._changed:
+            return self._messages[0][1].received_s if self._messages else None
 
     def put(self, message: Message, *, wait_s: float) -> bool:
         """Add a message, waiting for room for so long [s]; False if it could not be held."""
-        size = len(message.payload)
+        size = size_bytes(message)
         with self._changed:
             if not self._closed and not self._has_room(size):
                 self._changed.wait_for(lambda: self._closed or self._has_room(size), wait_s)
             if self._closed or not self._has_room(size):
                 return False
-            self._messages.append(message)
+            self._messages.append((size, message))
             self._bytes += size
+            self._payload_bytes += len(message.payload)
             if self._taker_waits:
                 self._changed.notify_all()
             return True
@@ -52,23 +63,28 @@ class Inbox:
     def take(self, *, max_messages: int, max_bytes: int, wait_s: float, first_wait_s: float) -> list[Message]:
         """A batch: whatever is there ``wait_s`` after a first message came, within the limits.
 
+        ``max_bytes`` bounds the payloads, which is what a transaction is made of.
         Returns nothing if no message came within ``first_wait_s``.
         """
         with self._changed:
             if not self._wait(lambda: bool(self._messages) or self._closed, first_wait_s):
                 return []
             self._wait(
-                lambda: self._closed or len(self._messages) >= max_messages or self._bytes >= max_bytes,
+                lambda: (
+                    self._closed or len(self._messages) >= max_messages or self._payload_bytes >= max_bytes
+                ),
                 wait_s,
             )
             batch: list[Message] = []
             size = 0
             while self._messages and len(batch) < max_messages:
-                size += len(self._messages[0].payload)
+                held, message = self._messages[0]
+                size += len(message.payload)
                 if batch and size > max_bytes:
                     break
-                message = self._messages.popleft()
-                self._bytes -= len(message.payload)
+                self._messages.popleft()
+                self._bytes -= held
+                self._payload_bytes -= len(message.payload)
                 batch.append(message)
             self._changed.notify_all()
             return batch

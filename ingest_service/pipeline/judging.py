@@ -18,7 +18,7 @@ from ingest_service.storage.batch import Checkpoint
 from ingest_service.storage.model import READING, REVISION, Anomaly
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from ingest_service.pipeline.decode import Decoded
     from ingest_service.storage.model import Directory, Series
     from ingest_service.storage.store import Store
+
+    Fast = Callable[[NDArray[np.intp]], bool]
+    """Whether the compiled judge takes a block of these slots."""
 
 log = structlog.get_logger()
 
@@ -61,9 +64,20 @@ class Undo:
 
 
 class ShardJudge:
-    """Detector state of the series of a shard, as arrays; a *slot* is a series' place in them."""
+    """Detector state of the series of a shard, as arrays; a *slot* is a series' place in them.
 
-    def __init__(self, directory: Directory) -> None:
+    Parameters
+    ----------
+    fast : without it, the compiled judge takes every block where it is installed
+
+    Attributes
+    ----------
+    problems : sentences, by ``site/quantity``, on series that can't be judged as they are enrolled
+
+    """
+
+    def __init__(self, directory: Directory, *, fast: Fast | None = None) -> None:
+        self._fast = fast
         self._series: list[Series] = []
         self._slot_of: dict[int, int] = {}
         self._state = State.empty(0)
@@ -72,7 +86,9 @@ class ShardJudge:
 
     def enrol(self, directory: Directory) -> None:
         """Take up new series and changed limits; what is known of the others stays."""
-        by_id = {one.series_id: one for one in directory.series}
+        found = limits.usable(directory.series)
+        self.problems = found.problems
+        by_id = {one.series_id: one for one in found.series}
         known = [by_id.get(one.series_id, one) for one in self._series]
         new = [one for series_id, one in by_id.items() if series_id not in self._slot_of]
         self._series = known + new
@@ -102,22 +118,19 @@ class ShardJudge:
         undo = Undo(touched, self._state.taken(touched), self._last_us[touched])
         np.maximum.at(self._last_us, slots, fresh["time_us"])
         judgement = self._judge_fresh(slots, fresh, undo)
-        if judgement is None:
+        told = None if judgement is None else self._told(fresh, judgement, undo)
+        if told is None:
             fresh["quality"], fresh["rules"] = Flag.NOT_EVALUATED, Rule.UNJUDGED
-            nothing = np.empty(0, REVISION)
-            return Judged(
-                fresh, fresh_message, doubtful, doubtful_message, nothing, [], failed=True, undo=undo
-            )
-        for name in ("quality", "rules", "expected", "spread"):
-            fresh[name] = getattr(judgement, name)
+            fresh["expected"] = fresh["spread"] = np.nan
+        revisions, anomalies = told or (np.empty(0, REVISION), [])
         return Judged(
             fresh,
             fresh_message,
             doubtful,
             doubtful_message,
-            self._revisions(judgement),
-            list(self._anomalies(judgement.events)),
-            failed=False,
+            revisions,
+            anomalies,
+            failed=told is None,
             undo=undo,
         )
 
@@ -153,13 +166,13 @@ class ShardJudge:
         if checkpoint.version != int(core.VERSION):
             log.warning("checkpoint_of_other_version", found=checkpoint.version, wanted=int(core.VERSION))
             return False
-        with np.load(io.BytesIO(checkpoint.payload)) as archive:
-            arrays = dict(archive)
-        ids, last_us = arrays.pop("series_id"), arrays.pop("last_us")
         try:
+            with np.load(io.BytesIO(checkpoint.payload)) as archive:
+                arrays = dict(archive)
+            ids, last_us = arrays.pop("series_id"), arrays.pop("last_us")
             state = State.of_arrays(arrays)
-        except ValueError as error:
-            log.warning("checkpoint_unreadable", error=str(error))
+        except Exception as error:  # noqa: BLE001 - whatever is in the database, the readings rebuild the state
+            log.warning("checkpoint_unreadable", error=repr(error))
             return False
         kept = np.array([series_id in self._slot_of for series_id in ids.tolist()], bool)
         slots = np.array([self._slot_of[series_id] for series_id in ids[kept].tolist()], np.intp)
@@ -200,7 +213,22 @@ class ShardJudge:
         self, slots: NDArray[np.intp], fresh: NDArray[np.void], undo: Undo
     ) -> core.Judgement | None:
         try:
-            return core.judge(self._state, self._parameters, slots, fresh["time_us"] / 1e6, fresh["value"])
+            fast = None if self._fast is None else self._fast(slots)
+            time_s, value = fresh["time_us"] / 1e6, fresh["value"]
+            return core.judge(self._state, self._parameters, slots, time_s, value, fast=fast)
+        except Exception:
+            log.exception("judging_failed", readings=len(fresh), series=len(undo.slots))
+            self._state.put(undo.slots, undo.state)
+            return None
+
+    def _told(
+        self, fresh: NDArray[np.void], judgement: core.Judgement, undo: Undo
+    ) -> tuple[NDArray[np.void], list[Anomaly]] | None:
+        """The judgement in the readings, its revisions and anomalies; None, and nothing, if that fails."""
+        try:
+            for name in ("quality", "rules", "expected", "spread"):
+                fresh[name] = getattr(judgement, name)
+            return self._revisions(judgement), list(self._anomalies(judgement.events))
         except Exception:
             log.exception("judging_failed", readings=len(fresh), series=len(undo.slots))
             self._state.put(undo.slots, undo.state)

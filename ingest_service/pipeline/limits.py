@@ -10,18 +10,20 @@ against the sondes of the Logan River Observatory; traffic after the PeMS diagno
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, NamedTuple
 
-from analytics.core import feedback
+import msgspec
+
+from analytics.core import feedback, parameters
 from analytics.core.parameters import DEFAULTS, Parameters
 from edge.wire.quantities import QUANTITIES
+from ingest_service.storage.model import Series
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy as np
-
-    from ingest_service.storage.model import Series
 
 HOUR_S = 3600.0
 LOCAL_DAY_OFFSET_S = 8 * HOUR_S
@@ -45,13 +47,74 @@ FLAT_SUSPECT_S: Mapping[str, float] = {
 NOTHING_EXPECTED = frozenset({"rainfall"})
 
 
+USUAL_INTERVAL_S = Series(site_id="", quantity="").interval_s
+
+
+def problems(series: Series) -> list[str]:
+    """What is wrong with a series as it is enrolled, one sentence each: quantity, interval, limits.
+
+    >>> problems(Series(site_id="s", quantity="ph", limits={"suspect_low": 9, "suspect_high": 6}))
+    ['suspect_low 9 is above suspect_high 6']
+    """
+    if series.quantity not in QUANTITIES:
+        near = get_close_matches(series.quantity.lower(), QUANTITIES, 1)
+        remedy = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(QUANTITIES)}"
+        return [f"quantity {series.quantity[:80]!r} is not known: {remedy}"]
+    found = []
+    if not (math.isfinite(series.interval_s) and series.interval_s > 0):
+        found.append(f"interval_s {series.interval_s:g} must be a finite number above 0")
+        series = msgspec.structs.replace(series, interval_s=USUAL_INTERVAL_S)
+    base = defaults(series)
+    return found + parameters.problems(series.limits | series.adopted, base)
+
+
+class Usable(NamedTuple):
+    """Series that the judge can judge, and what is wrong with those that it can't, or not as enrolled."""
+
+    series: list[Series]
+    problems: dict[str, list[str]]
+
+
+def usable(series: Iterable[Series]) -> Usable:
+    """Series as the judge judges them, whatever is enrolled.
+
+    One whose limits can't be used has those of its quantity, or the site file's if only adopted ones are
+    wrong; one whose interval can't be has the usual one; one of an unknown quantity is left out.
+
+    Returns
+    -------
+    Usable
+        With the problems by ``site/quantity``.
+
+    """
+    good: list[Series] = []
+    wrong: dict[str, list[str]] = {}
+    for one in series:
+        found = problems(one)
+        if found:
+            wrong[f"{one.site_id}/{one.quantity}"] = found
+            if one.quantity not in QUANTITIES:
+                continue
+        good.append(_mended(one) if found else one)
+    return Usable(good, wrong)
+
+
+def _mended(series: Series) -> Series:
+    """A series without the limits and the interval that can't be."""
+    if not (math.isfinite(series.interval_s) and series.interval_s > 0):
+        series = msgspec.structs.replace(series, interval_s=USUAL_INTERVAL_S)
+    if problems(series):
+        series = msgspec.structs.replace(series, adopted={})
+    return msgspec.structs.replace(series, limits={}) if problems(series) else series
+
+
 def of_series(series: Sequence[Series]) -> Parameters:
     """The judge's parameters for some series, in their order.
 
     Raises
     ------
     ValueError
-        Where a series overrides a limit that does not exist, or limits contradict each other.
+        Where a series can't be judged as it is enrolled (`problems`).
 
     """
     n = len(series)
@@ -63,14 +126,13 @@ def of_series(series: Sequence[Series]) -> Parameters:
         columns[name][slot] = value
 
     for slot, one in enumerate(series):
+        wrong = problems(one)
+        if wrong:
+            raise ValueError(
+                f"series {one.site_id}/{one.quantity}: {'; '.join(wrong)}; see docs/detection.md"
+            )
         for name, value in applied(one).items():
-            try:
-                set_limit(name, slot, value)
-            except AttributeError as error:
-                message = (
-                    f"series {one.site_id}/{one.quantity}: there is no limit {name!r}; see docs/detection.md"
-                )
-                raise ValueError(message) from error
+            set_limit(name, slot, value)
     return Parameters.of(n, **columns)
 
 

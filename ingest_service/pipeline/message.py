@@ -6,6 +6,10 @@ import msgspec
 
 from ingest_service.storage.model import DeadLetter
 
+DETAIL_LENGTH = 2000  # characters of a dead letter's detail at most
+TEXT_LENGTH = 65_535  # of a topic or a property at most: MQTT's own bound [bytes]
+OVERHEAD_BYTES = 512  # of a message in memory without its payload and texts (measured: 400 to 500) [bytes]
+
 
 class Message(msgspec.Struct, frozen=True, gc=False):
     """A message and what is needed to acknowledge it.
@@ -31,18 +35,49 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     letter_id: int = 0
 
 
+def size_bytes(message: Message) -> int:
+    """What a message takes in memory: payload, topic, properties and a constant [bytes]."""
+    texts = len(message.topic) + len(message.content_type or "")
+    for name, value in message.properties:
+        texts += len(name) + len(value) + OVERHEAD_BYTES // 4
+    return OVERHEAD_BYTES + len(message.payload) + texts
+
+
 def letter(message: Message, reason: str, detail: str) -> DeadLetter:
-    """A message as a dead letter, whole."""
+    """A message as a dead letter, whole: the only place where one is made of a message.
+
+    Its detail is bounded, and its texts are such that the database can keep them, whatever was sent.
+    """
     return DeadLetter(
         letter_id=message.letter_id,
         received_s=message.received_s,
-        topic=message.topic,
+        topic=_storable(message.topic),
         payload=message.payload,
-        content_type=message.content_type,
-        properties=dict(message.properties),
+        content_type=None if message.content_type is None else _storable(message.content_type),
+        properties={_storable(name): _storable(value) for name, value in message.properties},
         reason=reason,
-        detail=detail,
+        detail=bounded(_storable(detail)),
+        retained=message.retained,
     )
+
+
+def bounded(detail: str) -> str:
+    """A text of `DETAIL_LENGTH` characters at most.
+
+    >>> len(bounded("x" * 100_000))
+    2000
+    """
+    if len(detail) <= DETAIL_LENGTH:
+        return detail
+    cut = f" … (cut, {len(detail)} characters)"
+    return detail[: DETAIL_LENGTH - len(cut)] + cut
+
+
+def _storable(text: str) -> str:
+    """A text without what PostgreSQL keeps in no text: NUL, and halves of surrogate pairs."""
+    if text.isprintable():
+        return text
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def of_letter(dead: DeadLetter) -> Message:
@@ -54,5 +89,6 @@ def of_letter(dead: DeadLetter) -> Message:
         content_type=dead.content_type,
         properties=tuple(dead.properties.items()),
         qos=0,
+        retained=dead.retained,
         letter_id=dead.letter_id,
     )

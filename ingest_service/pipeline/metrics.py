@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
+import structlog
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import REGISTRY, Collector
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
+
+log = structlog.get_logger()
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _LONG_SECONDS = (0.1, 1, 5, 15, 60, 300, 900, 3600, 6 * 3600, 86_400)
@@ -70,17 +74,26 @@ SPLITS = Counter("towntwin_ingest_splits_total", "Batches halved because the sto
 JUDGE_FAILURES = Counter(
     "towntwin_ingest_judge_failures_total", "Batches stored unjudged because judging failed"
 )
+DEFECTS = Counter(
+    "towntwin_ingest_defects_total", "Unforeseen errors that were isolated, by where they arose", ["where"]
+)
 CONNECTIONS = Counter("towntwin_ingest_connections_total", "Connections made to the broker")
 TAKEOVERS = Counter("towntwin_ingest_takeovers_total", "Times that another client took the session over")
 LET_GO = Counter(
     "towntwin_ingest_let_go_total", "Messages not held for want of room; the broker sends them again"
+)
+DROPPED = Counter(
+    "towntwin_ingest_dropped_total", "QoS 0 messages dropped for want of room; nobody sends them again"
+)
+MISCONFIGURED = Gauge(
+    "towntwin_ingest_series_misconfigured", "Series whose enrolled limits or quantity can't be used"
 )
 CONNECTED = Gauge("towntwin_ingest_broker_connected", "1 while the broker is there")
 CLOCKS_WRONG = Gauge("towntwin_ingest_clocks_wrong", "Devices whose clock is off beyond the tolerance")
 OWNER = Gauge("towntwin_ingest_shard_owner", "1 while this process owns its shard, 0 while it stands by")
 EPOCH = Gauge("towntwin_ingest_shard_epoch", "How many owners the shard has had")
 INBOX_MESSAGES = Gauge("towntwin_ingest_inbox_messages", "Messages held and not yet in a batch")
-INBOX_BYTES = Gauge("towntwin_ingest_inbox_bytes", "Payload bytes held and not yet in a batch")
+INBOX_BYTES = Gauge("towntwin_ingest_inbox_bytes", "Bytes held and not yet in a batch")
 IN_FLIGHT_READINGS = Gauge("towntwin_ingest_in_flight_readings", "Readings judged and not yet committed")
 BATCH_READINGS = Histogram(
     "towntwin_ingest_batch_readings", "Readings in a batch", buckets=(1, 10, 100, 1000, 10_000, 100_000)
@@ -93,3 +106,17 @@ COMMIT_LAG_SECONDS = ArrayHistogram(
 MEASURED_LAG_SECONDS = ArrayHistogram(
     "towntwin_ingest_measured_to_received_seconds", "Age of readings at their arrival", _LONG_SECONDS
 )
+
+
+@contextmanager
+def isolated(where: str) -> Iterator[None]:
+    """What must end neither the process nor what follows: an unforeseen error in it is logged and counted.
+
+    >>> with isolated("an example"):
+    ...     raise KeyError("unforeseen")
+    """
+    try:
+        yield
+    except Exception:
+        DEFECTS.labels(where).inc()
+        log.exception("defect", where=where)

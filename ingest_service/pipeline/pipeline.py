@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import numpy as np
 import structlog
 
@@ -17,18 +19,20 @@ from ingest_service.pipeline.judging import ShardJudge
 from ingest_service.pipeline.message import letter
 from ingest_service.pipeline.resolve import Resolver
 from ingest_service.storage.batch import Batch
-from ingest_service.storage.errors import StoreRefused, StoreUnavailable
+from ingest_service.storage.errors import StoreError, StoreRefused, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from numpy.typing import NDArray
+
     from edge.wire.receipts import Place
     from edge.wire.topics import Topic
     from ingest_service.pipeline.decode import Decoded
-    from ingest_service.pipeline.judging import Judged
+    from ingest_service.pipeline.judging import Fast, Judged
     from ingest_service.pipeline.message import Message
     from ingest_service.pipeline.settings import Settings
-    from ingest_service.storage.batch import Committed, Epoch
+    from ingest_service.storage.batch import Checkpoint, Committed, Epoch
     from ingest_service.storage.model import DeadLetter
     from ingest_service.storage.store import Store
 
@@ -37,7 +41,14 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 DIRECTORY_CHECK_S = 2.0
+UNJUDGED = 2  # batches in a row
 MENDED_BY_ENROLMENT = {"device", "channel", "unit"}
+MISCONFIGURED_IN_LOG = 20  # series by name; the metric has their number
+_CLASH = ["series_id", "time_us", "value"]
+
+
+class Defect(StoreRefused):
+    """An unforeseen error with a batch: it is halved until its message is found, as one that is refused."""
 
 
 class Prepared(NamedTuple):
@@ -57,6 +68,7 @@ class Pipeline:
     wait : told how long to wait [s]; returns True if the process shall stop
     clock : Unix seconds [s]
     epoch : of the shard; the store refuses batches of one that is over
+    fast : of `ShardJudge`
 
     """
 
@@ -68,21 +80,30 @@ class Pipeline:
         wait: Callable[[float], bool],
         clock: Callable[[], float] = time.time,
         epoch: Epoch | None = None,
+        fast: Fast | None = None,
     ) -> None:
         self._store = store
         self._settings = settings
         self._wait = wait
         self._clock = clock
         self._epoch = epoch
+        self._fast = fast
         self._clocks = Clocks(tolerance_s=settings.clock_tolerance_s)
         self._checkpoint_due_s = 0.0
         self._directory_due_s = 0.0
+        self._unjudged = 0
+
+    @property
+    def judging_fails(self) -> bool:
+        """Whether the newest batches were not judged: several, for one may be a defect of its own message."""
+        return self._unjudged >= UNJUDGED
 
     def open(self) -> None:
         """Read the directory and rebuild the judge's state. Raises `StoreUnavailable`."""
         directory = self._store.directory()
-        self._resolver = Resolver(directory)
-        self._judge = ShardJudge(directory)
+        self._resolver = Resolver(directory, earliest_s=self._settings.earliest_s)
+        self._judge = ShardJudge(directory, fast=self._fast)
+        self._report_misconfigured()
         self._clocks.restore(self._store.statuses())
         metrics.CLOCKS_WRONG.set(self._clocks.wrong)
         replayed = self._judge.restore(
@@ -95,7 +116,10 @@ class Pipeline:
 
         Returns False if asked to stop before they were committed.
         """
-        prepared = self.prepare(messages)
+        try:
+            prepared = self.prepare(messages)
+        except Defect as error:
+            return self.split(messages, error, kept)
         if prepared is None:
             return False
         try:
@@ -110,14 +134,27 @@ class Pipeline:
     # -- in the order in which the judge sees them ---------------------------------------------
 
     def prepare(self, messages: Sequence[Message]) -> Prepared | None:
-        """Decode and judge; None if asked to stop while the store was away."""
-        decoded = self._decode(messages)
-        if decoded is None:
-            return None
-        if decoded.statuses:
-            metrics.CLOCKS_WRONG.set(self._clocks.wrong)
-        with metrics.JUDGE_SECONDS.time():
-            judged = self._judge.judge(decoded)
+        """Decode and judge; None if asked to stop while the store was away.
+
+        Raises
+        ------
+        Defect
+            Where something unforeseen happened; the judge is as it was before.
+
+        """
+        try:
+            decoded = self._decode(messages)
+            if decoded is None:
+                return None
+            if decoded.statuses:
+                metrics.CLOCKS_WRONG.set(self._clocks.wrong)
+            with metrics.JUDGE_SECONDS.time():
+                judged = self._judge.judge(decoded)
+            self._unjudged = self._unjudged + 1 if judged.failed else 0
+        except StoreError:
+            raise
+        except Exception as error:
+            raise _defect("judge", error, messages) from error
         batch = Batch(
             fresh=judged.fresh,
             doubtful=judged.doubtful,
@@ -125,7 +162,7 @@ class Pipeline:
             anomalies=judged.anomalies,
             letters=decoded.letters,
             statuses=decoded.statuses,
-            checkpoint=self._judge.checkpoint(self._settings.shard) if self._checkpoint_is_due() else None,
+            checkpoint=self._checkpoint() if self._checkpoint_is_due() else None,
             replayed=_replayed(messages, decoded),
             epoch=self._epoch,
         )
@@ -140,8 +177,12 @@ class Pipeline:
         """The store will never take this batch: find the message it stumbles over, keep its neighbours."""
         metrics.SPLITS.inc()
         if len(messages) == 1:
-            log.error("message_refused", topic=messages[0].topic, error=str(error).partition("\n")[0])
-            buried = self._bury([letter(messages[0], "store", f"the store refuses it: {error}")])
+            said = str(error).partition("\n")[0]
+            log.error("message_refused", topic=messages[0].topic, error=said)
+            reason, by = ("defect", "it can't be taken, by a defect")
+            if not isinstance(error, Defect):
+                reason, by = "store", "the store refuses it"
+            buried = self._bury([letter(messages[0], reason, f"{by}: {error}")])
             if buried:
                 metrics.MESSAGES.inc(not messages[0].letter_id)
                 kept(messages)
@@ -162,10 +203,16 @@ class Pipeline:
             Likewise, for another process owns the shard.
 
         """
-        committed = self._commit(prepared.batch)
+        try:
+            committed = self._commit(prepared.batch)
+        except StoreError:
+            raise
+        except Exception as error:
+            raise _defect("commit", error, prepared.messages) from error
         if committed is None:
             return False
-        figures.count(prepared, committed, now_s=self._clock())
+        with metrics.isolated("figures"):
+            figures.count(prepared, committed, now_s=self._clock())
         return not len(committed.conflicts) or self._bury_conflicts(prepared, committed)
 
     def places(self, messages: Sequence[Message]) -> dict[Topic, list[Place]]:
@@ -196,20 +243,41 @@ class Pipeline:
     def _bury(self, letters: Sequence[DeadLetter], replayed: Sequence[int] = ()) -> bool:
         """Keep letters, and let go of those that were replayed; False if asked to stop before."""
         batch = Batch(letters=list(letters), replayed=list(replayed), epoch=self._epoch)
-        buried = self._commit(batch) is not None
+        buried = self._commit_letters(batch)
         if buried:
-            figures.count_letters(letters)
-            metrics.LETTERS_REPLAYED.inc(len(replayed))
+            with metrics.isolated("figures"):
+                figures.count_letters(letters)
+                metrics.LETTERS_REPLAYED.inc(len(replayed))
         return buried
+
+    def _commit_letters(self, batch: Batch) -> bool:
+        """Keep letters that nothing may be lost of: even if the store refuses them, it is tried again.
+
+        Without their properties at first, for the payload is what matters.
+        """
+        backoff = Backoff()
+        while True:
+            try:
+                return self._commit(batch) is not None
+            except StoreRefused as error:
+                log.error("dead_letters_refused", letters=len(batch.letters), error=str(error))  # noqa: TRY400
+                metrics.DEFECTS.labels("dead_letter").inc()
+                bare = [
+                    msgspec.structs.replace(one, properties={}, content_type=None) for one in batch.letters
+                ]
+                batch = replace(batch, letters=bare)
+                if self._wait(backoff.next_s()):
+                    return False
 
     def _bury_conflicts(self, prepared: Prepared, committed: Committed) -> bool:
         """Keep the messages whose readings could not be: another value is stored for their time."""
-        keys, judged = ["series_id", "time_us", "value"], prepared.judged
-        clashing = committed.conflicts[keys]
-        mine = np.union1d(
-            judged.fresh_message[np.isin(judged.fresh[keys], clashing)],
-            judged.doubtful_message[np.isin(judged.doubtful[keys], clashing)],
-        )
+        clashing = committed.conflicts[_CLASH]
+        try:
+            mine = _clashing_messages(prepared.judged, clashing)
+        except Exception:
+            metrics.DEFECTS.labels("conflicts").inc()
+            log.exception("conflicts_unknown", action="every message of the batch is a dead letter")
+            mine = np.arange(len(prepared.messages))
         sentence = "another value is stored for the same series and time: see which of the two is right"
         letters = [letter(prepared.messages[i], "conflict", sentence) for i in mine.tolist()]
         log.warning("conflicts", messages=len(letters), readings=len(clashing))
@@ -230,14 +298,14 @@ class Pipeline:
         if self._clock() >= self._directory_due_s and not self._refresh_directory():
             return None
         resolver, future_s = self._resolver, self._settings.future_s
-        decoded = decode.decode(messages, resolver, self._clocks, future_s=future_s)
+        decoded = decode.decode_safely(messages, resolver, self._clocks, future_s=future_s)
         if all(one.reason not in MENDED_BY_ENROLMENT for one in decoded.letters):
             return decoded
         if not self._refresh_directory():
             return None
         if self._resolver is resolver:
             return decoded
-        return decode.decode(messages, self._resolver, self._clocks, future_s=future_s)
+        return decode.decode_safely(messages, self._resolver, self._clocks, future_s=future_s)
 
     def _refresh_directory(self) -> bool:
         """Read the directory again if it changed; False if asked to stop while the store was away."""
@@ -249,15 +317,42 @@ class Pipeline:
             except StoreUnavailable as error:
                 if self._pause(backoff, error):
                     return False
+            except StoreError:
+                raise
+            except Exception:
+                metrics.DEFECTS.labels("directory").inc()
+                log.exception("directory_unreadable", action="going on with the one that was read before")
+                return True
             else:
                 return True
 
     def _read_directory(self) -> None:
         if self._store.directory_version() != self._resolver.version:
             directory = self._store.directory()
+            resolver = Resolver(directory, earliest_s=self._settings.earliest_s)
             self._judge.enrol(directory)
-            self._resolver = Resolver(directory)
+            self._resolver = resolver
+            self._report_misconfigured()
             log.info("directory_read", version=directory.version, series=len(directory.series))
+
+    def _report_misconfigured(self) -> None:
+        """Log and count the series that can't be judged as they are enrolled."""
+        problems = self._judge.problems
+        metrics.MISCONFIGURED.set(len(problems))
+        for name, sentences in list(problems.items())[:MISCONFIGURED_IN_LOG]:
+            log.error(
+                "series_misconfigured",
+                series=name,
+                problem="; ".join(sentences),
+                action="it is judged by the limits of its quantity, or not at all where that is unknown; "
+                "mend the site file or the adopted limits",
+            )
+
+    def _checkpoint(self) -> Checkpoint | None:
+        """The judge's state, or None where it can't be had, by a defect: the readings make up for it."""
+        with metrics.isolated("checkpoint"):
+            return self._judge.checkpoint(self._settings.shard)
+        return None
 
     def _checkpoint_is_due(self) -> bool:
         now_s = self._clock()
@@ -265,6 +360,21 @@ class Pipeline:
         if due:
             self._checkpoint_due_s = now_s + self._settings.checkpoint_s
         return due
+
+
+def _defect(where: str, error: Exception, messages: Sequence[Message]) -> Defect:
+    """Count and log an unforeseen error."""
+    metrics.DEFECTS.labels(where).inc()
+    log.error("defect", where=where, messages=len(messages), exc_info=error)
+    return Defect(f"{type(error).__name__}: {error}")
+
+
+def _clashing_messages(judged: Judged, clashing: NDArray[np.void]) -> NDArray[np.intp]:
+    """Which messages of a batch hold readings that clash with what is stored."""
+    return np.union1d(
+        judged.fresh_message[np.isin(judged.fresh[_CLASH], clashing)],
+        judged.doubtful_message[np.isin(judged.doubtful[_CLASH], clashing)],
+    )
 
 
 def _replayed(messages: Sequence[Message], decoded: Decoded) -> list[int]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import start_http_server
 
-from analytics.core import judge as core
 from ingest_service.pipeline import metrics
 from ingest_service.pipeline.backoff import Backoff
 from ingest_service.pipeline.conveyor import Conveyor
@@ -17,7 +16,10 @@ from ingest_service.pipeline.inbox import Inbox
 from ingest_service.pipeline.message import of_letter
 from ingest_service.pipeline.pipeline import Pipeline
 from ingest_service.pipeline.session import Session
+from ingest_service.pipeline.warming import WarmUp
+from ingest_service.storage.beating import Look, Pulse, beating
 from ingest_service.storage.errors import ShardLost, StoreUnavailable
+from ingest_service.storage.processes import Identity, Limits
 
 if TYPE_CHECKING:
     import threading
@@ -42,15 +44,34 @@ def run(store: Store, broker: Broker, settings: Settings, stop: threading.Event)
         start_http_server(settings.metrics_port, addr="127.0.0.1")
     sys.setswitchinterval(SWITCH_S)
     metrics.OWNER.set(0)
-    core.warm_up()
+    warm_up = WarmUp()
+    warm_up.start()
+    identity = Identity(kind="ingest", instance=settings.shard)
+    with beating(store, identity, Limits(stuck_s=settings.stuck_s, behind_s=settings.behind_s)) as pulse:
+        pulse.areas = settings.areas
+        _own_or_stand_by(store, broker, settings, stop, pulse=pulse, warm_up=warm_up)
+
+
+def _own_or_stand_by(
+    store: Store,
+    broker: Broker,
+    settings: Settings,
+    stop: threading.Event,
+    *,
+    pulse: Pulse,
+    warm_up: WarmUp,
+) -> None:
     backoff = Backoff()
     standing_by = False
     while not stop.is_set():
         try:
+            pulse.role = "standby" if standing_by else "starting"
             with store.shard(settings.shard) as lease:
+                pulse.moved()
                 if lease is not None:
                     standing_by = False
-                    _Shard(store, broker, settings, lease, stop).serve()
+                    pulse.role = "starting"
+                    _Shard(store, broker, settings, lease, stop, pulse=pulse, warm_up=warm_up).serve()
                     backoff = Backoff()
                     continue
             if not standing_by:
@@ -60,6 +81,7 @@ def run(store: Store, broker: Broker, settings: Settings, stop: threading.Event)
         except ShardLost as error:
             log.warning("shard_lost", shard=settings.shard, error=str(error))
         except StoreUnavailable as error:
+            pulse.waits_for("database")
             wait_s = backoff.next_s()
             log.warning("store_unavailable", error=str(error).strip(), next_try_in_s=round(wait_s, 2))
             stop.wait(wait_s)
@@ -71,11 +93,20 @@ class _Shard:
     """A shard that is served, from its session to its commits."""
 
     def __init__(
-        self, store: Store, broker: Broker, settings: Settings, lease: Lease, stop: threading.Event
+        self,
+        store: Store,
+        broker: Broker,
+        settings: Settings,
+        lease: Lease,
+        stop: threading.Event,
+        *,
+        pulse: Pulse,
+        warm_up: WarmUp,
     ) -> None:
         self._store, self._settings, self._lease, self._stop = store, settings, lease, stop
-        grace = _Grace(stop, settings.stop_grace_s)
-        self._pipeline = Pipeline(store, settings, wait=grace.wait, epoch=lease.epoch)
+        self._pulse = pulse
+        grace = _Grace(stop, settings.stop_grace_s, pulse)
+        self._pipeline = Pipeline(store, settings, wait=grace.wait, epoch=lease.epoch, fast=warm_up.fast)
         self._inbox = Inbox(settings.inbox_bytes)
         self._session = Session(broker, settings, self._inbox)
         self._look_round_s = 0.0
@@ -87,13 +118,17 @@ class _Shard:
         metrics.OWNER.set(1)
         metrics.EPOCH.set(epoch)
         self._session.start()
+        self._pulse.look = self._look
+        self._pulse.role = "owner"
         log.info("ingest_started", shard=settings.shard, areas=settings.areas, epoch=epoch)
         try:
             with Conveyor(self._pipeline, self._kept) as conveyor:
                 while not self._stop.is_set():
                     self._step(conveyor)
+                    self._pulse.moved()
                 self._drain(conveyor)
         finally:
+            self._pulse.role = "starting"
             self._session.stop()
             log.info("ingest_stopped", shard=settings.shard, unacknowledged=len(self._inbox))
 
@@ -145,21 +180,32 @@ class _Shard:
         if self._session.letting_go and not len(self._inbox):
             self._session.ask_again()
 
+    def _look(self) -> Look:
+        """What keeps a reading that is published now from being stored and judged."""
+        fault = self._session.trouble or ("judge" if self._pipeline.judging_fails else "")
+        oldest_s = self._inbox.oldest_s
+        return Look(fault, backlog_age_s=0.0 if oldest_s is None else max(0.0, time.time() - oldest_s))
+
     def _kept(self, messages: Sequence[Message]) -> None:
-        self._session.acknowledge(messages)
-        self._session.send_receipts(self._pipeline.places(messages))
+        self._pulse.succeeded()
+        with metrics.isolated("acknowledge"):
+            self._session.acknowledge(messages)
+        with metrics.isolated("receipts"):
+            self._session.send_receipts(self._pipeline.places(messages))
 
 
 class _Grace:
     """Waiting that ends for good some time after the stop was asked for."""
 
-    def __init__(self, stop: threading.Event, grace_s: float) -> None:
+    def __init__(self, stop: threading.Event, grace_s: float, pulse: Pulse) -> None:
         self._stop = stop
+        self._pulse = pulse
         self._grace_s = grace_s
         self._asked_s: float | None = None
 
     def wait(self, wait_s: float) -> bool:
-        """Wait; True once the grace is over."""
+        """Wait for the database; True once the grace is over."""
+        self._pulse.waits_for("database")
         if not self._stop.is_set():
             self._stop.wait(wait_s)
             return False

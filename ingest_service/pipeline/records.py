@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from edge.wire import senml
+from edge.wire import receipts, senml
 from edge.wire.errors import PayloadError
 from ingest_service.pipeline.message import letter
 
@@ -22,8 +23,15 @@ if TYPE_CHECKING:
     from ingest_service.pipeline.resolve import Resolver
     from ingest_service.storage.model import DeadLetter
 
-EARLIEST_S = 946_684_800.0  # 2000-01-01: an earlier time comes from a clock that was never set
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+FIRST_DAY_S = -70 * 365.25 * 86_400.0  # about 1900; calendars end somewhere
 NAMED_IN_DETAIL = 5
+NAME_IN_DETAIL = 80  # characters of a name that anybody may send
+CHANNELS_IN_DETAIL = 10  # of a device may be thousands
+LATEST_S = 1e11  # the year 5138: a larger time is not in seconds
+FINER = {"milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
+LOCAL_S = 8 * 3600.0  # the time zone of the towns
+LOCAL_WITHIN_S = 900.0  # local time sent as UTC is so many hours ahead, less the way here and a clock's drift
 
 
 class Rows(NamedTuple):
@@ -88,52 +96,69 @@ def take(
 def _records(message: Message, context: Context, letters: list[DeadLetter]) -> list[tuple[int, float, float]]:
     """(code, time, raw value) of the good records; a letter for the whole if there are bad ones."""
     device = context.resolver.topic(message.topic).device
-    records = senml.decode(message.payload, content_type=message.content_type, now_s=message.received_s)
-    codes = context.resolver.codes_of(device)
+    # What the broker kept from an earlier time was not measured now, so its relative times mean nothing.
+    now_s = None if message.retained else message.received_s
+    records, faults = senml.decode_each(message.payload, content_type=message.content_type, now_s=now_s)
+    recorded = receipts.RECORDED in message.properties
+    earliest_s = senml.RELATIVE_BELOW if recorded else context.resolver.known_since_s[device]
     good: list[tuple[int, float, float]] = []
-    bad: list[tuple[str, str]] = []
+    bad: list[Record] = []
     for record in records:
-        code = codes.get((record.name, record.unit))
-        if code is None or record.value is None or not _can_be(record, code, message.received_s, context):
-            bad.append(_what_is_wrong(record, device, message.received_s, context))
+        code = context.resolver.code_of(device, record.name, record.unit)
+        if code is None or not _can_be(record, code, earliest_s, message.received_s, context):
+            bad.append(record)
         else:
-            good.append((code, record.time_s, record.value))
-    if bad:
-        letters.append(letter(message, bad[0][0], _sentence(bad, len(good))))
+            good.append((code, record.time_s, record.value or 0.0))
+    if bad or faults:
+        wrong = [
+            _what_is_wrong(one, device, earliest_s, message.received_s, context)
+            for one in bad[:NAMED_IN_DETAIL]
+        ]
+        wrong += [(one.reason, one.sentence) for one in faults[:NAMED_IN_DETAIL]]
+        letters.append(letter(message, wrong[0][0], _sentence(wrong, len(bad) + len(faults), len(good))))
     return good
 
 
-def _can_be(record: Record, code: int, received_s: float, context: Context) -> bool:
+def _can_be(record: Record, code: int, earliest_s: float, received_s: float, context: Context) -> bool:
+    if record.value is None:
+        return False
     resolver = context.resolver
-    value = (record.value or 0.0) * float(resolver.scale[code]) + float(resolver.offset[code])
-    return EARLIEST_S <= record.time_s <= received_s + context.future_s and math.isfinite(value)
+    value = record.value * float(resolver.scale[code]) + float(resolver.offset[code])
+    return earliest_s <= record.time_s <= received_s + context.future_s and math.isfinite(value)
 
 
-def _sentence(bad: list[tuple[str, str]], good: int) -> str:
-    sentences = dict.fromkeys(sentence for _, sentence in bad[:NAMED_IN_DETAIL])
-    more = f" (and {len(bad) - NAMED_IN_DETAIL} more)" if len(bad) > NAMED_IN_DETAIL else ""
+def _sentence(wrong: list[tuple[str, str]], bad: int, good: int) -> str:
+    sentences = list(dict.fromkeys(sentence for _, sentence in wrong))[:NAMED_IN_DETAIL]
+    more = f" (and {bad - len(sentences)} more)" if bad > len(sentences) else ""
     kept = f"; its {good} good records are stored" if good else ""
     return "; ".join(sentences) + more + kept
 
 
-def _what_is_wrong(record: Record, device: str, received_s: float, context: Context) -> tuple[str, str]:
-    targets = context.resolver.targets_of(device)
+def _what_is_wrong(
+    record: Record, device: str, earliest_s: float, received_s: float, context: Context
+) -> tuple[str, str]:
+    targets, name = context.resolver.targets_of(device), record.name[:NAME_IN_DETAIL]
     target = targets.get(record.name)
     if target is None:
-        known = ", ".join(sorted(targets)) or "none"
-        return (
-            "channel",
-            f"channel {record.name!r} is not enrolled (the device has: {known}): enrol it, then replay",
-        )
-    if record.unit not in target.conversions:
+        has = _some(sorted(targets))
+        return "channel", f"channel {name!r} is not enrolled (the device has: {has}): enrol it, then replay"
+    if context.resolver.code_of(device, record.name, record.unit) is None:
         units = ", ".join(sorted(unit for unit in target.conversions if unit))
-        return (
-            "unit",
-            f"channel {record.name!r}: {target.quantity} is not read in {record.unit!r}, send one of {units}",
-        )
+        sent = None if record.unit is None else record.unit[:NAME_IN_DETAIL]
+        return "unit", f"channel {name!r}: {target.quantity} is not read in {sent!r}, send one of {units}"
     if record.value is None:
         return _no_number(record)
-    return _wrong_time(record, device, received_s, context) or _no_number(record)
+    return _wrong_time(record, device, earliest_s, received_s, context) or _no_number(record)
+
+
+def _some(names: list[str]) -> str:
+    """Some of many names, and how many more there are.
+
+    >>> _some([])
+    'none'
+    """
+    more = f", and {len(names) - CHANNELS_IN_DETAIL} more" if len(names) > CHANNELS_IN_DETAIL else ""
+    return ", ".join(names[:CHANNELS_IN_DETAIL]) + more if names else "none"
 
 
 def _no_number(record: Record) -> tuple[str, str]:
@@ -143,19 +168,49 @@ def _no_number(record: Record) -> tuple[str, str]:
     )
 
 
-def _wrong_time(record: Record, device: str, received_s: float, context: Context) -> tuple[str, str] | None:
-    if record.time_s < EARLIEST_S:
-        return (
-            "time",
-            f"channel {record.name!r}: measured before the year 2000: the device's clock was never set",
-        )
-    beyond_s = record.time_s - received_s - context.future_s
-    if beyond_s <= 0:
+def _wrong_time(
+    record: Record, device: str, earliest_s: float, received_s: float, context: Context
+) -> tuple[str, str] | None:
+    channel = f"channel {record.name!r}"
+    if record.time_s < earliest_s:
+        return "time", f"{channel}: {_never_set(record.time_s, earliest_s)}"
+    ahead_s = record.time_s - received_s
+    if ahead_s <= context.future_s:
         return None
-    sentence = (
-        f"channel {record.name!r}: measured {beyond_s:.0f} s beyond what a clock may be ahead: set the clock"
-    )
+    if record.time_s >= LATEST_S:
+        return "time", f"{channel}: {_finer(record.time_s)}"
+    sentence = f"{channel}: measured {ahead_s - context.future_s:.0f} s beyond what a clock may be ahead: "
+    if abs(ahead_s - LOCAL_S) <= LOCAL_WITHIN_S:
+        sentence += "eight hours, as where local time (UTC+8) is sent for UTC: send Unix time, which is UTC"
+    else:
+        sentence += "set the clock"
     offset_s = context.clocks.offset_s(device)
     if offset_s is not None and context.clocks.is_wrong(device):
         return "clock", f"{sentence}; by its status it is {offset_s:+.0f} s off"
     return "time", sentence
+
+
+def _never_set(time_s: float, earliest_s: float) -> str:
+    return (
+        f"measured {_day(time_s)}, long before the device was enrolled (nothing is taken from before "
+        f"{_day(earliest_s)}): its clock was never set; set it, or mark data of a recording as such"
+    )
+
+
+def _day(time_s: float) -> str:
+    """The day of a time, UTC.
+
+    >>> _day(946_688_400.0), _day(-1e300)
+    ('2000-01-01', 'before 1900')
+    """
+    if time_s < FIRST_DAY_S:
+        return "before 1900"
+    return str((EPOCH + timedelta(seconds=time_s)).date())
+
+
+def _finer(time_s: float) -> str:
+    """What a time that is not in seconds seems to be in."""
+    for unit, finer in FINER.items():
+        if time_s / finer < LATEST_S:
+            return f"time {time_s:.0f} seems to be in {unit}: SenML has seconds, divide by {finer:,.0f}"
+    return f"time {time_s:g} is none: send Unix seconds"

@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 
 from edge.wire import quantities, topics
-from edge.wire.errors import TopicError
+from edge.wire.errors import TopicError, UnitError
+from edge.wire.senml import RELATIVE_BELOW
 from edge.wire.topics import Kind
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge.wire.topics import Topic
-    from ingest_service.storage.model import Directory
+    from ingest_service.storage.model import Device, Directory
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -26,6 +27,15 @@ class Target(msgspec.Struct, frozen=True):
     series_id: int
     quantity: str
     conversions: Mapping[str | None, tuple[float, float]]
+
+
+EARLIEST_S = 978_307_200.0  # 2001-01-01, see docs/decisions/0022
+YEAR_S = 365.25 * 86_400
+BEFORE_ENROLMENT_S = (
+    5 * YEAR_S
+)  # no spool holds readings for so long: such a time is of a clock that never ran
+RECORDED_KIND = "replay"  # devices of this kind give recordings, whose times are no clock's
+ALIASES = 1000  # look-alike spellings of units that are remembered; more are looked up each time
 
 
 class Refused(Exception):
@@ -43,26 +53,35 @@ class Resolver:
     Attributes
     ----------
     series_id, scale, offset : (n_codes,) what a *code* means: a channel of a device, sent in some unit
+    earliest_s : (n_codes,) measured before it, a reading is of a clock that was never set, Unix seconds [s]
+    known_since_s : likewise by device
 
     """
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, *, earliest_s: float = EARLIEST_S) -> None:
         self.version = directory.version
+        self.known_since_s = {
+            one.device_id: _known_since_s(one, directory.enrolled_s, earliest_s) for one in directory.devices
+        }
         self._area_of = {device.device_id: device.area_id for device in directory.devices}
         self._targets: dict[str, dict[str, Target]] = {device: {} for device in self._area_of}
         self._codes: dict[str, dict[tuple[str, str | None], int]] = {device: {} for device in self._area_of}
         self._topics: dict[str, Topic] = {}
-        meanings: list[tuple[int, float, float]] = []
+        self._aliases = 0
+        meanings: list[tuple[int, float, float, float]] = []
         for channel in directory.channels:
+            if channel.quantity not in quantities.QUANTITIES:
+                continue  # `ingest_service.pipeline.limits.usable` reports its series
             target = Target(channel.series_id, channel.quantity, _conversions(channel.quantity))
             self._targets[channel.device_id][channel.name] = target
             for unit, (scale, offset) in target.conversions.items():
                 self._codes[channel.device_id][channel.name, unit] = len(meanings)
-                meanings.append((channel.series_id, scale, offset))
-        ids, scales, offsets = zip(*meanings, strict=True) if meanings else ((), (), ())
+                meanings.append((channel.series_id, scale, offset, self.known_since_s[channel.device_id]))
+        ids, scales, offsets, earliest = zip(*meanings, strict=True) if meanings else ((), (), (), ())
         self.series_id: NDArray[np.int32] = np.array(ids, np.int32)
         self.scale: NDArray[np.float64] = np.array(scales, np.float64)
         self.offset: NDArray[np.float64] = np.array(offsets, np.float64)
+        self.earliest_s: NDArray[np.float64] = np.array(earliest, np.float64)
 
     def topic(self, name: str) -> Topic:
         """The topic of an enrolled device, taken apart. Raises `Refused`."""
@@ -78,6 +97,27 @@ class Resolver:
     def codes_of(self, device: str) -> Mapping[tuple[str, str | None], int]:
         """The codes of a device by (channel, sent unit)."""
         return self._codes[device]
+
+    def code_of(self, device: str, name: str, unit: str | None) -> int | None:
+        """The code of a channel in a unit, or in one that looks like it; None where there is none.
+
+        A look-alike is remembered, so that the next message with it is an ordinary one.
+        """
+        codes = self._codes[device]
+        code = codes.get((name, unit))
+        target = self._targets[device].get(name)
+        if code is not None or unit is None or target is None:
+            return code
+        try:
+            meant = quantities.to_canonical(quantities.QUANTITIES[target.quantity], unit)
+        except UnitError:
+            return None
+        same = (one for one, pair in target.conversions.items() if pair == (meant.scale, meant.offset))
+        code = codes[name, next(same)]
+        if self._aliases < ALIASES:
+            self._aliases += 1
+            codes[name, unit] = code
+        return code
 
     def _checked(self, name: str) -> Topic:
         try:
@@ -99,6 +139,13 @@ class Resolver:
         if topic.kind not in {Kind.DATA, Kind.STATUS}:
             raise Refused("topic", f"nothing is read from …/{topic.kind}: publish to …/data or …/status")
         return topic
+
+
+def _known_since_s(device: Device, enrolled_s: Mapping[str, float], earliest_s: float) -> float:
+    """Measured before it, a device's readings are of a clock that was never set, Unix seconds [s]."""
+    if device.kind == RECORDED_KIND:
+        return RELATIVE_BELOW
+    return max(earliest_s, enrolled_s.get(device.device_id, 0.0) - BEFORE_ENROLMENT_S)
 
 
 def _conversions(name: str) -> dict[str | None, tuple[float, float]]:

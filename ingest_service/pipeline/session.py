@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -36,6 +36,8 @@ log = structlog.get_logger()
 
 NEVER_EXPIRES = 0xFFFFFFFF
 LONGEST_WAIT_S = 15.0
+PROVEN_S = 10.0  # a connection that stays subscribed for so long, or commits, is no failed one
+QUARREL_S = 60.0  # unless another client took it over: that one comes back at least so often
 RECEIPTS_WAITING = 10_000
 
 
@@ -57,8 +59,12 @@ class Session:
         self._connected = False
         self._letting_go = False
         self._taken_over = False
+        self._subscribed_s = math.inf
+        self._committed = False
+        self._trouble = "broker"
         self._subscribe_again_s = math.inf
         self._lock = threading.Lock()
+        self._client_id = f"towntwin-ingest-{settings.shard}"
         self._client = self._make_client()
 
     @property
@@ -70,6 +76,14 @@ class Session:
     def letting_go(self) -> bool:
         """Whether messages pass unheld, because the inbox was full for too long; see `ask_again`."""
         return self._letting_go
+
+    @property
+    def trouble(self) -> str:
+        """What keeps messages from coming in, as a key of `process_words.WHY`; empty where nothing does."""
+        if self._trouble or not self._connected:
+            return self._trouble or "broker"
+        receives = f"paho-mqtt-client-{self._client_id}"  # what paho calls its thread
+        return "" if any(one.name == receives for one in threading.enumerate()) else "receiver"
 
     def was_taken_over(self) -> bool:
         """Whether another client came with this client id since this was last asked."""
@@ -98,24 +112,39 @@ class Session:
 
     def subscribe_again(self) -> None:
         """Ask for the topics once more, if the broker refused them and some time has passed."""
+        self._revive()
         if time.monotonic() >= self._subscribe_again_s:
             self._subscribe_again_s = math.inf
             self._subscribe()
+
+    def _revive(self) -> None:
+        """Start paho's thread anew if it died: of a packet that paho could not read, say."""
+        if (
+            self._client.loop_start() is MQTTErrorCode.MQTT_ERR_SUCCESS
+        ):  # it is refused while the thread lives
+            metrics.DEFECTS.labels("network").inc()
+            log.error("network_thread_died", action="connecting anew; the traceback is on standard error")
 
     def ask_again(self) -> None:
         """Connect anew, so that the broker sends what is not acknowledged once more."""
         connection = self._client.socket()
         if isinstance(connection, socket.socket):
             log.info("asking_again", action="connecting anew for messages that were let go")
+            self._backoff = Backoff(longest_s=LONGEST_WAIT_S)
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def acknowledge(self, messages: Iterable[Message]) -> None:
         """Send the PUBACKs of committed messages that are still of this connection."""
         for message in messages:
-            with self._lock:
-                if message.qos and message.connection == self._connection:
-                    self._client.ack(message.mid, message.qos)
+            try:
+                with self._lock:
+                    if message.qos and message.connection == self._connection:
+                        self._committed = True
+                        self._client.ack(message.mid, message.qos)
+            except Exception:  # one that fails must not keep the others unacknowledged
+                metrics.DEFECTS.labels("acknowledge").inc()
+                log.exception("defect", where="acknowledge", topic=message.topic)
 
     def send_receipts(self, places: dict[Topic, list[Place]]) -> None:
         """One small message per device and epoch; a lost one only makes the device send again."""
@@ -130,7 +159,7 @@ class Session:
     def _make_client(self) -> Client:
         client = Client(
             CallbackAPIVersion.VERSION2,
-            client_id=f"towntwin-ingest-{self._settings.shard}",
+            client_id=self._client_id,
             protocol=MQTTProtocolVersion.MQTTv5,
             manual_ack=True,
         )
@@ -138,6 +167,7 @@ class Session:
             client.username_pw_set(self._broker.user, self._broker.password)
         client.max_inflight_messages_set(1000)
         client.max_queued_messages_set(RECEIPTS_WAITING)
+        client.suppress_exceptions = True  # a callback that fails must not end the thread that receives
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_connect_fail = self._on_connect_fail
@@ -152,6 +182,7 @@ class Session:
             self._say_refused("broker_refused", reason)
             return
         self._connected = True
+        self._trouble = "subscribing"
         metrics.CONNECTIONS.inc()
         metrics.CONNECTED.set(1)
         log.info("broker_connected", broker=str(self._broker), session_present=flags.session_present)
@@ -179,10 +210,12 @@ class Session:
             self._say_refused("subscription_refused", refused[0])
             self._subscribe_again_s = time.monotonic() + self._backoff.next_s()
         else:
+            self._trouble = ""
             log.info("subscribed", areas=self._settings.areas)
-            self._backoff = Backoff(longest_s=LONGEST_WAIT_S)
+            self._subscribed_s = time.monotonic()
 
     def _on_connect_fail(self, _client: Client, _userdata: object) -> None:
+        self._trouble = "broker"
         log.warning("broker_away", broker=str(self._broker), action=refusals.AGAIN)
         self._wait_before_the_next_try()
 
@@ -194,9 +227,14 @@ class Session:
         reason: ReasonCode,
         _properties: object,
     ) -> None:
+        if self._proved_itself(time.monotonic(), taken_over=reason.value == refusals.TAKEN_OVER):
+            self._backoff = Backoff(longest_s=LONGEST_WAIT_S)
+        self._subscribed_s = math.inf
         with self._lock:
+            self._committed = False
             self._connection += 1
             self._connected = False
+            self._trouble = "refused" if self._trouble == "refused" else "broker"
             self._letting_go = False
             self._subscribe_again_s = math.inf
         metrics.CONNECTED.set(0)
@@ -209,38 +247,63 @@ class Session:
             log.warning("broker_lost", broker=str(self._broker), action=refusals.AGAIN)
         self._wait_before_the_next_try()
 
+    def _proved_itself(self, now_s: float, *, taken_over: bool) -> bool:
+        """Whether the connection that ended was a good one, so that the waits begin anew."""
+        lived_s = now_s - self._subscribed_s
+        return lived_s >= QUARREL_S if taken_over else self._committed or lived_s >= PROVEN_S
+
     def _wait_before_the_next_try(self) -> None:
         wait_s: Any = self._backoff.next_s()  # paho's annotation says int; it takes any number
         self._client.reconnect_delay_set(wait_s, wait_s)
 
     def _say_refused(self, event: str, reason: ReasonCode) -> None:
+        self._trouble = "refused"
         meant = refusals.meaning(reason.value)
         say = log.warning if meant.temporary else log.error
         say(event, broker=str(self._broker), reason=str(reason), code=reason.value, action=meant.action)
 
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+        if not message.qos:
+            # Nobody sends it again, so waiting for room would only hold up those that count.
+            if self._letting_go or not self._inbox.put(self._message(message), wait_s=0.0):
+                metrics.DROPPED.inc()
+            return
         if self._letting_go:
             metrics.LET_GO.inc()
             return
-        properties: Any = message.properties
-        held = self._inbox.put(
-            Message(
-                topic=_topic(message),
-                payload=bytes(message.payload),
-                received_s=time.time(),
-                content_type=getattr(properties, "ContentType", None),
-                properties=tuple(getattr(properties, "UserProperty", ())),
-                mid=message.mid,
-                qos=message.qos,
-                connection=self._connection,
-                retained=message.retain,
-            ),
-            wait_s=self._hold_s,
-        )
-        if not held:
+        if not self._inbox.put(self._message(message), wait_s=self._hold_s):
             self._letting_go = True
             metrics.LET_GO.inc()
             log.warning("letting_go", action="not held for want of room; the broker will send them again")
+
+    def _message(self, message: MQTTMessage) -> Message:
+        """A message of paho's; where its properties are not what they should be, it comes without them."""
+        content_type: str | None = None
+        properties: tuple[tuple[str, str], ...] = ()
+        with metrics.isolated("properties"):
+            content_type, properties = _properties(message)
+        return Message(
+            topic=_topic(message),
+            payload=bytes(message.payload),
+            received_s=time.time(),
+            content_type=content_type,
+            properties=properties,
+            mid=message.mid,
+            qos=message.qos,
+            connection=self._connection,
+            retained=bool(message.retain),
+        )
+
+
+def _properties(message: MQTTMessage) -> tuple[str | None, tuple[tuple[str, str], ...]]:
+    """The content type and the user properties of a message."""
+    properties: Any = message.properties
+    content_type = getattr(properties, "ContentType", None)
+    pairs = getattr(properties, "UserProperty", ())
+    return (
+        None if content_type is None else str(content_type),
+        tuple((str(name), str(value)) for name, value in pairs),
+    )
 
 
 def _topic(message: MQTTMessage) -> str:

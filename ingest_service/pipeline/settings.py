@@ -42,7 +42,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     inbox_bytes: Annotated[
         int,
         Meta(
-            description="Payload bytes held in memory; beyond them the socket is not read.",
+            description="Bytes held in memory: payloads, topics, properties, and a constant a message; "
+            "beyond them the socket is not read, and QoS 0 is dropped.",
             extra={"unit": "bytes"},
             ge=1 << 20,
         ),
@@ -85,10 +86,34 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             gt=0,
         ),
     ] = 300.0
+    earliest_s: Annotated[
+        float,
+        Meta(
+            description="A reading measured before it is of a clock that was never set (2001-01-01).",
+            extra={"unit": "s"},
+            ge=2**28,
+        ),
+    ] = 978_307_200.0
     stop_grace_s: Annotated[
         float,
         Meta(description="Time for committing what is held when asked to stop.", extra={"unit": "s"}, ge=0),
     ] = 10.0
+    stuck_s: Annotated[
+        float,
+        Meta(
+            description="Health shows the process as stuck where its main loop does not move on for so long.",
+            extra={"unit": "s"},
+            gt=0,
+        ),
+    ] = 30.0
+    behind_s: Annotated[
+        float,
+        Meta(
+            description="Health shows the process as behind where a received message waits for so long.",
+            extra={"unit": "s"},
+            gt=0,
+        ),
+    ] = 30.0
     metrics_port: Annotated[
         int, Meta(description="Port of the Prometheus metrics on loopback; 0 is off.", ge=0, le=65535)
     ] = 0

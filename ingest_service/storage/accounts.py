@@ -94,6 +94,11 @@ class Accounts:
             done = connection.execute(QUERIES["key_revoke"], {"key_id": key_id, "by": by})
             return done.rowcount == 1
 
+    def renew_hash(self, key_id: str, *, old: str, new: str) -> None:
+        """Keep another hash of the same secret, unless it was done already."""
+        with self._store.transaction() as connection:
+            connection.execute(QUERIES["key_renew_hash"], {"key_id": key_id, "old": old, "new": new})
+
     def used(self, key_id: str) -> None:
         """Note that a key was used, to the minute."""
         with self._store.transaction() as connection:

@@ -6,21 +6,24 @@ of one, so that an answer that takes several queries is of one piece, and an old
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import msgspec
 import psycopg
+import structlog
 from psycopg.rows import class_row
 
 from ingest_service.storage import binary, rollups
-from ingest_service.storage.errors import StoreRefused
+from ingest_service.storage.errors import StoreRefused, StoreTimeout, StoreUnavailable
 from ingest_service.storage.model import Bucket
 from ingest_service.storage.sql import QUERIES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -28,7 +31,11 @@ if TYPE_CHECKING:
 
     from ingest_service.storage.postgres import PostgresStore
 
+log = structlog.get_logger()
+T = TypeVar("T")
+
 XID = 2**32
+AGAIN_S = 1.0  # between two tries to read a page while the database is away
 NO_TRANSACTIONS = (psycopg.errors.InvalidColumnReference, psycopg.errors.UndefinedColumn)
 """What a table raises that has no ``xmin``."""
 BLOCK_ROWS = 50_000
@@ -139,9 +146,9 @@ class Then:
         """READING rows of ``[from_us, to_us)`` by time, revisions applied."""
         asked = {"series_id": series_id, "from_s": from_us / 1e6, "to_s": to_us / 1e6, "limit": limit}
         if self._moment is not None:
-            with self._asked_of("readings", asked) as cursor:
+            with self._asked_of("readings", asked, in_order=True) as cursor:
                 return binary.arrays(cursor, series_id)
-        with self._store.asked(QUERIES["readings_now"], asked) as cursor:
+        with self._store.asked(QUERIES["readings_now"], asked, in_order=True) as cursor:
             self._moment = _moment(binary.word(cursor), cursor.connection)
             return binary.arrays(cursor, series_id)
 
@@ -179,6 +186,31 @@ class Then:
             yield cursor
 
 
+class Waits:
+    """How long an answer of several pages waits for a database that is away.
+
+    Not at all, until its first bytes are sent: before that, the caller is better told to come again. After
+    that, a page is read again for ``limit_s`` [s]; every page is of the same moment, so nothing is lost.
+    """
+
+    def __init__(self) -> None:
+        self.limit_s = 0.0
+
+    def through(self, read: Callable[[], T]) -> T:
+        """What a query finds. Raises as the store does, and `StoreUnavailable` only after the wait."""
+        began_s = time.monotonic()
+        while True:
+            try:
+                return read()
+            except StoreTimeout:
+                raise
+            except StoreUnavailable as error:
+                if time.monotonic() - began_s >= self.limit_s:
+                    raise
+                log.warning("answer_waits_for_database", error=str(error))
+                time.sleep(AGAIN_S)
+
+
 class Answers:
     """What a `PostgresStore` answers to the API. Methods raise `StoreError`, and `OtherDatabase`."""
 
@@ -189,25 +221,29 @@ class Answers:
         """The database now, or as it was."""
         return Then(self._store, again)
 
-    def all_anomalies(self, question: Question, moment: Moment, *, rows: int) -> Iterator[list[Found]]:
+    def all_anomalies(
+        self, question: Question, moment: Moment, waits: Waits | None = None, *, rows: int
+    ) -> Iterator[list[Found]]:
         """Every anomaly in pages; between them nothing is held in the database."""
         question, then = msgspec.structs.replace(question, limit=rows), self.then(moment)
+        waits = waits or Waits()
         while True:
-            page = then.anomalies(question)
+            page = waits.through(partial(then.anomalies, question))
             yield page
             if len(page) < rows:
                 return
             question = msgspec.structs.replace(question, after=page[-1].place)
 
     def all_readings(
-        self, series_ids: Sequence[int], from_us: int, to_us: int, moment: Moment
+        self, series_ids: Sequence[int], from_us: int, to_us: int, moment: Moment, waits: Waits | None = None
     ) -> Iterator[NDArray[np.void]]:
         """Every reading of some series in blocks, series by series; in between nothing is held."""
-        then = self.then(moment)
+        then, waits = self.then(moment), waits or Waits()
         for series_id in series_ids:
             after_us = from_us
             while True:
-                block = then.readings(series_id, after_us, to_us, limit=BLOCK_ROWS)
+                read = partial(then.readings, series_id, after_us, to_us, limit=BLOCK_ROWS)
+                block = waits.through(read)
                 yield block
                 if len(block) < BLOCK_ROWS:
                     break

@@ -30,6 +30,8 @@ OWN = {
     "rules": "text",
 }
 NULLABLE = ("expected", "spread")
+REVISED = ("quality", "meaning", "rules")
+"""What later evidence may have changed: a statement that compares it has to read the revisions first."""
 TRUTHS = ("substringof", "startswith", "endswith")
 TEXTS = ("substring", "substring3", "tolower", "toupper", "trim", "concat")
 KINDS = (
@@ -44,6 +46,19 @@ KINDS = (
     }
 )
 RAISES_NULL = ("div", "mod")
+
+
+SOURCES = {None: "reading", False: "reading_oldest_first", True: "reading_newest_first"}
+
+
+def direction(orders: Sequence[Order]) -> bool | None:
+    """Whether observations of a series are read by time, newest first; None where by something else."""
+    for one in orders:
+        if one.term == Own("time"):
+            return one.descending
+        if one.term != Own("series"):
+            return None
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +78,8 @@ class Compiler:
     meanings: list[str]
     rules: list[str]
     parameters: dict[str, Any] = field(default_factory=dict)
+    revised: bool = False
+    """Whether anything compiled so far depends on revised flags."""
 
     def __post_init__(self) -> None:
         self.parameters |= {"meanings": self.meanings, "rules": self.rules}
@@ -95,6 +112,7 @@ class Compiler:
             case Value(value):
                 return self._value(value)
             case Own(name):
+                self.revised = self.revised or name in REVISED
                 return Piece(_piece(name), OWN[name], nullable=name in NULLABLE)
             case Given(column):
                 text = _piece("given", sql.Identifier(f"given{column}"))
@@ -114,6 +132,17 @@ class Compiler:
         names = [sql.Identifier("r", f"key{k}") for k in range(len(orders))]
         return sql.SQL(", ").join(
             _directed(name, one, self._key(one)) for name, one in zip(names, orders, strict=True)
+        )
+
+    def readings(self, orders: Sequence[Order] = ()) -> Composable:
+        """What to read from; to be called once everything else is compiled."""
+        name = SOURCES[direction(orders)]
+        return _piece("judged" if self.revised else "reading_source", sql.Identifier(name))
+
+    def key_names(self, orders: Sequence[Order]) -> Composable:
+        """The columns of `keys` by name."""
+        return sql.SQL("").join(
+            sql.SQL(", {}").format(sql.Identifier("r", f"key{k}")) for k in range(len(orders))
         )
 
     def keys(self, orders: Sequence[Order]) -> Composable:

@@ -77,8 +77,8 @@ def _end_session(known: dict[str, Any], pid: int) -> None:
         connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
 
 
-def arguments(settings: Settings) -> dict[str, Any]:
-    """What every connection is made with."""
+def arguments(settings: Settings, name: str = "towntwin") -> dict[str, Any]:
+    """What every connection is made with; ``name`` is what the server lists it under."""
     options = {
         "timezone": "UTC",
         "statement_timeout": f"{settings.statement_timeout_s}s",
@@ -95,14 +95,14 @@ def arguments(settings: Settings) -> dict[str, Any]:
         "connect_timeout": settings.connect_timeout_s,
         "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
         "answer_s": settings.answer_timeout_s,
-        "application_name": "towntwin",
+        "application_name": name,
     }
 
 
-def connect(dsn: str, settings: Settings) -> ImpatientConnection:
+def connect(dsn: str, settings: Settings, *, name: str = "towntwin") -> ImpatientConnection:
     """One connection, in autocommit. Raises `StoreUnavailable`, `StoreRefused`."""
     with classified():
-        return ImpatientConnection.connect(dsn, autocommit=True, **arguments(settings))
+        return ImpatientConnection.connect(dsn, autocommit=True, **arguments(settings, name))
 
 
 def pool(dsn: str, settings: Settings) -> ConnectionPool[ImpatientConnection]:

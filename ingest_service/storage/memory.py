@@ -11,11 +11,12 @@ import numpy as np
 
 from ingest_service.storage import memory_rows, migrate
 from ingest_service.storage.batch import Committed
-from ingest_service.storage.memory_anomalies import MemoryAnomalies
+from ingest_service.storage.memory_anomalies import MemoryAnomalies, Revised
 from ingest_service.storage.memory_directory import MemoryDirectory, activity
 from ingest_service.storage.memory_late import MemoryLate
 from ingest_service.storage.memory_letters import MemoryLetters
 from ingest_service.storage.memory_opinions import MemoryOpinions
+from ingest_service.storage.memory_processes import MemoryPlatform
 from ingest_service.storage.memory_shards import MemoryShards
 from ingest_service.storage.model import (
     READING,
@@ -48,10 +49,11 @@ NOT_JUDGED = 64 | 512  # late, or of a wrong clock
 HOUR_US = 3_600_000_000
 
 
-class MemoryStore:
+class MemoryStore(MemoryPlatform, Revised):
     """`ingest_service.storage.store.Store` in dictionaries."""
 
     def __init__(self, *, time_zone: str = "Asia/Shanghai") -> None:
+        super().__init__()
         self.zone = ZoneInfo(time_zone)
         self._lock = threading.RLock()
         self._enrolled = MemoryDirectory()
@@ -66,9 +68,6 @@ class MemoryStore:
         self._shards = MemoryShards()
         self._late = MemoryLate()
         self._opinions = MemoryOpinions()
-
-    def close(self) -> None:
-        """Nothing to let go of."""
 
     # -- enrolment -----------------------------------------------------------------------------
 
@@ -231,15 +230,6 @@ class MemoryStore:
         with self._lock:
             return self._anomalies.one(anomaly_id)
 
-    def newest_revision(self) -> int:
-        """The newest change of any anomaly."""
-        return max((one.revision for one in self.anomalies_changed(0, limit=2**62)), default=0)
-
-    def anomalies_changed(self, revision: int, *, limit: int) -> list[Anomaly]:
-        """Anomalies changed after a revision, oldest change first."""
-        with self._lock:
-            return self._anomalies.changed(revision)[:limit]
-
     def statuses(self) -> list[DeviceStatus]:
         """The newest status of every device that ever sent one."""
         return [self._statuses[one] for one in sorted(self._statuses)]
@@ -262,7 +252,7 @@ class MemoryStore:
 
     # -- the service ---------------------------------------------------------------------------
 
-    def refresh_rollups(self, *, limit: int) -> int:
+    def refresh_rollups(self, *, limit: int, share: float = 1.0) -> int:  # noqa: ARG002 - nothing fails here
         """Nothing is rolled up here: `buckets` reads the readings; only what is due is counted."""
         with self._lock:
             self._due -= set(done := sorted(self._due)[:limit])
@@ -279,10 +269,11 @@ class MemoryStore:
         anomalies: Sequence[Anomaly],
         *,
         again_s: float | None = None,
+        rest_from_s: float | None = None,
     ) -> bool:
         """Keep what judging a series again changed, all of it or nothing."""
         with self._lock:
-            if not self._late.done(late, again_s):
+            if not self._late.done(late, again_s, rest_from_s):
                 return False
             self._revise(revisions)
             self.record(anomalies)

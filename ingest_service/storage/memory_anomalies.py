@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ingest_service.storage import memory_rows
+from ingest_service.storage.revisions import LeftOut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from threading import RLock
 
     from ingest_service.storage.model import Anomaly, AnomalyQuery
 
@@ -36,6 +38,16 @@ class MemoryAnomalies:
         found = [one for one in self._anomalies.values() if one.revision > revision]
         return sorted(found, key=lambda one: one.revision)
 
+    def left_out(self, revision: int, site_ids: Sequence[str], newest: int, counted: int) -> LeftOut | None:
+        """The changes after a revision that are not among the newest ones; None where all are."""
+        left = self.changed(revision)
+        left = left[: max(0, len(left) - newest)]
+        if not left:
+            return None
+        starts = [one.start_s for one in left[-counted - 1 :] if one.site_id in site_ids]
+        is_counted = len(left) <= counted
+        return LeftOut(left[-1].revision, is_counted, min(starts, default=None), max(starts, default=None))
+
     def open_count(self) -> int:
         """How many are open."""
         return sum(one.state == "open" for one in self._anomalies.values())
@@ -56,3 +68,28 @@ class MemoryAnomalies:
             self._anomalies[key] = msgspec.structs.replace(
                 one, anomaly_id=anomaly_id, revision=self._revision
             )
+
+
+class Revised:
+    """What a store in memory returns to followers of revisions."""
+
+    _lock: RLock
+    _anomalies: MemoryAnomalies
+
+    def newest_revision(self) -> int:
+        """The newest change of any anomaly."""
+        return max((one.revision for one in self.anomalies_changed(0, limit=2**62)), default=0)
+
+    drawn_revision = newest_revision
+
+    def anomalies_changed(self, revision: int, *, limit: int, settled: int = 0) -> list[Anomaly]:  # noqa: ARG002
+        """Anomalies changed after a revision, oldest change first; in memory every change is settled."""
+        with self._lock:
+            return self._anomalies.changed(revision)[:limit]
+
+    def anomalies_left_out(
+        self, revision: int, site_ids: Sequence[str], *, newest: int, counted: int
+    ) -> LeftOut | None:
+        """The changes after a revision that are not among the newest ones; None where all are."""
+        with self._lock:
+            return self._anomalies.left_out(revision, site_ids, newest, counted)

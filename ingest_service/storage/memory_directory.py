@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -49,7 +50,9 @@ class MemoryDirectory:
         }
         series = self._merge_series(directory.series)
         channels = self._merge_channels(directory.channels, series)
-        new = Directory(**kept, series=series, channels=channels, version=old.version)
+        now_s = time.time()
+        enrolled_s = {one.device_id: old.enrolled_s.get(one.device_id, now_s) for one in kept["devices"]}
+        new = Directory(**kept, series=series, channels=channels, version=old.version, enrolled_s=enrolled_s)
         if new != old:
             new.version += 1
             self._directory = new
@@ -91,6 +94,7 @@ def activity(directory: Directory, latest: Sequence[Latest]) -> list[DeviceActiv
             DeviceActivity(
                 device_id=device.device_id,
                 area_id=device.area_id,
+                kind=device.kind,
                 site_id=min(one.site_id for one in mine),
                 interval_s=min(one.interval_s for one in mine),
                 measured_s=max((one.time_s for one in heard), default=None),

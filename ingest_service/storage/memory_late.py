@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ingest_service.storage.model import Late
 
 if TYPE_CHECKING:
@@ -40,11 +42,13 @@ class MemoryLate:
         waiting = sorted((due_s, series_id) for series_id, due_s in self._due_s.items() if due_s <= now_s)
         return [self._late[series_id] for _, series_id in waiting]
 
-    def done(self, late: Late, again_s: float | None) -> bool:
+    def done(self, late: Late, again_s: float | None, rest_from_s: float | None = None) -> bool:
         """One is judged; False where more late readings came or another was faster."""
         if late not in self.due():
             return False
-        if again_s is None:
+        if rest_from_s is not None:
+            self._late[late.series_id] = msgspec.structs.replace(late, since_s=rest_from_s)
+        elif again_s is None:
             del self._late[late.series_id], self._due_s[late.series_id]
         else:
             self._due_s[late.series_id] = time.time() + again_s

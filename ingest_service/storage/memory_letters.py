@@ -37,9 +37,7 @@ class MemoryLetters:
             if old is not None:
                 said = {"reason": one.reason, "detail": one.detail, "replays": old.replays + 1}
                 self._letters[one.letter_id] = msgspec.structs.replace(old, state="waiting", **said)
-            elif one.letter_id or (digest(one) is not None and digest(one) in self._digests):
-                continue
-            elif self._is_within_quota(one):
+            elif not one.letter_id and self._is_new(one) and self._is_within_quota(one):
                 self._count += 1
                 self._digests |= {digest(one) or b""}
                 given = {"letter_id": self._count, "size_bytes": len(one.payload)}
@@ -56,6 +54,13 @@ class MemoryLetters:
             return False
         self._quotas[device] = grown
         return True
+
+    def _is_new(self, one: DeadLetter) -> bool:
+        """Whether it is none of those that are here; of a retained message, one is enough."""
+        if digest(one) is not None and digest(one) in self._digests:
+            return False
+        place = (one.topic, one.payload)
+        return not one.retained or all((old.topic, old.payload) != place for old in self._letters.values())
 
     def find(self, query: LetterQuery) -> list[DeadLetter]:
         """Those of a filter, newest first; its limit is not used."""

@@ -139,6 +139,7 @@ class Directory(msgspec.Struct, kw_only=True):
     nodes: list[Node] = []
     links: list[Link] = []
     version: int = 0  # grows with every enrolment
+    enrolled_s: dict[str, float] = {}  # of devices, Unix seconds [s]; given by the store
 
 
 class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,10 +206,11 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     content_type: str | None = None
     size_bytes: int = 0  # of the payload; given by the store
     properties: dict[str, str] = {}
-    reason: str  # payload, topic, device, channel, unit, value, time, clock, conflict, store
+    reason: str  # payload, topic, device, channel, unit, value, time, clock, conflict, store, defect
     detail: str
     state: Literal["waiting", "replay"] = "waiting"
     replays: int = 0
+    retained: bool = False  # the broker kept it, and sends it again at every subscription
 
 
 class LetterQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -241,6 +243,7 @@ class DeviceActivity(msgspec.Struct, frozen=True, kw_only=True):
 
     device_id: str
     area_id: str
+    kind: str = "agent"  # as enrolled; "replay" publishes recorded files
     site_id: str
     interval_s: float
     measured_s: float | None

@@ -13,6 +13,7 @@ from psycopg.rows import dict_row
 from ingest_service.storage import connecting, edition, lease, migrate, opinions, reading, rollups, writing
 from ingest_service.storage.batch import Checkpoint
 from ingest_service.storage.classify import classified
+from ingest_service.storage.heartbeat import PostgresHeartbeat
 from ingest_service.storage.model import (
     Anomaly,
     AnomalyQuery,
@@ -24,6 +25,8 @@ from ingest_service.storage.model import (
     Late,
     Latest,
 )
+from ingest_service.storage.processes import Process
+from ingest_service.storage.revisions import LeftOut
 from ingest_service.storage.settings import Settings
 from ingest_service.storage.sql import QUERIES
 from ingest_service.storage.wall import Wall, Walled
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from ingest_service.storage.connecting import ImpatientConnection
     from ingest_service.storage.lease import PostgresLease
     from ingest_service.storage.model import Bucket, Directory, LetterQuery, Verdict
+    from ingest_service.storage.processes import Identity, Limits
 
 T = TypeVar("T")
 
@@ -190,7 +194,7 @@ class PostgresStore(Walled):
 
     def readings(self, series_id: int, from_s: float, to_s: float, *, limit: int) -> NDArray[np.void]:
         """READING rows of ``[from_s, to_s)`` by time, revisions applied."""
-        with self.transaction() as connection:
+        with self.transaction(in_order=True) as connection:
             return reading.readings(connection, series_id, from_s, to_s, limit)
 
     def received(self, series_ids: Sequence[int], after_s: float, *, limit: int) -> NDArray[np.void]:
@@ -213,17 +217,48 @@ class PostgresStore(Walled):
         with self.transaction() as connection:
             return next(iter(reading.anomalies(connection, AnomalyQuery(), anomaly_id)), None)
 
-    def newest_revision(self) -> int:
-        """The newest change of any anomaly."""
-        return self._number("newest_revision")
+    def count_anomalies(self, query: AnomalyQuery) -> int:
+        """How many anomalies a filter finds."""
+        return self._number("count_anomalies", reading.anomaly_parameters(query))
 
-    def anomalies_changed(self, revision: int, *, limit: int) -> list[Anomaly]:
-        """Anomalies changed after a revision, oldest change first."""
-        return self._rows("anomalies_changed", (revision, limit), Anomaly)
+    def count_letters(self, query: LetterQuery) -> int:
+        """How many dead letters a filter finds."""
+        return self._number("count_letters", msgspec.structs.asdict(query))
+
+    def newest_revision(self) -> int:
+        """The newest settled change of any anomaly."""
+        return self._number("newest_revision", (self._number("settled_revision"),))
+
+    def drawn_revision(self) -> int:
+        """The newest revision that was ever drawn."""
+        return self._number("drawn_revision")
+
+    def anomalies_changed(self, revision: int, *, limit: int, settled: int = 0) -> list[Anomaly]:
+        """Anomalies changed after a revision, oldest change first, up to the newest settled change."""
+        settled = max(settled, self._number("settled_revision"))
+        if settled <= revision:
+            return []
+        return self._rows("anomalies_changed", (revision, settled, limit), Anomaly)
+
+    def anomalies_left_out(
+        self, revision: int, site_ids: Sequence[str], *, newest: int, counted: int
+    ) -> LeftOut | None:
+        """The changes after a revision that are not among the newest ones; None where all are."""
+        parameters = {
+            "after": revision,
+            "settled": self._number("settled_revision"),
+            "site_ids": list(site_ids),
+            "newest": newest,
+            "counted": counted,
+        }
+        with self.asked(QUERIES["anomalies_left_out"], parameters) as cursor:
+            found = cursor.fetchone()
+        return None if found is None or found[0] is None else LeftOut(*found)
 
     def statuses(self) -> list[DeviceStatus]:
         """The newest status of every device that ever sent one."""
-        return self._rows("statuses", None, DeviceStatus)
+        with self.transaction() as connection:
+            return reading.readable(connection, "statuses", DeviceStatus)
 
     def health(self, series_ids: Sequence[int] | None = None) -> Health:
         """What the database is and holds."""
@@ -238,12 +273,22 @@ class PostgresStore(Walled):
                 edition=edition.name(connection), schema_version=migrate.version(connection), **counted
             )
 
+    # -- the platform's processes -----------------------------------------------------------------
+
+    def heartbeat(self, identity: Identity, limits: Limits) -> PostgresHeartbeat:
+        """What a process writes of itself."""
+        return PostgresHeartbeat(self._dsn, self._settings, identity, limits)
+
+    def processes(self) -> list[Process]:
+        """Every process of the platform and its state."""
+        return self._rows("processes", None, Process)
+
     # -- the service ---------------------------------------------------------------------------
 
-    def refresh_rollups(self, *, limit: int) -> int:
+    def refresh_rollups(self, *, limit: int, share: float = 1.0) -> int:
         """Bring rollups of about ``limit`` readings up to date; how many hours of series that were."""
         with self.transaction() as connection:
-            return rollups.refresh(connection, limit, self._settings.time_zone)
+            return rollups.refresh(connection, limit, share, self._settings.time_zone)
 
     def late_due(self, *, limit: int) -> list[Late]:
         """Series with late readings that are to be judged again now."""
@@ -256,10 +301,13 @@ class PostgresStore(Walled):
         anomalies: Sequence[Anomaly],
         *,
         again_s: float | None = None,
+        rest_from_s: float | None = None,
     ) -> bool:
         """Keep what judging a series again changed, all of it or nothing."""
         with self.transaction() as connection, connection.cursor() as cursor:
-            return writing.correct(cursor, late, revisions, anomalies, again_s)
+            return writing.correct(
+                cursor, late, revisions, anomalies, again_s=again_s, rest_from_s=rest_from_s
+            )
 
     def activity(self) -> list[DeviceActivity]:
         """When each device was last heard."""
@@ -275,6 +323,6 @@ class PostgresStore(Walled):
             cursor.row_factory = dict_row
             return msgspec.convert(cursor.fetchall(), list[kind])  # type: ignore[valid-type]
 
-    def _number(self, query: str) -> int:
-        with self.asked(QUERIES[query]) as cursor:
+    def _number(self, query: str, parameters: Any = None) -> int:
+        with self.asked(QUERIES[query], parameters) as cursor:
             return int((cursor.fetchone() or (0,))[0])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import numpy as np
+import structlog
 from psycopg.rows import dict_row
 
 from ingest_service.storage import binary, opinions
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+log = structlog.get_logger()
+
 
 def rows(connection: Connection[Any], query: str, parameters: Any, kind: type[T]) -> list[T]:
     """The rows of a named query, as structs."""
@@ -40,19 +44,56 @@ def rows(connection: Connection[Any], query: str, parameters: Any, kind: type[T]
         return msgspec.convert(cursor.execute(QUERIES[query], parameters).fetchall(), list[kind])  # type: ignore[valid-type]
 
 
+def readable(connection: Connection[Any], query: str, kind: type[T]) -> list[T]:
+    """The rows of a named query, as structs, without those that are none; these are logged.
+
+    What stands in a JSON column may be anything, and one such row must not hide the others.
+    """
+    with connection.cursor(row_factory=dict_row) as cursor:
+        found = cursor.execute(QUERIES[query]).fetchall()
+    try:
+        return msgspec.convert(found, list[kind])  # type: ignore[valid-type]
+    except msgspec.ValidationError:
+        pass
+    good = []
+    for row in found:
+        if kind is Series:
+            row |= {name: _numbers(row[name]) for name in ("limits", "adopted")}
+        try:
+            good.append(msgspec.convert(row, kind))
+        except msgspec.ValidationError as error:
+            log.error("row_unreadable", query=query, error=str(error), row=str(row)[:200])  # noqa: TRY400
+    return good
+
+
+def _numbers(limits: object) -> dict[str, float | None]:
+    """Limits as they stand in the database; what is no number is NaN, which every judge of limits refuses.
+
+    >>> _numbers({"fail_low": 1, "fail_high": "high"}), _numbers([1])
+    ({'fail_low': 1.0, 'fail_high': nan}, {'limits': nan})
+    """
+    if not isinstance(limits, dict):
+        return {"limits": math.nan}
+    return {
+        str(name): float(one) if isinstance(one, int | float) and not isinstance(one, bool) else math.nan
+        for name, one in limits.items()
+    }
+
+
 def directory(connection: Connection[Any]) -> Directory:
-    """Everything enrolled, of one moment."""
+    """Everything enrolled, of one moment; what can't be read is left out, and logged."""
     (version,) = connection.execute(QUERIES["directory_version"]).fetchone() or (0,)
-    series = rows(connection, "series", None, Series)
+    series = readable(connection, "series", Series)
     return Directory(
-        areas=rows(connection, "areas", None, Area),
-        sites=rows(connection, "sites", None, Site),
-        devices=rows(connection, "devices", None, Device),
+        areas=readable(connection, "areas", Area),
+        sites=readable(connection, "sites", Site),
+        devices=readable(connection, "devices", Device),
         series=opinions.applied(series, opinions.shifts(connection)),
-        channels=rows(connection, "channels", None, Channel),
-        nodes=rows(connection, "nodes", None, Node),
-        links=rows(connection, "links", None, Link),
+        channels=readable(connection, "channels", Channel),
+        nodes=readable(connection, "nodes", Node),
+        links=readable(connection, "links", Link),
         version=version,
+        enrolled_s=dict(connection.execute(QUERIES["enrolled"]).fetchall()),
     )
 
 
@@ -60,7 +101,12 @@ def readings(
     connection: Connection[Any], series_id: int, from_s: float, to_s: float, limit: int
 ) -> NDArray[np.void]:
     """READING rows of a series, by time."""
-    parameters = (series_id, round(from_s * 1e6), round(to_s * 1e6), limit)
+    parameters = {
+        "series_id": series_id,
+        "from_us": round(from_s * 1e6),
+        "to_us": round(to_s * 1e6),
+        "limit": limit,
+    }
     blocks = list(_copied(connection, "readings", parameters))
     return np.concatenate(blocks) if blocks else np.empty(0, READING)
 
@@ -83,17 +129,21 @@ def anomalies(
     connection: Connection[Any], query: AnomalyQuery, anomaly_id: int | None = None
 ) -> list[Anomaly]:
     """Anomalies by filter."""
+    return rows(connection, "anomalies", anomaly_parameters(query, anomaly_id), Anomaly)
+
+
+def anomaly_parameters(query: AnomalyQuery, anomaly_id: int | None = None) -> dict[str, Any]:
+    """What ``anomaly_filter`` takes."""
     after_s, after_id = query.after or (None, None)
-    parameters = msgspec.structs.asdict(query) | {
+    return msgspec.structs.asdict(query) | {
         "anomaly_id": anomaly_id,
         "after_us": None if after_s is None else round(after_s * 1e6),
         "after_id": after_id,
     }
-    return rows(connection, "anomalies", parameters, Anomaly)
 
 
 def _copied(
-    connection: Connection[Any], query: str, parameters: tuple[Any, ...]
+    connection: Connection[Any], query: str, parameters: tuple[Any, ...] | dict[str, Any]
 ) -> Iterator[NDArray[np.void]]:
     with connection.cursor() as cursor, cursor.copy(QUERIES[query], parameters) as copy:
         yield from binary.decode(copy)

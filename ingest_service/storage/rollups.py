@@ -21,9 +21,9 @@ QUARTER_S, HOUR_S, DAY_S = 900, 3600, 86_400
 EARLIEST_S, LATEST_S = 0.0, 1e11  # calendars end somewhere
 
 
-def refresh(connection: Connection[Any], limit: int, zone: str) -> int:
+def refresh(connection: Connection[Any], limit: int, share: float, zone: str) -> int:
     """Bring rollups of about ``limit`` readings up to date; how many hours of series that were."""
-    taken = connection.execute(QUERIES["take_due"], {"limit": limit}).fetchall()
+    taken = connection.execute(QUERIES["take_due"], {"limit": limit, "share": share}).fetchall()
     due = [(series_id, since, until) for series_id, since, until in taken if since < until]
     if due:
         columns = zip(("series_ids", "since", "until"), map(list, zip(*due, strict=True)), strict=True)

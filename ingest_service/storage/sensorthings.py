@@ -9,19 +9,20 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from ingest_service.storage.compiling import Compiler
+from ingest_service.storage.compiling import Compiler, direction
 from ingest_service.storage.errors import StoreError
 from ingest_service.storage.sql import QUERIES
-from ingest_service.storage.terms import Order, Own
+from ingest_service.storage.terms import Order, Own, Scope
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
+    from zoneinfo import ZoneInfo
 
     from psycopg import Connection
 
-    from ingest_service.storage.terms import Plain, Scope, Term
+    from ingest_service.storage.terms import Plain, Term
 
 BY_TIME = (Order(Own("time")),)
 BY_ID = (Order(Own("series")), *BY_TIME)
@@ -31,12 +32,21 @@ STATEMENT_MS = 15_000
 
 
 class QueryRefused(StoreError):
-    """The database can't compute this condition, or not in time."""
+    """The database can't compute this condition."""
+
+
+class QueryTimeout(StoreError):
+    """The database can't compute this in time."""
 
 
 @runtime_checkable
 class Transacting(Protocol):
     """A store with a database behind it."""
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """Local time, in which days are rolled up."""
+        ...
 
     def transaction(self) -> AbstractContextManager[Connection[Any]]:
         """A connection in one transaction."""
@@ -73,10 +83,12 @@ class SensorThings:
         self._store = store
         self._words = (list(meanings), list(rules))
         self._connection: Connection[Any] | None = None
+        self._by_index = False
 
     def extents(self, series_ids: Sequence[int]) -> dict[int, Extent]:
         """When the readings of series begin and end; series without any are left out."""
         with self._transaction() as connection:
+            self._read_by_index(connection, wanted=True)
             rows = connection.execute(QUERIES["sta_extents"], {"series_ids": list(series_ids)}).fetchall()
         return {series_id: Extent(*moments) for series_id, *moments in rows}
 
@@ -95,7 +107,9 @@ class SensorThings:
         Raises
         ------
         QueryRefused
-            Where the condition can't be computed, or not in time.
+            Where the condition can't be computed.
+        QueryTimeout
+            Where it is not computed in time.
 
         """
         order = (*order, *BY_ID)
@@ -104,13 +118,33 @@ class SensorThings:
                 return self._by_series(connection, scope, where, after, limit)
             return self._page(connection, scope, where, order, after, limit=limit, skip=skip)
 
+    def newest(self, series_ids: Sequence[int]) -> dict[int, Observed]:
+        """The newest observation of each of some series, with the keys of the order by time and id."""
+        with self._transaction() as connection:
+            rows = connection.execute(QUERIES["sta_newest"], {"series_ids": list(series_ids)})
+            return {one.series_id: one for one in map(_observed, rows)}
+
+    def counts(self, series_ids: Sequence[int]) -> dict[int, int]:
+        """How many observations each of some series has, mostly from the rollups."""
+        with self._transaction() as connection:
+            self._read_by_index(connection, wanted=False)
+            given = {"series_ids": list(series_ids), "zone": self._store.zone.key}
+            found = dict(connection.execute(QUERIES["sta_counts"], given).fetchall())
+        return {one: int(found.get(one, 0)) for one in series_ids}
+
     def count(self, scope: Scope, where: Term | None) -> int:
-        """How many observations there are. Raises `QueryRefused`."""
+        """How many observations there are. Raises `QueryRefused`, `QueryTimeout`."""
         if not scope.series_ids:
             return 0
+        if where is None:
+            return sum(self.counts(scope.series_ids).values())
         with self._transaction() as connection:
             compiler = self._compiler(scope)
-            text = sql.SQL(QUERIES["sta_count"]).format(**compiler.arrays(), where=compiler.condition(where))
+            condition = compiler.condition(where)
+            text = sql.SQL(QUERIES["sta_count"]).format(
+                **compiler.arrays(), where=condition, readings=compiler.readings()
+            )
+            self._read_by_index(connection, wanted=False)
             (count,) = connection.execute(text, compiler.parameters).fetchone() or (0,)
             return int(count)
 
@@ -120,9 +154,11 @@ class SensorThings:
             return set()
         with self._transaction() as connection:
             compiler = self._compiler(scope)
+            condition = compiler.condition(where)
             text = sql.SQL(QUERIES["sta_holding"]).format(
-                **compiler.arrays(), where=compiler.condition(where)
+                **compiler.arrays(), where=condition, readings=compiler.readings()
             )
+            self._read_by_index(connection, wanted=False)
             return {place - 1 for (place,) in connection.execute(text, compiler.parameters)}
 
     def _by_series(
@@ -163,24 +199,75 @@ class SensorThings:
         if not scope.series_ids or not limit:
             return []
         compiler = self._compiler(scope)
-        condition = compiler.condition(where)
-        if after is not None:
-            condition = sql.SQL("({} AND {})").format(condition, compiler.after(order, after))
+        each = self._each(compiler, where, order, after, limit + skip)
         text = sql.SQL(QUERIES["sta_page"]).format(
             **compiler.arrays(),
-            keys=compiler.keys(order),
-            where=condition,
-            order=compiler.order(order),
+            each=each,
+            key_names=compiler.key_names(order),
             outer_order=compiler.outer_order(order),
-            inner_limit=compiler.parameter(limit + skip),
             limit=compiler.parameter(limit),
             skip=compiler.parameter(skip),
         )
+        self._read_by_index(connection, wanted=direction(order) is not None)
         rows = connection.execute(text, compiler.parameters).fetchall()
-        return [Observed._make((*row[:8], tuple(row[8:]))) for row in rows]
+        return [_observed(row) for row in rows]
+
+    @staticmethod
+    def _each(
+        compiler: Compiler,
+        where: Term | None,
+        order: Sequence[Order],
+        after: Sequence[Plain] | None,
+        limit: int,
+    ) -> sql.Composable:
+        """The first observations of one series, as part of a statement."""
+        condition = compiler.condition(where)
+        if after is not None:
+            condition = sql.SQL("({} AND {})").format(condition, compiler.after(order, after))
+        keys = compiler.keys(order)
+        return sql.SQL(QUERIES["sta_each"]).format(
+            keys=keys,
+            where=condition,
+            order=compiler.order(order),
+            inner_limit=compiler.parameter(limit),
+            readings=compiler.readings(order),
+        )
+
+    def _read_by_index(self, connection: Connection[Any], *, wanted: bool) -> None:
+        """A page ends early, which the planner does not know behind a security barrier."""
+        if wanted is not self._by_index:
+            connection.execute(QUERIES["sta_by_index"], {"scans": "off" if wanted else "on"})
+            self._by_index = wanted
 
     def _compiler(self, scope: Scope) -> Compiler:
         return Compiler(scope, *self._words)
+
+    def of_each(
+        self,
+        series_ids: Sequence[int],
+        order: Sequence[Order],
+        *,
+        limit: int,
+    ) -> dict[int, list[Observed]]:
+        """The first observations of each of some series, at most ``limit`` of each, in one statement."""
+        order = (*order, *BY_ID)
+        found: dict[int, list[Observed]] = {one: [] for one in series_ids}
+        if not series_ids or not limit:
+            return found
+        with self._transaction() as connection:
+            compiler = self._compiler(Scope(list(series_ids)))
+            each = self._each(compiler, None, order, None, limit)
+            text = sql.SQL(QUERIES["sta_of_each"]).format(
+                **compiler.arrays(),
+                each=each,
+                key_names=compiler.key_names(order),
+                outer_order=compiler.outer_order(order),
+            )
+            self._read_by_index(connection, wanted=direction(order) is not None)
+            for row in connection.execute(text, compiler.parameters):
+                one = _observed(row)
+                found[one.series_id].append(one)
+        return found
 
     @contextmanager
     def session(self) -> Iterator[Self]:
@@ -205,7 +292,12 @@ class SensorThings:
     def _opened(self) -> Iterator[Connection[Any]]:
         with self._store.transaction() as connection:
             connection.execute(QUERIES["sta_limit_time"], (str(STATEMENT_MS),))
+            self._by_index = False
             yield connection
+
+
+def _observed(row: Sequence[Any]) -> Observed:
+    return Observed._make((*row[:8], tuple(row[8:])))
 
 
 @contextmanager
@@ -214,8 +306,9 @@ def _refusing() -> Iterator[None]:
     try:
         yield
     except psycopg.errors.QueryCanceled as error:
-        raise QueryRefused(
-            f"it takes more than {STATEMENT_MS // 1000} s: ask for fewer series, or a shorter time"
+        raise QueryTimeout(
+            f"the database did not finish within {STATEMENT_MS / 1000:g} s: "
+            "request fewer Datastreams, or a shorter phenomenonTime"
         ) from error
     except (psycopg.DataError, psycopg.ProgrammingError) as error:
         raise QueryRefused(f"it can't be computed: {error.diag.message_primary}") from error

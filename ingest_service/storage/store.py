@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         LetterQuery,
         Verdict,
     )
+    from ingest_service.storage.processes import Heartbeat, Identity, Limits, Process
+    from ingest_service.storage.revisions import LeftOut
 
 
 class Lease(Protocol):
@@ -89,11 +91,28 @@ class Reader(Protocol):
         ...
 
     def newest_revision(self) -> int:
-        """The newest change of any anomaly; cheap to ask."""
+        """The newest settled change of any anomaly: no older one can still be committed; cheap to ask."""
         ...
 
-    def anomalies_changed(self, revision: int, *, limit: int) -> list[Anomaly]:
-        """Anomalies changed after a revision, oldest change first."""
+    def drawn_revision(self) -> int:
+        """The newest revision that was ever drawn; it is smaller only after a restore from a backup."""
+        ...
+
+    def anomalies_changed(self, revision: int, *, limit: int, settled: int = 0) -> list[Anomaly]:
+        """Anomalies changed after a revision, oldest change first, up to the newest settled change.
+
+        So whoever goes on after the last one misses none. ``settled`` is a revision that is known to be
+        settled.
+        """
+        ...
+
+    def anomalies_left_out(
+        self, revision: int, site_ids: Sequence[str], *, newest: int, counted: int
+    ) -> LeftOut | None:
+        """The changes after a revision that are not among the ``newest`` ones; None where all are.
+
+        At most ``counted`` of them are looked at for the times of the anomalies of some sites.
+        """
         ...
 
     def statuses(self) -> list[DeviceStatus]:
@@ -106,6 +125,18 @@ class Reader(Protocol):
 
     def health(self, series_ids: Sequence[int] | None = None) -> Health:
         """What the database is and holds; readings are counted exactly, of some series or of all."""
+        ...
+
+    def count_anomalies(self, query: AnomalyQuery) -> int:
+        """How many anomalies a filter finds; its limit is not used."""
+        ...
+
+    def count_letters(self, query: LetterQuery) -> int:
+        """How many dead letters a filter finds; its limit is not used."""
+        ...
+
+    def processes(self) -> list[Process]:
+        """Every process of the platform and its state, by the clock of the database."""
         ...
 
     def dead_letters(self, query: LetterQuery) -> list[DeadLetter]:
@@ -146,6 +177,10 @@ class Store(Reader, Protocol):
         """Insert or update everything named, remove nothing; return the whole, with ids."""
         ...
 
+    def heartbeat(self, identity: Identity, limits: Limits) -> Heartbeat:
+        """What a process writes of itself; connects at the first beat."""
+        ...
+
     # -- the pipeline ------------------------------------------------------------------------------
 
     def shard(self, name: str) -> AbstractContextManager[Lease | None]:
@@ -179,10 +214,11 @@ class Store(Reader, Protocol):
 
     # -- the service -------------------------------------------------------------------------------
 
-    def refresh_rollups(self, *, limit: int) -> int:
-        """Bring rollups of about ``limit`` readings up to date, of one stretch at least.
+    def refresh_rollups(self, *, limit: int, share: float = 1.0) -> int:
+        """Bring rollups of about ``limit`` readings up to date, of one stretch, or a part of it, at least.
 
-        Returns how many hours of series that were; 0 where nothing is out of date.
+        With a ``share`` below 1, of that share of what is out of date, chosen by chance. Returns how many
+        hours of series that were; 0 where nothing is out of date, or nothing was chosen.
         """
         ...
 
@@ -197,8 +233,11 @@ class Store(Reader, Protocol):
         anomalies: Sequence[Anomaly],
         *,
         again_s: float | None = None,
+        rest_from_s: float | None = None,
     ) -> bool:
         """Keep what judging a series again changed, and let it wait no longer, or for so long.
+
+        With ``rest_from_s``, what is late from then on is to be judged still, at once.
 
         All of it or nothing; False, and nothing, where more late readings came or another process was faster.
         """

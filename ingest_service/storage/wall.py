@@ -54,30 +54,44 @@ class Walled:
         self._area = area
 
     @contextmanager
-    def transaction(self, *, frozen: bool = False) -> Iterator[Connection[Any]]:
-        """A connection in one transaction; ``frozen``: all of one moment."""
+    def transaction(self, *, frozen: bool = False, in_order: bool = False) -> Iterator[Connection[Any]]:
+        """A connection in one transaction.
+
+        Parameters
+        ----------
+        frozen : all statements read one snapshot
+        in_order : the planner reads by index alone, so that a page ends where it is full (see `asked`)
+
+        """
         begin = QUERIES["begin_frozen" if frozen else "begin"]
         with classified(), self._pool.connection() as connection:  # which commits at its end, or rolls back
             if self._wall.stands_before(connection, self._area):
                 with connection.pipeline():  # in one round trip
                     connection.execute(begin)
-                    self._step_behind(connection)
+                    self._step_behind(connection, in_order=in_order)
             else:
                 connection.execute(begin)
             yield connection
 
     @contextmanager
-    def asked(self, query: LiteralString, parameters: Any = None, **options: Any) -> Iterator[Cursor[Any]]:
-        """What a single statement finds, of one moment; ``options`` are `Cursor.execute`'s."""
+    def asked(
+        self, query: LiteralString, parameters: Any = None, *, in_order: bool = False, **options: Any
+    ) -> Iterator[Cursor[Any]]:
+        """What a single statement finds, of one moment; ``options`` are `Cursor.execute`'s.
+
+        ``in_order`` is for statements that read a page of rows in the order of an index. Behind the wall the
+        planner does not know that the page ends early, and would rather read and sort a whole series.
+        """
         with classified(), self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
             if self._wall.stands_before(connection, self._area):
                 with connection.pipeline():  # what is sent in one piece is one transaction
-                    self._step_behind(connection)
+                    self._step_behind(connection, in_order=in_order)
                     cursor.execute(query, parameters, **options)
             else:
                 cursor.execute(query, parameters, **options)
             yield cursor
 
-    def _step_behind(self, connection: Connection[Any]) -> None:
+    def _step_behind(self, connection: Connection[Any], *, in_order: bool) -> None:
         """To the end of the transaction."""
-        connection.execute(QUERIES["wall_enter"], {"area": self._area})
+        name = "wall_enter_in_order" if in_order else "wall_enter"
+        connection.execute(QUERIES[name], {"area": self._area})

@@ -61,15 +61,18 @@ def correct(
     late: Late,
     revised: NDArray[np.void],
     changed: Sequence[Anomaly],
+    *,
     again_s: float | None,
+    rest_from_s: float | None,
 ) -> bool:
     """What judging a series again changed, unless more late readings came or another was faster."""
-    parameters = msgspec.structs.asdict(late) | {"again_s": again_s}
+    parameters = msgspec.structs.asdict(late) | {"again_s": again_s, "rest_from_s": rest_from_s}
     if cursor.execute(QUERIES["lock_late"], parameters).fetchone() is None:
         return False
     revisions(cursor, revised)
     anomalies(cursor, changed)
-    cursor.execute(QUERIES["late_done" if again_s is None else "late_again"], parameters)
+    ends = "late_rest" if rest_from_s is not None else "late_done" if again_s is None else "late_again"
+    cursor.execute(QUERIES[ends], parameters)
     return True
 
 

@@ -67,3 +67,16 @@ def test_metr_la_plays_through_the_very_same_way(recorded: Path, open_folder: Pa
     code, summary, _ = up(open_folder, "--replay", *files, "--mapping", mapping)
     assert summary["readings"] == 207 * 2016
     assert (code, summary["lost"], summary["dead_letters"]) == (0, 0, 0)
+
+
+@pytest.mark.timeout(300)
+def test_a_replay_that_loses_rows_names_them_and_ends_with_one(open_folder: Path) -> None:
+    table, mapping = open_folder / "gauge.csv", open_folder / "m.toml"
+    table.write_text("time,level\n2026-03-02,1.0\nsoon,1.1\n2026-03-01T24:00,1.0\n2026-03-01,1.2\n")
+    mapping.write_text(
+        '[time]\ncolumn = "time"\n[[column]]\nmatch = "level"\nquantity = "water_level"\nunit = "m"\n'
+    )
+    code, summary, printed = up(open_folder, "--replay", str(table), "--mapping", str(mapping))
+    assert (code, summary["lost"], summary["healthy"], summary["readings"]) == (1, 1, True, 2)
+    assert summary["replay"]["left_out"] == {"no-time": 1, "repeat": 1}
+    assert "gauge.csv, line 3: left out (no-time): 'soon' is no time" in printed

@@ -15,6 +15,7 @@ from analytics.service.settings import Settings
 from dashboards.generate import FOLDER
 from ingest_service.storage.migrate import migrate
 from ingest_service.storage.postgres import PostgresStore
+from tests.support.alive import alive
 from tests.support.filled import fill
 from tests.support.grafana_macros import Panel, expand
 from tests.support.services import fresh_database
@@ -78,5 +79,6 @@ def filled(request: pytest.FixtureRequest) -> Iterator[Filled]:
         with psycopg.connect(dsn) as connection:
             connection.execute(MORE)
         assess(store, Settings())
+        with alive(store):
+            yield Filled(dsn, Panel(end - timedelta(days=1), end + timedelta(seconds=60)))
         store.close()
-        yield Filled(dsn, Panel(end - timedelta(days=1), end + timedelta(seconds=60)))

@@ -32,6 +32,7 @@ FIRING = {
     "severe": ANOMALY.format("residual"),
     "silent": ANOMALY.format("silence"),
     "lag": "UPDATE latest SET received = now() - interval '16 minutes'",
+    "processes": "UPDATE heartbeat SET fault = 'broker' WHERE kind = 'ingest'",
     "letters": """INSERT INTO dead_letter (received, topic, payload, reason, detail)
         VALUES (now(), 't', '', 'r', 'd')""",
 }
@@ -39,6 +40,7 @@ QUIET = {
     "severe": "UPDATE anomaly SET state = 'closed', \"end\" = now() WHERE detector <> 'silence'",
     "silent": "UPDATE anomaly SET state = 'closed', \"end\" = now() WHERE detector = 'silence'",
     "lag": "UPDATE latest SET received = now() - interval '20 seconds'",
+    "processes": "UPDATE heartbeat SET beat = now()",
     "letters": "UPDATE dead_letter SET received = now() - interval '1 hour'",
 }
 
@@ -122,6 +124,7 @@ def test_only_the_rule_of_lag_speaks_when_the_database_is_away() -> None:
         "severe": ("OK", "KeepLast"),
         "silent": ("OK", "KeepLast"),
         "lag": ("Alerting", "Alerting"),
+        "processes": ("OK", "KeepLast"),
         "letters": ("OK", "KeepLast"),
     }
 

@@ -50,7 +50,7 @@ def pushed(grafana: Grafana, *, dry_run: bool = False, force: bool = False) -> t
 
 def test_everything_is_there_after_the_first(grafana: Grafana) -> None:
     made, shown = pushed(grafana)
-    assert len(made) == 1 + 1 + len(files()) + 3 + 1 + 4
+    assert len(made) == 1 + 1 + len(files()) + 3 + 1 + 5
     assert {one.verdict for one in made} == {"new"}
     assert set(grafana.boards) == {
         f"towntwin-{one.name.replace('_', '-')}-{language}" for one in BOARDS for language in ("en", "zh")

@@ -40,3 +40,17 @@ def test_a_key_is_made_listed_and_revoked(plain_dsn: str, capsys: pytest.Capture
     assert main(["key", "create", "--name", "x", "--area", "nowhere", "--dsn", plain_dsn]) == 2
     assert "there is no area 'nowhere'" in capsys.readouterr().err
     store.close()
+
+
+def test_a_key_list_obeys_no_control_character_of_a_name(
+    plain_dsn: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    migrate(plain_dsn)
+    assert main(["key", "create", "--name", "red \x1b[31m\nroot \x9b2J", "--dsn", plain_dsn]) == 0
+    capsys.readouterr()
+    assert main(["key", "list", "--dsn", plain_dsn]) == 0
+    listed = capsys.readouterr().out
+    assert r"\x1b[31m" in listed
+    assert r"\x9b2J" in listed
+    assert not {"\x1b", "\x9b"} & set(listed)
+    assert not any(line.strip().startswith("root") for line in listed.splitlines())

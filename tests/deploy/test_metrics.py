@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 import urllib.request
@@ -175,6 +176,8 @@ def test_every_metric_of_ingest_shows_what_happened(
         assert shown("judge_seconds_sum") > 0
         assert shown("commit_seconds_sum") > 0
         assert (shown("inbox_messages"), shown("inbox_bytes")) == (0, 0)
+        assert math.isnan(shown("defects_total", where="decode")), "there was none"
+        assert (shown("dropped_total"), shown("series_misconfigured")) == (0, 0)
         assert (shown("judge_failures_total"), shown("let_go_total")) == (0, 0), "see their own tests"
 
         with running(second):

@@ -232,3 +232,38 @@ def test_a_name_with_markup_or_control_characters_is_refused(tmp_path: Path, nam
     problem = next(one for one in caught.value.problems if "site 'r1' has en" in one)
     assert "leave it out" in problem
     assert problem.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("limits", "says"),
+    [
+        ("{ suspectlow = 6.5 }", "there is no limit 'suspectlow': did you mean 'suspect_low'?"),
+        ("{ suspect_low = 9, suspect_high = 6 }", "suspect_low 9 is above suspect_high 6"),
+        ("{ fail_high = inf }", "fail_high inf is not a finite number"),
+        ("{ suspect_low = nan }", "suspect_low nan is not a finite number"),
+        ("{ level_memory_s = 0 }", "level_memory_s 0 must be above 0"),
+        ("{ fail_low = 20 }", "fail_low 20 is above fail_high 14"),
+    ],
+)
+def test_limits_that_can_not_be_are_refused_with_file_line_and_field(
+    limits: str, says: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "town.toml"
+    head, _, rest = TOWN.partition("[defaults]")
+    path.write_text(head + AREAS + "[defaults]" + rest.replace("{ spike_fail = 2.0 }", limits))
+    line = next(i for i, one in enumerate(path.read_text().splitlines(), 1) if one.startswith("limits"))
+    with pytest.raises(sites.SiteFileError) as error:
+        sites.load([path])
+    assert error.value.problems == [
+        f"{path}, line {line}: site 'r1', limits.ph: {says}; see docs/detection.md"
+    ]
+
+
+@pytest.mark.parametrize("interval", ["inf", "nan", "0"])
+def test_an_interval_that_is_none_is_refused(interval: str, tmp_path: Path) -> None:
+    path = tmp_path / "town.toml"
+    head, _, rest = TOWN.partition("[defaults]")
+    text = head + AREAS + "[defaults]" + rest.replace("interval_s = 60", f"interval_s = {interval}")
+    path.write_text(text)
+    with pytest.raises(sites.SiteFileError, match="must be above 0, and finite"):
+        sites.load([path])

@@ -10,6 +10,7 @@ from httpx import ASGITransport, AsyncClient
 from ingest_service.storage.migrate import migrate
 from ingest_service.storage.postgres import PostgresStore
 from tests.support.access import HEADERS, opened
+from tests.support.alive import alive
 from tests.support.filled import fill
 from tests.support.services import fresh_database
 
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def filled_store(timescale_server: PostgresServer | NamedServer) -> Iterator[PostgresStore]:
-    """Two demo days in TimescaleDB."""
+    """Two demo days in TimescaleDB, and processes that are alive."""
     with fresh_database(timescale_server) as dsn:
         migrate(dsn)
         store = PostgresStore.open(dsn)
         fill(store, days=2.0)
-        yield store
+        with alive(store):
+            yield store
         store.close()
 
 

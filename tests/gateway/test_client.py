@@ -61,7 +61,7 @@ def address(served: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
 
 def answers(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=5).status_code == 200
+        return httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=5).status_code == 200
     except httpx.HTTPError:
         return False
 
@@ -103,6 +103,13 @@ def test_what_the_gateway_refuses_is_an_error_with_its_sentence(address: str) ->
     with Client(address) as nobody, pytest.raises(ClientError, match="bring a key") as error:
         nobody.anomalies()
     assert error.value.status == 401
+
+
+def test_a_parameter_that_the_client_does_not_know_is_refused_and_not_dropped(address: str) -> None:
+    with Client(address, key=os.environ["KEY"]) as client:
+        for method in (client.anomalies, client.readings, client.latest, client.series, client.sites):
+            with pytest.raises(TypeError, match="unexpected keyword"):
+                method(**{"from": "2026-11-01T00:00:00Z"})
 
 
 def test_who_asks_too_often_is_answered_a_little_later(

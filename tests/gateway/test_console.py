@@ -18,10 +18,14 @@ from websockets.sync.client import connect
 
 from deploy.embedded.folder import free_port
 from gateway.console import words
+from gateway.console.page import worst_clock
 from gateway.console.pages import MOST_UNSEEN
+from ingest_service.storage import process_words
+from ingest_service.storage.beating import Look, Pulse
 from ingest_service.storage.memory import MemoryStore
 from ingest_service.storage.model import Anomaly
 from tests.support.access import ACCOUNTS, KEY, opened
+from tests.support.alive import alive
 from tests.support.console_socket import Socket, key_of, page_of
 from tests.support.filled import fill
 
@@ -32,17 +36,23 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 SCRIPT = "<img src=x onerror=window.ran=1><script>window.ran=1</script>"
+Served = tuple[str, MemoryStore, dict[str, Pulse]]
 LANGUAGES = {"en": "en-US", "zh": "zh-CN"}
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[tuple[str, MemoryStore]]:
+def served() -> Iterator[Served]:
     """The gateway on a port, over a store that the test may change."""
     store = MemoryStore()
     fill(store, days=2.0)
     known = store.directory()
     nodes = [msgspec.structs.replace(one, en=SCRIPT + one.en, zh=SCRIPT + one.zh) for one in known.nodes]
     store.enrol(msgspec.structs.replace(known, nodes=nodes))
+    with alive(store, every_s=0.2) as pulses:
+        yield from _served(store, pulses)
+
+
+def _served(store: MemoryStore, pulses: dict[str, Pulse]) -> Iterator[Served]:
     port = free_port()
     server = uvicorn.Server(
         uvicorn.Config(opened(store, console=True), port=port, log_config=None, ws="websockets-sansio")
@@ -53,7 +63,7 @@ def served() -> Iterator[tuple[str, MemoryStore]]:
     while not server.started:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    yield f"http://127.0.0.1:{port}/login#{KEY}", store
+    yield f"http://127.0.0.1:{port}/login#{KEY}", store, pulses
     server.should_exit = True
     thread.join(10)
 
@@ -84,11 +94,9 @@ def page(request: pytest.FixtureRequest, browser: Browser) -> Iterator[tuple[wor
     assert errors == []
 
 
-def test_a_fault_is_seen_to_appear(
-    page: tuple[words.Language, Page], served: tuple[str, MemoryStore]
-) -> None:
+def test_a_fault_is_seen_to_appear(page: tuple[words.Language, Page], served: Served) -> None:
     language, one = page
-    address, store = served
+    address, store, _ = served
     one.goto(address)
     expect(one.get_by_text(words.word("wrong", language))).to_be_visible()
     expect(one.locator("canvas").first).to_be_visible()
@@ -120,7 +128,7 @@ def test_a_fault_is_seen_to_appear(
 
 
 def test_the_language_can_be_switched_and_is_remembered(
-    page: tuple[words.Language, Page], served: tuple[str, MemoryStore]
+    page: tuple[words.Language, Page], served: Served
 ) -> None:
     language, one = page
     other: words.Language = "zh" if language == "en" else "en"
@@ -132,7 +140,7 @@ def test_the_language_can_be_switched_and_is_remembered(
 
 
 def test_the_documentation_is_drawn_without_the_internet(
-    page: tuple[words.Language, Page], served: tuple[str, MemoryStore]
+    page: tuple[words.Language, Page], served: Served
 ) -> None:
     _, one = page
     here = served[0].partition("/login")[0]
@@ -141,6 +149,44 @@ def test_the_documentation_is_drawn_without_the_internet(
     one.goto(f"{here}/docs")
     expect(one.get_by_text("/v1/anomalies", exact=True).first).to_be_visible(timeout=10_000)
     assert [url for url in asked if not url.startswith((here, "data:"))] == []
+
+
+def test_the_strip_shows_every_process_and_what_keeps_readings_out(
+    page: tuple[words.Language, Page], served: Served, tmp_path: Path
+) -> None:
+    language, one = page
+    address, _, pulses = served
+
+    def said(sentence: process_words.Sentence) -> str:
+        return sentence.zh if language == "zh" else sentence.en
+
+    one.goto(address)
+    expect(one.get_by_text(f"✓ {words.word('kept', language)}")).to_be_visible(timeout=10_000)
+    for kind in process_words.KINDS.values():
+        expect(one.get_by_text(f"● {said(kind)}").first).to_be_visible()
+    one.screenshot(path=tmp_path / f"alive.{language}.png")
+    pulses["ingest"].look = lambda: Look("broker")
+    try:
+        expect(one.get_by_text(f"✕ {words.word('not_kept', language)}")).to_be_visible(timeout=10_000)
+        expect(one.get_by_text(f"■ {said(process_words.KINDS['ingest'])}")).to_be_visible()
+        expect(one.get_by_text(said(process_words.WHY["broker"]))).to_be_visible()
+        one.screenshot(path=tmp_path / f"stuck.{language}.png")
+    finally:
+        pulses["ingest"].look = Look
+    expect(one.get_by_text(f"✓ {words.word('kept', language)}")).to_be_visible(timeout=10_000)
+
+
+@pytest.mark.parametrize(
+    ("clocks", "shown"),
+    [
+        ({"d1": -0.3, "d2": 0.1}, "0 s"),
+        ({"d1": 0.0}, "0 s"),
+        ({"d1": -0.6}, "-1 s"),
+        ({"d1": 4000.2, "d2": -3.0}, "+4,000 s d1"),
+    ],
+)
+def test_the_worst_clock_is_never_minus_nothing(clocks: dict[str, float], shown: str) -> None:
+    assert worst_clock(clocks, "en") == shown
 
 
 def test_every_word_is_there_in_both_languages() -> None:
@@ -162,7 +208,7 @@ TIP = """() => {
 
 
 def test_a_script_in_a_name_does_not_run_when_the_map_is_pointed_at(
-    page: tuple[words.Language, Page], served: tuple[str, MemoryStore]
+    page: tuple[words.Language, Page], served: Served
 ) -> None:
     _, one = page
     one.goto(served[0])
@@ -173,9 +219,7 @@ def test_a_script_in_a_name_does_not_run_when_the_map_is_pointed_at(
     assert one.locator("img[src=x]").count() == 0
 
 
-def test_markup_that_gets_into_a_page_does_not_run_either(
-    browser: Browser, served: tuple[str, MemoryStore]
-) -> None:
+def test_markup_that_gets_into_a_page_does_not_run_either(browser: Browser, served: Served) -> None:
     """The policy stands where an escape is forgotten."""
     one = browser.new_page()
     one.goto(served[0])
@@ -189,7 +233,7 @@ def test_markup_that_gets_into_a_page_does_not_run_either(
     assert one.evaluate("window.ran") is None
 
 
-def test_no_script_of_a_page_is_inline_without_its_nonce(served: tuple[str, MemoryStore]) -> None:
+def test_no_script_of_a_page_is_inline_without_its_nonce(served: Served) -> None:
     here = served[0].partition("/login")[0]
     answer = httpx.get(f"{here}/", headers={"X-API-Key": KEY})
     policy = answer.headers["content-security-policy"]
@@ -208,7 +252,7 @@ def test_no_script_of_a_page_is_inline_without_its_nonce(served: tuple[str, Memo
     )
 
 
-def test_a_page_is_joined_by_its_own_key_alone(served: tuple[str, MemoryStore]) -> None:
+def test_a_page_is_joined_by_its_own_key_alone(served: Served) -> None:
     here = served[0].partition("/login")[0]
     own, other = key_of("330483"), key_of("330402")
     client_id = page_of(here, own)
@@ -228,7 +272,7 @@ def test_a_page_is_joined_by_its_own_key_alone(served: tuple[str, MemoryStore]) 
     owner.close()
 
 
-def test_a_page_ends_when_its_key_is_revoked(browser: Browser, served: tuple[str, MemoryStore]) -> None:
+def test_a_page_ends_when_its_key_is_revoked(browser: Browser, served: Served) -> None:
     here, key = served[0].partition("/login")[0], key_of("330483")
     one = browser.new_page()
     one.goto(f"{here}/login#{key}")
@@ -237,7 +281,7 @@ def test_a_page_ends_when_its_key_is_revoked(browser: Browser, served: tuple[str
     one.wait_for_url(f"{here}/login", timeout=15_000)
 
 
-def test_sockets_are_for_pages_of_ours_and_answer_no_other_origin(served: tuple[str, MemoryStore]) -> None:
+def test_sockets_are_for_pages_of_ours_and_answer_no_other_origin(served: Served) -> None:
     here = served[0].partition("/login")[0]
     cookies = httpx.post(f"{here}/login", json={"key": KEY}).cookies
     brought = "; ".join(f"{name}={value}" for name, value in cookies.items())
@@ -250,7 +294,7 @@ def test_sockets_are_for_pages_of_ours_and_answer_no_other_origin(served: tuple[
 
 
 def test_malformed_socket_events_are_dropped_and_leave_no_line(
-    served: tuple[str, MemoryStore], caplog: pytest.LogCaptureFixture
+    served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
     here = served[0].partition("/login")[0]
     key = key_of("330483")
@@ -276,7 +320,7 @@ def test_malformed_socket_events_are_dropped_and_leave_no_line(
     assert httpx.get(f"{here}/v1/me", headers={"X-API-Key": key}).status_code == 200
 
 
-def test_pages_that_nobody_looks_at_are_closed_beyond_a_few(served: tuple[str, MemoryStore]) -> None:
+def test_pages_that_nobody_looks_at_are_closed_beyond_a_few(served: Served) -> None:
     from nicegui import Client  # noqa: PLC0415 - not before the gateway has set it up
 
     here, key = served[0].partition("/login")[0], key_of("330483")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -278,3 +279,22 @@ def test_a_limit_that_is_no_number_is_refused(client: Client, number: str) -> No
     told = sent(f'{{"limits": {{"suspect_low": {number}}}}}'.encode(), "application/json")
     answer = call(client, "PUT", "/v1/series/1/limits", **told)
     assert (answer.status_code, answer.json()["where"]) == (422, "suspect_low")
+
+
+def test_limits_that_are_wrong_in_the_database_are_shown_and_can_be_mended(
+    client: Client, filled_store: PostgresStore
+) -> None:
+    with filled_store.transaction() as connection:
+        kept = connection.execute("SELECT limits FROM series WHERE series_id = 1").fetchone()
+        connection.execute("ALTER TABLE series DROP CONSTRAINT series_limits_are_known")
+        connection.execute("UPDATE series SET limits = '{\"suspectlow\": 6.5}' WHERE series_id = 1")
+        connection.execute("UPDATE directory_version SET version = version + 1")
+    shown = call(client, "GET", "/v1/series/1/limits")
+    assert shown.status_code == 200, shown.text
+    assert shown.json()["problems"] == ["there is no limit 'suspectlow': did you mean 'suspect_low'?"]
+    assert call(client, "PUT", "/v1/series/1/limits", json={"limits": {"suspect_low": 1}}).status_code == 422
+    with filled_store.transaction() as connection:
+        connection.execute(
+            "UPDATE series SET limits = %s::jsonb WHERE series_id = 1", [json.dumps((kept or [{}])[0])]
+        )
+        connection.execute("UPDATE directory_version SET version = version + 1")

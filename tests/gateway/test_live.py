@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway import live
+from gateway import missed
 from gateway.access import keys
 from gateway.access.principal import Role
 from gateway.known import Directories
@@ -113,10 +113,10 @@ def test_a_stream_goes_on_where_it_was_cut(store: MemoryStore) -> None:
 
 def test_what_is_too_old_or_too_much_is_a_gap(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> tuple[list[str], list[News]]:
-        measure(store, 1, ago_s=2 * live.MISSED_S, n=3)
+        measure(store, 1, ago_s=2 * missed.READINGS_S, n=3)
         measure(store, 1, ago_s=10, n=7)
         old = await take(listening(store, after=BEGIN), 8)
-        monkeypatch.setattr(live, "MANY", 4)
+        monkeypatch.setattr(missed, "READINGS", 4)
         much = await take(listening(store, after=Place(0, round((time.time() - 60) * 1e6))), 5)
         return [one.kind for one in old], much
 

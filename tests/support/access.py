@@ -46,6 +46,10 @@ class MemoryAccounts(Accounts):
         self.kept[key_id] = msgspec.structs.replace(key, revoked_s=time.time(), revoked_by=by)
         return True
 
+    def renew_hash(self, key_id: str, *, old: str, new: str) -> None:
+        if self.kept[key_id].hash == old:
+            self.kept[key_id] = msgspec.structs.replace(self.kept[key_id], hash=new)
+
     def used(self, key_id: str) -> None:
         self.kept[key_id] = msgspec.structs.replace(self.kept[key_id], last_used_s=time.time())
 

@@ -24,6 +24,7 @@ from ingest_service.storage.model import DeadLetter
 from ingest_service.storage.postgres import PostgresStore
 from tests.support import installation
 from tests.support.access import ACCOUNTS, HEADERS, opened
+from tests.support.alive import alive
 from tests.support.filled import fill
 from tests.support.services import TIMESCALE, PostgresServer, fresh_database
 
@@ -129,6 +130,20 @@ def shortened(answer: Any) -> Any:
     return answer
 
 
+def example(app: FastAPI, name: str, url: str, body: Any) -> examples.Example:
+    """An operation with what is asked and answered."""
+    answer = ask(app, name, url, body)
+    answer.raise_for_status()
+    is_json = answer.headers["content-type"].endswith("json")
+    shown: Any = shortened(answer.json()) if is_json else answer.text[:200]
+    if name == "POST /v1/keys":
+        shown["key"] = f"tt_{shown['key_id']}_…"
+    made: examples.Example = {"request": url, "answer": shown}
+    if body is not None:
+        made["body"] = body
+    return made
+
+
 def main() -> None:
     """Write `gateway/examples.json`."""
     server = PostgresServer(installation.provide(print), "postgres", installation.PROGRAMS, TIMESCALE)
@@ -140,17 +155,8 @@ def main() -> None:
             fill(store, days=2.0)
             prepare(store)
             app = opened(store)
-            found: dict[str, examples.Example] = {}
-            for name, (url, body) in REQUESTS.items():
-                answer = ask(app, name, url, body)
-                answer.raise_for_status()
-                is_json = answer.headers["content-type"].endswith("json")
-                shown: Any = shortened(answer.json()) if is_json else answer.text[:200]
-                if name == "POST /v1/keys":
-                    shown["key"] = f"tt_{shown['key_id']}_…"
-                found[name] = {"request": url, "answer": shown}
-                if body is not None:
-                    found[name]["body"] = body
+            with alive(store):
+                found = {name: example(app, name, url, body) for name, (url, body) in REQUESTS.items()}
             store.close()
     finally:
         server.remove()

@@ -65,7 +65,7 @@ class World(NamedTuple):
 
 @cache
 def made(role: Role) -> tuple[ApiKey, str]:
-    """A key of a role, made once: argon2 is slow on purpose."""
+    """A key of a role, made once for all tests."""
     return keys.mint(MemoryAccounts(), name=role.word, role=role, area_id=OWN, created_by="tests")
 
 

@@ -2,38 +2,66 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
+from analytics.service import items
 from analytics.service.assessing import month as months
 from analytics.service.assessing import rules as rule_files
 from analytics.service.assessing import sites, towns
 from analytics.service.assessing.month import Month
+from analytics.service.items import Items
+from analytics.service.turn import ENDLESS
 from ingest_service.storage.assessments import Assessments
 from ingest_service.storage.postgres import PostgresStore
 
 if TYPE_CHECKING:
     from analytics.service.assessing.rules import Rules
     from analytics.service.settings import Settings
+    from analytics.service.turn import Turn
     from ingest_service.storage.assessments import Assessment
     from ingest_service.storage.store import Store
 
+DAY_S = 86_400.0
+INCOMPLETE = "incomplete/"  # before a fingerprint: the month is computed again at the next look
 
-def assess(store: Store, settings: Settings) -> None:
-    """The periodic task: look, now and then, at the newest months, and compute those whose data changed."""
+_waiting: WeakKeyDictionary[Store, list[str]] = WeakKeyDictionary()
+
+
+def assess(store: Store, settings: Settings, turn: Turn = ENDLESS) -> None:
+    """The periodic task: look, now and then, at the newest months, and compute those whose data changed.
+
+    Months that a turn has no time for come first in the next one. What is measured in the future, by a clock
+    that is wrong, is of no month.
+    """
     if not isinstance(store, PostgresStore):
         return
-    kept = Assessments(store)
-    ago_s = kept.checked_ago()
-    if ago_s is not None and ago_s < settings.assess_every_s:
-        return
+    kept, each = Assessments(store), items.of(store, "assess")
     newest_s = kept.newest_measured()
     if newest_s is None:
         return
+    newest_s = min(newest_s, time.time() + DAY_S)
+    waiting = _waiting.setdefault(store, [])
+    if not waiting:
+        ago_s = kept.checked_ago()
+        if ago_s is not None and ago_s < settings.assess_every_s:
+            return
+        waiting += _newest(months.of_moment(newest_s, store.zone), settings.assess_months)
     rules = rule_files.read(settings.index_file)
-    month = months.of_moment(newest_s, store.zone)
-    for _ in range(settings.assess_months):
-        bring_up_to_date(store, month, rules, newest_s=newest_s)
-        month = months.before(month)
+    while waiting and not turn.over:
+        month = waiting.pop(0)
+        if not each.is_put_off(month):
+            with each.isolated(month):
+                bring_up_to_date(store, month, rules, newest_s=newest_s)
+
+
+def _newest(month: str, n: int) -> list[str]:
+    """So many months, the newest first."""
+    found = [month]
+    while len(found) < n:
+        found.append(months.before(found[-1]))
+    return found
 
 
 def bring_up_to_date(store: PostgresStore, month: str, rules: Rules, *, newest_s: float) -> bool:
@@ -44,20 +72,25 @@ def bring_up_to_date(store: PostgresStore, month: str, rules: Rules, *, newest_s
     if kept.computed_from(month) == fingerprint:
         kept.checked(month)
         return False
-    made = compute(_read(store, month, min(to_s, newest_s)), rules) if newest_s > from_s else []
-    kept.keep(month, made, fingerprint)
+    faults = Items("assess")
+    made = compute(_read(store, month, min(to_s, newest_s)), rules, faults) if newest_s > from_s else []
+    kept.keep(month, made, INCOMPLETE + fingerprint if faults.all_failed() else fingerprint)
     return True
 
 
-def compute(month: Month, rules: Rules) -> list[Assessment]:
-    """Everything that is said of a month; nothing of one that has no reading."""
+def compute(month: Month, rules: Rules, faults: Items | None = None) -> list[Assessment]:
+    """Everything that is said of a month; nothing of one that has no reading.
+
+    A site, link or town that can't be assessed is left out, and noted in ``faults``.
+    """
+    faults = faults or Items("assess")
     if not any(one.count for one in month.measured.values()):
         return []
-    sections = sites.sections_of(month)
+    sections = sites.sections_of(month, faults)
     return [
-        *sites.of_sites(month, sections),
-        *sites.of_links(month),
-        *towns.of_towns(month, sections, rules),
+        *sites.of_sites(month, sections, faults),
+        *sites.of_links(month, faults),
+        *towns.of_towns(month, sections, rules, faults),
     ]
 
 

@@ -44,7 +44,7 @@ def read(path: Path | None) -> Rules:
     name = "index.toml" if path is None else str(path)
     try:
         file = files("analytics.service.assessing").joinpath(name) if path is None else path
-        text = file.read_text("utf-8")
+        text = file.read_text("utf-8-sig")
         rules = msgspec.convert(tomllib.loads(text), Rules)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise RulesError(f"{name} can't be used as the index's weights: {error}") from error

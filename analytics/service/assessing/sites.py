@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from analytics.assessments.gb3838 import Judged, Section
     from analytics.assessments.traffic import Performance
     from analytics.service.assessing.month import Month
+    from analytics.service.items import Items
     from ingest_service.storage.model import Link, Site
 
 DIGITS = 6
@@ -42,28 +43,36 @@ def rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.{DIGITS}g}")
 
 
-def of_sites(month: Month, sections: Mapping[str, Section]) -> Iterator[Assessment]:
+def of_sites(month: Month, sections: Mapping[str, Section], faults: Items) -> list[Assessment]:
     """Every site: how much came; every section: its class; every lake: its trophic state."""
+    found: list[Assessment] = []
     for site in month.sites.values():
-        if month.series_of[site.site_id]:
-            yield _capture(month, site)
-        if site.site_id in sections:
-            yield _class(month, site, sections[site.site_id])
-        if site.kind == LAKE:
-            yield from _trophic(month, site)
+        with faults.isolated(f"{month.name} site {site.site_id}"):
+            found += list(_of_site(month, site, sections))
+    return found
 
 
-def sections_of(month: Month) -> dict[str, Section]:
+def _of_site(month: Month, site: Site, sections: Mapping[str, Section]) -> Iterator[Assessment]:
+    if month.series_of[site.site_id]:
+        yield _capture(month, site)
+    if site.site_id in sections:
+        yield _class(month, site, sections[site.site_id])
+    if site.kind == LAKE:
+        yield from _trophic(month, site)
+
+
+def sections_of(month: Month, faults: Items) -> dict[str, Section]:
     """Every river and lake section that has series, judged."""
-    return {
-        site.site_id: gb3838.section(
-            _in_limit_units(month.means(site.site_id)),
-            lake=site.kind == LAKE,
-            temperature=month.means(site.site_id).get("water_temperature"),
-        )
-        for site in month.sites.values()
-        if site.kind in SECTIONS and month.series_of[site.site_id]
-    }
+    found = {}
+    for site in month.sites.values():
+        if site.kind in SECTIONS and month.series_of[site.site_id]:
+            with faults.isolated(f"{month.name} section {site.site_id}"):
+                found[site.site_id] = gb3838.section(
+                    _in_limit_units(month.means(site.site_id)),
+                    lake=site.kind == LAKE,
+                    temperature=month.means(site.site_id).get("water_temperature"),
+                )
+    return found
 
 
 def _in_limit_units(means: Mapping[str, float]) -> dict[str, float]:
@@ -167,19 +176,22 @@ def performance_of(month: Month, links: Iterable[Link]) -> Performance | None:
     return performance(*zip(*rows, strict=True)) if rows else None
 
 
-def of_links(month: Month) -> Iterator[Assessment]:
+def of_links(month: Month, faults: Items) -> list[Assessment]:
     """Every road link with a detector at an end."""
+    found = []
     for link in month.roads:
-        ends = month.road_ends[link.link_id]
-        if ends:
-            yield congestion(
-                month,
-                f"link/{link.link_id}",
-                month.area_of_node[link.from_node],
-                [link],
-                link_id=link.link_id,
-                worst=_worst_hour(month, link),
-            )
+        if month.road_ends[link.link_id]:
+            with faults.isolated(f"{month.name} link {link.link_id}"):
+                one = congestion(
+                    month,
+                    f"link/{link.link_id}",
+                    month.area_of_node[link.from_node],
+                    [link],
+                    link_id=link.link_id,
+                    worst=_worst_hour(month, link),
+                )
+                found.append(one)
+    return found
 
 
 def congestion(

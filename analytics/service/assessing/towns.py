@@ -18,19 +18,24 @@ if TYPE_CHECKING:
     from analytics.assessments.gb3838 import Section
     from analytics.service.assessing.month import Month
     from analytics.service.assessing.rules import Rules
+    from analytics.service.items import Items
     from ingest_service.storage.assessments import Assessment, Span
 
 
-def of_towns(month: Month, sections: Mapping[str, Section], rules: Rules) -> list[Assessment]:
+def of_towns(month: Month, sections: Mapping[str, Section], rules: Rules, faults: Items) -> list[Assessment]:
     """Every town that has series, and how they rank."""
     found: list[Assessment] = []
     shared = _shared(month, sections)
     for town in month.towns:
         sites = [one.site_id for one in month.in_town(town.area_id) if month.series_of[one.site_id]]
         if sites:
-            found += _water(month, town.area_id, sections, shared)
-            found += _roads(month, town.area_id)
-            found += [_capture(month, town.area_id, sites), _response(month, town.area_id, rules)]
+            with faults.isolated(f"{month.name} town {town.area_id}"):
+                found += [
+                    *_water(month, town.area_id, sections, shared),
+                    *_roads(month, town.area_id),
+                    _capture(month, town.area_id, sites),
+                    _response(month, town.area_id, rules),
+                ]
     return [*_ranked_water(found), *_indices(month, found, rules)]
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from threading import Lock
 from typing import TYPE_CHECKING, Literal, get_args
 
-from analytics.service.reports import content, html, pdf, source
-
 if TYPE_CHECKING:
     from analytics.service.reports.words import Language
     from ingest_service.storage.model import Directory
@@ -41,6 +39,9 @@ def make(
         Where the extra ``reports`` is not installed.
 
     """
+    # Who only wants to know which languages there are does not load what draws and sets pages.
+    from analytics.service.reports import content, html, pdf, source  # noqa: PLC0415
+
     told = source.read(store, directory, area_id, month, language)
     with _ALONE:
         report = content.of(told)

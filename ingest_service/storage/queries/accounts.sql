@@ -14,6 +14,9 @@ ORDER BY created DESC, key_id;
 -- key_revoke: A key is good no longer.
 UPDATE api_key SET revoked = now(), revoked_by = %(by)s WHERE key_id = %(key_id)s AND revoked IS NULL;
 
+-- key_renew_hash: Another hash of the same secret.
+UPDATE api_key SET hash = %(new)s WHERE key_id = %(key_id)s AND hash = %(old)s;
+
 -- key_used: When a key was last used, to the minute.
 UPDATE api_key SET last_used = now()
 WHERE key_id = %s AND (last_used IS NULL OR last_used < now() - interval '1 minute');
@@ -37,6 +40,11 @@ SELECT EXISTS (
 -- wall_enter: See as the gateway from an area, to the end of the transaction.
 SELECT set_config('role', 'towntwin_gateway', true), set_config('towntwin.area', %(area)s, true),
     set_config('search_path', 'walled, ' || current_setting('search_path'), true);
+
+-- wall_enter_in_order: The same, and read by index alone: what is behind a security barrier is planned without the LIMIT.
+SELECT set_config('role', 'towntwin_gateway', true), set_config('towntwin.area', %(area)s, true),
+    set_config('search_path', 'walled, ' || current_setting('search_path'), true),
+    set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true);
 
 -- gateway_secret: What every gateway process on this database signs with.
 SELECT secret FROM gateway_secret;

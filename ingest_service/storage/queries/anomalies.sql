@@ -1,10 +1,5 @@
--- anomalies: Anomalies by filter, newest start first.
-SELECT anomaly_id, revision, subject, site_id, series_id, device_id, detector, version,
-    extract(epoch FROM start)::float8 AS start_s, extract(epoch FROM "end")::float8 AS end_s,
-    extract(epoch FROM peak)::float8 AS peak_s, observed, expected, spread, score, severity, n_readings, state,
-    reason_en, reason_zh, evidence
-FROM anomaly
-WHERE (%(anomaly_id)s::bigint IS NULL OR anomaly_id = %(anomaly_id)s)
+-- anomaly_filter: What an `AnomalyQuery` names, but for its order and limit.
+((%(anomaly_id)s::bigint IS NULL OR anomaly_id = %(anomaly_id)s)
     AND (%(site_ids)s::text[] IS NULL OR site_id = ANY (%(site_ids)s))
     AND (%(series_ids)s::int[] IS NULL OR series_id = ANY (%(series_ids)s))
     AND (%(detectors)s::text[] IS NULL OR detector = ANY (%(detectors)s))
@@ -13,18 +8,49 @@ WHERE (%(anomaly_id)s::bigint IS NULL OR anomaly_id = %(anomaly_id)s)
     AND (%(from_s)s::float8 IS NULL OR "end" IS NULL OR "end" > to_timestamp(%(from_s)s))
     AND (%(to_s)s::float8 IS NULL OR start < to_timestamp(%(to_s)s))
     AND (%(after_us)s::bigint IS NULL
-        OR (start, anomaly_id) < ('epoch'::timestamptz + %(after_us)s * interval '1 microsecond', %(after_id)s))
-ORDER BY start DESC, anomaly_id DESC LIMIT %(limit)s;
+        OR (start, anomaly_id) < ('epoch'::timestamptz + %(after_us)s * interval '1 microsecond', %(after_id)s)));
 
--- anomalies_changed: Anomalies changed after a revision, oldest change first.
+-- count_anomalies: How many anomalies a filter finds.
+SELECT count(*) FROM anomaly WHERE {{anomaly_filter}};
+
+-- anomalies: Anomalies by filter, newest start first.
 SELECT anomaly_id, revision, subject, site_id, series_id, device_id, detector, version,
     extract(epoch FROM start)::float8 AS start_s, extract(epoch FROM "end")::float8 AS end_s,
     extract(epoch FROM peak)::float8 AS peak_s, observed, expected, spread, score, severity, n_readings, state,
     reason_en, reason_zh, evidence
-FROM anomaly WHERE revision > %s ORDER BY revision LIMIT %s;
+FROM anomaly
+WHERE {{anomaly_filter}}
+ORDER BY start DESC, anomaly_id DESC LIMIT %(limit)s;
 
--- newest_revision: The newest change of any anomaly.
-SELECT coalesce(max(revision), 0) FROM anomaly;
+-- anomalies_changed: Anomalies changed after a revision, up to one that is settled, oldest change first.
+SELECT anomaly_id, revision, subject, site_id, series_id, device_id, detector, version,
+    extract(epoch FROM start)::float8 AS start_s, extract(epoch FROM "end")::float8 AS end_s,
+    extract(epoch FROM peak)::float8 AS peak_s, observed, expected, spread, score, severity, n_readings, state,
+    reason_en, reason_zh, evidence
+FROM anomaly WHERE revision > %s AND revision <= %s ORDER BY revision LIMIT %s;
+
+-- settled_revision: Up to which revision every anomaly is committed; in a statement of its own, see migration 0020.
+SELECT settled_revision();
+
+-- drawn_revision: The newest revision that was ever drawn.
+SELECT drawn_revision();
+
+-- newest_revision: The newest change of any anomaly, up to one that is settled.
+SELECT coalesce(max(revision), 0) FROM anomaly WHERE revision <= %s;
+
+-- anomalies_left_out: Which changes after a revision are not among the newest ones, and when their anomalies started.
+WITH cut AS (
+    SELECT revision FROM anomaly
+    WHERE revision > %(after)s AND revision <= %(settled)s
+    ORDER BY revision DESC OFFSET %(newest)s LIMIT 1
+), old AS (
+    SELECT site_id, start FROM anomaly
+    WHERE revision > %(after)s AND revision <= (SELECT revision FROM cut)
+    ORDER BY revision DESC LIMIT %(counted)s + 1
+)
+SELECT (SELECT revision FROM cut) AS revision, (SELECT count(*) FROM old) <= %(counted)s AS is_counted,
+    extract(epoch FROM min(start))::float8 AS first_s, extract(epoch FROM max(start))::float8 AS last_s
+FROM old WHERE site_id = ANY (%(site_ids)s::text[]);
 
 -- anomaly_exists: Whether there is such an anomaly.
 SELECT 1 FROM anomaly WHERE anomaly_id = %s;

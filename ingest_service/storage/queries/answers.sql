@@ -85,34 +85,53 @@ FROM reading AS r;
 -- of_series: Readings of a series over a time [s]; a planner that knows the time leaves the other chunks out.
 r.series_id = %(series_id)s AND r."time" >= to_timestamp(%(from_s)s) AND r."time" < to_timestamp(%(to_s)s);
 
+-- fields: What is read of a reading.
+r.series_id, r."time", r.received, r.value, r.expected, r.spread, r.quality, r.rules;
+
+-- first_of_series: The first of them by time.
+SELECT {{fields}} FROM reading_oldest_first AS r WHERE {{of_series}};
+
+-- flagged: Readings that were found first, with their newest flags.
+SELECT r."time", r.received, r.value, r.series_id, r.expected, r.spread,
+    coalesce(v.quality, r.quality) AS quality, coalesce(v.rules, r.rules) AS rules;
+
+-- revised_of_series: Likewise of their revisions; said once more, for the planner does not look into a LIMIT.
+v.series_id = %(series_id)s AND v."time" >= to_timestamp(%(from_s)s) AND v."time" < to_timestamp(%(to_s)s);
+
 -- readings_now: Readings of a series over a time, revisions applied; a row of columns, and the moment that it is of.
 SELECT {{columns}}, {{now}}
 FROM (
-    {{judged}}
-    LEFT JOIN flag_revision AS v ON v.series_id = r.series_id AND v."time" = r."time"
-    WHERE {{of_series}}
-    ORDER BY r."time" LIMIT %(limit)s
+    {{flagged}}
+    FROM ({{first_of_series}} ORDER BY r."time" LIMIT %(limit)s) AS r
+    LEFT JOIN flag_revision AS v ON v."time" = r."time" AND {{revised_of_series}}
+    ORDER BY r."time"
 ) AS found;
 
 -- readings_then: As readings_now, as they were at a moment.
 SELECT {{columns}}
 FROM (
     WITH at AS MATERIALIZED ({{at}})
-    {{judged}}
-    LEFT JOIN ({{revised_then}}) AS v ON v.series_id = r.series_id AND v."time" = r."time"
-    WHERE {{of_series}}
-        AND (age(r.xmin) < 0 OR age(r.xmin) > (SELECT age FROM at)) AND r.xmin <> ALL (%(running)s::xid[])
-    ORDER BY r."time" LIMIT %(limit)s
+    {{flagged}}
+    FROM (
+        {{first_of_series}}
+            AND (age(r.xmin) < 0 OR age(r.xmin) > (SELECT age FROM at)) AND r.xmin <> ALL (%(running)s::xid[])
+        ORDER BY r."time" LIMIT %(limit)s
+    ) AS r
+    LEFT JOIN ({{revised_then}}) AS v ON v."time" = r."time" AND {{revised_of_series}}
+    ORDER BY r."time"
 ) AS found;
 
 -- readings_received: As readings_then where the table keeps no transactions (column store): by receiving time.
 SELECT {{columns}}
 FROM (
     WITH at AS MATERIALIZED ({{at}})
-    {{judged}}
-    LEFT JOIN ({{revised_then}}) AS v ON v.series_id = r.series_id AND v."time" = r."time"
-    WHERE {{of_series}} AND (%(is_now)s OR r.received <= to_timestamp(%(at_s)s))
-    ORDER BY r."time" LIMIT %(limit)s
+    {{flagged}}
+    FROM (
+        {{first_of_series}} AND (%(is_now)s OR r.received <= to_timestamp(%(at_s)s))
+        ORDER BY r."time" LIMIT %(limit)s
+    ) AS r
+    LEFT JOIN ({{revised_then}}) AS v ON v."time" = r."time" AND {{revised_of_series}}
+    ORDER BY r."time"
 ) AS found;
 
 -- local_bucket: As bucket_of.

@@ -68,6 +68,9 @@ SELECT site_id, area_id, kind, en, zh, lon, lat, external_id, grid_cell, target_
 -- devices: Every device.
 SELECT device_id, area_id, kind FROM device ORDER BY device_id;
 
+-- enrolled: Since when each device is known.
+SELECT device_id, extract(epoch FROM enrolled)::float8 FROM device;
+
 -- series: Every series.
 SELECT series_id, site_id, quantity, interval_s, limits, adopted FROM series ORDER BY series_id;
 
@@ -92,7 +95,7 @@ SELECT device_id, extract(epoch FROM status_received)::float8 AS received_s, sta
 FROM device WHERE status IS NOT NULL ORDER BY device_id;
 
 -- activity: When each device was last heard.
-SELECT d.device_id, d.area_id, min(s.site_id) AS site_id, min(s.interval_s) AS interval_s,
+SELECT d.device_id, d.area_id, d.kind, min(s.site_id) AS site_id, min(s.interval_s) AS interval_s,
     extract(epoch FROM max(l."time"))::float8 AS measured_s, extract(epoch FROM max(l.received))::float8 AS received_s
 FROM device AS d
 JOIN channel AS c USING (device_id)

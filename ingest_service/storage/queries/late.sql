@@ -18,3 +18,6 @@ DELETE FROM rejudge_due WHERE series_id = %(series_id)s;
 
 -- late_again: A series is judged again, and will be once more.
 UPDATE rejudge_due SET due = now() + make_interval(secs => %(again_s)s) WHERE series_id = %(series_id)s;
+
+-- late_rest: A series is judged again up to a time; the rest is to be judged at once.
+UPDATE rejudge_due SET since = to_timestamp(%(rest_from_s)s), due = now() WHERE series_id = %(series_id)s;

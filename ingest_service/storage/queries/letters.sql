@@ -1,10 +1,13 @@
--- insert_letter: A dead letter, whole; beyond the quota of its device and day it is counted, and its first bytes kept.
-WITH quota AS (
+-- insert_letter: A dead letter, whole, once; beyond the quota of its device and day it is counted, and its first bytes kept.
+WITH fresh AS (  -- no delivery of a message that is here; of one that the broker retains, one letter is enough
+    SELECT WHERE NOT EXISTS (SELECT FROM dead_letter WHERE digest = %(digest)s::bytea)
+        AND NOT (%(retained)s AND EXISTS (
+            SELECT FROM dead_letter WHERE sha256(payload) = sha256(%(payload)s::bytea) AND topic = %(topic)s))
+), quota AS (
     INSERT INTO dead_letter_quota AS q (device, day, letters, bytes)
-    VALUES (
-        split_part(%(topic)s, '/', 3) || '/' || split_part(%(topic)s, '/', 4),
+    SELECT split_part(%(topic)s, '/', 3) || '/' || split_part(%(topic)s, '/', 4),
         (to_timestamp(%(received_s)s) AT TIME ZONE 'UTC')::date, 1, %(size)s
-    )
+    FROM fresh
     ON CONFLICT (device, day) DO UPDATE SET
         was_kept = q.letters < %(most_letters)s AND q.bytes + %(size)s <= %(most_bytes)s,
         letters = q.letters + (q.letters < %(most_letters)s AND q.bytes + %(size)s <= %(most_bytes)s)::int,
@@ -20,9 +23,9 @@ WITH quota AS (
         )
     RETURNING was_kept
 )
-INSERT INTO dead_letter (received, topic, payload, content_type, properties, reason, detail, digest)
-SELECT to_timestamp(%(received_s)s), %(topic)s, %(payload)s, %(content_type)s, %(properties)s, %(reason)s, %(detail)s,
-    %(digest)s
+INSERT INTO dead_letter (received, topic, payload, content_type, properties, reason, detail, digest, retained)
+SELECT to_timestamp(%(received_s)s), %(topic)s::text, %(payload)s::bytea, %(content_type)s::text, %(properties)s::jsonb,
+    %(reason)s::text, %(detail)s::text, %(digest)s::bytea, %(retained)s::boolean
 FROM quota WHERE was_kept
 ON CONFLICT (digest) DO NOTHING;
 
@@ -39,23 +42,26 @@ WHERE letter_id = %(letter_id)s;
 -- letters_done: Letters whose readings are stored now.
 DELETE FROM dead_letter WHERE letter_id = ANY (%s);
 
--- ask_replay: Ask for letters to be replayed.
-UPDATE dead_letter SET state = 'replay'
-WHERE (%(ids)s::bigint[] IS NULL OR letter_id = ANY (%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s)
+-- letter_filter: What a `LetterQuery` names, but for its page and limit.
+((%(ids)s::bigint[] IS NULL OR letter_id = ANY (%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s)
     AND (%(device)s::text IS NULL OR split_part(topic, '/', 4) = %(device)s)
     AND (%(areas)s::text[] IS NULL OR split_part(topic, '/', 3) = ANY (%(areas)s))
-    AND (%(received_before_s)s::float8 IS NULL OR received < to_timestamp(%(received_before_s)s));
+    AND (%(received_before_s)s::float8 IS NULL OR received < to_timestamp(%(received_before_s)s)));
+
+-- count_letters: How many letters a filter finds.
+SELECT count(*) FROM dead_letter WHERE {{letter_filter}};
+
+-- ask_replay: Ask for letters to be replayed.
+UPDATE dead_letter SET state = 'replay'
+WHERE {{letter_filter}};
 
 -- purge_letters: Delete letters for good.
 DELETE FROM dead_letter
-WHERE (%(ids)s::bigint[] IS NULL OR letter_id = ANY (%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s)
-    AND (%(device)s::text IS NULL OR split_part(topic, '/', 4) = %(device)s)
-    AND (%(areas)s::text[] IS NULL OR split_part(topic, '/', 3) = ANY (%(areas)s))
-    AND (%(received_before_s)s::float8 IS NULL OR received < to_timestamp(%(received_before_s)s));
+WHERE {{letter_filter}};
 
 -- letters_to_replay: Letters asked for, of some areas, oldest first; one at least, then no more than so many bytes.
 SELECT letter_id, extract(epoch FROM received)::float8 AS received_s, topic, payload, length(payload) AS size_bytes,
-    content_type, properties, reason, detail, state, replays
+    content_type, properties, reason, detail, state, replays, retained
 FROM (
     SELECT *, sum(length(payload)) OVER (ORDER BY letter_id) AS so_far, row_number() OVER (ORDER BY letter_id) AS nth
     FROM (
@@ -69,11 +75,8 @@ WHERE so_far <= %(limit_bytes)s OR nth = 1 ORDER BY letter_id;
 -- dead_letters: Dead letters, newest first.
 SELECT letter_id, extract(epoch FROM received)::float8 AS received_s, topic,
     CASE WHEN %(whole)s THEN payload ELSE '' END AS payload, length(payload) AS size_bytes, content_type, properties,
-    reason, detail, state, replays
+    reason, detail, state, replays, retained
 FROM dead_letter
-WHERE (%(ids)s::bigint[] IS NULL OR letter_id = ANY (%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s)
-    AND (%(device)s::text IS NULL OR split_part(topic, '/', 4) = %(device)s)
-    AND (%(areas)s::text[] IS NULL OR split_part(topic, '/', 3) = ANY (%(areas)s))
-    AND (%(received_before_s)s::float8 IS NULL OR received < to_timestamp(%(received_before_s)s))
+WHERE {{letter_filter}}
     AND (%(before_id)s::bigint IS NULL OR letter_id < %(before_id)s)
 ORDER BY letter_id DESC LIMIT %(limit)s;

@@ -2,11 +2,16 @@
 COPY (
     SELECT r."time", r.received, r.value, r.series_id, r.expected, r.spread,
         coalesce(v.quality, r.quality) AS quality, coalesce(v.rules, r.rules) AS rules
-    FROM reading AS r
-    LEFT JOIN flag_revision AS v ON v.series_id = r.series_id AND v."time" = r."time"
-    WHERE r.series_id = %s AND r."time" >= 'epoch'::timestamptz + %s * interval '1 microsecond'
-        AND r."time" < 'epoch'::timestamptz + %s * interval '1 microsecond'
-    ORDER BY r."time" LIMIT %s
+    FROM (
+        SELECT series_id, "time", received, value, expected, spread, quality, rules FROM reading_oldest_first
+        WHERE series_id = %(series_id)s AND "time" >= 'epoch'::timestamptz + %(from_us)s * interval '1 microsecond'
+            AND "time" < 'epoch'::timestamptz + %(to_us)s * interval '1 microsecond'
+        ORDER BY "time" LIMIT %(limit)s
+    ) AS r
+    LEFT JOIN flag_revision AS v ON v."time" = r."time" AND v.series_id = %(series_id)s
+        AND v."time" >= 'epoch'::timestamptz + %(from_us)s * interval '1 microsecond'
+        AND v."time" < 'epoch'::timestamptz + %(to_us)s * interval '1 microsecond'
+    ORDER BY r."time"
 ) TO STDOUT (FORMAT binary);
 
 -- received: Readings of series received after a time, in that order, revisions applied; measured since a day before.

@@ -1,6 +1,7 @@
 -- take_due: Take stretches that are out of date, of about so many readings; with a flow goes the speed of its site.
+-- Of a stretch that is longer than that, its begin is taken, and the rest goes on waiting.
 WITH waiting AS MATERIALIZED (
-    SELECT ctid AS place, series_id, since, until FROM rollup_due LIMIT 10000
+    SELECT ctid AS place, series_id, since, until FROM rollup_due WHERE %(share)s >= 1 OR random() < %(share)s LIMIT 10000
 ), weighed AS (
     SELECT place, extract(epoch FROM until - since) / coalesce(interval_s, 60) AS readings
     FROM waiting LEFT JOIN series USING (series_id)
@@ -9,10 +10,17 @@ WITH waiting AS MATERIALIZED (
 ), taken AS (
     DELETE FROM rollup_due WHERE ctid = ANY (ARRAY(SELECT place FROM summed WHERE before < %(limit)s))
     RETURNING series_id, since, until
+), cut AS (
+    SELECT series_id, since, until, since + make_interval(secs => least(%(limit)s * coalesce(interval_s, 60), 1e9)) AS ends
+    FROM taken LEFT JOIN series USING (series_id)
+), rest AS (
+    INSERT INTO rollup_due (series_id, since, until) SELECT series_id, ends, until FROM cut WHERE ends < until
+), begun AS (
+    SELECT series_id, since, least(until, ends) AS until FROM cut
 ), due AS (
-    SELECT series_id, since, until FROM taken
+    SELECT series_id, since, until FROM begun
     UNION ALL
-    SELECT s.series_id, since, until FROM taken JOIN flow_of_speed AS s ON s.flow_id = taken.series_id
+    SELECT s.series_id, since, until FROM begun AS taken JOIN flow_of_speed AS s ON s.flow_id = taken.series_id
 ), merged AS (
     SELECT series_id, unnest(range_agg(tstzrange(since, until))) AS span FROM due GROUP BY series_id
 )

@@ -3,32 +3,93 @@ SELECT s.series_id, f."time", f.received, l."time", l.received
 FROM unnest(%(series_ids)s::int[]) AS s (series_id)
 JOIN latest AS l USING (series_id)
 CROSS JOIN LATERAL (
-    SELECT r."time", r.received FROM reading AS r WHERE r.series_id = s.series_id ORDER BY r."time" LIMIT 1
+    SELECT r."time", r.received FROM reading_oldest_first AS r WHERE r.series_id = s.series_id ORDER BY r."time" LIMIT 1
 ) AS f;
 
--- sta_page: Observations of some series, in order; of each series no more than the page can take.
-SELECT r.* FROM unnest({arrays}) AS c (series_id{columns})
-CROSS JOIN LATERAL (
-    SELECT r.series_id, (extract(epoch FROM r."time") * 1000000)::int8 AS time_us,
-        (extract(epoch FROM r.received) * 1000000)::int8 AS received_us,
-        r.value, r.quality, r.rules, r.expected, r.spread{keys}
-    FROM reading_judged AS r
-    WHERE r.series_id = c.series_id AND {where}
-    ORDER BY {order} LIMIT {inner_limit}
+-- sta_reading_source: Readings as they were judged first.
+(SELECT series_id, "time", received, value, quality, rules, nullif(expected, 'NaN') AS expected, nullif(spread, 'NaN') AS spread
+FROM {0});
+
+-- sta_judged: Readings with their newest flags.
+(SELECT r.series_id, r."time", r.received, r.value, coalesce(v.quality, r.quality) AS quality, coalesce(v.rules, r.rules) AS rules,
+    nullif(r.expected, 'NaN') AS expected, nullif(r.spread, 'NaN') AS spread
+FROM {0} AS r LEFT JOIN flag_revision AS v ON v.series_id = r.series_id AND v."time" = r."time");
+
+-- sta_each: Of each of some series, no more observations than the page can take, in order; their flags are revised last.
+SELECT r.*, (extract(epoch FROM r."time") * 1000000)::int8 AS time_us,
+    (extract(epoch FROM r.received) * 1000000)::int8 AS received_us{keys}
+FROM {readings} AS r
+WHERE r.series_id = c.series_id AND {where}
+ORDER BY {order} LIMIT {inner_limit};
+
+-- sta_page: Observations of some series, in order.
+SELECT r.series_id, r.time_us, r.received_us, r.value, coalesce(v.quality, r.quality), coalesce(v.rules, r.rules),
+    r.expected, r.spread{key_names}
+FROM (
+    SELECT r.* FROM unnest({arrays}) AS c (series_id{columns}) CROSS JOIN LATERAL ({each}) AS r
+    ORDER BY {outer_order} LIMIT {limit} OFFSET {skip}
 ) AS r
-ORDER BY {outer_order} LIMIT {limit} OFFSET {skip};
+LEFT JOIN flag_revision AS v ON v.series_id = r.series_id AND v."time" = r."time"
+ORDER BY {outer_order};
+
+-- sta_of_each: Observations of each of some series, in the order of each.
+SELECT r.series_id, r.time_us, r.received_us, r.value, coalesce(v.quality, r.quality), coalesce(v.rules, r.rules),
+    r.expected, r.spread{key_names}
+FROM unnest({arrays}) AS c (series_id{columns})
+CROSS JOIN LATERAL ({each}) AS r
+LEFT JOIN flag_revision AS v ON v.series_id = r.series_id AND v."time" = r."time"
+ORDER BY c.series_id, {outer_order};
+
+-- sta_newest: The newest observation of each of some series, from what is kept of each.
+SELECT l.series_id, (extract(epoch FROM l."time") * 1000000)::int8, (extract(epoch FROM l.received) * 1000000)::int8, l.value,
+    l.quality, l.rules, l.expected, l.spread, l."time", l.series_id, l."time"
+FROM latest_judged AS l WHERE l.series_id = ANY (%(series_ids)s::int[]);
+
+-- sta_counts: How many observations each of some series has. Whole days come from the rollups; reading by reading are
+-- counted days that wait to be rolled up, and what is older than retention, which is rolled up no more.
+WITH kept AS (
+    SELECT coalesce(max(since), '-infinity') AS since FROM retention
+), due AS MATERIALIZED (
+    SELECT series_id, lower(span) AS since, upper(span) AS until FROM (
+        SELECT series_id, unnest(range_agg(tstzrange(
+            date_trunc('day', since, %(zone)s),
+            ((date_trunc('day', until - interval '1 microsecond', %(zone)s) AT TIME ZONE %(zone)s) + interval '1 day') AT TIME ZONE %(zone)s
+        ))) AS span
+        FROM rollup_due WHERE series_id = ANY (%(series_ids)s::int[]) GROUP BY series_id
+    ) AS merged
+), uncounted AS (
+    SELECT series_id, greatest(since, (SELECT since FROM kept)) AS since, until FROM due
+    WHERE until > (SELECT since FROM kept)
+    UNION ALL
+    SELECT series_id, '-infinity', (SELECT since FROM kept) FROM unnest(%(series_ids)s::int[]) AS s (series_id)
+    WHERE (SELECT since FROM kept) > '-infinity'
+)
+SELECT series_id, sum(n)::bigint FROM (
+    SELECT r.series_id, sum(r.count)::bigint AS n FROM rollup_1day AS r
+    WHERE r.series_id = ANY (%(series_ids)s::int[]) AND r.bucket >= (SELECT since FROM kept) AND NOT EXISTS (
+        SELECT FROM due WHERE due.series_id = r.series_id AND r.bucket >= due.since AND r.bucket < due.until
+    )
+    GROUP BY r.series_id
+    UNION ALL
+    SELECT u.series_id, counted.n FROM uncounted AS u CROSS JOIN LATERAL (
+        SELECT count(*) AS n FROM reading AS r
+        WHERE r.series_id = u.series_id AND r."time" >= u.since AND r."time" < u.until
+    ) AS counted
+) AS parts GROUP BY series_id;
 
 -- sta_count: How many observations of some series there are.
-SELECT count(*) FROM unnest({arrays}) AS c (series_id{columns})
-JOIN reading_judged AS r ON r.series_id = c.series_id
-WHERE {where};
+SELECT coalesce(sum(n), 0)::bigint FROM unnest({arrays}) AS c (series_id{columns})
+CROSS JOIN LATERAL (SELECT count(*) AS n FROM {readings} AS r WHERE r.series_id = c.series_id AND {where}) AS counted;
 
 -- sta_holding: Which of some series have such an observation, by their place in the list.
 SELECT c.place FROM unnest({arrays}) WITH ORDINALITY AS c (series_id{columns}, place)
-WHERE EXISTS (SELECT FROM reading_judged AS r WHERE r.series_id = c.series_id AND {where});
+WHERE EXISTS (SELECT FROM {readings} AS r WHERE r.series_id = c.series_id AND {where});
 
 -- sta_limit_time: How long the statements of this transaction may take [ms].
 SELECT set_config('statement_timeout', %s, true);
+
+-- sta_by_index: Whether the statements that follow read by index alone: in pages, which end early.
+SELECT set_config('enable_seqscan', %(scans)s, true), set_config('enable_bitmapscan', %(scans)s, true);
 
 -- What a compiled filter is made of.
 

@@ -79,3 +79,8 @@ def test_it_grows_more_severe() -> None:
         return {"severity": found.severity}
 
     assert [at(hours)["severity"] for hours in (0.6, 2, 8)] == [1, 2, 3]
+
+
+def test_a_device_that_played_recorded_files_is_not_silent_when_they_end() -> None:
+    quiet = [msgspec.structs.replace(one, received_s=NOW_S - 1600, kind="replay") for one in TOWN]
+    assert silent(*quiet) == []

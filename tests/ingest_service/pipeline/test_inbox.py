@@ -1,9 +1,18 @@
 """The inbox gives batches in order and holds the network thread when it is full."""
 
 import threading
+from types import SimpleNamespace
+from typing import Any
 
+from paho.mqtt.client import MQTTMessage
+from structlog.testing import capture_logs
+
+from edge.wire import broker
+from ingest_service.pipeline import metrics
 from ingest_service.pipeline.inbox import Inbox
 from ingest_service.pipeline.message import Message
+from ingest_service.pipeline.session import Session
+from ingest_service.pipeline.settings import Settings
 
 
 def message(number: int, size: int = 10) -> Message:
@@ -16,7 +25,7 @@ def take(inbox: Inbox, *, max_messages: int = 100, max_bytes: int = 1000) -> lis
 
 
 def test_batches_keep_order_and_limits() -> None:
-    inbox = Inbox(1000)
+    inbox = Inbox(10_000)
     for number in range(5):
         inbox.put(message(number), wait_s=0)
     assert take(inbox, max_messages=2) == [0, 1]
@@ -61,3 +70,45 @@ def test_a_message_that_finds_no_room_in_time_is_not_held() -> None:
     assert not inbox.put(message(2, size=90), wait_s=0.01)
     assert take(inbox) == [1]
     assert inbox.put(message(3, size=90), wait_s=0)
+
+
+def test_empty_messages_fill_an_inbox_too() -> None:
+    inbox = Inbox(1 << 20)
+    held = 0
+    while inbox.put(Message("t", b"", 0.0), wait_s=0):
+        held += 1
+    assert 1000 < held < 3000
+
+
+def test_topics_and_properties_count() -> None:
+    inbox = Inbox(100_000)
+    inbox.put(Message("t" * 1000, b"", 0.0, "c" * 1000, (("n" * 1000, "v" * 1000),)), wait_s=0)
+    assert 4000 < inbox.held_bytes < 6000
+    assert take(inbox) == [0]
+    assert inbox.held_bytes == 0
+
+
+def test_qos_0_is_dropped_and_counted_where_there_is_no_room() -> None:
+    inbox = Inbox(1000)
+    session = Session(broker.parse("mqtt://127.0.0.1"), Settings(), inbox)
+    before = metrics.DROPPED._value.get()
+    for number in range(5):
+        arrived = MQTTMessage(mid=number, topic=b"t")
+        arrived.payload, arrived.qos = b"x" * 400, 0
+        session._on_message(session._client, None, arrived)
+    assert len(inbox) == 1
+    assert metrics.DROPPED._value.get() - before == 4
+    assert not session.letting_go, "nobody sends QoS 0 again, so there is nothing to ask for"
+
+
+def test_a_message_whose_properties_are_none_comes_without_them() -> None:
+    inbox = Inbox(10_000)
+    session = Session(broker.parse("mqtt://127.0.0.1"), Settings(), inbox)
+    arrived = MQTTMessage(mid=7, topic=b"\xff\xfe")
+    properties: Any = SimpleNamespace(UserProperty=[("a", "b", "c")])
+    arrived.payload, arrived.qos, arrived.properties = b"x", 1, properties
+    with capture_logs() as logged:
+        session._on_message(session._client, None, arrived)
+    (one,) = inbox.take(max_messages=9, max_bytes=99, wait_s=0, first_wait_s=0)
+    assert (one.mid, one.properties) == (7, ())
+    assert [entry["where"] for entry in logged] == ["properties"]

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
+from analytics.core import judge as core
 from edge.wire import senml
 from edge.wire.receipts import Place
 from edge.wire.senml import Record
+from ingest_service.pipeline.conveyor import Conveyor
+from ingest_service.pipeline.judging import ShardJudge
 from ingest_service.pipeline.message import Message
 from ingest_service.pipeline.pipeline import Pipeline
 from ingest_service.pipeline.settings import Settings
+from ingest_service.storage.batch import Batch, Checkpoint
 from ingest_service.storage.errors import StoreRefused, StoreUnavailable
 from ingest_service.storage.memory import MemoryStore
 from ingest_service.storage.model import (
@@ -30,7 +35,7 @@ from ingest_service.storage.model import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ingest_service.storage.batch import Batch, Committed
+    from ingest_service.storage.batch import Committed
 
 START_S = 1_790_000_000.0
 STEP_S = 300.0
@@ -288,3 +293,101 @@ def test_a_newly_enrolled_channel_is_taken_without_a_restart(store: MemoryStore)
 def test_receipts_name_what_is_kept(store: MemoryStore) -> None:
     places = opened(store).places(messages(history(3)))
     assert list(places.values()) == [[Place("e", 1), Place("e", 2), Place("e", 3)]]
+
+
+@pytest.mark.parametrize("where", ["judge", "commit"])
+def test_an_unforeseen_error_in_judge_or_commit_isolates_the_one_message(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryStore()
+    store.enrol(directory())
+    pipeline = Pipeline(store, Settings(), wait=lambda _: False, clock=lambda: START_S)
+    pipeline.open()
+    batch = [
+        Message(
+            TOPIC,
+            senml.encode_json(pack),
+            START_S + STEP_S * 100,
+            properties=(("epoch", "e"), ("number", str(i))),
+        )
+        for i, pack in enumerate(history(9))
+    ]
+    poison_us = round(history(9)[4][0].time_s * 1e6)
+    judge, commit = ShardJudge.judge, MemoryStore.commit
+
+    def judged(self: ShardJudge, decoded: Any) -> Any:
+        if (np.rint(decoded.time_s * 1e6) == poison_us).any():
+            raise ZeroDivisionError("unforeseen")
+        return judge(self, decoded)
+
+    def committed(self: MemoryStore, sent: Batch) -> Committed:
+        if (sent.fresh["time_us"] == poison_us).any():
+            raise ZeroDivisionError("unforeseen")
+        return commit(self, sent)
+
+    if where == "judge":
+        monkeypatch.setattr(ShardJudge, "judge", judged)
+    else:
+        monkeypatch.setattr(MemoryStore, "commit", committed)
+    kept: list[Message] = []
+    with capture_logs(), Conveyor(pipeline, kept.extend) as conveyor:
+        assert conveyor.take(batch[:3])
+        assert conveyor.take(batch[3:])
+        assert conveyor.settle()
+    assert sorted(one.properties for one in kept) == sorted(one.properties for one in batch), (
+        "all acknowledged"
+    )
+    (dead,) = store.dead_letters(LetterQuery())
+    assert (dead.reason, dead.payload, dead.properties["number"]) == ("defect", batch[4].payload, "4")
+    assert "ZeroDivisionError" in dead.detail
+    assert store.health().readings == sum(map(len, history(9))) - len(history(9)[4])
+
+
+def test_figures_that_fail_after_commit_prevent_no_acknowledgement(monkeypatch: pytest.MonkeyPatch) -> None:
+    def count(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("unforeseen")
+
+    monkeypatch.setattr("ingest_service.pipeline.figures.count", count)
+    store = MemoryStore()
+    store.enrol(directory())
+    pipeline = Pipeline(store, Settings(), wait=lambda _: False, clock=lambda: START_S)
+    pipeline.open()
+    kept: list[Message] = []
+    with capture_logs() as logged:
+        assert pipeline.take([Message(TOPIC, senml.encode_json(history(1)[0]), START_S)], kept.extend)
+    assert len(kept) == 1
+    assert [one["where"] for one in logged if one["event"] == "defect"] == ["figures"]
+
+
+def test_a_dead_letter_that_the_store_refuses_is_tried_again_and_never_acknowledged_unkept() -> None:
+    class Refusing(MemoryStore):
+        def commit(self, batch: Batch) -> Committed:
+            if batch.letters and (len(waits) < 2 or batch.letters[0].properties):
+                raise StoreRefused("no letters today")
+            return super().commit(batch)
+
+    def wait(wait_s: float) -> bool:
+        waits.append(wait_s)
+        return False
+
+    waits: list[float] = []
+    store = Refusing()
+    store.enrol(directory())
+    pipeline = Pipeline(store, Settings(), wait=wait, clock=lambda: START_S)
+    pipeline.open()
+    kept: list[Message] = []
+    with capture_logs():
+        assert pipeline.take([Message(TOPIC, b"hello", START_S, properties=(("epoch", "e"),))], kept.extend)
+    assert (len(kept), len(waits)) == (1, 2)
+    (dead,) = store.dead_letters(LetterQuery())
+    assert dead.payload == b"hello"
+
+
+@pytest.mark.parametrize("payload", [b"", b"PK", b"no archive", b"\x93NUMPY"])
+def test_a_checkpoint_that_is_none_stops_no_start(payload: bytes) -> None:
+    store = MemoryStore()
+    store.enrol(directory())
+    store.commit(Batch(checkpoint=Checkpoint("main", int(core.VERSION), payload)))
+    pipeline = Pipeline(store, Settings(), wait=lambda _: False, clock=lambda: START_S)
+    pipeline.open()
+    assert pipeline.take([Message(TOPIC, senml.encode_json(history(1)[0]), START_S)])

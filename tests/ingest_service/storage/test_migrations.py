@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import psycopg
 import psycopg_pool
 import pytest
 
+from analytics.core.parameters import DEFAULTS
+from ingest_service.pipeline.pipeline import Pipeline
+from ingest_service.pipeline.settings import Settings as PipelineSettings
 from ingest_service.storage import sql
 from ingest_service.storage.batch import Batch
 from ingest_service.storage.classify import classify
@@ -157,4 +162,43 @@ def test_a_database_that_is_killed_is_unavailable_and_keeps_what_it_acknowledged
             continue
     store.commit(Batch(fresh=readings(1, range(10, 20))))
     assert len(stored(store)) == 20
+    store.close()
+
+
+BAD_SERIES = [
+    ("limits", '{"suspectlow": 6.5}'),
+    ("limits", '{"suspect_low": 9, "suspect_high": 6}'),
+    ("limits", '{"fail_high": "high"}'),
+    ("limits", "[1]"),
+    ("adopted", '{"fail_high": "high"}'),
+    ("interval_s", "NaN"),
+    ("interval_s", "Infinity"),
+    ("quantity", "pH"),
+]
+
+
+def test_limits_that_can_not_be_are_refused_by_the_database_and_those_there_stop_nothing(
+    plain_dsn: str,
+) -> None:
+    migrate(plain_dsn)
+    store = PostgresStore.open(plain_dsn)
+    store.enrol(DIRECTORY)
+    with psycopg.connect(plain_dsn, autocommit=True) as connection:
+        for column, value in BAD_SERIES[:-1]:
+            with pytest.raises((psycopg.errors.CheckViolation, psycopg.errors.InvalidTextRepresentation)):
+                connection.execute(f"UPDATE series SET {column} = %s WHERE quantity = 'ph'", [value])
+        every = json.dumps(dict.fromkeys(DEFAULTS, 1.0))
+        connection.execute("UPDATE series SET limits = %s", [every])
+        for name in ("interval_is_finite", "limits_are_known", "limits_are_in_order", "adopted_are_known"):
+            connection.execute(f"ALTER TABLE series DROP CONSTRAINT series_{name}")
+        for column, value in BAD_SERIES:  # as they were enrolled before there were constraints
+            connection.execute("UPDATE series SET limits = '{}', adopted = '{}', interval_s = 300")
+            connection.execute(
+                f"UPDATE series SET {column} = %s WHERE series_id = (SELECT min(series_id) FROM series)",
+                [value],
+            )
+            pipeline = Pipeline(store, PipelineSettings(), wait=lambda _: False)
+            pipeline.open()
+            assert len(pipeline._judge.problems) == 1, (column, value)
+            assert len(store.directory().series) == 2
     store.close()

@@ -275,3 +275,23 @@ def test_all_or_nothing(store: Store) -> None:
         store.commit(Batch(fresh=readings(1, range(3)), anomalies=[anomaly(site_id="nowhere")]))
     assert len(stored(store)) == 0
     assert store.latest() == []
+
+
+def test_a_retained_message_makes_one_letter_however_often_it_comes(store: Store) -> None:
+    live = DeadLetter(received_s=1.0, topic="a/b", payload=b"bad", reason="payload", detail="-")
+    again = msgspec.structs.replace(live, retained=True)
+    other = msgspec.structs.replace(again, payload=b"other")
+    for letters in ([live], [again], [again, again], [other], [other, again]):
+        store.commit(Batch(letters=letters))
+    assert sorted((one.payload, one.retained) for one in store.dead_letters(LetterQuery())) == [
+        (b"bad", False),
+        (b"other", True),
+    ]
+    store.commit(Batch(letters=[live]))
+    assert store.health().dead_letters == 3, "what is not retained was sent once more"
+
+
+def test_since_when_a_device_is_known_stays(store: Store) -> None:
+    since = store.enrol(DIRECTORY).enrolled_s
+    assert since.keys() == {"d1", "d2"}
+    assert store.enrol(DIRECTORY).enrolled_s == since

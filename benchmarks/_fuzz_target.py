@@ -1,0 +1,46 @@
+"""What atheris runs: bytes through every decoder of the wire, then through decode, resolve and judge."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+
+import atheris
+
+with atheris.instrument_imports(include=["edge", "ingest_service.pipeline"]):
+    from edge.wire import receipts, senml, senml_columns, status, topics
+    from edge.wire.errors import PayloadError, TopicError
+    from ingest_service.pipeline.clocks import Clocks
+    from ingest_service.pipeline.decode import decode
+    from ingest_service.pipeline.judging import ShardJudge
+    from ingest_service.pipeline.message import Message
+    from ingest_service.pipeline.resolve import Resolver
+    from tests.support import hostile
+
+RESOLVER, CLOCKS = Resolver(hostile.DIRECTORY), Clocks(tolerance_s=300)
+JUDGE = ShardJudge(hostile.DIRECTORY)
+
+
+def one_input(data: bytes) -> None:
+    """The first byte chooses topic and retain, the rest is the payload."""
+    kind, payload = (data[0] if data else 0), data[1:]
+    for content_type in (senml.CONTENT_TYPE_JSON, senml.CONTENT_TYPE_CBOR, None):
+        with suppress(PayloadError):
+            senml.decode_each(payload, content_type=content_type, now_s=hostile.NOW_S)
+        senml_columns.decode(payload, content_type=content_type)
+    for read in (status.decode, receipts.decode):
+        with suppress(PayloadError):
+            read(payload)
+    text = payload[:200].decode("utf-8", "replace")
+    with suppress(TopicError):
+        topics.parse(text)
+    receipts.place_of([("epoch", text), ("number", text[::-1])])
+    topic = hostile.STATUS if kind & 1 else hostile.DATA
+    message = Message(topic, payload, hostile.NOW_S, retained=bool(kind & 2))
+    judged = JUDGE.judge(decode([message], RESOLVER, CLOCKS, future_s=300))
+    if judged.failed:
+        raise RuntimeError("the judge failed")
+
+
+atheris.Setup(sys.argv, one_input)
+atheris.Fuzz()

@@ -1,0 +1,101 @@
+"""Hostile messages through decode, resolve and judge: whether any escapes as an error of another kind.
+
+The first part makes 200,000 messages of the right shape with the wrong things in them, by
+`tests.support.hostile`, and counts what becomes of them. The second, where atheris is installed, lets
+coverage guide bytes into the decoders for some seconds. Set ``TOWNTWIN_BENCH_MESSAGES`` and
+``TOWNTWIN_BENCH_FUZZ_S`` for more of either.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from edge.wire import receipts
+from ingest_service.pipeline.clocks import Clocks
+from ingest_service.pipeline.decode import decode
+from ingest_service.pipeline.judging import ShardJudge
+from ingest_service.pipeline.resolve import Resolver
+from tests.support import hostile
+
+MESSAGES = int(os.environ.get("TOWNTWIN_BENCH_MESSAGES", "200000"))
+GUIDED_S = int(os.environ.get("TOWNTWIN_BENCH_FUZZ_S", "60"))
+BATCH = 50
+SHOWN = 20_000
+SEED = 15
+REPOSITORY = Path(__file__).parents[1]
+
+
+def structured(messages: int) -> Counter[str]:
+    """What becomes of so many messages; those that escape are named by their error."""
+    source = random.Random(SEED)
+    resolver, clocks = Resolver(hostile.DIRECTORY), Clocks(tolerance_s=300)
+    judge = ShardJudge(hostile.DIRECTORY)
+    outcomes: Counter[str] = Counter()
+    for first in range(0, messages, BATCH):
+        batch = [hostile.message(source) for _ in range(min(BATCH, messages - first))]
+        try:
+            out = decode(batch, resolver, clocks, future_s=300)
+            judged = judge.judge(out)
+            outcomes["judge failed"] += judged.failed
+            for one in batch:
+                receipts.place_of(one.properties)
+        except Exception as error:  # noqa: BLE001 - this is what is looked for
+            outcomes[f"escaped: {type(error).__name__}"] += 1
+            print(f"\nescaped from messages {first} to {first + len(batch)}: {error!r}", flush=True)
+            continue
+        lettered = [one.reason for one in out.letters]
+        outcomes.update(f"dead letter: {reason}" for reason in lettered)
+        outcomes["status"] += len(out.statuses)
+        outcomes["messages with readings"] += len(set(out.message.tolist()))
+        outcomes["readings"] += len(out.value)
+        if (first + BATCH) % SHOWN == 0:
+            print(
+                f"  {first + BATCH:,} messages, {sum(map(is_escape, outcomes.elements()))} escapes",
+                flush=True,
+            )
+    return outcomes
+
+
+def is_escape(outcome: str) -> bool:
+    """Whether an outcome is what must not be."""
+    return outcome.startswith("escaped") or outcome == "judge failed"
+
+
+def guided(seconds: int) -> str:
+    """Bytes guided by coverage, in a process of their own; how that ended, in words."""
+    if importlib.util.find_spec("atheris") is None:
+        return "left out: atheris is not installed here (it has wheels for Linux on x86_64)"
+    options = [f"-max_total_time={seconds}", "-max_len=4096", "-print_final_stats=1"]
+    found = subprocess.run(
+        [sys.executable, "-m", "benchmarks._fuzz_target", *options],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    runs = [line.split()[-1] for line in found.stderr.splitlines() if "number_of_executed_units" in line]
+    if found.returncode:
+        print(found.stdout[-3000:], found.stderr[-3000:], sep="\n")
+        return f"an escape, or a failure of atheris (exit code {found.returncode})"
+    return f"{int(runs[0]) if runs else 0:,} inputs in {seconds} s, no escape"
+
+
+def main() -> None:
+    """Run both parts and print a table, and a line of JSON."""
+    begun_s = time.perf_counter()
+    outcomes = structured(MESSAGES)
+    took_s = time.perf_counter() - begun_s
+    escapes = sum(count for outcome, count in outcomes.items() if is_escape(outcome))
+    for outcome, count in outcomes.most_common():
+        print(f"  {outcome:32} {count:>9,}")
+    print(f"{MESSAGES:,} messages in {took_s:.0f} s, {escapes} escapes")
+    by_coverage = guided(GUIDED_S)
+    print(f"guided by coverage: {by_coverage}")
+    print(json.dumps({"messages": MESSAGES, "escapes": escapes, "outcomes": outcomes, "guided": by_coverage}))
+    if escapes or by_coverage.startswith("an escape"):
+        sys.exit(1)

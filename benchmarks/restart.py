@@ -1,0 +1,198 @@
+"""How soon readings are stored again after ingest or its database was killed under load.
+
+500,000 readings, four a message, are published as fast as a real Mosquitto takes them. Meanwhile ingest is
+killed (SIGKILL) five times and started again at once, and the real TimescaleDB is killed twice and started
+again. After each kill the seconds are measured until the next batch of new readings is committed, and how
+many of them went by until the process logged that its state was restored and that it was subscribed; and
+the CPU seconds that it took for it, which do not depend on what else the machine is doing.
+In the end every reading must be stored, once. Prints a table, and last one JSON line.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import statistics
+import tempfile
+import time
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import psutil
+import psycopg
+
+from benchmarks._load import PATIENCE_S, SERIES, payloads, publish, servers
+from benchmarks.ingest import prepared
+from tests.support.processes import Process, running
+
+if TYPE_CHECKING:
+    from tests.support.services import PostgresServer
+
+READINGS = 500_000
+PER_MESSAGE = 4
+KILLS = ("ingest", "ingest", "database", "ingest", "ingest", "database", "ingest")
+POLL_S = 0.01
+SETTLE_S = 0.1  # a COMMIT that the killed process sent is carried out yet
+PHASES = ("state_restored", "broker_connected", "subscribed")
+NEWEST = "SELECT max(received) FROM latest"
+COUNT = "SELECT count(*), count(DISTINCT (series_id, time)) FROM reading"
+
+
+class Kill(NamedTuple):
+    """One kill, with seconds since the start that followed it.
+
+    Attributes
+    ----------
+    victim : ``ingest`` or ``database``
+    at : readings stored when it was killed
+    back_s : from the kill until the server or the process was started [s]
+    phases_s : from the start to each of `PHASES`; empty for a database [s]
+    stored_s : from the start to the next committed batch [s]
+    cpu_s : that the ingest process had used by then; of an ingest that was not killed, 0 [s]
+
+    """
+
+    victim: str
+    at: int
+    back_s: float
+    phases_s: dict[str, float]
+    stored_s: float
+    cpu_s: float
+
+
+class Database:
+    """Reads what is stored, on a connection that is made again after a kill."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._connection: psycopg.Connection[tuple[object, ...]] | None = None
+
+    def one(self, query: str) -> tuple[object, ...] | None:
+        """The first row of a query; None while the database is away."""
+        with suppress(psycopg.OperationalError):
+            if self._connection is None or self._connection.closed:
+                self._connection = psycopg.connect(self._dsn, autocommit=True, connect_timeout=2)
+            return self._connection.execute(query).fetchone()
+        if self._connection is not None:
+            self._connection.close()
+        return None
+
+    def stored(self) -> int:
+        """Readings that are stored."""
+        found = self.one("SELECT count(*) FROM reading")
+        return int(str(found[0])) if found else 0
+
+
+def wait_for(database: Database, readings: int) -> int:
+    """Wait until so many readings are stored; how many there are then."""
+    ends_s = time.monotonic() + PATIENCE_S
+    while (stored := database.stored()) < readings:
+        assert time.monotonic() < ends_s, f"{stored:,} of {readings:,} readings stored"
+        time.sleep(0.1)
+    return stored
+
+
+def wait_for_change(database: Database, before: tuple[object, ...] | None) -> None:
+    """Wait until a reading was stored that was received after all those before."""
+    ends_s = time.monotonic() + PATIENCE_S
+    while (now := database.one(NEWEST)) is None or now == before:
+        assert time.monotonic() < ends_s, "nothing is stored any more"
+        time.sleep(POLL_S)
+
+
+def phases(log: Path, since: int, started_s: float) -> dict[str, float]:
+    """Seconds from the start of a process to the lines of its log that follow a place in it [s]."""
+    found: dict[str, float] = {}
+    for line in log.read_text()[since:].splitlines():
+        with suppress(ValueError):
+            told = json.loads(line)
+            if told["event"] in PHASES and told["event"] not in found:
+                at_s = datetime.fromisoformat(told["timestamp"]).timestamp()
+                found[told["event"]] = round(at_s - started_s, 2)
+    return found
+
+
+def kill(victim: str, ingest: Process, server: PostgresServer, database: Database) -> Kill:
+    """Kill one, start it again, and wait until something is stored."""
+    at, written = database.stored(), len(ingest.log.read_text())
+    killed_s = time.time()
+    if victim == "ingest":
+        ingest.kill()
+        time.sleep(SETTLE_S)
+        before = database.one(NEWEST)
+        ingest.start()
+    else:
+        before = database.one(NEWEST)
+        server.kill()
+        server.start()
+    started_s = time.time()
+    wait_for_change(database, before)
+    stored_s = time.time() - started_s
+    log, cpu_s = {}, 0.0
+    if victim == "ingest":
+        log = phases(ingest.log, written, started_s)
+        cpu_s = sum(psutil.Process(ingest.process.pid).cpu_times()[:2])
+    return Kill(victim, at, started_s - killed_s, log, stored_s, cpu_s)
+
+
+def main() -> None:
+    """Publish, kill, check, print."""
+    with servers() as (server, broker), tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "ingest.log"
+        with prepared(server, broker.port) as dsn:
+            database = Database(dsn)
+            ingest = Process(
+                "ingest",
+                log=log,
+                TOWNTWIN_DSN=dsn,
+                TOWNTWIN_BROKER=broker.url,
+                TOWNTWIN_LOG_FORMAT="json",
+            )
+            messages = payloads(READINGS, PER_MESSAGE)
+            sender = multiprocessing.Process(target=publish, args=(broker.port, messages), daemon=True)
+            with running(ingest):
+                while not (log.exists() and "subscribed" in log.read_text()):
+                    time.sleep(POLL_S)
+                began_s = time.monotonic()
+                sender.start()
+                kills = []
+                for number, victim in enumerate(KILLS, start=1):
+                    wait_for(database, number * READINGS // (len(KILLS) + 1))
+                    kills.append(kill(victim, ingest, server, database))
+                wait_for(database, READINGS)
+                took_s = time.monotonic() - began_s
+                sender.join()
+                assert sender.exitcode == 0, "the sender failed"
+                assert ingest.stop() == 0
+            stored, distinct = (int(str(one)) for one in database.one(COUNT) or (0, 0))
+    report(kills, took_s, stored, distinct)
+
+
+def report(kills: list[Kill], took_s: float, stored: int, distinct: int) -> None:
+    """Print what each kill cost, and check that nothing was lost or doubled."""
+    print(f"{'killed':10}{'at':>10}{'until started':>15}{'until stored':>14}{'CPU':>9}   from start to")
+    for one in kills:
+        told = ", ".join(f"{name} {at_s:.2f}" for name, at_s in one.phases_s.items())
+        print(
+            f"{one.victim:10}{one.at:>10,}{one.back_s:>13.2f} s{one.stored_s:>12.2f} s"
+            f"{one.cpu_s:>7.2f} s   {told}"
+        )
+    print(f"all {READINGS:,} readings of {SERIES} series took {took_s:.1f} s")
+    assert (stored, distinct) == (READINGS, READINGS), f"{stored:,} stored, {distinct:,} of them different"
+    of = {name: [one.stored_s for one in kills if one.victim == name] for name in ("ingest", "database")}
+    line = {
+        "readings": READINGS,
+        "took_s": round(took_s, 1),
+        **{f"{name}_stored_again_s": [round(one, 2) for one in found] for name, found in of.items()},
+        "ingest_cpu_median_s": round(statistics.median(one.cpu_s for one in kills if one.cpu_s), 2),
+        "ingest_stored_again_median_s": round(statistics.median(of["ingest"]), 2),
+        "lost": READINGS - distinct,
+        "doubled": stored - distinct,
+    }
+    print(json.dumps(line))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""What an enrolment would add and change, in sentences, before anything is written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import msgspec
+
+    from ingest_service.storage.model import Directory
+
+KEYS = {
+    "areas": ("area_id",),
+    "sites": ("site_id",),
+    "devices": ("device_id",),
+    "series": ("site_id", "quantity"),
+    "channels": ("device_id", "name"),
+    "nodes": ("node_id",),
+    "links": ("link_id",),
+}
+SINGULAR = {"series": "series"}
+GIVEN_BY_STORE = {"series_id", "adopted", "score_shift"}
+SHOWN = 20
+
+
+def differences(known: Directory, wanted: Directory) -> list[str]:
+    """Each entry that would be added or changed, with the fields that would change.
+
+    >>> from ingest_service.storage.model import Device, Directory
+    >>> differences(
+    ...     Directory(devices=[Device(device_id="d", area_id="a")]),
+    ...     Directory(devices=[Device(device_id="d", area_id="b"), Device(device_id="e", area_id="b")]),
+    ... )
+    ["changes device d: area_id 'a' -> 'b'", 'adds device e']
+    """
+    return [sentence for kind in KEYS for sentence in _of_kind(kind, known, wanted)]
+
+
+def shown(sentences: list[str]) -> list[str]:
+    """The changes, and the first of what is added."""
+    changes = [one for one in sentences if one.startswith("changes")]
+    added = [one for one in sentences if not one.startswith("changes")]
+    more = [f"adds {len(added) - SHOWN} more"] if len(added) > SHOWN else []
+    return changes + added[:SHOWN] + more
+
+
+def _of_kind(kind: str, known: Directory, wanted: Directory) -> Iterator[str]:
+    singular = SINGULAR.get(kind, kind[:-1])
+    there = {_key(kind, one): one for one in getattr(known, kind)}
+    for one in getattr(wanted, kind):
+        key = _key(kind, one)
+        old = there.get(key)
+        if old is None:
+            yield f"adds {singular} {' / '.join(key)}"
+            continue
+        changed = [
+            f"{name} {getattr(old, name)!r} -> {getattr(one, name)!r}"
+            for name in one.__struct_fields__
+            if name not in GIVEN_BY_STORE and getattr(old, name) != getattr(one, name)
+        ]
+        if changed:
+            yield f"changes {singular} {' / '.join(key)}: {', '.join(changed)}"
+
+
+def _key(kind: str, one: msgspec.Struct) -> tuple[Any, ...]:
+    return tuple(getattr(one, name) for name in KEYS[kind])

@@ -1,0 +1,246 @@
+"""What a replay came to: every row, cell and reading, where it is or why it was left out."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edge.drivers.account import REASONS, Reason
+from edge.wire import quantities, senml
+from edge.wire.errors import PayloadError
+from edge.wire.quantities import QUANTITIES
+from ingest_service.storage.model import LetterQuery
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from deploy.fleet import Report
+    from edge.drivers.account import Account
+    from ingest_service.storage.model import DeadLetter, Directory
+    from ingest_service.storage.postgres import PostgresStore
+
+PLATFORM_REASONS: dict[str, Reason] = {
+    "dead-letter": Reason("readings that lie in the dead letters", "reading", lost=True),
+    "evicted": Reason("readings that a full spool let go of", "reading", lost=True),
+    "no-receipt": Reason("readings without the platform's receipt", "reading", lost=True),
+}
+ALL_REASONS = {**REASONS, **PLATFORM_REASONS}
+ALL = "all"
+LETTERS_A_PAGE = 200
+DETAILS = 5
+
+
+class FileSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """One file. ``rows`` = ``rows_taken`` + rows left out; ``cells`` = ``readings`` + cells left out."""
+
+    file: str
+    device: str
+    rows: int
+    rows_taken: int
+    cells: int
+    readings: int
+    left_out: dict[str, int]
+    notes: list[str]
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole replay, in readings but for ``rows`` and ``files``.
+
+    ``played`` = ``stored`` + ``repeated`` + ``dead_lettered`` + ``evicted`` + ``no_receipt``. ``repeated``
+    readings were in the database before. ``lost`` counts by reason what was left out and may not be.
+    """
+
+    files: list[FileSummary]
+    rows: int
+    readings: int
+    left_out: dict[str, int]
+    played: int
+    stored: int
+    repeated: int
+    dead_lettered: int
+    evicted: int
+    no_receipt: int
+    dead_letters: list[str]
+    faults: tuple[str, ...]
+    lost: dict[str, int]
+    good: bool
+
+
+def of_run(
+    accounts: Iterable[tuple[str, Account]],
+    last: Report,
+    *,
+    added: int,
+    dead: tuple[int, list[str]],
+    allowed: Collection[str],
+) -> Summary:
+    """The summary of a replay.
+
+    Parameters
+    ----------
+    accounts : device and account of each file
+    last : the fleet's last report
+    added : readings that the database has more than before
+    dead : how many readings lie in the dead letters, and why
+    allowed : reasons for which something may be left out
+
+    """
+    files = [_of_file(device, account) for device, account in accounts]
+    left_out: dict[str, int] = {}
+    for file in files:
+        for reason, count in file.left_out.items():
+            left_out[reason] = left_out.get(reason, 0) + count
+    dead_lettered = min(dead[0], last.kept)
+    stored = max(0, min(added, last.kept - dead_lettered))
+    no_receipt = max(
+        last.taken - last.kept - last.evicted, min(last.waiting, 1)
+    )  # a spool may hold older ones
+    platform = {"dead-letter": dead_lettered, "evicted": last.evicted, "no-receipt": no_receipt}
+    lost = {
+        reason: count
+        for reason, count in {**left_out, **platform}.items()
+        if count and ALL_REASONS[reason].lost and not ({reason, ALL} & set(allowed))
+    }
+    readings = sum(file.readings for file in files)
+    out_of_them = sum(count for reason, count in left_out.items() if REASONS[reason].of == "reading")
+    unplayed = readings - out_of_them - last.taken
+    if unplayed > 0:  # it was stopped
+        lost["no-receipt"] = lost.get("no-receipt", 0) + unplayed
+    return Summary(
+        files=files,
+        rows=sum(file.rows for file in files),
+        readings=readings,
+        left_out=left_out,
+        played=last.taken,
+        stored=stored,
+        repeated=max(0, last.kept - dead_lettered - stored),
+        dead_lettered=dead_lettered,
+        evicted=last.evicted,
+        no_receipt=no_receipt + max(0, unplayed),
+        dead_letters=dead[1],
+        faults=last.faults,
+        lost=lost,
+        good=not lost and not last.faults,
+    )
+
+
+def lines(summary: Summary) -> list[str]:
+    """The summary for people."""
+    found = []
+    for file in summary.files:
+        found.append(
+            f"{file.file}: {file.rows:,} rows, {file.rows_taken:,} taken; {file.cells:,} cells, "
+            f"{file.readings:,} readings"
+        )
+        found += [
+            f"  left out: {count:,} {REASONS[reason].text} ({reason})"
+            for reason, count in file.left_out.items()
+        ]
+        found += [f"  {note}" for note in file.notes]
+    found.append(
+        f"{summary.played:,} readings played: {summary.stored:,} stored, {summary.repeated:,} known before, "
+        f"{summary.dead_lettered:,} dead-lettered, {summary.no_receipt:,} without a receipt, "
+        f"{summary.evicted:,} evicted"
+    )
+    found += [f"  dead letter: {one}" for one in summary.dead_letters]
+    found += summary.faults
+    return found + verdict(summary)
+
+
+def verdict(summary: Summary) -> list[str]:
+    """What was lost, and how to accept it; nothing where all is as it should be."""
+    if not summary.lost:
+        return []
+    parts = ", ".join(f"{count:,} {ALL_REASONS[one].text} ({one})" for one, count in summary.lost.items())
+    return [
+        f"not everything was stored: {parts}; mend it, or accept it with --allow {','.join(summary.lost)}"
+    ]
+
+
+def newest_letter(store: PostgresStore) -> int:
+    """The id of the newest dead letter, or 0."""
+    return max((one.letter_id for one in store.dead_letters(LetterQuery(limit=1, whole=False))), default=0)
+
+
+def dead_readings(
+    store: PostgresStore,
+    directory: Directory,
+    devices: Sequence[str],
+    epochs: Collection[str],
+    *,
+    after_id: int,
+) -> tuple[int, list[str]]:
+    """How many readings of some spools lie in newer dead letters alone, and the letters' distinct reasons.
+
+    A letter holds its message whole; those of its readings that are stored are not counted.
+    """
+    series = {
+        (channel.device_id, channel.name): (channel.series_id, channel.quantity)
+        for channel in directory.channels
+    }
+    dead, details = 0, dict[str, None]()
+    for device in devices:
+        before: int | None = None
+        while True:
+            page = store.dead_letters(
+                LetterQuery(device=device, before_id=before, limit=LETTERS_A_PAGE, whole=True)
+            )
+            for letter in page:
+                if letter.letter_id > after_id and letter.properties.get("epoch") in epochs:
+                    dead += _dead(store, letter, device, series)
+                    details.setdefault(f"{letter.reason}: {letter.detail}"[:500])
+            if len(page) < LETTERS_A_PAGE or page[-1].letter_id <= after_id:
+                break
+            before = page[-1].letter_id
+    return dead, list(details)[:DETAILS]
+
+
+def _dead(
+    store: PostgresStore, letter: DeadLetter, device: str, series: dict[tuple[str, str], tuple[int, str]]
+) -> int:
+    """The readings of one letter that are not in the database."""
+    try:
+        records = senml.decode(letter.payload, content_type=letter.content_type, now_s=letter.received_s)
+    except PayloadError:
+        return 0
+    by_series: dict[tuple[int, str], list[tuple[float, float]]] = {}
+    unknown = 0
+    for record in records:
+        known = series.get((device, record.name))
+        if known is None or record.value is None:
+            unknown += 1
+        else:
+            by_series.setdefault(known, []).append((record.time_s, record.value))
+    return unknown + sum(_absent(store, *known, values) for known, values in by_series.items())
+
+
+def _absent(store: PostgresStore, series_id: int, quantity: str, sent: list[tuple[float, float]]) -> int:
+    """How many of the sent (time [s], value in the wire unit) a series does not have."""
+    times = [time_s for time_s, _ in sent]
+    rows = store.readings(series_id, min(times), max(times) + 1e-3, limit=1_000_000)
+    there = dict(zip(rows["time_us"].tolist(), rows["value"].tolist(), strict=True))
+    wire = quantities.to_canonical(QUANTITIES[quantity], None)
+    return sum(
+        not math.isclose(
+            there.get(round(time_s * 1e6), math.nan),
+            value * wire.scale + wire.offset,
+            rel_tol=1e-6,
+            abs_tol=1e-9,
+        )
+        for time_s, value in sent
+    )
+
+
+def _of_file(device: str, account: Account) -> FileSummary:
+    return FileSummary(
+        file=str(account.path),
+        device=device,
+        rows=account.rows,
+        rows_taken=account.rows_taken,
+        cells=account.cells,
+        readings=account.readings,
+        left_out={reason: account.left_out[reason] for reason in REASONS if account.left_out[reason]},
+        notes=account.notes,
+    )

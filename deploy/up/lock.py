@@ -1,0 +1,52 @@
+"""One `towntwin up` a folder: a second one would drop the database of the first and delete its spools."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from deploy.embedded.folder import make_open
+from deploy.settings import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NAME = "up.lock"
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep a folder from every other `towntwin up` while the context lasts.
+
+    The lock is the kernel's (flock), and ends with the process, however that ends: a file that is left
+    behind locks nothing. The process id in it is for the sentence alone.
+
+    Raises
+    ------
+    SettingsError
+        Where another process holds it, or the folder can't be written.
+
+    """
+    path = folder / NAME
+    try:
+        make_open(folder)
+        file = path.open("a+")
+    except OSError as error:
+        raise SettingsError(f"--folder={folder} can't be used: {error.strerror}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise SettingsError(
+                f"{folder} is used by another `towntwin up` (process {holder}), whose database this one would"
+                " drop: stop that one, or name another folder with --folder"
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

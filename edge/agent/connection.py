@@ -1,0 +1,139 @@
+"""When to connect, when to give a connection up, and what its end means: decisions without a socket."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+from edge.agent.window import Backoff
+
+ANSWER_S = 10.0  # a broker answers CONNECT within this, even over a slow 4G link
+PROVEN_S = 10.0  # a connection that lives so long is no failed one
+QUARREL_S = 120.0  # two clients of one id change places at least as often as the longest wait
+
+UNSUPPORTED_VERSION = 0x84
+CLIENT_ID = 0x85
+BAD_CREDENTIALS = (0x86, 0x87)
+BANNED = 0x8A
+TAKEN_OVER = 0x8E
+TOO_LARGE = 0x95
+
+MQTT_5_PORT = (
+    "an agent needs MQTT 5: name the broker's MQTT 5 port (the embedded broker has one for MQTT 5 and another"
+    " for 3.1.1; a port for TLS or HTTP is none either)"
+)
+_ADVICE = {
+    UNSUPPORTED_VERSION: MQTT_5_PORT,
+    CLIENT_ID: "the broker takes no such client id: give the device another id, or mend the broker's rules",
+    **dict.fromkeys(
+        BAD_CREDENTIALS, "mend the user name and password in TOWNTWIN_BROKER, or the access list"
+    ),
+    BANNED: "the broker bans this device: lift the ban there",
+    TAKEN_OVER: (
+        "another client uses the client id of this device: stop one of the two, or enrol them as two devices"
+    ),
+    TOO_LARGE: "the broker takes no message of this size: raise its packet limit",
+}
+
+
+class End(Enum):
+    """How a connection, or the try to make one, ended."""
+
+    UNREACHABLE = "can't be reached"
+    REFUSED = "refused the connection"
+    UNANSWERED = "closed the connection instead of answering CONNECT"
+    SILENT = "does not answer CONNECT"
+    DISCONNECTED = "ended the connection"
+    LOST = "closed the connection"
+    BROKEN = "sent what is no MQTT"
+
+
+class Loss(NamedTuple):
+    """What follows from an end: how long to wait [s], and a sentence for the log."""
+
+    wait_s: float
+    sentence: str
+
+
+class Connection:
+    """The life of one device's connections, told what happens and the time.
+
+    Every end of a connection is followed by a wait that doubles with jitter, whatever ended it: a refused
+    connection, one that is closed at once, one that another client takes over. The waits begin anew only
+    after a connection that proved itself: a receipt came over it, or it lived for `PROVEN_S`. One that was
+    taken over proves itself only by a long life: the other client comes back too.
+    """
+
+    def __init__(self, backoff: Backoff | None = None) -> None:
+        self._backoff = backoff or Backoff()
+        self._try_at_s = 0.0
+        self._opened_s = 0.0
+        self._accepted_s: float | None = None
+        self._progressed = False
+
+    @property
+    def up(self) -> bool:
+        """Whether the broker accepted the connection."""
+        return self._accepted_s is not None
+
+    def wait_s(self, now_s: float) -> float:
+        """How long until the next try [s]; 0 means now."""
+        return max(0.0, self._try_at_s - now_s)
+
+    def opened(self, now_s: float) -> None:
+        """CONNECT was sent."""
+        self._opened_s = now_s
+        self._accepted_s = None
+        self._progressed = False
+
+    def accepted(self, now_s: float) -> None:
+        """The broker accepted the connection."""
+        self._accepted_s = now_s
+
+    def progressed(self) -> None:
+        """A receipt let go of a message: the whole way to the platform works."""
+        self._progressed = True
+
+    def overdue(self, now_s: float) -> bool:
+        """Whether the broker has left CONNECT unanswered for too long."""
+        return not self.up and now_s - self._opened_s > ANSWER_S
+
+    def ended(
+        self, end: End, now_s: float, chance: float, *, code: int | None = None, detail: str = ""
+    ) -> Loss:
+        """Decide how long to wait after an end.
+
+        Parameters
+        ----------
+        end : how it ended; LOST before the broker accepted the connection is taken for UNANSWERED
+        chance : in [0, 1), for the jitter
+        code : MQTT 5 reason code of a CONNACK or DISCONNECT, if there was one
+        detail : what else is known, for the sentence
+
+        """
+        if end in (End.LOST, End.BROKEN) and not self.up:
+            end = End.UNANSWERED
+        if self._proven(now_s, code):
+            self._backoff.reset()
+        self._accepted_s = None
+        wait_s = self._backoff.next_s(chance)
+        self._try_at_s = now_s + wait_s
+        return Loss(wait_s, _sentence(end, code, detail))
+
+    def _proven(self, now_s: float, code: int | None) -> bool:
+        if self._accepted_s is None:
+            return False
+        lived_s = now_s - self._accepted_s
+        if code == TAKEN_OVER:
+            return lived_s >= QUARREL_S
+        return self._progressed or lived_s >= PROVEN_S
+
+
+def _sentence(end: End, code: int | None, detail: str) -> str:
+    """What happened and what to do.
+
+    >>> _sentence(End.UNREACHABLE, None, "Connection refused")
+    "can't be reached (Connection refused)"
+    """
+    advice = MQTT_5_PORT if end in (End.UNANSWERED, End.SILENT) else _ADVICE.get(code or 0, "")
+    return f"{end.value}{f' ({detail})' if detail else ''}{f': {advice}' if advice else ''}"

@@ -1,0 +1,109 @@
+"""Numbers in the cells of recorded files."""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+SPACES = "\u00a0\u202f\u2009"  # blanks that are written between thousands
+
+
+def number_reader(  # noqa: C901 - one closure, for it is called once a cell
+    missing: Iterable[str | float], *, decimal: str = ".", thousands: str = ""
+) -> Callable[[object], float]:
+    """A function from a cell to its number; NaN where the cell holds no value.
+
+    The function raises ValueError or TypeError where the cell holds something that is no finite number.
+
+    Parameters
+    ----------
+    missing : texts and numbers that stand for "no value"; a text that is a number stands for that number in
+        any notation (-9999, -9999.0), also as it is rounded to 32 bits
+    decimal : the decimal sign
+    thousands : the sign between thousands, or nothing
+
+    Examples
+    --------
+    >>> read = number_reader(["NULL", -9999], decimal=",", thousands=".")
+    >>> read("1.234,5"), read("-9999,00"), read("NULL")
+    (1234.5, nan, nan)
+
+    """
+    texts = frozenset(str(one).strip() for one in missing) | {""}
+    numbers = frozenset(_numbers(missing))
+    plain = decimal == "." and not thousands
+    rewrite = _rewriter(decimal, thousands)
+
+    def of_text(text: str) -> float:
+        text = text.strip()
+        return math.nan if text in texts else float(text if plain else rewrite(text))
+
+    def of_other(cell: object) -> float:
+        if cell is None:
+            return math.nan
+        if isinstance(cell, str):
+            return of_text(cell)
+        if isinstance(cell, bool | bytes):
+            raise TypeError(cell)
+        return float(as_float(cell))
+
+    as_float: Any = float  # raises for what it can't take
+
+    def read(cell: object) -> float:
+        kind = cell.__class__
+        if kind is str:
+            try:
+                value = as_float(cell) if plain else of_text(str(cell))
+            except ValueError:
+                value = of_text(cell)  # type: ignore[arg-type]
+            if "_" in cell and value == value:  # type: ignore[operator]  # noqa: PLR0124 - Python's own notation
+                raise ValueError(cell)
+        else:
+            value = cell if kind is float else of_other(cell)
+        if value in numbers:
+            return math.nan
+        if value - value != 0:  # not finite
+            if value != value:  # noqa: PLR0124 - NaN, whatever wrote it, is no value
+                return math.nan
+            raise ValueError(cell)
+        return value
+
+    return read
+
+
+def _numbers(missing: Iterable[str | float]) -> Iterable[float]:
+    """The finite numbers among them, as 64 bits and as rounded to 32."""
+    for one in missing:
+        try:
+            value = float(one)
+        except ValueError:
+            continue
+        if math.isfinite(value):
+            yield value
+            if abs(value) < 3e38:  # the largest number of 32 bits is 3.4e38
+                yield struct.unpack("f", struct.pack("f", value))[0]
+
+
+def _rewriter(decimal: str, thousands: str) -> Callable[[str], str]:
+    """A function that writes a number with a decimal point and without thousands signs."""
+    signs = (SPACES + " " if thousands.isspace() else thousands) if thousands else ""
+    grouped = re.compile(rf"[+-]?\d{{1,3}}(?:[{re.escape(signs)}]\d{{3}})+(?!\d)") if signs else None
+    table = str.maketrans("", "", signs)
+
+    def rewrite(text: str) -> str:
+        text = text.strip()
+        if decimal != "." and "." in text and "." not in signs:
+            raise ValueError(text)
+        if grouped is not None and any(sign in text for sign in signs):
+            whole, comma, rest = text.partition(decimal)
+            if not grouped.fullmatch(whole):
+                raise ValueError(text)
+            text = whole.translate(table) + comma + rest
+        return text.replace(decimal, ".")
+
+    return rewrite

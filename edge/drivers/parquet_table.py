@@ -1,0 +1,111 @@
+"""Rows of Parquet files, a few at a time; what is damaged ends them, and is entered into the account."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+from edge.drivers.account import described
+from edge.drivers.mapping import MappingError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from pathlib import Path
+
+    from edge.drivers.account import Account
+
+BATCH_ROWS = 4096
+
+
+class ParquetTable:
+    """A Parquet file; only the columns that are asked for are read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._wanted: list[int] = []
+        self._row = 0
+        try:
+            with _opened(path) as file:
+                self.names = [str(name) for name in file.schema_arrow.names]
+        except (ValueError, OSError, NotImplementedError) as error:
+            raise MappingError(f"{path} can't be read as Parquet: {described(error)}") from error
+        if not self.names:
+            raise MappingError(f"{path} has no columns")
+
+    def positions(self, wanted: Sequence[int]) -> list[int]:
+        """Rows hold the wanted columns alone."""
+        self._wanted = sorted(set(wanted))
+        for at in self._wanted:
+            if self.names.count(self.names[at]) > 1:
+                raise MappingError(f"{self._path}: two columns are called {self.names[at]!r}: rename one")
+        return [self._wanted.index(at) for at in wanted]
+
+    def where(self) -> str:
+        """The row that was given last, counted from 1."""
+        return f"row {self._row}"
+
+    def rows(self, account: Account) -> Generator[tuple[object, ...]]:
+        """The rows; where the file is damaged they end, and the account has it."""
+        names = [self.names[at] for at in self._wanted]
+        self._row = 0
+        try:
+            with _opened(self._path) as file:
+                for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=names):
+                    columns = [_cells(batch.column(name)) for name in names]
+                    for row in zip(*columns, strict=True):
+                        self._row += 1
+                        yield row
+        except (ValueError, OSError, NotImplementedError, KeyError) as error:
+            account.leave_out(
+                "cut-file", f"after row {self._row}", f"{described(error)}; what follows is lost"
+            )
+
+
+def _cells(column: Any) -> list[object]:
+    """The cells of a column; times to the microsecond, those that no calendar has as None."""
+    import pyarrow as pa  # noqa: PLC0415 - only who replays Parquet needs it
+
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column, kind = column.dictionary_decode(), kind.value_type
+    if pa.types.is_timestamp(kind):
+        begin = dt.datetime(1970, 1, 1, tzinfo=dt.UTC if kind.tz else None)
+        scale = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": 1}[kind.unit]
+        less = 1_000 if kind.unit == "ns" else 1
+        ticks = column.cast(pa.int64()).to_pylist()
+        return [None if tick is None else _moment(begin, tick * scale // less) for tick in ticks]
+    if pa.types.is_time(kind):
+        column = column.cast(pa.time64("us"), safe=False)
+    try:
+        cells: list[object] = column.to_pylist()
+    except (ValueError, OverflowError, NotImplementedError):
+        return [_cell(one) for one in column]
+    return cells
+
+
+def _cell(one: Any) -> object:
+    try:
+        found: object = one.as_py()
+    except (ValueError, OverflowError, NotImplementedError):
+        return None
+    return found
+
+
+def _moment(begin: dt.datetime, micros: int) -> dt.datetime | None:
+    try:
+        return begin + dt.timedelta(microseconds=micros)
+    except OverflowError:
+        return None
+
+
+def _opened(path: Path) -> Any:
+    """A Parquet file; times of old writers (INT96) in microseconds, for years overflow nanoseconds."""
+    return _parquet().ParquetFile(path, coerce_int96_timestamp_unit="us")
+
+
+def _parquet() -> Any:
+    try:
+        import pyarrow.parquet  # noqa: PLC0415 - only who replays Parquet needs it
+    except ImportError as error:
+        raise MappingError("Parquet needs pyarrow: pip install towntwin[replay]") from error
+    return pyarrow.parquet

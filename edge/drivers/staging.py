@@ -1,0 +1,156 @@
+"""Rows of numbers by time, however many there are: an external merge sort on one scratch file."""
+
+from __future__ import annotations
+
+import heapq
+import operator
+import os
+import tempfile
+import weakref
+from array import array
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Row = tuple[float, ...]
+
+CELLS_IN_MEMORY = 262_144  # about 8 MiB as Python numbers
+ITEM_BYTES = 8
+
+
+class SortedRows:
+    """Takes rows ``(time, …)`` of one width in any order, and gives them back by time.
+
+    Rows of one time keep the order in which they came. Memory is bounded; the rest lies in a file that has no
+    name and ends with this object.
+
+    Parameters
+    ----------
+    width : numbers in a row, with the time
+
+    Attributes
+    ----------
+    first_s, last_s : the least and the greatest time that was flushed [s]
+
+    """
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._chunk_rows = max(64, CELLS_IN_MEMORY // width)
+        self._chunk: list[Row] = []
+        self._file = cast("BinaryIO", tempfile.TemporaryFile(prefix="towntwin-"))  # noqa: SIM115 - see next line
+        self._close = weakref.finalize(self, self._file.close)
+        self._runs: list[list[int]] = []  # [first row, rows] of each stretch that is in order
+        self._rows = 0
+        self._last = -float("inf")
+        self.first_s, self.last_s = float("inf"), -float("inf")
+        self._ties = False
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the rows came by time, each later than the one before."""
+        return len(self._runs) <= 1 and not self._ties
+
+    def append(self, row: Row) -> None:
+        """Take one row."""
+        self._chunk.append(row)
+        if len(self._chunk) >= self._chunk_rows:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is in memory."""
+        rows, self._chunk = self._chunk, []
+        if not rows:
+            return
+        times = [row[0] for row in rows]
+        if not all(map(operator.lt, times, times[1:])):
+            if not all(map(operator.le, times, times[1:])):
+                rows.sort(key=operator.itemgetter(0))
+                times = [row[0] for row in rows]
+            self._ties = self._ties or any(one == other for one, other in pairwise(times))
+        if not self._runs or times[0] < self._last:
+            self._runs.append([self._rows, 0])
+        elif times[0] == self._last:
+            self._ties = True
+        self._file.write(array("d", chain.from_iterable(rows)).tobytes())
+        self._runs[-1][1] += len(rows)
+        self._rows += len(rows)
+        self._last = times[-1]
+        self.first_s, self.last_s = min(self.first_s, times[0]), max(self.last_s, times[-1])
+        self._file.flush()
+
+    def rows(self) -> Iterator[Row]:
+        """Every row by time. Nothing may be taken any more."""
+        self.flush()
+        together = max(16, self._chunk_rows // max(1, len(self._runs)))
+        runs = [self._run(first, rows, together) for first, rows in self._runs]
+        if len(runs) == 1:
+            return runs[0]
+        return heapq.merge(*runs, key=operator.itemgetter(0))
+
+    def close(self) -> None:
+        """Let go of the scratch file."""
+        self._close()
+
+    def _run(self, first: int, rows: int, together: int) -> Iterator[Row]:
+        """The rows of one stretch; several may be read at once, for each keeps its own place."""
+        row_bytes = self._width * ITEM_BYTES
+        for at in range(first, first + rows, together):
+            wanted = min(together, first + rows - at) * row_bytes
+            numbers = array("d")
+            numbers.frombytes(os.pread(self._file.fileno(), wanted, at * row_bytes))
+            yield from zip(*[iter(numbers)] * self._width, strict=True)
+
+
+def groups(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    """Neighbouring rows of one time, together."""
+    group: list[Row] = []
+    for row in rows:
+        if group and row[0] != group[0][0]:
+            yield group
+            group = []
+        group.append(row)
+    if group:
+        yield group
+
+
+def without_repeats(
+    rows: SortedRows, width: int, slots_of: Callable[[int], list[int]], clash: Callable[[Row, int, int], None]
+) -> SortedRows:
+    """The rows by time, with one value at most for each series and time: the first that came.
+
+    Parameters
+    ----------
+    slots_of : from the layout number of a row (its second number) to the series of its other numbers
+    clash : called for each row of which values are let go, with how many of them are the same
+        as the one that is kept, and how many are another
+
+    """
+    once = SortedRows(width)
+    for group in groups(rows.rows()):
+        if len(group) == 1:
+            once.append(group[0])
+            continue
+        seen: dict[int, float] = {}
+        for row in group:
+            values, some, same, other = list(row), False, 0, 0
+            for at, slot in enumerate(slots_of(int(row[1])), start=2):
+                value = values[at]
+                if value != value:  # noqa: PLR0124 - NaN: no value
+                    continue
+                if slot in seen:
+                    same += seen[slot] == value
+                    other += seen[slot] != value
+                    values[at] = float("nan")
+                else:
+                    seen[slot] = value
+                    some = True
+            if same or other:
+                clash(row, same, other)
+            if some:
+                once.append(tuple(values))
+    once.flush()
+    rows.close()
+    return once

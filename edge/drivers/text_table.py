@@ -1,0 +1,165 @@
+"""Rows of separated values, plain or gzipped, in any encoding.
+
+What can't be read is left out and entered into the file's account; the rest is read on.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import zlib
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from edge.drivers.account import described
+from edge.drivers.columns import NOT_DECODED
+from edge.drivers.mapping import Mapping, MappingError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+    from pathlib import Path
+
+    from edge.drivers.account import Account
+
+LINE_CHARACTERS = 1 << 20  # a longer line is no row, and is not to fill the memory
+HEAD_BYTES = 4096
+DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, OSError)
+OTHER_KINDS = {
+    b"PK\x03\x04": "a zip archive or an Excel workbook: unpack it, or save it as CSV",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook: save it as CSV",
+    b"%PDF": "a PDF: tables in it can't be read",
+    b"SQLite format 3": "an SQLite database: export its table as CSV",
+    b"{": "JSON: make it CSV or Parquet",
+    b"<": "HTML or XML: make it CSV or Parquet",
+}
+
+_bytes_not_decoded = 0
+
+
+def _count_and_replace(error: UnicodeError) -> tuple[str, int]:
+    """Decode what is no text to one sign, and count it."""
+    global _bytes_not_decoded  # noqa: PLW0603 - codecs call it by name alone
+    _bytes_not_decoded += 1
+    return NOT_DECODED, cast("UnicodeDecodeError", error).end
+
+
+codecs.register_error("towntwin-count", _count_and_replace)
+
+
+class TextTable:
+    """A file of separated values."""
+
+    def __init__(self, path: Path, mapping: Mapping, *, zipped: bool) -> None:
+        self._path, self._mapping, self._zipped = path, mapping, zipped
+        self._reader: Any = None
+        self._before = 0
+        try:
+            self._encoding = mapping.encoding or self._encoding_of(self._head())
+            with self._opened() as file:
+                self.names = mapping.names or self._header(file)
+        except DAMAGED as error:
+            raise MappingError(f"{path} can't be read: {described(error)}") from error
+        except (csv.Error, UnicodeError) as error:
+            raise MappingError(f"{path}: its line of names can't be read: {error}") from error
+        if not any(self.names):
+            raise MappingError(f"{path} is empty: a line must name the columns, or names in the mapping")
+
+    def positions(self, wanted: Sequence[int]) -> list[int]:
+        """Rows hold every column."""
+        return list(wanted)
+
+    def where(self) -> str:
+        """The line that the reader is at, counted from 1."""
+        return f"line {self._before + (self._reader.line_num if self._reader is not None else 0)}"
+
+    def rows(self, account: Account) -> Generator[list[object]]:
+        """The rows; those that can't be taken apart are entered into the account."""
+        with self._opened() as file:
+            try:
+                begun = _bytes_not_decoded
+                if self._mapping.names is None:
+                    begun += self._note_undecoded(self._header(file), account)
+                else:
+                    self._skip(file, self._mapping.skip_before)
+                self._skip(file, self._mapping.skip_after)
+                yield from self._data(account, begun)
+            except (*DAMAGED, UnicodeError) as error:
+                account.leave_out("cut-file", self.where(), f"{described(error)}; what follows is lost")
+
+    def _data(self, account: Account, begun: int) -> Iterator[list[object]]:
+        """The rows after the names; ``begun`` is how many bytes that are no text were found before them."""
+        while True:
+            try:
+                for row in self._reader:
+                    if _bytes_not_decoded != begun:
+                        begun += self._note_undecoded(row, account)
+                    yield row
+            except csv.Error as error:
+                account.rows += 1
+                account.leave_out("unreadable", self.where(), f"{error}: is a quote not closed?")
+            else:
+                return
+
+    def _note_undecoded(self, row: list[str], account: Account) -> int:
+        """Note a row with bytes that are no text; returns how many."""
+        found = sum(cell.count(NOT_DECODED) for cell in row)
+        if found:
+            encoding = "UTF-8" if self._encoding == "utf-8-sig" else self._encoding
+            account.note(
+                "encoding",
+                f"{self._path}, {self.where()}: {found} of its bytes are not {encoding}: "
+                'give the mapping an encoding, such as encoding = "gb18030" or "latin-1"',
+            )
+        return found
+
+    def _header(self, file: io.TextIOWrapper) -> list[str]:
+        self._skip(file, self._mapping.skip_before)
+        row: list[str] = next((row for row in self._reader if row), [])
+        return [cell.strip().lstrip("\ufeff") for cell in row]
+
+    def _skip(self, file: io.TextIOWrapper, lines: int) -> None:
+        """Leave out some lines, and read on by a reader."""
+        if self._reader is None:
+            self._reader = csv.reader(self._lines(file), delimiter=self._mapping.separator)
+        for _ in range(lines):
+            self._before += 1
+            file.readline(LINE_CHARACTERS)
+
+    def _lines(self, file: io.TextIOWrapper) -> Iterator[str]:
+        lines = iter(partial(file.readline, LINE_CHARACTERS), "")
+        comment = self._mapping.comment
+        return lines if comment is None else self._without(comment, lines)
+
+    def _without(self, comment: str, lines: Iterator[str]) -> Iterator[str]:
+        for line in lines:
+            if line.startswith(comment):
+                self._before += 1
+            else:
+                yield line
+
+    def _opened(self) -> io.TextIOWrapper:
+        self._reader, self._before = None, 0
+        return io.TextIOWrapper(self._raw(), encoding=self._encoding, errors="towntwin-count", newline="")
+
+    def _raw(self) -> BinaryIO:
+        return cast("BinaryIO", gzip.GzipFile(self._path) if self._zipped else self._path.open("rb"))
+
+    def _head(self) -> bytes:
+        with self._raw() as file:
+            return file.read(HEAD_BYTES)
+
+    def _encoding_of(self, head: bytes) -> str:
+        """By the byte order mark, else UTF-8. Raises `MappingError` for what is no text."""
+        if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return "utf-16"
+        for magic, what in OTHER_KINDS.items():
+            if head.lstrip().startswith(magic):
+                raise MappingError(f"{self._path} is {what}")
+        if head.count(0) > len(head) // 4:
+            name = "utf-16-le" if head[1::2].count(0) > head[::2].count(0) else "utf-16-be"
+            raise MappingError(
+                f'{self._path} is no text in UTF-8: it may be UTF-16, encoding = "{name}", or no text at all'
+            )
+        return "utf-8-sig"

@@ -1,0 +1,224 @@
+"""Measured times in the cells of recorded files."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import TYPE_CHECKING, Literal
+from zoneinfo import ZoneInfo
+
+from edge.drivers.mapping import UNIX_SCALES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from edge.drivers.mapping import Time
+
+    Direction = Literal[-1, 0, 1]
+
+EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - local times are counted from it
+EPOCH_UTC = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+DAY = dt.timedelta(days=1)
+EARLIEST_S, LATEST_S = -6e10, 1e11  # the years 68 to 5138: Unix times beyond are another unit's
+MIXED = 0.1  # a file whose steps go against each other more often has no order
+FEW = 2  # steps against the order that a file may have in any case: the repeated hour is one
+WRITTEN = re.compile(
+    r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?"
+    r"(?:[T ]+(\d{1,2})[:时](\d{1,2})(?:[:分](\d{1,2})(?:[.,](\d{1,9}))?秒?|分)?)?"
+    r" *(?:(Z|UTC|GMT)|([+-])(\d\d):?(\d\d)?)?"
+)
+
+
+class UnreadableTime(ValueError):
+    """A cell is no time; ``reason`` is why its row is left out."""
+
+    def __init__(self, reason: str, what: str) -> None:
+        super().__init__(what)
+        self.reason = reason
+
+
+def parser(time: Time) -> Callable[[object], float | dt.datetime]:
+    """A function from a cell to Unix seconds [s], or to a local time without a zone.
+
+    The function raises `UnreadableTime`. A time of 24:00 is the next midnight.
+    """
+    scale = UNIX_SCALES.get(time.format or "")
+    if scale is not None:
+        return lambda cell: _unix(cell, scale)
+    pattern = time.format
+    read: Callable[[str], dt.datetime] = _iso if pattern is None else lambda text: _formatted(text, pattern)
+
+    def parse(cell: object) -> float | dt.datetime:
+        if cell.__class__ is str:
+            text = str(cell).strip()
+        elif isinstance(cell, dt.datetime):
+            return _absolute(cell)
+        elif isinstance(cell, dt.date):
+            return dt.datetime.combine(cell, dt.time())
+        elif cell is None:
+            raise UnreadableTime("no-time", "it is empty")
+        else:
+            text = str(cell)
+        try:
+            moment = read(text)
+            return moment if moment.tzinfo is None else moment.timestamp()
+        except (ValueError, OverflowError) as error:
+            raise UnreadableTime("no-time", f"{text[:60]!r} is no time{_hint(text)}") from error
+
+    return parse
+
+
+def direction(parsed: Iterable[float | dt.datetime]) -> Direction:
+    """Whether times go up (1) or down (-1) a file, or neither (0)."""
+    up = down = 0
+    last: float | None = None
+    for one in parsed:
+        at_s = one if isinstance(one, float) else (one - EPOCH).total_seconds()
+        if last is not None:
+            up += at_s > last
+            down += at_s < last
+        last = at_s
+    if up == down or min(up, down) > max(FEW, MIXED * (up + down)):
+        return 1 if up + down == 0 else 0
+    return -1 if down > up else 1
+
+
+class LocalTimes:
+    """Local times of one zone as Unix seconds, in the order of a file.
+
+    Parameters
+    ----------
+    zone : IANA name
+    fold : which pass of a repeated hour is meant: the file's order decides, or the first, or the second
+    order : whether times go up (1) or down (-1) the file, or neither (0)
+
+    """
+
+    def __init__(self, zone: str, fold: str, order: Direction) -> None:
+        self._zone = ZoneInfo(zone)
+        self._fold = fold
+        self._order = order
+        self._days: dict[int, float | None] = {}
+
+    def seconds(self, local: dt.datetime, last_s: float | None) -> float:
+        """Unix seconds [s]; ``last_s`` is the time of the row before, of the same station.
+
+        Raises `UnreadableTime` in the hour that summer time leaves out, or where both are possible.
+        """
+        since = local - EPOCH
+        try:
+            offset_s = self._days[since.days]
+        except KeyError:
+            offset_s = self._days[since.days] = self._offset_of_day(local)
+        wall_s = since.total_seconds()
+        return wall_s - offset_s if offset_s is not None else self._near_a_change(local, wall_s, last_s)
+
+    def _offset(self, local: dt.datetime, fold: int) -> float:
+        offset = local.replace(tzinfo=self._zone, fold=fold).utcoffset()
+        return offset.total_seconds() if offset is not None else 0.0
+
+    def _offset_of_day(self, local: dt.datetime) -> float | None:
+        """The offset from UTC that holds all day [s], or None on a day that changes it."""
+        midnight = dt.datetime.combine(local.date(), dt.time())
+        try:
+            moments = (midnight, midnight + DAY / 2, midnight + DAY)
+            offsets = {self._offset(one, fold) for one in moments for fold in (0, 1)}
+        except OverflowError:
+            return None
+        return offsets.pop() if len(offsets) == 1 else None
+
+    def _near_a_change(self, local: dt.datetime, wall_s: float, last_s: float | None) -> float:
+        first_s, second_s = (wall_s - self._offset(local, fold) for fold in (0, 1))
+        if first_s == second_s:
+            return first_s
+        if first_s > second_s:
+            raise UnreadableTime(
+                "skipped-hour",
+                f"{local} does not exist in {self._zone}: a clock without summer time needs a zone "
+                "like Etc/GMT+7",
+            )
+        if self._fold != "order":
+            return first_s if self._fold == "first" else second_s
+        if self._order == 0:
+            raise UnreadableTime(
+                "repeated-hour",
+                f'{local} exists twice in {self._zone}: give [time] fold = "first" or "second"',
+            )
+        if self._order < 0:
+            return second_s if last_s is None or second_s < last_s else first_s
+        return first_s if last_s is None or first_s > last_s else second_s
+
+
+def _absolute(moment: dt.datetime) -> float | dt.datetime:
+    return moment if moment.tzinfo is None else moment.timestamp()
+
+
+def _unix(cell: object, scale: float) -> float:
+    try:
+        seconds = float(str(cell)) / scale
+    except ValueError as error:
+        raise UnreadableTime("no-time", f"{str(cell)[:60]!r} is no Unix time") from error
+    if not EARLIEST_S < seconds < LATEST_S:
+        raise UnreadableTime("no-time", f"{str(cell)[:60]!r} is no Unix time in this unit{_hint(str(cell))}")
+    return seconds
+
+
+def _iso(text: str) -> dt.datetime:
+    """ISO 8601, and what is near it: slashes, one digit, 24:00."""
+    if text.isdigit() and len(text) > 8:
+        raise ValueError(text)  # a number that ISO's basic format would take for a year of old
+    try:
+        return dt.datetime.fromisoformat(text)
+    except ValueError:
+        found = WRITTEN.fullmatch(text)
+        if found is None:
+            raise
+    year, month, day, hour, minute, second = (int(part or 0) for part in found.groups()[:6])
+    utc, sign, hours, minutes = found.groups()[7:]
+    micro = int((found.group(7) or "0")[:6].ljust(6, "0"))
+    zone = dt.UTC if utc else None
+    if sign:
+        zone = dt.timezone(
+            (1 if sign == "+" else -1) * dt.timedelta(hours=int(hours), minutes=int(minutes or 0))
+        )
+    if hour == 24 and not minute and not second and not micro:
+        return dt.datetime(year, month, day, tzinfo=zone) + DAY
+    return dt.datetime(year, month, day, hour, minute, second, micro, tzinfo=zone)
+
+
+def _formatted(text: str, pattern: str) -> dt.datetime:
+    """A time in a strptime format, in which 24 may be the hour of the next midnight."""
+    try:
+        return dt.datetime.strptime(text, pattern)  # noqa: DTZ007 - the zone follows
+    except ValueError:
+        for found in re.finditer("24", text):
+            midnight = _midnight(text, pattern, found.start())
+            if midnight is not None:
+                return midnight
+        raise
+
+
+def _midnight(text: str, pattern: str, at: int) -> dt.datetime | None:
+    """The next midnight, if the "24" at a place is the hour: 01 in its place is an hour after 00."""
+    try:
+        zero, one = (
+            dt.datetime.strptime(f"{text[:at]}{hour}{text[at + 2 :]}", pattern)  # noqa: DTZ007
+            for hour in ("00", "01")
+        )
+    except ValueError:
+        return None
+    is_hour = one - zero == dt.timedelta(hours=1) and zero.time() == dt.time()
+    return zero + DAY if is_hour else None
+
+
+def _hint(text: str) -> str:
+    """What the mapping may lack, by the look of a cell."""
+    digits = text.partition(".")[0]
+    if not digits.isdigit():
+        return ": write [time] format, like %d.%m.%Y %H:%M" if any(map(str.isdigit, text)) else ""
+    if len(digits) in {12, 14} and digits.startswith(("19", "20")):
+        return f': it looks like [time] format = "%Y%m%d%H%M{"%S" if len(digits) == 14 else ""}"'
+    for name, scale in UNIX_SCALES.items():
+        if 1e8 <= float(digits) / scale < 1e10:  # from 1973 to 2286
+            return f': it looks like [time] format = "{name}"'
+    return ""

@@ -1,0 +1,61 @@
+"""Background tasks of the gateway: an unforeseen exception is logged, counted and shown; the task goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from gateway import metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+log = structlog.get_logger()
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
+WELL_S = 60.0  # a task that ran for so long starts its waits anew; a failure so old is shown no more
+
+
+class Tasks:
+    """Which background tasks failed a short time ago; nothing of them ends in silence."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failed_s: dict[str, float] = {}
+
+    @property
+    def failing(self) -> list[str]:
+        """Tasks that failed within the last minute."""
+        now_s = self._clock()
+        return sorted(name for name, at_s in list(self._failed_s.items()) if now_s - at_s < WELL_S)
+
+    async def keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do some work until it ends by itself; after an exception begin again, later each time."""
+        wait_s = FIRST_WAIT_S
+        while True:
+            began_s = self._clock()
+            try:
+                await work()
+            except Exception as error:  # noqa: BLE001 - the bulkhead: it is logged, counted and shown
+                if self._clock() - began_s >= WELL_S:
+                    wait_s = FIRST_WAIT_S
+                self._note(name, error, again_in_s=wait_s)
+            else:
+                return
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+
+    async def once(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do one round of what a timer repeats."""
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 - likewise
+            self._note(name, error)
+
+    def _note(self, name: str, error: Exception, **more: float) -> None:
+        self._failed_s[name] = self._clock()
+        metrics.TASK_FAILURES.labels(name).inc()
+        log.error("background_task_failed", task=name, exc_info=error, **more)

@@ -1,0 +1,94 @@
+"""The heartbeat of a process in PostgreSQL: a row, and an advisory lock that lives as long as the process."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import psycopg
+
+from ingest_service.storage import connecting
+from ingest_service.storage.classify import classified
+from ingest_service.storage.processes import EXPIRE_S, FORGIVE_S
+from ingest_service.storage.sql import QUERIES
+
+if TYPE_CHECKING:
+    from ingest_service.storage.connecting import ImpatientConnection
+    from ingest_service.storage.processes import Identity, Limits, Report
+    from ingest_service.storage.settings import Settings
+
+ANSWER_S = 4  # half of the time after which a process without a beat counts as absent
+NAME = "towntwin heartbeat"
+
+
+class PostgresHeartbeat:
+    """`ingest_service.storage.processes.Heartbeat` on a connection of its own.
+
+    A busy pool does not hold it up, and its lock ends with the process: whoever reads knows a process that
+    was killed (no lock) from one that hangs (lock, but no beat).
+    """
+
+    def __init__(self, dsn: str, settings: Settings, identity: Identity, limits: Limits) -> None:
+        self._dsn = dsn
+        self._settings = msgspec.structs.replace(
+            settings,
+            answer_timeout_s=float(ANSWER_S),
+            statement_timeout_s=ANSWER_S,
+            connect_timeout_s=ANSWER_S,
+        )
+        self._identity = identity
+        self._limits = limits
+        self._connection: ImpatientConnection | None = None
+        self._id: int | None = None
+
+    def beat(self, report: Report) -> None:
+        """Write what the process reports of itself; registers it first where its row is not there."""
+        connection = self._connected()
+        with classified():
+            if self._id is not None:
+                parameters = msgspec.structs.asdict(report) | {
+                    "heartbeat_id": self._id,
+                    "forgive_s": FORGIVE_S,
+                }
+                if connection.execute(QUERIES["heartbeat_beat"], parameters).rowcount:
+                    return
+            self._register(connection)
+        self.beat(report)
+
+    def end(self) -> None:
+        """Delete the row."""
+        if self._id is not None:
+            with classified():
+                self._connected().execute(QUERIES["heartbeat_end"], (self._id,))
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connection, and so of the lock."""
+        if self._connection is not None:
+            with suppress(psycopg.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _connected(self) -> ImpatientConnection:
+        if self._connection is None or self._connection.closed:
+            connection = connecting.connect(self._dsn, self._settings, name=NAME)
+            if self._id is not None:
+                with classified():
+                    connection.execute(QUERIES["heartbeat_lock"], (self._id,))
+            self._connection = connection
+        return self._connection
+
+    def _register(self, connection: ImpatientConnection) -> None:
+        """Make the row and take its lock at one moment, so that nobody sees one without the other."""
+        parameters: dict[str, Any] = msgspec.structs.asdict(self._identity) | msgspec.structs.asdict(
+            self._limits
+        )
+        with connection.transaction():
+            found = connection.execute(
+                QUERIES["heartbeat_begin"], parameters | {"forgive_s": FORGIVE_S}
+            ).fetchone()
+            (number,) = found or (None,)
+            connection.execute(QUERIES["heartbeat_lock"], (number,))
+            connection.execute(QUERIES["heartbeat_expire"], (EXPIRE_S,))
+        self._id = number

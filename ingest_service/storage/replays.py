@@ -1,0 +1,21 @@
+"""What a replay of recorded files leaves in the database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ingest_service.storage.sql import QUERIES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest_service.storage.postgres import PostgresStore
+
+LEEWAY_S = 1e-3  # a time as a float and as microseconds differ by less
+
+
+def readings_between(store: PostgresStore, series_ids: Sequence[int], from_s: float, to_s: float) -> int:
+    """How many readings some series have, measured in ``[from_s, to_s]`` [s]. Raises as the store does."""
+    parameters = {"series_ids": list(series_ids), "from_s": from_s - LEEWAY_S, "to_s": to_s + LEEWAY_S}
+    with store.asked(QUERIES["readings_between"], parameters) as cursor:
+        return int((cursor.fetchone() or (0,))[0])

@@ -1,0 +1,139 @@
+"""The command line is quick and small: a command imports what it needs, and nothing that others need."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy.__main__ import COMMANDS
+from deploy.embedded.folder import free_port
+from deploy.up import lock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+REPOSITORY = Path(__file__).parents[2]
+NUMBERS = {"numpy", "scipy", "numba", "pandas", "polars", "pyarrow", "matplotlib"}
+SERVERS = {"fastapi", "nicegui", "uvicorn", "shapely", "httpx"}
+DATABASE = {"psycopg", "psycopg_pool"}
+LOGS = {"structlog", "rich", "asyncio", "prometheus_client"}
+STORE = "ingest_service.storage.postgres"
+CALL = """
+import json, sys
+from deploy.__main__ import main
+try:
+    main(sys.argv[1:])
+except SystemExit as ended:
+    assert not ended.code, ended.code
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+
+
+def python(program: str, *arguments: str) -> list[str]:
+    """The lines that a program prints in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=REPOSITORY,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def imported_by(*modules: str) -> set[str]:
+    """The top-level packages that some modules bring along."""
+    imports = "".join(f"import {one}\n" for one in modules)
+    names = 'print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))'
+    return set(json.loads(python(f"import json, sys\n{imports}{names}")[-1]))
+
+
+def first_lines(lines: Iterable[str]) -> str:
+    return " ".join(" ".join(lines).split())
+
+
+def test_help_of_towntwin_imports_no_heavy_module_and_tells_of_every_command() -> None:
+    *shown, modules = python(CALL, "--help")
+    assert not (NUMBERS | SERVERS | DATABASE | LOGS | {"paho"}) & set(json.loads(modules))
+    text = first_lines(shown)
+    imports = "".join(
+        f"import deploy.commands.{name} as one; print(one.__doc__.partition('\\n')[0])\n" for name in COMMANDS
+    )
+    for name, docstring in zip(COMMANDS, python(imports), strict=True):
+        assert f"{name} {docstring}" in text, "the help text is the module's first line"
+
+
+@pytest.mark.parametrize("command", sorted({*COMMANDS} - {"replay", "settings", "key"}))
+def test_help_of_a_command_imports_no_heavy_module_and_shows_its_flags(command: str) -> None:
+    *shown, modules = python(CALL, command, "--help")
+    assert not (NUMBERS | SERVERS | DATABASE | LOGS) & set(json.loads(modules))
+    assert "--dsn" in first_lines(shown)
+    assert "--statement-timeout-s" in first_lines(shown)
+
+
+@pytest.mark.parametrize(
+    ("modules", "unwanted"),
+    [
+        (
+            ["deploy.log", "deploy.wiring", "deploy.commands.edge", "edge.agent.agent", "edge.drivers.lines"],
+            NUMBERS | SERVERS | DATABASE | {"prometheus_client"},
+        ),
+        (
+            ["deploy.commands.ingest", "deploy.log", "ingest_service.pipeline.process", STORE],
+            SERVERS | (NUMBERS - {"numpy"}),
+        ),
+        (
+            ["deploy.commands.service", "deploy.log", "analytics.service.process", STORE],
+            SERVERS | (NUMBERS - {"numpy", "scipy"}),
+        ),
+        (
+            ["deploy.commands.gateway", "deploy.log", "gateway.server", STORE],
+            {"numba", "matplotlib", "pandas"},
+        ),
+    ],
+    ids=["edge", "ingest", "service", "gateway"],
+)
+def test_a_process_imports_nothing_that_it_does_not_need(modules: list[str], unwanted: set[str]) -> None:
+    assert not unwanted & imported_by(*modules)
+
+
+def test_the_compiled_judge_is_loaded_without_scipy_and_judges_small_blocks_before() -> None:
+    shown = python(
+        "import sys; import numpy as np; from ingest_service.pipeline.warming import WarmUp\n"
+        "one = WarmUp(); print(one.fast(np.zeros(3, np.intp)))\n"
+        "one.start(); print(one.fast(np.zeros(1000, np.intp))); print('scipy.linalg' in sys.modules)\n"
+        "import scipy.linalg"
+    )
+    assert shown == ["False", "True", "False"]
+
+
+def test_a_second_up_on_the_same_folder_is_refused_and_touches_nothing(tmp_path: Path) -> None:
+    kept = tmp_path / "run" / "spool" / "kept"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("a reading")
+    command = [sys.executable, "-m", "deploy", "up", "--for", "1", "--port", str(free_port())]
+    with lock.held(tmp_path):
+        done = subprocess.run(
+            [*command, "--folder", str(tmp_path)], capture_output=True, text=True, check=False, cwd=REPOSITORY
+        )
+    assert done.returncode == 2
+    assert "used by another `towntwin up`" in done.stderr
+    assert "--folder" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert kept.read_text() == "a reading"
+
+
+def test_a_lock_file_that_a_killed_up_left_behind_locks_nothing(tmp_path: Path) -> None:
+    holder = "from pathlib import Path; from deploy.up import lock; import os, signal\n"
+    holder += f"with lock.held(Path({str(tmp_path)!r})): os.kill(os.getpid(), signal.SIGKILL)"
+    done = subprocess.run([sys.executable, "-c", holder], check=False, cwd=REPOSITORY)
+    assert done.returncode == -9
+    assert (tmp_path / lock.NAME).read_text()
+    with lock.held(tmp_path):
+        pass

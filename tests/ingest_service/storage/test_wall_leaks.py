@@ -1,0 +1,169 @@
+"""Attempts to make the database reveal another area's rows: by errors, notices, spoofed tables and plans."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from ingest_service.storage.batch import Batch
+from ingest_service.storage.migrate import migrate
+from ingest_service.storage.postgres import PostgresStore
+from ingest_service.storage.sql import QUERIES
+from tests.support.kept import DIRECTORY, anomaly, readings
+from tests.support.neighbours import FOREIGN, HOME, OTHER
+from tests.support.services import fresh_database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from psycopg import Connection
+
+VIEWS = (
+    "reading",
+    "reading_oldest_first",
+    "reading_newest_first",
+    "reading_judged",
+    "rollup_15min",
+    "rollup_1day",
+)
+TABLES = ("latest", "series", "flag_revision", "channel", "anomaly", "site")
+LEAK = """
+CREATE FUNCTION pg_temp.leak(anything text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$
+BEGIN
+    RAISE NOTICE 'seen: %', anything;
+    RETURN true;
+END
+$$
+"""
+
+
+@pytest.fixture(scope="module", params=["timescale_server", "plain_server"])
+def store(request: pytest.FixtureRequest) -> Iterator[PostgresStore]:
+    """Two towns; series 1 and 2 are at home, 3 is foreign."""
+    with fresh_database(request.getfixturevalue(request.param)) as dsn:
+        migrate(dsn)
+        store = PostgresStore.open(dsn)
+        store.enrol(DIRECTORY)
+        store.enrol(OTHER)
+        for series_id in (1, 3):
+            store.commit(Batch(fresh=readings(series_id, range(2000))))
+        store.record([anomaly(), anomaly(**FOREIGN)])
+        while store.refresh_rollups(limit=100_000):
+            pass
+        with store.transaction() as owner:
+            owner.execute("INSERT INTO flag_revision SELECT series_id, time, 4, 1 FROM reading")
+            owner.execute("ANALYZE")
+        yield store
+        store.close()
+
+
+@contextmanager
+def behind_wall(store: PostgresStore, name: str = "wall_enter") -> Iterator[Connection[Any]]:
+    """A transaction of the gateway for one town; all that it leaves is undone."""
+    with store.transaction() as connection, connection.transaction(force_rollback=True):
+        connection.execute(QUERIES[name], {"area": HOME})
+        yield connection
+
+
+def heard(connection: Connection[Any], query: str) -> list[str]:
+    """What a query says by notices of a leaking function, and by its error."""
+    told: list[str] = []
+    connection.add_notice_handler(lambda notice: told.append(notice.message_primary or ""))
+    try:
+        with connection.transaction():
+            told += [str(row) for row in connection.execute(query.encode()).fetchall()]
+    except psycopg.Error as error:
+        told.append(str(error))
+    return told
+
+
+@pytest.mark.parametrize("name", [*VIEWS, *TABLES])
+def test_a_leaking_function_is_never_called_with_a_foreign_row(name: str, store: PostgresStore) -> None:
+    """It is cheaper than the policy, so the planner would call it first, if it were allowed to."""
+    foreign = "site_id = 's9'" if name in {"anomaly", "site"} else "series_id = 3"
+    with behind_wall(store) as connection:
+        connection.execute(LEAK)
+        told = heard(connection, f"SELECT count(*) FROM {name} AS r WHERE pg_temp.leak(r::text)")
+        own = [one for one in told if one.startswith("seen")]
+        assert own
+        assert not [one for one in own if "s9" in one or one.startswith("seen: (3,") or ",3," in one[:60]]
+        for order in ("", " ORDER BY 1 LIMIT 1"):
+            query = f"SELECT 1 FROM {name} AS r WHERE pg_temp.leak(r::text) AND {foreign}{order}"
+            assert heard(connection, query) == []
+
+
+@pytest.mark.parametrize("name", ["reading", "reading_oldest_first", "reading_newest_first", "latest"])
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "1 / (value - value)::int > 0 AND series_id = 3",
+        "(value::text || 'x')::float8 > 0 AND series_id = 3",
+        "series_id = 3 AND ('{}'::jsonb -> 'a')::int / (series_id - 3) > 0",
+        "series_id <> 1 AND series_id <> 2 AND 1 / (series_id - 3) > 0",
+    ],
+)
+def test_errors_reveal_no_foreign_row(name: str, condition: str, store: PostgresStore) -> None:
+    with behind_wall(store, "wall_enter_in_order") as connection:
+        assert heard(connection, f"SELECT value FROM {name} WHERE {condition}") == []
+
+
+@pytest.mark.parametrize("name", ["area", "site", "series"])
+def test_a_temporary_table_does_not_stand_in_for_ours(name: str, store: PostgresStore) -> None:
+    with behind_wall(store) as connection:
+        connection.execute(
+            sql.SQL("CREATE TEMP TABLE {} AS SELECT * FROM public.{}").format(*[sql.Identifier(name)] * 2)
+        )
+        spoofed = {
+            "area": f"UPDATE pg_temp.area SET parent = '{HOME}' WHERE area_id <> '{HOME}'",
+            "site": f"UPDATE pg_temp.site SET area_id = '{HOME}'",
+            "series": "INSERT INTO pg_temp.series SELECT 3, site_id, quantity, interval_s, limits "
+            "FROM pg_temp.series LIMIT 1",
+        }[name]
+        connection.execute(spoofed.encode())
+        assert connection.execute("SELECT series_seen() ORDER BY 1").fetchall() == [(1,), (2,)]
+        assert connection.execute("SELECT count(*) FROM reading WHERE series_id = 3").fetchone() == (0,)
+
+
+def test_the_tables_themselves_and_the_views_in_front_are_refused(store: PostgresStore) -> None:
+    with behind_wall(store) as connection:
+        for name in (
+            "reading",
+            "reading_oldest_first",
+            "reading_newest_first",
+            "reading_judged",
+            "rollup_1h",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
+                connection.execute(f"SELECT FROM public.{name}")
+        for statement in ("RESET search_path", "SET LOCAL search_path = public"):
+            with connection.transaction(force_rollback=True):
+                connection.execute(statement)
+                with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
+                    connection.execute("SELECT FROM reading")
+        chunks = connection.execute(
+            "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'public.reading'::regclass"
+        ).fetchall()
+        for (chunk,) in chunks:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
+                connection.execute(f"SELECT FROM {chunk}".encode())
+
+
+@pytest.mark.parametrize(("name", "order"), [("oldest_first", ""), ("newest_first", "DESC")])
+def test_a_page_ends_where_it_is_full(name: str, order: str, store: PostgresStore) -> None:
+    """Behind the wall, too, an index is read in order: nothing is sorted, no row beyond the page is read."""
+    query = (
+        "EXPLAIN (ANALYZE, TIMING OFF, COSTS OFF, SUMMARY OFF) "
+        "SELECT r.value FROM unnest(ARRAY[1]) AS c (series_id) CROSS JOIN LATERAL ("
+        f"SELECT * FROM reading_{name} AS r WHERE r.series_id = c.series_id AND r.value > -1 "
+        f'ORDER BY r."time" {order} LIMIT 10) AS r'
+    )
+    with behind_wall(store, "wall_enter_in_order") as connection:
+        plan = [str(line) for (line,) in connection.execute(query.encode())]
+    assert not any("Sort" in line for line in plan), plan
+    scans = [line for line in plan if "Index" in line and " on " in line and "actual rows" in line]
+    assert any("rows=10" in line for line in scans), plan
+    assert not any("rows=2000" in line for line in plan), plan
