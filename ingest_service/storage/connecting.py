@@ -37,6 +37,8 @@ class ImpatientConnection(Connection[Any]):
     """
 
     answer_s: float = 120.0
+    wall_key: bytes | None = None
+    """What this session signs its scopes with; see `ingest_service.storage.wall`."""
 
     @classmethod
     def connect(cls, *args: Any, answer_s: float = 120.0, **kwargs: Any) -> Self:  # type: ignore[override]

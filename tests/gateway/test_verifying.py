@@ -21,6 +21,7 @@ from ingest_service.storage.sql import QUERIES
 from tests.support.access import HEADERS, KEY, MemoryAccounts, opened
 from tests.support.asgi import ask
 from tests.support.kept import DIRECTORY, anomaly
+from tests.support.walled import step_behind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +74,7 @@ def test_the_hash_of_an_old_key_is_replaced_behind_the_wall(store: PostgresStore
     key_id, secret = bearing(store, Role.VIEWER)["Authorization"].split("_")[1:]
     set_hash(store, key_id, "old")
     with store.transaction() as connection:
-        connection.execute(QUERIES["wall_enter"], {"area": "*"})
+        step_behind(connection, "*")
         connection.execute(
             QUERIES["key_renew_hash"], {"key_id": key_id, "old": "old", "new": keys.hashed(secret)}
         )

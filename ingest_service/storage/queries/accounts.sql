@@ -32,17 +32,23 @@ WHERE (%(areas)s::text[] IS NULL OR areas <@ %(areas)s) AND (%(who)s::text IS NU
     AND (%(before_id)s::bigint IS NULL OR audit_id < %(before_id)s)
 ORDER BY audit_id DESC LIMIT %(limit)s;
 
--- wall_there: Whether this user may step behind the wall, and whether it sees all in front of it.
+-- wall_there: Whether this user may step behind the wall, whether it sees all in front of it, whether scopes are signed.
 SELECT EXISTS (
     SELECT FROM pg_roles WHERE rolname = 'towntwin_gateway' AND pg_has_role(current_user, oid, 'MEMBER')
-) AND to_regclass('walled.reading') IS NOT NULL, NOT row_security_active('anomaly');
+) AND to_regclass('walled.reading') IS NOT NULL, NOT row_security_active('anomaly'),
+    to_regprocedure('begin_wall(bytea)') IS NOT NULL;
+
+-- begin_wall: Give the session the key that its scopes are signed with, once.
+SELECT begin_wall(%s);
 
 -- wall_enter: See as the gateway from an area, to the end of the transaction.
 SELECT set_config('role', 'towntwin_gateway', true), set_config('towntwin.area', %(area)s, true),
+    set_config('towntwin.signature', %(signature)s, true),
     set_config('search_path', 'walled, ' || current_setting('search_path'), true);
 
 -- wall_enter_in_order: The same, and read by index alone: what is behind a security barrier is planned without the LIMIT.
 SELECT set_config('role', 'towntwin_gateway', true), set_config('towntwin.area', %(area)s, true),
+    set_config('towntwin.signature', %(signature)s, true),
     set_config('search_path', 'walled, ' || current_setting('search_path'), true),
     set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true);
 

@@ -23,6 +23,7 @@ from ingest_service.storage.postgres import PostgresStore
 from ingest_service.storage.sql import QUERIES
 from tests.support.kept import DIRECTORY, START_US, anomaly, readings
 from tests.support.neighbours import ABROAD, FOREIGN, HOME, OTHER
+from tests.support.walled import step_behind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -246,7 +247,7 @@ def test_the_wall_does_not_keep_a_time_from_its_index(timescale_dsn: str) -> Non
     with psycopg.connect(timescale_dsn, cursor_factory=psycopg.ClientCursor) as connection:
         connection.execute("DROP INDEX anomaly_by_start, anomaly_by_site")  # so that no other is as good
         connection.execute("SET enable_seqscan = off")
-        connection.execute(QUERIES["wall_enter"], {"area": HOME})
+        step_behind(connection, HOME)
         plan = connection.execute(sql.SQL("EXPLAIN {}").format(sql.SQL(QUERIES["anomalies_now"])), asked)
         (conditions,) = [line for (line,) in plan if "Index Cond" in line]
     assert "site_id" in conditions

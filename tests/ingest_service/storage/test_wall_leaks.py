@@ -12,10 +12,10 @@ from psycopg import sql
 from ingest_service.storage.batch import Batch
 from ingest_service.storage.migrate import migrate
 from ingest_service.storage.postgres import PostgresStore
-from ingest_service.storage.sql import QUERIES
 from tests.support.kept import DIRECTORY, anomaly, readings
 from tests.support.neighbours import FOREIGN, HOME, OTHER
 from tests.support.services import fresh_database
+from tests.support.walled import key_of, step_behind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,9 +64,11 @@ def store(request: pytest.FixtureRequest) -> Iterator[PostgresStore]:
 @contextmanager
 def behind_wall(store: PostgresStore, name: str = "wall_enter") -> Iterator[Connection[Any]]:
     """A transaction of the gateway for one town; all that it leaves is undone."""
-    with store.transaction() as connection, connection.transaction(force_rollback=True):
-        connection.execute(QUERIES[name], {"area": HOME})
-        yield connection
+    with store.transaction() as connection:
+        key_of(connection)
+        with connection.transaction(force_rollback=True):
+            step_behind(connection, HOME, name)
+            yield connection
 
 
 def heard(connection: Connection[Any], query: str) -> list[str]:
@@ -167,3 +169,65 @@ def test_a_page_ends_where_it_is_full(name: str, order: str, store: PostgresStor
     scans = [line for line in plan if "Index" in line and " on " in line and "actual rows" in line]
     assert any("rows=10" in line for line in scans), plan
     assert not any("rows=2000" in line for line in plan), plan
+
+
+ALL = "(SELECT count(*) FROM site), (SELECT count(*) FROM anomaly), (SELECT count(*) FROM rollup_1day)"
+EVERYTHING = "SELECT set_config('towntwin.area', '*', true)"
+ATTEMPTS = {
+    "everything": EVERYTHING,
+    "another town": f"SELECT set_config('towntwin.area', '{OTHER.areas[0].area_id}', true)",
+    "no signature": f"{EVERYTHING}, set_config('towntwin.signature', '', true)",
+    "the signature of the own town": f"{EVERYTHING}, set_config("
+    "'towntwin.signature', current_setting('towntwin.signature'), true)",
+}
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS)
+def test_a_statement_can_not_give_itself_another_scope(attempt: str, store: PostgresStore) -> None:
+    """Neither within itself nor for the statements after it, and it sees nothing at all afterwards."""
+    with behind_wall(store) as connection:
+        own = connection.execute(f"SELECT {ALL}".encode()).fetchone() or ()
+        assert own[:2] == (1, 1)
+        at_once = f"WITH x AS MATERIALIZED ({ATTEMPTS[attempt]}) SELECT {ALL} FROM x"
+        found = connection.execute(at_once.encode()).fetchone() or ()
+        assert all(one in {0, most} for one, most in zip(found, own, strict=True))
+        assert connection.execute(f"SELECT {ALL}".encode()).fetchone() == (0, 0, 0)
+        assert connection.execute("SELECT count(*) FROM gateway_secret").fetchone() == (0,)
+
+
+def test_the_key_of_a_session_is_neither_read_nor_replaced(store: PostgresStore) -> None:
+    statements = (
+        "SELECT key FROM public.wall_key",
+        "DELETE FROM public.wall_key",
+        "SELECT begin_wall(sha256('mine'))",
+    )
+    with behind_wall(store) as connection:
+        for statement in statements:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
+                connection.execute(statement.encode())
+        connection.execute("DISCARD TEMP; SET LOCAL search_path = pg_temp, public")
+        connection.execute("CREATE TEMP TABLE wall_key (pid integer, backend_start timestamptz, key bytea)")
+        connection.execute("INSERT INTO wall_key VALUES (pg_backend_pid(), now(), sha256('mine'))")
+        sign = "encode(sha256(sha256('mine') || '*'::bytea), 'hex')"
+        connection.execute(f"{EVERYTHING}, set_config('towntwin.signature', {sign}, true)".encode())
+        assert connection.execute("SELECT count(*) FROM public.site").fetchone() == (0,)
+
+
+def test_a_user_of_the_gateway_alone_does_not_get_out_by_leaving_the_role(store: PostgresStore) -> None:
+    """A member of towntwin_gateway that is nothing else, as docs/access.md wants it."""
+    with store.transaction() as owner:
+        owner.execute("CREATE ROLE gateway_of_tests LOGIN PASSWORD 'x' IN ROLE towntwin_gateway")
+        dsn = psycopg.conninfo.make_conninfo(owner.info.dsn, user="gateway_of_tests", password="x")  # noqa: S106
+    try:
+        with psycopg.connect(dsn) as connection:
+            step_behind(connection, HOME)
+            connection.execute(
+                "SELECT set_config('role', 'none', true), set_config('towntwin.area', '*', true)"
+            )
+            assert connection.execute("SELECT count(*) FROM site").fetchone() == (0,)
+            for statement in ("SELECT FROM wall_key", "SELECT FROM public.reading"):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
+                    connection.execute(statement.encode())
+    finally:
+        with store.transaction() as owner:
+            owner.execute("DROP ROLE gateway_of_tests")
