@@ -132,4 +132,4 @@ def _batch(judged: backtest.Judged) -> pa.RecordBatch:
     return pa.record_batch(columns, schema=SCHEMA)
 
 
-JUDGED = Table("judged", SCHEMA, _batch, readings)
+JUDGED = Table("judged", SCHEMA, _batch, readings, count=lambda judged: len(judged.time_s))

@@ -40,14 +40,9 @@ def page(wanted: Wanted, table: Table[T], block: T, *, next_: str | None, token:
     return unless_known(wanted, body, headers)
 
 
-def listed(
-    wanted: Wanted, table: Table[T], block: T, *, token: str | None, is_stored: bool = True
-) -> Response:
-    """Everything at once, in JSON as a bare list; without a token it is of now, and has no ETag.
-
-    ``is_stored``: whether it comes from the database, and not from the caller.
-    """
-    if is_stored and (wanted.form != "json" or token is not None):
+def listed(wanted: Wanted, table: Table[T], block: T, *, token: str | None) -> Response:
+    """Everything at once, in JSON as a bare list; without a token it is of now, and has no ETag."""
+    if wanted.form != "json" or token is not None:
         _count(wanted, table.count(block))
         if wanted.form != "json":
             _audited(wanted)

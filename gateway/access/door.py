@@ -102,10 +102,10 @@ class Door:
         except ProblemError as error:  # of the queue: those of routes are answered within
             await self._refuse(scope, receive, out, error)
 
-    def export_due(self, visit: Visit) -> bool:
+    def export_due(self, method: str, visit: Visit) -> bool:
         """Whether an answer, with those before it, is an export that gets a line, with its counts."""
         who = visit.principal.who if visit.principal else visit.address
-        action = f"GET {visit.found.path}"
+        action = f"{method} {visit.found.path}"
         counts = self._ledger.add(
             who, action, rows=visit.rows, is_file=visit.is_export, now_s=time.monotonic()
         )
@@ -179,7 +179,7 @@ class _Out:
         """Write what came of it."""
         visit = self._visit
         visit.is_export = visit.is_export or visit.found.right.exports
-        due = (visit.is_export or bool(visit.rows)) and self._door.export_due(visit)
+        due = (visit.is_export or bool(visit.rows)) and self._door.export_due(self._scope["method"], visit)
         if due or visit.found.audited:
             await self._door.note(self._scope, self._visit, status)
 

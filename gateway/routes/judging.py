@@ -70,7 +70,7 @@ async def _posted(request: Request) -> Posted:
     openapi_extra=POSTED,
 )
 def judge(
-    _here: Here,
+    here: Here,
     wanted: HowWanted,
     posted: Annotated[Posted, Depends(_posted)],
     quantity: Annotated[str, Query(description="What is measured", examples=["dissolved_oxygen"])],
@@ -96,7 +96,9 @@ def judge(
     history = backtest.history(Series(site_id="posted", quantity=quantity), posted.time_s, value)
     judged = backtest.judge(_changed(history, dict(_limit(one) for one in limit or ())))
     if wanted.form != "json":
-        return respond.listed(wanted, judging_tables.JUDGED, judged, token=None, is_stored=False)
+        return respond.listed(wanted, judging_tables.JUDGED, judged, token=None)
+    if here.visit is not None:
+        here.visit.rows += len(posted.time_s)
     body = judging_tables.Judged(
         quantity=quantity,
         unit=QUANTITIES[quantity].unit,

@@ -137,6 +137,17 @@ def test_every_way_out_of_the_database_is_audited_by_rows(
         assert ask(app, "GET", "/v1/readings?limit=5000", headers=headers).status_code == 200
     assert accounts.lines[-1].detail["rows"] >= EXPORT_ROWS
     assert accounts.lines[-1].action == "GET /v1/readings"
+    # what was posted comes back judged, which leaves as many rows
+    many = {
+        "time": [1.79e9 + 300 * i for i in range(EXPORT_ROWS)],
+        "value": [7.0 + i % 7 for i in range(EXPORT_ROWS)],
+    }
+    few = {name: values[:500] for name, values in many.items()}
+    for body, form in ((many, "json"), (few, "csv")):
+        address = f"/v1/judge?quantity=ph&format={form}"
+        assert ask(app, "POST", address, headers=headers, json=body).status_code == 200
+        assert accounts.lines[-1].action == "POST /v1/judge"
+        assert accounts.lines[-1].detail["rows"] == len(body["time"])
 
 
 def test_a_viewer_writes_no_audit_by_the_hundred(
