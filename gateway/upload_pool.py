@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 WORKERS = 2
 PARSE_S = 10.0  # for one body: the largest that is allowed takes less than one second
+START_S = 60.0  # for a process to start: some tenths of a second, and more on a busy machine
 WAIT_S = 20.0  # for a process that is free
 SMALL_BYTES = 1_000_000  # of JSON: some twenty times as much in memory, for a moment
 TOO_LONG = f"body: it takes longer than {PARSE_S:g} s to read: send fewer rows"
@@ -42,7 +43,14 @@ class Worker(NamedTuple):
 
     @classmethod
     def start(cls) -> Worker:
-        """Start one; it takes some tenths of a second until it reads."""
+        """Start one, and wait until it reads, which is no part of the time that a body may take.
+
+        Raises
+        ------
+        ProblemError
+            503 where it does not start in time.
+
+        """
         process = subprocess.Popen(
             [sys.executable, "-m", "gateway.upload_worker"],
             cwd=REPOSITORY,
@@ -53,7 +61,18 @@ class Worker(NamedTuple):
         )
         if process.stdin is None or process.stdout is None:
             raise OSError("a process was started without its pipes")
-        return cls(process, process.stdin, process.stdout)
+        worker = cls(process, process.stdin, process.stdout)
+        timer = threading.Timer(START_S, process.kill)
+        timer.start()
+        try:
+            is_ready = receive(worker.source) is not None
+        finally:
+            timer.cancel()
+        if not is_ready:
+            worker.end()
+            detail = "the process that reads posted series does not start: try again in a few seconds"
+            raise ProblemError(503, detail, headers={"Retry-After": "5"})
+        return worker
 
     def ask(self, media_type: str, body: bytes) -> Parsed | None:
         """What the process makes of a body; None where it ended over it."""

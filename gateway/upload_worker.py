@@ -1,7 +1,7 @@
 """The process that parses uploads, with a limit of memory: a file that breaks it breaks nothing else.
 
 Not for people; `gateway.upload_pool` starts it. On its standard input come pairs of media type and body,
-each with its length before it; on its standard output goes a `Parsed` for each. It ends when its input does.
+each with its length before it; on its standard output goes "ready", and then a `Parsed` for each. It ends when its input does.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     source, to = sys.stdin.buffer, sys.stdout.buffer
+    send(to, b"ready")
     while (media_type := receive(source)) is not None and (body := receive(source)) is not None:
         answer = parsed(media_type.decode(), body)
         del body
