@@ -1,7 +1,8 @@
 """The process that parses uploads, with a limit of memory: a file that breaks it breaks nothing else.
 
 Not for people; `gateway.upload_pool` starts it. On its standard input come pairs of media type and body,
-each with its length before it; on its standard output goes "ready", and then a `Parsed` for each. It ends when its input does.
+each with its length before it; on its standard output goes "ready", then a
+`Parsed` for each. It ends when its input does.
 """
 
 from __future__ import annotations
