@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from gateway.problems import ProblemError
 from ingest_service.storage.errors import StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from gateway.access.fair_queue import FairQueue
     from gateway.known import Directories
@@ -84,8 +85,18 @@ class Hub:
     async def listen(
         self, wanted: Wanted, after: Place | None = None, who: str = ""
     ) -> AsyncIterator[News | Place]:
+        """Each of `batches` by itself."""
+        async with aclosing(self.batches(wanted, after, who)) as batches:
+            async for batch in batches:
+                for one in batch:
+                    yield one
+
+    async def batches(
+        self, wanted: Wanted, after: Place | None = None, who: str = ""
+    ) -> AsyncGenerator[list[News | Place]]:
         """News from now on, after those that were missed since a place; a place alone is a heartbeat.
 
+        What is there at once comes as one batch: sending it is the event loop's work, and costs each time.
         ``who`` is the principal, in whose turn the missed ones are read.
         """
         queue: asyncio.Queue[News] = asyncio.Queue(self._settings.live_waiting)
@@ -95,22 +106,23 @@ class Hub:
         self._queues[queue] = _Listener(wanted, begins)
         told: set[tuple[object, ...]] = set()
         try:
-            yield begins
+            yield [begins]
             if after is not None:
                 async for missed in self._missed(wanted, after, who):
-                    if isinstance(missed, News):
-                        told.add(missed.key)
+                    told |= {one.key for one in missed if isinstance(one, News)}
                     yield missed
             while True:
                 try:
-                    one = await asyncio.wait_for(queue.get(), self._settings.heartbeat_s)
+                    batch = [await asyncio.wait_for(queue.get(), self._settings.heartbeat_s)]
                 except TimeoutError:
                     if queue.empty():
-                        yield self._delivered
+                        yield [self._delivered]
                     continue
-                if one.key not in told:
-                    yield one
-                if one.kind == "end":
+                while not queue.empty():
+                    batch.append(queue.get_nowait())
+                if fresh := [one for one in batch if one.key not in told]:
+                    yield list(fresh)
+                if batch[-1].kind == "end":
                     return
         finally:
             self._queues.pop(queue, None)
@@ -120,25 +132,27 @@ class Hub:
         if self._task is not None:
             self._task.cancel()
 
-    async def _missed(self, wanted: Wanted, after: Place, who: str) -> AsyncIterator[News | Place]:
+    async def _missed(self, wanted: Wanted, after: Place, who: str) -> AsyncIterator[list[News | Place]]:
         """What a stream missed, page by page in turns; while the database is away, heartbeats."""
         missed = Missed(self._store, self._directories, wanted, after, self._place.revision)
-        place = after
+        place, again_s = after, AGAIN_S
         while True:
             try:
                 page = await self._in_turn(missed, who)
-            except (StoreUnavailable, ProblemError) as error:
-                # a problem is of the queue, too many or too much: the answer has begun, so it is waited for
+            except StoreUnavailable as error:
                 log.warning("live_missed_failed", error=str(error))
-                again_s = float((getattr(error, "headers", None) or {}).get("Retry-After", AGAIN_S))
-                await asyncio.sleep(min(again_s, self._settings.heartbeat_s))
-                yield place
+                again_s = AGAIN_S
+            except ProblemError as error:  # too many, or too much: the answer has begun, so it is waited for
+                again_s = float((error.headers or {}).get("Retry-After", AGAIN_S))
+            else:
+                if page is None:
+                    return
+                if page:
+                    place = page[-1].place
+                    yield list(page)
                 continue
-            if page is None:
-                return
-            for one in page:
-                place = one.place
-                yield one
+            await asyncio.sleep(min(again_s, self._settings.heartbeat_s))
+            yield [place]
 
     async def _in_turn(self, missed: Missed, who: str) -> list[News] | None:
         """The next page of what was missed. Raises as the store and the queue do."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from gateway import params
 from gateway.context import Context, Here
-from gateway.news import Kind, Place
+from gateway.news import Kind, News, Place
 from gateway.problems import responses
 from gateway.wanted import Wanted
 
@@ -61,6 +62,11 @@ async def live(
 
 
 async def _events(here: Context, wanted: Wanted, after: Place | None) -> AsyncIterator[str]:
-    async for news in here.hub.listen(wanted, after, here.principal.who):
-        # an id without data is remembered by the reader, and is no event
-        yield f": nothing new\nid: {news}\n\n" if isinstance(news, Place) else news.event()
+    async with aclosing(here.hub.batches(wanted, after, here.principal.who)) as batches:
+        async for batch in batches:
+            yield "".join(map(_written, batch))
+
+
+def _written(news: News | Place) -> str:
+    # an id without data is remembered by the reader, and is no event
+    return f": nothing new\nid: {news}\n\n" if isinstance(news, Place) else news.event()
