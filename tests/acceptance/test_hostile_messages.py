@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GOOD = "towntwin/v1/330483-d1/d1/data"
-HOSTILE = (
-    "towntwin/v1/330483-d1/d2/data"  # enrolled, without a channel: nothing it sends is a reading
-)
+HOSTILE = "towntwin/v1/330483-d1/d2/data"  # enrolled, without a channel: nothing it sends is a reading
 STATUS = "towntwin/v1/330483-d1/d2/status"
 FOR_S = 60.0
 EVERY_S = 0.1
