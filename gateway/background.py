@@ -42,7 +42,7 @@ class Tasks:
             except Exception as error:  # noqa: BLE001 - the bulkhead: it is logged, counted and shown
                 if self._clock() - began_s >= WELL_S:
                     wait_s = FIRST_WAIT_S
-                self._note(name, error, again_in_s=wait_s)
+                self.note(name, error, again_in_s=wait_s)
             else:
                 return
             await asyncio.sleep(wait_s)
@@ -53,9 +53,10 @@ class Tasks:
         try:
             await work()
         except Exception as error:  # noqa: BLE001 - likewise
-            self._note(name, error)
+            self.note(name, error)
 
-    def _note(self, name: str, error: Exception, **more: float) -> None:
+    def note(self, name: str, error: Exception, **more: float) -> None:
+        """Log, count and show a failure of a task that goes on."""
         self._failed_s[name] = self._clock()
         metrics.TASK_FAILURES.labels(name).inc()
         log.error("background_task_failed", task=name, exc_info=error, **more)

@@ -191,8 +191,8 @@ class Hub:
                 was_away = True
                 log.warning("live_poll_failed", error=str(error))
                 continue
-            except Exception:  # a defect with one event must not end every stream in silence
-                log.exception("live_poll_failed")
+            except Exception as error:  # noqa: BLE001 - a defect with one event must not end every stream
+                self._tasks.note("live", error)
                 continue
             was_away = False
             since_s, whole_s = began_s, began_s if is_whole else whole_s

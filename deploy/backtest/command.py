@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -144,10 +145,12 @@ def _make(folder: Path) -> None:
         raise SettingsError(f"--out {folder}: {error.strerror}") from error
 
 
-def _limit(text: str) -> tuple[str, float]:
+def _limit(text: str) -> tuple[str, float | None]:
+    """A limit and its value; None, which switches it off, where that is written as ``nan``."""
     name, _, number = text.partition("=")
     try:
-        return name.strip(), float(number)
+        value = float(number)
+        return name.strip(), None if math.isnan(value) else value
     except ValueError as error:
         raise SettingsError(
             f"--set {text!r} can't be used: write LIMIT=NUMBER, like score_strong=5"

@@ -9,8 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import structlog
-
 from deploy.settings import Common, SettingsError, add_flags, load
 from deploy.wiring import named_broker, stop_on_signals
 from edge.agent.agent import Agent, AgentError
@@ -23,8 +21,6 @@ from edge.wire.topics import Kind, Topic
 
 if TYPE_CHECKING:
     import argparse
-
-log = structlog.get_logger()
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +72,9 @@ def run(args: argparse.Namespace, common: Common) -> int:
         agent.run(stop)
     except AgentError as error:
         fault = str(error)
-        log.exception("agent_ended", device=args.device)
+        import structlog
+
+        structlog.get_logger().exception("agent_ended", device=args.device)
     return _close(fault, refusals.count, agent, evicted, args.spool)
 
 

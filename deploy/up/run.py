@@ -112,6 +112,8 @@ class Run:
             time.sleep(LOOK_EVERY_S)
             report = self.look()
         time.sleep(SETTLE_S)
+        while self.store.health().rollups_due >= summaries.BEHIND and time.monotonic() < deadline:
+            time.sleep(LOOK_EVERY_S)
         return read_report(self.report_path)
 
     def _ended(self, child: Child) -> bool:
@@ -183,7 +185,10 @@ def _run(
             if for_s is None and not job.ends:
                 return _farewell(children, screen)
             report, answers = one.finish()
-            healthy = children.healthy and not _problem(address)
+            problem = _problem(address)
+            if problem:
+                screen.say(f"not healthy at the end: {problem}")
+            healthy = children.healthy and not problem
             _farewell(children, screen)
             amount = summaries.of_run(
                 store, report, answers, healthy=healthy, ends=job.ends, replay=one.replayed()

@@ -18,7 +18,7 @@ import msgspec
 from edge.wire.errors import PayloadError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 # RFC 8428 section 6, table 4: CBOR labels.
 CBOR_LABELS = {
@@ -70,6 +70,8 @@ class Fault(msgspec.Struct, frozen=True):
     base: bool = False
 
 
+NUMBER_LABELS = ("v", "t", "bt", "bv", "s", "bs", "ut", "bver")
+
 _json = msgspec.json.Decoder(list[Raw])
 _json_each = msgspec.json.Decoder(list[msgspec.Raw])
 _json_one = msgspec.json.Decoder(Raw)
@@ -120,9 +122,33 @@ def _json_record(row: msgspec.Raw, index: int) -> Raw | Fault:
     try:
         return _json_one.decode(row)
     except _UNREADABLE as error:
-        said = str(error).replace("`$", f"`$[{index}]", 1)
-        sentence = f"record {index} is none of a SenML JSON array (RFC 8428): {said}"
-        return Fault(index, sentence, base=_leans_on_unreadable(labels))
+        at_record = str(error).replace("`$", f"`$[{index}]", 1)
+        sentence = f"record {index} is none of a SenML JSON array (RFC 8428): {at_record}"
+        texts = {label: _text(one) for label, one in labels.items()}
+        return Fault(index, _text_for_number(texts, index) or sentence, base=_leans_on_unreadable(labels))
+
+
+def _text(encoded: msgspec.Raw) -> str | None:
+    """The JSON string that a field holds; None where it holds something else."""
+    try:
+        return msgspec.json.decode(encoded, type=str)
+    except _UNREADABLE:
+        return None
+
+
+def _text_for_number(named: Mapping[str, object], index: int) -> str | None:
+    """A sentence on the first field that holds a text where a number belongs; None where none does."""
+    for label in NUMBER_LABELS:
+        text = named.get(label)
+        if isinstance(text, str):
+            channel = named.get("n")
+            where = f" (channel {channel[:64]!r})" if isinstance(channel, str) else ""
+            comma = " and with a point in place of the comma" if "," in text else ""
+            return (
+                f"record {index}{where}: {label!r} is the text {text[:64]!r}: send a number, "
+                f"without quotation marks{comma}"
+            )
+    return None
 
 
 def _leans_on_unreadable(labels: dict[str, msgspec.Raw]) -> bool:
@@ -179,7 +205,8 @@ def _of_labels(named: dict[str, Any], index: int) -> Raw | Fault:
     try:
         return msgspec.convert(named, Raw)
     except (msgspec.ValidationError, ValueError, OverflowError, RecursionError) as error:
-        return Fault(index, f"record {index}: {error}", base=any(map(_is_bad_base, named.items())))
+        sentence = _text_for_number(named, index) or f"record {index}: {error}"
+        return Fault(index, sentence, base=any(map(_is_bad_base, named.items())))
 
 
 def _is_bad_base(item: tuple[str, object]) -> bool:

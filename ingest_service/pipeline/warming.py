@@ -54,6 +54,7 @@ class WarmUp:
             with _without_blas():
                 core.warm_up()
             self._works = True
+            log.info("judge_loaded")
         except Exception:
             log.exception("compiler_failed", action="judging goes on with NumPy, more slowly")
         finally:

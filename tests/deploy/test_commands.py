@@ -110,7 +110,7 @@ def test_the_compiled_judge_is_loaded_without_scipy_and_judges_small_blocks_befo
         "one.start(); print(one.fast(np.zeros(1000, np.intp))); print('scipy.linalg' in sys.modules)\n"
         "import scipy.linalg"
     )
-    assert shown == ["False", "True", "False"]
+    assert [one for one in shown if one in {"True", "False"}] == ["False", "True", "False"]
 
 
 def test_a_second_up_on_the_same_folder_is_refused_and_touches_nothing(tmp_path: Path) -> None:

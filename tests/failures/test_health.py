@@ -2,114 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-import httpx
-import psycopg
 import pytest
 
-from deploy.embedded.folder import free_port
-from gateway.access import keys
-from gateway.access.principal import Role
-from ingest_service.storage.accounts import Accounts
 from ingest_service.storage.migrate import migrate
-from ingest_service.storage.postgres import PostgresStore
 from tests.support.device import Device, pack
-from tests.support.kept import DIRECTORY
-from tests.support.processes import REPOSITORY, Process, running, wait_until
+from tests.support.platform_processes import SHOWN_WITHIN_S, WITHIN_S, Platform
+from tests.support.processes import running, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.timeout(300)
 DATA = "towntwin/v1/330483-d1/d1/data"
-SHOWN_WITHIN_S = 10.0
-WITHIN_S = 60.0
-
-
-class Platform:
-    """Ingest, service and gateway on one database and one broker."""
-
-    def __init__(self, dsn: str, broker: Any, folder: Path) -> None:
-        self.dsn = dsn
-        self.port = free_port()
-        environ = {"TOWNTWIN_DSN": dsn, "TOWNTWIN_BROKER": broker.url}
-        self.environ = environ
-        self.ingest, self.service, self.gateway = (
-            Process(name, *flags, log=folder / f"{name}.log", **environ)
-            for name, flags in {
-                "ingest": (),
-                "service": (),
-                "gateway": ("--port", str(self.port)),
-            }.items()
-        )
-        store = PostgresStore.open(dsn)
-        store.enrol(DIRECTORY)
-        _, self.key = keys.mint(Accounts(store), name="tests", role=Role.VIEWER, created_by="tests")
-        store.close()
-
-    def get(self, path: str) -> httpx.Response | None:
-        try:
-            return httpx.get(
-                f"http://127.0.0.1:{self.port}{path}", headers={"X-API-Key": self.key}, timeout=20
-            )
-        except httpx.HTTPError:
-            return None
-
-    def why_not(self) -> str:
-        """What `/readyz` has against it; empty where it is ready."""
-        answer = self.get("/readyz")
-        if answer is None:
-            return "no answer"
-        return "" if answer.status_code == 200 else str(answer.json()["detail"])
-
-    def state(self, kind: str) -> tuple[str, bool]:
-        """A process' state by `/v1/health`, and whether all is ok."""
-        answer = self.get("/v1/health")
-        if answer is None or answer.status_code != 200:
-            return "no answer", False
-        found = answer.json()
-        states = [one["state"] for one in found["processes"] if one["kind"] == kind]
-        return states[0] if len(states) == 1 else str(states), found["status"] == "ok"
-
-    def becomes(
-        self, state: str, *, ok: bool, kind: str = "ingest", within_s: float = SHOWN_WITHIN_S
-    ) -> None:
-        wait_until(lambda: self.state(kind) == (state, ok), within_s=within_s, what=f"{kind} {state}, {ok}")
-
-    def says(self, words: str, *, within_s: float = SHOWN_WITHIN_S) -> None:
-        wait_until(lambda: words in self.why_not(), within_s=within_s, what=words)
-
-    def is_ready(self) -> None:
-        wait_until(lambda: not self.why_not(), within_s=WITHIN_S, what="it is ready")
-
-    def doctor(self) -> tuple[int, str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "deploy", "doctor"],
-            cwd=REPOSITORY,
-            env={**os.environ, **self.environ},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.returncode, done.stdout
-
-    def set_read_only(self, value: str) -> None:
-        """Of every session that begins from now on; those that there are end."""
-        with psycopg.connect(self.dsn, autocommit=True) as connection:
-            connection.execute("SET default_transaction_read_only = off")
-            connection.execute(
-                f"ALTER DATABASE {connection.info.dbname} SET default_transaction_read_only = {value}"
-            )
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND application_name LIKE 'towntwin%'"
-            )
 
 
 def test_health_is_true_whatever_is_done_to_the_processes(
