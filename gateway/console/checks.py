@@ -56,7 +56,7 @@ ALL_SILENT_TO_DO = Sentence(
     "全部设备同时静默：请先检查消息代理与接收服务，不必逐台检查设备",
 )
 SOME_SILENT_TO_DO = Sentence(
-    "{n} devices are silent: the list of what is wrong names them; check their power and link",
+    "silent devices: {n}. The list of what is wrong names them; check their power and link",
     "{n}台设备静默：见当前异常列表，请检查其供电与通信",
 )
 

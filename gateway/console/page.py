@@ -83,6 +83,8 @@ body { background: #0b1420; color: #dbe4ee;
   .map-panel { flex: none; width: 100%; height: 360px; }
   .list-panel { flex: none; width: 100%; height: 380px; }
   .lower { flex: none; height: 420px; }
+  .q-table th, .q-table td { padding: 4px 5px !important; font-size: 13px !important; }
+  .list-panel .q-table td:nth-child(3), .list-panel .q-table th:nth-child(3) { max-width: 76px; }
 }
 """
 SEVERITY_CELL = """

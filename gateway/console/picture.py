@@ -65,7 +65,14 @@ def _axes(nodes: list[Node]) -> dict[str, Any]:
 
 def _legend(language: Language) -> dict[str, Any]:
     names = [word(f"status_{status}", language) for status in COLOURS]
-    return {"data": names, "top": 4, "left": 8, "textStyle": {"color": TEXT, "fontSize": 13}, "itemGap": 18}
+    return {
+        "data": names,
+        "top": 4,
+        "left": 8,
+        "textStyle": {"color": TEXT, "fontSize": 13},
+        "itemGap": 18,
+        "itemWidth": 14,
+    }
 
 
 def _lines(

@@ -51,7 +51,8 @@ def options(
     low = rows["expected"] - WIDTH * rows["spread"]
     band = word("band", language)
     value = _line(word("value", language), rows["value"], rows, colour=VALUE, width=2)
-    value |= {"showSymbol": len(rows) <= FEW, "symbol": "circle", "symbolSize": 6}
+    if len(rows) <= FEW:
+        value |= {"showSymbol": True, "symbol": "circle", "symbolSize": 6}
     if marked is not None:
         ends_ms = [round(one * 1e3 + shift_us / 1e3) for one in marked]
         value["markArea"] = {
@@ -98,7 +99,8 @@ def _legend(language: Language) -> dict[str, Any]:
         {"name": word("band", language), "icon": "rect", "itemStyle": {"color": BAND, "opacity": 0.4}},
         *({"name": word(key, language), "icon": shape} for key, _, shape in FLAGGED.values()),
     ]
-    return {"data": marks, "left": 8, "top": 26, "textStyle": {"color": TEXT}}
+    look = {"left": 8, "right": 8, "top": 26, "itemWidth": 18, "itemHeight": 11, "textStyle": {"color": TEXT}}
+    return {"type": "scroll", "data": marks, **look}
 
 
 def _time_axis(rows: NDArray[np.void], interval_s: float) -> dict[str, Any]:
@@ -125,6 +127,7 @@ def _line(
         "type": "line",
         "name": name,
         "showSymbol": False,
+        "symbol": "none",
         "data": _pairs(values, rows),
         "lineStyle": {"color": colour, "width": width, "type": "dashed" if width == 1 else "solid"},
         "itemStyle": {"color": colour},
