@@ -16,6 +16,7 @@ from gateway.access.gate import Gate
 from gateway.access.proxies import ForwardedHeaders, base_url, networks
 from gateway.access.seen import behind_wall
 from gateway.access.turns import Turns
+from gateway.browser_errors import BrowserErrors
 from gateway.compression import Compression
 from gateway.context import Context
 from gateway.head import Head
@@ -129,6 +130,7 @@ def create_app(
             allow_headers=["Authorization", "X-API-Key", "Content-Type", "If-None-Match", "Last-Event-ID"],
             expose_headers=[moments.HEADER, "Content-Disposition", "ETag", "Link", "Retry-After"],
         )
+    app.add_middleware(BrowserErrors)
     app.add_middleware(Measure)
     app.add_middleware(ForwardedHeaders, trusted=trusted)
     problems.install(app)

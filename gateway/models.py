@@ -244,7 +244,7 @@ class NodeState(Model):
     node_id: str
     network: str
     site_id: str | None
-    status: Literal["ok", "suspect", "anomaly", "silent", "unknown"]
+    status: Literal["ok", "suspect", "anomaly", "silent", "warming", "unknown"]
     open_anomalies: list[int]
     measured: list[Measured]
 
@@ -254,7 +254,7 @@ class LinkState(Model):
 
     link_id: str
     network: str
-    status: Literal["ok", "suspect", "anomaly", "silent", "unknown"]
+    status: Literal["ok", "suspect", "anomaly", "silent", "warming", "unknown"]
     open_anomalies: list[int]
     travel_s: float
     congestion: float | None

@@ -61,6 +61,11 @@ class Vitals:
             ticking.cancel()
             await asyncio.to_thread(self._heart.stop, leaves=True)
 
+    @property
+    def writable(self) -> bool:
+        """Whether the database took one of the gateway's last two heartbeats."""
+        return self._heart.writable
+
     def processes(self) -> list[Process]:
         """Every process and its state; at most half a second old. Raises as the store does."""
         with self._lock:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
-from analytics.service import items, silence
+from analytics.service import items, outages, silence
 from analytics.service.assessing import assess
 from analytics.service.detectors import diagnose_detectors
 from analytics.service.rejudge import rejudge
@@ -39,6 +39,7 @@ log = structlog.get_logger()
 SHARD = "analytics"
 STANDBY_S = 2.0
 MANY = 10_000
+RECENT = 200  # of the silences that ended: the platform's own is among them if it matters still
 TAKEN = "some of what waits"
 PATIENCE = 10  # failures in a row after which rollups wait: a share of a thousandth is about one stretch
 ROLL_UP_WAIT_S = 60.0
@@ -90,7 +91,17 @@ def look_for_silence(store: Store, settings: Settings, _turn: Turn = ENDLESS) ->
     """Record the devices that fell silent, and those that speak again."""
     devices = items.of(store, "look_for_silence")
     is_open = store.anomalies(AnomalyQuery(detectors=[silence.DETECTOR], states=["open"], limit=MANY))
-    found = silence.changes(store.activity(), is_open, settings, now_s=time.time(), devices=devices)
+    ended = store.anomalies(AnomalyQuery(detectors=[silence.DETECTOR], states=["closed"], limit=RECENT))
+    activity = store.activity()
+    found = silence.changes(
+        activity,
+        is_open,
+        settings,
+        now_s=time.time(),
+        devices=devices,
+        not_taken=outages.not_taken(store.processes(), {one.area_id for one in activity}),
+        resumed_s=outages.resumed_s(ended),
+    )
     items.record(store, devices, found)
 
 

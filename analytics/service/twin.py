@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 import numpy as np
 
+from analytics.core.flags import Rule
 from analytics.twin import trace as tracing
 from analytics.twin.network import Network
 from edge.wire.quantities import QUANTITIES
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from ingest_service.storage.model import Anomaly, Directory, Latest, Link, Node
 
-Status = Literal["ok", "suspect", "anomaly", "silent", "unknown"]
+Status = Literal["ok", "suspect", "anomaly", "silent", "warming", "unknown"]
 STALE_INTERVALS = 5.0
 SUSPECT = 3
 
@@ -187,11 +188,18 @@ def _status(measured: list[Measured], anomalies: list[Anomaly], interval_s: dict
         return "silent"
     if not measured:
         return "unknown"
-    return "suspect" if any(one.quality >= SUSPECT for one in measured) else "ok"
+    if any(one.quality >= SUSPECT for one in measured):
+        return "suspect"
+    return "warming" if all(_is_warming(one) for one in measured) else "ok"
+
+
+def _is_warming(one: Measured) -> bool:
+    """Whether nothing is expected yet: a series is new, and "as expected" would be no more than a guess."""
+    return bool(one.rules & Rule.WARM_UP)
 
 
 def _link_state(link: Link, tail: NodeState, head: NodeState) -> LinkState:
-    order: tuple[Status, ...] = ("anomaly", "suspect", "silent", "ok", "unknown")
+    order: tuple[Status, ...] = ("anomaly", "suspect", "silent", "ok", "warming", "unknown")
     speeds = [
         one.value / 3.6 for node in (tail, head) for one in node.measured if one.quantity == "traffic_speed"
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse
@@ -19,23 +20,40 @@ router = APIRouter(include_in_schema=False)
 STYLE = """
 body { background: #0b1420; color: #dbe4ee; font-family: system-ui, "Noto Sans CJK SC", sans-serif;
        display: grid; place-items: center; min-height: 95vh; }
-form { background: #121f2f; border: 1px solid #1f3147; border-radius: 10px; padding: 24px; width: 420px; }
+form { background: #121f2f; border: 1px solid #1f3147; border-radius: 10px; padding: 24px; width: 420px;
+       max-width: 100%; box-sizing: border-box; }
 input, button { width: 100%; box-sizing: border-box; padding: 10px; margin-top: 10px; font-size: 15px; }
 p { color: #8fa3b8; min-height: 1.4em; }
 """
 # The key in the fragment of an address never leaves the browser by itself: no server and no proxy logs it.
-SCRIPT = """
+WORDS = {  # by the status of the answer
+    0: "登录失败：网关无应答 · Not signed in: the gateway does not answer",
+    401: "密钥无效、已过期或已吊销 · The key is unknown, has expired, or was revoked",
+    403: "请从本网关的页面登录 · Sign in from a page of this gateway",
+    422: "请输入密钥 · Enter a key",
+    429: "尝试过于频繁，请稍后再试 · Too many attempts: try again in a moment",
+    500: "网关故障，请查看其日志 · The gateway failed: see its log",
+    503: "数据库无应答，请稍后再试 · The database does not answer: try again in a moment",
+}
+SCRIPT = (
+    f"""
+const words = {json.dumps(WORDS, ensure_ascii=False)};
+"""
+    """
 const form = document.querySelector("form"), said = document.querySelector("p");
 async function enter(key) {
   const body = JSON.stringify({key});
-  const answer = await fetch("/login", {method: "POST", headers: {"Content-Type": "application/json"}, body});
-  if (answer.ok) location.replace("/"); else said.textContent = (await answer.json()).detail;
+  const headers = {"Content-Type": "application/json"};
+  const answer = await fetch("/login", {method: "POST", headers, body}).catch(() => ({status: 0}));
+  if (answer.ok) location.replace("/"); else said.textContent = words[answer.status] ?? words[0];
 }
 form.addEventListener("submit", event => { event.preventDefault(); enter(form.key.value.trim()); });
 const brought = location.hash.slice(1);
 if (brought) { history.replaceState(null, "", "/login"); enter(brought); }
 """
-PAGE = f"""<!doctype html><html lang="zh"><head><meta charset="utf-8"><title>towntwin</title>
+)
+PAGE = f"""<!doctype html><html lang="zh-CN"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1"><title>towntwin</title>
 <link rel="icon" href="data:,"><style>{STYLE}</style></head><body><form>
 <label>密钥 · Key<input name="key" type="password" autocomplete="current-password" autofocus></label>
 <button>进入 · Enter</button><p></p></form><script>{SCRIPT}</script></body></html>"""

@@ -6,8 +6,10 @@ from jinja2 import ChoiceLoader, DictLoader
 from nicegui.client import templates
 
 from gateway.access.headers import NONCE
+from gateway.console.words import WORDS
 
 TEMPLATE = "index.html"
+TOO_OLD = "Your browser does not support ES modules.<br />Please use a modern browser."
 
 
 def install() -> None:
@@ -19,5 +21,6 @@ def install() -> None:
     if loader is None or isinstance(loader, ChoiceLoader):
         return
     source, _, _ = loader.get_source(templates.env, TEMPLATE)
+    source = source.replace(TOO_OLD, "".join(f"{one}<br />" for one in WORDS["browser"]))
     with_nonce = source.replace("<script", f"<script nonce=\"{{{{ request.scope['{NONCE}'] }}}}\"")
     templates.env.loader = ChoiceLoader([DictLoader({TEMPLATE: with_nonce}), loader])

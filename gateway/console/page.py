@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import FastAPI, Request
 from nicegui import core, events, ui
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from edge.wire.quantities import QUANTITIES
 from gateway import context, problems
 from gateway.access import visit as visits
 from gateway.access.headers import NONCE
-from gateway.console import nonces, picture, plot
+from gateway.console import nonces, picture, plot, stretch
+from gateway.console.letters import Letters
 from gateway.console.pages import Pages, guard
 from gateway.console.snapshot import Snapshot, Snapshots
+from gateway.console.stretch import HOURS, USUAL_H, Range, around
 from gateway.console.strip import Strip
 from gateway.console.words import Language, choose, word
 from gateway.context import Context
+from gateway.problems import ProblemError
 from ingest_service.storage.errors import StoreError
 from ingest_service.storage.model import Anomaly
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fastapi.responses import JSONResponse
+    from nicegui import Client
 
     from gateway.access.gate import Gate
     from gateway.access.visit import Visit
+    from ingest_service.storage.model import Series
 
 REFRESH_S = 1.5
+DIGITS = 16  # an id in an address has fewer
 NAMED_BEYOND_S = 60.0  # a clock that is off by less needs nobody
-SHOWN_S = 48 * 3600.0
-MOST_READINGS = 4000
 COOKIE = "towntwin_language"
+QUASAR: dict[Language, Literal["en-US", "zh-CN"]] = {"en": "en-US", "zh": "zh-CN"}
 # A socket whose key is no good any more is cut, and refused when it comes again.
 LEAVE = """
 const waiting = setInterval(() => {
@@ -51,9 +60,32 @@ body { background: #0b1420; color: #dbe4ee;
 .nicegui-content { padding: 10px; gap: 10px; height: 100vh; box-sizing: border-box; flex-wrap: nowrap; }
 .figure { font-size: 20px; font-weight: 600; line-height: 1.1; }
 .figure-name { font-size: 12px; color: #8fa3b8; }
+.figures { display: flex; flex-wrap: wrap; gap: 4px 32px; }
+.old { color: #ff6b78; }
+.link { cursor: pointer; text-decoration: underline dotted; }
+.upper { flex: 3; min-height: 0; display: flex; flex-wrap: nowrap; gap: 8px; width: 100%; }
+.map-panel { flex: 3; min-width: 0; height: 100%; flex-wrap: nowrap; }
+.list-panel { flex: 2; min-width: 0; height: 100%; flex-wrap: nowrap; }
+.lower { flex: 2; min-height: 260px; width: 100%; flex-wrap: nowrap; }
+.fills { flex: 1; width: 100%; min-height: 0; }
+.letters { max-width: 1100px !important; width: 96vw; color: #dbe4ee; }
+.detail { color: #8fa3b8; font-size: 12px; overflow-wrap: anywhere; }
 .q-table__card { background: transparent; }
 .q-table thead th { background: #121f2f; position: sticky; top: 0; z-index: 1; color: #8fa3b8; }
 .q-table tbody td { font-size: 14px; white-space: normal; }
+.q-table a { color: #7ec8ff; white-space: nowrap; }
+.q-tab { min-height: 30px; padding: 0 10px; }
+@media (max-width: 700px) {
+  .nicegui-content { height: auto; }
+  .figures { gap: 6px 18px; }
+  .figure { font-size: 16px; }
+  .upper { flex: none; flex-direction: column; }
+  .map-panel { flex: none; width: 100%; height: 360px; }
+  .list-panel { flex: none; width: 100%; height: 380px; }
+  .lower { flex: none; height: 420px; }
+  .q-table th, .q-table td { padding: 4px 5px !important; font-size: 13px !important; }
+  .list-panel .q-table td:nth-child(3), .list-panel .q-table th:nth-child(3) { max-width: 76px; }
+}
 """
 SEVERITY_CELL = """
 <q-td :props="props">
@@ -62,6 +94,10 @@ SEVERITY_CELL = """
     {{ ['', '○', '△', '◆'][props.row.level] }} {{ props.value }}
   </q-badge>
 </q-td>
+"""
+LINK_CELL = """
+<q-td :props="props"><a v-if="props.row.series" :href="'/?anomaly=' + props.row.id" @click.stop>
+{{ props.value }} ›</a></q-td>
 """
 
 
@@ -75,11 +111,13 @@ def install(app: FastAPI) -> None:
     @ui.page("/", title="towntwin")
     async def console(request: Request) -> None:
         language = choose(request.cookies.get(COOKIE), request.headers.get("accept-language"))
+        _speak(ui.context.client, language)
         here = context.seen(whole, request)
         visit: Visit = request.scope[visits.KEY]
         pages.add(ui.context.client, visit)
         snapshots = shared.setdefault(here.principal.areas, Snapshots(here))
         page = Page(here, snapshots, language, gate=gate, visit=visit)
+        page.choose(request.query_params)
         ui.add_head_html(f'<script nonce="{request.scope[NONCE]}">{LEAVE}</script>')
         page.build()
 
@@ -98,6 +136,13 @@ def install(app: FastAPI) -> None:
     async def problem(_request: Request, error: HTTPException) -> JSONResponse:
         """Answer as the API does; NiceGUI's own answer would be a page, which stays in memory for a while."""
         return problems.answer(error.status_code, str(error.detail), headers=dict(error.headers or {}))
+
+
+def _speak(client: Client, language: Language) -> None:
+    """Give the library's own messages, such as that of a lost connection, in the visitor's language."""
+    own = copy.copy(client.page)  # which all visitors share
+    own.language = QUASAR[language]
+    client.page = own
 
 
 class Page:
@@ -119,57 +164,83 @@ class Page:
         self._snapshots = snapshots
         self._language = language
         self._zone = context.store.zone
+        self._site_id: str | None = None
         self._series_id: int | None = None
+        self._anomaly_id: int | None = None  # a link named it: it is shown once it was read
+        self._range = Range()
+        self._marked: tuple[float, float] | None = None
         self._figures: dict[str, ui.label] = {}
+
+    def choose(self, named: Mapping[str, str]) -> None:
+        """Show what the address of the page names: ``anomaly=7``, or ``series=12``."""
+        if (number := named.get("anomaly", "")).isdecimal() and len(number) < DIGITS:
+            self._anomaly_id = int(number)
+        if (number := named.get("series", "")).isdecimal() and len(number) < DIGITS:
+            self._series_id = int(number)
 
     def build(self) -> None:
         """Lay the page out."""
         ui.add_head_html(f"<style>{STYLE}</style>")  # `add_css` adds an inline script
-        with ui.row().classes("w-full items-center no-wrap panel px-4 py-2 gap-8"):
+        with ui.row().classes("w-full items-center panel px-4 py-2 gap-x-8 gap-y-1"):
             ui.label(self._word("title")).classes("text-xl font-bold")
             ui.space()
-            for name in ("readings", "open_anomalies", "newest", "dead_letters", "clock", "database"):
-                with ui.column().classes("gap-0"):
-                    self._figures[name] = ui.label("–").classes("figure").mark(name)
-                    ui.label(self._word(name)).classes("figure-name")
+            with ui.element("div").classes("figures"):
+                for name in ("readings", "open_anomalies", "newest", "dead_letters", "clock", "database"):
+                    self._add_figure(name)
             ui.button(self._word("language"), on_click=self._switch).props(
                 "flat dense color=light-blue-3"
             ).mark("language")
+        self._letters = Letters(self._context, self._language)
         self._strip = Strip(self._language)
         self._banner = ui.label(self._word("away")).classes("w-full panel px-4 py-2 text-red-4").mark("away")
         self._banner.visible = False
-        with ui.row().classes("w-full no-wrap gap-2").style("flex: 3; min-height: 0"):
-            with ui.column().classes("panel p-2 gap-0 h-full").style("flex: 3; min-width: 0"):
+        with ui.element("div").classes("upper"):
+            with ui.column().classes("panel p-2 gap-0 map-panel"):
                 ui.label(self._word("towns")).classes("figure-name")
-                self._map = (
-                    ui.echart({}, on_point_click=self._chosen_on_map)
-                    .classes("w-full")
-                    .style("flex: 1")
-                    .mark("map")
-                )
-            with ui.column().classes("panel p-2 gap-0 h-full").style("flex: 2; min-width: 0"):
+                self._map = ui.echart({}, on_point_click=self._chosen_on_map).classes("fills").mark("map")
+            with ui.column().classes("panel p-2 gap-0 list-panel"):
                 ui.label(self._word("wrong")).classes("figure-name")
+                self._none = ui.label(self._word("loading")).classes("p-2").mark("none")
                 self._table = self._make_table()
-        with ui.column().classes("w-full panel p-2 gap-0").style("flex: 2; min-height: 0"):
+        with ui.column().classes("panel p-2 gap-0 lower"):
+            with ui.row().classes("w-full items-center gap-x-4 gap-y-0"):
+                self._tabs = ui.tabs(on_change=self._chosen_quantity).props(
+                    "dense no-caps inline-label align=left outside-arrows mobile-arrows"
+                )
+                self._tabs.mark("quantities").style("flex: 1; min-width: 0")
+                self._ranges = ui.toggle(
+                    {hours: self._word(f"range_{hours}") for hours in HOURS},
+                    value=USUAL_H,
+                    on_change=self._chosen_range,
+                ).props("dense no-caps flat toggle-color=light-blue-9")
+                self._ranges.mark("ranges")
             self._hint = ui.label(self._word("choose")).classes("figure-name")
-            self._plot = ui.echart({}).classes("w-full").style("flex: 1").mark("plot")
+            self._plot = ui.echart({}).classes("fills").mark("plot")
+
+    def _add_figure(self, name: str) -> None:
+        with ui.column().classes("gap-0") as column:
+            self._figures[name] = ui.label("–").classes("figure").mark(name)
+            ui.label(self._word(name)).classes("figure-name")
+        if name == "dead_letters":
+            column.classes("link").on("click", self._open_letters)
+            column.props('role="button" tabindex="0"').on("keydown.enter", self._open_letters)
 
     async def refresh(self) -> None:
         """Show the newest snapshot and the chosen series, to whoever still may see them."""
         if not await self._may_go_on():
             return
         snapshot = await self._snapshots.newest()
-        if snapshot is None:
-            self._banner.visible = True
-            return
-        self._banner.visible = snapshot.away
         self._strip.show(snapshot)
+        self._banner.visible = snapshot is None or snapshot.away
+        if snapshot is None:
+            return
         self._show_figures(snapshot)
         self._map.options.clear()
         self._map.options.update(picture.options(snapshot, self._language))
         self._map.update()
-        self._table.rows = [self._row(one, snapshot) for one in snapshot.anomalies]
-        self._table.update()
+        self._show_anomalies(snapshot)
+        if self._anomaly_id is not None:
+            await self._show_linked(snapshot)
         if self._series_id is None and snapshot.anomalies:
             self._series_id = next((one.series_id for one in snapshot.anomalies if one.series_id), None)
         await self._show_series(snapshot)
@@ -184,23 +255,24 @@ class Page:
     def _make_table(self) -> ui.table:
         columns: list[dict[str, Any]] = [
             {"name": name, "field": name, "label": self._word(name), "align": "left"}
-            for name in ("severity", "since", "site", "what")
+            for name in ("severity", "since", "site", "what", "link")
         ]
         table = (
             ui.table(columns=columns, rows=[], row_key="id")
-            .classes("w-full h-full")
-            .props("flat dense virtual-scroll")
+            .classes("fills")
+            .props("flat dense virtual-scroll hide-no-data")  # whose own sign for "no data" is a warning
         )
-        table.props(f'no-data-label="{self._word("nothing")}"')
         table.add_slot("body-cell-severity", SEVERITY_CELL)
+        table.add_slot("body-cell-link", LINK_CELL)
         table.on("rowClick", self._chosen_in_table)
         return table.mark("anomalies")
 
     def _show_figures(self, snapshot: Snapshot) -> None:
         health = snapshot.health
-        newest = self._word("never")
-        if health.newest_received_s is not None:
-            newest = self._word("ago").format(f"{max(0, time.time() - health.newest_received_s):.0f}")
+        age_s = snapshot.newest_age_s
+        newest = self._word("never") if age_s is None else self._word("ago").format(f"{age_s:,.0f}")
+        is_old = snapshot.is_old or snapshot.away or not snapshot.writable
+        self._figures["newest"].classes(add="old" if is_old else "", remove="" if is_old else "old")
         shown = {
             "readings": f"{health.readings:,}",
             "open_anomalies": str(health.open_anomalies),
@@ -212,6 +284,13 @@ class Page:
         for name, text in shown.items():
             self._figures[name].text = text
 
+    def _show_anomalies(self, snapshot: Snapshot) -> None:
+        self._table.rows = [self._row(one, snapshot) for one in snapshot.anomalies]
+        self._table.update()
+        self._none.visible = not snapshot.anomalies
+        is_known = snapshot.writable and not snapshot.away
+        self._none.text = f"✓ {self._word('nothing')}" if is_known else self._word("unknown_now")
+
     def _row(self, one: Anomaly, snapshot: Snapshot) -> dict[str, Any]:
         site = snapshot.known.sites[one.site_id]
         return {
@@ -221,30 +300,62 @@ class Page:
             "since": datetime.fromtimestamp(one.start_s, self._zone).strftime("%m-%d %H:%M"),
             "site": site.zh if self._language == "zh" else site.en,
             "what": one.reason_zh if self._language == "zh" else one.reason_en,
+            "link": self._word("open"),
             "series": one.series_id,
         }
+
+    async def _show_linked(self, snapshot: Snapshot) -> None:
+        """Show the anomaly that the page's address names, if there is such a one for this visitor."""
+        anomaly_id, self._anomaly_id = self._anomaly_id, None
+        try:
+            found = await run_in_threadpool(self._context.store.anomaly, anomaly_id or 0)
+        except StoreError:
+            self._anomaly_id = anomaly_id  # at the next refresh
+            return
+        if found is not None:
+            self._show_anomaly(found, snapshot)
+
+    def _show_anomaly(self, one: Anomaly, snapshot: Snapshot) -> None:
+        """Choose the series of an anomaly, or the first one of its site, and the range around it."""
+        at_site = [
+            series.series_id for series in snapshot.known.directory.series if series.site_id == one.site_id
+        ]
+        self._series_id = one.series_id or next(iter(at_site), None)
+        self._range = around(one, time.time())
+        self._marked = (one.start_s, time.time() if one.end_s is None else one.end_s)
+        self._ranges.set_value(None)
 
     async def _show_series(self, snapshot: Snapshot) -> None:
         series = snapshot.known.series.get(self._series_id or 0)
         self._hint.visible = series is None
         if series is None:
             return
-        now_s = time.time()
+        self._show_tabs(snapshot, series)
+        from_s, to_s = self._range.bounds(time.time())
         try:
-            rows = await run_in_threadpool(
-                self._context.store.readings,
-                series.series_id,
-                now_s - SHOWN_S,
-                now_s + 600,
-                limit=MOST_READINGS,
-            )
-        except StoreError:
+            rows = await run_in_threadpool(stretch.read, self._context, series, from_s, to_s)
+        except (StoreError, ProblemError):
             return
         site = snapshot.known.sites[series.site_id]
         name = site.zh if self._language == "zh" else site.en
         self._plot.options.clear()
-        self._plot.options.update(plot.options(series, name, rows, self._language, self._zone))
+        self._plot.options.update(
+            plot.options(series, name, rows, self._language, self._zone, marked=self._marked)
+        )
         self._plot.update()
+
+    def _show_tabs(self, snapshot: Snapshot, series: Series) -> None:
+        """A tab for each quantity of the site."""
+        if series.site_id != self._site_id:
+            self._site_id = series.site_id
+            self._tabs.clear()
+            with self._tabs:
+                for one in snapshot.known.series_of(site=series.site_id):
+                    quantity = QUANTITIES[one.quantity]
+                    label = quantity.zh if self._language == "zh" else quantity.en
+                    ui.tab(str(one.series_id), label=label)
+        if self._tabs.value != str(series.series_id):
+            self._tabs.set_value(str(series.series_id))
 
     # -- what a person does ----------------------------------------------------------------------
 
@@ -253,7 +364,7 @@ class Page:
         if not await self._may_go_on():
             return
         snapshot = await self._snapshots.newest()
-        if snapshot is None or site_id is None:
+        if snapshot is None or site_id not in snapshot.known.sites:
             return
         at_site = [one.series_id for one in snapshot.known.series_of(site=site_id)]
         if at_site:
@@ -262,13 +373,37 @@ class Page:
             await self._show_series(snapshot)
 
     async def _chosen_in_table(self, event: events.GenericEventArguments) -> None:
-        series_id = event.args[1].get("series")
+        anomaly_id = event.args[1].get("id")
         if not await self._may_go_on():
             return
         snapshot = await self._snapshots.newest()
-        if series_id is not None and snapshot is not None:
-            self._series_id = int(series_id)
+        if snapshot is None:
+            return
+        one = next((one for one in snapshot.anomalies if one.anomaly_id == anomaly_id), None)
+        if one is not None:
+            self._show_anomaly(one, snapshot)
             await self._show_series(snapshot)
+
+    async def _chosen_quantity(self, event: events.ValueChangeEventArguments[Any]) -> None:
+        chosen = str(event.value)
+        if not chosen.isdecimal() or int(chosen) == self._series_id or not await self._may_go_on():
+            return
+        snapshot = await self._snapshots.newest()
+        if snapshot is not None:
+            self._series_id = int(chosen)
+            await self._show_series(snapshot)
+
+    async def _chosen_range(self, event: events.ValueChangeEventArguments[Any]) -> None:
+        if event.value not in HOURS or not await self._may_go_on():
+            return
+        self._range, self._marked = Range(int(event.value)), None
+        snapshot = await self._snapshots.newest()
+        if snapshot is not None:
+            await self._show_series(snapshot)
+
+    async def _open_letters(self) -> None:
+        if await self._may_go_on():
+            await self._letters.open()
 
     def _switch(self) -> None:
         other = "en" if self._language == "zh" else "zh"

@@ -16,6 +16,7 @@ COLOURS: dict[Status, str] = {
     "suspect": "#ffc857",
     "anomaly": "#ff4d5e",
     "silent": "#9aa5b1",
+    "warming": "#7ec8ff",
     "unknown": "#51606f",
 }
 SHAPES: dict[Status, str] = {
@@ -23,9 +24,10 @@ SHAPES: dict[Status, str] = {
     "suspect": "triangle",
     "anomaly": "diamond",
     "silent": "rect",
+    "warming": "arrow",
     "unknown": "emptyCircle",
 }
-SIZES: dict[Status, int] = {"ok": 11, "suspect": 15, "anomaly": 22, "silent": 14, "unknown": 8}
+SIZES: dict[Status, int] = {"ok": 11, "suspect": 15, "anomaly": 22, "silent": 14, "warming": 13, "unknown": 8}
 RIVER, ROAD, TEXT = "#2f81f7", "#6e7b8a", "#dbe4ee"
 RENDERED = "richText"  # drawn on the canvas: ECharts' other way, "html", runs what a name holds
 ASPECT = 0.86  # a degree of longitude over one of latitude, at 30.7° N
@@ -63,7 +65,14 @@ def _axes(nodes: list[Node]) -> dict[str, Any]:
 
 def _legend(language: Language) -> dict[str, Any]:
     names = [word(f"status_{status}", language) for status in COLOURS]
-    return {"data": names, "top": 4, "left": 8, "textStyle": {"color": TEXT, "fontSize": 13}, "itemGap": 18}
+    return {
+        "data": names,
+        "top": 4,
+        "left": 8,
+        "textStyle": {"color": TEXT, "fontSize": 13},
+        "itemGap": 18,
+        "itemWidth": 14,
+    }
 
 
 def _lines(

@@ -18,41 +18,63 @@ if TYPE_CHECKING:
     from ingest_service.storage.model import Series
 
 WIDTH = 3.0  # spreads on either side
-FLAGGED = {3: ("#ffc857", "triangle"), 4: ("#ff4d5e", "diamond")}
+FLAGGED = {3: ("flag_suspect", "#ffc857", "triangle"), 4: ("flag_fail", "#ff4d5e", "diamond")}
+FEW = 60  # so many readings are drawn as points, too: a line through one alone is invisible
+PAD = 0.02  # of the stretch, on either side of it
 VALUE, BAND, TEXT, RULE = "#7ec8ff", "#3ddc97", "#dbe4ee", "#223244"
 
 
 def options(
-    series: Series, name: str, rows: NDArray[np.void], language: Language, zone: tzinfo
+    series: Series,
+    name: str,
+    rows: NDArray[np.void],
+    language: Language,
+    zone: tzinfo,
+    *,
+    marked: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
-    """The picture of some READING rows; its time axis is the towns' local time, wherever the browser is."""
-    rows = rows.copy()
+    """The picture of some READING rows; its time axis is the towns' local time, wherever the browser is.
+
+    Parameters
+    ----------
+    marked : a stretch to shade, Unix seconds [s]
+
+    """
+    shift_us = 0
     if len(rows):
         newest = datetime.fromtimestamp(int(rows["time_us"][-1]) / 1e6, zone)
-        rows["time_us"] += int((newest.utcoffset() or timedelta()).total_seconds() * 1e6)
+        shift_us = int((newest.utcoffset() or timedelta()).total_seconds() * 1e6)
+    rows = rows.copy()
+    rows["time_us"] += shift_us
     quantity = QUANTITIES[series.quantity]
     label = quantity.zh if language == "zh" else quantity.en
     low = rows["expected"] - WIDTH * rows["spread"]
     band = word("band", language)
+    value = _line(word("value", language), rows["value"], rows, colour=VALUE, width=2)
+    if len(rows) <= FEW:
+        value |= {"showSymbol": True, "symbol": "circle", "symbolSize": 6}
+    if marked is not None:
+        ends_ms = [round(one * 1e3 + shift_us / 1e3) for one in marked]
+        value["markArea"] = {
+            "silent": True,
+            "itemStyle": {"color": FLAGGED[4][1], "opacity": 0.12},
+            "data": [[{"xAxis": ends_ms[0]}, {"xAxis": ends_ms[1]}]],
+        }
+    unit = f" [{quantity.unit}]" if quantity.unit not in {"", "1"} else ""
     return {
         "backgroundColor": "transparent",
         "animation": False,
         "useUTC": True,
         "title": {
-            "text": f"{name} · {label} [{quantity.unit}]",
+            "text": f"{name} · {label}{unit}" if len(rows) else word("no_readings", language),
             "left": 8,
             "top": 2,
             "textStyle": {"color": TEXT, "fontSize": 15, "fontWeight": "normal"},
         },
-        "legend": {
-            "data": [word(key, language) for key in ("value", "expected", "band", "flagged")],
-            "right": 12,
-            "top": 4,
-            "textStyle": {"color": TEXT},
-        },
+        "legend": _legend(language),
         "tooltip": {"trigger": "axis", "confine": True, "renderMode": "richText"},
-        "grid": {"left": 64, "right": 20, "top": 40, "bottom": 28},
-        "xAxis": {"type": "time", "axisLabel": {"color": TEXT}, "splitLine": {"show": False}},
+        "grid": {"left": 64, "right": 20, "top": 56, "bottom": 28},
+        "xAxis": _time_axis(rows, series.interval_s),
         "yAxis": {
             "type": "value",
             "scale": True,
@@ -63,10 +85,33 @@ def options(
             _area("", low, rows, opacity=0.0),
             _area(band, 2 * WIDTH * rows["spread"], rows, opacity=0.18),
             _line(word("expected", language), rows["expected"], rows, colour=BAND, width=1),
-            _line(word("value", language), rows["value"], rows, colour=VALUE, width=2),
-            _flags(word("flagged", language), rows),
+            value,
+            *(_flags(flag, rows, language) for flag in FLAGGED),
         ],
     }
+
+
+def _legend(language: Language) -> dict[str, Any]:
+    """Each mark as it is in the picture: lines as lines, the band as an area, flags by their shapes."""
+    marks: list[dict[str, Any]] = [
+        {"name": word("value", language)},
+        {"name": word("expected", language)},
+        {"name": word("band", language), "icon": "rect", "itemStyle": {"color": BAND, "opacity": 0.4}},
+        *({"name": word(key, language), "icon": shape} for key, _, shape in FLAGGED.values()),
+    ]
+    look = {"left": 8, "right": 8, "top": 26, "itemWidth": 18, "itemHeight": 11, "textStyle": {"color": TEXT}}
+    return {"type": "scroll", "data": marks, **look}
+
+
+def _time_axis(rows: NDArray[np.void], interval_s: float) -> dict[str, Any]:
+    """An axis that fits the readings: from the first to the newest, and a little beyond."""
+    axis: dict[str, Any] = {"type": "time", "axisLabel": {"color": TEXT, "hideOverlap": True}}
+    axis["splitLine"] = {"show": False}
+    if len(rows):
+        first_ms, last_ms = (int(rows["time_us"][at]) / 1e3 for at in (0, -1))
+        pad_ms = max(PAD * (last_ms - first_ms), 2 * interval_s * 1e3)
+        axis |= {"min": round(first_ms - pad_ms), "max": round(last_ms + pad_ms)}
+    return axis
 
 
 def _pairs(values: NDArray[np.floating[Any]], rows: NDArray[np.void]) -> list[list[float | None]]:
@@ -82,6 +127,7 @@ def _line(
         "type": "line",
         "name": name,
         "showSymbol": False,
+        "symbol": "none",
         "data": _pairs(values, rows),
         "lineStyle": {"color": colour, "width": width, "type": "dashed" if width == 1 else "solid"},
         "itemStyle": {"color": colour},
@@ -108,20 +154,15 @@ def _area(
     }
 
 
-def _flags(name: str, rows: NDArray[np.void]) -> dict[str, Any]:
-    off = rows[np.isin(rows["quality"], list(FLAGGED))]
+def _flags(flag: int, rows: NDArray[np.void], language: Language) -> dict[str, Any]:
+    """The readings with a flag, in its own shape and colour."""
+    key, colour, shape = FLAGGED[flag]
     return {
         "type": "scatter",
-        "name": name,
-        "itemStyle": {"color": FLAGGED[4][0]},
-        "data": [
-            {
-                "value": [int(row["time_us"]) // 1000, float(row["value"])],
-                "symbol": FLAGGED[int(row["quality"])][1],
-                "symbolSize": 9,
-                "itemStyle": {"color": FLAGGED[int(row["quality"])][0]},
-            }
-            for row in off
-        ],
+        "name": word(key, language),
+        "symbol": shape,
+        "symbolSize": 9,
+        "itemStyle": {"color": colour},
+        "data": [[int(row["time_us"]) // 1000, float(row["value"])] for row in rows[rows["quality"] == flag]],
         "z": 6,
     }

@@ -273,6 +273,12 @@ class PostgresStore(Walled):
                 edition=edition.name(connection), schema_version=migrate.version(connection), **counted
             )
 
+    def size(self) -> tuple[int, str | None]:
+        """How large the database is [bytes], and its folder where that is on this machine and may be known."""
+        with self.asked(QUERIES["size"]) as cursor:
+            found = cursor.fetchone() or (0, None)
+        return int(found[0]), found[1]
+
     # -- the platform's processes -----------------------------------------------------------------
 
     def heartbeat(self, identity: Identity, limits: Limits) -> PostgresHeartbeat:

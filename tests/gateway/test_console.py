@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
 
+    from ingest_service.storage.store import Store
+
 SCRIPT = "<img src=x onerror=window.ran=1><script>window.ran=1</script>"
 Served = tuple[str, MemoryStore, dict[str, Pulse]]
 LANGUAGES = {"en": "en-US", "zh": "zh-CN"}
@@ -49,13 +51,17 @@ def served() -> Iterator[Served]:
     nodes = [msgspec.structs.replace(one, en=SCRIPT + one.en, zh=SCRIPT + one.zh) for one in known.nodes]
     store.enrol(msgspec.structs.replace(known, nodes=nodes))
     with alive(store, every_s=0.2) as pulses:
-        yield from _served(store, pulses)
+        for address in served_on(store):
+            yield address, store, pulses
 
 
-def _served(store: MemoryStore, pulses: dict[str, Pulse]) -> Iterator[Served]:
+def served_on(store: Store, **changed: Any) -> Iterator[str]:
+    """The console's address, with a key for it, while the loop lasts."""
     port = free_port()
     server = uvicorn.Server(
-        uvicorn.Config(opened(store, console=True), port=port, log_config=None, ws="websockets-sansio")
+        uvicorn.Config(
+            opened(store, console=True, **changed), port=port, log_config=None, ws="websockets-sansio"
+        )
     )
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -63,7 +69,7 @@ def _served(store: MemoryStore, pulses: dict[str, Pulse]) -> Iterator[Served]:
     while not server.started:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    yield f"http://127.0.0.1:{port}/login#{KEY}", store, pulses
+    yield f"http://127.0.0.1:{port}/login#{KEY}"
     server.should_exit = True
     thread.join(10)
 

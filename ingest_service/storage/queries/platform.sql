@@ -57,3 +57,12 @@ SELECT (SELECT readings FROM days) + (SELECT readings FROM since) AS readings,
     (SELECT coalesce(ceil(sum(extract(epoch FROM until - since)) / 3600), 0)::int FROM rollup_due WHERE {{of_some}}) AS rollups_due,
     (SELECT count(*) FROM rejudge_due WHERE {{of_some}}) AS rejudge_due,
     (SELECT extract(epoch FROM max(received))::float8 FROM latest WHERE {{of_some}}) AS newest_received_s;
+
+-- size: how large the database is, and its folder where whoever asks may know it and is on the same machine.
+SELECT
+    pg_database_size(current_database()) AS bytes,
+    CASE
+        WHEN pg_has_role(current_user, 'pg_read_all_settings', 'USAGE')
+            AND coalesce(inet_server_addr() << inet '127.0.0.0/8' OR inet_server_addr() = inet '::1', true)
+        THEN current_setting('data_directory')
+    END AS folder;

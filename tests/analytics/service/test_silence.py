@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from analytics.service.outages import resumed_s
 from analytics.service.settings import Settings
 from analytics.service.silence import changes
 from ingest_service.storage.model import Anomaly, DeviceActivity
@@ -53,9 +54,57 @@ def test_a_replay_of_years_ago_is_judged_by_its_own_time() -> None:
     assert silent(*long_ago) == []
 
 
-def test_a_whole_town_that_is_quiet_is_silent_by_the_clock() -> None:
-    quiet = [msgspec.structs.replace(one, received_s=NOW_S - 1600) for one in TOWN]
-    assert len(silent(*quiet)) == 4
+QUIET = [msgspec.structs.replace(one, received_s=NOW_S - 1600 - at) for at, one in enumerate(TOWN)]
+
+
+def test_devices_that_all_fall_silent_at_once_are_one_anomaly_of_the_platform() -> None:
+    (found,) = silent(*QUIET)
+    assert (found.subject, found.device_id, found.severity) == ("platform/ingest", None, 3)
+    assert "broker or ingest" in found.reason_en
+    assert "消息代理或接收服务" in found.reason_zh
+    assert silent(*QUIET, is_open=[found]) == [], "it is recorded once"
+
+
+def test_two_areas_that_fall_silent_at_once_are_one_anomaly() -> None:
+    other = [msgspec.structs.replace(one, device_id=f"b{at}", area_id="b") for at, one in enumerate(QUIET)]
+    assert [one.subject for one in silent(*QUIET, *other)] == ["platform/ingest"]
+
+
+def test_an_area_that_falls_silent_alone_is_one_anomaly_of_the_area() -> None:
+    other = [device(f"b{at}", measured_s=NOW_S - 60, area="b") for at in range(4)]
+    assert [one.subject for one in silent(*QUIET, *other)] == ["area/a"]
+
+
+def test_one_that_was_silent_before_stays_an_anomaly_of_the_device() -> None:
+    dead = device("x", measured_s=NOW_S - 9000, heard_s=NOW_S - 9000)
+    assert {one.subject for one in silent(*QUIET, dead)} == {"platform/ingest", "device/x"}
+
+
+def test_while_ingest_does_not_work_no_device_is_reported() -> None:
+    activity = [TOWN[0], device("x", measured_s=NOW_S - 7200, heard_s=NOW_S - 11)]
+    (found,) = changes(activity, [], SETTINGS, now_s=NOW_S, not_taken={"a"})
+    assert (found.subject, found.device_id) == ("platform/ingest", None)
+
+
+def test_after_it_each_device_has_its_patience_anew() -> None:
+    (begun,) = silent(*QUIET)
+    back = [msgspec.structs.replace(TOWN[0], received_s=NOW_S + 1, measured_s=NOW_S), *QUIET[1:]]
+    (ended,) = changes(back, [begun], SETTINGS, now_s=NOW_S + 2)[:1]
+    assert (ended.subject, ended.state, ended.end_s) == ("platform/ingest", "closed", NOW_S + 2)
+    end_s = resumed_s([ended])
+    assert changes(back, [], SETTINGS, now_s=NOW_S + 10, resumed_s=end_s) == []
+    late = changes(back, [], SETTINGS, now_s=NOW_S + 1510, resumed_s=end_s)
+    assert {one.subject for one in late} >= {"device/d1", "device/d2", "device/d3"}
+
+
+def test_a_device_that_was_reported_first_ends_in_favour_of_the_platform() -> None:
+    (early,) = silent(*TOWN[:3], QUIET[3])
+    assert early.device_id == "d3"
+    found = silent(*QUIET, is_open=[msgspec.structs.replace(early, start_s=NOW_S - 1200)])
+    assert {(one.subject, one.state) for one in found} == {
+        ("platform/ingest", "open"),
+        ("device/d3", "closed"),
+    }
 
 
 def test_another_area_says_nothing() -> None:

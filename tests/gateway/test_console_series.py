@@ -1,0 +1,268 @@
+"""The console's lower half and its dialogs: quantities, ranges, links, a first reading, dead letters, a phone."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from analytics.core.flags import Rule
+from gateway.console import words
+from ingest_service.storage.batch import Batch
+from ingest_service.storage.memory import MemoryStore
+from ingest_service.storage.model import (
+    READING,
+    AnomalyQuery,
+    Channel,
+    DeadLetter,
+    Device,
+    Directory,
+    Node,
+    Series,
+    Site,
+)
+from tests.gateway.test_console import LANGUAGES, served_on
+from tests.gateway.test_console import browser as browser
+from tests.gateway.test_console import page as page
+from tests.support.alive import alive
+from tests.support.filled import fill
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from playwright.sync_api import Browser
+
+Served = tuple[str, MemoryStore]
+NEW = "new-site"
+SENT_S = time.time() - 30
+OPTIONS = """mark => {
+  const found = [];
+  document.querySelectorAll("[id]").forEach(one => {
+    const chart = window.getElement?.(Number(one.id.slice(1)))?.chart;
+    if (chart) found.push(chart.getOption());
+  });
+  return found;
+}"""
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    """The demo towns, a new site with one single reading, and one dead letter."""
+    store = MemoryStore()
+    fill(store, days=2.0)
+    known = store.directory()
+    area = known.areas[-1].area_id
+    store.enrol(
+        Directory(
+            areas=[],
+            sites=[
+                Site(
+                    site_id=NEW,
+                    area_id=area,
+                    kind="river_section",
+                    en="New weir",
+                    zh="新堰",
+                    lon=120.6,
+                    lat=30.7,
+                )
+            ],
+            devices=[Device(device_id="new-device", area_id=area)],
+            series=[Series(site_id=NEW, quantity="water_level", interval_s=300)],
+            channels=[
+                Channel(device_id="new-device", name="water_level", site_id=NEW, quantity="water_level")
+            ],
+            nodes=[
+                Node(
+                    node_id="new",
+                    network="river",
+                    area_id=area,
+                    kind="section",
+                    en="New weir",
+                    zh="新堰",
+                    lon=120.6,
+                    lat=30.7,
+                    site_id=NEW,
+                )
+            ],
+            links=[],
+        )
+    )
+    letter = DeadLetter(
+        received_s=time.time(),
+        topic="towntwin/v1/330483-d1/wz-99/data",
+        payload=b"[]",
+        reason="channel",
+        detail="channel 'water_levle' of device wz-99 is not enrolled",
+    )
+    _commit(store, _first(_series(store, NEW)), [letter])
+    with alive(store, every_s=0.2):
+        for address in served_on(store):
+            yield address, store
+
+
+def _series(store: MemoryStore, site: str) -> int:
+    return next(one.series_id for one in store.directory().series if one.site_id == site)
+
+
+def _first(series_id: int) -> NDArray[np.void]:
+    row = np.zeros(1, READING)
+    row["series_id"], row["value"], row["quality"], row["rules"] = series_id, 2.5, 2, int(Rule.WARM_UP)
+    row["time_us"] = row["received_us"] = round(SENT_S * 1e6)
+    row["expected"] = row["spread"] = np.nan
+    return row
+
+
+def _commit(store: MemoryStore, rows: NDArray[np.void], letters: Sequence[DeadLetter]) -> None:
+    with store.shard("console tests") as lease:
+        assert lease is not None
+        store.commit(Batch(fresh=rows, letters=list(letters), epoch=lease.epoch))
+
+
+def _charts(one: Page) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The map and the plot, as the browser has them."""
+    found = one.evaluate(OPTIONS)
+    return found[0], found[1]
+
+
+def _until_plot(one: Page, words_: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 10
+    while True:
+        charts = one.evaluate(OPTIONS)
+        title = charts[1]["title"][0]["text"] if len(charts) > 1 and charts[1].get("title") else ""
+        if words_ in title:
+            plot: dict[str, Any] = charts[1]
+            return plot
+        assert time.monotonic() < deadline, title
+        one.wait_for_timeout(100)
+
+
+def test_the_dead_letters_can_be_opened(
+    page: tuple[words.Language, Page], served: Served, tmp_path: Path
+) -> None:
+    language, one = page
+    one.goto(served[0])
+    one.get_by_text(words.word("dead_letters", language), exact=True).click(timeout=10_000)
+    expect(one.get_by_text(words.word("newest_letters", language))).to_be_visible(timeout=10_000)
+    expect(one.get_by_text("wz-99", exact=True).first).to_be_visible()
+    expect(one.get_by_text(words.word("reason_channel", language), exact=True).first).to_be_visible()
+    expect(one.get_by_text("water_levle").first).to_be_visible()
+    one.wait_for_timeout(400)
+    one.screenshot(path=tmp_path / f"letters.{language}.png")
+
+
+def test_the_first_reading_of_a_new_series_is_drawn_and_its_site_is_warming_up(
+    page: tuple[words.Language, Page], served: Served, tmp_path: Path
+) -> None:
+    language, one = page
+    address, store = served
+    one.goto(address)
+    expect(one.locator("canvas").first).to_be_visible(timeout=10_000)
+    one.goto(f"{address.partition('/login')[0]}/?series={_series(store, NEW)}")
+    plot = _until_plot(one, {"en": "New weir", "zh": "新堰"}[language])
+    value = next(line for line in plot["series"] if line["name"] == words.word("value", language))
+    assert len(value["data"]) == 1
+    assert value["showSymbol"], "a line through one point alone is invisible"
+    at_ms = value["data"][0][0]
+    axis = plot["xAxis"][0]
+    assert at_ms - 3600e3 < axis["min"] < at_ms < axis["max"] < at_ms + 3600e3, "the axis fits the reading"
+    points = {one["name"]: len(one["data"]) for one in _charts(one)[0]["series"]}
+    assert points[words.word("status_warming", language)] == 1
+    looks = {
+        one["name"]: (one["symbol"], one["itemStyle"]["color"])
+        for one in _charts(one)[0]["series"]
+        if one["type"] == "scatter"
+    }
+    assert len(set(looks.values())) == len(looks), "each status has a look of its own"
+    one.screenshot(path=tmp_path / f"first.{language}.png")
+
+
+def test_every_quantity_of_a_site_and_every_range_can_be_chosen(
+    page: tuple[words.Language, Page], served: Served, tmp_path: Path
+) -> None:
+    language, one = page
+    address, store = served
+    known = store.directory()
+    site = next(one for one in known.sites if sum(s.site_id == one.site_id for s in known.series) > 2)
+    mine = [one for one in known.series if one.site_id == site.site_id]
+    one.goto(address)
+    expect(one.locator("canvas").first).to_be_visible(timeout=10_000)
+    one.goto(f"{address.partition('/login')[0]}/?series={mine[0].series_id}")
+    tabs = one.get_by_role("tab")
+    expect(tabs).to_have_count(len(mine), timeout=10_000)
+    tabs.nth(1).click()
+    plot = _until_plot(one, tabs.nth(1).inner_text().strip())
+    assert len(plot["series"][3]["data"]) > 100
+    one.get_by_role("button", name=words.word("range_24", language), exact=True).click()
+    deadline = time.monotonic() + 10
+    while (shown := _span_h(_charts(one)[1])) > 24.5:
+        assert time.monotonic() < deadline, shown
+        one.wait_for_timeout(100)
+    one.get_by_role("button", name=words.word("range_720", language), exact=True).click()
+    while (shown := _span_h(_charts(one)[1])) < 40:
+        assert time.monotonic() < deadline, shown
+        one.wait_for_timeout(100)
+    assert shown < 49, "the axis ends with the data"
+    one.screenshot(path=tmp_path / f"range.{language}.png")
+
+
+def _span_h(plot: dict[str, Any]) -> float:
+    times = [pair[0] for pair in plot["series"][3]["data"]]
+    return float((times[-1] - times[0]) / 3.6e6)
+
+
+def test_each_anomaly_links_to_its_series_and_range(
+    page: tuple[words.Language, Page], served: Served, tmp_path: Path
+) -> None:
+    language, one = page
+    one.goto(served[0])
+    link = one.locator("a[href^='/?anomaly=']").first
+    expect(link).to_be_visible(timeout=10_000)
+    link.click()
+    expect(one.get_by_role("tab").first).to_be_visible(timeout=10_000)
+    deadline = time.monotonic() + 10
+    while not any("markArea" in line for line in _charts(one)[1].get("series", [])):
+        assert time.monotonic() < deadline
+        one.wait_for_timeout(100)
+    names = [mark["name"] for mark in _charts(one)[1]["legend"][0]["data"]]
+    shapes = {line["name"]: line.get("symbol") for line in _charts(one)[1]["series"]}
+    for key, shape in (("flag_suspect", "triangle"), ("flag_fail", "diamond")):
+        assert words.word(key, language) in names
+        assert shapes[words.word(key, language)] == shape
+    one.screenshot(path=tmp_path / f"anomaly.{language}.png")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_on_a_phone_everything_is_in_one_column(
+    browser: Browser, served: Served, tmp_path: Path, language: words.Language
+) -> None:
+    context = browser.new_context(locale=LANGUAGES[language], viewport={"width": 390, "height": 844})
+    one = context.new_page()
+    one.goto(served[0])
+    expect(one.locator("canvas").first).to_be_visible(timeout=10_000)
+    expect(one.get_by_role("tab").first).to_be_visible(timeout=10_000)
+    assert one.evaluate("document.documentElement.scrollWidth") <= 390
+    boxes = [one.locator(f".{name}").bounding_box() for name in ("map-panel", "list-panel", "lower")]
+    tops = [box["y"] for box in boxes if box]
+    assert tops == sorted(tops)
+    assert all(box and box["width"] > 340 and box["height"] > 250 for box in boxes)
+    one.screenshot(path=tmp_path / f"phone.{language}.png", full_page=True)
+    context.close()
+
+
+def test_no_warning_sign_stands_beside_nothing_is_wrong(
+    page: tuple[words.Language, Page], served: Served, tmp_path: Path
+) -> None:
+    language, one = page
+    address, store = served
+    is_open = store.anomalies(AnomalyQuery(states=["open"], limit=1000))
+    store.record([msgspec.structs.replace(it, state="closed", end_s=it.peak_s + 1) for it in is_open])
+    one.goto(address)
+    expect(one.get_by_text(f"✓ {words.word('nothing', language)}")).to_be_visible(timeout=10_000)
+    assert one.locator(".list-panel .q-icon").count() == 0
+    one.screenshot(path=tmp_path / f"nothing.{language}.png")
