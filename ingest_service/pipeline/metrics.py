@@ -110,11 +110,7 @@ MEASURED_LAG_SECONDS = ArrayHistogram(
 
 @contextmanager
 def isolated(where: str) -> Iterator[None]:
-    """What must end neither the process nor what follows: an unforeseen error in it is logged and counted.
-
-    >>> with isolated("an example"):
-    ...     raise KeyError("unforeseen")
-    """
+    """What must end neither the process nor what follows: an unforeseen error in it is logged and counted."""
     try:
         yield
     except Exception:

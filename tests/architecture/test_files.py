@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-LONGEST = 300
+LONGEST = 600  # a module that is one thing is not cut into fragments to obey a number
 ROOMS = ("analytics", "dashboards", "deploy", "edge", "gateway", "ingest_service", "benchmarks")
 HERE = "tests/architecture/test_files.py"
 

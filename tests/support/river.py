@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge.wire import senml
+from edge.wire import receipts, senml
 from edge.wire.senml import Record
 from ingest_service.pipeline.message import Message
 from ingest_service.pipeline.pipeline import Pipeline
@@ -59,7 +59,7 @@ class River:
                     time_s[at : at + IN_A_MESSAGE], value[at : at + IN_A_MESSAGE], strict=True
                 )
             ]
-            place = (("epoch", "e"), ("number", str(self._messages)))
+            place = (("epoch", "e"), ("number", str(self._messages)), receipts.RECORDED)
             assert self._pipeline.take(
                 [Message(TOPIC, senml.encode_json(pack), START_S + 1e8, properties=place)]
             )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 import pytest
 
@@ -233,9 +232,11 @@ def test_what_the_warm_up_hides_stays_as_live_judging_saw_it(river: River) -> No
 def test_a_series_that_cannot_be_judged_stops_no_other(river: River, monkeypatch: pytest.MonkeyPatch) -> None:
     time_s, value = quiet(3 * DAY)
     river.send_late(time_s, value, some(len(value), DAY))
-    known = river.store.directory()
-    broken = [msgspec.structs.replace(one, limits={"fail_low": 20.0}) for one in known.series]
-    monkeypatch.setattr(river.store, "directory", lambda: msgspec.structs.replace(known, series=broken))
+
+    def defect(*_: object, **__: object) -> None:
+        raise ValueError("a defect of the judge")
+
+    monkeypatch.setattr("analytics.service.rejudge.core.judge", defect)
     rejudge(river.store, SETTINGS)
     assert river.store.late_due(limit=10) == []
     assert river.store.health().rejudge_due == 1, "it is tried again later"

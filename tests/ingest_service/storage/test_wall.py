@@ -29,7 +29,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CITY = "330400"
-OPEN = {"area", "directory_version", "retention", "schema_migration", "shard"}
+OPEN = {
+    "area",
+    "directory_version",
+    "heartbeat",
+    "process_state",
+    "retention",
+    "schema_migration",
+    "shard",
+}
 """What the gateway sees of every area: names, and what is the platform's own."""
 READABLE = """
 SELECT n.nspname, c.relname, c.relrowsecurity, EXISTS (
