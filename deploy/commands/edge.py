@@ -86,14 +86,11 @@ def _close(fault: str | None, refused: int, agent: Agent, evicted_before: int, s
     """Tell what did not reach the platform; returns the exit code."""
     counts = agent.counts()
     evicted = counts.evicted - evicted_before
+    by_platform = f"{agent.refused:,} messages were refused by the platform: the reasons are above, and the"
     losses = [
         (fault is not None, fault or ""),
         (refused > 0, f"{refused:,} lines were refused; the reasons are above"),
-        (
-            agent.refused > 0,
-            f"{agent.refused:,} messages were refused by the platform; the reasons are above, and they wait in"
-            " its dead letters (`towntwin letters list`)",
-        ),
+        (agent.refused > 0, f"{by_platform} messages are its dead letters (`towntwin letters list`)"),
         (agent.untaken > 0, f"{agent.untaken:,} readings could not be put into the spool {spool}"),
         (evicted > 0, f"{evicted:,} readings were let go of by the full spool; raise --spool-bytes"),
     ]

@@ -312,7 +312,9 @@ class Publisher:
         """Report what the platform could not take, once: a number that the spool let go of was reported."""
         refused = [one for one in receipt.refused if self._spool.holds(one.number)]
         for one in refused:
-            self._refuse(f"message {one.number} was refused by the platform ({one.reason}): {one.detail}")
+            why = f"({one.reason}): {one.detail}"
+            why = "".join(letter if letter.isprintable() else " " for letter in why)  # it goes to a terminal
+            self._refuse(f"message {one.number} was refused by the platform {why}")
         if refused and receipt.more:
             self._refuse(f"{receipt.more:,} more messages were refused by the platform")
         self.refused += len(refused) + (receipt.more if refused else 0)

@@ -4,9 +4,10 @@ A data message names its place in the device's spool in two MQTT 5 user properti
 ``number``. After COMMIT (or a dead letter) the platform answers on ``…/receipt`` with the closed
 ranges of numbers that it keeps, one JSON object a message: ``{"epoch": "a1b2", "kept": [[1, 40]]}``.
 
-What it keeps as a dead letter alone is named once more, with the reason, so that a mistake shows at the device:
-``{"epoch": "a1b2", "kept": [[1, 40]], "refused": [{"number": 7, "reason": "unit", "detail": "…"}]}``. A message
-without a place is answered likewise, with the epoch ``""`` and the number 0, for a person who subscribes.
+What became a dead letter is named once more, with the reason, so that a mistake shows at the device:
+``{"epoch": "a1b2", "kept": [[1, 40]], "refused": [{"number": 7, "reason": "unit", "detail": "…"}]}``.
+A message without a place is answered likewise, with the epoch ``""`` and the number 0, for a person who
+subscribes.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def of_places(places: Iterable[Place], refusals: Iterable[tuple[Place, str, str]
     """One receipt an epoch, numbers joined into ranges; refusals are (place, reason, detail).
 
     >>> of_places([Place("a", 1), Place("a", 2), Place("a", 5)])
-    [Receipt(epoch='a', kept=[(1, 2), (5, 5)])]
+    [Receipt(epoch='a', kept=[(1, 2), (5, 5)], refused=[], more=0)]
     """
     ranges: dict[str, list[tuple[int, int]]] = {}
     for place in sorted(set(places)):
