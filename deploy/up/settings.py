@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+Port = Annotated[int, Meta(ge=1, le=65535)]
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Where the broker, the database and the gateway of `up` listen."""
@@ -18,27 +20,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "127.0.0.1"
     broker_port: Annotated[
-        int | None,
+        Port | None,
         Meta(
             description="Port of the embedded broker for MQTT 5; without one 1883, or the next free one.",
-            ge=1,
-            le=65535,
         ),
     ] = None
     broker_old_port: Annotated[
-        int | None,
+        Port | None,
         Meta(
             description="Port of the embedded broker for MQTT 3.1.1; without one 1884, or the next free one.",
-            ge=1,
-            le=65535,
         ),
     ] = None
     database_port: Annotated[
-        int | None,
+        Port | None,
         Meta(
             description="Port of the embedded database, on loopback; without one 5433, or the next free one.",
-            ge=1,
-            le=65535,
         ),
     ] = None
     ports: Annotated[
