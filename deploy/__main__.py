@@ -44,10 +44,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; 0 is success, 2 a wrong call or setting, 1 anything else."""
     argv = sys.argv[1:] if argv is None else argv
     args = _parser(argv[0] if argv else None).parse_args(argv)
-    from deploy import log  # noqa: PLC0415 - structlog takes longer to import than --help takes to print
+    from deploy import log, running  # noqa: PLC0415 - structlog takes longer to import than --help takes to print
 
     try:
-        common = load(Common, None, args, os.environ)
+        common = running.completed(load(Common, None, args, os.environ), str(args.command))
         log.configure(common)
         return int(args.run(args, common))
     except (SettingsError, EmbeddedError) as error:
@@ -74,7 +74,7 @@ def _parser(called: str | None) -> argparse.ArgumentParser:
             module.add(one)
             add_flags(one, Common, None)
             add_flags(one, Storage, "storage")
-            one.set_defaults(run=module.run)
+            one.set_defaults(run=module.run, command=name)
     return parser
 
 

@@ -39,6 +39,13 @@ class Common(msgspec.Struct, frozen=True, kw_only=True):
         str | None,
         Meta(description="Broker: mqtt://user:password@host:port; without it `up` brings its own."),
     ] = None
+    folder: Annotated[
+        Path | None,
+        Meta(
+            description="Folder of the embedded stack of `up`, where other commands find a running one;"
+            " without it the user's cache folder."
+        ),
+    ] = None
     log_format: Annotated[
         str, Meta(description="How log lines look: console or json.", pattern="^(console|json)$")
     ] = "console"

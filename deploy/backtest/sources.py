@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analytics.core import rounding
 from analytics.service import backtest
 from deploy.settings import SettingsError
 from edge.drivers.mapping import MappingError
@@ -20,6 +21,8 @@ from ingest_service.storage.model import Series
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from zoneinfo import ZoneInfo
+
+    from numpy.typing import NDArray
 
     from analytics.service.backtest import History
     from edge.drivers.replay import Measured, Recording
@@ -47,11 +50,15 @@ class Stretch:
 
 @dataclass(slots=True)
 class _Column:
-    """Readings of one series as they are read; canonical unit."""
+    """Readings of one series as they are read, in the unit of the wire."""
 
     conversion: quantities.Conversion
     time_s: array[float] = field(default_factory=lambda: array("d"))
     value: array[float] = field(default_factory=lambda: array("d"))
+
+    def converted(self) -> NDArray[np.float64]:
+        """The values (n,) in the canonical unit, as ingest converts them."""
+        return rounding.converted(np.array(self.value), self.conversion.scale, self.conversion.offset)
 
 
 def moment(text: str, zone: ZoneInfo) -> float:
@@ -73,7 +80,7 @@ def of_files(recordings: Sequence[Recording], stretch: Stretch, done: Callable[[
     found = []
     for (site, quantity), columns in sorted(parts.items()):
         time_s, first = np.unique(np.concatenate([column.time_s for column in columns]), return_index=True)
-        value = np.concatenate([column.value for column in columns])[first]
+        value = np.concatenate([column.converted() for column in columns])[first]
         wanted = (time_s >= stretch.from_s) & (time_s < stretch.to_s)
         found.append(backtest.history(Series(site_id=site, quantity=quantity), time_s[wanted], value[wanted]))
     return _some(found)
@@ -95,7 +102,7 @@ def _columns(
                 if record.name in by_channel and record.value is not None:
                     column = by_channel[record.name][1]
                     column.time_s.append(record.time_s)
-                    column.value.append(record.value * column.conversion.scale + column.conversion.offset)
+                    column.value.append(record.value)
     except MappingError as error:
         raise SettingsError(str(error)) from error
     return dict(by_channel.values())

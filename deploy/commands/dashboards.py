@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from dashboards.settings import Settings
 from deploy.settings import add_flags, load
@@ -25,16 +26,28 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_flags(parser, Settings, "grafana")
 
 
-def run(args: argparse.Namespace, _common: Common) -> int:
+def run(args: argparse.Namespace, common: Common) -> int:
     """Push; 1 where Grafana refuses or a person's change stands in the way."""
     from rich.console import Console
 
     from dashboards.push import PushError, push
 
-    settings = load(Settings, "grafana", args, os.environ)
+    settings = load(Settings, "grafana", args, {**_of_running_up(common), **os.environ})
     try:
         push(settings, Console(), dry_run=args.dry_run, force=args.force)
     except PushError as error:
         print(f"towntwin: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _of_running_up(common: Common) -> dict[str, str]:
+    """Where a running `up` has its database, as Grafana on this machine reaches it; empty where none runs."""
+    if common.dsn is None or os.environ.get("TOWNTWIN_DSN"):
+        return {}
+    parts = urlsplit(common.dsn)
+    return {
+        "TOWNTWIN_GRAFANA_DB_HOST": f"{parts.hostname}:{parts.port}",
+        "TOWNTWIN_GRAFANA_DB_NAME": parts.path.lstrip("/"),
+        "TOWNTWIN_GRAFANA_DB_SSLMODE": "disable",  # the embedded database has no certificate
+    }

@@ -8,6 +8,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from deploy.running import without_password
 from deploy.settings import Common, SettingsError
 from deploy.wiring import named_broker
 from ingest_service.storage.errors import StoreError, StoreUnavailable
@@ -50,21 +51,38 @@ def _database(common: Common) -> Iterator[tuple[bool, str]]:
     try:
         store = PostgresStore.open(common.dsn, wait_s=CONNECT_S)
     except StoreError as error:
-        yield False, f"{error}: check TOWNTWIN_DSN, then run `towntwin db migrate`"
+        yield False, _why(error, common.dsn)
         return
     try:
         health = store.health()
+        not_writable = _not_writable(store)
     except StoreError as error:
-        yield False, f"{error}: run `towntwin db migrate`"
+        yield False, _why(error, common.dsn)
         return
     finally:
         store.close()
     yield True, f"{health.edition}, schema {health.schema_version}, {health.readings:,} readings"
+    if not_writable:
+        yield False, f"it can be read, but nothing can be written: {not_writable}"
     if health.edition.startswith("PostgreSQL"):
         yield (
             True,
             "plain PostgreSQL has no hypertables and no compression: fine for demos, towns want TimescaleDB",
         )
+
+
+def _why(error: StoreError, dsn: str) -> str:
+    """What is wrong with the database, and what to do about that."""
+    where = without_password(dsn)
+    if isinstance(error, StoreUnavailable):
+        return (
+            f"the database does not answer: {error}: see that the server of {where} runs and is reached, or"
+            " check TOWNTWIN_DSN; the embedded one of `towntwin up` is started again by `up` itself, and its"
+            " log is postgres/log in the folder of `up`"
+        )
+    if "db migrate" in str(error) or "newer towntwin" in str(error):
+        return str(error)
+    return f"the database refuses this user or this database: {error}: check TOWNTWIN_DSN ({where})"
 
 
 def _processes(common: Common) -> Iterator[tuple[bool, str]]:
@@ -80,7 +98,7 @@ def _processes(common: Common) -> Iterator[tuple[bool, str]]:
         try:
             processes = store.processes()
             areas = {one.area_id for one in store.directory().devices}
-            writable = _is_writable(store)
+            writable = not _not_writable(store)
         finally:
             store.close()
         for one in processes:
@@ -94,15 +112,21 @@ def _processes(common: Common) -> Iterator[tuple[bool, str]]:
             yield False, f"a reading published now would not be stored and judged: {problem.en}"
 
 
-def _is_writable(store: Store) -> bool:
-    """Whether the database takes a statement that could write; this one deletes none of no letters."""
+def _not_writable(store: Store) -> str:
+    """Why the database does not take a statement that could write, empty where it does.
+
+    This one deletes none of no letters.
+    """
     from ingest_service.storage.model import LetterQuery
 
     try:
         store.purge_letters(LetterQuery(ids=[]))
-    except StoreUnavailable:
-        return False
-    return True
+    except StoreUnavailable as error:
+        return (
+            f"{error}: see whether its disk is full, it is a standby, or default_transaction_read_only is on;"
+            " devices keep their readings meanwhile"
+        )
+    return ""
 
 
 def _broker(common: Common) -> Iterator[tuple[bool, str]]:

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, common: Common) -> int:
     """Publish until the input ends and everything has its receipt, or until told to stop.
 
-    The exit code is 0 where every line that was read is in the spool or has its receipt.
+    The exit code is 0 where every line that was read is in the spool, or has a receipt that refuses nothing.
     """
     settings = load(Settings, "edge", args, os.environ)
     broker = named_broker(common)
@@ -51,10 +52,10 @@ def run(args: argparse.Namespace, common: Common) -> int:
         spool = Spool.open(args.spool, settings)
     except OSError as error:
         raise SettingsError(f"--spool={args.spool}: {error}") from error
-    refusals = Refusals()
+    refusals, by_platform = Refusals(), Refusals()
 
-    def refuse(sentence: str) -> None:
-        shown = refusals.note(sentence, time.monotonic())
+    def refuse(by: Refusals, sentence: str) -> None:
+        shown = by.note(sentence, time.monotonic())
         if shown is not None:
             _tell(shown)
 
@@ -62,10 +63,11 @@ def run(args: argparse.Namespace, common: Common) -> int:
     agent = Agent(
         area=args.area,
         device=args.device,
-        driver=Lines(read_chunks(sys.stdin.fileno()), refuse=refuse),
+        driver=Lines(read_chunks(sys.stdin.fileno()), refuse=partial(refuse, refusals)),
         spool=spool,
         broker=broker,
         settings=settings,
+        refuse=partial(refuse, by_platform),
     )
     fault = None
     try:
@@ -82,9 +84,11 @@ def _close(fault: str | None, refused: int, agent: Agent, evicted_before: int, s
     """Tell what did not reach the platform; returns the exit code."""
     counts = agent.counts()
     evicted = counts.evicted - evicted_before
+    by_platform = f"{agent.refused:,} messages were refused by the platform: the reasons are above, and the"
     losses = [
         (fault is not None, fault or ""),
         (refused > 0, f"{refused:,} lines were refused; the reasons are above"),
+        (agent.refused > 0, f"{by_platform} messages are its dead letters (`towntwin letters list`)"),
         (agent.untaken > 0, f"{agent.untaken:,} readings could not be put into the spool {spool}"),
         (evicted > 0, f"{evicted:,} readings were let go of by the full spool; raise --spool-bytes"),
     ]

@@ -9,6 +9,7 @@ from dashboards.settings import Settings as Grafana
 from deploy.commands.replay import Settings as Replay
 from deploy.commands.simulate import Settings as Simulate
 from deploy.settings import Common, rows, shown
+from deploy.up.settings import Settings as Up
 from edge.agent.settings import Settings as Edge
 from gateway.settings import Settings as Gateway
 from ingest_service.pipeline.settings import Settings as Ingest
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 TABLES: dict[str | None, type[msgspec.Struct]] = {
     None: Common,
     "storage": Storage,
+    "up": Up,
     "edge": Edge,
     "ingest": Ingest,
     "service": Service,

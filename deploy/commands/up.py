@@ -10,7 +10,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from deploy.embedded.folder import free_port
 from deploy.settings import Common, SettingsError, add_flags, load
+from deploy.up.settings import Settings
 from deploy.wiring import stop_on_signals
 from gateway.settings import Settings as GatewaySettings
 
@@ -45,8 +49,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="for --replay: reasons for which rows and readings may be left out (see docs/replay.md)",
     )
     parser.add_argument(
-        "--folder", type=Path, help="where the embedded stack lives (default: the user's cache folder)"
+        "--once",
+        action="store_true",
+        help="for --replay: end with the files, also on a terminal (without a terminal it always does)",
     )
+    add_flags(parser, Settings, "up")
     add_flags(parser, GatewaySettings, "gateway")
 
 
@@ -54,10 +61,25 @@ def run(args: argparse.Namespace, common: Common) -> int:
     """Bring everything up, watch it, take it down; 0 only if all was as it should be."""
     from deploy.up import run as up_run
 
-    gateway = load(GatewaySettings, "gateway", args, os.environ)
+    settings = load(Settings, "up", args, os.environ)
+    gateway = _gateway(args, settings)
     return up_run.run(
-        _job(args), common, gateway, for_s=args.for_s, folder=args.folder, stop=stop_on_signals()
+        _job(args), common, gateway, settings, for_s=args.for_s, once=args.once, stop=stop_on_signals()
     )
+
+
+def _gateway(args: argparse.Namespace, settings: Settings) -> GatewaySettings:
+    """The gateway's settings; where they name no address or port, those of `up`."""
+    from deploy.up import ports
+
+    ports.check_address(settings.listen)
+    gateway = load(GatewaySettings, "gateway", args, os.environ)
+    if args.gateway__host is None and "TOWNTWIN_GATEWAY_HOST" not in os.environ:
+        gateway = msgspec.structs.replace(gateway, host=settings.listen)
+    named = args.gateway__port is not None or "TOWNTWIN_GATEWAY_PORT" in os.environ
+    if settings.ports == "free" and not named:
+        gateway = msgspec.structs.replace(gateway, port=free_port())
+    return gateway
 
 
 def _job(args: argparse.Namespace) -> Job:

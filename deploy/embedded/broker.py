@@ -15,7 +15,6 @@ from deploy.embedded.folder import EmbeddedError, free_port, open_log
 if TYPE_CHECKING:
     from types import TracebackType
 
-HOST = "127.0.0.1"
 START_S = 20.0
 STOP_S = 5.0
 REPOSITORY = Path(__file__).parents[2]
@@ -33,7 +32,7 @@ max_segment_count = 8
 
 [v5.1]
 name = "mqtt-5"
-listen = "$host:$port"
+listen = "$listen:$port"
 next_connection_delay_ms = 1
     [v5.1.connections]
     connection_timeout_ms = 60000
@@ -43,7 +42,7 @@ next_connection_delay_ms = 1
 
 [v4.1]
 name = "mqtt-3.1.1"
-listen = "$host:$old_port"
+listen = "$listen:$old_port"
 next_connection_delay_ms = 1
     [v4.1.connections]
     connection_timeout_ms = 60000
@@ -56,19 +55,30 @@ next_connection_delay_ms = 1
 class EmbeddedBroker:
     """An MQTT broker in a child process that ends with this one, however this one ends.
 
-    It speaks MQTT 5 on one loopback port and 3.1.1 on another, keeps nothing on disk, asks for no password,
+    It speaks MQTT 5 on one port and 3.1.1 on another, keeps nothing on disk, asks for no password,
     and is meant for demos and trials; receipts make up for its memory (docs/decisions/0002).
 
     Parameters
     ----------
     folder : where its configuration and its log go
     port, old_port : for MQTT 5 and for 3.1.1; a free one each where they are None
+    listen : IP address that it listens on
+    host : by which this machine reaches it
 
     """
 
-    def __init__(self, folder: Path, port: int | None = None, old_port: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int | None = None,
+        old_port: int | None = None,
+        *,
+        listen: str = "127.0.0.1",
+        host: str = "127.0.0.1",
+    ) -> None:
         self.folder = folder
-        self.host = HOST
+        self.host = host
+        self._listen = f"[{listen}]" if ":" in listen else listen
         self.port = port or free_port()
         self.old_port = old_port or free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -82,6 +92,11 @@ class EmbeddedBroker:
     def old_url(self) -> str:
         """Where MQTT 3.1.1 is spoken."""
         return f"mqtt://{self.host}:{self.old_port}"
+
+    @property
+    def runs(self) -> bool:
+        """Whether its process is there."""
+        return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int:
@@ -101,8 +116,10 @@ class EmbeddedBroker:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "rumqttd.toml"
-        config.write_text(CONFIG.substitute(host=self.host, port=self.port, old_port=self.old_port))
-        with open_log(self.folder / "log") as log:
+        config.write_text(CONFIG.substitute(listen=self._listen, port=self.port, old_port=self.old_port))
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()  # of a process that ended by itself
+        with open_log(self.folder / "log", again=self._process is not None) as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "deploy.embedded.serve_broker", str(config.resolve())],
                 cwd=REPOSITORY,
@@ -112,7 +129,7 @@ class EmbeddedBroker:
                 start_new_session=True,  # Ctrl-C is for the parent, which stops the broker last
             )
         deadline = time.monotonic() + START_S
-        while not (_listens(self.port) and _listens(self.old_port)):
+        while not (self._answers(self.port) and self._answers(self.old_port)):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 text = (self.folder / "log").read_text(errors="replace")[-2000:]
@@ -152,10 +169,9 @@ class EmbeddedBroker:
         if process.stdin is not None:
             process.stdin.close()
 
-
-def _listens(port: int) -> bool:
-    try:
-        with socket.create_connection((HOST, port), timeout=1.0):
-            return True
-    except OSError:
-        return False
+    def _answers(self, port: int) -> bool:
+        try:
+            with socket.create_connection((self.host.strip("[]"), port), timeout=1.0):
+                return True
+        except OSError:
+            return False

@@ -75,6 +75,14 @@ class EmbeddedPostgres:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def runs(self) -> bool:
+        """Whether its postmaster is there, whoever started it."""
+        if self._process is not None:
+            return self._process.poll() is None
+        note = self._note()
+        return note is not None and _serves(note.pid, self._data)
+
+    @property
     def pid(self) -> int:
         """Of the postmaster."""
         note = self._note()
@@ -108,7 +116,7 @@ class EmbeddedPostgres:
             return self
         settings = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
         command = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self.port), *settings]
-        with open_log(self._log) as log:
+        with open_log(self._log, again=self._process is not None) as log:
             self._process = subprocess.Popen(
                 [*_dying_with_parent(), *command],
                 cwd="/",
@@ -215,9 +223,9 @@ class EmbeddedPostgres:
                 self.port = note.port
                 return True
             time.sleep(POLL_S)
-        if note and not _serves(
-            note.pid, self._data
-        ):  # its server was killed, its number may be another's now
+        if note and not _serves(note.pid, self._data) and _lives(note.pid):
+            # Its server was killed, and its number is another process's now. Otherwise the file stays: by it
+            # PostgreSQL sees whether sessions of the killed server still write to these data.
             (self._data / "postmaster.pid").unlink(missing_ok=True)
         return False
 
@@ -253,6 +261,11 @@ def _serves(pid: int, data: Path) -> bool:
     """Whether a process lives and, where that can be seen, is the postmaster of these data."""
     with suppress(OSError):
         return os.fsencode(data) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return _lives(pid)
+
+
+def _lives(pid: int) -> bool:
+    """Whether there is a process of this number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

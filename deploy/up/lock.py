@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,10 @@ from deploy.settings import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import TextIO
 
 NAME = "up.lock"
+TRIES, WAIT_S = 3, 0.05  # a command that looks for a running `up` holds the lock for a moment
 
 
 @contextmanager
@@ -35,10 +38,13 @@ def held(folder: Path) -> Iterator[None]:
         make_open(folder)
         file = path.open("a+")
     except OSError as error:
-        raise SettingsError(f"--folder={folder} can't be used: {error.strerror}") from error
+        raise SettingsError(
+            f"--folder={folder} can't be used: {error.strerror}: mend its permissions or its disk, or name"
+            " another folder"
+        ) from error
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file)
         except OSError as error:
             file.seek(0)
             holder = file.read().strip() or "unknown"
@@ -50,3 +56,16 @@ def held(folder: Path) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _lock(file: TextIO) -> None:
+    """Lock a file for this process alone. Raises `OSError` where another one holds it."""
+    for tries_left in reversed(range(TRIES)):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if not tries_left:
+                raise
+            time.sleep(WAIT_S)
+        else:
+            return

@@ -1,12 +1,16 @@
-"""The database and the broker of a run: the named ones, or the embedded ones."""
+"""The database and the broker of a run: the named ones, or the embedded ones, which are started again."""
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from deploy.embedded.broker import EmbeddedBroker
+from deploy.embedded.folder import EmbeddedError
 from deploy.embedded.postgres import EmbeddedPostgres
+from deploy.up import ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,33 +18,119 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from deploy.settings import Common
+    from deploy.up.settings import Settings
+
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 60.0
+FORGIVE_S = 300.0  # a server that ran for so long is started again at once
+
+
+@dataclass(slots=True)
+class _Kept:
+    """An embedded server that is started again when it ends."""
+
+    name: str
+    meanwhile: str
+    server: EmbeddedPostgres | EmbeddedBroker
+    wait_s: float = FIRST_WAIT_S
+    due_s: float | None = None
+    started_s: float = 0.0
 
 
 class Servers:
-    """Where the data and the messages live while `up` runs; embedded ones stop with it."""
+    """Where the data and the messages live while `up` runs; embedded ones stop with it.
+
+    Attributes
+    ----------
+    dsn, broker : addresses by which this machine reaches them
+    broker_old : of MQTT 3.1.1, None where the broker is a named one
+    was_restarted : whether an embedded server ended by itself and was started again
+
+    """
 
     def __init__(
-        self, common: Common, folder: Path, *, database: str, fresh: bool, say: Callable[[str], None]
+        self,
+        common: Common,
+        settings: Settings,
+        folder: Path,
+        *,
+        database: str,
+        fresh: bool,
+        say: Callable[[str], None],
     ) -> None:
         self._common = common
+        self._settings = settings
         self._folder = folder
         self._database = database
         self._fresh = fresh
         self._say = say
         self._stack = ExitStack()
+        self._kept: list[_Kept] = []
         self.dsn = common.dsn or ""
         self.broker = common.broker or ""
+        self.broker_old: str | None = None
+        self.was_restarted = False
+
+    @property
+    def password_file(self) -> Path | None:
+        """The file with the password of the embedded database; None where the database is a named one."""
+        return None if self._common.dsn else self._folder / "postgres" / "password"
+
+    def look_after(self) -> None:
+        """Start an embedded server again that ended: on its port, with its data.
+
+        It has to be called on the main thread: a server ends with the thread that started it.
+        """
+        now_s = time.monotonic()
+        for one in self._kept:
+            if one.server.runs:
+                if now_s - one.started_s > FORGIVE_S:
+                    one.wait_s = FIRST_WAIT_S
+                continue
+            if one.due_s is None:
+                one.due_s = now_s + one.wait_s
+                self._say(f"{one.name} ended by itself: starting it again; {one.meanwhile}")
+            if now_s >= one.due_s:
+                self._start_again(one)
+
+    def _start_again(self, one: _Kept) -> None:
+        self.was_restarted = True
+        one.wait_s = min(LONGEST_WAIT_S, 2 * one.wait_s)
+        try:
+            one.server.start()
+        except EmbeddedError as error:
+            one.due_s = time.monotonic() + one.wait_s
+            self._say(f"{one.name} does not start again, next try in {one.wait_s:.0f} s: {error}")
+            return
+        one.due_s, one.started_s = None, time.monotonic()
+        self._say(f"{one.name} runs again")
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
             undo.push(self._stack.__exit__)
-            if not self._common.dsn:
+            embeds_database, embeds_broker = not self._common.dsn, not self._common.broker
+            chosen = ports.choose(self._settings, self._say, broker=embeds_broker, database=embeds_database)
+            if embeds_database:
                 self._say("starting the embedded PostgreSQL")
-                postgres = self._stack.enter_context(EmbeddedPostgres(self._folder / "postgres"))
+                postgres = EmbeddedPostgres(self._folder / "postgres", port=chosen.database)
+                self._stack.enter_context(postgres)
                 self.dsn = postgres.database(self._database, fresh=self._fresh)
-            if not self._common.broker:
+                meanwhile = "devices keep their readings until it is back"
+                self._kept.append(_Kept("the embedded PostgreSQL", meanwhile, postgres))
+            if embeds_broker:
                 self._say("starting the embedded MQTT broker")
-                self.broker = self._stack.enter_context(EmbeddedBroker(self._folder / "broker")).url
+                listen = self._settings.listen
+                broker = EmbeddedBroker(
+                    self._folder / "broker",
+                    chosen.broker,
+                    chosen.broker_old,
+                    listen=listen,
+                    host=ports.near(listen),
+                )
+                self._stack.enter_context(broker)
+                self.broker, self.broker_old = broker.url, broker.old_url
+                meanwhile = "agents send again what it had in memory, plain clients have to connect again"
+                self._kept.append(_Kept("the embedded MQTT broker", meanwhile, broker))
             undo.pop_all()
         return self
 

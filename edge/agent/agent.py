@@ -53,6 +53,7 @@ class Agent:
     area, device : where the device is enrolled
     driver : where packs come from
     clock : what `Pack.due_s` is measured against, Unix seconds [s]
+    refuse : called, on another thread, with a sentence for each message that the platform could not take
     grace_s : once told to stop, how long messages may still leave the spool over a connection that stands [s]
 
     Attributes
@@ -72,6 +73,7 @@ class Agent:
         settings: Settings,
         clock: Callable[[], float] = time.time,
         grace_s: float = GRACE_S,
+        refuse: Callable[[str], None] | None = None,
     ) -> None:
         self._device = device
         self._driver = driver
@@ -79,10 +81,15 @@ class Agent:
         self._clock = clock
         self._grace_s = grace_s
         recorded = bool(getattr(driver, "recorded", False))
-        self._publisher = Publisher(area, device, spool, broker, settings, recorded=recorded)
+        self._publisher = Publisher(area, device, spool, broker, settings, recorded=recorded, refuse=refuse)
         self._fault: Exception | None = None
         self._taken = 0
         self.untaken = 0
+
+    @property
+    def refused(self) -> int:
+        """Messages that the platform could not take, or not all of."""
+        return self._publisher.refused
 
     def counts(self) -> Counts:
         """What was done so far."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from edge.agent.settings import Settings
     from edge.agent.spool import Spool
     from edge.wire.broker import Broker
+    from edge.wire.receipts import Receipt
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class Publisher:
     Attributes
     ----------
     receipted : readings that the spool let go of by a receipt
+    refused : messages that the platform keeps as dead letters alone, or in part
     faults : unforeseen exceptions that one message or one connection caused, and that ended nothing else
 
     """
@@ -66,7 +68,9 @@ class Publisher:
         settings: Settings,
         *,
         recorded: bool = False,
+        refuse: Callable[[str], None] | None = None,
     ) -> None:
+        self._refuse = refuse or partial(log.warning, "%s: %s", device)
         self._recorded = [receipts.RECORDED] if recorded else []
         self._area, self._device = area, device
         self._spool, self._broker, self._settings = spool, broker, settings
@@ -81,6 +85,7 @@ class Publisher:
         self._refused = False  # a message, on this connection
         self._receive_maximum = RECEIVE_MAXIMUM
         self.receipted = 0
+        self.refused = 0
         self.faults = 0
         self._client = self._make_client()
 
@@ -300,7 +305,19 @@ class Publisher:
             log.error("%s: %s", self._device, error)  # noqa: TRY400 - the sentence says it all
             return
         if receipt.epoch == self._spool.epoch and receipt.kept:
+            self._report_refusals(receipt)
             self._let_go(receipt.kept)
+
+    def _report_refusals(self, receipt: Receipt) -> None:
+        """Report what the platform could not take, once: a number that the spool let go of was reported."""
+        refused = [one for one in receipt.refused if self._spool.holds(one.number)]
+        for one in refused:
+            why = f"({one.reason}): {one.detail}"
+            why = "".join(letter if letter.isprintable() else " " for letter in why)  # it goes to a terminal
+            self._refuse(f"message {one.number} was refused by the platform {why}")
+        if refused and receipt.more:
+            self._refuse(f"{receipt.more:,} more messages were refused by the platform")
+        self.refused += len(refused) + (receipt.more if refused else 0)
 
     def _on_publish(
         self, _client: Client, _userdata: object, mid: int, reason: ReasonCode, _properties: object

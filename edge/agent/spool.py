@@ -151,6 +151,12 @@ class Spool:
             )
             return [Spooled(*row) for row in rows]
 
+    def holds(self, number: int) -> bool:
+        """Whether a message still waits here. Raises as `put` does."""
+        with self._lock, _sentences():
+            found = self._connection.execute("SELECT 1 FROM message WHERE number = ?", (_bounded(number),))
+            return found.fetchone() is not None
+
     def forget(self, epoch: str, ranges: Iterable[tuple[int, int]]) -> int:
         """Let go of closed ranges of numbers that the platform keeps; returns the readings in them.
 

@@ -12,6 +12,7 @@ import structlog
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from analytics.core.rounding import converted
 from analytics.service import backtest, trial
 from edge.wire.errors import UnitError
 from edge.wire.quantities import QUANTITIES, Conversion, to_canonical
@@ -92,7 +93,7 @@ def judge(
             f"format: JSON holds {MOST_JSON:,} rows at most: ask for csv, ndjson, arrow or parquet",
             where="format",
         )
-    value = posted.value * conversion.scale + conversion.offset
+    value = converted(posted.value, conversion.scale, conversion.offset)
     history = backtest.history(Series(site_id="posted", quantity=quantity), posted.time_s, value)
     judged = backtest.judge(_changed(history, dict(_limit(one) for one in limit or ())))
     if wanted.form != "json":

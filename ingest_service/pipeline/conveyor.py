@@ -14,12 +14,12 @@ from ingest_service.pipeline.pipeline import Defect
 from ingest_service.storage.errors import StoreRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from concurrent.futures import Future
     from types import TracebackType
 
     from ingest_service.pipeline.message import Message
-    from ingest_service.pipeline.pipeline import Pipeline, Prepared
+    from ingest_service.pipeline.pipeline import Kept, Pipeline, Prepared
 
 
 class _UnderWay(NamedTuple):
@@ -32,11 +32,11 @@ class Conveyor:
 
     Parameters
     ----------
-    kept : called with messages, on any thread, as soon as they are committed
+    kept : called with messages and the dead letters among them, on any thread, as soon as they are committed
 
     """
 
-    def __init__(self, pipeline: Pipeline, kept: Callable[[Sequence[Message]], None]) -> None:
+    def __init__(self, pipeline: Pipeline, kept: Kept) -> None:
         self._pipeline = pipeline
         self._kept = kept
         self._under_way: _UnderWay | None = None
@@ -95,7 +95,7 @@ class Conveyor:
     def _commit(self, prepared: Prepared) -> bool:
         committed = self._pipeline.commit(prepared)
         if committed:
-            self._kept(prepared.messages)
+            self._kept(prepared.messages, prepared.dead)
         return committed
 
     def _outcome(self) -> bool | StoreRefused:

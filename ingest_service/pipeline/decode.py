@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import structlog
 
+from analytics.core.rounding import converted
 from edge.wire import receipts, senml, senml_columns, status
 from edge.wire.errors import PayloadError
 from edge.wire.topics import Kind
@@ -210,9 +211,9 @@ def _is_clearing(message: Message) -> bool:
 
 
 def _values(rows: Rows, resolver: Resolver) -> NDArray[np.float64]:
-    with np.errstate(over="ignore"):
-        values: NDArray[np.float64] = rows.raw * resolver.scale[rows.code] + resolver.offset[rows.code]
-    return values
+    """The values in canonical units; those that are converted without the noise of the conversion."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return converted(rows.raw, resolver.scale[rows.code], resolver.offset[rows.code])
 
 
 def _status(message: Message, device: str, clocks: Clocks) -> DeviceStatus:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge.wire.receipts import Place
+    from edge.wire.receipts import Place, Receipt
     from edge.wire.topics import Topic
     from ingest_service.pipeline.decode import Decoded
     from ingest_service.pipeline.judging import Fast, Judged
@@ -36,9 +37,11 @@ if TYPE_CHECKING:
     from ingest_service.storage.model import DeadLetter
     from ingest_service.storage.store import Store
 
-    Kept = Callable[[Sequence[Message]], None]
+    Kept = Callable[[Sequence[Message], Sequence[DeadLetter]], None]
+    """Called with messages that are committed, and the dead letters that are among them."""
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
 DIRECTORY_CHECK_S = 2.0
 UNJUDGED = 2  # batches in a row
@@ -58,6 +61,8 @@ class Prepared(NamedTuple):
     decoded: Decoded
     judged: Judged
     batch: Batch
+    dead: list[DeadLetter]
+    """Of these messages; those that the store finds are added when they are committed."""
 
 
 class Pipeline:
@@ -111,7 +116,7 @@ class Pipeline:
         )
         log.info("state_restored", series=len(directory.series), readings_replayed=replayed)
 
-    def take(self, messages: Sequence[Message], kept: Kept = lambda _: None) -> bool:
+    def take(self, messages: Sequence[Message], kept: Kept = lambda *_: None) -> bool:
         """Bring messages to the store, waiting as long as it is away; ``kept`` hears what is committed.
 
         Returns False if asked to stop before they were committed.
@@ -128,7 +133,7 @@ class Pipeline:
             self.undo(prepared)
             return self.split(messages, error, kept)
         if committed:
-            kept(messages)
+            kept(messages, prepared.dead)
         return committed
 
     # -- in the order in which the judge sees them ---------------------------------------------
@@ -166,7 +171,7 @@ class Pipeline:
             replayed=_replayed(messages, decoded),
             epoch=self._epoch,
         )
-        return Prepared(messages, decoded, judged, batch)
+        return Prepared(messages, decoded, judged, batch, list(decoded.letters))
 
     def undo(self, prepared: Prepared) -> None:
         """Forget the newest batch that was prepared."""
@@ -182,10 +187,11 @@ class Pipeline:
             reason, by = ("defect", "it can't be taken, by a defect")
             if not isinstance(error, Defect):
                 reason, by = "store", "the store refuses it"
-            buried = self._bury([letter(messages[0], reason, f"{by}: {error}")])
+            dead = [letter(messages[0], reason, f"{by}: {error}")]
+            buried = self._bury(dead)
             if buried:
                 metrics.MESSAGES.inc(not messages[0].letter_id)
-                kept(messages)
+                kept(messages, dead)
             return buried
         middle = len(messages) // 2
         return self.take(messages[:middle], kept) and self.take(messages[middle:], kept)
@@ -215,19 +221,24 @@ class Pipeline:
             figures.count(prepared, committed, now_s=self._clock())
         return not len(committed.conflicts) or self._bury_conflicts(prepared, committed)
 
-    def places(self, messages: Sequence[Message]) -> dict[Topic, list[Place]]:
-        """The spool places of messages, by the data topic they came on."""
-        found: dict[Topic, list[Place]] = {}
+    def receipts(
+        self, messages: Sequence[Message], dead: Sequence[DeadLetter] = ()
+    ) -> dict[Topic, list[Receipt]]:
+        """The receipts of messages and of the dead letters among them, by the data topic they came on."""
+        places: dict[Topic, list[Place]] = {}
         for message in messages:
             place = receipts.place_of(message.properties) if message.properties else None
-            if place is None or message.letter_id:
-                continue
-            try:
-                topic = topics.parse(message.topic)
-            except TopicError:
-                continue
-            found.setdefault(topic, []).append(place)
-        return found
+            if place is not None and not message.letter_id:
+                _append(places, message.topic, place)
+        refusals: dict[Topic, list[tuple[Place, str, str]]] = {}
+        for one in dead:
+            if not one.letter_id:  # nobody waits for the answer to a letter that is replayed
+                place = receipts.place_of(one.properties.items()) or receipts.NO_PLACE
+                _append(refusals, one.topic, (place, one.reason, one.detail))
+        return {
+            topic: receipts.of_places(places.get(topic, ()), refusals.get(topic, ()))
+            for topic in {**places, **refusals}
+        }
 
     def _commit(self, batch: Batch) -> Committed | None:
         backoff = Backoff()
@@ -281,6 +292,7 @@ class Pipeline:
         sentence = "another value is stored for the same series and time: see which of the two is right"
         letters = [letter(prepared.messages[i], "conflict", sentence) for i in mine.tolist()]
         log.warning("conflicts", messages=len(letters), readings=len(clashing))
+        prepared.dead.extend(letters)
         still_dead = {one.letter_id for one in letters}
         return self._bury(letters, [one for one in prepared.batch.replayed if one not in still_dead])
 
@@ -381,3 +393,9 @@ def _replayed(messages: Sequence[Message], decoded: Decoded) -> list[int]:
     """Letters that are none any more."""
     dead = {one.letter_id for one in decoded.letters}
     return [one.letter_id for one in messages if one.letter_id and one.letter_id not in dead]
+
+
+def _append(to: dict[Topic, list[T]], topic: str, what: T) -> None:
+    """Append to what is of a topic; nothing can be answered on one that is none."""
+    with suppress(TopicError):
+        to.setdefault(topics.parse(topic), []).append(what)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from edge.wire.broker import Broker
     from ingest_service.pipeline.message import Message
     from ingest_service.pipeline.settings import Settings
+    from ingest_service.storage.model import DeadLetter
     from ingest_service.storage.store import Lease, Store
 
 log = structlog.get_logger()
@@ -186,12 +187,12 @@ class _Shard:
         oldest_s = self._inbox.oldest_s
         return Look(fault, backlog_age_s=0.0 if oldest_s is None else max(0.0, time.time() - oldest_s))
 
-    def _kept(self, messages: Sequence[Message]) -> None:
+    def _kept(self, messages: Sequence[Message], dead: Sequence[DeadLetter]) -> None:
         self._pulse.succeeded()
         with metrics.isolated("acknowledge"):
             self._session.acknowledge(messages)
         with metrics.isolated("receipts"):
-            self._session.send_receipts(self._pipeline.places(messages))
+            self._session.send_receipts(self._pipeline.receipts(messages, dead))
 
 
 class _Grace:

@@ -22,12 +22,12 @@ from ingest_service.pipeline.backoff import Backoff
 from ingest_service.pipeline.message import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from paho.mqtt.reasoncodes import ReasonCode
 
     from edge.wire.broker import Broker
-    from edge.wire.receipts import Place
+    from edge.wire.receipts import Receipt
     from edge.wire.topics import Topic
     from ingest_service.pipeline.inbox import Inbox
     from ingest_service.pipeline.settings import Settings
@@ -146,13 +146,13 @@ class Session:
                 metrics.DEFECTS.labels("acknowledge").inc()
                 log.exception("defect", where="acknowledge", topic=message.topic)
 
-    def send_receipts(self, places: dict[Topic, list[Place]]) -> None:
+    def send_receipts(self, receipts_of: Mapping[Topic, Sequence[Receipt]]) -> None:
         """One small message per device and epoch; a lost one only makes the device send again."""
         if not self._connected:
             return
-        for topic, of_device in places.items():
+        for topic, of_device in receipts_of.items():
             target = str(topics.Topic(area=topic.area, device=topic.device, kind=Kind.RECEIPT))
-            for receipt in receipts.of_places(of_device):
+            for receipt in of_device:
                 self._client.publish(target, receipts.encode(receipt), qos=1)
                 metrics.RECEIPTS.inc()
 

@@ -79,6 +79,22 @@ def test_good_messages_become_columns_in_canonical_units(resolver: Resolver) -> 
     assert out.time_s.tolist() == [NOW_S - 1] * 2
 
 
+def test_a_value_that_was_converted_was_stored_and_shown_with_the_noise_of_the_conversion(
+    resolver: Resolver,
+) -> None:
+    """488.20000000000005, of 0.4882 kg/m3 or of a close spelling; what is not converted stays to its bits."""
+    given = [number / 1e7 for number in range(1, 100_000, 7)]
+    sent = [pack(Record(name="do", time_s=NOW_S + at / 1e3, value=one)) for at, one in enumerate(given)]
+    sent.append(pack(Record(name="ph", time_s=NOW_S, value=0.1 + 0.2)))
+    out = decode(
+        [Message(TOPIC, one, NOW_S) for one in sent], resolver, Clocks(tolerance_s=300), future_s=300
+    )
+    assert out.letters == []
+    wanted = [number / 1e4 for number in range(1, 100_000, 7)]
+    assert out.value.tolist() == [*wanted, 0.1 + 0.2]
+    assert any(one * 1000 != right for one, right in zip(given, wanted, strict=True)), "there is noise"
+
+
 BAD = {
     "no SenML": (b"hello", "payload"),
     "an object": (b'{"v": 1}', "payload"),

@@ -10,7 +10,7 @@ import pytest
 
 from analytics.core.flags import Flag, Rule
 from edge.wire import status
-from edge.wire.receipts import Place
+from edge.wire.receipts import Receipt
 from edge.wire.status import Status
 from ingest_service.pipeline import metrics
 from ingest_service.pipeline.message import Message
@@ -88,11 +88,11 @@ def test_repeats_change_nothing_and_get_their_receipts(field: Field) -> None:
     repeated = metrics.READINGS.labels("repeated")
     counted = repeated._value.get()
     kept: list[Message] = []
-    assert field.pipeline.take(sent[300:] + sent[:500], kept.extend)
+    assert field.pipeline.take(sent[300:] + sent[:500], lambda batch, _: kept.extend(batch))
     assert (repr(field.stored().tolist()), field.store.latest(), field.store.health()) == before
     assert repeated._value.get() - counted == 1200
-    (places,) = field.pipeline.places(kept).values()
-    assert set(places) == {Place("e", number) for number in range(1, 1001)}
+    ((receipt,),) = field.pipeline.receipts(kept).values()
+    assert receipt == Receipt(epoch="e", kept=[(1, 1000)])
 
 
 def test_late_readings_are_stored_flagged_and_wait_to_be_judged_again(field: Field) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
 from analytics.core import judge as core
-from edge.wire import senml
+from edge.wire import receipts, senml
 from edge.wire.receipts import Place
 from edge.wire.senml import Record
 from ingest_service.pipeline.conveyor import Conveyor
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ingest_service.storage.batch import Committed
+    from ingest_service.storage.model import DeadLetter
 
 START_S = 1_790_000_000.0
 STEP_S = 300.0
@@ -291,8 +293,41 @@ def test_a_newly_enrolled_channel_is_taken_without_a_restart(store: MemoryStore)
 
 
 def test_receipts_name_what_is_kept(store: MemoryStore) -> None:
-    places = opened(store).places(messages(history(3)))
-    assert list(places.values()) == [[Place("e", 1), Place("e", 2), Place("e", 3)]]
+    (found,) = opened(store).receipts(messages(history(3))).values()
+    assert found == receipts.of_places([Place("e", 1), Place("e", 2), Place("e", 3)])
+
+
+def test_a_message_that_can_not_be_used_looked_like_success_on_the_device(store: MemoryStore) -> None:
+    """PUBACK and receipt were the same as for a good one: the receipt names the number and why."""
+    sent = messages(history(3))
+    wrong = senml.encode_json([Record(name="pH", time_s=START_S, value=7.0)])
+    sent[1] = msgspec.structs.replace(sent[1], payload=wrong)
+    plain = Message(TOPIC, wrong, START_S)  # of a client without a spool
+    stranger = msgspec.structs.replace(sent[2], topic=TOPIC.replace("wz-01", "wz-9"))
+    answered: dict[str, list[receipts.Receipt]] = {}
+    pipeline = opened(store)
+
+    def kept(batch: Sequence[Message], dead: Sequence[DeadLetter]) -> None:
+        for topic, found in pipeline.receipts(batch, dead).items():
+            answered.setdefault(topic.device, []).extend(found)
+
+    assert pipeline.take([*sent, plain, stranger], kept)
+    (of_spool, of_plain), (of_stranger,) = answered["wz-01"], answered["wz-9"]
+    assert (of_spool.epoch, of_spool.kept) == ("e", [(1, 3)])
+    ((number, reason, detail),) = [msgspec.structs.astuple(one) for one in of_spool.refused]
+    assert (number, reason) == (2, "channel")
+    assert "ph" in detail, "the names that there are"
+    assert (of_plain.epoch, of_plain.kept, of_plain.refused[0].reason) == ("", [], "channel")
+    assert (of_stranger.kept, of_stranger.refused[0].reason) == ([(3, 3)], "device")
+
+
+def test_a_receipt_that_refuses_thousands_is_bounded_and_counts_them() -> None:
+    refusals = [(Place("e", number), "unit", "x" * 5000) for number in range(10_000)]
+    (receipt,) = receipts.of_places([place for place, *_ in refusals], refusals)
+    assert (receipt.kept, receipt.more) == ([(0, 9999)], 10_000 - receipts.REFUSALS)
+    assert len(receipts.encode(receipt)) < 25_000
+    assert receipts.decode(receipts.encode(receipt)) == receipt
+    assert receipts.encode(receipts.Receipt(epoch="e", kept=[(1, 2)])) == b'{"epoch":"e","kept":[[1,2]]}'
 
 
 @pytest.mark.parametrize("where", ["judge", "commit"])
@@ -330,7 +365,7 @@ def test_an_unforeseen_error_in_judge_or_commit_isolates_the_one_message(
     else:
         monkeypatch.setattr(MemoryStore, "commit", committed)
     kept: list[Message] = []
-    with capture_logs(), Conveyor(pipeline, kept.extend) as conveyor:
+    with capture_logs(), Conveyor(pipeline, lambda batch, _: kept.extend(batch)) as conveyor:
         assert conveyor.take(batch[:3])
         assert conveyor.take(batch[3:])
         assert conveyor.settle()
@@ -354,7 +389,9 @@ def test_figures_that_fail_after_commit_prevent_no_acknowledgement(monkeypatch: 
     pipeline.open()
     kept: list[Message] = []
     with capture_logs() as logged:
-        assert pipeline.take([Message(TOPIC, senml.encode_json(history(1)[0]), START_S)], kept.extend)
+        assert pipeline.take(
+            [Message(TOPIC, senml.encode_json(history(1)[0]), START_S)], lambda batch, _: kept.extend(batch)
+        )
     assert len(kept) == 1
     assert [one["where"] for one in logged if one["event"] == "defect"] == ["figures"]
 
@@ -377,7 +414,10 @@ def test_a_dead_letter_that_the_store_refuses_is_tried_again_and_never_acknowled
     pipeline.open()
     kept: list[Message] = []
     with capture_logs():
-        assert pipeline.take([Message(TOPIC, b"hello", START_S, properties=(("epoch", "e"),))], kept.extend)
+        assert pipeline.take(
+            [Message(TOPIC, b"hello", START_S, properties=(("epoch", "e"),))],
+            lambda batch, _: kept.extend(batch),
+        )
     assert (len(kept), len(waits)) == (1, 2)
     (dead,) = store.dead_letters(LetterQuery())
     assert dead.payload == b"hello"

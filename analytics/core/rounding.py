@@ -1,0 +1,49 @@
+"""Values whose unit was converted, without the noise that the conversion added in the last digits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Magnitude below -> decimals. So few that value * 10**decimals stays below 2**53, where each integer is a
+# double and the division gives the double nearest to the decimal; so many that 12 digits stay at least.
+DECIMALS = ((1.0, 15), (1e3, 12), (1e6, 9))
+
+
+def without_noise(value: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values (n,) rounded to at least 12 significant digits; those of 1e-3 and less to 15 decimals.
+
+    Those of a million and more, and what is not finite, stay as they are.
+
+    Examples
+    --------
+    >>> without_noise(np.array([0.1 + 0.2, 488.20000000000005, 1e300])).tolist()
+    [0.3, 488.2, 1e+300]
+
+    """
+    rounded = value.copy()
+    magnitude = np.abs(value)
+    above = 0.0
+    for below, decimals in DECIMALS:
+        there = (magnitude >= above) & (magnitude < below)
+        rounded[there] = np.round(value[there], decimals)
+        above = below
+    return rounded
+
+
+def converted(
+    value: NDArray[np.float64], scale: NDArray[np.float64] | float, offset: NDArray[np.float64] | float
+) -> NDArray[np.float64]:
+    """``value * scale + offset`` (n,), without noise where that changes a value's unit.
+
+    >>> converted(np.array([0.29, 0.1 + 0.2]), np.array([1000.0, 1.0]), np.zeros(2)).tolist()
+    [290.0, 0.30000000000000004]
+    """
+    result: NDArray[np.float64] = value * scale + offset
+    changes = np.broadcast_to((np.asarray(scale) != 1.0) | (np.asarray(offset) != 0.0), result.shape)
+    result[changes] = without_noise(result[changes])
+    return result

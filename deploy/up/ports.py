@@ -1,0 +1,160 @@
+"""Choose the ports of a run: the named ones, the usual ones, or free ones."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import TYPE_CHECKING, NamedTuple
+
+from deploy.embedded.folder import free_port
+from deploy.settings import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deploy.up.settings import Settings
+
+BROKER_PORT = 1883  # registered for MQTT (IANA)
+BROKER_OLD_PORT = 1884
+DATABASE_PORT = 5433  # 5432 is often a PostgreSQL of the machine's own
+TRIED = 100
+LOOPBACK = "127.0.0.1"
+
+
+class Ports(NamedTuple):
+    """Ports of the embedded servers."""
+
+    broker: int
+    broker_old: int
+    database: int
+
+
+class _Wanted(NamedTuple):
+    """A port to choose, with the flag that names it and the address on which it is used."""
+
+    flag: str
+    what: str
+    named: int | None
+    usual: int
+    host: str
+
+
+def choose(settings: Settings, say: Callable[[str], None], *, broker: bool, database: bool) -> Ports:
+    """Choose ports for the embedded broker and database, as far as those are needed; else they are 0.
+
+    A port that a setting names has to be free. Where one that is usual is taken, the next free one is used
+    and reported by ``say``.
+
+    Raises
+    ------
+    SettingsError
+        Where a named port is taken.
+
+    """
+    host, new, old = settings.listen, settings.broker_port, settings.broker_old_port
+    wanted = (
+        _Wanted("--broker-port", "the broker for MQTT 5", new, BROKER_PORT, host),
+        _Wanted("--broker-old-port", "the broker for MQTT 3.1.1", old, BROKER_OLD_PORT, host),
+        _Wanted("--database-port", "the database", settings.database_port, DATABASE_PORT, LOOPBACK),
+    )
+    chosen = {one.named for one in wanted if one.named is not None}
+    ports = []
+    for one, needed in zip(wanted, (broker, broker, database), strict=True):
+        ports.append(_choose(one, chosen, say, any_free=settings.ports == "free") if needed else 0)
+        chosen.add(ports[-1])
+    return Ports(*ports)
+
+
+def _choose(wanted: _Wanted, chosen: set[int], say: Callable[[str], None], *, any_free: bool) -> int:
+    if wanted.named is not None:
+        check_free(wanted.flag, wanted.host, wanted.named)
+        return wanted.named
+    if any_free:
+        return free_port()
+    usual = wanted.usual
+    for port in range(usual, usual + TRIED):
+        if port not in chosen and problem(wanted.host, port) is None:
+            if port != usual:
+                say(
+                    f"ATTENTION: port {usual} is taken, so {wanted.what} listens on port {port} in this run"
+                    f" ({wanted.flag} names another)"
+                )
+            return port
+    raise SettingsError(
+        f"no port from {usual} to {usual + TRIED - 1} is free for {wanted.what}: name one by {wanted.flag}"
+    )
+
+
+def problem(host: str, port: int) -> str | None:
+    """Why nobody can listen on a port; None where one can."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return error.strerror or str(error)
+    return None
+
+
+def check_free(flag: str, host: str, port: int) -> None:
+    """Raise `SettingsError` where nobody can listen on a port."""
+    why = problem(host, port)
+    if why is not None:
+        raise SettingsError(f"{flag}={port} is taken at {host} ({why}): name another")
+
+
+def check_address(listen: str) -> None:
+    """Raise `SettingsError` where ``listen`` is no IP address of this machine."""
+    try:
+        ipaddress.ip_address(listen)
+    except ValueError as error:
+        raise SettingsError(
+            f"--listen={listen} is no IP address: give one of this machine, or 0.0.0.0 for all of them"
+        ) from error
+    why = problem(listen, 0)
+    if why is not None:
+        raise SettingsError(f"--listen={listen} can't be used ({why}): give an address of this machine")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def is_wildcard(host: str) -> bool:
+    """Whether an address means all those of the machine."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
+def near(host: str) -> str:
+    """The address by which this machine itself reaches a server, as in an URL.
+
+    >>> near("0.0.0.0"), near("192.0.2.7"), near("::")
+    ('127.0.0.1', '192.0.2.7', '[::1]')
+    """
+    if is_wildcard(host):
+        return "[::1]" if ":" in host else LOOPBACK
+    return f"[{host}]" if ":" in host else host
+
+
+def far(host: str) -> str:
+    """The address by which others reach a server, as in an URL: of a wildcard, the machine's own."""
+    if not is_wildcard(host):
+        return near(host)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # TEST-NET-1; a datagram socket sends nothing by connecting
+            return str(probe.getsockname()[0])
+        except OSError:
+            return socket.gethostname()
