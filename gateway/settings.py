@@ -57,10 +57,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             extra={"unit": "requests"},
             ge=1,
         ),
-    ] = 2
+    ] = 1
     heavy_at_once: Annotated[
         int, Meta(description="Those of all keys at once.", extra={"unit": "requests"}, ge=1)
-    ] = 4
+    ] = 2
     heavy_share: Annotated[
         float,
         Meta(description="Time that those of one key may take, of each second that passes.", gt=0),

@@ -162,6 +162,8 @@ class _Out:
         self._receive = receive
         self._send = send
         self._checked_s = time.monotonic()
+        self._status = 0
+        self._is_noted_export = False
         self.has_begun = False
         self.is_cut = False
 
@@ -170,15 +172,18 @@ class _Out:
         kind = message["type"]
         if kind == "http.response.start":
             self.has_begun = True
+            self._status = message["status"]
             await self._begin(message["status"])
         elif kind in {"http.response.body", "websocket.send"}:
             await self._check()
+            if self._visit.is_export and not self._is_noted_export:
+                await self._became_export()
         await self._send(message)
 
     async def note(self, status: int) -> None:
         """Write what came of it."""
         visit = self._visit
-        visit.is_export = visit.is_export or visit.found.right.exports
+        visit.is_export = self._is_noted_export = visit.is_export or visit.found.right.exports
         due = (visit.is_export or bool(visit.rows)) and self._door.export_due(self._scope["method"], visit)
         if due or visit.found.audited:
             await self._door.note(self._scope, self._visit, status)
@@ -189,6 +194,14 @@ class _Out:
         except StoreError as error:
             self.is_cut = True
             await _problem(error)(self._scope, self._receive, self._send)
+            raise CutError from error
+
+    async def _became_export(self) -> None:
+        """Write what a stream became after its begin, before that leaves."""
+        try:
+            await self.note(self._status)
+        except StoreError as error:
+            self.is_cut = True
             raise CutError from error
 
     async def _check(self) -> None:

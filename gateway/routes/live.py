@@ -52,8 +52,6 @@ async def live(
     # in a thread: the first look may have to read the directory
     wanted = await run_in_threadpool(Wanted, held, area=area, site=site, quantity=quantity, kinds=kinds)
     after = Place.read(last_event_id) if last_event_id else None
-    if here.visit is not None:
-        here.visit.is_export = after is not None  # what comes again comes in bulk
     return StreamingResponse(
         _events(here, wanted, after),
         media_type="text/event-stream",
@@ -64,6 +62,8 @@ async def live(
 async def _events(here: Context, wanted: Wanted, after: Place | None) -> AsyncIterator[str]:
     async with aclosing(here.hub.batches(wanted, after, here.principal.who)) as batches:
         async for batch in batches:
+            if after is not None and here.visit is not None and any(isinstance(one, News) for one in batch):
+                here.visit.is_export = True  # what comes again comes in bulk
             yield "".join(map(_written, batch))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import psycopg
+
 from deploy.__main__ import main
 from ingest_service.storage.accounts import Accounts, AuditQuery
 from ingest_service.storage.migrate import migrate
@@ -46,8 +48,13 @@ def test_a_key_list_obeys_no_control_character_of_a_name(
     plain_dsn: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     migrate(plain_dsn)
-    assert main(["key", "create", "--name", "red \x1b[31m\nroot \x9b2J", "--dsn", plain_dsn]) == 0
-    capsys.readouterr()
+    with psycopg.connect(plain_dsn) as connection:  # of a time before such names were refused
+        connection.execute("ALTER TABLE api_key DROP CONSTRAINT api_key_has_a_plain_name")
+        connection.execute(
+            "INSERT INTO api_key (key_id, name, hash, role, created_by) "
+            "VALUES ('a1', %s, 'h', 'viewer', 'me')",
+            ("red \x1b[31m\nroot \x9b2J",),
+        )
     assert main(["key", "list", "--dsn", plain_dsn]) == 0
     listed = capsys.readouterr().out
     assert r"\x1b[31m" in listed

@@ -14,7 +14,7 @@ from gateway.access import keys
 from gateway.access.principal import Role
 from gateway.settings import Settings
 from ingest_service.storage import answers, writing
-from ingest_service.storage.accounts import Accounts
+from ingest_service.storage.accounts import Accounts, AuditQuery
 from ingest_service.storage.batch import Batch
 from ingest_service.storage.migrate import migrate
 from ingest_service.storage.postgres import PostgresStore
@@ -120,6 +120,7 @@ def test_a_stream_that_resumes_waits_for_the_database_too(store: PostgresStore, 
         return live.text
 
     assert "event: end" not in asyncio.run(scenario())
+    assert [one.action for one in Accounts(store).audit(AuditQuery())] == ["GET /v1/live"], "it was an export"
 
 
 def test_a_stream_ends_with_its_key_while_the_database_is_away_too(
