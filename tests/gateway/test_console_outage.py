@@ -1,4 +1,4 @@
-"""The console while the database is stopped or read-only, and the pages that a browser gets instead of JSON."""
+"""The console while the database is stopped or read-only; pages that a browser gets instead of JSON."""
 
 from __future__ import annotations
 
@@ -23,32 +23,35 @@ from tests.gateway.test_console import browser as browser  # noqa: PLC0414 - a f
 from tests.support.alive import alive
 from tests.support.kept import DIRECTORY
 from tests.support.proxy import Proxy
+from tests.support.services import fresh_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from ingest_service.storage.process_words import Sentence
+    from tests.support.services import PostgresServer
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 SOON_MS = 25_000
 
 
-@pytest.fixture
-def served(plain_dsn: str) -> Iterator[tuple[str, Proxy, str]]:
+@pytest.fixture(scope="module")
+def served(plain_server: PostgresServer) -> Iterator[tuple[str, Proxy, str]]:
     """The console on a real database that the test may stop: address with a key, network, database."""
-    migrate(plain_dsn)
-    parts = conninfo_to_dict(plain_dsn)
-    proxy = Proxy(str(parts["host"]), int(str(parts["port"])))
-    far = make_conninfo(plain_dsn, host=proxy.host, port=proxy.port)
-    store = PostgresStore.open(far, settings=Storage(connect_timeout_s=1))
-    store.enrol(DIRECTORY)
-    _, key = keys.mint(Accounts(store), name="n", role=Role.VIEWER, created_by="tests")
-    with alive(store, every_s=0.5):
-        for address in served_on(store, accounts=None):
-            yield f"{address.partition('#')[0]}#{key}", proxy, plain_dsn
-    proxy.close()
-    store.close()
+    with fresh_database(plain_server) as dsn:
+        migrate(dsn)
+        parts = conninfo_to_dict(dsn)
+        proxy = Proxy(str(parts["host"]), int(str(parts["port"])))
+        far = make_conninfo(dsn, host=proxy.host, port=proxy.port)
+        store = PostgresStore.open(far, settings=Storage(connect_timeout_s=1))
+        store.enrol(DIRECTORY)
+        _, key = keys.mint(Accounts(store), name="n", role=Role.VIEWER, created_by="tests")
+        with alive(store, every_s=0.5):
+            for address in served_on(store, accounts=None):
+                yield f"{address.partition('#')[0]}#{key}", proxy, dsn
+        proxy.close()
+        store.close()
 
 
 def _set_read_only(dsn: str, value: str) -> None:
@@ -109,7 +112,7 @@ def test_the_strip_shows_a_database_that_is_read_only_and_one_that_is_stopped(
 
 
 def test_a_browser_never_gets_json_and_a_program_always_does(served: tuple[str, Proxy, str]) -> None:
-    here, _, key = served[0].partition("/login")[0], None, served[0].partition("#")[2]
+    here, key = served[0].partition("/login")[0], served[0].partition("#")[2]
     answers = {
         404: httpx.get(f"{here}/nothing", headers=HTML),
         401: httpx.get(f"{here}/favicon.ico", headers=HTML),

@@ -1,4 +1,4 @@
-"""The console's lower half and its dialogs: quantities, ranges, links, a first reading, dead letters, a phone."""
+"""The console: quantities, ranges, links, a first reading, dead letters, a phone."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from ingest_service.storage.model import (
     Site,
 )
 from tests.gateway.test_console import LANGUAGES, served_on
-from tests.gateway.test_console import browser as browser
-from tests.gateway.test_console import page as page
+from tests.gateway.test_console import browser as browser  # noqa: PLC0414 - a fixture
+from tests.gateway.test_console import page as page  # noqa: PLC0414 - a fixture
 from tests.support.alive import alive
 from tests.support.filled import fill
 
