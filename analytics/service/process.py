@@ -90,8 +90,8 @@ def roll_up(store: Store, settings: Settings, turn: Turn = ENDLESS) -> None:
 def look_for_silence(store: Store, settings: Settings, _turn: Turn = ENDLESS) -> None:
     """Record the devices that fell silent, and those that speak again."""
     devices = items.of(store, "look_for_silence")
-    is_open = store.anomalies(AnomalyQuery(detectors=[silence.DETECTOR], states=["open"], limit=MANY))
-    ended = store.anomalies(AnomalyQuery(detectors=[silence.DETECTOR], states=["closed"], limit=RECENT))
+    is_open = store.anomalies(AnomalyQuery(detectors=[outages.DETECTOR], states=["open"], limit=MANY))
+    ended = store.anomalies(AnomalyQuery(detectors=[outages.DETECTOR], states=["closed"], limit=RECENT))
     activity = store.activity()
     found = silence.changes(
         activity,
