@@ -2,9 +2,9 @@
 
 A device is silent if nothing was received from it for a short grace, and either its newest measured time is
 too far behind its area's watermark (the median newest measured time of the area's devices), or nothing was
-received for that long by the clock (docs/decisions/0005-silence-by-the-towns-clock.md). Where all devices
-fell silent together, or ingest does not work, that is one anomaly of the platform, and none of each device
-(`analytics.service.outages`, docs/decisions/0030-silence-of-all-devices.md).
+received for that long by the clock (decision 0005). Where all devices fell
+silent together, or ingest does not work, that is one anomaly of the platform, and none of each device
+(`analytics.service.outages`, decision 0030).
 """
 
 from __future__ import annotations

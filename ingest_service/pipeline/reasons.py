@@ -65,7 +65,7 @@ def sentences(
         "high": _show(quantity.high, quantity),
     }
     against_en = f", {_times(times)} spreads from the expected {_show(expected, quantity)}" if known else ""
-    against_zh = f"，与预期{_show(expected, quantity)}相差{_times(times)}倍离散度" if known else ""
+    against_zh = f"，与预期{_show(expected, quantity)}相差{_times(times, '超过')}倍离散度" if known else ""
     side_en = ("above" if above else "below") + " what this hour expects" if known else "unusual"
     side_zh = ("高于" if above else "低于") + "此时段的预期" if known else "异常"
     return (
@@ -79,5 +79,5 @@ def _show(value: float, quantity: Quantity) -> str:
     return f"{value:.4g}{unit}"
 
 
-def _times(times: float) -> str:
-    return "over 100" if times > 100 else f"{times:.1f}"
+def _times(times: float, over: str = "over ") -> str:
+    return f"{over}100" if times > 100 else f"{times:.1f}"

@@ -274,7 +274,7 @@ class PostgresStore(Walled):
             )
 
     def size(self) -> tuple[int, str | None]:
-        """Size of the database [bytes], and its folder where that is on this machine and may be known."""
+        """How large the database is [bytes], and its folder where that is here and may be known."""
         with self.asked(QUERIES["size"]) as cursor:
             found = cursor.fetchone() or (0, None)
         return int(found[0]), found[1]

@@ -1,4 +1,4 @@
-"""The console's lower half and its dialogs: quantities, ranges, links, first readings, dead letters."""
+"""The console: quantities, ranges, links, a first reading, dead letters, a phone."""
 
 from __future__ import annotations
 

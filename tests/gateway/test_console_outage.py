@@ -1,0 +1,129 @@
+"""The console while the database is stopped or read-only; pages that a browser gets instead of JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+import psycopg
+import pytest
+from playwright.sync_api import Browser, expect
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from gateway import browser_errors
+from gateway.access import keys
+from gateway.access.principal import Role
+from gateway.console import checks, words
+from ingest_service.storage.accounts import Accounts
+from ingest_service.storage.migrate import migrate
+from ingest_service.storage.postgres import PostgresStore
+from ingest_service.storage.settings import Settings as Storage
+from tests.gateway.test_console import LANGUAGES, served_on
+from tests.gateway.test_console import browser as browser  # noqa: PLC0414 - a fixture
+from tests.support.alive import alive
+from tests.support.kept import DIRECTORY
+from tests.support.proxy import Proxy
+from tests.support.services import fresh_database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ingest_service.storage.process_words import Sentence
+    from tests.support.services import PostgresServer
+
+HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+SOON_MS = 25_000
+
+
+@pytest.fixture(scope="module")
+def served(plain_server: PostgresServer) -> Iterator[tuple[str, Proxy, str]]:
+    """The console on a real database that the test may stop: address with a key, network, database."""
+    with fresh_database(plain_server) as dsn:
+        migrate(dsn)
+        parts = conninfo_to_dict(dsn)
+        proxy = Proxy(str(parts["host"]), int(str(parts["port"])))
+        far = make_conninfo(dsn, host=proxy.host, port=proxy.port)
+        store = PostgresStore.open(far, settings=Storage(connect_timeout_s=1))
+        store.enrol(DIRECTORY)
+        _, key = keys.mint(Accounts(store), name="n", role=Role.VIEWER, created_by="tests")
+        with alive(store, every_s=0.5):
+            for address in served_on(store, accounts=None):
+                yield f"{address.partition('#')[0]}#{key}", proxy, dsn
+        proxy.close()
+        store.close()
+
+
+def _set_read_only(dsn: str, value: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("SET default_transaction_read_only = off")
+        connection.execute(
+            f"ALTER DATABASE {connection.info.dbname} SET default_transaction_read_only = {value}"
+        )
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name LIKE 'towntwin%'"
+        )
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_strip_shows_a_database_that_is_read_only_and_one_that_is_stopped(
+    browser: Browser, served: tuple[str, Proxy, str], tmp_path: Path, language: words.Language
+) -> None:
+    def said(sentence: Sentence) -> str:
+        return sentence.zh if language == "zh" else sentence.en
+
+    address, network, dsn = served
+    context = browser.new_context(locale=LANGUAGES[language], viewport={"width": 1366, "height": 768})
+    one = context.new_page()
+    one.goto(address)
+    writable = f"● {said(checks.DATABASE)} {said(checks.WRITABLE)}"
+    expect(one.get_by_text(writable)).to_be_visible(timeout=SOON_MS)
+    lang = one.evaluate("document.documentElement.lang")
+    lost = {"en": "Connection lost.", "zh": "连接丢失"}[language]
+    assert (lang, lost in one.content()) == ({"en": "en-US", "zh": "zh-CN"}[language], True)
+
+    _set_read_only(dsn, "on")
+    expect(one.get_by_text(f"■ {said(checks.DATABASE)} {said(checks.READ_ONLY)}")).to_be_visible(
+        timeout=SOON_MS
+    )
+    expect(one.get_by_text(said(checks.READ_ONLY_TO_DO))).to_be_visible()
+    expect(one.get_by_text(f"○ {said(checks.BROKER)} {said(checks.UNKNOWN)}")).to_be_visible()
+    one.screenshot(path=tmp_path / f"read_only.{language}.png")
+    _set_read_only(dsn, "off")
+    expect(one.get_by_text(writable)).to_be_visible(timeout=SOON_MS)
+
+    network.refuse()
+    expect(one.get_by_text(said(checks.AWAY_TO_DO))).to_be_visible(timeout=SOON_MS)
+    expect(one.get_by_text(f"✕ {words.word('not_kept', language)}")).to_be_visible()
+    one.screenshot(path=tmp_path / f"stopped.{language}.png")
+
+    again = context.new_page()
+    answer = again.goto(address.partition("/login")[0] + "/")
+    assert answer is not None
+    assert answer.status == 503
+    for text in browser_errors.WORDS[503]:
+        expect(again.get_by_text(text)).to_be_visible()
+    again.screenshot(path=tmp_path / f"page.{language}.png")
+    network.mend()
+    expect(again.locator("canvas").first).to_be_visible(timeout=SOON_MS)
+    expect(one.get_by_text(writable)).to_be_visible(timeout=SOON_MS)
+    context.close()
+
+
+def test_a_browser_never_gets_json_and_a_program_always_does(served: tuple[str, Proxy, str]) -> None:
+    here, key = served[0].partition("/login")[0], served[0].partition("#")[2]
+    answers = {
+        404: httpx.get(f"{here}/nothing", headers=HTML),
+        401: httpx.get(f"{here}/favicon.ico", headers=HTML),
+    }
+    for status, answer in answers.items():
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert 'http-equiv="refresh"' in answer.text
+        assert all(text in answer.text for text in browser_errors.WORDS[status])
+    assert httpx.get(f"{here}/", headers=HTML).headers["location"] == "/login"
+    for path, headers in (("/nothing", {}), ("/v1/nothing", HTML), ("/v1/areas", HTML)):
+        kind = httpx.get(f"{here}{path}", headers=headers).headers["content-type"]
+        assert kind == "application/problem+json"
+    assert httpx.get(f"{here}/v1/areas", headers={**HTML, "X-API-Key": key}).status_code == 200
