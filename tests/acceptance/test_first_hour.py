@@ -71,7 +71,7 @@ def kill(name: str, port: int) -> None:
     (pid,) = {
         one.pid
         for one in psutil.net_connections("tcp")
-        if one.status == psutil.CONN_LISTEN and one.laddr.port == port and one.pid
+        if one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port == port and one.pid
     }
     assert name in " ".join(psutil.Process(pid).cmdline())
     psutil.Process(pid).kill()
