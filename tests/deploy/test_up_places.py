@@ -81,9 +81,7 @@ def test_commands_find_a_running_up_and_none_that_was_killed(
 def test_a_folder_that_can_not_be_used_is_a_sentence_and_no_traceback(
     where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = {"a file": tmp_path / "file", "a file in it": tmp_path, "nowhere": tmp_path / "file" / "x"}[
-        where
-    ]
+    folder = tmp_path / where
     (tmp_path / "file").touch()
     (tmp_path / "run").touch()
     assert main(["up", "--folder", str(folder), "--ports", "free"]) == 2
