@@ -82,17 +82,47 @@ WORDS: dict[str, tuple[str, str]] = {
     "reason_conflict": ("conflict", "与已存读数冲突"),
     "reason_store": ("store", "数据库拒绝"),
     "reason_defect": ("defect", "程序缺陷"),
-    "mend_payload": ("", "消息内容不是有效的 SenML：请检查设备的编码与格式"),
-    "mend_topic": ("", "主题应为 towntwin/v1/乡镇/设备/data：请检查设备的主题设置"),
-    "mend_device": ("", "该设备未在站点文件中登记：请登记后重放死信"),
-    "mend_channel": ("", "该通道未在站点文件中登记：请补充通道后重放死信"),
-    "mend_unit": ("", "单位不在该监测量允许的范围内：请更正设备的单位"),
-    "mend_value": ("", "数值不是有限的数字：请检查设备的输出"),
-    "mend_time": ("", "测量时间无法采用：请检查设备发送的时间（单位为秒）"),
-    "mend_clock": ("", "设备时钟偏差过大：请为设备校时"),
-    "mend_conflict": ("", "同一时刻已有不同的数值：请检查是否有两台设备使用同一通道"),
-    "mend_store": ("", "数据库拒绝了该消息：请查看接收服务日志"),
-    "mend_defect": ("", "处理该消息的程序有缺陷：请附消息报告"),
+    "mend_payload": (
+        "not valid SenML: check the device's encoding and format",
+        "消息内容不是有效的 SenML：请检查设备的编码与格式",
+    ),
+    "mend_topic": (
+        "the topic must be towntwin/v1/AREA/DEVICE/data: check the device's topic setting",
+        "主题应为 towntwin/v1/乡镇/设备/data：请检查设备的主题设置",
+    ),
+    "mend_device": (
+        "the site file has no such device: enrol it, then replay the dead letters",
+        "该设备未在站点文件中登记：请登记后重放死信",
+    ),
+    "mend_channel": (
+        "the site file has no such channel: add it, then replay the dead letters",
+        "该通道未在站点文件中登记：请补充通道后重放死信",
+    ),
+    "mend_unit": (
+        "the quantity does not take this unit: correct the device's unit",
+        "单位不在该监测量允许的范围内：请更正设备的单位",
+    ),
+    "mend_value": (
+        "no finite number: check what the instrument puts out",
+        "数值不是有限的数字：请检查设备的输出",
+    ),
+    "mend_time": (
+        "the time of measurement can not be used: check what the device sends (seconds)",
+        "测量时间无法采用：请检查设备发送的时间（单位为秒）",
+    ),
+    "mend_clock": ("the device's clock is far off: set it", "设备时钟偏差过大：请为设备校时"),
+    "mend_conflict": (
+        "another value is stored for the same time: check for two devices on one channel",
+        "同一时刻已有不同的数值：请检查是否有两台设备使用同一通道",
+    ),
+    "mend_store": (
+        "the database refused the message: see the log of ingest",
+        "数据库拒绝了该消息：请查看接收服务日志",
+    ),
+    "mend_defect": (
+        "the program that handles the message has a defect: report it with the message",
+        "处理该消息的程序有缺陷：请附消息报告",
+    ),
     "river": ("river", "河道"),
     "road": ("road", "道路"),
     "language": ("中文", "English"),

@@ -6,17 +6,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 from httpx import ASGITransport, AsyncClient
+from playwright.sync_api import sync_playwright
 
 from ingest_service.storage.migrate import migrate
 from ingest_service.storage.postgres import PostgresStore
 from tests.support.access import HEADERS, opened
 from tests.support.alive import alive
+from tests.support.console import LANGUAGES
 from tests.support.filled import fill
 from tests.support.services import fresh_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
+    from playwright.sync_api import Browser, Page
+
+    from gateway.console import words
     from tests.support.services import NamedServer, PostgresServer
 
 
@@ -42,3 +48,29 @@ def client(filled_store: PostgresStore) -> Callable[[], AsyncClient]:
         timeout=30,
         headers=HEADERS,
     )
+
+
+@pytest.fixture
+def browser(chromium: Path) -> Iterator[Browser]:
+    """A headless Chromium."""
+    with sync_playwright() as playwright:
+        one = playwright.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield one
+        one.close()
+
+
+@pytest.fixture(params=LANGUAGES)
+def page(request: pytest.FixtureRequest, browser: Browser) -> Iterator[tuple[words.Language, Page]]:
+    """A page; anything on its error console fails the test."""
+    one = browser.new_context(
+        locale=LANGUAGES[request.param], viewport={"width": 1366, "height": 768}
+    ).new_page()
+    errors: list[str] = []
+    one.on("pageerror", lambda error: errors.append(str(error)))
+    one.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    yield request.param, one
+    one.close()
+    assert errors == []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fastapi.routing import iter_route_contexts
-from nicegui import core
+from nicegui.testing.general import nicegui_reset_globals
 from starlette.routing import Mount
 
 from gateway.access import keys, rights
@@ -131,11 +131,10 @@ def allowed(method: str, path: str) -> int:
 
 
 def test_every_route_has_its_entry_and_every_entry_its_route(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World,
 ) -> None:
-    # NiceGUI has one application a process, and takes no second console once a test has served the first
-    monkeypatch.setattr(core.app, "middleware_stack", None)
-    found = set(routes(opened(world.store, accounts=world.accounts, console=True)))
+    with nicegui_reset_globals():
+        found = set(routes(opened(world.store, accounts=world.accounts, console=True)))
     apart = {(method, path) for method, path in found if method == "*"}
     assert {f"{method} {path}" for method, path in found - apart} | {
         entry for entry, right in rights.RIGHTS.items() if right is rights.CONSOLE

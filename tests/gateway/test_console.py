@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import msgspec
 import pytest
-import uvicorn
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from deploy.embedded.folder import free_port
 from gateway.console import words
 from gateway.console.page import worst_clock
 from gateway.console.pages import MOST_UNSEEN
@@ -24,8 +21,9 @@ from ingest_service.storage import process_words
 from ingest_service.storage.beating import Look, Pulse
 from ingest_service.storage.memory import MemoryStore
 from ingest_service.storage.model import Anomaly
-from tests.support.access import ACCOUNTS, KEY, opened
+from tests.support.access import ACCOUNTS, KEY
 from tests.support.alive import alive
+from tests.support.console import served_on
 from tests.support.console_socket import Socket, key_of, page_of
 from tests.support.filled import fill
 
@@ -35,11 +33,9 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
 
-    from ingest_service.storage.store import Store
 
 SCRIPT = "<img src=x onerror=window.ran=1><script>window.ran=1</script>"
 Served = tuple[str, MemoryStore, dict[str, Pulse]]
-LANGUAGES = {"en": "en-US", "zh": "zh-CN"}
 
 
 @pytest.fixture(scope="module")
@@ -53,51 +49,6 @@ def served() -> Iterator[Served]:
     with alive(store, every_s=0.2) as pulses:
         for address in served_on(store):
             yield address, store, pulses
-
-
-def served_on(store: Store, **changed: Any) -> Iterator[str]:
-    """The console's address, with a key for it, while the loop lasts."""
-    port = free_port()
-    server = uvicorn.Server(
-        uvicorn.Config(
-            opened(store, console=True, **changed), port=port, log_config=None, ws="websockets-sansio"
-        )
-    )
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{port}/login#{KEY}"
-    server.should_exit = True
-    thread.join(10)
-
-
-@pytest.fixture
-def browser(chromium: Path) -> Iterator[Browser]:
-    """A headless Chromium."""
-    with sync_playwright() as playwright:
-        one = playwright.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        yield one
-        one.close()
-
-
-@pytest.fixture(params=LANGUAGES)
-def page(request: pytest.FixtureRequest, browser: Browser) -> Iterator[tuple[words.Language, Page]]:
-    """A page; anything on its error console fails the test."""
-    one = browser.new_context(
-        locale=LANGUAGES[request.param], viewport={"width": 1366, "height": 768}
-    ).new_page()
-    errors: list[str] = []
-    one.on("pageerror", lambda error: errors.append(str(error)))
-    one.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    yield request.param, one
-    one.close()
-    assert errors == []
 
 
 def test_a_fault_is_seen_to_appear(page: tuple[words.Language, Page], served: Served) -> None:

@@ -18,9 +18,8 @@ from ingest_service.storage.accounts import Accounts
 from ingest_service.storage.migrate import migrate
 from ingest_service.storage.postgres import PostgresStore
 from ingest_service.storage.settings import Settings as Storage
-from tests.gateway.test_console import LANGUAGES, served_on
-from tests.gateway.test_console import browser as browser  # noqa: PLC0414 - a fixture
 from tests.support.alive import alive
+from tests.support.console import LANGUAGES, served_on
 from tests.support.kept import DIRECTORY
 from tests.support.proxy import Proxy
 from tests.support.services import fresh_database

@@ -25,10 +25,8 @@ from ingest_service.storage.model import (
     Series,
     Site,
 )
-from tests.gateway.test_console import LANGUAGES, served_on
-from tests.gateway.test_console import browser as browser  # noqa: PLC0414 - a fixture
-from tests.gateway.test_console import page as page  # noqa: PLC0414 - a fixture
 from tests.support.alive import alive
+from tests.support.console import LANGUAGES, served_on
 from tests.support.filled import fill
 
 if TYPE_CHECKING:

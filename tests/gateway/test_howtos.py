@@ -32,7 +32,7 @@ def store(timescale_server: PostgresServer | NamedServer) -> Iterator[PostgresSt
     with fresh_database(timescale_server) as dsn:
         migrate(dsn)
         one = PostgresStore.open(dsn)
-        fill(one, days=1.0, until_s=END_S)
+        fill(one, days=2.0, until_s=END_S)
         yield one
         one.close()
 

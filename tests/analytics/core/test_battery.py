@@ -37,6 +37,7 @@ HELPERS = {
     "frozen": "whether Numba is there",
     "judge": "all that its parts are: it is how they are called here",
     "parameters": "limits",
+    "rounding": "the decimals of a converted unit; judges nothing",
     "stack": "how the judge calls its parts",
     "state": "what the judge remembers",
     "tick": "what the judge works on",

@@ -1,0 +1,42 @@
+"""The console, served on a port of this process and opened in a headless Chromium."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from nicegui.testing.general import nicegui_reset_globals
+
+from deploy.embedded.folder import free_port
+from tests.support.access import KEY, opened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ingest_service.storage.store import Store
+
+LANGUAGES = {"en": "en-US", "zh": "zh-CN"}
+
+
+def served_on(store: Store, **changed: Any) -> Iterator[str]:
+    """The console's address, with a key for it, while the loop lasts.
+
+    NiceGUI keeps its application, pages and middleware in globals, so one process serves one console at a
+    time, and each begins with the globals reset.
+
+    """
+    with nicegui_reset_globals():
+        port = free_port()
+        app = opened(store, console=True, **changed)
+        server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, ws="websockets-sansio"))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        deadline = time.monotonic() + 30
+        while not server.started:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        yield f"http://127.0.0.1:{port}/login#{KEY}"
+        server.should_exit = True
+        thread.join(10)
