@@ -20,6 +20,7 @@ from ingest_service.storage.model import (
     DeadLetter,
     DeviceActivity,
     DeviceStatus,
+    ExceededQuota,
     Feedback,
     Health,
     Late,
@@ -147,6 +148,10 @@ class PostgresStore(Walled):
     def letters_beyond(self) -> int:
         """Dead letters of today that were beyond the quotas of their devices: only counted."""
         return self._number("letters_beyond")
+
+    def exceeded_quotas(self, *, since_s: float) -> list[ExceededQuota]:
+        """Quotas of dead letters that were exceeded on a day or later, in areas that are enrolled."""
+        return self._rows("exceeded_quotas", {"since_s": since_s}, ExceededQuota)
 
     def dead_letters(self, query: LetterQuery) -> list[DeadLetter]:
         """Dead letters by filter, newest first."""
