@@ -102,6 +102,23 @@ class EmbeddedPostgres:
             self._ask('CREATE DATABASE :"name";', name=name)
         return self.dsn(name)
 
+    def login(self, role: str, group: str, database: str) -> str:
+        """Make a role that logs in and is a member of one group role alone; returns its address of a database.
+
+        Its password is made once and kept in a file of the folder, readable by its owner alone.
+        """
+        file = self.folder / f"password-{role}"
+        if not file.exists():
+            _write_secret(file, secrets.token_urlsafe(24))
+        password = file.read_text()
+        if not self._ask("SELECT 1 FROM pg_roles WHERE rolname = :'role';", role=role):
+            self._ask('CREATE ROLE :"role";', role=role)
+        limits = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
+        # By standard input: arguments of processes can be read by everybody on the machine.
+        self._ask(f'ALTER ROLE :"role" {limits} PASSWORD \'{password}\';', role=role)
+        self._ask('GRANT :"group" TO :"role";', role=role, group=group)
+        return f"postgresql://{role}:{password}@{HOST}:{self.port}/{database}"
+
     def start(self) -> Self:
         """Make the data where there are none, and start the server; returns when it answers.
 

@@ -1,13 +1,23 @@
-"""Whom the servers of the embedded stack run as."""
+"""Whom the servers of the embedded stack run as, and as whom the gateway logs in."""
 
 from __future__ import annotations
 
+import stat
 from typing import TYPE_CHECKING
 
 import psutil
+import psycopg
+import pytest
 
 from deploy.embedded.broker import EmbeddedBroker
 from deploy.embedded.folder import BROKER_UID, server_user
+from deploy.embedded.postgres import EmbeddedPostgres
+from deploy.up.servers import GATEWAY_GROUP, GATEWAY_LOGIN
+from ingest_service.storage.accounts import Accounts
+from ingest_service.storage.migrate import migrate
+from ingest_service.storage.model import AnomalyQuery
+from ingest_service.storage.postgres import PostgresStore
+from tests.support.world import ABROAD, OWN, enrol
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,3 +28,33 @@ def test_the_broker_is_no_user_that_could_change_the_database(open_folder: Path)
     assert user is not None, "the tests run as root"
     with EmbeddedBroker(open_folder / "broker") as broker:
         assert psutil.Process(broker.pid).uids().real == BROKER_UID != user.pw_uid
+
+
+def test_the_gateway_of_the_embedded_stack_can_not_leave_the_scope_of_a_key(open_folder: Path) -> None:
+    folder = open_folder / "postgres"
+    with EmbeddedPostgres(folder) as server:
+        owner_dsn = server.database("town")
+        migrate(owner_dsn)
+        owner = PostgresStore.open(owner_dsn)
+        enrol(owner)
+        owner.close()
+        dsn = server.login(GATEWAY_LOGIN, GATEWAY_GROUP, "town")
+        assert server.login(GATEWAY_LOGIN, GATEWAY_GROUP, "town") == dsn, "the password is kept"
+        assert stat.S_IMODE((folder / f"password-{GATEWAY_LOGIN}").stat().st_mode) == 0o600
+        store = PostgresStore.open(dsn)
+        assert {one.area_id for one in store.seen_from("*").directory().areas} >= {OWN, ABROAD}
+        assert Accounts(store).secret, "cursors are signed with it"
+        found = store.seen_from(OWN).anomalies(AnomalyQuery())
+        assert {one.site_id for one in found} == {"site-own", "site-below"}
+        with store.seen_from(OWN).transaction() as connection:
+            connection.execute(
+                "SELECT set_config('role', 'none', true), set_config('towntwin.area', '*', true)"
+            )
+            assert connection.execute("SELECT count(*) FROM public.site").fetchone() == (0,)
+            assert connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = session_user").fetchone() == (
+                False,
+            )
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute("SELECT FROM public.reading")
+            connection.rollback()
+        store.close()
