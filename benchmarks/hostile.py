@@ -7,10 +7,11 @@ a. alone, before and after each attack, for the machine has other work that come
 b. beside each attack in turn, for some seconds: slow SensorThings filters, exports as CSV, streams that want
    all they missed, heads of megabytes (which need no key), posted files that unpack to much, plots of a year
 
-Everything goes to a gateway of this program's own on loopback. The attackers would have machines of their own;
-here they share its cores, so they run at the lowest priority. Prints a table with the cores that gateway
-(its child processes included), database and attackers took, and last one JSON line with ``p95_ratio``, the
-worst p95 beside an attack over the quiet one, and ``failed``, answers that were not 200.
+Everything goes to a gateway of this program's own on loopback. The attackers would have machines of their
+own; here they share its cores. Prints a table with the cores that gateway (its child processes included),
+database and attackers took, and the answers that the attackers got; and last one JSON line with
+``p95_ratio``, the worst p95 beside an attack over the quiet one, and ``failed``, answers to the client that
+behaves which were not 200.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ import http.client
 import io
 import json
 import multiprocessing
-import os
 import tempfile
 import time
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -43,15 +44,16 @@ from tests.support.services import TIMESCALE, PostgresServer, fresh_database
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from multiprocessing.queues import Queue
     from multiprocessing.synchronize import Event
 
 READINGS, ANOMALIES = 4_000_000, 200_000
 GOOD, HOSTILE = "330400-t1", "330400-t2"
 PATHS = ("/v1/latest", f"/v1/anomalies?area={GOOD}&state=open&limit=20")
 LASTS_S, SETTLE_S = 8.0, 1.0
-LOWEST_PRIORITY = 19
 ATTACKS = ("filters", "exports", "streams", "heads", "uploads", "plots")
 SHARERS = ("gateway", "database", "attackers")
+COUNTED: Counter[str] = Counter()  # in the attackers' process: statuses, and "bytes"
 ATTACKERS, STREAMS, HEAD_BYTES = 30, 60, 20_000_000
 
 
@@ -65,10 +67,14 @@ class Request(NamedTuple):
 
 
 class Felt(NamedTuple):
-    """What the client that behaves felt: times of answers [s], and how many were not 200."""
+    """What the client that behaves felt: times of answers [s], and how many were not 200.
+
+    ``answered``: status and count of the answers that the attackers got meanwhile, and their megabytes.
+    """
 
     times_s: list[float]
     failed: int
+    answered: str = ""
 
     def p95_s(self) -> float:
         """Their 95 % quantile [s]."""
@@ -123,7 +129,8 @@ def _print(name: str, felt: Felt, quiet: Felt, cores: dict[str, float]) -> None:
     p50, p95, most = (1e3 * float(np.quantile(felt.times_s, at)) for at in (0.5, 0.95, 1.0))
     times = "".join(f"{one:>11.1f}" for one in (p50, p95, most, 1e3 * quiet.p95_s()))
     shares = "".join(f"{cores[one]:>11.2f}" for one in SHARERS)
-    print(f"{name:12}{len(felt.times_s):>11,}{times}{felt.p95_s() / quiet.p95_s():>11.2f}{shares}", flush=True)
+    ratio = felt.p95_s() / quiet.p95_s()
+    print(f"{name:12}{len(felt.times_s):>11,}{times}{ratio:>11.2f}{shares}  {felt.answered}", flush=True)
 
 
 def _beside(
@@ -131,14 +138,19 @@ def _beside(
 ) -> tuple[Felt, dict[str, float]]:
     """What is felt while another process attacks, and the cores that each of `SHARERS` took meanwhile."""
     stop = multiprocessing.Event()
-    attacker = multiprocessing.Process(target=_attack, args=(port, hostile, name, stop, seconds))
+    answered: Queue[str] = multiprocessing.Queue()
+    attacker = multiprocessing.Process(
+        target=_attack, args=(port, hostile, name, seconds), kwargs={"stop": stop, "answered": answered}
+    )
     attacker.start()
     try:
         time.sleep(SETTLE_S)
         before, began_s = _cpu_s(attacker), time.perf_counter()
         felt = _felt(port, good, seconds)
         took_s, after = time.perf_counter() - began_s, _cpu_s(attacker)
-        return felt, {one: (after[one] - before[one]) / took_s for one in SHARERS}
+        stop.set()
+        told = felt._replace(answered=answered.get(timeout=30))
+        return told, {one: (after[one] - before[one]) / took_s for one in SHARERS}
     finally:
         stop.set()
         attacker.join(10)
@@ -173,9 +185,13 @@ def _felt(port: int, headers: dict[str, str], seconds: float) -> Felt:
     return Felt(times_s, failed)
 
 
-def _attack(port: int, headers: dict[str, str], name: str, stop: Event, seconds: float) -> None:
-    os.nice(LOWEST_PRIORITY)
+def _attack(
+    port: int, headers: dict[str, str], name: str, seconds: float, *, stop: Event, answered: Queue[str]
+) -> None:
     asyncio.run(_attacks(port, headers, name, stop, time.monotonic() + seconds + 2 * SETTLE_S))
+    megabytes = COUNTED.pop("bytes", 0) / 1e6
+    shown = ", ".join(f"{status}: {count}" for status, count in sorted(COUNTED.items()))
+    answered.put(f"{shown or 'none whole'}; {megabytes:.0f} MB")
 
 
 async def _attacks(port: int, headers: dict[str, str], name: str, stop: Event, until_s: float) -> None:
@@ -185,7 +201,8 @@ async def _attacks(port: int, headers: dict[str, str], name: str, stop: Event, u
         told = headers | {"Last-Event-ID": "0-0"}
         several = [_send(port, told, Request("GET", "/v1/live")) for _ in range(STREAMS)]
     else:
-        several = [_again(port, headers, _request(name)) for _ in range(ATTACKERS)]
+        request = _request(name)
+        several = [_again(port, headers, request) for _ in range(ATTACKERS)]
     tasks = [asyncio.ensure_future(one) for one in several]
     await asyncio.to_thread(stop.wait, max(0.0, until_s - time.monotonic()))
     for task in tasks:
@@ -226,8 +243,11 @@ async def _send(port: int, headers: dict[str, str], request: Request) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(f"{request.method} {request.path} HTTP/1.1\r\n{lines}\r\n".encode() + request.body)
-        while await reader.read(1 << 20):
-            pass
+        head = part = await reader.read(1 << 20)
+        COUNTED["bytes"] += len(part)
+        while part := await reader.read(1 << 20):
+            COUNTED["bytes"] += len(part)
+        COUNTED[head[9:12].decode() or "closed"] += 1
     finally:
         writer.close()
 

@@ -1,8 +1,8 @@
 """Devices whose dead letters are beyond their quota: one anomaly of the platform a device and day (UTC).
 
 Beyond the quota letters are counted and no longer stored (decision 0028), so readings get lost that a replay
-could have recovered. Names that are not enrolled are one anomaly of their area: whoever may publish can invent
-any number of them.
+could have recovered. Names that are not enrolled are one anomaly of their area: whoever may publish can
+invent any number of them.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ def _anomaly(quota: ExceededQuota, *, is_open: bool) -> Anomaly:
         severity=SEVERITY,
         n_readings=0,
         state="open" if is_open else "closed",
-        reason_en=f"dead letters beyond the daily quota: {quota.beyond} of {whose_en} ({mb:.1f} MB) were counted"
-        f" and not stored; {do_en}",
+        reason_en=f"dead letters beyond the daily quota: {quota.beyond} of {whose_en} ({mb:.1f} MB) were"
+        f" counted and not stored; {do_en}",
         reason_zh=f"死信超出当日配额：{whose_zh}的{quota.beyond}条死信（{mb:.1f} MB）仅计数未保存；{do_zh}",
         evidence={"kept": quota.letters, "beyond": quota.beyond, "bytes_beyond": quota.bytes_beyond},
     )

@@ -251,7 +251,7 @@ class DeviceActivity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExceededQuota(msgspec.Struct, frozen=True, kw_only=True):
-    """Dead letters of a device and day (UTC) that were beyond its quota; all names of an area that are not enrolled are one."""
+    """Dead letters of a device and day (UTC) beyond its quota; all that is not enrolled is one an area."""
 
     area_id: str
     device_id: str | None  # None for what is not enrolled

@@ -88,6 +88,11 @@ class PostgresStore(Walled):
         connecting.wait_for(dsn, settings, stop or threading.Event(), wait_s)
         return cls(dsn, connecting.pool(dsn, settings), settings)
 
+    @property
+    def opened_with(self) -> tuple[str, Settings]:
+        """The address and the settings with which another process opens the same database."""
+        return self._dsn, self._settings
+
     def close(self) -> None:
         """Let go of every connection."""
         self._pool.close()

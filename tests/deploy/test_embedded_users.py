@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import stat
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,7 @@ import psycopg
 import pytest
 
 from deploy.embedded.broker import EmbeddedBroker
-from deploy.embedded.folder import BROKER_UID, server_user
+from deploy.embedded.folder import BROKER_UID, DATABASE_UID, server_user
 from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.up.servers import GATEWAY_GROUP, GATEWAY_LOGIN
 from ingest_service.storage.accounts import Accounts
@@ -24,10 +26,23 @@ if TYPE_CHECKING:
 
 
 def test_the_broker_is_no_user_that_could_change_the_database(open_folder: Path) -> None:
-    user = server_user()
+    user = server_user(open_folder / "postgres/data")
     assert user is not None, "the tests run as root"
     with EmbeddedBroker(open_folder / "broker") as broker:
-        assert psutil.Process(broker.pid).uids().real == BROKER_UID != user.pw_uid
+        assert psutil.Process(broker.pid).uids().real == BROKER_UID != user.uid
+
+
+def test_new_data_belong_to_a_user_of_their_own_and_old_ones_keep_theirs(open_folder: Path) -> None:
+    folder, nobody = open_folder / "postgres", pwd.getpwnam("nobody")
+    with EmbeddedPostgres(folder) as server:
+        server.database("town")
+        assert psutil.Process(server.pid).uids().real == DATABASE_UID
+    assert {one.stat().st_uid for one in (folder / "data").rglob("*")} == {DATABASE_UID}
+    for one in (folder, *folder.rglob("*")):
+        os.chown(one, nobody.pw_uid, nobody.pw_gid)  # as earlier versions made them
+    with EmbeddedPostgres(folder) as server:
+        server.database("town")
+        assert psutil.Process(server.pid).uids().real == nobody.pw_uid
 
 
 def test_the_gateway_of_the_embedded_stack_can_not_leave_the_scope_of_a_key(open_folder: Path) -> None:
@@ -51,9 +66,8 @@ def test_the_gateway_of_the_embedded_stack_can_not_leave_the_scope_of_a_key(open
                 "SELECT set_config('role', 'none', true), set_config('towntwin.area', '*', true)"
             )
             assert connection.execute("SELECT count(*) FROM public.site").fetchone() == (0,)
-            assert connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = session_user").fetchone() == (
-                False,
-            )
+            (role,) = connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = session_user")
+            assert role == (False,)
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute("SELECT FROM public.reading")
             connection.rollback()
