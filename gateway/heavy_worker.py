@@ -37,19 +37,19 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-NICENESS = 10  # a tenth of the share of whatever else wants the processor; the parsers of uploads inherit it
+NICENESS = 5  # a third of the share of whatever else wants the processor; the parsers of uploads inherit it
 YOUNG = 50_000  # as in `gateway.server`
 
 
 def main(number: int) -> None:
     """Answer heavy requests on an inherited socket until standard input ends."""
-    os.nice(NICENESS)
     for one in (signal.SIGINT, signal.SIGTERM):  # the gateway ends this process, after its last answers
         signal.signal(one, signal.SIG_IGN)
     (length,) = struct.unpack(">I", sys.stdin.buffer.read(4))
     started = msgspec.msgpack.decode(sys.stdin.buffer.read(length), type=Started)
     store = PostgresStore.open(started.dsn, settings=msgspec.convert(started.storage, Storage))
     app = create_worker_app(store, msgspec.convert(started.settings, Settings))
+    os.nice(NICENESS)  # not before: until now requests may wait for this process to be ready
     gc.freeze()
     gc.set_threshold(YOUNG)
     asyncio.run(Worker(app).serve(socket.socket(fileno=number)))

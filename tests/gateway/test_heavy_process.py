@@ -175,7 +175,7 @@ def test_a_request_whose_client_left_while_it_waited_is_not_worked_on(gateways: 
             answered.append(message)
 
         headers = [(name.lower().encode(), value.encode()) for name, value in gateways.headers.items()]
-        scope = {"type": "http", "http_version": "1.1", "method": "GET", "path": "/sta/v1.1/Things"}
+        scope: Any = {"type": "http", "http_version": "1.1", "method": "GET", "path": "/sta/v1.1/Things"}
         scope |= {"query_string": b"", "headers": headers, "scheme": "http", "client": ("127.0.0.1", 5)}
         async with turns.turn(who):
             waiting = asyncio.create_task(app(scope, receive, send))
