@@ -42,7 +42,8 @@ log = structlog.get_logger()
 
 REPOSITORY = Path(__file__).parents[1]
 BACKLOG = 100  # connections that wait while the process starts
-AGAIN_S = 0.5  # between the end of a process and the start of the next: one that can't start takes no core
+AGAIN_S, LONGEST_S = 0.5, 30.0  # between an end and the next start: twice as long each time
+FORGIVE_S = 60.0  # a process that ran for so long is started again after the shortest wait
 END_S = 5.0
 GONE = (OSError, asyncio.IncompleteReadError)
 
@@ -86,6 +87,7 @@ class HeavyProcess:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._is_closed = False
+        self._again_s = AGAIN_S
 
     @property
     def pid(self) -> int | None:
@@ -113,13 +115,17 @@ class HeavyProcess:
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
         """Start the process again where it ended by itself: requests may wait for it in the backlog."""
+        began_s = time.monotonic()
         code = process.wait()
         if process.stdin is not None:
             with suppress(OSError):
                 process.stdin.close()
         if not self._is_closed:
-            log.warning("heavy_process_ended", exit_code=code, next_start_in_s=AGAIN_S)
-            time.sleep(AGAIN_S)
+            if time.monotonic() - began_s > FORGIVE_S:
+                self._again_s = AGAIN_S
+            log.warning("heavy_process_ended", exit_code=code, next_start_in_s=self._again_s)
+            time.sleep(self._again_s)
+            self._again_s = min(LONGEST_S, 2 * self._again_s)
             self.start()
 
     def close(self) -> None:
