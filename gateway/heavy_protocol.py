@@ -78,11 +78,10 @@ class Sent(msgspec.Struct, frozen=True, tag=True):
     noted: Noted
 
 
-async def write(writer: asyncio.StreamWriter, message: msgspec.Struct) -> None:
-    """Send one message, and wait while the other side is slow. Raises OSError where it is gone."""
-    content = msgspec.msgpack.encode(message)
-    writer.write(LENGTH.pack(len(content)))
-    writer.write(content)
+async def write(writer: asyncio.StreamWriter, *messages: msgspec.Struct) -> None:
+    """Send messages in one piece, and wait while the other side is slow. Raises OSError where it is gone."""
+    contents = [msgspec.msgpack.encode(one) for one in messages]
+    writer.write(b"".join(part for one in contents for part in (LENGTH.pack(len(one)), one)))
     await writer.drain()
 
 

@@ -99,15 +99,18 @@ class Worker:
                 raise HTTPException(part.status, part.detail, part.headers)
             return {"type": "http.request", "body": part.body, "more_body": part.more}
 
+        waiting: list[Began] = []
+
         async def send(message: Message) -> None:
             noted = Noted(visit.rows, visit.is_export, visit.detail)
             if message["type"] == "http.response.start":
                 route = getattr(scope.get("route"), "path", None)
                 headers = list(message.get("headers", []))
-                await protocol.write(writer, Began(message["status"], headers, route, noted))
+                waiting.append(Began(message["status"], headers, route, noted))  # sent with the first part
             else:
                 body, more = message.get("body", b""), message.get("more_body", False)
-                await protocol.write(writer, Sent(body, more, noted))
+                began, waiting[:] = waiting[:], []
+                await protocol.write(writer, *began, Sent(body, more, noted))
 
         await self._app(scope, receive, send)
 
