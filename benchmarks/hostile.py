@@ -3,12 +3,15 @@
 On one machine in one run, on a TimescaleDB (fsync on) with a year of 200 series. One client of a town reads
 the newest readings and open anomalies, one request after the other over one kept connection:
 
-a. alone
+a. alone, before and after each attack, for the machine has other work that comes and goes
 b. beside each attack in turn, for some seconds: slow SensorThings filters, exports as CSV, streams that want
    all they missed, heads of megabytes (which need no key), posted files that unpack to much, plots of a year
 
-Everything goes to a gateway of this program's own on loopback. Prints a table, and last one JSON line with
-``p95_ratio``, the worst p95 beside an attack over the quiet one, and ``failed``, answers that were not 200.
+Everything goes to a gateway of this program's own on loopback. The attackers would have machines of their
+own; here they share its cores. Prints a table with the cores that gateway (its child processes included),
+database and attackers took, and the answers that the attackers got; and last one JSON line with
+``p95_ratio``, the worst p95 beside an attack over the quiet one, and ``failed``, answers to the client that
+behaves which were not 200.
 """
 
 from __future__ import annotations
@@ -21,12 +24,14 @@ import json
 import multiprocessing
 import tempfile
 import time
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -38,12 +43,17 @@ from tests.support.processes import Process, running
 from tests.support.services import TIMESCALE, PostgresServer, fresh_database
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from multiprocessing.queues import Queue
     from multiprocessing.synchronize import Event
 
 READINGS, ANOMALIES = 4_000_000, 200_000
 GOOD, HOSTILE = "330400-t1", "330400-t2"
 PATHS = ("/v1/latest", f"/v1/anomalies?area={GOOD}&state=open&limit=20")
 LASTS_S, SETTLE_S = 8.0, 1.0
+ATTACKS = ("filters", "exports", "streams", "heads", "uploads", "plots")
+SHARERS = ("gateway", "database", "attackers")
+COUNTED: Counter[str] = Counter()  # in the attackers' process: statuses, and "bytes"
 ATTACKERS, STREAMS, HEAD_BYTES = 30, 60, 20_000_000
 
 
@@ -57,10 +67,14 @@ class Request(NamedTuple):
 
 
 class Felt(NamedTuple):
-    """What the client that behaves felt: times of answers [s], and how many were not 200."""
+    """What the client that behaves felt: times of answers [s], and how many were not 200.
+
+    ``answered``: status and count of the answers that the attackers got meanwhile, and their megabytes.
+    """
 
     times_s: list[float]
     failed: int
+    answered: str = ""
 
     def p95_s(self) -> float:
         """Their 95 % quantile [s]."""
@@ -72,6 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--seconds", type=float, default=LASTS_S)
+    parser.add_argument("--attacks", nargs="+", choices=ATTACKS, default=ATTACKS)
     options, _ = parser.parse_known_args()
     database = PostgresServer(
         installation.provide(print),
@@ -83,56 +98,76 @@ def main() -> None:
         database.create()
         with fresh_database(database) as dsn, tempfile.TemporaryDirectory() as folder:
             fill(dsn, readings=int(READINGS * options.scale), anomalies=int(ANOMALIES * options.scale))
-            _measure(dsn, Path(folder), options.seconds)
+            _measure(dsn, Path(folder), options.seconds, options.attacks)
     finally:
         database.remove()
 
 
-def _measure(dsn: str, logs: Path, seconds: float) -> None:
+def _measure(dsn: str, logs: Path, seconds: float, attacks: Sequence[str]) -> None:
     port = free_port()
     options = ("--port", str(port), "--requests-per-s", "1e6", "--requests-burst", "1000000")
     gateway = Process("gateway", *options, log=logs / "gateway.log", TOWNTWIN_DSN=dsn)
     good, hostile = _latency.headers(dsn, GOOD), _latency.headers(dsn, HOSTILE)
+    columns = ("requests", "p50 [ms]", "p95 [ms]", "max [ms]", "quiet p95", "p95 ratio", *SHARERS)
+    ratios, failed = {}, 0
     with running(gateway):
         _api_load.wait_for(port)
         _felt(port, good, 2.0)  # plans and caches
-        quiet = _felt(port, good, seconds)
-        print(
-            f"{'beside':28}{'requests':>10}{'p50 [ms]':>10}{'p95 [ms]':>10}{'max [ms]':>10}{'p95 ratio':>11}"
-        )
-        _print("nobody", quiet, quiet)
-        beside = {}
-        for name in ("filters", "exports", "streams", "heads", "uploads", "plots"):
-            beside[name] = _beside(port, good, hostile, name, seconds)
-            _print(name, beside[name], quiet)
+        print(f"{'beside':12}" + "".join(f"{one:>11}" for one in columns))
+        for name in attacks:
+            before = _felt(port, good, seconds / 2)
+            beside, cores = _beside(port, good, hostile, name, seconds)
+            quiet = Felt(before.times_s + _felt(port, good, seconds / 2).times_s, before.failed)
+            ratios[name] = round(beside.p95_s() / quiet.p95_s(), 2)
+            failed += beside.failed + quiet.failed
+            _print(name, beside, quiet, cores)
         gateway.kill()
-    ratios = {name: round(one.p95_s() / quiet.p95_s(), 2) for name, one in beside.items()}
-    line = {"p95_ratio": max(ratios.values()), "failed": sum(one.failed for one in beside.values())} | ratios
-    print(json.dumps(line))
+    print(json.dumps({"p95_ratio": max(ratios.values()), "failed": failed} | ratios))
 
 
-def _print(name: str, felt: Felt, quiet: Felt) -> None:
-    p50, most = (1e3 * float(np.quantile(felt.times_s, at)) for at in (0.5, 1.0))
+def _print(name: str, felt: Felt, quiet: Felt, cores: dict[str, float]) -> None:
+    p50, p95, most = (1e3 * float(np.quantile(felt.times_s, at)) for at in (0.5, 0.95, 1.0))
+    times = "".join(f"{one:>11.1f}" for one in (p50, p95, most, 1e3 * quiet.p95_s()))
+    shares = "".join(f"{cores[one]:>11.2f}" for one in SHARERS)
     ratio = felt.p95_s() / quiet.p95_s()
-    print(
-        f"{name:28}{len(felt.times_s):>10,}{p50:>10.1f}{1e3 * felt.p95_s():>10.1f}{most:>10.1f}{ratio:>11.2f}"
-    )
+    print(f"{name:12}{len(felt.times_s):>11,}{times}{ratio:>11.2f}{shares}  {felt.answered}", flush=True)
 
 
-def _beside(port: int, good: dict[str, str], hostile: dict[str, str], name: str, seconds: float) -> Felt:
-    """What is felt while another process attacks."""
+def _beside(
+    port: int, good: dict[str, str], hostile: dict[str, str], name: str, seconds: float
+) -> tuple[Felt, dict[str, float]]:
+    """What is felt while another process attacks, and the cores that each of `SHARERS` took meanwhile."""
     stop = multiprocessing.Event()
-    attacker = multiprocessing.Process(target=_attack, args=(port, hostile, name, stop, seconds))
+    answered: Queue[str] = multiprocessing.Queue()
+    attacker = multiprocessing.Process(
+        target=_attack, args=(port, hostile, name, seconds), kwargs={"stop": stop, "answered": answered}
+    )
     attacker.start()
     try:
         time.sleep(SETTLE_S)
-        return _felt(port, good, seconds)
+        before, began_s = _cpu_s(attacker), time.perf_counter()
+        felt = _felt(port, good, seconds)
+        took_s, after = time.perf_counter() - began_s, _cpu_s(attacker)
+        stop.set()
+        told = felt._replace(answered=answered.get(timeout=30))
+        return told, {one: (after[one] - before[one]) / took_s for one in SHARERS}
     finally:
         stop.set()
         attacker.join(10)
         if attacker.is_alive():
             attacker.kill()
         time.sleep(SETTLE_S)
+
+
+def _cpu_s(attacker: multiprocessing.Process) -> dict[str, float]:
+    """CPU time so far of the gateway and the database below this process, and of the attacker [s]."""
+    found = dict.fromkeys(SHARERS, 0.0)
+    for one in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            times, command = one.cpu_times(), " ".join(one.cmdline())
+            whose = "database" if "postgres" in command else "gateway"
+            found["attackers" if one.pid == attacker.pid else whose] += times.user + times.system
+    return found
 
 
 def _felt(port: int, headers: dict[str, str], seconds: float) -> Felt:
@@ -150,8 +185,13 @@ def _felt(port: int, headers: dict[str, str], seconds: float) -> Felt:
     return Felt(times_s, failed)
 
 
-def _attack(port: int, headers: dict[str, str], name: str, stop: Event, seconds: float) -> None:
+def _attack(
+    port: int, headers: dict[str, str], name: str, seconds: float, *, stop: Event, answered: Queue[str]
+) -> None:
     asyncio.run(_attacks(port, headers, name, stop, time.monotonic() + seconds + 2 * SETTLE_S))
+    megabytes = COUNTED.pop("bytes", 0) / 1e6
+    shown = ", ".join(f"{status}: {count}" for status, count in sorted(COUNTED.items()))
+    answered.put(f"{shown or 'none whole'}; {megabytes:.0f} MB")
 
 
 async def _attacks(port: int, headers: dict[str, str], name: str, stop: Event, until_s: float) -> None:
@@ -161,7 +201,8 @@ async def _attacks(port: int, headers: dict[str, str], name: str, stop: Event, u
         told = headers | {"Last-Event-ID": "0-0"}
         several = [_send(port, told, Request("GET", "/v1/live")) for _ in range(STREAMS)]
     else:
-        several = [_again(port, headers, _request(name)) for _ in range(ATTACKERS)]
+        request = _request(name)
+        several = [_again(port, headers, request) for _ in range(ATTACKERS)]
     tasks = [asyncio.ensure_future(one) for one in several]
     await asyncio.to_thread(stop.wait, max(0.0, until_s - time.monotonic()))
     for task in tasks:
@@ -202,8 +243,11 @@ async def _send(port: int, headers: dict[str, str], request: Request) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(f"{request.method} {request.path} HTTP/1.1\r\n{lines}\r\n".encode() + request.body)
-        while await reader.read(1 << 20):
-            pass
+        head = part = await reader.read(1 << 20)
+        COUNTED["bytes"] += len(part)
+        while part := await reader.read(1 << 20):
+            COUNTED["bytes"] += len(part)
+        COUNTED[head[9:12].decode() or "closed"] += 1
     finally:
         writer.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from gateway.browser_errors import BrowserErrors
 from gateway.compression import Compression
 from gateway.context import Context
 from gateway.head import Head
+from gateway.heavy_process import HeavyProcess
 from gateway.known import Directories
 from gateway.live import Hub
 from gateway.metrics import Measure
@@ -48,7 +50,8 @@ from ingest_service.storage.postgres import PostgresStore
 from ingest_service.storage.wall import EVERYTHING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from ingest_service.storage.store import Store
 
@@ -82,9 +85,11 @@ def create_app(
     *,
     console: bool = True,
     accounts: Accounts | None = None,
+    heavy_worker: Sequence[str] = (),
 ) -> FastAPI:
     """The gateway on a store; the store is closed by whoever opened it.
 
+    ``heavy_worker`` is the command of a process that answers the heavy requests; without it this one does.
     Raises TypeError where the store is no database and no accounts are given: nobody could come in.
     Raises ValueError where the setting ``trusted_proxies`` or ``public_url`` is wrong.
     """
@@ -98,29 +103,30 @@ def create_app(
     vitals = Vitals(store, whole, directories, settings)
     hub = Hub(whole, directories, settings, vitals.tasks, turns.heavy)
     uploads = UploadPool()
+    heavy = None
+    if heavy_worker and isinstance(store, PostgresStore):
+        heavy = HeavyProcess(store, settings, directories, heavy_worker)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        if heavy is not None:
+            heavy.start()
         async with vitals.beating():
             yield
             await hub.close()
         uploads.close()
+        if heavy is not None:
+            await asyncio.to_thread(heavy.close)
 
-    app = FastAPI(
-        title="towntwin",
-        version=version("towntwin"),
-        description=DESCRIPTION,
-        lifespan=lifespan,
-        docs_url=None,  # ours are in routes/documentation.py
-        redoc_url=None,
-    )
+    app = _application(lifespan)
     gate = Gate(accounts, settings)
     app.state.gate = gate
     app.state.uploads = uploads
+    app.state.heavy = heavy
+    app.state.turns = turns
     app.state.context = Context(store, whole, directories, settings, hub, accounts, vitals)
-    app.add_middleware(Compression)
-    app.add_middleware(Head)
-    app.add_middleware(Door, gate=gate, accounts=accounts, settings=settings, turns=turns)
+    _install_routes(app)
+    app.add_middleware(Door, gate=gate, accounts=accounts, settings=settings, turns=turns, heavy=heavy)
     app.add_middleware(RefuseNul)
     if settings.cors_origins:
         app.add_middleware(
@@ -133,9 +139,6 @@ def create_app(
     app.add_middleware(BrowserErrors)
     app.add_middleware(Measure)
     app.add_middleware(ForwardedHeaders, trusted=trusted)
-    problems.install(app)
-    for module in ROUTES:  # in one list, for a router within a router looks each route up twice
-        app.router.routes.extend(module.router.routes)
     examples.install(app)
     described.install(app)
     if console:
@@ -143,6 +146,39 @@ def create_app(
 
         page.install(app)
     return app
+
+
+def create_worker_app(store: PostgresStore, settings: Settings) -> FastAPI:
+    """The same routes for the process for heavy requests: who comes was let in, and is audited, elsewhere."""
+    whole = behind_wall(store, EVERYTHING)
+    directories = Directories(whole)
+    vitals = Vitals(store, whole, directories, settings)  # it writes no heartbeat here
+    hub = Hub(whole, directories, settings)
+    app = _application(None)
+    app.state.uploads = UploadPool()
+    app.state.context = Context(store, whole, directories, settings, hub, Accounts(store), vitals)
+    _install_routes(app)
+    return app
+
+
+def _application(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None) -> FastAPI:
+    return FastAPI(
+        title="towntwin",
+        version=version("towntwin"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,  # ours are in routes/documentation.py
+        redoc_url=None,
+    )
+
+
+def _install_routes(app: FastAPI) -> None:
+    """Routes, problems, and what every answer has in either process."""
+    problems.install(app)
+    for module in ROUTES:  # in one list, for a router within a router looks each route up twice
+        app.router.routes.extend(module.router.routes)
+    app.add_middleware(Compression)
+    app.add_middleware(Head)
 
 
 def _accounts(store: Store) -> Accounts:

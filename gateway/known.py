@@ -136,6 +136,8 @@ class Directories:
         self._lock = threading.Lock()
         self._known: Known | None = None
         self._checked_s = 0.0
+        self.changes = 0
+        """How often this process has changed something: another process reads the store again then."""
 
     def whole(self) -> Directory:
         """The directory as the store has it at this moment."""
@@ -145,6 +147,7 @@ class Directories:
         """Ask the store before the next look: who changed something sees it at once."""
         with self._lock:
             self._checked_s = -math.inf
+            self.changes += 1
 
     def known(self, areas: tuple[str, ...] | None = None) -> Known:
         """The directory of some areas, or of all, as it is now. Raises `StoreUnavailable`."""

@@ -12,6 +12,8 @@ from gateway.access.patience import patient
 from gateway.app import create_app
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.settings import Settings
     from ingest_service.storage.store import Store
 
@@ -20,9 +22,12 @@ SWITCH_S = 0.0005  # a short request waits so long for the interpreter beside a 
 YOUNG = 50_000  # objects between two looks for garbage: a page of a thousand rows makes some ten thousand
 
 
-def serve(store: Store, settings: Settings) -> None:
-    """Serve until a signal; requests that are under way may end."""
-    app = create_app(store, settings)
+def serve(store: Store, settings: Settings, heavy_worker: Sequence[str] = ()) -> None:
+    """Serve until a signal; requests that are under way may end.
+
+    ``heavy_worker`` is the command of the process for heavy requests, where the settings want one.
+    """
+    app = create_app(store, settings, heavy_worker=heavy_worker if settings.heavy_process else ())
     gc.freeze()  # what is there now stays, and need not be looked through again
     gc.set_threshold(YOUNG)
     sys.setswitchinterval(SWITCH_S)

@@ -61,6 +61,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     heavy_at_once: Annotated[
         int, Meta(description="Those of all keys at once.", extra={"unit": "requests"}, ge=1)
     ] = 2
+    heavy_process: Annotated[
+        bool,
+        Meta(description="A process of their own answers them, at a lower priority; it takes some 150 MB."),
+    ] = True
     heavy_share: Annotated[
         float,
         Meta(description="Time that those of one key may take, of each second that passes.", gt=0),

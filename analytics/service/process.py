@@ -16,6 +16,7 @@ from prometheus_client import Counter, Gauge, Histogram, start_http_server
 from analytics.service import items, outages, silence
 from analytics.service.assessing import assess
 from analytics.service.detectors import diagnose_detectors
+from analytics.service.letter_quotas import report_letter_quotas
 from analytics.service.rejudge import rejudge
 from analytics.service.several import judge_sites
 from analytics.service.tidy import tidy
@@ -123,6 +124,7 @@ class Seldom:
 
 TASKS: tuple[Task, ...] = (
     look_for_silence,
+    report_letter_quotas,
     rejudge,
     roll_up,
     judge_sites,

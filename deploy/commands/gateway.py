@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from deploy.settings import Common, SettingsError, add_flags, load
 from deploy.wiring import open_store
@@ -31,7 +34,13 @@ def run(args: argparse.Namespace, common: Common) -> int:
         raise SettingsError(str(error)) from error
     store = open_store(common, args)
     try:
-        server.serve(store, settings)
+        server.serve(store, settings, _heavy_worker(common))
     finally:
         store.close()
     return 0
+
+
+def _heavy_worker(common: Common) -> list[str]:
+    """The command of the process for heavy requests; what is secret goes to its standard input."""
+    logs = Common(log_format=common.log_format, log_level=common.log_level)
+    return [sys.executable, "-m", "deploy.heavy_worker", msgspec.json.encode(logs).decode()]

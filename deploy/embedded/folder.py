@@ -8,12 +8,12 @@ import socket
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 UNPRIVILEGED = "nobody"
-BROKER_UID = (
-    65_533  # of no account (Debian policy 9.2.2 reserves it): it owns no file, least of all the database's
-)
+# Of no account (Debian policy 9.2.2 reserves them). The broker's owns no file, least of all the database's;
+# that of the database owns its own data alone.
+BROKER_UID, DATABASE_UID = 65_533, 65_532
 SYSTEM_CACHE = Path("/var/cache")
 PORTS = range(20_000, 32_000)
 _PLACES = count(101 * os.getpid())
@@ -34,9 +34,31 @@ def default_folder() -> Path:
     return Path(home) / "towntwin"
 
 
-def server_user() -> pwd.struct_passwd | None:
-    """Whom servers run as: an unprivileged user where root starts them, else nobody else (None)."""
-    return pwd.getpwnam(UNPRIVILEGED) if os.geteuid() == 0 else None
+class ServerUser(NamedTuple):
+    """Whom a server runs as."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+def server_user(data: Path) -> ServerUser | None:
+    """Whom the database runs as where root starts it: the owner of its data; None where it is no other user.
+
+    Data that are yet to be made get a user of their own.
+    """
+    if os.geteuid() != 0:
+        return None
+    if not data.exists():
+        return ServerUser(f"user {DATABASE_UID}", DATABASE_UID, DATABASE_UID)
+    owner = data.stat()
+    return ServerUser(f"user {owner.st_uid}", owner.st_uid, owner.st_gid)
+
+
+def maker_of_data() -> ServerUser:
+    """Whom root has make a database's data: the program that does it wants a user with an account."""
+    found = pwd.getpwnam(UNPRIVILEGED)
+    return ServerUser(found.pw_name, found.pw_uid, found.pw_gid)
 
 
 def open_log(path: Path, *, again: bool = False) -> BinaryIO:
@@ -54,7 +76,7 @@ def make_open(folder: Path) -> None:
         missing.chmod(0o755)
 
 
-def check_reachable(folder: Path, user: pwd.struct_passwd) -> None:
+def check_reachable(folder: Path, user: ServerUser) -> None:
     """See that a user may walk down to a folder.
 
     Raises
@@ -65,10 +87,10 @@ def check_reachable(folder: Path, user: pwd.struct_passwd) -> None:
     """
     for parent in (folder, *folder.parents):
         status = parent.stat()
-        mine = status.st_mode & 0o100 and status.st_uid == user.pw_uid
+        mine = status.st_mode & 0o100 and status.st_uid == user.uid
         if not mine and not status.st_mode & 0o001:
             raise EmbeddedError(
-                f"{folder} can't be used by root: the database runs as {user.pw_name}, to whom {parent} is"
+                f"{folder} can't be used by root: the database runs as {user.name}, to whom {parent} is"
                 f" closed; name a folder that all may walk into, such as {default_folder()}"
             )
 

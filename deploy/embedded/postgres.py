@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from deploy.embedded.binaries import postgres_programs
 from deploy.embedded.folder import (
     EmbeddedError,
+    ServerUser,
     check_reachable,
     free_port,
     make_open,
+    maker_of_data,
     open_log,
     server_user,
 )
@@ -71,7 +73,7 @@ class EmbeddedPostgres:
         self.folder = folder.absolute()
         self.port = port or free_port()
         self._programs = postgres_programs()
-        self._user = server_user()
+        self._user = server_user(self._data)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -102,6 +104,23 @@ class EmbeddedPostgres:
             self._ask('CREATE DATABASE :"name";', name=name)
         return self.dsn(name)
 
+    def login(self, role: str, group: str, database: str) -> str:
+        """Make a role that logs in and is a member of one group role alone; its address of a database.
+
+        Its password is made once and kept in a file of the folder, readable by its owner alone.
+        """
+        file = self.folder / f"password-{role}"
+        if not file.exists():
+            _write_secret(file, secrets.token_urlsafe(24))
+        password = file.read_text()
+        if not self._ask("SELECT 1 FROM pg_roles WHERE rolname = :'role';", role=role):
+            self._ask('CREATE ROLE :"role";', role=role)
+        limits = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
+        # By standard input: arguments of processes can be read by everybody on the machine.
+        self._ask(f"ALTER ROLE :\"role\" {limits} PASSWORD '{password}';", role=role)
+        self._ask('GRANT :"group" TO :"role";', role=role, group=group)
+        return f"postgresql://{role}:{password}@{HOST}:{self.port}/{database}"
+
     def start(self) -> Self:
         """Make the data where there are none, and start the server; returns when it answers.
 
@@ -124,7 +143,7 @@ class EmbeddedPostgres:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for the parent, which stops the server last
-                **self._as_user(),
+                **_credentials(self._user),
             )
         deadline = time.monotonic() + START_S
         while not (note := self._note()) or not note.is_ready or note.pid != self._process.pid:
@@ -172,38 +191,43 @@ class EmbeddedPostgres:
                 f"{self.folder} has lost its password: move the folder away to begin anew"
             ) from None
 
-    def _as_user(self) -> dict[str, Any]:
-        if self._user is None:
-            return {}
-        return {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
-
     def _make(self) -> None:
         """Make folder, password and data; the data beside, then renamed, so that they are never half-made."""
         make_open(self.folder.parent)
         self.folder.mkdir(mode=0o700, exist_ok=True)
         self.folder.chmod(0o700)
-        if self._user is not None:
-            os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
-            check_reachable(self.folder, self._user)
-        if self._data.exists():
+        has_data = self._data.exists()
+        maker = None if self._user is None else self._user if has_data else maker_of_data()
+        if maker is not None:
+            os.chown(self.folder, maker.uid, maker.gid)
+            check_reachable(self.folder, maker)
+        if has_data:
             self._check_version()
-            return
+        else:
+            self._make_data(maker)
+
+    def _make_data(self, maker: ServerUser | None) -> None:
+        """As ``maker``, since initdb wants a user with an account; then they go to the user of the server."""
         password = secrets.token_urlsafe(24)
         _write_secret(self.folder / "password", password)
         beside = self.folder / "data-being-made"
         shutil.rmtree(beside, ignore_errors=True)
         given = self.folder / "password-given"
         _write_secret(given, password)
-        if self._user is not None:
-            os.chown(given, self._user.pw_uid, self._user.pw_gid)
+        if maker is not None:
+            os.chown(given, maker.uid, maker.gid)
         try:
             self._run(
                 "initdb",
                 *("-D", str(beside), "-U", SUPERUSER, "-A", "scram-sha-256", f"--pwfile={given}"),
                 *("-E", "UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+                user=maker,
             )
         finally:
             given.unlink()
+        if self._user is not None:
+            for one in (self.folder, beside, *beside.rglob("*")):
+                os.chown(one, self._user.uid, self._user.gid)
         beside.rename(self._data)
 
     def _check_version(self) -> None:
@@ -241,7 +265,7 @@ class EmbeddedPostgres:
         address = ("-h", HOST, "-p", str(self.port), "-U", SUPERUSER, "-d", "postgres", "-w")
         return self._run("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", *address, *sets, say=statement)
 
-    def _run(self, program: str, *args: str, say: str = "") -> str:
+    def _run(self, program: str, *args: str, say: str = "", user: ServerUser | None = None) -> str:
         done: subprocess.CompletedProcess[str] = subprocess.run(
             [str(self._programs / program), *args],
             cwd="/",
@@ -250,11 +274,16 @@ class EmbeddedPostgres:
             capture_output=True,
             text=True,
             check=False,
-            **self._as_user(),
+            **_credentials(user or self._user),
         )
         if done.returncode != 0:
             raise EmbeddedError(f"{program} failed in {self.folder}: {done.stderr.strip()}")
         return done.stdout
+
+
+def _credentials(user: ServerUser | None) -> dict[str, Any]:
+    """What a program is started with to run as a user; nothing where it runs as this process does."""
+    return {} if user is None else {"user": user.uid, "group": user.gid, "extra_groups": []}
 
 
 def _serves(pid: int, data: Path) -> bool:

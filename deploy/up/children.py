@@ -33,6 +33,7 @@ class Child:
 
     name: str
     args: list[str] = field(default_factory=list)
+    environ: Mapping[str, str] = field(default_factory=dict)  # beside that of all children
     once: bool = False
     process: subprocess.Popen[bytes] | None = None
     started_s: float = 0.0
@@ -51,9 +52,11 @@ class Children:
         self._children: list[Child] = []
         logs.mkdir(parents=True, exist_ok=True)
 
-    def start(self, name: str, *args: str, once: bool = False) -> Child:
+    def start(
+        self, name: str, *args: str, once: bool = False, environ: Mapping[str, str] | None = None
+    ) -> Child:
         """Start one; later ones lean on earlier ones and are stopped first."""
-        child = Child(name, list(args), once)
+        child = Child(name, list(args), environ or {}, once)
         self._children.append(child)
         self._launch(child)
         return child
@@ -120,7 +123,7 @@ class Children:
         with open_log(self._log(child), again=True) as log:
             child.process = subprocess.Popen(
                 [sys.executable, "-m", "deploy", child.name, *child.args],
-                env=self._environ,
+                env={**self._environ, **child.environ},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

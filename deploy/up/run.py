@@ -228,7 +228,11 @@ def _run(
             shown[:0] = [("console", f"{address}/login#{key}"), ("key", key)]
             children.start("ingest")
             children.start("service")
-            children.start("gateway", "--host", gateway.host, "--port", str(gateway.port))
+            children.start(
+                "gateway",
+                *("--host", gateway.host, "--port", str(gateway.port)),
+                environ={"TOWNTWIN_DSN": servers.gateway_dsn()},
+            )
             problem = _problem_at_start(address, servers, children, stop)
             if problem:
                 screen.say(f"{problem}: see {playground / 'logs'}")

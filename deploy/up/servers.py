@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 60.0
+GATEWAY_LOGIN, GATEWAY_GROUP = "towntwin_gateway_login", "towntwin_gateway"
 FORGIVE_S = 300.0  # a server that ran for so long is started again at once
 
 
@@ -66,6 +67,7 @@ class Servers:
         self._say = say
         self._stack = ExitStack()
         self._kept: list[_Kept] = []
+        self._postgres: EmbeddedPostgres | None = None
         self.dsn = common.dsn or ""
         self.broker = common.broker or ""
         self.broker_old: str | None = None
@@ -75,6 +77,16 @@ class Servers:
     def password_file(self) -> Path | None:
         """The file with the password of the embedded database; None where the database is a named one."""
         return None if self._common.dsn else self._folder / "postgres" / "password"
+
+    def gateway_dsn(self) -> str:
+        """The address of the database for the gateway, once the schema is there.
+
+        In the embedded database it is that of a role that may no more than the gateway needs, so that no
+        statement of the gateway leaves the scope of its key (decision 0029); a named one is used as it is.
+        """
+        if self._postgres is None:
+            return self.dsn
+        return self._postgres.login(GATEWAY_LOGIN, GATEWAY_GROUP, self._database)
 
     def look_after(self) -> None:
         """Start an embedded server again that ended: on its port, with its data.
@@ -114,6 +126,7 @@ class Servers:
                 self._say("starting the embedded PostgreSQL")
                 postgres = EmbeddedPostgres(self._folder / "postgres", port=chosen.database)
                 self._stack.enter_context(postgres)
+                self._postgres = postgres
                 self.dsn = postgres.database(self._database, fresh=self._fresh)
                 meanwhile = "devices keep their readings until it is back"
                 self._kept.append(_Kept("the embedded PostgreSQL", meanwhile, postgres))

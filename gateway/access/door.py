@@ -16,6 +16,7 @@ from gateway.access.exports import ExportLedger
 from gateway.access.headers import secured
 from gateway.access.keys import FRESH_S
 from gateway.access.refusals import Refusals
+from gateway.access.watched import WatchedReceive, has_no_body
 from gateway.problems import ProblemError, answer, away
 from ingest_service.storage.accounts import AuditLine
 from ingest_service.storage.errors import StoreError
@@ -44,13 +45,20 @@ class Door:
     """ASGI middleware: who comes is asked, bodies are bounded, what is done is written down."""
 
     def __init__(
-        self, app: ASGIApp, gate: Gate, accounts: Accounts, settings: Settings, turns: Turns
+        self,
+        app: ASGIApp,
+        gate: Gate,
+        accounts: Accounts,
+        settings: Settings,
+        turns: Turns,
+        heavy: ASGIApp | None = None,
     ) -> None:
         self._app = app
         self.gate = gate
         self._accounts = accounts
         self._settings = settings
         self._turns = turns
+        self._heavy = heavy or app  # answers the requests of the queue of heavy ones
         self._ledger = ExportLedger()
         self._refusals = Refusals()
 
@@ -96,11 +104,19 @@ class Door:
             finally:
                 await turn.resume()
 
+        is_heavy = queue is self._turns.heavy
+        watched = WatchedReceive(receive) if is_heavy and has_no_body(scope) else None
         try:
             async with queue.turn(visit.principal.who) as turn:
-                await self._app(scope, receive, send)
-        except ProblemError as error:  # of the queue: those of routes are answered within
+                if watched is not None and watched.is_gone:
+                    return  # nobody waits for the answer any more
+                app = self._heavy if is_heavy else self._app
+                await app(scope, watched or receive, send)
+        except ProblemError as error:  # of the queue or of the process: those of routes are answered within
             await self._refuse(scope, receive, out, error)
+        finally:
+            if watched is not None:
+                watched.close()
 
     def export_due(self, method: str, visit: Visit) -> bool:
         """Whether an answer, with those before it, is an export that gets a line, with its counts."""

@@ -250,6 +250,19 @@ class DeviceActivity(msgspec.Struct, frozen=True, kw_only=True):
     received_s: float | None
 
 
+class ExceededQuota(msgspec.Struct, frozen=True, kw_only=True):
+    """Dead letters of a device and day (UTC) beyond its quota; all that is not enrolled is one an area."""
+
+    area_id: str
+    device_id: str | None  # None for what is not enrolled
+    site_id: str  # where the device measures, or a site of the area
+    day_s: float  # when the day began, Unix time [s]
+    devices: int
+    letters: int  # that are kept
+    beyond: int  # that were counted only
+    bytes_beyond: int
+
+
 class Latest(msgspec.Struct, frozen=True, kw_only=True):
     """The newest measured reading of a series."""
 

@@ -20,6 +20,7 @@ from ingest_service.storage.model import (
     DeadLetter,
     DeviceActivity,
     DeviceStatus,
+    ExceededQuota,
     Feedback,
     Health,
     Late,
@@ -87,6 +88,11 @@ class PostgresStore(Walled):
         connecting.wait_for(dsn, settings, stop or threading.Event(), wait_s)
         return cls(dsn, connecting.pool(dsn, settings), settings)
 
+    @property
+    def opened_with(self) -> tuple[str, Settings]:
+        """The address and the settings with which another process opens the same database."""
+        return self._dsn, self._settings
+
     def close(self) -> None:
         """Let go of every connection."""
         self._pool.close()
@@ -147,6 +153,10 @@ class PostgresStore(Walled):
     def letters_beyond(self) -> int:
         """Dead letters of today that were beyond the quotas of their devices: only counted."""
         return self._number("letters_beyond")
+
+    def exceeded_quotas(self, *, since_s: float) -> list[ExceededQuota]:
+        """Quotas of dead letters that were exceeded on a day or later, in areas that are enrolled."""
+        return self._rows("exceeded_quotas", {"since_s": since_s}, ExceededQuota)
 
     def dead_letters(self, query: LetterQuery) -> list[DeadLetter]:
         """Dead letters by filter, newest first."""

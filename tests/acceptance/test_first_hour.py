@@ -11,9 +11,11 @@ import time
 from typing import TYPE_CHECKING
 
 import psutil
+import psycopg
 import pytest
 
 from deploy.up import state
+from deploy.up.servers import GATEWAY_LOGIN
 from tests.support import howto
 from tests.support.processes import REPOSITORY, Process, running, wait_until
 
@@ -96,6 +98,16 @@ def test_up_is_found_answers_mistakes_and_starts_its_servers_again(open_folder: 
         code, errors = town.edge([{"n": "ph", "v": 7.4, "t": now_s}])
         assert code == 0, errors
         assert f"using the running `towntwin up` (process {found.pid}" in errors
+
+        with psycopg.connect(found.dsn) as connection:
+            users = connection.execute(
+                "SELECT DISTINCT usename FROM pg_stat_activity WHERE backend_type = %s"
+                " AND application_name LIKE 'towntwin%%'",
+                ("client backend",),
+            ).fetchall()
+            (may,) = connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = %s", (GATEWAY_LOGIN,))
+        assert sorted(users) == [("postgres",), (GATEWAY_LOGIN,)]
+        assert may == (False,), "no statement of the gateway leaves the scope of its key"
 
         # mistakes looked like success on the device
         code, errors = town.edge([{"n": "pH", "v": 7.4, "t": now_s}], [{"n": "ph", "v": 7.5, "t": now_s + 1}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ from tests.support.world import ABOVE, ABROAD, OWN, World, enrol, inhabited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from tests.support.services import NamedServer, PostgresServer
 
@@ -82,3 +84,34 @@ def test_reports_and_one_anomaly_name_nothing_elsewhere(world: World) -> None:
     assert f"it passed site-{ABROAD}" in whole.text, (
         "who sees both sides of a border reads the whole evidence"
     )
+
+
+def test_no_reason_from_before_0028_is_found_by_a_name_elsewhere(
+    timescale_server: PostgresServer | NamedServer,
+) -> None:
+    """`enrol` writes reasons as they were before migration 0028; 0030 changes those that are there."""
+    with fresh_database(timescale_server) as dsn:
+        migrate(dsn)
+        store = PostgresStore.open(dsn)
+        enrol(store)
+        world = inhabited(store)
+        query: Any = {"params": {"text": f"site-{ABROAD}"}, "headers": world.headers[Role.VIEWER]}
+        before = ask(world.app, "GET", "/v1/anomalies", **query).json()["items"]
+        assert before, "the stored reason has the name, which the answer leaves out"
+        with store.transaction() as connection:
+            connection.execute("UPDATE anomaly SET severity = severity")  # leaves a past behind
+        migration = files("ingest_service.storage").joinpath("migrations/0030_reasons_name_no_other_area.sql")
+        for _ in range(2):
+            with store.transaction() as connection:
+                connection.execute(migration.read_text().encode())
+        assert ask(world.app, "GET", "/v1/anomalies", **query).json()["items"] == []
+        with store.transaction() as connection:
+            for table in ("anomaly", "anomaly_history"):
+                stored = connection.execute(
+                    f"SELECT reason_en || reason_zh FROM {table} WHERE site_id = 'site-own'".encode()
+                ).fetchall()
+                assert stored
+                assert all("site-" not in reason and "邻镇亦有此现象" in reason for (reason,) in stored), (
+                    stored
+                )
+        store.close()

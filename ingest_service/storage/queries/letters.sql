@@ -32,6 +32,23 @@ ON CONFLICT (digest) DO NOTHING;
 -- letters_beyond: How many letters of today (UTC) were beyond the quotas of their devices.
 SELECT coalesce(sum(beyond), 0)::bigint FROM dead_letter_quota WHERE day = (now() AT TIME ZONE 'UTC')::date;
 
+-- exceeded_quotas: Quotas of dead letters that were exceeded since a day; names that are not enrolled are one an area.
+SELECT a.area_id, d.device_id,
+    coalesce(
+        (SELECT min(s.site_id) FROM channel JOIN series USING (series_id) JOIN site AS s USING (site_id)
+         WHERE channel.device_id = d.device_id AND s.area_id = a.area_id),
+        min(here.site_id)
+    ) AS site_id,
+    extract(epoch FROM q.day::timestamp)::float8 AS day_s, count(*) AS devices, sum(q.letters) AS letters,
+    sum(q.beyond) AS beyond, sum(q.bytes_beyond)::bigint AS bytes_beyond
+FROM dead_letter_quota AS q
+JOIN area AS a ON a.area_id = split_part(q.device, '/', 1)
+JOIN LATERAL (SELECT min(site_id) AS site_id FROM site WHERE site.area_id = a.area_id) AS here ON here.site_id IS NOT NULL
+LEFT JOIN device AS d ON d.area_id = a.area_id AND d.device_id = split_part(q.device, '/', 2)
+WHERE q.beyond > 0 AND q.day >= (to_timestamp(%(since_s)s) AT TIME ZONE 'UTC')::date
+GROUP BY a.area_id, d.device_id, q.day
+ORDER BY q.day, a.area_id, d.device_id;
+
 -- forget_letter_quotas: Forget the quotas of days that are over for long.
 DELETE FROM dead_letter_quota WHERE day < (now() AT TIME ZONE 'UTC')::date - 30;
 

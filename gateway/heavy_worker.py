@@ -1,0 +1,136 @@
+"""The process for heavy requests: the gateway's routes without its doors, on a database pool of its own.
+
+Not for people: `gateway.heavy_process` starts it by ``python -m deploy.heavy_worker``. It answers whoever
+connects to the socket that it inherits, which the gateway alone can reach, and ends when its standard input
+does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+import struct
+import sys
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+from starlette.exceptions import HTTPException
+
+from gateway import heavy_protocol as protocol
+from gateway.access import rights
+from gateway.access import visit as visits
+from gateway.access.visit import Visit
+from gateway.app import create_worker_app
+from gateway.heavy_process import GONE, Started
+from gateway.heavy_protocol import Began, BodyPart, BodyRefused, HeavyRequest, Noted, Sent
+from gateway.settings import Settings
+from ingest_service.storage.postgres import PostgresStore
+from ingest_service.storage.settings import Settings as Storage
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.types import Message, Scope
+
+log = structlog.get_logger()
+
+NICENESS = 5  # a third of the share of whatever else wants the processor; the parsers of uploads inherit it
+YOUNG = 50_000  # as in `gateway.server`
+
+
+def main(number: int) -> None:
+    """Answer heavy requests on an inherited socket until standard input ends."""
+    for one in (signal.SIGINT, signal.SIGTERM):  # the gateway ends this process, after its last answers
+        signal.signal(one, signal.SIG_IGN)
+    (length,) = struct.unpack(">I", sys.stdin.buffer.read(4))
+    started = msgspec.msgpack.decode(sys.stdin.buffer.read(length), type=Started)
+    store = PostgresStore.open(started.dsn, settings=msgspec.convert(started.storage, Storage))
+    app = create_worker_app(store, msgspec.convert(started.settings, Settings))
+    os.nice(NICENESS)  # not before: until now requests may wait for this process to be ready
+    gc.freeze()
+    gc.set_threshold(YOUNG)
+    asyncio.run(Worker(app).serve(socket.socket(fileno=number)))
+    os._exit(0)  # threads may wait for a database that is away; nothing here is left to be kept
+
+
+class Worker:
+    """Answers by an application."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self._changes = 0
+
+    async def serve(self, listening: socket.socket) -> None:
+        """Answer until standard input ends."""
+        server = await asyncio.start_unix_server(self._connected, sock=listening)
+        async with server:
+            await asyncio.to_thread(sys.stdin.buffer.read)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            request = await protocol.read(reader, HeavyRequest)
+            if request.directory_changes != self._changes:
+                self._changes = request.directory_changes
+                self._app.state.context.directories.changed()
+            await self._answer(request, reader, writer)
+        except GONE:
+            pass
+        except Exception:
+            log.exception("heavy_request_failed")
+        finally:
+            writer.close()
+
+    async def _answer(
+        self, request: HeavyRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        scope = _scope(request)
+        visit: Visit = scope[visits.KEY]
+
+        async def receive() -> Message:
+            part: BodyPart | BodyRefused
+            try:
+                part = await protocol.read(reader, BodyPart | BodyRefused)  # type: ignore[arg-type]
+            except GONE:
+                return {"type": "http.disconnect"}
+            if isinstance(part, BodyRefused):
+                raise HTTPException(part.status, part.detail, part.headers)
+            return {"type": "http.request", "body": part.body, "more_body": part.more}
+
+        waiting: list[Began] = []
+
+        async def send(message: Message) -> None:
+            noted = Noted(visit.rows, visit.is_export, visit.detail)
+            if message["type"] == "http.response.start":
+                route = getattr(scope.get("route"), "path", None)
+                headers = list(message.get("headers", []))
+                waiting.append(Began(message["status"], headers, route, noted))  # sent with the first part
+            else:
+                body, more = message.get("body", b""), message.get("more_body", False)
+                began, waiting[:] = waiting[:], []
+                await protocol.write(writer, *began, Sent(body, more, noted))
+
+        await self._app(scope, receive, send)
+
+
+def _scope(request: HeavyRequest) -> Scope:
+    found = rights.find(request.method, request.path)
+    assert found is not None  # noqa: S101 - the gateway found it before
+    visit: Any = Visit(found, request.address, principal=request.principal)
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": request.http_version,
+        "method": request.method,
+        "scheme": request.scheme,
+        "path": request.path,
+        "raw_path": request.raw_path,
+        "query_string": request.query_string,
+        "root_path": "",
+        "headers": request.headers,
+        "server": request.server,
+        "client": request.client,
+        visits.KEY: visit,
+    }
