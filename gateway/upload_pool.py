@@ -101,7 +101,12 @@ class UploadPool:
         self._free: queue.LifoQueue[Worker | None] = queue.LifoQueue()
         for _ in range(workers):
             self._free.put(None)
-        self.close = weakref.finalize(self, _end_all, self._free)
+        weakref.finalize(self, _end_all, self._free)
+
+    def close(self) -> None:
+        """End the idle processes; a pool that is used again afterwards starts new ones."""
+        for _ in range(_end_all(self._free)):
+            self._free.put(None)
 
     def read(self, body: bytes, media_type: str) -> Posted:
         """The series of a body. Raises `ProblemError` saying what is wrong, and where."""
@@ -142,9 +147,13 @@ class UploadPool:
         return answer, worker
 
 
-def _end_all(free: queue.LifoQueue[Worker | None]) -> None:
+def _end_all(free: queue.LifoQueue[Worker | None]) -> int:
+    """Empty the queue and end its processes; return how many entries it held."""
+    count = 0
     with suppress(queue.Empty):
         while True:
             worker = free.get_nowait()
+            count += 1
             if worker is not None:
                 worker.end()
+    return count

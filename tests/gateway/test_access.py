@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fastapi.routing import iter_route_contexts
-from nicegui.testing.general import nicegui_reset_globals
 from starlette.routing import Mount
 
 from gateway.access import keys, rights
@@ -17,6 +16,7 @@ from ingest_service.storage.migrate import migrate
 from ingest_service.storage.postgres import PostgresStore
 from tests.support.access import opened
 from tests.support.asgi import Stream, ask
+from tests.support.console import console_globals
 from tests.support.kept import anomaly
 from tests.support.services import fresh_database
 from tests.support.world import ABOVE, ABROAD, BELOW, OWN, PLACES, Place, World, across, enrol, inhabited
@@ -133,7 +133,7 @@ def allowed(method: str, path: str) -> int:
 def test_every_route_has_its_entry_and_every_entry_its_route(
     world: World,
 ) -> None:
-    with nicegui_reset_globals():
+    with console_globals():
         found = set(routes(opened(world.store, accounts=world.accounts, console=True)))
     apart = {(method, path) for method, path in found if method == "*"}
     assert {f"{method} {path}" for method, path in found - apart} | {

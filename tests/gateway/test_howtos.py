@@ -39,7 +39,7 @@ def store(timescale_server: PostgresServer | NamedServer) -> Iterator[PostgresSt
 
 @pytest.fixture(scope="module")
 def address(store: PostgresStore) -> Iterator[str]:
-    with howto.serving(opened(store, settings=Settings(heartbeat_s=0.2))) as found:
+    with howto.serving(opened(store, settings=Settings(heartbeat_s=0.2, heavy_burst_s=3600.0))) as found:
         yield found
 
 

@@ -39,7 +39,7 @@ ENCODINGS = {
 
 @pytest.fixture(scope="module")
 def app(filled_store: PostgresStore) -> FastAPI:
-    return opened(filled_store, settings=Settings(heartbeat_s=0.1))
+    return opened(filled_store, settings=Settings(heartbeat_s=0.1, heavy_burst_s=3600.0))
 
 
 async def pieces(app: FastAPI, path: str, accepted: str, method: str = "GET") -> tuple[dict[str, str], Any]:

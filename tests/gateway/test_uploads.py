@@ -50,6 +50,8 @@ def test_a_file_whose_footer_lies_about_its_size_breaks_its_own_parser_alone() -
     honest = parquet_of(pa.array(np.arange(1000.0) + 1.79e9), pa.array(np.full(1000, 7.0)))
     assert len(pool.read(honest, media).time_s) == 1000, "the next one has a parser again"
     pool.close()
+    assert len(pool.read(honest, media).time_s) == 1000, "a gateway that is started again reads on"
+    pool.close()
 
 
 def test_a_body_that_takes_too_long_to_parse_is_given_up() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -20,6 +22,15 @@ if TYPE_CHECKING:
 LANGUAGES = {"en": "en-US", "zh": "zh-CN"}
 
 
+@contextmanager
+def console_globals() -> Iterator[None]:
+    """Reset NiceGUI's globals; the modules that define pages stay imported, which NiceGUI would remove."""
+    with nicegui_reset_globals():
+        kept = dict(sys.modules)
+        yield
+    sys.modules.update(kept)
+
+
 def served_on(store: Store, **changed: Any) -> Iterator[str]:
     """The console's address, with a key for it, while the loop lasts.
 
@@ -27,7 +38,7 @@ def served_on(store: Store, **changed: Any) -> Iterator[str]:
     time, and each begins with the globals reset.
 
     """
-    with nicegui_reset_globals():
+    with console_globals():
         port = free_port()
         app = opened(store, console=True, **changed)
         server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, ws="websockets-sansio"))
