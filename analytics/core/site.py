@@ -2,10 +2,10 @@
 
 Three distances of a site's readings, each with the share of every quantity in it:
 
-deviation    sum over quantities of |x − level| / spread, each at most `MOST`; the level follows its series,
-             so that a new baseline is no event, and a slug is. Evidence in several signals adds up, as in
-             EPA CANARY; docs/detection.md says what that brings over the largest alone.
-reference    largest |x − centre| / scale over quantities, median of the last `MEDIAN` readings; the centre
+deviation    sum over quantities of abs(x − level) / spread, each at most `MOST`; the level follows the
+             series, so that a new baseline is no event, and a slug is. Evidence in several signals adds
+             up, as in EPA CANARY; docs/detection.md has what that brings over the largest alone.
+reference    largest abs(x − centre) / scale over quantities, median of the last `MEDIAN` readings; the centre
              is that of a stretch known to be good and stays, so that a fault which lasts is not forgotten.
 mahalanobis  of the deviations, with the correlation of the good stretch (Hotelling 1931), median likewise: a
              combination that never occurs, though each value does.

@@ -86,3 +86,13 @@ def test_a_stream_is_heard_and_gone_on_with_as_the_page_says(
         heard = next((line for line in running.stdout if line.startswith(told)), None)
         running.kill()
     assert heard is not None
+
+
+def test_the_examples_of_the_api_run(address: str, tmp_path: Path) -> None:
+    rows = [f"{END_S + 300 * at:.0f},{SPIKE if at == 400 else 8 + at % 3 / 10}" for at in range(500)]
+    (tmp_path / "river.csv").write_text("\n".join(["time,value", *rows]))
+    frames = howto.example("anomalies_to_pandas.py", address, "330400", key=KEY)
+    assert "dissolved_oxygen" in frames
+    judged = howto.example("judge_csv.py", str(tmp_path / "river.csv"), "dissolved_oxygen", address, key=KEY)
+    assert judged.startswith("500 readings, ")
+    assert " 1 anomalies" in judged

@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -77,3 +78,17 @@ def serving(app: FastAPI) -> Iterator[str]:
         server.should_exit = True
         thread.join()
         listening.close()
+
+
+def example(name: str, *arguments: str, **environment: str) -> str:
+    """Return what a program of ``examples/`` prints, which has to succeed."""
+    finished = subprocess.run(
+        [sys.executable, str(REPOSITORY / "examples" / name), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=os.environ | {key.upper(): value for key, value in environment.items()},
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
