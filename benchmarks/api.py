@@ -13,7 +13,7 @@ e. what row-level security costs: requests of every form, SensorThings included,
 
 Prints tables, and last one JSON line with ``p95_ratio``, the worst of (a), ``p95_ratio_town``, the worst
 by the town's key, and ``p95_ratio_area``, the worst of (e). ``--scale`` loads less (but for the long series),
-``--only-wall`` does (e) alone.
+``--only-wall`` does (e) alone, ``--only-on`` one of the two databases.
 """
 
 from __future__ import annotations
@@ -56,6 +56,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1000)
     parser.add_argument("--wall-rounds", type=int, default=40)
     parser.add_argument("--only-wall", action="store_true")
+    parser.add_argument(
+        "--only-on", choices=("timescaledb", "postgresql"), help="the one database to measure on"
+    )
     options, _ = parser.parse_known_args()
     _more_files()
     line: dict[str, float] = {}
@@ -66,6 +69,8 @@ def main() -> None:
         installation.Installation(Path("/")), UNPRIVILEGED, str(postgres_programs()), SERVER
     )
     for database, part in ((timescale, 1.0), (plain, PART_PLAIN)):
+        if options.only_on not in {None, "timescaledb" if database is timescale else "postgresql"}:
+            continue
         scale = options.scale * part
         with _filled(database, scale) as (dsn, filled), tempfile.TemporaryDirectory() as folder:
             if database is timescale and not options.only_wall:
@@ -93,6 +98,7 @@ def _measure_wall(database: PostgresServer, dsn: str, logs: Path, rounds: int) -
     worst = 0.0
     port = free_port()
     options = ("--port", str(port), "--requests-per-s", "1e6", "--requests-burst", "1000000")
+    options = (*options, "--heavy-burst-s", "1e6")  # one key measures everything
     gateway = Process("gateway", *options, log=logs / "wall.log", TOWNTWIN_DSN=dsn)
     administrator = _latency.headers(dsn)
     areas = {name: _latency.headers(dsn, name) for name in (_api_wall.TOWN, _api_wall.COUNTY)}
