@@ -137,10 +137,10 @@ def _picture(page: Any, png: bytes, caption: str) -> None:
 
 def _notice(page: Any, text: str) -> None:
     page.set_font(FONT, "B", TEXT_PT)
-    page.set_fill_color(*NOTICE_FILL)
     if _is_chinese(text):
         text = "\n".join(lines(page, text))
-    page.multi_cell(0, TEXT_PT * 0.6, text, align="L", fill=True, new_x="LMARGIN", new_y="NEXT")
+    with page.local_context(fill_color=NOTICE_FILL):  # else the cells of tables take the fill, too
+        page.multi_cell(0, TEXT_PT * 0.6, text, align="L", fill=True, new_x="LMARGIN", new_y="NEXT")
     page.ln(1)
 
 
