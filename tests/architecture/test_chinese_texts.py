@@ -145,7 +145,7 @@ def test_english_is_found(text: str) -> None:
 
 
 def test_quasar_has_its_messages_in_chinese() -> None:
-    """ "No data available", "Loading..." and the like, as the page loads them for a Chinese visitor."""
+    """Of "No data available", "Loading..." and the like, as the page loads them for a Chinese visitor."""
     folder = Path(nicegui.__file__).parent / "static" / "lang"
     for language, is_english in ((console_page.QUASAR["zh"], False), (console_page.QUASAR["en"], True)):
         text = (folder / f"{language}.umd.prod.js").read_text("utf-8")
