@@ -108,6 +108,14 @@ class Assessments:
         """When anything was measured last, Unix seconds [s]."""
         return self._number("newest_measured", None)
 
+    def newest_of_sites(self, site_ids: Sequence[str]) -> float | None:
+        """When anything was measured last at some sites, Unix seconds [s]."""
+        return self._number("newest_of_sites", {"site_ids": list(site_ids)})
+
+    def assessed_until(self, month: str) -> float | None:
+        """The newest moment that the assessments of a month take into account, Unix seconds [s]."""
+        return self._number("assessed_until", {"month": month + FIRST})
+
     def checked_ago(self) -> float | None:
         """How long ago any month was last looked at [s]; None where none ever was."""
         return self._number("assessed_checked", None)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ingest_service.storage.store import Store
 
 DAY_S = 86_400.0
+STALE_S = 3_600.0  # a rollup has hours: what is newer by less shows in no assessment
+STALE_LOOK_S = 45.0  # with the service's period, a stale month is assessed again within a minute
 INCOMPLETE = "incomplete/"  # before a fingerprint: the month is computed again at the next look
 
 _waiting: WeakKeyDictionary[Store, list[str]] = WeakKeyDictionary()
@@ -33,7 +35,8 @@ def assess(store: Store, settings: Settings, turn: Turn = ENDLESS) -> None:
     """The periodic task: look, now and then, at the newest months, and compute those whose data changed.
 
     Months that a turn has no time for come first in the next one. What is measured in the future, by a clock
-    that is wrong, is of no month.
+    that is wrong, is of no month. While the newest reading lies more than an hour beyond the assessments of
+    its month, the months are looked at again within a minute.
     """
     if not isinstance(store, PostgresStore):
         return
@@ -45,7 +48,7 @@ def assess(store: Store, settings: Settings, turn: Turn = ENDLESS) -> None:
     waiting = _waiting.setdefault(store, [])
     if not waiting:
         ago_s = kept.checked_ago()
-        if ago_s is not None and ago_s < settings.assess_every_s:
+        if ago_s is not None and ago_s < _look_every_s(store, settings, newest_s):
             return
         waiting += _newest(months.of_moment(newest_s, store.zone), settings.assess_months)
     rules = rule_files.read(settings.index_file)
@@ -54,6 +57,22 @@ def assess(store: Store, settings: Settings, turn: Turn = ENDLESS) -> None:
         if not each.is_put_off(month):
             with each.isolated(month):
                 bring_up_to_date(store, month, rules, newest_s=newest_s)
+
+
+def is_stale(assessed_until_s: float, newest_s: float) -> bool:
+    """Whether the newest reading lies so far beyond an assessment that its numbers are out of date."""
+    return newest_s - assessed_until_s > STALE_S
+
+
+def _look_every_s(store: PostgresStore, settings: Settings, newest_s: float) -> float:
+    """How long to wait between two looks [s]: shorter while the current month is stale."""
+    month = months.of_moment(newest_s, store.zone)
+    until_s = Assessments(store).assessed_until(month)
+    if until_s is None:
+        until_s = months.bounds(month, store.zone)[0]
+    return (
+        min(settings.assess_every_s, STALE_LOOK_S) if is_stale(until_s, newest_s) else settings.assess_every_s
+    )
 
 
 def _newest(month: str, n: int) -> list[str]:

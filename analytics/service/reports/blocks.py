@@ -27,6 +27,12 @@ class Text(NamedTuple):
     text: str
 
 
+class Notice(NamedTuple):
+    """A sentence that a reader must not miss."""
+
+    text: str
+
+
 class Table(NamedTuple):
     """Rows under heads; ``widths`` are shares of the page's width."""
 
@@ -42,7 +48,7 @@ class Picture(NamedTuple):
     caption: str
 
 
-Block = Heading | Text | Table | Picture
+Block = Heading | Text | Notice | Table | Picture
 
 
 class Report(NamedTuple):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from analytics.assessments import gb3838
 from analytics.service.reports import content_towns, plots
-from analytics.service.reports.blocks import Cell, Heading, Picture, Report, Table, Text
-from analytics.service.reports.figures import class_cell, number, pale, percent, plain
+from analytics.service.reports.blocks import Cell, Heading, Notice, Picture, Report, Table, Text
+from analytics.service.reports.figures import class_cell, listing, number, pale, percent, plain
 from analytics.service.reports.words import SEPARATOR, listed, word
 from edge.wire.quantities import QUANTITIES
 
@@ -26,17 +26,19 @@ def of(source: Source) -> Report:
     year, number_ = (int(part) for part in source.month.split("-"))
     month = word("month", spoken, year=year, number=number_)
     first = source.now[0]
-    begin, end = (
+    begin, end, newest = (
         datetime.fromtimestamp(one, source.zone).strftime("%Y-%m-%d %H:%M")
-        for one in (first.data_from_s, first.data_to_s)
+        for one in (first.data_from_s, source.as_of_s, source.newest_s)
     )
+    stale = [Notice(word("stale", spoken, end=end, newest=newest))] if source.is_stale else []
     come = sum(one.readings for one in source.of("capture", "site"))
     return Report(
         title=word("title", spoken, area=getattr(source.area, spoken), month=month),
         under=word("under", spoken, begin=begin, end=end, readings=f"{come:,}", version=first.version),
         language=spoken,
-        made_s=first.data_to_s,
+        made_s=source.as_of_s,
         blocks=[
+            *stale,
             *content_towns.summary(source),
             *_sections(source),
             *content_towns.water(source),
@@ -66,7 +68,8 @@ def _sections(source: Source) -> Iterator[Block]:
     for one in sections:
         old = source.earlier(one)
         rows.append((source.name(one), one.class_, old.class_ if old else None, one.target))
-    yield Picture(plots.classes(rows, spoken), word("picture_classes", spoken))
+    for part in plots.shared_out(rows):
+        yield Picture(plots.classes(part, spoken), word("picture_classes", spoken))
     if source.item and source.days:
         quantity = QUANTITIES[source.item]
         limit = gb3838.RIVER[source.item].limits[gb3838.III - 1]
@@ -132,7 +135,8 @@ def _roads(source: Source) -> Iterator[Block]:
         (30, 9, 8, 7, 12, 9, 9, 16),
     )
     rows = [(source.name(one), one.detail["hours_by_level"]) for one in links]
-    yield Picture(plots.levels(rows, spoken), word("picture_roads", spoken))
+    for part in plots.shared_out(rows):
+        yield Picture(plots.levels(part, spoken), word("picture_roads", spoken))
 
 
 def _link_row(source: Source, one: Assessment) -> list[Cell]:
@@ -170,7 +174,9 @@ def _capture(source: Source) -> Iterator[Block]:
                 percent(one.detail["validity"], spoken),
             ]
         )
-    yield Table([word(one, spoken) for one in heads], rows, (40, 12, 12, 12, 12, 12))
+    yield listing(
+        Table([word(one, spoken) for one in heads], rows, (40, 12, 12, 12, 12, 12)), "empty_capture", spoken
+    )
 
 
 def _missing(source: Source) -> Iterator[Block]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from analytics.service.reports.blocks import Cell, Heading, Table, Text
-from analytics.service.reports.figures import number, percent, plain
+from analytics.service.reports.figures import listing, number, percent, plain
 from analytics.service.reports.words import SEPARATOR, listed, word
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ def summary(source: Source) -> Iterator[Block]:
     spoken = source.language
     yield Heading(word("summary", spoken))
     towns = source.of("index", "area")
+    if not towns:
+        yield Text(word("empty_summary", spoken))
     for town in towns:
         mine = {one.kind: one for one in source.now if one.subject == town.subject}
         said = " ".join(_said(mine, source)) if spoken == "en" else "".join(_said(mine, source))
@@ -116,7 +118,8 @@ def anomalies(source: Source) -> Iterator[Block]:
         for one in towns
         for detector, found in one.detail["by_detector"].items()
     ]
-    yield Table([word(one, spoken) for one in heads], rows, (22, 12, 8, 8, 10, 10, 10, 10, 10))
+    table = Table([word(one, spoken) for one in heads], rows, (22, 12, 8, 8, 10, 10, 10, 10, 10))
+    yield listing(table, "empty_anomalies", spoken)
 
 
 def _lasted(found: dict[str, Any], source: Source) -> list[Cell]:

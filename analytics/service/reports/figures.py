@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analytics.service.reports.blocks import Cell
+from analytics.service.reports.blocks import Cell, Table, Text
 from analytics.service.reports.plots import CLASS_FILLS
 from analytics.service.reports.words import word
 
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 def plain(language: Language) -> str:
     """What stands where there is nothing to say."""
     return word("none", language)
+
+
+def listing(table: Table, empty: str, language: Language) -> Table | Text:
+    """A table, or the word ``empty`` in place of one without rows."""
+    return table if table.rows else Text(word(empty, language))
 
 
 def number(value: float | None, language: Language, form: str) -> Cell:

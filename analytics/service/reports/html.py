@@ -6,7 +6,7 @@ from base64 import b64encode
 from html import escape
 from typing import TYPE_CHECKING
 
-from analytics.service.reports.blocks import Heading, Picture, Table, Text
+from analytics.service.reports.blocks import Heading, Notice, Picture, Table, Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +20,7 @@ h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.2rem; margin-top: 
 table { border-collapse: collapse; width: 100%; font-size: .87rem; }
 th, td { border: 1px solid #c9d1d9; padding: .25rem .5rem; text-align: left; }
 th { background: #eef2f6; } img { max-width: 100%; } figure { margin: 1rem 0; }
+.notice { border-left: .3rem solid #c0392b; background: #fdecea; padding: .5rem .8rem; font-weight: 600; }
 figcaption, .under { color: #56616d; font-size: .87rem; }
 @media print { h2 { break-after: avoid; } tr, figure { break-inside: avoid; } }
 """
@@ -44,6 +45,8 @@ def _block(block: Block) -> Iterator[str]:
             yield f"<h2>{escape(text)}</h2>"
         case Text(text):
             yield f"<p>{escape(text)}</p>"
+        case Notice(text):
+            yield f'<p class="notice">{escape(text)}</p>'
         case Picture(png, caption):
             data = b64encode(png).decode("ascii")
             words = escape(caption)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
+import struct
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from analytics.service.reports.blocks import Heading, Picture, Table, Text
+from analytics.service.reports.blocks import Heading, Notice, Picture, Table, Text
 from analytics.service.reports.fonts import MissingError, sans
 
 if TYPE_CHECKING:
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
 FONT, MARGIN_MM = "sans", 15.0
 TITLE_PT, HEADING_PT, TEXT_PT, TABLE_PT, FOOT_PT = 16, 12, 9.5, 7.5, 7.5
 INK, PALE, HEAD_FILL = (28, 39, 51), (86, 97, 109), (238, 242, 246)
+NOTICE_FILL = (253, 236, 234)
 PADDING_MM = 0.8
+HEADING_ROOM_MM = 35.0  # a heading with the first lines of what follows
+CAPTION_MM = 8.0
+LEAST_SCALE = 0.66
+"""A picture is made smaller down to this rather than moved to the next page: with at most
+`analytics.service.reports.plots.MOST_ROWS` rows it fits wherever a third of a page is left."""
 _PIECES = re.compile(r"[“（《]*(?:[!-~Ⅰ-Ⅻ]+ ?|.)[，。、；：）”》！？%]*")
 """What a line of Chinese is not broken within: a letter or a word of Latin ones, with its punctuation."""
 
@@ -40,8 +47,8 @@ def _write(page: Any, report: Report) -> None:
     page.set_text_color(*PALE)
     _text(page, report.under, FOOT_PT)
     page.set_text_color(*INK)
-    for at, block in enumerate(report.blocks):
-        _block(page, block, report.blocks[at + 1 : at + 3])
+    for block in report.blocks:
+        _block(page, block)
 
 
 def close(page: Any) -> None:
@@ -84,30 +91,57 @@ def document(report: Report) -> Any:
     return paper
 
 
-def _block(page: Any, block: Block, following: Any) -> None:
+def _block(page: Any, block: Block) -> None:
     match block:
         case Heading(text):
-            _keep_together(page, following)
+            _make_room(page, HEADING_ROOM_MM)
             page.ln(3)
             page.set_font(FONT, "B", HEADING_PT)
             page.multi_cell(0, HEADING_PT * 0.55, text, align="L", new_x="LMARGIN", new_y="NEXT")
             page.ln(1)
         case Text(text):
             _text(page, text, TEXT_PT)
+        case Notice(text):
+            _notice(page, text)
         case Picture(png, caption):
-            page.image(BytesIO(png), w=page.epw, alt_text=caption)
-            page.set_text_color(*PALE)
-            _text(page, caption, FOOT_PT)
-            page.set_text_color(*INK)
+            _picture(page, png, caption)
         case Table():
             _table(page, block)
 
 
-def _keep_together(page: Any, following: Any) -> None:
-    """A heading at the very foot of a page goes to the next one."""
-    need_mm = 35.0 + 80.0 * any(isinstance(one, Picture) for one in following[:1])
-    if page.get_y() + need_mm > page.h - MARGIN_MM:
+def _room_mm(page: Any) -> float:
+    """What is left of the page [mm]."""
+    return float(page.h - page.b_margin - page.get_y())
+
+
+def _make_room(page: Any, need_mm: float) -> None:
+    """Begin a page where too little is left of this one."""
+    if _room_mm(page) < need_mm:
         page.add_page()
+
+
+def _picture(page: Any, png: bytes, caption: str) -> None:
+    """A picture over its caption; smaller where that saves a page that would stay blank below."""
+    width, height = struct.unpack(">II", png[16:24])  # of the IHDR chunk, which is a PNG's first
+    whole_mm = page.epw * height / width
+    scale = (_room_mm(page) - CAPTION_MM) / whole_mm
+    if scale < LEAST_SCALE:
+        page.add_page()
+        scale = (_room_mm(page) - CAPTION_MM) / whole_mm
+    shown_mm = page.epw * min(1.0, scale)
+    page.image(BytesIO(png), x=page.l_margin + (page.epw - shown_mm) / 2, w=shown_mm, alt_text=caption)
+    page.set_text_color(*PALE)
+    _text(page, caption, FOOT_PT)
+    page.set_text_color(*INK)
+
+
+def _notice(page: Any, text: str) -> None:
+    page.set_font(FONT, "B", TEXT_PT)
+    if _is_chinese(text):
+        text = "\n".join(lines(page, text))
+    with page.local_context(fill_color=NOTICE_FILL):  # else the cells of tables take the fill, too
+        page.multi_cell(0, TEXT_PT * 0.6, text, align="L", fill=True, new_x="LMARGIN", new_y="NEXT")
+    page.ln(1)
 
 
 def _text(page: Any, text: str, size: float) -> None:

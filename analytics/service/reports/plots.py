@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from analytics.service.reports.fonts import MissingError, sans
 from analytics.service.reports.words import word
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from analytics.service.reports.words import Language
+
+T = TypeVar("T")
 
 CLASS_FILLS = ("#CCFFFF", "#00CCFF", "#00FF00", "#FFFF00", "#FF9B00", "#FF0000")
 """I to V and worse, as real-time platforms colour them."""
@@ -22,6 +25,18 @@ LINES = ("#1f4e79", "#c0392b", "#3fa34d", "#7a52a3", "#f28e2b", "#56616d")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
 WIDTH_IN, ROW_IN, DPI = 8.0, 0.27, 150
 LEAST_IN = 1.4
+MOST_ROWS = 15  # in a picture: more are shared out among several
+
+
+def shared_out(rows: Sequence[T]) -> list[Sequence[T]]:
+    """Rows in parts of about the same length, each of a size for one picture.
+
+    >>> [len(part) for part in shared_out(range(31))]
+    [11, 10, 10]
+    """
+    parts = -(-len(rows) // MOST_ROWS)
+    bounds = [-(-len(rows) * at // parts) for at in range(parts + 1)] if parts else [0]
+    return [rows[begin:end] for begin, end in pairwise(bounds)]
 
 
 def classes(rows: Sequence[tuple[str, int | None, int | None, int | None]], language: Language) -> bytes:

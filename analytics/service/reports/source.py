@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from analytics.assessments import gb3838
+from analytics.service import assessing
 from analytics.service.assessing import month as months
 from ingest_service.storage.assessments import Assessment, AssessmentQuery, Assessments
 
@@ -37,6 +39,13 @@ class Source:
     now: list[Assessment]
     before: list[Assessment]
     days: dict[str, dict[int, float]]  # of `item`, by site
+    as_of_s: float  # the newest moment that the assessments take into account
+    newest_s: float  # the newest reading of the area within the month
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether readings of the month are stored that are more than an hour newer than the assessments."""
+        return assessing.is_stale(self.as_of_s, self.newest_s)
 
     def of(self, kind: Kind, place: str) -> list[Assessment]:
         """Assessments of a kind, of sites, links or areas."""
@@ -87,6 +96,7 @@ def read(store: PostgresStore, directory: Directory, area_id: str, month: str, l
     now = _within(store, directory, area_id, month)
     if not now:
         raise NothingError(f"nothing is assessed of {area_id} in {month}: the service does it where data are")
+    as_of_s = min(one.data_to_s for one in now)
     return Source(
         area=area,
         month=month,
@@ -95,7 +105,9 @@ def read(store: PostgresStore, directory: Directory, area_id: str, month: str, l
         directory=directory,
         now=now,
         before=_within(store, directory, area_id, months.before(month)),
-        days=_days(store, directory, now, month),
+        days=_days(store, directory, now, (months.bounds(month, store.zone)[0], as_of_s)),
+        as_of_s=as_of_s,
+        newest_s=_newest(store, directory, area_id, month),
     )
 
 
@@ -122,6 +134,17 @@ def telling_item(sections: list[Assessment]) -> str | None:
     return max(sorted(told), key=lambda name: told[name]) if told else None
 
 
+def _newest(store: PostgresStore, directory: Directory, area_id: str, month: str) -> float:
+    """When anything was measured last in an area within a month; its begin where nothing was."""
+    areas = areas_below(directory, area_id)
+    from_s, to_s = months.bounds(month, store.zone)
+    site_ids = [one.site_id for one in directory.sites if one.area_id in areas]
+    newest_s = Assessments(store).newest_of_sites(site_ids)
+    if newest_s is None:
+        return from_s
+    return min(newest_s, time.time() + assessing.DAY_S, to_s)  # as the assessments treat clocks that are fast
+
+
 def _within(store: PostgresStore, directory: Directory, area_id: str, month: str) -> list[Assessment]:
     sites = {one.site_id for one in directory.sites}
     links = {one.link_id for one in directory.links}
@@ -136,9 +159,9 @@ def _within(store: PostgresStore, directory: Directory, area_id: str, month: str
 
 
 def _days(
-    store: PostgresStore, directory: Directory, now: list[Assessment], month: str
+    store: PostgresStore, directory: Directory, now: list[Assessment], span: tuple[float, float]
 ) -> dict[str, dict[int, float]]:
-    """The telling item by day, of the worst sections."""
+    """The telling item by day, of the worst sections, up to where the assessments go."""
     sections = [one for one in now if one.kind == "water_class"]
     item = telling_item(sections)
     if item is None:
@@ -152,6 +175,6 @@ def _days(
         if one.quantity == item and one.site_id in chosen
     }
     found: dict[str, dict[int, float]] = {}
-    for one in Assessments(store).days(list(series), *months.bounds(month, store.zone)):
+    for one in Assessments(store).days(list(series), *span):
         found.setdefault(series[one.series_id], {})[one.day] = one.mean
     return {site: found[site] for site in chosen if site in found}

@@ -1,6 +1,13 @@
 -- newest_measured: When anything was measured last.
 SELECT extract(epoch FROM max("time"))::float8 FROM latest;
 
+-- newest_of_sites: When anything was measured last at some sites.
+SELECT extract(epoch FROM max(l."time"))::float8 FROM latest AS l JOIN series AS s USING (series_id)
+WHERE s.site_id = ANY (%(site_ids)s);
+
+-- assessed_until: The newest moment that the assessments of a month take into account.
+SELECT extract(epoch FROM max(data_to))::float8 FROM assessment WHERE month = %(month)s;
+
 -- assessed_checked: How long ago any month was last looked at [s].
 SELECT extract(epoch FROM now() - max(checked))::float8 FROM assessed_month;
 

@@ -15,6 +15,7 @@ import pytest
 from analytics.service import process, reports
 from analytics.service.assessing import assess, bring_up_to_date, rules
 from analytics.service.assessing import month as months
+from analytics.service.reports import words
 from analytics.service.settings import Settings
 from ingest_service.storage.assessments import Assessment, AssessmentQuery, Assessments
 from ingest_service.storage.batch import Batch
@@ -233,6 +234,49 @@ def test_rounds_wait_for_each_other_and_a_store_in_memory_has_no_assessments(
     ago_s = kept.checked_ago()
     assert ago_s is not None
     assert ago_s < 600
+
+
+def test_a_report_beside_newer_readings_shows_that_it_is_stale_until_the_service_assesses_again(
+    filled: tuple[str, PostgresStore],
+) -> None:
+    dsn, store = filled
+    known, kept = store.directory(), Assessments(store)
+    notices = {"en": ("As of 2026-11-02 12:00", "Stale: "), "zh": ("截至2026-11-02 12:00", "数据未更新")}
+    usual = Settings(assess_every_s=3600.0)
+
+    def page(language: words.Language, area: str = "330402") -> str:
+        return reports.make(store, known, area, "2026-11", language=language, form="html").decode()
+
+    def measured(after_s: float) -> None:
+        (series,) = [
+            one
+            for one in known.series
+            if (one.site_id, one.quantity) == ("330402-d1-r01", "ammonia_nitrogen")
+        ]
+        newer = readings(series.series_id, range(1))
+        newer["time_us"] = round((UNTIL_S + after_s) * 1e6)
+        store.commit(Batch(fresh=newer))
+        process.roll_up(store, Settings())
+        with psycopg.connect(dsn) as connection:  # as if the last look was a minute ago
+            connection.execute("UPDATE assessed_month SET checked = now() - interval '1 minute'")
+        assess(store, usual)
+
+    assess(store, SETTINGS)
+    measured(3_000.0)
+    assert kept.assessed_until("2026-11") == UNTIL_S, "within the hour the usual time between looks holds"
+    assert notices["en"][1] not in page("en")
+
+    with psycopg.connect(dsn) as connection:
+        connection.execute("UPDATE latest SET time = to_timestamp(%s) WHERE time = to_timestamp(%s)",
+            (UNTIL_S + 3_700.0, UNTIL_S + 3_000.0))  # fmt: skip
+    for language in words.LANGUAGES:
+        assert [one for one in notices[language] if one not in page(language)] == []
+    assert notices["en"][1] not in page("en", "330421"), "nothing newer was measured there"
+
+    measured(7_200.0)
+    assert kept.assessed_until("2026-11") == UNTIL_S + 7_200.0
+    newest = page("zh")
+    assert ("截至2026-11-02 14:00" in newest, notices["zh"][1] in newest) == (True, False)
 
 
 @pytest.mark.parametrize(

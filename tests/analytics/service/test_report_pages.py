@@ -1,0 +1,93 @@
+"""How a report is laid out: no page is left blank by a third, an empty table is a sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from analytics.service.reports import content, content_towns, figures, html, pdf, plots, words
+from analytics.service.reports.blocks import Cell, Heading, Notice, Picture, Report, Table, Text
+from analytics.service.reports.source import Source
+from ingest_service.storage.assessments import Assessment
+from ingest_service.storage.model import Area, Directory
+
+TOWN = Area(area_id="t", level="town", en="Town", zh="镇")
+
+
+def report(*blocks: Any, language: words.Language = "en") -> Report:
+    return Report("title", "as of now", language, 0.0, blocks)
+
+
+def picture(rows: int) -> Picture:
+    return Picture(plots.levels([(f"link {at}", (3, 2, 1, 0, 0)) for at in range(rows)], "en"), "hours")
+
+
+def table(rows: int) -> Table:
+    return Table(("site", "value"), [(Cell(f"site {at}"), Cell("1.5")) for at in range(rows)], (60, 40))
+
+
+def blank_mm(made: Report) -> list[float]:
+    """What is left blank at the foot of every page but the last [mm]."""
+    page = pdf.document(made)
+    left: list[float] = []
+    foot = page.footer
+
+    def footer() -> None:
+        left.append(page.h - page.b_margin - page.get_y())
+        foot()
+
+    page.footer = footer
+    pdf._write(page, made)
+    page.output()
+    pdf.close(page)
+    return left[:-1]
+
+
+def test_no_third_of_a_page_is_blank_before_a_picture() -> None:
+    """A picture that does not fit is made smaller, or moved where little is left."""
+    largest, heading, third_mm = picture(plots.MOST_ROWS), Heading("roads"), (297 - 2 * pdf.MARGIN_MM) / 3
+    for rows in (2, 17, 26, 34):
+        left = blank_mm(report(heading, table(rows + 1), largest, heading, Text("about"), table(9), largest))
+        assert left
+        assert max(left) < third_mm, (rows, left)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 15, 16, 40])
+def test_many_rows_are_shared_out_among_pictures_that_fit_a_page(rows: int) -> None:
+    parts = plots.shared_out(list(range(rows)))
+    assert [one for part in parts for one in part] == list(range(rows))
+    assert all(1 <= len(part) <= plots.MOST_ROWS for part in parts)
+
+
+def test_a_notice_stands_out_in_the_page_and_fits_the_paper() -> None:
+    for language, text in (("en", "Stale: <newer> readings"), ("zh", "数据未更新：" + "读数已入库，" * 40)):
+        made = report(Notice(text), language=language)  # type: ignore[arg-type]
+        assert '<p class="notice">' in html.render(made).decode()
+        assert "<newer>" not in html.render(made).decode()
+        assert pdf.render(made).startswith(b"%PDF-")
+
+
+@pytest.mark.parametrize(
+    ("language", "sentences"),
+    [
+        ("en", ["No town has an assessment", "No site with series", "No anomalies began in the month."]),
+        ("zh", ["本月无乡镇评价结果。", "本区域未登记有监测序列的站点。", "本月无新发异常。"]),
+    ],
+)
+def test_an_empty_table_is_a_sentence(language: words.Language, sentences: list[str]) -> None:
+    response = Assessment(
+        kind="response", subject="area/t", area_id="t", month="2026-11", data_from_s=0.0, data_to_s=1.0,
+        readings=0, version="1", detail={"wanted_h": 24, "by_detector": {}, "anomalies": 0, "is_open": 0},
+    )  # fmt: skip
+    source = Source(
+        area=TOWN, month="2026-11", language=language, zone=ZoneInfo("Asia/Shanghai"),
+        directory=Directory(areas=[TOWN]), now=[response], before=[], days={}, as_of_s=1.0, newest_s=1.0,
+    )  # fmt: skip
+    made = content.of(source)
+    assert not [one for one in made.blocks if isinstance(one, Table) and not one.rows]
+    texts = " ".join(one.text for one in made.blocks if isinstance(one, Text))
+    assert [one for one in sentences if one not in texts] == []
+    assert list(content_towns.water(source)) == []
+    assert figures.listing(table(1), "empty_capture", language) == table(1)

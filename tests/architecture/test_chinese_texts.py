@@ -1,0 +1,165 @@
+"""No English stands inside a Chinese text, of whatever part of the platform."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nicegui
+import pytest
+from nicegui.translations import translations
+
+from analytics.core.causes import PATTERNS
+from analytics.service import cause_words, detectors, outages
+from analytics.service.cause_words import Departed, Passed
+from analytics.service.letter_quotas import DETECTOR as DEAD_LETTERS
+from analytics.service.reports import words as reports
+from analytics.service.site_events import DETECTORS as SITE_DETECTORS
+from dashboards import words as dashboards
+from dashboards.alerting import rules
+from edge.wire.quantities import QUANTITIES
+from gateway import browser_errors
+from gateway.console import checks
+from gateway.console import page as console_page
+from gateway.console import words as console
+from ingest_service.pipeline import reasons
+from ingest_service.storage import process_words
+from ingest_service.storage.model import Site
+from ingest_service.storage.process_words import Sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+HAN, LATIN = re.compile("[\u4e00-\u9fff]"), re.compile("[A-Za-z]{3,}")
+ALLOWED = re.compile(
+    r"SenML|MQTT|QARTOD|CWQI|TLI|TTI|PeMS|NTU|dBm|veh/h|WebSocket|Quasar|docs/health\.md"
+    r"|TOWNTWIN_\w+|default_transaction_read_only|towntwin report --compute|--areas"
+    r"|towntwin/v1/乡镇/设备/data|权限范围 letters"
+)
+"""Names of formats, methods, indices, units, settings, files, commands, topics and scopes."""
+FIELDS = re.compile(r"\$\{?[\w:]+\}?|\{[^{}]*\}")  # what a value replaces
+SHOWN = {"title", "description", "displayName", "label", "noValue", "axisLabel", "content", "text"}
+GRAFANA = {"All"}  # Grafana's own option of a variable, which it writes in the language of its user
+
+
+def english_in(text: str) -> list[str]:
+    """The English words of a Chinese text."""
+    return LATIN.findall(ALLOWED.sub("", FIELDS.sub("", text)))
+
+
+def _of_dashboards(value: Any, key: str = "") -> Iterator[str]:
+    """What a generated dashboard shows, SQL and identifiers left out."""
+    if isinstance(value, dict):
+        if value.get("id") == "displayName":  # a property of an override
+            yield str(value["value"])
+        for name, one in value.items():
+            yield from _of_dashboards(one, name)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _of_dashboards(one, key)
+    elif isinstance(value, str) and key in SHOWN and value not in GRAFANA:
+        yield value
+
+
+def _sentences(module: Any) -> Iterator[str]:
+    for value in vars(module).values():
+        for one in value.values() if isinstance(value, dict) else [value]:
+            if isinstance(one, Sentence | browser_errors.Words):
+                yield one.zh
+
+
+def _reasons() -> Iterator[str]:
+    for rule in reasons.DETECTORS:
+        for quantity in QUANTITIES.values():
+            for observed, spread in ((1e6, 1.0), (2.0, 1.0), (1.0, float("nan"))):
+                yield reasons.sentences(rule, quantity, observed=observed, expected=1.0, spread=spread)[1]
+
+
+def _causes() -> Iterator[str]:
+    site = Site(site_id="s", area_id="t", kind="river_section", en="Section", zh="断面", lon=120.6, lat=30.6)
+    departed = [Departed(name, sign) for name in QUANTITIES for sign in (1.0, -1.0)]
+    for cause in (None, *cause_words.EN):
+        for passed in ([], *([Passed(site, lag_s)] for lag_s in (0.0, 7200.0, -7200.0))):
+            for at in range(0, len(departed), cause_words.MOST_NAMED):
+                yield cause_words.sentences(
+                    cause, departed[at : at + cause_words.MOST_NAMED], passed, alone=not passed
+                )[1]
+    yield from (one.zh for one in detectors.FAULTS.values())
+
+
+def _literals() -> Iterator[str]:
+    """Every literal of the packages with Chinese and no English beside it on purpose; docstrings left out."""
+    both = {"login.py", "browser_errors.py"}  # pages that show both languages, as the visitor is not known
+    for package in ("analytics", "dashboards", "deploy", "edge", "gateway", "ingest_service"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            text = path.read_text("utf-8")
+            if path.name in both or not HAN.search(text):
+                continue
+            tree = ast.parse(text)
+            documentation = {
+                id(node.value)
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+            }
+            for node in ast.walk(tree):
+                if not isinstance(node, ast.Constant) or id(node) in documentation:
+                    continue
+                if isinstance(node.value, str) and HAN.search(node.value) and "年]" not in node.value:
+                    yield node.value  # "年]" is in the pattern of a time
+
+
+def chinese_texts() -> dict[str, list[str]]:
+    """Every Chinese text by where it stands."""
+    boards = sorted((ROOT / "dashboards" / "generated").glob("*.zh.json"))
+    return {
+        "quantities": [one.zh for one in QUANTITIES.values()],
+        "reasons": list(_reasons()),
+        "causes": list(_causes()),
+        "reports": [zh for _, zh in reports.WORDS.values()],
+        "words of dashboards": [zh for _, zh in dashboards.WORDS.values()],
+        "dashboards": [text for one in boards for text in _of_dashboards(json.loads(one.read_text("utf-8")))],
+        "alerts": [str(one["title"]).partition(" · ")[2] for one in rules.rules()],
+        "console": [zh for key, (_, zh) in console.WORDS.items() if key != "language"],
+        "health": [*_sentences(process_words), *_sentences(checks), *_sentences(browser_errors)],
+        "NiceGUI": list(translations[console_page.QUASAR["zh"]].values()),
+        "literals": list(_literals()),
+    }
+
+
+def test_no_english_stands_inside_chinese() -> None:
+    texts = chinese_texts()
+    assert [name for name, ones in texts.items() if not ones] == []
+    found = {
+        (name, one): english for name, ones in texts.items() for one in ones if (english := english_in(one))
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize("text", ["相差over 100倍离散度", "Connection lost.", "No data available"])
+def test_english_is_found(text: str) -> None:
+    assert english_in(text)
+
+
+def test_quasar_has_its_messages_in_chinese() -> None:
+    """Of "No data available", "Loading..." and the like, as the page loads them for a Chinese visitor."""
+    folder = Path(nicegui.__file__).parent / "static" / "lang"
+    for language, is_english in ((console_page.QUASAR["zh"], False), (console_page.QUASAR["en"], True)):
+        text = (folder / f"{language}.umd.prod.js").read_text("utf-8")
+        found = re.findall(r'(noData|noResults|loading|clear|close):"([^"]*)"', text)
+        assert len({key for key, _ in found}) == 5
+        for key, escaped in found:
+            message = re.sub(r"\\u(\w{4})", lambda one: chr(int(one[1], 16)), escaped)
+            assert bool(english_in(message)) == is_english, (language, key)
+
+
+def test_the_report_names_every_detector_in_both_languages() -> None:
+    causes = {f"cause/{name}" for name in cause_words.EN} | {f"cause/{one.name}" for one in PATTERNS}
+    names = {
+        *reasons.DETECTORS.values(), *detectors.DETECTORS.values(), *SITE_DETECTORS, *causes,
+        outages.DETECTOR, DEAD_LETTERS,
+    }  # fmt: skip
+    assert sorted(names - set(reports.WORDS)) == []
