@@ -27,7 +27,6 @@ from benchmarks._load import SERIES, payloads, publish, servers
 from benchmarks._platform import Ingest
 from benchmarks._watch import Watch, draw
 from benchmarks.ingest import prepared
-from ingest_service.pipeline.session import KEEP_ALIVE_S
 from ingest_service.pipeline.settings import Settings
 from tests.support.proxy import Proxy
 
@@ -131,7 +130,7 @@ def report(run: Run, found: Ledger, tries: int) -> None:
     before_mb = max(one.rss_mb for one in watch.between(left_s - 1, left_s))
     during_mb, after_mb = (max(one.rss_mb for one in part) for part in (during, after))
     said = during[-1].said_bytes - during[0].said_bytes
-    pings = 1 + (back_s - left_s) // KEEP_ALIVE_S
+    pings = 1 + (back_s - left_s) // Settings().keep_alive_s
     lost, doubled = READINGS - found.distinct, found.stored - found.distinct
     most = Settings().batch_messages * PER_MESSAGE
     table = {

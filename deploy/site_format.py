@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -117,8 +117,30 @@ class SiteFile(_Table, frozen=True, kw_only=True):
     links: list[LinkEntry] = []
 
 
-def read(path: Path) -> SiteFile:
-    """Read one file. Raises `SiteFileError` naming the entry that is not as it must be."""
+ID_FIELDS = ("site_id", "node_id", "link_id", "area_id", "device_id", "from_node")
+
+
+class ReadFile(NamedTuple):
+    """What could be read of one file, and what could not.
+
+    Attributes
+    ----------
+    file : all entries that are as they must be
+    problems : one sentence for each entry that is not
+    unread_ids : ids of those entries, which other entries may name
+
+    """
+
+    file: SiteFile
+    problems: list[str]
+    unread_ids: set[str]
+
+
+def read(path: Path) -> ReadFile:
+    """Read one file, entry by entry, so that a wrong one hides no other.
+
+    Raises `SiteFileError` where the file is not there or is no TOML.
+    """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Notepad writes a byte order mark
     except OSError as error:
@@ -127,12 +149,32 @@ def read(path: Path) -> SiteFile:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SiteFileError([f"{path}: is no TOML in UTF-8: {error}"]) from error
-    try:
-        return msgspec.convert(content, SiteFile)
-    except msgspec.ValidationError as error:
-        raise SiteFileError(
-            [f"{path}: {_told(str(error), content)}: see docs/demo.md for the format"]
-        ) from error
+    problems: list[str] = []
+    unread_ids: set[str] = set()
+    tables: dict[str, Any] = {}
+    for table, value in content.items():
+        entries = value if isinstance(value, list) else [value]
+        kept = []
+        for index, entry in enumerate(entries):
+            as_file = {table: [entry] if isinstance(value, list) else entry}
+            try:
+                kept += _entries(msgspec.convert(as_file, SiteFile), table)
+            except msgspec.ValidationError as error:
+                sentence = str(error).replace(f"`$.{table}[0]", f"`$.{table}[{index}]")
+                problems.append(f"{path}: {_told(sentence, content)}: see docs/demo.md for the format")
+                unread_ids |= _ids(entry)
+        if kept:
+            tables[table] = kept if isinstance(value, list) else kept[0]
+    return ReadFile(SiteFile(**tables), problems, unread_ids)
+
+
+def _entries(file: SiteFile, table: str) -> list[Any]:
+    value = getattr(file, table)
+    return value if isinstance(value, list) else [value]
+
+
+def _ids(entry: object) -> set[str]:
+    return {str(entry[key]) for key in ID_FIELDS if key in entry} if isinstance(entry, dict) else set()
 
 
 def _told(error: str, content: dict[str, Any]) -> str:
@@ -146,11 +188,7 @@ def _told(error: str, content: dict[str, Any]) -> str:
         return error
     sentence, table, index, field = found.groups()
     entry = content[table][int(index)]
-    ids = [
-        entry[key]
-        for key in ("site_id", "node_id", "link_id", "area_id", "device_id", "from_node")
-        if key in entry
-    ]
+    ids = [entry[key] for key in ID_FIELDS if key in entry]
     name = f" ({ids[0]!r})" if ids else ""
     place = f"{table} entry {int(index) + 1}{name}" + (f", {field}" if field else "")
     return f"{place}: {sentence[0].lower()}{sentence[1:]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
@@ -32,16 +33,21 @@ def load(files: Iterable[Path]) -> Directory:
         with one sentence for everything that is wrong in any of them.
     """
     written: dict[str, SiteFile] = {}
-    problems: list[str] = []
+    unread: list[str] = []
+    unread_ids: set[str] = set()
     for path in files:
         try:
-            written[str(path)] = site_format.read(path)
+            written[str(path)], wrong, ids = site_format.read(path)
         except SiteFileError as error:
-            problems += error.problems
-    if problems:
-        raise SiteFileError(problems)
+            raise SiteFileError([*unread, *error.problems]) from error
+        unread += wrong
+        unread_ids |= ids
+    problems: list[str] = []
     entries = _expanded(written, problems)
     problems += site_checks.problems(entries)
+    # What names an entry that could not be read is a consequence of that, and no mistake of its own.
+    named = re.compile("|".join(rf"(?<!\w){re.escape(one)}(?!\w)" for one in sorted(unread_ids)) or "(?!)")
+    problems = [*unread, *(one for one in problems if not named.search(one))]
     if problems:
         raise SiteFileError(problems)
     return Directory(

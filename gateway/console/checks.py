@@ -83,8 +83,15 @@ def checks(snapshot: Snapshot | None, *, now_s: float) -> list[Check]:
         _database(snapshot.disk),
         _broker(snapshot.processes),
         *(_process(one) for one in snapshot.processes),
-        _devices(snapshot),
+        Check("devices", "unknown", _joined(DEVICES, UNKNOWN))
+        if is_broker_unreachable(snapshot.processes)
+        else _devices(snapshot),
     ]
+
+
+def is_broker_unreachable(processes: Sequence[Process]) -> bool:
+    """Whether ingest, the platform's one client of the broker, is kept from its work by the broker."""
+    return any(one.why in BROKER_FAULTS for one in processes if one.kind == "ingest" and not one.works)
 
 
 def to_do(found: Sequence[Check], problems: Sequence[Sentence]) -> list[Sentence]:
@@ -140,7 +147,7 @@ def _database(disk: Disk | None) -> Check:
 def _broker(processes: Sequence[Process]) -> Check:
     """The broker as ingest sees it: nothing else of the platform is connected to it."""
     ingest = [one for one in processes if one.kind == "ingest"]
-    if any(one.why in BROKER_FAULTS for one in ingest if not one.works):
+    if is_broker_unreachable(processes):
         return Check("broker", "stuck", _joined(BROKER, NOT_CONNECTED))  # what to do, ingest's sentence has
     if any(one.works and one.role == "owner" for one in ingest):
         return Check("broker", "alive", _joined(BROKER, CONNECTED))

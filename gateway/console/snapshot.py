@@ -6,9 +6,11 @@ import asyncio
 import time
 from dataclasses import dataclass, replace
 
+import msgspec
 from starlette.concurrency import run_in_threadpool
 
 from analytics.service import twin
+from gateway.console.checks import is_broker_unreachable
 from gateway.console.disk import Disk, Disks
 from gateway.context import Context
 from gateway.known import Known
@@ -96,15 +98,27 @@ class Snapshots:
         }
         vitals = self.context.vitals
         told = vitals.verdict(self.context.principal.areas)
+        processes = vitals.processes()
+        if is_broker_unreachable(processes):
+            state = _without_present(state)
         return Snapshot(
             taken_s=now_s,
             known=known,
             state=state,
             anomalies=is_open,
             health=store.health(),
-            processes=vitals.processes(),
+            processes=processes,
             verdict=told,
             clocks=clocks,
             writable=vitals.writable,
             disk=self._disks.newest(),
         )
+
+
+def _without_present(state: twin.TwinState) -> twin.TwinState:
+    """Return the state while no reading can come in: what was good is not known to be good any more."""
+    nodes = [
+        msgspec.structs.replace(one, status="unknown") if one.status in {"ok", "warming"} else one
+        for one in state.nodes
+    ]
+    return msgspec.structs.replace(state, nodes=nodes)

@@ -55,7 +55,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "open": ("open", "查看"),
     "link": ("series", "序列"),
     "loading": ("loading …", "加载中…"),
-    "unknown_now": ("not known while the database does not answer", "数据库无应答，状态未知"),
+    "unknown_now": ("not known: see the platform's state above", "状态未知：请先查看上方平台状态"),
     "time": ("time", "时间"),
     "device": ("device", "设备"),
     "reason": ("reason", "原因"),

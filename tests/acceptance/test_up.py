@@ -22,7 +22,19 @@ def up(folder: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
     port = free_port()
     environ = {name: value for name, value in os.environ.items() if not name.startswith("TOWNTWIN_")}
     done = subprocess.run(
-        [sys.executable, "-m", "deploy", "up", *arguments, "--folder", str(folder), "--port", str(port)],
+        [
+            sys.executable,
+            "-m",
+            "deploy",
+            "up",
+            *arguments,
+            "--folder",
+            str(folder),
+            "--port",
+            str(port),
+            "--ports",
+            "free",
+        ],
         cwd=REPOSITORY,
         env=environ,
         stdin=subprocess.DEVNULL,

@@ -196,6 +196,15 @@ def test_what_is_wrong_is_told_with_file_entry_and_remedy(
     assert all("town.toml" in one for one in told)
 
 
+def test_an_entry_of_a_wrong_type_hides_no_other_mistake(tmp_path: Path) -> None:
+    wrong = TOWN.replace("lon = 120.52", 'lon = "120.52"').replace('kind = "outfall"', 'kind = "outfal"')
+    found = problems(tmp_path, areas=AREAS, town=wrong + "\n[[devices]]\ndevice_id = 7\n")
+    assert any("sites entry 1 ('r1'), lon: expected `float`, got `str`" in one for one in found), found
+    assert any("devices entry 1 (7)" in one for one in found), found
+    assert any("outfal" in one and "o1" in one for one in found), found
+    assert not any("r1" in one and "lon" not in one for one in found), "no consequence of the first"
+
+
 def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     wrong = TOWN.replace('"conductivity"]', '"EC"]').replace("target_class = 3", "target_class = 9")
     assert len([one for one in problems(tmp_path, areas=AREAS, town=wrong) if "has" in one]) >= 2

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from gateway.console import words
+from gateway.console import checks, words
 from gateway.console.page import worst_clock
 from gateway.console.pages import MOST_UNSEEN
 from ingest_service.storage import process_words
@@ -91,9 +91,9 @@ def test_the_language_can_be_switched_and_is_remembered(
     other: words.Language = "zh" if language == "en" else "en"
     one.goto(served[0])
     one.get_by_role("button", name=words.word("language", language)).click()
-    expect(one.get_by_text(words.word("wrong", other))).to_be_visible(timeout=10_000)
+    expect(one.get_by_text(words.word("wrong", other), exact=True)).to_be_visible(timeout=10_000)
     one.reload()
-    expect(one.get_by_text(words.word("wrong", other))).to_be_visible(timeout=10_000)
+    expect(one.get_by_text(words.word("wrong", other), exact=True)).to_be_visible(timeout=10_000)
 
 
 def test_the_documentation_is_drawn_without_the_internet(
@@ -127,6 +127,10 @@ def test_the_strip_shows_every_process_and_what_keeps_readings_out(
         expect(one.get_by_text(f"✕ {words.word('not_kept', language)}")).to_be_visible(timeout=10_000)
         expect(one.get_by_text(f"■ {said(process_words.KINDS['ingest'])}")).to_be_visible()
         expect(one.get_by_text(said(process_words.WHY["broker"]))).to_be_visible()
+        expect(one.get_by_text(f"■ {said(checks.BROKER)} {said(checks.NOT_CONNECTED)}")).to_be_visible()
+        expect(one.get_by_text(f"○ {said(checks.DEVICES)} {said(checks.UNKNOWN)}")).to_be_visible()
+        good = words.word("status_ok", language)
+        one.wait_for_function(f"({POINTS})({json.dumps(good)}) === 0", timeout=10_000)
         one.screenshot(path=tmp_path / f"stuck.{language}.png")
     finally:
         pulses["ingest"].look = Look
@@ -150,6 +154,16 @@ def test_every_word_is_there_in_both_languages() -> None:
     assert [key for key, pair in words.WORDS.items() if len(pair) != 2 or not all(pair)] == []
 
 
+# How many points of the map have a status.
+POINTS = """name => {
+  let found = 0;
+  document.querySelectorAll("[id]").forEach(one => {
+    const chart = window.getElement?.(Number(one.id.slice(1)))?.chart;
+    const shown = (chart?.getOption().series ?? []).filter(one => one.name === name);
+    shown.forEach(one => found += one.data.length);
+  });
+  return found;
+}"""
 TIP = """() => {
   const shown = [];
   document.querySelectorAll("[id]").forEach(one => {
