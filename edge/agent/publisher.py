@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOP_S = 0.1
-GOODBYE_S = 0.3
+GOODBYE_S = 0.3  # longest wait for the last status to be written before DISCONNECT
 CONNECT_S = 5.0
 SESSION_EXPIRY_S = 7 * 86_400
 SPOOL_AGAIN_S = 1.0
@@ -77,7 +77,7 @@ class Publisher:
         self._window = Window(settings.window, settings.receipt_timeout_s, settings.receipt_timeout_longest_s)
         self._pace = Pace(settings.drain_readings_per_s)
         self._connection = Connection()
-        self._numbers: dict[int, int] = {}  # packet id -> spool number, of this connection
+        self._numbers: dict[int, int] = {}  # packet id -> spool number, on this connection
         self._end: tuple[End, int | None, str] | None = None
         self._status_due_s = 0.0
         self._spool_due_s = 0.0
@@ -186,7 +186,7 @@ class Publisher:
             try:
                 callback(*args)
             except SpoolBusyError as error:
-                log.error("%s: %s", self._device, error)  # noqa: TRY400 - the sentence says it all
+                log.error("%s: %s", self._device, error)  # noqa: TRY400 - the message is complete without a traceback
             except SpoolError:
                 raise
             except Exception:
@@ -217,7 +217,7 @@ class Publisher:
             messages = self._spool.after(self._window.last_sent, room)
         except SpoolBusyError as error:
             self._spool_due_s = now_s + SPOOL_AGAIN_S
-            log.error("%s: %s", self._device, error)  # noqa: TRY400 - the sentence says it all
+            log.error("%s: %s", self._device, error)  # noqa: TRY400 - the message is complete without a traceback
             return
         for message in messages:
             if not self._pace.allows(now_s):
@@ -253,7 +253,7 @@ class Publisher:
         self._client.disconnect()
         self._client.loop(LOOP_S)
 
-    # -- listening -----------------------------------------------------------------------------
+    # -- receiving -----------------------------------------------------------------------------
 
     def _on_connect(
         self, _client: Client, _userdata: object, flags: ConnectFlags, reason: ReasonCode, properties: Any
@@ -302,7 +302,7 @@ class Publisher:
         try:
             receipt = receipts.decode(bytes(message.payload))
         except PayloadError as error:
-            log.error("%s: %s", self._device, error)  # noqa: TRY400 - the sentence says it all
+            log.error("%s: %s", self._device, error)  # noqa: TRY400 - the message is complete without a traceback
             return
         if receipt.epoch == self._spool.epoch and receipt.kept:
             self._report_refusals(receipt)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SPACES = "\u00a0\u202f\u2009"  # blanks used as thousands signs
 
 
-def number_reader(  # noqa: C901 - one closure, for it is called once a cell
+def number_reader(  # noqa: C901 - one closure for speed: called once per cell
     missing: Iterable[str | float], *, decimal: str = ".", thousands: str = ""
 ) -> Callable[[object], float]:
     """Build a function that parses a cell to a number; NaN for a cell without a value.
@@ -61,7 +61,7 @@ def number_reader(  # noqa: C901 - one closure, for it is called once a cell
                 value = as_float(cell) if plain else of_text(str(cell))
             except ValueError:
                 value = of_text(cell)  # type: ignore[arg-type]
-            if "_" in cell and value == value:  # type: ignore[operator]  # noqa: PLR0124 - Python's own notation
+            if "_" in cell and value == value:  # type: ignore[operator]  # noqa: PLR0124 - 1_000 is Python's notation
                 raise ValueError(cell)
         else:
             value = cell if kind is float else of_other(cell)
@@ -85,7 +85,7 @@ def _numbers(missing: Iterable[str | float]) -> Iterable[float]:
             continue
         if math.isfinite(value):
             yield value
-            if abs(value) < 3e38:  # the largest number of 32 bits is 3.4e38
+            if abs(value) < 3e38:  # the largest 32-bit number is 3.4e38
                 yield struct.unpack("f", struct.pack("f", value))[0]
 
 

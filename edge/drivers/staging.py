@@ -40,7 +40,7 @@ class SortedRows:
         self._width = width
         self._chunk_rows = max(64, CELLS_IN_MEMORY // width)
         self._chunk: list[Row] = []
-        self._file = cast("BinaryIO", tempfile.TemporaryFile(prefix="towntwin-"))  # noqa: SIM115 - see next line
+        self._file = cast("BinaryIO", tempfile.TemporaryFile(prefix="towntwin-"))  # noqa: SIM115 - closed by the finalizer
         self._close = weakref.finalize(self, self._file.close)
         self._runs: list[list[int]] = []  # [first row, number of rows] of each sorted run
         self._rows = 0

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Direction = Literal[-1, 0, 1]
 
-EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - local times are counted from it
+EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - epoch of local times
 EPOCH_UTC = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
 EARLIEST_S, LATEST_S = -6e10, 1e11  # the years 68 to 5138: Unix times beyond are in another unit

@@ -28,10 +28,10 @@ JAM = 140.0  # veh/km a lane
 WAVE_KM_H = 18.0  # speed of the backward wave with which a queue dissolves
 VEHICLE_KM = 0.0065  # effective length: vehicle and loop
 PEAK_DEMAND = (520.0, 680.0)  # veh/h a lane; differs by site
-SPEED_SPREAD_KM_H = 5.0  # of single vehicles
+SPEED_SPREAD_KM_H = 5.0  # standard deviation of the speeds of single vehicles
 DEMAND_MEMORY, DEMAND_NOISE = 0.9, 0.012
 SPEED_MEMORY, SPEED_NOISE = 0.85, 0.012
-LENGTH_NOISE = 0.02  # of the mean vehicle length
+LENGTH_NOISE = 0.02  # relative noise of the mean vehicle length
 
 # Share of the peak demand at each full hour, 0 to 24.
 WEEKDAY = (

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 RAINS_PER_DAY = 0.35
-DEPTH_SHAPE, DEPTH_SCALE_MM = 2.0, 2.5  # gamma, mean 5 mm: plum rain, not typhoon
+DEPTH_SHAPE, DEPTH_SCALE_MM = 2.0, 2.5  # gamma distribution, mean 5 mm: plum rain (梅雨), not typhoons
 DEPTH_MAX_MM = 12.0
 RUNOFF_S = 8 * HOUR_S  # time from the start of a rain to the peak of a town's runoff
 MEMORY_DAYS = 3  # after which the runoff of a rain is neglected

@@ -218,11 +218,11 @@ def _is_bad_base(item: tuple[str, object]) -> bool:
     return False
 
 
-def _opaque(tag: int, value: object, _immutable: bool) -> cbor2.CBORTag:  # noqa: FBT001 - cbor2 calls it so
+def _opaque(tag: int, value: object, _immutable: bool) -> cbor2.CBORTag:  # noqa: FBT001 - signature required by cbor2
     return cbor2.CBORTag(tag, value)
 
 
-def _bignum(sign: int, value: object, _immutable: bool) -> object:  # noqa: FBT001 - cbor2 calls it so
+def _bignum(sign: int, value: object, _immutable: bool) -> object:  # noqa: FBT001 - signature required by cbor2
     """Decode tags 2 and 3, RFC 8949 section 3.4.3; infinite if beyond the range of a double."""
     if not isinstance(value, bytes):
         return cbor2.CBORTag(2, value)
@@ -232,7 +232,7 @@ def _bignum(sign: int, value: object, _immutable: bool) -> object:  # noqa: FBT0
     return magnitude if sign > 0 else -1 - magnitude
 
 
-def _fraction(base: int, value: object, _immutable: bool) -> object:  # noqa: FBT001 - cbor2 calls it so
+def _fraction(base: int, value: object, _immutable: bool) -> object:  # noqa: FBT001 - signature required by cbor2
     """Decode tags 4 (decimal fraction) and 5 (bigfloat), RFC 8949 section 3.4.4, to a double."""
     match value:
         case [int() as exponent, int() as mantissa]:
@@ -248,7 +248,7 @@ def _fraction(base: int, value: object, _immutable: bool) -> object:  # noqa: FB
             return cbor2.CBORTag(4, value)
 
 
-def _self_described(value: object, _immutable: bool) -> object:  # noqa: FBT001 - cbor2 calls it so
+def _self_described(value: object, _immutable: bool) -> object:  # noqa: FBT001 - signature required by cbor2
     """Decode tag 55799 (self-described CBOR, RFC 8949 section 3.4.6) to its content."""
     return value
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from ingest_service.storage.model import DeviceStatus
 
-APART_S = 10.0
-AGREE_S = 5.0
+APART_S = 10.0  # least time between the arrivals of two statuses that are compared
+AGREE_S = 5.0  # largest difference of two offsets that agree
 
 
 class _Heard(NamedTuple):

@@ -65,6 +65,7 @@ class Conveyor:
             return False
         outcome = self._outcome()
         if isinstance(outcome, StoreRefused):
+            # The newer batch is rolled back first, since each rollback restores the state before its batch.
             if not isinstance(prepared, Defect):
                 self._pipeline.undo(prepared)
             outcome = self._mend(outcome)
@@ -110,7 +111,7 @@ class Conveyor:
 
     def _mend(self, error: StoreRefused) -> bool:
         """Roll back the refused batch, split it and commit its parts."""
-        assert self._under_way is not None  # noqa: S101 - only a batch under way is refused
+        assert self._under_way is not None  # noqa: S101 - only a pending batch can be refused
         refused = self._under_way.prepared
         self._pipeline.undo(refused)
         return self._pipeline.split(refused.messages, error, self._kept)

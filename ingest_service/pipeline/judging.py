@@ -175,7 +175,7 @@ class ShardJudge:
                 arrays = dict(archive)
             ids, last_us = arrays.pop("series_id"), arrays.pop("last_us")
             state = State.of_arrays(arrays)
-        except Exception as error:  # noqa: BLE001 - whatever is in the database, the readings rebuild the state
+        except Exception as error:  # noqa: BLE001 - whatever the payload, the state can be rebuilt from readings
             log.warning("checkpoint_unreadable", error=repr(error))
             return False
         kept = np.array([series_id in self._slot_of for series_id in ids.tolist()], bool)

@@ -44,7 +44,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 DIRECTORY_CHECK_S = 2.0
-UNJUDGED = 2  # batches in a row
+UNJUDGED = 2  # consecutive unjudged batches, from which judging counts as failing
 MENDED_BY_ENROLMENT = {"device", "channel", "unit"}
 MISCONFIGURED_IN_LOG = 20  # series logged by name at most; the metric has the total
 _CLASH = ["series_id", "time_us", "value"]
@@ -136,7 +136,7 @@ class Pipeline:
             kept(messages, prepared.dead)
         return committed
 
-    # -- in the order in which the judge sees them ---------------------------------------------
+    # -- in judging order, on one thread -------------------------------------------------------
 
     def prepare(self, messages: Sequence[Message]) -> Prepared | None:
         """Decode and judge; returns None if a stop was requested while the store was unavailable.

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-STANDBY_S = 1.0
-IDLE_S = 0.5
-LOOK_ROUND_S = 2.0
+STANDBY_S = 1.0  # between two attempts to acquire the shard
+IDLE_S = 0.5  # longest wait for a first message, after which housekeeping may run
+LOOK_ROUND_S = 2.0  # between two rounds of housekeeping
 SWITCH_S = 0.001  # each step of a COPY waits for the decoder's thread to yield the GIL; default 5 ms
 
 

@@ -71,7 +71,7 @@ class Resolver:
         meanings: list[tuple[int, float, float, float]] = []
         for channel in directory.channels:
             if channel.quantity not in quantities.QUANTITIES:
-                continue  # `ingest_service.pipeline.limits.usable` reports its series
+                continue  # its series is reported by `ingest_service.pipeline.limits.usable`
             target = Target(channel.series_id, channel.quantity, _conversions(channel.quantity))
             self._targets[channel.device_id][channel.name] = target
             for unit, (scale, offset) in target.conversions.items():

@@ -253,7 +253,7 @@ class Session:
         return lived_s >= QUARREL_S if taken_over else self._committed or lived_s >= PROVEN_S
 
     def _wait_before_the_next_try(self) -> None:
-        wait_s: Any = self._backoff.next_s()  # paho's annotation says int; it takes any number
+        wait_s: Any = self._backoff.next_s()  # paho annotates int, but accepts any number
         self._client.reconnect_delay_set(wait_s, wait_s)
 
     def _say_refused(self, event: str, reason: ReasonCode) -> None:

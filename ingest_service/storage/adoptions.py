@@ -21,7 +21,7 @@ class Adoption(msgspec.Struct, frozen=True, kw_only=True):
 
     adoption_id: int
     series_id: int
-    limits: dict[str, float | None]  # None switches one off
+    limits: dict[str, float | None]  # None disables the limit
     who: str
     note: str
     at_s: float

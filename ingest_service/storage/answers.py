@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 T = TypeVar("T")
 
-XID = 2**32
+XID = 2**32  # `xmin` has only the lower 32 bits of a transaction id
 AGAIN_S = 1.0  # between two tries to read a page while the database is unavailable
 NO_TRANSACTIONS = (psycopg.errors.InvalidColumnReference, psycopg.errors.UndefinedColumn)
 """Errors of a table without ``xmin``, which compressed chunks are."""
@@ -76,14 +76,14 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     severity_min: int = 1
     severity_max: int = 3
     text: str | None = None
-    from_s: float | None = None  # keeps anomalies that end after it
-    to_s: float | None = None  # keeps anomalies that start before it
+    from_s: float | None = None  # selects anomalies that end after it
+    to_s: float | None = None  # selects anomalies that start before it
     after: tuple[int, int] | None = None  # start [us], anomaly id
     limit: int = 100
 
 
 class Found(msgspec.Struct, frozen=True):
-    """An anomaly as the API shows it; ``evidence`` is JSON."""
+    """An anomaly in the form the API returns; ``evidence`` is JSON text."""
 
     anomaly_id: int
     site_id: str
@@ -145,7 +145,7 @@ class Then:
             return [Found(*row) for row in cursor.fetchall()]
 
     def readings(self, series_id: int, from_us: int, to_us: int, *, limit: int) -> NDArray[np.void]:
-        """READING rows of ``[from_us, to_us)`` by time, revisions applied."""
+        """Return the READING rows in ``[from_us, to_us)`` [us] by time, with revisions applied."""
         asked = {"series_id": series_id, "from_s": from_us / 1e6, "to_s": to_us / 1e6, "limit": limit}
         if self._moment is not None:
             with self._asked_of("readings", asked, in_order=True) as cursor:

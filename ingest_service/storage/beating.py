@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-EVERY_S = 2.0
+EVERY_S = 2.0  # a quarter of `Limits.absent_s`
 GOODBYE_S = 2.0  # how long an ending process waits for the heartbeat thread
 FAILED_TWICE = 2  # a single failure may be a broken connection; the next heartbeat has a new one
 

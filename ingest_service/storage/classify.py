@@ -60,14 +60,14 @@ def classify(error: psycopg.Error | psycopg_pool.PoolTimeout | psycopg_pool.Pool
         temporary = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     else:
         temporary = next((one for one in TABLE if code.startswith(one.begins)), OTHER).temporary
-    if isinstance(error, psycopg.DataError) and code is None and "NUL" in sentence:  # the driver's own
+    if isinstance(error, psycopg.DataError) and code is None and "NUL" in sentence:  # raised by psycopg
         return TextRefused(sentence)
     if isinstance(error, psycopg.errors.QueryCanceled):
         return StoreTimeout(sentence)
     return StoreUnavailable(sentence) if temporary else StoreRefused(sentence)
 
 
-class classified:  # noqa: N801 - a context manager reads as a word
+class classified:  # noqa: N801 - used like a function, in a with statement
     """Context manager that converts errors of psycopg to errors of the store."""
 
     def __enter__(self) -> None:

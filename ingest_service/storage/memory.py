@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from ingest_service.storage.memory_shards import MemoryLease
 
 LATE = 64
-NOT_JUDGED = 64 | 512  # late, or of a wrong clock
+NOT_JUDGED = 64 | 512  # analytics.core.flags.Rule.LATE | Rule.CLOCK
 HOUR_US = 3_600_000_000
 
 

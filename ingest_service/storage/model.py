@@ -295,8 +295,8 @@ class AnomalyQuery(msgspec.Struct, frozen=True, kw_only=True):
     detectors: list[str] | None = None
     states: list[str] | None = None
     severity_min: int = 1
-    from_s: float | None = None  # keeps anomalies that end after it
-    to_s: float | None = None  # keeps anomalies that start before it
+    from_s: float | None = None  # selects anomalies that end after it
+    to_s: float | None = None  # selects anomalies that start before it
     after: tuple[float, int] | None = None
     limit: int = 100
 

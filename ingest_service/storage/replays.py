@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from ingest_service.storage.postgres import PostgresStore
 
-LEEWAY_S = 1e-3  # a time as a float and as microseconds differ by less
+LEEWAY_S = 1e-3  # a time as a float differs from the time in microseconds by less
 
 
 def readings_between(store: PostgresStore, series_ids: Sequence[int], from_s: float, to_s: float) -> int:
