@@ -1,1 +1,1 @@
-"""What runs on the device: the wire contract, the agent, its drivers, and the simulated town."""
+"""Edge software: the MQTT wire contract, the device agent, its drivers, and the town simulator."""

@@ -1,1 +1,1 @@
-"""From the broker to the database: the pipeline, and the storage that every reader uses."""
+"""Ingest service: the MQTT-to-database pipeline, and the storage layer that all services use."""

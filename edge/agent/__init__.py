@@ -1,1 +1,1 @@
-"""The agent of a device: driver, durable spool, publisher."""
+"""Device agent: reads a driver, stores messages in a durable spool, and publishes them by MQTT."""

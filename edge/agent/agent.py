@@ -1,4 +1,4 @@
-"""One device: driver to spool on one thread, spool to broker on another."""
+"""Runs the agent of one device: one thread moves packs from driver to spool, another from spool to broker."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.1
 PACKS_A_COMMIT = 64
-GRACE_S = 0.3  # with what a goodbye takes, an agent that is told to stop ends within a second
+GRACE_S = 0.3  # together with DISCONNECT, an agent ends within one second of a requested stop
 REST_S = 0.2
-BEHIND_S = 1.0  # a pack that is overdue for longer comes from a record, not from a sensor
-HELD_BACK = 2000  # messages waiting: beyond them a record is not read on
+BEHIND_S = 1.0  # a pack overdue by more than this comes from a recording, not from a sensor
+HELD_BACK = 2000  # while more messages are waiting, reading of a recording is paused
 DISK_AGAIN_S = (0.5, 10.0)
 
 
 class AgentError(RuntimeError):
-    """A part of the agent ended; the sentence says which, and of what."""
+    """A part of the agent failed; the message contains the part and the cause."""
 
 
 class Counts(NamedTuple):
-    """What an agent did so far: readings, but for ``waiting`` messages in the spool."""
+    """Numbers of readings processed by an agent; ``waiting`` is the number of messages in the spool."""
 
     taken: int
     receipted: int
@@ -46,19 +46,19 @@ class Counts(NamedTuple):
 
 
 class Agent:
-    """Takes packs from a driver as they fall due, and publishes them until they have their receipts.
+    """Reads packs from a driver when they are due, and publishes them until they have receipts.
 
     Parameters
     ----------
-    area, device : where the device is enrolled
-    driver : where packs come from
-    clock : what `Pack.due_s` is measured against, Unix seconds [s]
-    refuse : called, on another thread, with a sentence for each message that the platform could not take
-    grace_s : once told to stop, how long messages may still leave the spool over a connection that stands [s]
+    area, device : ids under which the device is enrolled
+    driver : source of packs
+    clock : returns Unix seconds [s], with which `Pack.due_s` is compared
+    refuse : called on another thread with a sentence for each message that the platform refused
+    grace_s : time after a requested stop in which messages are still sent over an open connection [s]
 
     Attributes
     ----------
-    untaken : readings that the driver gave and that could not be put into the spool before the end
+    untaken : readings read from the driver that could not be put into the spool before the end
 
     """
 
@@ -88,24 +88,25 @@ class Agent:
 
     @property
     def refused(self) -> int:
-        """Messages that the platform could not take, or not all of."""
+        """Number of messages that the platform refused completely or in part."""
         return self._publisher.refused
 
     def counts(self) -> Counts:
-        """What was done so far."""
+        """Return the current counts."""
         return Counts(
             self._taken, self._publisher.receipted, self._spool.evicted_readings, self._spool.waiting
         )
 
     def run(self, stop: threading.Event) -> None:
-        """Until the driver ended and the spool is empty; if ``stop`` is set, nothing new is taken.
+        """Run until the driver has ended and the spool is empty, or until ``stop`` is set.
 
-        What is in the spool then stays there for the next start, but for what leaves within a short grace.
+        After a requested stop no new packs are read, and messages are sent for the grace period; the others
+        stay in the spool for the next start.
 
         Raises
         ------
         AgentError
-            The driver, the spool or the publisher ended by a fault, which is its cause.
+            If the driver, the spool or the publisher failed; its cause is their exception.
 
         """
         quiet = threading.Event()
@@ -122,7 +123,7 @@ class Agent:
                 time.sleep(POLL_S / 2)
         finally:
             quiet.set()
-            network.join(self._grace_s)  # longer, it waits for a server that does not answer
+            network.join(self._grace_s)  # a longer wait would be for a server that does not respond
         if self._fault is not None:
             raise AgentError(_sentence(self._device, "publisher", self._fault)) from self._fault
 
@@ -132,7 +133,7 @@ class Agent:
     def _publish(self, quiet: threading.Event) -> None:
         try:
             self._publisher.run(quiet)
-        except Exception as error:  # noqa: BLE001 - whatever it is, `run` raises it on its own thread
+        except Exception as error:  # noqa: BLE001 - `run` raises it on the caller's thread
             if not quiet.is_set():
                 self._fault = error
 
@@ -157,20 +158,21 @@ class Agent:
             raise AgentError(_sentence(self._device, "driver", source.fault)) from source.fault
 
     def _take_rest(self, source: _Source, stop: threading.Event) -> None:
-        """Take what the driver already read and could not read again, within a short time."""
+        """Read the packs that a driver has buffered and could not read again, for at most `REST_S`."""
         ends_s = time.monotonic() + REST_S
         while not source.ended and time.monotonic() < ends_s and source.look() is not None:
             self._put(source.take(PACKS_A_COMMIT), stop)
 
     def _group(self, source: _Source) -> list[Pack]:
-        """The pack that is due, and those behind it that are overdue too.
+        """Take the pack that is due, and the following ones that are overdue.
 
-        A driver that waits for its sensor gives packs that are due just now, and is not asked for more here.
+        The packs of a driver that waits for its sensor are due now, not overdue, so that no further pack is
+        requested here, which would block.
         """
         return source.take(PACKS_A_COMMIT, before_s=self._clock() - BEHIND_S)
 
     def _put(self, group: list[Pack], stop: threading.Event) -> None:
-        """Put packs into the spool; while its disk is full the driver is not read on, and nothing is lost."""
+        """Put packs into the spool; while its disk is full, wait and retry, so that no reading is lost."""
         messages = [(senml.encode_json(one.records), len(one.records)) for one in group]
         readings = sum(count for _, count in messages)
         again = Backoff(*DISK_AGAIN_S)
@@ -192,12 +194,12 @@ class Agent:
 
 
 class _Source:
-    """A driver's packs, one of them looked at ahead.
+    """Packs of a driver, with a lookahead of one.
 
     Attributes
     ----------
-    ended : whether there are no more
-    fault : what ended them, if it was an exception
+    ended : whether there are no more packs
+    fault : the exception that ended them, if any
 
     """
 
@@ -208,18 +210,18 @@ class _Source:
         self.fault: Exception | None = None
 
     def look(self) -> Pack | None:
-        """The next pack, or None where the driver has none yet, or has ended."""
+        """Return the next pack without taking it; None if the driver has none yet, or has ended."""
         if self._ahead is None and not self.ended:
             try:
                 self._ahead = next(self._packs)
             except StopIteration:
                 self.ended = True
-            except Exception as error:  # noqa: BLE001 - raised once what came before it is in the spool
+            except Exception as error:  # noqa: BLE001 - raised once the packs before it are in the spool
                 self.ended, self.fault = True, error
         return self._ahead
 
     def take(self, most: int, *, before_s: float = float("inf")) -> list[Pack]:
-        """The next pack and those behind it, as long as they are due before ``before_s`` [s]."""
+        """Take the next pack, and up to ``most`` in all that are due before ``before_s`` [s]."""
         taken: list[Pack] = []
         while self._ahead is not None:
             pack, self._ahead = self._ahead, None

@@ -1,4 +1,4 @@
-"""When to connect, when to give a connection up, and what its end means: decisions without a socket."""
+"""State machine of a device's broker connection: when to connect, time out and retry; performs no I/O."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from edge.agent.window import Backoff
 
-ANSWER_S = 10.0  # a broker answers CONNECT within this, even over a slow 4G link
-PROVEN_S = 10.0  # a connection that lives so long is no failed one
-QUARREL_S = 120.0  # two clients of one id change places at least as often as the longest wait
+ANSWER_S = 10.0  # a broker sends CONNACK within this, even over a slow 4G link
+PROVEN_S = 10.0  # a connection that lasts this long was stable
+QUARREL_S = 120.0  # longer than the longest wait, after which a second client of the id takes over again
 
 UNSUPPORTED_VERSION = 0x84
 CLIENT_ID = 0x85
@@ -37,7 +37,7 @@ _ADVICE = {
 
 
 class End(Enum):
-    """How a connection, or the try to make one, ended."""
+    """How a connection, or an attempt to connect, ended."""
 
     UNREACHABLE = "can't be reached"
     REFUSED = "refused the connection"
@@ -49,19 +49,19 @@ class End(Enum):
 
 
 class Loss(NamedTuple):
-    """What follows from an end: how long to wait [s], and a sentence for the log."""
+    """Decision after the end of a connection: time to wait [s], and a sentence for the log."""
 
     wait_s: float
     sentence: str
 
 
 class Connection:
-    """The life of one device's connections, told what happens and the time.
+    """State of one device's connection to the broker; the caller reports events with their times.
 
-    Every end of a connection is followed by a wait that doubles with jitter, whatever ended it: a refused
-    connection, one that is closed at once, one that another client takes over. The waits begin anew only
-    after a connection that proved itself: a receipt came over it, or it lived for `PROVEN_S`. One that was
-    taken over proves itself only by a long life: the other client comes back too.
+    Every end of a connection, for whatever reason (refused, closed at once, taken over by another client), is
+    followed by a wait that doubles, with jitter. The back-off restarts only after a stable connection: one
+    with a receipt, or one that lasted `PROVEN_S`. One that was taken over counts as stable only after
+    `QUARREL_S`, for the other client will reconnect too.
     """
 
     def __init__(self, backoff: Backoff | None = None) -> None:
@@ -77,38 +77,38 @@ class Connection:
         return self._accepted_s is not None
 
     def wait_s(self, now_s: float) -> float:
-        """How long until the next try [s]; 0 means now."""
+        """Return the time until the next attempt to connect [s]; 0 means now."""
         return max(0.0, self._try_at_s - now_s)
 
     def opened(self, now_s: float) -> None:
-        """CONNECT was sent."""
+        """Record that CONNECT was sent."""
         self._opened_s = now_s
         self._accepted_s = None
         self._progressed = False
 
     def accepted(self, now_s: float) -> None:
-        """The broker accepted the connection."""
+        """Record that the broker accepted the connection."""
         self._accepted_s = now_s
 
     def progressed(self) -> None:
-        """A receipt let go of a message: the whole way to the platform works."""
+        """Record that a receipt released a message: the whole path to the platform works."""
         self._progressed = True
 
     def overdue(self, now_s: float) -> bool:
-        """Whether the broker has left CONNECT unanswered for too long."""
+        """Whether CONNACK is overdue."""
         return not self.up and now_s - self._opened_s > ANSWER_S
 
     def ended(
         self, end: End, now_s: float, chance: float, *, code: int | None = None, detail: str = ""
     ) -> Loss:
-        """Decide how long to wait after an end.
+        """Record the end of a connection and decide how long to wait.
 
         Parameters
         ----------
-        end : how it ended; LOST before the broker accepted the connection is taken for UNANSWERED
-        chance : in [0, 1), for the jitter
+        end : how it ended; LOST or BROKEN before the broker accepted the connection counts as UNANSWERED
+        chance : random number in [0, 1), for the jitter
         code : MQTT 5 reason code of a CONNACK or DISCONNECT, if there was one
-        detail : what else is known, for the sentence
+        detail : further text for the sentence
 
         """
         if end in (End.LOST, End.BROKEN) and not self.up:
@@ -130,7 +130,7 @@ class Connection:
 
 
 def _sentence(end: End, code: int | None, detail: str) -> str:
-    """What happened and what to do.
+    """Describe what happened and the remedy.
 
     >>> _sentence(End.UNREACHABLE, None, "Connection refused")
     "can't be reached (Connection refused)"

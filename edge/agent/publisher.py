@@ -1,4 +1,4 @@
-"""From the spool to the broker: the rim where the window and the connection meet paho."""
+"""Publishes the spool to the broker by paho-mqtt, and deletes messages that have receipts."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOP_S = 0.1
-GOODBYE_S = 0.3
+GOODBYE_S = 0.3  # longest wait for the last status to be written before DISCONNECT
 CONNECT_S = 5.0
 SESSION_EXPIRY_S = 7 * 86_400
 SPOOL_AGAIN_S = 1.0
-RECEIVE_MAXIMUM = 65_535  # MQTT 5 section 3.2.2.3.3: where the broker names none
+RECEIVE_MAXIMUM = 65_535  # MQTT 5 section 3.2.2.3.3: default if the broker sends none
 
 
 class Publisher:
-    """Sends what the spool holds, in order, and lets go of it when the platform's receipt says so.
+    """Sends the messages of the spool in order, and deletes them when the platform's receipts arrive.
 
-    Each connection has a paho client of its own: what paho would send again by itself after a reconnect is
-    the window's to decide, and a status that waited would show an old clock (docs/decisions/0027).
+    Each connection has a new paho client: the window, not paho, decides what is sent again after a reconnect,
+    and a status queued in paho would have an old time stamp (docs/decisions/0027).
 
     Attributes
     ----------
-    receipted : readings that the spool let go of by a receipt
-    refused : messages that the platform keeps as dead letters alone, or in part
-    faults : unforeseen exceptions that one message or one connection caused, and that ended nothing else
+    receipted : readings deleted from the spool after a receipt
+    refused : messages that the platform stored as dead letters, completely or in part
+    faults : unexpected exceptions caused by one message or one connection, after which the publisher went on
 
     """
 
@@ -77,12 +77,12 @@ class Publisher:
         self._window = Window(settings.window, settings.receipt_timeout_s, settings.receipt_timeout_longest_s)
         self._pace = Pace(settings.drain_readings_per_s)
         self._connection = Connection()
-        self._numbers: dict[int, int] = {}  # packet id -> spool number, of this connection
+        self._numbers: dict[int, int] = {}  # packet id -> spool number, on this connection
         self._end: tuple[End, int | None, str] | None = None
         self._status_due_s = 0.0
         self._spool_due_s = 0.0
         self._subscribed = False  # to the topic of receipts
-        self._refused = False  # a message, on this connection
+        self._refused = False  # whether the broker refused a message on this connection
         self._receive_maximum = RECEIVE_MAXIMUM
         self.receipted = 0
         self.refused = 0
@@ -91,11 +91,11 @@ class Publisher:
 
     @property
     def connected(self) -> bool:
-        """Whether the broker accepted a connection that still stands."""
+        """Whether there is a connection that the broker accepted."""
         return self._connection.up
 
     def run(self, stop: threading.Event) -> None:
-        """Keep the connection, send and listen, until ``stop`` is set."""
+        """Connect and reconnect, send messages and receive receipts, until ``stop`` is set."""
         while not stop.is_set():
             wait_s = self._connection.wait_s(time.monotonic())
             if wait_s > 0:
@@ -155,7 +155,7 @@ class Publisher:
         )
 
     def _close_socket(self) -> None:
-        """End the connection without DISCONNECT, which would take the last will back."""
+        """Close the socket without DISCONNECT, after which the broker would not publish the last will."""
         connection = self._client.socket()
         if isinstance(connection, socket.socket):
             with suppress(OSError):
@@ -172,7 +172,7 @@ class Publisher:
         will.WillDelayInterval = self._settings.will_delay_s
         gone: Any = status.encode(status.Status(online=False))
         client.will_set(self._topic(Kind.STATUS), gone, qos=1, retain=True, properties=will)
-        client.on_connect = self._on_connect  # not guarded: without all of it, the connection is of no use
+        client.on_connect = self._on_connect  # not guarded: the connection is useless if it fails
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._guarded(self._on_message, "a receipt")
@@ -180,13 +180,13 @@ class Publisher:
         return client
 
     def _guarded(self, callback: Callable[..., None], what: str) -> Callable[..., None]:
-        """A callback whose unforeseen exception is logged and counted, and ends nothing."""
+        """Wrap a callback to log and count unexpected exceptions; errors of the spool's file are raised."""
 
         def guard(*args: Any) -> None:
             try:
                 callback(*args)
             except SpoolBusyError as error:
-                log.error("%s: %s", self._device, error)  # noqa: TRY400 - the sentence says it all
+                log.error("%s: %s", self._device, error)  # noqa: TRY400 - the message is complete without a traceback
             except SpoolError:
                 raise
             except Exception:
@@ -209,7 +209,7 @@ class Publisher:
             self._guarded(partial(self._say_status, online=True), "a status")()
             if not self._subscribed:
                 self._subscribe()
-        most = max(1, self._receive_maximum - 1)  # one is left for the status
+        most = max(1, self._receive_maximum - 1)  # one is reserved for the status
         room = min(self._window.room, most - len(self._numbers))
         if room <= 0 or now_s < self._spool_due_s or not self._pace.allows(now_s):
             return
@@ -217,7 +217,7 @@ class Publisher:
             messages = self._spool.after(self._window.last_sent, room)
         except SpoolBusyError as error:
             self._spool_due_s = now_s + SPOOL_AGAIN_S
-            log.error("%s: %s", self._device, error)  # noqa: TRY400 - the sentence says it all
+            log.error("%s: %s", self._device, error)  # noqa: TRY400 - the message is complete without a traceback
             return
         for message in messages:
             if not self._pace.allows(now_s):
@@ -253,7 +253,7 @@ class Publisher:
         self._client.disconnect()
         self._client.loop(LOOP_S)
 
-    # -- listening -----------------------------------------------------------------------------
+    # -- receiving -----------------------------------------------------------------------------
 
     def _on_connect(
         self, _client: Client, _userdata: object, flags: ConnectFlags, reason: ReasonCode, properties: Any
@@ -302,18 +302,18 @@ class Publisher:
         try:
             receipt = receipts.decode(bytes(message.payload))
         except PayloadError as error:
-            log.error("%s: %s", self._device, error)  # noqa: TRY400 - the sentence says it all
+            log.error("%s: %s", self._device, error)  # noqa: TRY400 - the message is complete without a traceback
             return
         if receipt.epoch == self._spool.epoch and receipt.kept:
             self._report_refusals(receipt)
             self._let_go(receipt.kept)
 
     def _report_refusals(self, receipt: Receipt) -> None:
-        """Report what the platform could not take, once: a number that the spool let go of was reported."""
+        """Report refused messages once: those no longer in the spool have been reported before."""
         refused = [one for one in receipt.refused if self._spool.holds(one.number)]
         for one in refused:
             why = f"({one.reason}): {one.detail}"
-            why = "".join(letter if letter.isprintable() else " " for letter in why)  # it goes to a terminal
+            why = "".join(letter if letter.isprintable() else " " for letter in why)  # printed to terminals
             self._refuse(f"message {one.number} was refused by the platform {why}")
         if refused and receipt.more:
             self._refuse(f"{receipt.more:,} more messages were refused by the platform")
@@ -333,7 +333,7 @@ class Publisher:
             self._let_go([(number, number)])
 
     def _report_refused(self, number: int, reason: ReasonCode) -> None:
-        """Log the first message of a connection that the broker does not take."""
+        """Log the first message that the broker refuses on a connection."""
         if self._refused:
             return
         self._refused = True

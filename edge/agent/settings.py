@@ -9,7 +9,7 @@ from msgspec import Meta
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """How a device keeps and publishes what it measures."""
+    """Settings of a device's spool and publisher."""
 
     spool_bytes: Annotated[
         int,

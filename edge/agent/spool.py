@@ -1,8 +1,8 @@
-"""The spool: what was measured stays here, on disk, until the platform says that it has it.
+"""Durable spool: stores a device's messages on disk until the platform confirms them by a receipt.
 
-One SQLite file a device. A message is committed with synchronous=FULL before it counts as taken; its
-number grows and is never used twice; the epoch is made with the file, so that a platform that remembers
-an older spool of the same device is not misled.
+One SQLite file per device. A message is committed with synchronous=FULL before `Spool.put` returns; numbers
+increase and are never reused; the epoch is created with the file, so that the platform can't mistake the
+messages for those of an older spool of the same device.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _IN_ORDER = {
     "oldest": "SELECT number, length(payload) FROM message ORDER BY number",
     "newest": "SELECT number, length(payload) FROM message ORDER BY number DESC",
 }
-_LARGEST = 2**63 - 1  # of SQLite's integers
+_LARGEST = 2**63 - 1  # largest integer of SQLite
 _SUMS = """
 SELECT count(*), coalesce(sum(length(payload)), 0), coalesce(sum(readings), 0)
 FROM message WHERE number BETWEEN ? AND ?
 """
 
 
-# What passes once there is room again or another process lets go; anything else needs a person.
+# Errors that pass once there is disk space or another process releases the file; others need an operator.
 _TEMPORARY = frozenset(
     (
         sqlite3.SQLITE_FULL,
@@ -54,11 +54,11 @@ _PRIMARY = 0xFF  # the low byte of an extended result code
 
 
 class SpoolError(OSError):
-    """The spool's file can't be used; the sentence says what to do."""
+    """The spool's file can't be used; the message states the remedy."""
 
 
 class SpoolBusyError(SpoolError):
-    """The spool's file can't be used just now: the disk is full or fails. Nothing changed; try again."""
+    """Temporary: the disk is full or fails, or the file is locked. Nothing was changed; retry later."""
 
 
 class Spooled(NamedTuple):
@@ -70,7 +70,7 @@ class Spooled(NamedTuple):
 
 
 class _Held(NamedTuple):
-    """What lies in a spool, or a part of it."""
+    """Totals of a spool, or of a part of it: messages, payload size [bytes], readings."""
 
     messages: int
     size: int
@@ -81,7 +81,7 @@ class _Held(NamedTuple):
 
 
 class Spool:
-    """Messages of one device in the order in which they were taken; safe between threads."""
+    """Messages of one device in the order in which they were put; thread-safe."""
 
     def __init__(self, connection: sqlite3.Connection, settings: Settings) -> None:
         self._connection = connection
@@ -98,12 +98,12 @@ class Spool:
 
     @property
     def waiting(self) -> int:
-        """Messages without a receipt."""
+        """Number of messages without a receipt."""
         return self._held.messages
 
     @classmethod
     def open(cls, path: Path, settings: Settings) -> Self:
-        """Open or make a spool. Raises `SpoolError` if the file is none or can't be written."""
+        """Open or create a spool. Raises `SpoolError` if the file is not a spool or can't be written."""
         try:
             connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             connection.execute("PRAGMA journal_mode=WAL")
@@ -118,14 +118,14 @@ class Spool:
             ) from error
 
     def put(self, messages: Sequence[tuple[bytes, int]]) -> None:
-        """Take ``(payload, readings)`` messages; on return they are on disk, or counted as evicted.
+        """Store ``(payload, readings)`` messages; on return they are on disk, or counted as evicted.
 
         Raises
         ------
         SpoolBusyError
-            The disk is full, say: none of them was taken, and the same call may succeed later.
+            If, for example, the disk is full: none was stored, and the same call may succeed later.
         SpoolError
-            The file is damaged.
+            If the file is damaged.
 
         """
         insert = "INSERT INTO message (payload, readings) VALUES (?, ?)"
@@ -143,7 +143,7 @@ class Spool:
             self.evicted_readings += evicted.readings
 
     def after(self, number: int, limit: int) -> list[Spooled]:
-        """At most ``limit`` messages that come after a number, in order. Raises as `put` does."""
+        """Return at most ``limit`` messages after a number, in order. Raises as `put` does."""
         with self._lock, _sentences():
             rows = self._connection.execute(
                 "SELECT number, payload, readings FROM message WHERE number > ? ORDER BY number LIMIT ?",
@@ -152,15 +152,15 @@ class Spool:
             return [Spooled(*row) for row in rows]
 
     def holds(self, number: int) -> bool:
-        """Whether a message still waits here. Raises as `put` does."""
+        """Whether a message is still in the spool. Raises as `put` does."""
         with self._lock, _sentences():
             found = self._connection.execute("SELECT 1 FROM message WHERE number = ?", (_bounded(number),))
             return found.fetchone() is not None
 
     def forget(self, epoch: str, ranges: Iterable[tuple[int, int]]) -> int:
-        """Let go of closed ranges of numbers that the platform keeps; returns the readings in them.
+        """Delete closed ranges of numbers that the platform has stored; returns the readings in them.
 
-        Raises as `put` does; nothing is let go of then.
+        Raises as `put` does; nothing is deleted then.
         """
         if epoch != self.epoch:
             return 0
@@ -179,7 +179,7 @@ class Spool:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """All or nothing; what is counted in memory may change only after it, for COMMIT can fail."""
+        """Run a transaction; counters in memory may be changed only after it, for COMMIT can fail."""
         with _sentences(), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             yield
@@ -205,13 +205,13 @@ class Spool:
 
 
 def _bounded(number: int) -> int:
-    """Within SQLite's integers: a receipt may name any number."""
+    """Clamp to SQLite's integers: a receipt may contain any number."""
     return max(-1, min(number, _LARGEST))
 
 
 @contextmanager
 def _sentences() -> Iterator[None]:
-    """Raise SQLite's errors as the spool's own."""
+    """Convert SQLite's errors to `SpoolBusyError` or `SpoolError`."""
     try:
         yield
     except sqlite3.Error as error:

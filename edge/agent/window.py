@@ -1,4 +1,4 @@
-"""What to send when: plain decisions, told the time, without a socket."""
+"""Send window, rate limit and back-off of the publisher; performs no I/O, the caller passes the time."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-SLACK = 2.0  # the time-out is at least so many times what the newest receipt took
+SLACK = 2.0  # the time-out is at least this many times the delay of the newest receipt
 
 
 class _Sent(NamedTuple):
-    """When a message was sent last, and whether it was sent before that."""
+    """When a message was last sent, and whether it had been sent before."""
 
     at_s: float
     again: bool
 
 
 class Window:
-    """Go-back-N over spool numbers: a bounded stretch is on its way, in order, until it has receipts.
+    """Go-back-N window over spool numbers: a bounded number of messages is in flight, in order.
 
-    Without a receipt in time it goes back to the oldest message and sends that one alone, a probe, after
-    time-outs that double; the first receipt opens the whole window again. The time-out becomes short again
-    with the receipt of a message that was sent only once, because only that one tells how long a receipt
-    takes (Karn and Partridge 1987).
+    After a time-out it goes back to the oldest message and sends only that one, as a probe, with time-outs
+    that double; the first receipt opens the full window again. The time-out is shortened again by the receipt
+    of a message that was sent only once, because only that one measures the delay of a receipt (Karn and
+    Partridge 1987).
 
     Parameters
     ----------
-    size : messages on their way at most
-    timeout_s : the oldest one without a receipt for so long is sent again [s]
-    longest_s : what the time-out doubles up to [s]
+    size : messages in flight at most
+    timeout_s : time without a receipt after which the oldest message is sent again [s]
+    longest_s : limit to which the time-out doubles [s]
 
     """
 
@@ -47,22 +47,22 @@ class Window:
 
     @property
     def room(self) -> int:
-        """How many more may be sent now."""
+        """Number of further messages that may be sent now."""
         return (1 if self.probing else self._size) - len(self._on_its_way)
 
     def sent(self, number: int, now_s: float) -> None:
-        """A message went off."""
+        """Record that a message was sent."""
         self._on_its_way[number] = _Sent(now_s, again=number <= self._highest_sent)
         self._highest_sent = max(self._highest_sent, number)
         self.last_sent = number
 
     def at_broker(self, number: int) -> None:
-        """The broker acknowledged a message: a session that it resumes needs no second copy."""
+        """Record a PUBACK: the message need not be sent again if the broker resumes the session."""
         if number in self._on_its_way:
             self._at_broker.add(number)
 
     def kept(self, ranges: Iterable[tuple[int, int]], now_s: float) -> None:
-        """A receipt: the platform keeps these closed ranges; nothing need be known of them here."""
+        """Process a receipt for closed ranges of numbers; numbers not in flight are ignored."""
         slowest_s = None
         for first, last in ranges:
             for number in [one for one in self._on_its_way if first <= one <= last]:
@@ -74,16 +74,16 @@ class Window:
             self.timeout_s = min(self._longest_s, max(self._first_s, SLACK * slowest_s))
 
     def go_back(self) -> None:
-        """Begin again at the oldest message without a receipt."""
+        """Restart at the oldest message without a receipt."""
         if self._on_its_way:
             self._go_back_to(next(iter(self._on_its_way)))
 
     def reconnected(self, now_s: float, *, session_present: bool) -> None:
-        """Begin again where the new connection has to.
+        """Restart after a reconnect.
 
-        A broker that lost the session lost what it held: everything without a receipt is sent again at once.
-        One that resumes it holds what it acknowledged; what follows the first message without a PUBACK is
-        sent again, and the others wait for their receipts from now on.
+        If the broker lost the session, its messages are lost: all messages without a receipt are sent again.
+        If it resumes the session, it has those it acknowledged: messages from the first one without a PUBACK
+        on are sent again, and the time-outs of the others restart now.
         """
         if not session_present:
             self.go_back()
@@ -96,7 +96,7 @@ class Window:
             self._on_its_way[number] = _Sent(now_s, again=True)
 
     def look(self, now_s: float) -> bool:
-        """Go back if the oldest one waited too long; returns whether it did."""
+        """Go back if the oldest message has timed out; returns whether it has."""
         oldest = next(iter(self._on_its_way.values()), None)
         if oldest is None or now_s - oldest.at_s <= self.timeout_s:
             return False
@@ -116,7 +116,7 @@ class Window:
 
 
 class Pace:
-    """A bound on readings per second, as a bucket that holds one second's worth; rate 0 is no bound."""
+    """Rate limit on readings per second: token bucket with a capacity of one second; 0 is unlimited."""
 
     def __init__(self, readings_per_s: float) -> None:
         self._rate = readings_per_s
@@ -124,7 +124,7 @@ class Pace:
         self._at_s: float | None = None
 
     def allows(self, now_s: float) -> bool:
-        """Whether another message may go off now."""
+        """Whether another message may be sent now."""
         if not self._rate:
             return True
         if self._at_s is not None:
@@ -133,12 +133,12 @@ class Pace:
         return self._tokens > 0
 
     def spend(self, readings: int) -> None:
-        """A message with so many readings went off."""
+        """Record that a message with this number of readings was sent."""
         self._tokens -= readings
 
 
 class Backoff:
-    """Waits that double from one to a longest, with jitter, so that a town does not come back at once."""
+    """Exponential back-off with jitter, so that the devices of a town do not reconnect all at once."""
 
     def __init__(self, first_s: float = 0.5, longest_s: float = 30.0) -> None:
         self._first_s = first_s
@@ -146,11 +146,11 @@ class Backoff:
         self._tries = 0
 
     def reset(self) -> None:
-        """It worked."""
+        """Restart at the first wait, after a success."""
         self._tries = 0
 
     def next_s(self, chance: float) -> float:
-        """The next wait [s]; ``chance`` in [0, 1) takes up to half of it away."""
+        """Return the next wait [s]; ``chance``, in [0, 1), shortens it by up to half."""
         wait_s = min(self._longest_s, self._first_s * 2.0**self._tries)
         self._tries = min(self._tries + 1, 16)
         return wait_s * (1 - chance / 2)

@@ -1,9 +1,9 @@
-"""Drivers: where an agent's records come from.
+"""Drivers, which supply an agent with packs of records from sensors, scripts or recorded files.
 
-A driver yields packs in the order of their measured time. It never sleeps: ``due_s`` says when a pack
-may be taken, and the agent waits for it on its own clock. One that listens to a source waits for it briefly
-and yields None where nothing came, so that the agent can be stopped; its attribute ``perishable`` is True
-where what it read can't be read again, and is taken before the agent ends.
+A driver yields packs in the order of their measured time. It never sleeps: the agent waits, by its own clock,
+until ``due_s`` of a pack. A driver of a live source waits briefly for data and yields None if there are none,
+so that the agent can be stopped; its attribute ``perishable`` is True if data that it has read can't be read
+again, so that the agent takes them before it ends.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class Pack(msgspec.Struct, frozen=True):
-    """Records that are taken together and travel in one message.
+    """Records that are sent in one message.
 
     Attributes
     ----------
-    due_s : when the pack may be taken, Unix seconds of the driver's clock [s]
-    records : resolved, in wire units
+    due_s : time from which the pack may be sent, Unix seconds of the driver's clock [s]
+    records : resolved records, in wire units
     """
 
     due_s: float
@@ -32,8 +32,8 @@ class Pack(msgspec.Struct, frozen=True):
 
 
 class Driver(Protocol):
-    """Anything that yields packs."""
+    """Interface of drivers."""
 
     def packs(self) -> Iterator[Pack | None]:
-        """Packs in the order of `Pack.due_s`, None where there is none yet; ends where the source ends."""
+        """Yield packs in the order of `Pack.due_s`, None if there is none yet; ends with the source."""
         ...

@@ -1,4 +1,4 @@
-"""What became of each row and cell of a recorded file."""
+"""Counts the rows, cells and readings of a recorded file, and those left out, by reason."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from pathlib import Path
 
-NOTES = 5  # sentences that one file keeps at most for each reason
+NOTES = 5  # sentences kept per file and reason
 
 
 class Reason(NamedTuple):
-    """Why something was left out: a sentence's end, what is counted, and whether data are lost by it."""
+    """Reason for leaving data out: description, unit of the count, and whether data are lost by it."""
 
     text: str
     of: str
@@ -43,22 +43,22 @@ REASONS: dict[str, Reason] = {
         "readings measured before the year 2000, which the platform does not take", "reading", lost=True
     ),
 }
-"""Every reason by its name, which is also what ``--allow`` takes."""
+"""Every reason by its name; ``--allow`` accepts these names."""
 
 
 @dataclass(slots=True)
 class Account:
-    """What became of one file.
+    """Counts of one file.
 
     Attributes
     ----------
-    rows : rows of data that were found; blank lines are none
-    rows_taken : rows with a time and a site; ``rows`` less those that were left out whole
-    cells : cells of mapped columns in the rows that were taken
-    readings : cells that hold a number
-    rows_in_conflict : rows with a value that another row of the same time and series contradicts
-    left_out : how many rows, cells or readings were left out, by reason
-    notes : sentences with file and line; some for each reason
+    rows : rows of data found, without blank lines
+    rows_taken : rows with a time and a site; ``rows`` minus those left out completely
+    cells : cells of mapped columns in the rows taken
+    readings : cells with a number
+    rows_in_conflict : rows with another value than an earlier row of the same time and series
+    left_out : number of rows, cells or readings left out, by reason
+    notes : sentences with file and line, at most `NOTES` per reason
 
     """
 
@@ -73,18 +73,18 @@ class Account:
     _noted: Counter[str] = field(default_factory=Counter)
 
     def leave_out(self, reason: str, where: str, what: str = "") -> None:
-        """Count one that is left out; the first few are noted with their place."""
+        """Count a row, cell or reading left out; the first few are noted with file and line."""
         self.left_out[reason] += 1
         if self.wants_note(reason):
             detail = f": {what}" if what else ""
             self.note(reason, f"{self.path}, {where}: left out ({reason}){detail}")
 
     def wants_note(self, reason: str) -> bool:
-        """Whether another sentence of this kind is kept."""
+        """Whether a further note of this reason would be kept."""
         return REASONS.get(reason, _NOTE).lost and self._noted[reason] < NOTES
 
     def note(self, kind: str, sentence: str) -> None:
-        """Keep a sentence, unless there are enough of its kind."""
+        """Keep a note, unless there are `NOTES` of its kind already."""
         if self._noted[kind] < NOTES:
             self.notes.append(sentence)
         self._noted[kind] += 1
@@ -94,7 +94,7 @@ _NOTE = Reason("", "", lost=True)
 
 
 def described(error: BaseException) -> str:
-    """An error in a few words."""
+    """Describe an error in a few words."""
     if isinstance(error, EOFError):
         return "the compressed data end before their end marker"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Numbers in the cells of recorded files."""
+"""Parses numbers in the cells of recorded files: missing values, decimal and thousands signs."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-SPACES = "\u00a0\u202f\u2009"  # blanks that are written between thousands
+SPACES = "\u00a0\u202f\u2009"  # blanks used as thousands signs
 
 
-def number_reader(  # noqa: C901 - one closure, for it is called once a cell
+def number_reader(  # noqa: C901 - one closure for speed: called once per cell
     missing: Iterable[str | float], *, decimal: str = ".", thousands: str = ""
 ) -> Callable[[object], float]:
-    """A function from a cell to its number; NaN where the cell holds no value.
+    """Build a function that parses a cell to a number; NaN for a cell without a value.
 
-    The function raises ValueError or TypeError where the cell holds something that is no finite number.
+    The function raises ValueError or TypeError if the cell contains anything but a finite number.
 
     Parameters
     ----------
-    missing : texts and numbers that stand for "no value"; a text that is a number stands for that number in
-        any notation (-9999, -9999.0), also as it is rounded to 32 bits
+    missing : texts and numbers that denote "no value"; a text that is a number denotes that number in any
+        notation (-9999, -9999.0), also rounded to 32 bits
     decimal : the decimal sign
-    thousands : the sign between thousands, or nothing
+    thousands : the thousands sign, or an empty string
 
     Examples
     --------
@@ -52,7 +52,7 @@ def number_reader(  # noqa: C901 - one closure, for it is called once a cell
             raise TypeError(cell)
         return float(as_float(cell))
 
-    as_float: Any = float  # raises for what it can't take
+    as_float: Any = float  # raises for cells that it can't convert
 
     def read(cell: object) -> float:
         kind = cell.__class__
@@ -61,14 +61,14 @@ def number_reader(  # noqa: C901 - one closure, for it is called once a cell
                 value = as_float(cell) if plain else of_text(str(cell))
             except ValueError:
                 value = of_text(cell)  # type: ignore[arg-type]
-            if "_" in cell and value == value:  # type: ignore[operator]  # noqa: PLR0124 - Python's own notation
+            if "_" in cell and value == value:  # type: ignore[operator]  # noqa: PLR0124 - 1_000 is Python's notation
                 raise ValueError(cell)
         else:
             value = cell if kind is float else of_other(cell)
         if value in numbers:
             return math.nan
         if value - value != 0:  # not finite
-            if value != value:  # noqa: PLR0124 - NaN, whatever wrote it, is no value
+            if value != value:  # noqa: PLR0124 - any notation of NaN is a missing value
                 return math.nan
             raise ValueError(cell)
         return value
@@ -77,7 +77,7 @@ def number_reader(  # noqa: C901 - one closure, for it is called once a cell
 
 
 def _numbers(missing: Iterable[str | float]) -> Iterable[float]:
-    """The finite numbers among them, as 64 bits and as rounded to 32."""
+    """Yield the finite numbers among the missing values, in 64 bits and rounded to 32 bits."""
     for one in missing:
         try:
             value = float(one)
@@ -85,12 +85,12 @@ def _numbers(missing: Iterable[str | float]) -> Iterable[float]:
             continue
         if math.isfinite(value):
             yield value
-            if abs(value) < 3e38:  # the largest number of 32 bits is 3.4e38
+            if abs(value) < 3e38:  # the largest 32-bit number is 3.4e38
                 yield struct.unpack("f", struct.pack("f", value))[0]
 
 
 def _rewriter(decimal: str, thousands: str) -> Callable[[str], str]:
-    """A function that writes a number with a decimal point and without thousands signs."""
+    """Build a function that rewrites a number with a decimal point and without thousands signs."""
     signs = (SPACES + " " if thousands.isspace() else thousands) if thousands else ""
     grouped = re.compile(rf"[+-]?\d{{1,3}}(?:[{re.escape(signs)}]\d{{3}})+(?!\d)") if signs else None
     table = str.maketrans("", "", signs)

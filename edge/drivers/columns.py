@@ -1,4 +1,4 @@
-"""What each column of one recorded file holds, by the mapping."""
+"""Matches the columns of a recorded file to sites and quantities, by the mapping."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from edge.wire.quantities import Quantity
 
 NAMES_SHOWN = 12
-NOT_DECODED = "\ufffd"  # stands for bytes that are no text in the encoding
+NOT_DECODED = "\ufffd"  # replaces bytes that are invalid in the encoding
 
 
 class Target(NamedTuple):
-    """What one column of one file holds; ``scale`` and ``offset`` lead to the wire unit.
+    """Site and quantity of one column of a file; ``scale`` and ``offset`` convert to the wire unit.
 
-    ``site`` may hold ``{station}``, which each row fills in.
+    ``site`` may contain ``{station}``, which is replaced for each row.
     """
 
     at: int
@@ -35,7 +35,7 @@ class Target(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Where the parts of a row stand: times, station, targets; all by position."""
+    """Positions of the time columns, the station column and the mapped columns in a row."""
 
     time: list[int]
     station: int | None
@@ -43,7 +43,7 @@ class Layout(NamedTuple):
 
 
 def layout(mapping: Mapping, names: Sequence[str], file: Path) -> Layout:
-    """What the columns of a file hold. Raises `MappingError` where something does not fit."""
+    """Match the columns of a file to the mapping. Raises `MappingError` if they do not match."""
     times = [_only(name, names, file, "the time") for name in mapping.time.columns]
     station = None if mapping.station is None else _only(mapping.station, names, file, "the station")
     taken = {*times, station}
@@ -61,7 +61,7 @@ def layout(mapping: Mapping, names: Sequence[str], file: Path) -> Layout:
 
 
 def unmatched(mapping: Mapping, names: Sequence[str]) -> list[Column]:
-    """The columns of the mapping that a file must have and lacks."""
+    """Return the required columns of the mapping that a file does not have."""
     found = [_column_of(name, mapping.column) for name in names if name not in mapping.time.columns]
     return [
         one
@@ -71,7 +71,7 @@ def unmatched(mapping: Mapping, names: Sequence[str]) -> list[Column]:
 
 
 def lacks(column: Column, names: Sequence[str]) -> str:
-    """What is wrong where no file has a column."""
+    """Describe a required column that no file has."""
     return (
         f"no file has a column {column.match!r}{did_you_mean(column.match, names)}; {_has(names)}; "
         "mend its match, or give it optional = true"
@@ -79,19 +79,19 @@ def lacks(column: Column, names: Sequence[str]) -> str:
 
 
 def file_id(file: Path) -> str:
-    """The file's name up to the first dot: what ``{file}`` stands for."""
+    """Return the file's name up to the first dot, which replaces ``{file}``."""
     return file.name.split(".", 1)[0]
 
 
 def _column_of(name: str, columns: Sequence[Column]) -> Column | None:
-    """The mapping's entry for a column: that of exactly its name, else the first whose pattern matches."""
+    """Return the mapping's entry for a column: one with exactly its name, or else the first that matches."""
     plain = _folded(name)
     exact = next((one for one in columns if _folded(one.match) == plain), None)
     return exact or next((one for one in columns if fnmatchcase(plain, _folded(one.match))), None)
 
 
 def _folded(name: str) -> str:
-    """A name in compatibility form, where characters that look alike (µ and μ) are one."""
+    """Normalise a name (NFKC), so that look-alike characters (µ and μ) are equal."""
     return unicodedata.normalize("NFKC", name.strip())
 
 
@@ -124,7 +124,7 @@ def _target(at: int, name: str, column: Column, mapping: Mapping, file: Path) ->
 
 
 def conversion_of(column: Column, file: Path) -> tuple[float, float]:
-    """Scale and offset to the wire unit."""
+    """Return scale and offset from the recorded number to the wire unit."""
     found = conversion(column, file)
     return found.scale, found.offset
 
@@ -134,7 +134,7 @@ def _plain(site: str) -> str:
 
 
 def _check_one_each(targets: Sequence[Target], file: Path) -> None:
-    """Refuse two columns that would be one series."""
+    """Raise `MappingError` if two columns belong to the same series."""
     seen: dict[tuple[str, str], Target] = {}
     for one in targets:
         other = seen.setdefault((one.site, one.quantity.name), one)
@@ -147,7 +147,7 @@ def _check_one_each(targets: Sequence[Target], file: Path) -> None:
 
 
 def _has(names: Sequence[str]) -> str:
-    """What the columns are called, and whether that was no text."""
+    """List the column names, with a hint if they contain bytes that are invalid in the encoding."""
     if any(NOT_DECODED in name for name in names):
         return f'{_named(names)}, which are not all text: give an encoding, such as "latin-1" or "gb18030"'
     return _named(names)

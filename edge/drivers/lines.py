@@ -1,4 +1,4 @@
-"""A driver for anything that can print: one SenML JSON pack a line.
+"""Driver that reads one SenML JSON pack per line from standard input, a pipe or a file.
 
 ``my_sensor.py | towntwin edge --area 330483-d1 --device wz-01`` makes any script an edge device.
 """
@@ -18,23 +18,23 @@ from edge.wire.errors import PayloadError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-CHUNK_BYTES = 65_536  # what a pipe holds
-LINE_BYTES = 1 << 20  # some 20,000 readings; many brokers take no larger message
+CHUNK_BYTES = 65_536  # capacity of a pipe
+LINE_BYTES = 1 << 20  # about 20,000 readings; many brokers accept no larger message
 POLL_S = 0.1
 SHOWN_AT_ONCE = 20
 SHOWN_A_SECOND = 1
 
 
 def read_chunks(descriptor: int, *, poll_s: float = POLL_S) -> Iterator[bytes]:
-    """Bytes of a pipe, a terminal or a file as they come.
+    """Yield the bytes of a pipe, a terminal or a file as they arrive.
 
-    Yields nothing (``b""``) after each ``poll_s`` without any [s], and ends where the other side closes.
+    Yields ``b""`` after each ``poll_s`` [s] without data, and ends when the other side closes.
     """
     while True:
         ready, _, _ = select.select([descriptor], [], [], poll_s)
         data = b""
         if ready:
-            with suppress(BlockingIOError):  # someone else has read them
+            with suppress(BlockingIOError):  # another process has read them
                 data = os.read(descriptor, CHUNK_BYTES)
                 if not data:
                     return
@@ -42,7 +42,7 @@ def read_chunks(descriptor: int, *, poll_s: float = POLL_S) -> Iterator[bytes]:
 
 
 class LineSplitter:
-    r"""Joins chunks to lines, of which it holds a bounded number of bytes.
+    r"""Splits chunks of bytes into lines, with a bounded buffer.
 
     Examples
     --------
@@ -60,7 +60,7 @@ class LineSplitter:
         self._skips = False
 
     def feed(self, chunk: bytes) -> Iterator[bytes | None]:
-        """Lines that end in a chunk, and None once for each that is too long, as soon as it is."""
+        """Yield the lines that end in a chunk, and None once for each line that has become too long."""
         *whole, begun = chunk.split(b"\n")
         for part in whole:
             if self._exceeds(part):
@@ -73,11 +73,11 @@ class LineSplitter:
             yield None
 
     def rest(self) -> bytes:
-        """A last line without an end."""
+        """Return the last line, which has no line end."""
         return bytes(self._held)
 
     def _exceeds(self, part: bytes) -> bool:
-        """Hold a part of a line; returns whether the line has just become too long."""
+        """Append a part of a line to the buffer; returns whether the line has just become too long."""
         if self._skips:
             return False
         self._skips = len(self._held) + len(part) > self._longest_bytes
@@ -89,7 +89,7 @@ class LineSplitter:
 
 
 class Refusals:
-    """Refused lines: all are counted, and so many are shown that a person can read them.
+    """Counts refused lines, and limits the rate at which they are shown.
 
     Examples
     --------
@@ -109,7 +109,7 @@ class Refusals:
         self._hidden = 0
 
     def note(self, sentence: str, now_s: float) -> str | None:
-        """Count one; returns what to show of it, or None."""
+        """Count a refused line; returns the text to show, or None above the rate."""
         self.count += 1
         if self._at_s is not None:
             self._left = min(self._most, self._left + max(0.0, now_s - self._at_s) * self._per_s)
@@ -123,13 +123,13 @@ class Refusals:
 
 
 class Lines:
-    r"""Packs from chunks of bytes; a line that is no SenML is refused in a sentence and stops nothing.
+    r"""Decodes chunks of bytes to packs; a line that is not SenML is reported and skipped.
 
     Parameters
     ----------
-    chunks : bytes as they come, ``b""`` where nothing came for a while: `read_chunks`, or any binary file
-    clock : what relative times are relative to, Unix seconds [s]
-    refuse : what is given a sentence for each line that is refused
+    chunks : bytes as they arrive, ``b""`` if none arrived for a while: `read_chunks`, or any binary file
+    clock : returns the reference of relative times, Unix seconds [s]
+    refuse : called with a sentence for each refused line
 
     Examples
     --------
@@ -156,7 +156,7 @@ class Lines:
         self._number = 0
 
     def packs(self) -> Iterator[Pack | None]:
-        """One pack a line, due at once, and None after a chunk without one; ends with the stream."""
+        """Yield one pack per line, due at once, and None after a chunk without one; ends with the stream."""
         for chunk in self._chunks:
             packs = 0
             for line in self._splitter.feed(chunk):
@@ -171,7 +171,7 @@ class Lines:
             yield last
 
     def _pack(self, line: bytes | None) -> Pack | None:
-        """The pack of a line; None where the line is blank, or refused."""
+        """Decode a line to a pack; None if the line is blank or refused."""
         self._number += 1
         if line is None:
             self._refuse(f"line {self._number}: it is longer than {LINE_BYTES:,} bytes: send smaller packs")
@@ -184,7 +184,7 @@ class Lines:
         except PayloadError as error:
             self._refuse(f"line {self._number}: {error}")
             return None
-        except Exception as error:  # noqa: BLE001 - whatever a line holds, it costs no other line
+        except Exception as error:  # noqa: BLE001 - no content of a line may affect the other lines
             self._refuse(f"line {self._number}: it can't be read ({type(error).__name__}: {error})")
             return None
         return Pack(due_s=now_s, records=records)

@@ -1,4 +1,6 @@
-"""Which column of a recorded file is which site and quantity: a small TOML file; docs/replay.md has all keys.
+"""Loads and validates a mapping: a TOML file that maps columns of recorded files to sites and quantities.
+
+docs/replay.md describes all keys; an example:
 
 [time]
 column = "datetime"        # or ["date", "time"]; without a column: start = 2012-03-01T00:00:00, step_s = 300
@@ -43,15 +45,15 @@ PLACEHOLDERS = ("file", "column", "station")
 
 
 class MappingError(ValueError):
-    """A mapping, or the file that it is for, is not as it must be; the sentence says where and what to do."""
+    """A mapping, or a file it is applied to, is invalid; the message states the place and the remedy."""
 
 
 class Time(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the measured times come from.
+    """Source of the measured times.
 
-    ``column`` may be several columns (a date and a time), whose cells are joined by a blank. ``fold`` tells
-    which pass of the hour that is repeated at the end of summer time is meant; by
-    default the file's order decides.
+    ``column`` may be several columns (a date and a time), whose cells are joined by a blank. ``fold`` selects
+    the first or the second pass of the hour that is repeated at the end of summer time; by default it is
+    derived from the file's order.
     """
 
     column: str | list[str] | None = None
@@ -63,14 +65,14 @@ class Time(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def columns(self) -> list[str]:
-        """The columns of the time; none where times are counted."""
+        """Names of the time columns; empty if times are counted from ``start``."""
         if self.column is None:
             return []
         return [self.column] if isinstance(self.column, str) else self.column
 
 
 class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What some columns hold: ``value * scale + offset`` in ``unit``."""
+    """Quantity and site of the columns that match; ``value * scale + offset`` is in ``unit``."""
 
     match: str
     quantity: str
@@ -78,11 +80,11 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     site: str | None = None
     scale: float = 1.0
     offset: float = 0.0
-    optional: bool = False  # whether a file may lack it
+    optional: bool = False  # whether files without it are accepted
 
 
 class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A whole mapping file."""
+    """Content of a mapping file."""
 
     time: Time
     column: list[Column]
@@ -93,16 +95,16 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     decimal: str = "."
     thousands: str = ""
     encoding: str | None = None
-    names: list[str] | None = None  # of the columns, where no line of the file names them
+    names: list[str] | None = None  # of the columns, if the file has no line of names
     skip_before: int = 0  # lines before the line of names
     skip_after: int = 0  # lines after it, such as units
-    comment: str | None = None  # what lines begin with that are no data
-    station: str | None = None  # the column that names the station of a row
+    comment: str | None = None  # prefix of lines to skip
+    station: str | None = None  # the column with the station of a row
     stations: dict[str, str] = {}  # a station's name in the file -> site id
 
 
 def load(path: Path) -> Mapping:
-    """Read and check a mapping. Raises `MappingError`."""
+    """Read and validate a mapping. Raises `MappingError`."""
     text = _text(path)
     try:
         content = tomllib.loads(text)
@@ -129,7 +131,7 @@ def load(path: Path) -> Mapping:
 
 
 def conversion(column: Column, path: Path) -> Conversion:
-    """From the recorded number to the wire unit. Raises `MappingError`."""
+    """Return the conversion from the recorded number to the wire unit. Raises `MappingError`."""
     quantity = quantities.QUANTITIES.get(column.quantity)
     if quantity is None:
         raise MappingError(
@@ -145,7 +147,7 @@ def conversion(column: Column, path: Path) -> Conversion:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``": did you mean 'x'?"`` where a known word is near, or nothing.
+    """Return ``": did you mean 'x'?"`` for the closest known word, or an empty string.
 
     >>> did_you_mean("seperator", ["separator", "missing"])
     ": did you mean 'separator'?"
@@ -155,7 +157,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def _text(path: Path) -> str:
-    """The text of the file, without a byte order mark."""
+    """Read the text of the file, without a byte order mark."""
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -171,7 +173,7 @@ def _text(path: Path) -> str:
 
 
 def _make_start_a_moment(content: dict[str, Any]) -> None:
-    """Take a day as a start for its first moment."""
+    """Convert a start that is a date to the midnight at which it begins."""
     table = content.get("time")
     start = table.get("start") if isinstance(table, dict) else None
     if isinstance(start, date) and not isinstance(start, datetime):
@@ -179,7 +181,7 @@ def _make_start_a_moment(content: dict[str, Any]) -> None:
 
 
 def _check_keys(content: dict[str, Any], text: str, path: Path) -> None:
-    """Refuse keys that are not known, naming the line where there is one."""
+    """Raise `MappingError` on an unknown key, with its line if it can be determined."""
     tables: list[tuple[str, Any, type[msgspec.Struct]]] = [("", content, Mapping)]
     tables.append(("[time] ", content.get("time"), Time))
     columns = content.get("column")
@@ -235,7 +237,7 @@ def _check_time(time: Time, path: Path) -> None:
 
 
 def _check_format(pattern: str, path: Path) -> None:
-    moment = datetime(2026, 3, 1, 8, 5)  # noqa: DTZ001 - any moment will do
+    moment = datetime(2026, 3, 1, 8, 5)  # noqa: DTZ001 - an arbitrary time
     try:
         datetime.strptime(moment.strftime(pattern), pattern)  # noqa: DTZ007
     except (ValueError, re.error) as error:

@@ -1,4 +1,4 @@
-"""Rows of Parquet files, a few at a time; what is damaged ends them, and is entered into the account."""
+"""Reads rows of Parquet files in batches; damaged data end the file and are recorded in its report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BATCH_ROWS = 4096
 
 
 class ParquetTable:
-    """A Parquet file; only the columns that are asked for are read."""
+    """A Parquet file, of which only the requested columns are read."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -33,7 +33,7 @@ class ParquetTable:
             raise MappingError(f"{path} has no columns")
 
     def positions(self, wanted: Sequence[int]) -> list[int]:
-        """Rows hold the wanted columns alone."""
+        """Select the columns to read; returns their positions in the rows."""
         self._wanted = sorted(set(wanted))
         for at in self._wanted:
             if self.names.count(self.names[at]) > 1:
@@ -41,11 +41,11 @@ class ParquetTable:
         return [self._wanted.index(at) for at in wanted]
 
     def where(self) -> str:
-        """The row that was given last, counted from 1."""
+        """Return the number of the last row read, counted from 1."""
         return f"row {self._row}"
 
     def rows(self, account: Account) -> Generator[tuple[object, ...]]:
-        """The rows; where the file is damaged they end, and the account has it."""
+        """Yield the rows; damaged data end them and are recorded in the report."""
         names = [self.names[at] for at in self._wanted]
         self._row = 0
         try:
@@ -62,8 +62,8 @@ class ParquetTable:
 
 
 def _cells(column: Any) -> list[object]:
-    """The cells of a column; times to the microsecond, those that no calendar has as None."""
-    import pyarrow as pa  # noqa: PLC0415 - only who replays Parquet needs it
+    """Convert a column to cells; times to microseconds, None for times outside the range of datetime."""
+    import pyarrow as pa  # noqa: PLC0415 - optional dependency, needed for Parquet only
 
     kind = column.type
     if pa.types.is_dictionary(kind):
@@ -99,13 +99,13 @@ def _moment(begin: dt.datetime, micros: int) -> dt.datetime | None:
 
 
 def _opened(path: Path) -> Any:
-    """A Parquet file; times of old writers (INT96) in microseconds, for years overflow nanoseconds."""
+    """Open a Parquet file; INT96 times are read in microseconds, for nanoseconds overflow for some years."""
     return _parquet().ParquetFile(path, coerce_int96_timestamp_unit="us")
 
 
 def _parquet() -> Any:
     try:
-        import pyarrow.parquet  # noqa: PLC0415 - only who replays Parquet needs it
+        import pyarrow.parquet  # noqa: PLC0415 - optional dependency, needed for Parquet only
     except ImportError as error:
         raise MappingError("Parquet needs pyarrow: pip install towntwin[replay]") from error
     return pyarrow.parquet

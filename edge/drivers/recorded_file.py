@@ -1,4 +1,4 @@
-"""One recorded file: opened, its columns understood, its rows read into scratch rows and accounted for."""
+"""Reads a recorded file by its mapping into rows for sorting, and counts rows and cells left out."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
     from edge.drivers.staging import SortedRows
 
-LOOKED_AT = 1000  # rows from which the order of a file is known
-STATIONS = 10_000  # in one file at most: more of them are no stations
+LOOKED_AT = 1000  # rows from which the order of a file is determined
+STATIONS = 10_000  # in one file at most: with more, the column is not a station name
 CELL_REASONS = ("no-value", "not-a-number", "short-row")
 NAN = math.nan
 
 
 class RecordedFile:
-    """One file, opened: what its columns hold by the mapping.
+    """An open file with its columns matched to the mapping.
 
     Attributes
     ----------
-    account : what became of its rows; complete once they are read
+    account : report on its rows; complete once they are read
 
     """
 
@@ -45,12 +45,12 @@ class RecordedFile:
 
     @property
     def sites(self) -> set[str]:
-        """The sites that its columns name; of a file with stations, templates of them."""
+        """Sites of its columns; of a file with stations, their templates."""
         return {one.site for one in self.layout.targets}
 
 
 class RowReader:
-    """Reads one file into scratch rows, and accounts for it."""
+    """Reads one file into rows for sorting, and fills its report."""
 
     def __init__(self, file: RecordedFile, layout_of: Callable[[str], int]) -> None:
         self._file, self._account, self._mapping = file, file.account, file.mapping
@@ -68,12 +68,12 @@ class RowReader:
         )
         self._parse = times.parser(self._mapping.time)
         self._longest = len(file.table.names)
-        self._last: dict[str, float] = {}  # station -> the time of its row before
+        self._last: dict[str, float] = {}  # station -> time of its previous row [s]
         self._layouts: dict[str, float] = {}
         self._stations: dict[object, str] = {}
 
     def read_into(self, staged: SortedRows, width: int) -> None:
-        """Read every row."""
+        """Read every row; ``width`` is the number of values per row, with time and layout number."""
         account, file = self._account, self._file
         local = self._local_times()
         counted = self._counted(local)
@@ -111,7 +111,7 @@ class RowReader:
         account.readings = account.cells - sum(account.left_out[reason] for reason in CELL_REASONS)
 
     def _numbers(self, row: Sequence[object]) -> list[float]:
-        """The values of a row in wire units; NaN where there is none, which is accounted for."""
+        """Return the values of a row in wire units; NaN for those left out, which are counted."""
         found = []
         number, left_out = self._number, self._account.left_out
         for at, scale, offset in self._columns:
@@ -138,7 +138,7 @@ class RowReader:
         return None if None in cells else " ".join(_joined(cell) for cell in cells)
 
     def _local_times(self) -> LocalTimes:
-        """How local times are read, by the order of the first rows."""
+        """Build the converter of local times, with the order of the first rows."""
         head: list[Sequence[object]] = []
         if self._mapping.time.columns:
             with closing(self._file.table.rows(Account(self._file.path))) as rows:
@@ -154,7 +154,7 @@ class RowReader:
         return LocalTimes(self._mapping.time.zone, self._mapping.time.fold, times.direction(longest))
 
     def _counted(self, local: LocalTimes) -> Iterator[float] | None:
-        """The times of rows that are counted from a start, or None where a column has them."""
+        """Yield the times of rows counted from ``start``; None if times are in a column."""
         start, step_s = self._mapping.time.start, self._mapping.time.step_s
         if start is None or step_s is None:
             return None
@@ -165,8 +165,8 @@ class RowReader:
         return (begin_s + number * step_s for number in count())
 
     def _station_of(self, row: Sequence[object]) -> str:
-        """The site id of a row's station. Raises `_LeftOut`."""
-        assert self._station is not None  # noqa: S101 - asked for with a station alone
+        """Return the site id of a row's station. Raises `_LeftOut`."""
+        assert self._station is not None  # noqa: S101 - called only if there is a station column
         cell = row[self._station] if len(row) > self._station else None
         try:
             return self._stations[cell]
@@ -200,7 +200,7 @@ class RowReader:
         return f"{text!r} is no number" + (': a decimal comma needs decimal = ","' if comma else "")
 
     def _check_length(self, row: Sequence[object]) -> None:
-        """Raise `_LeftOut` where a row has cells that no column has; empty ones are let pass."""
+        """Raise `_LeftOut` if a row has non-empty cells beyond the last column."""
         if not any(row[self._longest :]):
             return
         comma = self._mapping.separator == "," and self._mapping.decimal == "."
@@ -209,7 +209,7 @@ class RowReader:
 
 
 class _LeftOut(Exception):
-    """A row is left out for a reason."""
+    """A row is left out; ``reason`` is the reason in the report."""
 
     def __init__(self, reason: str, what: str) -> None:
         super().__init__(what)
@@ -220,7 +220,7 @@ _LEFT_OUT = (_LeftOut, UnreadableTime)
 
 
 def _joined(cell: object) -> str:
-    """A part of a time as text: of a date with a midnight, the date alone."""
+    """Convert a part of a time to text; a datetime at midnight to its date, any other to its time."""
     if isinstance(cell, dt.datetime):
         return str(cell.date()) if cell.time() == dt.time() else str(cell.time())
     return str(cell).strip()

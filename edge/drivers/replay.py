@@ -1,7 +1,7 @@
-"""A driver that plays recorded files at any speed, keeping or shifting their times.
+"""Driver that replays recorded files, with their original or shifted times.
 
-A `Recording` is what one device plays: its files are read once, row by row, into scratch rows in the order of
-time, and accounted for; the device then plays those.
+A `Recording` consists of the files of one device: they are read once, row by row, into temporary rows sorted
+by time, with a report per file; the driver then replays these rows.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 PACK_READINGS = 100
 PACK_SPAN_S = 86_400.0
-EARLIEST_S = 946_684_800.0  # 2000-01-01: ingest takes an earlier time for a clock that was never set
-CONFLICTS, ONE_CONFLICT = 0.1, 0.4  # of the readings: where more clash, it is the mapping
+EARLIEST_S = 946_684_800.0  # 2000-01-01: ingest treats earlier times as those of a clock that was never set
+CONFLICTS, ONE_CONFLICT = 0.1, 0.4  # share of rows: if more are in conflict, the mapping must be wrong
 
 
 class Measured(NamedTuple):
-    """A series that a recording will give."""
+    """A series contained in a recording."""
 
     site: str
     quantity: str
@@ -69,42 +69,42 @@ class Recording:
                     self._slot(target, target.site)
 
     def series(self) -> list[Measured]:
-        """The series that it gives; where rows name their station, all rows are read for it."""
+        """Return the series of the recording; with a station column, all rows are read for this."""
         if self._mapping.station is not None:
             self.read()
         return sorted(self._series)
 
     def total(self) -> int:
-        """How many readings it gives."""
+        """Return the number of readings."""
         self.read()
         return self._readings()
 
     def first_s(self) -> float:
-        """Its first measured time, Unix seconds [s]."""
+        """Return the first measured time, Unix seconds [s]."""
         return self._sorted().first_s
 
     def last_s(self) -> float:
-        """Its last measured time, Unix seconds [s]."""
+        """Return the last measured time, Unix seconds [s]."""
         return self._sorted().last_s
 
     @property
     def accounts(self) -> list[Account]:
-        """What became of the rows of each file."""
+        """Reports on the files."""
         return [one.account for one in self.files]
 
     @property
     def skipped(self) -> Counter[str]:
-        """Why rows, cells and readings were left out, in words, with counts."""
+        """Counts of rows, cells and readings left out, by description of the reason."""
         left_out = sum((one.left_out for one in self.accounts), Counter[str]())
         return Counter({REASONS[reason].text: count for reason, count in left_out.items()})
 
     # -- reading -------------------------------------------------------------------------------
 
     def read(self) -> None:
-        """Read every row, unless that was done: afterwards the accounts and figures are complete.
+        """Read every row, unless that was done; afterwards the reports and counts are complete.
 
-        Raises `MappingError` where nothing can be played, or where so many values clash that the mapping must
-        be wrong.
+        Raises `MappingError` if there is nothing to replay, or if so many values are in conflict that the
+        mapping must be wrong.
         """
         if self._rows is not None:
             return
@@ -130,11 +130,11 @@ class Recording:
         return self._rows
 
     def _readings(self) -> int:
-        """How many readings are left to play."""
+        """Return the number of readings without repeats and conflicts."""
         return sum(one.readings - one.left_out["repeat"] - one.left_out["conflict"] for one in self.accounts)
 
     def _layout_of(self, file: RecordedFile) -> Callable[[str], int]:
-        """A function from a row's station to the number of its layout."""
+        """Build a function from a row's station to the number of its layout."""
         known: dict[str, int] = {}
 
         def number(station: str) -> int:
@@ -150,7 +150,7 @@ class Recording:
         return number
 
     def _slot(self, target: Target, site: str) -> int:
-        """The number of a series in this recording."""
+        """Return the number of a series in this recording; adds new ones."""
         measured = Measured(site, target.quantity.name, f"{site}:{target.quantity.name}")
         if measured not in self._slots:
             self._slots[measured] = len(self._series)
@@ -183,7 +183,7 @@ class Recording:
             )
 
     def _nothing(self) -> str:
-        """Why there is nothing to play, in one sentence."""
+        """Explain in one sentence why there is nothing to replay."""
         files = ", ".join(str(one.path) for one in self.files)
         notes = [note for one in self.accounts for note in one.notes]
         if not any(one.rows for one in self.accounts):
@@ -197,7 +197,7 @@ class Recording:
     # -- playing -------------------------------------------------------------------------------
 
     def leave_out_early(self, shift_s: float, earliest_s: float = EARLIEST_S) -> int:
-        """Account for the readings that `packs` leaves out, as measured before ``earliest_s``; how many."""
+        """Count the readings before ``earliest_s``, which `packs` omits, in the reports; return the total."""
         early = 0
         for row in self._sorted().rows() if self.first_s() + shift_s < earliest_s else ():
             if row[0] + shift_s >= earliest_s:
@@ -216,13 +216,13 @@ class Recording:
         sites: Collection[str] | None = None,
         earliest_s: float = -math.inf,
     ) -> Iterator[Pack]:
-        """Packs of about ``per_pack`` readings, each due when its last one was measured.
+        """Yield packs of about ``per_pack`` readings, each due at the measured time of its last reading.
 
         Parameters
         ----------
         shift_s : added to every time [s]
         sites : only series of these sites; None: all
-        earliest_s : readings that are measured before it, once shifted, are left out [s]
+        earliest_s : readings with an earlier time, after the shift, are left out [s]
 
         """
         rows = self._sorted().rows()
@@ -247,9 +247,9 @@ class Recording:
 
 
 class Replay:
-    """A recording as a driver, its times shifted by ``shift_s`` [s]; of some sites, or of all."""
+    """Driver of a recording, with times shifted by ``shift_s`` [s]; of some sites, or of all."""
 
-    recorded = True  # its times are no clock's: see `edge.wire.receipts.RECORDED`
+    recorded = True  # its times may be of any age: see `edge.wire.receipts.RECORDED`
 
     def __init__(
         self, recording: Recording, *, shift_s: float = 0.0, sites: Collection[str] | None = None
@@ -259,7 +259,7 @@ class Replay:
         self._sites = sites
 
     def packs(self) -> Iterator[Pack]:
-        """Packs by time; what ingest would not take as too old is left out."""
+        """Yield packs by time; readings that ingest would refuse as too old are left out."""
         return self._recording.packs(shift_s=self._shift_s, sites=self._sites, earliest_s=EARLIEST_S)
 
 

@@ -1,4 +1,4 @@
-"""Rows of numbers by time, however many there are: an external merge sort on one scratch file."""
+"""Sorts rows of numbers by time in bounded memory: an external merge sort on one temporary file."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ ITEM_BYTES = 8
 
 
 class SortedRows:
-    """Takes rows ``(time, …)`` of one width in any order, and gives them back by time.
+    """Accepts rows ``(time, …)`` of one width in any order, and returns them sorted by time.
 
-    Rows of one time keep the order in which they came. Memory is bounded; the rest lies in a file that has no
-    name and ends with this object.
+    The sort is stable. Memory is bounded; other rows are in an unnamed temporary file, which is deleted with
+    this object.
 
     Parameters
     ----------
-    width : numbers in a row, with the time
+    width : numbers in a row, including the time
 
     Attributes
     ----------
-    first_s, last_s : the least and the greatest time that was flushed [s]
+    first_s, last_s : smallest and largest time flushed so far [s]
 
     """
 
@@ -40,9 +40,9 @@ class SortedRows:
         self._width = width
         self._chunk_rows = max(64, CELLS_IN_MEMORY // width)
         self._chunk: list[Row] = []
-        self._file = cast("BinaryIO", tempfile.TemporaryFile(prefix="towntwin-"))  # noqa: SIM115 - see next line
+        self._file = cast("BinaryIO", tempfile.TemporaryFile(prefix="towntwin-"))  # noqa: SIM115 - closed by the finalizer
         self._close = weakref.finalize(self, self._file.close)
-        self._runs: list[list[int]] = []  # [first row, rows] of each stretch that is in order
+        self._runs: list[list[int]] = []  # [first row, number of rows] of each sorted run
         self._rows = 0
         self._last = -float("inf")
         self.first_s, self.last_s = float("inf"), -float("inf")
@@ -50,17 +50,17 @@ class SortedRows:
 
     @property
     def in_order(self) -> bool:
-        """Whether the rows came by time, each later than the one before."""
+        """Whether the rows were appended in strictly increasing order of time."""
         return len(self._runs) <= 1 and not self._ties
 
     def append(self, row: Row) -> None:
-        """Take one row."""
+        """Add one row."""
         self._chunk.append(row)
         if len(self._chunk) >= self._chunk_rows:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is in memory."""
+        """Write the rows in memory to the file."""
         rows, self._chunk = self._chunk, []
         if not rows:
             return
@@ -82,7 +82,7 @@ class SortedRows:
         self._file.flush()
 
     def rows(self) -> Iterator[Row]:
-        """Every row by time. Nothing may be taken any more."""
+        """Yield every row by time. No rows may be appended after this."""
         self.flush()
         together = max(16, self._chunk_rows // max(1, len(self._runs)))
         runs = [self._run(first, rows, together) for first, rows in self._runs]
@@ -91,11 +91,11 @@ class SortedRows:
         return heapq.merge(*runs, key=operator.itemgetter(0))
 
     def close(self) -> None:
-        """Let go of the scratch file."""
+        """Delete the temporary file."""
         self._close()
 
     def _run(self, first: int, rows: int, together: int) -> Iterator[Row]:
-        """The rows of one stretch; several may be read at once, for each keeps its own place."""
+        """Yield the rows of one run; runs may be read concurrently, for each has its own file offset."""
         row_bytes = self._width * ITEM_BYTES
         for at in range(first, first + rows, together):
             wanted = min(together, first + rows - at) * row_bytes
@@ -105,7 +105,7 @@ class SortedRows:
 
 
 def groups(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    """Neighbouring rows of one time, together."""
+    """Group consecutive rows of the same time."""
     group: list[Row] = []
     for row in rows:
         if group and row[0] != group[0][0]:
@@ -119,13 +119,13 @@ def groups(rows: Iterator[Row]) -> Iterator[list[Row]]:
 def without_repeats(
     rows: SortedRows, width: int, slots_of: Callable[[int], list[int]], clash: Callable[[Row, int, int], None]
 ) -> SortedRows:
-    """The rows by time, with one value at most for each series and time: the first that came.
+    """Sort rows by time, keeping at most one value for each series and time: the first.
 
     Parameters
     ----------
-    slots_of : from the layout number of a row (its second number) to the series of its other numbers
-    clash : called for each row of which values are let go, with how many of them are the same
-        as the one that is kept, and how many are another
+    slots_of : maps the layout number of a row (its second number) to the series of its values
+    clash : called for each row of which values are dropped, with the number of those equal to the kept value,
+        and the number of those that differ
 
     """
     once = SortedRows(width)

@@ -1,4 +1,4 @@
-"""Recorded files as rows: which kind of file one is, and what each kind gives."""
+"""Opens a recorded file as a table of rows: detects Parquet, gzip or separated text by content."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
 
 
 class Table(Protocol):
-    """One file: the names of its columns, and its rows."""
+    """A file with named columns and rows."""
 
     names: list[str]
 
     def positions(self, wanted: Sequence[int]) -> list[int]:
-        """Where the wanted columns stand in the rows that `rows` gives."""
+        """Return the positions of the wanted columns in the rows of `rows`."""
         ...
 
     def rows(self, account: Account) -> Generator[Sequence[object]]:
-        """The rows, in the order of the file; each may be shorter or longer than the names."""
+        """Yield the rows in the order of the file; each may be shorter or longer than the names."""
         ...
 
     def where(self) -> str:
-        """The place of the row that was given last."""
+        """Return the line or row number of the last row, as text."""
         ...
 
 
 def open_table(path: Path, mapping: Mapping) -> Table:
-    """Open a file by what it holds, not by its name. Raises `MappingError`."""
+    """Open a file by its content, not its name (except ``.parquet``). Raises `MappingError`."""
     if path.is_dir():
         raise MappingError(f"{path} is a folder: name the files in it")
     if not path.is_file():

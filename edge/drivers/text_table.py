@@ -1,6 +1,6 @@
-"""Rows of separated values, plain or gzipped, in any encoding.
+"""Reads rows of separated values, plain or gzipped, in any encoding.
 
-What can't be read is left out and entered into the file's account; the rest is read on.
+Unreadable rows are left out and recorded in the file's report; reading continues after them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from edge.drivers.account import Account
 
-LINE_CHARACTERS = 1 << 20  # a longer line is no row, and is not to fill the memory
+LINE_CHARACTERS = 1 << 20  # a longer line is not a row, and must not fill the memory
 HEAD_BYTES = 4096
 DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, OSError)
 OTHER_KINDS = {
@@ -39,8 +39,8 @@ _bytes_not_decoded = 0
 
 
 def _count_and_replace(error: UnicodeError) -> tuple[str, int]:
-    """Decode what is no text to one sign, and count it."""
-    global _bytes_not_decoded  # noqa: PLW0603 - codecs call it by name alone
+    """Replace invalid bytes by one character, and count them."""
+    global _bytes_not_decoded  # noqa: PLW0603 - codecs calls the handler without a context
     _bytes_not_decoded += 1
     return NOT_DECODED, cast("UnicodeDecodeError", error).end
 
@@ -67,15 +67,15 @@ class TextTable:
             raise MappingError(f"{path} is empty: a line must name the columns, or names in the mapping")
 
     def positions(self, wanted: Sequence[int]) -> list[int]:
-        """Rows hold every column."""
+        """Return the positions unchanged: rows contain every column."""
         return list(wanted)
 
     def where(self) -> str:
-        """The line that the reader is at, counted from 1."""
+        """Return the number of the current line, counted from 1."""
         return f"line {self._before + (self._reader.line_num if self._reader is not None else 0)}"
 
     def rows(self, account: Account) -> Generator[list[object]]:
-        """The rows; those that can't be taken apart are entered into the account."""
+        """Yield the rows; those that can't be parsed are recorded in the report."""
         with self._opened() as file:
             try:
                 begun = _bytes_not_decoded
@@ -89,7 +89,7 @@ class TextTable:
                 account.leave_out("cut-file", self.where(), f"{described(error)}; what follows is lost")
 
     def _data(self, account: Account, begun: int) -> Iterator[list[object]]:
-        """The rows after the names; ``begun`` is how many bytes that are no text were found before them."""
+        """Yield the rows after the names; ``begun`` is the number of invalid bytes found before them."""
         while True:
             try:
                 for row in self._reader:
@@ -103,7 +103,7 @@ class TextTable:
                 return
 
     def _note_undecoded(self, row: list[str], account: Account) -> int:
-        """Note a row with bytes that are no text; returns how many."""
+        """Note a row with invalid bytes; returns their number."""
         found = sum(cell.count(NOT_DECODED) for cell in row)
         if found:
             encoding = "UTF-8" if self._encoding == "utf-8-sig" else self._encoding
@@ -120,7 +120,7 @@ class TextTable:
         return [cell.strip().lstrip("\ufeff") for cell in row]
 
     def _skip(self, file: io.TextIOWrapper, lines: int) -> None:
-        """Leave out some lines, and read on by a reader."""
+        """Skip lines, and create the CSV reader if there is none yet."""
         if self._reader is None:
             self._reader = csv.reader(self._lines(file), delimiter=self._mapping.separator)
         for _ in range(lines):
@@ -151,7 +151,7 @@ class TextTable:
             return file.read(HEAD_BYTES)
 
     def _encoding_of(self, head: bytes) -> str:
-        """By the byte order mark, else UTF-8. Raises `MappingError` for what is no text."""
+        """Detect the encoding by the byte order mark; default UTF-8. Raises `MappingError` if not text."""
         if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             return "utf-16"
         for magic, what in OTHER_KINDS.items():

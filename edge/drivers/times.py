@@ -1,4 +1,4 @@
-"""Measured times in the cells of recorded files."""
+"""Parses measured times in recorded files, and converts local times with summer time to Unix time."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     Direction = Literal[-1, 0, 1]
 
-EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - local times are counted from it
+EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - epoch of local times
 EPOCH_UTC = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
-EARLIEST_S, LATEST_S = -6e10, 1e11  # the years 68 to 5138: Unix times beyond are another unit's
-MIXED = 0.1  # a file whose steps go against each other more often has no order
-FEW = 2  # steps against the order that a file may have in any case: the repeated hour is one
+EARLIEST_S, LATEST_S = -6e10, 1e11  # the years 68 to 5138: Unix times beyond are in another unit
+MIXED = 0.1  # share of steps against the order, above which a file has no order
+FEW = 2  # steps against the order that are always allowed: the repeated hour is one
 WRITTEN = re.compile(
     r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?"
     r"(?:[T ]+(\d{1,2})[:时](\d{1,2})(?:[:分](\d{1,2})(?:[.,](\d{1,9}))?秒?|分)?)?"
@@ -30,7 +30,7 @@ WRITTEN = re.compile(
 
 
 class UnreadableTime(ValueError):
-    """A cell is no time; ``reason`` is why its row is left out."""
+    """A cell can't be parsed as a time; ``reason`` is the reason in the report."""
 
     def __init__(self, reason: str, what: str) -> None:
         super().__init__(what)
@@ -38,7 +38,7 @@ class UnreadableTime(ValueError):
 
 
 def parser(time: Time) -> Callable[[object], float | dt.datetime]:
-    """A function from a cell to Unix seconds [s], or to a local time without a zone.
+    """Build a function that parses a cell to Unix seconds [s], or to a local time without a zone.
 
     The function raises `UnreadableTime`. A time of 24:00 is the next midnight.
     """
@@ -69,7 +69,7 @@ def parser(time: Time) -> Callable[[object], float | dt.datetime]:
 
 
 def direction(parsed: Iterable[float | dt.datetime]) -> Direction:
-    """Whether times go up (1) or down (-1) a file, or neither (0)."""
+    """Return whether times increase (1) or decrease (-1) in a file, or neither (0)."""
     up = down = 0
     last: float | None = None
     for one in parsed:
@@ -84,13 +84,13 @@ def direction(parsed: Iterable[float | dt.datetime]) -> Direction:
 
 
 class LocalTimes:
-    """Local times of one zone as Unix seconds, in the order of a file.
+    """Converts local times of one zone to Unix seconds, in the order of a file.
 
     Parameters
     ----------
     zone : IANA name
-    fold : which pass of a repeated hour is meant: the file's order decides, or the first, or the second
-    order : whether times go up (1) or down (-1) the file, or neither (0)
+    fold : pass of a repeated hour: by the file's order ("order"), or "first", or "second"
+    order : whether times increase (1) or decrease (-1) in the file, or neither (0)
 
     """
 
@@ -101,9 +101,10 @@ class LocalTimes:
         self._days: dict[int, float | None] = {}
 
     def seconds(self, local: dt.datetime, last_s: float | None) -> float:
-        """Unix seconds [s]; ``last_s`` is the time of the row before, of the same station.
+        """Convert to Unix seconds [s]; ``last_s`` is the time of the previous row of the same station.
 
-        Raises `UnreadableTime` in the hour that summer time leaves out, or where both are possible.
+        Raises `UnreadableTime` in the hour that summer time skips, or in a repeated hour if the pass can't be
+        determined.
         """
         since = local - EPOCH
         try:
@@ -118,7 +119,7 @@ class LocalTimes:
         return offset.total_seconds() if offset is not None else 0.0
 
     def _offset_of_day(self, local: dt.datetime) -> float | None:
-        """The offset from UTC that holds all day [s], or None on a day that changes it."""
+        """Return the offset from UTC of a whole day [s], or None on a day on which it changes."""
         midnight = dt.datetime.combine(local.date(), dt.time())
         try:
             moments = (midnight, midnight + DAY / 2, midnight + DAY)
@@ -164,9 +165,9 @@ def _unix(cell: object, scale: float) -> float:
 
 
 def _iso(text: str) -> dt.datetime:
-    """ISO 8601, and what is near it: slashes, one digit, 24:00."""
+    """Parse ISO 8601 and variants of it: slashes, single digits, 24:00."""
     if text.isdigit() and len(text) > 8:
-        raise ValueError(text)  # a number that ISO's basic format would take for a year of old
+        raise ValueError(text)  # a number that the basic format of ISO 8601 would parse as a year long ago
     try:
         return dt.datetime.fromisoformat(text)
     except ValueError:
@@ -187,7 +188,7 @@ def _iso(text: str) -> dt.datetime:
 
 
 def _formatted(text: str, pattern: str) -> dt.datetime:
-    """A time in a strptime format, in which 24 may be the hour of the next midnight."""
+    """Parse a time in a strptime format; hour 24 is the next midnight."""
     try:
         return dt.datetime.strptime(text, pattern)  # noqa: DTZ007 - the zone follows
     except ValueError:
@@ -199,7 +200,7 @@ def _formatted(text: str, pattern: str) -> dt.datetime:
 
 
 def _midnight(text: str, pattern: str, at: int) -> dt.datetime | None:
-    """The next midnight, if the "24" at a place is the hour: 01 in its place is an hour after 00."""
+    """Return the next midnight if the "24" at a position is the hour: 01 there is an hour after 00."""
     try:
         zero, one = (
             dt.datetime.strptime(f"{text[:at]}{hour}{text[at + 2 :]}", pattern)  # noqa: DTZ007
@@ -212,7 +213,7 @@ def _midnight(text: str, pattern: str, at: int) -> dt.datetime | None:
 
 
 def _hint(text: str) -> str:
-    """What the mapping may lack, by the look of a cell."""
+    """Suggest a key for the mapping, from the form of a cell."""
     digits = text.partition(".")[0]
     if not digits.isdigit():
         return ": write [time] format, like %d.%m.%Y %H:%M" if any(map(str.isdigit, text)) else ""

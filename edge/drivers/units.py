@@ -1,4 +1,4 @@
-"""Units that recorded files use and the wire does not, as multiples of units that quantities accept."""
+"""Converts units that occur in recorded files but not on the wire, such as °F, ft or mph, to wire units."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ FIELD_UNITS: dict[str, tuple[str, Conversion]] = {
 
 
 def to_wire(quantity: Quantity, unit: str) -> Conversion:
-    """The conversion from a unit of a file to the wire unit of a quantity.
+    """Return the conversion from a unit of a file to the wire unit of a quantity.
 
-    Characters that look alike (U+00B5 and U+03BC, ℃ and °C) are one unit.
+    Look-alike characters (U+00B5 and U+03BC, ℃ and °C) are equal.
 
     Raises
     ------
     UnitError
-        Naming the units that the quantity accepts.
+        With the units that the quantity accepts.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def to_wire(quantity: Quantity, unit: str) -> Conversion:
 
 
 def _accepted(quantity: Quantity, unit: str) -> Conversion:
-    """The conversion to the canonical unit."""
+    """Return the conversion to the canonical unit."""
     for accepted, conversion in quantity.accepts.items():
         if _folded(accepted) == _folded(unit):
             return conversion
@@ -76,5 +76,5 @@ def _accepted(quantity: Quantity, unit: str) -> Conversion:
 
 
 def _folded(unit: str) -> str:
-    """The unit in compatibility form, where characters that look alike are one."""
+    """Normalise a unit (NFKC), so that look-alike characters are equal."""
     return unicodedata.normalize("NFKC", unit)

@@ -1,4 +1,4 @@
-"""A seeded cluster of towns that measures water and traffic, with a written plan of faults."""
+"""Simulator of a cluster of towns with water and traffic sensors, from a seed and a plan of faults."""
 
 from edge.simulator.faults import Fault, Kind
 from edge.simulator.spec import Link, Place, Spec, SpecError

@@ -1,4 +1,4 @@
-"""The written plan of what goes wrong in a simulated town, and by when it must be found."""
+"""Reads the plan of faults of a simulated town (TOML), with the time within which each must be detected."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import msgspec
 
 
 class Kind(StrEnum):
-    """What can go wrong: the sensor, the device, the river, the road."""
+    """Kind of a fault: of a sensor, a device, the river or a road."""
 
     SPIKE = "spike"  # size: added to the reading
-    DRIFT = "drift"  # size: reached at the end, from where the sensor is calibrated
+    DRIFT = "drift"  # size: offset reached at the end, after which the sensor is calibrated
     STUCK = "stuck"  # the first reading in the window is repeated
     SILENT = "silent"  # nothing is sent
     SLUG = "slug"  # size: ammonia nitrogen released at `origin` at once [kg]
@@ -24,20 +24,20 @@ SENSOR_KINDS = frozenset({Kind.SPIKE, Kind.DRIFT, Kind.STUCK})
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One planned fault. Times count from the present, where the history ends; negative is before it.
+    """One planned fault. Times are relative to the present, where the history ends; negative is earlier.
 
     Attributes
     ----------
     fault_id : unique in the plan
     kind : see `Kind`
-    site_ids : where it shows; for a sensor fault, the sites whose readings are spoilt
-    device_ids : the devices that fall silent
-    quantities : canonical names of what it shows in; empty for a silent device
-    start_s, end_s : it works in ``[start_s, end_s)`` [s]
+    site_ids : sites where it is visible; for a sensor fault, the sites with wrong readings
+    device_ids : the devices that send nothing
+    quantities : canonical names of the quantities affected; empty for a silent device
+    start_s, end_s : it is active in ``[start_s, end_s)`` [s]
     size : see `Kind`; canonical unit of the quantity for sensor faults
     origin : node of the network where a slug, discharge or incident begins
-    find_within_s : an anomaly at one of its sites and quantities must begin so soon after its start [s]
-    en, zh : what happens, in words
+    find_within_s : an anomaly at one of its sites and quantities must start within this after its start [s]
+    en, zh : description of what happens
     """
 
     fault_id: str
@@ -54,7 +54,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     zh: str
 
     def covers(self, since_s: float) -> bool:
-        """Whether it works so long after the present [s]."""
+        """Whether it is active at a time relative to the present [s]."""
         return self.start_s <= since_s < self.end_s
 
 
@@ -63,7 +63,7 @@ class _Plan(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def decode(text: str) -> list[Fault]:
-    """Read a plan, TOML with one ``[[faults]]`` each. Raises ValueError that names what is wrong."""
+    """Decode a plan, TOML with one ``[[faults]]`` per fault. Raises ValueError that states the error."""
     try:
         plan = msgspec.convert(tomllib.loads(text), _Plan)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:

@@ -1,6 +1,6 @@
-"""Laws of the water: each gives a true value from the quantity's base at a site and the `Moment`.
+"""Computes the true value of each water and weather quantity from its base at a site and the conditions.
 
-Amplitudes are those that ``benchmarks/calibrate_simulator.py`` measures on recorded sondes (docs/demo.md).
+Amplitudes are measured on recorded sondes by ``benchmarks/calibrate_simulator.py`` (docs/demo.md).
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ MEAN_SUN = 0.4
 
 @dataclass(slots=True)
 class Moment:
-    """All that the laws of one site lean on at one time.
+    """Conditions at one site and time, from which the true values are computed.
 
     Attributes
     ----------
     time_s : Unix seconds [s]
     water_c, air_c : temperatures [Cel]
-    sun : light for the algae, 0 to 1
-    wet : rain that runs off [mm]
-    rain : rain that falls [mm/h]
-    tide : share of the tide at the mouth that is felt here, 0 to 1
-    slug : ammonia nitrogen that comes down the river [mg/L]
-    spill : sewage at this outfall [m3/s]
+    sun : light available for photosynthesis of algae, 0 to 1
+    wet : runoff of rain [mm]
+    rain : rain intensity [mm/h]
+    tide : amplitude of the tide as a share of that at the mouth, 0 to 1
+    slug : ammonia nitrogen from releases upstream [mg/L]
+    spill : sewage discharged at this outfall [m3/s]
     """
 
     time_s: float
@@ -71,7 +71,7 @@ def _conductivity(base: float, now: Moment) -> float:
 
 
 def _turbidity(base: float, now: Moment) -> float:
-    return base * (1 + 0.12 * rhythm.daily(now.time_s, 14) + 0.03 * now.wet)  # ships sail by day
+    return base * (1 + 0.12 * rhythm.daily(now.time_s, 14) + 0.03 * now.wet)  # ship traffic is by day
 
 
 def _ammonia(base: float, now: Moment) -> float:

@@ -1,4 +1,4 @@
-"""Rhythms: functions of time alone, in local time."""
+"""Daily, weekly, yearly and tidal cycles as functions of time, in local time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SATURDAY = 5
 
 
 def clock_h(time_s: float) -> float:
-    """Local time of day [h].
+    """Return the local time of day [h].
 
     >>> clock_h(0.0)
     8.0
@@ -37,17 +37,17 @@ def is_weekend(time_s: float) -> bool:
 
 
 def daily(time_s: float, peak_h: float) -> float:
-    """A cosine over the local day, 1 at ``peak_h`` and -1 half a day later."""
+    """Cosine over the local day, 1 at ``peak_h`` and -1 half a day later."""
     return cos(2 * pi * (time_s + LOCAL_S - peak_h * HOUR_S) / DAY_S)
 
 
 def twice_daily(time_s: float, peak_h: float) -> float:
-    """A cosine over half the local day, 1 at ``peak_h`` and again twelve hours later."""
+    """Cosine over half the local day, 1 at ``peak_h`` and again twelve hours later."""
     return cos(4 * pi * (time_s + LOCAL_S - peak_h * HOUR_S) / DAY_S)
 
 
 def yearly(time_s: float, peak_day: float) -> float:
-    """A cosine over the year, 1 on the ``peak_day``-th day of the year (about)."""
+    """Cosine over the year, 1 on about the ``peak_day``-th day of the year."""
     return cos(2 * pi * (time_s - peak_day * DAY_S) / YEAR_S)
 
 
@@ -57,7 +57,7 @@ def tide(time_s: float) -> float:
 
 
 def along(knots: Sequence[float], hour: float) -> float:
-    """A day's curve given by its values at whole hours, straight between them.
+    """Interpolate linearly in a daily curve given by its values at whole hours.
 
     knots : 25 values, hour 0 to hour 24
     hour : local time of day, 0 to 24 exclusive [h]

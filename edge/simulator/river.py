@@ -1,8 +1,8 @@
-"""The river as a tree of reaches: where water goes, how long it takes, and what a release becomes.
+"""River network as a tree of reaches: flows, travel times, and concentrations from releases.
 
-A release is carried and spread by the instantaneous solution of the advection-dispersion equation,
-``C = M / (A sqrt(4 pi D t)) exp(-(x - u t)^2 / (4 D t) - k t)``, with x the length of the way,
-u its mean velocity and ``A = Q / u`` the cross-section at the place that is asked for.
+The concentration of a release follows the advection-dispersion equation for an instantaneous release,
+``C = M / (A sqrt(4 pi D t)) exp(-(x - u t)^2 / (4 D t) - k t)``, with x the distance along the river, u the
+mean velocity on it and ``A = Q / u`` the cross-section at the point in question.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ SOURCE_M3_S = 5.0
 OUTFALL_M3_S = (0.05, 0.12)
 DISPERSION_M2_S = 8.0  # slow canals: 1-10 m2/s
 DECAY_PER_S = 0.1 / DAY_S  # nitrification
-REACH_SIGMAS = 6.0  # a cloud is felt so many standard deviations from its middle
+REACH_SIGMAS = 6.0  # the concentration is 0 beyond this many standard deviations from the centre
 SEWAGE_AMMONIA_G_M3 = 25.0
-PUFF_S = 600.0  # a discharge is a row of releases so far apart
+PUFF_S = 600.0  # a discharge is a sequence of releases at this interval
 
 
 class Release(msgspec.Struct, frozen=True):
-    """Ammonia nitrogen let into the river at once.
+    """An instantaneous release of ammonia nitrogen into the river.
 
     Attributes
     ----------
-    node : where
-    at_s : after the present [s]
-    mass_g : how much [g]
+    node : node of the release
+    at_s : time relative to the present [s]
+    mass_g : mass released [g]
     """
 
     node: str
@@ -45,15 +45,15 @@ class Release(msgspec.Struct, frozen=True):
 
 
 class Cloud(msgspec.Struct, frozen=True):
-    """A release as it passes one place.
+    """A release as it passes a node downstream.
 
     Attributes
     ----------
-    at_s : of the release, after the present [s]
-    mass_g : released [g]
-    way_m : from there to here [m]
-    velocity_m_s : mean on the way [m/s]
-    flow_m3_s : of the river here [m3/s]
+    at_s : time of the release, relative to the present [s]
+    mass_g : mass released [g]
+    way_m : distance along the river from the release to the node [m]
+    velocity_m_s : mean velocity on that distance [m/s]
+    flow_m3_s : flow of the river at the node [m3/s]
     """
 
     at_s: float
@@ -63,7 +63,7 @@ class Cloud(msgspec.Struct, frozen=True):
     flow_m3_s: float
 
     def concentration(self, since_s: float) -> float:
-        """What it adds here so long after the present [g/m3 = mg/L]."""
+        """Return the concentration it adds at a time relative to the present [g/m3 = mg/L]."""
         gone_s = since_s - self.at_s
         if gone_s <= 0:
             return 0.0
@@ -77,12 +77,12 @@ class Cloud(msgspec.Struct, frozen=True):
 
 
 class River:
-    """All rivers of the towns.
+    """River network of the towns.
 
     Parameters
     ----------
-    spec : of the towns; raises `SpecError` where its river is no tree
-    seed : outfalls differ by it in their usual flow
+    spec : of the towns; raises `SpecError` if its river is not a tree
+    seed : determines the usual flows of the outfalls
     """
 
     def __init__(self, spec: Spec, seed: int) -> None:
@@ -95,7 +95,7 @@ class River:
                 self._flow[passed] += own_m3_s
 
     def way(self, node: str) -> list[Link]:
-        """The reaches from a node down to the mouth."""
+        """Return the reaches from a node down to the mouth."""
         links: list[Link] = []
         while (link := self._down.get(node)) is not None:
             links.append(link)
@@ -103,19 +103,19 @@ class River:
         return links
 
     def to_mouth_m(self, node: str) -> float:
-        """Length of the way to the mouth [m]."""
+        """Return the distance along the river to the mouth [m]."""
         return sum(link.length_m for link in self.way(node))
 
     def flow_m3_s(self, node: str) -> float:
-        """Usual flow past a node: all sources and outfalls above it [m3/s]."""
+        """Return the usual flow at a node: the sum of all sources and outfalls upstream [m3/s]."""
         return self._flow[node]
 
     def joins_m3_s(self, node: str) -> float:
-        """Usual flow that joins the river at a node: of a source or outfall, else none [m3/s]."""
+        """Return the usual inflow at a node: of a source or outfall, else 0 [m3/s]."""
         return self._joins[node]
 
     def travel_s(self, origin: str, node: str) -> float | None:
-        """Travel time from one node down to another [s]; None where no water goes that way."""
+        """Return the travel time from one node down to another [s]; None if the other is not downstream."""
         gone_s = 0.0
         if origin == node:
             return gone_s
@@ -126,7 +126,7 @@ class River:
         return None
 
     def clouds(self, node: str, releases: Iterable[Release]) -> list[Cloud]:
-        """What of some releases passes a node that lies below them."""
+        """Return the releases that pass a node, that is, those upstream of it."""
         clouds = []
         for release in releases:
             travel_s = self.travel_s(release.node, node)
@@ -137,7 +137,7 @@ class River:
         return clouds
 
     def releases(self, plan: Iterable[Fault]) -> list[Release]:
-        """What the faults of a plan let into the river."""
+        """Return the releases that the faults of a plan cause. Raises `SpecError` on an unknown origin."""
         releases: list[Release] = []
         for fault in plan:
             if fault.kind not in {Kind.SLUG, Kind.DISCHARGE}:
@@ -158,7 +158,7 @@ class River:
 
 
 def _tree(links: Iterable[Link]) -> dict[str, Link]:
-    """The one reach that leaves each node."""
+    """Return the reach that leaves each node. Raises `SpecError` unless the links form a tree."""
     down: dict[str, Link] = {}
     for link in links:
         if link.from_node in down:
@@ -178,7 +178,7 @@ def _tree(links: Iterable[Link]) -> dict[str, Link]:
 
 
 def _joins(node: str, kinds: Mapping[str, str], seed: int) -> float:
-    """What joins the river at a node [m3/s]."""
+    """Return the usual inflow at a node [m3/s]."""
     kind = kinds.get(node)
     if kind == "source":
         return SOURCE_M3_S

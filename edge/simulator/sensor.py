@@ -1,4 +1,4 @@
-"""A sensor: noise with a memory, slow drift between calibrations, its own faults, and a finest step."""
+"""Simulates a sensor: autocorrelated noise, drift between calibrations, planned faults, and resolution."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 CALIBRATED_EVERY_S = 14 * DAY_S
-DRIFT_SPREADS = 1.5  # between two calibrations; the next sets it back to nothing
+DRIFT_SPREADS = 1.5  # largest drift between two calibrations, which reset it to 0, in units of `Noise.slow`
 WIRE_DIGITS = 12
 
 
 class Noise(msgspec.Struct, frozen=True):
-    """What a quantity's readings scatter by, in canonical units or as a share of the value.
+    """Noise of a quantity's readings, in canonical units or relative to the value.
 
     Attributes
     ----------
-    slow : standard deviation of the part that remembers (AR(1)): the water itself
+    slow : standard deviation of the autocorrelated part (AR(1)), due to the water itself
     memory : its correlation from one tick to the next, 5 minutes later
-    quick : standard deviation of the part that does not: the sensor
-    relative : whether both are shares of the value
-    step : finest step of the sensors in the field, where it is finer than the registry's
+    quick : standard deviation of the uncorrelated part, due to the sensor
+    relative : whether both are relative to the value
+    step : resolution of the sensors in the field, if finer than the registry's
     """
 
     slow: float
@@ -60,9 +60,9 @@ NOISE: Mapping[str, Noise] = {
 def sensor(
     quantity: Quantity, site_id: str, faults: Iterable[Fault], *, seed: int, origin_s: float
 ) -> Callable[[float, float], float]:
-    """A sensor as a function of time and true value (canonical unit) that answers in the wire unit.
+    """Build a sensor: a function of time and true value (canonical unit) that returns the wire unit.
 
-    Must be asked tick by tick: noise remembers, and so does a stuck sensor.
+    It must be called tick by tick, for the noise and a stuck sensor depend on earlier ticks.
     """
     noise = NOISE.get(quantity.name, QUIET)
     draw = Random(f"{seed}/{site_id}/{quantity.name}/sensor")
@@ -101,7 +101,7 @@ def _spoilt(fault: Fault, value: float, since_s: float, stuck: dict[str, float])
 
 
 def _rounded(quantity: Quantity, step: float) -> Callable[[float], float]:
-    """Round to the sensor's finest step (canonical unit), keep it plausible, turn it into the wire unit."""
+    """Build a function that clips a value, rounds it to the resolution, and converts it to the wire unit."""
     conversion = to_canonical(quantity, quantity.wire_unit)
     scale, offset = conversion.scale, conversion.offset
     low, high = quantity.low, quantity.high

@@ -1,4 +1,4 @@
-"""What a simulated town is made of: places that measure, and the networks between them."""
+"""Data classes that describe a simulated town: sites with devices, and the river and road networks."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import msgspec
 
 
 class SpecError(ValueError):
-    """A town can't be played as it is described; the message says what to change."""
+    """A town can't be simulated as it is described; the message states what to change."""
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """One device and what it measures.
+    """One device, its site and the quantities it measures.
 
     Attributes
     ----------
     device_id, site_id : as enrolled; channels are named for their quantities
     kind : kind of site (``river_section``, ``outfall``, ``rain_gauge``, ``tide_gauge``, ``road_section``)
     quantities : names of the quantity registry, in the order of the records
-    node_id : where the site stands in its network
+    node_id : node of the site in its network
     interval_s : between two readings of a channel [s]
-    phase_s : the device's moment within the interval, so that not all of them speak at once [s]
+    phase_s : offset of the device's readings within the interval, so that devices do not send all at once [s]
     """
 
     device_id: str
@@ -38,9 +38,9 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    length_m : along the water or the lane [m]
+    length_m : length along the river or the lane [m]
     speed_m_s : usual water velocity, or free-flow speed [m/s]
-    lanes : of a road
+    lanes : number of lanes of a road
     """
 
     from_node: str
@@ -51,11 +51,11 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole cluster of towns.
+    """A cluster of towns.
 
     Attributes
     ----------
-    places : everything that measures
+    places : all devices with their sites
     river, road : links in the direction of flow; the river must be a tree that ends in mouths
     node_kinds : ``source``, ``outfall``, ``mouth``, … by node
     """

@@ -1,7 +1,7 @@
-"""A simulated cluster of towns, and the drivers of its devices.
+"""Simulates a cluster of towns, and provides the drivers of its devices.
 
-Everything follows from the seed, the present and the plan: each series draws from a generator of its
-own, so that the readings are the same in whatever order the devices are read.
+All readings are determined by the seed, the present and the plan: each series has its own random generator,
+so that the readings do not depend on the order in which devices are read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from edge.wire.senml import Record
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-MISSED_TICK = 0.0005  # share of ticks at which a device says nothing
+MISSED_TICK = 0.0005  # share of ticks at which a device sends nothing
 OUTAGE = 0.0001  # share of ticks at which a short outage of the device begins
 OUTAGE_TICKS = (2, 3)
 
@@ -34,16 +34,16 @@ class Town:
 
     Parameters
     ----------
-    spec : places and networks
-    seed : same seed, same readings
-    live_from_s : the present, where history ends, Unix seconds [s]
-    history_s : how long before it the towns begin [s]
-    plan : faults, in time relative to the present
+    spec : sites and networks
+    seed : the same seed gives the same readings
+    live_from_s : the present, where the history ends, Unix seconds [s]
+    history_s : length of the history before it [s]
+    plan : faults, with times relative to the present
 
     Raises
     ------
     SpecError
-        where the river is no tree, or a quantity can't be played at its site.
+        If the river is not a tree, or a quantity can't be simulated at its site.
     """
 
     def __init__(
@@ -62,22 +62,22 @@ class Town:
 
     @property
     def river(self) -> River:
-        """Its rivers: flows and travel times."""
+        """River network: flows and travel times."""
         return self._river
 
     def driver(self, device_id: str, *, start_s: float | None = None, ticks_per_pack: int = 12) -> TownDriver:
-        """The driver of one device.
+        """Return the driver of one device.
 
         Parameters
         ----------
-        device_id : of a place
-        start_s : the first moment that is handed out; by default where history begins [s]
-        ticks_per_pack : how many ticks of history travel in one message; live ones travel alone
+        device_id : id of the device
+        start_s : time of the first readings; by default the start of the history, Unix seconds [s]
+        ticks_per_pack : ticks of the history in one message; live ticks are sent one by one
 
         Raises
         ------
         SpecError
-            if the town has no such device.
+            If the town has no such device.
         """
         place = self._places.get(device_id)
         if place is None:
@@ -85,7 +85,7 @@ class Town:
         return TownDriver(self, place, start_s=start_s, ticks_per_pack=ticks_per_pack)
 
     def readings(self, place: Place) -> Iterator[tuple[float, list[Record]]]:
-        """Every tick of a place from where history begins, without end: measured time [s] and its records.
+        """Yield every tick of a site from the start of the history, endlessly: measured time [s], records.
 
         A tick in a gap has no records.
         """
@@ -104,7 +104,7 @@ class Town:
     def _readers(
         self, place: Place
     ) -> tuple[Callable[[float], list[float]], list[Callable[[float, float], float]]]:
-        """The true values of a place, and a sensor for each."""
+        """Return the function of a site's true values, and a sensor for each quantity."""
         origin_s, seed, plan = self.live_from_s, self._seed, self._plan
         if place.kind == "road_section":
             truth = traffic.site(place, self.spec.road, plan=plan, seed=seed, origin_s=origin_s)
@@ -126,7 +126,7 @@ class Town:
         return truth, readers
 
     def _mute(self, place: Place) -> Callable[[float], bool]:
-        """Whether a device says nothing at a tick; must be asked tick by tick."""
+        """Build a function that decides whether a device sends nothing; must be called tick by tick."""
         draw = Random(f"{self._seed}/{place.device_id}/gaps")
         silent = [
             fault for fault in self._plan if fault.kind is Kind.SILENT and place.device_id in fault.device_ids
@@ -146,14 +146,14 @@ class Town:
                 out = draw.randint(*OUTAGE_TICKS)
             missed = out > 0 or chance < OUTAGE + MISSED_TICK
             if any(fault.covers(since_s) for fault in spikes):
-                return False  # a planned spike is never lost in a gap
+                return False  # a planned spike must not be lost in a gap
             return missed or any(fault.covers(since_s) for fault in silent)
 
         return mute
 
 
 class TownDriver:
-    """Packs of one simulated device; every call of `packs` begins anew."""
+    """Driver of one simulated device; every call of `packs` starts from the beginning."""
 
     def __init__(self, town: Town, place: Place, *, start_s: float | None, ticks_per_pack: int) -> None:
         self._town = town
@@ -162,7 +162,7 @@ class TownDriver:
         self._ticks_per_pack = ticks_per_pack
 
     def packs(self) -> Iterator[Pack]:
-        """Packs in the order of their time, without end; a pack is due when its last tick is measured."""
+        """Yield packs in order of time, endlessly; a pack is due at the measured time of its last tick."""
         records: list[Record] = []
         ticks = 0
         due_s = self._start_s

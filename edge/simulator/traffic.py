@@ -1,8 +1,8 @@
-"""Traffic at a detector: demand, the fundamental diagram, and the queue behind an incident.
+"""Simulates a traffic detector: demand, the fundamental diagram, and the queue upstream of an incident.
 
-Flow, speed and occupancy of a reading stand for one state of the road: ``flow = density * speed`` and
-``occupancy = density * effective vehicle length``. Free traffic slows a little with its flow; a queue
-stands on the congested branch of a triangular diagram, ``flow = wave * (jam - density)``.
+Flow, speed and occupancy of a reading are those of one traffic state: ``flow = density * speed`` and
+``occupancy = density * effective vehicle length``. Free-flow speed decreases a little with flow; a queue is
+on the congested branch of a triangular diagram, ``flow = wave * (jam - density)``.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 MEASURES = ("traffic_flow", "traffic_speed", "occupancy")
 CAPACITY = 1200.0  # veh/h a lane
-SLOWING = 0.6  # share of the free speed that is lost at capacity
+SLOWING = 0.6  # relative loss of the free-flow speed at capacity
 JAM = 140.0  # veh/km a lane
-WAVE_KM_H = 18.0  # a queue dissolves backwards so fast
+WAVE_KM_H = 18.0  # speed of the backward wave with which a queue dissolves
 VEHICLE_KM = 0.0065  # effective length: vehicle and loop
 PEAK_DEMAND = (520.0, 680.0)  # veh/h a lane; differs by site
-SPEED_SPREAD_KM_H = 5.0  # of single vehicles
+SPEED_SPREAD_KM_H = 5.0  # standard deviation of the speeds of single vehicles
 DEMAND_MEMORY, DEMAND_NOISE = 0.9, 0.012
 SPEED_MEMORY, SPEED_NOISE = 0.85, 0.012
-LENGTH_NOISE = 0.02  # of the mean vehicle length
+LENGTH_NOISE = 0.02  # relative noise of the mean vehicle length
 
 # Share of the peak demand at each full hour, 0 to 24.
 WEEKDAY = (
@@ -45,7 +45,7 @@ WEEKEND = (
 
 
 class State(msgspec.Struct, frozen=True):
-    """The state of one lane: flow [veh/h], speed [km/h], density [veh/km]."""
+    """Traffic state of one lane: flow [veh/h], speed [km/h], density [veh/km]."""
 
     flow: float
     speed: float
@@ -53,13 +53,13 @@ class State(msgspec.Struct, frozen=True):
 
 
 class Effect(msgspec.Struct, frozen=True):
-    """What an incident does at one detector.
+    """Effect of an incident at one detector.
 
     Attributes
     ----------
-    from_s, to_s : when it is felt there, after the present [s]
+    from_s, to_s : time range of the effect, relative to the present [s]
     held : share of the traffic that is held back
-    queued : whether the detector stands in the queue (above), or on the emptied road (below)
+    queued : whether the detector is in the queue (upstream), or on the emptied road (downstream)
     """
 
     from_s: float
@@ -69,12 +69,12 @@ class Effect(msgspec.Struct, frozen=True):
 
 
 def demand(time_s: float) -> float:
-    """Share of the peak demand at a time."""
+    """Return the demand at a time as a share of the peak demand."""
     return rhythm.along(WEEKEND if rhythm.is_weekend(time_s) else WEEKDAY, rhythm.clock_h(time_s))
 
 
 def free(flow: float, free_speed: float) -> State:
-    """The state of a lane that flows freely. flow [veh/h], free_speed [km/h].
+    """Return the state of a lane in free flow. flow [veh/h], free_speed [km/h].
 
     >>> free(600.0, 60.0).speed
     51.0
@@ -84,19 +84,19 @@ def free(flow: float, free_speed: float) -> State:
 
 
 def queued(flow: float) -> State:
-    """The state of a lane in a queue that discharges at a flow [veh/h]."""
+    """Return the state of a lane in a queue that discharges at a flow [veh/h]."""
     density = JAM - flow / WAVE_KM_H
     return State(flow, flow / density, density)
 
 
 def tail_km_h(arriving: State, held: float) -> float:
-    """How fast the tail of a queue moves backwards: the shock between what arrives and what stands [km/h]."""
+    """Return the backward speed of a queue's tail: of the shock wave between free flow and queue [km/h]."""
     standing = queued(arriving.flow * (1 - held))
     return (arriving.flow - standing.flow) / (standing.density - arriving.density)
 
 
 def distances_km(links: Sequence[Link], origin: str, *, upstream: bool) -> dict[str, float]:
-    """How far every node above (or below) a node is along the road [km]."""
+    """Return the distance along the road of every node upstream (or downstream) of a node [km]."""
     found = {origin: 0.0}
     front = [origin]
     while front:
@@ -118,7 +118,11 @@ def effects(
     free_speed: float,
     origin_s: float,
 ) -> list[Effect]:
-    """What the incidents of a plan do at a detector; nearer ones earlier, the queue as long as it lasts."""
+    """Compute the effects of a plan's incidents at a detector, from the arrival of the queue to its end.
+
+    Upstream, the queue arrives with its tail and ends with the backward wave; downstream, the emptied road
+    arrives and ends at the free-flow speed.
+    """
     found: list[Effect] = []
     for fault in plan:
         if fault.kind is not Kind.INCIDENT or fault.origin is None:
@@ -140,10 +144,11 @@ def effects(
 def site(
     place: Place, links: Sequence[Link], *, plan: Iterable[Fault], seed: int, origin_s: float
 ) -> Callable[[float], list[float]]:
-    """Counted flow [veh/h], mean speed [km/h] and occupancy [%] of a detector, in its quantities' order.
+    """Build the function of a detector's flow [veh/h], mean speed [km/h] and occupancy [%].
 
-    Must be asked tick by tick: demand and speed remember. Raises `SpecError` naming a quantity that no
-    detector measures, or a detector that stands at no road link.
+    The values are in the order of the detector's quantities. The function must be called tick by tick, for
+    demand and speed are autocorrelated. Raises `SpecError` on a quantity that detectors do not measure, or a
+    detector without a road link.
     """
     for quantity in place.quantities:
         if quantity not in MEASURES:
@@ -182,7 +187,7 @@ def site(
 
 
 def _state(flow: float, free_speed: float, felt: Sequence[Effect], since_s: float) -> State:
-    """What stands or drives at the detector."""
+    """Return the traffic state at the detector."""
     for effect in felt:
         if effect.from_s <= since_s < effect.to_s:
             held_flow = flow * (1 - effect.held)

@@ -1,4 +1,4 @@
-"""Water and weather at a site as they are, before any sensor."""
+"""Computes the true values of water and weather quantities at a site, before sensor errors."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 WATER_MEAN_C, WATER_SEASON_C = 17.5, 11.5
 AIR_MEAN_C, AIR_SEASON_C = 17.0, 12.0
 WARMEST_DAY = 208.0
-TIDE_DECAY_M = 12_000.0  # upstream, the tide falls to 1/e so far
-RAMP_S = 900.0  # a discharge swells and ebbs in so long
+TIDE_DECAY_M = 12_000.0  # distance upstream at which the tide has decayed to 1/e
+RAMP_S = 900.0  # rise and fall time of a discharge
 
 
 RIVER: Mapping[str, tuple[float, float]] = {
-    "water_temperature": (-0.4, 0.4),  # off the common temperature [Cel]
+    "water_temperature": (-0.4, 0.4),  # offset from the common temperature [Cel]
     "ph": (7.3, 7.7),
     "dissolved_oxygen": (0.68, 0.82),  # of saturation
     "conductivity": (430.0, 620.0),  # uS/cm
@@ -40,7 +40,7 @@ RIVER: Mapping[str, tuple[float, float]] = {
     "water_velocity": (0.2, 0.35),  # m/s
     "discharge": (4.0, 6.0),  # m3/s
     "rainfall": (0.0, 0.0),
-    "air_temperature": (-0.5, 0.5),  # off the common temperature [Cel]
+    "air_temperature": (-0.5, 0.5),  # offset from the common temperature [Cel]
 }
 OUTFALL: Mapping[str, tuple[float, float]] = {
     **RIVER,
@@ -66,9 +66,9 @@ SEWAGE: Mapping[str, float] = {
 def site(
     place: Place, *, river: River, weather: Weather, plan: Sequence[Fault], seed: int, origin_s: float
 ) -> Callable[[float], list[float]]:
-    """The true values of a site as a function of time, in the order of its quantities.
+    """Build the function of a site's true values at a time, in the order of its quantities.
 
-    Raises `SpecError` naming a quantity that has no law.
+    Raises `SpecError` on a quantity that is not in `LAWS`.
     """
     for quantity in place.quantities:
         if quantity not in LAWS:
@@ -100,7 +100,7 @@ def _mixed(clean: float, sewage: float | None, share: float) -> float:
 
 @dataclass(slots=True, frozen=True)
 class _Surroundings:
-    """What a site's moments are made from."""
+    """Weather, tide and releases from which the conditions at a site are computed."""
 
     weather: Weather
     tide: float
@@ -144,7 +144,7 @@ def _moment(around: _Surroundings, time_s: float) -> Moment:
 
 
 def _swell(faults: Iterable[Fault], since_s: float) -> float:
-    """How many times its usual flow an outfall lets out besides."""
+    """Return the additional discharge of an outfall as a multiple of its usual flow."""
     return sum(
         fault.size * min(1.0, (since_s - fault.start_s) / RAMP_S, (fault.end_s - since_s) / RAMP_S)
         for fault in faults

@@ -1,7 +1,7 @@
-"""Weather over the towns: rain, cloud and temperature, each a function of the seed and of time.
+"""Simulates rain, cloud cover and temperature over the towns as functions of seed and time.
 
-Random draws are keyed by the day counted from the present (``origin_s``), so that the same seed
-shows the same rain whenever it is played, and whoever asks first.
+Random numbers are keyed by the day relative to the present (``origin_s``), so that the same seed gives the
+same rain at any present, independently of the order of calls.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 RAINS_PER_DAY = 0.35
-DEPTH_SHAPE, DEPTH_SCALE_MM = 2.0, 2.5  # gamma, mean 5 mm: plum rain, not typhoon
+DEPTH_SHAPE, DEPTH_SCALE_MM = 2.0, 2.5  # gamma distribution, mean 5 mm: plum rain (梅雨), not typhoons
 DEPTH_MAX_MM = 12.0
-RUNOFF_S = 8 * HOUR_S  # a town's runoff peaks so long after the rain began
-MEMORY_DAYS = 3  # after which a rain is forgotten
-LIGHT_DAY_H = 3.5  # a light day runs from the darkest hour to the next
+RUNOFF_S = 8 * HOUR_S  # time from the start of a rain to the peak of a town's runoff
+MEMORY_DAYS = 3  # after which the runoff of a rain is neglected
+LIGHT_DAY_H = 3.5  # darkest hour, at which the cloud cover of the next day begins
 SUN_PEAK_H = 15.5  # oxygen production peaks after noon
 KEPT_DAYS = 64
 
@@ -34,9 +34,9 @@ class Rain(msgspec.Struct, frozen=True):
 
     Attributes
     ----------
-    start_s : after the present [s]
-    duration_s : how long it falls [s]
-    depth_mm : how much falls in all [mm]
+    start_s : relative to the present [s]
+    duration_s : duration [s]
+    depth_mm : total depth [mm]
     """
 
     start_s: float
@@ -44,19 +44,19 @@ class Rain(msgspec.Struct, frozen=True):
     depth_mm: float
 
     def intensity(self, since_s: float) -> float:
-        """How hard it falls so long after its start: half a sine wave [mm/h]."""
+        """Return the intensity at a time after its start: half a sine wave [mm/h]."""
         if not 0 <= since_s < self.duration_s:
             return 0.0
         return self.depth_mm * HOUR_S * pi / (2 * self.duration_s) * sin(pi * since_s / self.duration_s)
 
     def runoff(self, since_s: float) -> float:
-        """What of it is on its way through the river: rises to its depth, then recedes [mm]."""
+        """Return its runoff in the river at a time after its start: rises to the depth, then recedes [mm]."""
         share = since_s / RUNOFF_S
         return self.depth_mm * share * exp(1 - share) if share > 0 else 0.0
 
 
 class Weather:
-    """The weather of one seed; safe to ask from many threads.
+    """Weather of one seed; thread-safe.
 
     Parameters
     ----------
@@ -72,23 +72,23 @@ class Weather:
         self._front: Callable[[int], float] = lru_cache(KEPT_DAYS)(self._front_of)
 
     def rain(self, time_s: float) -> float:
-        """Rain intensity [mm/h]."""
+        """Return the rain intensity [mm/h]."""
         since_s = time_s - self._origin_s
         return sum(rain.intensity(since_s - rain.start_s) for rain in self._rains(floor(since_s / DAY_S)))
 
     def wet(self, time_s: float) -> float:
-        """Rain that is running off [mm]; 0 in dry weather."""
+        """Return the runoff of rain [mm]; 0 in dry weather."""
         since_s = time_s - self._origin_s
         return sum(rain.runoff(since_s - rain.start_s) for rain in self._rains(floor(since_s / DAY_S)))
 
     def sun(self, time_s: float) -> float:
-        """Light that drives the algae, 0 to 1."""
+        """Return the light available for photosynthesis, 0 to 1."""
         share = (1 + rhythm.daily(time_s, SUN_PEAK_H)) / 2
         day = floor((time_s + rhythm.LOCAL_S - LIGHT_DAY_H * HOUR_S) / DAY_S)
         return self._cloud(day) * share * sqrt(share)
 
     def front(self, time_s: float) -> float:
-        """Warm and cold spells, about -1 to 1, smooth over days."""
+        """Return the temperature anomaly of warm and cold spells, about -1 to 1, smooth over days."""
         day, share = divmod((time_s - self._origin_s) / DAY_S, 1.0)
         share *= share * (3 - 2 * share)
         before, after = self._front(int(day)), self._front(int(day) + 1)

@@ -1,4 +1,4 @@
-"""The address of a broker: ``mqtt://[user:password@]host[:port]``."""
+"""Parses the address of an MQTT broker: ``mqtt://[user:password@]host[:port]``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LARGEST_PORT = 65_535
 
 
 class Broker(msgspec.Struct, frozen=True):
-    """Where to connect, and as whom; the password is never shown."""
+    """Host, port and credentials of a broker; ``str`` and ``repr`` omit the credentials."""
 
     host: str
     port: int = DEFAULT_PORT
@@ -28,12 +28,12 @@ class Broker(msgspec.Struct, frozen=True):
 
 
 def parse(address: str) -> Broker:
-    """Take an address apart.
+    """Parse a broker address.
 
     Raises
     ------
     WireError
-        Saying what an address must look like; the password is left out of the sentence.
+        With the expected form of an address; the message does not contain the password.
 
     Examples
     --------

@@ -1,18 +1,18 @@
-"""The sentences that the wire contract answers bad input with."""
+"""Exceptions for topics, payloads and units that violate the wire contract."""
 
 from __future__ import annotations
 
 
 class WireError(ValueError):
-    """Something on the wire is not as contract version 1 says; the message says what to do."""
+    """Base class: input violates contract version 1; the message states the remedy."""
 
 
 class PayloadError(WireError):
-    """A payload can't be read as SenML."""
+    """A payload can't be decoded (SenML, status or receipt)."""
 
 
 class TopicError(WireError):
-    """A topic is none of contract version 1."""
+    """A topic is not a topic of contract version 1."""
 
 
 class UnitError(WireError):

@@ -1,8 +1,8 @@
-"""The registry of quantities: what can be measured, in which unit, and what is plausible.
+"""Registry of measured quantities: units, unit conversions, plausible ranges, codes and labels.
 
-One frozen `Quantity` each, in `QUANTITIES` by name. The canonical unit is what the database and the
-screens speak; SenML packs carry ``wire_unit`` (RFC 8428 wants primary units), and `to_canonical`
-turns any accepted unit into the canonical one. Factor codes: HJ 212-2017 table B.1 (turbidity: practice).
+`QUANTITIES` maps names to frozen `Quantity` objects. The canonical unit is used in the database and on the
+screens; SenML packs have ``wire_unit`` (RFC 8428 requires primary units), and `to_canonical` converts any
+accepted unit to the canonical one. Factor codes: HJ 212-2017 table B.1 (turbidity: practice).
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Quantity(msgspec.Struct, frozen=True, kw_only=True):
     symbol : as engineers write it (``DO``)
     unit : canonical unit, as it is shown (``mg/L``)
     wire_unit : SenML primary unit (``kg/m3``)
-    accepts : SenML or field unit -> conversion to the canonical unit; holds ``wire_unit`` and ``unit``
-    low, high : plausible physical range, canonical unit; outside of it a reading fails gross range
-    resolution : the finest step that a usual sensor reports, canonical unit
+    accepts : SenML or field unit -> conversion to the canonical unit; contains ``wire_unit`` and ``unit``
+    low, high : plausible physical range, canonical unit; a reading outside fails the gross range test
+    resolution : smallest step reported by a typical sensor, canonical unit
     domain : ``water``, ``weather`` or ``traffic``
     hj212 : HJ 212 factor code, or None
     smart_data_model : attribute name of the Smart Data Models, or None
@@ -199,17 +199,17 @@ _ALL = (
 QUANTITIES: Mapping[str, Quantity] = MappingProxyType({quantity.name: quantity for quantity in _ALL})
 
 
-# Characters that are written for another and that NFKC leaves apart, or takes apart.
+# Characters used in place of others, which NFKC does not unify, or decomposes.
 _LOOK_ALIKES = str.maketrans(
     {"º": "°", "˚": "°", "⁄": "/", "∕": "/", "，": ",", "−": "-", "⋅": "·", "∙": "·"}
 )
-UNIT_LENGTH = 32  # longer is no unit, and need not be looked at
+UNIT_LENGTH = 32  # longer texts are rejected without normalising them
 
 
 def same_unit(unit: str) -> str:
-    """A unit as it compares: look-alike characters are one (NFKC), blanks and invisible ones are none.
+    """Normalise a unit for comparison: unify look-alike characters (NFKC), remove blanks and invisible ones.
 
-    The case of letters stays: mS and MS are not the same.
+    Case is kept: mS and MS are different.
 
     >>> same_unit("℃") == same_unit(" °C"), same_unit("µS/cm") == same_unit("μS/cm")
     (True, True)
@@ -225,12 +225,12 @@ _BY_LOOK: Mapping[str, Mapping[str, Conversion]] = {
 
 
 def to_canonical(quantity: Quantity, unit: str | None) -> Conversion:
-    """The conversion from a sent unit; None means the wire unit. Units that look alike are the same.
+    """Return the conversion from a sent unit; None means the wire unit. Units are compared normalised.
 
     Raises
     ------
     UnitError
-        Naming the units that the quantity accepts.
+        With the units that the quantity accepts.
 
     Examples
     --------
@@ -248,7 +248,7 @@ def to_canonical(quantity: Quantity, unit: str | None) -> Conversion:
 
 
 def to_wire(quantity: Quantity, value: float, unit: str) -> float:
-    """A value given in any accepted unit, in the wire unit. Raises `UnitError`.
+    """Convert a value from any accepted unit to the wire unit. Raises `UnitError`.
 
     >>> to_wire(QUANTITIES["traffic_speed"], 36.0, "km/h")
     10.0

@@ -1,13 +1,13 @@
-"""Receipts: which spool numbers of a device are kept by the platform.
+"""Encodes and decodes receipts: the platform's confirmation of the spool positions it has stored.
 
-A data message names its place in the device's spool in two MQTT 5 user properties, ``epoch`` and
-``number``. After COMMIT (or a dead letter) the platform answers on ``…/receipt`` with the closed
-ranges of numbers that it keeps, one JSON object a message: ``{"epoch": "a1b2", "kept": [[1, 40]]}``.
+A data message has its spool position in two MQTT 5 user properties, ``epoch`` and ``number``. After COMMIT
+(as readings or as a dead letter) the platform publishes on ``…/receipt`` the closed ranges of stored numbers,
+one JSON object per message: ``{"epoch": "a1b2", "kept": [[1, 40]]}``.
 
-What became a dead letter is named once more, with the reason, so that a mistake shows at the device:
+Messages that became dead letters are listed with the reason too, so that a mistake is visible at the device:
 ``{"epoch": "a1b2", "kept": [[1, 40]], "refused": [{"number": 7, "reason": "unit", "detail": "…"}]}``.
-A message without a place is answered likewise, with the epoch ``""`` and the number 0, for a person who
-subscribes.
+For a refused message without a spool position, a receipt with the epoch ``""`` and the number 0 is published,
+which a user can subscribe to.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 EPOCH = "epoch"
 NUMBER = "number"
-NUMBER_DIGITS = 18  # fits 64 bits; int() refuses more than 4,300 digits with an error of its own
+NUMBER_DIGITS = 18  # fits 64 bits; int() raises another error on more than 4,300 digits
 EPOCH_LENGTH = 128
 REFUSALS = 50  # in one receipt
-DETAIL_LENGTH = 300  # characters; the dead letter has all of them
-RECORDED = ("recorded", "1")  # user property of data that a recording gives: their times are no clock's
+DETAIL_LENGTH = 300  # characters; the dead letter has the full text
+RECORDED = ("recorded", "1")  # user property of data from a recording, whose times may be of any age
 
 
 class Place(msgspec.Struct, frozen=True, order=True):
-    """Where a message stands in its device's spool."""
+    """Spool position of a message: epoch of the spool and number of the message in it."""
 
     epoch: str
     number: int
@@ -41,7 +41,7 @@ NO_PLACE = Place("", 0)
 
 
 class Refusal(msgspec.Struct, frozen=True, order=True):
-    """Why a message, or a part of it, could not be taken: reason and detail are the dead letter's."""
+    """A message refused completely or in part; reason and detail are those of the dead letter."""
 
     number: int
     reason: str
@@ -49,12 +49,12 @@ class Refusal(msgspec.Struct, frozen=True, order=True):
 
 
 class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=False, omit_defaults=True):
-    """Closed ranges ``(first, last)`` of spool numbers of one epoch that are kept.
+    """Closed ranges ``(first, last)`` of spool numbers of one epoch that are stored.
 
     Attributes
     ----------
-    refused : those that are dead letters, `REFUSALS` of them at most
-    more : how many were refused beyond those
+    refused : those stored as dead letters, at most `REFUSALS`
+    more : number of further refused messages
 
     """
 
@@ -65,7 +65,7 @@ class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=False, omit_def
 
 
 def place_of(properties: Iterable[tuple[str, str]]) -> Place | None:
-    """The place that a message's user properties name, or None where they name none.
+    """Return the spool position in a message's user properties; None if it is missing or invalid.
 
     >>> place_of([("epoch", "a1"), ("number", "7")])
     Place(epoch='a1', number=7)
@@ -80,12 +80,12 @@ def place_of(properties: Iterable[tuple[str, str]]) -> Place | None:
 
 
 def properties_of(place: Place) -> list[tuple[str, str]]:
-    """The MQTT 5 user properties that carry a place."""
+    """Convert a spool position to MQTT 5 user properties."""
     return [(EPOCH, place.epoch), (NUMBER, str(place.number))]
 
 
 def of_places(places: Iterable[Place], refusals: Iterable[tuple[Place, str, str]] = ()) -> list[Receipt]:
-    """One receipt an epoch, numbers joined into ranges; refusals are (place, reason, detail).
+    """Build one receipt per epoch, numbers merged into ranges; refusals are (position, reason, detail).
 
     >>> of_places([Place("a", 1), Place("a", 2), Place("a", 5)])
     [Receipt(epoch='a', kept=[(1, 2), (5, 5)], refused=[], more=0)]
@@ -113,12 +113,12 @@ def of_places(places: Iterable[Place], refusals: Iterable[tuple[Place, str, str]
 
 
 def encode(receipt: Receipt) -> bytes:
-    """A receipt as it goes over the wire."""
+    """Encode a receipt as JSON."""
     return msgspec.json.encode(receipt)
 
 
 def decode(payload: bytes) -> Receipt:
-    """Read a receipt. Raises `PayloadError`."""
+    """Decode a receipt. Raises `PayloadError`."""
     try:
         return msgspec.json.decode(payload, type=Receipt)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:

@@ -1,8 +1,8 @@
-"""SenML packs (RFC 8428), JSON and CBOR, both ways.
+"""Decodes and encodes SenML packs (RFC 8428) in JSON and CBOR.
 
-A *pack* on the wire is a list of records that may lean on base fields; a *resolved* record
-(RFC 8428 section 4.6) stands alone. This module turns one into the other and knows nothing of
-MQTT, of devices, or of what a channel means.
+A *pack* on the wire is a list of records that may depend on base fields; a *resolved* record (RFC 8428
+section 4.6) is complete in itself. This module converts between the two, independently of MQTT, devices and
+the meaning of channels.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=F
     Attributes
     ----------
     name : channel (SenML ``n`` with the base name applied)
-    time_s : measured at, Unix seconds [s]
-    value : number in ``unit``; None where the record carries another kind of value
-    unit : SenML unit as sent, or None where the record names none
+    time_s : time measured, Unix seconds [s]
+    value : number in ``unit``; None if the record has another kind of value
+    unit : SenML unit as sent, or None if the record has none
     text, flag, data : string, boolean and data values (``vs``, ``vb``, ``vd``)
     sum_ : SenML ``s``, the integral over time
-    update_s : SenML ``ut``, the longest wait before the next record [s]
+    update_s : SenML ``ut``, the maximum time before the next record [s]
 
     """
 
@@ -60,18 +60,18 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=F
 
 
 def decode(payload: bytes, *, content_type: str | None, now_s: float) -> list[Record]:
-    """Resolve a pack into records.
+    """Decode a pack to resolved records.
 
     Parameters
     ----------
     payload : the message's bytes
-    content_type : MQTT 5 Content Type, or None: then the first byte tells JSON from CBOR
-    now_s : what relative times are relative to, Unix seconds [s]
+    content_type : MQTT 5 Content Type, or None: then the first byte distinguishes JSON and CBOR
+    now_s : reference of relative times, Unix seconds [s]
 
     Raises
     ------
     PayloadError
-        Saying what is wrong, in which record, and what to do.
+        With the fault, the record it is in, and the remedy.
 
     Examples
     --------
@@ -91,20 +91,20 @@ def decode(payload: bytes, *, content_type: str | None, now_s: float) -> list[Re
 def decode_each(
     payload: bytes, *, content_type: str | None, now_s: float | None
 ) -> tuple[list[Record], list[Fault]]:
-    """Resolve a pack into the records that are good, and what is wrong with the others.
+    """Decode a pack to its valid resolved records and the faults of the others.
 
-    A record of base fields alone is neither (RFC 8428 section 4.1 lets base fields stand anywhere). After a
-    base field that can't be read nothing is resolved any more, since records lean on it.
+    A record of base fields only is neither (RFC 8428 section 4.1 allows base fields in any record). After an
+    unreadable base field no further record is resolved, since they depend on it.
 
     Parameters
     ----------
     payload, content_type : as of `decode`
-    now_s : as of `decode`; None where relative times can't be resolved, which then are faults
+    now_s : as of `decode`; None if there is no reference, so that relative times are faults
 
     Raises
     ------
     PayloadError
-        Where it is no SenML pack at all, or of a newer version, or holds a label that must be understood.
+        If it is not a SenML pack, is of a newer version, or has an unknown label that must be understood.
 
     """
     kind = _kind(payload, content_type)
@@ -115,7 +115,7 @@ def decode_each(
 
 
 def encode_json(records: Iterable[Record]) -> bytes:
-    """Pack records as SenML JSON, with base name, unit and time factored out.
+    """Encode records as a SenML JSON pack, with base name, unit and time factored out.
 
     >>> encode_json([Record(name="ph", time_s=1.7e9 + t, value=7.2) for t in (0, 300)])
     b'[{"bn":"ph","bt":1700000000.0,"v":7.2},{"t":300.0,"v":7.2}]'
@@ -124,7 +124,7 @@ def encode_json(records: Iterable[Record]) -> bytes:
 
 
 def encode_cbor(records: Iterable[Record]) -> bytes:
-    """Pack records as SenML CBOR, with base name, unit and time factored out."""
+    """Encode records as a SenML CBOR pack, with base name, unit and time factored out."""
     rows = _factored(records, base64_data=False)
     return cbor2.dumps(
         [{senml_raw.CBOR_NUMBERS[label]: value for label, value in row.items()} for row in rows]
@@ -146,7 +146,7 @@ def _kind(payload: bytes, content_type: str | None) -> str:
 
 
 class _Base:
-    """The base fields that hold for the records to come (RFC 8428 section 4.1)."""
+    """Base fields in effect for the following records (RFC 8428 section 4.1)."""
 
     name = ""
     time_s = 0.0
@@ -155,7 +155,7 @@ class _Base:
     sum_: float | None = None
 
     def take(self, raw: Raw) -> None:
-        """Take up those that a record names."""
+        """Update the base fields from a record."""
         self.name = self.name if raw.bn is None else raw.bn
         self.time_s = self.time_s if raw.bt is None else raw.bt
         self.unit = self.unit if raw.bu is None else raw.bu
@@ -193,7 +193,7 @@ def _resolve(raw: Sequence[Raw | Fault], now_s: float | None) -> tuple[list[Reco
 
 
 def _without_base(index: int, length: int) -> list[Fault]:
-    """The faults of the records after one whose base field can't be read."""
+    """Return a fault for each record after one with an unreadable base field."""
     sentence = f"the records after {index} lean on its base fields, which can't be read"
     return [Fault(later, sentence) for later in range(index + 1, length)]
 
@@ -205,7 +205,7 @@ def _is_base_alone(one: Raw) -> bool:
 
 
 def _record(one: Raw, base: _Base, checked: set[str], index: int, now_s: float | None) -> Record | Fault:
-    """One record by the RFC's rules, or what is wrong with it."""
+    """Resolve one record by RFC 8428 section 4.6, or return its fault."""
     name = base.name + one.n if one.n is not None else base.name
     if name not in checked:
         if not NAME.fullmatch(name):
@@ -240,7 +240,7 @@ def _record(one: Raw, base: _Base, checked: set[str], index: int, now_s: float |
 
 
 def _numbers(one: Raw, base: _Base) -> tuple[float | None, float | None]:
-    """Value and sum of a record, each with its base."""
+    """Return value and sum of a record, with base value and base sum added."""
     value = one.v
     if value is None:
         value = base.value if one.vs is None and one.vb is None and one.vd is None else None
@@ -250,7 +250,7 @@ def _numbers(one: Raw, base: _Base) -> tuple[float | None, float | None]:
 
 
 def _wrong_values(one: Raw, value: float | None, total: float | None, record: str) -> str | None:
-    """What is wrong with the values of a record."""
+    """Describe the fault in the values of a record; None if there is none."""
     values = (value is not None) + (one.vs is not None) + (one.vb is not None) + (one.vd is not None)
     if not values and total is None:
         return f"{record} has no value: give one of v, vs, vb, vd, or s"
@@ -283,7 +283,7 @@ def _bytes(data: object, index: int) -> bytes | None:
 
 
 def _factored(records: Iterable[Record], *, base64_data: bool) -> list[dict[str, Any]]:
-    """Rows that lean on base fields: name and unit where all records share them, time always."""
+    """Convert records to rows with base fields: name and unit if all records share them, time always."""
     pack = list(records)
     names, units = {one.name for one in pack}, {one.unit for one in pack}
     rows: list[dict[str, Any]] = []
@@ -294,7 +294,7 @@ def _factored(records: Iterable[Record], *, base64_data: bool) -> list[dict[str,
             row |= {"bn": one.name} if len(names) == 1 else {}
             row |= {"bu": one.unit} if len(units) == 1 and one.unit is not None else {}
             row["bt"] = base_time
-        elif base_time + (one.time_s - base_time) != one.time_s:  # the difference would lose digits
+        elif base_time + (one.time_s - base_time) != one.time_s:  # a relative time would lose digits
             row["bt"] = base_time = one.time_s
         if len(names) > 1:
             row["n"] = one.name

@@ -1,7 +1,7 @@
-"""The ordinary SenML pack as columns, without a record object each.
+"""Decodes plain SenML JSON packs to columns: the fast path of `edge.wire.senml`, without `Record` objects.
 
-Ordinary is a JSON pack whose base fields stand in its first record, and whose records hold n, u, t and a
-number v. Whatever else the RFC allows, and whatever is wrong, is left to `edge.wire.senml.decode`.
+A pack is plain if only its first record has base fields, and all records have only n, u, t and a number v.
+All other packs, valid or not, are left to `edge.wire.senml.decode`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ BASE_LABEL = re.compile(rb'"b(?:n|t|u|v|s|ver)"')
 
 
 class Columns(NamedTuple):
-    """A pack of n records: ``keys`` are (name, unit) pairs; times still lean on ``base_time_s``.
+    """A pack of n records: ``keys`` are (name, unit) pairs; times are relative to ``base_time_s``.
 
-    ``times_s`` plus ``base_time_s`` is Unix seconds, or seconds from now where below
+    ``times_s`` plus ``base_time_s`` is Unix seconds [s], or seconds from now if less than
     `edge.wire.senml.RELATIVE_BELOW` (RFC 8428 section 4.5.3).
     """
 
@@ -30,7 +30,7 @@ class Columns(NamedTuple):
 
 
 class _Plain(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """A record of an ordinary pack."""
+    """A record of a plain pack."""
 
     v: float
     n: str = ""
@@ -45,7 +45,7 @@ _decoder = msgspec.json.Decoder(list[_Plain])
 
 
 def decode(payload: bytes, *, content_type: str | None) -> Columns | None:
-    """The columns of an ordinary pack, or None where it is no such pack.
+    """Decode a plain pack to columns; returns None for any other pack.
 
     >>> decode(b'[{"bt":1.7e9,"n":"ph","u":"pH","v":7.2},{"n":"do","v":8}]', content_type=None).keys
     [('ph', 'pH'), ('do', None)]
@@ -71,6 +71,6 @@ def decode(payload: bytes, *, content_type: str | None) -> Columns | None:
 
 
 def _leans_again(payload: bytes) -> bool:
-    """Whether a base field may follow the first record."""
+    """Whether the payload may contain a base field after the first record."""
     after = payload.find(b"}")
     return payload.find(b'"b', after) >= 0 and BASE_LABEL.search(payload, after) is not None

@@ -1,7 +1,7 @@
-"""SenML packs as they stand on the wire, before they are resolved: JSON arrays and CBOR arrays of records.
+"""Parses SenML packs, as JSON or CBOR arrays, to unresolved records.
 
-Whatever the bytes are, a pack is read or `PayloadError` is raised. A record that is wrong by itself does not
-make its pack unreadable: it is returned as a `Fault` at its place.
+For any bytes, either a pack is returned or `PayloadError` is raised. An invalid record does not invalidate
+its pack: it is returned as a `Fault` at its index.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ CBOR_LABELS = {
 }  # fmt: skip
 CBOR_NUMBERS = {label: number for number, label in CBOR_LABELS.items()}
 BASE_LABELS = frozenset({"bn", "bt", "bu", "bv", "bs", "bver"})
-CBOR_DEPTH = 32  # a pack is three deep; deeper values stand in labels that nobody reads
-BIGNUM_BYTES = 128  # 2 ** 1024 is beyond every double; conversions of more digits take quadratic time
-# Tags that cbor2 would turn into objects (dates, shared references, regular expressions, MIME, ...). None of
-# them is a SenML value, and some can be built to cycle or to cost hours, so they stay what they are.
+CBOR_DEPTH = 32  # a pack has depth three; deeper values can only be in labels that are ignored
+BIGNUM_BYTES = 128  # 2 ** 1024 exceeds every double; conversion of more digits takes quadratic time
+# Tags that cbor2 would decode to objects (dates, shared references, regular expressions, MIME, ...). None of
+# them is a SenML value, and some can be made cyclic or very slow to decode, so they are kept as tags.
 OPAQUE_TAGS = (0, 1, 25, 28, 29, 30, 35, 36, 37, 100, 256, 258, 260, 261, 1004, 43000)
 
 
 class Raw(msgspec.Struct, omit_defaults=True, gc=False):
-    """A record as it stands in a JSON pack; what it does not name is ignored, as the RFC has it."""
+    """An unresolved record; unknown labels are ignored, as RFC 8428 requires."""
 
     bn: str | None = None
     bt: float | None = None
@@ -55,12 +55,12 @@ class Raw(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """What is wrong with the record ``index`` of a pack.
+    """Fault of the record ``index`` of a pack.
 
     Attributes
     ----------
-    reason : "payload", or "time" where a record has no absolute time and needs one
-    base : whether a base field is unreadable, so that the records after it can't be resolved either
+    reason : "payload", or "time" if a record has no absolute time but needs one
+    base : whether a base field is unreadable, so that the following records can't be resolved
 
     """
 
@@ -80,12 +80,12 @@ _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
 
 
 def read_json(payload: bytes) -> list[Raw | Fault]:
-    """The records of a JSON pack. Raises `PayloadError` where it is no JSON array of records."""
+    """Parse a JSON pack. Raises `PayloadError` if it is not a JSON array of records."""
     try:
         raw: list[Raw | Fault] = _json.decode(payload)  # type: ignore[assignment]
     except _UNREADABLE as error:
         return _read_json_each(payload, error)
-    if b'_"' in payload:  # perhaps a label that must be understood
+    if b'_"' in payload:  # possibly a label that must be understood
         try:
             labelled = _json_labels.decode(payload)
         except _UNREADABLE as error:
@@ -96,9 +96,9 @@ def read_json(payload: bytes) -> list[Raw | Fault]:
 
 
 def _read_json_each(payload: bytes, error: Exception) -> list[Raw | Fault]:
-    """A pack that can't be read at once, record by record. Raises `PayloadError` where it is no array."""
+    """Parse a JSON pack with faults record by record. Raises `PayloadError` if it is not an array."""
     refused = f"not a SenML JSON array of records (RFC 8428): {error}"
-    if b"NaN" in payload or b"Infinity" in payload:  # no JSON, and yet what many encoders write
+    if b"NaN" in payload or b"Infinity" in payload:  # invalid JSON that many encoders write
         try:
             pack = json.loads(payload)
         except _UNREADABLE:
@@ -129,7 +129,7 @@ def _json_record(row: msgspec.Raw, index: int) -> Raw | Fault:
 
 
 def _text(encoded: msgspec.Raw) -> str | None:
-    """The JSON string that a field holds; None where it holds something else."""
+    """Decode a field as a JSON string; None if it is something else."""
     try:
         return msgspec.json.decode(encoded, type=str)
     except _UNREADABLE:
@@ -137,7 +137,7 @@ def _text(encoded: msgspec.Raw) -> str | None:
 
 
 def _text_for_number(named: Mapping[str, object], index: int) -> str | None:
-    """A sentence on the first field that holds a text where a number belongs; None where none does."""
+    """Describe the first field with a text in place of a number; None if there is none."""
     for label in NUMBER_LABELS:
         text = named.get(label)
         if isinstance(text, str):
@@ -152,7 +152,7 @@ def _text_for_number(named: Mapping[str, object], index: int) -> str | None:
 
 
 def _leans_on_unreadable(labels: dict[str, msgspec.Raw]) -> bool:
-    """Whether a base field of a JSON record is not of its type."""
+    """Whether a base field of a JSON record has the wrong type."""
     for label in BASE_LABELS & labels.keys():
         try:
             _json_one.decode(b'{"%s":%s}' % (label.encode(), bytes(labels[label])))
@@ -162,7 +162,7 @@ def _leans_on_unreadable(labels: dict[str, msgspec.Raw]) -> bool:
 
 
 def read_cbor(payload: bytes) -> list[Raw | Fault]:
-    """The records of a CBOR pack. Raises `PayloadError` where it is no CBOR array."""
+    """Parse a CBOR pack. Raises `PayloadError` if it is not a CBOR array."""
     stream = io.BytesIO(payload)
     try:
         pack = cbor2.load(stream, semantic_decoders=_TAGS, max_depth=CBOR_DEPTH)
@@ -188,7 +188,7 @@ def _from_cbor(row: object, index: int) -> Raw | Fault:
 
 
 def _converted(row: object, index: int) -> Raw | Fault:
-    """A record of values as Python's own decoder returns them."""
+    """Convert a record from Python's JSON decoder, which accepts NaN and Infinity."""
     if not isinstance(row, dict):
         return Fault(index, f"record {index} is no JSON object")
     _refuse_must_understand(row, index)
@@ -218,12 +218,12 @@ def _is_bad_base(item: tuple[str, object]) -> bool:
     return False
 
 
-def _opaque(tag: int, value: object, _immutable: bool) -> cbor2.CBORTag:  # noqa: FBT001 - cbor2 calls it so
+def _opaque(tag: int, value: object, _immutable: bool) -> cbor2.CBORTag:  # noqa: FBT001 - signature required by cbor2
     return cbor2.CBORTag(tag, value)
 
 
-def _bignum(sign: int, value: object, _immutable: bool) -> object:  # noqa: FBT001 - cbor2 calls it so
-    """Tags 2 and 3, RFC 8949 section 3.4.3; infinite where no double is so large."""
+def _bignum(sign: int, value: object, _immutable: bool) -> object:  # noqa: FBT001 - signature required by cbor2
+    """Decode tags 2 and 3, RFC 8949 section 3.4.3; infinite if beyond the range of a double."""
     if not isinstance(value, bytes):
         return cbor2.CBORTag(2, value)
     if len(value) > BIGNUM_BYTES:
@@ -232,8 +232,8 @@ def _bignum(sign: int, value: object, _immutable: bool) -> object:  # noqa: FBT0
     return magnitude if sign > 0 else -1 - magnitude
 
 
-def _fraction(base: int, value: object, _immutable: bool) -> object:  # noqa: FBT001 - cbor2 calls it so
-    """Tags 4 (decimal fraction) and 5 (bigfloat), RFC 8949 section 3.4.4, as a double."""
+def _fraction(base: int, value: object, _immutable: bool) -> object:  # noqa: FBT001 - signature required by cbor2
+    """Decode tags 4 (decimal fraction) and 5 (bigfloat), RFC 8949 section 3.4.4, to a double."""
     match value:
         case [int() as exponent, int() as mantissa]:
             if mantissa.bit_length() > 8 * BIGNUM_BYTES:
@@ -248,8 +248,8 @@ def _fraction(base: int, value: object, _immutable: bool) -> object:  # noqa: FB
             return cbor2.CBORTag(4, value)
 
 
-def _self_described(value: object, _immutable: bool) -> object:  # noqa: FBT001 - cbor2 calls it so
-    """Tag 55799 says that this is CBOR, and nothing else."""
+def _self_described(value: object, _immutable: bool) -> object:  # noqa: FBT001 - signature required by cbor2
+    """Decode tag 55799 (self-described CBOR, RFC 8949 section 3.4.6) to its content."""
     return value
 
 

@@ -1,4 +1,4 @@
-"""The retained status message of a device, and its last will."""
+"""Encodes and decodes the retained status message of a device, which is also its MQTT last will."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from edge.wire.errors import PayloadError
 
 CONTENT_TYPE = "application/json"
 LATEST_S = 1e11  # the year 5138: a larger time is not in seconds; 1e11 ms are in 1973
-FINER = (1e3, 1e6, 1e9)  # milliseconds, microseconds, nanoseconds to the second
-Count = Annotated[int, Meta(ge=0, le=2**53)]  # what every reader of JSON, and a bigint, can hold
+FINER = (1e3, 1e6, 1e9)  # milliseconds, microseconds, nanoseconds per second
+Count = Annotated[int, Meta(ge=0, le=2**53)]  # exact in every JSON reader and in a bigint
 
 
 class Status(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a device says of itself; every field but ``online`` is optional.
+    """Status of a device; every field except ``online`` is optional.
 
     Attributes
     ----------
-    online : False comes from the last will, or from an orderly stop
+    online : False in the last will, and after an orderly stop
     agent : version of the agent
-    time_s : the device's clock when it said so, Unix seconds [s]
+    time_s : the device's clock when the status was sent, Unix seconds [s]
     spool_depth : messages waiting for a receipt [count]
-    evicted : messages that the bounded spool had to let go since its epoch began [count]
+    evicted : messages evicted from the full spool since its epoch began [count]
     clock_offset_s : device clock minus platform clock, as the device estimates it [s]
     battery_v : supply voltage [V]
     signal_dbm : strength of the radio link [dBm]
@@ -41,17 +41,17 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def encode(status: Status) -> bytes:
-    """A status as it goes over the wire."""
+    """Encode a status as JSON."""
     return msgspec.json.encode(status)
 
 
 def decode(payload: bytes) -> Status:
-    """Read a status; a clock given in milliseconds, microseconds or nanoseconds is read as that.
+    """Decode a status; a time in milliseconds, microseconds or nanoseconds is converted to seconds.
 
     Raises
     ------
     PayloadError
-        Whatever else the bytes are.
+        If the payload is not a valid status.
 
     Examples
     --------

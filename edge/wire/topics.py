@@ -1,4 +1,4 @@
-"""Topics of contract version 1: ``towntwin/v1/{area}/{device}/{kind}``."""
+"""Builds and parses the MQTT topics of contract version 1: ``towntwin/v1/{area}/{device}/{kind}``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEVEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 
 
 class Kind(StrEnum):
-    """What a topic carries; the first three go up, the last two go down."""
+    """Kind of a topic's messages; the first three are published by devices, the last two by the platform."""
 
     DATA = "data"
     STATUS = "status"
@@ -24,7 +24,7 @@ class Kind(StrEnum):
 
 
 class Topic(msgspec.Struct, frozen=True):
-    """One topic, taken apart.
+    """A parsed topic.
 
     >>> str(Topic(area="330483-d1", device="wz-01", kind=Kind.DATA))
     'towntwin/v1/330483-d1/wz-01/data'
@@ -39,7 +39,7 @@ class Topic(msgspec.Struct, frozen=True):
 
 
 def parse(topic: str) -> Topic:
-    """Take a topic apart. Raises `TopicError` with what a topic must look like.
+    """Parse a topic. Raises `TopicError` with the expected form.
 
     >>> parse("towntwin/v1/330483-d1/wz-01/data").device
     'wz-01'
@@ -57,5 +57,5 @@ def parse(topic: str) -> Topic:
 
 
 def subscription(area: str, kind: Kind) -> str:
-    """The filter for one kind of topic of all devices of an area; ``"+"`` means every area."""
+    """Return the topic filter of one kind for all devices of an area; ``"+"`` means every area."""
     return f"{PREFIX}/{area}/+/{kind.value}"

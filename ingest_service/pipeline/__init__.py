@@ -1,1 +1,1 @@
-"""From the broker to the database: decode, resolve, judge, COPY, COMMIT, then PUBACK and receipts."""
+"""MQTT-to-database pipeline: decode, resolve, judge, COPY, COMMIT, then PUBACK and receipts."""

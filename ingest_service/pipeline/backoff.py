@@ -1,4 +1,4 @@
-"""How long to wait before the next try."""
+"""Computes retry waits by exponential back-off with jitter."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Backoff:
-    """Doubling from ``first_s`` to ``longest_s``, each wait cut at random to between half and all of it.
+    """Doubles the wait from ``first_s`` up to ``longest_s``; each is scaled by a random factor of 0.5 to 1.
 
-    Whatever many processes wait for does not see them all come back at once.
+    The jitter keeps many waiting processes from retrying at the same time.
     """
 
     first_s: float = 0.2
@@ -18,7 +18,7 @@ class Backoff:
     tries: int = field(default=0)
 
     def next_s(self) -> float:
-        """The next wait [s]."""
+        """Count a try and return the wait before it [s]."""
         self.tries += 1
         whole_s: float = min(self.longest_s, self.first_s * 2.0 ** min(self.tries - 1, 30))
         return whole_s * random.uniform(0.5, 1.0)

@@ -1,8 +1,8 @@
-"""How wrong devices' clocks are, from what their status messages say the time is.
+"""Estimates the clock offset of each device from the time stamps of its status messages.
 
-A status that was under way for d seconds makes a clock look d seconds behind, so one status proves a clock
-ahead and never one behind: a queue that drains after an outage looks the same. Behind is believed when two
-statuses that arrived well apart agree, which those of a queue do not.
+A status delayed by d seconds makes the clock look d seconds behind. So one status is enough to show that a
+clock is ahead, but not that it is behind: a queue that drains after an outage looks the same. A negative
+offset is accepted only when two statuses received at least `APART_S` apart agree, which queued ones do not.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 
     from ingest_service.storage.model import DeviceStatus
 
-APART_S = 10.0
-AGREE_S = 5.0
+APART_S = 10.0  # least time between the arrivals of two statuses that are compared
+AGREE_S = 5.0  # largest difference of two offsets that agree
 
 
 class _Heard(NamedTuple):
-    """A status: when it came, and device clock less ours by it."""
+    """Arrival time of a status [Unix s], and device clock minus platform clock [s]."""
 
     received_s: float
     offset_s: float
 
 
 class Clocks:
-    """Offsets of devices' clocks.
+    """Clock offsets by device.
 
     Parameters
     ----------
-    tolerance_s : a clock that is off by more is wrong [s]
+    tolerance_s : a clock whose absolute offset exceeds this is wrong [s]
 
     Examples
     --------
@@ -48,14 +48,14 @@ class Clocks:
         self._offsets: dict[str, float] = {}
 
     def restore(self, statuses: Iterable[DeviceStatus]) -> None:
-        """Take up what was known before a restart."""
+        """Load the offsets stored before a restart."""
         known = {one.device_id: one.clock_offset_s for one in statuses}
         self._offsets = {device: offset for device, offset in known.items() if offset is not None}
 
     def hear(self, device: str, device_time_s: float, received_s: float) -> float | None:
-        """Take up one status, sent live; the offset if this one tells it, ahead positive [s].
+        """Process one live status; returns the offset if it is determined now, ahead positive [s].
 
-        The newest may be taken up again, as when a batch is decoded anew: the answer is the same.
+        Processing the newest status twice, as when a batch is decoded again, returns the same result.
         """
         now = _Heard(received_s, device_time_s - received_s)
         before = self._heard.get(device)
@@ -70,12 +70,12 @@ class Clocks:
         return now.offset_s
 
     def offset_s(self, device: str) -> float | None:
-        """The last known offset, ahead positive [s]."""
+        """Return the last accepted offset, ahead positive [s]; None where there is none."""
         return self._offsets.get(device)
 
     @property
     def wrong(self) -> int:
-        """How many devices' clocks are wrong."""
+        """Number of devices whose clock is wrong."""
         return sum(map(self.is_wrong, self._offsets))
 
     def is_wrong(self, device: str) -> bool:

@@ -1,7 +1,8 @@
-"""Judge a batch while the one before it is on its way to the database.
+"""Two-stage queue: judges batch n while batch n - 1 commits.
 
-The judge moves on before the database has agreed. If the database then refuses a batch, what was judged after
-it is forgotten first, then the refused one, which is taken apart alone, and the rest is judged again.
+The judge's state advances before the commit of the previous batch is confirmed. If the database refuses that
+batch, the judge is rolled back in reverse order (first the newer batch, then the refused one), the refused
+batch is split and retried, and the newer batch is judged again.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ class _UnderWay(NamedTuple):
 
 
 class Conveyor:
-    """One batch in the judge, one in the database.
+    """Keeps one batch in the judge and one in the database.
 
     Parameters
     ----------
-    kept : called with messages and the dead letters among them, on any thread, as soon as they are committed
+    kept : called on any thread, once per commit, with the committed messages and the dead letters among them
 
     """
 
@@ -51,12 +52,12 @@ class Conveyor:
         self._committer.shutdown()
 
     def take(self, messages: Sequence[Message]) -> bool:
-        """Judge messages and send them on their way; False if asked to stop before that.
+        """Judge messages and submit them for commit; returns False if a stop was requested before that.
 
         Raises
         ------
         ShardLost
-            Where another process owns the shard.
+            If another process owns the shard.
 
         """
         prepared = self._prepared(messages)
@@ -64,6 +65,7 @@ class Conveyor:
             return False
         outcome = self._outcome()
         if isinstance(outcome, StoreRefused):
+            # The newer batch is rolled back first, since each rollback restores the state before its batch.
             if not isinstance(prepared, Defect):
                 self._pipeline.undo(prepared)
             outcome = self._mend(outcome)
@@ -84,7 +86,7 @@ class Conveyor:
             return error
 
     def settle(self) -> bool:
-        """Wait until everything taken is committed; False if asked to stop before. Raises `ShardLost`."""
+        """Wait until every submitted batch is committed; False if stopped before. Raises `ShardLost`."""
         outcome = self._outcome()
         if isinstance(outcome, StoreRefused):
             outcome = self._mend(outcome)
@@ -99,7 +101,7 @@ class Conveyor:
         return committed
 
     def _outcome(self) -> bool | StoreRefused:
-        """What became of the batch under way, once it is known."""
+        """Wait for the pending commit: True or False as `Pipeline.commit` returns, or the store's refusal."""
         if self._under_way is None:
             return True
         try:
@@ -108,8 +110,8 @@ class Conveyor:
             return error
 
     def _mend(self, error: StoreRefused) -> bool:
-        """Take the refused batch apart."""
-        assert self._under_way is not None  # noqa: S101 - only a batch under way is refused
+        """Roll back the refused batch, split it and commit its parts."""
+        assert self._under_way is not None  # noqa: S101 - only a pending batch can be refused
         refused = self._under_way.prepared
         self._pipeline.undo(refused)
         return self._pipeline.split(refused.messages, error, self._kept)

@@ -1,7 +1,8 @@
-"""Messages to columns: what can be stored, what is dead, and what devices say of themselves.
+"""Decodes a batch of MQTT messages to columns of readings, dead letters and device statuses.
 
-Ordinary messages become columns at once. Whatever is out of the ordinary, in form or in content, is taken
-apart again record by record, so that the good records of a bad message are kept and the bad ones explained.
+Well-formed messages are decoded column by column. All others are decoded again record by record
+(`ingest_service.pipeline.records`), so that the valid records of a faulty message are stored and its faults
+are named in a dead letter.
 """
 
 from __future__ import annotations
@@ -39,16 +40,17 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Decoded:
-    """What the messages of a batch say.
+    """Readings, dead letters and device statuses of a batch.
 
     Attributes
     ----------
-    message : (n,) which message each reading came in, ascending
+    message : (n,) index of the message of each reading, ascending
     series_id : (n,)
-    time_s, received_s : (n,) measured and received, Unix seconds [s]
-    value : (n,) canonical unit
-    off_clock : (n,) whether the clock of its device is known to be wrong
-    letters, statuses : the rest
+    time_s, received_s : (n,) time measured and received, Unix seconds [s]
+    value : (n,) in the canonical unit
+    off_clock : (n,) whether the clock of the device is known to be wrong
+    letters : dead letters, one per message with a fault
+    statuses : one per status message
 
     """
 
@@ -63,13 +65,14 @@ class Decoded:
 
 
 def decode(messages: Sequence[Message], resolver: Resolver, clocks: Clocks, *, future_s: float) -> Decoded:
-    """Take every message apart; none stops another.
+    """Decode every message; a fault in one does not affect the others.
 
-    A message with some bad records gives its good ones to the columns, and goes to the dead letters whole.
+    Of a message with some invalid records, the valid ones are returned as readings, and the whole message
+    becomes a dead letter.
 
     Parameters
     ----------
-    future_s : how far ahead of its arrival a reading may be measured [s]
+    future_s : by how much the measured time may exceed the arrival time [s]
 
     """
     context = Context(resolver, clocks, future_s)
@@ -96,10 +99,10 @@ def decode(messages: Sequence[Message], resolver: Resolver, clocks: Clocks, *, f
 def decode_safely(
     messages: Sequence[Message], resolver: Resolver, clocks: Clocks, *, future_s: float
 ) -> Decoded:
-    """As `decode`, whatever happens: messages that can't be decoded for a defect are found by halving.
+    """Decode as `decode` does, isolating by bisection the messages that raise an unexpected error.
 
-    Such a message is a dead letter of the reason ``defect``; the traceback is in the log. Running out of
-    memory is such a defect too: half of a batch needs less of it, and a dead letter can be replayed.
+    Such a message becomes a dead letter with the reason ``defect``, and the traceback is logged. MemoryError
+    is handled likewise: half of a batch needs less memory, and a dead letter can be replayed.
     """
     try:
         return decode(messages, resolver, clocks, future_s=future_s)
@@ -130,7 +133,7 @@ def _nothing(letters: list[DeadLetter]) -> Decoded:
 
 
 def _joined(first: Decoded, second: Decoded, length: int) -> Decoded:
-    """What two halves of a batch say, of which the first has so many messages."""
+    """Concatenate two halves of a batch; the first is of ``length`` messages."""
     return Decoded(
         message=np.concatenate([first.message, second.message + length]),
         series_id=np.concatenate([first.series_id, second.series_id]),
@@ -150,7 +153,11 @@ def _ordinary(
     letters: list[DeadLetter],
     statuses: list[DeviceStatus],
 ) -> tuple[Rows, set[int]]:
-    """The readings of messages that are good throughout, and which messages are data of a known device."""
+    """Decode the messages that are valid throughout; also returns the indices of all data messages.
+
+    Appends to ``letters`` and ``statuses``. Data messages without a reading in the result still have to be
+    decoded record by record.
+    """
     resolver = context.resolver
     data: set[int] = set()
     taken: list[int] = []
@@ -174,7 +181,7 @@ def _ordinary(
             continue
         data.add(index)
         if message.retained:
-            continue  # its relative times need care
+            continue  # relative times of a retained message have no reference: decoded record by record
         pack = senml_columns.decode(message.payload, content_type=message.content_type)
         if pack is None:
             continue
@@ -203,15 +210,15 @@ def _ordinary(
 
 
 def _is_clearing(message: Message) -> bool:
-    """Whether a message without a payload clears a retained one (MQTT 5 section 3.3.1.3), and is no data.
+    """Whether a message without a payload clears a retained one (MQTT 5 section 3.3.1.3).
 
-    The broker sends it on as an ordinary one. What has a place in a spool was meant to be data.
+    The broker forwards it as an ordinary message. One with a spool position was meant as data.
     """
     return receipts.place_of(message.properties) is None
 
 
 def _values(rows: Rows, resolver: Resolver) -> NDArray[np.float64]:
-    """The values in canonical units; those that are converted without the noise of the conversion."""
+    """Return the values in canonical units, (n,), without the rounding noise of the conversion."""
     with np.errstate(over="ignore", invalid="ignore"):
         return converted(rows.raw, resolver.scale[rows.code], resolver.offset[rows.code])
 

@@ -1,4 +1,4 @@
-"""What a committed batch adds to the metrics and to the log."""
+"""Updates the metrics for a committed batch, and logs its dead letters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 
 def count(prepared: Prepared, committed: Committed, *, now_s: float) -> None:
-    """Count a batch that was committed at ``now_s``, Unix seconds [s]."""
+    """Update the metrics for a batch committed at ``now_s``, Unix seconds [s]."""
     decoded, batch = prepared.decoded, prepared.batch
     arrived_s = [one.received_s for one in prepared.messages if not one.letter_id]
     metrics.MESSAGES.inc(len(arrived_s))
@@ -38,7 +38,7 @@ def count(prepared: Prepared, committed: Committed, *, now_s: float) -> None:
 
 
 def count_letters(letters: Sequence[DeadLetter]) -> None:
-    """Count letters that were committed, and name them in the log."""
+    """Count and log committed dead letters."""
     for dead in letters:
         metrics.DEAD_LETTERS.labels(dead.reason).inc(not dead.letter_id)
         log.warning("dead_letter", topic=dead.topic, reason=dead.reason, bytes=len(dead.payload))

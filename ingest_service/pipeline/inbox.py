@@ -1,4 +1,4 @@
-"""The bounded place between the network thread and the pipeline."""
+"""Bounded in-memory queue of messages between the MQTT network thread and the pipeline thread."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class Inbox:
-    """Messages in the order of their arrival, bounded by the bytes that they take in memory.
+    """FIFO queue bounded by the memory its messages occupy [bytes].
 
-    A message without a payload takes some, too (`ingest_service.pipeline.message.size_bytes`).
-    `put` blocks for a while when it is full, so that a broker which ignores Receive Maximum is held by TCP;
-    a single message larger than the bound is taken when nothing else is held.
+    A message without a payload occupies memory, too (`ingest_service.pipeline.message.size_bytes`).
+    `put` blocks for a while when the queue is full, so that TCP flow control slows a broker which ignores
+    Receive Maximum; a single message larger than the bound is accepted when the queue is empty.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -36,17 +36,17 @@ class Inbox:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes held now [bytes]."""
+        """Memory occupied by the queued messages [bytes]."""
         return self._bytes
 
     @property
     def oldest_s(self) -> float | None:
-        """When the message that waits longest was received, Unix time [s]; None where none waits."""
+        """Arrival time of the oldest queued message, Unix seconds [s]; None if the queue is empty."""
         with self._changed:
             return self._messages[0][1].received_s if self._messages else None
 
     def put(self, message: Message, *, wait_s: float) -> bool:
-        """Add a message, waiting for room for so long [s]; False if it could not be held."""
+        """Append a message, waiting up to ``wait_s`` [s] for room; returns False if there was none."""
         size = size_bytes(message)
         with self._changed:
             if not self._closed and not self._has_room(size):
@@ -61,10 +61,10 @@ class Inbox:
             return True
 
     def take(self, *, max_messages: int, max_bytes: int, wait_s: float, first_wait_s: float) -> list[Message]:
-        """A batch: whatever is there ``wait_s`` after a first message came, within the limits.
+        """Remove and return a batch: the messages queued ``wait_s`` [s] after the first, within the limits.
 
-        ``max_bytes`` bounds the payloads, which is what a transaction is made of.
-        Returns nothing if no message came within ``first_wait_s``.
+        ``max_bytes`` bounds the sum of the payloads, which determines the size of the transaction.
+        Returns an empty list if no message arrived within ``first_wait_s`` [s].
         """
         with self._changed:
             if not self._wait(lambda: bool(self._messages) or self._closed, first_wait_s):
@@ -90,7 +90,7 @@ class Inbox:
             return batch
 
     def close(self) -> None:
-        """Let everybody go; what is still held stays takeable."""
+        """Refuse further messages and wake all waiting threads; queued messages can still be taken."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

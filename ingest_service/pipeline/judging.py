@@ -1,4 +1,4 @@
-"""The judge of one shard: the core's arrays, beside the ids, times and checkpoints of the store."""
+"""Judges the readings of one shard, and keeps, checkpoints and restores the detector state of its series."""
 
 from __future__ import annotations
 
@@ -38,10 +38,11 @@ DAY_US = 86_400_000_000
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A batch's readings as they will be stored, parted by whether they may be repeats or late.
+    """Readings of a batch as they will be stored, with the revisions and anomalies they caused.
 
-    ``…_message`` tells which message of the batch each reading came in; ``undo`` restores the judge to what
-    it was before, should the database refuse the batch.
+    ``fresh`` readings are newer than all earlier ones of their series and were judged; ``doubtful`` ones may
+    be repeats or late, or are from a device with a wrong clock, and were not. ``…_message`` is the index of
+    the message of each reading; ``undo`` rolls the judge back if the database refuses the batch.
     """
 
     fresh: NDArray[np.void]
@@ -56,7 +57,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """The state of the touched series before a batch."""
+    """State, before a batch, of the series that the batch changes."""
 
     slots: NDArray[np.intp]
     state: State
@@ -64,15 +65,15 @@ class Undo:
 
 
 class ShardJudge:
-    """Detector state of the series of a shard, as arrays; a *slot* is a series' place in them.
+    """Detector state of the series of a shard, as arrays; a *slot* is the index of a series in them.
 
     Parameters
     ----------
-    fast : without it, the compiled judge takes every block where it is installed
+    fast : decides by block whether the compiled judge is used; None uses it always where it is installed
 
     Attributes
     ----------
-    problems : sentences, by ``site/quantity``, on series that can't be judged as they are enrolled
+    problems : by ``site/quantity``, why a series can't be judged as it is enrolled, one sentence each
 
     """
 
@@ -85,7 +86,7 @@ class ShardJudge:
         self.enrol(directory)
 
     def enrol(self, directory: Directory) -> None:
-        """Take up new series and changed limits; what is known of the others stays."""
+        """Add new series and apply changed limits; the state of the existing series is kept."""
         found = limits.usable(directory.series)
         self.problems = found.problems
         by_id = {one.series_id: one for one in found.series}
@@ -101,9 +102,9 @@ class ShardJudge:
         self._last_us = np.concatenate([self._last_us, np.full(len(new), NEVER_US)])
 
     def judge(self, decoded: Decoded) -> Judged:
-        """Judge what can be judged; what is late, or of a device whose clock is wrong, is doubtful.
+        """Judge the readings that can be judged; late ones, and those of wrong clocks, are doubtful.
 
-        If the core fails, the readings are kept all the same, flagged 2 (`Rule.UNJUDGED`).
+        If the core raises an error, the readings are stored all the same, flagged 2 (`Rule.UNJUDGED`).
         """
         slots, rows, order = self._sorted(decoded)
         off_clock = decoded.off_clock[order]
@@ -135,20 +136,23 @@ class ShardJudge:
         )
 
     def undo(self, judged: Judged) -> None:
-        """Forget a batch."""
+        """Restore the state from before a batch; batches must be undone newest first."""
         self._state.put(judged.undo.slots, judged.undo.state)
         self._last_us[judged.undo.slots] = judged.undo.last_us
 
     # -- checkpoints ---------------------------------------------------------------------------
 
     def checkpoint(self, shard: str) -> Checkpoint:
-        """The state as it stands, to be committed with the batch that made it."""
+        """Serialise the current state, to be committed with the batch that produced it."""
         buffer = io.BytesIO()
         np.savez(buffer, series_id=self._ids, last_us=self._last_us, **self._state.arrays())  # type: ignore[arg-type]
         return Checkpoint(shard, int(core.VERSION), buffer.getvalue())
 
     def restore(self, store: Store, shard: str, *, replay_days: float, now_s: float) -> int:
-        """The last checkpoint, then what was committed since; returns how many readings were replayed."""
+        """Load the last checkpoint and replay the readings committed since; returns their number.
+
+        Without a usable checkpoint, the readings of the last ``replay_days`` [d] are replayed.
+        """
         checkpoint = store.checkpoint(shard)
         if checkpoint is None or not self._load(checkpoint):
             since = round((now_s - replay_days * 86_400) * 1e6)
@@ -171,7 +175,7 @@ class ShardJudge:
                 arrays = dict(archive)
             ids, last_us = arrays.pop("series_id"), arrays.pop("last_us")
             state = State.of_arrays(arrays)
-        except Exception as error:  # noqa: BLE001 - whatever is in the database, the readings rebuild the state
+        except Exception as error:  # noqa: BLE001 - whatever the payload, the state can be rebuilt from readings
             log.warning("checkpoint_unreadable", error=repr(error))
             return False
         kept = np.array([series_id in self._slot_of for series_id in ids.tolist()], bool)
@@ -192,7 +196,7 @@ class ShardJudge:
     # -- columns -------------------------------------------------------------------------------
 
     def _sorted(self, decoded: Decoded) -> tuple[NDArray[np.intp], NDArray[np.void], NDArray[np.intp]]:
-        """Slots and readings by slot and time, and the order in which they came."""
+        """Return slots and readings sorted by slot and time, and the permutation that sorts the batch."""
         rows = np.empty(len(decoded.value), READING)
         slots = self._slot_of_id[decoded.series_id]
         time_us = np.rint(decoded.time_s * 1e6).astype(np.int64)
@@ -224,7 +228,10 @@ class ShardJudge:
     def _told(
         self, fresh: NDArray[np.void], judgement: core.Judgement, undo: Undo
     ) -> tuple[NDArray[np.void], list[Anomaly]] | None:
-        """The judgement in the readings, its revisions and anomalies; None, and nothing, if that fails."""
+        """Write the judgement into the readings; returns revisions and anomalies, or None after an error.
+
+        After an error the detector state is restored from ``undo``.
+        """
         try:
             for name in ("quality", "rules", "expected", "spread"):
                 fresh[name] = getattr(judgement, name)
@@ -248,7 +255,7 @@ class ShardJudge:
 
 
 def anomaly_of(series: Series, events: Events, i: int) -> Anomaly:
-    """The ``i``-th of some events, which is one of this series, as it is stored."""
+    """Build the stored anomaly of the ``i``-th event, which must belong to this series."""
     rule = Rule(int(events.rule[i]))
     observed, expected, spread = (
         float(column[i]) for column in (events.observed, events.expected, events.spread)

@@ -1,8 +1,8 @@
-"""Check parameters by quantity: what a usual sensor of it can and can't do.
+"""Default limits of the quality checks by quantity, and the effective limits of each series.
 
-Limits are in canonical units. Absolute limits come from the plausible range of the quantity registry;
-the rest stands here. Any of it may be overridden for one series, by its site file (`Series.limits`) and over
-that by an engineer (`Series.adopted`).
+Limits are in canonical units. The gross range is the plausible range of the quantity registry; the other
+defaults are defined here. Both can be overridden per series by the site file (`Series.limits`), and that by
+limits an engineer adopted (`Series.adopted`).
 Sources: rates and flat-line times follow the practice of QARTOD's water manuals and were checked
 against the sondes of the Logan River Observatory; traffic after the PeMS diagnostics (4 h constant).
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 HOUR_S = 3600.0
 LOCAL_DAY_OFFSET_S = 8 * HOUR_S
 
-# Flat for so long is stuck; quantities that rest naturally (rain, idle outfalls) have no entry.
+# Constant for this long is suspect; naturally constant quantities (rain, idle outfalls) have no entry.
 FLAT_SUSPECT_S: Mapping[str, float] = {
     "water_temperature": 6 * HOUR_S,
     "ph": 12 * HOUR_S,
@@ -43,7 +43,7 @@ FLAT_SUSPECT_S: Mapping[str, float] = {
     "occupancy": 3 * HOUR_S,
 }
 
-# Most of the time zero, then anything: an hour's habit says nothing of the next shower.
+# Zero most of the time, then any value: the usual value of an hour does not predict the next shower.
 NOTHING_EXPECTED = frozenset({"rainfall"})
 
 
@@ -51,7 +51,7 @@ USUAL_INTERVAL_S = Series(site_id="", quantity="").interval_s
 
 
 def problems(series: Series) -> list[str]:
-    """What is wrong with a series as it is enrolled, one sentence each: quantity, interval, limits.
+    """List the faults of a series as it is enrolled (quantity, interval, limits), one sentence each.
 
     >>> problems(Series(site_id="s", quantity="ph", limits={"suspect_low": 9, "suspect_high": 6}))
     ['suspect_low 9 is above suspect_high 6']
@@ -69,22 +69,22 @@ def problems(series: Series) -> list[str]:
 
 
 class Usable(NamedTuple):
-    """Series that the judge can judge, and what is wrong with those that it can't, or not as enrolled."""
+    """Series that can be judged, and the faults of those that can't be judged as enrolled."""
 
     series: list[Series]
     problems: dict[str, list[str]]
 
 
 def usable(series: Iterable[Series]) -> Usable:
-    """Series as the judge judges them, whatever is enrolled.
+    """Replace unusable settings of series by defaults, and leave out those that can't be judged at all.
 
-    One whose limits can't be used has those of its quantity, or the site file's if only adopted ones are
-    wrong; one whose interval can't be has the usual one; one of an unknown quantity is left out.
+    Unusable limits are replaced by the defaults of the quantity, or by those of the site file if only the
+    adopted ones are wrong; an unusable interval by the default. Series of unknown quantities are left out.
 
     Returns
     -------
     Usable
-        With the problems by ``site/quantity``.
+        With the faults by ``site/quantity``.
 
     """
     good: list[Series] = []
@@ -100,7 +100,7 @@ def usable(series: Iterable[Series]) -> Usable:
 
 
 def _mended(series: Series) -> Series:
-    """A series without the limits and the interval that can't be."""
+    """Replace the unusable limits and interval of a series by defaults."""
     if not (math.isfinite(series.interval_s) and series.interval_s > 0):
         series = msgspec.structs.replace(series, interval_s=USUAL_INTERVAL_S)
     if problems(series):
@@ -109,12 +109,12 @@ def _mended(series: Series) -> Series:
 
 
 def of_series(series: Sequence[Series]) -> Parameters:
-    """The judge's parameters for some series, in their order.
+    """Build the judge's parameters for n series, in their order.
 
     Raises
     ------
     ValueError
-        Where a series can't be judged as it is enrolled (`problems`).
+        If a series can't be judged as it is enrolled (`problems`).
 
     """
     n = len(series)
@@ -137,7 +137,7 @@ def of_series(series: Sequence[Series]) -> Parameters:
 
 
 def applied(series: Series) -> dict[str, float]:
-    """The limits of a series that are not the judge's own; operators' feedback moves them."""
+    """Return the limits of a series that differ from the judge's defaults, shifted by operators' feedback."""
     adopted = {name: math.nan if one is None else one for name, one in series.adopted.items()}
     limits = defaults(series) | series.limits | adopted
     if series.score_shift:
@@ -146,7 +146,7 @@ def applied(series: Series) -> dict[str, float]:
 
 
 def defaults(series: Series) -> dict[str, float]:
-    """The limits of a series before its own overrides."""
+    """Return the limits of a series by quantity and interval, before its own overrides."""
     quantity = QUANTITIES[series.quantity]
     limits = {
         "fail_low": quantity.low,

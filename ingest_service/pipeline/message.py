@@ -1,4 +1,4 @@
-"""One MQTT message as the pipeline holds it, from its arrival to its acknowledgement."""
+"""MQTT message held in memory until it is acknowledged, and its conversion from and to a dead letter."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import msgspec
 
 from ingest_service.storage.model import DeadLetter
 
-DETAIL_LENGTH = 2000  # characters of a dead letter's detail at most
-TEXT_LENGTH = 65_535  # of a topic or a property at most: MQTT's own bound [bytes]
-OVERHEAD_BYTES = 512  # of a message in memory without its payload and texts (measured: 400 to 500) [bytes]
+DETAIL_LENGTH = 2000  # limit of a dead letter's detail [characters]
+TEXT_LENGTH = 65_535  # limit of a topic or a property, by the MQTT standard [bytes]
+OVERHEAD_BYTES = 512  # memory of a message besides its payload and texts (measured: 400 to 500) [bytes]
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
-    """A message and what is needed to acknowledge it.
+    """A message with the packet id and connection needed to acknowledge it.
 
     Attributes
     ----------
-    received_s : when it arrived here, Unix seconds [s]
-    connection : the connection it came over; a PUBACK is good on that one only
-    retained : whether the broker kept it from an earlier time
-    letter_id : the dead letter that is replayed by it, or 0
+    received_s : arrival time, Unix seconds [s]
+    connection : number of the connection it arrived on; a PUBACK is valid on that one only
+    retained : whether the broker sent it as a retained message
+    letter_id : id of the dead letter that this message replays, or 0
 
     """
 
@@ -36,7 +36,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
 
 def size_bytes(message: Message) -> int:
-    """What a message takes in memory: payload, topic, properties and a constant [bytes]."""
+    """Estimate the memory of a message: payload, topic, properties and a constant [bytes]."""
     texts = len(message.topic) + len(message.content_type or "")
     for name, value in message.properties:
         texts += len(name) + len(value) + OVERHEAD_BYTES // 4
@@ -44,9 +44,9 @@ def size_bytes(message: Message) -> int:
 
 
 def letter(message: Message, reason: str, detail: str) -> DeadLetter:
-    """A message as a dead letter, whole: the only place where one is made of a message.
+    """Convert a message to a dead letter, with its complete payload; nothing else converts one.
 
-    Its detail is bounded, and its texts are such that the database can keep them, whatever was sent.
+    The detail is truncated, and characters that the database can't store in a text are replaced.
     """
     return DeadLetter(
         letter_id=message.letter_id,
@@ -62,7 +62,7 @@ def letter(message: Message, reason: str, detail: str) -> DeadLetter:
 
 
 def bounded(detail: str) -> str:
-    """A text of `DETAIL_LENGTH` characters at most.
+    """Truncate a text to `DETAIL_LENGTH` characters.
 
     >>> len(bounded("x" * 100_000))
     2000
@@ -74,14 +74,14 @@ def bounded(detail: str) -> str:
 
 
 def _storable(text: str) -> str:
-    """A text without what PostgreSQL keeps in no text: NUL, and halves of surrogate pairs."""
+    """Replace the characters PostgreSQL can't store in a text: NUL and lone surrogates."""
     if text.isprintable():
         return text
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def of_letter(dead: DeadLetter) -> Message:
-    """A dead letter as the message that it was; nobody waits for its acknowledgement."""
+    """Convert a dead letter back to its message; QoS 0, for there is no PUBACK to send."""
     return Message(
         topic=dead.topic,
         payload=dead.payload,

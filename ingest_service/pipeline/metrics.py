@@ -1,4 +1,4 @@
-"""What the ingest process counts; names follow Prometheus' conventions."""
+"""Prometheus metrics of the ingest process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LONG_SECONDS = (0.1, 1, 5, 15, 60, 300, 900, 3600, 6 * 3600, 86_400)
 
 
 class ArrayHistogram(Collector):
-    """A histogram that takes many observations at once.
+    """Prometheus histogram that adds an array of observations at once.
 
     Examples
     --------
@@ -44,14 +44,14 @@ class ArrayHistogram(Collector):
             REGISTRY.register(self)
 
     def observe_all(self, values: NDArray[np.float64]) -> None:
-        """Add (n,) observations."""
+        """Add n observations, (n,)."""
         found = np.bincount(np.searchsorted(self._bounds, values), minlength=len(self._counts))
         with self._lock:
             self._counts += found
             self._sum += float(values.sum())
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
-        """What Prometheus reads."""
+        """Yield the metric family for a Prometheus scrape."""
         with self._lock:
             cumulative, total = np.cumsum(self._counts).tolist(), self._sum
         names = [*(repr(float(bound)) for bound in self._bounds), "+Inf"]
@@ -110,7 +110,7 @@ MEASURED_LAG_SECONDS = ArrayHistogram(
 
 @contextmanager
 def isolated(where: str) -> Iterator[None]:
-    """What must end neither the process nor what follows: an unforeseen error in it is logged and counted."""
+    """Log and count any exception raised in the block, and continue after it."""
     try:
         yield
     except Exception:

@@ -1,4 +1,4 @@
-"""One batch: decode, judge, commit; find the one message that the store refuses."""
+"""Decodes, judges and commits batches; splits a batch that fails until the faulty message is isolated."""
 
 from __future__ import annotations
 
@@ -44,36 +44,36 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 DIRECTORY_CHECK_S = 2.0
-UNJUDGED = 2  # batches in a row
+UNJUDGED = 2  # consecutive unjudged batches, from which judging counts as failing
 MENDED_BY_ENROLMENT = {"device", "channel", "unit"}
-MISCONFIGURED_IN_LOG = 20  # series by name; the metric has their number
+MISCONFIGURED_IN_LOG = 20  # series logged by name at most; the metric has the total
 _CLASH = ["series_id", "time_us", "value"]
 
 
 class Defect(StoreRefused):
-    """An unforeseen error with a batch: it is halved until its message is found, as one that is refused."""
+    """An unexpected error while processing a batch; the batch is split like a refused one."""
 
 
 class Prepared(NamedTuple):
-    """A batch that is decoded and judged, and ready for the store."""
+    """A decoded and judged batch, ready to be committed."""
 
     messages: Sequence[Message]
     decoded: Decoded
     judged: Judged
     batch: Batch
     dead: list[DeadLetter]
-    """Of these messages; those that the store finds are added when they are committed."""
+    """Dead letters of these messages; conflicts that the store detects are added at the commit."""
 
 
 class Pipeline:
-    """Takes batches of messages to the store; what `take` returned True for is kept.
+    """Processes batches of messages; those for which `take` returned True are committed.
 
     Parameters
     ----------
-    wait : told how long to wait [s]; returns True if the process shall stop
-    clock : Unix seconds [s]
-    epoch : of the shard; the store refuses batches of one that is over
-    fast : of `ShardJudge`
+    wait : waits for the given time [s]; returns True if the process shall stop
+    clock : returns Unix seconds [s]
+    epoch : epoch of the shard's owner; the store refuses batches of an earlier epoch
+    fast : passed to `ShardJudge`
 
     """
 
@@ -100,11 +100,11 @@ class Pipeline:
 
     @property
     def judging_fails(self) -> bool:
-        """Whether the newest batches were not judged: several, for one may be a defect of its own message."""
+        """Whether the last `UNJUDGED` batches were not judged; a single one may be due to a message in it."""
         return self._unjudged >= UNJUDGED
 
     def open(self) -> None:
-        """Read the directory and rebuild the judge's state. Raises `StoreUnavailable`."""
+        """Read the directory and restore the judge's state. Raises `StoreUnavailable`."""
         directory = self._store.directory()
         self._resolver = Resolver(directory, earliest_s=self._settings.earliest_s)
         self._judge = ShardJudge(directory, fast=self._fast)
@@ -117,9 +117,9 @@ class Pipeline:
         log.info("state_restored", series=len(directory.series), readings_replayed=replayed)
 
     def take(self, messages: Sequence[Message], kept: Kept = lambda *_: None) -> bool:
-        """Bring messages to the store, waiting as long as it is away; ``kept`` hears what is committed.
+        """Decode, judge and commit messages, retrying while the store is unavailable.
 
-        Returns False if asked to stop before they were committed.
+        ``kept`` is called after each commit. Returns False if a stop was requested before all were committed.
         """
         try:
             prepared = self.prepare(messages)
@@ -136,15 +136,15 @@ class Pipeline:
             kept(messages, prepared.dead)
         return committed
 
-    # -- in the order in which the judge sees them ---------------------------------------------
+    # -- in judging order, on one thread -------------------------------------------------------
 
     def prepare(self, messages: Sequence[Message]) -> Prepared | None:
-        """Decode and judge; None if asked to stop while the store was away.
+        """Decode and judge; returns None if a stop was requested while the store was unavailable.
 
         Raises
         ------
         Defect
-            Where something unforeseen happened; the judge is as it was before.
+            After an unexpected error; the judge's state is unchanged.
 
         """
         try:
@@ -174,12 +174,15 @@ class Pipeline:
         return Prepared(messages, decoded, judged, batch, list(decoded.letters))
 
     def undo(self, prepared: Prepared) -> None:
-        """Forget the newest batch that was prepared."""
+        """Roll the judge back by the newest prepared batch."""
         self._judge.undo(prepared.judged)
         self._checkpoint_due_s = 0.0
 
     def split(self, messages: Sequence[Message], error: StoreRefused, kept: Kept) -> bool:
-        """The store will never take this batch: find the message it stumbles over, keep its neighbours."""
+        """Commit a refused batch in halves, recursively; a single refused message becomes a dead letter.
+
+        Returns False if a stop was requested before everything was committed.
+        """
         metrics.SPLITS.inc()
         if len(messages) == 1:
             said = str(error).partition("\n")[0]
@@ -199,14 +202,14 @@ class Pipeline:
     # -- on any thread -------------------------------------------------------------------------
 
     def commit(self, prepared: Prepared) -> bool:
-        """Commit, waiting for the store as long as it is away; False if asked to stop before.
+        """Commit, retrying while the store is unavailable; returns False if a stop was requested before.
 
         Raises
         ------
         StoreRefused
-            The store will never take it; nothing of it was kept.
+            If the store refuses the batch for good; nothing of it was stored.
         ShardLost
-            Likewise, for another process owns the shard.
+            Likewise, if another process owns the shard.
 
         """
         try:
@@ -224,7 +227,7 @@ class Pipeline:
     def receipts(
         self, messages: Sequence[Message], dead: Sequence[DeadLetter] = ()
     ) -> dict[Topic, list[Receipt]]:
-        """The receipts of messages and of the dead letters among them, by the data topic they came on."""
+        """Build the receipts of messages and of the dead letters among them, by data topic."""
         places: dict[Topic, list[Place]] = {}
         for message in messages:
             place = receipts.place_of(message.properties) if message.properties else None
@@ -232,7 +235,7 @@ class Pipeline:
                 _append(places, message.topic, place)
         refusals: dict[Topic, list[tuple[Place, str, str]]] = {}
         for one in dead:
-            if not one.letter_id:  # nobody waits for the answer to a letter that is replayed
+            if not one.letter_id:  # the device got its receipt when the message first became a dead letter
                 place = receipts.place_of(one.properties.items()) or receipts.NO_PLACE
                 _append(refusals, one.topic, (place, one.reason, one.detail))
         return {
@@ -252,7 +255,7 @@ class Pipeline:
                     return None
 
     def _bury(self, letters: Sequence[DeadLetter], replayed: Sequence[int] = ()) -> bool:
-        """Keep letters, and let go of those that were replayed; False if asked to stop before."""
+        """Store dead letters and delete those replayed successfully; False if a stop was requested before."""
         batch = Batch(letters=list(letters), replayed=list(replayed), epoch=self._epoch)
         buried = self._commit_letters(batch)
         if buried:
@@ -262,9 +265,9 @@ class Pipeline:
         return buried
 
     def _commit_letters(self, batch: Batch) -> bool:
-        """Keep letters that nothing may be lost of: even if the store refuses them, it is tried again.
+        """Commit dead letters, retrying even when the store refuses them, for no message may be lost.
 
-        Without their properties at first, for the payload is what matters.
+        After a refusal the properties and content type are dropped, for the payload is what matters.
         """
         backoff = Backoff()
         while True:
@@ -281,7 +284,7 @@ class Pipeline:
                     return False
 
     def _bury_conflicts(self, prepared: Prepared, committed: Committed) -> bool:
-        """Keep the messages whose readings could not be: another value is stored for their time."""
+        """Store messages as dead letters where another value is stored for the same series and time."""
         clashing = committed.conflicts[_CLASH]
         try:
             mine = _clashing_messages(prepared.judged, clashing)
@@ -306,7 +309,7 @@ class Pipeline:
     # -- enrolment -----------------------------------------------------------------------------
 
     def _decode(self, messages: Sequence[Message]) -> Decoded | None:
-        """Decode by the directory as it is now: asked for every few seconds, and for whatever is unknown."""
+        """Decode with the current directory, refreshed every few seconds and when an unknown name occurs."""
         if self._clock() >= self._directory_due_s and not self._refresh_directory():
             return None
         resolver, future_s = self._resolver, self._settings.future_s
@@ -320,7 +323,7 @@ class Pipeline:
         return decode.decode_safely(messages, self._resolver, self._clocks, future_s=future_s)
 
     def _refresh_directory(self) -> bool:
-        """Read the directory again if it changed; False if asked to stop while the store was away."""
+        """Reload a changed directory; False if a stop was requested while the store was unavailable."""
         self._directory_due_s = self._clock() + DIRECTORY_CHECK_S
         backoff = Backoff()
         while True:
@@ -348,7 +351,7 @@ class Pipeline:
             log.info("directory_read", version=directory.version, series=len(directory.series))
 
     def _report_misconfigured(self) -> None:
-        """Log and count the series that can't be judged as they are enrolled."""
+        """Count, and log by name, the series that can't be judged as they are enrolled."""
         problems = self._judge.problems
         metrics.MISCONFIGURED.set(len(problems))
         for name, sentences in list(problems.items())[:MISCONFIGURED_IN_LOG]:
@@ -361,7 +364,7 @@ class Pipeline:
             )
 
     def _checkpoint(self) -> Checkpoint | None:
-        """The judge's state, or None where it can't be had, by a defect: the readings make up for it."""
+        """Serialise the judge's state; None after an unexpected error, for a replay can rebuild the state."""
         with metrics.isolated("checkpoint"):
             return self._judge.checkpoint(self._settings.shard)
         return None
@@ -375,14 +378,14 @@ class Pipeline:
 
 
 def _defect(where: str, error: Exception, messages: Sequence[Message]) -> Defect:
-    """Count and log an unforeseen error."""
+    """Count and log an unexpected error, and wrap it in a `Defect`."""
     metrics.DEFECTS.labels(where).inc()
     log.error("defect", where=where, messages=len(messages), exc_info=error)
     return Defect(f"{type(error).__name__}: {error}")
 
 
 def _clashing_messages(judged: Judged, clashing: NDArray[np.void]) -> NDArray[np.intp]:
-    """Which messages of a batch hold readings that clash with what is stored."""
+    """Return the indices of the messages with readings that conflict with stored ones."""
     return np.union1d(
         judged.fresh_message[np.isin(judged.fresh[_CLASH], clashing)],
         judged.doubtful_message[np.isin(judged.doubtful[_CLASH], clashing)],
@@ -390,12 +393,12 @@ def _clashing_messages(judged: Judged, clashing: NDArray[np.void]) -> NDArray[np
 
 
 def _replayed(messages: Sequence[Message], decoded: Decoded) -> list[int]:
-    """Letters that are none any more."""
+    """Return the ids of replayed dead letters that were decoded without a fault."""
     dead = {one.letter_id for one in decoded.letters}
     return [one.letter_id for one in messages if one.letter_id and one.letter_id not in dead]
 
 
 def _append(to: dict[Topic, list[T]], topic: str, what: T) -> None:
-    """Append to what is of a topic; nothing can be answered on one that is none."""
+    """Append to the list of a topic; invalid topics are skipped, for no receipt can be sent to them."""
     with suppress(TopicError):
         to.setdefault(topics.parse(topic), []).append(what)

@@ -1,4 +1,4 @@
-"""The ingest process: own the shard, open, take batches until told to stop."""
+"""Runs the ingest process: acquires the shard, restores the state, ingests batches until it is stopped."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-STANDBY_S = 1.0
-IDLE_S = 0.5
-LOOK_ROUND_S = 2.0
-SWITCH_S = 0.001  # a COPY waits for the decoder at each of its steps; by default for 5 ms
+STANDBY_S = 1.0  # between two attempts to acquire the shard
+IDLE_S = 0.5  # longest wait for a first message, after which housekeeping may run
+LOOK_ROUND_S = 2.0  # between two rounds of housekeeping
+SWITCH_S = 0.001  # each step of a COPY waits for the decoder's thread to yield the GIL; default 5 ms
 
 
 def run(store: Store, broker: Broker, settings: Settings, stop: threading.Event) -> None:
-    """Serve one shard until ``stop`` is set; stand by while another process owns it."""
+    """Ingest the messages of one shard until ``stop`` is set; stand by while another process owns it."""
     if settings.metrics_port:
         start_http_server(settings.metrics_port, addr="127.0.0.1")
     sys.setswitchinterval(SWITCH_S)
@@ -91,7 +91,7 @@ def _own_or_stand_by(
 
 
 class _Shard:
-    """A shard that is served, from its session to its commits."""
+    """Owner of a shard: connects the MQTT session, the inbox, the pipeline and the commits."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class _Shard:
         self._look_round_s = 0.0
 
     def serve(self) -> None:
-        """Take batches until told to stop, then commit what is held. Raises `ShardLost`."""
+        """Ingest batches until a stop is requested, then commit the queued messages. Raises `ShardLost`."""
         settings, epoch = self._settings, self._lease.epoch.number
         self._pipeline.open()
         metrics.OWNER.set(1)
@@ -148,7 +148,7 @@ class _Shard:
             self._look_round(conveyor)
 
     def _drain(self, conveyor: Conveyor) -> None:
-        """Commit what is held, within the grace; what came after the stop is the next owner's."""
+        """Commit the messages queued now, within the grace period; later ones are left to the next owner."""
         held = len(self._inbox)
         while held > 0:
             wanted = min(held, self._settings.batch_messages)
@@ -161,7 +161,11 @@ class _Shard:
         conveyor.settle()
 
     def _look_round(self, conveyor: Conveyor) -> None:
-        """Every few seconds see whether the shard is ours, letters were asked for, something was let go."""
+        """Periodic housekeeping.
+
+        Retries subscriptions, verifies that the shard is still owned, replays requested dead letters, and
+        reconnects for messages that were dropped when the inbox was full.
+        """
         self._session.subscribe_again()
         try:
             if not self._lease.held():
@@ -172,7 +176,7 @@ class _Shard:
                 limit_bytes=self._settings.batch_bytes,
             )
         except StoreUnavailable:
-            return  # the next commit waits for it, and says so
+            return  # the next commit retries and logs it
         if letters:
             log.info("letters_replayed", letters=len(letters))
             if not (conveyor.take([of_letter(one) for one in letters]) and conveyor.settle()):
@@ -182,7 +186,7 @@ class _Shard:
             self._session.ask_again()
 
     def _look(self) -> Look:
-        """What keeps a reading that is published now from being stored and judged."""
+        """Return the fault that keeps new readings from being stored or judged, and the backlog's age."""
         fault = self._session.trouble or ("judge" if self._pipeline.judging_fails else "")
         oldest_s = self._inbox.oldest_s
         return Look(fault, backlog_age_s=0.0 if oldest_s is None else max(0.0, time.time() - oldest_s))
@@ -196,7 +200,7 @@ class _Shard:
 
 
 class _Grace:
-    """Waiting that ends for good some time after the stop was asked for."""
+    """Wait function that ends retries once the grace period after a requested stop is over."""
 
     def __init__(self, stop: threading.Event, grace_s: float, pulse: Pulse) -> None:
         self._stop = stop
@@ -205,7 +209,7 @@ class _Grace:
         self._asked_s: float | None = None
 
     def wait(self, wait_s: float) -> bool:
-        """Wait for the database; True once the grace is over."""
+        """Wait up to ``wait_s`` [s] for the database; returns True once the grace period is over."""
         self._pulse.waits_for("database")
         if not self._stop.is_set():
             self._stop.wait(wait_s)

@@ -1,4 +1,4 @@
-"""Why an anomaly is one, in words, Chinese and English."""
+"""Builds the explanatory sentence of an anomaly in English and Chinese."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ _ZH = {
 def sentences(
     rule: Rule, quantity: Quantity, *, observed: float, expected: float, spread: float
 ) -> tuple[str, str]:
-    """What happened, in English and in Chinese.
+    """Describe an event in English and in Chinese.
 
     Parameters
     ----------
     rule : the rule that names the event
-    quantity : its label, unit and plausible range go into the words
-    observed, expected, spread : at the peak, canonical unit; NaN where unknown
+    quantity : gives the label, unit and plausible range in the sentences
+    observed, expected, spread : at the peak, in the canonical unit; NaN where unknown
 
     """
     known = math.isfinite(expected) and math.isfinite(spread) and spread > 0

@@ -1,4 +1,4 @@
-"""What is out of the ordinary, record by record: the good ones are kept, the bad ones explained."""
+"""Decodes irregular messages record by record to valid readings and dead letters that name the faults."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
     from ingest_service.storage.model import DeadLetter
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-FIRST_DAY_S = -70 * 365.25 * 86_400.0  # about 1900; calendars end somewhere
+FIRST_DAY_S = -70 * 365.25 * 86_400.0  # about 1900; earlier times are not shown as a date
 NAMED_IN_DETAIL = 5
-NAME_IN_DETAIL = 80  # characters of a name that anybody may send
-CHANNELS_IN_DETAIL = 10  # of a device may be thousands
+NAME_IN_DETAIL = 80  # a name comes from the sender and may have any length [characters]
+CHANNELS_IN_DETAIL = 10  # a device may have thousands
 LATEST_S = 1e11  # the year 5138: a larger time is not in seconds
 FINER = {"milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
 LOCAL_S = 8 * 3600.0  # the time zone of the towns
-LOCAL_WITHIN_S = 900.0  # local time sent as UTC is so many hours ahead, less the way here and a clock's drift
+LOCAL_WITHIN_S = 900.0  # local time sent as UTC is LOCAL_S ahead, less the transmission delay and clock drift
 
 
 class Rows(NamedTuple):
-    """Readings ``(n,)`` before their values are converted.
+    """Readings ``(n,)`` with their values in the sent unit, before conversion.
 
     Attributes
     ----------
-    message : which message of the batch
-    code : what the resolver calls its channel and unit
-    time_s : measured, Unix seconds [s]
+    message : index of the message in the batch
+    code : the resolver's code of channel and unit
+    time_s : time measured, Unix seconds [s]
     raw : value in the sent unit
 
     """
@@ -53,7 +53,7 @@ class Rows(NamedTuple):
 
     @classmethod
     def of(cls, message: object, code: object, time_s: object, raw: object) -> Rows:
-        """Columns of lists."""
+        """Convert sequences to columns."""
         return cls(
             np.array(message, np.intp),
             np.array(code, np.intp),
@@ -62,17 +62,17 @@ class Rows(NamedTuple):
         )
 
     def joined(self, other: Rows) -> Rows:
-        """Both, in the order of their messages."""
+        """Concatenate two sets of readings, in the order of their messages."""
         both: Any = [np.concatenate(pair) for pair in zip(self, other, strict=True)]
         return Rows(*both).taken(np.argsort(both[0], kind="stable"))
 
     def taken(self, which: NDArray[np.intp] | NDArray[np.bool_]) -> Rows:
-        """Some of them."""
+        """Select readings by index or mask."""
         return Rows(self.message[which], self.code[which], self.time_s[which], self.raw[which])
 
 
 class Context(NamedTuple):
-    """What a message is read against; ``future_s``: how far ahead of its arrival it may be measured [s]."""
+    """Resolver, device clocks, and by how much the measured time may exceed the arrival time [s]."""
 
     resolver: Resolver
     clocks: Clocks
@@ -82,7 +82,7 @@ class Context(NamedTuple):
 def take(
     messages: Sequence[Message], wanted: Iterable[int], context: Context, letters: list[DeadLetter]
 ) -> Rows:
-    """The good records of the wanted messages; a letter, in ``letters``, for each that has bad ones."""
+    """Return the valid records of the wanted messages; append a dead letter for each with invalid ones."""
     found: list[tuple[int, int, float, float]] = []
     for index in wanted:
         message = messages[index]
@@ -94,9 +94,9 @@ def take(
 
 
 def _records(message: Message, context: Context, letters: list[DeadLetter]) -> list[tuple[int, float, float]]:
-    """(code, time, raw value) of the good records; a letter for the whole if there are bad ones."""
+    """Return (code, time [s], raw value) of the valid records; append one dead letter if any is invalid."""
     device = context.resolver.topic(message.topic).device
-    # What the broker kept from an earlier time was not measured now, so its relative times mean nothing.
+    # A retained message was not measured now, so its relative times have no reference.
     now_s = None if message.retained else message.received_s
     records, faults = senml.decode_each(message.payload, content_type=message.content_type, now_s=now_s)
     recorded = receipts.RECORDED in message.properties
@@ -152,7 +152,7 @@ def _what_is_wrong(
 
 
 def _some(names: list[str]) -> str:
-    """Some of many names, and how many more there are.
+    """List up to `CHANNELS_IN_DETAIL` names, and the number of the others.
 
     >>> _some([])
     'none'
@@ -198,7 +198,7 @@ def _never_set(time_s: float, earliest_s: float) -> str:
 
 
 def _day(time_s: float) -> str:
-    """The day of a time, UTC.
+    """Format a time [Unix s] as a UTC date.
 
     >>> _day(946_688_400.0), _day(-1e300)
     ('2000-01-01', 'before 1900')
@@ -209,7 +209,7 @@ def _day(time_s: float) -> str:
 
 
 def _finer(time_s: float) -> str:
-    """What a time that is not in seconds seems to be in."""
+    """Suggest the unit of a time that is not in seconds."""
     for unit, finer in FINER.items():
         if time_s / finer < LATEST_S:
             return f"time {time_s:.0f} seems to be in {unit}: SenML has seconds, divide by {finer:,.0f}"

@@ -1,7 +1,7 @@
-"""What a broker's refusal means: the one place that decides, by MQTT 5 reason code.
+"""Maps MQTT 5 reason codes (MQTT 5 section 2.4) of a broker's refusal to a meaning and a required action.
 
-Whatever it means, the broker is tried again, with a back-off: what is not temporary may be mended any time,
-and until then the log says what to mend. The table is shown in docs/failures.md.
+Every refusal is retried with back-off: a permanent one may be fixed at any time, and until then the log
+states what to fix. docs/failures.md shows this table.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from typing import NamedTuple
 
 
 class Refusal(NamedTuple):
-    """What some reason codes mean.
+    """Meaning of a group of reason codes.
 
     Attributes
     ----------
-    temporary : whether it passes by itself; otherwise somebody has to act
-    action : what is done about it, or who must do what
+    codes : MQTT 5 reason codes
+    what : meaning of the codes
+    temporary : whether it passes by itself; otherwise an operator has to act
+    action : what the process does, or what the operator must do
 
     """
 
@@ -66,7 +68,7 @@ _BY_CODE = {code: one for one in TABLE for code in one.codes}
 
 
 def meaning(code: int) -> Refusal:
-    """What a reason code means.
+    """Return the meaning of a reason code.
 
     >>> meaning(0x87).temporary, meaning(0x80).temporary
     (False, True)

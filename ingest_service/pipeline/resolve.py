@@ -1,4 +1,4 @@
-"""Which series a channel's value belongs to, and how to read its unit."""
+"""Resolves topic, channel and unit of a record to a series and a conversion to the canonical unit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where a channel's values go; ``conversions`` maps a sent unit to (scale, offset)."""
+    """Series and quantity of a channel; ``conversions`` maps a sent unit to (scale, offset)."""
 
     series_id: int
     quantity: str
@@ -33,13 +33,13 @@ EARLIEST_S = 978_307_200.0  # 2001-01-01, see docs/decisions/0022
 YEAR_S = 365.25 * 86_400
 BEFORE_ENROLMENT_S = (
     5 * YEAR_S
-)  # no spool holds readings for so long: such a time is of a clock that never ran
-RECORDED_KIND = "replay"  # devices of this kind give recordings, whose times are no clock's
-ALIASES = 1000  # look-alike spellings of units that are remembered; more are looked up each time
+)  # no spool holds readings for so long: an earlier time comes from a clock that was never set
+RECORDED_KIND = "replay"  # devices of this kind send recordings, whose times may be of any age
+ALIASES = 1000  # cached variant spellings of units; any more are looked up each time
 
 
 class Refused(Exception):
-    """Why a topic is nobody's; ``reason`` is the dead letter's."""
+    """A topic that does not belong to an enrolled device; ``reason`` is the reason of the dead letter."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -48,12 +48,12 @@ class Refused(Exception):
 
 
 class Resolver:
-    """The directory, arranged for look-ups by topic, channel and unit.
+    """Index of the directory by topic, channel and unit.
 
     Attributes
     ----------
-    series_id, scale, offset : (n_codes,) what a *code* means: a channel of a device, sent in some unit
-    earliest_s : (n_codes,) measured before it, a reading is of a clock that was never set, Unix seconds [s]
+    series_id, scale, offset : (n_codes,) by *code*, which stands for a channel of a device sent in one unit
+    earliest_s : (n_codes,) an earlier measured time comes from a clock that was never set, Unix seconds [s]
     known_since_s : likewise by device
 
     """
@@ -71,7 +71,7 @@ class Resolver:
         meanings: list[tuple[int, float, float, float]] = []
         for channel in directory.channels:
             if channel.quantity not in quantities.QUANTITIES:
-                continue  # `ingest_service.pipeline.limits.usable` reports its series
+                continue  # its series is reported by `ingest_service.pipeline.limits.usable`
             target = Target(channel.series_id, channel.quantity, _conversions(channel.quantity))
             self._targets[channel.device_id][channel.name] = target
             for unit, (scale, offset) in target.conversions.items():
@@ -84,24 +84,24 @@ class Resolver:
         self.earliest_s: NDArray[np.float64] = np.array(earliest, np.float64)
 
     def topic(self, name: str) -> Topic:
-        """The topic of an enrolled device, taken apart. Raises `Refused`."""
+        """Parse the topic of an enrolled device. Raises `Refused`."""
         known = self._topics.get(name)
         if known is None:
             known = self._topics[name] = self._checked(name)
         return known
 
     def targets_of(self, device: str) -> Mapping[str, Target]:
-        """The targets of a device by channel name."""
+        """Return the targets of a device by channel name."""
         return self._targets[device]
 
     def codes_of(self, device: str) -> Mapping[tuple[str, str | None], int]:
-        """The codes of a device by (channel, sent unit)."""
+        """Return the codes of a device by (channel, sent unit)."""
         return self._codes[device]
 
     def code_of(self, device: str, name: str, unit: str | None) -> int | None:
-        """The code of a channel in a unit, or in one that looks like it; None where there is none.
+        """Return the code of a channel and unit, or of a variant spelling of the unit; None if unknown.
 
-        A look-alike is remembered, so that the next message with it is an ordinary one.
+        A variant spelling is cached, so that the next message with it can be decoded column by column.
         """
         codes = self._codes[device]
         code = codes.get((name, unit))
@@ -142,7 +142,7 @@ class Resolver:
 
 
 def _known_since_s(device: Device, enrolled_s: Mapping[str, float], earliest_s: float) -> float:
-    """Measured before it, a device's readings are of a clock that was never set, Unix seconds [s]."""
+    """Return the time before which a device's readings come from a clock that was never set [Unix s]."""
     if device.kind == RECORDED_KIND:
         return RELATIVE_BELOW
     return max(earliest_s, enrolled_s.get(device.device_id, 0.0) - BEFORE_ENROLMENT_S)

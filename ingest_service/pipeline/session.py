@@ -1,4 +1,4 @@
-"""The MQTT session of a shard: the rim where paho's thread meets the pipeline."""
+"""MQTT 5 session of a shard: receives messages on paho's thread, sends PUBACKs and receipts, reconnects."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ log = structlog.get_logger()
 
 NEVER_EXPIRES = 0xFFFFFFFF
 LONGEST_WAIT_S = 15.0
-PROVEN_S = 10.0  # a connection that stays subscribed for so long, or commits, is no failed one
-QUARREL_S = 60.0  # unless another client took it over: that one comes back at least so often
+PROVEN_S = 10.0  # a connection subscribed for this long, or with a commit, was stable: the back-off restarts
+QUARREL_S = 60.0  # the same for a connection that another client took over: that one may reconnect as often
 RECEIPTS_WAITING = 10_000
 
 
 class Session:
     """A persistent MQTT 5 session with manual acknowledgement.
 
-    A PUBACK names a packet id that belongs to one connection: after a reconnect the broker may give the
-    same id to another message. So every message remembers its connection, and `acknowledge` lets go of
-    those of an earlier one; the broker sends them again, and the store knows them as repeats.
+    A PUBACK has a packet id that is valid on one connection only: after a reconnect the broker may give the
+    same id to another message. So every message has the number of its connection, and `acknowledge` skips
+    those of an earlier one; the broker sends them again, and the store recognises them as repeats.
     """
 
     def __init__(self, broker: Broker, settings: Settings, inbox: Inbox) -> None:
         self._broker = broker
         self._settings = settings
         self._inbox = inbox
-        self._hold_s = settings.keep_alive_s / 3  # longer, the network thread must not be held: pings are due
+        self._hold_s = settings.keep_alive_s / 3  # a longer block of the network thread would delay its pings
         self._backoff = Backoff(longest_s=LONGEST_WAIT_S)
         self._connection = 0
         self._connected = False
@@ -69,29 +69,29 @@ class Session:
 
     @property
     def connected(self) -> bool:
-        """Whether the broker is there."""
+        """Whether the session is connected to the broker."""
         return self._connected
 
     @property
     def letting_go(self) -> bool:
-        """Whether messages pass unheld, because the inbox was full for too long; see `ask_again`."""
+        """Whether messages are dropped because the inbox was full for too long; see `ask_again`."""
         return self._letting_go
 
     @property
     def trouble(self) -> str:
-        """What keeps messages from coming in, as a key of `process_words.WHY`; empty where nothing does."""
+        """Return the fault that keeps messages from arriving, a key of `process_words.WHY`; empty if none."""
         if self._trouble or not self._connected:
             return self._trouble or "broker"
-        receives = f"paho-mqtt-client-{self._client_id}"  # what paho calls its thread
+        receives = f"paho-mqtt-client-{self._client_id}"  # the name paho gives its thread
         return "" if any(one.name == receives for one in threading.enumerate()) else "receiver"
 
     def was_taken_over(self) -> bool:
-        """Whether another client came with this client id since this was last asked."""
+        """Whether another client connected with this client id since the last call."""
         seen, self._taken_over = self._taken_over, False
         return seen
 
     def start(self) -> None:
-        """Connect, and go on connecting, on a thread of its own."""
+        """Connect, and reconnect after losses, on paho's thread."""
         properties = Properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = NEVER_EXPIRES
         properties.ReceiveMaximum = self._settings.receive_maximum
@@ -105,28 +105,28 @@ class Session:
         self._client.loop_start()
 
     def stop(self) -> None:
-        """Leave the session behind on the broker, for whoever comes next."""
+        """Disconnect; the session stays on the broker for the next owner of the shard."""
         self._inbox.close()
         self._client.disconnect()
         self._client.loop_stop()
 
     def subscribe_again(self) -> None:
-        """Ask for the topics once more, if the broker refused them and some time has passed."""
+        """Restart paho's thread if it died, and subscribe again after a refusal once the wait is over."""
         self._revive()
         if time.monotonic() >= self._subscribe_again_s:
             self._subscribe_again_s = math.inf
             self._subscribe()
 
     def _revive(self) -> None:
-        """Start paho's thread anew if it died: of a packet that paho could not read, say."""
+        """Restart paho's thread if it died, for example on a packet that paho could not parse."""
         if (
             self._client.loop_start() is MQTTErrorCode.MQTT_ERR_SUCCESS
-        ):  # it is refused while the thread lives
+        ):  # returns an error while the thread is alive
             metrics.DEFECTS.labels("network").inc()
             log.error("network_thread_died", action="connecting anew; the traceback is on standard error")
 
     def ask_again(self) -> None:
-        """Connect anew, so that the broker sends what is not acknowledged once more."""
+        """Reconnect, so that the broker sends the unacknowledged messages again."""
         connection = self._client.socket()
         if isinstance(connection, socket.socket):
             log.info("asking_again", action="connecting anew for messages that were let go")
@@ -135,19 +135,19 @@ class Session:
                 connection.shutdown(socket.SHUT_RDWR)
 
     def acknowledge(self, messages: Iterable[Message]) -> None:
-        """Send the PUBACKs of committed messages that are still of this connection."""
+        """Send the PUBACKs of committed messages that arrived on the current connection."""
         for message in messages:
             try:
                 with self._lock:
                     if message.qos and message.connection == self._connection:
                         self._committed = True
                         self._client.ack(message.mid, message.qos)
-            except Exception:  # one that fails must not keep the others unacknowledged
+            except Exception:  # one failure must not keep the other messages unacknowledged
                 metrics.DEFECTS.labels("acknowledge").inc()
                 log.exception("defect", where="acknowledge", topic=message.topic)
 
     def send_receipts(self, receipts_of: Mapping[Topic, Sequence[Receipt]]) -> None:
-        """One small message per device and epoch; a lost one only makes the device send again."""
+        """Publish one message per device and spool epoch; if one is lost, the device sends again."""
         if not self._connected:
             return
         for topic, of_device in receipts_of.items():
@@ -167,7 +167,7 @@ class Session:
             client.username_pw_set(self._broker.user, self._broker.password)
         client.max_inflight_messages_set(1000)
         client.max_queued_messages_set(RECEIPTS_WAITING)
-        client.suppress_exceptions = True  # a callback that fails must not end the thread that receives
+        client.suppress_exceptions = True  # an exception in a callback must not end the network thread
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_connect_fail = self._on_connect_fail
@@ -248,12 +248,12 @@ class Session:
         self._wait_before_the_next_try()
 
     def _proved_itself(self, now_s: float, *, taken_over: bool) -> bool:
-        """Whether the connection that ended was a good one, so that the waits begin anew."""
+        """Whether the connection that ended was stable, so that the back-off restarts."""
         lived_s = now_s - self._subscribed_s
         return lived_s >= QUARREL_S if taken_over else self._committed or lived_s >= PROVEN_S
 
     def _wait_before_the_next_try(self) -> None:
-        wait_s: Any = self._backoff.next_s()  # paho's annotation says int; it takes any number
+        wait_s: Any = self._backoff.next_s()  # paho annotates int, but accepts any number
         self._client.reconnect_delay_set(wait_s, wait_s)
 
     def _say_refused(self, event: str, reason: ReasonCode) -> None:
@@ -264,7 +264,7 @@ class Session:
 
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
         if not message.qos:
-            # Nobody sends it again, so waiting for room would only hold up those that count.
+            # QoS 0 is not sent again; waiting for room would only delay the messages that are acknowledged.
             if self._letting_go or not self._inbox.put(self._message(message), wait_s=0.0):
                 metrics.DROPPED.inc()
             return
@@ -277,7 +277,7 @@ class Session:
             log.warning("letting_go", action="not held for want of room; the broker will send them again")
 
     def _message(self, message: MQTTMessage) -> Message:
-        """A message of paho's; where its properties are not what they should be, it comes without them."""
+        """Convert paho's message; properties that can't be parsed are left out."""
         content_type: str | None = None
         properties: tuple[tuple[str, str], ...] = ()
         with metrics.isolated("properties"):
@@ -296,7 +296,7 @@ class Session:
 
 
 def _properties(message: MQTTMessage) -> tuple[str | None, tuple[tuple[str, str], ...]]:
-    """The content type and the user properties of a message."""
+    """Return the content type and the user properties of a message."""
     properties: Any = message.properties
     content_type = getattr(properties, "ContentType", None)
     pairs = getattr(properties, "UserProperty", ())
@@ -307,7 +307,7 @@ def _properties(message: MQTTMessage) -> tuple[str | None, tuple[tuple[str, str]
 
 
 def _topic(message: MQTTMessage) -> str:
-    """The topic, even where a 3.1.1 device sent one that is not UTF-8."""
+    """Decode the topic, replacing invalid bytes where an MQTT 3.1.1 device sent one that is not UTF-8."""
     try:
         return message.topic
     except UnicodeDecodeError:

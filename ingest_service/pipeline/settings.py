@@ -9,7 +9,7 @@ from msgspec import Meta
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """How one shard of the ingest service runs."""
+    """Settings of one shard of the ingest service."""
 
     shard: Annotated[
         str,

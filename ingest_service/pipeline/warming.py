@@ -1,4 +1,4 @@
-"""Loads the compiled judge on a thread of its own, so that a restart waits for nothing else meanwhile."""
+"""Loads the compiled judge on a background thread, so that it does not delay a restart."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-DEEPEST = 64  # readings of one series that NumPy judges about as fast as they come in
+DEEPEST = 64  # readings of one series per block, up to which NumPy judges about as fast as they arrive
 BLAS = "scipy.linalg"
 
 
 class WarmUp:
-    """The loading of the compiled judge: 0.7 s from its cache, some 20 s where there is none yet.
+    """Loads the compiled judge: 0.7 s from its cache, about 20 s without one.
 
-    Until it is loaded, NumPy judges small blocks, with the same flags and events; larger ones wait. Where
-    it can't be loaded, NumPy judges everything.
+    Until it is loaded, NumPy judges small blocks, with the same flags and events, and larger blocks wait. If
+    it can't be loaded, NumPy judges all blocks.
     """
 
     def __init__(self) -> None:
@@ -37,14 +37,14 @@ class WarmUp:
         self._thread = threading.Thread(target=self._load, name="warm-up", daemon=True)
 
     def start(self) -> None:
-        """Begin to load it, where the compiler is installed."""
+        """Start loading, if the compiler is installed."""
         if frozen.AVAILABLE:
             self._thread.start()
         else:
             self._done.set()
 
     def fast(self, slots: NDArray[np.intp]) -> bool:
-        """Whether the compiled judge is to take a block, ``slots`` (n,) sorted; waits where NumPy is slow."""
+        """Whether to use the compiled judge for sorted ``slots`` (n,); waits for it where NumPy is slow."""
         if not self._done.is_set() and _depth(slots) > DEEPEST:
             self._done.wait()
         return self._works
@@ -62,16 +62,16 @@ class WarmUp:
 
 
 def _depth(slots: NDArray[np.intp]) -> int:
-    """How many readings the series with the most of them has."""
+    """Return the largest number of readings that one series has in a block."""
     ends = np.flatnonzero(np.diff(slots, append=-1))
     return int(np.diff(ends, prepend=-1).max(initial=0))
 
 
 @contextmanager
 def _without_blas() -> Iterator[None]:
-    """Numba imports `scipy.linalg` to see whether there is a BLAS; what is compiled here calls none.
+    """Keep Numba from importing `scipy.linalg`, which it does to find a BLAS that the judge does not use.
 
-    That import takes as long as loading the judge, and 30 MB. Numba goes on without where it is missing.
+    That import takes as long as loading the judge, and 30 MB. Numba continues without it if it is missing.
     """
     if BLAS in sys.modules:
         yield

@@ -1,1 +1,1 @@
-"""The store: schema, queries, migrations; PostgreSQL and its in-memory twin; the second contract."""
+"""Storage layer: data model, schema, queries and migrations, for PostgreSQL and in memory."""

@@ -1,4 +1,4 @@
-"""Keys that open the gateway, the audit of what was done with them, and what the gateway signs with."""
+"""Stores the gateway's API keys, its audit log and its signing secret in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A key without its secret; ``area_id`` None is everything, no scopes are all that the role may."""
+    """An API key, as a hash of its secret.
+
+    ``area_id`` None means all areas; empty ``scopes`` mean every right of the role.
+    """
 
     key_id: str
     name: str
@@ -37,7 +40,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuditLine(msgspec.Struct, frozen=True, kw_only=True):
-    """Who did what, when, from where, bound to which areas (None: everything), with which outcome."""
+    """Audit entry: principal, its area scope (``areas``, None: all), action, target, address, HTTP status."""
 
     audit_id: int = 0
     at_s: float = 0.0
@@ -52,7 +55,7 @@ class AuditLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which lines: newest first; ``areas`` are those that whoever did it must be bound within."""
+    """Filter of audit entries, newest first; ``areas`` must contain the area scope of the principal."""
 
     areas: list[str] | None = None
     who: str | None = None
@@ -61,14 +64,14 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Accounts:
-    """Keys, audit and secret in the database. Every method raises as those of the store do."""
+    """API keys, audit log and signing secret in the database. Methods raise the errors of the store."""
 
     def __init__(self, store: PostgresStore) -> None:
         self._store = store.seen_from(wall.EVERYTHING)
 
     @cached_property
     def secret(self) -> bytes:
-        """What every gateway process on this database signs with, 32 bytes; read once. Show it to nobody."""
+        """Signing secret shared by all gateway processes on this database, 32 bytes; do not disclose it."""
         with self._store.transaction() as connection:
             found: tuple[bytes] | None = connection.execute(QUERIES["gateway_secret"]).fetchone()
         if found is None:
@@ -76,42 +79,42 @@ class Accounts:
         return found[0]
 
     def create(self, key: ApiKey) -> None:
-        """Keep a new key. Raises `StoreRefused` where its area is not enrolled."""
+        """Insert a key. Raises `StoreRefused` if its area is not enrolled."""
         with self._store.transaction() as connection:
             connection.execute(QUERIES["key_insert"], msgspec.structs.asdict(key))
 
     def key(self, key_id: str) -> ApiKey | None:
-        """One key."""
+        """Return a key by id; None if there is no such key."""
         return next(iter(self._keys(key_id, None)), None)
 
     def within(self, areas: Sequence[str] | None = None) -> list[ApiKey]:
-        """Keys of some areas, newest first; all of them where none are named."""
+        """Return the keys of some areas, newest first; of all areas if ``areas`` is None."""
         return self._keys(None, areas)
 
     def revoke(self, key_id: str, *, by: str) -> bool:
-        """Let a key be good no longer; False where it was not."""
+        """Revoke a key; returns False if it was not valid."""
         with self._store.transaction() as connection:
             done = connection.execute(QUERIES["key_revoke"], {"key_id": key_id, "by": by})
             return done.rowcount == 1
 
     def renew_hash(self, key_id: str, *, old: str, new: str) -> None:
-        """Keep another hash of the same secret, unless it was done already."""
+        """Replace the hash of a key's secret, if it is still ``old``."""
         with self._store.transaction() as connection:
             connection.execute(QUERIES["key_renew_hash"], {"key_id": key_id, "old": old, "new": new})
 
     def used(self, key_id: str) -> None:
-        """Note that a key was used, to the minute."""
+        """Update the last use of a key, to the minute."""
         with self._store.transaction() as connection:
             connection.execute(QUERIES["key_used"], (key_id,))
 
     def note(self, line: AuditLine) -> None:
-        """Write a line of the audit."""
+        """Insert an audit entry."""
         row = msgspec.structs.asdict(line) | {"detail": Jsonb(line.detail)}
         with self._store.transaction() as connection:
             connection.execute(QUERIES["audit_insert"], row)
 
     def audit(self, query: AuditQuery) -> list[AuditLine]:
-        """Lines of the audit, newest first."""
+        """Return audit entries, newest first."""
         with self._store.transaction() as connection:
             return reading.rows(connection, "audit", msgspec.structs.asdict(query), AuditLine)
 

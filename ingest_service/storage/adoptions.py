@@ -1,4 +1,4 @@
-"""Limits that engineers adopt for a series: they stand over the site file's, and each change is on record."""
+"""Stores the limits that engineers adopt for a series in place of the site file's, and their history."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 
 
 class Adoption(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits that were adopted in place of all that was adopted before; none give back the site file's."""
+    """Limits adopted for a series, replacing all earlier ones; empty ``limits`` restore the site file's."""
 
     adoption_id: int
     series_id: int
-    limits: dict[str, float | None]  # None switches one off
+    limits: dict[str, float | None]  # None disables the limit
     who: str
     note: str
     at_s: float
 
 
 class Adoptions:
-    """Adopted limits in the database. Every method raises as those of the store do."""
+    """Adopted limits in the database. Methods raise the errors of the store."""
 
     def __init__(self, store: PostgresStore) -> None:
         self._store = store
 
     def adopt(self, series_id: int, limits: Mapping[str, float | None], *, who: str, note: str) -> bool:
-        """Let limits stand for a series; False where there is no such series.
+        """Set the adopted limits of a series; returns False if there is no such series.
 
-        The directory's version grows, so ingest judges by them within seconds.
+        The directory's version grows, so ingest applies them within seconds.
         """
         row = {"series_id": series_id, "limits": Jsonb(dict(limits)), "who": who, "note": note}
         with self._store.transaction() as connection:
@@ -47,6 +47,6 @@ class Adoptions:
             return True
 
     def of(self, series_id: int) -> list[Adoption]:
-        """All that was ever adopted for a series, oldest first."""
+        """Return every adoption of a series, oldest first."""
         with self._store.transaction() as connection:
             return reading.rows(connection, "adoptions", (series_id,), Adoption)

@@ -1,7 +1,8 @@
-"""Answers to those who ask: anomalies, readings and buckets, as they are, and as they were at a moment.
+"""Queries anomalies, readings and buckets for the API, as they are now or as of an earlier snapshot.
 
-A `Moment` is what a database had committed when it was asked (`docs/decisions/0012`). Everything is read as
-of one, so that an answer that takes several queries is of one piece, and an old question has its old answer.
+A `Moment` is a PostgreSQL snapshot: what a database had committed at a time (`docs/decisions/0012`). All
+queries read as of one snapshot, so that a response of several queries is consistent, and a repeated request
+with an old snapshot returns the same rows.
 """
 
 from __future__ import annotations
@@ -34,20 +35,21 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 T = TypeVar("T")
 
-XID = 2**32
-AGAIN_S = 1.0  # between two tries to read a page while the database is away
+XID = 2**32  # `xmin` has only the lower 32 bits of a transaction id
+AGAIN_S = 1.0  # between two tries to read a page while the database is unavailable
 NO_TRANSACTIONS = (psycopg.errors.InvalidColumnReference, psycopg.errors.UndefinedColumn)
-"""What a table raises that has no ``xmin``."""
+"""Errors of a table without ``xmin``, which compressed chunks are."""
 BLOCK_ROWS = 50_000
 _DATABASES: WeakKeyDictionary[Connection[Any], str] = (
     WeakKeyDictionary()
-)  # a connection keeps to its database
+)  # cached, for a connection never changes its database
 
 
 class Moment(msgspec.Struct, frozen=True, array_like=True):
-    """What a database had committed at a time: a PostgreSQL snapshot.
+    """A PostgreSQL snapshot: what a database had committed at a time.
 
-    ``xmax`` is the first transaction that had not begun, ``running`` those before it that had not ended.
+    ``xmax`` is the first transaction id that was not yet assigned, ``running`` are those below it that were
+    still in progress, ``at_us`` is Unix time [us].
     """
 
     at_us: int
@@ -57,13 +59,13 @@ class Moment(msgspec.Struct, frozen=True, array_like=True):
 
 
 class OtherDatabase(StoreRefused):
-    """A moment of a database that is not this one."""
+    """The snapshot belongs to another database."""
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """Which anomalies: filters joined by "and"; newest start first; ``after`` is the last row's place.
+    """Filter of anomalies, joined by "and"; newest start first; ``after`` is the position of the last row.
 
-    ``text`` is looked for in both reasons, whatever the case of its letters.
+    ``text`` is a case-insensitive substring of the English or the Chinese reason.
     """
 
     anomaly_id: int | None = None
@@ -74,14 +76,14 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     severity_min: int = 1
     severity_max: int = 3
     text: str | None = None
-    from_s: float | None = None  # keeps anomalies that end after it
-    to_s: float | None = None  # keeps anomalies that start before it
+    from_s: float | None = None  # selects anomalies that end after it
+    to_s: float | None = None  # selects anomalies that start before it
     after: tuple[int, int] | None = None  # start [us], anomaly id
     limit: int = 100
 
 
 class Found(msgspec.Struct, frozen=True):
-    """An anomaly as the API shows it; ``evidence`` is JSON."""
+    """An anomaly in the form the API returns; ``evidence`` is JSON text."""
 
     anomaly_id: int
     site_id: str
@@ -105,14 +107,14 @@ class Found(msgspec.Struct, frozen=True):
 
     @property
     def place(self) -> tuple[int, int]:
-        """Where the next page goes on: start [us], anomaly id."""
+        """Position after which the next page starts: start [us], anomaly id."""
         return round(self.start_s * 1e6), self.anomaly_id
 
 
 class Then:
-    """The database as it is, or as it was at a moment; nothing is held between two answers.
+    """Queries as of a snapshot, or of now; no transaction is open between two queries.
 
-    Of now, the first answer says itself of which moment it is, and what is asked after it is of that moment.
+    Without a given snapshot, the first query determines it, and the following ones read as of the same.
     """
 
     def __init__(self, store: PostgresStore, moment: Moment | None) -> None:
@@ -122,7 +124,7 @@ class Then:
 
     @property
     def moment(self) -> Moment:
-        """Of which moment the answers are."""
+        """Snapshot of which all queries read."""
         if self._moment is None:
             with self._store.asked(QUERIES["moment"]) as cursor:
                 (word,) = cursor.fetchone() or ("",)
@@ -130,20 +132,20 @@ class Then:
         return self._moment
 
     def anomalies(self, question: Question) -> list[Found]:
-        """Anomalies by filter, newest start first."""
+        """Return anomalies by filter, newest start first."""
         asked = parameters(question)
-        # never a generic plan: what it is asked decides which index is right
+        # prepare=False: with a generic plan the filter values could not decide which index is used
         if self._moment is None:
             with self._store.asked(QUERIES["anomalies_now"], asked, prepare=False) as cursor:
                 rows = cursor.fetchall()
-                if rows:  # nothing says of no moment that it is nothing
+                if rows:  # an empty result carries no snapshot, so it is queried again as of one below
                     self._moment = _moment(rows[0][-1], cursor.connection)
                     return [Found(*row[:-1]) for row in rows]
         with self._asked_of("anomalies", asked, prepare=False) as cursor:
             return [Found(*row) for row in cursor.fetchall()]
 
     def readings(self, series_id: int, from_us: int, to_us: int, *, limit: int) -> NDArray[np.void]:
-        """READING rows of ``[from_us, to_us)`` by time, revisions applied."""
+        """Return the READING rows in ``[from_us, to_us)`` [us] by time, with revisions applied."""
         asked = {"series_id": series_id, "from_s": from_us / 1e6, "to_s": to_us / 1e6, "limit": limit}
         if self._moment is not None:
             with self._asked_of("readings", asked, in_order=True) as cursor:
@@ -153,9 +155,9 @@ class Then:
             return binary.arrays(cursor, series_id)
 
     def buckets(self, series_id: int, from_s: float, to_s: float, width_s: int) -> list[Bucket]:
-        """Buckets aligned to the local day: of now from the rollups, of old from the readings."""
+        """Return buckets aligned to the local day, from rollups; as of a given snapshot, from readings."""
         if self._moment is None:
-            with self._store.transaction(frozen=True) as connection:  # rollups are not asked by moment
+            with self._store.transaction(frozen=True) as connection:  # rollups have no snapshot condition
                 self._moment = moment_of(connection)
                 zone = self._store.zone
                 return rollups.buckets(connection, series_id, from_s, to_s, width_s, zone=zone)
@@ -172,7 +174,13 @@ class Then:
 
     @contextmanager
     def _asked_of(self, what: str, asked: dict[str, Any], **options: Any) -> Iterator[Cursor[Any]]:
-        """Ask for what was committed then; of the column store, which forgets that, for what was received."""
+        """Query as of the snapshot; on compressed chunks, which have no ``xmin``, by time of reception.
+
+        Raises
+        ------
+        OtherDatabase
+            If the connection is to another database than the snapshot's.
+        """
         asked = asked | of_moment(self.moment) | {"is_now": self._is_now}
         with ExitStack() as stack:
             try:
@@ -187,17 +195,18 @@ class Then:
 
 
 class Waits:
-    """How long an answer of several pages waits for a database that is away.
+    """Retries page queries of a streamed response while the database is unavailable.
 
-    Not at all, until its first bytes are sent: before that, the caller is better told to come again. After
-    that, a page is read again for ``limit_s`` [s]; every page is of the same moment, so nothing is lost.
+    ``limit_s`` [s] is 0 until the first bytes are sent: before that, an error response is better, for the
+    client can retry. After that, a page is retried for ``limit_s``; every page is of the same snapshot, so
+    no row is lost.
     """
 
     def __init__(self) -> None:
         self.limit_s = 0.0
 
     def through(self, read: Callable[[], T]) -> T:
-        """What a query finds. Raises as the store does, and `StoreUnavailable` only after the wait."""
+        """Return the result of a query. Raises as the store does, `StoreUnavailable` only after the wait."""
         began_s = time.monotonic()
         while True:
             try:
@@ -212,19 +221,19 @@ class Waits:
 
 
 class Answers:
-    """What a `PostgresStore` answers to the API. Methods raise `StoreError`, and `OtherDatabase`."""
+    """Read queries of the API on a `PostgresStore`. Methods raise `StoreError` and `OtherDatabase`."""
 
     def __init__(self, store: PostgresStore) -> None:
         self._store = store
 
     def then(self, again: Moment | None = None) -> Then:
-        """The database now, or as it was."""
+        """Return the queries as of now, or as of a snapshot."""
         return Then(self._store, again)
 
     def all_anomalies(
         self, question: Question, moment: Moment, waits: Waits | None = None, *, rows: int
     ) -> Iterator[list[Found]]:
-        """Every anomaly in pages; between them nothing is held in the database."""
+        """Yield every anomaly in pages of ``rows``; no transaction is open between two pages."""
         question, then = msgspec.structs.replace(question, limit=rows), self.then(moment)
         waits = waits or Waits()
         while True:
@@ -237,7 +246,7 @@ class Answers:
     def all_readings(
         self, series_ids: Sequence[int], from_us: int, to_us: int, moment: Moment, waits: Waits | None = None
     ) -> Iterator[NDArray[np.void]]:
-        """Every reading of some series in blocks, series by series; in between nothing is held."""
+        """Yield every reading of some series in blocks, by series; no transaction is open between blocks."""
         then, waits = self.then(moment), waits or Waits()
         for series_id in series_ids:
             after_us = from_us
@@ -251,7 +260,7 @@ class Answers:
 
 
 def parameters(question: Question) -> dict[str, Any]:
-    """What `anomalies_now` is asked with, and with a moment `anomalies_then`."""
+    """Build the parameters of `anomalies_now`, and, together with a snapshot's, of `anomalies_then`."""
     after_us, after_id = question.after or (None, None)
     asked = msgspec.structs.asdict(question) | {"after_us": after_us, "after_id": after_id}
     asked["text"] = None if question.text is None else question.text.lower()
@@ -259,7 +268,7 @@ def parameters(question: Question) -> dict[str, Any]:
 
 
 def database_of(connection: Connection[Any]) -> str:
-    """Which database a connection is to, over all that there ever were."""
+    """Return the unique identifier of the database that a connection is to."""
     if (database := _DATABASES.get(connection)) is None:
         (database,) = connection.execute(QUERIES["which_database"]).fetchone() or ("",)
         _DATABASES[connection] = database
@@ -267,13 +276,13 @@ def database_of(connection: Connection[Any]) -> str:
 
 
 def moment_of(connection: Connection[Any]) -> Moment:
-    """The moment that a connection sees."""
+    """Return the snapshot of a connection's transaction."""
     (word,) = connection.execute(QUERIES["moment"]).fetchone() or ("",)
     return _moment(word, connection)
 
 
 def of_moment(moment: Moment) -> dict[str, Any]:
-    """A moment as parameters."""
+    """Convert a snapshot to query parameters."""
     return {
         "at_s": moment.at_us / 1e6,
         "xmax": str(moment.xmax),
@@ -282,7 +291,7 @@ def of_moment(moment: Moment) -> dict[str, Any]:
 
 
 def _moment(word: str, connection: Connection[Any]) -> Moment:
-    """From a word of the database: ``us:xmin:xmax:xip,xip``."""
+    """Parse a snapshot of the form ``us:xmin:xmax:xip,xip``; ids are truncated to 32 bits, like ``xmin``."""
     at_us, _, xmax, running = word.split(":")
     return Moment(
         int(at_us),

@@ -1,4 +1,4 @@
-"""Assessments in the database: what they are made from, and what was made (docs/assessments.md)."""
+"""Reads the inputs of monthly assessments from PostgreSQL, and stores their results (docs/assessments.md)."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ FIRST = "-01"
 
 
 class Assessment(msgspec.Struct, frozen=True, kw_only=True):
-    """What a site, a link or a town was in a month.
+    """Result of one kind of assessment of a site, a link or an area in a month.
 
-    ``subject`` is ``site/…``, ``link/…`` or ``area/…``; ``month`` is ``2026-10`` by the towns' clocks.
-    ``value`` and ``class_`` mean what the kind says; ``items`` of ``items_of`` were measured.
-    ``data_from_s``, ``data_to_s`` and ``readings`` are what it was computed from.
+    ``subject`` is ``site/…``, ``link/…`` or ``area/…``; ``month`` is ``2026-10``, in local time.
+    The meaning of ``value`` and ``class_`` depends on ``kind``; ``items`` of ``items_of`` were measured.
+    It was computed from ``readings`` readings in ``data_from_s`` to ``data_to_s``, Unix seconds [s].
     """
 
     assessment_id: int = 0  # given by the database
@@ -49,7 +49,10 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SeriesMonth(msgspec.Struct, frozen=True, kw_only=True):
-    """A series over a time; mean of good readings in the canonical unit, and the first hour it ever had."""
+    """Totals of a series in a time range; mean of good readings in the canonical unit.
+
+    ``first_s`` is the first hour in which the series ever had a reading, Unix seconds [s].
+    """
 
     series_id: int
     count: int
@@ -59,7 +62,7 @@ class SeriesMonth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrafficHour(msgspec.Struct, frozen=True, kw_only=True):
-    """An hour of a road site [veh/h], [km/h]."""
+    """Hourly mean flow [veh/h] and speed [km/h] of a road site."""
 
     site_id: str
     time_s: float
@@ -68,7 +71,7 @@ class TrafficHour(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
-    """An anomaly, as far as its handling goes; ``said_s`` is the first feedback that stands."""
+    """Times of an anomaly and of its first feedback that was not withdrawn (``said_s``), Unix seconds [s]."""
 
     site_id: str
     detector: str
@@ -79,7 +82,7 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Day(msgspec.Struct, frozen=True, kw_only=True):
-    """A series on a day of its month."""
+    """Mean of a series on a day of the month."""
 
     series_id: int
     day: int
@@ -87,7 +90,7 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AssessmentQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Filters, joined by "and"; months are ``2026-10``; ``after`` is the last row's month and id."""
+    """Filter, joined by "and"; months are ``2026-10``; ``after`` is the month and id of the last row."""
 
     area_ids: list[str] | None = None
     site_id: str | None = None
@@ -99,13 +102,13 @@ class AssessmentQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Assessments:
-    """Assessments of a store. Every method raises as the store's do; each is one transaction."""
+    """Assessments in the database. Methods raise the errors of the store; each is one transaction."""
 
     def __init__(self, store: PostgresStore) -> None:
         self._store = store
 
     def newest_measured(self) -> float | None:
-        """When anything was measured last, Unix seconds [s]."""
+        """Return the newest measured time of any reading, Unix seconds [s]."""
         return self._number("newest_measured", None)
 
     def newest_of_sites(self, site_ids: Sequence[str]) -> float | None:
@@ -117,40 +120,40 @@ class Assessments:
         return self._number("assessed_until", {"month": month + FIRST})
 
     def checked_ago(self) -> float | None:
-        """How long ago any month was last looked at [s]; None where none ever was."""
+        """Return the time since any month was last checked [s]; None if none ever was."""
         return self._number("assessed_checked", None)
 
     def fingerprint(self, from_s: float, to_s: float, made_by: str) -> str:
-        """What the assessments of a time are made from, as one text."""
+        """Return a text that changes when the inputs of the assessments in a time range change."""
         parameters = {"from_s": from_s, "to_s": to_s, "made_by": made_by}
         with self._store.transaction() as connection:
             return str((connection.execute(QUERIES["month_fingerprint"], parameters).fetchone() or ("",))[0])
 
     def computed_from(self, month: str) -> str | None:
-        """The fingerprint that a month was last computed from."""
+        """Return the fingerprint that a month was last computed from; None if it never was."""
         with self._store.transaction() as connection:
             found = connection.execute(QUERIES["assessed_fingerprint"], {"month": month + FIRST}).fetchone()
         return None if found is None else str(found[0])
 
     def checked(self, month: str) -> None:
-        """A month was looked at, and is as it was."""
+        """Record that a month was checked and is up to date."""
         with self._store.transaction() as connection:
             connection.execute(QUERIES["assessed_again"], {"month": month + FIRST})
 
     def series(self, from_s: float, to_s: float) -> list[SeriesMonth]:
-        """Every series over a time, from the rollup of an hour."""
+        """Return the totals of every series in a time range, from the hourly rollup."""
         return self._rows("month_series", {"from_s": from_s, "to_s": to_s}, SeriesMonth)
 
     def traffic(self, from_s: float, to_s: float) -> list[TrafficHour]:
-        """Hours of road sites with a good flow and a good speed."""
+        """Return the hours of road sites that have both a good flow and a good speed."""
         return self._rows("month_traffic", {"from_s": from_s, "to_s": to_s}, TrafficHour)
 
     def spans(self, from_s: float, to_s: float) -> list[Span]:
-        """Anomalies that began in a time and were not withdrawn."""
+        """Return the anomalies that started in a time range and were not withdrawn."""
         return self._rows("month_anomalies", {"from_s": from_s, "to_s": to_s}, Span)
 
     def days(self, series_ids: Sequence[int], from_s: float, to_s: float) -> list[Day]:
-        """Some series by local day."""
+        """Return the daily means of some series, by local day."""
         parameters = {
             "series_ids": list(series_ids),
             "from_s": from_s,
@@ -160,7 +163,7 @@ class Assessments:
         return self._rows("days_of_series", parameters, Day)
 
     def keep(self, month: str, made: Sequence[Assessment], fingerprint: str) -> None:
-        """Put what was made in place of what a month had; what is as it was keeps its time and id."""
+        """Replace the assessments of a month; unchanged ones keep their time and id."""
         kept = [f"{one.kind} {one.subject}" for one in made]
         with self._store.transaction() as connection, connection.cursor() as cursor:
             cursor.execute(QUERIES["forget_assessments"], {"month": month + FIRST, "kept": kept})
@@ -169,7 +172,7 @@ class Assessments:
             cursor.execute(QUERIES["assessed"], {"month": month + FIRST, "fingerprint": fingerprint})
 
     def found(self, query: AssessmentQuery) -> list[Assessment]:
-        """Assessments by filter, newest month first."""
+        """Return assessments by filter, newest month first."""
         after_month, after_id = query.after or (None, None)
         parameters = msgspec.structs.asdict(query) | {
             "from_month": _first_day(query.from_month),

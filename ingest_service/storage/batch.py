@@ -1,4 +1,4 @@
-"""What the pipeline sends to the store in one transaction, and what comes of it."""
+"""Data classes of a commit: the batch that the pipeline sends to the store, and the result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The judge's state of a shard, opaque to the store."""
+    """Serialised state of a shard's judge, opaque to the store."""
 
     shard: str
     version: int
@@ -25,7 +25,7 @@ class Checkpoint:
 
 
 class Epoch(NamedTuple):
-    """One owner's time with a shard."""
+    """A period in which one process owns a shard, numbered upwards."""
 
     shard: str
     number: int
@@ -33,15 +33,15 @@ class Epoch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What moves in one transaction.
+    """Everything that is committed in one transaction.
 
-    fresh : READING by series and time, each strictly later than all of its series that was committed before
+    fresh : READING by series and time, each strictly later than all committed readings of its series
     doubtful : READING by series and time, may be repeats or late; inserted where absent
     revisions : REVISION
-    letters : those with an id are known already, and were replayed in vain
-    replayed : ids of dead letters whose readings move in this batch; they stay where there are conflicts, for
-        whoever sends the batch to say which of them caused one
-    epoch : of the shard that sends it; the store takes nothing from an owner of the past
+    letters : dead letters; those with an id are stored already, and their replay failed
+    replayed : ids of dead letters whose readings are in this batch; they are deleted unless there are
+        conflicts, of which the sender has to determine the messages first
+    epoch : of the shard's owner; the store refuses batches of an earlier owner
     """
 
     fresh: NDArray[np.void] = field(default_factory=lambda: np.empty(0, READING))
@@ -57,9 +57,9 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """How many rows a batch really added; ``late`` and ``repeated`` part the doubtful ones.
+    """Numbers of rows inserted by a batch; ``late`` and ``repeated`` count doubtful ones.
 
-    conflicts : READING, the doubtful rows for whose time another value is stored; they were not kept
+    conflicts : READING, doubtful rows with another value stored for the same series and time; not inserted
     """
 
     fresh: int

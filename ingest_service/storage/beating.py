@@ -1,4 +1,4 @@
-"""The thread that writes a process' heartbeat, and what the process notes for it as it works."""
+"""Writes the heartbeat of a process on a background thread, from the progress its main loop records."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-EVERY_S = 2.0
-GOODBYE_S = 2.0  # how long an ending process waits for its last beat
-FAILED_TWICE = 2  # one beat fails where a connection broke; the next has a new one
+EVERY_S = 2.0  # a quarter of `Limits.absent_s`
+GOODBYE_S = 2.0  # how long an ending process waits for the heartbeat thread
+FAILED_TWICE = 2  # a single failure may be a broken connection; the next heartbeat has a new one
 
 
 class Look(NamedTuple):
-    """What is seen at a beat: a fault by its key, more about it, and how long the oldest work waits [s]."""
+    """Status of a process at a heartbeat: key of a fault, detail, and age of the oldest waiting work [s]."""
 
     fault: str = ""
     detail: str = ""
@@ -34,10 +34,10 @@ class Look(NamedTuple):
 
 
 class Pulse:
-    """What the main loop of a process notes; all methods may be called from any thread.
+    """Progress recorded by the main loop of a process; all methods may be called from any thread.
 
-    The heartbeat carries the age of what the *loop* noted, so that a loop that hangs shows, though the thread
-    that writes heartbeats goes on.
+    The heartbeat contains the age of the last progress of the *loop*, so that a hanging loop is visible while
+    the heartbeat thread still runs.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -48,19 +48,19 @@ class Pulse:
         self.role: Role = "starting"
         self.areas: list[str] = []
         self.look: Callable[[], Look] = Look
-        """Called at each beat, on the heartbeat's thread."""
+        """Called at each heartbeat, on the heartbeat thread."""
 
     def moved(self) -> None:
-        """The main loop has come around: it waits for nothing."""
+        """Record that the main loop completed an iteration and waits for nothing."""
         self._moved_s = self._clock()
         self._waits_for = ""
 
     def succeeded(self) -> None:
-        """The work was done once more."""
+        """Record a successful unit of work."""
         self._succeeded_s = self._clock()
 
     def waits_for(self, fault: str) -> None:
-        """The main loop tries something again and again, until it moves on."""
+        """Record that the main loop is retrying because of a fault, until `moved` is called."""
         self._waits_for = fault
 
     @property
@@ -70,7 +70,7 @@ class Pulse:
         return None if since_s is None else self._clock() - since_s
 
     def report(self) -> Report:
-        """What is to be written now."""
+        """Build the report of the current heartbeat."""
         seen = self.look() if self.role == "owner" else Look()
         return Report(
             role=self.role,
@@ -84,7 +84,7 @@ class Pulse:
 
 
 class Heart:
-    """Writes heartbeats on a thread of its own; `writable` is whether the database takes them."""
+    """Thread that writes heartbeats; `writable` is whether the database accepts them."""
 
     def __init__(self, heartbeat: Heartbeat, pulse: Pulse, *, every_s: float = EVERY_S) -> None:
         self._heartbeat = heartbeat
@@ -98,15 +98,15 @@ class Heart:
 
     @property
     def writable(self) -> bool:
-        """Whether the database takes writes, as far as the last two heartbeats show."""
+        """Whether the database accepts writes: not both of the last two heartbeats failed."""
         return self._failed < FAILED_TWICE
 
     def start(self) -> None:
-        """Beat from now on."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self, *, leaves: bool) -> None:
-        """Beat no more; a process that ``leaves`` was asked to end, and its row goes with it."""
+        """Stop the thread; ``leaves`` for a requested stop, after which the row is deleted."""
         self._leaves = leaves
         self._stop.set()
         self._thread.join(GOODBYE_S)
@@ -122,7 +122,7 @@ class Heart:
                 self._heartbeat.close()
 
     def _beat(self) -> None:
-        """Write one; whatever goes wrong is logged, and the process goes on."""
+        """Write one heartbeat; errors are logged and do not end the process."""
         try:
             self._heartbeat.beat(self._pulse.report())
         except StoreUnavailable as error:
@@ -132,7 +132,7 @@ class Heart:
                 log.warning("heartbeat_not_written", error=str(error).strip())
         except Exception:
             self._heartbeat.close()
-            if not self._has_logged:  # once: it would be the same every two seconds
+            if not self._has_logged:  # once, for the same error would be logged every two seconds
                 log.exception(
                     "heartbeat_failed", action="the process goes on; it is shown as absent meanwhile"
                 )
@@ -143,7 +143,7 @@ class Heart:
 
 @contextmanager
 def beating(store: Store, identity: Identity, limits: Limits, *, every_s: float = EVERY_S) -> Iterator[Pulse]:
-    """Write heartbeats while the context lasts; an exception leaves the row, which shows as absent."""
+    """Write heartbeats within the context; after an exception the row stays and is shown as absent."""
     pulse = Pulse()
     heart = Heart(store.heartbeat(identity, limits), pulse, every_s=every_s)
     heart.start()

@@ -1,4 +1,4 @@
-"""PostgreSQL's binary COPY format, to and from structured arrays, without a loop over rows.
+"""Converts PostgreSQL's binary COPY format to and from structured arrays, without a loop over rows.
 
 A row of ``reading`` has no NULL, so every row has the same length, and a whole batch is one big-endian
 array with the field lengths between the fields (PostgreSQL documentation, COPY, "Binary Format").
@@ -23,7 +23,7 @@ TRAILER = b"\xff\xff"
 ARRAY_HEAD = 20  # bytes
 POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01 in Unix microseconds [us]
 
-# The columns of `reading`, in the order of the table, with their widths on the wire.
+# The columns of table `reading`, in its order, with their binary types.
 COLUMNS = (
     ("time_us", ">i8"),
     ("received_us", ">i8"),
@@ -42,7 +42,7 @@ ROW = np.dtype(
 
 
 def encode(rows: NDArray[np.void]) -> bytes:
-    """READING rows as the whole input of ``COPY reading FROM STDIN (FORMAT binary)``.
+    """Encode READING rows as the complete input of ``COPY reading FROM STDIN (FORMAT binary)``.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def encode(rows: NDArray[np.void]) -> bytes:
 def decode(
     chunks: Iterable[bytes | bytearray | memoryview], *, block_rows: int = 200_000
 ) -> Iterator[NDArray[np.void]]:
-    """READING blocks of at most about ``block_rows`` from ``COPY (SELECT …) TO STDOUT (FORMAT binary)``."""
+    """Yield READING blocks of about ``block_rows`` from ``COPY (SELECT …) TO STDOUT (FORMAT binary)``."""
     held = bytearray()
     began = False
     for chunk in chunks:
@@ -76,10 +76,10 @@ def decode(
 
 
 def arrays(cursor: Cursor[Any], series_id: int) -> NDArray[np.void]:
-    """READING rows of one series, of a result of one row whose columns are arrays; none where they are NULL.
+    """Decode one row of array columns to READING rows of one series; empty if they are NULL.
 
-    A value of an array without NULL is twenty bytes of head, then each element after its length (PostgreSQL's
-    ``array_send``): ten times as fast as rows one by one.
+    An array without NULL is a header of 20 bytes, then the length and value of each element (PostgreSQL's
+    ``array_send``). This is ten times as fast as one result row per reading.
     """
     result = cursor.pgresult
     first = result.get_value(0, 0) if result is not None else None
@@ -96,14 +96,14 @@ def arrays(cursor: Cursor[Any], series_id: int) -> NDArray[np.void]:
 
 
 def word(cursor: Cursor[Any]) -> str:
-    """What stands after the columns in the same result."""
+    """Return the text column that follows the array columns in the same result."""
     result = cursor.pgresult
     said = result.get_value(0, len(OF_ONE)) if result is not None else None
     return (said or b"").decode()
 
 
 def _rows(held: bytearray) -> NDArray[np.void]:
-    """Take the whole rows out of a buffer."""
+    """Decode the complete rows in a buffer and remove them from it."""
     n = len(held) // ROW.itemsize
     read = np.frombuffer(bytes(held[: n * ROW.itemsize]), ROW)
     del held[: n * ROW.itemsize]

@@ -1,7 +1,7 @@
-"""Which database errors are worth waiting for: the one place that decides, by SQLSTATE.
+"""Classifies database errors as temporary or permanent by SQLSTATE.
 
-What is temporary is tried again until it works; what is not goes to the dead letters, or ends the process at
-its start. The table is shown in docs/failures.md.
+Temporary errors are retried until they succeed; after a permanent one the message becomes a dead letter, or
+the process ends if it is starting. docs/failures.md shows this table.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class SqlState(NamedTuple):
-    """What some SQLSTATEs mean, named by the beginnings of their codes."""
+    """Meaning of the SQLSTATEs that start with one of the prefixes ``begins``."""
 
     begins: tuple[str, ...]
     what: str
@@ -47,7 +47,7 @@ OTHER = SqlState((), "any other", False)
 
 
 def classify(error: psycopg.Error | psycopg_pool.PoolTimeout | psycopg_pool.PoolClosed) -> StoreError:
-    """The store's error for one of the driver's.
+    """Convert an error of psycopg to an error of the store.
 
     >>> type(classify(psycopg.errors.DeadlockDetected("deadlock"))).__name__
     'StoreUnavailable'
@@ -60,15 +60,15 @@ def classify(error: psycopg.Error | psycopg_pool.PoolTimeout | psycopg_pool.Pool
         temporary = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     else:
         temporary = next((one for one in TABLE if code.startswith(one.begins)), OTHER).temporary
-    if isinstance(error, psycopg.DataError) and code is None and "NUL" in sentence:  # the driver's own
+    if isinstance(error, psycopg.DataError) and code is None and "NUL" in sentence:  # raised by psycopg
         return TextRefused(sentence)
     if isinstance(error, psycopg.errors.QueryCanceled):
         return StoreTimeout(sentence)
     return StoreUnavailable(sentence) if temporary else StoreRefused(sentence)
 
 
-class classified:  # noqa: N801 - a context manager reads as a word
-    """Turns what the driver raises inside into the store's errors."""
+class classified:  # noqa: N801 - used like a function, in a with statement
+    """Context manager that converts errors of psycopg to errors of the store."""
 
     def __enter__(self) -> None:
         return None

@@ -1,4 +1,4 @@
-"""From conditions on observations to SQL: every value is a parameter, every piece of SQL stands in a file."""
+"""Compiles filters and orders of observations to SQL; values are parameters, SQL comes from `queries/`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OWN = {
 }
 NULLABLE = ("expected", "spread")
 REVISED = ("quality", "meaning", "rules")
-"""What later evidence may have changed: a statement that compares it has to read the revisions first."""
+"""Fields that a revision may have changed: a statement that compares one has to join the revisions."""
 TRUTHS = ("substringof", "startswith", "endswith")
 TEXTS = ("substring", "substring3", "tolower", "toupper", "trim", "concat")
 KINDS = (
@@ -52,7 +52,7 @@ SOURCES = {None: "reading", False: "reading_oldest_first", True: "reading_newest
 
 
 def direction(orders: Sequence[Order]) -> bool | None:
-    """Whether observations of a series are read by time, newest first; None where by something else."""
+    """Whether observations of a series are read newest first; None if they are not ordered by time."""
     for one in orders:
         if one.term == Own("time"):
             return one.descending
@@ -63,7 +63,7 @@ def direction(orders: Sequence[Order]) -> bool | None:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """SQL of a term, what kind of value it gives, and whether that may be null."""
+    """SQL of a term, the kind of its value, and whether the value may be null."""
 
     text: Composable
     kind: str
@@ -72,7 +72,7 @@ class Piece:
 
 @dataclass(slots=True)
 class Compiler:
-    """Gathers the parameters of one statement."""
+    """Compiles the parts of one statement and collects its parameters."""
 
     scope: Scope
     meanings: list[str]
@@ -85,13 +85,13 @@ class Compiler:
         self.parameters |= {"meanings": self.meanings, "rules": self.rules}
 
     def parameter(self, value: object) -> Composable:
-        """A placeholder for a value."""
+        """Add a parameter and return its placeholder."""
         name = f"p{len(self.parameters)}"
         self.parameters[name] = value
         return sql.Placeholder(name)
 
     def arrays(self) -> dict[str, Composable]:
-        """The scope: its arrays, and the names of its columns."""
+        """Compile the scope to arrays and the names of its columns."""
         arrays = [_piece("as_series", self.parameter(self.scope.series_ids))]
         names: list[Composable] = [sql.SQL("")]
         for k, column in enumerate(self.scope.columns):
@@ -100,14 +100,14 @@ class Compiler:
         return {"arrays": sql.SQL(", ").join(arrays), "columns": sql.SQL(", ").join(names)}
 
     def condition(self, term: Term | None) -> Composable:
-        """A condition; what is neither true nor false is not true."""
+        """Compile a condition; a term that is not boolean is false."""
         if term is None:
             return _piece("all")
         piece = self.piece(term)
         return piece.text if piece.kind == "truth" else _piece("never")
 
     def piece(self, term: Term) -> Piece:
-        """A term."""
+        """Compile a term."""
         match term:
             case Value(value):
                 return self._value(value)
@@ -121,32 +121,32 @@ class Compiler:
                 return self._call(name, args)
 
     def order(self, orders: Sequence[Order]) -> Composable:
-        """ORDER BY of the readings of a series."""
+        """Compile ORDER BY for the readings of one series."""
         pieces = [self._key(one) for one in orders]
         return sql.SQL(", ").join(
             _directed(piece.text, one, piece) for piece, one in zip(pieces, orders, strict=True)
         )
 
     def outer_order(self, orders: Sequence[Order]) -> Composable:
-        """ORDER BY of what was found in every series, by its key columns."""
+        """Compile ORDER BY for the rows of all series, by their key columns."""
         names = [sql.Identifier("r", f"key{k}") for k in range(len(orders))]
         return sql.SQL(", ").join(
             _directed(name, one, self._key(one)) for name, one in zip(names, orders, strict=True)
         )
 
     def readings(self, orders: Sequence[Order] = ()) -> Composable:
-        """What to read from; to be called once everything else is compiled."""
+        """Compile the source table; call it last, for the other parts decide whether revisions are joined."""
         name = SOURCES[direction(orders)]
         return _piece("judged" if self.revised else "reading_source", sql.Identifier(name))
 
     def key_names(self, orders: Sequence[Order]) -> Composable:
-        """The columns of `keys` by name."""
+        """Compile the list of the names of the columns of `keys`."""
         return sql.SQL("").join(
             sql.SQL(", {}").format(sql.Identifier("r", f"key{k}")) for k in range(len(orders))
         )
 
     def keys(self, orders: Sequence[Order]) -> Composable:
-        """The values that are sorted by, as columns of the answer."""
+        """Compile the sort keys as columns of the result."""
         named = [
             sql.SQL(", {} AS {}").format(self._key(one).text, sql.Identifier(f"key{k}"))
             for k, one in enumerate(orders)
@@ -154,7 +154,7 @@ class Compiler:
         return sql.SQL("").join(named)
 
     def after(self, orders: Sequence[Order], last: Sequence[Plain]) -> Composable:
-        """What comes after the row with these keys; an index can begin at the first of them."""
+        """Compile the condition for rows after the row with these keys; an index scan can start there."""
         found: Composable = _piece("never")
         keys = [self._key(one) for one in orders]
         for key, one, value in reversed(list(zip(keys, orders, last, strict=True))):
@@ -206,7 +206,7 @@ class Compiler:
         return _piece("as_truth", self.parameter(None))
 
     def _compared(self, name: str, left: Piece, right: Piece) -> Piece:
-        """Values of two kinds are never equal, and neither is less."""
+        """Compile a comparison; values of different kinds are never equal, and neither is less."""
         nullable = left.nullable or right.nullable
         if "null" in {left.kind, right.kind}:
             other = right if left.kind == "null" else left

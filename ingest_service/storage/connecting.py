@@ -1,4 +1,4 @@
-"""Connections that wait for an answer as long as a setting says, and no longer."""
+"""Opens PostgreSQL connections and pools that time out on a server or network that does not respond."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ WAIT_STEP_S = 0.1
 
 
 class ImpatientConnection(Connection[Any]):
-    """A connection that gives up on a server, or a network, that does not answer.
+    """A connection with a client-side timeout for a server, or a network, that does not respond.
 
-    ``statement_timeout`` is the server's, and helps only while the server can be heard.
+    ``statement_timeout`` is enforced by the server, and has no effect when the server can't be reached.
     """
 
     answer_s: float = 120.0
     wall_key: bytes | None = None
-    """What this session signs its scopes with; see `ingest_service.storage.wall`."""
+    """Key with which this session signs its area scopes; see `ingest_service.storage.wall`."""
 
     @classmethod
     def connect(cls, *args: Any, answer_s: float = 120.0, **kwargs: Any) -> Self:  # type: ignore[override]
-        """Connect; ``answer_s`` is how long one answer may take [s]."""
+        """Connect; ``answer_s`` is the longest wait for one response [s]."""
         connection = super().connect(*args, **kwargs)
         connection.answer_s = answer_s
         return connection
 
     def wait(self, gen: PQGen[RV], interval: float = WAIT_STEP_S, timeout: float | None = None) -> RV:
-        """Wait for an answer; without one in time the connection is closed, for nobody knows its state.
+        """Wait for a response; on timeout the connection is closed, for its state is undefined.
 
         Raises
         ------
         psycopg.OperationalError
-            Likewise where the connection broke.
+            On timeout, or if the connection broke.
 
         """
         began_s = time.monotonic()
@@ -67,7 +67,7 @@ class ImpatientConnection(Connection[Any]):
             raise
 
     def _give_up(self) -> None:
-        """Close, and let the server end the session too: a COPY cut short would keep its locks for long."""
+        """Close, and terminate the server's backend too: an aborted COPY would hold its locks for long."""
         known = {one.keyword.decode(): one.val.decode() for one in self.pgconn.info if one.val}
         pid = self.pgconn.backend_pid
         self.pgconn.finish()
@@ -80,14 +80,14 @@ def _end_session(known: dict[str, Any], pid: int) -> None:
 
 
 def arguments(settings: Settings, name: str = "towntwin") -> dict[str, Any]:
-    """What every connection is made with; ``name`` is what the server lists it under."""
+    """Build the arguments of every connection; ``name`` is its application name on the server."""
     options = {
         "timezone": "UTC",
         "statement_timeout": f"{settings.statement_timeout_s}s",
         "synchronous_commit": "on",
-        "jit": "off",  # with a chunk a week it takes longer to compile a query than to run it
-        "max_parallel_workers_per_gather": "0",  # and longer to start workers than to read a page
-        # The server gives up on a client that it can't reach, and so lets go of its locks.
+        "jit": "off",  # with one chunk per week, compiling a query takes longer than running it
+        "max_parallel_workers_per_gather": "0",  # and starting workers takes longer than reading a page
+        # The server ends the session of an unreachable client, and so releases its locks.
         "idle_in_transaction_session_timeout": f"{settings.answer_timeout_s:.3f}s",
         "tcp_keepalives_idle": "30",
         "tcp_keepalives_interval": "10",
@@ -102,16 +102,16 @@ def arguments(settings: Settings, name: str = "towntwin") -> dict[str, Any]:
 
 
 def connect(dsn: str, settings: Settings, *, name: str = "towntwin") -> ImpatientConnection:
-    """One connection, in autocommit. Raises `StoreUnavailable`, `StoreRefused`."""
+    """Open one connection, in autocommit. Raises `StoreUnavailable`, `StoreRefused`."""
     with classified():
         return ImpatientConnection.connect(dsn, autocommit=True, **arguments(settings, name))
 
 
 def pool(dsn: str, settings: Settings) -> ConnectionPool[ImpatientConnection]:
-    """A pool that checks a connection before it lends it; each is in autocommit.
+    """Open a pool that checks each connection before use; connections are in autocommit.
 
-    It tries to connect as long as somebody waits for a connection, and begins anew with whoever comes next.
-    Left to itself it would double its pause for five minutes, and find a database that is back minutes late.
+    The pool retries while a caller waits for a connection, and restarts its back-off with the next caller. By
+    default psycopg_pool doubles its pause for five minutes, and detects a restarted database minutes late.
     """
     return ConnectionPool(
         dsn,
@@ -127,12 +127,14 @@ def pool(dsn: str, settings: Settings) -> ConnectionPool[ImpatientConnection]:
 
 
 def _check(connection: Connection[Any]) -> None:
-    """Ask the server where it said something unasked, which is mostly that it ends; that costs no round trip.
+    """Check a connection with unread input, which is usually the server's notice of its shutdown.
+
+    Without unread input no round trip is made.
 
     Raises
     ------
     psycopg.OperationalError
-        Where the connection is no good any more.
+        If the connection is broken.
 
     """
     heard = select.poll()
@@ -142,14 +144,14 @@ def _check(connection: Connection[Any]) -> None:
 
 
 def wait_for(dsn: str, settings: Settings, stop: threading.Event, wait_s: float) -> None:
-    """Return once the database answers and has the schema of this version; meanwhile say so now and then.
+    """Wait until the database responds and has the schema of this version; logs every few seconds.
 
     Raises
     ------
     StoreUnavailable
         After ``wait_s``, or when ``stop`` is set.
     StoreRefused
-        Where the database refuses this user, or its schema is not of this version.
+        If the database refuses this user, or its schema is not of this version.
 
     """
     began_s = said_s = time.monotonic()

@@ -1,4 +1,4 @@
-"""Which database this is: TimescaleDB Community, TimescaleDB Apache, or plain PostgreSQL."""
+"""Detects the database edition (TimescaleDB Community or Apache, or PostgreSQL); installs TimescaleDB."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ OLDEST_POSTGRES = 15
 
 
 def prepare(connection: Connection[Any]) -> None:
-    """Give the database what the schema leans on: the extension where it can be had, else stand-ins."""
+    """Install the TimescaleDB extension if it is available, or else substitutes for its functions."""
     if has_timescale(connection):
         return
     if connection.execute(sql.QUERIES["timescale_available"]).fetchone():
         try:
             with connection.transaction():
                 connection.execute(sql.QUERIES["timescale_create"])
-        except psycopg.errors.Error:  # not preloaded, or not ours to create: plain PostgreSQL then
+        except psycopg.errors.Error:  # not preloaded, or no right to create it: use plain PostgreSQL
             pass
         else:
             return
@@ -31,14 +31,14 @@ def prepare(connection: Connection[Any]) -> None:
 
 
 def has_timescale(connection: Connection[Any]) -> bool:
-    """Whether the TimescaleDB extension is in this database."""
+    """Whether the TimescaleDB extension is installed in this database."""
     return connection.execute(sql.QUERIES["timescale_version"]).fetchone() is not None
 
 
 def name(connection: Connection[Any]) -> str:
-    """The edition in words, with its version: ``TimescaleDB Apache 2.19.3``.
+    """Return the name and version of the edition: ``TimescaleDB Apache 2.19.3``.
 
-    Hosted editions that hide the licence setting count as Apache, whose features all have.
+    Hosted editions that hide the licence setting count as Apache, whose features every edition has.
     """
     found = connection.execute(sql.QUERIES["timescale_version"]).fetchone()
     if found is None:

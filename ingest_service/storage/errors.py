@@ -1,27 +1,27 @@
-"""What can go wrong with the store, in two kinds: wait and try again, or never."""
+"""Exceptions of the store: temporary errors, which are worth a retry, and permanent ones."""
 
 from __future__ import annotations
 
 
 class StoreError(Exception):
-    """The store did not do what it was asked."""
+    """Base class: an operation on the store failed."""
 
 
 class StoreUnavailable(StoreError):
-    """Temporary: the database is away, starting, read-only, full, or a transaction lost a race."""
+    """Temporary: the database is unreachable, starting, read-only or full, or a transaction lost a race."""
 
 
 class StoreTimeout(StoreUnavailable):
-    """A statement took longer than the settings allow; asking for less may help."""
+    """A statement exceeded the statement timeout; a smaller query may succeed."""
 
 
 class StoreRefused(StoreError):
-    """Permanent: this very content can't be stored; trying again will not help."""
+    """Permanent: the content can't be stored, or the query is invalid; a retry would fail again."""
 
 
 class TextRefused(StoreRefused):
-    """A text holds a NUL character, which PostgreSQL keeps nowhere."""
+    """A text contains a NUL character, which PostgreSQL can't store."""
 
 
 class ShardLost(StoreError):
-    """Another process owns the shard now; what this one still holds will be sent to that one again."""
+    """Another process owns the shard now; the broker will send it the unacknowledged messages again."""

@@ -1,4 +1,4 @@
-"""The heartbeat of a process in PostgreSQL: a row, and an advisory lock that lives as long as the process."""
+"""Writes the heartbeat of a process to PostgreSQL: a row, and an advisory lock held by the process."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from ingest_service.storage.processes import Identity, Limits, Report
     from ingest_service.storage.settings import Settings
 
-ANSWER_S = 4  # half of the time after which a process without a beat counts as absent
+ANSWER_S = 4  # half of the time after which a process without a heartbeat counts as absent
 NAME = "towntwin heartbeat"
 
 
 class PostgresHeartbeat:
     """`ingest_service.storage.processes.Heartbeat` on a connection of its own.
 
-    A busy pool does not hold it up, and its lock ends with the process: whoever reads knows a process that
-    was killed (no lock) from one that hangs (lock, but no beat).
+    A busy pool does not delay it, and its lock ends with the process. This distinguishes a process that was
+    killed (no lock) from one that hangs (lock, but no heartbeat).
     """
 
     def __init__(self, dsn: str, settings: Settings, identity: Identity, limits: Limits) -> None:
@@ -43,7 +43,7 @@ class PostgresHeartbeat:
         self._id: int | None = None
 
     def beat(self, report: Report) -> None:
-        """Write what the process reports of itself; registers it first where its row is not there."""
+        """Write a report of the process; inserts the row first if it does not exist."""
         connection = self._connected()
         with classified():
             if self._id is not None:
@@ -64,7 +64,7 @@ class PostgresHeartbeat:
         self.close()
 
     def close(self) -> None:
-        """Let go of the connection, and so of the lock."""
+        """Close the connection, which releases the lock."""
         if self._connection is not None:
             with suppress(psycopg.Error):
                 self._connection.close()
@@ -80,7 +80,7 @@ class PostgresHeartbeat:
         return self._connection
 
     def _register(self, connection: ImpatientConnection) -> None:
-        """Make the row and take its lock at one moment, so that nobody sees one without the other."""
+        """Insert the row and take its lock in one transaction, so that none is visible without the other."""
         parameters: dict[str, Any] = msgspec.structs.asdict(self._identity) | msgspec.structs.asdict(
             self._limits
         )

@@ -1,4 +1,4 @@
-"""Who owns a shard: an advisory lock says who may, an epoch in the table makes sure."""
+"""Leases a shard to one process by a PostgreSQL advisory lock, with an epoch number as a fencing token."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class PostgresLease:
-    """A shard that this process owns, on a connection of its own.
+    """A shard owned by this process, on a connection of its own.
 
-    The lock goes with the connection, and so with the process or with the server. After a server's restart it
-    is taken again; it stays this owner's time as long as nobody else began another epoch in between.
+    The lock ends with the connection, and so with the process or the server. After a restart of the server it
+    is acquired again; the lease remains valid unless another process began a new epoch in between.
     """
 
     def __init__(self, dsn: str, settings: Settings, connection: ImpatientConnection, epoch: Epoch) -> None:
@@ -35,7 +35,7 @@ class PostgresLease:
         self.epoch = epoch
 
     def held(self) -> bool:
-        """Whether it is still owned. Raises `StoreUnavailable`."""
+        """Whether this process still owns the shard. Raises `StoreUnavailable`."""
         if self._let_go:
             return False
         try:
@@ -48,7 +48,7 @@ class PostgresLease:
             return _lock(self._connection, self.epoch.shard) and self._epoch_is_mine()
 
     def close(self) -> None:
-        """Let go of it."""
+        """Release the shard."""
         self._let_go = True
         self._connection.close()
 
@@ -59,7 +59,7 @@ class PostgresLease:
 
 @contextmanager
 def taken(dsn: str, settings: Settings, shard: str) -> Iterator[PostgresLease | None]:
-    """Own a shard while the context lasts; None where another process owns it."""
+    """Own a shard within the context; yields None if another process owns it."""
     connection = connecting.connect(dsn, settings)
     lease = None
     try:
@@ -73,7 +73,7 @@ def taken(dsn: str, settings: Settings, shard: str) -> Iterator[PostgresLease | 
 
 
 def check(cursor: Cursor[Any], epoch: Epoch | None) -> None:
-    """Raise `ShardLost` unless a batch's epoch is the shard's, and keep it so until the transaction ends."""
+    """Raise `ShardLost` unless the batch's epoch is current; locks the epoch until the transaction ends."""
     if epoch is None:
         return
     found = cursor.execute(QUERIES["shard_check"], (epoch.shard,)).fetchone()

@@ -1,4 +1,4 @@
-"""Dead letters in the database."""
+"""Inserts and deletes dead letters in PostgreSQL, with a daily quota per device."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from ingest_service.storage.model import DeadLetter
 
 MOST_A_DAY, MOST_BYTES_A_DAY = 1000, 32 * 2**20
-"""Dead letters of one device and day that are kept whole: a device that sends nothing else fills no disk."""
-PLACE = ("epoch", "number")  # the user properties that tell one sending from another
+"""Quota of dead letters stored per device and day, so that a faulty device can't fill the disk."""
+PLACE = ("epoch", "number")  # user properties with the spool position, which identify a message
 
 
 def keep(cursor: Cursor[Any], letters: Sequence[DeadLetter], replayed: Sequence[int]) -> None:
     """Insert the new ones, put back those replayed in vain, delete those whose readings are stored.
 
-    Of a device that is beyond its quota of the day, new ones are only counted.
+    New ones of a device beyond its quota of the day are counted, not stored.
     """
     new = [one for one in letters if not one.letter_id]
     again = [one for one in letters if one.letter_id]
@@ -38,7 +38,7 @@ def keep(cursor: Cursor[Any], letters: Sequence[DeadLetter], replayed: Sequence[
 
 
 def digest(letter: DeadLetter) -> bytes | None:
-    """The same for every delivery of one message; None where a message can't be told from its like."""
+    """Hash that is equal for every delivery of one message; None for a message without a spool position."""
     if not all(name in letter.properties for name in PLACE):
         return None
     parts = (letter.topic.encode(), *(letter.properties[name].encode() for name in PLACE), letter.payload)

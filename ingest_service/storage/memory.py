@@ -1,4 +1,4 @@
-"""The store in memory: the same answers as `PostgresStore`, for tests and trials; held to the same tests."""
+"""In-memory store with the same results as `PostgresStore`, for tests and trials; passes the same tests."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ if TYPE_CHECKING:
     from ingest_service.storage.memory_shards import MemoryLease
 
 LATE = 64
-NOT_JUDGED = 64 | 512  # late, or of a wrong clock
+NOT_JUDGED = 64 | 512  # analytics.core.flags.Rule.LATE | Rule.CLOCK
 HOUR_US = 3_600_000_000
 
 
 class MemoryStore(MemoryPlatform, Revised):
-    """`ingest_service.storage.store.Store` in dictionaries."""
+    """`ingest_service.storage.store.Store` on dictionaries."""
 
     def __init__(self, *, time_zone: str = "Asia/Shanghai") -> None:
         super().__init__()
@@ -72,27 +72,27 @@ class MemoryStore(MemoryPlatform, Revised):
     # -- enrolment -----------------------------------------------------------------------------
 
     def enrol(self, directory: Directory) -> Directory:
-        """Insert or update everything named."""
+        """Insert or update everything in a directory; return the full directory, with ids."""
         with self._lock:
             self._enrolled.enrol(directory)
             return self._enrolled.copy()
 
     def directory(self) -> Directory:
-        """Everything enrolled, with ids."""
+        """Return the directory: everything enrolled, with ids."""
         return self._enrolled.copy()
 
     def directory_version(self) -> int:
-        """Grows with every enrolment."""
+        """Return the directory's version, which grows with every enrolment."""
         return self._enrolled.version
 
     # -- the pipeline --------------------------------------------------------------------------
 
     def shard(self, name: str) -> AbstractContextManager[MemoryLease | None]:
-        """Own a shard while the context lasts."""
+        """Own a shard within the context; None if it is owned already."""
         return self._shards.own(name)
 
     def commit(self, batch: Batch) -> Committed:
-        """All of the batch."""
+        """Commit a batch, as `PostgresStore` does."""
         with self._lock:
             self._shards.check(batch.epoch)
             fresh = late = repeated = 0
@@ -129,11 +129,11 @@ class MemoryStore(MemoryPlatform, Revised):
             self._due.add((series_id, time_us // HOUR_US))
 
     def checkpoint(self, shard: str) -> Checkpoint | None:
-        """The shard's last committed checkpoint."""
+        """Return the shard's last committed checkpoint."""
         return self._checkpoints.get(shard)
 
     def committed_after(self, since_us: Mapping[int, int]) -> Iterator[NDArray[np.void]]:
-        """READING blocks of the named series after the given times."""
+        """Yield READING blocks of the given series after the given times."""
         with self._lock:
             rows = [
                 row
@@ -147,27 +147,27 @@ class MemoryStore(MemoryPlatform, Revised):
     # -- dead letters --------------------------------------------------------------------------
 
     def dead_letters(self, query: LetterQuery) -> list[DeadLetter]:
-        """Dead letters by filter, newest first."""
+        """Return dead letters by filter, newest first."""
         return self._letters.find(query)[: query.limit]
 
     def ask_replay(self, query: LetterQuery) -> int:
-        """Ask for some letters to be replayed."""
+        """Mark dead letters for replay; returns their number."""
         with self._lock:
             return self._letters.ask_replay(query)
 
     def letters_to_replay(self, areas: Sequence[str], *, limit: int, limit_bytes: int) -> list[DeadLetter]:
-        """Letters asked for, of some areas, oldest first; one at least."""
+        """Return dead letters of some areas that are marked for replay, oldest first; at least one if any."""
         return self._letters.to_replay(areas, limit, limit_bytes)
 
     def purge_letters(self, query: LetterQuery) -> int:
-        """Delete some letters for good."""
+        """Delete dead letters; returns their number."""
         with self._lock:
             return self._letters.purge(query)
 
     # -- feedback ------------------------------------------------------------------------------
 
     def give_feedback(self, anomaly_id: int, verdict: Verdict, *, who: str, note: str) -> bool:
-        """Say what an anomaly is, in place of what was said before."""
+        """Store a verdict on an anomaly, replacing the previous one; False if there is no such anomaly."""
         with self._lock:
             of = self._anomalies.one(anomaly_id)
             if of is not None:
@@ -176,7 +176,7 @@ class MemoryStore(MemoryPlatform, Revised):
             return of is not None
 
     def withdraw_feedback(self, anomaly_id: int, *, who: str, note: str) -> bool:
-        """Take back what stands of an anomaly."""
+        """Withdraw the current verdict on an anomaly; False if there is none."""
         with self._lock:
             did = self._opinions.withdraw(anomaly_id, who, note)
             if did:
@@ -184,7 +184,7 @@ class MemoryStore(MemoryPlatform, Revised):
             return did
 
     def feedback(self, *, anomaly_id: int | None = None, series_id: int | None = None) -> list[Feedback]:
-        """All that was ever said of an anomaly, or of a series' anomalies."""
+        """Return all feedback on an anomaly, or on the anomalies of a series, including withdrawn."""
         return self._opinions.find(anomaly_id, series_id)
 
     # -- readers -------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ class MemoryStore(MemoryPlatform, Revised):
     def latest(
         self, series_ids: Sequence[int] | None = None, *, received_after_s: float | None = None
     ) -> list[Latest]:
-        """The newest reading of each series."""
+        """Return the newest reading of each series."""
         wanted = None if series_ids is None else set(series_ids)
         with self._lock:
             return [
@@ -203,7 +203,7 @@ class MemoryStore(MemoryPlatform, Revised):
             ]
 
     def readings(self, series_id: int, from_s: float, to_s: float, *, limit: int) -> NDArray[np.void]:
-        """READING rows of ``[from_s, to_s)`` by time, revisions applied."""
+        """Return the READING rows in ``[from_s, to_s)`` by time, with revisions applied."""
         with self._lock:
             of_series = self._rows.get(series_id, {})
             times = sorted(of_series)
@@ -212,30 +212,30 @@ class MemoryStore(MemoryPlatform, Revised):
             return memory_rows.revised(rows, self._revisions)
 
     def received(self, series_ids: Sequence[int], after_s: float, *, limit: int) -> NDArray[np.void]:
-        """READING rows received after a time, in that order."""
+        """Return the READING rows received after a time, in the order of reception."""
         blocks = [self.readings(one, after_s - memory_rows.DAY_S, 1e11, limit=10**9) for one in series_ids]
         return memory_rows.received(blocks, after_s, limit)
 
     def buckets(self, series_id: int, from_s: float, to_s: float, width_s: int) -> list[Bucket]:
-        """Buckets aligned to the local day."""
+        """Return buckets aligned to the local day."""
         return memory_rows.buckets(self.readings(series_id, from_s, to_s, limit=10**9), width_s, self.zone)
 
     def anomalies(self, query: AnomalyQuery) -> list[Anomaly]:
-        """Anomalies by filter, newest start first."""
+        """Return anomalies by filter, newest start first."""
         with self._lock:
             return self._anomalies.find(query)
 
     def anomaly(self, anomaly_id: int) -> Anomaly | None:
-        """One anomaly."""
+        """Return one anomaly; None if there is no such id."""
         with self._lock:
             return self._anomalies.one(anomaly_id)
 
     def statuses(self) -> list[DeviceStatus]:
-        """The newest status of every device that ever sent one."""
+        """Return the newest status of every device that ever sent one."""
         return [self._statuses[one] for one in sorted(self._statuses)]
 
     def health(self, series_ids: Sequence[int] | None = None) -> Health:
-        """What the store holds."""
+        """Count what the store holds."""
         of = set(self._rows if series_ids is None else series_ids)
         with self._lock:
             received_us = [int(self._latest[one]["received_us"]) for one in of & self._latest.keys()]
@@ -253,13 +253,13 @@ class MemoryStore(MemoryPlatform, Revised):
     # -- the service ---------------------------------------------------------------------------
 
     def refresh_rollups(self, *, limit: int, share: float = 1.0) -> int:  # noqa: ARG002 - nothing fails here
-        """Nothing is rolled up here: `buckets` reads the readings; only what is due is counted."""
+        """Count what is due; nothing is rolled up, for `buckets` reads the readings."""
         with self._lock:
             self._due -= set(done := sorted(self._due)[:limit])
             return len(done)
 
     def late_due(self, *, limit: int) -> list[Late]:
-        """Series with late readings that are to be judged again now."""
+        """Return the series with late readings that are due to be judged again."""
         return self._late.due()[:limit]
 
     def correct(
@@ -271,7 +271,7 @@ class MemoryStore(MemoryPlatform, Revised):
         again_s: float | None = None,
         rest_from_s: float | None = None,
     ) -> bool:
-        """Keep what judging a series again changed, all of it or nothing."""
+        """Store the changes from judging a series again, all or nothing."""
         with self._lock:
             if not self._late.done(late, again_s, rest_from_s):
                 return False
@@ -280,10 +280,10 @@ class MemoryStore(MemoryPlatform, Revised):
             return True
 
     def activity(self) -> list[DeviceActivity]:
-        """When each device was last heard."""
+        """Return when each device last sent a reading."""
         return activity(self.directory(), self.latest())
 
     def record(self, anomalies: Sequence[Anomaly]) -> None:
-        """Insert or update anomalies by (subject, start)."""
+        """Insert or update anomalies by (subject, start time)."""
         with self._lock:
             self._anomalies.record(anomalies)

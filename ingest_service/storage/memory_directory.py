@@ -1,4 +1,4 @@
-"""The directory of the store in memory."""
+"""Stores the directory in memory, and derives the activity of devices from it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IDS = {"areas": "area_id", "sites": "site_id", "devices": "device_id", "nodes": 
 
 
 class MemoryDirectory:
-    """Everything enrolled; ids of series are given in the order of their first enrolment."""
+    """Everything enrolled; series ids are assigned in the order of first enrolment."""
 
     def __init__(self) -> None:
         self._directory = Directory()
@@ -28,22 +28,22 @@ class MemoryDirectory:
 
     @property
     def version(self) -> int:
-        """Grows with every enrolment that changed something."""
+        """Version number; grows with every enrolment that changed something."""
         return self._directory.version
 
     def copy(self) -> Directory:
-        """Everything enrolled, with ids; nobody else holds it."""
+        """Return a deep copy of the directory, with ids."""
         made = msgspec.convert(msgspec.to_builtins(self._directory), Directory)
         made.series = opinions.applied(made.series, self._shifts)
         return made
 
     def move(self, shifts: Mapping[int, float]) -> None:
-        """Let feedback move the score limits of series."""
+        """Set the shifts of the score limits by series, from feedback."""
         self._shifts = shifts
         self._directory.version += 1
 
     def enrol(self, directory: Directory) -> None:
-        """Insert or update everything named."""
+        """Insert or update everything in a directory."""
         old = self._directory
         kept = {
             kind: _merged(getattr(old, kind), getattr(directory, kind), name) for kind, name in IDS.items()
@@ -81,7 +81,7 @@ def _merged(old: Sequence[T], new: Sequence[T], key: str) -> list[T]:
 
 
 def activity(directory: Directory, latest: Sequence[Latest]) -> list[DeviceActivity]:
-    """When each device of a directory was last heard."""
+    """Return when each device of a directory last sent a reading; devices without channels are left out."""
     series = {one.series_id: one for one in directory.series}
     newest = {one.series_id: one for one in latest}
     found = []

@@ -1,4 +1,4 @@
-"""Late readings of the store in memory."""
+"""Stores in memory which series have late readings that are due to be judged again."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 
 class MemoryLate:
-    """Which series wait to be judged again, and since when they may be."""
+    """Late readings by series, and when each series is due to be judged again."""
 
     def __init__(self) -> None:
         self._late: dict[int, Late] = {}
         self._due_s: dict[int, float] = {}
 
     def count(self, series_ids: AbstractSet[int]) -> int:
-        """How many of some series wait."""
+        """Count the given series that have late readings."""
         return len(self._late.keys() & series_ids)
 
     def add(self, series_id: int, time_us: int) -> None:
-        """One more late reading."""
+        """Add a late reading."""
         time_s = time_us / 1e6
         old = self._late.get(series_id, Late(series_id=series_id, since_s=time_s, until_s=time_s, readings=0))
         self._late[series_id] = Late(
@@ -37,13 +37,16 @@ class MemoryLate:
         self._due_s[series_id] = min(self._due_s.get(series_id, time.time()), time.time())
 
     def due(self) -> list[Late]:
-        """Those that are to be judged again now, those that wait longest first."""
+        """Return the series that are due now, longest wait first."""
         now_s = time.time()
         waiting = sorted((due_s, series_id) for series_id, due_s in self._due_s.items() if due_s <= now_s)
         return [self._late[series_id] for _, series_id in waiting]
 
     def done(self, late: Late, again_s: float | None, rest_from_s: float | None = None) -> bool:
-        """One is judged; False where more late readings came or another was faster."""
+        """Mark a series as judged; False if more late readings arrived or it was judged meanwhile.
+
+        It is due again after ``again_s`` [s], or at once for the readings from ``rest_from_s`` on, if given.
+        """
         if late not in self.due():
             return False
         if rest_from_s is not None:

@@ -1,4 +1,4 @@
-"""Dead letters of the store in memory."""
+"""Stores dead letters in memory, with a daily quota per device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class MemoryLetters:
-    """Letters by id."""
+    """Dead letters by id."""
 
     def __init__(self) -> None:
         self._letters: dict[int, DeadLetter] = {}
@@ -25,13 +25,13 @@ class MemoryLetters:
         self._count = 0
         self._quotas: dict[tuple[str, ...], tuple[int, int]] = {}  # area, device, day -> letters, bytes
         self.beyond = 0
-        """Letters that were beyond the quota of their device."""
+        """Number of dead letters beyond the quota of their device, which were not stored."""
 
     def __len__(self) -> int:
         return len(self._letters)
 
     def keep(self, letters: Sequence[DeadLetter], replayed: Sequence[int]) -> None:
-        """Insert the new ones, put back those replayed in vain, delete those whose readings are stored."""
+        """Insert new dead letters, reset those whose replay failed, delete those replayed successfully."""
         for one in letters:
             old = self._letters.get(one.letter_id)
             if old is not None:
@@ -56,19 +56,19 @@ class MemoryLetters:
         return True
 
     def _is_new(self, one: DeadLetter) -> bool:
-        """Whether it is none of those that are here; of a retained message, one is enough."""
+        """Whether it is not stored yet; a retained message, which is delivered repeatedly, is stored once."""
         if digest(one) is not None and digest(one) in self._digests:
             return False
         place = (one.topic, one.payload)
         return not one.retained or all((old.topic, old.payload) != place for old in self._letters.values())
 
     def find(self, query: LetterQuery) -> list[DeadLetter]:
-        """Those of a filter, newest first; its limit is not used."""
+        """Return the dead letters that match a filter, newest first; its limit is ignored."""
         found = [one for one in reversed(self._letters.values()) if _matches(one, query)]
         return found if query.whole else [msgspec.structs.replace(one, payload=b"") for one in found]
 
     def ask_replay(self, query: LetterQuery) -> int:
-        """Ask for some to be replayed."""
+        """Mark dead letters for replay; returns their number."""
         asked = self.find(query)
         for one in asked:
             kept = self._letters[one.letter_id]
@@ -76,7 +76,7 @@ class MemoryLetters:
         return len(asked)
 
     def to_replay(self, areas: Sequence[str], limit: int, limit_bytes: int) -> list[DeadLetter]:
-        """Those asked for, oldest first; one at least."""
+        """Return the dead letters marked for replay within the limits, oldest first; at least one if any."""
         asked = [
             one
             for one in self._letters.values()
@@ -87,7 +87,7 @@ class MemoryLetters:
         return asked[: max(1, bisect.bisect_right(so_far, limit_bytes))]
 
     def purge(self, query: LetterQuery) -> int:
-        """Delete some for good."""
+        """Delete dead letters; returns their number."""
         gone = self.find(query)
         for one in gone:
             self._forget(one.letter_id)

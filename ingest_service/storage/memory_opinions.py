@@ -1,4 +1,4 @@
-"""What operators say of anomalies, in the store in memory."""
+"""Stores operators' feedback on anomalies in memory."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class MemoryOpinions:
-    """Everything that was ever said, in order."""
+    """All feedback, in the order it was given."""
 
     def __init__(self) -> None:
         self._said: list[Feedback] = []
 
     def give(self, anomaly: Anomaly, verdict: Verdict, who: str, note: str) -> None:
-        """Say what an anomaly is, in place of what was said before."""
+        """Store a verdict on an anomaly, replacing the previous one."""
         self.withdraw(anomaly.anomaly_id, who, REPLACED)
         said = Feedback(
             feedback_id=len(self._said) + 1,
@@ -39,7 +39,7 @@ class MemoryOpinions:
         self._said.append(said)
 
     def withdraw(self, anomaly_id: int, who: str, note: str) -> bool:
-        """Take back what stands of an anomaly; False where nothing does."""
+        """Withdraw the current verdict on an anomaly; False if there is none."""
         for place, one in enumerate(self._said):
             if one.anomaly_id == anomaly_id and one.withdrawn_s is None:
                 taken_back = {"withdrawn_s": time.time(), "withdrawn_by": who, "withdrawn_note": note}
@@ -48,7 +48,7 @@ class MemoryOpinions:
         return False
 
     def find(self, anomaly_id: int | None, series_id: int | None) -> list[Feedback]:
-        """What was said of an anomaly, or of a series' anomalies."""
+        """Return the feedback on an anomaly, or on the anomalies of a series."""
         return [
             one
             for one in self._said
@@ -57,7 +57,7 @@ class MemoryOpinions:
         ]
 
     def shifts(self, anomaly_of: Callable[[int], Anomaly | None]) -> dict[int, float]:
-        """How far feedback moves the score limits, by series."""
+        """Compute the shift of the score limits from the current feedback, by series."""
         counted: Counter[tuple[int, Verdict]] = Counter()
         for one in self._said:
             of = anomaly_of(one.anomaly_id)

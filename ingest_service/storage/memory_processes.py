@@ -1,4 +1,4 @@
-"""Heartbeats of the store in memory; the plain twin of the view `process_state`."""
+"""Stores heartbeats in memory and derives process states, with the same results as view `process_state`."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class _Row:
 
 
 class MemoryProcesses:
-    """Processes by number; ``clock`` is Unix time [s]."""
+    """Heartbeat rows by number; ``clock`` returns Unix time [s]."""
 
     def __init__(self) -> None:
         self.clock = time.time
@@ -60,7 +60,7 @@ class MemoryProcesses:
         self._lock = threading.Lock()
 
     def found(self) -> list[Process]:
-        """Every process and its state."""
+        """Return every process with its state, and an absent one for each expected kind without a row."""
         with self._lock:
             now_s = self.clock()
             shown = [_process(one, now_s) for one in self._rows.values() if self._is_shown(one)]
@@ -73,7 +73,7 @@ class MemoryProcesses:
         )
 
     def register(self, identity: Identity, limits: Limits) -> int:
-        """A new row; those of its place whose process has ended go."""
+        """Insert a row, and delete the rows of ended processes with the same kind, instance and host."""
         with self._lock:
             now_s = self.clock()
             gone = [
@@ -91,7 +91,7 @@ class MemoryProcesses:
             return number
 
     def beat(self, number: int, report: Report) -> None:
-        """Write a report."""
+        """Update the row of a process."""
         with self._lock:
             row, now_s = self._rows[number], self.clock()
             row.report, row.beat_s, row.connected = report, now_s, True
@@ -99,7 +99,7 @@ class MemoryProcesses:
                 row.restarts = 0
 
     def leave(self, number: int, *, kept: bool) -> None:
-        """A process ends; its row is kept where nobody asked it to."""
+        """Record the end of a process; its row is kept if the end was not requested."""
         with self._lock:
             if not kept:
                 self._rows.pop(number, None)
@@ -113,7 +113,7 @@ class MemoryProcesses:
 
 
 class MemoryPlatform:
-    """What `MemoryStore` answers about the platform itself."""
+    """Mixin of `MemoryStore`: processes and counts that the platform's health is derived from."""
 
     _anomalies: MemoryAnomalies
     _letters: MemoryLetters
@@ -122,23 +122,23 @@ class MemoryPlatform:
         self.registry = MemoryProcesses()
 
     def heartbeat(self, identity: Identity, limits: Limits) -> MemoryHeartbeat:
-        """What a process writes of itself."""
+        """Return the heartbeat writer of a process."""
         return MemoryHeartbeat(self.registry, identity, limits)
 
     def processes(self) -> list[Process]:
-        """Every process of the platform and its state."""
+        """Return every process of the platform and its state."""
         return self.registry.found()
 
     def count_anomalies(self, query: AnomalyQuery) -> int:
-        """How many anomalies a filter finds."""
+        """Count the anomalies that match a filter."""
         return len(self._anomalies.find(msgspec.structs.replace(query, limit=2**62)))
 
     def count_letters(self, query: LetterQuery) -> int:
-        """How many dead letters a filter finds."""
+        """Count the dead letters that match a filter."""
         return len(self._letters.find(query))
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there are no connections."""
 
 
 class MemoryHeartbeat:
@@ -151,7 +151,7 @@ class MemoryHeartbeat:
         self._number: int | None = None
 
     def beat(self, report: Report) -> None:
-        """Write what the process reports of itself."""
+        """Write a report of the process."""
         if self._number is None:
             self._number = self._processes.register(self._identity, self._limits)
         self._processes.beat(self._number, report)
@@ -162,7 +162,7 @@ class MemoryHeartbeat:
             self._processes.leave(self._number, kept=False)
 
     def close(self) -> None:
-        """Let go; the row stays."""
+        """Disconnect; the row stays."""
         if self._number is not None:
             self._processes.leave(self._number, kept=True)
 

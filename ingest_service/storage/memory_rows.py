@@ -1,4 +1,4 @@
-"""Small answers of the store in memory: fields of rows, buckets, filters."""
+"""Helpers of the in-memory store: READING fields, revisions, buckets, anomaly filters."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 GOOD = 2
 DAY_S = 86_400.0
 HOUR_S = 3600
-ORIGIN = datetime(2000, 1, 3)  # noqa: DTZ001 - local time; where TimescaleDB's buckets begin
+ORIGIN = datetime(2000, 1, 3)  # noqa: DTZ001 - local time; the origin of TimescaleDB's buckets
 
 
 def field(row: tuple[object, ...], name: str) -> Any:
-    """A field of a READING that is kept as a tuple."""
+    """Return a field of a READING stored as a tuple."""
     assert READING.names is not None  # noqa: S101 - for the type checker
     return row[READING.names.index(name)]
 
 
 def or_none(value: float) -> float | None:
-    """None for NaN."""
+    """Convert NaN to None."""
     return None if np.isnan(value) else value
 
 
 def of(rows: Sequence[np.void]) -> NDArray[np.void]:
-    """READING rows as one array."""
+    """Convert READING rows to one array."""
     return np.array(rows, READING)
 
 
 def revised(rows: NDArray[np.void], revisions: Mapping[tuple[int, int], tuple[int, int]]) -> NDArray[np.void]:
-    """READING rows with their flags as they were revised, in place."""
+    """Apply the revised flags to READING rows, in place."""
     for row in rows:
         now = revisions.get((int(row["series_id"]), int(row["time_us"])))
         if now is not None:
@@ -48,14 +48,14 @@ def revised(rows: NDArray[np.void], revisions: Mapping[tuple[int, int], tuple[in
 
 
 def received(blocks: Sequence[NDArray[np.void]], after_s: float, limit: int) -> NDArray[np.void]:
-    """READING rows received after a time, in that order."""
+    """Return the READING rows received after a time, in the order of reception."""
     rows = np.concatenate([np.empty(0, READING), *blocks])
     rows = rows[rows["received_us"] > round(after_s * 1e6)]
     return rows[np.lexsort((rows["series_id"], rows["time_us"], rows["received_us"]))][:limit]
 
 
 def latest(row: NDArray[np.void], revisions: Mapping[tuple[int, int], tuple[int, int]]) -> Latest:
-    """The newest reading of a series, a READING row, as it is shown."""
+    """Convert the newest READING row of a series to a `Latest`, with revisions applied."""
     quality, rules = revisions.get(
         (int(row["series_id"]), int(row["time_us"])), (int(row["quality"]), int(row["rules"]))
     )
@@ -72,14 +72,14 @@ def latest(row: NDArray[np.void], revisions: Mapping[tuple[int, int], tuple[int,
 
 
 def said(before: DeviceStatus | None, now: DeviceStatus) -> DeviceStatus:
-    """A status as it is kept; the last known offset of the device's clock stays."""
+    """Merge a new status with the stored one: without a clock offset, the stored offset is kept."""
     if now.clock_offset_s is None and before is not None:
         return msgspec.structs.replace(now, clock_offset_s=before.clock_offset_s)
     return now
 
 
 def buckets(rows: NDArray[np.void], width_s: int, zone: ZoneInfo) -> list[Bucket]:
-    """READING rows in buckets aligned to the local day."""
+    """Aggregate READING rows to buckets aligned to the local day."""
     found: dict[float, list[tuple[int, float]]] = {}
     for row in rows:
         begin_s = _begin_of(int(row["time_us"]) / 1e6, width_s, zone)
@@ -88,7 +88,10 @@ def buckets(rows: NDArray[np.void], width_s: int, zone: ZoneInfo) -> list[Bucket
 
 
 def _begin_of(time_s: float, width_s: int, zone: ZoneInfo) -> float:
-    """When the bucket of a time begins [s]; a part of an hour by that hour, which clocks may repeat."""
+    """Return the start of the bucket of a time, Unix seconds [s].
+
+    Buckets that divide an hour are counted from the start of that hour, since local time may repeat an hour.
+    """
     aware = datetime.fromtimestamp(time_s, UTC).astimezone(zone)
     if HOUR_S % width_s == 0:
         hour_s = aware.replace(minute=0, second=0, microsecond=0).timestamp()
@@ -99,7 +102,7 @@ def _begin_of(time_s: float, width_s: int, zone: ZoneInfo) -> float:
 
 
 def _bucket(begin_s: float, values: list[tuple[int, float]]) -> Bucket:
-    """A bucket of (quality, value) pairs."""
+    """Aggregate (quality, value) pairs to a bucket."""
     good = [value for quality, value in values if quality <= GOOD]
     return Bucket(
         time_s=begin_s,
@@ -112,7 +115,7 @@ def _bucket(begin_s: float, values: list[tuple[int, float]]) -> Bucket:
 
 
 def matches(one: Anomaly, query: AnomalyQuery) -> bool:
-    """Whether an anomaly passes every filter."""
+    """Whether an anomaly matches every filter of a query."""
     return (
         (query.site_ids is None or one.site_id in query.site_ids)
         and (query.series_ids is None or one.series_id in query.series_ids)

@@ -1,4 +1,4 @@
-"""Who owns which shard, in the store in memory."""
+"""Leases shards to owners in memory, with an epoch number per shard."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MemoryLease:
-    """A shard that is owned."""
+    """A shard owned by the holder of this lease."""
 
     epoch: Epoch
     _epochs: Mapping[str, int]
 
     def held(self) -> bool:
-        """Whether it is still owned."""
+        """Whether the shard is still owned by this lease."""
         return self._epochs[self.epoch.shard] == self.epoch.number
 
 
 class MemoryShards:
-    """Shards by name, each with the number of its epoch."""
+    """Shards by name, each with its current epoch number."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -36,7 +36,7 @@ class MemoryShards:
 
     @contextmanager
     def own(self, name: str) -> Iterator[MemoryLease | None]:
-        """Own a shard while the context lasts; None if somebody else does."""
+        """Own a shard within the context; yields None if it is owned already."""
         with self._lock:
             mine = name not in self._owned
             self._owned.add(name)
@@ -48,6 +48,6 @@ class MemoryShards:
                 self._owned.discard(name)
 
     def check(self, epoch: Epoch | None) -> None:
-        """Raise ShardLost if somebody has taken the shard over since."""
+        """Raise `ShardLost` if the epoch is no longer current."""
         if epoch is not None and self._epochs.get(epoch.shard) != epoch.number:
             raise ShardLost(f"shard {epoch.shard!r}: epoch {epoch.number} is over")

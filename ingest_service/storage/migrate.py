@@ -1,4 +1,4 @@
-"""Numbered migrations, each in one transaction, one process at a time."""
+"""Applies numbered schema migrations, each in one transaction, under a lock; checks the schema version."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _FILE = re.compile(r"(?P<number>\d{4})_[a-z0-9_]+\.sql")
 
 
 def names() -> list[str]:
-    """The migrations that this version brings, in order."""
+    """Return the file names of the migrations of this version, in order."""
     folder = files("ingest_service.storage").joinpath("migrations")
     return sorted(entry.name for entry in folder.iterdir() if _FILE.fullmatch(entry.name))
 
 
 def newest() -> int:
-    """The number of the newest migration."""
+    """Return the number of the newest migration of this version."""
     return _number(names()[-1])
 
 
 def version(connection: Connection[Any]) -> int:
-    """The number of the newest migration that a database has; 0 before the first."""
+    """Return the number of the newest migration applied to a database; 0 before the first."""
     if connection.execute(sql.QUERIES["migration_table_exists"]).fetchone() != (True,):
         return 0
     (number,) = connection.execute(sql.QUERIES["migration_version"]).fetchone() or (0,)
@@ -38,7 +38,7 @@ def version(connection: Connection[Any]) -> int:
 
 
 def check(connection: Connection[Any]) -> None:
-    """Raise `StoreRefused` unless the database has just the schema of this version."""
+    """Raise `StoreRefused` unless the database has exactly the schema of this version."""
     found = version(connection)
     if found < newest():
         raise StoreRefused(
@@ -48,12 +48,12 @@ def check(connection: Connection[Any]) -> None:
 
 
 def migrate(dsn: str) -> list[str]:
-    """Apply what is missing; returns the names of what was applied.
+    """Apply the missing migrations; returns their names.
 
     Raises
     ------
     StoreUnavailable, StoreRefused
-        The latter also where the database is newer than this version.
+        The latter also if the database is newer than this version.
 
     """
     with classified(), psycopg.connect(dsn, autocommit=True) as connection:

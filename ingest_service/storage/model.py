@@ -1,7 +1,7 @@
-"""What the store keeps, as values: the second published contract.
+"""Data model of the store: records and array dtypes; the second published contract.
 
 Times are Unix seconds UTC as float64 [s] in records and int64 microseconds [us] in columns.
-Everything enrolled (areas, sites, devices, series, networks) travels together as one `Directory`.
+Everything enrolled (areas, sites, devices, series, networks) is read and written as one `Directory`.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ READING = np.dtype(
         ("time_us", "<i8"),  # measured (phenomenon time)
         ("received_us", "<i8"),
         ("value", "<f8"),  # canonical unit of the series' quantity
-        ("expected", "<f4"),  # what the judge expected; NaN before it could say
+        ("expected", "<f4"),  # expected value of the judge; NaN while it is unknown
         ("spread", "<f4"),  # one robust standard deviation around expected; NaN likewise
         ("quality", "u1"),  # QARTOD flag
-        ("rules", "<u2"),  # bits of analytics.core.flags.Rule behind the flag
+        ("rules", "<u2"),  # bits of analytics.core.flags.Rule that led to the flag
     ]
 )
 """One stored reading; a batch of them is a structured array ``(n,)`` of this dtype."""
 
 REVISION = np.dtype([("series_id", "<i4"), ("time_us", "<i8"), ("quality", "u1"), ("rules", "<u2")])
-"""A flag that later evidence changed. Readings stay as they were written; views show the revision."""
+"""A flag changed by later evidence. Readings stay as they were written; views show the revised flag."""
 
 Level = Literal["city", "county", "town"]
 Network = Literal["river", "road"]
@@ -44,10 +44,10 @@ class Area(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
-    """A place where something is measured (站点), or an outfall that could be.
+    """A monitoring site (站点), or an outfall that may be monitored.
 
     ``kind`` is river_section, lake_section, outfall, rain_gauge, tide_gauge, junction or road_section.
-    ``lon``, ``lat`` are WGS 84 [deg]; ``target_class`` is the GB 3838 class aimed at (1-5).
+    ``lon``, ``lat`` are WGS 84 [deg]; ``target_class`` is the target class of GB 3838 (1-5).
     """
 
     site_id: str
@@ -64,7 +64,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
-    """Something enrolled that publishes; its id is its MQTT user name."""
+    """An enrolled MQTT publisher; its id is its MQTT user name."""
 
     device_id: str
     area_id: str
@@ -72,7 +72,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
-    """What is stored: one quantity at one site.
+    """A time series: one quantity at one site.
 
     ``limits`` of the site file override the judge's by name, and ``adopted`` ones override these.
     """
@@ -82,12 +82,12 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     quantity: str
     interval_s: float = 300.0
     limits: dict[str, float] = {}
-    adopted: dict[str, float | None] = {}  # by an engineer; given by the store, left alone by an enrolment
+    adopted: dict[str, float | None] = {}  # by an engineer; given by the store, unchanged by an enrolment
     score_shift: float = 0.0  # of the score limits, by the operators' feedback; given by the store
 
 
 class Channel(msgspec.Struct, frozen=True, kw_only=True):
-    """One SenML name of one device, and the series that its values belong to."""
+    """Mapping of one SenML name of a device to the series of its values."""
 
     device_id: str
     name: str
@@ -97,7 +97,7 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
-    """A node of the river or road network; with ``site_id`` where something is measured there."""
+    """A node of the river or road network; with ``site_id`` if there is a site at it."""
 
     node_id: str
     network: Network
@@ -129,7 +129,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Directory(msgspec.Struct, kw_only=True):
-    """Everything enrolled. Site files have this shape; the store hands it back with ids filled in."""
+    """Everything enrolled. Site files have this structure; the store returns it with ids filled in."""
 
     areas: list[Area] = []
     sites: list[Site] = []
@@ -146,7 +146,7 @@ class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
     """One physical event at one series, device or site; unique by ``(subject, start_s)``.
 
     ``subject`` is ``series/12``, ``device/wz-01`` or ``site/…``. ``severity`` is 1 notice, 2 warning,
-    3 alarm. ``score`` compares over detectors (about the number of robust standard deviations).
+    3 alarm. ``score`` is −log10 of the false-alarm probability, so it is comparable between detectors.
     """
 
     anomaly_id: int = 0  # given by the store
@@ -173,7 +173,7 @@ class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Feedback(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody said of an anomaly; it stands until it is withdrawn, and stays on record after that."""
+    """An operator's verdict on an anomaly; valid until it is withdrawn, and kept after that."""
 
     feedback_id: int
     anomaly_id: int
@@ -188,7 +188,7 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Late(msgspec.Struct, frozen=True, kw_only=True):
-    """Late readings of a series that wait to be judged, from ``since_s`` to ``until_s``."""
+    """Late readings of a series that are not judged yet, measured from ``since_s`` to ``until_s`` [s]."""
 
     series_id: int
     since_s: float
@@ -197,7 +197,7 @@ class Late(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that could not be taken, whole, with what was wrong and what to do."""
+    """A message that could not be stored (completely), with its payload, the reason and the remedy."""
 
     letter_id: int = 0  # given by the store
     received_s: float
@@ -210,19 +210,19 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     state: Literal["waiting", "replay"] = "waiting"
     replays: int = 0
-    retained: bool = False  # the broker kept it, and sends it again at every subscription
+    retained: bool = False  # an MQTT retained message, which the broker sends at every subscription
 
 
 class LetterQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which dead letters: filters joined by "and", newest first; ``before_id`` is the last one seen.
+    """Filter of dead letters, joined by "and", newest first; ``before_id`` is the last id of the last page.
 
-    Without ``whole`` their payloads stay behind: one letter may be megabytes.
+    Without ``whole``, payloads are omitted: one may have megabytes.
     """
 
     ids: list[int] | None = None
     reason: str | None = None
     device: str | None = None
-    areas: list[str] | None = None  # that the topic names
+    areas: list[str] | None = None  # in the topic
     received_before_s: float | None = None
     before_id: int | None = None
     whole: bool = True
@@ -235,11 +235,11 @@ class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
     device_id: str
     received_s: float
     status: dict[str, Any]
-    clock_offset_s: float | None = None  # device clock less platform clock, where it is known
+    clock_offset_s: float | None = None  # device clock minus platform clock, if known
 
 
 class DeviceActivity(msgspec.Struct, frozen=True, kw_only=True):
-    """When a device was last heard, over all of its channels; None where it never was."""
+    """Times of a device's newest reading, over all of its channels; None if it never sent one."""
 
     device_id: str
     area_id: str
@@ -251,15 +251,15 @@ class DeviceActivity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExceededQuota(msgspec.Struct, frozen=True, kw_only=True):
-    """Dead letters of a device and day (UTC) beyond its quota; all that is not enrolled is one an area."""
+    """Dead letters of a device and day (UTC) beyond its quota; unknown devices of an area count as one."""
 
     area_id: str
-    device_id: str | None  # None for what is not enrolled
-    site_id: str  # where the device measures, or a site of the area
-    day_s: float  # when the day began, Unix time [s]
+    device_id: str | None  # None for devices that are not enrolled
+    site_id: str  # of the device, or a site of the area
+    day_s: float  # start of the day, Unix time [s]
     devices: int
-    letters: int  # that are kept
-    beyond: int  # that were counted only
+    letters: int  # stored
+    beyond: int  # counted, not stored
     bytes_beyond: int
 
 
@@ -288,21 +288,21 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AnomalyQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Filters, joined by "and"; newest start first; ``after`` is the last row's ``(start_s, anomaly_id)``."""
+    """Filter, joined by "and"; newest start first; ``after`` is the last row's ``(start_s, anomaly_id)``."""
 
     site_ids: list[str] | None = None
     series_ids: list[int] | None = None
     detectors: list[str] | None = None
     states: list[str] | None = None
     severity_min: int = 1
-    from_s: float | None = None  # keeps anomalies that end after it
-    to_s: float | None = None  # keeps anomalies that start before it
+    from_s: float | None = None  # selects anomalies that end after it
+    to_s: float | None = None  # selects anomalies that start before it
     after: tuple[float, int] | None = None
     limit: int = 100
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """What the database is and holds."""
+    """Edition, schema version and row counts of the database."""
 
     edition: str  # "TimescaleDB Community 2.x", "TimescaleDB Apache 2.x", "PostgreSQL 18.x"
     schema_version: int

@@ -1,4 +1,4 @@
-"""Which names are stored, and how text of unknown origin is written to logs, audit and terminals."""
+"""Validates names before they are stored, and escapes control characters in text for logs and terminals."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 NO_NAME = r"[<>\u0001-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]"
-"""Characters that no name has, as PostgreSQL writes them: markup, controls, marks of direction.
+"""Characters forbidden in names, in PostgreSQL's syntax: markup, control and bidirectional characters.
 
-Migration 0028 has the same expression, and a test holds both equal. PostgreSQL itself refuses NUL.
+Migration 0028 has the same expression, and a test checks that both are equal. PostgreSQL itself refuses NUL.
 """
 REMEDY = "holds '<', '>' or a control character, which pages and terminals obey: leave it out"
 _NO_NAME = re.compile(NO_NAME.replace(r"\u0001", r"\x00"))
@@ -16,7 +16,7 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udff
 
 
 def is_name(text: str) -> bool:
-    r"""Whether a text may be the name of something.
+    r"""Whether a text is valid as a name.
 
     >>> is_name("乌镇 (north) & co."), is_name("<img src=x>"), is_name("a\x1b[31m")
     (True, False, False)
@@ -25,7 +25,7 @@ def is_name(text: str) -> bool:
 
 
 def printable(text: str, most: int | None = None) -> str:
-    r"""A text on one line, with its control characters written out; ``most``: characters that are kept.
+    r"""Escape the control characters of a text, and truncate it to ``most`` characters if given.
 
     >>> printable("a\nb\x1b[31m\x00"), printable("abcdef", 3)
     ('a\\nb\\x1b[31m\\x00', 'abc… (6 characters)')
@@ -36,7 +36,7 @@ def printable(text: str, most: int | None = None) -> str:
 
 
 def printable_values(value: Any, most: int | None = None) -> Any:
-    """The same of every text within dictionaries and lists, keys included; what is no JSON stays as it is."""
+    """Apply `printable` to every text in nested dictionaries and lists, keys included; keep other values."""
     if isinstance(value, str):
         return printable(value, most)
     if isinstance(value, dict):

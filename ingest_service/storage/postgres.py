@@ -1,4 +1,4 @@
-"""The store on PostgreSQL, with or without TimescaleDB."""
+"""Implements the store on PostgreSQL, with or without TimescaleDB."""
 
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ class PostgresStore(Walled):
         stop: threading.Event | None = None,
         wait_s: float = float("inf"),
     ) -> Self:
-        """Connect; while the database is away, wait and say so every few seconds.
+        """Connect; while the database is unavailable, wait and log every few seconds.
 
         Raises
         ------
         StoreUnavailable
             After ``wait_s``, or when ``stop`` is set.
         StoreRefused
-            Where the database refuses this user, or its schema is not of this version.
+            If the database refuses this user, or its schema is not of this version.
 
         """
         settings = settings or Settings()
@@ -90,107 +90,107 @@ class PostgresStore(Walled):
 
     @property
     def opened_with(self) -> tuple[str, Settings]:
-        """The address and the settings with which another process opens the same database."""
+        """DSN and settings with which another process can open the same database."""
         return self._dsn, self._settings
 
     def close(self) -> None:
-        """Let go of every connection."""
+        """Close every connection."""
         self._pool.close()
 
     def seen_from(self, area: str) -> Self:
-        """The same store, where nothing but an area's can be read or written; ``*`` is everywhere."""
+        """Return the same store restricted by row-level security to an area scope; ``*`` is every area."""
         return type(self)(self._dsn, self._pool, self._settings, area=area, wall=self._wall)
 
     # -- enrolment -----------------------------------------------------------------------------
 
     def enrol(self, directory: Directory) -> Directory:
-        """Insert or update everything named, remove nothing; return the whole, with ids."""
+        """Insert or update everything in a directory, delete nothing; return the full directory, with ids."""
         with self.transaction() as connection:
             if writing.enrol(connection, directory):
                 connection.execute(QUERIES["directory_changed"])
             return reading.directory(connection)
 
     def directory(self) -> Directory:
-        """Everything enrolled, with ids."""
+        """Return the directory: everything enrolled, with ids."""
         with self.transaction() as connection:
             return reading.directory(connection)
 
     def directory_version(self) -> int:
-        """Grows with every enrolment."""
+        """Return the directory's version, which grows with every enrolment."""
         return self._number("directory_version")
 
     # -- the pipeline --------------------------------------------------------------------------
 
     @contextmanager
     def shard(self, name: str) -> Iterator[PostgresLease | None]:
-        """Own a shard while the context lasts; None where another process owns it."""
+        """Own a shard within the context; yields None if another process owns it."""
         with lease.taken(self._dsn, self._settings, name) as taken:
             yield taken
 
     def commit(self, batch: Batch) -> Committed:
-        """All of the batch or nothing of it."""
+        """Commit a batch, all or nothing."""
         with classified(), self._pool.connection() as connection, connection.transaction():
             return writing.commit(connection, batch)
 
     def checkpoint(self, shard: str) -> Checkpoint | None:
-        """The shard's last committed checkpoint."""
+        """Return the shard's last committed checkpoint."""
         with self.transaction() as connection:
             found = connection.execute(QUERIES["checkpoint"], (shard,)).fetchone()
         return None if found is None else Checkpoint(shard, found[0], bytes(found[1]))
 
     def committed_after(self, since_us: Mapping[int, int]) -> Iterator[NDArray[np.void]]:
-        """READING blocks of the named series after the given times."""
+        """Yield READING blocks of the given series after the given times."""
         with self.transaction() as connection:
             yield from reading.committed_after(connection, since_us)
 
     # -- dead letters --------------------------------------------------------------------------
 
     def forget_letter_quotas(self) -> None:
-        """Drop the quotas of days that are over for a month."""
+        """Delete dead-letter quotas of days more than a month ago."""
         with self.transaction() as connection:
             connection.execute(QUERIES["forget_letter_quotas"])
 
     def letters_beyond(self) -> int:
-        """Dead letters of today that were beyond the quotas of their devices: only counted."""
+        """Return the number of today's dead letters beyond the quotas, which were counted and not stored."""
         return self._number("letters_beyond")
 
     def exceeded_quotas(self, *, since_s: float) -> list[ExceededQuota]:
-        """Quotas of dead letters that were exceeded on a day or later, in areas that are enrolled."""
+        """Return the dead-letter quotas exceeded since a time [s], in enrolled areas."""
         return self._rows("exceeded_quotas", {"since_s": since_s}, ExceededQuota)
 
     def dead_letters(self, query: LetterQuery) -> list[DeadLetter]:
-        """Dead letters by filter, newest first."""
+        """Return dead letters by filter, newest first."""
         return self._rows("dead_letters", msgspec.structs.asdict(query), DeadLetter)
 
     def ask_replay(self, query: LetterQuery) -> int:
-        """Ask for some letters to be replayed."""
+        """Mark dead letters for replay; returns their number."""
         with self.transaction() as connection:
             return connection.execute(QUERIES["ask_replay"], msgspec.structs.asdict(query)).rowcount
 
     def letters_to_replay(self, areas: Sequence[str], *, limit: int, limit_bytes: int) -> list[DeadLetter]:
-        """Letters asked for, of some areas, oldest first; one at least."""
+        """Return dead letters of some areas that are marked for replay, oldest first; at least one if any."""
         parameters = {"areas": list(areas), "limit": limit, "limit_bytes": limit_bytes}
         return self._rows("letters_to_replay", parameters, DeadLetter)
 
     def purge_letters(self, query: LetterQuery) -> int:
-        """Delete some letters for good."""
+        """Delete dead letters; returns their number."""
         with self.transaction() as connection:
             return connection.execute(QUERIES["purge_letters"], msgspec.structs.asdict(query)).rowcount
 
     # -- feedback ------------------------------------------------------------------------------
 
     def give_feedback(self, anomaly_id: int, verdict: Verdict, *, who: str, note: str) -> bool:
-        """Say what an anomaly is, in place of what was said before."""
+        """Store a verdict on an anomaly, replacing the previous one; False if there is no such anomaly."""
         with self.transaction() as connection:
             return opinions.give(connection, anomaly_id, verdict, who, note)
 
     def withdraw_feedback(self, anomaly_id: int, *, who: str, note: str) -> bool:
-        """Take back what stands of an anomaly."""
+        """Withdraw the current verdict on an anomaly; False if there is none."""
         with self.transaction() as connection:
             return opinions.withdraw(connection, anomaly_id, who, note)
 
     def feedback(self, *, anomaly_id: int | None = None, series_id: int | None = None) -> list[Feedback]:
-        """All that was ever said of an anomaly, or of a series' anomalies."""
+        """Return all feedback on an anomaly, or on the anomalies of a series, including withdrawn."""
         return self._rows("feedback", {"anomaly_id": anomaly_id, "series_id": series_id}, Feedback)
 
     # -- readers -------------------------------------------------------------------------------
@@ -198,53 +198,53 @@ class PostgresStore(Walled):
     def latest(
         self, series_ids: Sequence[int] | None = None, *, received_after_s: float | None = None
     ) -> list[Latest]:
-        """The newest reading of each series."""
+        """Return the newest reading of each series."""
         ids = None if series_ids is None else list(series_ids)
         return self._rows("latest", {"series_ids": ids, "received_after_s": received_after_s}, Latest)
 
     def readings(self, series_id: int, from_s: float, to_s: float, *, limit: int) -> NDArray[np.void]:
-        """READING rows of ``[from_s, to_s)`` by time, revisions applied."""
+        """Return the READING rows in ``[from_s, to_s)`` by time, with revisions applied."""
         with self.transaction(in_order=True) as connection:
             return reading.readings(connection, series_id, from_s, to_s, limit)
 
     def received(self, series_ids: Sequence[int], after_s: float, *, limit: int) -> NDArray[np.void]:
-        """READING rows received after a time, in that order."""
+        """Return the READING rows received after a time, in the order of reception."""
         with self.transaction() as connection:
             return reading.received(connection, series_ids, after_s, limit)
 
     def buckets(self, series_id: int, from_s: float, to_s: float, width_s: int) -> list[Bucket]:
-        """Buckets aligned to the local day."""
+        """Return buckets aligned to the local day."""
         with self.transaction() as connection:
             return rollups.buckets(connection, series_id, from_s, to_s, width_s, zone=self.zone)
 
     def anomalies(self, query: AnomalyQuery) -> list[Anomaly]:
-        """Anomalies by filter, newest start first."""
+        """Return anomalies by filter, newest start first."""
         with self.transaction() as connection:
             return reading.anomalies(connection, query)
 
     def anomaly(self, anomaly_id: int) -> Anomaly | None:
-        """One anomaly."""
+        """Return one anomaly; None if there is no such id."""
         with self.transaction() as connection:
             return next(iter(reading.anomalies(connection, AnomalyQuery(), anomaly_id)), None)
 
     def count_anomalies(self, query: AnomalyQuery) -> int:
-        """How many anomalies a filter finds."""
+        """Count the anomalies that match a filter."""
         return self._number("count_anomalies", reading.anomaly_parameters(query))
 
     def count_letters(self, query: LetterQuery) -> int:
-        """How many dead letters a filter finds."""
+        """Count the dead letters that match a filter."""
         return self._number("count_letters", msgspec.structs.asdict(query))
 
     def newest_revision(self) -> int:
-        """The newest settled change of any anomaly."""
+        """Return the revision of the newest settled change to any anomaly."""
         return self._number("newest_revision", (self._number("settled_revision"),))
 
     def drawn_revision(self) -> int:
-        """The newest revision that was ever drawn."""
+        """Return the newest revision number that was ever assigned."""
         return self._number("drawn_revision")
 
     def anomalies_changed(self, revision: int, *, limit: int, settled: int = 0) -> list[Anomaly]:
-        """Anomalies changed after a revision, oldest change first, up to the newest settled change."""
+        """Return anomalies changed after a revision, up to the newest settled change, oldest change first."""
         settled = max(settled, self._number("settled_revision"))
         if settled <= revision:
             return []
@@ -253,7 +253,7 @@ class PostgresStore(Walled):
     def anomalies_left_out(
         self, revision: int, site_ids: Sequence[str], *, newest: int, counted: int
     ) -> LeftOut | None:
-        """The changes after a revision that are not among the newest ones; None where all are."""
+        """Summarise the changes after a revision, except the newest ones; None if there are no others."""
         parameters = {
             "after": revision,
             "settled": self._number("settled_revision"),
@@ -266,12 +266,12 @@ class PostgresStore(Walled):
         return None if found is None or found[0] is None else LeftOut(*found)
 
     def statuses(self) -> list[DeviceStatus]:
-        """The newest status of every device that ever sent one."""
+        """Return the newest status of every device that ever sent one."""
         with self.transaction() as connection:
             return reading.readable(connection, "statuses", DeviceStatus)
 
     def health(self, series_ids: Sequence[int] | None = None) -> Health:
-        """What the database is and holds."""
+        """Edition, schema version and row counts of the database."""
         parameters = {
             "series_ids": None if series_ids is None else list(series_ids),
             "zone": self._settings.time_zone,
@@ -284,7 +284,7 @@ class PostgresStore(Walled):
             )
 
     def size(self) -> tuple[int, str | None]:
-        """How large the database is [bytes], and its folder where that is here and may be known."""
+        """Return the size of the database [bytes], and its data directory if it is local and readable."""
         with self.asked(QUERIES["size"]) as cursor:
             found = cursor.fetchone() or (0, None)
         return int(found[0]), found[1]
@@ -292,22 +292,22 @@ class PostgresStore(Walled):
     # -- the platform's processes -----------------------------------------------------------------
 
     def heartbeat(self, identity: Identity, limits: Limits) -> PostgresHeartbeat:
-        """What a process writes of itself."""
+        """Return the heartbeat writer of a process."""
         return PostgresHeartbeat(self._dsn, self._settings, identity, limits)
 
     def processes(self) -> list[Process]:
-        """Every process of the platform and its state."""
+        """Return every process of the platform and its state."""
         return self._rows("processes", None, Process)
 
     # -- the service ---------------------------------------------------------------------------
 
     def refresh_rollups(self, *, limit: int, share: float = 1.0) -> int:
-        """Bring rollups of about ``limit`` readings up to date; how many hours of series that were."""
+        """Refresh the rollups of about ``limit`` readings; returns the number of series-hours refreshed."""
         with self.transaction() as connection:
             return rollups.refresh(connection, limit, share, self._settings.time_zone)
 
     def late_due(self, *, limit: int) -> list[Late]:
-        """Series with late readings that are to be judged again now."""
+        """Return the series with late readings that are due to be judged again."""
         return self._rows("late_due", (limit,), Late)
 
     def correct(
@@ -319,18 +319,18 @@ class PostgresStore(Walled):
         again_s: float | None = None,
         rest_from_s: float | None = None,
     ) -> bool:
-        """Keep what judging a series again changed, all of it or nothing."""
+        """Store the changes from judging a series again, all or nothing."""
         with self.transaction() as connection, connection.cursor() as cursor:
             return writing.correct(
                 cursor, late, revisions, anomalies, again_s=again_s, rest_from_s=rest_from_s
             )
 
     def activity(self) -> list[DeviceActivity]:
-        """When each device was last heard."""
+        """Return when each device last sent a reading."""
         return self._rows("activity", None, DeviceActivity)
 
     def record(self, anomalies: Sequence[Anomaly]) -> None:
-        """Insert or update anomalies by (subject, start)."""
+        """Insert or update anomalies by (subject, start time)."""
         with self.transaction() as connection, connection.cursor() as cursor:
             writing.anomalies(cursor, anomalies)
 

@@ -1,4 +1,4 @@
-"""What the states of processes mean and what to do about each, in English and Chinese, from one source."""
+"""Messages on process states, with their cause and the remedy, in English and Chinese."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Sentence(msgspec.Struct, frozen=True):
-    """The same in both languages."""
+    """A text in English and Chinese."""
 
     en: str
     zh: str
@@ -97,14 +97,14 @@ NO_OWNER = Sentence(
 
 
 def named(process: Process) -> Sentence:
-    """A process by its kind and instance."""
+    """Return the label of a process: kind and instance."""
     kind = KINDS.get(process.kind, Sentence(process.kind, process.kind))
     tail = f" {process.instance}" if process.instance else ""
     return Sentence(kind.en + tail, kind.zh + tail)
 
 
 def sentence(process: Process) -> Sentence:
-    """A process, its state, why it is in it, and what to do."""
+    """Describe a process: its state, the cause and the remedy."""
     name, state = named(process), STATES[process.state]
     why = WHY.get(process.why, WHY["task"])
     standby = STANDBY if process.role == "standby" else EMPTY
@@ -114,7 +114,7 @@ def sentence(process: Process) -> Sentence:
 
 
 def no_shard(areas: list[str]) -> Sentence:
-    """No ingest process takes these areas."""
+    """Message that no ingest process ingests these areas."""
     shown = ", ".join(areas[:5]) + (" …" if len(areas) > 5 else "")
     return Sentence(
         f"ingest: no process takes the readings of {shown or 'some areas'}:"

@@ -1,4 +1,4 @@
-"""The processes of the platform: what each writes of itself, and the state that follows from it."""
+"""Data classes of process health: identity, heartbeat report, limits, and the state derived from them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ Role = Literal["starting", "owner", "standby"]
 State = Literal["alive", "stuck", "behind", "absent", "restarting"]
 
 KINDS = ("ingest", "service", "gateway")
-"""In the order in which they are shown; a process of another kind comes after these."""
+"""Kinds in the order of display; processes of other kinds follow."""
 EXPECTED = ("ingest", "service")
-"""Kinds of which a platform has at least one: none of them is shown as absent."""
+"""Kinds of which a platform has at least one; one without any process is shown as absent."""
 FORGIVE_S = 600.0
-"""Restarts are counted as one series as long as no more than this lies between them [s]."""
+"""Restarts are counted together as long as no more than this passes between them [s]."""
 AGAIN_S = 30.0
-"""A process that was started again is shown as restarting for so long [s]."""
+"""Time for which a restarted process is shown as restarting [s]."""
 EXPIRE_S = 86_400.0
-"""The row of a process that is gone is deleted after this [s]."""
+"""Time after which the row of an ended process is deleted [s]."""
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """Which process it is. ``instance`` is the shard of ingest, or what else tells two of a kind apart."""
+    """Identity of a process. ``instance`` is the shard of ingest, or distinguishes processes of a kind."""
 
     kind: str
     instance: str
@@ -33,7 +33,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """From when on a process counts as absent, stuck or behind; each writes its own [s]."""
+    """Times after which a process counts as absent, stuck or behind [s]; each process sets its own."""
 
     absent_s: float = 8.0
     stuck_s: float = 30.0
@@ -41,16 +41,16 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a process writes of itself at one beat; ages are as of the beat [s].
+    """Content of one heartbeat; ages are as of the heartbeat [s].
 
     Parameters
     ----------
-    moved_age_s : since the main loop last moved on
-    success_age_s : since the last success (ingest: a commit, service: a whole round); None before the first
-    backlog_age_s : how long the oldest work waits
-    fault : a key of `ingest_service.storage.process_words.WHY`; empty where there is none
-    detail : more about the fault, for whoever may see all of the platform
-    areas : whose readings it stores; ``+`` is every area
+    moved_age_s : since the last iteration of the main loop
+    success_age_s : since the last success (ingest: a commit, service: a full round); None before the first
+    backlog_age_s : age of the oldest waiting work
+    fault : a key of `ingest_service.storage.process_words.WHY`; empty if there is none
+    detail : more about the fault, for principals whose scope is the whole platform
+    areas : areas whose readings it stores; ``+`` is every area
 
     """
 
@@ -66,8 +66,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 class Process(msgspec.Struct, frozen=True, kw_only=True):
     """A process and its state, by the clock of the database.
 
-    ``works`` is true while it does its work: it is alive, or was started again and is alive since. ``why`` is
-    a key of `ingest_service.storage.process_words.WHY`. ``started_s`` is None where no such process came.
+    ``works`` is true while it does its work: it is alive, or was restarted and is alive since. ``why`` is a
+    key of `ingest_service.storage.process_words.WHY`. ``started_s`` is None if no such process ever started.
     """
 
     kind: str
@@ -89,16 +89,16 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Heartbeat(Protocol):
-    """The row of one process. Every method raises `StoreUnavailable` and `StoreRefused` as the store does."""
+    """Writer of one process' heartbeat row. Methods raise `StoreUnavailable` and `StoreRefused`."""
 
     def beat(self, report: Report) -> None:
-        """Write what the process reports of itself; registers it at the first call."""
+        """Write a report of the process; inserts the row at the first call."""
         ...
 
     def end(self) -> None:
-        """Delete the row: the process ends as it was asked to."""
+        """Delete the row, after a requested stop."""
         ...
 
     def close(self) -> None:
-        """Let go of the connection; the row stays, and shows that the process is gone."""
+        """Close the connection; the row stays, and shows the process as absent."""
         ...

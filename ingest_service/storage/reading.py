@@ -1,4 +1,4 @@
-"""What is read from the database, as the model's values."""
+"""Reads directory, readings and anomalies from PostgreSQL to structs and arrays of the data model."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ log = structlog.get_logger()
 
 
 def rows(connection: Connection[Any], query: str, parameters: Any, kind: type[T]) -> list[T]:
-    """The rows of a named query, as structs."""
+    """Run a named query and convert its rows to structs."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return msgspec.convert(cursor.execute(QUERIES[query], parameters).fetchall(), list[kind])  # type: ignore[valid-type]
 
 
 def readable(connection: Connection[Any], query: str, kind: type[T]) -> list[T]:
-    """The rows of a named query, as structs, without those that are none; these are logged.
+    """Run a named query and convert its rows to structs; rows that are invalid are logged and left out.
 
-    What stands in a JSON column may be anything, and one such row must not hide the others.
+    A JSON column may contain anything, and one invalid row must not make the others unreadable.
     """
     with connection.cursor(row_factory=dict_row) as cursor:
         found = cursor.execute(QUERIES[query]).fetchall()
@@ -67,7 +67,7 @@ def readable(connection: Connection[Any], query: str, kind: type[T]) -> list[T]:
 
 
 def _numbers(limits: object) -> dict[str, float | None]:
-    """Limits as they stand in the database; what is no number is NaN, which every judge of limits refuses.
+    """Convert stored limits; those that are not numbers become NaN, which the validation of limits rejects.
 
     >>> _numbers({"fail_low": 1, "fail_high": "high"}), _numbers([1])
     ({'fail_low': 1.0, 'fail_high': nan}, {'limits': nan})
@@ -81,7 +81,7 @@ def _numbers(limits: object) -> dict[str, float | None]:
 
 
 def directory(connection: Connection[Any]) -> Directory:
-    """Everything enrolled, of one moment; what can't be read is left out, and logged."""
+    """Read the directory, in the caller's transaction; invalid rows are logged and left out."""
     (version,) = connection.execute(QUERIES["directory_version"]).fetchone() or (0,)
     series = readable(connection, "series", Series)
     return Directory(
@@ -100,7 +100,7 @@ def directory(connection: Connection[Any]) -> Directory:
 def readings(
     connection: Connection[Any], series_id: int, from_s: float, to_s: float, limit: int
 ) -> NDArray[np.void]:
-    """READING rows of a series, by time."""
+    """Read the READING rows of a series in ``[from_s, to_s)``, by time."""
     parameters = {
         "series_id": series_id,
         "from_us": round(from_s * 1e6),
@@ -114,13 +114,13 @@ def readings(
 def received(
     connection: Connection[Any], series_ids: Sequence[int], after_s: float, limit: int
 ) -> NDArray[np.void]:
-    """READING rows of some series in the order in which they were received."""
+    """Read the READING rows of some series received after a time, in the order of reception."""
     blocks = list(_copied(connection, "received", (list(series_ids), after_s, after_s, limit)))
     return np.concatenate(blocks) if blocks else np.empty(0, READING)
 
 
 def committed_after(connection: Connection[Any], since_us: Mapping[int, int]) -> Iterator[NDArray[np.void]]:
-    """READING blocks after a time for each series."""
+    """Yield READING blocks after a time [us] given for each series."""
     since = [max(0, one) for one in since_us.values()]
     yield from _copied(connection, "committed_after", (list(since_us), since))
 
@@ -128,12 +128,12 @@ def committed_after(connection: Connection[Any], since_us: Mapping[int, int]) ->
 def anomalies(
     connection: Connection[Any], query: AnomalyQuery, anomaly_id: int | None = None
 ) -> list[Anomaly]:
-    """Anomalies by filter."""
+    """Read anomalies by filter."""
     return rows(connection, "anomalies", anomaly_parameters(query, anomaly_id), Anomaly)
 
 
 def anomaly_parameters(query: AnomalyQuery, anomaly_id: int | None = None) -> dict[str, Any]:
-    """What ``anomaly_filter`` takes."""
+    """Build the parameters of ``anomaly_filter``."""
     after_s, after_id = query.after or (None, None)
     return msgspec.structs.asdict(query) | {
         "anomaly_id": anomaly_id,

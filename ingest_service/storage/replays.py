@@ -1,4 +1,4 @@
-"""What a replay of recorded files leaves in the database."""
+"""Counts the readings in the database, to verify a replay of recorded files."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
     from ingest_service.storage.postgres import PostgresStore
 
-LEEWAY_S = 1e-3  # a time as a float and as microseconds differ by less
+LEEWAY_S = 1e-3  # a time as a float differs from the time in microseconds by less
 
 
 def readings_between(store: PostgresStore, series_ids: Sequence[int], from_s: float, to_s: float) -> int:
-    """How many readings some series have, measured in ``[from_s, to_s]`` [s]. Raises as the store does."""
+    """Count the readings of some series measured in ``[from_s, to_s]`` [s]. Raises the store's errors."""
     parameters = {"series_ids": list(series_ids), "from_s": from_s - LEEWAY_S, "to_s": to_s + LEEWAY_S}
     with store.asked(QUERIES["readings_between"], parameters) as cursor:
         return int((cursor.fetchone() or (0,))[0])

@@ -1,4 +1,4 @@
-"""How far back readings and rollups are kept, and what is compressed."""
+"""Applies the retention policy: deletes old readings and rollups, and compresses old chunks."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ if TYPE_CHECKING:
 
 
 class Retention:
-    """Of a store; every method is one transaction, or a few rows or chunks of the work."""
+    """Retention of a store; each call is one transaction on a limited number of rows or chunks."""
 
     def __init__(self, store: PostgresStore) -> None:
         self._store = store
 
     def keep_since(self, what: str, since_s: float) -> float:
-        """Let go of what lies before the local day of a time, but of nothing that waits to be rolled up.
+        """Move the retention limit to the start of a time's local day, or to the oldest rollup that is due.
 
-        What was let go of is never rolled up again, even if it is still there.
+        Rows before the limit are never rolled up again, even while they still exist.
 
         Parameters
         ----------
         what : ``reading`` or a rollup (``rollup_1min``)
 
-        Returns since when it is kept [s].
+        Returns the retention limit, Unix seconds [s].
 
         """
         parameters = {"what": what, "since_s": since_s, "zone": self._store.zone.key}
         return float(self._one("keep_since", parameters).timestamp())
 
     def forget(self, what: str, *, most: int) -> int:
-        """Drop some of what was let go of: all of its chunks, or ``most`` rows; 0 when nothing is left."""
+        """Delete data before the limit: all of its chunks, or up to ``most`` rows; 0 when none is left."""
         return int(self._one("forget", {"what": what, "most": most}))
 
     def compress(self, what: str, before_s: float, *, most: int) -> int:
-        """Compress ``most`` chunks before a time; 0 when none is left, or the edition can not."""
+        """Compress up to ``most`` chunks before a time; 0 if none is left, or the edition can't compress."""
         return int(self._one("compress_before", {"what": what, "before_s": before_s, "most": most}))
 
     def _one(self, query: str, parameters: dict[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""What the store returns to followers of revisions."""
+"""Data class that summarises anomaly changes too numerous to be sent to a live stream."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import msgspec
 
 
 class LeftOut(msgspec.Struct, frozen=True):
-    """Changes of anomalies that are too many to be delivered again.
+    """Anomaly changes that are too many to be sent again.
 
-    ``revision`` is the newest of them. ``first_s`` and ``last_s`` are the first and the last start of their
-    anomalies, of the sites concerned [s]; both are None where there is none of these sites, and with
-    ``is_counted`` False, where there were too many to look at.
+    ``revision`` is the newest of them. ``first_s`` and ``last_s`` are the first and the last start time [s]
+    of the changed anomalies at the given sites; both are None if there are none at these sites. With
+    ``is_counted`` False, there were too many changes to examine all of them.
     """
 
     revision: int

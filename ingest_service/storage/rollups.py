@@ -1,4 +1,4 @@
-"""Rollups: refreshed from the finest to the coarsest, read as buckets with the answers of readings."""
+"""Refreshes the rollups of readings, and reads them as buckets with the same results as the readings give."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 LEVELS = {"rollup_1min": 60, "rollup_15min": 900, "rollup_1h": 3600, "rollup_1day": 86_400}
 """Width of each rollup [s]; hours and days are local ones."""
 QUARTER_S, HOUR_S, DAY_S = 900, 3600, 86_400
-EARLIEST_S, LATEST_S = 0.0, 1e11  # calendars end somewhere
+EARLIEST_S, LATEST_S = 0.0, 1e11  # datetime can't represent all times
 
 
 def refresh(connection: Connection[Any], limit: int, share: float, zone: str) -> int:
-    """Bring rollups of about ``limit`` readings up to date; how many hours of series that were."""
+    """Refresh the rollups of about ``limit`` readings, finest first; returns the series-hours refreshed."""
     taken = connection.execute(QUERIES["take_due"], {"limit": limit, "share": share}).fetchall()
     due = [(series_id, since, until) for series_id, since, until in taken if since < until]
     if due:
@@ -37,7 +37,7 @@ def refresh(connection: Connection[Any], limit: int, share: float, zone: str) ->
 def buckets(
     connection: Connection[Any], series_id: int, from_s: float, to_s: float, width_s: int, *, zone: ZoneInfo
 ) -> list[Bucket]:
-    """From the coarsest rollup that divides the width, as far as it is up to date; the rest from readings."""
+    """Read buckets from the coarsest rollup that divides the width, where up to date; else from readings."""
     parameters: dict[str, Any] = {"series_id": series_id, "from_s": from_s, "to_s": to_s, "width_s": width_s}
     found = connection.execute(QUERIES["rolled_up"], parameters).fetchone()
     until_s, interval_s, kept = found or (None, math.inf, dict[str, float]())
@@ -56,7 +56,7 @@ def buckets(
 
 
 def _floor(time_s: float, step_s: int, zone: ZoneInfo) -> float:
-    """When the bucket of a time begins: of a local day or hour, or of an even number of minutes [s]."""
+    """Return the start of the bucket of a time [Unix s]: a local day or hour, or a multiple of minutes."""
     if step_s < HOUR_S:
         return time_s // step_s * step_s
     local = datetime.fromtimestamp(time_s, UTC).astimezone(zone)
@@ -66,7 +66,7 @@ def _floor(time_s: float, step_s: int, zone: ZoneInfo) -> float:
 
 
 def _ceil(time_s: float, step_s: int, zone: ZoneInfo) -> float:
-    """When the first bucket begins that is not before a time [s]."""
+    """Return the start of the first bucket not before a time [Unix s]."""
     begin_s = _floor(time_s, step_s, zone)
     if begin_s == time_s:
         return begin_s

@@ -1,4 +1,4 @@
-"""What the SensorThings façade reads: stretches of time, and observations by any condition and order."""
+"""Reads observations for the SensorThings API: by filter and order, counts, and the time range of series."""
 
 from __future__ import annotations
 
@@ -26,35 +26,35 @@ if TYPE_CHECKING:
 
 BY_TIME = (Order(Own("time")),)
 BY_ID = (Order(Own("series")), *BY_TIME)
-"""The order of ids; the last keys of every other order."""
+"""Order by id; appended to every other order to make it total."""
 GROWTH = 8
 STATEMENT_MS = 15_000
 
 
 class QueryRefused(StoreError):
-    """The database can't compute this condition."""
+    """The database can't evaluate this condition."""
 
 
 class QueryTimeout(StoreError):
-    """The database can't compute this in time."""
+    """The database did not evaluate this within the statement timeout."""
 
 
 @runtime_checkable
 class Transacting(Protocol):
-    """A store with a database behind it."""
+    """A store with a PostgreSQL database."""
 
     @property
     def zone(self) -> ZoneInfo:
-        """Local time, in which days are rolled up."""
+        """Time zone of the rollups' days."""
         ...
 
     def transaction(self) -> AbstractContextManager[Connection[Any]]:
-        """A connection in one transaction."""
+        """Open a connection in one transaction."""
         ...
 
 
 class Extent(msgspec.Struct, frozen=True):
-    """The first and the newest measured reading of a series: measured and received."""
+    """Measured and received time of the first and of the newest measured reading of a series."""
 
     first: dt.datetime
     first_received: dt.datetime
@@ -63,7 +63,7 @@ class Extent(msgspec.Struct, frozen=True):
 
 
 class Observed(NamedTuple):
-    """One reading with its revised flag, and the values that it was sorted by."""
+    """One reading with its revised flag, and its sort keys."""
 
     series_id: int
     time_us: int
@@ -77,7 +77,7 @@ class Observed(NamedTuple):
 
 
 class SensorThings:
-    """Observations on a store; ``meanings[i]`` is flag i + 1, ``rules[i]`` is bit i in words."""
+    """Observations of a store; ``meanings[i]`` is the text of flag i + 1, ``rules[i]`` that of rule bit i."""
 
     def __init__(self, store: Transacting, *, meanings: Sequence[str], rules: Sequence[str]) -> None:
         self._store = store
@@ -86,7 +86,7 @@ class SensorThings:
         self._by_index = False
 
     def extents(self, series_ids: Sequence[int]) -> dict[int, Extent]:
-        """When the readings of series begin and end; series without any are left out."""
+        """Return the time range of each series; series without readings are left out."""
         with self._transaction() as connection:
             self._read_by_index(connection, wanted=True)
             rows = connection.execute(QUERIES["sta_extents"], {"series_ids": list(series_ids)}).fetchall()
@@ -102,14 +102,14 @@ class SensorThings:
         limit: int,
         skip: int = 0,
     ) -> list[Observed]:
-        """At most ``limit`` observations in order, after the row with the keys ``after``.
+        """Return at most ``limit`` observations in order, after the row with the keys ``after``.
 
         Raises
         ------
         QueryRefused
-            Where the condition can't be computed.
+            If the condition can't be evaluated.
         QueryTimeout
-            Where it is not computed in time.
+            If it is not evaluated in time.
 
         """
         order = (*order, *BY_ID)
@@ -119,13 +119,13 @@ class SensorThings:
             return self._page(connection, scope, where, order, after, limit=limit, skip=skip)
 
     def newest(self, series_ids: Sequence[int]) -> dict[int, Observed]:
-        """The newest observation of each of some series, with the keys of the order by time and id."""
+        """Return the newest observation of each series, with the keys of the order by time and id."""
         with self._transaction() as connection:
             rows = connection.execute(QUERIES["sta_newest"], {"series_ids": list(series_ids)})
             return {one.series_id: one for one in map(_observed, rows)}
 
     def counts(self, series_ids: Sequence[int]) -> dict[int, int]:
-        """How many observations each of some series has, mostly from the rollups."""
+        """Count the observations of each series, from the rollups where they are up to date."""
         with self._transaction() as connection:
             self._read_by_index(connection, wanted=False)
             given = {"series_ids": list(series_ids), "zone": self._store.zone.key}
@@ -133,7 +133,7 @@ class SensorThings:
         return {one: int(found.get(one, 0)) for one in series_ids}
 
     def count(self, scope: Scope, where: Term | None) -> int:
-        """How many observations there are. Raises `QueryRefused`, `QueryTimeout`."""
+        """Count the observations that match a condition. Raises `QueryRefused`, `QueryTimeout`."""
         if not scope.series_ids:
             return 0
         if where is None:
@@ -149,7 +149,7 @@ class SensorThings:
             return int(count)
 
     def holding(self, scope: Scope, where: Term | None) -> set[int]:
-        """The places in the scope whose series have such an observation. Raises `QueryRefused`."""
+        """Return the indices in the scope of series with a matching observation. Raises `QueryRefused`."""
         if not scope.series_ids:
             return set()
         with self._transaction() as connection:
@@ -169,7 +169,7 @@ class SensorThings:
         after: Sequence[Plain] | None,
         limit: int,
     ) -> list[Observed]:
-        """A page in the order of ids: a few series at a time, until it is full."""
+        """Read a page in the order of ids: a few series per statement, until the page is full."""
         found: list[Observed] = []
         begin, width = 0, 1
         after_time: Sequence[Plain] | None = None
@@ -220,7 +220,7 @@ class SensorThings:
         after: Sequence[Plain] | None,
         limit: int,
     ) -> sql.Composable:
-        """The first observations of one series, as part of a statement."""
+        """Compile the subquery for the first observations of one series."""
         condition = compiler.condition(where)
         if after is not None:
             condition = sql.SQL("({} AND {})").format(condition, compiler.after(order, after))
@@ -234,7 +234,7 @@ class SensorThings:
         )
 
     def _read_by_index(self, connection: Connection[Any], *, wanted: bool) -> None:
-        """A page ends early, which the planner does not know behind a security barrier."""
+        """Enforce index scans: behind a security barrier the planner ignores that a page ends early."""
         if wanted is not self._by_index:
             connection.execute(QUERIES["sta_by_index"], {"scans": "off" if wanted else "on"})
             self._by_index = wanted
@@ -249,7 +249,7 @@ class SensorThings:
         *,
         limit: int,
     ) -> dict[int, list[Observed]]:
-        """The first observations of each of some series, at most ``limit`` of each, in one statement."""
+        """Return the first ``limit`` observations of each series in order, in one statement."""
         order = (*order, *BY_ID)
         found: dict[int, list[Observed]] = {one: [] for one in series_ids}
         if not series_ids or not limit:
@@ -271,7 +271,7 @@ class SensorThings:
 
     @contextmanager
     def session(self) -> Iterator[Self]:
-        """All that is asked inside is asked in one transaction: of one moment, and with fewer ways to go."""
+        """Run all queries within the context in one transaction, which saves round trips."""
         with self._opened() as connection:
             self._connection = connection
             try:
@@ -302,7 +302,7 @@ def _observed(row: Sequence[Any]) -> Observed:
 
 @contextmanager
 def _refusing() -> Iterator[None]:
-    """What a condition does to the database is the fault of who asked."""
+    """Convert timeouts and errors that a client's condition causes to `QueryTimeout` and `QueryRefused`."""
     try:
         yield
     except psycopg.errors.QueryCanceled as error:

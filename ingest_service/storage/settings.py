@@ -9,7 +9,7 @@ from msgspec import Meta
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """How a process uses the database."""
+    """Settings of a process' use of the database."""
 
     time_zone: Annotated[str, Meta(description="Local time of the towns: where a day begins.")] = (
         "Asia/Shanghai"

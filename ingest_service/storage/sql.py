@@ -1,6 +1,6 @@
-"""Statements by name, from the files in queries/: a line ``-- name: a sentence`` begins each.
+"""Loads named SQL statements from the files in queries/; each starts with a line ``-- name: a sentence``.
 
-``{{name}}`` stands for what was named before in the same file, so that a part is written once.
+``{{name}}`` is replaced by an earlier statement of the same file, so that a shared part is written once.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ _HEAD = re.compile(r"^-- (?P<name>[a-z][a-z0-9_]*): (?P<sentence>.+)$", re.MULTI
 
 
 def text(path: str, package: str = "ingest_service.storage") -> LiteralString:
-    """A file of a package; what is in it is ours, so psycopg may take it as a literal."""
+    """Read a file of a package; its content is trusted, so psycopg may treat it as a literal."""
     return files(package).joinpath(path).read_text("utf-8")
 
 
 def load(path: str, package: str = "ingest_service.storage") -> dict[str, LiteralString]:
-    """The statements of a file by name. Raises ValueError on a name that stands twice or is not known."""
+    """Load the statements of a file by name. Raises ValueError on a duplicate or an unknown name."""
     whole = text(path, package)
     heads = list(_HEAD.finditer(whole))
     ends = [head.start() for head in heads[1:]] + [len(whole)]
@@ -36,7 +36,7 @@ def load(path: str, package: str = "ingest_service.storage") -> dict[str, Litera
 
 
 def load_folder(path: str, package: str = "ingest_service.storage") -> dict[str, LiteralString]:
-    """The statements of every file of a folder by name. Raises ValueError on a name that stands twice."""
+    """Load the statements of every file of a folder by name. Raises ValueError on a duplicate name."""
     statements: dict[str, LiteralString] = {}
     for file in sorted(one.name for one in files(package).joinpath(path).iterdir()):
         found = load(f"{path}/{file}", package)

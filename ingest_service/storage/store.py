@@ -1,4 +1,4 @@
-"""The store, as every room sees it; `PostgresStore` and `MemoryStore` are held to the same tests."""
+"""Interface of the store for all services; `PostgresStore` and `MemoryStore` pass the same tests."""
 
 from __future__ import annotations
 
@@ -33,197 +33,196 @@ if TYPE_CHECKING:
 
 
 class Lease(Protocol):
-    """A shard that is owned."""
+    """A shard owned by the holder of this lease."""
 
     @property
     def epoch(self) -> Epoch:
-        """What batches are sent with."""
+        """Epoch that has to be set in batches."""
         ...
 
     def held(self) -> bool:
-        """Whether it is still owned; False for good once another process took it.
+        """Query whether the shard is still owned; stays False once another process has acquired it.
 
-        Raises `StoreUnavailable`; asks the database.
+        Raises `StoreUnavailable`.
         """
         ...
 
 
 class Reader(Protocol):
-    """What people and programs do with the store: read, work dead letters, say what anomalies are."""
+    """Operations of users and API clients: queries, replay of dead letters, feedback on anomalies."""
 
     @property
     def zone(self) -> ZoneInfo:
-        """Local time of the towns: where a day begins."""
+        """Time zone of the towns, which defines where a day begins."""
         ...
 
     def directory(self) -> Directory:
-        """Everything enrolled, with ids."""
+        """Return the directory: everything enrolled, with ids."""
         ...
 
     def directory_version(self) -> int:
-        """Grows with every enrolment; cheap to ask."""
+        """Return the directory's version, which grows with every enrolment; a cheap query."""
         ...
 
     def latest(
         self, series_ids: Sequence[int] | None = None, *, received_after_s: float | None = None
     ) -> list[Latest]:
-        """The newest reading of each series (that was received after a time)."""
+        """Return the newest reading of each series (if received after a time)."""
         ...
 
     def readings(self, series_id: int, from_s: float, to_s: float, *, limit: int) -> NDArray[np.void]:
-        """READING rows of ``[from_s, to_s)`` by time, revisions applied, at most ``limit``."""
+        """Return at most ``limit`` READING rows in ``[from_s, to_s)`` by time, with revisions applied."""
         ...
 
     def received(self, series_ids: Sequence[int], after_s: float, *, limit: int) -> NDArray[np.void]:
-        """READING rows received after a time, in that order; those measured a day before it are left out."""
+        """Return READING rows received after a time, in that order, except those measured a day before it."""
         ...
 
     def buckets(self, series_id: int, from_s: float, to_s: float, width_s: int) -> list[Bucket]:
-        """Buckets aligned to the local day (the store's time zone); empty ones are left out."""
+        """Return buckets aligned to the local day (the store's time zone); empty ones are left out."""
         ...
 
     def anomalies(self, query: AnomalyQuery) -> list[Anomaly]:
-        """Anomalies by filter, newest start first, then highest id."""
+        """Return anomalies by filter, newest start first, then highest id."""
         ...
 
     def anomaly(self, anomaly_id: int) -> Anomaly | None:
-        """One anomaly."""
+        """Return one anomaly; None if there is no such id."""
         ...
 
     def newest_revision(self) -> int:
-        """The newest settled change of any anomaly: no older one can still be committed; cheap to ask."""
+        """Return the newest settled revision: no older one can still be committed; a cheap query."""
         ...
 
     def drawn_revision(self) -> int:
-        """The newest revision that was ever drawn; it is smaller only after a restore from a backup."""
+        """Return the newest revision ever assigned; it decreases only after a restore from a backup."""
         ...
 
     def anomalies_changed(self, revision: int, *, limit: int, settled: int = 0) -> list[Anomaly]:
         """Anomalies changed after a revision, oldest change first, up to the newest settled change.
 
-        So whoever goes on after the last one misses none. ``settled`` is a revision that is known to be
-        settled.
+        A reader that continues after the last one misses none. ``settled`` is a revision known to be settled.
         """
         ...
 
     def anomalies_left_out(
         self, revision: int, site_ids: Sequence[str], *, newest: int, counted: int
     ) -> LeftOut | None:
-        """The changes after a revision that are not among the ``newest`` ones; None where all are.
+        """Summarise the changes after a revision, except the ``newest`` ones; None if there are no others.
 
-        At most ``counted`` of them are looked at for the times of the anomalies of some sites.
+        At most ``counted`` of them are examined for the start times of anomalies at the given sites.
         """
         ...
 
     def statuses(self) -> list[DeviceStatus]:
-        """The newest status of every device that ever sent one."""
+        """Return the newest status of every device that ever sent one."""
         ...
 
     def activity(self) -> list[DeviceActivity]:
-        """When each device was last heard."""
+        """Return when each device last sent a reading."""
         ...
 
     def health(self, series_ids: Sequence[int] | None = None) -> Health:
-        """What the database is and holds; readings are counted exactly, of some series or of all."""
+        """Return edition, schema version and row counts; readings are counted exactly, by series or all."""
         ...
 
     def count_anomalies(self, query: AnomalyQuery) -> int:
-        """How many anomalies a filter finds; its limit is not used."""
+        """Count the anomalies that match a filter; its limit is ignored."""
         ...
 
     def count_letters(self, query: LetterQuery) -> int:
-        """How many dead letters a filter finds; its limit is not used."""
+        """Count the dead letters that match a filter; its limit is ignored."""
         ...
 
     def processes(self) -> list[Process]:
-        """Every process of the platform and its state, by the clock of the database."""
+        """Return every process of the platform and its state, by the clock of the database."""
         ...
 
     def dead_letters(self, query: LetterQuery) -> list[DeadLetter]:
-        """Dead letters by filter, newest first."""
+        """Return dead letters by filter, newest first."""
         ...
 
     def ask_replay(self, query: LetterQuery) -> int:
-        """Ask for some letters to be replayed (its limit is not used); how many are asked for now."""
+        """Mark dead letters for replay (the filter's limit is ignored); returns their number."""
         ...
 
     def purge_letters(self, query: LetterQuery) -> int:
-        """Delete some letters for good (its limit is not used); how many there were."""
+        """Delete dead letters (the filter's limit is ignored); returns their number."""
         ...
 
     def give_feedback(self, anomaly_id: int, verdict: Verdict, *, who: str, note: str) -> bool:
-        """Say what an anomaly is, in place of what was said before; False where there is no such anomaly.
+        """Store a verdict on an anomaly, replacing the previous one; False if there is no such anomaly.
 
-        The directory's version grows, for the limits of the anomaly's series move with it.
+        The directory's version grows, for the verdict shifts the limits of the anomaly's series.
         """
         ...
 
     def withdraw_feedback(self, anomaly_id: int, *, who: str, note: str) -> bool:
-        """Take back what stands of an anomaly; False where nothing does. The version grows likewise."""
+        """Withdraw the current verdict on an anomaly; False if there is none. The version grows likewise."""
         ...
 
     def feedback(self, *, anomaly_id: int | None = None, series_id: int | None = None) -> list[Feedback]:
-        """All that was ever said of an anomaly, or of a series' anomalies, oldest first."""
+        """Return all feedback on an anomaly, or on the anomalies of a series, oldest first."""
         ...
 
 
 class Store(Reader, Protocol):
-    """Every method raises `StoreUnavailable` when waiting may help and `StoreRefused` when it can't.
+    """All operations of the store. Raise `StoreUnavailable` if a retry may help, and else `StoreRefused`.
 
     All methods may be called from several threads; each call is one transaction.
     """
 
     def enrol(self, directory: Directory) -> Directory:
-        """Insert or update everything named, remove nothing; return the whole, with ids."""
+        """Insert or update everything in a directory, delete nothing; return the full directory, with ids."""
         ...
 
     def heartbeat(self, identity: Identity, limits: Limits) -> Heartbeat:
-        """What a process writes of itself; connects at the first beat."""
+        """Return the heartbeat writer of a process; it connects at the first heartbeat."""
         ...
 
     # -- the pipeline ------------------------------------------------------------------------------
 
     def shard(self, name: str) -> AbstractContextManager[Lease | None]:
-        """Own a shard while the context lasts (advisory lock on a connection of its own).
+        """Own a shard within the context (advisory lock on a connection of its own).
 
-        Enters at once; the value is None where another process owns it.
+        Does not wait; yields None if another process owns it.
         """
         ...
 
     def commit(self, batch: Batch) -> Committed:
-        """All of the batch or nothing of it. Repeats change nothing; `latest` never goes back.
+        """Commit a batch, all or nothing. Repeats change nothing; `latest` never returns to an older reading.
 
-        Raises `ShardLost` where the batch's epoch is over.
+        Raises `ShardLost` if the batch's epoch is over.
         """
         ...
 
     def checkpoint(self, shard: str) -> Checkpoint | None:
-        """The shard's last committed checkpoint."""
+        """Return the shard's last committed checkpoint."""
         ...
 
     def committed_after(self, since_us: Mapping[int, int]) -> Iterator[NDArray[np.void]]:
-        """READING blocks of the named series after the given times, by (series, time), late ones left out.
+        """Yield READING blocks of series after the given times, by (series, time), without late readings.
 
         ``since_us`` maps series id -> measured time [us]. A reading is late if `Rule.LATE` is set in it.
         """
         ...
 
     def letters_to_replay(self, areas: Sequence[str], *, limit: int, limit_bytes: int) -> list[DeadLetter]:
-        """Letters asked for, of some areas (``+`` is all of them), oldest first; one at least."""
+        """Return dead letters marked for replay in areas (``+``: all), oldest first; at least one if any."""
         ...
 
     # -- the service -------------------------------------------------------------------------------
 
     def refresh_rollups(self, *, limit: int, share: float = 1.0) -> int:
-        """Bring rollups of about ``limit`` readings up to date, of one stretch, or a part of it, at least.
+        """Refresh the rollups of about ``limit`` readings, at least one time range or a part of it.
 
-        With a ``share`` below 1, of that share of what is out of date, chosen by chance. Returns how many
-        hours of series that were; 0 where nothing is out of date, or nothing was chosen.
+        With a ``share`` below 1, of a random share of the ranges that are out of date. Returns the number of
+        series-hours refreshed; 0 if nothing is out of date, or nothing was chosen.
         """
         ...
 
     def late_due(self, *, limit: int) -> list[Late]:
-        """Series with late readings that are to be judged again now, those that wait longest first."""
+        """Return the series with late readings that are due to be judged again, longest wait first."""
         ...
 
     def correct(
@@ -235,18 +234,19 @@ class Store(Reader, Protocol):
         again_s: float | None = None,
         rest_from_s: float | None = None,
     ) -> bool:
-        """Keep what judging a series again changed, and let it wait no longer, or for so long.
+        """Store the changes from judging a series again, and mark it as done, or as due in ``again_s`` [s].
 
-        With ``rest_from_s``, what is late from then on is to be judged still, at once.
+        With ``rest_from_s``, late readings from that time on are still due, at once.
 
-        All of it or nothing; False, and nothing, where more late readings came or another process was faster.
+        All or nothing; returns False, and stores nothing, if more late readings arrived or another process
+        was faster.
         """
         ...
 
     def record(self, anomalies: Sequence[Anomaly]) -> None:
-        """Insert or update anomalies by (subject, start); ``evidence["rejudged"]`` stays."""
+        """Insert or update anomalies by (subject, start time); ``evidence["rejudged"]`` is kept."""
         ...
 
     def close(self) -> None:
-        """Let go of every connection."""
+        """Close every connection."""
         ...

@@ -1,4 +1,4 @@
-"""Conditions on observations, as values: what a filter comes down to before it is SQL."""
+"""Abstract syntax tree of filters and orders of observations, before they are compiled to SQL."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 Plain: TypeAlias = bool | float | str | dt.datetime | dt.date | dt.time | None
-"""What a condition can hold; durations are seconds [s], intervals are two moments."""
+"""Types of constants; durations are seconds [s], intervals are two times."""
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """Something that is the same for every observation."""
+    """A constant."""
 
     value: Plain
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Something that is the same for every observation of a series: a column of the `Scope`."""
+    """A value that is constant per series: a column of the `Scope`."""
 
     column: int
 
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """Something of the observation itself, by the names of `compiling.OWN`."""
+    """A field of the observation, by the names of `compiling.OWN`."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An operation on terms, by the name that its SQL has."""
+    """An operation on terms, by the name of its SQL statement."""
 
     name: str
     args: tuple[Term, ...]
@@ -44,7 +44,7 @@ Term: TypeAlias = Value | Given | Own | Call
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One key to sort by; nulls first where it ascends, last where it descends."""
+    """A sort key; nulls first if ascending, last if descending."""
 
     term: Term
     descending: bool = False
@@ -52,18 +52,18 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Series, and what is known of each beforehand: ``columns[k][i]`` belongs to ``series_ids[i]``."""
+    """Series, and values constant per series: ``columns[k][i]`` belongs to ``series_ids[i]``."""
 
     series_ids: list[int]
     columns: tuple[list[Plain], ...] = ()
 
     def part(self, begin: int, end: int) -> Scope:
-        """Some of the series."""
+        """Return the scope of the series ``begin`` to ``end``."""
         return Scope(self.series_ids[begin:end], tuple(one[begin:end] for one in self.columns))
 
 
 def kind_of(value: Plain) -> str:
-    """The kind of a value.
+    """Return the kind of a value.
 
     >>> kind_of(1.0), kind_of(True), kind_of(None)
     ('number', 'truth', 'null')

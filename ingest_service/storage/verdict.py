@@ -1,4 +1,4 @@
-"""Whether a reading that is published now would be stored and judged; the one place that decides."""
+"""Assesses readiness: whether a reading published now would be stored and judged, and why not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EVERY_AREA = "+"
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """``ok``: yes; else ``problems`` has a sentence for each reason."""
+    """Result of the assessment; unless ``ok``, ``problems`` has a message for each reason."""
 
     ok: bool
     problems: list[Sentence]
@@ -27,16 +27,16 @@ class Verdict(msgspec.Struct, frozen=True):
 def verdict(
     processes: Sequence[Process], areas: Iterable[str], *, writable: bool = True, names: bool = True
 ) -> Verdict:
-    """Whether a reading of any of these areas would be stored and judged.
+    """Assess whether a reading of any of these areas would be stored and judged.
 
     Each area needs an ingest process that owns a shard with it and works: it is connected and subscribed,
-    commits or could, is not behind, and judges. Where nothing is enrolled, one such process has to be there.
+    commits or could, is not behind, and judges. If no device is enrolled, one such process must exist.
 
     Parameters
     ----------
-    areas : in which devices are enrolled
-    names : whether sentences may name areas
-    writable : whether the database took the last heartbeat of whoever asks
+    areas : areas with enrolled devices
+    names : whether messages may name areas
+    writable : whether the database accepted the last heartbeat of the calling process
 
     """
     if not writable:
@@ -54,7 +54,7 @@ def verdict(
 
 
 def _takes(process: Process, areas: list[str]) -> bool:
-    """Whether it would take one of some areas; one that never came, or never began to, may take any."""
+    """Whether a process could ingest one of some areas; one that never reported its areas could any."""
     return (
         not areas or not process.areas or EVERY_AREA in process.areas or bool(set(areas) & set(process.areas))
     )

@@ -1,8 +1,8 @@
-"""The wall in the database: who asks from an area sees the rows of that area, whatever is asked for.
+"""Restricts transactions to an area scope by PostgreSQL row-level security.
 
-The area of a transaction is a setting of the session, which any statement may change. So each session of the
-database gets a random key before its first step behind the wall, which no statement of it can read or
-replace, and the database takes an area as set only with a signature by that key (decision 0029).
+The area scope of a transaction is a session setting, which any statement can change. So each database session
+gets a random key before its first restricted transaction, which no statement can read or replace, and the
+database accepts a scope only with a signature by that key (decision 0029).
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 EVERYTHING = "*"
-"""The scope of whoever is bound to no area."""
+"""Scope of a principal that is not restricted to areas."""
 
 
 class Wall:
-    """Tells who steps behind it; a database has none where its migrating user could not build it."""
+    """State of row-level security in a database; absent if the migrating user had no right to install it."""
 
     def __init__(self) -> None:
         self._there: bool | None = None
@@ -41,9 +41,9 @@ class Wall:
         self._is_signed = False
 
     def stands_before(self, connection: Connection[Any], area: str | None) -> bool:
-        """Whether whoever asks from an area (several joined by commas) has to step behind it.
+        """Whether a transaction with this area scope (areas joined by commas) has to be restricted.
 
-        Whoever sees everything stays in front of a wall that is not in the way: a query costs less there.
+        Unrestricted scopes skip it if the user sees all rows without it, for their queries are faster then.
         """
         if self._there is None and area is not None:
             found = connection.execute(QUERIES["wall_there"]).fetchone()
@@ -55,7 +55,7 @@ class Wall:
         return area is not None and bool(self._there) and not (self._sees_all and area == EVERYTHING)
 
     def prepare(self, connection: ImpatientConnection) -> None:
-        """Give a session its key, if it has none, outside of any transaction."""
+        """Set the key of a session, if it has none, outside of any transaction."""
         if self._is_signed and connection.wall_key is None:
             key = secrets.token_bytes(32)
             connection.execute(QUERIES["begin_wall"], (key,))
@@ -63,7 +63,7 @@ class Wall:
 
 
 class Walled:
-    """Lends connections of a pool, each behind the wall of an area; their errors are `StoreError`."""
+    """Provides pooled connections restricted to an area scope; their errors are `StoreError`."""
 
     def __init__(self, pool: ConnectionPool[ImpatientConnection], wall: Wall, area: str | None) -> None:
         self._pool = pool
@@ -72,16 +72,16 @@ class Walled:
 
     @contextmanager
     def transaction(self, *, frozen: bool = False, in_order: bool = False) -> Iterator[Connection[Any]]:
-        """A connection in one transaction.
+        """Open a connection in one transaction.
 
         Parameters
         ----------
         frozen : all statements read one snapshot
-        in_order : the planner reads by index alone, so that a page ends where it is full (see `asked`)
+        in_order : the planner uses index scans only, so that a page ends when it is full (see `asked`)
 
         """
         begin = QUERIES["begin_frozen" if frozen else "begin"]
-        with classified(), self._pool.connection() as connection:  # which commits at its end, or rolls back
+        with classified(), self._pool.connection() as connection:  # commits or rolls back at its end
             if self._wall.stands_before(connection, self._area):
                 self._wall.prepare(connection)
                 with connection.pipeline():  # in one round trip
@@ -95,15 +95,15 @@ class Walled:
     def asked(
         self, query: LiteralString, parameters: Any = None, *, in_order: bool = False, **options: Any
     ) -> Iterator[Cursor[Any]]:
-        """What a single statement finds, of one moment; ``options`` are `Cursor.execute`'s.
+        """Run a single statement in its own transaction; ``options`` are passed to `Cursor.execute`.
 
-        ``in_order`` is for statements that read a page of rows in the order of an index. Behind the wall the
-        planner does not know that the page ends early, and would rather read and sort a whole series.
+        ``in_order`` is for statements that read a page of rows in the order of an index. With row-level
+        security the planner ignores that the page ends early, and would read and sort a whole series.
         """
         with classified(), self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
             if self._wall.stands_before(connection, self._area):
                 self._wall.prepare(connection)
-                with connection.pipeline():  # what is sent in one piece is one transaction
+                with connection.pipeline():  # one pipeline is one implicit transaction
                     self._step_behind(connection, in_order=in_order)
                     cursor.execute(query, parameters, **options)
             else:
@@ -111,11 +111,11 @@ class Walled:
             yield cursor
 
     def _step_behind(self, connection: ImpatientConnection, *, in_order: bool) -> None:
-        """To the end of the transaction."""
+        """Set the area scope until the end of the transaction."""
         name = "wall_enter_in_order" if in_order else "wall_enter"
         connection.execute(QUERIES[name], scope(self._area or "", connection.wall_key))
 
 
 def scope(area: str, key: bytes | None) -> dict[str, str]:
-    """The parameters of a step behind the wall: an area, and its signature by the key of the session."""
+    """Build the parameters that set an area scope: the area, and its signature by the session's key."""
     return {"area": area, "signature": "" if key is None else hashlib.sha256(key + area.encode()).hexdigest()}

@@ -1,4 +1,4 @@
-"""One batch, one transaction."""
+"""Writes batches, corrections and enrolments to PostgreSQL, each in one transaction."""
 
 from __future__ import annotations
 
@@ -40,7 +40,11 @@ JSON_COLUMNS = ("limits", "coordinates")
 
 
 def commit(connection: Connection[Any], batch: Batch) -> Committed:
-    """All of a batch or nothing; where the fast path meets a repeat, the careful one takes everything."""
+    """Commit a batch, all or nothing.
+
+    If COPY of the fresh readings fails on a repeat, all readings are inserted again as doubtful ones, which
+    is slower.
+    """
     try:
         return _commit(connection, batch, batch.fresh, batch.doubtful)
     except psycopg.errors.UniqueViolation:
@@ -51,7 +55,7 @@ def commit(connection: Connection[Any], batch: Batch) -> Committed:
 
 
 def anomalies(cursor: Cursor[Any], changed: Sequence[Anomaly]) -> None:
-    """Insert or update anomalies by (subject, start)."""
+    """Insert or update anomalies by (subject, start time)."""
     if changed:
         cursor.executemany(QUERIES["upsert_anomaly"], [_anomaly(one) for one in changed])
 
@@ -65,7 +69,7 @@ def correct(
     again_s: float | None,
     rest_from_s: float | None,
 ) -> bool:
-    """What judging a series again changed, unless more late readings came or another was faster."""
+    """Store the changes from judging a series again; False, and no change, if its late readings changed."""
     parameters = msgspec.structs.asdict(late) | {"again_s": again_s, "rest_from_s": rest_from_s}
     if cursor.execute(QUERIES["lock_late"], parameters).fetchone() is None:
         return False
@@ -86,7 +90,7 @@ def _commit(
                 copy.write(binary.encode(fresh))
         inserted, late, conflicts = _insert_doubtful(cursor, doubtful)
         _latest(cursor, fresh)
-        if len(inserted):  # repeats change nothing, not even for a moment
+        if len(inserted):  # repeats must not change the newest reading
             _latest(cursor, _first_received(doubtful))
         _due(cursor, fresh["series_id"], fresh["time_us"])
         _due(cursor, inserted[:, 0], inserted[:, 1])
@@ -101,9 +105,9 @@ def _commit(
 def _insert_doubtful(
     cursor: Cursor[Any], rows: NDArray[np.void]
 ) -> tuple[NDArray[np.int64], int, NDArray[np.void]]:
-    """Insert what is not there yet.
+    """Insert the readings that are not stored yet.
 
-    Returns (n, 2) series id and time [us] of what was inserted, how many are late, and the conflicts.
+    Returns (n, 2) series id and time [us] of the inserted ones, the number of late ones, and the conflicts.
     """
     if not len(rows):
         return np.empty((0, 2), np.int64), 0, np.empty(0, READING)
@@ -123,14 +127,14 @@ def _insert_doubtful(
 
 
 def spans(rows: NDArray[np.int64]) -> list[list[int]]:
-    """Each series of (n, 2+) series id and time [us], the first and the last of its times, and how many."""
+    """Return series ids, first times, last times and counts by series, of (n, 2+) series id and time [us]."""
     rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
     ids, first, count = np.unique(rows[:, 0], return_index=True, return_counts=True)
     return [ids.tolist(), rows[first, 1].tolist(), rows[first + count - 1, 1].tolist(), count.tolist()]
 
 
 def _first_received(rows: NDArray[np.void]) -> NDArray[np.void]:
-    """Of several rows for one series and time, the one that `insert_staged` keeps."""
+    """Return, of several rows for one series and time, the one that `insert_staged` inserts."""
     rows = rows[np.lexsort([rows[name] for name in ("value", "received_us", "time_us", "series_id")])]
     keys = rows[["series_id", "time_us"]]
     first: NDArray[np.void] = rows[np.append(True, keys[1:] != keys[:-1])]
@@ -138,7 +142,7 @@ def _first_received(rows: NDArray[np.void]) -> NDArray[np.void]:
 
 
 def _latest(cursor: Cursor[Any], rows: NDArray[np.void]) -> None:
-    """Show the newest reading of each series; rows are by series and time."""
+    """Update the newest reading of each series; rows are by series and time."""
     if not len(rows):
         return
     ids = rows["series_id"]
@@ -148,15 +152,15 @@ def _latest(cursor: Cursor[Any], rows: NDArray[np.void]) -> None:
 
 
 def _due(cursor: Cursor[Any], series_id: NDArray[Any], time_us: NDArray[Any]) -> None:
-    """Note the stretches whose rollups are out of date; rows are by series and time."""
+    """Record the time ranges whose rollups are out of date; rows are by series and time."""
     if len(series_id):
         cursor.execute(QUERIES["insert_due"], stretches(series_id, time_us))
 
 
 def stretches(series_id: NDArray[Any], time_us: NDArray[Any]) -> list[list[int]]:
-    """Series, and the whole minutes that their readings lie in, from and to [s].
+    """Return series ids, and the starts and ends [s] of the whole-minute time ranges of their readings.
 
-    A stretch ends where nothing follows for an hour, and with the week, so that no chunk of work is large.
+    A range ends at a gap of more than an hour, and with the week, so that no unit of work is large.
 
     Parameters
     ----------
@@ -172,7 +176,7 @@ def stretches(series_id: NDArray[Any], time_us: NDArray[Any]) -> list[list[int]]
 
 
 def revisions(cursor: Cursor[Any], rows: NDArray[np.void]) -> None:
-    """Keep flags that later evidence changed, REVISION by series and time."""
+    """Insert or update revised flags, REVISION by series and time, and mark their rollups as due."""
     if len(rows):
         names = ("series_id", "time_us", "quality", "rules")
         cursor.execute(QUERIES["upsert_revisions"], [rows[name].tolist() for name in names])
@@ -198,7 +202,7 @@ def _anomaly(one: Anomaly) -> dict[str, Any]:
 
 
 def enrol(connection: Connection[Any], directory: Directory) -> int:
-    """Insert or update everything named; how many rows that changed."""
+    """Insert or update everything in a directory; returns the number of rows changed."""
     return sum(_enrolled(connection, query, getattr(directory, kind)) for query, kind in ENROLLED)
 
 

@@ -1,4 +1,4 @@
--- anomaly_filter: What an `AnomalyQuery` names, but for its order and limit.
+-- anomaly_filter: The conditions of an `AnomalyQuery`, without order and limit.
 ((%(anomaly_id)s::bigint IS NULL OR anomaly_id = %(anomaly_id)s)
     AND (%(site_ids)s::text[] IS NULL OR site_id = ANY (%(site_ids)s))
     AND (%(series_ids)s::int[] IS NULL OR series_id = ANY (%(series_ids)s))
@@ -10,7 +10,7 @@
     AND (%(after_us)s::bigint IS NULL
         OR (start, anomaly_id) < ('epoch'::timestamptz + %(after_us)s * interval '1 microsecond', %(after_id)s)));
 
--- count_anomalies: How many anomalies a filter finds.
+-- count_anomalies: Number of anomalies that match a filter.
 SELECT count(*) FROM anomaly WHERE {{anomaly_filter}};
 
 -- anomalies: Anomalies by filter, newest start first.
@@ -22,23 +22,23 @@ FROM anomaly
 WHERE {{anomaly_filter}}
 ORDER BY start DESC, anomaly_id DESC LIMIT %(limit)s;
 
--- anomalies_changed: Anomalies changed after a revision, up to one that is settled, oldest change first.
+-- anomalies_changed: Anomalies changed after a revision, up to a settled one, oldest change first.
 SELECT anomaly_id, revision, subject, site_id, series_id, device_id, detector, version,
     extract(epoch FROM start)::float8 AS start_s, extract(epoch FROM "end")::float8 AS end_s,
     extract(epoch FROM peak)::float8 AS peak_s, observed, expected, spread, score, severity, n_readings, state,
     reason_en, reason_zh, evidence
 FROM anomaly WHERE revision > %s AND revision <= %s ORDER BY revision LIMIT %s;
 
--- settled_revision: Up to which revision every anomaly is committed; in a statement of its own, see migration 0020.
+-- settled_revision: Up to which revision every anomaly is committed; in a separate statement, see migration 0020.
 SELECT settled_revision();
 
--- drawn_revision: The newest revision that was ever drawn.
+-- drawn_revision: The newest revision ever assigned.
 SELECT drawn_revision();
 
--- newest_revision: The newest change of any anomaly, up to one that is settled.
+-- newest_revision: The newest change of any anomaly, up to a settled revision.
 SELECT coalesce(max(revision), 0) FROM anomaly WHERE revision <= %s;
 
--- anomalies_left_out: Which changes after a revision are not among the newest ones, and when their anomalies started.
+-- anomalies_left_out: The changes after a revision that are not among the newest ones, and the start times of their anomalies.
 WITH cut AS (
     SELECT revision FROM anomaly
     WHERE revision > %(after)s AND revision <= %(settled)s
@@ -52,17 +52,17 @@ SELECT (SELECT revision FROM cut) AS revision, (SELECT count(*) FROM old) <= %(c
     extract(epoch FROM min(start))::float8 AS first_s, extract(epoch FROM max(start))::float8 AS last_s
 FROM old WHERE site_id = ANY (%(site_ids)s::text[]);
 
--- anomaly_exists: Whether there is such an anomaly.
+-- anomaly_exists: Whether an anomaly exists.
 SELECT 1 FROM anomaly WHERE anomaly_id = %s;
 
--- insert_feedback: What somebody says of an anomaly.
+-- insert_feedback: Insert a verdict on an anomaly.
 INSERT INTO feedback (anomaly_id, verdict, who, note) VALUES (%(anomaly_id)s, %(verdict)s, %(who)s, %(note)s);
 
--- withdraw_feedback: What was said of an anomaly stands no longer.
+-- withdraw_feedback: Withdraw the current verdict on an anomaly.
 UPDATE feedback SET withdrawn = now(), withdrawn_by = %(who)s, withdrawn_note = %(note)s
 WHERE anomaly_id = %(anomaly_id)s AND withdrawn IS NULL;
 
--- feedback: What was said of an anomaly, or of a series' anomalies, oldest first.
+-- feedback: Feedback on an anomaly, or on the anomalies of a series, oldest first.
 SELECT f.feedback_id, f.anomaly_id, a.series_id, f.verdict, f.who, f.note, extract(epoch FROM f."at")::float8 AS at_s,
     extract(epoch FROM f.withdrawn)::float8 AS withdrawn_s, f.withdrawn_by, f.withdrawn_note
 FROM feedback AS f JOIN anomaly AS a USING (anomaly_id)
@@ -70,7 +70,7 @@ WHERE (%(anomaly_id)s::bigint IS NULL OR anomaly_id = %(anomaly_id)s)
     AND (%(series_id)s::int IS NULL OR a.series_id = %(series_id)s)
 ORDER BY feedback_id;
 
--- verdicts: The verdicts that stand on some detectors' anomalies, counted by series.
+-- verdicts: Current verdicts on the anomalies of some detectors, counted by series.
 SELECT a.series_id, (count(*) FILTER (WHERE f.verdict = 'false-alarm'))::int,
     (count(*) FILTER (WHERE f.verdict = 'confirmed'))::int
 FROM feedback AS f JOIN anomaly AS a USING (anomaly_id)

@@ -1,17 +1,17 @@
--- newest_measured: When anything was measured last.
+-- newest_measured: The newest measured time.
 SELECT extract(epoch FROM max("time"))::float8 FROM latest;
 
--- newest_of_sites: When anything was measured last at some sites.
+-- newest_of_sites: The newest measured time of some sites.
 SELECT extract(epoch FROM max(l."time"))::float8 FROM latest AS l JOIN series AS s USING (series_id)
 WHERE s.site_id = ANY (%(site_ids)s);
 
--- assessed_until: The newest moment that the assessments of a month take into account.
+-- assessed_until: The newest reading time that the assessments of a month include.
 SELECT extract(epoch FROM max(data_to))::float8 FROM assessment WHERE month = %(month)s;
 
--- assessed_checked: How long ago any month was last looked at [s].
+-- assessed_checked: Time since any month was last checked [s].
 SELECT extract(epoch FROM now() - max(checked))::float8 FROM assessed_month;
 
--- month_fingerprint: What the assessments of a month are made from, as one text; it changes with any of it.
+-- month_fingerprint: A text that changes with any input of the assessments of a month.
 SELECT concat_ws('/',
     (SELECT version FROM directory_version),
     (SELECT concat_ws(',', count(*), sum(count), sum(good), 
@@ -24,17 +24,17 @@ SELECT concat_ws('/',
     %(made_by)s::text
 );
 
--- assessed_fingerprint: What a month was last computed from.
+-- assessed_fingerprint: The fingerprint that a month was last computed from.
 SELECT fingerprint FROM assessed_month WHERE month = %(month)s;
 
--- assessed_again: A month was looked at, and is as it was.
+-- assessed_again: Record that a month was checked and is unchanged.
 UPDATE assessed_month SET checked = now() WHERE month = %(month)s;
 
--- assessed: A month was looked at.
+-- assessed: Record that a month was computed.
 INSERT INTO assessed_month (month, fingerprint) VALUES (%(month)s, %(fingerprint)s)
 ON CONFLICT (month) DO UPDATE SET fingerprint = excluded.fingerprint, checked = now();
 
--- month_series: Each series over a time: what came, what of it is good, its mean, and its first hour ever.
+-- month_series: Each series in a time range: number of readings, number of good ones, their mean, and the first hour ever.
 SELECT s.series_id, coalesce(sum(r.count), 0)::bigint AS count, coalesce(sum(r.good), 0)::bigint AS good,
     sum(r.mean * r.good) / nullif(sum(r.good), 0) AS mean,
     (SELECT extract(epoch FROM min(bucket))::float8 FROM rollup_1h_view AS f WHERE f.series_id = s.series_id) AS first_s
@@ -53,7 +53,7 @@ WHERE s.quantity = 'traffic_speed' AND v.good > 0 AND q.good > 0
     AND v.bucket >= to_timestamp(%(from_s)s) AND v.bucket < to_timestamp(%(to_s)s)
 ORDER BY s.site_id, v.bucket;
 
--- month_anomalies: Anomalies that began in a time, with when somebody first said what they were.
+-- month_anomalies: Anomalies that started in a time range, with the time of their first feedback.
 SELECT a.site_id, a.detector, a.severity, extract(epoch FROM a.start)::float8 AS start_s,
     extract(epoch FROM a."end")::float8 AS end_s,
     (SELECT extract(epoch FROM min(f."at"))::float8 FROM feedback AS f
@@ -62,17 +62,17 @@ FROM anomaly AS a
 WHERE a.state <> 'withdrawn' AND a.start >= to_timestamp(%(from_s)s) AND a.start < to_timestamp(%(to_s)s)
 ORDER BY a.site_id, a.start, a.anomaly_id;
 
--- days_of_series: Some series by local day: the mean of what is good.
+-- days_of_series: Mean of the good readings of some series by local day.
 SELECT series_id, extract(day FROM bucket AT TIME ZONE %(zone)s)::int AS day,
     sum(mean * good) / nullif(sum(good), 0) AS mean
 FROM rollup_1h_view
 WHERE series_id = ANY (%(series_ids)s) AND bucket >= to_timestamp(%(from_s)s) AND bucket < to_timestamp(%(to_s)s)
 GROUP BY 1, 2 HAVING sum(good) > 0 ORDER BY 1, 2;
 
--- forget_assessments: Assessments of a month that are not among those that were computed now.
+-- forget_assessments: Delete the assessments of a month that are not among those computed now.
 DELETE FROM assessment WHERE month = %(month)s AND (kind || ' ' || subject) <> ALL (%(kept)s);
 
--- upsert_assessment: An assessment by kind, subject and month; what is as it was keeps its time.
+-- upsert_assessment: Insert or update an assessment by kind, subject and month; an unchanged one keeps its time.
 INSERT INTO assessment AS a (kind, subject, area_id, site_id, link_id, month, value, class, target, met, items, items_of,
     detail, data_from, data_to, readings, version)
 VALUES (%(kind)s, %(subject)s, %(area_id)s, %(site_id)s, %(link_id)s, %(month)s, %(value)s, %(class)s, %(target)s, %(met)s,
@@ -88,7 +88,7 @@ WHERE (a.area_id, a.value, a.class, a.target, a.met, a.items, a.items_of, a.deta
     excluded.items, excluded.items_of, excluded.detail, excluded.data_from, excluded.data_to, excluded.readings,
     excluded.version);
 
--- assessments: Assessments by filter, newest month first, then in the order of their ids.
+-- assessments: Assessments by filter, newest month first, then by id.
 SELECT assessment_id, kind, subject, area_id, site_id, link_id, to_char(month, 'YYYY-MM') AS month, value, class, target,
     met, items, items_of, detail, extract(epoch FROM data_from)::float8 AS data_from_s,
     extract(epoch FROM data_to)::float8 AS data_to_s, readings, version, extract(epoch FROM computed)::float8 AS computed_s

@@ -1,4 +1,4 @@
--- enrol_area: Insert or update an area; touches nothing that is as it should be.
+-- enrol_area: Insert or update an area; unchanged rows are not written.
 INSERT INTO area (area_id, parent, level, en, zh)
 VALUES (%(area_id)s, %(parent)s, %(level)s, %(en)s, %(zh)s)
 ON CONFLICT (area_id) DO UPDATE SET parent = excluded.parent, level = excluded.level, en = excluded.en, zh = excluded.zh
@@ -16,12 +16,12 @@ WHERE (site.area_id, site.kind, site.en, site.zh, site.lon, site.lat, site.exter
     site.target_class, site.demo) IS DISTINCT FROM (excluded.area_id, excluded.kind, excluded.en, excluded.zh,
     excluded.lon, excluded.lat, excluded.external_id, excluded.grid_cell, excluded.target_class, excluded.demo);
 
--- enrol_device: Insert or update a device; its status stays.
+-- enrol_device: Insert or update a device; its status is kept.
 INSERT INTO device (device_id, area_id, kind) VALUES (%(device_id)s, %(area_id)s, %(kind)s)
 ON CONFLICT (device_id) DO UPDATE SET area_id = excluded.area_id, kind = excluded.kind
 WHERE (device.area_id, device.kind) IS DISTINCT FROM (excluded.area_id, excluded.kind);
 
--- enrol_series: Insert or update a series; its id stays.
+-- enrol_series: Insert or update a series; its id is kept.
 INSERT INTO series (site_id, quantity, interval_s, limits)
 VALUES (%(site_id)s, %(quantity)s, %(interval_s)s, %(limits)s)
 ON CONFLICT (site_id, quantity) DO UPDATE SET interval_s = excluded.interval_s, limits = excluded.limits
@@ -53,10 +53,10 @@ WHERE (link.network, link.from_node, link.to_node, link.en, link.zh, link.length
     link.coordinates) IS DISTINCT FROM (excluded.network, excluded.from_node, excluded.to_node, excluded.en,
     excluded.zh, excluded.length_m, excluded.speed_m_s, excluded.lanes, excluded.coordinates);
 
--- directory_changed: The directory is another one now.
+-- directory_changed: Increment the version of the directory.
 UPDATE directory_version SET version = version + 1;
 
--- directory_version: Which directory this is.
+-- directory_version: The version of the directory.
 SELECT version FROM directory_version;
 
 -- areas: Every area.
@@ -68,13 +68,13 @@ SELECT site_id, area_id, kind, en, zh, lon, lat, external_id, grid_cell, target_
 -- devices: Every device.
 SELECT device_id, area_id, kind FROM device ORDER BY device_id;
 
--- enrolled: Since when each device is known.
+-- enrolled: When each device was enrolled.
 SELECT device_id, extract(epoch FROM enrolled)::float8 FROM device;
 
 -- series: Every series.
 SELECT series_id, site_id, quantity, interval_s, limits, adopted FROM series ORDER BY series_id;
 
--- channels: Every channel, with what its series is.
+-- channels: Every channel, with site and quantity of its series.
 SELECT c.device_id, c.name, s.site_id, s.quantity, c.series_id
 FROM channel AS c JOIN series AS s USING (series_id) ORDER BY c.device_id, c.name;
 
@@ -84,17 +84,17 @@ SELECT node_id, network, area_id, kind, en, zh, lon, lat, site_id FROM node ORDE
 -- links: Every link.
 SELECT link_id, network, from_node, to_node, en, zh, length_m, speed_m_s, lanes, coordinates FROM link ORDER BY link_id;
 
--- update_status: What a device last said of itself; the last known offset of its clock stays.
+-- update_status: Store the newest status of a device; without a new clock offset, the last one is kept.
 UPDATE device SET status = %(status)s, status_received = to_timestamp(%(received_s)s),
     clock_offset_s = coalesce(%(clock_offset_s)s, clock_offset_s)
 WHERE device_id = %(device_id)s
     AND (status_received IS NULL OR status_received <= to_timestamp(%(received_s)s));
 
--- statuses: What devices last said of themselves.
+-- statuses: The newest status of each device.
 SELECT device_id, extract(epoch FROM status_received)::float8 AS received_s, status, clock_offset_s
 FROM device WHERE status IS NOT NULL ORDER BY device_id;
 
--- activity: When each device was last heard.
+-- activity: When each device last sent a reading.
 SELECT d.device_id, d.area_id, d.kind, min(s.site_id) AS site_id, min(s.interval_s) AS interval_s,
     extract(epoch FROM max(l."time"))::float8 AS measured_s, extract(epoch FROM max(l.received))::float8 AS received_s
 FROM device AS d

@@ -4,33 +4,33 @@ SELECT extversion FROM pg_extension WHERE extname = 'timescaledb';
 -- timescale_available: Whether the server has TimescaleDB on disk.
 SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb';
 
--- timescale_create: Put TimescaleDB into this database.
+-- timescale_create: Install the TimescaleDB extension in this database.
 CREATE EXTENSION IF NOT EXISTS timescaledb;
 
 -- timescale_licence: "timescale" or "apache".
 SELECT current_setting('timescaledb.license', true);
 
--- migration_lock: One process migrates at a time; the lock goes with the connection.
+-- migration_lock: Lock out other migrating processes; released with the connection.
 SELECT pg_advisory_lock(hashtext('towntwin migrate'));
 
--- migration_table: Where the applied migrations stand.
+-- migration_table: Create the table of applied migrations.
 CREATE TABLE IF NOT EXISTS schema_migration (
     number integer PRIMARY KEY, name text NOT NULL, applied timestamptz NOT NULL DEFAULT now()
 );
 
--- migration_table_exists: Whether this database was ever migrated.
+-- migration_table_exists: Whether this database has ever been migrated.
 SELECT to_regclass('schema_migration') IS NOT NULL;
 
 -- migration_version: The newest applied migration.
 SELECT coalesce(max(number), 0) FROM schema_migration;
 
--- migration_done: Note a migration as applied.
+-- migration_done: Record a migration as applied.
 INSERT INTO schema_migration (number, name) VALUES (%s, %s);
 
 -- of_some: Rows of some series, or of all.
 (%(series_ids)s::int[] IS NULL OR series_id = ANY (%(series_ids)s));
 
--- health: What the database holds, of some series or of all; a day that waits to be rolled up is counted reading by reading.
+-- health: Row counts of the database, of some series or of all; days whose rollup is due are counted from readings.
 WITH due AS MATERIALIZED (
     SELECT series_id, lower(span) AS since, upper(span) AS until FROM (
         SELECT series_id, unnest(range_agg(tstzrange(
@@ -58,7 +58,7 @@ SELECT (SELECT readings FROM days) + (SELECT readings FROM since) AS readings,
     (SELECT count(*) FROM rejudge_due WHERE {{of_some}}) AS rejudge_due,
     (SELECT extract(epoch FROM max(received))::float8 FROM latest WHERE {{of_some}}) AS newest_received_s;
 
--- size: how large the database is, and its folder where whoever asks may know it and is on the same machine.
+-- size: Size of the database, and its data directory if the user may read it and is on the same machine.
 SELECT
     pg_database_size(current_database()) AS bytes,
     CASE

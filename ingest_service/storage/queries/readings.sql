@@ -1,4 +1,4 @@
--- readings: A series over a time, revisions applied.
+-- readings: A series in a time range, with revisions applied.
 COPY (
     SELECT r."time", r.received, r.value, r.series_id, r.expected, r.spread,
         coalesce(v.quality, r.quality) AS quality, coalesce(v.rules, r.rules) AS rules
@@ -24,7 +24,7 @@ COPY (
     ORDER BY r.received, r."time", r.series_id LIMIT %s
 ) TO STDOUT (FORMAT binary);
 
--- latest: The newest reading of series, revisions applied.
+-- latest: The newest reading of series, with revisions applied.
 SELECT series_id, extract(epoch FROM "time")::float8 AS time_s, extract(epoch FROM received)::float8 AS received_s, value,
     quality, rules, expected, spread
 FROM latest_judged
@@ -32,7 +32,7 @@ WHERE (%(series_ids)s::int[] IS NULL OR series_id = ANY (%(series_ids)s))
     AND (%(received_after_s)s::float8 IS NULL OR received > to_timestamp(%(received_after_s)s))
 ORDER BY series_id;
 
--- bucket_of: Where a bucket of local time begins; parts of an hour by that hour, so that one which clocks repeat stays two.
+-- bucket_of: Start of a bucket of local time; parts of an hour relative to it, so that a repeated hour gives separate buckets.
 CASE WHEN mod(3600, %(width_s)s::int) = 0
     THEN date_bin(make_interval(secs => %(width_s)s), "time", date_trunc('hour', "time", %(zone)s))
     ELSE time_bucket(make_interval(secs => %(width_s)s), "time", %(zone)s) END;

@@ -1,4 +1,4 @@
--- readings_between: How many readings some series have that were measured in a closed stretch of time.
+-- readings_between: Number of readings of some series measured in a closed time range.
 SELECT count(*)
 FROM reading
 WHERE series_id = ANY (%(series_ids)s::int[])

@@ -1,5 +1,5 @@
--- take_due: Take stretches that are out of date, of about so many readings; with a flow goes the speed of its site.
--- Of a stretch that is longer than that, its begin is taken, and the rest goes on waiting.
+-- take_due: Take time ranges whose rollups are due, of about a number of readings; with a flow, the speed of its site is due.
+-- Of a range that is longer than that, the first part is taken, and the rest stays due.
 WITH waiting AS MATERIALIZED (
     SELECT ctid AS place, series_id, since, until FROM rollup_due WHERE %(share)s >= 1 OR random() < %(share)s LIMIT 10000
 ), weighed AS (
@@ -28,7 +28,7 @@ SELECT series_id, greatest(lower(span), (SELECT max(since) FROM retention WHERE 
     upper(span) AS until
 FROM merged;
 
--- refresh_1min: Minutes of what is measured more often than that, from the readings.
+-- refresh_1min: Minute rollups of series measured more often than once a minute, from the readings.
 WITH due AS (
     SELECT series_id, lower(span) AS since, upper(span) AS until FROM (
         SELECT series_id, unnest(range_agg(tstzrange(
@@ -61,7 +61,7 @@ ON CONFLICT (series_id, bucket) DO UPDATE SET
     (expected, spread, flagged, weight, weighted)
         = (excluded.expected, excluded.spread, excluded.flagged, excluded.weight, excluded.weighted);
 
--- refresh_15min: Quarters of an hour, from the minutes where there are any, else from the readings.
+-- refresh_15min: 15-minute rollups, from the minute rollups if there are any, else from the readings.
 WITH due AS (
     SELECT series_id, lower(span) AS since, upper(span) AS until FROM (
         SELECT series_id, unnest(range_agg(tstzrange(
@@ -104,7 +104,7 @@ ON CONFLICT (series_id, bucket) DO UPDATE SET
     (expected, spread, flagged, weight, weighted)
         = (excluded.expected, excluded.spread, excluded.flagged, excluded.weight, excluded.weighted);
 
--- refresh_1h: Local hours, from their quarters.
+-- refresh_1h: Hourly rollups by local hour, from the 15-minute rollups.
 WITH due AS (
     SELECT series_id, lower(span) AS since, upper(span) AS until FROM (
         SELECT series_id, unnest(range_agg(tstzrange(
@@ -131,7 +131,7 @@ ON CONFLICT (series_id, bucket) DO UPDATE SET
     (expected, spread, flagged, weight, weighted)
         = (excluded.expected, excluded.spread, excluded.flagged, excluded.weight, excluded.weighted);
 
--- refresh_1day: Local days, from their hours.
+-- refresh_1day: Daily rollups by local day, from the hourly rollups.
 WITH due AS (
     SELECT series_id, lower(span) AS since, upper(span) AS until FROM (
         SELECT series_id, unnest(range_agg(tstzrange(
@@ -158,7 +158,7 @@ ON CONFLICT (series_id, bucket) DO UPDATE SET
     (expected, spread, flagged, weight, weighted)
         = (excluded.expected, excluded.spread, excluded.flagged, excluded.weight, excluded.weighted);
 
--- rolled_up: Until when rollups of a series are up to date in a time, its interval, and since when they are kept.
+-- rolled_up: Time up to which the rollups of a series are up to date in a range, its interval, and the retention limits.
 SELECT (
     SELECT extract(epoch FROM min(since))::float8 FROM rollup_due
     WHERE series_id = %(series_id)s AND until > to_timestamp(%(from_s)s) AND since < to_timestamp(%(to_s)s)
@@ -166,11 +166,11 @@ SELECT (
 ), interval_s, (SELECT coalesce(jsonb_object_agg(what, extract(epoch FROM since)), '{}') FROM retention)
 FROM series WHERE series_id = %(series_id)s;
 
--- keep_since: Let go of what is older; returns since when it is kept, for nothing goes that waits to be rolled up.
+-- keep_since: Move the retention limit; returns the limit, which does not pass rollups that are due.
 SELECT keep_since(%(what)s, to_timestamp(%(since_s)s), %(zone)s);
 
--- forget: Drop some of what was let go of; returns how much.
+-- forget: Delete some data before the retention limit; returns how much.
 SELECT forget(%(what)s, %(most)s);
 
--- compress_before: Compress some of what is older; returns how much.
+-- compress_before: Compress some chunks before a time; returns how many.
 SELECT compress_before(%(what)s, to_timestamp(%(before_s)s), %(most)s);

@@ -1,21 +1,21 @@
--- shard_lock: Own a shard as long as the connection lives.
+-- shard_lock: Acquire the lock of a shard, held while the connection lasts.
 SELECT pg_try_advisory_lock(hashtext('towntwin shard'), hashtext(%s));
 
--- shard_epoch: Begin a new epoch of a shard; waits for the last commit of the one before.
+-- shard_epoch: Begin a new epoch of a shard; waits for the last commit of the previous one.
 INSERT INTO shard AS s (shard, epoch) VALUES (%s, 1)
 ON CONFLICT (shard) DO UPDATE SET epoch = s.epoch + 1, taken = now() RETURNING epoch;
 
--- shard_check: The epoch of a shard, held until this transaction ends.
+-- shard_check: The epoch of a shard, locked until the transaction ends.
 SELECT epoch FROM shard WHERE shard = %s FOR SHARE;
 
--- save_checkpoint: The judge's state of a shard.
+-- save_checkpoint: Store the judge's state of a shard.
 INSERT INTO detector_state (shard, version, payload) VALUES (%s, %s, %s)
 ON CONFLICT (shard) DO UPDATE SET version = excluded.version, payload = excluded.payload, saved = now();
 
 -- checkpoint: The judge's state of a shard.
 SELECT version, payload FROM detector_state WHERE shard = %s;
 
--- committed_after: Readings of some series after a time each, in the order in which they were judged.
+-- committed_after: Readings of some series, each after a given time, in the order in which they were judged.
 COPY (
     SELECT r."time", r.received, r.value, r.series_id, r.expected, r.spread, r.quality, r.rules
     FROM reading AS r

@@ -1,26 +1,26 @@
--- copy_readings: Readings that are surely new.
+-- copy_readings: Readings that are not repeats.
 COPY reading ("time", received, value, series_id, expected, spread, quality, rules) FROM STDIN (FORMAT binary);
 
--- staging: Where readings that may be repeats wait; empty after each transaction.
+-- staging: Temporary table for readings that may be repeats; empty after each transaction.
 CREATE TEMP TABLE IF NOT EXISTS staging (LIKE reading) ON COMMIT DELETE ROWS;
 
 -- copy_staging: Readings that may be repeats.
 COPY staging ("time", received, value, series_id, expected, spread, quality, rules) FROM STDIN (FORMAT binary);
 
--- insert_staged: Keep what was not there; the first of several repeats counts.
+-- insert_staged: Insert the readings that are not stored yet; of repeats, the first.
 INSERT INTO reading ("time", received, value, series_id, expected, spread, quality, rules)
 SELECT DISTINCT ON (series_id, "time") "time", received, value, series_id, expected, spread, quality, rules
 FROM staging ORDER BY series_id, "time", received, value
 ON CONFLICT (series_id, "time") DO NOTHING
 RETURNING series_id, (extract(epoch FROM "time") * 1000000)::bigint, rules;
 
--- select_conflicts: Staged readings for whose time another value is stored.
+-- select_conflicts: Staged readings with another value stored for the same series and time.
 COPY (
     SELECT s."time", s.received, s.value, s.series_id, s.expected, s.spread, s.quality, s.rules
     FROM staging AS s JOIN reading AS r USING (series_id, "time") WHERE s.value <> r.value
 ) TO STDOUT (FORMAT binary);
 
--- upsert_latest: The newest reading of each series of a batch; never goes back.
+-- upsert_latest: Update the newest reading of each series; never to an older one.
 INSERT INTO latest AS l (series_id, "time", received, value, expected, spread, quality, rules)
 SELECT series_id, 'epoch'::timestamptz + time_us * interval '1 microsecond',
     'epoch'::timestamptz + received_us * interval '1 microsecond', value, expected, spread, quality, rules
@@ -30,13 +30,13 @@ ON CONFLICT (series_id) DO UPDATE SET "time" = excluded."time", received = exclu
     expected = excluded.expected, spread = excluded.spread, quality = excluded.quality, rules = excluded.rules
 WHERE excluded."time" > l."time";
 
--- upsert_revisions: Flags that later evidence changed.
+-- upsert_revisions: Insert or update flags changed by later evidence.
 INSERT INTO flag_revision (series_id, "time", quality, rules)
 SELECT series_id, 'epoch'::timestamptz + time_us * interval '1 microsecond', quality, rules
 FROM unnest(%s::int[], %s::bigint[], %s::smallint[], %s::smallint[]) AS n (series_id, time_us, quality, rules)
 ON CONFLICT (series_id, "time") DO UPDATE SET quality = excluded.quality, rules = excluded.rules, revised = now();
 
--- upsert_anomaly: An anomaly by subject and start; what is as it was keeps its revision, and all keep their record.
+-- upsert_anomaly: Insert or update an anomaly by subject and start; an unchanged one keeps its revision, and all keep `rejudged`.
 INSERT INTO anomaly AS a (subject, site_id, series_id, device_id, detector, version, start, "end", peak, observed,
     expected, spread, score, severity, n_readings, state, reason_en, reason_zh, evidence)
 VALUES (%(subject)s, %(site_id)s, %(series_id)s, %(device_id)s, %(detector)s, %(version)s,
