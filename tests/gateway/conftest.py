@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from httpx import ASGITransport, AsyncClient
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from ingest_service.storage.migrate import migrate
 from ingest_service.storage.postgres import PostgresStore
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from gateway.console import words
     from tests.support.services import NamedServer, PostgresServer
+
+
+expect.set_options(timeout=20_000)  # a page that is waited for on a machine with much else to do [ms]
 
 
 @pytest.fixture(scope="session")

@@ -79,7 +79,7 @@ def test_a_fault_is_seen_to_appear(page: tuple[words.Language, Page], served: Se
             )
         ]
     )
-    expect(one.get_by_text(reason[language])).to_be_visible(timeout=10_000)
+    expect(one.get_by_text(reason[language])).to_be_visible(timeout=30_000)
     expect(one.get_by_text(f"◆ {words.word('severity_3', language)}").first).to_be_visible()
     one.get_by_text(reason[language]).click()
 
@@ -91,9 +91,9 @@ def test_the_language_can_be_switched_and_is_remembered(
     other: words.Language = "zh" if language == "en" else "en"
     one.goto(served[0])
     one.get_by_role("button", name=words.word("language", language)).click()
-    expect(one.get_by_text(words.word("wrong", other), exact=True)).to_be_visible(timeout=10_000)
+    expect(one.get_by_text(words.word("wrong", other), exact=True)).to_be_visible(timeout=30_000)
     one.reload()
-    expect(one.get_by_text(words.word("wrong", other), exact=True)).to_be_visible(timeout=10_000)
+    expect(one.get_by_text(words.word("wrong", other), exact=True)).to_be_visible(timeout=30_000)
 
 
 def test_the_documentation_is_drawn_without_the_internet(
@@ -104,7 +104,7 @@ def test_the_documentation_is_drawn_without_the_internet(
     asked: list[str] = []
     one.on("request", lambda request: asked.append(request.url))
     one.goto(f"{here}/docs")
-    expect(one.get_by_text("/v1/anomalies", exact=True).first).to_be_visible(timeout=10_000)
+    expect(one.get_by_text("/v1/anomalies", exact=True).first).to_be_visible(timeout=30_000)
     assert [url for url in asked if not url.startswith((here, "data:"))] == []
 
 
@@ -118,23 +118,23 @@ def test_the_strip_shows_every_process_and_what_keeps_readings_out(
         return sentence.zh if language == "zh" else sentence.en
 
     one.goto(address)
-    expect(one.get_by_text(f"✓ {words.word('kept', language)}")).to_be_visible(timeout=10_000)
+    expect(one.get_by_text(f"✓ {words.word('kept', language)}")).to_be_visible(timeout=30_000)
     for kind in process_words.KINDS.values():
         expect(one.get_by_text(f"● {said(kind)}").first).to_be_visible()
     one.screenshot(path=tmp_path / f"alive.{language}.png")
     pulses["ingest"].look = lambda: Look("broker")
     try:
-        expect(one.get_by_text(f"✕ {words.word('not_kept', language)}")).to_be_visible(timeout=10_000)
+        expect(one.get_by_text(f"✕ {words.word('not_kept', language)}")).to_be_visible(timeout=30_000)
         expect(one.get_by_text(f"■ {said(process_words.KINDS['ingest'])}")).to_be_visible()
         expect(one.get_by_text(said(process_words.WHY["broker"]))).to_be_visible()
         expect(one.get_by_text(f"■ {said(checks.BROKER)} {said(checks.NOT_CONNECTED)}")).to_be_visible()
         expect(one.get_by_text(f"○ {said(checks.DEVICES)} {said(checks.UNKNOWN)}")).to_be_visible()
         good = words.word("status_ok", language)
-        one.wait_for_function(f"({POINTS})({json.dumps(good)}) === 0", timeout=10_000)
+        one.wait_for_function(f"({POINTS})({json.dumps(good)}) === 0", timeout=30_000)
         one.screenshot(path=tmp_path / f"stuck.{language}.png")
     finally:
         pulses["ingest"].look = Look
-    expect(one.get_by_text(f"✓ {words.word('kept', language)}")).to_be_visible(timeout=10_000)
+    expect(one.get_by_text(f"✓ {words.word('kept', language)}")).to_be_visible(timeout=30_000)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_a_script_in_a_name_does_not_run_when_the_map_is_pointed_at(
     _, one = page
     one.goto(served[0])
     expect(one.locator("canvas").first).to_be_visible()
-    one.wait_for_function(f"({TIP})() > 10", timeout=10_000)
+    one.wait_for_function(f"({TIP})() > 10", timeout=30_000)
     one.wait_for_timeout(300)
     assert one.evaluate("window.ran") is None
     assert one.locator("img[src=x]").count() == 0
