@@ -173,6 +173,8 @@ class Pager:
                 return
             if target(entities[0].kind, link) is not OBSERVATION:
                 below = {one: None for each in entities for one in self._world.follow(each, link)}
+                if target(entities[0].kind, link) is DATASTREAM:
+                    self._world.load(int(one.id) for one in below)
                 self.read_ahead(list(below), inner, size)
             elif entities[0].kind is DATASTREAM and _is_plain(inner):
                 self._read_ahead([int(one.id) for one in entities], inner, size(inner))

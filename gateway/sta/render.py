@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from gateway.sta import path
-from gateway.sta.kinds import OBSERVATION, Kind
+from gateway.sta.kinds import DATASTREAM, OBSERVATION, Kind
 from gateway.sta.nodes import Span
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ class Renderer:
     def entity(self, entity: Entity, query: Query) -> dict[str, Any]:
         """An entity with what is selected and expanded."""
         self_link = self.self_link(entity)
+        if entity.kind is DATASTREAM:  # else all of them would be loaded with the first one
+            self._world.load([int(entity.id)])
         values = self._world.values(entity)
         out: dict[str, Any] = {}
         for name in ("@iot.id", "@iot.selfLink"):

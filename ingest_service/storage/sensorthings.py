@@ -88,7 +88,6 @@ class SensorThings:
     def extents(self, series_ids: Sequence[int]) -> dict[int, Extent]:
         """When the readings of series begin and end; series without any are left out."""
         with self._transaction() as connection:
-            self._read_by_index(connection, wanted=True)
             rows = connection.execute(QUERIES["sta_extents"], {"series_ids": list(series_ids)}).fetchall()
         return {series_id: Extent(*moments) for series_id, *moments in rows}
 
@@ -230,13 +229,14 @@ class SensorThings:
             where=condition,
             order=compiler.order(order),
             inner_limit=compiler.parameter(limit),
-            readings=compiler.readings(order),
+            readings=compiler.readings(order, few=where is None),
         )
 
     def _read_by_index(self, connection: Connection[Any], *, wanted: bool) -> None:
         """A page ends early, which the planner does not know behind a security barrier."""
         if wanted is not self._by_index:
-            connection.execute(QUERIES["sta_by_index"], {"scans": "off" if wanted else "on"})
+            plans = "force_custom_plan" if wanted else "auto"
+            connection.execute(QUERIES["sta_by_index"], {"scans": "off" if wanted else "on", "plans": plans})
             self._by_index = wanted
 
     def _compiler(self, scope: Scope) -> Compiler:

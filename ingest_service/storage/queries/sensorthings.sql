@@ -1,10 +1,6 @@
 -- sta_extents: When the readings of series begin, and when the newest was measured.
-SELECT s.series_id, f."time", f.received, l."time", l.received
-FROM unnest(%(series_ids)s::int[]) AS s (series_id)
-JOIN latest AS l USING (series_id)
-CROSS JOIN LATERAL (
-    SELECT r."time", r.received FROM reading_oldest_first AS r WHERE r.series_id = s.series_id ORDER BY r."time" LIMIT 1
-) AS f;
+SELECT f.series_id, f."time", f.received, l."time", l.received
+FROM first_readings(%(series_ids)s::int[]) AS f JOIN latest AS l USING (series_id);
 
 -- sta_reading_source: Readings as they were judged first.
 (SELECT series_id, "time", received, value, quality, rules, nullif(expected, 'NaN') AS expected, nullif(spread, 'NaN') AS spread
@@ -88,8 +84,10 @@ WHERE EXISTS (SELECT FROM {readings} AS r WHERE r.series_id = c.series_id AND {w
 -- sta_limit_time: How long the statements of this transaction may take [ms].
 SELECT set_config('statement_timeout', %s, true);
 
--- sta_by_index: Whether the statements that follow read by index alone: in pages, which end early.
-SELECT set_config('enable_seqscan', %(scans)s, true), set_config('enable_bitmapscan', %(scans)s, true);
+-- sta_by_index: Whether the statements that follow read by index alone: in pages, which end early. Their plan is never a generic
+-- one: what the planner expects behind a security barrier is too little, and a generic plan looks cheap beside it.
+SELECT set_config('enable_seqscan', %(scans)s, true), set_config('enable_bitmapscan', %(scans)s, true),
+    set_config('plan_cache_mode', %(plans)s, true);
 
 -- What a compiled filter is made of.
 
