@@ -32,6 +32,7 @@ class Renderer:
         self._pager = pager
         self._page_rows = page_rows
         self._left = MOST_ENTITIES
+        self._options_texts: dict[tuple[int, tuple[str, ...]], str] = {}
         self.observations = 0
         """Those that were written, wherever they stand."""
 
@@ -117,11 +118,20 @@ class Renderer:
         out: dict[str, Any] = {} if page.count is None else {"@iot.count": page.count}
         out["value"] = value
         if page.following:
+            before = self._options_text(query, tuple(page.following))
+            text = urlencode(page.following, safe=SAFE, quote_via=quote)
+            out["@iot.nextLink"] = f"{address}?{before}{text}"
+        return out
+
+    def _options_text(self, query: Query, without: tuple[str, ...]) -> str:
+        """The options of a query as they stand in a nextLink, without some; the same for every set of an expansion."""
+        key = (id(query), without)
+        if key not in self._options_texts:
             options = dict(query.written())
             options["$top"] = str(min(DEFAULT_PAGE if query.top is None else query.top, self._page_rows))
-            text = urlencode(options | page.following, safe=SAFE, quote_via=quote)
-            out["@iot.nextLink"] = f"{address}?{text}"
-        return out
+            kept = {name: value for name, value in options.items() if name not in without}
+            self._options_texts[key] = urlencode(kept, safe=SAFE, quote_via=quote) + "&"
+        return self._options_texts[key]
 
 
 def literal(entity_id: Id) -> str:
@@ -132,6 +142,8 @@ def literal(entity_id: Id) -> str:
     """
     if isinstance(entity_id, int):
         return str(entity_id)
+    if entity_id.isascii() and entity_id.replace("-", "").isalnum():  # as of every observation
+        return f"'{entity_id}'"
     doubled = entity_id.replace("'", "''")
     return f"'{quote(doubled, safe=SAFE)}'"
 
@@ -141,7 +153,8 @@ def written(value: Any) -> Any:
     if isinstance(value, Span):
         return f"{written(value.start)}/{written(value.end)}"
     if isinstance(value, dt.datetime):
-        return value.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
+        in_utc = value if value.tzinfo is dt.UTC else value.astimezone(dt.UTC)
+        return f"{in_utc.isoformat()[:-6]}Z"  # without +00:00
     return value
 
 

@@ -1587,14 +1587,16 @@ $$;
 
 -- 0031 pre: row-level security of questions about many series: the visible series are found once, not once for each of them.
 
--- When the readings of some series begin: measured and received. Behind the wall, the function of this name in the schema
--- "walled" stands in for it. The plan is kept for the session: with a chunk a week, it costs more than its execution.
-CREATE FUNCTION first_readings(ids integer[]) RETURNS TABLE (series_id integer, "time" timestamptz, received timestamptz)
+-- When the readings of some series begin and end: measured and received. Behind the wall, the function of this name in the
+-- schema "walled" stands in for it. The plan is kept for the session: with a chunk a week, it costs more than its execution.
+CREATE FUNCTION series_extent(ids integer[])
+RETURNS TABLE (series_id integer, "first" timestamptz, first_received timestamptz, "last" timestamptz, last_received timestamptz)
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 SET plan_cache_mode TO force_generic_plan SET enable_seqscan TO off SET enable_bitmapscan TO off AS $$
 BEGIN
-    RETURN QUERY SELECT s.id, f."time", f.received FROM unnest(ids) AS s (id) CROSS JOIN LATERAL (
-        SELECT r."time", r.received FROM reading AS r WHERE r.series_id = s.id ORDER BY r."time" LIMIT 1
+    RETURN QUERY SELECT l.series_id, f."time", f.received, l."time", l.received
+    FROM unnest(ids) AS s (id) JOIN latest AS l ON l.series_id = s.id CROSS JOIN LATERAL (
+        SELECT r."time", r.received FROM reading AS r WHERE r.series_id = l.series_id ORDER BY r."time" LIMIT 1
     ) AS f;
 END
 $$;
@@ -1671,10 +1673,10 @@ DECLARE
         'WHERE (SELECT %2$I.wall_is_open()) OR series_id IN (SELECT %2$I.series_seen()) %4$s';
     -- The function of that name in front, for those series that the scope sees: they are found once, and the readings are
     -- read without a barrier in between. Nothing of the caller gets inside but the ids.
-    firsts text := 'CREATE FUNCTION walled.first_readings(ids integer[]) '
-        'RETURNS TABLE (series_id integer, "time" timestamptz, received timestamptz) '
+    extents text := 'CREATE FUNCTION walled.series_extent(ids integer[]) RETURNS TABLE (series_id integer, '
+        '"first" timestamptz, first_received timestamptz, "last" timestamptz, last_received timestamptz) '
         'LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path TO %1$I, pg_temp AS $body$ BEGIN '
-        'RETURN QUERY SELECT f.* FROM %1$I.first_readings(ARRAY(SELECT unnest(ids) INTERSECT SELECT %1$I.series_seen())) AS f; '
+        'RETURN QUERY SELECT e.* FROM %1$I.series_extent(ARRAY(SELECT unnest(ids) INTERSECT SELECT %1$I.series_seen())) AS e; '
         'END $body$';
     transaction text;
 BEGIN
@@ -1707,7 +1709,7 @@ BEGIN
         EXECUTE format('REVOKE ALL ON %I.%I FROM towntwin_gateway', home, copied[i][1]);
     END LOOP;
     PERFORM set_config('search_path', path, true);
-    EXECUTE format(firsts, home);
+    EXECUTE format(extents, home);
     GRANT SELECT ON ALL TABLES IN SCHEMA walled TO towntwin_gateway;
 END
 $$;
@@ -1716,7 +1718,7 @@ DO $$
 DECLARE
     one text;
 BEGIN
-    FOREACH one IN ARRAY ARRAY['site_seen()', 'series_seen()', 'first_readings(integer[])'] LOOP
+    FOREACH one IN ARRAY ARRAY['site_seen()', 'series_seen()', 'series_extent(integer[])'] LOOP
         EXECUTE format('ALTER FUNCTION %s SET search_path TO %I, pg_temp', one, current_schema());
     END LOOP;
     CALL order_views();

@@ -1,6 +1,5 @@
 -- sta_extents: When the readings of series begin, and when the newest was measured.
-SELECT f.series_id, f."time", f.received, l."time", l.received
-FROM first_readings(%(series_ids)s::int[]) AS f JOIN latest AS l USING (series_id);
+SELECT series_id, "first", first_received, "last", last_received FROM series_extent(%(series_ids)s::int[]);
 
 -- sta_reading_source: Readings as they were judged first.
 (SELECT series_id, "time", received, value, quality, rules, nullif(expected, 'NaN') AS expected, nullif(spread, 'NaN') AS spread

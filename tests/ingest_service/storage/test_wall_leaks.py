@@ -179,9 +179,9 @@ def test_a_page_ends_where_it_is_full(name: str, order: str, store: PostgresStor
     assert not any("rows=2000" in line for line in plan), plan
 
 
-def test_first_readings_are_those_of_the_own_series(store: PostgresStore) -> None:
+def test_extents_are_those_of_the_own_series(store: PostgresStore) -> None:
     """Whatever ids are given, and whatever stands in the caller's way to the tables."""
-    query = "SELECT series_id FROM first_readings(ARRAY[1, 2, 3, NULL])"
+    query = "SELECT series_id FROM series_extent(ARRAY[1, 2, 3, NULL])"
     with store.transaction() as owner:
         assert owner.execute(query.encode()).fetchall() == [(1,), (3,)]
     with behind_wall(store) as connection:
@@ -192,7 +192,7 @@ def test_first_readings_are_those_of_the_own_series(store: PostgresStore) -> Non
         assert connection.execute(query.encode()).fetchall() == []
     with behind_wall(store) as connection:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute("SELECT FROM public.first_readings(ARRAY[3])")
+            connection.execute("SELECT FROM public.series_extent(ARRAY[3])")
 
 
 def test_a_page_is_never_read_by_a_generic_plan(store: PostgresStore) -> None:
