@@ -27,6 +27,7 @@ ADMINISTRATOR = "administrator"
 WARM, LEAST = 3, 20
 LASTS_S = 5.0
 SAFE = "/?&=$();,':"
+EXPANSIONS = "STA 200 Datastreams"
 NEWEST = "$orderby=phenomenonTime desc;$top=1"
 
 
@@ -46,7 +47,9 @@ class Compared(NamedTuple):
 
     def ratio(self, key: str, quantile: float) -> float:
         """By a key over by the administrator's."""
-        return float(np.quantile(self.times_s[key], quantile) / np.quantile(self.times_s[ADMINISTRATOR], quantile))
+        return float(
+            np.quantile(self.times_s[key], quantile) / np.quantile(self.times_s[ADMINISTRATOR], quantile)
+        )
 
 
 def lengthen(dsn: str, readings: int = LONG_READINGS) -> None:
@@ -117,8 +120,10 @@ def paths(anomaly_id: int) -> dict[str, Path]:
         "/v1/readings of a year as a file": f"/v1/readings?series={LONG}&{year}&format=arrow",
     }
     of_county = {
-        "STA 200 Datastreams with latest": f"/sta/v1.1/Datastreams?$top=216&$expand=Observations({NEWEST})",
-        "STA 200 Datastreams with counts": "/sta/v1.1/Datastreams?$top=216&$expand=Observations($count=true;$top=0)",
+        f"{EXPANSIONS} with latest": f"/sta/v1.1/Datastreams?$top=216&$expand=Observations({NEWEST})",
+        f"{EXPANSIONS} with counts": (
+            "/sta/v1.1/Datastreams?$top=216&$expand=Observations($count=true;$top=0)"
+        ),
         "STA count of all observations": "/sta/v1.1/Observations?$count=true&$top=0",
         "STA all Things with latest": (
             f"/sta/v1.1/Things?$expand=Datastreams($expand=Observations({NEWEST}))"

@@ -124,7 +124,7 @@ class Renderer:
         return out
 
     def _options_text(self, query: Query, without: tuple[str, ...]) -> str:
-        """The options of a query as they stand in a nextLink, without some; the same for every set of an expansion."""
+        """The options of a query in a nextLink, without some; every set of an expansion has the same."""
         key = (id(query), without)
         if key not in self._options_texts:
             options = dict(query.written())

@@ -185,14 +185,17 @@ def test_extents_are_those_of_the_own_series(store: PostgresStore) -> None:
     with store.transaction() as owner:
         assert owner.execute(query.encode()).fetchall() == [(1,), (3,)]
     with behind_wall(store) as connection:
-        connection.execute("CREATE TEMP TABLE reading AS SELECT 3 AS series_id, now() AS time, now() AS received")
-        connection.execute("CREATE FUNCTION pg_temp.series_seen() RETURNS SETOF int LANGUAGE sql AS 'SELECT 3'")
+        connection.execute(
+            "CREATE TEMP TABLE reading AS SELECT 3 AS series_id, now() AS time, now() AS received"
+        )
+        connection.execute(
+            "CREATE FUNCTION pg_temp.series_seen() RETURNS SETOF int LANGUAGE sql AS 'SELECT 3'"
+        )
         assert connection.execute(query.encode()).fetchall() == [(1,)]
         connection.execute(EVERYTHING.encode())
         assert connection.execute(query.encode()).fetchall() == []
-    with behind_wall(store) as connection:
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute("SELECT FROM public.series_extent(ARRAY[3])")
+    with behind_wall(store) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute("SELECT FROM public.series_extent(ARRAY[3])")
 
 
 def test_a_page_is_never_read_by_a_generic_plan(store: PostgresStore) -> None:
