@@ -181,8 +181,10 @@ class Pager:
                 self._read_ahead([int(one.id) for one in entities], inner, size(inner))
 
     def _read_ahead(self, series_ids: list[int], query: Query, size: int) -> None:
-        if query.count:
-            self._counts |= self._world.observations.counts(series_ids)
+        if query.count and (uncounted := [one for one in series_ids if one not in self._counts]):
+            self._counts |= self._world.observations.counts(uncounted)
+        # an expansion inside of another one was read with the outer one
+        series_ids = [one for one in series_ids if (id(query), one) not in self._rows]
         if not 0 < size * len(series_ids) <= MOST_ROWS_AHEAD:
             return
         orders = _orders(query)
