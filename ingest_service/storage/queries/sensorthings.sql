@@ -83,8 +83,7 @@ WHERE EXISTS (SELECT FROM {readings} AS r WHERE r.series_id = c.series_id AND {w
 -- sta_limit_time: How long the statements of this transaction may take [ms].
 SELECT set_config('statement_timeout', %s, true);
 
--- sta_by_index: Whether the statements that follow read by index alone: in pages, which end early. Their plan is never a generic
--- one: what the planner expects behind a security barrier is too little, and a generic plan looks cheap beside it.
+-- sta_by_index: Whether the statements that follow read by index alone, in pages, which end early; and what plans they have.
 SELECT set_config('enable_seqscan', %(scans)s, true), set_config('enable_bitmapscan', %(scans)s, true),
     set_config('plan_cache_mode', %(plans)s, true);
 
