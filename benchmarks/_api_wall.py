@@ -77,6 +77,7 @@ def paths(anomaly_id: int) -> dict[str, Path]:
     of_long = f"/sta/v1.1/Datastreams({LONG})"
     of_town = f"$filter=Thing/properties/area eq '{TOWN}'"
     year = "from=2025-11-21T00:00:00Z&to=2026-11-21T00:00:00Z"
+    month = "from=2026-10-21T00:00:00Z&to=2026-11-21T00:00:00Z"
     day = "from=2026-11-20T00:00:00Z&to=2026-11-21T00:00:00Z"
     found = {
         "STA newest observation of a Datastream": f"{of_long}/Observations?{NEWEST.replace(';', '&')}",
@@ -117,7 +118,7 @@ def paths(anomaly_id: int) -> dict[str, Path]:
         "/v1/dead-letters": "/v1/dead-letters",
         "/v1/assessments": f"/v1/assessments?area={TOWN}",
         "NGSI-LD entities": f"/v1/ngsi-ld/entities?area={TOWN}",
-        "/v1/readings of a year as a file": f"/v1/readings?series={LONG}&{year}&format=arrow",
+        "/v1/readings of a month as a file": f"/v1/readings?series={LONG}&{month}&format=arrow",
     }
     of_county = {
         f"{EXPANSIONS} with latest": f"/sta/v1.1/Datastreams?$top=216&$expand=Observations({NEWEST})",

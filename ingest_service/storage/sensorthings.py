@@ -235,7 +235,7 @@ class SensorThings:
     def _read_by_index(self, connection: Connection[Any], *, wanted: bool) -> None:
         """A page ends early, which the planner does not know behind a security barrier."""
         if wanted is not self._by_index:
-            # of a page never a generic plan: beside the few rows that are expected behind a barrier it looks cheap
+            # never a generic plan of a page: beside the few rows expected behind a barrier it looks cheap
             plans = "force_custom_plan" if wanted else "auto"
             connection.execute(QUERIES["sta_by_index"], {"scans": "off" if wanted else "on", "plans": plans})
             self._by_index = wanted
