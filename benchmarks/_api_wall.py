@@ -14,6 +14,8 @@ from benchmarks._api_load import request
 from benchmarks._filled import END_US, QUANTITIES, STATEMENTS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 TOWN, COUNTY = "330400-t1", "330400"
@@ -21,20 +23,33 @@ LONG = 1 + len(QUANTITIES)
 """The first series of that town's first site: the one with `LONG_READINGS`."""
 LONG_READINGS = 2_000_000
 STEP_S = 15
-WARM = 3
+ADMINISTRATOR = "administrator"
+WARM, LEAST = 3, 20
+LASTS_S = 5.0
+SAFE = "/?&=$();,':"
+EXPANSIONS = "STA 200 Datastreams"
 NEWEST = "$orderby=phenomenonTime desc;$top=1"
 
 
+class Path(NamedTuple):
+    """A request, which means the same by every key that it is sent with."""
+
+    address: str
+    of_county: bool = False
+    """Whether it concerns the whole county, so that the key of a town does not compare."""
+
+
 class Compared(NamedTuple):
-    """Seconds each time (n,), by either key."""
+    """Seconds each time (n,), by each key; the first is an administrator's."""
 
     name: str
-    administrator_s: NDArray[np.float64]
-    area_s: NDArray[np.float64]
+    times_s: dict[str, NDArray[np.float64]]
 
-    def ratio(self, quantile: float) -> float:
-        """By the area's key over by the administrator's."""
-        return float(np.quantile(self.area_s, quantile) / np.quantile(self.administrator_s, quantile))
+    def ratio(self, key: str, quantile: float) -> float:
+        """By a key over by the administrator's."""
+        return float(
+            np.quantile(self.times_s[key], quantile) / np.quantile(self.times_s[ADMINISTRATOR], quantile)
+        )
 
 
 def lengthen(dsn: str, readings: int = LONG_READINGS) -> None:
@@ -50,11 +65,19 @@ def lengthen(dsn: str, readings: int = LONG_READINGS) -> None:
         connection.execute("CHECKPOINT")
 
 
-def paths() -> dict[str, str]:
-    """The requests by name; every one means the same by either key."""
+def anomaly(dsn: str) -> int:
+    """An anomaly of the town, by id."""
+    with psycopg.connect(dsn) as connection:
+        (found,) = connection.execute(STATEMENTS["newest_anomaly"], {"series": LONG}).fetchone() or (0,)
+        return int(found)
+
+
+def paths(anomaly_id: int) -> dict[str, Path]:
+    """The requests by name; the anomaly is one of the town."""
     of_long = f"/sta/v1.1/Datastreams({LONG})"
     of_town = f"$filter=Thing/properties/area eq '{TOWN}'"
     year = "from=2025-11-21T00:00:00Z&to=2026-11-21T00:00:00Z"
+    month = "from=2026-10-21T00:00:00Z&to=2026-11-21T00:00:00Z"
     day = "from=2026-11-20T00:00:00Z&to=2026-11-21T00:00:00Z"
     found = {
         "STA newest observation of a Datastream": f"{of_long}/Observations?{NEWEST.replace(';', '&')}",
@@ -87,25 +110,64 @@ def paths() -> dict[str, str]:
         "/v1/readings of a town, first page": f"/v1/readings?area={TOWN}&{year}",
         "/v1/series buckets": f"/v1/series/{LONG}/buckets?width=P1D&{year}",
         "/v1/plot": f"/v1/plot?series={LONG}&{day}",
-        "/v1/readings of a year as a file": f"/v1/readings?series={LONG}&{year}&format=arrow",
+        "/v1/series": f"/v1/series?area={TOWN}",
+        "/v1/sites": f"/v1/sites?area={TOWN}",
+        "/v1/anomalies, one": f"/v1/anomalies/{anomaly_id}",
+        "/v1/anomalies, trace": f"/v1/anomalies/{anomaly_id}/trace",
+        "/v1/series limits": f"/v1/series/{LONG}/limits",
+        "/v1/dead-letters": "/v1/dead-letters",
+        "/v1/assessments": f"/v1/assessments?area={TOWN}",
+        "NGSI-LD entities": f"/v1/ngsi-ld/entities?area={TOWN}",
+        "/v1/readings of a month as a file": f"/v1/readings?series={LONG}&{month}&format=arrow",
     }
-    return {name: quote(path, safe="/?&=$();,':") for name, path in found.items()}
+    of_county = {
+        f"{EXPANSIONS} with latest": f"/sta/v1.1/Datastreams?$top=216&$expand=Observations({NEWEST})",
+        f"{EXPANSIONS} with counts": (
+            "/sta/v1.1/Datastreams?$top=216&$expand=Observations($count=true;$top=0)"
+        ),
+        "STA count of all observations": "/sta/v1.1/Observations?$count=true&$top=0",
+        "STA all Things with latest": (
+            f"/sta/v1.1/Things?$expand=Datastreams($expand=Observations({NEWEST}))"
+        ),
+        "/v1/latest of the county": f"/v1/latest?area={COUNTY}",
+        "/v1/anomalies of the county": f"/v1/anomalies?area={COUNTY}&limit=100",
+        "/v1/twin/state": "/v1/twin/state",
+        "/v1/health": "/v1/health",
+    }
+    return {name: Path(quote(one, safe=SAFE)) for name, one in found.items()} | {
+        name: Path(quote(one, safe=SAFE), of_county=True) for name, one in of_county.items()
+    }
 
 
-def compare(port: int, administrator: dict[str, str], area: dict[str, str], rounds: int) -> list[Compared]:
-    """Ask each request by both keys, in turn, so many times."""
-    found = []
-    for name, path in paths().items():
-        times: list[tuple[float, ...]] = []
+def compare(
+    port: int, keys: dict[str, dict[str, str]], anomaly_id: int, rounds: int, *, only: str = ""
+) -> Iterator[Compared]:
+    """Send each request by every key in turn, so many times, or for `LASTS_S` if that is less.
+
+    Parameters
+    ----------
+    port : where the gateway listens
+    keys : headers by name; one is `ADMINISTRATOR`, the others are ids of areas
+    anomaly_id : of the town
+    rounds : how often at most
+    only : a part of the names of those requests that are sent
+
+    """
+    for name, path in paths(anomaly_id).items():
+        names = [one for one in keys if not path.of_county or one in {ADMINISTRATOR, COUNTY}]
+        if only not in name or len(names) < 2:
+            continue
+        times: dict[str, list[float]] = {one: [] for one in names}
+        began_s = time.perf_counter()
         for at in range(-WARM, rounds):
-            pair = [0.0, 0.0]
-            for which in (0, 1) if at % 2 else (1, 0):
-                pair[which] = _asked(port, path, (administrator, area)[which])
-            if at >= 0:
-                times.append(tuple(pair))
-        by_administrator, by_area = np.array(times).T
-        found.append(Compared(name, by_administrator, by_area))
-    return found
+            if at > LEAST and time.perf_counter() - began_s > LASTS_S:
+                break
+            turn = at % len(names)
+            for one in names[turn:] + names[:turn]:
+                took_s = _asked(port, path.address, keys[one])
+                if at >= 0:
+                    times[one].append(took_s)
+        yield Compared(name, {one: np.array(took) for one, took in times.items()})
 
 
 def _asked(port: int, path: str, headers: dict[str, str]) -> float:

@@ -76,3 +76,6 @@ DELETE FROM rollup_1h;
 
 -- clear_rollup_1day: Roll up anew.
 DELETE FROM rollup_1day;
+
+-- newest_anomaly: The newest anomaly of a series.
+SELECT anomaly_id FROM anomaly WHERE series_id = %(series)s AND state <> 'withdrawn' ORDER BY start DESC LIMIT 1;

@@ -7,13 +7,15 @@ a. the main queries by API, over one kept connection, beside the same SQL by psy
 b. requests a second that one gateway process answers, from several connections at once
 c. live streams opened on that one process, each of which must be told of an anomaly
 d. half of the readings exported as Arrow and as CSV, with the gateway's peak of memory
-e. what row-level security costs: requests of every form, SensorThings included, by the key of a town and of
-   the county beside an administrator's, in turn; one series has 2 M readings. On TimescaleDB and on
-   PostgreSQL (with a tenth of the other readings)
+e. what row-level security costs: requests of every form, SensorThings included, by the key of a town, of the
+   county and an administrator's, in turn; one series has 2 M readings. On TimescaleDB and on PostgreSQL (with
+   a tenth of the other readings)
 
 Prints tables, and last one JSON line with ``p95_ratio``, the worst of (a), ``p95_ratio_town``, the worst
-by the town's key, and ``p95_ratio_area``, the worst of (e). ``--scale`` loads less (but for the long series),
-``--only-wall`` does (e) alone, ``--only-on`` one of the two databases.
+by the town's key, and of (e) ``p95_ratio_area`` and ``p50_ratio_area``, the worst, and ``expansions_s``, the
+slowest median of 200 Datastreams with latest or counts by the administrator's key. ``--scale`` loads less
+(but for the long series), ``--only-wall`` does (e) alone, and of it ``--server``, ``--key`` and ``--request``
+(a part of its name) choose a part.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ PART_PLAIN = 0.1
 SERVER = {"fsync": "on", "shared_buffers": "1GB", "work_mem": "16MB"}
 STREAMS = 1000
 QUANTILES = (0.5, 0.95, 0.99)
+SERVERS = ("timescaledb", "postgresql")
 
 
 def main() -> None:
@@ -54,30 +57,23 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--rounds", type=int, default=1000)
-    parser.add_argument("--wall-rounds", type=int, default=40)
+    parser.add_argument("--wall-rounds", type=int, default=100)
     parser.add_argument("--only-wall", action="store_true")
-    parser.add_argument(
-        "--only-on", choices=("timescaledb", "postgresql"), help="the one database to measure on"
-    )
+    parser.add_argument("--server", choices=["timescaledb", "postgresql"])
+    parser.add_argument("--key", choices=["town", "county"])
+    parser.add_argument("--request", default="")
     options, _ = parser.parse_known_args()
     _more_files()
     line: dict[str, float] = {}
-    timescale = PostgresServer(
-        installation.provide(print), "postgres", installation.PROGRAMS, TIMESCALE | SERVER
-    )
-    plain = PostgresServer(
-        installation.Installation(Path("/")), UNPRIVILEGED, str(postgres_programs()), SERVER
-    )
-    for database, part in ((timescale, 1.0), (plain, PART_PLAIN)):
-        if options.only_on not in {None, "timescaledb" if database is timescale else "postgresql"}:
-            continue
-        scale = options.scale * part
+    for name in [options.server] if options.server else SERVERS:
+        database = _server(name)
+        scale = options.scale * (1.0 if database.has_timescale else PART_PLAIN)
         with _filled(database, scale) as (dsn, filled), tempfile.TemporaryDirectory() as folder:
-            if database is timescale and not options.only_wall:
+            if database.has_timescale and not options.only_wall:
                 line |= _measure(dsn, filled, Path(folder), options.rounds)
             _api_wall.lengthen(dsn)
-            worst = _measure_wall(database, dsn, Path(folder), options.wall_rounds)
-            line["p95_ratio_area"] = max(worst, line.get("p95_ratio_area", 0.0))
+            for figure, value in _measure_wall(database, dsn, Path(folder), options).items():
+                line[figure] = max(value, line.get(figure, 0.0))
     print(json.dumps({name: round(value, 3) for name, value in line.items()}))
 
 
@@ -92,31 +88,56 @@ def _filled(database: PostgresServer, scale: float) -> Iterator[tuple[str, Fille
         database.remove()
 
 
-def _measure_wall(database: PostgresServer, dsn: str, logs: Path, rounds: int) -> float:
-    """Print the comparison of keys; return the worst ratio of the 95th percentiles."""
+def _server(name: str) -> PostgresServer:
+    """A server that is not yet made, of one kind."""
+    if name == "timescaledb":
+        return PostgresServer(
+            installation.provide(print), "postgres", installation.PROGRAMS, TIMESCALE | SERVER
+        )
+    return PostgresServer(
+        installation.Installation(Path("/")), UNPRIVILEGED, str(postgres_programs()), SERVER
+    )
+
+
+def _measure_wall(
+    database: PostgresServer, dsn: str, logs: Path, options: argparse.Namespace
+) -> dict[str, float]:
+    """Print the comparison of keys; return the worst of each figure."""
     where = "TimescaleDB" if database.has_timescale else "PostgreSQL"
-    worst = 0.0
+    areas = [_api_wall.TOWN, _api_wall.COUNTY]
+    areas = areas if options.key is None else [areas[options.key == "county"]]
+    keys = {_api_wall.ADMINISTRATOR: _latency.headers(dsn)} | {
+        one: _latency.headers(dsn, one) for one in areas
+    }
     port = free_port()
-    options = ("--port", str(port), "--requests-per-s", "1e6", "--requests-burst", "1000000")
-    options = (*options, "--heavy-burst-s", "1e6")  # one key measures everything
-    gateway = Process("gateway", *options, log=logs / "wall.log", TOWNTWIN_DSN=dsn)
-    administrator = _latency.headers(dsn)
-    areas = {name: _latency.headers(dsn, name) for name in (_api_wall.TOWN, _api_wall.COUNTY)}
+    given = ("--port", str(port), "--requests-per-s", "1e6", "--requests-burst", "1000000")
+    given = (*given, "--heavy-burst-s", "1e6")
+    gateway = Process("gateway", *given, log=logs / "wall.log", TOWNTWIN_DSN=dsn)
+    worst = dict.fromkeys(("p50_ratio_area", "p95_ratio_area", "expansions_s"), 0.0)
     with running(gateway):
         _api_load.wait_for(port)
-        for area, key in areas.items():
-            title = f"{where}, by the key of {area}"
-            print(f"{title:52}{'area p50 / p95 [ms]':>24}{'administrator':>24}{'p50':>7}{'p95':>7}")
-            for one in _api_wall.compare(port, administrator, key, rounds):
-                by_area, by_administrator = (
-                    " / ".join(f"{1e3 * value:.1f}" for value in np.quantile(times, (0.5, 0.95)))
-                    for times in (one.area_s, one.administrator_s)
-                )
-                ratios = f"{one.ratio(0.5):>7.2f}{one.ratio(0.95):>7.2f}"
-                print(f"{one.name:52}{by_area:>24}{by_administrator:>24}{ratios}", flush=True)
-                worst = max(worst, one.ratio(0.95))
+        print(f"{where:44}{'administrator':>16}" + "".join(f"{one:>16}{'p50':>6}{'p95':>6}" for one in areas))
+        anomaly_id = _api_wall.anomaly(dsn)
+        for one in _api_wall.compare(port, keys, anomaly_id, options.wall_rounds, only=options.request):
+            print(f"{one.name:44}" + "".join(_columns(one, key) for key in keys), flush=True)
+            for key in one.times_s.keys() - {_api_wall.ADMINISTRATOR}:
+                worst["p50_ratio_area"] = max(worst["p50_ratio_area"], one.ratio(key, 0.5))
+                worst["p95_ratio_area"] = max(worst["p95_ratio_area"], one.ratio(key, 0.95))
+            if one.name.startswith(_api_wall.EXPANSIONS):
+                took_s = float(np.median(one.times_s[_api_wall.ADMINISTRATOR]))
+                worst["expansions_s"] = max(worst["expansions_s"], took_s)
         gateway.kill()
     return worst
+
+
+def _columns(one: _api_wall.Compared, key: str) -> str:
+    """Median and 95th percentile [ms] by a key, and for an area's key both ratios."""
+    if key not in one.times_s:
+        return f"{'-':>16}{'-':>6}{'-':>6}"
+    times = " / ".join(f"{1e3 * value:.1f}" for value in np.quantile(one.times_s[key], (0.5, 0.95)))
+    if key == _api_wall.ADMINISTRATOR:
+        return f"{times:>16}"
+    return f"{times:>16}{one.ratio(key, 0.5):>6.2f}{one.ratio(key, 0.95):>6.2f}"
 
 
 def _measure(dsn: str, filled: Filled, logs: Path, rounds: int) -> dict[str, float]:

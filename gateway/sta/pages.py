@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gateway.sta.path import Source
     from ingest_service.storage.sensorthings import Observed
 
+_JSON = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 MOST_SKIPPED = 100_000
 MOST_AHEAD = 5_000
 MOST_ROWS_AHEAD = 20_000
@@ -56,6 +57,8 @@ class Pager:
 
     def page(self, source: Source, query: Query, size: int) -> Page:
         """The page that a query asks for, of at most ``size`` entities. Raises `ProblemError`."""
+        if source.kind is OBSERVATION and (ready := self._ready(source.series_ids, query, size)) is not None:
+            return ready
         for node, _ in query.orderby:
             if forks_of(node, source.kind) and not _is_of_observations(node, source.kind):
                 detail = "to sort by, name a single value, or Observations/phenomenonTime for the newest one"
@@ -142,8 +145,6 @@ class Pager:
         if query.skip > MOST_SKIPPED:
             detail = f"$skip: more than {MOST_SKIPPED:,}: follow @iot.nextLink, or filter by phenomenonTime"
             raise ProblemError(400, detail, where="$skip")
-        if (ready := self._ready(series_ids, query, size)) is not None:
-            return ready
         lowering = Lowering(self._evaluator, self._contexts(series_ids, query.filter))
         where = None if query.filter is None else lowering.gathered(query.filter)
         order = [Order(lowering.key(node), descending) for node, descending in query.orderby]
@@ -173,13 +174,17 @@ class Pager:
                 return
             if target(entities[0].kind, link) is not OBSERVATION:
                 below = {one: None for each in entities for one in self._world.follow(each, link)}
+                if target(entities[0].kind, link) is DATASTREAM:
+                    self._world.load(int(one.id) for one in below)
                 self.read_ahead(list(below), inner, size)
             elif entities[0].kind is DATASTREAM and _is_plain(inner):
                 self._read_ahead([int(one.id) for one in entities], inner, size(inner))
 
     def _read_ahead(self, series_ids: list[int], query: Query, size: int) -> None:
-        if query.count:
-            self._counts |= self._world.observations.counts(series_ids)
+        if query.count and (uncounted := [one for one in series_ids if one not in self._counts]):
+            self._counts |= self._world.observations.counts(uncounted)
+        # an expansion inside of another one was read with the outer one
+        series_ids = [one for one in series_ids if (id(query), one) not in self._rows]
         if not 0 < size * len(series_ids) <= MOST_ROWS_AHEAD:
             return
         orders = _orders(query)
@@ -283,7 +288,7 @@ def _around(world: World, series_id: int, way: tuple[str, ...]) -> Picks:
 
 def encoded(keys: Sequence[Any]) -> str:
     """The keys of a row as an opaque word; moments keep their microseconds."""
-    text = json.dumps([_tagged(one) for one in keys], separators=(",", ":"))
+    text = _JSON.encode([_tagged(one) for one in keys])
     return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from gateway.sta import path
-from gateway.sta.kinds import OBSERVATION, Kind
+from gateway.sta.kinds import DATASTREAM, OBSERVATION, Kind
 from gateway.sta.nodes import Span
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Renderer:
         self._pager = pager
         self._page_rows = page_rows
         self._left = MOST_ENTITIES
+        self._options_texts: dict[tuple[int, tuple[str, ...]], str] = {}
         self.observations = 0
         """Those that were written, wherever they stand."""
 
@@ -71,6 +72,8 @@ class Renderer:
     def entity(self, entity: Entity, query: Query) -> dict[str, Any]:
         """An entity with what is selected and expanded."""
         self_link = self.self_link(entity)
+        if entity.kind is DATASTREAM:  # else all of them would be loaded with the first one
+            self._world.load([int(entity.id)])
         values = self._world.values(entity)
         out: dict[str, Any] = {}
         for name in ("@iot.id", "@iot.selfLink"):
@@ -115,11 +118,20 @@ class Renderer:
         out: dict[str, Any] = {} if page.count is None else {"@iot.count": page.count}
         out["value"] = value
         if page.following:
+            before = self._options_text(query, tuple(page.following))
+            text = urlencode(page.following, safe=SAFE, quote_via=quote)
+            out["@iot.nextLink"] = f"{address}?{before}{text}"
+        return out
+
+    def _options_text(self, query: Query, without: tuple[str, ...]) -> str:
+        """The options of a query in a nextLink, without some; every set of an expansion has the same."""
+        key = (id(query), without)
+        if key not in self._options_texts:
             options = dict(query.written())
             options["$top"] = str(min(DEFAULT_PAGE if query.top is None else query.top, self._page_rows))
-            text = urlencode(options | page.following, safe=SAFE, quote_via=quote)
-            out["@iot.nextLink"] = f"{address}?{text}"
-        return out
+            kept = {name: value for name, value in options.items() if name not in without}
+            self._options_texts[key] = urlencode(kept, safe=SAFE, quote_via=quote) + "&"
+        return self._options_texts[key]
 
 
 def literal(entity_id: Id) -> str:
@@ -130,6 +142,8 @@ def literal(entity_id: Id) -> str:
     """
     if isinstance(entity_id, int):
         return str(entity_id)
+    if entity_id.isascii() and entity_id.replace("-", "").isalnum():  # as of every observation
+        return f"'{entity_id}'"
     doubled = entity_id.replace("'", "''")
     return f"'{quote(doubled, safe=SAFE)}'"
 
@@ -139,7 +153,8 @@ def written(value: Any) -> Any:
     if isinstance(value, Span):
         return f"{written(value.start)}/{written(value.end)}"
     if isinstance(value, dt.datetime):
-        return value.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
+        in_utc = value if value.tzinfo is dt.UTC else value.astimezone(dt.UTC)
+        return f"{in_utc.isoformat()[:-6]}Z"  # without +00:00
     return value
 
 

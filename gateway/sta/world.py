@@ -105,6 +105,8 @@ class World:
             there = self.sensors
         elif kind is OBSERVED_PROPERTY:
             there = QUANTITIES
+        if kind is HISTORICAL_LOCATION:
+            self.load(self.series_of_site.get(str(wanted), []))
         found = wanted in there and (kind is not HISTORICAL_LOCATION or self.placed(str(wanted)) is not None)
         return Entity(kind, wanted) if found else None
 

@@ -49,6 +49,8 @@ RAISES_NULL = ("div", "mod")
 
 
 SOURCES = {None: "reading", False: "reading_oldest_first", True: "reading_newest_first"}
+SOURCES_OF_FEW = {None: "reading", False: "reading_oldest_few", True: "reading_newest_few"}
+"""What finds a few rows of each of many series at less cost, and all rows of one series at more."""
 
 
 def direction(orders: Sequence[Order]) -> bool | None:
@@ -134,9 +136,17 @@ class Compiler:
             _directed(name, one, self._key(one)) for name, one in zip(names, orders, strict=True)
         )
 
-    def readings(self, orders: Sequence[Order] = ()) -> Composable:
-        """Compile the source table; call it last, for the other parts decide whether revisions are joined."""
-        name = SOURCES[direction(orders)]
+    def readings(self, orders: Sequence[Order] = (), *, few: bool = False) -> Composable:
+        """Compile the source table; call it last, for the other parts decide whether revisions are joined.
+
+        Parameters
+        ----------
+        orders : the order of the observations of a series
+        few : whether no more rows are read than are returned
+
+        """
+        sources = SOURCES_OF_FEW if few and len(self.scope.series_ids) > 1 else SOURCES
+        name = sources[direction(orders)]
         return _piece("judged" if self.revised else "reading_source", sql.Identifier(name))
 
     def key_names(self, orders: Sequence[Order]) -> Composable:

@@ -88,7 +88,6 @@ class SensorThings:
     def extents(self, series_ids: Sequence[int]) -> dict[int, Extent]:
         """Return the time range of each series; series without readings are left out."""
         with self._transaction() as connection:
-            self._read_by_index(connection, wanted=True)
             rows = connection.execute(QUERIES["sta_extents"], {"series_ids": list(series_ids)}).fetchall()
         return {series_id: Extent(*moments) for series_id, *moments in rows}
 
@@ -230,13 +229,15 @@ class SensorThings:
             where=condition,
             order=compiler.order(order),
             inner_limit=compiler.parameter(limit),
-            readings=compiler.readings(order),
+            readings=compiler.readings(order, few=where is None),
         )
 
     def _read_by_index(self, connection: Connection[Any], *, wanted: bool) -> None:
         """Enforce index scans: behind a security barrier the planner ignores that a page ends early."""
         if wanted is not self._by_index:
-            connection.execute(QUERIES["sta_by_index"], {"scans": "off" if wanted else "on"})
+            # never a generic plan of a page: beside the few rows expected behind a barrier it looks cheap
+            plans = "force_custom_plan" if wanted else "auto"
+            connection.execute(QUERIES["sta_by_index"], {"scans": "off" if wanted else "on", "plans": plans})
             self._by_index = wanted
 
     def _compiler(self, scope: Scope) -> Compiler:

@@ -1,10 +1,5 @@
 -- sta_extents: Times of the first and of the newest reading of series.
-SELECT s.series_id, f."time", f.received, l."time", l.received
-FROM unnest(%(series_ids)s::int[]) AS s (series_id)
-JOIN latest AS l USING (series_id)
-CROSS JOIN LATERAL (
-    SELECT r."time", r.received FROM reading_oldest_first AS r WHERE r.series_id = s.series_id ORDER BY r."time" LIMIT 1
-) AS f;
+SELECT series_id, "first", first_received, "last", last_received FROM series_extent(%(series_ids)s::int[]);
 
 -- sta_reading_source: Readings with their original flags.
 (SELECT series_id, "time", received, value, quality, rules, nullif(expected, 'NaN') AS expected, nullif(spread, 'NaN') AS spread
@@ -88,8 +83,9 @@ WHERE EXISTS (SELECT FROM {readings} AS r WHERE r.series_id = c.series_id AND {w
 -- sta_limit_time: Set the statement timeout of this transaction [ms].
 SELECT set_config('statement_timeout', %s, true);
 
--- sta_by_index: Switch to index scans only, for pages, which end early; or back.
-SELECT set_config('enable_seqscan', %(scans)s, true), set_config('enable_bitmapscan', %(scans)s, true);
+-- sta_by_index: Switch to index scans only, for pages, which end early, or back; and choose the kind of plan.
+SELECT set_config('enable_seqscan', %(scans)s, true), set_config('enable_bitmapscan', %(scans)s, true),
+    set_config('plan_cache_mode', %(plans)s, true);
 
 -- Parts of compiled filters.
 

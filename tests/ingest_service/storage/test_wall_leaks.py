@@ -26,6 +26,8 @@ VIEWS = (
     "reading",
     "reading_oldest_first",
     "reading_newest_first",
+    "reading_oldest_few",
+    "reading_newest_few",
     "reading_judged",
     "rollup_15min",
     "rollup_1day",
@@ -98,7 +100,9 @@ def test_a_leaking_function_is_never_called_with_a_foreign_row(name: str, store:
             assert heard(connection, query) == []
 
 
-@pytest.mark.parametrize("name", ["reading", "reading_oldest_first", "reading_newest_first", "latest"])
+@pytest.mark.parametrize(
+    "name", ["reading", "reading_oldest_first", "reading_newest_first", "reading_newest_few", "latest"]
+)
 @pytest.mark.parametrize(
     "condition",
     [
@@ -136,6 +140,7 @@ def test_the_tables_themselves_and_the_views_in_front_are_refused(store: Postgre
             "reading",
             "reading_oldest_first",
             "reading_newest_first",
+            "reading_newest_few",
             "reading_judged",
             "rollup_1h",
         ):
@@ -154,7 +159,10 @@ def test_the_tables_themselves_and_the_views_in_front_are_refused(store: Postgre
                 connection.execute(f"SELECT FROM {chunk}".encode())
 
 
-@pytest.mark.parametrize(("name", "order"), [("oldest_first", ""), ("newest_first", "DESC")])
+ORDERED = [("oldest_first", ""), ("newest_first", "DESC"), ("oldest_few", ""), ("newest_few", "DESC")]
+
+
+@pytest.mark.parametrize(("name", "order"), ORDERED)
 def test_a_page_ends_where_it_is_full(name: str, order: str, store: PostgresStore) -> None:
     """Behind the wall, too, an index is read in order: nothing is sorted, no row beyond the page is read."""
     query = (
@@ -169,6 +177,31 @@ def test_a_page_ends_where_it_is_full(name: str, order: str, store: PostgresStor
     scans = [line for line in plan if "Index" in line and " on " in line and "actual rows" in line]
     assert any("rows=10" in line for line in scans), plan
     assert not any("rows=2000" in line for line in plan), plan
+
+
+def test_extents_are_those_of_the_own_series(store: PostgresStore) -> None:
+    """Whatever ids are given, and whatever stands in the caller's way to the tables."""
+    query = "SELECT series_id FROM series_extent(ARRAY[1, 2, 3, NULL])"
+    with store.transaction() as owner:
+        assert owner.execute(query.encode()).fetchall() == [(1,), (3,)]
+    with behind_wall(store) as connection:
+        connection.execute(
+            "CREATE TEMP TABLE reading AS SELECT 3 AS series_id, now() AS time, now() AS received"
+        )
+        connection.execute(
+            "CREATE FUNCTION pg_temp.series_seen() RETURNS SETOF int LANGUAGE sql AS 'SELECT 3'"
+        )
+        assert connection.execute(query.encode()).fetchall() == [(1,)]
+        connection.execute(EVERYTHING.encode())
+        assert connection.execute(query.encode()).fetchall() == []
+    with behind_wall(store) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute("SELECT FROM public.series_extent(ARRAY[3])")
+
+
+def test_a_page_is_never_read_by_a_generic_plan(store: PostgresStore) -> None:
+    """On plain PostgreSQL, from the eleventh time on, a generic plan joined revisions row by row."""
+    with behind_wall(store, "wall_enter_in_order") as connection:
+        assert connection.execute("SHOW plan_cache_mode").fetchone() == ("force_custom_plan",)
 
 
 ALL = "(SELECT count(*) FROM site), (SELECT count(*) FROM anomaly), (SELECT count(*) FROM rollup_1day)"
