@@ -1,4 +1,4 @@
-"""The application: routes, problems, metrics, and the console at ``/``."""
+"""Builds the FastAPI application: middleware, routers, error handlers, and the console at ``/``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A route whose parameters are read by one validator, which was made when the route was.
+"""A route class that reads all parameters with one validator, built when the route is built.
 
 FastAPI finds out with every request what kind each parameter is, and that takes a good part of a quick
 request's time. What is accepted, refused and documented is the same here (`docs/decisions/0017`).

@@ -1,4 +1,4 @@
-"""Assessments as the API answers with them."""
+"""Response models of assessments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Background tasks of the gateway: an unforeseen exception is logged, counted and shown; the task goes on."""
+"""Runs background tasks: an exception is logged, counted and shown, and the task goes on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Error answers for browsers: a page in Chinese and English that loads again by itself, in place of JSON.
+"""Error pages for browsers, in Chinese and English, in place of JSON; they reload by themselves.
 
 A browser that opens a page asks for ``text/html``. Where the answer to it is a problem (RFC 9457), this
 middleware sends a page with the same status instead. Programs, the API below ``/v1`` and ``/sta``, and what

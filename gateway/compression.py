@@ -1,4 +1,4 @@
-"""Answers are compressed for who says so; what is compressed already, or has to go out at once, is not."""
+"""Compresses responses with gzip where the client accepts it and the content gains from it."""
 
 from __future__ import annotations
 

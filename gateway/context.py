@@ -1,4 +1,4 @@
-"""What every route works with; kept on the application, handed in by FastAPI as its visitor may see it."""
+"""What routes work with: store, directory and settings, restricted to the request's principal."""
 
 from __future__ import annotations
 

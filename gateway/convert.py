@@ -1,4 +1,4 @@
-"""From the store's values to the API's."""
+"""Converts values of the store to models of the API."""
 
 from __future__ import annotations
 

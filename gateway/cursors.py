@@ -1,4 +1,4 @@
-"""Cursors: where the next page begins, as an opaque word that stays good while rows are added.
+"""Signed pagination cursors, which stay valid while rows are added.
 
 A cursor is signed with the installation's secret, for one question of one principal (`docs/decisions/0018`).
 It opens nothing that the question does not: what the caller may see is asked for anew with every page.

@@ -1,4 +1,4 @@
-"""Tables as bytes, block by block: what was written of one block is sent before the next is read."""
+"""Encodes tables block by block, so that one block is sent before the next is read."""
 
 from __future__ import annotations
 

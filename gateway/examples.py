@@ -1,4 +1,4 @@
-"""Real examples for every operation: what was asked of a gateway with the demo towns, and what it answered.
+"""Examples of every operation for the OpenAPI description, recorded from a gateway with the demo towns.
 
 `examples.json` is written by ``python -m tests.support.examples``; a test asks all of it again.
 """

@@ -1,4 +1,4 @@
-"""What operators say of anomalies, as the API has it."""
+"""Request and response models of feedback on anomalies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The form of an answer: JSON, CSV, NDJSON, Arrow or Parquet, by ``format=`` or by Accept."""
+"""Chooses the response format from ``format=`` or Accept: JSON, CSV, NDJSON, Arrow or Parquet."""
 
 from __future__ import annotations
 

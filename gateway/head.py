@@ -1,4 +1,4 @@
-"""HEAD is answered as GET is (RFC 9110), up to where the body would begin."""
+"""Answers HEAD as GET without its body (RFC 9110)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the API answers about the platform itself."""
+"""Response models of the platform's health."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Heavy requests are worked on in a process of their own, at a lower priority (decision 0032).
+"""Forwards heavy requests to a process of their own with a lower priority (decision 0032).
 
 The gateway admits, queues and audits them as all others. In its own process they would hold the interpreter,
 for which every short request waits some milliseconds at each of its steps.

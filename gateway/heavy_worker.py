@@ -1,4 +1,4 @@
-"""The process for heavy requests: the gateway's routes without its doors, on a database pool of its own.
+"""The process for heavy requests: the gateway's routes on a connection pool of its own.
 
 Not for people: `gateway.heavy_process` starts it by ``python -m deploy.heavy_worker``. It answers whoever
 connects to the socket that it inherits, which the gateway alone can reach, and ends when its standard input

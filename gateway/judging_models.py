@@ -1,4 +1,4 @@
-"""Judging as a service, trials and limits, as the API has them."""
+"""Request and response models of judging, trials and limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A judged series as rows and as a table."""
+"""Rows and Arrow schema of a judged series."""
 
 from __future__ import annotations
 

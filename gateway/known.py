@@ -1,4 +1,4 @@
-"""The directory as the gateway uses it: read again when it changed, with look-ups by area and site."""
+"""Cached directory of areas, sites and series, read again when it changed."""
 
 from __future__ import annotations
 

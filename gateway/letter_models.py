@@ -1,4 +1,4 @@
-"""What the API answers with about dead letters."""
+"""Response models of dead letters."""
 
 from __future__ import annotations
 

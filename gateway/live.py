@@ -1,4 +1,4 @@
-"""Live streams: one task reads the store for all of them; a slow reader hurts nobody.
+"""Broadcasts live events: one task reads the store for all streams, and a slow client delays no other.
 
 While the database is away, the task tries again and the streams stay open, with heartbeats; afterwards
 each goes on where it was. Anomalies are delivered in the order of their revisions, each once all before it

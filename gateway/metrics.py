@@ -1,4 +1,4 @@
-"""What the gateway counts."""
+"""Prometheus metrics of the gateway."""
 
 from __future__ import annotations
 

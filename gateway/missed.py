@@ -1,4 +1,4 @@
-"""What a live stream missed since an event, page by page, within bounds; what is beyond them is a gap."""
+"""Reads the events that a live stream missed since its last id, in bounded pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the API answers with. Times are RFC 3339 in UTC; measured, received and now are kept apart."""
+"""Request and response models shared by the API. Times are RFC 3339 in UTC."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens that make an old question give its old answer: a moment of the database, and the stretch of time."""
+"""Snapshot tokens, which make a query return what it returned before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which sites lie within a distance or a travel time along the network, up- or downstream."""
+"""Sites within a distance or a travel time along the network, upstream or downstream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""News as live streams tell them: rendered once, whoever hears them."""
+"""Live events, serialised once for all streams that receive them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Newest values in the shape of the Smart Data Models, as NGSI-LD entities: one a site and model.
+"""Newest values as NGSI-LD entities of the Smart Data Models.
 
 WaterQualityObserved 0.0.6 and TrafficFlowObserved 0.0.1 (smart-data-models, dataModel.WaterQuality and
 dataModel.Transportation). Their own units: flow in m³/h, occupancy from 0 to 1, intensity as vehicles counted

@@ -1,4 +1,4 @@
-"""Refuses requests with the character NUL, which no name, text or path of the platform holds."""
+"""Refuses requests that contain the character NUL."""
 
 from __future__ import annotations
 

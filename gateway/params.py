@@ -1,4 +1,4 @@
-"""Query parameters that several operations share."""
+"""Query parameters shared by several operations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Series thinned for a plot, as an answer."""
+"""Responses with downsampled series."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every error is a problem (RFC 9457): what, where, and what to do."""
+"""Error responses as problem details (RFC 9457): what was wrong, where, and what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an anomaly shows of areas that its reader may not see: that a neighbour was concerned, no more.
+"""Removes from anomalies what concerns areas that the principal may not see.
 
 The judge compares a site with its neighbours along the network, also across a border. Its evidence names
 them, for whoever may see both sides; a reason that was written before migration 0028 may name them as well.

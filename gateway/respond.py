@@ -1,4 +1,4 @@
-"""Answers with forms: a page that is known before it is sent, or everything, streamed."""
+"""Responses in the chosen format: one page, or a stream of everything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of the API as they are written: plain structs, so that a page costs little more than its query.
+"""Row models of the API as msgspec structs, which are encoded faster than pydantic models.
 
 They have the fields of `gateway.models`, in that order; the models document them,
 and a test holds both equal.

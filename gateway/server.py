@@ -1,4 +1,4 @@
-"""The gateway as a process."""
+"""Runs the gateway under uvicorn."""
 
 from __future__ import annotations
 

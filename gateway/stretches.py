@@ -1,4 +1,4 @@
-"""The stretch of time that is asked for; a day up to now where nothing is said, or what was meant then."""
+"""The time range of a request; the last day where none is given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API's rows as tables: Arrow batches, from which CSV and Parquet are made."""
+"""Arrow tables of the API's rows, from which CSV and Parquet are made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readings thinned for a plot: at most so many of them whatever the stretch, in memory that does not grow.
+"""Downsamples a series to at most N points (LTTB or min-max) in constant memory.
 
 A stretch is cut into equal slices of time, and of each the lowest and the highest reading are kept;
 every kept reading is a stored one, with its own flag. LTTB (S. Steinarsson, "Downsampling Time Series for

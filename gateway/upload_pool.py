@@ -1,4 +1,4 @@
-"""Uploads are parsed in processes of their own; small JSON, which can't grow, in this one."""
+"""Parses uploads in a pool of processes; small JSON is parsed in this process."""
 
 from __future__ import annotations
 

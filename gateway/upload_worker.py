@@ -1,4 +1,4 @@
-"""The process that parses uploads, with a limit of memory: a file that breaks it breaks nothing else.
+"""The process that parses uploads, with a limit of memory.
 
 Not for people; `gateway.upload_pool` starts it. On its standard input come pairs of media type and body,
 each with its length before it; on its standard output goes "ready", then a

@@ -1,4 +1,4 @@
-"""A series that is posted: JSON, CSV or Parquet with a column of times and one of values.
+"""Reads a posted series: JSON, CSV or Parquet with a column of times and one of values.
 
 `gateway.upload_pool` runs this where memory and time are limited: what a file says of its own size may be
 wrong. Not Arrow: a compressed stream of it says only when it is unpacked how large it is.

@@ -1,4 +1,4 @@
-"""Is the platform well: every process' state, and whether a reading that is published now would be kept."""
+"""Health of the platform: the state of every process, and whether new readings are stored and judged."""
 
 from __future__ import annotations
 

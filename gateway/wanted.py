@@ -1,4 +1,4 @@
-"""What one live stream wants to hear, of what its reader may see."""
+"""Filter of live events by area, site, quantity and kind, within the principal's areas."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Who may come in, how far they see, and what is kept of what they did."""
+"""Authentication, authorisation, limits and audit of requests."""

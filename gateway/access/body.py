@@ -1,4 +1,4 @@
-"""A request's body comes within a time and a size, or not at all."""
+"""Reads a request's body within a time and a size, and refuses it otherwise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often somebody may ask: a token bucket for each name."""
+"""Token buckets by name: how many requests of a key or an address are allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of rights in the OpenAPI description: how to come in, and what is said to whoever may not."""
+"""Adds security schemes and the answers of refused requests to the OpenAPI description."""
 
 from __future__ import annotations
 

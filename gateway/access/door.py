@@ -1,4 +1,4 @@
-"""The door of the gateway: nothing comes in or goes out but through here."""
+"""ASGI middleware around the whole application: authentication, limits, audit and security headers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exports are audited by the rows that leave: a file at once, pages once they add up to one.
+"""Counts the rows that leave for each key, and writes an audit line once they amount to an export.
 
 A key that exports again and again has some lines at once, and after that a line a minute that counts the
 others: what can't be deleted must not be written without bound.

@@ -1,4 +1,4 @@
-"""Requests of many keys share few connections and cores: a bound for each key, one for all, in turns.
+"""Queues requests by key, so that many of one key do not delay those of another.
 
 `FairQueue` bounds how much runs at once, `Budget` how much of the server's time a key takes on average.
 """

@@ -1,4 +1,4 @@
-"""Whom the gate lets in: by a key, a token or a session, with the right that a route asks for."""
+"""Authenticates a request by API key, OIDC token or session, checks its right, and applies rate limits."""
 
 from __future__ import annotations
 

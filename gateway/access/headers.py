@@ -1,4 +1,4 @@
-"""Headers of every answer: guess no types, frame nothing, load nothing foreign, cache nothing of a key's."""
+"""Adds security and cache headers to every response."""
 
 from __future__ import annotations
 

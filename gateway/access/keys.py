@@ -1,4 +1,4 @@
-"""API keys: ``tt_<id>_<secret>``; the secret is shown once, and its SHA-256 is kept.
+"""Creates and verifies API keys: ``tt_<id>_<secret>``, of which only the SHA-256 is stored.
 
 A secret is 256 random bits, so a fast hash is as good as a slow one: there is nothing to guess. All keys
 are held in memory and read again every two seconds, so that a request is authenticated without the database,

@@ -1,4 +1,4 @@
-"""The console's way in: a page that takes a key, and a cookie that carries it from then on."""
+"""The console's login page, which exchanges an API key for a session cookie."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys and the audit, as the API has them."""
+"""Request and response models of API keys and of the audit."""
 
 from __future__ import annotations
 

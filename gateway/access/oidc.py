@@ -1,4 +1,4 @@
-"""Tokens of an OpenID provider: signed by one of its keys, for us, not expired, with a role and an area."""
+"""Verifies OpenID Connect tokens: signature, audience, expiry, role and area."""
 
 from __future__ import annotations
 

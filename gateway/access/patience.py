@@ -1,4 +1,4 @@
-"""Connections of slow clients end: without a whole head in time, or when nothing is read for long.
+"""HTTP protocol with time-outs: ends connections without a whole head, and those that read nothing.
 
 Heads are bounded while they come, before anybody's key is looked at: httptools joins the parts of a header
 value that comes in many reads, in time that grows with the square of its length, and calls back only when

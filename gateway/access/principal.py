@@ -1,4 +1,4 @@
-"""Who asks: a key's bearer or a person with a token, with a role, and bound to areas or to none."""
+"""The principal of a request: identity, role, scopes and the areas that it may see."""
 
 from __future__ import annotations
 

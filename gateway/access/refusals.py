@@ -1,4 +1,4 @@
-"""The trace that refused requests leave: all are counted, and as many logged as a log can take."""
+"""Counts refused requests, and logs them at a bounded rate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each route asks of whoever comes, in one table; a route that is not in it can't be reached."""
+"""The right that each route requires, as one table; a route without an entry can't be reached."""
 
 from __future__ import annotations
 

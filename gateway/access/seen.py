@@ -1,4 +1,4 @@
-"""The store as somebody sees it who is bound to areas: the first wall. The second is in the database."""
+"""A store that returns only rows of the principal's areas; row-level security is the second line."""
 
 from __future__ import annotations
 

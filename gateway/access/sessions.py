@@ -1,4 +1,4 @@
-"""Sessions of browsers: what the console's cookie holds instead of a key.
+"""Signed session cookies of browsers.
 
 A session is signed with the installation's secret. It names a key, and is good as long as that key is; or,
 of a token of the OpenID provider, it holds who its bearer is, and is good as long as the token would be.

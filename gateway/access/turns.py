@@ -1,4 +1,4 @@
-"""Which requests wait for a turn, and among which others."""
+"""Chooses the queue in which a request waits: heavy requests, all others, and streams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request that was let in: by whom, with which right, and what is to be said of it in the audit."""
+"""The authenticated request: principal, right, and details for its audit entry."""
 
 from __future__ import annotations
 

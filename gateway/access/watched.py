@@ -1,4 +1,4 @@
-"""Whether the client of a request that waits for its turn is still there."""
+"""Detects that the client of a waiting request has disconnected."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The console: the town as a live picture, what is wrong, a series with its band; Chinese and English."""
+"""The operators' console: map, open anomalies, series with expected bands, platform health."""

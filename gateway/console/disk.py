@@ -1,4 +1,4 @@
-"""How large the database is, and how much of its disk is free, where the gateway can see that."""
+"""Size of the database, and free space of its disk where the gateway can read that."""
 
 from __future__ import annotations
 

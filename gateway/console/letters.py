@@ -1,4 +1,4 @@
-"""The newest dead letters in a dialog: when, from which device, the reason, and what was wrong."""
+"""Dialog with the newest dead letters: time, device, reason and detail."""
 
 from __future__ import annotations
 

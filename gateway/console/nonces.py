@@ -1,4 +1,4 @@
-"""A nonce for the scripts of the console's page: its policy allows no other script that is inline."""
+"""Content-Security-Policy nonces for the scripts of the console's page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page at ``/``: map, list of what is wrong, a series; kept up to date by a timer."""
+"""The console's page: map, list of open anomalies and one series, refreshed by a timer."""
 
 from __future__ import annotations
 

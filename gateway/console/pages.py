@@ -1,4 +1,4 @@
-"""Open pages, each bound to the principal that loaded it; and the guard of the socket events that reach them.
+"""Binds each open page and its socket events to the principal that loaded it.
 
 NiceGUI finds the page of a socket event by the `client_id` that the event names, whoever sends it. Here an
 event reaches a page only from a socket whose request brought the same principal; anything else, and anything

@@ -1,4 +1,4 @@
-"""The towns' rivers and roads as an ECharts picture: state by shape and colour, flow by moving dots."""
+"""ECharts options of the map: rivers and roads, state by shape and colour, flow by moving dots."""
 
 from __future__ import annotations
 

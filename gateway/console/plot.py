@@ -1,4 +1,4 @@
-"""A series with its expected band and its flags, as an ECharts picture."""
+"""ECharts options of a series with its expected band and its quality flags."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all open pages show, asked for once: a page costs the database nothing more."""
+"""The state that all open pages show, read from the database at most once a second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The range of time that the plot shows, and the thinned readings of one series in it."""
+"""The time range of the plot, and the downsampled readings of one series in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every word of the console, English and Chinese, from one source."""
+"""All texts of the console, English and Chinese."""
 
 from __future__ import annotations
 

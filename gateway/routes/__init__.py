@@ -1,1 +1,1 @@
-"""The operations of the API, one module a subject."""
+"""The routes of the API, one module for each subject."""

@@ -1,4 +1,4 @@
-"""Who may come in: keys of an area and the audit, for its administrators."""
+"""Routes of API keys and of the audit."""
 
 from __future__ import annotations
 

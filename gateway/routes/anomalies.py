@@ -1,4 +1,4 @@
-"""Anomalies: what is or was wrong, where, since when, and where it may have come from."""
+"""Routes of anomalies and of their traces upstream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Assessments by month, and the monthly reports that tell of them."""
+"""Routes of monthly assessments and reports."""
 
 from __future__ import annotations
 

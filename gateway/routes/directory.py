@@ -1,4 +1,4 @@
-"""Areas, sites, devices, series, quantities: what is enrolled."""
+"""Routes of what is enrolled: areas, sites, devices, series, quantities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The documentation page with all that it loads: a town's server may have no way to the internet."""
+"""Serves the API's documentation page with all its files, without the internet."""
 
 from __future__ import annotations
 

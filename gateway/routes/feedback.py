@@ -1,4 +1,4 @@
-"""Feedback: an operator's word on an anomaly moves the limits of its series, within bounds and on record."""
+"""Routes of operators' feedback on anomalies, which adjusts the limits of a series."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Judging as a service: a posted series; limits tried on a stretch of history, adopted, and on record."""
+"""Routes that judge posted series, try limits on history, and adopt limits."""
 
 from __future__ import annotations
 

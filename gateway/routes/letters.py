@@ -1,4 +1,4 @@
-"""Dead letters: what could not be taken, whole; mended, replayed or purged."""
+"""Routes of dead letters: list, show, replay, purge."""
 
 from __future__ import annotations
 

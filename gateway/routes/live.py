@@ -1,4 +1,4 @@
-"""Server-sent events: readings, anomalies and the health of devices as they come."""
+"""Routes of server-sent events: readings, anomalies and device health."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the platform well: for balancers, for Prometheus, for people."""
+"""Routes of health, readiness and metrics."""
 
 from __future__ import annotations
 

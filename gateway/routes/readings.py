@@ -1,4 +1,4 @@
-"""Readings: the newest of each series, and series raw, in buckets, or thinned for a plot."""
+"""Routes of readings: newest values, raw series, buckets, and downsampled plots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The twin: its networks, and what every node and link measures now."""
+"""Routes of the twin: networks, and the state of their nodes and links."""
 
 from __future__ import annotations
 

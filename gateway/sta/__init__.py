@@ -1,1 +1,1 @@
-"""A read façade after OGC SensorThings API 1.1 (18-088)."""
+"""Read access after OGC SensorThings API 1.1 (18-088)."""

@@ -1,4 +1,4 @@
-"""Finds what the names in an expression mean, and refuses what can't mean anything, with its column."""
+"""Resolves the names of a parsed expression, and refuses unknown ones with their column."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of 18-088 is kept, by the URIs of its requirements: classes first, then every requirement of them."""
+"""The requirements of 18-088 that are met, by URI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The properties of entities (18-088, clause 8.2) from what is enrolled and what was read."""
+"""Properties of entities (18-088, clause 8.2), from the directory and the readings."""
 
 from __future__ import annotations
 

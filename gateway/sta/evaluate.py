@@ -1,4 +1,4 @@
-"""Evaluates expressions on entities in Python: for every set but Observations, and as the slow twin of those.
+"""Evaluates expressions in Python; the reference for their translation to SQL.
 
 Through a link to many, a filter holds for an entity if it holds for one way of picking one entity at each
 such link, the same one wherever the filter names it (the example of 18-088, 9.3.3.5).

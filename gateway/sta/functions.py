@@ -1,4 +1,4 @@
-"""The operators and functions of 18-088, clause 9.3.3.5: which values they take, and what they give.
+"""Operators and functions of 18-088, clause 9.3.3.5, with argument and result types.
 
 A function of null gives null. A comparison is never null: with null on one side, values are unequal, and
 neither is less (OData 4.0, part 2, 5.1.1.1). Intervals are half-open.

@@ -1,4 +1,4 @@
-"""Geometry in degrees (WGS 84), by shapely; sites are few, so no database extension is needed for it."""
+"""Geometry functions in degrees (WGS 84), by shapely."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The expression language of $filter and $orderby, as a Pratt parser: small, and bounded in depth and length.
+"""Parses $filter and $orderby: a Pratt parser with bounds on depth and length.
 
 Precedence is OData 4.0's (part 2, 5.1.1.9), but that ``not`` takes the whole comparison behind it: for truths
 this is the same, and ``not result gt 8``, which others write and read so, would mean nothing. A parser of our

@@ -1,4 +1,4 @@
-"""Relations of intervals, of which one end or both are terms, as conditions on their ends; half-open."""
+"""Translates relations of half-open intervals to conditions on their ends."""
 
 from __future__ import annotations
 

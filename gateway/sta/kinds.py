@@ -1,4 +1,4 @@
-"""The kinds of entities, their properties with types, and how they hang together (18-088, clause 8)."""
+"""Entity types, their properties and their navigation (18-088, clause 8)."""
 
 from __future__ import annotations
 

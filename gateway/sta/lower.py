@@ -1,4 +1,4 @@
-"""From an expression that reaches observations to conditions on them, and what is known of each series.
+"""Translates an expression on observations to SQL conditions, using what is known of each series.
 
 Whatever in a filter does not depend on the single observation (names of Things, geometry, units) is evaluated
 here, once a series; what is left becomes SQL. So no geometry and no directory is asked of the database.

@@ -1,4 +1,4 @@
-"""What a filter says, as a tree of values; every node knows its column in the query."""
+"""The syntax tree of an expression; every node has its column in the query."""
 
 from __future__ import annotations
 

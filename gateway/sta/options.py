@@ -1,4 +1,4 @@
-"""System query options: $filter, $orderby, $top, $skip, $count, $select, and $expand with its own."""
+"""Parses system query options: $filter, $orderby, $top, $skip, $count, $select and $expand."""
 
 from __future__ import annotations
 

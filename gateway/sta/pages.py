@@ -1,4 +1,4 @@
-"""Pages of sets: filtered, counted, sorted, cut; of observations in SQL, of everything else here."""
+"""Pages of entity sets: filtered, counted, sorted and cut; of observations in SQL, of others in Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resource paths (18-088, clause 9.2): sets, entities, properties, links and references, to any depth."""
+"""Parses resource paths (18-088, clause 9.2): sets, entities, properties, links and references."""
 
 from __future__ import annotations
 

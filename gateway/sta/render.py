@@ -1,4 +1,4 @@
-"""Entities as JSON (18-088, clauses 8.1 and 9.2), with links, selections and expansions."""
+"""Renders entities as JSON (18-088, clauses 8.1 and 9.2) with links, selections and expansions."""
 
 from __future__ import annotations
 

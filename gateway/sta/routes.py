@@ -1,4 +1,4 @@
-"""The routes of the SensorThings façade."""
+"""Routes of the SensorThings API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the text of an expression to tokens, one character after the other: linear in its length."""
+"""Splits the text of an expression into tokens, in time linear in its length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The entities of one request: what the caller may see, and stretches of time from the data."""
+"""The entities of one request, restricted to what its principal may see."""
 
 from __future__ import annotations
 
