@@ -1,1 +1,1 @@
-"""Numbers about readings: the judging core, the twin models, and the periodic service."""
+"""The judging core, the twin models, the assessments, and the periodic service."""

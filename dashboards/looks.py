@@ -1,4 +1,4 @@
-"""How things look: values as words in colours, thresholds, columns by name in the chosen language.
+"""Value mappings, colours, thresholds and column names in the chosen language.
 
 Class colours: those of China's real-time water quality platforms (I light blue to worse than V red).
 Congestion levels: the five-level scale. Nothing is told by colour alone: what is coloured is a word or a

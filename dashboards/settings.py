@@ -1,4 +1,4 @@
-"""Settings of the dashboards: which Grafana, whom it tells, and how it reaches the database."""
+"""Settings of the dashboards: Grafana's address, contact points, and the database connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every word on the dashboards and in the alerts, English and Chinese, from one source: words.toml."""
+"""Texts of dashboards and alerts in English and Chinese, from words.toml."""
 
 from __future__ import annotations
 

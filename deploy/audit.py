@@ -1,4 +1,4 @@
-"""The audit of what commands do to the database: one line each, as the gateway writes of its requests."""
+"""Writes an audit line for each change that a command makes to the database."""
 
 from __future__ import annotations
 

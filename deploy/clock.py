@@ -1,4 +1,4 @@
-"""The clock of a played town: history runs fast until it meets the present, then time is time."""
+"""The clock of a simulated town: history is fast until it reaches the present."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an enrolment would add and change, in sentences, before anything is written."""
+"""Lists what an enrolment would add and change, before anything is written."""
 
 from __future__ import annotations
 

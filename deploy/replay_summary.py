@@ -1,4 +1,4 @@
-"""What a replay came to: every row, cell and reading, where it is or why it was left out."""
+"""Summary of a replay: accounts for every row, cell and reading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Play recorded files to their end: what `towntwin replay` does once its flags are read."""
+"""Plays recorded files to their end, for `towntwin replay`."""
 
 from __future__ import annotations
 

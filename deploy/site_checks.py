@@ -1,4 +1,4 @@
-"""What must hold among the entries of site files; every problem names file, entry and remedy."""
+"""Validates the entries of site files together; every problem names file, entry and remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Site files read, expanded and checked: the way of a town from TOML into a `Directory`."""
+"""Reads, expands and validates site files into a `Directory`."""
 
 from __future__ import annotations
 

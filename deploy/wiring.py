@@ -1,4 +1,4 @@
-"""What several commands need: the named store, the named broker, and a stop that signals set."""
+"""Opens the named store and broker for commands, and installs signal handlers."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What months are measured by: water classes, trophic state, congestion, rates, the index. Numbers only."""
+"""Formulas of monthly assessments: water classes, trophic state, congestion, rates, index. Numbers only."""

@@ -1,4 +1,4 @@
-"""The evaluation index of a town: shares of what is as it should be, weighed; and the ranking of towns."""
+"""The evaluation index of a town, a weighted mean of shares, and the ranking of towns."""
 
 from __future__ import annotations
 

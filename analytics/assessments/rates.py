@@ -1,4 +1,4 @@
-"""How much of what should have been measured came, how much of it is good, and how fast people answered."""
+"""Data capture, share of good data, and response times to anomalies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How congested a road is: the five Chinese levels, travel-time index and delay.
+"""Congestion of a road: the five Chinese levels, travel-time index and delay.
 
 Levels: 1 smooth, 2 basically smooth, 3 light, 4 medium, 5 heavy congestion. The ratio bounds are GB/T 33171
 in style (its text was not to be had, see docs/assessments.md); VMT, VHT, delay and TTI are defined as

@@ -1,4 +1,4 @@
-"""What a series is expected to be, and how far from it it usually is; learned online, robustly.
+"""Estimates the expected value and the spread of each series online and robustly.
 
     expected(t) = level + profile(time of day) + week(hour of the week)
     spread(t) = 1.2533 x the mean absolute residual at that time of day

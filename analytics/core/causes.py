@@ -1,4 +1,4 @@
-"""Which cause an event at a site speaks of, by a table of patterns.
+"""Matches an event at a site with a table of causes.
 
 A pattern is a conjunction. It looks at the signed score of each quantity, averaged over the event (−log10 of
 the false-alarm probability, `analytics.core.several`), at the shape in which it went (flat, in a step,

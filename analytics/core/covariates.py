@@ -1,4 +1,4 @@
-"""What one quantity tells of another: oxygen at saturation by the water's temperature.
+"""Values that follow from other quantities: oxygen at saturation by the water's temperature.
 
 Source: B. B. Benson and D. Krause, Limnol. Oceanogr. 29 (3), 1984, in the form of APHA Standard Methods
 4500-O; fresh water at 101.325 kPa, 0 to 40 °C.

@@ -1,4 +1,4 @@
-"""How good detection is against labels: events against windows, and reading by reading.
+"""Scores detections against labels, by event and by reading.
 
 Nothing here is adjusted in the detector's favour: one flagged reading of a window does not make the others
 found, and a window counts once however many events met it.

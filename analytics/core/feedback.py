@@ -1,4 +1,4 @@
-"""What operators say of a series' anomalies moves its limits: a little, within bounds, and back again.
+"""Shifts the score limits of a series by operators' feedback, within bounds.
 
 The limits of a series are never stored moved. They are worked out anew from their base and from the verdicts
 that stand, so that a verdict that is withdrawn leaves no trace in them.

@@ -1,4 +1,4 @@
-"""QARTOD quality flags, and the rules that can stand behind one.
+"""QARTOD quality flags, and the rules that set them.
 
 Source: IOOS QARTOD, "Manual for Real-Time Quality Control", flag table.
 """

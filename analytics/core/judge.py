@@ -1,4 +1,4 @@
-"""The whole judging stack over all series at once: checks, baseline, residual, shift, events.
+"""Judges all series at once: quality checks, baseline, residual, shift and events.
 
 Streaming state is a struct of arrays. With Numba one compiled loop goes through a block; without it one tick
 judges every series that has a reading in it, so Python loops over the readings of the longest series of a

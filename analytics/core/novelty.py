@@ -1,4 +1,4 @@
-"""By how much a series beats everything that it has done so far.
+"""Scores by how much a value exceeds everything that its series has done so far.
 
 Five records are kept of each series: the value at this hour of the day, the mean of about twenty values,
 the residual, the mean of about twenty residuals, and the roughness (logarithm of the mean square step).

@@ -1,4 +1,4 @@
-"""Values whose unit was converted, without the noise that the conversion added in the last digits."""
+"""Removes the rounding noise of converted values."""
 
 from __future__ import annotations
 

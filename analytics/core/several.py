@@ -1,4 +1,4 @@
-"""How unusual a site is, over all of its quantities and on the one scale of scores.
+"""Combines the scores of a site's quantities into one score of the site.
 
 The departures of a site are its residuals in spreads, quantity by quantity. Each is smoothed and goes
 through a tail learned from the site's own good history (`analytics.core.tail`), which makes it a signed

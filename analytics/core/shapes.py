@@ -1,4 +1,4 @@
-"""In which shape the quantities of a site depart in an event: what `analytics.core.causes` looks at."""
+"""Describes how the quantities of a site depart in an event, as input of `analytics.core.causes`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several quantities of one site together: evidence that is small in each and plain in the sum.
+"""Multivariate distances of a site's readings, with the share of every quantity.
 
 Three distances of a site's readings, each with the share of every quantity in it:
 

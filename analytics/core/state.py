@@ -1,4 +1,4 @@
-"""What the judge remembers: a struct of arrays, with series as the first axis of each."""
+"""The judge's state: a struct of arrays, with series as the first axis of each."""
 
 from __future__ import annotations
 

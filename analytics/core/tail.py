@@ -1,4 +1,4 @@
-"""How improbable a distance is: peaks over a threshold, learned per series.
+"""Probability of a distance by peaks over a threshold, fitted per series.
 
 Beyond a threshold u the excess of a distance follows a generalised Pareto distribution (Pickands 1975; as in
 SPOT, Siffer et al., KDD 2017), fitted here by its first two moments (Hosking and Wallis 1987), so that a few

@@ -1,4 +1,4 @@
-"""What one tick of the judge works on: at most one reading each of some series."""
+"""Input of one tick of the judge: at most one reading each of some series."""
 
 from __future__ import annotations
 

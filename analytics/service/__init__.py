@@ -1,1 +1,1 @@
-"""The periodic process, and what it and the gateway know of the twin."""
+"""The periodic process, and the twin's state for it and for the gateway."""

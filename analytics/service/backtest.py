@@ -1,4 +1,4 @@
-"""Backtests: the judge over whole histories, a series at a time, and how it did against labels."""
+"""Runs the judge over whole histories, one series at a time, and scores it against labels."""
 
 from __future__ import annotations
 

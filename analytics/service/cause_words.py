@@ -1,4 +1,4 @@
-"""What an event at a site is, in words, English and Chinese."""
+"""Names of an event's cause at a site, in English and Chinese."""
 
 from __future__ import annotations
 

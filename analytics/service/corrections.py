@@ -1,4 +1,4 @@
-"""What judging a stretch again changes in the anomalies that are stored: plain decisions, told the time.
+"""Compares stored anomalies with those of a new judgement, and lists the corrections.
 
 Nothing is deleted. An anomaly that is none any more is withdrawn, with the reason in words, and every change
 is told in its ``evidence["rejudged"]``, oldest first: when, because of what, and what it was before.

@@ -1,4 +1,4 @@
-"""Traffic detectors by the samples of a day, as a task: the daily diagnostics of the Caltrans PeMS.
+"""Task that diagnoses traffic detectors daily, as the Caltrans PeMS does.
 
 What fails is the detector, not a sample, so that one day of one detector is one anomaly, of subject
 ``site/{site_id}/detector``. Detectors that sent too little are the business of `analytics.service.silence`.

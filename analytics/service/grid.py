@@ -1,4 +1,4 @@
-"""Readings of several series on one grid of ticks, as the site model sees them."""
+"""Readings of several series on one grid of ticks, as input of the site model."""
 
 from __future__ import annotations
 

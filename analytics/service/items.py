@@ -1,4 +1,4 @@
-"""The items of a task (areas, sites, series, months): a fault in one is put off and stops no other."""
+"""Runs a task item by item (areas, sites, series, months): one that fails is retried later, alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sites next to each other along a network, and how long water takes from one to the other."""
+"""Neighbouring sites along a network, with the travel time of water between them."""
 
 from __future__ import annotations
 

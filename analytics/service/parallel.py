@@ -1,4 +1,4 @@
-"""A function over many histories at once on Dask: local threads, or a cluster by its address.
+"""Maps a function over many histories on Dask: local threads, or a cluster by its address.
 
 The compiled judge lets go of the interpreter's lock, so threads are enough on one machine.
 """

@@ -1,4 +1,4 @@
-"""The periodic process: one owner, and rounds in which every task has a slice of time.
+"""The periodic process: one owner, and rounds in which every task gets a share of time.
 
 A task that fails is put off and stops no other; within a task, neither does one item
 (`analytics.service.items`).

@@ -1,4 +1,4 @@
-"""Sites judged over all of their series, as a task: which ticks, and what of it is recorded.
+"""Task that judges sites over all of their series, and records their events.
 
 One physical event at a site is one anomaly, of subject ``site/{site_id}/several``. Its detector is
 ``several``, or ``cause/{name}`` as soon as a pattern fits. It is told where a cause is named or where two

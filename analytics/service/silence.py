@@ -1,4 +1,4 @@
-"""Devices that fell silent: plain decisions, told the time.
+"""Decides which devices have fallen silent.
 
 A device is silent if nothing was received from it for a short grace, and either its newest measured time is
 too far behind its area's watermark (the median newest measured time of the area's devices), or nothing was

@@ -1,4 +1,4 @@
-"""Events at sites: found in the scores, named by their cause, and told with their evidence."""
+"""Finds events in the scores of sites, names their cause, and writes their evidence."""
 
 from __future__ import annotations
 

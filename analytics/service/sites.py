@@ -1,4 +1,4 @@
-"""Sites judged over all of their series: scores of a stretch from models of its blocks.
+"""Scores sites over all of their series, with models fitted by block.
 
 A block is half a day. Its model is learned from the good readings of the days before it, and from nothing
 else, so that what is said of a tick follows from what the database holds

@@ -1,4 +1,4 @@
-"""What is old is dropped or compressed by setting, never before it was rolled up."""
+"""Task that drops or compresses old data by setting, after it was rolled up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trials: limits on a stretch of a series' history, beside those in force, before anybody adopts them."""
+"""Judges a time range of a series with trial limits beside those in force."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The time that one task of the service has in one round, so that every task has its turn."""
+"""The time budget of one task in one round of the service."""
 
 from __future__ import annotations
 

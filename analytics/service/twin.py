@@ -1,4 +1,4 @@
-"""The twin of a directory: what each node and link measures now, and where an anomaly may have come from."""
+"""The state of the twin's nodes and links, and the candidates upstream of an anomaly."""
 
 from __future__ import annotations
 

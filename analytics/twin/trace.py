@@ -1,4 +1,4 @@
-"""Where could it have come from, and when: a first trace upstream, by travel time.
+"""Traces anomalies upstream by travel time.
 
 What is seen at a node at time t left an upstream node between t - longest and t - shortest. With velocities
 off by a share u in either direction, the travel time T along the quickest way lies within

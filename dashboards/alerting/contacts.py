@@ -1,4 +1,4 @@
-"""Contact points from the settings, and the notification policy that leads there."""
+"""Contact points from the settings, and the notification policy that uses them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dashboards. Who saved one last is told by the message of its newest version: ours begin with `MARK`."""
+"""Pushes dashboards; recognises its own saves by their version message, which begins with `MARK`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a push would do to one thing in Grafana, and whether a person was there before."""
+"""Describes what a push would change in Grafana, and whether a person changed it before."""
 
 from __future__ import annotations
 

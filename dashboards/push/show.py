@@ -1,4 +1,4 @@
-"""What a push does, in the terminal."""
+"""Prints what a push does."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What `towntwin backtest` reads and writes."""
+"""Inputs and outputs of `towntwin backtest`."""

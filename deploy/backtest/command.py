@@ -1,4 +1,4 @@
-"""What `towntwin backtest` does: read histories, judge them, compare with labels, write the outcome."""
+"""Runs `towntwin backtest`: reads histories, judges them, compares with labels, writes the outcome."""
 
 from __future__ import annotations
 

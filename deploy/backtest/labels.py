@@ -1,4 +1,4 @@
-"""Labels: when something is known to have been wrong, as a CSV file.
+"""Reads labels, the known time ranges of faults, from a CSV file.
 
     site,quantity,start,end
     MainStreet2019,conductivity,2019-06-10 15:00,2019-06-10 15:45

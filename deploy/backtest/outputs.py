@@ -1,4 +1,4 @@
-"""What a backtest leaves in its folder: anomalies.csv, flags.parquet and summary.json."""
+"""Writes the outcome of a backtest: anomalies.csv, flags.parquet and summary.json."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A picture of one series: values, what was expected, flags, anomalies and labels; drawn without a screen."""
+"""Plots one series: values, expected band, flags, anomalies and labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Histories to judge: from recorded files, or a stretch of the database."""
+"""Loads histories from recorded files or from a time range of the database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must hold between a plan of faults and the towns that it is made for."""
+"""Validates a plan of faults against the towns that it is made for."""
 
 from __future__ import annotations
 

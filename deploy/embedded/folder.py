@@ -1,4 +1,4 @@
-"""Where the embedded stack lives, and as whom its servers run."""
+"""Folders and user ids of the embedded servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The three jobs that `up` can do, and how each fills the platform."""
+"""The jobs of `towntwin up`: demo towns, own sites, or recorded files."""
 
 from __future__ import annotations
 

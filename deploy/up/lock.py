@@ -1,4 +1,4 @@
-"""One `towntwin up` a folder: a second one would drop the database of the first and delete its spools."""
+"""Locks the folder of a `towntwin up`: a second one would drop the first one's database."""
 
 from __future__ import annotations
 

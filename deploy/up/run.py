@@ -1,4 +1,4 @@
-"""Bring the platform up, watch it, take it down, and say what it came to."""
+"""Starts the platform, watches it, stops it, and prints a summary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees in the terminal while the platform runs."""
+"""The terminal's view of a running platform."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run of `up` amounts to, and whether it is as it should be."""
+"""Builds the summary of a run of `towntwin up`."""
 
 from __future__ import annotations
 

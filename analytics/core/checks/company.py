@@ -1,4 +1,4 @@
-"""Checks of a value by others: several quantities (QARTOD test 11) and neighbours (test 12)."""
+"""Multivariate (QARTOD test 11) and neighbour (test 12) checks."""
 
 from __future__ import annotations
 

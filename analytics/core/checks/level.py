@@ -1,4 +1,4 @@
-"""Checks of where a value lies: gross range (QARTOD test 4) and climatology (test 5)."""
+"""Gross-range (QARTOD test 4) and climatology (test 5) checks."""
 
 from __future__ import annotations
 

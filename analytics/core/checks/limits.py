@@ -1,4 +1,4 @@
-"""What every check does with its limits and its arrays before it looks at a value."""
+"""Validates the limits and the arrays of every check."""
 
 from __future__ import annotations
 

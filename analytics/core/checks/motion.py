@@ -1,4 +1,4 @@
-"""Checks of how a value moves: spike (QARTOD test 6) and rate of change (test 7)."""
+"""Spike (QARTOD test 6) and rate-of-change (test 7) checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of what moves too little: flat line (QARTOD test 8) and attenuated signal (test 9)."""
+"""Flat-line (QARTOD test 8) and attenuated-signal (test 9) checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of when values were measured: gap (QARTOD test 1) and stuck clock."""
+"""Gap (QARTOD test 1) and stuck-clock checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Assessments by month: made where its data changed, the same from the same data (docs/assessments.md)."""
+"""Makes monthly assessments again where their data changed (docs/assessments.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a month is made of, brought together once: series, hours of traffic, anomalies, and whose they are."""
+"""Loads the inputs of a month's assessments: series, hours of traffic, anomalies, areas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What assessments are made by: the index's weights, read from TOML, and the version of the formulas."""
+"""Weights of the evaluation index, read from TOML, and the version of the formulas."""
 
 from __future__ import annotations
 

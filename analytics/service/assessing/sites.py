@@ -1,4 +1,4 @@
-"""Assessments of sites and links in a month: class and target, trophic state, capture, congestion."""
+"""Monthly assessments of sites and links: class and target, trophic state, capture, congestion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Assessments of towns in a month: water status and CWQI, congestion, capture, response, index and ranks."""
+"""Monthly assessments of towns: water status and CWQI, congestion, capture, response, index and rank."""
 
 from __future__ import annotations
 

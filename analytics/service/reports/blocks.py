@@ -1,4 +1,4 @@
-"""What a report consists of, before it is a page: headings, sentences, tables, pictures."""
+"""Building blocks of a report: headings, paragraphs, tables, pictures."""
 
 from __future__ import annotations
 

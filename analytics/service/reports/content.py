@@ -1,4 +1,4 @@
-"""A month of an area as the blocks of a report: what is, what was before, what is not measured."""
+"""Builds the blocks of an area's monthly report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The towns' part of a report: summary, water status, anomalies, index and ranking."""
+"""Builds the towns' part of a report: summary, water status, anomalies, index and ranking."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cells of a report's tables: numbers, shares, classes."""
+"""Formats numbers, shares and classes for a report's tables."""
 
 from __future__ import annotations
 

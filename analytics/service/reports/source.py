@@ -1,4 +1,4 @@
-"""What a report tells of: the assessments of an area's month and of the month before, with names and days."""
+"""Loads the assessments of an area's month and of the month before, with names and days."""
 
 from __future__ import annotations
 

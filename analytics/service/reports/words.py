@@ -1,4 +1,4 @@
-"""The words of the reports, from `words.toml`: Chinese and English from one source."""
+"""Texts of the reports in Chinese and English, from `words.toml`."""
 
 from __future__ import annotations
 
