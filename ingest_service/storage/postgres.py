@@ -278,7 +278,8 @@ class PostgresStore(Walled):
         }
         with self.transaction() as connection:
             with connection.cursor(row_factory=dict_row) as cursor:
-                counted = cursor.execute(QUERIES["health"], parameters).fetchone() or {}
+                # never a generic plan, which takes a list of series for a few of them: five times as slow
+                counted = cursor.execute(QUERIES["health"], parameters, prepare=False).fetchone() or {}
             return Health(
                 edition=edition.name(connection), schema_version=migrate.version(connection), **counted
             )
