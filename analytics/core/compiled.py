@@ -68,7 +68,9 @@ def _extend(
     r[s, k.EVENT_LAST] = t
     r[s, k.EVENT_COUNT] += 1.0
     r[s, k.EVENT_RULES] = int(r[s, k.EVENT_RULES]) | rules
-    if score > r[s, k.EVENT_SCORE]:
+    known = abs(r[s, k.EVENT_OBSERVED] - r[s, k.EVENT_EXPECTED])
+    equal = score == r[s, k.EVENT_SCORE] and abs(v - expected) > known  # of equal scores the farthest counts
+    if score > r[s, k.EVENT_SCORE] or equal:
         r[s, k.EVENT_PEAK], r[s, k.EVENT_OBSERVED], r[s, k.EVENT_EXPECTED], r[s, k.EVENT_SPREAD] = (
             t,
             v,

@@ -187,7 +187,12 @@ def _extend(rows: dict[str, Floats], goes_on: Bools, evidence: Evidence) -> None
     rows["event_count"] += goes_on
     joined = rows["event_rules"].astype(np.int64) | evidence.rules
     rows["event_rules"] = np.where(goes_on, joined, rows["event_rules"])
-    higher = goes_on & (evidence.score > rows["event_score"])
+    # A score is bounded (`LARGEST_SCORE`), a failed check has a fixed one: of equal ones the farthest counts.
+    with np.errstate(invalid="ignore", over="ignore"):  # readings may be infinite
+        known = np.abs(rows["event_observed"] - rows["event_expected"])
+        farther = np.abs(evidence.value - evidence.expected) > known
+    equal = (evidence.score == rows["event_score"]) & farther
+    higher = goes_on & ((evidence.score > rows["event_score"]) | equal)
     peak = {
         "event_peak": evidence.time_s,
         "event_observed": evidence.value,
