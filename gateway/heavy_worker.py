@@ -14,6 +14,7 @@ import signal
 import socket
 import struct
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -39,6 +40,8 @@ log = structlog.get_logger()
 
 NICENESS = 5  # a third of the share of whatever else wants the processor; the parsers of uploads inherit it
 YOUNG = 50_000  # as in `gateway.server`
+LINGER_S = 5.0  # for the gateway to close a connection whose answer is complete
+PIECE_BYTES = 1 << 16
 
 
 def main(number: int) -> None:
@@ -76,6 +79,12 @@ class Worker:
                 self._changes = request.directory_changes
                 self._app.state.context.directories.changed()
             await self._answer(request, reader, writer)
+            # Closing the socket before the gateway has sent the body would break the gateway's write, and
+            # lose the answer that it has not read yet.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_S):
+                    while await reader.read(PIECE_BYTES):
+                        pass
         except GONE:
             pass
         except Exception:

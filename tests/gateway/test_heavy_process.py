@@ -95,7 +95,7 @@ def test_answers_are_those_of_one_process(gateways: Gateways) -> None:
         ("/v1/plot", ALL_TIME | {"series": series_at(gateways.store, ABROAD)}),
         ("/sta/v1.1/Things", {"$count": "true"}),
         ("/sta/v1.1/Observations", {"$filter": "result gt 1 and result lt"}),
-        ("/v1/plot", {"series": "x"}),
+        *[("/v1/plot", {"series": "x"})] * 20,  # answered before the gateway has handed over the body
     ):
         apart, alone = gateways.both("GET", path, params=params)
         assert (apart.status_code, apart.content) == (alone.status_code, alone.content), path
