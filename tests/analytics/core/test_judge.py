@@ -236,9 +236,9 @@ def test_limits_that_contradict_each_other_are_named(limits: dict[str, object], 
 def test_the_value_of_an_event_is_its_farthest_where_scores_are_at_their_bound() -> None:
     """The headline of an anomaly was the first reading whose score reached the bound, not the peak."""
     random = np.random.default_rng(5)
-    value = np.asarray(50 + random.normal(0, 1, 600), np.float64)
+    value = 50 + random.normal(0, 1, 600)
     value[560:570] += [200, 400, 600, 800, 1000, 700, 500, 300, 200, 100]
-    time_s = 1.7e9 + 300.0 * np.arange(len(value))
+    time_s: NDArray[np.float64] = 1.7e9 + 300.0 * np.arange(len(value), dtype=np.float64)
     parameters = Parameters.of(1, **(LIMITS | {"fail_high": 1e6, "spike_fail": 1e6, "spike_suspect": 1e6}))
     said = judge(State.empty(1), parameters, np.zeros(len(value), np.intp), time_s, value)
     peak = value.argmax()
