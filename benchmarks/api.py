@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1000)
     parser.add_argument("--wall-rounds", type=int, default=100)
     parser.add_argument("--only-wall", action="store_true")
-    parser.add_argument("--server", choices=["timescaledb", "postgresql"])
+    parser.add_argument("--server", choices=SERVERS)
     parser.add_argument("--key", choices=["town", "county"])
     parser.add_argument("--request", default="")
     options, _ = parser.parse_known_args()

@@ -117,7 +117,8 @@ def _measure(dsn: str, logs: Path, seconds: float, attacks: Sequence[str]) -> No
         for name in attacks:
             before = _felt(port, good, seconds / 2)
             beside, cores = _beside(port, good, hostile, name, seconds)
-            quiet = Felt(before.times_s + _felt(port, good, seconds / 2).times_s, before.failed)
+            after = _felt(port, good, seconds / 2)
+            quiet = Felt(before.times_s + after.times_s, before.failed + after.failed)
             ratios[name] = round(beside.p95_s() / quiet.p95_s(), 2)
             failed += beside.failed + quiet.failed
             _print(name, beside, quiet, cores)
@@ -149,8 +150,8 @@ def _beside(
         felt = _felt(port, good, seconds)
         took_s, after = time.perf_counter() - began_s, _cpu_s(attacker)
         stop.set()
-        told = felt._replace(answered=answered.get(timeout=30))
-        return told, {one: (after[one] - before[one]) / took_s for one in SHARERS}
+        felt = felt._replace(answered=answered.get(timeout=30))
+        return felt, {one: (after[one] - before[one]) / took_s for one in SHARERS}
     finally:
         stop.set()
         attacker.join(10)

@@ -120,6 +120,16 @@ class SiteFile(_Table, frozen=True, kw_only=True):
 ID_FIELDS = ("site_id", "node_id", "link_id", "area_id", "device_id", "from_node")
 
 
+# A node is also named by its site, and a site's device has the id of the site.
+OWN_ID_FIELDS = {
+    "areas": ("area_id",),
+    "sites": ("site_id",),
+    "devices": ("device_id",),
+    "nodes": ("node_id", "site_id"),
+    "links": ("link_id",),
+}
+
+
 class ReadFile(NamedTuple):
     """What could be read of one file, and what could not.
 
@@ -139,7 +149,7 @@ class ReadFile(NamedTuple):
 def read(path: Path) -> ReadFile:
     """Read one file, entry by entry, so that a wrong one hides no other.
 
-    Raises `SiteFileError` where the file is not there or is no TOML.
+    Raises `SiteFileError` where the file is not there, is no TOML, or has defaults that can't be used.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Notepad writes a byte order mark
@@ -162,7 +172,9 @@ def read(path: Path) -> ReadFile:
             except msgspec.ValidationError as error:
                 sentence = str(error).replace(f"`$.{table}[0]", f"`$.{table}[{index}]")
                 problems.append(f"{path}: {_told(sentence, content)}: see docs/demo.md for the format")
-                unread_ids |= _ids(entry)
+                if table == "defaults":  # every entry of the file leans on them
+                    raise SiteFileError(problems) from error
+                unread_ids |= _own_ids(table, entry)
         if kept:
             tables[table] = kept if isinstance(value, list) else kept[0]
     return ReadFile(SiteFile(**tables), problems, unread_ids)
@@ -173,8 +185,16 @@ def _entries(file: SiteFile, table: str) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _ids(entry: object) -> set[str]:
-    return {str(entry[key]) for key in ID_FIELDS if key in entry} if isinstance(entry, dict) else set()
+def _own_ids(table: str, entry: object) -> set[str]:
+    """Return the ids by which other entries name this one.
+
+    >>> sorted(_own_ids("sites", {"site_id": "a", "area_id": "t1"}))
+    ['a']
+    """
+    if not isinstance(entry, dict):
+        return set()
+    ids = [entry.get(key) for key in OWN_ID_FIELDS.get(table, ())]
+    return {one for one in ids if isinstance(one, str)}
 
 
 def _told(error: str, content: dict[str, Any]) -> str:

@@ -1,8 +1,8 @@
-"""Devices whose dead letters are beyond their quota: one anomaly of the platform a device and day (UTC).
+"""Raises one anomaly for each device and day (UTC) whose dead letters exceed their quota.
 
-Beyond the quota letters are counted and no longer stored (decision 0028), so readings get lost that a replay
-could have recovered. Names that are not enrolled are one anomaly of their area: whoever may publish can
-invent any number of them.
+Beyond the quota dead letters are counted and no longer stored (decision 0028), so readings get lost that a
+replay could have recovered. Names that are not enrolled are one anomaly of their area: whoever may publish
+can invent any number of them.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def default_folder() -> Path:
 
 
 class ServerUser(NamedTuple):
-    """Whom a server runs as."""
+    """The operating-system user of a server process."""
 
     name: str
     uid: int
@@ -43,9 +43,9 @@ class ServerUser(NamedTuple):
 
 
 def server_user(data: Path) -> ServerUser | None:
-    """Whom the database runs as where root starts it: the owner of its data; None where it is no other user.
+    """Return the user that the database runs as where root starts it: the owner of its data.
 
-    Data that are yet to be made get a user of their own.
+    Data that do not exist yet get a user of their own. None where this process is not root.
     """
     if os.geteuid() != 0:
         return None
@@ -56,7 +56,7 @@ def server_user(data: Path) -> ServerUser | None:
 
 
 def maker_of_data() -> ServerUser:
-    """Whom root has make a database's data: the program that does it wants a user with an account."""
+    """Return the user that creates the data folder: initdb requires a user with an account."""
     found = pwd.getpwnam(UNPRIVILEGED)
     return ServerUser(found.pw_name, found.pw_uid, found.pw_gid)
 
@@ -90,8 +90,8 @@ def check_reachable(folder: Path, user: ServerUser) -> None:
         mine = status.st_mode & 0o100 and status.st_uid == user.uid
         if not mine and not status.st_mode & 0o001:
             raise EmbeddedError(
-                f"{folder} can't be used by root: the database runs as {user.name}, to whom {parent} is"
-                f" closed; name a folder that all may walk into, such as {default_folder()}"
+                f"{folder} can't be used by root: the database runs as {user.name}, and {parent} is"
+                f" closed to it; name a folder that all may walk into, such as {default_folder()}"
             )
 
 

@@ -1,4 +1,4 @@
-"""Chooses the queue in which a request waits: heavy requests, all others, and streams."""
+"""Chooses the queue in which a request waits: that of heavy requests or that of all others."""
 
 from __future__ import annotations
 

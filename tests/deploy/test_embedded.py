@@ -116,7 +116,7 @@ def test_a_port_in_use_is_told_with_the_log(open_folder: Path) -> None:
 def test_a_closed_folder_is_refused_in_words(open_folder: Path) -> None:
     closed = open_folder / "closed"
     closed.mkdir(mode=0o700)
-    with pytest.raises(EmbeddedError, match=f"to whom {closed} is closed; name a folder"):
+    with pytest.raises(EmbeddedError, match=f", and {closed} is closed to it; name a folder"):
         EmbeddedPostgres(closed / "postgres").start()
 
 

@@ -1,4 +1,4 @@
-"""Whom the servers of the embedded stack run as, and as whom the gateway logs in."""
+"""The users that the servers of the embedded stack run as, and the role that the gateway logs in with."""
 
 from __future__ import annotations
 

@@ -197,11 +197,13 @@ def test_what_is_wrong_is_told_with_file_entry_and_remedy(
 
 
 def test_an_entry_of_a_wrong_type_hides_no_other_mistake(tmp_path: Path) -> None:
-    wrong = TOWN.replace("lon = 120.52", 'lon = "120.52"').replace('kind = "outfall"', 'kind = "outfal"')
+    wrong = TOWN.replace("lon = 120.52", 'lon = "120.52"\narea_id = "t1"').replace("outfall", "outfal")
+    wrong = wrong.replace('parent = "330483"', 'parent = "330499"')
     found = problems(tmp_path, areas=AREAS, town=wrong + "\n[[devices]]\ndevice_id = 7\n")
     assert any("sites entry 1 ('r1'), lon: expected `float`, got `str`" in one for one in found), found
     assert any("devices entry 1 (7)" in one for one in found), found
     assert any("outfal" in one and "o1" in one for one in found), found
+    assert any("'t1'" in one and "330499" in one for one in found), "the area of the wrong entry is checked"
     assert not any("r1" in one and "lon" not in one for one in found), "no consequence of the first"
 
 

@@ -130,9 +130,7 @@ def allowed(method: str, path: str) -> int:
     return 501 if path == THINGS and method != "GET" else 200
 
 
-def test_every_route_has_its_entry_and_every_entry_its_route(
-    world: World,
-) -> None:
+def test_every_route_has_its_entry_and_every_entry_its_route(world: World) -> None:
     with console_globals():
         found = set(routes(opened(world.store, accounts=world.accounts, console=True)))
     apart = {(method, path) for method, path in found if method == "*"}

@@ -55,7 +55,7 @@ def test_a_fault_is_seen_to_appear(page: tuple[words.Language, Page], served: Se
     language, one = page
     address, store, _ = served
     one.goto(address)
-    expect(one.get_by_text(words.word("wrong", language))).to_be_visible()
+    expect(one.get_by_text(words.word("wrong", language), exact=True)).to_be_visible()
     expect(one.locator("canvas").first).to_be_visible()
     reason = {"en": f"a fault planned in {language}", "zh": f"按{language}计划的故障"}
     expect(one.get_by_text(reason[language])).to_have_count(0)
@@ -122,6 +122,8 @@ def test_the_strip_shows_every_process_and_what_keeps_readings_out(
     for kind in process_words.KINDS.values():
         expect(one.get_by_text(f"● {said(kind)}").first).to_be_visible()
     one.screenshot(path=tmp_path / f"alive.{language}.png")
+    good = json.dumps(words.word("status_ok", language))
+    one.wait_for_function(f"({POINTS})({good}) > 0", timeout=30_000)
     pulses["ingest"].look = lambda: Look("broker")
     try:
         expect(one.get_by_text(f"✕ {words.word('not_kept', language)}")).to_be_visible(timeout=30_000)
@@ -129,8 +131,7 @@ def test_the_strip_shows_every_process_and_what_keeps_readings_out(
         expect(one.get_by_text(said(process_words.WHY["broker"]))).to_be_visible()
         expect(one.get_by_text(f"■ {said(checks.BROKER)} {said(checks.NOT_CONNECTED)}")).to_be_visible()
         expect(one.get_by_text(f"○ {said(checks.DEVICES)} {said(checks.UNKNOWN)}")).to_be_visible()
-        good = words.word("status_ok", language)
-        one.wait_for_function(f"({POINTS})({json.dumps(good)}) === 0", timeout=30_000)
+        one.wait_for_function(f"({POINTS})({good}) === 0", timeout=30_000)
         one.screenshot(path=tmp_path / f"stuck.{language}.png")
     finally:
         pulses["ingest"].look = Look

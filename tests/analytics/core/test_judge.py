@@ -240,8 +240,8 @@ def test_the_value_of_an_event_is_its_farthest_where_scores_are_at_their_bound()
     value[560:570] += [200, 400, 600, 800, 1000, 700, 500, 300, 200, 100]
     time_s: NDArray[np.float64] = 1.7e9 + 300.0 * np.arange(len(value), dtype=np.float64)
     parameters = Parameters.of(1, **(LIMITS | {"fail_high": 1e6, "spike_fail": 1e6, "spike_suspect": 1e6}))
-    said = judge(State.empty(1), parameters, np.zeros(len(value), np.intp), time_s, value)
+    events = judge(State.empty(1), parameters, np.zeros(len(value), np.intp), time_s, value).events
     peak = value.argmax()
-    of_it = (said.events.start_s <= time_s[peak]) & (said.events.peak_s >= time_s[560])
-    assert said.events.peak_s[of_it][-1] == time_s[peak]
-    assert said.events.observed[of_it][-1] == value[peak]
+    at_peak = (events.start_s <= time_s[peak]) & (events.peak_s >= time_s[560])
+    assert events.peak_s[at_peak][-1] == time_s[peak]
+    assert events.observed[at_peak][-1] == value[peak]
