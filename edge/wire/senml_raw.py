@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import cbor2
 import msgspec
 
+from edge.wire import decode_errors
 from edge.wire.errors import PayloadError
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def read_json(payload: bytes) -> list[Raw | Fault]:
         try:
             labelled = _json_labels.decode(payload)
         except _UNREADABLE as error:
-            raise PayloadError(f"not a SenML JSON array of records (RFC 8428): {error}") from error
+            raise PayloadError(decode_errors.json_error(payload, error)) from error
         for index, labels in enumerate(labelled):
             _refuse_must_understand(labels, index)
     return raw
@@ -97,7 +98,7 @@ def read_json(payload: bytes) -> list[Raw | Fault]:
 
 def _read_json_each(payload: bytes, error: Exception) -> list[Raw | Fault]:
     """Parse a JSON pack with faults record by record. Raises `PayloadError` if it is not an array."""
-    refused = f"not a SenML JSON array of records (RFC 8428): {error}"
+    refused = decode_errors.json_error(payload, error)
     if b"NaN" in payload or b"Infinity" in payload:  # invalid JSON that many encoders write
         try:
             pack = json.loads(payload)
@@ -117,14 +118,13 @@ def _json_record(row: msgspec.Raw, index: int) -> Raw | Fault:
     try:
         labels = msgspec.json.decode(row, type=dict[str, msgspec.Raw])
     except _UNREADABLE as error:
-        return Fault(index, f"record {index} is no JSON object: {error}", base=b'"b' in bytes(row))
+        return Fault(index, decode_errors.record_error(index, None, error), base=b'"b' in bytes(row))
     _refuse_must_understand(labels, index)
     try:
         return _json_one.decode(row)
     except _UNREADABLE as error:
-        at_record = str(error).replace("`$", f"`$[{index}]", 1)
-        sentence = f"record {index} is none of a SenML JSON array (RFC 8428): {at_record}"
         texts = {label: _text(one) for label, one in labels.items()}
+        sentence = decode_errors.record_error(index, texts.get("n"), error)
         return Fault(index, _text_for_number(texts, index) or sentence, base=_leans_on_unreadable(labels))
 
 
@@ -167,13 +167,13 @@ def read_cbor(payload: bytes) -> list[Raw | Fault]:
     try:
         pack = cbor2.load(stream, semantic_decoders=_TAGS, max_depth=CBOR_DEPTH)
     except (cbor2.CBORError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise PayloadError(f"not CBOR, or cut short: {error}") from error
+        raise PayloadError(decode_errors.cbor_error(payload, error)) from error
     if stream.tell() != len(payload):
         raise PayloadError(
             f"{len(payload) - stream.tell()} bytes follow the CBOR pack: send one pack a message"
         )
     if not isinstance(pack, list | tuple):
-        raise PayloadError("not a SenML CBOR array of records (RFC 8428)")
+        raise PayloadError("the message is no CBOR array: send a SenML CBOR array of records (RFC 8428)")
     return [_from_cbor(row, index) for index, row in enumerate(pack)]
 
 
@@ -205,7 +205,7 @@ def _of_labels(named: dict[str, Any], index: int) -> Raw | Fault:
     try:
         return msgspec.convert(named, Raw)
     except (msgspec.ValidationError, ValueError, OverflowError, RecursionError) as error:
-        sentence = _text_for_number(named, index) or f"record {index}: {error}"
+        sentence = _text_for_number(named, index) or decode_errors.record_error(index, named.get("n"), error)
         return Fault(index, sentence, base=any(map(_is_bad_base, named.items())))
 
 

@@ -68,7 +68,7 @@ def test_unknown_labels_are_ignored_and_versions_up_to_ours_are_read() -> None:
 BAD: dict[str, tuple[bytes, str]] = {
     "no JSON": (b"[{", "SenML JSON array"),
     "an object": (b'{"n":"x","v":1}', "SenML JSON array"),
-    "nothing": (b"", "cut short"),
+    "nothing": (b"", "the message is empty"),
     "an empty pack": (b"[]", "empty"),
     "no name": (b'[{"v":1}]', "no name"),
     "a bad name": (b'[{"n":"a b","v":1}]', "'a b'"),
@@ -77,11 +77,11 @@ BAD: dict[str, tuple[bytes, str]] = {
     "two values": (b'[{"n":"x","v":1},{"n":"y","v":1,"vs":"a"}]', "record 1"),
     "a string for a number": (b'[{"n":"x","v":"1"}]', "the text '1': send a number"),
     "NaN": (b'[{"n":"x","v":NaN}]', "SenML JSON array"),
-    "too large a number": (b'[{"n":"x","v":1e400}]', "$[0].v"),
+    "too large a number": (b'[{"n":"x","v":1e400}]', "'v' is out of range"),
     "must be understood": (b'[{"n":"x","v":1,"new_":2}]', "'new_'"),
     "a newer version": (b'[{"bver":11,"n":"x","v":1}]', "version 11"),
     "bad base64": (b'[{"n":"x","vd":"?"}]', "base64url"),
-    "bytes that are no UTF-8": (b'[{"n":"\xff","v":1}]', "SenML JSON array"),
+    "bytes that are not UTF-8": (b'[{"n":"\xff","v":1}]', "SenML JSON array"),
     "deeply nested": (b"[" * 100_000, "SenML JSON array"),
 }
 
@@ -151,3 +151,44 @@ def test_anything_else_is_a_payload_error_and_nothing_worse(payload: bytes) -> N
             senml.decode(payload, content_type=content_type, now_s=0)
         except PayloadError:
             continue
+
+
+@pytest.mark.parametrize(
+    ("payload", "says"),
+    [
+        (b"", "the message is empty: send a SenML JSON array of records"),
+        (b"hello", "no JSON, at byte 0, near 'hello': send a SenML JSON array"),
+        (b'{"n":"ph"}', "the message is an object: send a SenML JSON array"),
+        (b'[{"n":"ph","v":7.5}', "ends too early, after 19 bytes: send all of it"),
+        (b'[{"n":"ph","v":7,5}]', 'at byte 17, near \':"ph","v":7,5}]\': write numbers with a point'),
+        (b"[{'n':'ph'}]", "use double quotation marks"),
+        (b"[1]", "record 0 is a number: send an object"),
+        (b'[{"n":"ph","v":{}}]', "record 0 (channel 'ph'): 'v' is an object: send a number"),
+        (b'[{"n":5,"v":1}]', "record 0: 'n' is a number: send a text"),
+    ],
+)
+def test_what_the_json_library_reports_becomes_a_sentence_with_place_and_remedy(
+    payload: bytes, says: str
+) -> None:
+    with pytest.raises(PayloadError) as error:
+        senml.decode(payload, content_type=senml.CONTENT_TYPE_JSON, now_s=1.7e9)
+    assert says in str(error.value)
+    assert "`" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("payload", "says"),
+    [
+        (b"", "the message is empty"),
+        (bytes.fromhex("81a2006270680"[:-1]), "ends too early, after 6 bytes: send the pack whole"),
+        (b"\xff", "no CBOR (it begins with ff)"),
+        (b"\xa1\x00aa", "no CBOR array: send a SenML CBOR array"),
+        (bytes.fromhex("81a200627068028101"), "record 0 (channel 'ph'): 'v' is a list: send a number"),
+    ],
+)
+def test_what_the_cbor_library_reports_becomes_a_sentence_with_place_and_remedy(
+    payload: bytes, says: str
+) -> None:
+    with pytest.raises(PayloadError) as error:
+        senml.decode(payload, content_type=senml.CONTENT_TYPE_CBOR, now_s=1.7e9)
+    assert says in str(error.value)
