@@ -114,8 +114,8 @@ def gauges(key: str, query: str, column: str, language: Language) -> bargauge.Pa
     )
 
 
-def places(key: str, query: str, name: str, language: Language) -> geomap.Panel:
-    """Places on a map, coloured and sized by severity, named by a column."""
+def places(key: str, query: str, name: str, language: Language, *, more: str) -> geomap.Panel:
+    """Places on a map, coloured and sized by severity, named by a column; the tooltip shows ``more``, too."""
     at = common_builders.FrameGeometrySource().mode(common_models.FrameGeometrySourceMode.COORDS)
     style = {
         "color": {"field": "severity", "fixed": "green"},
@@ -131,7 +131,7 @@ def places(key: str, query: str, name: str, language: Language) -> geomap.Panel:
         .tooltip(True)
         .config({"showLegend": True, "style": style})
     )
-    return (
+    panel = (
         said(geomap.Panel(), key, language)
         .with_target(Query(query, language))
         .view(geomap.MapViewConfig().id("fit").lat(31).lon(121).zoom(10).all_layers(True))
@@ -143,5 +143,7 @@ def places(key: str, query: str, name: str, language: Language) -> geomap.Panel:
                 (None, looks.GREEN), *((n, c) for n, c in enumerate(reversed(looks.SEVERITIES.values()), 1))
             )
         )
-        .override_by_name("severity", [looks.prop("displayName", word("severity", language))])
     )
+    for column in ("severity", "latitude", "longitude", name, more):
+        panel.override_by_name(column, [looks.prop("displayName", word(column, language))])
+    return panel

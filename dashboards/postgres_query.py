@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Literal
 
 from grafana_foundation_sdk.cog import builder, variants
 from grafana_foundation_sdk.models.common import DataSourceRef
 
+from analytics.service.detector_names import DETECTORS
+from dashboards.words import LANGUAGES
+from edge.wire.quantities import QUANTITIES
 from ingest_service.storage import sql
+from ingest_service.storage.dead_letter_reasons import REASONS
 
 if TYPE_CHECKING:
     from dashboards.words import Language
 
+NAMES: dict[str, dict[str, tuple[str, str]]] = {
+    "quantity": {name: (one.en, one.zh) for name, one in QUANTITIES.items()},
+    "detector": DETECTORS,
+    "reason": {name: (one.en, one.zh) for name, one in REASONS.items()},
+}
+_NAMED = re.compile(r"NAMED\((?P<kind>[a-z]+), (?P<column>[a-z_.]+)\)")
 QUERIES = sql.load_folder("queries", "dashboards")
 DATASOURCE_UID = "towntwin-postgres"
 DATASOURCE_TYPE = "grafana-postgresql-datasource"
@@ -25,11 +36,23 @@ def datasource() -> DataSourceRef:
 
 
 def raw_sql(name: str, language: Language, **more: str) -> str:
-    """A named query: ``LANG`` stands for the labels' language, ``_NAME`` for what is given as ``name``."""
+    """A named query with its placeholders replaced.
+
+    ``LANG`` stands for the labels' language, ``_NAME`` for what is given as ``name``, and
+    ``NAMED(quantity, x)`` for the name of the quantity in column x; likewise ``detector`` and ``reason``.
+    """
     text: str = QUERIES[name]
     for key, value in more.items():
         text = text.replace(f"_{key.upper()}", value)
+    text = _NAMED.sub(lambda found: _case(found["kind"], found["column"], language), text)
     return text.replace("LANG", language)
+
+
+def _case(kind: str, column: str, language: Language) -> str:
+    """SQL that gives the name for an identifier, the identifier itself where there is no name."""
+    at = LANGUAGES.index(language)
+    cases = " ".join(f"WHEN '{key}' THEN '{names[at]}'" for key, names in NAMES[kind].items())
+    return f"CASE {column} {cases} ELSE {column} END"
 
 
 class PostgresQuery(variants.Dataquery):

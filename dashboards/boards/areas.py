@@ -28,7 +28,7 @@ def towns(language: Language) -> table.Panel:
 
 def where(language: Language) -> geomap.Panel:
     """The towns on a map."""
-    return places("towns_map", "towns_map", "town", language)
+    return places("towns_map", "towns_map", "town", language, more="open")
 
 
 def classes(language: Language) -> barchart.Panel:

@@ -59,7 +59,7 @@ def wrong_now(language: Language) -> table.Panel:
 
 def where(language: Language) -> geomap.Panel:
     """The sites on a map, coloured by their worst open anomaly."""
-    return places("map", "map", "site", language)
+    return places("map", "map", "site", language, more="reason")
 
 
 def classes(language: Language) -> table.Panel:

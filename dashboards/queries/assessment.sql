@@ -1,7 +1,7 @@
 -- classes_month: Class against target of each section in the newest assessed month of the chosen time, worst first.
 SELECT month AS "month", town_LANG AS "town", site_id AS "site_id", site_LANG AS "site", class AS "class", target AS "target",
     met AS "met", concat(items, '/', items_of) AS "items",
-    (SELECT string_agg(name, ', ') FROM jsonb_array_elements_text(detail -> 'main') AS name) AS "main"
+    (SELECT string_agg(NAMED(quantity, name), ', ') FROM jsonb_array_elements_text(detail -> 'main') AS name) AS "main"
 FROM assessment_view
 WHERE kind = 'water_class' AND town_id IN (${town:sqlstring}) AND month = (
     SELECT max(month) FROM assessment_view WHERE kind = 'water_class' AND "time" <= $__timeTo()

@@ -10,12 +10,12 @@ SELECT device_id AS "device", town_LANG AS "town", online AS "online", battery_v
 FROM device_view WHERE area_id IN (${town:sqlstring}) ORDER BY received NULLS FIRST, 1;
 
 -- rules_begun: Anomalies by the rule that found them and when they began.
-SELECT $__timeGroupAlias(start, $__interval), detector AS metric, count(*) AS "value"
+SELECT $__timeGroupAlias(start, $__interval), NAMED(detector, detector) AS metric, count(*) AS "value"
 FROM anomaly_view WHERE $__timeFilter(start) AND state <> 'withdrawn' AND town_id IN (${town:sqlstring})
 GROUP BY 1, 2 ORDER BY 1, 2;
 
 -- rules_share: Anomalies by rule over the chosen time.
-SELECT detector AS "rule", count(*) FILTER (WHERE severity = 3) AS "alarm", count(*) FILTER (WHERE severity = 2) AS "warning",
+SELECT NAMED(detector, detector) AS "rule", count(*) FILTER (WHERE severity = 3) AS "alarm", count(*) FILTER (WHERE severity = 2) AS "warning",
     count(*) FILTER (WHERE severity = 1) AS "notice"
 FROM anomaly_view WHERE $__timeFilter(start) AND state <> 'withdrawn' AND town_id IN (${town:sqlstring})
 GROUP BY 1 ORDER BY count(*) DESC, 1;
@@ -31,6 +31,6 @@ WITH chosen AS MATERIALIZED (
         AND series_id = ANY (ARRAY(SELECT series_id FROM chosen))
     GROUP BY 1
 )
-SELECT site_id AS "site_id", site AS "site", quantity AS "quantity", readings AS "readings", good / nullif(readings, 0) AS "good",
+SELECT site_id AS "site_id", site AS "site", NAMED(quantity, quantity) AS "quantity", readings AS "readings", good / nullif(readings, 0) AS "good",
     readings / nullif(seconds / interval_s, 0) AS "capture"
 FROM drawn JOIN chosen USING (series_id) ORDER BY 5, 2, 3 LIMIT 30;

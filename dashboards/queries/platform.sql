@@ -18,12 +18,12 @@ WHERE width_s = rollup_width(greatest(24 * $__interval_ms, 3600000)) AND $__time
 GROUP BY bucket, width_s ORDER BY 1;
 
 -- letters_begun: Dead letters by reason and when they came.
-SELECT $__timeGroupAlias(received, $__interval), reason AS metric, count(*) AS "value"
+SELECT $__timeGroupAlias(received, $__interval), NAMED(reason, reason) AS metric, count(*) AS "value"
 FROM dead_letter_view WHERE $__timeFilter(received)
 GROUP BY 1, 2 ORDER BY 1, 2;
 
 -- letters_newest: The newest dead letters: why, and what to do.
-SELECT received AS "received", topic AS "topic", reason AS "reason", detail AS "detail", state AS "state", replays AS "replays"
+SELECT received AS "received", topic AS "topic", NAMED(reason, reason) AS "reason", detail AS "detail", state AS "state", replays AS "replays"
 FROM dead_letter_view WHERE $__timeFilter(received) ORDER BY received DESC LIMIT 50;
 
 -- table_sizes: The largest tables, with indexes and chunks.

@@ -3,7 +3,7 @@ SELECT class AS "class", target AS "target", met::integer AS "met", items AS "it
 FROM assessment_view WHERE kind = 'water_class' AND site_id IN (${site:sqlstring}) ORDER BY month DESC LIMIT 1;
 
 -- river_items: What each item was in that month: mean, class, and how far beyond class III.
-SELECT item.key AS "quantity", (item.value ->> 'mean')::double precision AS "mean", (item.value ->> 'class')::integer AS "class",
+SELECT NAMED(quantity, item.key) AS "quantity", (item.value ->> 'mean')::double precision AS "mean", (item.value ->> 'class')::integer AS "class",
     (item.value ->> 'exceeds')::double precision AS "exceeds", (item.value ->> 'readings')::bigint AS "readings"
 FROM (
     SELECT detail FROM assessment_view
@@ -12,14 +12,14 @@ FROM (
 ORDER BY 3 DESC NULLS LAST, 1;
 
 -- river_latest: The newest reading of each quantity of the section.
-SELECT s.quantity AS "quantity", l.value AS "value", l.quality AS "flag", l.expected AS "expected", l.lower AS "lower",
+SELECT NAMED(quantity, s.quantity) AS "quantity", l.value AS "value", l.quality AS "flag", l.expected AS "expected", l.lower AS "lower",
     l.upper AS "upper", l."time" AS "measured"
 FROM latest_judged AS l JOIN series_view AS s USING (series_id)
 WHERE s.site_id IN (${site:sqlstring}) ORDER BY 1;
 
 -- river_values: The chosen quantities of the section, a point an interval.
 WITH chosen AS MATERIALIZED (
-    SELECT series_id, quantity AS metric FROM series_view
+    SELECT series_id, NAMED(quantity, quantity) AS metric FROM series_view
     WHERE site_id IN (${site:sqlstring}) AND quantity IN (${quantity:sqlstring})
     ORDER BY series_id LIMIT 12
 ), drawn AS MATERIALIZED (
@@ -33,7 +33,7 @@ SELECT "time", metric, "value" FROM drawn JOIN chosen USING (series_id) ORDER BY
 
 -- river_flags: When each chosen quantity was good (1) and when it had readings of flag 3 or 4 (3).
 WITH chosen AS MATERIALIZED (
-    SELECT series_id, quantity AS metric FROM series_view
+    SELECT series_id, NAMED(quantity, quantity) AS metric FROM series_view
     WHERE site_id IN (${site:sqlstring}) AND quantity IN (${quantity:sqlstring})
     ORDER BY series_id LIMIT 12
 ), drawn AS MATERIALIZED (

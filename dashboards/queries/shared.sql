@@ -1,16 +1,16 @@
 -- annotations: Anomalies at the chosen sites as annotations on every time series.
-SELECT start AS "time", "end" AS "timeEnd", reason_LANG AS "text", detector AS "tags" FROM anomaly_view
+SELECT start AS "time", "end" AS "timeEnd", reason_LANG AS "text", NAMED(detector, detector) AS "tags" FROM anomaly_view
 WHERE $__timeFilter(start) AND severity >= 2 AND state <> 'withdrawn' AND site_id IN (${site:sqlstring})
 ORDER BY 1 LIMIT 500;
 
 -- annotations_towns: Alarms of the chosen towns as annotations on every time series.
-SELECT start AS "time", "end" AS "timeEnd", reason_LANG AS "text", detector AS "tags" FROM anomaly_view
+SELECT start AS "time", "end" AS "timeEnd", reason_LANG AS "text", NAMED(detector, detector) AS "tags" FROM anomaly_view
 WHERE $__timeFilter(start) AND severity >= 3 AND state <> 'withdrawn' AND town_id IN (${town:sqlstring})
 ORDER BY 1 LIMIT 500;
 
 -- anomalies_listed: Anomalies at the chosen sites that went on in the chosen time, newest first.
 SELECT start AS "since", "end" AS "until", severity AS "severity", state AS "state", site_id AS "site_id", site_LANG AS "site",
-    quantity AS "quantity", detector AS "rule", reason_LANG AS "reason", score AS "score"
+    NAMED(quantity, quantity) AS "quantity", NAMED(detector, detector) AS "rule", reason_LANG AS "reason", score AS "score"
 FROM anomaly_view
 WHERE site_id IN (${site:sqlstring}) AND start <= $__timeTo() AND ("end" IS NULL OR "end" >= $__timeFrom()) AND state <> 'withdrawn'
 ORDER BY start DESC LIMIT 100;

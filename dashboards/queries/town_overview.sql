@@ -15,7 +15,7 @@ JOIN series_view USING (series_id) WHERE site_id IN (${site:sqlstring});
 SELECT count(*) AS "letters" FROM dead_letter_view WHERE $__timeFilter(received);
 
 -- wrong_now: What is wrong now, worst first, and the dashboard that shows such a site.
-SELECT start AS "since", severity AS "severity", town_LANG AS "town", site_LANG AS "site", quantity AS "quantity",
+SELECT start AS "since", severity AS "severity", town_LANG AS "town", site_LANG AS "site", NAMED(quantity, quantity) AS "quantity",
     reason_LANG AS "reason", score AS "score", site_id AS "site_id",
     CASE WHEN site_kind IN ('river_section', 'lake_section') THEN 'river-section' WHEN site_kind = 'outfall' THEN 'outfall'
         WHEN site_kind IN ('road_section', 'junction') THEN 'road' ELSE 'town-overview' END AS "board_id"
@@ -31,7 +31,7 @@ WHERE s.site_id IN (${site:sqlstring})
 GROUP BY s.site_LANG, s.lat, s.lon ORDER BY 4, 1;
 
 -- latest_water: The newest reading of each series of water and weather.
-SELECT s.site_LANG AS "site", s.quantity AS "quantity", l.value AS "value", l.quality AS "flag", l.expected AS "expected",
+SELECT s.site_LANG AS "site", NAMED(quantity, s.quantity) AS "quantity", l.value AS "value", l.quality AS "flag", l.expected AS "expected",
     l."time" AS "measured"
 FROM latest_judged AS l JOIN series_view AS s USING (series_id)
 WHERE s.site_id IN (${site:sqlstring}) AND s.quantity IN (${quantity:sqlstring})
@@ -40,7 +40,7 @@ ORDER BY 1, 2;
 
 -- series_values: The chosen series, a point an interval: the mean of what is good, else the highest that is not.
 WITH chosen AS MATERIALIZED (
-    SELECT series_id, concat(site_LANG, ' · ', town_LANG, ' · ', quantity) AS metric FROM series_view
+    SELECT series_id, concat(site_LANG, ' · ', town_LANG, ' · ', NAMED(quantity, quantity)) AS metric FROM series_view
     WHERE site_id IN (${site:sqlstring}) AND quantity IN (${quantity:sqlstring})
     ORDER BY series_id LIMIT 12
 ), drawn AS MATERIALIZED (
@@ -85,7 +85,7 @@ GROUP BY bucket, width_s ORDER BY 1;
 -- section_classes: The class of each river section in the newest month that was assessed, worst first.
 SELECT DISTINCT ON (class, site_LANG, site_id) site_id AS "site_id", site_LANG AS "site", class AS "class", target AS "target",
     met AS "met", concat(items, '/', items_of) AS "items", month AS "month",
-    (SELECT string_agg(name, ', ') FROM jsonb_array_elements_text(detail -> 'worst') AS name) AS "worst"
+    (SELECT string_agg(NAMED(quantity, name), ', ') FROM jsonb_array_elements_text(detail -> 'worst') AS name) AS "worst"
 FROM assessment_view AS a
 WHERE kind = 'water_class' AND site_id IN (${site:sqlstring}) AND month = (
     SELECT max(month) FROM assessment_view WHERE kind = 'water_class'

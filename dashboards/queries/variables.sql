@@ -14,7 +14,7 @@ SELECT DISTINCT site_LANG AS "__text", site_id AS "__value" FROM series_view
 WHERE town_id IN (${town:sqlstring}) ORDER BY 1;
 
 -- quantities: What the chosen sites measure.
-SELECT DISTINCT quantity FROM series_view WHERE site_id IN (${site:sqlstring}) ORDER BY 1;
+SELECT DISTINCT NAMED(quantity, quantity) AS "__text", quantity AS "__value" FROM series_view WHERE site_id IN (${site:sqlstring}) ORDER BY 1;
 
 -- sites_of_kind: The sites of the chosen towns that are of one kind.
 SELECT DISTINCT site_LANG AS "__text", site_id AS "__value" FROM series_view

@@ -83,10 +83,9 @@ def record_error(index: int, channel: object, error: Exception) -> str:
     where = f" (channel {channel[:64]!r})" if isinstance(channel, str) else ""
     found = _TYPE.search(str(error))
     if "out of range" in str(error):
-        label = _PATH.search(str(error))
-        return (
-            f"record {index}{where}: {(label[1] if label else 'a number')!r} is out of range: send a double"
-        )
+        path = _PATH.search(str(error))
+        field = repr(path[1]) if path else "a number"
+        return f"record {index}{where}: {field} is out of range: send a double"
     if isinstance(error, UnicodeDecodeError):
         return f"record {index} holds bytes that are not UTF-8: send a SenML JSON array in UTF-8"
     if found is None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
+from ingest_service.storage.dead_letter_reasons import REASONS
+
 Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 
@@ -64,24 +66,14 @@ WORDS: dict[str, tuple[str, str]] = {
     "newest_letters": ("the newest dead letters", "最新死信"),
     "no_right": (
         "your key has no right to the dead letters (scope letters)",
-        "当前密钥无权查看死信（权限范围 letters）",
+        "当前密钥无权查看死信（需要权限范围“letters”）",
     ),
     "close": ("close", "关闭"),
     "browser": (
         "Your browser does not support ES modules. Please use a current browser.",
         "当前浏览器版本过低，请使用新版浏览器。",
     ),
-    "reason_payload": ("payload", "内容无法解析"),
-    "reason_topic": ("topic", "主题不符"),
-    "reason_device": ("device", "设备未登记"),
-    "reason_channel": ("channel", "通道未登记"),
-    "reason_unit": ("unit", "单位不符"),
-    "reason_value": ("value", "数值无效"),
-    "reason_time": ("time", "时间无效"),
-    "reason_clock": ("clock", "设备时钟偏差"),
-    "reason_conflict": ("conflict", "与已存读数冲突"),
-    "reason_store": ("store", "数据库拒绝"),
-    "reason_defect": ("defect", "程序缺陷"),
+    **{f"reason_{key}": (one.en, one.zh) for key, one in REASONS.items()},
     "mend_payload": (
         "not valid SenML: check the device's encoding and format",
         "消息内容不是有效的 SenML：请检查设备的编码与格式",

@@ -15,6 +15,7 @@ from nicegui.translations import translations
 from analytics.core.causes import PATTERNS
 from analytics.service import cause_words, detectors, outages
 from analytics.service.cause_words import Departed, Passed
+from analytics.service.detector_names import DETECTORS
 from analytics.service.letter_quotas import DETECTOR as DEAD_LETTERS
 from analytics.service.reports import words as reports
 from analytics.service.site_events import DETECTORS as SITE_DETECTORS
@@ -27,28 +28,17 @@ from gateway.console import page as console_page
 from gateway.console import words as console
 from ingest_service.pipeline import reasons
 from ingest_service.storage import process_words
+from ingest_service.storage.dead_letter_reasons import REASONS
 from ingest_service.storage.model import Site
 from ingest_service.storage.process_words import Sentence
+from tests.support.chinese_texts import english_in, is_chinese
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-HAN, LATIN = re.compile("[\u4e00-\u9fff]"), re.compile("[A-Za-z]{3,}")
-ALLOWED = re.compile(
-    r"SenML|MQTT|QARTOD|CWQI|TLI|TTI|PeMS|NTU|dBm|veh/h|WebSocket|Quasar|docs/health\.md"
-    r"|TOWNTWIN_\w+|default_transaction_read_only|towntwin report --compute|--areas"
-    r"|towntwin/v1/乡镇/设备/data|权限范围 letters"
-)
-"""Names of formats, methods, indices, units, settings, files, commands, topics and scopes."""
-FIELDS = re.compile(r"\$\{?[\w:]+\}?|\{[^{}]*\}")  # what a value replaces
 SHOWN = {"title", "description", "displayName", "label", "noValue", "axisLabel", "content", "text"}
 GRAFANA = {"All"}  # Grafana's own option of a variable, which it writes in the language of its user
-
-
-def english_in(text: str) -> list[str]:
-    """The English words of a Chinese text."""
-    return LATIN.findall(ALLOWED.sub("", FIELDS.sub("", text)))
 
 
 def _of_dashboards(value: Any, key: str = "") -> Iterator[str]:
@@ -97,7 +87,7 @@ def _literals() -> Iterator[str]:
     for package in ("analytics", "dashboards", "deploy", "edge", "gateway", "ingest_service"):
         for path in sorted((ROOT / package).rglob("*.py")):
             text = path.read_text("utf-8")
-            if path.name in both or not HAN.search(text):
+            if path.name in both or not is_chinese(text):
                 continue
             tree = ast.parse(text)
             documentation = {
@@ -108,7 +98,7 @@ def _literals() -> Iterator[str]:
             for node in ast.walk(tree):
                 if not isinstance(node, ast.Constant) or id(node) in documentation:
                     continue
-                if isinstance(node.value, str) and HAN.search(node.value) and "年]" not in node.value:
+                if isinstance(node.value, str) and is_chinese(node.value) and "年]" not in node.value:
                     yield node.value  # "年]" is in the pattern of a time
 
 
@@ -120,6 +110,8 @@ def chinese_texts() -> dict[str, list[str]]:
         "reasons": list(_reasons()),
         "causes": list(_causes()),
         "reports": [zh for _, zh in reports.WORDS.values()],
+        "detectors": [zh for _, zh in DETECTORS.values()],
+        "dead letters": [one.zh for one in REASONS.values()],
         "words of dashboards": [zh for _, zh in dashboards.WORDS.values()],
         "dashboards": [text for one in boards for text in _of_dashboards(json.loads(one.read_text("utf-8")))],
         "alerts": [str(one["title"]).partition(" · ")[2] for one in rules.rules()],
@@ -162,4 +154,4 @@ def test_the_report_names_every_detector_in_both_languages() -> None:
         *reasons.DETECTORS.values(), *detectors.DETECTORS.values(), *SITE_DETECTORS, *causes,
         outages.DETECTOR, DEAD_LETTERS,
     }  # fmt: skip
-    assert sorted(names - set(reports.WORDS)) == []
+    assert sorted(names - set(DETECTORS)) == []

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from tests.dashboards.conftest import BOARDS, Filled
+from tests.support import chinese_texts
 from tests.support.grafana_macros import Panel, expand
 
 if TYPE_CHECKING:
@@ -26,6 +27,26 @@ PANELS = [
 IDS = [f"{board}-{panel['title']}" for board, panel in PANELS]
 TEXT, BOOLEAN, NUMBERS = {19, 25, 1043}, 16, {20, 21, 23, 700, 701, 1700}
 TIMES = {1184, 701, 1700}  # timestamptz; seconds since 1970 of $__timeGroup, as float8 or numeric
+NOT_SHOWN = {
+    "time",
+    "metric",
+    "value",
+}  # names of columns in long time series; the texts of `metric` are shown
+UNNAMED = {
+    "stat",
+    "bargauge",
+    "xychart",
+}  # panels that show no names of columns; the last one labels its axes
+IDENTIFIERS = {
+    "topic",
+    "detail",
+    "host",
+    "instance",
+    "table",
+    "shard",
+    "device",
+    "site_id",
+}  # as they were sent or stored
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86_400.0
 
 
@@ -39,6 +60,28 @@ def test_panel(board: str, panel: dict[str, Any], filled: Filled) -> None:
         fits(panel, target, names, types, rows)
         shown = {override["matcher"]["options"] for override in panel["fieldConfig"].get("overrides", [])}
         assert shown <= {*names}, f"overrides name columns that the query has not: {shown - {*names}}"
+        if ".zh." in board:
+            assert english_shown(panel, names, types, rows) == set()
+
+
+def english_shown(
+    panel: dict[str, Any], names: list[str], types: list[int], rows: list[tuple[Any, ...]]
+) -> set[str]:
+    """What a Chinese panel shows in English: names of columns, and texts in columns that are not mapped."""
+    properties = {
+        override["matcher"]["options"]: {one["id"]: one["value"] for one in override["properties"]}
+        for override in panel["fieldConfig"].get("overrides", [])
+    }
+    found: set[str] = set()
+    for place, (name, kind) in enumerate(zip(names, types, strict=True)):
+        mine = properties.get(name, {})
+        if mine.get("custom.hidden"):
+            continue
+        is_named = "displayName" in mine or name in NOT_SHOWN or panel["type"] in UNNAMED
+        found |= set() if is_named else set(chinese_texts.english_in(name))
+        if kind in TEXT and "mappings" not in mine and name not in IDENTIFIERS:
+            found |= {word for row in rows for word in chinese_texts.english_in(str(row[place] or ""))}
+    return found
 
 
 def fits(

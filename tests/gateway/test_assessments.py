@@ -24,6 +24,7 @@ from ingest_service.storage.model import Directory
 from ingest_service.storage.postgres import PostgresStore
 from tests.support.access import HEADERS, opened
 from tests.support.audit import audited
+from tests.support.chinese_texts import english_in
 from tests.support.filled import fill
 from tests.support.kept import DIRECTORY
 from tests.support.processes import REPOSITORY
@@ -172,6 +173,8 @@ def test_the_report_as_a_page_tells_all_of_it_and_nothing_of_others(
     assert not re.search(
         r"None|nan|\{\w+\}", re.sub(r"data:image/png;base64,[^\"]+", "", page.split("</style>")[1])
     )
+    if language == "zh":
+        assert english_in(page.split("</style>")[1]) == []
     other = "zh" if language == "en" else "en"
     assert page != get(store, "/v1/reports/330483/2026-11", language=other).text
 

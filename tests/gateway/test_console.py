@@ -23,6 +23,7 @@ from ingest_service.storage.memory import MemoryStore
 from ingest_service.storage.model import Anomaly
 from tests.support.access import ACCOUNTS, KEY
 from tests.support.alive import alive
+from tests.support.chinese_texts import english_in
 from tests.support.console import served_on
 from tests.support.console_socket import Socket, key_of, page_of
 from tests.support.filled import fill
@@ -165,6 +166,40 @@ POINTS = """name => {
   });
   return found;
 }"""
+SHOWN = """() => {
+  const found = [document.body.innerText];
+  document.querySelectorAll("[title], [alt], [placeholder], [aria-label]").forEach(one =>
+    ["title", "alt", "placeholder", "aria-label"].forEach(name => found.push(one.getAttribute(name) ?? "")));
+  document.querySelectorAll("[id]").forEach(one => {
+    const chart = window.getElement?.(Number(one.id.slice(1)))?.chart;
+    if (chart) found.push(...(chart.getOption().series ?? []).map(series => series.name ?? ""));
+  });
+  const table = Quasar.lang.props.table;
+  found.push(Quasar.lang.props.isoName === "zh-CN" ? "" : "language", table.noData, table.loading);
+  return found;
+}"""
+
+
+def test_a_chinese_visitor_is_shown_no_english(browser: Browser, served: Served, tmp_path: Path) -> None:
+    address, store, _ = served
+    context = browser.new_context(locale="zh-CN", viewport={"width": 1366, "height": 900})
+    one = context.new_page()
+    one.goto(address)
+    expect(one.locator("canvas").nth(1)).to_be_visible(timeout=10_000)
+    expect(one.get_by_text(words.word("kept", "zh"))).to_be_visible(timeout=10_000)
+    one.wait_for_timeout(300)
+    one.screenshot(path=tmp_path / "console.png")
+    names = [one.device_id for one in store.directory().devices] + [
+        "main",
+        "analytics",
+        store.health().edition,
+    ]
+    allowed = {word for name in [*names, "English", "ENGLISH"] for word in re.findall(r"[A-Za-z]+", name)}
+    found = {word for text in one.evaluate(SHOWN) for line in text.splitlines() for word in english_in(line)}
+    assert found - allowed == set()
+    context.close()
+
+
 TIP = """() => {
   const shown = [];
   document.querySelectorAll("[id]").forEach(one => {

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from analytics.service.reports.blocks import Cell, Heading, Table, Text
 from analytics.service.reports.figures import listing, number, percent, plain
-from analytics.service.reports.words import SEPARATOR, listed, word
+from analytics.service.reports.words import SEPARATOR, detector, listed, word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,9 +114,9 @@ def anomalies(source: Source) -> Iterator[Block]:
         "median_answer",
     )
     rows = [
-        [Cell(source.name(one)), Cell(word(detector, spoken)), *_lasted(found, source)]
+        [Cell(source.name(one)), Cell(detector(name, spoken)), *_lasted(found, source)]
         for one in towns
-        for detector, found in one.detail["by_detector"].items()
+        for name, found in one.detail["by_detector"].items()
     ]
     table = Table([word(one, spoken) for one in heads], rows, (22, 12, 8, 8, 10, 10, 10, 10, 10))
     yield listing(table, "empty_anomalies", spoken)

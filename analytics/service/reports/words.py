@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
 
+from analytics.service.detector_names import DETECTORS
 from edge.wire.quantities import QUANTITIES
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ WORDS: dict[str, tuple[str, str]] = msgspec.convert(
 
 
 def word(key: str, language: Language, **values: object) -> str:
-    """A word in a language, with its values put in; quantities speak by the registry.
+    """A word in a language, with its values put in; quantities have theirs in the registry.
 
     >>> word("class_6", "zh"), word("ammonia_nitrogen", "en"), word("items_of", "zh", n=5, all=21)
     ('劣Ⅴ类', 'ammonia nitrogen', '21项中5项')
@@ -34,7 +35,16 @@ def word(key: str, language: Language, **values: object) -> str:
         return WORDS[key][at].format(**values)
     if key in QUANTITIES:
         return (QUANTITIES[key].en, QUANTITIES[key].zh)[at]
-    return key.replace("_", " ")
+    return key
+
+
+def detector(name: str, language: Language) -> str:
+    """The name of a detector in a language; its stored name where it is of another version.
+
+    >>> detector("flat_line", "zh"), detector("cause/sewage", "en"), detector("cause/tide", "zh")
+    ('恒值', 'sewage', 'cause/tide')
+    """
+    return DETECTORS.get(name, (name, name))[LANGUAGES.index(language)]
 
 
 def listed(keys: Iterable[str], language: Language) -> str:

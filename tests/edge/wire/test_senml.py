@@ -157,7 +157,7 @@ def test_anything_else_is_a_payload_error_and_nothing_worse(payload: bytes) -> N
     ("payload", "says"),
     [
         (b"", "the message is empty: send a SenML JSON array of records"),
-        (b"hello", "no JSON, at byte 0, near 'hello': send a SenML JSON array"),
+        (b"hello", "not JSON, at byte 0, near 'hello': send a SenML JSON array"),
         (b'{"n":"ph"}', "the message is an object: send a SenML JSON array"),
         (b'[{"n":"ph","v":7.5}', "ends too early, after 19 bytes: send all of it"),
         (b'[{"n":"ph","v":7,5}]', 'at byte 17, near \':"ph","v":7,5}]\': write numbers with a point'),
@@ -181,7 +181,7 @@ def test_what_the_json_library_reports_becomes_a_sentence_with_place_and_remedy(
     [
         (b"", "the message is empty"),
         (bytes.fromhex("81a2006270680"[:-1]), "ends too early, after 6 bytes: send the pack whole"),
-        (b"\xff", "no CBOR (it begins with ff)"),
+        (b"\xff", "not CBOR (it begins with ff)"),
         (b"\xa1\x00aa", "no CBOR array: send a SenML CBOR array"),
         (bytes.fromhex("81a200627068028101"), "record 0 (channel 'ph'): 'v' is a list: send a number"),
     ],
