@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -92,3 +94,39 @@ def test_a_replay_that_loses_rows_names_them_and_ends_with_one(open_folder: Path
     assert (code, summary["lost"], summary["healthy"], summary["readings"]) == (1, 1, True, 2)
     assert summary["replay"]["left_out"] == {"no-time": 1, "repeat": 1}
     assert "gauge.csv, line 3: left out (no-time): 'soon' is no time" in printed
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("once", [False, True])
+def test_a_replay_on_a_terminal_stays_up_until_it_is_stopped_and_ends_with_once(
+    open_folder: Path, *, once: bool
+) -> None:
+    table, mapping = open_folder / "gauge.csv", open_folder / "m.toml"
+    table.write_text("time,level\n2026-03-01,1.0\n2026-03-02,1.2\n")
+    mapping.write_text(
+        '[time]\ncolumn = "time"\n[[column]]\nmatch = "level"\nquantity = "water_level"\nunit = "m"\n'
+    )
+    ours, theirs = pty.openpty()
+    flags = ["--replay", str(table), "--mapping", str(mapping), "--ports", "free", "--port", str(free_port())]
+    command = [sys.executable, "-m", "deploy", "up", *flags, "--folder", str(open_folder)]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("TOWNTWIN_")}
+    process = subprocess.Popen(
+        command + ["--once"] * once, cwd=REPOSITORY, env=environ, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    printed = ""
+    try:
+        while "everything stays up until" not in printed.replace("\r\n", " "):
+            try:
+                printed += os.read(ours, 65536).decode("utf-8", "replace")
+            except OSError:  # the other end was closed: it ended
+                break
+        if not once:
+            assert process.poll() is None, printed
+            process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0, printed
+        assert ("everything stays up until" in printed.replace("\r\n", " ")) is not once
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
