@@ -12,15 +12,15 @@ from typing import NamedTuple
 
 import psycopg
 
-from benchmarks._filled import END_US, SITES, STATEMENTS
+from benchmarks._filled_database import END_US, SITES, STATEMENTS
 
-PATIENCE_S = 120.0
-CONNECTIONS = 8
-LASTS_S = 5.0
+TIMEOUT_S = 120.0
+N_CONNECTIONS = 8
+DURATION_S = 5.0
 CHUNK_BYTES = 1 << 20
 
 
-class Export(NamedTuple):
+class ExportResult(NamedTuple):
     """One export."""
 
     form: str
@@ -33,7 +33,7 @@ class Export(NamedTuple):
 
 def wait_for(port: int) -> None:
     """Return when the gateway is ready."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while True:
         try:
             if _status(port, "/healthz") == 200:
@@ -46,22 +46,22 @@ def wait_for(port: int) -> None:
 def requests_per_s(port: int, headers: dict[str, str], path: str) -> float:
     """How many requests a second several connections get answered; they ask from another process."""
     with multiprocessing.Pool(1) as pool:
-        return pool.apply(_hammer, (port, headers, path))
+        return pool.apply(_measure_request_rate, (port, headers, path))
 
 
-def _hammer(port: int, headers: dict[str, str], path: str) -> float:
-    return asyncio.run(_hammered(port, headers, path))
+def _measure_request_rate(port: int, headers: dict[str, str], path: str) -> float:
+    return asyncio.run(_measure_request_rate_async(port, headers, path))
 
 
-async def _hammered(port: int, headers: dict[str, str], path: str) -> float:
-    wanted = request(path, headers)
-    until_s = time.perf_counter() + LASTS_S
+async def _measure_request_rate_async(port: int, headers: dict[str, str], path: str) -> float:
+    expected = request(path, headers)
+    until_s = time.perf_counter() + DURATION_S
 
     async def one() -> int:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         n = 0
         while time.perf_counter() < until_s:
-            writer.write(wanted)
+            writer.write(expected)
             head = await reader.readuntil(b"\r\n\r\n")
             assert b" 200 " in head.split(b"\r\n", 1)[0], head
             length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
@@ -70,23 +70,23 @@ async def _hammered(port: int, headers: dict[str, str], path: str) -> float:
         writer.close()
         return n
 
-    return sum(await asyncio.gather(*(one() for _ in range(CONNECTIONS)))) / LASTS_S
+    return sum(await asyncio.gather(*(one() for _ in range(N_CONNECTIONS)))) / DURATION_S
 
 
 def request(path: str, headers: dict[str, str]) -> bytes:
     """A GET as it goes over the wire."""
-    told = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"GET {path} HTTP/1.1\r\nHost: bench\r\n{told}\r\n".encode()
+    received = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"GET {path} HTTP/1.1\r\nHost: bench\r\n{received}\r\n".encode()
 
 
-def live_streams(port: int, headers: dict[str, str], dsn: str, wanted: int) -> tuple[int, float]:
+def live_streams(port: int, headers: dict[str, str], dsn: str, expected: int) -> tuple[int, float]:
     """How many of so many streams are told of one anomaly, and after how long the last of them [s]."""
-    return asyncio.run(_streams(port, headers, dsn, wanted))
+    return asyncio.run(_measure_streams(port, headers, dsn, expected))
 
 
-async def _streams(port: int, headers: dict[str, str], dsn: str, wanted: int) -> tuple[int, float]:
+async def _measure_streams(port: int, headers: dict[str, str], dsn: str, expected: int) -> tuple[int, float]:
     opened = asyncio.Semaphore(50)
-    listening, told = asyncio.Event(), [0, 0.0]
+    all_subscribed, received = asyncio.Event(), [0, 0.0]
     ready = 0
 
     async def one() -> None:
@@ -96,29 +96,29 @@ async def _streams(port: int, headers: dict[str, str], dsn: str, wanted: int) ->
             writer.write(request("/v1/live", headers))
             await reader.readuntil(b"nothing new")
             ready += 1
-        if ready == wanted:
-            listening.set()
+        if ready == expected:
+            all_subscribed.set()
         await reader.readuntil(b'"bench"')
-        told[0] += 1
-        told[1] = time.perf_counter()
+        received[0] += 1
+        received[1] = time.perf_counter()
         writer.close()
 
-    tasks = [asyncio.create_task(one()) for _ in range(wanted)]
-    await asyncio.wait_for(listening.wait(), PATIENCE_S)
+    tasks = [asyncio.create_task(one()) for _ in range(expected)]
+    await asyncio.wait_for(all_subscribed.wait(), TIMEOUT_S)
     await asyncio.sleep(2)  # the last ones begin to listen
     began_s = time.perf_counter()
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
         await connection.execute(STATEMENTS["told"])
-    await asyncio.wait(tasks, timeout=PATIENCE_S)
-    return int(told[0]), told[1] - began_s
+    await asyncio.wait(tasks, timeout=TIMEOUT_S)
+    return int(received[0]), received[1] - began_s
 
 
-def export(port: int, headers: dict[str, str], form: str, pid: int) -> Export:
+def export(port: int, headers: dict[str, str], form: str, pid: int) -> ExportResult:
     """Half of all readings in a form."""
     series = "&".join(f"series={1 + at}" for at in range(2 * SITES))
     before_mb = _memory_mb(pid, "VmRSS")
     Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak begins anew
-    client = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
     began_s = time.perf_counter()
     client.request(
         "GET", f"/v1/readings?{series}&from=2000-01-01T00:00:00Z&to={_end()}&format={form}", headers=headers
@@ -132,7 +132,7 @@ def export(port: int, headers: dict[str, str], form: str, pid: int) -> Export:
     took_s = time.perf_counter() - began_s
     rows = lines - 1 if form == "csv" else _count(port, headers)
     peak_mb = _memory_mb(pid, "VmHWM")
-    return Export(form, rows, size_bytes, took_s, peak_mb, peak_mb - before_mb)
+    return ExportResult(form, rows, size_bytes, took_s, peak_mb, peak_mb - before_mb)
 
 
 def _end() -> str:
@@ -140,10 +140,10 @@ def _end() -> str:
 
 
 def _count(port: int, headers: dict[str, str]) -> int:
-    client = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
     client.request("GET", "/v1/health", headers=headers)
-    whole: int = json.loads(client.getresponse().read())["readings"]
-    return whole // 2
+    readings: int = json.loads(client.getresponse().read())["readings"]
+    return readings // 2
 
 
 def _memory_mb(pid: int, what: str) -> float:

@@ -12,10 +12,10 @@ import msgspec
 import numpy as np
 
 from benchmarks._api_load import request
-from benchmarks._filled import END_US, QUANTITIES, SITES, STATEMENTS, TOWNS
-from ingest_service.storage import rollups
-from ingest_service.storage.answers import Question, parameters
-from ingest_service.storage.sql import QUERIES
+from benchmarks._filled_database import END_US, QUANTITIES, SITES, STATEMENTS, TOWNS
+from ingest_service.storage.postgres import rollups
+from ingest_service.storage.postgres.named_queries import QUERIES
+from ingest_service.storage.postgres.query_api import AnomalyFilter, filter_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from psycopg import Connection
 
-WARM = 20
+WARM_UP_ROUNDS = 20
 DAY_US = 86_400_000_000
 
 
-class Query(NamedTuple):
+class ComparedQuery(NamedTuple):
     """One of the main queries: a path of the API, and the same in SQL; each time of another place."""
 
     name: str
@@ -35,7 +35,7 @@ class Query(NamedTuple):
     sql: Callable[[random.Random, Connection[Any]], int]
 
 
-class Measured(NamedTuple):
+class QueryTimes(NamedTuple):
     """Seconds each time (n,)."""
 
     name: str
@@ -48,32 +48,32 @@ class Measured(NamedTuple):
 
 
 def compare(
-    port: int, headers: dict[str, str], connection: Connection[Any], queries: list[Query], rounds: int
-) -> list[Measured]:
+    port: int, headers: dict[str, str], connection: Connection[Any], queries: list[ComparedQuery], rounds: int
+) -> list[QueryTimes]:
     """Ask all of them so many times; both sides find the same (and one row more)."""
     with (
         socket.create_connection(("127.0.0.1", port), timeout=120) as client,
         client.makefile("rb") as reader,
     ):
 
-        def ask(path: str) -> bytes:
+        def get_body(path: str) -> bytes:
             client.sendall(request(path, headers))
             head = iter(reader.readline, b"\r\n")
             assert b" 200 " in next(head), path
             (length,) = [line[15:] for line in head if line.lower().startswith(b"content-length:")]
             return reader.read(int(length))
 
-        return [_compared(query, ask, connection, rounds) for query in queries]
+        return [_compare_query(query, get_body, connection, rounds) for query in queries]
 
 
-def _compared(
-    query: Query, ask: Callable[[str], bytes], connection: Connection[Any], rounds: int
-) -> Measured:
+def _compare_query(
+    query: ComparedQuery, get_body: Callable[[str], bytes], connection: Connection[Any], rounds: int
+) -> QueryTimes:
     times: list[tuple[float, float]] = []
-    for at in range(-WARM, rounds):
+    for at in range(-WARM_UP_ROUNDS, rounds):
         path = query.path(random.Random(at))
         began_s = time.perf_counter()
-        body = ask(path)
+        body = get_body(path)
         api_s = time.perf_counter() - began_s
         began_s = time.perf_counter()
         rows = query.sql(random.Random(at), connection)
@@ -86,14 +86,14 @@ def _compared(
         else:
             times.append((api_s, sql_s))
     api, sql = np.array(times).T
-    return Measured(query.name, api, sql)
+    return QueryTimes(query.name, api, sql)
 
 
-def _anomalies(question: Callable[[random.Random], Question]) -> Callable[..., int]:
-    def run(chance: random.Random, connection: Connection[Any]) -> int:
+def _anomalies(anomaly_filter: Callable[[random.Random], AnomalyFilter]) -> Callable[..., int]:
+    def run(random_source: random.Random, connection: Connection[Any]) -> int:
         with connection.cursor(binary=True) as cursor:
-            asked = parameters(question(chance))
-            return len(cursor.execute(QUERIES["anomalies_now"], asked, prepare=False).fetchall())
+            query_parameters = filter_parameters(anomaly_filter(random_source))
+            return len(cursor.execute(QUERIES["anomalies_now"], query_parameters, prepare=False).fetchall())
 
     return run
 
@@ -102,23 +102,23 @@ def _sites(town: int) -> list[str]:
     return [f"site-{at:03}" for at in range(SITES) if at % TOWNS == town]
 
 
-def _month(chance: random.Random) -> tuple[int, int]:
+def _month(random_source: random.Random) -> tuple[int, int]:
     """Within the newest 90 days [us]."""
-    to_us = END_US - chance.randrange(60) * DAY_US
+    to_us = END_US - random_source.randrange(60) * DAY_US
     return to_us - 30 * DAY_US, to_us
 
 
-def _day(chance: random.Random) -> tuple[int, int]:
-    to_us = END_US - chance.randrange(60) * DAY_US
+def _day(random_source: random.Random) -> tuple[int, int]:
+    to_us = END_US - random_source.randrange(60) * DAY_US
     return to_us - DAY_US, to_us
 
 
-def _word(time_us: int) -> str:
+def _iso_time(time_us: int) -> str:
     return f"{np.datetime64(time_us, 'us').astype('datetime64[s]')}Z"
 
 
-def _span(span: tuple[int, int]) -> str:
-    return f"from={_word(span[0])}&to={_word(span[1])}"
+def _range_parameters(span: tuple[int, int]) -> str:
+    return f"from={_iso_time(span[0])}&to={_iso_time(span[1])}"
 
 
 def _seconds(span: tuple[int, int]) -> dict[str, float]:
@@ -126,80 +126,94 @@ def _seconds(span: tuple[int, int]) -> dict[str, float]:
 
 
 def _readings(series: Callable[[random.Random], int]) -> Callable[..., int]:
-    def run(chance: random.Random, connection: Connection[Any]) -> int:
-        asked = {"series_id": series(chance), **_seconds(_day(chance)), "limit": 1001}
-        return len(connection.execute(STATEMENTS["readings"], asked).fetchall())
+    def run(random_source: random.Random, connection: Connection[Any]) -> int:
+        query_parameters = {
+            "series_id": series(random_source),
+            **_seconds(_day(random_source)),
+            "limit": 1001,
+        }
+        return len(connection.execute(STATEMENTS["readings"], query_parameters).fetchall())
 
     return run
 
 
 def _buckets(series: Callable[[random.Random], int]) -> Callable[..., int]:
-    def run(chance: random.Random, connection: Connection[Any]) -> int:
-        series_id, (from_us, to_us) = series(chance), _month(chance)
+    def run(random_source: random.Random, connection: Connection[Any]) -> int:
+        series_id, (from_us, to_us) = series(random_source), _month(random_source)
         zone = ZoneInfo("Asia/Shanghai")
-        return len(rollups.buckets(connection, series_id, from_us / 1e6, to_us / 1e6, 3600, zone=zone))
+        return len(rollups.read_buckets(connection, series_id, from_us / 1e6, to_us / 1e6, 3600, zone=zone))
 
     return run
 
 
-def of_towns(towns: Sequence[int]) -> list[Query]:
+def town_queries(towns: Sequence[int]) -> list[ComparedQuery]:
     """The main queries about some towns; the one about the county only where they are all."""
 
-    def town(chance: random.Random) -> int:
-        return chance.choice(towns)
+    def town(random_source: random.Random) -> int:
+        return random_source.choice(towns)
 
-    def series(chance: random.Random) -> int:
-        site = chance.choice([at for at in range(SITES) if at % TOWNS in towns])
-        return 1 + len(QUANTITIES) * site + chance.randrange(len(QUANTITIES))
+    def series(random_source: random.Random) -> int:
+        site = random_source.choice([at for at in range(SITES) if at % TOWNS in towns])
+        return 1 + len(QUANTITIES) * site + random_source.randrange(len(QUANTITIES))
 
     return [
-        Query(
+        ComparedQuery(
             "anomalies of a town, newest 100",
-            lambda chance: f"/v1/anomalies?area=330400-t{town(chance)}",
-            _anomalies(lambda chance: Question(site_ids=_sites(town(chance)), limit=101)),
+            lambda random_source: f"/v1/anomalies?area=330400-t{town(random_source)}",
+            _anomalies(lambda random_source: AnomalyFilter(site_ids=_sites(town(random_source)), limit=101)),
         ),
         *([COUNTY] if len(towns) == TOWNS else []),
-        Query(
+        ComparedQuery(
             "open anomalies of a town",
-            lambda chance: f"/v1/anomalies?area=330400-t{town(chance)}&state=open&limit=200",
-            _anomalies(lambda chance: Question(site_ids=_sites(town(chance)), states=["open"], limit=201)),
-        ),
-        Query(
-            "anomalies of a site by text in a month",
-            lambda chance: (
-                f"/v1/anomalies?site={_sites(town(chance))[3]}&text=turbidity&{_span(_month(chance))}"
-            ),
+            lambda random_source: f"/v1/anomalies?area=330400-t{town(random_source)}&state=open&limit=200",
             _anomalies(
-                lambda chance: Question(
-                    site_ids=[_sites(town(chance))[3]],
-                    text="turbidity",
-                    limit=101,
-                    **_seconds(_month(chance)),
+                lambda random_source: AnomalyFilter(
+                    site_ids=_sites(town(random_source)), states=["open"], limit=201
                 )
             ),
         ),
-        Query(
+        ComparedQuery(
+            "anomalies of a site by text in a month",
+            lambda random_source: (
+                f"/v1/anomalies?site={_sites(town(random_source))[3]}&text=turbidity&{_range_parameters(_month(random_source))}"
+            ),
+            _anomalies(
+                lambda random_source: AnomalyFilter(
+                    site_ids=[_sites(town(random_source))[3]],
+                    text="turbidity",
+                    limit=101,
+                    **_seconds(_month(random_source)),
+                )
+            ),
+        ),
+        ComparedQuery(
             "a day of a series, raw",
-            lambda chance: f"/v1/series/{series(chance)}/readings?{_span(_day(chance))}",
+            lambda random_source: (
+                f"/v1/series/{series(random_source)}/readings?{_range_parameters(_day(random_source))}"
+            ),
             _readings(series),
         ),
-        Query(
+        ComparedQuery(
             "a month of a series in hours",
-            lambda chance: f"/v1/series/{series(chance)}/buckets?width=PT1H&{_span(_month(chance))}",
+            lambda random_source: (
+                f"/v1/series/{series(random_source)}/buckets?width=PT1H&{_range_parameters(_month(random_source))}"
+            ),
             _buckets(series),
         ),
     ]
 
 
-COUNTY = Query(
+COUNTY = ComparedQuery(
     "alarms of a county in a month, 1,000",
-    lambda chance: f"/v1/anomalies?area=330400&severity_min=3&limit=1000&{_span(_month(chance))}",
+    lambda random_source: (
+        f"/v1/anomalies?area=330400&severity_min=3&limit=1000&{_range_parameters(_month(random_source))}"
+    ),
     _anomalies(
-        lambda chance: Question(
+        lambda random_source: AnomalyFilter(
             site_ids=[f"site-{at:03}" for at in range(SITES)],
             severity_min=3,
             limit=1001,
-            **_seconds(_month(chance)),
+            **_seconds(_month(random_source)),
         )
     ),
 )

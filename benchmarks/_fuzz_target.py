@@ -10,15 +10,15 @@ import atheris
 with atheris.instrument_imports(include=["edge", "ingest_service.pipeline"]):
     from edge.wire import receipts, senml, senml_columns, status, topics
     from edge.wire.errors import PayloadError, TopicError
-    from ingest_service.pipeline.clocks import Clocks
     from ingest_service.pipeline.decode import decode
-    from ingest_service.pipeline.judging import ShardJudge
+    from ingest_service.pipeline.device_clocks import DeviceClocks
     from ingest_service.pipeline.message import Message
-    from ingest_service.pipeline.resolve import Resolver
-    from tests.support import hostile
+    from ingest_service.pipeline.series_resolver import SeriesResolver
+    from ingest_service.pipeline.shard_judge import ShardJudge
+    from tests.support import malformed_messages
 
-RESOLVER, CLOCKS = Resolver(hostile.DIRECTORY), Clocks(tolerance_s=300)
-JUDGE = ShardJudge(hostile.DIRECTORY)
+RESOLVER, CLOCKS = SeriesResolver(malformed_messages.DIRECTORY), DeviceClocks(tolerance_s=300)
+JUDGE = ShardJudge(malformed_messages.DIRECTORY)
 
 
 def one_input(data: bytes) -> None:
@@ -26,17 +26,17 @@ def one_input(data: bytes) -> None:
     kind, payload = (data[0] if data else 0), data[1:]
     for content_type in (senml.CONTENT_TYPE_JSON, senml.CONTENT_TYPE_CBOR, None):
         with suppress(PayloadError):
-            senml.decode_each(payload, content_type=content_type, now_s=hostile.NOW_S)
+            senml.decode_each(payload, content_type=content_type, now_s=malformed_messages.NOW_S)
         senml_columns.decode(payload, content_type=content_type)
-    for read in (status.decode, receipts.decode):
+    for read in (status.decode_status, receipts.decode_receipt):
         with suppress(PayloadError):
             read(payload)
     text = payload[:200].decode("utf-8", "replace")
     with suppress(TopicError):
-        topics.parse(text)
-    receipts.place_of([("epoch", text), ("number", text[::-1])])
-    topic = hostile.STATUS if kind & 1 else hostile.DATA
-    message = Message(topic, payload, hostile.NOW_S, retained=bool(kind & 2))
+        topics.parse_topic(text)
+    receipts.position_of([("epoch", text), ("number", text[::-1])])
+    topic = malformed_messages.STATUS if kind & 1 else malformed_messages.DATA
+    message = Message(topic, payload, malformed_messages.NOW_S, retained=bool(kind & 2))
     judged = JUDGE.judge(decode([message], RESOLVER, CLOCKS, future_s=300))
     if judged.failed:
         raise RuntimeError("the judge failed")

@@ -14,17 +14,17 @@ import numpy as np
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from benchmarks._load import DEVICES, QUANTITIES, WIRE, client, data_topic, record
-from benchmarks._platform import Ingest
-from deploy.embedded.folder import free_port
+from benchmarks._ingest_process import IngestProcess
+from benchmarks._mqtt_load import DEVICES, QUANTITIES, WIRE, client, data_topic, record
+from deploy.embedded.server_environment import free_port
 from edge.wire import receipts, senml
-from edge.wire.receipts import Place
+from edge.wire.receipts import SpoolPosition
 from edge.wire.senml import Record
-from gateway.access import keys
-from gateway.access.principal import Role
-from ingest_service.storage.accounts import Accounts
-from ingest_service.storage.postgres import PostgresStore
-from tests.support.processes import Process, running
+from gateway.auth import api_keys
+from gateway.auth.principal import Role
+from ingest_service.storage.postgres.api_keys import ApiKeyStore
+from ingest_service.storage.postgres.store import PostgresStore
+from tests.support.processes import PlatformProcess, running_processes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 READINGS_PER_S = 5_000
 PER_MESSAGE = 20
-LASTS_S = 30.0
+DURATION_S = 30.0
 FAULT_EVERY = 41  # messages: each time another device
 SETTLE_S = 3.0
 IMPOSSIBLE = 1e6  # in any unit
 
 
-class Latency(NamedTuple):
+class LatencyQuantiles(NamedTuple):
     """Quantiles [s]."""
 
     commit_p50: float
@@ -47,12 +47,12 @@ class Latency(NamedTuple):
     anomaly_p99: float
 
 
-class _Device:
+class _SteadyPublisher:
     """Publishes steadily from this process, and notes when its receipts come."""
 
     def __init__(self, port: int) -> None:
         self.sent_s: dict[int, float] = {}
-        self.kept_s: dict[int, float] = {}
+        self.receipt_at_s: dict[int, float] = {}
         self.faults: dict[tuple[str, float], float] = {}  # (site, measured) -> published [s]
         self._client = client()
         self._client.on_message = self._on_receipt
@@ -64,7 +64,7 @@ class _Device:
         """Publish for a while, then wait for the last receipts."""
         period_s = PER_MESSAGE / READINGS_PER_S
         begin_s, number = time.time(), 0
-        while (due_s := begin_s + number * period_s) < begin_s + LASTS_S:
+        while (due_s := begin_s + number * period_s) < begin_s + DURATION_S:
             time.sleep(max(0.0, due_s - time.time()))
             number += 1
             self._send(number)
@@ -78,25 +78,28 @@ class _Device:
         times = [round(now_s - 0.05 + 0.01 * i, 3) for i in range(PER_MESSAGE // len(QUANTITIES))]
         pack = [record(quantity, one, 1.0 + 0.001 * (number % 7)) for one in times for quantity in QUANTITIES]
         if number % FAULT_EVERY == 0:
-            which = number // FAULT_EVERY // DEVICES % len(QUANTITIES)
-            pack[which] = Record(
-                name=QUANTITIES[which], time_s=times[0], value=IMPOSSIBLE, unit=WIRE[QUANTITIES[which]][0]
+            quantity_index = number // FAULT_EVERY // DEVICES % len(QUANTITIES)
+            pack[quantity_index] = Record(
+                name=QUANTITIES[quantity_index],
+                time_s=times[0],
+                value=IMPOSSIBLE,
+                unit=WIRE[QUANTITIES[quantity_index]][0],
             )
             self.faults[f"bench-{device:02}", times[0]] = now_s
         properties = Properties(PacketTypes.PUBLISH)
-        properties.UserProperty = receipts.properties_of(Place("bench", number))
+        properties.UserProperty = receipts.properties_of(SpoolPosition("bench", number))
         self.sent_s[number] = time.time()
         self._client.publish(data_topic(device), senml.encode_json(pack), qos=1, properties=properties)
 
     def _on_receipt(self, _client: Any, _userdata: Any, message: Any) -> None:
         now_s = time.time()
-        for first, last in receipts.decode(message.payload).kept:
+        for first, last in receipts.decode_receipt(message.payload).kept:
             for number in range(first, last + 1):
-                self.kept_s.setdefault(number, now_s)
+                self.receipt_at_s.setdefault(number, now_s)
 
 
-def _listen(
-    url: str, headers: dict[str, str], seen_s: dict[tuple[str, float], float], ready: threading.Event
+def _note_live_anomalies(
+    url: str, headers: dict[str, str], live_at_s: dict[tuple[str, float], float], ready: threading.Event
 ) -> None:
     """Note when anomalies come in the live stream, by site and start."""
     with (
@@ -108,37 +111,41 @@ def _listen(
             if line.startswith("data: ") and '"anomaly_id"' in line:
                 body = json.loads(line.removeprefix("data: "))
                 start_s = round(datetime.fromisoformat(body["start"]).timestamp(), 3)
-                seen_s.setdefault((body["site_id"], start_s), time.time())
+                live_at_s.setdefault((body["site_id"], start_s), time.time())
 
 
-def latency(dsn: str, port: int, logs: Path) -> Latency:
+def measure_latency(dsn: str, port: int, logs: Path) -> LatencyQuantiles:
     """Measure both under 5,000 readings a second; every message must get its receipt, every fault be seen."""
     http = free_port()
-    gateway = Process("gateway", "--port", str(http), log=logs / "gateway.log", TOWNTWIN_DSN=dsn)
-    ingest = Ingest(dsn, port, logs / "e.log")
-    seen_s: dict[tuple[str, float], float] = {}
-    with ingest.running(), running(gateway):
+    gateway = PlatformProcess("gateway", "--port", str(http), log=logs / "gateway.log", TOWNTWIN_DSN=dsn)
+    ingest = IngestProcess(dsn, port, logs / "e.log")
+    live_at_s: dict[tuple[str, float], float] = {}
+    with ingest.running(), running_processes(gateway):
         url = f"http://127.0.0.1:{http}"
         while not _answers(url):
             time.sleep(0.2)
         ready = threading.Event()
-        threading.Thread(target=_listen, args=(url, headers(dsn), seen_s, ready), daemon=True).start()
+        threading.Thread(
+            target=_note_live_anomalies, args=(url, api_key_headers(dsn), live_at_s, ready), daemon=True
+        ).start()
         assert ready.wait(30)
         time.sleep(1)
-        device = _Device(port)
+        device = _SteadyPublisher(port)
         device.run()
         gateway.kill()
-    assert device.kept_s.keys() == device.sent_s.keys(), "every message must be kept"
-    commits = np.array([device.kept_s[number] - device.sent_s[number] for number in device.sent_s])
-    found = [seen_s[fault] - sent for fault, sent in device.faults.items() if fault in seen_s]
+    assert device.receipt_at_s.keys() == device.sent_s.keys(), "every message must be kept"
+    commits = np.array([device.receipt_at_s[number] - device.sent_s[number] for number in device.sent_s])
+    found = [live_at_s[fault] - sent for fault, sent in device.faults.items() if fault in live_at_s]
     assert len(found) > len(device.faults) / 2, f"{len(found)} of {len(device.faults)} faults were seen"
-    return Latency(*np.quantile(commits, [0.5, 0.99]), *np.quantile(found, [0.5, 0.99]))
+    return LatencyQuantiles(*np.quantile(commits, [0.5, 0.99]), *np.quantile(found, [0.5, 0.99]))
 
 
-def headers(dsn: str, area_id: str | None = None) -> dict[str, str]:
+def api_key_headers(dsn: str, area_id: str | None = None) -> dict[str, str]:
     """A key of our own, for an area or for all."""
     store = PostgresStore.open(dsn)
-    _, key = keys.mint(Accounts(store), name="bench", role=Role.VIEWER, created_by="bench", area_id=area_id)
+    _, key = api_keys.create_key(
+        ApiKeyStore(store), name="bench", role=Role.VIEWER, created_by="bench", area_id=area_id
+    )
     store.close()
     return {"X-API-Key": key}
 

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 PROBATION, PROBATION_ROWS = 0.15, 750
-FAR = 3.0  # widths of a window behind it, where a false detection costs all
+FULL_COST_WIDTHS = 3.0  # widths of a window behind it, where a false detection costs all
 PROFILES = {"standard": (1.0, 1.0, 0.11), "low_fp": (1.0, 1.0, 0.22), "low_fn": (1.0, 2.0, 0.11)}
 """Weights of a hit, a miss and a false detection."""
 
 
-class File(NamedTuple):
+class CorpusFile(NamedTuple):
     """A labelled series: times [s], values, and the first and last row of each window."""
 
     name: str
@@ -39,7 +39,7 @@ class File(NamedTuple):
     windows: list[tuple[int, int]]
 
 
-class Rows(NamedTuple):
+class ScoredRows(NamedTuple):
     """Rows after probation, ``(n,)`` each: score, window (−1 outside), what a detection there is worth."""
 
     score: Floats
@@ -48,23 +48,25 @@ class Rows(NamedTuple):
     n_windows: int
 
 
-def corpus(folder: Path) -> list[File]:
+def corpus(folder: Path) -> list[CorpusFile]:
     """Every file of the corpus, by name."""
     windows = json.loads((folder / "labels/combined_windows.json").read_text())
     return [_read(folder / "data" / name, name, windows[name]) for name in sorted(windows)]
 
 
-def total(files: Sequence[File], scores: Sequence[Floats], profile: str) -> tuple[float, float]:
+def best_total(files: Sequence[CorpusFile], scores: Sequence[Floats], profile: str) -> tuple[float, float]:
     """The best total of a profile, 0 to 100, and the threshold that gives it."""
     hit, miss, false = PROFILES[profile]
-    rows = _joined(files, scores)
+    rows = _joined_rows(files, scores)
     order = np.argsort(-rows.score, kind="stable")
     order = order[rows.score[order] > 0]
     gain = np.where(rows.window[order] >= 0, 0.0, rows.worth[order] * false)
     best = np.full(rows.n_windows, -miss)
-    for place in np.flatnonzero(rows.window[order] >= 0):  # a detection in a window: what it adds to the best
-        of, worth = rows.window[order[place]], rows.worth[order[place]] * hit
-        gain[place] = max(worth - best[of], 0.0)
+    for position in np.flatnonzero(
+        rows.window[order] >= 0
+    ):  # a detection in a window: what it adds to the best
+        of, worth = rows.window[order[position]], rows.worth[order[position]] * hit
+        gain[position] = max(worth - best[of], 0.0)
         best[of] = max(best[of], worth)
     sums = np.concatenate([[0.0], np.cumsum(gain)])
     last = np.append(np.diff(rows.score[order]) != 0, True)  # equal scores are detected together
@@ -74,10 +76,12 @@ def total(files: Sequence[File], scores: Sequence[Floats], profile: str) -> tupl
     return 100 * float(sums[at]) / ((hit + miss) * rows.n_windows), threshold
 
 
-def at_threshold(files: Sequence[File], scores: Sequence[Floats], profile: str, threshold: float) -> float:
+def at_threshold(
+    files: Sequence[CorpusFile], scores: Sequence[Floats], profile: str, threshold: float
+) -> float:
     """The total of some files by a threshold that was chosen elsewhere."""
     hit, miss, false = PROFILES[profile]
-    rows = _joined(files, scores)
+    rows = _joined_rows(files, scores)
     detected = rows.score >= threshold
     points = float((rows.worth[detected & (rows.window < 0)] * false).sum())
     best = np.full(rows.n_windows, -np.inf)
@@ -88,33 +92,33 @@ def at_threshold(files: Sequence[File], scores: Sequence[Floats], profile: str, 
 
 
 def of_folder(
-    files: Sequence[File], scores: Sequence[Floats], folder: str
-) -> tuple[list[File], list[Floats]]:
+    files: Sequence[CorpusFile], scores: Sequence[Floats], folder: str
+) -> tuple[list[CorpusFile], list[Floats]]:
     """The files of one category."""
     chosen = [i for i, one in enumerate(files) if one.name.startswith(f"{folder}/")]
     return [files[i] for i in chosen], [scores[i] for i in chosen]
 
 
-def false_a_day(files: Sequence[File], scores: Sequence[Floats], threshold: float) -> float:
+def false_a_day(files: Sequence[CorpusFile], scores: Sequence[Floats], threshold: float) -> float:
     """Detections outside of windows, a series and day."""
-    rows = _joined(files, scores)
+    rows = _joined_rows(files, scores)
     days = sum((one.time_s[-1] - one.time_s[0]) / 86_400 for one in files)
     return float(((rows.score >= threshold) & (rows.window < 0)).sum() / days)
 
 
-def _joined(files: Sequence[File], scores: Sequence[Floats]) -> Rows:
+def _joined_rows(files: Sequence[CorpusFile], scores: Sequence[Floats]) -> ScoredRows:
     parts, before = [], 0
     for one, score in zip(files, scores, strict=True):
         begin = min(int(PROBATION * len(score)), PROBATION_ROWS)
-        window, worth = _worth(len(score), one.windows)
+        window, worth = _worth_of_rows(len(score), one.windows)
         shifted = np.where(window >= 0, window + before, -1)
         parts.append((np.nan_to_num(score[begin:]), shifted[begin:], worth[begin:]))
         before += len(one.windows)
     score, window, worth = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Rows(score, window, worth, before)
+    return ScoredRows(score, window, worth, before)
 
 
-def _worth(n: int, windows: Sequence[tuple[int, int]]) -> tuple[NDArray[np.intp], Floats]:
+def _worth_of_rows(n: int, windows: Sequence[tuple[int, int]]) -> tuple[NDArray[np.intp], Floats]:
     window, worth = np.full(n, -1), np.full(n, -1.0)
     ends = [*(first for first, _ in windows[1:]), n][: len(windows)]
     for number, ((first, last), end) in enumerate(zip(windows, ends, strict=True)):
@@ -126,12 +130,14 @@ def _worth(n: int, windows: Sequence[tuple[int, int]]) -> tuple[NDArray[np.intp]
     return window, worth
 
 
-def _sigmoid(place: Floats) -> Floats:
+def _sigmoid(position: Floats) -> Floats:
     """1 at a window's left edge, 0 at its right one, −1 far behind it."""
-    return np.where(place > FAR, -1.0, 2 / (1 + np.exp(5 * np.minimum(place, FAR))) - 1)
+    return np.where(
+        position > FULL_COST_WIDTHS, -1.0, 2 / (1 + np.exp(5 * np.minimum(position, FULL_COST_WIDTHS))) - 1
+    )
 
 
-def _read(path: Path, name: str, windows: Sequence[Sequence[str]]) -> File:
+def _read(path: Path, name: str, windows: Sequence[Sequence[str]]) -> CorpusFile:
     with path.open() as file:
         rows = [(_seconds(row["timestamp"]), float(row["value"])) for row in csv.DictReader(file)]
     time_s, value = np.array(rows).T
@@ -139,7 +145,7 @@ def _read(path: Path, name: str, windows: Sequence[Sequence[str]]) -> File:
     for begin, end in windows:
         inside = np.flatnonzero((time_s >= _seconds(begin)) & (time_s <= _seconds(end)))
         spans.append((int(inside[0]), int(inside[-1])))
-    return File(name, time_s, value, spans)
+    return CorpusFile(name, time_s, value, spans)
 
 
 def _seconds(text: str) -> float:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from analytics.core import frozen
+from analytics.core.compiled import constants
 from analytics.core.judge import judge, warm_up
 from analytics.core.parameters import Parameters
 from analytics.core.state import State
@@ -49,7 +50,7 @@ RIVER_READINGS = 5_000
 IOOS_READINGS = 200_000
 
 
-class Plant(NamedTuple):
+class WarmedUpSeries(NamedTuple):
     """Series with a daily rhythm and noise, judged for two days so that all of the stack is at work."""
 
     state: State
@@ -58,7 +59,7 @@ class Plant(NamedTuple):
     next_tick: int
 
 
-def plant(n_series: int, ticks: int) -> Plant:
+def warmed_up_series(n_series: int, ticks: int) -> WarmedUpSeries:
     """Two days behind it, and readings of so many ticks before it."""
     random = np.random.default_rng(1)
     known = min(n_series, 1_000)
@@ -66,11 +67,11 @@ def plant(n_series: int, ticks: int) -> Plant:
     value = np.tile(10 + 2 * day + random.normal(0, 0.3, day.shape), (1, n_series // known))
     state, parameters = State.empty(n_series), Parameters.of(n_series, **LIMITS)
     for begin in range(0, 2 * DAY, 32):
-        block(state, parameters, value[begin : begin + 32], begin)
-    return Plant(state, parameters, value[2 * DAY :], 2 * DAY)
+        judge_ticks(state, parameters, value[begin : begin + 32], begin)
+    return WarmedUpSeries(state, parameters, value[2 * DAY :], 2 * DAY)
 
 
-def block(state: State, parameters: Parameters, value: Floats, first_tick: int) -> None:
+def judge_ticks(state: State, parameters: Parameters, value: Floats, first_tick: int) -> None:
     """Judge some ticks of all series at once."""
     ticks, n_series = value.shape
     series = np.repeat(np.arange(n_series), ticks)
@@ -78,10 +79,10 @@ def block(state: State, parameters: Parameters, value: Floats, first_tick: int) 
     judge(state, parameters, series, time_s, value.T.ravel())
 
 
-def by_ticks(n_series: int) -> float:
+def rate_by_ticks(n_series: int) -> float:
     """Readings a second, one reading of each series a call."""
     ticks = max(20, 400_000 // n_series)
-    one = plant(n_series, ticks * ROUNDS)
+    one = warmed_up_series(n_series, ticks * ROUNDS)
     series = np.arange(n_series)
     best = 0.0
     for number in range(ROUNDS):
@@ -93,48 +94,54 @@ def by_ticks(n_series: int) -> float:
     return best
 
 
-def by_blocks(n_series: int) -> float:
+def rate_by_blocks(n_series: int) -> float:
     """Readings a second, a day of each series a call."""
-    one = plant(n_series, DAY * ROUNDS)
+    one = warmed_up_series(n_series, DAY * ROUNDS)
     rates = []
     for number in range(ROUNDS):
         part = one.value[number * DAY : (number + 1) * DAY]
-        rates.append(timed(lambda: block(one.state, one.parameters, part, one.next_tick), part.size))  # noqa: B023
+        rates.append(
+            readings_per_second(
+                partial(judge_ticks, one.state, one.parameters, part, one.next_tick), part.size
+            )
+        )
         one = one._replace(next_tick=one.next_tick + DAY)
     return max(rates)
 
 
-def timed(work: Callable[[], object], readings: int) -> float:
+def readings_per_second(work: Callable[[], object], readings: int) -> float:
     """Readings a second of processor time."""
     began_s = time.process_time()
     work()
     return readings / (time.process_time() - began_s)
 
 
-def copied() -> float:
+def copy_rate() -> float:
     """The limit: readings a second that are only copied."""
     value = np.random.default_rng(1).normal(size=1_000_000)
     into = np.empty_like(value)
-    return max(timed(lambda: np.copyto(into, value), value.size) for _ in range(20))
+    return max(readings_per_second(lambda: np.copyto(into, value), value.size) for _ in range(20))
 
 
-def ioos() -> float:
+def ioos_qc_rate() -> float:
     """Four checks of one series by the reference library."""
     from ioos_qc import qartod  # noqa: PLC0415 - slow to load
 
     value = 10 + np.random.default_rng(1).normal(0, 0.3, IOOS_READINGS)
-    moments = (BEGIN_S + STEP_S * np.arange(IOOS_READINGS)).astype("datetime64[s]")
+    timestamps = (BEGIN_S + STEP_S * np.arange(IOOS_READINGS)).astype("datetime64[s]")
 
     def work() -> None:
         qartod.gross_range_test(value, fail_span=(-50, 50), suspect_span=(-30, 40))
         qartod.spike_test(value, suspect_threshold=20, fail_threshold=40)
-        qartod.rate_of_change_test(value, moments, threshold=1)
-        qartod.flat_line_test(value, moments, suspect_threshold=7200, fail_threshold=21600, tolerance=0.005)
+        qartod.rate_of_change_test(value, timestamps, threshold=1)
+        qartod.flat_line_test(
+            value, timestamps, suspect_threshold=7200, fail_threshold=21600, tolerance=0.005
+        )
 
-    return timed(work, IOOS_READINGS)
+    return readings_per_second(work, IOOS_READINGS)
 
 
-def river() -> float:
+def river_rate() -> float:
     """HalfSpaceTrees as they come, a reading at a time."""
     from river.anomaly import HalfSpaceTrees  # noqa: PLC0415 - slow to load
 
@@ -146,18 +153,24 @@ def river() -> float:
             trees.score_one(one)
             trees.learn_one(one)
 
-    return timed(work, RIVER_READINGS)
+    return readings_per_second(work, RIVER_READINGS)
 
 
 def main() -> None:
     """Measure, print the table and the line."""
     warm_up()
-    found = {f"r{n // 1_000}k": by_ticks(n) for n in (1_000, 10_000, 100_000)} | {"block": by_blocks(1_000)}
-    beside = {"copy": copied(), "ioos_qc, four checks": ioos(), "river HalfSpaceTrees": river()}
+    found = {f"r{n // 1_000}k": rate_by_ticks(n) for n in (1_000, 10_000, 100_000)} | {
+        "block": rate_by_blocks(1_000)
+    }
+    baselines = {
+        "copy": copy_rate(),
+        "ioos_qc, four checks": ioos_qc_rate(),
+        "river HalfSpaceTrees": river_rate(),
+    }
     size = sum(array[:1].nbytes for array in State.empty(1).arrays().values())
-    print(f"compiled: {frozen.AVAILABLE}; state: {size} bytes a series")
-    for name, rate in (found | beside).items():
+    print(f"compiled: {constants.NUMBA_AVAILABLE}; state: {size} bytes a series")
+    for name, rate in (found | baselines).items():
         print(f"{name:24}{rate / 1e6:12.3f} M readings/s and core")
-    times = found["r10k"] / beside["river HalfSpaceTrees"]
+    times = found["r10k"] / baselines["river HalfSpaceTrees"]
     line = {name: round(rate) for name, rate in found.items()}
     print(json.dumps(line | {"bytes_per_series": size, "times_river": round(times)}))

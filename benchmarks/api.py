@@ -31,18 +31,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import psycopg
 
-from benchmarks import _api_load, _api_queries, _api_wall, _latency
-from benchmarks._filled import TOWNS, Filled, fill
-from deploy.embedded.binaries import postgres_programs
-from deploy.embedded.folder import UNPRIVILEGED, free_port
-from tests.support import installation
-from tests.support.processes import Process, running
-from tests.support.services import TIMESCALE, PostgresServer, fresh_database
+from benchmarks import _api_area_scope, _api_load, _api_queries, _latency
+from benchmarks._filled_database import TOWNS, FilledDatabase, fill_database
+from deploy.embedded.postgres_binaries import postgres_programs
+from deploy.embedded.server_environment import UNPRIVILEGED, free_port
+from tests.support import server_installation
+from tests.support.processes import PlatformProcess, running_processes
+from tests.support.throwaway_servers import TIMESCALE, PostgresServer, fresh_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from benchmarks._api_queries import Measured
+    from benchmarks._api_queries import QueryTimes
 
 READINGS, ANOMALIES = 20_000_000, 1_000_000
 PART_PLAIN = 0.1
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--key", choices=["town", "county"])
     parser.add_argument("--request", default="")
     options, _ = parser.parse_known_args()
-    _more_files()
+    _raise_file_limit()
     line: dict[str, float] = {}
     for name in [options.server] if options.server else SERVERS:
         database = _server(name)
@@ -71,19 +71,19 @@ def main() -> None:
         with _filled(database, scale) as (dsn, filled), tempfile.TemporaryDirectory() as folder:
             if database.has_timescale and not options.only_wall:
                 line |= _measure(dsn, filled, Path(folder), options.rounds)
-            _api_wall.lengthen(dsn)
-            for figure, value in _measure_wall(database, dsn, Path(folder), options).items():
+            _api_area_scope.fill_long_series(dsn)
+            for figure, value in _measure_area_scope(database, dsn, Path(folder), options).items():
                 line[figure] = max(value, line.get(figure, 0.0))
     print(json.dumps({name: round(value, 3) for name, value in line.items()}))
 
 
 @contextmanager
-def _filled(database: PostgresServer, scale: float) -> Iterator[tuple[str, Filled]]:
+def _filled(database: PostgresServer, scale: float) -> Iterator[tuple[str, FilledDatabase]]:
     """A server with a filled database, for as long as it is needed."""
     try:
         database.create()
         with fresh_database(database) as dsn:
-            yield dsn, fill(dsn, readings=int(READINGS * scale), anomalies=int(ANOMALIES * scale))
+            yield dsn, fill_database(dsn, readings=int(READINGS * scale), anomalies=int(ANOMALIES * scale))
     finally:
         database.remove()
 
@@ -92,55 +92,55 @@ def _server(name: str) -> PostgresServer:
     """A server that is not yet made, of one kind."""
     if name == "timescaledb":
         return PostgresServer(
-            installation.provide(print), "postgres", installation.PROGRAMS, TIMESCALE | SERVER
+            server_installation.provide(print), "postgres", server_installation.PROGRAMS, TIMESCALE | SERVER
         )
     return PostgresServer(
-        installation.Installation(Path("/")), UNPRIVILEGED, str(postgres_programs()), SERVER
+        server_installation.Installation(Path("/")), UNPRIVILEGED, str(postgres_programs()), SERVER
     )
 
 
-def _measure_wall(
+def _measure_area_scope(
     database: PostgresServer, dsn: str, logs: Path, options: argparse.Namespace
 ) -> dict[str, float]:
     """Print the comparison of keys; return the worst of each figure."""
     where = "TimescaleDB" if database.has_timescale else "PostgreSQL"
-    areas = [_api_wall.TOWN, _api_wall.COUNTY]
+    areas = [_api_area_scope.TOWN, _api_area_scope.COUNTY]
     areas = areas if options.key is None else [areas[options.key == "county"]]
-    keys = {_api_wall.ADMINISTRATOR: _latency.headers(dsn)} | {
-        one: _latency.headers(dsn, one) for one in areas
+    keys = {_api_area_scope.ADMINISTRATOR: _latency.api_key_headers(dsn)} | {
+        one: _latency.api_key_headers(dsn, one) for one in areas
     }
     port = free_port()
     given = ("--port", str(port), "--requests-per-s", "1e6", "--requests-burst", "1000000")
     given = (*given, "--heavy-burst-s", "1e6")
-    gateway = Process("gateway", *given, log=logs / "wall.log", TOWNTWIN_DSN=dsn)
+    gateway = PlatformProcess("gateway", *given, log=logs / "wall.log", TOWNTWIN_DSN=dsn)
     worst = dict.fromkeys(("p50_ratio_area", "p95_ratio_area", "expansions_s"), 0.0)
-    with running(gateway):
+    with running_processes(gateway):
         _api_load.wait_for(port)
         print(f"{where:44}{'administrator':>16}" + "".join(f"{one:>16}{'p50':>6}{'p95':>6}" for one in areas))
-        anomaly_id = _api_wall.anomaly(dsn)
-        for one in _api_wall.compare(port, keys, anomaly_id, options.wall_rounds, only=options.request):
+        anomaly_id = _api_area_scope.anomaly(dsn)
+        for one in _api_area_scope.compare(port, keys, anomaly_id, options.wall_rounds, only=options.request):
             print(f"{one.name:44}" + "".join(_columns(one, key) for key in keys), flush=True)
-            for key in one.times_s.keys() - {_api_wall.ADMINISTRATOR}:
+            for key in one.times_s.keys() - {_api_area_scope.ADMINISTRATOR}:
                 worst["p50_ratio_area"] = max(worst["p50_ratio_area"], one.ratio(key, 0.5))
                 worst["p95_ratio_area"] = max(worst["p95_ratio_area"], one.ratio(key, 0.95))
-            if one.name.startswith(_api_wall.EXPANSIONS):
-                took_s = float(np.median(one.times_s[_api_wall.ADMINISTRATOR]))
+            if one.name.startswith(_api_area_scope.EXPANSIONS):
+                took_s = float(np.median(one.times_s[_api_area_scope.ADMINISTRATOR]))
                 worst["expansions_s"] = max(worst["expansions_s"], took_s)
         gateway.kill()
     return worst
 
 
-def _columns(one: _api_wall.Compared, key: str) -> str:
+def _columns(one: _api_area_scope.KeyTimes, key: str) -> str:
     """Median and 95th percentile [ms] by a key, and for an area's key both ratios."""
     if key not in one.times_s:
         return f"{'-':>16}{'-':>6}{'-':>6}"
     times = " / ".join(f"{1e3 * value:.1f}" for value in np.quantile(one.times_s[key], (0.5, 0.95)))
-    if key == _api_wall.ADMINISTRATOR:
+    if key == _api_area_scope.ADMINISTRATOR:
         return f"{times:>16}"
     return f"{times:>16}{one.ratio(key, 0.5):>6.2f}{one.ratio(key, 0.95):>6.2f}"
 
 
-def _measure(dsn: str, filled: Filled, logs: Path, rounds: int) -> dict[str, float]:
+def _measure(dsn: str, filled: FilledDatabase, logs: Path, rounds: int) -> dict[str, float]:
     print(
         f"loaded {filled.readings:,} readings of {filled.series} series with rollups and "
         f"{filled.anomalies:,} anomalies in {filled.took_s:.0f} s"
@@ -148,13 +148,17 @@ def _measure(dsn: str, filled: Filled, logs: Path, rounds: int) -> dict[str, flo
     port = free_port()
     options = ("--port", str(port), "--requests-per-s", "1e6", "--requests-burst", "1000000")
     options = (*options, "--heavy-burst-s", "1e6")  # one key measures everything
-    gateway = Process("gateway", *options, log=logs / "gateway.log", TOWNTWIN_DSN=dsn)
-    key, key_of_town = _latency.headers(dsn), _latency.headers(dsn, "330400-t1")
-    with running(gateway):
+    gateway = PlatformProcess("gateway", *options, log=logs / "gateway.log", TOWNTWIN_DSN=dsn)
+    key, key_of_town = _latency.api_key_headers(dsn), _latency.api_key_headers(dsn, "330400-t1")
+    with running_processes(gateway):
         _api_load.wait_for(port)
         with psycopg.connect(dsn) as connection:
-            found = _api_queries.compare(port, key, connection, _api_queries.of_towns(range(TOWNS)), rounds)
-            of_town = _api_queries.compare(port, key_of_town, connection, _api_queries.of_towns([1]), rounds)
+            found = _api_queries.compare(
+                port, key, connection, _api_queries.town_queries(range(TOWNS)), rounds
+            )
+            of_town = _api_queries.compare(
+                port, key_of_town, connection, _api_queries.town_queries([1]), rounds
+            )
         _print("query", found)
         _print("by a town's key", of_town)
         per_s = _api_load.requests_per_s(port, key, "/v1/anomalies?area=330400-t1&state=open&limit=20")
@@ -178,7 +182,7 @@ def _measure(dsn: str, filled: Filled, logs: Path, rounds: int) -> dict[str, flo
     }
 
 
-def _print(title: str, found: list[Measured]) -> None:
+def _print(title: str, found: list[QueryTimes]) -> None:
     print(f"{title:52}{'API p50 / p95 / p99 [ms]':>28}{'SQL [ms]':>26}{'p95':>8}")
     for one in found:
         api, sql = (
@@ -188,7 +192,7 @@ def _print(title: str, found: list[Measured]) -> None:
         print(f"{one.name:52}{api:>28}{sql:>26}{one.ratio(0.95):>8.2f}")
 
 
-def _more_files() -> None:
+def _raise_file_limit() -> None:
     """A thousand streams are a thousand sockets on either side."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 65_536), most))

@@ -43,7 +43,7 @@ PRESENT_S = 1_764_000_000.0
 WEEKS = 4
 
 
-class Measures(NamedTuple):
+class SeriesMeasures(NamedTuple):
     """What is measured of a series, medians over its weeks.
 
     amplitude : half the span of the daily profile
@@ -58,7 +58,7 @@ class Measures(NamedTuple):
     step: float
 
 
-def measure(values: NDArray[np.float64], per_day: int, *, relative: bool) -> Measures | None:
+def measure(values: NDArray[np.float64], per_day: int, *, relative: bool) -> SeriesMeasures | None:
     """Measure one series.
 
     values : (n,) float64 on a regular grid, NaN where there is no good reading
@@ -68,10 +68,10 @@ def measure(values: NDArray[np.float64], per_day: int, *, relative: bool) -> Mea
         week = values[start : start + WEEK * per_day]
         if np.isfinite(week).mean() > 0.9:
             weeks.append(_measure_week(week, per_day, relative=relative))
-    return Measures(*np.nanmedian(weeks, axis=0)) if weeks else None
+    return SeriesMeasures(*np.nanmedian(weeks, axis=0)) if weeks else None
 
 
-def _measure_week(week: NDArray[np.float64], per_day: int, *, relative: bool) -> Measures:
+def _measure_week(week: NDArray[np.float64], per_day: int, *, relative: bool) -> SeriesMeasures:
     scale = float(np.nanmedian(week)) if relative else 1.0
     padded = np.pad(week, per_day // 2, mode="reflect")
     level = np.nanmedian(np.lib.stride_tricks.sliding_window_view(padded, per_day), axis=1)[: len(week)]
@@ -83,16 +83,16 @@ def _measure_week(week: NDArray[np.float64], per_day: int, *, relative: bool) ->
     both = np.isfinite(clipped[1:]) & np.isfinite(clipped[:-1])
     memory = np.corrcoef(clipped[1:][both], clipped[:-1][both])[0, 1]
     amplitude = (np.nanmax(profile) - np.nanmin(profile)) / 2
-    return Measures(amplitude / scale, memory, spread / scale, _spread(np.diff(week)) / scale)
+    return SeriesMeasures(amplitude / scale, memory, spread / scale, _spread(np.diff(week)) / scale)
 
 
 def _spread(values: NDArray[np.float64]) -> float:
     return float(SPREAD * np.nanmedian(np.abs(values - np.nanmedian(values))))
 
 
-def recorded_water() -> tuple[dict[str, list[Measures]], list[float]]:
+def recorded_water() -> tuple[dict[str, list[SeriesMeasures]], list[float]]:
     """Logan River: measures by quantity over four sites, and the share of missing ticks by site."""
-    found: dict[str, list[Measures]] = defaultdict(list)
+    found: dict[str, list[SeriesMeasures]] = defaultdict(list)
     missing = []
     for path in sorted((DATA / "logan_river").glob("*2019.csv.gz")):
         with gzip.open(path, "rt", encoding="utf-8") as lines:
@@ -110,30 +110,32 @@ def recorded_water() -> tuple[dict[str, list[Measures]], list[float]]:
     return found, missing
 
 
-def recorded_speed() -> list[Measures]:
+def recorded_speed() -> list[SeriesMeasures]:
     """METR-LA: measures of 207 loops; its gaps are filled at the source."""
     loops = np.genfromtxt(DATA / "metrla" / "los_speed.csv", delimiter=",", skip_header=1) * 1.609344
     found = (measure(loop, 288, relative=True) for loop in loops.T)
     return [one for one in found if one]
 
 
-def simulated() -> tuple[dict[str, list[Measures]], list[float]]:
+def simulated_measures() -> tuple[dict[str, list[SeriesMeasures]], list[float]]:
     """The demo towns without faults: measures by quantity (water at 15 min), and missing shares by device."""
-    town = demo.town(seed=1, live_from_s=PRESENT_S, history_s=WEEKS * WEEK * DAY_S, faulty=False)
-    found: dict[str, list[Measures]] = defaultdict(list)
+    town = demo.town(seed=1, live_from_s=PRESENT_S, history_s=WEEKS * WEEK * DAY_S, with_faults=False)
+    found: dict[str, list[SeriesMeasures]] = defaultdict(list)
     missing = []
-    for place in demo.spec().places:
-        if place.kind not in {"river_section", "road_section"}:
+    for simulated_site in demo.spec().simulated_sites:
+        if simulated_site.kind not in {"river_section", "road_section"}:
             continue
         rows: list[list[float]] = []
-        for time_s, records in town.readings(place):
+        for time_s, records in town.readings(simulated_site):
             if time_s >= PRESENT_S:
                 break
-            rows.append([record.value or 0.0 for record in records] or [np.nan] * len(place.quantities))
+            rows.append(
+                [record.value or 0.0 for record in records] or [np.nan] * len(simulated_site.quantities)
+            )
         grid = np.array(rows)
         missing.append(float(np.isnan(grid[:, 0]).mean()))
-        every = 1 if place.kind == "road_section" else 3
-        for name, column in zip(place.quantities, grid.T, strict=True):
+        every = 1 if simulated_site.kind == "road_section" else 3
+        for name, column in zip(simulated_site.quantities, grid.T, strict=True):
             conversion = to_canonical(QUANTITIES[name], QUANTITIES[name].wire_unit)
             values = column[::every] * conversion.scale + conversion.offset
             one = measure(values, 288 // every, relative=name in RELATIVE)
@@ -142,9 +144,11 @@ def simulated() -> tuple[dict[str, list[Measures]], list[float]]:
     return found, missing
 
 
-def row(name: str, recorded: Iterable[Measures], played: Iterable[Measures]) -> str:
+def row(
+    name: str, recorded: Iterable[SeriesMeasures], simulated_by_quantity: Iterable[SeriesMeasures]
+) -> str:
     """One line of the table: recorded / simulated, medians over series."""
-    one, other = (np.median(list(measures), axis=0) for measures in (recorded, played))
+    one, other = (np.median(list(measures), axis=0) for measures in (recorded, simulated_by_quantity))
     unit = "of the median" if name in RELATIVE else QUANTITIES[name].unit
     cells = " | ".join(f"{a:.3g} / {b:.3g}" for a, b in zip(one, other, strict=True))
     return f"| {QUANTITIES[name].en} [{unit}] | {cells} |"
@@ -153,12 +157,12 @@ def row(name: str, recorded: Iterable[Measures], played: Iterable[Measures]) -> 
 def main() -> None:
     """Print the table."""
     water, water_missing = recorded_water()
-    played, played_missing = simulated()
+    simulated_by_quantity, played_missing = simulated_measures()
     print("| Quantity | daily amplitude | memory, lag 1 | spread | step to step |")
     print("|---|---|---|---|---|")
     for quantity in TECHNICIAN.values():
-        print(row(quantity, water[quantity], played[quantity]))
-    print(row("traffic_speed", recorded_speed(), played["traffic_speed"]))
+        print(row(quantity, water[quantity], simulated_by_quantity[quantity]))
+    print(row("traffic_speed", recorded_speed(), simulated_by_quantity["traffic_speed"]))
     print()
     recorded_share, played_share = (100 * np.mean(shares) for shares in (water_missing, played_missing))
     print(f"Missing ticks: recorded {recorded_share:.3f} % (Logan River), simulated {played_share:.3f} %.")

@@ -20,19 +20,19 @@ from rich.progress import track
 
 from analytics.core.judge import judge
 from analytics.core.state import State
-from analytics.service import several, site_events, sites
-from analytics.service.grid import TICK_S
+from analytics.quality import default_limits
+from analytics.service import site_anomalies, site_anomaly_builder, site_scoring
+from analytics.service.reading_grid import TICK_S
 from analytics.service.settings import Settings
-from benchmarks import _labelled
-from benchmarks._logan import INTERVAL_S, QUANTITIES
+from benchmarks import _labelled_recordings
+from benchmarks._logan_river import INTERVAL_S, QUANTITIES
 from edge.wire.quantities import QUANTITIES as REGISTRY
-from ingest_service.pipeline import limits
-from ingest_service.storage.batch import Batch
-from ingest_service.storage.memory import MemoryStore
-from ingest_service.storage.model import READING, AnomalyQuery, Area, Directory, Series, Site
+from ingest_service.storage.contract.batch import Batch
+from ingest_service.storage.contract.models import READING, AnomalyQuery, Area, Directory, Series, Site
+from ingest_service.storage.memory.store import MemoryStore
 
 if TYPE_CHECKING:
-    from ingest_service.storage.model import Anomaly
+    from ingest_service.storage.contract.models import Anomaly
 
 DATA = Path(os.environ.get("TOWNTWIN_DATA", Path(__file__).parents[2] / "shared/data"))
 AREA = "logan"
@@ -50,18 +50,21 @@ def main() -> None:
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--days", type=float, default=366.0, help="judge the sites over the first so many")
     arguments = parser.parse_args()
-    sondes = list(_labelled.logan(DATA / "logan_river"))
-    store = filled(sondes)
-    found = judged(store, sondes, arguments.days)
+    sondes = list(_labelled_recordings.logan(DATA / "logan_river"))
+    store = fill_store(sondes)
+    found = judge_year(store, sondes, arguments.days)
     windows = {site: _windows(sondes, site) for site in {one.name for one in sondes}}
     met = [one for one in found if _meets(one, windows[f"{one.site_id}2019.csv.gz"])]
     span_s = max(one.time_s[-1] for one in sondes) - min(one.time_s[0] for one in sondes)
     days = min(span_s / 86_400, arguments.days)
     print(f"\nLogan River 2019, {len(windows)} sites, {days:.0f} days: anomalies of whole sites")
     print(f"{'':28}{'told':>8}{'met a technician’s event':>28}")
-    told, right = Counter(one.detector for one in found), Counter(one.detector for one in met)
-    for name in sorted(told):
-        print(f"{name:28}{told[name]:8}{right[name]:28}")
+    detectors_reported, detectors_met = (
+        Counter(one.detector for one in found),
+        Counter(one.detector for one in met),
+    )
+    for name in sorted(detectors_reported):
+        print(f"{name:28}{detectors_reported[name]:8}{detectors_met[name]:28}")
     if arguments.picture:
         draw(arguments.picture, store, max(met or found, key=lambda one: len(one.evidence["of"])))
     print(
@@ -69,7 +72,7 @@ def main() -> None:
     )
 
 
-def filled(sondes: list[_labelled.Sonde]) -> MemoryStore:
+def fill_store(sondes: list[_labelled_recordings.LabelledSonde]) -> MemoryStore:
     """A store with the sondes' readings, judged as live."""
     store = MemoryStore()
     names = sorted({_site(one) for one in sondes})
@@ -91,28 +94,34 @@ def filled(sondes: list[_labelled.Sonde]) -> MemoryStore:
         name, scale = QUANTITIES[sonde.quantity]
         one = series[_site(sonde), name]
         value = sonde.value * scale
-        said = judge(
-            State.empty(1), limits.of_series([one]), np.zeros(len(value), np.intp), sonde.time_s, value
+        results = judge(
+            State.empty(1),
+            default_limits.judge_parameters([one]),
+            np.zeros(len(value), np.intp),
+            sonde.time_s,
+            value,
         )
         rows = np.zeros(len(value), READING)
         rows["series_id"], rows["value"] = one.series_id, value
         rows["time_us"] = rows["received_us"] = np.rint(sonde.time_s * 1e6)
         for field in ("expected", "spread", "quality", "rules"):
-            rows[field] = getattr(said, field)
+            rows[field] = getattr(results, field)
         store.commit(Batch(fresh=rows))
     return store
 
 
-def judged(store: MemoryStore, sondes: list[_labelled.Sonde], days: float) -> list[Anomaly]:
+def judge_year(
+    store: MemoryStore, sondes: list[_labelled_recordings.LabelledSonde], days: float
+) -> list[Anomaly]:
     """What is told of the sites, three days at a time."""
     first, last = (int(f(one.time_s[at] for one in sondes)) // TICK_S for f, at in ((min, 0), (max, -1)))
     last = min(last, first + round(days * 288))
-    memory = several.Memory()
+    judging_state = site_anomalies.SiteJudgingState()
     settings = Settings(several_reach_h=72)
     for tick in track(range(first + LOOK_TICKS, last, LOOK_TICKS), "judging sites"):
-        found = several.changes(store, settings, memory, {AREA: tick}, models=ALL)
-        store.record(found or [])
-    query = AnomalyQuery(detectors=site_events.DETECTORS, limit=ALL)
+        found = site_anomalies.find_site_anomalies(store, settings, judging_state, {AREA: tick}, models=ALL)
+        store.record_anomalies(found or [])
+    query = AnomalyQuery(detectors=site_anomaly_builder.DETECTORS, limit=ALL)
     return [one for one in store.anomalies(query) if one.state != "withdrawn"]
 
 
@@ -122,52 +131,56 @@ def draw(path: Path, store: MemoryStore, event: Anomaly) -> None:
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     directory = store.directory()
-    block = sites.BLOCK
+    block = site_scoring.BLOCK_TICKS
     begin, end = (round((event.start_s + by) // TICK_S) for by in (-AROUND_S, AROUND_S))
-    groups = sites.groups_of(directory, {AREA: end}, {AREA: begin // block * block})
-    models = sites.Models()
-    sites.learn(store, Settings(), models, groups, most=ALL)
-    said = sites.judge(store, models, groups, dict.fromkeys(said_sites(directory), AREA))
-    column = said.sites.index(event.site_id)
-    moment = (said.first + np.arange(len(said.score))) * TICK_S
-    times = moment.astype("datetime64[s]")
+    groups = site_scoring.site_groups(directory, {AREA: end}, {AREA: begin // block * block})
+    models = site_scoring.ModelCache()
+    site_scoring.learn_models(store, Settings(), models, groups, max_models=ALL)
+    results = site_scoring.score_groups(store, models, groups, dict.fromkeys(site_ids(directory), AREA))
+    column = results.sites.index(event.site_id)
+    time_s_of_tick = (results.first + np.arange(len(results.score))) * TICK_S
+    times = time_s_of_tick.astype("datetime64[s]")
     figure = Figure(figsize=(10, 6.5), dpi=80, layout="constrained")
-    values, scores, whole = figure.subplots(3, sharex=True)
+    values, scores, site_axes = figure.subplots(3, sharex=True)
     lead = event.evidence["quantities"][0]["quantity"]
-    at = said.quantities.index(lead)
-    values.plot(times, said.stretch.value[:, column, at], color=COLORS[0], linewidth=0.9, label="value")
-    values.plot(times, said.stretch.expected[:, column, at], color="#9ecae1", label="expected")
+    at = results.quantities.index(lead)
+    values.plot(times, results.signals.value[:, column, at], color=COLORS[0], linewidth=0.9, label="value")
+    values.plot(times, results.signals.expected[:, column, at], color="#9ecae1", label="expected")
     values.set_ylabel(f"{REGISTRY[lead].en}\n[{REGISTRY[lead].unit}]")
-    for color, quantity in zip(COLORS, said.quantities, strict=False):
-        signed = said.stretch.signed[:, column, said.quantities.index(quantity)]
+    for color, quantity in zip(COLORS, results.quantities, strict=False):
+        signed = results.signals.signed[:, column, results.quantities.index(quantity)]
         scores.plot(times, signed, color=color, linewidth=0.9, label=REGISTRY[quantity].en)
     scores.set_ylabel("signed score")
-    whole.plot(times, said.score[:, column], color=COLORS[0], linewidth=0.9, label="score of the site")
-    whole.axhline(site_events.LIMITS["weak"], color="#888888", linestyle=":", label="weak evidence")
-    whole.set_ylabel("−log10 p")
+    site_axes.plot(times, results.score[:, column], color=COLORS[0], linewidth=0.9, label="score of the site")
+    site_axes.axhline(
+        site_anomaly_builder.SCORE_LIMITS["weak"], color="#888888", linestyle=":", label="weak evidence"
+    )
+    site_axes.set_ylabel("−log10 p")
     span = np.array([event.start_s, event.evidence["window"]["until_s"]]).astype("datetime64[s]")
-    for axes in (values, scores, whole):
+    for axes in (values, scores, site_axes):
         axes.axvspan(span[0], span[1], color=COLORS[1], alpha=0.15, linewidth=0)
         axes.legend(loc="upper left", fontsize=7, ncols=3, frameon=False)
         axes.grid(visible=True, alpha=0.3)
     locator = AutoDateLocator()  # type: ignore[no-untyped-call]
-    whole.xaxis.set_major_locator(locator)
-    whole.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    site_axes.xaxis.set_major_locator(locator)
+    site_axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     figure.suptitle(f"{event.site_id}: {event.reason_en}", fontsize=9)
     figure.savefig(path, pil_kwargs={"optimize": True})
     print(f"{path}: {event.site_id}, {np.datetime64(int(event.start_s), 's')}, {event.detector}")
 
 
-def said_sites(directory: Directory) -> list[str]:
+def site_ids(directory: Directory) -> list[str]:
     """Every site's id."""
     return [one.site_id for one in directory.sites]
 
 
-def _site(one: _labelled.Sonde) -> str:
+def _site(one: _labelled_recordings.LabelledSonde) -> str:
     return one.name.removesuffix("2019.csv.gz")
 
 
-def _windows(sondes: list[_labelled.Sonde], name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _windows(
+    sondes: list[_labelled_recordings.LabelledSonde], name: str
+) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.concatenate([one.events for one in sondes if one.name == name])
 
 

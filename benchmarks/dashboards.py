@@ -19,20 +19,20 @@ import numpy as np
 import psutil
 import psycopg
 
-from benchmarks import _panels, _year
-from ingest_service.storage.migrate import migrate
-from ingest_service.storage.postgres import PostgresStore
-from ingest_service.storage.rollups import LEVELS
-from tests.support import installation
+from benchmarks import _panel_queries, _year_of_readings
+from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.rollups import ROLLUP_WIDTHS_S
+from ingest_service.storage.postgres.store import PostgresStore
+from tests.support import server_installation
 from tests.support.grafana_macros import expand
-from tests.support.services import TIMESCALE, PostgresServer, fresh_database
+from tests.support.throwaway_servers import TIMESCALE, PostgresServer, fresh_database
 
 if TYPE_CHECKING:
-    from benchmarks._year import Loaded
+    from benchmarks._year_of_readings import LoadTimes
 
 SERIES = 1000
-VIEWERS, EVERY_S, TURNS = 20, 10.0, 3
-MUST_MS = 500
+VIEWERS, EVERY_S, REFRESHES = 20, 10.0, 3
+REQUIRED_MS = 500
 SERVER = {
     "fsync": "on",
     "shared_buffers": "1GB",
@@ -43,7 +43,7 @@ SERVER = {
 SIZE = "SELECT hypertable_size(%s::regclass)"
 
 
-class Watched(NamedTuple):
+class ViewerCost(NamedTuple):
     """What open dashboards cost: processors of the database kept busy, times of a panel [s]."""
 
     cores: float
@@ -59,22 +59,22 @@ def main() -> None:
     args = parser.parse_args(sys.argv[2:])
     series = max(10, round(SERIES * args.scale / 10) * 10)
     until_s = time.time() // 60 * 60
-    found = installation.provide(print)
-    database = PostgresServer(found, "postgres", installation.PROGRAMS, TIMESCALE | SERVER)
+    found = server_installation.provide(print)
+    database = PostgresServer(found, "postgres", server_installation.PROGRAMS, TIMESCALE | SERVER)
     try:
         database.create()
         with fresh_database(database) as dsn:
             migrate(dsn)
             store = PostgresStore.open(dsn)
-            loaded = _year.load(store, series, until_s)
+            loaded = _year_of_readings.load_year(store, series, until_s)
             store.close()
             with psycopg.connect(dsn, autocommit=True) as connection:
                 connection.execute("VACUUM (ANALYZE)")
-            say_loaded(loaded, series)
+            print_load_times(loaded, series)
             sizes = size(dsn)
-            say_sizes(sizes, loaded.readings)
-            figures = list(_panels.measured(dsn, until_s, args.rounds))
-            watched = watch(dsn, database.pid, until_s)
+            print_sizes(sizes, loaded.readings)
+            figures = list(_panel_queries.measure_panels(dsn, until_s, args.rounds))
+            watched = measure_viewers(dsn, database.pid, until_s)
     finally:
         database.remove()
     report(figures, watched, loaded, sizes["reading"] / loaded.readings)
@@ -84,42 +84,43 @@ def size(dsn: str) -> dict[str, int]:
     """Bytes on disk of readings and of each rollup, indexes and all."""
     with psycopg.connect(dsn) as connection:
         return {
-            name: (connection.execute(SIZE, [name]).fetchone() or (0,))[0] for name in ("reading", *LEVELS)
+            name: (connection.execute(SIZE, [name]).fetchone() or (0,))[0]
+            for name in ("reading", *ROLLUP_WIDTHS_S)
         }
 
 
-def watch(dsn: str, pid: int, until_s: float) -> Watched:
+def measure_viewers(dsn: str, pid: int, until_s: float) -> ViewerCost:
     """Twenty dashboards that are drawn anew every ten seconds, one connection each, not all at once."""
-    panel = _panels.asked(dsn, until_s, _panels.RANGES["24 h"])
-    queries = [expand(raw, panel).encode() for _, raw in _panels.targets()]
+    panel = _panel_queries.panel_request(dsn, until_s, _panel_queries.RANGES["24 h"])
+    queries = [expand(raw, panel).encode() for _, raw in _panel_queries.panel_queries()]
     connections = [psycopg.connect(dsn, autocommit=True) for _ in range(VIEWERS)]
     times: list[float] = []
 
-    def look(connection: psycopg.Connection[Any], wait_s: float) -> None:
-        connection.execute(_panels.ROLE)
-        for turn in range(TURNS):
-            time.sleep(max(0.0, began_s + wait_s + turn * EVERY_S - time.monotonic()))
+    def view_dashboard(connection: psycopg.Connection[Any], wait_s: float) -> None:
+        connection.execute(_panel_queries.ROLE)
+        for refresh in range(REFRESHES):
+            time.sleep(max(0.0, began_s + wait_s + refresh * EVERY_S - time.monotonic()))
             for query in queries:
-                asked_s = time.perf_counter()
+                query_began_s = time.perf_counter()
                 connection.execute(query, prepare=False).fetchall()
-                times.append(time.perf_counter() - asked_s)
+                times.append(time.perf_counter() - query_began_s)
 
     busy_s, began_s = _busy_s(pid), time.monotonic()
     threads = [
-        threading.Thread(target=look, args=(one, number * EVERY_S / VIEWERS))
+        threading.Thread(target=view_dashboard, args=(one, number * EVERY_S / VIEWERS))
         for number, one in enumerate(connections)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    cores = (_busy_s(pid) - busy_s) / max(TURNS * EVERY_S, time.monotonic() - began_s)
+    cores = (_busy_s(pid) - busy_s) / max(REFRESHES * EVERY_S, time.monotonic() - began_s)
     for connection in connections:
         connection.close()
-    return Watched(cores, *np.quantile(times, [0.5, 0.95]).tolist())
+    return ViewerCost(cores, *np.quantile(times, [0.5, 0.95]).tolist())
 
 
-def say_loaded(loaded: Loaded, series: int) -> None:
+def print_load_times(loaded: LoadTimes, series: int) -> None:
     """What there is, and how it came to be."""
     rates = [loaded.readings / one for one in (loaded.stored_s, loaded.rolled_up_s)]
     print(f"{series} series, {loaded.readings:,} readings of a year")
@@ -130,13 +131,13 @@ def say_loaded(loaded: Loaded, series: int) -> None:
     print(f"({rates[1]:,.0f} readings/s)")
 
 
-def say_sizes(sizes: dict[str, int], readings: int) -> None:
+def print_sizes(sizes: dict[str, int], readings: int) -> None:
     """Bytes a reading."""
     print(", ".join(f"{name} {one / readings:.1f}" for name, one in sizes.items()), "bytes on disk a reading")
 
 
 def report(
-    figures: list[_panels.Figures], watched: Watched, loaded: Loaded, bytes_per_reading: float
+    figures: list[_panel_queries.PanelCost], watched: ViewerCost, loaded: LoadTimes, bytes_per_reading: float
 ) -> None:
     """The tables and the line."""
     print(f"{'panel':48}{'range':>6}{'p50 ms':>9}{'p95 ms':>9}{'read':>10}{'pages':>8}{'rows':>7}")
@@ -148,7 +149,7 @@ def report(
         f" p50 {watched.p50_s * 1e3:.0f} ms, p95 {watched.p95_s * 1e3:.0f} ms a panel"
     )
     worst = max(figures, key=lambda one: one.p95_s)
-    print(f"worst: {worst.panel} over {worst.span}; {MUST_MS} ms at most are asked for")
+    print(f"worst: {worst.panel} over {worst.span}; {REQUIRED_MS} ms at most are asked for")
     line = {
         "worst_p95_ms": round(worst.p95_s * 1e3, 1),
         "panels": len({one.panel for one in figures}),

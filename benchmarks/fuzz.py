@@ -1,8 +1,8 @@
 """Hostile messages through decode, resolve and judge: whether any escapes as an error of another kind.
 
 The first part makes 200,000 messages of the right shape with the wrong things in them, by
-`tests.support.hostile`, and counts what becomes of them. The second, where atheris is installed, lets
-coverage guide bytes into the decoders for some seconds. Set ``TOWNTWIN_BENCH_MESSAGES`` and
+`tests.support.malformed_messages`, and counts what becomes of them. The second, where atheris is installed,
+lets coverage guide bytes into the decoders for some seconds. Set ``TOWNTWIN_BENCH_MESSAGES`` and
 ``TOWNTWIN_BENCH_FUZZ_S`` for more of either.
 """
 
@@ -19,11 +19,11 @@ from collections import Counter
 from pathlib import Path
 
 from edge.wire import receipts
-from ingest_service.pipeline.clocks import Clocks
 from ingest_service.pipeline.decode import decode
-from ingest_service.pipeline.judging import ShardJudge
-from ingest_service.pipeline.resolve import Resolver
-from tests.support import hostile
+from ingest_service.pipeline.device_clocks import DeviceClocks
+from ingest_service.pipeline.series_resolver import SeriesResolver
+from ingest_service.pipeline.shard_judge import ShardJudge
+from tests.support import malformed_messages
 
 MESSAGES = int(os.environ.get("TOWNTWIN_BENCH_MESSAGES", "200000"))
 GUIDED_S = int(os.environ.get("TOWNTWIN_BENCH_FUZZ_S", "60"))
@@ -33,25 +33,25 @@ SEED = 15
 REPOSITORY = Path(__file__).parents[1]
 
 
-def structured(messages: int) -> Counter[str]:
+def run_structured(messages: int) -> Counter[str]:
     """What becomes of so many messages; those that escape are named by their error."""
     source = random.Random(SEED)
-    resolver, clocks = Resolver(hostile.DIRECTORY), Clocks(tolerance_s=300)
-    judge = ShardJudge(hostile.DIRECTORY)
+    resolver, clocks = SeriesResolver(malformed_messages.DIRECTORY), DeviceClocks(tolerance_s=300)
+    judge = ShardJudge(malformed_messages.DIRECTORY)
     outcomes: Counter[str] = Counter()
     for first in range(0, messages, BATCH):
-        batch = [hostile.message(source) for _ in range(min(BATCH, messages - first))]
+        batch = [malformed_messages.message(source) for _ in range(min(BATCH, messages - first))]
         try:
             out = decode(batch, resolver, clocks, future_s=300)
             judged = judge.judge(out)
             outcomes["judge failed"] += judged.failed
             for one in batch:
-                receipts.place_of(one.properties)
+                receipts.position_of(one.properties)
         except Exception as error:  # noqa: BLE001 - this is what is looked for
             outcomes[f"escaped: {type(error).__name__}"] += 1
             print(f"\nescaped from messages {first} to {first + len(batch)}: {error!r}", flush=True)
             continue
-        lettered = [one.reason for one in out.letters]
+        lettered = [one.reason for one in out.dead_letters]
         outcomes.update(f"dead letter: {reason}" for reason in lettered)
         outcomes["status"] += len(out.statuses)
         outcomes["messages with readings"] += len(set(out.message.tolist()))
@@ -69,7 +69,7 @@ def is_escape(outcome: str) -> bool:
     return outcome.startswith("escaped") or outcome == "judge failed"
 
 
-def guided(seconds: int) -> str:
+def run_guided(seconds: int) -> str:
     """Bytes guided by coverage, in a process of their own; how that ended, in words."""
     if importlib.util.find_spec("atheris") is None:
         return "left out: atheris is not installed here (it has wheels for Linux on x86_64)"
@@ -88,13 +88,13 @@ def guided(seconds: int) -> str:
 def main() -> None:
     """Run both parts and print a table, and a line of JSON."""
     begun_s = time.perf_counter()
-    outcomes = structured(MESSAGES)
+    outcomes = run_structured(MESSAGES)
     took_s = time.perf_counter() - begun_s
     escapes = sum(count for outcome, count in outcomes.items() if is_escape(outcome))
     for outcome, count in outcomes.most_common():
         print(f"  {outcome:32} {count:>9,}")
     print(f"{MESSAGES:,} messages in {took_s:.0f} s, {escapes} escapes")
-    by_coverage = guided(GUIDED_S)
+    by_coverage = run_guided(GUIDED_S)
     print(f"guided by coverage: {by_coverage}")
     print(json.dumps({"messages": MESSAGES, "escapes": escapes, "outcomes": outcomes, "guided": by_coverage}))
     if escapes or by_coverage.startswith("an escape"):

@@ -36,11 +36,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import _api_load, _latency
-from benchmarks._filled import END_US, fill
-from deploy.embedded.folder import free_port
-from tests.support import installation
-from tests.support.processes import Process, running
-from tests.support.services import TIMESCALE, PostgresServer, fresh_database
+from benchmarks._filled_database import END_US, fill_database
+from deploy.embedded.server_environment import free_port
+from tests.support import server_installation
+from tests.support.processes import PlatformProcess, running_processes
+from tests.support.throwaway_servers import TIMESCALE, PostgresServer, fresh_database
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,14 +50,14 @@ if TYPE_CHECKING:
 READINGS, ANOMALIES = 4_000_000, 200_000
 GOOD, HOSTILE = "330400-t1", "330400-t2"
 PATHS = ("/v1/latest", f"/v1/anomalies?area={GOOD}&state=open&limit=20")
-LASTS_S, SETTLE_S = 8.0, 1.0
+DURATION_S, SETTLE_S = 8.0, 1.0
 ATTACKS = ("filters", "exports", "streams", "heads", "uploads", "plots")
 SHARERS = ("gateway", "database", "attackers")
 COUNTED: Counter[str] = Counter()  # in the attackers' process: statuses, and "bytes"
 ATTACKERS, STREAMS, HEAD_BYTES = 30, 60, 20_000_000
 
 
-class Request(NamedTuple):
+class AttackRequest(NamedTuple):
     """What an attacker sends again and again."""
 
     method: str
@@ -66,7 +66,7 @@ class Request(NamedTuple):
     media_type: str = "application/json"
 
 
-class Felt(NamedTuple):
+class ClientExperience(NamedTuple):
     """What the client that behaves felt: times of answers [s], and how many were not 200.
 
     ``answered``: status and count of the answers that the attackers got meanwhile, and their megabytes.
@@ -85,19 +85,21 @@ def main() -> None:
     """Measure, print the table and the line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--scale", type=float, default=1.0)
-    parser.add_argument("--seconds", type=float, default=LASTS_S)
+    parser.add_argument("--seconds", type=float, default=DURATION_S)
     parser.add_argument("--attacks", nargs="+", choices=ATTACKS, default=ATTACKS)
     options, _ = parser.parse_known_args()
     database = PostgresServer(
-        installation.provide(print),
+        server_installation.provide(print),
         "postgres",
-        installation.PROGRAMS,
+        server_installation.PROGRAMS,
         TIMESCALE | {"fsync": "on", "shared_buffers": "1GB", "work_mem": "16MB"},
     )
     try:
         database.create()
         with fresh_database(database) as dsn, tempfile.TemporaryDirectory() as folder:
-            fill(dsn, readings=int(READINGS * options.scale), anomalies=int(ANOMALIES * options.scale))
+            fill_database(
+                dsn, readings=int(READINGS * options.scale), anomalies=int(ANOMALIES * options.scale)
+            )
             _measure(dsn, Path(folder), options.seconds, options.attacks)
     finally:
         database.remove()
@@ -106,19 +108,19 @@ def main() -> None:
 def _measure(dsn: str, logs: Path, seconds: float, attacks: Sequence[str]) -> None:
     port = free_port()
     options = ("--port", str(port), "--requests-per-s", "1e6", "--requests-burst", "1000000")
-    gateway = Process("gateway", *options, log=logs / "gateway.log", TOWNTWIN_DSN=dsn)
-    good, hostile = _latency.headers(dsn, GOOD), _latency.headers(dsn, HOSTILE)
+    gateway = PlatformProcess("gateway", *options, log=logs / "gateway.log", TOWNTWIN_DSN=dsn)
+    good, hostile = _latency.api_key_headers(dsn, GOOD), _latency.api_key_headers(dsn, HOSTILE)
     columns = ("requests", "p50 [ms]", "p95 [ms]", "max [ms]", "quiet p95", "p95 ratio", *SHARERS)
     ratios, failed = {}, 0
-    with running(gateway):
+    with running_processes(gateway):
         _api_load.wait_for(port)
-        _felt(port, good, 2.0)  # plans and caches
+        _measure_client(port, good, 2.0)  # plans and caches
         print(f"{'beside':12}" + "".join(f"{one:>11}" for one in columns))
         for name in attacks:
-            before = _felt(port, good, seconds / 2)
-            beside, cores = _beside(port, good, hostile, name, seconds)
-            after = _felt(port, good, seconds / 2)
-            quiet = Felt(before.times_s + after.times_s, before.failed + after.failed)
+            before = _measure_client(port, good, seconds / 2)
+            beside, cores = _measure_beside(port, good, hostile, name, seconds)
+            after = _measure_client(port, good, seconds / 2)
+            quiet = ClientExperience(before.times_s + after.times_s, before.failed + after.failed)
             ratios[name] = round(beside.p95_s() / quiet.p95_s(), 2)
             failed += beside.failed + quiet.failed
             _print(name, beside, quiet, cores)
@@ -126,7 +128,7 @@ def _measure(dsn: str, logs: Path, seconds: float, attacks: Sequence[str]) -> No
     print(json.dumps({"p95_ratio": max(ratios.values()), "failed": failed} | ratios))
 
 
-def _print(name: str, felt: Felt, quiet: Felt, cores: dict[str, float]) -> None:
+def _print(name: str, felt: ClientExperience, quiet: ClientExperience, cores: dict[str, float]) -> None:
     p50, p95, most = (1e3 * float(np.quantile(felt.times_s, at)) for at in (0.5, 0.95, 1.0))
     times = "".join(f"{one:>11.1f}" for one in (p50, p95, most, 1e3 * quiet.p95_s()))
     shares = "".join(f"{cores[one]:>11.2f}" for one in SHARERS)
@@ -134,9 +136,9 @@ def _print(name: str, felt: Felt, quiet: Felt, cores: dict[str, float]) -> None:
     print(f"{name:12}{len(felt.times_s):>11,}{times}{ratio:>11.2f}{shares}  {felt.answered}", flush=True)
 
 
-def _beside(
+def _measure_beside(
     port: int, good: dict[str, str], hostile: dict[str, str], name: str, seconds: float
-) -> tuple[Felt, dict[str, float]]:
+) -> tuple[ClientExperience, dict[str, float]]:
     """What is felt while another process attacks, and the cores that each of `SHARERS` took meanwhile."""
     stop = multiprocessing.Event()
     answered: Queue[str] = multiprocessing.Queue()
@@ -147,7 +149,7 @@ def _beside(
     try:
         time.sleep(SETTLE_S)
         before, began_s = _cpu_s(attacker), time.perf_counter()
-        felt = _felt(port, good, seconds)
+        felt = _measure_client(port, good, seconds)
         took_s, after = time.perf_counter() - began_s, _cpu_s(attacker)
         stop.set()
         felt = felt._replace(answered=answered.get(timeout=30))
@@ -171,7 +173,7 @@ def _cpu_s(attacker: multiprocessing.Process) -> dict[str, float]:
     return found
 
 
-def _felt(port: int, headers: dict[str, str], seconds: float) -> Felt:
+def _measure_client(port: int, headers: dict[str, str], seconds: float) -> ClientExperience:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     times_s, failed, until_s = [], 0, time.perf_counter() + seconds
     while time.perf_counter() < until_s:
@@ -183,7 +185,7 @@ def _felt(port: int, headers: dict[str, str], seconds: float) -> Felt:
             times_s.append(time.perf_counter() - began_s)
             failed += answer.status != 200
     connection.close()
-    return Felt(times_s, failed)
+    return ClientExperience(times_s, failed)
 
 
 def _attack(
@@ -197,50 +199,52 @@ def _attack(
 
 async def _attacks(port: int, headers: dict[str, str], name: str, stop: Event, until_s: float) -> None:
     if name == "heads":
-        several = [_head(port) for _ in range(5)]
+        attack_tasks = [_send_large_heads(port) for _ in range(5)]
     elif name == "streams":
-        told = headers | {"Last-Event-ID": "0-0"}
-        several = [_send(port, told, Request("GET", "/v1/live")) for _ in range(STREAMS)]
+        all_headers = headers | {"Last-Event-ID": "0-0"}
+        attack_tasks = [_send(port, all_headers, AttackRequest("GET", "/v1/live")) for _ in range(STREAMS)]
     else:
         request = _request(name)
-        several = [_again(port, headers, request) for _ in range(ATTACKERS)]
-    tasks = [asyncio.ensure_future(one) for one in several]
+        attack_tasks = [_send_repeatedly(port, headers, request) for _ in range(ATTACKERS)]
+    tasks = [asyncio.ensure_future(one) for one in attack_tasks]
     await asyncio.to_thread(stop.wait, max(0.0, until_s - time.monotonic()))
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _request(name: str) -> Request:
+def _request(name: str) -> AttackRequest:
     begin, end = (
         np.datetime64(END_US - back, "us").item().isoformat() + "Z" for back in (366 * 86_400_000_000, 0)
     )
     year = f"from={begin}&to={end}"
     match name:
         case "filters":
-            wanted = quote("contains(Datastream/name,'x') or (result mul 3 mod 7 gt 6.99 and result lt -1)")
-            return Request("GET", f"/sta/v1.1/Observations?$count=true&$filter={wanted}")
+            filter_text = quote(
+                "contains(Datastream/name,'x') or (result mul 3 mod 7 gt 6.99 and result lt -1)"
+            )
+            return AttackRequest("GET", f"/sta/v1.1/Observations?$count=true&$filter={filter_text}")
         case "exports":
-            return Request("GET", f"/v1/readings?{year}&format=csv")
+            return AttackRequest("GET", f"/v1/readings?{year}&format=csv")
         case "plots":
-            return Request("GET", f"/v1/plot?{year}&points=10000&series=9&series=10&series=11")
+            return AttackRequest("GET", f"/v1/plot?{year}&points=10000&series=9&series=10&series=11")
     sink = io.BytesIO()
     pq.write_table(pa.table({"time": [" " * 40_000_000], "value": [7.0]}), sink, compression="zstd")
-    return Request("POST", "/v1/judge?quantity=ph", sink.getvalue(), "application/vnd.apache.parquet")
+    return AttackRequest("POST", "/v1/judge?quantity=ph", sink.getvalue(), "application/vnd.apache.parquet")
 
 
-async def _again(port: int, headers: dict[str, str], request: Request) -> None:
+async def _send_repeatedly(port: int, headers: dict[str, str], request: AttackRequest) -> None:
     while True:
         await _send(port, headers, request)
         await asyncio.sleep(0.01)  # or refusals alone would take a core of this machine
 
 
-async def _send(port: int, headers: dict[str, str], request: Request) -> None:
+async def _send(port: int, headers: dict[str, str], request: AttackRequest) -> None:
     """Send a request and read all that is answered, until the gateway ends the connection."""
-    told = headers | {"Host": "bench", "Connection": "close"}
+    all_headers = headers | {"Host": "bench", "Connection": "close"}
     if request.body:
-        told |= {"Content-Type": request.media_type, "Content-Length": str(len(request.body))}
-    lines = "".join(f"{name}: {value}\r\n" for name, value in told.items())
+        all_headers |= {"Content-Type": request.media_type, "Content-Length": str(len(request.body))}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in all_headers.items())
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(f"{request.method} {request.path} HTTP/1.1\r\n{lines}\r\n".encode() + request.body)
@@ -253,7 +257,7 @@ async def _send(port: int, headers: dict[str, str], request: Request) -> None:
         writer.close()
 
 
-async def _head(port: int) -> None:
+async def _send_large_heads(port: int) -> None:
     """Send heads of megabytes, one after the other."""
     while True:
         with suppress(OSError):

@@ -29,21 +29,29 @@ from typing import TYPE_CHECKING
 import numpy as np
 import psycopg
 
-from benchmarks._latency import latency
-from benchmarks._load import Messages, bare_receiver, directory, forget, payloads, published, servers
-from benchmarks._platform import Ingest, stored
-from ingest_service.storage import binary
-from ingest_service.storage.migrate import migrate
-from ingest_service.storage.postgres import PostgresStore
-from ingest_service.storage.sql import QUERIES
-from tests.support.services import fresh_database
+from benchmarks._ingest_process import IngestProcess, count_readings
+from benchmarks._latency import measure_latency
+from benchmarks._mqtt_load import (
+    Messages,
+    bare_receiver,
+    directory,
+    end_session,
+    payloads,
+    publish_from_process,
+    servers,
+)
+from ingest_service.storage.postgres import binary_copy
+from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.named_queries import QUERIES
+from ingest_service.storage.postgres.store import PostgresStore
+from tests.support.throwaway_servers import fresh_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from tests.support.services import PostgresServer
+    from tests.support.throwaway_servers import PostgresServer
 
 READINGS = int(os.environ.get("TOWNTWIN_BENCH_READINGS", "2000000"))
 SINGLES = READINGS // 20
@@ -56,26 +64,26 @@ COPY_OUT = """COPY (SELECT "time", received, value, series_id, expected, spread,
 
 def end_to_end(dsn: str, port: int, messages: Messages, readings: int, log: Path) -> float:
     """Readings a second from the session's begin until all of them are committed."""
-    ingest = Ingest(dsn, port, log)
+    ingest = IngestProcess(dsn, port, log)
     ingest.subscribe()
-    published(port, messages)
+    publish_from_process(port, messages)
     with ingest.running():
         began_s = time.perf_counter()
         ingest.wait_for(readings)
         took_s = time.perf_counter() - began_s
-    assert stored(dsn) == readings, "what was counted must be there"
+    assert count_readings(dsn) == readings, "what was counted must be there"
     return readings / took_s
 
 
 def committed_rows(dsn: str) -> NDArray[np.void]:
     """What is stored, in the order in which it was committed."""
     with psycopg.connect(dsn) as connection, connection.cursor() as cursor, cursor.copy(COPY_OUT) as copy:
-        return np.concatenate(list(binary.decode(copy)))
+        return np.concatenate(list(binary_copy.decode_copy(copy)))
 
 
 def bare_copy(dsn: str, rows: NDArray[np.void]) -> float:
     """Readings a second of binary COPY into the empty table, and nothing else."""
-    blobs = [binary.encode(rows[at : at + COPY_BATCH]) for at in range(0, len(rows), COPY_BATCH)]
+    blobs = [binary_copy.encode_copy(rows[at : at + COPY_BATCH]) for at in range(0, len(rows), COPY_BATCH)]
     with psycopg.connect(dsn) as connection:
         began_s = time.perf_counter()
         for blob in blobs:
@@ -86,9 +94,9 @@ def bare_copy(dsn: str, rows: NDArray[np.void]) -> float:
 
 
 @contextmanager
-def prepared(database: PostgresServer, port: int) -> Iterator[str]:
+def prepared_database(database: PostgresServer, port: int) -> Iterator[str]:
     """A database with the schema and everything enrolled; nothing waits anywhere from before."""
-    forget(port, SESSION)
+    end_session(port, SESSION)
     with fresh_database(database) as dsn:
         migrate(dsn)
         store = PostgresStore.open(dsn)
@@ -103,12 +111,12 @@ def rates(
     database: PostgresServer, port: int, packs: Messages, singles: Messages, logs: Path
 ) -> tuple[float, ...]:
     """One round of a to d."""
-    with prepared(database, port) as dsn:
+    with prepared_database(database, port) as dsn:
         b = end_to_end(dsn, port, packs, READINGS, logs / "b.log")
         rows = committed_rows(dsn)
-    with prepared(database, port) as dsn:
+    with prepared_database(database, port) as dsn:
         a = bare_copy(dsn, rows)
-    with prepared(database, port) as dsn:
+    with prepared_database(database, port) as dsn:
         d = end_to_end(dsn, port, singles, SINGLES, logs / "d.log")
     return a, b, bare_receiver(port, singles), d
 
@@ -119,8 +127,8 @@ def main() -> None:
     with servers() as (database, broker), tempfile.TemporaryDirectory() as folder:
         logs = Path(folder)
         rounds = [rates(database, broker.port, packs, singles, logs) for _ in range(ROUNDS)]
-        with prepared(database, broker.port) as dsn:
-            e = latency(dsn, broker.port, logs)
+        with prepared_database(database, broker.port) as dsn:
+            e = measure_latency(dsn, broker.port, logs)
     a, b, c, d = (max(found) for found in zip(*rounds, strict=True))
     table = {
         f"a  bare binary COPY of {READINGS:,} rows, readings/s": f"{a:,.0f}",

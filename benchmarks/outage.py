@@ -23,16 +23,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 
-from benchmarks._load import SERIES, payloads, publish, servers
-from benchmarks._platform import Ingest
-from benchmarks._watch import Watch, draw
-from benchmarks.ingest import prepared
+from benchmarks._ingest_process import IngestProcess
+from benchmarks._memory_watch import MemoryWatch, draw
+from benchmarks._mqtt_load import SERIES, payloads, publish, servers
+from benchmarks.ingest import prepared_database
 from ingest_service.pipeline.settings import Settings
-from tests.support.proxy import Proxy
+from tests.support.tcp_proxy import Proxy
 
 if TYPE_CHECKING:
-    from benchmarks._load import Counted
-    from tests.support.services import PostgresServer
+    from benchmarks._mqtt_load import SharedCounter
+    from tests.support.throwaway_servers import PostgresServer
 
 HOUR = SERIES * 360  # readings of a town
 TOWNS = 10
@@ -54,7 +54,7 @@ SELECT count(*), count(DISTINCT (series_id, "time")), count(*) FILTER (WHERE com
 FROM placed"""
 
 
-class Ledger(NamedTuple):
+class StoredCounts(NamedTuple):
     """What the database holds in the end; ``misplaced`` came after a later one of their series."""
 
     stored: int
@@ -63,34 +63,34 @@ class Ledger(NamedTuple):
     largest_commit: int
 
 
-class Run(NamedTuple):
+class OutageRun(NamedTuple):
     """The samples of a run; the database was away from ``left_s`` to ``back_s``, used from ``resumed_s``."""
 
-    watch: Watch
+    watch: MemoryWatch
     left_s: float
     back_s: float
     resumed_s: float
     connections: float
 
 
-def ledger(dsn: str) -> Ledger:
+def stored_counts(dsn: str) -> StoredCounts:
     """Count what arrived."""
     with psycopg.connect(dsn) as connection:
-        return Ledger(*connection.execute(LEDGER).fetchone() or ())
+        return StoredCounts(*connection.execute(LEDGER).fetchone() or ())
 
 
-def play(database: PostgresServer, ingest: Ingest, network: Proxy, port: int) -> Run:
+def play(database: PostgresServer, ingest: IngestProcess, network: Proxy, port: int) -> OutageRun:
     """Publish all, with the database away for the most of it."""
-    taken: Counted = RawValue("l", 0)
+    acknowledged: SharedCounter = RawValue("l", 0)
     sender = multiprocessing.Process(
-        target=publish, args=(port, payloads(READINGS, PER_MESSAGE), taken), daemon=True
+        target=publish, args=(port, payloads(READINGS, PER_MESSAGE), acknowledged), daemon=True
     )
     with (
         ingest.running(),
-        Watch(
+        MemoryWatch(
             ingest.process.process.pid,
-            lambda: max(0.0, PER_MESSAGE * taken.value - ingest.committed()),
-            lambda: network.said_bytes,
+            lambda: max(0.0, PER_MESSAGE * acknowledged.value - ingest.committed()),
+            lambda: network.recorded_bytes,
         ) as watch,
     ):
         sender.start()
@@ -106,7 +106,7 @@ def play(database: PostgresServer, ingest: Ingest, network: Proxy, port: int) ->
         resumed_s = watch.now_s()
         ingest.wait_for(READINGS)
         connections = ingest.metric("towntwin_ingest_connections_total")
-    return Run(watch, left_s, back_s, resumed_s, connections)
+    return OutageRun(watch, left_s, back_s, resumed_s, connections)
 
 
 def main() -> None:
@@ -114,22 +114,22 @@ def main() -> None:
     with servers() as (database, broker), tempfile.TemporaryDirectory() as folder:
         network = Proxy(broker.host, broker.port)
         log = Path(folder) / "ingest.log"
-        with prepared(database, broker.port) as dsn:
-            run = play(database, Ingest(dsn, network.port, log), network, broker.port)
-            found = ledger(dsn)
+        with prepared_database(database, broker.port) as dsn:
+            run = play(database, IngestProcess(dsn, network.port, log), network, broker.port)
+            found = stored_counts(dsn)
         network.close()
         tries = log.read_text().count("store_unavailable")
     report(run, found, tries)
 
 
-def report(run: Run, found: Ledger, tries: int) -> None:
+def report(run: OutageRun, found: StoredCounts, tries: int) -> None:
     """Check what must hold, and say what was."""
     watch, (left_s, back_s) = run.watch, (run.left_s, run.back_s)
     draw(PICTURE, watch.samples, (left_s, back_s))
     during, after = watch.between(left_s + SETTLE_S, back_s), watch.between(back_s, float("inf"))
     before_mb = max(one.rss_mb for one in watch.between(left_s - 1, left_s))
     during_mb, after_mb = (max(one.rss_mb for one in part) for part in (during, after))
-    said = during[-1].said_bytes - during[0].said_bytes
+    sent_bytes = during[-1].recorded_bytes - during[0].recorded_bytes
     pings = 1 + (back_s - left_s) // Settings().keep_alive_s
     lost, doubled = READINGS - found.distinct, found.stored - found.distinct
     most = Settings().batch_messages * PER_MESSAGE
@@ -143,13 +143,14 @@ def report(run: Run, found: Ledger, tries: int) -> None:
             f"{one:.1f}" for one in (before_mb, during_mb, after_mb)
         )
         + " MB",
-        "said to the broker meanwhile, connections to it in all": f"{said} bytes, {run.connections:.0f}",
+        "said to the broker meanwhile, connections to it in all": f"{sent_bytes} bytes, "
+        f"{run.connections:.0f}",
         "largest commit, of at most": f"{found.largest_commit:,}, {most:,} readings",
         "lost, doubled, out of order": f"{lost}, {doubled}, {found.misplaced}",
     }
     print("\n".join(f"{name:60}{value:>28}" for name, value in table.items()))
-    assert said < 4 + 2 * pings, "an acknowledgement is four bytes, a ping two"
-    assert found == Ledger(READINGS, READINGS, 0, found.largest_commit), "each once, in order"
+    assert sent_bytes < 4 + 2 * pings, "an acknowledgement is four bytes, a ping two"
+    assert found == StoredCounts(READINGS, READINGS, 0, found.largest_commit), "each once, in order"
     assert found.largest_commit <= most
     line = {
         "rss_before_mb": round(before_mb, 1),

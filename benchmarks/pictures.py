@@ -17,18 +17,18 @@ import psycopg
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
-from analytics.service.assessing import assess
+from analytics.service.monthly_assessment import assess
 from analytics.service.settings import Settings
-from benchmarks import _drawing as drawing
+from benchmarks import _dashboard_drawing as drawing
 from dashboards.generate import FOLDER
-from deploy.embedded.binaries import postgres_programs
-from deploy.embedded.folder import UNPRIVILEGED
-from ingest_service.storage.migrate import migrate
-from ingest_service.storage.postgres import PostgresStore
-from tests.support.filled import fill
-from tests.support.grafana_macros import Panel, expand
-from tests.support.installation import Installation
-from tests.support.services import PostgresServer, fresh_database
+from deploy.embedded.postgres_binaries import postgres_programs
+from deploy.embedded.server_environment import UNPRIVILEGED
+from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.store import PostgresStore
+from tests.support.demo_store import fill_with_demo
+from tests.support.grafana_macros import PanelRequest, expand
+from tests.support.server_installation import Installation
+from tests.support.throwaway_servers import PostgresServer, fresh_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,17 +42,17 @@ ORDER BY severity DESC, start LIMIT 1
 
 
 @dataclass
-class Board:
+class DrawnDashboard:
     """A dashboard and what is chosen on it."""
 
     connection: psycopg.Connection[Any]
     panels: dict[str, Any]
-    asked: Panel
+    panel_request: PanelRequest
 
     def rows(self, title: str) -> list[dict[str, Any]]:
         """What a panel shows."""
         cursor = self.connection.execute(
-            expand(self.panels[title]["targets"][0]["rawSql"], self.asked).encode()
+            expand(self.panels[title]["targets"][0]["rawSql"], self.panel_request).encode()
         )
         names = [one.name for one in cursor.description or []]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
@@ -60,16 +60,16 @@ class Board:
 
 def main() -> None:
     """Fill, ask, draw."""
-    with filled() as (connection, end):
-        town = board(connection, "town_overview.en.json", end, {})
+    with filled_demo() as (connection, end):
+        town = open_dashboard(connection, "town_overview.en.json", end, {})
         save(drawing.town_overview(figure("Town overview"), town.rows), "town_overview")
         (site,) = connection.execute(WORST).fetchone() or ("330402-d1-r02",)
-        river = board(connection, "river_section.en.json", end, {"site": [site]})
+        river = open_dashboard(connection, "river_section.en.json", end, {"site": [site]})
         save(drawing.river_section(figure("River section"), river.rows), "river_section")
 
 
 @contextmanager
-def filled() -> Iterator[tuple[psycopg.Connection[Any], datetime]]:
+def filled_demo() -> Iterator[tuple[psycopg.Connection[Any], datetime]]:
     """The demo towns after three days, as Grafana's role sees them."""
     servers = PostgresServer(Installation(Path("/")), UNPRIVILEGED, str(postgres_programs()))
     servers.create()
@@ -77,7 +77,7 @@ def filled() -> Iterator[tuple[psycopg.Connection[Any], datetime]]:
         with fresh_database(servers) as dsn:
             migrate(dsn)
             store = PostgresStore.open(dsn)
-            end = datetime.fromtimestamp(fill(store), UTC)
+            end = datetime.fromtimestamp(fill_with_demo(store), UTC)
             assess(store, Settings())
             store.close()
             with psycopg.connect(dsn, autocommit=True) as connection:
@@ -87,17 +87,19 @@ def filled() -> Iterator[tuple[psycopg.Connection[Any], datetime]]:
         servers.remove()
 
 
-def board(
+def open_dashboard(
     connection: psycopg.Connection[Any], name: str, end: datetime, chosen: dict[str, list[str]]
-) -> Board:
+) -> DrawnDashboard:
     """A dashboard with everything chosen, but for what is given."""
     made = json.loads((FOLDER / name).read_text("utf-8"))
-    asked = Panel(end - timedelta(days=1), end)
+    panel_request = PanelRequest(end - timedelta(days=1), end)
     for variable in made["templating"]["list"]:
-        rows = connection.execute(expand(variable["query"], asked).encode()).fetchall()
+        rows = connection.execute(expand(variable["query"], panel_request).encode()).fetchall()
         values = chosen.get(variable["name"], [str(row[-1]) for row in rows])
-        asked = replace(asked, variables={**asked.variables, variable["name"]: values})
-    return Board(connection, {panel["title"]: panel for panel in made["panels"]}, asked)
+        panel_request = replace(
+            panel_request, variables={**panel_request.variables, variable["name"]: values}
+        )
+    return DrawnDashboard(connection, {panel["title"]: panel for panel in made["panels"]}, panel_request)
 
 
 def figure(title: str) -> Figure:

@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import psutil
 import psycopg
 
-from benchmarks._load import PATIENCE_S, SERIES, payloads, publish, servers
-from benchmarks.ingest import prepared
-from tests.support.processes import Process, running
+from benchmarks._mqtt_load import SERIES, TIMEOUT_S, payloads, publish, servers
+from benchmarks.ingest import prepared_database
+from tests.support.processes import PlatformProcess, running_processes
 
 if TYPE_CHECKING:
-    from tests.support.services import PostgresServer
+    from tests.support.throwaway_servers import PostgresServer
 
 READINGS = 500_000
 PER_MESSAGE = 4
@@ -40,7 +40,7 @@ NEWEST = "SELECT max(received) FROM latest"
 COUNT = "SELECT count(*), count(DISTINCT (series_id, time)) FROM reading"
 
 
-class Kill(NamedTuple):
+class KillResult(NamedTuple):
     """One kill, with seconds since the start that followed it.
 
     Attributes
@@ -62,7 +62,7 @@ class Kill(NamedTuple):
     cpu_s: float
 
 
-class Database:
+class DatabaseReader:
     """Reads what is stored, on a connection that is made again after a kill."""
 
     def __init__(self, dsn: str) -> None:
@@ -85,18 +85,18 @@ class Database:
         return int(str(found[0])) if found else 0
 
 
-def wait_for(database: Database, readings: int) -> int:
+def wait_for(database: DatabaseReader, readings: int) -> int:
     """Wait until so many readings are stored; how many there are then."""
-    ends_s = time.monotonic() + PATIENCE_S
+    ends_s = time.monotonic() + TIMEOUT_S
     while (stored := database.stored()) < readings:
         assert time.monotonic() < ends_s, f"{stored:,} of {readings:,} readings stored"
         time.sleep(0.1)
     return stored
 
 
-def wait_for_change(database: Database, before: tuple[object, ...] | None) -> None:
+def wait_for_change(database: DatabaseReader, before: tuple[object, ...] | None) -> None:
     """Wait until a reading was stored that was received after all those before."""
-    ends_s = time.monotonic() + PATIENCE_S
+    ends_s = time.monotonic() + TIMEOUT_S
     while (now := database.one(NEWEST)) is None or now == before:
         assert time.monotonic() < ends_s, "nothing is stored any more"
         time.sleep(POLL_S)
@@ -107,14 +107,16 @@ def phases(log: Path, since: int, started_s: float) -> dict[str, float]:
     found: dict[str, float] = {}
     for line in log.read_text()[since:].splitlines():
         with suppress(ValueError):
-            told = json.loads(line)
-            if told["event"] in PHASES and told["event"] not in found:
-                at_s = datetime.fromisoformat(told["timestamp"]).timestamp()
-                found[told["event"]] = round(at_s - started_s, 2)
+            log_event = json.loads(line)
+            if log_event["event"] in PHASES and log_event["event"] not in found:
+                at_s = datetime.fromisoformat(log_event["timestamp"]).timestamp()
+                found[log_event["event"]] = round(at_s - started_s, 2)
     return found
 
 
-def kill(victim: str, ingest: Process, server: PostgresServer, database: Database) -> Kill:
+def kill(
+    victim: str, ingest: PlatformProcess, server: PostgresServer, database: DatabaseReader
+) -> KillResult:
     """Kill one, start it again, and wait until something is stored."""
     at, written = database.stored(), len(ingest.log.read_text())
     killed_s = time.time()
@@ -134,16 +136,16 @@ def kill(victim: str, ingest: Process, server: PostgresServer, database: Databas
     if victim == "ingest":
         log = phases(ingest.log, written, started_s)
         cpu_s = sum(psutil.Process(ingest.process.pid).cpu_times()[:2])
-    return Kill(victim, at, started_s - killed_s, log, stored_s, cpu_s)
+    return KillResult(victim, at, started_s - killed_s, log, stored_s, cpu_s)
 
 
 def main() -> None:
     """Publish, kill, check, print."""
     with servers() as (server, broker), tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "ingest.log"
-        with prepared(server, broker.port) as dsn:
-            database = Database(dsn)
-            ingest = Process(
+        with prepared_database(server, broker.port) as dsn:
+            database = DatabaseReader(dsn)
+            ingest = PlatformProcess(
                 "ingest",
                 log=log,
                 TOWNTWIN_DSN=dsn,
@@ -152,7 +154,7 @@ def main() -> None:
             )
             messages = payloads(READINGS, PER_MESSAGE)
             sender = multiprocessing.Process(target=publish, args=(broker.port, messages), daemon=True)
-            with running(ingest):
+            with running_processes(ingest):
                 while not (log.exists() and "subscribed" in log.read_text()):
                     time.sleep(POLL_S)
                 began_s = time.monotonic()
@@ -170,14 +172,14 @@ def main() -> None:
     report(kills, took_s, stored, distinct)
 
 
-def report(kills: list[Kill], took_s: float, stored: int, distinct: int) -> None:
+def report(kills: list[KillResult], took_s: float, stored: int, distinct: int) -> None:
     """Print what each kill cost, and check that nothing was lost or doubled."""
     print(f"{'killed':10}{'at':>10}{'until started':>15}{'until stored':>14}{'CPU':>9}   from start to")
     for one in kills:
-        told = ", ".join(f"{name} {at_s:.2f}" for name, at_s in one.phases_s.items())
+        log_event = ", ".join(f"{name} {at_s:.2f}" for name, at_s in one.phases_s.items())
         print(
             f"{one.victim:10}{one.at:>10,}{one.back_s:>13.2f} s{one.stored_s:>12.2f} s"
-            f"{one.cpu_s:>7.2f} s   {told}"
+            f"{one.cpu_s:>7.2f} s   {log_event}"
         )
     print(f"all {READINGS:,} readings of {SERIES} series took {took_s:.1f} s")
     assert (stored, distinct) == (READINGS, READINGS), f"{stored:,} stored, {distinct:,} of them different"

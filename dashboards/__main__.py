@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dashboards.alerting.provisioning import provisioned
-from dashboards.generate import FOLDER, files
+from dashboards.alerting.provisioning import provisioning_files
+from dashboards.generate import FOLDER, dashboard_files
 
-for folder, made in ((FOLDER, files()), (FOLDER.parent / "provisioning", provisioned())):
+for folder, made in ((FOLDER, dashboard_files()), (FOLDER.parent / "provisioning", provisioning_files())):
     for name, text in made.items():
         path = folder / name
         path.parent.mkdir(exist_ok=True)

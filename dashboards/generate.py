@@ -6,7 +6,6 @@ from pathlib import Path
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from dashboards.board import build
 from dashboards.boards import (
     areas,
     assessment,
@@ -17,20 +16,21 @@ from dashboards.boards import (
     road,
     town_overview,
 )
-from dashboards.words import LANGUAGES
+from dashboards.dashboard_builder import build_dashboard
+from dashboards.translations import LANGUAGES
 
 FOLDER = Path(__file__).parent / "generated"
-BOARDS = tuple(
+DASHBOARDS = tuple(
     module.BOARD
     for module in (town_overview, areas, river_section, outfall, road, assessment, devices, platform)
 )
 
 
-def files() -> dict[str, str]:
+def dashboard_files() -> dict[str, str]:
     """Every generated file, by name."""
     encoder = JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False)
     return {
-        f"{board.name}.{language}.json": encoder.encode(build(board, language)) + "\n"
-        for board in BOARDS
+        f"{board.name}.{language}.json": encoder.encode(build_dashboard(board, language)) + "\n"
+        for board in DASHBOARDS
         for language in LANGUAGES
     }

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Literal
 from grafana_foundation_sdk.cog import builder, variants
 from grafana_foundation_sdk.models.common import DataSourceRef
 
-from analytics.service.detector_names import DETECTORS
-from dashboards.words import LANGUAGES
+from analytics.quality.detector_names import DETECTORS
+from dashboards.translations import LANGUAGES
 from edge.wire.quantities import QUANTITIES
-from ingest_service.storage import sql
 from ingest_service.storage.dead_letter_reasons import REASONS
+from ingest_service.storage.postgres import named_queries
 
 if TYPE_CHECKING:
-    from dashboards.words import Language
+    from dashboards.translations import Language
 
 NAMES: dict[str, dict[str, tuple[str, str]]] = {
     "quantity": {name: (one.en, one.zh) for name, one in QUANTITIES.items()},
@@ -23,11 +23,11 @@ NAMES: dict[str, dict[str, tuple[str, str]]] = {
     "reason": {name: (one.en, one.zh) for name, one in REASONS.items()},
 }
 _NAMED = re.compile(r"NAMED\((?P<kind>[a-z]+), (?P<column>[a-z_.]+)\)")
-QUERIES = sql.load_folder("queries", "dashboards")
+QUERIES = named_queries.load_query_folder("queries", "dashboards")
 DATASOURCE_UID = "towntwin-postgres"
 DATASOURCE_TYPE = "grafana-postgresql-datasource"
 
-Shape = Literal["table", "time_series"]
+ResultFormat = Literal["table", "time_series"]
 
 
 def datasource() -> DataSourceRef:
@@ -35,14 +35,14 @@ def datasource() -> DataSourceRef:
     return DataSourceRef(type_val=DATASOURCE_TYPE, uid=DATASOURCE_UID)
 
 
-def raw_sql(name: str, language: Language, **more: str) -> str:
+def raw_sql(name: str, language: Language, **substitutions: str) -> str:
     """A named query with its placeholders replaced.
 
-    ``LANG`` stands for the labels' language, ``_NAME`` for what is given as ``name``, and
+    ``LANG`` stands for the labels' language, ``_NAMING_RULES_OF`` for what is given as ``name``, and
     ``NAMED(quantity, x)`` for the name of the quantity in column x; likewise ``detector`` and ``reason``.
     """
     text: str = QUERIES[name]
-    for key, value in more.items():
+    for key, value in substitutions.items():
         text = text.replace(f"_{key.upper()}", value)
     text = _NAMED.sub(lambda found: _case(found["kind"], found["column"], language), text)
     return text.replace("LANG", language)
@@ -55,12 +55,12 @@ def _case(kind: str, column: str, language: Language) -> str:
     return f"CASE {column} {cases} ELSE {column} END"
 
 
-class PostgresQuery(variants.Dataquery):
+class PostgresTarget(variants.Dataquery):
     """What a panel's target is in the dashboard's JSON."""
 
-    def __init__(self, text: str, shape: Shape, ref_id: str) -> None:
+    def __init__(self, text: str, result_format: ResultFormat, ref_id: str) -> None:
         self._text = text
-        self._shape = shape
+        self._shape = result_format
         self._ref_id = ref_id
 
     def to_json(self) -> dict[str, object]:
@@ -75,13 +75,19 @@ class PostgresQuery(variants.Dataquery):
         }
 
 
-class Query(builder.Builder[variants.Dataquery]):
+class NamedQueryBuilder(builder.Builder[variants.Dataquery]):
     """Builds a target from a named query."""
 
     def __init__(
-        self, name: str, language: Language, *, shape: Shape = "table", ref_id: str = "A", **more: str
+        self,
+        name: str,
+        language: Language,
+        *,
+        result_format: ResultFormat = "table",
+        ref_id: str = "A",
+        **substitutions: str,
     ) -> None:
-        self._query = PostgresQuery(raw_sql(name, language, **more), shape, ref_id)
+        self._query = PostgresTarget(raw_sql(name, language, **substitutions), result_format, ref_id)
 
     def build(self) -> variants.Dataquery:
         """The target."""

@@ -13,9 +13,9 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 
-from deploy.embedded.folder import EmbeddedError
-from deploy.settings import Common, SettingsError, add_flags, load
-from ingest_service.storage.errors import StoreError
+from deploy.embedded.server_environment import EmbeddedError
+from deploy.settings import CommonSettings, SettingsError, add_flags, load_settings
+from ingest_service.storage.contract.errors import StoreError
 from ingest_service.storage.settings import Settings as Storage
 
 COMMANDS = (
@@ -44,11 +44,13 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; 0 is success, 2 a wrong call or setting, 1 anything else."""
     argv = sys.argv[1:] if argv is None else argv
     args = _parser(argv[0] if argv else None).parse_args(argv)
-    from deploy import log, running  # noqa: PLC0415 - structlog takes longer to import than --help takes to print
+    from deploy import logging_setup, running_platform  # noqa: PLC0415 - structlog takes longer to import than --help takes to print
 
     try:
-        common = running.completed(load(Common, None, args, os.environ), str(args.command))
-        log.configure(common)
+        common = running_platform.with_running_platform(
+            load_settings(CommonSettings, None, args, os.environ), str(args.command)
+        )
+        logging_setup.configure(common)
         return int(args.run(args, common))
     except (SettingsError, EmbeddedError) as error:
         print(f"towntwin: {error}", file=sys.stderr)
@@ -72,7 +74,7 @@ def _parser(called: str | None) -> argparse.ArgumentParser:
         if name == called:
             module = import_module(f"deploy.commands.{name}")
             module.add(one)
-            add_flags(one, Common, None)
+            add_flags(one, CommonSettings, None)
             add_flags(one, Storage, "storage")
             one.set_defaults(run=module.run, command=name)
     return parser

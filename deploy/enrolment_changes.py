@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 
     import msgspec
 
-    from ingest_service.storage.model import Directory
+    from ingest_service.storage.contract.models import Directory
 
-KEYS = {
+KEY_FIELDS = {
     "areas": ("area_id",),
     "sites": ("site_id",),
     "devices": ("device_id",),
@@ -22,36 +22,36 @@ KEYS = {
 }
 SINGULAR = {"series": "series"}
 GIVEN_BY_STORE = {"series_id", "adopted", "score_shift"}
-SHOWN = 20
+MAX_SHOWN_ADDITIONS = 20
 
 
-def differences(known: Directory, wanted: Directory) -> list[str]:
+def enrolment_differences(enrolled: Directory, desired: Directory) -> list[str]:
     """Each entry that would be added or changed, with the fields that would change.
 
-    >>> from ingest_service.storage.model import Device, Directory
+    >>> from ingest_service.storage.contract.models import Device, Directory
     >>> differences(
     ...     Directory(devices=[Device(device_id="d", area_id="a")]),
     ...     Directory(devices=[Device(device_id="d", area_id="b"), Device(device_id="e", area_id="b")]),
     ... )
     ["changes device d: area_id 'a' -> 'b'", 'adds device e']
     """
-    return [sentence for kind in KEYS for sentence in _of_kind(kind, known, wanted)]
+    return [sentence for kind in KEY_FIELDS for sentence in _differences_of_kind(kind, enrolled, desired)]
 
 
-def shown(sentences: list[str]) -> list[str]:
+def summarise_changes(sentences: list[str]) -> list[str]:
     """The changes, and the first of what is added."""
     changes = [one for one in sentences if one.startswith("changes")]
     added = [one for one in sentences if not one.startswith("changes")]
-    more = [f"adds {len(added) - SHOWN} more"] if len(added) > SHOWN else []
-    return changes + added[:SHOWN] + more
+    more = [f"adds {len(added) - MAX_SHOWN_ADDITIONS} more"] if len(added) > MAX_SHOWN_ADDITIONS else []
+    return changes + added[:MAX_SHOWN_ADDITIONS] + more
 
 
-def _of_kind(kind: str, known: Directory, wanted: Directory) -> Iterator[str]:
+def _differences_of_kind(kind: str, enrolled: Directory, desired: Directory) -> Iterator[str]:
     singular = SINGULAR.get(kind, kind[:-1])
-    there = {_key(kind, one): one for one in getattr(known, kind)}
-    for one in getattr(wanted, kind):
+    enrolled_by_key = {_key(kind, one): one for one in getattr(enrolled, kind)}
+    for one in getattr(desired, kind):
         key = _key(kind, one)
-        old = there.get(key)
+        old = enrolled_by_key.get(key)
         if old is None:
             yield f"adds {singular} {' / '.join(key)}"
             continue
@@ -65,4 +65,4 @@ def _of_kind(kind: str, known: Directory, wanted: Directory) -> Iterator[str]:
 
 
 def _key(kind: str, one: msgspec.Struct) -> tuple[Any, ...]:
-    return tuple(getattr(one, name) for name in KEYS[kind])
+    return tuple(getattr(one, name) for name in KEY_FIELDS[kind])

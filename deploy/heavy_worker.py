@@ -6,10 +6,10 @@ import sys
 
 import msgspec
 
-from deploy import log
-from deploy.settings import Common
+from deploy import logging_setup
+from deploy.settings import CommonSettings
 from gateway.heavy_worker import main
 
 if __name__ == "__main__":
-    log.configure(msgspec.json.decode(sys.argv[1], type=Common))
+    logging_setup.configure(msgspec.json.decode(sys.argv[1], type=CommonSettings))
     main(int(sys.argv[2]))

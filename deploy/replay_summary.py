@@ -7,32 +7,32 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.drivers.account import REASONS, Reason
+from edge.drivers.file_report import SKIP_REASONS, SkipReason
 from edge.wire import quantities, senml
 from edge.wire.errors import PayloadError
 from edge.wire.quantities import QUANTITIES
-from ingest_service.storage.model import LetterQuery
+from ingest_service.storage.contract.models import DeadLetterQuery
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from deploy.fleet import Report
-    from edge.drivers.account import Account
-    from ingest_service.storage.model import DeadLetter, Directory
-    from ingest_service.storage.postgres import PostgresStore
+    from deploy.agent_fleet import FleetProgress
+    from edge.drivers.file_report import FileReport
+    from ingest_service.storage.contract.models import DeadLetter, Directory
+    from ingest_service.storage.postgres.store import PostgresStore
 
-PLATFORM_REASONS: dict[str, Reason] = {
-    "dead-letter": Reason("readings that lie in the dead letters", "reading", lost=True),
-    "evicted": Reason("readings that a full spool let go of", "reading", lost=True),
-    "no-receipt": Reason("readings without the platform's receipt", "reading", lost=True),
+PLATFORM_REASONS: dict[str, SkipReason] = {
+    "dead-letter": SkipReason("readings that lie in the dead letters", "reading", lost=True),
+    "evicted": SkipReason("readings that a full spool let go of", "reading", lost=True),
+    "no-receipt": SkipReason("readings without the platform's receipt", "reading", lost=True),
 }
-ALL_REASONS = {**REASONS, **PLATFORM_REASONS}
-ALL = "all"
-LETTERS_A_PAGE = 200
-DETAILS = 5
+ALL_REASONS = {**SKIP_REASONS, **PLATFORM_REASONS}
+EVERY_REASON = "all"
+DEAD_LETTERS_PER_PAGE = 200
+MAX_DETAILS = 5
 
 
-class FileSummary(msgspec.Struct, frozen=True, kw_only=True):
+class ReplayedFile(msgspec.Struct, frozen=True, kw_only=True):
     """One file. ``rows`` = ``rows_taken`` + rows left out; ``cells`` = ``readings`` + cells left out."""
 
     file: str
@@ -45,14 +45,14 @@ class FileSummary(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str]
 
 
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
+class ReplaySummary(msgspec.Struct, frozen=True, kw_only=True):
     """A whole replay, in readings but for ``rows`` and ``files``.
 
     ``played`` = ``stored`` + ``repeated`` + ``dead_lettered`` + ``evicted`` + ``no_receipt``. ``repeated``
     readings were in the database before. ``lost`` counts by reason what was left out and may not be.
     """
 
-    files: list[FileSummary]
+    files: list[ReplayedFile]
     rows: int
     readings: int
     left_out: dict[str, int]
@@ -68,14 +68,14 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     good: bool
 
 
-def of_run(
-    accounts: Iterable[tuple[str, Account]],
-    last: Report,
+def summarise_replay(
+    accounts: Iterable[tuple[str, FileReport]],
+    last: FleetProgress,
     *,
     added: int,
     dead: tuple[int, list[str]],
     allowed: Collection[str],
-) -> Summary:
+) -> ReplaySummary:
     """The summary of a replay.
 
     Parameters
@@ -87,7 +87,7 @@ def of_run(
     allowed : reasons for which something may be left out
 
     """
-    files = [_of_file(device, account) for device, account in accounts]
+    files = [_summarise_file(device, account) for device, account in accounts]
     left_out: dict[str, int] = {}
     for file in files:
         for reason, count in file.left_out.items():
@@ -101,14 +101,16 @@ def of_run(
     lost = {
         reason: count
         for reason, count in {**left_out, **platform}.items()
-        if count and ALL_REASONS[reason].lost and not ({reason, ALL} & set(allowed))
+        if count and ALL_REASONS[reason].lost and not ({reason, EVERY_REASON} & set(allowed))
     }
     readings = sum(file.readings for file in files)
-    out_of_them = sum(count for reason, count in left_out.items() if REASONS[reason].of == "reading")
-    unplayed = readings - out_of_them - last.taken
+    left_out_readings = sum(
+        count for reason, count in left_out.items() if SKIP_REASONS[reason].of == "reading"
+    )
+    unplayed = readings - left_out_readings - last.taken
     if unplayed > 0:  # it was stopped
         lost["no-receipt"] = lost.get("no-receipt", 0) + unplayed
-    return Summary(
+    return ReplaySummary(
         files=files,
         rows=sum(file.rows for file in files),
         readings=readings,
@@ -126,7 +128,7 @@ def of_run(
     )
 
 
-def lines(summary: Summary) -> list[str]:
+def summary_lines(summary: ReplaySummary) -> list[str]:
     """The summary for people."""
     found = []
     for file in summary.files:
@@ -135,7 +137,7 @@ def lines(summary: Summary) -> list[str]:
             f"{file.readings:,} readings"
         )
         found += [
-            f"  left out: {count:,} {REASONS[reason].text} ({reason})"
+            f"  left out: {count:,} {SKIP_REASONS[reason].text} ({reason})"
             for reason, count in file.left_out.items()
         ]
         found += [f"  {note}" for note in file.notes]
@@ -146,10 +148,10 @@ def lines(summary: Summary) -> list[str]:
     )
     found += [f"  dead letter: {one}" for one in summary.dead_letters]
     found += summary.faults
-    return found + verdict(summary)
+    return found + loss_sentences(summary)
 
 
-def verdict(summary: Summary) -> list[str]:
+def loss_sentences(summary: ReplaySummary) -> list[str]:
     """What was lost, and how to accept it; nothing where all is as it should be."""
     if not summary.lost:
         return []
@@ -159,12 +161,14 @@ def verdict(summary: Summary) -> list[str]:
     ]
 
 
-def newest_letter(store: PostgresStore) -> int:
+def newest_dead_letter_id(store: PostgresStore) -> int:
     """The id of the newest dead letter, or 0."""
-    return max((one.letter_id for one in store.dead_letters(LetterQuery(limit=1, whole=False))), default=0)
+    return max(
+        (one.letter_id for one in store.dead_letters(DeadLetterQuery(limit=1, whole=False))), default=0
+    )
 
 
-def dead_readings(
+def count_dead_readings(
     store: PostgresStore,
     directory: Directory,
     devices: Sequence[str],
@@ -180,51 +184,57 @@ def dead_readings(
         (channel.device_id, channel.name): (channel.series_id, channel.quantity)
         for channel in directory.channels
     }
-    dead, details = 0, dict[str, None]()
+    dead, dead_letter_reasons = 0, dict[str, None]()
     for device in devices:
         before: int | None = None
         while True:
             page = store.dead_letters(
-                LetterQuery(device=device, before_id=before, limit=LETTERS_A_PAGE, whole=True)
+                DeadLetterQuery(device=device, before_id=before, limit=DEAD_LETTERS_PER_PAGE, whole=True)
             )
-            for letter in page:
-                if letter.letter_id > after_id and letter.properties.get("epoch") in epochs:
-                    dead += _dead(store, letter, device, series)
-                    details.setdefault(f"{letter.reason}: {letter.detail}"[:500])
-            if len(page) < LETTERS_A_PAGE or page[-1].letter_id <= after_id:
+            for dead_letter in page:
+                if dead_letter.letter_id > after_id and dead_letter.properties.get("epoch") in epochs:
+                    dead += _count_unstored(store, dead_letter, device, series)
+                    dead_letter_reasons.setdefault(f"{dead_letter.reason}: {dead_letter.detail}"[:500])
+            if len(page) < DEAD_LETTERS_PER_PAGE or page[-1].letter_id <= after_id:
                 break
             before = page[-1].letter_id
-    return dead, list(details)[:DETAILS]
+    return dead, list(dead_letter_reasons)[:MAX_DETAILS]
 
 
-def _dead(
-    store: PostgresStore, letter: DeadLetter, device: str, series: dict[tuple[str, str], tuple[int, str]]
+def _count_unstored(
+    store: PostgresStore, dead_letter: DeadLetter, device: str, series: dict[tuple[str, str], tuple[int, str]]
 ) -> int:
     """The readings of one letter that are not in the database."""
     try:
-        records = senml.decode(letter.payload, content_type=letter.content_type, now_s=letter.received_s)
+        records = senml.decode(
+            dead_letter.payload, content_type=dead_letter.content_type, now_s=dead_letter.received_s
+        )
     except PayloadError:
         return 0
     by_series: dict[tuple[int, str], list[tuple[float, float]]] = {}
     unknown = 0
     for record in records:
-        known = series.get((device, record.name))
-        if known is None or record.value is None:
+        channel_series = series.get((device, record.name))
+        if channel_series is None or record.value is None:
             unknown += 1
         else:
-            by_series.setdefault(known, []).append((record.time_s, record.value))
-    return unknown + sum(_absent(store, *known, values) for known, values in by_series.items())
+            by_series.setdefault(channel_series, []).append((record.time_s, record.value))
+    return unknown + sum(
+        _count_absent(store, *channel_series, values) for channel_series, values in by_series.items()
+    )
 
 
-def _absent(store: PostgresStore, series_id: int, quantity: str, sent: list[tuple[float, float]]) -> int:
+def _count_absent(
+    store: PostgresStore, series_id: int, quantity: str, sent: list[tuple[float, float]]
+) -> int:
     """How many of the sent (time [s], value in the wire unit) a series does not have."""
     times = [time_s for time_s, _ in sent]
     rows = store.readings(series_id, min(times), max(times) + 1e-3, limit=1_000_000)
-    there = dict(zip(rows["time_us"].tolist(), rows["value"].tolist(), strict=True))
+    stored_by_time = dict(zip(rows["time_us"].tolist(), rows["value"].tolist(), strict=True))
     wire = quantities.to_canonical(QUANTITIES[quantity], None)
     return sum(
         not math.isclose(
-            there.get(round(time_s * 1e6), math.nan),
+            stored_by_time.get(round(time_s * 1e6), math.nan),
             value * wire.scale + wire.offset,
             rel_tol=1e-6,
             abs_tol=1e-9,
@@ -233,14 +243,14 @@ def _absent(store: PostgresStore, series_id: int, quantity: str, sent: list[tupl
     )
 
 
-def _of_file(device: str, account: Account) -> FileSummary:
-    return FileSummary(
+def _summarise_file(device: str, account: FileReport) -> ReplayedFile:
+    return ReplayedFile(
         file=str(account.path),
         device=device,
         rows=account.rows,
         rows_taken=account.rows_taken,
         cells=account.cells,
         readings=account.readings,
-        left_out={reason: account.left_out[reason] for reason in REASONS if account.left_out[reason]},
+        left_out={reason: account.left_out[reason] for reason in SKIP_REASONS if account.left_out[reason]},
         notes=account.notes,
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Mapping
 
-PREFIX = "TOWNTWIN"
+VARIABLE_PREFIX = "TOWNTWIN"
 S = TypeVar("S", bound=msgspec.Struct)
 
 
@@ -26,7 +26,7 @@ class SettingsError(ValueError):
     """A setting is wrong; the sentence names it."""
 
 
-class Common(msgspec.Struct, frozen=True, kw_only=True):
+class CommonSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What every process needs to know."""
 
     dsn: Annotated[
@@ -54,7 +54,7 @@ class Common(msgspec.Struct, frozen=True, kw_only=True):
     ] = "info"
 
 
-class Row(msgspec.Struct, frozen=True):
+class SettingRow(msgspec.Struct, frozen=True):
     """One row of a settings table."""
 
     name: str
@@ -66,19 +66,19 @@ class Row(msgspec.Struct, frozen=True):
     repeated: bool
 
 
-def rows(settings: type[msgspec.Struct], process: str | None) -> Iterator[Row]:
+def setting_rows(settings: type[msgspec.Struct], process: str | None) -> Iterator[SettingRow]:
     """The table of a settings class; ``process`` None for the settings common to all."""
     hints = get_type_hints(settings, include_extras=True)
     for info in msgspec.structs.fields(settings):
-        inner, meta = _annotated(hints[info.name])
+        inner, meta = _split_annotation(hints[info.name])
         default = info.default if info.default is not msgspec.NODEFAULT else info.default_factory
         if callable(default):
             default = default()
-        yield Row(
+        yield SettingRow(
             name=info.name,
             flag="--" + info.name.replace("_", "-"),
             variable="_".join(
-                part for part in (PREFIX, process and process.upper(), info.name.upper()) if part
+                part for part in (VARIABLE_PREFIX, process and process.upper(), info.name.upper()) if part
             ),
             default=default,
             unit=str((meta.extra or {}).get("unit", "")),
@@ -90,18 +90,22 @@ def rows(settings: type[msgspec.Struct], process: str | None) -> Iterator[Row]:
 def add_flags(parser: argparse.ArgumentParser, settings: type[msgspec.Struct], process: str | None) -> None:
     """Give a command the flags of a settings class."""
     group = parser.add_argument_group(f"{process or 'common'} settings")
-    for row in rows(settings, process):
+    for row in setting_rows(settings, process):
         unit = f" [{row.unit}]" if row.unit else ""
         group.add_argument(
             row.flag,
             dest=_destination(process, row.name),
             metavar="VALUE",
             default=None,
-            help=f"{row.sentence}{unit} (${row.variable}, default: {shown(row.default)})".replace("%", "%%"),
+            help=f"{row.sentence}{unit} (${row.variable}, default: {default_text(row.default)})".replace(
+                "%", "%%"
+            ),
         )
 
 
-def load(settings: type[S], process: str | None, args: argparse.Namespace, environ: Mapping[str, str]) -> S:
+def load_settings(
+    settings: type[S], process: str | None, args: argparse.Namespace, environ: Mapping[str, str]
+) -> S:
     """The settings of a process, from its flags and the environment.
 
     Raises
@@ -110,25 +114,25 @@ def load(settings: type[S], process: str | None, args: argparse.Namespace, envir
         In one sentence that names the setting, what it was given and what it wants.
 
     """
-    given: dict[str, Any] = {}
-    for row in rows(settings, process):
+    values: dict[str, Any] = {}
+    for row in setting_rows(settings, process):
         flag = getattr(args, _destination(process, row.name), None)
         value, source = (flag, row.flag) if flag is not None else (environ.get(row.variable), row.variable)
         if value is None:
             continue
         read: Any = [part.strip() for part in value.split(",") if part.strip()] if row.repeated else value
         try:
-            msgspec.convert({row.name: read}, settings, strict=False, dec_hook=_of_text)
+            msgspec.convert({row.name: read}, settings, strict=False, dec_hook=_decode_text)
         except msgspec.ValidationError as error:
-            wrong = re.sub(r" - at `[^`]*`$", "", str(error))
+            reason = re.sub(r" - at `[^`]*`$", "", str(error))
             raise SettingsError(
-                f"{source}={value!r} can't be used: {wrong} ({row.sentence.rstrip('.')})"
+                f"{source}={value!r} can't be used: {reason} ({row.sentence.rstrip('.')})"
             ) from error
-        given[row.name] = read
-    return msgspec.convert(given, settings, strict=False, dec_hook=_of_text)
+        values[row.name] = read
+    return msgspec.convert(values, settings, strict=False, dec_hook=_decode_text)
 
 
-def shown(default: object) -> str:
+def default_text(default: object) -> str:
     """A default as it would be written in the environment."""
     if default is None:
         return "none"
@@ -137,13 +141,13 @@ def shown(default: object) -> str:
     return str(default)
 
 
-def _of_text(kind: type, text: Any) -> Any:
+def _decode_text(kind: type, text: Any) -> Any:
     if kind is Path:
         return Path(text)
     raise NotImplementedError(f"a setting of type {kind}")
 
 
-def _annotated(hint: Any) -> tuple[Any, Meta]:
+def _split_annotation(hint: Any) -> tuple[Any, Meta]:
     if get_origin(hint) is Annotated:
         inner, *notes = get_args(hint)
         return inner, next((note for note in notes if isinstance(note, Meta)), Meta())

@@ -8,11 +8,11 @@ from math import asin, cos, inf, radians, sin, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from analytics.quality import default_limits
 from edge.wire.quantities import QUANTITIES
-from edge.wire.topics import LEVEL
-from ingest_service.pipeline import limits
-from ingest_service.storage import names
-from ingest_service.storage.model import Area, Channel, Device, Link, Node, Series, Site
+from edge.wire.topics import LEVEL_PATTERN
+from ingest_service.storage.contract import name_rules
+from ingest_service.storage.contract.models import Area, Channel, Device, Link, Node, Series, Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,8 +36,8 @@ NODE_KINDS = {
     "road": ("junction", "detector", "end"),
 }
 SPEED_MAX_M_S = {"river": 5.0, "road": 40.0}
-DETOUR_MAX = 5.0  # a link may be so many times longer than its ends are apart
-SLACK_M = 500.0  # and so much longer besides, for short links
+MAX_DETOUR_FACTOR = 5.0  # a link may be so many times longer than its ends are apart
+EXTRA_LENGTH_M = 500.0  # and so much longer besides, for short links
 KEYS: Mapping[type[msgspec.Struct], tuple[str, tuple[str, ...]]] = {
     Area: ("area", ("area_id",)),
     Site: ("site", ("site_id",)),
@@ -47,11 +47,11 @@ KEYS: Mapping[type[msgspec.Struct], tuple[str, tuple[str, ...]]] = {
     Node: ("node", ("node_id",)),
     Link: ("link", ("link_id",)),
 }
-LONGEST = 60  # characters of a name that are repeated in a sentence
-AWAY_MAX_M = 200.0  # a link's course must begin and end so near to its nodes
+MAX_QUOTED_CHARS = 60  # characters of a name that are repeated in a sentence
+MAX_END_DISTANCE_M = 200.0  # a link's course must begin and end so near to its nodes
 
 
-class Entry(NamedTuple):
+class SiteFileEntry(NamedTuple):
     """One expanded entry, and the file that it comes from."""
 
     file: str
@@ -61,7 +61,7 @@ class Entry(NamedTuple):
     def name(self) -> str:
         """What it is, in words."""
         kind, key = key_of(self.value)
-        return f"{kind} {names.printable(' / '.join(key))!r}"
+        return f"{kind} {name_rules.escape_controls(' / '.join(key))!r}"
 
     def problem(self, sentence: str) -> str:
         """A sentence about it."""
@@ -85,27 +85,27 @@ def length_m(one: tuple[float, float], other: tuple[float, float]) -> float:
     return 2 * EARTH_M * asin(sqrt(half))
 
 
-def problems(entries: Sequence[Entry]) -> list[str]:
+def entry_problems(entries: Sequence[SiteFileEntry]) -> list[str]:
     """Everything that is wrong, one sentence each."""
-    known: dict[Key, Entry] = {}
+    entries_by_key: dict[Key, SiteFileEntry] = {}
     found: list[str] = []
     for entry in entries:
         key = key_of(entry.value)
-        if key in known:
-            found.append(entry.problem(f"is already in {known[key].file}: each must be there once"))
-        known.setdefault(key, entry)
+        if key in entries_by_key:
+            found.append(entry.problem(f"is already in {entries_by_key[key].file}: each must be there once"))
+        entries_by_key.setdefault(key, entry)
     for entry in entries:
-        found += [entry.problem(sentence) for sentence in _dangling(entry.value, known)]
-        found += [entry.problem(sentence) for sentence in _wrong(entry.value, known)]
+        found += [entry.problem(sentence) for sentence in _dangling_references(entry.value, entries_by_key)]
+        found += [entry.problem(sentence) for sentence in _own_problems(entry.value, entries_by_key)]
         if isinstance(entry.value, Series):
-            found += _wrong_limits(entry.file, entry.value)
+            found += _limit_problems(entry.file, entry.value)
     return found
 
 
-def _dangling(value: msgspec.Struct, known: Mapping[Key, Entry]) -> Iterator[str]:
+def _dangling_references(value: msgspec.Struct, entries_by_key: Mapping[Key, SiteFileEntry]) -> Iterator[str]:
     """What an entry names that no file holds."""
     for kind, key in _references(value):
-        if (kind, key) not in known:
+        if (kind, key) not in entries_by_key:
             what = f"{kind} {' / '.join(key)!r}"
             yield f"names {what}, which no file holds: add it, or name the file that has it as well"
 
@@ -130,51 +130,53 @@ def _references(value: msgspec.Struct) -> Iterator[Key]:
             yield "node", (value.to_node,)
 
 
-def _wrong(value: msgspec.Struct, known: Mapping[Key, Entry]) -> Iterator[str]:
+def _own_problems(value: msgspec.Struct, entries_by_key: Mapping[Key, SiteFileEntry]) -> Iterator[str]:
     """What is wrong with an entry by itself."""
-    yield from _unnamable(value)
+    yield from _invalid_texts(value)
     match value:
         case Area():
-            yield from _unsafe(value.area_id)
+            yield from _invalid_topic_level(value.area_id)
         case Device():
-            yield from _unsafe(value.device_id)
+            yield from _invalid_topic_level(value.device_id)
         case Channel():
-            yield from _unsafe(value.name)
+            yield from _invalid_topic_level(value.name)
         case Site():
-            yield from _misplaced(value.lon, value.lat)
-            yield from _not_among("kind", value.kind, SITE_KINDS)
+            yield from _invalid_position(value.lon, value.lat)
+            yield from _unknown_choice("kind", value.kind, SITE_KINDS)
             if value.target_class is not None and not 1 <= value.target_class <= 5:
                 yield f"has target_class {value.target_class}: GB 3838 has the classes 1 to 5"
         case Series():
-            yield from _not_among("quantity", value.quantity, QUANTITIES)
+            yield from _unknown_choice("quantity", value.quantity, QUANTITIES)
             if not 0 < value.interval_s < inf:
                 yield f"has interval_s {value.interval_s:g}: it must be above 0, and finite"
         case Node():
-            yield from _misplaced(value.lon, value.lat)
-            yield from _not_among("kind", value.kind, NODE_KINDS[value.network])
+            yield from _invalid_position(value.lon, value.lat)
+            yield from _unknown_choice("kind", value.kind, NODE_KINDS[value.network])
         case Link():
-            yield from _misdrawn(value, known)
+            yield from _invalid_link(value, entries_by_key)
 
 
-def _unnamable(value: msgspec.Struct) -> Iterator[str]:
+def _invalid_texts(value: msgspec.Struct) -> Iterator[str]:
     """Every text of an entry that holds what no name may hold."""
     for field in value.__struct_fields__:
         text = getattr(value, field)
-        if isinstance(text, str) and not names.is_name(text):
-            yield f"has {field} {names.printable(text, LONGEST)!r}, which {names.REMEDY}"
+        if isinstance(text, str) and not name_rules.is_valid_name(text):
+            quoted = name_rules.escape_controls(text, MAX_QUOTED_CHARS)
+            yield f"has {field} {quoted!r}, which {name_rules.FORBIDDEN_NAME_ADVICE}"
 
 
-def _wrong_limits(file: str, series: Series) -> Iterator[str]:
+def _limit_problems(file: str, series: Series) -> Iterator[str]:
     """Limits of a series that the judge can't judge by."""
     if series.quantity not in QUANTITIES or not 0 < series.interval_s < inf:
         return
-    for sentence in limits.problems(series):
+    for sentence in default_limits.limit_problems(series):
         name = next((one for one in series.limits if repr(one) in sentence or one in sentence), "limits")
-        place = f"{file}{_line(file, series.site_id, name)}"
-        yield f"{place}: site {series.site_id!r}, limits.{series.quantity}: {sentence}; see docs/detection.md"
+        location = f"{file}{_line_reference(file, series.site_id, name)}"
+        limit = f"site {series.site_id!r}, limits.{series.quantity}"
+        yield f"{location}: {limit}: {sentence}; see docs/detection.md"
 
 
-def _line(file: str, site_id: str, field: str) -> str:
+def _line_reference(file: str, site_id: str, field: str) -> str:
     """Where in a file a field of a site is written, in words; nothing where that can't be found."""
     try:
         lines = Path(file).read_text(encoding="utf-8").splitlines()
@@ -185,25 +187,25 @@ def _line(file: str, site_id: str, field: str) -> str:
     return next((f", line {i + 1}" for i in after if re.search(rf"\b{re.escape(field)}\b", lines[i])), "")
 
 
-def _unsafe(level: str) -> Iterator[str]:
-    if not LEVEL.fullmatch(level):
+def _invalid_topic_level(level: str) -> Iterator[str]:
+    if not LEVEL_PATTERN.fullmatch(level):
         yield "can't stand in a topic: use letters, digits and _ . : - only, at most 64 of them"
 
 
-def _not_among(field: str, value: str, choices: Iterable[str]) -> Iterator[str]:
+def _unknown_choice(field: str, value: str, choices: Iterable[str]) -> Iterator[str]:
     choices = list(choices)
     if value not in choices:
-        near = get_close_matches(value.lower(), choices, 1)
-        remedy = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(choices)}"
+        suggestions = get_close_matches(value.lower(), choices, 1)
+        remedy = f"did you mean {suggestions[0]!r}?" if suggestions else f"choose from {', '.join(choices)}"
         yield f"has {field} {value!r}, which is not known: {remedy}"
 
 
-def _misplaced(lon: float, lat: float) -> Iterator[str]:
+def _invalid_position(lon: float, lat: float) -> Iterator[str]:
     if not (-180 <= lon <= 180 and -90 <= lat <= 90):
         yield f"lies at lon {lon:g}, lat {lat:g}, which is nowhere on WGS 84: are the two swapped?"
 
 
-def _misdrawn(link: Link, known: Mapping[Key, Entry]) -> Iterator[str]:
+def _invalid_link(link: Link, entries_by_key: Mapping[Key, SiteFileEntry]) -> Iterator[str]:
     """A link whose speed, lanes, course or length can't be."""
     speed_max = SPEED_MAX_M_S[link.network]
     if not 0 < link.speed_m_s <= speed_max:
@@ -213,15 +215,15 @@ def _misdrawn(link: Link, known: Mapping[Key, Entry]) -> Iterator[str]:
     if link.from_node == link.to_node:
         yield "leads back to its first node: name another to_node"
         return
-    ends = [known.get(("node", (node,))) for node in (link.from_node, link.to_node)]
+    ends = [entries_by_key.get(("node", (node,))) for node in (link.from_node, link.to_node)]
     nodes = [end.value for end in ends if end is not None and isinstance(end.value, Node)]
     if len(nodes) < len(ends):
         return
     for node, point in zip(nodes, (link.coordinates[0], link.coordinates[-1]), strict=True):
         if node.network != link.network:
             yield f"is a {link.network} link, but {node.node_id!r} is a {node.network} node: join one network"
-        if (away_m := length_m((node.lon, node.lat), point)) > AWAY_MAX_M:
+        if (away_m := length_m((node.lon, node.lat), point)) > MAX_END_DISTANCE_M:
             yield f"is drawn {away_m:.0f} m away from its node {node.node_id!r}: mend the coordinates of one"
     apart_m = length_m((nodes[0].lon, nodes[0].lat), (nodes[1].lon, nodes[1].lat))
-    if not 0.9 * apart_m <= link.length_m <= DETOUR_MAX * apart_m + SLACK_M:
+    if not 0.9 * apart_m <= link.length_m <= MAX_DETOUR_FACTOR * apart_m + EXTRA_LENGTH_M:
         yield f"has length_m {link.length_m:.0f}, but its nodes are {apart_m:.0f} m apart: mend one of them"

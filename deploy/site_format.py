@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import msgspec
 
-from ingest_service.storage.model import Area, Channel, Device, Network, Series  # noqa: TC001 - read by msgspec
+from ingest_service.storage.contract.models import Area, Channel, Device, Network, Series  # noqa: TC001 - read by msgspec
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 LonLat = tuple[float, float]
-Roman = Literal["I", "II", "III", "IV", "V"]
-CLASSES: tuple[Roman, ...] = get_args(Roman)
+RomanClass = Literal["I", "II", "III", "IV", "V"]
+CLASSES: tuple[RomanClass, ...] = get_args(RomanClass)
 
 
 class SiteFileError(ValueError):
@@ -43,7 +43,7 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     pass
 
 
-class Defaults(_Table, frozen=True, kw_only=True):
+class SiteFileDefaults(_Table, frozen=True, kw_only=True):
     """What the entries of a file have in common."""
 
     area_id: str | None = None
@@ -66,7 +66,7 @@ class SiteEntry(_Table, frozen=True, kw_only=True):
     area_id: str | None = None
     external_id: str | None = None
     grid_cell: str | None = None
-    target_class: int | Roman | None = None
+    target_class: int | RomanClass | None = None
     demo: bool | None = None
     quantities: list[str] = []
     device: str | None = None
@@ -75,7 +75,7 @@ class SiteEntry(_Table, frozen=True, kw_only=True):
 
 
 class NodeEntry(_Table, frozen=True, kw_only=True):
-    """A `Node`; with a ``site_id`` the rest comes from the site."""
+    """A `ExpressionNode`; with a ``site_id`` the rest comes from the site."""
 
     network: Network
     kind: str
@@ -89,7 +89,7 @@ class NodeEntry(_Table, frozen=True, kw_only=True):
 
 
 class LinkEntry(_Table, frozen=True, kw_only=True):
-    """A `Link`; ``bends`` are the points between its ends."""
+    """A `SimulatedLink`; ``bends`` are the points between its ends."""
 
     from_node: str
     to_node: str
@@ -107,7 +107,7 @@ class LinkEntry(_Table, frozen=True, kw_only=True):
 class SiteFile(_Table, frozen=True, kw_only=True):
     """One file."""
 
-    defaults: Defaults = Defaults()
+    defaults: SiteFileDefaults = SiteFileDefaults()
     areas: list[Area] = []
     sites: list[SiteEntry] = []
     devices: list[Device] = []
@@ -146,7 +146,7 @@ class ReadFile(NamedTuple):
     unread_ids: set[str]
 
 
-def read(path: Path) -> ReadFile:
+def read_site_file(path: Path) -> ReadFile:
     """Read one file, entry by entry, so that a wrong one hides no other.
 
     Raises `SiteFileError` where the file is not there, is no TOML, or has defaults that can't be used.
@@ -171,7 +171,9 @@ def read(path: Path) -> ReadFile:
                 kept += _entries(msgspec.convert(as_file, SiteFile), table)
             except msgspec.ValidationError as error:
                 sentence = str(error).replace(f"`$.{table}[0]", f"`$.{table}[{index}]")
-                problems.append(f"{path}: {_told(sentence, content)}: see docs/demo.md for the format")
+                problems.append(
+                    f"{path}: {_describe_error(sentence, content)}: see docs/demo.md for the format"
+                )
                 if table == "defaults":  # every entry of the file leans on them
                     raise SiteFileError(problems) from error
                 unread_ids |= _own_ids(table, entry)
@@ -197,7 +199,7 @@ def _own_ids(table: str, entry: object) -> set[str]:
     return {one for one in ids if isinstance(one, str)}
 
 
-def _told(error: str, content: dict[str, Any]) -> str:
+def _describe_error(error: str, content: dict[str, Any]) -> str:
     """The error of the decoder, with the entry named by its id where it has one.
 
     >>> _told("Expected `float`, got `str` - at `$.sites[0].lon`", {"sites": [{"site_id": "a"}]})
@@ -210,5 +212,5 @@ def _told(error: str, content: dict[str, Any]) -> str:
     entry = content[table][int(index)]
     ids = [entry[key] for key in ID_FIELDS if key in entry]
     name = f" ({ids[0]!r})" if ids else ""
-    place = f"{table} entry {int(index) + 1}{name}" + (f", {field}" if field else "")
-    return f"{place}: {sentence[0].lower()}{sentence[1:]}"
+    location = f"{table} entry {int(index) + 1}{name}" + (f", {field}" if field else "")
+    return f"{location}: {sentence[0].lower()}{sentence[1:]}"

@@ -10,57 +10,57 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from gateway import examples, moments, problems
-from gateway.access import described, login
-from gateway.access.door import Door
-from gateway.access.gate import Gate
-from gateway.access.proxies import ForwardedHeaders, base_url, networks
-from gateway.access.seen import behind_wall
-from gateway.access.turns import Turns
-from gateway.browser_errors import BrowserErrors
-from gateway.compression import Compression
-from gateway.context import Context
-from gateway.head import Head
-from gateway.heavy_process import HeavyProcess
-from gateway.known import Directories
-from gateway.live import Hub
-from gateway.metrics import Measure
-from gateway.nul import RefuseNul
-from gateway.routes import (
-    access,
+from gateway.api import examples, problems, snapshots
+from gateway.api.directory_cache import DirectoryCache
+from gateway.api.request_context import RequestContext
+from gateway.api.routes import (
     anomalies,
     assessments,
+    dead_letters,
     directory,
     documentation,
     feedback,
+    health,
     judging,
-    letters,
+    keys_and_audit,
     live,
     ngsi_ld,
-    platform,
     readings,
     twin,
 )
+from gateway.auth import login, openapi_security
+from gateway.auth.area_scope import with_row_level_security
+from gateway.auth.authentication import Authenticator
+from gateway.auth.middleware import AccessMiddleware
+from gateway.auth.request_queues import RequestQueues
+from gateway.formats.upload_pool import UploadPool
+from gateway.heavy_process import HeavyProcess
+from gateway.live.broadcaster import EventBroadcaster
+from gateway.metrics import MetricsMiddleware
+from gateway.platform_health import PlatformHealth
+from gateway.sensorthings import routes as sta
 from gateway.settings import Settings
-from gateway.sta import routes as sta
-from gateway.upload_pool import UploadPool
-from gateway.vitals import Vitals
-from ingest_service.storage.accounts import Accounts
-from ingest_service.storage.postgres import PostgresStore
-from ingest_service.storage.wall import EVERYTHING
+from gateway.transport.browser_error_pages import BrowserErrorPages
+from gateway.transport.compression import CompressionMiddleware
+from gateway.transport.forwarded_headers import ForwardedHeaders, parse_base_url, parse_networks
+from gateway.transport.head_requests import HeadMiddleware
+from gateway.transport.null_characters import NullCharacterFilter
+from ingest_service.storage.postgres.api_keys import ApiKeyStore
+from ingest_service.storage.postgres.row_level_security import ALL_AREAS
+from ingest_service.storage.postgres.store import PostgresStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from ingest_service.storage.store import Store
+    from ingest_service.storage.contract.store import Store
 
-DESCRIPTION = """
+API_DESCRIPTION = """
 What is measured in a town, what is wrong, and where it came from. Areas are a tree (city > county > town);
 a query for an area takes all below it. Times are RFC 3339; every error is a problem (RFC 9457).
 """
 
-ROUTES = (  # in the order of looking, so first what is asked for most
+ROUTE_MODULES = (  # in the order of looking, so first what is asked for most
     readings,
     anomalies,
     directory,
@@ -68,12 +68,12 @@ ROUTES = (  # in the order of looking, so first what is asked for most
     judging,
     twin,
     live,
-    letters,
+    dead_letters,
     assessments,
     ngsi_ld,
     sta,
-    platform,
-    access,
+    health,
+    keys_and_audit,
     login,
     documentation,
 )
@@ -84,7 +84,7 @@ def create_app(
     settings: Settings | None = None,
     *,
     console: bool = True,
-    accounts: Accounts | None = None,
+    accounts: ApiKeyStore | None = None,
     heavy_worker: Sequence[str] = (),
 ) -> FastAPI:
     """The gateway on a store; the store is closed by whoever opened it.
@@ -94,15 +94,17 @@ def create_app(
     Raises ValueError where the setting ``trusted_proxies`` or ``public_url`` is wrong.
     """
     settings = settings or Settings()
-    trusted = networks(settings.trusted_proxies)
-    base_url(settings.public_url)  # wrong ones are refused at the start
-    accounts = accounts or _accounts(store)
-    whole = behind_wall(store, EVERYTHING)
-    directories = Directories(whole)
-    turns = Turns(settings)
-    vitals = Vitals(store, whole, directories, settings)
-    hub = Hub(whole, directories, settings, vitals.tasks, turns.heavy)
-    uploads = UploadPool()
+    trusted_networks = parse_networks(settings.trusted_proxies)
+    parse_base_url(settings.public_url)  # wrong ones are refused at the start
+    accounts = accounts or _api_key_store(store)
+    unscoped_store = with_row_level_security(store, ALL_AREAS)
+    directories = DirectoryCache(unscoped_store)
+    request_queues = RequestQueues(settings)
+    platform_health = PlatformHealth(store, unscoped_store, directories, settings)
+    broadcaster = EventBroadcaster(
+        unscoped_store, directories, settings, platform_health.tasks, request_queues.heavy
+    )
+    upload_pool = UploadPool()
     heavy = None
     if heavy_worker and isinstance(store, PostgresStore):
         heavy = HeavyProcess(store, settings, directories, heavy_worker)
@@ -111,61 +113,74 @@ def create_app(
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         if heavy is not None:
             heavy.start()
-        async with vitals.beating():
+        async with platform_health.sending_heartbeats():
             yield
-            await hub.close()
-        uploads.close()
+            await broadcaster.close()
+        upload_pool.close()
         if heavy is not None:
             await asyncio.to_thread(heavy.close)
 
-    app = _application(lifespan)
-    gate = Gate(accounts, settings)
-    app.state.gate = gate
-    app.state.uploads = uploads
+    app = _new_app(lifespan)
+    authenticator = Authenticator(accounts, settings)
+    app.state.authenticator = authenticator
+    app.state.upload_pool = upload_pool
     app.state.heavy = heavy
-    app.state.turns = turns
-    app.state.context = Context(store, whole, directories, settings, hub, accounts, vitals)
+    app.state.request_queues = request_queues
+    app.state.context = RequestContext(
+        store, unscoped_store, directories, settings, broadcaster, accounts, platform_health
+    )
     _install_routes(app)
-    app.add_middleware(Door, gate=gate, accounts=accounts, settings=settings, turns=turns, heavy=heavy)
-    app.add_middleware(RefuseNul)
+    app.add_middleware(
+        AccessMiddleware,
+        authenticator=authenticator,
+        accounts=accounts,
+        settings=settings,
+        request_queues=request_queues,
+        heavy=heavy,
+    )
+    app.add_middleware(NullCharacterFilter)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "PUT", "DELETE"],
             allow_headers=["Authorization", "X-API-Key", "Content-Type", "If-None-Match", "Last-Event-ID"],
-            expose_headers=[moments.HEADER, "Content-Disposition", "ETag", "Link", "Retry-After"],
+            expose_headers=[snapshots.SNAPSHOT_HEADER, "Content-Disposition", "ETag", "Link", "Retry-After"],
         )
-    app.add_middleware(BrowserErrors)
-    app.add_middleware(Measure)
-    app.add_middleware(ForwardedHeaders, trusted=trusted)
-    examples.install(app)
-    described.install(app)
+    app.add_middleware(BrowserErrorPages)
+    app.add_middleware(MetricsMiddleware)
+    app.add_middleware(ForwardedHeaders, trusted_networks=trusted_networks)
+    examples.add_examples_to_openapi(app)
+    openapi_security.add_security_to_openapi(app)
     if console:
         from gateway.console import page  # noqa: PLC0415 - the API works without the console's library
 
-        page.install(app)
+        page.add_console(app)
     return app
 
 
 def create_worker_app(store: PostgresStore, settings: Settings) -> FastAPI:
     """The same routes for the process for heavy requests: who comes was let in, and is audited, elsewhere."""
-    whole = behind_wall(store, EVERYTHING)
-    directories = Directories(whole)
-    vitals = Vitals(store, whole, directories, settings)  # it writes no heartbeat here
-    hub = Hub(whole, directories, settings)
-    app = _application(None)
-    app.state.uploads = UploadPool()
-    app.state.context = Context(store, whole, directories, settings, hub, Accounts(store), vitals)
+    unscoped_store = with_row_level_security(store, ALL_AREAS)
+    directories = DirectoryCache(unscoped_store)
+    platform_health = PlatformHealth(
+        store, unscoped_store, directories, settings
+    )  # it writes no heartbeat here
+    broadcaster = EventBroadcaster(unscoped_store, directories, settings)
+    app = _new_app(None)
+    app.state.upload_pool = UploadPool()
+    app.state.context = RequestContext(
+        store, unscoped_store, directories, settings, broadcaster, ApiKeyStore(store), platform_health
+    )
     _install_routes(app)
     return app
 
 
-def _application(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None) -> FastAPI:
+def _new_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None) -> FastAPI:
     return FastAPI(
         title="towntwin",
         version=version("towntwin"),
-        description=DESCRIPTION,
+        description=API_DESCRIPTION,
         lifespan=lifespan,
         docs_url=None,  # ours are in routes/documentation.py
         redoc_url=None,
@@ -174,14 +189,14 @@ def _application(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]
 
 def _install_routes(app: FastAPI) -> None:
     """Routes, problems, and what every answer has in either process."""
-    problems.install(app)
-    for module in ROUTES:  # in one list, for a router within a router looks each route up twice
+    problems.add_error_handlers(app)
+    for module in ROUTE_MODULES:  # in one list, for a router within a router looks each route up twice
         app.router.routes.extend(module.router.routes)
-    app.add_middleware(Compression)
-    app.add_middleware(Head)
+    app.add_middleware(CompressionMiddleware)
+    app.add_middleware(HeadMiddleware)
 
 
-def _accounts(store: Store) -> Accounts:
+def _api_key_store(store: Store) -> ApiKeyStore:
     if isinstance(store, PostgresStore):
-        return Accounts(store)
+        return ApiKeyStore(store)
     raise TypeError("a store in memory keeps no keys: give accounts")

@@ -24,31 +24,34 @@ import structlog
 from starlette.exceptions import HTTPException
 
 from gateway import heavy_protocol as protocol
-from gateway.access import visit as visits
-from gateway.heavy_protocol import Began, BodyPart, BodyRefused, HeavyRequest, Sent
-from gateway.problems import ProblemError
+from gateway.api.problems import ProblemError
+from gateway.auth import request_auth as visits
+from gateway.heavy_protocol import BodyError, BodyPart, HeavyRequest, ResponseBody, ResponseStart
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from starlette.types import Message, Receive, Scope, Send
 
-    from gateway.access.visit import Visit
-    from gateway.known import Directories
+    from gateway.api.directory_cache import DirectoryCache
+    from gateway.auth.request_auth import RequestAuth
     from gateway.settings import Settings
-    from ingest_service.storage.postgres import PostgresStore
+    from ingest_service.storage.postgres.store import PostgresStore
 
 log = structlog.get_logger()
 
 REPOSITORY = Path(__file__).parents[1]
-BACKLOG = 100  # connections that wait while the process starts
-AGAIN_S, LONGEST_S = 0.5, 30.0  # between an end and the next start: twice as long each time
-FORGIVE_S = 60.0  # a process that ran for so long is started again after the shortest wait
-END_S = 5.0
-GONE = (OSError, asyncio.IncompleteReadError)
+MAX_WAITING_CONNECTIONS = 100  # connections that wait while the process starts
+MIN_RESTART_WAIT_S, MAX_RESTART_WAIT_S = (
+    0.5,
+    30.0,
+)  # between an end and the next start: twice as long each time
+STABLE_AFTER_S = 60.0  # a process that ran for so long is started again after the shortest wait
+STOP_TIMEOUT_S = 5.0
+CONNECTION_ERRORS = (OSError, asyncio.IncompleteReadError)
 
 
-class Started(msgspec.Struct, frozen=True):
+class WorkerStartup(msgspec.Struct, frozen=True):
     """What the process gets on its standard input: no argument, for arguments can be read by everybody."""
 
     dsn: str
@@ -56,7 +59,7 @@ class Started(msgspec.Struct, frozen=True):
     settings: dict[str, Any]
 
 
-class EndedError(Exception):
+class HeavyProcessEndedError(Exception):
     """The process ended, or failed, in the middle of an answer."""
 
 
@@ -71,23 +74,23 @@ class HeavyProcess:
     """
 
     def __init__(
-        self, store: PostgresStore, settings: Settings, directories: Directories, command: Sequence[str]
+        self, store: PostgresStore, settings: Settings, directories: DirectoryCache, command: Sequence[str]
     ) -> None:
         dsn, storage = store.opened_with
-        self._started = msgspec.msgpack.encode(
-            Started(dsn, msgspec.to_builtins(storage), msgspec.to_builtins(settings))
+        self._startup_message = msgspec.msgpack.encode(
+            WorkerStartup(dsn, msgspec.to_builtins(storage), msgspec.to_builtins(settings))
         )
         self._directories = directories
         self._command = command
-        self._folder = Path(tempfile.mkdtemp(prefix="towntwin-gateway-"))  # for its owner alone
-        self._address = self._folder / "heavy"
-        self._listening = socket.socket(socket.AF_UNIX)
-        self._listening.bind(str(self._address))
-        self._listening.listen(BACKLOG)
+        self._socket_folder = Path(tempfile.mkdtemp(prefix="towntwin-gateway-"))  # for its owner alone
+        self._socket_path = self._socket_folder / "heavy"
+        self._listening_socket = socket.socket(socket.AF_UNIX)
+        self._listening_socket.bind(str(self._socket_path))
+        self._listening_socket.listen(MAX_WAITING_CONNECTIONS)
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._is_closed = False
-        self._again_s = AGAIN_S
+        self._restart_wait_s = MIN_RESTART_WAIT_S
 
     @property
     def pid(self) -> int | None:
@@ -99,33 +102,35 @@ class HeavyProcess:
         with self._lock:
             if self._is_closed or (self._process is not None and self._process.poll() is None):
                 return
-            number = self._listening.fileno()
+            socket_number = self._listening_socket.fileno()
             self._process = subprocess.Popen(
-                [*self._command, str(number)],
+                [*self._command, str(socket_number)],
                 cwd=REPOSITORY,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
-                pass_fds=[number],
+                pass_fds=[socket_number],
             )
             assert self._process.stdin is not None  # noqa: S101 - it is a pipe
             with suppress(OSError):
-                self._process.stdin.write(struct.pack(">I", len(self._started)) + self._started)
+                self._process.stdin.write(
+                    struct.pack(">I", len(self._startup_message)) + self._startup_message
+                )
                 self._process.stdin.flush()  # and it stays open: the process ends with this one
         threading.Thread(target=self._watch, args=(self._process,), daemon=True, name="heavy_process").start()
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
         """Start the process again where it ended by itself: requests may wait for it in the backlog."""
-        began_s = time.monotonic()
+        started_at_s = time.monotonic()
         code = process.wait()
         if process.stdin is not None:
             with suppress(OSError):
                 process.stdin.close()
         if not self._is_closed:
-            if time.monotonic() - began_s > FORGIVE_S:
-                self._again_s = AGAIN_S
-            log.warning("heavy_process_ended", exit_code=code, next_start_in_s=self._again_s)
-            time.sleep(self._again_s)
-            self._again_s = min(LONGEST_S, 2 * self._again_s)
+            if time.monotonic() - started_at_s > STABLE_AFTER_S:
+                self._restart_wait_s = MIN_RESTART_WAIT_S
+            log.warning("heavy_process_ended", exit_code=code, next_start_in_s=self._restart_wait_s)
+            time.sleep(self._restart_wait_s)
+            self._restart_wait_s = min(MAX_RESTART_WAIT_S, 2 * self._restart_wait_s)
             self.start()
 
     def close(self) -> None:
@@ -137,12 +142,12 @@ class HeavyProcess:
                 with suppress(OSError):
                     self._process.stdin.close()
             try:
-                self._process.wait(END_S)
+                self._process.wait(STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        self._listening.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._listening_socket.close()
+        shutil.rmtree(self._socket_folder, ignore_errors=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that was let in.
@@ -157,46 +162,48 @@ class HeavyProcess:
         """
         if self._process is None:
             self.start()
-        reader, writer = await asyncio.open_unix_connection(self._address)
-        listening = asyncio.create_task(self._listen(scope, receive, writer))
-        has_begun = False
+        reader, writer = await asyncio.open_unix_connection(self._socket_path)
+        forwarding_task = asyncio.create_task(self._forward_request(scope, receive, writer))
+        has_started = False
         try:
-            message: Began | Sent
+            message: ResponseStart | ResponseBody
             while True:
-                message = await protocol.read(reader, Began | Sent)  # type: ignore[arg-type]
-                has_begun = True
-                if await _answered(message, scope, send):
+                message = await protocol.read_message(reader, ResponseStart | ResponseBody)  # type: ignore[arg-type]
+                has_started = True
+                if await _forward_response(message, scope, send):
                     return
-        except GONE as error:
-            if has_begun:
-                raise EndedError("the process for heavy requests ended in the middle of an answer") from error
+        except CONNECTION_ERRORS as error:
+            if has_started:
+                raise HeavyProcessEndedError(
+                    "the process for heavy requests ended in the middle of an answer"
+                ) from error
             detail = "the process for heavy requests ended: try again in a few seconds"
             raise ProblemError(503, detail, headers={"Retry-After": "5"}) from error
         finally:
-            listening.cancel()
+            forwarding_task.cancel()
             writer.close()
 
-    async def _listen(self, scope: Scope, receive: Receive, writer: asyncio.StreamWriter) -> None:
+    async def _forward_request(self, scope: Scope, receive: Receive, writer: asyncio.StreamWriter) -> None:
         """Send the request, and then what comes from the client; the end where the client is gone."""
         with suppress(OSError):
-            await protocol.write(writer, _request(scope, self._directories.changes))
+            await protocol.write_messages(writer, _heavy_request(scope, self._directories.change_count))
             while True:
                 try:
                     message = await receive()
                 except HTTPException as error:
-                    refused = BodyRefused(error.status_code, error.detail, dict(error.headers or {}))
-                    await protocol.write(writer, refused)
+                    body_error = BodyError(error.status_code, error.detail, dict(error.headers or {}))
+                    await protocol.write_messages(writer, body_error)
                     return
                 if message["type"] == "http.disconnect":
                     writer.write_eof()
                     return
-                part = BodyPart(message.get("body", b""), message.get("more_body", False))
-                await protocol.write(writer, part)
+                message_part = BodyPart(message.get("body", b""), message.get("more_body", False))
+                await protocol.write_messages(writer, message_part)
 
 
-def _request(scope: Scope, changes: int) -> HeavyRequest:
-    visit: Visit = scope[visits.KEY]
-    assert visit.principal is not None  # noqa: S101 - heavy requests need a key
+def _heavy_request(scope: Scope, change_count: int) -> HeavyRequest:
+    auth: RequestAuth = scope[visits.AUTH_SCOPE_KEY]
+    assert auth.principal is not None  # noqa: S101 - heavy requests need a key
     return HeavyRequest(
         method=scope["method"],
         path=scope["path"],
@@ -207,22 +214,22 @@ def _request(scope: Scope, changes: int) -> HeavyRequest:
         http_version=scope["http_version"],
         server=scope.get("server"),
         client=scope.get("client"),
-        principal=visit.principal,
-        address=visit.address,
-        directory_changes=changes,
+        principal=auth.principal,
+        address=auth.address,
+        directory_changes=change_count,
     )
 
 
-async def _answered(message: Began | Sent, scope: Scope, send: Send) -> bool:
+async def _forward_response(message: ResponseStart | ResponseBody, scope: Scope, send: Send) -> bool:
     """Pass a part of the answer on; True for the last one."""
-    visit: Visit = scope[visits.KEY]
-    visit.rows, visit.is_export = message.noted.rows, message.noted.is_export
-    visit.detail.update(message.noted.detail)
-    part: Message
-    if isinstance(message, Began):
+    auth: RequestAuth = scope[visits.AUTH_SCOPE_KEY]
+    auth.rows, auth.is_export = message.audit_data.rows, message.audit_data.is_export
+    auth.detail.update(message.audit_data.detail)
+    message_part: Message
+    if isinstance(message, ResponseStart):
         scope["route"] = SimpleNamespace(path=message.route or "other")  # requests are counted by route
-        part = {"type": "http.response.start", "status": message.status, "headers": message.headers}
-        await send(part)
+        message_part = {"type": "http.response.start", "status": message.status, "headers": message.headers}
+        await send(message_part)
         return False
-    await send({"type": "http.response.body", "body": message.body, "more_body": message.more})
-    return not message.more
+    await send({"type": "http.response.body", "body": message.body, "more_body": message.has_more})
+    return not message.has_more

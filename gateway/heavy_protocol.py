@@ -1,8 +1,8 @@
 """Messages between the gateway and its process for heavy requests, one connection a request.
 
-The gateway sends a `HeavyRequest`, then what it receives from the client: `BodyPart`, or `BodyRefused`. It
-closes the connection where the client is gone. The process answers with `Began`, then `Sent` until the last
-one; where it closes the connection before that, the request failed.
+The gateway sends a `HeavyRequest`, then what it receives from the client: `BodyPart`, or `BodyError`. It
+closes the connection where the client is gone. The process answers with `ResponseStart`, then `ResponseBody`
+until the last one; where it closes the connection before that, the request failed.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
-from gateway.access.principal import Principal  # msgspec reads it
+from gateway.auth.principal import Principal  # msgspec reads it
 
 if TYPE_CHECKING:
     import asyncio
 
 T = TypeVar("T")
-LENGTH: Final = struct.Struct(">I")
+LENGTH_PREFIX: Final = struct.Struct(">I")
 
 
 class HeavyRequest(msgspec.Struct, frozen=True):
@@ -42,10 +42,10 @@ class BodyPart(msgspec.Struct, frozen=True, tag=True):
     """A part of the request's body."""
 
     body: bytes
-    more: bool
+    has_more: bool
 
 
-class BodyRefused(msgspec.Struct, frozen=True, tag=True):
+class BodyError(msgspec.Struct, frozen=True, tag=True):
     """The body is too large, or came too slowly."""
 
     status: int
@@ -53,7 +53,7 @@ class BodyRefused(msgspec.Struct, frozen=True, tag=True):
     headers: dict[str, str]
 
 
-class Noted(msgspec.Struct, frozen=True):
+class ResponseAuditData(msgspec.Struct, frozen=True):
     """What the audit has to know of an answer so far."""
 
     rows: int
@@ -61,31 +61,31 @@ class Noted(msgspec.Struct, frozen=True):
     detail: dict[str, Any]
 
 
-class Began(msgspec.Struct, frozen=True, tag=True):
+class ResponseStart(msgspec.Struct, frozen=True, tag=True):
     """Status and headers; ``route`` is the path of the route as it is declared."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
     route: str | None
-    noted: Noted
+    audit_data: ResponseAuditData
 
 
-class Sent(msgspec.Struct, frozen=True, tag=True):
+class ResponseBody(msgspec.Struct, frozen=True, tag=True):
     """A part of the answer's body."""
 
     body: bytes
-    more: bool
-    noted: Noted
+    has_more: bool
+    audit_data: ResponseAuditData
 
 
-async def write(writer: asyncio.StreamWriter, *messages: msgspec.Struct) -> None:
+async def write_messages(writer: asyncio.StreamWriter, *messages: msgspec.Struct) -> None:
     """Send messages in one piece, and wait while the other side is slow. Raises OSError where it is gone."""
-    contents = [msgspec.msgpack.encode(one) for one in messages]
-    writer.write(b"".join(part for one in contents for part in (LENGTH.pack(len(one)), one)))
+    encoded = [msgspec.msgpack.encode(one) for one in messages]
+    writer.write(b"".join(part for one in encoded for part in (LENGTH_PREFIX.pack(len(one)), one)))
     await writer.drain()
 
 
-async def read(reader: asyncio.StreamReader, kind: type[T]) -> T:
+async def read_message(reader: asyncio.StreamReader, message_type: type[T]) -> T:
     """The next message. Raises `asyncio.IncompleteReadError` or OSError where the other side is gone."""
-    (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
-    return msgspec.msgpack.decode(await reader.readexactly(length), type=kind)
+    (length,) = LENGTH_PREFIX.unpack(await reader.readexactly(LENGTH_PREFIX.size))
+    return msgspec.msgpack.decode(await reader.readexactly(length), type=message_type)

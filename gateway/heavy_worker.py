@@ -22,14 +22,21 @@ import structlog
 from starlette.exceptions import HTTPException
 
 from gateway import heavy_protocol as protocol
-from gateway.access import rights
-from gateway.access import visit as visits
-from gateway.access.visit import Visit
 from gateway.app import create_worker_app
-from gateway.heavy_process import GONE, Started
-from gateway.heavy_protocol import Began, BodyPart, BodyRefused, HeavyRequest, Noted, Sent
+from gateway.auth import authorization
+from gateway.auth import request_auth as visits
+from gateway.auth.request_auth import RequestAuth
+from gateway.heavy_process import CONNECTION_ERRORS, WorkerStartup
+from gateway.heavy_protocol import (
+    BodyError,
+    BodyPart,
+    HeavyRequest,
+    ResponseAuditData,
+    ResponseBody,
+    ResponseStart,
+)
 from gateway.settings import Settings
-from ingest_service.storage.postgres import PostgresStore
+from ingest_service.storage.postgres.store import PostgresStore
 from ingest_service.storage.settings import Settings as Storage
 
 if TYPE_CHECKING:
@@ -38,8 +45,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-NICENESS = 5  # a third of the share of whatever else wants the processor; the parsers of uploads inherit it
-YOUNG = 50_000  # as in `gateway.server`
+WORKER_NICENESS = (
+    5  # a third of the share of whatever else wants the processor; the parsers of uploads inherit it
+)
+GC_THRESHOLD = 50_000  # as in `gateway.server`
 LINGER_S = 5.0  # for the gateway to close a connection whose answer is complete
 PIECE_BYTES = 1 << 16
 
@@ -49,35 +58,35 @@ def main(number: int) -> None:
     for one in (signal.SIGINT, signal.SIGTERM):  # the gateway ends this process, after its last answers
         signal.signal(one, signal.SIG_IGN)
     (length,) = struct.unpack(">I", sys.stdin.buffer.read(4))
-    started = msgspec.msgpack.decode(sys.stdin.buffer.read(length), type=Started)
+    started = msgspec.msgpack.decode(sys.stdin.buffer.read(length), type=WorkerStartup)
     store = PostgresStore.open(started.dsn, settings=msgspec.convert(started.storage, Storage))
     app = create_worker_app(store, msgspec.convert(started.settings, Settings))
-    os.nice(NICENESS)  # not before: until now requests may wait for this process to be ready
+    os.nice(WORKER_NICENESS)  # not before: until now requests may wait for this process to be ready
     gc.freeze()
-    gc.set_threshold(YOUNG)
-    asyncio.run(Worker(app).serve(socket.socket(fileno=number)))
+    gc.set_threshold(GC_THRESHOLD)
+    asyncio.run(HeavyWorker(app).serve(socket.socket(fileno=number)))
     os._exit(0)  # threads may wait for a database that is away; nothing here is left to be kept
 
 
-class Worker:
+class HeavyWorker:
     """Answers by an application."""
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app
-        self._changes = 0
+        self._directory_changes = 0
 
     async def serve(self, listening: socket.socket) -> None:
         """Answer until standard input ends."""
-        server = await asyncio.start_unix_server(self._connected, sock=listening)
+        server = await asyncio.start_unix_server(self._on_connection, sock=listening)
         async with server:
             await asyncio.to_thread(sys.stdin.buffer.read)
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            request = await protocol.read(reader, HeavyRequest)
-            if request.directory_changes != self._changes:
-                self._changes = request.directory_changes
-                self._app.state.context.directories.changed()
+            request = await protocol.read_message(reader, HeavyRequest)
+            if request.directory_changes != self._directory_changes:
+                self._directory_changes = request.directory_changes
+                self._app.state.context.directories.invalidate()
             await self._answer(request, reader, writer)
             # Closing the socket before the gateway has sent the body would break the gateway's write, and
             # lose the answer that it has not read yet.
@@ -85,7 +94,7 @@ class Worker:
                 async with asyncio.timeout(LINGER_S):
                     while await reader.read(PIECE_BYTES):
                         pass
-        except GONE:
+        except CONNECTION_ERRORS:
             pass
         except Exception:
             log.exception("heavy_request_failed")
@@ -95,39 +104,43 @@ class Worker:
     async def _answer(
         self, request: HeavyRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        scope = _scope(request)
-        visit: Visit = scope[visits.KEY]
+        scope = _asgi_scope(request)
+        auth: RequestAuth = scope[visits.AUTH_SCOPE_KEY]
 
         async def receive() -> Message:
-            part: BodyPart | BodyRefused
+            part: BodyPart | BodyError
             try:
-                part = await protocol.read(reader, BodyPart | BodyRefused)  # type: ignore[arg-type]
-            except GONE:
+                part = await protocol.read_message(reader, BodyPart | BodyError)  # type: ignore[arg-type]
+            except CONNECTION_ERRORS:
                 return {"type": "http.disconnect"}
-            if isinstance(part, BodyRefused):
+            if isinstance(part, BodyError):
                 raise HTTPException(part.status, part.detail, part.headers)
-            return {"type": "http.request", "body": part.body, "more_body": part.more}
+            return {"type": "http.request", "body": part.body, "more_body": part.has_more}
 
-        waiting: list[Began] = []
+        pending_start: list[ResponseStart] = []
 
         async def send(message: Message) -> None:
-            noted = Noted(visit.rows, visit.is_export, visit.detail)
+            audit_data = ResponseAuditData(auth.rows, auth.is_export, auth.detail)
             if message["type"] == "http.response.start":
                 route = getattr(scope.get("route"), "path", None)
                 headers = list(message.get("headers", []))
-                waiting.append(Began(message["status"], headers, route, noted))  # sent with the first part
+                pending_start.append(
+                    ResponseStart(message["status"], headers, route, audit_data)
+                )  # sent with the first part
             else:
-                body, more = message.get("body", b""), message.get("more_body", False)
-                began, waiting[:] = waiting[:], []
-                await protocol.write(writer, *began, Sent(body, more, noted))
+                body, has_more = message.get("body", b""), message.get("more_body", False)
+                response_start, pending_start[:] = pending_start[:], []
+                await protocol.write_messages(
+                    writer, *response_start, ResponseBody(body, has_more, audit_data)
+                )
 
         await self._app(scope, receive, send)
 
 
-def _scope(request: HeavyRequest) -> Scope:
-    found = rights.find(request.method, request.path)
-    assert found is not None  # noqa: S101 - the gateway found it before
-    visit: Any = Visit(found, request.address, principal=request.principal)
+def _asgi_scope(request: HeavyRequest) -> Scope:
+    matched_route = authorization.match_route(request.method, request.path)
+    assert matched_route is not None  # noqa: S101 - the gateway found it before
+    auth: Any = RequestAuth(matched_route, request.address, principal=request.principal)
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -141,5 +154,5 @@ def _scope(request: HeavyRequest) -> Scope:
         "headers": request.headers,
         "server": request.server,
         "client": request.client,
-        visits.KEY: visit,
+        visits.AUTH_SCOPE_KEY: auth,
     }

@@ -11,18 +11,20 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 REQUESTS = Counter("towntwin_gateway_requests_total", "Requests answered", ["route", "status"])
-SECONDS = Histogram("towntwin_gateway_request_seconds", "Time to the first byte of an answer", ["route"])
-LETTERS_BEYOND = Gauge(
+REQUEST_SECONDS = Histogram(
+    "towntwin_gateway_request_seconds", "Time to the first byte of an answer", ["route"]
+)
+DEAD_LETTERS_OVER_QUOTA = Gauge(
     "towntwin_gateway_dead_letters_beyond_quota", "Dead letters of today beyond the quotas of their devices"
 )
 TASK_FAILURES = Counter(
     "towntwin_gateway_task_failures_total", "Background tasks that failed and began again", ["task"]
 )
-REFUSED = Counter("towntwin_gateway_refused_total", "Requests refused", ["status"])
-STREAMS = Gauge("towntwin_gateway_streams", "Live streams open")
+REJECTED_REQUESTS = Counter("towntwin_gateway_refused_total", "Requests refused", ["status"])
+OPEN_STREAMS = Gauge("towntwin_gateway_streams", "Live streams open")
 
 
-class Measure:
+class MetricsMiddleware:
     """ASGI middleware that counts and times requests by route, never by path."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -35,11 +37,11 @@ class Measure:
             return
         began_s = time.perf_counter()
 
-        async def measured(message: Message) -> None:
+        async def send_measured(message: Message) -> None:
             if message["type"] == "http.response.start":
                 route = getattr(scope.get("route"), "path", "other")
                 REQUESTS.labels(route, message["status"]).inc()
-                SECONDS.labels(route).observe(time.perf_counter() - began_s)
+                REQUEST_SECONDS.labels(route).observe(time.perf_counter() - began_s)
             await send(message)
 
-        await self._app(scope, receive, measured)
+        await self._app(scope, receive, send_measured)

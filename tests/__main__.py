@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import browser, community, installation
-from tests.support.installation import InstallationError
+from tests.support import browser, server_installation, timescale_community
+from tests.support.server_installation import InstallationError
 
 REPOSITORY = Path(__file__).parents[1]
 CHECKS = {
@@ -28,7 +28,7 @@ WORKERS = ["-n", "3", "--dist", "worksteal"]  # tests wait more than they work
 COUNTED = ("passed", "failed", "skipped", "error")
 
 
-class Kinds:
+class KindCounter:
     """A pytest plug-in that counts tests and seconds by kind: the folder under ``tests``, and doctests."""
 
     def __init__(self) -> None:
@@ -75,29 +75,29 @@ def others(counts: Counter[str]) -> str:
 
 def check() -> bool:
     """Run the static part; whether all of it passed."""
-    fine = True
+    all_passed = True
     for name, command in CHECKS.items():
         started = time.monotonic()
         program = Path(sys.executable).parent / command[0]
         done = subprocess.run(
             [program, *command[1:]], cwd=REPOSITORY, check=False, capture_output=True, text=True
         )
-        fine = fine and done.returncode == 0
+        all_passed = all_passed and done.returncode == 0
         verdict = "ok" if done.returncode == 0 else f"FAILED\n{done.stdout}{done.stderr}"
-        say(f"{name} ({time.monotonic() - started:.1f} s): {verdict}")
-    return fine
+        print_line(f"{name} ({time.monotonic() - started:.1f} s): {verdict}")
+    return all_passed
 
 
 def provide() -> None:
     """Install what the tests lean on, where this machine allows; the tests themselves say what they miss."""
-    for what in (installation, browser, community):
+    for what in (server_installation, browser, timescale_community):
         try:
-            what.provide(say)
+            what.provide(print_line)
         except InstallationError as error:
-            say(str(error))
+            print_line(str(error))
 
 
-def say(sentence: str) -> None:
+def print_line(sentence: str) -> None:
     """Print a line now: some steps are long."""
     print(f"tests: {sentence}", flush=True)
 
@@ -105,15 +105,17 @@ def say(sentence: str) -> None:
 def main(arguments: list[str]) -> int:
     """Run everything; 0 only if all of it passed."""
     started = time.monotonic()
-    fine = check()
+    all_passed = check()
     if "--check-only" in arguments:
-        return 0 if fine else 1
+        return 0 if all_passed else 1
     provide()
-    kinds = Kinds()
+    kinds = KindCounter()
     code = pytest.main([*WORKERS, *arguments], plugins=[kinds])
     print(f"\n{kinds.table()}")
-    say(f"{'all is well' if fine and code == 0 else 'FAILED'} after {time.monotonic() - started:.0f} s")
-    return int(code) or (0 if fine else 1)
+    print_line(
+        f"{'all is well' if all_passed and code == 0 else 'FAILED'} after {time.monotonic() - started:.0f} s"
+    )
+    return int(code) or (0 if all_passed else 1)
 
 
 if __name__ == "__main__":

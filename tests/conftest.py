@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from deploy.embedded.binaries import postgres_programs
 from deploy.embedded.broker import EmbeddedBroker
-from deploy.embedded.folder import UNPRIVILEGED
-from tests.support import browser, installation, loud
-from tests.support import community as community_edition
-from tests.support.installation import PROGRAMS, Installation, InstallationError
-from tests.support.runs import clear_stale, new_folder
-from tests.support.services import TIMESCALE, MosquittoServer, NamedServer, PostgresServer, fresh_database
+from deploy.embedded.postgres_binaries import postgres_programs
+from deploy.embedded.server_environment import UNPRIVILEGED
+from tests.support import browser, not_tested, server_installation
+from tests.support import timescale_community as community_edition
+from tests.support.run_folders import clear_stale, new_folder
+from tests.support.server_installation import PROGRAMS, Installation, InstallationError
+from tests.support.throwaway_servers import (
+    TIMESCALE,
+    MosquittoServer,
+    NamedServer,
+    PostgresServer,
+    fresh_database,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,33 +43,33 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """A worker hands over what it left out."""
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
-        output["not_tested"] = loud.sentences()
+        output["not_tested"] = not_tested.sentences()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Take over what a worker left out."""
     for sentence in getattr(node, "workeroutput", {}).get("not_tested", []):
-        loud.note(sentence)
+        not_tested.note(sentence)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say once more what was left out."""
-    for sentence in loud.sentences():
+    for sentence in not_tested.sentences():
         terminalreporter.write_line(f"NOT TESTED: {sentence}", red=True, bold=True)
 
 
 @pytest.fixture(autouse=True)
 def _log_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command that runs in this process finds its log set up: the streams of a test are gone after it."""
-    monkeypatch.setattr("deploy.log.configure", lambda _common: None)
+    monkeypatch.setattr("deploy.logging_setup.configure", lambda _common: None)
 
 
 @pytest.fixture(scope="session")
 def real_servers() -> Installation | None:
     """Where TimescaleDB and Mosquitto are installed; None where this machine can't have them."""
     try:
-        found = installation.provide(print)
+        found = server_installation.provide(print)
     except InstallationError as error:
         print(error)
         return None
@@ -91,7 +97,7 @@ def timescale_server(
     elif real_servers is not None and real_servers.has_timescale:
         yield from _created(PostgresServer(real_servers, "postgres", PROGRAMS, TIMESCALE))
     else:
-        loud.not_tested(
+        not_tested.not_tested(
             "TimescaleDB: plain PostgreSQL stood in for it, so hypertables were not tested;"
             " run on Debian as root, or name a superuser's database with TOWNTWIN_TEST_DSN"
         )
@@ -127,7 +133,7 @@ def start_mosquitto(real_servers: Installation | None) -> Iterator[StartMosquitt
 
     def start(*, persistence: bool = False, lines: tuple[str, ...] = ()) -> MosquittoServer:
         if real_servers is None or not real_servers.has_mosquitto:
-            loud.skip("Mosquitto is missing: run on Debian as root, or install Debian's mosquitto")
+            not_tested.skip("Mosquitto is missing: run on Debian as root, or install Debian's mosquitto")
         server = MosquittoServer(real_servers, "mosquitto", persistence=persistence, lines=lines)
         started.append(server)
         server.start()
@@ -152,7 +158,7 @@ def open_folder(tmp_path: Path) -> Iterator[Path]:
     if os.geteuid() != 0:
         yield tmp_path
         return
-    folder = new_folder(installation.cache() / "run", "folder", (0, 0))
+    folder = new_folder(server_installation.cache_folder() / "run", "folder", (0, 0))
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder)
@@ -170,7 +176,7 @@ def recorded() -> Path:
     """The folder of recorded series (TOWNTWIN_DATA, else beside the repository)."""
     folder = Path(os.environ.get("TOWNTWIN_DATA", RECORDED)).resolve()
     if not folder.is_dir():
-        loud.skip(f"recorded data are missing: {folder} is no folder; name theirs with TOWNTWIN_DATA")
+        not_tested.skip(f"recorded data are missing: {folder} is no folder; name theirs with TOWNTWIN_DATA")
     return folder
 
 
@@ -180,13 +186,13 @@ def chromium() -> Path:
     try:
         return browser.provide(print)
     except InstallationError as error:
-        loud.skip(f"the console in a browser: {error}")
+        not_tested.skip(f"the console in a browser: {error}")
 
 
 @pytest.fixture(scope="session")
-def community() -> community_edition.Community:
+def community() -> community_edition.TimescaleCommunity:
     """TimescaleDB Community, for trying SQL; welcome, not required."""
     try:
         return community_edition.provide(print)
     except InstallationError as error:
-        loud.skip_always(f"SQL on TimescaleDB Community: {error}")
+        not_tested.skip_always(f"SQL on TimescaleDB Community: {error}")

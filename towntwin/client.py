@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 Frame = Literal["pandas", "polars", "arrow"]
-Moment = datetime | str
+TimeArgument = datetime | str
 PAGE_ROWS = 10_000
-TOKEN = "Towntwin-Reproduce"  # noqa: S105 - the name of a header
-TRIES = 5
-PAUSE_S = 1.0
-LATER = {httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.TOO_MANY_REQUESTS}
+SNAPSHOT_HEADER = "Towntwin-Reproduce"
+MAX_TRIES = 5
+DEFAULT_RETRY_S = 1.0
+RETRIED_STATUSES = {httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.TOO_MANY_REQUESTS}
 
 
 class ClientError(Exception):
@@ -80,16 +80,16 @@ class Client:
 
     def sites(self, *, area: str | None = None, kind: str | None = None) -> list[dict[str, Any]]:
         """Sites of an area (with all below it) and of a kind."""
-        found: list[dict[str, Any]] = self._get("/v1/sites", {"area": area, "kind": kind}).json()
-        return found
+        result: list[dict[str, Any]] = self._get("/v1/sites", {"area": area, "kind": kind}).json()
+        return result
 
     def series(
         self, *, area: str | None = None, site: str | None = None, quantity: str | None = None
     ) -> list[dict[str, Any]]:
         """Series of an area, a site and a quantity."""
         params = {"area": area, "site": site, "quantity": quantity}
-        found: list[dict[str, Any]] = self._get("/v1/series", params).json()
-        return found
+        result: list[dict[str, Any]] = self._get("/v1/series", params).json()
+        return result
 
     def anomalies(
         self,
@@ -107,8 +107,8 @@ class Client:
         severity_min: int | None = None,
         severity_max: int | None = None,
         text: str | None = None,
-        from_: Moment | None = None,
-        to: Moment | None = None,
+        from_: TimeArgument | None = None,
+        to: TimeArgument | None = None,
         reproduce: str | None = None,
     ) -> Any:
         """Anomalies, newest start first, all pages of them, by the filters of ``GET /v1/anomalies``.
@@ -140,20 +140,20 @@ class Client:
             "severity_min": severity_min,
             "severity_max": severity_max,
             "text": text,
-            "from": _word(from_),
-            "to": _word(to),
+            "from": _time_text(from_),
+            "to": _time_text(to),
             "reproduce": reproduce,
             "limit": PAGE_ROWS,
         }
         answer = self._get("/v1/anomalies", params)
-        token, pages = answer.headers[TOKEN], [_table(answer)]
+        token, pages = answer.headers[SNAPSHOT_HEADER], [_read_arrow(answer)]
         while "next" in answer.links:
             # the first page's token holds for all of them, so that they are of one moment
             url = self._http.base_url.join(answer.links["next"]["url"]).copy_set_param("reproduce", token)
             answer = self._get(str(url), {})
-            pages.append(_table(answer))
+            pages.append(_read_arrow(answer))
         self.token = token
-        return self._framed(pa.concat_tables(pages))
+        return self._to_frame(pa.concat_tables(pages))
 
     def readings(
         self,
@@ -162,8 +162,8 @@ class Client:
         area: str | None = None,
         site: str | None = None,
         quantity: str | None = None,
-        from_: Moment | None = None,
-        to: Moment | None = None,
+        from_: TimeArgument | None = None,
+        to: TimeArgument | None = None,
         reproduce: str | None = None,
     ) -> Any:
         """Readings by ``series``, ``area``, ``site``, ``quantity``; of the last day without a time."""
@@ -172,8 +172,8 @@ class Client:
             "area": area,
             "site": site,
             "quantity": quantity,
-            "from": _word(from_),
-            "to": _word(to),
+            "from": _time_text(from_),
+            "to": _time_text(to),
             "reproduce": reproduce,
         }
         return self._table_of("/v1/readings", params)
@@ -182,59 +182,59 @@ class Client:
         self,
         series: Sequence[int] | int,
         *,
-        from_: Moment | None = None,
-        to: Moment | None = None,
+        from_: TimeArgument | None = None,
+        to: TimeArgument | None = None,
         points: int = 800,
         method: Literal["lttb", "minmax"] = "lttb",
         reproduce: str | None = None,
     ) -> Any:
         """Readings thinned for a plot: at most so many of each series, every one a stored one."""
-        asked = {"series": series, "points": points, "method": method, "reproduce": reproduce}
-        return self._table_of("/v1/plot", asked | {"from": _word(from_), "to": _word(to)})
+        query = {"series": series, "points": points, "method": method, "reproduce": reproduce}
+        return self._table_of("/v1/plot", query | {"from": _time_text(from_), "to": _time_text(to)})
 
     def buckets(
         self,
         series: int,
         width: str,
         *,
-        from_: Moment | None = None,
-        to: Moment | None = None,
+        from_: TimeArgument | None = None,
+        to: TimeArgument | None = None,
         reproduce: str | None = None,
     ) -> Any:
         """A series in buckets, as ``PT1H`` or ``P1D`` (local days)."""
-        asked = {"width": width, "from": _word(from_), "to": _word(to), "reproduce": reproduce}
-        return self._table_of(f"/v1/series/{series}/buckets", asked)
+        query = {"width": width, "from": _time_text(from_), "to": _time_text(to), "reproduce": reproduce}
+        return self._table_of(f"/v1/series/{series}/buckets", query)
 
     def latest(self, *, area: str | None = None, site: str | None = None, quantity: str | None = None) -> Any:
         """The newest reading of each series with its age, by ``area``, ``site`` and ``quantity``."""
         params = {"area": area, "site": site, "quantity": quantity}
-        return self._framed(_table(self._get("/v1/latest", params)))
+        return self._to_frame(_read_arrow(self._get("/v1/latest", params)))
 
     def trace(self, anomaly_id: int, *, window_hours: float | None = None) -> dict[str, Any]:
         """Which nodes upstream may have caused an anomaly on the river, and when."""
         path = f"/v1/anomalies/{anomaly_id}/trace"
-        found: dict[str, Any] = self._get(path, {"window_hours": window_hours}).json()
-        return found
+        result: dict[str, Any] = self._get(path, {"window_hours": window_hours}).json()
+        return result
 
-    def _table_of(self, path: str, asked: dict[str, Any]) -> Any:
-        answer = self._get(path, asked)
-        self.token = answer.headers[TOKEN]
-        return self._framed(_table(answer))
+    def _table_of(self, path: str, query: dict[str, Any]) -> Any:
+        answer = self._get(path, query)
+        self.token = answer.headers[SNAPSHOT_HEADER]
+        return self._to_frame(_read_arrow(answer))
 
-    def _get(self, path: str, asked: dict[str, Any]) -> httpx.Response:
+    def _get(self, path: str, query: dict[str, Any]) -> httpx.Response:
         """Ask; where the database is away or it was asked too often, a few times more, when it says."""
-        params = {name: value for name, value in asked.items() if value is not None} or None
-        for left in reversed(range(TRIES)):
+        params = {name: value for name, value in query.items() if value is not None} or None
+        for tries_left in reversed(range(MAX_TRIES)):
             answer = self._http.get(path, params=params)
-            if answer.status_code not in LATER or not left:
+            if answer.status_code not in RETRIED_STATUSES or not tries_left:
                 break
-            time.sleep(float(answer.headers.get("Retry-After", PAUSE_S)))
+            time.sleep(float(answer.headers.get("Retry-After", DEFAULT_RETRY_S)))
         if answer.is_error:
             is_problem = answer.headers.get("content-type", "").endswith("json")
             raise ClientError(answer.status_code, answer.json()["detail"] if is_problem else answer.text)
         return answer
 
-    def _framed(self, table: pa.Table) -> Any:
+    def _to_frame(self, table: pa.Table) -> Any:
         if self._frame == "arrow":
             return table
         if self._frame == "polars":
@@ -244,13 +244,13 @@ class Client:
         return table.to_pandas()
 
 
-def _table(answer: httpx.Response) -> pa.Table:
+def _read_arrow(answer: httpx.Response) -> pa.Table:
     return pa.ipc.open_stream(answer.content).read_all()
 
 
-def _word(moment: Moment | None) -> str | None:
-    if isinstance(moment, datetime):
-        if moment.tzinfo is None:
-            raise ValueError(f"{moment}: give the time with its offset")
-        return moment.isoformat()
-    return moment
+def _time_text(time_argument: TimeArgument | None) -> str | None:
+    if isinstance(time_argument, datetime):
+        if time_argument.tzinfo is None:
+            raise ValueError(f"{time_argument}: give the time with its offset")
+        return time_argument.isoformat()
+    return time_argument

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from analytics.core.state import BIN_S, BINS, WEEK
+from analytics.core.state import BIN_S, BINS_PER_DAY, HOURS_PER_WEEK
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
 
 TO_SIGMA = 1.2533  # sqrt(pi / 2)
-CLIP = 2.5  # spreads: what one residual may teach at most
-FIRST_CLIP = 8.0  # while little is known
-LITTLE = 20.0  # readings
-WHILE_FLAGGED = 0.02  # share of the learning that goes on while an event is open
-VISIT_READINGS = 6.0  # readings that a bin sees a day, about
+CLIP_SPREADS = 2.5  # spreads: what one residual may teach at most
+EARLY_CLIP_SPREADS = 8.0  # while little is known
+EARLY_READINGS = 20.0  # readings
+LEARNING_SHARE_IN_EVENT = 0.02  # share of the learning that goes on while an event is open
+READINGS_PER_BIN_AND_DAY = 6.0  # readings that a bin sees a day, about
 ADOPTED_MEMORY_S = 7_200.0
 DEVIATION_GAIN = 0.005
 HOUR_S, DAY_S, WEEK_S = 3_600.0, 86_400.0, 604_800.0
-WEEKS_AT_MOST = 8  # that the weekly profile remembers, about
-WEEK_SHARES = 1 / (2.0 + np.arange(WEEKS_AT_MOST + 1))  # what a new hour teaches, by weeks seen
+MAX_REMEMBERED_WEEKS = 8  # that the weekly profile remembers, about
+WEEK_SHARES = 1 / (2.0 + np.arange(MAX_REMEMBERED_WEEKS + 1))  # what a new hour teaches, by weeks seen
 
 
-class Place(NamedTuple):
+class ProfileBin(NamedTuple):
     """Where a time lies between two bins of the day, the weight of the second, and its hour of the week."""
 
     left: NDArray[np.intp]
@@ -49,35 +49,39 @@ class Place(NamedTuple):
     hour: NDArray[np.intp]
 
 
-class Expected(NamedTuple):
+class Expectation(NamedTuple):
     """What is expected, ``(k,)`` each."""
 
     value: Floats
     spread: Floats
-    place: Place
+    profile_bin: ProfileBin
 
 
-def expect(tick: Tick) -> Expected:
+def expected_values(tick: Tick) -> Expectation:
     """What these series are expected to be at these times."""
-    p, rows = tick.p, tick.rows
-    local_s = tick.time_s + p.day_offset_s
-    at = remainder(local_s, DAY_S) * (1 / BIN_S) - 0.5
-    below = np.floor(at)
-    left = below.astype(np.intp) % BINS
-    hour = (remainder(local_s, WEEK_S) * (1 / HOUR_S)).astype(np.intp) % WEEK
-    place = Place(left, (left + 1) % BINS, at - below, hour)
+    limits, rows = tick.limits, tick.rows
+    local_s = tick.time_s + limits.day_offset_s
+    bin_position = remainder(local_s, DAY_S) * (1 / BIN_S) - 0.5
+    lower_bin = np.floor(bin_position)
+    left = lower_bin.astype(np.intp) % BINS_PER_DAY
+    hour = (remainder(local_s, WEEK_S) * (1 / HOUR_S)).astype(np.intp) % HOURS_PER_WEEK
+    profile_bin = ProfileBin(left, (left + 1) % BINS_PER_DAY, bin_position - lower_bin, hour)
     value = (
-        rows["level"] + _between(tick.state.profile, place, tick.series) + tick.state.week[tick.series, hour]
+        rows["level"]
+        + _interpolate(tick.state.profile, profile_bin, tick.series)
+        + tick.state.week[tick.series, hour]
     )
-    typical = _between(tick.state.spread_profile, place, tick.series)
-    seen = _between(tick.state.visits, place, tick.series)
-    share = np.minimum(seen / VISIT_READINGS, 1.0)  # a bin that has seen little leans on the whole day
+    typical = _interpolate(tick.state.spread_profile, profile_bin, tick.series)
+    readings_in_bin = _interpolate(tick.state.visits, profile_bin, tick.series)
+    share = np.minimum(
+        readings_in_bin / READINGS_PER_BIN_AND_DAY, 1.0
+    )  # a bin that has seen little leans on the whole day
     spread = TO_SIGMA * (share * typical + (1 - share) * rows["deviation"])
-    floor = np.maximum(p.spread_floor, p.spread_share * np.abs(value))
-    return Expected(value, np.maximum(spread, floor), place)
+    floor = np.maximum(limits.spread_floor, limits.spread_share * np.abs(value))
+    return Expectation(value, np.maximum(spread, floor), profile_bin)
 
 
-def learn(tick: Tick, expected: Expected, residual: Floats, weight: Floats, adopted: Bools) -> None:
+def learn(tick: Tick, expected: Expectation, residual: Floats, weight: Floats, adopted: Bools) -> None:
     """Move level, profiles and deviation towards what was seen, in place.
 
     Parameters
@@ -87,29 +91,31 @@ def learn(tick: Tick, expected: Expected, residual: Floats, weight: Floats, adop
     adopted : (k,) whether a new level has lasted long enough to be learned without clipping
 
     """
-    p, rows, state, series = tick.p, tick.rows, tick.state, tick.series
+    limits, rows, state, series = tick.limits, tick.rows, tick.state, tick.series
     count = rows["count"]
     first = count < 1
-    clip = np.where(count < LITTLE, FIRST_CLIP, CLIP) * expected.spread
+    clip = np.where(count < EARLY_READINGS, EARLY_CLIP_SPREADS, CLIP_SPREADS) * expected.spread
     clipped = np.where(adopted | first, residual, np.clip(residual, -clip, clip))
     absolute = np.minimum(np.abs(residual), clip)
-    memory_s = np.where(adopted, ADOPTED_MEMORY_S, p.level_memory_s)
+    memory_s = np.where(adopted, ADOPTED_MEMORY_S, limits.level_memory_s)
     gain = np.maximum(gain_of(tick.dt_s, memory_s), 1 / (1 + count)) * weight
     rows["level"] = rows["level"] + gain * clipped
-    slow = np.where(first, 0.0, np.maximum(DEVIATION_GAIN, 1 / (1 + count)) * weight)
-    rows["deviation"] = rows["deviation"] + slow * (absolute - rows["deviation"])
-    many = VISIT_READINGS * p.profile_memory_days
-    left, right, share, hour = expected.place
-    for bin_, near in ((left, 1 - share), (right, share)):
+    deviation_gain = np.where(first, 0.0, np.maximum(DEVIATION_GAIN, 1 / (1 + count)) * weight)
+    rows["deviation"] = rows["deviation"] + deviation_gain * (absolute - rows["deviation"])
+    bin_memory_readings = READINGS_PER_BIN_AND_DAY * limits.profile_memory_days
+    left, right, share, hour = expected.profile_bin
+    for bin_, bin_weight in ((left, 1 - share), (right, share)):
         visits = state.visits[series, bin_].astype(np.float64)
-        pull = np.where(first, 0.0, near * weight / np.minimum(many, 1 + visits))
-        state.profile[series, bin_] += pull * (1 - gain) * clipped
-        state.spread_profile[series, bin_] += pull * (absolute - state.spread_profile[series, bin_])
-        state.visits[series, bin_] = visits + near * weight
-    weeks = np.where(first, 0.0, (tick.time_s - rows["first_time"]) * (1 / WEEK_S))
+        learning_rate = np.where(
+            first, 0.0, bin_weight * weight / np.minimum(bin_memory_readings, 1 + visits)
+        )
+        state.profile[series, bin_] += learning_rate * (1 - gain) * clipped
+        state.spread_profile[series, bin_] += learning_rate * (absolute - state.spread_profile[series, bin_])
+        state.visits[series, bin_] = visits + bin_weight * weight
+    weeks_learned = np.where(first, 0.0, (tick.time_s - rows["first_time"]) * (1 / WEEK_S))
     share = (
         np.minimum(tick.dt_s * (1 / HOUR_S), 0.5)
-        * WEEK_SHARES[np.minimum(weeks, WEEKS_AT_MOST).astype(np.intp)]
+        * WEEK_SHARES[np.minimum(weeks_learned, MAX_REMEMBERED_WEEKS).astype(np.intp)]
     )
     state.week[series, hour] += np.where(first, 0.0, share * weight * clipped)
     rows["count"] = count + weight
@@ -127,6 +133,9 @@ def gain_of(dt_s: Floats, memory_s: Floats) -> Floats:
     return np.where(endless, 1.0, dt_s / (dt_s + memory_s))
 
 
-def _between(table: NDArray[np.float32], place: Place, series: NDArray[np.intp]) -> Floats:
-    found: Floats = table[series, place.left] * (1 - place.weight) + table[series, place.right] * place.weight
+def _interpolate(table: NDArray[np.float32], profile_bin: ProfileBin, series: NDArray[np.intp]) -> Floats:
+    found: Floats = (
+        table[series, profile_bin.left] * (1 - profile_bin.weight)
+        + table[series, profile_bin.right] * profile_bin.weight
+    )
     return found

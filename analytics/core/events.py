@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from analytics.core.flags import Rule
-from analytics.core.state import ROW
+from analytics.core.state import SCALAR_COLUMN
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
 
-RING = 6  # readings
-RING_MASK = (1 << RING) - 1
-RING_WANTED = 3
+EVIDENCE_READINGS = 6  # readings
+EVIDENCE_MASK = (1 << EVIDENCE_READINGS) - 1
+MIN_WEAK_READINGS = 3
 # Rules that name events, first things first, as numbers: enumerations cost more than the arrays.
-GROSS, FLAT, ATTENUATED, SPIKE, SHIFT, RESIDUAL, RATE, NOVELTY = NAMED = tuple(
+GROSS, FLAT, ATTENUATED, SPIKE, SHIFT, RESIDUAL, RATE, NOVELTY = NAMING_RULES = tuple(
     int(rule)
     for rule in (
         Rule.GROSS_RANGE,
@@ -41,18 +41,18 @@ GROSS, FLAT, ATTENUATED, SPIKE, SHIFT, RESIDUAL, RATE, NOVELTY = NAMED = tuple(
     )
 )
 _ALL_RULES = np.arange(1 << int(max(Rule)).bit_length())
-_NAME = np.full(len(_ALL_RULES), SHIFT, np.uint16)
-for _bit in reversed(NAMED):
-    _NAME[(_ALL_RULES & _bit) > 0] = _bit
-BITS = np.array([(number).bit_count() for number in range(1 << RING)])
-SEVERE_SCORE, WARNING_SCORE, WARNING_S = 12.0, 7.0, 7_200.0
-SPIKE_READINGS = 3
-SHIFT_S = 14_400.0
-UNMEASURED_SCORE = 7.0  # of a failed check, whatever is expected
-LARGEST_SCORE = 99.0
-NO_ROWS = np.empty((0, 1 + len(ROW)))
+_NAMING_RULES_OF = np.full(len(_ALL_RULES), SHIFT, np.uint16)
+for _bit in reversed(NAMING_RULES):
+    _NAMING_RULES_OF[(_ALL_RULES & _bit) > 0] = _bit
+BIT_COUNTS = np.array([(number).bit_count() for number in range(1 << EVIDENCE_READINGS)])
+ALARM_SCORE, WARNING_SCORE, WARNING_S = 12.0, 7.0, 7_200.0
+MAX_SPIKE_READINGS = 3
+MIN_SHIFT_S = 14_400.0
+FAILED_CHECK_SCORE = 7.0  # of a failed check, whatever is expected
+MAX_SCORE = 99.0
+NO_EVENT_ROWS = np.empty((0, 1 + len(SCALAR_COLUMN)))
 _COLUMNS = [0] + [
-    1 + ROW[f"event_{name}"]
+    1 + SCALAR_COLUMN[f"event_{name}"]
     for name in ("start", "last", "peak", "observed", "expected", "spread", "score", "rules", "count")
 ]
 
@@ -88,12 +88,12 @@ class Events:
     n_readings: NDArray[np.int64]
 
 
-class Evidence(NamedTuple):
+class TickEvidence(NamedTuple):
     """What one tick says of its series, ``(k,)`` each."""
 
     strong: Bools
     weak: Bools
-    still: Bools  # an open event goes on
+    continues: Bools  # an open event goes on
     rules: NDArray[np.int64]
     score: Floats
     time_s: Floats
@@ -102,7 +102,9 @@ class Evidence(NamedTuple):
     spread: Floats
 
 
-def step(rows: dict[str, Floats], evidence: Evidence, gap_s: Floats, series: NDArray[np.intp]) -> Floats:
+def advance_events(
+    rows: dict[str, Floats], evidence: TickEvidence, gap_s: Floats, series: NDArray[np.intp]
+) -> Floats:
     """Move the events of some series on by one reading each, in place; returns those that closed, as rows.
 
     Parameters
@@ -113,26 +115,32 @@ def step(rows: dict[str, Floats], evidence: Evidence, gap_s: Floats, series: NDA
 
     """
     is_open = rows["event"] > 0
-    over = is_open & (evidence.time_s - rows["event_last"] > gap_s)
-    closed = np.column_stack([series[over], *(row[over] for row in rows.values())]) if over.any() else NO_ROWS
-    rows["event"][over] = rows["ring"][over] = 0.0  # what led to it must not begin the next one
-    is_open &= ~over
+    has_ended = is_open & (evidence.time_s - rows["event_last"] > gap_s)
+    closed = (
+        np.column_stack([series[has_ended], *(row[has_ended] for row in rows.values())])
+        if has_ended.any()
+        else NO_EVENT_ROWS
+    )
+    rows["event"][has_ended] = rows["evidence_bits"][has_ended] = (
+        0.0  # what led to it must not begin the next one
+    )
+    is_open &= ~has_ended
 
-    ring = rows["ring"].astype(np.int64) << 1 & RING_MASK
+    ring = rows["evidence_bits"].astype(np.int64) << 1 & EVIDENCE_MASK
     begins = evidence.weak & (ring == 0)
     ring |= evidence.weak
-    rows["ring"] = ring.astype(np.float64)
-    rows["ring_since"] = np.where(begins, evidence.time_s, rows["ring_since"])
+    rows["evidence_bits"] = ring.astype(np.float64)
+    rows["evidence_since"] = np.where(begins, evidence.time_s, rows["evidence_since"])
 
-    enough = BITS[ring] >= RING_WANTED
-    opens = ~is_open & (evidence.strong | (enough & evidence.weak))
-    _open(rows, opens, evidence, np.where(enough, rows["ring_since"], evidence.time_s))
-    goes_on = opens | (is_open & (evidence.strong | evidence.weak | evidence.still))
-    _extend(rows, goes_on, evidence)
+    is_enough = BIT_COUNTS[ring] >= MIN_WEAK_READINGS
+    opens = ~is_open & (evidence.strong | (is_enough & evidence.weak))
+    _open_events(rows, opens, evidence, np.where(is_enough, rows["evidence_since"], evidence.time_s))
+    goes_on = opens | (is_open & (evidence.strong | evidence.weak | evidence.continues))
+    _extend_events(rows, goes_on, evidence)
     return closed
 
 
-def of_rows(closed: Floats, still_open: Floats) -> Events:
+def events_from_rows(closed: Floats, still_open: Floats) -> Events:
     """The events that rows hold, by series and start.
 
     Parameters
@@ -157,20 +165,22 @@ def of_rows(closed: Floats, still_open: Floats) -> Events:
         spread=spread,
         score=score,
         rules=bits.astype(np.uint16),
-        rule=_name(bits, count, duration_s, ended),
-        severity=np.where(score >= SEVERE_SCORE, 3, severity).astype(np.uint8),
+        rule=_naming_rule(bits, count, duration_s, ended),
+        severity=np.where(score >= ALARM_SCORE, 3, severity).astype(np.uint8),
         n_readings=count.astype(np.int64),
     )
 
 
-def _name(rules: NDArray[np.intp], count: Floats, duration_s: Floats, ended: Bools) -> NDArray[np.uint16]:
+def _naming_rule(
+    rules: NDArray[np.intp], count: Floats, duration_s: Floats, ended: Bools
+) -> NDArray[np.uint16]:
     """The rule that names an event: what can't be, then what is stuck, then how it moved."""
-    spike = ended & ((rules & RESIDUAL) > 0) & (count <= SPIKE_READINGS)
+    spike = ended & ((rules & RESIDUAL) > 0) & (count <= MAX_SPIKE_READINGS)
     rules = np.where(spike, rules | SPIKE, rules)
-    return _NAME[np.where(duration_s >= SHIFT_S, rules, rules & ~SHIFT)]
+    return _NAMING_RULES_OF[np.where(duration_s >= MIN_SHIFT_S, rules, rules & ~SHIFT)]
 
 
-def _open(rows: dict[str, Floats], opens: Bools, evidence: Evidence, start_s: Floats) -> None:
+def _open_events(rows: dict[str, Floats], opens: Bools, evidence: TickEvidence, start_s: Floats) -> None:
     if not opens.any():
         return
     rows["event"][opens] = 1.0
@@ -180,14 +190,14 @@ def _open(rows: dict[str, Floats], opens: Bools, evidence: Evidence, start_s: Fl
     rows["event_peak"][opens] = evidence.time_s[opens]
 
 
-def _extend(rows: dict[str, Floats], goes_on: Bools, evidence: Evidence) -> None:
+def _extend_events(rows: dict[str, Floats], goes_on: Bools, evidence: TickEvidence) -> None:
     if not goes_on.any():
         return
     rows["event_last"][goes_on] = evidence.time_s[goes_on]
     rows["event_count"] += goes_on
     joined = rows["event_rules"].astype(np.int64) | evidence.rules
     rows["event_rules"] = np.where(goes_on, joined, rows["event_rules"])
-    # A score is bounded (`LARGEST_SCORE`), a failed check has a fixed one: of equal ones the farthest counts.
+    # A score is bounded (`MAX_SCORE`), a failed check has a fixed one: of equal ones the farthest counts.
     with np.errstate(invalid="ignore", over="ignore"):  # readings may be infinite
         known = np.abs(rows["event_observed"] - rows["event_expected"])
         farther = np.abs(evidence.value - evidence.expected) > known
@@ -204,4 +214,4 @@ def _extend(rows: dict[str, Floats], goes_on: Bools, evidence: Evidence) -> None
         rows[name][higher] = now[higher]
 
 
-NOTHING = of_rows(NO_ROWS, NO_ROWS)
+NO_EVENTS = events_from_rows(NO_EVENT_ROWS, NO_EVENT_ROWS)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FALSE_ALARM, CONFIRMED = 0.5, -0.25  # half a decade of false-alarm probability, and a quarter back
-LEAST, MOST = -1.0, 3.0
-SCORES = ("score_close", "score_weak", "score_strong")
-SHARES = ("novelty_least", "step_deviations")
+FALSE_ALARM_STEP, CONFIRMED_STEP = 0.5, -0.25  # half a decade of false-alarm probability, and a quarter back
+MIN_SHIFT, MAX_SHIFT = -1.0, 3.0
+SCORE_LIMITS = ("score_close", "score_weak", "score_strong")
+SHARE_LIMITS = ("novelty_least", "step_deviations")
 
 
-def shift(false_alarms: int, confirmed: int) -> float:
+def shift_of_verdicts(false_alarms: int, confirmed: int) -> float:
     """How far the score limits of a series move, −log10 of the false-alarm probability.
 
     Confirmations weigh half: what was missed is never reported, so they would win otherwise.
@@ -32,10 +32,10 @@ def shift(false_alarms: int, confirmed: int) -> float:
     (0.5, 0.0, 3.0, -1.0)
 
     """
-    return min(max(FALSE_ALARM * false_alarms + CONFIRMED * confirmed, LEAST), MOST)
+    return min(max(FALSE_ALARM_STEP * false_alarms + CONFIRMED_STEP * confirmed, MIN_SHIFT), MAX_SHIFT)
 
 
-def moved(limits: Mapping[str, float], by: float) -> dict[str, float]:
+def shifted_limits(limits: Mapping[str, float], by: float) -> dict[str, float]:
     """The limits that a shift moves, where they stand after it.
 
     The score limits move together, so their order stays; what has no probability (by how much a record must
@@ -54,5 +54,5 @@ def moved(limits: Mapping[str, float], by: float) -> dict[str, float]:
     [3.0, 6.0, 9.0, 0.6, 20.0]
 
     """
-    scores = {name: limits[name] + by for name in SCORES}
-    return scores | {name: limits[name] * 2.0**by for name in SHARES}
+    scores = {name: limits[name] + by for name in SCORE_LIMITS}
+    return scores | {name: limits[name] * 2.0**by for name in SHARE_LIMITS}

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from analytics.core import events, frozen, stack
+from analytics.core import events, numpy_judge
+from analytics.core.compiled import constants
 from analytics.core.parameters import Parameters
-from analytics.core.state import ROW, State
+from analytics.core.state import SCALAR_COLUMN, State
 from analytics.core.tick import Tick
 
 if TYPE_CHECKING:
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Flags = NDArray[np.uint8]
-    Slots = NDArray[np.intp]
+    Positions = NDArray[np.intp]
 
 VERSION = "4"
-PIECE = 100_000  # readings that the compiled stack takes at once: 50 MB of rooms for events that close
+COMPILED_BLOCK_READINGS = (
+    100_000  # readings that the compiled stack takes at once: 50 MB of rooms for events that close
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ def judge(
     time_s: NDArray[np.float64],
     value: NDArray[np.float64],
     *,
-    fast: bool | None = None,
+    use_compiled: bool | None = None,
 ) -> Judgement:
     """Judge a block and move ``state`` on, in place.
 
@@ -91,11 +94,11 @@ def judge(
 
     """
     value = np.ascontiguousarray(value)  # the compiler would build another stack for a field of rows
-    fast = frozen.AVAILABLE if fast is None else fast
-    if not (fast and _stack().in_order(series, time_s, state.scalars)):
+    use_compiled = constants.NUMBA_AVAILABLE if use_compiled is None else use_compiled
+    if not (use_compiled and _load_kernel().in_order(series, time_s, state.scalars)):
         _check_order(state, series, time_s)
-    whole = _compiled if fast else _ticked
-    return whole(state, parameters, series, time_s, value)
+    judge_whole_block = _judge_compiled if use_compiled else _judge_with_numpy
+    return judge_whole_block(state, parameters, series, time_s, value)
 
 
 def warm_up() -> None:
@@ -104,7 +107,7 @@ def warm_up() -> None:
     judge(State.empty(1), nothing, np.zeros(1, np.intp), np.zeros(1), np.zeros(1))
 
 
-class _Said(NamedTuple):
+class _ReadingResults(NamedTuple):
     """What is said of each reading of a block, ``(n,)`` each."""
 
     quality: Flags
@@ -115,81 +118,104 @@ class _Said(NamedTuple):
     novelty: NDArray[np.float32]
 
     @classmethod
-    def unsaid(cls, n: int) -> _Said:
+    def allocate(cls, n: int) -> _ReadingResults:
         """Room for n readings."""
         return cls(np.empty(n, np.uint8), np.empty(n, np.uint16), *np.empty((4, n), np.float32))
 
-    def part(self, at: slice) -> _Said:
+    def part(self, at: slice) -> _ReadingResults:
         """Room for some of them, within this one."""
         flags, figures = (self.quality[at], self.rules[at]), (self.expected[at], self.spread[at])
-        return _Said(*flags, *figures, self.score[at], self.novelty[at])
+        return _ReadingResults(*flags, *figures, self.score[at], self.novelty[at])
 
 
-def _compiled(
-    state: State, parameters: Parameters, series: Slots, time_s: Floats, value: Floats
+def _judge_compiled(
+    state: State, parameters: Parameters, series: Positions, time_s: Floats, value: Floats
 ) -> Judgement:
     """Series by series, by the compiled stack; in pieces, for each reading might close an event."""
     n, arrays = len(series), tuple(state.arrays().values())
-    said, m = _Said.unsaid(n), min(n, PIECE)
-    revised, closed, still_open = np.empty((m, 4)), np.empty((m, 1 + len(ROW))), np.empty(m, np.intp)
+    results, m = _ReadingResults.allocate(n), min(n, COMPILED_BLOCK_READINGS)
+    revised, closed, still_open = (
+        np.empty((m, 4)),
+        np.empty((m, 1 + len(SCALAR_COLUMN))),
+        np.empty(m, np.intp),
+    )
     all_revised, all_closed = [revised[:0]], [closed[:0]]
-    for begin in range(0, n, PIECE):
-        at = slice(begin, begin + PIECE)
-        here, part = series[at], said.part(at)
-        rooms = (revised[: len(here)], closed[: len(here)], still_open[: len(here)])
-        n_revised, n_closed, _ = _stack().run(
-            here, time_s[at], value[at], parameters.by_series, arrays, part, *rooms
+    for begin in range(0, n, COMPILED_BLOCK_READINGS):
+        at = slice(begin, begin + COMPILED_BLOCK_READINGS)
+        part_series, part = series[at], results.part(at)
+        buffers = (revised[: len(part_series)], closed[: len(part_series)], still_open[: len(part_series)])
+        n_revised, n_closed, _ = _load_kernel().run(
+            part_series, time_s[at], value[at], parameters.by_series, arrays, part, *buffers
         )
         all_revised.append(revised[:n_revised].copy())
         all_closed.append(closed[:n_closed].copy())
-    return _judgement(
-        state, said, np.concatenate(all_revised), np.concatenate(all_closed), _open(state, series)
+    return _assemble_judgement(
+        state,
+        results,
+        np.concatenate(all_revised),
+        np.concatenate(all_closed),
+        _series_with_open_event(state, series),
     )
 
 
-def _stack() -> ModuleType:
+def _load_kernel() -> ModuleType:
     """The compiled stack; the compiler takes 0.4 s and 60 MB, and is loaded where something is judged."""
-    from analytics.core import compiled  # noqa: PLC0415
+    from analytics.core.compiled import kernel  # noqa: PLC0415
 
-    return compiled
+    return kernel
 
 
-def _ticked(state: State, parameters: Parameters, series: Slots, time_s: Floats, value: Floats) -> Judgement:
+def _judge_with_numpy(
+    state: State, parameters: Parameters, series: Positions, time_s: Floats, value: Floats
+) -> Judgement:
     """All series at once, reading after reading, by NumPy."""
-    said = _Said.unsaid(len(series))
-    revised, closed = [np.empty((0, 4))], [events.NO_ROWS]
-    for at in _ticks(series):
-        here = series[at]
-        one = stack.run(Tick.of(state, parameters.taken(here), here, time_s[at], value[at]))
-        said.quality[at], said.rules[at] = one.quality, one.rules
-        said.expected[at], said.spread[at] = one.expected, one.spread
-        said.score[at], said.novelty[at] = one.score, one.novelty
-        columns = (here, one.revised_time_s, one.revised_quality, one.revised_rules)
-        revised.append(np.stack(columns, axis=1, dtype=np.float64)[one.revised])
-        closed.append(one.closed)
+    results = _ReadingResults.allocate(len(series))
+    revised, closed = [np.empty((0, 4))], [events.NO_EVENT_ROWS]
+    for at in _tick_positions(series):
+        part_series = series[at]
+        tick_result = numpy_judge.judge_tick(
+            Tick.of(state, parameters.select_series(part_series), part_series, time_s[at], value[at])
+        )
+        results.quality[at], results.rules[at] = tick_result.quality, tick_result.rules
+        results.expected[at], results.spread[at] = tick_result.expected, tick_result.spread
+        results.score[at], results.novelty[at] = tick_result.score, tick_result.novelty
+        columns = (
+            part_series,
+            tick_result.revised_time_s,
+            tick_result.revised_quality,
+            tick_result.revised_rules,
+        )
+        revised.append(np.stack(columns, axis=1, dtype=np.float64)[tick_result.revised])
+        closed.append(tick_result.closed)
     changed = np.concatenate(revised)
     changed = changed[np.lexsort((changed[:, 1], changed[:, 0]))]
-    return _judgement(state, said, changed, np.concatenate(closed), _open(state, series))
+    return _assemble_judgement(
+        state, results, changed, np.concatenate(closed), _series_with_open_event(state, series)
+    )
 
 
-def _open(state: State, series: Slots) -> Slots:
+def _series_with_open_event(state: State, series: Positions) -> Positions:
     """Those of the series of a block whose event goes on."""
     touched = series[np.diff(series, prepend=-1) > 0]
-    still_open: Slots = touched[state.scalars[touched, ROW["event"]] > 0]
+    still_open: Positions = touched[state.scalars[touched, SCALAR_COLUMN["event"]] > 0]
     return still_open
 
 
-def _judgement(state: State, said: _Said, revised: Floats, closed: Floats, still_open: Slots) -> Judgement:
+def _assemble_judgement(
+    state: State, results: _ReadingResults, revised: Floats, closed: Floats, still_open: Positions
+) -> Judgement:
     """The whole, with the events that are still open in the touched series."""
-    found = events.NOTHING
+    block_events = events.NO_EVENTS
     if len(closed) or len(still_open):
-        found = events.of_rows(closed, np.column_stack([still_open, state.scalars[still_open]]))
+        block_events = events.events_from_rows(
+            closed, np.column_stack([still_open, state.scalars[still_open]])
+        )
     of, time_s, quality, rules = revised.T
     changed = (of.astype(np.intp), time_s.copy(), quality.astype(np.uint8), rules.astype(np.uint16))
-    return Judgement(*said, *changed, found)
+    return Judgement(*results, *changed, block_events)
 
 
-def _ticks(series: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+def _tick_positions(series: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
     """The places of each series' first reading, then of each second one, and so on."""
     begins = np.flatnonzero(np.diff(series, prepend=-1))
     rank = np.arange(len(series)) - np.repeat(begins, np.diff(begins, append=len(series)))

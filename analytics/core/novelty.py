@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analytics.core.baseline import DAY_S, HOUR_S, remainder
-from analytics.core.state import HOURS
-from analytics.core.tick import LARGEST as LARGEST_VALUE
+from analytics.core.state import HOURS_PER_DAY
+from analytics.core.tick import LARGEST_USABLE_VALUE as LARGEST_VALUE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
 
-FORGETS = 1e-4  # of half a range, a value and side
-ABOUT_TWENTY = 1 / 10.5  # gain of an exponential mean that is as old as one of twenty
-FEW = 0.3  # gain of the mean square step
-MANY = 0.006
-FLOOR = 1e-3  # of the usual square step, below which a series is as smooth as can be
-LARGEST = 1.0
-QUIET = 100.0  # values
-STEPS_WANTED = 100.0  # values before a usual step is known
+FORGET_RATE = 1e-4  # of half a range, a value and side
+MEAN_GAIN = 1 / 10.5  # gain of an exponential mean that is as old as one of twenty
+STEP_GAIN = 0.3  # gain of the mean square step
+USUAL_STEP_GAIN = 0.006
+ROUGHNESS_FLOOR = 1e-3  # of the usual square step, below which a series is as smooth as can be
+MAX_NOVELTY = 1.0
+QUIET_VALUES = 100.0  # values
+MIN_STEPS = 100.0  # values before a usual step is known
 
 
-def of_tick(tick: Tick, residual: Floats, warm: Bools) -> Floats:
+def novelty_of_tick(tick: Tick, residual: Floats, is_warmed_up: Bools) -> Floats:
     """Novelty that is told, (k,) shares of a range; the records move on, in place.
 
     Parameters
@@ -47,80 +47,90 @@ def of_tick(tick: Tick, residual: Floats, warm: Bools) -> Floats:
 
     """
     rows, use, value = tick.rows, tick.usable, np.where(tick.usable, tick.value, 0.0)
-    floor = tick.p.spread_floor
-    found = _hours(tick, value)
-    young = 1 / (1 + rows["seen"])
-    _mean(rows, "mean", value, use, np.maximum(ABOUT_TWENTY, young))
-    _mean(rows, "mean_residual", residual, use, np.maximum(ABOUT_TWENTY, young))
-    stepped = use & (rows["seen"] > 0) & (np.abs(rows["value_1"]) <= LARGEST_VALUE)
+    floor = tick.limits.spread_floor
+    largest_excess = _hour_excess(tick, value)
+    early_gain = 1 / (1 + rows["usable_count"])
+    _update_mean(rows, "mean", value, use, np.maximum(MEAN_GAIN, early_gain))
+    _update_mean(rows, "mean_residual", residual, use, np.maximum(MEAN_GAIN, early_gain))
+    has_step = use & (rows["usable_count"] > 0) & (np.abs(rows["value_1"]) <= LARGEST_VALUE)
     with np.errstate(over="ignore", invalid="ignore"):
-        square = np.where(stepped, value - rows["value_1"], 0.0) ** 2
-    _mean(rows, "step_2", square, stepped, np.maximum(FEW, young))
-    _mean(rows, "steps_2", square, stepped, np.maximum(MANY, young))
-    roughness = np.log(rows["step_2"] + FLOOR * rows["steps_2"] + floor * floor)
+        square = np.where(has_step, value - rows["value_1"], 0.0) ** 2
+    _update_mean(rows, "step_2", square, has_step, np.maximum(STEP_GAIN, early_gain))
+    _update_mean(rows, "steps_2", square, has_step, np.maximum(USUAL_STEP_GAIN, early_gain))
+    roughness = np.log(rows["step_2"] + ROUGHNESS_FLOOR * rows["steps_2"] + floor * floor)
     for name, now, least in (
         ("mean", rows["mean"], floor),
         ("residual", residual, floor),
         ("mean_residual", rows["mean_residual"], floor),
         ("roughness", roughness, 1e-9),
     ):
-        found = np.maximum(found, _record(rows, name, now, stepped, least))
-    rows["seen"] += use
-    return _told(rows, np.where(use & warm, np.minimum(found, LARGEST), 0.0), use)
+        largest_excess = np.maximum(largest_excess, _record_excess(rows, name, now, has_step, least))
+    rows["usable_count"] += use
+    return _reported_novelty(
+        rows, np.where(use & is_warmed_up, np.minimum(largest_excess, MAX_NOVELTY), 0.0), use
+    )
 
 
-def jumps(tick: Tick, known: Bools) -> Bools:
+def exceeds_usual_step(tick: Tick, has_range: Bools) -> Bools:
     """Whether a value is too many usual steps away from the one before (QARTOD test 7 by deviations), (k,).
 
-    Ask before `of_tick`, which makes the step a usual one.
+    Ask before `novelty_of_tick`, which makes the step a usual one.
     """
     rows = tick.rows
-    measured = known & (rows["seen"] >= STEPS_WANTED) & (np.abs(rows["value_1"]) <= LARGEST_VALUE)
-    step = np.where(measured, tick.value, 0.0) - np.where(measured, rows["value_1"], 0.0)
-    usual = np.maximum(rows["steps_2"], tick.p.spread_floor * tick.p.spread_floor)
-    too_many: Bools = step * step > tick.p.step_deviations * tick.p.step_deviations * usual
+    is_measurable = (
+        has_range & (rows["usable_count"] >= MIN_STEPS) & (np.abs(rows["value_1"]) <= LARGEST_VALUE)
+    )
+    step = np.where(is_measurable, tick.value, 0.0) - np.where(is_measurable, rows["value_1"], 0.0)
+    usual = np.maximum(rows["steps_2"], tick.limits.spread_floor * tick.limits.spread_floor)
+    too_many: Bools = step * step > tick.limits.step_deviations * tick.limits.step_deviations * usual
     return too_many
 
 
-def _hours(tick: Tick, value: Floats) -> Floats:
+def _hour_excess(tick: Tick, value: Floats) -> Floats:
     """Excess over the range of this hour of the day and those beside it, as a share of the whole range."""
     rows, state, use = tick.rows, tick.state, tick.usable
-    of_day_s = remainder(tick.time_s + tick.p.day_offset_s, DAY_S)
-    hour = (of_day_s * (1 / HOUR_S)).astype(np.intp) % HOURS
-    before, after = (hour - 1) % HOURS, (hour + 1) % HOURS
+    of_day_s = remainder(tick.time_s + tick.limits.day_offset_s, DAY_S)
+    hour = (of_day_s * (1 / HOUR_S)).astype(np.intp) % HOURS_PER_DAY
+    before, after = (hour - 1) % HOURS_PER_DAY, (hour + 1) % HOURS_PER_DAY
     series = tick.series
-    here_low, here_high = state.hour_low[series, hour], state.hour_high[series, hour]
-    low = np.minimum(np.minimum(here_low, state.hour_low[series, before]), state.hour_low[series, after])
-    high = np.maximum(np.maximum(here_high, state.hour_high[series, before]), state.hour_high[series, after])
-    known = use & (low <= high)
-    span = np.maximum(np.where(known, rows["high"] - rows["low"], 1.0), tick.p.spread_floor)
-    excess = np.where(known, np.maximum(value - high, low - value), 0.0) / span
-    state.hour_low[series, hour] = np.where(use, np.minimum(here_low, value), here_low)
-    state.hour_high[series, hour] = np.where(use, np.maximum(here_high, value), here_high)
+    hour_low_now, hour_high_now = state.hour_low[series, hour], state.hour_high[series, hour]
+    low = np.minimum(np.minimum(hour_low_now, state.hour_low[series, before]), state.hour_low[series, after])
+    high = np.maximum(
+        np.maximum(hour_high_now, state.hour_high[series, before]), state.hour_high[series, after]
+    )
+    has_range = use & (low <= high)
+    span = np.maximum(np.where(has_range, rows["high"] - rows["low"], 1.0), tick.limits.spread_floor)
+    excess = np.where(has_range, np.maximum(value - high, low - value), 0.0) / span
+    state.hour_low[series, hour] = np.where(use, np.minimum(hour_low_now, value), hour_low_now)
+    state.hour_high[series, hour] = np.where(use, np.maximum(hour_high_now, value), hour_high_now)
     rows["low"] = np.where(use, np.minimum(rows["low"], value), rows["low"])
     rows["high"] = np.where(use, np.maximum(rows["high"], value), rows["high"])
     return np.maximum(excess, 0.0)
 
 
-def _mean(rows: dict[str, Floats], name: str, now: Floats, use: Bools, gain: Floats) -> None:
+def _update_mean(rows: dict[str, Floats], name: str, now: Floats, use: Bools, gain: Floats) -> None:
     rows[name] = np.where(use, rows[name] + gain * (now - rows[name]), rows[name])
 
 
-def _record(rows: dict[str, Floats], name: str, now: Floats, use: Bools, least: Floats | float) -> Floats:
+def _record_excess(
+    rows: dict[str, Floats], name: str, now: Floats, use: Bools, least: Floats | float
+) -> Floats:
     """Excess over a record as a share of its range; the record moves on."""
     low, high = rows[f"{name}_low"], rows[f"{name}_high"]
-    known = use & (low <= high)
-    span = np.where(known, high - low, 0.0)
-    excess = np.where(known, np.maximum(now - high, low - now), 0.0) / np.maximum(span, least)
-    forgets = 0.5 * FORGETS * span
-    rows[f"{name}_low"] = np.where(use, np.minimum(np.where(known, low + forgets, low), now), low)
-    rows[f"{name}_high"] = np.where(use, np.maximum(np.where(known, high - forgets, high), now), high)
+    has_range = use & (low <= high)
+    span = np.where(has_range, high - low, 0.0)
+    excess = np.where(has_range, np.maximum(now - high, low - now), 0.0) / np.maximum(span, least)
+    forgotten = 0.5 * FORGET_RATE * span
+    rows[f"{name}_low"] = np.where(use, np.minimum(np.where(has_range, low + forgotten, low), now), low)
+    rows[f"{name}_high"] = np.where(use, np.maximum(np.where(has_range, high - forgotten, high), now), high)
     return np.maximum(excess, 0.0)
 
 
-def _told(rows: dict[str, Floats], novelty: Floats, use: Bools) -> Floats:
+def _reported_novelty(rows: dict[str, Floats], novelty: Floats, use: Bools) -> Floats:
     """Novelty where it is the largest for a while, else 0."""
-    tells = (novelty > 0) & ((rows["told"] > QUIET) | (novelty > rows["told_novelty"]))
-    rows["told_novelty"] = np.where(tells, novelty, rows["told_novelty"])
-    rows["told"] = np.where(tells, 0.0, rows["told"] + use)
-    return np.where(tells, novelty, 0.0)
+    is_reported = (novelty > 0) & (
+        (rows["values_since_novelty"] > QUIET_VALUES) | (novelty > rows["last_novelty"])
+    )
+    rows["last_novelty"] = np.where(is_reported, novelty, rows["last_novelty"])
+    rows["values_since_novelty"] = np.where(is_reported, 0.0, rows["values_since_novelty"] + use)
+    return np.where(is_reported, novelty, 0.0)

@@ -50,7 +50,7 @@ DEFAULTS: dict[str, float] = {
 }
 
 # (inner, outer, what): the inner limit must not lie beyond the outer one.
-_ORDERED = (
+_LIMITS_IN_ORDER = (
     ("fail_low", "suspect_low"),
     ("suspect_low", "suspect_high"),
     ("suspect_high", "fail_high"),
@@ -63,7 +63,7 @@ _ORDERED = (
     ("score_weak", "score_strong"),
     ("attenuated_fail", "attenuated_suspect"),
 )
-_POSITIVE = (
+_POSITIVE_LIMITS = (
     "spread_floor",
     "level_memory_s",
     "profile_memory_days",
@@ -74,7 +74,7 @@ _POSITIVE = (
 )
 
 
-def problems(limits: Mapping[str, float | None], base: Mapping[str, float] = DEFAULTS) -> list[str]:
+def parameter_problems(limits: Mapping[str, float | None], base: Mapping[str, float] = DEFAULTS) -> list[str]:
     """What is wrong with limits that somebody gives, one sentence each; none where they can be used.
 
     Parameters
@@ -95,21 +95,23 @@ def problems(limits: Mapping[str, float | None], base: Mapping[str, float] = DEF
     found: list[str] = []
     for name, value in limits.items():
         if name not in DEFAULTS:
-            near = get_close_matches(name.lower(), DEFAULTS, 1)
-            remedy = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(DEFAULTS)}"
+            suggestions = get_close_matches(name.lower(), DEFAULTS, 1)
+            remedy = (
+                f"did you mean {suggestions[0]!r}?" if suggestions else f"there are {', '.join(DEFAULTS)}"
+            )
             found.append(f"there is no limit {name[:80]!r}: {remedy}")
         elif value is not None and not isfinite(value):
             found.append(f"{name} {value:g} is not a finite number")
     if found:
         return found
-    given = DEFAULTS | dict(base) | {name: np.nan if one is None else one for name, one in limits.items()}
-    for low, high in _ORDERED:
-        if given[low] > given[high] and (low in limits or high in limits):
-            found.append(f"{low} {given[low]:g} is above {high} {given[high]:g}")
+    effective = DEFAULTS | dict(base) | {name: np.nan if one is None else one for name, one in limits.items()}
+    for low, high in _LIMITS_IN_ORDER:
+        if effective[low] > effective[high] and (low in limits or high in limits):
+            found.append(f"{low} {effective[low]:g} is above {high} {effective[high]:g}")
     found += [
-        f"{name} {given[name]:g} must be above 0"
-        for name in _POSITIVE
-        if name in limits and not given[name] > 0
+        f"{name} {effective[name]:g} must be above 0"
+        for name in _POSITIVE_LIMITS
+        if name in limits and not effective[name] > 0
     ]
     return found
 
@@ -197,27 +199,27 @@ class Parameters:
         table = np.empty((len(DEFAULTS), n_series))
         for row, (name, default) in zip(table, DEFAULTS.items(), strict=True):
             row[:] = np.asarray(limits.get(name, default), np.float64)
-        made = cls.of_table(table)
-        made.check()
-        return made
+        parameters = cls.from_table(table)
+        parameters.check()
+        return parameters
 
     @classmethod
-    def of_table(cls, table: NDArray[np.float64]) -> Self:
+    def from_table(cls, table: NDArray[np.float64]) -> Self:
         """Limits as rows, ``(len(DEFAULTS), n_series)``, in the order of `DEFAULTS`; nothing is checked."""
         return cls(table, np.ascontiguousarray(table.T), *table)
 
     def check(self) -> None:
         """Raise ValueError where limits contradict each other."""
-        for low, high in _ORDERED:
+        for low, high in _LIMITS_IN_ORDER:
             lower, upper = getattr(self, low), getattr(self, high)
             for series in np.flatnonzero(lower > upper)[:1]:
                 raise ValueError(
                     f"series {series}: {low} {lower[series]:g} is above {high} {upper[series]:g}"
                 )
-        for name in _POSITIVE:
+        for name in _POSITIVE_LIMITS:
             for series in np.flatnonzero(~(getattr(self, name) > 0))[:1]:
                 raise ValueError(f"series {series}: {name} {getattr(self, name)[series]:g} must be above 0")
 
-    def taken(self, series: NDArray[np.intp] | slice) -> Self:
+    def select_series(self, series: NDArray[np.intp] | slice) -> Self:
         """The limits of some series."""
-        return type(self).of_table(self.table[:, series])
+        return type(self).from_table(self.table[:, series])

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 # Magnitude below -> decimals. So few that value * 10**decimals stays below 2**53, where each integer is a
 # double and the division gives the double nearest to the decimal; so many that 12 digits stay at least.
-DECIMALS = ((1.0, 15), (1e3, 12), (1e6, 9))
+DECIMALS_BY_MAGNITUDE = ((1.0, 15), (1e3, 12), (1e6, 9))
 
 
 def without_noise(value: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -28,14 +28,14 @@ def without_noise(value: NDArray[np.float64]) -> NDArray[np.float64]:
     rounded = value.copy()
     magnitude = np.abs(value)
     above = 0.0
-    for below, decimals in DECIMALS:
-        there = (magnitude >= above) & (magnitude < below)
-        rounded[there] = np.round(value[there], decimals)
+    for below, decimals in DECIMALS_BY_MAGNITUDE:
+        in_range = (magnitude >= above) & (magnitude < below)
+        rounded[in_range] = np.round(value[in_range], decimals)
         above = below
     return rounded
 
 
-def converted(
+def convert_without_noise(
     value: NDArray[np.float64], scale: NDArray[np.float64] | float, offset: NDArray[np.float64] | float
 ) -> NDArray[np.float64]:
     """``value * scale + offset`` (n,), without noise where that changes a value's unit.

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-BINS = 48  # of the daily profile: half-hours
-BIN_S = 86_400.0 / BINS
-WEEK = 168  # of the weekly profile: hours
-HOURS = 24  # of the range by time of day
+BINS_PER_DAY = 48  # of the daily profile: half-hours
+BIN_S = 86_400.0 / BINS_PER_DAY
+HOURS_PER_WEEK = 168  # of the weekly profile: hours
+HOURS_PER_DAY = 24  # of the range by time of day
 
 # Scalars of a series and what they are before the first reading.
 SCALARS: dict[str, float] = {
@@ -43,7 +43,7 @@ SCALARS: dict[str, float] = {
     "shift_tail_1": 0.0,
     "shift_tail_2": 0.0,
     "shift_peak": 0.0,
-    "seen": 0.0,  # usable values
+    "usable_count": 0.0,  # usable values
     "low": np.inf,  # the range of all values
     "high": -np.inf,
     "mean": 0.0,  # of about twenty values, and the range of it
@@ -58,10 +58,10 @@ SCALARS: dict[str, float] = {
     "steps_2": 0.0,
     "roughness_low": np.inf,  # the range of the logarithm of the first
     "roughness_high": -np.inf,
-    "told": np.inf,  # values since novelty was last told, and how much
-    "told_novelty": 0.0,
-    "ring": 0.0,  # weak evidence in the last readings, as bits
-    "ring_since": np.nan,  # the first of it [s]
+    "values_since_novelty": np.inf,  # values since novelty was last told, and how much
+    "last_novelty": 0.0,
+    "evidence_bits": 0.0,  # weak evidence in the last readings, as bits
+    "evidence_since": np.nan,  # the first of it [s]
     "event": 0.0,  # 1 while an event is open
     "event_start": np.nan,
     "event_last": np.nan,  # the newest flagged reading in it [s]
@@ -73,19 +73,19 @@ SCALARS: dict[str, float] = {
     "event_rules": 0.0,
     "event_count": 0.0,
 }
-ROW = {name: row for row, name in enumerate(SCALARS)}
-_FIRST = np.array(list(SCALARS.values()))
-SHAPES = {
+SCALAR_COLUMN = {name: row for row, name in enumerate(SCALARS)}
+_INITIAL_SCALARS = np.array(list(SCALARS.values()))
+COLUMNS_OF_ARRAY = {
     "scalars": len(SCALARS),
-    "profile": BINS,
-    "spread_profile": BINS,
-    "visits": BINS,
-    "week": WEEK,
-    "hour_low": HOURS,
-    "hour_high": HOURS,
+    "profile": BINS_PER_DAY,
+    "spread_profile": BINS_PER_DAY,
+    "visits": BINS_PER_DAY,
+    "week": HOURS_PER_WEEK,
+    "hour_low": HOURS_PER_DAY,
+    "hour_high": HOURS_PER_DAY,
 }
 """Columns of each array."""
-COARSE = ("profile", "spread_profile", "visits", "week")  # float32: what they hold is smooth anyway
+FLOAT32_ARRAYS = ("profile", "spread_profile", "visits", "week")  # float32: what they hold is smooth anyway
 
 
 @dataclass(slots=True)
@@ -101,7 +101,7 @@ class State:
     week : (…, WEEK) expected deviation from all that by hour of the week
     hour_low, hour_high : (…, HOURS) range of the values seen at that hour of the day
 
-    Those of `COARSE` are float32, the others float64.
+    Those of `FLOAT32_ARRAYS` are float32, the others float64.
 
     """
 
@@ -116,12 +116,12 @@ class State:
     @classmethod
     def empty(cls, n_series: int) -> Self:
         """Nothing seen yet."""
-        made: dict[str, Any] = {
-            name: np.zeros((n_series, columns), _kind(name)) for name, columns in SHAPES.items()
+        new_arrays: dict[str, Any] = {
+            name: np.zeros((n_series, columns), _dtype_of(name)) for name, columns in COLUMNS_OF_ARRAY.items()
         }
-        made["scalars"][:] = _FIRST
-        made["hour_low"][:], made["hour_high"][:] = np.inf, -np.inf
-        return cls(**made)
+        new_arrays["scalars"][:] = _INITIAL_SCALARS
+        new_arrays["hour_low"][:], new_arrays["hour_high"][:] = np.inf, -np.inf
+        return cls(**new_arrays)
 
     def __len__(self) -> int:
         return len(self.scalars)
@@ -129,34 +129,34 @@ class State:
     @property
     def last_time_s(self) -> NDArray[np.float64]:
         """(n_series,) measured time up to which each series is judged [s]; -inf before the first."""
-        column: NDArray[np.float64] = self.scalars[:, ROW["last_time"]]
+        column: NDArray[np.float64] = self.scalars[:, SCALAR_COLUMN["last_time"]]
         return column
 
-    def grown(self, n_series: int) -> Self:
+    def extended_to(self, n_series: int) -> Self:
         """The same state with more, untouched, series at the end."""
-        more = type(self).empty(n_series - len(self)).arrays()
+        added = type(self).empty(n_series - len(self)).arrays()
         joined: dict[str, Any] = {
-            name: np.concatenate([mine, more[name]]) for name, mine in self.arrays().items()
+            name: np.concatenate([mine, added[name]]) for name, mine in self.arrays().items()
         }
         return type(self)(**joined)
 
-    def taken(self, series: NDArray[np.intp]) -> Self:
+    def select_series(self, series: NDArray[np.intp]) -> Self:
         """A copy of some series' state."""
-        some: dict[str, Any] = {name: array[series] for name, array in self.arrays().items()}
-        return type(self)(**some)
+        selected: dict[str, Any] = {name: array[series] for name, array in self.arrays().items()}
+        return type(self)(**selected)
 
     def put(self, series: NDArray[np.intp], other: Self) -> None:
         """Write back what `taken` gave."""
-        theirs = other.arrays()
+        other_arrays = other.arrays()
         for name, array in self.arrays().items():
-            array[series] = theirs[name]
+            array[series] = other_arrays[name]
 
     def arrays(self) -> Mapping[str, NDArray[np.floating]]:
         """Every array by name, for a checkpoint."""
-        return {name: getattr(self, name) for name in SHAPES}
+        return {name: getattr(self, name) for name in COLUMNS_OF_ARRAY}
 
     @classmethod
-    def of_arrays(cls, arrays: Mapping[str, NDArray[np.floating]]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.floating]]) -> Self:
         """What `arrays` gave.
 
         Raises
@@ -165,15 +165,15 @@ class State:
             Naming what is missing or of the wrong shape.
 
         """
-        for name, columns in SHAPES.items():
+        for name, columns in COLUMNS_OF_ARRAY.items():
             if name not in arrays:
                 raise ValueError(f"the state has no array {name!r}")
             shape = arrays[name].shape
             if len(shape) != 2 or shape[1] != columns or shape[0] != len(arrays["scalars"]):
                 raise ValueError(f"array {name!r} of the state has shape {shape}, not (n_series, {columns})")
-        copied: dict[str, Any] = {name: np.array(arrays[name], _kind(name)) for name in SHAPES}
+        copied: dict[str, Any] = {name: np.array(arrays[name], _dtype_of(name)) for name in COLUMNS_OF_ARRAY}
         return cls(**copied)
 
 
-def _kind(name: str) -> type[np.float32 | np.float64]:
-    return np.float32 if name in COARSE else np.float64
+def _dtype_of(name: str) -> type[np.float32 | np.float64]:
+    return np.float32 if name in FLOAT32_ARRAYS else np.float64

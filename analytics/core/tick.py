@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
-from analytics.core.state import ROW, State
+from analytics.core.state import SCALAR_COLUMN, State
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
 
-LARGEST = 1e30  # beyond it squares and profiles overflow; such a value fails any gross range
+LARGEST_USABLE_VALUE = 1e30  # beyond it squares and profiles overflow; such a value fails any gross range
 
 
 class Tick(NamedTuple):
     """What a tick works on, ``(k,)`` each; ``rows`` are these series' scalars by name, to be changed."""
 
     state: State
-    p: Parameters
+    limits: Parameters
     series: NDArray[np.intp]
     time_s: Floats
     value: Floats
@@ -33,9 +33,21 @@ class Tick(NamedTuple):
     rows: dict[str, Floats]
 
     @classmethod
-    def of(cls, state: State, p: Parameters, series: NDArray[np.intp], time_s: Floats, value: Floats) -> Self:
+    def of(
+        cls, state: State, limits: Parameters, series: NDArray[np.intp], time_s: Floats, value: Floats
+    ) -> Self:
         """A tick with a copy of the scalars of its series."""
-        rows = dict(zip(ROW, np.ascontiguousarray(state.scalars[series].T), strict=True))
+        rows = dict(zip(SCALAR_COLUMN, np.ascontiguousarray(state.scalars[series].T), strict=True))
         present = ~np.isnan(value)
         dt_s = np.where(np.isnan(rows["time_1"]), np.inf, time_s - rows["time_1"])
-        return cls(state, p, series, time_s, value, present, present & (np.abs(value) <= LARGEST), dt_s, rows)
+        return cls(
+            state,
+            limits,
+            series,
+            time_s,
+            value,
+            present,
+            present & (np.abs(value) <= LARGEST_USABLE_VALUE),
+            dt_s,
+            rows,
+        )

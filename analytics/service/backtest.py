@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from analytics.core import evaluate
+from analytics.core import evaluation
 from analytics.core import judge as core
 from analytics.core.flags import Flag
 from analytics.core.parameters import DEFAULTS
 from analytics.core.state import State
-from ingest_service.pipeline import judging, limits
+from analytics.quality import default_limits
+from analytics.quality.anomaly_records import anomaly_from_event
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from ingest_service.storage.model import Anomaly, Series
+    from ingest_service.storage.contract.models import Anomaly, Series
 
     Floats = NDArray[np.float64]
 
@@ -29,7 +30,7 @@ MONTH_S = 30 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class History:
+class SeriesHistory:
     """Readings of one series, ``(n,)`` each: strictly increasing times [s], values (NaN is missing)."""
 
     series: Series
@@ -38,7 +39,7 @@ class History:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class JudgedHistory:
     """A history and what the judge says of each reading, ``(n,)`` each, as `analytics.core.judge.Judgement`.
 
     Flags that later evidence changed are the changed ones, as the database's views show them.
@@ -60,13 +61,13 @@ class Judged:
         return np.isin(self.quality, (Flag.SUSPECT, Flag.FAIL))
 
     @property
-    def lasts_s(self) -> float:
+    def duration_s(self) -> float:
         """From the first reading to the last [s]."""
         return float(self.time_s[-1] - self.time_s[0]) if len(self.time_s) else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
+class LabelWindow:
     """A label: something was wrong from start to end [s] with a quantity at a site (None: with any)."""
 
     site: str | None = None
@@ -74,19 +75,21 @@ class Window:
     start_s: float
     end_s: float
 
-    def is_of(self, series: Series) -> bool:
+    def applies_to(self, series: Series) -> bool:
         """Whether it says something about a series."""
         return self.site in (None, series.site_id) and self.quantity in (None, series.quantity)
 
 
-def history(series: Series, time_s: Floats, value: Floats) -> History:
+def make_history(series: Series, time_s: Floats, value: Floats) -> SeriesHistory:
     """The history of a series; its reporting interval is the usual one of the readings."""
     steps = np.diff(time_s)
-    known = msgspec.structs.replace(series, interval_s=float(np.median(steps))) if len(steps) else series
-    return History(series=known, time_s=time_s, value=value)
+    with_interval = (
+        msgspec.structs.replace(series, interval_s=float(np.median(steps))) if len(steps) else series
+    )
+    return SeriesHistory(series=with_interval, time_s=time_s, value=value)
 
 
-def with_limits(one: History, changed: Mapping[str, float | None]) -> History:
+def with_limits(one: SeriesHistory, changed: Mapping[str, float | None]) -> SeriesHistory:
     """A history under some other limits; None switches one off.
 
     Raises
@@ -100,36 +103,42 @@ def with_limits(one: History, changed: Mapping[str, float | None]) -> History:
             raise ValueError(f"there is no limit {name!r}; there are {', '.join(DEFAULTS)}")
     series = msgspec.structs.replace(one.series, adopted=one.series.adopted | dict(changed))
     try:
-        limits.of_series([series])
+        default_limits.judge_parameters([series])
     except ValueError as error:
-        said = str(error).removeprefix("series 0: ")
-        raise ValueError(f"{series.site_id}/{series.quantity}: {said}") from error
+        outcome = str(error).removeprefix("series 0: ")
+        raise ValueError(f"{series.site_id}/{series.quantity}: {outcome}") from error
     return replace(one, series=series)
 
 
-def judge(one: History) -> Judged:
+def judge_history(one: SeriesHistory) -> JudgedHistory:
     """Judge a history from its first reading on, as the platform would have."""
     n = len(one.time_s)
-    said = core.judge(
-        State.empty(1), limits.of_series([one.series]), np.zeros(n, np.intp), one.time_s, one.value
+    outcome = core.judge(
+        State.empty(1),
+        default_limits.judge_parameters([one.series]),
+        np.zeros(n, np.intp),
+        one.time_s,
+        one.value,
     )
-    quality, rules = said.quality.copy(), said.rules.copy()
-    at = np.searchsorted(one.time_s, said.revised_time_s)
-    quality[at], rules[at] = said.revised_quality, said.revised_rules
-    return Judged(
+    quality, rules = outcome.quality.copy(), outcome.rules.copy()
+    at = np.searchsorted(one.time_s, outcome.revised_time_s)
+    quality[at], rules[at] = outcome.revised_quality, outcome.revised_rules
+    return JudgedHistory(
         series=one.series,
         time_s=one.time_s,
         value=one.value,
         quality=quality,
         rules=rules,
-        expected=said.expected,
-        spread=said.spread,
-        score=said.score,
-        anomalies=[judging.anomaly_of(one.series, said.events, i) for i in range(len(said.events.series))],
+        expected=outcome.expected,
+        spread=outcome.spread,
+        score=outcome.score,
+        anomalies=[
+            anomaly_from_event(one.series, outcome.events, i) for i in range(len(outcome.events.series))
+        ],
     )
 
 
-def figures(judged: Sequence[Judged], labels: Sequence[Window]) -> dict[str, Any]:
+def backtest_metrics(judged: Sequence[JudgedHistory], labels: Sequence[LabelWindow]) -> dict[str, Any]:
     """How anomalies and flags meet the labels; None where nothing divides.
 
     A label counts once: it is found if any series that it speaks of has an anomaly in it. An anomaly is false
@@ -138,21 +147,21 @@ def figures(judged: Sequence[Judged], labels: Sequence[Window]) -> dict[str, Any
     delays = np.concatenate(
         [np.empty(0)]
         + [
-            _delays(
-                [one for one in judged if scope.is_of(one.series)],
+            _detection_delays(
+                [one for one in judged if scope.applies_to(one.series)],
                 [label for label in labels if (label.site, label.quantity) == (scope.site, scope.quantity)],
             )
             for scope in {(label.site, label.quantity): label for label in labels}.values()
         ]
     )
     n_found, n_anomalies = int(np.isfinite(delays).sum()), sum(len(one.anomalies) for one in judged)
-    n_false = sum(_match([one], _of(one, labels)).false for one in judged)
-    months = sum(one.lasts_s for one in judged) / MONTH_S
-    precision = evaluate.share(n_anomalies - n_false, n_anomalies)
-    recall = evaluate.share(n_found, len(delays))
-    by_event = {"precision": precision, "recall": recall, "f1": evaluate.f1(precision, recall)}
-    by_reading = evaluate.pointwise(
-        np.concatenate([np.empty(0, bool), *(_truth(one, labels) for one in judged)]),
+    n_false = sum(_match_events([one], _labels_of(one, labels)).false for one in judged)
+    months = sum(one.duration_s for one in judged) / MONTH_S
+    precision = evaluation.ratio(n_anomalies - n_false, n_anomalies)
+    recall = evaluation.ratio(n_found, len(delays))
+    by_event = {"precision": precision, "recall": recall, "f1": evaluation.f1(precision, recall)}
+    by_reading = evaluation.pointwise(
+        np.concatenate([np.empty(0, bool), *(_labelled_readings(one, labels) for one in judged)]),
         np.concatenate([np.empty(0, bool), *(one.flagged for one in judged)]),
     )
     return {
@@ -169,7 +178,7 @@ def figures(judged: Sequence[Judged], labels: Sequence[Window]) -> dict[str, Any
     }
 
 
-def _delays(judged: Sequence[Judged], labels: Sequence[Window]) -> Floats:
+def _detection_delays(judged: Sequence[JudgedHistory], labels: Sequence[LabelWindow]) -> Floats:
     """Of each label of one scope that overlaps what was read: its delay [s]; NaN where it was missed."""
     spans = [(one.time_s[0], one.time_s[-1]) for one in judged if len(one.time_s)]
     covered = [
@@ -177,12 +186,12 @@ def _delays(judged: Sequence[Judged], labels: Sequence[Window]) -> Floats:
         for label in labels
         if any(label.end_s >= first and label.start_s <= last for first, last in spans)
     ]
-    return _match(judged, covered).delay_s
+    return _match_events(judged, covered).delay_s
 
 
-def _match(judged: Sequence[Judged], labels: Sequence[Window]) -> evaluate.EventMatch:
+def _match_events(judged: Sequence[JudgedHistory], labels: Sequence[LabelWindow]) -> evaluation.EventMatch:
     events = [anomaly for one in judged for anomaly in one.anomalies]
-    return evaluate.events_against_windows(
+    return evaluation.events_against_windows(
         [one.start_s for one in events],
         [math.nan if one.end_s is None else one.end_s for one in events],
         [label.start_s for label in labels],
@@ -190,13 +199,15 @@ def _match(judged: Sequence[Judged], labels: Sequence[Window]) -> evaluate.Event
     )
 
 
-def _truth(one: Judged, labels: Sequence[Window]) -> NDArray[np.bool_]:
-    its = _of(one, labels)
-    return evaluate.inside(one.time_s, [label.start_s for label in its], [label.end_s for label in its])
+def _labelled_readings(one: JudgedHistory, labels: Sequence[LabelWindow]) -> NDArray[np.bool_]:
+    own_labels = _labels_of(one, labels)
+    return evaluation.in_any_window(
+        one.time_s, [label.start_s for label in own_labels], [label.end_s for label in own_labels]
+    )
 
 
-def _of(one: Judged, labels: Sequence[Window]) -> list[Window]:
-    return [label for label in labels if label.is_of(one.series)]
+def _labels_of(one: JudgedHistory, labels: Sequence[LabelWindow]) -> list[LabelWindow]:
+    return [label for label in labels if label.applies_to(one.series)]
 
 
 def _finite(shares: Mapping[str, float]) -> dict[str, float | None]:

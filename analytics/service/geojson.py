@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from analytics.service.twin import TwinState
-    from ingest_service.storage.model import Directory, Link
+    from analytics.service.network_state import TwinState
+    from ingest_service.storage.contract.models import Directory, Link
 
 
-def network(directory: Directory, state: TwinState | None = None) -> dict[str, Any]:
+def network_geojson(directory: Directory, state: TwinState | None = None) -> dict[str, Any]:
     """A FeatureCollection of links, nodes and sites; with a state, links and nodes carry theirs."""
     nodes = {} if state is None else {one.node_id: one for one in state.nodes}
     links = {} if state is None else {one.link_id: one for one in state.links}
-    places = {one.node_id: (one.lon, one.lat) for one in directory.nodes}
+    node_positions = {one.node_id: (one.lon, one.lat) for one in directory.nodes}
     features = [
-        _feature("LineString", _line(link, places), "link", link.link_id, link, links.get(link.link_id))
+        _feature(
+            "LineString", _line(link, node_positions), "link", link.link_id, link, links.get(link.link_id)
+        )
         for link in directory.links
     ]
     features += [
@@ -30,14 +32,19 @@ def network(directory: Directory, state: TwinState | None = None) -> dict[str, A
     return {"type": "FeatureCollection", "features": features}
 
 
-def _line(link: Link, places: dict[str, tuple[float, float]]) -> list[tuple[float, float]]:
-    return list(link.coordinates) or [places[link.from_node], places[link.to_node]]
+def _line(link: Link, node_positions: dict[str, tuple[float, float]]) -> list[tuple[float, float]]:
+    return list(link.coordinates) or [node_positions[link.from_node], node_positions[link.to_node]]
 
 
 def _feature(  # noqa: PLR0917 - one of each
-    shape: str, coordinates: Any, what: str, name: str, one: msgspec.Struct, state: msgspec.Struct | None
+    shape: str,
+    coordinates: Any,
+    feature_kind: str,
+    name: str,
+    one: msgspec.Struct,
+    state: msgspec.Struct | None,
 ) -> dict[str, Any]:
-    properties = {"feature": what, **msgspec.to_builtins(one)}
+    properties = {"feature": feature_kind, **msgspec.to_builtins(one)}
     properties.pop("coordinates", None)
     if state is not None:
         properties["state"] = msgspec.to_builtins(state)

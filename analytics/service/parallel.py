@@ -16,16 +16,16 @@ B = TypeVar("B")
 CONNECT_S = 10.0
 
 
-class ClusterError(ValueError):
+class DaskClusterError(ValueError):
     """The cluster can't be used; the sentence says why."""
 
 
-def each(
+def map_in_parallel(
     function: Callable[[A], B],
-    given: Sequence[A],
+    inputs: Sequence[A],
     *,
     cluster: str | None = None,
-    done: Callable[[], None] = lambda: None,
+    on_item_done: Callable[[], None] = lambda: None,
 ) -> list[B]:
     """What the function says of each, in the order given.
 
@@ -42,40 +42,48 @@ def each(
         Where no scheduler answers at the address within 10 s, no worker comes to it, or the workers give up.
 
     """
-    return _on_threads(function, given, done) if cluster is None else _on(cluster, function, given, done)
+    return (
+        _map_on_threads(function, inputs, on_item_done)
+        if cluster is None
+        else _map_on_cluster(cluster, function, inputs, on_item_done)
+    )
 
 
-def _on_threads(function: Callable[[A], B], given: Sequence[A], done: Callable[[], None]) -> list[B]:
+def _map_on_threads(
+    function: Callable[[A], B], inputs: Sequence[A], on_item_done: Callable[[], None]
+) -> list[B]:
     import dask  # noqa: PLC0415 - an extra that only backtests need
 
     def one(item: A) -> B:
-        said = function(item)
-        done()
-        return said
+        result = function(item)
+        on_item_done()
+        return result
 
-    tasks = [dask.delayed(one, pure=False)(item) for item in given]  # type: ignore[attr-defined]
+    tasks = [dask.delayed(one, pure=False)(item) for item in inputs]  # type: ignore[attr-defined]
     return list(dask.compute(*tasks, scheduler="threads"))  # type: ignore[attr-defined,no-untyped-call]
 
 
-def _on(cluster: str, function: Callable[[A], B], given: Sequence[A], done: Callable[[], None]) -> list[B]:
+def _map_on_cluster(
+    cluster: str, function: Callable[[A], B], inputs: Sequence[A], on_item_done: Callable[[], None]
+) -> list[B]:
     import distributed  # noqa: PLC0415 - an extra that only backtests need
 
     try:
         client = distributed.Client(cluster, timeout=CONNECT_S)
     except (OSError, ValueError) as error:
-        raise ClusterError(f"no Dask scheduler answers at {cluster}: {error}") from error
+        raise DaskClusterError(f"no Dask scheduler answers at {cluster}: {error}") from error
     with client:
         try:
             client.wait_for_workers(1, timeout=CONNECT_S)
         except TimeoutError as error:
-            raise ClusterError(f"the Dask scheduler at {cluster} has no worker: start one") from error
+            raise DaskClusterError(f"the Dask scheduler at {cluster} has no worker: start one") from error
         try:
-            futures = [client.submit(function, client.scatter(item), pure=False) for item in given]
+            futures = [client.submit(function, client.scatter(item), pure=False) for item in inputs]
             for _ in distributed.as_completed(futures):
-                done()
+                on_item_done()
             return list(client.gather(futures))
         except (OSError, ImportError, distributed.KilledWorker) as error:
             message = (
                 f"the workers of {cluster} gave up: {error}; each needs this version of towntwin[backtest]"
             )
-            raise ClusterError(message) from error
+            raise DaskClusterError(message) from error

@@ -1,7 +1,7 @@
 """The periodic process: one owner, and rounds in which every task gets a share of time.
 
 A task that fails is put off and stops no other; within a task, neither does one item
-(`analytics.service.items`).
+(`analytics.service.item_backoff`).
 """
 
 from __future__ import annotations
@@ -13,36 +13,38 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
-from analytics.service import items, outages, silence
-from analytics.service.assessing import assess
-from analytics.service.detectors import diagnose_detectors
-from analytics.service.letter_quotas import report_letter_quotas
-from analytics.service.rejudge import rejudge
-from analytics.service.several import judge_sites
-from analytics.service.tidy import tidy
-from analytics.service.turn import ENDLESS, Turn
-from ingest_service.storage.beating import Look, Pulse, beating
-from ingest_service.storage.errors import StoreUnavailable
-from ingest_service.storage.model import AnomalyQuery
-from ingest_service.storage.processes import Identity, Limits
+from analytics.service import device_silence, item_backoff, simultaneous_silence
+from analytics.service.dead_letter_quotas import report_letter_quotas
+from analytics.service.detector_diagnostics import diagnose_detectors
+from analytics.service.housekeeping import tidy
+from analytics.service.monthly_assessment import assess
+from analytics.service.rejudge_late_data import rejudge
+from analytics.service.site_anomalies import judge_sites
+from analytics.service.time_slice import UNLIMITED, TimeSlice
+from ingest_service.storage.contract.errors import StoreUnavailableError
+from ingest_service.storage.contract.models import AnomalyQuery
+from ingest_service.storage.health.heartbeat_thread import ProgressRecorder, WorkStatus, sending_heartbeats
+from ingest_service.storage.health.processes import HealthLimits, ProcessIdentity
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
     from analytics.service.settings import Settings
-    from ingest_service.storage.store import Lease, Store
+    from ingest_service.storage.contract.store import Lease, Store
 
-    Task = Callable[[Store, Settings, Turn], None]
+    Task = Callable[[Store, Settings, TimeSlice], None]
 
 log = structlog.get_logger()
 
-SHARD = "analytics"
-STANDBY_S = 2.0
-MANY = 10_000
-RECENT = 200  # of the silences that ended: the platform's own is among them if it matters still
-TAKEN = "some of what waits"
-PATIENCE = 10  # failures in a row after which rollups wait: a share of a thousandth is about one stretch
+SERVICE_SHARD = "analytics"
+STANDBY_POLL_S = 2.0
+ANOMALY_READ_LIMIT = 10_000
+RECENT_SILENCES = 200  # of the silences that ended: the platform's own is among them if it matters still
+ROLLUP_SAMPLE = "some of what waits"
+FAILURES_BEFORE_PAUSE = (
+    10  # failures in a row after which rollups wait: a share of a thousandth is about one stretch
+)
 ROLL_UP_WAIT_S = 60.0
 
 FAILURES = Counter("towntwin_service_failures_total", "Tasks that failed", ["task"])
@@ -55,58 +57,67 @@ def run(store: Store, settings: Settings, stop: threading.Event) -> None:
     """Work until ``stop`` is set; stand by while another process does."""
     if settings.metrics_port:
         start_http_server(settings.metrics_port, addr="127.0.0.1")
-    identity = Identity(kind="service", instance=SHARD)
-    with beating(store, identity, Limits(stuck_s=settings.stuck_s, behind_s=settings.behind_s)) as pulse:
+    identity = ProcessIdentity(kind="service", instance=SERVICE_SHARD)
+    with sending_heartbeats(
+        store, identity, HealthLimits(stuck_s=settings.stuck_s, behind_s=settings.behind_s)
+    ) as progress:
         while not stop.is_set():
             try:
-                with store.shard(SHARD) as lease:
+                with store.shard(SERVICE_SHARD) as lease:
                     OWNER.set(int(lease is not None))
-                    pulse.role = "standby" if lease is None else "owner"
-                    pulse.moved()
+                    progress.role = "standby" if lease is None else "owner"
+                    progress.loop_advanced()
                     if lease is not None:
                         log.info("service_started")
-                        _rounds(store, settings, lease, stop, pulse)
-            except StoreUnavailable as error:
-                pulse.waits_for("database")
-                log.warning("store_unavailable", error=str(error).strip(), next_try_in_s=STANDBY_S)
-            stop.wait(STANDBY_S)
+                        _run_rounds(store, settings, lease, stop, progress)
+            except StoreUnavailableError as error:
+                progress.waiting_for("database")
+                log.warning("store_unavailable", error=str(error).strip(), next_try_in_s=STANDBY_POLL_S)
+            stop.wait(STANDBY_POLL_S)
 
 
-def roll_up(store: Store, settings: Settings, turn: Turn = ENDLESS) -> None:
+def roll_up(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED) -> None:
     """Bring rollups up to date that are not, as many as the turn has time for.
 
     Where a transaction fails, the next ones take smaller and smaller shares of what waits, chosen by chance:
     all that is sound gets through between what is not. The readings answer for what is not rolled up.
     """
-    stretches = items.of(store, "roll_up", longest_wait_s=ROLL_UP_WAIT_S)
-    while not turn.over and not (stretches.tries(TAKEN) >= PATIENCE and stretches.is_put_off(TAKEN)):
-        share = 2.0 ** -min(stretches.tries(TAKEN), PATIENCE)
-        with stretches.isolated(TAKEN):
+    rollup_backoff = item_backoff.backoff_of(store, "roll_up", longest_wait_s=ROLL_UP_WAIT_S)
+    while not time_slice.is_over and not (
+        rollup_backoff.tries(ROLLUP_SAMPLE) >= FAILURES_BEFORE_PAUSE
+        and rollup_backoff.is_deferred(ROLLUP_SAMPLE)
+    ):
+        share = 2.0 ** -min(rollup_backoff.tries(ROLLUP_SAMPLE), FAILURES_BEFORE_PAUSE)
+        with rollup_backoff.isolate(ROLLUP_SAMPLE):
             done = store.refresh_rollups(limit=settings.rollup_readings, share=share)
             ROLLED_UP.inc(done)
             if done == 0 and share == 1.0:
                 return
 
 
-def look_for_silence(store: Store, settings: Settings, _turn: Turn = ENDLESS) -> None:
+def look_for_silence(store: Store, settings: Settings, _turn: TimeSlice = UNLIMITED) -> None:
     """Record the devices that fell silent, and those that speak again."""
-    devices = items.of(store, "look_for_silence")
-    is_open = store.anomalies(AnomalyQuery(detectors=[outages.DETECTOR], states=["open"], limit=MANY))
-    ended = store.anomalies(AnomalyQuery(detectors=[outages.DETECTOR], states=["closed"], limit=RECENT))
+    devices = item_backoff.backoff_of(store, "look_for_silence")
+    is_open = store.anomalies(
+        AnomalyQuery(detectors=[simultaneous_silence.DETECTOR], states=["open"], limit=ANOMALY_READ_LIMIT)
+    )
+    ended = store.anomalies(
+        AnomalyQuery(detectors=[simultaneous_silence.DETECTOR], states=["closed"], limit=RECENT_SILENCES)
+    )
     activity = store.activity()
-    found = silence.changes(
+    found = device_silence.device_silence_changes(
         activity,
         is_open,
         settings,
         now_s=time.time(),
         devices=devices,
-        not_taken=outages.not_taken(store.processes(), {one.area_id for one in activity}),
-        resumed_s=outages.resumed_s(ended),
+        not_taken=simultaneous_silence.not_taken(store.processes(), {one.area_id for one in activity}),
+        resumed_s=simultaneous_silence.resumed_s(ended),
     )
-    items.record(store, devices, found)
+    item_backoff.record_or_defer(store, devices, found)
 
 
-class Seldom:
+class PeriodicTask:
     """A task that is done once in ``tidy_s``, first at once; what a turn leaves goes on in the next."""
 
     def __init__(self, task: Task) -> None:
@@ -114,11 +125,11 @@ class Seldom:
         self._task = task
         self._due_s = -math.inf
 
-    def __call__(self, store: Store, settings: Settings, turn: Turn = ENDLESS) -> None:
+    def __call__(self, store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED) -> None:
         """Do it, if it is due."""
         if time.monotonic() >= self._due_s:
-            self._task(store, settings, turn)
-            if not turn.over:
+            self._task(store, settings, time_slice)
+            if not time_slice.is_over:
                 self._due_s = time.monotonic() + settings.tidy_s
 
 
@@ -130,43 +141,51 @@ TASKS: tuple[Task, ...] = (
     judge_sites,
     diagnose_detectors,
     assess,
-    Seldom(tidy),
+    PeriodicTask(tidy),
 )
 
 
-def _rounds(
-    store: Store, settings: Settings, lease: Lease, stop: threading.Event, pulse: Pulse | None = None
+def _run_rounds(
+    store: Store,
+    settings: Settings,
+    lease: Lease,
+    stop: threading.Event,
+    progress: ProgressRecorder | None = None,
 ) -> None:
-    """One round after another, as long as the lease is held. Raises `StoreUnavailable`."""
-    pulse = pulse or Pulse()
-    pulse.succeeded()  # the first round begins
+    """One round after another, as long as the lease is held. Raises `StoreUnavailableError`."""
+    progress = progress or ProgressRecorder()
+    progress.work_succeeded()  # the first round begins
     while not stop.is_set() and lease.held():
         failed = []
         for task in TASKS:
-            pulse.moved()
+            progress.loop_advanced()
             if not stop.is_set():
-                failed += [] if _do(task, store, settings, Turn(stop, settings.task_s)) else [task.__name__]
-        pulse.succeeded()
-        pulse.look = _look(pulse, failed)
+                failed += (
+                    []
+                    if _run_task(task, store, settings, TimeSlice(stop, settings.task_s))
+                    else [task.__name__]
+                )
+        progress.work_succeeded()
+        progress.read_work_status = _work_status(progress, failed)
         stop.wait(settings.period_s)
 
 
-def _look(pulse: Pulse, failed: list[str]) -> Callable[[], Look]:
+def _work_status(progress: ProgressRecorder, failed: list[str]) -> Callable[[], WorkStatus]:
     """What a heartbeat shows: the tasks that failed in the newest round, and how long the next one takes."""
     fault = "task" if failed else ""
-    return lambda: Look(fault, ", ".join(failed), pulse.success_age_s or 0.0)
+    return lambda: WorkStatus(fault, ", ".join(failed), progress.success_age_s or 0.0)
 
 
-def _do(task: Task, store: Store, settings: Settings, turn: Turn) -> bool:
+def _run_task(task: Task, store: Store, settings: Settings, time_slice: TimeSlice) -> bool:
     """Give a task its turn; False where it failed as a whole, which puts it off.
 
-    Raises `StoreUnavailable`.
+    Raises `StoreUnavailableError`.
     """
-    name, tasks = task.__name__, items.of(store, "tasks")
-    if tasks.is_put_off(name):
+    name, tasks = task.__name__, item_backoff.backoff_of(store, "tasks")
+    if tasks.is_deferred(name):
         return False
-    with SECONDS.labels(name).time(), tasks.isolated(name):
-        task(store, settings, turn)
+    with SECONDS.labels(name).time(), tasks.isolate(name):
+        task(store, settings, time_slice)
     if tasks.failed(name):
         FAILURES.labels(name).inc()
         return False

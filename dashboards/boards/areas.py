@@ -8,69 +8,73 @@ from grafana_foundation_sdk.builders import barchart
 from grafana_foundation_sdk.models import common as common_models
 from grafana_foundation_sdk.models import units
 
-from dashboards import looks
-from dashboards.board import Board
-from dashboards.kinds import drawn, listed, places, stacked
-from dashboards.postgres_query import Query, datasource
-from dashboards.words import Language, word
+from dashboards import styling
+from dashboards.dashboard_builder import DashboardSpec
+from dashboards.panels import map_panel, stacked_bars_panel, table_panel, time_series_panel
+from dashboards.postgres_query import NamedQueryBuilder, datasource
+from dashboards.translations import Language, translate
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import geomap, table, timeseries
 
 
-def towns(language: Language) -> table.Panel:
+def town_table(language: Language) -> table.Panel:
     """The towns side by side, worst first."""
     columns = "town_id county town sites alarm warning silent age status met_sections with_target capture"
     columns += " index place"
-    panel = listed("towns", "towns_now", columns, language, link=("town", "town-overview"))
+    panel = table_panel("towns", "towns_now", columns, language, link=("town", "town-overview"))
     return panel.no_value("–")
 
 
-def where(language: Language) -> geomap.Panel:
+def town_map(language: Language) -> geomap.Panel:
     """The towns on a map."""
-    return places("towns_map", "towns_map", "town", language, more="open")
+    return map_panel("towns_map", "towns_map", "town", language, more="open")
 
 
-def classes(language: Language) -> barchart.Panel:
+def section_classes_by_town(language: Language) -> barchart.Panel:
     """How many sections of each town had which class."""
     panel = (
         barchart.Panel()
-        .title(word("towns_classes", language))
-        .description(word("towns_classes_about", language))
+        .title(translate("towns_classes", language))
+        .description(translate("towns_classes_about", language))
         .datasource(datasource())
-        .with_target(Query("towns_classes", language))
+        .with_target(NamedQueryBuilder("towns_classes", language))
         .x_field("town")
         .stacking(common_models.StackingMode.NORMAL)
         .show_value(common_models.VisibilityMode.ALWAYS)
         .decimals(0)
     )
-    panel.override_by_name("town", [looks.prop("displayName", word("town", language))])
+    panel.override_by_name("town", [styling.override_property("displayName", translate("town", language))])
     for name, colour in zip(
-        ("class_12", "class_3", "class_4", "class_5", "class_6"), looks.STATUSES, strict=True
+        ("class_12", "class_3", "class_4", "class_5", "class_6"), styling.STATUSES, strict=True
     ):
-        shown = looks.prop("displayName", word(name, language))
-        panel.override_by_name(name, [shown, looks.fixed(colour)])
+        shown = styling.override_property("displayName", translate(name, language))
+        panel.override_by_name(name, [shown, styling.fixed_colour(colour)])
     return panel
 
 
-def begun(language: Language) -> timeseries.Panel:
+def anomalies_by_town(language: Language) -> timeseries.Panel:
     """Warnings and alarms by when they began, by town."""
-    return stacked("towns_begun", "towns_begun", language)
+    return stacked_bars_panel("towns_begun", "towns_begun", language)
 
 
-def capture(language: Language) -> timeseries.Panel:
+def capture_by_town(language: Language) -> timeseries.Panel:
     """The share of expected readings that came, by town."""
-    panel = drawn("towns_capture", "towns_capture", language).unit(units.PercentUnit).min(0).max(1)
-    return panel.thresholds(looks.thresholds((None, looks.RED), (0.75, looks.ORANGE), (0.9, looks.GREEN)))
+    panel = (
+        time_series_panel("towns_capture", "towns_capture", language).unit(units.PercentUnit).min(0).max(1)
+    )
+    return panel.thresholds(
+        styling.threshold_config((None, styling.RED), (0.75, styling.ORANGE), (0.9, styling.GREEN))
+    )
 
 
-BOARD = Board(
+BOARD = DashboardSpec(
     name="areas",
     kinds=(),
     time="now-7d",
     refresh="1m",
     rows=(
-        ("row_towns", ((towns, 24, 10), (where, 12, 11), (classes, 12, 11))),
-        ("row_course", ((begun, 12, 9), (capture, 12, 9))),
+        ("row_towns", ((town_table, 24, 10), (town_map, 12, 11), (section_classes_by_town, 12, 11))),
+        ("row_course", ((anomalies_by_town, 12, 9), (capture_by_town, 12, 9))),
     ),
 )

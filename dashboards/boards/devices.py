@@ -7,71 +7,84 @@ from typing import TYPE_CHECKING
 from grafana_foundation_sdk.builders import barchart
 from grafana_foundation_sdk.models import common as common_models
 
-from dashboards import looks
-from dashboards.board import Board
-from dashboards.boards.areas import capture
-from dashboards.kinds import figure, listed, stacked
-from dashboards.postgres_query import Query, datasource
-from dashboards.words import Language, word
+from dashboards import styling
+from dashboards.boards.areas import capture_by_town
+from dashboards.dashboard_builder import DashboardSpec
+from dashboards.panels import stacked_bars_panel, stat_panel, table_panel
+from dashboards.postgres_query import NamedQueryBuilder, datasource
+from dashboards.translations import Language, translate
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import stat, table, timeseries
 
 
-def counts(language: Language) -> stat.Panel:
+def trouble_counts(language: Language) -> stat.Panel:
     """How many devices have which trouble."""
-    panel = figure("counts", "device_counts", language)
+    panel = stat_panel("counts", "device_counts", language)
     for name in ("offline", "low_battery", "weak_signal", "behind", "wrong_clock"):
-        shown = looks.prop("displayName", word(name, language))
-        panel.override_by_name(name, [shown, looks.steps((None, looks.GREEN), (1, looks.ORANGE))])
+        shown = styling.override_property("displayName", translate(name, language))
+        panel.override_by_name(
+            name, [shown, styling.threshold_property((None, styling.GREEN), (1, styling.ORANGE))]
+        )
     return panel
 
 
-def devices(language: Language) -> table.Panel:
+def device_table(language: Language) -> table.Panel:
     """The devices, those heard of least lately first."""
     columns = "device town online battery signal spool evicted clock measured received"
-    return listed("device_list", "devices", columns, language)
+    return table_panel("device_list", "devices", columns, language)
 
 
-def rules(language: Language) -> barchart.Panel:
+def anomalies_by_rule(language: Language) -> barchart.Panel:
     """Anomalies by the rule that found them."""
     panel = (
         barchart.Panel()
-        .title(word("rules_share", language))
-        .description(word("rules_share_about", language))
+        .title(translate("rules_share", language))
+        .description(translate("rules_share_about", language))
         .datasource(datasource())
-        .with_target(Query("rules_share", language))
+        .with_target(NamedQueryBuilder("rules_share", language))
         .x_field("rule")
         .orientation(common_models.VizOrientation.HORIZONTAL)
         .stacking(common_models.StackingMode.NORMAL)
         .decimals(0)
     )
-    panel.override_by_name("rule", [looks.prop("displayName", word("rule", language))])
-    for name, colour in looks.SEVERITIES.items():
-        panel.override_by_name(name, [looks.prop("displayName", word(name, language)), looks.fixed(colour)])
+    panel.override_by_name("rule", [styling.override_property("displayName", translate("rule", language))])
+    for name, colour in styling.SEVERITIES.items():
+        panel.override_by_name(
+            name,
+            [
+                styling.override_property("displayName", translate(name, language)),
+                styling.fixed_colour(colour),
+            ],
+        )
     return panel
 
 
-def rules_begun(language: Language) -> timeseries.Panel:
+def anomalies_by_rule_over_time(language: Language) -> timeseries.Panel:
     """Anomalies by rule over time."""
-    return stacked("rules_begun", "rules_begun", language)
+    return stacked_bars_panel("rules_begun", "rules_begun", language)
 
 
-def good_share(language: Language) -> table.Panel:
+def least_good_series(language: Language) -> table.Panel:
     """The series that were good least."""
-    return listed("good_share", "good_share", "site_id site quantity readings good capture", language)
+    return table_panel("good_share", "good_share", "site_id site quantity readings good capture", language)
 
 
-BOARD = Board(
+BOARD = DashboardSpec(
     name="devices",
     kinds=(),
     time="now-7d",
     refresh="1m",
     rows=(
-        ("row_devices", ((counts, 24, 4), (devices, 24, 11))),
+        ("row_devices", ((trouble_counts, 24, 4), (device_table, 24, 11))),
         (
             "row_quality",
-            ((rules, 12, 9), (rules_begun, 12, 9), (good_share, 12, 10), (capture, 12, 10)),
+            (
+                (anomalies_by_rule, 12, 9),
+                (anomalies_by_rule_over_time, 12, 9),
+                (least_good_series, 12, 10),
+                (capture_by_town, 12, 10),
+            ),
         ),
     ),
 )

@@ -6,70 +6,77 @@ from typing import TYPE_CHECKING
 
 from grafana_foundation_sdk.models import units
 
-from dashboards import looks
-from dashboards.board import Board
-from dashboards.boards.river_section import anomalies, rain
-from dashboards.kinds import drawn, figure, listed
+from dashboards import styling
+from dashboards.boards.river_section import anomaly_table, rain_nearby
+from dashboards.dashboard_builder import DashboardSpec
+from dashboards.panels import stat_panel, table_panel, time_series_panel
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import stat, table, timeseries
 
-    from dashboards.words import Language
+    from dashboards.translations import Language
 
 
-def wrong(language: Language) -> stat.Panel:
+def outfalls_with_anomaly(language: Language) -> stat.Panel:
     """How many outfalls have an open anomaly."""
-    return figure("outfalls_wrong", "outfalls_wrong", language).thresholds(
-        looks.thresholds((None, looks.GREEN), (1, looks.ORANGE), (3, looks.RED))
+    return stat_panel("outfalls_wrong", "outfalls_wrong", language).thresholds(
+        styling.threshold_config((None, styling.GREEN), (1, styling.ORANGE), (3, styling.RED))
     )
 
 
-def outfalls(language: Language) -> table.Panel:
+def outfall_table(language: Language) -> table.Panel:
     """Each outfall now, worst first."""
-    return listed(
+    return table_panel(
         "outfalls", "outfalls_now", "site_id town site discharge flag measured severity reason", language
     )
 
 
-def dry(language: Language) -> table.Panel:
+def dry_weather_flow(language: Language) -> table.Panel:
     """What flowed in dry weather."""
-    return listed("dry", "dry_weather", "site_id town site dry_hours flowing_hours volume most", language)
+    return table_panel(
+        "dry", "dry_weather", "site_id town site dry_hours flowing_hours volume most", language
+    )
 
 
-def discharge(language: Language) -> timeseries.Panel:
+def discharge_over_time(language: Language) -> timeseries.Panel:
     """The discharge of the chosen outfalls."""
-    panel = drawn("discharge_rain", "values_of", language, quantity="discharge")
+    panel = time_series_panel("discharge_rain", "values_of", language, quantity="discharge")
     return panel.unit(units.CubicMetersPerSecond).min(0)
 
 
-def ammonia(language: Language) -> timeseries.Panel:
+def ammonia_over_time(language: Language) -> timeseries.Panel:
     """Ammonia nitrogen, with the limits of GB 3838 class III and V."""
-    panel = drawn("outfall_ammonia", "values_of", language, quantity="ammonia_nitrogen")
-    limits = looks.thresholds((None, looks.GREEN), (1, looks.CLASSES[3]), (2, looks.CLASSES[5]))
-    return panel.unit("suffix: mg/L").min(0).thresholds(limits).thresholds_style(looks.lines())
+    panel = time_series_panel("outfall_ammonia", "values_of", language, quantity="ammonia_nitrogen")
+    limits = styling.threshold_config((None, styling.GREEN), (1, styling.CLASSES[3]), (2, styling.CLASSES[5]))
+    return (
+        panel.unit("suffix: mg/L")
+        .min(0)
+        .thresholds(limits)
+        .thresholds_style(styling.dashed_threshold_lines())
+    )
 
 
-def conductivity(language: Language) -> timeseries.Panel:
+def conductivity_over_time(language: Language) -> timeseries.Panel:
     """Conductivity of the chosen outfalls."""
-    panel = drawn("outfall_conductivity", "values_of", language, quantity="conductivity")
+    panel = time_series_panel("outfall_conductivity", "values_of", language, quantity="conductivity")
     return panel.unit("suffix: µS/cm").min(0)
 
 
-BOARD = Board(
+BOARD = DashboardSpec(
     name="outfall",
     kinds=("outfall",),
     time="now-7d",
     rows=(
-        ("row_now", ((wrong, 4, 9), (outfalls, 20, 9))),
+        ("row_now", ((outfalls_with_anomaly, 4, 9), (outfall_table, 20, 9))),
         (
             "row_course",
             (
-                (dry, 24, 8),
-                (discharge, 24, 8),
-                (rain, 24, 6),
-                (ammonia, 12, 8),
-                (conductivity, 12, 8),
-                (anomalies, 24, 9),
+                (dry_weather_flow, 24, 8),
+                (discharge_over_time, 24, 8),
+                (rain_nearby, 24, 6),
+                (ammonia_over_time, 12, 8),
+                (conductivity_over_time, 12, 8),
+                (anomaly_table, 24, 9),
             ),
         ),
     ),

@@ -6,75 +6,97 @@ from typing import TYPE_CHECKING
 
 from grafana_foundation_sdk.models import units
 
-from dashboards import looks
-from dashboards.board import Board
-from dashboards.boards.town_overview import good
-from dashboards.kinds import drawn, figure, gauges, listed, stacked
-from dashboards.words import Language, word
+from dashboards import styling
+from dashboards.boards.town_overview import good_share_override
+from dashboards.dashboard_builder import DashboardSpec
+from dashboards.panels import bar_gauge_panel, stacked_bars_panel, stat_panel, table_panel, time_series_panel
+from dashboards.translations import Language, translate
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
 
 LIMITS = {
-    "age": ((None, looks.GREEN), (900, looks.ORANGE), (3600, looks.RED)),
-    "rollups_due": ((None, looks.GREEN), (10_000, looks.ORANGE)),
-    "rejudge_due": ((None, looks.GREEN), (1000, looks.ORANGE)),
-    "letters_waiting": ((None, looks.GREEN), (1, looks.ORANGE)),
-    "database": ((None, looks.GREY),),
+    "age": ((None, styling.GREEN), (900, styling.ORANGE), (3600, styling.RED)),
+    "rollups_due": ((None, styling.GREEN), (10_000, styling.ORANGE)),
+    "rejudge_due": ((None, styling.GREEN), (1000, styling.ORANGE)),
+    "letters_waiting": ((None, styling.GREEN), (1, styling.ORANGE)),
+    "database": ((None, styling.GREY),),
 }
 
 
-def now(language: Language) -> stat.Panel:
+def platform_status(language: Language) -> stat.Panel:
     """How far behind, what waits, how large."""
-    panel = figure("platform_now", "platform_now", language)
+    panel = stat_panel("platform_now", "platform_now", language)
     for name, limits in LIMITS.items():
-        panel.override_by_name(name, [*looks.column(name, language), looks.steps(*limits)])
+        panel.override_by_name(
+            name, [*styling.column_properties(name, language), styling.threshold_property(*limits)]
+        )
     return panel
 
 
-def delays(language: Language) -> table.Panel:
+def lag_by_town(language: Language) -> table.Panel:
     """Lag by town."""
-    return listed("delays", "delays", "town age delay_50 delay_95", language)
+    return table_panel("delays", "delays", "town age delay_50 delay_95", language)
 
 
-def rate(language: Language) -> timeseries.Panel:
+def readings_per_second(language: Language) -> timeseries.Panel:
     """Readings a second."""
-    panel = drawn("rate", "rate", language).min(0)
-    panel.override_by_name("rate", [looks.prop("displayName", word("rate_short", language))])
-    return panel.override_by_name("good", good(language))
+    panel = time_series_panel("rate", "rate", language).min(0)
+    panel.override_by_name(
+        "rate", [styling.override_property("displayName", translate("rate_short", language))]
+    )
+    return panel.override_by_name("good", good_share_override(language))
 
 
-def letters(language: Language) -> timeseries.Panel:
+def dead_letters_by_reason(language: Language) -> timeseries.Panel:
     """Dead letters by reason."""
-    return stacked("letters_begun", "letters_begun", language)
+    return stacked_bars_panel("letters_begun", "letters_begun", language)
 
 
-def newest_letters(language: Language) -> table.Panel:
+def newest_dead_letters(language: Language) -> table.Panel:
     """The newest dead letters."""
-    return listed("letters_newest", "letters_newest", "received topic reason detail state replays", language)
+    return table_panel(
+        "letters_newest", "letters_newest", "received topic reason detail state replays", language
+    )
 
 
-def sizes(language: Language) -> bargauge.Panel:
+def table_sizes(language: Language) -> bargauge.Panel:
     """The largest tables."""
-    return gauges("table_sizes", "table_sizes", "size", language).unit(units.BytesIEC).min(0)
+    return bar_gauge_panel("table_sizes", "table_sizes", "size", language).unit(units.BytesIEC).min(0)
 
 
-def processes(language: Language) -> table.Panel:
+def process_table(language: Language) -> table.Panel:
     """The platform's own processes, those that do not work first."""
     columns = "process instance host health why beat_age moved_age success_age backlog_age restarts"
-    return listed("processes", "processes", columns, language)
+    return table_panel("processes", "processes", columns, language)
 
 
-def shards(language: Language) -> table.Panel:
+def shard_owners(language: Language) -> table.Panel:
     """Who judges what."""
-    return listed("shards", "shards", "shard epoch taken saved", language)
+    return table_panel("shards", "shards", "shard epoch taken saved", language)
 
 
-BOARD = Board(
+BOARD = DashboardSpec(
     name="platform",
     kinds=(),
     rows=(
-        ("row_flow", ((now, 24, 4), (processes, 24, 7), (delays, 8, 9), (rate, 16, 9))),
-        ("row_kept", ((letters, 12, 9), (newest_letters, 12, 9), (sizes, 12, 9), (shards, 12, 9))),
+        (
+            "row_flow",
+            (
+                (platform_status, 24, 4),
+                (process_table, 24, 7),
+                (lag_by_town, 8, 9),
+                (readings_per_second, 16, 9),
+            ),
+        ),
+        (
+            "row_kept",
+            (
+                (dead_letters_by_reason, 12, 9),
+                (newest_dead_letters, 12, 9),
+                (table_sizes, 12, 9),
+                (shard_owners, 12, 9),
+            ),
+        ),
     ),
 )

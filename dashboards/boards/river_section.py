@@ -4,77 +4,80 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dashboards import looks
-from dashboards.board import Board
-from dashboards.boards.town_overview import band
-from dashboards.kinds import drawn, figures, listed, states
-from dashboards.words import Language, word
+from dashboards import styling
+from dashboards.boards.town_overview import expected_band
+from dashboards.dashboard_builder import DashboardSpec
+from dashboards.panels import stat_panel_by_column, state_timeline_panel, table_panel, time_series_panel
+from dashboards.translations import Language, translate
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import stat, statetimeline, table, timeseries
 
 
-def class_now(language: Language) -> stat.Panel:
+def class_and_target(language: Language) -> stat.Panel:
     """Class, target, and of how many items."""
-    return figures("river_class", "river_class", "class target met items", language)
+    return stat_panel_by_column("river_class", "river_class", "class target met items", language)
 
 
-def items(language: Language) -> table.Panel:
+def item_table(language: Language) -> table.Panel:
     """What each item was."""
-    return listed("river_items", "river_items", "quantity mean class exceeds readings", language)
+    return table_panel("river_items", "river_items", "quantity mean class exceeds readings", language)
 
 
-def latest(language: Language) -> table.Panel:
+def latest_readings(language: Language) -> table.Panel:
     """The newest reading of each quantity."""
     columns = "quantity value flag expected lower upper measured"
-    return listed("river_latest", "river_latest", columns, language)
+    return table_panel("river_latest", "river_latest", columns, language)
 
 
-def values(language: Language) -> timeseries.Panel:
+def values_over_time(language: Language) -> timeseries.Panel:
     """The chosen quantities."""
-    return drawn("river_values", "river_values", language)
+    return time_series_panel("river_values", "river_values", language)
 
 
-def flagged(language: Language) -> statetimeline.Panel:
+def flags_over_time(language: Language) -> statetimeline.Panel:
     """When each quantity was flagged."""
-    words = looks.mapped(
-        {"1": (word("good", language), looks.GREEN), "3": (f"△ {word('flagged', language)}", looks.ORANGE)}
+    words = styling.value_mapping(
+        {
+            "1": (translate("good", language), styling.GREEN),
+            "3": (f"△ {translate('flagged', language)}", styling.ORANGE),
+        }
     )
-    return states("river_flags", "river_flags", words, language)
+    return state_timeline_panel("river_flags", "river_flags", words, language)
 
 
-def rain(language: Language) -> timeseries.Panel:
+def rain_nearby(language: Language) -> timeseries.Panel:
     """Rain at the gauges of the town."""
-    return drawn("rain", "rain_near", language).unit("suffix: mm/h").min(0).fill_opacity(40)
+    return time_series_panel("rain", "rain_near", language).unit("suffix: mm/h").min(0).fill_opacity(40)
 
 
-def neighbours(language: Language) -> timeseries.Panel:
+def upstream_and_downstream(language: Language) -> timeseries.Panel:
     """The same quantity upstream and downstream."""
-    return drawn("neighbours", "river_neighbours", language)
+    return time_series_panel("neighbours", "river_neighbours", language)
 
 
-def anomalies(language: Language) -> table.Panel:
+def anomaly_table(language: Language) -> table.Panel:
     """Anomalies at the chosen sites."""
     columns = "since until severity state site_id site quantity rule reason score"
-    return listed("listed", "anomalies_listed", columns, language).no_value(word("fine", language))
+    return table_panel("listed", "anomalies_listed", columns, language).no_value(translate("fine", language))
 
 
-BOARD = Board(
+BOARD = DashboardSpec(
     name="river_section",
     kinds=("river_section", "lake_section"),
     one_site=True,
     quantities=True,
     rows=(
-        ("row_class", ((class_now, 8, 9), (items, 8, 9), (latest, 8, 9))),
+        ("row_class", ((class_and_target, 8, 9), (item_table, 8, 9), (latest_readings, 8, 9))),
         (
             "row_course",
             (
-                (band, 24, 9),
-                (values, 24, 9),
-                (flagged, 24, 8),
-                (rain, 12, 7),
-                (neighbours, 12, 7),
-                (anomalies, 24, 9),
+                (expected_band, 24, 9),
+                (values_over_time, 24, 9),
+                (flags_over_time, 24, 8),
+                (rain_nearby, 12, 7),
+                (upstream_and_downstream, 12, 7),
+                (anomaly_table, 24, 9),
             ),
         ),
     ),

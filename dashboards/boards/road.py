@@ -11,62 +11,62 @@ from grafana_foundation_sdk.models import heatmap as heatmap_models
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models import xychart as xychart_models
 
-from dashboards import looks
-from dashboards.board import Board
-from dashboards.boards.river_section import anomalies
-from dashboards.boards.town_overview import congestion
-from dashboards.kinds import drawn, gauges
-from dashboards.postgres_query import Query, datasource
-from dashboards.words import Language, word
+from dashboards import styling
+from dashboards.boards.river_section import anomaly_table
+from dashboards.boards.town_overview import congestion_table
+from dashboards.dashboard_builder import DashboardSpec
+from dashboards.panels import bar_gauge_panel, time_series_panel
+from dashboards.postgres_query import NamedQueryBuilder, datasource
+from dashboards.translations import Language, translate
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import bargauge, timeseries
 
 
-def share(language: Language) -> bargauge.Panel:
+def speed_over_expected(language: Language) -> bargauge.Panel:
     """Speeds over what this hour expects."""
-    limits = looks.thresholds((None, looks.RED), (0.5, looks.ORANGE), (0.75, looks.GREEN))
-    panel = gauges("speed", "speed_share", "share", language).unit(units.PercentUnit)
+    limits = styling.threshold_config((None, styling.RED), (0.5, styling.ORANGE), (0.75, styling.GREEN))
+    panel = bar_gauge_panel("speed", "speed_share", "share", language).unit(units.PercentUnit)
     return panel.min(0).max(1.5).thresholds(limits)
 
 
-def speed(language: Language) -> timeseries.Panel:
+def speed_over_time(language: Language) -> timeseries.Panel:
     """Speed at the chosen sites."""
-    panel = drawn("road_speed", "values_of", language, quantity="traffic_speed")
+    panel = time_series_panel("road_speed", "values_of", language, quantity="traffic_speed")
     return panel.unit(units.KilometersPerHour).min(0)
 
 
-def flow(language: Language) -> timeseries.Panel:
+def flow_over_time(language: Language) -> timeseries.Panel:
     """Flow at the chosen sites."""
-    panel = drawn("road_flow", "values_of", language, quantity="traffic_flow")
+    panel = time_series_panel("road_flow", "values_of", language, quantity="traffic_flow")
     return panel.unit("suffix: veh/h").min(0)
 
 
-def occupancy(language: Language) -> timeseries.Panel:
+def occupancy_over_time(language: Language) -> timeseries.Panel:
     """Occupancy at the chosen sites."""
-    panel = drawn("road_occupancy", "values_of", language, quantity="occupancy")
+    panel = time_series_panel("road_occupancy", "values_of", language, quantity="occupancy")
     return panel.unit(units.Percent).min(0)
 
 
-def fundamental(language: Language) -> xychart.Panel:
+def flow_over_density(language: Language) -> xychart.Panel:
     """Flow over density, a colour a site."""
     parts = models.DataTransformerConfig(
         id_val="partitionByValues", options={"fields": ["site"], "keepFields": False}
     )
     panel = (
         xychart.Panel()
-        .title(word("fundamental", language))
-        .description(word("fundamental_about", language))
+        .title(translate("fundamental", language))
+        .description(translate("fundamental_about", language))
         .datasource(datasource())
-        .with_target(Query("fundamental", language))
+        .with_target(NamedQueryBuilder("fundamental", language))
         .with_transformation(parts)
         .mapping(xychart_models.SeriesMapping.AUTO)
         .show(xychart_models.XYShowMode.POINTS)
         .legend(VizLegendOptions().show_legend(True))
     )
     for name, unit in (("density", "suffix: veh/km"), ("flow", "suffix: veh/h")):
-        shown = looks.prop("custom.axisLabel", word(name, language))
-        panel.override_by_name(name, [looks.prop("unit", unit), shown])
+        shown = styling.override_property("custom.axisLabel", translate(name, language))
+        panel.override_by_name(name, [styling.override_property("unit", unit), shown])
     return panel
 
 
@@ -82,10 +82,10 @@ def space_time(language: Language) -> heatmap.Panel:
     )
     return (
         heatmap.Panel()
-        .title(word("space_time", language))
-        .description(word("space_time_about", language))
+        .title(translate("space_time", language))
+        .description(translate("space_time_about", language))
         .datasource(datasource())
-        .with_target(Query("space_time", language, shape="time_series"))
+        .with_target(NamedQueryBuilder("space_time", language, result_format="time_series"))
         .calculate(False)
         .color(colours)
         .cell_values(heatmap.CellValues().unit(units.KilometersPerHour).decimals(0))
@@ -93,20 +93,20 @@ def space_time(language: Language) -> heatmap.Panel:
     )
 
 
-BOARD = Board(
+BOARD = DashboardSpec(
     name="road",
     kinds=("road_section", "junction"),
     rows=(
-        ("row_now", ((congestion, 14, 10), (share, 10, 10))),
+        ("row_now", ((congestion_table, 14, 10), (speed_over_expected, 10, 10))),
         (
             "row_course",
             (
                 (space_time, 24, 9),
-                (speed, 12, 8),
-                (flow, 12, 8),
-                (occupancy, 12, 9),
-                (fundamental, 12, 9),
-                (anomalies, 24, 9),
+                (speed_over_time, 12, 8),
+                (flow_over_time, 12, 8),
+                (occupancy_over_time, 12, 9),
+                (flow_over_density, 12, 9),
+                (anomaly_table, 24, 9),
             ),
         ),
     ),

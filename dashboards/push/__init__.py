@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dashboards.push import alerting, basics, boards, show
-from dashboards.push.api import PushError, connected
+from dashboards.push import alerting, dashboard_push, folder_and_data_source, terminal_output
+from dashboards.push.grafana_errors import PushError, grafana_connection
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from dashboards.push.change import Change
+    from dashboards.push.change import GrafanaChange
     from dashboards.settings import Settings
 
 __all__ = ["PushError", "push"]
 
 
-def push(settings: Settings, console: Console, *, dry_run: bool = False, force: bool = False) -> list[Change]:
+def push(
+    settings: Settings, console: Console, *, dry_run: bool = False, force: bool = False
+) -> list[GrafanaChange]:
     """Bring a Grafana up to date; what is as it should be is left alone. Returns what there was to do.
 
     Raises
@@ -25,29 +27,29 @@ def push(settings: Settings, console: Console, *, dry_run: bool = False, force: 
         in a sentence; before anything is written where a person changed something, unless ``force``.
 
     """
-    with connected(settings) as grafana:
+    with grafana_connection(settings) as grafana:
         changes = [
-            *basics.changes(grafana, settings),
-            *boards.changes(grafana),
-            *alerting.changes(grafana, settings),
+            *folder_and_data_source.basic_changes(grafana, settings),
+            *dashboard_push.dashboard_changes(grafana),
+            *alerting.alerting_changes(grafana, settings),
         ]
-        wanted = [one for one in changes if one.verdict != "same"]
+        pending = [one for one in changes if one.verdict != "same"]
         if dry_run:
-            for one in wanted:
-                show.difference(one, console)
+            for one in pending:
+                terminal_output.print_difference(one, console)
         else:
-            _write(wanted, force=force)
-    show.summary(changes, console, dry_run=dry_run)
-    return wanted
+            _write_changes(pending, force=force)
+    terminal_output.print_summary(changes, console, dry_run=dry_run)
+    return pending
 
 
-def _write(wanted: list[Change], *, force: bool) -> None:
-    foreign = [one for one in wanted if one.verdict == "foreign"]
+def _write_changes(pending: list[GrafanaChange], *, force: bool) -> None:
+    foreign = [one for one in pending if one.verdict == "foreign"]
     if foreign and not force:
         raise PushError(
             "nothing was written, for a person changed this in Grafana:\n"
             + "\n".join(f"  {one.what}: {one.why}" for one in foreign)
             + "\nlook with --dry-run; keep it by bringing it into the code, or overwrite it with --force"
         )
-    for one in wanted:
+    for one in pending:
         one.write()

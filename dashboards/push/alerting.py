@@ -9,10 +9,15 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dashboards.alerting.contacts import NAME, contacts, route, with_route
-from dashboards.alerting.rules import rules
-from dashboards.push.api import found, said
-from dashboards.push.change import Change, Verdict, digest, like
+from dashboards.alerting.alert_rules import build_alert_rules
+from dashboards.alerting.contact_points import (
+    CONTACT_POINT_NAME,
+    build_contact_points,
+    notification_route,
+    with_notification_route,
+)
+from dashboards.push.change import GrafanaChange, Verdict, digest, without_additions
+from dashboards.push.grafana_errors import errors_as_sentences, find_or_none
 
 if TYPE_CHECKING:
     from grafana_client.api import GrafanaApi
@@ -23,104 +28,104 @@ MARK = "towntwin_push"
 REDACTED = "[REDACTED]"
 
 
-def changes(grafana: GrafanaApi, settings: Settings) -> list[Change]:
+def alerting_changes(grafana: GrafanaApi, settings: Settings) -> list[GrafanaChange]:
     """What is to be done to each; without a contact point, alerts take the way of everything else."""
-    wanted = contacts(settings)
-    found_rules = [_rule(grafana, one) for one in rules()]
-    if not wanted:
+    desired = build_contact_points(settings)
+    found_rules = [_rule(grafana, one) for one in build_alert_rules()]
+    if not desired:
         return found_rules
-    return [*(_contact(grafana, one) for one in wanted), _policy(grafana), *found_rules]
+    return [*(_contact(grafana, one) for one in desired), _policy(grafana), *found_rules]
 
 
-def _rule(grafana: GrafanaApi, rule: dict[str, Any]) -> Change:
+def _rule(grafana: GrafanaApi, rule: dict[str, Any]) -> GrafanaChange:
     api = grafana.alertingprovisioning
     what = f"alert rule {rule['uid']}"
-    there = found(partial(api.get_alertrule, rule["uid"]), what)
-    wanted = {**rule, "annotations": {**rule["annotations"], MARK: digest(rule)}}
-    before = None if there is None else _told(there, wanted)
+    existing = find_or_none(partial(api.get_alertrule, rule["uid"]), what)
+    desired = {**rule, "annotations": {**rule["annotations"], MARK: digest(rule)}}
+    before = None if existing is None else _comparable_rule(existing, desired)
 
     def write() -> None:
-        with said(what):
-            if there is None:
-                api.create_alertrule(wanted, disable_provenance=True)
+        with errors_as_sentences(what):
+            if existing is None:
+                api.create_alertrule(desired, disable_provenance=True)
             else:
-                api.update_alertrule(rule["uid"], {**there, **wanted}, disable_provenance=True)
+                api.update_alertrule(rule["uid"], {**existing, **desired}, disable_provenance=True)
 
-    verdict: Verdict = "new" if before is None else _judged(before, wanted)
+    verdict: Verdict = "new" if before is None else _rule_verdict(before, desired)
     why = "its content is not what was pushed"
-    return Change(what=what, verdict=verdict, before=before, after=wanted, write=write, why=why)
+    return GrafanaChange(what=what, verdict=verdict, before=before, after=desired, write=write, why=why)
 
 
-def _told(there: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+def _comparable_rule(existing: dict[str, Any], desired: dict[str, Any]) -> dict[str, Any]:
     """A rule as Grafana tells it: without what it added, and with what an older one does not know as pushed.
 
     Labels and annotations are words, and stay whole.
     """
-    whole = {key: there.get(key) or {} for key in ("labels", "annotations")}
-    return {**wanted, **like(there, wanted), **whole}
+    with_labels = {key: existing.get(key) or {} for key in ("labels", "annotations")}
+    return {**desired, **without_additions(existing, desired), **with_labels}
 
 
-def _judged(before: dict[str, Any], wanted: dict[str, Any]) -> Verdict:
-    if before == wanted:
+def _rule_verdict(before: dict[str, Any], desired: dict[str, Any]) -> Verdict:
+    if before == desired:
         return "same"
     notes = dict(before["annotations"])
-    mark = notes.pop(MARK, None)
-    return "ours" if mark == digest({**before, "annotations": notes}) else "foreign"
+    pushed_digest = notes.pop(MARK, None)
+    return "ours" if pushed_digest == digest({**before, "annotations": notes}) else "foreign"
 
 
-def _contact(grafana: GrafanaApi, wanted: dict[str, Any]) -> Change:
+def _contact(grafana: GrafanaApi, desired: dict[str, Any]) -> GrafanaChange:
     api = grafana.alertingprovisioning
-    what = f"contact point {wanted['uid']}"
-    with said(what):
-        listed = api.get_contactpoints(NAME)
-    there = next((one for one in listed or [] if one["uid"] == wanted["uid"]), None)
-    before = None if there is None else like(there, wanted)
+    what = f"contact point {desired['uid']}"
+    with errors_as_sentences(what):
+        listed = api.get_contactpoints(CONTACT_POINT_NAME)
+    existing = next((one for one in listed or [] if one["uid"] == desired["uid"]), None)
+    before = None if existing is None else without_additions(existing, desired)
 
     def write() -> None:
-        with said(what):
-            if there is None:
-                api.create_contactpoint(wanted, disable_provenance=True)
+        with errors_as_sentences(what):
+            if existing is None:
+                api.create_contactpoint(desired, disable_provenance=True)
             else:
-                api.update_contactpoint(wanted["uid"], wanted, disable_provenance=True)
+                api.update_contactpoint(desired["uid"], desired, disable_provenance=True)
 
-    return Change(
+    return GrafanaChange(
         what=what,
-        verdict="new" if before is None else "same" if _without_secrets(before, wanted) else "foreign",
+        verdict="new" if before is None else "same" if _equal_without_secrets(before, desired) else "foreign",
         before=before,
-        after=wanted,
+        after=desired,
         write=write,
         why="it is not what the settings say: a person changed it, or the settings are new",
     )
 
 
-def _without_secrets(before: dict[str, Any], wanted: dict[str, Any]) -> bool:
+def _equal_without_secrets(before: dict[str, Any], desired: dict[str, Any]) -> bool:
     """Whether both are the same as far as Grafana tells; what is secret it never tells."""
     shown = {
-        key: wanted["settings"][key] if value == REDACTED else value
+        key: desired["settings"][key] if value == REDACTED else value
         for key, value in before["settings"].items()
     }
-    return {**before, "settings": shown} == wanted
+    return {**before, "settings": shown} == desired
 
 
-def _policy(grafana: GrafanaApi) -> Change:
+def _policy(grafana: GrafanaApi) -> GrafanaChange:
     """Our route in the tree; every other route stays as it is."""
     what = "notification policy"
-    with said(what):
+    with errors_as_sentences(what):
         tree = grafana.alertingprovisioning.get_notification_policy_tree()
-    ours = [one for one in tree.get("routes") or [] if one.get("receiver") == NAME]
-    is_same = [like(one, route()) for one in ours] == [route()]
+    ours = [one for one in tree.get("routes") or [] if one.get("receiver") == CONTACT_POINT_NAME]
+    is_same = [without_additions(one, notification_route()) for one in ours] == [notification_route()]
 
     def write() -> None:
-        with said(what):
+        with errors_as_sentences(what):
             grafana.alertingprovisioning.set_notification_policy_tree(
-                with_route(tree), disable_provenance=True
+                with_notification_route(tree), disable_provenance=True
             )
 
-    return Change(
+    return GrafanaChange(
         what=what,
         verdict="same" if is_same else "foreign" if ours else "new",
         before=ours or None,
-        after=route(),
+        after=notification_route(),
         write=write,
-        why=f"the route to {NAME} is not what was pushed",
+        why=f"the route to {CONTACT_POINT_NAME} is not what was pushed",
     )

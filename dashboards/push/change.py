@@ -15,7 +15,7 @@ Verdict = Literal["new", "same", "ours", "foreign"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
+class GrafanaChange:
     """One thing: how it is, how it should be, and how to make it so."""
 
     what: str
@@ -26,20 +26,22 @@ class Change:
     why: str = ""
 
 
-def text(value: Any) -> str:
+def canonical_json(value: Any) -> str:
     """A value in an order of its own, to compare and to show."""
     return json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False)
 
 
 def digest(value: Any) -> str:
     """Sixteen hex digits that change with the value."""
-    return hashlib.sha256(text(value).encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
 
 
-def like(given: Any, wanted: Any) -> Any:
+def without_additions(existing: Any, desired: Any) -> Any:
     """What is given, without what Grafana added to it: the keys that are wanted, in depth."""
-    if isinstance(given, dict) and isinstance(wanted, dict):
-        return {key: like(value, wanted[key]) for key, value in given.items() if key in wanted}
-    if isinstance(given, list) and isinstance(wanted, list) and len(given) == len(wanted):
-        return [like(one, other) for one, other in zip(given, wanted, strict=True)]
-    return given
+    if isinstance(existing, dict) and isinstance(desired, dict):
+        return {
+            key: without_additions(value, desired[key]) for key, value in existing.items() if key in desired
+        }
+    if isinstance(existing, list) and isinstance(desired, list) and len(existing) == len(desired):
+        return [without_additions(one, other) for one, other in zip(existing, desired, strict=True)]
+    return existing

@@ -13,13 +13,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from analytics.core import judge as core
 from analytics.service import backtest, parallel
-from deploy import audit, recorded
-from deploy.backtest import labels, outputs, picture, sources
-from deploy.backtest.sources import Stretch
+from deploy import command_audit, recorded_devices
+from deploy.backtest import history_loading, labels, outputs, series_plot
+from deploy.backtest.history_loading import ReadingSelection
+from deploy.command_resources import open_store
 from deploy.settings import SettingsError
-from deploy.wiring import open_store
-from edge.drivers import mapping as mappings
-from edge.drivers.mapping import MappingError
+from edge.drivers import file_mapping as mappings
+from edge.drivers.file_mapping import MappingError
 from edge.wire.quantities import QUANTITIES
 
 if TYPE_CHECKING:
@@ -27,47 +27,49 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from analytics.service.backtest import History, Judged, Window
-    from deploy.settings import Common
+    from analytics.service.backtest import JudgedHistory, LabelWindow, SeriesHistory
+    from deploy.settings import CommonSettings
 
 
-def run(args: argparse.Namespace, common: Common) -> int:
+def run_backtest(args: argparse.Namespace, common: CommonSettings) -> int:
     """Read, judge, compare, write; the last line of stdout is the summary as JSON."""
-    changed = dict(_limit(one) for one in args.set)
+    changed_limits = dict(_parse_limit(one) for one in args.set)
     for quantity in args.quantity or ():
         if quantity not in QUANTITIES:
             raise SettingsError(f"--quantity: there is no {quantity!r}; there are {', '.join(QUANTITIES)}")
     with _progress() as progress:
-        histories, zone = _read(args, common, progress)
-        windows = labels.read(args.labels, zone) if args.labels else []
+        histories, zone = _read_histories(args, common, progress)
+        windows = labels.read_labels(args.labels, zone) if args.labels else []
         try:
-            histories = [backtest.with_limits(one, changed) for one in histories]
+            histories = [backtest.with_limits(one, changed_limits) for one in histories]
         except ValueError as error:
             raise SettingsError(f"--set: {error}") from error
-        _make(args.out)
+        _make_folder(args.out)
         if args.cluster is None:
             core.warm_up()
         begun_s = time.perf_counter()
-        judged = _judge(histories, args.cluster, progress)
+        judged = _judge_histories(histories, args.cluster, progress)
         seconds = time.perf_counter() - begun_s
         found: dict[str, Any] = {
             "series": len(judged),
             "readings": sum(len(one.time_s) for one in judged),
             "anomalies": sum(len(one.anomalies) for one in judged),
             "seconds": round(seconds, 3),
-            "limits": changed,
+            "limits": changed_limits,
         }
         if args.labels:
-            found |= backtest.figures(judged, windows)
-        outputs.anomalies(args.out / "anomalies.csv", judged)
-        outputs.flags(args.out / "flags.parquet", judged)
+            found |= backtest.backtest_metrics(judged, windows)
+        outputs.write_anomalies(args.out / "anomalies.csv", judged)
+        outputs.write_flags(args.out / "flags.parquet", judged)
         if args.plot:
-            _draw(args, judged, windows, zone, progress)
-    print(outputs.summary(args.out / "summary.json", found))
+            _draw_series(args, judged, windows, zone, progress)
+    print(outputs.write_summary(args.out / "summary.json", found))
     return 0
 
 
-def _read(args: argparse.Namespace, common: Common, progress: Progress) -> tuple[list[History], ZoneInfo]:
+def _read_histories(
+    args: argparse.Namespace, common: CommonSettings, progress: Progress
+) -> tuple[list[SeriesHistory], ZoneInfo]:
     """The histories, and the zone of times that name none."""
     task = progress.add_task("reading", total=None)
 
@@ -77,11 +79,11 @@ def _read(args: argparse.Namespace, common: Common, progress: Progress) -> tuple
     if args.files:
         if args.mapping is None:
             raise SettingsError("backtest FILE needs --mapping MAPPING.toml; see docs/replay.md")
-        recordings = recorded.open_all(args.files, args.mapping)
-        recorded.read_all(recordings)
-        zone = _zone(args.mapping)
+        recordings = recorded_devices.open_recordings(args.files, args.mapping)
+        recorded_devices.read_recordings(recordings)
+        zone = _zone_of_mapping(args.mapping)
         progress.update(task, total=sum(one.total() for one in recordings))
-        histories = sources.of_files(recordings, _stretch(args, zone), more)
+        histories = history_loading.histories_of_files(recordings, _reading_selection(args, zone), more)
         for one in recordings:
             for why, count in one.skipped.items():
                 print(f"left out of {one.device}: {count:,} {why}", file=sys.stderr)
@@ -95,34 +97,40 @@ def _read(args: argparse.Namespace, common: Common, progress: Progress) -> tuple
         )
     store = open_store(common, args)
     try:
-        histories = sources.of_store(store, _stretch(args, store.zone), more)
-        audit.note(store, "backtest", audit.told(args, "site", "from_", "to", "out"))
+        histories = history_loading.histories_of_store(store, _reading_selection(args, store.zone), more)
+        command_audit.record_command(
+            store, "backtest", command_audit.command_arguments(args, "site", "from_", "to", "out")
+        )
     finally:
         store.close()
     progress.update(task, total=progress.tasks[task].completed)
     return histories, store.zone
 
 
-def _judge(histories: Sequence[History], cluster: str | None, progress: Progress) -> list[Judged]:
+def _judge_histories(
+    histories: Sequence[SeriesHistory], cluster: str | None, progress: Progress
+) -> list[JudgedHistory]:
     task = progress.add_task("judging", total=len(histories))
     try:
-        return parallel.each(backtest.judge, histories, cluster=cluster, done=lambda: progress.advance(task))
-    except parallel.ClusterError as error:
+        return parallel.map_in_parallel(
+            backtest.judge_history, histories, cluster=cluster, on_item_done=lambda: progress.advance(task)
+        )
+    except parallel.DaskClusterError as error:
         raise SettingsError(f"--cluster: {error}") from error
 
 
-def _draw(
+def _draw_series(
     args: argparse.Namespace,
-    judged: Sequence[Judged],
-    windows: Sequence[Window],
+    judged: Sequence[JudgedHistory],
+    windows: Sequence[LabelWindow],
     zone: ZoneInfo,
     progress: Progress,
 ) -> None:
-    most_first = sorted(judged, key=lambda one: len(one.anomalies), reverse=True)
-    chosen = most_first[: max(args.max_plots, 0)]
+    most_anomalies_first = sorted(judged, key=lambda one: len(one.anomalies), reverse=True)
+    chosen = most_anomalies_first[: max(args.max_plots, 0)]
     for one in progress.track(chosen, description="drawing"):
-        name = outputs.name(one).replace("/", ".").replace(":", "_")
-        picture.draw(args.out / f"{name}.png", one, windows, zone)
+        name = outputs.series_name(one).replace("/", ".").replace(":", "_")
+        series_plot.draw_series(args.out / f"{name}.png", one, windows, zone)
 
 
 def _progress() -> Progress:
@@ -138,14 +146,14 @@ def _progress() -> Progress:
     )
 
 
-def _make(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(f"--out {folder}: {error.strerror}") from error
 
 
-def _limit(text: str) -> tuple[str, float | None]:
+def _parse_limit(text: str) -> tuple[str, float | None]:
     """A limit and its value; None, which switches it off, where that is written as ``nan``."""
     name, _, number = text.partition("=")
     try:
@@ -157,26 +165,26 @@ def _limit(text: str) -> tuple[str, float | None]:
         ) from error
 
 
-def _stretch(args: argparse.Namespace, zone: ZoneInfo) -> Stretch:
-    given = {}
+def _reading_selection(args: argparse.Namespace, zone: ZoneInfo) -> ReadingSelection:
+    times = {}
     for flag, name, text in (("--from", "from_s", args.from_), ("--to", "to_s", args.to)):
         if text is not None:
             try:
-                given[name] = sources.moment(text, zone)
+                times[name] = history_loading.parse_time(text, zone)
             except ValueError as error:
                 raise SettingsError(f"{flag} {text!r} is no time: write it like 2019-06-01") from error
-    stretch = Stretch(
+    selection = ReadingSelection(
         sites=frozenset(args.site) if args.site else None,
         quantities=frozenset(args.quantity) if args.quantity else None,
-        **given,
+        **times,
     )
-    if stretch.to_s <= stretch.from_s:
+    if selection.to_s <= selection.from_s:
         raise SettingsError(f"--to {args.to} is not after --from {args.from_}")
-    return stretch
+    return selection
 
 
-def _zone(mapping: Path) -> ZoneInfo:
+def _zone_of_mapping(mapping: Path) -> ZoneInfo:
     try:
-        return ZoneInfo(mappings.load(mapping).time.zone)
+        return ZoneInfo(mappings.load_mapping(mapping).time.zone)
     except MappingError as error:
         raise SettingsError(str(error)) from error

@@ -11,8 +11,8 @@ from __future__ import annotations
 import csv
 from typing import TYPE_CHECKING
 
-from analytics.service.backtest import Window
-from deploy.backtest.sources import moment
+from analytics.service.backtest import LabelWindow
+from deploy.backtest.history_loading import parse_time
 from deploy.settings import SettingsError
 from edge.wire.quantities import QUANTITIES
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 COLUMNS = {"site", "quantity", "start", "end"}
 
 
-def read(path: Path, zone: ZoneInfo) -> list[Window]:
+def read_labels(path: Path, zone: ZoneInfo) -> list[LabelWindow]:
     """The labels of a file; times that name no zone are in ``zone``. Raises `SettingsError`."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -41,19 +41,19 @@ def read(path: Path, zone: ZoneInfo) -> list[Window]:
         raise SettingsError(f"labels {path}: {error}") from error
 
 
-def _window(row: dict[str, str | None], zone: ZoneInfo, where: str) -> Window:
-    start_s, end_s = (_moment(row, name, zone, where) for name in ("start", "end"))
+def _window(row: dict[str, str | None], zone: ZoneInfo, where: str) -> LabelWindow:
+    start_s, end_s = (_parse_label_time(row, name, zone, where) for name in ("start", "end"))
     if end_s < start_s:
         raise SettingsError(f"{where}: it ends at {row['end']}, before it starts at {row['start']}")
     quantity = row.get("quantity") or None
     if quantity is not None and quantity not in QUANTITIES:
         raise SettingsError(f"{where}: there is no quantity {quantity!r}; there are {', '.join(QUANTITIES)}")
-    return Window(site=row.get("site") or None, quantity=quantity, start_s=start_s, end_s=end_s)
+    return LabelWindow(site=row.get("site") or None, quantity=quantity, start_s=start_s, end_s=end_s)
 
 
-def _moment(row: dict[str, str | None], name: str, zone: ZoneInfo, where: str) -> float:
+def _parse_label_time(row: dict[str, str | None], name: str, zone: ZoneInfo, where: str) -> float:
     text = row[name] or ""
     try:
-        return moment(text, zone)
+        return parse_time(text, zone)
     except ValueError as error:
         raise SettingsError(f"{where}: {name} {text!r} is no time: write it like 2019-06-10 15:00") from error

@@ -16,32 +16,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from analytics.service.backtest import Judged
-    from ingest_service.storage.model import Anomaly
+    from analytics.service.backtest import JudgedHistory
+    from ingest_service.storage.contract.models import Anomaly
 
-ANOMALIES = (
+ANOMALY_COLUMNS = (
     "series", "site", "quantity", "detector", "start", "end", "peak", "score", "severity", "observed",
     "expected", "reason_en", "reason_zh",
 )  # fmt: skip
 
 
-def name(one: Judged) -> str:
+def series_name(one: JudgedHistory) -> str:
     """A series, as the files name it."""
     return f"{one.series.site_id}/{one.series.quantity}"
 
 
-def anomalies(path: Path, judged: Sequence[Judged]) -> None:
+def write_anomalies(path: Path, judged: Sequence[JudgedHistory]) -> None:
     """One line an anomaly, times in ISO 8601 UTC; an open one has no end."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(ANOMALIES)
+        writer.writerow(ANOMALY_COLUMNS)
         for one in judged:
             for anomaly in one.anomalies:
-                writer.writerow(_row(one, anomaly))
+                writer.writerow(_anomaly_row(one, anomaly))
 
 
-def _row(one: Judged, anomaly: Anomaly) -> Iterator[object]:
-    yield from (name(one), one.series.site_id, one.series.quantity, anomaly.detector)
+def _anomaly_row(one: JudgedHistory, anomaly: Anomaly) -> Iterator[object]:
+    yield from (series_name(one), one.series.site_id, one.series.quantity, anomaly.detector)
     for time_s in (anomaly.start_s, anomaly.end_s, anomaly.peak_s):
         yield "" if time_s is None else datetime.fromtimestamp(time_s, UTC).isoformat(timespec="seconds")
     yield from (f"{anomaly.score:.2f}", anomaly.severity)
@@ -50,7 +50,7 @@ def _row(one: Judged, anomaly: Anomaly) -> Iterator[object]:
     yield from (anomaly.reason_en, anomaly.reason_zh)
 
 
-def flags(path: Path, judged: Sequence[Judged]) -> None:
+def write_flags(path: Path, judged: Sequence[JudgedHistory]) -> None:
     """One row a reading, a row group a series; what is NaN is null, rules are names joined by ``+``."""
     try:
         import pyarrow as pa  # noqa: PLC0415 - an extra
@@ -71,13 +71,15 @@ def flags(path: Path, judged: Sequence[Judged]) -> None:
     )
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for one in judged:
-            some, place = np.unique(one.rules, return_inverse=True)
+            distinct_rules, rule_indices = np.unique(one.rules, return_inverse=True)
             columns = [
-                pa.DictionaryArray.from_arrays(np.zeros(len(one.time_s), np.int32), [name(one)]),
+                pa.DictionaryArray.from_arrays(np.zeros(len(one.time_s), np.int32), [series_name(one)]),
                 pa.array(np.rint(one.time_s * 1e6).astype(np.int64), pa.timestamp("us", "UTC")),
                 pa.array(one.value, from_pandas=True),
                 one.quality,
-                pa.DictionaryArray.from_arrays(place.astype(np.int32), [_names(rules) for rules in some]),
+                pa.DictionaryArray.from_arrays(
+                    rule_indices.astype(np.int32), [_rule_names(rules) for rules in distinct_rules]
+                ),
                 pa.array(one.expected, from_pandas=True),
                 pa.array(one.spread, from_pandas=True),
                 pa.array(one.score, from_pandas=True),
@@ -85,11 +87,11 @@ def flags(path: Path, judged: Sequence[Judged]) -> None:
             writer.write_table(pa.table(columns, schema=schema))
 
 
-def _names(rules: int) -> str:
+def _rule_names(rules: int) -> str:
     return "+".join(str(one.name).lower() for one in Rule(int(rules)))
 
 
-def summary(path: Path, found: dict[str, Any]) -> str:
+def write_summary(path: Path, found: dict[str, Any]) -> str:
     """Write it; returns it as one line."""
     line = json.dumps(found, ensure_ascii=False)
     path.write_text(line + "\n", "utf-8")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-    from deploy.settings import Common
+    from deploy.settings import CommonSettings
 
 DEFAULT_PLOTS = 20
 
@@ -41,8 +41,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace, common: Common) -> int:
+def run(args: argparse.Namespace, common: CommonSettings) -> int:
     """Read, judge, compare, write; the last line of stdout is the summary as JSON."""
     from deploy.backtest import command
 
-    return command.run(args, common)
+    return command.run_backtest(args, common)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from dashboards.settings import Settings
-from deploy.settings import add_flags, load
+from deploy.settings import add_flags, load_settings
 
 if TYPE_CHECKING:
     import argparse
 
-    from deploy.settings import Common
+    from deploy.settings import CommonSettings
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -26,13 +26,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_flags(parser, Settings, "grafana")
 
 
-def run(args: argparse.Namespace, common: Common) -> int:
+def run(args: argparse.Namespace, common: CommonSettings) -> int:
     """Push; 1 where Grafana refuses or a person's change stands in the way."""
     from rich.console import Console
 
     from dashboards.push import PushError, push
 
-    settings = load(Settings, "grafana", args, {**_of_running_up(common), **os.environ})
+    settings = load_settings(Settings, "grafana", args, {**_of_running_up(common), **os.environ})
     try:
         push(settings, Console(), dry_run=args.dry_run, force=args.force)
     except PushError as error:
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace, common: Common) -> int:
     return 0
 
 
-def _of_running_up(common: Common) -> dict[str, str]:
+def _of_running_up(common: CommonSettings) -> dict[str, str]:
     """Where a running `up` has its database, as Grafana on this machine reaches it; empty where none runs."""
     if common.dsn is None or os.environ.get("TOWNTWIN_DSN"):
         return {}

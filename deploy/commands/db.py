@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deploy.settings import Common, SettingsError
-from deploy.wiring import open_store
+from deploy.command_resources import open_store
+from deploy.settings import CommonSettings, SettingsError
 
 if TYPE_CHECKING:
     import argparse
@@ -16,10 +16,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=["migrate"])
 
 
-def run(args: argparse.Namespace, common: Common) -> int:
+def run(args: argparse.Namespace, common: CommonSettings) -> int:
     """Apply what is missing, and say what that was."""
-    from deploy import audit
-    from ingest_service.storage.migrate import migrate
+    from deploy import command_audit
+    from ingest_service.storage.postgres.migrate import migrate
 
     if common.dsn is None:
         raise SettingsError(
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace, common: Common) -> int:
     if applied:
         store = open_store(common, args)
         try:
-            audit.note(store, "db migrate", " ".join(applied))
+            command_audit.record_command(store, "db migrate", " ".join(applied))
         finally:
             store.close()
     print("\n".join(f"applied {name}" for name in applied) or "nothing to apply: the schema is up to date")

@@ -8,16 +8,16 @@ from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from deploy.running import without_password
-from deploy.settings import Common, SettingsError
-from deploy.wiring import named_broker
-from ingest_service.storage.errors import StoreError, StoreUnavailable
+from deploy.command_resources import broker_of_settings
+from deploy.running_platform import without_password
+from deploy.settings import CommonSettings, SettingsError
+from ingest_service.storage.contract.errors import StoreError, StoreUnavailableError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from ingest_service.storage.store import Store
+    from ingest_service.storage.contract.store import Store
 
 CONNECT_S = 3.0
 
@@ -26,24 +26,24 @@ def add(_parser: argparse.ArgumentParser) -> None:
     """No flags of its own."""
 
 
-def run(_args: argparse.Namespace, common: Common) -> int:
+def run(_args: argparse.Namespace, common: CommonSettings) -> int:
     """Print one line a check; 0 if all are well."""
-    well = True
+    all_ok = True
     checks = (("python", _python), ("database", _database), ("broker", _broker), ("process", _processes))
     for name, check in checks:
-        for fine, sentence in check(common):
-            well = well and fine
-            print(f"{'ok  ' if fine else 'FAIL'} {name}: {sentence}")
-    return 0 if well else 1
+        for is_ok, sentence in check(common):
+            all_ok = all_ok and is_ok
+            print(f"{'ok  ' if is_ok else 'FAIL'} {name}: {sentence}")
+    return 0 if all_ok else 1
 
 
-def _python(_common: Common) -> Iterator[tuple[bool, str]]:
+def _python(_common: CommonSettings) -> Iterator[tuple[bool, str]]:
     found = ".".join(str(part) for part in sys.version_info[:3])
     yield True, f"{found}, towntwin {version('towntwin')}"
 
 
-def _database(common: Common) -> Iterator[tuple[bool, str]]:
-    from ingest_service.storage.postgres import PostgresStore
+def _database(common: CommonSettings) -> Iterator[tuple[bool, str]]:
+    from ingest_service.storage.postgres.store import PostgresStore
 
     if common.dsn is None:
         yield True, "none named (TOWNTWIN_DSN): `towntwin up` brings an embedded PostgreSQL"
@@ -51,13 +51,13 @@ def _database(common: Common) -> Iterator[tuple[bool, str]]:
     try:
         store = PostgresStore.open(common.dsn, wait_s=CONNECT_S)
     except StoreError as error:
-        yield False, _why(error, common.dsn)
+        yield False, _database_advice(error, common.dsn)
         return
     try:
         health = store.health()
         not_writable = _not_writable(store)
     except StoreError as error:
-        yield False, _why(error, common.dsn)
+        yield False, _database_advice(error, common.dsn)
         return
     finally:
         store.close()
@@ -71,10 +71,10 @@ def _database(common: Common) -> Iterator[tuple[bool, str]]:
         )
 
 
-def _why(error: StoreError, dsn: str) -> str:
+def _database_advice(error: StoreError, dsn: str) -> str:
     """What is wrong with the database, and what to do about that."""
     where = without_password(dsn)
-    if isinstance(error, StoreUnavailable):
+    if isinstance(error, StoreUnavailableError):
         return (
             f"the database does not answer: {error}: see that the server of {where} runs and is reached, or"
             " check TOWNTWIN_DSN; the embedded one of `towntwin up` is started again by `up` itself, and its"
@@ -85,13 +85,13 @@ def _why(error: StoreError, dsn: str) -> str:
     return f"the database refuses this user or this database: {error}: check TOWNTWIN_DSN ({where})"
 
 
-def _processes(common: Common) -> Iterator[tuple[bool, str]]:
+def _processes(common: CommonSettings) -> Iterator[tuple[bool, str]]:
     """One line a process, and one for what they come to; the database's own line says where it is away."""
     if common.dsn is None:
         return
-    from ingest_service.storage import process_words
-    from ingest_service.storage.postgres import PostgresStore
-    from ingest_service.storage.verdict import verdict
+    from ingest_service.storage.health import process_messages
+    from ingest_service.storage.health.readiness import assess_readiness
+    from ingest_service.storage.postgres.store import PostgresStore
 
     with suppress(StoreError):
         store = PostgresStore.open(common.dsn, wait_s=CONNECT_S)
@@ -104,11 +104,11 @@ def _processes(common: Common) -> Iterator[tuple[bool, str]]:
         for one in processes:
             where = f" [{one.host}, pid {one.pid}]" if one.pid else ""
             detail = f" ({one.detail})" if one.detail else ""
-            yield one.state == "alive", f"{process_words.sentence(one).en}{detail}{where}"
-        told = verdict(processes, areas, writable=writable)
-        if told.ok:
+            yield one.state == "alive", f"{process_messages.process_message(one).en}{detail}{where}"
+        readiness = assess_readiness(processes, areas, writable=writable)
+        if readiness.ok:
             yield True, "a reading published now would be stored and judged"
-        for problem in told.problems:
+        for problem in readiness.problems:
             yield False, f"a reading published now would not be stored and judged: {problem.en}"
 
 
@@ -117,11 +117,11 @@ def _not_writable(store: Store) -> str:
 
     This one deletes none of no letters.
     """
-    from ingest_service.storage.model import LetterQuery
+    from ingest_service.storage.contract.models import DeadLetterQuery
 
     try:
-        store.purge_letters(LetterQuery(ids=[]))
-    except StoreUnavailable as error:
+        store.purge_dead_letters(DeadLetterQuery(ids=[]))
+    except StoreUnavailableError as error:
         return (
             f"{error}: see whether its disk is full, it is a standby, or default_transaction_read_only is on;"
             " devices keep their readings meanwhile"
@@ -129,12 +129,12 @@ def _not_writable(store: Store) -> str:
     return ""
 
 
-def _broker(common: Common) -> Iterator[tuple[bool, str]]:
+def _broker(common: CommonSettings) -> Iterator[tuple[bool, str]]:
     if common.broker is None:
         yield True, "none named (TOWNTWIN_BROKER): `towntwin up` brings an embedded broker"
         return
     try:
-        broker = named_broker(common)
+        broker = broker_of_settings(common)
         with socket.create_connection((broker.host, broker.port), timeout=CONNECT_S):
             yield True, f"{broker} answers"
     except SettingsError as error:

@@ -10,15 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.settings import Common, SettingsError, add_flags, load
-from deploy.wiring import named_broker, stop_on_signals
+from deploy.command_resources import broker_of_settings, stop_on_signals
+from deploy.settings import CommonSettings, SettingsError, add_flags, load_settings
 from edge.agent.agent import Agent, AgentError
 from edge.agent.settings import Settings
 from edge.agent.spool import Spool
-from edge.drivers.lines import Lines, Refusals, read_chunks
+from edge.drivers.line_driver import LineDriver, RefusalLog, read_chunks
 from edge.wire import topics
 from edge.wire.errors import TopicError
-from edge.wire.topics import Kind, Topic
+from edge.wire.topics import Topic, TopicKind
 
 if TYPE_CHECKING:
     import argparse
@@ -34,15 +34,15 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_flags(parser, Settings, "edge")
 
 
-def run(args: argparse.Namespace, common: Common) -> int:
+def run(args: argparse.Namespace, common: CommonSettings) -> int:
     """Publish until the input ends and everything has its receipt, or until told to stop.
 
     The exit code is 0 where every line that was read is in the spool, or has a receipt that refuses nothing.
     """
-    settings = load(Settings, "edge", args, os.environ)
-    broker = named_broker(common)
+    settings = load_settings(Settings, "edge", args, os.environ)
+    broker = broker_of_settings(common)
     try:
-        topics.parse(str(Topic(area=args.area, device=args.device, kind=Kind.DATA)))
+        topics.parse_topic(str(Topic(area=args.area, device=args.device, kind=TopicKind.DATA)))
     except TopicError as error:
         raise SettingsError(f"--area={args.area} --device={args.device}: {error}") from error
     if sys.stdin is None:
@@ -52,22 +52,22 @@ def run(args: argparse.Namespace, common: Common) -> int:
         spool = Spool.open(args.spool, settings)
     except OSError as error:
         raise SettingsError(f"--spool={args.spool}: {error}") from error
-    refusals, by_platform = Refusals(), Refusals()
+    refusals, platform_refusals = RefusalLog(), RefusalLog()
 
-    def refuse(by: Refusals, sentence: str) -> None:
-        shown = by.note(sentence, time.monotonic())
-        if shown is not None:
-            _tell(shown)
+    def on_refused(refusal_log: RefusalLog, sentence: str) -> None:
+        line = refusal_log.note(sentence, time.monotonic())
+        if line is not None:
+            _print_error(line)
 
     evicted = spool.evicted_readings
     agent = Agent(
         area=args.area,
         device=args.device,
-        driver=Lines(read_chunks(sys.stdin.fileno()), refuse=partial(refuse, refusals)),
+        driver=LineDriver(read_chunks(sys.stdin.fileno()), on_refused=partial(on_refused, refusals)),
         spool=spool,
         broker=broker,
         settings=settings,
-        refuse=partial(refuse, by_platform),
+        on_refused=partial(on_refused, platform_refusals),
     )
     fault = None
     try:
@@ -77,29 +77,31 @@ def run(args: argparse.Namespace, common: Common) -> int:
         import structlog
 
         structlog.get_logger().exception("agent_ended", device=args.device)
-    return _close(fault, refusals.count, agent, evicted, args.spool)
+    return _report_losses(fault, refusals.count, agent, evicted, args.spool)
 
 
-def _close(fault: str | None, refused: int, agent: Agent, evicted_before: int, spool: Path) -> int:
+def _report_losses(fault: str | None, refused: int, agent: Agent, evicted_before: int, spool: Path) -> int:
     """Tell what did not reach the platform; returns the exit code."""
     counts = agent.counts()
     evicted = counts.evicted - evicted_before
-    by_platform = f"{agent.refused:,} messages were refused by the platform: the reasons are above, and the"
-    losses = [
+    platform_refusals = (
+        f"{agent.refused:,} messages were refused by the platform: the reasons are above, and the"
+    )
+    loss_sentences = [
         (fault is not None, fault or ""),
         (refused > 0, f"{refused:,} lines were refused; the reasons are above"),
-        (agent.refused > 0, f"{by_platform} messages are its dead letters (`towntwin letters list`)"),
-        (agent.untaken > 0, f"{agent.untaken:,} readings could not be put into the spool {spool}"),
+        (agent.refused > 0, f"{platform_refusals} messages are its dead letters (`towntwin letters list`)"),
+        (agent.not_spooled > 0, f"{agent.not_spooled:,} readings could not be put into the spool {spool}"),
         (evicted > 0, f"{evicted:,} readings were let go of by the full spool; raise --spool-bytes"),
     ]
-    for happened, sentence in losses:
-        if happened:
-            _tell(sentence)
+    for has_loss, sentence in loss_sentences:
+        if has_loss:
+            _print_error(sentence)
     if counts.waiting:
-        _tell(f"{counts.waiting:,} messages stay in the spool {spool} for the next start")
-    return 1 if any(happened for happened, _ in losses) else 0
+        _print_error(f"{counts.waiting:,} messages stay in the spool {spool} for the next start")
+    return 1 if any(has_loss for has_loss, _ in loss_sentences) else 0
 
 
-def _tell(sentence: str) -> None:
+def _print_error(sentence: str) -> None:
     with suppress(OSError):  # nobody reads standard error any more: that must not end the agent
         print(f"towntwin: {sentence}", file=sys.stderr, flush=True)

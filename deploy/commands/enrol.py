@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.settings import Common, SettingsError
-from deploy.wiring import open_store
+from deploy.command_resources import open_store
+from deploy.settings import CommonSettings, SettingsError
 
 if TYPE_CHECKING:
     import argparse
@@ -19,20 +19,22 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace, common: Common) -> int:
+def run(args: argparse.Namespace, common: CommonSettings) -> int:
     """Enrol, and say what is known now."""
-    from deploy import audit, sites
+    from deploy import command_audit, site_files
 
     try:
-        wanted = sites.load(args.files)
-    except sites.SiteFileError as error:
+        directory = site_files.load_site_files(args.files)
+    except site_files.SiteFileError as error:
         raise SettingsError(str(error)) from error
     store = open_store(common, args)
     try:
-        known = store.enrol(wanted)
-        audit.note(store, "enrol", audit.told(args, "files"))
+        enrolled = store.enrol(directory)
+        command_audit.record_command(store, "enrol", command_audit.command_arguments(args, "files"))
     finally:
         store.close()
-    print(f"{len(known.areas)} areas, {len(known.sites)} sites, {len(known.devices)} devices, ", end="")
-    print(f"{len(known.series)} series")
+    print(
+        f"{len(enrolled.areas)} areas, {len(enrolled.sites)} sites, {len(enrolled.devices)} devices, ", end=""
+    )
+    print(f"{len(enrolled.series)} series")
     return 0

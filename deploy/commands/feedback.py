@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deploy.wiring import open_store
+from deploy.command_resources import open_store
 
 if TYPE_CHECKING:
     import argparse
 
-    from deploy.settings import Common
-    from ingest_service.storage.model import Anomaly
-    from ingest_service.storage.postgres import PostgresStore
+    from deploy.settings import CommonSettings
+    from ingest_service.storage.contract.models import Anomaly
+    from ingest_service.storage.postgres.store import PostgresStore
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -22,35 +22,37 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--note", default="", help="why")
 
 
-def run(args: argparse.Namespace, common: Common) -> int:
+def run(args: argparse.Namespace, common: CommonSettings) -> int:
     """Do what was asked, and say where the limits stand; 1 where there is nothing to do it to."""
-    from deploy import audit
+    from deploy import command_audit
 
     store = open_store(common, args)
     try:
-        of = store.anomaly(args.anomaly)
-        if of is None:
+        anomaly = store.anomaly(args.anomaly)
+        if anomaly is None:
             print(f"there is no anomaly {args.anomaly}")
             return 1
-        if not _said(store, args):
+        if not _give_or_withdraw(store, args):
             print(f"nothing stands of anomaly {args.anomaly} that could be withdrawn")
             return 1
-        audit.note(store, "feedback", audit.told(args, "anomaly", "verdict", "who", "note"))
-        print(_limits(store, of))
+        command_audit.record_command(
+            store, "feedback", command_audit.command_arguments(args, "anomaly", "verdict", "who", "note")
+        )
+        print(_limits_sentence(store, anomaly))
         return 0
     finally:
         store.close()
 
 
-def _said(store: PostgresStore, args: argparse.Namespace) -> bool:
+def _give_or_withdraw(store: PostgresStore, args: argparse.Namespace) -> bool:
     if args.verdict == "withdraw":
         return store.withdraw_feedback(args.anomaly, who=args.who, note=args.note)
     return store.give_feedback(args.anomaly, args.verdict, who=args.who, note=args.note)
 
 
-def _limits(store: PostgresStore, of: Anomaly) -> str:
+def _limits_sentence(store: PostgresStore, anomaly: Anomaly) -> str:
     """Where the limits of the anomaly's series stand, in words."""
     for one in store.directory().series:
-        if one.series_id == of.series_id:
+        if one.series_id == anomaly.series_id:
             return f"the score limits of {one.site_id}/{one.quantity} are moved by {one.score_shift:+g} now"
-    return f"kept; an anomaly of {of.subject} has no series whose limits could move"
+    return f"kept; an anomaly of {anomaly.subject} has no series whose limits could move"

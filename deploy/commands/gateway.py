@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from deploy.settings import Common, SettingsError, add_flags, load
-from deploy.wiring import open_store
+from deploy.command_resources import open_store
+from deploy.settings import CommonSettings, SettingsError, add_flags, load_settings
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,15 +21,15 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_flags(parser, Settings, "gateway")
 
 
-def run(args: argparse.Namespace, common: Common) -> int:
+def run(args: argparse.Namespace, common: CommonSettings) -> int:
     """Serve until told to stop; the server handles the signals."""
     from gateway import server
-    from gateway.access import proxies
+    from gateway.transport import forwarded_headers
 
-    settings = load(Settings, "gateway", args, os.environ)
+    settings = load_settings(Settings, "gateway", args, os.environ)
     try:
-        proxies.networks(settings.trusted_proxies)
-        proxies.base_url(settings.public_url)
+        forwarded_headers.parse_networks(settings.trusted_proxies)
+        forwarded_headers.parse_base_url(settings.public_url)
     except ValueError as error:
         raise SettingsError(str(error)) from error
     store = open_store(common, args)
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace, common: Common) -> int:
     return 0
 
 
-def _heavy_worker(common: Common) -> list[str]:
+def _heavy_worker(common: CommonSettings) -> list[str]:
     """The command of the process for heavy requests; what is secret goes to its standard input."""
-    logs = Common(log_format=common.log_format, log_level=common.log_level)
+    logs = CommonSettings(log_format=common.log_format, log_level=common.log_level)
     return [sys.executable, "-m", "deploy.heavy_worker", msgspec.json.encode(logs).decode()]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from deploy.settings import Common, add_flags, load
-from deploy.wiring import named_broker, open_store, stop_on_signals
+from deploy.command_resources import broker_of_settings, open_store, stop_on_signals
+from deploy.settings import CommonSettings, add_flags, load_settings
 from ingest_service.pipeline.settings import Settings
-from ingest_service.storage.errors import StoreUnavailable
+from ingest_service.storage.contract.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     import argparse
@@ -19,16 +19,16 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_flags(parser, Settings, "ingest")
 
 
-def run(args: argparse.Namespace, common: Common) -> int:
+def run(args: argparse.Namespace, common: CommonSettings) -> int:
     """Serve one shard until told to stop."""
     from ingest_service.pipeline import process
 
-    settings = load(Settings, "ingest", args, os.environ)
-    broker = named_broker(common)
+    settings = load_settings(Settings, "ingest", args, os.environ)
+    broker = broker_of_settings(common)
     stop = stop_on_signals(settings.stop_grace_s)
     try:
         store = open_store(common, args, stop)
-    except StoreUnavailable:
+    except StoreUnavailableError:
         if stop.is_set():
             return 0
         raise

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from deploy.command_resources import open_store
 from deploy.settings import SettingsError
-from deploy.wiring import open_store
-from ingest_service.storage.names import printable
+from ingest_service.storage.contract.name_rules import escape_controls
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from deploy.settings import Common
-    from ingest_service.storage.model import DeadLetter, LetterQuery
-    from ingest_service.storage.postgres import PostgresStore
+    from deploy.settings import CommonSettings
+    from ingest_service.storage.contract.models import DeadLetter, DeadLetterQuery
+    from ingest_service.storage.postgres.store import PostgresStore
 
 DAY_S = 86_400.0
-WIDTH_OF_A_PIPE = 200
-AUDITED = ("ids", "reason", "device", "older_than_days", "all")
+WIDTH_WITHOUT_TERMINAL = 200
+AUDITED_ARGUMENTS = ("ids", "reason", "device", "older_than_days", "all")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -38,28 +38,33 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, default=50, help="how many to list (default 50)")
 
 
-def run(args: argparse.Namespace, common: Common) -> int:
+def run(args: argparse.Namespace, common: CommonSettings) -> int:
     """Do what was asked; 1 where no letter was named by it."""
-    from deploy import audit
+    from deploy import command_audit
 
     query = _query(args)
-    if args.action in {"replay", "purge"} and not (args.all or _names_some(query)):
+    if args.action in {"replay", "purge"} and not (args.all or _has_filter(query)):
         raise SettingsError(
             f"letters {args.action}: name ids, --reason, --device, --older-than-days or --all"
         )
     store = open_store(common, args)
     try:
-        note = partial(audit.note, store, f"letters {args.action}", audit.told(args, *AUDITED))
-        return _ACTIONS[args.action](store, query, note)
+        record_command = partial(
+            command_audit.record_command,
+            store,
+            f"letters {args.action}",
+            command_audit.command_arguments(args, *AUDITED_ARGUMENTS),
+        )
+        return _ACTIONS[args.action](store, query, record_command)
     finally:
         store.close()
 
 
-def _query(args: argparse.Namespace) -> LetterQuery:
-    from ingest_service.storage.model import LetterQuery
+def _query(args: argparse.Namespace) -> DeadLetterQuery:
+    from ingest_service.storage.contract.models import DeadLetterQuery
 
     days = args.older_than_days
-    return LetterQuery(
+    return DeadLetterQuery(
         ids=args.ids or None,
         reason=args.reason,
         device=args.device,
@@ -68,11 +73,11 @@ def _query(args: argparse.Namespace) -> LetterQuery:
     )
 
 
-def _names_some(query: LetterQuery) -> bool:
+def _has_filter(query: DeadLetterQuery) -> bool:
     return any(part is not None for part in (query.ids, query.reason, query.device, query.received_before_s))
 
 
-def _list(store: PostgresStore, query: LetterQuery, note: Callable[[], None]) -> int:
+def _list(store: PostgresStore, query: DeadLetterQuery, record_command: Callable[[], None]) -> int:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -80,46 +85,54 @@ def _list(store: PostgresStore, query: LetterQuery, note: Callable[[], None]) ->
     table = Table("id", "received", "topic", "reason", "state", "replays", "what was wrong")
     found = store.dead_letters(msgspec.structs.replace(query, whole=False))
     if found:
-        note()
+        record_command()
     for one in found:
-        cells = (one.letter_id, _moment(one), one.topic, one.reason, one.state, one.replays, one.detail)
-        table.add_row(*(Text(printable(str(cell))) for cell in cells))
-    Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE).print(table)
+        cells = (
+            one.letter_id,
+            _received_text(one),
+            one.topic,
+            one.reason,
+            one.state,
+            one.replays,
+            one.detail,
+        )
+        table.add_row(*(Text(escape_controls(str(cell))) for cell in cells))
+    Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL).print(table)
     return 0 if found else 1
 
 
-def _show(store: PostgresStore, query: LetterQuery, note: Callable[[], None]) -> int:
+def _show(store: PostgresStore, query: DeadLetterQuery, record_command: Callable[[], None]) -> int:
     found = store.dead_letters(query)
     if found:
-        note()
+        record_command()
     for one in found:
         lines = [
             f"letter {one.letter_id}: {one.reason}: {one.detail}",
-            f"received {_moment(one)} on {one.topic} as {one.content_type or 'unnamed content'}",
+            f"received {_received_text(one)} on {one.topic} as {one.content_type or 'unnamed content'}",
             *(f"{name}: {value}" for name, value in one.properties.items()),
             *one.payload.decode("utf-8", "backslashreplace").splitlines(),
         ]
-        print("\n".join(map(printable, lines)), end="\n\n")
+        print("\n".join(map(escape_controls, lines)), end="\n\n")
     return 0 if found else 1
 
 
-def _replay(store: PostgresStore, query: LetterQuery, note: Callable[[], None]) -> int:
-    asked = store.ask_replay(query)
-    if asked:
-        note()
-    print(f"{asked} letters will be replayed by the ingest process of their area within seconds")
-    return 0 if asked else 1
+def _replay(store: PostgresStore, query: DeadLetterQuery, record_command: Callable[[], None]) -> int:
+    requested = store.request_replay(query)
+    if requested:
+        record_command()
+    print(f"{requested} letters will be replayed by the ingest process of their area within seconds")
+    return 0 if requested else 1
 
 
-def _purge(store: PostgresStore, query: LetterQuery, note: Callable[[], None]) -> int:
-    gone = store.purge_letters(query)
-    if gone:
-        note()
-    print(f"{gone} letters deleted")
-    return 0 if gone else 1
+def _purge(store: PostgresStore, query: DeadLetterQuery, record_command: Callable[[], None]) -> int:
+    purged = store.purge_dead_letters(query)
+    if purged:
+        record_command()
+    print(f"{purged} letters deleted")
+    return 0 if purged else 1
 
 
-def _moment(one: DeadLetter) -> str:
+def _received_text(one: DeadLetter) -> str:
     return datetime.fromtimestamp(one.received_s, UTC).isoformat(timespec="seconds")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from deploy.settings import Common, add_flags, load
+from deploy.settings import CommonSettings, add_flags, load_settings
 from edge.agent.settings import Settings as AgentSettings
 
 if TYPE_CHECKING:
@@ -60,10 +60,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_flags(parser, AgentSettings, "edge")
 
 
-def run(args: argparse.Namespace, common: Common) -> int:
+def run(args: argparse.Namespace, common: CommonSettings) -> int:
     """Enrol what is missing, play the files to their end; the last line of stdout is the summary as JSON."""
-    from deploy import replaying
+    from deploy import replay_run
 
-    settings = load(Settings, "replay", args, os.environ)
-    agent = load(AgentSettings, "edge", args, os.environ)
-    return replaying.run(args, common, settings, agent)
+    settings = load_settings(Settings, "replay", args, os.environ)
+    agent = load_settings(AgentSettings, "edge", args, os.environ)
+    return replay_run.run_replay(args, common, settings, agent)

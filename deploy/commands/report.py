@@ -6,15 +6,15 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analytics.service.reports.words import LANGUAGES
+from analytics.service.reports.translations import LANGUAGES
+from deploy.command_resources import open_store
 from deploy.settings import SettingsError
-from deploy.wiring import open_store
 
 if TYPE_CHECKING:
     import argparse
 
-    from deploy.settings import Common
-    from ingest_service.storage.postgres import PostgresStore
+    from deploy.settings import CommonSettings
+    from ingest_service.storage.postgres.store import PostgresStore
 
 MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 
@@ -33,15 +33,15 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--index-file", type=Path, help="for --compute: TOML with the weights of the index")
 
 
-def run(args: argparse.Namespace, common: Common) -> int:
+def run(args: argparse.Namespace, common: CommonSettings) -> int:
     """Write the file; 1 where there is nothing to tell of."""
     from analytics.service import reports
-    from analytics.service.reports.fonts import MissingError
-    from analytics.service.reports.source import NothingError
-    from deploy import audit
+    from analytics.service.reports.fonts import MissingExtraError
+    from analytics.service.reports.report_data import NothingAssessedError
+    from deploy import command_audit
 
-    form = next((one for one in reports.FORMATS if args.out.suffix == f".{one}"), None)
-    if form is None:
+    report_format = next((one for one in reports.FORMATS if args.out.suffix == f".{one}"), None)
+    if report_format is None:
         raise SettingsError(f"--out {args.out}: let its name end in .pdf or .html")
     if not MONTH.fullmatch(args.month):
         raise SettingsError(f"--month {args.month!r} is no month: write it like 2026-10")
@@ -49,35 +49,44 @@ def run(args: argparse.Namespace, common: Common) -> int:
     try:
         if args.compute:
             _compute(store, args)
-        made = reports.make(
-            store, store.directory(), args.area, args.month, language=args.language, form=form
+        report = reports.render_report(
+            store,
+            store.directory(),
+            args.area,
+            args.month,
+            language=args.language,
+            form=report_format,
         )
-        audit.note(store, "report", audit.told(args, "area", "month", "language", "out"))
-        args.out.write_bytes(made)
-    except NothingError as error:
+        command_audit.record_command(
+            store, "report", command_audit.command_arguments(args, "area", "month", "language", "out")
+        )
+        args.out.write_bytes(report)
+    except NothingAssessedError as error:
         print(error)
         return 1
-    except MissingError as error:
+    except MissingExtraError as error:
         raise SettingsError(str(error)) from error
     except OSError as error:
         raise SettingsError(f"--out {args.out}: {error.strerror}") from error
     finally:
         store.close()
-    print(f"{args.out}: {len(made):,} bytes")
+    print(f"{args.out}: {len(report):,} bytes")
     return 0
 
 
 def _compute(store: PostgresStore, args: argparse.Namespace) -> None:
-    from analytics.service import assessing
-    from analytics.service.assessing import rules
-    from deploy import audit
-    from ingest_service.storage.assessments import Assessments
+    from analytics.service import monthly_assessment
+    from analytics.service.monthly_assessment import index_weights
+    from deploy import command_audit
+    from ingest_service.storage.postgres.assessments import Assessments
 
     try:
-        weights = rules.read(args.index_file)
-    except rules.RulesError as error:
+        weights = index_weights.read_index_rules(args.index_file)
+    except index_weights.IndexRulesError as error:
         raise SettingsError(f"--index-file: {error}") from error
     newest_s = Assessments(store).newest_measured()
     if newest_s is not None:
-        assessing.bring_up_to_date(store, args.month, weights, newest_s=newest_s)
-        audit.note(store, "report compute", audit.told(args, "month", "index_file"))
+        monthly_assessment.bring_up_to_date(store, args.month, weights, newest_s=newest_s)
+        command_audit.record_command(
+            store, "report compute", command_audit.command_arguments(args, "month", "index_file")
+        )

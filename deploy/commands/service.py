@@ -6,9 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 from analytics.service.settings import Settings
-from deploy.settings import Common, SettingsError, add_flags, load
-from deploy.wiring import open_store, stop_on_signals
-from ingest_service.storage.errors import StoreUnavailable
+from deploy.command_resources import open_store, stop_on_signals
+from deploy.settings import CommonSettings, SettingsError, add_flags, load_settings
+from ingest_service.storage.contract.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     import argparse
@@ -19,20 +19,20 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_flags(parser, Settings, "service")
 
 
-def run(args: argparse.Namespace, common: Common) -> int:
+def run(args: argparse.Namespace, common: CommonSettings) -> int:
     """Run until told to stop."""
     from analytics.service import process
-    from analytics.service.assessing import rules
+    from analytics.service.monthly_assessment import index_weights
 
-    settings = load(Settings, "service", args, os.environ)
+    settings = load_settings(Settings, "service", args, os.environ)
     try:
-        rules.read(settings.index_file)
-    except rules.RulesError as error:
+        index_weights.read_index_rules(settings.index_file)
+    except index_weights.IndexRulesError as error:
         raise SettingsError(f"TOWNTWIN_SERVICE_INDEX_FILE: {error}") from error
     stop = stop_on_signals(settings.stop_grace_s)
     try:
         store = open_store(common, args, stop)
-    except StoreUnavailable:
+    except StoreUnavailableError:
         if stop.is_set():
             return 0
         raise

@@ -8,7 +8,7 @@ from analytics.service.settings import Settings as Service
 from dashboards.settings import Settings as Grafana
 from deploy.commands.replay import Settings as Replay
 from deploy.commands.simulate import Settings as Simulate
-from deploy.settings import Common, rows, shown
+from deploy.settings import CommonSettings, default_text, setting_rows
 from deploy.up.settings import Settings as Up
 from edge.agent.settings import Settings as Edge
 from gateway.settings import Settings as Gateway
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import msgspec
 
 TABLES: dict[str | None, type[msgspec.Struct]] = {
-    None: Common,
+    None: CommonSettings,
     "storage": Storage,
     "up": Up,
     "edge": Edge,
@@ -39,7 +39,7 @@ def add(_parser: argparse.ArgumentParser) -> None:
     """No flags of its own."""
 
 
-def run(_args: argparse.Namespace, _common: Common) -> int:
+def run(_args: argparse.Namespace, _common: CommonSettings) -> int:
     """Print the page."""
     print(page(), end="")
     return 0
@@ -61,6 +61,12 @@ def _lines() -> Iterator[str]:
         yield ""
         yield "| Variable | Flag | Default | Unit | What it does |"
         yield "|---|---|---|---|---|"
-        for row in rows(settings, process):
-            cells = [f"`{row.variable}`", f"`{row.flag}`", f"`{shown(row.default)}`", row.unit, row.sentence]
+        for row in setting_rows(settings, process):
+            cells = [
+                f"`{row.variable}`",
+                f"`{row.flag}`",
+                f"`{default_text(row.default)}`",
+                row.unit,
+                row.sentence,
+            ]
             yield f"| {' | '.join(cells)} |"

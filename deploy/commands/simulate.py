@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from deploy.settings import Common, add_flags, load
-from deploy.wiring import named_broker, stop_on_signals
+from deploy.command_resources import broker_of_settings, stop_on_signals
+from deploy.settings import CommonSettings, add_flags, load_settings
 from edge.agent.settings import Settings as AgentSettings
 
 if TYPE_CHECKING:
@@ -39,20 +39,20 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_flags(parser, AgentSettings, "edge")
 
 
-def run(args: argparse.Namespace, common: Common) -> int:
+def run(args: argparse.Namespace, common: CommonSettings) -> int:
     """Play until told to stop; the exit code is 1 where a device ended by a fault."""
-    from deploy import demo, fleet
-    from deploy.clock import DAY_S, PlayClock
+    from deploy import agent_fleet, demo
+    from deploy.play_clock import DAY_S, PlayClock
 
-    settings = load(Settings, "simulate", args, os.environ)
-    agent = load(AgentSettings, "edge", args, os.environ)
-    broker = named_broker(common)
+    settings = load_settings(Settings, "simulate", args, os.environ)
+    agent = load_settings(AgentSettings, "edge", args, os.environ)
+    broker = broker_of_settings(common)
     stop = stop_on_signals()
     clock = PlayClock(time.time(), history_s=settings.history_days * DAY_S, catch_up_s=settings.catch_up_s)
     town = demo.town(seed=settings.seed, live_from_s=clock.live_from_s, history_s=clock.history_s)
-    last = fleet.run(
+    last = agent_fleet.run_fleet(
         [
-            fleet.Member(device.area_id, device.device_id, town.driver(device.device_id))
+            agent_fleet.FleetMember(device.area_id, device.device_id, town.driver(device.device_id))
             for device in demo.directory().devices
         ],
         folder=settings.spool,
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace, common: Common) -> int:
         settings=agent,
         clock=clock,
         stop=stop,
-        report=fleet.write_report(settings.report),
+        report=agent_fleet.progress_writer(settings.report),
         live_from_s=clock.live_from_s,
     )
     return 1 if last.faults else 0

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from deploy.embedded.folder import free_port
-from deploy.settings import Common, SettingsError, add_flags, load
+from deploy.command_resources import stop_on_signals
+from deploy.embedded.server_environment import free_port
+from deploy.settings import CommonSettings, SettingsError, add_flags, load_settings
 from deploy.up.settings import Settings
-from deploy.wiring import stop_on_signals
 from gateway.settings import Settings as GatewaySettings
 
 if TYPE_CHECKING:
     import argparse
 
-    from deploy.up.job import Job
+    from deploy.up.jobs import Job
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -57,13 +57,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_flags(parser, GatewaySettings, "gateway")
 
 
-def run(args: argparse.Namespace, common: Common) -> int:
+def run(args: argparse.Namespace, common: CommonSettings) -> int:
     """Bring everything up, watch it, take it down; 0 only if all was as it should be."""
-    from deploy.up import run as up_run
+    from deploy.up import supervisor as up_run
 
-    settings = load(Settings, "up", args, os.environ)
+    settings = load_settings(Settings, "up", args, os.environ)
     gateway = _gateway(args, settings)
-    return up_run.run(
+    return up_run.run_up(
         _job(args), common, gateway, settings, for_s=args.for_s, once=args.once, stop=stop_on_signals()
     )
 
@@ -73,7 +73,7 @@ def _gateway(args: argparse.Namespace, settings: Settings) -> GatewaySettings:
     from deploy.up import ports
 
     ports.check_address(settings.listen)
-    gateway = load(GatewaySettings, "gateway", args, os.environ)
+    gateway = load_settings(GatewaySettings, "gateway", args, os.environ)
     if args.gateway__host is None and "TOWNTWIN_GATEWAY_HOST" not in os.environ:
         gateway = msgspec.structs.replace(gateway, host=settings.listen)
     named = args.gateway__port is not None or "TOWNTWIN_GATEWAY_PORT" in os.environ
@@ -83,20 +83,20 @@ def _gateway(args: argparse.Namespace, settings: Settings) -> GatewaySettings:
 
 
 def _job(args: argparse.Namespace) -> Job:
-    from deploy.up.job import Demo, Own, Replay
+    from deploy.up.jobs import DemoJob, OwnSitesJob, ReplayJob
 
     if args.sites:
-        return Own(args.sites)
+        return OwnSitesJob(args.sites)
     if not args.replay:
-        return Demo()
+        return DemoJob()
     if args.mapping is None:
         raise SettingsError(
             "--replay needs --mapping FILE: which column is which site and quantity (see docs/replay.md)"
         )
-    from deploy import replaying
+    from deploy import replay_run
 
-    replaying.check_allowed((args.allow or "").split(",") if args.allow else [])
-    job = Replay(args.replay, args.mapping, args.allow)
+    replay_run.check_allowed_reasons((args.allow or "").split(",") if args.allow else [])
+    job = ReplayJob(args.replay, args.mapping, args.allow)
     job.check()
     return job
 

@@ -6,13 +6,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy import sites
-from deploy.demo import plans
-from edge.simulator import Fault, Link, Place, Spec, Town
-from edge.simulator import faults as written_faults
+from deploy import site_files
+from deploy.demo import fault_plan_checks
+from edge.simulator import PlannedFault, SimulatedLink, SimulatedSite, Town, TownSpec
+from edge.simulator import fault_plan as written_faults
 
 if TYPE_CHECKING:
-    from ingest_service.storage.model import Device, Directory, Network
+    from ingest_service.storage.contract.models import Device, Directory, Network
 
 FOLDER = Path(__file__).parent
 SITE_FILES = ("areas.toml", "tongxiang.toml", "nanhu.toml", "jiashan.toml")
@@ -22,35 +22,35 @@ PLAN_FILE = "faults.toml"
 @cache
 def directory() -> Directory:
     """Everything that the demo enrols."""
-    return sites.load(FOLDER / name for name in SITE_FILES)
+    return site_files.load_site_files(FOLDER / name for name in SITE_FILES)
 
 
 @cache
-def _plan() -> tuple[Fault, ...]:
+def _plan() -> tuple[PlannedFault, ...]:
     text = (FOLDER / PLAN_FILE).read_text(encoding="utf-8")
-    plan = written_faults.decode(text)
-    plans.check(plan, directory(), spec())
+    plan = written_faults.decode_plan(text)
+    fault_plan_checks.check_fault_plan(plan, directory(), spec())
     return tuple(plan)
 
 
-def plan() -> list[Fault]:
+def plan() -> list[PlannedFault]:
     """What goes wrong in the demo, in time relative to the present."""
     return list(_plan())
 
 
 @cache
-def spec() -> Spec:
+def spec() -> TownSpec:
     """The demo's places and networks, as the simulator takes them."""
-    known = directory()
-    return Spec(
-        places=tuple(_place(known, number) for number in range(len(known.devices))),
-        river=_links(known, "river"),
-        road=_links(known, "road"),
-        node_kinds={node.node_id: node.kind for node in known.nodes},
+    enrolled = directory()
+    return TownSpec(
+        simulated_sites=tuple(_simulated_site(enrolled, number) for number in range(len(enrolled.devices))),
+        river=_links(enrolled, "river"),
+        road=_links(enrolled, "road"),
+        node_kinds={node.node_id: node.kind for node in enrolled.nodes},
     )
 
 
-def town(*, seed: int, live_from_s: float, history_s: float, faulty: bool = True) -> Town:
+def town(*, seed: int, live_from_s: float, history_s: float, with_faults: bool = True) -> Town:
     """The demo towns, ready to be read.
 
     Parameters
@@ -61,37 +61,37 @@ def town(*, seed: int, live_from_s: float, history_s: float, faulty: bool = True
     faulty : whether the plan of faults is played
     """
     return Town(
-        spec(), seed=seed, live_from_s=live_from_s, history_s=history_s, plan=plan() if faulty else []
+        spec(), seed=seed, live_from_s=live_from_s, history_s=history_s, plan=plan() if with_faults else []
     )
 
 
-def _place(known: Directory, number: int) -> Place:
+def _simulated_site(enrolled: Directory, number: int) -> SimulatedSite:
     """A device as a place; devices take turns within the interval, so that something always arrives."""
-    device: Device = known.devices[number]
-    channels = [channel for channel in known.channels if channel.device_id == device.device_id]
-    site = next(site for site in known.sites if site.site_id == channels[0].site_id)
-    interval_s = next(one.interval_s for one in known.series if one.site_id == site.site_id)
-    node_id = next((node.node_id for node in known.nodes if node.site_id == site.site_id), None)
-    return Place(
+    device: Device = enrolled.devices[number]
+    channels = [channel for channel in enrolled.channels if channel.device_id == device.device_id]
+    site = next(site for site in enrolled.sites if site.site_id == channels[0].site_id)
+    interval_s = next(one.interval_s for one in enrolled.series if one.site_id == site.site_id)
+    node_id = next((node.node_id for node in enrolled.nodes if node.site_id == site.site_id), None)
+    return SimulatedSite(
         device_id=device.device_id,
         site_id=site.site_id,
         kind=site.kind,
         quantities=tuple(channel.quantity for channel in channels),
         node_id=node_id or site.site_id,
         interval_s=interval_s,
-        phase_s=float(round(interval_s * number / len(known.devices))),
+        phase_s=float(round(interval_s * number / len(enrolled.devices))),
     )
 
 
-def _links(known: Directory, network: Network) -> tuple[Link, ...]:
+def _links(enrolled: Directory, network: Network) -> tuple[SimulatedLink, ...]:
     return tuple(
-        Link(
+        SimulatedLink(
             from_node=link.from_node,
             to_node=link.to_node,
             length_m=link.length_m,
             speed_m_s=link.speed_m_s,
             lanes=link.lanes or 1,
         )
-        for link in known.links
+        for link in enrolled.links
         if link.network == network
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Self
 
-from deploy.embedded.folder import EmbeddedError, free_port, open_log
+from deploy.embedded.server_environment import EmbeddedError, free_port, open_log
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -71,7 +71,7 @@ class EmbeddedBroker:
         self,
         folder: Path,
         port: int | None = None,
-        old_port: int | None = None,
+        mqtt311_port: int | None = None,
         *,
         listen: str = "127.0.0.1",
         host: str = "127.0.0.1",
@@ -80,7 +80,7 @@ class EmbeddedBroker:
         self.host = host
         self._listen = f"[{listen}]" if ":" in listen else listen
         self.port = port or free_port()
-        self.old_port = old_port or free_port()
+        self.mqtt311_port = mqtt311_port or free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -89,12 +89,12 @@ class EmbeddedBroker:
         return f"mqtt://{self.host}:{self.port}"
 
     @property
-    def old_url(self) -> str:
+    def mqtt311_url(self) -> str:
         """Where MQTT 3.1.1 is spoken."""
-        return f"mqtt://{self.host}:{self.old_port}"
+        return f"mqtt://{self.host}:{self.mqtt311_port}"
 
     @property
-    def runs(self) -> bool:
+    def is_running(self) -> bool:
         """Whether its process is there."""
         return self._process is not None and self._process.poll() is None
 
@@ -116,10 +116,12 @@ class EmbeddedBroker:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "rumqttd.toml"
-        config.write_text(CONFIG.substitute(listen=self._listen, port=self.port, old_port=self.old_port))
+        config.write_text(
+            CONFIG.substitute(listen=self._listen, port=self.port, mqtt311_port=self.mqtt311_port)
+        )
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()  # of a process that ended by itself
-        with open_log(self.folder / "log", again=self._process is not None) as log:
+        with open_log(self.folder / "log", append=self._process is not None) as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "deploy.embedded.serve_broker", str(config.resolve())],
                 cwd=REPOSITORY,
@@ -129,7 +131,7 @@ class EmbeddedBroker:
                 start_new_session=True,  # Ctrl-C is for the parent, which stops the broker last
             )
         deadline = time.monotonic() + START_S
-        while not (self._answers(self.port) and self._answers(self.old_port)):
+        while not (self._is_listening(self.port) and self._is_listening(self.mqtt311_port)):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 text = (self.folder / "log").read_text(errors="replace")[-2000:]
@@ -139,11 +141,11 @@ class EmbeddedBroker:
 
     def stop(self) -> None:
         """End it; what it had in memory is gone."""
-        self._end(kill=False)
+        self._stop_process(kill=False)
 
     def kill(self) -> None:
         """SIGKILL it."""
-        self._end(kill=True)
+        self._stop_process(kill=True)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -153,7 +155,7 @@ class EmbeddedBroker:
     ) -> None:
         self.stop()
 
-    def _end(self, *, kill: bool) -> None:
+    def _stop_process(self, *, kill: bool) -> None:
         process, self._process = self._process, None
         if process is None:
             return
@@ -169,7 +171,7 @@ class EmbeddedBroker:
         if process.stdin is not None:
             process.stdin.close()
 
-    def _answers(self, port: int) -> bool:
+    def _is_listening(self, port: int) -> bool:
         try:
             with socket.create_connection((self.host.strip("[]"), port), timeout=1.0):
                 return True

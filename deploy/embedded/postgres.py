@@ -12,14 +12,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from deploy.embedded.binaries import postgres_programs
-from deploy.embedded.folder import (
+from deploy.embedded.postgres_binaries import postgres_programs
+from deploy.embedded.server_environment import (
     EmbeddedError,
     ServerUser,
     check_reachable,
+    data_creator,
     free_port,
-    make_open,
-    maker_of_data,
+    make_traversable,
     open_log,
     server_user,
 )
@@ -46,7 +46,7 @@ SETTINGS = {
 }
 
 
-class Note(NamedTuple):
+class PostmasterStatus(NamedTuple):
     """What a postmaster notes of itself."""
 
     pid: int
@@ -77,20 +77,20 @@ class EmbeddedPostgres:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
-    def runs(self) -> bool:
+    def is_running(self) -> bool:
         """Whether its postmaster is there, whoever started it."""
         if self._process is not None:
             return self._process.poll() is None
-        note = self._note()
-        return note is not None and _serves(note.pid, self._data)
+        postmaster = self._postmaster_status()
+        return postmaster is not None and _is_postmaster_of(postmaster.pid, self._data)
 
     @property
     def pid(self) -> int:
         """Of the postmaster."""
-        note = self._note()
-        if note is None:
+        postmaster = self._postmaster_status()
+        if postmaster is None:
             raise EmbeddedError("the embedded PostgreSQL is not running: start it first")
-        return note.pid
+        return postmaster.pid
 
     def dsn(self, database: str) -> str:
         """The address of a database, as its owner."""
@@ -99,9 +99,9 @@ class EmbeddedPostgres:
     def database(self, name: str, *, fresh: bool = False) -> str:
         """Make a database where it is missing, or anew; returns its address."""
         if fresh:
-            self._ask('DROP DATABASE IF EXISTS :"name" WITH (FORCE);', name=name)
-        if not self._ask("SELECT 1 FROM pg_database WHERE datname = :'name';", name=name):
-            self._ask('CREATE DATABASE :"name";', name=name)
+            self._run_sql('DROP DATABASE IF EXISTS :"name" WITH (FORCE);', name=name)
+        if not self._run_sql("SELECT 1 FROM pg_database WHERE datname = :'name';", name=name):
+            self._run_sql('CREATE DATABASE :"name";', name=name)
         return self.dsn(name)
 
     def login(self, role: str, group: str, database: str) -> str:
@@ -113,12 +113,12 @@ class EmbeddedPostgres:
         if not file.exists():
             _write_secret(file, secrets.token_urlsafe(24))
         password = file.read_text()
-        if not self._ask("SELECT 1 FROM pg_roles WHERE rolname = :'role';", role=role):
-            self._ask('CREATE ROLE :"role";', role=role)
+        if not self._run_sql("SELECT 1 FROM pg_roles WHERE rolname = :'role';", role=role):
+            self._run_sql('CREATE ROLE :"role";', role=role)
         limits = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
         # By standard input: arguments of processes can be read by everybody on the machine.
-        self._ask(f"ALTER ROLE :\"role\" {limits} PASSWORD '{password}';", role=role)
-        self._ask('GRANT :"group" TO :"role";', role=role, group=group)
+        self._run_sql(f"ALTER ROLE :\"role\" {limits} PASSWORD '{password}';", role=role)
+        self._run_sql('GRANT :"group" TO :"role";', role=role, group=group)
         return f"postgresql://{role}:{password}@{HOST}:{self.port}/{database}"
 
     def start(self) -> Self:
@@ -130,14 +130,14 @@ class EmbeddedPostgres:
             Where it can't, with the end of its log.
 
         """
-        self._make()
-        if self._answers_already():
+        self._create_data()
+        if self._is_already_running():
             return self
         settings = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
         command = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self.port), *settings]
-        with open_log(self._log, again=self._process is not None) as log:
+        with open_log(self._log, append=self._process is not None) as log:
             self._process = subprocess.Popen(
-                [*_dying_with_parent(), *command],
+                [*_pdeathsig_prefix(), *command],
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -146,7 +146,11 @@ class EmbeddedPostgres:
                 **_credentials(self._user),
             )
         deadline = time.monotonic() + START_S
-        while not (note := self._note()) or not note.is_ready or note.pid != self._process.pid:
+        while (
+            not (postmaster := self._postmaster_status())
+            or not postmaster.is_ready
+            or postmaster.pid != self._process.pid
+        ):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 text = self._log.read_text(errors="replace")[-2000:]
@@ -191,13 +195,13 @@ class EmbeddedPostgres:
                 f"{self.folder} has lost its password: move the folder away to begin anew"
             ) from None
 
-    def _make(self) -> None:
+    def _create_data(self) -> None:
         """Make folder, password and data; the data beside, then renamed, so that they are never half-made."""
-        make_open(self.folder.parent)
+        make_traversable(self.folder.parent)
         self.folder.mkdir(mode=0o700, exist_ok=True)
         self.folder.chmod(0o700)
         has_data = self._data.exists()
-        maker = None if self._user is None else self._user if has_data else maker_of_data()
+        maker = None if self._user is None else self._user if has_data else data_creator()
         if maker is not None:
             os.chown(self.folder, maker.uid, maker.gid)
             check_reachable(self.folder, maker)
@@ -210,67 +214,76 @@ class EmbeddedPostgres:
         """As ``maker``, since initdb wants a user with an account; then they go to the user of the server."""
         password = secrets.token_urlsafe(24)
         _write_secret(self.folder / "password", password)
-        beside = self.folder / "data-being-made"
-        shutil.rmtree(beside, ignore_errors=True)
-        given = self.folder / "password-given"
-        _write_secret(given, password)
+        staging = self.folder / "data-being-made"
+        shutil.rmtree(staging, ignore_errors=True)
+        password_file = self.folder / "password-given"
+        _write_secret(password_file, password)
         if maker is not None:
-            os.chown(given, maker.uid, maker.gid)
+            os.chown(password_file, maker.uid, maker.gid)
         try:
             self._run(
                 "initdb",
-                *("-D", str(beside), "-U", SUPERUSER, "-A", "scram-sha-256", f"--pwfile={given}"),
+                *("-D", str(staging), "-U", SUPERUSER, "-A", "scram-sha-256", f"--pwfile={password_file}"),
                 *("-E", "UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
                 user=maker,
             )
         finally:
-            given.unlink()
+            password_file.unlink()
         if self._user is not None:
-            for one in (self.folder, beside, *beside.rglob("*")):
+            for one in (self.folder, staging, *staging.rglob("*")):
                 os.chown(one, self._user.uid, self._user.gid)
-        beside.rename(self._data)
+        staging.rename(self._data)
 
     def _check_version(self) -> None:
-        kept = (self._data / "PG_VERSION").read_text().strip()
-        here = self._run("postgres", "--version").split()[-1].split(".")[0]
-        if kept != here:
+        data_version = (self._data / "PG_VERSION").read_text().strip()
+        server_version = self._run("postgres", "--version").split()[-1].split(".")[0]
+        if data_version != server_version:
             raise EmbeddedError(
-                f"{self._data} was made by PostgreSQL {kept}, this is {here}: move it away to begin anew,"
-                f" or carry its databases over with pg_dump of PostgreSQL {kept}"
+                f"{self._data} was made by PostgreSQL {data_version}, this is {server_version}: move it "
+                "away to begin anew,"
+                f" or carry its databases over with pg_dump of PostgreSQL {data_version}"
             )
 
-    def _answers_already(self) -> bool:
+    def _is_already_running(self) -> bool:
         """Whether a server runs on this folder; one that is coming or going is waited for."""
         deadline = time.monotonic() + STOP_S
-        while (note := self._note()) and _serves(note.pid, self._data) and time.monotonic() < deadline:
-            if note.is_ready:
-                self.port = note.port
+        while (
+            (postmaster := self._postmaster_status())
+            and _is_postmaster_of(postmaster.pid, self._data)
+            and time.monotonic() < deadline
+        ):
+            if postmaster.is_ready:
+                self.port = postmaster.port
                 return True
             time.sleep(POLL_S)
-        if note and not _serves(note.pid, self._data) and _lives(note.pid):
+        if (
+            postmaster
+            and not _is_postmaster_of(postmaster.pid, self._data)
+            and _process_exists(postmaster.pid)
+        ):
             # Its server was killed, and its number is another process's now. Otherwise the file stays: by it
             # PostgreSQL sees whether sessions of the killed server still write to these data.
             (self._data / "postmaster.pid").unlink(missing_ok=True)
         return False
 
-    def _note(self) -> Note | None:
+    def _postmaster_status(self) -> PostmasterStatus | None:
         """What the postmaster notes of itself while it runs."""
         with suppress(OSError, ValueError, IndexError):
             lines = (self._data / "postmaster.pid").read_text().splitlines()
-            return Note(int(lines[0]), int(lines[3]), lines[7].strip() == "ready")
+            return PostmasterStatus(int(lines[0]), int(lines[3]), lines[7].strip() == "ready")
         return None
 
-    def _ask(self, statement: str, **variables: str) -> str:
+    def _run_sql(self, statement: str, **variables: str) -> str:
         sets = [part for name, value in variables.items() for part in ("-v", f"{name}={value}")]
         address = ("-h", HOST, "-p", str(self.port), "-U", SUPERUSER, "-d", "postgres", "-w")
-        return self._run("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", *address, *sets, say=statement)
+        return self._run("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", *address, *sets, stdin_text=statement)
 
-    def _run(self, program: str, *args: str, say: str = "", user: ServerUser | None = None) -> str:
+    def _run(self, program: str, *args: str, stdin_text: str = "", user: ServerUser | None = None) -> str:
         done: subprocess.CompletedProcess[str] = subprocess.run(
             [str(self._programs / program), *args],
             cwd="/",
             env={**os.environ, "PGPASSWORD": self._password, "PGCONNECT_TIMEOUT": "5"},
-            input=say,
+            input=stdin_text,
             capture_output=True,
             text=True,
             check=False,
@@ -286,14 +299,14 @@ def _credentials(user: ServerUser | None) -> dict[str, Any]:
     return {} if user is None else {"user": user.uid, "group": user.gid, "extra_groups": []}
 
 
-def _serves(pid: int, data: Path) -> bool:
+def _is_postmaster_of(pid: int, data: Path) -> bool:
     """Whether a process lives and, where that can be seen, is the postmaster of these data."""
     with suppress(OSError):
         return os.fsencode(data) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    return _lives(pid)
+    return _process_exists(pid)
 
 
-def _lives(pid: int) -> bool:
+def _process_exists(pid: int) -> bool:
     """Whether there is a process of this number."""
     try:
         os.kill(pid, 0)
@@ -304,7 +317,7 @@ def _lives(pid: int) -> bool:
     return True
 
 
-def _dying_with_parent() -> list[str]:
+def _pdeathsig_prefix() -> list[str]:
     program = shutil.which("setpriv")  # Linux: part of util-linux
     return [] if program is None else [program, "--pdeathsig=INT"]
 

@@ -13,7 +13,7 @@ import threading
 
 from iotcore import IotCoreBroker
 
-from deploy.embedded.folder import BROKER_UID
+from deploy.embedded.server_environment import BROKER_UID
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import ipaddress
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
-from deploy.embedded.folder import free_port
+from deploy.embedded.server_environment import free_port
 from deploy.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 BROKER_PORT = 1883  # registered for MQTT (IANA)
 BROKER_OLD_PORT = 1884
 DATABASE_PORT = 5433  # 5432 is often a PostgreSQL of the machine's own
-TRIED = 100
+MAX_TRIED_PORTS = 100
 LOOPBACK = "127.0.0.1"
 
 
@@ -29,17 +29,19 @@ class Ports(NamedTuple):
     database: int
 
 
-class _Wanted(NamedTuple):
+class _PortRequest(NamedTuple):
     """A port to choose, with the flag that names it and the address on which it is used."""
 
     flag: str
     what: str
-    named: int | None
-    usual: int
+    named_port: int | None
+    default_port: int
     host: str
 
 
-def choose(settings: Settings, say: Callable[[str], None], *, broker: bool, database: bool) -> Ports:
+def choose_ports(
+    settings: Settings, print_line: Callable[[str], None], *, broker: bool, database: bool
+) -> Ports:
     """Choose ports for the embedded broker and database, as far as those are needed; else they are 0.
 
     A port that a setting names has to be free. Where one that is usual is taken, the next free one is used
@@ -52,40 +54,46 @@ def choose(settings: Settings, say: Callable[[str], None], *, broker: bool, data
 
     """
     host, new, old = settings.listen, settings.broker_port, settings.broker_old_port
-    wanted = (
-        _Wanted("--broker-port", "the broker for MQTT 5", new, BROKER_PORT, host),
-        _Wanted("--broker-old-port", "the broker for MQTT 3.1.1", old, BROKER_OLD_PORT, host),
-        _Wanted("--database-port", "the database", settings.database_port, DATABASE_PORT, LOOPBACK),
+    requests = (
+        _PortRequest("--broker-port", "the broker for MQTT 5", new, BROKER_PORT, host),
+        _PortRequest("--broker-old-port", "the broker for MQTT 3.1.1", old, BROKER_OLD_PORT, host),
+        _PortRequest("--database-port", "the database", settings.database_port, DATABASE_PORT, LOOPBACK),
     )
-    chosen = {one.named for one in wanted if one.named is not None}
+    chosen = {one.named_port for one in requests if one.named_port is not None}
     ports = []
-    for one, needed in zip(wanted, (broker, broker, database), strict=True):
-        ports.append(_choose(one, chosen, say, any_free=settings.ports == "free") if needed else 0)
+    for one, needed in zip(requests, (broker, broker, database), strict=True):
+        ports.append(
+            _choose_port(one, chosen, print_line, any_free=settings.ports == "free") if needed else 0
+        )
         chosen.add(ports[-1])
     return Ports(*ports)
 
 
-def _choose(wanted: _Wanted, chosen: set[int], say: Callable[[str], None], *, any_free: bool) -> int:
-    if wanted.named is not None:
-        check_free(wanted.flag, wanted.host, wanted.named)
-        return wanted.named
+def _choose_port(
+    requests: _PortRequest, chosen: set[int], print_line: Callable[[str], None], *, any_free: bool
+) -> int:
+    if requests.named_port is not None:
+        check_free(requests.flag, requests.host, requests.named_port)
+        return requests.named_port
     if any_free:
         return free_port()
-    usual = wanted.usual
-    for port in range(usual, usual + TRIED):
-        if port not in chosen and problem(wanted.host, port) is None:
-            if port != usual:
-                say(
-                    f"ATTENTION: port {usual} is taken, so {wanted.what} listens on port {port} in this run"
-                    f" ({wanted.flag} names another)"
+    default_port = requests.default_port
+    for port in range(default_port, default_port + MAX_TRIED_PORTS):
+        if port not in chosen and listen_problem(requests.host, port) is None:
+            if port != default_port:
+                print_line(
+                    f"ATTENTION: port {default_port} is taken, so {requests.what} listens on port {port} "
+                    "in this run"
+                    f" ({requests.flag} names another)"
                 )
             return port
     raise SettingsError(
-        f"no port from {usual} to {usual + TRIED - 1} is free for {wanted.what}: name one by {wanted.flag}"
+        f"no port from {default_port} to {default_port + MAX_TRIED_PORTS - 1} is free for {requests.what}: "
+        f"name one by {requests.flag}"
     )
 
 
-def problem(host: str, port: int) -> str | None:
+def listen_problem(host: str, port: int) -> str | None:
     """Why nobody can listen on a port; None where one can."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
@@ -99,7 +107,7 @@ def problem(host: str, port: int) -> str | None:
 
 def check_free(flag: str, host: str, port: int) -> None:
     """Raise `SettingsError` where nobody can listen on a port."""
-    why = problem(host, port)
+    why = listen_problem(host, port)
     if why is not None:
         raise SettingsError(f"{flag}={port} is taken at {host} ({why}): name another")
 
@@ -112,7 +120,7 @@ def check_address(listen: str) -> None:
         raise SettingsError(
             f"--listen={listen} is no IP address: give one of this machine, or 0.0.0.0 for all of them"
         ) from error
-    why = problem(listen, 0)
+    why = listen_problem(listen, 0)
     if why is not None:
         raise SettingsError(f"--listen={listen} can't be used ({why}): give an address of this machine")
 
@@ -137,7 +145,7 @@ def is_wildcard(host: str) -> bool:
         return False
 
 
-def near(host: str) -> str:
+def local_host(host: str) -> str:
     """The address by which this machine itself reaches a server, as in an URL.
 
     >>> near("0.0.0.0"), near("192.0.2.7"), near("::")
@@ -148,10 +156,10 @@ def near(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def far(host: str) -> str:
+def reachable_host(host: str) -> str:
     """The address by which others reach a server, as in an URL: of a wildcard, the machine's own."""
     if not is_wildcard(host):
-        return near(host)
+        return local_host(host)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # TEST-NET-1; a datagram socket sends nothing by connecting

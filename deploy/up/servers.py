@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from deploy.embedded.broker import EmbeddedBroker
-from deploy.embedded.folder import EmbeddedError
 from deploy.embedded.postgres import EmbeddedPostgres
+from deploy.embedded.server_environment import EmbeddedError
 from deploy.up import ports
 
 if TYPE_CHECKING:
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from deploy.settings import Common
+    from deploy.settings import CommonSettings
     from deploy.up.settings import Settings
 
-FIRST_WAIT_S = 0.5
-LONGEST_WAIT_S = 60.0
+INITIAL_DELAY_S = 0.5
+MAX_DELAY_S = 60.0
 GATEWAY_LOGIN, GATEWAY_GROUP = "towntwin_gateway_login", "towntwin_gateway"
-FORGIVE_S = 300.0  # a server that ran for so long is started again at once
+RESTART_RESET_S = 300.0  # a server that ran for so long is started again at once
 
 
 @dataclass(slots=True)
-class _Kept:
+class _RestartableServer:
     """An embedded server that is started again when it ends."""
 
     name: str
     meanwhile: str
     server: EmbeddedPostgres | EmbeddedBroker
-    wait_s: float = FIRST_WAIT_S
+    wait_s: float = INITIAL_DELAY_S
     due_s: float | None = None
     started_s: float = 0.0
 
@@ -51,22 +51,22 @@ class Servers:
 
     def __init__(
         self,
-        common: Common,
+        common: CommonSettings,
         settings: Settings,
         folder: Path,
         *,
         database: str,
         fresh: bool,
-        say: Callable[[str], None],
+        print_line: Callable[[str], None],
     ) -> None:
         self._common = common
         self._settings = settings
         self._folder = folder
         self._database = database
         self._fresh = fresh
-        self._say = say
+        self._print_line = print_line
         self._stack = ExitStack()
-        self._kept: list[_Kept] = []
+        self._embedded_servers: list[_RestartableServer] = []
         self._postgres: EmbeddedPostgres | None = None
         self.dsn = common.dsn or ""
         self.broker = common.broker or ""
@@ -88,63 +88,69 @@ class Servers:
             return self.dsn
         return self._postgres.login(GATEWAY_LOGIN, GATEWAY_GROUP, self._database)
 
-    def look_after(self) -> None:
+    def restart_ended(self) -> None:
         """Start an embedded server again that ended: on its port, with its data.
 
         It has to be called on the main thread: a server ends with the thread that started it.
         """
         now_s = time.monotonic()
-        for one in self._kept:
-            if one.server.runs:
-                if now_s - one.started_s > FORGIVE_S:
-                    one.wait_s = FIRST_WAIT_S
+        for one in self._embedded_servers:
+            if one.server.is_running:
+                if now_s - one.started_s > RESTART_RESET_S:
+                    one.wait_s = INITIAL_DELAY_S
                 continue
             if one.due_s is None:
                 one.due_s = now_s + one.wait_s
-                self._say(f"{one.name} ended by itself: starting it again; {one.meanwhile}")
+                self._print_line(f"{one.name} ended by itself: starting it again; {one.meanwhile}")
             if now_s >= one.due_s:
                 self._start_again(one)
 
-    def _start_again(self, one: _Kept) -> None:
+    def _start_again(self, one: _RestartableServer) -> None:
         self.was_restarted = True
-        one.wait_s = min(LONGEST_WAIT_S, 2 * one.wait_s)
+        one.wait_s = min(MAX_DELAY_S, 2 * one.wait_s)
         try:
             one.server.start()
         except EmbeddedError as error:
             one.due_s = time.monotonic() + one.wait_s
-            self._say(f"{one.name} does not start again, next try in {one.wait_s:.0f} s: {error}")
+            self._print_line(f"{one.name} does not start again, next try in {one.wait_s:.0f} s: {error}")
             return
         one.due_s, one.started_s = None, time.monotonic()
-        self._say(f"{one.name} runs again")
+        self._print_line(f"{one.name} runs again")
 
     def __enter__(self) -> Self:
-        with ExitStack() as undo:
-            undo.push(self._stack.__exit__)
+        with ExitStack() as cleanup:
+            cleanup.push(self._stack.__exit__)
             embeds_database, embeds_broker = not self._common.dsn, not self._common.broker
-            chosen = ports.choose(self._settings, self._say, broker=embeds_broker, database=embeds_database)
+            chosen = ports.choose_ports(
+                self._settings, self._print_line, broker=embeds_broker, database=embeds_database
+            )
             if embeds_database:
-                self._say("starting the embedded PostgreSQL")
+                self._print_line("starting the embedded PostgreSQL")
                 postgres = EmbeddedPostgres(self._folder / "postgres", port=chosen.database)
                 self._stack.enter_context(postgres)
                 self._postgres = postgres
                 self.dsn = postgres.database(self._database, fresh=self._fresh)
                 meanwhile = "devices keep their readings until it is back"
-                self._kept.append(_Kept("the embedded PostgreSQL", meanwhile, postgres))
+                self._embedded_servers.append(
+                    _RestartableServer("the embedded PostgreSQL", meanwhile, postgres)
+                )
             if embeds_broker:
-                self._say("starting the embedded MQTT broker")
+                self._print_line("starting the embedded MQTT broker")
                 listen = self._settings.listen
                 broker = EmbeddedBroker(
                     self._folder / "broker",
                     chosen.broker,
                     chosen.broker_old,
                     listen=listen,
-                    host=ports.near(listen),
+                    host=ports.local_host(listen),
                 )
                 self._stack.enter_context(broker)
-                self.broker, self.broker_old = broker.url, broker.old_url
+                self.broker, self.broker_old = broker.url, broker.mqtt311_url
                 meanwhile = "agents send again what it had in memory, plain clients have to connect again"
-                self._kept.append(_Kept("the embedded MQTT broker", meanwhile, broker))
-            undo.pop_all()
+                self._embedded_servers.append(
+                    _RestartableServer("the embedded MQTT broker", meanwhile, broker)
+                )
+            cleanup.pop_all()
         return self
 
     def __exit__(

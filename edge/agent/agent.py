@@ -8,9 +8,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from edge.agent.publisher import Publisher
+from edge.agent.publisher import SpoolPublisher
+from edge.agent.send_window import ReconnectBackoff
 from edge.agent.spool import SpoolBusyError, SpoolError
-from edge.agent.window import Backoff
 from edge.wire import senml
 
 if TYPE_CHECKING:
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     from edge.agent.settings import Settings
     from edge.agent.spool import Spool
     from edge.drivers import Driver, Pack
-    from edge.wire.broker import Broker
+    from edge.wire.broker_address import BrokerAddress
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.1
-PACKS_A_COMMIT = 64
-GRACE_S = 0.3  # together with DISCONNECT, an agent ends within one second of a requested stop
-REST_S = 0.2
-BEHIND_S = 1.0  # a pack overdue by more than this comes from a recording, not from a sensor
-HELD_BACK = 2000  # while more messages are waiting, reading of a recording is paused
-DISK_AGAIN_S = (0.5, 10.0)
+MAX_PACKS_PER_COMMIT = 64
+STOP_GRACE_S = 0.3  # together with DISCONNECT, an agent ends within one second of a requested stop
+DRAIN_S = 0.2
+OVERDUE_S = 1.0  # a pack overdue by more than this comes from a recording, not from a sensor
+MAX_WAITING_FOR_RECORDED = 2000  # while more messages are waiting, reading of a recording is paused
+DISK_RETRY_S = (0.5, 10.0)
 
 
 class AgentError(RuntimeError):
     """A part of the agent failed; the message contains the part and the cause."""
 
 
-class Counts(NamedTuple):
+class AgentCounts(NamedTuple):
     """Numbers of readings processed by an agent; ``waiting`` is the number of messages in the spool."""
 
     taken: int
@@ -69,11 +69,11 @@ class Agent:
         device: str,
         driver: Driver,
         spool: Spool,
-        broker: Broker,
+        broker: BrokerAddress,
         settings: Settings,
         clock: Callable[[], float] = time.time,
-        grace_s: float = GRACE_S,
-        refuse: Callable[[str], None] | None = None,
+        grace_s: float = STOP_GRACE_S,
+        on_refused: Callable[[str], None] | None = None,
     ) -> None:
         self._device = device
         self._driver = driver
@@ -81,19 +81,21 @@ class Agent:
         self._clock = clock
         self._grace_s = grace_s
         recorded = bool(getattr(driver, "recorded", False))
-        self._publisher = Publisher(area, device, spool, broker, settings, recorded=recorded, refuse=refuse)
+        self._publisher = SpoolPublisher(
+            area, device, spool, broker, settings, recorded=recorded, on_refused=on_refused
+        )
         self._fault: Exception | None = None
         self._taken = 0
-        self.untaken = 0
+        self.not_spooled = 0
 
     @property
     def refused(self) -> int:
         """Number of messages that the platform refused completely or in part."""
         return self._publisher.refused
 
-    def counts(self) -> Counts:
+    def counts(self) -> AgentCounts:
         """Return the current counts."""
-        return Counts(
+        return AgentCounts(
             self._taken, self._publisher.receipted, self._spool.evicted_readings, self._spool.waiting
         )
 
@@ -109,91 +111,91 @@ class Agent:
             If the driver, the spool or the publisher failed; its cause is their exception.
 
         """
-        quiet = threading.Event()
+        publisher_stop = threading.Event()
         network = threading.Thread(
-            target=self._publish, args=(quiet,), name=f"{self._device} publisher", daemon=True
+            target=self._publish, args=(publisher_stop,), name=f"{self._device} publisher", daemon=True
         )
         network.start()
         try:
-            self._take(stop)
-            while self._spool.waiting and not self._ends(stop):
+            self._read_driver(stop)
+            while self._spool.waiting and not self._should_end(stop):
                 stop.wait(POLL_S)
             ends_s = time.monotonic() + self._grace_s
             while self._spool.waiting and self._publisher.connected and time.monotonic() < ends_s:
                 time.sleep(POLL_S / 2)
         finally:
-            quiet.set()
+            publisher_stop.set()
             network.join(self._grace_s)  # a longer wait would be for a server that does not respond
         if self._fault is not None:
-            raise AgentError(_sentence(self._device, "publisher", self._fault)) from self._fault
+            raise AgentError(_failure_sentence(self._device, "publisher", self._fault)) from self._fault
 
-    def _ends(self, stop: threading.Event) -> bool:
+    def _should_end(self, stop: threading.Event) -> bool:
         return stop.is_set() or self._fault is not None
 
-    def _publish(self, quiet: threading.Event) -> None:
+    def _publish(self, publisher_stop: threading.Event) -> None:
         try:
-            self._publisher.run(quiet)
+            self._publisher.run(publisher_stop)
         except Exception as error:  # noqa: BLE001 - `run` raises it on the caller's thread
-            if not quiet.is_set():
+            if not publisher_stop.is_set():
                 self._fault = error
 
     # -- driver to spool -----------------------------------------------------------------------
 
-    def _take(self, stop: threading.Event) -> None:
-        source = _Source(self._driver.packs())
-        while not source.ended and not self._ends(stop):
-            pack = source.look()
+    def _read_driver(self, stop: threading.Event) -> None:
+        source = _PackSource(self._driver.packs())
+        while not source.ended and not self._should_end(stop):
+            pack = source.peek()
             if pack is None:
                 continue
             due_s = pack.due_s - self._clock()
             if due_s > 0:
                 stop.wait(min(due_s, POLL_S))
-            elif due_s < -BEHIND_S and self._spool.waiting > HELD_BACK:
+            elif due_s < -OVERDUE_S and self._spool.waiting > MAX_WAITING_FOR_RECORDED:
                 stop.wait(POLL_S)
             else:
-                self._put(self._group(source), stop)
+                self._spool_packs(self._due_packs(source), stop)
         if getattr(self._driver, "perishable", False):
-            self._take_rest(source, stop)
+            self._drain_driver(source, stop)
         if source.fault is not None:
-            raise AgentError(_sentence(self._device, "driver", source.fault)) from source.fault
+            raise AgentError(_failure_sentence(self._device, "driver", source.fault)) from source.fault
 
-    def _take_rest(self, source: _Source, stop: threading.Event) -> None:
-        """Read the packs that a driver has buffered and could not read again, for at most `REST_S`."""
-        ends_s = time.monotonic() + REST_S
-        while not source.ended and time.monotonic() < ends_s and source.look() is not None:
-            self._put(source.take(PACKS_A_COMMIT), stop)
+    def _drain_driver(self, source: _PackSource, stop: threading.Event) -> None:
+        """Read the packs that a driver has buffered and could not read again, for at most `DRAIN_S`."""
+        ends_s = time.monotonic() + DRAIN_S
+        while not source.ended and time.monotonic() < ends_s and source.peek() is not None:
+            self._spool_packs(source.take(MAX_PACKS_PER_COMMIT), stop)
 
-    def _group(self, source: _Source) -> list[Pack]:
+    def _due_packs(self, source: _PackSource) -> list[Pack]:
         """Take the pack that is due, and the following ones that are overdue.
 
         The packs of a driver that waits for its sensor are due now, not overdue, so that no further pack is
         requested here, which would block.
         """
-        return source.take(PACKS_A_COMMIT, before_s=self._clock() - BEHIND_S)
+        return source.take(MAX_PACKS_PER_COMMIT, before_s=self._clock() - OVERDUE_S)
 
-    def _put(self, group: list[Pack], stop: threading.Event) -> None:
+    def _spool_packs(self, packs_due: list[Pack], stop: threading.Event) -> None:
         """Put packs into the spool; while its disk is full, wait and retry, so that no reading is lost."""
-        messages = [(senml.encode_json(one.records), len(one.records)) for one in group]
+        messages = [(senml.encode_json(one.records), len(one.records)) for one in packs_due]
         readings = sum(count for _, count in messages)
-        again = Backoff(*DISK_AGAIN_S)
+        backoff = ReconnectBackoff(*DISK_RETRY_S)
         while True:
             try:
                 self._spool.put(messages)
             except SpoolBusyError as error:
                 log.error("%s: %d readings wait: %s", self._device, readings, error)  # noqa: TRY400
-                if self._ends(stop):
-                    self.untaken += readings
+                if self._should_end(stop):
+                    self.not_spooled += readings
                     return
-                stop.wait(again.next_s(random.random()))
+                stop.wait(backoff.next_s(random.random()))
             except SpoolError as error:
-                self.untaken += readings
-                raise AgentError(_sentence(self._device, "spool", error)) from error
+                self.not_spooled += readings
+                raise AgentError(_failure_sentence(self._device, "spool", error)) from error
             else:
                 self._taken += readings
                 return
 
 
-class _Source:
+class _PackSource:
     """Packs of a driver, with a lookahead of one.
 
     Attributes
@@ -205,35 +207,35 @@ class _Source:
 
     def __init__(self, packs: Iterator[Pack | None]) -> None:
         self._packs = packs
-        self._ahead: Pack | None = None
+        self._peeked: Pack | None = None
         self.ended = False
         self.fault: Exception | None = None
 
-    def look(self) -> Pack | None:
+    def peek(self) -> Pack | None:
         """Return the next pack without taking it; None if the driver has none yet, or has ended."""
-        if self._ahead is None and not self.ended:
+        if self._peeked is None and not self.ended:
             try:
-                self._ahead = next(self._packs)
+                self._peeked = next(self._packs)
             except StopIteration:
                 self.ended = True
             except Exception as error:  # noqa: BLE001 - raised once the packs before it are in the spool
                 self.ended, self.fault = True, error
-        return self._ahead
+        return self._peeked
 
-    def take(self, most: int, *, before_s: float = float("inf")) -> list[Pack]:
+    def take(self, max_packs: int, *, before_s: float = float("inf")) -> list[Pack]:
         """Take the next pack, and up to ``most`` in all that are due before ``before_s`` [s]."""
         taken: list[Pack] = []
-        while self._ahead is not None:
-            pack, self._ahead = self._ahead, None
+        while self._peeked is not None:
+            pack, self._peeked = self._peeked, None
             taken.append(pack)
-            if len(taken) == most or pack.due_s >= before_s:
+            if len(taken) == max_packs or pack.due_s >= before_s:
                 break
-            following = self.look()
+            following = self.peek()
             if following is None or following.due_s >= before_s:
                 break
         return taken
 
 
-def _sentence(device: str, part: str, fault: Exception) -> str:
-    what = str(fault) if isinstance(fault, OSError | ValueError) else f"{type(fault).__name__}: {fault}"
-    return f"{device}: the {part} ended: {what}"
+def _failure_sentence(device: str, part: str, fault: Exception) -> str:
+    fault_text = str(fault) if isinstance(fault, OSError | ValueError) else f"{type(fault).__name__}: {fault}"
+    return f"{device}: the {part} ended: {fault_text}"

@@ -16,13 +16,13 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from edge.agent.connection import Connection, End
+from edge.agent.connection_state import ConnectionEnd, ConnectionState
+from edge.agent.send_window import ReadingRateLimit, SendWindow
 from edge.agent.spool import SpoolBusyError, SpoolError
-from edge.agent.window import Pace, Window
 from edge.wire import receipts, senml, status
 from edge.wire.errors import PayloadError
-from edge.wire.receipts import Place
-from edge.wire.topics import Kind, Topic
+from edge.wire.receipts import SpoolPosition
+from edge.wire.topics import Topic, TopicKind
 
 if TYPE_CHECKING:
     import threading
@@ -32,20 +32,20 @@ if TYPE_CHECKING:
 
     from edge.agent.settings import Settings
     from edge.agent.spool import Spool
-    from edge.wire.broker import Broker
+    from edge.wire.broker_address import BrokerAddress
     from edge.wire.receipts import Receipt
 
 log = logging.getLogger(__name__)
 
-LOOP_S = 0.1
-GOODBYE_S = 0.3  # longest wait for the last status to be written before DISCONNECT
+NETWORK_LOOP_S = 0.1
+DISCONNECT_TIMEOUT_S = 0.3  # longest wait for the last status to be written before DISCONNECT
 CONNECT_S = 5.0
 SESSION_EXPIRY_S = 7 * 86_400
-SPOOL_AGAIN_S = 1.0
+SPOOL_RETRY_S = 1.0
 RECEIVE_MAXIMUM = 65_535  # MQTT 5 section 3.2.2.3.3: default if the broker sends none
 
 
-class Publisher:
+class SpoolPublisher:
     """Sends the messages of the spool in order, and deletes them when the platform's receipts arrive.
 
     Each connection has a new paho client: the window, not paho, decides what is sent again after a reconnect,
@@ -64,25 +64,27 @@ class Publisher:
         area: str,
         device: str,
         spool: Spool,
-        broker: Broker,
+        broker: BrokerAddress,
         settings: Settings,
         *,
         recorded: bool = False,
-        refuse: Callable[[str], None] | None = None,
+        on_refused: Callable[[str], None] | None = None,
     ) -> None:
-        self._refuse = refuse or partial(log.warning, "%s: %s", device)
-        self._recorded = [receipts.RECORDED] if recorded else []
+        self._on_refused = on_refused or partial(log.warning, "%s: %s", device)
+        self._recorded = [receipts.RECORDED_PROPERTY] if recorded else []
         self._area, self._device = area, device
         self._spool, self._broker, self._settings = spool, broker, settings
-        self._window = Window(settings.window, settings.receipt_timeout_s, settings.receipt_timeout_longest_s)
-        self._pace = Pace(settings.drain_readings_per_s)
-        self._connection = Connection()
+        self._window = SendWindow(
+            settings.window, settings.receipt_timeout_s, settings.receipt_timeout_longest_s
+        )
+        self._pace = ReadingRateLimit(settings.drain_readings_per_s)
+        self._connection = ConnectionState()
         self._numbers: dict[int, int] = {}  # packet id -> spool number, on this connection
-        self._end: tuple[End, int | None, str] | None = None
+        self._end: tuple[ConnectionEnd, int | None, str] | None = None
         self._status_due_s = 0.0
         self._spool_due_s = 0.0
         self._subscribed = False  # to the topic of receipts
-        self._refused = False  # whether the broker refused a message on this connection
+        self._refusal_logged = False  # whether the broker refused a message on this connection
         self._receive_maximum = RECEIVE_MAXIMUM
         self.receipted = 0
         self.refused = 0
@@ -92,7 +94,7 @@ class Publisher:
     @property
     def connected(self) -> bool:
         """Whether there is a connection that the broker accepted."""
-        return self._connection.up
+        return self._connection.is_accepted
 
     def run(self, stop: threading.Event) -> None:
         """Connect and reconnect, send messages and receive receipts, until ``stop`` is set."""
@@ -101,47 +103,53 @@ class Publisher:
             if wait_s > 0:
                 stop.wait(wait_s)
                 continue
-            end, code, detail = self._one_connection(stop)
+            end, code, detail = self._serve_connection(stop)
             if stop.is_set():
                 break
-            lost = self._connection.ended(end, time.monotonic(), random.random(), code=code, detail=detail)
-            log.warning(
-                "%s: broker %s %s; next try in %.1f s", self._device, self._broker, lost.sentence, lost.wait_s
+            decision = self._connection.ended(
+                end, time.monotonic(), random.random(), code=code, detail=detail
             )
-        self._say_goodbye()
+            log.warning(
+                "%s: broker %s %s; next try in %.1f s",
+                self._device,
+                self._broker,
+                decision.sentence,
+                decision.wait_s,
+            )
+        self._publish_offline_and_disconnect()
 
     # -- connecting ----------------------------------------------------------------------------
 
-    def _one_connection(self, stop: threading.Event) -> tuple[End, int | None, str]:
+    def _serve_connection(self, stop: threading.Event) -> tuple[ConnectionEnd, int | None, str]:
         """Connect and serve the connection; returns how it ended: kind, reason code, detail."""
         self._client, self._end = self._make_client(), None
         self._numbers.clear()
-        self._refused = False
+        self._refusal_logged = False
         self._connection.opened(time.monotonic())
         try:
             self._connect()
         except (OSError, ValueError) as error:  # ValueError: a host name that can't be looked up
-            return End.UNREACHABLE, None, str(error)
+            return ConnectionEnd.UNREACHABLE, None, str(error)
         while not stop.is_set():
             try:
-                rc = self._client.loop(LOOP_S)
+                rc = self._client.loop(NETWORK_LOOP_S)
             except SpoolError:
                 raise
             except Exception as error:
                 self.faults += 1
                 log.exception("%s: what broker %s sent can't be read", self._device, self._broker)
                 self._close_socket()
-                return End.BROKEN, None, f"{type(error).__name__}: {error}"
+                return ConnectionEnd.BROKEN, None, f"{type(error).__name__}: {error}"
             now_s = time.monotonic()
             if rc != MQTTErrorCode.MQTT_ERR_SUCCESS or self._end is not None:
                 broken = rc == MQTTErrorCode.MQTT_ERR_PROTOCOL
-                return self._end or (End.BROKEN if broken else End.LOST, None, "")
-            if self._connection.up:
-                self._pump(now_s)
+                return self._end or (ConnectionEnd.BROKEN if broken else ConnectionEnd.LOST, None, "")
+            if self._connection.is_accepted:
+                self._send_due(now_s)
             elif self._connection.overdue(now_s):
                 self._close_socket()
-                return End.SILENT, None, ""
-        return End.LOST, None, ""
+                return ConnectionEnd.SILENT, None, ""
+        return ConnectionEnd.LOST, None, ""
 
     def _connect(self) -> None:
         properties = Properties(PacketTypes.CONNECT)
@@ -170,19 +178,19 @@ class Publisher:
         client.max_inflight_messages_set(self._settings.window)
         will = Properties(PacketTypes.WILLMESSAGE)
         will.WillDelayInterval = self._settings.will_delay_s
-        gone: Any = status.encode(status.Status(online=False))
-        client.will_set(self._topic(Kind.STATUS), gone, qos=1, retain=True, properties=will)
+        offline_status: Any = status.encode_status(status.StatusMessage(online=False))
+        client.will_set(self._topic(TopicKind.STATUS), offline_status, qos=1, retain=True, properties=will)
         client.on_connect = self._on_connect  # not guarded: the connection is useless if it fails
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
-        client.on_message = self._guarded(self._on_message, "a receipt")
-        client.on_publish = self._guarded(self._on_publish, "a PUBACK")
+        client.on_message = self._log_exceptions(self._on_message, "a receipt")
+        client.on_publish = self._log_exceptions(self._on_publish, "a PUBACK")
         return client
 
-    def _guarded(self, callback: Callable[..., None], what: str) -> Callable[..., None]:
+    def _log_exceptions(self, callback: Callable[..., None], callback_name: str) -> Callable[..., None]:
         """Wrap a callback to log and count unexpected exceptions; errors of the spool's file are raised."""
 
-        def guard(*args: Any) -> None:
+        def guarded_callback(*args: Any) -> None:
             try:
                 callback(*args)
             except SpoolBusyError as error:
@@ -191,14 +199,14 @@ class Publisher:
                 raise
             except Exception:
                 self.faults += 1
-                log.exception("%s: %s was left out", self._device, what)
+                log.exception("%s: %s was left out", self._device, callback_name)
 
-        return guard
+        return guarded_callback
 
     # -- sending -------------------------------------------------------------------------------
 
-    def _pump(self, now_s: float) -> None:
-        if self._window.look(now_s):
+    def _send_due(self, now_s: float) -> None:
+        if self._window.check_timeout(now_s):
             log.warning(
                 "%s: no receipt in time, sending the oldest message again; next time-out after %.0f s",
                 self._device,
@@ -206,17 +214,17 @@ class Publisher:
             )
         if now_s >= self._status_due_s:
             self._status_due_s = now_s + self._settings.status_s
-            self._guarded(partial(self._say_status, online=True), "a status")()
+            self._log_exceptions(partial(self._publish_status, online=True), "a status")()
             if not self._subscribed:
                 self._subscribe()
-        most = max(1, self._receive_maximum - 1)  # one is reserved for the status
-        room = min(self._window.room, most - len(self._numbers))
-        if room <= 0 or now_s < self._spool_due_s or not self._pace.allows(now_s):
+        max_in_flight = max(1, self._receive_maximum - 1)  # one is reserved for the status
+        free_slots = min(self._window.free_slots, max_in_flight - len(self._numbers))
+        if free_slots <= 0 or now_s < self._spool_due_s or not self._pace.allows(now_s):
             return
         try:
-            messages = self._spool.after(self._window.last_sent, room)
+            messages = self._spool.after(self._window.last_sent, free_slots)
         except SpoolBusyError as error:
-            self._spool_due_s = now_s + SPOOL_AGAIN_S
+            self._spool_due_s = now_s + SPOOL_RETRY_S
             log.error("%s: %s", self._device, error)  # noqa: TRY400 - the message is complete without a traceback
             return
         for message in messages:
@@ -228,30 +236,34 @@ class Publisher:
     def _send(self, number: int, payload: bytes, now_s: float) -> None:
         properties = Properties(PacketTypes.PUBLISH)
         properties.ContentType = senml.CONTENT_TYPE_JSON
-        properties.UserProperty = receipts.properties_of(Place(self._spool.epoch, number)) + self._recorded
-        info = self._client.publish(self._topic(Kind.DATA), payload, qos=1, properties=properties)
+        properties.UserProperty = (
+            receipts.properties_of(SpoolPosition(self._spool.epoch, number)) + self._recorded
+        )
+        info = self._client.publish(self._topic(TopicKind.DATA), payload, qos=1, properties=properties)
         self._numbers[info.mid] = number
         self._window.sent(number, now_s)
 
-    def _say_status(self, *, online: bool) -> None:
-        said = status.Status(
+    def _publish_status(self, *, online: bool) -> None:
+        current_status = status.StatusMessage(
             online=online,
             agent=version("towntwin"),
             time_s=time.time(),
             spool_depth=self._spool.waiting,
             evicted=self._spool.evicted_messages,
         )
-        self._client.publish(self._topic(Kind.STATUS), status.encode(said), qos=1, retain=True)
+        self._client.publish(
+            self._topic(TopicKind.STATUS), status.encode_status(current_status), qos=1, retain=True
+        )
 
-    def _say_goodbye(self) -> None:
+    def _publish_offline_and_disconnect(self) -> None:
         if not self._client.is_connected():
             return
-        self._say_status(online=False)
-        ends_s = time.monotonic() + GOODBYE_S
+        self._publish_status(online=False)
+        ends_s = time.monotonic() + DISCONNECT_TIMEOUT_S
         while self._client.want_write() and time.monotonic() < ends_s:
-            self._client.loop(LOOP_S)
+            self._client.loop(NETWORK_LOOP_S)
         self._client.disconnect()
-        self._client.loop(LOOP_S)
+        self._client.loop(NETWORK_LOOP_S)
 
     # -- receiving -----------------------------------------------------------------------------
 
@@ -259,7 +271,7 @@ class Publisher:
         self, _client: Client, _userdata: object, flags: ConnectFlags, reason: ReasonCode, properties: Any
     ) -> None:
         if reason.is_failure:
-            self._end = (End.REFUSED, reason.value, str(reason))
+            self._end = (ConnectionEnd.REFUSED, reason.value, str(reason))
             return
         now_s = time.monotonic()
         self._connection.accepted(now_s)
@@ -270,7 +282,7 @@ class Publisher:
 
     def _subscribe(self) -> None:
         self._subscribed = True
-        self._client.subscribe(self._topic(Kind.RECEIPT), qos=1)
+        self._client.subscribe(self._topic(TopicKind.RECEIPT), qos=1)
 
     def _on_disconnect(
         self,
@@ -281,7 +293,7 @@ class Publisher:
         _properties: object,
     ) -> None:
         if flags.is_disconnect_packet_from_server:
-            self._end = (End.DISCONNECTED, reason.value, str(reason))
+            self._end = (ConnectionEnd.DISCONNECTED, reason.value, str(reason))
 
     def _on_subscribe(
         self, _client: Client, _userdata: object, _mid: int, reasons: list[ReasonCode], _properties: object
@@ -295,28 +307,30 @@ class Publisher:
                     self._device,
                     self._broker,
                     reason,
-                    self._topic(Kind.RECEIPT),
+                    self._topic(TopicKind.RECEIPT),
                 )
 
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
         try:
-            receipt = receipts.decode(bytes(message.payload))
+            receipt = receipts.decode_receipt(bytes(message.payload))
         except PayloadError as error:
             log.error("%s: %s", self._device, error)  # noqa: TRY400 - the message is complete without a traceback
             return
         if receipt.epoch == self._spool.epoch and receipt.kept:
             self._report_refusals(receipt)
-            self._let_go(receipt.kept)
+            self._forget_acknowledged(receipt.kept)
 
     def _report_refusals(self, receipt: Receipt) -> None:
         """Report refused messages once: those no longer in the spool have been reported before."""
-        refused = [one for one in receipt.refused if self._spool.holds(one.number)]
+        refused = [one for one in receipt.refused if self._spool.contains(one.number)]
         for one in refused:
-            why = f"({one.reason}): {one.detail}"
-            why = "".join(letter if letter.isprintable() else " " for letter in why)  # printed to terminals
-            self._refuse(f"message {one.number} was refused by the platform {why}")
+            reason_text = f"({one.reason}): {one.detail}"
+            reason_text = "".join(
+                character if character.isprintable() else " " for character in reason_text
+            )  # printed to terminals
+            self._on_refused(f"message {one.number} was refused by the platform {reason_text}")
         if refused and receipt.more:
-            self._refuse(f"{receipt.more:,} more messages were refused by the platform")
+            self._on_refused(f"{receipt.more:,} more messages were refused by the platform")
         self.refused += len(refused) + (receipt.more if refused else 0)
 
     def _on_publish(
@@ -328,15 +342,15 @@ class Publisher:
         if reason.is_failure:
             self._report_refused(number, reason)
         elif self._settings.receipts:
-            self._window.at_broker(number)
+            self._window.mark_at_broker(number)
         else:
-            self._let_go([(number, number)])
+            self._forget_acknowledged([(number, number)])
 
     def _report_refused(self, number: int, reason: ReasonCode) -> None:
         """Log the first message that the broker refuses on a connection."""
-        if self._refused:
+        if self._refusal_logged:
             return
-        self._refused = True
+        self._refusal_logged = True
         log.error(
             "%s: broker %s does not take message %d (%s): it stays in the spool and is sent again;"
             " mend the access list or the quota for %s",
@@ -344,15 +358,15 @@ class Publisher:
             self._broker,
             number,
             reason,
-            self._topic(Kind.DATA),
+            self._topic(TopicKind.DATA),
         )
 
-    def _let_go(self, ranges: list[tuple[int, int]]) -> None:
+    def _forget_acknowledged(self, ranges: list[tuple[int, int]]) -> None:
         readings = self._spool.forget(self._spool.epoch, ranges)
         self.receipted += readings
-        self._window.kept(ranges, time.monotonic())
+        self._window.acknowledged(ranges, time.monotonic())
         if readings:
-            self._connection.progressed()
+            self._connection.receipt_arrived()
 
-    def _topic(self, kind: Kind) -> str:
+    def _topic(self, kind: TopicKind) -> str:
         return str(Topic(area=self._area, device=self._device, kind=kind))

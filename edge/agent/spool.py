@@ -27,19 +27,19 @@ CREATE TABLE IF NOT EXISTS spool (
     epoch TEXT NOT NULL, evicted_messages INTEGER NOT NULL, evicted_readings INTEGER NOT NULL
 ) STRICT;
 """
-_IN_ORDER = {
+_EVICTION_ORDER = {
     "oldest": "SELECT number, length(payload) FROM message ORDER BY number",
     "newest": "SELECT number, length(payload) FROM message ORDER BY number DESC",
 }
-_LARGEST = 2**63 - 1  # largest integer of SQLite
-_SUMS = """
+_MAX_INTEGER = 2**63 - 1  # largest integer of SQLite
+_TOTALS_QUERY = """
 SELECT count(*), coalesce(sum(length(payload)), 0), coalesce(sum(readings), 0)
 FROM message WHERE number BETWEEN ? AND ?
 """
 
 
 # Errors that pass once there is disk space or another process releases the file; others need an operator.
-_TEMPORARY = frozenset(
+_TEMPORARY_CODES = frozenset(
     (
         sqlite3.SQLITE_FULL,
         sqlite3.SQLITE_IOERR,
@@ -50,7 +50,7 @@ _TEMPORARY = frozenset(
         sqlite3.SQLITE_NOMEM,
     )
 )
-_PRIMARY = 0xFF  # the low byte of an extended result code
+_PRIMARY_CODE_MASK = 0xFF  # the low byte of an extended result code
 
 
 class SpoolError(OSError):
@@ -61,7 +61,7 @@ class SpoolBusyError(SpoolError):
     """Temporary: the disk is full or fails, or the file is locked. Nothing was changed; retry later."""
 
 
-class Spooled(NamedTuple):
+class SpooledMessage(NamedTuple):
     """One message in the spool."""
 
     number: int
@@ -69,15 +69,15 @@ class Spooled(NamedTuple):
     readings: int
 
 
-class _Held(NamedTuple):
+class _Totals(NamedTuple):
     """Totals of a spool, or of a part of it: messages, payload size [bytes], readings."""
 
     messages: int
     size: int
     readings: int
 
-    def minus(self, other: _Held) -> _Held:
-        return _Held(*(mine - its for mine, its in zip(self, other, strict=True)))
+    def minus(self, other: _Totals) -> _Totals:
+        return _Totals(*(ours - theirs for ours, theirs in zip(self, other, strict=True)))
 
 
 class Spool:
@@ -90,7 +90,7 @@ class Spool:
         self.epoch, self.evicted_messages, self.evicted_readings = connection.execute(
             "SELECT epoch, evicted_messages, evicted_readings FROM spool"
         ).fetchone()
-        self._held = _Held(
+        self._totals = _Totals(
             *connection.execute(
                 "SELECT count(*), coalesce(sum(length(payload)), 0), coalesce(sum(readings), 0) FROM message"
             ).fetchone()
@@ -99,7 +99,7 @@ class Spool:
     @property
     def waiting(self) -> int:
         """Number of messages without a receipt."""
-        return self._held.messages
+        return self._totals.messages
 
     @classmethod
     def open(cls, path: Path, settings: Settings) -> Self:
@@ -132,29 +132,31 @@ class Spool:
         with self._lock:
             with self._transaction():
                 self._connection.executemany(insert, messages)
-                held = _Held(
-                    self._held.messages + len(messages),
-                    self._held.size + sum(len(payload) for payload, _ in messages),
-                    self._held.readings + sum(readings for _, readings in messages),
+                totals = _Totals(
+                    self._totals.messages + len(messages),
+                    self._totals.size + sum(len(payload) for payload, _ in messages),
+                    self._totals.readings + sum(readings for _, readings in messages),
                 )
-                evicted = self._evict(held) if held.size > self._settings.spool_bytes else _Held(0, 0, 0)
-            self._held = held.minus(evicted)
-            self.evicted_messages += evicted.messages
-            self.evicted_readings += evicted.readings
+                evicted_totals = (
+                    self._evict(totals) if totals.size > self._settings.spool_bytes else _Totals(0, 0, 0)
+                )
+            self._totals = totals.minus(evicted_totals)
+            self.evicted_messages += evicted_totals.messages
+            self.evicted_readings += evicted_totals.readings
 
-    def after(self, number: int, limit: int) -> list[Spooled]:
+    def after(self, number: int, limit: int) -> list[SpooledMessage]:
         """Return at most ``limit`` messages after a number, in order. Raises as `put` does."""
-        with self._lock, _sentences():
+        with self._lock, _translated_errors():
             rows = self._connection.execute(
                 "SELECT number, payload, readings FROM message WHERE number > ? ORDER BY number LIMIT ?",
                 (number, limit),
             )
-            return [Spooled(*row) for row in rows]
+            return [SpooledMessage(*row) for row in rows]
 
-    def holds(self, number: int) -> bool:
+    def contains(self, number: int) -> bool:
         """Whether a message is still in the spool. Raises as `put` does."""
-        with self._lock, _sentences():
-            found = self._connection.execute("SELECT 1 FROM message WHERE number = ?", (_bounded(number),))
+        with self._lock, _translated_errors():
+            found = self._connection.execute("SELECT 1 FROM message WHERE number = ?", (_clamped(number),))
             return found.fetchone() is not None
 
     def forget(self, epoch: str, ranges: Iterable[tuple[int, int]]) -> int:
@@ -166,11 +168,11 @@ class Spool:
             return 0
         with self._lock:
             with self._transaction():
-                held = self._held
+                totals = self._totals
                 for first, last in ranges:
-                    held = held.minus(self._delete(_bounded(first), _bounded(last)))
-            before, self._held = self._held, held
-        return before.readings - held.readings
+                    totals = totals.minus(self._delete(_clamped(first), _clamped(last)))
+            totals_before, self._totals = self._totals, totals
+        return totals_before.readings - totals.readings
 
     def close(self) -> None:
         """Close the file."""
@@ -180,43 +182,46 @@ class Spool:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """Run a transaction; counters in memory may be changed only after it, for COMMIT can fail."""
-        with _sentences(), self._connection:
+        with _translated_errors(), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             yield
 
-    def _evict(self, held: _Held) -> _Held:
-        excess, doomed = held.size - self._settings.spool_bytes, []
-        for number, size in self._connection.execute(_IN_ORDER[self._settings.spool_evict]):
+    def _evict(self, totals: _Totals) -> _Totals:
+        excess, evicted_numbers = totals.size - self._settings.spool_bytes, []
+        for number, size in self._connection.execute(_EVICTION_ORDER[self._settings.spool_evict]):
             if excess <= 0:
                 break
             excess -= size
-            doomed.append(number)
-        evicted = self._delete(min(doomed), max(doomed))
+            evicted_numbers.append(number)
+        evicted_totals = self._delete(min(evicted_numbers), max(evicted_numbers))
         self._connection.execute(
             "UPDATE spool SET evicted_messages = ?, evicted_readings = ?",
-            (self.evicted_messages + evicted.messages, self.evicted_readings + evicted.readings),
+            (
+                self.evicted_messages + evicted_totals.messages,
+                self.evicted_readings + evicted_totals.readings,
+            ),
         )
-        return evicted
+        return evicted_totals
 
-    def _delete(self, first: int, last: int) -> _Held:
-        deleted = _Held(*self._connection.execute(_SUMS, (first, last)).fetchone())
+    def _delete(self, first: int, last: int) -> _Totals:
+        deleted = _Totals(*self._connection.execute(_TOTALS_QUERY, (first, last)).fetchone())
         self._connection.execute("DELETE FROM message WHERE number BETWEEN ? AND ?", (first, last))
         return deleted
 
 
-def _bounded(number: int) -> int:
+def _clamped(number: int) -> int:
     """Clamp to SQLite's integers: a receipt may contain any number."""
-    return max(-1, min(number, _LARGEST))
+    return max(-1, min(number, _MAX_INTEGER))
 
 
 @contextmanager
-def _sentences() -> Iterator[None]:
+def _translated_errors() -> Iterator[None]:
     """Convert SQLite's errors to `SpoolBusyError` or `SpoolError`."""
     try:
         yield
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
-        if code in _TEMPORARY:
+        code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE_MASK
+        if code in _TEMPORARY_CODES:
             raise SpoolBusyError(
                 f"the spool can't be used just now: {error}; make room on its disk, it is tried again"
             ) from error

@@ -5,14 +5,14 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
-from edge.drivers.account import described
-from edge.drivers.mapping import MappingError
+from edge.drivers.file_mapping import MappingError
+from edge.drivers.file_report import describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
-    from edge.drivers.account import Account
+    from edge.drivers.file_report import FileReport
 
 BATCH_ROWS = 4096
 
@@ -22,34 +22,34 @@ class ParquetTable:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._wanted: list[int] = []
+        self._column_positions: list[int] = []
         self._row = 0
         try:
-            with _opened(path) as file:
+            with _open_parquet(path) as file:
                 self.names = [str(name) for name in file.schema_arrow.names]
         except (ValueError, OSError, NotImplementedError) as error:
-            raise MappingError(f"{path} can't be read as Parquet: {described(error)}") from error
+            raise MappingError(f"{path} can't be read as Parquet: {describe_error(error)}") from error
         if not self.names:
             raise MappingError(f"{path} has no columns")
 
-    def positions(self, wanted: Sequence[int]) -> list[int]:
+    def positions(self, column_positions: Sequence[int]) -> list[int]:
         """Select the columns to read; returns their positions in the rows."""
-        self._wanted = sorted(set(wanted))
-        for at in self._wanted:
-            if self.names.count(self.names[at]) > 1:
-                raise MappingError(f"{self._path}: two columns are called {self.names[at]!r}: rename one")
-        return [self._wanted.index(at) for at in wanted]
+        self._column_positions = sorted(set(column_positions))
+        for index in self._column_positions:
+            if self.names.count(self.names[index]) > 1:
+                raise MappingError(f"{self._path}: two columns are called {self.names[index]!r}: rename one")
+        return [self._column_positions.index(index) for index in column_positions]
 
-    def where(self) -> str:
+    def position_text(self) -> str:
         """Return the number of the last row read, counted from 1."""
         return f"row {self._row}"
 
-    def rows(self, account: Account) -> Generator[tuple[object, ...]]:
+    def rows(self, account: FileReport) -> Generator[tuple[object, ...]]:
         """Yield the rows; damaged data end them and are recorded in the report."""
-        names = [self.names[at] for at in self._wanted]
+        names = [self.names[index] for index in self._column_positions]
         self._row = 0
         try:
-            with _opened(self._path) as file:
+            with _open_parquet(self._path) as file:
                 for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=names):
                     columns = [_cells(batch.column(name)) for name in names]
                     for row in zip(*columns, strict=True):
@@ -57,7 +57,7 @@ class ParquetTable:
                         yield row
         except (ValueError, OSError, NotImplementedError, KeyError) as error:
             account.leave_out(
-                "cut-file", f"after row {self._row}", f"{described(error)}; what follows is lost"
+                "cut-file", f"after row {self._row}", f"{describe_error(error)}; what follows is lost"
             )
 
 
@@ -71,19 +71,19 @@ def _cells(column: Any) -> list[object]:
     if pa.types.is_timestamp(kind):
         begin = dt.datetime(1970, 1, 1, tzinfo=dt.UTC if kind.tz else None)
         scale = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": 1}[kind.unit]
-        less = 1_000 if kind.unit == "ns" else 1
+        divisor = 1_000 if kind.unit == "ns" else 1
         ticks = column.cast(pa.int64()).to_pylist()
-        return [None if tick is None else _moment(begin, tick * scale // less) for tick in ticks]
+        return [None if tick is None else _datetime_of(begin, tick * scale // divisor) for tick in ticks]
     if pa.types.is_time(kind):
         column = column.cast(pa.time64("us"), safe=False)
     try:
         cells: list[object] = column.to_pylist()
     except (ValueError, OverflowError, NotImplementedError):
-        return [_cell(one) for one in column]
+        return [_cell_value(one) for one in column]
     return cells
 
 
-def _cell(one: Any) -> object:
+def _cell_value(one: Any) -> object:
     try:
         found: object = one.as_py()
     except (ValueError, OverflowError, NotImplementedError):
@@ -91,19 +91,19 @@ def _cell(one: Any) -> object:
     return found
 
 
-def _moment(begin: dt.datetime, micros: int) -> dt.datetime | None:
+def _datetime_of(begin: dt.datetime, micros: int) -> dt.datetime | None:
     try:
         return begin + dt.timedelta(microseconds=micros)
     except OverflowError:
         return None
 
 
-def _opened(path: Path) -> Any:
+def _open_parquet(path: Path) -> Any:
     """Open a Parquet file; INT96 times are read in microseconds, for nanoseconds overflow for some years."""
-    return _parquet().ParquetFile(path, coerce_int96_timestamp_unit="us")
+    return _pyarrow_parquet().ParquetFile(path, coerce_int96_timestamp_unit="us")
 
 
-def _parquet() -> Any:
+def _pyarrow_parquet() -> Any:
     try:
         import pyarrow.parquet  # noqa: PLC0415 - optional dependency, needed for Parquet only
     except ImportError as error:

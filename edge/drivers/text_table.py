@@ -13,20 +13,20 @@ import zlib
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from edge.drivers.account import described
-from edge.drivers.columns import NOT_DECODED
-from edge.drivers.mapping import Mapping, MappingError
+from edge.drivers.column_layout import REPLACEMENT_CHARACTER
+from edge.drivers.file_mapping import FileMapping, MappingError
+from edge.drivers.file_report import describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
     from pathlib import Path
 
-    from edge.drivers.account import Account
+    from edge.drivers.file_report import FileReport
 
-LINE_CHARACTERS = 1 << 20  # a longer line is not a row, and must not fill the memory
+MAX_LINE_CHARACTERS = 1 << 20  # a longer line is not a row, and must not fill the memory
 HEAD_BYTES = 4096
-DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, OSError)
-OTHER_KINDS = {
+DAMAGED_FILE_ERRORS = (EOFError, zlib.error, gzip.BadGzipFile, OSError)
+OTHER_FILE_KINDS = {
     b"PK\x03\x04": "a zip archive or an Excel workbook: unpack it, or save it as CSV",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook: save it as CSV",
     b"%PDF": "a PDF: tables in it can't be read",
@@ -42,7 +42,7 @@ def _count_and_replace(error: UnicodeError) -> tuple[str, int]:
     """Replace invalid bytes by one character, and count them."""
     global _bytes_not_decoded  # noqa: PLW0603 - codecs calls the handler without a context
     _bytes_not_decoded += 1
-    return NOT_DECODED, cast("UnicodeDecodeError", error).end
+    return REPLACEMENT_CHARACTER, cast("UnicodeDecodeError", error).end
 
 
 codecs.register_error("towntwin-count", _count_and_replace)
@@ -51,65 +51,67 @@ codecs.register_error("towntwin-count", _count_and_replace)
 class TextTable:
     """A file of separated values."""
 
-    def __init__(self, path: Path, mapping: Mapping, *, zipped: bool) -> None:
-        self._path, self._mapping, self._zipped = path, mapping, zipped
+    def __init__(self, path: Path, mapping: FileMapping, *, is_gzipped: bool) -> None:
+        self._path, self._mapping, self._is_gzipped = path, mapping, is_gzipped
         self._reader: Any = None
-        self._before = 0
+        self._skipped_lines = 0
         try:
             self._encoding = mapping.encoding or self._encoding_of(self._head())
-            with self._opened() as file:
+            with self._open() as file:
                 self.names = mapping.names or self._header(file)
-        except DAMAGED as error:
-            raise MappingError(f"{path} can't be read: {described(error)}") from error
+        except DAMAGED_FILE_ERRORS as error:
+            raise MappingError(f"{path} can't be read: {describe_error(error)}") from error
         except (csv.Error, UnicodeError) as error:
             raise MappingError(f"{path}: its line of names can't be read: {error}") from error
         if not any(self.names):
             raise MappingError(f"{path} is empty: a line must name the columns, or names in the mapping")
 
-    def positions(self, wanted: Sequence[int]) -> list[int]:
+    def positions(self, column_positions: Sequence[int]) -> list[int]:
         """Return the positions unchanged: rows contain every column."""
-        return list(wanted)
+        return list(column_positions)
 
-    def where(self) -> str:
+    def position_text(self) -> str:
         """Return the number of the current line, counted from 1."""
-        return f"line {self._before + (self._reader.line_num if self._reader is not None else 0)}"
+        return f"line {self._skipped_lines + (self._reader.line_num if self._reader is not None else 0)}"
 
-    def rows(self, account: Account) -> Generator[list[object]]:
+    def rows(self, account: FileReport) -> Generator[list[object]]:
         """Yield the rows; those that can't be parsed are recorded in the report."""
-        with self._opened() as file:
+        with self._open() as file:
             try:
-                begun = _bytes_not_decoded
+                undecoded_so_far = _bytes_not_decoded
                 if self._mapping.names is None:
-                    begun += self._note_undecoded(self._header(file), account)
+                    undecoded_so_far += self._note_undecodable(self._header(file), account)
                 else:
                     self._skip(file, self._mapping.skip_before)
                 self._skip(file, self._mapping.skip_after)
-                yield from self._data(account, begun)
-            except (*DAMAGED, UnicodeError) as error:
-                account.leave_out("cut-file", self.where(), f"{described(error)}; what follows is lost")
+                yield from self._data(account, undecoded_so_far)
+            except (*DAMAGED_FILE_ERRORS, UnicodeError) as error:
+                account.leave_out(
+                    "cut-file", self.position_text(), f"{describe_error(error)}; what follows is lost"
+                )
 
-    def _data(self, account: Account, begun: int) -> Iterator[list[object]]:
+    def _data(self, account: FileReport, undecoded_so_far: int) -> Iterator[list[object]]:
         """Yield the rows after the names; ``begun`` is the number of invalid bytes found before them."""
         while True:
             try:
                 for row in self._reader:
-                    if _bytes_not_decoded != begun:
-                        begun += self._note_undecoded(row, account)
+                    if _bytes_not_decoded != undecoded_so_far:
+                        undecoded_so_far += self._note_undecodable(row, account)
                     yield row
             except csv.Error as error:
                 account.rows += 1
-                account.leave_out("unreadable", self.where(), f"{error}: is a quote not closed?")
+                account.leave_out("unreadable", self.position_text(), f"{error}: is a quote not closed?")
             else:
                 return
 
-    def _note_undecoded(self, row: list[str], account: Account) -> int:
+    def _note_undecodable(self, row: list[str], account: FileReport) -> int:
         """Note a row with invalid bytes; returns their number."""
-        found = sum(cell.count(NOT_DECODED) for cell in row)
+        found = sum(cell.count(REPLACEMENT_CHARACTER) for cell in row)
         if found:
             encoding = "UTF-8" if self._encoding == "utf-8-sig" else self._encoding
             account.note(
                 "encoding",
-                f"{self._path}, {self.where()}: {found} of its bytes are not {encoding}: "
+                f"{self._path}, {self.position_text()}: {found} of its bytes are not {encoding}: "
                 'give the mapping an encoding, such as encoding = "gb18030" or "latin-1"',
             )
         return found
@@ -124,27 +126,27 @@ class TextTable:
         if self._reader is None:
             self._reader = csv.reader(self._lines(file), delimiter=self._mapping.separator)
         for _ in range(lines):
-            self._before += 1
-            file.readline(LINE_CHARACTERS)
+            self._skipped_lines += 1
+            file.readline(MAX_LINE_CHARACTERS)
 
     def _lines(self, file: io.TextIOWrapper) -> Iterator[str]:
-        lines = iter(partial(file.readline, LINE_CHARACTERS), "")
+        lines = iter(partial(file.readline, MAX_LINE_CHARACTERS), "")
         comment = self._mapping.comment
-        return lines if comment is None else self._without(comment, lines)
+        return lines if comment is None else self._without_comments(comment, lines)
 
-    def _without(self, comment: str, lines: Iterator[str]) -> Iterator[str]:
+    def _without_comments(self, comment: str, lines: Iterator[str]) -> Iterator[str]:
         for line in lines:
             if line.startswith(comment):
-                self._before += 1
+                self._skipped_lines += 1
             else:
                 yield line
 
-    def _opened(self) -> io.TextIOWrapper:
-        self._reader, self._before = None, 0
+    def _open(self) -> io.TextIOWrapper:
+        self._reader, self._skipped_lines = None, 0
         return io.TextIOWrapper(self._raw(), encoding=self._encoding, errors="towntwin-count", newline="")
 
     def _raw(self) -> BinaryIO:
-        return cast("BinaryIO", gzip.GzipFile(self._path) if self._zipped else self._path.open("rb"))
+        return cast("BinaryIO", gzip.GzipFile(self._path) if self._is_gzipped else self._path.open("rb"))
 
     def _head(self) -> bytes:
         with self._raw() as file:
@@ -154,9 +156,9 @@ class TextTable:
         """Detect the encoding by the byte order mark; default UTF-8. Raises `MappingError` if not text."""
         if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             return "utf-16"
-        for magic, what in OTHER_KINDS.items():
+        for magic, kind_text in OTHER_FILE_KINDS.items():
             if head.lstrip().startswith(magic):
-                raise MappingError(f"{self._path} is {what}")
+                raise MappingError(f"{self._path} is {kind_text}")
         if head.count(0) > len(head) // 4:
             name = "utf-16-le" if head[1::2].count(0) > head[::2].count(0) else "utf-16-be"
             raise MappingError(

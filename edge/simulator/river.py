@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.simulator.faults import Fault, Kind
-from edge.simulator.rhythm import DAY_S
-from edge.simulator.spec import Link, Spec, SpecError
+from edge.simulator.fault_plan import FaultKind, PlannedFault
+from edge.simulator.time_cycles import DAY_S
+from edge.simulator.town_spec import SimulatedLink, TownSpec, TownSpecError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,9 +24,9 @@ SOURCE_M3_S = 5.0
 OUTFALL_M3_S = (0.05, 0.12)
 DISPERSION_M2_S = 8.0  # slow canals: 1-10 m2/s
 DECAY_PER_S = 0.1 / DAY_S  # nitrification
-REACH_SIGMAS = 6.0  # the concentration is 0 beyond this many standard deviations from the centre
+CUTOFF_SIGMAS = 6.0  # the concentration is 0 beyond this many standard deviations from the centre
 SEWAGE_AMMONIA_G_M3 = 25.0
-PUFF_S = 600.0  # a discharge is a sequence of releases at this interval
+RELEASE_INTERVAL_S = 600.0  # a discharge is a sequence of releases at this interval
 
 
 class Release(msgspec.Struct, frozen=True):
@@ -44,7 +44,7 @@ class Release(msgspec.Struct, frozen=True):
     mass_g: float
 
 
-class Cloud(msgspec.Struct, frozen=True):
+class PassingRelease(msgspec.Struct, frozen=True):
     """A release as it passes a node downstream.
 
     Attributes
@@ -64,16 +64,16 @@ class Cloud(msgspec.Struct, frozen=True):
 
     def concentration(self, since_s: float) -> float:
         """Return the concentration it adds at a time relative to the present [g/m3 = mg/L]."""
-        gone_s = since_s - self.at_s
-        if gone_s <= 0:
+        elapsed_s = since_s - self.at_s
+        if elapsed_s <= 0:
             return 0.0
-        off_m = self.way_m - self.velocity_m_s * gone_s
-        spread_m2 = 2 * DISPERSION_M2_S * gone_s
-        if off_m * off_m > REACH_SIGMAS**2 * spread_m2:
+        distance_m = self.way_m - self.velocity_m_s * elapsed_s
+        spread_m2 = 2 * DISPERSION_M2_S * elapsed_s
+        if distance_m * distance_m > CUTOFF_SIGMAS**2 * spread_m2:
             return 0.0
         area_m2 = self.flow_m3_s / self.velocity_m_s
         peak = self.mass_g / (area_m2 * sqrt(2 * pi * spread_m2))
-        return peak * exp(-off_m * off_m / (2 * spread_m2) - DECAY_PER_S * gone_s)
+        return peak * exp(-distance_m * distance_m / (2 * spread_m2) - DECAY_PER_S * elapsed_s)
 
 
 class River:
@@ -81,103 +81,108 @@ class River:
 
     Parameters
     ----------
-    spec : of the towns; raises `SpecError` if its river is not a tree
+    spec : of the towns; raises `TownSpecError` if its river is not a tree
     seed : determines the usual flows of the outfalls
     """
 
-    def __init__(self, spec: Spec, seed: int) -> None:
-        self._down = _tree(spec.river)
+    def __init__(self, spec: TownSpec, seed: int) -> None:
+        self._downstream = _downstream_reaches(spec.river)
         nodes = {node for link in spec.river for node in (link.from_node, link.to_node)}
-        self._joins = {node: _joins(node, spec.node_kinds, seed) for node in sorted(nodes)}
-        self._flow = dict.fromkeys(self._joins, 0.0)
-        for node, own_m3_s in self._joins.items():
-            for passed in (node, *(link.to_node for link in self.way(node))):
-                self._flow[passed] += own_m3_s
+        self._inflows = {node: _inflow_m3_s(node, spec.node_kinds, seed) for node in sorted(nodes)}
+        self._flow = dict.fromkeys(self._inflows, 0.0)
+        for node, local_inflow_m3_s in self._inflows.items():
+            for downstream_node in (node, *(link.to_node for link in self.reaches_to_mouth(node))):
+                self._flow[downstream_node] += local_inflow_m3_s
 
-    def way(self, node: str) -> list[Link]:
+    def reaches_to_mouth(self, node: str) -> list[SimulatedLink]:
         """Return the reaches from a node down to the mouth."""
-        links: list[Link] = []
-        while (link := self._down.get(node)) is not None:
+        links: list[SimulatedLink] = []
+        while (link := self._downstream.get(node)) is not None:
             links.append(link)
             node = link.to_node
         return links
 
     def to_mouth_m(self, node: str) -> float:
         """Return the distance along the river to the mouth [m]."""
-        return sum(link.length_m for link in self.way(node))
+        return sum(link.length_m for link in self.reaches_to_mouth(node))
 
     def flow_m3_s(self, node: str) -> float:
         """Return the usual flow at a node: the sum of all sources and outfalls upstream [m3/s]."""
         return self._flow[node]
 
-    def joins_m3_s(self, node: str) -> float:
+    def inflow_m3_s(self, node: str) -> float:
         """Return the usual inflow at a node: of a source or outfall, else 0 [m3/s]."""
-        return self._joins[node]
+        return self._inflows[node]
 
     def travel_s(self, origin: str, node: str) -> float | None:
         """Return the travel time from one node down to another [s]; None if the other is not downstream."""
-        gone_s = 0.0
+        elapsed_s = 0.0
         if origin == node:
-            return gone_s
-        for link in self.way(origin):
-            gone_s += link.length_m / link.speed_m_s
+            return elapsed_s
+        for link in self.reaches_to_mouth(origin):
+            elapsed_s += link.length_m / link.speed_m_s
             if link.to_node == node:
-                return gone_s
+                return elapsed_s
         return None
 
-    def clouds(self, node: str, releases: Iterable[Release]) -> list[Cloud]:
+    def passing_releases(self, node: str, releases: Iterable[Release]) -> list[PassingRelease]:
         """Return the releases that pass a node, that is, those upstream of it."""
-        clouds = []
+        passing_releases = []
         for release in releases:
             travel_s = self.travel_s(release.node, node)
             if not travel_s:
                 continue
             way_m = self.to_mouth_m(release.node) - self.to_mouth_m(node)
-            clouds.append(Cloud(release.at_s, release.mass_g, way_m, way_m / travel_s, self._flow[node]))
-        return clouds
+            passing_releases.append(
+                PassingRelease(release.at_s, release.mass_g, way_m, way_m / travel_s, self._flow[node])
+            )
+        return passing_releases
 
-    def releases(self, plan: Iterable[Fault]) -> list[Release]:
-        """Return the releases that the faults of a plan cause. Raises `SpecError` on an unknown origin."""
+    def releases(self, plan: Iterable[PlannedFault]) -> list[Release]:
+        """Return the releases that a plan's faults cause. Raises `TownSpecError` on an unknown origin."""
         releases: list[Release] = []
         for fault in plan:
-            if fault.kind not in {Kind.SLUG, Kind.DISCHARGE}:
+            if fault.kind not in {FaultKind.SLUG, FaultKind.DISCHARGE}:
                 continue
             if fault.origin not in self._flow:
-                raise SpecError(
+                raise TownSpecError(
                     f"fault {fault.fault_id!r} begins at {fault.origin!r}: name a node of the river in origin"
                 )
-            if fault.kind is Kind.SLUG:
+            if fault.kind is FaultKind.SLUG:
                 releases.append(Release(fault.origin, fault.start_s, 1000 * fault.size))
             else:
-                mass_g = fault.size * self._joins[fault.origin] * SEWAGE_AMMONIA_G_M3 * PUFF_S
-                puffs = int((fault.end_s - fault.start_s) // PUFF_S)
+                mass_g = fault.size * self._inflows[fault.origin] * SEWAGE_AMMONIA_G_M3 * RELEASE_INTERVAL_S
+                release_count = int((fault.end_s - fault.start_s) // RELEASE_INTERVAL_S)
                 releases += [
-                    Release(fault.origin, fault.start_s + (i + 0.5) * PUFF_S, mass_g) for i in range(puffs)
+                    Release(fault.origin, fault.start_s + (i + 0.5) * RELEASE_INTERVAL_S, mass_g)
+                    for i in range(release_count)
                 ]
         return releases
 
 
-def _tree(links: Iterable[Link]) -> dict[str, Link]:
-    """Return the reach that leaves each node. Raises `SpecError` unless the links form a tree."""
-    down: dict[str, Link] = {}
+def _downstream_reaches(links: Iterable[SimulatedLink]) -> dict[str, SimulatedLink]:
+    """Return the reach that leaves each node. Raises `TownSpecError` unless the links form a tree."""
+    downstream: dict[str, SimulatedLink] = {}
     for link in links:
-        if link.from_node in down:
-            raise SpecError(
+        if link.from_node in downstream:
+            raise TownSpecError(
                 f"the river parts at node {link.from_node!r}: the simulator plays trees, leave one reach"
             )
-        down[link.from_node] = link
-    for start in down:
-        seen = {start}
+        downstream[link.from_node] = link
+    for start in downstream:
+        visited = {start}
         node = start
-        while node in down:
-            node = down[node].to_node
-            if node in seen:
-                raise SpecError(f"the river runs in a circle through node {node!r}: turn one of its reaches")
-            seen.add(node)
-    return down
+        while node in downstream:
+            node = downstream[node].to_node
+            if node in visited:
+                raise TownSpecError(
+                    f"the river runs in a circle through node {node!r}: turn one of its reaches"
+                )
+            visited.add(node)
+    return downstream
 
 
-def _joins(node: str, kinds: Mapping[str, str], seed: int) -> float:
+def _inflow_m3_s(node: str, kinds: Mapping[str, str], seed: int) -> float:
     """Return the usual inflow at a node [m3/s]."""
     kind = kinds.get(node)
     if kind == "source":

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.simulator.faults import SENSOR_KINDS, Fault, Kind
-from edge.simulator.rhythm import DAY_S
+from edge.simulator.fault_plan import SENSOR_KINDS, FaultKind, PlannedFault
+from edge.simulator.time_cycles import DAY_S
 from edge.wire.quantities import Quantity, to_canonical
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 CALIBRATED_EVERY_S = 14 * DAY_S
-DRIFT_SPREADS = 1.5  # largest drift between two calibrations, which reset it to 0, in units of `Noise.slow`
+MAX_DRIFT_SPREADS = (
+    1.5  # largest drift between two calibrations, which reset it to 0, in units of `Noise.slow`
+)
 WIRE_DIGITS = 12
 
 
@@ -39,7 +41,7 @@ class Noise(msgspec.Struct, frozen=True):
     step: float | None = None
 
 
-QUIET = Noise(0.0, 0.0, 0.0)
+NO_NOISE = Noise(0.0, 0.0, 0.0)
 NOISE: Mapping[str, Noise] = {
     "water_temperature": Noise(0.35, 0.999, 0.008, step=0.01),
     "ph": Noise(0.018, 0.995, 0.004),
@@ -57,50 +59,50 @@ NOISE: Mapping[str, Noise] = {
 }
 
 
-def sensor(
-    quantity: Quantity, site_id: str, faults: Iterable[Fault], *, seed: int, origin_s: float
+def make_sensor(
+    quantity: Quantity, site_id: str, faults: Iterable[PlannedFault], *, seed: int, origin_s: float
 ) -> Callable[[float, float], float]:
     """Build a sensor: a function of time and true value (canonical unit) that returns the wire unit.
 
     It must be called tick by tick, for the noise and a stuck sensor depend on earlier ticks.
     """
-    noise = NOISE.get(quantity.name, QUIET)
-    draw = Random(f"{seed}/{site_id}/{quantity.name}/sensor")
-    gauss = draw.gauss
-    drift_size = draw.uniform(-DRIFT_SPREADS, DRIFT_SPREADS) * noise.slow
+    noise = NOISE.get(quantity.name, NO_NOISE)
+    random_source = Random(f"{seed}/{site_id}/{quantity.name}/sensor")
+    gauss = random_source.gauss
+    drift_size = random_source.uniform(-MAX_DRIFT_SPREADS, MAX_DRIFT_SPREADS) * noise.slow
     drift_phase = Random(
         f"{seed}/{site_id}/visits"
     ).random()  # all sensors of a site are calibrated in one visit
     memory, slow_step = noise.memory, noise.slow * (1 - noise.memory**2) ** 0.5
     slow = gauss(0.0, noise.slow)
-    own = [fault for fault in faults if fault.kind in SENSOR_KINDS]
+    sensor_faults = [fault for fault in faults if fault.kind in SENSOR_KINDS]
     stuck: dict[str, float] = {}
-    to_wire = _rounded(quantity, noise.step or quantity.resolution)
+    to_wire = _wire_rounding(quantity, noise.step or quantity.resolution)
 
     def read(time_s: float, truth: float) -> float:
         nonlocal slow
         slow = memory * slow + gauss(0.0, slow_step)
         since_s = time_s - origin_s
         drift = drift_size * ((since_s / CALIBRATED_EVERY_S + drift_phase) % 1.0)
-        off = slow + gauss(0.0, noise.quick) + drift
-        value = truth * (1 + off) if noise.relative else truth + off
-        for fault in own:
-            if fault.covers(since_s):
-                value = _spoilt(fault, value, since_s, stuck)
+        error_value = slow + gauss(0.0, noise.quick) + drift
+        value = truth * (1 + error_value) if noise.relative else truth + error_value
+        for fault in sensor_faults:
+            if fault.is_active(since_s):
+                value = _with_fault(fault, value, since_s, stuck)
         return to_wire(value)
 
     return read
 
 
-def _spoilt(fault: Fault, value: float, since_s: float, stuck: dict[str, float]) -> float:
-    if fault.kind is Kind.STUCK:
+def _with_fault(fault: PlannedFault, value: float, since_s: float, stuck: dict[str, float]) -> float:
+    if fault.kind is FaultKind.STUCK:
         return stuck.setdefault(fault.fault_id, value)
-    if fault.kind is Kind.DRIFT:
+    if fault.kind is FaultKind.DRIFT:
         return value + fault.size * (since_s - fault.start_s) / (fault.end_s - fault.start_s)
     return value + fault.size
 
 
-def _rounded(quantity: Quantity, step: float) -> Callable[[float], float]:
+def _wire_rounding(quantity: Quantity, step: float) -> Callable[[float], float]:
     """Build a function that clips a value, rounds it to the resolution, and converts it to the wire unit."""
     conversion = to_canonical(quantity, quantity.wire_unit)
     scale, offset = conversion.scale, conversion.offset

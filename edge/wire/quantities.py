@@ -200,13 +200,13 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType({quantity.name: quantity f
 
 
 # Characters used in place of others, which NFKC does not unify, or decomposes.
-_LOOK_ALIKES = str.maketrans(
+_LOOK_ALIKE_CHARACTERS = str.maketrans(
     {"º": "°", "˚": "°", "⁄": "/", "∕": "/", "，": ",", "−": "-", "⋅": "·", "∙": "·"}
 )
-UNIT_LENGTH = 32  # longer texts are rejected without normalising them
+MAX_UNIT_LENGTH = 32  # longer texts are rejected without normalising them
 
 
-def same_unit(unit: str) -> str:
+def normalised_unit(unit: str) -> str:
     """Normalise a unit for comparison: unify look-alike characters (NFKC), remove blanks and invisible ones.
 
     Case is kept: mS and MS are different.
@@ -214,12 +214,12 @@ def same_unit(unit: str) -> str:
     >>> same_unit("℃") == same_unit(" °C"), same_unit("µS/cm") == same_unit("μS/cm")
     (True, True)
     """
-    folded = unicodedata.normalize("NFKC", unit.translate(_LOOK_ALIKES))
+    folded = unicodedata.normalize("NFKC", unit.translate(_LOOK_ALIKE_CHARACTERS))
     return "".join(one for one in folded if not one.isspace() and unicodedata.category(one) != "Cf")
 
 
-_BY_LOOK: Mapping[str, Mapping[str, Conversion]] = {
-    quantity.name: {same_unit(unit): conversion for unit, conversion in quantity.accepts.items()}
+_BY_NORMALISED_UNIT: Mapping[str, Mapping[str, Conversion]] = {
+    quantity.name: {normalised_unit(unit): conversion for unit, conversion in quantity.accepts.items()}
     for quantity in _ALL
 }
 
@@ -238,13 +238,13 @@ def to_canonical(quantity: Quantity, unit: str | None) -> Conversion:
     1000.0
 
     """
-    found = quantity.accepts.get(quantity.wire_unit if unit is None else unit)
-    if found is None and unit is not None and len(unit) <= UNIT_LENGTH:
-        found = _BY_LOOK.get(quantity.name, {}).get(same_unit(unit))
-    if found is None:
+    conversion_found = quantity.accepts.get(quantity.wire_unit if unit is None else unit)
+    if conversion_found is None and unit is not None and len(unit) <= MAX_UNIT_LENGTH:
+        conversion_found = _BY_NORMALISED_UNIT.get(quantity.name, {}).get(normalised_unit(unit))
+    if conversion_found is None:
         accepted = ", ".join(quantity.accepts)
         raise UnitError(f"{quantity.name} can't be read in {unit!r}: give one of {accepted}")
-    return found
+    return conversion_found
 
 
 def to_wire(quantity: Quantity, value: float, unit: str) -> float:

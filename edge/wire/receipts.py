@@ -21,26 +21,26 @@ from edge.wire.errors import PayloadError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-EPOCH = "epoch"
-NUMBER = "number"
-NUMBER_DIGITS = 18  # fits 64 bits; int() raises another error on more than 4,300 digits
-EPOCH_LENGTH = 128
-REFUSALS = 50  # in one receipt
-DETAIL_LENGTH = 300  # characters; the dead letter has the full text
-RECORDED = ("recorded", "1")  # user property of data from a recording, whose times may be of any age
+EPOCH_PROPERTY = "epoch"
+NUMBER_PROPERTY = "number"
+MAX_NUMBER_DIGITS = 18  # fits 64 bits; int() raises another error on more than 4,300 digits
+MAX_EPOCH_LENGTH = 128
+MAX_REFUSALS = 50  # in one receipt
+MAX_DETAIL_CHARACTERS = 300  # characters; the dead letter has the full text
+RECORDED_PROPERTY = ("recorded", "1")  # user property of data from a recording, whose times may be of any age
 
 
-class Place(msgspec.Struct, frozen=True, order=True):
+class SpoolPosition(msgspec.Struct, frozen=True, order=True):
     """Spool position of a message: epoch of the spool and number of the message in it."""
 
     epoch: str
     number: int
 
 
-NO_PLACE = Place("", 0)
+NO_POSITION = SpoolPosition("", 0)
 
 
-class Refusal(msgspec.Struct, frozen=True, order=True):
+class RefusedMessage(msgspec.Struct, frozen=True, order=True):
     """A message refused completely or in part; reason and detail are those of the dead letter."""
 
     number: int
@@ -53,71 +53,75 @@ class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=False, omit_def
 
     Attributes
     ----------
-    refused : those stored as dead letters, at most `REFUSALS`
+    refused : those stored as dead letters, at most `MAX_REFUSALS`
     more : number of further refused messages
 
     """
 
     epoch: str
     kept: list[tuple[int, int]]
-    refused: list[Refusal] = []
+    refused: list[RefusedMessage] = []
     more: int = 0
 
 
-def place_of(properties: Iterable[tuple[str, str]]) -> Place | None:
+def position_of(properties: Iterable[tuple[str, str]]) -> SpoolPosition | None:
     """Return the spool position in a message's user properties; None if it is missing or invalid.
 
     >>> place_of([("epoch", "a1"), ("number", "7")])
     Place(epoch='a1', number=7)
     """
-    found = dict(properties)
-    epoch, number = found.get(EPOCH), found.get(NUMBER)
-    if not epoch or len(epoch) > EPOCH_LENGTH or not epoch.isprintable():
+    user_properties = dict(properties)
+    epoch, number = user_properties.get(EPOCH_PROPERTY), user_properties.get(NUMBER_PROPERTY)
+    if not epoch or len(epoch) > MAX_EPOCH_LENGTH or not epoch.isprintable():
         return None
-    if number is None or len(number) > NUMBER_DIGITS or not number.isascii() or not number.isdigit():
+    if number is None or len(number) > MAX_NUMBER_DIGITS or not number.isascii() or not number.isdigit():
         return None
-    return Place(epoch=epoch, number=int(number))
+    return SpoolPosition(epoch=epoch, number=int(number))
 
 
-def properties_of(place: Place) -> list[tuple[str, str]]:
+def properties_of(position: SpoolPosition) -> list[tuple[str, str]]:
     """Convert a spool position to MQTT 5 user properties."""
-    return [(EPOCH, place.epoch), (NUMBER, str(place.number))]
+    return [(EPOCH_PROPERTY, position.epoch), (NUMBER_PROPERTY, str(position.number))]
 
 
-def of_places(places: Iterable[Place], refusals: Iterable[tuple[Place, str, str]] = ()) -> list[Receipt]:
+def receipts_for(
+    positions: Iterable[SpoolPosition], refusals: Iterable[tuple[SpoolPosition, str, str]] = ()
+) -> list[Receipt]:
     """Build one receipt per epoch, numbers merged into ranges; refusals are (position, reason, detail).
 
     >>> of_places([Place("a", 1), Place("a", 2), Place("a", 5)])
     [Receipt(epoch='a', kept=[(1, 2), (5, 5)], refused=[], more=0)]
     """
     ranges: dict[str, list[tuple[int, int]]] = {}
-    for place in sorted(set(places)):
-        kept = ranges.setdefault(place.epoch, [])
-        if kept and kept[-1][1] == place.number - 1:
-            kept[-1] = (kept[-1][0], place.number)
+    for position in sorted(set(positions)):
+        kept = ranges.setdefault(position.epoch, [])
+        if kept and kept[-1][1] == position.number - 1:
+            kept[-1] = (kept[-1][0], position.number)
         else:
-            kept.append((place.number, place.number))
-    refused: dict[str, list[Refusal]] = {}
-    for place, reason, detail in refusals:
-        ranges.setdefault(place.epoch, [])
-        refused.setdefault(place.epoch, []).append(Refusal(place.number, reason, detail[:DETAIL_LENGTH]))
+            kept.append((position.number, position.number))
+    refused: dict[str, list[RefusedMessage]] = {}
+    for position, reason, detail in refusals:
+        ranges.setdefault(position.epoch, [])
+        refused.setdefault(position.epoch, []).append(
+            RefusedMessage(position.number, reason, detail[:MAX_DETAIL_CHARACTERS])
+        )
     return [
         Receipt(
             epoch=epoch,
             kept=kept,
-            refused=sorted(refused.get(epoch, []))[:REFUSALS],
-            more=max(0, len(refused.get(epoch, [])) - REFUSALS),
+            refused=sorted(refused.get(epoch, []))[:MAX_REFUSALS],
+            more=max(0, len(refused.get(epoch, [])) - MAX_REFUSALS),
         )
         for epoch, kept in ranges.items()
     ]
 
 
-def encode(receipt: Receipt) -> bytes:
+def encode_receipt(receipt: Receipt) -> bytes:
     """Encode a receipt as JSON."""
     return msgspec.json.encode(receipt)
 
 
-def decode(payload: bytes) -> Receipt:
+def decode_receipt(payload: bytes) -> Receipt:
     """Decode a receipt. Raises `PayloadError`."""
     try:
         return msgspec.json.decode(payload, type=Receipt)

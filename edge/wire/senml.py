@@ -18,18 +18,18 @@ import msgspec
 
 from edge.wire import senml_raw
 from edge.wire.errors import PayloadError
-from edge.wire.senml_raw import Fault
+from edge.wire.senml_raw import RecordFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from edge.wire.senml_raw import Raw
+    from edge.wire.senml_raw import RawRecord
 
 CONTENT_TYPE_JSON = "application/senml+json"
 CONTENT_TYPE_CBOR = "application/senml+cbor"
 
 VERSION = 10  # RFC 8428 section 4.4
-RELATIVE_BELOW = 2**28  # RFC 8428 section 4.5.3: smaller times are relative to now
+RELATIVE_TIME_LIMIT_S = 2**28  # RFC 8428 section 4.5.3: smaller times are relative to now
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-:./_]*")
 
 
@@ -90,7 +90,7 @@ def decode(payload: bytes, *, content_type: str | None, now_s: float) -> list[Re
 
 def decode_each(
     payload: bytes, *, content_type: str | None, now_s: float | None
-) -> tuple[list[Record], list[Fault]]:
+) -> tuple[list[Record], list[RecordFault]]:
     """Decode a pack to its valid resolved records and the faults of the others.
 
     A record of base fields only is neither (RFC 8428 section 4.1 allows base fields in any record). After an
@@ -107,7 +107,7 @@ def decode_each(
         If it is not a SenML pack, is of a newer version, or has an unknown label that must be understood.
 
     """
-    kind = _kind(payload, content_type)
+    kind = _content_type_of(payload, content_type)
     raw = senml_raw.read_json(payload) if kind == CONTENT_TYPE_JSON else senml_raw.read_cbor(payload)
     if not raw:
         raise PayloadError("the pack is empty: send at least one record")
@@ -120,12 +120,12 @@ def encode_json(records: Iterable[Record]) -> bytes:
     >>> encode_json([Record(name="ph", time_s=1.7e9 + t, value=7.2) for t in (0, 300)])
     b'[{"bn":"ph","bt":1700000000.0,"v":7.2},{"t":300.0,"v":7.2}]'
     """
-    return msgspec.json.encode(_factored(records, base64_data=True))
+    return msgspec.json.encode(_with_base_fields(records, base64_data=True))
 
 
 def encode_cbor(records: Iterable[Record]) -> bytes:
     """Encode records as a SenML CBOR pack, with base name, unit and time factored out."""
-    rows = _factored(records, base64_data=False)
+    rows = _with_base_fields(records, base64_data=False)
     return cbor2.dumps(
         [{senml_raw.CBOR_NUMBERS[label]: value for label, value in row.items()} for row in rows]
     )
@@ -134,7 +134,7 @@ def encode_cbor(records: Iterable[Record]) -> bytes:
 # -- reading -----------------------------------------------------------------------------------
 
 
-def _kind(payload: bytes, content_type: str | None) -> str:
+def _content_type_of(payload: bytes, content_type: str | None) -> str:
     if content_type is None:
         return (
             CONTENT_TYPE_JSON if payload[:1].isspace() or payload[:1] in (b"[", b"{") else CONTENT_TYPE_CBOR
@@ -145,7 +145,7 @@ def _kind(payload: bytes, content_type: str | None) -> str:
     return kind
 
 
-class _Base:
+class _BaseFields:
     """Base fields in effect for the following records (RFC 8428 section 4.1)."""
 
     name = ""
@@ -154,7 +154,7 @@ class _Base:
     value: float | None = None
     sum_: float | None = None
 
-    def take(self, raw: Raw) -> None:
+    def update_from(self, raw: RawRecord) -> None:
         """Update the base fields from a record."""
         self.name = self.name if raw.bn is None else raw.bn
         self.time_s = self.time_s if raw.bt is None else raw.bt
@@ -163,72 +163,78 @@ class _Base:
         self.sum_ = self.sum_ if raw.bs is None else raw.bs
 
 
-def _resolve(raw: Sequence[Raw | Fault], now_s: float | None) -> tuple[list[Record], list[Fault]]:
-    base = _Base()
-    checked: set[str] = set()
+def _resolve(
+    raw: Sequence[RawRecord | RecordFault], now_s: float | None
+) -> tuple[list[Record], list[RecordFault]]:
+    base = _BaseFields()
+    checked_names: set[str] = set()
     records: list[Record] = []
-    faults: list[Fault] = []
+    faults: list[RecordFault] = []
     for index, one in enumerate(raw):
-        if isinstance(one, Fault):
+        if isinstance(one, RecordFault):
             faults.append(one)
             if one.base:
-                faults += _without_base(index, len(raw))
+                faults += _unresolvable_after(index, len(raw))
                 break
             continue
         if one.bver is not None and one.bver != VERSION:
             _check_version(one.bver, index)
-        base.take(one)
+        base.update_from(one)
         if not math.isfinite(base.time_s):
-            faults.append(Fault(index, f"record {index}: bt {base.time_s} is not finite", base=True))
-            faults += _without_base(index, len(raw))
+            faults.append(RecordFault(index, f"record {index}: bt {base.time_s} is not finite", base=True))
+            faults += _unresolvable_after(index, len(raw))
             break
-        if _is_base_alone(one):
+        if _holds_base_fields_only(one):
             continue
-        found = _record(one, base, checked, index, now_s)
-        if isinstance(found, Fault):
-            faults.append(found)
+        resolved = _record(one, base, checked_names, index, now_s)
+        if isinstance(resolved, RecordFault):
+            faults.append(resolved)
         else:
-            records.append(found)
+            records.append(resolved)
     return records, faults
 
 
-def _without_base(index: int, length: int) -> list[Fault]:
+def _unresolvable_after(index: int, length: int) -> list[RecordFault]:
     """Return a fault for each record after one with an unreadable base field."""
     sentence = f"the records after {index} lean on its base fields, which can't be read"
-    return [Fault(later, sentence) for later in range(index + 1, length)]
+    return [RecordFault(later, sentence) for later in range(index + 1, length)]
 
 
-def _is_base_alone(one: Raw) -> bool:
+def _holds_base_fields_only(one: RawRecord) -> bool:
     named = (one.n, one.u, one.v, one.vs, one.vb, one.vd, one.s, one.t, one.ut)
     holds_base = (one.bn, one.bt, one.bu, one.bver) != (None, None, None, None)
     return holds_base and one.bv is None and one.bs is None and all(field is None for field in named)
 
 
-def _record(one: Raw, base: _Base, checked: set[str], index: int, now_s: float | None) -> Record | Fault:
+def _record(
+    one: RawRecord, base: _BaseFields, checked_names: set[str], index: int, now_s: float | None
+) -> Record | RecordFault:
     """Resolve one record by RFC 8428 section 4.6, or return its fault."""
     name = base.name + one.n if one.n is not None else base.name
-    if name not in checked:
+    if name not in checked_names:
         if not NAME.fullmatch(name):
-            what = f"name {name!r}" if name else "no name"
-            return Fault(index, f"record {index} has {what}: give n or bn of letters, digits and -:./_ only")
-        checked.add(name)
-    value, total = _numbers(one, base)
+            name_text = f"name {name!r}" if name else "no name"
+            return RecordFault(
+                index, f"record {index} has {name_text}: give n or bn of letters, digits and -:./_ only"
+            )
+        checked_names.add(name)
+    value, total = _value_and_sum(one, base)
     time_s = base.time_s + (one.t or 0.0)
-    wrong = _wrong_values(one, value, total, f"record {index} ({name!r})")
+    problem = _value_problem(one, value, total, f"record {index} ({name!r})")
     if not math.isfinite(time_s):
-        wrong = f"record {index}: time {time_s} is not finite: leave out what was not measured"
-    elif time_s < RELATIVE_BELOW and now_s is None:
-        wrong = f"record {index} ({name!r}) has no absolute time, and was kept by the broker"
-        return Fault(index, f"{wrong}: publish data without retain, or with their time", "time")
-    if wrong:
-        return Fault(index, wrong)
+        problem = f"record {index}: time {time_s} is not finite: leave out what was not measured"
+    elif time_s < RELATIVE_TIME_LIMIT_S and now_s is None:
+        problem = f"record {index} ({name!r}) has no absolute time, and was kept by the broker"
+        return RecordFault(index, f"{problem}: publish data without retain, or with their time", "time")
+    if problem:
+        return RecordFault(index, problem)
     try:
         data = _bytes(one.vd, index)
     except PayloadError as error:
-        return Fault(index, str(error))
+        return RecordFault(index, str(error))
     return Record(
         name=name,
-        time_s=time_s + now_s if time_s < RELATIVE_BELOW and now_s is not None else time_s,
+        time_s=time_s + now_s if time_s < RELATIVE_TIME_LIMIT_S and now_s is not None else time_s,
         value=value,
         unit=one.u if one.u is not None else base.unit,
         text=one.vs,
@@ -239,7 +245,7 @@ def _record(one: Raw, base: _Base, checked: set[str], index: int, now_s: float |
     )
 
 
-def _numbers(one: Raw, base: _Base) -> tuple[float | None, float | None]:
+def _value_and_sum(one: RawRecord, base: _BaseFields) -> tuple[float | None, float | None]:
     """Return value and sum of a record, with base value and base sum added."""
     value = one.v
     if value is None:
@@ -249,7 +255,7 @@ def _numbers(one: Raw, base: _Base) -> tuple[float | None, float | None]:
     return value, base.sum_ if one.s is None else one.s + (base.sum_ or 0.0)
 
 
-def _wrong_values(one: Raw, value: float | None, total: float | None, record: str) -> str | None:
+def _value_problem(one: RawRecord, value: float | None, total: float | None, record: str) -> str | None:
     """Describe the fault in the values of a record; None if there is none."""
     values = (value is not None) + (one.vs is not None) + (one.vb is not None) + (one.vd is not None)
     if not values and total is None:
@@ -282,7 +288,7 @@ def _bytes(data: object, index: int) -> bytes | None:
 # -- writing -----------------------------------------------------------------------------------
 
 
-def _factored(records: Iterable[Record], *, base64_data: bool) -> list[dict[str, Any]]:
+def _with_base_fields(records: Iterable[Record], *, base64_data: bool) -> list[dict[str, Any]]:
     """Convert records to rows with base fields: name and unit if all records share them, time always."""
     pack = list(records)
     names, units = {one.name for one in pack}, {one.unit for one in pack}

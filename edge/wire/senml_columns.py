@@ -13,10 +13,10 @@ import msgspec
 
 from edge.wire.senml import CONTENT_TYPE_JSON
 
-BASE_LABEL = re.compile(rb'"b(?:n|t|u|v|s|ver)"')
+BASE_FIELD_PATTERN = re.compile(rb'"b(?:n|t|u|v|s|ver)"')
 
 
-class Columns(NamedTuple):
+class SenmlColumns(NamedTuple):
     """A pack of n records: ``keys`` are (name, unit) pairs; times are relative to ``base_time_s``.
 
     ``times_s`` plus ``base_time_s`` is Unix seconds [s], or seconds from now if less than
@@ -29,7 +29,7 @@ class Columns(NamedTuple):
     base_time_s: float
 
 
-class _Plain(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class _PlainRecord(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """A record of a plain pack."""
 
     v: float
@@ -41,10 +41,10 @@ class _Plain(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     bu: str | None = None
 
 
-_decoder = msgspec.json.Decoder(list[_Plain])
+_decoder = msgspec.json.Decoder(list[_PlainRecord])
 
 
-def decode(payload: bytes, *, content_type: str | None) -> Columns | None:
+def decode(payload: bytes, *, content_type: str | None) -> SenmlColumns | None:
     """Decode a plain pack to columns; returns None for any other pack.
 
     >>> decode(b'[{"bt":1.7e9,"n":"ph","u":"pH","v":7.2},{"n":"do","v":8}]', content_type=None).keys
@@ -54,7 +54,7 @@ def decode(payload: bytes, *, content_type: str | None) -> Columns | None:
     """
     if content_type is not None and content_type != CONTENT_TYPE_JSON:
         return None
-    if b"\\" in payload or _leans_again(payload):
+    if b"\\" in payload or _has_later_base_field(payload):
         return None
     try:
         pack = _decoder.decode(payload)
@@ -67,10 +67,10 @@ def decode(payload: bytes, *, content_type: str | None) -> Columns | None:
     if first.bn or first.bu is not None:
         name, unit = first.bn, first.bu
         keys = [(name + n, unit if u is None else u) for n, u in keys]
-    return Columns(keys, [one.v for one in pack], [one.t for one in pack], first.bt)
+    return SenmlColumns(keys, [one.v for one in pack], [one.t for one in pack], first.bt)
 
 
-def _leans_again(payload: bytes) -> bool:
+def _has_later_base_field(payload: bytes) -> bool:
     """Whether the payload may contain a base field after the first record."""
     after = payload.find(b"}")
-    return payload.find(b'"b', after) >= 0 and BASE_LABEL.search(payload, after) is not None
+    return payload.find(b'"b', after) >= 0 and BASE_FIELD_PATTERN.search(payload, after) is not None

@@ -35,7 +35,7 @@ BIGNUM_BYTES = 128  # 2 ** 1024 exceeds every double; conversion of more digits 
 OPAQUE_TAGS = (0, 1, 25, 28, 29, 30, 35, 36, 37, 100, 256, 258, 260, 261, 1004, 43000)
 
 
-class Raw(msgspec.Struct, omit_defaults=True, gc=False):
+class RawRecord(msgspec.Struct, omit_defaults=True, gc=False):
     """An unresolved record; unknown labels are ignored, as RFC 8428 requires."""
 
     bn: str | None = None
@@ -55,7 +55,7 @@ class Raw(msgspec.Struct, omit_defaults=True, gc=False):
     ut: float | None = None
 
 
-class Fault(msgspec.Struct, frozen=True):
+class RecordFault(msgspec.Struct, frozen=True):
     """Fault of the record ``index`` of a pack.
 
     Attributes
@@ -73,17 +73,17 @@ class Fault(msgspec.Struct, frozen=True):
 
 NUMBER_LABELS = ("v", "t", "bt", "bv", "s", "bs", "ut", "bver")
 
-_json = msgspec.json.Decoder(list[Raw])
+_json = msgspec.json.Decoder(list[RawRecord])
 _json_each = msgspec.json.Decoder(list[msgspec.Raw])
-_json_one = msgspec.json.Decoder(Raw)
+_json_one = msgspec.json.Decoder(RawRecord)
 _json_labels = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
 
 
-def read_json(payload: bytes) -> list[Raw | Fault]:
+def read_json(payload: bytes) -> list[RawRecord | RecordFault]:
     """Parse a JSON pack. Raises `PayloadError` if it is not a JSON array of records."""
     try:
-        raw: list[Raw | Fault] = _json.decode(payload)  # type: ignore[assignment]
+        raw: list[RawRecord | RecordFault] = _json.decode(payload)  # type: ignore[assignment]
     except _UNREADABLE as error:
         return _read_json_each(payload, error)
     if b'_"' in payload:  # possibly a label that must be understood
@@ -92,40 +92,42 @@ def read_json(payload: bytes) -> list[Raw | Fault]:
         except _UNREADABLE as error:
             raise PayloadError(decode_errors.json_error(payload, error)) from error
         for index, labels in enumerate(labelled):
-            _refuse_must_understand(labels, index)
+            _check_must_understand(labels, index)
     return raw
 
 
-def _read_json_each(payload: bytes, error: Exception) -> list[Raw | Fault]:
+def _read_json_each(payload: bytes, error: Exception) -> list[RawRecord | RecordFault]:
     """Parse a JSON pack with faults record by record. Raises `PayloadError` if it is not an array."""
-    refused = decode_errors.json_error(payload, error)
+    message_text = decode_errors.json_error(payload, error)
     if b"NaN" in payload or b"Infinity" in payload:  # invalid JSON that many encoders write
         try:
             pack = json.loads(payload)
         except _UNREADABLE:
-            raise PayloadError(refused) from error
+            raise PayloadError(message_text) from error
         if not isinstance(pack, list):
-            raise PayloadError(refused) from error
-        return [_converted(row, index) for index, row in enumerate(pack)]
+            raise PayloadError(message_text) from error
+        return [_from_python(row, index) for index, row in enumerate(pack)]
     try:
         rows = _json_each.decode(payload)
     except _UNREADABLE:
-        raise PayloadError(refused) from error
+        raise PayloadError(message_text) from error
     return [_json_record(row, index) for index, row in enumerate(rows)]
 
 
-def _json_record(row: msgspec.Raw, index: int) -> Raw | Fault:
+def _json_record(row: msgspec.Raw, index: int) -> RawRecord | RecordFault:
     try:
         labels = msgspec.json.decode(row, type=dict[str, msgspec.Raw])
     except _UNREADABLE as error:
-        return Fault(index, decode_errors.record_error(index, None, error), base=b'"b' in bytes(row))
-    _refuse_must_understand(labels, index)
+        return RecordFault(index, decode_errors.record_error(index, None, error), base=b'"b' in bytes(row))
+    _check_must_understand(labels, index)
     try:
         return _json_one.decode(row)
     except _UNREADABLE as error:
         texts = {label: _text(one) for label, one in labels.items()}
         sentence = decode_errors.record_error(index, texts.get("n"), error)
-        return Fault(index, _text_for_number(texts, index) or sentence, base=_leans_on_unreadable(labels))
+        return RecordFault(
+            index, _text_in_number_field(texts, index) or sentence, base=_has_unreadable_base(labels)
+        )
 
 
 def _text(encoded: msgspec.Raw) -> str | None:
@@ -136,12 +138,12 @@ def _text(encoded: msgspec.Raw) -> str | None:
         return None
 
 
-def _text_for_number(named: Mapping[str, object], index: int) -> str | None:
+def _text_in_number_field(by_label: Mapping[str, object], index: int) -> str | None:
     """Describe the first field with a text in place of a number; None if there is none."""
     for label in NUMBER_LABELS:
-        text = named.get(label)
+        text = by_label.get(label)
         if isinstance(text, str):
-            channel = named.get("n")
+            channel = by_label.get("n")
             where = f" (channel {channel[:64]!r})" if isinstance(channel, str) else ""
             comma = " and with a point in place of the comma" if "," in text else ""
             return (
@@ -151,7 +153,7 @@ def _text_for_number(named: Mapping[str, object], index: int) -> str | None:
     return None
 
 
-def _leans_on_unreadable(labels: dict[str, msgspec.Raw]) -> bool:
+def _has_unreadable_base(labels: dict[str, msgspec.Raw]) -> bool:
     """Whether a base field of a JSON record has the wrong type."""
     for label in BASE_LABELS & labels.keys():
         try:
@@ -161,7 +163,7 @@ def _leans_on_unreadable(labels: dict[str, msgspec.Raw]) -> bool:
     return False
 
 
-def read_cbor(payload: bytes) -> list[Raw | Fault]:
+def read_cbor(payload: bytes) -> list[RawRecord | RecordFault]:
     """Parse a CBOR pack. Raises `PayloadError` if it is not a CBOR array."""
     stream = io.BytesIO(payload)
     try:
@@ -177,42 +179,46 @@ def read_cbor(payload: bytes) -> list[Raw | Fault]:
     return [_from_cbor(row, index) for index, row in enumerate(pack)]
 
 
-def _from_cbor(row: object, index: int) -> Raw | Fault:
+def _from_cbor(row: object, index: int) -> RawRecord | RecordFault:
     if not isinstance(row, dict):
-        return Fault(index, f"record {index} is no CBOR map")
-    _refuse_must_understand(row, index)
+        return RecordFault(index, f"record {index} is no CBOR map")
+    _check_must_understand(row, index)
     numbered = {label: value for label, value in row.items() if type(label) is int}
-    return _of_labels(
+    return _from_labels(
         {CBOR_LABELS[one]: numbered[one] for one in CBOR_LABELS.keys() & numbered.keys()}, index
     )
 
 
-def _converted(row: object, index: int) -> Raw | Fault:
+def _from_python(row: object, index: int) -> RawRecord | RecordFault:
     """Convert a record from Python's JSON decoder, which accepts NaN and Infinity."""
     if not isinstance(row, dict):
-        return Fault(index, f"record {index} is no JSON object")
-    _refuse_must_understand(row, index)
-    endless = [label for label, one in row.items() if isinstance(one, float) and not math.isfinite(one)]
-    if endless:
-        sentence = f"record {index}: {endless[0]!r} is NaN or infinite, which a SenML JSON array can't hold"
-        return Fault(
-            index, f"{sentence}: leave out what was not measured", base=not BASE_LABELS.isdisjoint(endless)
+        return RecordFault(index, f"record {index} is no JSON object")
+    _check_must_understand(row, index)
+    non_finite = [label for label, one in row.items() if isinstance(one, float) and not math.isfinite(one)]
+    if non_finite:
+        sentence = (
+            f"record {index}: {non_finite[0]!r} is NaN or infinite, which a SenML JSON array can't hold"
         )
-    return _of_labels(row, index)
+        return RecordFault(
+            index, f"{sentence}: leave out what was not measured", base=not BASE_LABELS.isdisjoint(non_finite)
+        )
+    return _from_labels(row, index)
 
 
-def _of_labels(named: dict[str, Any], index: int) -> Raw | Fault:
+def _from_labels(by_label: dict[str, Any], index: int) -> RawRecord | RecordFault:
     try:
-        return msgspec.convert(named, Raw)
+        return msgspec.convert(by_label, RawRecord)
     except (msgspec.ValidationError, ValueError, OverflowError, RecursionError) as error:
-        sentence = _text_for_number(named, index) or decode_errors.record_error(index, named.get("n"), error)
-        return Fault(index, sentence, base=any(map(_is_bad_base, named.items())))
+        sentence = _text_in_number_field(by_label, index) or decode_errors.record_error(
+            index, by_label.get("n"), error
+        )
+        return RecordFault(index, sentence, base=any(map(_is_bad_base, by_label.items())))
 
 
 def _is_bad_base(item: tuple[str, object]) -> bool:
     label, value = item
     try:
-        msgspec.convert({label: value}, Raw)
+        msgspec.convert({label: value}, RawRecord)
     except (msgspec.ValidationError, ValueError, OverflowError, RecursionError):
         return label in BASE_LABELS
     return False
@@ -248,7 +254,7 @@ def _fraction(base: int, value: object, _immutable: bool) -> object:  # noqa: FB
             return cbor2.CBORTag(4, value)
 
 
-def _self_described(value: object, _immutable: bool) -> object:  # noqa: FBT001 - signature required by cbor2
+def _self_described_value(value: object, _immutable: bool) -> object:  # noqa: FBT001 - signature required by cbor2
     """Decode tag 55799 (self-described CBOR, RFC 8949 section 3.4.6) to its content."""
     return value
 
@@ -259,11 +265,11 @@ _TAGS: dict[int, Any] = {
     3: partial(_bignum, -1),
     4: partial(_fraction, 10),
     5: partial(_fraction, 2),
-    55799: _self_described,
+    55799: _self_described_value,
 }
 
 
-def _refuse_must_understand(labels: Iterable[object], index: int) -> None:
+def _check_must_understand(labels: Iterable[object], index: int) -> None:
     for label in labels:
         if isinstance(label, str) and label.endswith("_"):
             raise PayloadError(f"record {index}: label {label!r} must be understood and is not: leave it out")

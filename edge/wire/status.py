@@ -10,12 +10,12 @@ from msgspec import Meta
 from edge.wire.errors import PayloadError
 
 CONTENT_TYPE = "application/json"
-LATEST_S = 1e11  # the year 5138: a larger time is not in seconds; 1e11 ms are in 1973
-FINER = (1e3, 1e6, 1e9)  # milliseconds, microseconds, nanoseconds per second
+MAX_UNIX_TIME_S = 1e11  # the year 5138: a larger time is not in seconds; 1e11 ms are in 1973
+SUBSECOND_FACTORS = (1e3, 1e6, 1e9)  # milliseconds, microseconds, nanoseconds per second
 Count = Annotated[int, Meta(ge=0, le=2**53)]  # exact in every JSON reader and in a bigint
 
 
-class Status(msgspec.Struct, frozen=True, omit_defaults=True):
+class StatusMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     """Status of a device; every field except ``online`` is optional.
 
     Attributes
@@ -40,12 +40,12 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     signal_dbm: float | None = None
 
 
-def encode(status: Status) -> bytes:
+def encode_status(status: StatusMessage) -> bytes:
     """Encode a status as JSON."""
     return msgspec.json.encode(status)
 
 
-def decode(payload: bytes) -> Status:
+def decode_status(payload: bytes) -> StatusMessage:
     """Decode a status; a time in milliseconds, microseconds or nanoseconds is converted to seconds.
 
     Raises
@@ -60,14 +60,14 @@ def decode(payload: bytes) -> Status:
 
     """
     try:
-        found = msgspec.json.decode(payload, type=Status)
+        decoded_status = msgspec.json.decode(payload, type=StatusMessage)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise PayloadError(f"status is not a JSON object with a boolean 'online': {error}") from error
-    if found.agent is not None and not found.agent.isprintable():
+    if decoded_status.agent is not None and not decoded_status.agent.isprintable():
         raise PayloadError("status: agent holds what is not printable: send the version as text")
-    if found.time_s is None or 0 <= found.time_s < LATEST_S:
-        return found
-    for finer in FINER:
-        if 0 <= found.time_s / finer < LATEST_S:
-            return msgspec.structs.replace(found, time_s=found.time_s / finer)
-    raise PayloadError(f"status: time_s {found.time_s:g} is no Unix time: send seconds since 1970")
+    if decoded_status.time_s is None or 0 <= decoded_status.time_s < MAX_UNIX_TIME_S:
+        return decoded_status
+    for factor in SUBSECOND_FACTORS:
+        if 0 <= decoded_status.time_s / factor < MAX_UNIX_TIME_S:
+            return msgspec.structs.replace(decoded_status, time_s=decoded_status.time_s / factor)
+    raise PayloadError(f"status: time_s {decoded_status.time_s:g} is no Unix time: send seconds since 1970")

@@ -10,10 +10,10 @@ import msgspec
 from edge.wire.errors import TopicError
 
 PREFIX = "towntwin/v1"
-LEVEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
+LEVEL_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 
 
-class Kind(StrEnum):
+class TopicKind(StrEnum):
     """Kind of a topic's messages; the first three are published by devices, the last two by the platform."""
 
     DATA = "data"
@@ -32,13 +32,13 @@ class Topic(msgspec.Struct, frozen=True):
 
     area: str
     device: str
-    kind: Kind
+    kind: TopicKind
 
     def __str__(self) -> str:
         return f"{PREFIX}/{self.area}/{self.device}/{self.kind.value}"
 
 
-def parse(topic: str) -> Topic:
+def parse_topic(topic: str) -> Topic:
     """Parse a topic. Raises `TopicError` with the expected form.
 
     >>> parse("towntwin/v1/330483-d1/wz-01/data").device
@@ -49,13 +49,15 @@ def parse(topic: str) -> Topic:
         raise TopicError(f"topic {topic!r} is not {PREFIX}/{{area}}/{{device}}/{{kind}}: publish there")
     area, device, kind = parts[2:]
     for what, level in (("area", area), ("device", device)):
-        if not LEVEL.fullmatch(level):
+        if not LEVEL_PATTERN.fullmatch(level):
             raise TopicError(f"{what} {level!r} in topic {topic!r} may hold letters, digits and _ . : - only")
-    if kind not in {k.value for k in Kind}:
-        raise TopicError(f"kind {kind!r} in topic {topic!r} is none of {', '.join(k.value for k in Kind)}")
-    return Topic(area=area, device=device, kind=Kind(kind))
+    if kind not in {k.value for k in TopicKind}:
+        raise TopicError(
+            f"kind {kind!r} in topic {topic!r} is none of {', '.join(k.value for k in TopicKind)}"
+        )
+    return Topic(area=area, device=device, kind=TopicKind(kind))
 
 
-def subscription(area: str, kind: Kind) -> str:
+def topic_filter(area: str, kind: TopicKind) -> str:
     """Return the topic filter of one kind for all devices of an area; ``"+"`` means every area."""
     return f"{PREFIX}/{area}/+/{kind.value}"

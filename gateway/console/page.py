@@ -13,20 +13,20 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from edge.wire.quantities import QUANTITIES
-from gateway import context, problems
-from gateway.access import visit as visits
-from gateway.access.headers import NONCE
-from gateway.console import nonces, picture, plot, stretch
-from gateway.console.letters import Letters
-from gateway.console.pages import Pages, guard
-from gateway.console.snapshot import Snapshot, Snapshots
-from gateway.console.stretch import HOURS, USUAL_H, Range, around
-from gateway.console.strip import Strip
-from gateway.console.words import Language, choose, word
-from gateway.context import Context
-from gateway.problems import ProblemError
-from ingest_service.storage.errors import StoreError
-from ingest_service.storage.model import Anomaly
+from gateway.api import problems, request_context
+from gateway.api.problems import ProblemError
+from gateway.api.request_context import RequestContext
+from gateway.auth import request_auth as visits
+from gateway.console import network_map, plot_range, script_nonces, series_chart
+from gateway.console.dead_letter_dialog import DeadLetterDialog
+from gateway.console.health_strip import HealthStrip
+from gateway.console.open_pages import OpenPages, guard_socket_events
+from gateway.console.platform_state import PlatformState, PlatformStateCache
+from gateway.console.plot_range import DEFAULT_RANGE_H, RANGE_CHOICES_H, PlotRange, range_around
+from gateway.console.translations import Language, choose_language, translate
+from gateway.transport.security_headers import NONCE_SCOPE_KEY
+from ingest_service.storage.contract.errors import StoreError
+from ingest_service.storage.contract.models import Anomaly
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
     from fastapi.responses import JSONResponse
     from nicegui import Client
 
-    from gateway.access.gate import Gate
-    from gateway.access.visit import Visit
-    from ingest_service.storage.model import Series
+    from gateway.auth.authentication import Authenticator
+    from gateway.auth.request_auth import RequestAuth
+    from ingest_service.storage.contract.models import Series
 
-REFRESH_S = 1.5
-DIGITS = 16  # an id in an address has fewer
-NAMED_BEYOND_S = 60.0  # a clock that is off by less needs nobody
-COOKIE = "towntwin_language"
-QUASAR: dict[Language, Literal["en-US", "zh-CN"]] = {"en": "en-US", "zh": "zh-CN"}
+REFRESH_INTERVAL_S = 1.5
+MAX_ID_DIGITS = 16  # an id in an address has fewer
+CLOCK_NAMED_BEYOND_S = 60.0  # a clock that is off by less needs nobody
+LANGUAGE_COOKIE = "towntwin_language"
+QUASAR_LANGUAGES: dict[Language, Literal["en-US", "zh-CN"]] = {"en": "en-US", "zh": "zh-CN"}
 # A socket whose key is no good any more is cut, and refused when it comes again.
-LEAVE = """
+SIGN_OUT_SCRIPT = """
 const waiting = setInterval(() => {
   if (!window.socket) return;
   clearInterval(waiting);
@@ -53,7 +53,7 @@ const waiting = setInterval(() => {
   });
 }, 200);
 """
-STYLE = """
+CONSOLE_STYLE = """
 body { background: #0b1420; color: #dbe4ee;
        font-family: system-ui, "Noto Sans CJK SC", "WenQuanYi Micro Hei", sans-serif; }
 .panel { background: #121f2f; border: 1px solid #1f3147; border-radius: 10px; }
@@ -101,117 +101,127 @@ LINK_CELL = """
 """
 
 
-def install(app: FastAPI) -> None:
+def add_console(app: FastAPI) -> None:
     """Put the console at ``/`` of the application."""
-    whole: Context = app.state.context
-    gate: Gate = app.state.gate
-    shared: dict[tuple[str, ...] | None, Snapshots] = {}  # by the areas that a visitor is bound to
-    pages = Pages()
+    app_context: RequestContext = app.state.context
+    authenticator: Authenticator = app.state.authenticator
+    state_caches: dict[
+        tuple[str, ...] | None, PlatformStateCache
+    ] = {}  # by the areas that a visitor is bound to
+    pages = OpenPages()
 
     @ui.page("/", title="towntwin")
     async def console(request: Request) -> None:
-        language = choose(request.cookies.get(COOKIE), request.headers.get("accept-language"))
-        _speak(ui.context.client, language)
-        here = context.seen(whole, request)
-        visit: Visit = request.scope[visits.KEY]
-        pages.add(ui.context.client, visit)
-        snapshots = shared.setdefault(here.principal.areas, Snapshots(here))
-        page = Page(here, snapshots, language, gate=gate, visit=visit)
-        page.choose(request.query_params)
-        ui.add_head_html(f'<script nonce="{request.scope[NONCE]}">{LEAVE}</script>')
+        language = choose_language(
+            request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language")
+        )
+        _set_client_language(ui.context.client, language)
+        request_context_of_page = request_context.context_for(app_context, request)
+        auth: RequestAuth = request.scope[visits.AUTH_SCOPE_KEY]
+        pages.add(ui.context.client, auth)
+        state_cache = state_caches.setdefault(
+            request_context_of_page.principal.areas, PlatformStateCache(request_context_of_page)
+        )
+        page = ConsolePage(
+            request_context_of_page, state_cache, language, authenticator=authenticator, auth=auth
+        )
+        page.select_from_query(request.query_params)
+        ui.add_head_html(f'<script nonce="{request.scope[NONCE_SCOPE_KEY]}">{SIGN_OUT_SCRIPT}</script>')
         page.build()
 
         async def refresh() -> None:
-            await here.vitals.tasks.once("console", page.refresh)
+            await request_context_of_page.platform_health.tasks.run_once("console", page.refresh)
 
         ui.context.client.on_connect(refresh)  # not before: a page that nobody looks at stays empty
-        ui.timer(REFRESH_S, refresh, immediate=False)
+        ui.timer(REFRESH_INTERVAL_S, refresh, immediate=False)
 
     ui.run_with(app, dark=True, show_welcome_message=False)
-    guard(pages)
-    nonces.install()
+    guard_socket_events(pages)
+    script_nonces.add_nonce_to_template()
 
     @core.app.exception_handler(404)
     @core.app.exception_handler(HTTPException)
     async def problem(_request: Request, error: HTTPException) -> JSONResponse:
         """Answer as the API does; NiceGUI's own answer would be a page, which stays in memory for a while."""
-        return problems.answer(error.status_code, str(error.detail), headers=dict(error.headers or {}))
+        return problems.problem_response(
+            error.status_code, str(error.detail), headers=dict(error.headers or {})
+        )
 
 
-def _speak(client: Client, language: Language) -> None:
+def _set_client_language(client: Client, language: Language) -> None:
     """Give the library's own messages, such as that of a lost connection, in the visitor's language."""
-    own = copy.copy(client.page)  # which all visitors share
-    own.language = QUASAR[language]
-    client.page = own
+    own_page = copy.copy(client.page)  # which all visitors share
+    own_page.language = QUASAR_LANGUAGES[language]
+    client.page = own_page
 
 
-class Page:
+class ConsolePage:
     """One visitor's page."""
 
     def __init__(
         self,
-        context: Context,
-        snapshots: Snapshots,
+        context: RequestContext,
+        state_cache: PlatformStateCache,
         language: Language,
         *,
-        gate: Gate,
-        visit: Visit,
+        authenticator: Authenticator,
+        auth: RequestAuth,
     ) -> None:
         self._context = context
-        self._gate = gate
-        self._visit = visit
+        self._authenticator = authenticator
+        self._auth = auth
         self._has_ended = False
-        self._snapshots = snapshots
+        self._state_cache = state_cache
         self._language = language
         self._zone = context.store.zone
         self._site_id: str | None = None
         self._series_id: int | None = None
         self._anomaly_id: int | None = None  # a link named it: it is shown once it was read
-        self._range = Range()
+        self._range = PlotRange()
         self._marked: tuple[float, float] | None = None
-        self._figures: dict[str, ui.label] = {}
+        self._figure_labels: dict[str, ui.label] = {}
 
-    def choose(self, named: Mapping[str, str]) -> None:
+    def select_from_query(self, query: Mapping[str, str]) -> None:
         """Show what the address of the page names: ``anomaly=7``, or ``series=12``."""
-        if (number := named.get("anomaly", "")).isdecimal() and len(number) < DIGITS:
+        if (number := query.get("anomaly", "")).isdecimal() and len(number) < MAX_ID_DIGITS:
             self._anomaly_id = int(number)
-        if (number := named.get("series", "")).isdecimal() and len(number) < DIGITS:
+        if (number := query.get("series", "")).isdecimal() and len(number) < MAX_ID_DIGITS:
             self._series_id = int(number)
 
     def build(self) -> None:
         """Lay the page out."""
-        ui.add_head_html(f"<style>{STYLE}</style>")  # `add_css` adds an inline script
+        ui.add_head_html(f"<style>{CONSOLE_STYLE}</style>")  # `add_css` adds an inline script
         with ui.row().classes("w-full items-center panel px-4 py-2 gap-x-8 gap-y-1"):
             ui.label(self._word("title")).classes("text-xl font-bold")
             ui.space()
             with ui.element("div").classes("figures"):
                 for name in ("readings", "open_anomalies", "newest", "dead_letters", "clock", "database"):
                     self._add_figure(name)
-            ui.button(self._word("language"), on_click=self._switch).props(
+            ui.button(self._word("language"), on_click=self._switch_language).props(
                 "flat dense color=light-blue-3"
             ).mark("language")
-        self._letters = Letters(self._context, self._language)
-        self._strip = Strip(self._language)
+        self._dead_letter_dialog = DeadLetterDialog(self._context, self._language)
+        self._health_strip = HealthStrip(self._language)
         self._banner = ui.label(self._word("away")).classes("w-full panel px-4 py-2 text-red-4").mark("away")
         self._banner.visible = False
         with ui.element("div").classes("upper"):
             with ui.column().classes("panel p-2 gap-0 map-panel"):
                 ui.label(self._word("towns")).classes("figure-name")
-                self._map = ui.echart({}, on_point_click=self._chosen_on_map).classes("fills").mark("map")
+                self._map = ui.echart({}, on_point_click=self._on_map_click).classes("fills").mark("map")
             with ui.column().classes("panel p-2 gap-0 list-panel"):
                 ui.label(self._word("wrong")).classes("figure-name")
-                self._none = ui.label(self._word("loading")).classes("p-2").mark("none")
+                self._empty_label = ui.label(self._word("loading")).classes("p-2").mark("none")
                 self._table = self._make_table()
         with ui.column().classes("panel p-2 gap-0 lower"):
             with ui.row().classes("w-full items-center gap-x-4 gap-y-0"):
-                self._tabs = ui.tabs(on_change=self._chosen_quantity).props(
+                self._tabs = ui.tabs(on_change=self._on_quantity_change).props(
                     "dense no-caps inline-label align=left outside-arrows mobile-arrows"
                 )
                 self._tabs.mark("quantities").style("flex: 1; min-width: 0")
                 self._ranges = ui.toggle(
-                    {hours: self._word(f"range_{hours}") for hours in HOURS},
-                    value=USUAL_H,
-                    on_change=self._chosen_range,
+                    {hours: self._word(f"range_{hours}") for hours in RANGE_CHOICES_H},
+                    value=DEFAULT_RANGE_H,
+                    on_change=self._on_range_change,
                 ).props("dense no-caps flat toggle-color=light-blue-9")
                 self._ranges.mark("ranges")
             self._hint = ui.label(self._word("choose")).classes("figure-name")
@@ -219,35 +229,35 @@ class Page:
 
     def _add_figure(self, name: str) -> None:
         with ui.column().classes("gap-0") as column:
-            self._figures[name] = ui.label("–").classes("figure").mark(name)
+            self._figure_labels[name] = ui.label("–").classes("figure").mark(name)
             ui.label(self._word(name)).classes("figure-name")
         if name == "dead_letters":
-            column.classes("link").on("click", self._open_letters)
-            column.props('role="button" tabindex="0"').on("keydown.enter", self._open_letters)
+            column.classes("link").on("click", self._open_dead_letters)
+            column.props('role="button" tabindex="0"').on("keydown.enter", self._open_dead_letters)
 
     async def refresh(self) -> None:
         """Show the newest snapshot and the chosen series, to whoever still may see them."""
-        if not await self._may_go_on():
+        if not await self._is_still_authenticated():
             return
-        snapshot = await self._snapshots.newest()
-        self._strip.show(snapshot)
-        self._banner.visible = snapshot is None or snapshot.away
-        if snapshot is None:
+        platform_state = await self._state_cache.newest()
+        self._health_strip.show(platform_state)
+        self._banner.visible = platform_state is None or platform_state.is_database_away
+        if platform_state is None:
             return
-        self._show_figures(snapshot)
+        self._show_figures(platform_state)
         self._map.options.clear()
-        self._map.options.update(picture.options(snapshot, self._language))
+        self._map.options.update(network_map.map_options(platform_state, self._language))
         self._map.update()
-        self._show_anomalies(snapshot)
+        self._show_anomalies(platform_state)
         if self._anomaly_id is not None:
-            await self._show_linked(snapshot)
-        if self._series_id is None and snapshot.anomalies:
-            self._series_id = next((one.series_id for one in snapshot.anomalies if one.series_id), None)
-        await self._show_series(snapshot)
+            await self._show_linked_anomaly(platform_state)
+        if self._series_id is None and platform_state.anomalies:
+            self._series_id = next((one.series_id for one in platform_state.anomalies if one.series_id), None)
+        await self._show_series(platform_state)
 
-    async def _may_go_on(self) -> bool:
+    async def _is_still_authenticated(self) -> bool:
         """Whether the key that loaded the page is still good; once it is not, the page ends."""
-        self._has_ended = self._has_ended or not await self._gate.still_known(self._visit)
+        self._has_ended = self._has_ended or not await self._authenticator.is_still_authenticated(self._auth)
         return not self._has_ended
 
     # -- parts -----------------------------------------------------------------------------------
@@ -264,35 +274,35 @@ class Page:
         )
         table.add_slot("body-cell-severity", SEVERITY_CELL)
         table.add_slot("body-cell-link", LINK_CELL)
-        table.on("rowClick", self._chosen_in_table)
+        table.on("rowClick", self._on_row_click)
         return table.mark("anomalies")
 
-    def _show_figures(self, snapshot: Snapshot) -> None:
-        health = snapshot.health
-        age_s = snapshot.newest_age_s
+    def _show_figures(self, platform_state: PlatformState) -> None:
+        health = platform_state.health
+        age_s = platform_state.newest_age_s
         newest = self._word("never") if age_s is None else self._word("ago").format(f"{age_s:,.0f}")
-        is_old = snapshot.is_old or snapshot.away or not snapshot.writable
-        self._figures["newest"].classes(add="old" if is_old else "", remove="" if is_old else "old")
+        is_old = platform_state.is_old or platform_state.is_database_away or not platform_state.writable
+        self._figure_labels["newest"].classes(add="old" if is_old else "", remove="" if is_old else "old")
         shown = {
             "readings": f"{health.readings:,}",
             "open_anomalies": str(health.open_anomalies),
             "newest": newest,
             "dead_letters": str(health.dead_letters),
-            "clock": worst_clock(snapshot.clocks, self._language),
+            "clock": worst_clock_text(platform_state.clocks, self._language),
             "database": health.edition,
         }
         for name, text in shown.items():
-            self._figures[name].text = text
+            self._figure_labels[name].text = text
 
-    def _show_anomalies(self, snapshot: Snapshot) -> None:
-        self._table.rows = [self._row(one, snapshot) for one in snapshot.anomalies]
+    def _show_anomalies(self, platform_state: PlatformState) -> None:
+        self._table.rows = [self._row(one, platform_state) for one in platform_state.anomalies]
         self._table.update()
-        self._none.visible = not snapshot.anomalies
-        is_known = snapshot.writable and not snapshot.away
-        self._none.text = f"✓ {self._word('nothing')}" if is_known else self._word("unknown_now")
+        self._empty_label.visible = not platform_state.anomalies
+        is_known = platform_state.writable and not platform_state.is_database_away
+        self._empty_label.text = f"✓ {self._word('nothing')}" if is_known else self._word("unknown_now")
 
-    def _row(self, one: Anomaly, snapshot: Snapshot) -> dict[str, Any]:
-        site = snapshot.known.sites[one.site_id]
+    def _row(self, one: Anomaly, platform_state: PlatformState) -> dict[str, Any]:
+        site = platform_state.directory_index.sites[one.site_id]
         return {
             "id": one.anomaly_id,
             "level": one.severity,
@@ -304,7 +314,7 @@ class Page:
             "series": one.series_id,
         }
 
-    async def _show_linked(self, snapshot: Snapshot) -> None:
+    async def _show_linked_anomaly(self, platform_state: PlatformState) -> None:
         """Show the anomaly that the page's address names, if there is such a one for this visitor."""
         anomaly_id, self._anomaly_id = self._anomaly_id, None
         try:
@@ -313,44 +323,48 @@ class Page:
             self._anomaly_id = anomaly_id  # at the next refresh
             return
         if found is not None:
-            self._show_anomaly(found, snapshot)
+            self._show_anomaly(found, platform_state)
 
-    def _show_anomaly(self, one: Anomaly, snapshot: Snapshot) -> None:
+    def _show_anomaly(self, one: Anomaly, platform_state: PlatformState) -> None:
         """Choose the series of an anomaly, or the first one of its site, and the range around it."""
-        at_site = [
-            series.series_id for series in snapshot.known.directory.series if series.site_id == one.site_id
+        site_series = [
+            series.series_id
+            for series in platform_state.directory_index.directory.series
+            if series.site_id == one.site_id
         ]
-        self._series_id = one.series_id or next(iter(at_site), None)
-        self._range = around(one, time.time())
+        self._series_id = one.series_id or next(iter(site_series), None)
+        self._range = range_around(one, time.time())
         self._marked = (one.start_s, time.time() if one.end_s is None else one.end_s)
         self._ranges.set_value(None)
 
-    async def _show_series(self, snapshot: Snapshot) -> None:
-        series = snapshot.known.series.get(self._series_id or 0)
+    async def _show_series(self, platform_state: PlatformState) -> None:
+        series = platform_state.directory_index.series.get(self._series_id or 0)
         self._hint.visible = series is None
         if series is None:
             return
-        self._show_tabs(snapshot, series)
+        self._show_tabs(platform_state, series)
         from_s, to_s = self._range.bounds(time.time())
         try:
-            rows = await run_in_threadpool(stretch.read, self._context, series, from_s, to_s)
+            rows = await run_in_threadpool(plot_range.read_plot_rows, self._context, series, from_s, to_s)
         except (StoreError, ProblemError):
             return
-        site = snapshot.known.sites[series.site_id]
+        site = platform_state.directory_index.sites[series.site_id]
         name = site.zh if self._language == "zh" else site.en
         self._plot.options.clear()
         self._plot.options.update(
-            plot.options(series, name, rows, self._language, self._zone, marked=self._marked)
+            series_chart.chart_options(
+                series, name, rows, self._language, self._zone, shaded_range=self._marked
+            )
         )
         self._plot.update()
 
-    def _show_tabs(self, snapshot: Snapshot, series: Series) -> None:
+    def _show_tabs(self, platform_state: PlatformState, series: Series) -> None:
         """A tab for each quantity of the site."""
         if series.site_id != self._site_id:
             self._site_id = series.site_id
             self._tabs.clear()
             with self._tabs:
-                for one in snapshot.known.series_of(site=series.site_id):
+                for one in platform_state.directory_index.series_of(site=series.site_id):
                     quantity = QUANTITIES[one.quantity]
                     label = quantity.zh if self._language == "zh" else quantity.en
                     ui.tab(str(one.series_id), label=label)
@@ -359,72 +373,77 @@ class Page:
 
     # -- what a person does ----------------------------------------------------------------------
 
-    async def _chosen_on_map(self, event: events.EChartPointClickEventArguments) -> None:
+    async def _on_map_click(self, event: events.EChartPointClickEventArguments) -> None:
         site_id = event.data.get("site") if isinstance(event.data, dict) else None
-        if not await self._may_go_on():
+        if not await self._is_still_authenticated():
             return
-        snapshot = await self._snapshots.newest()
-        if snapshot is None or site_id not in snapshot.known.sites:
+        platform_state = await self._state_cache.newest()
+        if platform_state is None or site_id not in platform_state.directory_index.sites:
             return
-        at_site = [one.series_id for one in snapshot.known.series_of(site=site_id)]
-        if at_site:
-            after = at_site.index(self._series_id) + 1 if self._series_id in at_site else 0
-            self._series_id = at_site[after % len(at_site)]  # clicking again shows the next quantity
-            await self._show_series(snapshot)
+        site_series = [one.series_id for one in platform_state.directory_index.series_of(site=site_id)]
+        if site_series:
+            after = site_series.index(self._series_id) + 1 if self._series_id in site_series else 0
+            self._series_id = site_series[after % len(site_series)]  # clicking again shows the next quantity
+            await self._show_series(platform_state)
 
-    async def _chosen_in_table(self, event: events.GenericEventArguments) -> None:
+    async def _on_row_click(self, event: events.GenericEventArguments) -> None:
         anomaly_id = event.args[1].get("id")
-        if not await self._may_go_on():
+        if not await self._is_still_authenticated():
             return
-        snapshot = await self._snapshots.newest()
-        if snapshot is None:
+        platform_state = await self._state_cache.newest()
+        if platform_state is None:
             return
-        one = next((one for one in snapshot.anomalies if one.anomaly_id == anomaly_id), None)
+        one = next((one for one in platform_state.anomalies if one.anomaly_id == anomaly_id), None)
         if one is not None:
-            self._show_anomaly(one, snapshot)
-            await self._show_series(snapshot)
+            self._show_anomaly(one, platform_state)
+            await self._show_series(platform_state)
 
-    async def _chosen_quantity(self, event: events.ValueChangeEventArguments[Any]) -> None:
+    async def _on_quantity_change(self, event: events.ValueChangeEventArguments[Any]) -> None:
         chosen = str(event.value)
-        if not chosen.isdecimal() or int(chosen) == self._series_id or not await self._may_go_on():
+        if (
+            not chosen.isdecimal()
+            or int(chosen) == self._series_id
+            or not await self._is_still_authenticated()
+        ):
             return
-        snapshot = await self._snapshots.newest()
-        if snapshot is not None:
+        platform_state = await self._state_cache.newest()
+        if platform_state is not None:
             self._series_id = int(chosen)
-            await self._show_series(snapshot)
+            await self._show_series(platform_state)
 
-    async def _chosen_range(self, event: events.ValueChangeEventArguments[Any]) -> None:
-        if event.value not in HOURS or not await self._may_go_on():
+    async def _on_range_change(self, event: events.ValueChangeEventArguments[Any]) -> None:
+        if event.value not in RANGE_CHOICES_H or not await self._is_still_authenticated():
             return
-        self._range, self._marked = Range(int(event.value)), None
-        snapshot = await self._snapshots.newest()
-        if snapshot is not None:
-            await self._show_series(snapshot)
+        self._range, self._marked = PlotRange(int(event.value)), None
+        platform_state = await self._state_cache.newest()
+        if platform_state is not None:
+            await self._show_series(platform_state)
 
-    async def _open_letters(self) -> None:
-        if await self._may_go_on():
-            await self._letters.open()
+    async def _open_dead_letters(self) -> None:
+        if await self._is_still_authenticated():
+            await self._dead_letter_dialog.open()
 
-    def _switch(self) -> None:
+    def _switch_language(self) -> None:
         other = "en" if self._language == "zh" else "zh"
         ui.run_javascript(
-            f'document.cookie = "{COOKIE}={other};path=/;max-age=31536000;samesite=lax"; location.reload()'
+            f'document.cookie = "{LANGUAGE_COOKIE}={other};path=/;max-age=31536000;samesite=lax"; '
+            "location.reload()"
         )
 
     def _word(self, key: str) -> str:
-        return word(key, self._language)
+        return translate(key, self._language)
 
 
-def worst_clock(clocks: dict[str, float], language: Language) -> str:
+def worst_clock_text(clocks: dict[str, float], language: Language) -> str:
     """How far off the worst clock is, and whose it is where somebody should look.
 
     >>> worst_clock({"d1": -0.4}, "en")
     '0 s'
     """
     if not clocks:
-        return word("never", language)
+        return translate("never", language)
     device, offset_s = max(clocks.items(), key=lambda one: abs(one[1]))
     whole_s = round(offset_s)  # an integer, so that it is never "-0"
     return (f"{whole_s:+,} s" if whole_s else "0 s") + (
-        f" {device}" if abs(offset_s) >= NAMED_BEYOND_S else ""
+        f" {device}" if abs(offset_s) >= CLOCK_NAMED_BEYOND_S else ""
     )

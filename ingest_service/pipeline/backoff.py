@@ -20,5 +20,5 @@ class Backoff:
     def next_s(self) -> float:
         """Count a try and return the wait before it [s]."""
         self.tries += 1
-        whole_s: float = min(self.longest_s, self.first_s * 2.0 ** min(self.tries - 1, 30))
-        return whole_s * random.uniform(0.5, 1.0)
+        full_wait_s: float = min(self.longest_s, self.first_s * 2.0 ** min(self.tries - 1, 30))
+        return full_wait_s * random.uniform(0.5, 1.0)

@@ -1,8 +1,8 @@
 """Decodes a batch of MQTT messages to columns of readings, dead letters and device statuses.
 
 Well-formed messages are decoded column by column. All others are decoded again record by record
-(`ingest_service.pipeline.records`), so that the valid records of a faulty message are stored and its faults
-are named in a dead letter.
+(`ingest_service.pipeline.irregular_records`), so that the valid records of a faulty message are stored and
+its faults are named in a dead letter.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ import msgspec
 import numpy as np
 import structlog
 
-from analytics.core.rounding import converted
+from analytics.core.rounding import convert_without_noise
 from edge.wire import receipts, senml, senml_columns, status
 from edge.wire.errors import PayloadError
-from edge.wire.topics import Kind
-from ingest_service.pipeline import metrics, records
-from ingest_service.pipeline.message import letter
-from ingest_service.pipeline.records import Context, Rows
-from ingest_service.pipeline.resolve import Refused
-from ingest_service.storage.model import DeviceStatus
+from edge.wire.topics import TopicKind
+from ingest_service.pipeline import irregular_records, metrics
+from ingest_service.pipeline.irregular_records import DecodeContext, RawReadings
+from ingest_service.pipeline.message import to_dead_letter
+from ingest_service.pipeline.series_resolver import UnresolvedTopicError
+from ingest_service.storage.contract.models import DeviceStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from ingest_service.pipeline.clocks import Clocks
+    from ingest_service.pipeline.device_clocks import DeviceClocks
     from ingest_service.pipeline.message import Message
-    from ingest_service.pipeline.resolve import Resolver
-    from ingest_service.storage.model import DeadLetter
+    from ingest_service.pipeline.series_resolver import SeriesResolver
+    from ingest_service.storage.contract.models import DeadLetter
 
 
 log = structlog.get_logger()
 
 
 @dataclass(slots=True)
-class Decoded:
+class DecodedBatch:
     """Readings, dead letters and device statuses of a batch.
 
     Attributes
@@ -59,12 +59,14 @@ class Decoded:
     time_s: NDArray[np.float64]
     received_s: NDArray[np.float64]
     value: NDArray[np.float64]
-    off_clock: NDArray[np.bool_]
-    letters: list[DeadLetter]
+    has_wrong_clock: NDArray[np.bool_]
+    dead_letters: list[DeadLetter]
     statuses: list[DeviceStatus]
 
 
-def decode(messages: Sequence[Message], resolver: Resolver, clocks: Clocks, *, future_s: float) -> Decoded:
+def decode(
+    messages: Sequence[Message], resolver: SeriesResolver, clocks: DeviceClocks, *, future_s: float
+) -> DecodedBatch:
     """Decode every message; a fault in one does not affect the others.
 
     Of a message with some invalid records, the valid ones are returned as readings, and the whole message
@@ -75,30 +77,32 @@ def decode(messages: Sequence[Message], resolver: Resolver, clocks: Clocks, *, f
     future_s : by how much the measured time may exceed the arrival time [s]
 
     """
-    context = Context(resolver, clocks, future_s)
+    context = DecodeContext(resolver, clocks, future_s)
     received_s = np.array([one.received_s for one in messages], np.float64)
-    letters: list[DeadLetter] = []
+    dead_letters: list[DeadLetter] = []
     statuses: list[DeviceStatus] = []
-    rows, data = _ordinary(messages, context, received_s, letters, statuses)
-    careful = sorted(data - set(np.unique(rows.message).tolist()))
-    if careful:
-        rows = rows.joined(records.take(messages, careful, context, letters))
-    off = {i for i in data if clocks.is_wrong(resolver.topic(messages[i].topic).device)}
-    return Decoded(
+    rows, data = _decode_well_formed(messages, context, received_s, dead_letters, statuses)
+    irregular = sorted(data - set(np.unique(rows.message).tolist()))
+    if irregular:
+        rows = rows.merged(irregular_records.decode_irregular(messages, irregular, context, dead_letters))
+    wrong_clock_messages = {i for i in data if clocks.is_wrong(resolver.topic(messages[i].topic).device)}
+    return DecodedBatch(
         message=rows.message,
         series_id=resolver.series_id[rows.code],
         time_s=rows.time_s,
         received_s=received_s[rows.message],
-        value=_values(rows, resolver),
-        off_clock=np.isin(rows.message, list(off)) if off else np.zeros(len(rows.message), bool),
-        letters=letters,
+        value=_canonical_values(rows, resolver),
+        has_wrong_clock=np.isin(rows.message, list(wrong_clock_messages))
+        if wrong_clock_messages
+        else np.zeros(len(rows.message), bool),
+        dead_letters=dead_letters,
         statuses=statuses,
     )
 
 
-def decode_safely(
-    messages: Sequence[Message], resolver: Resolver, clocks: Clocks, *, future_s: float
-) -> Decoded:
+def decode_isolating_defects(
+    messages: Sequence[Message], resolver: SeriesResolver, clocks: DeviceClocks, *, future_s: float
+) -> DecodedBatch:
     """Decode as `decode` does, isolating by bisection the messages that raise an unexpected error.
 
     Such a message becomes a dead letter with the reason ``defect``, and the traceback is logged. MemoryError
@@ -108,51 +112,53 @@ def decode_safely(
         return decode(messages, resolver, clocks, future_s=future_s)
     except Exception as error:
         if len(messages) == 1:
-            metrics.DEFECTS.labels("decode").inc()
+            metrics.UNEXPECTED_ERRORS.labels("decode").inc()
             log.exception("decoding_failed", topic=messages[0].topic, bytes=len(messages[0].payload))
-            return _nothing([letter(messages[0], "defect", f"it can't be decoded, by a defect: {error!r}")])
-    middle = len(messages) // 2
-    return _joined(
-        decode_safely(messages[:middle], resolver, clocks, future_s=future_s),
-        decode_safely(messages[middle:], resolver, clocks, future_s=future_s),
-        middle,
+            return _empty_batch(
+                [to_dead_letter(messages[0], "defect", f"it can't be decoded, by a defect: {error!r}")]
+            )
+    half = len(messages) // 2
+    return _concatenated(
+        decode_isolating_defects(messages[:half], resolver, clocks, future_s=future_s),
+        decode_isolating_defects(messages[half:], resolver, clocks, future_s=future_s),
+        half,
     )
 
 
-def _nothing(letters: list[DeadLetter]) -> Decoded:
-    return Decoded(
+def _empty_batch(dead_letters: list[DeadLetter]) -> DecodedBatch:
+    return DecodedBatch(
         message=np.empty(0, np.intp),
         series_id=np.empty(0, np.int32),
         time_s=np.empty(0),
         received_s=np.empty(0),
         value=np.empty(0),
-        off_clock=np.empty(0, bool),
-        letters=letters,
+        has_wrong_clock=np.empty(0, bool),
+        dead_letters=dead_letters,
         statuses=[],
     )
 
 
-def _joined(first: Decoded, second: Decoded, length: int) -> Decoded:
+def _concatenated(first: DecodedBatch, second: DecodedBatch, length: int) -> DecodedBatch:
     """Concatenate two halves of a batch; the first is of ``length`` messages."""
-    return Decoded(
+    return DecodedBatch(
         message=np.concatenate([first.message, second.message + length]),
         series_id=np.concatenate([first.series_id, second.series_id]),
         time_s=np.concatenate([first.time_s, second.time_s]),
         received_s=np.concatenate([first.received_s, second.received_s]),
         value=np.concatenate([first.value, second.value]),
-        off_clock=np.concatenate([first.off_clock, second.off_clock]),
-        letters=first.letters + second.letters,
+        has_wrong_clock=np.concatenate([first.has_wrong_clock, second.has_wrong_clock]),
+        dead_letters=first.dead_letters + second.dead_letters,
         statuses=first.statuses + second.statuses,
     )
 
 
-def _ordinary(
+def _decode_well_formed(
     messages: Sequence[Message],
-    context: Context,
+    context: DecodeContext,
     received_s: NDArray[np.float64],
-    letters: list[DeadLetter],
+    dead_letters: list[DeadLetter],
     statuses: list[DeviceStatus],
-) -> tuple[Rows, set[int]]:
+) -> tuple[RawReadings, set[int]]:
     """Decode the messages that are valid throughout; also returns the indices of all data messages.
 
     Appends to ``letters`` and ``statuses``. Data messages without a reading in the result still have to be
@@ -160,7 +166,7 @@ def _ordinary(
     """
     resolver = context.resolver
     data: set[int] = set()
-    taken: list[int] = []
+    selected: list[int] = []
     lengths: list[int] = []
     bases: list[float] = []
     codes: list[int] = []
@@ -169,15 +175,15 @@ def _ordinary(
     for index, message in enumerate(messages):
         try:
             topic = resolver.topic(message.topic)
-            if topic.kind is Kind.STATUS:
-                if not message.payload and _is_clearing(message):
+            if topic.kind is TopicKind.STATUS:
+                if not message.payload and _clears_retained_message(message):
                     continue
-                statuses.append(_status(message, topic.device, context.clocks))
+                statuses.append(_decode_status(message, topic.device, context.clocks))
                 continue
-        except Refused as refused:
-            letters.append(letter(message, refused.reason, refused.detail))
+        except UnresolvedTopicError as refused:
+            dead_letters.append(to_dead_letter(message, refused.reason, refused.detail))
             continue
-        if not message.payload and _is_clearing(message):
+        if not message.payload and _clears_retained_message(message):
             continue
         data.add(index)
         if message.retained:
@@ -185,54 +191,54 @@ def _ordinary(
         pack = senml_columns.decode(message.payload, content_type=message.content_type)
         if pack is None:
             continue
-        found = list(map(resolver.codes_of(topic.device).get, pack.keys))
-        if None in found:
+        pack_codes = list(map(resolver.codes_of(topic.device).get, pack.keys))
+        if None in pack_codes:
             continue
-        taken.append(index)
-        lengths.append(len(found))
+        selected.append(index)
+        lengths.append(len(pack_codes))
         bases.append(pack.base_time_s)
-        codes += found  # type: ignore[arg-type]
+        codes += pack_codes  # type: ignore[arg-type]
         times += pack.times_s
         values += pack.values
     time_s = np.repeat(np.array(bases, np.float64), lengths) + np.array(times, np.float64)
-    rows = Rows.of(np.repeat(np.array(taken, np.intp), lengths), codes, time_s, values)
-    relative = time_s < senml.RELATIVE_BELOW
+    rows = RawReadings.of(np.repeat(np.array(selected, np.intp), lengths), codes, time_s, values)
+    relative = time_s < senml.RELATIVE_TIME_LIMIT_S
     rows.time_s[relative] += received_s[rows.message[relative]]
     good = (
         (rows.time_s >= resolver.earliest_s[rows.code])
         & (rows.time_s <= received_s[rows.message] + context.future_s)
-        & np.isfinite(_values(rows, resolver))
+        & np.isfinite(_canonical_values(rows, resolver))
     )
     if not good.all():
         good = ~np.isin(rows.message, rows.message[~good])
-        rows = rows.taken(good)
+        rows = rows.selected(good)
     return rows, data
 
 
-def _is_clearing(message: Message) -> bool:
+def _clears_retained_message(message: Message) -> bool:
     """Whether a message without a payload clears a retained one (MQTT 5 section 3.3.1.3).
 
     The broker forwards it as an ordinary message. One with a spool position was meant as data.
     """
-    return receipts.place_of(message.properties) is None
+    return receipts.position_of(message.properties) is None
 
 
-def _values(rows: Rows, resolver: Resolver) -> NDArray[np.float64]:
+def _canonical_values(rows: RawReadings, resolver: SeriesResolver) -> NDArray[np.float64]:
     """Return the values in canonical units, (n,), without the rounding noise of the conversion."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return converted(rows.raw, resolver.scale[rows.code], resolver.offset[rows.code])
+        return convert_without_noise(rows.raw, resolver.scale[rows.code], resolver.offset[rows.code])
 
 
-def _status(message: Message, device: str, clocks: Clocks) -> DeviceStatus:
+def _decode_status(message: Message, device: str, clocks: DeviceClocks) -> DeviceStatus:
     try:
-        said = status.decode(message.payload)
+        status_message = status.decode_status(message.payload)
     except PayloadError as error:
-        raise Refused("payload", str(error)) from error
-    live = said.time_s is not None and not message.retained and not message.letter_id
-    offset_s = clocks.hear(device, said.time_s or 0.0, message.received_s) if live else None
+        raise UnresolvedTopicError("payload", str(error)) from error
+    is_live = status_message.time_s is not None and not message.retained and not message.letter_id
+    offset_s = clocks.observe(device, status_message.time_s or 0.0, message.received_s) if is_live else None
     return DeviceStatus(
         device_id=device,
         received_s=message.received_s,
-        status=msgspec.to_builtins(said),
+        status=msgspec.to_builtins(status_message),
         clock_offset_s=offset_s,
     )

@@ -28,7 +28,7 @@ class Inbox:
         self._bytes = 0
         self._payload_bytes = 0
         self._closed = False
-        self._taker_waits = False
+        self._consumer_is_waiting = False
         self._changed = threading.Condition()
 
     def __len__(self) -> int:
@@ -56,7 +56,7 @@ class Inbox:
             self._messages.append((size, message))
             self._bytes += size
             self._payload_bytes += len(message.payload)
-            if self._taker_waits:
+            if self._consumer_is_waiting:
                 self._changed.notify_all()
             return True
 
@@ -78,12 +78,12 @@ class Inbox:
             batch: list[Message] = []
             size = 0
             while self._messages and len(batch) < max_messages:
-                held, message = self._messages[0]
+                item_bytes, message = self._messages[0]
                 size += len(message.payload)
                 if batch and size > max_bytes:
                     break
                 self._messages.popleft()
-                self._bytes -= held
+                self._bytes -= item_bytes
                 self._payload_bytes -= len(message.payload)
                 batch.append(message)
             self._changed.notify_all()
@@ -95,12 +95,12 @@ class Inbox:
             self._closed = True
             self._changed.notify_all()
 
-    def _wait(self, true: Callable[[], bool], wait_s: float) -> bool:
-        self._taker_waits = True
+    def _wait(self, condition: Callable[[], bool], wait_s: float) -> bool:
+        self._consumer_is_waiting = True
         try:
-            return self._changed.wait_for(true, wait_s)
+            return self._changed.wait_for(condition, wait_s)
         finally:
-            self._taker_waits = False
+            self._consumer_is_waiting = False
 
     def _has_room(self, size: int) -> bool:
         return not self._messages or self._bytes + size <= self._max_bytes

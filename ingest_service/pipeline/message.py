@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from ingest_service.storage.model import DeadLetter
+from ingest_service.storage.contract.models import DeadLetter
 
-DETAIL_LENGTH = 2000  # limit of a dead letter's detail [characters]
-TEXT_LENGTH = 65_535  # limit of a topic or a property, by the MQTT standard [bytes]
-OVERHEAD_BYTES = 512  # memory of a message besides its payload and texts (measured: 400 to 500) [bytes]
+MAX_DETAIL_CHARACTERS = 2000  # limit of a dead letter's detail [characters]
+MAX_TEXT_BYTES = 65_535  # limit of a topic or a property, by the MQTT standard [bytes]
+MESSAGE_OVERHEAD_BYTES = (
+    512  # memory of a message besides its payload and texts (measured: 400 to 500) [bytes]
+)
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -37,13 +39,13 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
 def size_bytes(message: Message) -> int:
     """Estimate the memory of a message: payload, topic, properties and a constant [bytes]."""
-    texts = len(message.topic) + len(message.content_type or "")
+    text_bytes = len(message.topic) + len(message.content_type or "")
     for name, value in message.properties:
-        texts += len(name) + len(value) + OVERHEAD_BYTES // 4
-    return OVERHEAD_BYTES + len(message.payload) + texts
+        text_bytes += len(name) + len(value) + MESSAGE_OVERHEAD_BYTES // 4
+    return MESSAGE_OVERHEAD_BYTES + len(message.payload) + text_bytes
 
 
-def letter(message: Message, reason: str, detail: str) -> DeadLetter:
+def to_dead_letter(message: Message, reason: str, detail: str) -> DeadLetter:
     """Convert a message to a dead letter, with its complete payload; nothing else converts one.
 
     The detail is truncated, and characters that the database can't store in a text are replaced.
@@ -51,44 +53,44 @@ def letter(message: Message, reason: str, detail: str) -> DeadLetter:
     return DeadLetter(
         letter_id=message.letter_id,
         received_s=message.received_s,
-        topic=_storable(message.topic),
+        topic=_storable_text(message.topic),
         payload=message.payload,
-        content_type=None if message.content_type is None else _storable(message.content_type),
-        properties={_storable(name): _storable(value) for name, value in message.properties},
+        content_type=None if message.content_type is None else _storable_text(message.content_type),
+        properties={_storable_text(name): _storable_text(value) for name, value in message.properties},
         reason=reason,
-        detail=bounded(_storable(detail)),
+        detail=truncated(_storable_text(detail)),
         retained=message.retained,
     )
 
 
-def bounded(detail: str) -> str:
-    """Truncate a text to `DETAIL_LENGTH` characters.
+def truncated(detail: str) -> str:
+    """Truncate a text to `MAX_DETAIL_CHARACTERS` characters.
 
     >>> len(bounded("x" * 100_000))
     2000
     """
-    if len(detail) <= DETAIL_LENGTH:
+    if len(detail) <= MAX_DETAIL_CHARACTERS:
         return detail
-    cut = f" … (cut, {len(detail)} characters)"
-    return detail[: DETAIL_LENGTH - len(cut)] + cut
+    truncation_note = f" … (cut, {len(detail)} characters)"
+    return detail[: MAX_DETAIL_CHARACTERS - len(truncation_note)] + truncation_note
 
 
-def _storable(text: str) -> str:
+def _storable_text(text: str) -> str:
     """Replace the characters PostgreSQL can't store in a text: NUL and lone surrogates."""
     if text.isprintable():
         return text
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
-def of_letter(dead: DeadLetter) -> Message:
+def from_dead_letter(dead_letter: DeadLetter) -> Message:
     """Convert a dead letter back to its message; QoS 0, for there is no PUBACK to send."""
     return Message(
-        topic=dead.topic,
-        payload=dead.payload,
-        received_s=dead.received_s,
-        content_type=dead.content_type,
-        properties=tuple(dead.properties.items()),
+        topic=dead_letter.topic,
+        payload=dead_letter.payload,
+        received_s=dead_letter.received_s,
+        content_type=dead_letter.content_type,
+        properties=tuple(dead_letter.properties.items()),
         qos=0,
-        retained=dead.retained,
-        letter_id=dead.letter_id,
+        retained=dead_letter.retained,
+        letter_id=dead_letter.letter_id,
     )

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-_LONG_SECONDS = (0.1, 1, 5, 15, 60, 300, 900, 3600, 6 * 3600, 86_400)
+_SHORT_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_LONG_BUCKETS_S = (0.1, 1, 5, 15, 60, 300, 900, 3600, 6 * 3600, 86_400)
 
 
 class ArrayHistogram(Collector):
@@ -35,8 +35,8 @@ class ArrayHistogram(Collector):
 
     """
 
-    def __init__(self, name: str, text: str, bounds: Sequence[float], *, register: bool = True) -> None:
-        self._name, self._text, self._bounds = name, text, np.array(bounds)
+    def __init__(self, name: str, help_text: str, bounds: Sequence[float], *, register: bool = True) -> None:
+        self._name, self._text, self._bounds = name, help_text, np.array(bounds)
         self._counts = np.zeros(len(bounds) + 1, np.int64)
         self._sum = 0.0
         self._lock = threading.Lock()
@@ -45,9 +45,9 @@ class ArrayHistogram(Collector):
 
     def observe_all(self, values: NDArray[np.float64]) -> None:
         """Add n observations, (n,)."""
-        found = np.bincount(np.searchsorted(self._bounds, values), minlength=len(self._counts))
+        new_counts = np.bincount(np.searchsorted(self._bounds, values), minlength=len(self._counts))
         with self._lock:
-            self._counts += found
+            self._counts += new_counts
             self._sum += float(values.sum())
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
@@ -64,55 +64,67 @@ READINGS = Counter("towntwin_ingest_readings_total", "Readings, by what became o
 DEAD_LETTERS = Counter(
     "towntwin_ingest_dead_letters_total", "Messages that went to the dead letters", ["reason"]
 )
-LETTERS_REPLAYED = Counter("towntwin_ingest_letters_replayed_total", "Dead letters that are stored after all")
+DEAD_LETTERS_REPLAYED = Counter(
+    "towntwin_ingest_letters_replayed_total", "Dead letters that are stored after all"
+)
 RECEIPTS = Counter("towntwin_ingest_receipts_total", "Receipts sent to devices")
 ANOMALIES = Counter("towntwin_ingest_anomalies_total", "Anomalies opened, changed or closed")
-RETRIES = Counter(
+COMMIT_RETRIES = Counter(
     "towntwin_ingest_commit_retries_total", "Commits tried again because the store was unavailable"
 )
-SPLITS = Counter("towntwin_ingest_splits_total", "Batches halved because the store refused something in them")
+BATCH_SPLITS = Counter(
+    "towntwin_ingest_splits_total", "Batches halved because the store refused something in them"
+)
 JUDGE_FAILURES = Counter(
     "towntwin_ingest_judge_failures_total", "Batches stored unjudged because judging failed"
 )
-DEFECTS = Counter(
+UNEXPECTED_ERRORS = Counter(
     "towntwin_ingest_defects_total", "Unforeseen errors that were isolated, by where they arose", ["where"]
 )
 CONNECTIONS = Counter("towntwin_ingest_connections_total", "Connections made to the broker")
-TAKEOVERS = Counter("towntwin_ingest_takeovers_total", "Times that another client took the session over")
-LET_GO = Counter(
+SESSION_TAKEOVERS = Counter(
+    "towntwin_ingest_takeovers_total", "Times that another client took the session over"
+)
+MESSAGES_DROPPED_FOR_REDELIVERY = Counter(
     "towntwin_ingest_let_go_total", "Messages not held for want of room; the broker sends them again"
 )
-DROPPED = Counter(
+QOS0_MESSAGES_DROPPED = Counter(
     "towntwin_ingest_dropped_total", "QoS 0 messages dropped for want of room; nobody sends them again"
 )
-MISCONFIGURED = Gauge(
+MISCONFIGURED_SERIES = Gauge(
     "towntwin_ingest_series_misconfigured", "Series whose enrolled limits or quantity can't be used"
 )
-CONNECTED = Gauge("towntwin_ingest_broker_connected", "1 while the broker is there")
-CLOCKS_WRONG = Gauge("towntwin_ingest_clocks_wrong", "Devices whose clock is off beyond the tolerance")
-OWNER = Gauge("towntwin_ingest_shard_owner", "1 while this process owns its shard, 0 while it stands by")
-EPOCH = Gauge("towntwin_ingest_shard_epoch", "How many owners the shard has had")
+BROKER_CONNECTED = Gauge("towntwin_ingest_broker_connected", "1 while the broker is there")
+WRONG_CLOCKS = Gauge("towntwin_ingest_clocks_wrong", "Devices whose clock is off beyond the tolerance")
+SHARD_OWNER = Gauge(
+    "towntwin_ingest_shard_owner", "1 while this process owns its shard, 0 while it stands by"
+)
+SHARD_EPOCH = Gauge("towntwin_ingest_shard_epoch", "How many owners the shard has had")
 INBOX_MESSAGES = Gauge("towntwin_ingest_inbox_messages", "Messages held and not yet in a batch")
 INBOX_BYTES = Gauge("towntwin_ingest_inbox_bytes", "Bytes held and not yet in a batch")
 IN_FLIGHT_READINGS = Gauge("towntwin_ingest_in_flight_readings", "Readings judged and not yet committed")
 BATCH_READINGS = Histogram(
     "towntwin_ingest_batch_readings", "Readings in a batch", buckets=(1, 10, 100, 1000, 10_000, 100_000)
 )
-JUDGE_SECONDS = Histogram("towntwin_ingest_judge_seconds", "Time to judge a batch", buckets=_SECONDS)
-COMMIT_SECONDS = Histogram("towntwin_ingest_commit_seconds", "Time from BEGIN to COMMIT", buckets=_SECONDS)
+JUDGE_SECONDS = Histogram("towntwin_ingest_judge_seconds", "Time to judge a batch", buckets=_SHORT_BUCKETS_S)
+COMMIT_SECONDS = Histogram(
+    "towntwin_ingest_commit_seconds", "Time from BEGIN to COMMIT", buckets=_SHORT_BUCKETS_S
+)
 COMMIT_LAG_SECONDS = ArrayHistogram(
-    "towntwin_ingest_received_to_committed_seconds", "From a message's arrival to its commit", _SECONDS
+    "towntwin_ingest_received_to_committed_seconds",
+    "From a message's arrival to its commit",
+    _SHORT_BUCKETS_S,
 )
 MEASURED_LAG_SECONDS = ArrayHistogram(
-    "towntwin_ingest_measured_to_received_seconds", "Age of readings at their arrival", _LONG_SECONDS
+    "towntwin_ingest_measured_to_received_seconds", "Age of readings at their arrival", _LONG_BUCKETS_S
 )
 
 
 @contextmanager
-def isolated(where: str) -> Iterator[None]:
+def log_unexpected_errors(where: str) -> Iterator[None]:
     """Log and count any exception raised in the block, and continue after it."""
     try:
         yield
     except Exception:
-        DEFECTS.labels(where).inc()
+        UNEXPECTED_ERRORS.labels(where).inc()
         log.exception("defect", where=where)

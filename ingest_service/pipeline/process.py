@@ -11,209 +11,219 @@ from prometheus_client import start_http_server
 
 from ingest_service.pipeline import metrics
 from ingest_service.pipeline.backoff import Backoff
-from ingest_service.pipeline.conveyor import Conveyor
+from ingest_service.pipeline.batch_processor import BatchProcessor
+from ingest_service.pipeline.commit_queue import CommitQueue
+from ingest_service.pipeline.compiled_judge_loader import CompiledJudgeLoader
 from ingest_service.pipeline.inbox import Inbox
-from ingest_service.pipeline.message import of_letter
-from ingest_service.pipeline.pipeline import Pipeline
-from ingest_service.pipeline.session import Session
-from ingest_service.pipeline.warming import WarmUp
-from ingest_service.storage.beating import Look, Pulse, beating
-from ingest_service.storage.errors import ShardLost, StoreUnavailable
-from ingest_service.storage.processes import Identity, Limits
+from ingest_service.pipeline.message import from_dead_letter
+from ingest_service.pipeline.mqtt_session import MqttSession
+from ingest_service.storage.contract.errors import ShardLostError, StoreUnavailableError
+from ingest_service.storage.health.heartbeat_thread import ProgressRecorder, WorkStatus, sending_heartbeats
+from ingest_service.storage.health.processes import HealthLimits, ProcessIdentity
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Sequence
 
-    from edge.wire.broker import Broker
+    from edge.wire.broker_address import BrokerAddress
     from ingest_service.pipeline.message import Message
     from ingest_service.pipeline.settings import Settings
-    from ingest_service.storage.model import DeadLetter
-    from ingest_service.storage.store import Lease, Store
+    from ingest_service.storage.contract.models import DeadLetter
+    from ingest_service.storage.contract.store import Lease, Store
 
 log = structlog.get_logger()
 
 STANDBY_S = 1.0  # between two attempts to acquire the shard
-IDLE_S = 0.5  # longest wait for a first message, after which housekeeping may run
-LOOK_ROUND_S = 2.0  # between two rounds of housekeeping
-SWITCH_S = 0.001  # each step of a COPY waits for the decoder's thread to yield the GIL; default 5 ms
+IDLE_WAIT_S = 0.5  # longest wait for a first message, after which housekeeping may run
+HOUSEKEEPING_S = 2.0  # between two rounds of housekeeping
+THREAD_SWITCH_INTERVAL_S = (
+    0.001  # each step of a COPY waits for the decoder's thread to yield the GIL; default 5 ms
+)
 
 
-def run(store: Store, broker: Broker, settings: Settings, stop: threading.Event) -> None:
+def run(store: Store, broker: BrokerAddress, settings: Settings, stop: threading.Event) -> None:
     """Ingest the messages of one shard until ``stop`` is set; stand by while another process owns it."""
     if settings.metrics_port:
         start_http_server(settings.metrics_port, addr="127.0.0.1")
-    sys.setswitchinterval(SWITCH_S)
-    metrics.OWNER.set(0)
-    warm_up = WarmUp()
-    warm_up.start()
-    identity = Identity(kind="ingest", instance=settings.shard)
-    with beating(store, identity, Limits(stuck_s=settings.stuck_s, behind_s=settings.behind_s)) as pulse:
-        pulse.areas = settings.areas
-        _own_or_stand_by(store, broker, settings, stop, pulse=pulse, warm_up=warm_up)
+    sys.setswitchinterval(THREAD_SWITCH_INTERVAL_S)
+    metrics.SHARD_OWNER.set(0)
+    compiled_judge = CompiledJudgeLoader()
+    compiled_judge.start()
+    identity = ProcessIdentity(kind="ingest", instance=settings.shard)
+    with sending_heartbeats(
+        store, identity, HealthLimits(stuck_s=settings.stuck_s, behind_s=settings.behind_s)
+    ) as progress:
+        progress.areas = settings.areas
+        _own_or_stand_by(store, broker, settings, stop, progress=progress, compiled_judge=compiled_judge)
 
 
 def _own_or_stand_by(
     store: Store,
-    broker: Broker,
+    broker: BrokerAddress,
     settings: Settings,
     stop: threading.Event,
     *,
-    pulse: Pulse,
-    warm_up: WarmUp,
+    progress: ProgressRecorder,
+    compiled_judge: CompiledJudgeLoader,
 ) -> None:
     backoff = Backoff()
     standing_by = False
     while not stop.is_set():
         try:
-            pulse.role = "standby" if standing_by else "starting"
+            progress.role = "standby" if standing_by else "starting"
             with store.shard(settings.shard) as lease:
-                pulse.moved()
+                progress.loop_advanced()
                 if lease is not None:
                     standing_by = False
-                    pulse.role = "starting"
-                    _Shard(store, broker, settings, lease, stop, pulse=pulse, warm_up=warm_up).serve()
+                    progress.role = "starting"
+                    _ShardOwner(
+                        store, broker, settings, lease, stop, progress=progress, compiled_judge=compiled_judge
+                    ).serve()
                     backoff = Backoff()
                     continue
             if not standing_by:
                 log.info("standing_by", shard=settings.shard)
                 standing_by = True
             stop.wait(STANDBY_S)
-        except ShardLost as error:
+        except ShardLostError as error:
             log.warning("shard_lost", shard=settings.shard, error=str(error))
-        except StoreUnavailable as error:
-            pulse.waits_for("database")
+        except StoreUnavailableError as error:
+            progress.waiting_for("database")
             wait_s = backoff.next_s()
             log.warning("store_unavailable", error=str(error).strip(), next_try_in_s=round(wait_s, 2))
             stop.wait(wait_s)
         finally:
-            metrics.OWNER.set(0)
+            metrics.SHARD_OWNER.set(0)
 
 
-class _Shard:
+class _ShardOwner:
     """Owner of a shard: connects the MQTT session, the inbox, the pipeline and the commits."""
 
     def __init__(
         self,
         store: Store,
-        broker: Broker,
+        broker: BrokerAddress,
         settings: Settings,
         lease: Lease,
         stop: threading.Event,
         *,
-        pulse: Pulse,
-        warm_up: WarmUp,
+        progress: ProgressRecorder,
+        compiled_judge: CompiledJudgeLoader,
     ) -> None:
         self._store, self._settings, self._lease, self._stop = store, settings, lease, stop
-        self._pulse = pulse
-        grace = _Grace(stop, settings.stop_grace_s, pulse)
-        self._pipeline = Pipeline(store, settings, wait=grace.wait, epoch=lease.epoch, fast=warm_up.fast)
+        self._progress = progress
+        grace = _GracePeriod(stop, settings.stop_grace_s, progress)
+        self._pipeline = BatchProcessor(
+            store, settings, wait=grace.wait, epoch=lease.epoch, use_compiled=compiled_judge.use_compiled
+        )
         self._inbox = Inbox(settings.inbox_bytes)
-        self._session = Session(broker, settings, self._inbox)
-        self._look_round_s = 0.0
+        self._session = MqttSession(broker, settings, self._inbox)
+        self._next_housekeeping_s = 0.0
 
     def serve(self) -> None:
-        """Ingest batches until a stop is requested, then commit the queued messages. Raises `ShardLost`."""
+        """Ingest until a stop is requested, then commit the queued messages. Raises `ShardLostError`."""
         settings, epoch = self._settings, self._lease.epoch.number
         self._pipeline.open()
-        metrics.OWNER.set(1)
-        metrics.EPOCH.set(epoch)
+        metrics.SHARD_OWNER.set(1)
+        metrics.SHARD_EPOCH.set(epoch)
         self._session.start()
-        self._pulse.look = self._look
-        self._pulse.role = "owner"
+        self._progress.read_work_status = self._work_status
+        self._progress.role = "owner"
         log.info("ingest_started", shard=settings.shard, areas=settings.areas, epoch=epoch)
         try:
-            with Conveyor(self._pipeline, self._kept) as conveyor:
+            with CommitQueue(self._pipeline, self._on_committed) as commit_queue:
                 while not self._stop.is_set():
-                    self._step(conveyor)
-                    self._pulse.moved()
-                self._drain(conveyor)
+                    self._step(commit_queue)
+                    self._progress.loop_advanced()
+                self._drain(commit_queue)
         finally:
-            self._pulse.role = "starting"
+            self._progress.role = "starting"
             self._session.stop()
             log.info("ingest_stopped", shard=settings.shard, unacknowledged=len(self._inbox))
 
-    def _step(self, conveyor: Conveyor) -> None:
+    def _step(self, commit_queue: CommitQueue) -> None:
         messages = self._inbox.take(
             max_messages=self._settings.batch_messages,
             max_bytes=self._settings.batch_bytes,
             wait_s=self._settings.batch_wait_s,
-            first_wait_s=IDLE_S,
+            first_wait_s=IDLE_WAIT_S,
         )
         metrics.INBOX_MESSAGES.set(len(self._inbox))
         metrics.INBOX_BYTES.set(self._inbox.held_bytes)
-        done = conveyor.take(messages) if messages else conveyor.settle()
-        if done and (time.monotonic() >= self._look_round_s or self._session.was_taken_over()):
-            self._look_round_s = time.monotonic() + LOOK_ROUND_S
-            self._look_round(conveyor)
+        is_done = commit_queue.ingest(messages) if messages else commit_queue.flush()
+        if is_done and (time.monotonic() >= self._next_housekeeping_s or self._session.was_taken_over()):
+            self._next_housekeeping_s = time.monotonic() + HOUSEKEEPING_S
+            self._housekeeping(commit_queue)
 
-    def _drain(self, conveyor: Conveyor) -> None:
+    def _drain(self, commit_queue: CommitQueue) -> None:
         """Commit the messages queued now, within the grace period; later ones are left to the next owner."""
         held = len(self._inbox)
         while held > 0:
-            wanted = min(held, self._settings.batch_messages)
+            batch_size = min(held, self._settings.batch_messages)
             messages = self._inbox.take(
-                max_messages=wanted, max_bytes=self._settings.batch_bytes, wait_s=0, first_wait_s=0
+                max_messages=batch_size, max_bytes=self._settings.batch_bytes, wait_s=0, first_wait_s=0
             )
             held -= len(messages)
-            if not messages or not conveyor.take(messages):
+            if not messages or not commit_queue.ingest(messages):
                 break
-        conveyor.settle()
+        commit_queue.flush()
 
-    def _look_round(self, conveyor: Conveyor) -> None:
+    def _housekeeping(self, commit_queue: CommitQueue) -> None:
         """Periodic housekeeping.
 
         Retries subscriptions, verifies that the shard is still owned, replays requested dead letters, and
         reconnects for messages that were dropped when the inbox was full.
         """
-        self._session.subscribe_again()
+        self._session.resubscribe_if_due()
         try:
             if not self._lease.held():
-                raise ShardLost(f"shard {self._settings.shard!r} is another process's")
-            letters = self._store.letters_to_replay(
+                raise ShardLostError(f"shard {self._settings.shard!r} is another process's")
+            dead_letters = self._store.dead_letters_to_replay(
                 self._settings.areas,
                 limit=self._settings.batch_messages,
                 limit_bytes=self._settings.batch_bytes,
             )
-        except StoreUnavailable:
+        except StoreUnavailableError:
             return  # the next commit retries and logs it
-        if letters:
-            log.info("letters_replayed", letters=len(letters))
-            if not (conveyor.take([of_letter(one) for one in letters]) and conveyor.settle()):
+        if dead_letters:
+            log.info("letters_replayed", dead_letters=len(dead_letters))
+            if not (
+                commit_queue.ingest([from_dead_letter(one) for one in dead_letters]) and commit_queue.flush()
+            ):
                 return
-            self._look_round_s = 0.0  # there may be more of them
-        if self._session.letting_go and not len(self._inbox):
-            self._session.ask_again()
+            self._next_housekeeping_s = 0.0  # there may be more of them
+        if self._session.dropping and not len(self._inbox):
+            self._session.reconnect_for_redelivery()
 
-    def _look(self) -> Look:
+    def _work_status(self) -> WorkStatus:
         """Return the fault that keeps new readings from being stored or judged, and the backlog's age."""
-        fault = self._session.trouble or ("judge" if self._pipeline.judging_fails else "")
+        fault = self._session.fault_key or ("judge" if self._pipeline.judging_is_failing else "")
         oldest_s = self._inbox.oldest_s
-        return Look(fault, backlog_age_s=0.0 if oldest_s is None else max(0.0, time.time() - oldest_s))
+        return WorkStatus(fault, backlog_age_s=0.0 if oldest_s is None else max(0.0, time.time() - oldest_s))
 
-    def _kept(self, messages: Sequence[Message], dead: Sequence[DeadLetter]) -> None:
-        self._pulse.succeeded()
-        with metrics.isolated("acknowledge"):
+    def _on_committed(self, messages: Sequence[Message], dead_letters: Sequence[DeadLetter]) -> None:
+        self._progress.work_succeeded()
+        with metrics.log_unexpected_errors("acknowledge"):
             self._session.acknowledge(messages)
-        with metrics.isolated("receipts"):
-            self._session.send_receipts(self._pipeline.receipts(messages, dead))
+        with metrics.log_unexpected_errors("receipts"):
+            self._session.send_receipts(self._pipeline.receipts(messages, dead_letters))
 
 
-class _Grace:
+class _GracePeriod:
     """Wait function that ends retries once the grace period after a requested stop is over."""
 
-    def __init__(self, stop: threading.Event, grace_s: float, pulse: Pulse) -> None:
+    def __init__(self, stop: threading.Event, grace_s: float, progress: ProgressRecorder) -> None:
         self._stop = stop
-        self._pulse = pulse
+        self._progress = progress
         self._grace_s = grace_s
-        self._asked_s: float | None = None
+        self._stop_requested_s: float | None = None
 
     def wait(self, wait_s: float) -> bool:
         """Wait up to ``wait_s`` [s] for the database; returns True once the grace period is over."""
-        self._pulse.waits_for("database")
+        self._progress.waiting_for("database")
         if not self._stop.is_set():
             self._stop.wait(wait_s)
             return False
-        self._asked_s = self._asked_s or time.monotonic()
+        self._stop_requested_s = self._stop_requested_s or time.monotonic()
         time.sleep(min(wait_s, 0.2))
-        return time.monotonic() - self._asked_s >= self._grace_s
+        return time.monotonic() - self._stop_requested_s >= self._grace_s

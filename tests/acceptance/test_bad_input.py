@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import cbor2
 
-from ingest_service.storage.migrate import migrate
-from ingest_service.storage.model import LetterQuery
-from ingest_service.storage.postgres import PostgresStore
-from tests.support.device import Device
-from tests.support.kept import DIRECTORY
-from tests.support.processes import Process, running, wait_until
+from ingest_service.storage.contract.models import DeadLetterQuery
+from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.store import PostgresStore
+from tests.support.mqtt_test_device import MqttTestDevice
+from tests.support.processes import PlatformProcess, running_processes, wait_until
+from tests.support.store_samples import DIRECTORY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,10 +44,10 @@ def test_every_kind_of_bad_input_ends_whole_in_the_dead_letters(
         (DATA, cbor2.dumps([{0: "ph", 1: "pH", 2: 7.1, 6: now_s}])[:-2], "payload"),
         (DATA.replace("data", "status"), b'{"online": 3}', "payload"),
     ]
-    ingest = Process(
+    ingest = PlatformProcess(
         "ingest", log=tmp_path / "ingest.log", TOWNTWIN_DSN=timescale_dsn, TOWNTWIN_BROKER=mosquitto.url
     )
-    with running(ingest), Device(mosquitto, DATA) as device:
+    with running_processes(ingest), MqttTestDevice(mosquitto, DATA) as device:
         wait_until(lambda: "subscribed" in ingest.log.read_text(), within_s=60, what="ingest is ready")
         for number, (topic, payload, _) in enumerate(bad, start=1):
             device.send(payload, topic=topic, number=number)
@@ -59,9 +59,11 @@ def test_every_kind_of_bad_input_ends_whole_in_the_dead_letters(
         kept = {*range(1, len(bad) + 1), *range(101, 101 + len(bad))}
         wait_until(lambda: device.receipted == kept, within_s=60, what="all of them have receipts")
         assert ingest.stop() == 0
-    letters = sorted(store.dead_letters(LetterQuery()), key=lambda one: int(one.properties["number"]))
-    assert [(one.topic, one.payload, one.reason) for one in letters] == bad
-    assert all(len(one.detail) > 20 for one in letters)
+    dead_letters_sorted = sorted(
+        store.dead_letters(DeadLetterQuery()), key=lambda one: int(one.properties["number"])
+    )
+    assert [(one.topic, one.payload, one.reason) for one in dead_letters_sorted] == bad
+    assert all(len(one.detail) > 20 for one in dead_letters_sorted)
     store.close()
 
 
@@ -74,10 +76,10 @@ def test_database_and_broker_away_at_start_are_waited_for(
     store.close()
     timescale_server.kill()
     mosquitto.kill()
-    ingest = Process(
+    ingest = PlatformProcess(
         "ingest", log=tmp_path / "ingest.log", TOWNTWIN_DSN=timescale_dsn, TOWNTWIN_BROKER=mosquitto.url
     )
-    with running(ingest):
+    with running_processes(ingest):
         wait_until(
             lambda: "database_away" in ingest.log.read_text(), within_s=60, what="it says what it waits for"
         )
@@ -86,7 +88,7 @@ def test_database_and_broker_away_at_start_are_waited_for(
         mosquitto.start()
         wait_until(lambda: "subscribed" in ingest.log.read_text(), within_s=60, what="it is connected")
         store = PostgresStore.open(timescale_dsn)
-        with Device(mosquitto, DATA) as device:
+        with MqttTestDevice(mosquitto, DATA) as device:
             device.send(pack(time.time() - 10))
             wait_until(lambda: store.health().readings == 1, within_s=60, what="a reading arrives")
         store.close()

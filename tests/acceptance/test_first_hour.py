@@ -14,10 +14,10 @@ import psutil
 import psycopg
 import pytest
 
-from deploy.up import state
+from deploy.up import state_file
 from deploy.up.servers import GATEWAY_LOGIN
-from tests.support import howto
-from tests.support.processes import REPOSITORY, Process, running, wait_until
+from tests.support import howto_pages
+from tests.support.processes import REPOSITORY, PlatformProcess, running_processes, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,25 +26,25 @@ DEVICE = ("--area", "330483-d1", "--device", "wz-01")
 WITHIN_S = 90.0
 
 
-class Town:
+class FirstHourTown:
     """A running `up` with the site file of docs/howto/connect-a-device.md, and commands that find it."""
 
     def __init__(self, folder: Path) -> None:
-        (site_file,) = howto.blocks("connect-a-device.md", "toml")
+        (site_file,) = howto_pages.code_blocks("connect-a-device.md", "toml")
         (folder / "town.toml").write_text(site_file, "utf-8")
         self.folder = folder
         self.log = folder / "up.log"
         flags = ("--sites", str(folder / "town.toml"), "--folder", str(folder), "--ports", "free")
-        self.up = Process("up", *flags, log=self.log)
+        self.up = PlatformProcess("up", *flags, log=self.log)
 
-    def command(self, *arguments: str, given: str = "") -> tuple[int, str, str]:
+    def command(self, *arguments: str, stdin_text: str = "") -> tuple[int, str, str]:
         """Run a command that is given no address; its exit code, standard output and error."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith("TOWNTWIN_")}
         done = subprocess.run(
             [sys.executable, "-m", "deploy", *arguments],
             cwd=REPOSITORY,
             env={**environ, "TOWNTWIN_FOLDER": str(self.folder)},
-            input=given,
+            input=stdin_text,
             capture_output=True,
             text=True,
             check=False,
@@ -54,9 +54,9 @@ class Town:
 
     def edge(self, *packs: list[dict[str, object]], device: tuple[str, ...] = DEVICE) -> tuple[int, str]:
         """Pipe packs into `towntwin edge`; its exit code and standard error."""
-        given = "".join(json.dumps(one) + "\n" for one in packs)
+        stdin_text = "".join(json.dumps(one) + "\n" for one in packs)
         spool = ("--spool", str(self.folder / f"{device[-1]}.spool"))
-        code, _, errors = self.command("edge", *device, *spool, given=given)
+        code, _, errors = self.command("edge", *device, *spool, stdin_text=stdin_text)
         return code, errors
 
     def printed(self) -> str:
@@ -81,12 +81,12 @@ def kill(name: str, port: int) -> None:
 
 @pytest.mark.timeout(300)
 def test_up_is_found_answers_mistakes_and_starts_its_servers_again(open_folder: Path) -> None:
-    town = Town(open_folder)
-    with running(town.up):
+    town = FirstHourTown(open_folder)
+    with running_processes(town.up):
         town.prints("console: ")
-        found = state.find(open_folder)
+        found = state_file.find_running_up(open_folder)
         assert found is not None
-        assert stat.S_IMODE((open_folder / state.NAME).stat().st_mode) == 0o600
+        assert stat.S_IMODE((open_folder / state_file.STATE_FILE).stat().st_mode) == 0o600
         for line in (
             f"broker, MQTT 5: {found.broker}",
             f"broker, MQTT 3.1.1: {found.broker_old}",
@@ -119,18 +119,18 @@ def test_up_is_found_answers_mistakes_and_starts_its_servers_again(open_folder: 
         code, printed, _ = town.command("letters", "list")
         assert (code, printed.count("/data")) == (0, 2)
 
-        for name, url, said in (
+        for name, url, expected_text in (
             ("postgres", found.dsn, "the embedded PostgreSQL runs again"),
             ("serve_broker", found.broker, "the embedded MQTT broker runs again"),
         ):
             kill(name, int(url.rpartition(":")[2].partition("/")[0]))
-            town.prints(said)
-        assert state.find(open_folder) == found, "on the same ports"
+            town.prints(expected_text)
+        assert state_file.find_running_up(open_folder) == found, "on the same ports"
         code, errors = town.edge([{"n": "ph", "v": 7.6, "t": now_s + 2}])
         assert code == 0, errors
         wait_until(lambda: town.command("doctor")[0] == 0, within_s=WITHIN_S, what="all is well again")
         _, printed, _ = town.command("doctor")
         assert " 3 readings" in printed, "what was stored before is there"
         assert town.up.stop() == 0
-    assert not (open_folder / state.NAME).exists()
+    assert not (open_folder / state_file.STATE_FILE).exists()
     assert "none named" in town.command("doctor")[1]

@@ -14,13 +14,13 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from analytics.core.flags import Rule
 from edge.wire import senml
 from edge.wire.errors import PayloadError
-from ingest_service.storage.migrate import migrate
-from ingest_service.storage.model import LetterQuery
-from ingest_service.storage.postgres import PostgresStore
-from tests.support import hostile
-from tests.support.device import Device, pack
-from tests.support.platform_processes import Platform
-from tests.support.processes import running, wait_until
+from ingest_service.storage.contract.models import DeadLetterQuery
+from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.store import PostgresStore
+from tests.support import malformed_messages
+from tests.support.mqtt_test_device import MqttTestDevice, pack
+from tests.support.platform_processes import PlatformProcesses
+from tests.support.processes import running_processes, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +56,7 @@ def test_a_minute_of_hostile_messages_ends_no_process_and_costs_no_good_reading(
     timescale_dsn: str, mosquitto: Any, tmp_path: Path
 ) -> None:
     migrate(timescale_dsn)
-    platform = Platform(timescale_dsn, mosquitto, tmp_path)
+    platform = PlatformProcesses(timescale_dsn, mosquitto, tmp_path)
     store = PostgresStore.open(timescale_dsn)
     processes = (platform.ingest, platform.service, platform.gateway)
     source = random.Random(15)
@@ -70,8 +70,8 @@ def test_a_minute_of_hostile_messages_ends_no_process_and_costs_no_good_reading(
     good: dict[float, float] = {}
     unready: list[str] = []
     try:
-        with running(*processes), Device(mosquitto, GOOD) as device:
-            platform.is_ready()
+        with running_processes(*processes), MqttTestDevice(mosquitto, GOOD) as device:
+            platform.wait_until_ready()
             begun_s = time.monotonic()
             number = 0
             while time.monotonic() - begun_s < FOR_S:
@@ -79,7 +79,7 @@ def test_a_minute_of_hostile_messages_ends_no_process_and_costs_no_good_reading(
                 payload = (
                     BUILT_TO_END_IT[number // 8 % len(BUILT_TO_END_IT)]
                     if number % 8 == 0
-                    else hostile.payload(source, is_status=False)
+                    else malformed_messages.payload(source, is_status=False)
                 )
                 device.send(payload, topic=HOSTILE, number=10_000 + number)
                 sent |= {payload} if must_be_kept(payload) else set()
@@ -89,7 +89,7 @@ def test_a_minute_of_hostile_messages_ends_no_process_and_costs_no_good_reading(
                 at_s, value = float(int(time.time() - 3600)) + number, 7 + number % 50 / 100
                 device.send(pack("ph", "pH", {at_s: value}), number=number)
                 good[at_s] = value
-                if number % 20 == 0 and (why := platform.why_not()):
+                if number % 20 == 0 and (why := platform.not_ready_reason()):
                     unready.append(why)
                 time.sleep(EVERY_S)
             wait_until(lambda: device.receipted >= set(range(1, number + 1)), within_s=60, what="receipts")
@@ -102,15 +102,15 @@ def test_a_minute_of_hostile_messages_ends_no_process_and_costs_no_good_reading(
             assert stored == pytest.approx(good)
             assert not (rows["rules"] & (Rule.UNJUDGED | Rule.LATE)).any(), "all of them are judged"
 
-            dead = store.dead_letters(LetterQuery(limit=100_000))
+            dead = store.dead_letters(DeadLetterQuery(limit=100_000))
             assert all(one.reason and len(one.detail) > 10 for one in dead)
             assert {one.reason for one in dead} <= {"payload", "channel", "value", "time", "unit", "device"}
             assert sent - {bytes(one.payload) for one in dead} == set()
 
             platform.ingest.kill()
             killed_s = time.monotonic()
-            wait_until(lambda: bool(platform.why_not()), within_s=10, what="/readyz is true")
-            platform.becomes("absent", ok=False, within_s=10 - (time.monotonic() - killed_s))
+            wait_until(lambda: bool(platform.not_ready_reason()), within_s=10, what="/readyz is true")
+            platform.wait_for_state("absent", ok=False, within_s=10 - (time.monotonic() - killed_s))
     finally:
         retaining.disconnect()
         retaining.loop_stop()

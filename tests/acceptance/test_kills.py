@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deploy.fleet import read_report
-from ingest_service.storage.migrate import migrate
-from ingest_service.storage.model import LetterQuery
-from ingest_service.storage.postgres import PostgresStore
-from tests.support.processes import Process, running, wait_until
+from deploy.agent_fleet import read_progress
+from ingest_service.storage.contract.models import DeadLetterQuery
+from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.store import PostgresStore
+from tests.support.processes import PlatformProcess, running_processes, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,8 +68,8 @@ def test_two_hundred_thousand_readings_survive_eighteen_kills(
     report = tmp_path / "fleet.json"
     environ = {"TOWNTWIN_DSN": timescale_dsn, "TOWNTWIN_BROKER": mosquitto.url}
     pace = {"TOWNTWIN_EDGE_DRAIN_READINGS_PER_S": "1000", "TOWNTWIN_EDGE_RECEIPT_TIMEOUT_S": "5"}
-    ingest = Process("ingest", log=tmp_path / "ingest.log", **environ)
-    replay = Process(
+    ingest = PlatformProcess("ingest", log=tmp_path / "ingest.log", **environ)
+    replay = PlatformProcess(
         "replay",
         *map(str, files),
         *("--mapping", str(mapping), "--spool", str(tmp_path / "spool"), "--report", str(report)),
@@ -79,7 +79,7 @@ def test_two_hundred_thousand_readings_survive_eighteen_kills(
     )
 
     def has_kept(readings: int) -> bool:
-        newest = read_report(report)
+        newest = read_progress(report)
         return newest is not None and newest.kept >= readings
 
     def kill_ingest() -> None:
@@ -100,7 +100,7 @@ def test_two_hundred_thousand_readings_survive_eighteen_kills(
     }
     order = KILLS.copy()
     random.Random(11).shuffle(order)
-    with running(ingest, replay):
+    with running_processes(ingest, replay):
         for number, victim in enumerate(order, start=1):
             threshold = READINGS * number // (len(order) + 2)
             wait_until(
@@ -121,6 +121,6 @@ def test_two_hundred_thousand_readings_survive_eighteen_kills(
         }
         assert rows == {(f"site{site}", name): TICKS for site in range(SITES) for name in COLUMNS}
         assert store.health().readings == READINGS
-        assert store.dead_letters(LetterQuery()) == []
+        assert store.dead_letters(DeadLetterQuery()) == []
     finally:
         store.close()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deploy.embedded.folder import free_port
+from deploy.embedded.server_environment import free_port
 from tests.support.processes import REPOSITORY
 
 if TYPE_CHECKING:

@@ -12,25 +12,25 @@ import nicegui
 import pytest
 from nicegui.translations import translations
 
-from analytics.core.causes import PATTERNS
-from analytics.service import cause_words, detectors, outages
-from analytics.service.cause_words import Departed, Passed
-from analytics.service.detector_names import DETECTORS
-from analytics.service.letter_quotas import DETECTOR as DEAD_LETTERS
-from analytics.service.reports import words as reports
-from analytics.service.site_events import DETECTORS as SITE_DETECTORS
-from dashboards import words as dashboards
-from dashboards.alerting import rules
+from analytics.core.cause_patterns import PATTERNS
+from analytics.quality import anomaly_text, cause_text
+from analytics.quality.cause_text import DepartedQuantity, PassedSite
+from analytics.quality.detector_names import DETECTORS
+from analytics.service import detector_diagnostics, simultaneous_silence
+from analytics.service.dead_letter_quotas import DETECTOR as DEAD_LETTERS
+from analytics.service.reports import translations as reports
+from analytics.service.site_anomaly_builder import DETECTORS as SITE_DETECTORS
+from dashboards import translations as dashboards
+from dashboards.alerting import alert_rules
 from edge.wire.quantities import QUANTITIES
-from gateway import browser_errors
-from gateway.console import checks
+from gateway.console import health_checks
 from gateway.console import page as console_page
-from gateway.console import words as console
-from ingest_service.pipeline import reasons
-from ingest_service.storage import process_words
+from gateway.console import translations as console
+from gateway.transport import browser_error_pages
+from ingest_service.storage.contract.models import Site
 from ingest_service.storage.dead_letter_reasons import REASONS
-from ingest_service.storage.model import Site
-from ingest_service.storage.process_words import Sentence
+from ingest_service.storage.health import process_messages
+from ingest_service.storage.health.process_messages import BilingualText
 from tests.support.chinese_texts import english_in, is_chinese
 
 if TYPE_CHECKING:
@@ -58,27 +58,29 @@ def _of_dashboards(value: Any, key: str = "") -> Iterator[str]:
 def _sentences(module: Any) -> Iterator[str]:
     for value in vars(module).values():
         for one in value.values() if isinstance(value, dict) else [value]:
-            if isinstance(one, Sentence | browser_errors.Words):
+            if isinstance(one, BilingualText | browser_error_pages.ErrorPageText):
                 yield one.zh
 
 
 def _reasons() -> Iterator[str]:
-    for rule in reasons.DETECTORS:
+    for rule in anomaly_text.DETECTOR_NAMES:
         for quantity in QUANTITIES.values():
             for observed, spread in ((1e6, 1.0), (2.0, 1.0), (1.0, float("nan"))):
-                yield reasons.sentences(rule, quantity, observed=observed, expected=1.0, spread=spread)[1]
+                yield anomaly_text.anomaly_sentences(
+                    rule, quantity, observed=observed, expected=1.0, spread=spread
+                )[1]
 
 
 def _causes() -> Iterator[str]:
     site = Site(site_id="s", area_id="t", kind="river_section", en="Section", zh="断面", lon=120.6, lat=30.6)
-    departed = [Departed(name, sign) for name in QUANTITIES for sign in (1.0, -1.0)]
-    for cause in (None, *cause_words.EN):
-        for passed in ([], *([Passed(site, lag_s)] for lag_s in (0.0, 7200.0, -7200.0))):
-            for at in range(0, len(departed), cause_words.MOST_NAMED):
-                yield cause_words.sentences(
-                    cause, departed[at : at + cause_words.MOST_NAMED], passed, alone=not passed
+    departed = [DepartedQuantity(name, sign) for name in QUANTITIES for sign in (1.0, -1.0)]
+    for cause in (None, *cause_text.CAUSE_TEXTS_EN):
+        for passed in ([], *([PassedSite(site, lag_s)] for lag_s in (0.0, 7200.0, -7200.0))):
+            for at in range(0, len(departed), cause_text.MAX_NAMED_QUANTITIES):
+                yield cause_text.cause_sentences(
+                    cause, departed[at : at + cause_text.MAX_NAMED_QUANTITIES], passed, alone=not passed
                 )[1]
-    yield from (one.zh for one in detectors.FAULTS.values())
+    yield from (one.zh for one in detector_diagnostics.FAULTS.values())
 
 
 def _literals() -> Iterator[str]:
@@ -109,15 +111,19 @@ def chinese_texts() -> dict[str, list[str]]:
         "quantities": [one.zh for one in QUANTITIES.values()],
         "reasons": list(_reasons()),
         "causes": list(_causes()),
-        "reports": [zh for _, zh in reports.WORDS.values()],
+        "reports": [zh for _, zh in reports.TRANSLATIONS.values()],
         "detectors": [zh for _, zh in DETECTORS.values()],
         "dead letters": [one.zh for one in REASONS.values()],
-        "words of dashboards": [zh for _, zh in dashboards.WORDS.values()],
+        "words of dashboards": [zh for _, zh in dashboards.TRANSLATIONS.values()],
         "dashboards": [text for one in boards for text in _of_dashboards(json.loads(one.read_text("utf-8")))],
-        "alerts": [str(one["title"]).partition(" · ")[2] for one in rules.rules()],
-        "console": [zh for key, (_, zh) in console.WORDS.items() if key != "language"],
-        "health": [*_sentences(process_words), *_sentences(checks), *_sentences(browser_errors)],
-        "NiceGUI": list(translations[console_page.QUASAR["zh"]].values()),
+        "alerts": [str(one["title"]).partition(" · ")[2] for one in alert_rules.build_alert_rules()],
+        "console": [zh for key, (_, zh) in console.TRANSLATIONS.items() if key != "language"],
+        "health": [
+            *_sentences(process_messages),
+            *_sentences(health_checks),
+            *_sentences(browser_error_pages),
+        ],
+        "NiceGUI": list(translations[console_page.QUASAR_LANGUAGES["zh"]].values()),
         "literals": list(_literals()),
     }
 
@@ -139,7 +145,10 @@ def test_english_is_found(text: str) -> None:
 def test_quasar_has_its_messages_in_chinese() -> None:
     """Of "No data available", "Loading..." and the like, as the page loads them for a Chinese visitor."""
     folder = Path(nicegui.__file__).parent / "static" / "lang"
-    for language, is_english in ((console_page.QUASAR["zh"], False), (console_page.QUASAR["en"], True)):
+    for language, is_english in (
+        (console_page.QUASAR_LANGUAGES["zh"], False),
+        (console_page.QUASAR_LANGUAGES["en"], True),
+    ):
         text = (folder / f"{language}.umd.prod.js").read_text("utf-8")
         found = re.findall(r'(noData|noResults|loading|clear|close):"([^"]*)"', text)
         assert len({key for key, _ in found}) == 5
@@ -149,9 +158,11 @@ def test_quasar_has_its_messages_in_chinese() -> None:
 
 
 def test_the_report_names_every_detector_in_both_languages() -> None:
-    causes = {f"cause/{name}" for name in cause_words.EN} | {f"cause/{one.name}" for one in PATTERNS}
+    causes = {f"cause/{name}" for name in cause_text.CAUSE_TEXTS_EN} | {
+        f"cause/{one.name}" for one in PATTERNS
+    }
     names = {
-        *reasons.DETECTORS.values(), *detectors.DETECTORS.values(), *SITE_DETECTORS, *causes,
-        outages.DETECTOR, DEAD_LETTERS,
+        *anomaly_text.DETECTOR_NAMES.values(), *detector_diagnostics.DETECTORS.values(), *SITE_DETECTORS,
+        *causes, simultaneous_silence.DETECTOR, DEAD_LETTERS,
     }  # fmt: skip
     assert sorted(names - set(DETECTORS)) == []

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from analytics.service.assessing import assess
+from analytics.service.monthly_assessment import assess
 from analytics.service.settings import Settings
 from dashboards.generate import FOLDER
-from ingest_service.storage.migrate import migrate
-from ingest_service.storage.postgres import PostgresStore
-from tests.support.alive import alive
-from tests.support.filled import fill
-from tests.support.grafana_macros import Panel, expand
-from tests.support.services import fresh_database
+from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.store import PostgresStore
+from tests.support.demo_store import fill_with_demo
+from tests.support.grafana_macros import PanelRequest, expand
+from tests.support.process_heartbeats import alive
+from tests.support.throwaway_servers import fresh_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,11 +39,11 @@ ANALYZE;
 
 
 @dataclass(frozen=True)
-class Filled:
+class DemoDatabase:
     """Where the database is, and what a panel would be asked for."""
 
     dsn: str
-    asked: Panel
+    panel_request: PanelRequest
     chosen: dict[str, dict[str, list[str]]] = field(default_factory=dict)
 
     def answer(self, sql: str) -> tuple[list[str], list[int], list[tuple[Any, ...]]]:
@@ -55,10 +55,10 @@ class Filled:
             names = [one.name for one in cursor.description]
             return names, [one.type_code for one in cursor.description], cursor.fetchall()
 
-    def on(self, board: str) -> Panel:
+    def on(self, board: str) -> PanelRequest:
         """A panel of a dashboard, with everything chosen that can be."""
         if board not in self.chosen:
-            panel = self.asked
+            panel = self.panel_request
             for variable in BOARDS[board]["templating"]["list"]:
                 rows = self.answer(expand(variable["query"], panel))[2]
                 assert rows, f"variable {variable['name']} has nothing to choose from"
@@ -66,19 +66,19 @@ class Filled:
                 several = chosen if variable["multi"] else chosen[:1]
                 panel = replace(panel, variables={**panel.variables, variable["name"]: several})
             self.chosen[board] = panel.variables
-        return replace(self.asked, variables=self.chosen[board])
+        return replace(self.panel_request, variables=self.chosen[board])
 
 
 @pytest.fixture(scope="package", params=["timescale_server", "plain_server"])
-def filled(request: pytest.FixtureRequest) -> Iterator[Filled]:
+def filled(request: pytest.FixtureRequest) -> Iterator[DemoDatabase]:
     """Three demo days until now, assessed, with letters, statuses and a shard."""
     with fresh_database(request.getfixturevalue(request.param)) as dsn:
         migrate(dsn)
         store = PostgresStore.open(dsn)
-        end = datetime.fromtimestamp(fill(store), UTC)
+        end = datetime.fromtimestamp(fill_with_demo(store), UTC)
         with psycopg.connect(dsn) as connection:
             connection.execute(MORE)
         assess(store, Settings())
         with alive(store):
-            yield Filled(dsn, Panel(end - timedelta(days=1), end + timedelta(seconds=60)))
+            yield DemoDatabase(dsn, PanelRequest(end - timedelta(days=1), end + timedelta(seconds=60)))
         store.close()

@@ -11,15 +11,19 @@ import pytest
 import yaml
 from grafana_foundation_sdk.models.alerting import NotificationPolicy, Rule
 
-from dashboards.alerting.contacts import contacts, route, with_route
-from dashboards.alerting.provisioning import PLACES, provisioned
-from dashboards.alerting.rules import ALERTS, rules
+from dashboards.alerting.alert_rules import ALERTS, build_alert_rules
+from dashboards.alerting.contact_points import (
+    build_contact_points,
+    notification_route,
+    with_notification_route,
+)
+from dashboards.alerting.provisioning import PLACEHOLDER_SETTINGS, provisioning_files
 from dashboards.generate import FOLDER
 from dashboards.postgres_query import DATASOURCE_UID
 from dashboards.settings import Settings
-from tests.dashboards.conftest import BOARDS, Filled
+from tests.dashboards.conftest import BOARDS, DemoDatabase
 
-RULES = {one["uid"].removeprefix("towntwin-"): one for one in rules()}
+RULES = {one["uid"].removeprefix("towntwin-"): one for one in build_alert_rules()}
 DURATION = re.compile(r"\d+[smhd]")
 # What makes a rule fire or quiet, inside a transaction that is rolled back.
 ANOMALY = """
@@ -45,7 +49,7 @@ QUIET = {
 }
 
 
-def values(filled: Filled, name: str, change: str) -> list[dict[str, Any]]:
+def values(filled: DemoDatabase, name: str, change: str) -> list[dict[str, Any]]:
     """What a rule's query answers after a change, as Grafana's role."""
     sql = RULES[name]["data"][0]["model"]["rawSql"]
     with psycopg.connect(filled.dsn) as connection:
@@ -66,24 +70,24 @@ def threshold(name: str) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_fires(name: str, filled: Filled) -> None:
+def test_fires(name: str, filled: DemoDatabase) -> None:
     above, _ = threshold(name)
     found = values(filled, name, FIRING[name])
     assert [one for one in found if one["value"] > above]
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_is_quiet_and_recovers(name: str, filled: Filled) -> None:
+def test_is_quiet_and_recovers(name: str, filled: DemoDatabase) -> None:
     """Quiet is below the recovery threshold, too; and every site keeps its row: nothing goes missing."""
-    _, well_below = threshold(name)
+    _, recovers_below = threshold(name)
     found = values(filled, name, QUIET[name])
     assert found
-    assert all(one["value"] < well_below for one in found)
+    assert all(one["value"] < recovers_below for one in found)
     assert len(found) == len(values(filled, name, FIRING[name]))
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_one_number_and_labels_that_name_a_row(name: str, filled: Filled) -> None:
+def test_one_number_and_labels_that_name_a_row(name: str, filled: DemoDatabase) -> None:
     """What Grafana asks of a table without time: one number column, words for labels, no two rows alike."""
     found = values(filled, name, QUIET[name])
     assert all(isinstance(one.pop("value"), float) for one in found)
@@ -109,7 +113,9 @@ def test_a_rule_is_what_grafana_documents(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_messages_speak_both_languages_and_name_labels_that_there_are(name: str, filled: Filled) -> None:
+def test_messages_speak_both_languages_and_name_labels_that_there_are(
+    name: str, filled: DemoDatabase
+) -> None:
     notes = RULES[name]["annotations"]
     assert re.search(r"[\u4e00-\u9fff]", notes["summary_zh"])
     assert not re.search(r"[\u4e00-\u9fff]", notes["summary"])
@@ -131,19 +137,19 @@ def test_only_the_rule_of_lag_speaks_when_the_database_is_away() -> None:
 
 def test_the_committed_files_are_what_the_code_writes() -> None:
     folder = Path(FOLDER).parent / "provisioning"
-    made = provisioned()
+    made = provisioning_files()
     assert {name: (folder / name).read_text("utf-8") for name in made} == made, "run: python -m dashboards"
 
 
 def test_files_say_the_same_as_the_api_once_grafana_has_put_in_its_variables() -> None:
-    (group,) = yaml.safe_load(provisioned()["alerting/rules.yaml"])["groups"]
+    (group,) = yaml.safe_load(provisioning_files()["alerting/rules.yaml"])["groups"]
     assert group["interval"] == "60s"
-    for written, sent in zip(group["rules"], rules(), strict=True):
+    for written, sent in zip(group["rules"], build_alert_rules(), strict=True):
         undone = undoubled(written)
         assert undone.pop("keepFiringFor") == sent["keep_firing_for"]
         assert undone == {key: sent[key] for key in undone}
-    for one in contacts(PLACES):
-        text = provisioned()[f"contact_points/{one['type']}.yaml"]
+    for one in build_contact_points(PLACEHOLDER_SETTINGS):
+        text = provisioning_files()[f"contact_points/{one['type']}.yaml"]
         assert "$TOWNTWIN_GRAFANA_" in text
         assert "$$TOWNTWIN" not in text
 
@@ -158,17 +164,19 @@ def undoubled(value: Any) -> Any:
 
 
 def test_contact_points_are_those_that_are_set() -> None:
-    assert contacts(Settings()) == []
-    every = contacts(Settings(webhook_url="http://a/", dingtalk_url="http://b/", emails=["x@y", "z@y"]))
+    assert build_contact_points(Settings()) == []
+    every = build_contact_points(
+        Settings(webhook_url="http://a/", dingtalk_url="http://b/", emails=["x@y", "z@y"])
+    )
     assert [one["type"] for one in every] == ["webhook", "dingding", "email"]
     assert every[2]["settings"]["addresses"] == "x@y;z@y"
-    assert {one["name"] for one in every} == {route()["receiver"]}
+    assert {one["name"] for one in every} == {notification_route()["receiver"]}
 
 
 def test_the_policy_keeps_what_others_routed() -> None:
     theirs = {"receiver": "pager", "object_matchers": [["team", "=", "net"]]}
     tree = {"receiver": "grafana-default-email", "routes": [theirs]}
-    once = with_route(tree)
-    assert once["routes"] == [route(), theirs]
-    assert with_route(once) == once
+    once = with_notification_route(tree)
+    assert once["routes"] == [notification_route(), theirs]
+    assert with_notification_route(once) == once
     assert NotificationPolicy.from_json(once).receiver == "grafana-default-email"

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.support.grafana_macros import MacroError, Panel, expand, fill_mode, filled
+from tests.support.grafana_macros import MacroError, PanelRequest, expand, fill_mode, filled_series
 
-PANEL = Panel(
+PANEL = PanelRequest(
     datetime(2018, 4, 12, 18, 0, tzinfo=UTC),
     datetime(2018, 4, 12, 18, 5, tzinfo=UTC),
     variables={"one": ["a"], "many": ["a", "b'c"], "chosen": ["only"], "quoted": ["b'c"]},
@@ -55,7 +55,7 @@ def test_documented_cases(sql: str, expanded: str) -> None:
 
 
 def test_groups_become_time_buckets_where_the_data_source_says_timescale() -> None:
-    panel = Panel(PANEL.start, PANEL.end, timescale=True)
+    panel = PanelRequest(PANEL.start, PANEL.end, timescale=True)
     assert expand("$__timeGroup(t,'5m')", panel) == "time_bucket('300.000s',t)"
 
 
@@ -89,13 +89,13 @@ def test_fill_modes(sql: str, mode: str | None) -> None:
 def test_missing_times_are_filled(mode: str, expected: list[float | None]) -> None:
     begin = PANEL.start.timestamp()
     rows: dict[float, float | None] = {begin + 60: 1.0, begin + 240: 5.0}
-    found = filled(rows, f"SELECT $__timeGroupAlias(t,'1m',{mode}), v", PANEL)
+    found = filled_series(rows, f"SELECT $__timeGroupAlias(t,'1m',{mode}), v", PANEL)
     assert list(found) == [begin + 60 * n for n in range(6)]
     assert list(found.values()) == expected
 
 
 def test_nothing_is_filled_without_a_mode_and_a_wrong_one_is_refused() -> None:
     rows: dict[float, float | None] = {0.0: 1.0}
-    assert filled(rows, "$__timeGroup(t,'1m')", PANEL) == rows
+    assert filled_series(rows, "$__timeGroup(t,'1m')", PANEL) == rows
     with pytest.raises(MacroError, match="error parsing fill value zero"):
-        filled(rows, "$__timeGroup(t,'1m',zero)", PANEL)
+        filled_series(rows, "$__timeGroup(t,'1m',zero)", PANEL)

@@ -8,30 +8,30 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from dashboards.alerting.contacts import route
-from dashboards.generate import BOARDS, files
-from dashboards.push import PushError, boards, push
-from dashboards.push.api import connected
+from dashboards.alerting.contact_points import notification_route
+from dashboards.generate import DASHBOARDS, dashboard_files
+from dashboards.push import PushError, dashboard_push, push
+from dashboards.push.grafana_errors import grafana_connection
 from dashboards.settings import Settings
 from deploy.__main__ import main
-from tests.support.grafana_api import TOKEN, Grafana, serving
+from tests.support.fake_grafana import TOKEN, FakeGrafana, serve_fake_grafana
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dashboards.push.change import Change
+    from dashboards.push.change import GrafanaChange
 
 BOARD = "towntwin-town-overview-zh"
 RULE = "towntwin-lag"
 
 
 @pytest.fixture
-def grafana() -> Iterator[Grafana]:
-    with serving() as found:
+def grafana() -> Iterator[FakeGrafana]:
+    with serve_fake_grafana() as found:
         yield found
 
 
-def settings(grafana: Grafana) -> Settings:
+def settings(grafana: FakeGrafana) -> Settings:
     return Settings(
         url=grafana.url,
         token=TOKEN,
@@ -42,45 +42,47 @@ def settings(grafana: Grafana) -> Settings:
     )
 
 
-def pushed(grafana: Grafana, *, dry_run: bool = False, force: bool = False) -> tuple[list[Change], str]:
+def pushed(
+    grafana: FakeGrafana, *, dry_run: bool = False, force: bool = False
+) -> tuple[list[GrafanaChange], str]:
     shown = io.StringIO()
     console = Console(file=shown, width=120)
     return push(settings(grafana), console, dry_run=dry_run, force=force), shown.getvalue()
 
 
-def test_everything_is_there_after_the_first(grafana: Grafana) -> None:
+def test_everything_is_there_after_the_first(grafana: FakeGrafana) -> None:
     made, shown = pushed(grafana)
-    assert len(made) == 1 + 1 + len(files()) + 3 + 1 + 5
+    assert len(made) == 1 + 1 + len(dashboard_files()) + 3 + 1 + 5
     assert {one.verdict for one in made} == {"new"}
     assert set(grafana.boards) == {
-        f"towntwin-{one.name.replace('_', '-')}-{language}" for one in BOARDS for language in ("en", "zh")
+        f"towntwin-{one.name.replace('_', '-')}-{language}" for one in DASHBOARDS for language in ("en", "zh")
     }
     assert {one["meta"]["folderUid"] for one in grafana.boards.values()} == set(grafana.folders)
     assert grafana.sources["towntwin-postgres"]["secureJsonData"] == {"password": "secret"}
     assert {one["provenance"] for one in grafana.rules.values()} == {""}, "they stay editable in Grafana"
-    assert grafana.policies["routes"] == [route()]
+    assert grafana.policies["routes"] == [notification_route()]
     assert "created" in shown
 
 
-def test_the_second_writes_nothing(grafana: Grafana) -> None:
+def test_the_second_writes_nothing(grafana: FakeGrafana) -> None:
     pushed(grafana)
     grafana.writes.clear()
     assert pushed(grafana)[0] == []
     assert grafana.writes == []
 
 
-def test_versions_come_as_a_list_from_older_grafanas(grafana: Grafana) -> None:
+def test_versions_come_as_a_list_from_older_grafanas(grafana: FakeGrafana) -> None:
     grafana.as_page = False
     pushed(grafana)
     assert pushed(grafana)[0] == []
 
 
-def test_a_dry_run_writes_nothing_and_shows_what_would_change(grafana: Grafana) -> None:
+def test_a_dry_run_writes_nothing_and_shows_what_would_change(grafana: FakeGrafana) -> None:
     _, shown = pushed(grafana, dry_run=True)
     assert grafana.writes == []
     assert f"+ dashboard {BOARD}" in shown
     pushed(grafana)
-    grafana.person_saves(BOARD, title="My town")
+    grafana.save_as_person(BOARD, title="My town")
     grafana.writes.clear()
     made, shown = pushed(grafana, dry_run=True)
     assert [one.what for one in made] == [f"dashboard {BOARD}"]
@@ -89,10 +91,10 @@ def test_a_dry_run_writes_nothing_and_shows_what_would_change(grafana: Grafana) 
     assert grafana.writes == []
 
 
-def test_what_an_older_push_left_is_brought_up_to_date(grafana: Grafana) -> None:
+def test_what_an_older_push_left_is_brought_up_to_date(grafana: FakeGrafana) -> None:
     pushed(grafana)
     kept = grafana.boards[BOARD]["dashboard"]
-    grafana.keep_board(
+    grafana.store_dashboard(
         {**kept, "title": "Older"}, "towntwin push 0123456789abcdef", "sa-towntwin", "towntwin"
     )
     (one,) = pushed(grafana)[0]
@@ -100,9 +102,9 @@ def test_what_an_older_push_left_is_brought_up_to_date(grafana: Grafana) -> None
     assert grafana.boards[BOARD]["dashboard"]["title"] == "乡镇总览"
 
 
-def test_a_person_s_dashboard_is_not_written_over_without_being_told(grafana: Grafana) -> None:
+def test_a_person_s_dashboard_is_not_written_over_without_being_told(grafana: FakeGrafana) -> None:
     pushed(grafana)
-    grafana.person_saves(BOARD, message="wider", title="My town")
+    grafana.save_as_person(BOARD, message="wider", title="My town")
     grafana.rules.pop(RULE)
     grafana.writes.clear()
     with pytest.raises(PushError, match=rf"{BOARD}: ling saved version 2 of it \(wider\)"):
@@ -113,24 +115,24 @@ def test_a_person_s_dashboard_is_not_written_over_without_being_told(grafana: Gr
     assert RULE in grafana.rules
 
 
-def test_a_dashboard_stays_in_the_folder_that_a_person_moved_it_to(grafana: Grafana) -> None:
+def test_a_dashboard_stays_in_the_folder_that_a_person_moved_it_to(grafana: FakeGrafana) -> None:
     pushed(grafana)
     grafana.folders["mine"] = {"uid": "mine", "title": "Mine"}
     grafana.boards[BOARD]["meta"]["folderUid"] = "mine"
-    grafana.person_saves(BOARD, title="My town")
+    grafana.save_as_person(BOARD, title="My town")
     grafana.boards[BOARD]["meta"]["folderUid"] = "mine"
     pushed(grafana, force=True)
     assert grafana.boards[BOARD]["meta"]["folderUid"] == "mine"
 
 
-def test_a_provisioned_dashboard_is_left_to_its_file(grafana: Grafana) -> None:
+def test_a_provisioned_dashboard_is_left_to_its_file(grafana: FakeGrafana) -> None:
     pushed(grafana)
     grafana.boards[BOARD]["meta"]["provisioned"] = True
     with pytest.raises(PushError, match="it comes from a provisioning file"):
         pushed(grafana)
 
 
-def test_a_person_s_rule_is_not_written_over_without_being_told(grafana: Grafana) -> None:
+def test_a_person_s_rule_is_not_written_over_without_being_told(grafana: FakeGrafana) -> None:
     pushed(grafana)
     grafana.rules[RULE] = {**grafana.rules[RULE], "for": "1h"}
     with pytest.raises(PushError, match=f"alert rule {RULE}: its content is not what was pushed"):
@@ -139,14 +141,14 @@ def test_a_person_s_rule_is_not_written_over_without_being_told(grafana: Grafana
     assert grafana.rules[RULE]["for"] == "5m"
 
 
-def test_a_label_that_a_person_added_to_a_rule_is_a_change(grafana: Grafana) -> None:
+def test_a_label_that_a_person_added_to_a_rule_is_a_change(grafana: FakeGrafana) -> None:
     pushed(grafana)
     grafana.rules[RULE]["labels"] = {**grafana.rules[RULE]["labels"], "team": "night"}
     with pytest.raises(PushError, match=RULE):
         pushed(grafana)
 
 
-def test_a_grafana_that_does_not_know_a_field_is_no_person(grafana: Grafana) -> None:
+def test_a_grafana_that_does_not_know_a_field_is_no_person(grafana: FakeGrafana) -> None:
     """Grafana 11 has no keep_firing_for: it takes the rule, and tells it back without."""
     pushed(grafana)
     for rule in grafana.rules.values():
@@ -154,22 +156,22 @@ def test_a_grafana_that_does_not_know_a_field_is_no_person(grafana: Grafana) -> 
     assert pushed(grafana)[0] == []
 
 
-def test_other_routes_of_the_policy_stay(grafana: Grafana) -> None:
+def test_other_routes_of_the_policy_stay(grafana: FakeGrafana) -> None:
     theirs = {"receiver": "pager", "object_matchers": [["team", "=", "net"]]}
     grafana.policies["routes"] = [theirs]
     pushed(grafana)
-    assert grafana.policies["routes"] == [route(), theirs]
+    assert grafana.policies["routes"] == [notification_route(), theirs]
 
 
 @pytest.mark.parametrize("uid", ["towntwin-webhook", "towntwin-email"])
-def test_a_contact_point_that_is_not_as_set_is_not_written_over(uid: str, grafana: Grafana) -> None:
+def test_a_contact_point_that_is_not_as_set_is_not_written_over(uid: str, grafana: FakeGrafana) -> None:
     pushed(grafana)
     grafana.contacts[uid]["settings"] = {**grafana.contacts[uid]["settings"], "url": "x", "addresses": "x"}
     with pytest.raises(PushError, match=uid):
         pushed(grafana)
 
 
-def test_a_data_source_that_is_not_as_set_is_not_written_over(grafana: Grafana) -> None:
+def test_a_data_source_that_is_not_as_set_is_not_written_over(grafana: FakeGrafana) -> None:
     pushed(grafana)
     grafana.sources["towntwin-postgres"]["url"] = "elsewhere:5432"
     with pytest.raises(PushError, match="data source towntwin"):
@@ -178,27 +180,29 @@ def test_a_data_source_that_is_not_as_set_is_not_written_over(grafana: Grafana) 
     assert grafana.sources["towntwin-postgres"]["url"] == "127.0.0.1:5432"
 
 
-def test_without_contact_points_policies_are_nobody_s_business(grafana: Grafana) -> None:
+def test_without_contact_points_policies_are_nobody_s_business(grafana: FakeGrafana) -> None:
     push(Settings(url=grafana.url, token=TOKEN), Console(file=io.StringIO()))
     assert grafana.contacts == {}
     assert "routes" not in grafana.policies
 
 
-def test_somebody_who_saves_while_we_push_is_not_written_over(grafana: Grafana) -> None:
+def test_somebody_who_saves_while_we_push_is_not_written_over(grafana: FakeGrafana) -> None:
     pushed(grafana)
     kept = grafana.boards[BOARD]["dashboard"]
-    grafana.keep_board(
+    grafana.store_dashboard(
         {**kept, "title": "Older"}, "towntwin push 0123456789abcdef", "sa-towntwin", "towntwin"
     )
-    with connected(settings(grafana)) as connection:
-        (one,) = [change for change in boards.changes(connection) if change.verdict != "same"]
-        grafana.person_saves(BOARD, title="Just now")
+    with grafana_connection(settings(grafana)) as connection:
+        (one,) = [
+            change for change in dashboard_push.dashboard_changes(connection) if change.verdict != "same"
+        ]
+        grafana.save_as_person(BOARD, title="Just now")
         with pytest.raises(PushError, match="somebody changed it in the meantime: push again"):
             one.write()
     assert grafana.boards[BOARD]["dashboard"]["title"] == "Just now"
 
 
-def test_a_wrong_token_is_a_sentence(grafana: Grafana, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_token_is_a_sentence(grafana: FakeGrafana, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["dashboards", "push", "--url", grafana.url, "--token", "wrong"]) == 1
     assert "Grafana refuses the token" in capsys.readouterr().err
 
@@ -213,7 +217,7 @@ def test_no_token_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert "TOWNTWIN_GRAFANA_TOKEN is not set" in capsys.readouterr().err
 
 
-def test_the_command_pushes(grafana: Grafana, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_pushes(grafana: FakeGrafana, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["dashboards", "push", "--url", grafana.url, "--token", TOKEN]) == 0
     assert "created" in capsys.readouterr().out
-    assert len(grafana.boards) == len(files())
+    assert len(grafana.boards) == len(dashboard_files())

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from tests.dashboards.conftest import BOARDS, Filled
+from tests.dashboards.conftest import BOARDS, DemoDatabase
 from tests.support import chinese_texts
-from tests.support.grafana_macros import Panel, expand
+from tests.support.grafana_macros import PanelRequest, expand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,10 +51,10 @@ MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86_400.0
 
 
 @pytest.mark.parametrize(("board", "panel"), PANELS, ids=IDS)
-def test_panel(board: str, panel: dict[str, Any], filled: Filled) -> None:
-    asked = filled.on(board)
+def test_panel(board: str, panel: dict[str, Any], filled: DemoDatabase) -> None:
+    panel_request = filled.on(board)
     for target in panel["targets"]:
-        names, types, rows = filled.answer(expand(target["rawSql"], asked))
+        names, types, rows = filled.answer(expand(target["rawSql"], panel_request))
         assert len(set(names)) == len(names)
         assert rows, f"{board}: {panel['title']} shows nothing on a filled database"
         fits(panel, target, names, types, rows)
@@ -139,10 +139,10 @@ def shown_columns(panel: dict[str, Any]) -> set[str]:
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_annotations(board: str, filled: Filled) -> None:
+def test_annotations(board: str, filled: DemoDatabase) -> None:
     (annotation,) = BOARDS[board]["annotations"]["list"]
-    asked = filled.on(board)
-    week = replace(asked, start=asked.end - timedelta(days=4))
+    panel_request = filled.on(board)
+    week = replace(panel_request, start=panel_request.end - timedelta(days=4))
     names, types, rows = filled.answer(expand(annotation["target"]["rawSql"], week))
     assert names == ["time", "timeEnd", "text", "tags"]
     assert types[:2] == [1184, 1184]
@@ -150,9 +150,11 @@ def test_annotations(board: str, filled: Filled) -> None:
 
 
 @pytest.mark.parametrize("board", [name for name in BOARDS if name.endswith("en.json")])
-def test_a_choice_with_a_quote_in_it_is_a_choice_like_any_other(board: str, filled: Filled) -> None:
+def test_a_choice_with_a_quote_in_it_is_a_choice_like_any_other(board: str, filled: DemoDatabase) -> None:
     names = ("city", "county", "town", "site", "quantity")
-    hostile = replace(filled.asked, variables={one: ["x'); DROP VIEW series_view; --"] for one in names})
+    hostile = replace(
+        filled.panel_request, variables={one: ["x'); DROP VIEW series_view; --"] for one in names}
+    )
     for name, panel in PANELS:
         if name == board:
             for target in panel["targets"]:
@@ -160,7 +162,7 @@ def test_a_choice_with_a_quote_in_it_is_a_choice_like_any_other(board: str, fill
     assert filled.answer("SELECT count(*) FROM series_view")[2] == [(200,)]
 
 
-def plan(filled: Filled, sql: str) -> dict[str, Any]:
+def plan(filled: DemoDatabase, sql: str) -> dict[str, Any]:
     (found,) = filled.answer(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}")[2][0][0]
     return dict(found["Plan"])
 
@@ -171,7 +173,7 @@ def nodes(one: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes(below)
 
 
-def raw_rows_read(filled: Filled, sql: str) -> float:
+def raw_rows_read(filled: DemoDatabase, sql: str) -> float:
     """Rows of readings that a query touched, those that it threw away included."""
     with psycopg.connect(filled.dsn) as connection:
         chunks = connection.execute(
@@ -188,46 +190,49 @@ def raw_rows_read(filled: Filled, sql: str) -> float:
 
 @pytest.mark.parametrize("board", [name for name in BOARDS if name.endswith("en.json")])
 @pytest.mark.parametrize("hours", [1, 24])
-def test_no_panel_reads_readings_outside_of_the_chosen_time(board: str, hours: int, filled: Filled) -> None:
-    asked = replace(
+def test_no_panel_reads_readings_outside_of_the_chosen_time(
+    board: str, hours: int, filled: DemoDatabase
+) -> None:
+    panel_request = replace(
         filled.on(board),
-        start=filled.asked.end - timedelta(hours=hours),
+        start=filled.panel_request.end - timedelta(hours=hours),
         interval_s=hours * HOUR_S / 720,
     )
-    ((inside,),) = filled_rows(filled, asked)
+    ((inside,),) = filled_rows(filled, panel_request)
     for name, panel in PANELS:
         if name == board:
             for target in panel["targets"]:
-                read = raw_rows_read(filled, expand(target["rawSql"], asked))
+                read = raw_rows_read(filled, expand(target["rawSql"], panel_request))
                 assert read <= inside, f"{panel['title']} reads {read} of {inside} readings"
 
 
-def filled_rows(filled: Filled, asked: Panel) -> list[tuple[Any, ...]]:
+def filled_rows(filled: DemoDatabase, panel_request: PanelRequest) -> list[tuple[Any, ...]]:
     with psycopg.connect(filled.dsn) as connection:
         return connection.execute(
-            'SELECT count(*) FROM reading WHERE "time" BETWEEN %s AND %s', [asked.start, asked.end]
+            'SELECT count(*) FROM reading WHERE "time" BETWEEN %s AND %s',
+            [panel_request.start, panel_request.end],
         ).fetchall()
 
 
 @pytest.mark.parametrize("board", [name for name in BOARDS if name.endswith("en.json")])
 @pytest.mark.parametrize("days", [30, 365])
-def test_long_times_are_drawn_from_rollups(board: str, days: int, filled: Filled) -> None:
-    asked = replace(
-        filled.on(board), start=filled.asked.end - timedelta(days=days), interval_s=days * DAY_S / 720
+def test_long_times_are_drawn_from_rollups(board: str, days: int, filled: DemoDatabase) -> None:
+    panel_request = replace(
+        filled.on(board), start=filled.panel_request.end - timedelta(days=days), interval_s=days * DAY_S / 720
     )
     for name, panel in PANELS:
         if name == board:
             for target in panel["targets"]:
-                assert raw_rows_read(filled, expand(target["rawSql"], asked)) == 0, panel["title"]
+                assert raw_rows_read(filled, expand(target["rawSql"], panel_request)) == 0, panel["title"]
 
 
-def test_the_role_sees_views_only(filled: Filled) -> None:
+def test_the_role_sees_views_only(filled: DemoDatabase) -> None:
     for table in ("reading", "anomaly", "device", "api_key", "gateway_secret"):
         with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable)):
             filled.answer(f"SELECT * FROM {table}")
 
 
-def test_links_of_rows_find_their_columns_and_their_board(filled: Filled) -> None:
+def test_links_of_rows_find_their_columns_and_their_board(filled: DemoDatabase) -> None:
     uids = {board["uid"] for board in BOARDS.values()}
     found = 0
     for name, panel in PANELS:

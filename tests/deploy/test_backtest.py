@@ -19,15 +19,15 @@ from matplotlib.image import imread
 
 from analytics.core.flags import Flag
 from deploy.__main__ import main
-from deploy.backtest import labels, picture
+from deploy.backtest import labels, series_plot
 from deploy.settings import SettingsError
-from ingest_service.pipeline.decode import Decoded
-from ingest_service.pipeline.judging import ShardJudge
-from ingest_service.storage.batch import Batch
-from ingest_service.storage.migrate import migrate
-from ingest_service.storage.model import AnomalyQuery, Area, Directory, Series, Site
-from ingest_service.storage.postgres import PostgresStore
-from tests.support.audit import audited
+from ingest_service.pipeline.decode import DecodedBatch
+from ingest_service.pipeline.shard_judge import ShardJudge
+from ingest_service.storage.contract.batch import Batch
+from ingest_service.storage.contract.models import AnomalyQuery, Area, Directory, Series, Site
+from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.store import PostgresStore
+from tests.support.audit_entries import audited_actions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,9 +103,9 @@ def test_a_planted_fault_is_found_flagged_and_counted(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(backtest(folder, "--labels", str(folder / "labels.csv"))) == 0
-    said = capsys.readouterr()
-    assert said.err == ""  # no bar on a pipe
-    summary = json.loads(said.out.splitlines()[-1])
+    captured = capsys.readouterr()
+    assert captured.err == ""  # no bar on a pipe
+    summary = json.loads(captured.out.splitlines()[-1])
     assert summary == json.loads((folder / "out/summary.json").read_text())
     (found,) = anomalies(folder)
     assert (found["series"], found["detector"]) == ("river/dissolved_oxygen", "residual")
@@ -146,8 +146,11 @@ def test_a_picture_shows_values_anomaly_and_label(folder: Path) -> None:
     (drawn,) = (folder / "out").glob("*.png")
     assert drawn.name == "river.dissolved_oxygen.png"
     pixels = imread(drawn)[..., :3]
-    shade = [picture.ANOMALY_ALPHA * part + 1 - picture.ANOMALY_ALPHA for part in to_rgb(picture.ANOMALY)]
-    for color in (to_rgb(picture.VALUES), to_rgb(picture.SUSPECT), shade, to_rgb(picture.LABEL)):
+    shade = [
+        series_plot.ANOMALY_ALPHA * part + 1 - series_plot.ANOMALY_ALPHA
+        for part in to_rgb(series_plot.ANOMALY)
+    ]
+    for color in (to_rgb(series_plot.VALUES), to_rgb(series_plot.SUSPECT), shade, to_rgb(series_plot.LABEL)):
         assert (np.abs(pixels - np.array(color)).max(axis=2) < SHADED).sum() > 20, color
 
 
@@ -179,10 +182,12 @@ def test_the_database_is_judged_as_it_was_when_it_was_filled(timescale_dsn: str,
     store = PostgresStore.open(timescale_dsn)
     try:
         live = fill(store)
-        stretch = ["--site", "river", "--from", "2026-01-01T00:00Z", "--to", "2026-02-01T00:00Z"]
-        assert main(["backtest", *stretch, "--dsn", timescale_dsn, "--out", str(tmp_path / "out")]) == 0
+        time_arguments = ["--site", "river", "--from", "2026-01-01T00:00Z", "--to", "2026-02-01T00:00Z"]
+        assert (
+            main(["backtest", *time_arguments, "--dsn", timescale_dsn, "--out", str(tmp_path / "out")]) == 0
+        )
         target = f"site=river from=2026-01-01T00:00Z to=2026-02-01T00:00Z out={tmp_path / 'out'}"
-        assert audited(store, "backtest") == [("backtest", target)]
+        assert audited_actions(store, "backtest") == [("backtest", target)]
     finally:
         store.close()
     assert [(one["detector"], one["start"], one["reason_en"]) for one in anomalies(tmp_path)] == live
@@ -190,8 +195,8 @@ def test_the_database_is_judged_as_it_was_when_it_was_filled(timescale_dsn: str,
 
 def test_a_site_that_is_not_enrolled_is_named(plain_dsn: str, capsys: pytest.CaptureFixture[str]) -> None:
     migrate(plain_dsn)
-    stretch = ["--site", "lake", "--from", "2026-01-01", "--to", "2026-02-01"]
-    assert main(["backtest", *stretch, "--dsn", plain_dsn]) == 2
+    time_arguments = ["--site", "lake", "--from", "2026-01-01", "--to", "2026-02-01"]
+    assert main(["backtest", *time_arguments, "--dsn", plain_dsn]) == 2
     assert "--site lake: there is no such site; there are none" in capsys.readouterr().err
 
 
@@ -203,14 +208,14 @@ def fill(store: PostgresStore) -> list[tuple[str, str, str]]:
     known = store.enrol(Directory(areas=[area], sites=[site], series=series))
     ids = {one.quantity: one.series_id for one in known.series}
     time_s = np.tile(BEGIN.timestamp() + STEP_S * np.arange(N), 2)
-    decoded = Decoded(
+    decoded = DecodedBatch(
         message=np.zeros(2 * N, np.intp),
         series_id=np.repeat([ids["dissolved_oxygen"], ids["ph"]], N).astype(np.int32),
         time_s=time_s,
         received_s=time_s,
         value=np.concatenate(list(values().values())),
-        off_clock=np.zeros(2 * N, bool),
-        letters=[],
+        has_wrong_clock=np.zeros(2 * N, bool),
+        dead_letters=[],
         statuses=[],
     )
     judged = ShardJudge(known).judge(decoded)
@@ -284,12 +289,12 @@ def test_labels_that_cannot_be_read_are_named(text: str, named: str, tmp_path: P
     path = tmp_path / "labels.csv"
     path.write_text(text)
     with pytest.raises(SettingsError, match=named):
-        labels.read(path, ZoneInfo("UTC"))
+        labels.read_labels(path, ZoneInfo("UTC"))
 
 
 def test_a_label_without_site_or_quantity_speaks_of_all_in_local_time(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("quantity,start,end\n,2026-01-01 08:00,2026-01-01 09:00\n")
-    (label,) = labels.read(path, ZoneInfo("Asia/Shanghai"))
+    (label,) = labels.read_labels(path, ZoneInfo("Asia/Shanghai"))
     assert (label.start_s, label.end_s) == (BEGIN.timestamp(), BEGIN.timestamp() + 3600)
-    assert label.is_of(Series(site_id="any", quantity="ph"))
+    assert label.applies_to(Series(site_id="any", quantity="ph"))

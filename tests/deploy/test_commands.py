@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deploy.__main__ import COMMANDS
-from deploy.embedded.folder import free_port
-from deploy.up import lock
+from deploy.embedded.server_environment import free_port
+from deploy.up import folder_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -81,19 +81,25 @@ def test_help_of_a_command_imports_no_heavy_module_and_shows_its_flags(command: 
     ("modules", "unwanted"),
     [
         (
-            ["deploy.log", "deploy.wiring", "deploy.commands.edge", "edge.agent.agent", "edge.drivers.lines"],
+            [
+                "deploy.logging_setup",
+                "deploy.command_resources",
+                "deploy.commands.edge",
+                "edge.agent.agent",
+                "edge.drivers.line_driver",
+            ],
             NUMBERS | SERVERS | DATABASE | {"prometheus_client"},
         ),
         (
-            ["deploy.commands.ingest", "deploy.log", "ingest_service.pipeline.process", STORE],
+            ["deploy.commands.ingest", "deploy.logging_setup", "ingest_service.pipeline.process", STORE],
             SERVERS | (NUMBERS - {"numpy"}),
         ),
         (
-            ["deploy.commands.service", "deploy.log", "analytics.service.process", STORE],
+            ["deploy.commands.service", "deploy.logging_setup", "analytics.service.process", STORE],
             SERVERS | (NUMBERS - {"numpy", "scipy"}),
         ),
         (
-            ["deploy.commands.gateway", "deploy.log", "gateway.server", STORE],
+            ["deploy.commands.gateway", "deploy.logging_setup", "gateway.server", STORE],
             {"numba", "matplotlib", "pandas"},
         ),
     ],
@@ -105,7 +111,7 @@ def test_a_process_imports_nothing_that_it_does_not_need(modules: list[str], unw
 
 def test_the_compiled_judge_is_loaded_without_scipy_and_judges_small_blocks_before() -> None:
     shown = python(
-        "import sys; import numpy as np; from ingest_service.pipeline.warming import WarmUp\n"
+        "import sys; import numpy as np; from ingest_service.pipeline.compiled_judge_loader import WarmUp\n"
         "one = WarmUp(); print(one.fast(np.zeros(3, np.intp)))\n"
         "one.start(); print(one.fast(np.zeros(1000, np.intp))); print('scipy.linalg' in sys.modules)\n"
         "import scipy.linalg"
@@ -118,7 +124,7 @@ def test_a_second_up_on_the_same_folder_is_refused_and_touches_nothing(tmp_path:
     kept.parent.mkdir(parents=True)
     kept.write_text("a reading")
     command = [sys.executable, "-m", "deploy", "up", "--for", "1", "--port", str(free_port())]
-    with lock.held(tmp_path):
+    with folder_lock.hold_folder(tmp_path):
         done = subprocess.run(
             [*command, "--folder", str(tmp_path)], capture_output=True, text=True, check=False, cwd=REPOSITORY
         )
@@ -134,6 +140,6 @@ def test_a_lock_file_that_a_killed_up_left_behind_locks_nothing(tmp_path: Path) 
     holder += f"with lock.held(Path({str(tmp_path)!r})): os.kill(os.getpid(), signal.SIGKILL)"
     done = subprocess.run([sys.executable, "-c", holder], check=False, cwd=REPOSITORY)
     assert done.returncode == -9
-    assert (tmp_path / lock.NAME).read_text()
-    with lock.held(tmp_path):
+    assert (tmp_path / folder_lock.LOCK_FILE).read_text()
+    with folder_lock.hold_folder(tmp_path):
         pass

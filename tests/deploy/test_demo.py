@@ -12,21 +12,21 @@ import msgspec
 import pytest
 
 from deploy import demo
-from deploy.demo import plans
-from edge.simulator import Fault, Kind, Place
+from deploy.demo import fault_plan_checks
+from edge.simulator import FaultKind, PlannedFault, SimulatedSite
 from edge.simulator.river import River
 from edge.wire.quantities import QUANTITIES, to_canonical
-from edge.wire.topics import LEVEL
+from edge.wire.topics import LEVEL_PATTERN
 
 if TYPE_CHECKING:
-    from ingest_service.storage.model import Site
+    from ingest_service.storage.contract.models import Site
 
 DAY_S = 86_400.0
 HOUR_S = 3600.0
 AT_NIGHT_S, IN_THE_RUSH_S = 1_764_010_800.0, 1_764_061_200.0  # 03:00 and 17:00 in Jiaxing
 SHOWN_SPREADS = 8.0
 PLAN = demo.plan()
-SENSED = [fault for fault in PLAN if fault.kind not in {Kind.SILENT, Kind.STUCK}]
+SENSED = [fault for fault in PLAN if fault.kind not in {FaultKind.SILENT, FaultKind.STUCK}]
 
 
 def test_the_cluster_is_three_towns_of_real_counties_with_about_200_series() -> None:
@@ -46,20 +46,20 @@ def test_everything_made_up_says_so() -> None:
 
 def test_one_device_a_site_with_an_id_that_fits_a_topic() -> None:
     known = demo.directory()
-    assert all(LEVEL.fullmatch(one.device_id) and one.device_id.islower() for one in known.devices)
+    assert all(LEVEL_PATTERN.fullmatch(one.device_id) and one.device_id.islower() for one in known.devices)
     pairs = {(channel.device_id, channel.site_id) for channel in known.channels}
     assert len(pairs) == len(known.devices)
 
 
 def test_one_river_flows_through_all_three_towns() -> None:
     area = {node.node_id: node.area_id for node in demo.directory().nodes}
-    way = River(demo.spec(), seed=1).way("330483-d1-q01")
-    passed = [area[link.to_node] for link in way]
+    reaches_to_mouth = River(demo.spec(), seed=1).reaches_to_mouth("330483-d1-q01")
+    passed = [area[link.to_node] for link in reaches_to_mouth]
     assert list(dict.fromkeys(passed)) == ["330483-d1", "330402-d1", "330421-d1"]
 
 
 def test_devices_take_turns_within_the_interval() -> None:
-    phases = Counter(place.phase_s for place in demo.spec().places)
+    phases = Counter(place.phase_s for place in demo.spec().simulated_sites)
     assert max(phases.values()) == 1
     assert 0 <= min(phases) <= max(phases) < 300
 
@@ -67,7 +67,7 @@ def test_devices_take_turns_within_the_interval() -> None:
 def test_every_kind_of_fault_is_planned_in_the_day_before_the_present() -> None:
     past = [fault for fault in PLAN if fault.start_s < 0]
     assert len(past) >= 8
-    assert {fault.kind for fault in past} == set(Kind)
+    assert {fault.kind for fault in past} == set(FaultKind)
     assert all(fault.start_s >= -DAY_S and fault.start_s + fault.find_within_s <= 0 for fault in past)
     assert len({fault.site_ids[0] for fault in past}) == len(past)
 
@@ -79,7 +79,7 @@ def test_a_few_faults_begin_soon_after_the_present() -> None:
 
 
 def test_the_slug_crosses_a_border_and_passes_at_least_three_sections() -> None:
-    slug = next(fault for fault in PLAN if fault.kind is Kind.SLUG)
+    slug = next(fault for fault in PLAN if fault.kind is FaultKind.SLUG)
     river = River(demo.spec(), seed=1)
     travels = [river.travel_s(slug.origin or "", site_id) or 0.0 for site_id in slug.site_ids]
     assert travels == sorted(travels)
@@ -89,10 +89,10 @@ def test_the_slug_crosses_a_border_and_passes_at_least_three_sections() -> None:
 
 
 @cache
-def played(site_id: str, present_s: float, *, faulty: bool) -> dict[str, dict[float, float]]:
+def played(site_id: str, present_s: float, *, with_faults: bool) -> dict[str, dict[float, float]]:
     """Readings of a site by quantity and seconds after the present, over the last 30 hours and 2 to come."""
-    place: Place = next(place for place in demo.spec().places if place.site_id == site_id)
-    town = demo.town(seed=1, live_from_s=present_s, history_s=30 * HOUR_S, faulty=faulty)
+    place: SimulatedSite = next(place for place in demo.spec().simulated_sites if place.site_id == site_id)
+    town = demo.town(seed=1, live_from_s=present_s, history_s=30 * HOUR_S, with_faults=with_faults)
     read: dict[str, dict[float, float]] = {quantity: {} for quantity in place.quantities}
     for time_s, records in town.readings(place):
         if time_s > present_s + 2 * HOUR_S:
@@ -107,11 +107,11 @@ def played(site_id: str, present_s: float, *, faulty: bool) -> dict[str, dict[fl
 @pytest.mark.parametrize("present_s", [AT_NIGHT_S, IN_THE_RUSH_S])
 @pytest.mark.parametrize("fault", SENSED, ids=lambda fault: fault.fault_id)
 def test_a_fault_stands_far_out_of_the_noise_within_its_time_at_any_hour(
-    fault: Fault, present_s: float
+    fault: PlannedFault, present_s: float
 ) -> None:
     best = 0.0
     for site_id in fault.site_ids:
-        clean, spoilt = (played(site_id, present_s, faulty=faulty) for faulty in (False, True))
+        clean, spoilt = (played(site_id, present_s, with_faults=with_faults) for with_faults in (False, True))
         for quantity in set(fault.quantities) & set(clean):
             values = clean[quantity]
             times = sorted(values)
@@ -126,17 +126,17 @@ def test_a_fault_stands_far_out_of_the_noise_within_its_time_at_any_hour(
 
 
 @pytest.mark.parametrize(
-    "fault", [one for one in PLAN if one.kind is Kind.STUCK], ids=lambda one: one.fault_id
+    "fault", [one for one in PLAN if one.kind is FaultKind.STUCK], ids=lambda one: one.fault_id
 )
-def test_a_stuck_sensor_repeats_one_value_for_three_hours_that_would_have_moved(fault: Fault) -> None:
+def test_a_stuck_sensor_repeats_one_value_for_three_hours_that_would_have_moved(fault: PlannedFault) -> None:
     (site_id,), (quantity,) = fault.site_ids, fault.quantities
     clean, stuck = (
         [
             value
-            for since_s, value in played(site_id, AT_NIGHT_S, faulty=faulty)[quantity].items()
-            if fault.covers(since_s)
+            for since_s, value in played(site_id, AT_NIGHT_S, with_faults=with_faults)[quantity].items()
+            if fault.is_active(since_s)
         ]
-        for faulty in (False, True)
+        for with_faults in (False, True)
     )
     assert fault.end_s - fault.start_s >= 3 * HOUR_S
     assert len(set(stuck)) == 1
@@ -144,16 +144,16 @@ def test_a_stuck_sensor_repeats_one_value_for_three_hours_that_would_have_moved(
 
 
 @pytest.mark.parametrize(
-    "fault", [one for one in PLAN if one.kind is Kind.SILENT], ids=lambda one: one.fault_id
+    "fault", [one for one in PLAN if one.kind is FaultKind.SILENT], ids=lambda one: one.fault_id
 )
-def test_a_silent_device_says_nothing(fault: Fault) -> None:
-    read = played(fault.site_ids[0], AT_NIGHT_S, faulty=True)
-    assert not [since_s for times in read.values() for since_s in times if fault.covers(since_s)]
+def test_a_silent_device_says_nothing(fault: PlannedFault) -> None:
+    read = played(fault.site_ids[0], AT_NIGHT_S, with_faults=True)
+    assert not [since_s for times in read.values() for since_s in times if fault.is_active(since_s)]
     assert all(times for times in read.values())
 
 
 def test_the_last_silence_before_the_present_reaches_beyond_it() -> None:
-    silent = next(fault for fault in PLAN if fault.kind is Kind.SILENT and fault.start_s < 0)
+    silent = next(fault for fault in PLAN if fault.kind is FaultKind.SILENT and fault.start_s < 0)
     assert silent.start_s == -3 * HOUR_S
     assert silent.end_s >= 0.5 * HOUR_S
 
@@ -164,16 +164,16 @@ def test_the_last_silence_before_the_present_reaches_beyond_it() -> None:
         ({"site_ids": ("nowhere",)}, "shows at site 'nowhere', which no site file holds"),
         ({"quantities": ("occupancy",)}, "shows in 'occupancy', which none of its sites measures"),
         ({"quantities": ()}, "shows in no quantity"),
-        ({"kind": Kind.SILENT}, "silences no device"),
+        ({"kind": FaultKind.SILENT}, "silences no device"),
         ({"device_ids": ("nothing",)}, "silences device 'nothing', which no site file holds"),
-        ({"kind": Kind.SLUG}, "begins nowhere: name a node in origin"),
-        ({"kind": Kind.SLUG, "origin": "330421-d1-o01"}, "from where nothing reaches '330402-d1-r04'"),
+        ({"kind": FaultKind.SLUG}, "begins nowhere: name a node in origin"),
+        ({"kind": FaultKind.SLUG, "origin": "330421-d1-o01"}, "from where nothing reaches '330402-d1-r04'"),
     ],
 )
 def test_a_plan_that_does_not_fit_the_towns_is_refused(change: dict[str, object], sentence: str) -> None:
     wrong = msgspec.structs.replace(PLAN[0], **change)
-    with pytest.raises(plans.PlanError, match=sentence):
-        plans.check([wrong], demo.directory(), demo.spec())
+    with pytest.raises(fault_plan_checks.FaultPlanError, match=sentence):
+        fault_plan_checks.check_fault_plan([wrong], demo.directory(), demo.spec())
 
 
 def test_the_documentation_tells_every_planned_fault_and_its_time() -> None:

@@ -22,8 +22,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from deploy.embedded.broker import EmbeddedBroker
-from deploy.embedded.folder import EmbeddedError, default_folder
 from deploy.embedded.postgres import EmbeddedPostgres
+from deploy.embedded.server_environment import EmbeddedError, default_folder
 from tests.support.processes import REPOSITORY, wait_until
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class Peer:
         self.client.on_connect = lambda _client, _data, flags, _code, _properties: self.flags.put(flags)
         self.client.on_message = lambda _client, _data, message: self.got.put(message)
         if old:
-            self.client.connect(broker.host, broker.old_port)
+            self.client.connect(broker.host, broker.mqtt311_port)
         else:
             lasting = Properties(PacketTypes.CONNECT)
             lasting.SessionExpiryInterval = 3600

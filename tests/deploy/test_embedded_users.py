@@ -12,14 +12,14 @@ import psycopg
 import pytest
 
 from deploy.embedded.broker import EmbeddedBroker
-from deploy.embedded.folder import BROKER_UID, DATABASE_UID, server_user
 from deploy.embedded.postgres import EmbeddedPostgres
+from deploy.embedded.server_environment import BROKER_UID, DATABASE_UID, server_user
 from deploy.up.servers import GATEWAY_GROUP, GATEWAY_LOGIN
-from ingest_service.storage.accounts import Accounts
-from ingest_service.storage.migrate import migrate
-from ingest_service.storage.model import AnomalyQuery
-from ingest_service.storage.postgres import PostgresStore
-from tests.support.world import ABROAD, OWN, enrol
+from ingest_service.storage.contract.models import AnomalyQuery
+from ingest_service.storage.postgres.api_keys import ApiKeyStore
+from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.store import PostgresStore
+from tests.support.four_areas import ABROAD, OWN, enrol
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,11 +57,11 @@ def test_the_gateway_of_the_embedded_stack_can_not_leave_the_scope_of_a_key(open
         assert server.login(GATEWAY_LOGIN, GATEWAY_GROUP, "town") == dsn, "the password is kept"
         assert stat.S_IMODE((folder / f"password-{GATEWAY_LOGIN}").stat().st_mode) == 0o600
         store = PostgresStore.open(dsn)
-        assert {one.area_id for one in store.seen_from("*").directory().areas} >= {OWN, ABROAD}
-        assert Accounts(store).secret, "cursors are signed with it"
-        found = store.seen_from(OWN).anomalies(AnomalyQuery())
+        assert {one.area_id for one in store.for_area("*").directory().areas} >= {OWN, ABROAD}
+        assert ApiKeyStore(store).secret, "cursors are signed with it"
+        found = store.for_area(OWN).anomalies(AnomalyQuery())
         assert {one.site_id for one in found} == {"site-own", "site-below"}
-        with store.seen_from(OWN).transaction() as connection:
+        with store.for_area(OWN).transaction() as connection:
             connection.execute(
                 "SELECT set_config('role', 'none', true), set_config('towntwin.area', '*', true)"
             )

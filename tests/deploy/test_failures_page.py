@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ingest_service.pipeline import refusals
-from ingest_service.storage import classify
+from ingest_service.pipeline import reason_codes
+from ingest_service.storage.postgres import sqlstate
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = REPOSITORY / "docs/failures.md"
@@ -17,17 +17,21 @@ def verdict(*, temporary: bool) -> str:
 
 
 def sqlstates() -> list[str]:
-    rows = [(classify.NO_CODE, "none"), *((one, ", ".join(one.begins)) for one in classify.TABLE)]
-    rows.append((classify.OTHER, "any other"))
-    shown = [f"| {code} | {one.what} | {verdict(temporary=one.temporary)} |" for one, code in rows]
+    rows = [
+        (sqlstate.NO_CODE, "none"),
+        *((one, ", ".join(one.prefixes)) for one in sqlstate.SQLSTATE_CLASSES),
+    ]
+    rows.append((sqlstate.UNLISTED_SQLSTATE, "any other"))
+    shown = [f"| {code} | {one.description} | {verdict(temporary=one.temporary)} |" for one, code in rows]
     return ["| SQLSTATE begins with | What | Verdict |", "|---|---|---|", *shown]
 
 
 def broker_refusals() -> list[str]:
-    rows = [(one, ", ".join(f"0x{code:02X}" for code in one.codes)) for one in refusals.TABLE]
-    rows.append((refusals.OTHER, "any other"))
+    rows = [(one, ", ".join(f"0x{code:02X}" for code in one.codes)) for one in reason_codes.REASON_CODES]
+    rows.append((reason_codes.UNLISTED_CODE, "any other"))
     shown = [
-        f"| {code} | {one.what} | {verdict(temporary=one.temporary)} | {one.action} |" for one, code in rows
+        f"| {code} | {one.description} | {verdict(temporary=one.temporary)} | {one.action} |"
+        for one, code in rows
     ]
     return ["| Reason code | What | Verdict | What to do |", "|---|---|---|---|", *shown]
 

@@ -16,17 +16,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from analytics.service import process as service_process
-from deploy.embedded.folder import free_port
-from edge.wire.status import Status
+from deploy.embedded.server_environment import free_port
+from edge.wire.status import StatusMessage
 from gateway import metrics as gateway_metrics
 from ingest_service.pipeline import metrics
-from ingest_service.storage.migrate import migrate
-from ingest_service.storage.model import LetterQuery
-from ingest_service.storage.postgres import PostgresStore
-from tests.support.device import Device, pack
-from tests.support.kept import DIRECTORY
-from tests.support.processes import REPOSITORY, Process, running, wait_until
-from tests.support.proxy import Proxy
+from ingest_service.storage.contract.models import DeadLetterQuery
+from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.store import PostgresStore
+from tests.support.mqtt_test_device import MqttTestDevice, pack
+from tests.support.processes import REPOSITORY, PlatformProcess, running_processes, wait_until
+from tests.support.store_samples import DIRECTORY
+from tests.support.tcp_proxy import Proxy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,7 +107,7 @@ def test_every_metric_of_ingest_shows_what_happened(
     network = Proxy(str(address["host"]), int(str(address["port"])))
     shown, standby = Scraped(), Scraped()
     first, second = (
-        Process(
+        PlatformProcess(
             "ingest",
             log=tmp_path / f"{one.port}.log",
             TOWNTWIN_DSN=make_conninfo(timescale_dsn, host=network.host, port=network.port),
@@ -118,7 +118,7 @@ def test_every_metric_of_ingest_shows_what_happened(
     )
     start_s = float(int(time.time()) - 3600)
 
-    with running(first), Device(mosquitto, DATA) as device:
+    with running_processes(first), MqttTestDevice(mosquitto, DATA) as device:
         wait_until(lambda: "subscribed" in first.log.read_text(), within_s=WITHIN_S, what="ingest is ready")
         assert (shown("shard_owner"), shown("shard_epoch"), shown("broker_connected")) == (1, 1, 1)
 
@@ -142,7 +142,7 @@ def test_every_metric_of_ingest_shows_what_happened(
 
         with psycopg.connect(timescale_dsn) as connection:
             connection.execute("DROP TRIGGER refuse ON reading")
-        assert store.ask_replay(LetterQuery(reason="store")) == 1
+        assert store.request_replay(DeadLetterQuery(reason="store")) == 1
         shown.reaches(1, "letters_replayed_total")
 
         network.refuse()
@@ -158,7 +158,7 @@ def test_every_metric_of_ingest_shows_what_happened(
         shown.reaches(2, "connections_total")
         shown.reaches(1, "broker_connected")
 
-        device.say(Status(online=True, time_s=time.time() + 7200))
+        device.publish_values(StatusMessage(online=True, time_s=time.time() + 7200))
         shown.reaches(1, "clocks_wrong")
         device.send(pack("ph", "pH", {start_s + 2020: 7.5}))
         shown.reaches(1, "readings_total", kind="off_clock")
@@ -180,7 +180,7 @@ def test_every_metric_of_ingest_shows_what_happened(
         assert (shown("dropped_total"), shown("series_misconfigured")) == (0, 0)
         assert (shown("judge_failures_total"), shown("let_go_total")) == (0, 0), "see their own tests"
 
-        with running(second):
+        with running_processes(second):
             wait_until(
                 lambda: "standing_by" in second.log.read_text(), within_s=WITHIN_S, what="one stands by"
             )

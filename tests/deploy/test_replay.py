@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deploy import sites
+from deploy import site_files
 from deploy.__main__ import main
-from ingest_service.storage.migrate import migrate
-from ingest_service.storage.model import Area, Directory, Site
-from ingest_service.storage.postgres import PostgresStore
-from tests.support.device import Device as LiveDevice
-from tests.support.processes import Process, running, wait_until
-from tests.support.recordings import PH, TOWN
+from ingest_service.storage.contract.models import Area, Directory, Site
+from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.store import PostgresStore
+from tests.support.mqtt_test_device import MqttTestDevice as LiveDevice
+from tests.support.processes import PlatformProcess, running_processes, wait_until
+from tests.support.recorded_files import PH, TOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ LIVE = "towntwin/v1/330483-wz/a1/data"
 WITHIN_S = 60.0
 
 
-class Platform:
+class ReplayPlatform:
     """A database and a broker with an ingest process, and the `towntwin` command."""
 
     def __init__(self, dsn: str, broker: Any, folder: Path) -> None:
@@ -35,12 +35,12 @@ class Platform:
         self._environ = {"TOWNTWIN_DSN": dsn, "TOWNTWIN_BROKER": broker.url}
         migrate(dsn)
         self.store = PostgresStore.open(dsn)
-        self.ingest = Process("ingest", log=folder / "ingest.log", **self._environ)
+        self.ingest = PlatformProcess("ingest", log=folder / "ingest.log", **self._environ)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Ingest runs and is subscribed."""
-        with running(self.ingest):
+        with running_processes(self.ingest):
             wait_until(
                 lambda: "subscribed" in self.ingest.log.read_text(), within_s=WITHIN_S, what="ingest is ready"
             )
@@ -68,8 +68,8 @@ class Platform:
 
 
 @pytest.fixture
-def platform(timescale_dsn: str, mosquitto: Any, tmp_path: Path) -> Iterator[Platform]:
-    one = Platform(timescale_dsn, mosquitto, tmp_path)
+def platform(timescale_dsn: str, mosquitto: Any, tmp_path: Path) -> Iterator[ReplayPlatform]:
+    one = ReplayPlatform(timescale_dsn, mosquitto, tmp_path)
     yield one
     one.store.close()
 
@@ -84,10 +84,10 @@ def by_id(directory: Directory) -> dict[str, Any]:
 
 
 def test_history_for_an_enrolled_site_changes_nothing_of_it_and_its_device_goes_on(
-    platform: Platform,
+    platform: ReplayPlatform,
 ) -> None:
     store = platform.store
-    before = store.enrol(sites.load([Path(platform.file("town.toml", TOWN))]))
+    before = store.enrol(site_files.load_site_files([Path(platform.file("town.toml", TOWN))]))
     mapping = platform.file("m.toml", PH)
     rows = "2026-10-01T08:00:00+08:00,7.2\n2026-10-01T08:05:00+08:00,7.3\n"
     history = platform.file("a1.csv", f"time,ph\n{rows}")
@@ -132,7 +132,7 @@ def test_history_for_an_enrolled_site_changes_nothing_of_it_and_its_device_goes_
         assert platform.ingest.stop() == 0
 
 
-def test_stations_of_two_towns_and_of_none_are_played_from_one_file(platform: Platform) -> None:
+def test_stations_of_two_towns_and_of_none_are_played_from_one_file(platform: ReplayPlatform) -> None:
     areas = [Area(area_id=one, level="town", en=one, zh=one) for one in ("east", "west")]
     roads = [
         Site(

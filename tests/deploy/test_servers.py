@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from paho.mqtt import publish, subscribe
 
-from tests.support.services import MosquittoServer, NamedServer, PostgresServer, fresh_database
+from tests.support.throwaway_servers import MosquittoServer, NamedServer, PostgresServer, fresh_database
 
 if TYPE_CHECKING:
     from pathlib import Path

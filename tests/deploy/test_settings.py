@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy.commands.settings import TABLES, page
-from deploy.settings import SettingsError, load, rows
+from deploy.settings import SettingsError, load_settings, setting_rows
 from ingest_service.pipeline.settings import Settings
 
 REPOSITORY = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ def test_the_page_is_the_table() -> None:
 
 @pytest.mark.parametrize("process", TABLES)
 def test_every_setting_has_a_sentence_and_numbers_have_units(process: str | None) -> None:
-    for row in rows(TABLES[process], process):
+    for row in setting_rows(TABLES[process], process):
         assert row.sentence.endswith("."), row
         if row.name.endswith(("_s", "_bytes", "_days")):
             assert row.unit, row
@@ -31,7 +31,7 @@ def test_every_setting_has_a_sentence_and_numbers_have_units(process: str | None
 def test_flags_go_before_the_environment() -> None:
     args = argparse.Namespace(ingest__shard="flag", ingest__areas=None)
     environ = {"TOWNTWIN_INGEST_SHARD": "environment", "TOWNTWIN_INGEST_AREAS": "a, b"}
-    settings = load(Settings, "ingest", args, environ)
+    settings = load_settings(Settings, "ingest", args, environ)
     assert (settings.shard, settings.areas) == ("flag", ["a", "b"])
 
 
@@ -42,7 +42,7 @@ def test_flags_go_before_the_environment() -> None:
 def test_a_wrong_setting_is_named(name: str, value: str) -> None:
     variable = f"TOWNTWIN_INGEST_{name}"
     with pytest.raises(SettingsError, match=variable):
-        load(Settings, "ingest", argparse.Namespace(), {variable: value})
+        load_settings(Settings, "ingest", argparse.Namespace(), {variable: value})
 
 
 @pytest.mark.parametrize(

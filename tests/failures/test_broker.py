@@ -14,11 +14,11 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from deploy.embedded.folder import free_port
-from tests.support import loud
-from tests.support.packets import open_ids
-from tests.support.processes import Process, running
-from tests.support.rig import Rig, Ticks, play, wait_for_log
+from deploy.embedded.server_environment import free_port
+from tests.support import not_tested
+from tests.support.mqtt_packets import unacknowledged_ids
+from tests.support.network_fault_rig import NetworkFaultRig, TickDriver, play, wait_for_log
+from tests.support.processes import PlatformProcess, running_processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 
     from deploy.embedded.broker import EmbeddedBroker
     from tests.conftest import StartMosquitto
-    from tests.support.services import MosquittoServer
+    from tests.support.throwaway_servers import MosquittoServer
 
 pytestmark = pytest.mark.timeout(120)
 TICKS = 800
 
 
 @pytest.fixture
-def rig(timescale_dsn: str, mosquitto: MosquittoServer, tmp_path: Path) -> Iterator[Rig]:
-    with Rig(tmp_path, timescale_dsn, mosquitto, ticks=TICKS) as one:
+def rig(timescale_dsn: str, mosquitto: MosquittoServer, tmp_path: Path) -> Iterator[NetworkFaultRig]:
+    with NetworkFaultRig(tmp_path, timescale_dsn, mosquitto, ticks=TICKS) as one:
         yield one
 
 
-def test_gone_for_a_while(rig: Rig) -> None:
+def test_gone_for_a_while(rig: NetworkFaultRig) -> None:
     ingest = rig.ingest()
-    with running(ingest):
+    with running_processes(ingest):
         rig.publish()
         rig.broker_network.refuse()
         wait_for_log(ingest, "broker_lost", times=3)
@@ -50,9 +50,9 @@ def test_gone_for_a_while(rig: Rig) -> None:
     rig.ledger()
 
 
-def test_cut_again_and_again(rig: Rig) -> None:
+def test_cut_again_and_again(rig: NetworkFaultRig) -> None:
     ingest = rig.ingest()
-    with running(ingest):
+    with running_processes(ingest):
         rig.publish()
         for number in range(2, 6):
             rig.broker_network.cut()
@@ -62,7 +62,7 @@ def test_cut_again_and_again(rig: Rig) -> None:
     rig.ledger()
 
 
-def test_network_stalled(rig: Rig) -> None:
+def test_network_stalled(rig: NetworkFaultRig) -> None:
     """Nothing comes for some seconds, then everything: it is waited for."""
 
     def fail() -> None:
@@ -73,10 +73,10 @@ def test_network_stalled(rig: Rig) -> None:
     assert "broker_lost" not in play(rig, fail).log.read_text()
 
 
-def test_network_without_an_answer(rig: Rig) -> None:
+def test_network_without_an_answer(rig: NetworkFaultRig) -> None:
     """Nothing is closed, nothing comes: the keep-alive gives the connection up."""
     ingest = rig.ingest(TOWNTWIN_INGEST_KEEP_ALIVE_S="2")
-    with running(ingest):
+    with running_processes(ingest):
         rig.publish()
         rig.broker_network.strand()
         wait_for_log(ingest, "subscribed", times=2)
@@ -85,7 +85,7 @@ def test_network_without_an_answer(rig: Rig) -> None:
     rig.ledger()
 
 
-def test_frozen(rig: Rig, mosquitto: MosquittoServer) -> None:
+def test_frozen(rig: NetworkFaultRig, mosquitto: MosquittoServer) -> None:
     def fail() -> None:
         os.kill(mosquitto.pid, signal.SIGSTOP)
         time.sleep(3)
@@ -94,9 +94,9 @@ def test_frozen(rig: Rig, mosquitto: MosquittoServer) -> None:
     play(rig, fail)
 
 
-def test_frozen_for_longer_than_the_keep_alive(rig: Rig, mosquitto: MosquittoServer) -> None:
+def test_frozen_for_longer_than_the_keep_alive(rig: NetworkFaultRig, mosquitto: MosquittoServer) -> None:
     ingest = rig.ingest(TOWNTWIN_INGEST_KEEP_ALIVE_S="2")
-    with running(ingest):
+    with running_processes(ingest):
         rig.publish()
         os.kill(mosquitto.pid, signal.SIGSTOP)
         wait_for_log(ingest, "broker_lost")
@@ -112,7 +112,7 @@ def test_restarted(
 ) -> None:
     """With persistence it ends in order; without, a kill takes its sessions and all that it held."""
     broker = start_mosquitto(persistence=persistence)
-    with Rig(tmp_path, timescale_dsn, broker, ticks=TICKS) as rig:
+    with NetworkFaultRig(tmp_path, timescale_dsn, broker, ticks=TICKS) as rig:
 
         def fail() -> None:
             for _ in range(2):
@@ -127,11 +127,11 @@ def test_restarted(
     assert ("session_present=True" in ingest.log.read_text()) is persistence
 
 
-def test_session_taken_over_and_won_back(rig: Rig, mosquitto: MosquittoServer) -> None:
+def test_session_taken_over_and_won_back(rig: NetworkFaultRig, mosquitto: MosquittoServer) -> None:
     """Somebody comes with the shard's client id and never acknowledges anything."""
     port = free_port()
     ingest = rig.ingest(TOWNTWIN_INGEST_METRICS_PORT=str(port))
-    with running(ingest):
+    with running_processes(ingest):
         wait_for_log(ingest, "subscribed")
         rig.publish()
         take_over_until_logged(ingest, mosquitto)
@@ -148,10 +148,10 @@ def test_redelivered_after_a_reconnect(
     timescale_dsn: str, mosquitto: MosquittoServer, tmp_path: Path
 ) -> None:
     """What was not acknowledged comes again and is stored once; each PUBACK answers its own connection's."""
-    with Rig(tmp_path, timescale_dsn, mosquitto, ticks=TICKS, receipt_timeout_s=30) as rig:
+    with NetworkFaultRig(tmp_path, timescale_dsn, mosquitto, ticks=TICKS, receipt_timeout_s=30) as rig:
         connections = rig.broker_network.record()
         ingest = rig.ingest()
-        with running(ingest):
+        with running_processes(ingest):
             rig.publish()
             for number in (2, 3):
                 rig.database_network.stall()
@@ -163,10 +163,10 @@ def test_redelivered_after_a_reconnect(
             rig.finish()
             assert ingest.stop() == 0
         rig.ledger()
-    unanswered = [len(open_ids(one)) for one in connections]
-    assert len(unanswered) == 3
-    assert sum(unanswered[:2]) > 0, "something was on its way when the connection was cut"
-    assert unanswered[2] == 0
+    unacknowledged = [len(unacknowledged_ids(one)) for one in connections]
+    assert len(unacknowledged) == 3
+    assert sum(unacknowledged[:2]) > 0, "something was on its way when the connection was cut"
+    assert unacknowledged[2] == 0
 
 
 def test_full_inbox_lets_go_and_asks_again(
@@ -184,15 +184,15 @@ def test_broker_that_ignores_receive_maximum(
 
 def fill_the_inbox(dsn: str, broker: Any, folder: Path, **environ: str) -> None:
     """Messages of 20 kB while the database stalls; no device sends again, so it is the broker that does."""
-    ticks = Ticks(float(int(time.time()) - 200_000), 60_000, together=1000)
+    ticks = TickDriver(float(int(time.time()) - 200_000), 60_000, together=1000)
     small = {
         "TOWNTWIN_INGEST_INBOX_BYTES": str(1 << 20),
         "TOWNTWIN_INGEST_BATCH_BYTES": "60000",
         "TOWNTWIN_INGEST_KEEP_ALIVE_S": "2",
     }
-    with Rig(folder, dsn, broker, ticks=ticks, readings_per_s=0, receipt_timeout_s=60) as rig:
+    with NetworkFaultRig(folder, dsn, broker, ticks=ticks, readings_per_s=0, receipt_timeout_s=60) as rig:
         ingest = rig.ingest(**small, **environ)
-        with running(ingest):
+        with running_processes(ingest):
             wait_for_log(ingest, "subscribed")
             rig.database_network.stall()
             rig.publish(kept=0)
@@ -210,9 +210,9 @@ def test_not_authorized_until_mended(
     """The log says what to mend; once it is mended, nobody need start anything again."""
     broker = start_mosquitto(lines=("allow_anonymous false",))
     config = broker.folder / "mosquitto.conf"
-    with Rig(tmp_path, timescale_dsn, broker, ticks=TICKS) as rig:
+    with NetworkFaultRig(tmp_path, timescale_dsn, broker, ticks=TICKS) as rig:
         ingest = rig.ingest()
-        with running(ingest):
+        with running_processes(ingest):
             wait_for_log(ingest, "broker_refused", times=2)
             assert "mend the user name and password in TOWNTWIN_BROKER" in ingest.log.read_text()
             config.write_text(config.read_text().replace("allow_anonymous false", ""))
@@ -227,10 +227,10 @@ def test_subscription_refused_until_mended(
     timescale_dsn: str, mosquitto: MosquittoServer, tmp_path: Path
 ) -> None:
     """The connection stays, and the topics are asked for again and again."""
-    with Rig(tmp_path, timescale_dsn, mosquitto, ticks=TICKS) as rig:
+    with NetworkFaultRig(tmp_path, timescale_dsn, mosquitto, ticks=TICKS) as rig:
         usual = refuse_subscriptions(mosquitto)
         ingest = rig.ingest()
-        with running(ingest):
+        with running_processes(ingest):
             wait_for_log(ingest, "subscription_refused", times=2)
             assert ingest.log.read_text().count("broker_connected") == 1
             restart(mosquitto, usual)
@@ -242,16 +242,20 @@ def test_subscription_refused_until_mended(
 
 def refuse_subscriptions(broker: MosquittoServer) -> str:
     """Start the broker anew with an access list that allows no subscription; its usual configuration."""
-    here = broker.installation
-    plugin = next(iter(here.root.glob("usr/lib/**/mosquitto_dynamic_security.so")), None)
+    first_client = broker.installation
+    plugin = next(iter(first_client.root.glob("usr/lib/**/mosquitto_dynamic_security.so")), None)
     if plugin is None:
-        loud.skip("a refused subscription: this Mosquitto has no dynamic security")
+        not_tested.skip("a refused subscription: this Mosquitto has no dynamic security")
     access = broker.folder / "access.json"
     access.write_text('{"defaultACLAccess": {"publishClientSend": true, "subscribe": false}}')
     access.chmod(0o600)
-    os.chown(access, *here.owner(broker.user))
+    os.chown(access, *first_client.owner(broker.user))
     usual = (broker.folder / "mosquitto.conf").read_text()
-    restart(broker, f"{usual}plugin {here.inside(plugin)}\nplugin_opt_config_file {here.inside(access)}\n")
+    restart(
+        broker,
+        f"{usual}plugin {first_client.inside(plugin)}\nplugin_opt_config_file "
+        f"{first_client.inside(access)}\n",
+    )
     return usual
 
 
@@ -262,7 +266,7 @@ def restart(broker: MosquittoServer, config: str) -> None:
     broker.start()
 
 
-def take_over_until_logged(ingest: Process, broker: MosquittoServer) -> None:
+def take_over_until_logged(ingest: PlatformProcess, broker: MosquittoServer) -> None:
     """Take the session until ingest logs the broker's reason.
 
     TCP throws away what a reset connection has not read: where ingest writes an acknowledgement
@@ -270,11 +274,11 @@ def take_over_until_logged(ingest: Process, broker: MosquittoServer) -> None:
     can log is a lost connection.
     """
     for taken in range(1, 11):
-        thief = connect_as("towntwin-ingest-main", broker)
+        second_client = connect_as("towntwin-ingest-main", broker)
         try:
             wait_for_log(ingest, "broker_connected", times=taken + 1)
         finally:
-            thief.loop_stop()
+            second_client.loop_stop()
         if "broker_disconnected" in ingest.log.read_text():
             return
     raise AssertionError("ten takeovers, and none was logged with the broker's reason")

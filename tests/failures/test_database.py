@@ -13,11 +13,11 @@ import psutil
 import psycopg
 import pytest
 
-from ingest_service.storage.model import LetterQuery
-from tests.support import loud
-from tests.support.processes import running, wait_until
-from tests.support.rig import WITHIN_S, Rig, play, superuser, wait_for_log
-from tests.support.services import PostgresServer, fresh_database
+from ingest_service.storage.contract.models import DeadLetterQuery
+from tests.support import not_tested
+from tests.support.network_fault_rig import WITHIN_S, NetworkFaultRig, play, superuser, wait_for_log
+from tests.support.processes import running_processes, wait_until
+from tests.support.throwaway_servers import PostgresServer, fresh_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,12 +28,12 @@ SMALL_DISK = "96m"
 
 
 @pytest.fixture
-def rig(timescale_dsn: str, mosquitto: Any, tmp_path: Path) -> Iterator[Rig]:
-    with Rig(tmp_path, timescale_dsn, mosquitto) as one:
+def rig(timescale_dsn: str, mosquitto: Any, tmp_path: Path) -> Iterator[NetworkFaultRig]:
+    with NetworkFaultRig(tmp_path, timescale_dsn, mosquitto) as one:
         yield one
 
 
-def test_gone_for_a_while(rig: Rig) -> None:
+def test_gone_for_a_while(rig: NetworkFaultRig) -> None:
     def fail() -> None:
         rig.database_network.refuse()
         time.sleep(1)
@@ -45,7 +45,7 @@ def test_gone_for_a_while(rig: Rig) -> None:
     play(rig, fail)
 
 
-def test_restarted(rig: Rig, timescale_server: Any) -> None:
+def test_restarted(rig: NetworkFaultRig, timescale_server: Any) -> None:
     def fail() -> None:
         for _ in range(2):
             timescale_server.stop()
@@ -55,7 +55,7 @@ def test_restarted(rig: Rig, timescale_server: Any) -> None:
     play(rig, fail)
 
 
-def test_connections_terminated(rig: Rig) -> None:
+def test_connections_terminated(rig: NetworkFaultRig) -> None:
     def fail() -> None:
         ended, until_s = 0, time.monotonic() + WITHIN_S
         with superuser(rig.dsn) as connection:
@@ -71,7 +71,7 @@ def test_connections_terminated(rig: Rig) -> None:
     play(rig, fail)
 
 
-def test_read_only(rig: Rig) -> None:
+def test_read_only(rig: NetworkFaultRig) -> None:
     def set_read_only(value: str) -> None:
         with superuser(rig.dsn) as connection:
             name = connection.info.dbname
@@ -91,7 +91,7 @@ def test_read_only(rig: Rig) -> None:
 def small_disk(server: Any) -> Iterator[tuple[str, Path]]:
     """A tablespace on a disk of its own; its name, and the file that fills the disk up."""
     if not isinstance(server, PostgresServer) or os.geteuid() != 0:
-        loud.skip("a full disk: a disk of its own takes root, and a server of the tests")
+        not_tested.skip("a full disk: a disk of its own takes root, and a server of the tests")
     disk = server.folder / "small"
     disk.mkdir()
     uid, gid = server.installation.owner(server.user)
@@ -104,7 +104,7 @@ def small_disk(server: Any) -> Iterator[tuple[str, Path]]:
     )
     if done.returncode:
         disk.rmdir()
-        loud.skip(f"a full disk: this machine allows no mount ({done.stderr.strip()})")
+        not_tested.skip(f"a full disk: this machine allows no mount ({done.stderr.strip()})")
     try:
         inside = disk / "data"
         inside.mkdir()
@@ -132,10 +132,10 @@ def test_disk_full(timescale_server: Any, mosquitto: Any, tmp_path: Path) -> Non
     with (
         small_disk(timescale_server) as (tablespace, filler),
         fresh_database(timescale_server, tablespace=tablespace) as dsn,
-        Rig(tmp_path, dsn, mosquitto, ticks=6000) as rig,
+        NetworkFaultRig(tmp_path, dsn, mosquitto, ticks=6000) as rig,
     ):
         ingest = rig.ingest()
-        with running(ingest):
+        with running_processes(ingest):
             rig.publish(kept=0.1)
             fill(filler)
             wait_for_log(ingest, "53100")
@@ -146,7 +146,7 @@ def test_disk_full(timescale_server: Any, mosquitto: Any, tmp_path: Path) -> Non
         rig.ledger()
 
 
-def test_slow(rig: Rig) -> None:
+def test_slow(rig: NetworkFaultRig) -> None:
     def fail() -> None:
         rig.database_network.delay_s = 0.1
         time.sleep(4)
@@ -155,12 +155,12 @@ def test_slow(rig: Rig) -> None:
     play(rig, fail)
 
 
-def test_network_without_an_answer(rig: Rig) -> None:
+def test_network_without_an_answer(rig: NetworkFaultRig) -> None:
     """Nothing is closed, nothing comes: both ends give the connection up, and its locks with it."""
     play(rig, rig.database_network.strand, TOWNTWIN_STORAGE_ANSWER_TIMEOUT_S="1.5")
 
 
-def test_network_stalled(rig: Rig) -> None:
+def test_network_stalled(rig: NetworkFaultRig) -> None:
     """Nothing comes for some seconds, then everything: it is waited for."""
 
     def fail() -> None:
@@ -171,7 +171,7 @@ def test_network_stalled(rig: Rig) -> None:
     play(rig, fail)
 
 
-def test_server_frozen(rig: Rig, timescale_server: Any) -> None:
+def test_server_frozen(rig: NetworkFaultRig, timescale_server: Any) -> None:
     def fail() -> None:
         server = psutil.Process(timescale_server.pid)
         frozen = [server, *server.children(recursive=True)]
@@ -184,7 +184,7 @@ def test_server_frozen(rig: Rig, timescale_server: Any) -> None:
     play(rig, fail, TOWNTWIN_STORAGE_ANSWER_TIMEOUT_S="1.5")
 
 
-def test_deadlock(rig: Rig) -> None:
+def test_deadlock(rig: NetworkFaultRig) -> None:
     """Somebody holds the second series' latest value and, once ingest holds the first's, wants that."""
 
     def waiters(connection: psycopg.Connection[Any]) -> int:
@@ -209,7 +209,7 @@ def test_deadlock(rig: Rig) -> None:
     assert "40P01" in play(rig, fail).log.read_text()
 
 
-def test_cut_in_the_middle_of_copy(rig: Rig) -> None:
+def test_cut_in_the_middle_of_copy(rig: NetworkFaultRig) -> None:
     def fail() -> None:
         for _ in range(3):
             trap = rig.database_network.cut_after(b"PGCOPY\n")
@@ -218,7 +218,7 @@ def test_cut_in_the_middle_of_copy(rig: Rig) -> None:
     play(rig, fail)
 
 
-def test_cut_between_commit_and_its_answer(rig: Rig) -> None:
+def test_cut_between_commit_and_its_answer(rig: NetworkFaultRig) -> None:
     """The database has it, and nobody was told: it is sent again, and known as a repeat."""
 
     def fail() -> None:
@@ -229,7 +229,7 @@ def test_cut_between_commit_and_its_answer(rig: Rig) -> None:
     play(rig, fail)
 
 
-def test_a_poisoned_reading_sinks_alone(rig: Rig) -> None:
+def test_a_poisoned_reading_sinks_alone(rig: NetworkFaultRig) -> None:
     """One value of a whole batch is refused for good: its message is found, its neighbours are stored."""
     with superuser(rig.dsn) as connection:
         connection.execute(
@@ -239,12 +239,12 @@ def test_a_poisoned_reading_sinks_alone(rig: Rig) -> None:
             "CREATE TRIGGER refuse BEFORE INSERT ON reading FOR EACH ROW EXECUTE FUNCTION refuse()"
         )
     ingest = rig.ingest()
-    with running(ingest):
+    with running_processes(ingest):
         rig.publish()
         rig.finish()
         assert ingest.stop() == 0
     rig.ledger(dead=3)
-    for one in rig.store.dead_letters(LetterQuery()):
+    for one in rig.store.dead_letters(DeadLetterQuery()):
         assert one.reason == "store"
         assert "this one is poisoned" in one.detail
 
@@ -253,23 +253,23 @@ def test_a_constraint_clash_is_replayed_once_mended(
     timescale_dsn: str, mosquitto: Any, tmp_path: Path
 ) -> None:
     """A series whose latest value can't be kept: its messages are letters, and the other's are stored."""
-    with Rig(tmp_path, timescale_dsn, mosquitto, ticks=40, receipt_timeout_s=30) as rig:
+    with NetworkFaultRig(tmp_path, timescale_dsn, mosquitto, ticks=40, receipt_timeout_s=30) as rig:
         clash(rig)
 
 
-def clash(rig: Rig) -> None:
+def clash(rig: NetworkFaultRig) -> None:
     with superuser(rig.dsn) as connection:
         connection.execute("ALTER TABLE latest ADD CONSTRAINT no_turbidity CHECK (series_id <> 2)")
     ingest = rig.ingest()
-    with running(ingest):
+    with running_processes(ingest):
         rig.publish()
         rig.finish()
         rig.ledger(dead=len(rig.published) // 2)
         with superuser(rig.dsn) as connection:
             connection.execute("ALTER TABLE latest DROP CONSTRAINT no_turbidity")
-        assert rig.store.ask_replay(LetterQuery(reason="store")) == len(rig.published) // 2
+        assert rig.store.request_replay(DeadLetterQuery(reason="store")) == len(rig.published) // 2
         wait_until(
-            lambda: not rig.store.dead_letters(LetterQuery()), within_s=WITHIN_S, what="all are replayed"
+            lambda: not rig.store.dead_letters(DeadLetterQuery()), within_s=WITHIN_S, what="all are replayed"
         )
         assert ingest.stop() == 0
     rig.ledger()

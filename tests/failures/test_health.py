@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ingest_service.storage.migrate import migrate
-from tests.support.device import Device, pack
-from tests.support.platform_processes import SHOWN_WITHIN_S, WITHIN_S, Platform
-from tests.support.processes import running, wait_until
+from ingest_service.storage.postgres.migrate import migrate
+from tests.support.mqtt_test_device import MqttTestDevice, pack
+from tests.support.platform_processes import SHOWN_WITHIN_S, WITHIN_S, PlatformProcesses
+from tests.support.processes import running_processes, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,42 +24,42 @@ def test_health_is_true_whatever_is_done_to_the_processes(
     timescale_dsn: str, mosquitto: Any, tmp_path: Path
 ) -> None:
     migrate(timescale_dsn)
-    platform = Platform(timescale_dsn, mosquitto, tmp_path)
+    platform = PlatformProcesses(timescale_dsn, mosquitto, tmp_path)
     ingest, service = platform.ingest, platform.service
-    with running(ingest, service, platform.gateway):
-        platform.is_ready()
+    with running_processes(ingest, service, platform.gateway):
+        platform.wait_until_ready()
         for kind in ("ingest", "service", "gateway"):
-            platform.becomes("alive", ok=True, kind=kind, within_s=WITHIN_S)
+            platform.wait_for_state("alive", ok=True, kind=kind, within_s=WITHIN_S)
         code, printed = platform.doctor()
         assert code == 0, printed
         assert "ok   process: ingest main is alive" in printed
         assert "ok   process: a reading published now would be stored and judged" in printed
 
         ingest.process.send_signal(signal.SIGSTOP)
-        platform.becomes("stuck", ok=False, within_s=SHOWN_WITHIN_S + 1)
-        assert "connected to the database and does not report" in platform.why_not()
+        platform.wait_for_state("stuck", ok=False, within_s=SHOWN_WITHIN_S + 1)
+        assert "connected to the database and does not report" in platform.not_ready_reason()
         ingest.process.send_signal(signal.SIGCONT)
-        platform.is_ready()
+        platform.wait_until_ready()
 
         mosquitto.kill()
-        platform.says("the broker does not answer")
+        platform.wait_for_reason("the broker does not answer")
         assert platform.state("ingest") == ("stuck", False)
         mosquitto.start()
-        platform.is_ready()
+        platform.wait_until_ready()
 
         platform.set_read_only("on")
-        platform.says("takes no writes", within_s=2 * SHOWN_WITHIN_S)
+        platform.wait_for_reason("takes no writes", within_s=2 * SHOWN_WITHIN_S)
         platform.set_read_only("off")
-        platform.is_ready()
+        platform.wait_until_ready()
 
         service.kill()
-        platform.becomes("absent", ok=True, kind="service")
+        platform.wait_for_state("absent", ok=True, kind="service")
 
         ingest.kill()
         killed_s = time.monotonic()
-        platform.says("ingest main is restarting", within_s=3.0)
-        platform.becomes("absent", ok=False, within_s=SHOWN_WITHIN_S - (time.monotonic() - killed_s))
-        assert "was not started again" in platform.why_not()
+        platform.wait_for_reason("ingest main is restarting", within_s=3.0)
+        platform.wait_for_state("absent", ok=False, within_s=SHOWN_WITHIN_S - (time.monotonic() - killed_s))
+        assert "was not started again" in platform.not_ready_reason()
         code, printed = platform.doctor()
         assert code == 1
         assert "FAIL process: ingest main is absent" in printed
@@ -67,9 +67,9 @@ def test_health_is_true_whatever_is_done_to_the_processes(
         assert "FAIL process: a reading published now would not be stored and judged" in printed
 
         ingest.start()
-        platform.is_ready()
+        platform.wait_until_ready()
         assert platform.state("ingest") == ("restarting", True), "it works, and was restarted a moment ago"
-        with Device(mosquitto, DATA) as device:
+        with MqttTestDevice(mosquitto, DATA) as device:
             device.send(pack("ph", "pH", {time.time() - 10: 7.5}))
             wait_until(
                 lambda: platform.get("/v1/health").json()["readings"] == 1,  # type: ignore[union-attr]
@@ -77,4 +77,4 @@ def test_health_is_true_whatever_is_done_to_the_processes(
                 what="what was ready has stored it",
             )
         assert ingest.stop() == 0
-        platform.says("no such process reports to this database")
+        platform.wait_for_reason("no such process reports to this database")

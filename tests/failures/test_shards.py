@@ -15,23 +15,31 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from edge.wire import senml
-from edge.wire.topics import Kind, Topic
+from edge.wire.topics import Topic, TopicKind
+from ingest_service.pipeline.batch_processor import BatchProcessor
 from ingest_service.pipeline.message import Message
-from ingest_service.pipeline.pipeline import Pipeline
 from ingest_service.pipeline.settings import Settings
-from ingest_service.storage.memory import MemoryStore
-from ingest_service.storage.model import AnomalyQuery, Area, Channel, Device, Directory, Series, Site
-from tests.support.kept import DIRECTORY, assert_same
-from tests.support.processes import running, wait_until
-from tests.support.rig import WITHIN_S, Rig, Ticks, superuser, wait_for_log
+from ingest_service.storage.contract.models import (
+    AnomalyQuery,
+    Area,
+    Channel,
+    Device,
+    Directory,
+    Series,
+    Site,
+)
+from ingest_service.storage.memory.store import MemoryStore
+from tests.support.network_fault_rig import WITHIN_S, NetworkFaultRig, TickDriver, superuser, wait_for_log
+from tests.support.processes import running_processes, wait_until
+from tests.support.store_samples import DIRECTORY, assert_same
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ingest_service.storage.store import Store
-    from tests.support.processes import Process
-    from tests.support.services import MosquittoServer
+    from ingest_service.storage.contract.store import Store
+    from tests.support.processes import PlatformProcess
+    from tests.support.throwaway_servers import MosquittoServer
 
 pytestmark = pytest.mark.timeout(120)
 TICKS = 1200
@@ -56,7 +64,7 @@ LOCK_HOLDERS = (
 )
 
 
-class Troubled(Ticks):
+class FaultySeries(TickDriver):
     """Four days of a river with noise, spikes and a shift."""
 
     def __init__(self) -> None:
@@ -70,7 +78,9 @@ class Troubled(Ticks):
 
 
 @contextmanager
-def owner_and_standby(rig: Rig, *, standbys: int = 1, checkpoint_s: str = "0.001") -> Iterator[list[Process]]:
+def owner_and_standby(
+    rig: NetworkFaultRig, *, standbys: int = 1, checkpoint_s: str = "0.001"
+) -> Iterator[list[PlatformProcess]]:
     """Processes of one shard, the owner and others told apart by database user.
 
     Every checkpoint leaves its mark. Only the owner reaches the database over the bad network.
@@ -89,9 +99,9 @@ def owner_and_standby(rig: Rig, *, standbys: int = 1, checkpoint_s: str = "0.001
     dsn = make_conninfo(rig.dsn, user=SECOND, password=SECOND)
     owner = rig.ingest("owner", **usual)
     others = [rig.ingest(f"standby{number}", TOWNTWIN_DSN=dsn, **usual) for number in range(standbys)]
-    with running(owner):
+    with running_processes(owner):
         wait_for_log(owner, "subscribed")
-        with running(*others):
+        with running_processes(*others):
             for one in others:
                 wait_for_log(one, "standing_by")
             yield [owner, *others]
@@ -99,7 +109,7 @@ def owner_and_standby(rig: Rig, *, standbys: int = 1, checkpoint_s: str = "0.001
         connection.execute(f"DROP ROLE {SECOND}")
 
 
-def epochs(rig: Rig) -> list[int]:
+def epochs(rig: NetworkFaultRig) -> list[int]:
     """The epochs that saw a commit, in order; fails if two owners' commits were mixed."""
     with superuser(rig.dsn) as connection:
         marks = connection.execute("SELECT epoch, who FROM mark ORDER BY n").fetchall()
@@ -109,20 +119,20 @@ def epochs(rig: Rig) -> list[int]:
     return [epoch for epoch, _ in owners]
 
 
-def end_lock_holder(rig: Rig) -> int:
+def end_lock_holder(rig: NetworkFaultRig) -> int:
     """End the connection that owns the shard; how many there were."""
     with superuser(rig.dsn) as connection:
         return connection.execute(f"SELECT pg_terminate_backend(pid) {LOCK_HOLDERS}").rowcount
 
 
 @pytest.fixture
-def rig(timescale_dsn: str, mosquitto: MosquittoServer, tmp_path: Path) -> Iterator[Rig]:
-    with Rig(tmp_path, timescale_dsn, mosquitto, ticks=Troubled()) as one:
+def rig(timescale_dsn: str, mosquitto: MosquittoServer, tmp_path: Path) -> Iterator[NetworkFaultRig]:
+    with NetworkFaultRig(tmp_path, timescale_dsn, mosquitto, ticks=FaultySeries()) as one:
         yield one
 
 
 def test_a_standby_takes_over_and_the_judge_goes_on(
-    rig: Rig,
+    rig: NetworkFaultRig,
 ) -> None:
     with owner_and_standby(rig, standbys=2, checkpoint_s="0.3") as (owner, *others):
         rig.publish(kept=0.3)
@@ -139,29 +149,29 @@ def test_a_standby_takes_over_and_the_judge_goes_on(
     assert len(epochs(rig)) == 3
     store = uninterrupted(rig.ticks)
     for series, channel in ((1, "ph"), (2, "turb")):
-        found, wanted = rig.rows(channel), readings(store, series)
-        found["received_us"] = wanted["received_us"] = 0
-        assert_same(found, wanted)
+        found, expected = rig.rows(channel), readings(store, series)
+        found["received_us"] = expected["received_us"] = 0
+        assert_same(found, expected)
     assert np.isfinite(rig.rows("ph")["expected"]).any()
     assert len(set(rig.rows("ph")["rules"].tolist())) > 2, "there was something to judge"
     assert anomalies(rig.store) == anomalies(store) != []
 
 
-def started(processes: list[Process]) -> list[Process]:
+def started(processes: list[PlatformProcess]) -> list[PlatformProcess]:
     """Those that own the shard, or did."""
     return [one for one in processes if "ingest_started" in one.log.read_text()]
 
 
-def uninterrupted(ticks: Ticks) -> Store:
+def uninterrupted(ticks: TickDriver) -> Store:
     """The same readings through one pipeline, in batches of another size."""
     store = MemoryStore()
     store.enrol(DIRECTORY)
-    pipeline = Pipeline(store, Settings(), wait=lambda _: True)
+    pipeline = BatchProcessor(store, Settings(), wait=lambda _: True)
     pipeline.open()
-    topic = str(Topic(area="330483-d1", device="d1", kind=Kind.DATA))
+    topic = str(Topic(area="330483-d1", device="d1", kind=TopicKind.DATA))
     messages = [Message(topic, senml.encode_json(pack.records), time.time()) for pack in ticks.packs()]
     for at in range(0, len(messages), 37):
-        assert pipeline.take(messages[at : at + 37])
+        assert pipeline.ingest(messages[at : at + 37])
     return store
 
 
@@ -174,11 +184,12 @@ def anomalies(store: Store) -> list[tuple[Any, ...]]:
     names = "subject start_s detector end_s peak_s score severity state observed expected spread n_readings"
     found = store.anomalies(AnomalyQuery(limit=1000))
     return sorted(
-        (tuple(getattr(one, name) for name in names.split()) for one in found), key=lambda said: said[:3]
+        (tuple(getattr(one, name) for name in names.split()) for one in found),
+        key=lambda reported: reported[:3],
     )
 
 
-def test_a_lock_that_is_lost_never_makes_two_owners(rig: Rig) -> None:
+def test_a_lock_that_is_lost_never_makes_two_owners(rig: NetworkFaultRig) -> None:
     with owner_and_standby(rig) as (owner, standby):
         rig.publish(kept=0.1)
         wait_until(
@@ -194,7 +205,7 @@ def test_a_lock_that_is_lost_never_makes_two_owners(rig: Rig) -> None:
     assert len(epochs(rig)) > 1
 
 
-def test_an_owner_that_wakes_up_late_is_fenced_off(rig: Rig) -> None:
+def test_an_owner_that_wakes_up_late_is_fenced_off(rig: NetworkFaultRig) -> None:
     """It was frozen with batches on their way, which reach the database when the shard is another's."""
     with owner_and_standby(rig) as (owner, standby):
         rig.publish(kept=0.1)
@@ -214,7 +225,9 @@ def test_an_owner_that_wakes_up_late_is_fenced_off(rig: Rig) -> None:
     assert len(epochs(rig)) == 2
 
 
-def test_the_lease_is_verified_after_a_restart_of_the_database(rig: Rig, timescale_server: Any) -> None:
+def test_the_lease_is_verified_after_a_restart_of_the_database(
+    rig: NetworkFaultRig, timescale_server: Any
+) -> None:
     def owners() -> int:
         with superuser(rig.dsn) as connection:
             return connection.execute(f"SELECT pid {LOCK_HOLDERS}").rowcount
@@ -237,14 +250,14 @@ def test_two_shards_serve_two_towns_side_by_side(
 ) -> None:
     """Each takes its own towns; one of them killed, the other goes on."""
     with (
-        Rig(tmp_path / "north", timescale_dsn, mosquitto) as north,
-        Rig(tmp_path / "south", timescale_dsn, mosquitto, device="d3", directory=OTHER) as south,
+        NetworkFaultRig(tmp_path / "north", timescale_dsn, mosquitto) as north,
+        NetworkFaultRig(tmp_path / "south", timescale_dsn, mosquitto, device="d3", directory=OTHER) as south,
     ):
         shards = [
             rig.ingest(TOWNTWIN_INGEST_SHARD=name, TOWNTWIN_INGEST_AREAS=area)
             for rig, name, area in ((north, "north", "330483-d1"), (south, "south", "330483-d2"))
         ]
-        with running(*shards):
+        with running_processes(*shards):
             south.publish(kept=0)
             north.publish(kept=0.1)
             shards[0].kill()

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deploy.wiring import INTERRUPTED
-from tests.support.device import Device, pack
-from tests.support.processes import STOP_S, running
-from tests.support.rig import Rig, superuser, wait_for_log
+from deploy.command_resources import EXIT_INTERRUPTED
+from tests.support.mqtt_test_device import MqttTestDevice, pack
+from tests.support.network_fault_rig import NetworkFaultRig, superuser, wait_for_log
+from tests.support.processes import STOP_S, running_processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.support.processes import Process
-    from tests.support.services import MosquittoServer
+    from tests.support.processes import PlatformProcess
+    from tests.support.throwaway_servers import MosquittoServer
 
 pytestmark = pytest.mark.timeout(120)
 WINDOW = 100  # messages that the device has under way
@@ -30,12 +30,12 @@ TOPIC = "towntwin/v1/330483-d1/d1/data"
 
 
 @pytest.fixture
-def rig(timescale_dsn: str, mosquitto: MosquittoServer, tmp_path: Path) -> Iterator[Rig]:
-    with Rig(tmp_path, timescale_dsn, mosquitto, ticks=800, receipt_timeout_s=4) as one:
+def rig(timescale_dsn: str, mosquitto: MosquittoServer, tmp_path: Path) -> Iterator[NetworkFaultRig]:
+    with NetworkFaultRig(tmp_path, timescale_dsn, mosquitto, ticks=800, receipt_timeout_s=4) as one:
         yield one
 
 
-def end(ingest: Process, *, signals: int = 1) -> int:
+def end(ingest: PlatformProcess, *, signals: int = 1) -> int:
     """The exit code after so many signals."""
     for _ in range(signals):
         ingest.process.send_signal(signal.SIGTERM)
@@ -43,19 +43,19 @@ def end(ingest: Process, *, signals: int = 1) -> int:
     return ingest.process.wait(STOP_S)
 
 
-def finish_with_another(rig: Rig) -> None:
+def finish_with_another(rig: NetworkFaultRig) -> None:
     """The next process takes what the one before did not."""
     rig.database_network.mend()
     ingest = rig.ingest("next")
-    with running(ingest):
+    with running_processes(ingest):
         rig.finish()
         assert ingest.stop() == 0
     rig.ledger()
 
 
-def test_what_is_held_is_committed_within_the_grace(rig: Rig) -> None:
+def test_what_is_held_is_committed_within_the_grace(rig: NetworkFaultRig) -> None:
     ingest = rig.ingest(TOWNTWIN_INGEST_BATCH_MESSAGES="10")
-    with running(ingest):
+    with running_processes(ingest):
         rig.publish()
         rig.database_network.stall()
         time.sleep(0.5)  # the device's whole window is with ingest now
@@ -69,18 +69,18 @@ def test_what_is_held_is_committed_within_the_grace(rig: Rig) -> None:
     finish_with_another(rig)
 
 
-def test_a_second_signal_ends_it_at_once(rig: Rig) -> None:
+def test_a_second_signal_ends_it_at_once(rig: NetworkFaultRig) -> None:
     ingest = rig.ingest(TOWNTWIN_INGEST_STOP_GRACE_S=str(STOP_S))
-    with running(ingest):
+    with running_processes(ingest):
         rig.publish()
         rig.database_network.stall()
-        assert end(ingest, signals=2) == INTERRUPTED
+        assert end(ingest, signals=2) == EXIT_INTERRUPTED
     finish_with_another(rig)
 
 
-def test_the_database_is_away_longer_than_the_grace(rig: Rig) -> None:
+def test_the_database_is_away_longer_than_the_grace(rig: NetworkFaultRig) -> None:
     ingest = rig.ingest(**SHORT)
-    with running(ingest):
+    with running_processes(ingest):
         rig.publish()
         rig.database_network.refuse()
         wait_for_log(ingest, "error connecting")
@@ -88,9 +88,9 @@ def test_the_database_is_away_longer_than_the_grace(rig: Rig) -> None:
     finish_with_another(rig)
 
 
-def test_the_database_does_not_answer_within_the_grace(rig: Rig) -> None:
+def test_the_database_does_not_answer_within_the_grace(rig: NetworkFaultRig) -> None:
     ingest = rig.ingest(**SHORT)
-    with running(ingest):
+    with running_processes(ingest):
         rig.publish()
         rig.database_network.stall()
         assert end(ingest) == 0
@@ -98,9 +98,9 @@ def test_the_database_does_not_answer_within_the_grace(rig: Rig) -> None:
     finish_with_another(rig)
 
 
-def test_the_broker_does_not_answer(rig: Rig, mosquitto: MosquittoServer) -> None:
+def test_the_broker_does_not_answer(rig: NetworkFaultRig, mosquitto: MosquittoServer) -> None:
     ingest = rig.ingest(**SHORT)
-    with running(ingest):
+    with running_processes(ingest):
         rig.publish()
         os.kill(mosquitto.pid, signal.SIGSTOP)
         assert end(ingest) == 0
@@ -108,15 +108,17 @@ def test_the_broker_does_not_answer(rig: Rig, mosquitto: MosquittoServer) -> Non
     finish_with_another(rig)
 
 
-def test_the_database_was_never_there(rig: Rig) -> None:
+def test_the_database_was_never_there(rig: NetworkFaultRig) -> None:
     rig.database_network.refuse()
     ingest = rig.ingest()
-    with running(ingest):
+    with running_processes(ingest):
         wait_for_log(ingest, "database_away")
         assert end(ingest) == 0
 
 
-def test_logs_are_objects_with_plain_keys_and_without_payload(rig: Rig, mosquitto: MosquittoServer) -> None:
+def test_logs_are_objects_with_plain_keys_and_without_payload(
+    rig: NetworkFaultRig, mosquitto: MosquittoServer
+) -> None:
     """Through bad payloads, conflicts, refused and poisoned readings, cuts and the stop."""
     marks = {
         "bad": "marked-payload",
@@ -126,7 +128,7 @@ def test_logs_are_objects_with_plain_keys_and_without_payload(rig: Rig, mosquitt
     with superuser(rig.dsn) as connection:
         connection.execute(f"ALTER TABLE latest ADD CONSTRAINT poison CHECK (value <> {marks['values'][2]})")
     ingest = rig.ingest(TOWNTWIN_LOG_FORMAT="json")
-    with running(ingest), Device(mosquitto, TOPIC) as device:
+    with running_processes(ingest), MqttTestDevice(mosquitto, TOPIC) as device:
         rig.publish()
         at_s = rig.ticks.start_s - 1000
         first, second, poison = (float(value) for value in marks["values"])

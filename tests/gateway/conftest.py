@@ -8,13 +8,13 @@ import pytest
 from httpx import ASGITransport, AsyncClient
 from playwright.sync_api import expect, sync_playwright
 
-from ingest_service.storage.migrate import migrate
-from ingest_service.storage.postgres import PostgresStore
-from tests.support.access import HEADERS, opened
-from tests.support.alive import alive
+from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.console import LANGUAGES
-from tests.support.filled import fill
-from tests.support.services import fresh_database
+from tests.support.demo_store import fill_with_demo
+from tests.support.gateway_access import HEADERS, gateway_app
+from tests.support.process_heartbeats import alive
+from tests.support.throwaway_servers import fresh_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page
 
-    from gateway.console import words
-    from tests.support.services import NamedServer, PostgresServer
+    from gateway.console import translations
+    from tests.support.throwaway_servers import NamedServer, PostgresServer
 
 
 expect.set_options(timeout=20_000)  # a page that is waited for on a machine with much else to do [ms]
@@ -35,7 +35,7 @@ def filled_store(timescale_server: PostgresServer | NamedServer) -> Iterator[Pos
     with fresh_database(timescale_server) as dsn:
         migrate(dsn)
         store = PostgresStore.open(dsn)
-        fill(store, days=2.0)
+        fill_with_demo(store, days=2.0)
         with alive(store):
             yield store
         store.close()
@@ -44,7 +44,7 @@ def filled_store(timescale_server: PostgresServer | NamedServer) -> Iterator[Pos
 @pytest.fixture
 def client(filled_store: PostgresStore) -> Callable[[], AsyncClient]:
     """Makes clients that call the application without a socket."""
-    app = opened(filled_store)
+    app = gateway_app(filled_store)
     return lambda: AsyncClient(
         transport=ASGITransport(app, raise_app_exceptions=False),
         base_url="http://gateway",
@@ -66,7 +66,7 @@ def browser(chromium: Path) -> Iterator[Browser]:
 
 
 @pytest.fixture(params=LANGUAGES)
-def page(request: pytest.FixtureRequest, browser: Browser) -> Iterator[tuple[words.Language, Page]]:
+def page(request: pytest.FixtureRequest, browser: Browser) -> Iterator[tuple[translations.Language, Page]]:
     """A page; anything on its error console fails the test."""
     one = browser.new_context(
         locale=LANGUAGES[request.param], viewport={"width": 1366, "height": 768}

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from httpx import ASGITransport, AsyncClient
 
-from ingest_service.storage.errors import StoreRefused, StoreUnavailable
-from ingest_service.storage.memory import MemoryStore
-from tests.support.access import opened
+from ingest_service.storage.contract.errors import StoreRefusedError, StoreUnavailableError
+from ingest_service.storage.memory.store import MemoryStore
+from tests.support.gateway_access import gateway_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,15 +77,15 @@ def test_anomalies_by_filter_and_page(client: Client) -> None:
     assert len(whole) > 5
     starts = [row["start"] for row in whole]
     assert starts == sorted(starts, reverse=True)
-    seen: list[int] = []
+    anomaly_ids: list[int] = []
     cursor: dict[str, str] = {}
     while True:
         page = get(client, "/v1/anomalies", limit=3, **cursor).json()
-        seen += [row["anomaly_id"] for row in page["items"]]
+        anomaly_ids += [row["anomaly_id"] for row in page["items"]]
         if page["next"] is None:
             break
         cursor = {"cursor": page["next"]}
-    assert seen == [row["anomaly_id"] for row in whole]
+    assert anomaly_ids == [row["anomaly_id"] for row in whole]
     for row in get(client, "/v1/anomalies", area="330421", state="open", severity_min=2).json()["items"]:
         assert row["site_id"].startswith("330421")
         assert (row["state"], row["severity"] >= 2) == ("open", True)
@@ -153,7 +153,7 @@ def test_wrong_queries_are_problems_that_say_what_to_do(
     assert says in problem["detail"]
 
 
-class Away(MemoryStore):
+class UnavailableStore(MemoryStore):
     """A store whose database is gone, or refuses."""
 
     def __init__(self, error: Exception) -> None:
@@ -165,10 +165,10 @@ class Away(MemoryStore):
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(StoreUnavailable("secret host"), 503), (StoreRefused("secret"), 500)]
+    ("error", "status"), [(StoreUnavailableError("secret host"), 503), (StoreRefusedError("secret"), 500)]
 )
 def test_the_database_away_is_a_problem_without_secrets(error: Exception, status: int) -> None:
-    app = opened(Away(error))
+    app = gateway_app(UnavailableStore(error))
     answer = get(lambda: AsyncClient(transport=ASGITransport(app), base_url="http://gateway"), "/readyz")
     assert answer.status_code == status
     assert "secret" not in answer.text

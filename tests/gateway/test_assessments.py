@@ -15,20 +15,20 @@ import pytest
 from httpx import ASGITransport, AsyncClient
 
 from analytics.service import reports
-from analytics.service.assessing import assess
-from analytics.service.reports import pdf, source, words
+from analytics.service.monthly_assessment import assess
+from analytics.service.reports import pdf, report_data, translations
 from analytics.service.settings import Settings
-from ingest_service.storage.memory import MemoryStore
-from ingest_service.storage.migrate import migrate
-from ingest_service.storage.model import Directory
-from ingest_service.storage.postgres import PostgresStore
-from tests.support.access import HEADERS, opened
-from tests.support.audit import audited
+from ingest_service.storage.contract.models import Directory
+from ingest_service.storage.memory.store import MemoryStore
+from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.store import PostgresStore
+from tests.support.audit_entries import audited_actions
 from tests.support.chinese_texts import english_in
-from tests.support.filled import fill
-from tests.support.kept import DIRECTORY
+from tests.support.demo_store import fill_with_demo
+from tests.support.gateway_access import HEADERS, gateway_app
 from tests.support.processes import REPOSITORY
-from tests.support.services import fresh_database
+from tests.support.store_samples import DIRECTORY
+from tests.support.throwaway_servers import fresh_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from httpx import Response
 
-    from ingest_service.storage.store import Store
+    from ingest_service.storage.contract.store import Store
 
 UNTIL_S = datetime(2026, 11, 2, 12, tzinfo=ZoneInfo("Asia/Shanghai")).timestamp()
 
@@ -47,7 +47,7 @@ def filled(timescale_server: object) -> Iterator[tuple[str, PostgresStore]]:
     with fresh_database(timescale_server) as dsn:  # type: ignore[arg-type]
         migrate(dsn)
         store = PostgresStore.open(dsn)
-        fill(store, days=3.0, until_s=UNTIL_S)
+        fill_with_demo(store, days=3.0, until_s=UNTIL_S)
         assess(store, Settings())
         yield dsn, store
         store.close()
@@ -60,7 +60,7 @@ def store(filled: tuple[str, PostgresStore]) -> PostgresStore:
 
 def get(store: Store, path: str, **params: Any) -> Response:
     async def ask() -> Response:
-        app = ASGITransport(opened(store), raise_app_exceptions=False)
+        app = ASGITransport(gateway_app(store), raise_app_exceptions=False)
         async with AsyncClient(transport=app, base_url="http://gateway", headers=HEADERS) as client:
             return await client.get(path, params=params)
 
@@ -90,15 +90,15 @@ def test_assessments_by_area_site_kind_and_month(store: PostgresStore) -> None:
 
 def test_pages_follow_each_other_without_gap_or_repeat(store: PostgresStore) -> None:
     whole = items(store)
-    seen: list[Any] = []
+    collected: list[Any] = []
     cursor: dict[str, str] = {}
     while True:
         page = get(store, "/v1/assessments", limit=37, **cursor).json()
-        seen += page["items"]
+        collected += page["items"]
         if page["next"] is None:
             break
         cursor = {"cursor": page["next"]}
-    assert seen == whole
+    assert collected == whole
 
 
 @pytest.mark.parametrize(
@@ -201,10 +201,10 @@ def test_what_a_reader_may_not_know_is_not_told(store: PostgresStore) -> None:
         nodes=whole.nodes,
         links=[one for one in whole.links if one.network == "river"],
     )
-    told = source.read(store, part, "330483", "2026-11", "en")
-    assert told.of("water_class", "site")
-    assert not [one for one in told.now if one.site_id == hidden or one.link_id]
-    page = reports.make(store, part, "330483", "2026-11", language="en", form="html").decode()
+    report_content = report_data.read_report_data(store, part, "330483", "2026-11", "en")
+    assert report_content.of("water_class", "site")
+    assert not [one for one in report_content.now if one.site_id == hidden or one.link_id]
+    page = reports.render_report(store, part, "330483", "2026-11", language="en", form="html").decode()
     assert page.count("<img ") == 2, "no roads, no picture of them"
 
 
@@ -214,25 +214,29 @@ def test_a_month_without_one_before_says_so(store: PostgresStore) -> None:
 
 
 def test_every_word_is_there_in_both_languages() -> None:
-    for key, (english, chinese) in words.WORDS.items():
+    for key, (english, chinese) in translations.TRANSLATIONS.items():
         assert english
         assert chinese
         assert set(re.findall(r"\{\w+", english)) >= set(re.findall(r"\{\w+", chinese)), key
-    assert words.word("dissolved_oxygen", "zh") == "溶解氧"
-    assert words.listed([], "en") == "–"
+    assert translations.translate("dissolved_oxygen", "zh") == "溶解氧"
+    assert translations.list_words([], "en") == "–"
 
 
 def test_lines_of_chinese_do_not_begin_with_a_full_stop(store: PostgresStore) -> None:
-    report = reports.content.of(source.read(store, store.directory(), "330483", "2026-11", "zh"))
-    page = pdf.document(report)
+    report = reports.content.build_report(
+        report_data.read_report_data(store, store.directory(), "330483", "2026-11", "zh")
+    )
+    page = pdf.new_document(report)
     page.set_font(pdf.FONT, "", 10)
     for extra in range(12):
-        lines = list(pdf.lines(page, "水" * extra + "在3个乡镇中排名第2。行程时间指数1.08，畅通；" * 8))
+        lines = list(
+            pdf.wrap_chinese(page, "水" * extra + "在3个乡镇中排名第2。行程时间指数1.08，畅通；" * 8)
+        )
         assert len(lines) > 1
         assert all(page.get_string_width(line) <= page.epw for line in lines)
         assert not [line for line in lines if line[0] in "，。；"]
         assert "1.08" in lines[0] + lines[1]
-    pdf.close(page)
+    pdf.close_fonts(page)
 
 
 def command(dsn: str, *arguments: str) -> tuple[int, str]:
@@ -249,11 +253,11 @@ def command(dsn: str, *arguments: str) -> tuple[int, str]:
 def test_the_command_writes_what_the_api_answers(filled: tuple[str, PostgresStore], tmp_path: Path) -> None:
     dsn, store = filled
     out = tmp_path / "report.pdf"
-    code, said = command(
+    code, output = command(
         dsn, "--area", "330483", "--month", "2026-10", "--language", "zh", "--out", str(out), "--compute"
     )
-    assert (code, str(out) in said) == (0, True), said
-    assert audited(store, "report") == [
+    assert (code, str(out) in output) == (0, True), output
+    assert audited_actions(store, "report") == [
         ("report compute", "month=2026-10"),
         ("report", f"area=330483 month=2026-10 language=zh out={out}"),
     ]
@@ -279,5 +283,5 @@ def test_the_command_says_what_is_wrong(
     given = {"--area": "330483", "--month": "2026-10", "--out": "report.html"} | changed
     given["--out"] = str(tmp_path / given["--out"])
     words_ = [word for pair in given.items() for word in pair if word]
-    found, said = command(filled[0], *words_)
-    assert (found, says in said) == (code, True), said
+    found, output = command(filled[0], *words_)
+    assert (found, says in output) == (code, True), output

@@ -14,23 +14,23 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from deploy.embedded.folder import free_port
-from gateway.access import keys
-from gateway.access.principal import Role
-from ingest_service.storage.accounts import Accounts
-from ingest_service.storage.migrate import migrate
-from ingest_service.storage.postgres import PostgresStore
-from tests.support import howto
-from tests.support.filled import fill
-from tests.support.processes import REPOSITORY, Process, running, wait_until
-from tests.support.services import fresh_database
+from deploy.embedded.server_environment import free_port
+from gateway.auth import api_keys
+from gateway.auth.principal import Role
+from ingest_service.storage.postgres.api_keys import ApiKeyStore
+from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.store import PostgresStore
+from tests.support import howto_pages
+from tests.support.demo_store import fill_with_demo
+from tests.support.processes import REPOSITORY, PlatformProcess, running_processes, wait_until
+from tests.support.throwaway_servers import fresh_database
 from towntwin.client import Client, ClientError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.support.services import NamedServer, PostgresServer
+    from tests.support.throwaway_servers import NamedServer, PostgresServer
 
 PAUSE = time.sleep
 HOWTO = "query-anomalies.md"
@@ -44,10 +44,12 @@ def served(
     with fresh_database(timescale_server) as dsn:
         migrate(dsn)
         store = PostgresStore.open(dsn)
-        fill(store, days=2.0)
-        _, key = keys.mint(Accounts(store), name="notebook", role=Role.VIEWER, created_by="tests")
+        fill_with_demo(store, days=2.0)
+        _, key = api_keys.create_key(
+            ApiKeyStore(store), name="notebook", role=Role.VIEWER, created_by="tests"
+        )
         store.close()
-        with running(Process("gateway", "--port", str(port), log=log, TOWNTWIN_DSN=dsn)):
+        with running_processes(PlatformProcess("gateway", "--port", str(port), log=log, TOWNTWIN_DSN=dsn)):
             wait_until(lambda: answers(port), within_s=60, what="the gateway answers")
             yield f"http://127.0.0.1:{port}", key
 
@@ -118,7 +120,7 @@ def test_who_asks_too_often_is_answered_a_little_later(
     port = free_port()
     migrate(timescale_dsn)
     store = PostgresStore.open(timescale_dsn)
-    _, key = keys.mint(Accounts(store), name="notebook", role=Role.VIEWER, created_by="tests")
+    _, key = api_keys.create_key(ApiKeyStore(store), name="notebook", role=Role.VIEWER, created_by="tests")
     store.close()
     hurry = {"TOWNTWIN_GATEWAY_REQUESTS_PER_S": "2", "TOWNTWIN_GATEWAY_REQUESTS_BURST": "2"}
     waited: list[float] = []
@@ -128,8 +130,10 @@ def test_who_asks_too_often_is_answered_a_little_later(
         PAUSE(pause_s)
 
     monkeypatch.setattr("towntwin.client.time.sleep", pause)
-    with running(
-        Process("gateway", "--port", str(port), log=tmp_path / "log", TOWNTWIN_DSN=timescale_dsn, **hurry)
+    with running_processes(
+        PlatformProcess(
+            "gateway", "--port", str(port), log=tmp_path / "log", TOWNTWIN_DSN=timescale_dsn, **hurry
+        )
     ):
         wait_until(lambda: answers(port), within_s=60, what="the gateway answers")
         with Client(f"http://127.0.0.1:{port}", key=key) as client:
@@ -137,15 +141,17 @@ def test_who_asks_too_often_is_answered_a_little_later(
     assert waited
 
 
-@pytest.mark.parametrize("command", howto.blocks(HOWTO, "sh"))
+@pytest.mark.parametrize("command", howto_pages.code_blocks(HOWTO, "sh"))
 def test_the_commands_of_the_howto_work(command: str, address: str, tmp_path: Path) -> None:
-    printed = howto.done(command, address, key=os.environ["KEY"], folder=tmp_path)
+    printed = howto_pages.run_command(command, address, key=os.environ["KEY"], folder=tmp_path)
     written = "".join(path.read_text() for path in tmp_path.iterdir() if path.suffix == ".csv")
     assert len(printed + written) > 40
 
 
 def test_the_notebook_of_the_howto_works_and_draws(address: str, tmp_path: Path) -> None:
-    program = "\n".join(howto.blocks(HOWTO, "python")).replace(howto.WRITTEN, address)
+    program = "\n".join(howto_pages.code_blocks(HOWTO, "python")).replace(
+        howto_pages.WRITTEN_ADDRESS, address
+    )
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path,

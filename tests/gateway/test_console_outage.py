@@ -10,26 +10,26 @@ import pytest
 from playwright.sync_api import Browser, expect
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from gateway import browser_errors
-from gateway.access import keys
-from gateway.access.principal import Role
-from gateway.console import checks, words
-from ingest_service.storage.accounts import Accounts
-from ingest_service.storage.migrate import migrate
-from ingest_service.storage.postgres import PostgresStore
+from gateway.auth import api_keys
+from gateway.auth.principal import Role
+from gateway.console import health_checks, translations
+from gateway.transport import browser_error_pages
+from ingest_service.storage.postgres.api_keys import ApiKeyStore
+from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.store import PostgresStore
 from ingest_service.storage.settings import Settings as Storage
-from tests.support.alive import alive
-from tests.support.console import LANGUAGES, served_on
-from tests.support.kept import DIRECTORY
-from tests.support.proxy import Proxy
-from tests.support.services import fresh_database
+from tests.support.console import LANGUAGES, serve_console
+from tests.support.process_heartbeats import alive
+from tests.support.store_samples import DIRECTORY
+from tests.support.tcp_proxy import Proxy
+from tests.support.throwaway_servers import fresh_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ingest_service.storage.process_words import Sentence
-    from tests.support.services import PostgresServer
+    from ingest_service.storage.health.process_messages import BilingualText
+    from tests.support.throwaway_servers import PostgresServer
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 SOON_MS = 25_000
@@ -45,9 +45,9 @@ def served(plain_server: PostgresServer) -> Iterator[tuple[str, Proxy, str]]:
         far = make_conninfo(dsn, host=proxy.host, port=proxy.port)
         store = PostgresStore.open(far, settings=Storage(connect_timeout_s=1))
         store.enrol(DIRECTORY)
-        _, key = keys.mint(Accounts(store), name="n", role=Role.VIEWER, created_by="tests")
+        _, key = api_keys.create_key(ApiKeyStore(store), name="n", role=Role.VIEWER, created_by="tests")
         with alive(store, every_s=0.5):
-            for address in served_on(store, accounts=None):
+            for address in serve_console(store, accounts=None):
                 yield f"{address.partition('#')[0]}#{key}", proxy, dsn
         proxy.close()
         store.close()
@@ -67,41 +67,47 @@ def _set_read_only(dsn: str, value: str) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_strip_shows_a_database_that_is_read_only_and_one_that_is_stopped(
-    browser: Browser, served: tuple[str, Proxy, str], tmp_path: Path, language: words.Language
+    browser: Browser, served: tuple[str, Proxy, str], tmp_path: Path, language: translations.Language
 ) -> None:
-    def said(sentence: Sentence) -> str:
+    def translated(sentence: BilingualText) -> str:
         return sentence.zh if language == "zh" else sentence.en
 
     address, network, dsn = served
     context = browser.new_context(locale=LANGUAGES[language], viewport={"width": 1366, "height": 768})
     one = context.new_page()
     one.goto(address)
-    writable = f"● {said(checks.DATABASE)} {said(checks.WRITABLE)}"
+    writable = f"● {translated(health_checks.DATABASE_LABEL)} {translated(health_checks.WRITABLE_TEXT)}"
     expect(one.get_by_text(writable)).to_be_visible(timeout=SOON_MS)
     lang = one.evaluate("document.documentElement.lang")
     lost = {"en": "Connection lost.", "zh": "连接丢失"}[language]
     assert (lang, lost in one.content()) == ({"en": "en-US", "zh": "zh-CN"}[language], True)
 
     _set_read_only(dsn, "on")
-    expect(one.get_by_text(f"■ {said(checks.DATABASE)} {said(checks.READ_ONLY)}")).to_be_visible(
-        timeout=SOON_MS
-    )
-    expect(one.get_by_text(said(checks.READ_ONLY_TO_DO))).to_be_visible()
-    expect(one.get_by_text(f"○ {said(checks.BROKER)} {said(checks.UNKNOWN)}")).to_be_visible()
+    expect(
+        one.get_by_text(
+            f"■ {translated(health_checks.DATABASE_LABEL)} {translated(health_checks.READ_ONLY_TEXT)}"
+        )
+    ).to_be_visible(timeout=SOON_MS)
+    expect(one.get_by_text(translated(health_checks.READ_ONLY_ADVICE))).to_be_visible()
+    expect(
+        one.get_by_text(
+            f"○ {translated(health_checks.BROKER_LABEL)} {translated(health_checks.UNKNOWN_TEXT)}"
+        )
+    ).to_be_visible()
     one.screenshot(path=tmp_path / f"read_only.{language}.png")
     _set_read_only(dsn, "off")
     expect(one.get_by_text(writable)).to_be_visible(timeout=SOON_MS)
 
     network.refuse()
-    expect(one.get_by_text(said(checks.AWAY_TO_DO))).to_be_visible(timeout=SOON_MS)
-    expect(one.get_by_text(f"✕ {words.word('not_kept', language)}")).to_be_visible()
+    expect(one.get_by_text(translated(health_checks.AWAY_ADVICE))).to_be_visible(timeout=SOON_MS)
+    expect(one.get_by_text(f"✕ {translations.translate('not_kept', language)}")).to_be_visible()
     one.screenshot(path=tmp_path / f"stopped.{language}.png")
 
     again = context.new_page()
     answer = again.goto(address.partition("/login")[0] + "/")
     assert answer is not None
     assert answer.status == 503
-    for text in browser_errors.WORDS[503]:
+    for text in browser_error_pages.TEXTS_BY_STATUS[503]:
         expect(again.get_by_text(text)).to_be_visible()
     again.screenshot(path=tmp_path / f"page.{language}.png")
     network.mend()
@@ -111,18 +117,18 @@ def test_the_strip_shows_a_database_that_is_read_only_and_one_that_is_stopped(
 
 
 def test_a_browser_never_gets_json_and_a_program_always_does(served: tuple[str, Proxy, str]) -> None:
-    here, key = served[0].partition("/login")[0], served[0].partition("#")[2]
+    base_url, key = served[0].partition("/login")[0], served[0].partition("#")[2]
     answers = {
-        404: httpx.get(f"{here}/nothing", headers=HTML),
-        401: httpx.get(f"{here}/favicon.ico", headers=HTML),
+        404: httpx.get(f"{base_url}/nothing", headers=HTML),
+        401: httpx.get(f"{base_url}/favicon.ico", headers=HTML),
     }
     for status, answer in answers.items():
         assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert 'http-equiv="refresh"' in answer.text
-        assert all(text in answer.text for text in browser_errors.WORDS[status])
-    assert httpx.get(f"{here}/", headers=HTML).headers["location"] == "/login"
+        assert all(text in answer.text for text in browser_error_pages.TEXTS_BY_STATUS[status])
+    assert httpx.get(f"{base_url}/", headers=HTML).headers["location"] == "/login"
     for path, headers in (("/nothing", {}), ("/v1/nothing", HTML), ("/v1/areas", HTML)):
-        kind = httpx.get(f"{here}{path}", headers=headers).headers["content-type"]
+        kind = httpx.get(f"{base_url}{path}", headers=headers).headers["content-type"]
         assert kind == "application/problem+json"
-    assert httpx.get(f"{here}/v1/areas", headers={**HTML, "X-API-Key": key}).status_code == 200
+    assert httpx.get(f"{base_url}/v1/areas", headers={**HTML, "X-API-Key": key}).status_code == 200

@@ -11,10 +11,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from analytics.core.flags import Rule
-from gateway.console import words
-from ingest_service.storage.batch import Batch
-from ingest_service.storage.memory import MemoryStore
-from ingest_service.storage.model import (
+from gateway.console import translations
+from ingest_service.storage.contract.batch import Batch
+from ingest_service.storage.contract.models import (
     READING,
     AnomalyQuery,
     Channel,
@@ -25,9 +24,10 @@ from ingest_service.storage.model import (
     Series,
     Site,
 )
-from tests.support.alive import alive
-from tests.support.console import LANGUAGES, served_on
-from tests.support.filled import fill
+from ingest_service.storage.memory.store import MemoryStore
+from tests.support.console import LANGUAGES, serve_console
+from tests.support.demo_store import fill_with_demo
+from tests.support.process_heartbeats import alive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from playwright.sync_api import Browser
 
-Served = tuple[str, MemoryStore]
+ServedConsole = tuple[str, MemoryStore]
 NEW = "new-site"
 SENT_S = time.time() - 30
 OPTIONS = """mark => {
@@ -50,10 +50,10 @@ OPTIONS = """mark => {
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[Served]:
+def served() -> Iterator[ServedConsole]:
     """The demo towns, a new site with one single reading, and one dead letter."""
     store = MemoryStore()
-    fill(store, days=2.0)
+    fill_with_demo(store, days=2.0)
     known = store.directory()
     area = known.areas[-1].area_id
     store.enrol(
@@ -100,7 +100,7 @@ def served() -> Iterator[Served]:
     )
     _commit(store, _first(_series(store, NEW)), [letter])
     with alive(store, every_s=0.2):
-        for address in served_on(store):
+        for address in serve_console(store):
             yield address, store
 
 
@@ -116,10 +116,10 @@ def _first(series_id: int) -> NDArray[np.void]:
     return row
 
 
-def _commit(store: MemoryStore, rows: NDArray[np.void], letters: Sequence[DeadLetter]) -> None:
+def _commit(store: MemoryStore, rows: NDArray[np.void], dead_letters: Sequence[DeadLetter]) -> None:
     with store.shard("console tests") as lease:
         assert lease is not None
-        store.commit(Batch(fresh=rows, letters=list(letters), epoch=lease.epoch))
+        store.commit(Batch(fresh=rows, dead_letters=list(dead_letters), epoch=lease.epoch))
 
 
 def _charts(one: Page) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -141,21 +141,23 @@ def _until_plot(one: Page, words_: str) -> dict[str, Any]:
 
 
 def test_the_dead_letters_can_be_opened(
-    page: tuple[words.Language, Page], served: Served, tmp_path: Path
+    page: tuple[translations.Language, Page], served: ServedConsole, tmp_path: Path
 ) -> None:
     language, one = page
     one.goto(served[0])
-    one.get_by_text(words.word("dead_letters", language), exact=True).click(timeout=60_000)
-    expect(one.get_by_text(words.word("newest_letters", language))).to_be_visible(timeout=60_000)
+    one.get_by_text(translations.translate("dead_letters", language), exact=True).click(timeout=60_000)
+    expect(one.get_by_text(translations.translate("newest_letters", language))).to_be_visible(timeout=60_000)
     expect(one.get_by_text("wz-99", exact=True).first).to_be_visible()
-    expect(one.get_by_text(words.word("reason_channel", language), exact=True).first).to_be_visible()
+    expect(
+        one.get_by_text(translations.translate("reason_channel", language), exact=True).first
+    ).to_be_visible()
     expect(one.get_by_text("water_levle").first).to_be_visible()
     one.wait_for_timeout(400)
     one.screenshot(path=tmp_path / f"letters.{language}.png")
 
 
 def test_the_first_reading_of_a_new_series_is_drawn_and_its_site_is_warming_up(
-    page: tuple[words.Language, Page], served: Served, tmp_path: Path
+    page: tuple[translations.Language, Page], served: ServedConsole, tmp_path: Path
 ) -> None:
     language, one = page
     address, store = served
@@ -163,14 +165,14 @@ def test_the_first_reading_of_a_new_series_is_drawn_and_its_site_is_warming_up(
     expect(one.locator("canvas").first).to_be_visible(timeout=60_000)
     one.goto(f"{address.partition('/login')[0]}/?series={_series(store, NEW)}")
     plot = _until_plot(one, {"en": "New weir", "zh": "新堰"}[language])
-    value = next(line for line in plot["series"] if line["name"] == words.word("value", language))
+    value = next(line for line in plot["series"] if line["name"] == translations.translate("value", language))
     assert len(value["data"]) == 1
     assert value["showSymbol"], "a line through one point alone is invisible"
     at_ms = value["data"][0][0]
     axis = plot["xAxis"][0]
     assert at_ms - 3600e3 < axis["min"] < at_ms < axis["max"] < at_ms + 3600e3, "the axis fits the reading"
     points = {one["name"]: len(one["data"]) for one in _charts(one)[0]["series"]}
-    assert points[words.word("status_warming", language)] == 1
+    assert points[translations.translate("status_warming", language)] == 1
     looks = {
         one["name"]: (one["symbol"], one["itemStyle"]["color"])
         for one in _charts(one)[0]["series"]
@@ -181,7 +183,7 @@ def test_the_first_reading_of_a_new_series_is_drawn_and_its_site_is_warming_up(
 
 
 def test_every_quantity_of_a_site_and_every_range_can_be_chosen(
-    page: tuple[words.Language, Page], served: Served, tmp_path: Path
+    page: tuple[translations.Language, Page], served: ServedConsole, tmp_path: Path
 ) -> None:
     language, one = page
     address, store = served
@@ -196,12 +198,12 @@ def test_every_quantity_of_a_site_and_every_range_can_be_chosen(
     tabs.nth(1).click()
     plot = _until_plot(one, tabs.nth(1).inner_text().strip())
     assert len(plot["series"][3]["data"]) > 100
-    one.get_by_role("button", name=words.word("range_24", language), exact=True).click()
+    one.get_by_role("button", name=translations.translate("range_24", language), exact=True).click()
     deadline = time.monotonic() + 60
     while (shown := _span_h(_charts(one)[1])) > 24.5:
         assert time.monotonic() < deadline, shown
         one.wait_for_timeout(100)
-    one.get_by_role("button", name=words.word("range_720", language), exact=True).click()
+    one.get_by_role("button", name=translations.translate("range_720", language), exact=True).click()
     while (shown := _span_h(_charts(one)[1])) < 40:
         assert time.monotonic() < deadline, shown
         one.wait_for_timeout(100)
@@ -215,7 +217,7 @@ def _span_h(plot: dict[str, Any]) -> float:
 
 
 def test_each_anomaly_links_to_its_series_and_range(
-    page: tuple[words.Language, Page], served: Served, tmp_path: Path
+    page: tuple[translations.Language, Page], served: ServedConsole, tmp_path: Path
 ) -> None:
     language, one = page
     one.goto(served[0])
@@ -230,14 +232,14 @@ def test_each_anomaly_links_to_its_series_and_range(
     names = [mark["name"] for mark in _charts(one)[1]["legend"][0]["data"]]
     shapes = {line["name"]: line.get("symbol") for line in _charts(one)[1]["series"]}
     for key, shape in (("flag_suspect", "triangle"), ("flag_fail", "diamond")):
-        assert words.word(key, language) in names
-        assert shapes[words.word(key, language)] == shape
+        assert translations.translate(key, language) in names
+        assert shapes[translations.translate(key, language)] == shape
     one.screenshot(path=tmp_path / f"anomaly.{language}.png")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_on_a_phone_everything_is_in_one_column(
-    browser: Browser, served: Served, tmp_path: Path, language: words.Language
+    browser: Browser, served: ServedConsole, tmp_path: Path, language: translations.Language
 ) -> None:
     context = browser.new_context(locale=LANGUAGES[language], viewport={"width": 390, "height": 844})
     one = context.new_page()
@@ -254,13 +256,15 @@ def test_on_a_phone_everything_is_in_one_column(
 
 
 def test_no_warning_sign_stands_beside_nothing_is_wrong(
-    page: tuple[words.Language, Page], served: Served, tmp_path: Path
+    page: tuple[translations.Language, Page], served: ServedConsole, tmp_path: Path
 ) -> None:
     language, one = page
     address, store = served
     is_open = store.anomalies(AnomalyQuery(states=["open"], limit=1000))
-    store.record([msgspec.structs.replace(it, state="closed", end_s=it.peak_s + 1) for it in is_open])
+    store.record_anomalies(
+        [msgspec.structs.replace(it, state="closed", end_s=it.peak_s + 1) for it in is_open]
+    )
     one.goto(address)
-    expect(one.get_by_text(f"✓ {words.word('nothing', language)}")).to_be_visible(timeout=60_000)
+    expect(one.get_by_text(f"✓ {translations.translate('nothing', language)}")).to_be_visible(timeout=60_000)
     assert one.locator(".list-panel .q-icon").count() == 0
     one.screenshot(path=tmp_path / f"nothing.{language}.png")

@@ -11,29 +11,29 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from httpx import ASGITransport, AsyncClient
 
-from gateway.access import keys
-from gateway.access.exports import AT_ONCE, EXPORT_ROWS, ExportLedger
-from gateway.access.fair_queue import Budget, FairQueue
-from gateway.access.principal import Role
-from gateway.problems import ProblemError
+from gateway.api.problems import ProblemError
+from gateway.auth import api_keys
+from gateway.auth.export_audit import EXPORT_THRESHOLD_ROWS, MAX_BURST_ENTRIES, ExportCounter
+from gateway.auth.fair_queue import FairQueue, TimeBudget
+from gateway.auth.principal import Role
 from gateway.settings import Settings
-from tests.support.access import MemoryAccounts, opened
-from tests.support.asgi import ask
+from tests.support.asgi import send_request
+from tests.support.gateway_access import MemoryApiKeyStore, gateway_app
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from ingest_service.storage.postgres import PostgresStore
+    from ingest_service.storage.postgres.store import PostgresStore
 
 
 def test_keys_get_turns_one_after_the_other() -> None:
     async def scenario() -> list[str]:
-        queue, done = FairQueue(per_key=2, total=2, most_waiting=50), list[str]()
+        queue, done = FairQueue(per_key=2, total=2, max_waiting=50), list[str]()
 
-        async def work(who: str) -> None:
-            async with queue.turn(who):
+        async def work(principal_id: str) -> None:
+            async with queue.work_slot(principal_id):
                 await asyncio.sleep(0.001)
-                done.append(who)
+                done.append(principal_id)
 
         many = [asyncio.create_task(work("greedy")) for _ in range(20)]
         await asyncio.sleep(0)
@@ -46,12 +46,12 @@ def test_keys_get_turns_one_after_the_other() -> None:
 
 def test_a_key_never_has_more_than_its_turns_and_waits_within_bounds() -> None:
     async def scenario() -> None:
-        queue = FairQueue(per_key=2, total=10, most_waiting=3)
-        running = [asyncio.create_task(hold(queue, "a")) for _ in range(5)]
+        queue = FairQueue(per_key=2, total=10, max_waiting=3)
+        running = [asyncio.create_task(hold_slot(queue, "a")) for _ in range(5)]
         await asyncio.sleep(0.01)
         assert queue.running == 2
         with pytest.raises(ProblemError, match="3 requests of this key wait") as caught:
-            await hold(queue, "a")
+            await hold_slot(queue, "a")
         assert (caught.value.status, caught.value.headers) == (429, {"Retry-After": "1"})
         for one in running:
             one.cancel()
@@ -59,25 +59,25 @@ def test_a_key_never_has_more_than_its_turns_and_waits_within_bounds() -> None:
             with suppress(asyncio.CancelledError):
                 await one
         assert queue.running == 0, "whoever goes away while it waits takes no turn with it"
-        async with queue.turn("b"):
+        async with queue.work_slot("b"):
             assert queue.running == 1
 
     asyncio.run(scenario())
 
 
-async def hold(queue: FairQueue, who: str) -> None:
-    async with queue.turn(who):
+async def hold_slot(queue: FairQueue, principal_id: str) -> None:
+    async with queue.work_slot(principal_id):
         await asyncio.sleep(60)
 
 
 def test_a_turn_that_pauses_lets_others_work() -> None:
     async def scenario() -> None:
-        queue = FairQueue(per_key=1, total=1, most_waiting=3)
-        async with queue.turn("slow reader") as turn:
-            turn.pause()
-            async with asyncio.timeout(1), queue.turn("other"):
+        queue = FairQueue(per_key=1, total=1, max_waiting=3)
+        async with queue.work_slot("slow reader") as work_slot:
+            work_slot.pause()
+            async with asyncio.timeout(1), queue.work_slot("other"):
                 pass
-            await turn.resume()
+            await work_slot.resume()
             assert queue.running == 1
 
     asyncio.run(scenario())
@@ -85,81 +85,85 @@ def test_a_turn_that_pauses_lets_others_work() -> None:
 
 def test_a_key_that_has_spent_its_time_is_told_when_to_come_again() -> None:
     async def scenario() -> None:
-        queue = FairQueue(per_key=1, total=1, most_waiting=3, budget=Budget(share=0.5, burst_s=0.01))
-        async with queue.turn("a"):
+        queue = FairQueue(per_key=1, total=1, max_waiting=3, budget=TimeBudget(share=0.5, burst_s=0.01))
+        async with queue.work_slot("a"):
             await asyncio.sleep(0.1)
         with pytest.raises(ProblemError, match="share of the server's time"):
-            await hold(queue, "a")
-        async with queue.turn("b"):
+            await hold_slot(queue, "a")
+        async with queue.work_slot("b"):
             pass
 
     asyncio.run(scenario())
 
 
 def test_an_export_is_counted_by_what_leaves_and_never_floods_the_audit() -> None:
-    ledger = ExportLedger()
-    pages = [ledger.add("a", "r", rows=EXPORT_ROWS // 4, is_file=False, now_s=0.0) for _ in range(4)]
-    assert pages == [None, None, None, {"rows": EXPORT_ROWS, "answers": 4}]
+    ledger = ExportCounter()
+    pages = [
+        ledger.add("a", "r", rows=EXPORT_THRESHOLD_ROWS // 4, is_file=False, now_s=0.0) for _ in range(4)
+    ]
+    assert pages == [None, None, None, {"rows": EXPORT_THRESHOLD_ROWS, "answers": 4}]
     files = [ledger.add("a", "r", rows=1, is_file=True, now_s=1.0) for _ in range(200)]
-    assert sum(one is not None for one in files) < AT_ONCE
+    assert sum(one is not None for one in files) < MAX_BURST_ENTRIES
     later = ledger.add("a", "r", rows=1, is_file=True, now_s=120.0)
     assert later is not None
     assert later["answers"] > 180, "those without a line are counted in the next one"
 
 
 @pytest.fixture
-def watched(filled_store: PostgresStore) -> tuple[FastAPI, MemoryAccounts, dict[str, str]]:
-    accounts = MemoryAccounts()
-    app = opened(filled_store, accounts=accounts)
-    _, text = keys.mint(accounts, name="viewer", role=Role.VIEWER, area_id="330483", created_by="tests")
+def audited_gateway(filled_store: PostgresStore) -> tuple[FastAPI, MemoryApiKeyStore, dict[str, str]]:
+    accounts = MemoryApiKeyStore()
+    app = gateway_app(filled_store, accounts=accounts)
+    _, text = api_keys.create_key(
+        accounts, name="viewer", role=Role.VIEWER, area_id="330483", created_by="tests"
+    )
     return app, accounts, {"X-API-Key": text}
 
 
 def test_every_way_out_of_the_database_is_audited_by_rows(
-    watched: tuple[FastAPI, MemoryAccounts, dict[str, str]],
+    watched: tuple[FastAPI, MemoryApiKeyStore, dict[str, str]],
 ) -> None:
     app, accounts, headers = watched
-    series = [one["series_id"] for one in ask(app, "GET", "/v1/series", headers=headers).json()]
+    series = [one["series_id"] for one in send_request(app, "GET", "/v1/series", headers=headers).json()]
     plot: Any = {"series": series[:5], "points": 500, "format": "csv"}
-    assert ask(app, "GET", "/v1/plot", headers=headers, params=plot).status_code == 200
+    assert send_request(app, "GET", "/v1/plot", headers=headers, params=plot).status_code == 200
     for path in (
         f"/v1/series/{series[0]}/buckets?width=PT1H&format=csv",
         "/v1/latest?format=csv",
         "/v1/readings?format=ndjson",
         "/sta/v1.1/Observations?$resultFormat=dataArray&$top=10",
     ):
-        assert ask(app, "GET", path, headers=headers).status_code == 200, path
+        assert send_request(app, "GET", path, headers=headers).status_code == 200, path
     actions = [one.action.removeprefix("GET ") for one in accounts.lines]
     expected = ["/v1/plot", "/v1/series/{series_id}/buckets", "/v1/latest", "/v1/readings"]
     assert actions == [*expected, "/sta/v1.1/{path:path}"]
     assert accounts.lines[0].detail["rows"] > 100
     for _ in range(3):
-        assert ask(app, "GET", "/v1/readings?limit=5000", headers=headers).status_code == 200
-    assert accounts.lines[-1].detail["rows"] >= EXPORT_ROWS
+        assert send_request(app, "GET", "/v1/readings?limit=5000", headers=headers).status_code == 200
+    assert accounts.lines[-1].detail["rows"] >= EXPORT_THRESHOLD_ROWS
     assert accounts.lines[-1].action == "GET /v1/readings"
     # what was posted comes back judged, which leaves as many rows
     many = {
-        "time": [1.79e9 + 300 * i for i in range(EXPORT_ROWS)],
-        "value": [7.0 + i % 7 for i in range(EXPORT_ROWS)],
+        "time": [1.79e9 + 300 * i for i in range(EXPORT_THRESHOLD_ROWS)],
+        "value": [7.0 + i % 7 for i in range(EXPORT_THRESHOLD_ROWS)],
     }
     few = {name: values[:500] for name, values in many.items()}
     for body, form in ((many, "json"), (few, "csv")):
         address = f"/v1/judge?quantity=ph&format={form}"
-        assert ask(app, "POST", address, headers=headers, json=body).status_code == 200
+        assert send_request(app, "POST", address, headers=headers, json=body).status_code == 200
         assert accounts.lines[-1].action == "POST /v1/judge"
         assert accounts.lines[-1].detail["rows"] == len(body["time"])
 
 
 def test_a_viewer_writes_no_audit_by_the_hundred(
-    watched: tuple[FastAPI, MemoryAccounts, dict[str, str]],
+    watched: tuple[FastAPI, MemoryApiKeyStore, dict[str, str]],
 ) -> None:
     app, accounts, headers = watched
     judged = {"time": [1.79e9, 1.79e9 + 300], "value": [7.0, 7.1]}
     for _ in range(60):
-        ask(app, "POST", "/v1/judge?quantity=ph", headers=headers, json=judged)
-        ask(app, "GET", "/v1/reports/330483/2020-01", headers=headers)
-        ask(app, "POST", "/sta/v1.1/Things", headers=headers)
-    assert len(accounts.lines) <= AT_ONCE
+        send_request(app, "POST", "/v1/judge?quantity=ph", headers=headers, json=judged)
+        send_request(app, "GET", "/v1/reports/330483/2020-01", headers=headers)
+        send_request(app, "POST", "/sta/v1.1/Things", headers=headers)
+    assert len(accounts.lines) <= MAX_BURST_ENTRIES
 
 
 @pytest.mark.parametrize(
@@ -177,10 +181,10 @@ def test_a_nul_or_an_endless_width_is_refused_and_not_a_failure(
     filled_store: PostgresStore, method: str, path: str
 ) -> None:
     """With the accounts of the database, where the audit refuses what PostgreSQL can't hold."""
-    app = opened(filled_store, accounts=None)
+    app = gateway_app(filled_store, accounts=None)
     accounts = app.state.context.accounts
-    _, text = keys.mint(accounts, name="viewer", role=Role.ADMINISTRATOR, created_by="tests")
-    answer = ask(app, method, path, headers={"X-API-Key": text})
+    _, text = api_keys.create_key(accounts, name="viewer", role=Role.ADMINISTRATOR, created_by="tests")
+    answer = send_request(app, method, path, headers={"X-API-Key": text})
     assert answer.status_code in {400, 404, 422, 501}, (path, answer.text)
 
 
@@ -188,21 +192,21 @@ def test_slow_requests_of_one_key_leave_another_its_turn(
     filled_store: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """30 requests of a viewer hang in the database; a second key is answered meanwhile."""
-    from gateway.sta import routes  # noqa: PLC0415 - what is slowed down
+    from gateway.sensorthings import routes  # noqa: PLC0415 - what is slowed down
 
     released, began = threading.Event(), threading.Semaphore(0)
-    answered = routes._answer
+    answered = routes._open_and_answer
 
     def slow(*given: Any) -> Any:
         began.release()
         released.wait(20)
         return answered(*given)
 
-    monkeypatch.setattr(routes, "_answer", slow)
-    accounts = MemoryAccounts()
-    app = opened(filled_store, accounts=accounts, settings=Settings(heavy_per_key=2))
+    monkeypatch.setattr(routes, "_open_and_answer", slow)
+    accounts = MemoryApiKeyStore()
+    app = gateway_app(filled_store, accounts=accounts, settings=Settings(heavy_per_key=2))
     greedy, other = (
-        {"X-API-Key": keys.mint(accounts, name=name, role=Role.VIEWER, created_by="tests")[1]}
+        {"X-API-Key": api_keys.create_key(accounts, name=name, role=Role.VIEWER, created_by="tests")[1]}
         for name in ("greedy", "other")
     )
 

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from httpx import ASGITransport, AsyncClient
 
-from gateway.access import keys
-from gateway.access.principal import Role
-from gateway.background import WELL_S, Tasks
-from gateway.live import Hub
-from ingest_service.storage.beating import Look
-from ingest_service.storage.memory import MemoryStore
-from tests.support.access import ACCOUNTS, HEADERS, opened
-from tests.support.alive import alive
-from tests.support.asgi import Stream
-from tests.support.kept import DIRECTORY, anomaly
+from gateway.auth import api_keys
+from gateway.auth.principal import Role
+from gateway.background_tasks import STABLE_AFTER_S, BackgroundTasks
+from gateway.live.broadcaster import EventBroadcaster
+from ingest_service.storage.health.heartbeat_thread import WorkStatus
+from ingest_service.storage.memory.store import MemoryStore
+from tests.support.asgi import StreamedResponse
+from tests.support.gateway_access import ACCOUNTS, HEADERS, gateway_app
+from tests.support.process_heartbeats import alive
 from tests.support.processes import wait_until
+from tests.support.store_samples import DIRECTORY, anomaly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from httpx import Response
 
-    from ingest_service.storage.processes import Process
+    from ingest_service.storage.health.processes import ProcessInfo
 
 HOME = "330483-d1"
 
@@ -40,19 +40,19 @@ def store() -> Iterator[MemoryStore]:
 
 
 def ask(app: FastAPI, path: str, headers: dict[str, str] = HEADERS) -> Response:
-    async def asked() -> Response:
+    async def original_read() -> Response:
         async with AsyncClient(transport=ASGITransport(app), base_url="http://gateway") as client:
             return await client.get(path, headers=headers)
 
-    return asyncio.run(asked())
+    return asyncio.run(original_read())
 
 
 def health(store: MemoryStore, headers: dict[str, str] = HEADERS) -> Any:
-    return ask(opened(store), "/v1/health", headers).json()
+    return ask(gateway_app(store), "/v1/health", headers).json()
 
 
 def test_without_ingest_a_gateway_lives_and_is_not_ready(store: MemoryStore) -> None:
-    app = opened(store)
+    app = gateway_app(store)
     assert ask(app, "/healthz").status_code == 200
     answer = ask(app, "/readyz")
     assert answer.status_code == 503
@@ -69,9 +69,9 @@ def test_without_ingest_a_gateway_lives_and_is_not_ready(store: MemoryStore) -> 
 
 def test_with_ingest_it_is_ready_whatever_becomes_of_the_service(store: MemoryStore) -> None:
     with alive(store, every_s=0.05) as pulses:
-        assert ask(opened(store), "/readyz").json() == {"status": "ok"}
+        assert ask(gateway_app(store), "/readyz").json() == {"status": "ok"}
         assert health(store)["status"] == "ok"
-        pulses["service"].waits_for("task")
+        pulses["service"].waiting_for("task")
         wait_until(lambda: not _of(health(store), "service")["works"], within_s=10, what="it shows")
         assert health(store)["status"] == "ok", "a reading would be stored and judged"
 
@@ -89,9 +89,9 @@ def test_with_ingest_it_is_ready_whatever_becomes_of_the_service(store: MemorySt
 )
 def test_what_keeps_a_reading_out_is_said(store: MemoryStore, fault: str, sentence: str) -> None:
     with alive(store, every_s=0.02) as pulses:
-        pulses["ingest"].look = lambda: Look(fault, "a host of ours")
+        pulses["ingest"].read_work_status = lambda: WorkStatus(fault, "a host of ours")
         wait_until(lambda: health(store)["status"] == "failing", within_s=10, what="it shows")
-        answer = ask(opened(store), "/readyz")
+        answer = ask(gateway_app(store), "/readyz")
         assert answer.status_code == 503
         assert sentence in answer.json()["detail"]
         assert "of ours" not in answer.text, "anybody may ask"
@@ -99,7 +99,7 @@ def test_what_keeps_a_reading_out_is_said(store: MemoryStore, fault: str, senten
 
 
 def test_a_key_of_an_area_is_not_told_where_processes_run(store: MemoryStore) -> None:
-    _, key = keys.mint(ACCOUNTS, name="home", role=Role.VIEWER, created_by="tests", area_id=HOME)
+    _, key = api_keys.create_key(ACCOUNTS, name="home", role=Role.VIEWER, created_by="tests", area_id=HOME)
     with alive(store) as pulses:
         assert _of(health(store), "ingest")["pid"] > 0
         found = health(store, {"X-API-Key": key})
@@ -112,7 +112,7 @@ def test_a_key_of_an_area_is_not_told_where_processes_run(store: MemoryStore) ->
             lambda: health(store, {"X-API-Key": key})["status"] == "failing", within_s=10, what="not ours"
         )
         assert f"no process takes the readings of {HOME}" in health(store)["problems"][0]["en"]
-        assert HOME not in ask(opened(store), "/readyz").text
+        assert HOME not in ask(gateway_app(store), "/readyz").text
 
 
 def _of(found: Any, kind: str) -> Any:
@@ -121,8 +121,8 @@ def _of(found: Any, kind: str) -> Any:
 
 def test_open_anomalies_of_an_area_are_counted_beyond_ten_thousand(store: MemoryStore) -> None:
     """They were fetched, and no more than 10,000 of them."""
-    store.record([anomaly(subject=f"series/{n}", site_id="s1") for n in range(10_050)])
-    _, key = keys.mint(ACCOUNTS, name="counts", role=Role.VIEWER, created_by="tests", area_id=HOME)
+    store.record_anomalies([anomaly(subject=f"series/{n}", site_id="s1") for n in range(10_050)])
+    _, key = api_keys.create_key(ACCOUNTS, name="counts", role=Role.VIEWER, created_by="tests", area_id=HOME)
     assert health(store, {"X-API-Key": key})["open_anomalies"] == 10_050
 
 
@@ -132,7 +132,7 @@ def test_open_anomalies_of_an_area_are_counted_beyond_ten_thousand(store: Memory
 def test_a_background_task_goes_on_after_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     now_s = [0.0]
-    tasks = Tasks(clock=lambda: now_s[0])
+    tasks = BackgroundTasks(clock=lambda: now_s[0])
     rounds = iter([KeyError("a"), KeyError("b"), None])
 
     async def work() -> None:
@@ -143,21 +143,21 @@ def test_a_background_task_goes_on_after_an_exception(monkeypatch: pytest.Monkey
     async def pause(wait_s: float) -> None:
         waits.append(wait_s)
 
-    monkeypatch.setattr("gateway.background.asyncio.sleep", pause)
-    asyncio.run(tasks.keep("live", work))
+    monkeypatch.setattr("gateway.background_tasks.asyncio.sleep", pause)
+    asyncio.run(tasks.run_restarting("live", work))
     assert waits == [0.5, 1.0], "later each time"
     assert tasks.failing == ["live"]
-    now_s[0] += WELL_S
+    now_s[0] += STABLE_AFTER_S
     assert tasks.failing == []
 
 
 def test_a_round_of_a_timer_that_fails_is_noted() -> None:
-    tasks = Tasks()
+    tasks = BackgroundTasks()
 
     async def work() -> None:
         raise KeyError("x")
 
-    asyncio.run(tasks.once("console", work))
+    asyncio.run(tasks.run_once("console", work))
     assert tasks.failing == ["console"]
 
 
@@ -165,45 +165,45 @@ def test_a_live_stream_outlives_an_unforeseen_exception(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The task that asks the store ended, and every stream was silent from then on."""
-    asked = Hub._ask
+    original_read = EventBroadcaster._read_new_events
     failed: list[bool] = []
 
-    def fails_once(self: Hub, since_s: float | None) -> Any:
+    def fails_once(self: EventBroadcaster, since_s: float | None) -> Any:
         if not failed:
             failed.append(True)
             raise KeyError("a defect")
-        return asked(self, since_s)
+        return original_read(self, since_s)
 
-    monkeypatch.setattr(Hub, "_ask", fails_once)
+    monkeypatch.setattr(EventBroadcaster, "_read_new_events", fails_once)
 
     async def scenario() -> list[str]:
-        app = opened(store)
-        stream = Stream(app, "/v1/live", HEADERS)
+        app = gateway_app(store)
+        stream = StreamedResponse(app, "/v1/live", HEADERS)
         await stream.until(lambda: bool(failed), within_s=10)
-        store.record([anomaly(site_id="s1")])
+        store.record_anomalies([anomaly(site_id="s1")])
         await stream.until(lambda: "event: anomaly" in stream.text, within_s=10)
         stream.task.cancel()
-        failing: list[str] = app.state.context.vitals.tasks.failing
+        failing: list[str] = app.state.context.platform_health.tasks.failing
         return failing
 
     assert asyncio.run(scenario()) == ["live"]
 
 
 def test_the_gateways_own_heartbeat_shows_its_tasks_and_its_loop(store: MemoryStore) -> None:
-    async def scenario() -> tuple[Process, Process]:
-        vitals = opened(store).state.context.vitals
-        vitals._heart._every_s = 0.02
+    async def scenario() -> tuple[ProcessInfo, ProcessInfo]:
+        platform_health = gateway_app(store).state.context.platform_health
+        platform_health._heartbeat._every_s = 0.02
 
-        async def own(why: str) -> Process:
+        async def own(why: str) -> ProcessInfo:
             while True:
                 found = [one for one in store.processes() if one.kind == "gateway" and one.why == why]
                 if found:
                     return found[0]
                 await asyncio.sleep(0.01)
 
-        async with vitals.beating(), asyncio.timeout(20):
+        async with platform_health.sending_heartbeats(), asyncio.timeout(20):
             well = await own("")
-            vitals.tasks._failed_s["live"] = vitals.tasks._clock()
+            platform_health.tasks._failed_s["live"] = platform_health.tasks._clock()
             failing = await own("task")
         return well, failing
 

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.settings import Settings
-from ingest_service.storage.migrate import migrate
-from ingest_service.storage.postgres import PostgresStore
-from tests.support import howto
-from tests.support.access import KEY, opened
-from tests.support.filled import fill
-from tests.support.services import fresh_database
+from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.store import PostgresStore
+from tests.support import howto_pages
+from tests.support.demo_store import fill_with_demo
+from tests.support.gateway_access import KEY, gateway_app
+from tests.support.throwaway_servers import fresh_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.support.services import NamedServer, PostgresServer
+    from tests.support.throwaway_servers import NamedServer, PostgresServer
 
 JUDGE, LISTEN = "judge-a-series.md", "live.md"
 END_S = datetime.fromisoformat("2026-11-08T00:00:00+08:00").timestamp()  # of the stretch that the page tries
@@ -32,14 +32,16 @@ def store(timescale_server: PostgresServer | NamedServer) -> Iterator[PostgresSt
     with fresh_database(timescale_server) as dsn:
         migrate(dsn)
         one = PostgresStore.open(dsn)
-        fill(one, days=2.0, until_s=END_S)
+        fill_with_demo(one, days=2.0, until_s=END_S)
         yield one
         one.close()
 
 
 @pytest.fixture(scope="module")
 def address(store: PostgresStore) -> Iterator[str]:
-    with howto.serving(opened(store, settings=Settings(heartbeat_s=0.2, heavy_burst_s=3600.0))) as found:
+    with howto_pages.serve_app(
+        gateway_app(store, settings=Settings(heartbeat_s=0.2, heavy_burst_s=3600.0))
+    ) as found:
         yield found
 
 
@@ -56,43 +58,46 @@ def answers(text: str) -> list[Any]:
 def test_a_series_is_judged_tried_and_adopted_as_the_page_says(address: str, tmp_path: Path) -> None:
     rows = [f"{END_S + 300 * at:.0f},{SPIKE if at == 400 else 8 + at % 3 / 10}" for at in range(500)]
     (tmp_path / "river.csv").write_text("\n".join(["time,value", *rows]))
-    judging, trying, adopting = howto.blocks(JUDGE, "sh")
+    judging, trying, adopting = howto_pages.code_blocks(JUDGE, "sh")
 
-    (judged,) = answers(howto.done(judging, address, key=KEY, folder=tmp_path))
+    (judged,) = answers(howto_pages.run_command(judging, address, key=KEY, folder=tmp_path))
     assert len(judged["readings"]) == 500
     assert judged["limits"]["score_strong"] == 9
     assert judged["readings"][400]["quality"] >= 3
 
-    (tried,) = answers(howto.done(trying, address, key=KEY, folder=tmp_path))
+    (tried,) = answers(howto_pages.run_command(trying, address, key=KEY, folder=tmp_path))
     assert tried["now"]["readings"] == tried["tried"]["readings"] > 0
     assert tried["now"]["limits"] != tried["tried"]["limits"]
     assert (tried["tried"]["limits"]["suspect_low"], tried["tried"]["limits"]["fail_high"]) == (4, None)
 
-    adopted, read = answers(howto.done(adopting, address, key=KEY, folder=tmp_path))
+    adopted, read = answers(howto_pages.run_command(adopting, address, key=KEY, folder=tmp_path))
     assert adopted == read
     assert read["adopted"] == {"suspect_low": 4}
     assert [one["note"] for one in read["history"]] == ["two false alarms a day at low flow"]
 
 
 @pytest.mark.parametrize(
-    ("command", "told"), list(zip(howto.blocks(LISTEN, "sh"), ("id: ", "event: anomaly"), strict=True))
+    ("command", "expected_begin"),
+    list(zip(howto_pages.code_blocks(LISTEN, "sh"), ("id: ", "event: anomaly"), strict=True)),
 )
 def test_a_stream_is_heard_and_gone_on_with_as_the_page_says(
-    command: str, told: str, address: str, tmp_path: Path
+    command: str, expected_begin: str, address: str, tmp_path: Path
 ) -> None:
     """A new reader hears a heartbeat at least, and one that comes again is told what changed."""
-    with howto.started(f"exec {command}", address, key=KEY, folder=tmp_path) as running:
+    with howto_pages.start_command(f"exec {command}", address, key=KEY, folder=tmp_path) as running:
         assert running.stdout is not None
-        heard = next((line for line in running.stdout if line.startswith(told)), None)
+        received_line = next((line for line in running.stdout if line.startswith(expected_begin)), None)
         running.kill()
-    assert heard is not None
+    assert received_line is not None
 
 
 def test_the_examples_of_the_api_run(address: str, tmp_path: Path) -> None:
     rows = [f"{END_S + 300 * at:.0f},{SPIKE if at == 400 else 8 + at % 3 / 10}" for at in range(500)]
     (tmp_path / "river.csv").write_text("\n".join(["time,value", *rows]))
-    frames = howto.example("anomalies_to_pandas.py", address, "330400", key=KEY)
+    frames = howto_pages.example("anomalies_to_pandas.py", address, "330400", key=KEY)
     assert "dissolved_oxygen" in frames
-    judged = howto.example("judge_csv.py", str(tmp_path / "river.csv"), "dissolved_oxygen", address, key=KEY)
+    judged = howto_pages.example(
+        "judge_csv.py", str(tmp_path / "river.csv"), "dissolved_oxygen", address, key=KEY
+    )
     assert judged.startswith("500 readings, ")
     assert " 1 anomalies" in judged

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import csv
 
+from analytics.quality import default_limits
 from analytics.service import backtest
-from ingest_service.pipeline import limits
-from ingest_service.storage.model import Series
+from ingest_service.storage.contract.models import Series
 from tests.support.parquet import parquet_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from httpx import AsyncClient, Response
 
-    from ingest_service.storage.postgres import PostgresStore
+    from ingest_service.storage.postgres.store import PostgresStore
 
     Client = Callable[[], AsyncClient]
 
@@ -33,12 +33,12 @@ STEP_S = 600.0
 N = 7 * 144
 
 
-def call(client: Client, method: str, path: str, **told: Any) -> Response:
-    async def asked() -> Response:
+def call_api(client: Client, method: str, path: str, **request_args: Any) -> Response:
+    async def send() -> Response:
         async with client() as one:
-            return await one.request(method, path, **told)
+            return await one.request(method, path, **request_args)
 
-    return asyncio.run(asked())
+    return asyncio.run(send())
 
 
 def week() -> tuple[list[float], list[float | None]]:
@@ -77,27 +77,29 @@ def test_a_posted_series_is_judged_as_a_device_is(
     client: Client, body: Callable[..., dict[str, Any]]
 ) -> None:
     time_s, value = week()
-    answer = call(client, "POST", "/v1/judge?quantity=dissolved_oxygen", **body(time_s, value))
+    answer = call_api(client, "POST", "/v1/judge?quantity=dissolved_oxygen", **body(time_s, value))
     assert answer.status_code == 200, answer.text
-    said = answer.json()
-    history = backtest.history(
+    judged_body = answer.json()
+    history = backtest.make_history(
         Series(site_id="posted", quantity="dissolved_oxygen"), np.array(time_s), np.array(value, np.float64)
     )
-    expected = backtest.judge(history)
-    assert [one["quality"] for one in said["readings"]] == expected.quality.tolist()
-    assert [one["detector"] for one in said["anomalies"]] == [one.detector for one in expected.anomalies]
-    assert said["anomalies"]
-    assert {one["quality"] for one in said["readings"][-100:-80]} <= {3, 4}
-    assert (said["readings"][7]["quality"], said["readings"][7]["value"]) == (9, None)
-    assert said["interval_s"] == STEP_S
-    assert said["left_out"] == {"repeated": 0, "without_time": 0}
+    expected = backtest.judge_history(history)
+    assert [one["quality"] for one in judged_body["readings"]] == expected.quality.tolist()
+    assert [one["detector"] for one in judged_body["anomalies"]] == [
+        one.detector for one in expected.anomalies
+    ]
+    assert judged_body["anomalies"]
+    assert {one["quality"] for one in judged_body["readings"][-100:-80]} <= {3, 4}
+    assert (judged_body["readings"][7]["quality"], judged_body["readings"][7]["value"]) == (9, None)
+    assert judged_body["interval_s"] == STEP_S
+    assert judged_body["left_out"] == {"repeated": 0, "without_time": 0}
 
 
 def test_readings_come_in_every_form(client: Client) -> None:
     path = "/v1/judge?quantity=dissolved_oxygen"
-    as_arrow = call(client, "POST", f"{path}&format=arrow", **as_json(*week()))
+    as_arrow = call_api(client, "POST", f"{path}&format=arrow", **as_json(*week()))
     table = pa.ipc.open_stream(as_arrow.content).read_all()
-    as_text = call(
+    as_text = call_api(
         client,
         "POST",
         path,
@@ -111,7 +113,9 @@ def test_units_are_converted_and_limits_obeyed(client: Client) -> None:
     time_s, value = week()
     in_kg = [None if one is None else one / 1000 for one in value]
     path = "/v1/judge?quantity=dissolved_oxygen"
-    answer = call(client, "POST", f"{path}&unit=kg/m3&limit=suspect_low=4", **as_json(time_s, in_kg)).json()
+    answer = call_api(
+        client, "POST", f"{path}&unit=kg/m3&limit=suspect_low=4", **as_json(time_s, in_kg)
+    ).json()
     assert answer["limits"]["suspect_low"] == 4
     assert answer["readings"][-90]["value"] == pytest.approx(3.0)
     assert "GROSS_RANGE" in answer["readings"][-90]["rules"]
@@ -119,7 +123,7 @@ def test_units_are_converted_and_limits_obeyed(client: Client) -> None:
 
 def test_times_out_of_order_and_repeated_are_put_right_and_counted(client: Client) -> None:
     body = {"time": [BEGIN_S + 600, BEGIN_S, BEGIN_S, 1e300], "value": [2.0, 1.0, 5.0, 1.0]}
-    answer = call(client, "POST", "/v1/judge?quantity=ph", json=body).json()
+    answer = call_api(client, "POST", "/v1/judge?quantity=ph", json=body).json()
     assert [one["value"] for one in answer["readings"]] == [1.0, 2.0]
     assert answer["left_out"] == {"without_time": 1, "repeated": 1}
 
@@ -127,12 +131,12 @@ def test_times_out_of_order_and_repeated_are_put_right_and_counted(client: Clien
 ONE = {"json": {"time": [1.0], "value": [1.0]}}
 
 
-def sent(content: bytes, media_type: str) -> dict[str, Any]:
+def content_args(content: bytes, media_type: str) -> dict[str, Any]:
     return {"content": content, "headers": {"content-type": media_type}}
 
 
 @pytest.mark.parametrize(
-    ("path", "told", "status", "sentence"),
+    ("path", "request_args", "status", "sentence"),
     [
         ("quantity=mood", ONE, 422, "there is no 'mood'"),
         ("quantity=ph&unit=mile", ONE, 422, "give one of"),
@@ -142,22 +146,27 @@ def sent(content: bytes, media_type: str) -> dict[str, Any]:
         ("quantity=ph", {"json": {"time": [1.0], "value": []}}, 422, "1 times and 0 values"),
         ("quantity=ph", {"json": {"time": ["yesterday"], "value": [1.0]}}, 422, "RFC 3339"),
         ("quantity=ph", {"json": {"time": [1.0]}}, 422, "value"),
-        ("quantity=ph", sent(b"{", "application/json"), 422, "body"),
-        ("quantity=ph", sent(b"a,b\n1,2\n", "text/csv"), 422, "'time'"),
-        ("quantity=ph", sent(b"time,value\n2026-01-01T00:00:00,2\n", "text/csv"), 422, "offset"),
-        ("quantity=ph", sent(b"time,value\n1,7\n2,high\n", "text/csv"), 422, "'high' is not"),
-        ("quantity=ph", sent("time,value\n1,7\n".encode("utf-16"), "text/csv"), 422, "not UTF-8"),
-        ("quantity=ph", sent("time,value,备注\n1,7,好\n".encode("gbk"), "text/csv"), 422, "not UTF-8"),
+        ("quantity=ph", content_args(b"{", "application/json"), 422, "body"),
+        ("quantity=ph", content_args(b"a,b\n1,2\n", "text/csv"), 422, "'time'"),
+        ("quantity=ph", content_args(b"time,value\n2026-01-01T00:00:00,2\n", "text/csv"), 422, "offset"),
+        ("quantity=ph", content_args(b"time,value\n1,7\n2,high\n", "text/csv"), 422, "'high' is not"),
+        ("quantity=ph", content_args("time,value\n1,7\n".encode("utf-16"), "text/csv"), 422, "not UTF-8"),
+        (
+            "quantity=ph",
+            content_args("time,value,备注\n1,7,好\n".encode("gbk"), "text/csv"),
+            422,
+            "not UTF-8",
+        ),
         ("quantity=ph", {"json": {"time": [1.79e12], "value": [1.0]}}, 422, "Unix seconds"),
-        ("quantity=ph", sent(b"PAR1", "application/vnd.apache.parquet"), 422, "body"),
-        ("quantity=ph", sent(b"x", "image/png"), 415, "send the series as"),
-        ("quantity=ph", sent(b"x", "application/vnd.apache.arrow.stream"), 415, "send the series as"),
+        ("quantity=ph", content_args(b"PAR1", "application/vnd.apache.parquet"), 422, "body"),
+        ("quantity=ph", content_args(b"x", "image/png"), 415, "send the series as"),
+        ("quantity=ph", content_args(b"x", "application/vnd.apache.arrow.stream"), 415, "send the series as"),
     ],
 )
 def test_what_cannot_be_judged_is_a_problem(
-    client: Client, path: str, told: dict[str, Any], status: int, sentence: str
+    client: Client, path: str, request_args: dict[str, Any], status: int, sentence: str
 ) -> None:
-    answer = call(client, "POST", f"/v1/judge?{path}", **told)
+    answer = call_api(client, "POST", f"/v1/judge?{path}", **request_args)
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
     assert sentence in answer.json()["detail"]
 
@@ -175,8 +184,8 @@ TWO = ["2026-11-23T08:00:00+08:00", "2026-11-23T00:05:00Z"]
     ],
 )
 def test_columns_are_read_as_data_frames_write_them(client: Client, time: pa.Array, value: pa.Array) -> None:
-    told = sent(parquet_of(time, value), "application/vnd.apache.parquet")
-    answer = call(client, "POST", "/v1/judge?quantity=ph", **told).json()
+    request_args = content_args(parquet_of(time, value), "application/vnd.apache.parquet")
+    answer = call_api(client, "POST", "/v1/judge?quantity=ph", **request_args).json()
     found = [(one["measured"], one["value"]) for one in answer["readings"]]
     assert found == [("2026-11-23T00:00:00.000Z", 7.0), ("2026-11-23T00:05:00.000Z", None)]
 
@@ -187,7 +196,9 @@ def test_columns_are_read_as_data_frames_write_them(client: Client, time: pa.Arr
 def test_a_small_body_that_would_unpack_to_a_large_one_is_refused(client: Client, words: pa.Array) -> None:
     body = parquet_of(words, pa.nulls(len(words), pa.float64()))
     assert len(body) < 1_000_000
-    answer = call(client, "POST", "/v1/judge?quantity=ph", **sent(body, "application/vnd.apache.parquet"))
+    answer = call_api(
+        client, "POST", "/v1/judge?quantity=ph", **content_args(body, "application/vnd.apache.parquet")
+    )
     assert answer.status_code == 413
     assert answer.json()["detail"].startswith("body: ")
 
@@ -196,18 +207,18 @@ def test_a_csv_of_very_many_columns_is_refused_by_its_first_line(client: Client)
     wide = b"time,value" + b",x" * 100_000 + b"\n1,7" + b",1" * 100_000 + b"\n"
     many = b"time,value," + b",".join(b"%d" % at for at in range(1000)) + b"\n" + b"1,7\n" * 10
     for body, status, sentence in ((wide, 422, "first line"), (many, 413, "columns")):
-        answer = call(client, "POST", "/v1/judge?quantity=ph", **sent(body, "text/csv"))
+        answer = call_api(client, "POST", "/v1/judge?quantity=ph", **content_args(body, "text/csv"))
         assert (answer.status_code, sentence in answer.json()["detail"]) == (status, True), answer.text
 
 
 def test_rows_are_counted_before_a_body_is_unpacked(client: Client) -> None:
-    csv = sent(b"time,value\n" + b"1,2\n" * 600_000, "text/csv")
+    csv = content_args(b"time,value\n" + b"1,2\n" * 600_000, "text/csv")
     listed = {"time": list(range(600_000)), "value": [1] * 600_000}
-    for told in (csv, {"json": listed}):
-        answer = call(client, "POST", "/v1/judge?quantity=ph", **told)
+    for request_args in (csv, {"json": listed}):
+        answer = call_api(client, "POST", "/v1/judge?quantity=ph", **request_args)
         assert (answer.status_code, "600,000 rows" in answer.json()["detail"]) == (413, True), answer.text
     many = {"time": list(range(150_000)), "value": [1] * 150_000}
-    answer = call(client, "POST", "/v1/judge?quantity=ph", json=many)
+    answer = call_api(client, "POST", "/v1/judge?quantity=ph", json=many)
     assert (answer.status_code, "ask for csv" in answer.json()["detail"]) == (413, True), answer.text
 
 
@@ -220,12 +231,12 @@ def test_limits_are_tried_then_adopted_then_taken_back(client: Client, filled_st
     series = series_with_anomalies(filled_store)
     (newest,) = filled_store.latest([series.series_id])
     path = f"/v1/series/{series.series_id}"
-    wanted = {
+    limits_body = {
         "from": rfc3339(newest.time_s - 86_400),
         "to": rfc3339(newest.time_s),
         "limits": {"fail_low": 100.0, "fail_high": None},
     }
-    tried = call(client, "POST", f"{path}/trial", json=wanted).json()
+    tried = call_api(client, "POST", f"{path}/trial", json=limits_body).json()
     assert tried["now"]["readings"] == tried["tried"]["readings"] > 100
     assert tried["now"]["flagged"] < tried["tried"]["flagged"] == tried["tried"]["readings"]
     assert tried["tried"]["limits"]["fail_low"] == 100
@@ -233,26 +244,26 @@ def test_limits_are_tried_then_adopted_then_taken_back(client: Client, filled_st
     assert all(one in tried["tried"]["anomalies"] for one in tried["new"])
     assert all(one in tried["now"]["anomalies"] for one in tried["gone"])
 
-    before = call(client, "GET", f"{path}/limits").json()
+    before = call_api(client, "GET", f"{path}/limits").json()
     assert (before["adopted"], before["history"]) == ({}, [])
-    told = {"limits": {"suspect_low": 1.5, "fail_high": None}, "note": "low flow"}
-    after = call(client, "PUT", f"{path}/limits", json=told).json()
-    assert after["adopted"] == told["limits"]
+    request_args = {"limits": {"suspect_low": 1.5, "fail_high": None}, "note": "low flow"}
+    after = call_api(client, "PUT", f"{path}/limits", json=request_args).json()
+    assert after["adopted"] == request_args["limits"]
     assert after["in_force"]["suspect_low"] == 1.5
     assert after["in_force"]["fail_high"] is None
     (one,) = after["history"]
-    assert (one["note"], one["limits"]) == ("low flow", told["limits"])
+    assert (one["note"], one["limits"]) == ("low flow", request_args["limits"])
     assert one["who"].startswith("Wang Fang")
 
     filled_store.enrol(filled_store.directory())  # the site file again
     again = next(one for one in filled_store.directory().series if one.series_id == series.series_id)
-    assert again.adopted == told["limits"]
-    assert limits.of_series([again]).suspect_low[0] == 1.5
-    assert np.isnan(limits.of_series([again]).fail_high[0])
+    assert again.adopted == request_args["limits"]
+    assert default_limits.judge_parameters([again]).suspect_low[0] == 1.5
+    assert np.isnan(default_limits.judge_parameters([again]).fail_high[0])
 
-    back = call(client, "PUT", f"{path}/limits", json={"limits": {}}).json()
+    back = call_api(client, "PUT", f"{path}/limits", json={"limits": {}}).json()
     assert back["in_force"] == before["in_force"]
-    assert [one["limits"] for one in back["history"]] == [told["limits"], {}]
+    assert [one["limits"] for one in back["history"]] == [request_args["limits"], {}]
 
 
 @pytest.mark.parametrize(
@@ -265,19 +276,19 @@ def test_limits_are_tried_then_adopted_then_taken_back(client: Client, filled_st
 def test_limits_that_cannot_be_are_neither_tried_nor_adopted(
     client: Client, given: dict[str, float], sentence: str
 ) -> None:
-    adopted = call(client, "PUT", "/v1/series/1/limits", json={"limits": given})
-    wanted = {"limits": given, "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}
-    tried = call(client, "POST", "/v1/series/1/trial", json=wanted)
+    adopted = call_api(client, "PUT", "/v1/series/1/limits", json={"limits": given})
+    limits_body = {"limits": given, "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}
+    tried = call_api(client, "POST", "/v1/series/1/trial", json=limits_body)
     for answer in (adopted, tried):
         assert (answer.status_code, answer.json()["where"]) == (422, "limits")
         assert sentence in answer.json()["detail"]
-    assert call(client, "PUT", "/v1/series/999999/limits", json={"limits": {}}).status_code == 404
+    assert call_api(client, "PUT", "/v1/series/999999/limits", json={"limits": {}}).status_code == 404
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
 def test_a_limit_that_is_no_number_is_refused(client: Client, number: str) -> None:
-    told = sent(f'{{"limits": {{"suspect_low": {number}}}}}'.encode(), "application/json")
-    answer = call(client, "PUT", "/v1/series/1/limits", **told)
+    request_args = content_args(f'{{"limits": {{"suspect_low": {number}}}}}'.encode(), "application/json")
+    answer = call_api(client, "PUT", "/v1/series/1/limits", **request_args)
     assert (answer.status_code, answer.json()["where"]) == (422, "suspect_low")
 
 
@@ -289,10 +300,12 @@ def test_limits_that_are_wrong_in_the_database_are_shown_and_can_be_mended(
         connection.execute("ALTER TABLE series DROP CONSTRAINT series_limits_are_known")
         connection.execute("UPDATE series SET limits = '{\"suspectlow\": 6.5}' WHERE series_id = 1")
         connection.execute("UPDATE directory_version SET version = version + 1")
-    shown = call(client, "GET", "/v1/series/1/limits")
+    shown = call_api(client, "GET", "/v1/series/1/limits")
     assert shown.status_code == 200, shown.text
     assert shown.json()["problems"] == ["there is no limit 'suspectlow': did you mean 'suspect_low'?"]
-    assert call(client, "PUT", "/v1/series/1/limits", json={"limits": {"suspect_low": 1}}).status_code == 422
+    assert (
+        call_api(client, "PUT", "/v1/series/1/limits", json={"limits": {"suspect_low": 1}}).status_code == 422
+    )
     with filled_store.transaction() as connection:
         connection.execute(
             "UPDATE series SET limits = %s::jsonb WHERE series_id = 1", [json.dumps((kept or [{}])[0])]

@@ -16,12 +16,12 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from gateway.access import oidc
+from gateway.auth import oidc
 from gateway.settings import Settings
-from ingest_service.storage.memory import MemoryStore
-from tests.support.access import opened
-from tests.support.asgi import ask
-from tests.support.kept import DIRECTORY
+from ingest_service.storage.memory.store import MemoryStore
+from tests.support.asgi import send_request
+from tests.support.gateway_access import gateway_app
+from tests.support.store_samples import DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ GOOD = {
 }
 
 
-class Provider:
+class OidcProvider:
     """An OpenID provider, as far as verifying its tokens goes."""
 
     def __init__(self) -> None:
@@ -89,8 +89,8 @@ class Provider:
 
 
 @pytest.fixture
-def provider() -> Iterator[Provider]:
-    one = Provider()
+def provider() -> Iterator[OidcProvider]:
+    one = OidcProvider()
     thread = threading.Thread(target=one.server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     yield one
@@ -100,18 +100,18 @@ def provider() -> Iterator[Provider]:
 
 
 @pytest.fixture
-def app(provider: Provider) -> FastAPI:
+def app(provider: OidcProvider) -> FastAPI:
     store = MemoryStore()
     store.enrol(DIRECTORY)
-    return opened(store, settings=Settings(oidc_issuer=provider.issuer))
+    return gateway_app(store, settings=Settings(oidc_issuer=provider.issuer))
 
 
-def come(app: FastAPI, token: str, path: str = "/v1/me", address: str = "127.0.0.1") -> Any:
-    return ask(app, "GET", path, headers={"Authorization": f"Bearer {token}"}, client=(address, 1))
+def get_with_token(app: FastAPI, token: str, path: str = "/v1/me", address: str = "127.0.0.1") -> Any:
+    return send_request(app, "GET", path, headers={"Authorization": f"Bearer {token}"}, client=(address, 1))
 
 
-def test_a_token_brings_its_role_and_its_area(app: FastAPI, provider: Provider) -> None:
-    answer = come(app, provider.token())
+def test_a_token_brings_its_role_and_its_area(app: FastAPI, provider: OidcProvider) -> None:
+    answer = get_with_token(app, provider.token())
     assert answer.json() == {
         "who": "oidc:u1",
         "name": "王芳",
@@ -119,14 +119,14 @@ def test_a_token_brings_its_role_and_its_area(app: FastAPI, provider: Provider) 
         "areas": ["330483"],
         "scopes": [],
     }
-    assert come(app, provider.token(), "/v1/sites").json()
-    assert come(app, provider.token(towntwin_area="330421"), "/v1/sites").json() == []
-    assert come(app, provider.token(towntwin_area="*")).json()["areas"] is None
-    assert come(app, provider.token(), "/v1/keys").status_code == 403
+    assert get_with_token(app, provider.token(), "/v1/sites").json()
+    assert get_with_token(app, provider.token(towntwin_area="330421"), "/v1/sites").json() == []
+    assert get_with_token(app, provider.token(towntwin_area="*")).json()["areas"] is None
+    assert get_with_token(app, provider.token(), "/v1/keys").status_code == 403
     assert provider.fetched == 1, "the provider's keys are kept"
 
 
-def test_hostile_tokens_are_refused(app: FastAPI, provider: Provider) -> None:
+def test_hostile_tokens_are_refused(app: FastAPI, provider: OidcProvider) -> None:
     public = next(iter(provider.keys.values())).public_key()
     pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     head, body, _ = provider.token().split(".")
@@ -151,10 +151,10 @@ def test_hostile_tokens_are_refused(app: FastAPI, provider: Provider) -> None:
         "no token": "a.b.c",
     }
     for number, (what, token) in enumerate(hostile.items()):
-        answer = come(app, token, address=f"192.0.2.{number}")
+        answer = get_with_token(app, token, address=f"192.0.2.{number}")
         assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json"), what
         assert token not in answer.text
-    assert come(app, provider.token()).status_code == 200
+    assert get_with_token(app, provider.token()).status_code == 200
 
 
 def hmac_signed(body: str, secret: bytes) -> str:
@@ -168,18 +168,18 @@ def hmac_signed(body: str, secret: bytes) -> str:
 
 
 def test_new_keys_of_the_provider_are_fetched(
-    app: FastAPI, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    app: FastAPI, provider: OidcProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = provider.token()
-    assert come(app, old).status_code == 200
+    assert get_with_token(app, old).status_code == 200
     provider.rotate("k2")
-    assert come(app, provider.token()).status_code == 401, "not asked again so soon"
-    monkeypatch.setattr(oidc, "AGAIN_S", 0.0)
-    assert come(app, provider.token()).status_code == 200
-    assert come(app, old).status_code == 401
+    assert get_with_token(app, provider.token()).status_code == 401, "not asked again so soon"
+    monkeypatch.setattr(oidc, "KEY_SET_RETRY_S", 0.0)
+    assert get_with_token(app, provider.token()).status_code == 200
+    assert get_with_token(app, old).status_code == 401
     assert provider.fetched == 3
 
 
-def test_without_a_provider_no_token_is_taken(provider: Provider) -> None:
-    answer = come(opened(MemoryStore()), provider.token())
+def test_without_a_provider_no_token_is_taken(provider: OidcProvider) -> None:
+    answer = get_with_token(gateway_app(MemoryStore()), provider.token())
     assert (answer.status_code, "oidc_issuer" in answer.text) == (401, True)

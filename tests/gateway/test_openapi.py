@@ -18,16 +18,16 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from gateway import examples
-from gateway.access import rights
+from gateway.api import examples
+from gateway.auth import authorization
 from gateway.settings import Settings
-from tests.support.access import HEADERS, opened
-from tests.support.examples import REQUESTS, ask, prepare
+from tests.support.api_example_writer import REQUESTS, ask, prepare
+from tests.support.gateway_access import HEADERS, gateway_app
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from ingest_service.storage.postgres import PostgresStore
+    from ingest_service.storage.postgres.store import PostgresStore
 
 # A stream of events never ends: its own tests bound it (test_live.py).
 ENDLESS = {"GET /v1/live"}
@@ -37,7 +37,7 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 @pytest.fixture(scope="session")
 def app(filled_store: PostgresStore) -> FastAPI:
     prepare(filled_store)
-    return opened(filled_store, settings=Settings(requests_burst=100_000))
+    return gateway_app(filled_store, settings=Settings(requests_burst=100_000))
 
 
 def operations(app: FastAPI) -> dict[str, dict[str, Any]]:
@@ -54,24 +54,24 @@ def test_the_description_is_valid(app: FastAPI) -> None:
 
 
 def test_every_operation_has_an_example(app: FastAPI) -> None:
-    assert set(operations(app)) - ENDLESS == set(examples.load()) == set(REQUESTS)
+    assert set(operations(app)) - ENDLESS == set(examples.load_examples()) == set(REQUESTS)
 
 
 def test_what_is_asked_of_a_visitor_is_described(app: FastAPI) -> None:
     for name, operation in operations(app).items():
-        found = rights.find(*name.split(" "))
+        found = authorization.match_route(*name.split(" "))
         assert found is not None
         if found.right.role is None:
             assert operation["security"] == []
             continue
         assert operation["security"] == [{"bearer": []}, {"header": []}]
         assert {"401", "403", "429"} <= operation["responses"].keys()
-        assert f"Role {found.right.role.word}" in operation["description"]
+        assert f"Role {found.right.role.role_name}" in operation["description"]
 
 
-@pytest.mark.parametrize("name", examples.load())
+@pytest.mark.parametrize("name", examples.load_examples())
 def test_an_example_can_be_asked_and_its_answer_is_as_described(name: str, app: FastAPI) -> None:
-    description, example = app.openapi(), examples.load()[name]
+    description, example = app.openapi(), examples.load_examples()[name]
     answer = ask(app, name, *REQUESTS[name])  # the example's own request, but for the time
     assert answer.status_code == 200, answer.text
     media = answer.headers["content-type"].split(";")[0]
@@ -91,27 +91,27 @@ def described(app: FastAPI) -> Any:
     return schemathesis.openapi.from_asgi("/openapi.json", app)
 
 
-def call(app: FastAPI, asked: dict[str, Any]) -> Any:
-    async def called() -> Any:
+def send(app: FastAPI, request_args: dict[str, Any]) -> Any:
+    async def send_request() -> Any:
         async with AsyncClient(transport=ASGITransport(app, raise_app_exceptions=False)) as client:
-            return await client.request(**asked)
+            return await client.request(**request_args)
 
-    return asyncio.run(called())
+    return asyncio.run(send_request())
 
 
-@pytest.mark.parametrize("name", examples.load())
+@pytest.mark.parametrize("name", examples.load_examples())
 def test_nothing_that_is_described_breaks_the_gateway(name: str, app: FastAPI, described: Any) -> None:
     method, path = name.split(" ")
 
     @given(case=described[path][method].as_strategy())
     @settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     def holds(case: Any) -> None:
-        asked = case.as_transport_kwargs(base_url="http://gateway")
-        asked.pop("cookies", None)  # there are none
-        if isinstance(asked.get("data"), bytes | str):  # which the client wants to have called content
-            asked["content"] = asked.pop("data")
-        asked["headers"] = {**asked.get("headers", {}), **HEADERS}
-        answer = call(app, asked)
+        request_args = case.as_transport_kwargs(base_url="http://gateway")
+        request_args.pop("cookies", None)  # there are none
+        if isinstance(request_args.get("data"), bytes | str):  # which the client wants to have called content
+            request_args["content"] = request_args.pop("data")
+        request_args["headers"] = {**request_args.get("headers", {}), **HEADERS}
+        answer = send(app, request_args)
         if answer.status_code == 501:  # the answer of SensorThings alone, to what it does not have, as $batch
             assert path.startswith("/sta/")
         else:

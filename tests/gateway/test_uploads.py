@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gateway.problems import ProblemError
-from gateway.upload_pool import UploadPool
+from gateway.api.problems import ProblemError
+from gateway.formats.upload_pool import UploadPool
 from tests.support.parquet import parquet_of
 
 
-def lying(body: bytes) -> bytes:
+def with_false_row_count(body: bytes) -> bytes:
     """Parquet whose footer has 100 for each of its sizes, as many bytes long as they were."""
     group = pq.ParquetFile(io.BytesIO(body)).metadata.row_group(0)
     sizes = {group.column(at).total_uncompressed_size for at in range(2)} | {group.total_byte_size}
@@ -40,7 +40,7 @@ def varint(number: int, length: int = 0) -> bytes:
 def test_a_file_whose_footer_lies_about_its_size_breaks_its_own_parser_alone() -> None:
     pool, media = UploadPool(workers=1), "application/vnd.apache.parquet"
     words = pa.array(["2026-11-23T00:00:00Z".ljust(300_000_000)])
-    body = lying(parquet_of(words, pa.array([7.0])))
+    body = with_false_row_count(parquet_of(words, pa.array([7.0])))
     assert len(body) < 1_000_000
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ProblemError, match="more memory"):

@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 LOOPBACK = ("127.0.0.1", 5)
 
 
-def ask(
+def send_request(
     app: FastAPI, method: str, path: str, *, client: tuple[str, int] = LOOPBACK, **given: Any
 ) -> Response:
     """One request and its whole answer."""
 
-    async def once() -> Response:
+    async def send_once() -> Response:
         transport = ASGITransport(app, raise_app_exceptions=False, client=client)
-        async with AsyncClient(transport=transport, base_url="http://gateway") as asking:
-            return await asking.request(method, path, **given)
+        async with AsyncClient(transport=transport, base_url="http://gateway") as client_session:
+            return await client_session.request(method, path, **given)
 
-    return asyncio.run(once())
+    return asyncio.run(send_once())
 
 
-class Stream:
+class StreamedResponse:
     """An answer that lasts: what came of it so far."""
 
     def __init__(self, app: FastAPI, path: str, headers: dict[str, str], query: str = "") -> None:
         self.status = 0
         self.text = ""
-        self._left = asyncio.Event()
+        self._disconnected = asyncio.Event()
         self._app = app
         self._scope = {
             "type": "http",
@@ -58,16 +58,16 @@ class Stream:
             while not condition():  # noqa: ASYNC110 - what it waits for is no event of ours
                 await asyncio.sleep(0.01)
 
-    async def leave(self) -> None:
+    async def disconnect(self) -> None:
         """Go."""
-        self._left.set()
+        self._disconnected.set()
         await asyncio.wait([self.task], timeout=10)
 
     async def _receive(self) -> dict[str, Any]:
         if not getattr(self, "_asked", False):
             self._asked = True
             return {"type": "http.request", "body": b"", "more_body": False}
-        await self._left.wait()
+        await self._disconnected.wait()
         return {"type": "http.disconnect"}
 
     async def _send(self, message: Any) -> None:

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.support.installation import InstallationError, alone, apt_install
+from tests.support.server_installation import InstallationError, apt_install, install_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ def provide(say: Callable[[str], None]) -> Path:
     if found is not None and _shows_chinese():
         return found
     if os.geteuid() == 0 and shutil.which("apt-get") is not None:
-        with alone():
+        with install_lock():
             apt_install("chromium", FONT, "fontconfig", say=say)
         found = _find()
     if found is None:

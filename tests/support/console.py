@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from nicegui.testing.general import nicegui_reset_globals
 
-from deploy.embedded.folder import free_port
-from tests.support.access import KEY, opened
+from deploy.embedded.server_environment import free_port
+from tests.support.gateway_access import KEY, gateway_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ingest_service.storage.store import Store
+    from ingest_service.storage.contract.store import Store
 
 LANGUAGES = {"en": "en-US", "zh": "zh-CN"}
 
@@ -31,7 +31,7 @@ def console_globals() -> Iterator[None]:
     sys.modules.update(kept)
 
 
-def served_on(store: Store, **changed: Any) -> Iterator[str]:
+def serve_console(store: Store, **changed: Any) -> Iterator[str]:
     """The console's address, with a key for it, while the loop lasts.
 
     NiceGUI keeps its application, pages and middleware in globals, so one process serves one console at a
@@ -40,7 +40,7 @@ def served_on(store: Store, **changed: Any) -> Iterator[str]:
     """
     with console_globals():
         port = free_port()
-        app = opened(store, console=True, **changed)
+        app = gateway_app(store, console=True, **changed)
         server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, ws="websockets-sansio"))
         thread = threading.Thread(target=server.run)
         thread.start()

@@ -10,21 +10,23 @@ import httpx
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from gateway.access import keys
-from gateway.access.principal import Role
-from tests.support.access import ACCOUNTS
+from gateway.auth import api_keys
+from gateway.auth.principal import Role
+from tests.support.gateway_access import ACCOUNTS
 
 
-class Socket:
+class ConsoleSocket:
     """A socket of a page, as a browser opens it (Engine.IO 4, Socket.IO 5)."""
 
-    def __init__(self, here: str, client_id: str, key: str, *, implicit: bool, tab_id: str = "tab") -> None:
+    def __init__(
+        self, base_url: str, client_id: str, key: str, *, implicit: bool, tab_id: str = "tab"
+    ) -> None:
         query = (
             f"EIO=4&transport=websocket&client_id={client_id}&next_message_id=0&document_id=d&tab_id={tab_id}"
         )
         query += "&implicit_handshake=true" if implicit else ""
-        address = f"{here.replace('http', 'ws')}/_nicegui_ws/socket.io/?{query}"
-        self.heard: list[str] = []
+        address = f"{base_url.replace('http', 'ws')}/_nicegui_ws/socket.io/?{query}"
+        self.received: list[str] = []
         self._stack = ExitStack()
         self._socket = self._stack.enter_context(connect(address, additional_headers={"X-API-Key": key}))
         self.until("0{")
@@ -39,8 +41,8 @@ class Socket:
         deadline = time.monotonic() + timeout_s
         try:
             while (left_s := deadline - time.monotonic()) > 0:
-                self.heard.append(str(self._socket.recv(left_s)))
-                if self.heard[-1].startswith(begin):
+                self.received.append(str(self._socket.recv(left_s)))
+                if self.received[-1].startswith(begin):
                     return True
         except (TimeoutError, ConnectionClosed):
             pass
@@ -50,13 +52,15 @@ class Socket:
         self._stack.close()
 
 
-def key_of(area: str) -> str:
-    return keys.mint(ACCOUNTS, name=f"of {area}", role=Role.VIEWER, area_id=area, created_by="tests")[1]
+def key_of_area(area: str) -> str:
+    return api_keys.create_key(
+        ACCOUNTS, name=f"of {area}", role=Role.VIEWER, area_id=area, created_by="tests"
+    )[1]
 
 
-def page_of(here: str, key: str) -> str:
+def load_page(base_url: str, key: str) -> str:
     """The client id of a page that is loaded with a key."""
-    answer = httpx.get(f"{here}/", headers={"X-API-Key": key}, timeout=30)
+    answer = httpx.get(f"{base_url}/", headers={"X-API-Key": key}, timeout=30)
     assert answer.status_code == 200, answer.text
     found = re.search(r"'client_id': '([0-9a-f-]{36})'", answer.text)
     assert found is not None

@@ -20,7 +20,7 @@ class MacroError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
+class PanelRequest:
     """What a panel is asked for: a time, an interval, what the variables hold."""
 
     start: datetime
@@ -32,13 +32,13 @@ class Panel:
     """Variables that may have several values or All: without a format, even one value is quoted."""
 
 
-def expand(sql: str, panel: Panel) -> str:
+def expand(sql: str, panel: PanelRequest) -> str:
     """A query as it reaches the database: variables first, in the browser, then macros, in the server."""
     with_variables = _VARIABLE.sub(lambda found: _variable(found, panel), sql)
     return _MACRO.sub(lambda found: _macro(found, with_variables, panel), with_variables)
 
 
-def _variable(found: re.Match[str], panel: Panel) -> str:
+def _variable(found: re.Match[str], panel: PanelRequest) -> str:
     braced, form, plain = found.groups()
     name = braced or plain
     if name in ("__interval", "__interval_ms"):
@@ -64,7 +64,7 @@ def _formatted(values: list[str], form: str | None, *, several: bool) -> str:
     raise MacroError(f"format {form!r} is not one that SQL is written with here")
 
 
-def _macro(found: re.Match[str], sql: str, panel: Panel) -> str:  # noqa: C901, PLR0911, PLR0912 - one line a macro
+def _macro(found: re.Match[str], sql: str, panel: PanelRequest) -> str:  # noqa: C901, PLR0911, PLR0912 - one line a macro
     name, arguments = found[1], [part.strip() for part in found[2].split(",")]
     start, end = _rfc3339(panel.start), _rfc3339(panel.end)
     column = arguments[0]
@@ -102,7 +102,7 @@ def _macro(found: re.Match[str], sql: str, panel: Panel) -> str:  # noqa: C901, 
     raise MacroError(f"unknown macro {name!r}")
 
 
-def _group(column: str, arguments: list[str], panel: Panel) -> str:
+def _group(column: str, arguments: list[str], panel: PanelRequest) -> str:
     seconds = _seconds(arguments)
     if panel.timescale:
         return f"time_bucket('{seconds:.3f}s',{column})"
@@ -120,7 +120,9 @@ def fill_mode(sql: str) -> str | None:
     return None
 
 
-def filled(rows: dict[float, float | None], sql: str, panel: Panel) -> dict[float, float | None]:
+def filled_series(
+    rows: dict[float, float | None], sql: str, panel: PanelRequest
+) -> dict[float, float | None]:
     """A series as the panel gets it: by time [s], with every interval of the range where the query fills.
 
     What is missing becomes null, the last value before it (null before the first), or the number.
@@ -151,8 +153,8 @@ def _fill_value(text: str) -> float:
         raise MacroError(f"error parsing fill value {text}") from error
 
 
-def _nano(moment: datetime) -> int:
-    return int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
+def _nano(time: datetime) -> int:
+    return int(time.timestamp()) * 1_000_000_000 + time.microsecond * 1000
 
 
 def _seconds(arguments: list[str]) -> float:
@@ -165,17 +167,17 @@ def _seconds(arguments: list[str]) -> float:
 
 
 def _duration(seconds: float) -> str:
-    whole = round(seconds)
+    seconds_rounded = round(seconds)
     for unit in ("d", "h", "m"):
-        if whole % _UNITS[unit] == 0:
-            return f"{whole // int(_UNITS[unit])}{unit}"
-    return f"{whole}s"
+        if seconds_rounded % _UNITS[unit] == 0:
+            return f"{seconds_rounded // int(_UNITS[unit])}{unit}"
+    return f"{seconds_rounded}s"
 
 
 def _number(seconds: float) -> str:
     return f"{seconds:g}"
 
 
-def _rfc3339(moment: datetime) -> str:
-    text = moment.astimezone(UTC).replace(tzinfo=None).isoformat()
+def _rfc3339(time: datetime) -> str:
+    text = time.astimezone(UTC).replace(tzinfo=None).isoformat()
     return (text.rstrip("0").rstrip(".") if "." in text else text) + "Z"

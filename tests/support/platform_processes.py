@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psycopg
 
-from deploy.embedded.folder import free_port
-from gateway.access import keys
-from gateway.access.principal import Role
-from ingest_service.storage.accounts import Accounts
-from ingest_service.storage.postgres import PostgresStore
-from tests.support.kept import DIRECTORY
-from tests.support.processes import REPOSITORY, Process, wait_until
+from deploy.embedded.server_environment import free_port
+from gateway.auth import api_keys
+from gateway.auth.principal import Role
+from ingest_service.storage.postgres.api_keys import ApiKeyStore
+from ingest_service.storage.postgres.store import PostgresStore
+from tests.support.processes import REPOSITORY, PlatformProcess, wait_until
+from tests.support.store_samples import DIRECTORY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ SHOWN_WITHIN_S = 10.0
 WITHIN_S = 60.0
 
 
-class Platform:
+class PlatformProcesses:
     """Ingest, service and gateway on one database and one broker."""
 
     def __init__(self, dsn: str, broker: Any, folder: Path) -> None:
@@ -34,7 +34,7 @@ class Platform:
         environ = {"TOWNTWIN_DSN": dsn, "TOWNTWIN_BROKER": broker.url}
         self.environ = environ
         self.ingest, self.service, self.gateway = (
-            Process(name, *flags, log=folder / f"{name}.log", **environ)
+            PlatformProcess(name, *flags, log=folder / f"{name}.log", **environ)
             for name, flags in {
                 "ingest": (),
                 "service": (),
@@ -43,7 +43,9 @@ class Platform:
         )
         store = PostgresStore.open(dsn)
         store.enrol(DIRECTORY)
-        _, self.key = keys.mint(Accounts(store), name="tests", role=Role.VIEWER, created_by="tests")
+        _, self.key = api_keys.create_key(
+            ApiKeyStore(store), name="tests", role=Role.VIEWER, created_by="tests"
+        )
         store.close()
 
     def get(self, path: str) -> httpx.Response | None:
@@ -54,7 +56,7 @@ class Platform:
         except httpx.HTTPError:
             return None
 
-    def why_not(self) -> str:
+    def not_ready_reason(self) -> str:
         """What `/readyz` has against it; empty where it is ready."""
         answer = self.get("/readyz")
         if answer is None:
@@ -70,16 +72,16 @@ class Platform:
         states = [one["state"] for one in found["processes"] if one["kind"] == kind]
         return states[0] if len(states) == 1 else str(states), found["status"] == "ok"
 
-    def becomes(
+    def wait_for_state(
         self, state: str, *, ok: bool, kind: str = "ingest", within_s: float = SHOWN_WITHIN_S
     ) -> None:
         wait_until(lambda: self.state(kind) == (state, ok), within_s=within_s, what=f"{kind} {state}, {ok}")
 
-    def says(self, words: str, *, within_s: float = SHOWN_WITHIN_S) -> None:
-        wait_until(lambda: words in self.why_not(), within_s=within_s, what=words)
+    def wait_for_reason(self, words: str, *, within_s: float = SHOWN_WITHIN_S) -> None:
+        wait_until(lambda: words in self.not_ready_reason(), within_s=within_s, what=words)
 
-    def is_ready(self) -> None:
-        wait_until(lambda: not self.why_not(), within_s=WITHIN_S, what="it is ready")
+    def wait_until_ready(self) -> None:
+        wait_until(lambda: not self.not_ready_reason(), within_s=WITHIN_S, what="it is ready")
 
     def doctor(self) -> tuple[int, str]:
         done = subprocess.run(

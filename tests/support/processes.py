@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[2]
 STOP_S = 60.0
 
 
-class Process:
+class PlatformProcess:
     """``towntwin ARGS`` with its log in a file."""
 
     def __init__(self, *args: str, log: Path, **environ: str) -> None:
@@ -58,7 +58,7 @@ class Process:
 
 
 @contextmanager
-def running(*processes: Process) -> Iterator[None]:
+def running_processes(*processes: PlatformProcess) -> Iterator[None]:
     """All of them while the context lasts; their logs are shown if it fails."""
     try:
         for process in processes:
@@ -74,9 +74,9 @@ def running(*processes: Process) -> Iterator[None]:
                 process.kill()
 
 
-def wait_until(true: Callable[[], bool], *, within_s: float, what: str) -> None:
+def wait_until(condition: Callable[[], bool], *, within_s: float, what: str) -> None:
     """Wait for something to become true; fail with what it was."""
     deadline = time.monotonic() + within_s
-    while not true():
+    while not condition():
         assert time.monotonic() < deadline, f"not within {within_s:.0f} s: {what}"
         time.sleep(0.05)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Limit = float | Floats
 
 
-def two_limits(x: Floats, suspect: Limit, fail: Limit, *, reached: bool = False) -> Flags:
+def flags_by_two_limits(x: Floats, suspect: Limit, fail: Limit, *, reached: bool = False) -> Flags:
     """Flags of distances beyond their limits, or where ``reached`` at them; NaN passes."""
     beyond = np.greater_equal if reached else np.greater
     flags = np.full(np.shape(x), Flag.PASS, np.uint8)
@@ -26,7 +26,7 @@ def two_limits(x: Floats, suspect: Limit, fail: Limit, *, reached: bool = False)
     return flags
 
 
-def check_order(**limits: ArrayLike) -> None:
+def check_limit_order(**limits: ArrayLike) -> None:
     """Raise ValueError naming two limits of which the first is above the second; NaN is no limit.
 
     Examples
@@ -42,18 +42,18 @@ def check_order(**limits: ArrayLike) -> None:
         if wrong.any():
             at = np.argwhere(wrong)[0]
             one, other = (np.broadcast_to(limit, wrong.shape)[tuple(at)] for limit in (lower, upper))
-            place = f" at {at.tolist()}" if len(at) else ""
-            raise ValueError(f"{low} {one:g} is above {high} {other:g}{place}")
+            where = f" at {at.tolist()}" if len(at) else ""
+            raise ValueError(f"{low} {one:g} is above {high} {other:g}{where}")
 
 
-def check_least(least: float, **numbers: ArrayLike) -> None:
+def check_minimum(least: float, **numbers: ArrayLike) -> None:
     """Raise ValueError naming a number that is below the least that it can be, and that least."""
     for name, number in numbers.items():
         for one in np.ravel(number)[~(np.ravel(number) >= least)][:1]:
             raise ValueError(f"{name} {one:g} is below {least:g}, the least that it can be")
 
 
-def aligned(values: ArrayLike, times_s: ArrayLike) -> tuple[Floats, Floats]:
+def aligned_arrays(values: ArrayLike, times_s: ArrayLike) -> tuple[Floats, Floats]:
     """Both as float64; ValueError naming both lengths if they differ."""
     x, t = np.asarray(values, np.float64), np.asarray(times_s, np.float64)
     if x.shape[-1:] != t.shape:

@@ -17,31 +17,33 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
-    Parts = tuple[Floats, ...]
-    Slots = NDArray[np.intp]
+    WindowParts = tuple[Floats, ...]
+    Positions = NDArray[np.intp]
 
 
-def deviations(x: Floats, begin: Slots, end: Slots) -> Floats:
+def window_deviations(x: Floats, begin: Positions, end: Positions) -> Floats:
     """Population standard deviations of windows, (k,); see `fold`. Chan, Golub and LeVeque (1979)."""
     with np.errstate(over="ignore", invalid="ignore"):
-        n, _, squares = fold((np.ones_like(x), x, np.zeros_like(x)), _spread, (0.0, 0.0, 0.0), begin, end)
+        n, _, squares = fold_windows(
+            (np.ones_like(x), x, np.zeros_like(x)), _merge_deviations, (0.0, 0.0, 0.0), begin, end
+        )
         return np.sqrt(squares / np.maximum(n, 1.0))
 
 
-def ranges(x: Floats, begin: Slots, end: Slots) -> Floats:
+def window_ranges(x: Floats, begin: Positions, end: Positions) -> Floats:
     """Largest less smallest of windows, (k,); see `fold`."""
-    low, high = fold((x, x), _wider, (np.inf, -np.inf), begin, end)
+    low, high = fold_windows((x, x), _merge_ranges, (np.inf, -np.inf), begin, end)
     with np.errstate(over="ignore", invalid="ignore"):
         return high - low
 
 
-def fold(
-    parts: Parts,
-    merge: Callable[[Parts, Parts], Parts],
-    nothing: tuple[float, ...],
-    begin: Slots,
-    end: Slots,
-) -> Parts:
+def fold_windows(
+    parts: WindowParts,
+    merge: Callable[[WindowParts, WindowParts], WindowParts],
+    neutral: tuple[float, ...],
+    begin: Positions,
+    end: Positions,
+) -> WindowParts:
     """Merge the elements of each window, from the left.
 
     Parameters
@@ -56,8 +58,8 @@ def fold(
     (k,) each
 
     """
-    length, place = np.maximum(end - begin, 0), begin.copy()
-    merged = tuple(np.full(len(begin), one) for one in nothing)
+    length, position = np.maximum(end - begin, 0), begin.copy()
+    merged = tuple(np.full(len(begin), one) for one in neutral)
     width = 1
     while width <= length.max(initial=0):
         if width > 1:
@@ -65,19 +67,19 @@ def fold(
                 tuple(part[: -width // 2] for part in parts), tuple(part[width // 2 :] for part in parts)
             )
         take = np.flatnonzero(length & width)
-        joined = merge(tuple(part[take] for part in merged), tuple(part[place[take]] for part in parts))
+        joined = merge(tuple(part[take] for part in merged), tuple(part[position[take]] for part in parts))
         for part, new in zip(merged, joined, strict=True):
             part[take] = new
-        place[take] += width
+        position[take] += width
         width *= 2
     return merged
 
 
-def _wider(one: Parts, other: Parts) -> Parts:
+def _merge_ranges(one: WindowParts, other: WindowParts) -> WindowParts:
     return np.minimum(one[0], other[0]), np.maximum(one[1], other[1])
 
 
-def _spread(one: Parts, other: Parts) -> Parts:
+def _merge_deviations(one: WindowParts, other: WindowParts) -> WindowParts:
     """Counts, means and sums of squared distances from them."""
     n = one[0] + other[0]
     both = (one[0] > 0) & (other[0] > 0)

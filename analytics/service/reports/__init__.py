@@ -6,16 +6,16 @@ from threading import Lock
 from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
-    from analytics.service.reports.words import Language
-    from ingest_service.storage.model import Directory
-    from ingest_service.storage.postgres import PostgresStore
+    from analytics.service.reports.translations import Language
+    from ingest_service.storage.contract.models import Directory
+    from ingest_service.storage.postgres.store import PostgresStore
 
 Format = Literal["html", "pdf"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-_ALONE = Lock()  # the plotting library is not made for several threads
+_PLOT_LOCK = Lock()  # the plotting library is not made for several threads
 
 
-def make(
+def render_report(
     store: PostgresStore,
     directory: Directory,
     area_id: str,
@@ -33,16 +33,16 @@ def make(
 
     Raises
     ------
-    analytics.service.reports.source.NothingError
+    analytics.service.reports.report_data.NothingError
         Where there is no such area, or nothing was assessed there in that month.
     analytics.service.reports.fonts.MissingError
         Where the extra ``reports`` is not installed.
 
     """
     # Who only wants to know which languages there are does not load what draws and sets pages.
-    from analytics.service.reports import content, html, pdf, source  # noqa: PLC0415
+    from analytics.service.reports import content, html, pdf, report_data  # noqa: PLC0415
 
-    told = source.read(store, directory, area_id, month, language)
-    with _ALONE:
-        report = content.of(told)
-        return html.render(report) if form == "html" else pdf.render(report)
+    data = report_data.read_report_data(store, directory, area_id, month, language)
+    with _PLOT_LOCK:
+        report = content.build_report(data)
+        return html.render_html(report) if form == "html" else pdf.render_pdf(report)

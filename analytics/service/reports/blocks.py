@@ -8,20 +8,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class Cell(NamedTuple):
+class TableCell(NamedTuple):
     """A cell of a table; the fill only repeats what the text says."""
 
     text: str
     fill: str | None = None
 
 
-class Heading(NamedTuple):
+class SectionHeading(NamedTuple):
     """The heading of a part."""
 
     text: str
 
 
-class Text(NamedTuple):
+class Paragraph(NamedTuple):
     """A sentence or some."""
 
     text: str
@@ -33,25 +33,25 @@ class Notice(NamedTuple):
     text: str
 
 
-class Table(NamedTuple):
+class ReportTable(NamedTuple):
     """Rows under heads; ``widths`` are shares of the page's width."""
 
     head: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
+    rows: Sequence[Sequence[TableCell]]
     widths: Sequence[float]
 
 
-class Picture(NamedTuple):
+class Figure(NamedTuple):
     """A PNG, with words for who can't see it."""
 
     png: bytes
     caption: str
 
 
-Block = Heading | Text | Notice | Table | Picture
+Block = SectionHeading | Paragraph | Notice | ReportTable | Figure
 
 
-class Report(NamedTuple):
+class MonthlyReport(NamedTuple):
     """A report: its blocks in order; ``made_s`` is the newest moment that it tells of [s]."""
 
     title: str

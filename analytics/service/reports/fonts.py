@@ -8,15 +8,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class MissingError(ImportError):
+class MissingExtraError(ImportError):
     """What reports need is not installed; the sentence names the extra."""
 
 
-def sans() -> Path:
-    """The font file. Raises `MissingError` where the extra is not installed."""
+def font_path() -> Path:
+    """The font file. Raises `MissingExtraError` where the extra is not installed."""
     try:
         from pylopdf_fonts_zh_cn import sans_path  # noqa: PLC0415 - an extra
     except ImportError as error:
-        raise MissingError("reports need the extra of that name: pip install towntwin[reports]") from error
+        raise MissingExtraError(
+            "reports need the extra of that name: pip install towntwin[reports]"
+        ) from error
     path: Path = sans_path()
     return path

@@ -6,12 +6,12 @@ from base64 import b64encode
 from html import escape
 from typing import TYPE_CHECKING
 
-from analytics.service.reports.blocks import Heading, Notice, Picture, Table, Text
+from analytics.service.reports.blocks import Figure, Notice, Paragraph, ReportTable, SectionHeading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from analytics.service.reports.blocks import Block, Cell, Report
+    from analytics.service.reports.blocks import Block, MonthlyReport, TableCell
 
 STYLE = """
 body { font: 15px/1.5 "Noto Sans SC", "Microsoft YaHei", "PingFang SC", sans-serif; max-width: 62rem;
@@ -26,7 +26,7 @@ figcaption, .under { color: #56616d; font-size: .87rem; }
 """
 
 
-def render(report: Report) -> bytes:
+def render_html(report: MonthlyReport) -> bytes:
     """The page, UTF-8; the same report gives the same bytes."""
     body = "\n".join(part for block in report.blocks for part in _block(block))
     language = "zh-CN" if report.language == "zh" else "en"
@@ -41,18 +41,18 @@ def render(report: Report) -> bytes:
 
 def _block(block: Block) -> Iterator[str]:
     match block:
-        case Heading(text):
+        case SectionHeading(text):
             yield f"<h2>{escape(text)}</h2>"
-        case Text(text):
+        case Paragraph(text):
             yield f"<p>{escape(text)}</p>"
         case Notice(text):
             yield f'<p class="notice">{escape(text)}</p>'
-        case Picture(png, caption):
+        case Figure(png, caption):
             data = b64encode(png).decode("ascii")
             words = escape(caption)
             yield f'<figure><img src="data:image/png;base64,{data}" alt="{words}">'
             yield f"<figcaption>{words}</figcaption></figure>"
-        case Table(head, rows, _):
+        case ReportTable(head, rows, _):
             yield (
                 "<table><thead><tr>"
                 + "".join(f"<th>{escape(one)}</th>" for one in head)
@@ -63,6 +63,6 @@ def _block(block: Block) -> Iterator[str]:
             yield "</tbody></table>"
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: TableCell) -> str:
     fill = f' style="background:{cell.fill}"' if cell.fill else ""
     return f"<td{fill}>{escape(cell.text)}</td>"

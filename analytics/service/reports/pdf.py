@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from analytics.service.reports.blocks import Heading, Notice, Picture, Table, Text
-from analytics.service.reports.fonts import MissingError, sans
+from analytics.service.reports.blocks import Figure, Notice, Paragraph, ReportTable, SectionHeading
+from analytics.service.reports.fonts import MissingExtraError, font_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from analytics.service.reports.blocks import Block, Report
+    from analytics.service.reports.blocks import Block, MonthlyReport
 
 FONT, MARGIN_MM = "sans", 15.0
 TITLE_PT, HEADING_PT, TEXT_PT, TABLE_PT, FOOT_PT = 16, 12, 9.5, 7.5, 7.5
@@ -27,21 +27,21 @@ CAPTION_MM = 8.0
 LEAST_SCALE = 0.66
 """A picture is made smaller down to this rather than moved to the next page: with at most
 `analytics.service.reports.plots.MOST_ROWS` rows it fits wherever a third of a page is left."""
-_PIECES = re.compile(r"[“（《]*(?:[!-~Ⅰ-Ⅻ]+ ?|.)[，。、；：）”》！？%]*")
+_UNBREAKABLE = re.compile(r"[“（《]*(?:[!-~Ⅰ-Ⅻ]+ ?|.)[，。、；：）”》！？%]*")
 """What a line of Chinese is not broken within: a letter or a word of Latin ones, with its punctuation."""
 
 
-def render(report: Report) -> bytes:
-    """The document. Raises `MissingError` where the extra is not installed."""
-    page = document(report)
+def render_pdf(report: MonthlyReport) -> bytes:
+    """The document. Raises `MissingExtraError` where the extra is not installed."""
+    page = new_document(report)
     try:
         _write(page, report)
         return bytes(page.output())
     finally:
-        close(page)
+        close_fonts(page)
 
 
-def _write(page: Any, report: Report) -> None:
+def _write(page: Any, report: MonthlyReport) -> None:
     page.set_font(FONT, "B", TITLE_PT)
     page.multi_cell(0, TITLE_PT * 0.5, report.title, align="L", new_x="LMARGIN", new_y="NEXT")
     page.set_text_color(*PALE)
@@ -51,18 +51,18 @@ def _write(page: Any, report: Report) -> None:
         _block(page, block)
 
 
-def close(page: Any) -> None:
+def close_fonts(page: Any) -> None:
     """Let go of the font's file, which the library keeps open."""
     for font in page.fonts.values():
         font.ttfont.close()
 
 
-def document(report: Report) -> Any:
+def new_document(report: MonthlyReport) -> Any:
     """An empty document with the font and its first page; to be closed."""
     try:
         from fpdf import FPDF  # noqa: PLC0415 - an extra
     except ImportError as error:
-        raise MissingError("PDF needs the extra reports: pip install towntwin[reports]") from error
+        raise MissingExtraError("PDF needs the extra reports: pip install towntwin[reports]") from error
 
     class Paper(FPDF):
         """A page with its number at the foot, and an id that follows from the report."""
@@ -85,7 +85,7 @@ def document(report: Report) -> Any:
     paper.set_title(report.title)
     paper.set_lang("zh-CN" if report.language == "zh" else "en")
     for style in ("", "B"):
-        paper.add_font(FONT, style=style, fname=str(sans()))
+        paper.add_font(FONT, style=style, fname=str(font_path()))
     paper.set_text_color(*INK)
     paper.add_page()
     return paper
@@ -93,19 +93,19 @@ def document(report: Report) -> Any:
 
 def _block(page: Any, block: Block) -> None:
     match block:
-        case Heading(text):
+        case SectionHeading(text):
             _make_room(page, HEADING_ROOM_MM)
             page.ln(3)
             page.set_font(FONT, "B", HEADING_PT)
             page.multi_cell(0, HEADING_PT * 0.55, text, align="L", new_x="LMARGIN", new_y="NEXT")
             page.ln(1)
-        case Text(text):
+        case Paragraph(text):
             _text(page, text, TEXT_PT)
         case Notice(text):
             _notice(page, text)
-        case Picture(png, caption):
+        case Figure(png, caption):
             _picture(page, png, caption)
-        case Table():
+        case ReportTable():
             _table(page, block)
 
 
@@ -114,9 +114,9 @@ def _room_mm(page: Any) -> float:
     return float(page.h - page.b_margin - page.get_y())
 
 
-def _make_room(page: Any, need_mm: float) -> None:
+def _make_room(page: Any, needed_mm: float) -> None:
     """Begin a page where too little is left of this one."""
-    if _room_mm(page) < need_mm:
+    if _room_mm(page) < needed_mm:
         page.add_page()
 
 
@@ -138,7 +138,7 @@ def _picture(page: Any, png: bytes, caption: str) -> None:
 def _notice(page: Any, text: str) -> None:
     page.set_font(FONT, "B", TEXT_PT)
     if _is_chinese(text):
-        text = "\n".join(lines(page, text))
+        text = "\n".join(wrap_chinese(page, text))
     with page.local_context(fill_color=NOTICE_FILL):  # else the cells of tables take the fill, too
         page.multi_cell(0, TEXT_PT * 0.6, text, align="L", fill=True, new_x="LMARGIN", new_y="NEXT")
     page.ln(1)
@@ -147,15 +147,15 @@ def _notice(page: Any, text: str) -> None:
 def _text(page: Any, text: str, size: float) -> None:
     page.set_font(FONT, "", size)
     if _is_chinese(text):
-        text = "\n".join(lines(page, text))
+        text = "\n".join(wrap_chinese(page, text))
     page.multi_cell(0, size * 0.55, text, align="L", new_x="LMARGIN", new_y="NEXT")
     page.ln(1)
 
 
-def lines(page: Any, text: str) -> Iterator[str]:
+def wrap_chinese(page: Any, text: str) -> Iterator[str]:
     """Chinese text in lines that fit; none begins with a mark that ends something, no number is torn."""
     width_mm, line = page.epw - 2 * page.c_margin, ""
-    for piece in _PIECES.findall(text):
+    for piece in _UNBREAKABLE.findall(text):
         if line and page.get_string_width(line + piece) > width_mm:
             yield line
             line = ""
@@ -164,14 +164,14 @@ def lines(page: Any, text: str) -> Iterator[str]:
 
 
 def _is_chinese(text: str) -> bool:
-    return any("\u4e00" <= letter <= "\u9fff" for letter in text)
+    return any("\u4e00" <= character <= "\u9fff" for character in text)
 
 
-def _table(page: Any, block: Table) -> None:
+def _table(page: Any, block: ReportTable) -> None:
     from fpdf.enums import WrapMode  # noqa: PLC0415 - an extra
     from fpdf.fonts import FontFace  # noqa: PLC0415
 
-    whole = "".join([*block.head, *(cell.text for row in block.rows for cell in row)])
+    all_text = "".join([*block.head, *(cell.text for row in block.rows for cell in row)])
     page.set_font(FONT, "", TABLE_PT)
     page.set_draw_color(201, 209, 217)
     with page.table(
@@ -179,7 +179,7 @@ def _table(page: Any, block: Table) -> None:
         line_height=TABLE_PT * 0.5,
         padding=PADDING_MM,
         text_align="LEFT",
-        wrapmode=WrapMode.CHAR if _is_chinese(whole) else WrapMode.WORD,
+        wrapmode=WrapMode.CHAR if _is_chinese(all_text) else WrapMode.WORD,
         headings_style=FontFace(emphasis="BOLD", fill_color=HEAD_FILL),
     ) as table:
         head = table.row()

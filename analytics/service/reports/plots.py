@@ -6,13 +6,13 @@ from io import BytesIO
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from analytics.service.reports.fonts import MissingError, sans
-from analytics.service.reports.words import word
+from analytics.service.reports.fonts import MissingExtraError, font_path
+from analytics.service.reports.translations import translate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from analytics.service.reports.words import Language
+    from analytics.service.reports.translations import Language
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ INK, PALE = "#1c2733", "#8a949e"
 LINES = ("#1f4e79", "#c0392b", "#3fa34d", "#7a52a3", "#f28e2b", "#56616d")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
 WIDTH_IN, ROW_IN, DPI = 8.0, 0.27, 150
-LEAST_IN = 1.4
+MIN_HEIGHT_IN = 1.4
 MOST_ROWS = 15  # in a picture: more are shared out among several
 
 
@@ -39,9 +39,9 @@ def shared_out(rows: Sequence[T]) -> list[Sequence[T]]:
     return [rows[begin:end] for begin, end in pairwise(bounds)]
 
 
-def classes(rows: Sequence[tuple[str, int | None, int | None, int | None]], language: Language) -> bytes:
+def draw_classes(rows: Sequence[tuple[str, int | None, int | None, int | None]], language: Language) -> bytes:
     """Sections by name, class, class of the month before and target; read from the top."""
-    figure, axes, font = _figure(len(rows))
+    figure, axes, font = _new_figure(len(rows))
     for at, (_, class_, before, target) in enumerate(rows):
         if before is not None:
             axes.plot(before, at, "o", ms=9, mfc="none", mec=PALE, mew=1.5)
@@ -50,18 +50,20 @@ def classes(rows: Sequence[tuple[str, int | None, int | None, int | None]], lang
         if target is not None:
             axes.plot([target + 0.5] * 2, [at - 0.42, at + 0.42], color=INK, lw=2)
     axes.set_xlim(0.5, 6.5)
-    axes.set_xticks(range(1, 7), [word(f"class_{one}", language) for one in range(1, 7)])
+    axes.set_xticks(range(1, 7), [translate(f"class_{one}", language) for one in range(1, 7)])
     _name_rows(axes, [row[0] for row in rows])
     axes.grid(axis="x", alpha=0.3)
-    axes.plot([], [], "o", ms=7, mfc=CLASS_FILLS[2], mec=INK, label=word("this_month", language))
-    axes.plot([], [], "o", ms=9, mfc="none", mec=PALE, mew=1.5, label=word("month_before", language))
-    axes.plot([], [], color=INK, lw=2, label=word("target", language))
-    return _png(figure, font)
+    axes.plot([], [], "o", ms=7, mfc=CLASS_FILLS[2], mec=INK, label=translate("this_month", language))
+    axes.plot([], [], "o", ms=9, mfc="none", mec=PALE, mew=1.5, label=translate("month_before", language))
+    axes.plot([], [], color=INK, lw=2, label=translate("target", language))
+    return _save_png(figure, font)
 
 
-def days(lines: Mapping[str, Mapping[int, float]], limit: float, unit: str, language: Language) -> bytes:
+def draw_daily_means(
+    lines: Mapping[str, Mapping[int, float]], limit: float, unit: str, language: Language
+) -> bytes:
     """Daily means of some sections, and a limit; a day without data is a gap."""
-    figure, axes, font = _figure(9)
+    figure, axes, font = _new_figure(9)
     for at, (name, values) in enumerate(lines.items()):
         span = range(min(values), max(values) + 1)
         style: Any = DASHES[at % len(DASHES)]
@@ -69,18 +71,18 @@ def days(lines: Mapping[str, Mapping[int, float]], limit: float, unit: str, lang
         axes.plot(
             list(span), shown, ls=style, marker="o", ms=3, lw=1.4, color=LINES[at % len(LINES)], label=name
         )
-    axes.axhline(limit, color=INK, lw=1, ls=(0, (6, 3)), label=word("limit", language))
+    axes.axhline(limit, color=INK, lw=1, ls=(0, (6, 3)), label=translate("limit", language))
     axes.set_ylim(bottom=0)
     axes.set_ylabel(unit)
-    axes.set_xlabel(word("day", language))
+    axes.set_xlabel(translate("day", language))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(visible=True, alpha=0.3)
-    return _png(figure, font, columns=3)
+    return _save_png(figure, font, columns=3)
 
 
-def levels(rows: Sequence[tuple[str, Sequence[int]]], language: Language) -> bytes:
+def draw_congestion_levels(rows: Sequence[tuple[str, Sequence[int]]], language: Language) -> bytes:
     """Links by name and their hours by level, as shares; read from the top."""
-    figure, axes, font = _figure(len(rows))
+    figure, axes, font = _new_figure(len(rows))
     for at, (_, hours) in enumerate(rows):
         left, total = 0.0, sum(hours) or 1
         for level, count in enumerate(hours):
@@ -99,22 +101,22 @@ def levels(rows: Sequence[tuple[str, Sequence[int]]], language: Language) -> byt
     for level in range(5):
         axes.barh(
             0, 0, color=LEVEL_FILLS[level], hatch=HATCHES[level], ec=INK, lw=0.3,
-            label=word(f"level_{level + 1}", language),
+            label=translate(f"level_{level + 1}", language),
         )  # fmt: skip
     axes.set_xlim(0, 100)
-    axes.set_xlabel(word("share_hours", language))
+    axes.set_xlabel(translate("share_hours", language))
     _name_rows(axes, [row[0] for row in rows])
-    return _png(figure, font, columns=5)
+    return _save_png(figure, font, columns=5)
 
 
-def _figure(rows: int) -> tuple[Any, Any, Any]:
+def _new_figure(rows: int) -> tuple[Any, Any, Any]:
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
         from matplotlib.font_manager import FontProperties  # noqa: PLC0415
     except ImportError as error:
-        raise MissingError("pictures need the extra reports: pip install towntwin[reports]") from error
-    figure = Figure(figsize=(WIDTH_IN, LEAST_IN + ROW_IN * rows), dpi=DPI, layout="constrained")
-    return figure, figure.subplots(), FontProperties(fname=sans(), size=8)
+        raise MissingExtraError("pictures need the extra reports: pip install towntwin[reports]") from error
+    figure = Figure(figsize=(WIDTH_IN, MIN_HEIGHT_IN + ROW_IN * rows), dpi=DPI, layout="constrained")
+    return figure, figure.subplots(), FontProperties(fname=font_path(), size=8)
 
 
 def _name_rows(axes: Any, names: Sequence[str]) -> None:
@@ -122,7 +124,7 @@ def _name_rows(axes: Any, names: Sequence[str]) -> None:
     axes.set_ylim(len(names) - 0.5, -0.5)
 
 
-def _png(figure: Any, font: Any, *, columns: int = 3) -> bytes:
+def _save_png(figure: Any, font: Any, *, columns: int = 3) -> bytes:
     """The picture, all of its words in the font of the report."""
     from matplotlib.text import Text  # noqa: PLC0415 - an extra
 

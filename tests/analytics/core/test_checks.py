@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics.core import checks
-from tests.support import naive
+from tests.support import slow_checks
 
 values = st.lists(st.one_of(st.floats(-100, 100), st.sampled_from([0.0, 1.0, np.nan])), max_size=40)
 limit = st.one_of(st.just(np.nan), st.floats(0, 50))
@@ -27,7 +27,7 @@ def times(gap: list[float], n: int) -> list[float]:
 def test_gross_range(x: list[float], one: float, other: float) -> None:
     low, high = pair(one, other)
     limits = {"fail_low": -high, "fail_high": high, "suspect_low": -low, "suspect_high": low}
-    assert checks.gross_range(x, **limits).tolist() == naive.gross_range(x, **limits)
+    assert checks.gross_range(x, **limits).tolist() == slow_checks.gross_range(x, **limits)
 
 
 @given(values, gaps, limit, limit)
@@ -35,13 +35,15 @@ def test_rate_of_change(x: list[float], gap: list[float], one: float, other: flo
     suspect, fail = pair(one, other)
     t = times(gap, len(x))
     found = checks.rate_of_change(x, t, suspect_per_s=suspect, fail_per_s=fail)
-    assert found.tolist() == naive.rate_of_change(x, t, suspect_per_s=suspect, fail_per_s=fail)
+    assert found.tolist() == slow_checks.rate_of_change(x, t, suspect_per_s=suspect, fail_per_s=fail)
 
 
 @given(values, limit, limit)
 def test_spike(x: list[float], one: float, other: float) -> None:
     suspect, fail = pair(one, other)
-    assert checks.spike(x, suspect=suspect, fail=fail).tolist() == naive.spike(x, suspect=suspect, fail=fail)
+    assert checks.spike(x, suspect=suspect, fail=fail).tolist() == slow_checks.spike(
+        x, suspect=suspect, fail=fail
+    )
 
 
 @given(values, gaps, st.sampled_from([0.0, 0.5, 10.0]), st.floats(0, 5000), st.floats(0, 5000))
@@ -49,7 +51,7 @@ def test_flat_line(x: list[float], gap: list[float], tolerance: float, one: floa
     suspect, fail = pair(one, other)
     t = times(gap, len(x))
     found = checks.flat_line(x, t, tolerance=tolerance, suspect_s=suspect, fail_s=fail)
-    assert found.tolist() == naive.flat_line(x, t, tolerance=tolerance, suspect_s=suspect, fail_s=fail)
+    assert found.tolist() == slow_checks.flat_line(x, t, tolerance=tolerance, suspect_s=suspect, fail_s=fail)
 
 
 def test_zero_is_a_limit() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from analytics.core import checks
-from analytics.core.checks import Climate, Diagnosis, Season, Thresholds
+from analytics.core.checks import ClimatologyLimits, DetectorDiagnosis, DiagnosticThresholds, SeasonalLimits
 from analytics.core.flags import Flag
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     Call = Callable[[Floats, Floats], NDArray[np.uint8]]
 
 N = 50
-YEAR = Climate.of([Season(suspect_high=50, fail_high=100)])
+YEAR = ClimatologyLimits.of([SeasonalLimits(suspect_high=50, fail_high=100)])
 
 
-class Case(NamedTuple):
+class CheckCase(NamedTuple):
     """A check of values and times, and the flag that it gives to certain values.
 
     Attributes
@@ -48,46 +48,52 @@ def _neighbour(x: Floats, t: Floats) -> NDArray[np.uint8]:
 
 
 CASES = {
-    "attenuated_signal": Case(
+    "attenuated_signal": CheckCase(
         lambda x, t: checks.attenuated_signal(x, t, period_s=600, suspect=1, fail=0.1),
         Flag.FAIL,
         Flag.NOT_EVALUATED,
     ),
-    "climatology": Case(lambda x, t: checks.climatology(x, t, YEAR, offset_s=28_800)),
-    "diagnose": Case(  # each value a detector of one sample
-        lambda x, t: checks.diagnose(  # noqa: ARG005
-            x[:, None], x[:, None], Thresholds(high_occupancy=0.2), day_samples=1
+    "climatology": CheckCase(lambda x, t: checks.climatology(x, t, YEAR, offset_s=28_800)),
+    "diagnose_traffic_detectors": CheckCase(  # each value a detector of one sample
+        lambda x, t: checks.diagnose_traffic_detectors(  # noqa: ARG005
+            x[:, None], x[:, None], DiagnosticThresholds(high_occupancy=0.2), day_samples=1
         ),
-        Diagnosis.HIGH_VALUE,
-        Diagnosis.HIGH_VALUE,
-        Diagnosis.NO_DATA,
+        DetectorDiagnosis.HIGH_VALUE,
+        DetectorDiagnosis.HIGH_VALUE,
+        DetectorDiagnosis.NO_DATA,
     ),
-    "flat_flags": Case(lambda x, t: checks.flat_flags(x, 1.0, 2.0), Flag.FAIL, Flag.FAIL, Flag.PASS),  # noqa: ARG005
-    "flat_line": Case(lambda x, t: checks.flat_line(x, t, tolerance=0, suspect_s=300, fail_s=600), Flag.FAIL),
-    "flat_window": Case(
+    "flat_line_flags": CheckCase(
+        lambda x, _: checks.flat_line_flags(x, 1.0, 2.0), Flag.FAIL, Flag.FAIL, Flag.PASS
+    ),
+    "flat_line": CheckCase(
+        lambda x, t: checks.flat_line(x, t, tolerance=0, suspect_s=300, fail_s=600), Flag.FAIL
+    ),
+    "flat_window": CheckCase(
         lambda x, t: checks.flat_window(x, t, tolerance=0, suspect_s=300, fail_s=600), Flag.FAIL
     ),
-    "gap": Case(lambda x, t: checks.gap(x, t, suspect_s=300, fail_s=600), single=Flag.NOT_EVALUATED),
-    "gap_flags": Case(lambda x, t: checks.gap_flags(x, 10.0, 20.0), missing=Flag.PASS),  # noqa: ARG005
-    "gross_range": Case(lambda x, t: checks.gross_range(x, suspect_high=50, fail_high=100)),  # noqa: ARG005
-    "multi_variate": Case(
+    "gap": CheckCase(lambda x, t: checks.gap(x, t, suspect_s=300, fail_s=600), single=Flag.NOT_EVALUATED),
+    "gap_flags": CheckCase(lambda x, t: checks.gap_flags(x, 10.0, 20.0), missing=Flag.PASS),  # noqa: ARG005
+    "gross_range": CheckCase(lambda x, t: checks.gross_range(x, suspect_high=50, fail_high=100)),  # noqa: ARG005
+    "multi_variate": CheckCase(
         lambda x, t: checks.multi_variate(np.stack([x, x[::-1]]), t, rate_per_s=0.01, within_s=60)[0],
         single=Flag.NOT_EVALUATED,
     ),
-    "neighbour": Case(_neighbour, single=Flag.NOT_EVALUATED),
-    "rate_flags": Case(lambda x, t: checks.rate_flags(x, t, 1.0, 2.0), missing=Flag.PASS),
-    "rate_of_change": Case(
+    "neighbour": CheckCase(_neighbour, single=Flag.NOT_EVALUATED),
+    "rate_of_change_flags": CheckCase(
+        lambda x, t: checks.rate_of_change_flags(x, t, 1.0, 2.0), missing=Flag.PASS
+    ),
+    "rate_of_change": CheckCase(
         lambda x, t: checks.rate_of_change(x, t, suspect_per_s=1, fail_per_s=2), single=Flag.NOT_EVALUATED
     ),
-    "spike": Case(
+    "spike": CheckCase(
         lambda x, t: checks.spike(x, suspect=2, fail=4),  # noqa: ARG005
         Flag.NOT_EVALUATED,
         Flag.NOT_EVALUATED,
     ),
-    "spike_flags": Case(lambda x, t: checks.spike_flags(x, x, x, 2.0, 4.0), missing=Flag.PASS),  # noqa: ARG005
-    "stuck_clock": Case(lambda x, t: checks.stuck_clock(x, t, suspect_s=300, fail_s=600), Flag.FAIL),
+    "spike_flags": CheckCase(lambda x, t: checks.spike_flags(x, x, x, 2.0, 4.0), missing=Flag.PASS),  # noqa: ARG005
+    "stuck_clock": CheckCase(lambda x, t: checks.stuck_clock(x, t, suspect_s=300, fail_s=600), Flag.FAIL),
 }
-NO_CHECKS = {"flat_run": "moves a state on and flags nothing"}
+NO_CHECKS = {"extend_flat_run": "moves a state on and flags nothing"}
 
 HUGE = [1e300, -1e300, 1.7e308, -1.7e308, 0.0] * 10
 INFINITE = [np.inf, -np.inf, 1.0, np.nan, np.inf, np.inf, 5.0, 5.0, -np.inf, 1e300] * 5
@@ -136,7 +142,9 @@ def test_any_input_is_flagged_without_a_warning(name: str, given: str) -> None:
         again = CASES[name].call(x, t)
     assert flags.shape == x.shape
     assert flags.dtype == np.uint8
-    assert set(flags.tolist()) <= {int(flag) for flag in (Diagnosis if name == "diagnose" else Flag)}
+    assert set(flags.tolist()) <= {
+        int(flag) for flag in (DetectorDiagnosis if name == "diagnose_traffic_detectors" else Flag)
+    }
     np.testing.assert_array_equal(flags, again)
     np.testing.assert_array_equal(x, before[0])
     np.testing.assert_array_equal(t, before[1])

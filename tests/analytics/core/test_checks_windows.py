@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics.core import checks
-from analytics.core.checks import Climate, Season, windows
-from tests.support import naive
+from analytics.core.checks import ClimatologyLimits, SeasonalLimits, windows
+from tests.support import slow_checks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ def test_flat_window(x: list[float], gap: list[int], tolerance: float, one: floa
     limits = {"tolerance": tolerance, "suspect_s": suspect, "fail_s": fail}
     t = times(gap, len(x))
     found = checks.flat_window(x, t, **limits)
-    assert found.tolist() == naive.flat_window(x, t, **limits)
+    assert found.tolist() == slow_checks.flat_window(x, t, **limits)
     assert (found >= checks.flat_line(x, t, **limits)).all(), "what a run finds, a window finds"
 
 
@@ -44,7 +44,7 @@ def test_gap(x: list[float], gap: list[int], one: float, other: float) -> None:
     suspect, fail = pair(one, other)
     t = times(gap, len(x))
     found = checks.gap(x, t, suspect_s=suspect, fail_s=fail)
-    assert found.tolist() == naive.gap(x, t, suspect_s=suspect, fail_s=fail)
+    assert found.tolist() == slow_checks.gap(x, t, suspect_s=suspect, fail_s=fail)
 
 
 @given(st.lists(st.sampled_from([0.0, 60.0, 120.0, np.nan]), max_size=40), whole_gaps, bound, bound)
@@ -52,7 +52,7 @@ def test_stuck_clock(measured: list[float], gap: list[int], one: float, other: f
     suspect, fail = pair(one, other)
     received = times(gap, len(measured))
     found = checks.stuck_clock(measured, received, suspect_s=suspect, fail_s=fail)
-    assert found.tolist() == naive.stuck_clock(measured, received, suspect_s=suspect, fail_s=fail)
+    assert found.tolist() == slow_checks.stuck_clock(measured, received, suspect_s=suspect, fail_s=fail)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -66,7 +66,7 @@ def test_attenuated_signal(seed: int, by: str) -> None:
     t = 1.7e9 + np.cumsum(random.integers(1, 600, 150)).astype(float)
     limits = {"period_s": 3000.0, "suspect": 5.0, "fail": 1.0, "least_n": int(random.integers(2, 5))}
     found = checks.attenuated_signal(x, t, by=by, **limits)  # type: ignore[arg-type]
-    assert found.tolist() == naive.attenuated_signal(x.tolist(), t.tolist(), by=by, **limits)  # type: ignore[arg-type]
+    assert found.tolist() == slow_checks.attenuated_signal(x.tolist(), t.tolist(), by=by, **limits)  # type: ignore[arg-type]
     assert {1, 2, 3, 4, 9} >= set(found.tolist()) > {1, 4}
 
 
@@ -81,9 +81,11 @@ def test_windows_hold_what_they_should(x: list[float], ends: list[tuple[int, int
         np.array([one(x[b:e], default=np.nan) for b, e in zip(begin, end, strict=True)]) for one in (min, max)
     )
     full = begin < end
-    np.testing.assert_array_equal(windows.ranges(array, begin, end)[full], (high - low)[full])
-    wanted = [np.std(x[b:e]) for b, e in zip(begin[full], end[full], strict=True)]
-    np.testing.assert_allclose(windows.deviations(array, begin, end)[full], wanted, rtol=1e-9, atol=1e-9)
+    np.testing.assert_array_equal(windows.window_ranges(array, begin, end)[full], (high - low)[full])
+    expected = [np.std(x[b:e]) for b, e in zip(begin[full], end[full], strict=True)]
+    np.testing.assert_allclose(
+        windows.window_deviations(array, begin, end)[full], expected, rtol=1e-9, atol=1e-9
+    )
 
 
 def test_a_huge_value_is_forgotten_with_its_window() -> None:
@@ -109,18 +111,26 @@ def test_climatology(
     offset_s: float,
 ) -> None:
     t = [float(second) for second in seconds]
-    seasons = [Season(months, hours, -a, b, -a - c, b + d) for months, hours, (a, b, c, d) in drawn]
-    found = checks.climatology(x, t, Climate.of(seasons), offset_s=offset_s)
-    assert found.tolist() == naive.climatology(x, t, list(map(tuple, seasons)), offset_s=offset_s)  # type: ignore[arg-type]
+    seasons = [SeasonalLimits(months, hours, -a, b, -a - c, b + d) for months, hours, (a, b, c, d) in drawn]
+    found = checks.climatology(x, t, ClimatologyLimits.of(seasons), offset_s=offset_s)
+    assert found.tolist() == slow_checks.climatology(x, t, list(map(tuple, seasons)), offset_s=offset_s)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: Climate.of([Season(months=(0, 3))]), "months 0 to 3 are not within 1 to 12"),
-        (lambda: Climate.of([Season(hours=(2, 24))]), "hours 2 to 24 are not within 0 to 23"),
         (
-            lambda: checks.climatology([1], [0], Climate.of([Season((7, 7), (3, 4), 9, 5)])),
+            lambda: ClimatologyLimits.of([SeasonalLimits(months=(0, 3))]),
+            "months 0 to 3 are not within 1 to 12",
+        ),
+        (
+            lambda: ClimatologyLimits.of([SeasonalLimits(hours=(2, 24))]),
+            "hours 2 to 24 are not within 0 to 23",
+        ),
+        (
+            lambda: checks.climatology(
+                [1], [0], ClimatologyLimits.of([SeasonalLimits((7, 7), (3, 4), 9, 5)])
+            ),
             r"suspect_low 9 is above suspect_high 5 at \[6, 3\]",
         ),
         (

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.core import compiled, compiled_checks, compiled_detectors, frozen
+from analytics.core.compiled import check_kernels, constants, detector_kernels, kernel
 from analytics.core.judge import Judgement, judge
 from analytics.core.parameters import Parameters
-from analytics.core.state import ROW, SCALARS, State
+from analytics.core.state import SCALAR_COLUMN, SCALARS, State
 
 N_SERIES = 4
 LIMITS = {
@@ -76,30 +76,32 @@ def assert_same_state(one: State, other: State) -> None:
 
 
 def test_the_compiler_is_there() -> None:
-    assert frozen.AVAILABLE, "the tests' requirements bring it"
-    assert hasattr(compiled.run, "signatures")
+    assert constants.NUMBA_AVAILABLE, "the tests' requirements bring it"
+    assert hasattr(kernel.judge_block, "signatures")
 
 
 def test_the_names_that_the_compiler_freezes_are_those_of_the_state() -> None:
-    for name, row in ROW.items():
-        assert getattr(frozen, name.upper()) == row
-    assert len(SCALARS) == len(ROW)
+    for name, row in SCALAR_COLUMN.items():
+        assert getattr(constants, name.upper()) == row
+    assert len(SCALARS) == len(SCALAR_COLUMN)
     for row, name in enumerate(Parameters.of(1).__slots__[2:]):
         short = name.upper().removesuffix("_S").removesuffix("_DAYS").removesuffix("_PER")
-        assert getattr(frozen, short) == row
+        assert getattr(constants, short) == row
 
 
 def test_the_compilers_cache_knows_what_is_compiled_in() -> None:
     """Numba looks at the content of `compiled.py` alone; a stale cache would judge by old constants."""
     parts = [
         Path(module.__file__ or "").read_text("utf-8")
-        for module in (frozen, compiled_checks, compiled_detectors)
+        for module in (constants, check_kernels, detector_kernels)
     ]
-    for name, value in sorted(vars(frozen).items()):
+    for name, value in sorted(vars(constants).items()):
         if name.isupper() and isinstance(value, int | float | tuple | np.ndarray):
             parts.append(" ".join([name, *(f"{one:.9g}" for one in np.ravel(value))]))
     digest = sha256("\n".join(parts).encode()).hexdigest()[:16]
-    assert digest == compiled.MADE_OF, f"set MADE_OF in analytics/core/compiled.py to {digest}"
+    assert digest == kernel.INLINED_CODE_DIGEST, (
+        f"set MADE_OF in analytics/core/compiled/kernel.py to {digest}"
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -107,8 +109,8 @@ def test_a_long_history(seed: int) -> None:
     states = [State.empty(N_SERIES), State.empty(N_SERIES)]
     parameters = Parameters.of(N_SERIES, **LIMITS)
     one, other = (
-        judge(state, parameters, *history(seed, 3000), fast=fast)
-        for state, fast in zip(states, (True, False), strict=True)
+        judge(state, parameters, *history(seed, 3000), use_compiled=use_compiled)
+        for state, use_compiled in zip(states, (True, False), strict=True)
     )
     assert_same(one, other)
     assert len(one.events.series) > 20
@@ -123,13 +125,13 @@ def test_any_history_in_any_blocks(seed: int, cuts: list[int]) -> None:
     tick = np.tile(np.arange(80), N_SERIES)
     parameters = Parameters.of(N_SERIES, **LIMITS)
     states = [State.empty(N_SERIES), State.empty(N_SERIES)]
-    fast = bool(seed % 2)
+    use_compiled = bool(seed % 2)
     for begin, end in zip([0, *sorted(cuts)], [*sorted(cuts), 80], strict=True):
         part = (tick >= begin) & (tick < end)
-        said = [
-            judge(states[0], parameters, series[part], time_s[part], value[part], fast=fast),
-            judge(states[1], parameters, series[part], time_s[part], value[part], fast=False),
+        results = [
+            judge(states[0], parameters, series[part], time_s[part], value[part], use_compiled=use_compiled),
+            judge(states[1], parameters, series[part], time_s[part], value[part], use_compiled=False),
         ]
-        assert_same(*said)
-        fast = not fast
+        assert_same(*results)
+        use_compiled = not use_compiled
     assert_same_state(*states)

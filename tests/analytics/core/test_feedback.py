@@ -19,31 +19,31 @@ COUNTS = st.integers(0, 10_000)
 
 @given(COUNTS, COUNTS)
 def test_a_shift_is_bounded_and_each_verdict_moves_it_its_way_or_not_at_all(false: int, true: int) -> None:
-    here = feedback.shift(false, true)
-    assert feedback.LEAST <= here <= feedback.MOST
-    assert feedback.shift(false + 1, true) >= here >= feedback.shift(false, true + 1)
+    here = feedback.shift_of_verdicts(false, true)
+    assert feedback.MIN_SHIFT <= here <= feedback.MAX_SHIFT
+    assert feedback.shift_of_verdicts(false + 1, true) >= here >= feedback.shift_of_verdicts(false, true + 1)
 
 
 def test_no_verdict_moves_nothing() -> None:
-    assert feedback.shift(0, 0) == 0.0
-    names = (*feedback.SCORES, *feedback.SHARES)
-    assert feedback.moved(DEFAULTS, 0.0) == {name: DEFAULTS[name] for name in names}
+    assert feedback.shift_of_verdicts(0, 0) == 0.0
+    names = (*feedback.SCORE_LIMITS, *feedback.SHARE_LIMITS)
+    assert feedback.shifted_limits(DEFAULTS, 0.0) == {name: DEFAULTS[name] for name in names}
 
 
-@given(st.floats(feedback.LEAST, feedback.MOST))
+@given(st.floats(feedback.MIN_SHIFT, feedback.MAX_SHIFT))
 def test_moved_limits_keep_their_order_and_are_limits(by: float) -> None:
-    moved = feedback.moved(DEFAULTS, by)
+    moved = feedback.shifted_limits(DEFAULTS, by)
     assert 0 < moved["score_close"] < moved["score_weak"] < moved["score_strong"]
     assert moved["novelty_least"] > 0
     Parameters.of(1, **moved)
 
 
 def test_a_limit_that_is_off_stays_off() -> None:
-    off = dict(DEFAULTS) | dict.fromkeys((*feedback.SCORES, *feedback.SHARES), math.nan)
-    assert all(math.isnan(limit) for limit in feedback.moved(off, 2.0).values())
+    off = dict(DEFAULTS) | dict.fromkeys((*feedback.SCORE_LIMITS, *feedback.SHARE_LIMITS), math.nan)
+    assert all(math.isnan(limit) for limit in feedback.shifted_limits(off, 2.0).values())
 
 
-@pytest.mark.parametrize(("by", "sign"), [(feedback.MOST, -1), (feedback.LEAST, 1)])
+@pytest.mark.parametrize(("by", "sign"), [(feedback.MAX_SHIFT, -1), (feedback.MIN_SHIFT, 1)])
 def test_a_series_alarms_less_after_false_alarms_and_more_after_confirmations(by: float, sign: int) -> None:
     random = np.random.default_rng(3)
     time_s = 300 * np.arange(20 * 288, dtype=np.float64)
@@ -53,4 +53,4 @@ def test_a_series_alarms_less_after_false_alarms_and_more_after_confirmations(by
         slots = np.zeros(len(time_s), np.intp)
         return len(judge(State.empty(1), Parameters.of(1, **limits), slots, time_s, value).events.series)
 
-    assert (alarms(**feedback.moved(DEFAULTS, by)) - alarms()) * sign > 0
+    assert (alarms(**feedback.shifted_limits(DEFAULTS, by)) - alarms()) * sign > 0

@@ -15,7 +15,7 @@ from analytics.core.flags import Flag, Rule
 from analytics.core.judge import judge
 from analytics.core.parameters import Parameters
 from analytics.core.state import State
-from tests.support import naive
+from tests.support import slow_checks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +36,7 @@ LIMITS = {
 }
 
 
-class Stream:
+class RandomHistory:
     """A history of some series, in the order of its arrival, with everything that may go wrong in it."""
 
     def __init__(self, seed: int, n: int = 400) -> None:
@@ -73,27 +73,39 @@ class Stream:
                 self.value[part][order],
             )
             if restart:
-                state = State.of_arrays({name: array.copy() for name, array in state.arrays().items()})
-            said = judge(state, parameters, series, time_s, value)
-            self._note(said, series, time_s, rows, events)
+                state = State.from_arrays({name: array.copy() for name, array in state.arrays().items()})
+            results = judge(state, parameters, series, time_s, value)
+            self._note(results, series, time_s, rows, events)
         flat = [(*key, *content) for key, content in sorted(rows.items())]
         return state, flat, events
 
     @staticmethod
     def _note(
-        said: Judgement,
+        results: Judgement,
         series: NDArray[np.int64],
         time_s: NDArray[np.float64],
         rows: dict[tuple[int, float], list[object]],
         events: dict[object, object],
     ) -> None:
-        columns = (said.quality, said.rules, said.expected, said.spread, said.score, said.novelty)
+        columns = (
+            results.quality,
+            results.rules,
+            results.expected,
+            results.spread,
+            results.score,
+            results.novelty,
+        )
         for i, key in enumerate(zip(series.tolist(), time_s.tolist(), strict=True)):
             rows[key] = [repr(column[i]) for column in columns]
-        revised = (said.revised_series, said.revised_time_s, said.revised_quality, said.revised_rules)
+        revised = (
+            results.revised_series,
+            results.revised_time_s,
+            results.revised_quality,
+            results.revised_rules,
+        )
         for one, at, quality, rules in zip(*(column.tolist() for column in revised), strict=True):
             rows[one, at][:2] = [repr(np.uint8(quality)), repr(np.uint16(rules))]
-        found = said.events
+        found = results.events
         for i in range(len(found.series)):
             names = [name for name in found.__slots__ if name not in ("series", "start_s")]
             events[int(found.series[i]), float(found.start_s[i])] = [
@@ -110,7 +122,7 @@ def same(one: State, other: State) -> bool:
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 10**6), st.lists(st.integers(0, 400), max_size=30), st.booleans())
 def test_blocks_are_as_good_as_the_whole(seed: int, cuts: list[int], restart: object) -> None:
-    stream = Stream(seed)
+    stream = RandomHistory(seed)
     whole, block = stream.judged([]), stream.judged(cuts, restart=bool(restart))
     assert block[1] == whole[1]
     assert block[2] == whole[2]
@@ -118,7 +130,7 @@ def test_blocks_are_as_good_as_the_whole(seed: int, cuts: list[int], restart: ob
 
 
 def test_ticks_are_as_good_as_the_whole() -> None:
-    stream = Stream(7)
+    stream = RandomHistory(7)
     whole, ticks = stream.judged([]), stream.judged(list(range(400)))
     assert ticks[1:] == whole[1:]
     assert same(ticks[0], whole[0])
@@ -127,19 +139,21 @@ def test_ticks_are_as_good_as_the_whole() -> None:
 
 def test_flags_are_those_of_the_checks() -> None:
     """Arrival and revision together give QARTOD's flags, where the baseline has nothing to say."""
-    stream = Stream(3, 300)
+    stream = RandomHistory(3, 300)
     state = State.empty(N_SERIES)
     parameters = Parameters.of(N_SERIES, **(LIMITS | {"warm_up_s": 1e12}))
     order = np.lexsort((stream.time_s, stream.series))
     series, time_s, value = stream.series[order], stream.time_s[order], stream.value[order]
-    said = judge(state, parameters, series, time_s, value)
-    quality = said.quality.copy()
-    for one, at, flag in zip(said.revised_series, said.revised_time_s, said.revised_quality, strict=True):
+    results = judge(state, parameters, series, time_s, value)
+    quality = results.quality.copy()
+    for one, at, flag in zip(
+        results.revised_series, results.revised_time_s, results.revised_quality, strict=True
+    ):
         quality[(series == one) & (time_s == at)] = flag
     for one in range(N_SERIES):
         x, t = value[series == one], time_s[series == one]
         with np.errstate(all="ignore"):
-            wanted = np.max(
+            expected_flags = np.max(
                 [
                     checks.gross_range(x, fail_low=-50, fail_high=150),
                     np.where((rate := checks.rate_of_change(x, t, suspect_per_s=1)) == 2, 1, rate),
@@ -148,33 +162,42 @@ def test_flags_are_those_of_the_checks() -> None:
                 ],
                 axis=0,
             )
-        wanted = np.where(wanted == 1, 2, wanted)  # not evaluated: the baseline is warming up
-        np.testing.assert_array_equal(quality[series == one], wanted)
+        expected_flags = np.where(
+            expected_flags == 1, 2, expected_flags
+        )  # not evaluated: the baseline is warming up
+        np.testing.assert_array_equal(quality[series == one], expected_flags)
 
 
-@pytest.mark.parametrize("fast", [True, False])
-def test_a_gap_flags_the_reading_that_ends_it_and_nothing_else(*, fast: bool) -> None:
+@pytest.mark.parametrize("use_compiled", [True, False])
+def test_a_gap_flags_the_reading_that_ends_it_and_nothing_else(*, use_compiled: bool) -> None:
     """Flags are those of the slow twin; what is expected and which events there are does not change."""
-    stream = Stream(5, 300)
+    stream = RandomHistory(5, 300)
     order = np.lexsort((stream.time_s, stream.series))
     series, time_s, value = stream.series[order], stream.time_s[order], stream.value[order]
-    without, said = (
-        judge(State.empty(N_SERIES), Parameters.of(N_SERIES, **limits), series, time_s, value, fast=fast)
+    without, results = (
+        judge(
+            State.empty(N_SERIES),
+            Parameters.of(N_SERIES, **limits),
+            series,
+            time_s,
+            value,
+            use_compiled=use_compiled,
+        )
         for limits in (LIMITS, LIMITS | {"gap_suspect_s": 250.0, "gap_fail_s": 800.0})
     )
     for one in range(N_SERIES):
         mine = series == one
         flags = np.array(
-            naive.gap(value[mine].tolist(), time_s[mine].tolist(), suspect_s=250.0, fail_s=800.0)
+            slow_checks.gap(value[mine].tolist(), time_s[mine].tolist(), suspect_s=250.0, fail_s=800.0)
         )
         late = (flags == Flag.SUSPECT) | (flags == Flag.FAIL)
         assert {Flag.SUSPECT, Flag.FAIL} <= set(flags.tolist())
-        np.testing.assert_array_equal((said.rules[mine] & Rule.GAP) > 0, late)
-        wanted = np.where(late, np.maximum(without.quality[mine], flags), without.quality[mine])
-        np.testing.assert_array_equal(said.quality[mine], wanted)
-    np.testing.assert_array_equal(said.expected, without.expected)
-    np.testing.assert_array_equal(said.events.start_s, without.events.start_s)
-    np.testing.assert_array_equal(said.events.rules, without.events.rules)
+        np.testing.assert_array_equal((results.rules[mine] & Rule.GAP) > 0, late)
+        expected_flags = np.where(late, np.maximum(without.quality[mine], flags), without.quality[mine])
+        np.testing.assert_array_equal(results.quality[mine], expected_flags)
+    np.testing.assert_array_equal(results.expected, without.expected)
+    np.testing.assert_array_equal(results.events.start_s, without.events.start_s)
+    np.testing.assert_array_equal(results.events.rules, without.events.rules)
 
 
 @pytest.mark.parametrize(
@@ -206,17 +229,17 @@ def test_no_input_is_an_exception_or_a_warning(values: list[float]) -> None:
     state = State.empty(1)
     time_s = 1.7e9 + 300.0 * np.arange(len(values), dtype=np.float64)
     with np.errstate(all="raise", under="ignore"):
-        said = judge(state, Parameters.of(1), np.zeros(len(values), np.intp), time_s, np.array(values))
-    assert set(said.quality.tolist()) <= {1, 2, 3, 4, 9}
+        results = judge(state, Parameters.of(1), np.zeros(len(values), np.intp), time_s, np.array(values))
+    assert set(results.quality.tolist()) <= {1, 2, 3, 4, 9}
 
 
 def test_a_state_that_is_not_whole_is_refused() -> None:
     arrays = dict(State.empty(2).arrays())
     with pytest.raises(ValueError, match="shape"):
-        State.of_arrays({**arrays, "profile": np.zeros((2, 3))})
+        State.from_arrays({**arrays, "profile": np.zeros((2, 3))})
     del arrays["visits"]
     with pytest.raises(ValueError, match="'visits'"):
-        State.of_arrays(arrays)
+        State.from_arrays(arrays)
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from analytics.service import process
 from analytics.service.settings import Settings
-from ingest_service.storage.memory import MemoryStore
-from ingest_service.storage.migrate import migrate
-from ingest_service.storage.model import AnomalyQuery
-from ingest_service.storage.postgres import PostgresStore
-from tests.support.filled import fill
+from ingest_service.storage.contract.models import AnomalyQuery
+from ingest_service.storage.memory.store import MemoryStore
+from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.store import PostgresStore
+from tests.support.demo_store import fill_with_demo
 from tests.support.processes import wait_until
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def test_the_service_brings_everything_up_to_date(
     monkeypatch.setattr(process, "roll_up", lambda *_: None)
     migrate(timescale_dsn)
     store = PostgresStore.open(timescale_dsn)
-    fill(store, days=1.0)
+    fill_with_demo(store, days=1.0)
     monkeypatch.undo()
     assert store.health().rollups_due > 1000
     stop = threading.Event()
@@ -57,5 +57,5 @@ def test_a_task_that_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(process, "TASKS", (broken, works))
     with MemoryStore().shard("analytics") as lease:
         assert lease is not None
-        process._rounds(MemoryStore(), Settings(), lease, stop)
+        process._run_rounds(MemoryStore(), Settings(), lease, stop)
     assert done == ["works"]

@@ -7,30 +7,42 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from analytics.service.reports import content, content_towns, figures, html, pdf, plots, words
-from analytics.service.reports.blocks import Cell, Heading, Notice, Picture, Report, Table, Text
-from analytics.service.reports.source import Source
-from ingest_service.storage.assessments import Assessment
-from ingest_service.storage.model import Area, Directory
+from analytics.service.reports import content, html, pdf, plots, table_cells, town_content, translations
+from analytics.service.reports.blocks import (
+    Figure,
+    MonthlyReport,
+    Notice,
+    Paragraph,
+    ReportTable,
+    SectionHeading,
+    TableCell,
+)
+from analytics.service.reports.report_data import ReportData
+from ingest_service.storage.contract.models import Area, Directory
+from ingest_service.storage.postgres.assessments import Assessment
 
 TOWN = Area(area_id="t", level="town", en="Town", zh="镇")
 
 
-def report(*blocks: Any, language: words.Language = "en") -> Report:
-    return Report("title", "as of now", language, 0.0, blocks)
+def report(*blocks: Any, language: translations.Language = "en") -> MonthlyReport:
+    return MonthlyReport("title", "as of now", language, 0.0, blocks)
 
 
-def picture(rows: int) -> Picture:
-    return Picture(plots.levels([(f"link {at}", (3, 2, 1, 0, 0)) for at in range(rows)], "en"), "hours")
+def picture(rows: int) -> Figure:
+    return Figure(
+        plots.draw_congestion_levels([(f"link {at}", (3, 2, 1, 0, 0)) for at in range(rows)], "en"), "hours"
+    )
 
 
-def table(rows: int) -> Table:
-    return Table(("site", "value"), [(Cell(f"site {at}"), Cell("1.5")) for at in range(rows)], (60, 40))
+def table(rows: int) -> ReportTable:
+    return ReportTable(
+        ("site", "value"), [(TableCell(f"site {at}"), TableCell("1.5")) for at in range(rows)], (60, 40)
+    )
 
 
-def blank_mm(made: Report) -> list[float]:
+def blank_mm(made: MonthlyReport) -> list[float]:
     """What is left blank at the foot of every page but the last [mm]."""
-    page = pdf.document(made)
+    page = pdf.new_document(made)
     left: list[float] = []
     foot = page.footer
 
@@ -41,15 +53,21 @@ def blank_mm(made: Report) -> list[float]:
     page.footer = footer
     pdf._write(page, made)
     page.output()
-    pdf.close(page)
+    pdf.close_fonts(page)
     return left[:-1]
 
 
 def test_no_third_of_a_page_is_blank_before_a_picture() -> None:
     """A picture that does not fit is made smaller, or moved where little is left."""
-    largest, heading, third_mm = picture(plots.MOST_ROWS), Heading("roads"), (297 - 2 * pdf.MARGIN_MM) / 3
+    largest, heading, third_mm = (
+        picture(plots.MOST_ROWS),
+        SectionHeading("roads"),
+        (297 - 2 * pdf.MARGIN_MM) / 3,
+    )
     for rows in (2, 17, 26, 34):
-        left = blank_mm(report(heading, table(rows + 1), largest, heading, Text("about"), table(9), largest))
+        left = blank_mm(
+            report(heading, table(rows + 1), largest, heading, Paragraph("about"), table(9), largest)
+        )
         assert left
         assert max(left) < third_mm, (rows, left)
 
@@ -64,9 +82,9 @@ def test_many_rows_are_shared_out_among_pictures_that_fit_a_page(rows: int) -> N
 def test_a_notice_stands_out_in_the_page_and_fits_the_paper() -> None:
     for language, text in (("en", "Stale: <newer> readings"), ("zh", "数据未更新：" + "读数已入库，" * 40)):
         made = report(Notice(text), language=language)  # type: ignore[arg-type]
-        assert '<p class="notice">' in html.render(made).decode()
-        assert "<newer>" not in html.render(made).decode()
-        assert pdf.render(made).startswith(b"%PDF-")
+        assert '<p class="notice">' in html.render_html(made).decode()
+        assert "<newer>" not in html.render_html(made).decode()
+        assert pdf.render_pdf(made).startswith(b"%PDF-")
 
 
 @pytest.mark.parametrize(
@@ -76,18 +94,18 @@ def test_a_notice_stands_out_in_the_page_and_fits_the_paper() -> None:
         ("zh", ["本月无乡镇评价结果。", "本区域未登记有监测序列的站点。", "本月无新发异常。"]),
     ],
 )
-def test_an_empty_table_is_a_sentence(language: words.Language, sentences: list[str]) -> None:
+def test_an_empty_table_is_a_sentence(language: translations.Language, sentences: list[str]) -> None:
     response = Assessment(
         kind="response", subject="area/t", area_id="t", month="2026-11", data_from_s=0.0, data_to_s=1.0,
         readings=0, version="1", detail={"wanted_h": 24, "by_detector": {}, "anomalies": 0, "is_open": 0},
     )  # fmt: skip
-    source = Source(
+    source = ReportData(
         area=TOWN, month="2026-11", language=language, zone=ZoneInfo("Asia/Shanghai"),
         directory=Directory(areas=[TOWN]), now=[response], before=[], days={}, as_of_s=1.0, newest_s=1.0,
     )  # fmt: skip
-    made = content.of(source)
-    assert not [one for one in made.blocks if isinstance(one, Table) and not one.rows]
-    texts = " ".join(one.text for one in made.blocks if isinstance(one, Text))
+    made = content.build_report(source)
+    assert not [one for one in made.blocks if isinstance(one, ReportTable) and not one.rows]
+    texts = " ".join(one.text for one in made.blocks if isinstance(one, Paragraph))
     assert [one for one in sentences if one not in texts] == []
-    assert list(content_towns.water(source)) == []
-    assert figures.listing(table(1), "empty_capture", language) == table(1)
+    assert list(town_content.water(source)) == []
+    assert table_cells.listing(table(1), "empty_capture", language) == table(1)

@@ -14,9 +14,9 @@ from edge.agent.agent import Agent
 from edge.agent.settings import Settings
 from edge.agent.spool import Spool
 from edge.drivers import Pack
-from edge.wire import broker as wire_broker
+from edge.wire import broker_address as wire_broker
 from edge.wire import receipts, senml, status
-from edge.wire.receipts import Place
+from edge.wire.receipts import SpoolPosition
 from edge.wire.senml import Record
 from tests.support.processes import wait_until
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 AREA, DEVICE = "330483-d1", "wz-01"
 
 
-class Recorded:
+class RecordedDriver:
     """A driver whose packs are all overdue."""
 
     def __init__(self, n: int) -> None:
@@ -39,12 +39,12 @@ class Recorded:
             yield Pack(due_s=time_s, records=[Record(name="ph", time_s=time_s, value=float(tick), unit="pH")])
 
 
-class Platform:
+class ReceiptSender:
     """What an agent needs of the platform: it takes messages, and sends the receipts it is told to."""
 
     def __init__(self, broker: Any, *, receipt_for: Any = lambda _number, _times: True) -> None:
         self.received: list[float] = []
-        self.statuses: list[status.Status] = []
+        self.statuses: list[status.StatusMessage] = []
         self._times: dict[int, int] = {}
         self._receipt_for = receipt_for
         self._broker = broker
@@ -60,18 +60,18 @@ class Platform:
 
     def _on_message(self, client: Client, _userdata: object, message: Any) -> None:
         if message.topic.endswith("status"):
-            self.statuses.append(status.decode(message.payload))
+            self.statuses.append(status.decode_status(message.payload))
         if not message.topic.endswith("data"):
             return
-        place = receipts.place_of(message.properties.UserProperty)
-        assert place is not None
+        position = receipts.position_of(message.properties.UserProperty)
+        assert position is not None
         assert message.properties.ContentType == senml.CONTENT_TYPE_JSON
-        self._times[place.number] = self._times.get(place.number, 0) + 1
+        self._times[position.number] = self._times.get(position.number, 0) + 1
         records = senml.decode(message.payload, content_type=message.properties.ContentType, now_s=0)
         self.received += [record.value or 0.0 for record in records]
-        if self._receipt_for(place.number, self._times[place.number]):
-            (receipt,) = receipts.of_places([Place(place.epoch, place.number)])
-            client.publish(message.topic.replace("data", "receipt"), receipts.encode(receipt), qos=1)
+        if self._receipt_for(position.number, self._times[position.number]):
+            (receipt,) = receipts.receipts_for([SpoolPosition(position.epoch, position.number)])
+            client.publish(message.topic.replace("data", "receipt"), receipts.encode_receipt(receipt), qos=1)
 
     def close(self) -> None:
         self.client.disconnect()
@@ -82,9 +82,9 @@ def agent(folder: Path, broker: Any, n: int, **settings: Any) -> Agent:
     return Agent(
         area=AREA,
         device=DEVICE,
-        driver=Recorded(n),
+        driver=RecordedDriver(n),
         spool=Spool.open(folder / "spool", Settings(**settings)),
-        broker=wire_broker.parse(broker.url),
+        broker=wire_broker.parse_broker_address(broker.url),
         settings=Settings(**settings),
     )
 
@@ -106,7 +106,7 @@ def in_order(values: list[float]) -> list[float]:
 
 
 def test_everything_arrives_in_order_and_is_let_go(mosquitto: Any, tmp_path: Path) -> None:
-    platform = Platform(mosquitto)
+    platform = ReceiptSender(mosquitto)
     one = agent(tmp_path, mosquitto, 500)
     began_s = time.time()
     run_to_the_end(one)
@@ -115,19 +115,19 @@ def test_everything_arrives_in_order_and_is_let_go(mosquitto: Any, tmp_path: Pat
     assert one.counts() == (500, 500, 0, 0)
     assert platform.statuses[0].online
     assert not platform.statuses[-1].online
-    clock_s = [said.time_s or 0.0 for said in platform.statuses]
+    clock_s = [statuses_sent.time_s or 0.0 for statuses_sent in platform.statuses]
     assert began_s <= min(clock_s) <= max(clock_s) <= time.time(), "they tell what the device's clock shows"
 
 
 def test_lost_receipts_are_asked_for_again(mosquitto: Any, tmp_path: Path) -> None:
-    platform = Platform(mosquitto, receipt_for=lambda number, times: number % 10 or times > 1)
+    platform = ReceiptSender(mosquitto, receipt_for=lambda number, times: number % 10 or times > 1)
     run_to_the_end(agent(tmp_path, mosquitto, 100, receipt_timeout_s=0.5, window=20))
     platform.close()
     assert in_order(platform.received) == [float(tick) for tick in range(100)]
 
 
 def test_a_broker_that_lost_its_memory_costs_nothing(mosquitto: Any, tmp_path: Path) -> None:
-    platform = Platform(mosquitto)
+    platform = ReceiptSender(mosquitto)
     one = agent(tmp_path, mosquitto, 3000, drain_readings_per_s=1500, receipt_timeout_s=2)
     stop = threading.Event()
     thread = threading.Thread(target=one.run, args=(stop,))
@@ -150,7 +150,7 @@ def test_a_broker_away_at_start_is_waited_for(mosquitto: Any, tmp_path: Path) ->
     thread.start()
     wait_until(lambda: one.counts().waiting == 20, within_s=30, what="the readings are in the spool")
     mosquitto.start()
-    platform = Platform(mosquitto)
+    platform = ReceiptSender(mosquitto)
     thread.join(60)
     platform.close()
     assert not thread.is_alive()
@@ -158,7 +158,7 @@ def test_a_broker_away_at_start_is_waited_for(mosquitto: Any, tmp_path: Path) ->
 
 
 def test_the_pace_bounds_a_backlog(mosquitto: Any, tmp_path: Path) -> None:
-    platform = Platform(mosquitto)
+    platform = ReceiptSender(mosquitto)
     began_s = time.monotonic()
     run_to_the_end(agent(tmp_path, mosquitto, 600, drain_readings_per_s=200))
     platform.close()
@@ -181,7 +181,7 @@ def test_what_was_not_let_go_is_sent_by_the_next_start(n: int, mosquitto: Any, t
     stop.set()
     thread.join(10)
     assert first.counts().waiting == n, "nobody sent receipts"
-    platform = Platform(mosquitto)
+    platform = ReceiptSender(mosquitto)
     run_to_the_end(agent(tmp_path, mosquitto, 0))
     platform.close()
     assert in_order(platform.received) == [float(tick) for tick in range(n)]

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edge.drivers import mapping as mappings
-from edge.drivers.mapping import MappingError
-from tests.support.recordings import MAPPING, TEMP, TIME, played, recorded
+from edge.drivers import file_mapping as mappings
+from edge.drivers.file_mapping import MappingError
+from tests.support.recorded_files import MAPPING, TEMP, TIME, open_recording, played_values
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
 def test_brackets_in_a_column_name_are_matched_as_they_stand(tmp_path: Path) -> None:
     mapping = TIME + TEMP.replace('"temp"', '"Temp [°C]"')
-    assert played(recorded(tmp_path, "time,Temp [°C],pH\n2026-03-01T00:00Z,11.2,7\n", mapping)) == [(0, 11.2)]
+    assert played_values(
+        open_recording(tmp_path, "time,Temp [°C],pH\n2026-03-01T00:00Z,11.2,7\n", mapping)
+    ) == [(0, 11.2)]
 
 
 def test_an_exact_name_goes_before_a_pattern_that_stands_first(tmp_path: Path) -> None:
     pattern = TEMP.replace('"temp"', '"t*"').replace("{", "{") + 'site = "other"\n'
-    one = recorded(
+    one = open_recording(
         tmp_path, "time,temp,t2\n2026-03-01T00:00Z,1,2\n", TIME + pattern + TEMP + 'site = "mine"\n'
     )
     assert {measured.site for measured in one.series()} == {"other", "mine"}
@@ -30,16 +32,18 @@ def test_an_exact_name_goes_before_a_pattern_that_stands_first(tmp_path: Path) -
 def test_two_columns_of_one_series_are_refused(tmp_path: Path) -> None:
     text = "time,Temp C,Temp F\n2026-03-01T00:00Z,11.2,52\n"
     with pytest.raises(MappingError, match=r"'Temp C' and 'Temp F' \(2, 3\) would both be water_temperature"):
-        recorded(tmp_path, text, TIME + TEMP.replace('"temp"', '"Temp*"'))
+        open_recording(tmp_path, text, TIME + TEMP.replace('"temp"', '"Temp*"'))
     with pytest.raises(MappingError, match="would both be"):
-        recorded(tmp_path, "time,temp,temp\n2026-03-01T00:00Z,11.2,52\n")
+        open_recording(tmp_path, "time,temp,temp\n2026-03-01T00:00Z,11.2,52\n")
     with pytest.raises(MappingError, match="both called 'time'"):
-        recorded(tmp_path, "time,time,temp\n")
+        open_recording(tmp_path, "time,time,temp\n")
 
 
 def test_look_alike_letters_in_a_name_and_a_unit_are_the_same(tmp_path: Path) -> None:
     mapping = TIME + '[[column]]\nmatch = "EC \u03bcS/cm"\nquantity = "conductivity"\nunit = "\u03bcS/cm"\n'
-    assert played(recorded(tmp_path, "time,EC \u00b5S/cm\n2026-03-01T00:00Z,410\n", mapping)) == [(0, 0.041)]
+    assert played_values(
+        open_recording(tmp_path, "time,EC \u00b5S/cm\n2026-03-01T00:00Z,410\n", mapping)
+    ) == [(0, 0.041)]
 
 
 @pytest.mark.parametrize(
@@ -57,12 +61,16 @@ def test_units_of_the_field_are_read(
     tmp_path: Path, quantity: str, unit: str, given: str, wire: float
 ) -> None:
     mapping = f'{TIME}[[column]]\nmatch = "x"\nquantity = "{quantity}"\nunit = "{unit}"\n'
-    assert played(recorded(tmp_path, f"time,x\n2026-03-01T00:00Z,{given}\n", mapping)) == [(0, wire)]
+    assert played_values(open_recording(tmp_path, f"time,x\n2026-03-01T00:00Z,{given}\n", mapping)) == [
+        (0, wire)
+    ]
 
 
 def test_any_other_unit_is_scaled_by_the_mapping(tmp_path: Path) -> None:
-    one = recorded(tmp_path, "time,temp\n2026-03-01T00:00Z,112\n", MAPPING + "scale = 0.1\noffset = -1\n")
-    assert played(one) == [(0, 10.2)]
+    one = open_recording(
+        tmp_path, "time,temp\n2026-03-01T00:00Z,112\n", MAPPING + "scale = 0.1\noffset = -1\n"
+    )
+    assert played_values(one) == [(0, 10.2)]
 
 
 @pytest.mark.parametrize(
@@ -105,17 +113,17 @@ def test_a_misspelt_mapping_is_a_sentence_with_its_line(
 ) -> None:
     assert old in MAPPING
     with pytest.raises(MappingError, match=says) as error:
-        recorded(tmp_path, "time,temp\n", MAPPING.replace(old, new, 1))
+        open_recording(tmp_path, "time,temp\n", MAPPING.replace(old, new, 1))
     assert "m.toml" in str(error.value)
 
 
 def test_a_mapping_in_another_encoding_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "m.toml").write_bytes(MAPPING.replace('"temp"', '"温"').encode("gb18030"))
     with pytest.raises(MappingError, match=r"line 4: byte 0x.* is not UTF-8"):
-        mappings.load(tmp_path / "m.toml")
+        mappings.load_mapping(tmp_path / "m.toml")
 
 
 def test_a_recording_is_read_once(tmp_path: Path) -> None:
-    one: Any = recorded(tmp_path, "time,temp\n2026-03-01T00:00Z,1\n")
+    one: Any = open_recording(tmp_path, "time,temp\n2026-03-01T00:00Z,1\n")
     (tmp_path / "s.csv").unlink(missing_ok=False) if one.total() else None
-    assert played(one) == played(one) == [(0, 1)]
+    assert played_values(one) == played_values(one) == [(0, 1)]

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.drivers import mapping as mappings
-from edge.drivers.mapping import MappingError
-from edge.drivers.replay import Recording
-from edge.drivers.staging import SortedRows
-from tests.support.recordings import AT_S, MAPPING, left_out, played, recorded
+from edge.drivers import file_mapping as mappings
+from edge.drivers.external_sort import SortedRows
+from edge.drivers.file_mapping import MappingError
+from edge.drivers.replay_driver import Recording
+from tests.support.recorded_files import AT_S, MAPPING, left_out_by_reason, open_recording, played_values
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 def test_newest_first_is_played_oldest_first(tmp_path: Path) -> None:
     rows = [f"2026-03-01T{hour:02}:00Z,{hour}" for hour in reversed(range(24))]
-    one = recorded(tmp_path, "time,temp\n" + "\n".join(rows))
-    assert (played(one), left_out(one)) == ([(hour * 3600, hour) for hour in range(24)], {})
+    one = open_recording(tmp_path, "time,temp\n" + "\n".join(rows))
+    assert (played_values(one), left_out_by_reason(one)) == ([(hour * 3600, hour) for hour in range(24)], {})
 
 
 def test_several_files_of_one_device_are_played_in_the_order_of_time(tmp_path: Path) -> None:
@@ -30,8 +30,11 @@ def test_several_files_of_one_device_are_played_in_the_order_of_time(tmp_path: P
     for name, hours in rows.items():
         lines = [f"2026-03-01T{hour:02}:00Z,{hour}" for hour in hours]
         (tmp_path / name).write_text("time,temp\n" + "\n".join(lines))
-    one = Recording([tmp_path / name for name in rows], mappings.load(tmp_path / "m.toml"))
-    assert (played(one), left_out(one)) == ([(hour * 3600, hour) for hour in range(9)], {"repeat": 1})
+    one = Recording([tmp_path / name for name in rows], mappings.load_mapping(tmp_path / "m.toml"))
+    assert (played_values(one), left_out_by_reason(one)) == (
+        [(hour * 3600, hour) for hour in range(9)],
+        {"repeat": 1},
+    )
 
 
 def test_stations_one_below_the_other_are_refused_or_mapped(tmp_path: Path) -> None:
@@ -40,8 +43,8 @@ def test_stations_one_below_the_other_are_refused_or_mapped(tmp_path: Path) -> N
         "2026-03-01T00:05Z,a,2\n"
     )
     with pytest.raises(MappingError, match=r"2 of 4 rows .*station = .*'station'"):
-        played(recorded(tmp_path, text))
-    one = recorded(tmp_path, text, 'station = "station"\n' + MAPPING)
+        played_values(open_recording(tmp_path, text))
+    one = open_recording(tmp_path, text, 'station = "station"\n' + MAPPING)
     records = sorted((r.name, r.time_s - AT_S, r.value) for pack in one.packs() for r in pack.records)
     assert records == [
         ("a:water_temperature", 0, 1),
@@ -54,16 +57,18 @@ def test_stations_one_below_the_other_are_refused_or_mapped(tmp_path: Path) -> N
 def test_a_station_column_of_ever_new_names_is_refused(tmp_path: Path) -> None:
     rows = "".join(f"2026-03-01T00:00Z,s{number},1\n" for number in range(10_001))
     with pytest.raises(MappingError, match="more than 10,000 stations"):
-        played(recorded(tmp_path, f"time,station,temp\n{rows}", 'station = "station"\n' + MAPPING))
+        played_values(
+            open_recording(tmp_path, f"time,station,temp\n{rows}", 'station = "station"\n' + MAPPING)
+        )
 
 
 def test_a_station_that_can_be_no_site_is_left_out_and_named(tmp_path: Path) -> None:
     text = "time,station,temp\n2026-03-01T00:00Z,西桥,1\n2026-03-01T00:00Z,b,9\n2026-03-01T00:00Z,,9\n"
-    one = recorded(tmp_path, text, 'station = "station"\n' + MAPPING)
-    assert (played(one), left_out(one)) == ([(0, 9)], {"no-station": 2})
+    one = open_recording(tmp_path, text, 'station = "station"\n' + MAPPING)
+    assert (played_values(one), left_out_by_reason(one)) == ([(0, 9)], {"no-station": 2})
     assert "'西桥'" in one.accounts[0].notes[0]
-    one = recorded(tmp_path, text, 'station = "station"\n' + MAPPING + '[stations]\n"西桥" = "west"\n')
-    assert (len(played(one)), left_out(one)) == (1, {"other-station": 2})
+    one = open_recording(tmp_path, text, 'station = "station"\n' + MAPPING + '[stations]\n"西桥" = "west"\n')
+    assert (len(played_values(one)), left_out_by_reason(one)) == (1, {"other-station": 2})
 
 
 @settings(max_examples=60, deadline=None)

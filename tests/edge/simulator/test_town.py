@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from edge.simulator import Fault, Kind, Link, Place, Spec, SpecError, Town
-from edge.simulator.town import MISSED_TICK, OUTAGE, OUTAGE_TICKS
+from edge.simulator import (
+    FaultKind,
+    PlannedFault,
+    SimulatedLink,
+    SimulatedSite,
+    Town,
+    TownSpec,
+    TownSpecError,
+)
+from edge.simulator.town import MISSED_TICK_SHARE, OUTAGE_SHARE, OUTAGE_TICKS
 from edge.wire.quantities import QUANTITIES, to_canonical
 
 if TYPE_CHECKING:
@@ -44,10 +52,10 @@ PLAUSIBLE = {  # in November
     "traffic_speed": (25, 75),
     "occupancy": (0, 30),
 }
-SPEC = Spec(
-    places=(
-        Place(device_id="r1", site_id="r1", kind="river_section", quantities=SONDE, node_id="r1"),
-        Place(
+SPEC = TownSpec(
+    simulated_sites=(
+        SimulatedSite(device_id="r1", site_id="r1", kind="river_section", quantities=SONDE, node_id="r1"),
+        SimulatedSite(
             device_id="o1",
             site_id="o1",
             kind="outfall",
@@ -55,14 +63,14 @@ SPEC = Spec(
             node_id="o1",
             phase_s=60,
         ),
-        Place(
+        SimulatedSite(
             device_id="p1",
             site_id="p1",
             kind="rain_gauge",
             quantities=("rainfall", "air_temperature"),
             node_id="p1",
         ),
-        Place(
+        SimulatedSite(
             device_id="s1",
             site_id="s1",
             kind="road_section",
@@ -71,21 +79,21 @@ SPEC = Spec(
         ),
     ),
     river=(
-        Link(from_node="q", to_node="o1", length_m=2000, speed_m_s=0.3),
-        Link(from_node="o1", to_node="r1", length_m=2000, speed_m_s=0.3),
-        Link(from_node="r1", to_node="m", length_m=30_000, speed_m_s=0.3),
+        SimulatedLink(from_node="q", to_node="o1", length_m=2000, speed_m_s=0.3),
+        SimulatedLink(from_node="o1", to_node="r1", length_m=2000, speed_m_s=0.3),
+        SimulatedLink(from_node="r1", to_node="m", length_m=30_000, speed_m_s=0.3),
     ),
-    road=(Link(from_node="s1", to_node="e", length_m=500, speed_m_s=15, lanes=2),),
+    road=(SimulatedLink(from_node="s1", to_node="e", length_m=500, speed_m_s=15, lanes=2),),
     node_kinds={"q": "source", "o1": "outfall", "m": "mouth"},
 )
 
 
-def town(*plan: Fault, seed: int = 7, days: float = 1.0) -> Town:
+def town(*plan: PlannedFault, seed: int = 7, days: float = 1.0) -> Town:
     return Town(SPEC, seed=seed, live_from_s=PRESENT_S, history_s=days * DAY_S, plan=plan)
 
 
-def fault(kind: Kind, quantity: str, start_s: float, end_s: float, size: float = 0.0) -> Fault:
-    return Fault(
+def fault(kind: FaultKind, quantity: str, start_s: float, end_s: float, size: float = 0.0) -> PlannedFault:
+    return PlannedFault(
         fault_id="f",
         kind=kind,
         site_ids=("r1",),
@@ -141,8 +149,8 @@ def test_another_seed_gives_another_town() -> None:
 
 def test_a_driver_that_starts_later_hands_out_the_same_readings_from_there_on() -> None:
     start_s = PRESENT_S - 5 * HOUR_S
-    whole = [record for pack in packs(town(), "r1") for record in pack.records if record.time_s >= start_s]
-    assert [record for pack in packs(town(), "r1", start_s=start_s) for record in pack.records] == whole
+    full_run = [record for pack in packs(town(), "r1") for record in pack.records if record.time_s >= start_s]
+    assert [record for pack in packs(town(), "r1", start_s=start_s) for record in pack.records] == full_run
 
 
 def test_history_travels_twelve_ticks_a_message_and_the_present_one_by_one() -> None:
@@ -177,55 +185,55 @@ def test_gaps_come_at_the_stated_rate() -> None:
     days = 200.0
     times = series(town(days=days), "p1", "rainfall", until_s=PRESENT_S)
     expected = days * 288
-    stated = MISSED_TICK + OUTAGE * sum(OUTAGE_TICKS) / 2
+    stated = MISSED_TICK_SHARE + OUTAGE_SHARE * sum(OUTAGE_TICKS) / 2
     assert 0.5 * stated < 1 - len(times) / expected < 1.7 * stated
 
 
 def test_a_silent_device_says_nothing_and_then_speaks_again() -> None:
-    plan = fault(Kind.SILENT, "ph", -3 * HOUR_S, 0.5 * HOUR_S)
+    plan = fault(FaultKind.SILENT, "ph", -3 * HOUR_S, 0.5 * HOUR_S)
     times = series(town(plan), "r1", "ph")
-    assert not [since_s for since_s in times if plan.covers(since_s)]
+    assert not [since_s for since_s in times if plan.is_active(since_s)]
     assert max(times) > plan.end_s
     assert [since_s for since_s in times if since_s < plan.start_s]
 
 
 def test_a_spike_stands_in_its_window_and_nowhere_else() -> None:
-    plan = fault(Kind.SPIKE, "conductivity", -2 * HOUR_S, -2 * HOUR_S + 600, size=300.0)
+    plan = fault(FaultKind.SPIKE, "conductivity", -2 * HOUR_S, -2 * HOUR_S + 600, size=300.0)
     clean, spoilt = (series(one, "r1", "conductivity") for one in (town(), town(plan)))
     off = {
         since_s: spoilt[since_s] - clean[since_s] for since_s in clean if spoilt[since_s] != clean[since_s]
     }
     assert len(off) == 2
-    assert all(plan.covers(since_s) for since_s in off)
+    assert all(plan.is_active(since_s) for since_s in off)
     assert all(value == pytest.approx(300.0, abs=0.2) for value in off.values())
 
 
 def test_a_spike_is_never_lost_in_a_gap() -> None:
     for seed in range(20):
-        plan = fault(Kind.SPIKE, "ph", -DAY_S, PRESENT_S, size=1.0)
+        plan = fault(FaultKind.SPIKE, "ph", -DAY_S, PRESENT_S, size=1.0)
         assert len(series(town(plan, seed=seed), "r1", "ph", until_s=PRESENT_S)) == 288
 
 
 def test_a_drift_grows_to_its_size_and_ends_with_a_calibration() -> None:
-    plan = fault(Kind.DRIFT, "ph", -12 * HOUR_S, -HOUR_S, size=1.5)
+    plan = fault(FaultKind.DRIFT, "ph", -12 * HOUR_S, -HOUR_S, size=1.5)
     clean, spoilt = (series(one, "r1", "ph") for one in (town(), town(plan)))
     off = {since_s: spoilt[since_s] - clean[since_s] for since_s in clean}
     halfway = min(off, key=lambda since_s: abs(since_s + 6.5 * HOUR_S))
-    last = max(since_s for since_s in off if plan.covers(since_s))
+    last = max(since_s for since_s in off if plan.is_active(since_s))
     assert off[halfway] == pytest.approx(0.75, abs=0.03)
     assert off[last] == pytest.approx(1.5, abs=0.03)
-    assert {round(value, 2) for since_s, value in off.items() if not plan.covers(since_s)} == {0.0}
+    assert {round(value, 2) for since_s, value in off.items() if not plan.is_active(since_s)} == {0.0}
 
 
 def test_a_stuck_sensor_repeats_one_value_that_otherwise_moves() -> None:
-    plan = fault(Kind.STUCK, "dissolved_oxygen", -6 * HOUR_S, -2 * HOUR_S)
+    plan = fault(FaultKind.STUCK, "dissolved_oxygen", -6 * HOUR_S, -2 * HOUR_S)
     clean, spoilt = (series(one, "r1", "dissolved_oxygen") for one in (town(), town(plan)))
-    assert len({value for since_s, value in spoilt.items() if plan.covers(since_s)}) == 1
-    assert len({value for since_s, value in clean.items() if plan.covers(since_s)}) > 5
+    assert len({value for since_s, value in spoilt.items() if plan.is_active(since_s)}) == 1
+    assert len({value for since_s, value in clean.items() if plan.is_active(since_s)}) > 5
 
 
 def test_a_device_that_the_town_does_not_have_is_named_with_those_it_has() -> None:
-    with pytest.raises(SpecError, match="no device 'x': it has o1, p1, r1, s1"):
+    with pytest.raises(TownSpecError, match="no device 'x': it has o1, p1, r1, s1"):
         town().driver("x")
 
 
@@ -234,6 +242,8 @@ def test_a_device_that_the_town_does_not_have_is_named_with_those_it_has() -> No
     [("river_section", "no law for 'occupancy'"), ("road_section", "a detector has no 'ph'")],
 )
 def test_a_quantity_that_cannot_be_played_is_refused_at_once(kind: str, sentence: str) -> None:
-    place = Place(device_id="a", site_id="a", kind=kind, quantities=("occupancy", "ph"), node_id="s1")
-    with pytest.raises(SpecError, match=sentence):
-        Town(Spec(places=(place,), road=SPEC.road), seed=1, live_from_s=PRESENT_S, history_s=DAY_S)
+    place = SimulatedSite(device_id="a", site_id="a", kind=kind, quantities=("occupancy", "ph"), node_id="s1")
+    with pytest.raises(TownSpecError, match=sentence):
+        Town(
+            TownSpec(simulated_sites=(place,), road=SPEC.road), seed=1, live_from_s=PRESENT_S, history_s=DAY_S
+        )

@@ -7,19 +7,19 @@ import pytest
 
 from edge.wire import senml
 from edge.wire.senml import Record
-from ingest_service.pipeline.clocks import Clocks
-from ingest_service.pipeline.decode import Decoded, decode
+from ingest_service.pipeline.decode import DecodedBatch, decode
+from ingest_service.pipeline.device_clocks import DeviceClocks
 from ingest_service.pipeline.message import Message
-from ingest_service.pipeline.resolve import Resolver
-from ingest_service.storage.model import Area, Channel, Device, Directory, Series, Site
+from ingest_service.pipeline.series_resolver import SeriesResolver
+from ingest_service.storage.contract.models import Area, Channel, Device, Directory, Series, Site
 
 NOW_S = 1_790_000_000.0
 TOPIC = "towntwin/v1/330483-d1/wz-01/data"
 
 
 @pytest.fixture
-def resolver() -> Resolver:
-    return Resolver(
+def resolver() -> SeriesResolver:
+    return SeriesResolver(
         Directory(
             areas=[
                 Area(area_id="330483-d1", level="town", en="A", zh="甲"),
@@ -61,38 +61,38 @@ GOOD = pack(
 
 
 def decoded(
-    resolver: Resolver, payload: bytes, *, topic: str = TOPIC, content_type: str | None = None
-) -> Decoded:
+    resolver: SeriesResolver, payload: bytes, *, topic: str = TOPIC, content_type: str | None = None
+) -> DecodedBatch:
     bad = Message(topic, payload, NOW_S, content_type, (("epoch", "e"), ("number", "1")))
     return decode(
         [Message(TOPIC, GOOD, NOW_S), bad, Message(TOPIC, GOOD, NOW_S)],
         resolver,
-        Clocks(tolerance_s=300),
+        DeviceClocks(tolerance_s=300),
         future_s=300,
     )
 
 
-def test_good_messages_become_columns_in_canonical_units(resolver: Resolver) -> None:
-    out = decode([Message(TOPIC, GOOD, NOW_S)], resolver, Clocks(tolerance_s=300), future_s=300)
-    assert (out.series_id.tolist(), out.letters) == ([1, 2], [])
+def test_good_messages_become_columns_in_canonical_units(resolver: SeriesResolver) -> None:
+    out = decode([Message(TOPIC, GOOD, NOW_S)], resolver, DeviceClocks(tolerance_s=300), future_s=300)
+    assert (out.series_id.tolist(), out.dead_letters) == ([1, 2], [])
     assert out.value == pytest.approx([7.2, 8.1])
     assert out.time_s.tolist() == [NOW_S - 1] * 2
 
 
 def test_a_value_that_was_converted_was_stored_and_shown_with_the_noise_of_the_conversion(
-    resolver: Resolver,
+    resolver: SeriesResolver,
 ) -> None:
     """488.20000000000005, of 0.4882 kg/m3 or of a close spelling; what is not converted stays to its bits."""
     given = [number / 1e7 for number in range(1, 100_000, 7)]
     sent = [pack(Record(name="do", time_s=NOW_S + at / 1e3, value=one)) for at, one in enumerate(given)]
     sent.append(pack(Record(name="ph", time_s=NOW_S, value=0.1 + 0.2)))
     out = decode(
-        [Message(TOPIC, one, NOW_S) for one in sent], resolver, Clocks(tolerance_s=300), future_s=300
+        [Message(TOPIC, one, NOW_S) for one in sent], resolver, DeviceClocks(tolerance_s=300), future_s=300
     )
-    assert out.letters == []
-    wanted = [number / 1e4 for number in range(1, 100_000, 7)]
-    assert out.value.tolist() == [*wanted, 0.1 + 0.2]
-    assert any(one * 1000 != right for one, right in zip(given, wanted, strict=True)), "there is noise"
+    assert out.dead_letters == []
+    expected = [number / 1e4 for number in range(1, 100_000, 7)]
+    assert out.value.tolist() == [*expected, 0.1 + 0.2]
+    assert any(one * 1000 != right for one, right in zip(given, expected, strict=True)), "there is noise"
 
 
 BAD = {
@@ -114,12 +114,12 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_payload_goes_whole_to_the_dead_letters_and_its_neighbours_are_kept(
-    name: str, resolver: Resolver
+    name: str, resolver: SeriesResolver
 ) -> None:
     payload, reason = BAD[name]
     content_type = senml.CONTENT_TYPE_CBOR if "CBOR" in name else None
     out = decoded(resolver, payload, content_type=content_type)
-    (letter,) = out.letters
+    (letter,) = out.dead_letters
     assert (letter.payload, letter.reason, letter.topic) == (payload, reason, TOPIC)
     assert letter.properties == {"epoch": "e", "number": "1"}
     assert len(letter.detail) > 20
@@ -135,27 +135,30 @@ def test_bad_payload_goes_whole_to_the_dead_letters_and_its_neighbours_are_kept(
         ("towntwin/v1/330483-d1/wz 01/data", "topic"),
     ],
 )
-def test_wrong_topics_are_dead_letters(topic: str, reason: str, resolver: Resolver) -> None:
-    (letter,) = decoded(resolver, GOOD, topic=topic).letters
+def test_wrong_topics_are_dead_letters(topic: str, reason: str, resolver: SeriesResolver) -> None:
+    (letter,) = decoded(resolver, GOOD, topic=topic).dead_letters
     assert (letter.reason, letter.payload) == (reason, GOOD)
 
 
-def test_good_records_of_a_bad_message_are_stored(resolver: Resolver) -> None:
+def test_good_records_of_a_bad_message_are_stored(resolver: SeriesResolver) -> None:
     mixed = pack(
         Record(name="ph", time_s=NOW_S, value=7.0, unit="pH"), Record(name="x", time_s=NOW_S, value=1.0)
     )
-    out = decode([Message(TOPIC, mixed, NOW_S)], resolver, Clocks(tolerance_s=300), future_s=300)
+    out = decode([Message(TOPIC, mixed, NOW_S)], resolver, DeviceClocks(tolerance_s=300), future_s=300)
     assert out.value.tolist() == [7.0]
-    (letter,) = out.letters
+    (letter,) = out.dead_letters
     assert "channel 'x' is not enrolled (the device has: do, ph)" in letter.detail
     assert "its 1 good records are stored" in letter.detail
 
 
-def test_status_is_kept_and_a_wrong_one_is_a_dead_letter(resolver: Resolver) -> None:
+def test_status_is_kept_and_a_wrong_one_is_a_dead_letter(resolver: SeriesResolver) -> None:
     topic = TOPIC.replace("data", "status")
     good = Message(topic, b'{"online":true,"spool_depth":3}', NOW_S)
     out = decode(
-        [good, Message(topic, b'{"online":"yes"}', NOW_S)], resolver, Clocks(tolerance_s=300), future_s=300
+        [good, Message(topic, b'{"online":"yes"}', NOW_S)],
+        resolver,
+        DeviceClocks(tolerance_s=300),
+        future_s=300,
     )
     assert [(one.device_id, one.status["spool_depth"]) for one in out.statuses] == [("wz-01", 3)]
-    assert [letter.reason for letter in out.letters] == ["payload"]
+    assert [letter.reason for letter in out.dead_letters] == ["payload"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ingest_service.pipeline import limits
-from ingest_service.storage.memory import MemoryStore
-from ingest_service.storage.model import Series
-from tests.support.river import River, quiet
+from analytics.quality import default_limits
+from ingest_service.storage.contract.models import Series
+from ingest_service.storage.memory.store import MemoryStore
+from tests.support.river_pipeline import SectionPipeline, quiet_series
 
 DAY = 288  # readings
 FIRST, JUDGED, TAKEN_BACK, LAST = 4, 6, 10, 14  # days
@@ -15,9 +15,9 @@ FIRST, JUDGED, TAKEN_BACK, LAST = 4, 6, 10, 14  # days
 
 def alarms(*, feedback: bool) -> list[int]:
     """How many anomalies each day had, with a blip of one kind a day; all of the first are false alarms."""
-    time_s, value = quiet(LAST * DAY)
+    time_s, value = quiet_series(LAST * DAY)
     value[[day * DAY + 100 for day in range(FIRST, LAST)]] += 0.45
-    river = River(MemoryStore())
+    river = SectionPipeline(MemoryStore())
     store = river.store
     found = []
     for day in range(LAST):
@@ -44,9 +44,9 @@ def test_limits_of_a_series_are_moved_from_where_they_were_put() -> None:
     plain = Series(site_id="s", quantity="ph", limits={"score_strong": 9.0})
     moved = Series(site_id="s", quantity="ph", limits={"score_strong": 9.0}, score_shift=-0.25)
     off = Series(site_id="s", quantity="rainfall", score_shift=3.0)
-    told = limits.of_series([plain, moved, off])
-    assert told.score_strong[:2].tolist() == [9.0, 8.75]
-    assert told.score_weak[:2].tolist() == [5.0, 4.75]
-    assert np.isnan(told.score_strong[2])
-    assert "score_strong" in limits.applied(moved)
-    assert "score_weak" not in limits.applied(plain)
+    alarms_by_stage = default_limits.judge_parameters([plain, moved, off])
+    assert alarms_by_stage.score_strong[:2].tolist() == [9.0, 8.75]
+    assert alarms_by_stage.score_weak[:2].tolist() == [5.0, 4.75]
+    assert np.isnan(alarms_by_stage.score_strong[2])
+    assert "score_strong" in default_limits.effective_limits(moved)
+    assert "score_weak" not in default_limits.effective_limits(plain)

@@ -7,11 +7,11 @@ from typing import Any
 from paho.mqtt.client import MQTTMessage
 from structlog.testing import capture_logs
 
-from edge.wire import broker
+from edge.wire import broker_address
 from ingest_service.pipeline import metrics
 from ingest_service.pipeline.inbox import Inbox
 from ingest_service.pipeline.message import Message
-from ingest_service.pipeline.session import Session
+from ingest_service.pipeline.mqtt_session import MqttSession
 from ingest_service.pipeline.settings import Settings
 
 
@@ -90,20 +90,20 @@ def test_topics_and_properties_count() -> None:
 
 def test_qos_0_is_dropped_and_counted_where_there_is_no_room() -> None:
     inbox = Inbox(1000)
-    session = Session(broker.parse("mqtt://127.0.0.1"), Settings(), inbox)
-    before = metrics.DROPPED._value.get()
+    session = MqttSession(broker_address.parse_broker_address("mqtt://127.0.0.1"), Settings(), inbox)
+    before = metrics.QOS0_MESSAGES_DROPPED._value.get()
     for number in range(5):
         arrived = MQTTMessage(mid=number, topic=b"t")
         arrived.payload, arrived.qos = b"x" * 400, 0
         session._on_message(session._client, None, arrived)
     assert len(inbox) == 1
-    assert metrics.DROPPED._value.get() - before == 4
-    assert not session.letting_go, "nobody sends QoS 0 again, so there is nothing to ask for"
+    assert metrics.QOS0_MESSAGES_DROPPED._value.get() - before == 4
+    assert not session.dropping, "nobody sends QoS 0 again, so there is nothing to ask for"
 
 
 def test_a_message_whose_properties_are_none_comes_without_them() -> None:
     inbox = Inbox(10_000)
-    session = Session(broker.parse("mqtt://127.0.0.1"), Settings(), inbox)
+    session = MqttSession(broker_address.parse_broker_address("mqtt://127.0.0.1"), Settings(), inbox)
     arrived = MQTTMessage(mid=7, topic=b"\xff\xfe")
     properties: Any = SimpleNamespace(UserProperty=[("a", "b", "c")])
     arrived.payload, arrived.qos, arrived.properties = b"x", 1, properties

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ingest_service.storage.memory import MemoryStore
-from ingest_service.storage.migrate import migrate
-from ingest_service.storage.postgres import PostgresStore
+from ingest_service.storage.memory.store import MemoryStore
+from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.store import PostgresStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ingest_service.storage.store import Store
+    from ingest_service.storage.contract.store import Store
 
-from tests.support.kept import DIRECTORY
+from tests.support.store_samples import DIRECTORY
 
 
 @pytest.fixture(params=["memory", "plain_dsn", "timescale_dsn"])

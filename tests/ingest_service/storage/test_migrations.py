@@ -9,17 +9,17 @@ import psycopg_pool
 import pytest
 
 from analytics.core.parameters import DEFAULTS
-from ingest_service.pipeline.pipeline import Pipeline
+from ingest_service.pipeline.batch_processor import BatchProcessor
 from ingest_service.pipeline.settings import Settings as PipelineSettings
-from ingest_service.storage import sql
-from ingest_service.storage.batch import Batch
-from ingest_service.storage.classify import classify
-from ingest_service.storage.errors import StoreRefused, StoreUnavailable
-from ingest_service.storage.migrate import migrate, names, newest
-from ingest_service.storage.postgres import PostgresStore
-from ingest_service.storage.rollups import LEVELS
-from tests.support.kept import DIRECTORY, readings, stored
-from tests.support.services import fresh_database
+from ingest_service.storage.contract.batch import Batch
+from ingest_service.storage.contract.errors import StoreRefusedError, StoreUnavailableError
+from ingest_service.storage.postgres import named_queries
+from ingest_service.storage.postgres.migrate import migrate, migration_names, newest_migration
+from ingest_service.storage.postgres.rollups import ROLLUP_WIDTHS_S
+from ingest_service.storage.postgres.sqlstate import store_error_for
+from ingest_service.storage.postgres.store import PostgresStore
+from tests.support.store_samples import DIRECTORY, readings, stored
+from tests.support.throwaway_servers import fresh_database
 
 CATALOG = """
 SELECT 'column', table_name, column_name, data_type, is_nullable, coalesce(column_default, '')
@@ -47,10 +47,10 @@ def catalog(dsn: str) -> list[tuple[object, ...]]:
 
 
 def test_the_schema_is_the_sum_of_its_migrations(plain_dsn: str, plain_server: object) -> None:
-    assert migrate(plain_dsn) == names()
+    assert migrate(plain_dsn) == migration_names()
     with fresh_database(plain_server) as other:  # type: ignore[arg-type]
         with psycopg.connect(other, autocommit=True) as connection:
-            connection.execute(sql.text("schema.sql"))
+            connection.execute(named_queries.read_sql_file("schema.sql"))
         assert catalog(plain_dsn) == catalog(other)
     assert len(catalog(plain_dsn)) > 100
 
@@ -65,12 +65,12 @@ def test_a_newer_database_is_refused_with_a_sentence(plain_dsn: str) -> None:
     with psycopg.connect(plain_dsn) as connection:
         connection.execute("INSERT INTO schema_migration (number, name) VALUES (9999, 'later')")
     for use in (migrate, PostgresStore.open):
-        with pytest.raises(StoreRefused, match="install a newer towntwin"):
+        with pytest.raises(StoreRefusedError, match="install a newer towntwin"):
             use(plain_dsn)
 
 
 def test_an_older_database_says_what_to_run(plain_dsn: str) -> None:
-    with pytest.raises(StoreRefused, match=f"wants {newest()}: run `towntwin db migrate`"):
+    with pytest.raises(StoreRefusedError, match=f"wants {newest_migration()}: run `towntwin db migrate`"):
         PostgresStore.open(plain_dsn)
 
 
@@ -80,7 +80,7 @@ def test_readings_and_rollups_are_hypertables_where_timescale_is(timescale_dsn: 
         found = connection.execute(
             "SELECT hypertable_name FROM timescaledb_information.hypertables"
         ).fetchall()
-    assert {name for (name,) in found} == {"reading", *LEVELS}
+    assert {name for (name,) in found} == {"reading", *ROLLUP_WIDTHS_S}
     store = PostgresStore.open(timescale_dsn)
     assert store.health().edition.startswith("TimescaleDB Apache 2.")
     store.close()
@@ -88,14 +88,14 @@ def test_readings_and_rollups_are_hypertables_where_timescale_is(timescale_dsn: 
 
 def test_rollups_of_an_older_schema_are_made_anew(plain_dsn: str) -> None:
     with psycopg.connect(plain_dsn, autocommit=True) as connection:
-        connection.execute(sql.text("compat.sql"))
-        connection.execute(sql.QUERIES["migration_table"])
-        for name in names()[:6]:
-            connection.execute(sql.text(f"migrations/{name}"))
-            connection.execute(sql.QUERIES["migration_done"], (int(name[:4]), name))
+        connection.execute(named_queries.read_sql_file("compat.sql"))
+        connection.execute(named_queries.QUERIES["migration_table"])
+        for name in migration_names()[:6]:
+            connection.execute(named_queries.read_sql_file(f"migrations/{name}"))
+            connection.execute(named_queries.QUERIES["migration_done"], (int(name[:4]), name))
         connection.execute("INSERT INTO rollup_1h VALUES (1, '2026-09-21 05:00Z', 12, 12, 0, 1, 0.5)")
         connection.execute("INSERT INTO rollup_due VALUES (1, '2026-09-21 06:00Z')")
-    assert migrate(plain_dsn) == names()[6:]
+    assert migrate(plain_dsn) == migration_names()[6:]
     store = PostgresStore.open(plain_dsn)
     store.enrol(DIRECTORY)
     assert store.health().rollups_due == 2
@@ -124,13 +124,15 @@ PERMANENT = ["22003", "22P02", "23502", "23503", "23505", "28P01", "3D000", "425
 
 
 @pytest.mark.parametrize(
-    ("codes", "kind"), [(TEMPORARY, StoreUnavailable), (PERMANENT, StoreRefused)], ids=["wait", "never"]
+    ("codes", "kind"),
+    [(TEMPORARY, StoreUnavailableError), (PERMANENT, StoreRefusedError)],
+    ids=["wait", "never"],
 )
 def test_errors_are_told_apart_by_sqlstate(codes: list[str], kind: type[Exception]) -> None:
     for code in codes:
         error = psycopg.errors.lookup(code)("it went wrong")
-        assert isinstance(classify(error), kind), code
-        assert code in str(classify(error))
+        assert isinstance(store_error_for(error), kind), code
+        assert code in str(store_error_for(error))
 
 
 def test_errors_without_a_code_are_worth_waiting_for() -> None:
@@ -139,8 +141,8 @@ def test_errors_without_a_code_are_worth_waiting_for() -> None:
         psycopg.InterfaceError("closed"),
         psycopg_pool.PoolTimeout("busy"),
     ):
-        assert type(classify(error)) is StoreUnavailable
-    assert type(classify(psycopg.ProgrammingError("wrong"))) is StoreRefused
+        assert type(store_error_for(error)) is StoreUnavailableError
+    assert type(store_error_for(psycopg.ProgrammingError("wrong"))) is StoreRefusedError
 
 
 def test_a_database_that_is_killed_is_unavailable_and_keeps_what_it_acknowledged(
@@ -151,14 +153,14 @@ def test_a_database_that_is_killed_is_unavailable_and_keeps_what_it_acknowledged
     store.enrol(DIRECTORY)
     store.commit(Batch(fresh=readings(1, range(10))))
     timescale_server.kill()  # type: ignore[attr-defined]
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         store.commit(Batch(fresh=readings(1, range(10, 20))))
     timescale_server.start()  # type: ignore[attr-defined]
     for _ in range(3):
         try:
             assert len(stored(store)) == 10
             break
-        except StoreUnavailable:
+        except StoreUnavailableError:
             continue
     store.commit(Batch(fresh=readings(1, range(10, 20))))
     assert len(stored(store)) == 20
@@ -197,7 +199,7 @@ def test_limits_that_can_not_be_are_refused_by_the_database_and_those_there_stop
                 f"UPDATE series SET {column} = %s WHERE series_id = (SELECT min(series_id) FROM series)",
                 [value],
             )
-            pipeline = Pipeline(store, PipelineSettings(), wait=lambda _: False)
+            pipeline = BatchProcessor(store, PipelineSettings(), wait=lambda _: False)
             pipeline.open()
             assert len(pipeline._judge.problems) == 1, (column, value)
             assert len(store.directory().series) == 2

@@ -9,35 +9,48 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from ingest_service.storage import process_words as words
-from ingest_service.storage.beating import Heart, Look, Pulse, beating
-from ingest_service.storage.errors import StoreUnavailable
-from ingest_service.storage.memory import MemoryStore
-from ingest_service.storage.model import AnomalyQuery, LetterQuery
-from ingest_service.storage.postgres import PostgresStore
-from ingest_service.storage.processes import AGAIN_S, EXPIRE_S, FORGIVE_S, Identity, Limits, Process, Report
-from tests.support.kept import anomaly
+from ingest_service.storage.contract.errors import StoreUnavailableError
+from ingest_service.storage.contract.models import AnomalyQuery, DeadLetterQuery
+from ingest_service.storage.health import process_messages as words
+from ingest_service.storage.health.heartbeat_thread import (
+    HeartbeatThread,
+    ProgressRecorder,
+    WorkStatus,
+    sending_heartbeats,
+)
+from ingest_service.storage.health.processes import (
+    RESTART_WINDOW_S,
+    ROW_EXPIRY_S,
+    SHOWN_RESTARTING_S,
+    HealthLimits,
+    HeartbeatReport,
+    ProcessIdentity,
+    ProcessInfo,
+)
+from ingest_service.storage.memory.store import MemoryStore
+from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.processes import wait_until
+from tests.support.store_samples import anomaly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ingest_service.storage.processes import Heartbeat
-    from ingest_service.storage.store import Store
+    from ingest_service.storage.contract.store import Store
+    from ingest_service.storage.health.processes import HeartbeatWriter
 
-LIMITS = Limits(absent_s=8, stuck_s=30, behind_s=20)
-MAIN = Identity(kind="ingest", instance="main", host="h", pid=7)
-OWNER = Report(role="owner", areas=["+"])
+LIMITS = HealthLimits(absent_s=8, stuck_s=30, behind_s=20)
+MAIN = ProcessIdentity(kind="ingest", instance="main", host="h", pid=7)
+OWNER = HeartbeatReport(role="owner", areas=["+"])
 
 
-class Bench:
+class HeartbeatBench:
     """A store whose heartbeats can be made older, and those that were begun."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.begun: list[Heartbeat] = []
+        self.begun: list[HeartbeatWriter] = []
 
-    def beat(self, report: Report = OWNER, identity: Identity = MAIN) -> Heartbeat:
+    def beat(self, report: HeartbeatReport = OWNER, identity: ProcessIdentity = MAIN) -> HeartbeatWriter:
         heartbeat = self.store.heartbeat(identity, LIMITS)
         heartbeat.beat(report)
         self.begun.append(heartbeat)
@@ -58,14 +71,14 @@ class Bench:
                 (beat_s, started_s),
             )
 
-    def one(self, kind: str = "ingest") -> Process:
+    def one(self, kind: str = "ingest") -> ProcessInfo:
         (found,) = [one for one in self.store.processes() if one.kind == kind]
         return found
 
 
 @pytest.fixture
-def bench(store: Store) -> Iterator[Bench]:
-    one = Bench(store)
+def bench(store: Store) -> Iterator[HeartbeatBench]:
+    one = HeartbeatBench(store)
     yield one
     for heartbeat in one.begun:
         heartbeat.close()
@@ -99,17 +112,17 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, float], bool, str, str, bool]] 
 ]
 
 
-def test_states_by_table(bench: Bench) -> None:
+def test_states_by_table(bench: HeartbeatBench) -> None:
     for what, report, older, ended, *expected in TABLE:
-        heartbeat = bench.beat(Report(**({"role": "owner", "areas": ["+"]} | report)))
+        heartbeat = bench.beat(HeartbeatReport(**({"role": "owner", "areas": ["+"]} | report)))
         if ended:
             heartbeat.close()
             wait_until(lambda: bench.one().why != "", within_s=10, what="the lock is gone")
         bench.age(**older)
         found = bench.one()
         assert [found.state, found.why, found.works] == expected, what
-        assert words.sentence(found).en.startswith("ingest main")
-        assert words.sentence(found).zh.startswith("接收服务 main")
+        assert words.process_message(found).en.startswith("ingest main")
+        assert words.process_message(found).zh.startswith("接收服务 main")
         heartbeat.end()
 
 
@@ -120,8 +133,8 @@ def test_what_never_came_is_absent(store: Store) -> None:
     ]
 
 
-def test_a_report_comes_back_with_its_ages(bench: Bench) -> None:
-    report = Report(
+def test_a_report_comes_back_with_its_ages(bench: HeartbeatBench) -> None:
+    report = HeartbeatReport(
         role="owner", areas=["a", "b"], moved_age_s=3, success_age_s=2, backlog_age_s=1, detail="x"
     )
     bench.beat(report)
@@ -141,12 +154,12 @@ def test_a_report_comes_back_with_its_ages(bench: Bench) -> None:
     assert found.started_s == pytest.approx(time.time() - 50, abs=5)
 
 
-def test_a_process_that_ends_as_asked_leaves_no_row(bench: Bench) -> None:
-    bench.beat(identity=Identity(kind="gateway", instance="g")).end()
+def test_a_process_that_ends_as_asked_leaves_no_row(bench: HeartbeatBench) -> None:
+    bench.beat(identity=ProcessIdentity(kind="gateway", instance="g")).end()
     assert [one.kind for one in bench.store.processes()] == ["ingest", "service"]
 
 
-def test_restarts_are_counted_and_forgiven(bench: Bench) -> None:
+def test_restarts_are_counted_and_forgiven(bench: HeartbeatBench) -> None:
     for restarts in range(3):
         last = bench.beat()
         assert bench.one().restarts == restarts
@@ -154,41 +167,41 @@ def test_restarts_are_counted_and_forgiven(bench: Bench) -> None:
         wait_until(lambda: bench.one().why == "ended", within_s=10, what="the lock is gone")
     last = bench.beat()
     assert (bench.one().state, bench.one().why, bench.one().works) == ("restarting", "again", True)
-    bench.age(started_s=AGAIN_S + 1)
+    bench.age(started_s=SHOWN_RESTARTING_S + 1)
     assert (bench.one().state, bench.one().restarts) == ("alive", 3)
-    bench.age(started_s=FORGIVE_S)
+    bench.age(started_s=RESTART_WINDOW_S)
     last.beat(OWNER)
     assert bench.one().restarts == 0
     last.close()
     wait_until(lambda: bench.one().why == "ended", within_s=10, what="the lock is gone")
-    bench.age(beat_s=FORGIVE_S + 1)
+    bench.age(beat_s=RESTART_WINDOW_S + 1)
     bench.beat()
     assert bench.one().restarts == 0, "that was long ago"
 
 
-def test_one_that_is_gone_is_shown_until_another_takes_its_place(bench: Bench) -> None:
+def test_one_that_is_gone_is_shown_until_another_takes_its_place(bench: HeartbeatBench) -> None:
     bench.beat().close()
     wait_until(lambda: bench.one().why == "ended", within_s=10, what="the lock is gone")
     bench.age(beat_s=100)
-    bench.beat(identity=Identity(kind="ingest", instance="other", host="h", pid=8))
-    there = [one for one in bench.store.processes() if one.kind == "ingest"]
-    assert [(one.instance, one.state) for one in there] == [("main", "absent"), ("other", "alive")]
-    bench.beat(identity=Identity(kind="ingest", instance="main", host="another", pid=8))
-    there = [one for one in bench.store.processes() if one.kind == "ingest"]
-    assert [(one.host, one.state) for one in there] == [("another", "alive"), ("h", "alive")]
+    bench.beat(identity=ProcessIdentity(kind="ingest", instance="other", host="h", pid=8))
+    instances = [one for one in bench.store.processes() if one.kind == "ingest"]
+    assert [(one.instance, one.state) for one in instances] == [("main", "absent"), ("other", "alive")]
+    bench.beat(identity=ProcessIdentity(kind="ingest", instance="main", host="another", pid=8))
+    instances = [one for one in bench.store.processes() if one.kind == "ingest"]
+    assert [(one.host, one.state) for one in instances] == [("another", "alive"), ("h", "alive")]
 
 
-def test_rows_expire(bench: Bench) -> None:
+def test_rows_expire(bench: HeartbeatBench) -> None:
     if isinstance(bench.store, MemoryStore):
         return  # it lives no day
-    gone = Identity(kind="gateway", instance="g", host="gone")
+    gone = ProcessIdentity(kind="gateway", instance="g", host="gone")
     bench.beat(identity=gone).close()
-    bench.age(beat_s=EXPIRE_S + 1)
+    bench.age(beat_s=ROW_EXPIRY_S + 1)
     bench.beat()
     assert [one.kind for one in bench.store.processes()] == ["ingest", "service"]
 
 
-def test_a_beat_goes_on_where_the_connection_broke_or_the_row_went(bench: Bench) -> None:
+def test_a_beat_goes_on_where_the_connection_broke_or_the_row_went(bench: HeartbeatBench) -> None:
     heartbeat = bench.beat()
     if isinstance(bench.store, PostgresStore):
         with psycopg.connect(bench.store._dsn, autocommit=True) as connection:
@@ -196,7 +209,7 @@ def test_a_beat_goes_on_where_the_connection_broke_or_the_row_went(bench: Bench)
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE application_name = 'towntwin heartbeat' AND datname = current_database()"
             )
-            with pytest.raises(StoreUnavailable):
+            with pytest.raises(StoreUnavailableError):
                 heartbeat.beat(OWNER)
             heartbeat.beat(OWNER)
             assert bench.one().state == "alive"
@@ -206,30 +219,30 @@ def test_a_beat_goes_on_where_the_connection_broke_or_the_row_went(bench: Bench)
 
 
 def test_a_loop_that_hangs_shows_though_its_thread_beats_on(store: Store) -> None:
-    with beating(store, MAIN, Limits(stuck_s=0.5), every_s=0.1) as pulse:
-        pulse.role, pulse.areas = "owner", ["+"]
+    with sending_heartbeats(store, MAIN, HealthLimits(stuck_s=0.5), every_s=0.1) as progress:
+        progress.role, progress.areas = "owner", ["+"]
 
         def state() -> str:
             return next(one.why for one in store.processes() if one.kind == "ingest")
 
         def moves() -> bool:
-            pulse.moved()
+            progress.loop_advanced()
             return state() == ""
 
         wait_until(moves, within_s=10, what="it works")
         wait_until(lambda: state() == "still", within_s=10, what="it is stuck")
         wait_until(moves, within_s=10, what="it works again")
-        pulse.look = lambda: Look("judge", "", 0.0)
+        progress.read_work_status = lambda: WorkStatus("judge", "", 0.0)
         wait_until(lambda: state() == "judge", within_s=10, what="its fault shows")
-        pulse.waits_for("database")
+        progress.waiting_for("database")
         wait_until(lambda: state() == "database", within_s=10, what="what it waits for shows")
     assert state() == "never", "it ended as it was asked to"
 
 
 def test_an_exception_leaves_the_row(store: Store) -> None:
     def ends() -> None:
-        with beating(store, MAIN, LIMITS, every_s=0.05) as pulse:
-            pulse.role = "owner"
+        with sending_heartbeats(store, MAIN, LIMITS, every_s=0.05) as progress:
+            progress.role = "owner"
             wait_until(lambda: bool(_ingest(store)), within_s=10, what="it beats")
             raise KeyError
 
@@ -242,14 +255,18 @@ def _ingest(store: Store) -> list[str]:
     return [one.why for one in store.processes() if one.kind == "ingest" and one.why != "never"]
 
 
-class Broken:
+class BrokenHeartbeatWriter:
     """A heartbeat that fails for a reason nobody thought of, and then for one that is known."""
 
     def __init__(self) -> None:
-        self.errors: list[Exception] = [RuntimeError("x"), StoreUnavailable("y"), StoreUnavailable("z")]
+        self.errors: list[Exception] = [
+            RuntimeError("x"),
+            StoreUnavailableError("y"),
+            StoreUnavailableError("z"),
+        ]
         self.done = threading.Event()
 
-    def beat(self, report: Report) -> None:
+    def beat(self, report: HeartbeatReport) -> None:
         assert report.role == "starting"
         if self.errors:
             raise self.errors.pop(0)
@@ -261,24 +278,24 @@ class Broken:
 
 
 def test_no_error_ends_the_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
-    broken, seen = Broken(), []
-    heart = Heart(broken, Pulse(), every_s=0.001)
-    one_beat = heart._beat
+    broken, shown = BrokenHeartbeatWriter(), []
+    heartbeat_thread = HeartbeatThread(broken, ProgressRecorder(), every_s=0.001)
+    one_beat = heartbeat_thread._write_heartbeat
 
     def noted() -> None:
         one_beat()
-        seen.append(heart.writable)
+        shown.append(heartbeat_thread.writable)
 
-    monkeypatch.setattr(heart, "_beat", noted)
-    heart.start()
+    monkeypatch.setattr(heartbeat_thread, "_beat", noted)
+    heartbeat_thread.start()
     assert broken.done.wait(10)
-    heart.stop(leaves=True)
-    assert seen[:4] == [True, True, False, True], "two refused writes in a row, and then one that was taken"
+    heartbeat_thread.stop(delete_row=True)
+    assert shown[:4] == [True, True, False, True], "two refused writes in a row, and then one that was taken"
 
 
 def test_more_anomalies_and_letters_than_a_page_are_counted(store: Store) -> None:
-    store.record([anomaly(start_s=1e9 + n, subject=f"series/{n}") for n in range(205)])
+    store.record_anomalies([anomaly(start_s=1e9 + n, subject=f"series/{n}") for n in range(205)])
     assert store.count_anomalies(AnomalyQuery(states=["open"])) == store.health().open_anomalies
     assert store.count_anomalies(AnomalyQuery(states=["open", "closed"])) == 205
     assert store.count_anomalies(AnomalyQuery(site_ids=["elsewhere"])) == 0
-    assert store.count_letters(LetterQuery()) == 0
+    assert store.count_dead_letters(DeadLetterQuery()) == 0

@@ -10,22 +10,32 @@ import numpy as np
 import psycopg
 import pytest
 
-from ingest_service.storage import migrate, rollups, sql, writing
-from ingest_service.storage.batch import Batch
-from ingest_service.storage.memory import MemoryStore
-from ingest_service.storage.model import Directory, Series
-from ingest_service.storage.postgres import PostgresStore
-from ingest_service.storage.retention import Retention
+from ingest_service.storage.contract.batch import Batch
+from ingest_service.storage.contract.models import Directory, Series
+from ingest_service.storage.memory.store import MemoryStore
+from ingest_service.storage.postgres import migrate, named_queries, rollups, write_batch
+from ingest_service.storage.postgres.retention import RetentionPolicy
+from ingest_service.storage.postgres.store import PostgresStore
 from ingest_service.storage.settings import Settings
-from tests.support import rolled
-from tests.support.rolled import BEGIN_US, FAST, FLOW, SLOW, SPEED, TOWN, Rolled, commit_all, naive
+from tests.support import rollup_samples
+from tests.support.rollup_samples import (
+    BEGIN_US,
+    FAST,
+    FLOW,
+    SLOW,
+    SPEED,
+    TOWN,
+    ExpectedRollup,
+    commit_all,
+    naive_rollup,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ingest_service.storage.model import Bucket
-    from ingest_service.storage.store import Store
-    from tests.support.community import Community
+    from ingest_service.storage.contract.models import Bucket
+    from ingest_service.storage.contract.store import Store
+    from tests.support.timescale_community import TimescaleCommunity
 
 ALL = (SPEED, FLOW, FAST, SLOW)
 BEGIN_S = BEGIN_US / 1e6
@@ -56,30 +66,34 @@ def roll_up(store: Store, limit: int = 1000) -> None:
         pass
 
 
-def told(rows: list[dict[str, Any]]) -> dict[int, dict[datetime, Rolled]]:
+def due_ranges(rows: list[dict[str, Any]]) -> dict[int, dict[datetime, ExpectedRollup]]:
     """The rows of `ROLLUP` as the slow twin says them."""
-    found: dict[int, dict[datetime, Rolled]] = {}
+    found: dict[int, dict[datetime, ExpectedRollup]] = {}
     for row in rows:
         begins = datetime.fromtimestamp(row["begins"], UTC)
         sums = tuple(
             np.nan if row[name] is None else row[name]
             for name in ("total", "expected", "spread", "weight", "weighted")
         )
-        found.setdefault(row["series_id"], {})[begins] = Rolled(
+        found.setdefault(row["series_id"], {})[begins] = ExpectedRollup(
             row["count"], row["good"], row["min"], row["max"], row["judged"], row["flagged"], sums
         )
     return found
 
 
-def level(dsn: str, name: str) -> dict[int, dict[datetime, Rolled]]:
+def level(dsn: str, name: str) -> dict[int, dict[datetime, ExpectedRollup]]:
     with psycopg.connect(dsn, row_factory=psycopg.rows.dict_row) as connection:
-        return told(connection.execute(ROLLUP.format(level=name.removeprefix("rollup_")).encode()).fetchall())
+        return due_ranges(
+            connection.execute(ROLLUP.format(level=name.removeprefix("rollup_")).encode()).fetchall()
+        )
 
 
-def assert_same(found: Mapping[datetime, Rolled], wanted: Mapping[datetime, Rolled]) -> None:
-    assert found.keys() == wanted.keys()
+def assert_same(
+    found: Mapping[datetime, ExpectedRollup], expected: Mapping[datetime, ExpectedRollup]
+) -> None:
+    assert found.keys() == expected.keys()
     for begins, one in found.items():
-        other = wanted[begins]
+        other = expected[begins]
         assert one[:-1] == other[:-1], begins
         assert one.sums == pytest.approx(other.sums, rel=1e-12, nan_ok=True), begins
 
@@ -88,7 +102,7 @@ def test_what_is_due_is_whole_minutes_cut_at_gaps_and_weeks() -> None:
     week_s = 604_800
     times_s = np.array([60, 119, 3700, 7301, week_s - 1, week_s, 30])
     series_id = np.array([1, 1, 1, 1, 1, 1, 2], np.int32)
-    assert writing.stretches(series_id, times_s * 1_000_000) == [
+    assert write_batch.rollup_ranges(series_id, times_s * 1_000_000) == [
         [1, 1, 1, 1, 2],
         [60, 7260, week_s - 60, week_s, 0],
         [3720, 7320, week_s, week_s + 60, 60],
@@ -99,17 +113,19 @@ def test_what_is_due_is_whole_minutes_cut_at_gaps_and_weeks() -> None:
 def test_every_rollup_is_what_the_slow_twin_finds(dsn: str, store: PostgresStore, limit: int) -> None:
     commit_all(store)
     roll_up(store, limit)
-    for name, width_s in rollups.LEVELS.items():
+    for name, width_s in rollups.ROLLUP_WIDTHS_S.items():
         found = level(dsn, name)
         assert found.keys() == ({FAST} if width_s == 60 else {*ALL}), "minutes of what is measured more often"
         for series_id, buckets in found.items():
-            assert_same(buckets, naive(store, series_id, width_s))
+            assert_same(buckets, naive_rollup(store, series_id, width_s))
     days = level(dsn, "rollup_1day")[SPEED]
     assert all(one.sums[3] and one.sums[4] for one in days.values())
     assert store.health().rollups_due == 0
 
 
-def test_three_editions_say_the_same(plain_dsn: str, timescale_dsn: str, community: Community) -> None:
+def test_three_editions_say_the_same(
+    plain_dsn: str, timescale_dsn: str, community: TimescaleCommunity
+) -> None:
     """The same statements and stretches on all three; on Community they meet compressed chunks, too."""
     answers = []
     for dsn in (timescale_dsn, plain_dsn):
@@ -118,23 +134,27 @@ def test_three_editions_say_the_same(plain_dsn: str, timescale_dsn: str, communi
         store.enrol(TOWN)
         commit_all(store)
         roll_up(store)
-        answers.append({name: level(dsn, name) for name in rollups.LEVELS})
+        answers.append({name: level(dsn, name) for name in rollups.ROLLUP_WIDTHS_S})
         store.close()
-    ask = [ROLLUP.format(level=name.removeprefix("rollup_")) for name in rollups.LEVELS]
-    first, *later = [sql.text(f"migrations/{name}") for name in migrate.names()]
+    ask = [ROLLUP.format(level=name.removeprefix("rollup_")) for name in rollups.ROLLUP_WIDTHS_S]
+    first, *later = [named_queries.read_sql_file(f"migrations/{name}") for name in migrate.migration_names()]
     schema = [
         "CREATE EXTENSION timescaledb",
         first,
-        sql.text("timescale.sql"),
+        named_queries.read_sql_file("timescale.sql"),
         *later,
         "SET timezone = 'UTC'",
     ]
     refresh = refreshing(plain_dsn)
     after = f"to_timestamp({BEGIN_S + 11 * 365 * 86_400})"
-    compress = [f"SELECT compress_before('{what}', {after}, 100)" for what in ("reading", *rollups.LEVELS)]
+    compress = [
+        f"SELECT compress_before('{what}', {after}, 100)" for what in ("reading", *rollups.ROLLUP_WIDTHS_S)
+    ]
     for late in ([], [*compress, *refresh]):
         found = community.run(*schema, *enrolled(plain_dsn), *refresh, *late, ask=ask)
-        answers.append({name: told(rows) for name, rows in zip(rollups.LEVELS, found, strict=True)})
+        answers.append(
+            {name: due_ranges(rows) for name, rows in zip(rollups.ROLLUP_WIDTHS_S, found, strict=True)}
+        )
     (chunks,) = community.run(
         *schema,
         *enrolled(plain_dsn),
@@ -144,7 +164,7 @@ def test_three_editions_say_the_same(plain_dsn: str, timescale_dsn: str, communi
     )
     assert chunks == [{"is_compressed": True}]
     for other in answers[1:]:
-        for name in rollups.LEVELS:
+        for name in rollups.ROLLUP_WIDTHS_S:
             assert other[name].keys() == answers[0][name].keys()
             for series_id, buckets in other[name].items():
                 assert_same(buckets, answers[0][name][series_id])
@@ -172,8 +192,8 @@ def refreshing(dsn: str) -> list[str]:
     with psycopg.connect(dsn, cursor_factory=psycopg.ClientCursor) as connection:
         cursor = psycopg.ClientCursor(connection)
         return [
-            cursor.mogrify(sql.QUERIES[f"refresh_{name.removeprefix('rollup_')}"], values)
-            for name in rollups.LEVELS
+            cursor.mogrify(named_queries.QUERIES[f"refresh_{name.removeprefix('rollup_')}"], values)
+            for name in rollups.ROLLUP_WIDTHS_S
         ]
 
 
@@ -189,14 +209,16 @@ def test_buckets_are_the_same_from_rollups_and_from_readings(dsn: str, zone: str
         one.enrol(TOWN)
         commit_all(one)
         roll_up(one)
-        one.commit(Batch(fresh=rolled.rows(series_id, np.arange(0, 600, 60.0) + 3 * 86_400, seed=9)))
+        one.commit(
+            Batch(fresh=rollup_samples.expected_rows(series_id, np.arange(0, 600, 60.0) + 3 * 86_400, seed=9))
+        )
     for width_s in (60, 420, 900, 1800, 3600, 7200, 86_400, 3 * 86_400):
         for from_s, to_s in ((BEGIN_S - 40, BEGIN_S + 86_400 * 4), (BEGIN_S + 4321, BEGIN_S + 200_000)):
-            wanted, found = (one.buckets(series_id, from_s, to_s, width_s) for one in stores)
+            expected, found = (one.buckets(series_id, from_s, to_s, width_s) for one in stores)
             assert [(b.time_s, b.count, b.good, b.min, b.max) for b in found] == [
-                (b.time_s, b.count, b.good, b.min, b.max) for b in wanted
+                (b.time_s, b.count, b.good, b.min, b.max) for b in expected
             ]
-            assert means(found) == pytest.approx(means(wanted), rel=1e-12, nan_ok=True)
+            assert means(found) == pytest.approx(means(expected), rel=1e-12, nan_ok=True)
     stores[1].close()
 
 
@@ -210,7 +232,7 @@ def test_buckets_read_the_coarsest_rollup(store: PostgresStore, dsn: str) -> Non
     roll_up(store)
     day_s = (BEGIN_S + 8 * 3600) // 86_400 * 86_400 - 8 * 3600 + 86_400
     with psycopg.connect(dsn, autocommit=True) as connection:
-        for add, name in enumerate(rollups.LEVELS, 1):
+        for add, name in enumerate(rollups.ROLLUP_WIDTHS_S, 1):
             connection.execute(f"UPDATE {name} SET count = {add}".encode())
     for width_s, each in ((900, 2), (1800, 4), (3600, 3), (86_400, 4)):
         found = store.buckets(SPEED, day_s, day_s + 86_400, width_s)
@@ -225,21 +247,21 @@ def test_a_series_that_is_measured_more_often_gets_its_minutes(dsn: str, store: 
     store.enrol(Directory(series=[Series(site_id="s1", quantity="traffic_flow", interval_s=30)]))
     assert store.health().rollups_due >= 72
     roll_up(store)
-    assert_same(level(dsn, "rollup_1min")[FLOW], naive(store, FLOW, 60))
+    assert_same(level(dsn, "rollup_1min")[FLOW], naive_rollup(store, FLOW, 60))
 
 
 def test_readings_are_counted_by_days_and_to_the_last(dsn: str, store: PostgresStore) -> None:
     def both(series_ids: list[int] | None) -> tuple[int, int]:
         with psycopg.connect(dsn) as connection:
-            asked = {"of": series_ids}
-            (n,) = connection.execute(COUNT, asked).fetchone() or (0,)
+            bucket_query = {"of": series_ids}
+            (n,) = connection.execute(COUNT, bucket_query).fetchone() or (0,)
         return store.health(series_ids).readings, n
 
     commit_all(store)
     for _ in range(20):
         for series_ids in (None, [SPEED], [FLOW, FAST], []):
-            counted, there = both(series_ids)
-            assert counted == there
+            counted, present = both(series_ids)
+            assert counted == present
         store.refresh_rollups(limit=200)
     roll_up(store)
     assert both(None)[0] == both(None)[1] > 0
@@ -247,26 +269,26 @@ def test_readings_are_counted_by_days_and_to_the_last(dsn: str, store: PostgresS
 
 def test_what_is_let_go_of_stays_in_the_rollups(dsn: str, store: PostgresStore) -> None:
     commit_all(store)
-    retention, until_s = Retention(store), BEGIN_S + 200 * 86_400
-    kept_s = retention.keep_since("reading", until_s)
+    retention, until_s = RetentionPolicy(store), BEGIN_S + 200 * 86_400
+    kept_s = retention.set_retention_start("reading", until_s)
     assert kept_s <= BEGIN_S, "what waits to be rolled up is kept"
-    assert retention.forget("reading", most=100) == 0
+    assert retention.delete_expired("reading", max_rows=100) == 0
     roll_up(store)
-    before = {name: level(dsn, name) for name in rollups.LEVELS}
+    before = {name: level(dsn, name) for name in rollups.ROLLUP_WIDTHS_S}
     buckets = store.buckets(SPEED, BEGIN_S - 86_400, BEGIN_S + 4 * 86_400, 86_400)
-    kept_s = retention.keep_since("reading", until_s)
+    kept_s = retention.set_retention_start("reading", until_s)
     assert (kept_s + 8 * 3600) % 86_400 == 0
     assert kept_s > until_s - 86_400
-    while retention.forget("reading", most=1000):
+    while retention.delete_expired("reading", max_rows=1000):
         pass
     assert store.health().readings == 0
-    store.commit(Batch(doubtful=rolled.rows(SPEED, np.array([30.0]), seed=1)))
+    store.commit(Batch(doubtful=rollup_samples.expected_rows(SPEED, np.array([30.0]), seed=1)))
     roll_up(store)
-    assert {name: level(dsn, name) for name in rollups.LEVELS} == before, "never rolled up again"
+    assert {name: level(dsn, name) for name in rollups.ROLLUP_WIDTHS_S} == before, "never rolled up again"
     assert store.buckets(SPEED, BEGIN_S - 86_400, BEGIN_S + 4 * 86_400, 86_400)[1:] == buckets[1:]
-    retention.keep_since("rollup_15min", until_s)
-    while retention.forget("rollup_15min", most=100):
+    retention.set_retention_start("rollup_15min", until_s)
+    while retention.delete_expired("rollup_15min", max_rows=100):
         pass
     assert level(dsn, "rollup_15min") == {}
     assert level(dsn, "rollup_1h") == before["rollup_1h"]
-    assert retention.compress("reading", until_s, most=1) == 0
+    assert retention.compress("reading", until_s, max_rows=1) == 0

@@ -8,15 +8,30 @@ import msgspec
 import numpy as np
 import pytest
 
-from ingest_service.storage.batch import Batch, Checkpoint
-from ingest_service.storage.errors import ShardLost, StoreRefused
-from ingest_service.storage.memory import MemoryStore
-from ingest_service.storage.model import REVISION, DeadLetter, DeviceStatus, Directory, LetterQuery
+from ingest_service.storage.contract.batch import Batch, Checkpoint
+from ingest_service.storage.contract.errors import ShardLostError, StoreRefusedError
+from ingest_service.storage.contract.models import (
+    REVISION,
+    DeadLetter,
+    DeadLetterQuery,
+    DeviceStatus,
+    Directory,
+)
+from ingest_service.storage.memory.store import MemoryStore
 
 if TYPE_CHECKING:
-    from ingest_service.storage.store import Store
+    from ingest_service.storage.contract.store import Store
 
-from tests.support.kept import DIRECTORY, LATE, START_US, STEP_US, anomaly, assert_same, readings, stored
+from tests.support.store_samples import (
+    DIRECTORY,
+    LATE,
+    START_US,
+    STEP_US,
+    anomaly,
+    assert_same,
+    readings,
+    stored,
+)
 
 
 def test_enrolment_comes_back_with_ids_and_is_idempotent(store: Store) -> None:
@@ -76,13 +91,15 @@ def test_latest_is_what_is_stored_where_two_values_come_for_one_time(store: Stor
 
 
 def test_letters_replayed_stay_while_another_value_is_in_their_way(store: Store) -> None:
-    store.commit(Batch(fresh=readings(1, range(3)), letters=[letter(1), letter(2)]))
-    ids = [one.letter_id for one in store.dead_letters(LetterQuery())]
-    store.ask_replay(LetterQuery(ids=ids))
+    store.commit(
+        Batch(fresh=readings(1, range(3)), dead_letters=[sample_dead_letter(1), sample_dead_letter(2)])
+    )
+    ids = [one.letter_id for one in store.dead_letters(DeadLetterQuery())]
+    store.request_replay(DeadLetterQuery(ids=ids))
     store.commit(Batch(doubtful=readings(1, range(1), add=1.0), replayed=ids))
-    assert [one.letter_id for one in store.dead_letters(LetterQuery())] == ids
+    assert [one.letter_id for one in store.dead_letters(DeadLetterQuery())] == ids
     store.commit(Batch(doubtful=readings(1, range(1)), replayed=ids))
-    assert store.dead_letters(LetterQuery()) == []
+    assert store.dead_letters(DeadLetterQuery()) == []
 
 
 def test_late_readings_are_told_from_repeats_and_never_turn_latest_back(store: Store) -> None:
@@ -93,9 +110,11 @@ def test_late_readings_are_told_from_repeats_and_never_turn_latest_back(store: S
     assert stored(store)["rules"].tolist() == [LATE, LATE, 0, 0, 0, 0, 0]
     (latest,) = store.latest()
     assert latest.time_s == (START_US + 9 * STEP_US) / 1e6
-    (block,) = store.committed_after({1: START_US + 5 * STEP_US})
+    (block,) = store.readings_committed_after({1: START_US + 5 * STEP_US})
     assert block["time_us"].tolist() == [START_US + tick * STEP_US for tick in range(6, 10)]
-    assert sum(len(one) for one in store.committed_after({1: 0})) == 5, "late ones were not judged in order"
+    assert sum(len(one) for one in store.readings_committed_after({1: 0})) == 5, (
+        "late ones were not judged in order"
+    )
 
 
 def test_latest_by_series_and_by_when_it_was_received(store: Store) -> None:
@@ -120,21 +139,21 @@ def test_a_revised_flag_is_shown_and_the_reading_stays(store: Store) -> None:
 
 def test_buckets_are_the_same_before_and_after_the_rollup_and_with_late_data(store: Store) -> None:
     hour_s = START_US / 1e6 // 3600 * 3600
-    asked = (1, hour_s, hour_s + 12 * 3600, 3600)
+    requested = (1, hour_s, hour_s + 12 * 3600, 3600)
     store.commit(Batch(fresh=readings(1, range(0, 100, 2))))
-    before = store.buckets(*asked)
+    before = store.buckets(*requested)
     assert sum(one.count for one in before) == 50
     while store.refresh_rollups(limit=3):
         pass
-    assert store.buckets(*asked) == pytest.approx(before) or store.buckets(*asked) == before
+    assert store.buckets(*requested) == pytest.approx(before) or store.buckets(*requested) == before
     bad = readings(1, range(1, 100, 2), rules=LATE, quality=2, add=50.0)
     bad["quality"][::2] = 4
     store.commit(Batch(doubtful=bad))
-    stale = store.buckets(*asked)
+    stale = store.buckets(*requested)
     assert sum(one.count for one in stale) == 100, "a rollup that is out of date is not read"
     while store.refresh_rollups(limit=1000):
         pass
-    for new, old in zip(store.buckets(*asked), stale, strict=True):
+    for new, old in zip(store.buckets(*requested), stale, strict=True):
         assert (new.time_s, new.count, new.good, new.min, new.max) == (
             old.time_s,
             old.count,
@@ -163,13 +182,15 @@ def test_letters_statuses_and_checkpoints_are_kept(store: Store) -> None:
         detail="not SenML",
     )
     status = DeviceStatus(device_id="d1", received_s=5.0, status={"online": True, "spool_depth": 3})
-    store.commit(Batch(letters=[letter] * 3, statuses=[status], checkpoint=Checkpoint("main", 1, b"abc")))
+    store.commit(
+        Batch(dead_letters=[letter] * 3, statuses=[status], checkpoint=Checkpoint("main", 1, b"abc"))
+    )
     store.commit(Batch(statuses=[msgspec.structs.replace(status, received_s=6.0, status={"online": False})]))
-    newest, *rest = store.dead_letters(LetterQuery(limit=2))
+    newest, *rest = store.dead_letters(DeadLetterQuery(limit=2))
     assert msgspec.structs.replace(newest, letter_id=0) == msgspec.structs.replace(letter, size_bytes=2)
-    light = store.dead_letters(LetterQuery(limit=1, whole=False))
+    light = store.dead_letters(DeadLetterQuery(limit=1, whole=False))
     assert light == [msgspec.structs.replace(newest, payload=b"")]
-    assert store.dead_letters(LetterQuery(before_id=newest.letter_id))[0].letter_id == rest[0].letter_id
+    assert store.dead_letters(DeadLetterQuery(before_id=newest.letter_id))[0].letter_id == rest[0].letter_id
     assert [one.status for one in store.statuses()] == [{"online": False}]
     assert store.checkpoint("main") == Checkpoint("main", 1, b"abc")
     assert store.checkpoint("other") is None
@@ -198,13 +219,13 @@ def test_an_owner_of_the_past_commits_nothing(store: Store) -> None:
         assert second is not None
         assert second.epoch.number == first.epoch.number + 1
         assert not first.held()
-        with pytest.raises(ShardLost, match="epoch 1 is over"):
+        with pytest.raises(ShardLostError, match="epoch 1 is over"):
             store.commit(Batch(fresh=readings(1, range(3, 6)), epoch=first.epoch))
         store.commit(Batch(fresh=readings(1, range(3, 4)), epoch=second.epoch))
     assert len(stored(store)) == 4
 
 
-def letter(number: int, **changes: Any) -> DeadLetter:
+def sample_dead_letter(number: int, **changes: Any) -> DeadLetter:
     known = DeadLetter(
         received_s=float(number),
         topic=f"towntwin/v1/a{number % 2}/d{number}/data",
@@ -217,32 +238,40 @@ def letter(number: int, **changes: Any) -> DeadLetter:
 
 
 def to_replay(store: Store, area: str = "+", *, limit: int = 10, limit_bytes: int = 1000) -> list[float]:
-    asked = store.letters_to_replay([area], limit=limit, limit_bytes=limit_bytes)
-    assert all(one.payload == b"?" for one in asked)
-    return [one.received_s for one in asked]
+    requested = store.dead_letters_to_replay([area], limit=limit, limit_bytes=limit_bytes)
+    assert all(one.payload == b"?" for one in requested)
+    return [one.received_s for one in requested]
 
 
 def test_letters_are_listed_replayed_and_purged(store: Store) -> None:
-    store.commit(Batch(letters=[letter(number) for number in range(1, 6)] + [letter(9, reason="time")]))
-    store.commit(Batch(letters=[letter(1)]))
-    everything = store.dead_letters(LetterQuery())
+    store.commit(
+        Batch(
+            dead_letters=[sample_dead_letter(number) for number in range(1, 6)]
+            + [sample_dead_letter(9, reason="time")]
+        )
+    )
+    store.commit(Batch(dead_letters=[sample_dead_letter(1)]))
+    everything = store.dead_letters(DeadLetterQuery())
     assert [one.received_s for one in everything] == [9, 5, 4, 3, 2, 1], (
         "a second delivery is no second letter"
     )
     ids = {one.received_s: one.letter_id for one in everything}
-    assert [one.reason for one in store.dead_letters(LetterQuery(device="d9"))] == ["time"]
-    assert [one.received_s for one in store.dead_letters(LetterQuery(reason="channel", limit=2))] == [5, 4]
+    assert [one.reason for one in store.dead_letters(DeadLetterQuery(device="d9"))] == ["time"]
+    assert [one.received_s for one in store.dead_letters(DeadLetterQuery(reason="channel", limit=2))] == [
+        5,
+        4,
+    ]
 
     assert to_replay(store) == []
-    assert store.ask_replay(LetterQuery(ids=[ids[2], ids[3], ids[4]])) == 3
+    assert store.request_replay(DeadLetterQuery(ids=[ids[2], ids[3], ids[4]])) == 3
     assert to_replay(store, "a0") == [2, 4]
     assert to_replay(store, limit=2) == [2, 3]
     assert to_replay(store, limit_bytes=2) == [2, 3]
     assert to_replay(store, limit_bytes=0) == [2], "one at least"
-    vain = letter(3, letter_id=ids[3], reason="unit", detail="still wrong")
-    store.commit(Batch(letters=[vain], replayed=[ids[2], ids[4]]))
+    replayed_in_vain = sample_dead_letter(3, letter_id=ids[3], reason="unit", detail="still wrong")
+    store.commit(Batch(dead_letters=[replayed_in_vain], replayed=[ids[2], ids[4]]))
     assert to_replay(store) == []
-    (again,) = store.dead_letters(LetterQuery(reason="unit"))
+    (again,) = store.dead_letters(DeadLetterQuery(reason="unit"))
     assert (again.letter_id, again.replays, again.state, again.detail) == (
         ids[3],
         1,
@@ -250,14 +279,18 @@ def test_letters_are_listed_replayed_and_purged(store: Store) -> None:
         "still wrong",
     )
 
-    assert store.purge_letters(LetterQuery(received_before_s=4.0)) == 2
-    assert [one.received_s for one in store.dead_letters(LetterQuery())] == [9, 5]
+    assert store.purge_dead_letters(DeadLetterQuery(received_before_s=4.0)) == 2
+    assert [one.received_s for one in store.dead_letters(DeadLetterQuery())] == [9, 5]
 
 
 def test_the_offset_of_a_clock_stays_until_it_is_known_anew(store: Store) -> None:
-    said = DeviceStatus(device_id="d1", received_s=5.0, status={"online": True}, clock_offset_s=-7200.0)
-    store.commit(Batch(statuses=[said]))
-    store.commit(Batch(statuses=[msgspec.structs.replace(said, received_s=6.0, clock_offset_s=None)]))
+    last_statuses = DeviceStatus(
+        device_id="d1", received_s=5.0, status={"online": True}, clock_offset_s=-7200.0
+    )
+    store.commit(Batch(statuses=[last_statuses]))
+    store.commit(
+        Batch(statuses=[msgspec.structs.replace(last_statuses, received_s=6.0, clock_offset_s=None)])
+    )
     assert [one.clock_offset_s for one in store.statuses()] == [-7200.0]
 
 
@@ -271,7 +304,7 @@ def test_series_with_late_readings_wait_to_be_judged_again(store: Store) -> None
 def test_all_or_nothing(store: Store) -> None:
     if isinstance(store, MemoryStore):
         return
-    with pytest.raises(StoreRefused):
+    with pytest.raises(StoreRefusedError):
         store.commit(Batch(fresh=readings(1, range(3)), anomalies=[anomaly(site_id="nowhere")]))
     assert len(stored(store)) == 0
     assert store.latest() == []
@@ -281,13 +314,13 @@ def test_a_retained_message_makes_one_letter_however_often_it_comes(store: Store
     live = DeadLetter(received_s=1.0, topic="a/b", payload=b"bad", reason="payload", detail="-")
     again = msgspec.structs.replace(live, retained=True)
     other = msgspec.structs.replace(again, payload=b"other")
-    for letters in ([live], [again], [again, again], [other], [other, again]):
-        store.commit(Batch(letters=letters))
-    assert sorted((one.payload, one.retained) for one in store.dead_letters(LetterQuery())) == [
+    for dead_letters in ([live], [again], [again, again], [other], [other, again]):
+        store.commit(Batch(dead_letters=dead_letters))
+    assert sorted((one.payload, one.retained) for one in store.dead_letters(DeadLetterQuery())) == [
         (b"bad", False),
         (b"other", True),
     ]
-    store.commit(Batch(letters=[live]))
+    store.commit(Batch(dead_letters=[live]))
     assert store.health().dead_letters == 3, "what is not retained was sent once more"
 
 

@@ -1,0 +1,202 @@
+"""Flat-line (QARTOD test 8) and attenuated-signal (test 9) checks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from analytics.core.checks import windows
+from analytics.core.checks.limits import aligned_arrays, check_limit_order, check_minimum, flags_by_two_limits
+from analytics.core.flags import Flag
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
+    Flags = NDArray[np.uint8]
+    Limit = float | Floats
+
+_SPREAD_MEASURES = {"deviation": windows.window_deviations, "range": windows.window_ranges}
+
+
+def flat_line(
+    values: ArrayLike,
+    times_s: ArrayLike,
+    *,
+    tolerance: float,
+    suspect_s: float = np.nan,
+    fail_s: float = np.nan,
+) -> Flags:
+    """Flag values that have stayed within a tolerance for too long. QARTOD test 8.
+
+    A run begins at a value and goes on while all of it lies within ``tolerance``; the value that leaves it
+    begins the next run.
+
+    Parameters
+    ----------
+    values : (n,) float64, NaN means missing
+    times_s : (n,) float64, strictly increasing [s]
+    tolerance : largest difference within a run
+    suspect_s, fail_s : duration of a run [s]; suspect ≤ fail
+
+    Returns
+    -------
+    (n,) uint8 of `Flag`
+
+    Raises
+    ------
+    ValueError
+        Naming both limits if suspect exceeds fail.
+
+    Examples
+    --------
+    >>> flat_line([5, 5, 5, 5, 6], [0, 60, 120, 180, 240], tolerance=0, suspect_s=120, fail_s=180)
+    array([1, 1, 3, 4, 1], dtype=uint8)
+
+    """
+    check_limit_order(suspect_s=suspect_s, fail_s=fail_s)
+    x, t = aligned_arrays(values, times_s)
+    flags = np.full(x.shape, Flag.MISSING, np.uint8)
+    run = FlatRun(np.full(1, np.inf), np.full(1, -np.inf), np.full(1, np.nan))
+    for i in np.flatnonzero(~np.isnan(x)):  # over one series; the judge goes over all series at once
+        run = extend_flat_run(run, x[i : i + 1], t[i : i + 1], tolerance)
+        flags[i] = flat_line_flags(t[i] - run.since, suspect_s, fail_s)[0]
+    return flags
+
+
+class FlatRun(NamedTuple):
+    """Values within a tolerance: the lowest, the highest, and since when [s]."""
+
+    low: Floats
+    high: Floats
+    since: Floats
+
+
+def extend_flat_run(run: FlatRun, value: Floats, time_s: Floats, tolerance: Limit) -> FlatRun:
+    """The runs after one more value each."""
+    low, high = np.minimum(run.low, value), np.maximum(run.high, value)
+    with np.errstate(over="ignore", invalid="ignore"):
+        goes_on = (high - low <= tolerance) & ~np.isnan(run.since)
+    return FlatRun(
+        np.where(goes_on, low, value), np.where(goes_on, high, value), np.where(goes_on, run.since, time_s)
+    )
+
+
+def flat_line_flags(duration_s: Floats, suspect_s: Limit, fail_s: Limit) -> Flags:
+    """Flags of runs by how long they last."""
+    return flags_by_two_limits(duration_s, suspect_s, fail_s, reached=True)
+
+
+def flat_window(
+    values: ArrayLike,
+    times_s: ArrayLike,
+    *,
+    tolerance: float,
+    suspect_s: float = np.nan,
+    fail_s: float = np.nan,
+) -> Flags:
+    """Flag values that lie within a tolerance of all that came in the time before them. QARTOD test 8.
+
+    The window of each value reaches back to the last value that is at least ``suspect_s`` (``fail_s``) older.
+    `flat_line` begins a run anew with the value that leaves one, though values before it may lie within the
+    tolerance of it too; so what it flags is flagged here, and some more, earlier. On an even cadence without
+    missing values the flags are those of ioos_qc, whose windows have a fixed count of rows; there a window
+    may hold one value and nothing else, and a tolerance of 0 finds nothing, as a difference must be below it.
+
+    Parameters
+    ----------
+    values : (n,) float64, NaN means missing
+    times_s : (n,) float64, strictly increasing [s]
+    tolerance : largest difference within a window
+    suspect_s, fail_s : length of a window [s]; suspect ≤ fail
+
+    Returns
+    -------
+    (n,) uint8 of `Flag`
+
+    Raises
+    ------
+    ValueError
+        Naming both limits if suspect exceeds fail.
+
+    Examples
+    --------
+    >>> flat_window([5, 5, 5, 5, 6], [0, 60, 120, 180, 240], tolerance=0, suspect_s=120, fail_s=180)
+    array([1, 1, 3, 4, 1], dtype=uint8)
+
+    """
+    check_limit_order(suspect_s=suspect_s, fail_s=fail_s)
+    x, t = aligned_arrays(values, times_s)
+    present = ~np.isnan(x)
+    flags = np.full(x.shape, Flag.MISSING, np.uint8)
+    flags[present] = Flag.PASS
+    present_positions = np.flatnonzero(present)
+    for length_s, flag in ((suspect_s, Flag.SUSPECT), (fail_s, Flag.FAIL)):
+        if np.isnan(length_s):
+            continue
+        begin = np.searchsorted(t[present_positions], t[present_positions] - length_s, side="right") - 1
+        window_range = windows.window_ranges(
+            x[present_positions], np.maximum(begin, 0), np.arange(1, len(present_positions) + 1)
+        )
+        flags[present_positions[(begin >= 0) & (window_range <= tolerance)]] = flag
+    return flags
+
+
+def attenuated_signal(
+    values: ArrayLike,
+    times_s: ArrayLike,
+    *,
+    period_s: float,
+    suspect: float = np.nan,
+    fail: float = np.nan,
+    least_n: int = 2,
+    by: Literal["deviation", "range"] = "deviation",
+) -> Flags:
+    """Flag values of a time in which the series moved less than a living sensor does. QARTOD test 9.
+
+    What moves is the (population) standard deviation or the range of the values of the last ``period_s``. An
+    infinite value is not one of them.
+
+    Parameters
+    ----------
+    values : (n,) float64, NaN means missing
+    times_s : (n,) float64, strictly increasing [s]
+    period_s : a window holds what is less than this older than its value [s]
+    suspect, fail : deviations or ranges below these are flagged; fail ≤ suspect
+    least_n : a window with fewer values is not judged; one value would always stand still
+    by : what to measure
+
+    Returns
+    -------
+    (n,) uint8 of `Flag`; NOT_EVALUATED where a window has too few values, and infinite values
+
+    Raises
+    ------
+    ValueError
+        Naming both limits if fail exceeds suspect, and what else cannot be.
+
+    Examples
+    --------
+    >>> attenuated_signal([1, 9, 5, 5, 5], [0, 60, 120, 180, 240], period_s=180, fail=0.1)
+    array([2, 1, 1, 1, 4], dtype=uint8)
+
+    """
+    check_limit_order(fail=fail, suspect=suspect)
+    check_minimum(2, least_n=least_n)
+    if not period_s > 0:
+        raise ValueError(f"period_s {period_s:g} must be above 0")
+    if by not in _SPREAD_MEASURES:
+        raise ValueError(f"by {by!r} is none of {', '.join(_SPREAD_MEASURES)}")
+    x, t = aligned_arrays(values, times_s)
+    use = np.flatnonzero(np.isfinite(x))
+    begin = np.searchsorted(t[use], t[use] - period_s, side="right")
+    spread_of_window = _SPREAD_MEASURES[by](x[use], begin, np.arange(1, len(use) + 1))
+    judged = np.full(len(use), Flag.PASS, np.uint8)
+    judged[spread_of_window < suspect] = Flag.SUSPECT
+    judged[spread_of_window < fail] = Flag.FAIL
+    judged[np.arange(1, len(use) + 1) - begin < least_n] = Flag.NOT_EVALUATED
+    flags = np.full(x.shape, Flag.NOT_EVALUATED, np.uint8)
+    flags[np.isnan(x)] = Flag.MISSING
+    flags[use] = judged
+    return flags

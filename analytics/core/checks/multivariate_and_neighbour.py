@@ -1,0 +1,163 @@
+"""Multivariate (QARTOD test 11) and neighbour (test 12) checks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analytics.core.checks.limits import aligned_arrays, check_limit_order, check_minimum, flags_by_two_limits
+from analytics.core.checks.spike_and_rate_of_change import rate_of_change
+from analytics.core.flags import Flag
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
+    Flags = NDArray[np.uint8]
+    Limit = float | Floats
+
+
+def multi_variate(
+    values: ArrayLike,
+    times_s: ArrayLike,
+    *,
+    rate_per_s: ArrayLike,
+    within_s: float = 0.0,
+    least_n: int = 1,
+) -> Flags:
+    """Flag quantities that move alone where others should move with them. QARTOD test 11.
+
+    A quantity that moves faster than its rate is SUSPECT unless ``least_n`` others of its site do so too, no
+    further than ``within_s`` away: water that really changes changes in several ways. There is no FAIL here.
+
+    Parameters
+    ----------
+    values : (m, n) float64, m quantities of one site; NaN means missing
+    times_s : (n,) float64, strictly increasing [s]
+    rate_per_s : (m,) or one for all: rates that the others should answer [1/s]
+    within_s : how far away in time an answer may be [s]
+    least_n : answers that are enough
+
+    Returns
+    -------
+    (m, n) uint8 of `Flag`; the first value of each quantity is NOT_EVALUATED, and so is one that moves where
+    fewer than ``least_n`` others could be seen to move
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, or a parameter is below what it can be, naming both.
+
+    Examples
+    --------
+    >>> multi_variate([[1, 9, 9, 1], [2, 2, 2, 8]], [0, 1, 2, 3], rate_per_s=3)
+    array([[2, 3, 1, 1],
+           [2, 1, 1, 1]], dtype=uint8)
+
+    """
+    check_minimum(1, least_n=least_n)
+    check_minimum(0, within_s=within_s)
+    x, t = aligned_arrays(np.atleast_2d(np.asarray(values, np.float64)), times_s)
+    limits = np.broadcast_to(np.asarray(rate_per_s, np.float64), x.shape[:1])
+    flags = np.array(
+        [rate_of_change(one, t, suspect_per_s=limit) for one, limit in zip(x, limits.tolist(), strict=True)],
+        np.uint8,
+    ).reshape(x.shape)
+    begin = np.searchsorted(t, t - within_s, side="left")
+    end = np.searchsorted(t, t + within_s, side="right")
+    others_moved = _any_in(flags == Flag.SUSPECT, begin, end)
+    could_be_seen = _any_in((flags == Flag.SUSPECT) | (flags == Flag.PASS), begin, end)
+    moved_alone = flags == Flag.SUSPECT
+    is_answered = others_moved.sum(axis=0) - others_moved >= least_n
+    flags[moved_alone & (could_be_seen.sum(axis=0) - could_be_seen < least_n)] = Flag.NOT_EVALUATED
+    flags[moved_alone & is_answered] = Flag.PASS
+    return flags
+
+
+def neighbour(
+    values: ArrayLike,
+    times_s: ArrayLike,
+    others: ArrayLike,
+    *,
+    lag_s: ArrayLike = 0.0,
+    max_age_s: float,
+    suspect: float = np.nan,
+    fail: float = np.nan,
+    least_n: int = 2,
+) -> Flags:
+    """Flag values far from what the neighbours had, each of them some time ago. QARTOD test 12.
+
+    What the neighbours had is the median of their latest values up to ``t − lag_s``: of three, one that is
+    broken says nothing.
+
+    Parameters
+    ----------
+    values : (n,) float64, NaN means missing
+    times_s : (n,) float64, strictly increasing [s]
+    others : (m, n) float64, the neighbours at the same times; NaN and infinities mean missing
+    lag_s : (m,) or one for all: how long their water (or traffic) takes to arrive; negative downstream [s]
+    max_age_s : a neighbour's value that is older than this at ``t − lag_s`` says nothing [s]
+    suspect, fail : distances; suspect ≤ fail
+    least_n : with fewer neighbours a value is not judged
+
+    Returns
+    -------
+    (n,) uint8 of `Flag`
+
+    Raises
+    ------
+    ValueError
+        Naming both limits if suspect exceeds fail; if shapes do not fit.
+
+    Examples
+    --------
+    >>> neighbour([5, 5, 9], [0, 60, 120], [[5, 5, 5], [5, 6, 5]], lag_s=60, max_age_s=0, suspect=2)
+    array([2, 1, 3], dtype=uint8)
+
+    """
+    check_limit_order(suspect=suspect, fail=fail)
+    check_minimum(1, least_n=least_n)
+    check_minimum(0, max_age_s=max_age_s)
+    x, t = aligned_arrays(values, times_s)
+    neighbour_values, _ = aligned_arrays(np.atleast_2d(np.asarray(others, np.float64)), t)
+    lags = np.broadcast_to(np.asarray(lag_s, np.float64), neighbour_values.shape[:1])
+    lagged_values = np.empty_like(neighbour_values)
+    for j, lag in enumerate(lags):  # over the few neighbours of one site
+        lagged_values[j] = _latest(neighbour_values[j], t, t - lag, max_age_s)
+    count = np.isfinite(lagged_values).sum(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        distance = np.abs(x - _median(lagged_values, count))
+    flags = flags_by_two_limits(distance, suspect, fail)
+    flags[count < least_n] = Flag.NOT_EVALUATED
+    flags[np.isnan(x)] = Flag.MISSING
+    return flags
+
+
+def _any_in(occurred: NDArray[np.bool_], begin: NDArray[np.intp], end: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Whether it happened in a window, 0 or 1, (m, n)."""
+    total = np.zeros((occurred.shape[0], occurred.shape[1] + 1), np.intp)
+    np.cumsum(occurred, axis=1, out=total[:, 1:])
+    return (total[:, end] > total[:, begin]).astype(np.intp)
+
+
+def _latest(x: Floats, t: Floats, at: Floats, max_age_s: float) -> Floats:
+    """The latest finite values up to some times, NaN where there is none that is young enough."""
+    finite_positions = np.flatnonzero(np.isfinite(x))
+    found = np.searchsorted(t[finite_positions], at, side="right") - 1
+    latest = np.full(at.shape, np.nan)
+    has_value = np.flatnonzero(found >= 0)
+    has_value = has_value[at[has_value] - t[finite_positions[found[has_value]]] <= max_age_s]
+    latest[has_value] = x[finite_positions[found[has_value]]]
+    return latest
+
+
+def _median(x: Floats, count: NDArray[np.intp]) -> Floats:
+    """Medians of columns without their NaN; of none, NaN."""
+    if not len(x):
+        return np.full(count.shape, np.nan)
+    ordered = np.sort(x, axis=0)  # NaN last
+    column = np.arange(x.shape[1])
+    low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(x) - 1)
+    median: Floats = ordered[low, column] / 2 + ordered[high, column] / 2
+    return median

@@ -1,0 +1,129 @@
+"""Compiled tails and novelty of one reading; the twin of `analytics.core.{tail_probability,novelty}`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analytics.core.compiled import constants as k
+from analytics.core.compiled.constants import inlined_kernel
+from analytics.core.state import HOURS_PER_DAY
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    TailStart = tuple[float, float, float, float]
+
+
+@inlined_kernel
+def tail_score(x: float, tail_sums: tuple[float, float, float], count: float, tail_start: TailStart) -> float:
+    """As `analytics.core.tail_probability.score`."""
+    at, share, usual_excess, slope_below = tail_start
+    n = tail_sums[0] + k.PRIOR_EXCURSIONS
+    if not x > at:
+        return slope_below * x
+    rate = -np.log10(min(n / (count + k.PRIOR_EXCURSIONS / share), 1.0))
+    mean = (tail_sums[1] + k.PRIOR_EXCURSIONS * usual_excess) / n
+    square = (tail_sums[2] + k.PRIOR_EXCURSIONS * 2 * usual_excess * usual_excess) / n
+    variance = max(square - mean * mean, 0.25 * mean * mean)
+    shape = min(max(0.5 * (1 - mean * mean / variance), 0.0), k.LARGEST_SHAPE)
+    excess = (x - at) / (mean * (1 - shape))
+    beyond = np.log1p(shape * excess) / shape if shape > k.SMALLEST_SHAPE else excess
+    return float(rate + k.TO_LOG10 * beyond)
+
+
+@inlined_kernel
+def learn_tail(r: NDArray[Any], s: int, first: int, x: float, weight: float, tail_start: TailStart) -> None:
+    """As `analytics.core.tail_probability.learn`."""
+    at, _, usual_excess, _ = tail_start
+    if x > at:
+        r[s, first + 3] = max(r[s, first + 3], x)
+    elif r[s, first + 3] > 0:
+        mean = (r[s, first + 1] + k.PRIOR_EXCURSIONS * usual_excess) / (r[s, first] + k.PRIOR_EXCURSIONS)
+        excess = min(r[s, first + 3] - at, k.MAX_TAUGHT_EXCESSES * mean)
+        r[s, first] += weight
+        r[s, first + 1] += weight * excess
+        r[s, first + 2] += weight * excess * excess
+        r[s, first + 3] = 0.0
+
+
+@inlined_kernel
+def _record_excess(r: NDArray[Any], s: int, low: int, now: float, least: float) -> float:
+    """As `analytics.core.novelty._record`; ``low`` and the place after it hold the record."""
+    excess = 0.0
+    if r[s, low] <= r[s, low + 1]:
+        span = r[s, low + 1] - r[s, low]
+        beyond = max(now - r[s, low + 1], r[s, low] - now)
+        if beyond > 0:
+            excess = beyond / max(span, least)
+        forgotten = 0.5 * k.FORGET_RATE * span
+        r[s, low] = min(r[s, low] + forgotten, now)
+        r[s, low + 1] = max(r[s, low + 1] - forgotten, now)
+    else:
+        r[s, low], r[s, low + 1] = min(r[s, low], now), max(r[s, low + 1], now)
+    return excess
+
+
+@inlined_kernel
+def update_novelty(
+    r: NDArray[Any],
+    s: int,
+    low: NDArray[Any],
+    high: NDArray[Any],
+    hour: int,
+    v: float,
+    residual: float,
+    floor: float,
+) -> float:
+    """As `analytics.core.novelty.of_tick`, before it is told; v is usable."""
+    hour = hour if hour < HOURS_PER_DAY else 0
+    before, after = hour - 1 if hour > 0 else HOURS_PER_DAY - 1, hour + 1 if hour + 1 < HOURS_PER_DAY else 0
+    lowest = min(low[s, hour], low[s, before], low[s, after])
+    highest = max(high[s, hour], high[s, before], high[s, after])
+    largest_excess = 0.0
+    if lowest <= highest:
+        excess = max(v - highest, lowest - v)
+        if excess > 0:
+            largest_excess = excess / max(r[s, k.HIGH] - r[s, k.LOW], floor)
+    low[s, hour], high[s, hour] = min(low[s, hour], v), max(high[s, hour], v)
+    r[s, k.LOW], r[s, k.HIGH] = min(r[s, k.LOW], v), max(r[s, k.HIGH], v)
+    early_gain = 1 / (1 + r[s, k.USABLE_COUNT])
+    gain = max(k.MEAN_GAIN, early_gain)
+    r[s, k.MEAN] += gain * (v - r[s, k.MEAN])
+    r[s, k.MEAN_RESIDUAL] += gain * (residual - r[s, k.MEAN_RESIDUAL])
+    if r[s, k.USABLE_COUNT] > 0 and abs(r[s, k.VALUE_1]) <= k.LARGEST_USABLE_VALUE:
+        square = (v - r[s, k.VALUE_1]) ** 2
+        r[s, k.STEP_2] += max(k.STEP_GAIN, early_gain) * (square - r[s, k.STEP_2])
+        r[s, k.STEPS_2] += max(k.USUAL_STEP_GAIN, early_gain) * (square - r[s, k.STEPS_2])
+        roughness = np.log(r[s, k.STEP_2] + k.ROUGHNESS_FLOOR * r[s, k.STEPS_2] + floor * floor)
+        largest_excess = max(largest_excess, _record_excess(r, s, k.MEAN_LOW, r[s, k.MEAN], floor))
+        largest_excess = max(largest_excess, _record_excess(r, s, k.RESIDUAL_LOW, residual, floor))
+        largest_excess = max(
+            largest_excess, _record_excess(r, s, k.MEAN_RESIDUAL_LOW, r[s, k.MEAN_RESIDUAL], floor)
+        )
+        largest_excess = max(largest_excess, _record_excess(r, s, k.ROUGHNESS_LOW, roughness, 1e-9))
+    r[s, k.USABLE_COUNT] += 1.0
+    return min(largest_excess, k.MAX_NOVELTY)
+
+
+@inlined_kernel
+def exceeds_usual_step(r: NDArray[Any], p: NDArray[Any], s: int, v: float) -> bool:
+    """As `analytics.core.novelty.jumps`."""
+    if r[s, k.USABLE_COUNT] < k.MIN_STEPS or abs(r[s, k.VALUE_1]) > k.LARGEST_USABLE_VALUE:
+        return False
+    step = v - r[s, k.VALUE_1]
+    usual_excess = max(r[s, k.STEPS_2], p[s, k.SPREAD_FLOOR] * p[s, k.SPREAD_FLOOR])
+    return bool(step * step > p[s, k.STEP_DEVIATIONS] * p[s, k.STEP_DEVIATIONS] * usual_excess)
+
+
+@inlined_kernel
+def report_novelty(r: NDArray[Any], s: int, largest_excess: float) -> float:
+    """As `analytics.core.novelty._told`."""
+    if largest_excess > 0 and (
+        r[s, k.VALUES_SINCE_NOVELTY] > k.QUIET_VALUES or largest_excess > r[s, k.LAST_NOVELTY]
+    ):
+        r[s, k.VALUES_SINCE_NOVELTY], r[s, k.LAST_NOVELTY] = 0.0, largest_excess
+        return largest_excess
+    r[s, k.VALUES_SINCE_NOVELTY] += 1.0
+    return 0.0

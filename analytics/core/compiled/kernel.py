@@ -1,0 +1,310 @@
+"""The stack of `analytics.core.numpy_judge`, reading by reading, compiled by Numba where that is installed.
+
+The same arithmetic in the same order gives the same flags and events; figures agree to a few units
+in the last place, for the logarithms of two libraries differ there (tests/analytics/core/test_compiled.py).
+NumPy is fast over many series at one reading each; this is fast over few series with many readings, too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analytics.core.compiled import check_kernels as checks
+from analytics.core.compiled import constants as k
+from analytics.core.compiled import detector_kernels as detectors
+from analytics.core.compiled.constants import entry_kernel, inlined_kernel
+from analytics.core.state import BINS_PER_DAY, HOURS_PER_WEEK
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+INLINED_CODE_DIGEST = "264bd3e5bff3f5d3"
+"""Digest of what is compiled in from elsewhere, held true by a test: the cache knows this file alone."""
+
+
+@inlined_kernel
+def _advance_event(
+    r: NDArray[Any],
+    p: NDArray[Any],
+    s: int,
+    t: float,
+    strong: bool,
+    weak: bool,
+    still: bool,
+    closed: NDArray[Any],
+    n_closed: int,
+) -> tuple[bool, bool]:
+    """Whether an event closed (its scalars then fill the next row of ``closed``), and whether one goes on."""
+    is_open = r[s, k.EVENT] > 0
+    if not (is_open or strong or weak or r[s, k.EVIDENCE_BITS] > 0):
+        return False, False
+    event_ended = is_open and t - r[s, k.EVENT_LAST] > p[s, k.EVENT_GAP]
+    if event_ended:
+        for column in range(r.shape[1]):
+            closed[n_closed, 1 + column] = r[s, column]
+        r[s, k.EVENT] = r[s, k.EVIDENCE_BITS] = 0.0
+        is_open = False
+    ring = (int(r[s, k.EVIDENCE_BITS]) << 1) & k.EVIDENCE_MASK
+    if weak and ring == 0:
+        r[s, k.EVIDENCE_SINCE] = t
+    if weak:
+        ring |= 1
+    r[s, k.EVIDENCE_BITS] = ring
+    enough = k.BIT_COUNTS[ring] >= k.MIN_WEAK_READINGS
+    opens = not is_open and (strong or (enough and weak))
+    if opens:
+        r[s, k.EVENT], r[s, k.EVENT_START], r[s, k.EVENT_PEAK] = (
+            1.0,
+            r[s, k.EVIDENCE_SINCE] if enough else t,
+            t,
+        )
+        r[s, k.EVENT_SCORE] = r[s, k.EVENT_RULES] = r[s, k.EVENT_COUNT] = 0.0
+    return event_ended, opens or (is_open and (strong or weak or still))
+
+
+@inlined_kernel
+def _extend_event(
+    r: NDArray[Any], s: int, t: float, v: float, expected: float, spread: float, score: float, rules: int
+) -> None:
+    """Take a reading into the open event."""
+    r[s, k.EVENT_LAST] = t
+    r[s, k.EVENT_COUNT] += 1.0
+    r[s, k.EVENT_RULES] = int(r[s, k.EVENT_RULES]) | rules
+    can_be_scored = abs(r[s, k.EVENT_OBSERVED] - r[s, k.EVENT_EXPECTED])
+    equal = (
+        score == r[s, k.EVENT_SCORE] and abs(v - expected) > can_be_scored
+    )  # of equal scores the farthest counts
+    if score > r[s, k.EVENT_SCORE] or equal:
+        r[s, k.EVENT_PEAK], r[s, k.EVENT_OBSERVED], r[s, k.EVENT_EXPECTED], r[s, k.EVENT_SPREAD] = (
+            t,
+            v,
+            expected,
+            spread,
+        )
+        r[s, k.EVENT_SCORE] = score
+
+
+@inlined_kernel
+def _learn_baseline(
+    r: NDArray[Any],
+    p: NDArray[Any],
+    s: int,
+    profiles: tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]],
+    profile_bin: tuple[int, int, float, int],
+    t: float,
+    dt: float,
+    residual: float,
+    spread: float,
+    weight: float,
+    adopted: bool,
+) -> None:
+    """Move level, profiles and deviation, as `analytics.core.baseline.learn` does."""
+    profile, spread_profile, visits, week = profiles
+    count = r[s, k.COUNT]
+    first = count < 1
+    clip = (k.EARLY_CLIP_SPREADS if count < k.EARLY_READINGS else k.CLIP_SPREADS) * spread
+    clipped = residual if adopted or first else min(max(residual, -clip), clip)
+    absolute = min(abs(residual), clip)
+    memory = k.ADOPTED_MEMORY_S if adopted else p[s, k.LEVEL_MEMORY]
+    early_gain = 1 / (1 + count)
+    gain = (1.0 if np.isinf(dt) else max(dt / (dt + memory), early_gain)) * weight
+    r[s, k.LEVEL] += gain * clipped
+    if not first:
+        r[s, k.DEVIATION] += max(k.DEVIATION_GAIN, early_gain) * weight * (absolute - r[s, k.DEVIATION])
+    bin_memory_readings = k.READINGS_PER_BIN_AND_DAY * p[s, k.PROFILE_MEMORY]
+    left, right, w, hour = profile_bin
+    for b, bin_weight in ((left, 1 - w), (right, w)):
+        readings_in_bin = visits[s, b]
+        if not first:
+            learning_rate = bin_weight * weight / min(bin_memory_readings, 1 + readings_in_bin)
+            profile[s, b] += learning_rate * (1 - gain) * clipped
+            spread_profile[s, b] += learning_rate * (absolute - spread_profile[s, b])
+        visits[s, b] = readings_in_bin + bin_weight * weight
+    if not first:
+        weeks = (t - r[s, k.FIRST_TIME]) * k.PER_WEEK
+        week[s, hour] += (
+            min(dt * k.PER_HOUR, 0.5)
+            * k.WEEK_SHARES[min(int(weeks), k.MAX_REMEMBERED_WEEKS)]
+            * weight
+            * clipped
+        )
+    r[s, k.COUNT] = count + weight
+
+
+@entry_kernel
+def is_in_order(series: NDArray[np.intp], time_s: NDArray[np.float64], scalars: NDArray[np.float64]) -> bool:
+    """Whether `analytics.core.judge.judge` may judge this: by series and time, later than what it knows."""
+    before = -1
+    after = np.nan
+    for j in range(len(series)):
+        s = series[j]
+        if s != before:
+            if s < before:
+                return False
+            before, after = s, scalars[s, k.LAST_TIME]
+        if not time_s[j] > after:
+            return False
+        after = time_s[j]
+    return True
+
+
+@entry_kernel
+def judge_block(  # noqa: C901, PLR0912, PLR0915 - the stack, once through
+    series: NDArray[np.intp],
+    time_s: NDArray[np.float64],
+    value: NDArray[np.float64],
+    p: NDArray[np.float64],
+    state: tuple[NDArray[Any], ...],
+    results: tuple[NDArray[Any], ...],
+    revised: NDArray[np.float64],
+    closed: NDArray[np.float64],
+    still_open: NDArray[np.intp],
+) -> tuple[int, int, int]:
+    """Judge readings sorted by series and time.
+
+    Returns how many rows of ``revised`` and ``closed`` and how many series of ``still_open`` it filled.
+    """
+    quality_out, rules_out, expected_out, spread_out, score_out, novelty_out = results
+    r, profile, spread_profile, visits, week, hour_lows, hour_highs = state
+    n_revised = n_closed = n_open = 0
+    for j in range(len(series)):
+        s = series[j]
+        t, v = time_s[j], value[j]
+        present = not np.isnan(v)
+        usable = present and abs(v) <= k.LARGEST_USABLE_VALUE
+        dt = np.inf if np.isnan(r[s, k.TIME_1]) else t - r[s, k.TIME_1]
+        quality, rules = k.MISSING, 0
+        if present:
+            quality, rules = checks.run_checks(r, p, s, t, v, dt)
+            late_flag = checks.flag_by_two_limits(
+                abs(r[s, k.VALUE_1] - (r[s, k.VALUE_2] / 2 + v / 2)),
+                p[s, k.SPIKE_SUSPECT],
+                p[s, k.SPIKE_FAIL],
+            )
+            if late_flag >= k.SUSPECT:
+                revised[n_revised, 0], revised[n_revised, 1] = s, r[s, k.TIME_1]
+                revised[n_revised, 2] = max(int(r[s, k.QUALITY_1]), late_flag)
+                revised[n_revised, 3] = int(r[s, k.RULES_1]) | k.SPIKE_RULE
+                n_revised += 1
+
+        local = t + p[s, k.DAY_OFFSET]
+        of_day = local - k.DAY_S * np.floor(local * k.PER_DAY)
+        at = of_day * k.PER_BIN - 0.5
+        below = np.floor(at)
+        left = int(below) if below >= 0 else BINS_PER_DAY - 1
+        right, w = left + 1 if left + 1 < BINS_PER_DAY else 0, at - below
+        hour = int((local - k.WEEK_S * np.floor(local * k.PER_WEEK)) * k.PER_HOUR)
+        hour = hour if hour < HOURS_PER_WEEK else 0
+        expected = r[s, k.LEVEL] + (profile[s, left] * (1 - w) + profile[s, right] * w) + week[s, hour]
+        typical = spread_profile[s, left] * (1 - w) + spread_profile[s, right] * w
+        share = min((visits[s, left] * (1 - w) + visits[s, right] * w) / k.READINGS_PER_BIN_AND_DAY, 1.0)
+        spread = k.TO_SIGMA * (share * typical + (1 - share) * r[s, k.DEVIATION])
+        spread = max(spread, p[s, k.SPREAD_FLOOR], p[s, k.SPREAD_SHARE] * abs(expected))
+        residual = (v if usable else 0.0) - expected
+        is_warmed_up = r[s, k.COUNT] > 1 and t - r[s, k.FIRST_TIME] >= p[s, k.WARM_UP]
+        can_be_scored = usable and is_warmed_up
+        z = residual / spread if can_be_scored else 0.0
+        if can_be_scored and np.isfinite(dt):
+            gain = dt / (dt + p[s, k.SHIFT_MEMORY])
+            r[s, k.MEAN_Z] += gain * (min(max(z, -k.Z_CLIP), k.Z_CLIP) - r[s, k.MEAN_Z])
+
+        reported_novelty, exceeds_usual_step = 0.0, False
+        if usable:
+            exceeds_usual_step = can_be_scored and detectors.exceeds_usual_step(r, p, s, v)
+            found = detectors.update_novelty(
+                r, s, hour_lows, hour_highs, int(of_day * k.PER_HOUR), v, residual, p[s, k.SPREAD_FLOOR]
+            )
+            reported_novelty = detectors.report_novelty(r, s, found if is_warmed_up else 0.0)
+        residual_spreads, mean_z = abs(z), abs(r[s, k.MEAN_Z])
+        by_residual = by_shift = 0.0
+        if can_be_scored:
+            known_tail = (r[s, k.RESIDUAL_TAIL_N], r[s, k.RESIDUAL_TAIL_1], r[s, k.RESIDUAL_TAIL_2])
+            by_residual = detectors.tail_score(
+                residual_spreads, known_tail, r[s, k.COUNT], k.RESIDUAL_TAIL_START
+            )
+            known_tail = (r[s, k.SHIFT_TAIL_N], r[s, k.SHIFT_TAIL_1], r[s, k.SHIFT_TAIL_2])
+            by_shift = detectors.tail_score(mean_z, known_tail, r[s, k.COUNT], k.SHIFT_TAIL_START)
+        if exceeds_usual_step:
+            quality, rules = max(quality, k.SUSPECT), rules | k.RATE_RULE
+        weak = by_residual > p[s, k.SCORE_WEAK]
+        shifted = by_shift > p[s, k.SCORE_STRONG] and mean_z > p[s, k.SHIFT_LEAST]
+        beats_record = reported_novelty > p[s, k.NOVELTY_LEAST] and by_residual > p[s, k.SCORE_CLOSE]
+        check_failed = (
+            exceeds_usual_step or quality == k.FAIL or (rules & (k.FLAT_RULE | k.ATTENUATED_RULE)) > 0
+        )
+        score = max(by_residual, by_shift if shifted else 0.0, k.FAILED_CHECK_SCORE if check_failed else 0.0)
+        if beats_record:
+            score = max(
+                score, detectors.tail_score(reported_novelty, (0.0, 0.0, 0.0), 0.0, k.NOVELTY_TAIL_START)
+            )
+        score = min(score, k.MAX_SCORE)
+        strong = by_residual > p[s, k.SCORE_STRONG] or check_failed or shifted or beats_record
+        is_weak = weak or (rules & k.RATE_RULE) > 0
+        if weak:
+            rules |= k.RESIDUAL_RULE
+        if shifted:
+            rules |= k.SHIFT_RULE
+        if beats_record:
+            rules |= k.NOVELTY_RULE
+        was_open = r[s, k.EVENT] > 0
+        event_ended, goes_on = _advance_event(
+            r, p, s, t, strong, is_weak, by_residual > p[s, k.SCORE_CLOSE], closed, n_closed
+        )
+        if event_ended:
+            closed[n_closed, 0] = s
+            n_closed += 1
+        if goes_on:
+            _extend_event(
+                r,
+                s,
+                t,
+                v,
+                expected if can_be_scored else np.nan,
+                spread if can_be_scored else np.nan,
+                score,
+                rules,
+            )
+
+        is_open = r[s, k.EVENT] > 0
+        adopted = is_open and t - r[s, k.EVENT_START] > p[s, k.ADOPT]
+        weight = k.LEARNING_SHARE_IN_EVENT if (was_open or is_open) and not adopted else 1.0
+        if not usable or quality == k.FAIL:
+            weight = 0.0
+        if usable and np.isnan(r[s, k.FIRST_TIME]):
+            r[s, k.FIRST_TIME] = t
+        profile_arrays = (profile, spread_profile, visits, week)
+        _learn_baseline(
+            r, p, s, profile_arrays, (left, right, w, hour), t, dt, residual, spread, weight, adopted
+        )
+        if can_be_scored:
+            detectors.learn_tail(r, s, k.RESIDUAL_TAIL_N, residual_spreads, weight, k.RESIDUAL_TAIL_START)
+            detectors.learn_tail(r, s, k.SHIFT_TAIL_N, mean_z, weight, k.SHIFT_TAIL_START)
+
+        if present:
+            if rules & (k.RESIDUAL_RULE | k.SHIFT_RULE | k.NOVELTY_RULE):
+                quality = max(quality, k.SUSPECT)
+            if np.isfinite(dt):
+                late_flag = checks.flag_by_two_limits(dt, p[s, k.GAP_SUSPECT], p[s, k.GAP_FAIL])
+                if late_flag >= k.SUSPECT:
+                    quality, rules = max(quality, late_flag), rules | k.GAP_RULE
+            if not can_be_scored:
+                quality = k.NOT_EVALUATED if quality == k.PASS else quality
+                rules |= k.WARM_RULE
+            r[s, k.VALUE_2], r[s, k.VALUE_1], r[s, k.TIME_1], r[s, k.QUALITY_1], r[s, k.RULES_1] = (
+                r[s, k.VALUE_1],
+                v,
+                t,
+                quality,
+                rules,
+            )
+        r[s, k.LAST_TIME] = t
+        quality_out[j], rules_out[j] = quality, rules
+        expected_out[j], spread_out[j] = (expected, spread) if is_warmed_up else (np.nan, np.nan)
+        score_out[j] = score if can_be_scored else np.nan
+        novelty_out[j] = reported_novelty if usable and is_warmed_up else np.nan
+        if is_open and (j + 1 == len(series) or series[j + 1] != s):
+            still_open[n_open] = s
+            n_open += 1
+    return n_revised, n_closed, n_open

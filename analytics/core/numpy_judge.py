@@ -1,0 +1,283 @@
+"""The stack of checks, baseline, detectors and events, over one tick: all its series at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from analytics.core import baseline, checks, events, novelty, tail_probability
+from analytics.core.events import TickEvidence
+from analytics.core.flags import Flag, Rule
+from analytics.core.tail_probability import TailSums
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from analytics.core.tick import Tick
+
+    Floats = NDArray[np.float64]
+    Bools = NDArray[np.bool_]
+    Flags = NDArray[np.uint8]
+    Rules = NDArray[np.int64]
+
+TAIL_SCALARS = ("tail_n", "tail_1", "tail_2", "peak")  # scalars of a tail
+Z_CLIP = 6.0  # spreads: what one reading may say about a shift at most
+
+
+class TickResult(NamedTuple):
+    """What a tick said, ``(k,)`` each but for the events that closed."""
+
+    quality: Flags
+    rules: NDArray[np.uint16]
+    expected: Floats
+    spread: Floats
+    score: Floats
+    novelty: Floats
+    revised: Bools  # whether the flag of the reading before changed
+    revised_time_s: Floats
+    revised_quality: Flags
+    revised_rules: NDArray[np.uint16]
+    closed: Floats  # rows of `events.of_rows`
+
+
+def judge_tick(tick: Tick) -> TickResult:
+    """Judge a tick and move the state on, in place."""
+    rows = tick.rows
+    quality, rules = _run_checks(tick)
+    revised, revised_quality, revised_rules = _revise_for_spikes(tick)
+    revised_time_s = rows["time_1"]
+
+    expected = baseline.expected_values(tick)
+    residual = np.where(tick.usable, tick.value, 0.0) - expected.value
+    is_warmed_up = (rows["count"] > 1) & (tick.time_s - rows["first_time"] >= tick.limits.warm_up_s)
+    can_be_scored = tick.usable & is_warmed_up
+    z = np.where(can_be_scored, residual / expected.spread, 0.0)
+    _update_shift_mean(tick, z, can_be_scored)
+    exceeds_usual_step = novelty.exceeds_usual_step(tick, can_be_scored)
+    rules = rules | np.where(exceeds_usual_step, int(Rule.RATE_OF_CHANGE), 0)
+    quality = np.where(exceeds_usual_step, np.maximum(quality, np.uint8(Flag.SUSPECT)), quality)
+    reported_novelty = novelty.novelty_of_tick(tick, np.where(tick.usable, residual, 0.0), is_warmed_up)
+    scores = _score_detectors(tick, z, reported_novelty, can_be_scored)
+    evidence = _collect_evidence(tick, quality, rules, scores, can_be_scored, expected, exceeds_usual_step)
+    was_open = rows["event"] > 0
+    closed = events.advance_events(rows, evidence, tick.limits.event_gap_s, tick.series)
+    weight = _learn_baseline(tick, expected, residual, quality, was_open)
+    _learn_tails(rows, z, can_be_scored, weight)
+
+    quality, rules = _final_flags(tick, quality, evidence.rules, can_be_scored)
+    _store_last_reading(tick, quality, rules)
+    tick.state.scalars[tick.series] = np.array(list(rows.values())).T
+    return TickResult(
+        quality=quality,
+        rules=rules.astype(np.uint16),
+        expected=np.where(is_warmed_up, expected.value, np.nan),
+        spread=np.where(is_warmed_up, expected.spread, np.nan),
+        score=np.where(can_be_scored, np.minimum(evidence.score, events.MAX_SCORE), np.nan),
+        novelty=np.where(tick.usable & is_warmed_up, reported_novelty, np.nan),
+        revised=revised,
+        revised_time_s=revised_time_s,
+        revised_quality=revised_quality,
+        revised_rules=revised_rules,
+        closed=closed,
+    )
+
+
+def _run_checks(tick: Tick) -> tuple[Flags, Rules]:
+    """The quality checks that a reading can be given as it arrives."""
+    limits, rows, value = tick.limits, tick.rows, tick.value
+    gross = checks.gross_range(
+        value,
+        fail_low=limits.fail_low,
+        fail_high=limits.fail_high,
+        suspect_low=limits.suspect_low,
+        suspect_high=limits.suspect_high,
+    )
+    with np.errstate(invalid="ignore", over="ignore"):
+        step = value - rows["value_1"]
+    rate = checks.rate_of_change_flags(step, tick.dt_s, limits.rate_suspect_per_s, limits.rate_fail_per_s)
+    run_state = checks.FlatRun(rows["flat_low"], rows["flat_high"], rows["flat_since"])
+    run_state = checks.extend_flat_run(run_state, value, tick.time_s, limits.flat_tolerance)
+    for name, new in zip(("flat_low", "flat_high", "flat_since"), run_state, strict=True):
+        rows[name] = np.where(tick.present, new, rows[name])
+    flat = checks.flat_line_flags(tick.time_s - rows["flat_since"], limits.flat_suspect_s, limits.flat_fail_s)
+    attenuated = _attenuated_signal_flags(tick)
+    quality, rules = gross, np.zeros(len(value), np.int64)
+    for flags, rule in (
+        (gross, Rule.GROSS_RANGE),
+        (rate, Rule.RATE_OF_CHANGE),
+        (flat, Rule.FLAT_LINE),
+        (attenuated, Rule.ATTENUATED),
+    ):
+        off = tick.present & (flags >= Flag.SUSPECT)
+        rules |= np.where(off, int(rule), 0)
+        quality = np.where(off, np.maximum(quality, flags), quality)
+    return quality, rules
+
+
+def _attenuated_signal_flags(tick: Tick) -> Flags:
+    """QARTOD test 9 by exponential means: the standard deviation over about ``attenuated_s`` is too small."""
+    rows, limits = tick.rows, tick.limits
+    mean, var = rows["attenuated_mean"], rows["attenuated_var"]
+    first = np.isnan(mean)
+    use = tick.usable & ((limits.attenuated_suspect >= 0) | (limits.attenuated_fail >= 0))
+    value = np.where(use, tick.value, 0.0)
+    gain = np.where(first, 1.0, baseline.gain_of(tick.dt_s, limits.attenuated_s))
+    off = value - np.where(first, value, mean)
+    rows["attenuated_mean"] = np.where(use, np.where(first, value, mean + gain * off), mean)
+    rows["attenuated_var"] = np.where(use, (1 - gain) * (var + gain * off * off), var)
+    long_enough = use & (tick.time_s - rows["first_time"] >= limits.attenuated_s)
+    var = rows["attenuated_var"]
+    flags = np.full(len(value), Flag.PASS, np.uint8)
+    flags[long_enough & (var < limits.attenuated_suspect * limits.attenuated_suspect)] = Flag.SUSPECT
+    flags[long_enough & (var < limits.attenuated_fail * limits.attenuated_fail)] = Flag.FAIL
+    return flags
+
+
+def _revise_for_spikes(tick: Tick) -> tuple[Bools, Flags, NDArray[np.uint16]]:
+    """QARTOD's spike test is one reading late by definition: it changes the flag of the one before."""
+    rows = tick.rows
+    flags = checks.spike_flags(
+        rows["value_2"], rows["value_1"], tick.value, tick.limits.spike_suspect, tick.limits.spike_fail
+    )
+    quality = np.maximum(rows["quality_1"].astype(np.uint8), flags)
+    rules = rows["rules_1"].astype(np.uint16) | np.uint16(Rule.SPIKE)
+    return tick.present & (flags >= Flag.SUSPECT), quality, rules
+
+
+def _update_shift_mean(tick: Tick, z: Floats, can_be_scored: Bools) -> None:
+    """EWMA control chart (Roberts 1959) of the clipped residual: small and lasting shifts, and drifts."""
+    has_interval = can_be_scored & np.isfinite(tick.dt_s)
+    gain = np.where(has_interval, baseline.gain_of(tick.dt_s, tick.limits.shift_memory_s), 0.0)
+    tick.rows["mean_z"] += gain * (np.clip(z, -Z_CLIP, Z_CLIP) - tick.rows["mean_z"])
+
+
+class _DetectorScores(NamedTuple):
+    """−log10 of false-alarm probabilities by detector, ``(k,)`` each, and the distances behind them."""
+
+    residual: Floats
+    shift: Floats
+    novelty: Floats
+    mean_z: Floats
+    reported_novelty: Floats
+
+
+def _score_detectors(
+    tick: Tick, z: Floats, reported_novelty: Floats, can_be_scored: Bools
+) -> _DetectorScores:
+    rows, mean_z = tick.rows, np.abs(tick.rows["mean_z"])
+    nothing = TailSums(*np.zeros((4, len(z))))
+    by_residual = tail_probability.score(
+        np.abs(z), _tail_of(rows, "residual"), rows["count"], tail_probability.RESIDUAL
+    )
+    by_shift = tail_probability.score(mean_z, _tail_of(rows, "shift"), rows["count"], tail_probability.SHIFT)
+    by_novelty = tail_probability.score(reported_novelty, nothing, nothing.n, tail_probability.NOVELTY)
+    return _DetectorScores(
+        np.where(can_be_scored, by_residual, 0.0),
+        np.where(can_be_scored, by_shift, 0.0),
+        by_novelty,
+        mean_z,
+        reported_novelty,
+    )
+
+
+def _tail_of(rows: dict[str, Floats], name: str) -> TailSums:
+    return TailSums(*(rows[f"{name}_{part}"] for part in TAIL_SCALARS))
+
+
+def _learn_tails(rows: dict[str, Floats], z: Floats, can_be_scored: Bools, weight: Floats) -> None:
+    """Learn how far residuals and their means go where nothing is wrong."""
+    for name, x, tail_start in (
+        ("residual", z, tail_probability.RESIDUAL),
+        ("shift", rows["mean_z"], tail_probability.SHIFT),
+    ):
+        before = _tail_of(rows, name)
+        learned = tail_probability.learn_distance(np.abs(x), before, weight, tail_start)
+        for part, old, new in zip(TAIL_SCALARS, before, learned, strict=True):
+            rows[f"{name}_{part}"] = np.where(can_be_scored, new, old)
+
+
+def _collect_evidence(  # noqa: PLR0917 - one of each
+    tick: Tick,
+    quality: Flags,
+    rules: Rules,
+    scores: _DetectorScores,
+    can_be_scored: Bools,
+    expected: baseline.Expectation,
+    exceeds_usual_step: Bools,
+) -> TickEvidence:
+    limits = tick.limits
+    weak = scores.residual > limits.score_weak
+    shifted = (scores.shift > limits.score_strong) & (scores.mean_z > limits.shift_least)
+    beats_record = (scores.reported_novelty > limits.novelty_least) & (scores.residual > limits.score_close)
+    check_failed = (quality == Flag.FAIL) | ((rules & (Rule.FLAT_LINE | Rule.ATTENUATED)) > 0)
+    score = np.maximum(scores.residual, np.where(shifted, scores.shift, 0.0))
+    score = np.maximum(score, np.where(beats_record, scores.novelty, 0.0))
+    score = np.maximum(score, np.where(check_failed | exceeds_usual_step, events.FAILED_CHECK_SCORE, 0.0))
+    rules = rules | np.where(weak, int(Rule.RESIDUAL), 0) | np.where(shifted, int(Rule.SHIFT), 0)
+    return TickEvidence(
+        strong=(scores.residual > limits.score_strong)
+        | check_failed
+        | exceeds_usual_step
+        | shifted
+        | beats_record,
+        weak=weak | ((rules & Rule.RATE_OF_CHANGE) > 0),
+        continues=scores.residual > limits.score_close,
+        rules=rules | np.where(beats_record, int(Rule.NOVELTY), 0),
+        score=np.minimum(score, events.MAX_SCORE),
+        time_s=tick.time_s,
+        value=tick.value,
+        expected=np.where(can_be_scored, expected.value, np.nan),
+        spread=np.where(can_be_scored, expected.spread, np.nan),
+    )
+
+
+def _learn_baseline(
+    tick: Tick, expected: baseline.Expectation, residual: Floats, quality: Flags, was_open: Bools
+) -> Floats:
+    """Learn from what may be learned from: nothing of failed values, little of events, all of a new level.
+
+    Returns the share that each reading taught, (k,).
+    """
+    rows = tick.rows
+    is_open = rows["event"] > 0
+    adopted = is_open & (tick.time_s - rows["event_start"] > tick.limits.adopt_s)
+    weight = np.where((was_open | is_open) & ~adopted, baseline.LEARNING_SHARE_IN_EVENT, 1.0)
+    weight = np.where(tick.usable & (quality != Flag.FAIL), weight, 0.0)
+    first = tick.usable & np.isnan(rows["first_time"])
+    rows["first_time"] = np.where(first, tick.time_s, rows["first_time"])
+    baseline.learn(tick, expected, residual, weight, adopted)
+    return weight
+
+
+def _final_flags(tick: Tick, quality: Flags, rules: Rules, can_be_scored: Bools) -> tuple[Flags, Rules]:
+    """The flag of each reading: a check's, else SUSPECT by residual or shift, else PASS or not evaluated.
+
+    A gap flags the reading that ends it and no more: the value may well be right, and the service tells of
+    silence while it lasts.
+    """
+    is_anomalous = tick.present & ((rules & (Rule.RESIDUAL | Rule.SHIFT | Rule.NOVELTY)) > 0)
+    quality = np.where(is_anomalous, np.maximum(quality, np.uint8(Flag.SUSPECT)), quality)
+    has_interval = tick.present & np.isfinite(tick.dt_s)
+    gap_flags_now = checks.gap_flags(
+        np.where(has_interval, tick.dt_s, 0.0), tick.limits.gap_suspect_s, tick.limits.gap_fail_s
+    )
+    gap_flags_now = np.where(has_interval & (gap_flags_now >= Flag.SUSPECT), gap_flags_now, np.uint8(0))
+    quality, rules = np.maximum(quality, gap_flags_now), rules | np.where(gap_flags_now > 0, int(Rule.GAP), 0)
+    is_unjudged = tick.present & ~can_be_scored
+    quality = np.where(is_unjudged & (quality == Flag.PASS), np.uint8(Flag.NOT_EVALUATED), quality)
+    rules = np.where(is_unjudged, rules | Rule.WARM_UP, rules)
+    return quality, np.where(tick.present, rules, 0)
+
+
+def _store_last_reading(tick: Tick, quality: Flags, rules: Rules) -> None:
+    rows = tick.rows
+    rows["last_time"] = tick.time_s
+    for name, new in (
+        ("value_2", rows["value_1"]),
+        ("value_1", tick.value),
+        ("time_1", tick.time_s),
+        ("quality_1", quality),
+        ("rules_1", rules),
+    ):
+        rows[name] = np.where(tick.present, new, rows[name])

@@ -1,0 +1,80 @@
+"""From the scores of a track to events, as in `analytics.core.events`: a stretch is judged as a whole.
+
+An event opens at once above ``strong``, or where three of the last six ticks are above ``weak``, then from
+the first of them; it goes on while scores are above ``close``, and ends where none was for ``gap`` ticks.
+Whether an event is known at a tick depends on that tick and those before it alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from analytics.core.events import EVIDENCE_READINGS, MIN_WEAK_READINGS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+
+class ScoreEvents(NamedTuple):
+    """Events, ``(n_events,)`` each, by track and begin.
+
+    Attributes
+    ----------
+    track : which one
+    begin, end : first and last tick that is off
+    peak : tick of the largest score
+    is_open : whether it goes on
+
+    """
+
+    track: NDArray[np.intp]
+    begin: NDArray[np.intp]
+    end: NDArray[np.intp]
+    peak: NDArray[np.intp]
+    is_open: NDArray[np.bool_]
+
+
+def find_score_events(score: Floats, *, weak: float, strong: float, close: float, gap: int) -> ScoreEvents:
+    """The events of some tracks. Raises ValueError where the limits contradict each other.
+
+    Parameters
+    ----------
+    score : (n_ticks, n_tracks); a tick that is NaN was not judged, and ends nothing
+    weak, strong, close : −log10 of a false-alarm probability; close ≤ weak ≤ strong
+    gap : ticks that were judged
+
+    Examples
+    --------
+    >>> found = spans(np.array([[0.0], [9], [3], [0], [0]]), weak=5, strong=8, close=2, gap=2)
+    >>> found.begin.tolist(), found.end.tolist(), found.is_open.tolist()
+    ([1], [2], [False])
+
+    """
+    if not close <= weak <= strong:
+        raise ValueError(f"limits must rise: close {close:g}, weak {weak:g}, strong {strong:g}")
+    ticks, tracks = score.shape
+    judged, filled = ~np.isnan(score), np.nan_to_num(score, nan=0.0)
+    is_weak, is_continuing = filled > weak, filled > close
+    begin, last, peak, quiet_ticks = (np.full(tracks, -1) for _ in range(4))
+    event_rows: list[NDArray[np.intp]] = []
+    for tick in range(ticks):  # over time; all tracks at once
+        recent = is_weak[max(0, tick + 1 - EVIDENCE_READINGS) : tick + 1]
+        opens = (begin < 0) & ((recent.sum(axis=0) >= MIN_WEAK_READINGS) | (filled[tick] > strong))
+        first = np.where(recent.any(axis=0), tick + 1 - len(recent) + recent.argmax(axis=0), tick)
+        begin = np.where(opens, np.maximum(first, last + 1), begin)
+        peak = np.where(opens, tick, peak)
+        is_open = begin >= 0
+        off = is_open & (is_continuing[tick] | opens)
+        last, quiet_ticks = np.where(off, tick, last), np.where(off, 0, quiet_ticks + judged[tick])
+        peak = np.where(is_open & (filled[tick] > filled[peak, np.arange(tracks)]), tick, peak)
+        ended = np.flatnonzero(is_open & (quiet_ticks >= gap))
+        event_rows += [np.array([one, begin[one], last[one], peak[one], 0]) for one in ended]
+        begin[ended] = -1
+    event_rows += [np.array([one, begin[one], last[one], peak[one], 1]) for one in np.flatnonzero(begin >= 0)]
+    rows = np.array(event_rows, np.intp).reshape(-1, 5)
+    track, begin, end, peak, is_open = rows[np.lexsort((rows[:, 1], rows[:, 0]))].T
+    return ScoreEvents(track, begin, end, peak, is_open > 0)

@@ -1,0 +1,208 @@
+"""Multivariate distances of a site's readings, with the share of every quantity.
+
+Three distances of a site's readings, each with the share of every quantity in it:
+
+deviation    sum over quantities of abs(x − level) / spread, each at most `MOST`; the level follows the
+             series, so that a new baseline is no event, and a slug is. Evidence in several signals adds
+             up, as in EPA CANARY; docs/detection.md has what that brings over the largest alone.
+reference    largest abs(x − centre) / scale over quantities, median of the last `MEDIAN_READINGS` readings;
+             the centre is that of a good period and stays, so that a lasting fault is not forgotten.
+mahalanobis  of the deviations, with the correlation of the good stretch (Hotelling 1931), median likewise: a
+             combination that never occurs, though each value does.
+
+Arrays are (n_sites, n_quantities), padded with NaN where a site has fewer quantities.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import numpy as np
+
+from analytics.core.tick import LARGEST_USABLE_VALUE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+LEVEL_GAIN = 0.006  # of the level, a reading
+MAX_SPREADS = 12.0  # spreads that one quantity may count
+MAX_LEVEL_STEP = 0.5  # standard deviations that one reading may move the level by, over its gain
+MEDIAN_READINGS = 11  # readings
+MIN_SCALE_SHARE = 0.1  # of the standard deviation: quantised and idle signals have no smaller scale
+CORRELATION_SHRINKAGE = 0.1  # of the correlations, towards none
+GOOD_QUANTILE = 0.995  # of the good stretch lies within the limits
+REFERENCE_MARGIN, MAHALANOBIS_MARGIN = 1.0, 1.75  # times what that share says
+TO_SIGMA, MAD_TO_SIGMA = 1.2533, 1.4826
+TINY = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class SiteReference:
+    """What is usual, learned from a stretch known to be good.
+
+    Attributes
+    ----------
+    centre, scale : (n_sites, n_quantities) median and robust standard deviation of the values
+    step : (n_sites, n_quantities) what one reading may move the level by, over its gain
+    spread : (n_sites, n_quantities) robust standard deviation of the deviations from the level
+    precision : (n_sites, n_quantities, n_quantities) inverse correlation of the deviations
+    limits : (2, n_sites) what the reference and the Mahalanobis distance of a good site stay below
+
+    """
+
+    centre: Floats
+    scale: Floats
+    step: Floats
+    spread: Floats
+    precision: Floats
+    limits: Floats
+
+    @classmethod
+    def fit(cls, values: Floats) -> Self:
+        """Learn from a good stretch.
+
+        Parameters
+        ----------
+        values : (n_ticks, n_sites, n_quantities), canonical units; NaN means missing
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than `MEDIAN_READINGS` ticks.
+
+        """
+        if len(values) < MEDIAN_READINGS:
+            raise ValueError(f"a reference takes {MEDIAN_READINGS} readings or more, not {len(values)}")
+        values = _usable(values)
+        measured = ~np.isnan(values).all(axis=0)
+        filled = np.where(measured, values, 0.0)  # a quantity that a site has not is a constant
+        centre = np.nanmedian(filled, axis=0)
+        deviation = np.nanstd(filled, axis=0)
+        robust = MAD_TO_SIGMA * np.nanmedian(np.abs(filled - centre), axis=0)
+        step = MAX_LEVEL_STEP * deviation + TINY
+        off = _deviations(DistanceState.empty(centre), filled, step)
+        spread = np.maximum(TO_SIGMA * np.nanmean(np.abs(off), axis=0), MIN_SCALE_SHARE * deviation) + TINY
+        precision = _precision(np.clip(off / spread, -MAX_SPREADS, MAX_SPREADS))
+        scale = np.maximum(robust, MIN_SCALE_SHARE * deviation) + TINY
+        fitted = cls(centre, scale, step, spread, precision, np.zeros((2, len(centre))))
+        good = distances(DistanceState.empty(centre), fitted, filled)
+        limits = np.quantile(np.stack([good.reference, good.mahalanobis]), GOOD_QUANTILE, axis=1)
+        return replace(fitted, limits=limits * np.array([[REFERENCE_MARGIN], [MAHALANOBIS_MARGIN]]))
+
+
+@dataclass(slots=True)
+class DistanceState:
+    """What is remembered of a site from one reading to the next.
+
+    Attributes
+    ----------
+    level : (n_sites, n_quantities), NaN before the first value
+    last : (MEDIAN, n_sites, n_quantities) distances of the last readings from the centre
+    last_mahalanobis : (MEDIAN, n_sites) theirs
+
+    """
+
+    level: Floats
+    last: Floats
+    recent_mahalanobis: Floats
+
+    @classmethod
+    def empty(cls, like: Floats) -> Self:
+        """Nothing seen yet, of sites and quantities like these."""
+        last = np.full((MEDIAN_READINGS, *like.shape), np.nan)
+        return cls(np.full(like.shape, np.nan), last, last[:, :, 0].copy())
+
+
+class SiteDistances(NamedTuple):
+    """(n_ticks, n_sites) each; zero where too little was measured.
+
+    Attributes
+    ----------
+    shares : (n_ticks, n_sites, n_quantities) of the deviation
+    off : whether the reference or the Mahalanobis distance is beyond its limit
+
+    """
+
+    deviation: Floats
+    reference: Floats
+    mahalanobis: Floats
+    shares: Floats
+    off: NDArray[np.bool_]
+
+
+def distances(state: DistanceState, reference: SiteReference, values: Floats) -> SiteDistances:
+    """How far sites are from what is usual; the state moves on, in place.
+
+    Parameters
+    ----------
+    values : (n_ticks, n_sites, n_quantities) by time, canonical units; NaN means missing
+
+    Examples
+    --------
+    >>> random = np.random.default_rng(1)
+    >>> good = random.normal(7, 0.1, (400, 1, 2))
+    >>> reference = Reference.fit(good)
+    >>> odd = distances(State.empty(reference.centre), reference, np.vstack([good, [[[9, 7]]]]))
+    >>> bool(odd.deviation[-1, 0] > odd.deviation[:-1, 0].max())
+    True
+
+    """
+    values = _usable(values)
+    off = _deviations(state, values, reference.step) / reference.spread
+    signed = np.clip(np.nan_to_num(off), -MAX_SPREADS, MAX_SPREADS)
+    shares = np.abs(signed)
+    turned = np.einsum("tsq,sqr->tsr", signed, reference.precision)
+    together = np.sqrt(np.maximum((signed * turned).sum(axis=2), 0.0))
+    away, state.last = _medians(state.last, (values - reference.centre) / reference.scale)
+    together, state.recent_mahalanobis = _medians(state.recent_mahalanobis, together)
+    farthest, together = np.nan_to_num(np.abs(away)).max(axis=2, initial=0.0), np.nan_to_num(together)
+    off_reference, beyond_mahalanobis = farthest > reference.limits[0], together > reference.limits[1]
+    return SiteDistances(shares.sum(axis=2), farthest, together, shares, off_reference | beyond_mahalanobis)
+
+
+def _usable(values: Floats) -> Floats:
+    """Values with NaN for those that are infinite, or so large that their squares are."""
+    return np.where(np.abs(values) <= LARGEST_USABLE_VALUE, values, np.nan)
+
+
+def _deviations(state: DistanceState, values: Floats, step: Floats) -> Floats:
+    """Values less the levels that follow them, reading by reading."""
+    off = np.empty_like(values)
+    level = state.level
+    for tick, now in enumerate(values):  # over time; all sites and quantities at once
+        is_present = ~np.isnan(now)
+        level = np.where(np.isnan(level) & is_present, now, level)
+        off[tick] = np.where(is_present, now - level, np.nan)
+        moved = LEVEL_GAIN * np.clip(off[tick], -step, step)
+        level = np.where(is_present, level + moved, level)
+    state.level = level
+    return off
+
+
+def _medians(last: Floats, now: Floats) -> tuple[Floats, Floats]:
+    """Medians of the last readings, NaN where most are missing; and what is then the last."""
+    joined = np.concatenate([last, now])
+    missing = np.isnan(joined)
+    so_far = np.concatenate([np.zeros((1, *joined.shape[1:]), np.intp), np.cumsum(missing, axis=0)])
+    count = MEDIAN_READINGS - (so_far[MEDIAN_READINGS:] - so_far[:-MEDIAN_READINGS])[1:]
+    known = np.where(missing, np.inf, joined)
+    inner = np.sort(np.lib.stride_tricks.sliding_window_view(known, MEDIAN_READINGS, axis=0)[1:], axis=-1)
+    middle = np.maximum(count - 1, 0) // 2
+    fitted = np.take_along_axis(inner, middle[..., None], axis=-1)[..., 0]
+    return np.where(count > MEDIAN_READINGS // 2, fitted, np.nan), joined[len(joined) - MEDIAN_READINGS :]
+
+
+def _precision(off: Floats) -> Floats:
+    """Inverse of the shrunken correlation of deviations, (n_sites, n_quantities, n_quantities)."""
+    known = np.nan_to_num(off)
+    square = np.einsum("tsq,tsr->sqr", known, known) / len(known)
+    usual = np.sqrt(np.maximum(np.einsum("sqq->sq", square), TINY))
+    correlation = square / (usual[:, :, None] * usual[:, None, :])
+    identity = np.eye(off.shape[2])
+    precision: Floats = np.linalg.inv(
+        (1 - CORRELATION_SHRINKAGE) * correlation + CORRELATION_SHRINKAGE * identity
+    )
+    return precision

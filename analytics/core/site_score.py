@@ -1,0 +1,228 @@
+"""Combines the scores of a site's quantities into one score of the site.
+
+The departures of a site are its residuals in spreads, quantity by quantity. Each is smoothed and goes
+through a tail learned from the site's own good history (`analytics.core.tail_probability`), which makes it a
+signed score; so do the distances of `analytics.core.site_distances`, which see combinations. The scores are
+then summed, as Fisher did with p-values, and not maximised. Quantities of one water depend on each other, so
+the sum is compared with a gamma distribution of the mean and variance that it has in the good history (Brown
+1975; empirically as in Poole, Gibbs, Shmulevich, Bernard and Knijnenburg, Bioinformatics 32 (17), 2016):
+
+    X = sum of -ln p;   P(X > x) = Q(mean² / variance, x mean / variance);   score = -log10 P
+
+then once more over that, the reference and the Mahalanobis distance, so that a plain combination is not lost
+among many calm quantities; and through a tail of its own, so that the probability stated is the one met.
+Arrays are (n_ticks, n_sites, n_quantities); NaN means missing, and padded where a site has fewer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import numpy as np
+from scipy.special import gammaincc
+
+from analytics.core import site_distances, tail_probability
+from analytics.core.tail_probability import TailStart, TailSums
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Bools = NDArray[np.bool_]
+
+MIN_HISTORY_TICKS = 144  # of good history before a site is judged
+SMOOTHING_GAIN = 0.4  # gain of the mean departure, a tick
+CLIP_SPREADS = 30.0  # spreads that one reading may count
+MAX_PART_SCORE = 12.0  # score that one quantity may add
+MAX_SCORE = 99.0
+FAILED_CHECK_SCORE = 7.0  # score of a reading that failed a check, whatever is expected
+LN10 = float(np.log(10.0))
+MAX_USUAL_SCORE = 5.0  # scores above are no part of what is usual
+MIN_VARIANCE_SHARE = 1.0  # of Fisher's sum, as a share of what independent quantities have
+
+DEPARTURE_TAIL_START = TailStart.of(1.8, 0.02, 0.6)  # spreads of a smoothed residual
+DISTANCE_TAIL_START = TailStart.of(1.0, 0.02, 0.2)  # of the largest of the good history's middle, see `Model`
+TOTAL_TAIL_START = TailStart.of(2.0, 0.01, 1 / LN10)  # what -log10 of a probability has, if it is one
+N_DISTANCES = 2
+TINY = 1e-9
+
+
+class FisherSum(NamedTuple):
+    """What the sum of some scores is like when all is well.
+
+    Attributes
+    ----------
+    mean, variance : (n_sites,) of the sum of −ln p
+    item : (n_sites, n_parts) mean score of each part, which stands in for a missing one
+
+    """
+
+    mean: Floats
+    variance: Floats
+    mean_part: Floats
+
+    @classmethod
+    def of(cls, parts: Floats, is_present: Bools) -> Self:
+        """Of a good history, ``(n_ticks, n_sites, n_parts)``; what is far off is no part of what is usual."""
+        usual = np.where(is_present & (parts < MAX_USUAL_SCORE), parts, np.nan)
+        mean_part = np.nansum(usual, axis=0) / np.maximum((~np.isnan(usual)).sum(axis=0), 1)
+        total = np.where(np.isnan(usual), mean_part, usual).sum(axis=2) * LN10
+        mean = total.mean(axis=0)
+        return cls(mean, np.maximum(total.var(axis=0), MIN_VARIANCE_SHARE * mean), mean_part)
+
+    def score(self, parts: Floats, is_present: Bools) -> Floats:
+        """−log10 of the probability of so large a sum, ``(n_ticks, n_sites)``."""
+        total = np.where(is_present, parts, self.mean_part).sum(axis=2) * LN10
+        mean, variance = np.maximum(self.mean, TINY), np.maximum(self.variance, TINY)
+        beyond = gammaincc(mean * mean / variance, total * mean / variance)
+        with np.errstate(divide="ignore"):
+            return np.where(beyond > 0, np.minimum(-np.log10(beyond), MAX_SCORE), MAX_SCORE)
+
+
+class LearnedTail(NamedTuple):
+    """A tail, and how many ticks it has seen."""
+
+    tail: TailSums
+    ticks: Floats
+
+    @classmethod
+    def of(cls, x: Floats, tail_start: TailStart) -> Self:
+        """From a history, (n_ticks, …)."""
+        known = tail_probability.tail_of_history(x.reshape(len(x), -1), tail_start)
+        count = (~np.isnan(x)).sum(axis=0).astype(np.float64)
+        return cls(TailSums(*(part.reshape(x.shape[1:]) for part in known)), count)
+
+    def score(self, x: Floats, tail_start: TailStart) -> Floats:
+        """Scores of distances, (n_ticks, …); 0 where one is missing."""
+        known = TailSums(*(np.broadcast_to(part, x.shape) for part in self.tail))
+        return tail_probability.score(
+            np.nan_to_num(x), known, np.broadcast_to(self.ticks, x.shape), tail_start
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SiteModel:
+    """What is usual for some sites, learned from their good history.
+
+    Attributes
+    ----------
+    known : (n_sites, n_quantities) whether there was enough history
+    reference : of `analytics.core.site_distances`, fitted to departures
+    unit : (n_sites, n_distances) what divides the distances: their 98th percentile
+    quantities, distances, whole : tails
+    over_quantities, over_all : the sums of the quantities' scores, and of that and the distances'
+
+    """
+
+    known: Bools
+    reference: site_distances.SiteReference
+    unit: Floats
+    quantities: LearnedTail
+    distances: LearnedTail
+    quantity_sum: FisherSum
+    total_sum: FisherSum
+    site_scores: LearnedTail
+
+    @classmethod
+    def fit(cls, departures: Floats) -> Self | None:
+        """Learn from good history, ``(n_ticks, n_sites, n_quantities)``; None where that is too short.
+
+        Parameters
+        ----------
+        departures : residuals in spreads; NaN where a reading is missing or was flagged
+
+        """
+        known = np.isfinite(departures).sum(axis=0) >= MIN_HISTORY_TICKS
+        if len(departures) < MIN_HISTORY_TICKS or not known.any():
+            return None
+        z = np.where(known, np.clip(departures, -CLIP_SPREADS, CLIP_SPREADS), np.nan)
+        reference = site_distances.SiteReference.fit(z)
+        means, distance_values = np.abs(smooth_over_ticks(z)), _distances_of(reference, z)
+        unit = np.maximum(np.quantile(distance_values, 0.98, axis=0), TINY)
+        quantities, distances = (
+            LearnedTail.of(means, DEPARTURE_TAIL_START),
+            LearnedTail.of(distance_values / unit, DISTANCE_TAIL_START),
+        )
+        is_present = ~np.isnan(means)
+        parts = np.minimum(quantities.score(means, DEPARTURE_TAIL_START), MAX_PART_SCORE)
+        quantity_sum = FisherSum.of(parts, is_present)
+        pair = _append_distances(
+            quantity_sum.score(parts, is_present),
+            distances.score(distance_values / unit, DISTANCE_TAIL_START),
+        )
+        has_several = _has_several_quantities(is_present)
+        total_sum = FisherSum.of(pair, has_several)
+        site_scores = LearnedTail.of(total_sum.score(pair, has_several), TOTAL_TAIL_START)
+        return cls(known, reference, unit, quantities, distances, quantity_sum, total_sum, site_scores)
+
+
+class SiteScores(NamedTuple):
+    """What is said of sites at each tick.
+
+    Attributes
+    ----------
+    signed : (n_ticks, n_sites, n_quantities) score of each quantity, with its departure's sign; 0 unknown
+    site : (n_ticks, n_sites) of the whole site
+    shares : (n_ticks, n_sites, n_quantities) of each quantity in it; they sum to 1, or to 0 where it is calm
+
+    """
+
+    signed: Floats
+    site: Floats
+    shares: Floats
+
+
+def score_sites(model: SiteModel, departures: Floats, failed: Bools) -> SiteScores:
+    """Score a stretch, whose first ticks serve to warm up.
+
+    Parameters
+    ----------
+    departures : (n_ticks, n_sites, n_quantities) residuals in spreads; NaN means missing
+    failed : likewise, whether a reading failed a check of its own
+
+    """
+    z = np.where(model.known, np.clip(departures, -CLIP_SPREADS, CLIP_SPREADS), np.nan)
+    failed = failed & model.known
+    means = smooth_over_ticks(z)
+    is_present = ~np.isnan(means) | failed
+    parts = model.quantities.score(np.abs(means), DEPARTURE_TAIL_START)
+    parts = np.minimum(np.where(failed, np.maximum(parts, FAILED_CHECK_SCORE), parts), MAX_PART_SCORE)
+    distances = model.distances.score(_distances_of(model.reference, z) / model.unit, DISTANCE_TAIL_START)
+    pair = _append_distances(model.quantity_sum.score(parts, is_present), distances)
+    site_scores = model.site_scores.score(
+        model.total_sum.score(pair, _has_several_quantities(is_present)), TOTAL_TAIL_START
+    )
+    site_scores = np.where(failed.any(axis=2), np.maximum(site_scores, FAILED_CHECK_SCORE), site_scores)
+    shares = parts / np.maximum(parts.sum(axis=2, keepdims=True), TINY)
+    return SiteScores(np.where(means < 0, -parts, parts), np.minimum(site_scores, MAX_SCORE), shares)
+
+
+def smooth_over_ticks(z: Floats) -> Floats:
+    """Exponential means over ticks; a missing value changes nothing, and stays missing."""
+    mean = np.zeros(z.shape[1:])
+    made = np.empty_like(z)
+    for tick, now in enumerate(z):  # over time; all sites and quantities at once
+        is_present = ~np.isnan(now)
+        mean = np.where(is_present, mean + SMOOTHING_GAIN * (np.where(is_present, now, 0.0) - mean), mean)
+        made[tick] = np.where(is_present, mean, np.nan)
+    return made
+
+
+def _append_distances(quantity_sum: Floats, distances: Floats) -> Floats:
+    """(n_ticks, n_sites, 1 + n_distances): what is summed for the whole site."""
+    return np.concatenate([quantity_sum[..., None], np.minimum(distances, MAX_PART_SCORE)], axis=2)
+
+
+def _has_several_quantities(is_present: Bools) -> Bools:
+    """Which of that can be told: distances where there is more than one quantity."""
+    more = is_present.sum(axis=2) > 1
+    return np.stack([np.ones_like(more), *[more] * N_DISTANCES], axis=2)
+
+
+def _distances_of(reference: site_distances.SiteReference, z: Floats) -> Floats:
+    """(n_ticks, n_sites, n_distances)."""
+    site_distances_found = site_distances.distances(
+        site_distances.DistanceState.empty(reference.centre), reference, z
+    )
+    return np.stack([site_distances_found.reference, site_distances_found.mahalanobis], axis=2)

@@ -1,0 +1,155 @@
+"""Probability of a distance by peaks over a threshold, fitted per series.
+
+Beyond a threshold u the excess of a distance follows a generalised Pareto distribution (Pickands 1975; as in
+SPOT, Siffer et al., KDD 2017), fitted here by its first two moments (Hosking and Wallis 1987), so that a few
+sums are all that is remembered. Readings beyond u that follow each other are one excursion and teach its peak
+alone (runs declustering, Coles 2001, section 5.3.2), so that a slow drift does not make itself usual. A prior
+of some excursions keeps a young series from believing anything.
+
+    score = −log10 P(distance > x) = −log10(rate beyond u) + log10(1 + ξ (x − u) / σ) / ξ
+
+The score is the false-alarm probability of a reading on one scale for every detector: 6 is one in a million.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+PRIOR_EXCURSIONS = 20.0  # excursions
+LARGEST_SHAPE = 0.4
+SMALLEST_SHAPE = 1e-6
+TO_LOG10 = 0.4342944819032518
+MAX_TAUGHT_EXCESSES = 5.0  # mean excesses: what one excursion may teach at most
+
+
+class TailStart(NamedTuple):
+    """Where a tail begins, and what is believed of it at first.
+
+    Attributes
+    ----------
+    at : where it begins
+    share : of readings that begin an excursion
+    excess : mean excess of an excursion's peak
+    slope : score of one unit before the tail begins, which is a matter of taste
+
+    """
+
+    at: float
+    share: float
+    excess: float
+    slope: float
+
+    @classmethod
+    def of(cls, at: float, share: float, excess: float) -> TailStart:
+        """A begin whose slope leads up to the tail."""
+        return cls(at, share, excess, -math.log10(share) / at)
+
+
+RESIDUAL = TailStart.of(2.0, 0.02, 0.7)  # spreads; 5 is a score of 3.6, 9 one of 6.0
+SHIFT = TailStart.of(1.5, 0.01, 0.27)  # spreads; 4 is a score of 6.0
+NOVELTY = TailStart.of(0.02, 0.01, 0.03)  # shares of a range; 0.3 is a score of 6.1
+
+
+class TailSums(NamedTuple):
+    """What was seen beyond the begin, ``(k,)`` each.
+
+    Attributes
+    ----------
+    n, first, second : excursions that ended: how many, the sum of their excesses and of its squares
+    peak : of the excursion that goes on, or 0
+
+    """
+
+    n: Floats
+    first: Floats
+    second: Floats
+    peak: Floats
+
+
+def score(x: Floats, tail: TailSums, count: Floats, tail_start: TailStart) -> Floats:
+    """−log10 of the probability of a distance.
+
+    Parameters
+    ----------
+    x : (k,) distances, not negative
+    tail : what is known of the tail
+    count : (k,) distances seen in all
+
+    Examples
+    --------
+    >>> nothing = Tail(*np.zeros((4, 1)))
+    >>> score(np.array([9.0]), nothing, np.zeros(1), RESIDUAL).round(2)
+    array([6.04])
+
+    """
+    n = tail.n + PRIOR_EXCURSIONS
+    mean = (tail.first + PRIOR_EXCURSIONS * tail_start.excess) / n
+    square = (tail.second + PRIOR_EXCURSIONS * 2 * tail_start.excess * tail_start.excess) / n
+    variance = np.maximum(square - mean * mean, 0.25 * mean * mean)
+    shape = np.minimum(np.maximum(0.5 * (1 - mean * mean / variance), 0.0), LARGEST_SHAPE)
+    scale = mean * (1 - shape)
+    rate = -np.log10(np.minimum(n / (count + PRIOR_EXCURSIONS / tail_start.share), 1.0))
+    excess = np.maximum(x - tail_start.at, 0.0) / scale
+    heavy = np.maximum(shape, SMALLEST_SHAPE)
+    beyond = np.where(shape > SMALLEST_SHAPE, np.log1p(heavy * excess) / heavy, excess)
+    return np.where(x > tail_start.at, rate + TO_LOG10 * beyond, tail_start.slope * x)
+
+
+def learn_distance(x: Floats, tail: TailSums, weight: Floats, tail_start: TailStart) -> TailSums:
+    """The tail after one more distance each, of some weight (0 to 1)."""
+    mean = (tail.first + PRIOR_EXCURSIONS * tail_start.excess) / (tail.n + PRIOR_EXCURSIONS)
+    excess = np.minimum(tail.peak - tail_start.at, MAX_TAUGHT_EXCESSES * mean)
+    over = x > tail_start.at
+    taught_weight = np.where(~over & (tail.peak > 0), weight, 0.0)
+    peak = np.where(over, np.maximum(tail.peak, x), 0.0)
+    return TailSums(
+        tail.n + taught_weight,
+        tail.first + taught_weight * excess,
+        tail.second + taught_weight * excess * excess,
+        peak,
+    )
+
+
+def tail_of_history(x: Floats, tail_start: TailStart) -> TailSums:
+    """The tail after a whole history, excursion by excursion: what `learn` says after its last tick.
+
+    Parameters
+    ----------
+    x : (n_ticks, k) distances; a missing one, NaN, neither goes on nor ends an excursion
+
+    """
+    ticks, k = x.shape
+    last = np.maximum.accumulate(np.where(np.isnan(x), 0, np.arange(ticks)[:, None]), axis=0)
+    known_distances = np.zeros((k, ticks + 1))  # a column's end parts it from the next
+    known_distances[:, :ticks] = (
+        np.nan_to_num(np.take_along_axis(x, last, axis=0)).T if ticks else known_distances[:, :0]
+    )
+    over = np.zeros(known_distances.size + 1, np.bool_)
+    over[1:] = (known_distances > tail_start.at).ravel()
+    edges = np.flatnonzero(over[1:] != over[:-1])
+    starts, ends = edges[::2], edges[1::2]
+    known_tail = TailSums(*np.zeros((4, k)))
+    if not len(starts):
+        return known_tail
+    peaks = np.maximum.reduceat(known_distances.ravel(), edges)[::2]
+    column, goes_on = starts // (ticks + 1), ends % (ticks + 1) == ticks
+    known_tail.peak[column[goes_on]] = peaks[goes_on]
+    column, peaks = column[~goes_on], peaks[~goes_on]
+    rank = np.arange(len(column)) - np.searchsorted(column, column)
+    table = np.full((rank.max(initial=-1) + 1, k), np.nan)
+    table[rank, column] = peaks
+    n, first, second, peak = known_tail
+    for one in table:  # over excursions, oldest first; all columns at once
+        has_excursion = ~np.isnan(one)
+        mean = (first + PRIOR_EXCURSIONS * tail_start.excess) / (n + PRIOR_EXCURSIONS)
+        excess = np.where(has_excursion, np.minimum(one - tail_start.at, MAX_TAUGHT_EXCESSES * mean), 0.0)
+        n, first, second = n + has_excursion, first + excess, second + excess * excess
+    return TailSums(n, first, second, peak)

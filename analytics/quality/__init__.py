@@ -1,0 +1,1 @@
+"""Quality limits of series; names, texts and records of anomalies. Used by ingest and by the service."""

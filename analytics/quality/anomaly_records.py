@@ -1,0 +1,52 @@
+"""Builds the stored anomaly of an event that the judge reports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analytics.core.flags import Rule
+from analytics.core.judge import VERSION
+from analytics.quality import anomaly_text, default_limits
+from edge.wire.quantities import QUANTITIES
+from ingest_service.storage.contract.models import Anomaly
+
+if TYPE_CHECKING:
+    from analytics.core.events import Events
+    from ingest_service.storage.contract.models import Series
+
+
+def anomaly_from_event(series: Series, events: Events, i: int) -> Anomaly:
+    """Build the stored anomaly of the ``i``-th event, which must belong to this series."""
+    rule = Rule(int(events.rule[i]))
+    observed, expected, spread = (
+        float(column[i]) for column in (events.observed, events.expected, events.spread)
+    )
+    english, chinese = anomaly_text.anomaly_sentences(
+        rule, QUANTITIES[series.quantity], observed=observed, expected=expected, spread=spread
+    )
+    ended = bool(np.isfinite(events.end_s[i]))
+    return Anomaly(
+        subject=f"series/{series.series_id}",
+        site_id=series.site_id,
+        series_id=series.series_id,
+        detector=anomaly_text.DETECTOR_NAMES[rule],
+        version=VERSION,
+        start_s=float(events.start_s[i]),
+        end_s=float(events.end_s[i]) if ended else None,
+        peak_s=float(events.peak_s[i]),
+        observed=observed,
+        expected=expected if np.isfinite(expected) else None,
+        spread=spread if np.isfinite(spread) else None,
+        score=float(events.score[i]),
+        severity=int(events.severity[i]),
+        n_readings=int(events.n_readings[i]),
+        state="closed" if ended else "open",
+        reason_en=english,
+        reason_zh=chinese,
+        evidence={
+            "rules": [one.name for one in Rule(int(events.rules[i]))],
+            "limits": default_limits.effective_limits(series),
+        },
+    )

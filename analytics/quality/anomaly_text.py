@@ -1,0 +1,91 @@
+"""Builds the explanatory sentence of an anomaly in English and Chinese."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from analytics.core.flags import Rule
+
+if TYPE_CHECKING:
+    from edge.wire.quantities import Quantity
+
+DETECTOR_NAMES = {
+    Rule.GROSS_RANGE: "gross_range",
+    Rule.RATE_OF_CHANGE: "rate_of_change",
+    Rule.SPIKE: "spike",
+    Rule.FLAT_LINE: "flat_line",
+    Rule.RESIDUAL: "residual",
+    Rule.SHIFT: "shift",
+    Rule.NOVELTY: "novelty",
+    Rule.ATTENUATED: "attenuated_signal",
+}
+"""The name under which each rule's anomalies are stored and queried."""
+
+_TEMPLATES_EN = {
+    Rule.GROSS_RANGE: "{label} {observed} is outside what can be ({low} to {high})",
+    Rule.RATE_OF_CHANGE: "{label} changed faster than the water or the sensor can, to {observed}",
+    Rule.SPIKE: "{label} jumped to {observed} and back{against}",
+    Rule.FLAT_LINE: "{label} has stood still at {observed}: the sensor may be stuck",
+    Rule.RESIDUAL: "{label} {observed} is {side}{against}",
+    Rule.SHIFT: "{label} has moved away to {observed} and stays {side}{against}",
+    Rule.NOVELTY: "{label} {observed} is beyond anything this series has done{against}",
+    Rule.ATTENUATED: "{label} moves less than a living sensor does, at {observed}: it may be fouled or stuck",
+}
+_TEMPLATES_ZH = {
+    Rule.GROSS_RANGE: "{label}为{observed}，超出可能范围（{low}至{high}）",
+    Rule.RATE_OF_CHANGE: "{label}变化过快，达{observed}，超过水体或传感器可能的速度",
+    Rule.SPIKE: "{label}突跳至{observed}后回落{against}",
+    Rule.FLAT_LINE: "{label}停在{observed}不变，传感器可能卡死",
+    Rule.RESIDUAL: "{label}为{observed}，{side}{against}",
+    Rule.SHIFT: "{label}持续偏移至{observed}，{side}{against}",
+    Rule.NOVELTY: "{label}为{observed}，为该序列从未出现过的数值{against}",
+    Rule.ATTENUATED: "{label}在{observed}附近波动过小，传感器可能被污染或卡滞",
+}
+
+
+def anomaly_sentences(
+    rule: Rule, quantity: Quantity, *, observed: float, expected: float, spread: float
+) -> tuple[str, str]:
+    """Describe an event in English and in Chinese.
+
+    Parameters
+    ----------
+    rule : the rule that names the event
+    quantity : gives the label, unit and plausible range in the sentences
+    observed, expected, spread : at the peak, in the canonical unit; NaN where unknown
+
+    """
+    has_expectation = math.isfinite(expected) and math.isfinite(spread) and spread > 0
+    spreads_away = abs(observed - expected) / spread if has_expectation else math.nan
+    above = has_expectation and observed > expected
+    figures_shown = {
+        "observed": _with_unit(observed, quantity),
+        "low": f"{quantity.low:g}",
+        "high": _with_unit(quantity.high, quantity),
+    }
+    deviation_en = (
+        f", {_ratio_text(spreads_away)} spreads from the expected {_with_unit(expected, quantity)}"
+        if has_expectation
+        else ""
+    )
+    deviation_zh = (
+        f"，与预期{_with_unit(expected, quantity)}相差{_ratio_text(spreads_away, '超过')}倍离散度"
+        if has_expectation
+        else ""
+    )
+    side_en = ("above" if above else "below") + " what this hour expects" if has_expectation else "unusual"
+    side_zh = ("高于" if above else "低于") + "此时段的预期" if has_expectation else "异常"
+    return (
+        _TEMPLATES_EN[rule].format(label=quantity.en, side=side_en, against=deviation_en, **figures_shown),
+        _TEMPLATES_ZH[rule].format(label=quantity.zh, side=side_zh, against=deviation_zh, **figures_shown),
+    )
+
+
+def _with_unit(value: float, quantity: Quantity) -> str:
+    unit = "" if quantity.unit in ("pH", "1") else f" {quantity.unit}"
+    return f"{value:.4g}{unit}"
+
+
+def _ratio_text(spreads_away: float, more_than: str = "over ") -> str:
+    return f"{more_than}100" if spreads_away > 100 else f"{spreads_away:.1f}"

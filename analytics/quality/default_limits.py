@@ -1,0 +1,172 @@
+"""Default limits of the quality checks by quantity, and the effective limits of each series.
+
+Limits are in canonical units. The gross range is the plausible range of the quantity registry; the other
+defaults are defined here. Both can be overridden per series by the site file (`Series.limits`), and that by
+limits an engineer adopted (`Series.adopted`).
+Sources: rates and flat-line times follow the practice of QARTOD's water manuals and were checked
+against the sondes of the Logan River Observatory; traffic after the PeMS diagnostics (4 h constant).
+"""
+
+from __future__ import annotations
+
+import math
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from analytics.core import feedback, parameters
+from analytics.core.parameters import DEFAULTS, Parameters
+from edge.wire.quantities import QUANTITIES
+from ingest_service.storage.contract.models import Series
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import numpy as np
+
+HOUR_S = 3600.0
+LOCAL_DAY_OFFSET_S = 8 * HOUR_S
+
+# Constant for this long is suspect; naturally constant quantities (rain, idle outfalls) have no entry.
+FLAT_SUSPECT_S: Mapping[str, float] = {
+    "water_temperature": 6 * HOUR_S,
+    "ph": 12 * HOUR_S,
+    "dissolved_oxygen": 2 * HOUR_S,
+    "conductivity": 2 * HOUR_S,
+    "turbidity": 2 * HOUR_S,
+    "ammonia_nitrogen": 3 * HOUR_S,
+    "permanganate_index": 6 * HOUR_S,
+    "water_level": 12 * HOUR_S,
+    "traffic_flow": 3 * HOUR_S,
+    "traffic_speed": 3 * HOUR_S,
+    "occupancy": 3 * HOUR_S,
+}
+
+# Zero most of the time, then any value: the usual value of an hour does not predict the next shower.
+WITHOUT_EXPECTATION = frozenset({"rainfall"})
+
+
+DEFAULT_INTERVAL_S = Series(site_id="", quantity="").interval_s
+
+
+def limit_problems(series: Series) -> list[str]:
+    """List the faults of a series as it is enrolled (quantity, interval, limits), one sentence each.
+
+    >>> problems(Series(site_id="s", quantity="ph", limits={"suspect_low": 9, "suspect_high": 6}))
+    ['suspect_low 9 is above suspect_high 6']
+    """
+    if series.quantity not in QUANTITIES:
+        suggestions = get_close_matches(series.quantity.lower(), QUANTITIES, 1)
+        remedy = (
+            f"did you mean {suggestions[0]!r}?" if suggestions else f"choose from {', '.join(QUANTITIES)}"
+        )
+        return [f"quantity {series.quantity[:80]!r} is not known: {remedy}"]
+    found = []
+    if not (math.isfinite(series.interval_s) and series.interval_s > 0):
+        found.append(f"interval_s {series.interval_s:g} must be a finite number above 0")
+        series = msgspec.structs.replace(series, interval_s=DEFAULT_INTERVAL_S)
+    base = default_limits(series)
+    return found + parameters.parameter_problems(series.limits | series.adopted, base)
+
+
+class UsableSeries(NamedTuple):
+    """Series that can be judged, and the faults of those that can't be judged as enrolled."""
+
+    series: list[Series]
+    problems: dict[str, list[str]]
+
+
+def usable_series(series: Iterable[Series]) -> UsableSeries:
+    """Replace unusable settings of series by defaults, and leave out those that can't be judged at all.
+
+    Unusable limits are replaced by the defaults of the quantity, or by those of the site file if only the
+    adopted ones are wrong; an unusable interval by the default. Series of unknown quantities are left out.
+
+    Returns
+    -------
+    Usable
+        With the faults by ``site/quantity``.
+
+    """
+    usable_ones: list[Series] = []
+    wrong: dict[str, list[str]] = {}
+    for one in series:
+        found = limit_problems(one)
+        if found:
+            wrong[f"{one.site_id}/{one.quantity}"] = found
+            if one.quantity not in QUANTITIES:
+                continue
+        usable_ones.append(_with_usable_limits(one) if found else one)
+    return UsableSeries(usable_ones, wrong)
+
+
+def _with_usable_limits(series: Series) -> Series:
+    """Replace the unusable limits and interval of a series by defaults."""
+    if not (math.isfinite(series.interval_s) and series.interval_s > 0):
+        series = msgspec.structs.replace(series, interval_s=DEFAULT_INTERVAL_S)
+    if limit_problems(series):
+        series = msgspec.structs.replace(series, adopted={})
+    return msgspec.structs.replace(series, limits={}) if limit_problems(series) else series
+
+
+def judge_parameters(series: Sequence[Series]) -> Parameters:
+    """Build the judge's parameters for n series, in their order.
+
+    Raises
+    ------
+    ValueError
+        If a series can't be judged as it is enrolled (`problems`).
+
+    """
+    n = len(series)
+    columns: dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]] = {}
+
+    def set_limit(name: str, slot: int, value: float) -> None:
+        if name not in columns:
+            columns[name] = getattr(Parameters.of(n), name).copy()
+        columns[name][slot] = value
+
+    for slot, one in enumerate(series):
+        wrong = limit_problems(one)
+        if wrong:
+            raise ValueError(
+                f"series {one.site_id}/{one.quantity}: {'; '.join(wrong)}; see docs/detection.md"
+            )
+        for name, value in effective_limits(one).items():
+            set_limit(name, slot, value)
+    return Parameters.of(n, **columns)
+
+
+def effective_limits(series: Series) -> dict[str, float]:
+    """Return the limits of a series that differ from the judge's defaults, shifted by operators' feedback."""
+    adopted = {name: math.nan if one is None else one for name, one in series.adopted.items()}
+    limits = default_limits(series) | series.limits | adopted
+    if series.score_shift:
+        limits |= feedback.shifted_limits(DEFAULTS | limits, series.score_shift)
+    return limits
+
+
+def default_limits(series: Series) -> dict[str, float]:
+    """Return the limits of a series by quantity and interval, before its own overrides."""
+    quantity = QUANTITIES[series.quantity]
+    limits = {
+        "fail_low": quantity.low,
+        "fail_high": quantity.high,
+        "spread_floor": quantity.resolution,
+        "day_offset_s": LOCAL_DAY_OFFSET_S,
+    }
+    if series.quantity in WITHOUT_EXPECTATION:
+        limits |= dict.fromkeys(
+            ("score_close", "score_weak", "score_strong", "shift_least", "novelty_least", "step_deviations"),
+            math.nan,
+        )
+    flat_after_s = FLAT_SUSPECT_S.get(series.quantity)
+    if flat_after_s is not None:
+        flat_after_s = max(flat_after_s, 6 * series.interval_s)
+        limits |= {
+            "flat_suspect_s": flat_after_s,
+            "flat_fail_s": 3 * flat_after_s,
+            "flat_tolerance": quantity.resolution / 20,
+        }
+    return limits

@@ -1,0 +1,184 @@
+"""Compares stored anomalies with those of a new judgement, and lists the corrections.
+
+Nothing is deleted. An anomaly that is none any more is withdrawn, with the reason in words, and every change
+is told in its ``evidence["rejudged"]``, oldest first: when, because of what, and what it was before.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest_service.storage.contract.models import Anomaly, LateReadings
+
+FOLLOWED_BY_KEY = "followed_by"
+"""In the evidence of an anomaly that is open, and that live judging does not know of."""
+COMPARED_FIELDS = (
+    "detector",
+    "end_s",
+    "peak_s",
+    "observed",
+    "score",
+    "severity",
+    "n_readings",
+    "state",
+    "reason_en",
+)
+CHINA_OFFSET_S = 8 * 3600  # the words are for people in China
+
+
+class RejudgedRange(NamedTuple):
+    """What is judged again.
+
+    from_s, to_s : anomalies that begin in it may come or go; earlier ones may only change [s]
+    late : the late readings behind it
+    now_s : the platform's clock [s]
+    """
+
+    from_s: float
+    to_s: float
+    late: LateReadings
+    now_s: float
+
+    @property
+    def cause_text(self) -> str:
+        """Why it is judged again."""
+        late = self.late
+        readings = f"{late.readings} late reading{'s' if late.readings > 1 else ''}"
+        return f"{readings} from {_iso_time(late.since_s)} to {_iso_time(late.until_s)}"
+
+
+class AnomalyCorrections(NamedTuple):
+    """Anomalies to record; ``unfinished`` if something that is still open may change once more."""
+
+    anomalies: list[Anomaly]
+    unfinished: bool
+
+
+def correct_anomalies(
+    stored: Sequence[Anomaly], found: Sequence[Anomaly], rejudged_range: RejudgedRange
+) -> AnomalyCorrections:
+    """What is to be recorded so that the stored anomalies of a series are those that were found.
+
+    What live judging has open stays its own until it is closed, for it writes it with every batch; so does
+    all that comes after it, and what was found to reach into it.
+
+    Parameters
+    ----------
+    stored : what touches the stretch, of the core's detectors
+    found : all that judging again found, by start
+
+    """
+    live_open_starts = [
+        one.start_s for one in stored if one.state == "open" and FOLLOWED_BY_KEY not in one.evidence
+    ]
+    horizon_s = min(live_open_starts, default=float("inf"))
+    reaching_starts = [
+        one.start_s
+        for one in found
+        if one.start_s < horizon_s and _end_s(one) >= horizon_s and live_open_starts
+    ]
+    horizon_s = min([horizon_s, *reaching_starts])
+    stored_by_start = {_key(one): one for one in stored if one.start_s < horizon_s}
+    found_by_start = {_key(one): one for one in found if one.start_s < min(horizon_s, rejudged_range.to_s)}
+    changed = [
+        _corrected(stored_by_start.get(key), one, rejudged_range) for key, one in found_by_start.items()
+    ]
+    changed += [
+        _withdrawn(one, found, rejudged_range)
+        for key, one in stored_by_start.items()
+        if key not in found_by_start
+        and one.state != "withdrawn"
+        and rejudged_range.from_s <= one.start_s < rejudged_range.to_s
+    ]
+    is_open = any(one.state == "open" for one in found_by_start.values())
+    return AnomalyCorrections([one for one in changed if one is not None], bool(live_open_starts) or is_open)
+
+
+def _corrected(old: Anomaly | None, new: Anomaly, rejudged_range: RejudgedRange) -> Anomaly | None:
+    """An anomaly as it was found, with its record; None where that changes nothing."""
+    if old is None:
+        if new.start_s < rejudged_range.from_s:
+            return None
+        values_before: dict[str, Any] | None = None
+    else:
+        values_before = {name: getattr(old, name) for name in COMPARED_FIELDS if _differs(old, new, name)}
+        if not values_before:
+            return None
+    evidence = new.evidence | _extend_rejudge_history(old, values_before, rejudged_range)
+    if new.state == "open":
+        evidence[FOLLOWED_BY_KEY] = "rejudging"
+    return msgspec.structs.replace(new, evidence=evidence)
+
+
+def _withdrawn(old: Anomaly, found: Sequence[Anomaly], rejudged_range: RejudgedRange) -> Anomaly:
+    """An anomaly that is none any more, or a part of another one."""
+    late = rejudged_range.late
+    en = f"withdrawn: judged again with {rejudged_range.cause_text}, "
+    times_zh = f"{_local_time_zh(late.since_s)}至{_local_time_zh(late.until_s)}"
+    zh = f"已撤销：补到{late.readings}条迟到读数（{times_zh}）后重新判别，"
+    containing = next(
+        (one for one in found if one.start_s <= _end_s(old) and old.start_s <= _end_s(one)), None
+    )
+    if containing is None:
+        en, zh = f"{en}nothing is unusual here", f"{zh}此处并无异常"
+    else:
+        en = f"{en}it is part of the anomaly that begins at {_iso_time(containing.start_s)}"
+        zh = f"{zh}属于{_local_time_zh(containing.start_s)}开始的异常"
+    evidence = {name: value for name, value in old.evidence.items() if name != FOLLOWED_BY_KEY}
+    return msgspec.structs.replace(
+        old,
+        state="withdrawn",
+        end_s=old.peak_s if old.end_s is None else old.end_s,
+        reason_en=f"{en}; it was: {old.reason_en}",
+        reason_zh=f"{zh}；原判：{old.reason_zh}",
+        evidence=evidence
+        | _extend_rejudge_history(old, {"state": old.state, "end_s": old.end_s}, rejudged_range),
+    )
+
+
+def _extend_rejudge_history(
+    old: Anomaly | None, values_before: dict[str, Any] | None, rejudged_range: RejudgedRange
+) -> dict[str, Any]:
+    """The record of an anomaly, one entry longer; ``was`` is None where there was none."""
+    before = [] if old is None else old.evidence.get("rejudged", [])
+    return {
+        "rejudged": [
+            *before,
+            {
+                "at": _iso_time(rejudged_range.now_s),
+                "because": rejudged_range.cause_text,
+                "was": values_before,
+            },
+        ]
+    }
+
+
+def _differs(old: Anomaly, new: Anomaly, name: str) -> bool:
+    one: Any = getattr(old, name)
+    other: Any = getattr(new, name)
+    if name.endswith("_s") and None not in (one, other):
+        return bool(round(one * 1e6) != round(other * 1e6))
+    return bool(one != other)
+
+
+def _key(one: Anomaly) -> int:
+    """What tells the anomalies of a series apart: the start [us]."""
+    return round(one.start_s * 1e6)
+
+
+def _end_s(one: Anomaly) -> float:
+    return float("inf") if one.end_s is None else one.end_s
+
+
+def _iso_time(time_s: float) -> str:
+    return datetime.fromtimestamp(time_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _local_time_zh(time_s: float) -> str:
+    return f"{datetime.fromtimestamp(time_s + CHINA_OFFSET_S, UTC):%Y-%m-%d %H:%M}"

@@ -1,0 +1,142 @@
+"""Decides which devices have fallen silent.
+
+A device is silent if nothing was received from it for a short grace, and either its newest measured time is
+too far behind its area's watermark (the median newest measured time of the area's devices), or nothing was
+received for that long by the clock (decision 0005). Where all devices fell
+silent together, or ingest does not work, that is one anomaly of the platform, and none of each device
+(`analytics.service.simultaneous_silence`, decision 0030).
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import median
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from analytics.service.item_backoff import ItemBackoff
+from analytics.service.simultaneous_silence import DETECTOR, find_simultaneous_silences, silence_changes
+from ingest_service.storage.contract.models import Anomaly
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from analytics.service.settings import Settings
+    from ingest_service.storage.contract.models import DeviceActivity
+
+VERSION = "1"
+REPLAY_KIND = "replay"  # a device that plays files ends with them, and shares series with live devices
+WARNING_S, ALARM_S = 3_600.0, 6 * 3_600.0
+
+
+def device_silence_changes(
+    activity: Sequence[DeviceActivity],
+    is_open: Iterable[Anomaly],
+    settings: Settings,
+    *,
+    now_s: float,
+    devices: ItemBackoff | None = None,
+    not_taken: Collection[str] = (),
+    resumed_s: float = -math.inf,
+) -> list[Anomaly]:
+    """The silences that began, went on or ended, as anomalies to record.
+
+    Parameters
+    ----------
+    activity : when each device was last heard
+    is_open : open anomalies of this detector
+    now_s : the platform's clock, Unix seconds [s]
+    devices : a fault of one is put off in it
+    not_taken : areas whose readings no ingest process takes now
+    resumed_s : when the newest silence of all devices ended: each device has its patience anew from then on
+
+    """
+    devices = devices or ItemBackoff("look_for_silence")
+    activity = [one for one in activity if one.kind != REPLAY_KIND]
+    is_open = list(is_open)
+    open_by_device = {one.device_id: one for one in is_open if one.device_id is not None}
+    watermarks = _watermarks(activity)
+    silent_devices = {
+        one.device_id for one in activity if _is_silent(one, watermarks, settings, now_s, resumed_s)
+    }
+    outages = find_simultaneous_silences(activity, silent_devices, settings, now_s=now_s, not_taken=not_taken)
+    found = silence_changes(outages, [one for one in is_open if one.device_id is None], now_s=now_s)
+    outage_start_by_device = {one.device_id: outage.start_s for outage in outages for one in outage.devices}
+    for one in activity:
+        open_anomaly = open_by_device.get(one.device_id)
+        if one.device_id in outage_start_by_device:
+            if open_anomaly is not None and open_anomaly.start_s >= outage_start_by_device[one.device_id]:
+                found.append(_closed_at(open_anomaly, max(now_s, open_anomaly.start_s)))
+        elif one.measured_s is not None and not devices.is_deferred(one.device_id):
+            with devices.isolate(one.device_id):
+                found += _changes_of_device(
+                    one, open_anomaly, watermarks[one.area_id], is_silent=one.device_id in silent_devices
+                )
+    return found
+
+
+def _changes_of_device(
+    one: DeviceActivity, open_anomaly: Anomaly | None, watermark_s: float, *, is_silent: bool
+) -> list[Anomaly]:
+    """What is to be recorded of a device."""
+    found = []
+    if one.measured_s is None or one.received_s is None:
+        return []
+    until_s = max(watermark_s, one.measured_s)
+    if open_anomaly is not None and one.measured_s >= open_anomaly.start_s:
+        found.append(_closed_at(open_anomaly, one.measured_s))
+        open_anomaly = None
+    if is_silent:
+        silence = _silence_anomaly(one, until_s)
+        if open_anomaly is None or silence.severity != open_anomaly.severity:
+            found.append(silence)
+    return found
+
+
+def _watermarks(activity: Sequence[DeviceActivity]) -> dict[str, float]:
+    by_area: dict[str, list[float]] = {}
+    for one in activity:
+        if one.measured_s is not None:
+            by_area.setdefault(one.area_id, []).append(one.measured_s)
+    return {area: median(times) for area, times in by_area.items()}
+
+
+def _is_silent(
+    one: DeviceActivity, watermarks: Mapping[str, float], settings: Settings, now_s: float, resumed_s: float
+) -> bool:
+    """Whether a device is silent, whatever the others are."""
+    if one.measured_s is None or one.received_s is None or now_s - one.received_s <= settings.silence_grace_s:
+        return False
+    longest_s = settings.silent_intervals * one.interval_s
+    if now_s - resumed_s <= longest_s:
+        return False
+    behind_s = watermarks[one.area_id] - one.measured_s
+    return behind_s > longest_s or now_s - one.received_s > longest_s
+
+
+def _silence_anomaly(one: DeviceActivity, until_s: float) -> Anomaly:
+    assert one.measured_s is not None  # noqa: S101 - only heard devices come here
+    silent_s = until_s - one.measured_s
+    severity = 3 if silent_s >= ALARM_S else 2 if silent_s >= WARNING_S else 1
+    minutes = round(silent_s / 60)
+    return Anomaly(
+        subject=f"device/{one.device_id}",
+        site_id=one.site_id,
+        device_id=one.device_id,
+        detector=DETECTOR,
+        version=VERSION,
+        start_s=one.measured_s + one.interval_s,
+        peak_s=one.measured_s + one.interval_s,
+        score=silent_s / one.interval_s,
+        severity=severity,
+        n_readings=0,
+        state="open",
+        reason_en=f"device {one.device_id} is silent, {minutes} min behind its town: check power and link",
+        reason_zh=f"设备{one.device_id}已静默，落后所在乡镇{minutes}分钟，请检查供电与通信",
+        evidence={"interval_s": one.interval_s, "last_measured_s": one.measured_s},
+    )
+
+
+def _closed_at(open_anomaly: Anomaly, end_s: float) -> Anomaly:
+    return msgspec.structs.replace(open_anomaly, state="closed", end_s=end_s)

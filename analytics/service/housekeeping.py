@@ -1,0 +1,73 @@
+"""Task that drops or compresses old data by setting, after it was rolled up."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from analytics.service import item_backoff
+from analytics.service.time_slice import UNLIMITED
+from ingest_service.storage.postgres.retention import RetentionPolicy
+from ingest_service.storage.postgres.store import PostgresStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from analytics.service.settings import Settings
+    from analytics.service.time_slice import TimeSlice
+    from ingest_service.storage.contract.store import Store
+
+DAY_S = 86_400.0
+ROWS_PER_TRANSACTION, CHUNKS_PER_TRANSACTION, MAX_TRANSACTIONS = (
+    20_000,
+    1,
+    50,
+)  # in one transaction; and how many of them in one look
+
+
+def tidy(
+    store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED, *, now_s: float | None = None
+) -> None:
+    """Drop and compress what the settings say, until the turn is over; the store in memory keeps all."""
+    if not isinstance(store, PostgresStore):
+        return
+    now_s, retention, tables = (
+        now_s or time.time(),
+        RetentionPolicy(store),
+        item_backoff.backoff_of(store, "tidy"),
+    )
+    with tables.isolate("forget letter quotas"):
+        store.delete_old_quotas()
+    for what, days in retention_days(settings).items():
+        if days and not tables.is_deferred(f"forget {what}"):
+            with tables.isolate(f"forget {what}"):
+                retention.set_retention_start(what, now_s - days * DAY_S)
+                _repeat_until_done(
+                    partial(retention.delete_expired, what, max_rows=ROWS_PER_TRANSACTION), time_slice
+                )
+        if settings.compress_days and not tables.is_deferred(f"compress {what}"):
+            before_s = now_s - settings.compress_days * DAY_S
+            with tables.isolate(f"compress {what}"):
+                _repeat_until_done(
+                    partial(retention.compress, what, before_s, max_rows=CHUNKS_PER_TRANSACTION), time_slice
+                )
+        if time_slice.is_over:
+            return
+
+
+def retention_days(settings: Settings) -> dict[str, float]:
+    """How long each thing is kept; 0 is for ever [d]."""
+    return {
+        "reading": settings.keep_readings_days,
+        "rollup_1min": settings.keep_1min_days,
+        "rollup_15min": settings.keep_15min_days,
+        "rollup_1h": settings.keep_1h_days,
+        "rollup_1day": settings.keep_1day_days,
+    }
+
+
+def _repeat_until_done(run_transaction: Callable[[], int], time_slice: TimeSlice) -> None:
+    for _ in range(MAX_TRANSACTIONS):
+        if time_slice.is_over or not run_transaction():
+            return

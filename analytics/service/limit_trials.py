@@ -1,0 +1,128 @@
+"""Judges a time range of a series with trial limits beside those in force."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analytics.core.parameters import DEFAULTS
+from analytics.quality import default_limits
+from analytics.service import backtest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from analytics.service.backtest import JudgedHistory, SeriesHistory
+    from ingest_service.storage.contract.models import Anomaly, Series
+    from ingest_service.storage.contract.store import Reader
+
+DAY_S = 86_400.0
+WARM_UP_S = 14 * DAY_S
+MAX_TRIAL_READINGS = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class TrialOutcome:
+    """What judging a stretch by some limits gives."""
+
+    limits: dict[str, float]
+    readings: int
+    flagged: int
+    anomalies: list[Anomaly]
+
+
+@dataclass(frozen=True, slots=True)
+class LimitTrial:
+    """The limits in force and those tried on the same readings, and what sets their anomalies apart."""
+
+    now: TrialOutcome
+    tried: TrialOutcome
+
+    @property
+    def gone(self) -> list[Anomaly]:
+        """Anomalies of now that no tried one overlaps."""
+        return _without_overlapping(self.now.anomalies, self.tried.anomalies)
+
+    @property
+    def new(self) -> list[Anomaly]:
+        """Tried anomalies that none of now overlaps."""
+        return _without_overlapping(self.tried.anomalies, self.now.anomalies)
+
+
+def try_limits(
+    store: Reader, series: Series, changed: Mapping[str, float | None], from_s: float, to_s: float
+) -> LimitTrial:
+    """Judge a stretch twice, each time from two weeks before it on; nothing is stored.
+
+    Parameters
+    ----------
+    series : as it is enrolled
+    changed : limits that differ from those in force
+    from_s, to_s : measured in ``[from_s, to_s)``, Unix seconds [s]
+
+    Raises
+    ------
+    ValueError
+        Where a limit does not exist, limits contradict each other, or the stretch holds too many readings.
+    StoreUnavailable
+
+    """
+    rows = store.readings(series.series_id, from_s - WARM_UP_S, to_s, limit=MAX_TRIAL_READINGS)
+    if len(rows) == MAX_TRIAL_READINGS:
+        raise ValueError(
+            f"the stretch and two weeks before it hold over {MAX_TRIAL_READINGS:,} readings: shorten it"
+        )
+    history = backtest.SeriesHistory(
+        series=series, time_s=rows["time_us"] / 1e6, value=rows["value"].astype(np.float64)
+    )
+    tried = backtest.with_limits(history, changed)
+    return LimitTrial(_judge_range(history, from_s), _judge_range(tried, from_s))
+
+
+def _judge_range(history: SeriesHistory, from_s: float) -> TrialOutcome:
+    judged: JudgedHistory = backtest.judge_history(history)
+    inside = judged.time_s >= from_s
+    return TrialOutcome(
+        default_limits.effective_limits(history.series),
+        int(inside.sum()),
+        int((judged.flagged & inside).sum()),
+        [one for one in judged.anomalies if one.end_s is None or one.end_s >= from_s],
+    )
+
+
+def _without_overlapping(some: Sequence[Anomaly], others: Sequence[Anomaly]) -> list[Anomaly]:
+    return [one for one in some if not any(_overlap(one, other) for other in others)]
+
+
+def _overlap(a: Anomaly, b: Anomaly) -> bool:
+    return (b.end_s is None or a.start_s <= b.end_s) and (a.end_s is None or b.start_s <= a.end_s)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitOrigins:
+    """The limits of a series by where they come from; the later ones stand over the earlier."""
+
+    judge: dict[str, float]
+    quantity: dict[str, float]
+    site_file: dict[str, float]
+    adopted: dict[str, float | None]
+    in_force: dict[str, float]
+
+
+def limit_origins(series: Series) -> LimitOrigins:
+    """Where the limits of a series come from, whatever is enrolled; in force are those that ingest uses."""
+    judged = default_limits.usable_series([series]).series
+    return LimitOrigins(
+        judge=DEFAULTS,
+        quantity=default_limits.default_limits(judged[0]) if judged else {},
+        site_file=series.limits,
+        adopted=series.adopted,
+        in_force=DEFAULTS | (default_limits.effective_limits(judged[0]) if judged else {}),
+    )
+
+
+def series_limit_problems(series: Series) -> list[str]:
+    """What is wrong with a series as it is enrolled, one sentence each."""
+    return default_limits.limit_problems(series)

@@ -1,0 +1,135 @@
+"""Makes monthly assessments again where their data changed (docs/assessments.md)."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from analytics.service import item_backoff
+from analytics.service.item_backoff import ItemBackoff
+from analytics.service.monthly_assessment import index_weights as rule_files
+from analytics.service.monthly_assessment import month_data as months
+from analytics.service.monthly_assessment import site_assessments, town_assessments
+from analytics.service.monthly_assessment.month_data import MonthData
+from analytics.service.time_slice import UNLIMITED
+from ingest_service.storage.postgres.assessments import Assessments
+from ingest_service.storage.postgres.store import PostgresStore
+
+if TYPE_CHECKING:
+    from analytics.service.monthly_assessment.index_weights import IndexRules
+    from analytics.service.settings import Settings
+    from analytics.service.time_slice import TimeSlice
+    from ingest_service.storage.contract.store import Store
+    from ingest_service.storage.postgres.assessments import Assessment
+
+DAY_S = 86_400.0
+STALE_S = 3_600.0  # a rollup has hours: what is newer by less shows in no assessment
+STALE_LOOK_S = 45.0  # with the service's period, a stale month is assessed again within a minute
+INCOMPLETE_PREFIX = "incomplete/"  # before a fingerprint: the month is computed again at the next look
+
+_pending_months: WeakKeyDictionary[Store, list[str]] = WeakKeyDictionary()
+
+
+def assess(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED) -> None:
+    """The periodic task: look, now and then, at the newest months, and compute those whose data changed.
+
+    Months that a turn has no time for come first in the next one. What is measured in the future, by a clock
+    that is wrong, is of no month. While the newest reading lies more than an hour beyond the assessments of
+    its month, the months are looked at again within a minute.
+    """
+    if not isinstance(store, PostgresStore):
+        return
+    assessment_store, month_backoff = Assessments(store), item_backoff.backoff_of(store, "assess")
+    newest_s = assessment_store.newest_measured()
+    if newest_s is None:
+        return
+    newest_s = min(newest_s, time.time() + DAY_S)
+    pending = _pending_months.setdefault(store, [])
+    if not pending:
+        checked_ago_s = assessment_store.seconds_since_check()
+        if checked_ago_s is not None and checked_ago_s < _look_every_s(store, settings, newest_s):
+            return
+        pending += _newest_months(months.month_at(newest_s, store.zone), settings.assess_months)
+    rules = rule_files.read_index_rules(settings.index_file)
+    while pending and not time_slice.is_over:
+        month = pending.pop(0)
+        if not month_backoff.is_deferred(month):
+            with month_backoff.isolate(month):
+                bring_up_to_date(store, month, rules, newest_s=newest_s)
+
+
+def is_stale(assessed_until_s: float, newest_s: float) -> bool:
+    """Whether the newest reading lies so far beyond an assessment that its numbers are out of date."""
+    return newest_s - assessed_until_s > STALE_S
+
+
+def _look_every_s(store: PostgresStore, settings: Settings, newest_s: float) -> float:
+    """How long to wait between two looks [s]: shorter while the current month is stale."""
+    month = months.month_at(newest_s, store.zone)
+    until_s = Assessments(store).assessed_until(month)
+    if until_s is None:
+        until_s = months.month_bounds(month, store.zone)[0]
+    return (
+        min(settings.assess_every_s, STALE_LOOK_S) if is_stale(until_s, newest_s) else settings.assess_every_s
+    )
+
+
+def _newest_months(month: str, n: int) -> list[str]:
+    """So many months, the newest first."""
+    months_found = [month]
+    while len(months_found) < n:
+        months_found.append(months.month_before(months_found[-1]))
+    return months_found
+
+
+def bring_up_to_date(store: PostgresStore, month: str, rules: IndexRules, *, newest_s: float) -> bool:
+    """Compute a month unless it was computed from the very same data; whether it was."""
+    assessment_store = Assessments(store)
+    from_s, to_s = months.month_bounds(month, store.zone)
+    fingerprint = assessment_store.fingerprint(from_s, to_s, rules.version_text)
+    if assessment_store.computed_from(month) == fingerprint:
+        assessment_store.mark_checked(month)
+        return False
+    faults = ItemBackoff("assess")
+    computed = (
+        compute_assessments(_read_month(store, month, min(to_s, newest_s)), rules, faults)
+        if newest_s > from_s
+        else []
+    )
+    assessment_store.replace_month(
+        month, computed, INCOMPLETE_PREFIX + fingerprint if faults.failed_items() else fingerprint
+    )
+    return True
+
+
+def compute_assessments(
+    month: MonthData, rules: IndexRules, faults: ItemBackoff | None = None
+) -> list[Assessment]:
+    """Everything that is said of a month; nothing of one that has no reading.
+
+    A site, link or town that can't be assessed is left out, and noted in ``faults``.
+    """
+    faults = faults or ItemBackoff("assess")
+    if not any(one.count for one in month.measured.values()):
+        return []
+    sections = site_assessments.assess_sections(month, faults)
+    return [
+        *site_assessments.assess_sites(month, sections, faults),
+        *site_assessments.assess_links(month, faults),
+        *town_assessments.assess_towns(month, sections, rules, faults),
+    ]
+
+
+def _read_month(store: PostgresStore, name: str, until_s: float) -> MonthData:
+    assessment_store = Assessments(store)
+    from_s, to_s = months.month_bounds(name, store.zone)
+    return MonthData(
+        name=name,
+        from_s=from_s,
+        to_s=until_s,
+        directory=store.directory(),
+        measured={one.series_id: one for one in assessment_store.series(from_s, to_s)},
+        hours=assessment_store.traffic(from_s, to_s),
+        handled_anomalies=assessment_store.handled_anomalies(from_s, to_s),
+    )

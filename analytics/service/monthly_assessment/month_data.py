@@ -1,0 +1,131 @@
+"""Loads the inputs of a month's assessments: series, hours of traffic, anomalies, areas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from analytics.assessments.capture_and_response import CaptureRate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from zoneinfo import ZoneInfo
+
+    from ingest_service.storage.contract.models import Area, Directory, Link, Series, Site
+    from ingest_service.storage.postgres.assessments import HandledAnomaly, SeriesMonth, TrafficHour
+
+LAKE_SECTION, SECTION_KINDS = "lake_section", ("river_section", "lake_section")
+
+
+def month_at(time_s: float, zone: ZoneInfo) -> str:
+    """The month of a moment by the towns' clocks.
+
+    >>> from zoneinfo import ZoneInfo
+    >>> of_moment(1793462400.0, ZoneInfo("Asia/Shanghai"))
+    '2026-11'
+    """
+    return datetime.fromtimestamp(time_s, zone).strftime("%Y-%m")
+
+
+def month_before(month: str) -> str:
+    """The month before.
+
+    >>> before("2026-01")
+    '2025-12'
+    """
+    year, number = (int(part) for part in month.split("-"))
+    return f"{year - 1}-12" if number == 1 else f"{year}-{number - 1:02}"
+
+
+def month_bounds(month: str, zone: ZoneInfo) -> tuple[float, float]:
+    """When a month begins and ends by the towns' clocks, Unix seconds [s]."""
+    year, number = (int(part) for part in month.split("-"))
+    after = (year + 1, 1) if number == 12 else (year, number + 1)
+    return (
+        datetime(year, number, 1, tzinfo=zone).timestamp(),
+        datetime(*after, 1, tzinfo=zone).timestamp(),
+    )
+
+
+@dataclass(frozen=True)
+class MonthData:
+    """A month of everything enrolled, until the newest reading that there is."""
+
+    name: str
+    from_s: float
+    to_s: float
+    directory: Directory
+    measured: dict[int, SeriesMonth]
+    hours: list[TrafficHour]
+    handled_anomalies: list[HandledAnomaly]
+
+    @cached_property
+    def towns(self) -> list[Area]:
+        """The towns, in the order of their ids."""
+        return [one for one in self.directory.areas if one.level == "town"]
+
+    @cached_property
+    def sites(self) -> dict[str, Site]:
+        """Sites by id."""
+        return {one.site_id: one for one in self.directory.sites}
+
+    @cached_property
+    def series_of(self) -> dict[str, list[Series]]:
+        """The series of each site."""
+        found: dict[str, list[Series]] = {one: [] for one in self.sites}
+        for one in self.directory.series:
+            found[one.site_id].append(one)
+        return found
+
+    @cached_property
+    def road_ends(self) -> dict[str, list[str]]:
+        """The measured sites at the ends of each road link."""
+        at = {node.node_id: node.site_id for node in self.directory.nodes if node.site_id}
+        return {
+            link.link_id: [at[node] for node in (link.from_node, link.to_node) if node in at]
+            for link in self.roads
+        }
+
+    @cached_property
+    def roads(self) -> list[Link]:
+        """The road links."""
+        return [one for one in self.directory.links if one.network == "road"]
+
+    @cached_property
+    def area_of_node(self) -> dict[str, str]:
+        """The area of each node."""
+        return {one.node_id: one.area_id for one in self.directory.nodes}
+
+    def in_town(self, area_id: str, kinds: Iterable[str] | None = None) -> list[Site]:
+        """The sites of a town."""
+        return [
+            one
+            for one in self.sites.values()
+            if one.area_id == area_id and (kinds is None or one.kind in kinds)
+        ]
+
+    def means(self, site_id: str) -> dict[str, float]:
+        """The mean of what is good by quantity, canonical units; what has no good reading is left out."""
+        found = {}
+        for one in self.series_of[site_id]:
+            mean = self.measured[one.series_id].mean if one.series_id in self.measured else None
+            if mean is not None:
+                found[one.quantity] = mean
+        return found
+
+    def readings(self, site_ids: Iterable[str]) -> int:
+        """How many readings came from sites."""
+        return self.rate(site_ids).count
+
+    def rate(self, site_ids: Iterable[str]) -> CaptureRate:
+        """Readings of sites: expected since each series' first ever, come, good."""
+        total = CaptureRate(0.0, 0, 0)
+        for site_id in site_ids:
+            for one in self.series_of[site_id]:
+                found = self.measured.get(one.series_id)
+                first_reading_s = found.first_s if found and found.first_s is not None else self.from_s
+                expected = max(0.0, self.to_s - max(self.from_s, first_reading_s)) / one.interval_s
+                total += CaptureRate(expected, found.count if found else 0, found.good if found else 0)
+        return total

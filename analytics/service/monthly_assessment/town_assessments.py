@@ -1,0 +1,236 @@
+"""Monthly assessments of towns: water status and CWQI, congestion, capture, response, index and rank."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from analytics.assessments import gb3838
+from analytics.assessments.capture_and_response import response_statistics
+from analytics.assessments.town_index import ranks, weighted_index
+from analytics.service.monthly_assessment.month_data import SECTION_KINDS
+from analytics.service.monthly_assessment.site_assessments import (
+    assess_congestion,
+    make_assessment,
+    round_significant,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from analytics.assessments.gb3838 import AssessedSection
+    from analytics.service.item_backoff import ItemBackoff
+    from analytics.service.monthly_assessment.index_weights import IndexRules
+    from analytics.service.monthly_assessment.month_data import MonthData
+    from ingest_service.storage.postgres.assessments import Assessment, HandledAnomaly
+
+
+def assess_towns(
+    month: MonthData, sections: Mapping[str, AssessedSection], rules: IndexRules, faults: ItemBackoff
+) -> list[Assessment]:
+    """Every town that has series, and how they rank."""
+    found: list[Assessment] = []
+    shared = _shared_items(month, sections)
+    for town in month.towns:
+        sites = [one.site_id for one in month.in_town(town.area_id) if month.series_of[one.site_id]]
+        if sites:
+            with faults.isolate(f"{month.name} town {town.area_id}"):
+                found += [
+                    *_water_status(month, town.area_id, sections, shared),
+                    *_roads(month, town.area_id),
+                    _capture(month, town.area_id, sites),
+                    _response(month, town.area_id, rules),
+                ]
+    return [*_rank_water_status(found), *_town_indices(month, found, rules)]
+
+
+def _shared_items(month: MonthData, sections: Mapping[str, AssessedSection]) -> set[str]:
+    """The items that every town with sections measures: on these alone towns compare."""
+    by_town = [set(gb3838.mean_by_item(one)) for one in _sections_by_town(month, sections).values() if one]
+    return set.intersection(*by_town) if by_town else set()
+
+
+def _sections_by_town(
+    month: MonthData, sections: Mapping[str, AssessedSection]
+) -> dict[str, list[AssessedSection]]:
+    found: dict[str, list[AssessedSection]] = {}
+    for site_id, one in sections.items():
+        if one.class_ is not None:
+            found.setdefault(month.sites[site_id].area_id, []).append(one)
+    return found
+
+
+def _water_status(
+    month: MonthData, area_id: str, sections: Mapping[str, AssessedSection], shared: set[str]
+) -> Iterator[Assessment]:
+    sites = [one for one in month.in_town(area_id, SECTION_KINDS) if one.site_id in sections]
+    if not sites:
+        return
+    classed_sections = [sections[one.site_id] for one in sites if sections[one.site_id].class_ is not None]
+    temperatures = [month.means(one.site_id).get("water_temperature") for one in sites]
+    warm = [one for one in temperatures if one is not None]
+    temperature = sum(warm) / len(warm) if warm else None
+    joint_section = gb3838.assess_section(gb3838.mean_by_item(classed_sections), temperature=temperature)
+    targets = [
+        (sections[one.site_id].class_ or gb3838.WORSE_THAN_V) <= one.target_class
+        for one in sites
+        if one.target_class is not None and sections[one.site_id].class_ is not None
+    ]
+    sections_by_class = Counter(one.class_ for one in classed_sections)
+    yield make_assessment(
+        month,
+        "water_status",
+        f"area/{area_id}",
+        area_id,
+        month.readings(one.site_id for one in sites),
+        value=round_significant(joint_section.index) if joint_section.items else None,
+        class_=gb3838.town_status(classed_sections, temperature=temperature),
+        items=len(joint_section.items),
+        items_of=gb3838.N_ITEMS,
+        detail={
+            "sections": len(sites),
+            "assessed": len(classed_sections),
+            "classes": [sections_by_class[one] for one in range(1, 7)],
+            "with_target": len(targets),
+            "met": sum(targets),
+            "main": list(joint_section.main),
+            "shared_items": sorted(shared & set(joint_section.items)),
+            "shared_index": round_significant(
+                sum(joint_section.items[name].index for name in sorted(shared & set(joint_section.items)))
+            ),
+        },
+    )
+
+
+def _roads(month: MonthData, area_id: str) -> Iterator[Assessment]:
+    links = [
+        link
+        for link in month.roads
+        if month.area_of_node[link.from_node] == area_id and month.road_ends[link.link_id]
+    ]
+    if links:
+        yield assess_congestion(month, f"area/{area_id}", area_id, links, worst=None)
+
+
+def _capture(month: MonthData, area_id: str, sites: Sequence[str]) -> Assessment:
+    rate = month.rate(sites)
+    return make_assessment(
+        month,
+        "capture",
+        f"area/{area_id}",
+        area_id,
+        rate.count,
+        value=round_significant(rate.capture),
+        detail={
+            "expected": round(rate.expected),
+            "come": rate.count,
+            "good": rate.good,
+            "validity": round_significant(rate.validity),
+        },
+    )
+
+
+def _response(month: MonthData, area_id: str, rules: IndexRules) -> Assessment:
+    handled_anomalies = [
+        one for one in month.handled_anomalies if month.sites[one.site_id].area_id == area_id
+    ]
+    all_detectors = _response_detail(handled_anomalies, month, rules)
+    return make_assessment(
+        month,
+        "response",
+        f"area/{area_id}",
+        area_id,
+        0,
+        value=all_detectors["in_time"],
+        detail=all_detectors
+        | {
+            "wanted_h": rules.response_wanted_h,
+            "by_detector": {
+                detector: _response_detail(
+                    [one for one in handled_anomalies if one.detector == detector], month, rules
+                )
+                for detector in sorted({one.detector for one in handled_anomalies})
+            },
+        },
+    )
+
+
+def _response_detail(
+    handled_anomalies: Iterable[HandledAnomaly], month: MonthData, rules: IndexRules
+) -> dict[str, Any]:
+    found = response_statistics(
+        [(one.start_s, one.end_s, one.said_s) for one in handled_anomalies],
+        now_s=month.to_s,
+        wanted_h=rules.response_wanted_h,
+    )
+    return {
+        name: round_significant(one) if isinstance(one, float) else one for name, one in asdict(found).items()
+    }
+
+
+def _rank_water_status(found: Sequence[Assessment]) -> list[Assessment]:
+    """CWQI ranks over the items that all towns share: the smallest sum is first."""
+    water = {
+        one.subject: one.detail["shared_index"] if one.detail["shared_items"] else None
+        for one in found
+        if one.kind == "water_status"
+    }
+    rank_by_town = ranks(water, high_first=False)
+    for one in found:
+        if one.kind == "water_status":
+            one.detail["rank"], one.detail["ranked"] = rank_by_town.get(one.subject), len(rank_by_town)
+    return list(found)
+
+
+def _town_indices(month: MonthData, found: Sequence[Assessment], rules: IndexRules) -> Iterator[Assessment]:
+    """The index of each town, and its rank."""
+    scores: dict[str, dict[str, float | None]] = {}
+    for one in found:
+        scores.setdefault(one.area_id, {}).update(_scores(one))
+    values = {area: round_significant(weighted_index(parts, rules.weights)) for area, parts in scores.items()}
+    rank_by_town = ranks(values)
+    for area, parts in scores.items():
+        yield make_assessment(
+            month,
+            "index",
+            f"area/{area}",
+            area,
+            month.readings(one.site_id for one in month.in_town(area)),
+            value=values[area],
+            class_=rank_by_town.get(area),
+            items=sum(parts.get(name) is not None for name in rules.weights),
+            items_of=len(rules.weights),
+            detail={
+                "ranked": len(rank_by_town),
+                "parts": [
+                    {"part": name, "weight": weight, "score": round_significant(parts.get(name))}
+                    for name, weight in rules.weights.items()
+                ],
+            },
+        )
+
+
+def _scores(one: Assessment) -> dict[str, float | None]:
+    """What an assessment of a town says to the index: 0 to 1."""
+    detail = one.detail
+    match one.kind:
+        case "water_status":
+            good = sum(detail["classes"][: gb3838.CLASS_III])
+            return {
+                "water_target": _share(detail["met"], detail["with_target"]),
+                "water_good": _share(good, detail["assessed"]),
+            }
+        case "congestion":
+            hours = detail.get("hours_by_level", [])
+            return {"roads": _share(sum(hours[:2]), sum(hours))}
+        case "capture":
+            return {"capture": one.value, "validity": detail["validity"]}
+        case "response":
+            return {"response": one.value}
+        case _:
+            return {}
+
+
+def _share(part: int, all_detectors: int) -> float | None:
+    return part / all_detectors if all_detectors else None

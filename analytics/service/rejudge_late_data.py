@@ -1,0 +1,235 @@
+"""Late readings: the stretch that they touch is judged again, and its flags and anomalies are corrected.
+
+A series is judged as one block with a fresh state, from a warm-up before its first late reading on, with all
+readings in the order of their measured time. The state of the live shard is not touched
+(docs/decisions/0007-late-data.md).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+import numpy as np
+import structlog
+from prometheus_client import Counter
+
+from analytics.core import events
+from analytics.core import judge as core
+from analytics.core.flags import Flag, Rule
+from analytics.core.state import State
+from analytics.quality import anomaly_text, default_limits
+from analytics.quality.anomaly_records import anomaly_from_event
+from analytics.service import item_backoff
+from analytics.service.anomaly_corrections import RejudgedRange, correct_anomalies
+from analytics.service.time_slice import UNLIMITED
+from ingest_service.storage.contract.errors import StoreRefusedError
+from ingest_service.storage.contract.models import REVISION, AnomalyQuery
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from analytics.service.anomaly_corrections import AnomalyCorrections
+    from analytics.service.settings import Settings
+    from analytics.service.time_slice import TimeSlice
+    from ingest_service.storage.contract.models import Anomaly, LateReadings, Series
+    from ingest_service.storage.contract.store import Store
+
+log = structlog.get_logger()
+
+DAY_S = 86_400.0
+ANOMALY_READ_LIMIT = 10_000
+UNJUDGED_RULES = Rule.LATE | Rule.UNJUDGED
+MAX_DOUBLINGS = 8  # from five minutes to a day
+REACH_FACTOR = 4.0  # times as far, where an event does not end
+
+REJUDGED = Counter(
+    "towntwin_service_rejudged_series_total", "Series with late readings that were judged again"
+)
+CORRECTED = Counter("towntwin_service_corrected_total", "What judging again changed", ["what"])
+
+
+class RejudgedBlock(NamedTuple):
+    """A series' readings, READING ``(n,)``, and what is said of them now.
+
+    ``rest_from_s`` is where the next piece begins; None where this is the last one.
+    """
+
+    rows: NDArray[np.void]
+    quality: NDArray[np.uint8]
+    rules: NDArray[np.uint16]
+    found: list[Anomaly]
+    rest_from_s: float | None = None
+
+
+def rejudge(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED) -> None:
+    """Judge some of the series again that have late readings, those that wait longest first."""
+    series_backoff = item_backoff.backoff_of(store, "rejudge")
+    deferred_items = series_backoff.deferred_items()
+    due = store.late_readings_due(limit=settings.rejudge_series + len(deferred_items))
+    due = [one for one in due if str(one.series_id) not in deferred_items]
+    if not due:
+        return
+    series = {one.series_id: one for one in store.directory().series}
+    for late in due:
+        if time_slice.is_over:
+            return
+        with series_backoff.isolate(key := str(late.series_id)):
+            _rejudge_series(store, settings, late, series)
+        if series_backoff.failed(key):
+            _defer_series(
+                store,
+                late,
+                settings.rejudge_again_s * 2.0 ** min(series_backoff.tries(key) - 1, MAX_DOUBLINGS),
+            )
+
+
+def _defer_series(store: Store, late: LateReadings, again_s: float) -> None:
+    """Let a series wait that can't be judged, also for the next process. Raises `StoreUnavailableError`."""
+    try:
+        store.store_corrections(late, np.empty(0, REVISION), [], again_s=again_s)
+    except StoreRefusedError as error:
+        log.warning("put_off_in_memory", series=late.series_id, error=str(error).partition("\n")[0])
+
+
+def _rejudge_series(
+    store: Store, settings: Settings, late: LateReadings, series: Mapping[int, Series]
+) -> None:
+    """One series, or the next piece of it."""
+    revisions, changed, rest_from_s = _find_piece_corrections(
+        store, settings, late, series[late.series_id], now_s=time.time()
+    )
+    again_s = settings.rejudge_again_s if changed.unfinished else None
+    if store.store_corrections(late, revisions, changed.anomalies, again_s=again_s, rest_from_s=rest_from_s):
+        _report_rejudged(late, len(revisions), len(changed.anomalies))
+
+
+def _report_rejudged(late: LateReadings, flags: int, anomalies: int) -> None:
+    REJUDGED.inc()
+    CORRECTED.labels("flags").inc(flags)
+    CORRECTED.labels("anomalies").inc(anomalies)
+    if flags or anomalies:
+        log.info("rejudged", series=late.series_id, late=late.readings, flags=flags, anomalies=anomalies)
+
+
+def find_corrections(
+    store: Store, settings: Settings, late: LateReadings, series: Series, *, now_s: float
+) -> tuple[NDArray[np.void], AnomalyCorrections]:
+    """What judging a series again changes: REVISION rows, and anomalies; of a long stretch its first piece.
+
+    Raises
+    ------
+    StoreUnavailable
+    ValueError
+        Where the limits of the series contradict each other.
+
+    """
+    return _find_piece_corrections(store, settings, late, series, now_s=now_s)[:2]
+
+
+def _find_piece_corrections(
+    store: Store, settings: Settings, late: LateReadings, series: Series, *, now_s: float
+) -> tuple[NDArray[np.void], AnomalyCorrections, float | None]:
+    """The same, and where the next piece begins."""
+    to_s = late.until_s + settings.rejudge_reach_days * DAY_S
+    series = next(
+        iter(default_limits.usable_series([series]).series), series
+    )  # as ingest judges it, whatever is enrolled
+    block = _judge_history(store, settings, late, series, to_s)
+    if block.rest_from_s is not None:
+        to_s = float(block.rows["time_us"][-1]) / 1e6
+    margin_s = events.EVIDENCE_READINGS * series.interval_s
+    rejudged_range = RejudgedRange(late.since_s - margin_s, to_s, late, now_s)
+    gap_s = float(default_limits.judge_parameters([series]).event_gap_s[0])
+    query = AnomalyQuery(
+        series_ids=[series.series_id],
+        detectors=sorted(anomaly_text.DETECTOR_NAMES.values()),
+        from_s=late.since_s - margin_s - gap_s,
+        to_s=to_s,
+        limit=ANOMALY_READ_LIMIT,
+    )
+    stored = store.anomalies(query)
+    found = [one for one in block.found if one.end_s is None or one.end_s >= rejudged_range.from_s - gap_s]
+    starts = {one.start_s for one in found}
+    found += [one for one in stored if one.start_s not in starts and _live_judging_knew_more(one, block)]
+    return (
+        _revisions(block, rejudged_range),
+        correct_anomalies(stored, found, rejudged_range),
+        block.rest_from_s,
+    )
+
+
+def _judge_history(
+    store: Store, settings: Settings, late: LateReadings, series: Series, to_s: float
+) -> RejudgedBlock:
+    """The history of a series, judged; it goes on beyond ``to_s`` where an event has not ended there.
+
+    It holds ``rejudge_readings`` at most. What is late after as many is the next piece's; an event that has
+    not ended after as many is ended there.
+    """
+    max_readings = settings.rejudge_readings
+    newest_s = max((one.time_s for one in store.latest([series.series_id])), default=to_s)
+    reach_s = to_s - late.since_s
+    warm_up_s = min(settings.rejudge_days * DAY_S, max_readings / 2 * series.interval_s)
+    while True:
+        rows = store.readings(series.series_id, late.since_s - warm_up_s, to_s, limit=max_readings)
+        last_s = float(rows["time_us"][-1]) / 1e6 if len(rows) else to_s
+        if len(rows) == max_readings and last_s <= late.since_s:
+            warm_up_s /= 4  # they come more often than enrolled
+            continue
+        block = _judge_block(series, rows[rows["rules"] & Rule.CLOCK == 0])
+        if len(rows) == max_readings:
+            rest_from_s = max(last_s - settings.rejudge_reach_days * DAY_S, (late.since_s + last_s) / 2)
+            if rest_from_s <= late.until_s:
+                return block._replace(rest_from_s=rest_from_s)
+            return block._replace(found=[_ended_at(one, last_s) for one in block.found])
+        if to_s > newest_s or all(one.state == "closed" for one in block.found):
+            return block
+        reach_s *= REACH_FACTOR
+        to_s = late.since_s + reach_s
+
+
+def _ended_at(one: Anomaly, time_s: float) -> Anomaly:
+    """An anomaly, ended at a time if it goes on there."""
+    if one.state == "closed":
+        return one
+    return msgspec.structs.replace(one, state="closed", end_s=max(one.start_s, time_s))
+
+
+def _judge_block(series: Series, rows: NDArray[np.void]) -> RejudgedBlock:
+    """One block, with a fresh state."""
+    slots, time_s = np.zeros(len(rows), np.intp), rows["time_us"] / 1e6
+    outcome = core.judge(
+        State.empty(1), default_limits.judge_parameters([series]), slots, time_s, rows["value"]
+    )
+    quality, rules = outcome.quality, outcome.rules
+    at = np.searchsorted(time_s, outcome.revised_time_s)
+    quality[at], rules[at] = outcome.revised_quality, outcome.revised_rules
+    return RejudgedBlock(
+        rows,
+        quality,
+        rules,
+        [anomaly_from_event(series, outcome.events, i) for i in range(len(outcome.events.series))],
+    )
+
+
+def _revisions(block: RejudgedBlock, rejudged_range: RejudgedRange) -> NDArray[np.void]:
+    """The flags that are others now; one that can't be told again stays as it was."""
+    rows, time_s = block.rows, block.rows["time_us"] / 1e6
+    has_changed = (rows["quality"] != block.quality) | (rows["rules"] != block.rules)
+    has_changed &= (time_s >= rejudged_range.late.since_s) & (time_s < rejudged_range.to_s)
+    has_changed &= (block.quality != Flag.NOT_EVALUATED) | (rows["rules"] & UNJUDGED_RULES > 0)
+    revised = np.empty(np.count_nonzero(has_changed), REVISION)
+    for name in ("series_id", "time_us"):
+        revised[name] = rows[name][has_changed]
+    revised["quality"], revised["rules"] = block.quality[has_changed], block.rules[has_changed]
+    return revised
+
+
+def _live_judging_knew_more(one: Anomaly, block: RejudgedBlock) -> bool:
+    """Whether live judging knew more at the peak of a stored anomaly than the block does: it stays."""
+    at = int(np.searchsorted(block.rows["time_us"], round(one.peak_s * 1e6)))
+    return at < len(block.rows) and bool(block.rules[at] & ~block.rows["rules"][at] & Rule.WARM_UP)

@@ -1,0 +1,188 @@
+"""Loads the assessments of an area's month and of the month before, with names and days."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from analytics.assessments import gb3838
+from analytics.service import monthly_assessment
+from analytics.service.monthly_assessment import month_data as months
+from ingest_service.storage.postgres.assessments import Assessment, AssessmentQuery, Assessments
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from analytics.service.reports.translations import Language
+    from ingest_service.storage.contract.models import Area, Directory
+    from ingest_service.storage.postgres.assessments import AssessmentKind
+    from ingest_service.storage.postgres.store import PostgresStore
+
+MAX_LINES = 6
+
+
+class NothingAssessedError(LookupError):
+    """There is no such area, or nothing was assessed there in that month; the sentence says which."""
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """An area's month. What the directory does not hold is not told of."""
+
+    area: Area
+    month: str
+    language: Language
+    zone: ZoneInfo
+    directory: Directory
+    now: list[Assessment]
+    before: list[Assessment]
+    days: dict[str, dict[int, float]]  # of `item`, by site
+    as_of_s: float  # the newest moment that the assessments take into account
+    newest_s: float  # the newest reading of the area within the month
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether readings of the month are stored that are more than an hour newer than the assessments."""
+        return monthly_assessment.is_stale(self.as_of_s, self.newest_s)
+
+    def of(self, kind: AssessmentKind, subject_kind: str) -> list[Assessment]:
+        """Assessments of a kind, of sites, links or areas."""
+        return [one for one in self.now if one.kind == kind and one.subject.startswith(f"{subject_kind}/")]
+
+    def month_before(self, one: Assessment) -> Assessment | None:
+        """The same a month before."""
+        return next((old for old in self.before if (old.kind, old.subject) == (one.kind, one.subject)), None)
+
+    def name(self, one: Assessment) -> str:
+        """Of what it is, in the report's language."""
+        return self.names[one.subject]
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """The name of every subject; links also by their ends."""
+        language = self.language
+        at = {node.node_id: getattr(node, language) for node in self.directory.nodes}
+        found = {f"site/{one.site_id}": getattr(one, language) for one in self.directory.sites}
+        found |= {f"area/{one.area_id}": getattr(one, language) for one in self.directory.areas}
+        for one in self.directory.links:
+            ends = " → ".join(at.get(node, node) for node in (one.from_node, one.to_node))
+            found[f"link/{one.link_id}"] = f"{getattr(one, language)}: {ends}"
+        return found
+
+    @cached_property
+    def item(self) -> str | None:
+        """The item that most often decides or pollutes here: the one whose days are drawn."""
+        return deciding_item(self.of("water_class", "site"))
+
+
+def read_report_data(
+    store: PostgresStore, directory: Directory, area_id: str, month: str, language: Language
+) -> ReportData:
+    """Bring together what a report tells of.
+
+    Parameters
+    ----------
+    directory : what the reader may know
+
+    Raises
+    ------
+    NothingError
+        Where there is no such area, or nothing was assessed.
+
+    """
+    area = next((one for one in directory.areas if one.area_id == area_id), None)
+    if area is None:
+        raise NothingAssessedError(f"there is no area {area_id!r}")
+    now = _assessments_below(store, directory, area_id, month)
+    if not now:
+        raise NothingAssessedError(
+            f"nothing is assessed of {area_id} in {month}: the service does it where data are"
+        )
+    as_of_s = min(one.data_to_s for one in now)
+    return ReportData(
+        area=area,
+        month=month,
+        language=language,
+        zone=store.zone,
+        directory=directory,
+        now=now,
+        before=_assessments_below(store, directory, area_id, months.month_before(month)),
+        days=_daily_means(store, directory, now, (months.month_bounds(month, store.zone)[0], as_of_s)),
+        as_of_s=as_of_s,
+        newest_s=_newest(store, directory, area_id, month),
+    )
+
+
+def areas_below(directory: Directory, area_id: str) -> set[str]:
+    """An area and all below it."""
+    found = {area_id}
+    while more := {one.area_id for one in directory.areas if one.parent in found} - found:
+        found |= more
+    return found
+
+
+def is_river(section: Assessment) -> bool:
+    """Whether limits of rivers hold, so that one line shows them all."""
+    return bool(section.detail["limits"] == "river")
+
+
+def deciding_item(sections: list[Assessment]) -> str | None:
+    """The item that decides the class of most rivers, worst classes first; None where none has one."""
+    votes: dict[str, int] = {}
+    for one in filter(is_river, sections):
+        for name in one.detail["worst"]:
+            if name != gb3838.PH:
+                votes[name] = votes.get(name, 0) + (one.class_ or 0) ** 2
+    return max(sorted(votes), key=lambda name: votes[name]) if votes else None
+
+
+def _newest(store: PostgresStore, directory: Directory, area_id: str, month: str) -> float:
+    """When anything was measured last in an area within a month; its begin where nothing was."""
+    areas = areas_below(directory, area_id)
+    from_s, to_s = months.month_bounds(month, store.zone)
+    site_ids = [one.site_id for one in directory.sites if one.area_id in areas]
+    newest_s = Assessments(store).newest_of_sites(site_ids)
+    if newest_s is None:
+        return from_s
+    return min(
+        newest_s, time.time() + monthly_assessment.DAY_S, to_s
+    )  # as the assessments treat clocks that are fast
+
+
+def _assessments_below(
+    store: PostgresStore, directory: Directory, area_id: str, month: str
+) -> list[Assessment]:
+    sites = {one.site_id for one in directory.sites}
+    links = {one.link_id for one in directory.links}
+    areas = sorted(areas_below(directory, area_id))
+    query = AssessmentQuery(area_ids=areas, from_month=month, to_month=month, limit=100_000)
+    found = [
+        one
+        for one in Assessments(store).found(query)
+        if (one.site_id is None or one.site_id in sites) and (one.link_id is None or one.link_id in links)
+    ]
+    return sorted(found, key=lambda one: (one.kind, one.subject))
+
+
+def _daily_means(
+    store: PostgresStore, directory: Directory, now: list[Assessment], span: tuple[float, float]
+) -> dict[str, dict[int, float]]:
+    """The telling item by day, of the worst sections, up to where the assessments go."""
+    sections = [one for one in now if one.kind == "water_class"]
+    item = deciding_item(sections)
+    if item is None:
+        return {}
+    measured = [one for one in sections if is_river(one) and item in one.detail["items"]]
+    measured.sort(key=lambda one: (-one.detail["items"][item]["index"], one.subject))
+    chosen = [one.site_id for one in measured[:MAX_LINES]]
+    series = {
+        one.series_id: one.site_id
+        for one in directory.series
+        if one.quantity == item and one.site_id in chosen
+    }
+    found: dict[str, dict[int, float]] = {}
+    for one in Assessments(store).days(list(series), *span):
+        found.setdefault(series[one.series_id], {})[one.day] = one.mean
+    return {site: found[site] for site in chosen if site in found}

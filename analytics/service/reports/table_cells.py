@@ -1,0 +1,54 @@
+"""Formats numbers, shares and classes for a report's tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analytics.service.reports.blocks import Paragraph, ReportTable, TableCell
+from analytics.service.reports.plots import CLASS_FILLS
+from analytics.service.reports.translations import translate
+
+if TYPE_CHECKING:
+    from analytics.service.reports.translations import Language
+
+
+def dash(language: Language) -> str:
+    """What stands where there is nothing to say."""
+    return translate("none", language)
+
+
+def listing(table: ReportTable, empty: str, language: Language) -> ReportTable | Paragraph:
+    """A table, or the word ``empty`` in place of one without rows."""
+    return table if table.rows else Paragraph(translate(empty, language))
+
+
+def number_cell(value: float | None, language: Language, form: str) -> TableCell:
+    """A number, or a dash."""
+    return TableCell(dash(language) if value is None else format(value, form))
+
+
+def percent_cell(share: float | None, language: Language) -> TableCell:
+    """A share in per cent, or a dash.
+
+    >>> percent(0.9876, "en").text
+    '98.8 %'
+    """
+    space = " " if language == "en" else ""
+    return TableCell(dash(language) if share is None else f"{100 * share:.1f}{space}%")
+
+
+def pale_colour(fill: str) -> str:
+    """A colour half way to white, for text to stand on.
+
+    >>> pale("#FF0000")
+    '#FF7F7F'
+    """
+    red, green, blue = ((int(fill[at : at + 2], 16) + 255) // 2 for at in (1, 3, 5))
+    return f"#{red:02X}{green:02X}{blue:02X}"
+
+
+def class_cell(class_: int | None, language: Language) -> TableCell:
+    """A class of water by its name, on its colour."""
+    if class_ is None:
+        return TableCell(dash(language))
+    return TableCell(translate(f"class_{class_}", language), pale_colour(CLASS_FILLS[class_ - 1]))

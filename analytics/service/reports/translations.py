@@ -1,0 +1,52 @@
+"""Texts of the reports in Chinese and English, from `words.toml`."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.resources import files
+from typing import TYPE_CHECKING, Literal, get_args
+
+import msgspec
+
+from analytics.quality.detector_names import DETECTORS
+from edge.wire.quantities import QUANTITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Language = Literal["en", "zh"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
+SEPARATOR = {"en": ", ", "zh": "、"}
+
+TRANSLATIONS: dict[str, tuple[str, str]] = msgspec.convert(
+    tomllib.loads(files("analytics.service.reports").joinpath("words.toml").read_text("utf-8")),
+    dict[str, tuple[str, str]],
+)
+
+
+def translate(key: str, language: Language, **values: object) -> str:
+    """A word in a language, with its values put in; quantities have theirs in the registry.
+
+    >>> word("class_6", "zh"), word("ammonia_nitrogen", "en"), word("items_of", "zh", n=5, all=21)
+    ('劣Ⅴ类', 'ammonia nitrogen', '21项中5项')
+    """
+    at = LANGUAGES.index(language)
+    if key in TRANSLATIONS:
+        return TRANSLATIONS[key][at].format(**values)
+    if key in QUANTITIES:
+        return (QUANTITIES[key].en, QUANTITIES[key].zh)[at]
+    return key
+
+
+def detector(name: str, language: Language) -> str:
+    """The name of a detector in a language; its stored name where it is of another version.
+
+    >>> detector("flat_line", "zh"), detector("cause/sewage", "en"), detector("cause/tide", "zh")
+    ('恒值', 'sewage', 'cause/tide')
+    """
+    return DETECTORS.get(name, (name, name))[LANGUAGES.index(language)]
+
+
+def list_words(keys: Iterable[str], language: Language) -> str:
+    """Several words, listed; a dash where there is none."""
+    return SEPARATOR[language].join(translate(key, language) for key in keys) or translate("none", language)

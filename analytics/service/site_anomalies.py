@@ -1,0 +1,317 @@
+"""Task that judges sites over all of their series, and records their events.
+
+One physical event at a site is one anomaly, of subject ``site/{site_id}/several``. Its detector is
+``several``, or ``cause/{name}`` as soon as a pattern fits. It is told where a cause is named or where two
+quantities or more depart; what one quantity does without a cause is its own series' matter.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import msgspec
+
+from analytics.service import item_backoff, site_anomaly_builder, site_scoring
+from analytics.service.reading_grid import TICK_S, TICKS_PER_H
+from analytics.service.site_anomaly_builder import DETECTORS
+from analytics.service.time_slice import UNLIMITED
+from ingest_service.storage.contract.models import AnomalyQuery
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from analytics.service.settings import Settings
+    from analytics.service.time_slice import TimeSlice
+    from ingest_service.storage.contract.models import Anomaly, Directory
+    from ingest_service.storage.contract.store import Store
+
+ANOMALY_READ_LIMIT = 10_000
+MAX_EVENT_TICKS = 72 * TICKS_PER_H  # what began earlier is ended
+MODELS_PER_ROUND = 6  # that are learned before other tasks have their turn
+MODELS_OF_ONE_SITE = 12  # all that a stretch of one site has
+CATCHING_UP_TICKS = 2 * TICKS_PER_H  # an area that has moved on so far since the last look is waited for
+
+
+@dataclass(slots=True)
+class SiteJudgingState:
+    """What need not be worked out again.
+
+    Attributes
+    ----------
+    models : of sites
+    until : ticks up to which the areas were judged
+    seen : ticks up to which they had sent everything at the last look
+    judged_s : when the areas were last judged, by the monotonic clock [s]
+    next_s : when to look again, by the monotonic clock [s]
+
+    """
+
+    models: site_scoring.ModelCache = field(default_factory=site_scoring.ModelCache)
+    until: dict[str, int] = field(default_factory=dict)
+    newest_ticks: dict[str, int] = field(default_factory=dict)
+    judged_s: dict[str, float] = field(default_factory=dict)
+    next_s: float = 0.0
+
+
+_states: WeakKeyDictionary[Store, SiteJudgingState] = WeakKeyDictionary()
+
+
+def judge_sites(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED) -> None:
+    """Judge the sites of all areas that have sent something new, every few seconds.
+
+    An area whose backlog or replay comes in faster than it was measured is waited for. Areas that are far
+    apart in time, or too many for one array, are judged without each other; those that were judged longest
+    ago come first.
+    """
+    judging_state = _states.setdefault(store, SiteJudgingState())
+    if time.monotonic() < judging_state.next_s:
+        return
+    directory = store.directory()
+    until = site_scoring.complete_until(directory, store.latest(), time.time(), settings.silence_grace_s)
+    steady_areas = {
+        area: tick
+        for area, tick in until.items()
+        if tick - judging_state.newest_ticks.get(area, 0) <= CATCHING_UP_TICKS
+    }
+    judging_state.newest_ticks = until
+    together = cluster_areas(directory, settings, steady_areas)
+    for one in sorted(
+        together, key=lambda areas: min(judging_state.judged_s.get(area, 0.0) for area in areas)
+    ):
+        if time_slice.is_over:
+            return  # the rest is judged in the next round
+        if any(judging_state.until.get(area) != tick for area, tick in one.items()) and not _judge_areas(
+            store, settings, judging_state, one, time_slice
+        ):
+            return  # more models are to be learned: in the next round
+    judging_state.next_s = time.monotonic() + settings.several_every_s
+
+
+def cluster_areas(directory: Directory, settings: Settings, until: Mapping[str, int]) -> list[dict[str, int]]:
+    """Areas that are judged together: near each other in time, and few enough for one array."""
+    max_ticks_apart = round(settings.several_apart_h * TICKS_PER_H)
+    areas_near_in_time: list[dict[str, int]] = []
+    for area, tick in sorted(until.items(), key=lambda one: -one[1]):
+        if areas_near_in_time and max(areas_near_in_time[-1].values()) - tick <= max_ticks_apart:
+            areas_near_in_time[-1][area] = tick
+        else:
+            areas_near_in_time.append({area: tick})
+    ticks = MAX_EVENT_TICKS + site_scoring.WARM_UP_TICKS + site_scoring.BLOCK_TICKS + max_ticks_apart
+    columns = _sites_and_quantities(directory)
+    found: list[dict[str, int]] = []
+    for some in areas_near_in_time:
+        n_sites, quantities = 0, set[str]()
+        for area, tick in sorted(some.items()):
+            n, measured = columns[area]
+            n_sites, quantities = n_sites + n, quantities | measured
+            if area == min(some) or ticks * n_sites * len(quantities) > settings.several_cells:
+                found.append({})
+                n_sites, quantities = n, measured
+            found[-1][area] = tick
+    return found
+
+
+def _sites_and_quantities(directory: Directory) -> dict[str, tuple[int, set[str]]]:
+    """How many sites with series each area has, and the quantities that they measure."""
+    area = {site.site_id: site.area_id for site in directory.sites}
+    sites_of: dict[str, set[str]] = {}
+    measured: dict[str, set[str]] = {}
+    for one in directory.series:
+        sites_of.setdefault(area[one.site_id], set()).add(one.site_id)
+        measured.setdefault(area[one.site_id], set()).add(one.quantity)
+    return {name: (len(sites_of[name]), measured[name]) for name in sites_of}
+
+
+def _judge_areas(
+    store: Store,
+    settings: Settings,
+    judging_state: SiteJudgingState,
+    areas: Mapping[str, int],
+    time_slice: TimeSlice,
+) -> bool:
+    """Judge some areas and record what is found; whether all of their models were there.
+
+    Where that fails, each area is judged by itself for a while; where one fails by itself, it is judged
+    without the sites that fail by themselves.
+    """
+    faults = item_backoff.backoff_of(store, "judge_sites")
+    if len(areas) > 1 and faults.is_deferred(" ".join(sorted(areas))):
+        parts = [{area: tick} for area, tick in areas.items()]
+    else:
+        parts = [dict(areas)]
+    for part in parts:
+        key = " ".join(sorted(part))
+        if faults.is_deferred(key):
+            continue
+        if time_slice.is_over:
+            return False
+        with faults.isolate(key):
+            left_out = frozenset(item_backoff.backoff_of(store, "sites").deferred_items())
+            found = find_site_anomalies(store, settings, judging_state, part, left_out=left_out)
+            if found is None:
+                return False
+            item_backoff.record_or_defer(store, faults, found)
+            judging_state.judged_s |= dict.fromkeys(part, time.monotonic())
+        if faults.failed(key) and len(part) == 1 and _defer_faulty_sites(store, settings, part, time_slice):
+            faults.retry_now(key)
+    return True
+
+
+def _defer_faulty_sites(
+    store: Store, settings: Settings, part: Mapping[str, int], time_slice: TimeSlice
+) -> bool:
+    """Put off those sites of an area that can't be judged even by themselves; whether there are any."""
+    directory, faulty = store.directory(), item_backoff.backoff_of(store, "sites")
+    (area,) = part
+    known = faulty.deferred_items()
+    for site in directory.sites:
+        if time_slice.is_over:
+            break
+        if site.area_id == area and not faulty.is_deferred(site.site_id):
+            others = frozenset(one.site_id for one in directory.sites if one.site_id != site.site_id)
+            with faulty.isolate(site.site_id):
+                find_site_anomalies(
+                    store, settings, SiteJudgingState(), part, models=MODELS_OF_ONE_SITE, left_out=others
+                )
+    return faulty.deferred_items() > known
+
+
+def find_site_anomalies(
+    store: Store,
+    settings: Settings,
+    judging_state: SiteJudgingState,
+    until: Mapping[str, int],
+    *,
+    models: int = MODELS_PER_ROUND,
+    left_out: frozenset[str] = frozenset(),
+) -> list[Anomaly] | None:
+    """Anomalies of sites to record; None where models are missing, of which some were learned.
+
+    Parameters
+    ----------
+    until : the tick up to which each area is judged
+    models : how many may be learned
+    left_out : sites that are not judged
+
+    Raises
+    ------
+    StoreUnavailable
+
+    """
+    full_directory = store.directory()
+    directory = _without_sites(full_directory, left_out)
+    area = {site.site_id: site.area_id for site in directory.sites if site.area_id in until}
+    earliest_s = float((min(until.values(), default=0) - MAX_EVENT_TICKS) * TICK_S)
+    query = AnomalyQuery(
+        site_ids=sorted(area), detectors=DETECTORS, from_s=earliest_s, limit=ANOMALY_READ_LIMIT
+    )
+    stored = store.anomalies(query) if area else []
+    first = _first_ticks(area, settings, until, stored, _max_ticks_by_area(directory, settings))
+    judging_state.models.forget(directory.version, first)
+    groups = [
+        _with_marked_key(one, full_directory, left_out)
+        for one in site_scoring.site_groups(directory, until, first)
+    ]
+    if not groups:
+        return []
+    if not site_scoring.learn_models(store, settings, judging_state.models, groups, max_models=models):
+        return None
+    judged = site_scoring.score_groups(store, judging_state.models, groups, area)
+    found = site_anomaly_builder.build_site_anomalies(store, directory, judged)
+    judging_state.until |= until
+    return [*found, *_end_or_withdraw(stored, found, area, first)]
+
+
+def _first_ticks(
+    area: Mapping[str, str],
+    settings: Settings,
+    until: Mapping[str, int],
+    stored: Sequence[Anomaly],
+    max_ticks: Mapping[str, int],
+) -> dict[str, int]:
+    """Where each area's stretch begins: at a block, and before all that is known and reaches into it.
+
+    It has at most so many ticks that the area's array stays within its bound, and one block at least.
+    """
+    firsts = {}
+    for name, last in until.items():
+        begin = last - round(settings.several_reach_h * TICKS_PER_H)
+        here = [one for one in stored if area[one.site_id] == name and one.state != "withdrawn"]
+        reaching = [
+            _tick(one.start_s)
+            for one in here
+            if one.end_s is None or _tick(one.end_s) + site_anomaly_builder.EVENT_GAP_TICKS >= begin
+        ]
+        longest = max(min(MAX_EVENT_TICKS, max_ticks.get(name, MAX_EVENT_TICKS)), 1)
+        begin = max(
+            min([begin, *(tick - site_anomaly_builder.EVENT_GAP_TICKS for tick in reaching)]), last - longest
+        )
+        firsts[name] = begin // site_scoring.BLOCK_TICKS * site_scoring.BLOCK_TICKS
+    return firsts
+
+
+def _max_ticks_by_area(directory: Directory, settings: Settings) -> dict[str, int]:
+    """How many ticks each area may have besides those that warm up and those that fill its first block."""
+    return {
+        name: settings.several_cells // (n * len(measured))
+        - site_scoring.WARM_UP_TICKS
+        - site_scoring.BLOCK_TICKS
+        for name, (n, measured) in _sites_and_quantities(directory).items()
+    }
+
+
+def _with_marked_key(
+    group: site_scoring.SiteGroup, full_directory: Directory, left_out: frozenset[str]
+) -> site_scoring.SiteGroup:
+    """A group whose models are not taken for those of the same group with all of its sites."""
+    here = [
+        one.site_id
+        for one in full_directory.sites
+        if one.area_id == group.area_id and one.site_id in left_out
+    ]
+    return group._replace(key=" without ".join([group.key, *here]))
+
+
+def _without_sites(directory: Directory, left_out: frozenset[str]) -> Directory:
+    if not left_out:
+        return directory
+    return msgspec.structs.replace(
+        directory,
+        sites=[one for one in directory.sites if one.site_id not in left_out],
+        series=[one for one in directory.series if one.site_id not in left_out],
+    )
+
+
+def _tick(time_s: float) -> int:
+    return round(time_s) // TICK_S
+
+
+def _end_or_withdraw(
+    stored: Sequence[Anomaly], found: Sequence[Anomaly], area: Mapping[str, str], first: Mapping[str, int]
+) -> list[Anomaly]:
+    """What is no event any more, and what is open and began before the stretch."""
+    known = {(one.subject, _tick(one.start_s)) for one in found}
+    ended = []
+    for one in stored:
+        start_tick, begin = _tick(one.start_s), first.get(area[one.site_id])
+        if begin is None or one.state == "withdrawn" or (one.subject, start_tick) in known:
+            continue
+        if start_tick < begin and one.state == "open":
+            end_s = one.evidence.get("window", {}).get("until_s", one.peak_s)
+            ended.append(msgspec.structs.replace(one, state="closed", end_s=end_s))
+        elif start_tick >= begin:
+            ended.append(_withdrawn(one))
+    return ended
+
+
+def _withdrawn(one: Anomaly) -> Anomaly:
+    return msgspec.structs.replace(
+        one,
+        state="withdrawn",
+        end_s=one.peak_s if one.end_s is None else one.end_s,
+        reason_en=f"withdrawn: with all readings there, nothing is unusual here; it was: {one.reason_en}",
+        reason_zh=f"已撤销：读数补齐后此处并无异常；原判：{one.reason_zh}",
+    )

@@ -1,0 +1,287 @@
+"""Finds events in the scores of sites, names their cause, and writes their evidence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from analytics.core import cause_patterns, checks, event_shapes
+from analytics.core.events import ALARM_SCORE, WARNING_S, WARNING_SCORE
+from analytics.core.flags import Flag
+from analytics.core.parameters import DEFAULTS
+from analytics.core.score_events import find_score_events
+from analytics.quality import anomaly_text, cause_text
+from analytics.service import network_neighbours
+from analytics.service.reading_grid import TICK_S, TICKS_PER_H
+from ingest_service.storage.contract.models import Anomaly, AnomalyQuery
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from analytics.core.cause_patterns import CausePattern, EventFeatures, NamedCauses
+    from analytics.service.network_neighbours import NeighbouringSite
+    from analytics.service.site_scoring import ScoredSites
+    from ingest_service.storage.contract.models import Directory
+    from ingest_service.storage.contract.store import Store
+
+DETECTOR = "several"
+DETECTOR_OF_CAUSE = {one.name: f"cause/{one.name}" for one in cause_patterns.PATTERNS}
+DETECTORS = [DETECTOR, *DETECTOR_OF_CAUSE.values()]
+VERSION = "1"
+ANOMALY_READ_LIMIT = 10_000
+EVENT_GAP_TICKS = TICKS_PER_H
+LOOK_INTERVAL_TICKS = TICKS_PER_H  # ticks between two looks at an event's cause
+MIN_SCORE_OF_SECOND = 3.0  # score of the second of several quantities that depart together
+LINK_MARGIN_S = 3600.0  # an anomaly of a series that ended so much earlier is of the same event
+SENSOR_SEVERITY = 2  # a sensor that fails is no alarm
+SCORE_LIMITS = {name: DEFAULTS[f"score_{name}"] for name in ("weak", "strong", "close")}
+
+
+class SiteEvent(NamedTuple):
+    """An event, its largest score, and the looks taken at it: places in `Seen` and `NamedCauses`."""
+
+    at: event_shapes.EventWindow
+    peak: int
+    is_open: bool
+    looks: range
+
+
+class NeighbourEvidence(NamedTuple):
+    """A neighbour of an event, and what of it has passed there."""
+
+    next: NeighbouringSite
+    way: str
+    lag_s: float
+    quantity: str
+    score: float
+
+    def as_evidence(self) -> dict[str, Any]:
+        """As evidence."""
+        return {"site_id": self.next.site_id} | {name: getattr(self, name) for name in self._fields[1:]}
+
+
+def build_site_anomalies(store: Store, directory: Directory, judged: ScoredSites) -> list[Anomaly]:
+    """The events of a stretch as they are stored. Raises `StoreUnavailableError`."""
+    above = network_neighbours.upstream_sites(directory, set(judged.sites))
+    neighbours_by_side = {"upstream": above, "downstream": network_neighbours.downstream_sites(above)}
+    events, looks = _find_events(judged, neighbours_by_side)
+    features = event_shapes.event_features(judged.signals, looks)
+    named = cause_patterns.name_causes(features, judged.quantities)
+    reported = [one for one in events if _is_reported(one, features, named)]
+    if not reported:
+        return []
+    query = AnomalyQuery(
+        site_ids=sorted({judged.sites[one.at.site] for one in reported}),
+        detectors=sorted(anomaly_text.DETECTOR_NAMES.values()),
+        from_s=min(one.at.begin + judged.first for one in reported) * TICK_S - LINK_MARGIN_S,
+        limit=ANOMALY_READ_LIMIT,
+    )
+    builder = _AnomalyBuilder(directory, judged, neighbours_by_side, features, named, store.anomalies(query))
+    return [builder.anomaly(one) for one in reported]
+
+
+def _find_events(
+    judged: ScoredSites, neighbours_by_side: dict[str, dict[str, list[NeighbouringSite]]]
+) -> tuple[list[SiteEvent], list[event_shapes.EventWindow]]:
+    """All events, and each of them as it was at each look."""
+    events: list[SiteEvent] = []
+    looks: list[event_shapes.EventWindow] = []
+    columns = zip(
+        *(column.tolist() for column in find_score_events(judged.score, gap=EVENT_GAP_TICKS, **SCORE_LIMITS)),
+        strict=True,
+    )
+    for site, begin, end, peak, is_open in columns:
+        near = {
+            way: _lagged_sites(judged, sites.get(judged.sites[site], []), way)
+            for way, sites in neighbours_by_side.items()
+        }
+        event_window = event_shapes.EventWindow(site, begin, end, near["upstream"], near["downstream"])
+        ends = [*range(begin + LOOK_INTERVAL_TICKS - 1, end, LOOK_INTERVAL_TICKS), end]
+        events.append(SiteEvent(event_window, peak, is_open, range(len(looks), len(looks) + len(ends))))
+        looks += [event_window._replace(end=one) for one in ends]
+    return events, looks
+
+
+def _lagged_sites(
+    judged: ScoredSites, near: Sequence[NeighbouringSite], way: str
+) -> tuple[event_shapes.LaggedSite, ...]:
+    sign = 1 if way == "upstream" else -1
+    return tuple(
+        event_shapes.LaggedSite(judged.sites.index(one.site_id), sign * round(one.lag_s / TICK_S))
+        for one in near
+    )
+
+
+def _is_reported(event: SiteEvent, features: EventFeatures, named: NamedCauses) -> bool:
+    """Whether a cause was named at some look, or two quantities departed together."""
+    looks = slice(event.looks.start, event.looks.stop)
+    together = (np.abs(features.mean[looks]) >= MIN_SCORE_OF_SECOND).sum(axis=1) > 1
+    return bool((named.pattern[looks] >= 0).any() or together.any())
+
+
+class _AnomalyBuilder(NamedTuple):
+    """All that an anomaly is told from."""
+
+    directory: Directory
+    judged: ScoredSites
+    neighbours_by_side: dict[str, dict[str, list[NeighbouringSite]]]
+    features: EventFeatures
+    named: NamedCauses
+    series_anomalies: list[Anomaly]
+
+    def anomaly(self, event: SiteEvent) -> Anomaly:
+        """An event as it is stored; its cause is the last one that fitted."""
+        at, site_id = event.at, self.judged.sites[event.at.site]
+        begin_s, end_s, peak_s = (self._time_s(tick) for tick in (at.begin, at.end, event.peak))
+        look = max((one for one in event.looks if self.named.pattern[one] >= 0), default=event.looks[-1])
+        pattern = cause_patterns.PATTERNS[self.named.pattern[look]] if self.named.pattern[look] >= 0 else None
+        departed = self._departed(look)
+        near = self._near(event, departed)
+        english, chinese = cause_text.cause_sentences(
+            pattern.name if pattern else None,
+            departed,
+            self._passed(site_id, near),
+            alone=self._is_alone(event, near),
+        )
+        score = float(self.judged.score[event.peak, at.site])
+        evidence = {
+            "cause": self._cause(look, pattern),
+            "of": self._linked_anomalies(site_id, begin_s, end_s),
+            "quantities": self._quantities(event, look),
+            "neighbours": [one.as_evidence() for one in near],
+            "qartod_neighbour": self._neighbour_flag(event, departed[0].quantity),
+            "rain_mm": round(float(self.features.rain_mm[look]), 2),
+            "window": {"from_s": begin_s, "until_s": end_s},
+            "parameters": SCORE_LIMITS,
+        }
+        return Anomaly(
+            subject=f"site/{site_id}/several",
+            site_id=site_id,
+            detector=DETECTOR_OF_CAUSE[pattern.name] if pattern else DETECTOR,
+            version=VERSION,
+            start_s=begin_s,
+            end_s=None if event.is_open else end_s,
+            peak_s=peak_s,
+            score=score,
+            severity=_severity(score, end_s - begin_s, pattern),
+            n_readings=at.end + 1 - at.begin,
+            state="open" if event.is_open else "closed",
+            reason_en=english,
+            reason_zh=chinese,
+            evidence=evidence,
+        )
+
+    def _time_s(self, tick: int) -> float:
+        return float((tick + self.judged.first) * TICK_S)
+
+    def _departed(self, look: int) -> list[cause_text.DepartedQuantity]:
+        """Quantities that depart, most first; at least one."""
+        mean, alone = self.features.mean[look], int(self.named.quantity[look])
+        order = [alone] if alone >= 0 else np.argsort(-np.abs(mean), kind="stable").tolist()
+        chosen = [at for at in order if abs(mean[at]) >= cause_patterns.MIN_EVIDENCE] or order[:1]
+        return [cause_text.DepartedQuantity(self.judged.quantities[at], float(mean[at])) for at in chosen]
+
+    def _near(
+        self, event: SiteEvent, departed: Sequence[cause_text.DepartedQuantity]
+    ) -> list[NeighbourEvidence]:
+        """Neighbours where the same quantity went the same way when the water was there, upstream first."""
+        site_id = self.judged.sites[event.at.site]
+        found = []
+        for way, lagged in (("upstream", event.at.above), ("downstream", event.at.below)):
+            for one, there in zip(self.neighbours_by_side[way].get(site_id, []), lagged, strict=True):
+                mean = event_shapes.neighbour_score(self.judged.signals.signed, event.at, there)
+                for what in departed:
+                    score = float(mean[self.judged.quantities.index(what.quantity)])
+                    if score * np.sign(what.score) >= cause_patterns.MIN_EVIDENCE:
+                        lag_s = float(there.lag * TICK_S)
+                        found.append(NeighbourEvidence(one, way, lag_s, what.quantity, round(score, 2)))
+                        break
+        return found
+
+    def _passed(self, site_id: str, near: Sequence[NeighbourEvidence]) -> list[cause_text.PassedSite]:
+        """Neighbours as a reason names them: those of the site's own area by name."""
+        site_of = {site.site_id: site for site in self.directory.sites}
+        sites = [site_of[one.next.site_id] for one in near]
+        area_id = site_of[site_id].area_id
+        shown = [
+            one
+            if one.area_id == area_id
+            else msgspec.structs.replace(one, en=cause_text.OTHER_AREA_EN, zh=cause_text.OTHER_AREA_ZH)
+            for one in sites
+        ]
+        return [cause_text.PassedSite(site, one.lag_s) for site, one in zip(shown, near, strict=True)]
+
+    def _is_alone(self, event: SiteEvent, near: Sequence[NeighbourEvidence]) -> bool:
+        return bool(event.at.above or event.at.below) and not near
+
+    def _cause(self, look: int, pattern: CausePattern | None) -> dict[str, Any] | None:
+        if pattern is None:
+            return None
+        strength = round(float(self.named.strength[look]), 2)
+        return {"name": pattern.name, "kind": pattern.kind, "strength": strength}
+
+    def _quantities(self, event: SiteEvent, look: int) -> list[dict[str, Any]]:
+        """Share, signed score, values at the peak and begin of each quantity, by share."""
+        judged, at = self.judged, event.at
+        observed, expected = (
+            part[event.peak, at.site] for part in (judged.signals.value, judged.signals.expected)
+        )
+        shares = judged.shares[at.begin : at.end + 1, at.site].mean(axis=0)
+        since = event_shapes.departure_start(judged.signals.signed, at, cause_patterns.MIN_EVIDENCE)
+        site_id = judged.sites[at.site]
+        series_id = {one.quantity: one.series_id for one in self.directory.series if one.site_id == site_id}
+        return [
+            {
+                "quantity": judged.quantities[column],
+                "series_id": series_id[judged.quantities[column]],
+                "share": round(float(shares[column]), 3),
+                "score": round(float(self.features.mean[look, column]), 2),
+                "observed": _or_none(float(observed[column])),
+                "expected": _or_none(float(expected[column])),
+                "since_s": None if since[column] < 0 else self._time_s(int(since[column])),
+            }
+            for column in np.argsort(-shares, kind="stable").tolist()
+            if judged.quantities[column] in series_id and shares[column] > 0
+        ]
+
+    def _neighbour_flag(self, event: SiteEvent, quantity: str) -> int:
+        """The worst flag of the neighbour check (QARTOD test 12) of a quantity's scores in an event."""
+        column = self.judged.quantities.index(quantity)
+        signed, at = self.judged.signals.signed[:, :, column], event.at
+        near = [*at.above, *at.below]
+        if not near:
+            return int(Flag.NOT_EVALUATED)
+        time_s = np.arange(len(signed), dtype=np.float64) * TICK_S
+        flags = checks.neighbour(
+            signed[:, at.site],
+            time_s,
+            signed[:, [one.site for one in near]].T,
+            lag_s=[one.lag * float(TICK_S) for one in near],
+            max_age_s=float(TICK_S),
+            suspect=SCORE_LIMITS["weak"],
+            fail=SCORE_LIMITS["strong"],
+            least_n=1,
+        )
+        return int(flags[at.begin : at.end + 1].max())  # scores are never missing
+
+    def _linked_anomalies(self, site_id: str, begin_s: float, end_s: float) -> list[int]:
+        """Anomalies of the site's series in the same time."""
+        return sorted(
+            one.anomaly_id
+            for one in self.series_anomalies
+            if one.site_id == site_id
+            and one.state != "withdrawn"
+            and one.start_s <= end_s + TICK_S
+            and (one.end_s is None or one.end_s >= begin_s - LINK_MARGIN_S)
+        )
+
+
+def _or_none(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _severity(score: float, duration_s: float, pattern: CausePattern | None) -> int:
+    severity = 3 if score >= ALARM_SCORE else 2 if score >= WARNING_SCORE or duration_s >= WARNING_S else 1
+    return min(severity, SENSOR_SEVERITY) if pattern is not None and pattern.kind == "sensor" else severity

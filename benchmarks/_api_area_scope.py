@@ -1,0 +1,185 @@
+"""What row-level security costs: requests by the key of an area and by an administrator's, in turn."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
+
+import numpy as np
+import psycopg
+
+from benchmarks._api_load import request
+from benchmarks._filled_database import END_US, QUANTITIES, STATEMENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+TOWN, COUNTY = "330400-t1", "330400"
+LONG_SERIES = 1 + len(QUANTITIES)
+"""The first series of that town's first site: the one with `LONG_READINGS`."""
+LONG_READINGS = 2_000_000
+STEP_S = 15
+ADMINISTRATOR = "administrator"
+WARM_UP_ROUNDS, LEAST = 3, 20
+LASTS_S = 5.0
+SAFE = "/?&=$();,':"
+EXPANSIONS = "STA 200 Datastreams"
+NEWEST = "$orderby=phenomenonTime desc;$top=1"
+
+
+class Path(NamedTuple):
+    """A request, which means the same by every key that it is sent with."""
+
+    address: str
+    of_county: bool = False
+    """Whether it concerns the whole county, so that the key of a town does not compare."""
+
+
+class KeyTimes(NamedTuple):
+    """Seconds each time (n,), by each key; the first is an administrator's."""
+
+    name: str
+    times_s: dict[str, NDArray[np.float64]]
+
+    def ratio(self, key: str, quantile: float) -> float:
+        """By a key over by the administrator's."""
+        return float(
+            np.quantile(self.times_s[key], quantile) / np.quantile(self.times_s[ADMINISTRATOR], quantile)
+        )
+
+
+def fill_long_series(dsn: str, readings: int = LONG_READINGS) -> None:
+    """Add a series of so many readings, 15 s apart, in place of what one series holds; roll it up."""
+    parameters = {"series": LONG_SERIES, "readings": readings, "end_s": END_US / 1e6, "step_s": STEP_S}
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for name in ("clear_long", "long", "latest", "revised"):
+            connection.execute(STATEMENTS[name], parameters)
+        for name in ("rollup_15min", "rollup_1h", "rollup_1day"):
+            connection.execute(STATEMENTS[f"clear_{name}"])
+            connection.execute(STATEMENTS[name])
+        connection.execute("VACUUM ANALYZE")
+        connection.execute("CHECKPOINT")
+
+
+def anomaly(dsn: str) -> int:
+    """An anomaly of the town, by id."""
+    with psycopg.connect(dsn) as connection:
+        (found,) = connection.execute(STATEMENTS["newest_anomaly"], {"series": LONG_SERIES}).fetchone() or (
+            0,
+        )
+        return int(found)
+
+
+def request_paths(anomaly_id: int) -> dict[str, Path]:
+    """The requests by name; the anomaly is one of the town."""
+    of_long = f"/sta/v1.1/Datastreams({LONG_SERIES})"
+    of_town = f"$filter=Thing/properties/area eq '{TOWN}'"
+    year = "from=2025-11-21T00:00:00Z&to=2026-11-21T00:00:00Z"
+    month = "from=2026-10-21T00:00:00Z&to=2026-11-21T00:00:00Z"
+    day = "from=2026-11-20T00:00:00Z&to=2026-11-21T00:00:00Z"
+    found = {
+        "STA newest observation of a Datastream": f"{of_long}/Observations?{NEWEST.replace(';', '&')}",
+        "STA oldest observations of a Datastream": f"{of_long}/Observations?$orderby=phenomenonTime&$top=100",
+        "STA a Datastream, plain": of_long,
+        "STA doubtful observations of a Datastream": (
+            f"{of_long}/Observations?$filter=resultQuality/value ge 3&$orderby=phenomenonTime desc&$top=100"
+        ),
+        "STA observations of a day": (
+            f"{of_long}/Observations?$filter=during(phenomenonTime,2026-11-20T00:00:00Z/P1D)&$top=1000"
+        ),
+        "STA count of a Datastream": f"{of_long}/Observations?$count=true&$top=0",
+        "STA count by a filter": f"{of_long}/Observations?$filter=result gt 7.9999&$count=true&$top=0",
+        "STA Datastreams of a town": f"/sta/v1.1/Datastreams?{of_town}",
+        "STA Datastreams with latest": f"/sta/v1.1/Datastreams?{of_town}&$expand=Observations({NEWEST})",
+        "STA Datastreams with counts": (
+            f"/sta/v1.1/Datastreams?{of_town}&$expand=Observations($count=true;$top=0)"
+        ),
+        "STA Things with latest": (
+            "/sta/v1.1/Things?$filter=properties/area eq "
+            f"'{TOWN}'&$expand=Datastreams($expand=Observations({NEWEST}))"
+        ),
+        "STA observations, plain": "/sta/v1.1/Observations",
+        "STA observations, newest of all": "/sta/v1.1/Observations?$orderby=phenomenonTime desc&$top=20",
+        "/v1/latest": f"/v1/latest?area={TOWN}",
+        "/v1/anomalies": f"/v1/anomalies?area={TOWN}&limit=100",
+        "/v1/anomalies open": f"/v1/anomalies?area={TOWN}&state=open",
+        "/v1/series readings of a day": f"/v1/series/{LONG_SERIES}/readings?{day}",
+        "/v1/series readings of a year, first page": f"/v1/series/{LONG_SERIES}/readings?{year}",
+        "/v1/readings of a town, first page": f"/v1/readings?area={TOWN}&{year}",
+        "/v1/series buckets": f"/v1/series/{LONG_SERIES}/buckets?width=P1D&{year}",
+        "/v1/plot": f"/v1/plot?series={LONG_SERIES}&{day}",
+        "/v1/series": f"/v1/series?area={TOWN}",
+        "/v1/sites": f"/v1/sites?area={TOWN}",
+        "/v1/anomalies, one": f"/v1/anomalies/{anomaly_id}",
+        "/v1/anomalies, trace": f"/v1/anomalies/{anomaly_id}/trace",
+        "/v1/series limits": f"/v1/series/{LONG_SERIES}/limits",
+        "/v1/dead-letters": "/v1/dead-letters",
+        "/v1/assessments": f"/v1/assessments?area={TOWN}",
+        "NGSI-LD entities": f"/v1/ngsi-ld/entities?area={TOWN}",
+        "/v1/readings of a month as a file": f"/v1/readings?series={LONG_SERIES}&{month}&format=arrow",
+    }
+    of_county = {
+        f"{EXPANSIONS} with latest": f"/sta/v1.1/Datastreams?$top=216&$expand=Observations({NEWEST})",
+        f"{EXPANSIONS} with counts": (
+            "/sta/v1.1/Datastreams?$top=216&$expand=Observations($count=true;$top=0)"
+        ),
+        "STA count of all observations": "/sta/v1.1/Observations?$count=true&$top=0",
+        "STA all Things with latest": (
+            f"/sta/v1.1/Things?$expand=Datastreams($expand=Observations({NEWEST}))"
+        ),
+        "/v1/latest of the county": f"/v1/latest?area={COUNTY}",
+        "/v1/anomalies of the county": f"/v1/anomalies?area={COUNTY}&limit=100",
+        "/v1/twin/state": "/v1/twin/state",
+        "/v1/health": "/v1/health",
+    }
+    return {name: Path(quote(one, safe=SAFE)) for name, one in found.items()} | {
+        name: Path(quote(one, safe=SAFE), of_county=True) for name, one in of_county.items()
+    }
+
+
+def compare(
+    port: int, keys: dict[str, dict[str, str]], anomaly_id: int, rounds: int, *, only: str = ""
+) -> Iterator[KeyTimes]:
+    """Send each request by every key in turn, so many times, or for `DURATION_S` if that is less.
+
+    Parameters
+    ----------
+    port : where the gateway listens
+    keys : headers by name; one is `ADMINISTRATOR`, the others are ids of areas
+    anomaly_id : of the town
+    rounds : how often at most
+    only : a part of the names of those requests that are sent
+
+    """
+    for name, path in request_paths(anomaly_id).items():
+        names = [one for one in keys if not path.of_county or one in {ADMINISTRATOR, COUNTY}]
+        if only not in name or len(names) < 2:
+            continue
+        times: dict[str, list[float]] = {one: [] for one in names}
+        began_s = time.perf_counter()
+        for at in range(-WARM_UP_ROUNDS, rounds):
+            if at > LEAST and time.perf_counter() - began_s > LASTS_S:
+                break
+            turn = at % len(names)
+            for one in names[turn:] + names[:turn]:
+                took_s = _time_request(port, path.address, keys[one])
+                if at >= 0:
+                    times[one].append(took_s)
+        yield KeyTimes(name, {one: np.array(took) for one, took in times.items()})
+
+
+def _time_request(port: int, path: str, headers: dict[str, str]) -> float:
+    """How long one answer takes, over a connection of its own (which costs both the same) [s]."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+        began_s = time.perf_counter()
+        client.sendall(request(path, headers | {"Connection": "close"}))
+        with client.makefile("rb") as reader:
+            first = reader.readline()
+            assert b" 200 " in first, (path, first, reader.read()[-500:])
+            while reader.read(1 << 20):
+                pass
+        return time.perf_counter() - began_s

@@ -1,0 +1,203 @@
+"""How the panels of two dashboards look, in matplotlib: what is coloured is a word or a shape, too."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from matplotlib.patches import Rectangle
+
+from dashboards.styling import CLASSES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from matplotlib.figure import Figure
+
+    Rows = Callable[[str], list[dict[str, Any]]]
+
+TIME = "time"
+ZONE = ZoneInfo("Asia/Shanghai")
+SEVERITY = {
+    0: ("fine", "#73bf69", "o"),
+    1: ("notice", "#5794f2", "s"),
+    2: ("warning", "#ff9830", "^"),
+    3: ("alarm", "#f2495c", "D"),
+}
+LEVELS = {
+    1: ("smooth", "#00A651"),
+    2: ("basically smooth", "#8CC63F"),
+    3: ("light", "#FFF200"),
+    4: ("medium", "#F7941D"),
+    5: ("heavy", "#C1272D"),
+}
+ROMAN = ("", "Ⅰ", "Ⅱ", "Ⅲ", "Ⅳ", "Ⅴ", "worse than Ⅴ")
+MAX_REASON_CHARS = 72
+
+
+def town_overview(figure: Figure, rows: Rows) -> Figure:
+    """What is wrong now, where; the classes; the worst series with its band; when it began."""
+    grid = figure.add_gridspec(4, 4, height_ratios=(0.5, 1.6, 1.5, 1.3))
+    (figures,) = rows("Open anomalies")
+    silent, age = rows("Silent devices")[0]["silent"], rows("Newest reading")[0]["age"]
+    numbers = [
+        (f"◆ {figures['alarm']}", "alarms open", SEVERITY[3][1]),
+        (f"△ {figures['warning']}", "warnings open", SEVERITY[2][1]),
+        (str(silent), "silent devices", SEVERITY[2][1] if silent else SEVERITY[0][1]),
+        (f"{float(age):.0f} s", "since the newest reading", SEVERITY[0][1]),
+    ]
+    for index, (number, text, colour) in enumerate(numbers):
+        _draw_number(figure.add_subplot(grid[0, index]), number, text, colour)
+    _draw_open_anomalies(figure.add_subplot(grid[1, :3]), rows("What is wrong now"))
+    _draw_map(figure.add_subplot(grid[1, 3]), rows("Where"))
+    _draw_classes(figure.add_subplot(grid[2, :2]), rows("Class of each river section"))
+    _draw_links(figure.add_subplot(grid[2, 2:]), rows("Congestion of each link"))
+    _draw_band(figure.add_subplot(grid[3, :]), rows("Worst series with its expected band"))
+    return figure
+
+
+def river_section(figure: Figure, rows: Rows) -> Figure:
+    """Class and items; the band; the flags; rain; upstream and downstream."""
+    grid = figure.add_gridspec(4, 2, height_ratios=(1.1, 1.5, 1.1, 1.1))
+    (found,) = rows("Class, target, items")
+    colour = CLASSES[found["class"] - 1]
+    target_text = "kept" if found["met"] else "missed"
+    text = f"target {ROMAN[found['target']]} {target_text}; {found['items']} of 21 items"
+    _draw_number(figure.add_subplot(grid[0, 0]), f"class {ROMAN[found['class']]}", text, colour)
+    items = [
+        (one["quantity"], f"{one['mean']:.3g}", ROMAN[one["class"]], str(one["readings"]))
+        for one in rows("Items behind the class")
+    ]
+    _draw_table(
+        figure.add_subplot(grid[0, 1]), "Items behind the class", ("item", "mean", "class", "readings"), items
+    )
+    _draw_band(figure.add_subplot(grid[1, :]), rows("Worst series with its expected band"))
+    _draw_flags(figure.add_subplot(grid[2, :]), rows("Flags"))
+    _draw_lines(figure.add_subplot(grid[3, 0]), "Rain nearby [mm/h]", rows("Rain nearby"))
+    _draw_lines(
+        figure.add_subplot(grid[3, 1]), "Upstream ↑ and downstream ↓", rows("Upstream and downstream")
+    )
+    return figure
+
+
+def _draw_number(axes: Any, number: str, text: str, colour: str) -> None:
+    axes.set_axis_off()
+    axes.add_patch(Rectangle((0, 0), 1, 1, color=colour, alpha=0.35, transform=axes.transAxes))
+    axes.text(0.5, 0.62, number, ha="center", va="center", fontsize=20, fontweight="bold")
+    axes.text(0.5, 0.2, text, ha="center", va="center", fontsize=9)
+
+
+def _draw_open_anomalies(axes: Any, rows: list[dict[str, Any]]) -> None:
+    cells = [
+        (
+            f"{one['since'].astimezone():%m-%d %H:%M}",
+            SEVERITY[one["severity"]][0],
+            one["site"],
+            shorten(one["reason"], MAX_REASON_CHARS, placeholder=" …"),
+        )
+        for one in rows[:8]
+    ]
+    colours = [SEVERITY[one["severity"]][1] for one in rows[:8]]
+    _draw_table(axes, "What is wrong now", ("since", "severity", "site", "reason"), cells, colours)
+
+
+def _draw_map(axes: Any, rows: list[dict[str, Any]]) -> None:
+    axes.set_title("Where", loc="left", fontsize=10)
+    for severity, (word, colour, shape) in SEVERITY.items():
+        rows_of_severity = [one for one in rows if one["severity"] == severity]
+        if rows_of_severity:
+            at = [one["longitude"] for one in rows_of_severity], [one["latitude"] for one in rows_of_severity]
+            marker_style = {"c": colour, "marker": shape, "s": 25 + 25 * severity, "edgecolors": "black"}
+            axes.scatter(*at, label=f"{word} {len(rows_of_severity)}", linewidths=0.4, **marker_style)
+    axes.legend(fontsize=7)
+    axes.tick_params(labelsize=7)
+
+
+def _draw_classes(axes: Any, rows: list[dict[str, Any]]) -> None:
+    cells = [
+        (one["site"], ROMAN[one["class"]], ROMAN[one["target"]], "✓" if one["met"] else "✗", one["items"])
+        for one in rows[:8]
+    ]
+    colours = [CLASSES[one["class"] - 1] for one in rows[:8]]
+    _draw_table(
+        axes, "Class of each river section", ("section", "class", "target", "kept", "items"), cells, colours
+    )
+
+
+def _draw_links(axes: Any, rows: list[dict[str, Any]]) -> None:
+    cells = [
+        (one["link"], LEVELS[one["level"]][0], f"{one['ratio']:.0%}", f"{one['kmh']:.0f} km/h")
+        for one in rows[:8]
+    ]
+    colours = [LEVELS[one["level"]][1] for one in rows[:8]]
+    _draw_table(axes, "Congestion of each link", ("link", "level", "of free flow", "speed"), cells, colours)
+
+
+def _draw_table(
+    axes: Any, title: str, head: tuple[str, ...], cells: list[Any], colours: list[str] | None = None
+) -> None:
+    """A table; the second column has the colours."""
+    axes.set_axis_off()
+    axes.set_title(title, loc="left", fontsize=10)
+    if not cells:
+        return
+    made = axes.table(cellText=cells, colLabels=head, loc="upper left", cellLoc="left")
+    made.auto_set_font_size(value=False)
+    made.set_fontsize(7)
+    made.auto_set_column_width(list(range(len(head))))
+    for row, colour in enumerate(colours or [], start=1):
+        made[row, 1].set_facecolor(colour)
+
+
+def _draw_band(axes: Any, rows: list[dict[str, Any]]) -> None:
+    times = [_as_datetime(one["time"]) for one in rows]
+    column = {
+        name: [float("nan") if one[name] is None else float(one[name]) for one in rows]
+        for name in ("measured", "expected", "lower", "upper", "flagged")
+    }
+    axes.set_title("Worst series with its expected band", loc="left", fontsize=10)
+    axes.fill_between(
+        times, column["lower"], column["upper"], color="#9ecae1", alpha=0.6, label="expected band"
+    )
+    axes.plot(times, column["expected"], "--", color="#5a7ea8", lw=1, label="expected")
+    axes.plot(times, column["measured"], color="#1f4e79", lw=1.4, label="measured")
+    axes.plot(times, column["flagged"], "D", color="#f2495c", ms=5, ls="", label="flagged")
+    axes.legend(fontsize=7, ncols=4, loc="upper left")
+    _format_time_axis(axes)
+
+
+def _draw_flags(axes: Any, rows: list[dict[str, Any]]) -> None:
+    axes.set_title("Flags", loc="left", fontsize=10)
+    names = sorted({one["metric"] for one in rows})
+    for index, name in enumerate(names):
+        some = [one for one in rows if one["metric"] == name]
+        for flag, colour, mark in ((1, "#73bf69", "|"), (3, "#ff9830", "^")):
+            at = [_as_datetime(one["time"]) for one in some if one["value"] == flag]
+            axes.plot(at, [index] * len(at), mark, color=colour, ms=7)
+    axes.set_yticks(range(len(names)), names, fontsize=7)
+    _format_time_axis(axes)
+
+
+def _draw_lines(axes: Any, title: str, rows: list[dict[str, Any]]) -> None:
+    axes.set_title(title, loc="left", fontsize=10)
+    for name in dict.fromkeys(one["metric"] for one in rows):
+        some = [one for one in rows if one["metric"] == name]
+        axes.plot(
+            [_as_datetime(one["time"]) for one in some], [one["value"] for one in some], lw=1.2, label=name
+        )
+    axes.set_ylim(bottom=0)
+    axes.legend(fontsize=6)
+    _format_time_axis(axes)
+
+
+def _format_time_axis(axes: Any) -> None:
+    axes.set_xlabel(TIME)
+    axes.margins(x=0.01)
+    axes.grid(visible=True, alpha=0.3)
+    axes.tick_params(labelsize=7)
+
+
+def _as_datetime(value: Any) -> datetime:
+    return value if isinstance(value, datetime) else datetime.fromtimestamp(float(value), UTC)

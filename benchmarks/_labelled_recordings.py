@@ -1,0 +1,91 @@
+"""Labelled recordings of water: GECCO 2018, SKAB and the Logan River, as arrays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from pyarrow import csv
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+GECCO_QUALITY = ("Cl", "pH", "Redox", "Leit", "Trueb", "Cl_2")  # the challenge's events are in these
+LOGAN = {"temp": 0.02, "cond": 0.2, "ph": 0.01, "do": 0.02, "turb": 0.5, "stage": 0.1}
+"""Quantities of the sondes, and about what their sensors resolve."""
+MIN_EVENT_GAP_S = 6 * 3600.0  # technicians' codes closer than this are one event
+MISSING = ["", "NA", "NULL", "-9999"]
+
+
+class LabelledSite(NamedTuple):
+    """Values (n_ticks, n_quantities) by time, and whether each tick is an event."""
+
+    name: str
+    value: Floats
+    event: NDArray[np.bool_]
+
+
+class LabelledSonde(NamedTuple):
+    """One quantity of one sonde, ``(n,)`` each, and the technicians' events as (start, end) [s]."""
+
+    name: str
+    quantity: str
+    time_s: Floats
+    value: Floats
+    events: NDArray[np.float64]
+
+
+def gecco(path: Path) -> LabelledSite:
+    """A half of GECCO 2018."""
+    table = _table(path, ",")
+    value = np.column_stack([_floats(table, name) for name in GECCO_QUALITY])
+    return LabelledSite(path.name, value, _floats(table, "EVENT") > 0)
+
+
+def skab(folder: Path) -> Iterator[LabelledSite]:
+    """The files of SKAB that have labels, by name."""
+    for path in sorted(folder.rglob("*.csv")):
+        table = _table(path, ";")
+        if "anomaly" in table:
+            names = [name for name in table if name not in {"datetime", "anomaly", "changepoint"}]
+            value = np.column_stack([_floats(table, name) for name in names])
+            yield LabelledSite(f"{path.parent.name}/{path.name}", value, _floats(table, "anomaly") > 0)
+
+
+def logan(folder: Path) -> Iterator[LabelledSonde]:
+    """Every series of the Logan River; an event is a stretch that a technician gave a code."""
+    for path in sorted(folder.glob("*2019.csv.gz")):
+        table = _table(path, ",")
+        time_s = table["datetime"].astype("datetime64[s]").astype(np.float64)
+        _, first = np.unique(time_s, return_index=True)
+        for name in LOGAN:
+            if name in table:
+                coded = np.array([text not in MISSING for text in table[f"{name}_qual"]])[first]
+                spans = _spans(time_s[first][coded])
+                yield LabelledSonde(path.name, name, time_s[first], _floats(table, name)[first], spans)
+
+
+def _spans(time_s: Floats) -> Floats:
+    if not len(time_s):
+        return np.empty((0, 2))
+    begins = np.flatnonzero(np.diff(time_s, prepend=-np.inf) > MIN_EVENT_GAP_S)
+    ends = np.append(begins[1:], len(time_s)) - 1
+    return np.column_stack([time_s[begins], time_s[ends]])
+
+
+def _table(path: Path, delimiter: str) -> dict[str, NDArray[np.str_]]:
+    convert = csv.ConvertOptions(null_values=MISSING, strings_can_be_null=False)
+    names = csv.open_csv(path, parse_options=csv.ParseOptions(delimiter=delimiter)).schema.names
+    convert.column_types = dict.fromkeys(names, "string")
+    table = csv.read_csv(path, parse_options=csv.ParseOptions(delimiter=delimiter), convert_options=convert)
+    return {name.lstrip("\ufeff"): np.array(table[name].to_pylist(), np.str_) for name in names}
+
+
+def _floats(table: dict[str, NDArray[np.str_]], name: str) -> Floats:
+    text = table[name]
+    return np.where(np.isin(text, MISSING), "nan", text).astype(np.float64)

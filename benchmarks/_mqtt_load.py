@@ -1,0 +1,202 @@
+"""The load of the ingest benchmarks: fifty devices of four quantities, their messages, and who sends them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import time
+from collections import deque
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from edge.wire import senml
+from edge.wire.senml import Record
+from ingest_service.storage.contract.models import Area, Channel, Device, Directory, Series, Site
+from tests.support import server_installation
+from tests.support.throwaway_servers import TIMESCALE, MosquittoServer, PostgresServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from paho.mqtt.client import MQTTMessage, MQTTMessageInfo
+
+DEVICES, QUANTITIES = 50, ("ph", "dissolved_oxygen", "conductivity", "turbidity")
+SERIES = DEVICES * len(QUANTITIES)
+WIRE = {
+    "ph": ("pH", 7.2),
+    "dissolved_oxygen": ("kg/m3", 0.008),
+    "conductivity": ("S/m", 0.05),
+    "turbidity": ("NTU", 12.0),
+}
+STEP_S = 60.0
+FILTER = "towntwin/v1/+/+/data"
+UNBOUNDED_QUEUE = ("max_queued_messages 0", "max_inflight_messages 0", "max_queued_bytes 0")
+TIMEOUT_S = 120.0
+MAX_IN_FLIGHT = 20_000  # messages not yet taken: paho has packet ids for 65,535
+
+Messages = list[tuple[str, bytes]]
+
+
+class SharedCounter(Protocol):
+    """A number that two processes see."""
+
+    value: int
+
+
+def directory() -> Directory:
+    """Everything enrolled."""
+    names = [f"bench-{number:02}" for number in range(DEVICES)]
+    return Directory(
+        areas=[Area(area_id="bench", level="town", en="Bench", zh="基准")],
+        sites=[
+            Site(site_id=name, area_id="bench", kind="river_section", en=name, zh=name, lon=0, lat=0)
+            for name in names
+        ],
+        devices=[Device(device_id=name, area_id="bench") for name in names],
+        series=[
+            Series(site_id=name, quantity=one, interval_s=STEP_S) for name in names for one in QUANTITIES
+        ],
+        channels=[
+            Channel(device_id=name, name=one, site_id=name, quantity=one)
+            for name in names
+            for one in QUANTITIES
+        ],
+    )
+
+
+def data_topic(device: int) -> str:
+    """Where a device publishes."""
+    return f"towntwin/v1/bench/bench-{device:02}/data"
+
+
+def record(quantity: str, time_s: float, noise: float) -> Record:
+    """A reading near what is usual."""
+    unit, value = WIRE[quantity]
+    return Record(name=quantity, time_s=time_s, value=value * noise, unit=unit)
+
+
+def payloads(readings: int, per_message: int) -> Messages:
+    """(topic, pack) of readings that go on in time, device by device in turn."""
+    noise = np.random.default_rng(1).normal(1, 0.01, readings).tolist()
+    begin_s = time.time() - readings / SERIES * STEP_S - 86_400
+    messages: Messages = []
+    for number in range(readings // per_message):
+        device, turn = number % DEVICES, number // DEVICES
+        first = turn * per_message
+        pack = [
+            record(
+                QUANTITIES[i % len(QUANTITIES)],
+                begin_s + i // len(QUANTITIES) * STEP_S,
+                noise[number * per_message + i - first],
+            )
+            for i in range(first, first + per_message)
+        ]
+        messages.append((data_topic(device), senml.encode_json(pack)))
+    return messages
+
+
+def client(name: str = "") -> Client:
+    """A paho client; with a session that stays if it has a name."""
+    return Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=MQTTProtocolVersion.MQTTv5)
+
+
+def persistent_session() -> Properties:
+    """A session that never expires."""
+    properties = Properties(PacketTypes.CONNECT)
+    properties.SessionExpiryInterval = 0xFFFFFFFF
+    return properties
+
+
+def end_session(port: int, name: str) -> None:
+    """End the session of a client id, and with it what waits there."""
+    one = client(name)
+    one.connect("127.0.0.1", port, clean_start=True)
+    one.loop_start()
+    while not one.is_connected():
+        time.sleep(0.01)
+    one.disconnect()
+    one.loop_stop()
+
+
+def publish(port: int, messages: Messages, acknowledged: SharedCounter | None = None) -> None:
+    """Send everything at QoS 1 as fast as the broker takes it; ``taken`` counts what it took."""
+    one = client()
+    if acknowledged is not None:
+        one.on_publish = lambda *_: setattr(acknowledged, "value", acknowledged.value + 1)
+    one.max_inflight_messages_set(1000)
+    one.connect("127.0.0.1", port)
+    one.loop_start()
+    in_flight: deque[MQTTMessageInfo] = deque()
+    for topic, payload in messages:
+        if len(in_flight) == MAX_IN_FLIGHT:
+            _wait_for(in_flight.popleft())
+        in_flight.append(one.publish(topic, payload, qos=1))
+    while in_flight:
+        _wait_for(in_flight.popleft())
+    one.disconnect()
+    one.loop_stop()
+
+
+def _wait_for(info: MQTTMessageInfo) -> None:
+    info.wait_for_publish(TIMEOUT_S)
+    assert info.is_published(), "the broker takes nothing"
+
+
+def publish_from_process(port: int, messages: Messages) -> None:
+    """Send everything from another process; return when the broker has it."""
+    sender = multiprocessing.Process(target=publish, args=(port, messages))
+    sender.start()
+    sender.join()
+    assert sender.exitcode == 0, "the sender failed"
+
+
+def bare_receiver(port: int, messages: Messages) -> float:
+    """Messages a second of a paho client that looks at nothing, of those that wait for it in the broker."""
+    one = client("bare")
+    one.connect("127.0.0.1", port, clean_start=False, properties=persistent_session())
+    one.subscribe(FILTER, qos=1)
+    one.loop_start()
+    time.sleep(0.5)
+    one.disconnect()
+    one.loop_stop()
+    publish_from_process(port, messages)
+
+    received_count, done = [0], threading.Event()
+
+    def on_message(_client: Client, _userdata: Any, _message: MQTTMessage) -> None:
+        received_count[0] += 1
+        if received_count[0] == len(messages):
+            done.set()
+
+    one = client("bare")
+    one.on_message = on_message
+    began_s = time.perf_counter()
+    one.connect("127.0.0.1", port, clean_start=False, properties=persistent_session())
+    one.loop_start()
+    assert done.wait(TIMEOUT_S)
+    took_s = time.perf_counter() - began_s
+    one.unsubscribe(FILTER)
+    one.disconnect()
+    one.loop_stop()
+    return len(messages) / took_s
+
+
+@contextmanager
+def servers() -> Iterator[tuple[PostgresServer, MosquittoServer]]:
+    """A TimescaleDB that writes through to its disk, and a Mosquitto that queues without a bound."""
+    found = server_installation.provide(print)
+    database = PostgresServer(found, "postgres", server_installation.PROGRAMS, TIMESCALE | {"fsync": "on"})
+    broker = MosquittoServer(found, "mosquitto", persistence=False, lines=UNBOUNDED_QUEUE)
+    try:
+        database.create()
+        broker.start()
+        yield database, broker
+    finally:
+        broker.remove()
+        database.remove()

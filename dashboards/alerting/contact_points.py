@@ -1,0 +1,60 @@
+"""Contact points from the settings, and the notification policy that uses them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dashboards.alerting.alert_rules import ALERT_LABEL
+
+if TYPE_CHECKING:
+    from dashboards.settings import Settings
+
+CONTACT_POINT_NAME = "towntwin"
+"""One contact point, however many ways it goes: Grafana groups integrations by name."""
+MESSAGE = (
+    "{{ range .Alerts }}[{{ .Status }}] {{ .Annotations.summary_zh }}\n"
+    "{{ .Annotations.summary }}\n{{ .PanelURL }}{{ .DashboardURL }}\n{{ end }}"
+)
+
+
+def build_contact_points(settings: Settings) -> list[dict[str, Any]]:
+    """A webhook, DingTalk and e-mail, those of them that are set."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    if settings.webhook_url:
+        found.append(("webhook", {"url": settings.webhook_url, "httpMethod": "POST"}))
+    if settings.dingtalk_url:
+        found.append(
+            ("dingding", {"url": settings.dingtalk_url, "msgType": "actionCard", "message": MESSAGE})
+        )
+    if settings.emails:
+        found.append(
+            ("email", {"addresses": ";".join(settings.emails), "singleEmail": False, "message": MESSAGE})
+        )
+    return [
+        {
+            "uid": f"{CONTACT_POINT_NAME}-{kind}",
+            "name": CONTACT_POINT_NAME,
+            "type": kind,
+            "settings": one,
+            "disableResolveMessage": False,
+        }
+        for kind, one in found
+    ]
+
+
+def notification_route() -> dict[str, Any]:
+    """Alerts of ours go to our contact point: at once per town, again every four hours while they last."""
+    return {
+        "receiver": CONTACT_POINT_NAME,
+        "object_matchers": [[ALERT_LABEL, "=", "true"]],
+        "group_by": ["alertname", "area"],
+        "group_wait": "30s",
+        "group_interval": "5m",
+        "repeat_interval": "4h",
+    }
+
+
+def with_notification_route(tree: dict[str, Any]) -> dict[str, Any]:
+    """A policy tree with our route first, and every other one as it was."""
+    others = [one for one in tree.get("routes") or [] if one.get("receiver") != CONTACT_POINT_NAME]
+    return {**tree, "routes": [notification_route(), *others]}

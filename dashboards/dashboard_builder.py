@@ -1,0 +1,129 @@
+"""A dashboard: rows of panels, the choices above them, links to the other dashboards, anomalies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from grafana_foundation_sdk.builders.dashboard import (
+    AnnotationQuery,
+    Dashboard,
+    DashboardLink,
+    QueryVariable,
+    Row,
+)
+from grafana_foundation_sdk.models import dashboard as models
+
+from dashboards.postgres_query import NamedQueryBuilder, datasource, raw_sql
+from dashboards.translations import Language, translate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Panel = tuple[Callable[[Language], Any], int, int]
+
+SCHEMA_VERSION = 37
+"""What Grafana 9.4 writes; newer ones migrate it when they load it."""
+AREA_VARIABLES = {"city": "cities", "county": "counties", "town": "towns"}
+ALL_OPTION = models.VariableOption(text=["All"], value=["$__all"], selected=True)
+
+
+@dataclass(frozen=True)
+class DashboardSpec:
+    """A dashboard before it has a language; panels with width and height, the grid is 24 wide."""
+
+    name: str
+    rows: tuple[tuple[str, tuple[Panel, ...]], ...]
+    kinds: tuple[str, ...] | None = None
+    """Kinds of sites to choose from; all where None, none at all where empty."""
+    one_site: bool = False
+    quantities: bool = False
+    time: str = "now-24h"
+    refresh: str = "30s"
+
+    @property
+    def has_sites(self) -> bool:
+        """Whether a site can be chosen."""
+        return self.kinds != ()
+
+
+def build_dashboard(board: DashboardSpec, language: Language) -> models.Dashboard:
+    """The dashboard in one language."""
+    dashboard = (
+        Dashboard(translate(board.name, language))
+        .uid(f"towntwin-{board.name.replace('_', '-')}-{language}")
+        .description(translate(f"{board.name}_about", language))
+        .tags(["towntwin", language])
+        .timezone("Asia/Shanghai")
+        .time(board.time, "now")
+        .refresh(board.refresh)
+        .tooltip(models.DashboardCursorSync.CROSSHAIR)
+        .readonly()
+        .link(_links_to_others(language))
+        .annotation(_anomaly_annotations(board, language))
+    )
+    for name, query in AREA_VARIABLES.items():
+        dashboard.with_variable(_variable(name, raw_sql(query, language), language))
+    if board.has_sites:
+        dashboard.with_variable(_site_variable(board, language))
+    if board.quantities:
+        dashboard.with_variable(_variable("quantity", raw_sql("quantities", language), language))
+    numbers = count(1)
+    for title, panels in board.rows:
+        dashboard.with_row(Row(translate(title, language)).id(next(numbers)))
+        for panel, width, height in panels:
+            dashboard.with_panel(panel(language).id(next(numbers)).span(width).height(height))
+    built = dashboard.build()
+    built.schema_version = SCHEMA_VERSION
+    return built
+
+
+def _variable(name: str, query: str, language: Language) -> QueryVariable:
+    """A choice that follows from the choices before it; all at first."""
+    return (
+        QueryVariable(name)
+        .label(translate(name, language))
+        .datasource(datasource())
+        .query(query)
+        .definition(query)
+        .multi(True)
+        .include_all(True)
+        .current(ALL_OPTION)
+        .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(models.VariableSort.DISABLED)
+    )
+
+
+def _site_variable(board: DashboardSpec, language: Language) -> QueryVariable:
+    kinds = ", ".join(f"'{one}'" for one in board.kinds or ())
+    query = raw_sql("sites_of_kind", language, kinds=kinds) if kinds else raw_sql("sites", language)
+    dashboard = _variable("site", query, language)
+    if board.one_site:
+        dashboard.multi(False).include_all(False).current(models.VariableOption(text="", value=""))
+    return dashboard
+
+
+def _links_to_others(language: Language) -> DashboardLink:
+    """The other dashboards of this language, with the selection and the time."""
+    return (
+        DashboardLink(translate("others", language))
+        .type(models.DashboardLinkType.DASHBOARDS)
+        .tags(["towntwin", language])
+        .as_dropdown(True)
+        .include_vars(True)
+        .keep_time(True)
+    )
+
+
+def _anomaly_annotations(board: DashboardSpec, language: Language) -> AnnotationQuery:
+    """Anomalies on every time series: of the chosen sites, or of the chosen towns where no site is chosen."""
+    query = "annotations" if board.has_sites else "annotations_towns"
+    return (
+        AnnotationQuery()
+        .name(translate("anomalies", language))
+        .datasource(datasource())
+        .enable(True)
+        .icon_color("red")
+        .target(NamedQueryBuilder(query, language, ref_id="Anno"))
+    )

@@ -1,0 +1,157 @@
+"""The kinds of panels, each of one named query: figures, tables, lines, bars, states, a map."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from grafana_foundation_sdk.builders import bargauge, geomap, stat, statetimeline, table, timeseries
+from grafana_foundation_sdk.builders import common as common_builders
+from grafana_foundation_sdk.models import common as common_models
+
+from dashboards import styling
+from dashboards.postgres_query import NamedQueryBuilder, datasource
+from dashboards.translations import Language, translate
+
+if TYPE_CHECKING:
+    from grafana_foundation_sdk.models.dashboard import ValueMap
+
+P = TypeVar("P", stat.Panel, table.Panel, timeseries.Panel, statetimeline.Panel, bargauge.Panel, geomap.Panel)
+
+MAX_CONNECTED_GAP_MS = 3_600_000
+
+
+def with_title(panel: P, key: str, language: Language) -> P:
+    """Title and description of a panel, by its key in the words, and where it asks."""
+    return (
+        panel.title(translate(key, language))
+        .description(translate(f"{key}_about", language))
+        .datasource(datasource())
+    )
+
+
+def stat_panel(key: str, query: str, language: Language) -> stat.Panel:
+    """The numbers of a query's single row."""
+    return (
+        with_title(stat.Panel(), key, language)
+        .with_target(NamedQueryBuilder(query, language))
+        .graph_mode(common_models.BigValueGraphMode.NONE)
+        .reduce_options(common_builders.ReduceDataOptions().calcs(["lastNotNull"]).values(False).fields(""))
+    )
+
+
+def stat_panel_by_column(key: str, query: str, columns: str, language: Language) -> stat.Panel:
+    """A number a column, each under its word."""
+    panel = stat_panel(key, query, language).thresholds(styling.threshold_config((None, styling.GREY)))
+    for name in columns.split():
+        panel.override_by_name(name, styling.column_properties(name, language))
+    return panel
+
+
+def table_panel(
+    key: str, query: str, columns: str, language: Language, *, link: tuple[str, str] | None = None
+) -> table.Panel:
+    """A table of a query; ``link`` is the variable that a row sets, and the board that it opens."""
+    panel = with_title(table.Panel(), key, language).with_target(NamedQueryBuilder(query, language))
+    for name in columns.split():
+        properties = styling.column_properties(name, language)
+        if link and name == link[0]:
+            properties = [
+                *properties,
+                styling.override_property("links", [link_to_dashboard(*link, language)]),
+            ]
+        panel.override_by_name(name, properties)
+    return panel
+
+
+def link_to_dashboard(variable: str, board: str, language: Language) -> dict[str, object]:
+    """A link of a cell: the board for what the row is about; the selection above it and the time go along."""
+    parent_variables = {"site": ("city", "county", "town"), "town": ("city", "county")}[variable]
+    selected_areas = "".join(f"&${{{name}:queryparam}}" for name in parent_variables)
+    chosen = f"var-{variable}=${{__data.fields.{variable}_id}}"
+    return {
+        "title": translate(f"go_{variable}", language),
+        "url": f"/d/towntwin-{board}-{language}?{chosen}{selected_areas}&${{__url_time_range}}",
+    }
+
+
+def time_series_panel(key: str, query: str, language: Language, **more: str) -> timeseries.Panel:
+    """A query over time."""
+    return (
+        with_title(timeseries.Panel(), key, language)
+        .with_target(NamedQueryBuilder(query, language, result_format="time_series", **more))
+        .span_nulls(MAX_CONNECTED_GAP_MS)
+    )
+
+
+def stacked_bars_panel(key: str, query: str, language: Language) -> timeseries.Panel:
+    """Counts over time, one on the other."""
+    return (
+        with_title(timeseries.Panel(), key, language)
+        .with_target(NamedQueryBuilder(query, language, result_format="time_series"))
+        .draw_style(common_models.GraphDrawStyle.BARS)
+        .fill_opacity(80)
+        .stacking(common_builders.StackingConfig().mode(common_models.StackingMode.NORMAL))
+        .min(0)
+        .decimals(0)
+    )
+
+
+def state_timeline_panel(key: str, query: str, words: ValueMap, language: Language) -> statetimeline.Panel:
+    """What each was, over time, in words."""
+    return (
+        with_title(statetimeline.Panel(), key, language)
+        .with_target(NamedQueryBuilder(query, language, result_format="time_series"))
+        .mappings([words])
+        .thresholds(styling.threshold_config((None, styling.GREY)))
+        .merge_values(True)
+        .show_value(common_models.VisibilityMode.AUTO)
+    )
+
+
+def bar_gauge_panel(key: str, query: str, column: str, language: Language) -> bargauge.Panel:
+    """A bar a row of a query."""
+    reduced = common_builders.ReduceDataOptions().calcs(["lastNotNull"]).values(True).fields(f"/^{column}$/")
+    return (
+        with_title(bargauge.Panel(), key, language)
+        .with_target(NamedQueryBuilder(query, language))
+        .reduce_options(reduced)
+        .orientation(common_models.VizOrientation.HORIZONTAL)
+    )
+
+
+def map_panel(key: str, query: str, name: str, language: Language, *, more: str) -> geomap.Panel:
+    """Places on a map, coloured and sized by severity, named by a column; the tooltip shows ``more``, too."""
+    coordinates = common_builders.FrameGeometrySource().mode(common_models.FrameGeometrySourceMode.COORDS)
+    style = {
+        "color": {"field": "severity", "fixed": "green"},
+        "size": {"field": "severity", "fixed": 6, "min": 6, "max": 16},
+        "symbol": {"fixed": "img/icons/marker/circle.svg", "mode": "fixed"},
+        "text": {"field": name, "fixed": "", "mode": "field"},
+    }
+    markers = (
+        common_builders.MapLayerOptions()
+        .type("markers")
+        .name(translate(name, language))
+        .location(coordinates.latitude("latitude").longitude("longitude"))
+        .tooltip(True)
+        .config({"showLegend": True, "style": style})
+    )
+    panel = (
+        with_title(geomap.Panel(), key, language)
+        .with_target(NamedQueryBuilder(query, language))
+        .view(geomap.MapViewConfig().id("fit").lat(31).lon(121).zoom(10).all_layers(True))
+        .basemap(common_builders.MapLayerOptions().type("default").name("Layer 0"))
+        .layers([markers])
+        .mappings([styling.severity_mapping(language)])
+        .thresholds(
+            styling.threshold_config(
+                (None, styling.GREEN),
+                *((n, c) for n, c in enumerate(reversed(styling.SEVERITIES.values()), 1)),
+            )
+        )
+    )
+    for column in ("severity", "latitude", "longitude", name, more):
+        panel.override_by_name(
+            column, [styling.override_property("displayName", translate(column, language))]
+        )
+    return panel

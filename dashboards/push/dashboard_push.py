@@ -1,0 +1,77 @@
+"""Pushes dashboards; recognises its own saves by their version message, which begins with `MARK`."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from dashboards.alerting.alert_rules import FOLDER
+from dashboards.generate import dashboard_files
+from dashboards.push.change import GrafanaChange, Verdict, digest
+from dashboards.push.grafana_errors import errors_as_sentences, find_or_none
+
+if TYPE_CHECKING:
+    from grafana_client.api import GrafanaApi
+
+MARK = "towntwin push "
+
+
+def dashboard_changes(grafana: GrafanaApi) -> list[GrafanaChange]:
+    """What is to be done to each."""
+    return [_dashboard(grafana, json.loads(text)) for text in dashboard_files().values()]
+
+
+def _dashboard(grafana: GrafanaApi, desired: dict[str, Any]) -> GrafanaChange:
+    uid = desired["uid"]
+    what = f"dashboard {uid}"
+    existing = find_or_none(partial(grafana.dashboard.get_dashboard, uid), what)
+    before = (
+        {key: one for key, one in existing["dashboard"].items() if key not in ("id", "version")}
+        if existing
+        else None
+    )
+    verdict: Verdict = "new"
+    why = ""
+    if existing:
+        verdict, why = _dashboard_verdict(grafana, existing, before, desired)
+
+    def write() -> None:
+        id_and_version = existing["dashboard"] if existing else {"id": None, "version": 0}
+        folder = existing["meta"].get("folderUid", FOLDER) if existing else FOLDER
+        body = {
+            "dashboard": {**desired, "id": id_and_version["id"], "version": id_and_version["version"]},
+            "folderUid": folder,
+            "message": MARK + digest(desired),
+            "overwrite": False,  # who saves it between our look and now is not overwritten
+        }
+        with errors_as_sentences(what):
+            grafana.dashboard.update_dashboard(body)
+
+    return GrafanaChange(what=what, verdict=verdict, before=before, after=desired, write=write, why=why)
+
+
+def _dashboard_verdict(
+    grafana: GrafanaApi, existing: dict[str, Any], before: Any, desired: dict[str, Any]
+) -> tuple[Verdict, str]:
+    if existing["meta"].get("provisioned"):
+        return "foreign", "it comes from a provisioning file: change the file, or take it away"
+    newest = _newest_version(grafana, desired["uid"])
+    message = newest.get("message", "")
+    if message == MARK + digest(desired) or before == desired:
+        return "same", ""
+    if message.startswith(MARK):
+        return "ours", ""
+    saved_by = newest.get("createdBy") or "somebody"
+    return (
+        "foreign",
+        f"{saved_by} saved version {newest.get('version')} of it ({message or 'without a message'})",
+    )
+
+
+def _newest_version(grafana: GrafanaApi, uid: str) -> dict[str, Any]:
+    """The newest version: a list in older Grafanas, in newer ones a page with the list in it."""
+    with errors_as_sentences(f"versions of dashboard {uid}"):
+        answer = grafana.dashboard_versions.get_dashboard_versions(dashboard_uid=uid, limit=1)
+    listed = answer["versions"] if isinstance(answer, dict) else answer
+    return dict(listed[0]) if listed else {}

@@ -1,0 +1,87 @@
+"""Folder and data source."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from dashboards.alerting.alert_rules import FOLDER
+from dashboards.postgres_query import DATASOURCE_TYPE, DATASOURCE_UID
+from dashboards.push.change import GrafanaChange, without_additions
+from dashboards.push.grafana_errors import errors_as_sentences, find_or_none
+
+if TYPE_CHECKING:
+    from grafana_client.api import GrafanaApi
+
+    from dashboards.settings import Settings
+
+
+def basic_changes(grafana: GrafanaApi, settings: Settings) -> list[GrafanaChange]:
+    """What is to be done to both."""
+    return [_folder(grafana), _data_source(grafana, settings)]
+
+
+def _folder(grafana: GrafanaApi) -> GrafanaChange:
+    """A folder that is there stays as it is, whatever it is called by now."""
+    what = f"folder {FOLDER}"
+    existing = find_or_none(partial(grafana.folder.get_folder, FOLDER), what)
+    desired = {"title": FOLDER, "uid": FOLDER}
+
+    def write() -> None:
+        with errors_as_sentences(what):
+            grafana.folder.create_folder(FOLDER, uid=FOLDER)
+
+    return GrafanaChange(
+        what=what, verdict="same" if existing else "new", before=existing, after=desired, write=write
+    )
+
+
+def data_source(settings: Settings) -> dict[str, Any]:
+    """The data source, but for its password, which Grafana never tells."""
+    return {
+        "uid": DATASOURCE_UID,
+        "name": "towntwin",
+        "type": DATASOURCE_TYPE,
+        "access": "proxy",
+        "url": settings.db_host,
+        "user": settings.db_user,
+        "jsonData": {
+            "database": settings.db_name,
+            "sslmode": settings.db_sslmode,
+            "postgresVersion": 1500,
+            "timescaledb": False,
+            "maxOpenConns": 10,
+        },
+    }
+
+
+def _data_source(grafana: GrafanaApi, settings: Settings) -> GrafanaChange:
+    desired = data_source(settings)
+    what = f"data source {desired['name']}"
+    existing = find_or_none(partial(grafana.datasource.get_datasource_by_uid, DATASOURCE_UID), what)
+    password = {"password": settings.db_password} if settings.db_password else {}
+    with_password = {**desired, "secureJsonData": password}
+    is_same = existing is not None and without_additions(existing, desired) == desired
+
+    def write() -> None:
+        with errors_as_sentences(what):
+            if existing is None:
+                grafana.datasource.create_datasource(with_password)
+            else:
+                grafana.datasource.update_datasource_by_uid(
+                    DATASOURCE_UID,
+                    {
+                        **existing,
+                        **with_password,
+                        "jsonData": {**existing["jsonData"], **desired["jsonData"]},
+                    },
+                )
+
+    return GrafanaChange(
+        what=what,
+        verdict="new" if existing is None else "same" if is_same else "foreign",
+        before=without_additions(existing, desired),
+        after=desired,
+        write=write,
+        why="it is not what the settings say: a person changed it, or the settings are new",
+    )

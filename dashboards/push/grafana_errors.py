@@ -1,0 +1,77 @@
+"""Grafana's HTTP API through grafana-client, with errors as sentences."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from grafana_client.api import GrafanaApi
+from grafana_client.client import GrafanaClientError, GrafanaException
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dashboards.settings import Settings
+
+TIMEOUT_S = 30.0
+ERROR_SENTENCES = {
+    401: "refuses the token: give --token of a service account",
+    403: "does not allow this: the service account needs the role Admin",
+    409: "has something else under this name: rename or delete that",
+    412: "says that somebody changed it in the meantime: push again",
+}
+
+
+class PushError(RuntimeError):
+    """Grafana could not be brought up to date; the sentence says why and what to do."""
+
+
+@contextmanager
+def grafana_connection(settings: Settings) -> Iterator[GrafanaApi]:
+    """The Grafana of the settings; that it answers shows with the first question. Raises `PushError`."""
+    if settings.token is None:
+        raise PushError("TOWNTWIN_GRAFANA_TOKEN is not set: give --token of a Grafana service account")
+    address = urlsplit(settings.url)
+    grafana = GrafanaApi(
+        settings.token,
+        protocol=address.scheme,
+        host=address.hostname,
+        port=address.port,
+        url_path_prefix=f"{path}/" if (path := address.path.strip("/")) else "",
+        timeout=TIMEOUT_S,
+    )
+    try:
+        yield grafana
+    finally:
+        grafana.client.s.close()
+
+
+def find_or_none(call: Callable[[], Any], what: str) -> Any:
+    """What there is, or None where there is nothing of that name."""
+    try:
+        with errors_as_sentences(what):
+            return call()
+    except GrafanaNotFoundError:
+        return None
+
+
+class GrafanaNotFoundError(PushError):
+    """404."""
+
+
+@contextmanager
+def errors_as_sentences(what: str) -> Iterator[None]:
+    """Errors of the API as sentences about ``what``. Raises `PushError`."""
+    try:
+        yield
+    except GrafanaClientError as error:
+        if error.status_code == 404:
+            raise GrafanaNotFoundError(f"{what}: Grafana knows no such thing") from error
+        if error.status_code in ERROR_SENTENCES:
+            raise PushError(f"{what}: Grafana {ERROR_SENTENCES[error.status_code]}") from error
+        raise PushError(f"{what}: Grafana finds fault with it: {error.response}") from error
+    except GrafanaException as error:
+        raise PushError(f"{what}: Grafana failed: {error.message}") from error
+    except OSError as error:  # of connecting; the client lets it through
+        raise PushError(f"{what}: Grafana does not answer ({error}): check --url") from error

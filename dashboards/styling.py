@@ -1,0 +1,204 @@
+"""Value mappings, colours, thresholds and column names in the chosen language.
+
+Class colours: those of China's real-time water quality platforms (I light blue to worse than V red).
+Congestion levels: the five-level scale. Nothing is told by colour alone: what is coloured is a word or a
+number, too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from grafana_foundation_sdk.builders.common import GraphThresholdsStyleConfig
+from grafana_foundation_sdk.builders.dashboard import ThresholdsConfig
+from grafana_foundation_sdk.models import dashboard as models
+from grafana_foundation_sdk.models import units
+from grafana_foundation_sdk.models.common import GraphThresholdsStyleMode
+
+from dashboards.translations import Language, translate
+from ingest_service.storage.health import process_messages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+GREEN, BLUE, ORANGE, RED, GREY = "green", "blue", "orange", "red", "#8e8e8e"
+CLASSES = ("#CCFFFF", "#00CCFF", "#00FF00", "#FFFF00", "#FF9B00", "#FF0000")
+LEVELS = ("#00A651", "#8CC63F", "#FFF200", "#F7941D", "#C1272D")
+STATUSES = CLASSES[1:]
+HEALTH = {"alive": GREEN, "restarting": ORANGE, "behind": ORANGE, "stuck": RED, "absent": RED}
+SEVERITIES = {"alarm": RED, "warning": ORANGE, "notice": BLUE}
+
+Properties = list[models.DynamicConfigValue]
+
+
+def value_mapping(words: Mapping[str, tuple[str, str]]) -> models.ValueMap:
+    """Values shown as a word in a colour."""
+    return models.ValueMap(
+        {
+            value: models.ValueMappingResult(text=text, color=colour, index=index)
+            for index, (value, (text, colour)) in enumerate(words.items())
+        }
+    )
+
+
+def severity_mapping(language: Language) -> models.ValueMap:
+    """Severity 0 to 3, never by colour alone."""
+    return value_mapping(
+        {
+            "0": (translate("fine", language), GREEN),
+            "1": (f"○ {translate('notice', language)}", BLUE),
+            "2": (f"△ {translate('warning', language)}", ORANGE),
+            "3": (f"◆ {translate('alarm', language)}", RED),
+        }
+    )
+
+
+def flag_mapping(language: Language) -> models.ValueMap:
+    """QARTOD flags."""
+    names = {"1": ("pass", GREEN), "2": ("not_evaluated", GREY), "3": ("suspect", ORANGE), "4": ("fail", RED)}
+    return value_mapping(
+        {value: (f"{value} {translate(key, language)}", colour) for value, (key, colour) in names.items()}
+    )
+
+
+def message_mapping(
+    words: Mapping[str, process_messages.BilingualText], colours: Mapping[str, str], language: Language
+) -> models.ValueMap:
+    """Keys shown as the words that all of the platform has for them."""
+    return value_mapping(
+        {
+            key: (one.zh if language == "zh" else one.en, colours.get(key, GREY))
+            for key, one in words.items()
+            if key
+        }
+    )
+
+
+def class_mapping(key_prefix: str, colours: tuple[str, ...], language: Language) -> models.ValueMap:
+    """1 and up, best first: ``stem_1`` and so on are the words."""
+    return value_mapping(
+        {
+            str(n): (translate(f"{key_prefix}_{n}", language), colour)
+            for n, colour in enumerate(colours, start=1)
+        }
+    )
+
+
+def boolean_mapping(language: Language) -> models.ValueMap:
+    """Yes and no, of booleans and of 1 and 0."""
+    yes, no = (f"✓ {translate('yes', language)}", GREEN), (f"✗ {translate('no', language)}", RED)
+    return value_mapping({"true": yes, "false": no, "1": yes, "0": no})
+
+
+def threshold_config(*steps: tuple[float | None, str]) -> ThresholdsConfig:
+    """Colours from a value on; the first step has none."""
+    found = [models.Threshold(value=value, color=colour) for value, colour in steps]
+    return ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(found)
+
+
+def threshold_property(*pairs: tuple[float | None, str]) -> models.DynamicConfigValue:
+    """Thresholds of one column."""
+    found = [{"value": value, "color": colour} for value, colour in pairs]
+    return override_property("thresholds", {"mode": "absolute", "steps": found})
+
+
+def fixed_colour(colour: str) -> models.DynamicConfigValue:
+    """One colour of one column."""
+    return override_property("color", {"mode": "fixed", "fixedColor": colour})
+
+
+def override_property(name: str, value: Any) -> models.DynamicConfigValue:
+    """One property of an override."""
+    return models.DynamicConfigValue(id_val=name, value=value)
+
+
+def column_properties(name: str, language: Language) -> Properties:
+    """How a column of that name looks in every table: its word, unit, colours, width."""
+    if name.endswith("_id"):
+        return [override_property("custom.hidden", True)]
+    return [override_property("displayName", translate(name, language)), *_column_style(name, language)]
+
+
+def _column_style(name: str, language: Language) -> Properties:
+    if name in _TIMES:
+        return [override_property("unit", "dateTimeAsLocal"), override_property("custom.width", 170)]
+    if name in _UNITS:
+        unit, decimals = _UNITS[name]
+        return [override_property("unit", unit), override_property("decimals", decimals)]
+    mapping_by_column: dict[str, Callable[[Language], models.ValueMap]] = {
+        "severity": severity_mapping,
+        "flag": flag_mapping,
+        "met": boolean_mapping,
+        "online": boolean_mapping,
+        "class": lambda chosen_language: class_mapping("class", CLASSES, chosen_language),
+        "best": lambda chosen_language: class_mapping("class", CLASSES, chosen_language),
+        "target": lambda chosen_language: class_mapping("class", CLASSES, chosen_language),
+        "status": lambda chosen_language: class_mapping("status", STATUSES, chosen_language),
+        "level": lambda chosen_language: class_mapping("level", LEVELS, chosen_language),
+        "health": lambda chosen_language: message_mapping(
+            process_messages.STATE_LABELS, HEALTH, chosen_language
+        ),
+        "process": lambda chosen_language: message_mapping(process_messages.KIND_LABELS, {}, chosen_language),
+        "why": lambda chosen_language: message_mapping(process_messages.REASON_TEXTS, {}, chosen_language),
+        "state": lambda chosen_language: value_mapping(
+            {one: (translate(one, chosen_language), GREY) for one in ("open", "closed")}
+        ),
+    }
+    if name not in mapping_by_column:
+        return [override_property("custom.minWidth", 300)] if name in ("reason", "detail") else []
+    if name in ("process", "why"):
+        wide = (
+            [override_property("custom.minWidth", 300)]
+            if name == "why"
+            else [override_property("custom.width", 130)]
+        )
+        return [override_property("mappings", [mapping_by_column[name](language)]), *wide]
+    cell = "color-text" if name in ("flag", "met", "online", "state") else "color-background"
+    return [
+        override_property("mappings", [mapping_by_column[name](language)]),
+        override_property("custom.cellOptions", {"type": cell}),
+        override_property("custom.width", 130),
+    ]
+
+
+_TIMES = {"since", "until", "measured", "received", "taken", "saved"}
+_UNITS: dict[str, tuple[str, int]] = {
+    "month": ("time:YYYY-MM", 0),
+    "score": (units.Short, 1),
+    "value": (units.Short, 2),
+    "mean": (units.Short, 3),
+    "expected": (units.Short, 2),
+    "lower": (units.Short, 2),
+    "upper": (units.Short, 2),
+    "exceeds": (units.Short, 2),
+    "ratio": (units.PercentUnit, 0),
+    "capture": (units.PercentUnit, 1),
+    "good": (units.PercentUnit, 1),
+    "kmh": (units.KilometersPerHour, 0),
+    "free": (units.KilometersPerHour, 0),
+    "age": (units.Seconds, 0),
+    "beat_age": (units.Seconds, 0),
+    "moved_age": (units.Seconds, 0),
+    "success_age": (units.Seconds, 0),
+    "backlog_age": (units.Seconds, 0),
+    "delay_50": (units.Seconds, 1),
+    "delay_95": (units.Seconds, 1),
+    "clock": (units.Seconds, 1),
+    "delay": ("suffix: veh·h", 0),
+    "tti": (units.Short, 2),
+    "index": (units.Short, 1),
+    "discharge": (units.CubicMetersPerSecond, 3),
+    "most": (units.CubicMetersPerSecond, 3),
+    "volume": (units.CubicMeter, 0),
+    "dry_hours": (units.Hours, 0),
+    "flowing_hours": (units.Hours, 0),
+    "battery": (units.Volt, 1),
+    "signal": ("suffix: dBm", 0),
+    "size": (units.BytesIEC, 1),
+    "database": (units.BytesIEC, 1),
+}
+
+
+def dashed_threshold_lines() -> GraphThresholdsStyleConfig:
+    """Thresholds as lines across a graph."""
+    return GraphThresholdsStyleConfig().mode(GraphThresholdsStyleMode.DASHED)

@@ -1,0 +1,83 @@
+"""Opens the named store and broker for commands, and installs signal handlers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+from deploy.settings import SettingsError, load_settings
+from edge.wire import broker_address as wire_broker
+from edge.wire.errors import WireError
+from ingest_service.storage.settings import Settings
+
+if TYPE_CHECKING:
+    import argparse
+    from types import FrameType
+
+    from deploy.settings import CommonSettings
+    from edge.wire.broker_address import BrokerAddress
+    from ingest_service.storage.postgres.store import PostgresStore
+
+EXIT_INTERRUPTED = 130
+EXIT_LEEWAY_S = 1.0
+
+
+def open_store(
+    common: CommonSettings, args: argparse.Namespace, stop: threading.Event | None = None
+) -> PostgresStore:
+    """The database that the settings name; waits for it while it is away."""
+    if common.dsn is None:
+        raise SettingsError(
+            "TOWNTWIN_DSN names no database: give --dsn postgresql://user:password@host:port/name"
+        )
+    from ingest_service.storage.postgres.store import PostgresStore  # noqa: PLC0415 - an edge agent has no driver
+
+    settings = load_settings(Settings, "storage", args, os.environ)
+    return PostgresStore.open(common.dsn, settings=settings, stop=stop)
+
+
+def broker_of_settings(common: CommonSettings) -> BrokerAddress:
+    """The broker that the settings name."""
+    if common.broker is None:
+        raise SettingsError("TOWNTWIN_BROKER names no broker: give --broker mqtt://host:port")
+    try:
+        return wire_broker.parse_broker_address(common.broker)
+    except WireError as error:
+        raise SettingsError(f"TOWNTWIN_BROKER: {error}") from error
+
+
+def stop_on_signals(grace_s: float | None = None) -> threading.Event:
+    """An event set by SIGTERM or SIGINT; a second signal ends the process at once.
+
+    With a grace, the process ends by itself soon after it [s]: whatever it still waits for does not answer.
+    """
+    stop = threading.Event()
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            os._exit(EXIT_INTERRUPTED)
+        stop.set()
+        if grace_s is not None:
+            last = threading.Timer(grace_s + EXIT_LEEWAY_S, _exit_process)
+            last.daemon = True
+            last.start()
+        # On a thread of its own: the interrupted line of the main thread may hold the log's lock.
+        name = signal.Signals(number).name
+        threading.Thread(target=lambda: _log().info("stopping", signal=name), daemon=True).start()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
+    return stop
+
+
+def _exit_process() -> None:
+    _log().warning("grace_over", action="ending now; what was not committed was not acknowledged either")
+    os._exit(0)
+
+
+def _log() -> Any:
+    import structlog  # noqa: PLC0415 - `--help` of a command needs no logging
+
+    return structlog.get_logger()

@@ -1,0 +1,232 @@
+"""Recorded files as devices: which files one device plays, what must be enrolled for it, and its clock.
+
+Nothing that is enrolled is changed: what is recorded is published by devices of their own, named
+``replay-…`` (docs/decisions/0024-recorded-files-have-devices-of-their-own.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deploy.settings import SettingsError
+from edge.drivers import column_layout
+from edge.drivers import file_mapping as mappings
+from edge.drivers.file_mapping import MappingError
+from edge.drivers.recorded_file import RecordedFile
+from edge.drivers.replay_driver import Recording, ReplayDriver
+from edge.wire import topics
+from ingest_service.storage.contract.models import Area, Channel, Device, Directory, Series, Site
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from edge.drivers.file_mapping import FileMapping
+    from edge.drivers.file_report import FileReport
+
+REPLAY_KIND = "replay"
+DEVICE_ID_PREFIX = "replay-"
+MAX_ID_CHARS = 64  # characters of a device id, as of every level of a topic
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedDevice:
+    """A device that publishes what a recording holds of the sites of one area."""
+
+    area: str
+    device: str
+    recording: Recording
+    sites: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class PlayPlan:
+    """What is played: a driver a device, the clock that they keep to, and how many readings."""
+
+    drivers: list[tuple[RecordedDevice, ReplayDriver]]
+    clock: Callable[[], float]
+    total: int
+    shift_s: float  # that is added to every time [s]
+    early: int  # readings that are left out, as measured before the platform takes any
+
+
+def open_recordings(files: Sequence[Path], mapping: Path) -> list[Recording]:
+    """One recording a device; files that name a site together are of one device.
+
+    Only the beginning of each file is read. Raises `SettingsError` with what is wrong with it or the mapping.
+    """
+    try:
+        found = mappings.load_mapping(mapping)
+        once = {path.resolve(): path for path in reversed(files)}
+        opened = [RecordedFile(path, found) for path in reversed(once.values())]
+        _check_all_columns_matched(opened, found)
+        return [Recording(group, found, _device_id(group)) for group in _group_by_shared_site(opened)]
+    except MappingError as error:
+        raise SettingsError(str(error)) from error
+
+
+def read_recordings(recordings: Iterable[Recording]) -> None:
+    """Read every row. Raises `SettingsError` where a recording can't be played."""
+    try:
+        for one in recordings:
+            one.read()
+    except MappingError as error:
+        raise SettingsError(str(error)) from error
+
+
+def file_reports(recordings: Iterable[Recording]) -> list[tuple[str, FileReport]]:
+    """What became of the rows of each file, with the device that it is of."""
+    return [(one.device, account) for one in recordings for account in one.accounts]
+
+
+def devices_of_recordings(
+    recordings: Sequence[Recording], enrolled_directory: Directory, area: str
+) -> list[RecordedDevice]:
+    """The devices that publish recordings: one an area, for a device is enrolled in one area.
+
+    A site that is enrolled stays in its area; the others are in ``area``. Raises `SettingsError`.
+    """
+    if not topics.LEVEL_PATTERN.fullmatch(area):
+        raise SettingsError(f"--area {area!r}: letters, digits and _ . : - only, {MAX_ID_CHARS} at most")
+    area_of = {one.site_id: one.area_id for one in enrolled_directory.sites}
+    enrolled = {one.device_id: one for one in enrolled_directory.devices}
+    found: list[RecordedDevice] = []
+    for recording in recordings:
+        by_area: dict[str, set[str]] = {}
+        for one in recording.series():
+            by_area.setdefault(area_of.get(one.site, area), set()).add(one.site)
+        for where, sites in sorted(by_area.items()):
+            device = _unused_device_id(recording.device, where, enrolled)
+            enrolled[device] = Device(device_id=device, area_id=where, kind=REPLAY_KIND)
+            found.append(RecordedDevice(where, device, recording, frozenset(sites)))
+    return found
+
+
+def missing_enrolment(devices: Sequence[RecordedDevice], enrolled_directory: Directory) -> Directory:
+    """What must be enrolled so that they can publish, without what is enrolled already.
+
+    Places are unknown, so new sites stand at 0, 0.
+    """
+    areas, sites = (
+        {one.area_id for one in enrolled_directory.areas},
+        {one.site_id for one in enrolled_directory.sites},
+    )
+    enrolled_devices = {one.device_id for one in enrolled_directory.devices}
+    series = {(one.site_id, one.quantity) for one in enrolled_directory.series}
+    channels = {(one.device_id, one.name) for one in enrolled_directory.channels}
+    named = [
+        (one, measured)
+        for one in devices
+        for measured in one.recording.series()
+        if measured.site in one.sites
+    ]
+    traffic = {one.site for _, one in named if one.quantity.startswith("traffic")}
+    area_of = {one.site: device.area for device, one in named}
+    return Directory(
+        areas=[
+            Area(area_id=one, level="town", en="Recorded data", zh="历史数据回放")
+            for one in sorted({device.area for device in devices} - areas)
+        ],
+        sites=[
+            Site(
+                site_id=site,
+                area_id=area_of[site],
+                kind="road_section" if site in traffic else "river_section",
+                en=site,
+                zh=site,
+                lon=0.0,
+                lat=0.0,
+            )
+            for site in sorted(area_of.keys() - sites)
+        ],
+        devices=[
+            Device(device_id=one.device, area_id=one.area, kind=REPLAY_KIND)
+            for one in devices
+            if one.device not in enrolled_devices
+        ],
+        series=[
+            Series(site_id=one.site, quantity=one.quantity)
+            for one in dict.fromkeys(measured for _, measured in named)
+            if (one.site, one.quantity) not in series
+        ],
+        channels=[
+            Channel(device_id=device.device, name=one.channel, site_id=one.site, quantity=one.quantity)
+            for device, one in named
+            if (device.device, one.channel) not in channels
+        ],
+    )
+
+
+def make_play_plan(devices: Sequence[RecordedDevice], *, speed: float, shift: str) -> PlayPlan:
+    """How they are played; with speed 0 every pack is due at once. Raises `SettingsError`."""
+    recordings = list({id(one.recording): one.recording for one in devices}.values())
+    read_recordings(recordings)
+    shift_s = time.time() - max(one.last_s() for one in recordings) if shift == "now" else 0.0
+    first_s = min(one.first_s() for one in recordings) + shift_s
+    begun_s = time.time()
+
+    def clock() -> float:
+        return first_s + (time.time() - begun_s) * speed if speed else float("inf")
+
+    drivers = [(one, ReplayDriver(one.recording, shift_s=shift_s, sites=one.sites)) for one in devices]
+    early = sum(one.leave_out_early(shift_s) for one in recordings)
+    return PlayPlan(drivers, clock, sum(one.total() for one in recordings) - early, shift_s, early)
+
+
+def _check_all_columns_matched(opened: Sequence[RecordedFile], mapping: FileMapping) -> None:
+    """Refuse a mapping of which a column is in no file: it is misspelt, or not meant for these files."""
+    unmatched_columns = [column_layout.missing_columns(mapping, one.table.names) for one in opened]
+    for column in mapping.column:
+        if all(any(column is one for one in some) for some in unmatched_columns):
+            names = [name for one in opened for name in one.table.names]
+            raise MappingError(
+                f"mapping: {column_layout.missing_column_message(column, list(dict.fromkeys(names)))}"
+            )
+
+
+def _group_by_shared_site(opened: Sequence[RecordedFile]) -> list[list[RecordedFile]]:
+    """The files by device: those that name a site together, directly or by way of others."""
+    groups: list[tuple[set[str], list[RecordedFile]]] = []
+    for file in opened:
+        mine = ({*file.sites}, [file])
+        for other in [one for one in groups if one[0] & mine[0]]:
+            groups.remove(other)
+            mine = (other[0] | mine[0], other[1] + mine[1])
+        groups.append(mine)
+    return [files for _, files in groups]
+
+
+def _device_id(files: Sequence[RecordedFile]) -> str:
+    """What a device is called: its only site, else the files' common name, in the letters of a topic."""
+    sites = {site for one in files for site in one.sites}
+    stems = {column_layout.file_id(one.path) for one in files}
+    only = next(iter(sites)) if len(sites) == 1 else ""
+    name = only if topics.LEVEL_PATTERN.fullmatch(only) else min(stems)
+    if topics.LEVEL_PATTERN.fullmatch(name):
+        return name
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
+    return f"{plain[:40]}-{_digest(name)}".strip("-")
+
+
+def _unused_device_id(name: str, area: str, enrolled: dict[str, Device]) -> str:
+    """A device id in an area that is nobody else's. Raises `SettingsError` where there is none."""
+    digest = _digest(f"{area}/{name}")
+    for candidate in (
+        f"{DEVICE_ID_PREFIX}{name}",
+        f"{DEVICE_ID_PREFIX}{name[: MAX_ID_CHARS - len(DEVICE_ID_PREFIX) - len(digest) - 1]}-{digest}",
+    ):
+        other = enrolled.get(candidate)
+        mine = other is None or (other.area_id == area and other.kind == REPLAY_KIND)
+        if mine and topics.LEVEL_PATTERN.fullmatch(candidate):
+            return candidate
+    raise SettingsError(
+        f"device {DEVICE_ID_PREFIX}{name} is enrolled already, and not for recorded files: rename one of them"
+    )
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2s(text.encode(), digest_size=4).hexdigest()

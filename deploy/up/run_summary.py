@@ -1,0 +1,138 @@
+"""Builds the summary of a run of `towntwin up`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from deploy.replay_summary import ReplaySummary
+from ingest_service.storage.contract.models import AnomalyQuery
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from deploy.agent_fleet import FleetProgress
+    from edge.simulator.fault_plan import PlannedFault
+    from ingest_service.storage.contract.models import Anomaly, Directory, StoreHealth
+    from ingest_service.storage.contract.store import Store
+
+EARLY_TOLERANCE_S = (
+    900.0  # an anomaly may begin a little before its fault: the same readings, one tick earlier
+)
+ANOMALY_READ_LIMIT = 100_000
+REPLAY_FILE = "replay.json"
+MAX_ROLLUPS_DUE = 1_000  # hours of series whose rollups may wait when a run ends
+
+
+class FaultOutcome(msgspec.Struct, frozen=True):
+    """A planned fault that is due, and the first anomaly that answers to it."""
+
+    fault: PlannedFault
+    anomaly: Anomaly | None
+
+
+class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """The last line of a run, as JSON."""
+
+    readings: int
+    anomalies: int
+    planned_faults: int
+    found_faults: int
+    dead_letters: int
+    lost: int
+    edition: str
+    healthy: bool
+    replay: ReplaySummary | None = None
+    replay_failed: bool = False
+
+
+def match_faults(
+    faults: Sequence[PlannedFault],
+    anomalies: Sequence[Anomaly],
+    directory: Directory,
+    *,
+    live_from_s: float,
+    now_s: float,
+) -> list[FaultOutcome]:
+    """Which faults that must be known by now are known, each by an anomaly at one of its places in time."""
+    quantity_of = {one.series_id: one.quantity for one in directory.series}
+
+    def fault_outcomes(fault: PlannedFault, anomaly: Anomaly) -> bool:
+        start_s = live_from_s + fault.start_s
+        in_time = start_s - EARLY_TOLERANCE_S <= anomaly.start_s <= start_s + fault.find_within_s
+        if not in_time or anomaly.site_id not in fault.site_ids:
+            return False
+        if anomaly.device_id is not None:
+            return fault.kind == "silent"
+        if anomaly.series_id is None:
+            return False  # of a whole site: its series have told the fault before
+        return fault.kind != "silent" and quantity_of[anomaly.series_id] in fault.quantities
+
+    due = [fault for fault in faults if live_from_s + fault.start_s + fault.find_within_s <= now_s]
+    oldest_first = sorted(anomalies, key=lambda anomaly: anomaly.start_s)
+    return [
+        FaultOutcome(fault, next((one for one in oldest_first if fault_outcomes(fault, one)), None))
+        for fault in due
+    ]
+
+
+def read_replay(path: Path) -> ReplaySummary | None:
+    """What a replay wrote of itself, or None where it ended before that."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=ReplaySummary)
+    except FileNotFoundError:
+        return None
+
+
+def summarise_run(
+    store: Store,
+    report: FleetProgress | None,
+    fault_outcomes: Sequence[FaultOutcome],
+    *,
+    healthy: bool,
+    has_end: bool = False,
+    replay: ReplaySummary | None = None,
+) -> RunSummary:
+    """The figures of a run; ``lost`` are readings that an agent took and that are neither stored nor dead.
+
+    Of a job that ends, which is a replay, they are what its own summary calls lost.
+    """
+    health = store.health()
+    taken_readings = report.taken if report else 0
+    failed = has_end and replay is None
+    return RunSummary(
+        readings=health.readings,
+        anomalies=store.count_anomalies(AnomalyQuery()),
+        planned_faults=len(fault_outcomes),
+        found_faults=sum(one.anomaly is not None for one in fault_outcomes),
+        dead_letters=health.dead_letters,
+        lost=sum(replay.lost.values()) if replay else _lost_readings(taken_readings, health, report),
+        replay=replay,
+        replay_failed=failed,
+        edition=health.edition,
+        healthy=healthy and health.rollups_due < MAX_ROLLUPS_DUE and not failed,
+    )
+
+
+def _lost_readings(taken_readings: int, health: StoreHealth, report: FleetProgress | None) -> int:
+    if health.dead_letters == 0:
+        return max(0, taken_readings - health.readings)
+    return report.waiting if report else 0
+
+
+def is_as_expected(summary: RunSummary) -> bool:
+    """Whether readings, anomalies and health are all as they should be."""
+    if summary.replay_failed:
+        return False
+    if summary.replay is not None:
+        return summary.healthy and summary.readings > 0 and summary.replay.good
+    return (
+        summary.healthy
+        and summary.readings > 0
+        and summary.found_faults == summary.planned_faults
+        and (summary.planned_faults == 0 or summary.anomalies > 0)
+        and summary.dead_letters == 0
+        and summary.lost == 0
+    )

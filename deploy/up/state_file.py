@@ -1,0 +1,62 @@
+"""The state file of a running `towntwin up`: where its database, broker and gateway are.
+
+`up` writes it into its folder for as long as it runs; other commands find it there. A file that a killed `up`
+left behind counts for nothing: the lock of the folder, which ends with its process, decides.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from deploy.up import folder_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+STATE_FILE = "up.json"
+
+
+class UpState(msgspec.Struct, frozen=True, kw_only=True):
+    """What a running `up` uses; ``broker_old`` is for MQTT 3.1.1, None where a named broker is used."""
+
+    pid: int
+    dsn: str
+    broker: str
+    broker_old: str | None = None
+    gateway: str
+
+
+@contextmanager
+def publish_state(folder: Path, state: UpState) -> Iterator[Path]:
+    """Keep the state file in a folder while the context lasts, readable by its owner alone."""
+    path = folder / STATE_FILE
+    staging_path = folder / f"{STATE_FILE}.{os.getpid()}"
+    staging_path.unlink(missing_ok=True)
+    with os.fdopen(os.open(staging_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(state)) + b"\n")
+    staging_path.replace(path)
+    try:
+        yield path
+    finally:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def find_running_up(folder: Path) -> UpState | None:
+    """The state of the `up` that runs on a folder; None where none runs, or it is another user's."""
+    try:
+        state = msgspec.json.decode((folder / STATE_FILE).read_bytes(), type=UpState)
+        with (folder / folder_lock.LOCK_FILE).open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return state
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return None

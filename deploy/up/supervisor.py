@@ -1,0 +1,400 @@
+"""Starts the platform, watches it, stops it, and prints a summary."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sys
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import httpx
+import msgspec
+
+from deploy import replay_summary
+from deploy.agent_fleet import FleetProgress, read_progress
+from deploy.embedded.server_environment import default_folder
+from deploy.running_platform import without_password
+from deploy.settings import SettingsError
+from deploy.up import folder_lock, ports
+from deploy.up import run_summary as summaries
+from deploy.up import state_file as states
+from deploy.up.child_processes import ChildProcess, ChildProcesses
+from deploy.up.servers import Servers
+from deploy.up.terminal_display import TerminalDisplay
+from gateway.auth import api_keys
+from gateway.auth.principal import Role
+from ingest_service.storage.contract.errors import StoreError, StoreUnavailableError
+from ingest_service.storage.contract.models import AnomalyQuery
+from ingest_service.storage.health.process_messages import process_message
+from ingest_service.storage.postgres.api_keys import ApiKeyStore
+from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.store import PostgresStore
+
+if TYPE_CHECKING:
+    import threading
+    from pathlib import Path
+
+    from deploy.replay_summary import ReplaySummary
+    from deploy.settings import CommonSettings
+    from deploy.up.jobs import Job
+    from deploy.up.settings import Settings
+    from gateway.settings import Settings as GatewaySettings
+
+REFRESH_INTERVAL_S = 0.5
+READY_S = 60.0
+DRAIN_S = 120.0
+SETTLE_S = 3.0
+SHOWN_ANOMALIES = 40
+KEY_DAYS = 30
+UNUSABLE_FOLDER_ERRORS = {
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.ENOTDIR,
+    errno.EEXIST,
+}
+
+
+@dataclass(slots=True)
+class PlatformRun:
+    """One run of `up`, while it runs."""
+
+    job: Job
+    store: PostgresStore
+    servers: Servers
+    children: ChildProcesses
+    publisher: ChildProcess | None
+    screen: TerminalDisplay
+    report_path: Path
+    stop: threading.Event
+    keeps_running: bool
+
+    def refresh(self) -> FleetProgress | None:
+        """Show how things stand, look after the servers and the children."""
+        self.servers.restart_ended()
+        self.children.restart_ended()
+        report = read_progress(self.report_path)
+        try:
+            self.screen.show(
+                self.store.health(),
+                report,
+                self.store.anomalies(AnomalyQuery(limit=SHOWN_ANOMALIES)),
+                self.store.directory(),
+                [*self.children.lost, *_unwell_processes(self.store)],
+                now_s=time.time(),
+            )
+        except StoreUnavailableError as error:
+            self.screen.print_line(f"the database is away: {error}")
+        return report
+
+    def watch(self, for_s: float | None) -> None:
+        """Look until the time is over, or somebody stops it; or else until the recorded files are played.
+
+        Where files were played to their end, ``stays`` or a time keep everything up after them.
+        """
+        ends_s = time.monotonic() + for_s if for_s else None
+        stays_up = False
+        while not self.stop.wait(REFRESH_INTERVAL_S):
+            self.refresh()
+            if self.children.lost and (for_s or self.job.has_end):
+                return  # it comes to nothing any more
+            if (
+                not stays_up
+                and self.job.has_end
+                and self.publisher is not None
+                and self._has_ended(self.publisher)
+            ):
+                stays_up = (self.keeps_running or ends_s is not None) and self._announce_replay_end()
+                if not stays_up:
+                    return
+            if ends_s is not None and time.monotonic() >= ends_s:
+                return
+
+    def _announce_replay_end(self) -> bool:
+        """Say that the files are played and the console stays; False where the replay failed."""
+        if summaries.read_replay(self._replay_file) is None:
+            return False
+        self.report_replay()
+        until = "Ctrl-C" if self.keeps_running else "the end of --for"
+        self.screen.print_line(f"the recorded files are played; everything stays up until {until}")
+        return True
+
+    def drain_and_match_faults(self) -> tuple[FleetProgress | None, list[summaries.FaultOutcome]]:
+        """Let the devices empty their spools and the platform settle; which faults are known then."""
+        if not self.children.lost:
+            self._wait_until_settled()
+        report = read_progress(self.report_path)
+        live_from_s = report.live_from_s if report and report.live_from_s else time.time()
+        fault_outcomes = summaries.match_faults(
+            self.job.faults(),
+            self.store.anomalies(AnomalyQuery(limit=summaries.ANOMALY_READ_LIMIT)),
+            self.store.directory(),
+            live_from_s=live_from_s,
+            now_s=time.time(),
+        )
+        if self.publisher is not None:
+            self.children.stop(self.publisher)
+        return report if self.children.lost else self._wait_until_settled(), fault_outcomes
+
+    def _wait_until_settled(self) -> FleetProgress | None:
+        """Wait until every reading that was taken has its receipt, and the periodic service has looked."""
+        deadline = time.monotonic() + DRAIN_S
+        report = self.refresh()
+        while report is not None and report.waiting and time.monotonic() < deadline:
+            time.sleep(REFRESH_INTERVAL_S)
+            report = self.refresh()
+        time.sleep(SETTLE_S)
+        while self.store.health().rollups_due >= summaries.MAX_ROLLUPS_DUE and time.monotonic() < deadline:
+            time.sleep(REFRESH_INTERVAL_S)
+        return read_progress(self.report_path)
+
+    def _has_ended(self, child: ChildProcess) -> bool:
+        return child.process is not None and child.process.poll() is not None
+
+    @property
+    def _replay_file(self) -> Path:
+        return self.report_path.with_name(summaries.REPLAY_FILE)
+
+    def report_replay(self) -> ReplaySummary | None:
+        """What the replay came to, where the job is one; the screen has why, if it failed."""
+        if not self.job.has_end or self.publisher is None:
+            return None
+        found = summaries.read_replay(self._replay_file)
+        for line in (
+            replay_summary.summary_lines(found) if found else [self.children.last_log_line(self.publisher)]
+        ):
+            self.screen.print_line(f"replay: {line}")
+        return found
+
+
+def run_up(
+    job: Job,
+    common: CommonSettings,
+    gateway: GatewaySettings,
+    settings: Settings,
+    *,
+    for_s: float | None,
+    once: bool,
+    stop: threading.Event,
+) -> int:
+    """Do one job from start to end; 0 only if all of it is as it should be.
+
+    With ``once`` a replay ends with its files; else it stays up on a terminal, where a person can look at it.
+    """
+    home = common.folder or default_folder()
+    keeps_running = not once and for_s is None and sys.stdout.isatty()
+    try:
+        with folder_lock.hold_folder(home):
+            return _run_in_folder(
+                job, common, gateway, settings, for_s=for_s, keeps_running=keeps_running, home=home, stop=stop
+            )
+    except OSError as error:
+        if error.errno not in UNUSABLE_FOLDER_ERRORS or error.filename is None:
+            raise
+        raise SettingsError(
+            f"--folder={home} can't be used: {error.filename}: {error.strerror}: mend its permissions or"
+            " its disk, or name another folder"
+        ) from error
+
+
+def _run_in_folder(
+    job: Job,
+    common: CommonSettings,
+    gateway: GatewaySettings,
+    settings: Settings,
+    *,
+    for_s: float | None,
+    keeps_running: bool,
+    home: Path,
+    stop: threading.Event,
+) -> int:
+    """The same, in a folder that no other run uses."""
+    ports.check_free("--port", gateway.host, gateway.port)
+    run_folder = _make_run_folder(home)
+    address = f"http://{ports.local_host(gateway.host)}:{gateway.port}"
+    shown_addresses = [("API", f"{address}/docs"), ("logs", str(run_folder / "logs"))]
+    screen = TerminalDisplay(shown_addresses)
+    with ExitStack() as stack:
+        servers = stack.enter_context(
+            Servers(
+                common,
+                settings,
+                home,
+                database=job.name,
+                fresh=not job.keeps_database,
+                print_line=screen.print_line,
+            )
+        )
+        shown_addresses[1:1] = _addresses_shown(servers, settings)
+        _warn_of_open_ports(servers, settings, gateway, screen)
+        state = states.UpState(
+            pid=os.getpid(),
+            dsn=servers.dsn,
+            broker=servers.broker,
+            broker_old=servers.broker_old,
+            gateway=address,
+        )
+        stack.enter_context(states.publish_state(home, state))
+        migrate(servers.dsn)
+        store = PostgresStore.open(servers.dsn)
+        environ = {"TOWNTWIN_DSN": servers.dsn, "TOWNTWIN_BROKER": servers.broker}
+        children = ChildProcesses(environ, run_folder / "logs", screen.print_line)
+        key_id = None
+        try:
+            job.enrol(store)
+            key_id, key = _create_key(store, gateway)
+            shown_addresses[:0] = [("console", f"{address}/login#{key}"), ("key", key)]
+            children.start("ingest")
+            children.start("service")
+            children.start(
+                "gateway",
+                *("--host", gateway.host, "--port", str(gateway.port)),
+                environ={"TOWNTWIN_DSN": servers.gateway_dsn()},
+            )
+            problem = _problem_at_start(address, servers, children, stop)
+            if problem:
+                screen.print_line(f"{problem}: see {run_folder / 'logs'}")
+                return 1
+            publisher = job.start(children, run_folder)
+            report_path = run_folder / "fleet.json"
+            platform_run = PlatformRun(
+                job, store, servers, children, publisher, screen, report_path, stop, keeps_running
+            )
+            with screen:
+                platform_run.watch(for_s)
+            if for_s is None and not job.has_end:
+                return _print_ended_processes(children, screen)
+            report, fault_outcomes = platform_run.drain_and_match_faults()
+            problem = _problem(address)
+            if problem:
+                screen.print_line(f"not healthy at the end: {problem}")
+            healthy = children.healthy and not servers.was_restarted and not problem
+            _print_ended_processes(children, screen)
+            summary_of_run = summaries.summarise_run(
+                store,
+                report,
+                fault_outcomes,
+                healthy=healthy,
+                has_end=job.has_end,
+                replay=platform_run.report_replay(),
+            )
+            return _print_outcome(summary_of_run, fault_outcomes, screen)
+        finally:
+            children.stop_all()
+            if key_id is not None:
+                with suppress(StoreError):
+                    ApiKeyStore(store).revoke(key_id, by="up")
+            store.close()
+
+
+def _make_run_folder(home: Path) -> Path:
+    """The folder of this run's files, made anew."""
+    run_folder = home / "run"
+    shutil.rmtree(run_folder, ignore_errors=True)
+    run_folder.mkdir(parents=True)
+    return run_folder
+
+
+def _addresses_shown(servers: Servers, settings: Settings) -> list[tuple[str, str]]:
+    """Where devices publish and where the data are, to be shown."""
+    database = without_password(servers.dsn)
+    if servers.password_file is not None:
+        database += f" (password in {servers.password_file})"
+    if servers.broker_old is None:
+        return [("broker", without_password(servers.broker)), ("database", database)]
+    shown_addresses = []
+    for version, url in (("5", servers.broker), ("3.1.1", servers.broker_old)):
+        broker_url = f"mqtt://{ports.reachable_host(settings.listen)}:{url.rpartition(':')[2]}"
+        shown_addresses.append((f"broker, MQTT {version}", broker_url))
+    return [*shown_addresses, ("database", database)]
+
+
+def _warn_of_open_ports(
+    servers: Servers, settings: Settings, gateway: GatewaySettings, screen: TerminalDisplay
+) -> None:
+    """Warn of what a network can reach without a password."""
+    if servers.broker_old is not None and not ports.is_loopback(settings.listen):
+        screen.print_line(
+            f"WARNING: the embedded broker listens on {settings.listen} and asks for NO password: whoever"
+            " reaches it can read everything and publish as any device. Use it in a network that you trust;"
+            " elsewhere name a broker with passwords (TOWNTWIN_BROKER)."
+        )
+    if not ports.is_loopback(gateway.host):
+        good = "on this machine alone" if ports.is_wildcard(gateway.host) else "from anywhere"
+        screen.print_line(
+            f"WARNING: the gateway listens on {gateway.host} without TLS: keys cross the network readable."
+            f" The printed key is good {good}; make keys for others by `towntwin key create`."
+        )
+
+
+def _create_key(store: PostgresStore, gateway: GatewaySettings) -> tuple[str, str]:
+    """A key for this run: its id, and what is shown. It is good on this machine alone, as far as that works.
+
+    A gateway that listens on one address of the network sees this machine's own requests come from there.
+    """
+    loopback = ports.is_loopback(gateway.host) or ports.is_wildcard(gateway.host)
+    expires_s = time.time() + KEY_DAYS * 86_400
+    made, text = api_keys.create_key(
+        ApiKeyStore(store),
+        name="up",
+        role=Role.ADMINISTRATOR,
+        created_by="up",
+        expires_s=expires_s,
+        loopback=loopback,
+    )
+    return made.key_id, text
+
+
+def _print_outcome(
+    summary: summaries.RunSummary, fault_outcomes: list[summaries.FaultOutcome], screen: TerminalDisplay
+) -> int:
+    for platform_run in fault_outcomes:
+        verdict = f"found: {platform_run.anomaly.reason_en}" if platform_run.anomaly else "NOT FOUND"
+        screen.print_line(f"planned {platform_run.fault.kind} ({platform_run.fault.en}): {verdict}")
+    screen.print_line(msgspec.json.encode(summary).decode())
+    return 0 if summaries.is_as_expected(summary) else 1
+
+
+def _print_ended_processes(children: ChildProcesses, screen: TerminalDisplay) -> int:
+    """Say at the end once more which processes ended for good; the exit code."""
+    for words in children.lost:
+        screen.print_line(words)
+    return 1 if children.lost else 0
+
+
+def _unwell_processes(store: PostgresStore) -> list[str]:
+    """A sentence for each process that is not alive."""
+    return [
+        process_message(platform_run).en
+        for platform_run in store.processes()
+        if platform_run.state != "alive"
+    ]
+
+
+def _problem_at_start(address: str, servers: Servers, children: ChildProcesses, stop: threading.Event) -> str:
+    """What the platform lacks once it had time to start; nothing where it is ready."""
+    deadline = time.monotonic() + READY_S
+    problem = ""
+    while time.monotonic() < deadline and not stop.is_set() and not children.lost:
+        problem = _problem(address)
+        if not problem:
+            return ""
+        servers.restart_ended()
+        children.restart_ended()
+        stop.wait(0.2)
+    return problem or "it was stopped before it was ready"
+
+
+def _problem(address: str) -> str:
+    """Why a reading published now would not be stored and judged; nothing where it would."""
+    try:
+        answer = httpx.get(f"{address}/readyz", timeout=5.0)
+    except httpx.HTTPError:
+        return f"the gateway does not answer on {address}"
+    return "" if answer.is_success else str(answer.json().get("detail", answer.text))

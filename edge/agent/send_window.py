@@ -1,0 +1,156 @@
+"""Send window, rate limit and back-off of the publisher; performs no I/O, the caller passes the time."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+TIMEOUT_FACTOR = 2.0  # the time-out is at least this many times the delay of the newest receipt
+
+
+class _SentMessage(NamedTuple):
+    """When a message was last sent, and whether it had been sent before."""
+
+    at_s: float
+    was_sent_before: bool
+
+
+class SendWindow:
+    """Go-back-N window over spool numbers: a bounded number of messages is in flight, in order.
+
+    After a time-out it goes back to the oldest message and sends only that one, as a probe, with time-outs
+    that double; the first receipt opens the full window again. The time-out is shortened again by the receipt
+    of a message that was sent only once, because only that one measures the delay of a receipt (Karn and
+    Partridge 1987).
+
+    Parameters
+    ----------
+    size : messages in flight at most
+    timeout_s : time without a receipt after which the oldest message is sent again [s]
+    longest_s : limit to which the time-out doubles [s]
+
+    """
+
+    def __init__(self, size: int, timeout_s: float, longest_s: float) -> None:
+        self._size = size
+        self._first_s = timeout_s
+        self._longest_s = max(timeout_s, longest_s)
+        self._in_flight: OrderedDict[int, _SentMessage] = OrderedDict()
+        self._at_broker: set[int] = set()
+        self._highest_sent = 0
+        self.timeout_s = timeout_s
+        self.probing = False
+        self.last_sent = 0
+
+    @property
+    def free_slots(self) -> int:
+        """Number of further messages that may be sent now."""
+        return (1 if self.probing else self._size) - len(self._in_flight)
+
+    def sent(self, number: int, now_s: float) -> None:
+        """Record that a message was sent."""
+        self._in_flight[number] = _SentMessage(now_s, was_sent_before=number <= self._highest_sent)
+        self._highest_sent = max(self._highest_sent, number)
+        self.last_sent = number
+
+    def mark_at_broker(self, number: int) -> None:
+        """Record a PUBACK: the message need not be sent again if the broker resumes the session."""
+        if number in self._in_flight:
+            self._at_broker.add(number)
+
+    def acknowledged(self, ranges: Iterable[tuple[int, int]], now_s: float) -> None:
+        """Process a receipt for closed ranges of numbers; numbers not in flight are ignored."""
+        longest_wait_s = None
+        for first, last in ranges:
+            for number in [one for one in self._in_flight if first <= one <= last]:
+                sent = self._remove(number)
+                if not sent.was_sent_before:
+                    longest_wait_s = max(longest_wait_s or 0.0, now_s - sent.at_s)
+        self.probing = False
+        if longest_wait_s is not None:
+            self.timeout_s = min(self._longest_s, max(self._first_s, TIMEOUT_FACTOR * longest_wait_s))
+
+    def go_back(self) -> None:
+        """Restart at the oldest message without a receipt."""
+        if self._in_flight:
+            self._go_back_to(next(iter(self._in_flight)))
+
+    def reconnected(self, now_s: float, *, session_present: bool) -> None:
+        """Restart after a reconnect.
+
+        If the broker lost the session, its messages are lost: all messages without a receipt are sent again.
+        If it resumes the session, it has those it acknowledged: messages from the first one without a PUBACK
+        on are sent again, and the time-outs of the others restart now.
+        """
+        if not session_present:
+            self.go_back()
+            return
+        for number in self._in_flight:
+            if number not in self._at_broker:
+                self._go_back_to(number)
+                break
+        for number in self._in_flight:
+            self._in_flight[number] = _SentMessage(now_s, was_sent_before=True)
+
+    def check_timeout(self, now_s: float) -> bool:
+        """Go back if the oldest message has timed out; returns whether it has."""
+        oldest = next(iter(self._in_flight.values()), None)
+        if oldest is None or now_s - oldest.at_s <= self.timeout_s:
+            return False
+        self.go_back()
+        self.probing = True
+        self.timeout_s = min(self._longest_s, 2 * self.timeout_s)
+        return True
+
+    def _go_back_to(self, number: int) -> None:
+        for one in [one for one in self._in_flight if one >= number]:
+            self._remove(one)
+        self.last_sent = number - 1
+
+    def _remove(self, number: int) -> _SentMessage:
+        self._at_broker.discard(number)
+        return self._in_flight.pop(number)
+
+
+class ReadingRateLimit:
+    """Rate limit on readings per second: token bucket with a capacity of one second; 0 is unlimited."""
+
+    def __init__(self, readings_per_s: float) -> None:
+        self._rate = readings_per_s
+        self._tokens = readings_per_s
+        self._at_s: float | None = None
+
+    def allows(self, now_s: float) -> bool:
+        """Whether another message may be sent now."""
+        if not self._rate:
+            return True
+        if self._at_s is not None:
+            self._tokens = min(self._rate, self._tokens + (now_s - self._at_s) * self._rate)
+        self._at_s = now_s
+        return self._tokens > 0
+
+    def spend(self, readings: int) -> None:
+        """Record that a message with this number of readings was sent."""
+        self._tokens -= readings
+
+
+class ReconnectBackoff:
+    """Exponential back-off with jitter, so that the devices of a town do not reconnect all at once."""
+
+    def __init__(self, first_s: float = 0.5, longest_s: float = 30.0) -> None:
+        self._first_s = first_s
+        self._longest_s = longest_s
+        self._tries = 0
+
+    def reset(self) -> None:
+        """Restart at the first wait, after a success."""
+        self._tries = 0
+
+    def next_s(self, jitter: float) -> float:
+        """Return the next wait [s]; ``chance``, in [0, 1), shortens it by up to half."""
+        wait_s = min(self._longest_s, self._first_s * 2.0**self._tries)
+        self._tries = min(self._tries + 1, 16)
+        return wait_s * (1 - jitter / 2)

@@ -1,0 +1,179 @@
+"""Converts values of the store to models of the API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from analytics.core.flags import Rule
+from edge.wire.quantities import QUANTITIES
+from gateway.api.models import resource_models
+from gateway.api.models.resource_models import utc_datetime
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from analytics.service import network_state
+    from gateway.api.directory_cache import DirectoryIndex
+    from ingest_service.storage.contract.models import (
+        Anomaly,
+        Device,
+        DeviceActivity,
+        DeviceStatus,
+        NewestReading,
+        Series,
+    )
+
+US_PER_S = 1e6
+
+
+def rule_names(bits: int) -> list[str]:
+    """The names of rule bits.
+
+    >>> rules(17)
+    ['GROSS_RANGE', 'RESIDUAL']
+    """
+    return [one.name or "" for one in Rule(bits)]
+
+
+def device_response(
+    one: Device, activity: DeviceActivity | None, device_status: DeviceStatus | None
+) -> resource_models.DeviceResponse:
+    """A device, with what is known of it."""
+    measured_s, received_s = (activity.measured_s, activity.received_s) if activity else (None, None)
+    return resource_models.DeviceResponse(
+        **msgspec.structs.asdict(one),
+        measured=None if measured_s is None else utc_datetime(measured_s),
+        received=None if received_s is None else utc_datetime(received_s),
+        clock_offset_s=device_status.clock_offset_s if device_status else None,
+        status=None if device_status is None else _status_response(device_status),
+    )
+
+
+def series_response(one: Series) -> resource_models.SeriesResponse:
+    """A series with the unit and labels of its quantity."""
+    quantity = QUANTITIES[one.quantity]
+    return resource_models.SeriesResponse(
+        series_id=one.series_id,
+        site_id=one.site_id,
+        quantity=one.quantity,
+        unit=quantity.unit,
+        interval_s=one.interval_s,
+        en=quantity.en,
+        zh=quantity.zh,
+    )
+
+
+def reading_responses(rows: NDArray[np.void]) -> list[resource_models.ReadingResponse]:
+    """READING rows."""
+    return [
+        resource_models.ReadingResponse(
+            measured=utc_datetime(time_us / US_PER_S),
+            received=utc_datetime(received_us / US_PER_S),
+            value=value,
+            quality=quality,
+            rules=rule_names(bits),
+            expected=None if np.isnan(expected) else expected,
+            spread=None if np.isnan(spread) else spread,
+        )
+        for _, time_us, received_us, value, expected, spread, quality, bits in rows.tolist()
+    ]
+
+
+def latest_response(
+    one: NewestReading, directory_index: DirectoryIndex, now_s: float
+) -> resource_models.LatestResponse:
+    """The newest reading of a series."""
+    series = directory_index.series[one.series_id]
+    return resource_models.LatestResponse(
+        series_id=one.series_id,
+        site_id=series.site_id,
+        quantity=series.quantity,
+        unit=QUANTITIES[series.quantity].unit,
+        measured=utc_datetime(one.time_s),
+        received=utc_datetime(one.received_s),
+        value=one.value,
+        quality=one.quality,
+        rules=rule_names(one.rules),
+        expected=one.expected,
+        spread=one.spread,
+        age_s=now_s - one.time_s,
+    )
+
+
+def anomaly_response(one: Anomaly, directory_index: DirectoryIndex) -> resource_models.AnomalyResponse:
+    """An anomaly with the quantity of its series."""
+    series = directory_index.series.get(one.series_id or 0)
+    row: dict[str, Any] = msgspec.structs.asdict(one)
+    for name in ("revision", "subject", "start_s", "end_s", "peak_s"):
+        del row[name]
+    return resource_models.AnomalyResponse(
+        **row,
+        quantity=series.quantity if series else None,
+        unit=QUANTITIES[series.quantity].unit if series else None,
+        start=utc_datetime(one.start_s),
+        end=None if one.end_s is None else utc_datetime(one.end_s),
+        peak=utc_datetime(one.peak_s),
+    )
+
+
+def trace_response(one: network_state.UpstreamTrace) -> resource_models.TraceResponse:
+    """A trace."""
+    candidates = []
+    for candidate in one.candidates:
+        row = msgspec.structs.asdict(candidate)
+        row |= {
+            "left_from": utc_datetime(row.pop("left_from_s")),
+            "left_to": utc_datetime(row.pop("left_to_s")),
+        }
+        candidates.append(resource_models.TraceCandidateResponse(**row))
+    return resource_models.TraceResponse(
+        anomaly_id=one.anomaly_id,
+        node_id=one.node_id,
+        seen=utc_datetime(one.seen_s),
+        candidates=candidates,
+        explanation_en=one.explanation_en,
+        explanation_zh=one.explanation_zh,
+    )
+
+
+def twin_state_response(one: network_state.TwinState) -> resource_models.TwinStateResponse:
+    """The twin's state."""
+    return resource_models.TwinStateResponse(
+        now=utc_datetime(one.now_s),
+        nodes=[
+            resource_models.NodeStateResponse(
+                **(
+                    msgspec.structs.asdict(node)
+                    | {"measured": [_measured_response(reading) for reading in node.measured]}
+                )
+            )
+            for node in one.nodes
+        ],
+        links=[resource_models.LinkStateResponse(**msgspec.structs.asdict(link)) for link in one.links],
+    )
+
+
+def _status_response(device_status: DeviceStatus) -> resource_models.DeviceStatusResponse:
+    shown_fields = resource_models.DeviceStatusResponse.model_fields.keys() & device_status.status.keys()
+    return resource_models.DeviceStatusResponse(
+        received=utc_datetime(device_status.received_s),
+        **{name: device_status.status[name] for name in shown_fields},
+    )
+
+
+def _measured_response(one: network_state.MeasuredQuantity) -> resource_models.MeasuredResponse:
+    return resource_models.MeasuredResponse(
+        series_id=one.series_id,
+        quantity=one.quantity,
+        unit=one.unit,
+        value=one.value,
+        expected=one.expected,
+        spread=one.spread,
+        quality=one.quality,
+        rules=rule_names(one.rules),
+        measured=utc_datetime(one.time_s),
+        age_s=one.age_s,
+    )

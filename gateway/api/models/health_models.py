@@ -1,0 +1,101 @@
+"""Response models of the platform's health."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from gateway.api.models import resource_models
+from gateway.api.models.resource_models import ApiModel, UtcTime
+from ingest_service.storage.health import process_messages as words
+from ingest_service.storage.health.processes import ProcessState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest_service.storage.health.process_messages import BilingualText
+    from ingest_service.storage.health.processes import ProcessInfo
+
+
+class LivenessResponse(ApiModel):
+    """Yes; where it is no, the answer is a problem."""
+
+    status: Literal["ok"]
+
+
+class BilingualTextResponse(ApiModel):
+    """A sentence in both languages."""
+
+    en: str
+    zh: str
+
+
+class ProcessHealthResponse(ApiModel):
+    """A process of the platform; ages are by the clock of the database."""
+
+    kind: str = Field(description="ingest, service or gateway", examples=["ingest"])
+    instance: str = Field(description="The shard of ingest, or what else tells two of a kind apart")
+    role: Literal["starting", "owner", "standby"]
+    state: ProcessState
+    works: bool = Field(description="Whether it does its work now")
+    sentence_en: str = Field(description="The state, why, and what to do")
+    sentence_zh: str
+    host: str | None = Field(description="Where it runs; only for keys that are bound to no area")
+    pid: int | None
+    detail: str | None
+    started: UtcTime | None = Field(description="Null where no such process ever came")
+    restarts: int = Field(description="Unexpected ends in a row")
+    beat_age_s: float | None = Field(description="Since it last reported")
+    moved_age_s: float | None = Field(description="Since its main loop last moved on")
+    success_age_s: float | None = Field(
+        description="Since its last success (ingest: a commit; service: a round); null before the first"
+    )
+    backlog_age_s: float = Field(description="How long its oldest work waits")
+
+
+class HealthResponse(ApiModel):
+    """What the platform is and holds; ``ok``: a reading published now would be stored and judged."""
+
+    status: Literal["ok", "failing"]
+    problems: list[BilingualTextResponse] = Field(
+        description="Why a reading would not be stored or not be judged"
+    )
+    processes: list[ProcessHealthResponse]
+    edition: str = Field(examples=["TimescaleDB Apache 2.19.3"])
+    schema_version: int
+    readings: int
+    open_anomalies: int
+    dead_letters: int
+    rollups_due: int = Field(description="Hours of series whose rollups are out of date")
+    rejudge_due: int = Field(description="Series with late readings that wait to be judged again")
+    newest_received: UtcTime | None
+    now: UtcTime
+
+
+def bilingual_responses(sentences: Sequence[BilingualText]) -> list[BilingualTextResponse]:
+    """Sentences as the API has them."""
+    return [BilingualTextResponse(en=one.en, zh=one.zh) for one in sentences]
+
+
+def process_health_response(process: ProcessInfo, *, shows_hosts: bool) -> ProcessHealthResponse:
+    """A process as the API shows it; where it runs only to whoever may see the ``whole`` platform."""
+    sentence = words.process_message(process)
+    return ProcessHealthResponse(
+        kind=process.kind,
+        instance=process.instance,
+        role=process.role,
+        state=process.state,
+        works=process.works,
+        sentence_en=sentence.en,
+        sentence_zh=sentence.zh,
+        host=(process.host or None) if shows_hosts else None,
+        pid=(process.pid or None) if shows_hosts else None,
+        detail=(process.detail or None) if shows_hosts else None,
+        started=None if process.started_s is None else resource_models.utc_datetime(process.started_s),
+        restarts=process.restarts,
+        beat_age_s=process.beat_age_s,
+        moved_age_s=process.moved_age_s,
+        success_age_s=process.success_age_s,
+        backlog_age_s=process.backlog_age_s,
+    )

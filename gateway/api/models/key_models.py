@@ -1,0 +1,90 @@
+"""Request and response models of API keys and of the audit."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from gateway.api.models.resource_models import ApiModel, UtcTime
+from gateway.api.query_params import AwareTime
+from ingest_service.storage.contract import name_rules
+
+RoleName = Literal["viewer", "operator", "engineer", "administrator"]
+
+
+def _check_name(text: str) -> str:
+    if not name_rules.is_valid_name(text):
+        raise ValueError(f"{name_rules.escape_controls(text)!r} {name_rules.FORBIDDEN_NAME_ADVICE}")
+    return text
+
+
+KeyName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_check_name)]
+
+
+class PrincipalResponse(ApiModel):
+    """Who asks, and how far they see."""
+
+    who: str = Field(examples=["key:0f3a5c9d2e71"])
+    name: str = Field(examples=["Wang Fang"])
+    role: RoleName
+    areas: list[str] | None = Field(
+        description="With all below them; null is everything", examples=[["330483"]]
+    )
+    scopes: list[str] = Field(description="Empty is all that the role may")
+
+
+class NewKeyRequest(ApiModel):
+    """A key to be made."""
+
+    name: KeyName = Field(examples=["Wang Fang, Tongxiang"])
+    role: RoleName = Field(examples=["operator"])
+    area: str | None = Field(
+        default=None, description="With all below it; without one, everything", examples=["330483"]
+    )
+    scopes: list[str] = Field(
+        default_factory=list,
+        max_length=50,
+        description="Empty is all that the role may",
+        examples=[["anomalies"]],
+    )
+    expires: AwareTime | None = Field(default=None, examples=["2027-12-31T00:00:00+08:00"])
+
+
+class KeyResponse(ApiModel):
+    """A key without its secret."""
+
+    key_id: str = Field(examples=["0f3a5c9d2e71"])
+    name: str
+    role: RoleName
+    area: str | None
+    scopes: list[str]
+    loopback: bool = Field(description="Good on the gateway's own machine alone")
+    created: UtcTime
+    created_by: str
+    expires: UtcTime | None
+    revoked: UtcTime | None
+    revoked_by: str | None
+    last_used: UtcTime | None = Field(description="To the minute")
+
+
+class NewKeyResponse(ApiModel):
+    """A key that was made; it is shown this once."""
+
+    key_id: str
+    key: str = Field(description="Keep it: it is not shown again", examples=["tt_0f3a5c9d2e71_…"])
+
+
+class AuditEntryResponse(ApiModel):
+    """Something that was changed or exported, or was tried."""
+
+    audit_id: int
+    at: UtcTime
+    who: str
+    name: str
+    areas: list[str] | None = Field(description="That whoever did it was bound to")
+    action: str = Field(examples=["POST /v1/anomalies/{anomaly_id}/feedback"])
+    target: str = Field(examples=["/v1/anomalies/42/feedback"])
+    address: str = Field(examples=["192.0.2.7"])
+    status: int = Field(description="What was answered", examples=[200])
+    detail: dict[str, Any]

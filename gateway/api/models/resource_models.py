@@ -1,0 +1,275 @@
+"""Request and response models shared by the API. Times are RFC 3339 in UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+
+T = TypeVar("T")
+
+
+def _rfc3339(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+UtcTime = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str)]
+
+
+def utc_datetime(time_s: float) -> datetime:
+    """A moment of Unix seconds [s]."""
+    return datetime.fromtimestamp(time_s, UTC)
+
+
+class ApiModel(BaseModel):
+    """The base of all answers."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class PageResponse(ApiModel, Generic[T]):
+    """Some rows; ``next`` is the cursor of the following page, absent on the last one."""
+
+    items: list[T]
+    next: str | None = Field(default=None, examples=["MTc5MDAwMDAwMC4wOjQy"])
+
+
+class AreaResponse(ApiModel):
+    """An administrative area (行政区划)."""
+
+    area_id: str = Field(examples=["330483"])
+    parent: str | None = Field(examples=["330400"])
+    level: Literal["city", "county", "town"]
+    en: str = Field(examples=["Tongxiang"])
+    zh: str = Field(examples=["桐乡市"])
+
+
+class SiteResponse(ApiModel):
+    """A site (站点)."""
+
+    site_id: str = Field(examples=["330483-d1-r04"])
+    area_id: str = Field(examples=["330483-d1"])
+    kind: str = Field(examples=["river_section"])
+    en: str
+    zh: str
+    lon: float = Field(description="WGS 84 [deg]")
+    lat: float = Field(description="WGS 84 [deg]")
+    external_id: str | None
+    grid_cell: str | None
+    target_class: int | None = Field(description="GB 3838 class aimed at, 1 to 5")
+    demo: bool
+
+
+class DeviceStatusResponse(ApiModel):
+    """What a device last said of itself."""
+
+    received: UtcTime
+    online: bool = Field(description="False is its last will, or an orderly stop")
+    agent: str | None = None
+    spool_depth: int | None = Field(default=None, description="Messages waiting for a receipt")
+    evicted: int | None = Field(default=None, description="Messages that its spool had to let go")
+    battery_v: float | None = Field(default=None, description="Supply voltage [V]")
+    signal_dbm: float | None = Field(default=None, description="Strength of the radio link [dBm]")
+
+
+class DeviceResponse(ApiModel):
+    """Something enrolled that publishes, and when it was last heard."""
+
+    device_id: str = Field(examples=["330483-d1-r04"])
+    area_id: str = Field(examples=["330483-d1"])
+    kind: str = Field(examples=["agent"])
+    measured: UtcTime | None = Field(description="Of its newest reading")
+    received: UtcTime | None = Field(description="When its newest reading came")
+    clock_offset_s: float | None = Field(
+        description="Its clock less the platform's, ahead positive [s]; null where it never told",
+        examples=[-7200],
+    )
+    status: DeviceStatusResponse | None
+
+
+class SeriesResponse(ApiModel):
+    """One quantity at one site."""
+
+    series_id: int = Field(examples=[12])
+    site_id: str
+    quantity: str = Field(examples=["dissolved_oxygen"])
+    unit: str = Field(examples=["mg/L"])
+    interval_s: float = Field(description="Expected time between readings [s]")
+    en: str = Field(examples=["dissolved oxygen"])
+    zh: str = Field(examples=["溶解氧"])
+
+
+class QuantityResponse(ApiModel):
+    """What can be measured."""
+
+    name: str = Field(examples=["dissolved_oxygen"])
+    symbol: str
+    unit: str
+    wire_unit: str = Field(description="SenML unit on the wire")
+    low: float = Field(description="Plausible range, canonical unit")
+    high: float
+    domain: str
+    hj212: str | None = Field(description="HJ 212 factor code")
+    smart_data_model: str | None
+    en: str
+    zh: str
+
+
+class ReadingResponse(ApiModel):
+    """One stored value with its QARTOD flag and the rules behind it; expected ± 3 spread is the band."""
+
+    measured: UtcTime
+    received: UtcTime
+    value: float
+    quality: int = Field(description="1 pass, 2 not evaluated, 3 suspect, 4 fail, 9 missing", examples=[1])
+    rules: list[str] = Field(examples=[["RESIDUAL"]])
+    expected: float | None
+    spread: float | None
+
+
+class SeriesReadingResponse(ReadingResponse):
+    """A reading, and whose it is."""
+
+    series_id: int = Field(examples=[12])
+    site_id: str
+    quantity: str
+    unit: str
+
+
+class PlotResponse(ApiModel):
+    """A series thinned for a plot; every point is a stored reading."""
+
+    series_id: int
+    site_id: str
+    quantity: str
+    unit: str
+    method: Literal["lttb", "minmax"]
+    readings: int = Field(description="How many there were")
+    points: list[ReadingResponse]
+
+
+class LatestResponse(ReadingResponse):
+    """The newest reading of a series, and its age."""
+
+    series_id: int
+    site_id: str
+    quantity: str
+    unit: str
+    age_s: float = Field(description="Now less measured [s]")
+
+
+class BucketResponse(ApiModel):
+    """A series over a stretch of time; min, max and mean are over good readings (flag 1 or 2)."""
+
+    begins: UtcTime
+    count: int
+    good: int
+    min: float | None
+    max: float | None
+    mean: float | None
+
+
+class AnomalyResponse(ApiModel):
+    """One physical event at one series, device or site."""
+
+    anomaly_id: int = Field(examples=[42])
+    site_id: str
+    series_id: int | None
+    device_id: str | None
+    quantity: str | None = Field(examples=["ammonia_nitrogen"])
+    unit: str | None
+    detector: str = Field(examples=["residual"])
+    version: str
+    state: Literal["open", "closed", "withdrawn"]
+    severity: int = Field(description="1 notice, 2 warning, 3 alarm", examples=[2])
+    start: UtcTime
+    end: UtcTime | None
+    peak: UtcTime
+    observed: float | None
+    expected: float | None
+    spread: float | None
+    score: float
+    n_readings: int
+    reason_en: str
+    reason_zh: str
+    evidence: dict[str, Any]
+
+
+class TraceCandidateResponse(ApiModel):
+    """A node upstream from which it may have come; it left there between the two times."""
+
+    node_id: str
+    site_id: str | None
+    kind: str
+    en: str
+    zh: str
+    distance_m: float
+    travel_s: float
+    left_from: UtcTime
+    left_to: UtcTime
+    likelihood: float = Field(description="Fit of the travel time alone; sums to 1 over the candidates")
+    links: list[str]
+
+
+class TraceResponse(ApiModel):
+    """Where an anomaly may have come from; outfalls first."""
+
+    anomaly_id: int
+    node_id: str | None
+    seen: UtcTime
+    candidates: list[TraceCandidateResponse]
+    explanation_en: str
+    explanation_zh: str
+
+
+class MeasuredResponse(ApiModel):
+    """What a series of a node measured last."""
+
+    series_id: int
+    quantity: str
+    unit: str
+    value: float
+    expected: float | None
+    spread: float | None
+    quality: int
+    rules: list[str]
+    measured: UtcTime
+    age_s: float
+
+
+class NodeStateResponse(ApiModel):
+    """A node of the twin now."""
+
+    node_id: str
+    network: str
+    site_id: str | None
+    status: Literal["ok", "suspect", "anomaly", "silent", "warming", "unknown"]
+    open_anomalies: list[int]
+    measured: list[MeasuredResponse]
+
+
+class LinkStateResponse(ApiModel):
+    """A link of the twin now; ``congestion`` is speed over free-flow speed, of roads."""
+
+    link_id: str
+    network: str
+    status: Literal["ok", "suspect", "anomaly", "silent", "warming", "unknown"]
+    open_anomalies: list[int]
+    travel_s: float
+    congestion: float | None
+
+
+class TwinStateResponse(ApiModel):
+    """Every node and link now."""
+
+    now: UtcTime
+    nodes: list[NodeStateResponse]
+    links: list[LinkStateResponse]
+
+
+class NetworkResponse(BaseModel):
+    """A GeoJSON FeatureCollection (RFC 7946)."""
+
+    type: Literal["FeatureCollection"]
+    features: list[dict[str, Any]]

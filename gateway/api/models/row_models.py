@@ -1,0 +1,264 @@
+"""Row models of the API as msgspec structs, which are encoded faster than pydantic models.
+
+They have the fields of `gateway.api.models.resource_models`, in that order; the models document them,
+and a test holds both equal.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from analytics.core.flags import Rule
+from edge.wire.quantities import QUANTITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from gateway.api.directory_cache import DirectoryIndex
+    from ingest_service.storage.contract.models import Bucket, NewestReading, Series
+    from ingest_service.storage.postgres.query_api import AnomalyRow
+
+MEAN_DIGITS = 8  # of a mean: the rest depends on the order in which a database adds
+# A time is put together from what was written before: three times as fast as to write each.
+TIME_PARTS = np.dtype([("day", "U10"), ("minute", "U6"), ("rest", "U8")])
+MINUTE_TEXTS = np.array([f"T{one // 60:02}:{one % 60:02}" for one in range(1440)])
+SECOND_TEXTS = np.array([f":{one // 1000:02}.{one % 1000:03}Z" for one in range(60_000)])
+
+
+class ReadingJson(msgspec.Struct, frozen=True, gc=False):
+    """A reading of a series."""
+
+    measured: str
+    received: str
+    value: float
+    quality: int
+    rules: list[str]
+    expected: float | None
+    spread: float | None
+
+
+class SeriesReadingJson(msgspec.Struct, frozen=True, gc=False):
+    """A reading, and whose it is."""
+
+    series_id: int
+    site_id: str
+    quantity: str
+    unit: str
+    measured: str
+    received: str
+    value: float
+    quality: int
+    rules: list[str]
+    expected: float | None
+    spread: float | None
+
+
+class LatestJson(msgspec.Struct, frozen=True, gc=False):
+    """The newest reading of a series, and its age."""
+
+    measured: str
+    received: str
+    value: float
+    quality: int
+    rules: list[str]
+    expected: float | None
+    spread: float | None
+    series_id: int
+    site_id: str
+    quantity: str
+    unit: str
+    age_s: float
+
+
+class BucketJson(msgspec.Struct, frozen=True, gc=False):
+    """A series over a stretch of time."""
+
+    begins: str
+    count: int
+    good: int
+    min: float | None
+    max: float | None
+    mean: float | None
+
+
+class AnomalyJson(msgspec.Struct, frozen=True, gc=False):
+    """An anomaly."""
+
+    anomaly_id: int
+    site_id: str
+    series_id: int | None
+    device_id: str | None
+    quantity: str | None
+    unit: str | None
+    detector: str
+    version: str
+    state: str
+    severity: int
+    start: str
+    end: str | None
+    peak: str
+    observed: float | None
+    expected: float | None
+    spread: float | None
+    score: float
+    n_readings: int
+    reason_en: str
+    reason_zh: str
+    evidence: msgspec.Raw
+
+
+class PageJson(msgspec.Struct, frozen=True):
+    """Some rows, and where the next page begins."""
+
+    items: Sequence[msgspec.Struct]
+    next: str | None
+
+
+@lru_cache(maxsize=4096)
+def rule_names(bits: int) -> list[str]:
+    """The names of rule bits; not to be changed, for it is kept."""
+    return [one.name or "" for one in Rule(bits)]
+
+
+def rfc3339_times(us: NDArray[np.int64]) -> list[str]:
+    """RFC 3339 in UTC, to the millisecond.
+
+    >>> times(np.array([1790000000123456]))
+    ['2026-09-21T14:13:20.123Z']
+    """
+    minutes, rest = np.divmod(us // 1000, 60_000)
+    days, minutes = np.divmod(minutes, 1440)
+    unique_days, at = np.unique(days, return_inverse=True)
+    time_texts = np.empty(len(us), TIME_PARTS)
+    time_texts["day"] = np.datetime_as_string(unique_days.astype("datetime64[D]"))[at]
+    time_texts["minute"] = MINUTE_TEXTS[minutes]
+    time_texts["rest"] = SECOND_TEXTS[rest]
+    found: list[str] = time_texts.view("U24").tolist()
+    return found
+
+
+def reading_rows(block: NDArray[np.void]) -> list[ReadingJson]:
+    """READING rows, whatever series they are of."""
+    return [ReadingJson(*row) for row in zip(*_reading_columns(block), strict=True)]
+
+
+def series_reading_rows(block: NDArray[np.void], directory_index: DirectoryIndex) -> list[SeriesReadingJson]:
+    """READING rows with what their series is."""
+    columns_of_series = {
+        one: _series_columns(directory_index.series[one]) for one in np.unique(block["series_id"]).tolist()
+    }
+    ids = block["series_id"].tolist()
+    return [
+        SeriesReadingJson(*columns_of_series[one], *row)
+        for one, row in zip(ids, zip(*_reading_columns(block), strict=True), strict=True)
+    ]
+
+
+def latest_rows(
+    found: Sequence[NewestReading], directory_index: DirectoryIndex, now_s: float
+) -> list[LatestJson]:
+    """The newest readings, with their age at ``now_s``."""
+    measured, received = (
+        rfc3339_of_seconds([getattr(one, name) for one in found]) for name in ("time_s", "received_s")
+    )
+    return [
+        LatestJson(
+            measured[at],
+            received[at],
+            one.value,
+            one.quality,
+            rule_names(one.rules),
+            one.expected,
+            one.spread,
+            *_series_columns(directory_index.series[one.series_id]),
+            now_s - one.time_s,
+        )
+        for at, one in enumerate(found)
+    ]
+
+
+def bucket_rows(found: Sequence[Bucket]) -> list[BucketJson]:
+    """Buckets of one series."""
+    begins = rfc3339_of_seconds([one.time_s for one in found])
+    return [
+        BucketJson(begin, one.count, one.good, one.min, one.max, rounded_mean(one.mean))
+        for begin, one in zip(begins, found, strict=True)
+    ]
+
+
+def anomaly_rows(found: Sequence[AnomalyRow], directory_index: DirectoryIndex) -> list[AnomalyJson]:
+    """Anomalies with the quantity of their series."""
+    at_s = [(one.start_s, one.end_s or 0.0, one.peak_s) for one in found]
+    time_texts = rfc3339_of_seconds(np.ravel(at_s))
+    return [
+        AnomalyJson(
+            one.anomaly_id,
+            one.site_id,
+            one.series_id,
+            one.device_id,
+            *quantity_and_unit(one.series_id, directory_index),
+            one.detector,
+            one.version,
+            one.state,
+            one.severity,
+            start,
+            None if one.end_s is None else end,
+            peak,
+            one.observed,
+            one.expected,
+            one.spread,
+            one.score,
+            one.n_readings,
+            one.reason_en,
+            one.reason_zh,
+            msgspec.Raw(one.evidence),
+        )
+        for one, start, end, peak in zip(
+            found, time_texts[::3], time_texts[1::3], time_texts[2::3], strict=True
+        )
+    ]
+
+
+def quantity_and_unit(
+    series_id: int | None, directory_index: DirectoryIndex
+) -> tuple[str | None, str | None]:
+    """Quantity and unit of a series, where it is one."""
+    series = directory_index.series.get(series_id or 0)
+    return (None, None) if series is None else (series.quantity, QUANTITIES[series.quantity].unit)
+
+
+def rounded_mean(mean: float | None) -> float | None:
+    """A mean without the digits that depend on the order of adding.
+
+    >>> rounded(10.656666666666666)
+    10.656667
+    """
+    return None if mean is None else float(f"{mean:.{MEAN_DIGITS}g}")
+
+
+def _series_columns(series: Series) -> tuple[int, str, str, str]:
+    return series.series_id, series.site_id, series.quantity, QUANTITIES[series.quantity].unit
+
+
+def rfc3339_of_seconds(seconds: ArrayLike) -> list[str]:
+    """RFC 3339 of Unix seconds [s]."""
+    return rfc3339_times(np.rint(np.asarray(seconds, np.float64) * 1e6).astype(np.int64))
+
+
+def _reading_columns(block: NDArray[np.void]) -> tuple[list[Any], ...]:
+    """The columns of `Reading`; NaN is written as null."""
+    return (
+        rfc3339_times(block["time_us"]),
+        rfc3339_times(block["received_us"]),
+        block["value"].tolist(),
+        block["quality"].tolist(),
+        list(map(rule_names, block["rules"].tolist())),
+        block["expected"].tolist(),
+        block["spread"].tolist(),
+    )

@@ -1,0 +1,147 @@
+"""Error responses as problem details (RFC 9457): what was wrong, where, and what to do."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from ingest_service.storage.contract.errors import (
+    InvalidTextError,
+    StoreRefusedError,
+    StoreTimeoutError,
+    StoreUnavailableError,
+)
+from ingest_service.storage.postgres.query_api import OtherDatabaseError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI, Request
+
+log = structlog.get_logger()
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = "5"
+
+
+class Problem(BaseModel):
+    """A problem, as RFC 9457 has it; ``where`` names the parameter that is wrong."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "about:blank",
+                    "title": "Unprocessable Content",
+                    "status": 422,
+                    "detail": "query limit: Input should be greater than or equal to 1",
+                    "where": "limit",
+                }
+            ]
+        }
+    )
+
+    type: str = "about:blank"
+    title: str = Field(description="The status in words")
+    status: int
+    detail: str = Field(description="What was wrong, and what to do")
+    where: str | None = Field(default=None, description="The parameter that is wrong")
+
+
+def problem_responses(*codes: int) -> dict[int | str, dict[str, Any]]:
+    """The problems that an operation may answer with, for its documentation."""
+    return {
+        code: {"model": Problem, "description": HTTPStatus(code).phrase, "content": {PROBLEM_MEDIA_TYPE: {}}}
+        for code in (400, *codes, 422, 503, 504)
+    }
+
+
+class ProblemError(Exception):
+    """An operation can't do what it was asked."""
+
+    def __init__(
+        self, status: int, detail: str, *, where: str | None = None, headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.where = where
+        self.headers = headers
+
+
+def not_found(what: str, name: object) -> ProblemError:
+    """There is no such thing."""
+    return ProblemError(404, f"there is no {what} {name!r}")
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Answer every error with a problem."""
+
+    @app.exception_handler(ProblemError)
+    async def on_problem_error(_request: Request, error: ProblemError) -> JSONResponse:
+        return problem_response(error.status, str(error), where=error.where, headers=error.headers)
+
+    @app.exception_handler(HTTPException)
+    async def http(_request: Request, error: HTTPException) -> JSONResponse:
+        return problem_response(error.status_code, str(error.detail), headers=dict(error.headers or {}))
+
+    @app.exception_handler(RequestValidationError)
+    async def on_validation_error(_request: Request, error: RequestValidationError) -> JSONResponse:
+        errors = error.errors()
+        messages = [one["msg"].removeprefix("Value error, ") for one in errors]
+        locations = [one["loc"] for one in errors]
+        sentences = [f"{' '.join(map(str, at))}: {one}" for at, one in zip(locations, messages, strict=True)]
+        name_parts = [part for part in locations[0] if isinstance(part, str)]  # the rest are places in lists
+        return problem_response(422, "; ".join(sentences), where=name_parts[-1])
+
+    @app.exception_handler(StoreUnavailableError)
+    async def on_store_unavailable(_request: Request, error: StoreUnavailableError) -> JSONResponse:
+        return store_error_response(error)
+
+    @app.exception_handler(StoreTimeoutError)
+    async def on_store_timeout(_request: Request, error: StoreTimeoutError) -> JSONResponse:
+        log.warning("store_timeout", error=str(error))
+        return problem_response(
+            504, "the database took too long: ask for a shorter time, fewer series or sites, or wider buckets"
+        )
+
+    @app.exception_handler(OtherDatabaseError)
+    async def on_other_database(_request: Request, _error: OtherDatabaseError) -> JSONResponse:
+        detail = "reproduce: the token is of another database, or of before this one was restored"
+        return problem_response(422, detail, where="reproduce")
+
+    @app.exception_handler(InvalidTextError)
+    async def on_invalid_text(_request: Request, _error: InvalidTextError) -> JSONResponse:
+        return problem_response(
+            422, "a text holds the character NUL (U+0000), which nothing here does: leave it out"
+        )
+
+    @app.exception_handler(StoreRefusedError)
+    async def on_store_refused(_request: Request, error: StoreRefusedError) -> JSONResponse:
+        return store_error_response(error)
+
+    @app.exception_handler(Exception)
+    async def on_unexpected_error(request: Request, error: Exception) -> JSONResponse:
+        log.error("request_failed", path=request.url.path, exc_info=error)
+        return problem_response(500, "the gateway failed: see its log")
+
+
+def store_error_response(error: Exception) -> JSONResponse:
+    """What is said when the store failed; what it said itself is for the log alone."""
+    if isinstance(error, StoreUnavailableError):
+        log.warning("store_unavailable", error=str(error))
+        detail = "the database is away: try again in a few seconds"
+        return problem_response(503, detail, headers={"Retry-After": RETRY_AFTER_S})
+    log.error("store_refused", error=str(error))
+    return problem_response(500, "the database refused the query: see the gateway's log")
+
+
+def problem_response(
+    status: int, detail: str, *, where: str | None = None, headers: dict[str, str] | None = None
+) -> JSONResponse:
+    """A problem as a response."""
+    problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, where=where)
+    return JSONResponse(problem.model_dump(exclude_none=True), status, headers, PROBLEM_MEDIA_TYPE)

@@ -1,0 +1,57 @@
+"""Serves the API's documentation page with all its files, without the internet."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from importlib.resources import files
+from typing import Literal
+
+from fastapi import APIRouter
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import FileResponse, HTMLResponse
+
+router = APIRouter(include_in_schema=False)
+
+DocumentationFile = Literal["swagger-ui-bundle.js", "swagger-ui.css", "favicon.png"]
+DOCUMENTATION_FILES = files("fastapi_offline") / "static"
+CACHE_ONE_DAY = {"Cache-Control": "public, max-age=86400"}
+
+
+# Addresses are relative, so that the page works under a proxy's prefix, too.
+DOCUMENTATION_PAGE: str = bytes(
+    get_swagger_ui_html(
+        openapi_url="openapi.json",
+        title="towntwin",
+        swagger_js_url="docs/swagger-ui-bundle.js",
+        swagger_css_url="docs/swagger-ui.css",
+        swagger_favicon_url="docs/favicon.png",
+    ).body
+).decode()
+
+
+def _script_hashes(page: str) -> str:
+    """The hashes of the inline scripts of a page, as a policy names them."""
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    digests = [base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts]
+    return " ".join(f"'sha256-{one}'" for one in digests)
+
+
+DOCUMENTATION_POLICY = (
+    f"default-src 'none'; script-src 'self' {_script_hashes(DOCUMENTATION_PAGE)}; style-src 'self' "
+    "'unsafe-inline';"
+    " img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+
+
+@router.get("/docs")
+def documentation_page() -> HTMLResponse:
+    """The page."""
+    return HTMLResponse(DOCUMENTATION_PAGE, headers={"Content-Security-Policy": DOCUMENTATION_POLICY})
+
+
+@router.get("/docs/{name}")
+def documentation_file(name: DocumentationFile) -> FileResponse:
+    """What the page loads."""
+    return FileResponse(str(DOCUMENTATION_FILES / name), headers=CACHE_ONE_DAY)

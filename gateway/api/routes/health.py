@@ -1,0 +1,75 @@
+"""Routes of health, readiness and metrics."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from gateway import metrics
+from gateway.api.models import health_models, resource_models
+from gateway.api.problems import RETRY_AFTER_S, ProblemError, problem_responses
+from gateway.api.request_context import CurrentContext
+from ingest_service.storage.contract.errors import StoreError
+from ingest_service.storage.postgres.store import PostgresStore
+
+router = APIRouter(tags=["platform"])
+
+
+@router.get("/healthz")
+def healthz() -> health_models.LivenessResponse:
+    """The process answers."""
+    return health_models.LivenessResponse(status="ok")
+
+
+@router.get("/readyz", responses=problem_responses())
+def readyz(context: CurrentContext) -> health_models.LivenessResponse:
+    """A reading that is published now would be stored and judged; otherwise 503 says why not."""
+    store_health = context.platform_health.readiness(may_name_areas=False)
+    if not store_health.ok:
+        sentences = "; ".join(one.en for one in store_health.problems)
+        raise ProblemError(503, sentences, headers={"Retry-After": RETRY_AFTER_S})
+    return health_models.LivenessResponse(status="ok")
+
+
+@router.get("/v1/health", responses=problem_responses())
+def health(context: CurrentContext) -> health_models.HealthResponse:
+    """What the platform is and holds, and the state of each of its processes.
+
+    `ok` means that a reading published now, of any area that the key sees, would be stored and judged.
+    """
+    areas = context.principal.areas
+    readiness_of_areas = context.platform_health.readiness(areas)
+    store_health = context.store.health()
+    newest_received_s = store_health.newest_received_s
+    return health_models.HealthResponse(
+        status="ok" if readiness_of_areas.ok else "failing",
+        problems=health_models.bilingual_responses(readiness_of_areas.problems),
+        processes=[
+            health_models.process_health_response(one, shows_hosts=areas is None)
+            for one in context.platform_health.processes()
+        ],
+        edition=store_health.edition,
+        schema_version=store_health.schema_version,
+        readings=store_health.readings,
+        open_anomalies=store_health.open_anomalies,
+        dead_letters=store_health.dead_letters,
+        rollups_due=store_health.rollups_due,
+        rejudge_due=store_health.rejudge_due,
+        newest_received=None
+        if newest_received_s is None
+        else resource_models.utc_datetime(newest_received_s),
+        now=resource_models.utc_datetime(time.time()),
+    )
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+def prometheus(context: CurrentContext) -> Response:
+    """Counters and gauges for Prometheus."""
+    metrics.OPEN_STREAMS.set(context.broadcaster.streams)
+    if isinstance(context.unscoped_store, PostgresStore):
+        with suppress(StoreError):  # while the database is away, the number before stands beside the others
+            metrics.DEAD_LETTERS_OVER_QUOTA.set(context.scoped_database.dead_letters_over_quota())
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

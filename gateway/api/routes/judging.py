@@ -1,0 +1,237 @@
+"""Routes that judge posted series, try limits on history, and adopt limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Annotated, Any
+
+import msgspec
+import structlog
+from fastapi import APIRouter, Depends, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from analytics.core.rounding import convert_without_noise
+from analytics.service import backtest, limit_trials
+from edge.wire.errors import UnitError
+from edge.wire.quantities import QUANTITIES, Conversion, to_canonical
+from gateway.api import query_params
+from gateway.api.directory_cache import check_quantity
+from gateway.api.models import judging_models
+from gateway.api.models.resource_models import utc_datetime
+from gateway.api.problems import ProblemError, not_found, problem_responses
+from gateway.api.request_context import CurrentContext, RequestContext
+from gateway.formats import encoding, judging_tables, streaming_response
+from gateway.formats.negotiation import MEDIA_TYPES, RequestedFormat, format_responses
+from gateway.formats.upload_pool import UploadPool
+from gateway.formats.uploads import UploadedSeries
+from ingest_service.storage.contract.models import Series
+
+router = APIRouter(prefix="/v1", tags=["judging"])
+log = structlog.get_logger()
+
+MAX_JSON_ROWS = 100_000  # rows of an answer that is made at once: each takes 600 bytes on the way
+UPLOAD_OPENAPI = {
+    "requestBody": {
+        "required": True,
+        "description": "A column `time` (RFC 3339 with offset, or Unix seconds) and a column `value`",
+        "content": {
+            MEDIA_TYPES["json"]: {
+                "schema": {
+                    "type": "object",
+                    "required": ["time", "value"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "time": {"type": "array", "items": {"type": ["string", "number"]}},
+                        "value": {"type": "array", "items": {"type": ["number", "null"]}},
+                    },
+                },
+                "example": {
+                    "time": ["2026-11-23T08:00:00+08:00", "2026-11-23T08:05:00+08:00"],
+                    "value": [7.9, 8.1],
+                },
+            },
+            **{
+                MEDIA_TYPES[format_name]: {"schema": {"type": "string", "format": "binary"}}
+                for format_name in ("csv", "parquet")
+            },
+        },
+    }
+}
+
+
+async def _uploaded_series(request: Request) -> UploadedSeries:
+    body = await request.body()
+    pool: UploadPool = request.app.state.upload_pool
+    return await run_in_threadpool(pool.read, body, request.headers.get("content-type", ""))
+
+
+@router.post(
+    "/judge",
+    response_model=judging_models.JudgedSeriesResponse,
+    responses=problem_responses(406, 413, 415) | format_responses(has_snapshot_token=False),
+    openapi_extra=UPLOAD_OPENAPI,
+)
+def judge(
+    context: CurrentContext,
+    wanted: RequestedFormat,
+    uploaded: Annotated[UploadedSeries, Depends(_uploaded_series)],
+    quantity: Annotated[str, Query(description="What is measured", examples=["dissolved_oxygen"])],
+    unit: Annotated[
+        str | None, Query(description="Unit of the values; canonical where it is not given")
+    ] = None,
+    limit: Annotated[
+        list[str] | None, Query(description="A limit of the judge, repeatable", examples=[["score_strong=9"]])
+    ] = None,
+) -> Response:
+    """Flags, band and anomalies of a posted series, by the very judge that judges devices; nothing is stored.
+
+    JSON holds anomalies and readings; the other forms hold the readings alone.
+    """
+    conversion = _unit_conversion(quantity, unit)
+    if wanted.format_name == "json" and len(uploaded.time_s) > MAX_JSON_ROWS:
+        raise ProblemError(
+            413,
+            f"format: JSON holds {MAX_JSON_ROWS:,} rows at most: ask for csv, ndjson, arrow or parquet",
+            where="format",
+        )
+    value = convert_without_noise(uploaded.value, conversion.scale, conversion.offset)
+    history = backtest.make_history(Series(site_id="posted", quantity=quantity), uploaded.time_s, value)
+    judged = backtest.judge_history(
+        _with_changed_limits(history, dict(_parse_limit(one) for one in limit or ()))
+    )
+    if wanted.format_name != "json":
+        return streaming_response.list_response(wanted, judging_tables.JUDGED_TABLE, judged, token=None)
+    if context.auth is not None:
+        context.auth.rows += len(uploaded.time_s)
+    body = judging_tables.JudgedSeriesJson(
+        quantity=quantity,
+        unit=QUANTITIES[quantity].unit,
+        interval_s=judged.series.interval_s,
+        limits=_nan_to_none(limit_trials.limit_origins(judged.series).in_force),
+        left_out=uploaded.left_out,
+        anomalies=judging_tables.judged_anomalies(judged.anomalies),
+        readings=judging_tables.judged_readings(judged),
+    )
+    return Response(encoding.JSON_ENCODER.encode(body), media_type=MEDIA_TYPES["json"])
+
+
+@router.post("/series/{series_id}/trial", responses=problem_responses(404))
+def try_limits(
+    context: CurrentContext, series_id: query_params.SeriesIdParam, wanted: judging_models.TrialRequest
+) -> judging_models.TrialResponse:
+    """Judge a stretch of history by other limits, beside those in force; nothing is stored."""
+    from_s, to_s = wanted.from_.timestamp(), wanted.to.timestamp()
+    if from_s >= to_s:
+        raise ProblemError(422, "from: must be before to", where="from")
+    try:
+        found = limit_trials.try_limits(
+            context.store, _visible_series(context, series_id), wanted.limits, from_s, to_s
+        )
+    except ValueError as error:
+        raise ProblemError(422, f"limits: {error}", where="limits") from error
+    return judging_models.TrialResponse(
+        now=_outcome_response(found.now),
+        tried=_outcome_response(found.tried),
+        gone=_judged_anomaly_responses(found.gone),
+        new=_judged_anomaly_responses(found.new),
+    )
+
+
+@router.get("/series/{series_id}/limits", responses=problem_responses(404))
+def series_limits(
+    context: CurrentContext, series_id: query_params.SeriesIdParam
+) -> judging_models.SeriesLimitsResponse:
+    """The limits of a series, where each comes from, and every adoption."""
+    return _series_limits_response(context, _visible_series(context, series_id))
+
+
+@router.put("/series/{series_id}/limits", responses=problem_responses(404))
+def adopt(
+    context: CurrentContext, series_id: query_params.SeriesIdParam, wanted: judging_models.LimitChangeRequest
+) -> judging_models.SeriesLimitsResponse:
+    """Let limits stand for a series in place of all adopted before; ingest follows within seconds.
+
+    No limits give back those of the site file. What was judged before is not judged again.
+    """
+    series = _visible_series(context, series_id)
+    adopted = msgspec.structs.replace(series, adopted=wanted.limits)
+    limit_problems = (
+        limit_trials.series_limit_problems(adopted) if wanted.limits else []
+    )  # none at all are always an improvement
+    if limit_problems:
+        raise ProblemError(422, f"limits: {'; '.join(limit_problems)}", where="limits")
+    context.limit_changes.adopt(series_id, wanted.limits, who=context.caller_name, note=wanted.note)
+    context.directories.invalidate()
+    context.add_audit_detail(limits=wanted.limits, before=series.adopted)
+    log.info("limits_adopted", series=series_id, limits=wanted.limits, who=context.caller_name)
+    return _series_limits_response(context, adopted)
+
+
+def _series_limits_response(context: RequestContext, series: Series) -> judging_models.SeriesLimitsResponse:
+    history = [
+        judging_models.LimitChangeResponse(
+            limits=one.limits, who=one.who, note=one.note, at=utc_datetime(one.at_s)
+        )
+        for one in context.limit_changes.of(series.series_id)
+    ]
+    return judging_models.SeriesLimitsResponse(
+        series_id=series.series_id,
+        **{name: _nan_to_none(values) for name, values in asdict(limit_trials.limit_origins(series)).items()},
+        problems=limit_trials.series_limit_problems(series),
+        history=history,
+    )
+
+
+def _visible_series(context: RequestContext, series_id: int) -> Series:
+    try:
+        return context.directory_index.series[series_id]
+    except KeyError:
+        raise not_found("series", series_id) from None
+
+
+def _unit_conversion(quantity: str, unit: str | None) -> Conversion:
+    check_quantity(quantity)
+    of = QUANTITIES[quantity]
+    try:
+        return to_canonical(of, unit or of.unit)
+    except UnitError as error:
+        raise ProblemError(422, f"unit: {error}", where="unit") from error
+
+
+def _parse_limit(text: str) -> tuple[str, float]:
+    name, _, number = text.partition("=")
+    try:
+        return name.strip(), float(number)
+    except ValueError:
+        raise ProblemError(422, f"limit: give NAME=NUMBER, not {text!r}", where="limit") from None
+
+
+def _with_changed_limits(
+    history: backtest.SeriesHistory, changed_limits: dict[str, float]
+) -> backtest.SeriesHistory:
+    try:
+        return backtest.with_limits(history, changed_limits) if changed_limits else replace(history)
+    except ValueError as error:
+        raise ProblemError(422, f"limit: {error}", where="limit") from error
+
+
+def _nan_to_none(values: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {name: None if one is None or math.isnan(one) else one for name, one in values.items()}
+
+
+def _outcome_response(one: limit_trials.TrialOutcome) -> judging_models.OutcomeResponse:
+    return judging_models.OutcomeResponse(
+        limits=_nan_to_none(one.limits),
+        readings=one.readings,
+        flagged=one.flagged,
+        anomalies=_judged_anomaly_responses(one.anomalies),
+    )
+
+
+def _judged_anomaly_responses(values: Any) -> list[judging_models.JudgedAnomalyResponse]:
+    return [
+        judging_models.JudgedAnomalyResponse.model_validate(msgspec.to_builtins(one))
+        for one in judging_tables.judged_anomalies(values)
+    ]

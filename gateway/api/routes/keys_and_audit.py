@@ -1,0 +1,160 @@
+"""Routes of API keys and of the audit."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter, Path, Query, Request
+
+from gateway.api import query_params
+from gateway.api.models import key_models as access
+from gateway.api.models import resource_models
+from gateway.api.problems import ProblemError, not_found, problem_responses
+from gateway.api.request_context import CurrentContext, RequestContext
+from gateway.auth import api_keys as minting
+from gateway.auth.authorization import ALL_SCOPES
+from gateway.auth.principal import ROLES_BY_NAME
+from ingest_service.storage.postgres.api_keys import ApiKey, AuditEntry, AuditQuery
+
+router = APIRouter(prefix="/v1", tags=["access"])
+
+DAY_S = 86_400.0
+
+
+@router.get("/me", responses=problem_responses(401, 403, 429))
+def me(context: CurrentContext) -> access.PrincipalResponse:
+    """Who asks, with which role, and which areas they see."""
+    principal = context.principal
+    return access.PrincipalResponse(
+        who=principal.principal_id,
+        name=principal.name,
+        role=principal.role.role_name,  # type: ignore[arg-type]
+        areas=None if principal.areas is None else list(principal.areas),
+        scopes=sorted(principal.scopes),
+    )
+
+
+@router.get("/keys", responses=problem_responses(401, 403, 429))
+def keys(context: CurrentContext) -> list[access.KeyResponse]:
+    """The keys of the areas that you administer, newest first; never their secrets."""
+    return [_key_response(one) for one in context.accounts.keys_in_areas(_administered_areas(context))]
+
+
+@router.post("/keys", responses=problem_responses(401, 403, 404, 429))
+def create(context: CurrentContext, new_key: access.NewKeyRequest) -> access.NewKeyResponse:
+    """Make a key for an area that you administer; it is shown this once.
+
+    It grants no more than you have: no higher role, no other area or scope, no later end. A key that is good
+    on the gateway's own machine alone makes such keys.
+    """
+    _check_grant(context, new_key)
+    loopback = context.principal.loopback
+    key, text = minting.create_key(
+        context.accounts,
+        name=new_key.name,
+        role=ROLES_BY_NAME[new_key.role],
+        area_id=new_key.area,
+        scopes=new_key.scopes,
+        expires_s=new_key.expires.timestamp() if new_key.expires else None,
+        created_by=context.caller_name,
+        loopback=loopback,  # what is good on this machine alone makes nothing that is good elsewhere
+    )
+    context.add_audit_detail(
+        key_id=key.key_id, name=key.name, role=key.role, area=key.area_id, scopes=key.scopes
+    )
+    context.add_audit_detail(
+        expires=None if new_key.expires is None else new_key.expires.isoformat(), loopback=loopback
+    )
+    return access.NewKeyResponse(key_id=key.key_id, key=text)
+
+
+@router.delete("/keys/{key_id}", responses=problem_responses(401, 403, 404, 409, 429))
+def revoke(
+    context: CurrentContext, key_id: Annotated[str, Path(pattern="^[0-9a-f]{12}$")]
+) -> access.KeyResponse:
+    """Revoke a key of your areas: it is good no longer, within seconds, and stays on record."""
+    if _key_in_areas(context, key_id) is None:
+        raise not_found("key", key_id)
+    if not context.accounts.revoke(key_id, by=context.caller_name):
+        raise ProblemError(409, f"key {key_id} is revoked already")
+    context.add_audit_detail(key_id=key_id)
+    revoked = context.accounts.key(key_id)
+    assert revoked is not None, "keys are never deleted"  # noqa: S101
+    return _key_response(revoked)
+
+
+@router.get("/audit", responses=problem_responses(401, 403, 429))
+def audit(
+    context: CurrentContext,
+    request: Request,
+    who: Annotated[str | None, Query(description="One doer", examples=["key:0f3a5c9d2e71"])] = None,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Lines in the page")] = 100,
+    cursor: query_params.CursorParam = None,
+) -> resource_models.PageResponse[access.AuditEntryResponse]:
+    """What was changed and exported by those who are bound to your areas, newest first."""
+    cursor_signer = context.cursor_signer(request)
+    (before,) = cursor_signer.decode(cursor, 1) if cursor else (None,)
+    found = context.accounts.audit(
+        AuditQuery(areas=_administered_areas(context), who=who, before_id=before, limit=limit + 1)
+    )
+    page = [_audit_entry_response(one) for one in found[:limit]]
+    return resource_models.PageResponse(
+        items=page, next=cursor_signer.encode(page[-1].audit_id) if len(found) > limit else None
+    )
+
+
+def _administered_areas(context: RequestContext) -> list[str] | None:
+    """The areas that somebody administers; None is everything."""
+    return None if context.principal.areas is None else sorted(context.directory_index.visible_area_ids)
+
+
+def _key_in_areas(context: RequestContext, key_id: str) -> ApiKey | None:
+    own, key = _administered_areas(context), context.accounts.key(key_id)
+    return key if key is not None and (own is None or key.area_id in own) else None
+
+
+def _check_grant(context: RequestContext, new_key: access.NewKeyRequest) -> None:
+    """Nobody gives more than they have, in any dimension."""
+    if ROLES_BY_NAME[new_key.role] > context.principal.role:
+        raise ProblemError(
+            403, f"role: yours is {context.principal.role.role_name}: give no more", where="role"
+        )
+    if new_key.area is not None and new_key.area not in context.directory_index.visible_area_ids:
+        raise not_found("area", new_key.area)
+    if new_key.area is None and context.principal.areas is not None:
+        raise ProblemError(
+            403, "a key without an area sees everything, and you are bound to yours", where="area"
+        )
+    unknown = sorted(set(new_key.scopes) - set(ALL_SCOPES))
+    if unknown:
+        raise ProblemError(
+            422, f"scopes: there is no {unknown[0]!r}; there are {', '.join(ALL_SCOPES)}", where="scopes"
+        )
+    if context.principal.scopes and not (new_key.scopes and set(new_key.scopes) <= context.principal.scopes):
+        raise ProblemError(403, "scopes: give some of your own, and no other", where="scopes")
+    if new_key.expires is not None and new_key.expires.timestamp() <= time.time():
+        raise ProblemError(422, "expires: that is in the past", where="expires")
+    latest_s = context.principal.expires_s
+    if context.principal.principal_id.startswith("oidc:") and latest_s is not None:
+        latest_s += context.settings.oidc_key_days * DAY_S
+    if latest_s is not None and (new_key.expires is None or new_key.expires.timestamp() > latest_s):
+        end = resource_models.utc_datetime(latest_s).isoformat(timespec="seconds")
+        raise ProblemError(
+            403, f"expires: what you came with ends at {end}: give an end that is not later", where="expires"
+        )
+
+
+def _audit_entry_response(one: AuditEntry) -> access.AuditEntryResponse:
+    row = msgspec.structs.asdict(one)
+    return access.AuditEntryResponse(at=resource_models.utc_datetime(row.pop("at_s")), **row)
+
+
+def _key_response(one: ApiKey) -> access.KeyResponse:
+    row = msgspec.structs.asdict(one)
+    del row["hash"]
+    for name in ("created", "expires", "revoked", "last_used"):
+        at_s = row.pop(f"{name}_s")
+        row[name] = None if at_s is None else resource_models.utc_datetime(at_s)
+    return access.KeyResponse(area=row.pop("area_id"), **row)

@@ -1,0 +1,43 @@
+"""Routes of the twin: networks, and the state of their nodes and links."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter
+
+from analytics.service import geojson, network_state
+from gateway.api.models import conversion, resource_models
+from gateway.api.problems import problem_responses
+from gateway.api.request_context import CurrentContext, RequestContext
+from ingest_service.storage.contract.models import AnomalyQuery
+
+if TYPE_CHECKING:
+    from analytics.service.network_state import TwinState
+
+router = APIRouter(prefix="/v1/twin", tags=["twin"])
+
+MAX_OPEN_ANOMALIES = 10_000
+
+
+def current_twin_state(context: RequestContext) -> TwinState:
+    """The twin as it stands now."""
+    open_anomalies = context.store.anomalies(AnomalyQuery(states=["open"], limit=MAX_OPEN_ANOMALIES))
+    return network_state.network_state(
+        context.directory_index.directory, context.store.latest(), open_anomalies, now_s=time.time()
+    )
+
+
+@router.get("/state", responses=problem_responses())
+def state(context: CurrentContext) -> resource_models.TwinStateResponse:
+    """Every node and link now: measured, expected, age, quality, open anomalies."""
+    return conversion.twin_state_response(current_twin_state(context))
+
+
+@router.get("/network", responses=problem_responses())
+def network(context: CurrentContext) -> resource_models.NetworkResponse:
+    """Links, nodes and sites as GeoJSON, links and nodes with their state."""
+    return resource_models.NetworkResponse(
+        **geojson.network_geojson(context.directory_index.directory, current_twin_state(context))
+    )

@@ -1,0 +1,70 @@
+"""Snapshot tokens, which make a query return what it returned before."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated
+
+import msgspec
+from fastapi import Query
+
+from gateway.api.problems import ProblemError
+from ingest_service.storage.postgres.query_api import Snapshot
+
+SNAPSHOT_HEADER = "Towntwin-Reproduce"
+MAX_TOKEN_LENGTH = 4000
+EARLIEST_US, LATEST_US = (
+    -62_135_596_800_000_000,
+    253_402_300_800_000_000,
+)  # years 1 to 9999, as `params.Moment`
+ReproduceParam = Annotated[
+    str | None,
+    Query(
+        description=f"`{SNAPSHOT_HEADER}` of an earlier answer: the same question is answered as it was then",
+        max_length=MAX_TOKEN_LENGTH,
+    ),
+]
+
+
+class SnapshotToken(msgspec.Struct, frozen=True, array_like=True):
+    """What an answer was made of: a moment, and the stretch of time that was asked for [us]."""
+
+    snapshot: Snapshot
+    from_us: int = 0
+    to_us: int = 0
+
+
+def encode_token(snapshot: Snapshot, from_us: int = 0, to_us: int = 0) -> str:
+    """A token as a word.
+
+    >>> moment = Moment(1790000000000000, 765, (761,), "7.5")
+    >>> decode(encode(moment, 1, 2)) == Token(moment, 1, 2)
+    True
+    """
+    packed = msgspec.msgpack.encode(SnapshotToken(snapshot, from_us, to_us))
+    return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+
+
+def decode_token(token_text: str) -> SnapshotToken:
+    """What a token says. Raises `ProblemError` where it is none of ours."""
+    try:
+        packed = base64.b64decode(token_text + "=" * (-len(token_text) % 4), altchars=b"-_", validate=True)
+        token = msgspec.msgpack.decode(packed, type=SnapshotToken)
+    except (binascii.Error, ValueError, msgspec.MsgspecError) as error:
+        raise _invalid_token() from error
+    xids = (token.snapshot.xmax, *token.snapshot.running)
+    bounds_us = (token.from_us, token.to_us)
+    if not (
+        all(0 <= xid < 2**32 for xid in xids)
+        and 0 <= token.snapshot.at_us < 2**53
+        and all(EARLIEST_US <= one < LATEST_US for one in bounds_us)
+    ):
+        raise _invalid_token()
+    return token
+
+
+def _invalid_token() -> ProblemError:
+    return ProblemError(
+        422, f"reproduce: take it from '{SNAPSHOT_HEADER}' of an earlier answer, unchanged", where="reproduce"
+    )

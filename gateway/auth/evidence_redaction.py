@@ -1,0 +1,104 @@
+"""Removes from anomalies what concerns areas that the principal may not see.
+
+The judge compares a site with its neighbours along the network, also across a border. Its evidence names
+them, for whoever may see both sides; a reason that was written before migration 0028 may name them as well.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from analytics.quality.cause_text import OTHER_AREA_EN, OTHER_AREA_ZH
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.api.directory_cache import DirectoryIndex
+    from ingest_service.storage.contract.models import Anomaly
+    from ingest_service.storage.postgres.query_api import AnomalyRow
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+ID_KEYS = ("site_id", "series_id", "device_id", "node_id")  # keys of evidence that name something enrolled
+ID_KEY_PATTERN = re.compile("|".join(f'"{name}"' for name in ID_KEYS))
+KEPT_KEYS = ("way",)  # upstream or downstream: of what a neighbour showed, nothing but that
+# How `analytics.quality.cause_text` names a neighbour, at the end of a reason.
+NEIGHBOUR_PATTERN_EN = re.compile(
+    r"; (?:it passed|it reaches) .+ about [\d.]+ h (?:before|later)|; [^;]+ shows it, too"
+)
+NEIGHBOUR_PATTERN_ZH = re.compile("；约[0-9.]+小时(?:前经过|后到达)[^；]+|；[^；]+同时出现")
+
+
+def redact_anomaly(one: Anomaly, directory_index: DirectoryIndex) -> Anomaly:
+    """A stored anomaly as a reader may see it; itself where there is nothing to leave out."""
+    evidence = _redact_evidence(one.evidence, directory_index)
+    return (
+        one if evidence is one.evidence else _redact_reason(msgspec.structs.replace(one, evidence=evidence))
+    )
+
+
+def redact_rows(rows: Sequence[AnomalyRow], directory_index: DirectoryIndex) -> Sequence[AnomalyRow]:
+    """The same of anomalies of a query, whose evidence is JSON."""
+    return rows if directory_index.is_unrestricted else [_redact_row(one, directory_index) for one in rows]
+
+
+def _redact_row(one: AnomalyRow, directory_index: DirectoryIndex) -> AnomalyRow:
+    if not ID_KEY_PATTERN.search(one.evidence):
+        return one
+    evidence = msgspec.json.decode(one.evidence)
+    redacted = _redact_evidence(evidence, directory_index)
+    if redacted is evidence:
+        return one
+    return _redact_reason(msgspec.structs.replace(one, evidence=msgspec.json.encode(redacted).decode()))
+
+
+def _redact_evidence(value: Any, directory_index: DirectoryIndex) -> Any:
+    """Evidence without the entries that name what is not in the directory; itself where none does."""
+    if directory_index.is_unrestricted:
+        return value
+    if isinstance(value, dict):
+        if any(
+            not _is_visible(name, value[name], directory_index)
+            for name in ID_KEYS
+            if value.get(name) is not None
+        ):
+            return {"en": OTHER_AREA_EN, "zh": OTHER_AREA_ZH} | {
+                name: value[name] for name in KEPT_KEYS if name in value
+            }
+        redacted_entries = {name: _redact_evidence(one, directory_index) for name, one in value.items()}
+        return redacted_entries if any(redacted_entries[name] is not value[name] for name in value) else value
+    if isinstance(value, list):
+        redacted_items = [_redact_evidence(one, directory_index) for one in value]
+        return (
+            redacted_items
+            if any(new is not old for new, old in zip(redacted_items, value, strict=True))
+            else value
+        )
+    return value
+
+
+def _is_visible(name: str, value: Any, directory_index: DirectoryIndex) -> bool:
+    visible_ids: Any = {
+        "site_id": directory_index.sites,
+        "series_id": directory_index.series,
+        "device_id": directory_index.devices,
+        "node_id": directory_index.nodes,
+    }[name]
+    return isinstance(value, str | int) and value in visible_ids
+
+
+def _redact_reason(one: T) -> T:
+    """An anomaly whose reason names no neighbour."""
+    english, chinese = getattr(one, "reason_en"), getattr(one, "reason_zh")  # noqa: B009 - of either struct
+    changed: dict[str, Any] = {
+        "reason_en": english
+        if OTHER_AREA_EN in english
+        else NEIGHBOUR_PATTERN_EN.sub(f"; {OTHER_AREA_EN} shows it, too", english),
+        "reason_zh": chinese
+        if OTHER_AREA_ZH in chinese
+        else NEIGHBOUR_PATTERN_ZH.sub(f"；{OTHER_AREA_ZH}亦有此现象", chinese),
+    }
+    return msgspec.structs.replace(one, **changed)

@@ -1,0 +1,168 @@
+"""Verifies OpenID Connect tokens: signature, audience, expiry, role and area."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+import time
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import jwt
+import structlog
+
+from gateway.auth.api_keys import AuthenticationError
+from gateway.auth.principal import ROLES_BY_NAME, Principal
+from ingest_service.storage.contract.name_rules import escape_controls
+from ingest_service.storage.postgres.row_level_security import ALL_AREAS
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
+
+log = structlog.get_logger()
+
+# Asymmetric ones alone: with HS256 anybody could sign with the provider's public key.
+SIGNATURE_ALGORITHMS = [
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "ES512",
+    "EdDSA",
+]
+KEY_SET_LIFETIME_S = 600.0
+KEY_SET_RETRY_S = 10.0  # an unknown key id may be a new one, but not more often
+CLOCK_LEEWAY_S = 30.0
+PROVIDER_TIMEOUT_S = 5.0
+VERIFIED_CACHE_S = 30.0  # so long a token that was verified is not verified again
+MAX_VERIFIED_TOKENS = 4096
+
+
+class OidcTokenVerifier:
+    """Tells good tokens from others; the provider's keys are kept, and fetched again when they change."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._fetched_s = float("-inf")
+        self._verifier_threads = ThreadPoolExecutor(
+            2, "tokens"
+        )  # a provider that does not answer holds up nobody else
+        self._verified: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()  # -> until when [s]
+
+    async def verify(self, token_text: str) -> Principal:
+        """Who bears a token. Raises `AuthenticationError`."""
+        digest = hashlib.blake2b(token_text.encode("utf-8", "surrogateescape"), digest_size=32).digest()
+        cached_principal, until_s = self._verified.get(digest, (None, 0.0))
+        if cached_principal is not None and time.time() < until_s:
+            return cached_principal
+        match = await asyncio.get_running_loop().run_in_executor(
+            self._verifier_threads, self._verify, token_text
+        )
+        now_s = time.time()
+        self._verified[digest] = (match, min(now_s + VERIFIED_CACHE_S, match.expires_s or now_s))
+        self._verified.move_to_end(digest)
+        if len(self._verified) > MAX_VERIFIED_TOKENS:
+            self._verified.popitem(last=False)
+        return match
+
+    def _verify(self, token_text: str) -> Principal:
+        settings = self._settings
+        if settings.oidc_issuer is None:
+            raise AuthenticationError(
+                "this is no key, and no OpenID provider is set (gateway setting oidc_issuer)"
+            )
+        try:
+            claims = jwt.decode(
+                token_text,
+                self._key(jwt.get_unverified_header(token_text)),
+                algorithms=SIGNATURE_ALGORITHMS,
+                audience=settings.oidc_audience,
+                issuer=settings.oidc_issuer,
+                leeway=CLOCK_LEEWAY_S,
+                options={"require": ["exp", "iss", "aud", "sub"]},
+            )
+        except jwt.PyJWTError as error:
+            raise AuthenticationError(
+                f"the token is refused: {type(error).__name__.removesuffix('Error')}"
+            ) from error
+        return self._principal(claims)
+
+    def _principal(self, claims: dict[str, Any]) -> Principal:
+        claimed_roles = _claim_values(claims.get(self._settings.oidc_role_claim))
+        roles = [ROLES_BY_NAME[one] for one in claimed_roles if one in ROLES_BY_NAME]
+        areas = _claim_values(claims.get(self._settings.oidc_area_claim))
+        if not roles or not areas:
+            raise AuthenticationError(
+                f"the token has no {self._settings.oidc_role_claim} that is a role here,"
+                f" or no {self._settings.oidc_area_claim}: the provider has to give both"
+            )
+        return Principal(
+            principal_id=escape_controls(f"oidc:{claims['sub']}"),
+            name=escape_controls(
+                str(claims.get("name") or claims.get("preferred_username") or claims["sub"])[:200]
+            ),
+            role=max(roles),
+            areas=None if ALL_AREAS in areas else tuple(areas),
+            expires_s=float(claims["exp"]),
+        )
+
+    def _key(self, header: dict[str, Any]) -> jwt.PyJWK:
+        """The key that a token names; the only one where it names none."""
+        name = header.get("kid")
+        with self._lock:
+            age_s = time.monotonic() - self._fetched_s
+            if age_s > KEY_SET_LIFETIME_S or (self._find_key(name) is None and age_s > KEY_SET_RETRY_S):
+                self._fetch()
+            match = self._find_key(name)
+        if match is None:
+            raise AuthenticationError("the token is signed with a key that the provider does not show")
+        return match
+
+    def _find_key(self, name: object) -> jwt.PyJWK | None:
+        if name is None and len(self._keys) == 1:
+            return next(iter(self._keys.values()))
+        return self._keys.get(str(name))
+
+    def _fetch(self) -> None:
+        self._fetched_s = time.monotonic()
+        issuer = str(self._settings.oidc_issuer).rstrip("/")
+        try:
+            with httpx.Client(timeout=PROVIDER_TIMEOUT_S) as client:
+                discovery = client.get(f"{issuer}/.well-known/openid-configuration").raise_for_status().json()
+                key_set = client.get(discovery["jwks_uri"]).raise_for_status().json()["keys"]
+        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            log.warning("oidc_provider_away", issuer=issuer, error=str(error))
+            return  # those that are kept are good a while longer
+        keys = {str(one.get("kid", "")): _signing_key(one) for one in key_set if isinstance(one, dict)}
+        self._keys = {name: key for name, key in keys.items() if key is not None}
+        self._verified = OrderedDict()  # a key that the provider took back may have signed them
+
+
+def _signing_key(key_set: dict[str, Any]) -> jwt.PyJWK | None:
+    """A key that signs; None where it is for something else, or of a kind that nobody here reads."""
+    if key_set.get("kty") not in {"RSA", "EC", "OKP"} or key_set.get("use", "sig") != "sig":
+        return None
+    try:
+        return jwt.PyJWK(key_set)
+    except jwt.PyJWTError as error:
+        log.warning("oidc_key_left_out", kid=key_set.get("kid"), error=str(error))
+        return None
+
+
+def _claim_values(claim: object) -> list[str]:
+    """A claim as words: a list of them, or some in one text.
+
+    >>> _words("viewer engineer"), _words(["330483"]), _words(7)
+    (['viewer', 'engineer'], ['330483'], [])
+    """
+    parts = claim.split() if isinstance(claim, str) else claim if isinstance(claim, list) else []
+    return [one for one in parts if isinstance(one, str) and one and "," not in one]

@@ -1,0 +1,188 @@
+"""ECharts options of the map: rivers and roads, state by shape and colour, flow by moving dots."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gateway.console.translations import Language, translate
+
+if TYPE_CHECKING:
+    from analytics.service.network_state import LinkState, NodeState, Status
+    from gateway.console.platform_state import PlatformState
+    from ingest_service.storage.contract.models import Link, Node
+
+STATUS_COLOURS: dict[Status, str] = {
+    "ok": "#3ddc97",
+    "suspect": "#ffc857",
+    "anomaly": "#ff4d5e",
+    "silent": "#9aa5b1",
+    "warming": "#7ec8ff",
+    "unknown": "#51606f",
+}
+STATUS_SHAPES: dict[Status, str] = {
+    "ok": "circle",
+    "suspect": "triangle",
+    "anomaly": "diamond",
+    "silent": "rect",
+    "warming": "arrow",
+    "unknown": "emptyCircle",
+}
+STATUS_SIZES: dict[Status, int] = {
+    "ok": 11,
+    "suspect": 15,
+    "anomaly": 22,
+    "silent": 14,
+    "warming": 13,
+    "unknown": 8,
+}
+RIVER_COLOUR, ROAD_COLOUR, TEXT_COLOUR = "#2f81f7", "#6e7b8a", "#dbe4ee"
+TOOLTIP_MODE = "richText"  # drawn on the canvas: ECharts' other way, "html", runs what a name holds
+DEGREE_ASPECT = 0.86  # a degree of longitude over one of latitude, at 30.7° N
+
+
+def map_options(platform_state: PlatformState, language: Language) -> dict[str, Any]:
+    """The whole picture."""
+    nodes = {one.node_id: one for one in platform_state.directory_index.directory.nodes}
+    states = {one.node_id: one for one in platform_state.state.nodes}
+    links = {one.link_id: one for one in platform_state.directory_index.directory.links}
+    return {
+        "backgroundColor": "transparent",
+        "animation": False,
+        "grid": {"left": 12, "right": 150, "top": 40, "bottom": 16},
+        "legend": _legend(language),
+        "tooltip": {"trigger": "item", "confine": True, "renderMode": TOOLTIP_MODE},
+        **_axes(list(nodes.values())),
+        "series": [
+            *(_lines(platform_state, links, nodes, network, language) for network in ("road", "river")),
+            *(_points(nodes, states, status, language) for status in STATUS_COLOURS),
+        ],
+    }
+
+
+def _axes(nodes: list[Node]) -> dict[str, Any]:
+    """Both axes, hidden, with a margin; a degree looks as long in both directions as the frame allows."""
+    lons, lats = [node.lon for node in nodes] or [0.0], [node.lat for node in nodes] or [0.0]
+    margin = 0.06 * max(max(lons) - min(lons), max(lats) - min(lats), 0.01)
+
+    def axis(values: list[float]) -> dict[str, Any]:
+        return {"type": "value", "show": False, "min": min(values) - margin, "max": max(values) + margin}
+
+    return {"xAxis": axis(lons), "yAxis": axis(lats)}
+
+
+def _legend(language: Language) -> dict[str, Any]:
+    names = [translate(f"status_{status}", language) for status in STATUS_COLOURS]
+    return {
+        "data": names,
+        "top": 4,
+        "left": 8,
+        "textStyle": {"color": TEXT_COLOUR, "fontSize": 13},
+        "itemGap": 18,
+        "itemWidth": 14,
+    }
+
+
+def _lines(
+    platform_state: PlatformState,
+    links: dict[str, Link],
+    nodes: dict[str, Node],
+    network: str,
+    language: Language,
+) -> dict[str, Any]:
+    network_links = [one for one in platform_state.state.links if one.network == network]
+    return {
+        "type": "lines",
+        "name": translate(network, language),
+        "coordinateSystem": "cartesian2d",
+        "polyline": True,
+        "z": 1,
+        "data": [_line(one, links[one.link_id], nodes, language) for one in network_links],
+        "effect": {
+            "show": network == "river",
+            "constantSpeed": 14,
+            "trailLength": 0,
+            "symbol": "circle",
+            "symbolSize": 3,
+            "color": "#9fd0ff",
+        },
+    }
+
+
+def _line(state: LinkState, link: Link, nodes: dict[str, Node], language: Language) -> dict[str, Any]:
+    ends = [nodes[link.from_node], nodes[link.to_node]]
+    is_road = link.network == "road"
+    has_anomaly = state.status == "anomaly"
+    is_congested = state.congestion is not None and state.congestion < 0.5
+    colour = (
+        STATUS_COLOURS["anomaly"]
+        if has_anomaly
+        else STATUS_COLOURS["suspect"]
+        if is_congested
+        else ROAD_COLOUR
+        if is_road
+        else RIVER_COLOUR
+    )
+    flow = f"\n{state.congestion:.0%}" if state.congestion is not None else ""
+    return {
+        "coords": [list(pair) for pair in link.coordinates] or [[one.lon, one.lat] for one in ends],
+        "lineStyle": {
+            "color": colour,
+            "width": 2.5 if is_road else 4,
+            "type": "dashed" if has_anomaly else "solid",
+            "opacity": 0.9 if has_anomaly else 0.65,
+        },
+        "tooltip": {
+            "formatter": f"{escape_template(_name(link, language))}\n{link.length_m / 1000:.1f} km{flow}"
+        },
+    }
+
+
+def _points(
+    nodes: dict[str, Node],
+    states: dict[str, NodeState],
+    status: Status,
+    language: Language,
+) -> dict[str, Any]:
+    nodes_with_status = [one for one in states.values() if one.status == status]
+    return {
+        "type": "scatter",
+        "name": translate(f"status_{status}", language),
+        "symbol": STATUS_SHAPES[status],
+        "symbolSize": STATUS_SIZES[status],
+        "itemStyle": {"color": STATUS_COLOURS[status], "borderColor": "#0b1420", "borderWidth": 1},
+        "z": 3 if status in ("anomaly", "silent") else 2,
+        "labelLayout": {"hideOverlap": True, "moveOverlap": "shiftY"},
+        "data": [_point(one, nodes[one.node_id], language) for one in nodes_with_status],
+    }
+
+
+def _point(state: NodeState, node: Node, language: Language) -> dict[str, Any]:
+    shown = state.status in ("anomaly", "silent")
+    measured = "".join(f"\n{one.quantity}: {one.value + 0.0:.4g} {one.unit}" for one in state.measured)
+    name = escape_template(_name(node, language))
+    return {
+        "name": name,
+        "value": [node.lon, node.lat],
+        "site": state.site_id,
+        "label": {
+            "show": shown,
+            "formatter": name,
+            "position": "right",
+            "color": TEXT_COLOUR,
+            "fontSize": 12,
+        },
+        "tooltip": {"formatter": f"{name} · {translate(f'status_{state.status}', language)}{measured}"},
+    }
+
+
+def escape_template(name: str) -> str:
+    """A name without what ECharts' templates ({b}) and rich text ({style|…}) mean something by.
+
+    >>> plain("{a|North} bridge")
+    '(a|North) bridge'
+    """
+    return name.replace("{", "(").replace("}", ")")
+
+
+def _name(one: Node | Link, language: Language) -> str:
+    return one.zh if language == "zh" else one.en

@@ -1,0 +1,141 @@
+"""All texts of the console, English and Chinese."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from ingest_service.storage.dead_letter_reasons import REASONS
+
+Language = Literal["en", "zh"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
+
+TRANSLATIONS: dict[str, tuple[str, str]] = {
+    "title": ("towntwin — operations", "乡镇孪生 — 运行监测"),
+    "towns": ("rivers and roads", "河网与路网"),
+    "wrong": ("what is wrong now", "当前异常"),
+    "nothing": ("nothing is wrong", "一切正常"),
+    "series": ("series", "序列"),
+    "choose": ("choose a site on the map or an anomaly in the list", "请在图上选择站点，或在列表中选择异常"),
+    "severity": ("severity", "等级"),
+    "since": ("since", "起始"),
+    "site": ("site", "站点"),
+    "what": ("what", "情况"),
+    "severity_1": ("notice", "提示"),
+    "severity_2": ("warning", "预警"),
+    "severity_3": ("alarm", "报警"),
+    "status_ok": ("as expected", "正常"),
+    "status_suspect": ("suspect", "可疑"),
+    "status_anomaly": ("anomaly", "异常"),
+    "status_silent": ("silent", "静默"),
+    "status_warming": ("warming up", "学习中"),
+    "status_unknown": ("not measured", "未监测"),
+    "readings": ("readings", "读数"),
+    "open_anomalies": ("open anomalies", "未结异常"),
+    "newest": ("newest reading", "最新读数"),
+    "dead_letters": ("dead letters", "死信"),
+    "clock": ("worst device clock", "最大时钟偏差"),
+    "database": ("database", "数据库"),
+    "away": (
+        "the database is away; this page shows the last it knew",
+        "数据库连接中断，页面显示最后已知状态",
+    ),
+    "kept": ("readings are stored and judged", "读数正常入库并判别"),
+    "not_kept": ("readings are NOT stored and judged now", "当前读数无法入库或判别"),
+    "ago": ("{} s ago", "{}秒前"),
+    "never": ("never", "无"),
+    "value": ("measured", "实测"),
+    "expected": ("expected", "预期"),
+    "band": ("expected band", "预期区间"),
+    "flag_suspect": ("suspect reading", "可疑读数"),
+    "flag_fail": ("failed reading", "不合格读数"),
+    "no_readings": ("no readings in this range", "该时段无读数"),
+    "range_24": ("24 h", "24小时"),
+    "range_48": ("48 h", "48小时"),
+    "range_168": ("7 d", "7天"),
+    "range_720": ("30 d", "30天"),
+    "range_anomaly": ("around the anomaly", "异常时段"),
+    "open": ("open", "查看"),
+    "link": ("series", "序列"),
+    "loading": ("loading …", "加载中…"),
+    "unknown_now": ("not known: see the platform's state above", "状态未知：请先查看上方平台状态"),
+    "time": ("time", "时间"),
+    "device": ("device", "设备"),
+    "reason": ("reason", "原因"),
+    "sentence": ("what was wrong", "说明"),
+    "no_letters": ("no dead letters", "无死信"),
+    "newest_letters": ("the newest dead letters", "最新死信"),
+    "no_right": (
+        "your key has no right to the dead letters (scope letters)",
+        "当前密钥无权查看死信（需要权限范围“letters”）",
+    ),
+    "close": ("close", "关闭"),
+    "browser": (
+        "Your browser does not support ES modules. Please use a current browser.",
+        "当前浏览器版本过低，请使用新版浏览器。",
+    ),
+    **{f"reason_{key}": (one.en, one.zh) for key, one in REASONS.items()},
+    "mend_payload": (
+        "not valid SenML: check the device's encoding and format",
+        "消息内容不是有效的 SenML：请检查设备的编码与格式",
+    ),
+    "mend_topic": (
+        "the topic must be towntwin/v1/AREA/DEVICE/data: check the device's topic setting",
+        "主题应为 towntwin/v1/乡镇/设备/data：请检查设备的主题设置",
+    ),
+    "mend_device": (
+        "the site file has no such device: enrol it, then replay the dead letters",
+        "该设备未在站点文件中登记：请登记后重放死信",
+    ),
+    "mend_channel": (
+        "the site file has no such channel: add it, then replay the dead letters",
+        "该通道未在站点文件中登记：请补充通道后重放死信",
+    ),
+    "mend_unit": (
+        "the quantity does not take this unit: correct the device's unit",
+        "单位不在该监测量允许的范围内：请更正设备的单位",
+    ),
+    "mend_value": (
+        "no finite number: check what the instrument puts out",
+        "数值不是有限的数字：请检查设备的输出",
+    ),
+    "mend_time": (
+        "the time of measurement can not be used: check what the device sends (seconds)",
+        "测量时间无法采用：请检查设备发送的时间（单位为秒）",
+    ),
+    "mend_clock": ("the device's clock is far off: set it", "设备时钟偏差过大：请为设备校时"),
+    "mend_conflict": (
+        "another value is stored for the same time: check for two devices on one channel",
+        "同一时刻已有不同的数值：请检查是否有两台设备使用同一通道",
+    ),
+    "mend_store": (
+        "the database refused the message: see the log of ingest",
+        "数据库拒绝了该消息：请查看接收服务日志",
+    ),
+    "mend_defect": (
+        "the program that handles the message has a defect: report it with the message",
+        "处理该消息的程序有缺陷：请附消息报告",
+    ),
+    "river": ("river", "河道"),
+    "road": ("road", "道路"),
+    "language": ("中文", "English"),
+}
+
+
+def translate(key: str, language: Language) -> str:
+    """A word in a language.
+
+    >>> word("since", "zh")
+    '起始'
+    """
+    return TRANSLATIONS[key][LANGUAGES.index(language)]
+
+
+def choose_language(cookie: str | None, accepted: str | None) -> Language:
+    """The language of a visitor: what they chose before, else what their browser prefers.
+
+    >>> choose(None, "zh-CN,zh;q=0.9,en;q=0.8")
+    'zh'
+    """
+    if cookie == "zh" or (cookie is None and (accepted or "").lower().startswith("zh")):
+        return "zh"
+    return "en"

@@ -1,0 +1,1 @@
+"""Response and upload formats: negotiation, JSON, CSV, Parquet, Arrow, plots."""

@@ -1,0 +1,228 @@
+"""Arrow tables of the API's rows, from which CSV and Parquet are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from edge.wire.quantities import QUANTITIES
+from gateway.api.models import row_models
+from gateway.auth import evidence_redaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import msgspec
+    from numpy.typing import NDArray
+
+    from gateway.api.directory_cache import DirectoryIndex
+    from ingest_service.storage.contract.models import Bucket, NewestReading, Series
+    from ingest_service.storage.postgres.query_api import AnomalyRow
+
+T = TypeVar("T")
+TIME_TYPE = pa.timestamp("us", "UTC")
+NAME_TYPE = pa.dictionary(pa.int32(), pa.string())
+JUDGED_COLUMNS = [
+    ("measured", TIME_TYPE),
+    ("received", TIME_TYPE),
+    ("value", pa.float64()),
+    ("quality", pa.uint8()),
+    ("rules", pa.list_(pa.string())),
+    ("expected", pa.float32()),
+    ("spread", pa.float32()),
+]
+SERIES_COLUMNS = [
+    ("series_id", pa.int32()),
+    ("site_id", NAME_TYPE),
+    ("quantity", NAME_TYPE),
+    ("unit", NAME_TYPE),
+]
+READINGS_SCHEMA = pa.schema([*SERIES_COLUMNS, *JUDGED_COLUMNS])
+LATEST_SCHEMA = pa.schema([*SERIES_COLUMNS, *JUDGED_COLUMNS, ("age_s", pa.float64())])
+BUCKETS_SCHEMA = pa.schema(
+    [
+        *SERIES_COLUMNS,
+        ("begins", TIME_TYPE),
+        ("count", pa.int32()),
+        ("good", pa.int32()),
+        ("min", pa.float64()),
+        ("max", pa.float64()),
+        ("mean", pa.float64()),
+    ]
+)
+TEXT_TYPE, NUMBER_TYPE = pa.string(), pa.float64()
+ANOMALIES_SCHEMA = pa.schema(
+    [
+        ("anomaly_id", pa.int64()),
+        ("site_id", TEXT_TYPE),
+        ("series_id", pa.int32()),
+        *((name, TEXT_TYPE) for name in ("device_id", "quantity", "unit", "detector", "version", "state")),
+        ("severity", pa.uint8()),
+        *((name, TIME_TYPE) for name in ("start", "end", "peak")),
+        *((name, NUMBER_TYPE) for name in ("observed", "expected", "spread", "score")),
+        ("n_readings", pa.int32()),
+        *((name, TEXT_TYPE) for name in ("reason_en", "reason_zh", "evidence")),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ArrowTable(Generic[T]):
+    """What blocks of some kind are as Arrow batches and as rows of JSON, and how many rows a block has."""
+
+    name: str
+    schema: pa.Schema
+    batch: Callable[[T], pa.RecordBatch]
+    rows: Callable[[T], Sequence[msgspec.Struct]]
+    count: Callable[[T], int] = len  # type: ignore[assignment]
+
+
+def readings_table(
+    series: Sequence[Series], directory_index: DirectoryIndex, *, name: str = "readings"
+) -> ArrowTable[NDArray[np.void]]:
+    """READING blocks of some series; their names are dictionaries, the same in every batch."""
+    names = _SeriesNameColumns(series)
+
+    def batch(block: NDArray[np.void]) -> pa.RecordBatch:
+        return pa.record_batch(
+            [*names.columns_for(block["series_id"]), *_reading_arrays(block)], schema=READINGS_SCHEMA
+        )
+
+    return ArrowTable(
+        name, READINGS_SCHEMA, batch, lambda block: row_models.series_reading_rows(block, directory_index)
+    )
+
+
+def latest_table(
+    series: Sequence[Series], directory_index: DirectoryIndex, now_s: float
+) -> ArrowTable[Sequence[NewestReading]]:
+    """The newest readings of some series, with their age."""
+    names = _SeriesNameColumns(series)
+
+    def batch(found: Sequence[NewestReading]) -> pa.RecordBatch:
+        ids = np.array([one.series_id for one in found], np.int32)
+        columns = [
+            _time_array([one.time_s for one in found]),
+            _time_array([one.received_s for one in found]),
+            pa.array([one.value for one in found], pa.float64()),
+            pa.array([one.quality for one in found], pa.uint8()),
+            pa.array([row_models.rule_names(one.rules) for one in found], pa.list_(pa.string())),
+            pa.array([one.expected for one in found], pa.float32()),
+            pa.array([one.spread for one in found], pa.float32()),
+            pa.array([now_s - one.time_s for one in found], pa.float64()),
+        ]
+        return pa.record_batch([*names.columns_for(ids), *columns], schema=LATEST_SCHEMA)
+
+    return ArrowTable(
+        "latest", LATEST_SCHEMA, batch, lambda found: row_models.latest_rows(found, directory_index, now_s)
+    )
+
+
+def buckets_table(series: Series) -> ArrowTable[Sequence[Bucket]]:
+    """Buckets of one series."""
+    names = _SeriesNameColumns([series])
+
+    def batch(found: Sequence[Bucket]) -> pa.RecordBatch:
+        columns = [
+            _time_array([one.time_s for one in found]),
+            pa.array([one.count for one in found], pa.int32()),
+            pa.array([one.good for one in found], pa.int32()),
+            pa.array([one.min for one in found], pa.float64()),
+            pa.array([one.max for one in found], pa.float64()),
+            pa.array([row_models.rounded_mean(one.mean) for one in found], pa.float64()),
+        ]
+        ids = np.full(len(found), series.series_id, np.int32)
+        return pa.record_batch([*names.columns_for(ids), *columns], schema=BUCKETS_SCHEMA)
+
+    return ArrowTable("buckets", BUCKETS_SCHEMA, batch, row_models.bucket_rows)
+
+
+def anomalies_table(directory_index: DirectoryIndex) -> ArrowTable[Sequence[AnomalyRow]]:
+    """Anomalies as the reader with a directory may see them; evidence is JSON."""
+
+    def column(name: str, found: Sequence[AnomalyRow]) -> pa.Array:
+        kind = ANOMALIES_SCHEMA.field(name).type
+        if kind == TIME_TYPE:
+            return _time_array([getattr(one, f"{name}_s") for one in found])
+        if name in ("quantity", "unit"):
+            column_number = ("quantity", "unit").index(name)
+            return pa.array(
+                [
+                    row_models.quantity_and_unit(one.series_id, directory_index)[column_number]
+                    for one in found
+                ],
+                kind,
+            )
+        return pa.array([getattr(one, name) for one in found], kind)
+
+    def batch(found: Sequence[AnomalyRow]) -> pa.RecordBatch:
+        redacted = evidence_redaction.redact_rows(found, directory_index)
+        return pa.record_batch(
+            [column(name, redacted) for name in ANOMALIES_SCHEMA.names], schema=ANOMALIES_SCHEMA
+        )
+
+    def to_json_rows(found: Sequence[AnomalyRow]) -> Sequence[msgspec.Struct]:
+        return row_models.anomaly_rows(
+            evidence_redaction.redact_rows(found, directory_index), directory_index
+        )
+
+    return ArrowTable("anomalies", ANOMALIES_SCHEMA, batch, to_json_rows)
+
+
+class _SeriesNameColumns:
+    """Site, quantity and unit of series as dictionaries of words; made when they are first needed."""
+
+    def __init__(self, series: Sequence[Series]) -> None:
+        self._series = series
+
+    @cached_property
+    def _ids(self) -> NDArray[np.int32]:
+        return np.array([one.series_id for one in self._series], np.int32)
+
+    @cached_property
+    def _order(self) -> NDArray[np.intp]:
+        return np.argsort(self._ids)
+
+    @cached_property
+    def _columns(self) -> list[tuple[NDArray[np.str_], NDArray[np.intp]]]:
+        distinct_names = (
+            [one.site_id for one in self._series],
+            [one.quantity for one in self._series],
+            [QUANTITIES[one.quantity].unit for one in self._series],
+        )
+        return [np.unique(np.array(column, str), return_inverse=True) for column in distinct_names]
+
+    def columns_for(self, series_id: NDArray[np.int32]) -> list[pa.Array]:
+        """Series id, site, quantity and unit of (n,) rows."""
+        at = self._order[np.searchsorted(self._ids, series_id, sorter=self._order)]
+        dictionaries = [
+            pa.DictionaryArray.from_arrays(
+                pa.array(codes[at].astype(np.int32)), pa.array(distinct_names.tolist())
+            )
+            for distinct_names, codes in self._columns
+        ]
+        return [pa.array(np.ascontiguousarray(series_id)), *dictionaries]
+
+
+def _reading_arrays(block: NDArray[np.void]) -> list[pa.Array]:
+    bits, at = np.unique(block["rules"], return_inverse=True)
+    lists = pa.array([row_models.rule_names(one) for one in bits.tolist()], pa.list_(pa.string()))
+    column: dict[str, Any] = {name: np.ascontiguousarray(block[name]) for name in block.dtype.names or ()}
+    return [
+        pa.array(column["time_us"]).view(TIME_TYPE),
+        pa.array(column["received_us"]).view(TIME_TYPE),
+        pa.array(column["value"]),
+        pa.array(column["quality"]),
+        lists.take(pa.array(at)),
+        pa.array(column["expected"], from_pandas=True),
+        pa.array(column["spread"], from_pandas=True),
+    ]
+
+
+def _time_array(seconds: Sequence[float | None]) -> pa.Array:
+    us = [None if one is None else round(one * 1e6) for one in seconds]
+    return pa.array(us, pa.int64()).view(TIME_TYPE)

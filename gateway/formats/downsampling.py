@@ -1,0 +1,81 @@
+"""Downsamples a series to at most N points (LTTB or min-max) in constant memory.
+
+A stretch is cut into equal slices of time, and of each the lowest and the highest reading are kept;
+every kept reading is a stored one, with its own flag. LTTB (S. Steinarsson, "Downsampling Time Series for
+Visual Representation", University of Iceland, 2013) then chooses among four times as many as are wanted,
+which looks the same as choosing among all (J. Van Der Donckt et al., "MinMaxLTTB", IEEE VIS 2023).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from tsdownsample import LTTBDownsampler
+
+from ingest_service.storage.contract.models import READING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+DownsamplingMethod = Literal["lttb", "minmax"]
+MINMAX_RATIO = 4
+
+
+class MinMaxReducer:
+    """What is kept of READING blocks in order of time, and how many there were."""
+
+    def __init__(self, from_us: int, to_us: int, n_slices: int) -> None:
+        self._from_us = from_us
+        self._width_us = max(1, -(-(to_us - from_us) // n_slices))
+        self._kept: list[NDArray[np.void]] = []
+        self._last = np.empty(0, READING)  # of the slice that the next block may go on with
+        self._first: NDArray[np.void] | None = None
+        self.readings = 0
+
+    def add(self, block: NDArray[np.void]) -> None:
+        """Take the next block."""
+        if not len(block):
+            return
+        self.readings += len(block)
+        if self._first is None:
+            self._first = block[:1].copy()
+        rows = np.concatenate([self._last, block])
+        at = (rows["time_us"] - self._from_us) // self._width_us
+        slice_starts = np.flatnonzero(np.append(True, at[1:] != at[:-1]))
+        by_value = np.lexsort((rows["value"], at))
+        slice_ends = np.append(slice_starts[1:], len(rows)) - 1
+        kept_rows = np.unique(np.concatenate([by_value[slice_starts], by_value[slice_ends]]))
+        self._kept.append(rows[kept_rows[kept_rows < slice_starts[-1]]])
+        # the newest stays last, for it may be the end of the whole
+        self._last = rows[np.unique(np.append(kept_rows[kept_rows >= slice_starts[-1]], len(rows) - 1))]
+
+    def rows(self) -> NDArray[np.void]:
+        """(n,) READING: the first, the last, and two of each slice."""
+        first = [] if self._first is None else [self._first]
+        rows = np.concatenate([*first, *self._kept, self._last])
+        return rows[np.unique(rows["time_us"], return_index=True)[1]]
+
+
+def downsample(
+    blocks: Iterable[NDArray[np.void]], from_us: int, to_us: int, *, points: int, method: DownsamplingMethod
+) -> tuple[NDArray[np.void], int]:
+    """At most ``points`` readings of a stretch of time, and how many there were.
+
+    Parameters
+    ----------
+    blocks : READING of one series, in order of time
+    points : at least 4
+
+    """
+    n_slices = points // 2 - 1 if method == "minmax" else MINMAX_RATIO // 2 * points
+    reducer = MinMaxReducer(from_us, to_us, n_slices)
+    for block in blocks:
+        reducer.add(block)
+    rows = reducer.rows()
+    if method == "lttb" and len(rows) > points:
+        times, values = rows["time_us"].copy(), rows["value"].copy()
+        rows = rows[LTTBDownsampler().downsample(times, values, n_out=points)]
+    return rows, reducer.readings

@@ -1,0 +1,94 @@
+"""Responses with downsampled series."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from edge.wire.quantities import QUANTITIES
+from gateway.api.models import row_models
+from gateway.formats import arrow_tables
+from gateway.formats.downsampling import DownsamplingMethod, downsample
+from ingest_service.storage.contract.models import READING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from gateway.api.directory_cache import DirectoryIndex
+    from gateway.api.time_ranges import TimeRange
+    from ingest_service.storage.contract.models import Series
+    from ingest_service.storage.postgres.query_api import QueryApi, Snapshot
+
+
+class PlotJson(msgspec.Struct, frozen=True):
+    """A series thinned; ``readings`` is how many there were."""
+
+    series_id: int
+    site_id: str
+    quantity: str
+    unit: str
+    method: DownsamplingMethod
+    readings: int
+    points: list[row_models.ReadingJson]
+
+
+DownsampledSeries = list[tuple["NDArray[np.void]", int]]
+
+
+def downsample_series(
+    query_api: QueryApi,
+    series: Sequence[Series],
+    time_range: TimeRange,
+    snapshot: Snapshot,
+    *,
+    points: int,
+    method: DownsamplingMethod,
+) -> DownsampledSeries:
+    """Of each series what is kept, and how many readings there were."""
+
+    def downsample_range(series_id: int, from_us: int, to_us: int) -> tuple[NDArray[np.void], int]:
+        blocks = query_api.all_readings([series_id], from_us, to_us, snapshot)
+        return downsample(blocks, from_us, to_us, points=points, method=method)
+
+    downsampled = []
+    for one in series:
+        kept, n = downsample_range(one.series_id, time_range.from_us, time_range.to_us)
+        if n > len(kept):  # it was thinned, and of a stretch that holds mostly nothing, too much
+            first_us, last_us = kept["time_us"][[0, -1]].tolist()
+            if 2 * (last_us - first_us) < time_range.to_us - time_range.from_us:
+                kept, n = downsample_range(one.series_id, first_us, last_us + 1)
+        downsampled.append((kept, n))
+    return downsampled
+
+
+def plot_table(
+    series: Sequence[Series], directory_index: DirectoryIndex, method: DownsamplingMethod
+) -> arrow_tables.ArrowTable[DownsampledSeries]:
+    """Plots: in JSON one object a series, otherwise the readings that are kept."""
+    batch = arrow_tables.readings_table(series, directory_index).batch
+
+    def to_json_rows(downsampled: DownsampledSeries) -> list[PlotJson]:
+        return [
+            PlotJson(
+                one.series_id,
+                one.site_id,
+                one.quantity,
+                QUANTITIES[one.quantity].unit,
+                method,
+                n,
+                row_models.reading_rows(kept),
+            )
+            for one, (kept, n) in zip(series, downsampled, strict=True)
+        ]
+
+    return arrow_tables.ArrowTable(
+        "plot",
+        arrow_tables.READINGS_SCHEMA,
+        lambda downsampled: batch(np.concatenate([np.empty(0, READING), *(kept for kept, _ in downsampled)])),
+        to_json_rows,
+        lambda downsampled: sum(len(kept) for kept, _ in downsampled),
+    )

@@ -1,0 +1,96 @@
+"""The process that parses uploads, with a limit of memory.
+
+Not for people; `gateway.formats.upload_pool` starts it. On its standard input come pairs of media type and
+body, each with its length before it; on its standard output goes "ready", then a
+`ParsedUpload` for each. It ends when its input does.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import struct
+import sys
+from pathlib import Path
+from typing import IO
+
+import msgspec
+import pyarrow as pa
+
+from gateway.api.problems import ProblemError
+from gateway.formats import uploads
+
+LENGTH_PREFIX = struct.Struct(">Q")
+MAX_EXTRA_MEMORY_BYTES = (
+    256 * 2**20
+)  # beyond what the process has when it begins: a body, its columns, some copies of them
+OUT_OF_MEMORY_DETAIL = (
+    "body: it takes more memory to unpack than it may have: send fewer rows, in two columns"
+)
+
+
+class ParsedUpload(msgspec.Struct):
+    """Two columns of float64 as bytes, or what is wrong."""
+
+    time_s: bytes = b""
+    value: bytes = b""
+    left_out: dict[str, int] = {}
+    status: int = 200
+    detail: str = ""
+    where: str | None = None
+
+
+def parse_upload(media_type: str, body: bytes) -> ParsedUpload:
+    """The series of a body, or the problem that it is."""
+    try:
+        series = uploads.parse_series(body, media_type)
+    except ProblemError as error:
+        return ParsedUpload(status=error.status, detail=str(error), where=error.where)
+    except (MemoryError, pa.ArrowMemoryError):
+        return ParsedUpload(status=413, detail=OUT_OF_MEMORY_DETAIL, where="body")
+    return ParsedUpload(series.time_s.tobytes(), series.value.tobytes(), series.left_out)
+
+
+def send_parts(output: IO[bytes], *parts: bytes) -> None:
+    """Write parts, each with its length before it. Raises OSError where nobody reads."""
+    for part in parts:
+        output.write(LENGTH_PREFIX.pack(len(part)))
+        output.write(part)
+    output.flush()
+
+
+def receive_part(source: IO[bytes]) -> bytes | None:
+    """The next part; None at the end."""
+    head = source.read(LENGTH_PREFIX.size)
+    if len(head) < LENGTH_PREFIX.size:
+        return None
+    (length,) = LENGTH_PREFIX.unpack(head)
+    body = source.read(length)
+    return body if len(body) == length else None
+
+
+def main() -> None:
+    """Parse until the input ends."""
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+    parse_upload(
+        "text/csv", b"time,value\n0,1\n"
+    )  # what is loaded with the first use is loaded before the limit stands
+    pages = int(Path("/proc/self/statm").read_text().split()[0]) if sys.platform == "linux" else 0
+    memory_limit_bytes = (
+        pages * os.sysconf("SC_PAGE_SIZE") + MAX_EXTRA_MEMORY_BYTES if pages else 4 * MAX_EXTRA_MEMORY_BYTES
+    )
+    resource.setrlimit(resource.RLIMIT_AS, (memory_limit_bytes, memory_limit_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    source, output = sys.stdin.buffer, sys.stdout.buffer
+    send_parts(output, b"ready")
+    while (media_type := receive_part(source)) is not None and (body := receive_part(source)) is not None:
+        result = parse_upload(media_type.decode(), body)
+        del body
+        send_parts(output, msgspec.msgpack.encode(result))
+        if result.detail == OUT_OF_MEMORY_DETAIL:
+            return  # what did not fit may have left less for the next one
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""Reads a posted series: JSON, CSV or Parquet with a column of times and one of values.
+
+`gateway.formats.upload_pool` runs this where memory and time are limited: what a file says of its own size
+may be wrong. Not Arrow: a compressed stream of it says only when it is unpacked how large it is.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import csv
+
+from gateway.api.problems import ProblemError
+from gateway.formats.negotiation import MEDIA_TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+MAX_ROWS = 500_000  # almost five years of five minutes
+MAX_COLUMNS = 200
+MAX_HEADER_BYTES = 65_536  # of CSV: within so many, its first line ends
+THRIFT_BYTES, THRIFT_ITEMS = 1_000_000, 10_000  # of one text and one list in the metadata of Parquet
+MAX_UNPACKED_BYTES = 48 * 2**20  # of the two columns, unpacked
+LATEST_S = 253_402_300_800.0  # the year 10000
+SECONDS_PER_UNIT = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+COLUMN_NAMES = ["time", "value"]
+TIME_ADVICE = "times are RFC 3339 with their offset (…+08:00 or …Z), or Unix seconds"
+IS_NUMBER_TYPE = (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal, pa.types.is_null)
+MAX_QUOTED_TEXT = 60  # characters of what is wrong that are repeated
+
+
+class JsonColumns(msgspec.Struct, forbid_unknown_fields=True):
+    """A series in JSON: times as RFC 3339 or Unix seconds, values with null for what is missing."""
+
+    time: list[str | float]
+    value: list[float | None]
+
+
+class UploadedSeries(NamedTuple):
+    """Readings by strictly increasing time [s], NaN for missing values, and how many rows were left out."""
+
+    time_s: Floats
+    value: Floats
+    left_out: dict[str, int]
+
+
+def parse_series(body: bytes, media_type: str) -> UploadedSeries:
+    """The series of a body. Raises `ProblemError` saying what is wrong, and where."""
+    reader = READERS.get(media_type.split(";", maxsplit=1)[0].strip().lower())
+    if reader is None:
+        raise ProblemError(
+            415, f"content-type: send the series as {', '.join(READERS)}", where="content-type"
+        )
+    try:
+        table = reader(body)
+        time_s, value = _times(_column(table, "time")), _values(_column(table, "value"))
+    except UnicodeDecodeError as error:
+        raise _invalid_body("the text is not UTF-8: save it as that (spreadsheets: CSV UTF-8)") from error
+    except pa.ArrowMemoryError:
+        raise  # `gateway.formats.upload_worker` answers for it
+    except (pa.ArrowException, msgspec.DecodeError, OSError) as error:
+        raise _invalid_body(str(error).splitlines()[0]) from error
+    has_time = np.isfinite(time_s) & (np.abs(time_s) < LATEST_S)
+    if len(has_time) and not has_time.any():
+        raise _invalid_body(f"{TIME_ADVICE}, and none of the {len(has_time)} rows has one")
+    increasing, first = np.unique(time_s[has_time], return_index=True)
+    left_out = {"without_time": int((~has_time).sum()), "repeated": int(has_time.sum() - len(increasing))}
+    return UploadedSeries(increasing, value[has_time][first], left_out)
+
+
+def _parse_json(body: bytes) -> pa.Table:
+    columns = msgspec.json.decode(body, type=JsonColumns)
+    if len(columns.time) != len(columns.value):
+        raise _invalid_body(
+            f"{len(columns.time)} times and {len(columns.value)} values: give as many of both"
+        )
+    _check_size(len(columns.time))
+    if any(isinstance(one, str) for one in columns.time):
+        return pa.table({"time": [str(one) for one in columns.time], "value": columns.value})
+    return pa.table(
+        {"time": pa.array(columns.time, pa.float64()), "value": pa.array(columns.value, pa.float64())}
+    )
+
+
+def _parse_csv(body: bytes) -> pa.Table:
+    body.decode()  # which says it better than a parser does
+    header, _, rows = body[:MAX_HEADER_BYTES].partition(b"\n")
+    if not rows and len(body) > len(header) + 1:
+        raise _invalid_body(
+            f"the first line of the CSV is longer than {MAX_HEADER_BYTES:,} bytes: send two columns"
+        )
+    _check_columns(header.count(b",") + 1)
+    _check_size(max(body.count(b"\n"), body.count(b"\r")) - 1)  # before any of it is unpacked
+    table = csv.read_csv(io.BytesIO(body), csv.ReadOptions(use_threads=False))
+    _check_size(len(table))
+    return table
+
+
+def _parse_parquet(body: bytes) -> pa.Table:
+    """Parquet; what it says of its size is looked at before anything is unpacked, and may be wrong."""
+    file = pq.ParquetFile(
+        io.BytesIO(body),
+        read_dictionary=COLUMN_NAMES,  # a long word that is repeated stays one
+        thrift_string_size_limit=THRIFT_BYTES,
+        thrift_container_size_limit=THRIFT_ITEMS,
+    )
+    metadata = file.metadata
+    _check_columns(metadata.num_columns)
+    groups = [metadata.row_group(at) for at in range(metadata.num_row_groups)]
+    columns = [group.column(at) for group in groups for at in range(group.num_columns)]
+    _check_size(
+        metadata.num_rows,
+        sum(one.total_uncompressed_size for one in columns if one.path_in_schema in COLUMN_NAMES),
+    )
+    return file.read(
+        columns=[name for name in COLUMN_NAMES if name in file.schema_arrow.names], use_threads=False
+    )
+
+
+READERS: dict[str, Callable[[bytes], pa.Table]] = {
+    MEDIA_TYPES["json"]: _parse_json,
+    MEDIA_TYPES["csv"]: _parse_csv,
+    MEDIA_TYPES["parquet"]: _parse_parquet,
+}
+
+
+def _check_size(rows: int, unpacked_bytes: int = 0) -> None:
+    if rows > MAX_ROWS:
+        raise ProblemError(413, f"body: {rows:,} rows are more than {MAX_ROWS:,}: send fewer", where="body")
+    if unpacked_bytes > MAX_UNPACKED_BYTES:
+        raise ProblemError(
+            413,
+            f"body: unpacked it has more than {MAX_UNPACKED_BYTES:,} bytes: send fewer rows",
+            where="body",
+        )
+
+
+def _check_columns(columns: int) -> None:
+    if columns > MAX_COLUMNS:
+        detail = f"body: {columns:,} columns are more than {MAX_COLUMNS}: send two, time and value"
+        raise ProblemError(413, detail, where="body")
+
+
+def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
+    if table.schema.names.count(name) != 1:
+        column_names = ", ".join(table.schema.names) or "none"
+        raise _invalid_body(f"there must be one column {name!r}, and there are {column_names}")
+    return table.column(name)
+
+
+def _times(column: pa.ChunkedArray) -> Floats:
+    """Unix seconds; NaN where there is none."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _parse_dictionary(column, _times)
+    if _is_text(kind):
+        column, kind = _cast_text(column, pa.timestamp("us", "UTC"), TIME_ADVICE), pa.timestamp("us", "UTC")
+    if pa.types.is_timestamp(kind):
+        if kind.tz is None:
+            raise _invalid_body("times need their offset, as 2026-11-23T08:00:00+08:00 or …Z")
+        return _floats(column.cast(pa.int64())) * SECONDS_PER_UNIT[kind.unit]
+    return _values(column, "time")
+
+
+def _values(column: pa.ChunkedArray, name: str = "value") -> Floats:
+    """Numbers; NaN where there is none."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _parse_dictionary(column, _values)
+    if _is_text(kind):
+        column = _cast_text(column, pa.float64(), "values are numbers")
+    elif not any(one(kind) for one in IS_NUMBER_TYPE):
+        raise _invalid_body(f"{name}: a column of numbers is wanted, and {kind} was found")
+    return _floats(column)
+
+
+def _parse_dictionary(column: pa.ChunkedArray, read: Callable[[pa.ChunkedArray], Floats]) -> Floats:
+    """A column that says each word once: each is read once."""
+    array = column.combine_chunks()
+    chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
+    found = [
+        pa.array(read(pa.chunked_array([one.dictionary]))).take(one.indices).to_numpy(zero_copy_only=False)
+        for one in chunks
+    ]
+    return np.concatenate([np.empty(0), *found])
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return any(one(kind) for one in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
+
+
+def _cast_text(column: pa.ChunkedArray, kind: pa.DataType, expectation: str) -> pa.ChunkedArray:
+    try:
+        return column.cast(pa.string()).cast(kind)
+    except pa.ArrowInvalid as error:
+        match = re.search(r"string: '(.*?)' as", str(error), re.DOTALL)
+        raise _invalid_body(
+            f"{expectation}, and {match[1][:MAX_QUOTED_TEXT]!r} is not" if match else expectation
+        ) from error
+
+
+def _floats(column: pa.ChunkedArray) -> Floats:
+    numbers: Floats = column.cast(pa.float64(), safe=False).to_numpy()
+    return numbers
+
+
+def _invalid_body(why: str) -> ProblemError:
+    return ProblemError(422, f"body: {why}", where="body")

@@ -1,0 +1,289 @@
+"""Broadcasts live events: one task reads the store for all streams, and a slow client delays no other.
+
+While the database is away, the task tries again and the streams stay open, with heartbeats; afterwards
+each goes on where it was. Anomalies are delivered in the order of their revisions, each once all before it
+are committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+from starlette.concurrency import run_in_threadpool
+
+from gateway.api.problems import ProblemError
+from gateway.background_tasks import BackgroundTasks
+from gateway.live import events
+from gateway.live.events import LiveEvent, StreamPosition
+from gateway.live.missed_events import MissedEvents
+from ingest_service.storage.contract.errors import StoreError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    from gateway.api.directory_cache import DirectoryCache
+    from gateway.auth.fair_queue import FairQueue
+    from gateway.live.event_filter import EventFilter
+    from gateway.settings import Settings
+    from ingest_service.storage.contract.store import Reader
+
+log = structlog.get_logger()
+
+MAX_CHANGES_PER_POLL = 10_000
+COMMIT_OVERLAP_S = 2.0  # what was received so recently may have been committed out of order
+FULL_READ_INTERVAL_S = 5.0  # what was committed long after it was received is found by looking at all series
+RETRY_INTERVAL_S = 1.0  # until what a stream missed is read again, where the database was away
+US_PER_S = 1e6
+
+
+@dataclass(slots=True)
+class _Subscriber:
+    """One stream: what it wants, and the place of the last event that waits for it or was delivered."""
+
+    event_filter: EventFilter
+    position: StreamPosition
+
+
+class EventBroadcaster:
+    """Asks the store while anybody listens, and hands what is new to every stream that wants it."""
+
+    def __init__(
+        self,
+        store: Reader,
+        directories: DirectoryCache,
+        settings: Settings,
+        tasks: BackgroundTasks | None = None,
+        heavy_queue: FairQueue | None = None,
+    ) -> None:
+        self._tasks = tasks or BackgroundTasks()
+        self._store = store
+        self._directories = directories
+        self._settings = settings
+        self._heavy_queue = heavy_queue
+        self._subscribers: dict[asyncio.Queue[LiveEvent], _Subscriber] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._start_lock = asyncio.Lock()
+        self._last_delivered: dict[
+            object, float
+        ] = {}  # series -> measured time, device -> receiving time last told [s]
+        self._position = StreamPosition(0, 0)  # of what was read
+        self._delivered_position = StreamPosition(
+            0, 0
+        )  # of what every stream has in its queue: no heartbeat may be ahead of it
+        self._has_position = False
+
+    @property
+    def streams(self) -> int:
+        """Streams that are open."""
+        return len(self._subscribers)
+
+    async def subscribe(
+        self, event_filter: EventFilter, resume_after: StreamPosition | None = None, principal_id: str = ""
+    ) -> AsyncIterator[LiveEvent | StreamPosition]:
+        """Each of `batches` by itself."""
+        async with aclosing(
+            self.subscribe_batches(event_filter, resume_after, principal_id)
+        ) as subscribe_batches:
+            async for batch in subscribe_batches:
+                for one in batch:
+                    yield one
+
+    async def subscribe_batches(
+        self, event_filter: EventFilter, resume_after: StreamPosition | None = None, principal_id: str = ""
+    ) -> AsyncGenerator[list[LiveEvent | StreamPosition]]:
+        """News from now on, after those that were missed since a place; a place alone is a heartbeat.
+
+        What is there at once comes as one batch: sending it is the event loop's work, and costs each time.
+        ``who`` is the principal, in whose turn the missed ones are read.
+        """
+        event_queue: asyncio.Queue[LiveEvent] = asyncio.Queue(self._settings.live_waiting)
+        await self._start()
+        start_position = resume_after or self._delivered_position
+        # first, so that nothing falls between what was missed and what comes
+        self._subscribers[event_queue] = _Subscriber(event_filter, start_position)
+        delivered_keys: set[tuple[object, ...]] = set()
+        try:
+            yield [start_position]
+            if resume_after is not None:
+                async for missed_events in self._read_missed(event_filter, resume_after, principal_id):
+                    delivered_keys |= {one.key for one in missed_events if isinstance(one, LiveEvent)}
+                    yield missed_events
+            while True:
+                try:
+                    batch = [await asyncio.wait_for(event_queue.get(), self._settings.heartbeat_s)]
+                except TimeoutError:
+                    if event_queue.empty():
+                        yield [self._delivered_position]
+                    continue
+                while not event_queue.empty():
+                    batch.append(event_queue.get_nowait())
+                if undelivered := [one for one in batch if one.key not in delivered_keys]:
+                    yield list(undelivered)
+                if batch[-1].kind == "end":
+                    return
+        finally:
+            self._subscribers.pop(event_queue, None)
+
+    async def close(self) -> None:
+        """Stop asking."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _read_missed(
+        self, event_filter: EventFilter, resume_after: StreamPosition, principal_id: str
+    ) -> AsyncIterator[list[LiveEvent | StreamPosition]]:
+        """What a stream missed, page by page in turns; while the database is away, heartbeats."""
+        missed_events = MissedEvents(
+            self._store, self._directories, event_filter, resume_after, self._position.revision
+        )
+        position, retry_in_s = resume_after, RETRY_INTERVAL_S
+        while True:
+            try:
+                next_page = await self._read_page_in_turn(missed_events, principal_id)
+            except StoreUnavailableError as error:
+                log.warning("live_missed_failed", error=str(error))
+                retry_in_s = RETRY_INTERVAL_S
+            except ProblemError as error:  # too many, or too much: the answer has begun, so it is waited for
+                retry_in_s = float((error.headers or {}).get("Retry-After", RETRY_INTERVAL_S))
+            else:
+                if next_page is None:
+                    return
+                if next_page:
+                    position = next_page[-1].position
+                    yield list(next_page)
+                continue
+            await asyncio.sleep(min(retry_in_s, self._settings.heartbeat_s))
+            yield [position]
+
+    async def _read_page_in_turn(
+        self, missed_events: MissedEvents, principal_id: str
+    ) -> list[LiveEvent] | None:
+        """The next page of what was missed. Raises as the store and the queue do."""
+        if self._heavy_queue is None:
+            return await run_in_threadpool(missed_events.next_page)
+        async with self._heavy_queue.work_slot(principal_id):
+            return await run_in_threadpool(missed_events.next_page)
+
+    async def _start(self) -> None:
+        """Ask from now on, if nobody asked until now."""
+        async with self._start_lock:
+            if self._task is None or self._task.done():
+                self._has_position = False
+                try:
+                    await run_in_threadpool(self._set_start_position)
+                except StoreError as error:
+                    log.warning("live_poll_failed", error=str(error))
+                self._task = asyncio.create_task(self._tasks.run_restarting("live", self._poll_store))
+
+    async def _poll_store(self) -> None:
+        last_poll_s = last_full_read_s = time.time()
+        was_away = False
+        while True:
+            await asyncio.sleep(self._settings.live_poll_s)
+            if not self._subscribers:
+                return
+            began_s = time.time()
+            try:
+                if not self._has_position:  # the database was away when the first stream came
+                    await run_in_threadpool(self._set_start_position)
+                if was_away:
+                    await self._deliver(await run_in_threadpool(self._gap_after_restore))
+                is_full_read = began_s - last_full_read_s > FULL_READ_INTERVAL_S
+                new_events = await run_in_threadpool(
+                    self._read_new_events, None if is_full_read else last_poll_s - COMMIT_OVERLAP_S
+                )
+            except StoreError as error:
+                was_away = True
+                log.warning("live_poll_failed", error=str(error))
+                continue
+            except Exception as error:  # noqa: BLE001 - a defect with one event must not end every stream
+                self._tasks.note_failure("live", error)
+                continue
+            was_away = False
+            last_poll_s, last_full_read_s = began_s, began_s if is_full_read else last_full_read_s
+            await self._deliver(new_events)
+
+    async def _deliver(self, new_events: list[LiveEvent]) -> None:
+        """Queue events for all streams, also for those that begin meanwhile."""
+        position, done = self._position, set()
+        while new_events and (remaining_queues := [one for one in self._subscribers if one not in done]):
+            for event_queue in remaining_queues:
+                done.add(event_queue)
+                subscriber = self._subscribers.get(event_queue)
+                if subscriber is not None:
+                    self._enqueue(event_queue, subscriber, new_events)
+                await asyncio.sleep(0)
+        self._delivered_position = position
+
+    def _enqueue(
+        self, event_queue: asyncio.Queue[LiveEvent], subscriber: _Subscriber, new_events: list[LiveEvent]
+    ) -> None:
+        for one in subscriber.event_filter.matching(new_events):
+            if event_queue.qsize() >= event_queue.maxsize - 1:
+                # Too slow: the last place is kept for the event that ends it. Its id is that of the event
+                # before it, so that who comes again with it misses nothing.
+                event_queue.put_nowait(events.end_event(subscriber.position))
+                self._subscribers.pop(event_queue, None)
+                return
+            event_queue.put_nowait(one)
+            subscriber.position = one.position
+
+    # -- in a thread ---------------------------------------------------------------------------
+
+    def _set_start_position(self) -> None:
+        """Where things stand: streams begin with what comes after."""
+        now_s = time.time()
+        self._position = self._delivered_position = StreamPosition(
+            self._store.newest_revision(), round(now_s * US_PER_S)
+        )
+        before = [one for one in self._store.latest() if one.received_s < now_s - COMMIT_OVERLAP_S]
+        self._last_delivered |= {one.series_id: one.time_s for one in before}
+        self._last_delivered |= {one.device_id: one.received_s for one in self._store.statuses()}
+        self._has_position = True
+
+    def _read_new_events(self, last_poll_s: float | None) -> list[LiveEvent]:
+        directory_index, now_s = self._directories.directory_index(), time.time()
+        new_events = []
+        for one in sorted(self._store.latest(received_after_s=last_poll_s), key=lambda one: one.received_s):
+            if (
+                self._last_delivered.get(one.series_id) != one.time_s
+                and one.series_id in directory_index.series
+            ):
+                self._last_delivered[one.series_id] = one.time_s
+                new_events.append(
+                    self._advance_position(events.reading_event(one, directory_index, self._position, now_s))
+                )
+        changed = self._store.anomalies_changed(
+            self._position.revision, limit=MAX_CHANGES_PER_POLL, settled=self._position.revision
+        )
+        changed_events, self._position = events.anomaly_events(changed, directory_index, self._position)
+        new_events += changed_events
+        new_statuses = [
+            one for one in self._store.statuses() if self._last_delivered.get(one.device_id) != one.received_s
+        ]
+        activity = {one.device_id: one for one in self._store.activity()} if new_statuses else {}
+        for status in new_statuses:
+            if status.device_id in directory_index.devices:
+                self._last_delivered[status.device_id] = status.received_s
+                new_events.append(
+                    events.health_event(
+                        status, activity.get(status.device_id), directory_index, self._position
+                    )
+                )
+        return new_events
+
+    def _advance_position(self, one: LiveEvent) -> LiveEvent:
+        self._position = one.position
+        return one
+
+    def _gap_after_restore(self) -> list[LiveEvent]:
+        """Where the database was restored meanwhile, its revisions begin anew: go on there, after a gap."""
+        if self._store.last_assigned_revision() >= self._position.revision:
+            return []
+        self._position = StreamPosition(self._store.newest_revision(), self._position.received_us)
+        return [events.gap_event("anomaly", 0, round(time.time() * US_PER_S), self._position)]

@@ -1,0 +1,102 @@
+"""Filter of live events by area, site, quantity and kind, within the principal's areas."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.api.directory_cache import check_quantity
+from gateway.live import events as news_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+    from gateway.api.directory_cache import DirectoryIndex
+    from gateway.live.events import LiveEvent
+
+
+class EventFilter:
+    """Filters, joined by "and", on the directory as a reader sees it at each moment.
+
+    Parameters
+    ----------
+    known : the reader's directory, as it is now
+    kinds : of news; None is all of them
+
+    Raises
+    ------
+    ProblemError
+        Where there is no such area, site or quantity.
+
+    """
+
+    def __init__(
+        self,
+        directory_index: Callable[[], DirectoryIndex],
+        *,
+        area: str | None = None,
+        site: str | None = None,
+        quantity: str | None = None,
+        kinds: Collection[str] | None = None,
+    ) -> None:
+        check_quantity(quantity)
+        self._read_index = directory_index
+        self._area, self._site, self._quantity = area, site, quantity
+        self._accepted_kinds = None if kinds is None else {*kinds, "gap", "end"}
+        self._last_index: DirectoryIndex | None = None
+        self._refresh()
+
+    def accepts_kind(self, kind: str) -> bool:
+        """Whether events of a kind are wanted."""
+        return self._accepted_kinds is None or kind in self._accepted_kinds
+
+    def series_ids(self) -> list[int]:
+        """The series whose readings are wanted."""
+        self._refresh()
+        return sorted(self._series) if self.accepts_kind("reading") else []
+
+    def site_ids(self) -> list[str]:
+        """The sites whose anomalies may be wanted."""
+        self._refresh()
+        return sorted(self._sites)
+
+    def matching(self, events: Iterable[LiveEvent]) -> Iterator[LiveEvent]:
+        """Those of some news that are wanted, as the reader may see them."""
+        directory_index = self._refresh()
+        return (news_of.redacted_event(one, directory_index) for one in events if self._matches(one))
+
+    def _matches(self, one: LiveEvent) -> bool:
+        if not self.accepts_kind(one.kind):
+            return False
+        match one.kind:
+            case "reading":
+                return one.series_id in self._series
+            case "anomaly":
+                return one.site_id in self._sites and (
+                    self._quantity is None or one.series_id in self._series
+                )
+            case "health":
+                return one.device_id in self._devices
+        return True
+
+    def _refresh(self) -> DirectoryIndex:
+        directory_index = self._read_index()
+        if directory_index is self._last_index:
+            return directory_index
+        directory = directory_index.directory
+        self._sites = {one.site_id for one in directory_index.sites_of(area=self._area, site=self._site)}
+        self._series = {
+            one.series_id
+            for one in directory.series
+            if one.site_id in self._sites and self._quantity in {None, one.quantity}
+        }
+        if self._site is None and self._quantity is None:
+            areas = (
+                directory_index.visible_area_ids
+                if self._area is None
+                else directory_index.areas_below(self._area)
+            )
+            self._devices = {one.device_id for one in directory.devices if one.area_id in areas}
+        else:
+            self._devices = {one.device_id for one in directory.channels if one.series_id in self._series}
+        self._last_index = directory_index
+        return directory_index

@@ -1,0 +1,172 @@
+"""Live events, serialised once for all streams that receive them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import msgspec
+import structlog
+
+from gateway.api.models import conversion, row_models
+from gateway.auth import evidence_redaction
+from ingest_service.storage.contract.models import Anomaly, NewestReading
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from gateway.api.directory_cache import DirectoryIndex
+    from ingest_service.storage.contract.models import DeviceActivity, DeviceStatus
+
+log = structlog.get_logger()
+
+EventKind = Literal["reading", "anomaly", "health"]
+US_PER_S = 1e6
+
+
+class StreamPosition(NamedTuple):
+    """How far a stream was told: the newest anomaly's revision, and when the newest reading came [us].
+
+    >>> str(Place(7, 1790000000000000)), Place.read("7-1790000000000000").revision
+    ('7-1790000000000000', 7)
+    """
+
+    revision: int
+    received_us: int
+
+    @classmethod
+    def parse(cls, text: str) -> StreamPosition:
+        """A place from its text, which `params` has checked."""
+        revision, _, received_us = text.partition("-")
+        return cls(int(revision), int(received_us))
+
+    def __str__(self) -> str:
+        return f"{self.revision}-{self.received_us}"
+
+    def advanced_to(self, *, revision: int = 0, received_us: int = 0) -> StreamPosition:
+        """At least so far."""
+        return StreamPosition(max(self.revision, revision), max(self.received_us, received_us))
+
+
+class LiveEvent(NamedTuple):
+    """Something that happened: as JSON, where it is told, what it is of; the key tells one from another."""
+
+    kind: EventKind | Literal["gap", "end"]
+    data: str
+    position: StreamPosition
+    series_id: int | None = None
+    site_id: str | None = None
+    device_id: str | None = None
+    key: tuple[object, ...] = ()
+    source_anomaly: Anomaly | None = None
+    """The anomaly that this tells of, for readers who may not see all that its evidence names."""
+
+    def to_sse(self) -> str:
+        """As a server-sent event."""
+        return f"id: {self.position}\nevent: {self.kind}\ndata: {self.data}\n\n"
+
+
+class GapEvent(msgspec.Struct):
+    """Events of a kind that are not delivered again, for they are too many or too old.
+
+    ``from`` and ``to`` [RFC 3339] are what to query for instead: of readings the receiving times, of
+    anomalies the parameters of ``/v1/anomalies``.
+    """
+
+    kind: str
+    from_: str = msgspec.field(name="from")
+    to: str
+
+
+def reading_event(
+    one: NewestReading, directory_index: DirectoryIndex, position: StreamPosition, now_s: float
+) -> LiveEvent:
+    """A reading came. Raises KeyError where its series is not known yet."""
+    data = conversion.latest_response(one, directory_index, now_s).model_dump_json()
+    position = position.advanced_to(received_us=round(one.received_s * US_PER_S))
+    return LiveEvent(
+        "reading", data, position, series_id=one.series_id, key=("reading", one.series_id, one.time_s)
+    )
+
+
+def newest_from_row(row: np.void) -> NewestReading:
+    """A READING row, as if it were the newest."""
+    series_id, time_us, received_us, value, expected, spread, quality, bits = row.tolist()
+    return NewestReading(
+        series_id=series_id,
+        time_s=time_us / US_PER_S,
+        received_s=received_us / US_PER_S,
+        value=value,
+        quality=quality,
+        rules=bits,
+        expected=None if expected != expected else expected,  # noqa: PLR0124 - NaN
+        spread=None if spread != spread else spread,  # noqa: PLR0124 - NaN
+    )
+
+
+def anomaly_event(one: Anomaly, directory_index: DirectoryIndex, position: StreamPosition) -> LiveEvent:
+    """An anomaly opened or changed."""
+    data = conversion.anomaly_response(one, directory_index).model_dump_json()
+    return LiveEvent(
+        "anomaly",
+        data,
+        position.advanced_to(revision=one.revision),
+        series_id=one.series_id,
+        site_id=one.site_id,
+        key=("anomaly", one.revision),
+        source_anomaly=one,
+    )
+
+
+def redacted_event(one: LiveEvent, directory_index: DirectoryIndex) -> LiveEvent:
+    """News as a reader may see them: an anomaly without what its evidence names elsewhere."""
+    if one.source_anomaly is None or directory_index.is_unrestricted:
+        return one
+    redacted = evidence_redaction.redact_anomaly(one.source_anomaly, directory_index)
+    if redacted is one.source_anomaly:
+        return one
+    return one._replace(
+        data=conversion.anomaly_response(redacted, directory_index).model_dump_json(), source_anomaly=redacted
+    )
+
+
+def anomaly_events(
+    changed: Sequence[Anomaly], directory_index: DirectoryIndex, position: StreamPosition
+) -> tuple[list[LiveEvent], StreamPosition]:
+    """Anomalies in the order of their revisions, and the place after them; one with a defect is left out."""
+    events = []
+    for one in changed:
+        try:
+            events.append(anomaly_event(one, directory_index, position))
+        except Exception:  # one row that cannot be rendered must not hold up every stream for good
+            log.exception("live_anomaly_left_out", anomaly_id=one.anomaly_id)
+        position = position.advanced_to(revision=one.revision)
+    return events, position
+
+
+def health_event(
+    device_status: DeviceStatus,
+    activity: DeviceActivity | None,
+    directory_index: DirectoryIndex,
+    position: StreamPosition,
+) -> LiveEvent:
+    """A device said how it is. Raises KeyError where it is not known yet."""
+    device = conversion.device_response(
+        directory_index.devices[device_status.device_id], activity, device_status
+    )
+    key = ("health", device_status.device_id, device_status.received_s)
+    return LiveEvent("health", device.model_dump_json(), position, device_id=device_status.device_id, key=key)
+
+
+def gap_event(
+    kind: Literal["reading", "anomaly"], from_us: int, to_us: int, position: StreamPosition
+) -> LiveEvent:
+    """Readings or anomalies are left out: they are in /v1/readings or /v1/anomalies."""
+    edges = row_models.rfc3339_of_seconds([from_us / US_PER_S, to_us / US_PER_S])
+    return LiveEvent("gap", msgspec.json.encode(GapEvent(kind, *edges)).decode(), position)
+
+
+def end_event(position: StreamPosition) -> LiveEvent:
+    """The last word to a reader that is too slow."""
+    return LiveEvent("end", "{}", position)

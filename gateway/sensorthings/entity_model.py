@@ -1,0 +1,230 @@
+"""The entities of one request, restricted to what its principal may see."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from edge.wire.quantities import QUANTITIES
+from gateway.sensorthings import entity_properties
+from gateway.sensorthings.entity_types import (
+    DATASTREAM,
+    FEATURE_OF_INTEREST,
+    HISTORICAL_LOCATION,
+    LOCATION,
+    OBSERVATION,
+    OBSERVED_PROPERTY,
+    SENSOR,
+    THING,
+    EntityType,
+)
+from ingest_service.storage.contract.filter_terms import Constant, SeriesScope
+from ingest_service.storage.contract.filter_terms import Operation as Condition
+from ingest_service.storage.postgres.observations import Observation, SeriesExtent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from gateway.api.directory_cache import DirectoryIndex
+    from ingest_service.storage.contract.models import Site
+    from ingest_service.storage.postgres.observations import ObservationReader
+
+EntityId: TypeAlias = int | str
+NO_DEVICE_ID = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """One entity: what it is, its id, and for an observation the reading."""
+
+    kind: EntityType
+    id: EntityId
+    reading: Observation | None = field(default=None, compare=False)
+
+
+class EntityModel:
+    """Entities and how they hang together, for one caller."""
+
+    def __init__(self, directory_index: DirectoryIndex, observations: ObservationReader) -> None:
+        self.directory_index = directory_index
+        self.observations = observations
+        self.sensors_of: dict[int, str] = {}
+        for channel in directory_index.directory.channels:
+            if channel.series_id in directory_index.series:
+                self.sensors_of.setdefault(channel.series_id, channel.device_id)
+        self._extents: dict[int, SeriesExtent | None] = {}
+        self._values: dict[tuple[str, EntityId], Mapping[str, Any]] = {}
+
+    @cached_property
+    def series_of_site(self) -> dict[str, list[int]]:
+        """Series of each site, by id."""
+        return self._group_series(
+            {one.series_id: one.site_id for one in self.directory_index.series.values()}
+        )
+
+    @cached_property
+    def series_of_sensor(self) -> dict[str, list[int]]:
+        """Series of each sensor, by id."""
+        return self._group_series(
+            {one: self.sensors_of.get(one, NO_DEVICE_ID) for one in self.directory_index.series}
+        )
+
+    @cached_property
+    def series_of_quantity(self) -> dict[str, list[int]]:
+        """Series of each quantity, by id."""
+        return self._group_series(
+            {one.series_id: one.quantity for one in self.directory_index.series.values()}
+        )
+
+    @cached_property
+    def sensors(self) -> list[str]:
+        """Devices, and the one that stands where no device is enrolled."""
+        return sorted(
+            {one.device_id for one in self.directory_index.directory.devices} | self.series_of_sensor.keys()
+        )
+
+    def ids(self, kind: EntityType) -> Sequence[EntityId]:
+        """Every id of a kind, in order; not of observations."""
+        if kind is DATASTREAM:
+            return sorted(self.directory_index.series)
+        if kind is SENSOR:
+            return self.sensors
+        if kind is OBSERVED_PROPERTY:
+            return list(QUANTITIES)
+        if kind is HISTORICAL_LOCATION:
+            return [one for one in sorted(self.directory_index.sites) if self.placed_since(one)]
+        return sorted(self.directory_index.sites)
+
+    def entities(self, kind: EntityType) -> list[Entity]:
+        """Every entity of a kind, by id; not of observations."""
+        return [Entity(kind, one) for one in self.ids(kind)]
+
+    def find_entity(self, kind: EntityType, entity_id: EntityId) -> Entity | None:
+        """The entity with an id, where there is one that the caller may see."""
+        if kind is OBSERVATION:
+            return self._observation(entity_id)
+        typed_id = str(entity_id) if kind is not DATASTREAM else entity_id
+        available_ids: Any = self.directory_index.sites
+        if kind is DATASTREAM:
+            available_ids = self.directory_index.series
+        elif kind is SENSOR:
+            available_ids = self.sensors
+        elif kind is OBSERVED_PROPERTY:
+            available_ids = QUANTITIES
+        if kind is HISTORICAL_LOCATION:
+            self.load_extents(self.series_of_site.get(str(typed_id), []))
+        found = typed_id in available_ids and (
+            kind is not HISTORICAL_LOCATION or self.placed_since(str(typed_id)) is not None
+        )
+        return Entity(kind, typed_id) if found else None
+
+    def follow(self, entity: Entity, link: str) -> list[Entity]:
+        """The entities that a link leads to; not observations, which `series_below` leads to."""
+        kind, key = entity.kind, entity.id
+        if kind is OBSERVATION:
+            series = self.directory_index.series[entity.reading.series_id]  # type: ignore[union-attr]
+            if link == "Datastream":
+                return [Entity(DATASTREAM, series.series_id)]
+            return [Entity(FEATURE_OF_INTEREST, series.site_id)]
+        if kind is DATASTREAM:
+            return [self._entity_of_datastream(int(key), link)]
+        if link == "Datastreams":
+            return [Entity(DATASTREAM, one) for one in self.series_below(entity)]
+        if link == "HistoricalLocations":
+            return [Entity(HISTORICAL_LOCATION, key)] if self.placed_since(str(key)) else []
+        return [Entity(LOCATION if link == "Locations" else THING, key)]
+
+    def _entity_of_datastream(self, series_id: int, link: str) -> Entity:
+        series = self.directory_index.series[series_id]
+        match link:
+            case "Thing":
+                return Entity(THING, series.site_id)
+            case "Sensor":
+                return Entity(SENSOR, self.sensors_of.get(series_id, NO_DEVICE_ID))
+        return Entity(OBSERVED_PROPERTY, series.quantity)
+
+    def series_below(self, entity: Entity) -> list[int]:
+        """The series of an entity, by id."""
+        if entity.kind is DATASTREAM:
+            return [int(entity.id)]
+        if entity.kind is SENSOR:
+            return self.series_of_sensor.get(str(entity.id), [])
+        if entity.kind is OBSERVED_PROPERTY:
+            return self.series_of_quantity.get(str(entity.id), [])
+        return self.series_of_site.get(str(entity.id), [])
+
+    def load_extents(self, series_ids: Iterable[int]) -> None:
+        """Ask for stretches of time at once that will be needed."""
+        missing = [one for one in series_ids if one not in self._extents]
+        if missing:
+            found = self.observations.extents(missing)
+            self._extents |= {one: found.get(one) for one in missing}
+
+    def extent(self, series_id: int) -> SeriesExtent | None:
+        """When the readings of a series begin and end; None where there are none."""
+        if series_id not in self._extents:
+            self.load_extents(self.directory_index.series)
+        return self._extents[series_id]
+
+    def placed_since(self, site_id: str) -> dt.datetime | None:
+        """When a site is known to stand where it stands: since its first reading."""
+        extents = [self.extent(one) for one in self.series_of_site.get(site_id, [])]
+        return min((one.first for one in extents if one is not None), default=None)
+
+    def values(self, entity: Entity) -> Mapping[str, Any]:
+        """The properties of an entity, as values that filters work on."""
+        if entity.reading is not None:
+            return entity_properties.observation_properties(entity.reading)
+        key = (entity.kind.name, entity.id)
+        if key not in self._values:
+            self._values[key] = self._properties_of(entity)
+        return self._values[key]
+
+    def site(self, entity: Entity) -> Site:
+        """The site of an entity that is a site in this world."""
+        return self.directory_index.sites[str(entity.id)]
+
+    def _properties_of(self, entity: Entity) -> Mapping[str, Any]:
+        kind = entity.kind
+        if kind is DATASTREAM:
+            series = self.directory_index.series[int(entity.id)]
+            site = self.directory_index.sites[series.site_id]
+            return entity_properties.datastream_properties(
+                series, site, lambda: self.extent(series.series_id)
+            )
+        if kind is SENSOR:
+            device = next(
+                (one for one in self.directory_index.directory.devices if one.device_id == entity.id), None
+            )
+            return entity_properties.sensor_properties(str(entity.id), device)
+        if kind is OBSERVED_PROPERTY:
+            return entity_properties.observed_property_properties(QUANTITIES[str(entity.id)])
+        if kind is HISTORICAL_LOCATION:
+            return {"id": entity.id, "time": self.placed_since(str(entity.id))}
+        described = {
+            THING.name: entity_properties.thing_properties,
+            LOCATION.name: entity_properties.location_properties,
+        }
+        return described.get(kind.name, entity_properties.feature_properties)(self.site(entity))
+
+    def _observation(self, entity_id: EntityId) -> Entity | None:
+        place = entity_properties.parse_observation_id(str(entity_id))
+        if place is None or place[0] not in self.directory_index.series:
+            return None
+        series_id, measured_time = place
+        where = Condition("is_at", (Constant(series_id), Constant(measured_time)))
+        rows = self.observations.page(SeriesScope([series_id]), where, (), limit=1)
+        return observation_entity(rows[0]) if rows else None
+
+    def _group_series(self, keys: dict[int, str]) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for series_id in sorted(keys):
+            found.setdefault(keys[series_id], []).append(series_id)
+        return found
+
+
+def observation_entity(row: Observation) -> Entity:
+    """An observation as an entity."""
+    return Entity(OBSERVATION, f"{row.series_id}-{row.time_us}", row)

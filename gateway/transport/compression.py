@@ -1,0 +1,58 @@
+"""Compresses responses with gzip where the client accepts it and the content gains from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipResponder
+
+from gateway.formats.negotiation import MEDIA_TYPES, parse_preferences
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MIN_COMPRESSED_BYTES = 2000  # smaller answers are sent as they are
+GZIP_LEVEL = 4
+UNCOMPRESSED_TYPES = (
+    *DEFAULT_EXCLUDED_CONTENT_TYPES,
+    MEDIA_TYPES["parquet"],
+)  # events have to go out; zstd is in Parquet
+
+
+class CompressionMiddleware:
+    """ASGI middleware: gzip, piece by piece, where Accept-Encoding (RFC 9110) likes it best."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_vary(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(raw=message["headers"])
+                if "accept-encoding" not in headers.get("vary", "").lower():
+                    headers.add_vary_header("Accept-Encoding")
+            await send(message)
+
+        app = self._app
+        if accepts_gzip(",".join(Headers(scope=scope).getlist("accept-encoding"))):
+            app = GZipResponder(
+                app, MIN_COMPRESSED_BYTES, GZIP_LEVEL, exclude_content_types=UNCOMPRESSED_TYPES
+            )
+        await app(scope, receive, send_with_vary)
+
+
+def accepts_gzip(header: str) -> bool:
+    """Whether an Accept-Encoding header takes gzip, and likes it no less than nothing at all.
+
+    >>> [takes_gzip(one) for one in ("gzip, br", "br, *;q=0.1", "br", "gzip;q=0, *", "identity, gzip;q=0.5")]
+    [True, True, False, False, False]
+    """
+    qualities = dict(parse_preferences(header))
+    gzip = qualities.get("gzip", qualities.get("x-gzip", qualities.get("*", 0.0)))
+    return gzip > 0 and gzip >= qualities.get("identity", 0.0)

@@ -1,0 +1,42 @@
+"""Answers HEAD as GET without its body (RFC 9110)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+class HeadCompleteError(Exception):
+    """The head is out: what would follow is not wanted."""
+
+
+class HeadMiddleware:
+    """ASGI middleware: routes know GET alone, and an export stops before its first block is sent."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        get_scope = {**scope, "method": "GET"}
+        is_head_sent = False
+
+        async def send_head(message: Message) -> None:
+            nonlocal is_head_sent
+            scope["route"] = get_scope.get("route")  # the count of requests is by route
+            is_head_sent = True
+            await send(message)
+            if message["type"] == "http.response.start":
+                await send({"type": "http.response.body", "body": b""})
+                raise HeadCompleteError
+
+        try:
+            await self._app(get_scope, receive, send_head)
+        except Exception:
+            if not is_head_sent:
+                raise

@@ -1,0 +1,85 @@
+"""Loads the compiled judge on a background thread, so that it does not delay a restart."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+import structlog
+
+from analytics.core import judge as core
+from analytics.core.compiled import constants
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+log = structlog.get_logger()
+
+MAX_NUMPY_DEPTH = (
+    64  # readings of one series per block, up to which NumPy judges about as fast as they arrive
+)
+BLAS_MODULE = "scipy.linalg"
+
+
+class CompiledJudgeLoader:
+    """Loads the compiled judge: 0.7 s from its cache, about 20 s without one.
+
+    Until it is loaded, NumPy judges small blocks, with the same flags and events, and larger blocks wait. If
+    it can't be loaded, NumPy judges all blocks.
+    """
+
+    def __init__(self) -> None:
+        self._finished = threading.Event()
+        self._is_usable = False
+        self._thread = threading.Thread(target=self._load, name="warm-up", daemon=True)
+
+    def start(self) -> None:
+        """Start loading, if the compiler is installed."""
+        if constants.NUMBA_AVAILABLE:
+            self._thread.start()
+        else:
+            self._finished.set()
+
+    def use_compiled(self, slots: NDArray[np.intp]) -> bool:
+        """Whether to use the compiled judge for sorted ``slots`` (n,); waits for it where NumPy is slow."""
+        if not self._finished.is_set() and _longest_series(slots) > MAX_NUMPY_DEPTH:
+            self._finished.wait()
+        return self._is_usable
+
+    def _load(self) -> None:
+        try:
+            with _without_blas():
+                core.warm_up()
+            self._is_usable = True
+            log.info("judge_loaded")
+        except Exception:
+            log.exception("compiler_failed", action="judging goes on with NumPy, more slowly")
+        finally:
+            self._finished.set()
+
+
+def _longest_series(slots: NDArray[np.intp]) -> int:
+    """Return the largest number of readings that one series has in a block."""
+    ends = np.flatnonzero(np.diff(slots, append=-1))
+    return int(np.diff(ends, prepend=-1).max(initial=0))
+
+
+@contextmanager
+def _without_blas() -> Iterator[None]:
+    """Keep Numba from importing `scipy.linalg`, which it does to find a BLAS that the judge does not use.
+
+    That import takes as long as loading the judge, and 30 MB. Numba continues without it if it is missing.
+    """
+    if BLAS_MODULE in sys.modules:
+        yield
+        return
+    sys.modules[BLAS_MODULE] = None  # type: ignore[assignment]  # an import of it raises ImportError
+    try:
+        yield
+    finally:
+        del sys.modules[BLAS_MODULE]

@@ -1,0 +1,330 @@
+"""MQTT 5 session of a shard: receives messages on paho's thread, sends PUBACKs and receipts, reconnects."""
+
+from __future__ import annotations
+
+import math
+import socket
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from edge.wire import receipts, topics
+from edge.wire.topics import TopicKind
+from ingest_service.pipeline import metrics, reason_codes
+from ingest_service.pipeline.backoff import Backoff
+from ingest_service.pipeline.message import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from paho.mqtt.reasoncodes import ReasonCode
+
+    from edge.wire.broker_address import BrokerAddress
+    from edge.wire.receipts import Receipt
+    from edge.wire.topics import Topic
+    from ingest_service.pipeline.inbox import Inbox
+    from ingest_service.pipeline.settings import Settings
+
+log = structlog.get_logger()
+
+NEVER_EXPIRES = 0xFFFFFFFF
+MAX_RECONNECT_WAIT_S = 15.0
+STABLE_AFTER_S = (
+    10.0  # a connection subscribed for this long, or with a commit, was stable: the back-off restarts
+)
+TAKEOVER_STABLE_AFTER_S = (
+    60.0  # the same for a connection that another client took over: that one may reconnect as often
+)
+MAX_QUEUED_RECEIPTS = 10_000
+
+
+class MqttSession:
+    """A persistent MQTT 5 session with manual acknowledgement.
+
+    A PUBACK has a packet id that is valid on one connection only: after a reconnect the broker may give the
+    same id to another message. So every message has the number of its connection, and `acknowledge` skips
+    those of an earlier one; the broker sends them again, and the store recognises them as repeats.
+    """
+
+    def __init__(self, broker: BrokerAddress, settings: Settings, inbox: Inbox) -> None:
+        self._broker = broker
+        self._settings = settings
+        self._inbox = inbox
+        self._inbox_wait_s = (
+            settings.keep_alive_s / 3
+        )  # a longer block of the network thread would delay its pings
+        self._backoff = Backoff(longest_s=MAX_RECONNECT_WAIT_S)
+        self._connection = 0
+        self._connected = False
+        self._dropping = False
+        self._taken_over = False
+        self._subscribed_s = math.inf
+        self._committed = False
+        self._fault_key = "broker"
+        self._resubscribe_at_s = math.inf
+        self._lock = threading.Lock()
+        self._client_id = f"towntwin-ingest-{settings.shard}"
+        self._client = self._make_client()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the session is connected to the broker."""
+        return self._connected
+
+    @property
+    def dropping(self) -> bool:
+        """Whether messages are dropped because the inbox was full for too long; see `ask_again`."""
+        return self._dropping
+
+    @property
+    def fault_key(self) -> str:
+        """Return the fault that keeps messages from arriving, a key of `process_words.WHY`; empty if none."""
+        if self._fault_key or not self._connected:
+            return self._fault_key or "broker"
+        thread_name = f"paho-mqtt-client-{self._client_id}"  # the name paho gives its thread
+        return "" if any(one.name == thread_name for one in threading.enumerate()) else "receiver"
+
+    def was_taken_over(self) -> bool:
+        """Whether another client connected with this client id since the last call."""
+        was_taken_over_since, self._taken_over = self._taken_over, False
+        return was_taken_over_since
+
+    def start(self) -> None:
+        """Connect, and reconnect after losses, on paho's thread."""
+        properties = Properties(PacketTypes.CONNECT)
+        properties.SessionExpiryInterval = NEVER_EXPIRES
+        properties.ReceiveMaximum = self._settings.receive_maximum
+        self._client.connect_async(
+            self._broker.host,
+            self._broker.port,
+            keepalive=self._settings.keep_alive_s,
+            clean_start=False,
+            properties=properties,
+        )
+        self._client.loop_start()
+
+    def stop(self) -> None:
+        """Disconnect; the session stays on the broker for the next owner of the shard."""
+        self._inbox.close()
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def resubscribe_if_due(self) -> None:
+        """Restart paho's thread if it died, and subscribe again after a refusal once the wait is over."""
+        self._restart_network_thread()
+        if time.monotonic() >= self._resubscribe_at_s:
+            self._resubscribe_at_s = math.inf
+            self._subscribe()
+
+    def _restart_network_thread(self) -> None:
+        """Restart paho's thread if it died, for example on a packet that paho could not parse."""
+        if (
+            self._client.loop_start() is MQTTErrorCode.MQTT_ERR_SUCCESS
+        ):  # returns an error while the thread is alive
+            metrics.UNEXPECTED_ERRORS.labels("network").inc()
+            log.error("network_thread_died", action="connecting anew; the traceback is on standard error")
+
+    def reconnect_for_redelivery(self) -> None:
+        """Reconnect, so that the broker sends the unacknowledged messages again."""
+        connection = self._client.socket()
+        if isinstance(connection, socket.socket):
+            log.info("asking_again", action="connecting anew for messages that were let go")
+            self._backoff = Backoff(longest_s=MAX_RECONNECT_WAIT_S)
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def acknowledge(self, messages: Iterable[Message]) -> None:
+        """Send the PUBACKs of committed messages that arrived on the current connection."""
+        for message in messages:
+            try:
+                with self._lock:
+                    if message.qos and message.connection == self._connection:
+                        self._committed = True
+                        self._client.ack(message.mid, message.qos)
+            except Exception:  # one failure must not keep the other messages unacknowledged
+                metrics.UNEXPECTED_ERRORS.labels("acknowledge").inc()
+                log.exception("defect", where="acknowledge", topic=message.topic)
+
+    def send_receipts(self, receipts_by_topic: Mapping[Topic, Sequence[Receipt]]) -> None:
+        """Publish one message per device and spool epoch; if one is lost, the device sends again."""
+        if not self._connected:
+            return
+        for topic, device_receipts in receipts_by_topic.items():
+            target = str(topics.Topic(area=topic.area, device=topic.device, kind=TopicKind.RECEIPT))
+            for receipt in device_receipts:
+                self._client.publish(target, receipts.encode_receipt(receipt), qos=1)
+                metrics.RECEIPTS.inc()
+
+    def _make_client(self) -> Client:
+        client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._client_id,
+            protocol=MQTTProtocolVersion.MQTTv5,
+            manual_ack=True,
+        )
+        if self._broker.user is not None:
+            client.username_pw_set(self._broker.user, self._broker.password)
+        client.max_inflight_messages_set(1000)
+        client.max_queued_messages_set(MAX_QUEUED_RECEIPTS)
+        client.suppress_exceptions = True  # an exception in a callback must not end the network thread
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_connect_fail = self._on_connect_fail
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        return client
+
+    def _on_connect(
+        self, _client: Client, _userdata: object, flags: ConnectFlags, reason: ReasonCode, _properties: object
+    ) -> None:
+        if reason.is_failure:
+            self._log_refusal("broker_refused", reason)
+            return
+        self._connected = True
+        self._fault_key = "subscribing"
+        metrics.CONNECTIONS.inc()
+        metrics.BROKER_CONNECTED.set(1)
+        log.info("broker_connected", broker=str(self._broker), session_present=flags.session_present)
+        self._subscribe()
+
+    def _subscribe(self) -> None:
+        self._client.subscribe(
+            [
+                (topics.topic_filter(area, kind), 1)
+                for area in self._settings.areas
+                for kind in (TopicKind.DATA, TopicKind.STATUS)
+            ]
+        )
+
+    def _on_subscribe(
+        self,
+        _client: Client,
+        _userdata: object,
+        _mid: int,
+        reasons: list[ReasonCode],
+        _properties: object,
+    ) -> None:
+        refused = [reason for reason in reasons if reason.is_failure]
+        if refused:
+            self._log_refusal("subscription_refused", refused[0])
+            self._resubscribe_at_s = time.monotonic() + self._backoff.next_s()
+        else:
+            self._fault_key = ""
+            log.info("subscribed", areas=self._settings.areas)
+            self._subscribed_s = time.monotonic()
+
+    def _on_connect_fail(self, _client: Client, _userdata: object) -> None:
+        self._fault_key = "broker"
+        log.warning("broker_away", broker=str(self._broker), action=reason_codes.RETRYING)
+        self._set_reconnect_delay()
+
+    def _on_disconnect(
+        self,
+        _client: Client,
+        _userdata: object,
+        flags: DisconnectFlags,
+        reason: ReasonCode,
+        _properties: object,
+    ) -> None:
+        if self._was_stable(time.monotonic(), taken_over=reason.value == reason_codes.TAKEN_OVER):
+            self._backoff = Backoff(longest_s=MAX_RECONNECT_WAIT_S)
+        self._subscribed_s = math.inf
+        with self._lock:
+            self._committed = False
+            self._connection += 1
+            self._connected = False
+            self._fault_key = "refused" if self._fault_key == "refused" else "broker"
+            self._dropping = False
+            self._resubscribe_at_s = math.inf
+        metrics.BROKER_CONNECTED.set(0)
+        if reason.value == reason_codes.TAKEN_OVER:
+            self._taken_over = True
+            metrics.SESSION_TAKEOVERS.inc()
+        if flags.is_disconnect_packet_from_server:
+            self._log_refusal("broker_disconnected", reason)
+        elif reason.is_failure:
+            log.warning("broker_lost", broker=str(self._broker), action=reason_codes.RETRYING)
+        self._set_reconnect_delay()
+
+    def _was_stable(self, now_s: float, *, taken_over: bool) -> bool:
+        """Whether the connection that ended was stable, so that the back-off restarts."""
+        lasted_s = now_s - self._subscribed_s
+        return (
+            lasted_s >= TAKEOVER_STABLE_AFTER_S
+            if taken_over
+            else self._committed or lasted_s >= STABLE_AFTER_S
+        )
+
+    def _set_reconnect_delay(self) -> None:
+        wait_s: Any = self._backoff.next_s()  # paho annotates int, but accepts any number
+        self._client.reconnect_delay_set(wait_s, wait_s)
+
+    def _log_refusal(self, event: str, reason: ReasonCode) -> None:
+        self._fault_key = "refused"
+        meaning_of_code = reason_codes.meaning(reason.value)
+        log_refusal = log.warning if meaning_of_code.temporary else log.error
+        log_refusal(
+            event,
+            broker=str(self._broker),
+            reason=str(reason),
+            code=reason.value,
+            action=meaning_of_code.action,
+        )
+
+    def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+        if not message.qos:
+            # QoS 0 is not sent again; waiting for room would only delay the messages that are acknowledged.
+            if self._dropping or not self._inbox.put(self._message(message), wait_s=0.0):
+                metrics.QOS0_MESSAGES_DROPPED.inc()
+            return
+        if self._dropping:
+            metrics.MESSAGES_DROPPED_FOR_REDELIVERY.inc()
+            return
+        if not self._inbox.put(self._message(message), wait_s=self._inbox_wait_s):
+            self._dropping = True
+            metrics.MESSAGES_DROPPED_FOR_REDELIVERY.inc()
+            log.warning("letting_go", action="not held for want of room; the broker will send them again")
+
+    def _message(self, message: MQTTMessage) -> Message:
+        """Convert paho's message; properties that can't be parsed are left out."""
+        content_type: str | None = None
+        properties: tuple[tuple[str, str], ...] = ()
+        with metrics.log_unexpected_errors("properties"):
+            content_type, properties = _properties(message)
+        return Message(
+            topic=_topic(message),
+            payload=bytes(message.payload),
+            received_s=time.time(),
+            content_type=content_type,
+            properties=properties,
+            mid=message.mid,
+            qos=message.qos,
+            connection=self._connection,
+            retained=bool(message.retain),
+        )
+
+
+def _properties(message: MQTTMessage) -> tuple[str | None, tuple[tuple[str, str], ...]]:
+    """Return the content type and the user properties of a message."""
+    properties: Any = message.properties
+    content_type = getattr(properties, "ContentType", None)
+    pairs = getattr(properties, "UserProperty", ())
+    return (
+        None if content_type is None else str(content_type),
+        tuple((str(name), str(value)) for name, value in pairs),
+    )
+
+
+def _topic(message: MQTTMessage) -> str:
+    """Decode the topic, replacing invalid bytes where an MQTT 3.1.1 device sent one that is not UTF-8."""
+    try:
+        return message.topic
+    except UnicodeDecodeError:
+        return message._topic.decode("utf-8", "replace")  # noqa: SLF001 - paho has no public bytes

@@ -1,0 +1,1 @@
+"""Contract of the storage: the values that are stored, the store protocols, and their errors."""

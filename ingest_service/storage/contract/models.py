@@ -1,0 +1,314 @@
+"""Data model of the store: records and array dtypes; the second published contract.
+
+Times are Unix seconds UTC as float64 [s] in records and int64 microseconds [us] in columns.
+Everything enrolled (areas, sites, devices, series, networks) is read and written as one `Directory`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+READING = np.dtype(
+    [
+        ("series_id", "<i4"),
+        ("time_us", "<i8"),  # measured (phenomenon time)
+        ("received_us", "<i8"),
+        ("value", "<f8"),  # canonical unit of the series' quantity
+        ("expected", "<f4"),  # expected value of the judge; NaN while it is unknown
+        ("spread", "<f4"),  # one robust standard deviation around expected; NaN likewise
+        ("quality", "u1"),  # QARTOD flag
+        ("rules", "<u2"),  # bits of analytics.core.flags.Rule that led to the flag
+    ]
+)
+"""One stored reading; a batch of them is a structured array ``(n,)`` of this dtype."""
+
+REVISION = np.dtype([("series_id", "<i4"), ("time_us", "<i8"), ("quality", "u1"), ("rules", "<u2")])
+"""A flag changed by later evidence. Readings stay as they were written; views show the revised flag."""
+
+Level = Literal["city", "county", "town"]
+Network = Literal["river", "road"]
+Verdict = Literal["false-alarm", "confirmed"]
+
+
+class Area(msgspec.Struct, frozen=True, kw_only=True):
+    """An administrative area (行政区划): GB/T 2260 code for city and county, project id for a town."""
+
+    area_id: str
+    parent: str | None = None
+    level: Level
+    en: str
+    zh: str
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True):
+    """A monitoring site (站点), or an outfall that may be monitored.
+
+    ``kind`` is river_section, lake_section, outfall, rain_gauge, tide_gauge, junction or road_section.
+    ``lon``, ``lat`` are WGS 84 [deg]; ``target_class`` is the target class of GB 3838 (1-5).
+    """
+
+    site_id: str
+    area_id: str
+    kind: str
+    en: str
+    zh: str
+    lon: float
+    lat: float
+    external_id: str | None = None
+    grid_cell: str | None = None
+    target_class: int | None = None
+    demo: bool = False
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """An enrolled MQTT publisher; its id is its MQTT user name."""
+
+    device_id: str
+    area_id: str
+    kind: str = "agent"
+
+
+class Series(msgspec.Struct, frozen=True, kw_only=True):
+    """A time series: one quantity at one site.
+
+    ``limits`` of the site file override the judge's by name, and ``adopted`` ones override these.
+    """
+
+    series_id: int = 0  # given by the store
+    site_id: str
+    quantity: str
+    interval_s: float = 300.0
+    limits: dict[str, float] = {}
+    adopted: dict[str, float | None] = {}  # by an engineer; given by the store, unchanged by an enrolment
+    score_shift: float = 0.0  # of the score limits, by the operators' feedback; given by the store
+
+
+class Channel(msgspec.Struct, frozen=True, kw_only=True):
+    """Mapping of one SenML name of a device to the series of its values."""
+
+    device_id: str
+    name: str
+    site_id: str
+    quantity: str
+    series_id: int = 0  # given by the store
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """A node of the river or road network; with ``site_id`` if there is a site at it."""
+
+    node_id: str
+    network: Network
+    area_id: str
+    kind: str  # river: source, confluence, section, outfall, mouth; road: junction, detector, end
+    en: str
+    zh: str
+    lon: float
+    lat: float
+    site_id: str | None = None
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """A river reach or a road link from one node to another.
+
+    ``speed_m_s`` is the usual water velocity, or the free-flow speed of the road [m/s].
+    """
+
+    link_id: str
+    network: Network
+    from_node: str
+    to_node: str
+    en: str
+    zh: str
+    length_m: float
+    speed_m_s: float
+    lanes: int | None = None
+    coordinates: list[tuple[float, float]] = []
+
+
+class Directory(msgspec.Struct, kw_only=True):
+    """Everything enrolled. Site files have this structure; the store returns it with ids filled in."""
+
+    areas: list[Area] = []
+    sites: list[Site] = []
+    devices: list[Device] = []
+    series: list[Series] = []
+    channels: list[Channel] = []
+    nodes: list[Node] = []
+    links: list[Link] = []
+    version: int = 0  # grows with every enrolment
+    enrolled_s: dict[str, float] = {}  # of devices, Unix seconds [s]; given by the store
+
+
+class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
+    """One physical event at one series, device or site; unique by ``(subject, start_s)``.
+
+    ``subject`` is ``series/12``, ``device/wz-01`` or ``site/…``. ``severity`` is 1 notice, 2 warning,
+    3 alarm. ``score`` is −log10 of the false-alarm probability, so it is comparable between detectors.
+    """
+
+    anomaly_id: int = 0  # given by the store
+    revision: int = 0  # grows with every change to any anomaly; the cursor of live streams
+    subject: str
+    site_id: str
+    series_id: int | None = None
+    device_id: str | None = None
+    detector: str
+    version: str
+    start_s: float
+    end_s: float | None = None
+    peak_s: float
+    observed: float | None = None
+    expected: float | None = None
+    spread: float | None = None
+    score: float
+    severity: int
+    n_readings: int
+    state: Literal["open", "closed", "withdrawn"]
+    reason_en: str
+    reason_zh: str
+    evidence: dict[str, Any] = {}
+
+
+class Feedback(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator's verdict on an anomaly; valid until it is withdrawn, and kept after that."""
+
+    feedback_id: int
+    anomaly_id: int
+    series_id: int | None
+    verdict: Verdict
+    who: str
+    note: str
+    at_s: float
+    withdrawn_s: float | None = None
+    withdrawn_by: str | None = None
+    withdrawn_note: str | None = None
+
+
+class LateReadings(msgspec.Struct, frozen=True, kw_only=True):
+    """Late readings of a series that are not judged yet, measured from ``since_s`` to ``until_s`` [s]."""
+
+    series_id: int
+    since_s: float
+    until_s: float
+    readings: int
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that could not be stored (completely), with its payload, the reason and the remedy."""
+
+    letter_id: int = 0  # given by the store
+    received_s: float
+    topic: str
+    payload: bytes
+    content_type: str | None = None
+    size_bytes: int = 0  # of the payload; given by the store
+    properties: dict[str, str] = {}
+    reason: str  # payload, topic, device, channel, unit, value, time, clock, conflict, store, defect
+    detail: str
+    state: Literal["waiting", "replay"] = "waiting"
+    replays: int = 0
+    retained: bool = False  # an MQTT retained message, which the broker sends at every subscription
+
+
+class DeadLetterQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Filter of dead letters, joined by "and", newest first; ``before_id`` is the last id of the last page.
+
+    Without ``whole``, payloads are omitted: one may have megabytes.
+    """
+
+    ids: list[int] | None = None
+    reason: str | None = None
+    device: str | None = None
+    areas: list[str] | None = None  # in the topic
+    received_before_s: float | None = None
+    before_id: int | None = None
+    whole: bool = True
+    limit: int = 100
+
+
+class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest status message of a device."""
+
+    device_id: str
+    received_s: float
+    status: dict[str, Any]
+    clock_offset_s: float | None = None  # device clock minus platform clock, if known
+
+
+class DeviceActivity(msgspec.Struct, frozen=True, kw_only=True):
+    """Times of a device's newest reading, over all of its channels; None if it never sent one."""
+
+    device_id: str
+    area_id: str
+    kind: str = "agent"  # as enrolled; "replay" publishes recorded files
+    site_id: str
+    interval_s: float
+    measured_s: float | None
+    received_s: float | None
+
+
+class ExceededQuota(msgspec.Struct, frozen=True, kw_only=True):
+    """Dead letters of a device and day (UTC) beyond its quota; unknown devices of an area count as one."""
+
+    area_id: str
+    device_id: str | None  # None for devices that are not enrolled
+    site_id: str  # of the device, or a site of the area
+    day_s: float  # start of the day, Unix time [s]
+    devices: int
+    letters: int  # stored
+    beyond: int  # counted, not stored
+    bytes_beyond: int
+
+
+class NewestReading(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest measured reading of a series."""
+
+    series_id: int
+    time_s: float
+    received_s: float
+    value: float
+    quality: int
+    rules: int
+    expected: float | None
+    spread: float | None
+
+
+class Bucket(msgspec.Struct, frozen=True, kw_only=True):
+    """A series over ``[time_s, time_s + width)``; min, max and mean are over good readings (flag 1 or 2)."""
+
+    time_s: float
+    count: int
+    good: int
+    min: float | None
+    max: float | None
+    mean: float | None
+
+
+class AnomalyQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Filter, joined by "and"; newest start first; ``after`` is the last row's ``(start_s, anomaly_id)``."""
+
+    site_ids: list[str] | None = None
+    series_ids: list[int] | None = None
+    detectors: list[str] | None = None
+    states: list[str] | None = None
+    severity_min: int = 1
+    from_s: float | None = None  # selects anomalies that end after it
+    to_s: float | None = None  # selects anomalies that start before it
+    after: tuple[float, int] | None = None
+    limit: int = 100
+
+
+class StoreHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """Edition, schema version and row counts of the database."""
+
+    edition: str  # "TimescaleDB Community 2.x", "TimescaleDB Apache 2.x", "PostgreSQL 18.x"
+    schema_version: int
+    readings: int
+    open_anomalies: int
+    dead_letters: int
+    rollups_due: int
+    rejudge_due: int
+    newest_received_s: float | None

@@ -1,0 +1,49 @@
+"""Validates names before they are stored, and escapes control characters in text for logs and terminals."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+FORBIDDEN_IN_NAMES = r"[<>\u0001-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]"
+"""Characters forbidden in names, in PostgreSQL's syntax: markup, control and bidirectional characters.
+
+Migration 0028 has the same expression, and a test checks that both are equal. PostgreSQL itself refuses NUL.
+"""
+FORBIDDEN_NAME_ADVICE = "holds '<', '>' or a control character, which pages and terminals obey: leave it out"
+_FORBIDDEN_PATTERN = re.compile(FORBIDDEN_IN_NAMES.replace(r"\u0001", r"\x00"))
+_CONTROL_PATTERN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def is_valid_name(text: str) -> bool:
+    r"""Whether a text is valid as a name.
+
+    >>> is_name("乌镇 (north) & co."), is_name("<img src=x>"), is_name("a\x1b[31m")
+    (True, False, False)
+    """
+    return _FORBIDDEN_PATTERN.search(text) is None
+
+
+def escape_controls(text: str, max_characters: int | None = None) -> str:
+    r"""Escape the control characters of a text, and truncate it to ``most`` characters if given.
+
+    >>> printable("a\nb\x1b[31m\x00"), printable("abcdef", 3)
+    ('a\\nb\\x1b[31m\\x00', 'abc… (6 characters)')
+    """
+    if max_characters is not None and len(text) > max_characters:
+        return f"{escape_controls(text[:max_characters])}… ({len(text):,} characters)"
+    return _CONTROL_PATTERN.sub(lambda matched: matched[0].encode("unicode_escape").decode(), text)
+
+
+def escape_controls_in(value: Any, max_characters: int | None = None) -> Any:
+    """Apply `printable` to every text in nested dictionaries and lists, keys included; keep other values."""
+    if isinstance(value, str):
+        return escape_controls(value, max_characters)
+    if isinstance(value, dict):
+        return {
+            escape_controls_in(key, max_characters): escape_controls_in(one, max_characters)
+            for key, one in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [escape_controls_in(one, max_characters) for one in value]
+    return value

@@ -1,0 +1,260 @@
+"""Interface of the store for all services; `PostgresStore` and `MemoryStore` pass the same tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from zoneinfo import ZoneInfo
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ingest_service.storage.contract.anomaly_changes import OmittedChanges
+    from ingest_service.storage.contract.batch import Batch, Checkpoint, Committed, Epoch
+    from ingest_service.storage.contract.models import (
+        Anomaly,
+        AnomalyQuery,
+        Bucket,
+        DeadLetter,
+        DeadLetterQuery,
+        DeviceActivity,
+        DeviceStatus,
+        Directory,
+        Feedback,
+        LateReadings,
+        NewestReading,
+        StoreHealth,
+        Verdict,
+    )
+    from ingest_service.storage.health.processes import (
+        HealthLimits,
+        HeartbeatWriter,
+        ProcessIdentity,
+        ProcessInfo,
+    )
+
+
+class Lease(Protocol):
+    """A shard owned by the holder of this lease."""
+
+    @property
+    def epoch(self) -> Epoch:
+        """Epoch that has to be set in batches."""
+        ...
+
+    def held(self) -> bool:
+        """Query whether the shard is still owned; stays False once another process has acquired it.
+
+        Raises `StoreUnavailableError`.
+        """
+        ...
+
+
+class Reader(Protocol):
+    """Operations of users and API clients: queries, replay of dead letters, feedback on anomalies."""
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """Time zone of the towns, which defines where a day begins."""
+        ...
+
+    def directory(self) -> Directory:
+        """Return the directory: everything enrolled, with ids."""
+        ...
+
+    def directory_version(self) -> int:
+        """Return the directory's version, which grows with every enrolment; a cheap query."""
+        ...
+
+    def latest(
+        self, series_ids: Sequence[int] | None = None, *, received_after_s: float | None = None
+    ) -> list[NewestReading]:
+        """Return the newest reading of each series (if received after a time)."""
+        ...
+
+    def readings(self, series_id: int, from_s: float, to_s: float, *, limit: int) -> NDArray[np.void]:
+        """Return at most ``limit`` READING rows in ``[from_s, to_s)`` by time, with revisions applied."""
+        ...
+
+    def received(self, series_ids: Sequence[int], after_s: float, *, limit: int) -> NDArray[np.void]:
+        """Return READING rows received after a time, in that order, except those measured a day before it."""
+        ...
+
+    def buckets(self, series_id: int, from_s: float, to_s: float, width_s: int) -> list[Bucket]:
+        """Return buckets aligned to the local day (the store's time zone); empty ones are left out."""
+        ...
+
+    def anomalies(self, query: AnomalyQuery) -> list[Anomaly]:
+        """Return anomalies by filter, newest start first, then highest id."""
+        ...
+
+    def anomaly(self, anomaly_id: int) -> Anomaly | None:
+        """Return one anomaly; None if there is no such id."""
+        ...
+
+    def newest_revision(self) -> int:
+        """Return the newest settled revision: no older one can still be committed; a cheap query."""
+        ...
+
+    def last_assigned_revision(self) -> int:
+        """Return the newest revision ever assigned; it decreases only after a restore from a backup."""
+        ...
+
+    def anomalies_changed(self, revision: int, *, limit: int, settled: int = 0) -> list[Anomaly]:
+        """Anomalies changed after a revision, oldest change first, up to the newest settled change.
+
+        A reader that continues after the last one misses none. ``settled`` is a revision known to be settled.
+        """
+        ...
+
+    def omitted_changes_after(
+        self, revision: int, site_ids: Sequence[str], *, newest: int, counted: int
+    ) -> OmittedChanges | None:
+        """Summarise the changes after a revision, except the ``newest`` ones; None if there are no others.
+
+        At most ``counted`` of them are examined for the start times of anomalies at the given sites.
+        """
+        ...
+
+    def statuses(self) -> list[DeviceStatus]:
+        """Return the newest status of every device that ever sent one."""
+        ...
+
+    def activity(self) -> list[DeviceActivity]:
+        """Return when each device last sent a reading."""
+        ...
+
+    def health(self, series_ids: Sequence[int] | None = None) -> StoreHealth:
+        """Return edition, schema version and row counts; readings are counted exactly, by series or all."""
+        ...
+
+    def count_anomalies(self, query: AnomalyQuery) -> int:
+        """Count the anomalies that match a filter; its limit is ignored."""
+        ...
+
+    def count_dead_letters(self, query: DeadLetterQuery) -> int:
+        """Count the dead letters that match a filter; its limit is ignored."""
+        ...
+
+    def processes(self) -> list[ProcessInfo]:
+        """Return every process of the platform and its state, by the clock of the database."""
+        ...
+
+    def dead_letters(self, query: DeadLetterQuery) -> list[DeadLetter]:
+        """Return dead letters by filter, newest first."""
+        ...
+
+    def request_replay(self, query: DeadLetterQuery) -> int:
+        """Mark dead letters for replay (the filter's limit is ignored); returns their number."""
+        ...
+
+    def purge_dead_letters(self, query: DeadLetterQuery) -> int:
+        """Delete dead letters (the filter's limit is ignored); returns their number."""
+        ...
+
+    def give_feedback(self, anomaly_id: int, verdict: Verdict, *, who: str, note: str) -> bool:
+        """Store a verdict on an anomaly, replacing the previous one; False if there is no such anomaly.
+
+        The directory's version grows, for the verdict shifts the limits of the anomaly's series.
+        """
+        ...
+
+    def withdraw_feedback(self, anomaly_id: int, *, who: str, note: str) -> bool:
+        """Withdraw the current verdict on an anomaly; False if there is none. The version grows likewise."""
+        ...
+
+    def feedback(self, *, anomaly_id: int | None = None, series_id: int | None = None) -> list[Feedback]:
+        """Return all feedback on an anomaly, or on the anomalies of a series, oldest first."""
+        ...
+
+
+class Store(Reader, Protocol):
+    """All operations of the store.
+
+    They raise `StoreUnavailableError` if a retry may help, and else `StoreRefusedError`.
+    All methods may be called from several threads; each call is one transaction.
+    """
+
+    def enrol(self, directory: Directory) -> Directory:
+        """Insert or update everything in a directory, delete nothing; return the full directory, with ids."""
+        ...
+
+    def heartbeat(self, identity: ProcessIdentity, limits: HealthLimits) -> HeartbeatWriter:
+        """Return the heartbeat writer of a process; it connects at the first heartbeat."""
+        ...
+
+    # -- the pipeline ------------------------------------------------------------------------------
+
+    def shard(self, name: str) -> AbstractContextManager[Lease | None]:
+        """Own a shard within the context (advisory lock on a connection of its own).
+
+        Does not wait; yields None if another process owns it.
+        """
+        ...
+
+    def commit(self, batch: Batch) -> Committed:
+        """Commit a batch, all or nothing. Repeats change nothing; `latest` never returns to an older reading.
+
+        Raises `ShardLostError` if the batch's epoch is over.
+        """
+        ...
+
+    def checkpoint(self, shard: str) -> Checkpoint | None:
+        """Return the shard's last committed checkpoint."""
+        ...
+
+    def readings_committed_after(self, since_us: Mapping[int, int]) -> Iterator[NDArray[np.void]]:
+        """Yield READING blocks of series after the given times, by (series, time), without late readings.
+
+        ``since_us`` maps series id -> measured time [us]. A reading is late if `Rule.LATE` is set in it.
+        """
+        ...
+
+    def dead_letters_to_replay(
+        self, areas: Sequence[str], *, limit: int, limit_bytes: int
+    ) -> list[DeadLetter]:
+        """Return dead letters marked for replay in areas (``+``: all), oldest first; at least one if any."""
+        ...
+
+    # -- the service -------------------------------------------------------------------------------
+
+    def refresh_rollups(self, *, limit: int, share: float = 1.0) -> int:
+        """Refresh the rollups of about ``limit`` readings, at least one time range or a part of it.
+
+        With a ``share`` below 1, of a random share of the ranges that are out of date. Returns the number of
+        series-hours refreshed; 0 if nothing is out of date, or nothing was chosen.
+        """
+        ...
+
+    def late_readings_due(self, *, limit: int) -> list[LateReadings]:
+        """Return the series with late readings that are due to be judged again, longest wait first."""
+        ...
+
+    def store_corrections(
+        self,
+        late: LateReadings,
+        revisions: NDArray[np.void],
+        anomalies: Sequence[Anomaly],
+        *,
+        again_s: float | None = None,
+        rest_from_s: float | None = None,
+    ) -> bool:
+        """Store the changes from judging a series again, and mark it as done, or as due in ``again_s`` [s].
+
+        With ``rest_from_s``, late readings from that time on are still due, at once.
+
+        All or nothing; returns False, and stores nothing, if more late readings arrived or another process
+        was faster.
+        """
+        ...
+
+    def record_anomalies(self, anomalies: Sequence[Anomaly]) -> None:
+        """Insert or update anomalies by (subject, start time); ``evidence["rejudged"]`` is kept."""
+        ...
+
+    def close(self) -> None:
+        """Close every connection."""
+        ...

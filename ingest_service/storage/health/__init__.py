@@ -1,0 +1,1 @@
+"""Heartbeats of the platform's processes, and what is derived from them: states, readiness, messages."""

@@ -1,0 +1,164 @@
+"""Writes the heartbeat of a process on a background thread, from the progress its main loop records."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+import structlog
+
+from ingest_service.storage.contract.errors import StoreError, StoreUnavailableError
+from ingest_service.storage.health.processes import HeartbeatReport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ingest_service.storage.contract.store import Store
+    from ingest_service.storage.health.processes import (
+        HealthLimits,
+        HeartbeatWriter,
+        ProcessIdentity,
+        ProcessRole,
+    )
+
+log = structlog.get_logger()
+
+HEARTBEAT_INTERVAL_S = 2.0  # a quarter of `Limits.absent_s`
+STOP_TIMEOUT_S = 2.0  # how long an ending process waits for the heartbeat thread
+FAILURES_UNTIL_UNWRITABLE = 2  # a single failure may be a broken connection; the next heartbeat has a new one
+
+
+class WorkStatus(NamedTuple):
+    """Status of a process at a heartbeat: key of a fault, detail, and age of the oldest waiting work [s]."""
+
+    fault: str = ""
+    detail: str = ""
+    backlog_age_s: float = 0.0
+
+
+class ProgressRecorder:
+    """Progress recorded by the main loop of a process; all methods may be called from any thread.
+
+    The heartbeat contains the age of the last progress of the *loop*, so that a hanging loop is visible while
+    the heartbeat thread still runs.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._advanced_s = clock()
+        self._succeeded_s: float | None = None
+        self._waiting_for = ""
+        self.role: ProcessRole = "starting"
+        self.areas: list[str] = []
+        self.read_work_status: Callable[[], WorkStatus] = WorkStatus
+        """Called at each heartbeat, on the heartbeat thread."""
+
+    def loop_advanced(self) -> None:
+        """Record that the main loop completed an iteration and waits for nothing."""
+        self._advanced_s = self._clock()
+        self._waiting_for = ""
+
+    def work_succeeded(self) -> None:
+        """Record a successful unit of work."""
+        self._succeeded_s = self._clock()
+
+    def waiting_for(self, fault: str) -> None:
+        """Record that the main loop is retrying because of a fault, until `moved` is called."""
+        self._waiting_for = fault
+
+    @property
+    def success_age_s(self) -> float | None:
+        """Time since the last success [s]; None before the first."""
+        since_s = self._succeeded_s
+        return None if since_s is None else self._clock() - since_s
+
+    def report(self) -> HeartbeatReport:
+        """Build the report of the current heartbeat."""
+        work_status = self.read_work_status() if self.role == "owner" else WorkStatus()
+        return HeartbeatReport(
+            role=self.role,
+            areas=self.areas,
+            moved_age_s=self._clock() - self._advanced_s,
+            success_age_s=self.success_age_s,
+            backlog_age_s=work_status.backlog_age_s,
+            fault=self._waiting_for or work_status.fault,
+            detail=work_status.detail,
+        )
+
+
+class HeartbeatThread:
+    """Thread that writes heartbeats; `writable` is whether the database accepts them."""
+
+    def __init__(
+        self, heartbeat: HeartbeatWriter, progress: ProgressRecorder, *, every_s: float = HEARTBEAT_INTERVAL_S
+    ) -> None:
+        self._heartbeat = heartbeat
+        self._progress = progress
+        self._every_s = every_s
+        self._failures = 0
+        self._stop = threading.Event()
+        self._delete_row = False
+        self._has_logged = False
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    @property
+    def writable(self) -> bool:
+        """Whether the database accepts writes: not both of the last two heartbeats failed."""
+        return self._failures < FAILURES_UNTIL_UNWRITABLE
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self, *, delete_row: bool) -> None:
+        """Stop the thread; ``leaves`` for a requested stop, after which the row is deleted."""
+        self._delete_row = delete_row
+        self._stop.set()
+        self._thread.join(STOP_TIMEOUT_S)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._write_heartbeat()
+            self._stop.wait(self._every_s)
+        with suppress(StoreError):
+            if self._delete_row:
+                self._heartbeat.end()
+            else:
+                self._heartbeat.close()
+
+    def _write_heartbeat(self) -> None:
+        """Write one heartbeat; errors are logged and do not end the process."""
+        try:
+            self._heartbeat.beat(self._progress.report())
+        except StoreUnavailableError as error:
+            self._failures += 1
+            self._heartbeat.close()
+            if self._failures == FAILURES_UNTIL_UNWRITABLE:
+                log.warning("heartbeat_not_written", error=str(error).strip())
+        except Exception:
+            self._heartbeat.close()
+            if not self._has_logged:  # once, for the same error would be logged every two seconds
+                log.exception(
+                    "heartbeat_failed", action="the process goes on; it is shown as absent meanwhile"
+                )
+            self._has_logged = True
+        else:
+            self._failures = 0
+
+
+@contextmanager
+def sending_heartbeats(
+    store: Store, identity: ProcessIdentity, limits: HealthLimits, *, every_s: float = HEARTBEAT_INTERVAL_S
+) -> Iterator[ProgressRecorder]:
+    """Write heartbeats within the context; after an exception the row stays and is shown as absent."""
+    progress = ProgressRecorder()
+    heartbeat_thread = HeartbeatThread(store.heartbeat(identity, limits), progress, every_s=every_s)
+    heartbeat_thread.start()
+    try:
+        yield progress
+    except BaseException:
+        heartbeat_thread.stop(delete_row=False)
+        raise
+    heartbeat_thread.stop(delete_row=True)

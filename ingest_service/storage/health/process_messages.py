@@ -1,0 +1,125 @@
+"""Messages on process states, with their cause and the remedy, in English and Chinese."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from ingest_service.storage.health.processes import ProcessInfo
+
+
+class BilingualText(msgspec.Struct, frozen=True):
+    """A text in English and Chinese."""
+
+    en: str
+    zh: str
+
+
+KIND_LABELS = {
+    "ingest": BilingualText("ingest", "接收服务"),
+    "service": BilingualText("service", "分析服务"),
+    "gateway": BilingualText("gateway", "网关"),
+}
+STATE_LABELS = {
+    "alive": BilingualText("alive", "正常"),
+    "stuck": BilingualText("stuck", "停滞"),
+    "behind": BilingualText("behind", "滞后"),
+    "absent": BilingualText("absent", "缺失"),
+    "restarting": BilingualText("restarting", "重启中"),
+}
+REASON_TEXTS = {
+    "": BilingualText("it does its work", "工作正常"),
+    "ended": BilingualText(
+        "it ended a moment ago without being asked to: if nothing starts it again, it is soon absent",
+        "刚刚意外退出；若无人重新启动，数秒后即为缺失",
+    ),
+    "gone": BilingualText(
+        "it ended without being asked to and was not started again: see its log, then start it",
+        "意外退出且未重新启动：请查看其日志后启动",
+    ),
+    "never": BilingualText(
+        "no such process reports to this database: start one", "没有此类进程向本数据库报告：请启动"
+    ),
+    "silent": BilingualText(
+        "it is connected to the database and does not report: it is stopped, frozen, or cut off; restart it",
+        "与数据库保持连接但不再报告：进程被挂起、冻结或网络中断；请重新启动",
+    ),
+    "starting": BilingualText("it is starting and does no work yet", "正在启动，尚未开始工作"),
+    "again": BilingualText(
+        "it was started again a moment ago after an unexpected end", "意外退出后刚刚重新启动"
+    ),
+    "still": BilingualText(
+        "it reports, but its main loop does not move on: see its log, then restart it",
+        "仍在报告，但主循环不再推进：请查看其日志后重新启动",
+    ),
+    "backlog": BilingualText(
+        "its oldest work waits for too long: see whether the database or the machine is overloaded",
+        "最早的任务等待过久：请检查数据库与主机负载",
+    ),
+    "broker": BilingualText(
+        "the broker does not answer: start it, or check TOWNTWIN_BROKER and the network",
+        "消息代理无应答：请启动消息代理，或检查 TOWNTWIN_BROKER 与网络",
+    ),
+    "refused": BilingualText(
+        "the broker refuses the connection or the subscription: the log of ingest says why and what to do",
+        "消息代理拒绝连接或订阅：原因与处理办法见接收服务日志",
+    ),
+    "subscribing": BilingualText(
+        "it is connected to the broker and not subscribed yet", "已连接消息代理，尚未完成订阅"
+    ),
+    "receiver": BilingualText(
+        "the thread that receives from the broker has ended: restart ingest, and report it with its log",
+        "接收消息的线程已退出：请重新启动接收服务，并附日志报告缺陷",
+    ),
+    "database": BilingualText(
+        "the database takes no writes (away, read-only, or full): devices keep their readings",
+        "数据库无法写入（中断、只读或磁盘已满）：不再应答，读数保留在设备中",
+    ),
+    "judge": BilingualText(
+        "judging fails: readings are stored without being judged; see the traceback in the log and report it",
+        "判别失败：读数已入库但未判别；请查看日志中的错误并报告",
+    ),
+    "task": BilingualText(
+        "a task fails and is tried again: see the traceback in the log and report it",
+        "有任务失败并将重试：请查看日志中的错误并报告",
+    ),
+}
+NOT_WRITABLE_TEXT = BilingualText(
+    "the database answers and takes no writes (read-only, or its disk is full): devices keep their readings",
+    "数据库可读但无法写入（只读或磁盘已满）：读数在消息代理与设备中等待",
+)
+STANDBY_SUFFIX = BilingualText(" (standby)", "（备用）")
+EMPTY_TEXT = BilingualText("", "")
+NO_OWNER_TEXT = BilingualText(
+    "ingest: processes stand by and none owns its shard yet: the takeover is under way",
+    "接收服务：仅有备用进程，分片尚无主进程，正在接管",
+)
+
+
+def process_label(process: ProcessInfo) -> BilingualText:
+    """Return the label of a process: kind and instance."""
+    kind = KIND_LABELS.get(process.kind, BilingualText(process.kind, process.kind))
+    instance_suffix = f" {process.instance}" if process.instance else ""
+    return BilingualText(kind.en + instance_suffix, kind.zh + instance_suffix)
+
+
+def process_message(process: ProcessInfo) -> BilingualText:
+    """Describe a process: its state, the cause and the remedy."""
+    name, state = process_label(process), STATE_LABELS[process.state]
+    why = REASON_TEXTS.get(process.why, REASON_TEXTS["task"])
+    standby = STANDBY_SUFFIX if process.role == "standby" else EMPTY_TEXT
+    return BilingualText(
+        f"{name.en}{standby.en} is {state.en}: {why.en}", f"{name.zh}{standby.zh} {state.zh}：{why.zh}"
+    )
+
+
+def missing_shard_message(areas: list[str]) -> BilingualText:
+    """Message that no ingest process ingests these areas."""
+    shown = ", ".join(areas[:5]) + (" …" if len(areas) > 5 else "")
+    return BilingualText(
+        f"ingest: no process takes the readings of {shown or 'some areas'}:"
+        " start one with --areas, or give + to one",
+        f"接收服务：没有进程接收 {shown or '部分区域'} 的读数：请用 --areas 启动一个，或将 + 交给其中一个",
+    )

@@ -1,0 +1,1 @@
+"""Store in PostgreSQL with TimescaleDB: connections, writes, reads, migrations, row-level security."""

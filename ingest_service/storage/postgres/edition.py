@@ -1,0 +1,48 @@
+"""Detects the database edition (TimescaleDB Community or Apache, or PostgreSQL); installs TimescaleDB."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from ingest_service.storage.postgres import named_queries
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+LICENCES = {"timescale": "Community", "apache": "Apache"}
+MIN_POSTGRES_VERSION = 15
+
+
+def install_extension_or_compat(connection: Connection[Any]) -> None:
+    """Install the TimescaleDB extension if it is available, or else substitutes for its functions."""
+    if has_timescale(connection):
+        return
+    if connection.execute(named_queries.QUERIES["timescale_available"]).fetchone():
+        try:
+            with connection.transaction():
+                connection.execute(named_queries.QUERIES["timescale_create"])
+        except psycopg.errors.Error:  # not preloaded, or no right to create it: use plain PostgreSQL
+            pass
+        else:
+            return
+    connection.execute(named_queries.read_sql_file("compat.sql"))
+
+
+def has_timescale(connection: Connection[Any]) -> bool:
+    """Whether the TimescaleDB extension is installed in this database."""
+    return connection.execute(named_queries.QUERIES["timescale_version"]).fetchone() is not None
+
+
+def edition_name(connection: Connection[Any]) -> str:
+    """Return the name and version of the edition: ``TimescaleDB Apache 2.19.3``.
+
+    Hosted editions that hide the licence setting count as Apache, whose features every edition has.
+    """
+    version_row = connection.execute(named_queries.QUERIES["timescale_version"]).fetchone()
+    if version_row is None:
+        server = connection.info.server_version
+        return f"PostgreSQL {server // 10_000}.{server % 10_000}"
+    (licence,) = connection.execute(named_queries.QUERIES["timescale_licence"]).fetchone() or ("apache",)
+    return f"TimescaleDB {LICENCES.get(licence, 'Apache')} {version_row[0]}"

@@ -1,0 +1,52 @@
+"""Stores the limits that engineers adopt for a series in place of the site file's, and their history."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from ingest_service.storage.postgres import read_rows
+from ingest_service.storage.postgres.named_queries import QUERIES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ingest_service.storage.postgres.store import PostgresStore
+
+
+class LimitChange(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits adopted for a series, replacing all earlier ones; empty ``limits`` restore the site file's."""
+
+    adoption_id: int
+    series_id: int
+    limits: dict[str, float | None]  # None disables the limit
+    who: str
+    note: str
+    at_s: float
+
+
+class LimitChangeLog:
+    """Adopted limits in the database. Methods raise the errors of the store."""
+
+    def __init__(self, store: PostgresStore) -> None:
+        self._store = store
+
+    def adopt(self, series_id: int, limits: Mapping[str, float | None], *, who: str, note: str) -> bool:
+        """Set the adopted limits of a series; returns False if there is no such series.
+
+        The directory's version grows, so ingest applies them within seconds.
+        """
+        row = {"series_id": series_id, "limits": Jsonb(dict(limits)), "who": who, "note": note}
+        with self._store.transaction() as connection:
+            if not connection.execute(QUERIES["adopt_limits"], row).rowcount:
+                return False
+            connection.execute(QUERIES["insert_adoption"], row)
+            connection.execute(QUERIES["directory_changed"])
+            return True
+
+    def of(self, series_id: int) -> list[LimitChange]:
+        """Return every adoption of a series, oldest first."""
+        with self._store.transaction() as connection:
+            return read_rows.fetch_structs(connection, "adoptions", (series_id,), LimitChange)

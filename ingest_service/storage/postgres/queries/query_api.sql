@@ -1,0 +1,164 @@
+-- now: The current snapshot of this database as a text: time [us], and what is committed.
+(extract(epoch FROM clock_timestamp()) * 1000000)::bigint || ':' || pg_current_snapshot();
+
+-- moment: The current snapshot.
+SELECT {{now}};
+
+-- which_database: Unique identifier of this database.
+SELECT (SELECT system_identifier::text FROM pg_control_system()) || '.'
+    || (SELECT oid::text FROM pg_database WHERE datname = current_database());
+
+-- begin: Begin a transaction.
+BEGIN;
+
+-- begin_frozen: Begin a transaction with a single snapshot.
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+
+-- at: A snapshot in the form in which rows are compared with it.
+SELECT age(%(xmax)s::xid) AS age, to_timestamp(%(at_s)s) - interval '10 minutes' AS settled;
+
+-- replaced_since: Rows that were current in a snapshot and were replaced since.
+replaced > (SELECT settled FROM at)
+    AND (age(began) < 0 OR age(began) > (SELECT age FROM at)) AND began <> ALL (%(running)s::xid[])
+    AND NOT ((age(ended) < 0 OR age(ended) > (SELECT age FROM at)) AND ended <> ALL (%(running)s::xid[]));
+
+-- anomaly_fields: Fields of an anomaly in a response.
+anomaly_id, site_id, series_id, device_id, detector, version, state, severity,
+    extract(epoch FROM start)::float8, extract(epoch FROM "end")::float8, extract(epoch FROM peak)::float8,
+    observed, expected, spread, score, n_readings, reason_en, reason_zh, evidence::text;
+
+-- anomaly_columns: Columns from which these fields are computed.
+anomaly_id, site_id, series_id, device_id, detector, version, state, severity, start, "end", peak, observed,
+    expected, spread, score, n_readings, reason_en, reason_zh, evidence;
+
+-- anomaly_asked: The conditions of a `AnomalyFilter`, without order and limit.
+(%(anomaly_id)s::bigint IS NULL OR anomaly_id = %(anomaly_id)s)
+    AND (%(site_ids)s::text[] IS NULL OR site_id = ANY (%(site_ids)s))
+    AND (%(series_ids)s::int[] IS NULL OR series_id = ANY (%(series_ids)s))
+    AND (%(detectors)s::text[] IS NULL OR detector = ANY (%(detectors)s))
+    AND (%(states)s::text[] IS NULL OR state = ANY (%(states)s))
+    AND severity BETWEEN %(severity_min)s AND %(severity_max)s
+    AND (%(text)s::text IS NULL
+        OR strpos(lower(reason_en), %(text)s) > 0 OR strpos(lower(reason_zh), %(text)s) > 0)
+    AND (%(from_s)s::float8 IS NULL OR CASE WHEN "end" IS NULL THEN 'infinity' ELSE "end" END > to_timestamp(%(from_s)s))
+    AND (%(to_s)s::float8 IS NULL OR start < to_timestamp(%(to_s)s))
+    AND (%(after_us)s::bigint IS NULL
+        OR (start, anomaly_id) < ('epoch'::timestamptz + %(after_us)s * interval '1 microsecond', %(after_id)s));
+
+-- anomalies_now: Anomalies by filter, newest start first, each with the current snapshot.
+SELECT {{anomaly_fields}}, (SELECT {{now}})
+FROM anomaly
+WHERE {{anomaly_asked}}
+ORDER BY anomaly.start DESC, anomaly_id DESC LIMIT %(limit)s;
+
+-- anomalies_then: Anomalies by filter as of a snapshot, newest start first.
+WITH at AS MATERIALIZED ({{at}})
+SELECT {{anomaly_fields}}
+FROM (
+    (SELECT {{anomaly_columns}} FROM anomaly
+    WHERE {{anomaly_asked}}
+        AND (age(xmin) < 0 OR age(xmin) > (SELECT age FROM at)) AND xmin <> ALL (%(running)s::xid[])
+    ORDER BY start DESC, anomaly_id DESC LIMIT %(limit)s)
+    UNION ALL
+    (SELECT {{anomaly_columns}} FROM anomaly_history
+    WHERE {{anomaly_asked}} AND {{replaced_since}}
+    ORDER BY start DESC, anomaly_id DESC LIMIT %(limit)s)
+) AS a
+ORDER BY start DESC, anomaly_id DESC LIMIT %(limit)s;
+
+-- revised_then: Revised flags as of a snapshot.
+SELECT series_id, "time", quality, rules FROM flag_revision
+WHERE (age(xmin) < 0 OR age(xmin) > (SELECT age FROM at)) AND xmin <> ALL (%(running)s::xid[])
+UNION ALL
+SELECT series_id, "time", quality, rules FROM flag_revision_history
+WHERE {{replaced_since}};
+
+-- columns: Readings as one row of array columns.
+array_agg("time"), array_agg(received), array_agg(value), array_agg(expected), array_agg(spread), array_agg(quality),
+    array_agg(rules);
+
+-- judged: Readings with their newest flags.
+SELECT r."time", r.received, r.value, r.series_id, r.expected, r.spread,
+    coalesce(v.quality, r.quality) AS quality, coalesce(v.rules, r.rules) AS rules
+FROM reading AS r;
+
+-- of_series: Readings of a series in a time range [s]; constant bounds let the planner exclude other chunks.
+r.series_id = %(series_id)s AND r."time" >= to_timestamp(%(from_s)s) AND r."time" < to_timestamp(%(to_s)s);
+
+-- fields: Columns of a reading.
+r.series_id, r."time", r.received, r.value, r.expected, r.spread, r.quality, r.rules;
+
+-- first_of_series: Readings of a series, oldest first.
+SELECT {{fields}} FROM reading_oldest_first AS r WHERE {{of_series}};
+
+-- flagged: Selected readings with their newest flags.
+SELECT r."time", r.received, r.value, r.series_id, r.expected, r.spread,
+    coalesce(v.quality, r.quality) AS quality, coalesce(v.rules, r.rules) AS rules;
+
+-- revised_of_series: Likewise for their revisions; repeated, for the planner does not push conditions into a LIMIT.
+v.series_id = %(series_id)s AND v."time" >= to_timestamp(%(from_s)s) AND v."time" < to_timestamp(%(to_s)s);
+
+-- readings_now: Readings of a series in a time range with revisions applied, as one row of columns, and the current snapshot.
+SELECT {{columns}}, {{now}}
+FROM (
+    {{flagged}}
+    FROM ({{first_of_series}} ORDER BY r."time" LIMIT %(limit)s) AS r
+    LEFT JOIN flag_revision AS v ON v."time" = r."time" AND {{revised_of_series}}
+    ORDER BY r."time"
+) AS found;
+
+-- readings_then: As readings_now, as of a snapshot.
+SELECT {{columns}}
+FROM (
+    WITH at AS MATERIALIZED ({{at}})
+    {{flagged}}
+    FROM (
+        {{first_of_series}}
+            AND (age(r.xmin) < 0 OR age(r.xmin) > (SELECT age FROM at)) AND r.xmin <> ALL (%(running)s::xid[])
+        ORDER BY r."time" LIMIT %(limit)s
+    ) AS r
+    LEFT JOIN ({{revised_then}}) AS v ON v."time" = r."time" AND {{revised_of_series}}
+    ORDER BY r."time"
+) AS found;
+
+-- readings_received: As readings_then for tables without transaction ids (column store): by time of reception.
+SELECT {{columns}}
+FROM (
+    WITH at AS MATERIALIZED ({{at}})
+    {{flagged}}
+    FROM (
+        {{first_of_series}} AND (%(is_now)s OR r.received <= to_timestamp(%(at_s)s))
+        ORDER BY r."time" LIMIT %(limit)s
+    ) AS r
+    LEFT JOIN ({{revised_then}}) AS v ON v."time" = r."time" AND {{revised_of_series}}
+    ORDER BY r."time"
+) AS found;
+
+-- local_bucket: As bucket_of.
+CASE WHEN mod(3600, %(width_s)s::int) = 0
+    THEN date_bin(make_interval(secs => %(width_s)s), "time", date_trunc('hour', "time", %(zone)s))
+    ELSE time_bucket(make_interval(secs => %(width_s)s), "time", %(zone)s) END;
+
+-- in_buckets: Aggregate the readings to buckets.
+SELECT extract(epoch FROM {{local_bucket}})::float8 AS time_s,
+    count(*)::int AS count, (count(*) FILTER (WHERE quality <= 2))::int AS good,
+    min(value) FILTER (WHERE quality <= 2) AS min, max(value) FILTER (WHERE quality <= 2) AS max,
+    avg(value) FILTER (WHERE quality <= 2) AS mean
+FROM known GROUP BY 1 ORDER BY 1;
+
+-- buckets_then: Buckets from the readings as of a snapshot.
+WITH at AS MATERIALIZED ({{at}}), known AS (
+    {{judged}}
+    LEFT JOIN ({{revised_then}}) AS v ON v.series_id = r.series_id AND v."time" = r."time"
+    WHERE {{of_series}}
+        AND (age(r.xmin) < 0 OR age(r.xmin) > (SELECT age FROM at)) AND r.xmin <> ALL (%(running)s::xid[])
+)
+{{in_buckets}};
+
+-- buckets_received: As buckets_then for tables without transaction ids (column store): by time of reception.
+WITH at AS MATERIALIZED ({{at}}), known AS (
+    {{judged}}
+    LEFT JOIN ({{revised_then}}) AS v ON v.series_id = r.series_id AND v."time" = r."time"
+    WHERE {{of_series}} AND (%(is_now)s OR r.received <= to_timestamp(%(at_s)s))
+)
+{{in_buckets}};

@@ -1,0 +1,151 @@
+"""Reads directory, readings and anomalies from PostgreSQL to structs and arrays of the data model."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+import numpy as np
+import structlog
+from psycopg.rows import dict_row
+
+from ingest_service.storage.contract.models import (
+    READING,
+    Anomaly,
+    Area,
+    Channel,
+    Device,
+    Directory,
+    Link,
+    Node,
+    Series,
+    Site,
+)
+from ingest_service.storage.postgres import binary_copy, feedback
+from ingest_service.storage.postgres.named_queries import QUERIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+    from psycopg import Connection
+
+    from ingest_service.storage.contract.models import AnomalyQuery
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+
+def fetch_structs(connection: Connection[Any], query: str, parameters: Any, kind: type[T]) -> list[T]:
+    """Run a named query and convert its rows to structs."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return msgspec.convert(cursor.execute(QUERIES[query], parameters).fetchall(), list[kind])  # type: ignore[valid-type]
+
+
+def fetch_valid_structs(connection: Connection[Any], query: str, kind: type[T]) -> list[T]:
+    """Run a named query and convert its rows to structs; rows that are invalid are logged and left out.
+
+    A JSON column may contain anything, and one invalid row must not make the others unreadable.
+    """
+    with connection.cursor(row_factory=dict_row) as cursor:
+        raw_rows = cursor.execute(QUERIES[query]).fetchall()
+    try:
+        return msgspec.convert(raw_rows, list[kind])  # type: ignore[valid-type]
+    except msgspec.ValidationError:
+        pass
+    valid_rows = []
+    for row in raw_rows:
+        if kind is Series:
+            row |= {name: _numeric_limits(row[name]) for name in ("limits", "adopted")}
+        try:
+            valid_rows.append(msgspec.convert(row, kind))
+        except msgspec.ValidationError as error:
+            log.error("row_unreadable", query=query, error=str(error), row=str(row)[:200])  # noqa: TRY400
+    return valid_rows
+
+
+def _numeric_limits(limits: object) -> dict[str, float | None]:
+    """Convert stored limits; those that are not numbers become NaN, which the validation of limits rejects.
+
+    >>> _numbers({"fail_low": 1, "fail_high": "high"}), _numbers([1])
+    ({'fail_low': 1.0, 'fail_high': nan}, {'limits': nan})
+    """
+    if not isinstance(limits, dict):
+        return {"limits": math.nan}
+    return {
+        str(name): float(one) if isinstance(one, int | float) and not isinstance(one, bool) else math.nan
+        for name, one in limits.items()
+    }
+
+
+def read_directory(connection: Connection[Any]) -> Directory:
+    """Read the directory, in the caller's transaction; invalid rows are logged and left out."""
+    (version,) = connection.execute(QUERIES["directory_version"]).fetchone() or (0,)
+    series = fetch_valid_structs(connection, "series", Series)
+    return Directory(
+        areas=fetch_valid_structs(connection, "areas", Area),
+        sites=fetch_valid_structs(connection, "sites", Site),
+        devices=fetch_valid_structs(connection, "devices", Device),
+        series=feedback.with_score_shifts(series, feedback.score_shifts(connection)),
+        channels=fetch_valid_structs(connection, "channels", Channel),
+        nodes=fetch_valid_structs(connection, "nodes", Node),
+        links=fetch_valid_structs(connection, "links", Link),
+        version=version,
+        enrolled_s=dict(connection.execute(QUERIES["enrolled"]).fetchall()),
+    )
+
+
+def read_readings(
+    connection: Connection[Any], series_id: int, from_s: float, to_s: float, limit: int
+) -> NDArray[np.void]:
+    """Read the READING rows of a series in ``[from_s, to_s)``, by time."""
+    parameters = {
+        "series_id": series_id,
+        "from_us": round(from_s * 1e6),
+        "to_us": round(to_s * 1e6),
+        "limit": limit,
+    }
+    blocks = list(_copy_blocks(connection, "readings", parameters))
+    return np.concatenate(blocks) if blocks else np.empty(0, READING)
+
+
+def read_received_after(
+    connection: Connection[Any], series_ids: Sequence[int], after_s: float, limit: int
+) -> NDArray[np.void]:
+    """Read the READING rows of some series received after a time, in the order of reception."""
+    blocks = list(_copy_blocks(connection, "received", (list(series_ids), after_s, after_s, limit)))
+    return np.concatenate(blocks) if blocks else np.empty(0, READING)
+
+
+def read_committed_after(
+    connection: Connection[Any], since_us: Mapping[int, int]
+) -> Iterator[NDArray[np.void]]:
+    """Yield READING blocks after a time [us] given for each series."""
+    start_times = [max(0, one) for one in since_us.values()]
+    yield from _copy_blocks(connection, "committed_after", (list(since_us), start_times))
+
+
+def read_anomalies(
+    connection: Connection[Any], query: AnomalyQuery, anomaly_id: int | None = None
+) -> list[Anomaly]:
+    """Read anomalies by filter."""
+    return fetch_structs(connection, "anomalies", anomaly_parameters(query, anomaly_id), Anomaly)
+
+
+def anomaly_parameters(query: AnomalyQuery, anomaly_id: int | None = None) -> dict[str, Any]:
+    """Build the parameters of ``anomaly_filter``."""
+    after_s, after_id = query.after or (None, None)
+    return msgspec.structs.asdict(query) | {
+        "anomaly_id": anomaly_id,
+        "after_us": None if after_s is None else round(after_s * 1e6),
+        "after_id": after_id,
+    }
+
+
+def _copy_blocks(
+    connection: Connection[Any], query: str, parameters: tuple[Any, ...] | dict[str, Any]
+) -> Iterator[NDArray[np.void]]:
+    with connection.cursor() as cursor, cursor.copy(QUERIES[query], parameters) as copy:
+        yield from binary_copy.decode_copy(copy)

@@ -1,0 +1,1765 @@
+-- The whole schema, as the sum of the migrations (a test proves it). To read; databases are made by the migrations.
+
+-- 0001 pre: the first schema. Runs the same on TimescaleDB (both editions) and on plain PostgreSQL >= 15;
+-- what only TimescaleDB has (hypertables) is added by timescale.sql, found at start.
+
+CREATE TABLE area (
+    area_id text PRIMARY KEY,
+    parent text REFERENCES area,
+    level text NOT NULL CHECK (level IN ('city', 'county', 'town')),
+    en text NOT NULL,
+    zh text NOT NULL
+);
+
+CREATE TABLE site (
+    site_id text PRIMARY KEY,
+    area_id text NOT NULL REFERENCES area,
+    kind text NOT NULL,
+    en text NOT NULL,
+    zh text NOT NULL,
+    lon double precision NOT NULL CHECK (lon BETWEEN -180 AND 180),
+    lat double precision NOT NULL CHECK (lat BETWEEN -90 AND 90),
+    external_id text,
+    grid_cell text,
+    target_class smallint CHECK (target_class BETWEEN 1 AND 5),
+    demo boolean NOT NULL DEFAULT false
+);
+
+CREATE TABLE device (
+    device_id text PRIMARY KEY,
+    area_id text NOT NULL REFERENCES area,
+    kind text NOT NULL,
+    status jsonb,
+    status_received timestamptz
+);
+
+CREATE TABLE series (
+    series_id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    site_id text NOT NULL REFERENCES site,
+    quantity text NOT NULL,
+    interval_s double precision NOT NULL CHECK (interval_s > 0),
+    limits jsonb NOT NULL DEFAULT '{}',
+    UNIQUE (site_id, quantity)
+);
+
+CREATE TABLE channel (
+    device_id text NOT NULL REFERENCES device,
+    name text NOT NULL,
+    series_id integer NOT NULL REFERENCES series,
+    PRIMARY KEY (device_id, name)
+);
+
+CREATE TABLE node (
+    node_id text PRIMARY KEY,
+    network text NOT NULL CHECK (network IN ('river', 'road')),
+    area_id text NOT NULL REFERENCES area,
+    kind text NOT NULL,
+    en text NOT NULL,
+    zh text NOT NULL,
+    lon double precision NOT NULL,
+    lat double precision NOT NULL,
+    site_id text REFERENCES site
+);
+
+CREATE TABLE link (
+    link_id text PRIMARY KEY,
+    network text NOT NULL CHECK (network IN ('river', 'road')),
+    from_node text NOT NULL REFERENCES node,
+    to_node text NOT NULL REFERENCES node,
+    en text NOT NULL,
+    zh text NOT NULL,
+    length_m double precision NOT NULL CHECK (length_m > 0),
+    speed_m_s double precision NOT NULL CHECK (speed_m_s > 0),
+    lanes smallint,
+    coordinates jsonb NOT NULL DEFAULT '[]'
+);
+
+-- One row: grows with every enrolment, so that every process knows when to read the directory again.
+CREATE TABLE directory_version (version bigint NOT NULL);
+INSERT INTO directory_version VALUES (0);
+
+-- Readings are never updated in place. expected and spread are NaN where the judge could not say.
+CREATE TABLE reading (
+    "time" timestamptz NOT NULL,
+    received timestamptz NOT NULL,
+    value double precision NOT NULL,
+    series_id integer NOT NULL,
+    expected real NOT NULL,
+    spread real NOT NULL,
+    quality smallint NOT NULL,
+    rules smallint NOT NULL,
+    PRIMARY KEY (series_id, "time")
+);
+
+-- Flags that later evidence changed.
+CREATE TABLE flag_revision (
+    series_id integer NOT NULL,
+    "time" timestamptz NOT NULL,
+    quality smallint NOT NULL,
+    rules smallint NOT NULL,
+    revised timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (series_id, "time")
+);
+
+CREATE TABLE latest (
+    series_id integer PRIMARY KEY REFERENCES series,
+    "time" timestamptz NOT NULL,
+    received timestamptz NOT NULL,
+    value double precision NOT NULL,
+    expected real NOT NULL,
+    spread real NOT NULL,
+    quality smallint NOT NULL,
+    rules smallint NOT NULL
+) WITH (fillfactor = 50);
+
+CREATE SEQUENCE anomaly_revision;
+
+CREATE TABLE anomaly (
+    anomaly_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    revision bigint NOT NULL DEFAULT nextval('anomaly_revision'),
+    subject text NOT NULL,
+    site_id text NOT NULL REFERENCES site,
+    series_id integer REFERENCES series,
+    device_id text REFERENCES device,
+    detector text NOT NULL,
+    version text NOT NULL,
+    start timestamptz NOT NULL,
+    "end" timestamptz,
+    peak timestamptz NOT NULL,
+    observed double precision,
+    expected double precision,
+    spread double precision,
+    score double precision NOT NULL,
+    severity smallint NOT NULL CHECK (severity BETWEEN 1 AND 3),
+    n_readings integer NOT NULL,
+    state text NOT NULL CHECK (state IN ('open', 'closed', 'withdrawn')),
+    reason_en text NOT NULL,
+    reason_zh text NOT NULL,
+    evidence jsonb NOT NULL DEFAULT '{}',
+    created timestamptz NOT NULL DEFAULT now(),
+    updated timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (subject, start)
+);
+CREATE INDEX anomaly_by_start ON anomaly (start DESC, anomaly_id DESC);
+CREATE INDEX anomaly_by_site ON anomaly (site_id, start DESC);
+CREATE INDEX anomaly_by_series ON anomaly (series_id, start DESC);
+CREATE INDEX anomaly_by_revision ON anomaly (revision);
+CREATE INDEX anomaly_open ON anomaly (site_id) WHERE state = 'open';
+
+CREATE TABLE detector_state (
+    shard text PRIMARY KEY,
+    version integer NOT NULL,
+    payload bytea NOT NULL,
+    saved timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE dead_letter (
+    letter_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    received timestamptz NOT NULL,
+    topic text NOT NULL,
+    payload bytea NOT NULL,
+    content_type text,
+    properties jsonb NOT NULL DEFAULT '{}',
+    reason text NOT NULL,
+    detail text NOT NULL
+);
+
+-- min, max and mean are over good readings (flag 1 or 2); count is over all.
+CREATE TABLE rollup_1min (
+    series_id integer NOT NULL,
+    bucket timestamptz NOT NULL,
+    count integer NOT NULL,
+    good integer NOT NULL,
+    min double precision,
+    max double precision,
+    mean double precision,
+    PRIMARY KEY (series_id, bucket)
+);
+CREATE TABLE rollup_1h (LIKE rollup_1min INCLUDING ALL);
+
+-- Written by the pipeline with each batch, emptied by the service: hours whose rollups are out of date.
+CREATE TABLE rollup_due (
+    series_id integer NOT NULL,
+    hour timestamptz NOT NULL
+);
+
+-- 0002 pre: what people and programs read. The gateway and Grafana see these, never the tables.
+
+CREATE VIEW series_view AS
+SELECT
+    s.series_id, s.quantity, s.interval_s, s.site_id,
+    site.kind AS site_kind, site.en AS site_en, site.zh AS site_zh, site.lon, site.lat, site.target_class,
+    town.area_id AS town_id, town.en AS town_en, town.zh AS town_zh,
+    county.area_id AS county_id, county.en AS county_en, county.zh AS county_zh,
+    city.area_id AS city_id, city.en AS city_en, city.zh AS city_zh
+FROM series AS s
+JOIN site USING (site_id)
+JOIN area AS town ON town.area_id = site.area_id
+LEFT JOIN area AS county ON county.area_id = town.parent
+LEFT JOIN area AS city ON city.area_id = county.parent;
+
+-- Readings with revised flags; lower and upper are the expected band of three robust standard deviations.
+CREATE VIEW reading_judged AS
+SELECT
+    r.series_id, r."time", r.received, r.value,
+    coalesce(v.quality, r.quality) AS quality,
+    coalesce(v.rules, r.rules) AS rules,
+    nullif(r.expected, 'NaN') AS expected,
+    nullif(r.spread, 'NaN') AS spread,
+    nullif(r.expected - 3 * r.spread, 'NaN') AS lower,
+    nullif(r.expected + 3 * r.spread, 'NaN') AS upper
+FROM reading AS r
+LEFT JOIN flag_revision AS v ON v.series_id = r.series_id AND v."time" = r."time";
+
+CREATE VIEW latest_judged AS
+SELECT
+    l.series_id, l."time", l.received, l.value,
+    coalesce(v.quality, l.quality) AS quality,
+    coalesce(v.rules, l.rules) AS rules,
+    nullif(l.expected, 'NaN') AS expected,
+    nullif(l.spread, 'NaN') AS spread,
+    nullif(l.expected - 3 * l.spread, 'NaN') AS lower,
+    nullif(l.expected + 3 * l.spread, 'NaN') AS upper
+FROM latest AS l
+LEFT JOIN flag_revision AS v ON v.series_id = l.series_id AND v."time" = l."time";
+
+CREATE VIEW anomaly_view AS
+SELECT
+    a.anomaly_id, a.revision, a.subject, a.site_id, a.series_id, a.device_id, a.detector, a.version,
+    a.start, a."end", a.peak, a.observed, a.expected, a.spread, a.score, a.severity, a.n_readings, a.state,
+    a.reason_en, a.reason_zh, a.evidence, a.created, a.updated,
+    s.quantity,
+    site.kind AS site_kind, site.en AS site_en, site.zh AS site_zh, site.lon, site.lat,
+    town.area_id AS town_id, town.en AS town_en, town.zh AS town_zh,
+    county.area_id AS county_id, county.en AS county_en, county.zh AS county_zh,
+    city.area_id AS city_id, city.en AS city_en, city.zh AS city_zh
+FROM anomaly AS a
+JOIN site USING (site_id)
+JOIN area AS town ON town.area_id = site.area_id
+LEFT JOIN area AS county ON county.area_id = town.parent
+LEFT JOIN area AS city ON city.area_id = county.parent
+LEFT JOIN series AS s ON s.series_id = a.series_id;
+
+CREATE VIEW device_view AS
+SELECT
+    d.device_id, d.area_id, d.kind,
+    (d.status ->> 'online')::boolean AS online,
+    (d.status ->> 'spool_depth')::bigint AS spool_depth,
+    d.status ->> 'agent' AS agent,
+    d.status_received,
+    max(l."time") AS measured, max(l.received) AS received
+FROM device AS d
+LEFT JOIN channel AS c USING (device_id)
+LEFT JOIN latest AS l USING (series_id)
+GROUP BY d.device_id;
+
+CREATE VIEW dead_letter_view AS
+SELECT letter_id, received, topic, length(payload) AS bytes, reason, detail FROM dead_letter;
+
+CREATE VIEW link_view AS
+SELECT
+    k.link_id, k.network, k.en, k.zh, k.length_m, k.speed_m_s, k.lanes, k.coordinates,
+    k.from_node, a.lon AS from_lon, a.lat AS from_lat, a.site_id AS from_site,
+    k.to_node, b.lon AS to_lon, b.lat AS to_lat, b.site_id AS to_site
+FROM link AS k
+JOIN node AS a ON a.node_id = k.from_node
+JOIN node AS b ON b.node_id = k.to_node;
+
+CREATE VIEW rollup_1min_view AS SELECT * FROM rollup_1min;
+CREATE VIEW rollup_1h_view AS SELECT * FROM rollup_1h;
+
+-- 0003 pre: group roles, one a room; where the migrating user may not make roles, this does nothing.
+DO $$
+DECLARE
+    role text;
+BEGIN
+    FOREACH role IN ARRAY ARRAY['towntwin_ingest', 'towntwin_analytics', 'towntwin_gateway', 'towntwin_grafana'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', role);
+        END IF;
+        EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), role);
+    END LOOP;
+    GRANT SELECT ON area, site, device, series, channel, node, link, directory_version
+        TO towntwin_ingest, towntwin_analytics, towntwin_gateway;
+    GRANT SELECT, INSERT, UPDATE ON reading, flag_revision, latest, anomaly, detector_state TO towntwin_ingest;
+    GRANT SELECT, INSERT ON dead_letter, rollup_due TO towntwin_ingest;
+    GRANT UPDATE ON device TO towntwin_ingest;
+    GRANT USAGE ON SEQUENCE anomaly_revision TO towntwin_ingest, towntwin_analytics;
+    GRANT SELECT ON reading, flag_revision, latest TO towntwin_analytics;
+    GRANT SELECT, INSERT, UPDATE ON anomaly, rollup_1min, rollup_1h TO towntwin_analytics;
+    GRANT SELECT, DELETE ON rollup_due TO towntwin_analytics;
+    GRANT DELETE ON rollup_1min, rollup_1h TO towntwin_analytics;
+    GRANT SELECT ON reading, flag_revision, latest, anomaly, dead_letter, rollup_1min, rollup_1h, rollup_due
+        TO towntwin_gateway;
+    GRANT SELECT ON series_view, reading_judged, latest_judged, anomaly_view, device_view, dead_letter_view,
+        link_view, rollup_1min_view, rollup_1h_view TO towntwin_gateway, towntwin_grafana;
+EXCEPTION
+    WHEN insufficient_privilege THEN
+        RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
+END
+$$;
+
+-- 0004 pre: owners of shards, dead letters that are worked, clocks of devices, readings to be judged again.
+
+-- The epoch fences: a process that lost its shard finds another epoch here, and its commit is refused.
+CREATE TABLE shard (
+    shard text PRIMARY KEY,
+    epoch bigint NOT NULL,
+    taken timestamptz NOT NULL DEFAULT now()
+);
+
+-- Device clock less platform clock, ahead positive [s].
+ALTER TABLE device ADD COLUMN clock_offset_s double precision;
+
+-- digest: of a message that has a place in a spool, so that a second delivery is no second letter.
+ALTER TABLE dead_letter
+    ADD COLUMN digest bytea UNIQUE,
+    ADD COLUMN state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'replay')),
+    ADD COLUMN replays integer NOT NULL DEFAULT 0;
+CREATE INDEX dead_letter_to_replay ON dead_letter (letter_id) WHERE state = 'replay';
+
+-- Written by the pipeline, emptied by the service: since when a series got late readings.
+CREATE TABLE rejudge_due (
+    series_id integer PRIMARY KEY,
+    since timestamptz NOT NULL
+);
+
+CREATE OR REPLACE VIEW device_view AS
+SELECT
+    d.device_id, d.area_id, d.kind,
+    (d.status ->> 'online')::boolean AS online,
+    (d.status ->> 'spool_depth')::bigint AS spool_depth,
+    d.status ->> 'agent' AS agent,
+    d.status_received,
+    max(l."time") AS measured, max(l.received) AS received,
+    d.clock_offset_s
+FROM device AS d
+LEFT JOIN channel AS c USING (device_id)
+LEFT JOIN latest AS l USING (series_id)
+GROUP BY d.device_id;
+
+CREATE OR REPLACE VIEW dead_letter_view AS
+SELECT letter_id, received, topic, length(payload) AS bytes, reason, detail, state, replays FROM dead_letter;
+
+DO $$
+BEGIN
+    GRANT SELECT, INSERT, UPDATE ON shard, rejudge_due TO towntwin_ingest, towntwin_analytics;
+    GRANT SELECT, UPDATE, DELETE ON dead_letter TO towntwin_ingest, towntwin_gateway;
+    GRANT DELETE ON rejudge_due TO towntwin_analytics;
+EXCEPTION
+    WHEN insufficient_privilege OR undefined_object THEN
+        RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
+END
+$$;
+
+-- 0005 pre: what the roles lacked for doing their rooms' work.
+DO $$
+BEGIN
+    IF to_regclass('schema_migration') IS NOT NULL THEN
+        GRANT SELECT ON schema_migration TO towntwin_ingest, towntwin_analytics, towntwin_gateway;
+    END IF;
+    GRANT UPDATE ON rollup_due TO towntwin_analytics;
+    GRANT SELECT ON reading_judged, latest_judged TO towntwin_analytics;
+    GRANT SELECT ON shard, rejudge_due TO towntwin_gateway;
+EXCEPTION
+    WHEN insufficient_privilege OR undefined_object THEN
+        RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
+END
+$$;
+
+-- 0006 pre: what is judged again, and what operators say of anomalies.
+
+-- until: the newest late reading; readings: how many came; due: not judged again before.
+ALTER TABLE rejudge_due
+    ADD COLUMN until timestamptz,
+    ADD COLUMN readings bigint NOT NULL DEFAULT 1,
+    ADD COLUMN due timestamptz NOT NULL DEFAULT now();
+UPDATE rejudge_due SET until = since;
+ALTER TABLE rejudge_due ALTER COLUMN until SET NOT NULL;
+
+-- An anomaly has one standing verdict at most; what was withdrawn or replaced stays on record.
+CREATE TABLE feedback (
+    feedback_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    anomaly_id bigint NOT NULL REFERENCES anomaly,
+    verdict text NOT NULL CHECK (verdict IN ('false-alarm', 'confirmed')),
+    who text NOT NULL,
+    note text NOT NULL,
+    "at" timestamptz NOT NULL DEFAULT now(),
+    withdrawn timestamptz,
+    withdrawn_by text,
+    withdrawn_note text
+);
+CREATE UNIQUE INDEX feedback_standing ON feedback (anomaly_id) WHERE withdrawn IS NULL;
+CREATE INDEX feedback_by_anomaly ON feedback (anomaly_id, feedback_id);
+
+DO $$
+BEGIN
+    GRANT INSERT, UPDATE ON flag_revision TO towntwin_analytics;
+    GRANT INSERT ON rollup_due TO towntwin_analytics;
+    GRANT SELECT ON feedback TO towntwin_ingest, towntwin_analytics, towntwin_gateway;
+    GRANT INSERT, UPDATE ON feedback TO towntwin_gateway;
+    GRANT UPDATE ON directory_version TO towntwin_gateway;
+EXCEPTION
+    WHEN insufficient_privilege OR undefined_object THEN
+        RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
+END
+$$;
+
+-- 0008 pre: who may come in, what was done, and the wall that keeps each area's rows its own.
+
+-- hash: argon2 of the secret. area_id NULL is everything; scopes empty are all that the role may.
+CREATE TABLE api_key (
+    key_id text PRIMARY KEY,
+    name text NOT NULL,
+    hash text NOT NULL,
+    role text NOT NULL CHECK (role IN ('viewer', 'operator', 'engineer', 'administrator')),
+    scopes text[] NOT NULL DEFAULT '{}',
+    area_id text REFERENCES area,
+    loopback boolean NOT NULL DEFAULT false,
+    created timestamptz NOT NULL DEFAULT now(),
+    created_by text NOT NULL,
+    expires timestamptz,
+    revoked timestamptz,
+    revoked_by text,
+    last_used timestamptz
+);
+
+-- area: what the one who did it was bound to; NULL is everything.
+CREATE TABLE audit (
+    audit_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    "at" timestamptz NOT NULL DEFAULT now(),
+    who text NOT NULL,
+    name text NOT NULL,
+    areas text[],
+    action text NOT NULL,
+    target text NOT NULL,
+    address text NOT NULL,
+    status smallint NOT NULL,
+    detail jsonb NOT NULL DEFAULT '{}'
+);
+CREATE INDEX audit_by_who ON audit (who, audit_id DESC);
+
+CREATE FUNCTION audit_stands() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the audit is append-only: its lines are neither changed nor deleted' USING ERRCODE = '42501';
+END
+$$;
+CREATE TRIGGER audit_stands BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
+    FOR EACH STATEMENT EXECUTE FUNCTION audit_stands();
+
+-- Areas of the scope that a transaction has set (towntwin.area: names joined by commas, * is everything), with all
+-- below them. Without a scope, none: who forgets to set one sees nothing.
+CREATE FUNCTION area_seen() RETURNS SETOF text LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    WITH RECURSIVE seen AS (
+        SELECT a.area_id FROM area AS a
+        WHERE current_setting('towntwin.area', true) = '*'
+            OR a.area_id = ANY (string_to_array(current_setting('towntwin.area', true), ','))
+        UNION
+        SELECT a.area_id FROM area AS a JOIN seen ON a.parent = seen.area_id
+    )
+    SELECT area_id FROM seen
+$$;
+
+-- Run as whoever asks, so the wall of series holds here.
+CREATE FUNCTION series_seen() RETURNS SETOF integer LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT series_id FROM series
+$$;
+
+-- Put a table behind the wall: the gateway sees and writes only rows that meet a condition, everybody else as before.
+-- Whoever sees everything is asked once a statement, not once a row.
+CREATE PROCEDURE wall(walled regclass, condition text) LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', walled);
+    EXECUTE format('CREATE POLICY everybody ON %s USING (true)', walled);
+    EXECUTE format('CREATE POLICY wall ON %s AS RESTRICTIVE TO towntwin_gateway '
+        'USING ((SELECT current_setting(''towntwin.area'', true) = ''*'') OR %s)', walled, condition);
+END
+$$;
+
+-- Row-level security would keep TimescaleDB from compressing readings and from rolling them up, so these are seen
+-- through views that have the wall in them. The schema "walled" has one of the same name for each, and a copy of every
+-- view that stands on walled tables; the gateway's transactions look there first. To be called again by a migration
+-- that changes a view.
+CREATE PROCEDURE wall_views() LANGUAGE plpgsql AS $$
+DECLARE
+    home text := current_schema();
+    path text := current_setting('search_path');
+    base text;
+    kind text;
+    copied text[];
+BEGIN
+    DROP SCHEMA IF EXISTS walled CASCADE;
+    CREATE SCHEMA walled;
+    GRANT USAGE ON SCHEMA walled TO towntwin_gateway;
+    FOR base, kind IN
+        SELECT relname, relkind FROM pg_class
+        WHERE relnamespace = home::regnamespace AND relkind IN ('r', 'p', 'v') AND relname ~ '^(reading|rollup_[0-9]+[a-z]+)$'
+    LOOP
+        EXECUTE format('CREATE VIEW walled.%1$I WITH (security_barrier) AS SELECT *%3$s FROM %2$I.%1$I '
+            'WHERE (SELECT current_setting(''towntwin.area'', true) = ''*'') OR series_id IN (SELECT %2$I.series_seen())',
+            base, home, CASE WHEN base = 'reading' AND kind <> 'v' THEN ', xmin' ELSE '' END);  -- for answers as of old
+        EXECUTE format('REVOKE ALL ON %I.%I FROM towntwin_gateway', home, base);
+    END LOOP;
+    SELECT array_agg(ARRAY[relname::text, pg_get_viewdef(oid)] ORDER BY oid) INTO copied FROM pg_class
+    WHERE relnamespace = home::regnamespace AND relkind = 'v'
+        AND relname ~ '(_view|_judged|^reading_as_rollup|^flow_of_speed)$';
+    PERFORM set_config('search_path', 'walled, ' || path, true);
+    FOR i IN 1 .. coalesce(array_length(copied, 1), 0) LOOP
+        EXECUTE format('CREATE VIEW walled.%I WITH (security_invoker) AS %s', copied[i][1], copied[i][2]);
+        EXECUTE format('REVOKE ALL ON %I.%I FROM towntwin_gateway', home, copied[i][1]);
+    END LOOP;
+    PERFORM set_config('search_path', path, true);
+    GRANT SELECT ON ALL TABLES IN SCHEMA walled TO towntwin_gateway;
+END
+$$;
+
+DO $$
+BEGIN
+    GRANT SELECT, INSERT, UPDATE (revoked, revoked_by, last_used) ON api_key TO towntwin_gateway;
+    GRANT SELECT, INSERT ON audit TO towntwin_gateway;
+    CALL wall('site', 'area_id IN (SELECT area_seen())');
+    CALL wall('device', 'area_id IN (SELECT area_seen())');
+    CALL wall('node', 'area_id IN (SELECT area_seen())');
+    CALL wall('link', '(from_node IN (SELECT node_id FROM node) AND to_node IN (SELECT node_id FROM node))');
+    CALL wall('series', 'site_id IN (SELECT site_id FROM site)');
+    CALL wall('channel', 'series_id IN (SELECT series_id FROM series)');
+    CALL wall('latest', 'series_id IN (SELECT series_id FROM series)');
+    CALL wall('flag_revision', 'series_id IN (SELECT series_id FROM series)');
+    CALL wall('rollup_due', 'series_id IN (SELECT series_id FROM series)');
+    CALL wall('rejudge_due', 'series_id IN (SELECT series_id FROM series)');
+    CALL wall('anomaly', 'site_id IN (SELECT site_id FROM site)');
+    CALL wall('feedback', 'EXISTS (SELECT FROM anomaly AS a WHERE a.anomaly_id = feedback.anomaly_id)');
+    CALL wall('dead_letter', 'split_part(topic, ''/'', 3) IN (SELECT area_seen())');
+    CALL wall('api_key', 'false');
+    CALL wall('audit', 'false');
+    CALL wall_views();
+EXCEPTION
+    WHEN insufficient_privilege OR undefined_object THEN
+        RAISE NOTICE 'the wall was not built: this user may not make roles or schemas; see docs/access.md';
+END
+$$;
+
+-- 0009 pre: what anomalies and revised flags were before they changed, so that an old answer can be given again.
+
+-- began, ended: the transactions that wrote and that replaced the row; replaced: about when.
+CREATE TABLE anomaly_history (
+    anomaly_id bigint NOT NULL,
+    revision bigint NOT NULL,
+    site_id text NOT NULL,
+    series_id integer,
+    device_id text,
+    detector text NOT NULL,
+    version text NOT NULL,
+    start timestamptz NOT NULL,
+    "end" timestamptz,
+    peak timestamptz NOT NULL,
+    observed double precision,
+    expected double precision,
+    spread double precision,
+    score double precision NOT NULL,
+    severity smallint NOT NULL,
+    n_readings integer NOT NULL,
+    state text NOT NULL,
+    reason_en text NOT NULL,
+    reason_zh text NOT NULL,
+    evidence jsonb NOT NULL,
+    began xid NOT NULL,
+    ended xid NOT NULL,
+    replaced timestamptz NOT NULL
+);
+CREATE INDEX anomaly_history_by_replaced ON anomaly_history (replaced);
+
+-- Of a site, what was going on after a time.
+CREATE INDEX anomaly_by_site_end ON anomaly (site_id, coalesce("end", 'infinity'));
+
+CREATE TABLE flag_revision_history (
+    series_id integer NOT NULL,
+    "time" timestamptz NOT NULL,
+    quality smallint NOT NULL,
+    rules smallint NOT NULL,
+    began xid NOT NULL,
+    ended xid NOT NULL,
+    replaced timestamptz NOT NULL
+);
+CREATE INDEX flag_revision_history_by_series ON flag_revision_history (series_id, "time");
+
+-- Whoever may change a row leaves its past behind, and can't change that.
+CREATE FUNCTION keep_anomaly() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    INSERT INTO anomaly_history (anomaly_id, revision, site_id, series_id, device_id, detector, version, start, "end",
+        peak, observed, expected, spread, score, severity, n_readings, state, reason_en, reason_zh, evidence, began,
+        ended, replaced)
+    VALUES (OLD.anomaly_id, OLD.revision, OLD.site_id, OLD.series_id, OLD.device_id, OLD.detector, OLD.version,
+        OLD.start, OLD."end", OLD.peak, OLD.observed, OLD.expected, OLD.spread, OLD.score, OLD.severity,
+        OLD.n_readings, OLD.state, OLD.reason_en, OLD.reason_zh, OLD.evidence, OLD.xmin, pg_current_xact_id()::xid,
+        clock_timestamp());
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER anomaly_kept AFTER UPDATE OR DELETE ON anomaly FOR EACH ROW EXECUTE FUNCTION keep_anomaly();
+
+CREATE FUNCTION keep_flag_revision() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    INSERT INTO flag_revision_history (series_id, "time", quality, rules, began, ended, replaced)
+    VALUES (OLD.series_id, OLD."time", OLD.quality, OLD.rules, OLD.xmin, pg_current_xact_id()::xid, clock_timestamp());
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER flag_revision_kept AFTER UPDATE OR DELETE ON flag_revision
+FOR EACH ROW EXECUTE FUNCTION keep_flag_revision();
+
+DO $$
+BEGIN
+    GRANT SELECT ON anomaly_history, flag_revision_history TO towntwin_gateway;
+EXCEPTION
+    WHEN insufficient_privilege OR undefined_object THEN
+        RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
+END
+$$;
+
+-- 0010 pre: rollups of four widths, what is out of date of them, and how far back things are kept.
+
+-- The old rollups have no sums: all that they know is rolled up anew.
+ALTER TABLE rollup_due RENAME COLUMN hour TO since;
+ALTER TABLE rollup_due ADD COLUMN until timestamptz;
+UPDATE rollup_due SET until = since + interval '1 hour';
+ALTER TABLE rollup_due ALTER COLUMN until SET NOT NULL;
+INSERT INTO rollup_due (series_id, since, until)
+SELECT series_id, min(bucket), max(bucket) + interval '1 hour'
+FROM rollup_1h GROUP BY series_id, date_trunc('week', bucket, 'UTC');
+DROP SCHEMA IF EXISTS walled CASCADE;  -- made again by 0015, when all tables are there
+DROP VIEW rollup_1min_view, rollup_1h_view;
+DROP TABLE rollup_1min, rollup_1h;
+
+-- count: all readings; good: those with flag 1 or 2, and over them min, max and total (their sum).
+-- judged: those with an expected value, and over them the sums of expected and spread; flagged: the highest value of flag 3 or 4.
+-- weight, weighted: of a speed that is good, the sums of the flow at the same time and of speed times flow.
+CREATE TABLE rollup_1min (
+    bucket timestamptz NOT NULL,
+    min double precision,
+    max double precision,
+    total double precision,
+    expected double precision,
+    spread double precision,
+    flagged double precision,
+    weight double precision,
+    weighted double precision,
+    series_id integer NOT NULL,
+    count integer NOT NULL,
+    good integer NOT NULL,
+    judged integer NOT NULL,
+    PRIMARY KEY (series_id, bucket)
+) WITH (fillfactor = 90);
+CREATE TABLE rollup_15min (LIKE rollup_1min INCLUDING ALL) WITH (fillfactor = 90);
+CREATE TABLE rollup_1h (LIKE rollup_1min INCLUDING ALL) WITH (fillfactor = 90);
+CREATE TABLE rollup_1day (LIKE rollup_1min INCLUDING ALL) WITH (fillfactor = 90);
+
+-- Since when readings and rollups are kept; without a row, all are. What is older is never rolled up again.
+CREATE TABLE retention (
+    what text PRIMARY KEY CHECK (what IN ('reading', 'rollup_1min', 'rollup_15min', 'rollup_1h', 'rollup_1day')),
+    since timestamptz NOT NULL
+);
+
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb') THEN
+        PERFORM create_hypertable(name::regclass, 'bucket', chunk_time_interval => width, create_default_indexes => false)
+        FROM (VALUES ('rollup_1min', interval '7 days'), ('rollup_15min', interval '28 days'),
+            ('rollup_1h', interval '91 days'), ('rollup_1day', interval '3640 days')) AS made (name, width);
+    END IF;
+END
+$$;
+
+-- A speed series and the flow series of its site.
+CREATE VIEW flow_of_speed AS
+SELECT speed.series_id, flow.series_id AS flow_id
+FROM series AS speed JOIN series AS flow ON flow.site_id = speed.site_id AND flow.quantity = 'traffic_flow'
+WHERE speed.quantity = 'traffic_speed';
+
+-- Each reading as a rollup of its own; it has no weight.
+CREATE VIEW reading_as_rollup AS
+SELECT
+    r.series_id, r."time" AS bucket, 1 AS count,
+    CASE WHEN coalesce(v.quality, r.quality) <= 2 THEN 1 ELSE 0 END AS good,
+    CASE WHEN coalesce(v.quality, r.quality) <= 2 THEN r.value END AS min,
+    CASE WHEN coalesce(v.quality, r.quality) <= 2 THEN r.value END AS max,
+    CASE WHEN coalesce(v.quality, r.quality) <= 2 THEN r.value END AS total,
+    CASE WHEN r.expected <> 'NaN' AND r.spread <> 'NaN' THEN 1 ELSE 0 END AS judged,
+    CASE WHEN r.expected <> 'NaN' AND r.spread <> 'NaN' THEN r.expected::double precision END AS expected,
+    CASE WHEN r.expected <> 'NaN' AND r.spread <> 'NaN' THEN r.spread::double precision END AS spread,
+    CASE WHEN coalesce(v.quality, r.quality) IN (3, 4) THEN r.value END AS flagged,
+    NULL::double precision AS weight, NULL::double precision AS weighted
+FROM reading AS r
+LEFT JOIN flag_revision AS v ON v.series_id = r.series_id AND v."time" = r."time";
+
+CREATE VIEW rollup_1min_view AS
+SELECT series_id, bucket, count, good, min, max, total / nullif(good, 0) AS mean, weighted / nullif(weight, 0) AS weighted_mean,
+    total, judged, expected, spread, flagged, weight, weighted
+FROM rollup_1min;
+CREATE VIEW rollup_15min_view AS
+SELECT series_id, bucket, count, good, min, max, total / nullif(good, 0) AS mean, weighted / nullif(weight, 0) AS weighted_mean,
+    total, judged, expected, spread, flagged, weight, weighted
+FROM rollup_15min;
+CREATE VIEW rollup_1h_view AS
+SELECT series_id, bucket, count, good, min, max, total / nullif(good, 0) AS mean, weighted / nullif(weight, 0) AS weighted_mean,
+    total, judged, expected, spread, flagged, weight, weighted
+FROM rollup_1h;
+CREATE VIEW rollup_1day_view AS
+SELECT series_id, bucket, count, good, min, max, total / nullif(good, 0) AS mean, weighted / nullif(weight, 0) AS weighted_mean,
+    total, judged, expected, spread, flagged, weight, weighted
+FROM rollup_1day;
+
+-- All widths under one name: with a constant width_s the planner leaves the other branches out. 0 is the readings;
+-- 60 is minutes of what is measured more often, else the readings.
+CREATE VIEW rollup_view AS
+SELECT 0 AS width_s, series_id, bucket, count, good, min, max, total, judged, expected, spread, flagged, weight, weighted
+FROM reading_as_rollup
+UNION ALL
+SELECT 60, r.series_id, bucket, count, good, min, max, total, judged, expected, spread, flagged, weight, weighted
+FROM reading_as_rollup AS r JOIN series AS s ON s.series_id = r.series_id AND s.interval_s >= 60
+UNION ALL
+SELECT 60, series_id, bucket, count, good, min, max, total, judged, expected, spread, flagged, weight, weighted
+FROM rollup_1min
+UNION ALL
+SELECT 900, series_id, bucket, count, good, min, max, total, judged, expected, spread, flagged, weight, weighted
+FROM rollup_15min
+UNION ALL
+SELECT 3600, series_id, bucket, count, good, min, max, total, judged, expected, spread, flagged, weight, weighted
+FROM rollup_1h
+UNION ALL
+SELECT 86400, series_id, bucket, count, good, min, max, total, judged, expected, spread, flagged, weight, weighted
+FROM rollup_1day;
+
+-- The width to draw from where points lie so far apart: no wider than four of them, as wide as it goes.
+CREATE FUNCTION rollup_width(interval_ms bigint) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN interval_ms >= 21600000 THEN 86400
+    WHEN interval_ms >= 900000 THEN 3600
+    WHEN interval_ms >= 225000 THEN 900
+    WHEN interval_ms >= 15000 THEN 60
+    ELSE 0
+END;
+
+-- When the point of a bucket begins; a local day stays one, for it begins at no multiple of anything.
+CREATE FUNCTION rollup_time(bucket timestamptz, interval_ms bigint) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN interval_ms >= 21600000 THEN bucket
+    ELSE date_bin(
+        make_interval(secs => greatest(interval_ms / 1000.0, rollup_width(interval_ms), 1)::double precision),
+        bucket, timestamptz '2000-01-03 00:00:00+00')
+END;
+
+-- A series that is measured more often than before gets its minutes.
+CREATE FUNCTION rollup_again() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    INSERT INTO rollup_due (series_id, since, until)
+    SELECT NEW.series_id, min(bucket), max(bucket) + interval '1 hour'
+    FROM rollup_1h WHERE series_id = NEW.series_id GROUP BY date_trunc('week', bucket, 'UTC');
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER rollup_again AFTER UPDATE OF interval_s ON series
+FOR EACH ROW WHEN (NEW.interval_s < 60 AND OLD.interval_s >= 60) EXECUTE FUNCTION rollup_again();
+
+-- Let go of what is older, but of nothing that waits to be rolled up: whoever commits readings is waited for.
+CREATE FUNCTION keep_since(kind text, wanted timestamptz, zone text) RETURNS timestamptz
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    kept timestamptz := (SELECT since FROM retention WHERE what = kind);
+BEGIN
+    wanted := date_trunc('day', wanted, zone);
+    IF kept >= wanted THEN
+        RETURN kept;
+    END IF;
+    LOCK TABLE rollup_due IN SHARE MODE;
+    wanted := least(wanted, (SELECT date_trunc('day', min(since), zone) FROM rollup_due));
+    INSERT INTO retention AS r (what, since) VALUES (kind, wanted)
+    ON CONFLICT (what) DO UPDATE SET since = greatest(r.since, excluded.since)
+    RETURNING since INTO kept;
+    RETURN kept;
+END
+$$;
+
+-- Drop what retention lets go of: whole chunks with TimescaleDB, else some rows at a time. Returns how many.
+CREATE FUNCTION forget(kind text, most integer) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    before timestamptz := (SELECT since FROM retention WHERE what = kind);
+    moment text := CASE kind WHEN 'reading' THEN 'time' ELSE 'bucket' END;
+    gone bigint;
+BEGIN
+    IF before IS NULL THEN
+        RETURN 0;
+    END IF;
+    IF EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb') THEN
+        gone := (SELECT count(*) FROM drop_chunks(kind::regclass, older_than => before));
+    ELSE
+        EXECUTE format($delete$
+            DELETE FROM %1$I WHERE ctid = ANY (ARRAY(
+                SELECT old.place FROM series AS s CROSS JOIN LATERAL (
+                    SELECT ctid AS place FROM %1$I WHERE series_id = s.series_id AND %2$I < $1 LIMIT $2
+                ) AS old LIMIT $2))
+            $delete$, kind, moment) USING before, most;
+        GET DIAGNOSTICS gone = ROW_COUNT;
+    END IF;
+    IF kind = 'reading' THEN
+        DELETE FROM flag_revision WHERE "time" < before AND gone = 0;
+    END IF;
+    RETURN gone;
+END
+$$;
+
+-- Compress whole chunks that are older, some at a time; TimescaleDB Community only. Returns how many.
+CREATE FUNCTION compress_before(kind text, before timestamptz, most integer) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    moment text := CASE kind WHEN 'reading' THEN 'time' ELSE 'bucket' END;
+    place regclass;
+    done bigint := 0;
+BEGIN
+    IF coalesce(current_setting('timescaledb.license', true), '') <> 'timescale' THEN
+        RETURN 0;
+    END IF;
+    IF NOT (SELECT compression_enabled FROM timescaledb_information.hypertables
+            WHERE format('%I.%I', hypertable_schema, hypertable_name)::regclass = kind::regclass) THEN
+        EXECUTE format('ALTER TABLE %I SET (timescaledb.compress, timescaledb.compress_segmentby = %L,'
+            ' timescaledb.compress_orderby = %L)', kind, 'series_id', moment);
+    END IF;
+    FOR place IN
+        SELECT format('%I.%I', chunk_schema, chunk_name)::regclass FROM timescaledb_information.chunks
+        WHERE format('%I.%I', hypertable_schema, hypertable_name)::regclass = kind::regclass
+            AND NOT is_compressed AND range_end <= before
+        ORDER BY range_end LIMIT most
+    LOOP
+        PERFORM compress_chunk(place);
+        done := done + 1;
+    END LOOP;
+    RETURN done;
+END
+$$;
+
+-- Compiling a query that meets many chunks takes longer than running it; this is for Grafana's connections.
+DO $$
+BEGIN
+    EXECUTE format('ALTER DATABASE %I SET jit = off', current_database());
+EXCEPTION
+    WHEN insufficient_privilege THEN
+        RAISE NOTICE 'this user may not ALTER DATABASE: turn jit off for Grafana''s user';
+END
+$$;
+
+REVOKE ALL ON FUNCTION keep_since, forget, compress_before, rollup_again FROM PUBLIC;
+
+DO $$
+BEGIN
+    GRANT SELECT, INSERT, UPDATE ON rollup_1min, rollup_15min, rollup_1h, rollup_1day TO towntwin_analytics;
+    GRANT SELECT ON retention, flow_of_speed, reading_as_rollup TO towntwin_analytics;
+    GRANT SELECT ON retention TO towntwin_gateway;
+    GRANT EXECUTE ON FUNCTION keep_since, forget, compress_before TO towntwin_analytics;
+    GRANT SELECT ON rollup_1min_view, rollup_15min_view, rollup_1h_view, rollup_1day_view, rollup_view
+        TO towntwin_gateway, towntwin_grafana;
+EXCEPTION
+    WHEN insufficient_privilege OR undefined_object THEN
+        RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
+END
+$$;
+
+-- 0012 pre: assessments of sites, links and towns by month, and what they were computed from.
+
+-- value: of kind's own unit; class: 1 is best; of: how many there could be (items, or ranked towns).
+CREATE TABLE assessment (
+    assessment_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind text NOT NULL,
+    subject text NOT NULL,
+    area_id text NOT NULL REFERENCES area,
+    site_id text REFERENCES site,
+    link_id text REFERENCES link,
+    month date NOT NULL CHECK (extract(day FROM month) = 1),
+    value double precision,
+    class smallint,
+    target smallint,
+    met boolean,
+    items smallint,
+    items_of smallint,
+    detail jsonb NOT NULL DEFAULT '{}',
+    data_from timestamptz NOT NULL,
+    data_to timestamptz NOT NULL,
+    readings bigint NOT NULL,
+    version text NOT NULL,
+    computed timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (kind, subject, month)
+);
+CREATE INDEX assessment_by_area ON assessment (area_id, month);
+
+-- Which data a month was last computed from; fingerprint is '' where it must be computed anew.
+CREATE TABLE assessed_month (
+    month date PRIMARY KEY,
+    fingerprint text NOT NULL,
+    checked timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE VIEW assessment_view AS
+SELECT
+    a.assessment_id, a.kind, a.subject, a.month, a.month::timestamp AT TIME ZONE 'Asia/Shanghai' AS "time", a.value,
+    a.class, a.target, a.met, a.items, a.items_of, a.detail, a.data_from, a.data_to, a.readings, a.version, a.computed,
+    a.area_id, a.site_id, a.link_id,
+    site.kind AS site_kind, site.en AS site_en, site.zh AS site_zh, site.lon, site.lat,
+    link.en AS link_en, link.zh AS link_zh,
+    town.area_id AS town_id, town.en AS town_en, town.zh AS town_zh,
+    county.area_id AS county_id, county.en AS county_en, county.zh AS county_zh,
+    city.area_id AS city_id, city.en AS city_en, city.zh AS city_zh
+FROM assessment AS a
+JOIN area AS town ON town.area_id = a.area_id
+LEFT JOIN area AS county ON county.area_id = town.parent
+LEFT JOIN area AS city ON city.area_id = county.parent
+LEFT JOIN site ON site.site_id = a.site_id
+LEFT JOIN link ON link.link_id = a.link_id;
+
+DO $$
+BEGIN
+    GRANT SELECT, INSERT, UPDATE, DELETE ON assessment, assessed_month TO towntwin_analytics;
+    GRANT SELECT ON rollup_1h_view TO towntwin_analytics;
+    GRANT SELECT ON assessment TO towntwin_gateway;
+    GRANT SELECT ON assessment_view TO towntwin_gateway, towntwin_grafana;
+EXCEPTION
+    WHEN insufficient_privilege OR undefined_object THEN
+        RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
+END
+$$;
+
+-- 0013 pre: what the dashboards see of devices, networks and the platform itself.
+
+CREATE OR REPLACE VIEW device_view AS
+SELECT
+    d.device_id, d.area_id, d.kind,
+    (d.status ->> 'online')::boolean AS online,
+    (d.status ->> 'spool_depth')::bigint AS spool_depth,
+    d.status ->> 'agent' AS agent,
+    d.status_received,
+    max(l."time") AS measured, max(l.received) AS received,
+    d.clock_offset_s,
+    (d.status ->> 'battery_v')::double precision AS battery_v,
+    (d.status ->> 'signal_dbm')::double precision AS signal_dbm,
+    (d.status ->> 'evicted')::bigint AS evicted,
+    town.en AS town_en, town.zh AS town_zh
+FROM device AS d
+JOIN area AS town USING (area_id)
+LEFT JOIN channel AS c USING (device_id)
+LEFT JOIN latest AS l USING (series_id)
+GROUP BY d.device_id, town.area_id;
+
+-- The measured river sites next to a site, up and down, whatever unmeasured nodes lie between.
+CREATE VIEW neighbour_view AS
+WITH RECURSIVE hop AS (
+    SELECT from_node AS one, to_node AS other, length_m, 'downstream' AS direction FROM link WHERE network = 'river'
+    UNION ALL
+    SELECT to_node, from_node, length_m, 'upstream' FROM link WHERE network = 'river'
+), walk AS (
+    SELECT n.site_id, h.other AS node_id, h.length_m AS distance_m, h.direction, 1 AS hops
+    FROM node AS n JOIN hop AS h ON h.one = n.node_id
+    WHERE n.site_id IS NOT NULL
+    UNION ALL
+    SELECT w.site_id, h.other, w.distance_m + h.length_m, w.direction, w.hops + 1
+    FROM walk AS w
+    JOIN node AS n ON n.node_id = w.node_id AND n.site_id IS NULL
+    JOIN hop AS h ON h.one = w.node_id AND h.direction = w.direction
+    WHERE w.hops < 20
+)
+SELECT w.site_id, n.site_id AS neighbour_id, w.direction, min(w.distance_m) AS distance_m
+FROM walk AS w JOIN node AS n USING (node_id)
+WHERE n.site_id IS NOT NULL AND n.site_id <> w.site_id
+GROUP BY 1, 2, 3;
+
+-- How far along its road each measured road site lies, from the nearest end where a road begins [m].
+CREATE VIEW corridor_view AS
+WITH RECURSIVE walk AS (
+    SELECT n.node_id AS begin, n.node_id, 0::double precision AS distance_m, 0 AS hops
+    FROM node AS n
+    WHERE n.network = 'road' AND NOT EXISTS (SELECT FROM link AS k WHERE k.to_node = n.node_id AND k.network = 'road')
+    UNION ALL
+    SELECT w.begin, k.to_node, w.distance_m + k.length_m, w.hops + 1
+    FROM walk AS w JOIN link AS k ON k.from_node = w.node_id AND k.network = 'road'
+    WHERE w.hops < 100
+)
+SELECT DISTINCT ON (n.site_id) n.site_id, w.begin AS begin_node, w.distance_m
+FROM walk AS w JOIN node AS n USING (node_id)
+WHERE n.site_id IS NOT NULL
+ORDER BY n.site_id, w.distance_m;
+
+-- One row: what waits to be done, and how large all of it is [bytes].
+CREATE VIEW platform_view AS
+SELECT
+    pg_database_size(current_database()) AS database_bytes,
+    (SELECT count(*) FROM rollup_due) AS rollups_due,
+    (SELECT count(*) FROM rejudge_due) AS rejudge_due,
+    (SELECT count(*) FROM dead_letter WHERE state = 'waiting') AS letters_waiting,
+    (SELECT max(received) FROM latest) AS newest_received;
+
+-- Tables with their indexes and chunks [bytes].
+CREATE VIEW table_size_view AS
+SELECT c.relname AS "table", pg_total_relation_size(c.oid)
+    + coalesce((SELECT sum(pg_total_relation_size(i.inhrelid)) FROM pg_inherits AS i WHERE i.inhparent = c.oid), 0) AS bytes
+FROM pg_class AS c
+WHERE c.relkind = 'r' AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'area'::regclass);
+
+-- Who judges what, since when, and when its state was last kept.
+CREATE VIEW shard_view AS
+SELECT s.shard, s.epoch, s.taken, d.saved FROM shard AS s LEFT JOIN detector_state AS d USING (shard);
+
+-- The level of a ratio of speed to free-flow speed, five-level scale; on a bound it is the worse one.
+CREATE FUNCTION congestion_level(ratio double precision) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN ratio > 0.7 THEN 1 WHEN ratio > 0.5 THEN 2 WHEN ratio > 0.4 THEN 3 WHEN ratio > 0.3 THEN 4
+    WHEN ratio IS NOT NULL THEN 5 END;
+
+DO $$
+BEGIN
+    GRANT SELECT ON neighbour_view, corridor_view, platform_view, table_size_view, shard_view
+        TO towntwin_gateway, towntwin_grafana;
+EXCEPTION
+    WHEN insufficient_privilege OR undefined_object THEN
+        RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
+END
+$$;
+
+-- 0014 pre: limits that engineers adopt for a series; they stand over those of the site file and survive an enrolment.
+
+ALTER TABLE series ADD COLUMN adopted jsonb NOT NULL DEFAULT '{}';
+
+-- Every adoption, for good: what was adopted in place of all that was adopted before.
+CREATE TABLE adoption (
+    adoption_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    series_id integer NOT NULL REFERENCES series,
+    limits jsonb NOT NULL,
+    who text NOT NULL,
+    note text NOT NULL,
+    "at" timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX adoption_by_series ON adoption (series_id, adoption_id);
+
+DO $$
+BEGIN
+    GRANT UPDATE (adopted) ON series TO towntwin_gateway;
+    GRANT SELECT, INSERT ON adoption TO towntwin_gateway;
+EXCEPTION
+    WHEN insufficient_privilege OR undefined_object THEN
+        RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
+END
+$$;
+
+-- 0015 pre: the wall around the tables that came after it, and its views once more.
+
+DO $$
+BEGIN
+    CALL wall('assessment', 'area_id IN (SELECT area_seen())');
+    CALL wall('anomaly_history', 'site_id IN (SELECT site_id FROM site)');
+    CALL wall('flag_revision_history', 'series_id IN (SELECT series_id FROM series)');
+    CALL wall('adoption', 'series_id IN (SELECT series_id FROM series)');
+    CALL wall_views();
+EXCEPTION
+    WHEN insufficient_privilege OR undefined_object THEN
+        RAISE NOTICE 'the wall was not built: this user may not make roles or schemas; see docs/access.md';
+END
+$$;
+
+-- 0016 pre: an index that serves behind the wall, too: PostgreSQL does not take COALESCE for something that keeps secrets.
+
+DROP INDEX anomaly_by_site_end;
+CREATE INDEX anomaly_by_site_end ON anomaly (site_id, (CASE WHEN "end" IS NULL THEN 'infinity' ELSE "end" END));
+
+-- 0017 pre: what the gateway signs cursors with: every process on this database has it, and no other installation.
+
+CREATE TABLE gateway_secret (
+    is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only),
+    secret bytea NOT NULL CHECK (length(secret) = 32)
+);
+INSERT INTO gateway_secret (secret)  -- a uuid has 122 random bits
+SELECT sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()));
+
+DO $$
+BEGIN
+    GRANT SELECT ON gateway_secret TO towntwin_gateway;
+    CALL wall('gateway_secret', 'false');
+EXCEPTION
+    WHEN insufficient_privilege OR undefined_object THEN
+        RAISE NOTICE 'the wall was not built: this user may not make roles or schemas; see docs/access.md';
+END
+$$;
+
+-- 0018 pre: what the wall lets see, by functions whose plans are kept: those of LANGUAGE sql are planned with every statement.
+
+CREATE OR REPLACE FUNCTION area_seen() RETURNS SETOF text LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+    RETURN QUERY WITH RECURSIVE seen AS (
+        SELECT a.area_id FROM area AS a
+        WHERE current_setting('towntwin.area', true) = '*'
+            OR a.area_id = ANY (string_to_array(current_setting('towntwin.area', true), ','))
+        UNION
+        SELECT a.area_id FROM area AS a JOIN seen ON a.parent = seen.area_id
+    )
+    SELECT seen.area_id FROM seen;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION series_seen() RETURNS SETOF integer LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+    RETURN QUERY SELECT s.series_id FROM series AS s;
+END
+$$;
+
+-- 0019 pre: a row for each process of the platform, which it writes every two seconds, and a view of what state each is in.
+
+CREATE TABLE heartbeat (
+    heartbeat_id integer GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
+    kind text NOT NULL,                         -- ingest, service, gateway
+    instance text NOT NULL,                     -- the shard of ingest; host and port of a gateway
+    host text NOT NULL,
+    pid integer NOT NULL,
+    started timestamptz NOT NULL DEFAULT now(),
+    beat timestamptz NOT NULL DEFAULT now(),    -- by the clock of the database alone
+    restarts integer NOT NULL DEFAULT 0,        -- how often in a row it ended without a goodbye and was started again
+    role text NOT NULL DEFAULT 'starting' CHECK (role IN ('starting', 'owner', 'standby')),
+    areas text[] NOT NULL DEFAULT '{}',         -- whose readings it stores; + is every area
+    moved_s double precision NOT NULL DEFAULT 0,    -- since its main loop last moved on, when it beat [s]
+    success_s double precision,                 -- since its last success, when it beat [s]
+    backlog_s double precision NOT NULL DEFAULT 0,  -- how long the oldest work waits, when it beat [s]
+    fault text NOT NULL DEFAULT '',             -- why it can't do its work, by its own account
+    detail text NOT NULL DEFAULT '',
+    absent_s double precision NOT NULL,         -- its limits, from its settings [s]
+    stuck_s double precision NOT NULL,
+    behind_s double precision NOT NULL
+);
+
+-- What state each process is in, and why: the one definition, for the API, the console, doctor, Grafana and alerts
+-- (docs/health.md). A process holds an advisory lock for as long as its connection lives: that tells one that was killed
+-- from one that was stopped or hangs. "works": it does its work now. What is always expected and never came is absent.
+CREATE VIEW process_state AS
+WITH held AS MATERIALIZED (
+    SELECT l.objid::bigint AS heartbeat_id FROM pg_locks AS l
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
+        AND l.classid = hashtext('towntwin heartbeat')::oid
+        AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
+), aged AS (
+    SELECT h.*, extract(epoch FROM now() - h.beat)::double precision AS beat_age_s,
+        h.heartbeat_id IN (SELECT heartbeat_id FROM held) AS connected
+    FROM heartbeat AS h
+), known AS (
+    SELECT a.*, CASE
+        WHEN NOT connected THEN CASE WHEN beat_age_s < absent_s THEN 'ended' ELSE 'gone' END
+        WHEN beat_age_s >= absent_s THEN 'silent'
+        WHEN fault <> '' THEN fault
+        WHEN role = 'starting' THEN 'starting'
+        WHEN moved_s + beat_age_s >= stuck_s THEN 'still'
+        WHEN backlog_s >= behind_s THEN 'backlog'
+        WHEN restarts > 0 AND now() - started < interval '30 seconds' THEN 'again'
+        ELSE '' END AS why
+    FROM aged AS a
+), ranked AS (
+    SELECT k.*, row_number() OVER (PARTITION BY kind, instance ORDER BY NOT connected, beat DESC) AS place FROM known AS k
+)
+SELECT kind, instance, host, pid, extract(epoch FROM started)::double precision AS started_s, role, areas,
+    CASE WHEN why = '' THEN 'alive' WHEN why = 'gone' THEN 'absent' WHEN why IN ('ended', 'starting', 'again') THEN 'restarting'
+        WHEN why = 'backlog' THEN 'behind' ELSE 'stuck' END AS state,
+    why, detail, why IN ('', 'again') AS works, restarts, beat_age_s, moved_s + beat_age_s AS moved_age_s,
+    success_s + beat_age_s AS success_age_s, backlog_s AS backlog_age_s
+FROM ranked WHERE connected OR place = 1  -- one that is gone is shown where nobody took its place
+UNION ALL
+SELECT e.kind, '', '', 0, NULL, 'starting', '{}', 'absent', 'never', '', false, 0, NULL, NULL, NULL, 0
+FROM (VALUES ('ingest'), ('service')) AS e (kind) WHERE NOT EXISTS (SELECT FROM heartbeat AS h WHERE h.kind = e.kind);
+
+DO $$
+BEGIN
+    GRANT SELECT, INSERT, UPDATE, DELETE ON heartbeat TO towntwin_ingest, towntwin_analytics, towntwin_gateway;
+    GRANT SELECT ON process_state TO towntwin_ingest, towntwin_analytics, towntwin_gateway, towntwin_grafana;
+EXCEPTION
+    WHEN insufficient_privilege OR undefined_object THEN
+        RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
+END
+$$;
+
+-- 0020 pre: up to which revision all anomalies are committed, so that followers of revisions miss none; hashes may be renewed.
+
+-- A transaction draws its revisions long before it commits, and others that drew later may commit earlier. So each
+-- announces before its first draw, by a shared advisory lock, that revisions above the newest one drawn so far may
+-- still come. The lock ends with the transaction, after its rows can be seen. Transaction ids would do as well within
+-- one server, but begin anew after a restore, and any long transaction would hold all followers up
+-- (docs/decisions/0020).
+CREATE FUNCTION announce_revisions() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    drawn bigint;
+BEGIN
+    IF coalesce(current_setting('towntwin.revisions_announced', true), '') = '' THEN
+        SELECT CASE WHEN is_called THEN last_value ELSE 0 END INTO drawn FROM anomaly_revision;
+        PERFORM pg_advisory_xact_lock_shared(  -- a key is a signed number of 32 bits
+            hashtext('towntwin revisions'), (((drawn + 2147483648) & 4294967295) - 2147483648)::integer);
+        PERFORM set_config('towntwin.revisions_announced', 'yes', true);
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER revisions_announced BEFORE INSERT OR UPDATE ON anomaly
+    FOR EACH STATEMENT EXECUTE FUNCTION announce_revisions();
+
+-- The newest revision that was ever drawn; it grows until the database is restored from an older backup.
+CREATE FUNCTION drawn_revision() RETURNS bigint LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM anomaly_revision
+$$;
+
+-- Revisions up to this one are committed or given up. To be called in a statement of its own: only a statement that
+-- begins after it is sure to see them. The sequence is read before the locks: who announces later draws later.
+CREATE FUNCTION settled_revision() RETURNS bigint LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    drawn bigint := drawn_revision();
+    pending bigint;  -- how many of the newest revisions may still come
+BEGIN
+    SELECT max((drawn - objid::bigint) & 4294967295) INTO pending FROM pg_locks
+    WHERE locktype = 'advisory' AND objsubid = 2
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND classid::bigint = hashtext('towntwin revisions')::bigint & 4294967295
+        AND (drawn - objid::bigint) & 4294967295 < 2147483648;  -- the rest was announced after the sequence was read
+    RETURN drawn - coalesce(pending, 0);
+END
+$$;
+
+DO $$
+BEGIN
+    GRANT UPDATE (hash) ON api_key TO towntwin_gateway;
+EXCEPTION
+    WHEN insufficient_privilege OR undefined_object THEN
+        RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
+END
+$$;
+
+-- 0021 pre: row-level security that keeps the order of an index, and that finds the visible series once a statement.
+
+-- The sites and the series of the areas in towntwin.area. SECURITY DEFINER: one look-up in place of three policies, each
+-- inside of the next. Both read that setting and nothing else of the caller, so they return what the policies would.
+CREATE FUNCTION site_seen() RETURNS SETOF text LANGUAGE plpgsql STABLE PARALLEL SAFE
+SECURITY DEFINER AS $$
+BEGIN
+    RETURN QUERY SELECT s.site_id FROM site AS s WHERE s.area_id IN (SELECT area_seen());
+END
+$$;
+
+CREATE OR REPLACE FUNCTION series_seen() RETURNS SETOF integer LANGUAGE plpgsql STABLE PARALLEL SAFE
+SECURITY DEFINER AS $$
+BEGIN
+    RETURN QUERY SELECT s.series_id FROM site JOIN series AS s USING (site_id) WHERE site.area_id IN (SELECT area_seen());
+END
+$$;
+
+-- A temporary table named like one of ours would be found before it, unless pg_temp stands last.
+DO $$
+DECLARE
+    one text;
+BEGIN
+    FOREACH one IN ARRAY ARRAY['area_seen', 'site_seen', 'series_seen'] LOOP
+        EXECUTE format('ALTER FUNCTION %I() SET search_path TO %I, pg_temp', one, current_schema());
+    END LOOP;
+END
+$$;
+
+-- Readings of a series by time, from either end. In front of the wall these views are the table. Behind it PostgreSQL
+-- plans what is inside of a security barrier by itself, without the ORDER BY and LIMIT of the query around it; with an
+-- ORDER BY of its own it reads the index in that order, and the query stops where its page is full. With TimescaleDB it
+-- reads chunk by chunk. To be called again by a migration that changes "reading"; wall_views() does.
+CREATE PROCEDURE order_views() LANGUAGE plpgsql AS $$
+DECLARE
+    ending text;
+    transaction text := (SELECT CASE WHEN relkind = 'v' THEN '' ELSE ', xmin' END FROM pg_class WHERE oid = 'reading'::regclass);
+BEGIN
+    FOREACH ending IN ARRAY ARRAY['oldest_first', 'newest_first'] LOOP
+        EXECUTE format('DROP VIEW IF EXISTS reading_%s', ending);
+        EXECUTE format('CREATE VIEW reading_%s AS SELECT *%s FROM reading', ending, transaction);
+        BEGIN
+            EXECUTE format('GRANT SELECT ON reading_%s TO towntwin_ingest, towntwin_analytics', ending);
+        EXCEPTION
+            WHEN insufficient_privilege OR undefined_object THEN
+                RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
+        END;
+    END LOOP;
+END
+$$;
+
+CREATE OR REPLACE PROCEDURE wall_views() LANGUAGE plpgsql AS $$
+DECLARE
+    home text := current_schema();
+    path text := current_setting('search_path');
+    base text;
+    kind text;
+    copied text[];
+    rows text := 'CREATE VIEW walled.%1$I WITH (security_barrier) AS SELECT * FROM %2$I.%1$I '
+        'WHERE (SELECT current_setting(''towntwin.area'', true) = ''*'') OR series_id IN (SELECT %2$I.series_seen())';
+    -- Readings are always read by series: an array and "series_id = 5" are merged before an index is read, so that no row is
+    -- checked by itself. (Of everybody, series_seen() returns every series.)
+    readings text := 'CREATE VIEW walled.%1$I WITH (security_barrier) AS SELECT *%3$s FROM %2$I.reading '
+        'WHERE series_id = ANY (ARRAY(SELECT %2$I.series_seen())) %4$s';
+    transaction text;
+BEGIN
+    DROP SCHEMA IF EXISTS walled CASCADE;
+    CALL order_views();
+    CREATE SCHEMA walled;
+    GRANT USAGE ON SCHEMA walled TO towntwin_gateway;
+    FOR base, kind IN
+        SELECT relname, relkind FROM pg_class
+        WHERE relnamespace = home::regnamespace AND relkind IN ('r', 'p', 'v') AND relname ~ '^(reading|rollup_[0-9]+[a-z]+)$'
+    LOOP
+        transaction := CASE WHEN base = 'reading' AND kind <> 'v' THEN ', xmin' ELSE '' END;  -- for answers as of old
+        IF base = 'reading' THEN
+            EXECUTE format(readings, base, home, transaction, '');
+            EXECUTE format(readings, 'reading_oldest_first', home, transaction, 'ORDER BY "time"');
+            EXECUTE format(readings, 'reading_newest_first', home, transaction, 'ORDER BY "time" DESC');
+        ELSE
+            EXECUTE format(rows, base, home);
+        END IF;
+        EXECUTE format('REVOKE ALL ON %I.%I FROM towntwin_gateway', home, base);
+    END LOOP;
+    SELECT array_agg(ARRAY[relname::text, pg_get_viewdef(oid)] ORDER BY oid) INTO copied FROM pg_class
+    WHERE relnamespace = home::regnamespace AND relkind = 'v'
+        AND relname ~ '(_view|_judged|^reading_as_rollup|^flow_of_speed)$';
+    PERFORM set_config('search_path', 'walled, ' || path, true);
+    FOR i IN 1 .. coalesce(array_length(copied, 1), 0) LOOP
+        EXECUTE format('CREATE VIEW walled.%I WITH (security_invoker) AS %s', copied[i][1], copied[i][2]);
+        EXECUTE format('REVOKE ALL ON %I.%I FROM towntwin_gateway', home, copied[i][1]);
+    END LOOP;
+    PERFORM set_config('search_path', path, true);
+    GRANT SELECT ON ALL TABLES IN SCHEMA walled TO towntwin_gateway;
+END
+$$;
+
+CALL order_views();
+
+DO $$
+DECLARE
+    walled text;
+BEGIN
+    FOREACH walled IN ARRAY ARRAY['channel', 'latest', 'flag_revision', 'flag_revision_history', 'rollup_due', 'rejudge_due', 'adoption']
+    LOOP
+        EXECUTE format('ALTER POLICY wall ON %I USING ((SELECT current_setting(''towntwin.area'', true) = ''*'') '
+            'OR series_id IN (SELECT series_seen()))', walled);
+    END LOOP;
+    FOREACH walled IN ARRAY ARRAY['series', 'anomaly', 'anomaly_history'] LOOP
+        EXECUTE format('ALTER POLICY wall ON %I USING ((SELECT current_setting(''towntwin.area'', true) = ''*'') '
+            'OR site_id IN (SELECT site_seen()))', walled);
+    END LOOP;
+    CALL wall_views();
+EXCEPTION
+    WHEN insufficient_privilege OR undefined_object THEN
+        RAISE NOTICE 'the wall was not built: this user may not make roles or schemas; see docs/access.md';
+END
+$$;
+
+-- What came from outside: limits are checked at the door, retained messages are known, devices have an age.
+
+-- Limits of a series: known names, numbers, and in order. Rows that were there before are left as they are (NOT VALID):
+-- ingest starts without what is wrong in them, and reports it.
+ALTER TABLE series
+    ADD CONSTRAINT series_interval_is_finite CHECK (interval_s > 0 AND interval_s < 'infinity') NOT VALID,
+    ADD CONSTRAINT series_limits_are_known CHECK (
+        jsonb_typeof(limits) = 'object'
+        AND NOT jsonb_path_exists(limits, '$.* ? (@.type() != "number")')
+        AND limits - ARRAY[
+            'fail_low', 'fail_high', 'suspect_low', 'suspect_high', 'rate_suspect_per_s', 'rate_fail_per_s',
+            'spike_suspect', 'spike_fail', 'flat_suspect_s', 'flat_fail_s', 'flat_tolerance', 'spread_floor',
+            'spread_share', 'warm_up_s', 'level_memory_s', 'profile_memory_days', 'score_weak', 'score_strong',
+            'score_close', 'shift_memory_s', 'shift_least', 'novelty_least', 'step_deviations', 'attenuated_s',
+            'attenuated_suspect', 'attenuated_fail', 'gap_suspect_s', 'gap_fail_s', 'adopt_s', 'event_gap_s',
+            'day_offset_s'
+        ] = '{}'
+    ) NOT VALID,
+    ADD CONSTRAINT series_limits_are_in_order CHECK (
+        coalesce((limits ->> 'fail_low')::float8 <= (limits ->> 'suspect_low')::float8, true)
+        AND coalesce((limits ->> 'suspect_low')::float8 <= (limits ->> 'suspect_high')::float8, true)
+        AND coalesce((limits ->> 'suspect_high')::float8 <= (limits ->> 'fail_high')::float8, true)
+        AND coalesce((limits ->> 'fail_low')::float8 <= (limits ->> 'fail_high')::float8, true)
+        AND coalesce((limits ->> 'rate_suspect_per_s')::float8 <= (limits ->> 'rate_fail_per_s')::float8, true)
+        AND coalesce((limits ->> 'spike_suspect')::float8 <= (limits ->> 'spike_fail')::float8, true)
+        AND coalesce((limits ->> 'flat_suspect_s')::float8 <= (limits ->> 'flat_fail_s')::float8, true)
+        AND coalesce((limits ->> 'gap_suspect_s')::float8 <= (limits ->> 'gap_fail_s')::float8, true)
+        AND coalesce((limits ->> 'score_close')::float8 <= (limits ->> 'score_weak')::float8, true)
+        AND coalesce((limits ->> 'score_weak')::float8 <= (limits ->> 'score_strong')::float8, true)
+        AND coalesce((limits ->> 'attenuated_fail')::float8 <= (limits ->> 'attenuated_suspect')::float8, true)
+    ) NOT VALID,
+    ADD CONSTRAINT series_adopted_are_known CHECK (
+        jsonb_typeof(adopted) = 'object'
+        AND NOT jsonb_path_exists(adopted, '$.* ? (@.type() != "number" && @.type() != "null")')
+    ) NOT VALID;
+
+-- A message that the broker retains comes again at every subscription: one dead letter of it is enough.
+ALTER TABLE dead_letter ADD COLUMN retained boolean NOT NULL DEFAULT false;
+CREATE INDEX dead_letter_by_payload ON dead_letter (sha256(payload));
+
+-- Since when a device is known: a clock that is years behind that was never set.
+ALTER TABLE device ADD COLUMN enrolled timestamptz NOT NULL DEFAULT now();
+
+-- 0028 pre: plain names, and a quota of dead letters.
+
+-- Names and ids hold no markup and no control characters, whoever writes them; what is stored already stays.
+-- The expression is that of ingest_service/storage/contract/name_rules.py.
+
+ALTER TABLE area ADD CONSTRAINT area_has_plain_names
+    CHECK (area_id || en || zh !~ '[<>\u0001-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]') NOT VALID;
+ALTER TABLE site ADD CONSTRAINT site_has_plain_names
+    CHECK (site_id || en || zh !~ '[<>\u0001-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]') NOT VALID;
+ALTER TABLE device ADD CONSTRAINT device_has_a_plain_name
+    CHECK (device_id !~ '[<>\u0001-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]') NOT VALID;
+ALTER TABLE node ADD CONSTRAINT node_has_plain_names
+    CHECK (node_id || en || zh !~ '[<>\u0001-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]') NOT VALID;
+ALTER TABLE link ADD CONSTRAINT link_has_plain_names
+    CHECK (link_id || en || zh !~ '[<>\u0001-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]') NOT VALID;
+ALTER TABLE api_key ADD CONSTRAINT api_key_has_a_plain_name
+    CHECK (name !~ '[<>\u0001-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]') NOT VALID;
+
+-- Dead letters of a device and day (UTC): kept are those within a quota, counted those beyond it. first_beyond: the first
+-- bytes of the first of these, for finding out what is wrong; was_kept: what became of the newest letter.
+CREATE TABLE dead_letter_quota (
+    device text NOT NULL,
+    day date NOT NULL,
+    letters integer NOT NULL,
+    bytes bigint NOT NULL,
+    beyond integer NOT NULL DEFAULT 0,
+    bytes_beyond bigint NOT NULL DEFAULT 0,
+    first_beyond bytea,
+    was_kept boolean NOT NULL DEFAULT true,
+    PRIMARY KEY (device, day)
+);
+CREATE INDEX dead_letter_quota_by_day ON dead_letter_quota (day);
+
+DO $$
+BEGIN
+    GRANT SELECT, INSERT, UPDATE ON dead_letter_quota TO towntwin_ingest;
+    GRANT SELECT, DELETE ON dead_letter_quota TO towntwin_analytics;
+    GRANT SELECT ON dead_letter_quota TO towntwin_gateway;
+    CALL wall('dead_letter_quota', 'split_part(device, ''/'', 1) IN (SELECT area_seen())');
+EXCEPTION
+    WHEN insufficient_privilege OR undefined_object THEN
+        RAISE NOTICE 'the wall was not built: this user may not make roles or schemas; see docs/access.md';
+END
+$$;
+
+-- 0029 pre: the scope of a transaction behind the wall is signed, so that a statement can't give itself another one.
+
+-- The key with which a session signs its scopes. The gateway gives a random one before it steps behind the wall for the
+-- first time; no later statement of the session can replace it, and nobody but the owner of the table can read it.
+CREATE UNLOGGED TABLE wall_key (
+    pid integer PRIMARY KEY,
+    backend_start timestamptz NOT NULL,  -- tells a session from an earlier one with the same pid
+    key bytea NOT NULL CHECK (length(key) = 32)
+);
+
+CREATE FUNCTION begin_wall(given bytea) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+    began timestamptz := (SELECT backend_start FROM pg_stat_get_activity(pg_backend_pid()));
+BEGIN
+    INSERT INTO wall_key AS k VALUES (pg_backend_pid(), began, given)
+    ON CONFLICT (pid) DO UPDATE SET backend_start = excluded.backend_start, key = excluded.key
+        WHERE k.backend_start <> excluded.backend_start;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'this session has a key for its scopes already' USING ERRCODE = '42501';
+    END IF;
+END
+$$;
+
+-- Whether towntwin.area was set by whoever knows the session's key. One hash is enough: what would have to be appended to
+-- a text for computing the hash of a longer one holds NUL, which no text does. Parallel workers have a pid of their own.
+CREATE FUNCTION scope_is_signed() RETURNS boolean LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER AS $$
+BEGIN
+    RETURN coalesce((
+        SELECT encode(sha256(k.key || convert_to(current_setting('towntwin.area', true), 'UTF8')), 'hex')
+            = current_setting('towntwin.signature', true)
+        FROM wall_key AS k WHERE k.pid = pg_backend_pid()
+    ), false);
+END
+$$;
+
+-- Whether the scope is everything.
+CREATE FUNCTION wall_is_open() RETURNS boolean LANGUAGE plpgsql STABLE PARALLEL RESTRICTED AS $$
+BEGIN
+    RETURN current_setting('towntwin.area', true) = '*' AND scope_is_signed();
+END
+$$;
+
+CREATE OR REPLACE PROCEDURE wall(walled regclass, condition text) LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', walled);
+    EXECUTE format('CREATE POLICY everybody ON %s USING (true)', walled);
+    EXECUTE format('CREATE POLICY wall ON %s AS RESTRICTIVE TO towntwin_gateway '
+        'USING ((SELECT wall_is_open()) OR %s)', walled, condition);
+END
+$$;
+
+CREATE OR REPLACE PROCEDURE wall_views() LANGUAGE plpgsql AS $$
+DECLARE
+    home text := current_schema();
+    path text := current_setting('search_path');
+    base text;
+    kind text;
+    copied text[];
+    rows text := 'CREATE VIEW walled.%1$I WITH (security_barrier) AS SELECT * FROM %2$I.%1$I '
+        'WHERE (SELECT %2$I.wall_is_open()) OR series_id IN (SELECT %2$I.series_seen())';
+    -- Readings are always read by series: an array and "series_id = 5" are merged before an index is read, so that no row is
+    -- checked by itself. (Of everybody, series_seen() returns every series.)
+    readings text := 'CREATE VIEW walled.%1$I WITH (security_barrier) AS SELECT *%3$s FROM %2$I.reading '
+        'WHERE series_id = ANY (ARRAY(SELECT %2$I.series_seen())) %4$s';
+    transaction text;
+BEGIN
+    DROP SCHEMA IF EXISTS walled CASCADE;
+    CALL order_views();
+    CREATE SCHEMA walled;
+    GRANT USAGE ON SCHEMA walled TO towntwin_gateway;
+    FOR base, kind IN
+        SELECT relname, relkind FROM pg_class
+        WHERE relnamespace = home::regnamespace AND relkind IN ('r', 'p', 'v') AND relname ~ '^(reading|rollup_[0-9]+[a-z]+)$'
+    LOOP
+        transaction := CASE WHEN base = 'reading' AND kind <> 'v' THEN ', xmin' ELSE '' END;  -- for answers as of old
+        IF base = 'reading' THEN
+            EXECUTE format(readings, base, home, transaction, '');
+            EXECUTE format(readings, 'reading_oldest_first', home, transaction, 'ORDER BY "time"');
+            EXECUTE format(readings, 'reading_newest_first', home, transaction, 'ORDER BY "time" DESC');
+        ELSE
+            EXECUTE format(rows, base, home);
+        END IF;
+        EXECUTE format('REVOKE ALL ON %I.%I FROM towntwin_gateway', home, base);
+    END LOOP;
+    SELECT array_agg(ARRAY[relname::text, pg_get_viewdef(oid)] ORDER BY oid) INTO copied FROM pg_class
+    WHERE relnamespace = home::regnamespace AND relkind = 'v'
+        AND relname ~ '(_view|_judged|^reading_as_rollup|^flow_of_speed)$';
+    PERFORM set_config('search_path', 'walled, ' || path, true);
+    FOR i IN 1 .. coalesce(array_length(copied, 1), 0) LOOP
+        EXECUTE format('CREATE VIEW walled.%I WITH (security_invoker) AS %s', copied[i][1], copied[i][2]);
+        EXECUTE format('REVOKE ALL ON %I.%I FROM towntwin_gateway', home, copied[i][1]);
+    END LOOP;
+    PERFORM set_config('search_path', path, true);
+    GRANT SELECT ON ALL TABLES IN SCHEMA walled TO towntwin_gateway;
+END
+$$;
+
+DO $$
+DECLARE
+    one text;
+    walled record;
+BEGIN
+    IF NOT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') THEN
+        RAISE insufficient_privilege;  -- begin_wall() could not see when a session of the gateway began
+    END IF;
+    CREATE OR REPLACE FUNCTION area_seen() RETURNS SETOF text LANGUAGE plpgsql STABLE PARALLEL RESTRICTED AS $body$
+    DECLARE
+        scope text := current_setting('towntwin.area', true);
+    BEGIN
+        IF NOT scope_is_signed() THEN
+            RETURN;
+        END IF;
+        RETURN QUERY WITH RECURSIVE seen AS (
+            SELECT a.area_id FROM area AS a WHERE scope = '*' OR a.area_id = ANY (string_to_array(scope, ','))
+            UNION
+            SELECT a.area_id FROM area AS a JOIN seen ON a.parent = seen.area_id
+        )
+        SELECT seen.area_id FROM seen;
+    END
+    $body$;
+    ALTER FUNCTION site_seen() PARALLEL RESTRICTED;
+    ALTER FUNCTION series_seen() PARALLEL RESTRICTED;
+    FOREACH one IN ARRAY ARRAY[
+        'area_seen()', 'site_seen()', 'series_seen()', 'begin_wall(bytea)', 'scope_is_signed()', 'wall_is_open()'
+    ] LOOP
+        EXECUTE format('ALTER FUNCTION %s SET search_path TO %I, pg_temp', one, current_schema());
+    END LOOP;
+    FOR walled IN
+        SELECT polrelid::regclass AS name, pg_get_expr(polqual, polrelid) AS condition
+        FROM pg_policy JOIN pg_class ON pg_class.oid = polrelid
+        WHERE polname = 'wall' AND relnamespace = current_schema()::regnamespace
+    LOOP
+        one := replace(walled.condition, '(current_setting(''towntwin.area''::text, true) = ''*''::text)', 'wall_is_open()');
+        IF one = walled.condition THEN
+            RAISE EXCEPTION 'the policy "wall" on % is not of the known form: %', walled.name, walled.condition;
+        END IF;
+        EXECUTE format('ALTER POLICY wall ON %s USING (%s)', walled.name, one);
+    END LOOP;
+    CALL wall_views();
+EXCEPTION
+    WHEN insufficient_privilege OR undefined_object THEN
+        DROP FUNCTION begin_wall(bytea);
+        CREATE OR REPLACE FUNCTION scope_is_signed() RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true';
+        RAISE NOTICE 'scopes are not signed: this user may not make roles or schemas, or is no member of pg_read_all_stats; '
+            'see docs/access.md';
+END
+$$;
+
+-- 0030 pre: reasons from before 0028 name no site of another area either, in the present and in the past.
+
+-- Whether an anomaly's evidence names a site of another area than its own. In reasons the judge has called such a site
+-- "a neighbouring town" since 0028.
+CREATE FUNCTION pg_temp.names_another_area(anomaly_site text, evidence jsonb) RETURNS boolean LANGUAGE sql AS $$
+    SELECT EXISTS (
+        SELECT FROM jsonb_path_query(evidence, '$.**.site_id') AS named
+        JOIN site AS other ON other.site_id = named #>> '{}'
+        JOIN site AS own ON own.site_id = anomaly_site
+        WHERE other.area_id <> own.area_id
+    )
+$$;
+
+-- The expressions are those of gateway/auth/evidence_redaction.py; the history is second, for the first update adds to it.
+UPDATE anomaly SET
+    reason_en = regexp_replace(
+        reason_en, '; (?:it passed|it reaches) .+ about [0-9.]+ h (?:before|later)|; [^;]+ shows it, too',
+        '; a neighbouring town shows it, too', 'g'),
+    reason_zh = regexp_replace(
+        reason_zh, '；约[0-9.]+小时(?:前经过|后到达)[^；]+|；[^；]+同时出现', '；邻镇亦有此现象', 'g')
+WHERE evidence::text LIKE '%"site_id"%' AND strpos(reason_en, 'a neighbouring town') = 0
+    AND pg_temp.names_another_area(site_id, evidence);
+UPDATE anomaly_history SET
+    reason_en = regexp_replace(
+        reason_en, '; (?:it passed|it reaches) .+ about [0-9.]+ h (?:before|later)|; [^;]+ shows it, too',
+        '; a neighbouring town shows it, too', 'g'),
+    reason_zh = regexp_replace(
+        reason_zh, '；约[0-9.]+小时(?:前经过|后到达)[^；]+|；[^；]+同时出现', '；邻镇亦有此现象', 'g')
+WHERE evidence::text LIKE '%"site_id"%' AND strpos(reason_en, 'a neighbouring town') = 0
+    AND pg_temp.names_another_area(site_id, evidence);
+DROP FUNCTION pg_temp.names_another_area(text, jsonb);
+
+-- 0031 pre: row-level security of questions about many series: the visible series are found once, not once for each of them.
+
+-- When the readings of some series begin and end: measured and received. Behind the wall, the function of this name in the
+-- schema "walled" stands in for it. The plan is kept for the session: with a chunk a week, it costs more than its execution.
+CREATE FUNCTION series_extent(ids integer[])
+RETURNS TABLE (series_id integer, "first" timestamptz, first_received timestamptz, "last" timestamptz, last_received timestamptz)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+SET plan_cache_mode TO force_generic_plan SET enable_seqscan TO off SET enable_bitmapscan TO off AS $$
+BEGIN
+    RETURN QUERY SELECT l.series_id, f."time", f.received, l."time", l.received
+    FROM unnest(ids) AS s (id) JOIN latest AS l ON l.series_id = s.id CROSS JOIN LATERAL (
+        SELECT r."time", r.received FROM reading AS r WHERE r.series_id = l.series_id ORDER BY r."time" LIMIT 1
+    ) AS f;
+END
+$$;
+
+-- As before, in one function each: a call of another one costs more than what either looks up.
+CREATE OR REPLACE FUNCTION site_seen() RETURNS SETOF text LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+SECURITY DEFINER AS $$
+DECLARE
+    scope text := current_setting('towntwin.area', true);
+BEGIN
+    IF NOT scope_is_signed() THEN
+        RETURN;
+    END IF;
+    RETURN QUERY WITH RECURSIVE seen AS (
+        SELECT a.area_id FROM area AS a WHERE scope = '*' OR a.area_id = ANY (string_to_array(scope, ','))
+        UNION
+        SELECT a.area_id FROM area AS a JOIN seen ON a.parent = seen.area_id
+    )
+    SELECT s.site_id FROM site AS s WHERE s.area_id IN (SELECT seen.area_id FROM seen);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION series_seen() RETURNS SETOF integer LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+SECURITY DEFINER AS $$
+DECLARE
+    scope text := current_setting('towntwin.area', true);
+BEGIN
+    IF NOT scope_is_signed() THEN
+        RETURN;
+    END IF;
+    RETURN QUERY WITH RECURSIVE seen AS (
+        SELECT a.area_id FROM area AS a WHERE scope = '*' OR a.area_id = ANY (string_to_array(scope, ','))
+        UNION
+        SELECT a.area_id FROM area AS a JOIN seen ON a.parent = seen.area_id
+    )
+    SELECT s.series_id FROM site JOIN series AS s USING (site_id) WHERE site.area_id IN (SELECT seen.area_id FROM seen);
+END
+$$;
+
+-- Two more views in an order, for statements that read a few rows of each of many series.
+CREATE OR REPLACE PROCEDURE order_views() LANGUAGE plpgsql AS $$
+DECLARE
+    ending text;
+    transaction text := (SELECT CASE WHEN relkind = 'v' THEN '' ELSE ', xmin' END FROM pg_class WHERE oid = 'reading'::regclass);
+BEGIN
+    FOREACH ending IN ARRAY ARRAY['oldest_first', 'newest_first', 'oldest_few', 'newest_few'] LOOP
+        EXECUTE format('DROP VIEW IF EXISTS reading_%s', ending);
+        EXECUTE format('CREATE VIEW reading_%s AS SELECT *%s FROM reading', ending, transaction);
+        BEGIN
+            EXECUTE format('GRANT SELECT ON reading_%s TO towntwin_ingest, towntwin_analytics', ending);
+        EXCEPTION
+            WHEN insufficient_privilege OR undefined_object THEN
+                RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
+        END;
+    END LOOP;
+END
+$$;
+
+CREATE OR REPLACE PROCEDURE wall_views() LANGUAGE plpgsql AS $$
+DECLARE
+    home text := current_schema();
+    path text := current_setting('search_path');
+    base text;
+    kind text;
+    copied text[];
+    rows text := 'CREATE VIEW walled.%1$I WITH (security_barrier) AS SELECT * FROM %2$I.%1$I '
+        'WHERE (SELECT %2$I.wall_is_open()) OR series_id IN (SELECT %2$I.series_seen())';
+    -- Readings are always read by series: an array and "series_id = 5" are merged before an index is read, so that no row is
+    -- checked by itself. (Of everybody, series_seen() returns every series.)
+    readings text := 'CREATE VIEW walled.%1$I WITH (security_barrier) AS SELECT *%3$s FROM %2$I.reading '
+        'WHERE series_id = ANY (ARRAY(SELECT %2$I.series_seen())) %4$s';
+    -- A few rows of each of many series: an array would be evaluated once more for each of them, and for each chunk.
+    few text := 'CREATE VIEW walled.%1$I WITH (security_barrier) AS SELECT *%3$s FROM %2$I.reading '
+        'WHERE (SELECT %2$I.wall_is_open()) OR series_id IN (SELECT %2$I.series_seen()) %4$s';
+    -- The function of that name in front, for those series that the scope sees: they are found once, and the readings are
+    -- read without a barrier in between. Nothing of the caller gets inside but the ids.
+    extents text := 'CREATE FUNCTION walled.series_extent(ids integer[]) RETURNS TABLE (series_id integer, '
+        '"first" timestamptz, first_received timestamptz, "last" timestamptz, last_received timestamptz) '
+        'LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path TO %1$I, pg_temp AS $body$ BEGIN '
+        'RETURN QUERY SELECT e.* FROM %1$I.series_extent(ARRAY(SELECT unnest(ids) INTERSECT SELECT %1$I.series_seen())) AS e; '
+        'END $body$';
+    transaction text;
+BEGIN
+    DROP SCHEMA IF EXISTS walled CASCADE;
+    CALL order_views();
+    CREATE SCHEMA walled;
+    GRANT USAGE ON SCHEMA walled TO towntwin_gateway;
+    FOR base, kind IN
+        SELECT relname, relkind FROM pg_class
+        WHERE relnamespace = home::regnamespace AND relkind IN ('r', 'p', 'v') AND relname ~ '^(reading|rollup_[0-9]+[a-z]+)$'
+    LOOP
+        transaction := CASE WHEN base = 'reading' AND kind <> 'v' THEN ', xmin' ELSE '' END;  -- for answers as of old
+        IF base = 'reading' THEN
+            EXECUTE format(readings, base, home, transaction, '');
+            EXECUTE format(readings, 'reading_oldest_first', home, transaction, 'ORDER BY "time"');
+            EXECUTE format(readings, 'reading_newest_first', home, transaction, 'ORDER BY "time" DESC');
+            EXECUTE format(few, 'reading_oldest_few', home, transaction, 'ORDER BY "time"');
+            EXECUTE format(few, 'reading_newest_few', home, transaction, 'ORDER BY "time" DESC');
+        ELSE
+            EXECUTE format(rows, base, home);
+        END IF;
+        EXECUTE format('REVOKE ALL ON %I.%I FROM towntwin_gateway', home, base);
+    END LOOP;
+    SELECT array_agg(ARRAY[relname::text, pg_get_viewdef(oid)] ORDER BY oid) INTO copied FROM pg_class
+    WHERE relnamespace = home::regnamespace AND relkind = 'v'
+        AND relname ~ '(_view|_judged|^reading_as_rollup|^flow_of_speed)$';
+    PERFORM set_config('search_path', 'walled, ' || path, true);
+    FOR i IN 1 .. coalesce(array_length(copied, 1), 0) LOOP
+        EXECUTE format('CREATE VIEW walled.%I WITH (security_invoker) AS %s', copied[i][1], copied[i][2]);
+        EXECUTE format('REVOKE ALL ON %I.%I FROM towntwin_gateway', home, copied[i][1]);
+    END LOOP;
+    PERFORM set_config('search_path', path, true);
+    EXECUTE format(extents, home);
+    GRANT SELECT ON ALL TABLES IN SCHEMA walled TO towntwin_gateway;
+END
+$$;
+
+DO $$
+DECLARE
+    one text;
+BEGIN
+    FOREACH one IN ARRAY ARRAY['site_seen()', 'series_seen()', 'series_extent(integer[])'] LOOP
+        EXECUTE format('ALTER FUNCTION %s SET search_path TO %I, pg_temp', one, current_schema());
+    END LOOP;
+    -- Whatever a statement sets for its own plans, the look-ups inside keep theirs: making them costs more than the look-up.
+    FOREACH one IN ARRAY ARRAY['site_seen()', 'series_seen()', 'scope_is_signed()'] LOOP
+        EXECUTE format('ALTER FUNCTION %s SET plan_cache_mode TO force_generic_plan', one);
+    END LOOP;
+    CALL order_views();
+    IF to_regclass('walled.reading') IS NOT NULL THEN
+        CALL wall_views();
+    END IF;
+END
+$$;

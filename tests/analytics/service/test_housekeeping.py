@@ -1,0 +1,53 @@
+"""What is old goes by setting, once it is rolled up, and seldom is it looked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from analytics.service.housekeeping import retention_days, tidy
+from analytics.service.process import PeriodicTask, roll_up
+from analytics.service.settings import Settings
+from ingest_service.storage.memory.store import MemoryStore
+from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.store import PostgresStore
+from tests.support.rollup_samples import BEGIN_US, SPEED, TOWN, commit_all
+
+DAY_S = 86_400.0
+NOW_S = BEGIN_US / 1e6 + 40 * DAY_S
+
+
+@pytest.mark.parametrize("server", ["plain_dsn", "timescale_dsn"])
+def test_readings_go_and_rollups_stay(server: str, request: pytest.FixtureRequest) -> None:
+    dsn = request.getfixturevalue(server)
+    migrate(dsn)
+    store = PostgresStore.open(dsn)
+    store.enrol(TOWN)
+    commit_all(store)
+    settings = Settings(keep_readings_days=5)
+    bucket_range = (SPEED, BEGIN_US / 1e6 - DAY_S, BEGIN_US / 1e6 + 4 * DAY_S, 86_400)
+    before = store.buckets(*bucket_range)
+    tidy(store, settings, now_s=NOW_S)
+    assert store.buckets(*bucket_range) == before, "what waits to be rolled up stays"
+    roll_up(store, settings)
+    tidy(store, Settings(), now_s=NOW_S)
+    assert store.health().readings > 0, "for ever, where nothing is said"
+    tidy(store, settings, now_s=NOW_S)
+    assert store.health().readings == 0
+    assert [one.count for one in store.buckets(*bucket_range)] == [one.count for one in before]
+    store.close()
+
+
+def test_every_kind_has_its_setting() -> None:
+    settings = Settings(
+        keep_readings_days=1, keep_1min_days=2, keep_15min_days=3, keep_1h_days=4, keep_1day_days=5
+    )
+    assert list(retention_days(settings).values()) == [1, 2, 3, 4, 5]
+
+
+def test_a_seldom_task_is_done_at_once_and_then_not_for_long() -> None:
+    done: list[str] = []
+    task = PeriodicTask(lambda *_: done.append("done"))
+    for _ in range(3):
+        task(MemoryStore(), Settings(tidy_s=3600))
+    assert done == ["done"]
+    tidy(MemoryStore(), Settings(keep_readings_days=1))

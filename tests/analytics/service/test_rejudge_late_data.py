@@ -1,0 +1,261 @@
+"""Late readings correct what was judged without them, on record, as if they had come in time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from analytics.core.flags import Rule
+from analytics.service.rejudge_late_data import find_corrections, rejudge
+from analytics.service.settings import Settings
+from ingest_service.storage.contract.errors import StoreUnavailableError
+from ingest_service.storage.memory.store import MemoryStore
+from tests.support.river_pipeline import SectionPipeline, quiet_series
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DAY = 288  # readings
+SETTINGS = Settings()
+
+
+@pytest.fixture
+def river() -> SectionPipeline:
+    return SectionPipeline(MemoryStore())
+
+
+def in_order(time_s: NDArray[np.float64], value: NDArray[np.float64], **limits: float) -> SectionPipeline:
+    """What it would be if nothing had come late."""
+    river = SectionPipeline(MemoryStore(), **limits)
+    river.send(time_s, value)
+    return river
+
+
+def mask_of(ticks: int, *chosen: int | slice) -> NDArray[np.bool_]:
+    mask = np.zeros(ticks, bool)
+    for one in chosen:
+        mask[one] = True
+    return mask
+
+
+def test_a_late_spike_becomes_an_anomaly_and_says_why_it_came_late(river: SectionPipeline) -> None:
+    time_s, value = quiet_series(6 * DAY)
+    value[4 * DAY] = 11.0
+    river.send_late(time_s, value, mask_of(len(value), 4 * DAY))
+    assert river.anomalies() == []
+    rejudge(river.store, SETTINGS)
+    (found,) = river.anomalies()
+    assert (found.detector, found.state, found.start_s, found.observed) == (
+        "spike",
+        "closed",
+        time_s[4 * DAY],
+        11.0,
+    )
+    (record,) = found.evidence["rejudged"]
+    assert record["because"].startswith("1 late reading from ")
+    assert record["was"] is None
+    assert river.flags()[4 * DAY][1:] == (3, Rule.RATE_OF_CHANGE | Rule.RESIDUAL | Rule.NOVELTY)
+    assert river.standing() == in_order(time_s, value).standing()
+    assert river.flags() == in_order(time_s, value).flags()
+    assert river.store.health().rejudge_due == 0
+
+
+def stuck_by_gaps(ticks: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """A sensor that looks stuck for fourteen hours, until what lay between its readings has come."""
+    time_s, value = quiet_series(ticks)
+    late = mask_of(ticks, slice(4 * DAY, 4 * DAY + 168, 2))
+    value[4 * DAY : 4 * DAY + 168][1::2] = 7.5
+    return time_s, value, late
+
+
+def test_an_anomaly_that_late_readings_explain_is_withdrawn_with_the_reason(river: SectionPipeline) -> None:
+    time_s, value, late = stuck_by_gaps(6 * DAY)
+    river.send_late(time_s, value, late)
+    (before,) = river.anomalies()
+    assert (before.detector, before.state) == ("flat_line", "closed")
+    rejudge(river.store, SETTINGS)
+    (after,) = river.anomalies()
+    assert (after.anomaly_id, after.start_s, after.state) == (before.anomaly_id, before.start_s, "withdrawn")
+    assert after.revision > before.revision
+    assert after.reason_en.startswith("withdrawn: judged again with 84 late readings from ")
+    assert after.reason_en.endswith(f"nothing is unusual here; it was: {before.reason_en}")
+    assert after.reason_zh.startswith("已撤销：补到84条迟到读数（")
+    assert after.reason_zh.endswith(before.reason_zh)
+    (record,) = after.evidence["rejudged"]
+    assert datetime.fromisoformat(record["at"]).tzinfo is not None
+    assert record["was"] == {"state": "closed", "end_s": before.end_s}
+    assert {rules for _, _, rules in river.flags()[2 * DAY :]} == {0}
+    assert river.flags() == in_order(time_s, value).flags()
+
+
+def test_two_anomalies_that_were_one_become_one(river: SectionPipeline) -> None:
+    time_s, value = quiet_series(6 * DAY)
+    begin, between, end = 4 * DAY, slice(4 * DAY + 10, 4 * DAY + 42), 4 * DAY + 52
+    late = mask_of(len(value), between)
+    late[between][::4] = False
+    value[begin:end][late[begin:end] | ~mask_of(end - begin, slice(10, 42))] += 0.5
+    river.send_late(time_s, value, late)
+    assert len(river.anomalies()) == 2
+    rejudge(river.store, SETTINGS)
+    whole, part = river.anomalies()
+    assert (whole.state, part.state) == ("closed", "withdrawn")
+    assert "part of the anomaly that begins at" in part.reason_en
+    assert set(whole.evidence["rejudged"][0]["was"]) >= {"end_s", "n_readings"}
+    assert river.standing() == in_order(time_s, value).standing()
+
+
+def test_judging_again_once_more_changes_nothing(river: SectionPipeline) -> None:
+    time_s, value, late = stuck_by_gaps(6 * DAY)
+    value[5 * DAY] = 11.0
+    late[5 * DAY] = True
+    river.send_late(time_s, value, late)
+    (due,) = river.store.late_readings_due(limit=1)
+    (series,) = river.store.directory().series
+    _, first = find_corrections(river.store, SETTINGS, due, series, now_s=0)
+    assert len(first.anomalies) == 2
+    rejudge(river.store, SETTINGS)
+    revisions, again = find_corrections(river.store, SETTINGS, due, series, now_s=1)
+    assert (len(revisions), again.anomalies, again.unfinished) == (0, [], False)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_end_is_as_if_everything_had_come_in_order(river: SectionPipeline, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    time_s, value = quiet_series(10 * DAY, seed=seed)
+    for begin in random.integers(2 * DAY, 9 * DAY, 8):
+        value[begin : begin + random.integers(1, 40)] += random.choice([-0.6, 0.4, 1.0])
+    late = random.random(len(value)) < 0.05
+    for begin in random.integers(DAY, 9 * DAY, 4):
+        late[begin : begin + random.integers(10, 80)] = True
+    late[-DAY:] = False
+    river.send(time_s[~late], value[~late])
+    whole = random.permutation(np.flatnonzero(late))
+    for part in np.array_split(whole, 3):
+        river.send(time_s[part], value[part])
+        rejudge(river.store, Settings(rejudge_reach_days=100))
+    assert river.standing() == in_order(time_s, value).standing()
+    assert river.flags() == in_order(time_s, value).flags()
+
+
+def test_a_spike_that_late_readings_stand_beside_is_revised_as_in_order() -> None:
+    limits = {"spike_suspect": 0.3, "spike_fail": 0.6}
+    time_s, value = quiet_series(6 * DAY)
+    value[[4 * DAY, 4 * DAY + 50]] += 0.5
+    river = SectionPipeline(MemoryStore(), **limits)
+    river.send_late(time_s, value, mask_of(len(value), 4 * DAY, 4 * DAY + 49, 4 * DAY + 51))
+    rejudge(river.store, SETTINGS)
+    flags = {tick: rules for tick, (_, _, rules) in enumerate(river.flags()) if rules & Rule.SPIKE}
+    assert set(flags) == {4 * DAY, 4 * DAY + 50}
+    assert river.flags() == in_order(time_s, value, **limits).flags()
+
+
+def test_an_event_that_goes_on_beyond_the_reach_is_judged_to_its_end(river: SectionPipeline) -> None:
+    time_s, value = quiet_series(7 * DAY)
+    value[4 * DAY : 4 * DAY + 200] += 0.6
+    river.send_late(time_s, value, mask_of(len(value), slice(4 * DAY, 4 * DAY + 3)))
+    rejudge(river.store, Settings(rejudge_reach_days=0.05))
+    assert river.store.health().rejudge_due == 0
+    assert river.anomalies("closed")[0].start_s == time_s[4 * DAY]
+    assert river.anomalies("closed")[0].end_s == in_order(time_s, value).anomalies()[0].end_s
+
+
+def test_what_live_judging_has_open_is_withdrawn_once_it_is_closed_and_not_before(
+    river: SectionPipeline,
+) -> None:
+    time_s, value, late = stuck_by_gaps(6 * DAY)
+    now = 4 * DAY + 168
+    river.send_late(time_s[:now], value[:now], late[:now])
+    soon = Settings(rejudge_again_s=0.001)
+    (live,) = river.anomalies("open")
+    rejudge(river.store, soon)
+    assert river.anomalies() == [live]
+    river.send(time_s[now:], value[now:])
+    rejudge(river.store, soon)
+    (withdrawn,) = river.anomalies()
+    assert (withdrawn.anomaly_id, withdrawn.state) == (live.anomaly_id, "withdrawn")
+
+
+def test_what_live_judging_has_open_stays_its_own_until_it_is_closed(river: SectionPipeline) -> None:
+    time_s, value = quiet_series(6 * DAY)
+    value[5 * DAY : 5 * DAY + 40] += 0.6
+    value[4 * DAY] = 11.0
+    late = mask_of(len(value), 4 * DAY, slice(5 * DAY, 5 * DAY + 6))
+    now = 5 * DAY + 20
+    river.send_late(time_s[:now], value[:now], late[:now])
+    (live,) = river.anomalies("open")
+    soon = Settings(rejudge_again_s=0.001)
+    rejudge(river.store, soon)
+    spike, still_live = river.anomalies()
+    assert (spike.detector, still_live) == ("spike", live)
+    assert river.store.health().rejudge_due == 1
+    river.send(time_s[now:], value[now:])
+    rejudge(river.store, soon)
+    assert river.standing() == in_order(time_s, value).standing()
+    assert [one.state for one in river.anomalies()] == ["closed", "closed", "withdrawn"]
+    assert river.store.health().rejudge_due == 0
+
+
+def test_what_only_late_readings_opened_is_followed_until_it_ends(river: SectionPipeline) -> None:
+    time_s, value = quiet_series(6 * DAY)
+    value[5 * DAY - 2] = 11.0
+    late = mask_of(len(value), 5 * DAY - 2)
+    river.send_late(time_s[: 5 * DAY], value[: 5 * DAY], late[: 5 * DAY])
+    soon = Settings(rejudge_again_s=0.001)
+    rejudge(river.store, soon)
+    assert [one.state for one in river.anomalies()] == ["open"]
+    assert river.store.health().rejudge_due == 1
+    river.send(time_s[5 * DAY :], value[5 * DAY :])
+    rejudge(river.store, soon)
+    assert river.standing() == in_order(time_s, value).standing()
+    (closed,) = river.anomalies()
+    assert [set(one["was"] or ()) for one in closed.evidence["rejudged"]] == [
+        set(),
+        {"detector", "end_s", "state", "reason_en"},
+    ]
+    assert river.store.health().rejudge_due == 0
+
+
+def test_what_the_warm_up_hides_stays_as_live_judging_saw_it(river: SectionPipeline) -> None:
+    time_s, value = quiet_series(6 * DAY)
+    value[5 * DAY] = 11.0
+    river.send_late(time_s, value, mask_of(len(value), 5 * DAY - 6))
+    (before,) = river.anomalies()
+    flags = river.flags()
+    rejudge(river.store, Settings(rejudge_days=0.25))
+    assert river.anomalies() == [before]
+    after = river.flags()
+    assert after[5 * DAY - 6][1:] == (2, Rule.WARM_UP)
+    assert [one for one in after if one not in flags] == [after[5 * DAY - 6]]
+
+
+def test_a_series_that_cannot_be_judged_stops_no_other(
+    river: SectionPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time_s, value = quiet_series(3 * DAY)
+    river.send_late(time_s, value, mask_of(len(value), DAY))
+
+    def defect(*_: object, **__: object) -> None:
+        raise ValueError("a defect of the judge")
+
+    monkeypatch.setattr("analytics.service.rejudge_late_data.core.judge", defect)
+    rejudge(river.store, SETTINGS)
+    assert river.store.late_readings_due(limit=10) == []
+    assert river.store.health().rejudge_due == 1, "it is tried again later"
+
+
+def test_while_the_store_is_away_nothing_changes(
+    river: SectionPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time_s, value = quiet_series(3 * DAY)
+    river.send_late(time_s, value, mask_of(len(value), DAY))
+
+    def away(*_: object, **__: object) -> bool:
+        raise StoreUnavailableError("away")
+
+    monkeypatch.setattr(river.store, "correct", away)
+    with pytest.raises(StoreUnavailableError):
+        rejudge(river.store, SETTINGS)
+    assert len(river.store.late_readings_due(limit=10)) == 1

@@ -1,0 +1,42 @@
+"""What a command changes is a line of the audit, and what it is told in secret is not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deploy.__main__ import main
+from ingest_service.storage.postgres.migrate import migration_names
+from ingest_service.storage.postgres.store import PostgresStore
+from tests.support.audit_entries import audited_actions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+SITE = """
+[[areas]]
+area_id = "t1"
+level = "town"
+en = "Town"
+zh = "镇"
+"""
+
+
+def test_migrating_and_enrolling_are_lines(
+    plain_dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = tmp_path / "my town.toml"
+    site.write_text(SITE)
+    assert [main(["db", "migrate", "--dsn", plain_dsn]) for _ in range(2)] == [0, 0]
+    assert main(["enrol", str(site), "--dsn", plain_dsn]) == 0
+    assert main(["enrol", str(tmp_path / "none.toml"), "--dsn", plain_dsn]) == 2
+    assert "none.toml" in capsys.readouterr().err
+    store = PostgresStore.open(plain_dsn)
+    try:
+        assert audited_actions(store, "") == [
+            ("db migrate", " ".join(migration_names())),
+            ("enrol", f"files='{site}'"),
+        ]
+    finally:
+        store.close()

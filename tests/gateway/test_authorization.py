@@ -1,0 +1,293 @@
+"""Every route, for every role, for the own area, one below it, the one above it, and a foreign one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fastapi.routing import iter_route_contexts
+from starlette.routing import Mount
+
+from gateway.auth import api_keys, authorization
+from gateway.auth.principal import ROLES_BY_NAME, Role
+from gateway.settings import Settings
+from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.store import PostgresStore
+from tests.support.asgi import StreamedResponse, send_request
+from tests.support.console import console_globals
+from tests.support.four_areas import (
+    ABOVE,
+    ABROAD,
+    AREA_NAMES,
+    BELOW,
+    OWN,
+    AreaContents,
+    FourAreas,
+    enrol,
+    four_areas_gateway,
+    neighbour_evidence,
+)
+from tests.support.gateway_access import gateway_app
+from tests.support.store_samples import anomaly
+from tests.support.throwaway_servers import fresh_database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastapi import FastAPI
+
+    from tests.support.throwaway_servers import NamedServer, PostgresServer
+
+WIDE = {"from": "2026-09-01T00:00:00Z", "to": "2026-10-01T00:00:00Z"}
+BODIES_BY_ROUTE: dict[str, dict[str, Any]] = {
+    "POST /v1/anomalies/{anomaly_id}/feedback": {"verdict": "confirmed", "note": "so it was"},
+    "POST /v1/dead-letters/replay": {"device": "device-{place}"},
+    "POST /v1/dead-letters/purge": {"device": "device-{place}"},
+    "POST /v1/keys": {"name": "new", "role": "viewer", "area": "{place}"},
+    "POST /v1/judge": {"time": [1.79e9, 1.79e9 + 300], "value": [7.0, 7.1]},
+    "POST /v1/series/{series_id}/trial": {**WIDE, "limits": {"score_strong": 9.0}},
+    "PUT /v1/series/{series_id}/limits": {"limits": {"score_strong": 9.0}, "note": "tried"},
+}
+QUERIES_BY_PATH: dict[str, dict[str, Any]] = {
+    "/v1/series/{series_id}/buckets": {"width": "PT1H"},
+    "/v1/readings": WIDE,
+    "/v1/plot": {"series": "{series_id}", **WIDE},
+    "/v1/judge": {"quantity": "ph"},
+}
+PATHS_THAT_COUNT = {
+    "/v1/dead-letters/replay",
+    "/v1/dead-letters/purge",
+}  # of a foreign place they do nothing, and say so
+PATHS_WITHOUT_STORED_DATA = {"/v1/judge"}  # nothing that is stored is in the answer
+PATHS_WITHOUT_AREA = {"/v1/me", "/v1/health", "/v1/quantities", "/v1/audit", "/sta/v1.1", "/sta/v1.1/"}
+ENDLESS_PATHS = {"/v1/live"}
+THINGS = "/sta/v1.1/{path:path}"
+SETS = (
+    "Things",
+    "Locations",
+    "HistoricalLocations",
+    "Datastreams",
+    "Sensors",
+    "Observations?$expand=FeatureOfInterest",
+    "FeaturesOfInterest",
+    "Things?$expand=Datastreams($expand=Observations,Sensor)",
+    "ObservedProperties?$expand=Datastreams($expand=Thing)",
+)
+PAGES = {"/docs", "/docs/{name}", "/openapi.json", "/login", "/healthz", "/readyz", "/metrics"}
+
+
+@pytest.fixture(scope="module")
+def store(timescale_server: PostgresServer | NamedServer) -> Iterator[PostgresStore]:
+    """A database with the four areas."""
+    with fresh_database(timescale_server) as dsn:
+        migrate(dsn)
+        store = PostgresStore.open(dsn)
+        enrol(store)
+        yield store
+        store.close()
+
+
+@pytest.fixture
+def world(store: PostgresStore) -> FourAreas:
+    return four_areas_gateway(store)
+
+
+def routes(app: FastAPI) -> Iterator[tuple[str, str]]:
+    """Every method and path that an application answers, those of what is mounted in it, too."""
+    for one in iter_route_contexts(app.routes):
+        route = one.original_route
+        if isinstance(route, Mount):
+            yield from (("*", f"{route.path}{inner.path}") for inner in route.routes)  # type: ignore[attr-defined]
+        else:
+            yield from ((method, str(one.path)) for method in one.methods or () if method != "HEAD")
+
+
+def data_rights(*, without: set[str]) -> list[tuple[str, str, authorization.RequiredRight]]:
+    """The table of rights, as far as it is about data."""
+    found = []
+    for entry, right in authorization.RIGHTS_BY_ROUTE.items():
+        method, path = entry.split(" ")
+        if path.startswith(("/v1", "/sta")) and path not in without:
+            found.append((method, path, right))
+    return found
+
+
+def request(world: FourAreas, method: str, path: str, place: str, role: Role) -> Any:
+    names = world.places[place]._asdict() | {"place": place}
+    body = BODIES_BY_ROUTE.get(f"{method} {path}")
+    assert method not in {"POST", "PUT"} or body is not None or path == THINGS, (
+        f"{path}: say in BODIES how it is asked"
+    )
+    params = QUERIES_BY_PATH.get(path, {})
+    return send_request(
+        world.app,
+        method,
+        path.replace(":path", "").format(**names),
+        headers=world.headers[role],
+        json=format_values(body, names) if body else None,
+        params=format_values(params, names) if params else None,
+    )
+
+
+def format_values(values: dict[str, Any], names: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.format(**names) if isinstance(value, str) else value for name, value in values.items()
+    }
+
+
+def expected_status(method: str, path: str) -> int:
+    """What is answered to whoever may: the SensorThings façade only reads, and says so."""
+    return 501 if path == THINGS and method != "GET" else 200
+
+
+def test_every_route_has_its_entry_and_every_entry_its_route(world: FourAreas) -> None:
+    with console_globals():
+        found = set(routes(gateway_app(world.store, accounts=world.accounts, console=True)))
+    mounted = {(method, path) for method, path in found if method == "*"}
+    assert {f"{method} {path}" for method, path in found - mounted} | {
+        entry for entry, right in authorization.RIGHTS_BY_ROUTE.items() if right is authorization.CONSOLE
+    } == set(authorization.RIGHTS_BY_ROUTE)
+    for _, path in mounted:
+        is_visible = authorization.match_route("GET", path) or authorization.match_route("GET", f"{path}/x")
+        assert is_visible is not None, path
+        assert is_visible.right is authorization.CONSOLE, path
+
+
+def test_what_is_open_to_anybody_holds_no_data(world: FourAreas) -> None:
+    open_to_all = {
+        entry.split(" ")[1] for entry, right in authorization.RIGHTS_BY_ROUTE.items() if right.role is None
+    }
+    assert open_to_all == (PAGES | {"/logout"}) - {"/metrics"}
+    for path in sorted(PAGES - {"/metrics"}):
+        answer = send_request(world.app, "GET", path.replace("{name}", "swagger-ui.css"))
+        ready = 503 if path == "/readyz" else 200  # no ingest runs here, and the sentence names no area
+        assert answer.status_code == ready, path
+        assert not any(word in answer.text for word in ("site-own", "device-own")), path
+
+
+@pytest.mark.parametrize("role", Role, ids=list(ROLES_BY_NAME))
+def test_a_role_may_what_the_table_says(world: FourAreas, role: Role) -> None:
+    for method, path, right in data_rights(without=ENDLESS_PATHS):
+        answer = request(world, method, path, OWN, role)
+        assert right.role is not None
+        assert (answer.status_code == 403) == (role < right.role), (method, path, answer.text)
+        assert answer.status_code in {expected_status(method, path), 403}, (method, path, answer.text)
+        nobody = send_request(world.app, method, path.replace("{", "").replace("}", ""))
+        assert (nobody.status_code, nobody.headers["content-type"]) == (401, "application/problem+json")
+    metrics = send_request(world.app, "GET", "/metrics", headers=world.headers[role])
+    assert (metrics.status_code, "whole platform" in metrics.text) == (403, True)
+
+
+@pytest.mark.parametrize("place", AREA_NAMES)
+@pytest.mark.parametrize("role", Role, ids=list(ROLES_BY_NAME))
+def test_what_is_elsewhere_is_not_there(world: FourAreas, role: Role, place: str) -> None:
+    described = send_request(world.app, "GET", "/openapi.json").json()["paths"]
+    is_visible = place in {OWN, BELOW}
+    for method, path, right in data_rights(without=ENDLESS_PATHS):
+        if right.role is None or role < right.role:
+            continue
+        if "{" in path or method == "POST" or path in QUERIES_BY_PATH:
+            answer = request(world, method, path, place, role)
+            if path in PATHS_THAT_COUNT:
+                assert answer.json() == {"letters": 1 if is_visible else 0}, (method, path)
+            elif expected_status(method, path) == 200 and path not in PATHS_WITHOUT_STORED_DATA | {
+                "/v1/readings"
+            }:
+                assert answer.status_code == (200 if is_visible else 404), (method, path, answer.text)
+            else:
+                assert f"-{place}" not in answer.text or is_visible
+        if method != "GET" or path not in described:
+            continue
+        named = {one["name"] for one in described[path]["get"].get("parameters", []) if one["in"] == "query"}
+        for name, value in area_filters(world.places[place]).items():
+            if name not in named:
+                continue
+            params = format_values(QUERIES_BY_PATH.get(path, {}), world.places[OWN]._asdict()) | {name: value}
+            params |= {"within_m": 10} if name == "near" else {}
+            answer = send_request(world.app, "GET", path, headers=world.headers[role], params=params)
+            assert answer.status_code in ({200} if is_visible else {200, 404}), (path, name, answer.text)
+            nothing = answer.status_code == 404 or answer.json() == {"items": [], "next": None}
+            assert nothing != is_visible, (path, name, answer.text)
+
+
+def area_filters(place: AreaContents) -> dict[str, Any]:
+    """Every parameter of a query that names something of a place."""
+    return {
+        "area": place.area,
+        "site": place.site_id,
+        "device": f"device-{place.area}",
+        "series": place.series_id,
+        "near": place.site_id,
+    }
+
+
+@pytest.mark.parametrize("role", Role, ids=list(ROLES_BY_NAME))
+def test_nothing_that_is_listed_is_elsewhere(world: FourAreas, role: Role) -> None:
+    for method, path, right in data_rights(without=ENDLESS_PATHS):
+        if method != "GET" or "{" in path or right.role is None or role < right.role:
+            continue
+        params = format_values(QUERIES_BY_PATH.get(path, {}), world.places[OWN]._asdict()) or None
+        check_listed(
+            send_request(world.app, "GET", path, headers=world.headers[role], params=params).text, path
+        )
+    for one in SETS:
+        check_listed(
+            send_request(world.app, "GET", f"/sta/v1.1/{one}", headers=world.headers[role]).text, one
+        )
+    health = send_request(world.app, "GET", "/v1/health", headers=world.headers[role]).json()
+    assert (health["readings"], health["open_anomalies"], health["dead_letters"]) == (1 + 2, 2, 2)
+    areas = send_request(world.app, "GET", "/v1/areas", headers=world.headers[role]).json()
+    assert [one["area_id"] for one in areas] == ["above", "below", "own"], "the one above by its name"
+
+
+def check_listed(text: str, path: str) -> None:
+    assert ABROAD not in text, path
+    assert f"-{ABOVE}" not in text, path
+    assert path in PATHS_WITHOUT_AREA or OWN in text, (path, text)
+
+
+def test_a_cursor_in_other_hands_is_refused_and_shows_nothing(world: FourAreas) -> None:
+    everything = api_keys.create_key(world.accounts, name="all", role=Role.VIEWER, created_by="tests")[1]
+    for path in ("/v1/anomalies", "/v1/dead-letters"):
+        first = send_request(
+            world.app, "GET", path, headers={"X-API-Key": everything}, params={"limit": 1}
+        ).json()
+        for cursor in (first["next"], "x" * 201, "bmFuOm5hbg", "MTsgRFJPUCBUQUJMRSBzaXRl", "Li4vLi4"):
+            answer = send_request(
+                world.app, "GET", path, headers=world.headers[Role.VIEWER], params={"cursor": cursor}
+            )
+            assert (answer.status_code, "cursor" in answer.text) == (422, True), cursor
+            assert "site-" not in answer.text
+
+
+def test_a_stream_tells_of_its_own_areas_alone_and_ends_with_its_key(world: FourAreas) -> None:
+    async def scenario() -> str:
+        app = gateway_app(
+            world.store, accounts=world.accounts, settings=Settings(live_poll_s=0.02, heartbeat_s=0.1)
+        )
+        _, text = api_keys.create_key(
+            world.accounts, name="s", role=Role.VIEWER, area_id=OWN, created_by="tests"
+        )
+        stream = StreamedResponse(app, "/v1/live", {"X-API-Key": text})
+        await stream.until(lambda: "nothing new" in stream.text)
+        for place in (ABROAD, ABOVE, BELOW, OWN):
+            at: Any = {"site_id": f"site-{place}", "series_id": world.places[place].series_id}
+            changed = anomaly(subject=place, score=9.0, **at, **neighbour_evidence(place))
+            world.store.record_anomalies([changed])
+        await stream.until(lambda: "site-own" in stream.text)
+        world.accounts.revoke(text.split("_")[1], by="tests")
+        await stream.until(stream.task.done)
+        return stream.text
+
+    received_text = asyncio.run(scenario())
+    assert "site-below" in received_text
+    assert ABROAD not in received_text
+    assert ABOVE not in received_text
+    assert asyncio.run(status_of_foreign_stream(world)) == 404
+
+
+async def status_of_foreign_stream(world: FourAreas) -> int:
+    stream = StreamedResponse(world.app, "/v1/live", world.headers[Role.VIEWER], query=f"area={ABROAD}")
+    await stream.until(stream.task.done)
+    return stream.status

@@ -1,0 +1,170 @@
+"""Ask a gateway with the demo towns the example of every operation, and write down what it answers.
+
+python -m tests.support.api_example_writer
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from httpx import ASGITransport, AsyncClient
+
+from analytics.service.monthly_assessment import assess
+from analytics.service.settings import Settings
+from gateway.api import examples
+from ingest_service.storage.contract.batch import Batch
+from ingest_service.storage.contract.models import DeadLetter
+from ingest_service.storage.postgres.api_keys import ApiKey
+from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.store import PostgresStore
+from tests.support import server_installation
+from tests.support.demo_store import fill_with_demo
+from tests.support.gateway_access import ACCOUNTS, HEADERS, gateway_app
+from tests.support.process_heartbeats import alive
+from tests.support.throwaway_servers import TIMESCALE, PostgresServer, fresh_database
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from httpx import Response
+
+
+MAX_SHOWN_ROWS = 2  # rows that are shown
+DEAD_LETTER = DeadLetter(
+    received_s=1_795_000_000.0,
+    topic="towntwin/v1/330402-d1/330402-d1-r01/data",
+    payload=b'[{"n":"unknown","v":1}]',
+    content_type="application/senml+json",
+    reason="channel",
+    detail="channel 'unknown' of device '330402-d1-r01' is not enrolled: enrol it, then replay",
+)
+FEEDBACK_BODY = {"verdict": "confirmed", "note": "化验属实"}
+UPLOAD_BODY = {"time": ["2026-11-23T08:00:00+08:00", "2026-11-23T08:05:00+08:00"], "value": [7.9, 8.1]}
+NOW = datetime.now(ZoneInfo("Asia/Shanghai")).replace(microsecond=0)
+TIME_RANGE = {"from": (NOW - timedelta(hours=12)).isoformat(), "to": NOW.isoformat()}
+TRIED_LIMITS = {"score_strong": 9.0}
+NEW_KEY = {"name": "王芳", "role": "operator", "area": "330483", "expires": "2036-12-31T00:00:00+08:00"}
+EXAMPLE_KEY = ApiKey(
+    key_id="0f3a5c9d2e71",
+    name="Prometheus",
+    hash="",
+    role="viewer",
+    scopes=["platform"],
+    created_by="Wang Fang (key:1d5f0b93b0a1)",
+)
+REQUESTS: dict[str, tuple[str, Any]] = {
+    "GET /v1/areas": ("/v1/areas", None),
+    "GET /v1/sites": ("/v1/sites?area=330483&kind=river_section", None),
+    "GET /v1/sites/{site_id}": ("/v1/sites/330483-d1-r04", None),
+    "GET /v1/devices": ("/v1/devices?area=330483-d1", None),
+    "GET /v1/series": ("/v1/series?site=330483-d1-r04&quantity=dissolved_oxygen", None),
+    "GET /v1/series/{series_id}": ("/v1/series/12", None),
+    "GET /v1/quantities": ("/v1/quantities", None),
+    "GET /v1/latest": ("/v1/latest?area=330483&quantity=dissolved_oxygen", None),
+    "GET /v1/readings": ("/v1/readings?site=330483-d1-r04&quantity=dissolved_oxygen&limit=2", None),
+    "GET /v1/series/{series_id}/readings": ("/v1/series/12/readings?limit=2", None),
+    "GET /v1/series/{series_id}/buckets": ("/v1/series/12/buckets?width=PT1H", None),
+    "GET /v1/plot": ("/v1/plot?series=12&points=4&method=minmax", None),
+    "GET /v1/anomalies": ("/v1/anomalies?near=330402-d1-r02&within_m=20000&severity_min=2&limit=1", None),
+    "GET /v1/anomalies/{anomaly_id}": ("/v1/anomalies/1", None),
+    "GET /v1/anomalies/{anomaly_id}/trace": ("/v1/anomalies/1/trace?window_hours=24", None),
+    "GET /v1/anomalies/{anomaly_id}/feedback": ("/v1/anomalies/1/feedback", None),
+    "POST /v1/anomalies/{anomaly_id}/feedback": ("/v1/anomalies/1/feedback", FEEDBACK_BODY),
+    "GET /v1/twin/state": ("/v1/twin/state", None),
+    "GET /v1/twin/network": ("/v1/twin/network", None),
+    "GET /v1/dead-letters": ("/v1/dead-letters?reason=channel&limit=2", None),
+    "GET /v1/dead-letters/{letter_id}": ("/v1/dead-letters/1", None),
+    "POST /v1/dead-letters/replay": ("/v1/dead-letters/replay", {"reason": "channel"}),
+    "POST /v1/dead-letters/purge": ("/v1/dead-letters/purge", {"ids": [1000]}),
+    "POST /v1/judge": ("/v1/judge?quantity=dissolved_oxygen&limit=score_strong=9", UPLOAD_BODY),
+    "POST /v1/series/{series_id}/trial": ("/v1/series/12/trial", {"limits": TRIED_LIMITS, **TIME_RANGE}),
+    "GET /v1/series/{series_id}/limits": ("/v1/series/12/limits", None),
+    "PUT /v1/series/{series_id}/limits": (
+        "/v1/series/12/limits",
+        {"limits": TRIED_LIMITS, "note": "two false alarms a day at low flow"},
+    ),
+    "GET /v1/ngsi-ld/entities": ("/v1/ngsi-ld/entities?site=330483-d1-r04&options=keyValues", None),
+    "GET /v1/assessments": ("/v1/assessments?area=330483&kind=water_class&limit=2", None),
+    "GET /v1/reports/{area}/{month}": (f"/v1/reports/330483/{NOW:%Y-%m}?language=en", None),
+    "GET /sta/v1.1/": ("/sta/v1.1/", None),
+    "GET /sta/v1.1/{path}": ("/sta/v1.1/Datastreams(12)?$expand=Observations($top=1)", None),
+    "GET /v1/me": ("/v1/me", None),
+    "GET /v1/keys": ("/v1/keys", None),
+    "POST /v1/keys": ("/v1/keys", NEW_KEY),
+    "DELETE /v1/keys/{key_id}": ("/v1/keys/0f3a5c9d2e71", None),
+    "GET /v1/audit": ("/v1/audit?limit=2", None),
+    "GET /v1/health": ("/v1/health", None),
+    "GET /healthz": ("/healthz", None),
+    "GET /readyz": ("/readyz", None),
+    "GET /metrics": ("/metrics", None),
+}
+
+
+def prepare(store: PostgresStore) -> None:
+    """What the demo does not have by itself: a dead letter, assessments, a key."""
+    store.commit(Batch(dead_letters=[DEAD_LETTER]))
+    assess(store, Settings())
+    ACCOUNTS.create(EXAMPLE_KEY)
+
+
+def ask(app: FastAPI, name: str, url: str, body: Any) -> Response:
+    """An example's answer."""
+
+    async def asked() -> Response:
+        async with AsyncClient(transport=ASGITransport(app), base_url="http://gateway") as client:
+            return await client.request(name.split(" ", maxsplit=1)[0], url, json=body, headers=HEADERS)
+
+    return asyncio.run(asked())
+
+
+def shortened(answer: Any) -> Any:
+    """An answer with the first of its rows."""
+    if isinstance(answer, list):
+        return [shortened(one) for one in answer[:MAX_SHOWN_ROWS]]
+    if isinstance(answer, dict):
+        return {name: shortened(value) for name, value in answer.items()}
+    return answer
+
+
+def example(app: FastAPI, name: str, url: str, body: Any) -> examples.ApiExample:
+    """An operation with what is asked and answered."""
+    answer = ask(app, name, url, body)
+    answer.raise_for_status()
+    is_json = answer.headers["content-type"].endswith("json")
+    shown: Any = shortened(answer.json()) if is_json else answer.text[:200]
+    if name == "POST /v1/keys":
+        shown["key"] = f"tt_{shown['key_id']}_…"
+    made: examples.ApiExample = {"request": url, "answer": shown}
+    if body is not None:
+        made["body"] = body
+    return made
+
+
+def main() -> None:
+    """Write `gateway/api/examples.json`."""
+    server = PostgresServer(
+        server_installation.provide(print), "postgres", server_installation.PROGRAMS, TIMESCALE
+    )
+    try:
+        server.create()
+        with fresh_database(server) as dsn:
+            migrate(dsn)
+            store = PostgresStore.open(dsn)
+            fill_with_demo(store, days=2.0)
+            prepare(store)
+            app = gateway_app(store)
+            with alive(store):
+                found = {name: example(app, name, url, body) for name, (url, body) in REQUESTS.items()}
+            store.close()
+    finally:
+        server.remove()
+    text = json.dumps(found, indent=1, ensure_ascii=False)
+    Path(examples.__file__).with_name("examples.json").write_text(text + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""Steps behind the wall of the database, for tests that then send statements of their own."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from ingest_service.storage.postgres.named_queries import QUERIES
+from ingest_service.storage.postgres.row_level_security import signed_scope
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+
+def scope_key_of(connection: Connection[Any]) -> bytes:
+    """The key of a session, given to it where it has none; a rollback would undo that."""
+    key: bytes | None = getattr(connection, "wall_key", None)
+    if key is None:
+        key = secrets.token_bytes(32)
+        connection.execute(QUERIES["begin_wall"], (key,))
+        connection.scope_key = key  # type: ignore[attr-defined]
+    return key
+
+
+def set_area_role(connection: Connection[Any], area: str, name: str = "wall_enter") -> None:
+    """Step behind the wall of an area, to the end of the transaction."""
+    connection.execute(QUERIES[name], signed_scope(area, scope_key_of(connection)))

@@ -1,0 +1,160 @@
+"""Four areas with one of everything in each, and keys of one of them for every role."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from analytics.service.monthly_assessment import assess
+from analytics.service.settings import Settings as AnalyticsSettings
+from gateway.auth import api_keys
+from gateway.auth.principal import Role
+from gateway.settings import Settings
+from ingest_service.storage.contract.batch import Batch
+from ingest_service.storage.contract.models import (
+    AnomalyQuery,
+    Area,
+    Channel,
+    DeadLetter,
+    DeadLetterQuery,
+    Device,
+    DeviceStatus,
+    Directory,
+    Node,
+    Series,
+    Site,
+)
+from tests.support.gateway_access import MemoryApiKeyStore, gateway_app
+from tests.support.store_samples import anomaly, readings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from ingest_service.storage.postgres.api_keys import ApiKey
+    from ingest_service.storage.postgres.store import PostgresStore
+
+OWN, BELOW, ABOVE, ABROAD = AREA_NAMES = ("own", "below", "above", "abroad")
+PARENTS = {"above": None, "own": "above", "below": "own", "abroad": "above"}
+MONTH = "2026-09"
+
+
+class AreaContents(NamedTuple):
+    """What there is in an area."""
+
+    site_id: str
+    series_id: int
+    anomaly_id: int
+    letter_id: int
+    key_id: str
+    area: str
+    month: str
+    path: str
+
+
+class FourAreas(NamedTuple):
+    """A gateway over four areas, each with one of everything, and a key of one of them for each role."""
+
+    app: FastAPI
+    store: PostgresStore
+    accounts: MemoryApiKeyStore
+    places: dict[str, AreaContents]
+    headers: dict[Role, dict[str, str]]
+
+
+@cache
+def key_of_role(role: Role) -> tuple[ApiKey, str]:
+    """A key of a role, made once for all tests."""
+    return api_keys.create_key(
+        MemoryApiKeyStore(), name=role.role_name, role=role, area_id=OWN, created_by="tests"
+    )
+
+
+def enrol(store: PostgresStore) -> None:
+    """Put one of everything into each of four areas."""
+    for place in ("above", "own", "below", "abroad"):
+        store.enrol(directory(place))
+    for number, place in enumerate(AREA_NAMES, 1):
+        series_id = series_of_area(store, place)
+        location: Any = {"site_id": f"site-{place}", "series_id": series_id, "device_id": f"device-{place}"}
+        device_status = DeviceStatus(device_id=f"device-{place}", received_s=5.0, status={"online": True})
+        fresh, found = (
+            readings(series_id, range(number)),
+            anomaly(subject=place, **location, **neighbour_evidence(place)),
+        )
+        store.commit(Batch(fresh=fresh, anomalies=[found], statuses=[device_status]))
+    store.refresh_rollups(limit=1000)
+    assess(store, AnalyticsSettings())
+
+
+def neighbour_evidence(place: str) -> dict[str, Any]:
+    """What an anomaly shows of its neighbours, one of them elsewhere, as it was written before 0028."""
+    near = [
+        {"site_id": f"site-{one}", "way": "upstream", "lag_s": 3600.0, "quantity": "ph", "score": 77.25}
+        for one in (ABROAD, BELOW, ABOVE)
+    ]
+    return {
+        "evidence": {"neighbours": near, "of": [1], "deep": [{"was": {"device_id": f"device-{ABROAD}"}}]},
+        "reason_en": f"foul water at {place} (pH down); it passed site-{ABROAD} about 1.0 h before",
+        "reason_zh": f"{place}来水异常（pH值偏低）；约1.0小时前经过site-{ABROAD}",
+    }
+
+
+def directory(place: str) -> Directory:
+    """What is enrolled in an area."""
+    labels: Any = {"en": "x", "zh": "x"}
+    site = f"site-{place}"
+    coordinates: Any = {"lon": 1, "lat": 1}
+    node: Any = {"node_id": f"node-{place}", "network": "river", "kind": "section", "site_id": site}
+    return Directory(
+        areas=[Area(area_id=place, parent=PARENTS[place], level="county", **labels)],
+        sites=[Site(site_id=site, area_id=place, kind="river_section", **coordinates, en=site, zh=site)],
+        devices=[Device(device_id=f"device-{place}", area_id=place)],
+        series=[Series(site_id=site, quantity="ph")],
+        channels=[Channel(device_id=f"device-{place}", name="ph", site_id=site, quantity="ph")],
+        nodes=[Node(area_id=place, **coordinates, **node, **labels)],
+    )
+
+
+def series_of_area(store: PostgresStore, place: str) -> int:
+    """The series of an area."""
+    return next(one.series_id for one in store.directory().series if one.site_id == f"site-{place}")
+
+
+def four_areas_gateway(store: PostgresStore) -> FourAreas:
+    """A gateway on the four areas, with fresh letters, and keys that nobody has used."""
+    accounts = MemoryApiKeyStore()
+    store.purge_dead_letters(DeadLetterQuery())
+    store.commit(Batch(dead_letters=[dead_letter_of(place) for place in AREA_NAMES]))
+    dead_letters = {one.topic.split("/")[2]: one.letter_id for one in store.dead_letters(DeadLetterQuery())}
+    found = {one.site_id: one.anomaly_id for one in store.anomalies(AnomalyQuery())}
+    places = {}
+    for number, place in enumerate(AREA_NAMES, 1):
+        key, _ = key_of_role(Role.VIEWER)
+        key = msgspec.structs.replace(key, key_id=f"{number:012x}", area_id=place)
+        accounts.create(key)
+        site = f"site-{place}"
+        places[place] = AreaContents(
+            site,
+            series_of_area(store, place),
+            found[site],
+            dead_letters[place],
+            key.key_id,
+            place,
+            MONTH,
+            f"Things('{site}')",
+        )
+    headers = {}
+    for role in Role:
+        key, text = key_of_role(role)
+        accounts.create(key)
+        headers[role] = {"Authorization": f"Bearer {text}"}
+    app = gateway_app(store, accounts=accounts, settings=Settings(requests_burst=10_000))
+    return FourAreas(app, store, accounts, places, headers)
+
+
+def dead_letter_of(place: str) -> DeadLetter:
+    """A dead letter of an area."""
+    topic = f"towntwin/v1/{place}/device-{place}/data"
+    return DeadLetter(received_s=1.0, topic=topic, payload=b"?", reason="unit", detail="x")

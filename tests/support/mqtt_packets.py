@@ -1,0 +1,47 @@
+"""MQTT packets in what passed over a connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PUBLISH, PUBACK = 3, 4
+
+
+def unacknowledged_ids(record: Iterable[tuple[bool, bytes]]) -> set[int]:
+    """Packet ids of QoS 1 messages that came and were not acknowledged on one connection.
+
+    Fails where an id is acknowledged that did not come, or not again since its last acknowledgement.
+    """
+    held = {True: b"", False: b""}
+    unacknowledged: set[int] = set()
+    for from_client, data in record:
+        packets, held[from_client] = packets_of(held[from_client] + data)
+        for kind, qos, body in packets:
+            if not from_client and kind == PUBLISH and qos:
+                after = 2 + int.from_bytes(body[:2])
+                unacknowledged.add(int.from_bytes(body[after : after + 2]))
+            elif from_client and kind == PUBACK:
+                answered = int.from_bytes(body[:2])
+                assert answered in unacknowledged, f"id {answered} was acknowledged and had not come"
+                unacknowledged.remove(answered)
+    return unacknowledged
+
+
+def packets_of(data: bytes) -> tuple[list[tuple[int, int, bytes]], bytes]:
+    """MQTT packets as kind, QoS and body, and the beginning of one that is not whole."""
+    found = []
+    while len(data) > 1:
+        size, at = 0, 1
+        while at < len(data):
+            size |= (data[at] & 127) << 7 * (at - 1)
+            at += 1
+            if not data[at - 1] & 128:
+                break
+        if data[at - 1] & 128 or len(data) < at + size:
+            break
+        found.append((data[0] >> 4, data[0] >> 1 & 3, data[at : at + size]))
+        data = data[at + size :]
+    return found, data

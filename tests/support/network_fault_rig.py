@@ -1,0 +1,232 @@
+"""A device, a broker, the ingest service and a database, with a bad network between any two of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from edge.agent.agent import Agent
+from edge.agent.settings import Settings
+from edge.agent.spool import Spool
+from edge.drivers import Pack
+from edge.wire import broker_address as wire_broker
+from edge.wire import senml
+from edge.wire.senml import Record
+from ingest_service.storage.contract.models import DeadLetterQuery
+from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.store import PostgresStore
+from tests.support.processes import PlatformProcess, running_processes, wait_until
+from tests.support.store_samples import DIRECTORY
+from tests.support.tcp_proxy import Proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ingest_service.storage.contract.models import Directory
+
+READINGS_PER_S = 1500.0
+RECEIPT_TIMEOUT_S = 2.0
+WITHIN_S = 90.0
+
+
+class TickDriver:
+    """A driver of two channels with a reading each a tick; a message holds one channel's of some ticks."""
+
+    def __init__(self, start_s: float, n: int, *, step_s: float = 1.0, together: int = 1) -> None:
+        self.start_s, self.n, self.step_s, self.together = start_s, n, step_s, together
+
+    def times_s(self) -> list[float]:
+        """When each of them is measured [s]."""
+        return [self.start_s + tick * self.step_s for tick in range(self.n)]
+
+    def packs(self) -> Iterator[Pack]:
+        """All of them overdue."""
+        for first in range(0, self.n, self.together):
+            ticks = range(first, min(first + self.together, self.n))
+            yield self._pack("ph", "pH", {tick: self.ph(tick) for tick in ticks})
+            yield self._pack("turb", "NTU", {tick: 20.0 + tick % 9 for tick in ticks})
+
+    def ph(self, tick: int) -> float:
+        """What the first channel measures at a tick."""
+        return 7 + (tick % 50) / 100
+
+    def _pack(self, name: str, unit: str, values: dict[int, float]) -> Pack:
+        times_s = [self.start_s + tick * self.step_s for tick in values]
+        records = [
+            Record(name=name, time_s=time_s, value=value, unit=unit)
+            for time_s, value in zip(times_s, values.values(), strict=True)
+        ]
+        return Pack(times_s[0], records)
+
+
+class NetworkFaultRig:
+    """Everything that a reading passes through; `ledger` says where each of them is.
+
+    Parameters
+    ----------
+    folder : for the spool and the logs
+    dsn : of an empty database
+    broker : with ``host`` and ``port``
+    ticks : two readings each, or the driver that has them
+    device, directory : who it is, and where it is enrolled, with the channels ``ph`` and ``turb``
+    readings_per_s : the device's rate at most; 0 is no bound [1/s]
+    receipt_timeout_s : what is without a receipt for so long is sent again [s]
+
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        dsn: str,
+        broker: Any,
+        *,
+        ticks: int | TickDriver = 1500,
+        device: str = "d1",
+        directory: Directory = DIRECTORY,
+        readings_per_s: float = READINGS_PER_S,
+        receipt_timeout_s: float = RECEIPT_TIMEOUT_S,
+    ) -> None:
+        folder.mkdir(exist_ok=True)
+        self.folder = folder
+        self.dsn = dsn
+        migrate(dsn)
+        self.store = PostgresStore.open(dsn)
+        known = self.store.enrol(directory)
+        series = {(one.site_id, one.quantity): one.series_id for one in known.series}
+        self._series = {
+            one.name: series[one.site_id, one.quantity] for one in known.channels if one.device_id == device
+        }
+        address = conninfo_to_dict(dsn)
+        self.database_network = Proxy(str(address["host"]), int(str(address["port"])))
+        self.broker_network = Proxy(broker.host, broker.port)
+        if isinstance(ticks, int):
+            ticks = TickDriver(float(int(time.time()) - 2 * ticks), ticks)
+        self.ticks = ticks
+        self.published = {(channel, time_s) for time_s in ticks.times_s() for channel in ("ph", "turb")}
+        edge = Settings(window=100, receipt_timeout_s=receipt_timeout_s, drain_readings_per_s=readings_per_s)
+        self._agent = Agent(
+            area=next(one.area_id for one in directory.devices if one.device_id == device),
+            device=device,
+            driver=ticks,
+            spool=Spool.open(folder / "spool", edge),
+            broker=wire_broker.parse_broker_address(f"mqtt://{broker.host}:{broker.port}"),
+            settings=edge,
+        )
+        self._ingests: list[PlatformProcess] = []
+        self._stop = threading.Event()
+        self._device = threading.Thread(target=self._agent.run, args=(self._stop,), name="device")
+
+    def ingest(self, name: str = "ingest", **environ: str) -> PlatformProcess:
+        """An ingest process that reaches both servers through the bad network."""
+        network = self.database_network
+        usual = {
+            "TOWNTWIN_DSN": make_conninfo(self.dsn, host=network.host, port=network.port),
+            "TOWNTWIN_BROKER": f"mqtt://{self.broker_network.host}:{self.broker_network.port}",
+            "TOWNTWIN_INGEST_BATCH_WAIT_S": "0.02",
+        }
+        process = PlatformProcess("ingest", log=self.folder / f"{name}.log", **(usual | environ))
+        self._ingests.append(process)
+        return process
+
+    def publish(self, kept: float = 0.25) -> None:
+        """Let the device begin once ingest listens, and wait until a part of its readings is kept."""
+        wait_until(
+            lambda: any("subscribed" in one.log.read_text() for one in self._ingests if one.log.exists()),
+            within_s=WITHIN_S,
+            what="ingest listens",
+        )
+        self._device.start()
+        self.wait_for(kept)
+        assert self.receipted() < len(self.published), "nothing is left for the failure"
+
+    def receipted(self) -> int:
+        """How many readings the platform acknowledged."""
+        return self._agent.counts().receipted
+
+    def wait_for(self, kept: float) -> None:
+        """Wait until a part of the readings has its receipts."""
+        expected = kept * len(self.published)
+        wait_until(lambda: self.receipted() >= expected, within_s=WITHIN_S, what=f"{kept} kept")
+
+    def finish(self) -> None:
+        """Wait until the device has a receipt for everything."""
+        self._device.join(WITHIN_S)
+        assert not self._device.is_alive(), f"not all kept within {WITHIN_S} s: {self._agent.counts()}"
+
+    def rows(self, channel: str) -> NDArray[np.void]:
+        """What is stored of a channel, as READING rows."""
+        start_s = self.ticks.start_s
+        return self.store.readings(self._series[channel], start_s - 1, start_s + 1e7, limit=10**6)
+
+    def stored(self) -> list[tuple[str, float]]:
+        """Channel and time of what is stored, once for each row."""
+        return [
+            (channel, time_us / 1e6)
+            for channel in self._series
+            for time_us in self.rows(channel)["time_us"].tolist()
+        ]
+
+    def dead(self) -> set[tuple[str, float]]:
+        """Channel and time of what lies in the dead letters."""
+        dead_letters = self.store.dead_letters(DeadLetterQuery(limit=10**5))
+        records = [
+            senml.decode(one.payload, content_type=one.content_type or "", now_s=0) for one in dead_letters
+        ]
+        return {(one.name, one.time_s) for of_letter in records for one in of_letter}
+
+    def ledger(self, *, dead: int = 0) -> None:
+        """What was published is what is stored, once, and what lies in the dead letters."""
+        stored, dead_letters = self.stored(), self.dead()
+        assert len(stored) == len(set(stored)), "something is stored twice"
+        assert set(stored) | dead_letters == self.published
+        assert not set(stored) & dead_letters
+        assert len(dead_letters) == dead
+
+    def close(self) -> None:
+        """End everything."""
+        self._stop.set()
+        if self._device.is_alive():
+            self._device.join()
+        self.database_network.close()
+        self.broker_network.close()
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def play(rig: NetworkFaultRig, fail: Callable[[], None], **environ: str) -> PlatformProcess:
+    """Let readings flow, make the failure in their midst, and see that all of them arrive."""
+    ingest = rig.ingest(**environ)
+    with running_processes(ingest):
+        rig.publish()
+        fail()
+        rig.finish()
+        assert ingest.stop() == 0
+    rig.ledger()
+    return ingest
+
+
+def superuser(dsn: str) -> psycopg.Connection[Any]:
+    """A connection of its own, in autocommit."""
+    return psycopg.connect(dsn, autocommit=True)
+
+
+def wait_for_log(ingest: PlatformProcess, words: str, *, times: int = 1) -> None:
+    """Wait until the log says these words, so many times."""
+    wait_until(
+        lambda: ingest.log.read_text().count(words) >= times,
+        within_s=WITHIN_S,
+        what=f"the log says {words} {times} times",
+    )

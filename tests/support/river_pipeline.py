@@ -1,0 +1,113 @@
+"""A river section whose readings go through the pipeline's own steps, on time or late, into any store."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge.wire import receipts, senml
+from edge.wire.senml import Record
+from ingest_service.pipeline.batch_processor import BatchProcessor
+from ingest_service.pipeline.message import Message
+from ingest_service.pipeline.settings import Settings
+from ingest_service.storage.contract.models import (
+    Anomaly,
+    AnomalyQuery,
+    Area,
+    Channel,
+    Device,
+    Directory,
+    Series,
+    Site,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ingest_service.storage.contract.store import Store
+
+    Floats = NDArray[np.float64]
+    Bools = NDArray[np.bool_]
+
+START_S = 1_790_000_000.0
+STEP_S = 300.0
+AREA = "330483-d1"
+TOPIC = f"towntwin/v1/{AREA}/wz-01/data"
+IN_A_MESSAGE = 200
+
+DIRECTORY = Directory(
+    areas=[Area(area_id=AREA, level="town", en="A", zh="甲")],
+    sites=[Site(site_id="s1", area_id=AREA, kind="river_section", en="S", zh="断面", lon=120.5, lat=30.7)],
+    devices=[Device(device_id="wz-01", area_id=AREA)],
+    series=[Series(site_id="s1", quantity="ph")],
+    channels=[Channel(device_id="wz-01", name="ph", site_id="s1", quantity="ph")],
+)
+
+
+class SectionPipeline:
+    """One series of pH, of id 1, and the pipeline that takes its readings."""
+
+    def __init__(self, store: Store, **limits: float) -> None:
+        store.enrol(DIRECTORY)
+        store.enrol(Directory(series=[Series(site_id="s1", quantity="ph", limits=limits)]))
+        self.store = store
+        self._messages = 0
+        ticking = itertools.count(START_S + 1e8, 10.0)  # so that each batch looks for a new directory
+        self._pipeline = BatchProcessor(store, Settings(), wait=lambda _: True, clock=lambda: next(ticking))
+        self._pipeline.open()
+
+    def send(self, time_s: Floats, value: Floats) -> None:
+        """Some readings, in messages that come one after another."""
+        for at in range(0, len(time_s), IN_A_MESSAGE):
+            self._messages += 1
+            pack = [
+                Record(name="ph", time_s=float(when), value=float(what), unit="pH")
+                for when, what in zip(
+                    time_s[at : at + IN_A_MESSAGE], value[at : at + IN_A_MESSAGE], strict=True
+                )
+            ]
+            place = (("epoch", "e"), ("number", str(self._messages)), receipts.RECORDED_PROPERTY)
+            assert self._pipeline.ingest(
+                [Message(TOPIC, senml.encode_json(pack), START_S + 1e8, properties=place)]
+            )
+
+    def send_late(self, time_s: Floats, value: Floats, late: Bools) -> None:
+        """Readings, of which some come after all the others."""
+        self.send(time_s[~late], value[~late])
+        self.send(time_s[late], value[late])
+
+    def flags(self) -> list[tuple[int, int, int]]:
+        """Measured time [us], quality and rules of every reading."""
+        rows = self.store.readings(1, 0, 4e9, limit=10**6)
+        return [tuple(row) for row in rows[["time_us", "quality", "rules"]].tolist()]
+
+    def anomalies(self, *states: str) -> list[Anomaly]:
+        """By start, of some states or all."""
+        return self.store.anomalies(AnomalyQuery(states=list(states) or None, limit=1000))[::-1]
+
+    def standing(self) -> list[tuple[object, ...]]:
+        """What the anomalies that are none of the withdrawn say."""
+        return [
+            (
+                round(one.start_s, 6),
+                one.end_s and round(one.end_s, 6),
+                one.peak_s,
+                one.detector,
+                one.score,
+                one.severity,
+                one.n_readings,
+                one.state,
+                one.reason_en,
+                one.reason_zh,
+            )
+            for one in self.anomalies("open", "closed")
+        ]
+
+
+def quiet_series(ticks: int, *, seed: int = 1) -> tuple[Floats, Floats]:
+    """Times [s] and pH of some days without event."""
+    time_s = START_S + STEP_S * np.arange(ticks, dtype=np.float64)
+    day = 2 * np.pi * time_s / 86_400
+    return time_s, 7.5 + 0.1 * np.sin(day) + np.random.default_rng(seed).normal(0, 0.02, ticks)

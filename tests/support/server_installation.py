@@ -1,0 +1,169 @@
+"""Real servers for the tests, installed by the tests themselves on Debian as root.
+
+Debian 13 has TimescaleDB and Mosquitto as packages. An older Debian gets a root folder of Debian 13 in the
+cache, made once, and its servers run there by ``chroot``; nothing is mounted.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SUITE = "trixie"
+PROGRAMS = "/usr/lib/postgresql/17/bin"
+EXTENSION = "/usr/share/postgresql/17/extension/timescaledb.control"
+MOSQUITTO = "/usr/sbin/mosquitto"
+PACKAGES = ("postgresql-17-timescaledb", "mosquitto")
+
+
+class InstallationError(Exception):
+    """What the tests need can't be had on this machine; the sentence says why."""
+
+
+def cache_folder() -> Path:
+    """Where things are kept from one run to the next: for root where servers can reach it."""
+    if os.geteuid() == 0:
+        return Path("/var/cache/towntwin-test")
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "towntwin-test"
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Where the real servers are installed: this machine (``/``), or a root folder of a newer Debian."""
+
+    root: Path
+
+    @property
+    def has_timescale(self) -> bool:
+        """Whether PostgreSQL with TimescaleDB is there."""
+        return (self.root / EXTENSION[1:]).exists()
+
+    @property
+    def has_mosquitto(self) -> bool:
+        """Whether Mosquitto is there."""
+        return (self.root / MOSQUITTO[1:]).exists()
+
+    @property
+    def runs(self) -> Path:
+        """Where throw-away data go, so that the servers can reach them."""
+        if self.root != Path("/"):
+            return self.root / "srv"
+        return cache_folder() / "run"
+
+    def inside(self, path: Path) -> str:
+        """A path as the servers see it."""
+        return str(Path("/") / path.relative_to(self.root))
+
+    def owner(self, user: str) -> tuple[int, int]:
+        """Ids of a user of the installation; the test's own where it isn't root."""
+        if os.geteuid() != 0:
+            return os.geteuid(), os.getegid()
+        for line in (self.root / "etc/passwd").read_text().splitlines():
+            name, _, uid, gid, *_ = line.split(":")
+            if name == user:
+                return int(uid), int(gid)
+        raise InstallationError(f"{self.root} has no user {user}")
+
+    def command(self, user: str, program: str, *args: str) -> list[str]:
+        """A command that runs a server's program, as an unprivileged user, and dies with its parent.
+
+        It dies with the *thread* that starts it: start servers from the main thread.
+        """
+        change = ["chroot", str(self.root)] if self.root != Path("/") else []
+        if shutil.which("setpriv") is None:  # not Linux
+            return [*change, program, *args]
+        group = self.owner(user)[1]
+        become = [f"--reuid={user}", f"--regid={group}", "--clear-groups"] if os.geteuid() == 0 else []
+        return [*change, "setpriv", *become, "--pdeathsig=KILL", program, *args]
+
+
+def provide(say: Callable[[str], None]) -> Installation:
+    """Find the real servers, or install them.
+
+    Raises
+    ------
+    InstallationError
+        Where this is neither Debian as root nor a machine that has them already.
+
+    """
+    native = Installation(Path("/"))
+    if native.has_timescale and native.has_mosquitto:
+        return native
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise InstallationError("real servers are installed on Debian as root only")
+    with install_lock():
+        newer = Installation(cache_folder() / SUITE)
+        if newer.root.exists():
+            return newer
+        if _apt_has(PACKAGES[0]):
+            apt_install(*PACKAGES, say=say)
+            return native
+        _make_root_folder(newer.root, say)
+        return newer
+
+
+def apt_install(*packages: str, say: Callable[[str], None]) -> None:
+    """Install Debian packages, and let none of them start a service."""
+    say(f"installing {' '.join(packages)}")
+    policy = Path("/usr/sbin/policy-rc.d")
+    ours = not policy.exists()
+    if ours:
+        policy.write_text("#!/bin/sh\nexit 101\n")
+        policy.chmod(0o755)
+    try:
+        _run("apt-get", "update", "-qq")
+        _run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages)
+    finally:
+        if ours:
+            policy.unlink()
+
+
+def _apt_has(package: str) -> bool:
+    _run("apt-get", "update", "-qq")
+    try:
+        _run("apt-cache", "show", package)
+    except InstallationError:
+        return False
+    return True
+
+
+def _make_root_folder(root_folder: Path, say: Callable[[str], None]) -> None:
+    if shutil.which("mmdebstrap") is None:
+        apt_install("mmdebstrap", say=say)
+    say(f"making a root folder of Debian 13 with {' and '.join(PACKAGES)} in {root_folder} (half a minute)")
+    staging = cache_folder() / f".{SUITE}-being-made"
+    shutil.rmtree(staging, ignore_errors=True)
+    _run("mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(staging))
+    staging.chmod(0o755)
+    staging.rename(root_folder)
+
+
+@contextmanager
+def install_lock() -> Iterator[None]:
+    """One run at a time installs; the others wait and find it done."""
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with (cache_folder() / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(
+        command,
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise InstallationError(f"{' '.join(command)} failed: {done.stderr.strip()[-2000:]}")

