@@ -18,7 +18,7 @@ TRANSLATIONS: dict[str, tuple[str, str]] = {
 def translate(key: str, language: Language) -> str:
     """A word in a language.
 
-    >>> word("town", "zh")
+    >>> translate("town", "zh")
     '乡镇'
     """
     return TRANSLATIONS[key][LANGUAGES.index(language)]

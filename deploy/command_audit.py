@@ -43,7 +43,8 @@ def command_arguments(args: argparse.Namespace, *names: str) -> str:
     """Those arguments that were given, of the named ones alone: what is not named may be a secret.
 
     >>> from argparse import Namespace
-    >>> told(Namespace(ids=[3, 4], reason="no unit", all=False, dsn="secret"), "ids", "reason", "all")
+    >>> args = Namespace(ids=[3, 4], reason="no unit", all=False, dsn="secret")
+    >>> command_arguments(args, "ids", "reason", "all")
     "ids=3,4 reason='no unit'"
     """
     named_values = ((name.rstrip("_"), getattr(args, name)) for name in names)

@@ -29,7 +29,7 @@ def enrolment_differences(enrolled: Directory, desired: Directory) -> list[str]:
     """Each entry that would be added or changed, with the fields that would change.
 
     >>> from ingest_service.storage.contract.models import Device, Directory
-    >>> differences(
+    >>> enrolment_differences(
     ...     Directory(devices=[Device(device_id="d", area_id="a")]),
     ...     Directory(devices=[Device(device_id="d", area_id="b"), Device(device_id="e", area_id="b")]),
     ... )

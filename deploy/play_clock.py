@@ -25,7 +25,7 @@ class PlayClock:
 
     Examples
     --------
-    >>> clock = PlayClock(started_s=1000.0, history_s=7 * DAY_S, catch_up_s=30.0, wall=lambda: 1030.0)
+    >>> clock = PlayClock(started_s=1000.0, history_s=7 * DAY_S, catch_up_s=30.0, wall_clock=lambda: 1030.0)
     >>> clock() == clock.live_from_s == 1030.0
     True
 

@@ -202,7 +202,7 @@ def _own_ids(table: str, entry: object) -> set[str]:
 def _describe_error(error: str, content: dict[str, Any]) -> str:
     """The error of the decoder, with the entry named by its id where it has one.
 
-    >>> _told("Expected `float`, got `str` - at `$.sites[0].lon`", {"sites": [{"site_id": "a"}]})
+    >>> _describe_error("Expected `float`, got `str` - at `$.sites[0].lon`", {"sites": [{"site_id": "a"}]})
     "sites entry 1 ('a'), lon: expected `float`, got `str`"
     """
     found = re.fullmatch(r"(.*?) - at `\$\.(\w+)\[(\d+)\](?:\.(.+))?`", error)

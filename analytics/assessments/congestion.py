@@ -51,7 +51,7 @@ class RoadPerformance:
 def congestion_levels(ratio: ArrayLike, bounds: Sequence[float] = RATIO_BOUNDS) -> NDArray[np.int64]:
     """The level of each ratio of speed to free-flow speed; on a bound it is the worse one.
 
-    >>> levels([1.2, 0.7, 0.5, 0.4, 0.3, 0.0]).tolist()
+    >>> congestion_levels([1.2, 0.7, 0.5, 0.4, 0.3, 0.0]).tolist()
     [1, 2, 3, 4, 5, 5]
     """
     return 5 - np.searchsorted(np.array(bounds)[::-1], np.asarray(ratio, np.float64), side="left").astype(

@@ -123,7 +123,7 @@ def in_unit_of(item: ItemLimits, value: float, unit: str) -> float:
 def oxygen_at_saturation(temperature: float) -> float:
     """Dissolved oxygen of saturated fresh water [mg/L] at a temperature [°C]; HJ 2.3: 468 / (31.6 + T).
 
-    >>> [round(saturation(t), 2) for t in (0.0, 10.0, 20.0, 30.0)]
+    >>> [round(oxygen_at_saturation(t), 2) for t in (0.0, 10.0, 20.0, 30.0)]
     [14.81, 11.25, 9.07, 7.6]
     """
     return 468.0 / (31.6 + temperature)
@@ -204,7 +204,7 @@ def assess_section(
 def status_of_class(class_: int) -> int:
     """Of a section: 1 excellent (I, II), 2 good (III), 3 light, 4 moderate, 5 heavy pollution.
 
-    >>> [status(one) for one in range(1, 7)]
+    >>> [status_of_class(one) for one in range(1, 7)]
     [1, 1, 2, 3, 4, 5]
     """
     return max(1, class_ - 1)

@@ -17,7 +17,8 @@ def weighted_index(scores: Mapping[str, float | None], weights: Mapping[str, flo
 
     Examples
     --------
-    >>> index({"water": 1.0, "roads": 0.5, "capture": None}, {"water": 3.0, "roads": 1.0, "capture": 1.0})
+    >>> scores = {"water": 1.0, "roads": 0.5, "capture": None}
+    >>> weighted_index(scores, {"water": 3.0, "roads": 1.0, "capture": 1.0})
     87.5
 
     """

@@ -35,7 +35,7 @@ EUTROPHIC_BOUNDS = (50.0, 60.0, 70.0)
 def item_weights(items: Mapping[str, object]) -> dict[str, float]:
     """The weight of each item among those present: r² over their sum.
 
-    >>> {name: round(one, 4) for name, one in weights(TERMS).items()}["chlorophyll_a"]
+    >>> {name: round(one, 4) for name, one in item_weights(TERMS).items()}["chlorophyll_a"]
     0.2663
     """
     squares = {name: term.r**2 for name, term in TERMS.items() if name in items}
@@ -63,7 +63,7 @@ def trophic_level_index(values: Mapping[str, float]) -> tuple[float, dict[str, f
 def trophic_state(tli: float) -> int:
     """1 oligotrophic (below 30), 2 mesotrophic (30 to 50), 3 lightly, 4 medium, 5 heavily eutrophic.
 
-    >>> [state(one) for one in (29.9, 30.0, 50.0, 50.1, 60.0, 70.0, 70.1)]
+    >>> [trophic_state(one) for one in (29.9, 30.0, 50.0, 50.1, 60.0, 70.0, 70.1)]
     [1, 2, 2, 3, 3, 4, 5]
     """
     return 1 if tli < 30.0 else 2 + sum(tli > bound for bound in EUTROPHIC_BOUNDS)

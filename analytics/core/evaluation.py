@@ -111,7 +111,7 @@ def pointwise(truth: ArrayLike, flagged: ArrayLike) -> PointwiseScores:
     Examples
     --------
     >>> pointwise([True, True, False, False], [True, False, True, False])
-    Pointwise(precision=0.5, recall=0.5, f1=0.5, far=0.5, mar=0.5)
+    PointwiseScores(precision=0.5, recall=0.5, f1=0.5, far=0.5, mar=0.5)
 
     """
     is_off, flagged_mask = np.asarray(truth, np.bool_), np.asarray(flagged, np.bool_)

@@ -28,7 +28,7 @@ def shift_of_verdicts(false_alarms: int, confirmed: int) -> float:
 
     Examples
     --------
-    >>> shift(1, 0), shift(1, 2), shift(100, 0), shift(0, 100)
+    >>> shift_of_verdicts(1, 0), shift_of_verdicts(1, 2), shift_of_verdicts(100, 0), shift_of_verdicts(0, 100)
     (0.5, 0.0, 3.0, -1.0)
 
     """
@@ -50,7 +50,7 @@ def shifted_limits(limits: Mapping[str, float], by: float) -> dict[str, float]:
     --------
     >>> base = {"score_close": 2, "score_weak": 5, "score_strong": 8}
     >>> base |= {"novelty_least": 0.3, "step_deviations": 10}
-    >>> [float(limit) for limit in moved(base, 1.0).values()]
+    >>> [float(limit) for limit in shifted_limits(base, 1.0).values()]
     [3.0, 6.0, 9.0, 0.6, 20.0]
 
     """

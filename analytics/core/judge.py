@@ -95,7 +95,7 @@ def judge(
     """
     value = np.ascontiguousarray(value)  # the compiler would build another stack for a field of rows
     use_compiled = constants.NUMBA_AVAILABLE if use_compiled is None else use_compiled
-    if not (use_compiled and _load_kernel().in_order(series, time_s, state.scalars)):
+    if not (use_compiled and _load_kernel().is_in_order(series, time_s, state.scalars)):
         _check_order(state, series, time_s)
     judge_whole_block = _judge_compiled if use_compiled else _judge_with_numpy
     return judge_whole_block(state, parameters, series, time_s, value)
@@ -144,7 +144,7 @@ def _judge_compiled(
         at = slice(begin, begin + COMPILED_BLOCK_READINGS)
         part_series, part = series[at], results.part(at)
         buffers = (revised[: len(part_series)], closed[: len(part_series)], still_open[: len(part_series)])
-        n_revised, n_closed, _ = _load_kernel().run(
+        n_revised, n_closed, _ = _load_kernel().judge_block(
             part_series, time_s[at], value[at], parameters.by_series, arrays, part, *buffers
         )
         all_revised.append(revised[:n_revised].copy())

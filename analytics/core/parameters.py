@@ -84,11 +84,11 @@ def parameter_problems(limits: Mapping[str, float | None], base: Mapping[str, fl
 
     Examples
     --------
-    >>> problems({"suspectlow": 6.5})
+    >>> parameter_problems({"suspectlow": 6.5})
     ["there is no limit 'suspectlow': did you mean 'suspect_low'?"]
-    >>> problems({"suspect_low": 9, "suspect_high": 6})
+    >>> parameter_problems({"suspect_low": 9, "suspect_high": 6})
     ['suspect_low 9 is above suspect_high 6']
-    >>> problems({"fail_high": float("inf")})
+    >>> parameter_problems({"fail_high": float("inf")})
     ['fail_high inf is not a finite number']
 
     """

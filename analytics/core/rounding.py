@@ -40,7 +40,7 @@ def convert_without_noise(
 ) -> NDArray[np.float64]:
     """``value * scale + offset`` (n,), without noise where that changes a value's unit.
 
-    >>> converted(np.array([0.29, 0.1 + 0.2]), np.array([1000.0, 1.0]), np.zeros(2)).tolist()
+    >>> convert_without_noise(np.array([0.29, 0.1 + 0.2]), np.array([1000.0, 1.0]), np.zeros(2)).tolist()
     [290.0, 0.30000000000000004]
     """
     result: NDArray[np.float64] = value * scale + offset

@@ -49,8 +49,9 @@ def find_score_events(score: Floats, *, weak: float, strong: float, close: float
 
     Examples
     --------
-    >>> found = spans(np.array([[0.0], [9], [3], [0], [0]]), weak=5, strong=8, close=2, gap=2)
-    >>> found.begin.tolist(), found.end.tolist(), found.is_open.tolist()
+    >>> scores = np.array([[0.0], [9], [3], [0], [0]])
+    >>> event_rows = find_score_events(scores, weak=5, strong=8, close=2, gap=2)
+    >>> event_rows.begin.tolist(), event_rows.end.tolist(), event_rows.is_open.tolist()
     ([1], [2], [False])
 
     """

@@ -144,8 +144,8 @@ def distances(state: DistanceState, reference: SiteReference, values: Floats) ->
     --------
     >>> random = np.random.default_rng(1)
     >>> good = random.normal(7, 0.1, (400, 1, 2))
-    >>> reference = Reference.fit(good)
-    >>> odd = distances(State.empty(reference.centre), reference, np.vstack([good, [[[9, 7]]]]))
+    >>> reference = SiteReference.fit(good)
+    >>> odd = distances(DistanceState.empty(reference.centre), reference, np.vstack([good, [[[9, 7]]]]))
     >>> bool(odd.deviation[-1, 0] > odd.deviation[:-1, 0].max())
     True
 

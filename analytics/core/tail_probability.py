@@ -85,7 +85,7 @@ def score(x: Floats, tail: TailSums, count: Floats, tail_start: TailStart) -> Fl
 
     Examples
     --------
-    >>> nothing = Tail(*np.zeros((4, 1)))
+    >>> nothing = TailSums(*np.zeros((4, 1)))
     >>> score(np.array([9.0]), nothing, np.zeros(1), RESIDUAL).round(2)
     array([6.04])
 

@@ -53,7 +53,7 @@ DEFAULT_INTERVAL_S = Series(site_id="", quantity="").interval_s
 def limit_problems(series: Series) -> list[str]:
     """List the faults of a series as it is enrolled (quantity, interval, limits), one sentence each.
 
-    >>> problems(Series(site_id="s", quantity="ph", limits={"suspect_low": 9, "suspect_high": 6}))
+    >>> limit_problems(Series(site_id="s", quantity="ph", limits={"suspect_low": 9, "suspect_high": 6}))
     ['suspect_low 9 is above suspect_high 6']
     """
     if series.quantity not in QUANTITIES:

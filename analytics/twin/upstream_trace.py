@@ -75,10 +75,10 @@ def trace_upstream(
 
     Examples
     --------
-    >>> from analytics.twin.network import Network
+    >>> from analytics.twin.network import FlowNetwork
     >>> half = np.array([0.5, 0.5])
-    >>> river = Network(3, np.array([0, 1]), np.array([1, 2]), np.array([900.0, 1800.0]), half)
-    >>> found = upstream(river, 2, window_s=86_400)
+    >>> river = FlowNetwork(3, np.array([0, 1]), np.array([1, 2]), np.array([900.0, 1800.0]), half)
+    >>> found = trace_upstream(river, 2, window_s=86_400)
     >>> found.node.tolist(), found.travel_s.tolist()
     ([1, 0], [3600.0, 5400.0])
 

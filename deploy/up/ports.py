@@ -148,7 +148,7 @@ def is_wildcard(host: str) -> bool:
 def local_host(host: str) -> str:
     """The address by which this machine itself reaches a server, as in an URL.
 
-    >>> near("0.0.0.0"), near("192.0.2.7"), near("::")
+    >>> local_host("0.0.0.0"), local_host("192.0.2.7"), local_host("::")
     ('127.0.0.1', '192.0.2.7', '[::1]')
     """
     if is_wildcard(host):

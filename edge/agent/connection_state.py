@@ -134,7 +134,7 @@ class ConnectionState:
 def _end_sentence(end: ConnectionEnd, code: int | None, detail: str) -> str:
     """Describe what happened and the remedy.
 
-    >>> _sentence(End.UNREACHABLE, None, "Connection refused")
+    >>> _end_sentence(ConnectionEnd.UNREACHABLE, None, "Connection refused")
     "can't be reached (Connection refused)"
     """
     advice = (

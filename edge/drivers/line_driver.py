@@ -49,7 +49,7 @@ class LineSplitter:
     >>> splitter = LineSplitter(longest_bytes=5)
     >>> list(splitter.feed(b"one\ntw")), list(splitter.feed(b"o\n123456")), list(splitter.feed(b"789\nend"))
     ([b'one'], [b'two', None], [])
-    >>> splitter.rest()
+    >>> splitter.last_line()
     b'end'
 
     """
@@ -93,7 +93,7 @@ class RefusalLog:
 
     Examples
     --------
-    >>> refusals = Refusals(at_once=2)
+    >>> refusals = RefusalLog(at_once=2)
     >>> [refusals.note(f"line {number}: no SenML", 0.0) for number in (1, 2, 3, 4)]
     ['line 1: no SenML', 'line 2: no SenML', None, None]
     >>> refusals.note("line 5: no SenML", 1.0), refusals.count
@@ -134,7 +134,7 @@ class LineDriver:
     Examples
     --------
     >>> import io
-    >>> lines = Lines(io.BytesIO(b'[{"n":"ph","u":"pH","v":7.1}]\n'), clock=lambda: 1700000000.0)
+    >>> lines = LineDriver(io.BytesIO(b'[{"n":"ph","u":"pH","v":7.1}]\n'), clock=lambda: 1700000000.0)
     >>> [record.value for pack in lines.packs() if pack for record in pack.records]
     [7.1]
 

@@ -62,7 +62,7 @@ def interpolate_day(knots: Sequence[float], hour: float) -> float:
     knots : 25 values, hour 0 to hour 24
     hour : local time of day, 0 to 24 exclusive [h]
 
-    >>> along([0.0, 10.0, *[0.0] * 23], 0.25)
+    >>> interpolate_day([0.0, 10.0, *[0.0] * 23], 0.25)
     2.5
     """
     whole_hour = int(hour)

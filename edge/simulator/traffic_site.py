@@ -78,7 +78,7 @@ def demand_share(time_s: float) -> float:
 def free_flow_state(flow: float, free_speed: float) -> LaneState:
     """Return the state of a lane in free flow. flow [veh/h], free_speed [km/h].
 
-    >>> free(600.0, 60.0).speed
+    >>> free_flow_state(600.0, 60.0).speed
     51.0
     """
     speed = free_speed * (1 - SPEED_LOSS_AT_CAPACITY * (flow / CAPACITY) ** 2)

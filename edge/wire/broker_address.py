@@ -37,7 +37,7 @@ def parse_broker_address(address: str) -> BrokerAddress:
 
     Examples
     --------
-    >>> parse("mqtt://wz-01:secret@broker.town:1884")
+    >>> parse_broker_address("mqtt://wz-01:secret@broker.town:1884")
     mqtt://broker.town:1884
 
     """

@@ -211,7 +211,7 @@ def normalised_unit(unit: str) -> str:
 
     Case is kept: mS and MS are different.
 
-    >>> same_unit("℃") == same_unit(" °C"), same_unit("µS/cm") == same_unit("μS/cm")
+    >>> normalised_unit("℃") == normalised_unit(" °C"), normalised_unit("µS/cm") == normalised_unit("μS/cm")
     (True, True)
     """
     folded = unicodedata.normalize("NFKC", unit.translate(_LOOK_ALIKE_CHARACTERS))

@@ -67,8 +67,8 @@ class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=False, omit_def
 def position_of(properties: Iterable[tuple[str, str]]) -> SpoolPosition | None:
     """Return the spool position in a message's user properties; None if it is missing or invalid.
 
-    >>> place_of([("epoch", "a1"), ("number", "7")])
-    Place(epoch='a1', number=7)
+    >>> position_of([("epoch", "a1"), ("number", "7")])
+    SpoolPosition(epoch='a1', number=7)
     """
     user_properties = dict(properties)
     epoch, number = user_properties.get(EPOCH_PROPERTY), user_properties.get(NUMBER_PROPERTY)
@@ -89,7 +89,7 @@ def receipts_for(
 ) -> list[Receipt]:
     """Build one receipt per epoch, numbers merged into ranges; refusals are (position, reason, detail).
 
-    >>> of_places([Place("a", 1), Place("a", 2), Place("a", 5)])
+    >>> receipts_for([SpoolPosition("a", 1), SpoolPosition("a", 2), SpoolPosition("a", 5)])
     [Receipt(epoch='a', kept=[(1, 2), (5, 5)], refused=[], more=0)]
     """
     ranges: dict[str, list[tuple[int, int]]] = {}

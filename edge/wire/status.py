@@ -55,7 +55,7 @@ def decode_status(payload: bytes) -> StatusMessage:
 
     Examples
     --------
-    >>> decode(b'{"online":true,"time_s":1790000000000}').time_s
+    >>> decode_status(b'{"online":true,"time_s":1790000000000}').time_s
     1790000000.0
 
     """

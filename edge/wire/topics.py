@@ -26,7 +26,7 @@ class TopicKind(StrEnum):
 class Topic(msgspec.Struct, frozen=True):
     """A parsed topic.
 
-    >>> str(Topic(area="330483-d1", device="wz-01", kind=Kind.DATA))
+    >>> str(Topic(area="330483-d1", device="wz-01", kind=TopicKind.DATA))
     'towntwin/v1/330483-d1/wz-01/data'
     """
 
@@ -41,7 +41,7 @@ class Topic(msgspec.Struct, frozen=True):
 def parse_topic(topic: str) -> Topic:
     """Parse a topic. Raises `TopicError` with the expected form.
 
-    >>> parse("towntwin/v1/330483-d1/wz-01/data").device
+    >>> parse_topic("towntwin/v1/330483-d1/wz-01/data").device
     'wz-01'
     """
     parts = topic.split("/")

@@ -24,7 +24,7 @@ def _require_offset(time: datetime) -> datetime:
 def _restore_plus(text: object) -> object:
     """A time with the plus of its offset, which is a blank where a client did not write it as ``%2B``.
 
-    >>> _with_plus("2026-11-23T08:00:00 08:00")
+    >>> _restore_plus("2026-11-23T08:00:00 08:00")
     '2026-11-23T08:00:00+08:00'
     """
     match = _LOST_PLUS_PATTERN.fullmatch(text) if isinstance(text, str) else None

@@ -38,8 +38,8 @@ class SnapshotToken(msgspec.Struct, frozen=True, array_like=True):
 def encode_token(snapshot: Snapshot, from_us: int = 0, to_us: int = 0) -> str:
     """A token as a word.
 
-    >>> moment = Moment(1790000000000000, 765, (761,), "7.5")
-    >>> decode(encode(moment, 1, 2)) == Token(moment, 1, 2)
+    >>> snapshot = Snapshot(1790000000000000, 765, (761,), "7.5")
+    >>> decode_token(encode_token(snapshot, 1, 2)) == SnapshotToken(snapshot, 1, 2)
     True
     """
     packed = msgspec.msgpack.encode(SnapshotToken(snapshot, from_us, to_us))

@@ -92,7 +92,7 @@ def principal_of_key(key: ApiKey) -> Principal:
 def hash_secret(secret: str) -> str:
     """What is kept of a secret.
 
-    >>> hashed("x")[:15]
+    >>> hash_secret("x")[:15]
     'sha256$2d711642'
     """
     return _SHA256_PREFIX + hashlib.sha256(secret.encode()).hexdigest()

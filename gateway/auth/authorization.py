@@ -131,7 +131,7 @@ _COMPILED_RIGHTS = _compile_rights()
 def match_route(method: str, path: str) -> MatchedRoute | None:
     """The entry of a request, HEAD as GET; None where there is none.
 
-    >>> find("GET", "/v1/series/7").path, find("PUT", "/v1/series/7")
+    >>> match_route("GET", "/v1/series/7").path, match_route("PUT", "/v1/series/7")
     ('/v1/series/{series_id}', None)
     """
     for pattern, entry_method, template, right in _COMPILED_RIGHTS:
@@ -149,7 +149,7 @@ def match_route(method: str, path: str) -> MatchedRoute | None:
 def allowed_methods(path: str) -> list[str]:
     """What a path can be asked with.
 
-    >>> methods("/v1/dead-letters/purge")
+    >>> allowed_methods("/v1/dead-letters/purge")
     ['GET', 'POST']
     """
     return sorted({entry_method for pattern, entry_method, _, _ in _COMPILED_RIGHTS if pattern.match(path)})

@@ -26,7 +26,7 @@ class _PendingExport(NamedTuple):
 class ExportCounter:
     """Counts rows by key and route, and tells when a line is due.
 
-    >>> ledger = ExportLedger()
+    >>> ledger = ExportCounter()
     >>> ledger.add("key:a", "GET /v1/readings", rows=9_000, is_file=False, now_s=0.0)
     >>> ledger.add("key:a", "GET /v1/readings", rows=1_000, is_file=False, now_s=1.0)
     {'rows': 10000, 'answers': 2}

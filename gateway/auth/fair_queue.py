@@ -23,7 +23,7 @@ MAX_BUDGETED_KEYS = 10_000  # whose budgets are kept; those not used for longest
 class TimeBudget:
     """Seconds of work that a key may take: ``burst_s`` at once, and ``share`` of each second that passes.
 
-    >>> budget = Budget(share=0.5, burst_s=10.0)
+    >>> budget = TimeBudget(share=0.5, burst_s=10.0)
     >>> budget.spend("a", 12.0, now_s=0.0)
     >>> budget.wait_s("a", now_s=0.0), budget.wait_s("a", now_s=4.0), budget.wait_s("b", now_s=0.0)
     (4.0, 0.0, 0.0)

@@ -161,7 +161,7 @@ def _signing_key(key_set: dict[str, Any]) -> jwt.PyJWK | None:
 def _claim_values(claim: object) -> list[str]:
     """A claim as words: a list of them, or some in one text.
 
-    >>> _words("viewer engineer"), _words(["330483"]), _words(7)
+    >>> _claim_values("viewer engineer"), _claim_values(["330483"]), _claim_values(7)
     (['viewer', 'engineer'], ['330483'], [])
     """
     parts = claim.split() if isinstance(claim, str) else claim if isinstance(claim, list) else []

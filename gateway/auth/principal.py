@@ -21,7 +21,7 @@ class Role(IntEnum):
     def role_name(self) -> str:
         """As it is written.
 
-        >>> Role.VIEWER.word
+        >>> Role.VIEWER.role_name
         'viewer'
         """
         return self.name.lower()

@@ -10,8 +10,8 @@ MAX_BUCKETS = 10_000
 class TokenBuckets:
     """Buckets that hold ``burst`` and fill by ``per_s``; those not used for longest are forgotten.
 
-    >>> buckets = Buckets(per_s=2, burst=1)
-    >>> buckets.take("a", now_s=0.0), buckets.take("a", now_s=0.0), buckets.take("a", now_s=0.5)
+    >>> buckets = TokenBuckets(per_s=2, burst=1)
+    >>> buckets.try_take("a", now_s=0.0), buckets.try_take("a", now_s=0.0), buckets.try_take("a", now_s=0.5)
     (0.0, 0.5, 0.0)
     """
 

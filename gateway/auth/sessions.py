@@ -57,7 +57,7 @@ def new_session(principal: Principal, *, key_id: str | None) -> BrowserSession:
 def sign_session(secret: bytes, session: BrowserSession) -> str:
     """A session as a word.
 
-    >>> read(b"secret", sign(b"secret", Session(2e9, "0f3a5c9d2e71"))).key_id
+    >>> read_session(b"secret", sign_session(b"secret", BrowserSession(2e9, "0f3a5c9d2e71"))).key_id
     '0f3a5c9d2e71'
     """
     packed = msgspec.msgpack.encode(session)

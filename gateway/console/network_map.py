@@ -178,7 +178,7 @@ def _point(state: NodeState, node: Node, language: Language) -> dict[str, Any]:
 def escape_template(name: str) -> str:
     """A name without what ECharts' templates ({b}) and rich text ({style|…}) mean something by.
 
-    >>> plain("{a|North} bridge")
+    >>> escape_template("{a|North} bridge")
     '(a|North) bridge'
     """
     return name.replace("{", "(").replace("}", ")")

@@ -437,7 +437,7 @@ class ConsolePage:
 def worst_clock_text(clocks: dict[str, float], language: Language) -> str:
     """How far off the worst clock is, and whose it is where somebody should look.
 
-    >>> worst_clock({"d1": -0.4}, "en")
+    >>> worst_clock_text({"d1": -0.4}, "en")
     '0 s'
     """
     if not clocks:

@@ -124,7 +124,7 @@ TRANSLATIONS: dict[str, tuple[str, str]] = {
 def translate(key: str, language: Language) -> str:
     """A word in a language.
 
-    >>> word("since", "zh")
+    >>> translate("since", "zh")
     '起始'
     """
     return TRANSLATIONS[key][LANGUAGES.index(language)]
@@ -133,7 +133,7 @@ def translate(key: str, language: Language) -> str:
 def choose_language(cookie: str | None, accepted: str | None) -> Language:
     """The language of a visitor: what they chose before, else what their browser prefers.
 
-    >>> choose(None, "zh-CN,zh;q=0.9,en;q=0.8")
+    >>> choose_language(None, "zh-CN,zh;q=0.9,en;q=0.8")
     'zh'
     """
     if cookie == "zh" or (cookie is None and (accepted or "").lower().startswith("zh")):

@@ -43,9 +43,9 @@ RequestedFormat = Annotated[ResponseFormat, Depends(_requested_format)]
 def negotiate_format(header: str) -> FormatName:
     """The form that an Accept header (RFC 9110) likes best. Raises `ProblemError` (406) where it likes none.
 
-    >>> accepted("text/csv;q=0.5, application/x-ndjson")
+    >>> negotiate_format("text/csv;q=0.5, application/x-ndjson")
     'ndjson'
-    >>> accepted("text/html, */*;q=0.8")
+    >>> negotiate_format("text/html, */*;q=0.8")
     'json'
     """
     ranges = parse_preferences(header)
@@ -64,7 +64,7 @@ def negotiate_format(header: str) -> FormatName:
 def parse_preferences(header: str) -> list[tuple[str, float]]:
     """What a header of preferences (RFC 9110) names, each with its quality.
 
-    >>> liked("gzip;q=0.5, BR")
+    >>> parse_preferences("gzip;q=0.5, BR")
     [('gzip', 0.5), ('br', 1.0)]
     """
     return [_parse_range(media_range) for media_range in header.split(",") if media_range.strip()]

@@ -28,7 +28,7 @@ US_PER_S = 1e6
 class StreamPosition(NamedTuple):
     """How far a stream was told: the newest anomaly's revision, and when the newest reading came [us].
 
-    >>> str(Place(7, 1790000000000000)), Place.read("7-1790000000000000").revision
+    >>> str(StreamPosition(7, 1790000000000000)), StreamPosition.parse("7-1790000000000000").revision
     ('7-1790000000000000', 7)
     """
 

@@ -161,7 +161,7 @@ def datetime_of_us(time_us: int) -> dt.datetime:
 def parse_observation_id(observation_id: str) -> tuple[int, dt.datetime] | None:
     """The series and the moment in the id of an observation; None where it is none.
 
-    >>> place_of("12-1790000000000000")[0]
+    >>> parse_observation_id("12-1790000000000000")[0]
     12
     """
     series_id, dash, time_us = observation_id.partition("-")

@@ -159,7 +159,7 @@ def parse_time_value(text_part: str) -> Scalar:
 def parse_datetime(text_part: str) -> dt.datetime:
     """A moment; without an offset it is in UTC, and 24:00 is the end of a day. Raises ValueError.
 
-    >>> moment("2026-11-26T24:00:00Z") == moment("20261127T080000+08")
+    >>> parse_datetime("2026-11-26T24:00:00Z") == parse_datetime("20261127T080000+08")
     True
     """
     text_part = LOST_PLUS_PATTERN.sub(r"+\1", text_part.upper())
@@ -204,7 +204,7 @@ def _shift_by_duration(at: dt.datetime, text_part: str, sign: int) -> dt.datetim
 def parse_duration(text_part: str) -> dt.timedelta:
     """A duration of weeks, days, hours, minutes and seconds (ISO 8601). Raises ValueError, OverflowError.
 
-    >>> duration("P1DT2H0.5S")
+    >>> parse_duration("P1DT2H0.5S")
     datetime.timedelta(days=1, seconds=7200, microseconds=500000)
     """
     months, days_and_time = _parse_duration_parts(text_part)

@@ -69,7 +69,7 @@ def end_of(value: Any) -> Any:
 def round_half_up(value: float) -> float:
     """To the nearest whole number, halves away from zero.
 
-    >>> half_up(2.5), half_up(-2.5)
+    >>> round_half_up(2.5), round_half_up(-2.5)
     (3.0, -3.0)
     """
     return math.copysign(math.floor(abs(value) + 0.5), value)
@@ -235,8 +235,8 @@ _CLASSES_BY_TYPE: dict[ValueType, type | tuple[type, ...]] = {
 def value_type(value: object) -> ValueType:
     """The type of a value.
 
-    >>> type_of(True), type_of(1.0)
-    (<Type.TRUTH: 1>, <Type.NUMBER: 2>)
+    >>> value_type(True), value_type(1.0)
+    (<ValueType.BOOLEAN: 1>, <ValueType.NUMBER: 2>)
     """
     if value is None:
         return ValueType.NULL

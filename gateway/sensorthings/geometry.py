@@ -63,7 +63,7 @@ def from_geojson(value: dict[str, Any]) -> BaseGeometry:
 def sort_value(value: Any) -> Any:
     """A value to sort by: a geometry as the text of its GeoJSON, anything else as it is.
 
-    >>> sortable(from_wkt("POINT (30 10)"))
+    >>> sort_value(from_wkt("POINT (30 10)"))
     '{"type":"Point","coordinates":[30.0,10.0]}'
     """
     return shapely.to_geojson(value) if isinstance(value, shapely.Geometry) else value

@@ -340,7 +340,7 @@ def _tag_value(value: Any) -> Any:
 def decode_keys(token: str, n: int) -> list[Any]:
     """The keys in a token. Raises `ProblemError` where it is none of ours.
 
-    >>> decoded(encoded([1.5, None, 7, dt.datetime(2026, 1, 1, tzinfo=dt.UTC)]), 4)[:3]
+    >>> decode_keys(encode_keys([1.5, None, 7, dt.datetime(2026, 1, 1, tzinfo=dt.UTC)]), 4)[:3]
     [1.5, None, 7]
     """
     try:

@@ -82,7 +82,7 @@ def parse_query_options(text: str, kind: EntityType, *, to_many: bool) -> QueryO
 def split_query_string(text: str) -> Iterator[tuple[str, str]]:
     """Names and values in a query string; blanks around a name are left out, an encoded sign is read.
 
-    >>> list(options("%20$top=1&%24filter%3Dname+eq+'a%3Db'"))
+    >>> list(split_query_string("%20$top=1&%24filter%3Dname+eq+'a%3Db'"))
     [('$top', '1'), ('$filter', "name eq 'a=b'")]
     """
     for part in filter(None, text.split("&")):

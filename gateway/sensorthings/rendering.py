@@ -143,7 +143,7 @@ class EntityRenderer:
 def id_literal(entity_id: EntityId) -> str:
     """An id as it stands in an address.
 
-    >>> literal("it's")
+    >>> id_literal("it's")
     "'it''s'"
     """
     if isinstance(entity_id, int):

@@ -67,8 +67,8 @@ class ResolvedResource:
 def parse_segments(path: str) -> list[PathSegment]:
     """The parts of a path. Raises `ProblemError` (400) where it can't be read.
 
-    >>> segments("Things('it''s')/Datastreams(1)")
-    [Segment(name='Things', key="it's"), Segment(name='Datastreams', key=1)]
+    >>> parse_segments("Things('it''s')/Datastreams(1)")
+    [PathSegment(name='Things', key="it's"), PathSegment(name='Datastreams', key=1)]
     """
     parsed_segments = []
     at = 0

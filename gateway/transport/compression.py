@@ -50,7 +50,8 @@ class CompressionMiddleware:
 def accepts_gzip(header: str) -> bool:
     """Whether an Accept-Encoding header takes gzip, and likes it no less than nothing at all.
 
-    >>> [takes_gzip(one) for one in ("gzip, br", "br, *;q=0.1", "br", "gzip;q=0, *", "identity, gzip;q=0.5")]
+    >>> headers = ("gzip, br", "br, *;q=0.1", "br", "gzip;q=0, *", "identity, gzip;q=0.5")
+    >>> [accepts_gzip(header) for header in headers]
     [True, True, False, False, False]
     """
     qualities = dict(parse_preferences(header))

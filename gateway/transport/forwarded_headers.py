@@ -62,7 +62,7 @@ def parse_networks(setting_values: Sequence[str]) -> tuple[IpNetwork, ...]:
     ValueError
         Where one is neither, with a sentence.
 
-    >>> networks(["10.0.0.0/8", "::1"])
+    >>> parse_networks(["10.0.0.0/8", "::1"])
     (IPv4Network('10.0.0.0/8'), IPv6Network('::1/128'))
     """
     found: list[IpNetwork] = []
@@ -84,7 +84,7 @@ def parse_base_url(setting_value: str | None) -> str | None:
     ValueError
         Where it is no http or https address, with a sentence.
 
-    >>> base_url("https://twin.example.org/")
+    >>> parse_base_url("https://twin.example.org/")
     'https://twin.example.org'
     """
     if not setting_value:
@@ -150,8 +150,8 @@ def client_hop(headers: Headers, trusted_networks: Sequence[IpNetwork]) -> Forwa
     sent by the client itself and passed on, and nobody knows which: then neither counts.
 
     >>> headers = Headers({"x-forwarded-for": "203.0.113.9, 10.0.0.2", "x-forwarded-proto": "https"})
-    >>> client_hop(headers, networks(["10.0.0.0/8"]))
-    Hop(address=IPv4Address('203.0.113.9'), scheme='https', host=None)
+    >>> client_hop(headers, parse_networks(["10.0.0.0/8"]))
+    ForwardedHop(address=IPv4Address('203.0.113.9'), scheme='https', host=None)
     """
     x_forwarded_hops, rfc7239_hops = _x_forwarded_hops(headers), _rfc7239_hops(headers)
     if not x_forwarded_hops or not rfc7239_hops:
@@ -168,8 +168,10 @@ def client_hop(headers: Headers, trusted_networks: Sequence[IpNetwork]) -> Forwa
 def is_within(address: str, trusted_networks: Sequence[IpNetwork]) -> bool:
     """Whether an address lies in one of some networks.
 
-    >>> is_within("::ffff:10.1.2.3", networks(["10.0.0.0/8"])), is_within("testclient", networks(["::/0"]))
-    (True, False)
+    >>> is_within("::ffff:10.1.2.3", parse_networks(["10.0.0.0/8"]))
+    True
+    >>> is_within("testclient", parse_networks(["::/0"]))
+    False
     """
     found = _parse_address(address)
     return found is not None and any(found in network for network in trusted_networks)
@@ -241,7 +243,7 @@ def _parse_hop(address: str, scheme: str | None, host: str | None) -> ForwardedH
 def _parse_address(text: str) -> IpAddress | None:
     """An address, with or without a port; an IPv4 address that is written as an IPv6 one is an IPv4 address.
 
-    >>> _address("[2001:db8::1]:4711"), _address("192.0.2.1:80"), _address("unknown")
+    >>> _parse_address("[2001:db8::1]:4711"), _parse_address("192.0.2.1:80"), _parse_address("unknown")
     (IPv6Address('2001:db8::1'), IPv4Address('192.0.2.1'), None)
     """
     if text.startswith("["):

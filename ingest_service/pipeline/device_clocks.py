@@ -34,8 +34,8 @@ class DeviceClocks:
 
     Examples
     --------
-    >>> clocks = Clocks(tolerance_s=300)
-    >>> [clocks.hear("wz-01", 1000.0 + t - 7200, 1000.0 + t) for t in (0, 60)]
+    >>> clocks = DeviceClocks(tolerance_s=300)
+    >>> [clocks.observe("wz-01", 1000.0 + t - 7200, 1000.0 + t) for t in (0, 60)]
     [None, -7200.0]
     >>> clocks.is_wrong("wz-01")
     True

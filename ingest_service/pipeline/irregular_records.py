@@ -168,7 +168,7 @@ def _fault_of(
 def _name_list(names: list[str]) -> str:
     """List up to `MAX_CHANNELS_IN_DETAIL` names, and the number of the others.
 
-    >>> _some([])
+    >>> _name_list([])
     'none'
     """
     more = f", and {len(names) - MAX_CHANNELS_IN_DETAIL} more" if len(names) > MAX_CHANNELS_IN_DETAIL else ""

@@ -66,7 +66,7 @@ def to_dead_letter(message: Message, reason: str, detail: str) -> DeadLetter:
 def truncated(detail: str) -> str:
     """Truncate a text to `MAX_DETAIL_CHARACTERS` characters.
 
-    >>> len(bounded("x" * 100_000))
+    >>> len(truncated("x" * 100_000))
     2000
     """
     if len(detail) <= MAX_DETAIL_CHARACTERS:

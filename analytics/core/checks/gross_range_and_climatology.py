@@ -131,7 +131,7 @@ def climatology(
 
     Examples
     --------
-    >>> summer = Climate.of([Season(months=(6, 8), suspect_high=28)])
+    >>> summer = ClimatologyLimits.of([SeasonalLimits(months=(6, 8), suspect_high=28)])
     >>> climatology([30, 30], [1719835200, 1704110400], summer)  # July and January 2024
     array([3, 2], dtype=uint8)
 

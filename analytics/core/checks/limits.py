@@ -31,8 +31,8 @@ def check_limit_order(**limits: ArrayLike) -> None:
 
     Examples
     --------
-    >>> check_order(suspect=1, middle=float("nan"), fail=2)
-    >>> check_order(suspect=[1, 3], fail=2)
+    >>> check_limit_order(suspect=1, middle=float("nan"), fail=2)
+    >>> check_limit_order(suspect=[1, 3], fail=2)
     Traceback (most recent call last):
     ValueError: suspect 3 is above fail 2 at [1]
 

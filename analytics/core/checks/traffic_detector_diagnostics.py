@@ -111,7 +111,7 @@ def diagnose_traffic_detectors(
     Examples
     --------
     >>> flow, occupancy = np.array([[3.0, 5, 4], [0, 0, 0]]), np.array([[0.1, 0.2, 0.1], [0, 0, 0]])
-    >>> diagnose(flow, occupancy, SETTINGS["urban"], day_samples=3)
+    >>> diagnose_traffic_detectors(flow, occupancy, THRESHOLDS_BY_ROAD_TYPE["urban"], day_samples=3)
     array([1, 4], dtype=uint8)
 
     """

@@ -23,7 +23,7 @@ def month_at(time_s: float, zone: ZoneInfo) -> str:
     """The month of a moment by the towns' clocks.
 
     >>> from zoneinfo import ZoneInfo
-    >>> of_moment(1793462400.0, ZoneInfo("Asia/Shanghai"))
+    >>> month_at(1793462400.0, ZoneInfo("Asia/Shanghai"))
     '2026-11'
     """
     return datetime.fromtimestamp(time_s, zone).strftime("%Y-%m")
@@ -32,7 +32,7 @@ def month_at(time_s: float, zone: ZoneInfo) -> str:
 def month_before(month: str) -> str:
     """The month before.
 
-    >>> before("2026-01")
+    >>> month_before("2026-01")
     '2025-12'
     """
     year, number = (int(part) for part in month.split("-"))

@@ -30,7 +30,7 @@ def number_cell(value: float | None, language: Language, form: str) -> TableCell
 def percent_cell(share: float | None, language: Language) -> TableCell:
     """A share in per cent, or a dash.
 
-    >>> percent(0.9876, "en").text
+    >>> percent_cell(0.9876, "en").text
     '98.8 %'
     """
     space = " " if language == "en" else ""
@@ -40,7 +40,7 @@ def percent_cell(share: float | None, language: Language) -> TableCell:
 def pale_colour(fill: str) -> str:
     """A colour half way to white, for text to stand on.
 
-    >>> pale("#FF0000")
+    >>> pale_colour("#FF0000")
     '#FF7F7F'
     """
     red, green, blue = ((int(fill[at : at + 2], 16) + 255) // 2 for at in (1, 3, 5))

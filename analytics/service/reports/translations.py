@@ -27,8 +27,8 @@ TRANSLATIONS: dict[str, tuple[str, str]] = msgspec.convert(
 def translate(key: str, language: Language, **values: object) -> str:
     """A word in a language, with its values put in; quantities have theirs in the registry.
 
-    >>> word("class_6", "zh"), word("ammonia_nitrogen", "en"), word("items_of", "zh", n=5, all=21)
-    ('劣Ⅴ类', 'ammonia nitrogen', '21项中5项')
+    >>> translate("class_6", "zh"), translate("items_of", "zh", n=5, all=21)
+    ('劣Ⅴ类', '21项中5项')
     """
     at = LANGUAGES.index(language)
     if key in TRANSLATIONS:

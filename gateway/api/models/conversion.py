@@ -32,7 +32,7 @@ US_PER_S = 1e6
 def rule_names(bits: int) -> list[str]:
     """The names of rule bits.
 
-    >>> rules(17)
+    >>> rule_names(17)
     ['GROSS_RANGE', 'RESIDUAL']
     """
     return [one.name or "" for one in Rule(bits)]

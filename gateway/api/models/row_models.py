@@ -129,7 +129,7 @@ def rule_names(bits: int) -> list[str]:
 def rfc3339_times(us: NDArray[np.int64]) -> list[str]:
     """RFC 3339 in UTC, to the millisecond.
 
-    >>> times(np.array([1790000000123456]))
+    >>> rfc3339_times(np.array([1790000000123456]))
     ['2026-09-21T14:13:20.123Z']
     """
     minutes, rest = np.divmod(us // 1000, 60_000)
@@ -236,7 +236,7 @@ def quantity_and_unit(
 def rounded_mean(mean: float | None) -> float | None:
     """A mean without the digits that depend on the order of adding.
 
-    >>> rounded(10.656666666666666)
+    >>> rounded_mean(10.656666666666666)
     10.656667
     """
     return None if mean is None else float(f"{mean:.{MEAN_DIGITS}g}")

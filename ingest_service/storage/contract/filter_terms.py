@@ -65,7 +65,7 @@ class SeriesScope:
 def value_kind(value: ScalarValue) -> str:
     """Return the kind of a value.
 
-    >>> kind_of(1.0), kind_of(True), kind_of(None)
+    >>> value_kind(1.0), value_kind(True), value_kind(None)
     ('number', 'truth', 'null')
     """
     kinds: tuple[tuple[type | tuple[type, ...], str], ...] = (

@@ -18,7 +18,7 @@ _CONTROL_PATTERN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud8
 def is_valid_name(text: str) -> bool:
     r"""Whether a text is valid as a name.
 
-    >>> is_name("乌镇 (north) & co."), is_name("<img src=x>"), is_name("a\x1b[31m")
+    >>> is_valid_name("乌镇 (north) & co."), is_valid_name("<img src=x>"), is_valid_name("a\x1b[31m")
     (True, False, False)
     """
     return _FORBIDDEN_PATTERN.search(text) is None
@@ -27,7 +27,7 @@ def is_valid_name(text: str) -> bool:
 def escape_controls(text: str, max_characters: int | None = None) -> str:
     r"""Escape the control characters of a text, and truncate it to ``most`` characters if given.
 
-    >>> printable("a\nb\x1b[31m\x00"), printable("abcdef", 3)
+    >>> escape_controls("a\nb\x1b[31m\x00"), escape_controls("abcdef", 3)
     ('a\\nb\\x1b[31m\\x00', 'abc… (6 characters)')
     """
     if max_characters is not None and len(text) > max_characters:

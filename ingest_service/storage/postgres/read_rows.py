@@ -69,7 +69,7 @@ def fetch_valid_structs(connection: Connection[Any], query: str, kind: type[T]) 
 def _numeric_limits(limits: object) -> dict[str, float | None]:
     """Convert stored limits; those that are not numbers become NaN, which the validation of limits rejects.
 
-    >>> _numbers({"fail_low": 1, "fail_high": "high"}), _numbers([1])
+    >>> _numeric_limits({"fail_low": 1, "fail_high": "high"}), _numeric_limits([1])
     ({'fail_low': 1.0, 'fail_high': nan}, {'limits': nan})
     """
     if not isinstance(limits, dict):

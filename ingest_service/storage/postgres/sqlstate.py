@@ -49,10 +49,10 @@ UNLISTED_SQLSTATE = SqlStateClass((), "any other", False)
 def store_error_for(error: psycopg.Error | psycopg_pool.PoolTimeout | psycopg_pool.PoolClosed) -> StoreError:
     """Convert an error of psycopg to an error of the store.
 
-    >>> type(classify(psycopg.errors.DeadlockDetected("deadlock"))).__name__
-    'StoreUnavailable'
-    >>> type(classify(psycopg.errors.NumericValueOutOfRange("too large"))).__name__
-    'StoreRefused'
+    >>> type(store_error_for(psycopg.errors.DeadlockDetected("deadlock"))).__name__
+    'StoreUnavailableError'
+    >>> type(store_error_for(psycopg.errors.NumericValueOutOfRange("too large"))).__name__
+    'StoreRefusedError'
     """
     code = getattr(error, "sqlstate", None)
     sentence = f"{str(error).strip() or type(error).__name__}" + (f" [{code}]" if code else "")

@@ -100,7 +100,7 @@ def test_the_compilers_cache_knows_what_is_compiled_in() -> None:
             parts.append(" ".join([name, *(f"{one:.9g}" for one in np.ravel(value))]))
     digest = sha256("\n".join(parts).encode()).hexdigest()[:16]
     assert digest == kernel.INLINED_CODE_DIGEST, (
-        f"set MADE_OF in analytics/core/compiled/kernel.py to {digest}"
+        f"set INLINED_CODE_DIGEST in analytics/core/compiled/kernel.py to {digest}"
     )
 
 
