@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
+from gateway.errors import GatewayError
 from ingest_service.storage.contract.errors import (
     InvalidTextError,
     StoreRefusedError,
@@ -60,7 +61,7 @@ def problem_responses(*codes: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-class ProblemError(Exception):
+class ProblemError(GatewayError):
     """An operation can't do what it was asked."""
 
     def __init__(

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from gateway.auth.principal import ROLES_BY_NAME, Principal, Role
+from gateway.errors import GatewayError
 from ingest_service.storage.contract.errors import StoreError, StoreUnavailableError
 from ingest_service.storage.postgres.api_keys import ApiKey
 
@@ -44,7 +45,7 @@ _PLACEHOLDER_HASH = (
 )  # compared with where a key is unknown, so that this takes as long
 
 
-class AuthenticationError(Exception):
+class AuthenticationError(GatewayError):
     """Whoever comes is not let in; the sentence says why, and holds no secret."""
 
 

@@ -15,6 +15,7 @@ from gateway.api.problems import ProblemError, problem_response, store_error_res
 from gateway.auth.api_keys import REFRESH_INTERVAL_S
 from gateway.auth.export_audit import ExportCounter
 from gateway.auth.rejection_log import RejectionLog
+from gateway.errors import GatewayError
 from gateway.transport.disconnect_watcher import DisconnectWatcher, has_no_body
 from gateway.transport.request_body import LimitedBodyReceiver, body_too_large_text
 from gateway.transport.security_headers import add_security_headers
@@ -37,7 +38,7 @@ log = structlog.get_logger()
 MAX_AUDITED_TARGET = 2000  # characters of a target that the audit keeps
 
 
-class ResponseCutError(Exception):
+class ResponseCutError(GatewayError):
     """The answer ends here: nobody may have more of it."""
 
 

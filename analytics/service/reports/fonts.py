@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analytics.errors import AnalyticsError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-class MissingExtraError(ImportError):
+class MissingExtraError(AnalyticsError, ImportError):
     """What reports need is not installed; the sentence names the extra."""
 
 
