@@ -1,4 +1,4 @@
-"""The right that each route requires, as one table; a route without an entry can't be reached."""
+"""Table of the role and scope that each route requires; a route without an entry can't be reached."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ VIEWER, OPERATOR, ENGINEER, ADMINISTRATOR = Role
 
 
 class RequiredRight(NamedTuple):
-    """A role at least (None: anybody), and a scope.
+    """The lowest role (None: public) and the scope that a route requires.
 
-    ``whole``: bound to no area; ``exports``: is audited; ``reads``: changes nothing, whatever its method;
-    ``heavy``: may take long, and waits for a turn among the heavy ones.
+    Attributes
+    ----------
+    requires_all_areas : only principals that are bound to no area
+    audits_export : each response is audited as an export
+    changes_nothing : read-only, whatever its method, so that no change is audited
+    heavy : may take long, and waits in the queue of heavy requests
+
     """
 
     role: Role | None
@@ -102,7 +107,7 @@ ALL_SCOPES = sorted({right.scope for right in RIGHTS_BY_ROUTE.values()} - {""})
 
 
 class MatchedRoute(NamedTuple):
-    """The entry of a request."""
+    """The table entry of a request: path template, right, and whether the request is audited as a change."""
 
     path: str
     right: RequiredRight
@@ -110,7 +115,7 @@ class MatchedRoute(NamedTuple):
 
 
 def _compile_rights() -> list[tuple[re.Pattern[str], str, str, RequiredRight]]:
-    """The table, the most literal paths first."""
+    """Compile the table to patterns, sorted from the most to the least literal path."""
     compiled = []
     for entry, right in RIGHTS_BY_ROUTE.items():
         method, path = entry.split(" ")
@@ -129,7 +134,7 @@ _COMPILED_RIGHTS = _compile_rights()
 
 
 def match_route(method: str, path: str) -> MatchedRoute | None:
-    """The entry of a request, HEAD as GET; None where there is none.
+    """Return the table entry of a request, of HEAD that of GET; None where there is none.
 
     >>> match_route("GET", "/v1/series/7").path, match_route("PUT", "/v1/series/7")
     ('/v1/series/{series_id}', None)
@@ -147,7 +152,7 @@ def match_route(method: str, path: str) -> MatchedRoute | None:
 
 
 def allowed_methods(path: str) -> list[str]:
-    """What a path can be asked with.
+    """Return the methods that a path accepts.
 
     >>> allowed_methods("/v1/dead-letters/purge")
     ['GET', 'POST']
