@@ -1,4 +1,4 @@
-"""Routes of health, readiness and metrics."""
+"""Routes of liveness, readiness, the platform's health, and Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def readyz(context: CurrentContext) -> health_models.LivenessResponse:
 
 @router.get("/v1/health", responses=problem_responses())
 def health(context: CurrentContext) -> health_models.HealthResponse:
-    """What the platform is and holds, and the state of each of its processes.
+    """State and contents of the platform, and the state of each of its processes.
 
     `ok` means that a reading published now, of any area that the key sees, would be stored and judged.
     """
@@ -70,6 +70,6 @@ def prometheus(context: CurrentContext) -> Response:
     """Counters and gauges for Prometheus."""
     metrics.OPEN_STREAMS.set(context.broadcaster.streams)
     if isinstance(context.unscoped_store, PostgresStore):
-        with suppress(StoreError):  # while the database is away, the number before stands beside the others
+        with suppress(StoreError):  # while the database is unavailable, the gauge keeps its last value
             metrics.DEAD_LETTERS_OVER_QUOTA.set(context.scoped_database.dead_letters_over_quota())
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
