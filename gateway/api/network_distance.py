@@ -30,7 +30,7 @@ def sites_within(
 
     Parameters
     ----------
-    directory_index : sites, nodes and links that the principal sees
+    directory_index : sites, nodes and links visible to the principal
     near : id of a site or node
     within_m, within_s : greatest distance [m] and travel time [s], each by its own shortest path; where both
         are given, both hold. Travel times are by the usual speed of the links.

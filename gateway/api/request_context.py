@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gateway.platform_health import PlatformHealth
 
 ANONYMOUS = Principal(principal_id="nobody", name="nobody", role=Role.VIEWER, areas=())
-"""Principal of public routes, which sees no area."""
+"""Principal of public routes, without access to any area."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ def anomalies(
     """Anomalies that were open within a time range, newest start first.
 
     Pages stay stable while new anomalies come: follow `next` until it is absent. CSV, NDJSON, Arrow
-    and Parquet come whole, streamed, where no `limit` is given.
+    and Parquet are streamed as a whole where no `limit` is given.
     """
     directory_index, cursor_signer = context.directory_index, context.cursor_signer(response_format.request)
     if near_ is None and (within_m or within_s):
@@ -152,7 +152,7 @@ def trace(
 
 
 def _visible_anomaly(context: RequestContext, anomaly_id: int) -> Anomaly:
-    """Return an anomaly at a site that the principal sees. Raises `ProblemError` where there is none."""
+    """Return an anomaly at a site visible to the principal. Raises `ProblemError` where there is none."""
     rows_found = context.store.anomaly(anomaly_id)
     if rows_found is None or rows_found.site_id not in context.directory_index.sites:
         raise not_found("anomaly", anomaly_id)

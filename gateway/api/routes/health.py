@@ -20,13 +20,13 @@ router = APIRouter(tags=["platform"])
 
 @router.get("/healthz")
 def healthz() -> health_models.LivenessResponse:
-    """The process answers."""
+    """Liveness: the process is running."""
     return health_models.LivenessResponse(status="ok")
 
 
 @router.get("/readyz", responses=problem_responses())
 def readyz(context: CurrentContext) -> health_models.LivenessResponse:
-    """A reading that is published now would be stored and judged; otherwise 503 says why not."""
+    """Readiness: a reading published now would be stored and judged; otherwise 503 with the reason."""
     store_health = context.platform_health.readiness(may_name_areas=False)
     if not store_health.ok:
         sentences = "; ".join(one.en for one in store_health.problems)
@@ -38,7 +38,7 @@ def readyz(context: CurrentContext) -> health_models.LivenessResponse:
 def health(context: CurrentContext) -> health_models.HealthResponse:
     """State and contents of the platform, and the state of each of its processes.
 
-    `ok` means that a reading published now, of any area that the key sees, would be stored and judged.
+    `ok` means that a reading published now, of any area visible to the key, would be stored and judged.
     """
     areas = context.principal.areas
     readiness_of_areas = context.platform_health.readiness(areas)

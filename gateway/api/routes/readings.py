@@ -94,7 +94,7 @@ def readings(
 ) -> Response:
     """Readings of several series, series by series, oldest first; the last day where no time is given.
 
-    JSON comes in pages. CSV, NDJSON, Arrow and Parquet come whole, streamed, where no `limit` is given.
+    JSON is paged. CSV, NDJSON, Arrow and Parquet are streamed as a whole where no `limit` is given.
     """
     directory_index = context.directory_index
     selected_series = select_series(directory_index, series, area=area, site=site, quantity=quantity)
