@@ -1,4 +1,7 @@
-"""ASGI middleware that authenticates, limits, queues and audits every request, and sets security headers."""
+"""ASGI middleware that authenticates, limits and queues requests, and audits changes and exports.
+
+It also cuts off responses whose credential becomes invalid, and sets security headers.
+"""
 
 from __future__ import annotations
 
