@@ -1,4 +1,4 @@
-"""Adds security schemes and the answers of refused requests to the OpenAPI description."""
+"""Adds security schemes, required roles and the 401, 403 and 429 responses to the OpenAPI description."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REJECTION_STATUSES = (401, 403, 429)
 
 
 def add_security_to_openapi(app: FastAPI, route_rights: RouteRights) -> None:
-    """Say of each operation which role and scope it asks for."""
+    """Add to each operation the role and scope that it requires."""
     generate_openapi = app.openapi
 
     def openapi_with_rights() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Routes of monthly assessments and reports."""
+"""Routes that list monthly assessments and render monthly reports (HTML or PDF)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Routes of dead letters: list, show, replay, purge."""
+"""Routes that list, show, replay and purge dead letters (messages that ingest could not store)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def dead_letters(
     limit: Annotated[int, Query(ge=1, le=1000, description="Letters in the page")] = 100,
     cursor: query_params.CursorParam = None,
 ) -> resource_models.PageResponse[dead_letter_models.DeadLetterResponse]:
-    """Messages that could not be taken, newest first, with what was wrong and what to do."""
+    """Messages that could not be stored, newest first, with what was wrong and what to do."""
     cursor_signer = context.cursor_signer(request)
     (before,) = cursor_signer.decode(cursor, 1) if cursor else (None,)
     query = DeadLetterQuery(reason=reason, device=device, before_id=before, whole=False, limit=limit + 1)
@@ -47,7 +47,7 @@ def dead_letters(
 @router.get("/v1/dead-letters/{letter_id}", responses=problem_responses(404))
 @requires(DEAD_LETTERS)
 def dead_letter(context: CurrentContext, letter_id: LetterId) -> dead_letter_models.DeadLetterDetailResponse:
-    """One of them, whole."""
+    """One dead letter, with its payload."""
     for one in context.store.dead_letters(DeadLetterQuery(ids=[letter_id])):
         return dead_letter_models.DeadLetterDetailResponse(
             **_dead_letter_response(one).model_dump(),
@@ -62,7 +62,7 @@ def dead_letter(context: CurrentContext, letter_id: LetterId) -> dead_letter_mod
 def replay(
     context: CurrentContext, letter_filter: dead_letter_models.DeadLetterFilterRequest
 ) -> dead_letter_models.DeadLetterCountResponse:
-    """Take letters once more, after the cause is mended; one that is good now is stored once and gone."""
+    """Process dead letters again, once the cause is fixed; valid ones are stored and removed."""
     n_requested = context.store.request_replay(_store_query(letter_filter))
     context.add_audit_detail(letters=n_requested)
     log.info("letters_replay_asked", letters=n_requested)
@@ -74,7 +74,7 @@ def replay(
 def purge(
     context: CurrentContext, letter_filter: dead_letter_models.DeadLetterFilterRequest
 ) -> dead_letter_models.DeadLetterCountResponse:
-    """Delete letters for good."""
+    """Delete dead letters for good."""
     n_deleted = context.store.purge_dead_letters(_store_query(letter_filter))
     context.add_audit_detail(letters=n_deleted)
     log.info("letters_purged", letters=n_deleted)
@@ -82,7 +82,7 @@ def purge(
 
 
 def _store_query(letter_filter: dead_letter_models.DeadLetterFilterRequest) -> DeadLetterQuery:
-    """The store's filter; an empty one is refused, for it would mean all of them."""
+    """Return the store's filter; reject an empty one, which would match all dead letters."""
     before = letter_filter.received_before
     if letter_filter == dead_letter_models.DeadLetterFilterRequest():
         raise ProblemError(422, "the filter is empty: name ids, a reason, a device or a time", where="body")

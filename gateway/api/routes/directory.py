@@ -1,4 +1,4 @@
-"""Routes of what is enrolled: areas, sites, devices, series, quantities."""
+"""Routes that list enrolled areas, sites, devices and series, and all quantities."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def site(context: CurrentContext, site_id: str) -> resource_models.SiteResponse:
 def devices(
     context: CurrentContext, area: query_params.AreaParam = None
 ) -> list[resource_models.DeviceResponse]:
-    """Devices, by area (with all below it): last heard when, said what, and how wrong its clock is."""
+    """Devices, by area (with all below it): times of the newest reading, last status, and clock offset."""
     directory_index = context.directory_index
     areas = None if area is None else directory_index.areas_below(area)
     statuses = {one.device_id: one for one in context.store.statuses()}
@@ -92,7 +92,7 @@ def one_series(
 @router.get("/quantities", responses=problem_responses())
 @requires(DIRECTORY)
 def quantities(_context: CurrentContext) -> list[resource_models.QuantityResponse]:
-    """What can be measured: units, plausible ranges, HJ 212 codes, labels."""
+    """Quantities that can be measured: units, plausible ranges, HJ 212 codes, labels."""
     names = resource_models.QuantityResponse.model_fields
     return [
         resource_models.QuantityResponse(**{name: getattr(one, name) for name in names})

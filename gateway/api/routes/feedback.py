@@ -1,4 +1,4 @@
-"""Routes of operators' feedback on anomalies, which adjusts the limits of a series."""
+"""Routes of operators' feedback on anomalies, which shifts the score limits of a series."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ AnomalyId = Annotated[int, query_params.ID_PATH]
 @router.get("", responses=problem_responses(404))
 @requires(ANOMALIES)
 def feedback(context: CurrentContext, anomaly_id: AnomalyId) -> models.FeedbackHistoryResponse:
-    """All that was said of an anomaly, oldest first; what was withdrawn stays on record."""
+    """All verdicts on an anomaly, oldest first, the withdrawn ones included."""
     return _feedback_history(context, _visible_anomaly(context, anomaly_id))
 
 
@@ -34,7 +34,7 @@ def feedback(context: CurrentContext, anomaly_id: AnomalyId) -> models.FeedbackH
 def give(
     context: CurrentContext, anomaly_id: AnomalyId, feedback_request: models.FeedbackRequest
 ) -> models.FeedbackHistoryResponse:
-    """Call an anomaly a false alarm, confirm it, or take that back; ingest follows within seconds."""
+    """Mark an anomaly as false alarm or confirmed, or withdraw that; ingest applies it within seconds."""
     anomaly = _visible_anomaly(context, anomaly_id)
     if feedback_request.verdict == "withdraw":
         if not context.store.withdraw_feedback(
@@ -58,7 +58,7 @@ def _visible_anomaly(context: RequestContext, anomaly_id: int) -> Anomaly:
 
 
 def _feedback_history(context: RequestContext, anomaly: Anomaly) -> models.FeedbackHistoryResponse:
-    """As the store has it, for the directory that is kept here may be a second old."""
+    """Return the feedback with the score shift as stored; the cached directory may be a second old."""
     series = {one.series_id: one for one in context.store.directory().series}
     return models.FeedbackHistoryResponse(
         items=[_feedback_response(one) for one in context.store.feedback(anomaly_id=anomaly.anomaly_id)],

@@ -1,4 +1,4 @@
-"""Routes of API keys and of the audit."""
+"""Routes that list, create and revoke API keys, and list the audit of changes and exports."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DAY_S = 86_400.0
 @router.get("/me", responses=problem_responses(401, 403, 429))
 @requires(RequiredRight(VIEWER))
 def me(context: CurrentContext) -> access.PrincipalResponse:
-    """Who asks, with which role, and which areas they see."""
+    """The principal of the request, with its role, areas and scopes."""
     principal = context.principal
     return access.PrincipalResponse(
         who=principal.principal_id,
@@ -54,10 +54,10 @@ def keys(context: CurrentContext) -> list[access.KeyResponse]:
 @router.post("/keys", responses=problem_responses(401, 403, 404, 429))
 @requires(KEY_ADMINISTRATION)
 def create(context: CurrentContext, new_key: access.NewKeyRequest) -> access.NewKeyResponse:
-    """Make a key for an area that you administer; it is shown this once.
+    """Create a key for an area that you administer; it is shown only once.
 
-    It grants no more than you have: no higher role, no other area or scope, no later end. A key that is good
-    on the gateway's own machine alone makes such keys.
+    It grants no more than you have: no higher role, no other area or scope, no later end. A key that is valid
+    on the gateway's own machine only creates such keys.
     """
     _check_grant(context, new_key)
     loopback = context.principal.loopback
@@ -69,7 +69,7 @@ def create(context: CurrentContext, new_key: access.NewKeyRequest) -> access.New
         scopes=new_key.scopes,
         expires_s=new_key.expires.timestamp() if new_key.expires else None,
         created_by=context.caller_name,
-        loopback=loopback,  # what is good on this machine alone makes nothing that is good elsewhere
+        loopback=loopback,  # inherited: a loopback-only key must not create one that is valid elsewhere
     )
     context.add_audit_detail(
         key_id=key.key_id, name=key.name, role=key.role, area=key.area_id, scopes=key.scopes
@@ -85,7 +85,7 @@ def create(context: CurrentContext, new_key: access.NewKeyRequest) -> access.New
 def revoke(
     context: CurrentContext, key_id: Annotated[str, Path(pattern="^[0-9a-f]{12}$")]
 ) -> access.KeyResponse:
-    """Revoke a key of your areas: it is good no longer, within seconds, and stays on record."""
+    """Revoke a key of your areas: it is rejected within seconds, and stays on record."""
     if _key_in_areas(context, key_id) is None:
         raise not_found("key", key_id)
     if not context.accounts.revoke(key_id, by=context.caller_name):
@@ -105,7 +105,7 @@ def audit(
     limit: Annotated[int, Query(ge=1, le=1000, description="Lines in the page")] = 100,
     cursor: query_params.CursorParam = None,
 ) -> resource_models.PageResponse[access.AuditEntryResponse]:
-    """What was changed and exported by those who are bound to your areas, newest first."""
+    """Changes and exports by principals that are bound to your areas, newest first."""
     cursor_signer = context.cursor_signer(request)
     (before,) = cursor_signer.decode(cursor, 1) if cursor else (None,)
     found = context.accounts.audit(
@@ -118,7 +118,7 @@ def audit(
 
 
 def _administered_areas(context: RequestContext) -> list[str] | None:
-    """The areas that somebody administers; None is everything."""
+    """Return the areas that the principal administers; None is every area."""
     return None if context.principal.areas is None else sorted(context.directory_index.visible_area_ids)
 
 
@@ -128,7 +128,7 @@ def _key_in_areas(context: RequestContext, key_id: str) -> ApiKey | None:
 
 
 def _check_grant(context: RequestContext, new_key: access.NewKeyRequest) -> None:
-    """Nobody gives more than they have, in any dimension."""
+    """Raise `ProblemError` where a new key would have more than its creator: role, area, scopes or end."""
     if ROLES_BY_NAME[new_key.role] > context.principal.role:
         raise ProblemError(
             403, f"role: yours is {context.principal.role.role_name}: give no more", where="role"

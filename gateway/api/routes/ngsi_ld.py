@@ -1,4 +1,4 @@
-"""The newest values as NGSI-LD entities."""
+"""Route of the newest values as NGSI-LD entities (Smart Data Models)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1/ngsi-ld", tags=["ngsi-ld"])
 
 
 class JsonLdResponse(JSONResponse):
-    """JSON-LD."""
+    """A response of media type ``application/ld+json``."""
 
     media_type = "application/ld+json"
 
@@ -44,7 +44,7 @@ def entities(
     """The newest readings of each site in the shape of the Smart Data Models, each with its @context.
 
     WaterQualityObserved for water, TrafficFlowObserved for traffic. Readings that failed quality control are
-    left out; in the normalized form the QARTOD flag stands beside each value.
+    left out; the normalized form has the QARTOD flag of each value.
     """
     directory_index = context.directory_index
     series = [one.series_id for one in directory_index.series_of(area=area, site=site)]

@@ -1,4 +1,4 @@
-"""Routes of readings: newest values, raw series, buckets, and downsampled plots."""
+"""Routes of readings: newest values, raw readings, time buckets, and downsampled plots."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def readings(
 ) -> Response:
     """Readings of several series, series by series, oldest first; the last day where no time is given.
 
-    JSON comes in pages. CSV, NDJSON, Arrow and Parquet come whole, streamed, where no `limit` is given.
+    JSON is paged. CSV, NDJSON, Arrow and Parquet are streamed as a whole where no `limit` is given.
     """
     directory_index = context.directory_index
     selected_series = select_series(directory_index, series, area=area, site=site, quantity=quantity)
@@ -143,7 +143,7 @@ def readings_of_one(
 ) -> Response:
     """Readings of a series by measured time, oldest first; the last day where no time is given.
 
-    Raw value, QARTOD flag, and the rules behind the flag. In other forms than JSON as /v1/readings.
+    Raw value, QARTOD flag, and the rules behind the flag. In other formats than JSON as /v1/readings.
     """
     if response_format.format_name != "json":
         return readings(
@@ -251,7 +251,7 @@ def select_series(
     site: str | None = None,
     quantity: str | None = None,
 ) -> list[Series]:
-    """Series by id and filters, by id. Raises `ProblemError` where one is not known."""
+    """Return series by ids and filters, sorted by id. Raises `ProblemError` where one is unknown."""
     for one in ids or ():
         if one not in directory_index.series:
             raise not_found("series", one)
@@ -275,7 +275,7 @@ def _readings_page(
     max_rows: int,
     cursor: str | None,
 ) -> tuple[NDArray[np.void], str | None]:
-    """A page of READING rows, series by series, and the cursor of the next one."""
+    """Return a page of READING rows, series by series, and the cursor of the next page."""
     after_id, after_us = (0, 0)
     if cursor is not None:
         after_id, after_us = cursor_signer.decode(cursor, 2)

@@ -1,4 +1,4 @@
-"""Routes of the twin: networks, and the state of their nodes and links."""
+"""Routes of the twin: river and road networks as GeoJSON, and the state of their nodes and links."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_OPEN_ANOMALIES = 10_000
 
 
 def current_twin_state(context: RequestContext) -> TwinState:
-    """The twin as it stands now."""
+    """Return the current state of the principal's nodes and links."""
     open_anomalies = context.store.anomalies(AnomalyQuery(states=["open"], limit=MAX_OPEN_ANOMALIES))
     return network_state.network_state(
         context.directory_index.directory, context.store.latest(), open_anomalies, now_s=time.time()
@@ -33,7 +33,7 @@ def current_twin_state(context: RequestContext) -> TwinState:
 @router.get("/state", responses=problem_responses())
 @requires(TWIN)
 def state(context: CurrentContext) -> resource_models.TwinStateResponse:
-    """Every node and link now: measured, expected, age, quality, open anomalies."""
+    """The current state of every node and link: measured, expected, age, quality, open anomalies."""
     return conversion.twin_state_response(current_twin_state(context))
 
 
