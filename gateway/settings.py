@@ -1,4 +1,4 @@
-"""Settings of the gateway."""
+"""Defines the gateway's settings: addresses, time-outs, rate limits, OIDC, page sizes and live streams."""
 
 from __future__ import annotations
 
