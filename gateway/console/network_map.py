@@ -1,4 +1,4 @@
-"""Builds the map's ECharts options: rivers and roads, site status by shape and colour, flow by moving dots."""
+"""Builds the map's ECharts options: rivers and roads, status by shape and colour, flow as moving dots."""
 
 from __future__ import annotations
 

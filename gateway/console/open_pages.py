@@ -32,11 +32,11 @@ MAX_PAGES = 40  # of one principal; each takes some 100 KB of memory, and 1 MB o
 MAX_UNJOINED_PAGES = 5  # of one principal that no socket has joined yet
 MAX_MESSAGE_BYTES = 100_000  # of one socket message: a user's action takes a few hundred
 PAGE_EVENTS = ("handshake", "event", "javascript_response", "ack")
-"""Socket events with a page id; NiceGUI's event ``log``, which writes visitors' text to our log, is removed."""
+"""Socket events with a page id; NiceGUI's ``log``, which writes visitors' text to our log, is removed."""
 
 
 class OpenPage(NamedTuple):
-    """A page and the authenticated request that loaded it; ``joined`` has an entry once a socket connected."""
+    """A page and the authenticated request that loaded it; ``joined`` is empty until a socket connects."""
 
     client: Client
     auth: RequestAuth
@@ -95,7 +95,7 @@ def guard_socket_events(pages: OpenPages) -> None:
     for name in ("engineio.server", "socketio.server"):  # they log a traceback for each malformed packet
         logging.getLogger(name).setLevel(logging.CRITICAL)
     sio = core.sio
-    sio.eio.cors_allowed_origins = []  # no CORS headers: the middleware rejects the sockets of other origins
+    sio.eio.cors_allowed_origins = []  # no CORS headers: `Authenticator` rejects the sockets of other origins
     sio.eio.transports = ["websocket"]
     sio.eio.max_http_buffer_size = MAX_MESSAGE_BYTES
     core.app.config.socket_io_js_transports = ["websocket"]

@@ -141,7 +141,7 @@ def add_console(app: FastAPI) -> None:
     @core.app.exception_handler(404)
     @core.app.exception_handler(HTTPException)
     async def problem(_request: Request, error: HTTPException) -> JSONResponse:
-        """Respond as the API does: NiceGUI's error response would be a page, which stays in memory a while."""
+        """Respond as the API does: NiceGUI's error response would be a page that stays in memory a while."""
         return problems.problem_response(
             error.status_code, str(error.detail), headers=dict(error.headers or {})
         )

@@ -1,4 +1,4 @@
-"""Caches the platform's state for all open console pages; reads it from the database at most once a second."""
+"""Caches the platform's state for all open console pages; reads it from the store at most once a second."""
 
 from __future__ import annotations
 

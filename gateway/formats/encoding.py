@@ -1,4 +1,4 @@
-"""Encodes tables as JSON, NDJSON, CSV, Arrow or Parquet, block by block: one is sent before the next is read."""
+"""Encodes tables as JSON, NDJSON, CSV, Arrow or Parquet, block by block in constant memory."""
 
 from __future__ import annotations
 
@@ -62,9 +62,7 @@ def _csv_bytes(batch: pa.RecordBatch) -> bytes:
 def _as_text(column: pa.Array) -> pa.Array:
     """Return times as RFC 3339, rules joined by ``|``, other columns unchanged."""
     if pa.types.is_timestamp(column.type):
-        naive = pc.local_timestamp(column).cast(
-            pa.timestamp("ms"), safe=False
-        )  # formatting with a zone is slow
+        naive = pc.local_timestamp(column).cast(pa.timestamp("ms"), safe=False)  # a zone is slow
         spaced = pc.utf8_replace_slice(naive.cast(pa.string()), 10, 11, "T")
         return pc.binary_join_element_wise(spaced, "Z", "")
     if pa.types.is_list(column.type):

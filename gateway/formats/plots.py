@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class PlotJson(msgspec.Struct, frozen=True):
-    """A series thinned; ``readings`` is how many there were."""
+    """A downsampled series; ``readings`` is how many there were before."""
 
     series_id: int
     site_id: str

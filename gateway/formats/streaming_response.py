@@ -74,8 +74,8 @@ def streamed_response(
 ) -> Response:
     """Stream all rows block by block; an error in the first block still becomes a problem response.
 
-    The ETag is a hash of the query, snapshot and versions, not of the body: with ``reproduce``, a client that has
-    the response already gets 304 without any query.
+    The ETag is a hash of the query, snapshot and versions, not of the body: with ``reproduce``, a client that
+    has the response already gets 304 without any query.
     """
     cursor = response_format.request.query_params.get("cursor")
     visibility = (directory_index.directory.version, sorted(directory_index.visible_area_ids))

@@ -1,8 +1,8 @@
 """Worker process that parses uploaded series within a memory limit.
 
-Not meant to be run by hand: `gateway.formats.upload_pool` starts it. It reads pairs of media type and body from
-standard input, each length-prefixed, and writes "ready", then one `ParsedUpload` for each pair to standard
-output. It ends when its input ends.
+Not meant to be run by hand: `gateway.formats.upload_pool` starts it. It reads pairs of media type and body
+from standard input, each length-prefixed, and writes "ready", then one `ParsedUpload` for each pair to
+standard output. It ends when its input ends.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Parses an uploaded series: JSON, CSV or Parquet with a column of times and one of values.
 
 `gateway.formats.upload_pool` runs this in a process with limited memory and time, as the size in a file's
-metadata may be wrong. Arrow is not accepted: the size of a compressed stream is known only after decompression.
+metadata may be wrong. Arrow is not accepted: the size of a compressed stream is known only once it is
+decompressed.
 """
 
 from __future__ import annotations
