@@ -2,7 +2,8 @@
 
 Precedence is that of OData 4.0 (part 2, 5.1.1.9), except that ``not`` applies to the whole comparison after
 it: for boolean operands this is the same, and ``not result gt 8``, which some clients write, gets the
-intended meaning. A parser of our own because the grammar is one table, and every error must report its column.
+intended meaning. A parser of our own because the grammar is one table, and every error must report its
+column.
 """
 
 from __future__ import annotations
