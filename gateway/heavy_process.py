@@ -1,4 +1,4 @@
-"""Forwards heavy requests to a separate process with a lower priority, and restarts it (decision 0032).
+"""Forwards heavy requests (exports, plots, SensorThings, …) to a low-priority worker process (decision 0032).
 
 The gateway authenticates, queues and audits heavy requests like all others. Run in the gateway's own process,
 they would hold the interpreter lock, and every short request would wait some milliseconds at each step.

@@ -1,4 +1,4 @@
-"""Worker process for heavy requests: serves the gateway's routes on a connection pool of its own.
+"""Worker process for heavy requests (exports, plots, …): serves the gateway's routes at low priority.
 
 Not meant to be run by hand: `gateway.heavy_process` starts it by ``python -m deploy.heavy_worker``. It serves
 an inherited Unix socket, which only the gateway can reach, and ends when its standard input is closed.
