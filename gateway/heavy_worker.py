@@ -1,7 +1,8 @@
 """Worker process for heavy requests (exports, plots, …): serves the gateway's routes at low priority.
 
 Not meant to be run by hand: `gateway.heavy_process` starts it by ``python -m deploy.heavy_worker``. It serves
-an inherited Unix socket, which only the gateway can reach, and ends when its standard input is closed.
+an inherited Unix socket, which only the gateway can reach, with a database connection pool of its own, and
+ends when its standard input is closed.
 """
 
 from __future__ import annotations
