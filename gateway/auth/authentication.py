@@ -25,7 +25,7 @@ from ingest_service.storage.contract.errors import StoreError, StoreUnavailableE
 if TYPE_CHECKING:
     from starlette.types import Scope
 
-    from gateway.auth.authorization import MatchedRoute
+    from gateway.auth.authorization import MatchedRoute, RouteRights
     from gateway.auth.principal import Principal
     from gateway.settings import Settings
     from ingest_service.storage.postgres.api_keys import ApiKey, ApiKeyStore
@@ -39,8 +39,9 @@ SAFE_METHODS = {"GET", "HEAD"}
 class Authenticator:
     """Tells who comes, and whether they may."""
 
-    def __init__(self, accounts: ApiKeyStore, settings: Settings) -> None:
+    def __init__(self, accounts: ApiKeyStore, settings: Settings, route_rights: RouteRights) -> None:
         self._accounts = accounts
+        self._route_rights = route_rights
         self._key_cache = ApiKeyCache(accounts)
         self._oidc_verifier = OidcTokenVerifier(settings)
         self._request_limiter = TokenBuckets(per_s=settings.requests_per_s, burst=settings.requests_burst)
@@ -52,7 +53,7 @@ class Authenticator:
         """The visit of a request. Raises `ProblemError`, or as the store does."""
         headers = Headers(scope=scope)
         method = scope.get("method", "GET")  # a WebSocket begins as one
-        auth = RequestAuth(_match_route(method, scope["path"]), (scope.get("client") or ("", 0))[0])
+        auth = RequestAuth(self._match_route(method, scope["path"]), (scope.get("client") or ("", 0))[0])
         scope[VISIT] = auth
         auth.peer_address = scope.get(forwarded_headers.PEER_SCOPE_KEY, auth.address)
         auth.was_forwarded = any(name in forwarded_headers.FORWARDING_HEADERS for name, _ in scope["headers"])
@@ -136,6 +137,19 @@ class Authenticator:
         if wait_s:
             raise _rate_limited(wait_s)
 
+    def _match_route(self, method: str, path: str) -> MatchedRoute:
+        matched_route = self._route_rights.match(method, path)
+        if matched_route is not None:
+            return matched_route
+        allowed_methods = self._route_rights.allowed_methods(path)
+        if allowed_methods:
+            raise ProblemError(
+                405,
+                f"{path} takes {' and '.join(allowed_methods)}",
+                headers={"Allow": ", ".join(allowed_methods)},
+            )
+        raise ProblemError(404, f"there is no {path}: see /docs")
+
     def _check_csrf(self, scope: Scope, headers: Headers, matched_route: MatchedRoute) -> None:
         """A browser sends cookies by itself: so they only read, and only for pages of ours."""
         is_change = scope.get("method", "GET") not in SAFE_METHODS
@@ -146,20 +160,6 @@ class Authenticator:
         is_foreign = origin is not None and origin.partition("://")[2] not in own_hosts
         if is_foreign and (is_change or scope["type"] == "websocket"):
             raise ProblemError(403, f"the page at {origin!r} is not this gateway's")
-
-
-def _match_route(method: str, path: str) -> MatchedRoute:
-    matched_route = authorization.match_route(method, path)
-    if matched_route is not None:
-        return matched_route
-    allowed_methods = authorization.allowed_methods(path)
-    if allowed_methods:
-        raise ProblemError(
-            405,
-            f"{path} takes {' and '.join(allowed_methods)}",
-            headers={"Allow": ", ".join(allowed_methods)},
-        )
-    raise ProblemError(404, f"there is no {path}: see /docs")
 
 
 def _extract_credential(headers: Headers) -> tuple[str, bool]:

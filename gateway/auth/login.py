@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from gateway.auth import request_auth
 from gateway.auth.authentication import SESSION_COOKIE, Authenticator
+from gateway.auth.authorization import PUBLIC, requires
 from gateway.auth.request_auth import RequestAuth
 from gateway.transport.forwarded_headers import public_base_url
 
@@ -77,12 +78,14 @@ class LoginRequest(BaseModel):
 
 
 @router.get("/login")
+@requires(PUBLIC)
 def login_page() -> HTMLResponse:
     """The page that asks for a key."""
     return HTMLResponse(LOGIN_PAGE, headers={"Content-Security-Policy": LOGIN_POLICY})
 
 
 @router.post("/login")
+@requires(PUBLIC)
 async def log_in(request: Request, login_request: LoginRequest) -> JSONResponse:
     """Take a key for a session, which no script of the browser reads and no other site sends."""
     authenticator: Authenticator = request.app.state.authenticator
@@ -102,6 +105,7 @@ async def log_in(request: Request, login_request: LoginRequest) -> JSONResponse:
 
 
 @router.post("/logout")
+@requires(PUBLIC)
 def log_out(request: Request) -> JSONResponse:
     """Have the browser forget the session."""
     response = JSONResponse({"next": "/login"})

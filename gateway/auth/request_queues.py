@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
 
 MAX_WAITING_PER_KEY = 200  # requests of one key
-LIVE_PATH = (
-    "/v1/live"  # waits for news most of the time: what it takes at its begin, `gateway.live` takes in turn
-)
 FILE_FORMATS = (b"csv", b"ndjson", b"arrow", b"parquet")
 
 
@@ -43,7 +40,7 @@ class RequestQueues:
     def queue_for(self, scope: Scope, auth: RequestAuth) -> FairQueue | None:
         """The queue of a request; None for what is no work: sockets, files of the console, live streams."""
         right = auth.matched_route.right
-        if scope["type"] != "http" or right is authorization.CONSOLE or auth.matched_route.path == LIVE_PATH:
+        if scope["type"] != "http" or right is authorization.CONSOLE or right is authorization.LIVE:
             return None
         return self.heavy if right.heavy or _is_file_request(scope) else self.regular
 

@@ -276,7 +276,7 @@ class BatchProcessor:
             try:
                 return self._commit(batch) is not None
             except StoreRefusedError as error:
-                log.error("dead_letters_refused", dead_letters=len(batch.dead_letters), error=str(error))  # noqa: TRY400
+                log.error("dead_letters_refused", letters=len(batch.dead_letters), error=str(error))  # noqa: TRY400
                 metrics.UNEXPECTED_ERRORS.labels("dead_letter").inc()
                 without_properties = [
                     msgspec.structs.replace(one, properties={}, content_type=None)

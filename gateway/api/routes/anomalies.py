@@ -14,6 +14,7 @@ from gateway.api.directory_cache import DirectoryIndex
 from gateway.api.models import conversion, resource_models
 from gateway.api.problems import ProblemError, not_found, problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
+from gateway.auth.authorization import ANOMALIES, requires
 from gateway.formats import arrow_tables, streaming_response
 from gateway.formats.negotiation import RequestedFormat, format_responses
 from ingest_service.storage.contract.models import Anomaly
@@ -32,6 +33,7 @@ SeverityParam = Annotated[int, Query(ge=1, le=3, description="1 notice, 2 warnin
     response_model=resource_models.PageResponse[resource_models.AnomalyResponse],
     responses=problem_responses(404, 406) | format_responses(),
 )
+@requires(ANOMALIES)
 def anomalies(
     context: CurrentContext,
     response_format: RequestedFormat,
@@ -124,6 +126,7 @@ def anomalies(
 
 
 @router.get("/anomalies/{anomaly_id}", responses=problem_responses(404))
+@requires(ANOMALIES)
 def anomaly(
     context: CurrentContext,
     anomaly_id: Annotated[int, query_params.ID_PATH],
@@ -133,6 +136,7 @@ def anomaly(
 
 
 @router.get("/anomalies/{anomaly_id}/trace", responses=problem_responses(404), tags=["twin"])
+@requires(ANOMALIES)
 def trace(
     context: CurrentContext,
     anomaly_id: Annotated[int, query_params.ID_PATH],

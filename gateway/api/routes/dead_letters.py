@@ -12,6 +12,7 @@ from gateway.api import query_params
 from gateway.api.models import dead_letter_models, resource_models
 from gateway.api.problems import ProblemError, problem_responses
 from gateway.api.request_context import CurrentContext
+from gateway.auth.authorization import ADMINISTRATOR, DEAD_LETTERS, ENGINEER, RequiredRight, requires
 from ingest_service.storage.contract.models import DeadLetter, DeadLetterQuery
 
 router = APIRouter(tags=["dead letters"])
@@ -23,6 +24,7 @@ LetterId = Annotated[int, Path(ge=1, lt=2**63)]
 
 
 @router.get("/v1/dead-letters", responses=problem_responses())
+@requires(DEAD_LETTERS)
 def dead_letters(
     context: CurrentContext,
     request: Request,
@@ -43,6 +45,7 @@ def dead_letters(
 
 
 @router.get("/v1/dead-letters/{letter_id}", responses=problem_responses(404))
+@requires(DEAD_LETTERS)
 def dead_letter(context: CurrentContext, letter_id: LetterId) -> dead_letter_models.DeadLetterDetailResponse:
     """One of them, whole."""
     for one in context.store.dead_letters(DeadLetterQuery(ids=[letter_id])):
@@ -55,6 +58,7 @@ def dead_letter(context: CurrentContext, letter_id: LetterId) -> dead_letter_mod
 
 
 @router.post("/v1/dead-letters/replay", responses=problem_responses())
+@requires(RequiredRight(ENGINEER, "letters"))
 def replay(
     context: CurrentContext, letter_filter: dead_letter_models.DeadLetterFilterRequest
 ) -> dead_letter_models.DeadLetterCountResponse:
@@ -66,6 +70,7 @@ def replay(
 
 
 @router.post("/v1/dead-letters/purge", responses=problem_responses())
+@requires(RequiredRight(ADMINISTRATOR, "letters"))
 def purge(
     context: CurrentContext, letter_filter: dead_letter_models.DeadLetterFilterRequest
 ) -> dead_letter_models.DeadLetterCountResponse:

@@ -12,6 +12,8 @@ from fastapi import APIRouter
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse
 
+from gateway.auth.authorization import PUBLIC, requires
+
 router = APIRouter(include_in_schema=False)
 
 DocumentationFile = Literal["swagger-ui-bundle.js", "swagger-ui.css", "favicon.png"]
@@ -46,12 +48,14 @@ DOCUMENTATION_POLICY = (
 
 
 @router.get("/docs")
+@requires(PUBLIC)
 def documentation_page() -> HTMLResponse:
     """The page."""
     return HTMLResponse(DOCUMENTATION_PAGE, headers={"Content-Security-Policy": DOCUMENTATION_POLICY})
 
 
 @router.get("/docs/{name}")
+@requires(PUBLIC)
 def documentation_file(name: DocumentationFile) -> FileResponse:
     """What the page loads."""
     return FileResponse(str(DOCUMENTATION_FILES / name), headers=CACHE_ONE_DAY)

@@ -13,6 +13,7 @@ from gateway.api.models import feedback_models as models
 from gateway.api.models.resource_models import utc_datetime
 from gateway.api.problems import ProblemError, not_found, problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
+from gateway.auth.authorization import ANOMALIES, OPERATOR, RequiredRight, requires
 from ingest_service.storage.contract.models import Anomaly, Feedback
 
 router = APIRouter(prefix="/v1/anomalies/{anomaly_id}/feedback", tags=["anomalies"])
@@ -22,12 +23,14 @@ AnomalyId = Annotated[int, query_params.ID_PATH]
 
 
 @router.get("", responses=problem_responses(404))
+@requires(ANOMALIES)
 def feedback(context: CurrentContext, anomaly_id: AnomalyId) -> models.FeedbackHistoryResponse:
     """All that was said of an anomaly, oldest first; what was withdrawn stays on record."""
     return _feedback_history(context, _visible_anomaly(context, anomaly_id))
 
 
 @router.post("", responses=problem_responses(404, 409))
+@requires(RequiredRight(OPERATOR, "feedback"))
 def give(
     context: CurrentContext, anomaly_id: AnomalyId, feedback_request: models.FeedbackRequest
 ) -> models.FeedbackHistoryResponse:

@@ -12,6 +12,7 @@ from gateway import metrics
 from gateway.api.models import health_models, resource_models
 from gateway.api.problems import RETRY_AFTER_S, ProblemError, problem_responses
 from gateway.api.request_context import CurrentContext
+from gateway.auth.authorization import PUBLIC, VIEWER, RequiredRight, requires
 from ingest_service.storage.contract.errors import StoreError
 from ingest_service.storage.postgres.store import PostgresStore
 
@@ -19,12 +20,14 @@ router = APIRouter(tags=["platform"])
 
 
 @router.get("/healthz")
+@requires(PUBLIC)
 def healthz() -> health_models.LivenessResponse:
     """The process answers."""
     return health_models.LivenessResponse(status="ok")
 
 
 @router.get("/readyz", responses=problem_responses())
+@requires(PUBLIC)
 def readyz(context: CurrentContext) -> health_models.LivenessResponse:
     """A reading that is published now would be stored and judged; otherwise 503 says why not."""
     store_health = context.platform_health.readiness(may_name_areas=False)
@@ -35,6 +38,7 @@ def readyz(context: CurrentContext) -> health_models.LivenessResponse:
 
 
 @router.get("/v1/health", responses=problem_responses())
+@requires(RequiredRight(VIEWER, "platform"))
 def health(context: CurrentContext) -> health_models.HealthResponse:
     """What the platform is and holds, and the state of each of its processes.
 
@@ -66,6 +70,7 @@ def health(context: CurrentContext) -> health_models.HealthResponse:
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@requires(RequiredRight(VIEWER, "platform", requires_all_areas=True))
 def prometheus(context: CurrentContext) -> Response:
     """Counters and gauges for Prometheus."""
     metrics.OPEN_STREAMS.set(context.broadcaster.streams)

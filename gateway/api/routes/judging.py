@@ -22,6 +22,7 @@ from gateway.api.models import judging_models
 from gateway.api.models.resource_models import utc_datetime
 from gateway.api.problems import ProblemError, not_found, problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
+from gateway.auth.authorization import ENGINEER, VIEWER, RequiredRight, requires
 from gateway.formats import encoding, judging_tables, streaming_response
 from gateway.formats.negotiation import MEDIA_TYPES, RequestedFormat, format_responses
 from gateway.formats.upload_pool import UploadPool
@@ -73,6 +74,7 @@ async def _uploaded_series(request: Request) -> UploadedSeries:
     responses=problem_responses(406, 413, 415) | format_responses(has_snapshot_token=False),
     openapi_extra=UPLOAD_OPENAPI,
 )
+@requires(RequiredRight(VIEWER, "judging", changes_nothing=True, heavy=True))
 def judge(
     context: CurrentContext,
     wanted: RequestedFormat,
@@ -118,6 +120,7 @@ def judge(
 
 
 @router.post("/series/{series_id}/trial", responses=problem_responses(404))
+@requires(RequiredRight(ENGINEER, "judging", heavy=True))
 def try_limits(
     context: CurrentContext, series_id: query_params.SeriesIdParam, wanted: judging_models.TrialRequest
 ) -> judging_models.TrialResponse:
@@ -140,6 +143,7 @@ def try_limits(
 
 
 @router.get("/series/{series_id}/limits", responses=problem_responses(404))
+@requires(RequiredRight(VIEWER, "judging"))
 def series_limits(
     context: CurrentContext, series_id: query_params.SeriesIdParam
 ) -> judging_models.SeriesLimitsResponse:
@@ -148,6 +152,7 @@ def series_limits(
 
 
 @router.put("/series/{series_id}/limits", responses=problem_responses(404))
+@requires(RequiredRight(ENGINEER, "judging"))
 def adopt(
     context: CurrentContext, series_id: query_params.SeriesIdParam, wanted: judging_models.LimitChangeRequest
 ) -> judging_models.SeriesLimitsResponse:

@@ -14,7 +14,14 @@ from gateway.api.models import resource_models
 from gateway.api.problems import ProblemError, not_found, problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
 from gateway.auth import api_keys as minting
-from gateway.auth.authorization import ALL_SCOPES
+from gateway.auth.authorization import (
+    ADMINISTRATOR,
+    ALL_SCOPES,
+    KEY_ADMINISTRATION,
+    VIEWER,
+    RequiredRight,
+    requires,
+)
 from gateway.auth.principal import ROLES_BY_NAME
 from ingest_service.storage.postgres.api_keys import ApiKey, AuditEntry, AuditQuery
 
@@ -24,6 +31,7 @@ DAY_S = 86_400.0
 
 
 @router.get("/me", responses=problem_responses(401, 403, 429))
+@requires(RequiredRight(VIEWER))
 def me(context: CurrentContext) -> access.PrincipalResponse:
     """Who asks, with which role, and which areas they see."""
     principal = context.principal
@@ -37,12 +45,14 @@ def me(context: CurrentContext) -> access.PrincipalResponse:
 
 
 @router.get("/keys", responses=problem_responses(401, 403, 429))
+@requires(KEY_ADMINISTRATION)
 def keys(context: CurrentContext) -> list[access.KeyResponse]:
     """The keys of the areas that you administer, newest first; never their secrets."""
     return [_key_response(one) for one in context.accounts.keys_in_areas(_administered_areas(context))]
 
 
 @router.post("/keys", responses=problem_responses(401, 403, 404, 429))
+@requires(KEY_ADMINISTRATION)
 def create(context: CurrentContext, new_key: access.NewKeyRequest) -> access.NewKeyResponse:
     """Make a key for an area that you administer; it is shown this once.
 
@@ -71,6 +81,7 @@ def create(context: CurrentContext, new_key: access.NewKeyRequest) -> access.New
 
 
 @router.delete("/keys/{key_id}", responses=problem_responses(401, 403, 404, 409, 429))
+@requires(KEY_ADMINISTRATION)
 def revoke(
     context: CurrentContext, key_id: Annotated[str, Path(pattern="^[0-9a-f]{12}$")]
 ) -> access.KeyResponse:
@@ -86,6 +97,7 @@ def revoke(
 
 
 @router.get("/audit", responses=problem_responses(401, 403, 429))
+@requires(RequiredRight(ADMINISTRATOR, "audit"))
 def audit(
     context: CurrentContext,
     request: Request,

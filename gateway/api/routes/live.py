@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from gateway.api import query_params
 from gateway.api.problems import problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
+from gateway.auth.authorization import LIVE, requires
 from gateway.live.event_filter import EventFilter
 from gateway.live.events import EventKind, LiveEvent, StreamPosition
 
@@ -29,6 +30,7 @@ EVENT_EXAMPLE = 'id: 7-1790000000000000\nevent: anomaly\ndata: {"anomaly_id": 42
     response_class=StreamingResponse,
     responses=problem_responses(404) | {200: {"content": {"text/event-stream": {"example": EVENT_EXAMPLE}}}},
 )
+@requires(LIVE)
 async def live(
     context: CurrentContext,
     area: query_params.AreaParam = None,

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from gateway.api import query_params
 from gateway.api.problems import problem_responses
 from gateway.api.request_context import CurrentContext
+from gateway.auth.authorization import READINGS, requires
 from gateway.formats import ngsi_ld
 
 router = APIRouter(prefix="/v1/ngsi-ld", tags=["ngsi-ld"])
@@ -32,6 +33,7 @@ EntityTypeParam = Annotated[
 
 
 @router.get("/entities", responses=problem_responses(404), response_class=JsonLdResponse)
+@requires(READINGS)
 def entities(
     context: CurrentContext,
     area: query_params.AreaParam = None,

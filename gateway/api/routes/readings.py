@@ -19,6 +19,7 @@ from gateway.api.pagination import CursorSigner
 from gateway.api.problems import ProblemError, not_found, problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
 from gateway.api.time_ranges import TimeRange
+from gateway.auth.authorization import READINGS, VIEWER, RequiredRight, requires
 from gateway.formats import arrow_tables, plots, streaming_response
 from gateway.formats.downsampling import DownsamplingMethod
 from gateway.formats.negotiation import RequestedFormat, format_responses
@@ -58,6 +59,7 @@ SeriesIdsParam = Annotated[
     response_model=list[resource_models.LatestResponse],
     responses=problem_responses(404, 406) | format_responses(has_snapshot_token=False),
 )
+@requires(READINGS)
 def latest(
     context: CurrentContext,
     response_format: RequestedFormat,
@@ -79,6 +81,7 @@ def latest(
     response_model=resource_models.PageResponse[resource_models.SeriesReadingResponse],
     responses=problem_responses(404, 406) | format_responses(),
 )
+@requires(READINGS)
 def readings(
     context: CurrentContext,
     response_format: RequestedFormat,
@@ -127,6 +130,7 @@ def readings(
     response_model=resource_models.PageResponse[resource_models.ReadingResponse],
     responses=problem_responses(404, 406) | format_responses(),
 )
+@requires(READINGS)
 def readings_of_one(
     context: CurrentContext,
     response_format: RequestedFormat,
@@ -172,6 +176,7 @@ def readings_of_one(
     response_model=list[resource_models.PlotResponse],
     responses=problem_responses(404, 406) | format_responses(),
 )
+@requires(RequiredRight(VIEWER, "readings", heavy=True))
 def plot(
     context: CurrentContext,
     response_format: RequestedFormat,
@@ -208,6 +213,7 @@ def plot(
     response_model=list[resource_models.BucketResponse],
     responses=problem_responses(404, 406) | format_responses(),
 )
+@requires(READINGS)
 def buckets(
     context: CurrentContext,
     response_format: RequestedFormat,

@@ -11,6 +11,7 @@ from analytics.service import geojson, network_state
 from gateway.api.models import conversion, resource_models
 from gateway.api.problems import problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
+from gateway.auth.authorization import TWIN, requires
 from ingest_service.storage.contract.models import AnomalyQuery
 
 if TYPE_CHECKING:
@@ -30,12 +31,14 @@ def current_twin_state(context: RequestContext) -> TwinState:
 
 
 @router.get("/state", responses=problem_responses())
+@requires(TWIN)
 def state(context: CurrentContext) -> resource_models.TwinStateResponse:
     """Every node and link now: measured, expected, age, quality, open anomalies."""
     return conversion.twin_state_response(current_twin_state(context))
 
 
 @router.get("/network", responses=problem_responses())
+@requires(TWIN)
 def network(context: CurrentContext) -> resource_models.NetworkResponse:
     """Links, nodes and sites as GeoJSON, links and nodes with their state."""
     return resource_models.NetworkResponse(
