@@ -1,4 +1,4 @@
-"""Builds the FastAPI application: middleware, routers, error handlers, and the console at ``/``."""
+"""Builds the gateway's FastAPI application: middleware, routers, error handlers, and the console at ``/``."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ What is measured in a town, what is wrong, and where it came from. Areas are a t
 a query for an area takes all below it. Times are RFC 3339; every error is a problem (RFC 9457).
 """
 
-ROUTE_MODULES = (  # in the order of looking, so first what is asked for most
+ROUTE_MODULES = (  # routes are matched in this order: the most requested ones first
     readings,
     anomalies,
     directory,
@@ -88,15 +88,15 @@ def create_app(
     accounts: ApiKeyStore | None = None,
     heavy_worker: Sequence[str] = (),
 ) -> FastAPI:
-    """The gateway on a store; the store is closed by whoever opened it.
+    """Return the gateway's application on a store; the caller closes the store.
 
-    ``heavy_worker`` is the command of a process that answers the heavy requests; without it this one does.
-    Raises TypeError where the store is no database and no accounts are given: nobody could come in.
-    Raises ValueError where the setting ``trusted_proxies`` or ``public_url`` is wrong.
+    ``heavy_worker`` is the command of a process that handles the heavy requests; without it this one does.
+    Raises TypeError if the store is no database and no ``accounts`` are given: no API key could be verified.
+    Raises ValueError if the setting ``trusted_proxies`` or ``public_url`` is invalid.
     """
     settings = settings or Settings()
     trusted_networks = parse_networks(settings.trusted_proxies)
-    parse_base_url(settings.public_url)  # wrong ones are refused at the start
+    parse_base_url(settings.public_url)  # an invalid one fails at the start, not at the first request
     accounts = accounts or _api_key_store(store)
     unscoped_store = with_row_level_security(store, ALL_AREAS)
     directories = DirectoryCache(unscoped_store)
@@ -154,19 +154,19 @@ def create_app(
     examples.add_examples_to_openapi(app)
     openapi_security.add_security_to_openapi(app, app.state.route_rights)
     if console:
-        from gateway.console import page  # noqa: PLC0415 - the API works without the console's library
+        from gateway.console import page  # noqa: PLC0415 - the API works without NiceGUI
 
         page.add_console(app)
     return app
 
 
 def create_worker_app(store: PostgresStore, settings: Settings) -> FastAPI:
-    """The same routes for the process for heavy requests: who comes was let in, and is audited, elsewhere."""
+    """Return the same routes for the heavy worker process, whose requests the gateway has authenticated."""
     unscoped_store = with_row_level_security(store, ALL_AREAS)
     directories = DirectoryCache(unscoped_store)
     platform_health = PlatformHealth(
         store, unscoped_store, directories, settings
-    )  # it writes no heartbeat here
+    )  # it is not started, so it writes no heartbeat here
     broadcaster = EventBroadcaster(unscoped_store, directories, settings)
     app = _new_app(None)
     app.state.upload_pool = UploadPool()
@@ -183,15 +183,15 @@ def _new_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | 
         version=version("towntwin"),
         description=API_DESCRIPTION,
         lifespan=lifespan,
-        docs_url=None,  # ours are in routes/documentation.py
+        docs_url=None,  # routes/documentation.py serves them
         redoc_url=None,
     )
 
 
 def _install_routes(app: FastAPI) -> None:
-    """Routes, problems, and what every answer has in either process."""
+    """Add the routes, the error handlers and the middleware that both processes need."""
     problems.add_error_handlers(app)
-    for module in ROUTE_MODULES:  # in one list, for a router within a router looks each route up twice
+    for module in ROUTE_MODULES:  # in one list: a nested router would match each route twice
         app.router.routes.extend(module.router.routes)
     app.state.route_rights = RouteRights(app.router.routes)
     app.add_middleware(CompressionMiddleware)
