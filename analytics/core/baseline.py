@@ -31,7 +31,7 @@ TO_SIGMA = 1.2533  # sqrt(pi / 2)
 CLIP_SPREADS = 2.5  # spreads: residuals are clipped to this before they are learned
 EARLY_CLIP_SPREADS = 8.0  # spreads: the same during the first `EARLY_READINGS`
 EARLY_READINGS = 20.0  # readings
-LEARNING_SHARE_IN_EVENT = 0.02  # share of the learning that goes on while an event is open
+LEARNING_SHARE_IN_EVENT = 0.02  # learning weight while an event is open
 READINGS_PER_BIN_AND_DAY = 6.0  # readings in a half-hour bin per day, about (one every 5 min)
 ADOPTED_MEMORY_S = 7_200.0
 DEVIATION_GAIN = 0.005
@@ -93,6 +93,8 @@ def learn(tick: Tick, expected: Expectation, residual: Floats, weight: Floats, a
 
     Parameters
     ----------
+    tick : readings and state of these series
+    expected : of this tick, as of `expected_values`
     residual : (k,) observed less expected
     weight : (k,) learning weight, 0 to 1
     adopted : (k,) bool, whether a new level has lasted long enough to be learned without clipping

@@ -32,9 +32,7 @@ FORGET_RATE = 1e-4  # share of half the range by which a record shrinks on eithe
 MEAN_GAIN = 1 / 10.5  # gain of an exponential mean with the mean age of a window of twenty values
 STEP_GAIN = 0.3  # gain of the mean square step of the last few values
 USUAL_STEP_GAIN = 0.006  # gain of the usual mean square step, over many values
-ROUGHNESS_FLOOR = (
-    1e-3  # share of the usual square step that is added, so that a constant series has a finite roughness
-)
+ROUGHNESS_FLOOR = 1e-3  # share of the usual square step that is added, to keep the logarithm finite
 MAX_NOVELTY = 1.0
 QUIET_VALUES = 100.0  # values for which a reported novelty suppresses smaller ones
 MIN_STEPS = 100.0  # values before the usual step is used
@@ -45,6 +43,7 @@ def novelty_of_tick(tick: Tick, residual: Floats, is_warmed_up: Bools) -> Floats
 
     Parameters
     ----------
+    tick : readings and state of these series
     residual : (k,) observed less expected; 0 where nothing usable was observed
     is_warmed_up : (k,) bool, whether the series has enough history
 
