@@ -29,7 +29,6 @@ from gateway.api.routes import (
     twin,
 )
 from gateway.auth import login, openapi_security
-from gateway.auth.area_scope import with_row_level_security
 from gateway.auth.authentication import Authenticator
 from gateway.auth.authorization import RouteRights
 from gateway.auth.middleware import AccessMiddleware
@@ -98,7 +97,7 @@ def create_app(
     trusted_networks = parse_networks(settings.trusted_proxies)
     parse_base_url(settings.public_url)  # an invalid one fails at the start, not at the first request
     accounts = accounts or _api_key_store(store)
-    unscoped_store = with_row_level_security(store, ALL_AREAS)
+    unscoped_store = store.for_area(ALL_AREAS)
     directories = DirectoryCache(unscoped_store)
     request_queues = RequestQueues(settings)
     platform_health = PlatformHealth(store, unscoped_store, directories, settings)
@@ -107,8 +106,8 @@ def create_app(
     )
     upload_pool = UploadPool()
     heavy = None
-    if heavy_worker and isinstance(store, PostgresStore):
-        heavy = HeavyProcess(store, settings, directories, heavy_worker)
+    if heavy_worker and store.database is not None:
+        heavy = HeavyProcess(store.database, settings, directories, heavy_worker)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -162,7 +161,7 @@ def create_app(
 
 def create_worker_app(store: PostgresStore, settings: Settings) -> FastAPI:
     """Return the same routes for the heavy worker process, whose requests the gateway has authenticated."""
-    unscoped_store = with_row_level_security(store, ALL_AREAS)
+    unscoped_store = store.for_area(ALL_AREAS)
     directories = DirectoryCache(unscoped_store)
     platform_health = PlatformHealth(
         store, unscoped_store, directories, settings
@@ -199,6 +198,6 @@ def _install_routes(app: FastAPI) -> None:
 
 
 def _api_key_store(store: Store) -> ApiKeyStore:
-    if isinstance(store, PostgresStore):
-        return ApiKeyStore(store)
+    if store.database is not None:
+        return ApiKeyStore(store.database)
     raise TypeError("a store in memory keeps no keys: give accounts")

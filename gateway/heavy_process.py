@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from gateway.api.directory_cache import DirectoryCache
     from gateway.auth.request_auth import RequestAuth
     from gateway.settings import Settings
-    from ingest_service.storage.postgres.store import PostgresStore
+    from ingest_service.storage.contract.store import Database
 
 log = structlog.get_logger()
 
@@ -66,7 +66,7 @@ class HeavyProcess:
 
     Parameters
     ----------
-    store : the worker opens the same database
+    database : the worker opens the same database
     settings : the worker runs with the same settings
     directories : its change count tells the worker when its own directory cache is out of date
     command : starts the worker; the file descriptor of its listening socket is appended
@@ -74,9 +74,9 @@ class HeavyProcess:
     """
 
     def __init__(
-        self, store: PostgresStore, settings: Settings, directories: DirectoryCache, command: Sequence[str]
+        self, database: Database, settings: Settings, directories: DirectoryCache, command: Sequence[str]
     ) -> None:
-        dsn, storage = store.opened_with
+        dsn, storage = database.opened_with
         self._startup_message = msgspec.msgpack.encode(
             WorkerStartup(dsn, msgspec.to_builtins(storage), msgspec.to_builtins(settings))
         )

@@ -15,7 +15,6 @@ import msgspec
 from analytics.service import item_backoff
 from analytics.service.time_slice import UNLIMITED
 from ingest_service.storage.contract.models import Anomaly, AnomalyQuery
-from ingest_service.storage.postgres.store import PostgresStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,11 +38,11 @@ def report_letter_quotas(
     store: Store, _settings: Settings, _turn: TimeSlice = UNLIMITED, *, now_s: float | None = None
 ) -> None:
     """Record the quotas that were exceeded since yesterday; the store in memory reports none."""
-    if not isinstance(store, PostgresStore):
+    if store.database is None:
         return
     now_s = time.time() if now_s is None else now_s
     today_s = now_s // DAY_S * DAY_S
-    exceeded = store.exceeded_quotas(since_s=today_s - DAY_S)
+    exceeded = store.database.exceeded_quotas(since_s=today_s - DAY_S)
     recorded_before = store.anomalies(
         AnomalyQuery(detectors=[DETECTOR], from_s=today_s - DAY_S, limit=ANOMALY_READ_LIMIT)
     )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from analytics.service import item_backoff
 from analytics.service.time_slice import UNLIMITED
 from ingest_service.storage.postgres.retention import RetentionPolicy
-from ingest_service.storage.postgres.store import PostgresStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,15 +29,16 @@ def tidy(
     store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED, *, now_s: float | None = None
 ) -> None:
     """Drop and compress what the settings say, until the turn is over; the store in memory keeps all."""
-    if not isinstance(store, PostgresStore):
+    database = store.database
+    if database is None:
         return
     now_s, retention, tables = (
         now_s or time.time(),
-        RetentionPolicy(store),
+        RetentionPolicy(database),
         item_backoff.backoff_of(store, "tidy"),
     )
     with tables.isolate("forget letter quotas"):
-        store.delete_old_quotas()
+        database.delete_old_quotas()
     for what, days in retention_days(settings).items():
         if days and not tables.is_deferred(f"forget {what}"):
             with tables.isolate(f"forget {what}"):

@@ -12,15 +12,14 @@ from gateway.api.directory_cache import DirectoryCache, DirectoryIndex
 from gateway.api.pagination import CursorSigner
 from gateway.api.problems import ProblemError
 from gateway.auth import request_auth
-from gateway.auth.area_scope import scoped_to, with_row_level_security
+from gateway.auth.area_scope import scoped_to
 from gateway.auth.principal import Principal, Role
 from gateway.auth.request_auth import RequestAuth
 from gateway.settings import Settings
-from ingest_service.storage.contract.store import Reader, Store
+from ingest_service.storage.contract.store import Database, Reader, Store
 from ingest_service.storage.postgres.api_keys import ApiKeyStore
 from ingest_service.storage.postgres.limit_changes import LimitChangeLog
 from ingest_service.storage.postgres.query_api import QueryApi
-from ingest_service.storage.postgres.store import PostgresStore
 
 if TYPE_CHECKING:
     from gateway.live.broadcaster import EventBroadcaster
@@ -69,12 +68,12 @@ class RequestContext:
         return f"{self.principal.name} ({self.principal.principal_id})"
 
     @property
-    def scoped_database(self) -> PostgresStore:
+    def scoped_database(self) -> Database:
         """Store with row-level security for the principal. Raises `ProblemError` on a store in memory."""
-        scoped = with_row_level_security(self.unscoped_store, self.principal.area_scope)
-        if not isinstance(scoped, PostgresStore):
+        database = self.unscoped_store.for_area(self.principal.area_scope).database
+        if database is None:
             raise ProblemError(501, "this needs a database, and the store is in memory")
-        return scoped
+        return database
 
     def cursor_signer(self, request: Request) -> CursorSigner:
         """Return the signer of cursors for the principal's query."""

@@ -10,7 +10,6 @@ import numpy as np
 from gateway.api.directory_cache import DirectoryIndex, restricted_to_areas
 from gateway.auth import evidence_redaction
 from ingest_service.storage.contract.models import READING, AnomalyQuery, DeadLetterQuery
-from ingest_service.storage.postgres.store import PostgresStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,15 +38,10 @@ if TYPE_CHECKING:
 
 def scoped_to(store: Store, principal: Principal | None, directories: DirectoryCache) -> Reader:
     """Return the store restricted to a principal's areas; unrestricted without a principal."""
-    database_scoped = with_row_level_security(store, "*" if principal is None else principal.area_scope)
+    database_scoped = store.for_area("*" if principal is None else principal.area_scope)
     if principal is None or principal.areas is None:
         return database_scoped
     return AreaScopedStore(database_scoped, principal.areas, directories)
-
-
-def with_row_level_security(store: Store, area: str) -> Reader:
-    """Return the store with PostgreSQL's row-level security for an area scope; a store in memory as it is."""
-    return store.for_area(area) if isinstance(store, PostgresStore) else store
 
 
 class AreaScopedStore:

@@ -7,10 +7,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ingest_service.storage.postgres.store import PostgresStore
-
 if TYPE_CHECKING:
-    from ingest_service.storage.contract.store import Reader
+    from ingest_service.storage.contract.store import Database
 
 CACHE_S = 60.0  # summing the file sizes of a large database takes a while
 
@@ -26,16 +24,16 @@ class DiskUsage(NamedTuple):
 class DiskUsageCache:
     """Disk usage of one database, read at most once a minute."""
 
-    def __init__(self, store: Reader) -> None:
-        self._store = store
+    def __init__(self, database: Database | None) -> None:
+        self._database = database
         self._cached: DiskUsage | None = None
         self._read_s = -CACHE_S
 
     def newest(self) -> DiskUsage | None:
         """Return the disk usage; None for an in-memory store. Raises as the store does."""
         now_s = time.monotonic()
-        if isinstance(self._store, PostgresStore) and now_s - self._read_s >= CACHE_S:
-            used, folder = self._store.size()
+        if self._database is not None and now_s - self._read_s >= CACHE_S:
+            used, folder = self._database.size()
             self._cached = DiskUsage(used, *_free_and_total_bytes(folder))
             self._read_s = now_s
         return self._cached

@@ -60,7 +60,7 @@ class PlatformStateCache:
 
     def __init__(self, context: RequestContext) -> None:
         self.context = context
-        self._disk_usage_cache = DiskUsageCache(context.unscoped_store)
+        self._disk_usage_cache = DiskUsageCache(context.unscoped_store.database)
         self._latest_state: PlatformState | None = None
         self._refresh_task: asyncio.Task[None] | None = None
 

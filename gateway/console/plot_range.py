@@ -9,7 +9,6 @@ import numpy as np
 from gateway.api.time_ranges import TimeRange
 from gateway.formats import plots
 from gateway.formats.downsampling import downsample
-from ingest_service.storage.postgres.store import PostgresStore
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,7 +53,7 @@ def range_around(anomaly: Anomaly, now_s: float) -> PlotRange:
 def read_plot_rows(context: RequestContext, series: Series, from_s: float, to_s: float) -> NDArray[np.void]:
     """Return (n,) READING, n at most `PLOT_POINTS`, each a stored reading. Raises as the store does."""
     from_us, to_us = round(from_s * 1e6), round(to_s * 1e6)
-    if isinstance(context.unscoped_store, PostgresStore):
+    if context.unscoped_store.database is not None:
         query_api = context.query_api
         snapshot = query_api.reader_at().snapshot
         time_range = TimeRange(from_us, to_us, None)

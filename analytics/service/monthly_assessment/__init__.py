@@ -14,13 +14,12 @@ from analytics.service.monthly_assessment import site_assessments, town_assessme
 from analytics.service.monthly_assessment.month_data import MonthData
 from analytics.service.time_slice import UNLIMITED
 from ingest_service.storage.postgres.assessments import Assessments
-from ingest_service.storage.postgres.store import PostgresStore
 
 if TYPE_CHECKING:
     from analytics.service.monthly_assessment.index_weights import IndexRules
     from analytics.service.settings import Settings
     from analytics.service.time_slice import TimeSlice
-    from ingest_service.storage.contract.store import Store
+    from ingest_service.storage.contract.store import Database, Store
     from ingest_service.storage.postgres.assessments import Assessment
 
 DAY_S = 86_400.0
@@ -38,9 +37,10 @@ def assess(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED) 
     that is wrong, is of no month. While the newest reading lies more than an hour beyond the assessments of
     its month, the months are looked at again within a minute.
     """
-    if not isinstance(store, PostgresStore):
+    database = store.database
+    if database is None:
         return
-    assessment_store, month_backoff = Assessments(store), item_backoff.backoff_of(store, "assess")
+    assessment_store, month_backoff = Assessments(database), item_backoff.backoff_of(store, "assess")
     newest_s = assessment_store.newest_measured()
     if newest_s is None:
         return
@@ -48,7 +48,7 @@ def assess(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED) 
     pending = _pending_months.setdefault(store, [])
     if not pending:
         checked_ago_s = assessment_store.seconds_since_check()
-        if checked_ago_s is not None and checked_ago_s < _look_every_s(store, settings, newest_s):
+        if checked_ago_s is not None and checked_ago_s < _look_every_s(database, settings, newest_s):
             return
         pending += _newest_months(months.month_at(newest_s, store.zone), settings.assess_months)
     rules = rule_files.read_index_rules(settings.index_file)
@@ -56,7 +56,7 @@ def assess(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED) 
         month = pending.pop(0)
         if not month_backoff.is_deferred(month):
             with month_backoff.isolate(month):
-                bring_up_to_date(store, month, rules, newest_s=newest_s)
+                bring_up_to_date(database, month, rules, newest_s=newest_s)
 
 
 def is_stale(assessed_until_s: float, newest_s: float) -> bool:
@@ -64,7 +64,7 @@ def is_stale(assessed_until_s: float, newest_s: float) -> bool:
     return newest_s - assessed_until_s > STALE_S
 
 
-def _look_every_s(store: PostgresStore, settings: Settings, newest_s: float) -> float:
+def _look_every_s(store: Database, settings: Settings, newest_s: float) -> float:
     """How long to wait between two looks [s]: shorter while the current month is stale."""
     month = months.month_at(newest_s, store.zone)
     until_s = Assessments(store).assessed_until(month)
@@ -83,7 +83,7 @@ def _newest_months(month: str, n: int) -> list[str]:
     return months_found
 
 
-def bring_up_to_date(store: PostgresStore, month: str, rules: IndexRules, *, newest_s: float) -> bool:
+def bring_up_to_date(store: Database, month: str, rules: IndexRules, *, newest_s: float) -> bool:
     """Compute a month unless it was computed from the very same data; whether it was."""
     assessment_store = Assessments(store)
     from_s, to_s = months.month_bounds(month, store.zone)
@@ -121,7 +121,7 @@ def compute_assessments(
     ]
 
 
-def _read_month(store: PostgresStore, name: str, until_s: float) -> MonthData:
+def _read_month(store: Database, name: str, until_s: float) -> MonthData:
     assessment_store = Assessments(store)
     from_s, to_s = months.month_bounds(name, store.zone)
     return MonthData(

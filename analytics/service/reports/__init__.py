@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 if TYPE_CHECKING:
     from analytics.service.reports.translations import Language
     from ingest_service.storage.contract.models import Directory
-    from ingest_service.storage.postgres.store import PostgresStore
+    from ingest_service.storage.contract.store import Database
 
 Format = Literal["html", "pdf"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -16,7 +16,7 @@ _PLOT_LOCK = Lock()  # the plotting library is not made for several threads
 
 
 def render_report(
-    store: PostgresStore,
+    store: Database,
     directory: Directory,
     area_id: str,
     month: str,

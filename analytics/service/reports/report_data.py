@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from analytics.service.reports.translations import Language
     from ingest_service.storage.contract.models import Area, Directory
+    from ingest_service.storage.contract.store import Database
     from ingest_service.storage.postgres.assessments import AssessmentKind
-    from ingest_service.storage.postgres.store import PostgresStore
 
 MAX_LINES = 6
 
@@ -79,7 +79,7 @@ class ReportData:
 
 
 def read_report_data(
-    store: PostgresStore, directory: Directory, area_id: str, month: str, language: Language
+    store: Database, directory: Directory, area_id: str, month: str, language: Language
 ) -> ReportData:
     """Bring together what a report tells of.
 
@@ -139,7 +139,7 @@ def deciding_item(sections: list[Assessment]) -> str | None:
     return max(sorted(votes), key=lambda name: votes[name]) if votes else None
 
 
-def _newest(store: PostgresStore, directory: Directory, area_id: str, month: str) -> float:
+def _newest(store: Database, directory: Directory, area_id: str, month: str) -> float:
     """When anything was measured last in an area within a month; its begin where nothing was."""
     areas = areas_below(directory, area_id)
     from_s, to_s = months.month_bounds(month, store.zone)
@@ -152,9 +152,7 @@ def _newest(store: PostgresStore, directory: Directory, area_id: str, month: str
     )  # as the assessments treat clocks that are fast
 
 
-def _assessments_below(
-    store: PostgresStore, directory: Directory, area_id: str, month: str
-) -> list[Assessment]:
+def _assessments_below(store: Database, directory: Directory, area_id: str, month: str) -> list[Assessment]:
     sites = {one.site_id for one in directory.sites}
     links = {one.link_id for one in directory.links}
     areas = sorted(areas_below(directory, area_id))
@@ -168,7 +166,7 @@ def _assessments_below(
 
 
 def _daily_means(
-    store: PostgresStore, directory: Directory, now: list[Assessment], span: tuple[float, float]
+    store: Database, directory: Directory, now: list[Assessment], span: tuple[float, float]
 ) -> dict[str, dict[int, float]]:
     """The telling item by day, of the worst sections, up to where the assessments go."""
     sections = [one for one in now if one.kind == "water_class"]

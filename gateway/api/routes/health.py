@@ -14,7 +14,6 @@ from gateway.api.problems import RETRY_AFTER_S, ProblemError, problem_responses
 from gateway.api.request_context import CurrentContext
 from gateway.auth.authorization import PUBLIC, VIEWER, RequiredRight, requires
 from ingest_service.storage.contract.errors import StoreError
-from ingest_service.storage.postgres.store import PostgresStore
 
 router = APIRouter(tags=["platform"])
 
@@ -74,7 +73,7 @@ def health(context: CurrentContext) -> health_models.HealthResponse:
 def prometheus(context: CurrentContext) -> Response:
     """Counters and gauges for Prometheus."""
     metrics.OPEN_STREAMS.set(context.broadcaster.streams)
-    if isinstance(context.unscoped_store, PostgresStore):
+    if context.unscoped_store.database is not None:
         with suppress(StoreError):  # while the database is unavailable, the gauge keeps its last value
             metrics.DEAD_LETTERS_OVER_QUOTA.set(context.scoped_database.dead_letters_over_quota())
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
