@@ -23,7 +23,7 @@ ROWS_PER_TRANSACTION, CHUNKS_PER_TRANSACTION, MAX_TRANSACTIONS = (
     20_000,
     1,
     50,
-)  # in one transaction; and how many of them in one look
+)  # per transaction: rows deleted, chunks compressed; per table and turn: transactions
 
 
 def tidy(
