@@ -97,7 +97,7 @@ def stacked_bars_panel(key: str, query: str, language: Language) -> timeseries.P
 
 
 def state_timeline_panel(key: str, query: str, words: ValueMap, language: Language) -> statetimeline.Panel:
-    """Build a state timeline; ``words`` maps values to texts and colours."""
+    """Build a state timeline that shows each value as its mapped text and colour."""
     return (
         with_title(statetimeline.Panel(), key, language)
         .with_target(NamedQueryBuilder(query, language, result_format="time_series"))

@@ -1,6 +1,6 @@
 """Pushes the generated dashboards to Grafana, unless the newest version there was saved by hand.
 
-A version saved by a push is recognised by its message, which begins with `MARK`.
+A version saved by a push is recognised by the prefix of its message.
 """
 
 from __future__ import annotations

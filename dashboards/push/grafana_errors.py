@@ -62,7 +62,7 @@ class GrafanaNotFoundError(PushError):
 
 @contextmanager
 def errors_as_sentences(what: str) -> Iterator[None]:
-    """Convert errors of the API to `PushError` with a sentence about ``what``."""
+    """Convert errors of the API to `PushError` with a sentence that begins with the object's name."""
     try:
         yield
     except GrafanaClientError as error:

@@ -26,7 +26,7 @@ DIGITS = 6
 def make_assessment(
     month: MonthData, kind: AssessmentKind, subject: str, area_id: str, readings: int, **more: Any
 ) -> Assessment:
-    """Build an assessment of a month; ``more`` are further fields of it."""
+    """Build an assessment of a month; keyword arguments are its other fields."""
     return Assessment(
         kind=kind,
         subject=subject,

@@ -26,7 +26,7 @@ HEADING_ROOM_MM = 35.0  # space for a heading and the first lines after it
 CAPTION_MM = 8.0
 LEAST_SCALE = 0.66
 """A figure is scaled down to this factor rather than moved to the next page: with at most
-`analytics.service.reports.plots.MOST_ROWS` rows it fits wherever a third of a page is left."""
+`MOST_ROWS` rows (`analytics.service.reports.plots`) it fits wherever a third of a page is left."""
 _UNBREAKABLE = re.compile(r"[“（《]*(?:[!-~Ⅰ-Ⅻ]+ ?|.)[，。、；：）”》！？%]*")
 """A unit without a line break in Chinese text: a character or a Latin word, with its punctuation."""
 
