@@ -31,6 +31,7 @@ from gateway.api.routes import (
 from gateway.auth import login, openapi_security
 from gateway.auth.area_scope import with_row_level_security
 from gateway.auth.authentication import Authenticator
+from gateway.auth.authorization import RouteRights
 from gateway.auth.middleware import AccessMiddleware
 from gateway.auth.request_queues import RequestQueues
 from gateway.formats.upload_pool import UploadPool
@@ -121,7 +122,8 @@ def create_app(
             await asyncio.to_thread(heavy.close)
 
     app = _new_app(lifespan)
-    authenticator = Authenticator(accounts, settings)
+    _install_routes(app)
+    authenticator = Authenticator(accounts, settings, app.state.route_rights)
     app.state.authenticator = authenticator
     app.state.upload_pool = upload_pool
     app.state.heavy = heavy
@@ -129,7 +131,6 @@ def create_app(
     app.state.context = RequestContext(
         store, unscoped_store, directories, settings, broadcaster, accounts, platform_health
     )
-    _install_routes(app)
     app.add_middleware(
         AccessMiddleware,
         authenticator=authenticator,
@@ -151,7 +152,7 @@ def create_app(
     app.add_middleware(MetricsMiddleware)
     app.add_middleware(ForwardedHeaders, trusted_networks=trusted_networks)
     examples.add_examples_to_openapi(app)
-    openapi_security.add_security_to_openapi(app)
+    openapi_security.add_security_to_openapi(app, app.state.route_rights)
     if console:
         from gateway.console import page  # noqa: PLC0415 - the API works without the console's library
 
@@ -192,6 +193,7 @@ def _install_routes(app: FastAPI) -> None:
     problems.add_error_handlers(app)
     for module in ROUTE_MODULES:  # in one list, for a router within a router looks each route up twice
         app.router.routes.extend(module.router.routes)
+    app.state.route_rights = RouteRights(app.router.routes)
     app.add_middleware(CompressionMiddleware)
     app.add_middleware(HeadMiddleware)
 

@@ -26,6 +26,7 @@ from starlette.exceptions import HTTPException
 from gateway import heavy_protocol as protocol
 from gateway.api.problems import ProblemError
 from gateway.auth import request_auth as visits
+from gateway.errors import GatewayError
 from gateway.heavy_protocol import BodyError, BodyPart, HeavyRequest, ResponseBody, ResponseStart
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class WorkerStartup(msgspec.Struct, frozen=True):
     settings: dict[str, Any]
 
 
-class HeavyProcessEndedError(Exception):
+class HeavyProcessEndedError(GatewayError):
     """The process ended, or failed, in the middle of an answer."""
 
 

@@ -23,7 +23,6 @@ from starlette.exceptions import HTTPException
 
 from gateway import heavy_protocol as protocol
 from gateway.app import create_worker_app
-from gateway.auth import authorization
 from gateway.auth import request_auth as visits
 from gateway.auth.request_auth import RequestAuth
 from gateway.heavy_process import CONNECTION_ERRORS, WorkerStartup
@@ -42,6 +41,8 @@ from ingest_service.storage.settings import Settings as Storage
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.types import Message, Scope
+
+    from gateway.auth.authorization import RouteRights
 
 log = structlog.get_logger()
 
@@ -104,7 +105,7 @@ class HeavyWorker:
     async def _answer(
         self, request: HeavyRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        scope = _asgi_scope(request)
+        scope = _asgi_scope(request, self._app.state.route_rights)
         auth: RequestAuth = scope[visits.AUTH_SCOPE_KEY]
 
         async def receive() -> Message:
@@ -137,8 +138,8 @@ class HeavyWorker:
         await self._app(scope, receive, send)
 
 
-def _asgi_scope(request: HeavyRequest) -> Scope:
-    matched_route = authorization.match_route(request.method, request.path)
+def _asgi_scope(request: HeavyRequest, route_rights: RouteRights) -> Scope:
+    matched_route = route_rights.match(request.method, request.path)
     assert matched_route is not None  # noqa: S101 - the gateway found it before
     auth: Any = RequestAuth(matched_route, request.address, principal=request.principal)
     return {

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from analytics.errors import AnalyticsError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -16,7 +18,7 @@ B = TypeVar("B")
 CONNECT_S = 10.0
 
 
-class DaskClusterError(ValueError):
+class DaskClusterError(AnalyticsError, ValueError):
     """The cluster can't be used; the message gives the reason."""
 
 

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from grafana_client.api import GrafanaApi
 from grafana_client.client import GrafanaClientError, GrafanaException
 
+from dashboards.errors import DashboardsError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -23,7 +25,7 @@ ERROR_SENTENCES = {
 }
 
 
-class PushError(RuntimeError):
+class PushError(DashboardsError, RuntimeError):
     """Grafana could not be brought up to date; the message names the cause and the remedy."""
 
 

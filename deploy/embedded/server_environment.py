@@ -10,6 +10,8 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from deploy.errors import DeployError
+
 UNPRIVILEGED = "nobody"
 # Of no account (Debian policy 9.2.2 reserves them). The broker's owns no file, least of all the database's;
 # that of the database owns its own data alone.
@@ -19,7 +21,7 @@ PORT_RANGE = range(20_000, 32_000)
 _PORT_COUNTER = count(101 * os.getpid())
 
 
-class EmbeddedError(Exception):
+class EmbeddedError(DeployError):
     """The embedded stack can't do what was asked; the sentence says what to do."""
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.errors import GatewayError
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
-class HeadCompleteError(Exception):
+class HeadCompleteError(GatewayError):
     """The head is out: what would follow is not wanted."""
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
+from analytics.errors import AnalyticsError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -16,7 +18,7 @@ VERSION = "1"
 INDEX_PARTS = ("water_target", "water_good", "roads", "capture", "validity", "response")
 
 
-class IndexRulesError(ValueError):
+class IndexRulesError(AnalyticsError, ValueError):
     """The file of weights can't be used; the message names the cause and the remedy."""
 
 

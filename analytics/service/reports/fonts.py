@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analytics.errors import AnalyticsError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-class MissingExtraError(ImportError):
+class MissingExtraError(AnalyticsError, ImportError):
     """A library that reports need is not installed; the message names the extra."""
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from analytics.assessments import gb3838
+from analytics.errors import AnalyticsError
 from analytics.service import monthly_assessment
 from analytics.service.monthly_assessment import month_data as months
 from ingest_service.storage.postgres.assessments import Assessment, AssessmentQuery, Assessments
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 MAX_LINES = 6
 
 
-class NothingAssessedError(LookupError):
+class NothingAssessedError(AnalyticsError, LookupError):
     """There is no such area, or nothing was assessed there in that month; the message says which."""
 
 
