@@ -1,4 +1,4 @@
-"""Makes monthly assessments again where their data changed (docs/assessments.md)."""
+"""Periodic task that computes the monthly assessments again when their data changed (docs/assessments.md)."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from ingest_service.storage.postgres.assessments import Assessment
 
 DAY_S = 86_400.0
-STALE_S = 3_600.0  # a rollup has hours: what is newer by less shows in no assessment
+STALE_S = 3_600.0  # rollups are hourly: newer readings within an hour do not change an assessment
 STALE_LOOK_S = 45.0  # with the service's period, a stale month is assessed again within a minute
-INCOMPLETE_PREFIX = "incomplete/"  # before a fingerprint: the month is computed again at the next look
+INCOMPLETE_PREFIX = "incomplete/"  # before a fingerprint: the month is computed again at the next check
 
 _pending_months: WeakKeyDictionary[Store, list[str]] = WeakKeyDictionary()
 
 
 def assess(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED) -> None:
-    """The periodic task: look, now and then, at the newest months, and compute those whose data changed.
+    """Check the newest months at intervals, and compute those whose data changed.
 
-    Months that a turn has no time for come first in the next one. What is measured in the future, by a clock
-    that is wrong, is of no month. While the newest reading lies more than an hour beyond the assessments of
-    its month, the months are looked at again within a minute.
+    Months that a turn has no time for come first in the next one. Readings measured in the future, by a wrong
+    clock, belong to no month. While the newest reading is more than an hour newer than its month's
+    assessments, the months are checked again within a minute.
     """
     database = store.database
     if database is None:
@@ -60,12 +60,12 @@ def assess(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED) 
 
 
 def is_stale(assessed_until_s: float, newest_s: float) -> bool:
-    """Whether the newest reading lies so far beyond an assessment that its numbers are out of date."""
+    """Whether the newest reading is so much newer than an assessment that the assessment is out of date."""
     return newest_s - assessed_until_s > STALE_S
 
 
 def _look_every_s(store: Database, settings: Settings, newest_s: float) -> float:
-    """How long to wait between two looks [s]: shorter while the current month is stale."""
+    """Return the time between two checks [s]: shorter while the current month is stale."""
     month = months.month_at(newest_s, store.zone)
     until_s = Assessments(store).assessed_until(month)
     if until_s is None:
@@ -76,7 +76,7 @@ def _look_every_s(store: Database, settings: Settings, newest_s: float) -> float
 
 
 def _newest_months(month: str, n: int) -> list[str]:
-    """So many months, the newest first."""
+    """Return ``month`` and those before it, ``n`` in all, newest first."""
     months_found = [month]
     while len(months_found) < n:
         months_found.append(months.month_before(months_found[-1]))
@@ -84,7 +84,7 @@ def _newest_months(month: str, n: int) -> list[str]:
 
 
 def bring_up_to_date(store: Database, month: str, rules: IndexRules, *, newest_s: float) -> bool:
-    """Compute a month unless it was computed from the very same data; whether it was."""
+    """Compute a month unless it was computed from the same data; return whether it was computed now."""
     assessment_store = Assessments(store)
     from_s, to_s = months.month_bounds(month, store.zone)
     fingerprint = assessment_store.fingerprint(from_s, to_s, rules.version_text)
@@ -106,9 +106,9 @@ def bring_up_to_date(store: Database, month: str, rules: IndexRules, *, newest_s
 def compute_assessments(
     month: MonthData, rules: IndexRules, faults: ItemBackoff | None = None
 ) -> list[Assessment]:
-    """Everything that is said of a month; nothing of one that has no reading.
+    """Return all assessments of a month; none for a month without readings.
 
-    A site, link or town that can't be assessed is left out, and noted in ``faults``.
+    A site, link or town that can't be assessed is left out, and recorded in ``faults``.
     """
     faults = faults or ItemBackoff("assess")
     if not any(one.count for one in month.measured.values()):
