@@ -42,7 +42,7 @@ next_connection_delay_ms = 1
 
 [v4.1]
 name = "mqtt-3.1.1"
-listen = "$listen:$old_port"
+listen = "$listen:$mqtt311_port"
 next_connection_delay_ms = 1
     [v4.1.connections]
     connection_timeout_ms = 60000
@@ -61,7 +61,7 @@ class EmbeddedBroker:
     Parameters
     ----------
     folder : where its configuration and its log go
-    port, old_port : for MQTT 5 and for 3.1.1; a free one each where they are None
+    port, mqtt311_port : for MQTT 5 and for 3.1.1; a free one each where they are None
     listen : IP address that it listens on
     host : by which this machine reaches it
 

@@ -153,7 +153,7 @@ def test_an_export_that_has_begun_waits_for_the_database(
     store: PostgresStore, network: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(query_api, "BLOCK_ROWS", 500)
-    monkeypatch.setattr(query_api, "AGAIN_S", 0.1)
+    monkeypatch.setattr(query_api, "RETRY_INTERVAL_S", 0.1)
     store.commit(Batch(fresh=readings(1, range(3000))))
 
     async def scenario() -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def scope_key_of(connection: Connection[Any]) -> bytes:
     """The key of a session, given to it where it has none; a rollback would undo that."""
-    key: bytes | None = getattr(connection, "wall_key", None)
+    key: bytes | None = getattr(connection, "scope_key", None)
     if key is None:
         key = secrets.token_bytes(32)
         connection.execute(QUERIES["begin_wall"], (key,))

@@ -255,7 +255,7 @@ def test_while_the_store_is_away_nothing_changes(
     def away(*_: object, **__: object) -> bool:
         raise StoreUnavailableError("away")
 
-    monkeypatch.setattr(river.store, "correct", away)
+    monkeypatch.setattr(river.store, "store_corrections", away)
     with pytest.raises(StoreUnavailableError):
         rejudge(river.store, SETTINGS)
     assert len(river.store.late_readings_due(limit=10)) == 1

@@ -390,7 +390,7 @@ def test_figures_that_fail_after_commit_prevent_no_acknowledgement(monkeypatch: 
     def count(*_: object, **__: object) -> None:
         raise ZeroDivisionError("unforeseen")
 
-    monkeypatch.setattr("ingest_service.pipeline.batch_metrics.count", count)
+    monkeypatch.setattr("ingest_service.pipeline.batch_metrics.count_batch", count)
     store = MemoryStore()
     store.enrol(directory())
     pipeline = BatchProcessor(store, Settings(), wait=lambda _: False, clock=lambda: START_S)

@@ -438,7 +438,7 @@ def test_a_defect_in_the_words_of_an_anomaly_stores_the_batch_unjudged(
     def sentences(*_: object, **__: object) -> None:
         raise KeyError("unforeseen")
 
-    monkeypatch.setattr("analytics.quality.anomaly_text.sentences", sentences)
+    monkeypatch.setattr("analytics.quality.anomaly_text.anomaly_sentences", sentences)
     judge = ShardJudge(DIRECTORY)
     pack = json.dumps([{"n": "ph", "u": "pH", "v": 99.0, "t": NOW_S - 1}]).encode()  # beyond what can be
     out = decode(

@@ -9,7 +9,7 @@ from ingest_service.storage.postgres import named_queries
 
 def test_a_part_stands_where_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = "-- part: A part.\nx > 1;\n\n-- more: More.\n{{part}} AND y;\n\n-- all: All.\nSELECT {{more}};\n"
-    monkeypatch.setattr(named_queries, "text", lambda *_: whole)
+    monkeypatch.setattr(named_queries, "read_sql_file", lambda *_: whole)
     assert named_queries.load_queries("some.sql")["all"] == "SELECT x > 1 AND y"
 
 
@@ -24,6 +24,6 @@ def test_a_part_stands_where_it_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     ],
 )
 def test_a_name_is_known_and_stands_once(monkeypatch: pytest.MonkeyPatch, whole: str, sentence: str) -> None:
-    monkeypatch.setattr(named_queries, "text", lambda *_: whole)
+    monkeypatch.setattr(named_queries, "read_sql_file", lambda *_: whole)
     with pytest.raises(ValueError, match=f"some.sql: {sentence}"):
         named_queries.load_queries("some.sql")

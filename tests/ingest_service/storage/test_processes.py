@@ -286,7 +286,7 @@ def test_no_error_ends_the_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
         one_beat()
         shown.append(heartbeat_thread.writable)
 
-    monkeypatch.setattr(heartbeat_thread, "_beat", noted)
+    monkeypatch.setattr(heartbeat_thread, "_write_heartbeat", noted)
     heartbeat_thread.start()
     assert broken.done.wait(10)
     heartbeat_thread.stop(delete_row=True)
