@@ -1,1 +1,1 @@
-"""The composition root: the `towntwin` command, the embedded stack and the demo town."""
+"""The `towntwin` command line: starts and configures every process, the embedded servers and the demo towns."""

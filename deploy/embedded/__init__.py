@@ -1,1 +1,1 @@
-"""A database and a broker from wheels: no root needed, nothing of the machine changed."""
+"""Embedded PostgreSQL and MQTT broker from Python wheels, run as child processes without root or installation."""

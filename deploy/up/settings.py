@@ -1,4 +1,4 @@
-"""Settings of `towntwin up`: the ports of the embedded servers, and on which address they listen."""
+"""Settings of `towntwin up`: ports and listen address of the embedded servers and the gateway."""
 
 from __future__ import annotations
 
