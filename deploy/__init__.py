@@ -1,1 +1,1 @@
-"""The `towntwin` command line: starts and configures every process, the embedded servers and the demo towns."""
+"""The `towntwin` command: configures and starts every process, the embedded servers and the demo towns."""

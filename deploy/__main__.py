@@ -41,7 +41,7 @@ USAGE_ERROR = 2
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 success, 2 wrong arguments or settings, 1 any other failure."""
+    """Run one command; return 0 for success, 2 for wrong arguments or settings, 1 for other failures."""
     argv = sys.argv[1:] if argv is None else argv
     args = _parser(argv[0] if argv else None).parse_args(argv)
     from deploy import logging_setup, running_platform  # noqa: PLC0415 - structlog takes longer to import than --help takes to print

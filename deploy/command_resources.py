@@ -39,7 +39,7 @@ def open_store(
 
 
 def broker_of_settings(common: CommonSettings) -> BrokerAddress:
-    """Return the broker address of the settings. Raises `SettingsError` where there is none or it is invalid."""
+    """Return the broker address of the settings. Raises `SettingsError` if missing or invalid."""
     if common.broker is None:
         raise SettingsError("TOWNTWIN_BROKER names no broker: give --broker mqtt://host:port")
     try:

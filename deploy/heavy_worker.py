@@ -1,4 +1,4 @@
-"""Starts the gateway's worker process for heavy requests (`gateway.heavy_worker`) with the command's logging."""
+"""Starts the gateway's worker for heavy requests (`gateway.heavy_worker`) with the command's logging."""
 
 from __future__ import annotations
 

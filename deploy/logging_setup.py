@@ -59,7 +59,7 @@ class RepeatLimitFilter(logging.Filter):
 def escape_values(
     _logger: Any, _method: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    """Escape control characters in every value of an event (a structlog processor), so that it is one line."""
+    """Escape control characters in all values of an event, so that it is one line (structlog processor)."""
     exempt = ("exc_info", "exception", "_record", "_from_structlog")
     return {
         name: _escape_lines(value)

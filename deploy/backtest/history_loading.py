@@ -34,7 +34,7 @@ PROGRESS_READINGS = 5_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadingSelection:
-    """Filter on readings: sites and quantities (None: all), and times of measurement in ``[from_s, to_s)`` [s]."""
+    """Filter on readings: sites and quantities (None: all), measured in ``[from_s, to_s)`` [s]."""
 
     sites: frozenset[str] | None = None
     quantities: frozenset[str] | None = None

@@ -1,1 +1,1 @@
-"""The subcommands of `towntwin`, one module each: ``add`` declares the flags, ``run`` executes the command."""
+"""The subcommands of `towntwin`, one module each: ``add`` declares the flags, ``run`` does the work."""

@@ -1,4 +1,4 @@
-"""Replay recorded files (CSV, Parquet) through agent, broker and ingest like live readings; docs/replay.md."""
+"""Replay recorded files (CSV, Parquet) through agent, broker and ingest as if live; see docs/replay.md."""
 
 from __future__ import annotations
 

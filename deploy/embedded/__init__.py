@@ -1,1 +1,1 @@
-"""Embedded PostgreSQL and MQTT broker from Python wheels, run as child processes without root or installation."""
+"""Runs PostgreSQL and an MQTT broker from Python wheels as child processes; needs no installation."""

@@ -33,7 +33,7 @@ START_S = 60.0
 STOP_S = 30.0
 POLL_S = 0.02
 
-# Deviations from PostgreSQL's defaults; fsync and synchronous_commit stay on: a receipt means durable on disk.
+# Deviations from PostgreSQL's defaults. fsync and synchronous_commit stay on: a receipt means durable.
 SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
@@ -196,7 +196,7 @@ class EmbeddedPostgres:
             ) from None
 
     def _create_data(self) -> None:
-        """Create folder, password and data; the data are built in a staging folder and renamed, hence atomic."""
+        """Create folder, password and data; the data are made in a staging folder, then renamed."""
         make_traversable(self.folder.parent)
         self.folder.mkdir(mode=0o700, exist_ok=True)
         self.folder.chmod(0o700)
@@ -211,7 +211,7 @@ class EmbeddedPostgres:
             self._make_data(maker)
 
     def _make_data(self, maker: ServerUser | None) -> None:
-        """Run initdb as ``maker`` (it requires a user with an account), then give the files to the server's user."""
+        """Run initdb as ``maker``, since it requires an account; then give the files to the server's user."""
         password = secrets.token_urlsafe(24)
         _write_secret(self.folder / "password", password)
         staging = self.folder / "data-being-made"

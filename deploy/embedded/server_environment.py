@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 UNPRIVILEGED = "nobody"
-# User ids without an account (reserved by Debian policy 9.2.2). The broker's owns no file; the database's owns
-# only the data folder.
+# User ids without an account (reserved by Debian policy 9.2.2). The broker's owns no file; the database's
+# owns only the data folder.
 BROKER_UID, DATABASE_UID = 65_533, 65_532
 SYSTEM_CACHE = Path("/var/cache")
 PORT_RANGE = range(20_000, 32_000)
@@ -62,7 +62,7 @@ def data_creator() -> ServerUser:
 
 
 def open_log(path: Path, *, append: bool = False) -> BinaryIO:
-    """Open a log that only its owner may read, as it contains addresses and names; ``append`` keeps its content."""
+    """Open a log that only its owner may read, as it has addresses; ``append`` keeps its content."""
     flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if append else os.O_TRUNC)
     descriptor = os.open(path, flags, 0o600)
     os.fchmod(descriptor, 0o600)  # the file may exist with other permissions
