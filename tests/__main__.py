@@ -1,4 +1,4 @@
-"""Everything that says whether the project is well: ``python -m tests [--check-only] [PYTEST ARGUMENTS]``.
+"""Runs all checks and tests of the project: ``python -m tests [--check-only] [PYTEST ARGUMENTS]``.
 
 First the static part (format, lint, types, imports), then the real servers and the browser are provided, then
 pytest runs them side by side; at the end stands how many tests ran and the seconds of work of each kind.

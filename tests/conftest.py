@@ -1,4 +1,4 @@
-"""Real servers, a real browser and recorded data for every test."""
+"""Fixtures of all tests: real servers, a real browser, and recorded data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A filled database of each edition, as Grafana's role sees it, and the dashboards as they are committed."""
+"""Fixtures of the dashboard tests: a filled database of each edition as Grafana's role sees it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A gateway on a filled store."""
+"""Fixtures of the gateway tests: a filled store, an HTTP client and a browser page."""
 
 from __future__ import annotations
 

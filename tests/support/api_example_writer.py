@@ -1,4 +1,4 @@
-"""Ask a gateway with the demo towns the example of every operation, and write down what it answers.
+"""Runs the example request of every API operation on the demo towns and writes the responses to a file.
 
 python -m tests.support.api_example_writer
 """

@@ -1,4 +1,4 @@
-"""Questions to a gateway that is called without a socket."""
+"""Sends requests to a gateway app in-process, and collects all pages of a list."""
 
 from __future__ import annotations
 

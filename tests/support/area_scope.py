@@ -1,4 +1,4 @@
-"""Steps behind the wall of the database, for tests that then send statements of their own."""
+"""Sets the area scope of row-level security on a connection, for tests that send their own SQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asking an application without a socket, also for answers that never end."""
+"""Calls an ASGI application in-process, including responses that never end."""
 
 from __future__ import annotations
 

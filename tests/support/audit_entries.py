@@ -1,4 +1,4 @@
-"""What commands wrote to the audit."""
+"""Reads the audit entries that commands wrote."""
 
 from __future__ import annotations
 

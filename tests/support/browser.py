@@ -1,4 +1,4 @@
-"""A real browser for the console's tests."""
+"""Finds or installs Chromium and a Chinese font for the console's tests."""
 
 from __future__ import annotations
 

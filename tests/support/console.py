@@ -1,4 +1,4 @@
-"""The console, served on a port of this process and opened in a headless Chromium."""
+"""Serves the console on a port of this process, with NiceGUI's globals reset."""
 
 from __future__ import annotations
 

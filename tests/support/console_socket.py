@@ -1,4 +1,4 @@
-"""A socket of the console's page, as a browser opens it."""
+"""Opens the console's WebSocket (Engine.IO, Socket.IO) as a browser does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A store filled with the demo towns through the judge, as the pipeline would, without a broker."""
+"""Fills a store with judged readings of the demo towns, without a broker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Grafana to push to: its HTTP API as documented, strict, in memory, served on loopback.
+"""Simulates a strict Grafana: its documented HTTP API, in memory, served on loopback.
 
 Source: Grafana's documentation of the folder, data source, dashboard, dashboard version and alerting
 provisioning APIs (11.x and 12.x): required fields, uid patterns, status codes, optimistic locking. What is

@@ -1,4 +1,4 @@
-"""What a strict Grafana finds fault with: missing fields, uids, durations, states, versions."""
+"""Validates requests as a strict Grafana does: missing fields, uids, durations, states, versions."""
 
 from __future__ import annotations
 

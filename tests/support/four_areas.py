@@ -1,4 +1,4 @@
-"""Four areas with one of everything in each, and keys of one of them for every role."""
+"""Sets up a gateway with four areas, one of everything in each, and keys of one area for every role."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A gateway that tests may enter: accounts in memory, and a key for everything."""
+"""Creates a gateway app with an in-memory API key store and an administrator's key."""
 
 from __future__ import annotations
 

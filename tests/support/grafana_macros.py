@@ -1,4 +1,4 @@
-"""Grafana's macros and variables, expanded as its PostgreSQL data source does it.
+"""Expands Grafana's macros and variables as its PostgreSQL data source does.
 
 Source: Grafana, pkg/tsdb/grafana-postgresql-datasource (macros) and its documentation of the PostgreSQL data
 source and of variable formats. Written anew from what they do; tests hold it to the documented cases.

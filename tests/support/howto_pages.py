@@ -1,4 +1,4 @@
-"""The pages of docs/howto as somebody follows them: their commands, against a gateway of a test."""
+"""Extracts the commands of docs/howto and runs them against a test's gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two towns that are listened to, and what happens there."""
+"""Sets up two towns in a memory store, adds events to them, and subscribes to the live stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages as no device should send them: trees of the right shape with the wrong things in them.
+"""Generates malformed MQTT messages: well-formed trees with invalid content.
 
 `message` builds one from a source of random numbers, so that a benchmark may make any number of them, and
 `messages` is the same as a strategy of hypothesis, which shrinks what it finds.

@@ -1,4 +1,4 @@
-"""MQTT packets in what passed over a connection."""
+"""Parses the MQTT packets of a recorded connection and finds unacknowledged messages."""
 
 from __future__ import annotations
 

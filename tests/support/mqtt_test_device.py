@@ -1,4 +1,4 @@
-"""A device that says whatever a test wants it to say, over a real broker."""
+"""A test device that publishes arbitrary payloads over a real broker and collects receipts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A second town beside that of `tests.support.store_samples`, for trying what keeps them apart."""
+"""Sample directory and anomaly of a second town, for tests of area isolation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A device, a broker, the ingest service and a database, with a bad network between any two of them."""
+"""Connects a device, a broker, ingest and a database through fault-injecting proxies, and checks for loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run could not test, said once more at its end; under CI=true it fails instead."""
+"""Collects what a test run could not test and reports it at the end; under CI=true it fails instead."""
 
 from __future__ import annotations
 

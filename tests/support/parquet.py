@@ -1,4 +1,4 @@
-"""Parquet as data frames write it."""
+"""Writes Parquet files as data frame libraries do."""
 
 from __future__ import annotations
 

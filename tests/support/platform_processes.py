@@ -1,4 +1,4 @@
-"""Ingest, service and gateway as processes on one database and one broker, and what their health shows."""
+"""Runs ingest, service and gateway as processes on one database and broker, and queries their health."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Heartbeats of an ingest and a service process, for tests of what reads them."""
+"""Sends heartbeats of an ingest and a service process, for tests of what reads them."""
 
 from __future__ import annotations
 

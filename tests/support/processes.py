@@ -1,4 +1,4 @@
-"""The platform's own processes, started by the tests as an operator would."""
+"""Starts and stops the platform's own processes for tests."""
 
 from __future__ import annotations
 

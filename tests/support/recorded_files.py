@@ -1,4 +1,4 @@
-"""Recorded files for a test: written, opened, played and accounted for."""
+"""Writes recorded files for a test, opens them, and checks the accounting of their replay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A river section whose readings go through the pipeline's own steps, on time or late, into any store."""
+"""Sends readings of a river section, on time or late, through the ingest pipeline into any store."""
 
 from __future__ import annotations
 

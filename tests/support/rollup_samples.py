@@ -1,4 +1,4 @@
-"""A town with fast and slow series, a speed with its flow, and everything that makes rollups hard."""
+"""Sample series for rollup tests, and a slow reference implementation of rollups."""
 
 from __future__ import annotations
 

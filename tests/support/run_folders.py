@@ -1,4 +1,4 @@
-"""Folders of a test run's throw-away servers: one a process, and those of dead runs are cleared away."""
+"""Manages the folders of throw-away test servers and clears those of killed runs."""
 
 from __future__ import annotations
 

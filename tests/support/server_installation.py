@@ -1,4 +1,4 @@
-"""Real servers for the tests, installed by the tests themselves on Debian as root.
+"""Installs the real servers for the tests (TimescaleDB, Mosquitto) on Debian as root.
 
 Debian 13 has TimescaleDB and Mosquitto as packages. An older Debian gets a root folder of Debian 13 in the
 cache, made once, and its servers run there by ``chroot``; nothing is mounted.

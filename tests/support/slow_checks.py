@@ -1,4 +1,4 @@
-"""Slow twins of the quality checks: one reading after another, obviously right."""
+"""Slow reference implementations of the quality checks, one reading at a time."""
 
 from __future__ import annotations
 

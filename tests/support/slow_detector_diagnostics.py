@@ -1,4 +1,4 @@
-"""Slow twin of the diagnostics of traffic detectors: one detector and one sample after another."""
+"""Slow reference implementation of the traffic-detector diagnostics, one detector and sample at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slow twins of the evaluation: every event beside every window, every reading by itself."""
+"""Slow reference implementations of the evaluation against labels, each event with each window."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slow twins of what judges several series: one tick, one site and one quantity after another."""
+"""Slow reference implementations of the site score, one tick, site and quantity at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readings, anomalies and a directory for trying stores."""
+"""Sample readings, anomalies and a directory for tests of stores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A TCP proxy between the platform and a server, for making a bad network on purpose."""
+"""A TCP proxy that injects network faults between the platform and a server."""
 
 from __future__ import annotations
 

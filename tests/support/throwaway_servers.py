@@ -1,4 +1,4 @@
-"""Throw-away servers: PostgreSQL with and without TimescaleDB, and Mosquitto, on free loopback ports."""
+"""Runs throw-away servers for tests: PostgreSQL, TimescaleDB and Mosquitto on free loopback ports."""
 
 from __future__ import annotations
 

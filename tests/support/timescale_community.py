@@ -1,4 +1,4 @@
-"""TimescaleDB Community for trying SQL: compiled to WebAssembly, inside Node, one throw-away database a run.
+"""Runs SQL on TimescaleDB Community, compiled to WebAssembly and executed in Node, for tests.
 
 Debian has the Apache edition only; this is how migrations and the Community edition's own SQL are executed
 without a container. It is no server: no connections, no concurrency, no speed.

@@ -1,4 +1,4 @@
-"""The same flags as ioos_qc, reading by reading, and where ours differ, why.
+"""Compares the flags of the checks with those of ioos_qc, reading by reading, and explains the differences.
 
 A missing value stands between nobody here, so where it matters the wanted flags are those of ioos_qc on the
 values that are there; what it says beside a missing value without having looked (good, or unknown) is left to

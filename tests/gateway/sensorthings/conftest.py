@@ -1,4 +1,4 @@
-"""A gateway on a real database, filled with the demo towns."""
+"""Fixtures of the SensorThings tests: a gateway on a real database with the demo towns."""
 
 from __future__ import annotations
 
