@@ -25,4 +25,4 @@ OTHER_TOWN_ANOMALY: dict[str, Any] = {
     "series_id": 3,
     "device_id": "d9",
 }
-"""What an anomaly there has of its own."""
+"""Fields of an anomaly in the other town, for `tests.support.store_samples.anomaly`."""

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 
 def parquet_of(time: pa.Array, value: pa.Array) -> bytes:
-    """A file with a column of times and one of values."""
+    """Return a Parquet file with a column of times and one of values."""
     sink = io.BytesIO()
     pq.write_table(pa.table({"time": time, "value": value}), sink, compression="zstd")
     return sink.getvalue()
