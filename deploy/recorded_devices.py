@@ -45,7 +45,7 @@ class RecordedDevice:
 
 @dataclass(frozen=True, slots=True)
 class PlayPlan:
-    """What a replay publishes: the driver of each device, their common clock, and the number of readings."""
+    """Plan of a replay: the driver of each device, their common clock, and the number of readings."""
 
     drivers: list[tuple[RecordedDevice, ReplayDriver]]
     clock: Callable[[], float]

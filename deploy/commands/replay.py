@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """How recorded files are played."""
+    """Settings of the replay of recorded files."""
 
     area: Annotated[
         str, Meta(description="Area that recorded sites are enrolled in, unless they are enrolled already.")

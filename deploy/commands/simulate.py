@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """How the demo towns are played."""
+    """Settings of the simulation of the demo towns."""
 
     seed: Annotated[int, Meta(description="Same seed, same readings.")] = 1
     history_days: Annotated[

@@ -43,7 +43,7 @@ class ChildProcess:
 
 
 class ChildProcesses:
-    """All child processes with their common environment and their log files."""
+    """The child processes with their common environment and their log files."""
 
     def __init__(self, environ: Mapping[str, str], logs: Path, print_line: Callable[[str], None]) -> None:
         self._environ = {**os.environ, **environ}

@@ -22,7 +22,7 @@ MAX_CHECKED_BYTES = 1 << 20  # the replay reads the files again: larger ones wou
 
 
 class Job(Protocol):
-    """What a run of `up` enrols and publishes."""
+    """A job of `up`: the sites to enrol and the process that publishes their readings."""
 
     @property
     def name(self) -> str:
