@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 PROBATION, PROBATION_ROWS = 0.15, 750
-FULL_COST_WIDTHS = 3.0  # distance behind a window, in its widths, at which a false detection costs 1
+FULL_COST_WIDTHS = 3.0  # distance behind a window, in its widths, where a false detection has its full cost
 PROFILES = {"standard": (1.0, 1.0, 0.11), "low_fp": (1.0, 1.0, 0.22), "low_fn": (1.0, 2.0, 0.11)}
 """Weights of a hit, a miss and a false detection."""
 

@@ -1,4 +1,4 @@
-"""List, show, replay or purge dead letters, the messages that ingest refused."""
+"""List, show, replay (once the cause is fixed) or purge dead letters, the messages that ingest refused."""
 
 from __future__ import annotations
 
