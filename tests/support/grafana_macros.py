@@ -1,7 +1,7 @@
 """Expands Grafana's macros and variables as its PostgreSQL data source does.
 
 Source: Grafana, pkg/tsdb/grafana-postgresql-datasource (macros) and its documentation of the PostgreSQL data
-source and of variable formats. Reimplemented from their behaviour; tests compare it with the documented cases.
+source and of variable formats. Reimplemented from their behaviour; tests check the documented cases.
 """
 
 from __future__ import annotations
