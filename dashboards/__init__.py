@@ -1,1 +1,1 @@
-"""Grafana as code: panels, dashboards, data source; the JSON is generated and committed."""
+"""Generates the Grafana dashboards and alert rules as JSON and YAML files, and pushes them to Grafana."""

@@ -1,4 +1,4 @@
-"""Write the dashboards' JSON and the provisioning files anew: ``python -m dashboards``."""
+"""Regenerates the committed dashboard JSON and alert provisioning files: ``python -m dashboards``."""
 
 from __future__ import annotations
 

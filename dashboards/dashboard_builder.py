@@ -1,4 +1,4 @@
-"""A dashboard: rows of panels, the choices above them, links to the other dashboards, anomalies."""
+"""Builds a Grafana dashboard in one language from rows of panels: variables, links and annotations."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     Panel = tuple[Callable[[Language], Any], int, int]
 
 SCHEMA_VERSION = 37
-"""What Grafana 9.4 writes; newer ones migrate it when they load it."""
+"""The dashboard schema of Grafana 9.4; newer versions migrate it when they load it."""
 AREA_VARIABLES = {"city": "cities", "county": "counties", "town": "towns"}
 ALL_OPTION = models.VariableOption(text=["All"], value=["$__all"], selected=True)
 
 
 @dataclass(frozen=True)
 class DashboardSpec:
-    """A dashboard before it has a language; panels with width and height, the grid is 24 wide."""
+    """A dashboard independent of language: rows of (panel function, width, height) on a 24-column grid."""
 
     name: str
     rows: tuple[tuple[str, tuple[Panel, ...]], ...]
     kinds: tuple[str, ...] | None = None
-    """Kinds of sites to choose from; all where None, none at all where empty."""
+    """Kinds of sites offered by the site variable; None offers all, an empty tuple omits the variable."""
     one_site: bool = False
     quantities: bool = False
     time: str = "now-24h"
@@ -44,12 +44,12 @@ class DashboardSpec:
 
     @property
     def has_sites(self) -> bool:
-        """Whether a site can be chosen."""
+        """Whether the dashboard has a site variable."""
         return self.kinds != ()
 
 
 def build_dashboard(board: DashboardSpec, language: Language) -> models.Dashboard:
-    """The dashboard in one language."""
+    """Build the dashboard in one language."""
     dashboard = (
         Dashboard(translate(board.name, language))
         .uid(f"towntwin-{board.name.replace('_', '-')}-{language}")
@@ -80,7 +80,7 @@ def build_dashboard(board: DashboardSpec, language: Language) -> models.Dashboar
 
 
 def _variable(name: str, query: str, language: Language) -> QueryVariable:
-    """A choice that follows from the choices before it; all at first."""
+    """Build a multi-value query variable that depends on those before it; "All" is selected at first."""
     return (
         QueryVariable(name)
         .label(translate(name, language))
@@ -105,7 +105,7 @@ def _site_variable(board: DashboardSpec, language: Language) -> QueryVariable:
 
 
 def _links_to_others(language: Language) -> DashboardLink:
-    """The other dashboards of this language, with the selection and the time."""
+    """Build the drop-down of the other dashboards in this language; it keeps variables and time range."""
     return (
         DashboardLink(translate("others", language))
         .type(models.DashboardLinkType.DASHBOARDS)
@@ -117,7 +117,7 @@ def _links_to_others(language: Language) -> DashboardLink:
 
 
 def _anomaly_annotations(board: DashboardSpec, language: Language) -> AnnotationQuery:
-    """Anomalies on every time series: of the chosen sites, or of the chosen towns where no site is chosen."""
+    """Build annotations of the anomalies at the selected sites; in the towns without a site variable."""
     query = "annotations" if board.has_sites else "annotations_towns"
     return (
         AnnotationQuery()

@@ -1,4 +1,4 @@
-"""The dashboards as sorted JSON: the same input gives the same bytes."""
+"""Generates the JSON of every dashboard in both languages; the same input gives the same bytes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DASHBOARDS = tuple(
 
 
 def dashboard_files() -> dict[str, str]:
-    """Every generated file, by name."""
+    """Return the text of every generated file by its name."""
     encoder = JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False)
     return {
         f"{board.name}.{language}.json": encoder.encode(build_dashboard(board, language)) + "\n"

@@ -1,4 +1,4 @@
-"""The kinds of panels, each of one named query: figures, tables, lines, bars, states, a map."""
+"""Builds Grafana panels of each kind (stat, table, time series, bars, state timeline, map) from a query."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_CONNECTED_GAP_MS = 3_600_000
 
 
 def with_title(panel: P, key: str, language: Language) -> P:
-    """Title and description of a panel, by its key in the words, and where it asks."""
+    """Set a panel's title and description, by its key in `words.toml`, and its data source."""
     return (
         panel.title(translate(key, language))
         .description(translate(f"{key}_about", language))
@@ -30,7 +30,7 @@ def with_title(panel: P, key: str, language: Language) -> P:
 
 
 def stat_panel(key: str, query: str, language: Language) -> stat.Panel:
-    """The numbers of a query's single row."""
+    """Build a stat panel of the numbers in a query's single row."""
     return (
         with_title(stat.Panel(), key, language)
         .with_target(NamedQueryBuilder(query, language))
@@ -40,7 +40,7 @@ def stat_panel(key: str, query: str, language: Language) -> stat.Panel:
 
 
 def stat_panel_by_column(key: str, query: str, columns: str, language: Language) -> stat.Panel:
-    """A number a column, each under its word."""
+    """Build a stat panel with one number for each column, each with its translated name."""
     panel = stat_panel(key, query, language).thresholds(styling.threshold_config((None, styling.GREY)))
     for name in columns.split():
         panel.override_by_name(name, styling.column_properties(name, language))
@@ -50,7 +50,7 @@ def stat_panel_by_column(key: str, query: str, columns: str, language: Language)
 def table_panel(
     key: str, query: str, columns: str, language: Language, *, link: tuple[str, str] | None = None
 ) -> table.Panel:
-    """A table of a query; ``link`` is the variable that a row sets, and the board that it opens."""
+    """Build a table of a query; ``link`` is the variable that a row sets, and the dashboard it opens."""
     panel = with_title(table.Panel(), key, language).with_target(NamedQueryBuilder(query, language))
     for name in columns.split():
         properties = styling.column_properties(name, language)
@@ -64,7 +64,7 @@ def table_panel(
 
 
 def link_to_dashboard(variable: str, board: str, language: Language) -> dict[str, object]:
-    """A link of a cell: the board for what the row is about; the selection above it and the time go along."""
+    """Return a cell's link to the dashboard of the row's site or town, with parent areas and time range."""
     parent_variables = {"site": ("city", "county", "town"), "town": ("city", "county")}[variable]
     selected_areas = "".join(f"&${{{name}:queryparam}}" for name in parent_variables)
     chosen = f"var-{variable}=${{__data.fields.{variable}_id}}"
@@ -75,7 +75,7 @@ def link_to_dashboard(variable: str, board: str, language: Language) -> dict[str
 
 
 def time_series_panel(key: str, query: str, language: Language, **more: str) -> timeseries.Panel:
-    """A query over time."""
+    """Build a time series panel; ``more`` are substitutions in the query (`postgres_query.raw_sql`)."""
     return (
         with_title(timeseries.Panel(), key, language)
         .with_target(NamedQueryBuilder(query, language, result_format="time_series", **more))
@@ -84,7 +84,7 @@ def time_series_panel(key: str, query: str, language: Language, **more: str) -> 
 
 
 def stacked_bars_panel(key: str, query: str, language: Language) -> timeseries.Panel:
-    """Counts over time, one on the other."""
+    """Build a panel of counts over time as stacked bars."""
     return (
         with_title(timeseries.Panel(), key, language)
         .with_target(NamedQueryBuilder(query, language, result_format="time_series"))
@@ -97,7 +97,7 @@ def stacked_bars_panel(key: str, query: str, language: Language) -> timeseries.P
 
 
 def state_timeline_panel(key: str, query: str, words: ValueMap, language: Language) -> statetimeline.Panel:
-    """What each was, over time, in words."""
+    """Build a state timeline that shows each value as its mapped text and colour."""
     return (
         with_title(statetimeline.Panel(), key, language)
         .with_target(NamedQueryBuilder(query, language, result_format="time_series"))
@@ -109,7 +109,7 @@ def state_timeline_panel(key: str, query: str, words: ValueMap, language: Langua
 
 
 def bar_gauge_panel(key: str, query: str, column: str, language: Language) -> bargauge.Panel:
-    """A bar a row of a query."""
+    """Build a bar gauge with one horizontal bar for each row of a query."""
     reduced = common_builders.ReduceDataOptions().calcs(["lastNotNull"]).values(True).fields(f"/^{column}$/")
     return (
         with_title(bargauge.Panel(), key, language)
@@ -120,7 +120,10 @@ def bar_gauge_panel(key: str, query: str, column: str, language: Language) -> ba
 
 
 def map_panel(key: str, query: str, name: str, language: Language, *, more: str) -> geomap.Panel:
-    """Places on a map, coloured and sized by severity, named by a column; the tooltip shows ``more``, too."""
+    """Build a map of points, coloured and sized by severity and labelled by column ``name``.
+
+    The tooltip also shows the column ``more``.
+    """
     coordinates = common_builders.FrameGeometrySource().mode(common_models.FrameGeometrySourceMode.COORDS)
     style = {
         "color": {"field": "severity", "fixed": "green"},

@@ -1,4 +1,7 @@
-"""A query to Grafana's PostgreSQL data source, which the foundation SDK has no builder for."""
+"""Builds the panels' queries to Grafana's PostgreSQL data source from named SQL files.
+
+The Grafana foundation SDK has no builder for this data source.
+"""
 
 from __future__ import annotations
 
@@ -31,15 +34,16 @@ ResultFormat = Literal["table", "time_series"]
 
 
 def datasource() -> DataSourceRef:
-    """The data source that every panel asks."""
+    """Return the reference to the data source that every panel queries."""
     return DataSourceRef(type_val=DATASOURCE_TYPE, uid=DATASOURCE_UID)
 
 
 def raw_sql(name: str, language: Language, **substitutions: str) -> str:
-    """A named query with its placeholders replaced.
+    """Return a named query with its placeholders replaced.
 
-    ``LANG`` stands for the labels' language, ``_NAMING_RULES_OF`` for what is given as ``name``, and
-    ``NAMED(quantity, x)`` for the name of the quantity in column x; likewise ``detector`` and ``reason``.
+    ``LANG`` stands for the labels' language, ``_KINDS`` for the keyword argument ``kinds`` (likewise for
+    every other keyword), and ``NAMED(quantity, x)`` for the name of the quantity in column x; likewise
+    ``detector`` and ``reason``.
     """
     text: str = QUERIES[name]
     for key, value in substitutions.items():
@@ -49,14 +53,14 @@ def raw_sql(name: str, language: Language, **substitutions: str) -> str:
 
 
 def _case(kind: str, column: str, language: Language) -> str:
-    """SQL that gives the name for an identifier, the identifier itself where there is no name."""
+    """Return an SQL CASE from identifiers to names; an identifier without a name is returned as it is."""
     at = LANGUAGES.index(language)
     cases = " ".join(f"WHEN '{key}' THEN '{names[at]}'" for key, names in NAMES[kind].items())
     return f"CASE {column} {cases} ELSE {column} END"
 
 
 class PostgresTarget(variants.Dataquery):
-    """What a panel's target is in the dashboard's JSON."""
+    """A panel's query as encoded in the dashboard's JSON (Grafana calls it a target)."""
 
     def __init__(self, text: str, result_format: ResultFormat, ref_id: str) -> None:
         self._text = text
@@ -64,7 +68,7 @@ class PostgresTarget(variants.Dataquery):
         self._ref_id = ref_id
 
     def to_json(self) -> dict[str, object]:
-        """The target as Grafana writes it."""
+        """Return the target in Grafana's format."""
         return {
             "datasource": {"type": DATASOURCE_TYPE, "uid": DATASOURCE_UID},
             "editorMode": "code",
@@ -76,7 +80,7 @@ class PostgresTarget(variants.Dataquery):
 
 
 class NamedQueryBuilder(builder.Builder[variants.Dataquery]):
-    """Builds a target from a named query."""
+    """Builder of a target from a named query, as the foundation SDK's panels take it."""
 
     def __init__(
         self,
@@ -90,5 +94,5 @@ class NamedQueryBuilder(builder.Builder[variants.Dataquery]):
         self._query = PostgresTarget(raw_sql(name, language, **substitutions), result_format, ref_id)
 
     def build(self) -> variants.Dataquery:
-        """The target."""
+        """Return the target."""
         return self._query

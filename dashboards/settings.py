@@ -1,4 +1,4 @@
-"""Settings of the dashboards: Grafana's address, contact points, and the database connection."""
+"""Settings for pushing to Grafana: its address and token, alert contact points, and its database login."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from msgspec import Meta
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What `towntwin dashboards push` needs to know."""
+    """Settings of `towntwin dashboards push`."""
 
     url: Annotated[str, Meta(description="Address of Grafana.", pattern="^https?://")] = (
         "http://127.0.0.1:3000"

@@ -1,8 +1,8 @@
-"""Value mappings, colours, thresholds and column names in the chosen language.
+"""Defines the panels' value mappings, colours, thresholds and units, and the display names of columns.
 
 Class colours: those of China's real-time water quality platforms (I light blue to worse than V red).
-Congestion levels: the five-level scale. Nothing is told by colour alone: what is coloured is a word or a
-number, too.
+Congestion levels: the five-level scale. No information is conveyed by colour alone: every coloured cell also
+has a text or a number.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Properties = list[models.DynamicConfigValue]
 
 
 def value_mapping(words: Mapping[str, tuple[str, str]]) -> models.ValueMap:
-    """Values shown as a word in a colour."""
+    """Build a mapping from values to texts and colours."""
     return models.ValueMap(
         {
             value: models.ValueMappingResult(text=text, color=colour, index=index)
@@ -42,7 +42,7 @@ def value_mapping(words: Mapping[str, tuple[str, str]]) -> models.ValueMap:
 
 
 def severity_mapping(language: Language) -> models.ValueMap:
-    """Severity 0 to 3, never by colour alone."""
+    """Return the mapping of severities 0 to 3 to a symbol, a text and a colour."""
     return value_mapping(
         {
             "0": (translate("fine", language), GREEN),
@@ -54,7 +54,7 @@ def severity_mapping(language: Language) -> models.ValueMap:
 
 
 def flag_mapping(language: Language) -> models.ValueMap:
-    """QARTOD flags."""
+    """Return the mapping of QARTOD flags."""
     names = {"1": ("pass", GREEN), "2": ("not_evaluated", GREY), "3": ("suspect", ORANGE), "4": ("fail", RED)}
     return value_mapping(
         {value: (f"{value} {translate(key, language)}", colour) for value, (key, colour) in names.items()}
@@ -64,7 +64,7 @@ def flag_mapping(language: Language) -> models.ValueMap:
 def message_mapping(
     words: Mapping[str, process_messages.BilingualText], colours: Mapping[str, str], language: Language
 ) -> models.ValueMap:
-    """Keys shown as the words that all of the platform has for them."""
+    """Return the mapping of keys (states, kinds, reasons of processes) to the platform's texts."""
     return value_mapping(
         {
             key: (one.zh if language == "zh" else one.en, colours.get(key, GREY))
@@ -75,7 +75,7 @@ def message_mapping(
 
 
 def class_mapping(key_prefix: str, colours: tuple[str, ...], language: Language) -> models.ValueMap:
-    """1 and up, best first: ``stem_1`` and so on are the words."""
+    """Return the mapping of classes 1, 2, ... (best first) to the texts of ``{key_prefix}_1``, ..."""
     return value_mapping(
         {
             str(n): (translate(f"{key_prefix}_{n}", language), colour)
@@ -85,35 +85,35 @@ def class_mapping(key_prefix: str, colours: tuple[str, ...], language: Language)
 
 
 def boolean_mapping(language: Language) -> models.ValueMap:
-    """Yes and no, of booleans and of 1 and 0."""
+    """Return the mapping of booleans, also as 1 and 0, to yes and no."""
     yes, no = (f"✓ {translate('yes', language)}", GREEN), (f"✗ {translate('no', language)}", RED)
     return value_mapping({"true": yes, "false": no, "1": yes, "0": no})
 
 
 def threshold_config(*steps: tuple[float | None, str]) -> ThresholdsConfig:
-    """Colours from a value on; the first step has none."""
+    """Build thresholds from (lower bound, colour) steps; the bound of the first step is None."""
     found = [models.Threshold(value=value, color=colour) for value, colour in steps]
     return ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(found)
 
 
 def threshold_property(*pairs: tuple[float | None, str]) -> models.DynamicConfigValue:
-    """Thresholds of one column."""
+    """Build the threshold override of one column."""
     found = [{"value": value, "color": colour} for value, colour in pairs]
     return override_property("thresholds", {"mode": "absolute", "steps": found})
 
 
 def fixed_colour(colour: str) -> models.DynamicConfigValue:
-    """One colour of one column."""
+    """Build the override that gives a column one fixed colour."""
     return override_property("color", {"mode": "fixed", "fixedColor": colour})
 
 
 def override_property(name: str, value: Any) -> models.DynamicConfigValue:
-    """One property of an override."""
+    """Build one property of a field override."""
     return models.DynamicConfigValue(id_val=name, value=value)
 
 
 def column_properties(name: str, language: Language) -> Properties:
-    """How a column of that name looks in every table: its word, unit, colours, width."""
+    """Return the style of a column in every table: display name, unit, colours, width; ids are hidden."""
     if name.endswith("_id"):
         return [override_property("custom.hidden", True)]
     return [override_property("displayName", translate(name, language)), *_column_style(name, language)]
@@ -200,5 +200,5 @@ _UNITS: dict[str, tuple[str, int]] = {
 
 
 def dashed_threshold_lines() -> GraphThresholdsStyleConfig:
-    """Thresholds as lines across a graph."""
+    """Return the style that draws thresholds as dashed lines across a graph."""
     return GraphThresholdsStyleConfig().mode(GraphThresholdsStyleMode.DASHED)

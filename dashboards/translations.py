@@ -1,4 +1,4 @@
-"""Texts of dashboards and alerts in English and Chinese, from words.toml."""
+"""Looks up the English and Chinese texts of dashboards and alerts, from `words.toml`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TRANSLATIONS: dict[str, tuple[str, str]] = {
 
 
 def translate(key: str, language: Language) -> str:
-    """A word in a language.
+    """Return the text of a key in a language.
 
     >>> translate("town", "zh")
     '乡镇'

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin,
 import msgspec
 from msgspec import Meta
 
+from deploy.errors import DeployError
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Mapping
@@ -22,7 +24,7 @@ VARIABLE_PREFIX = "TOWNTWIN"
 S = TypeVar("S", bound=msgspec.Struct)
 
 
-class SettingsError(ValueError):
+class SettingsError(DeployError, ValueError):
     """A setting is invalid; the message names it."""
 
 

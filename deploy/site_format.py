@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import msgspec
 
+from deploy.errors import DeployError
 from ingest_service.storage.contract.models import Area, Channel, Device, Network, Series  # noqa: TC001 - read by msgspec
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ RomanClass = Literal["I", "II", "III", "IV", "V"]
 CLASSES: tuple[RomanClass, ...] = get_args(RomanClass)
 
 
-class SiteFileError(ValueError):
+class SiteFileError(DeployError, ValueError):
     """Site files that can't be used; each line names the file, the entry and the remedy.
 
     Attributes

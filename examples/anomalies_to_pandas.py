@@ -1,4 +1,4 @@
-"""Anomalies of a county as a pandas frame: how many of each quantity, and the gravest with their reasons.
+"""Loads the anomalies of an area into a pandas DataFrame; prints counts by quantity and the five gravest.
 
 KEY=tt_... python examples/anomalies_to_pandas.py [GATEWAY] [AREA]
 """

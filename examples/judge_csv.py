@@ -1,4 +1,4 @@
-"""Judge the readings of a CSV file (columns time and value) on a running gateway; nothing is stored.
+"""Posts the readings of a CSV file (columns time and value) to a gateway to be judged; nothing is stored.
 
 KEY=tt_... python examples/judge_csv.py FILE.csv QUANTITY [GATEWAY]
 """

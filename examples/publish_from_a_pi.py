@@ -1,4 +1,4 @@
-"""Publish readings from a Raspberry Pi: three messages, each acknowledged by the broker."""
+"""Publishes sensor readings over MQTT from a Raspberry Pi: three messages, each acknowledged (QoS 1)."""
 
 import json
 import os

@@ -1,1 +1,1 @@
-"""The HTTP API and the console."""
+"""HTTP API (REST, SensorThings, NGSI-LD, live events) and operators' console."""

@@ -1,4 +1,4 @@
-"""Builds the FastAPI application: middleware, routers, error handlers, and the console at ``/``."""
+"""Builds the gateway's FastAPI application: middleware, routers, error handlers, and the console at ``/``."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from gateway.api.routes import (
     twin,
 )
 from gateway.auth import login, openapi_security
-from gateway.auth.area_scope import with_row_level_security
 from gateway.auth.authentication import Authenticator
+from gateway.auth.authorization import RouteRights
 from gateway.auth.middleware import AccessMiddleware
 from gateway.auth.request_queues import RequestQueues
 from gateway.formats.upload_pool import UploadPool
@@ -60,7 +60,7 @@ What is measured in a town, what is wrong, and where it came from. Areas are a t
 a query for an area takes all below it. Times are RFC 3339; every error is a problem (RFC 9457).
 """
 
-ROUTE_MODULES = (  # in the order of looking, so first what is asked for most
+ROUTE_MODULES = (  # routes are matched in this order: the most requested ones first
     readings,
     anomalies,
     directory,
@@ -87,17 +87,17 @@ def create_app(
     accounts: ApiKeyStore | None = None,
     heavy_worker: Sequence[str] = (),
 ) -> FastAPI:
-    """The gateway on a store; the store is closed by whoever opened it.
+    """Return the gateway's application on a store; the caller closes the store.
 
-    ``heavy_worker`` is the command of a process that answers the heavy requests; without it this one does.
-    Raises TypeError where the store is no database and no accounts are given: nobody could come in.
-    Raises ValueError where the setting ``trusted_proxies`` or ``public_url`` is wrong.
+    ``heavy_worker`` is the command of a process that handles the heavy requests; without it this one does.
+    Raises TypeError if the store is no database and no ``accounts`` are given: no API key could be verified.
+    Raises ValueError if the setting ``trusted_proxies`` or ``public_url`` is invalid.
     """
     settings = settings or Settings()
     trusted_networks = parse_networks(settings.trusted_proxies)
-    parse_base_url(settings.public_url)  # wrong ones are refused at the start
+    parse_base_url(settings.public_url)  # an invalid one fails at the start, not at the first request
     accounts = accounts or _api_key_store(store)
-    unscoped_store = with_row_level_security(store, ALL_AREAS)
+    unscoped_store = store.for_area(ALL_AREAS)
     directories = DirectoryCache(unscoped_store)
     request_queues = RequestQueues(settings)
     platform_health = PlatformHealth(store, unscoped_store, directories, settings)
@@ -106,8 +106,8 @@ def create_app(
     )
     upload_pool = UploadPool()
     heavy = None
-    if heavy_worker and isinstance(store, PostgresStore):
-        heavy = HeavyProcess(store, settings, directories, heavy_worker)
+    if heavy_worker and store.database is not None:
+        heavy = HeavyProcess(store.database, settings, directories, heavy_worker)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -121,7 +121,8 @@ def create_app(
             await asyncio.to_thread(heavy.close)
 
     app = _new_app(lifespan)
-    authenticator = Authenticator(accounts, settings)
+    _install_routes(app)
+    authenticator = Authenticator(accounts, settings, app.state.route_rights)
     app.state.authenticator = authenticator
     app.state.upload_pool = upload_pool
     app.state.heavy = heavy
@@ -129,7 +130,6 @@ def create_app(
     app.state.context = RequestContext(
         store, unscoped_store, directories, settings, broadcaster, accounts, platform_health
     )
-    _install_routes(app)
     app.add_middleware(
         AccessMiddleware,
         authenticator=authenticator,
@@ -151,21 +151,21 @@ def create_app(
     app.add_middleware(MetricsMiddleware)
     app.add_middleware(ForwardedHeaders, trusted_networks=trusted_networks)
     examples.add_examples_to_openapi(app)
-    openapi_security.add_security_to_openapi(app)
+    openapi_security.add_security_to_openapi(app, app.state.route_rights)
     if console:
-        from gateway.console import page  # noqa: PLC0415 - the API works without the console's library
+        from gateway.console import page  # noqa: PLC0415 - the API works without NiceGUI
 
         page.add_console(app)
     return app
 
 
 def create_worker_app(store: PostgresStore, settings: Settings) -> FastAPI:
-    """The same routes for the process for heavy requests: who comes was let in, and is audited, elsewhere."""
-    unscoped_store = with_row_level_security(store, ALL_AREAS)
+    """Return the same routes for the heavy worker process, whose requests the gateway has authenticated."""
+    unscoped_store = store.for_area(ALL_AREAS)
     directories = DirectoryCache(unscoped_store)
     platform_health = PlatformHealth(
         store, unscoped_store, directories, settings
-    )  # it writes no heartbeat here
+    )  # it is not started, so it writes no heartbeat here
     broadcaster = EventBroadcaster(unscoped_store, directories, settings)
     app = _new_app(None)
     app.state.upload_pool = UploadPool()
@@ -182,21 +182,22 @@ def _new_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | 
         version=version("towntwin"),
         description=API_DESCRIPTION,
         lifespan=lifespan,
-        docs_url=None,  # ours are in routes/documentation.py
+        docs_url=None,  # routes/documentation.py serves them
         redoc_url=None,
     )
 
 
 def _install_routes(app: FastAPI) -> None:
-    """Routes, problems, and what every answer has in either process."""
+    """Add the routes, the error handlers and the middleware that both processes need."""
     problems.add_error_handlers(app)
-    for module in ROUTE_MODULES:  # in one list, for a router within a router looks each route up twice
+    for module in ROUTE_MODULES:  # in one list: a nested router would match each route twice
         app.router.routes.extend(module.router.routes)
+    app.state.route_rights = RouteRights(app.router.routes)
     app.add_middleware(CompressionMiddleware)
     app.add_middleware(HeadMiddleware)
 
 
 def _api_key_store(store: Store) -> ApiKeyStore:
-    if isinstance(store, PostgresStore):
-        return ApiKeyStore(store)
+    if store.database is not None:
+        return ApiKeyStore(store.database)
     raise TypeError("a store in memory keeps no keys: give accounts")

@@ -1,4 +1,4 @@
-"""Runs background tasks: an exception is logged, counted and shown, and the task goes on."""
+"""Runs the gateway's background tasks and restarts them after an exception, which is logged and counted."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 MIN_RESTART_WAIT_S, MAX_RESTART_WAIT_S = 0.5, 30.0
-STABLE_AFTER_S = 60.0  # a task that ran for so long starts its waits anew; a failure so old is shown no more
+STABLE_AFTER_S = 60.0  # a run of this length resets the wait; older failures are not listed
 
 
 class BackgroundTasks:
-    """Which background tasks failed a short time ago; nothing of them ends in silence."""
+    """Runs background tasks and keeps the names of those that failed recently."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -28,18 +28,18 @@ class BackgroundTasks:
 
     @property
     def failing(self) -> list[str]:
-        """Tasks that failed within the last minute."""
+        """Names of the tasks that failed within the last minute."""
         now_s = self._clock()
         return sorted(name for name, at_s in list(self._failed_s.items()) if now_s - at_s < STABLE_AFTER_S)
 
     async def run_restarting(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Do some work until it ends by itself; after an exception begin again, later each time."""
+        """Run ``work`` until it returns; after an exception restart it, each time after twice the wait."""
         wait_s = MIN_RESTART_WAIT_S
         while True:
             began_s = self._clock()
             try:
                 await work()
-            except Exception as error:  # noqa: BLE001 - the bulkhead: it is logged, counted and shown
+            except Exception as error:  # noqa: BLE001 - no task may end the gateway; it is logged and counted
                 if self._clock() - began_s >= STABLE_AFTER_S:
                     wait_s = MIN_RESTART_WAIT_S
                 self.note_failure(name, error, again_in_s=wait_s)
@@ -49,14 +49,14 @@ class BackgroundTasks:
             wait_s = min(2 * wait_s, MAX_RESTART_WAIT_S)
 
     async def run_once(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Do one round of what a timer repeats."""
+        """Run ``work`` once, as a timer does; an exception is logged and counted."""
         try:
             await work()
-        except Exception as error:  # noqa: BLE001 - likewise
+        except Exception as error:  # noqa: BLE001 - as above
             self.note_failure(name, error)
 
     def note_failure(self, name: str, error: Exception, **log_fields: float) -> None:
-        """Log, count and show a failure of a task that goes on."""
+        """Log and count the failure of a task that goes on, and list it in `failing` for a minute."""
         self._failed_s[name] = self._clock()
         metrics.TASK_FAILURES.labels(name).inc()
         log.error("background_task_failed", task=name, exc_info=error, **log_fields)

@@ -1,7 +1,7 @@
-"""Forwards heavy requests to a process of their own with a lower priority (decision 0032).
+"""Forwards heavy requests (exports, plots, SensorThings, …) to a low-priority worker process (decision 0032).
 
-The gateway admits, queues and audits them as all others. In its own process they would hold the interpreter,
-for which every short request waits some milliseconds at each of its steps.
+The gateway authenticates, queues and audits heavy requests like all others. Run in the gateway's own process,
+they would hold the interpreter lock, and every short request would wait some milliseconds at each step.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from starlette.exceptions import HTTPException
 from gateway import heavy_protocol as protocol
 from gateway.api.problems import ProblemError
 from gateway.auth import request_auth as visits
+from gateway.errors import GatewayError
 from gateway.heavy_protocol import BodyError, BodyPart, HeavyRequest, ResponseBody, ResponseStart
 
 if TYPE_CHECKING:
@@ -36,53 +37,52 @@ if TYPE_CHECKING:
     from gateway.api.directory_cache import DirectoryCache
     from gateway.auth.request_auth import RequestAuth
     from gateway.settings import Settings
-    from ingest_service.storage.postgres.store import PostgresStore
+    from ingest_service.storage.contract.store import Database
 
 log = structlog.get_logger()
 
 REPOSITORY = Path(__file__).parents[1]
-MAX_WAITING_CONNECTIONS = 100  # connections that wait while the process starts
-MIN_RESTART_WAIT_S, MAX_RESTART_WAIT_S = (
-    0.5,
-    30.0,
-)  # between an end and the next start: twice as long each time
-STABLE_AFTER_S = 60.0  # a process that ran for so long is started again after the shortest wait
+MAX_WAITING_CONNECTIONS = 100  # listen backlog: connections that wait while the process starts
+MIN_RESTART_WAIT_S, MAX_RESTART_WAIT_S = 0.5, 30.0  # between exit and restart; doubled each time
+STABLE_AFTER_S = 60.0  # a process that ran for so long is restarted after the minimum wait
 STOP_TIMEOUT_S = 5.0
 CONNECTION_ERRORS = (OSError, asyncio.IncompleteReadError)
 
 
 class WorkerStartup(msgspec.Struct, frozen=True):
-    """What the process gets on its standard input: no argument, for arguments can be read by everybody."""
+    """Start message on the process' standard input; arguments would be visible to all users, with the DSN."""
 
     dsn: str
     storage: dict[str, Any]
     settings: dict[str, Any]
 
 
-class HeavyProcessEndedError(Exception):
-    """The process ended, or failed, in the middle of an answer."""
+class HeavyProcessEndedError(GatewayError):
+    """The process ended, or failed, after the response had started."""
 
 
 class HeavyProcess:
-    """An ASGI application that has a process of its own answer; the process is started again where it ended.
+    """ASGI application that forwards requests to a worker process, which it starts and restarts.
 
     Parameters
     ----------
-    store : whose database the process opens
-    command : starts the process; the number of the socket that it listens on is added
+    database : the worker opens the same database
+    settings : the worker runs with the same settings
+    directories : its change count tells the worker when its own directory cache is out of date
+    command : starts the worker; the file descriptor of its listening socket is appended
 
     """
 
     def __init__(
-        self, store: PostgresStore, settings: Settings, directories: DirectoryCache, command: Sequence[str]
+        self, database: Database, settings: Settings, directories: DirectoryCache, command: Sequence[str]
     ) -> None:
-        dsn, storage = store.opened_with
+        dsn, storage = database.opened_with
         self._startup_message = msgspec.msgpack.encode(
             WorkerStartup(dsn, msgspec.to_builtins(storage), msgspec.to_builtins(settings))
         )
         self._directories = directories
         self._command = command
-        self._socket_folder = Path(tempfile.mkdtemp(prefix="towntwin-gateway-"))  # for its owner alone
+        self._socket_folder = Path(tempfile.mkdtemp(prefix="towntwin-gateway-"))  # mode 0700
         self._socket_path = self._socket_folder / "heavy"
         self._listening_socket = socket.socket(socket.AF_UNIX)
         self._listening_socket.bind(str(self._socket_path))
@@ -94,11 +94,11 @@ class HeavyProcess:
 
     @property
     def pid(self) -> int | None:
-        """Of the process; None before its first start."""
+        """Process id of the worker; None before its first start."""
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start the process, if it does not run; until it listens, connections wait in the backlog."""
+        """Start the worker unless it runs; connections wait in the socket's backlog until it accepts them."""
         with self._lock:
             if self._is_closed or (self._process is not None and self._process.poll() is None):
                 return
@@ -115,11 +115,11 @@ class HeavyProcess:
                 self._process.stdin.write(
                     struct.pack(">I", len(self._startup_message)) + self._startup_message
                 )
-                self._process.stdin.flush()  # and it stays open: the process ends with this one
+                self._process.stdin.flush()  # stays open: the worker ends with this process
         threading.Thread(target=self._watch, args=(self._process,), daemon=True, name="heavy_process").start()
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
-        """Start the process again where it ended by itself: requests may wait for it in the backlog."""
+        """Restart the worker after an unexpected exit; requests may be waiting in the backlog."""
         started_at_s = time.monotonic()
         code = process.wait()
         if process.stdin is not None:
@@ -134,7 +134,7 @@ class HeavyProcess:
             self.start()
 
     def close(self) -> None:
-        """End the process."""
+        """Stop the worker: close its standard input, and kill it after `STOP_TIMEOUT_S`."""
         with self._lock:
             self._is_closed = True
         if self._process is not None:
@@ -150,14 +150,14 @@ class HeavyProcess:
         shutil.rmtree(self._socket_folder, ignore_errors=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request that was let in.
+        """Forward an authenticated request to the worker, and its response to the client.
 
         Raises
         ------
         ProblemError
-            503 where the process ended before the answer began.
-        EndedError
-            Where it ended later.
+            503 if the worker ended before the response started.
+        HeavyProcessEndedError
+            If it ended later.
 
         """
         if self._process is None:
@@ -184,7 +184,7 @@ class HeavyProcess:
             writer.close()
 
     async def _forward_request(self, scope: Scope, receive: Receive, writer: asyncio.StreamWriter) -> None:
-        """Send the request, and then what comes from the client; the end where the client is gone."""
+        """Send the request and the parts of its body; send end of file once the client disconnects."""
         with suppress(OSError):
             await protocol.write_messages(writer, _heavy_request(scope, self._directories.change_count))
             while True:
@@ -221,13 +221,13 @@ def _heavy_request(scope: Scope, change_count: int) -> HeavyRequest:
 
 
 async def _forward_response(message: ResponseStart | ResponseBody, scope: Scope, send: Send) -> bool:
-    """Pass a part of the answer on; True for the last one."""
+    """Send a part of the response to the client and copy its audit data; True for the last part."""
     auth: RequestAuth = scope[visits.AUTH_SCOPE_KEY]
     auth.rows, auth.is_export = message.audit_data.rows, message.audit_data.is_export
     auth.detail.update(message.audit_data.detail)
     message_part: Message
     if isinstance(message, ResponseStart):
-        scope["route"] = SimpleNamespace(path=message.route or "other")  # requests are counted by route
+        scope["route"] = SimpleNamespace(path=message.route or "other")  # metrics are labelled by route
         message_part = {"type": "http.response.start", "status": message.status, "headers": message.headers}
         await send(message_part)
         return False

@@ -1,8 +1,8 @@
-"""Messages between the gateway and its process for heavy requests, one connection a request.
+"""Message types between the gateway and its heavy worker process (MessagePack, one connection a request).
 
-The gateway sends a `HeavyRequest`, then what it receives from the client: `BodyPart`, or `BodyError`. It
-closes the connection where the client is gone. The process answers with `ResponseStart`, then `ResponseBody`
-until the last one; where it closes the connection before that, the request failed.
+The gateway sends a `HeavyRequest`, then each part of the client's body: `BodyPart`, or `BodyError`. It closes
+the connection when the client disconnects. The worker sends `ResponseStart`, then `ResponseBody` until the
+last part; if it closes the connection before that, the request failed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
-from gateway.auth.principal import Principal  # msgspec reads it
+from gateway.auth.principal import Principal  # at run time: msgspec resolves the annotation
 
 if TYPE_CHECKING:
     import asyncio
@@ -22,7 +22,7 @@ LENGTH_PREFIX: Final = struct.Struct(">I")
 
 
 class HeavyRequest(msgspec.Struct, frozen=True):
-    """What the process needs of an ASGI scope, and who was let in."""
+    """The parts of the ASGI scope that the worker needs, and the authenticated principal."""
 
     method: str
     path: str
@@ -35,7 +35,7 @@ class HeavyRequest(msgspec.Struct, frozen=True):
     client: tuple[str, int] | None
     principal: Principal
     address: str
-    directory_changes: int  # a directory that the process read before these is out of date
+    directory_changes: int  # change count: if it differs, the worker's cached directory is out of date
 
 
 class BodyPart(msgspec.Struct, frozen=True, tag=True):
@@ -46,7 +46,7 @@ class BodyPart(msgspec.Struct, frozen=True, tag=True):
 
 
 class BodyError(msgspec.Struct, frozen=True, tag=True):
-    """The body is too large, or came too slowly."""
+    """The body is too large, or arrived too slowly: status and problem detail of the error response."""
 
     status: int
     detail: str
@@ -54,7 +54,7 @@ class BodyError(msgspec.Struct, frozen=True, tag=True):
 
 
 class ResponseAuditData(msgspec.Struct, frozen=True):
-    """What the audit has to know of an answer so far."""
+    """Fields of the audit record, as far as the response has got."""
 
     rows: int
     is_export: bool
@@ -62,7 +62,7 @@ class ResponseAuditData(msgspec.Struct, frozen=True):
 
 
 class ResponseStart(msgspec.Struct, frozen=True, tag=True):
-    """Status and headers; ``route`` is the path of the route as it is declared."""
+    """Status and headers; ``route`` is the path template of the matched route."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
@@ -71,7 +71,7 @@ class ResponseStart(msgspec.Struct, frozen=True, tag=True):
 
 
 class ResponseBody(msgspec.Struct, frozen=True, tag=True):
-    """A part of the answer's body."""
+    """A part of the response body."""
 
     body: bytes
     has_more: bool
@@ -79,13 +79,13 @@ class ResponseBody(msgspec.Struct, frozen=True, tag=True):
 
 
 async def write_messages(writer: asyncio.StreamWriter, *messages: msgspec.Struct) -> None:
-    """Send messages in one piece, and wait while the other side is slow. Raises OSError where it is gone."""
+    """Send messages in one write, and wait until the buffer drains. Raises OSError if the peer has closed."""
     encoded = [msgspec.msgpack.encode(one) for one in messages]
     writer.write(b"".join(part for one in encoded for part in (LENGTH_PREFIX.pack(len(one)), one)))
     await writer.drain()
 
 
 async def read_message(reader: asyncio.StreamReader, message_type: type[T]) -> T:
-    """The next message. Raises `asyncio.IncompleteReadError` or OSError where the other side is gone."""
+    """Return the next message. Raises `asyncio.IncompleteReadError` or OSError if the peer has closed."""
     (length,) = LENGTH_PREFIX.unpack(await reader.readexactly(LENGTH_PREFIX.size))
     return msgspec.msgpack.decode(await reader.readexactly(length), type=message_type)

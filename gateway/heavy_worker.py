@@ -1,8 +1,8 @@
-"""The process for heavy requests: the gateway's routes on a connection pool of its own.
+"""Worker process for heavy requests (exports, plots, …): serves the gateway's routes at low priority.
 
-Not for people: `gateway.heavy_process` starts it by ``python -m deploy.heavy_worker``. It answers whoever
-connects to the socket that it inherits, which the gateway alone can reach, and ends when its standard input
-does.
+Not meant to be run by hand: `gateway.heavy_process` starts it by ``python -m deploy.heavy_worker``. It serves
+an inherited Unix socket, which only the gateway can reach, with a database connection pool of its own, and
+ends when its standard input is closed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from starlette.exceptions import HTTPException
 
 from gateway import heavy_protocol as protocol
 from gateway.app import create_worker_app
-from gateway.auth import authorization
 from gateway.auth import request_auth as visits
 from gateway.auth.request_auth import RequestAuth
 from gateway.heavy_process import CONNECTION_ERRORS, WorkerStartup
@@ -43,40 +42,44 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.types import Message, Scope
 
+    from gateway.auth.authorization import RouteRights
+
 log = structlog.get_logger()
 
-WORKER_NICENESS = (
-    5  # a third of the share of whatever else wants the processor; the parsers of uploads inherit it
-)
+# A third of the processor share of a process of normal priority; the upload parsers inherit it.
+WORKER_NICENESS = 5
 GC_THRESHOLD = 50_000  # as in `gateway.server`
-LINGER_S = 5.0  # for the gateway to close a connection whose answer is complete
+LINGER_S = 5.0  # for the gateway to close a connection whose response is complete
 PIECE_BYTES = 1 << 16
 
 
 def main(number: int) -> None:
-    """Answer heavy requests on an inherited socket until standard input ends."""
-    for one in (signal.SIGINT, signal.SIGTERM):  # the gateway ends this process, after its last answers
+    """Serve heavy requests on the inherited socket (file descriptor ``number``) until standard input ends."""
+    for one in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # the gateway stops this process, after the last responses
         signal.signal(one, signal.SIG_IGN)
     (length,) = struct.unpack(">I", sys.stdin.buffer.read(4))
     started = msgspec.msgpack.decode(sys.stdin.buffer.read(length), type=WorkerStartup)
     store = PostgresStore.open(started.dsn, settings=msgspec.convert(started.storage, Storage))
     app = create_worker_app(store, msgspec.convert(started.settings, Settings))
-    os.nice(WORKER_NICENESS)  # not before: until now requests may wait for this process to be ready
+    os.nice(WORKER_NICENESS)  # only now: requests may be waiting until this process is ready
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
     asyncio.run(HeavyWorker(app).serve(socket.socket(fileno=number)))
-    os._exit(0)  # threads may wait for a database that is away; nothing here is left to be kept
+    os._exit(0)  # skips joining threads that may wait for an unreachable database; no state to save
 
 
 class HeavyWorker:
-    """Answers by an application."""
+    """Serves connections of the gateway with an ASGI application, one request each."""
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app
         self._directory_changes = 0
 
     async def serve(self, listening: socket.socket) -> None:
-        """Answer until standard input ends."""
+        """Accept connections until standard input ends."""
         server = await asyncio.start_unix_server(self._on_connection, sock=listening)
         async with server:
             await asyncio.to_thread(sys.stdin.buffer.read)
@@ -88,8 +91,8 @@ class HeavyWorker:
                 self._directory_changes = request.directory_changes
                 self._app.state.context.directories.invalidate()
             await self._answer(request, reader, writer)
-            # Closing the socket before the gateway has sent the body would break the gateway's write, and
-            # lose the answer that it has not read yet.
+            # Closing the socket while the gateway still sends the body would reset the connection, and lose
+            # the part of the response that the gateway has not read yet.
             with suppress(TimeoutError):
                 async with asyncio.timeout(LINGER_S):
                     while await reader.read(PIECE_BYTES):
@@ -104,7 +107,7 @@ class HeavyWorker:
     async def _answer(
         self, request: HeavyRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        scope = _asgi_scope(request)
+        scope = _asgi_scope(request, self._app.state.route_rights)
         auth: RequestAuth = scope[visits.AUTH_SCOPE_KEY]
 
         async def receive() -> Message:
@@ -126,7 +129,7 @@ class HeavyWorker:
                 headers = list(message.get("headers", []))
                 pending_start.append(
                     ResponseStart(message["status"], headers, route, audit_data)
-                )  # sent with the first part
+                )  # sent together with the first part of the body, in one write
             else:
                 body, has_more = message.get("body", b""), message.get("more_body", False)
                 response_start, pending_start[:] = pending_start[:], []
@@ -137,9 +140,9 @@ class HeavyWorker:
         await self._app(scope, receive, send)
 
 
-def _asgi_scope(request: HeavyRequest) -> Scope:
-    matched_route = authorization.match_route(request.method, request.path)
-    assert matched_route is not None  # noqa: S101 - the gateway found it before
+def _asgi_scope(request: HeavyRequest, route_rights: RouteRights) -> Scope:
+    matched_route = route_rights.match(request.method, request.path)
+    assert matched_route is not None  # noqa: S101 - the gateway has matched it before
     auth: Any = RequestAuth(matched_route, request.address, principal=request.principal)
     return {
         "type": "http",

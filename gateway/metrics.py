@@ -1,4 +1,4 @@
-"""Prometheus metrics of the gateway."""
+"""Defines the gateway's Prometheus metrics, and the middleware that counts and times requests by route."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ OPEN_STREAMS = Gauge("towntwin_gateway_streams", "Live streams open")
 
 
 class MetricsMiddleware:
-    """ASGI middleware that counts and times requests by route, never by path."""
+    """ASGI middleware that counts and times requests by route template: paths would be unbounded labels."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Pass a request on; count and time it when its response starts."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

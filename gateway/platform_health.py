@@ -1,4 +1,4 @@
-"""Health of the platform: the state of every process, and whether new readings are stored and judged."""
+"""Sends the gateway's heartbeat, and assesses from all heartbeats whether readings are stored and judged."""
 
 from __future__ import annotations
 
@@ -23,17 +23,19 @@ if TYPE_CHECKING:
     from ingest_service.storage.health.processes import ProcessInfo
     from ingest_service.storage.health.readiness import Readiness
 
-VERDICT_CACHE_S = 0.5  # however often health is asked for, the database answers twice a second
+VERDICT_CACHE_S = 0.5  # the database is queried at most twice a second, however many health requests come
 LOOP_TICK_S = 0.5
 
 
 class PlatformHealth:
-    """The gateway's own heartbeat, and what all heartbeats come to.
+    """The gateway's own heartbeat, and the platform's readiness by the heartbeats of all processes.
 
     Parameters
     ----------
-    store : for the heartbeat
-    whole : the store as whoever sees everything sees it
+    store : the heartbeat is written to it
+    unscoped_reader : the store without an area scope: it returns the processes of all areas
+    directories : gives the devices whose areas are assessed
+    settings : port (part of the process identity) and ``stuck_s``
 
     """
 
@@ -55,7 +57,7 @@ class PlatformHealth:
 
     @asynccontextmanager
     async def sending_heartbeats(self) -> AsyncIterator[None]:
-        """Write heartbeats as long as the application serves."""
+        """Write heartbeats while the application serves."""
         self._progress.role = "owner"
         self._heartbeat.start()
         tick_task = asyncio.create_task(self.tasks.run_restarting("tick", self._tick_loop))
@@ -67,11 +69,11 @@ class PlatformHealth:
 
     @property
     def writable(self) -> bool:
-        """Whether the database took one of the gateway's last two heartbeats."""
+        """Whether the database accepted one of the gateway's last two heartbeats."""
         return self._heartbeat.writable
 
     def processes(self) -> list[ProcessInfo]:
-        """Every process and its state; at most half a second old. Raises as the store does."""
+        """Return every process and its state; at most `VERDICT_CACHE_S` old. Raises as the store does."""
         with self._lock:
             now_s = time.monotonic()
             if self._read_s is None or now_s - self._read_s >= VERDICT_CACHE_S:
@@ -80,9 +82,10 @@ class PlatformHealth:
             return self._processes
 
     def readiness(self, areas: tuple[str, ...] | None = None, *, may_name_areas: bool = True) -> Readiness:
-        """Whether a reading of some areas, or of any, would be stored and judged. Raises as the store does.
+        """Return whether a reading of some areas, or of any, would be stored and judged.
 
-        Without ``names`` no sentence names an area: anybody may read it.
+        Without ``may_name_areas`` no message names an area, so that it may be shown without authentication.
+        Raises as the store does.
         """
         devices = self._directories.directory_index(areas).directory.devices
         return verdicts.assess_readiness(
@@ -97,7 +100,7 @@ class PlatformHealth:
         return WorkStatus("task" if failing else "", ", ".join(failing))
 
     async def _tick_loop(self) -> None:
-        """Show that the event loop comes around."""
+        """Record the progress of the event loop for the heartbeat: a blocked loop shows as stuck."""
         while True:
             self._progress.loop_advanced()
             await asyncio.sleep(LOOP_TICK_S)

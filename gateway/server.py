@@ -1,4 +1,4 @@
-"""Runs the gateway under uvicorn."""
+"""Runs the gateway's application under uvicorn until a signal, with tuned garbage collection."""
 
 from __future__ import annotations
 
@@ -18,21 +18,19 @@ if TYPE_CHECKING:
     from ingest_service.storage.contract.store import Store
 
 SHUTDOWN_GRACE_S = 3
-THREAD_SWITCH_INTERVAL_S = (
-    0.0005  # a short request waits so long for the interpreter beside a long one; default 5 ms
-)
-GC_THRESHOLD = (
-    50_000  # objects between two looks for garbage: a page of a thousand rows makes some ten thousand
-)
+# A short request waits so long for the interpreter lock beside a long one; Python's default is 5 ms.
+THREAD_SWITCH_INTERVAL_S = 0.0005
+# Allocations between two collections: a page of a thousand rows allocates some ten thousand objects.
+GC_THRESHOLD = 50_000
 
 
 def serve(store: Store, settings: Settings, heavy_worker: Sequence[str] = ()) -> None:
-    """Serve until a signal; requests that are under way may end.
+    """Serve until a signal; requests in progress get `SHUTDOWN_GRACE_S` to finish.
 
-    ``heavy_worker`` is the command of the process for heavy requests, where the settings want one.
+    ``heavy_worker`` is the command of the heavy worker process, used if the setting ``heavy_process`` is on.
     """
     app = create_app(store, settings, heavy_worker=heavy_worker if settings.heavy_process else ())
-    gc.freeze()  # what is there now stays, and need not be looked through again
+    gc.freeze()  # the objects of the start-up stay: later collections skip them
     gc.set_threshold(GC_THRESHOLD)
     sys.setswitchinterval(THREAD_SWITCH_INTERVAL_S)
     uvicorn.run(
@@ -43,6 +41,6 @@ def serve(store: Store, settings: Settings, heavy_worker: Sequence[str] = ()) ->
         access_log=False,
         server_header=False,
         http=protocol_with_timeouts(settings),
-        proxy_headers=False,  # where a request comes from is what the connection says
+        proxy_headers=False,  # `ForwardedHeaders` does this, for trusted proxies only
         timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
     )

@@ -1,4 +1,4 @@
-"""Settings of the gateway."""
+"""Defines the gateway's settings: addresses, time-outs, rate limits, OIDC, page sizes and live streams."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from msgspec import Meta
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the gateway listens, and how much one answer may hold."""
+    """Settings of the gateway: address, limits, authentication, page sizes and live streams."""
 
     host: Annotated[str, Meta(description="Address that it listens on.")] = "127.0.0.1"
     port: Annotated[int, Meta(description="Port that it listens on.", ge=1, le=65535)] = 8080

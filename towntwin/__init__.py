@@ -1,1 +1,1 @@
-"""towntwin for those who only ask: `towntwin.client`."""
+"""Client library of a towntwin gateway: `towntwin.client`."""

@@ -1,4 +1,4 @@
-"""Readings and anomalies of a towntwin gateway as frames: for notebooks.
+"""Client of a towntwin gateway's HTTP API that returns readings and anomalies as data frames.
 
     from towntwin.client import Client
 
@@ -6,7 +6,7 @@
         found = town.anomalies(area="330483", quantity="ammonia_nitrogen", severity_min=2)
         oxygen = town.readings(site="330483-d1-r04", quantity="dissolved_oxygen")
 
-Everything travels as Arrow. ``frame`` chooses what comes back: ``pandas``, ``polars`` or ``arrow``.
+Tables are transferred as Arrow. ``frame`` selects their type: ``pandas``, ``polars`` or ``arrow``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ RETRIED_STATUSES = {httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.TOO_MANY_REQUES
 
 
 class ClientError(Exception):
-    """The gateway refused: ``status``, and its sentence."""
+    """An error response of the gateway: HTTP ``status``, and the gateway's sentence."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
@@ -40,16 +40,16 @@ class ClientError(Exception):
 
 
 class Client:
-    """A gateway, asked over one kept connection. Methods raise `ClientError` and `httpx.TransportError`.
+    """Queries a gateway over a persistent connection. Methods raise `ClientError` and `httpx.TransportError`.
 
-    Raises ValueError where ``frame`` is none of them.
+    Raises ValueError where ``frame`` is unknown.
 
     Parameters
     ----------
-    address : as ``http://127.0.0.1:8080``
-    key : an API key, where the gateway wants one
-    frame : what tables come back as
-    timeout_s : for each step of an answer, not for the whole of it [s]
+    address : base URL, as ``http://127.0.0.1:8080``
+    key : API key
+    frame : type of returned tables: ``pandas``, ``polars`` or ``arrow``
+    timeout_s : of each step of a response (connect, read, write), not of the whole [s]
 
     """
 
@@ -64,7 +64,7 @@ class Client:
         self._http = httpx.Client(base_url=address, headers=headers, timeout=timeout_s)
         self._frame = frame
         self.token: str | None = None
-        """Of the last answer: give it as ``reproduce``, and the same answer comes again."""
+        """Snapshot token of the last response: given as ``reproduce``, it returns the same rows again."""
 
     def __enter__(self) -> Self:
         return self
@@ -75,18 +75,18 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._http.close()
 
     def sites(self, *, area: str | None = None, kind: str | None = None) -> list[dict[str, Any]]:
-        """Sites of an area (with all below it) and of a kind."""
+        """Return sites, by area (with all below it) and kind."""
         result: list[dict[str, Any]] = self._get("/v1/sites", {"area": area, "kind": kind}).json()
         return result
 
     def series(
         self, *, area: str | None = None, site: str | None = None, quantity: str | None = None
     ) -> list[dict[str, Any]]:
-        """Series of an area, a site and a quantity."""
+        """Return series, by area (with all below it), site and quantity."""
         params = {"area": area, "site": site, "quantity": quantity}
         result: list[dict[str, Any]] = self._get("/v1/series", params).json()
         return result
@@ -111,19 +111,19 @@ class Client:
         to: TimeArgument | None = None,
         reproduce: str | None = None,
     ) -> Any:
-        """Anomalies, newest start first, all pages of them, by the filters of ``GET /v1/anomalies``.
+        """Return anomalies, newest start first, of all pages, by the filters of ``GET /v1/anomalies``.
 
         Parameters
         ----------
-        area, site : where; an area includes all areas below it
-        near : a site or node; with ``within_m`` [m], ``within_s`` [s] and ``direction``, by the distance
-            or travel time along the network from there
-        series, quantity : of which series
+        area, site : ids; an area includes all areas below it
+        near : id of a site or node, from which ``within_m`` [m] and ``within_s`` [s] bound distance and
+            travel time along the network, in ``direction``
+        series, quantity : ids of series, and a quantity
         detector, state : one or several
         severity_min, severity_max : 1 notice, 2 warning, 3 alarm
-        text : a part of the reason, Chinese or English
-        from_, to : anomalies that were open within ``[from_, to)``
-        reproduce : a `token`, to receive the same answer again
+        text : part of the reason, Chinese or English
+        from_, to : time range ``[from_, to)`` in which the anomalies were open
+        reproduce : a `token`, to receive the same rows again
 
         """
         params = {
@@ -148,7 +148,7 @@ class Client:
         answer = self._get("/v1/anomalies", params)
         token, pages = answer.headers[SNAPSHOT_HEADER], [_read_arrow(answer)]
         while "next" in answer.links:
-            # the first page's token holds for all of them, so that they are of one moment
+            # with the first page's token, all pages are of one snapshot
             url = self._http.base_url.join(answer.links["next"]["url"]).copy_set_param("reproduce", token)
             answer = self._get(str(url), {})
             pages.append(_read_arrow(answer))
@@ -166,7 +166,7 @@ class Client:
         to: TimeArgument | None = None,
         reproduce: str | None = None,
     ) -> Any:
-        """Readings by ``series``, ``area``, ``site``, ``quantity``; of the last day without a time."""
+        """Return readings by ``series``, ``area``, ``site`` and ``quantity``, by default of the last day."""
         params = {
             "series": series,
             "area": area,
@@ -188,7 +188,7 @@ class Client:
         method: Literal["lttb", "minmax"] = "lttb",
         reproduce: str | None = None,
     ) -> Any:
-        """Readings thinned for a plot: at most so many of each series, every one a stored one."""
+        """Return series downsampled for a plot: at most ``points`` stored readings of each."""
         query = {"series": series, "points": points, "method": method, "reproduce": reproduce}
         return self._table_of("/v1/plot", query | {"from": _time_text(from_), "to": _time_text(to)})
 
@@ -201,17 +201,17 @@ class Client:
         to: TimeArgument | None = None,
         reproduce: str | None = None,
     ) -> Any:
-        """A series in buckets, as ``PT1H`` or ``P1D`` (local days)."""
+        """Return a series in buckets of a width (ISO 8601) such as ``PT1H`` or ``P1D`` (local days)."""
         query = {"width": width, "from": _time_text(from_), "to": _time_text(to), "reproduce": reproduce}
         return self._table_of(f"/v1/series/{series}/buckets", query)
 
     def latest(self, *, area: str | None = None, site: str | None = None, quantity: str | None = None) -> Any:
-        """The newest reading of each series with its age, by ``area``, ``site`` and ``quantity``."""
+        """Return the newest reading of each series with its age, by ``area``, ``site`` and ``quantity``."""
         params = {"area": area, "site": site, "quantity": quantity}
         return self._to_frame(_read_arrow(self._get("/v1/latest", params)))
 
     def trace(self, anomaly_id: int, *, window_hours: float | None = None) -> dict[str, Any]:
-        """Which nodes upstream may have caused an anomaly on the river, and when."""
+        """Return the upstream nodes that may have caused an anomaly on the river, and when."""
         path = f"/v1/anomalies/{anomaly_id}/trace"
         result: dict[str, Any] = self._get(path, {"window_hours": window_hours}).json()
         return result
@@ -222,7 +222,7 @@ class Client:
         return self._to_frame(_read_arrow(answer))
 
     def _get(self, path: str, query: dict[str, Any]) -> httpx.Response:
-        """Ask; where the database is away or it was asked too often, a few times more, when it says."""
+        """Send a GET request; on 429 and 503 retry a few times, after the gateway's ``Retry-After``."""
         params = {name: value for name, value in query.items() if value is not None} or None
         for tries_left in reversed(range(MAX_TRIES)):
             answer = self._http.get(path, params=params)
@@ -238,7 +238,7 @@ class Client:
         if self._frame == "arrow":
             return table
         if self._frame == "polars":
-            import polars as pl  # noqa: PLC0415 - only who asks for it needs it
+            import polars as pl  # noqa: PLC0415 - needed, and installed, for this frame only
 
             return pl.from_arrow(table)
         return table.to_pandas()

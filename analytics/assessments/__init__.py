@@ -1,1 +1,1 @@
-"""Formulas of monthly assessments: water classes, trophic state, congestion, rates, index. Numbers only."""
+"""Formulas of monthly assessments: water class, trophic state, congestion, data capture, town index."""

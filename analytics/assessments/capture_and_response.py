@@ -1,4 +1,4 @@
-"""Data capture, share of good data, and response times to anomalies."""
+"""Computes data capture rates, shares of good data, and durations of and response times to anomalies."""
 
 from __future__ import annotations
 
@@ -14,35 +14,47 @@ HOUR_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class CaptureRate:
-    """Readings expected, come and good."""
+    """Counts of expected, received and good readings (flag 1 or 2) over a period."""
 
     expected: float
     count: int
     good: int
 
     def __add__(self, other: CaptureRate) -> CaptureRate:
-        """Both together."""
+        """Return the sums of both."""
         return CaptureRate(self.expected + other.expected, self.count + other.count, self.good + other.good)
 
     @property
     def capture(self) -> float | None:
-        """Share of the expected readings that came, at most 1; None where none was expected."""
+        """Share of the expected readings that were received, at most 1; None where none was expected."""
         return min(1.0, self.count / self.expected) if self.expected > 0 else None
 
     @property
     def validity(self) -> float | None:
-        """Share of what came that is good (flag 1 or 2); None where nothing came."""
+        """Share of the received readings that are good (flag 1 or 2); None where none was received."""
         return self.good / self.count if self.count else None
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseStatistics:
-    """How anomalies went: how many, how long they lasted, how soon somebody said what they were [h]."""
+    """Number and duration of anomalies, and time to the first feedback of an operator.
+
+    Attributes
+    ----------
+    anomalies, is_open : number of all, and of those still open
+    answered : number with feedback
+    in_time : share that closed within the target time, without open ones that are still within it; None
+        where there is none
+    median_h : median duration of the closed ones [h]
+    longest_h : longest duration of all [h]
+    median_answer_h : median time from start to first feedback [h]
+
+    """
 
     anomalies: int
     is_open: int
     answered: int
-    in_time: float | None  # share that closed within the wanted time; those still within it don't count
+    in_time: float | None
     median_h: float | None
     longest_h: float | None
     median_answer_h: float | None
@@ -51,13 +63,13 @@ class ResponseStatistics:
 def response_statistics(
     spans: Sequence[tuple[float, float | None, float | None]], *, now_s: float, wanted_h: float
 ) -> ResponseStatistics:
-    """What anomalies add up to.
+    """Return the statistics of anomalies.
 
     Parameters
     ----------
     spans : start, end (None while open) and first feedback (None without) of each, Unix seconds [s]
-    now_s : until when it is known how open ones went on [s]
-    wanted_h : within so many hours an anomaly should be over [h]
+    now_s : time up to which open anomalies are known to last [s]
+    wanted_h : target time within which an anomaly should end [h]
 
     """
     durations_h = [max(0.0, (now_s if end is None else end) - start) / HOUR_S for start, end, _ in spans]

@@ -1,7 +1,7 @@
-"""Congestion of a road: the five Chinese levels, travel-time index and delay.
+"""Computes a road's congestion from hourly flow and speed: five Chinese levels, travel-time index, delay.
 
-Levels: 1 smooth, 2 basically smooth, 3 light, 4 medium, 5 heavy congestion. The ratio bounds are GB/T 33171
-in style (its text was not to be had, see docs/assessments.md); VMT, VHT, delay and TTI are defined as
+Levels: 1 smooth, 2 basically smooth, 3 light, 4 medium, 5 heavy congestion. The ratio bounds follow the style
+of GB/T 33171 (whose text was not available, see docs/assessments.md); VMT, VHT, delay and TTI are defined as
 in Caltrans' PeMS.
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-RATIO_BOUNDS = (0.7, 0.5, 0.4, 0.3)  # speed over free-flow speed
+RATIO_BOUNDS = (0.7, 0.5, 0.4, 0.3)  # lower bounds of levels 1 to 4, speed over free-flow speed
 SPEED_BOUNDS: Mapping[str, tuple[float, float, float, float]] = MappingProxyType(
     {
         "expressway": (65.0, 50.0, 35.0, 20.0),
@@ -26,16 +26,24 @@ SPEED_BOUNDS: Mapping[str, tuple[float, float, float, float]] = MappingProxyType
         "branch": (35.0, 25.0, 15.0, 10.0),
     }
 )
-"""By road [km/h]; secondary roads are as branches."""
+"""Lower bounds of levels 1 to 4 by road class [km/h]; secondary roads as branches."""
 EXCESS_BOUNDS = (0.2, 0.5, 0.8, 1.1)  # travel time above free flow, as a share of it
-SLOWEST_KM_H = 4.8  # PeMS: speeds are clipped at 3 mph, or standing traffic would take for ever
+SLOWEST_KM_H = 4.8  # PeMS: speeds are clipped at 3 mph, as travel times at 0 would be infinite
 
 
 @dataclass(frozen=True, slots=True)
 class RoadPerformance:
-    """A road over a time: what it carried, how fast, how much it lost.
+    """Performance of a road over a number of hours.
 
-    ``speed_km_h`` is vehicle-kilometres over vehicle-hours: the flow-weighted harmonic mean.
+    Attributes
+    ----------
+    vehicle_km, vehicle_h : vehicle-kilometres and vehicle-hours travelled
+    delay_vehicle_h : vehicle-hours lost against free flow
+    speed_km_h : vehicle-kilometres over vehicle-hours: the flow-weighted harmonic mean [km/h]
+    travel_time_index : vehicle-hours over those at free flow [1]
+    level : congestion level, 1 to 5
+    hours, hours_by_level : hours with a flow and a speed, and of these in each level
+
     """
 
     vehicle_km: float
@@ -49,7 +57,7 @@ class RoadPerformance:
 
 
 def congestion_levels(ratio: ArrayLike, bounds: Sequence[float] = RATIO_BOUNDS) -> NDArray[np.int64]:
-    """The level of each ratio of speed to free-flow speed; on a bound it is the worse one.
+    """Return the level, 1 to 5, of each ratio of speed to free-flow speed; the worse one on a bound.
 
     >>> congestion_levels([1.2, 0.7, 0.5, 0.4, 0.3, 0.0]).tolist()
     [1, 2, 3, 4, 5, 5]
@@ -60,7 +68,9 @@ def congestion_levels(ratio: ArrayLike, bounds: Sequence[float] = RATIO_BOUNDS) 
 
 
 def congestion_index(excess: float) -> float:
-    """TPI, 0 to 10, of the travel time above free flow as a share of it: two points a level, linear between.
+    """Return the TPI, 0 to 10, by the excess of the travel time over free flow [share].
+
+    Each level spans two points; it is linear in between.
 
     >>> [round(congestion_index(one), 6) for one in (0.0, 0.2, 0.35, 1.1, 9.0)]
     [0.0, 2.0, 3.0, 8.0, 10.0]
@@ -72,17 +82,17 @@ def congestion_index(excess: float) -> float:
 def road_performance(
     flow: ArrayLike, speed: ArrayLike, length_km: ArrayLike, free_km_h: ArrayLike
 ) -> RoadPerformance | None:
-    """What hours of a road add up to; None where no hour has a flow and a speed.
+    """Return the performance of a road over some hours; None if no hour has a flow and a speed.
 
     Parameters
     ----------
-    flow, speed : of each hour [veh/h], [km/h]; an hour where either is not finite does not count
+    flow, speed : of each hour [veh/h], [km/h]; hours where either is not finite are ignored
     length_km, free_km_h : length and free-flow speed, of each hour or one for all [km], [km/h]
 
     Raises
     ------
     ValueError
-        Where a free-flow speed or a length is not above 0.
+        If a free-flow speed or a length is not above 0.
 
     """
     q, v, length, free = np.broadcast_arrays(
@@ -97,7 +107,7 @@ def road_performance(
     v = np.maximum(v[is_known], SLOWEST_KM_H)
     hours_in_level = np.bincount(congestion_levels(v / free) - 1, minlength=5)
     if not q.any():
-        q = np.ones_like(q)  # nobody drove: every hour counts alike, and the road carried nothing
+        q = np.ones_like(q)  # without traffic every hour has the same weight, and the totals are 0
         carried_share = 0.0
     else:
         carried_share = 1.0

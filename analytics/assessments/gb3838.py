@@ -1,7 +1,7 @@
-"""Classes of surface water: limits of GB 3838-2002 table 1, rules of 环办[2011]22号.
+"""Classifies surface water from mean concentrations, by GB 3838-2002 table 1 and the rules of 环办[2011]22号.
 
-A class is 1 to 5 (I to V) or 6, worse than V. A value that is exactly on a limit keeps it. Items are named as
-in the registry of quantities where it has them. Values are means over the period, in the limits' unit.
+A class is 1 to 5 (I to V) or 6, worse than V. A value exactly on a limit complies with it. Items are named as
+in the quantity registry where it has them. Values are means over the period, in the limits' unit.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 CLASS_III, WORSE_THAN_V = 3, 6
 N_ITEMS = 21  # table 1 less water temperature, total nitrogen and faecal coliforms
 SATURATION_SHARE = 0.9
-ROUNDING_TOLERANCE = 1e-9  # share by which rounding of a binary mean may miss a limit
+ROUNDING_TOLERANCE = 1e-9  # relative tolerance at a limit for the rounding of a binary mean
 MAX_MAIN_POLLUTANTS = 3
-MIN_SECTIONS_FOR_SHARES = 5  # below that, a town's sections are averaged
+MIN_SECTIONS_FOR_SHARES = 5  # with fewer sections a town is assessed by their means
 
 
 @dataclass(frozen=True, slots=True)
 class ItemLimits:
-    """One item of table 1: the limits of class I to V, not above them (dissolved oxygen: not below)."""
+    """An item of table 1 with its upper limits of class I to V (dissolved oxygen: lower limits)."""
 
     name: str
     limits: tuple[float, float, float, float, float]
@@ -66,14 +66,14 @@ RIVER_REFERENCE: Mapping[str, ItemLimits] = MappingProxyType({COLIFORMS: _COLIFO
 LAKE_REFERENCE: Mapping[str, ItemLimits] = MappingProxyType(
     {COLIFORMS: _COLIFORMS, TN: ItemLimits(TN, (0.2, 0.5, 1.0, 1.5, 2.0))}
 )
-"""Judged beside the class, never for it; rivers have no limit for total nitrogen."""
+"""Items that are assessed but do not count for the class; rivers have no limit for total nitrogen."""
 
 _TO_MG_PER_L = {"mg/L": 1.0, "g/m3": 1.0, "ug/L": 1e-3, "µg/L": 1e-3, "kg/m3": 1e3}
 
 
 @dataclass(frozen=True, slots=True)
 class AssessedItem:
-    """An item of a section: its mean, class, index against class III, and by how much it exceeds III."""
+    """Assessment of an item at a section: mean, class, index against class III, exceedance of class III."""
 
     value: float
     class_: int
@@ -83,7 +83,17 @@ class AssessedItem:
 
 @dataclass(frozen=True, slots=True)
 class AssessedSection:
-    """A section's class: that of its worst item; None where nothing of table 1 was measured."""
+    """Assessment of a section.
+
+    Attributes
+    ----------
+    class_ : class of its worst item; None where no item of table 1 was measured
+    items : assessed items by name
+    worst : items that determine the class
+    main : main pollutants, at most three
+    reference : items assessed for reference, which do not count for the class
+
+    """
 
     class_: int | None
     items: Mapping[str, AssessedItem]
@@ -93,19 +103,19 @@ class AssessedSection:
 
     @property
     def index(self) -> float:
-        """CWQI: the sum of the indices over what was measured."""
+        """CWQI: the sum of the indices of the measured items."""
         return sum(one.index for one in self.items.values())
 
 
 def in_unit_of(item: ItemLimits, value: float, unit: str) -> float:
-    """A value in the unit of an item's limits.
+    """Return a value in the unit of an item's limits.
 
-    HJ 212 carries some metals in µg/L and others in mg/L: the unit must come from the factor's table.
+    HJ 212 transmits some metals in µg/L and others in mg/L: the unit must come from its table of factors.
 
     Raises
     ------
     ValueError
-        Where the unit is not one of a concentration (or not that of the item).
+        If the unit is not one of a concentration (or not that of the item).
 
     Examples
     --------
@@ -121,7 +131,7 @@ def in_unit_of(item: ItemLimits, value: float, unit: str) -> float:
 
 
 def oxygen_at_saturation(temperature: float) -> float:
-    """Dissolved oxygen of saturated fresh water [mg/L] at a temperature [°C]; HJ 2.3: 468 / (31.6 + T).
+    """Return the dissolved oxygen of saturated fresh water [mg/L] at T [°C]; HJ 2.3: 468 / (31.6 + T).
 
     >>> [round(oxygen_at_saturation(t), 2) for t in (0.0, 10.0, 20.0, 30.0)]
     [14.81, 11.25, 9.07, 7.6]
@@ -130,10 +140,12 @@ def oxygen_at_saturation(temperature: float) -> float:
 
 
 def class_of(item: ItemLimits, value: float, *, temperature: float | None = None) -> int:
-    """The class of one item; where classes share a limit, the better one.
+    """Return the class of one item, 1 to 6; where classes share a limit, the better one.
 
     Parameters
     ----------
+    item : with its limits
+    value : mean over the period, in the unit of the limits
     temperature : of the water [°C]; class I of oxygen is 90 % of saturation *or* 7.5 mg/L, whichever is met
 
     """
@@ -163,9 +175,9 @@ def class_of(item: ItemLimits, value: float, *, temperature: float | None = None
 
 
 def index_of(item: ItemLimits, value: float, *, temperature: float | None = None) -> float:
-    """The standard index of one item against class III: up to 1 where class III is kept (HJ 2.3-2018).
+    """Return the standard index of one item against class III: up to 1 where it complies (HJ 2.3-2018).
 
-    Oxygen above its limit is judged by its distance from saturation; without a temperature, by limit over
+    Oxygen above its limit is assessed by its distance from saturation; without a temperature, by limit over
     value.
     """
     limit = item.limits[CLASS_III - 1]
@@ -183,13 +195,13 @@ def index_of(item: ItemLimits, value: float, *, temperature: float | None = None
 def assess_section(
     values: Mapping[str, float], *, lake: bool = False, temperature: float | None = None
 ) -> AssessedSection:
-    """Judge a section by what was measured there.
+    """Assess a section by the items measured there.
 
     Parameters
     ----------
-    values : mean of the period by item, in the limits' units; what is not finite or is negative was not
-        measured, and what table 1 does not limit is left out
-    lake : whether limits of lakes and reservoirs hold
+    values : mean of the period by item, in the limits' units; non-finite and negative values count as not
+        measured, and items without a limit in table 1 are ignored
+    lake : whether the limits of lakes and reservoirs apply
     temperature : mean water temperature [°C], or None
 
     """
@@ -202,7 +214,7 @@ def assess_section(
 
 
 def status_of_class(class_: int) -> int:
-    """Of a section: 1 excellent (I, II), 2 good (III), 3 light, 4 moderate, 5 heavy pollution.
+    """Return a section's status: 1 excellent (I, II), 2 good (III), 3 light, 4 moderate, 5 heavy pollution.
 
     >>> [status_of_class(one) for one in range(1, 7)]
     [1, 1, 2, 3, 4, 5]
@@ -211,11 +223,14 @@ def status_of_class(class_: int) -> int:
 
 
 def town_status(sections: Sequence[AssessedSection], *, temperature: float | None = None) -> int | None:
-    """Of a river or town, as `status`: below five sections by their means, else by the shares of classes.
+    """Return the status of a river or town, as `status_of_class`; None if no section has a class.
+
+    With fewer than five sections by the means of their items, else by the shares of classes.
 
     Parameters
     ----------
-    sections : those that have a class count; with means they are judged as a river
+    sections : those without a class are ignored; means are assessed by the limits of rivers
+    temperature : mean water temperature [°C], or None
 
     """
     classed = [one for one in sections if one.class_ is not None]
@@ -235,7 +250,7 @@ def town_status(sections: Sequence[AssessedSection], *, temperature: float | Non
 
 
 def mean_by_item(sections: Sequence[AssessedSection]) -> dict[str, float]:
-    """The mean of each item over the sections that measure it."""
+    """Return the mean of each item over the sections that measure it."""
     values: dict[str, list[float]] = {}
     for one in sections:
         for name, item in one.items.items():
@@ -259,7 +274,7 @@ def _assess_items(
 
 
 def _main_pollutants(items: Mapping[str, AssessedItem], class_: int | None) -> tuple[str, ...]:
-    """Up to three items worse than III: by class, then by how much they exceed III."""
+    """Return up to three items worse than class III, by class, then by their exceedance of class III."""
     if class_ is None or class_ <= CLASS_III:
         return ()
     worse = [name for name, one in items.items() if one.class_ > CLASS_III]

@@ -1,4 +1,4 @@
-"""The evaluation index of a town, a weighted mean of shares, and the ranking of towns."""
+"""Computes the evaluation index of a town as a weighted mean of scores, and ranks towns."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ MAX_INDEX = 100.0
 
 
 def weighted_index(scores: Mapping[str, float | None], weights: Mapping[str, float]) -> float | None:
-    """0 to 100: the weighed mean of the scores (0 to 1) that are known; None where none is.
+    """Return the weighted mean of the known scores (0 to 1) as an index, 0 to 100; None if none is known.
 
-    What is not known takes its weight with it: it neither helps nor harms.
+    The weight of an unknown score (None) is left out as well.
 
     Examples
     --------
@@ -34,7 +34,7 @@ def weighted_index(scores: Mapping[str, float | None], weights: Mapping[str, flo
 
 
 def ranks(values: Mapping[str, float | None], *, high_first: bool = True) -> dict[str, int]:
-    """The rank of each known value, from 1; equals share a rank and the next is left out (1, 2, 2, 4).
+    """Return the rank of each known value, from 1; equal values share a rank and skip the next (1, 2, 2, 4).
 
     >>> ranks({"a": 90.0, "b": 80.0, "c": 90.0, "d": None})
     {'a': 1, 'b': 3, 'c': 1}

@@ -1,4 +1,7 @@
-"""The trophic level index of lakes and reservoirs, TLI(Σ): 总站生字[2001]090号. Not for flowing rivers."""
+"""Computes the trophic level index of lakes and reservoirs, TLI(Σ), by 总站生字[2001]090号.
+
+It does not apply to flowing rivers.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TrophicTerm:
-    """One item: TLI = 10 (a + b ln value), and its correlation with chlorophyll a."""
+    """Coefficients of an item, TLI = 10 (a + b ln value), and its correlation r with chlorophyll a."""
 
     a: float
     b: float
@@ -33,7 +36,7 @@ EUTROPHIC_BOUNDS = (50.0, 60.0, 70.0)
 
 
 def item_weights(items: Mapping[str, object]) -> dict[str, float]:
-    """The weight of each item among those present: r² over their sum.
+    """Return the weight of each item present: r² over the sum of r².
 
     >>> {name: round(one, 4) for name, one in item_weights(TERMS).items()}["chlorophyll_a"]
     0.2663
@@ -43,11 +46,12 @@ def item_weights(items: Mapping[str, object]) -> dict[str, float]:
 
 
 def trophic_level_index(values: Mapping[str, float]) -> tuple[float, dict[str, float]] | None:
-    """TLI(Σ) over the items present, and that of each; None where there is none.
+    """Return TLI(Σ) over the items present, and the TLI of each; None if there is none.
 
     Parameters
     ----------
-    values : mean of the period by item: µg/L, mg/L, m; only what is above 0 has a logarithm
+    values : mean of the period by item, in the units of `TERMS` (µg/L, mg/L, m); values that are not above 0
+        are ignored, as they have no logarithm
 
     """
     usable = {
@@ -61,7 +65,7 @@ def trophic_level_index(values: Mapping[str, float]) -> tuple[float, dict[str, f
 
 
 def trophic_state(tli: float) -> int:
-    """1 oligotrophic (below 30), 2 mesotrophic (30 to 50), 3 lightly, 4 medium, 5 heavily eutrophic.
+    """Return 1 oligotrophic (below 30), 2 mesotrophic (30 to 50), 3 lightly, 4 medium or 5 heavily eutrophic.
 
     >>> [trophic_state(one) for one in (29.9, 30.0, 50.0, 50.1, 60.0, 70.0, 70.1)]
     [1, 2, 2, 3, 3, 4, 5]

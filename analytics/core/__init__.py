@@ -1,1 +1,1 @@
-"""The judging core: arrays in, arrays out. No I/O, no clock, no log, no unit."""
+"""Detection core: quality checks, baseline, anomaly scores and events on arrays, without I/O or clock."""

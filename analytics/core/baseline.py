@@ -1,14 +1,14 @@
-"""Estimates the expected value and the spread of each series online and robustly.
+"""Estimates the expected value and the spread of each series online and robustly (level plus profiles).
 
     expected(t) = level + profile(time of day) + week(hour of the week)
     spread(t) = 1.2533 x the mean absolute residual at that time of day
 
 The factor turns a mean absolute deviation into a standard deviation where residuals are normal. The daily
-profiles have half-hour bins, read and learned with linear interpolation; the weekly one is believed the
-more, the more weeks were seen. The level is an exponential average over ``level_memory_s``, whose gain over
-an interval dt is dt / (dt + memory). Updates are clipped as Huber's estimator does (Gelper, Fried and Croux
-2010, robust exponential smoothing), and nearly stop while an event is open, so that a fault does not teach
-itself to be normal; a new level that lasts ``adopt_s`` is learned.
+profiles have half-hour bins, read and updated with linear interpolation; the weekly one is shrunk towards
+zero, less with each week learned. The level is an exponential average over ``level_memory_s``, whose gain
+over an interval dt is dt / (dt + memory). Updates are clipped as Huber's estimator does (Gelper, Fried and
+Croux 2010, robust exponential smoothing), and nearly stop while an event is open, so that a fault is not
+learned as normal; a new level that lasts ``adopt_s`` is learned.
 """
 
 from __future__ import annotations
@@ -28,20 +28,28 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
 
 TO_SIGMA = 1.2533  # sqrt(pi / 2)
-CLIP_SPREADS = 2.5  # spreads: what one residual may teach at most
-EARLY_CLIP_SPREADS = 8.0  # while little is known
+CLIP_SPREADS = 2.5  # spreads: residuals are clipped to this before they are learned
+EARLY_CLIP_SPREADS = 8.0  # spreads: the same during the first `EARLY_READINGS`
 EARLY_READINGS = 20.0  # readings
-LEARNING_SHARE_IN_EVENT = 0.02  # share of the learning that goes on while an event is open
-READINGS_PER_BIN_AND_DAY = 6.0  # readings that a bin sees a day, about
+LEARNING_SHARE_IN_EVENT = 0.02  # learning weight while an event is open
+READINGS_PER_BIN_AND_DAY = 6.0  # readings in a half-hour bin per day, about (one every 5 min)
 ADOPTED_MEMORY_S = 7_200.0
 DEVIATION_GAIN = 0.005
 HOUR_S, DAY_S, WEEK_S = 3_600.0, 86_400.0, 604_800.0
-MAX_REMEMBERED_WEEKS = 8  # that the weekly profile remembers, about
-WEEK_SHARES = 1 / (2.0 + np.arange(MAX_REMEMBERED_WEEKS + 1))  # what a new hour teaches, by weeks seen
+MAX_REMEMBERED_WEEKS = 8  # memory of the weekly profile, about
+WEEK_SHARES = 1 / (2.0 + np.arange(MAX_REMEMBERED_WEEKS + 1))  # gain of an hour of data, by weeks learned
 
 
 class ProfileBin(NamedTuple):
-    """Where a time lies between two bins of the day, the weight of the second, and its hour of the week."""
+    """Position of times in the profiles: the two neighbouring bins of the day, and the hour of the week.
+
+    Attributes
+    ----------
+    left, right : (k,) indices of the bins before and after
+    weight : (k,) weight of the right bin, 0 to 1; the left one has the rest
+    hour : (k,) hour of the week, 0 to 167
+
+    """
 
     left: NDArray[np.intp]
     right: NDArray[np.intp]
@@ -50,7 +58,7 @@ class ProfileBin(NamedTuple):
 
 
 class Expectation(NamedTuple):
-    """What is expected, ``(k,)`` each."""
+    """Expected value and spread of each series at its time, ``(k,)`` each, and its profile position."""
 
     value: Floats
     spread: Floats
@@ -58,7 +66,7 @@ class Expectation(NamedTuple):
 
 
 def expected_values(tick: Tick) -> Expectation:
-    """What these series are expected to be at these times."""
+    """Return the expected value and spread of each series of a tick at its time."""
     limits, rows = tick.limits, tick.rows
     local_s = tick.time_s + limits.day_offset_s
     bin_position = remainder(local_s, DAY_S) * (1 / BIN_S) - 0.5
@@ -73,22 +81,23 @@ def expected_values(tick: Tick) -> Expectation:
     )
     typical = _interpolate(tick.state.spread_profile, profile_bin, tick.series)
     readings_in_bin = _interpolate(tick.state.visits, profile_bin, tick.series)
-    share = np.minimum(
-        readings_in_bin / READINGS_PER_BIN_AND_DAY, 1.0
-    )  # a bin that has seen little leans on the whole day
+    # A bin with few readings falls back on the mean over all hours.
+    share = np.minimum(readings_in_bin / READINGS_PER_BIN_AND_DAY, 1.0)
     spread = TO_SIGMA * (share * typical + (1 - share) * rows["deviation"])
     floor = np.maximum(limits.spread_floor, limits.spread_share * np.abs(value))
     return Expectation(value, np.maximum(spread, floor), profile_bin)
 
 
 def learn(tick: Tick, expected: Expectation, residual: Floats, weight: Floats, adopted: Bools) -> None:
-    """Move level, profiles and deviation towards what was seen, in place.
+    """Update level, profiles and deviation with the residuals of a tick, in place.
 
     Parameters
     ----------
+    tick : readings and state of these series
+    expected : of this tick, as of `expected_values`
     residual : (k,) observed less expected
-    weight : (k,) share of the learning, 0 to 1
-    adopted : (k,) whether a new level has lasted long enough to be learned without clipping
+    weight : (k,) learning weight, 0 to 1
+    adopted : (k,) bool, whether a new level has lasted long enough to be learned without clipping
 
     """
     limits, rows, state, series = tick.limits, tick.rows, tick.state, tick.series
@@ -122,12 +131,12 @@ def learn(tick: Tick, expected: Expectation, residual: Floats, weight: Floats, a
 
 
 def remainder(x: Floats, period: float) -> Floats:
-    """What is left of times after whole periods; several times as fast as ``%`` and good to a microsecond."""
+    """Return ``x`` modulo a period; several times as fast as ``%``, and accurate to 1 µs for times."""
     return x - period * np.floor(x * (1 / period))
 
 
 def gain_of(dt_s: Floats, memory_s: Floats) -> Floats:
-    """Gain of an exponential mean over an interval; 1 over an endless one."""
+    """Return the gain of an exponential mean over an interval, dt / (dt + memory); 1 where it is infinite."""
     endless = np.isinf(dt_s)
     dt_s = np.where(endless, 1.0, dt_s)
     return np.where(endless, 1.0, dt_s / (dt_s + memory_s))

@@ -1,11 +1,11 @@
-"""Matches an event at a site with a table of causes.
+"""Names the probable cause of an event at a site by matching its features with a table of cause patterns.
 
-A pattern is a conjunction. It looks at the signed score of each quantity, averaged over the event (−log10 of
-the false-alarm probability, `analytics.core.site_score`), at the shape in which it went (flat, in a step,
-gradually, to nothing), at the neighbours along the network, and at rain. All that must be there is there with
-`LEAST` or more; of what helps, the evidence is summed; of what speaks against it there is less. Its strength
-is the weakest of its evidence, so that it compares with every other score. The first pattern of the table
-that fits names the event.
+A pattern is a conjunction over the signed score of each quantity, averaged over the event (−log10 of the
+false-alarm probability, `analytics.core.site_score`), the shape of its departure (flat, step, gradual, near
+zero), the neighbours along the network, and rain. Every required symptom must have an evidence of
+`MIN_EVIDENCE` or more; the evidence of supporting symptoms is summed and must reach it too; excluding
+symptoms must stay below it. The strength of a pattern is its weakest evidence, on the same scale as every
+score. The first pattern of the table that fits names the event.
 
 Sources: sensor faults after the USGS guidelines for continuous monitors (Wagner and others, TM 1-D3, 2006:
 fouling is gradual, calibration drift ends in a step, a sonde in the air reads no conductivity); sewage by
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
 
-MIN_EVIDENCE = 2.0  # evidence, −log10 of a probability
-MIN_LONE_EVIDENCE = 4.0  # of one quantity that nothing else bears out
-CERTAIN_EVIDENCE = 7.0  # evidence of what is plainly seen: a value that stands still, or nothing at all
-MIN_STEP_SHARE = 0.7  # of a departure within half an hour: more is a step
-MAX_GRADUAL_SHARE = 0.5  # less is gradual
-MIN_SHAPE_TICKS = 24  # ticks before a shape can be told
-MIN_REMAINING_SHARE = 0.6  # of the departure at its peak
-NEAR_ZERO_SHARE = 0.05  # of what is expected
-SATURATED_WITHIN = 0.1  # of saturation
-EVIDENCE_PER_MM_OF_RAIN = 2.0  # evidence of a millimetre
+MIN_EVIDENCE = 2.0  # −log10 of a probability, as all evidence
+MIN_LONE_EVIDENCE = 4.0  # of one quantity that no other supports
+CERTAIN_EVIDENCE = 7.0  # of a constant value or one near zero, which are observed directly
+MIN_STEP_SHARE = 0.7  # share of a departure within half an hour above which it is a step
+MAX_GRADUAL_SHARE = 0.5  # share below which it is gradual
+MIN_SHAPE_TICKS = 24  # length of an event from which on its shape is evaluated
+MIN_REMAINING_SHARE = 0.6  # share of the peak departure that a step must keep to the end
+NEAR_ZERO_SHARE = 0.05  # share of the expected value
+SATURATED_WITHIN = 0.1  # largest distance from oxygen saturation, as a share of it
+EVIDENCE_PER_MM_OF_RAIN = 2.0  # so that 1 mm is enough for `MIN_EVIDENCE`
 
 DO, EC, NH3, TURB, PH = "dissolved_oxygen", "conductivity", "ammonia_nitrogen", "turbidity", "ph"
 FLOW, SPEED, OCC, RAIN = "traffic_flow", "traffic_speed", "occupancy", "rainfall"
 
 
 class Direction(IntEnum):
-    """How a quantity departs."""
+    """Ways in which a quantity departs at the site, or upstream of it."""
 
     UP = 0
     DOWN = 1
@@ -56,7 +56,7 @@ class Direction(IntEnum):
 
 
 class DepartureShape(IntEnum):
-    """The shape in which one quantity departs, alone."""
+    """Shape of a departure over time: constant value, gradual drift, or step."""
 
     FLAT = 0
     GRADUAL = 1
@@ -64,23 +64,23 @@ class DepartureShape(IntEnum):
 
 
 class Symptom(NamedTuple):
-    """A quantity that departs in a way."""
+    """A quantity and the direction in which it departs."""
 
     quantity: str
     direction: Direction
 
 
 class CausePattern(NamedTuple):
-    """A cause, and what speaks for it.
+    """A cause and the symptoms that identify it.
 
     Attributes
     ----------
     name : of the cause
-    kind : ``sensor``, ``water`` or ``road``: what is wrong
-    must : all of it
-    helps : together
-    unless : none of it
-    alone, of : the shape in which one of some quantities departs, while all others are calm
+    kind : ``sensor``, ``water`` or ``road``: what is affected
+    required : symptoms that must all be present
+    supporting : symptoms whose summed evidence must suffice
+    excluding : symptoms of which none may be present
+    lone_shape, of : shape in which one of the quantities ``of`` departs while all others are calm
 
     """
 
@@ -93,7 +93,7 @@ class CausePattern(NamedTuple):
     of: tuple[str, ...] = ()
 
 
-PROBES = (DO, TURB, PH, EC)  # ammonia that rises alone is not put down to its sensor
+PROBES = (DO, TURB, PH, EC)  # without ammonia: when it rises alone, its sensor is not assumed to be faulty
 PATTERNS = (
     CausePattern(
         "air_exposure",
@@ -146,19 +146,20 @@ PATTERNS = (
 
 
 class EventFeatures(NamedTuple):
-    """What was seen of events, ``(n_events, n_quantities)`` each unless said otherwise.
+    """Features of events, ``(n_events, n_quantities)`` each unless stated otherwise.
 
     Attributes
     ----------
-    mean : signed score over the event
+    mean : mean signed score over the event
     rise : largest change within half an hour, as a share of the departure at its peak
     stays : departure at the end, likewise
-    flat : whether it stood still
-    nothing : whether it went to nothing
-    saturation : of oxygen, at the end [share]; (n_events,), NaN where unknown
-    upstream, downstream : mean signed score of the neighbours when the water (or queue) was there; 0 unknown
-    rain_mm : that fell in the hours up to the end, (n_events,) [mm]
-    ticks : how long it has lasted, (n_events,)
+    flat : whether the value was constant
+    nothing : whether the value was near zero
+    saturation : oxygen saturation at the end [share]; (n_events,), NaN where unknown
+    upstream, downstream : mean signed score of the neighbours, shifted by the travel time of the water (or
+        queue); 0 where unknown
+    rain_mm : rain in the hours up to the end, (n_events,) [mm]
+    ticks : duration, (n_events,)
 
     """
 
@@ -175,13 +176,13 @@ class EventFeatures(NamedTuple):
 
 
 class NamedCauses(NamedTuple):
-    """The cause of each event, ``(n_events,)`` each.
+    """Cause of each event, ``(n_events,)`` each.
 
     Attributes
     ----------
-    pattern : place in `PATTERNS`, −1 where none fits
-    strength : the weakest of its evidence, −log10 of a probability
-    quantity : the one that departs alone, −1 where it is no matter of one
+    pattern : index in `PATTERNS`, −1 where none fits
+    strength : weakest evidence of the pattern, −log10 of a probability
+    quantity : index of the quantity that departs alone, −1 where the pattern has no ``lone_shape``
 
     """
 
@@ -191,12 +192,12 @@ class NamedCauses(NamedTuple):
 
 
 def name_causes(features: EventFeatures, quantities: Sequence[str]) -> NamedCauses:
-    """Name the events.
+    """Return the first pattern that fits each event, and its strength.
 
     Parameters
     ----------
-    seen : of events
-    quantities : what the columns are
+    features : of n_events events
+    quantities : (n_quantities,) names of the columns
 
     """
     n, evidence_by_direction = len(features.ticks), _evidence_by_direction(features)
@@ -215,7 +216,7 @@ def _pattern_strength(
     features: EventFeatures,
     quantities: list[str],
 ) -> tuple[Floats, NDArray[np.intp]]:
-    """The weakest evidence of a pattern, (n_events,), and the quantity that departs alone."""
+    """Return the weakest evidence of a pattern, and which quantity departs alone, (n_events,) each."""
     nothing = np.zeros(len(features.ticks))
 
     def evidence(sign: Symptom) -> Floats:
@@ -239,7 +240,7 @@ def _pattern_strength(
 
 
 def _evidence_by_direction(features: EventFeatures) -> dict[Direction, Floats]:
-    """(n_events, n_quantities) evidence that each quantity departs in each way."""
+    """Return the evidence that each quantity departs in each direction, (n_events, n_quantities) each."""
     saturated = np.where(np.abs(features.saturation - 1) < SATURATED_WITHIN, MIN_EVIDENCE, 0.0)
     rain = EVIDENCE_PER_MM_OF_RAIN * np.nan_to_num(features.rain_mm)
     return {
@@ -254,7 +255,10 @@ def _evidence_by_direction(features: EventFeatures) -> dict[Direction, Floats]:
 
 
 def _lone_departure(shape: DepartureShape, features: EventFeatures) -> Floats:
-    """(n_events, n_quantities) evidence that one departs in a shape; 0 where others are not calm."""
+    """Return the evidence that a quantity departs alone in a shape, (n_events, n_quantities).
+
+    0 where other quantities are not calm or a neighbour shows the same departure.
+    """
     away = np.abs(features.mean)
     lasts_long_enough = (features.ticks >= MIN_SHAPE_TICKS)[:, None]
     shape_fits = (
@@ -277,7 +281,7 @@ def _lone_departure(shape: DepartureShape, features: EventFeatures) -> Floats:
 
 
 def _largest_other(x: Floats) -> Floats:
-    """The largest of the other columns of a row."""
+    """Return for each element the largest of the other columns in its row, (n, m)."""
     if x.shape[1] < 2:
         return np.zeros_like(x)
     order = np.sort(x, axis=1)

@@ -1,7 +1,7 @@
-"""Scores detections against labels, by event and by reading.
+"""Scores detections against labelled time windows: hits, misses and delays by event, F1 by reading.
 
-Nothing here is adjusted in the detector's favour: one flagged reading of a window does not make the others
-found, and a window counts once however many events met it.
+There is no point adjustment in the detector's favour: one flagged reading of a window does not count the
+others as detected, and a window counts once however many events overlap it.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 class EventMatch(NamedTuple):
-    """Events against windows.
+    """Agreement of events with labelled windows.
 
     Attributes
     ----------
-    hits : windows that some event met
-    missed : windows that none did
-    false : events that met no window
-    delay_s : (n_windows,) from a window's start to the first event in it, 0 where one was open by then;
-        NaN where the window was missed [s]
+    hits : windows that overlap an event
+    missed : windows that overlap none
+    false : events that overlap no window
+    delay_s : (n_windows,) from a window's start to the first event in it [s]; 0 where one was already open,
+        NaN where the window was missed
 
     """
 
@@ -37,13 +37,13 @@ class EventMatch(NamedTuple):
 
 
 class PointwiseScores(NamedTuple):
-    """Readings against the truth, as shares; NaN where nothing divides.
+    """Agreement of flags with the truth by reading, as shares; NaN where the denominator is 0.
 
     Attributes
     ----------
-    precision, recall, f1 : of the readings that are off
+    precision, recall, f1 : of the anomalous readings
     far : false-alarm rate, the share of good readings that were flagged
-    mar : missed-alarm rate, the share of the readings that are off that were not
+    mar : missed-alarm rate, the share of anomalous readings that were not flagged
 
     """
 
@@ -57,17 +57,17 @@ class PointwiseScores(NamedTuple):
 def events_against_windows(
     start_s: ArrayLike, end_s: ArrayLike, window_start_s: ArrayLike, window_end_s: ArrayLike
 ) -> EventMatch:
-    """Which windows were met by an event, and which events met none; both ends belong to each.
+    """Count the windows that overlap an event and the events that overlap none; ends are inclusive.
 
     Parameters
     ----------
-    start_s, end_s : (n_events,) in any order; an end that is NaN is still open [s]
+    start_s, end_s : (n_events,) in any order; an event whose end is NaN is still open [s]
     window_start_s, window_end_s : (n_windows,) in any order, may overlap [s]
 
     Raises
     ------
     ValueError
-        Where one ends before it starts.
+        If an event or a window ends before it starts.
 
     Examples
     --------
@@ -87,12 +87,12 @@ def events_against_windows(
 
 
 def in_any_window(time_s: ArrayLike, window_start_s: ArrayLike, window_end_s: ArrayLike) -> NDArray[np.bool_]:
-    """Which moments, ``(n,)`` [s], lie in some window; both ends belong to it.
+    """Return for each time, ``(n,)`` [s], whether it lies in any window; ends are inclusive.
 
     Raises
     ------
     ValueError
-        Where a window ends before it starts.
+        If a window ends before it starts.
 
     """
     start, end = _checked_spans(window_start_s, window_end_s, "window")
@@ -101,12 +101,17 @@ def in_any_window(time_s: ArrayLike, window_start_s: ArrayLike, window_end_s: Ar
 
 
 def pointwise(truth: ArrayLike, flagged: ArrayLike) -> PointwiseScores:
-    """Compare reading by reading, ``(n,)`` bool each: whether it is off, and whether it was flagged.
+    """Return precision, recall, F1, false- and missed-alarm rates by reading.
+
+    Parameters
+    ----------
+    truth : (n,) bool, whether a reading is anomalous
+    flagged : (n,) bool, whether it was flagged
 
     Raises
     ------
     ValueError
-        Where there are more of one than of the other.
+        If the shapes differ.
 
     Examples
     --------
@@ -128,7 +133,7 @@ def pointwise(truth: ArrayLike, flagged: ArrayLike) -> PointwiseScores:
 
 
 def f1(precision: float, recall: float) -> float:
-    """Harmonic mean of precision and recall; 0 where nothing was right, NaN where nothing could be."""
+    """Return the harmonic mean of precision and recall; 0 without any true positive, NaN if recall is NaN."""
     if math.isnan(recall):
         return math.nan
     flagged_mask = 0.0 if math.isnan(precision) else precision
@@ -136,14 +141,15 @@ def f1(precision: float, recall: float) -> float:
 
 
 def ratio(part: int, total: int) -> float:
-    """``part / whole``; NaN of nothing."""
+    """Return ``part / total``; NaN if the total is 0."""
     return part / total if total else math.nan
 
 
 def _overlaps_any(start: Floats, end: Floats, starts: Floats, ends: Floats) -> NDArray[np.bool_]:
-    """Which spans meet one of the others: more of those have begun by its end than ended before its start.
+    """Return for each interval whether it overlaps any of the other intervals, (n,) bool.
 
-    ``starts`` and ``ends`` of the others are each in ascending order.
+    It does if more of the others have begun by its end than ended before its start. ``starts`` and ``ends``
+    of the others are each in ascending order.
     """
     begun_by_end = np.searchsorted(starts, end, side="right")
     ended_before_start = np.searchsorted(ends, start, side="left")

@@ -1,4 +1,4 @@
-"""Describes how the quantities of a site depart in an event, as input of `analytics.core.cause_patterns`."""
+"""Computes features of a site's event (shape, rise, rain, neighbours) for `analytics.core.cause_patterns`."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
 
 MAX_TICKS_BEFORE = 36  # ticks before an event in which a departure may have begun
-STEP_TICKS = 6  # ticks within which a step is one
-RAIN_TICKS = 144  # that a rain is felt in the river
-SLOWER_TRAVEL, FASTER_TRAVEL = 1.4, 0.8  # times a travel time, see `analytics.twin.upstream_trace`
+STEP_TICKS = 6  # ticks within which a step must happen (half an hour)
+RAIN_TICKS = 144  # ticks for which rain affects the river (12 h)
+SLOWER_TRAVEL, FASTER_TRAVEL = 1.4, 0.8  # factors on a travel time, see `analytics.twin.upstream_trace`
 
 
 @dataclass(frozen=True, slots=True)
 class SiteSignals:
-    """What a stretch holds, (n_ticks, n_sites, n_quantities) unless said otherwise.
+    """Signals of the sites over a time range, (n_ticks, n_sites, n_quantities) unless stated otherwise.
 
     Attributes
     ----------
     signed : scores with the sign of the departure, 0 where unknown
     departure : smoothed residuals, canonical unit (spreads differ by the hour), NaN where unknown
     value, expected : canonical unit, NaN where unknown
-    flat : whether the reading was found to stand still
-    saturation : of oxygen [share], (n_ticks, n_sites), NaN where unknown
-    rain_mm : that fell in each tick, (n_ticks, n_sites) [mm]
+    flat : bool, whether the reading failed the flat-line check
+    saturation : oxygen saturation [share], (n_ticks, n_sites), NaN where unknown
+    rain_mm : rain in each tick, (n_ticks, n_sites) [mm]
 
     """
 
@@ -49,14 +49,14 @@ class SiteSignals:
 
 
 class LaggedSite(NamedTuple):
-    """A site along the network, and how many ticks earlier it has what is here; negative below."""
+    """A neighbouring site and its lag: by how many ticks it leads the event's site; negative downstream."""
 
     site: int
     lag: int
 
 
 class EventWindow(NamedTuple):
-    """A site from one tick to another, both included, and the neighbours above and below it."""
+    """An event's site, first and last tick (inclusive), and the neighbours upstream and downstream."""
 
     site: int
     begin: int
@@ -66,7 +66,7 @@ class EventWindow(NamedTuple):
 
 
 def event_features(signals: SiteSignals, events: Sequence[EventWindow]) -> EventFeatures:
-    """What is seen of some events; each looks at no tick after its end."""
+    """Return the features of events; no tick after an event's end is used."""
     each = [_features_of_event(signals, event) for event in events]
     if each:
         return EventFeatures(*(np.array(column) for column in zip(*each, strict=True)))
@@ -79,9 +79,9 @@ def event_features(signals: SiteSignals, events: Sequence[EventWindow]) -> Event
 
 
 def neighbour_score(signed: Floats, event: EventWindow, neighbour: LaggedSite) -> Floats:
-    """(n_quantities,) mean score of a neighbour when it had what the event's site has; 0 where unknown.
+    """Return the mean signed score of a neighbour, shifted by its lag, (n_quantities,); 0 where unknown.
 
-    Of several travel times the one that says most counts, as velocities are not known well.
+    Of several travel times the one with the largest score counts, as velocities are uncertain.
     """
     best = np.zeros(signed.shape[2])
     for lag in sorted({round(neighbour.lag * share) for share in (FASTER_TRAVEL, 1.0, SLOWER_TRAVEL)}):
@@ -93,7 +93,10 @@ def neighbour_score(signed: Floats, event: EventWindow, neighbour: LaggedSite) -
 
 
 def departure_start(signed: Floats, event: EventWindow, least: float) -> NDArray[np.intp]:
-    """(n_quantities,) the first tick from which each was off in its direction; −1 where it never was."""
+    """Return the first tick at which each quantity departed in its direction of the event, (n_quantities,).
+
+    That is, with a score of ``least`` or more; −1 where it never did.
+    """
     first = max(0, event.begin - MAX_TICKS_BEFORE)
     window = signed[first : event.end + 1, event.site]
     off = window * np.sign(signed[event.begin : event.end + 1, event.site].mean(axis=0)) >= least
@@ -124,7 +127,7 @@ def _features_of_event(signals: SiteSignals, event: EventWindow) -> tuple[Any, .
 
 
 def _rise_and_remainder(departure: Floats) -> tuple[Floats, Floats]:
-    """Largest change within `STEP` ticks up to the peak, and what is left at the end; shares of the peak."""
+    """Return the largest change within `STEP_TICKS` up to the peak and the final departure, over the peak."""
     filled = np.clip(np.nan_to_num(departure), -LARGEST_USABLE_VALUE, LARGEST_USABLE_VALUE)
     peak = np.abs(filled).argmax(axis=0)
     height = np.maximum(np.abs(filled).max(axis=0), 1e-9)
@@ -135,7 +138,7 @@ def _rise_and_remainder(departure: Floats) -> tuple[Floats, Floats]:
 
 
 def _farthest_by_column(each: list[Floats], columns: int) -> Floats:
-    """The farthest from nothing of several rows, by column."""
+    """Return the element of largest magnitude in each column, (columns,); zeros without rows."""
     if not each:
         return np.zeros(columns)
     rows = np.stack(each)

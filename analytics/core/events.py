@@ -1,8 +1,8 @@
-"""From flagged readings to events: one physical event is one anomaly, not a hundred.
+"""Groups the flagged readings of each series into events, so that one physical event is one anomaly.
 
 An event opens at once on strong evidence, or when weak evidence fills three of the last six readings (a
-binomial event discriminator, as in EPA CANARY), then from the first of it. It goes on, with hysteresis, while
-readings are still off, and closes when none was for ``event_gap_s``.
+binomial event discriminator, as in EPA CANARY), then starting at the first of them. Readings with a score
+above ``score_close`` extend it (hysteresis), and it closes after ``event_gap_s`` without any.
 
 Severity is 3 from a score of 12, 2 from a score of 7 or a duration of two hours, else 1.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 EVIDENCE_READINGS = 6  # readings
 EVIDENCE_MASK = (1 << EVIDENCE_READINGS) - 1
 MIN_WEAK_READINGS = 3
-# Rules that name events, first things first, as numbers: enumerations cost more than the arrays.
+# Rules that name events, by precedence, as integers: enumerations cost more time than the arrays.
 GROSS, FLAT, ATTENUATED, SPIKE, SHIFT, RESIDUAL, RATE, NOVELTY = NAMING_RULES = tuple(
     int(rule)
     for rule in (
@@ -48,7 +48,7 @@ BIT_COUNTS = np.array([(number).bit_count() for number in range(1 << EVIDENCE_RE
 ALARM_SCORE, WARNING_SCORE, WARNING_S = 12.0, 7.0, 7_200.0
 MAX_SPIKE_READINGS = 3
 MIN_SHIFT_S = 14_400.0
-FAILED_CHECK_SCORE = 7.0  # of a failed check, whatever is expected
+FAILED_CHECK_SCORE = 7.0  # of a failed check, whatever the residual
 MAX_SCORE = 99.0
 NO_EVENT_ROWS = np.empty((0, 1 + len(SCALAR_COLUMN)))
 _COLUMNS = [0] + [
@@ -59,7 +59,7 @@ _COLUMNS = [0] + [
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """Anomalies opened, changed or closed by a block, ``(n_events,)`` each; unique by (series, start_s).
+    """Events that a block opened, changed or closed, ``(n_events,)`` each; unique by (series, start_s).
 
     Attributes
     ----------
@@ -67,10 +67,10 @@ class Events:
     start_s, end_s, peak_s : first, last and largest flagged reading [s]; ``end_s`` is NaN while it is open
     observed, expected, spread : at the peak, canonical unit; NaN where unknown
     score : at the peak, −log10 of the false-alarm probability of a reading
-    rules : all rules seen in the event
+    rules : bits of all rules set in the event
     rule : the one rule that names it
     severity : 1 notice, 2 warning, 3 alarm
-    n_readings : flagged readings in it
+    n_readings : number of flagged readings in it
 
     """
 
@@ -89,11 +89,23 @@ class Events:
 
 
 class TickEvidence(NamedTuple):
-    """What one tick says of its series, ``(k,)`` each."""
+    """Evidence for events from one reading of each series, ``(k,)`` each.
+
+    Attributes
+    ----------
+    strong : whether it opens an event at once
+    weak : whether it counts towards the three of six readings that open one
+    continues : whether it keeps an open event open
+    rules : `Rule` bits
+    score : −log10 of the false-alarm probability
+    time_s : measured time [s]
+    value, expected, spread : canonical unit; NaN where unknown
+
+    """
 
     strong: Bools
     weak: Bools
-    continues: Bools  # an open event goes on
+    continues: Bools
     rules: NDArray[np.int64]
     score: Floats
     time_s: Floats
@@ -105,13 +117,18 @@ class TickEvidence(NamedTuple):
 def advance_events(
     rows: dict[str, Floats], evidence: TickEvidence, gap_s: Floats, series: NDArray[np.intp]
 ) -> Floats:
-    """Move the events of some series on by one reading each, in place; returns those that closed, as rows.
+    """Advance the events of some series by one reading each, in place; return those that closed, as rows.
 
     Parameters
     ----------
     rows : scalars of these series by name, (k,) each
-    gap_s : (k,) flagged readings closer than this are one event [s]
-    series : (k,) index into the state, for the closed ones
+    evidence : of this reading
+    gap_s : (k,) flagged readings closer than this belong to one event [s]
+    series : (k,) index into the state, for the closed events
+
+    Returns
+    -------
+    (m, 1 + len(SCALAR_COLUMN)) float64: series, and its scalars at the end of the event
 
     """
     is_open = rows["event"] > 0
@@ -121,9 +138,8 @@ def advance_events(
         if has_ended.any()
         else NO_EVENT_ROWS
     )
-    rows["event"][has_ended] = rows["evidence_bits"][has_ended] = (
-        0.0  # what led to it must not begin the next one
-    )
+    # The evidence is cleared too: that of this event must not open the next one.
+    rows["event"][has_ended] = rows["evidence_bits"][has_ended] = 0.0
     is_open &= ~has_ended
 
     ring = rows["evidence_bits"].astype(np.int64) << 1 & EVIDENCE_MASK
@@ -141,11 +157,11 @@ def advance_events(
 
 
 def events_from_rows(closed: Floats, still_open: Floats) -> Events:
-    """The events that rows hold, by series and start.
+    """Return events from rows of the state, sorted by series and start.
 
     Parameters
     ----------
-    closed, still_open : (m, 1 + len(ROW)) series, and its scalars
+    closed, still_open : (m, 1 + len(SCALAR_COLUMN)) series, and its scalars
 
     """
     rows = np.concatenate([closed[:, _COLUMNS], still_open[:, _COLUMNS]])
@@ -174,7 +190,7 @@ def events_from_rows(closed: Floats, still_open: Floats) -> Events:
 def _naming_rule(
     rules: NDArray[np.intp], count: Floats, duration_s: Floats, ended: Bools
 ) -> NDArray[np.uint16]:
-    """The rule that names an event: what can't be, then what is stuck, then how it moved."""
+    """Return the rule that names each event: impossible values first, then a stuck sensor, then changes."""
     spike = ended & ((rules & RESIDUAL) > 0) & (count <= MAX_SPIKE_READINGS)
     rules = np.where(spike, rules | SPIKE, rules)
     return _NAMING_RULES_OF[np.where(duration_s >= MIN_SHIFT_S, rules, rules & ~SHIFT)]
@@ -197,7 +213,8 @@ def _extend_events(rows: dict[str, Floats], goes_on: Bools, evidence: TickEviden
     rows["event_count"] += goes_on
     joined = rows["event_rules"].astype(np.int64) | evidence.rules
     rows["event_rules"] = np.where(goes_on, joined, rows["event_rules"])
-    # A score is bounded (`MAX_SCORE`), a failed check has a fixed one: of equal ones the farthest counts.
+    # Scores are bounded (`MAX_SCORE`) and a failed check has a fixed one: among equal scores the reading
+    # farthest from the expected value is the peak.
     with np.errstate(invalid="ignore", over="ignore"):  # readings may be infinite
         known = np.abs(rows["event_observed"] - rows["event_expected"])
         farther = np.abs(evidence.value - evidence.expected) > known

@@ -1,7 +1,7 @@
-"""Shifts the score limits of a series by operators' feedback, within bounds.
+"""Shifts the score limits of a series by operators' feedback on its anomalies, within bounds.
 
-The limits of a series are never stored moved. They are worked out anew from their base and from the verdicts
-that stand, so that a verdict that is withdrawn leaves no trace in them.
+Shifted limits are never stored. They are recomputed from the base limits and the verdicts in force, so that a
+withdrawn verdict has no lasting effect.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FALSE_ALARM_STEP, CONFIRMED_STEP = 0.5, -0.25  # half a decade of false-alarm probability, and a quarter back
+FALSE_ALARM_STEP, CONFIRMED_STEP = 0.5, -0.25  # decades of false-alarm probability
 MIN_SHIFT, MAX_SHIFT = -1.0, 3.0
 SCORE_LIMITS = ("score_close", "score_weak", "score_strong")
 SHARE_LIMITS = ("novelty_least", "step_deviations")
 
 
 def shift_of_verdicts(false_alarms: int, confirmed: int) -> float:
-    """How far the score limits of a series move, −log10 of the false-alarm probability.
+    """Return the shift of a series' score limits, −log10 of the false-alarm probability.
 
-    Confirmations weigh half: what was missed is never reported, so they would win otherwise.
+    Confirmations weigh half as much: missed events are never reported, so limits would drift downwards.
 
     Parameters
     ----------
-    false_alarms, confirmed : verdicts that stand
+    false_alarms, confirmed : numbers of verdicts in force
 
     Examples
     --------
@@ -36,15 +36,15 @@ def shift_of_verdicts(false_alarms: int, confirmed: int) -> float:
 
 
 def shifted_limits(limits: Mapping[str, float], by: float) -> dict[str, float]:
-    """The limits that a shift moves, where they stand after it.
+    """Return the limits that a shift changes, with their shifted values.
 
-    The score limits move together, so their order stays; what has no probability (by how much a record must
-    be beaten, how many usual steps are too many) doubles with each step of one.
+    The score limits move together, so their order is kept; limits that are no probabilities (share by which a
+    record must be exceeded, number of usual steps) double with each unit of the shift.
 
     Parameters
     ----------
-    limits : base of each limit by name; NaN stays NaN
-    by : of `shift`
+    limits : base value of each limit by name; NaN stays NaN
+    by : shift, as of `shift_of_verdicts`
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""QARTOD quality flags, and the rules that set them.
+"""Defines the QARTOD quality flags and the bits of the rules that set them.
 
 Source: IOOS QARTOD, "Manual for Real-Time Quality Control", flag table.
 """
@@ -19,18 +19,18 @@ class Flag(IntEnum):
 
 
 class Rule(IntFlag):
-    """Why a reading is not simply PASS; bits of a uint16 (the sign bit stays unused)."""
+    """Reasons why a reading is not simply PASS; bits of a uint16 (the highest bit stays unused)."""
 
     GROSS_RANGE = 1 << 0
     RATE_OF_CHANGE = 1 << 1
     SPIKE = 1 << 2
     FLAT_LINE = 1 << 3
     RESIDUAL = 1 << 4
-    WARM_UP = 1 << 5  # the baseline could not say yet
-    LATE = 1 << 6  # measured before what its series was already judged up to
-    UNJUDGED = 1 << 7  # judging failed; stored all the same
+    WARM_UP = 1 << 5  # the baseline has too little history
+    LATE = 1 << 6  # measured before the time up to which its series was already judged
+    UNJUDGED = 1 << 7  # judging failed; the reading is stored nevertheless
     SHIFT = 1 << 8  # a sustained shift or drift
-    CLOCK = 1 << 9  # its device's clock is known to be wrong, so it was not judged
-    NOVELTY = 1 << 10  # beyond what the series has ever done
-    ATTENUATED = 1 << 11  # moves less than a living sensor does
-    GAP = 1 << 12  # came long after the value before it
+    CLOCK = 1 << 9  # the device's clock is wrong, so the reading was not judged
+    NOVELTY = 1 << 10  # outside of the range of all earlier values
+    ATTENUATED = 1 << 11  # varies less than a working sensor does
+    GAP = 1 << 12  # a long interval since the value before

@@ -1,8 +1,10 @@
-"""Judges all series at once: quality checks, baseline, residual, shift and events.
+"""Flags and scores a block of readings of many series and updates their events: checks, baseline, detectors.
 
-Streaming state is a struct of arrays. With Numba one compiled loop goes through a block; without it one tick
-judges every series that has a reading in it, so Python loops over the readings of the longest series of a
-block and never over series. In ticks, blocks or whole, compiled or not, the answer is the same to the bit.
+The streaming state is a struct of arrays. With Numba one compiled loop processes a block; without it, NumPy
+processes one tick at a time (at most one reading of each series), so that Python loops over the readings of
+the longest series of a block and never over series. On either path the result does not depend on how a
+history is split into blocks, to the bit. Between the two paths flags and events are the same, and
+floating-point results agree to one part in 100,000 (tests/analytics/core/test_compiled.py).
 """
 
 from __future__ import annotations
@@ -32,25 +34,24 @@ if TYPE_CHECKING:
     Positions = NDArray[np.intp]
 
 VERSION = "4"
-COMPILED_BLOCK_READINGS = (
-    100_000  # readings that the compiled stack takes at once: 50 MB of rooms for events that close
-)
+# Readings per call of the compiled path: bounds its buffers for closed events to 50 MB.
+COMPILED_BLOCK_READINGS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the judge says of a block, aligned with its input of n readings.
+    """Result of judging a block, aligned with its input of n readings.
 
     Attributes
     ----------
     quality : (n,) `Flag`
     rules : (n,) `Rule` bits
-    expected, spread : (n,) canonical unit; NaN before the baseline can say
+    expected, spread : (n,) canonical unit; NaN until the series has warmed up
     score : (n,) −log10 of the reading's false-alarm probability, over all detectors; NaN likewise
-    novelty : (n,) by how much a record was beaten, as a share of its range; NaN likewise
+    novelty : (n,) excess over the range of earlier values, as a share of that range; NaN likewise
     revised_series, revised_time_s, revised_quality, revised_rules : (m,) earlier readings whose flag this
-        block's evidence changed, by series and time
-    events : opened, changed or closed, by series and start
+        block changed, sorted by series and time
+    events : events opened, changed or closed, sorted by series and start
 
     """
 
@@ -76,7 +77,7 @@ def judge(
     *,
     use_compiled: bool | None = None,
 ) -> Judgement:
-    """Judge a block and move ``state`` on, in place.
+    """Judge a block of readings and update ``state`` in place.
 
     Parameters
     ----------
@@ -85,15 +86,15 @@ def judge(
         each later than ``state.last_time_s`` of its series
     time_s : (n,) measured, Unix seconds [s]
     value : (n,) canonical unit; NaN means missing
-    fast : whether to use the compiled stack; where it is installed, unless told otherwise
+    use_compiled : whether to use the compiled path; by default where Numba is installed
 
     Raises
     ------
     ValueError
-        If the order does not hold; the state is then untouched.
+        If the readings are not in that order; the state is then unchanged.
 
     """
-    value = np.ascontiguousarray(value)  # the compiler would build another stack for a field of rows
+    value = np.ascontiguousarray(value)  # Numba would compile a second version for strided input
     use_compiled = constants.NUMBA_AVAILABLE if use_compiled is None else use_compiled
     if not (use_compiled and _load_kernel().is_in_order(series, time_s, state.scalars)):
         _check_order(state, series, time_s)
@@ -102,13 +103,13 @@ def judge(
 
 
 def warm_up() -> None:
-    """Compile now rather than with the first readings: seconds the first time, then kept on disk."""
+    """Compile the kernel now rather than with the first readings: seconds at first, then cached on disk."""
     nothing = Parameters.of(1)
     judge(State.empty(1), nothing, np.zeros(1, np.intp), np.zeros(1), np.zeros(1))
 
 
 class _ReadingResults(NamedTuple):
-    """What is said of each reading of a block, ``(n,)`` each."""
+    """Output arrays of a block, ``(n,)`` each; see `Judgement`."""
 
     quality: Flags
     rules: NDArray[np.uint16]
@@ -119,11 +120,11 @@ class _ReadingResults(NamedTuple):
 
     @classmethod
     def allocate(cls, n: int) -> _ReadingResults:
-        """Room for n readings."""
+        """Allocate uninitialised arrays for n readings."""
         return cls(np.empty(n, np.uint8), np.empty(n, np.uint16), *np.empty((4, n), np.float32))
 
     def part(self, at: slice) -> _ReadingResults:
-        """Room for some of them, within this one."""
+        """Return views of a slice of the readings."""
         flags, figures = (self.quality[at], self.rules[at]), (self.expected[at], self.spread[at])
         return _ReadingResults(*flags, *figures, self.score[at], self.novelty[at])
 
@@ -131,7 +132,7 @@ class _ReadingResults(NamedTuple):
 def _judge_compiled(
     state: State, parameters: Parameters, series: Positions, time_s: Floats, value: Floats
 ) -> Judgement:
-    """Series by series, by the compiled stack; in pieces, for each reading might close an event."""
+    """Judge series by series with the compiled kernel; in parts, as each reading may close an event."""
     n, arrays = len(series), tuple(state.arrays().values())
     results, m = _ReadingResults.allocate(n), min(n, COMPILED_BLOCK_READINGS)
     revised, closed, still_open = (
@@ -159,7 +160,7 @@ def _judge_compiled(
 
 
 def _load_kernel() -> ModuleType:
-    """The compiled stack; the compiler takes 0.4 s and 60 MB, and is loaded where something is judged."""
+    """Import the compiled kernel on first use: Numba takes 0.4 s and 60 MB to load."""
     from analytics.core.compiled import kernel  # noqa: PLC0415
 
     return kernel
@@ -168,7 +169,7 @@ def _load_kernel() -> ModuleType:
 def _judge_with_numpy(
     state: State, parameters: Parameters, series: Positions, time_s: Floats, value: Floats
 ) -> Judgement:
-    """All series at once, reading after reading, by NumPy."""
+    """Judge all series at once with NumPy, tick by tick."""
     results = _ReadingResults.allocate(len(series))
     revised, closed = [np.empty((0, 4))], [events.NO_EVENT_ROWS]
     for at in _tick_positions(series):
@@ -195,7 +196,7 @@ def _judge_with_numpy(
 
 
 def _series_with_open_event(state: State, series: Positions) -> Positions:
-    """Those of the series of a block whose event goes on."""
+    """Return the series of a block that have an open event."""
     touched = series[np.diff(series, prepend=-1) > 0]
     still_open: Positions = touched[state.scalars[touched, SCALAR_COLUMN["event"]] > 0]
     return still_open
@@ -204,7 +205,7 @@ def _series_with_open_event(state: State, series: Positions) -> Positions:
 def _assemble_judgement(
     state: State, results: _ReadingResults, revised: Floats, closed: Floats, still_open: Positions
 ) -> Judgement:
-    """The whole, with the events that are still open in the touched series."""
+    """Build the result, including the events still open in the series of the block."""
     block_events = events.NO_EVENTS
     if len(closed) or len(still_open):
         block_events = events.events_from_rows(
@@ -216,7 +217,7 @@ def _assemble_judgement(
 
 
 def _tick_positions(series: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
-    """The places of each series' first reading, then of each second one, and so on."""
+    """Yield the positions of each series' first reading, then of each second one, and so on."""
     begins = np.flatnonzero(np.diff(series, prepend=-1))
     rank = np.arange(len(series)) - np.repeat(begins, np.diff(begins, append=len(series)))
     order = np.argsort(rank, kind="stable")

@@ -1,12 +1,13 @@
-"""Scores by how much a value exceeds everything that its series has done so far.
+"""Measures novelty: by how much a value exceeds the range of all earlier values of its series.
 
-Five records are kept of each series: the value at this hour of the day, the mean of about twenty values,
-the residual, the mean of about twenty residuals, and the roughness (logarithm of the mean square step).
-Novelty is the largest excess over its record, as a share of the range of that record; ranges forget slowly.
-It is told when it is the largest of the last `QUIET` values, so that one event is told once.
+Five records (running minimum and maximum) are kept of each series: the value at this hour of the day, the
+mean of about twenty values, the residual, the mean of about twenty residuals, and the roughness (logarithm of
+the mean square step). Novelty is the largest excess over a record, as a share of that record's range; the
+records shrink slowly. It is reported when it is the largest of the last `QUIET_VALUES` values, so that one
+event is reported once.
 
-A record is per-series calibration in its simplest form: it needs no scale, no distribution and no threshold
-of its own; docs/detection.md says what it brings on labelled data.
+A record calibrates itself to its series: it needs no scale, no distribution and no threshold of its own. Its
+effect on labelled data is in docs/detection.md.
 """
 
 from __future__ import annotations
@@ -27,23 +28,24 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
 
-FORGET_RATE = 1e-4  # of half a range, a value and side
-MEAN_GAIN = 1 / 10.5  # gain of an exponential mean that is as old as one of twenty
-STEP_GAIN = 0.3  # gain of the mean square step
-USUAL_STEP_GAIN = 0.006
-ROUGHNESS_FLOOR = 1e-3  # of the usual square step, below which a series is as smooth as can be
+FORGET_RATE = 1e-4  # share of half the range by which a record shrinks on either side, per value
+MEAN_GAIN = 1 / 10.5  # gain of an exponential mean with the mean age of a window of twenty values
+STEP_GAIN = 0.3  # gain of the mean square step of the last few values
+USUAL_STEP_GAIN = 0.006  # gain of the usual mean square step, over many values
+ROUGHNESS_FLOOR = 1e-3  # share of the usual square step that is added, to keep the logarithm finite
 MAX_NOVELTY = 1.0
-QUIET_VALUES = 100.0  # values
-MIN_STEPS = 100.0  # values before a usual step is known
+QUIET_VALUES = 100.0  # values for which a reported novelty suppresses smaller ones
+MIN_STEPS = 100.0  # values before the usual step is used
 
 
 def novelty_of_tick(tick: Tick, residual: Floats, is_warmed_up: Bools) -> Floats:
-    """Novelty that is told, (k,) shares of a range; the records move on, in place.
+    """Return the novelty to report, (k,) shares of a range, and update the records in place.
 
     Parameters
     ----------
+    tick : readings and state of these series
     residual : (k,) observed less expected; 0 where nothing usable was observed
-    warm : (k,) whether the series is judged by its past
+    is_warmed_up : (k,) bool, whether the series has enough history
 
     """
     rows, use, value = tick.rows, tick.usable, np.where(tick.usable, tick.value, 0.0)
@@ -74,7 +76,7 @@ def novelty_of_tick(tick: Tick, residual: Floats, is_warmed_up: Bools) -> Floats
 def exceeds_usual_step(tick: Tick, has_range: Bools) -> Bools:
     """Whether a value is too many usual steps away from the one before (QARTOD test 7 by deviations), (k,).
 
-    Ask before `novelty_of_tick`, which makes the step a usual one.
+    Call it before `novelty_of_tick`, which updates the usual step with this one.
     """
     rows = tick.rows
     is_measurable = (
@@ -87,7 +89,7 @@ def exceeds_usual_step(tick: Tick, has_range: Bools) -> Bools:
 
 
 def _hour_excess(tick: Tick, value: Floats) -> Floats:
-    """Excess over the range of this hour of the day and those beside it, as a share of the whole range."""
+    """Return the excess over the range of the hours of the day around now, as a share of the full range."""
     rows, state, use = tick.rows, tick.state, tick.usable
     of_day_s = remainder(tick.time_s + tick.limits.day_offset_s, DAY_S)
     hour = (of_day_s * (1 / HOUR_S)).astype(np.intp) % HOURS_PER_DAY
@@ -115,7 +117,7 @@ def _update_mean(rows: dict[str, Floats], name: str, now: Floats, use: Bools, ga
 def _record_excess(
     rows: dict[str, Floats], name: str, now: Floats, use: Bools, least: Floats | float
 ) -> Floats:
-    """Excess over a record as a share of its range; the record moves on."""
+    """Return the excess over a record as a share of its range, and update the record."""
     low, high = rows[f"{name}_low"], rows[f"{name}_high"]
     has_range = use & (low <= high)
     span = np.where(has_range, high - low, 0.0)
@@ -127,7 +129,7 @@ def _record_excess(
 
 
 def _reported_novelty(rows: dict[str, Floats], novelty: Floats, use: Bools) -> Floats:
-    """Novelty where it is the largest for a while, else 0."""
+    """Return the novelty where it is the largest of the last `QUIET_VALUES` values, else 0."""
     is_reported = (novelty > 0) & (
         (rows["values_since_novelty"] > QUIET_VALUES) | (novelty > rows["last_novelty"])
     )

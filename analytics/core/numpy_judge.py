@@ -1,4 +1,4 @@
-"""The stack of checks, baseline, detectors and events, over one tick: all its series at once."""
+"""Judges one tick (at most one reading of each series) with NumPy: checks, baseline, detectors, events."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     Flags = NDArray[np.uint8]
     Rules = NDArray[np.int64]
 
-TAIL_SCALARS = ("tail_n", "tail_1", "tail_2", "peak")  # scalars of a tail
-Z_CLIP = 6.0  # spreads: what one reading may say about a shift at most
+TAIL_SCALARS = ("tail_n", "tail_1", "tail_2", "peak")  # suffixes of a tail's scalars in the state
+Z_CLIP = 6.0  # spreads to which residuals are clipped in the shift detector
 
 
 class TickResult(NamedTuple):
-    """What a tick said, ``(k,)`` each but for the events that closed."""
+    """Result of a tick, ``(k,)`` each except for the closed events."""
 
     quality: Flags
     rules: NDArray[np.uint16]
@@ -38,11 +38,11 @@ class TickResult(NamedTuple):
     revised_time_s: Floats
     revised_quality: Flags
     revised_rules: NDArray[np.uint16]
-    closed: Floats  # rows of `events.of_rows`
+    closed: Floats  # (m, 1 + len(SCALAR_COLUMN)), as of `events.events_from_rows`
 
 
 def judge_tick(tick: Tick) -> TickResult:
-    """Judge a tick and move the state on, in place."""
+    """Judge a tick and update the state in place."""
     rows = tick.rows
     quality, rules = _run_checks(tick)
     revised, revised_quality, revised_rules = _revise_for_spikes(tick)
@@ -84,7 +84,7 @@ def judge_tick(tick: Tick) -> TickResult:
 
 
 def _run_checks(tick: Tick) -> tuple[Flags, Rules]:
-    """The quality checks that a reading can be given as it arrives."""
+    """Return flags and rules of the checks that need no later reading."""
     limits, rows, value = tick.limits, tick.rows, tick.value
     gross = checks.gross_range(
         value,
@@ -116,7 +116,10 @@ def _run_checks(tick: Tick) -> tuple[Flags, Rules]:
 
 
 def _attenuated_signal_flags(tick: Tick) -> Flags:
-    """QARTOD test 9 by exponential means: the standard deviation over about ``attenuated_s`` is too small."""
+    """Return flags of QARTOD test 9: the standard deviation over about ``attenuated_s`` is too small.
+
+    It is computed by exponential means.
+    """
     rows, limits = tick.rows, tick.limits
     mean, var = rows["attenuated_mean"], rows["attenuated_var"]
     first = np.isnan(mean)
@@ -135,7 +138,7 @@ def _attenuated_signal_flags(tick: Tick) -> Flags:
 
 
 def _revise_for_spikes(tick: Tick) -> tuple[Bools, Flags, NDArray[np.uint16]]:
-    """QARTOD's spike test is one reading late by definition: it changes the flag of the one before."""
+    """Apply the spike check (QARTOD test 6), which revises the flag of the reading before by definition."""
     rows = tick.rows
     flags = checks.spike_flags(
         rows["value_2"], rows["value_1"], tick.value, tick.limits.spike_suspect, tick.limits.spike_fail
@@ -146,14 +149,14 @@ def _revise_for_spikes(tick: Tick) -> tuple[Bools, Flags, NDArray[np.uint16]]:
 
 
 def _update_shift_mean(tick: Tick, z: Floats, can_be_scored: Bools) -> None:
-    """EWMA control chart (Roberts 1959) of the clipped residual: small and lasting shifts, and drifts."""
+    """Update the EWMA control chart (Roberts 1959) of the clipped residual, for lasting shifts and drifts."""
     has_interval = can_be_scored & np.isfinite(tick.dt_s)
     gain = np.where(has_interval, baseline.gain_of(tick.dt_s, tick.limits.shift_memory_s), 0.0)
     tick.rows["mean_z"] += gain * (np.clip(z, -Z_CLIP, Z_CLIP) - tick.rows["mean_z"])
 
 
 class _DetectorScores(NamedTuple):
-    """−log10 of false-alarm probabilities by detector, ``(k,)`` each, and the distances behind them."""
+    """Scores by detector, −log10 of the false-alarm probability, and two of their distances, ``(k,)``."""
 
     residual: Floats
     shift: Floats
@@ -186,7 +189,7 @@ def _tail_of(rows: dict[str, Floats], name: str) -> TailSums:
 
 
 def _learn_tails(rows: dict[str, Floats], z: Floats, can_be_scored: Bools, weight: Floats) -> None:
-    """Learn how far residuals and their means go where nothing is wrong."""
+    """Update the tail distributions of residuals and of their means."""
     for name, x, tail_start in (
         ("residual", z, tail_probability.RESIDUAL),
         ("shift", rows["mean_z"], tail_probability.SHIFT),
@@ -235,9 +238,9 @@ def _collect_evidence(  # noqa: PLR0917 - one of each
 def _learn_baseline(
     tick: Tick, expected: baseline.Expectation, residual: Floats, quality: Flags, was_open: Bools
 ) -> Floats:
-    """Learn from what may be learned from: nothing of failed values, little of events, all of a new level.
+    """Update the baseline: not by failed values, little during events, fully by an adopted level.
 
-    Returns the share that each reading taught, (k,).
+    Returns the learning weight of each reading, (k,).
     """
     rows = tick.rows
     is_open = rows["event"] > 0
@@ -251,10 +254,10 @@ def _learn_baseline(
 
 
 def _final_flags(tick: Tick, quality: Flags, rules: Rules, can_be_scored: Bools) -> tuple[Flags, Rules]:
-    """The flag of each reading: a check's, else SUSPECT by residual or shift, else PASS or not evaluated.
+    """Return the final flags and rules: of checks, else SUSPECT by a detector, else PASS or NOT_EVALUATED.
 
-    A gap flags the reading that ends it and no more: the value may well be right, and the service tells of
-    silence while it lasts.
+    A gap flags the reading that ends it, but opens no event and is no evidence: the value may well be right,
+    and the service reports silence while it lasts.
     """
     is_anomalous = tick.present & ((rules & (Rule.RESIDUAL | Rule.SHIFT | Rule.NOVELTY)) > 0)
     quality = np.where(is_anomalous, np.maximum(quality, np.uint8(Flag.SUSPECT)), quality)

@@ -1,4 +1,4 @@
-"""Limits of the judge, one value a series."""
+"""Defines and validates the limits and constants of detection: defaults, and one value per series."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-# Default of each limit. NaN switches a check off: an absolute limit that nobody gave judges nothing.
+# Default of each limit. NaN switches a check off: absolute limits have no default that fits all series.
 DEFAULTS: dict[str, float] = {
     "fail_low": np.nan,
     "fail_high": np.nan,
@@ -49,7 +49,7 @@ DEFAULTS: dict[str, float] = {
     "day_offset_s": 0.0,
 }
 
-# (inner, outer, what): the inner limit must not lie beyond the outer one.
+# Pairs (lower, upper): the first limit must not be above the second.
 _LIMITS_IN_ORDER = (
     ("fail_low", "suspect_low"),
     ("suspect_low", "suspect_high"),
@@ -75,12 +75,12 @@ _POSITIVE_LIMITS = (
 
 
 def parameter_problems(limits: Mapping[str, float | None], base: Mapping[str, float] = DEFAULTS) -> list[str]:
-    """What is wrong with limits that somebody gives, one sentence each; none where they can be used.
+    """Return the errors in given limits, one sentence each; empty if they are usable.
 
     Parameters
     ----------
     limits : by name; None switches one off
-    base : what they override, by name: the contradictions with it count, too
+    base : the limits that they override, by name: contradictions with these are errors, too
 
     Examples
     --------
@@ -118,7 +118,7 @@ def parameter_problems(limits: Mapping[str, float | None], base: Mapping[str, fl
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """Limits per series, each ``(n_series,) float64``; values in the series' canonical unit.
+    """Limits of n series, each ``(n_series,) float64``; values in the series' canonical unit.
 
     Attributes
     ----------
@@ -126,20 +126,22 @@ class Parameters:
     rate_suspect_per_s, rate_fail_per_s : rate of change (QARTOD test 7) [1/s]
     spike_suspect, spike_fail : spike (QARTOD test 6), distance from the mean of both neighbours
     flat_suspect_s, flat_fail_s : flat line (QARTOD test 8), time within ``flat_tolerance`` [s]
-    spread_floor : the spread is never smaller: the sensor's resolution, or a little more
-    spread_share : nor smaller than this share of what is expected
-    warm_up_s : for so long after its first reading a series is not judged by what is expected of it [s]
+    flat_tolerance : largest range of values that counts as constant
+    spread_floor : lower bound of the spread: the sensor's resolution, or a little more
+    spread_share : lower bound of the spread as a share of the expected value
+    warm_up_s : time after its first reading during which a series is not scored against its baseline [s]
     level_memory_s, profile_memory_days : time constants of the baseline [s], [d]
-    score_weak, score_strong, score_close : −log10 of the false-alarm probability of a reading
-    shift_memory_s, shift_least : memory [s] and smallest limit, in spreads, of the EWMA control chart
-    novelty_least : share of the range so far by which a reading that is off must beat a record
-    step_deviations : a step of so many usual ones (root mean square) is one that water can't make
+    score_weak, score_strong, score_close : scores, −log10 of the false-alarm probability of a reading, above
+        which it is weak evidence, opens an event, or keeps one open
+    shift_memory_s, shift_least : memory [s] and smallest alarm limit [spreads] of the EWMA control chart
+    novelty_least : share of the range so far by which an anomalous reading must exceed a record
+    step_deviations : number of usual steps (root mean square) above which a step is physically implausible
     attenuated_s, attenuated_suspect, attenuated_fail : memory [s] and smallest standard deviations
     gap_suspect_s, gap_fail_s : gap (QARTOD test 1), time since the value before [s]
-    adopt_s : a new level that lasted so long is learned [s]
-    event_gap_s : flagged readings closer than this are one event [s]
+    adopt_s : duration after which a new level is learned [s]
+    event_gap_s : flagged readings closer than this belong to one event [s]
     day_offset_s : local time minus UTC, for the daily profile [s]
-    table : ``(len(DEFAULTS), n_series)``, of which the others are the rows
+    table : ``(len(DEFAULTS), n_series)``, whose rows the other attributes are
     by_series : its transpose, (n_series, len(DEFAULTS)), contiguous
 
     """
@@ -180,12 +182,12 @@ class Parameters:
 
     @classmethod
     def of(cls, n_series: int, **limits: ArrayLike) -> Self:
-        """Limits for some series; what is not named has its default.
+        """Build the limits of n series; those not given have their defaults.
 
         Raises
         ------
         ValueError
-            Where limits contradict each other, naming both and the series; on an unknown name.
+            If limits contradict each other, naming both and the series; on an unknown name.
 
         Examples
         --------
@@ -205,11 +207,11 @@ class Parameters:
 
     @classmethod
     def from_table(cls, table: NDArray[np.float64]) -> Self:
-        """Limits as rows, ``(len(DEFAULTS), n_series)``, in the order of `DEFAULTS`; nothing is checked."""
+        """Build limits, unvalidated, from rows in the order of `DEFAULTS`, ``(len(DEFAULTS), n_series)``."""
         return cls(table, np.ascontiguousarray(table.T), *table)
 
     def check(self) -> None:
-        """Raise ValueError where limits contradict each other."""
+        """Raise ValueError if limits contradict each other."""
         for low, high in _LIMITS_IN_ORDER:
             lower, upper = getattr(self, low), getattr(self, high)
             for series in np.flatnonzero(lower > upper)[:1]:
@@ -221,5 +223,5 @@ class Parameters:
                 raise ValueError(f"series {series}: {name} {getattr(self, name)[series]:g} must be above 0")
 
     def select_series(self, series: NDArray[np.intp] | slice) -> Self:
-        """The limits of some series."""
+        """Return the limits of some series."""
         return type(self).from_table(self.table[:, series])

@@ -1,4 +1,4 @@
-"""Removes the rounding noise of converted values."""
+"""Removes floating-point rounding noise from values after unit conversion (0.30000000000000004 to 0.3)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Magnitude below -> decimals. So few that value * 10**decimals stays below 2**53, where each integer is a
-# double and the division gives the double nearest to the decimal; so many that 12 digits stay at least.
+# Upper bound of the magnitude, and decimals. Few enough that value * 10**decimals stays below 2**53, where
+# each integer is a double and the division gives the double nearest to the decimal; enough to keep 12 digits.
 DECIMALS_BY_MAGNITUDE = ((1.0, 15), (1e3, 12), (1e6, 9))
 
 
 def without_noise(value: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values (n,) rounded to at least 12 significant digits; those of 1e-3 and less to 15 decimals.
+    """Return values (n,) rounded to at least 12 significant digits; those of 1e-3 and less to 15 decimals.
 
-    Those of a million and more, and what is not finite, stay as they are.
+    Values of a million and more, and non-finite ones, are unchanged.
 
     Examples
     --------
@@ -38,7 +38,7 @@ def without_noise(value: NDArray[np.float64]) -> NDArray[np.float64]:
 def convert_without_noise(
     value: NDArray[np.float64], scale: NDArray[np.float64] | float, offset: NDArray[np.float64] | float
 ) -> NDArray[np.float64]:
-    """``value * scale + offset`` (n,), without noise where that changes a value's unit.
+    """Return ``value * scale + offset`` (n,), without rounding noise where that changes a value.
 
     >>> convert_without_noise(np.array([0.29, 0.1 + 0.2]), np.array([1000.0, 1.0]), np.zeros(2)).tolist()
     [290.0, 0.30000000000000004]

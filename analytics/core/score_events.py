@@ -1,8 +1,9 @@
-"""From the scores of a track to events, as in `analytics.core.events`: a stretch is judged as a whole.
+"""Extracts events from score time series on a grid of ticks, by the rules of `analytics.core.events`.
 
-An event opens at once above ``strong``, or where three of the last six ticks are above ``weak``, then from
-the first of them; it goes on while scores are above ``close``, and ends where none was for ``gap`` ticks.
-Whether an event is known at a tick depends on that tick and those before it alone.
+An event opens at once above ``strong``, or where three of the last six ticks are above ``weak``, then
+starting at the first of them; scores above ``close`` extend it, and it ends after ``gap`` ticks without any.
+The whole time range is given at once, but whether an event is open at a tick depends on that tick and earlier
+ones alone.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class ScoreEvents(NamedTuple):
-    """Events, ``(n_events,)`` each, by track and begin.
+    """Events, ``(n_events,)`` each, sorted by track and begin.
 
     Attributes
     ----------
-    track : which one
-    begin, end : first and last tick that is off
+    track : column of the scores
+    begin, end : first and last anomalous tick
     peak : tick of the largest score
-    is_open : whether it goes on
+    is_open : whether it is still open at the last tick
 
     """
 
@@ -39,13 +40,18 @@ class ScoreEvents(NamedTuple):
 
 
 def find_score_events(score: Floats, *, weak: float, strong: float, close: float, gap: int) -> ScoreEvents:
-    """The events of some tracks. Raises ValueError where the limits contradict each other.
+    """Return the events of some tracks.
 
     Parameters
     ----------
-    score : (n_ticks, n_tracks); a tick that is NaN was not judged, and ends nothing
-    weak, strong, close : −log10 of a false-alarm probability; close ≤ weak ≤ strong
-    gap : ticks that were judged
+    score : (n_ticks, n_tracks), −log10 of a false-alarm probability; NaN was not judged and ends no event
+    weak, strong, close : limits of the score; close ≤ weak ≤ strong
+    gap : number of judged ticks without a score above ``close`` that ends an event
+
+    Raises
+    ------
+    ValueError
+        If the limits are not in this order.
 
     Examples
     --------

@@ -1,14 +1,13 @@
-"""Multivariate distances of a site's readings, with the share of every quantity.
+"""Computes three multivariate distances of a site's readings from their usual values.
 
-Three distances of a site's readings, each with the share of every quantity in it:
-
-deviation    sum over quantities of abs(x − level) / spread, each at most `MOST`; the level follows the
-             series, so that a new baseline is no event, and a slug is. Evidence in several signals adds
-             up, as in EPA CANARY; docs/detection.md has what that brings over the largest alone.
+deviation    sum over quantities of abs(x − level) / spread, each at most `MAX_SPREADS`; the level follows
+             the series, so that a new baseline is no event, but a slug is. Evidence in several signals adds
+             up, as in EPA CANARY; docs/detection.md compares it with the largest deviation alone.
 reference    largest abs(x − centre) / scale over quantities, median of the last `MEDIAN_READINGS` readings;
-             the centre is that of a good period and stays, so that a lasting fault is not forgotten.
-mahalanobis  of the deviations, with the correlation of the good stretch (Hotelling 1931), median likewise: a
-             combination that never occurs, though each value does.
+             the centre is that of a fault-free period and is not updated, so that a lasting fault stays
+             visible.
+mahalanobis  of the deviations, with the correlation of the fault-free period (Hotelling 1931), median
+             likewise: detects a combination that never occurs, though each of its values does.
 
 Arrays are (n_sites, n_quantities), padded with NaN where a site has fewer quantities.
 """
@@ -27,29 +26,29 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-LEVEL_GAIN = 0.006  # of the level, a reading
-MAX_SPREADS = 12.0  # spreads that one quantity may count
-MAX_LEVEL_STEP = 0.5  # standard deviations that one reading may move the level by, over its gain
+LEVEL_GAIN = 0.006  # gain of the level per reading
+MAX_SPREADS = 12.0  # spreads to which the deviation of one quantity is clipped
+MAX_LEVEL_STEP = 0.5  # standard deviations to which a reading is clipped when it updates the level
 MEDIAN_READINGS = 11  # readings
-MIN_SCALE_SHARE = 0.1  # of the standard deviation: quantised and idle signals have no smaller scale
-CORRELATION_SHRINKAGE = 0.1  # of the correlations, towards none
-GOOD_QUANTILE = 0.995  # of the good stretch lies within the limits
-REFERENCE_MARGIN, MAHALANOBIS_MARGIN = 1.0, 1.75  # times what that share says
+MIN_SCALE_SHARE = 0.1  # lower bound of a scale over the standard deviation, for quantised and idle signals
+CORRELATION_SHRINKAGE = 0.1  # of the correlations, towards zero
+GOOD_QUANTILE = 0.995  # share of the fault-free period that lies within the limits, before the margins
+REFERENCE_MARGIN, MAHALANOBIS_MARGIN = 1.0, 1.75  # factors on that quantile
 TO_SIGMA, MAD_TO_SIGMA = 1.2533, 1.4826
 TINY = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class SiteReference:
-    """What is usual, learned from a stretch known to be good.
+    """Usual values of each site, fitted to a period known to be free of faults.
 
     Attributes
     ----------
     centre, scale : (n_sites, n_quantities) median and robust standard deviation of the values
-    step : (n_sites, n_quantities) what one reading may move the level by, over its gain
+    step : (n_sites, n_quantities) deviation to which a reading is clipped when it updates the level
     spread : (n_sites, n_quantities) robust standard deviation of the deviations from the level
     precision : (n_sites, n_quantities, n_quantities) inverse correlation of the deviations
-    limits : (2, n_sites) what the reference and the Mahalanobis distance of a good site stay below
+    limits : (2, n_sites) upper limits of the reference and the Mahalanobis distance of a site without faults
 
     """
 
@@ -62,7 +61,7 @@ class SiteReference:
 
     @classmethod
     def fit(cls, values: Floats) -> Self:
-        """Learn from a good stretch.
+        """Fit to a fault-free period.
 
         Parameters
         ----------
@@ -78,7 +77,7 @@ class SiteReference:
             raise ValueError(f"a reference takes {MEDIAN_READINGS} readings or more, not {len(values)}")
         values = _usable(values)
         measured = ~np.isnan(values).all(axis=0)
-        filled = np.where(measured, values, 0.0)  # a quantity that a site has not is a constant
+        filled = np.where(measured, values, 0.0)  # a quantity that a site does not measure is a constant
         centre = np.nanmedian(filled, axis=0)
         deviation = np.nanstd(filled, axis=0)
         robust = MAD_TO_SIGMA * np.nanmedian(np.abs(filled - centre), axis=0)
@@ -95,13 +94,13 @@ class SiteReference:
 
 @dataclass(slots=True)
 class DistanceState:
-    """What is remembered of a site from one reading to the next.
+    """Streaming state of the distances between blocks of readings.
 
     Attributes
     ----------
     level : (n_sites, n_quantities), NaN before the first value
-    last : (MEDIAN, n_sites, n_quantities) distances of the last readings from the centre
-    last_mahalanobis : (MEDIAN, n_sites) theirs
+    last : (MEDIAN_READINGS, n_sites, n_quantities) distances of the last readings from the centre
+    recent_mahalanobis : (MEDIAN_READINGS, n_sites) Mahalanobis distances of the last readings
 
     """
 
@@ -111,18 +110,19 @@ class DistanceState:
 
     @classmethod
     def empty(cls, like: Floats) -> Self:
-        """Nothing seen yet, of sites and quantities like these."""
+        """Return the initial state for an array of shape (n_sites, n_quantities)."""
         last = np.full((MEDIAN_READINGS, *like.shape), np.nan)
         return cls(np.full(like.shape, np.nan), last, last[:, :, 0].copy())
 
 
 class SiteDistances(NamedTuple):
-    """(n_ticks, n_sites) each; zero where too little was measured.
+    """Distances of sites at each tick, (n_ticks, n_sites) each; zero where too little was measured.
 
     Attributes
     ----------
-    shares : (n_ticks, n_sites, n_quantities) of the deviation
-    off : whether the reference or the Mahalanobis distance is beyond its limit
+    deviation, reference, mahalanobis : see the module
+    shares : (n_ticks, n_sites, n_quantities) contribution of each quantity to the deviation
+    off : bool, whether the reference or the Mahalanobis distance is beyond its limit
 
     """
 
@@ -134,10 +134,12 @@ class SiteDistances(NamedTuple):
 
 
 def distances(state: DistanceState, reference: SiteReference, values: Floats) -> SiteDistances:
-    """How far sites are from what is usual; the state moves on, in place.
+    """Return the distances of sites from their usual values, and update the state in place.
 
     Parameters
     ----------
+    state : of these sites, changed
+    reference : usual values of these sites
     values : (n_ticks, n_sites, n_quantities) by time, canonical units; NaN means missing
 
     Examples
@@ -164,12 +166,12 @@ def distances(state: DistanceState, reference: SiteReference, values: Floats) ->
 
 
 def _usable(values: Floats) -> Floats:
-    """Values with NaN for those that are infinite, or so large that their squares are."""
+    """Return values with NaN for infinite ones and for those whose squares would overflow."""
     return np.where(np.abs(values) <= LARGEST_USABLE_VALUE, values, np.nan)
 
 
 def _deviations(state: DistanceState, values: Floats, step: Floats) -> Floats:
-    """Values less the levels that follow them, reading by reading."""
+    """Return the values less their moving levels, (n_ticks, n_sites, n_quantities), and update the levels."""
     off = np.empty_like(values)
     level = state.level
     for tick, now in enumerate(values):  # over time; all sites and quantities at once
@@ -183,7 +185,7 @@ def _deviations(state: DistanceState, values: Floats, step: Floats) -> Floats:
 
 
 def _medians(last: Floats, now: Floats) -> tuple[Floats, Floats]:
-    """Medians of the last readings, NaN where most are missing; and what is then the last."""
+    """Return medians of the last `MEDIAN_READINGS`, NaN where most are missing, and the new last readings."""
     joined = np.concatenate([last, now])
     missing = np.isnan(joined)
     so_far = np.concatenate([np.zeros((1, *joined.shape[1:]), np.intp), np.cumsum(missing, axis=0)])
@@ -196,7 +198,7 @@ def _medians(last: Floats, now: Floats) -> tuple[Floats, Floats]:
 
 
 def _precision(off: Floats) -> Floats:
-    """Inverse of the shrunken correlation of deviations, (n_sites, n_quantities, n_quantities)."""
+    """Return the inverse of the shrunken correlation of deviations, (n_sites, n_quantities, n_quantities)."""
     known = np.nan_to_num(off)
     square = np.einsum("tsq,tsr->sqr", known, known) / len(known)
     usual = np.sqrt(np.maximum(np.einsum("sqq->sq", square), TINY))

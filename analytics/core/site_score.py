@@ -1,17 +1,18 @@
-"""Combines the scores of a site's quantities into one score of the site.
+"""Combines the anomaly scores of a site's quantities into one score of the site.
 
-The departures of a site are its residuals in spreads, quantity by quantity. Each is smoothed and goes
-through a tail learned from the site's own good history (`analytics.core.tail_probability`), which makes it a
-signed score; so do the distances of `analytics.core.site_distances`, which see combinations. The scores are
-then summed, as Fisher did with p-values, and not maximised. Quantities of one water depend on each other, so
-the sum is compared with a gamma distribution of the mean and variance that it has in the good history (Brown
-1975; empirically as in Poole, Gibbs, Shmulevich, Bernard and Knijnenburg, Bioinformatics 32 (17), 2016):
+The departures of a site are its residuals in spreads, by quantity. Each is smoothed and converted into a
+signed score by a tail distribution fitted to the site's own fault-free history
+(`analytics.core.tail_probability`); so are the distances of `analytics.core.site_distances`, which respond to
+combinations. The scores are then summed, by Fisher's method for p-values, and not maximised. Quantities of
+one water body depend on each other, so the sum is compared with a gamma distribution of the mean and variance
+that it has in the fault-free history (Brown 1975; empirically as in Poole, Gibbs, Shmulevich, Bernard and
+Knijnenburg, Bioinformatics 32 (17), 2016):
 
     X = sum of -ln p;   P(X > x) = Q(mean² / variance, x mean / variance);   score = -log10 P
 
-then once more over that, the reference and the Mahalanobis distance, so that a plain combination is not lost
-among many calm quantities; and through a tail of its own, so that the probability stated is the one met.
-Arrays are (n_ticks, n_sites, n_quantities); NaN means missing, and padded where a site has fewer.
+then once more over that, the reference and the Mahalanobis distance, so that an unusual combination is not
+lost among many calm quantities; and through a tail of its own, so that the stated probability is the observed
+one. Arrays are (n_ticks, n_sites, n_quantities); NaN means missing, and padded where a site has fewer.
 """
 
 from __future__ import annotations
@@ -31,30 +32,30 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
 
-MIN_HISTORY_TICKS = 144  # of good history before a site is judged
-SMOOTHING_GAIN = 0.4  # gain of the mean departure, a tick
-CLIP_SPREADS = 30.0  # spreads that one reading may count
-MAX_PART_SCORE = 12.0  # score that one quantity may add
+MIN_HISTORY_TICKS = 144  # ticks of fault-free history that a quantity needs (12 h at 5 min)
+SMOOTHING_GAIN = 0.4  # gain of the smoothed departure per tick
+CLIP_SPREADS = 30.0  # spreads to which a departure is clipped
+MAX_PART_SCORE = 12.0  # largest score that one quantity or distance adds
 MAX_SCORE = 99.0
-FAILED_CHECK_SCORE = 7.0  # score of a reading that failed a check, whatever is expected
+FAILED_CHECK_SCORE = 7.0  # score of a reading that failed a check, whatever its residual
 LN10 = float(np.log(10.0))
-MAX_USUAL_SCORE = 5.0  # scores above are no part of what is usual
-MIN_VARIANCE_SHARE = 1.0  # of Fisher's sum, as a share of what independent quantities have
+MAX_USUAL_SCORE = 5.0  # scores above are left out when the usual sum is fitted
+MIN_VARIANCE_SHARE = 1.0  # lower bound of the variance of Fisher's sum, over that of independent quantities
 
 DEPARTURE_TAIL_START = TailStart.of(1.8, 0.02, 0.6)  # spreads of a smoothed residual
-DISTANCE_TAIL_START = TailStart.of(1.0, 0.02, 0.2)  # of the largest of the good history's middle, see `Model`
-TOTAL_TAIL_START = TailStart.of(2.0, 0.01, 1 / LN10)  # what -log10 of a probability has, if it is one
+DISTANCE_TAIL_START = TailStart.of(1.0, 0.02, 0.2)  # in units of the history's 98th percentile
+TOTAL_TAIL_START = TailStart.of(2.0, 0.01, 1 / LN10)  # as -log10 of a uniform probability is distributed
 N_DISTANCES = 2
 TINY = 1e-9
 
 
 class FisherSum(NamedTuple):
-    """What the sum of some scores is like when all is well.
+    """Gamma distribution of a sum of scores under normal conditions.
 
     Attributes
     ----------
     mean, variance : (n_sites,) of the sum of −ln p
-    item : (n_sites, n_parts) mean score of each part, which stands in for a missing one
+    mean_part : (n_sites, n_parts) mean score of each part, which replaces a missing one
 
     """
 
@@ -64,7 +65,7 @@ class FisherSum(NamedTuple):
 
     @classmethod
     def of(cls, parts: Floats, is_present: Bools) -> Self:
-        """Of a good history, ``(n_ticks, n_sites, n_parts)``; what is far off is no part of what is usual."""
+        """Fit to a fault-free history, (n_ticks, n_sites, n_parts), below `MAX_USUAL_SCORE`."""
         usual = np.where(is_present & (parts < MAX_USUAL_SCORE), parts, np.nan)
         mean_part = np.nansum(usual, axis=0) / np.maximum((~np.isnan(usual)).sum(axis=0), 1)
         total = np.where(np.isnan(usual), mean_part, usual).sum(axis=2) * LN10
@@ -72,7 +73,7 @@ class FisherSum(NamedTuple):
         return cls(mean, np.maximum(total.var(axis=0), MIN_VARIANCE_SHARE * mean), mean_part)
 
     def score(self, parts: Floats, is_present: Bools) -> Floats:
-        """−log10 of the probability of so large a sum, ``(n_ticks, n_sites)``."""
+        """Return −log10 of the probability of a sum at least as large, ``(n_ticks, n_sites)``."""
         total = np.where(is_present, parts, self.mean_part).sum(axis=2) * LN10
         mean, variance = np.maximum(self.mean, TINY), np.maximum(self.variance, TINY)
         beyond = gammaincc(mean * mean / variance, total * mean / variance)
@@ -81,20 +82,20 @@ class FisherSum(NamedTuple):
 
 
 class LearnedTail(NamedTuple):
-    """A tail, and how many ticks it has seen."""
+    """Tail distribution fitted to a history, and the number of ticks with a value in it."""
 
     tail: TailSums
     ticks: Floats
 
     @classmethod
     def of(cls, x: Floats, tail_start: TailStart) -> Self:
-        """From a history, (n_ticks, …)."""
+        """Fit to a history, (n_ticks, …)."""
         known = tail_probability.tail_of_history(x.reshape(len(x), -1), tail_start)
         count = (~np.isnan(x)).sum(axis=0).astype(np.float64)
         return cls(TailSums(*(part.reshape(x.shape[1:]) for part in known)), count)
 
     def score(self, x: Floats, tail_start: TailStart) -> Floats:
-        """Scores of distances, (n_ticks, …); 0 where one is missing."""
+        """Return the scores of distances, (n_ticks, …); 0 where one is missing."""
         known = TailSums(*(np.broadcast_to(part, x.shape) for part in self.tail))
         return tail_probability.score(
             np.nan_to_num(x), known, np.broadcast_to(self.ticks, x.shape), tail_start
@@ -103,15 +104,16 @@ class LearnedTail(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SiteModel:
-    """What is usual for some sites, learned from their good history.
+    """Usual departures, distances and sums of scores of some sites, fitted to their fault-free history.
 
     Attributes
     ----------
     known : (n_sites, n_quantities) whether there was enough history
     reference : of `analytics.core.site_distances`, fitted to departures
-    unit : (n_sites, n_distances) what divides the distances: their 98th percentile
-    quantities, distances, whole : tails
-    over_quantities, over_all : the sums of the quantities' scores, and of that and the distances'
+    unit : (n_sites, n_distances) scale of the distances: their 98th percentile
+    quantities, distances, site_scores : tails of the departures, the distances and the site's score
+    quantity_sum : sum of the scores of the quantities
+    total_sum : sum of the score of that and those of the distances
 
     """
 
@@ -126,11 +128,12 @@ class SiteModel:
 
     @classmethod
     def fit(cls, departures: Floats) -> Self | None:
-        """Learn from good history, ``(n_ticks, n_sites, n_quantities)``; None where that is too short.
+        """Fit to a fault-free history; return None if that is too short.
 
         Parameters
         ----------
-        departures : residuals in spreads; NaN where a reading is missing or was flagged
+        departures : (n_ticks, n_sites, n_quantities) residuals in spreads; NaN where a reading is missing or
+            was flagged
 
         """
         known = np.isfinite(departures).sum(axis=0) >= MIN_HISTORY_TICKS
@@ -158,13 +161,14 @@ class SiteModel:
 
 
 class SiteScores(NamedTuple):
-    """What is said of sites at each tick.
+    """Scores of sites at each tick, −log10 of false-alarm probabilities.
 
     Attributes
     ----------
     signed : (n_ticks, n_sites, n_quantities) score of each quantity, with its departure's sign; 0 unknown
-    site : (n_ticks, n_sites) of the whole site
-    shares : (n_ticks, n_sites, n_quantities) of each quantity in it; they sum to 1, or to 0 where it is calm
+    site : (n_ticks, n_sites) score of the site
+    shares : (n_ticks, n_sites, n_quantities) share of each quantity in it; they sum to 1, or to 0 where all
+        scores are 0
 
     """
 
@@ -174,12 +178,13 @@ class SiteScores(NamedTuple):
 
 
 def score_sites(model: SiteModel, departures: Floats, failed: Bools) -> SiteScores:
-    """Score a stretch, whose first ticks serve to warm up.
+    """Score a time range, whose first ticks warm up the smoothing.
 
     Parameters
     ----------
+    model : of these sites
     departures : (n_ticks, n_sites, n_quantities) residuals in spreads; NaN means missing
-    failed : likewise, whether a reading failed a check of its own
+    failed : (n_ticks, n_sites, n_quantities) bool, whether a reading failed a check of its own
 
     """
     z = np.where(model.known, np.clip(departures, -CLIP_SPREADS, CLIP_SPREADS), np.nan)
@@ -199,7 +204,7 @@ def score_sites(model: SiteModel, departures: Floats, failed: Bools) -> SiteScor
 
 
 def smooth_over_ticks(z: Floats) -> Floats:
-    """Exponential means over ticks; a missing value changes nothing, and stays missing."""
+    """Return exponential means over ticks, of the same shape; missing values stay missing."""
     mean = np.zeros(z.shape[1:])
     made = np.empty_like(z)
     for tick, now in enumerate(z):  # over time; all sites and quantities at once
@@ -210,18 +215,18 @@ def smooth_over_ticks(z: Floats) -> Floats:
 
 
 def _append_distances(quantity_sum: Floats, distances: Floats) -> Floats:
-    """(n_ticks, n_sites, 1 + n_distances): what is summed for the whole site."""
+    """Return the scores that are summed for the site, (n_ticks, n_sites, 1 + n_distances)."""
     return np.concatenate([quantity_sum[..., None], np.minimum(distances, MAX_PART_SCORE)], axis=2)
 
 
 def _has_several_quantities(is_present: Bools) -> Bools:
-    """Which of that can be told: distances where there is more than one quantity."""
+    """Return which of these scores exist, of the same shape: distances need more than one quantity."""
     more = is_present.sum(axis=2) > 1
     return np.stack([np.ones_like(more), *[more] * N_DISTANCES], axis=2)
 
 
 def _distances_of(reference: site_distances.SiteReference, z: Floats) -> Floats:
-    """(n_ticks, n_sites, n_distances)."""
+    """Return the reference and the Mahalanobis distance, (n_ticks, n_sites, n_distances)."""
     site_distances_found = site_distances.distances(
         site_distances.DistanceState.empty(reference.centre), reference, z
     )

@@ -1,4 +1,4 @@
-"""The judge's state: a struct of arrays, with series as the first axis of each."""
+"""Holds the streaming detection state of all series as a struct of arrays, with series as the first axis."""
 
 from __future__ import annotations
 
@@ -12,56 +12,56 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-BINS_PER_DAY = 48  # of the daily profile: half-hours
+BINS_PER_DAY = 48  # of the daily profile (half an hour each)
 BIN_S = 86_400.0 / BINS_PER_DAY
-HOURS_PER_WEEK = 168  # of the weekly profile: hours
-HOURS_PER_DAY = 24  # of the range by time of day
+HOURS_PER_WEEK = 168  # bins of the weekly profile
+HOURS_PER_DAY = 24  # bins of the value range by hour of the day
 
-# Scalars of a series and what they are before the first reading.
+# Scalars of a series and their values before the first reading.
 SCALARS: dict[str, float] = {
     "last_time": -np.inf,  # measured time up to which the series is judged [s]
     "first_time": np.nan,  # of the first value [s]
     "count": 0.0,  # values learned from
     "value_1": np.nan,  # the last value, and the one before it
     "value_2": np.nan,
-    "time_1": np.nan,  # when they were measured [s]
-    "quality_1": 0.0,  # the flag and the rules that the last value got
+    "time_1": np.nan,  # measured time of the last value [s]
+    "quality_1": 0.0,  # flag and rule bits of the last value
     "rules_1": 0.0,
-    "flat_low": np.inf,  # the run of values within the tolerance, and its begin [s]
+    "flat_low": np.inf,  # range of the current run within the tolerance, and its begin [s]
     "flat_high": -np.inf,
     "flat_since": np.nan,
-    "level": 0.0,  # what is expected, less the daily profile
+    "level": 0.0,  # expected value without the profiles
     "deviation": 0.0,  # mean absolute residual over all hours
     "mean_z": 0.0,  # EWMA of the clipped residual, in spreads
     "attenuated_mean": np.nan,  # EWMA of the value, and of its squared distance from that
     "attenuated_var": 0.0,
-    "residual_tail_n": 0.0,  # excursions of residuals into the tail: how many, their excess, its square
+    "residual_tail_n": 0.0,  # excursions of residuals into the tail: number, sum of excesses and of squares
     "residual_tail_1": 0.0,
     "residual_tail_2": 0.0,
-    "residual_peak": 0.0,  # of the excursion that goes on
-    "shift_tail_n": 0.0,  # likewise of means of residuals
+    "residual_peak": 0.0,  # largest distance of the current excursion, 0 without one
+    "shift_tail_n": 0.0,  # likewise for the EWMA of residuals
     "shift_tail_1": 0.0,
     "shift_tail_2": 0.0,
     "shift_peak": 0.0,
-    "usable_count": 0.0,  # usable values
+    "usable_count": 0.0,  # number of usable values
     "low": np.inf,  # the range of all values
     "high": -np.inf,
-    "mean": 0.0,  # of about twenty values, and the range of it
+    "mean": 0.0,  # mean of about twenty values, and its range
     "mean_low": np.inf,
     "mean_high": -np.inf,
     "residual_low": np.inf,  # the range of residuals
     "residual_high": -np.inf,
-    "mean_residual": 0.0,  # of about twenty residuals, and the range of it
+    "mean_residual": 0.0,  # mean of about twenty residuals, and its range
     "mean_residual_low": np.inf,
     "mean_residual_high": -np.inf,
-    "step_2": 0.0,  # mean square step of the last few values, and of very many
+    "step_2": 0.0,  # mean square step of the last few values, and of many values
     "steps_2": 0.0,
-    "roughness_low": np.inf,  # the range of the logarithm of the first
+    "roughness_low": np.inf,  # range of the roughness, about the logarithm of `step_2`
     "roughness_high": -np.inf,
-    "values_since_novelty": np.inf,  # values since novelty was last told, and how much
+    "values_since_novelty": np.inf,  # values since novelty was last reported, and its size
     "last_novelty": 0.0,
-    "evidence_bits": 0.0,  # weak evidence in the last readings, as bits
-    "evidence_since": np.nan,  # the first of it [s]
+    "evidence_bits": 0.0,  # whether each of the last readings was weak evidence, as bits
+    "evidence_since": np.nan,  # time of the first of it [s]
     "event": 0.0,  # 1 while an event is open
     "event_start": np.nan,
     "event_last": np.nan,  # the newest flagged reading in it [s]
@@ -84,22 +84,22 @@ COLUMNS_OF_ARRAY = {
     "hour_low": HOURS_PER_DAY,
     "hour_high": HOURS_PER_DAY,
 }
-"""Columns of each array."""
-FLOAT32_ARRAYS = ("profile", "spread_profile", "visits", "week")  # float32: what they hold is smooth anyway
+"""Number of columns of each array of the state."""
+FLOAT32_ARRAYS = ("profile", "spread_profile", "visits", "week")  # averages: half the memory suffices
 
 
 @dataclass(slots=True)
 class State:
-    """Everything that the judge remembers; each array is (n_series, columns).
+    """State of detection for n series; each array is (n_series, columns).
 
     Attributes
     ----------
-    scalars : columns named by `ROW`
-    profile : (…, BINS) expected deviation from the level by time of day
-    spread_profile : (…, BINS) mean absolute residual by time of day
-    visits : (…, BINS) weight of what each bin has seen [readings]
-    week : (…, WEEK) expected deviation from all that by hour of the week
-    hour_low, hour_high : (…, HOURS) range of the values seen at that hour of the day
+    scalars : columns named by `SCALAR_COLUMN`
+    profile : (…, BINS_PER_DAY) expected deviation from the level by time of day
+    spread_profile : (…, BINS_PER_DAY) mean absolute residual by time of day
+    visits : (…, BINS_PER_DAY) weight learned in each bin [readings]
+    week : (…, HOURS_PER_WEEK) expected deviation from level and profile by hour of the week
+    hour_low, hour_high : (…, HOURS_PER_DAY) range of the values at that hour of the day
 
     Those of `FLOAT32_ARRAYS` are float32, the others float64.
 
@@ -115,7 +115,7 @@ class State:
 
     @classmethod
     def empty(cls, n_series: int) -> Self:
-        """Nothing seen yet."""
+        """Return the initial state of n series."""
         new_arrays: dict[str, Any] = {
             name: np.zeros((n_series, columns), _dtype_of(name)) for name, columns in COLUMNS_OF_ARRAY.items()
         }
@@ -128,12 +128,12 @@ class State:
 
     @property
     def last_time_s(self) -> NDArray[np.float64]:
-        """(n_series,) measured time up to which each series is judged [s]; -inf before the first."""
+        """Measured time up to which each series is judged, (n_series,) [s]; -inf before the first reading."""
         column: NDArray[np.float64] = self.scalars[:, SCALAR_COLUMN["last_time"]]
         return column
 
     def extended_to(self, n_series: int) -> Self:
-        """The same state with more, untouched, series at the end."""
+        """Return a copy with initial states of more series appended."""
         added = type(self).empty(n_series - len(self)).arrays()
         joined: dict[str, Any] = {
             name: np.concatenate([mine, added[name]]) for name, mine in self.arrays().items()
@@ -141,28 +141,28 @@ class State:
         return type(self)(**joined)
 
     def select_series(self, series: NDArray[np.intp]) -> Self:
-        """A copy of some series' state."""
+        """Return a copy of the state of some series."""
         selected: dict[str, Any] = {name: array[series] for name, array in self.arrays().items()}
         return type(self)(**selected)
 
     def put(self, series: NDArray[np.intp], other: Self) -> None:
-        """Write back what `taken` gave."""
+        """Write the state of some series, as of `select_series`, back in place."""
         other_arrays = other.arrays()
         for name, array in self.arrays().items():
             array[series] = other_arrays[name]
 
     def arrays(self) -> Mapping[str, NDArray[np.floating]]:
-        """Every array by name, for a checkpoint."""
+        """Return every array by name, for a checkpoint."""
         return {name: getattr(self, name) for name in COLUMNS_OF_ARRAY}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.floating]]) -> Self:
-        """What `arrays` gave.
+        """Build a state from the result of `arrays`.
 
         Raises
         ------
         ValueError
-            Naming what is missing or of the wrong shape.
+            Naming the array that is missing or has the wrong shape.
 
         """
         for name, columns in COLUMNS_OF_ARRAY.items():

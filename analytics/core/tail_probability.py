@@ -1,10 +1,10 @@
-"""Probability of a distance by peaks over a threshold, fitted per series.
+"""Converts a detector's distance into a score, −log10 of its false-alarm probability, by tail fitting.
 
 Beyond a threshold u the excess of a distance follows a generalised Pareto distribution (Pickands 1975; as in
-SPOT, Siffer et al., KDD 2017), fitted here by its first two moments (Hosking and Wallis 1987), so that a few
-sums are all that is remembered. Readings beyond u that follow each other are one excursion and teach its peak
-alone (runs declustering, Coles 2001, section 5.3.2), so that a slow drift does not make itself usual. A prior
-of some excursions keeps a young series from believing anything.
+SPOT, Siffer et al., KDD 2017), fitted here by its first two moments (Hosking and Wallis 1987), so that the
+state of a series is a few sums. Consecutive readings beyond u are one excursion, of which only the peak is
+learned (runs declustering, Coles 2001, section 5.3.2), so that a slow drift is not learned as usual. A prior
+of some excursions stabilises the fit of a series with little history.
 
     score = −log10 P(distance > x) = −log10(rate beyond u) + log10(1 + ξ (x − u) / σ) / ξ
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-PRIOR_EXCURSIONS = 20.0  # excursions
-LARGEST_SHAPE = 0.4
-SMALLEST_SHAPE = 1e-6
+PRIOR_EXCURSIONS = 20.0  # weight of the prior, in excursions
+LARGEST_SHAPE = 0.4  # upper bound of the shape ξ
+SMALLEST_SHAPE = 1e-6  # below it the tail is exponential
 TO_LOG10 = 0.4342944819032518
-MAX_TAUGHT_EXCESSES = 5.0  # mean excesses: what one excursion may teach at most
+MAX_TAUGHT_EXCESSES = 5.0  # mean excesses to which the peak of an excursion is clipped when learned
 
 
 class TailStart(NamedTuple):
-    """Where a tail begins, and what is believed of it at first.
+    """Threshold of a tail, its prior, and the score below the threshold.
 
     Attributes
     ----------
-    at : where it begins
-    share : of readings that begin an excursion
-    excess : mean excess of an excursion's peak
-    slope : score of one unit before the tail begins, which is a matter of taste
+    at : threshold u
+    share : prior share of readings that begin an excursion
+    excess : prior mean excess of an excursion's peak
+    slope : score per unit of distance below the threshold, where nothing is fitted
 
     """
 
@@ -49,7 +49,7 @@ class TailStart(NamedTuple):
 
     @classmethod
     def of(cls, at: float, share: float, excess: float) -> TailStart:
-        """A begin whose slope leads up to the tail."""
+        """Build one whose slope makes the score continuous at the threshold, before anything is learned."""
         return cls(at, share, excess, -math.log10(share) / at)
 
 
@@ -59,12 +59,12 @@ NOVELTY = TailStart.of(0.02, 0.01, 0.03)  # shares of a range; 0.3 is a score of
 
 
 class TailSums(NamedTuple):
-    """What was seen beyond the begin, ``(k,)`` each.
+    """Sums over the excursions beyond the threshold, ``(k,)`` each.
 
     Attributes
     ----------
-    n, first, second : excursions that ended: how many, the sum of their excesses and of its squares
-    peak : of the excursion that goes on, or 0
+    n, first, second : of the excursions that ended: number, sum of their excesses, sum of their squares
+    peak : largest distance of the current excursion, or 0
 
     """
 
@@ -75,13 +75,14 @@ class TailSums(NamedTuple):
 
 
 def score(x: Floats, tail: TailSums, count: Floats, tail_start: TailStart) -> Floats:
-    """−log10 of the probability of a distance.
+    """Return the score of distances, −log10 of the probability of a larger one, (k,).
 
     Parameters
     ----------
     x : (k,) distances, not negative
-    tail : what is known of the tail
-    count : (k,) distances seen in all
+    tail : sums of the excursions so far
+    count : (k,) number of distances so far
+    tail_start : threshold and prior
 
     Examples
     --------
@@ -104,7 +105,7 @@ def score(x: Floats, tail: TailSums, count: Floats, tail_start: TailStart) -> Fl
 
 
 def learn_distance(x: Floats, tail: TailSums, weight: Floats, tail_start: TailStart) -> TailSums:
-    """The tail after one more distance each, of some weight (0 to 1)."""
+    """Return the sums after one more distance each, (k,), of some weight (0 to 1)."""
     mean = (tail.first + PRIOR_EXCURSIONS * tail_start.excess) / (tail.n + PRIOR_EXCURSIONS)
     excess = np.minimum(tail.peak - tail_start.at, MAX_TAUGHT_EXCESSES * mean)
     over = x > tail_start.at
@@ -119,16 +120,17 @@ def learn_distance(x: Floats, tail: TailSums, weight: Floats, tail_start: TailSt
 
 
 def tail_of_history(x: Floats, tail_start: TailStart) -> TailSums:
-    """The tail after a whole history, excursion by excursion: what `learn` says after its last tick.
+    """Return the sums after a full history, vectorised by excursion; equal to `learn_distance` tick by tick.
 
     Parameters
     ----------
-    x : (n_ticks, k) distances; a missing one, NaN, neither goes on nor ends an excursion
+    x : (n_ticks, k) distances; a missing one, NaN, neither extends nor ends an excursion
+    tail_start : threshold and prior
 
     """
     ticks, k = x.shape
     last = np.maximum.accumulate(np.where(np.isnan(x), 0, np.arange(ticks)[:, None]), axis=0)
-    known_distances = np.zeros((k, ticks + 1))  # a column's end parts it from the next
+    known_distances = np.zeros((k, ticks + 1))  # an added tick of 0 ends the excursions of each column
     known_distances[:, :ticks] = (
         np.nan_to_num(np.take_along_axis(x, last, axis=0)).T if ticks else known_distances[:, :0]
     )

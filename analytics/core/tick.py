@@ -1,4 +1,4 @@
-"""Input of one tick of the judge: at most one reading each of some series."""
+"""Holds the input of one NumPy detection step: at most one reading each of some series, with their state."""
 
 from __future__ import annotations
 
@@ -20,7 +20,20 @@ LARGEST_USABLE_VALUE = 1e30  # beyond it squares and profiles overflow; such a v
 
 
 class Tick(NamedTuple):
-    """What a tick works on, ``(k,)`` each; ``rows`` are these series' scalars by name, to be changed."""
+    """Readings and state of one tick, ``(k,)`` each.
+
+    Attributes
+    ----------
+    state : of all series
+    limits : of these k series
+    series : index into the state
+    time_s : measured time [s]
+    value : canonical unit; NaN means missing
+    present, usable : bool, whether there is a value, and one of at most `LARGEST_USABLE_VALUE`
+    dt_s : time since the last value [s]; inf before the first
+    rows : the scalars of these series by name, copies that are changed in place
+
+    """
 
     state: State
     limits: Parameters
@@ -36,7 +49,7 @@ class Tick(NamedTuple):
     def of(
         cls, state: State, limits: Parameters, series: NDArray[np.intp], time_s: Floats, value: Floats
     ) -> Self:
-        """A tick with a copy of the scalars of its series."""
+        """Build a tick with a copy of the scalars of its series."""
         rows = dict(zip(SCALAR_COLUMN, np.ascontiguousarray(state.scalars[series].T), strict=True))
         present = ~np.isnan(value)
         dt_s = np.where(np.isnan(rows["time_1"]), np.inf, time_s - rows["time_1"])

@@ -1,1 +1,1 @@
-"""Quality limits of series; names, texts and records of anomalies. Used by ingest and by the service."""
+"""Limits of series by quantity, and names, texts and records of anomalies, for ingest and the service."""

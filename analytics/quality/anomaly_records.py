@@ -1,4 +1,4 @@
-"""Builds the stored anomaly of an event that the judge reports."""
+"""Converts an event reported by the judge into the anomaly record that is stored."""
 
 from __future__ import annotations
 

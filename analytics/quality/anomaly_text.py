@@ -51,7 +51,7 @@ def anomaly_sentences(
 
     Parameters
     ----------
-    rule : the rule that names the event
+    rule : rule that names the event
     quantity : gives the label, unit and plausible range in the sentences
     observed, expected, spread : at the peak, in the canonical unit; NaN where unknown
 

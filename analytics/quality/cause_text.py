@@ -1,4 +1,4 @@
-"""Names of an event's cause at a site, in English and Chinese."""
+"""Builds the explanatory sentence of a site's event, with its cause, in English and Chinese."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ CAUSE_TEXTS_ZH = {
     "incident_downstream": "此处排队：下游可能发生事故或存在瓶颈",
     "incident_upstream": "上游车流受阻：上游排队，此处车流减少",
 }
-CAUSES_WITHOUT_DIRECTION = {"sensor_stuck"}  # which way does not matter
+CAUSES_WITHOUT_DIRECTION = {"sensor_stuck"}  # the direction of the departure is left out
 SEVERAL_QUANTITIES_EN, SEVERAL_QUANTITIES_ZH = "several quantities depart together", "多个监测项同时偏离"
 
 
 OTHER_AREA_EN, OTHER_AREA_ZH = "a neighbouring town", "邻镇"
-"""What stands for a site of another area, which a reader of the reason may not be allowed to see."""
+"""Replaces the name of a site of another area, which the reader may have no right to."""
 
 
 class DepartedQuantity(NamedTuple):
-    """A quantity that departs, and its signed mean score."""
+    """A quantity that departs, and its signed mean score (−log10 of the false-alarm probability)."""
 
     quantity: str
     score: float
 
 
 class PassedSite(NamedTuple):
-    """A neighbour that has shown the same; ``lag_s`` is how much earlier, negative for later [s]."""
+    """A neighbour with the same departure; ``lag_s`` is by how much earlier, negative for later [s]."""
 
     site: Site
     lag_s: float
@@ -58,14 +58,14 @@ class PassedSite(NamedTuple):
 def cause_sentences(
     cause: str | None, departed: Sequence[DepartedQuantity], passed: Sequence[PassedSite], *, alone: bool
 ) -> tuple[str, str]:
-    """What happens at a site, in English and in Chinese.
+    """Describe an event at a site in English and in Chinese.
 
     Parameters
     ----------
-    cause : a name of `analytics.core.cause_patterns.PATTERNS`, or None
-    departed : by how much they say, most first
-    passed : neighbours that show the same
-    alone : whether there are neighbours, and none of them shows it
+    cause : name of a pattern of `analytics.core.cause_patterns.PATTERNS`, or None
+    departed : departing quantities, largest score first
+    passed : neighbours with the same departure
+    alone : whether there are neighbours and none of them has it
 
     """
     named = departed[:MAX_NAMED_QUANTITIES]

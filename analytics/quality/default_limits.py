@@ -1,8 +1,9 @@
-"""Default limits of the quality checks by quantity, and the effective limits of each series.
+"""Provides default limits of the quality checks by quantity, and the effective limits of each series.
 
 Limits are in canonical units. The gross range is the plausible range of the quantity registry; the other
 defaults are defined here. Both can be overridden per series by the site file (`Series.limits`), and that by
 limits an engineer adopted (`Series.adopted`).
+
 Sources: rates and flat-line times follow the practice of QARTOD's water manuals and were checked
 against the sondes of the Logan River Observatory; traffic after the PeMS diagnostics (4 h constant).
 """
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 HOUR_S = 3600.0
 LOCAL_DAY_OFFSET_S = 8 * HOUR_S
 
-# Constant for this long is suspect; naturally constant quantities (rain, idle outfalls) have no entry.
+# Duration of a constant value that is suspect; naturally constant quantities (rain, idle outfalls) have none.
 FLAT_SUSPECT_S: Mapping[str, float] = {
     "water_temperature": 6 * HOUR_S,
     "ph": 12 * HOUR_S,
@@ -43,7 +44,8 @@ FLAT_SUSPECT_S: Mapping[str, float] = {
     "occupancy": 3 * HOUR_S,
 }
 
-# Zero most of the time, then any value: the usual value of an hour does not predict the next shower.
+# Zero most of the time, then any value: the usual value of an hour does not predict the next shower, so the
+# detectors that use it are switched off.
 WITHOUT_EXPECTATION = frozenset({"rainfall"})
 
 
@@ -85,7 +87,7 @@ def usable_series(series: Iterable[Series]) -> UsableSeries:
 
     Returns
     -------
-    Usable
+    UsableSeries
         With the faults by ``site/quantity``.
 
     """
@@ -116,7 +118,7 @@ def judge_parameters(series: Sequence[Series]) -> Parameters:
     Raises
     ------
     ValueError
-        If a series can't be judged as it is enrolled (`problems`).
+        If a series can't be judged as it is enrolled (`limit_problems`).
 
     """
     n = len(series)

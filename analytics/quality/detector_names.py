@@ -1,4 +1,4 @@
-"""English and Chinese names of the detectors that are stored with anomalies."""
+"""Maps the detector names that are stored with anomalies to English and Chinese display names."""
 
 from __future__ import annotations
 
@@ -27,4 +27,4 @@ DETECTORS: dict[str, tuple[str, str]] = {
     "cause/detector_chattering": ("detector chattering", "检测器抖动"),
     "cause/detector_constant": ("detector constant", "占有率不变"),
 }
-"""Name of the detector: English, Chinese; a test holds it against every detector there is."""
+"""English and Chinese name by detector; a test checks that every detector has one."""

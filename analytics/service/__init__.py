@@ -1,1 +1,1 @@
-"""The periodic process, and the twin's state for it and for the gateway."""
+"""Runs the periodic analytics tasks on the store; also network state, backtests and monthly reports."""

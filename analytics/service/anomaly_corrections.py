@@ -1,7 +1,7 @@
 """Compares stored anomalies with those of a new judgement, and lists the corrections.
 
-Nothing is deleted. An anomaly that is none any more is withdrawn, with the reason in words, and every change
-is told in its ``evidence["rejudged"]``, oldest first: when, because of what, and what it was before.
+Nothing is deleted. An anomaly that no longer holds is withdrawn, with the reason as text, and every change
+is recorded in its ``evidence["rejudged"]``, oldest first: its time, its cause, and the values before.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ingest_service.storage.contract.models import Anomaly, LateReadings
 
 FOLLOWED_BY_KEY = "followed_by"
-"""In the evidence of an anomaly that is open, and that live judging does not know of."""
+"""Evidence key of an open anomaly that only rejudging found, so that live judging does not update it."""
 COMPARED_FIELDS = (
     "detector",
     "end_s",
@@ -29,15 +29,19 @@ COMPARED_FIELDS = (
     "state",
     "reason_en",
 )
-CHINA_OFFSET_S = 8 * 3600  # the words are for people in China
+CHINA_OFFSET_S = 8 * 3600  # times in Chinese texts are local (UTC+8)
 
 
 class RejudgedRange(NamedTuple):
-    """What is judged again.
+    """The time range that is judged again.
 
-    from_s, to_s : anomalies that begin in it may come or go; earlier ones may only change [s]
-    late : the late readings behind it
-    now_s : the platform's clock [s]
+    Attributes
+    ----------
+    from_s, to_s : anomalies that begin in the range may be added or withdrawn; earlier ones may only change,
+        Unix seconds [s]
+    late : the late readings that caused it
+    now_s : the platform's clock, Unix seconds [s]
+
     """
 
     from_s: float
@@ -47,14 +51,14 @@ class RejudgedRange(NamedTuple):
 
     @property
     def cause_text(self) -> str:
-        """Why it is judged again."""
+        """The cause as English text: number and time range of the late readings."""
         late = self.late
         readings = f"{late.readings} late reading{'s' if late.readings > 1 else ''}"
         return f"{readings} from {_iso_time(late.since_s)} to {_iso_time(late.until_s)}"
 
 
 class AnomalyCorrections(NamedTuple):
-    """Anomalies to record; ``unfinished`` if something that is still open may change once more."""
+    """Anomalies to record; ``unfinished`` if an open anomaly may still change: judge again later."""
 
     anomalies: list[Anomaly]
     unfinished: bool
@@ -63,15 +67,15 @@ class AnomalyCorrections(NamedTuple):
 def correct_anomalies(
     stored: Sequence[Anomaly], found: Sequence[Anomaly], rejudged_range: RejudgedRange
 ) -> AnomalyCorrections:
-    """What is to be recorded so that the stored anomalies of a series are those that were found.
+    """Return the corrections that make the stored anomalies of a series equal to those found.
 
-    What live judging has open stays its own until it is closed, for it writes it with every batch; so does
-    all that comes after it, and what was found to reach into it.
+    An anomaly that live judging has open is left alone until it is closed, because live judging writes it
+    with every batch; so are all later ones, and those found that overlap it.
 
     Parameters
     ----------
-    stored : what touches the stretch, of the core's detectors
-    found : all that judging again found, by start
+    stored : stored anomalies of the core's detectors that overlap the range
+    found : all anomalies that judging again found, by start
 
     """
     live_open_starts = [
@@ -101,7 +105,7 @@ def correct_anomalies(
 
 
 def _corrected(old: Anomaly | None, new: Anomaly, rejudged_range: RejudgedRange) -> Anomaly | None:
-    """An anomaly as it was found, with its record; None where that changes nothing."""
+    """Return the anomaly found, with its history of changes; None if it equals the stored one."""
     if old is None:
         if new.start_s < rejudged_range.from_s:
             return None
@@ -117,7 +121,7 @@ def _corrected(old: Anomaly | None, new: Anomaly, rejudged_range: RejudgedRange)
 
 
 def _withdrawn(old: Anomaly, found: Sequence[Anomaly], rejudged_range: RejudgedRange) -> Anomaly:
-    """An anomaly that is none any more, or a part of another one."""
+    """Return an anomaly as withdrawn, because it no longer holds or is part of another one."""
     late = rejudged_range.late
     en = f"withdrawn: judged again with {rejudged_range.cause_text}, "
     times_zh = f"{_local_time_zh(late.since_s)}至{_local_time_zh(late.until_s)}"
@@ -145,7 +149,7 @@ def _withdrawn(old: Anomaly, found: Sequence[Anomaly], rejudged_range: RejudgedR
 def _extend_rejudge_history(
     old: Anomaly | None, values_before: dict[str, Any] | None, rejudged_range: RejudgedRange
 ) -> dict[str, Any]:
-    """The record of an anomaly, one entry longer; ``was`` is None where there was none."""
+    """Return the anomaly's history with one more entry; ``was`` is None if there was no anomaly before."""
     before = [] if old is None else old.evidence.get("rejudged", [])
     return {
         "rejudged": [
@@ -168,7 +172,7 @@ def _differs(old: Anomaly, new: Anomaly, name: str) -> bool:
 
 
 def _key(one: Anomaly) -> int:
-    """What tells the anomalies of a series apart: the start [us]."""
+    """Return the key of an anomaly within its series: its start [us]."""
     return round(one.start_s * 1e6)
 
 

@@ -1,4 +1,4 @@
-"""Runs the judge over whole histories, one series at a time, and scores it against labels."""
+"""Judges complete histories of readings, one series at a time, and compares the result with labels."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class SeriesHistory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedHistory:
-    """A history and what the judge says of each reading, ``(n,)`` each, as `analytics.core.judge.Judgement`.
+    """A history and its judgement, ``(n,)`` each, fields as in `analytics.core.judge.Judgement`.
 
-    Flags that later evidence changed are the changed ones, as the database's views show them.
+    Flags revised by later readings have their revised value, as in the database's views.
     """
 
     series: Series
@@ -57,18 +57,18 @@ class JudgedHistory:
 
     @property
     def flagged(self) -> NDArray[np.bool_]:
-        """(n,) which readings are suspect or fail."""
+        """(n,) whether each reading is flagged suspect or fail."""
         return np.isin(self.quality, (Flag.SUSPECT, Flag.FAIL))
 
     @property
     def duration_s(self) -> float:
-        """From the first reading to the last [s]."""
+        """Time from the first reading to the last [s]."""
         return float(self.time_s[-1] - self.time_s[0]) if len(self.time_s) else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelWindow:
-    """A label: something was wrong from start to end [s] with a quantity at a site (None: with any)."""
+    """A label: an anomaly of a quantity at a site (None: of any) from ``start_s`` to ``end_s`` [s]."""
 
     site: str | None = None
     quantity: str | None = None
@@ -76,12 +76,12 @@ class LabelWindow:
     end_s: float
 
     def applies_to(self, series: Series) -> bool:
-        """Whether it says something about a series."""
+        """Whether the label covers a series."""
         return self.site in (None, series.site_id) and self.quantity in (None, series.quantity)
 
 
 def make_history(series: Series, time_s: Floats, value: Floats) -> SeriesHistory:
-    """The history of a series; its reporting interval is the usual one of the readings."""
+    """Build the history of a series; its reporting interval is the median interval of the readings."""
     steps = np.diff(time_s)
     with_interval = (
         msgspec.structs.replace(series, interval_s=float(np.median(steps))) if len(steps) else series
@@ -90,12 +90,12 @@ def make_history(series: Series, time_s: Floats, value: Floats) -> SeriesHistory
 
 
 def with_limits(one: SeriesHistory, changed: Mapping[str, float | None]) -> SeriesHistory:
-    """A history under some other limits; None switches one off.
+    """Return a history with some limits changed; None switches a limit off.
 
     Raises
     ------
     ValueError
-        Where there is no such limit, or limits contradict each other, naming them and the series.
+        If there is no such limit, or limits contradict each other; it names them and the series.
 
     """
     for name in changed:
@@ -111,7 +111,7 @@ def with_limits(one: SeriesHistory, changed: Mapping[str, float | None]) -> Seri
 
 
 def judge_history(one: SeriesHistory) -> JudgedHistory:
-    """Judge a history from its first reading on, as the platform would have."""
+    """Judge a history from its first reading on, as live judging would have."""
     n = len(one.time_s)
     outcome = core.judge(
         State.empty(1),
@@ -139,10 +139,10 @@ def judge_history(one: SeriesHistory) -> JudgedHistory:
 
 
 def backtest_metrics(judged: Sequence[JudgedHistory], labels: Sequence[LabelWindow]) -> dict[str, Any]:
-    """How anomalies and flags meet the labels; None where nothing divides.
+    """Return precision, recall, F1, false alarms and delays against the labels; None for a division by 0.
 
-    A label counts once: it is found if any series that it speaks of has an anomaly in it. An anomaly is false
-    if no label of its own series meets it. Labels outside of what was read are not counted.
+    A label counts once: it is found if any series that it covers has an anomaly that overlaps it. An anomaly
+    is false if no label of its own series overlaps it. Labels outside of the histories are not counted.
     """
     delays = np.concatenate(
         [np.empty(0)]
@@ -179,7 +179,7 @@ def backtest_metrics(judged: Sequence[JudgedHistory], labels: Sequence[LabelWind
 
 
 def _detection_delays(judged: Sequence[JudgedHistory], labels: Sequence[LabelWindow]) -> Floats:
-    """Of each label of one scope that overlaps what was read: its delay [s]; NaN where it was missed."""
+    """Return the delay [s] of each label of one scope that overlaps the histories; NaN if it was missed."""
     spans = [(one.time_s[0], one.time_s[-1]) for one in judged if len(one.time_s)]
     covered = [
         label

@@ -1,8 +1,8 @@
 """Raises one anomaly for each device and day (UTC) whose dead letters exceed their quota.
 
-Beyond the quota dead letters are counted and no longer stored (decision 0028), so readings get lost that a
-replay could have recovered. Names that are not enrolled are one anomaly of their area: whoever may publish
-can invent any number of them.
+Beyond the quota dead letters are counted and no longer stored (decision 0028), so readings are lost that a
+replay could have recovered. All device names that are not enrolled share one anomaly of their area, because
+a client with publish access can invent any number of names.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import msgspec
 from analytics.service import item_backoff
 from analytics.service.time_slice import UNLIMITED
 from ingest_service.storage.contract.models import Anomaly, AnomalyQuery
-from ingest_service.storage.postgres.store import PostgresStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 DETECTOR = "dead_letters"
 VERSION = "1"
 DAY_S = 86_400.0
-SEVERITY = 2  # of the platform, not of what is measured: it pages nobody at night
+SEVERITY = 2  # a fault of the platform, not of the town: below the severity that raises an alert
 GROWTH_FACTOR = (
     10  # the open anomaly is recorded again when the count has grown by this factor, not each round
 )
@@ -38,12 +37,12 @@ ANOMALY_READ_LIMIT = 10_000  # anomalies of two days that are read: one a device
 def report_letter_quotas(
     store: Store, _settings: Settings, _turn: TimeSlice = UNLIMITED, *, now_s: float | None = None
 ) -> None:
-    """Record the quotas that were exceeded since yesterday; the store in memory reports none."""
-    if not isinstance(store, PostgresStore):
+    """Record anomalies of the quotas exceeded since yesterday; the in-memory store has no quotas."""
+    if store.database is None:
         return
     now_s = time.time() if now_s is None else now_s
     today_s = now_s // DAY_S * DAY_S
-    exceeded = store.exceeded_quotas(since_s=today_s - DAY_S)
+    exceeded = store.database.exceeded_quotas(since_s=today_s - DAY_S)
     recorded_before = store.anomalies(
         AnomalyQuery(detectors=[DETECTOR], from_s=today_s - DAY_S, limit=ANOMALY_READ_LIMIT)
     )
@@ -57,13 +56,13 @@ def report_letter_quotas(
 def quota_changes(
     exceeded: Sequence[ExceededQuota], recorded_before: Iterable[Anomaly], *, today_s: float
 ) -> list[Anomaly]:
-    """The anomalies that begin, grow or end.
+    """Return the anomalies that begin, grow or end.
 
     Parameters
     ----------
     exceeded : quotas of yesterday and today that were exceeded
-    known : the anomalies of this detector that are open or ended since yesterday
-    today_s : when the day began (UTC), Unix time [s]; an anomaly of an earlier day is closed
+    recorded_before : the anomalies of this detector that are open or ended since yesterday
+    today_s : start of the day (UTC), Unix time [s]; an anomaly of an earlier day is closed
 
     """
     recorded = {(one.subject, one.start_s): one for one in recorded_before}
@@ -73,7 +72,7 @@ def quota_changes(
         old = recorded.pop((current.subject, current.start_s), None)
         if old is None or old.state != current.state or current.score >= GROWTH_FACTOR * old.score:
             changes.append(current)
-    return changes + [  # whose quotas are no longer there
+    return changes + [  # those without a quota entry any more
         msgspec.structs.replace(one, state="closed", end_s=one.start_s + DAY_S)
         for one in recorded.values()
         if one.state == "open" and one.start_s < today_s

@@ -1,7 +1,7 @@
-"""Task that diagnoses traffic detectors daily, as the Caltrans PeMS does.
+"""Periodic task that finds faulty traffic detectors (dead, stuck, chattering) daily, as Caltrans PeMS does.
 
-What fails is the detector, not a sample, so that one day of one detector is one anomaly, of subject
-``site/{site_id}/detector``. Detectors that sent too little are the business of
+The detector fails, not a single sample, so one day of one detector is one anomaly, of subject
+``site/{site_id}/detector``. Detectors that sent too few samples are left to
 `analytics.service.device_silence`.
 """
 
@@ -39,7 +39,7 @@ VERSION = "1"
 
 
 class DetectorFault(NamedTuple):
-    """What a diagnosis is called."""
+    """The names of a diagnosis: identifier, English and Chinese text."""
 
     name: str
     en: str
@@ -93,7 +93,7 @@ def diagnose_detectors(store: Store, settings: Settings, time_slice: TimeSlice =
 def _diagnose_sites_singly(
     store: Store, directory: Directory, area_id: str, day: datetime, time_slice: TimeSlice
 ) -> None:
-    """Diagnose the sites of an area that can't be diagnosed together. Raises `StoreUnavailableError`."""
+    """Diagnose the sites of an area one by one, after a failure of all. Raises `StoreUnavailableError`."""
     sites_of = item_backoff.backoff_of(store, "detectors of a site")
     for site in directory.sites:
         if time_slice.is_over:
@@ -108,13 +108,13 @@ def _diagnose_sites_singly(
 
 
 def last_complete_day(now: datetime) -> datetime:
-    """The begin of the last local day whose samples are all there."""
+    """Return the start of the last local day whose samples are complete."""
     day = now.replace(hour=0, minute=0, second=0, microsecond=0)
     return day if now.hour >= DIAGNOSED_TO_H else day - timedelta(days=1)
 
 
 def find_faulty_detectors(store: Store, directory: Directory, area_id: str, day: datetime) -> list[Anomaly]:
-    """The detectors of an area that were faulty on a day. Raises `StoreUnavailableError`."""
+    """Return anomalies of an area's detectors that were faulty on a day. Raises `StoreUnavailableError`."""
     here = {one.site_id for one in directory.sites if one.area_id == area_id}
     series = [one for one in directory.series if one.site_id in here and one.quantity in {FLOW, OCCUPANCY}]
     names = sorted({one.site_id for one in series if one.quantity == OCCUPANCY})

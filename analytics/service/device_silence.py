@@ -1,10 +1,10 @@
-"""Decides which devices have fallen silent.
+"""Detects devices that have stopped sending, and opens or closes an anomaly for each of them.
 
 A device is silent if nothing was received from it for a short grace, and either its newest measured time is
 too far behind its area's watermark (the median newest measured time of the area's devices), or nothing was
-received for that long by the clock (decision 0005). Where all devices fell
-silent together, or ingest does not work, that is one anomaly of the platform, and none of each device
-(`analytics.service.simultaneous_silence`, decision 0030).
+received for that long by the clock (decision 0005). If all devices fell silent together, or ingest does not
+work, one anomaly of the platform replaces those of the devices (`analytics.service.simultaneous_silence`,
+decision 0030).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ingest_service.storage.contract.models import DeviceActivity
 
 VERSION = "1"
-REPLAY_KIND = "replay"  # a device that plays files ends with them, and shares series with live devices
+REPLAY_KIND = "replay"  # a replay device stops at the end of its files, and shares series with live devices
 WARNING_S, ALARM_S = 3_600.0, 6 * 3_600.0
 
 
@@ -40,16 +40,17 @@ def device_silence_changes(
     not_taken: Collection[str] = (),
     resumed_s: float = -math.inf,
 ) -> list[Anomaly]:
-    """The silences that began, went on or ended, as anomalies to record.
+    """Return the silences that began, changed severity or ended, as anomalies to record.
 
     Parameters
     ----------
-    activity : when each device was last heard
+    activity : when each device was last received
     is_open : open anomalies of this detector
     now_s : the platform's clock, Unix seconds [s]
-    devices : a fault of one is put off in it
+    devices : backoff in which a device that fails is deferred
     not_taken : areas whose readings no ingest process takes now
-    resumed_s : when the newest silence of all devices ended: each device has its patience anew from then on
+    resumed_s : when the newest silence of all devices ended, Unix seconds [s]; every device's allowed delay
+        starts anew from then
 
     """
     devices = devices or ItemBackoff("look_for_silence")
@@ -79,7 +80,7 @@ def device_silence_changes(
 def _changes_of_device(
     one: DeviceActivity, open_anomaly: Anomaly | None, watermark_s: float, *, is_silent: bool
 ) -> list[Anomaly]:
-    """What is to be recorded of a device."""
+    """Return the anomalies of one device to record."""
     found = []
     if one.measured_s is None or one.received_s is None:
         return []
@@ -105,7 +106,7 @@ def _watermarks(activity: Sequence[DeviceActivity]) -> dict[str, float]:
 def _is_silent(
     one: DeviceActivity, watermarks: Mapping[str, float], settings: Settings, now_s: float, resumed_s: float
 ) -> bool:
-    """Whether a device is silent, whatever the others are."""
+    """Whether a device is silent, considered on its own."""
     if one.measured_s is None or one.received_s is None or now_s - one.received_s <= settings.silence_grace_s:
         return False
     longest_s = settings.silent_intervals * one.interval_s
@@ -116,7 +117,7 @@ def _is_silent(
 
 
 def _silence_anomaly(one: DeviceActivity, until_s: float) -> Anomaly:
-    assert one.measured_s is not None  # noqa: S101 - only heard devices come here
+    assert one.measured_s is not None  # noqa: S101 - the caller passes only devices with a reading
     silent_s = until_s - one.measured_s
     severity = 3 if silent_s >= ALARM_S else 2 if silent_s >= WARNING_S else 1
     minutes = round(silent_s / 60)

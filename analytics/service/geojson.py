@@ -1,4 +1,4 @@
-"""The networks and sites as GeoJSON (RFC 7946), for maps and for a CIM."""
+"""Converts the networks and sites to GeoJSON (RFC 7946), for maps and for a city information model (CIM)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def network_geojson(directory: Directory, state: TwinState | None = None) -> dict[str, Any]:
-    """A FeatureCollection of links, nodes and sites; with a state, links and nodes carry theirs."""
+    """Return a FeatureCollection of links, nodes and sites; ``state`` is added to links and nodes."""
     nodes = {} if state is None else {one.node_id: one for one in state.nodes}
     links = {} if state is None else {one.link_id: one for one in state.links}
     node_positions = {one.node_id: (one.lon, one.lat) for one in directory.nodes}
@@ -36,7 +36,7 @@ def _line(link: Link, node_positions: dict[str, tuple[float, float]]) -> list[tu
     return list(link.coordinates) or [node_positions[link.from_node], node_positions[link.to_node]]
 
 
-def _feature(  # noqa: PLR0917 - one of each
+def _feature(  # noqa: PLR0917 - one parameter for each part of a feature
     shape: str,
     coordinates: Any,
     feature_kind: str,

@@ -1,4 +1,4 @@
-"""Task that drops or compresses old data by setting, after it was rolled up."""
+"""Periodic task that deletes or compresses old readings and rollups according to the settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from analytics.service import item_backoff
 from analytics.service.time_slice import UNLIMITED
 from ingest_service.storage.postgres.retention import RetentionPolicy
-from ingest_service.storage.postgres.store import PostgresStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,22 +22,23 @@ ROWS_PER_TRANSACTION, CHUNKS_PER_TRANSACTION, MAX_TRANSACTIONS = (
     20_000,
     1,
     50,
-)  # in one transaction; and how many of them in one look
+)  # per transaction: rows deleted, chunks compressed; per table and turn: transactions
 
 
 def tidy(
     store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED, *, now_s: float | None = None
 ) -> None:
-    """Drop and compress what the settings say, until the turn is over; the store in memory keeps all."""
-    if not isinstance(store, PostgresStore):
+    """Delete and compress old data until the time slice is over; the in-memory store keeps everything."""
+    database = store.database
+    if database is None:
         return
     now_s, retention, tables = (
         now_s or time.time(),
-        RetentionPolicy(store),
+        RetentionPolicy(database),
         item_backoff.backoff_of(store, "tidy"),
     )
     with tables.isolate("forget letter quotas"):
-        store.delete_old_quotas()
+        database.delete_old_quotas()
     for what, days in retention_days(settings).items():
         if days and not tables.is_deferred(f"forget {what}"):
             with tables.isolate(f"forget {what}"):
@@ -57,7 +57,7 @@ def tidy(
 
 
 def retention_days(settings: Settings) -> dict[str, float]:
-    """How long each thing is kept; 0 is for ever [d]."""
+    """Return the retention time of each table [d]; 0 is for ever."""
     return {
         "reading": settings.keep_readings_days,
         "rollup_1min": settings.keep_1min_days,

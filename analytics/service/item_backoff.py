@@ -1,4 +1,4 @@
-"""Runs a task item by item (areas, sites, series, months): one that fails is retried later, alone."""
+"""Isolates failures of single items of a task (areas, sites, series) and retries them with backoff."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ PUT_OFF = Gauge("towntwin_service_items_put_off", "Items of a task whose last tr
 
 
 class ItemBackoff:
-    """Which items of a task failed, and until when each is left alone: twice as long after each failure.
+    """The failed items of a task and the time of their next try; the delay doubles with each failure.
 
     Parameters
     ----------
-    task : as it is named in logs and metrics
-    longest_wait_s : that an item is put off [s]
-    clock : monotonic [s]
+    task : name in logs and metrics
+    longest_wait_s : upper bound of the delay [s]
+    clock : monotonic clock [s]
 
     """
 
@@ -50,15 +50,15 @@ class ItemBackoff:
         self._failed: dict[str, tuple[int, float]] = {}
 
     def is_deferred(self, key: str) -> bool:
-        """Whether an item failed and is not to be tried again yet."""
+        """Whether an item failed and is not due for another try yet."""
         return self._clock() < self._failed.get(key, (0, 0.0))[1]
 
     def deferred_items(self) -> set[str]:
-        """All items that failed and are not to be tried again yet."""
+        """Return all items that failed and are not due for another try yet."""
         return {key for key in self._failed if self.is_deferred(key)}
 
     def failed_items(self) -> set[str]:
-        """All items whose last try failed."""
+        """Return all items whose last try failed."""
         return set(self._failed)
 
     def failed(self, key: str) -> bool:
@@ -66,21 +66,21 @@ class ItemBackoff:
         return key in self._failed
 
     def tries(self, key: str) -> int:
-        """How often an item failed since it last went well."""
+        """Return the number of failures of an item since its last success."""
         return self._failed.get(key, (0, 0.0))[0]
 
     def retry_now(self, key: str) -> None:
-        """Try an item again at once: what made it fail is known and left out."""
+        """Make an item due at once, because the cause of its failure was found and is excluded."""
         self._failed.pop(key, None)
 
     @contextmanager
     def isolate(self, key: str) -> Iterator[None]:
-        """Work at one item: its exception is logged, counted and ends here.
+        """Run the block for one item; its exception is logged, counted and not propagated.
 
         Raises
         ------
-        StoreUnavailable
-            Where waiting may help; a statement that takes too long is the item's own fault, though.
+        StoreUnavailableError
+            If the whole store is unavailable. A timeout of a single statement counts as the item's failure.
 
         """
         try:
@@ -112,7 +112,7 @@ _backoffs: WeakKeyDictionary[Store, dict[str, ItemBackoff]] = WeakKeyDictionary(
 
 
 def backoff_of(store: Store, task: str, *, longest_wait_s: float = MAX_DELAY_S) -> ItemBackoff:
-    """The items of a task at a store; the same as long as the process lives."""
+    """Return the backoff of a task on a store; the same object for the lifetime of the process."""
     backoffs_of_store = _backoffs.setdefault(store, {})
     if task not in backoffs_of_store:
         backoffs_of_store[task] = ItemBackoff(task, longest_wait_s=longest_wait_s)
@@ -120,12 +120,12 @@ def backoff_of(store: Store, task: str, *, longest_wait_s: float = MAX_DELAY_S) 
 
 
 def record_or_defer(store: Store, items: ItemBackoff, anomalies: Sequence[Anomaly]) -> None:
-    """Record anomalies together; where the store refuses that, one by one. Raises `StoreUnavailableError`."""
+    """Record anomalies together; if the store refuses them, one by one. Raises `StoreUnavailableError`."""
     try:
         store.record_anomalies(anomalies)
     except StoreUnavailableError:
         raise
-    except Exception as error:  # noqa: BLE001 - which of them it is, the next lines find and log
+    except Exception as error:  # noqa: BLE001 - the loop below finds and logs the refused ones
         log.warning("anomalies_refused", anomalies=len(anomalies), error=str(error).partition("\n")[0])
     else:
         return

@@ -1,4 +1,4 @@
-"""Judges a time range of a series with trial limits beside those in force."""
+"""Judges a time range of a series with the limits in force and with trial limits, and compares the two."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_TRIAL_READINGS = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class TrialOutcome:
-    """What judging a stretch by some limits gives."""
+    """The result of judging a time range with some limits."""
 
     limits: dict[str, float]
     readings: int
@@ -35,26 +35,26 @@ class TrialOutcome:
 
 @dataclass(frozen=True, slots=True)
 class LimitTrial:
-    """The limits in force and those tried on the same readings, and what sets their anomalies apart."""
+    """The results of the limits in force and of the trial limits on the same readings."""
 
     now: TrialOutcome
     tried: TrialOutcome
 
     @property
     def gone(self) -> list[Anomaly]:
-        """Anomalies of now that no tried one overlaps."""
+        """Anomalies under the limits in force that no anomaly under the trial limits overlaps."""
         return _without_overlapping(self.now.anomalies, self.tried.anomalies)
 
     @property
     def new(self) -> list[Anomaly]:
-        """Tried anomalies that none of now overlaps."""
+        """Anomalies under the trial limits that no anomaly under the limits in force overlaps."""
         return _without_overlapping(self.tried.anomalies, self.now.anomalies)
 
 
 def try_limits(
     store: Reader, series: Series, changed: Mapping[str, float | None], from_s: float, to_s: float
 ) -> LimitTrial:
-    """Judge a stretch twice, each time from two weeks before it on; nothing is stored.
+    """Judge a time range twice, each time with a warm-up of two weeks before it; nothing is stored.
 
     Parameters
     ----------
@@ -65,8 +65,8 @@ def try_limits(
     Raises
     ------
     ValueError
-        Where a limit does not exist, limits contradict each other, or the stretch holds too many readings.
-    StoreUnavailable
+        If a limit does not exist, limits contradict each other, or the range holds too many readings.
+    StoreUnavailableError
 
     """
     rows = store.readings(series.series_id, from_s - WARM_UP_S, to_s, limit=MAX_TRIAL_READINGS)
@@ -102,7 +102,7 @@ def _overlap(a: Anomaly, b: Anomaly) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class LimitOrigins:
-    """The limits of a series by where they come from; the later ones stand over the earlier."""
+    """The limits of a series by source, in order of increasing precedence, and those in force."""
 
     judge: dict[str, float]
     quantity: dict[str, float]
@@ -112,7 +112,7 @@ class LimitOrigins:
 
 
 def limit_origins(series: Series) -> LimitOrigins:
-    """Where the limits of a series come from, whatever is enrolled; in force are those that ingest uses."""
+    """Return the limits of a series by source; those in force are the ones ingest uses, or the defaults."""
     judged = default_limits.usable_series([series]).series
     return LimitOrigins(
         judge=DEFAULTS,
@@ -124,5 +124,5 @@ def limit_origins(series: Series) -> LimitOrigins:
 
 
 def series_limit_problems(series: Series) -> list[str]:
-    """What is wrong with a series as it is enrolled, one sentence each."""
+    """Return the problems of a series' enrolled limits, one sentence each."""
     return default_limits.limit_problems(series)

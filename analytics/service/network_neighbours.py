@@ -1,4 +1,4 @@
-"""Neighbouring sites along a network, with the travel time of water between them."""
+"""Finds the next measured sites upstream and downstream of each site, with the travel time between them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIN_SPEED_M_S = 0.01
 
 
 class NeighbouringSite(NamedTuple):
-    """The next measured site upstream; travel time from there [s], 0 on a road, whose queues grow at once."""
+    """A neighbouring measured site and the travel time ``lag_s`` of water [s]; 0 on a road (fast queues)."""
 
     site_id: str
     lag_s: float
@@ -23,7 +23,13 @@ class NeighbouringSite(NamedTuple):
 
 
 def upstream_sites(directory: Directory, measured: Container[str]) -> dict[str, list[NeighbouringSite]]:
-    """The next measured sites upstream of each site, over nodes that measure nothing; nearest first."""
+    """Return the next measured sites upstream of each site, nearest first; nodes without sites are passed.
+
+    Parameters
+    ----------
+    measured : ids of the sites to consider
+
+    """
     site_of = {node.node_id: node.site_id for node in directory.nodes if node.site_id in measured}
     links_into_node: dict[str, list[Link]] = {}
     for link in directory.links:
@@ -38,7 +44,7 @@ def upstream_sites(directory: Directory, measured: Container[str]) -> dict[str, 
 def downstream_sites(
     upstream_of_site: dict[str, list[NeighbouringSite]],
 ) -> dict[str, list[NeighbouringSite]]:
-    """The same, seen from the sites above."""
+    """Return the next measured sites downstream of each site, by inverting the upstream relation."""
     downstream_of_site: dict[str, list[NeighbouringSite]] = {}
     for site, sites in upstream_of_site.items():
         for one in sites:

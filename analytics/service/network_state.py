@@ -1,4 +1,4 @@
-"""The state of the twin's nodes and links, and the candidates upstream of an anomaly."""
+"""Computes the current state of the networks' nodes and links, and traces an anomaly's sources upstream."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SUSPECT = 3
 
 
 class MeasuredQuantity(msgspec.Struct, frozen=True, kw_only=True):
-    """What a series measured last, and what was expected of it; canonical unit."""
+    """The newest reading of a series with its expected value, in the canonical unit."""
 
     series_id: int
     quantity: str
@@ -38,7 +38,7 @@ class MeasuredQuantity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodeState(msgspec.Struct, frozen=True, kw_only=True):
-    """A node now."""
+    """The current state of a node."""
 
     node_id: str
     network: str
@@ -49,7 +49,10 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LinkState(msgspec.Struct, frozen=True, kw_only=True):
-    """A link now, from the sites at its ends; ``congestion`` is speed over free-flow speed, of roads."""
+    """The current state of a link, from the sites at its ends.
+
+    ``congestion`` is speed divided by free-flow speed, for roads only.
+    """
 
     link_id: str
     network: str
@@ -60,7 +63,7 @@ class LinkState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TwinState(msgspec.Struct, frozen=True, kw_only=True):
-    """Every node and link now."""
+    """The current state of every node and link."""
 
     now_s: float
     nodes: list[NodeState]
@@ -68,7 +71,7 @@ class TwinState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SourceCandidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A node upstream from which it may have come; it left there between the two times."""
+    """An upstream node that may be the source; the water left it from ``left_from_s`` to ``left_to_s``."""
 
     node_id: str
     site_id: str | None
@@ -84,7 +87,7 @@ class SourceCandidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UpstreamTrace(msgspec.Struct, frozen=True, kw_only=True):
-    """Where an anomaly may have come from, outfalls first; empty where the site is on no river."""
+    """The possible sources of an anomaly, outfalls first; empty if its site is on no river."""
 
     anomaly_id: int
     node_id: str | None
@@ -97,7 +100,7 @@ class UpstreamTrace(msgspec.Struct, frozen=True, kw_only=True):
 def network_state(
     directory: Directory, latest: Sequence[NewestReading], open_anomalies: Sequence[Anomaly], *, now_s: float
 ) -> TwinState:
-    """What every node and link measures, expects and suffers from.
+    """Return the newest readings, the status and the open anomalies of every node and link.
 
     Parameters
     ----------
@@ -132,7 +135,7 @@ def network_state(
 def trace_anomaly(
     directory: Directory, anomaly: Anomaly, *, window_s: float = 86_400.0, uncertainty: float = 0.3
 ) -> UpstreamTrace:
-    """Which nodes upstream of an anomaly's site could have caused it, and when, by travel time."""
+    """Return the upstream nodes that could be the source of an anomaly, and when, by travel time."""
     rivers = [node for node in directory.nodes if node.network == "river"]
     links = [link for link in directory.links if link.network == "river"]
     node_index = next((at for at, node in enumerate(rivers) if node.site_id == anomaly.site_id), None)
@@ -198,7 +201,7 @@ def _status(
 
 
 def _is_warming(one: MeasuredQuantity) -> bool:
-    """Whether nothing is expected yet: a series is new, and "as expected" would be no more than a guess."""
+    """Whether the series is too new for an expected value, so that "ok" would be only a guess."""
     return bool(one.rules & Rule.WARM_UP)
 
 

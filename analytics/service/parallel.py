@@ -1,11 +1,13 @@
-"""Maps a function over many histories on Dask: local threads, or a cluster by its address.
+"""Maps a function over many histories in parallel with Dask, on local threads or on a cluster.
 
-The compiled judge lets go of the interpreter's lock, so threads are enough on one machine.
+The compiled judge releases the GIL, so threads are enough on one machine.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
+
+from analytics.errors import AnalyticsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,8 +18,8 @@ B = TypeVar("B")
 CONNECT_S = 10.0
 
 
-class DaskClusterError(ValueError):
-    """The cluster can't be used; the sentence says why."""
+class DaskClusterError(AnalyticsError, ValueError):
+    """The cluster can't be used; the message gives the reason."""
 
 
 def map_in_parallel(
@@ -27,19 +29,19 @@ def map_in_parallel(
     cluster: str | None = None,
     on_item_done: Callable[[], None] = lambda: None,
 ) -> list[B]:
-    """What the function says of each, in the order given.
+    """Return the function's results, in the order of the inputs.
 
     Parameters
     ----------
-    function : known by its name to every worker of the cluster
-    given : sent to the workers
-    cluster : address of a Dask scheduler (``tcp://host:port``); without it, threads of this process
-    done : called whenever one more is done
+    function : importable by name on every worker of the cluster
+    inputs : sent to the workers
+    cluster : address of a Dask scheduler (``tcp://host:port``); without it, threads of this process are used
+    on_item_done : called after each input
 
     Raises
     ------
-    ClusterError
-        Where no scheduler answers at the address within 10 s, no worker comes to it, or the workers give up.
+    DaskClusterError
+        If no scheduler responds at the address within 10 s, it has no worker, or the workers fail.
 
     """
     return (

@@ -1,6 +1,6 @@
-"""The periodic process: one owner, and rounds in which every task gets a share of time.
+"""Runs the periodic tasks in rounds, in one process at a time (by a lease), each task within a time slice.
 
-A task that fails is put off and stops no other; within a task, neither does one item
+A task that fails is deferred and does not stop the others; neither does one item within a task
 (`analytics.service.item_backoff`).
 """
 
@@ -40,10 +40,10 @@ log = structlog.get_logger()
 SERVICE_SHARD = "analytics"
 STANDBY_POLL_S = 2.0
 ANOMALY_READ_LIMIT = 10_000
-RECENT_SILENCES = 200  # of the silences that ended: the platform's own is among them if it matters still
+RECENT_SILENCES = 200  # newest ended silences read; they include the platform's own one if it still matters
 ROLLUP_SAMPLE = "some of what waits"
 FAILURES_BEFORE_PAUSE = (
-    10  # failures in a row after which rollups wait: a share of a thousandth is about one stretch
+    10  # failures in a row after which rollups wait: a share of 2^-10 is about one time range
 )
 ROLL_UP_WAIT_S = 60.0
 
@@ -54,7 +54,7 @@ OWNER = Gauge("towntwin_service_owner", "1 while this process is the one that wo
 
 
 def run(store: Store, settings: Settings, stop: threading.Event) -> None:
-    """Work until ``stop`` is set; stand by while another process does."""
+    """Run rounds until ``stop`` is set; stand by while another process holds the lease."""
     if settings.metrics_port:
         start_http_server(settings.metrics_port, addr="127.0.0.1")
     identity = ProcessIdentity(kind="service", instance=SERVICE_SHARD)
@@ -77,10 +77,10 @@ def run(store: Store, settings: Settings, stop: threading.Event) -> None:
 
 
 def roll_up(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED) -> None:
-    """Bring rollups up to date that are not, as many as the turn has time for.
+    """Refresh outdated rollups until the time slice is over.
 
-    Where a transaction fails, the next ones take smaller and smaller shares of what waits, chosen by chance:
-    all that is sound gets through between what is not. The readings answer for what is not rolled up.
+    If a transaction fails, the next ones take smaller and smaller random shares of the outdated ranges, so
+    that sound ranges get through between faulty ones. Queries use the readings where a rollup is outdated.
     """
     rollup_backoff = item_backoff.backoff_of(store, "roll_up", longest_wait_s=ROLL_UP_WAIT_S)
     while not time_slice.is_over and not (
@@ -96,7 +96,7 @@ def roll_up(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED)
 
 
 def look_for_silence(store: Store, settings: Settings, _turn: TimeSlice = UNLIMITED) -> None:
-    """Record the devices that fell silent, and those that speak again."""
+    """Record the devices that fell silent, and close the anomalies of those that send again."""
     devices = item_backoff.backoff_of(store, "look_for_silence")
     is_open = store.anomalies(
         AnomalyQuery(detectors=[simultaneous_silence.DETECTOR], states=["open"], limit=ANOMALY_READ_LIMIT)
@@ -118,7 +118,7 @@ def look_for_silence(store: Store, settings: Settings, _turn: TimeSlice = UNLIMI
 
 
 class PeriodicTask:
-    """A task that is done once in ``tidy_s``, first at once; what a turn leaves goes on in the next."""
+    """A task that runs at the start and then every ``tidy_s``; unfinished work continues in the next turn."""
 
     def __init__(self, task: Task) -> None:
         self.__name__ = task.__name__
@@ -126,7 +126,7 @@ class PeriodicTask:
         self._due_s = -math.inf
 
     def __call__(self, store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED) -> None:
-        """Do it, if it is due."""
+        """Run the task if it is due."""
         if time.monotonic() >= self._due_s:
             self._task(store, settings, time_slice)
             if not time_slice.is_over:
@@ -152,7 +152,7 @@ def _run_rounds(
     stop: threading.Event,
     progress: ProgressRecorder | None = None,
 ) -> None:
-    """One round after another, as long as the lease is held. Raises `StoreUnavailableError`."""
+    """Run one round after another while the lease is held. Raises `StoreUnavailableError`."""
     progress = progress or ProgressRecorder()
     progress.work_succeeded()  # the first round begins
     while not stop.is_set() and lease.held():
@@ -171,13 +171,13 @@ def _run_rounds(
 
 
 def _work_status(progress: ProgressRecorder, failed: list[str]) -> Callable[[], WorkStatus]:
-    """What a heartbeat shows: the tasks that failed in the newest round, and how long the next one takes."""
+    """Return the source of a heartbeat's status: failed tasks of the newest round, age of its completion."""
     fault = "task" if failed else ""
     return lambda: WorkStatus(fault, ", ".join(failed), progress.success_age_s or 0.0)
 
 
 def _run_task(task: Task, store: Store, settings: Settings, time_slice: TimeSlice) -> bool:
-    """Give a task its turn; False where it failed as a whole, which puts it off.
+    """Run a task's turn; return False if the task as a whole failed, which defers it.
 
     Raises `StoreUnavailableError`.
     """

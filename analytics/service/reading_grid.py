@@ -1,4 +1,4 @@
-"""Readings of several series on one grid of ticks, as input of the site model."""
+"""Loads the readings of several series onto a common 5-minute time grid, as input of the site model."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
 TICK_S = 300
 TICKS_PER_H = 3600 // TICK_S
 TICK_US = TICK_S * 1_000_000
-READINGS_PER_PAGE = 200_000  # of a series at once
-MAX_HELD_TICKS = 7 * 24 * TICKS_PER_H  # what is measured once a year says nothing of the year
+READINGS_PER_PAGE = 200_000  # readings of a series in one query
+MAX_HELD_TICKS = 7 * 24 * TICKS_PER_H  # a value is held for a week at most, however rarely it is measured
 FAILED_CHECK_RULES = Rule.GROSS_RANGE | Rule.FLAT_LINE | Rule.ATTENUATED
 RAIN, OXYGEN, TEMPERATURE = "rainfall", "dissolved_oxygen", "water_temperature"
 
 
 @dataclass(frozen=True, slots=True)
 class ReadingGrid:
-    """Readings, ``(n_ticks, n_sites, n_quantities)`` unless said otherwise; NaN means missing.
+    """Readings, ``(n_ticks, n_sites, n_quantities)`` unless stated otherwise; NaN means missing.
 
-    A tick holds the last reading that was measured in it; what is measured less often stays for its interval.
+    A tick holds the last reading measured in it; a less frequent series holds its value for its interval.
 
     Attributes
     ----------
     first : number of the first tick since the epoch
     value, expected, spread : canonical unit
-    good : whether a reading is there and was not flagged
-    failed, flat : whether it failed a check of its own, or stood still
+    good : whether there is a reading and it was not flagged
+    failed, flat : whether it failed a check of its own series, or the flat-line check
     saturation : of oxygen [share], (n_ticks, n_sites)
-    departure : residuals in spreads
+    departure : residuals divided by the spread
 
     """
 
@@ -66,7 +66,10 @@ def load_grid(
     *,
     ticks: tuple[int, int],
 ) -> ReadingGrid:
-    """Read some series in ``[first, last)`` ticks since the epoch. Raises `StoreUnavailableError`."""
+    """Read some series at ``ticks``, that is ``[first, last)`` since the epoch.
+
+    Raises `StoreUnavailableError`.
+    """
     first, last = ticks
     shape = (max(last - first, 0), len(sites), len(quantities))
     value, expected, spread = (np.full(shape, np.nan) for _ in range(3))
@@ -95,7 +98,7 @@ def load_grid(
 
 
 def _last_reading_of_ticks(store: Store, series_id: int, ticks: tuple[int, int]) -> NDArray[np.void]:
-    """READING rows of a series in ``[first, last)`` ticks, the last one of each tick; read in pieces."""
+    """Return the last READING row of each tick of a series in ``[first, last)`` ticks; read in pages."""
     from_s, to_s = (float(tick * TICK_S) for tick in ticks)
     found = []
     while True:
@@ -110,7 +113,7 @@ def _last_reading_of_ticks(store: Store, series_id: int, ticks: tuple[int, int])
 def _hold_readings(
     tick: NDArray[np.int64], hold_ticks: int, n: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Ticks with a reading, and its place; the last one of each tick, and held until the next."""
+    """Return the ticks with a value and the index of its reading: the last of the tick, or one held."""
     last = np.full(n + hold_ticks, -1, np.intp)
     inside = (tick >= -hold_ticks) & (tick < n)
     last[tick[inside] + hold_ticks] = np.flatnonzero(inside)
@@ -124,9 +127,9 @@ def _hold_readings(
 def _departures(
     value: Floats, expected: Floats, spread: Floats, quantities: Sequence[str]
 ) -> tuple[Floats, Floats]:
-    """Saturation of oxygen, and residuals in spreads; those of oxygen as shares of saturation.
+    """Return the oxygen saturation and the residuals in spreads; those of oxygen as shares of saturation.
 
-    Where the water is warmer than expected it holds less oxygen: that is no departure of the oxygen.
+    Water that is warmer than expected dissolves less oxygen, which is no departure of the oxygen.
     """
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         departure = (value - expected) / spread

@@ -1,7 +1,7 @@
-"""Late readings: the stretch that they touch is judged again, and its flags and anomalies are corrected.
+"""Judges a series again over the time range that late readings affect; corrects its flags and anomalies.
 
-A series is judged as one block with a fresh state, from a warm-up before its first late reading on, with all
-readings in the order of their measured time. The state of the live shard is not touched
+A series is judged as one block with a fresh state, starting with a warm-up before its first late reading,
+with all readings in the order of their measured time. The state of the live shard is not changed
 (docs/decisions/0007-late-data.md).
 """
 
@@ -44,7 +44,7 @@ DAY_S = 86_400.0
 ANOMALY_READ_LIMIT = 10_000
 UNJUDGED_RULES = Rule.LATE | Rule.UNJUDGED
 MAX_DOUBLINGS = 8  # from five minutes to a day
-REACH_FACTOR = 4.0  # times as far, where an event does not end
+REACH_FACTOR = 4.0  # by which the range is extended while an event in it has not ended
 
 REJUDGED = Counter(
     "towntwin_service_rejudged_series_total", "Series with late readings that were judged again"
@@ -53,9 +53,9 @@ CORRECTED = Counter("towntwin_service_corrected_total", "What judging again chan
 
 
 class RejudgedBlock(NamedTuple):
-    """A series' readings, READING ``(n,)``, and what is said of them now.
+    """A series' readings, READING ``(n,)``, and their new flags ``(n,)``, rules ``(n,)`` and anomalies.
 
-    ``rest_from_s`` is where the next piece begins; None where this is the last one.
+    ``rest_from_s`` is where the next piece begins [Unix s]; None if this is the last one.
     """
 
     rows: NDArray[np.void]
@@ -66,7 +66,7 @@ class RejudgedBlock(NamedTuple):
 
 
 def rejudge(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED) -> None:
-    """Judge some of the series again that have late readings, those that wait longest first."""
+    """Judge a limited number of series with late readings again, longest waiting first."""
     series_backoff = item_backoff.backoff_of(store, "rejudge")
     deferred_items = series_backoff.deferred_items()
     due = store.late_readings_due(limit=settings.rejudge_series + len(deferred_items))
@@ -88,7 +88,10 @@ def rejudge(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED)
 
 
 def _defer_series(store: Store, late: LateReadings, again_s: float) -> None:
-    """Let a series wait that can't be judged, also for the next process. Raises `StoreUnavailableError`."""
+    """Store that a series that can't be judged is due later, so that other processes also wait.
+
+    Raises `StoreUnavailableError`.
+    """
     try:
         store.store_corrections(late, np.empty(0, REVISION), [], again_s=again_s)
     except StoreRefusedError as error:
@@ -98,7 +101,7 @@ def _defer_series(store: Store, late: LateReadings, again_s: float) -> None:
 def _rejudge_series(
     store: Store, settings: Settings, late: LateReadings, series: Mapping[int, Series]
 ) -> None:
-    """One series, or the next piece of it."""
+    """Judge one series again, or the next piece of it, and store the corrections."""
     revisions, changed, rest_from_s = _find_piece_corrections(
         store, settings, late, series[late.series_id], now_s=time.time()
     )
@@ -118,13 +121,13 @@ def _report_rejudged(late: LateReadings, flags: int, anomalies: int) -> None:
 def find_corrections(
     store: Store, settings: Settings, late: LateReadings, series: Series, *, now_s: float
 ) -> tuple[NDArray[np.void], AnomalyCorrections]:
-    """What judging a series again changes: REVISION rows, and anomalies; of a long stretch its first piece.
+    """Return the changes from judging a series again: REVISION rows and anomalies; only of the first piece.
 
     Raises
     ------
-    StoreUnavailable
+    StoreUnavailableError
     ValueError
-        Where the limits of the series contradict each other.
+        If the limits of the series contradict each other.
 
     """
     return _find_piece_corrections(store, settings, late, series, now_s=now_s)[:2]
@@ -133,11 +136,11 @@ def find_corrections(
 def _find_piece_corrections(
     store: Store, settings: Settings, late: LateReadings, series: Series, *, now_s: float
 ) -> tuple[NDArray[np.void], AnomalyCorrections, float | None]:
-    """The same, and where the next piece begins."""
+    """Return the same as `find_corrections`, and the start of the next piece [Unix s] or None."""
     to_s = late.until_s + settings.rejudge_reach_days * DAY_S
     series = next(
         iter(default_limits.usable_series([series]).series), series
-    )  # as ingest judges it, whatever is enrolled
+    )  # with the limits that ingest uses, even if those enrolled are unusable
     block = _judge_history(store, settings, late, series, to_s)
     if block.rest_from_s is not None:
         to_s = float(block.rows["time_us"][-1]) / 1e6
@@ -165,10 +168,10 @@ def _find_piece_corrections(
 def _judge_history(
     store: Store, settings: Settings, late: LateReadings, series: Series, to_s: float
 ) -> RejudgedBlock:
-    """The history of a series, judged; it goes on beyond ``to_s`` where an event has not ended there.
+    """Judge the history of a series; it extends beyond ``to_s`` while an event has not ended there.
 
-    It holds ``rejudge_readings`` at most. What is late after as many is the next piece's; an event that has
-    not ended after as many is ended there.
+    It holds at most ``rejudge_readings`` readings. Late readings after that are left to the next piece; if
+    there are none, an event that is still open there is ended at the last reading.
     """
     max_readings = settings.rejudge_readings
     newest_s = max((one.time_s for one in store.latest([series.series_id])), default=to_s)
@@ -178,7 +181,7 @@ def _judge_history(
         rows = store.readings(series.series_id, late.since_s - warm_up_s, to_s, limit=max_readings)
         last_s = float(rows["time_us"][-1]) / 1e6 if len(rows) else to_s
         if len(rows) == max_readings and last_s <= late.since_s:
-            warm_up_s /= 4  # they come more often than enrolled
+            warm_up_s /= 4  # readings are more frequent than the enrolled interval
             continue
         block = _judge_block(series, rows[rows["rules"] & Rule.CLOCK == 0])
         if len(rows) == max_readings:
@@ -193,14 +196,14 @@ def _judge_history(
 
 
 def _ended_at(one: Anomaly, time_s: float) -> Anomaly:
-    """An anomaly, ended at a time if it goes on there."""
+    """Return an anomaly, closed at the given time if it is still open."""
     if one.state == "closed":
         return one
     return msgspec.structs.replace(one, state="closed", end_s=max(one.start_s, time_s))
 
 
 def _judge_block(series: Series, rows: NDArray[np.void]) -> RejudgedBlock:
-    """One block, with a fresh state."""
+    """Judge the rows as one block with a fresh state."""
     slots, time_s = np.zeros(len(rows), np.intp), rows["time_us"] / 1e6
     outcome = core.judge(
         State.empty(1), default_limits.judge_parameters([series]), slots, time_s, rows["value"]
@@ -217,7 +220,7 @@ def _judge_block(series: Series, rows: NDArray[np.void]) -> RejudgedBlock:
 
 
 def _revisions(block: RejudgedBlock, rejudged_range: RejudgedRange) -> NDArray[np.void]:
-    """The flags that are others now; one that can't be told again stays as it was."""
+    """Return the flags that changed as REVISION rows; a flag that can't be evaluated again is kept."""
     rows, time_s = block.rows, block.rows["time_us"] / 1e6
     has_changed = (rows["quality"] != block.quality) | (rows["rules"] != block.rules)
     has_changed &= (time_s >= rejudged_range.late.since_s) & (time_s < rejudged_range.to_s)
@@ -230,6 +233,9 @@ def _revisions(block: RejudgedBlock, rejudged_range: RejudgedRange) -> NDArray[n
 
 
 def _live_judging_knew_more(one: Anomaly, block: RejudgedBlock) -> bool:
-    """Whether live judging knew more at the peak of a stored anomaly than the block does: it stays."""
+    """Whether the block was still warming up at the anomaly's peak but live judging was not.
+
+    Such a stored anomaly is kept.
+    """
     at = int(np.searchsorted(block.rows["time_us"], round(one.peak_s * 1e6)))
     return at < len(block.rows) and bool(block.rules[at] & ~block.rows["rules"][at] & Rule.WARM_UP)

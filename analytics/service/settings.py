@@ -1,4 +1,4 @@
-"""Settings of the periodic service."""
+"""Settings of the periodic analytics service: intervals, retention, silence, rejudging, assessments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from msgspec import Meta
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """How often the service looks, and what it calls silent."""
+    """Settings of the periodic analytics service."""
 
     period_s: Annotated[float, Meta(description="Time between two rounds.", extra={"unit": "s"}, ge=0.1)] = (
         1.0

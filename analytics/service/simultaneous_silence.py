@@ -1,9 +1,9 @@
-"""Silence of all devices at once: one anomaly of the platform, broker or ingest, in place of one a device.
+"""Detects that all devices fell silent at once, and raises one platform anomaly instead of one per device.
 
-The rule (docs/decisions/0030-silence-of-all-devices.md): the devices that were heard until everything fell
-quiet, of the platform or else of one area, are together if there are three or more of them and each is
-overdue, by two of its intervals and the grace. The same holds of the devices of areas that no ingest process
-takes. Nothing is recorded before one device at least is silent by its own rule.
+The rule (docs/decisions/0030-silence-of-all-devices.md): the devices that sent until the newest reading, of
+the platform or else of one area, form a group if there are three or more of them and each is overdue, by two
+of its intervals and the grace. The same holds for the devices of areas that no ingest process takes. Nothing
+is recorded before at least one device is silent by its own rule.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
 DETECTOR = "silence"
 VERSION = "1"
-MIN_SILENT_DEVICES = 3  # of one or two, a common fault of the devices is as likely as one of the platform
+MIN_SILENT_DEVICES = 3  # with one or two, faults of the devices are as likely as a fault of the platform
 OVERDUE_INTERVALS = 2.0
 PLATFORM = "platform/ingest"
 
 
 class SimultaneousSilence(NamedTuple):
-    """Devices that fell silent together: of all areas, or of one; ``start_s`` is Unix time [s]."""
+    """Devices of all areas, or of one, that fell silent together; ``start_s`` is Unix time [s]."""
 
     subject: str
     devices: list[DeviceActivity]
     start_s: float
-    is_known: bool  # ingest does not work, so that it is no guess
+    is_known: bool  # ingest reported that it does not work, so the cause is certain
 
 
 def find_simultaneous_silences(
@@ -47,11 +47,11 @@ def find_simultaneous_silences(
     now_s: float,
     not_taken: Collection[str] = (),
 ) -> list[SimultaneousSilence]:
-    """The groups of devices that are silent together.
+    """Return the groups of devices that are silent together.
 
     Parameters
     ----------
-    due : devices that are silent by their own rule
+    due : devices that are silent by their own rule; a group needs at least one
     not_taken : areas whose readings no ingest process takes now
 
     """
@@ -74,7 +74,7 @@ def find_simultaneous_silences(
 
 
 def _devices_received_last(activity: Sequence[DeviceActivity], settings: Settings) -> list[DeviceActivity]:
-    """The devices that were heard until the newest reading of them all; others were silent before."""
+    """Return the devices that were sending when the newest reading arrived; the others were silent before."""
     newest_s = max((one.received_s for one in activity if one.received_s is not None), default=-math.inf)
     return [
         one
@@ -86,7 +86,7 @@ def _devices_received_last(activity: Sequence[DeviceActivity], settings: Setting
 def _devices_silent_together(
     activity: Sequence[DeviceActivity], settings: Settings, now_s: float
 ) -> list[DeviceActivity]:
-    """Those that were heard last, if they are three or more and all of them overdue; else none."""
+    """Return the devices received last if they are three or more and all of them are overdue; else none."""
     devices = _devices_received_last(activity, settings)
     overdue = all(now_s - (one.received_s or 0.0) > _overdue_s(one, settings) for one in devices)
     return devices if overdue and len(devices) >= MIN_SILENT_DEVICES else []
@@ -99,7 +99,7 @@ def _overdue_s(one: DeviceActivity, settings: Settings) -> float:
 def silence_changes(
     outages: Sequence[SimultaneousSilence], is_open: Sequence[Anomaly], *, now_s: float
 ) -> list[Anomaly]:
-    """The outages that began or ended, as anomalies to record; one that goes on is recorded once."""
+    """Return the outages that began or ended, as anomalies to record; a lasting one is recorded once."""
     now = {one.subject: one for one in outages}
     open_now = {one.subject for one in is_open}
     ended = [
@@ -134,7 +134,7 @@ def _anomaly(outage: SimultaneousSilence, now_s: float) -> Anomaly:
 
 
 def not_taken(processes: Iterable[ProcessInfo], areas: Collection[str]) -> set[str]:
-    """Areas whose readings no ingest process takes, where one has reported that it does not work."""
+    """Return areas that no ingest process takes, if one reported that it does not work; else none."""
     ingest = [one for one in processes if one.kind == "ingest"]
     if not any(one.state in {"stuck", "absent"} and one.why != "never" for one in ingest):
         return set()
@@ -143,7 +143,7 @@ def not_taken(processes: Iterable[ProcessInfo], areas: Collection[str]) -> set[s
 
 
 def resumed_s(ended: Iterable[Anomaly]) -> float:
-    """When the newest silence of all devices ended [Unix s]; -inf where there never was one."""
+    """Return when the newest silence of all devices ended [Unix s]; -inf if there never was one."""
     return max(
         (one.end_s for one in ended if one.device_id is None and one.end_s is not None), default=-math.inf
     )

@@ -1,8 +1,8 @@
-"""Task that judges sites over all of their series, and records their events.
+"""Periodic task that detects events at sites across all of their series, and records them as anomalies.
 
 One physical event at a site is one anomaly, of subject ``site/{site_id}/several``. Its detector is
-``several``, or ``cause/{name}`` as soon as a pattern fits. It is told where a cause is named or where two
-quantities or more depart; what one quantity does without a cause is its own series' matter.
+``several``, or ``cause/{name}`` as soon as a cause pattern matches. It is recorded if a cause is named or if
+at least two quantities depart; a departure of one quantity without a cause is left to its own series.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
     from ingest_service.storage.contract.store import Store
 
 ANOMALY_READ_LIMIT = 10_000
-MAX_EVENT_TICKS = 72 * TICKS_PER_H  # what began earlier is ended
-MODELS_PER_ROUND = 6  # that are learned before other tasks have their turn
-MODELS_OF_ONE_SITE = 12  # all that a stretch of one site has
-CATCHING_UP_TICKS = 2 * TICKS_PER_H  # an area that has moved on so far since the last look is waited for
+MAX_EVENT_TICKS = 72 * TICKS_PER_H  # an event that began earlier is ended
+MODELS_PER_ROUND = 6  # models fitted before the other tasks have their turn
+MODELS_OF_ONE_SITE = 12  # all models of one site in one time range
+CATCHING_UP_TICKS = 2 * TICKS_PER_H  # an area that advanced further since the last round is catching up
 
 
 @dataclass(slots=True)
 class SiteJudgingState:
-    """What need not be worked out again.
+    """State of the site judging between two rounds; it can be recomputed.
 
     Attributes
     ----------
-    models : of sites
-    until : ticks up to which the areas were judged
-    seen : ticks up to which they had sent everything at the last look
-    judged_s : when the areas were last judged, by the monotonic clock [s]
-    next_s : when to look again, by the monotonic clock [s]
+    models : fitted site models
+    until : tick up to which each area was judged
+    newest_ticks : tick up to which each area had sent everything in the last round
+    judged_s : when each area was last judged, by the monotonic clock [s]
+    next_s : when the next round is due, by the monotonic clock [s]
 
     """
 
@@ -60,11 +60,11 @@ _states: WeakKeyDictionary[Store, SiteJudgingState] = WeakKeyDictionary()
 
 
 def judge_sites(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED) -> None:
-    """Judge the sites of all areas that have sent something new, every few seconds.
+    """Judge the sites of all areas that sent new readings, every few seconds.
 
-    An area whose backlog or replay comes in faster than it was measured is waited for. Areas that are far
-    apart in time, or too many for one array, are judged without each other; those that were judged longest
-    ago come first.
+    An area that is catching up (a backlog or replay arrives faster than it was measured) is postponed. Areas
+    that are far apart in time, or too large for one array, are judged separately; those judged longest ago
+    come first.
     """
     judging_state = _states.setdefault(store, SiteJudgingState())
     if time.monotonic() < judging_state.next_s:
@@ -86,12 +86,12 @@ def judge_sites(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMI
         if any(judging_state.until.get(area) != tick for area, tick in one.items()) and not _judge_areas(
             store, settings, judging_state, one, time_slice
         ):
-            return  # more models are to be learned: in the next round
+            return  # the remaining models are fitted in the next round
     judging_state.next_s = time.monotonic() + settings.several_every_s
 
 
 def cluster_areas(directory: Directory, settings: Settings, until: Mapping[str, int]) -> list[dict[str, int]]:
-    """Areas that are judged together: near each other in time, and few enough for one array."""
+    """Group areas to judge together: near each other in time, and small enough for one array."""
     max_ticks_apart = round(settings.several_apart_h * TICKS_PER_H)
     areas_near_in_time: list[dict[str, int]] = []
     for area, tick in sorted(until.items(), key=lambda one: -one[1]):
@@ -115,7 +115,7 @@ def cluster_areas(directory: Directory, settings: Settings, until: Mapping[str, 
 
 
 def _sites_and_quantities(directory: Directory) -> dict[str, tuple[int, set[str]]]:
-    """How many sites with series each area has, and the quantities that they measure."""
+    """Return the number of sites with series in each area, and the quantities that they measure."""
     area = {site.site_id: site.area_id for site in directory.sites}
     sites_of: dict[str, set[str]] = {}
     measured: dict[str, set[str]] = {}
@@ -132,10 +132,10 @@ def _judge_areas(
     areas: Mapping[str, int],
     time_slice: TimeSlice,
 ) -> bool:
-    """Judge some areas and record what is found; whether all of their models were there.
+    """Judge some areas and record their anomalies; return whether all of their models were available.
 
-    Where that fails, each area is judged by itself for a while; where one fails by itself, it is judged
-    without the sites that fail by themselves.
+    If that fails, each area is judged separately for a while; if a single area fails, it is judged without
+    the sites that fail on their own.
     """
     faults = item_backoff.backoff_of(store, "judge_sites")
     if len(areas) > 1 and faults.is_deferred(" ".join(sorted(areas))):
@@ -163,7 +163,7 @@ def _judge_areas(
 def _defer_faulty_sites(
     store: Store, settings: Settings, part: Mapping[str, int], time_slice: TimeSlice
 ) -> bool:
-    """Put off those sites of an area that can't be judged even by themselves; whether there are any."""
+    """Defer the sites of an area that can't be judged even on their own; return whether there are any."""
     directory, faulty = store.directory(), item_backoff.backoff_of(store, "sites")
     (area,) = part
     known = faulty.deferred_items()
@@ -188,17 +188,17 @@ def find_site_anomalies(
     models: int = MODELS_PER_ROUND,
     left_out: frozenset[str] = frozenset(),
 ) -> list[Anomaly] | None:
-    """Anomalies of sites to record; None where models are missing, of which some were learned.
+    """Return the anomalies of sites to record; None if models are still missing after fitting some.
 
     Parameters
     ----------
     until : the tick up to which each area is judged
-    models : how many may be learned
+    models : how many models may be fitted
     left_out : sites that are not judged
 
     Raises
     ------
-    StoreUnavailable
+    StoreUnavailableError
 
     """
     full_directory = store.directory()
@@ -232,9 +232,10 @@ def _first_ticks(
     stored: Sequence[Anomaly],
     max_ticks: Mapping[str, int],
 ) -> dict[str, int]:
-    """Where each area's stretch begins: at a block, and before all that is known and reaches into it.
+    """Return the first tick to judge of each area: the start of a block, before all anomalies that overlap.
 
-    It has at most so many ticks that the area's array stays within its bound, and one block at least.
+    The range has at most ``max_ticks`` ticks, so that the area's array stays within its bound, and at least
+    one block.
     """
     firsts = {}
     for name, last in until.items():
@@ -254,7 +255,7 @@ def _first_ticks(
 
 
 def _max_ticks_by_area(directory: Directory, settings: Settings) -> dict[str, int]:
-    """How many ticks each area may have besides those that warm up and those that fill its first block."""
+    """Return how many ticks each area may have besides the warm-up and those that fill its first block."""
     return {
         name: settings.several_cells // (n * len(measured))
         - site_scoring.WARM_UP_TICKS
@@ -266,7 +267,7 @@ def _max_ticks_by_area(directory: Directory, settings: Settings) -> dict[str, in
 def _with_marked_key(
     group: site_scoring.SiteGroup, full_directory: Directory, left_out: frozenset[str]
 ) -> site_scoring.SiteGroup:
-    """A group whose models are not taken for those of the same group with all of its sites."""
+    """Return a group whose key names the sites left out, so that its models are cached separately."""
     here = [
         one.site_id
         for one in full_directory.sites
@@ -292,7 +293,7 @@ def _tick(time_s: float) -> int:
 def _end_or_withdraw(
     stored: Sequence[Anomaly], found: Sequence[Anomaly], area: Mapping[str, str], first: Mapping[str, int]
 ) -> list[Anomaly]:
-    """What is no event any more, and what is open and began before the stretch."""
+    """Return stored anomalies no longer found as withdrawn, open ones from before ``first`` as closed."""
     known = {(one.subject, _tick(one.start_s)) for one in found}
     ended = []
     for one in stored:

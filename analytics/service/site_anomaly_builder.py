@@ -1,4 +1,4 @@
-"""Finds events in the scores of sites, names their cause, and writes their evidence."""
+"""Builds anomalies from site scores: finds the events, names their cause, and compiles the evidence."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ DETECTORS = [DETECTOR, *DETECTOR_OF_CAUSE.values()]
 VERSION = "1"
 ANOMALY_READ_LIMIT = 10_000
 EVENT_GAP_TICKS = TICKS_PER_H
-LOOK_INTERVAL_TICKS = TICKS_PER_H  # ticks between two looks at an event's cause
+LOOK_INTERVAL_TICKS = TICKS_PER_H  # ticks between two evaluations ("looks") of an event's cause
 MIN_SCORE_OF_SECOND = 3.0  # score of the second of several quantities that depart together
-LINK_MARGIN_S = 3600.0  # an anomaly of a series that ended so much earlier is of the same event
-SENSOR_SEVERITY = 2  # a sensor that fails is no alarm
+LINK_MARGIN_S = 3600.0  # a series' anomaly that ended at most so long before belongs to the event
+SENSOR_SEVERITY = 2  # at most: a failing sensor is no alarm
 SCORE_LIMITS = {name: DEFAULTS[f"score_{name}"] for name in ("weak", "strong", "close")}
 
 
 class SiteEvent(NamedTuple):
-    """An event, its largest score, and the looks taken at it: places in `Seen` and `NamedCauses`."""
+    """An event, the tick of its largest score, and its looks: rows of `EventFeatures` and `NamedCauses`."""
 
     at: event_shapes.EventWindow
     peak: int
@@ -49,7 +49,7 @@ class SiteEvent(NamedTuple):
 
 
 class NeighbourEvidence(NamedTuple):
-    """A neighbour of an event, and what of it has passed there."""
+    """A neighbouring site where a quantity departed in the same way, shifted by the travel time."""
 
     next: NeighbouringSite
     way: str
@@ -58,12 +58,12 @@ class NeighbourEvidence(NamedTuple):
     score: float
 
     def as_evidence(self) -> dict[str, Any]:
-        """As evidence."""
+        """Return the fields as an entry of an anomaly's evidence."""
         return {"site_id": self.next.site_id} | {name: getattr(self, name) for name in self._fields[1:]}
 
 
 def build_site_anomalies(store: Store, directory: Directory, judged: ScoredSites) -> list[Anomaly]:
-    """The events of a stretch as they are stored. Raises `StoreUnavailableError`."""
+    """Return the events in the scores as anomalies to store. Raises `StoreUnavailableError`."""
     above = network_neighbours.upstream_sites(directory, set(judged.sites))
     neighbours_by_side = {"upstream": above, "downstream": network_neighbours.downstream_sites(above)}
     events, looks = _find_events(judged, neighbours_by_side)
@@ -85,7 +85,7 @@ def build_site_anomalies(store: Store, directory: Directory, judged: ScoredSites
 def _find_events(
     judged: ScoredSites, neighbours_by_side: dict[str, dict[str, list[NeighbouringSite]]]
 ) -> tuple[list[SiteEvent], list[event_shapes.EventWindow]]:
-    """All events, and each of them as it was at each look."""
+    """Return all events, and for each look the event up to that time."""
     events: list[SiteEvent] = []
     looks: list[event_shapes.EventWindow] = []
     columns = zip(
@@ -115,14 +115,14 @@ def _lagged_sites(
 
 
 def _is_reported(event: SiteEvent, features: EventFeatures, named: NamedCauses) -> bool:
-    """Whether a cause was named at some look, or two quantities departed together."""
+    """Whether a cause was named at some look, or two quantities departed together at one."""
     looks = slice(event.looks.start, event.looks.stop)
     together = (np.abs(features.mean[looks]) >= MIN_SCORE_OF_SECOND).sum(axis=1) > 1
     return bool((named.pattern[looks] >= 0).any() or together.any())
 
 
 class _AnomalyBuilder(NamedTuple):
-    """All that an anomaly is told from."""
+    """Builds the anomaly of an event from scores, features, causes and neighbours."""
 
     directory: Directory
     judged: ScoredSites
@@ -132,7 +132,7 @@ class _AnomalyBuilder(NamedTuple):
     series_anomalies: list[Anomaly]
 
     def anomaly(self, event: SiteEvent) -> Anomaly:
-        """An event as it is stored; its cause is the last one that fitted."""
+        """Return an event as an anomaly; its cause is the last one that matched."""
         at, site_id = event.at, self.judged.sites[event.at.site]
         begin_s, end_s, peak_s = (self._time_s(tick) for tick in (at.begin, at.end, event.peak))
         look = max((one for one in event.looks if self.named.pattern[one] >= 0), default=event.looks[-1])
@@ -177,7 +177,7 @@ class _AnomalyBuilder(NamedTuple):
         return float((tick + self.judged.first) * TICK_S)
 
     def _departed(self, look: int) -> list[cause_text.DepartedQuantity]:
-        """Quantities that depart, most first; at least one."""
+        """Return the quantities that depart, largest first; at least one."""
         mean, alone = self.features.mean[look], int(self.named.quantity[look])
         order = [alone] if alone >= 0 else np.argsort(-np.abs(mean), kind="stable").tolist()
         chosen = [at for at in order if abs(mean[at]) >= cause_patterns.MIN_EVIDENCE] or order[:1]
@@ -186,7 +186,7 @@ class _AnomalyBuilder(NamedTuple):
     def _near(
         self, event: SiteEvent, departed: Sequence[cause_text.DepartedQuantity]
     ) -> list[NeighbourEvidence]:
-        """Neighbours where the same quantity went the same way when the water was there, upstream first."""
+        """Return neighbours where a quantity departed alike, by travel time of the water; upstream first."""
         site_id = self.judged.sites[event.at.site]
         found = []
         for way, lagged in (("upstream", event.at.above), ("downstream", event.at.below)):
@@ -201,7 +201,10 @@ class _AnomalyBuilder(NamedTuple):
         return found
 
     def _passed(self, site_id: str, near: Sequence[NeighbourEvidence]) -> list[cause_text.PassedSite]:
-        """Neighbours as a reason names them: those of the site's own area by name."""
+        """Return the neighbours as named in the reason; those of other areas are not named.
+
+        A reader of the anomaly may have no access to other areas.
+        """
         site_of = {site.site_id: site for site in self.directory.sites}
         sites = [site_of[one.next.site_id] for one in near]
         area_id = site_of[site_id].area_id
@@ -223,7 +226,7 @@ class _AnomalyBuilder(NamedTuple):
         return {"name": pattern.name, "kind": pattern.kind, "strength": strength}
 
     def _quantities(self, event: SiteEvent, look: int) -> list[dict[str, Any]]:
-        """Share, signed score, values at the peak and begin of each quantity, by share."""
+        """Return share, signed score, values at the peak and start of each quantity, largest share first."""
         judged, at = self.judged, event.at
         observed, expected = (
             part[event.peak, at.site] for part in (judged.signals.value, judged.signals.expected)
@@ -247,7 +250,7 @@ class _AnomalyBuilder(NamedTuple):
         ]
 
     def _neighbour_flag(self, event: SiteEvent, quantity: str) -> int:
-        """The worst flag of the neighbour check (QARTOD test 12) of a quantity's scores in an event."""
+        """Return the worst flag of the neighbour check (QARTOD test 12) on a quantity's scores."""
         column = self.judged.quantities.index(quantity)
         signed, at = self.judged.signals.signed[:, :, column], event.at
         near = [*at.above, *at.below]
@@ -267,7 +270,7 @@ class _AnomalyBuilder(NamedTuple):
         return int(flags[at.begin : at.end + 1].max())  # scores are never missing
 
     def _linked_anomalies(self, site_id: str, begin_s: float, end_s: float) -> list[int]:
-        """Anomalies of the site's series in the same time."""
+        """Return the ids of anomalies of the site's series at the same time."""
         return sorted(
             one.anomaly_id
             for one in self.series_anomalies

@@ -1,7 +1,7 @@
-"""Scores sites over all of their series, with models fitted by block.
+"""Computes anomaly scores of sites across all of their series, with a model fitted for each half day.
 
-A block is half a day. Its model is learned from the good readings of the days before it, and from nothing
-else, so that what is said of a tick follows from what the database holds
+A block is half a day. Its model is fitted to the good readings of the days before it, and to nothing else,
+so that the score of a tick depends only on the content of the database
 (docs/decisions/0011-judging-of-several-series.md).
 """
 
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 BLOCK_TICKS = 12 * TICKS_PER_H
-WARM_UP_TICKS = 12 * TICKS_PER_H  # ticks before a block that bring its memory up
+WARM_UP_TICKS = 12 * TICKS_PER_H  # ticks before a block that warm its smoothing up
 NO_TICK = -(1 << 62)
-FAR_BEHIND_S = 72 * 3600.0  # one so far behind is not waited for even while it is heard of
-BEHIND_S = 3600.0  # a series so far behind its town, and not heard of, is not waited for
+FAR_BEHIND_S = 72 * 3600.0  # a series further behind its area is not waited for even while it sends
+BEHIND_S = 3600.0  # a series further behind its area is waited for only while it sends
 
 
 @dataclass(slots=True)
 class ModelCache:
-    """Models by area and block, as long as the directory stays the same; a memory, not a truth."""
+    """Fitted models by group and block, for one version of the directory; they can be recomputed."""
 
     version: int = -1
     by_block: dict[tuple[str, int], SiteModel | None] = field(default_factory=dict)
 
     def forget(self, version: int, first: Mapping[str, int]) -> None:
-        """Let go of what another directory had, and of blocks before the first tick of their area."""
+        """Drop the models of another directory version, and of blocks before their area's first tick."""
         carried_over = {} if version != self.version else self.by_block
         self.by_block = {
             (key, at): one
@@ -55,7 +55,7 @@ class ModelCache:
 
 
 class SiteGroup(NamedTuple):
-    """Sites of an area that measure the same kind of thing, and their ticks ``[first, last)``."""
+    """Sites of an area in the same domain (water, weather, traffic), and their ticks ``[first, last)``."""
 
     key: str
     area_id: str
@@ -66,18 +66,18 @@ class SiteGroup(NamedTuple):
     last: int
 
     def blocks(self) -> range:
-        """First ticks of its blocks."""
+        """Return the first ticks of its blocks."""
         return range(self.first, self.last, BLOCK_TICKS)
 
 
 class ScoredSites(NamedTuple):
-    """All groups on one grid.
+    """Scores of all groups on one grid.
 
     Attributes
     ----------
     first : number of the first tick of the arrays
-    sites, quantities : what the columns are
-    stretch : what the patterns look at
+    sites, quantities : ids and names of the columns
+    signals : input of the cause patterns
     score : (n_ticks, n_sites), NaN where a site was not judged
     shares : (n_ticks, n_sites, n_quantities)
 
@@ -94,13 +94,13 @@ class ScoredSites(NamedTuple):
 def complete_until(
     directory: Directory, latest: Sequence[NewestReading], now_s: float, grace_s: float
 ) -> dict[str, int]:
-    """The tick up to which each area has sent everything; a series that is silent is not waited for."""
+    """Return the tick up to which each area has sent everything; a silent series is not waited for."""
     area = {site.site_id: site.area_id for site in directory.sites}
     series = {one.series_id: one for one in directory.series}
     received_by_area: dict[str, list[tuple[float, float]]] = {}
     for one in latest:
         of = series[one.series_id]
-        until_s = one.time_s + max(of.interval_s - TICK_S, 0.0)  # what is measured less often stays so long
+        until_s = one.time_s + max(of.interval_s - TICK_S, 0.0)  # a value is held for the interval
         received_by_area.setdefault(area[of.site_id], []).append((until_s, one.received_s))
     until = {}
     for name, area_readings in received_by_area.items():
@@ -116,7 +116,7 @@ def complete_until(
 
 
 def site_groups(directory: Directory, until: Mapping[str, int], first: Mapping[str, int]) -> list[SiteGroup]:
-    """What is to be judged, from some tick of each area on."""
+    """Return the groups of sites to judge, from each area's first tick on."""
     area = {site.site_id: site.area_id for site in directory.sites}
     domain: dict[str, str] = {}
     for one in directory.series:
@@ -142,7 +142,7 @@ def site_groups(directory: Directory, until: Mapping[str, int], first: Mapping[s
 def learn_models(
     store: Store, settings: Settings, models: ModelCache, groups: Sequence[SiteGroup], *, max_models: int
 ) -> bool:
-    """Learn the models that are missing, at most so many; whether all are there now.
+    """Fit the missing models, at most ``max_models``; return whether none is missing now.
 
     Raises `StoreUnavailableError`.
     """
@@ -158,7 +158,7 @@ def learn_models(
 def score_groups(
     store: Store, models: ModelCache, groups: Sequence[SiteGroup], area: Mapping[str, str]
 ) -> ScoredSites:
-    """Score the stretches of some groups, whose models are known. Raises `StoreUnavailableError`."""
+    """Score the time ranges of some groups whose models are fitted. Raises `StoreUnavailableError`."""
     first, last = min(one.first for one in groups) - WARM_UP_TICKS, max(one.last for one in groups)
     sites = [site for group in groups for site in group.sites]
     quantities = sorted({quantity for group in groups for quantity in group.quantities})
@@ -183,7 +183,7 @@ def score_groups(
 
 
 def _score_group(models: ModelCache, group: SiteGroup, grid: grids.ReadingGrid) -> site_score.SiteScores:
-    """Scores of a grid that begins `WARM` before the stretch; nothing is said before it."""
+    """Score a grid that begins `WARM_UP_TICKS` before the group's first tick; no scores before that tick."""
     shape = grid.value.shape
     signed, score, shares = np.zeros(shape), np.full(shape[:2], np.nan), np.zeros(shape)
     for at in group.blocks():
@@ -197,7 +197,7 @@ def _score_group(models: ModelCache, group: SiteGroup, grid: grids.ReadingGrid) 
 
 
 def _rain_mm(value: Floats, area: list[str], quantities: list[str]) -> Floats:
-    """Rain of each tick at each site: the most that a gauge of its area has; 0 where there is none [mm]."""
+    """Return the rain of each tick at each site [mm]: the largest of its area's gauges, 0 without a gauge."""
     rain = np.zeros(value.shape[:2])
     if grids.RAIN in quantities and value.size:
         rain_rate_mm = np.nan_to_num(value[:, :, quantities.index(grids.RAIN)]) * grids.TICK_S / 3600

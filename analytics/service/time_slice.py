@@ -1,4 +1,4 @@
-"""The time budget of one task in one round of the service."""
+"""Limits how long one task of the service may run in one round."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import time
 
 
 class TimeSlice:
-    """A slice of time that begins now; a task looks at it between two pieces of its work.
+    """A time budget that starts now; a task checks it between two pieces of its work.
 
-    What a task does not finish goes on in its next turn. It finds the slice fresh at its first look, so that
-    every turn does one piece at least, unless the service was asked to stop.
+    Unfinished work continues in the task's next turn. The budget is not used up at the first check, so every
+    turn does at least one piece, unless the service is stopping.
 
     Parameters
     ----------
-    stop : set when the service shall stop
-    lasts_s : how long the slice is [s]
+    stop : set when the service is to stop
+    duration_s : length of the slice [s]
 
     """
 
@@ -26,9 +26,9 @@ class TimeSlice:
 
     @property
     def is_over(self) -> bool:
-        """Whether the task shall let the others work."""
+        """Whether the task must return to let the other tasks run."""
         return self._stop.is_set() or time.monotonic() >= self._ends_s
 
 
 UNLIMITED = TimeSlice(threading.Event(), math.inf)
-"""For a task that is run by itself."""
+"""For a task that runs outside of the rounds."""

@@ -1,1 +1,1 @@
-"""Twin models of rivers and roads: arrays in, arrays out. No I/O, no clock, no log, no id."""
+"""Network models of rivers and roads on arrays, without I/O or clock."""

@@ -1,4 +1,4 @@
-"""A network of directed links between nodes, as arrays."""
+"""Represents a river or road network as arrays of directed links with length and usual speed."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class FlowNetwork:
 
     Attributes
     ----------
-    n_nodes : how many
-    tail, head : (n_links,) node that a link leaves, node that it reaches
+    n_nodes : number of nodes
+    tail, head : (n_links,) node at which a link begins, node at which it ends
     length_m : (n_links,) [m], finite and above 0
-    speed_m_s : (n_links,) usual speed of what flows [m/s], finite and above 0
+    speed_m_s : (n_links,) usual speed of the water or traffic [m/s], finite and above 0
 
     Raises
     ------
     ValueError
-        Where a link names no node, leads to itself, or has no length or speed.
+        If a link has an unknown node, begins and ends at the same node, or has no valid length or speed.
 
     """
 
@@ -52,11 +52,11 @@ class FlowNetwork:
 
     @property
     def travel_s(self) -> NDArray[np.float64]:
-        """(n_links,) usual travel time of each link [s]."""
+        """Usual travel time of each link, (n_links,) [s]."""
         return self.length_m / self.speed_m_s
 
     def quickest_links(self) -> NDArray[np.intp]:
-        """(m,) links without those that have a quicker twin between the same two nodes; by tail and head."""
+        """Return the quickest of the links between each pair of nodes, (m,), sorted by tail and head."""
         order = np.lexsort((self.travel_s, self.head, self.tail))
         tail, head = self.tail[order], self.head[order]
         first = np.ones(len(order), np.bool_)
@@ -65,14 +65,14 @@ class FlowNetwork:
         return quickest_links
 
     def upstream_travel_times(self, links: NDArray[np.intp]) -> csr_array:
-        """(n_nodes, n_nodes) travel times from each node to those right upstream of it [s]."""
-        from scipy.sparse import csr_array  # noqa: PLC0415 - loaded where something is traced: 25 MB
+        """Return travel times from each node to its direct upstream nodes, (n_nodes, n_nodes) sparse [s]."""
+        from scipy.sparse import csr_array  # noqa: PLC0415 - imported on the first trace: 25 MB
 
         shape = (self.n_nodes, self.n_nodes)
         return csr_array((self.travel_s[links], (self.head[links], self.tail[links])), shape=shape)
 
 
 def _first_wrong(wrong: NDArray[np.bool_]) -> list[int]:
-    """The first that is wrong, in a list; an empty one where none is."""
+    """Return the index of the first True in a list; an empty list if there is none."""
     found: list[int] = np.flatnonzero(wrong)[:1].tolist()
     return found

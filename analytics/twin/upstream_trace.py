@@ -1,18 +1,18 @@
-"""Traces anomalies upstream by travel time.
+"""Finds the upstream nodes from which an anomaly may have come, by the travel times of the network.
 
-What is seen at a node at time t left an upstream node between t - longest and t - shortest. With velocities
-off by a share u in either direction, the travel time T along the quickest way lies within
+Water that arrives at a node at time t left an upstream node between t - longest and t - shortest. With
+velocities uncertain by a share u in either direction, the travel time T along the quickest path lies within
 
     shortest = T / (1 + u)  ≤  T  ≤  T / (1 - u) = longest
 
-and the *fit* of a node to a window of length W is the share of that range which the window holds,
+and the *fit* of a node to a window of length W is the share of that range that lies in the window,
 
     fit = clip((W - shortest) / (longest - shortest), 0, 1);    likelihood = fit / sum of fits.
 
-Travel time alone can't tell one source from another: as long as both lie well within the window, near and
-far nodes are equally likely, and it would be wrong to say more: that is for concentrations and hydraulics.
+Travel time alone can't distinguish sources: as long as both lie well within the window, near and far nodes
+are equally likely. A distinction would take concentrations and a hydraulic model.
 
-u = 0.3 is a choice, not a law of nature: travel times that no tracer study has calibrated can't be used with
+u = 0.3 is a choice: travel times that no tracer study has calibrated can't be used with
 confidence (H. E. Jobson, "Prediction of traveltime and longitudinal dispersion in rivers and streams", USGS
 WRIR 96-4013, 1996). It is wide enough for the front of a plume, which arrives after 89 % of the travel time
 of its peak on average (Jobson, J. Hydraul. Eng. 123 (11), 1997).
@@ -35,15 +35,15 @@ UNCERTAINTY = 0.3
 
 @dataclass(frozen=True, slots=True)
 class UpstreamCandidates:
-    """Upstream nodes, nearest in time first, ``(n,)`` each; a node comes after all that lie on its way.
+    """Upstream nodes, nearest in time first, ``(n,)`` each; a node follows all nodes on its path downstream.
 
     Attributes
     ----------
     node : index
-    distance_m : along the quickest way [m]
+    distance_m : along the quickest path [m]
     travel_s, shortest_s, longest_s : usual travel time along it, and its bounds [s]
-    likelihood : fit of the travel time alone; sums to 1
-    next_link : link by which the way downstream begins
+    likelihood : normalised fit of the travel time; sums to 1
+    next_link : first link of the path downstream
 
     """
 
@@ -59,19 +59,19 @@ class UpstreamCandidates:
 def trace_upstream(
     network: FlowNetwork, node: int, *, window_s: float, uncertainty: float = UNCERTAINTY
 ) -> UpstreamCandidates:
-    """Every node from which something can have reached ``node`` within a window.
+    """Return every node from which water (or traffic) can have reached ``node`` within a window.
 
     Parameters
     ----------
-    network : directed along the flow; ways may part, join and go round
-    node : where it is seen
-    window_s : how far back to look [s]
-    uncertainty : share by which velocities may be off, 0 ≤ uncertainty < 1
+    network : directed along the flow; paths may split, join and form cycles
+    node : of the anomaly
+    window_s : how far back to search [s]
+    uncertainty : relative uncertainty of the velocities, 0 ≤ uncertainty < 1
 
     Raises
     ------
     ValueError
-        If the node is none, or the window or the uncertainty make no sense.
+        If the node does not exist, or the window or the uncertainty is out of range.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def trace_upstream(
         raise ValueError(f"node {node} is none of 0 to {network.n_nodes - 1}")
     if not (window_s > 0 and 0 <= uncertainty < 1):
         raise ValueError(f"window_s {window_s:g} must be above 0, uncertainty {uncertainty:g} in [0, 1)")
-    from scipy.sparse.csgraph import dijkstra  # noqa: PLC0415 - loaded where something is traced: 25 MB
+    from scipy.sparse.csgraph import dijkstra  # noqa: PLC0415 - imported on the first trace: 25 MB
 
     links = network.quickest_links()
     (travel_s,), (predecessor,) = dijkstra(
@@ -119,7 +119,7 @@ def trace_upstream(
 
 
 def _fit(travel_s: NDArray[np.float64], window_s: float, uncertainty: float) -> NDArray[np.float64]:
-    """The share of each range of travel times that lies within the window."""
+    """Return the share of each range of travel times that lies within the window, (n,)."""
     shortest_s, longest_s = travel_s / (1 + uncertainty), travel_s / (1 - uncertainty)
     fit = (longest_s <= window_s).astype(np.float64)
     is_partly_inside = (shortest_s < window_s) & (longest_s > window_s)
@@ -130,7 +130,7 @@ def _fit(travel_s: NDArray[np.float64], window_s: float, uncertainty: float) -> 
 def _link_between(
     network: FlowNetwork, links: NDArray[np.intp], tail: NDArray[np.intp], head: NDArray[np.intp]
 ) -> NDArray[np.intp]:
-    """The one of ``links`` (by tail and head, no two alike) from each tail to each head."""
+    """Return the one of ``links`` (sorted by tail and head, unique) from each tail to each head."""
     keys = network.tail[links].astype(np.int64) * network.n_nodes + network.head[links]
     return links[np.searchsorted(keys, tail.astype(np.int64) * network.n_nodes + head)]
 
@@ -138,9 +138,9 @@ def _link_between(
 def _sum_downstream(
     values: NDArray[np.float64], found: NDArray[np.intp], after: NDArray[np.intp], n_nodes: int
 ) -> NDArray[np.float64]:
-    """(n,) sums of the value of each node found and of those after it, down the way.
+    """Return the sum of the values of each node found and of all nodes after it on its path, (n,).
 
-    By doubling: each round adds what the node at the end of the stretch summed so far has summed itself.
+    By pointer doubling: each round adds the partial sum of the node at the end of the path summed so far.
     """
     total, end = np.zeros(n_nodes), np.arange(n_nodes)
     total[found], end[found] = values, after

@@ -1,1 +1,1 @@
-"""Alerting as code: rules, contact points, and the way from one to the other."""
+"""Defines the Grafana alert rules, contact points and notification policy."""

@@ -1,16 +1,17 @@
-"""The alert rules: alarms, silent sites, ingest that lags, processes that do not work, dead letters.
+"""Defines the Grafana alert rules: alarms, silent sites, ingest lag, failing processes, dead letters.
 
-No flapping: a rule fires only after ``for``, keeps firing for a while after it is well (Grafana 12; older
-ones ignore it), and lag has a recovery threshold far below the one that fires. Every site has a row in each
-answer, also when it is well, so that an alert ends by its value and not by a row that went missing.
+Against flapping, a rule fires only after ``for`` and keeps firing for a while after recovery
+(``keep_firing_for``, Grafana 12; older versions ignore it), and the recovery threshold of lag is far below
+the firing one. Every query returns a row for each site even when nothing is wrong, so that an alert ends by
+its value and not by a missing row.
 
-No data and errors, each on purpose:
+The states for no data and for errors:
 
-- alarms, silence, processes, letters: no row means that nothing is enrolled yet, and nothing enrolled is
-  nothing wrong: ``OK``. When the query fails, what was known stays (``KeepLast``): an alarm must not end
-  because the database is away, and four rules must not all cry about one database.
-- lag: no row means that no reading ever came, and a query that fails means that nobody can tell whether
-  readings come: both are what this rule is there to say: ``Alerting``.
+- alarms, silence, processes, dead letters: no row means that nothing is enrolled yet, which is no fault:
+  ``OK``. When the query fails, the last state is kept (``KeepLast``): an alarm must not end because the
+  database is unavailable, and one database failure must not raise four alerts.
+- lag: no row means that no reading was ever received, and a failed query means that it is unknown whether
+  readings are received. Both are what this rule reports: ``Alerting``.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ FOLDER = "towntwin"
 GROUP = "towntwin"
 EVALUATION_INTERVAL_S = 60
 ALERT_LABEL = "towntwin"
-"""Every alert of ours carries it; the notification policy goes by it."""
+"""Label of every alert defined here; the notification policy matches it."""
 EXPRESSION = "__expr__"
 FIRST_PANEL = "2"
-"""The first panel below the first row; Grafana wants a panel where a dashboard is named."""
+"""Id of the first panel below the first row; Grafana requires a panel id along with a dashboard uid."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlertRule:
-    """A rule before Grafana's form: it fires above ``above``, and is well again below ``well_below``."""
+    """An alert rule: it fires above ``fires_above`` and recovers below ``recovers_below``."""
 
     name: str
     severity: Literal["critical", "warning"]
@@ -72,7 +73,7 @@ ALERTS = (
 
 
 def build_alert_rules() -> list[dict[str, Any]]:
-    """Every rule as Grafana's provisioning API takes it."""
+    """Return every rule in the format of Grafana's provisioning API."""
     return [_rule(one) for one in ALERTS]
 
 
@@ -138,7 +139,7 @@ def _threshold(alert: AlertRule) -> dict[str, Any]:
 
 
 def _annotations(alert: AlertRule) -> dict[str, str]:
-    """Both languages in one message: who is on duty need not be who set it up."""
+    """Return the message in both languages, since the person on duty may not be the one who set it up."""
     label_names = {"site": ("town", "site"), "town": ("town",), "process": ("process",), "": ()}[
         alert.label_level
     ]

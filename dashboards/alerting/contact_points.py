@@ -1,4 +1,4 @@
-"""Contact points from the settings, and the notification policy that uses them."""
+"""Builds Grafana contact points (webhook, DingTalk, e-mail) and the notification route to them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from dashboards.settings import Settings
 
 CONTACT_POINT_NAME = "towntwin"
-"""One contact point, however many ways it goes: Grafana groups integrations by name."""
+"""Name of the one contact point; Grafana groups integrations (webhook, e-mail) of the same name into one."""
 MESSAGE = (
     "{{ range .Alerts }}[{{ .Status }}] {{ .Annotations.summary_zh }}\n"
     "{{ .Annotations.summary }}\n{{ .PanelURL }}{{ .DashboardURL }}\n{{ end }}"
@@ -18,7 +18,7 @@ MESSAGE = (
 
 
 def build_contact_points(settings: Settings) -> list[dict[str, Any]]:
-    """A webhook, DingTalk and e-mail, those of them that are set."""
+    """Return the integrations (webhook, DingTalk, e-mail) that the settings configure."""
     found: list[tuple[str, dict[str, Any]]] = []
     if settings.webhook_url:
         found.append(("webhook", {"url": settings.webhook_url, "httpMethod": "POST"}))
@@ -43,7 +43,7 @@ def build_contact_points(settings: Settings) -> list[dict[str, Any]]:
 
 
 def notification_route() -> dict[str, Any]:
-    """Alerts of ours go to our contact point: at once per town, again every four hours while they last."""
+    """Return the route of towntwin's alerts to its contact point: one group per rule and town, every 4 h."""
     return {
         "receiver": CONTACT_POINT_NAME,
         "object_matchers": [[ALERT_LABEL, "=", "true"]],
@@ -55,6 +55,6 @@ def notification_route() -> dict[str, Any]:
 
 
 def with_notification_route(tree: dict[str, Any]) -> dict[str, Any]:
-    """A policy tree with our route first, and every other one as it was."""
+    """Return a policy tree with towntwin's route first and every other route unchanged."""
     others = [one for one in tree.get("routes") or [] if one.get("receiver") != CONTACT_POINT_NAME]
     return {**tree, "routes": [notification_route(), *others]}

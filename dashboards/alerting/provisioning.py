@@ -1,6 +1,6 @@
-"""The same rules, policy and contact points as provisioning files, for a Grafana that is set up from files.
+"""Writes the alert rules, notification policy and contact points as Grafana provisioning files (YAML).
 
-Grafana puts environment variables into these files, so a dollar of ours is doubled.
+Grafana substitutes environment variables in these files, so literal dollar signs are doubled.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ PLACEHOLDER_SETTINGS = Settings(
 
 
 def provisioning_files() -> dict[str, str]:
-    """Every file, by its path in the provisioning folder; of the contact points, take those in use."""
+    """Return every file's text by its path in the provisioning folder.
+
+    There is one file for each kind of contact point; an operator copies those in use.
+    """
     files: dict[str, Any] = {
         "alerting/rules.yaml": {"groups": [_group()]},
         "alerting/policies.yaml": {

@@ -1,1 +1,1 @@
-"""The eight dashboards, each for a person and a question."""
+"""Defines the eight dashboards, one for each role: duty officer, water engineer, traffic office, ..."""

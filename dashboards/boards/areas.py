@@ -1,4 +1,4 @@
-"""County and city, for those above the towns: who needs help, and who is behind."""
+"""Dashboard that compares the towns of a county or city: anomalies, river classes, data capture."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def town_table(language: Language) -> table.Panel:
-    """The towns side by side, worst first."""
+    """Table of the towns' state, worst first."""
     columns = "town_id county town sites alarm warning silent age status met_sections with_target capture"
     columns += " index place"
     panel = table_panel("towns", "towns_now", columns, language, link=("town", "town-overview"))
@@ -27,12 +27,12 @@ def town_table(language: Language) -> table.Panel:
 
 
 def town_map(language: Language) -> geomap.Panel:
-    """The towns on a map."""
+    """Map of the towns, coloured by their worst open anomaly."""
     return map_panel("towns_map", "towns_map", "town", language, more="open")
 
 
 def section_classes_by_town(language: Language) -> barchart.Panel:
-    """How many sections of each town had which class."""
+    """Bar chart of the number of river sections in each class, by town."""
     panel = (
         barchart.Panel()
         .title(translate("towns_classes", language))
@@ -54,12 +54,12 @@ def section_classes_by_town(language: Language) -> barchart.Panel:
 
 
 def anomalies_by_town(language: Language) -> timeseries.Panel:
-    """Warnings and alarms by when they began, by town."""
+    """Stacked bars of the warnings and alarms by start time and town."""
     return stacked_bars_panel("towns_begun", "towns_begun", language)
 
 
 def capture_by_town(language: Language) -> timeseries.Panel:
-    """The share of expected readings that came, by town."""
+    """Time series of the share of expected readings that were received, by town."""
     panel = (
         time_series_panel("towns_capture", "towns_capture", language).unit(units.PercentUnit).min(0).max(1)
     )

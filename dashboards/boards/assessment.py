@@ -1,4 +1,4 @@
-"""Assessment, for those who answer for a town: class against target, capture, ranking, trend."""
+"""Dashboard of the monthly assessments of towns: river class against target, data capture, ranking, trend."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ if TYPE_CHECKING:
 
 
 def class_against_target(language: Language) -> table.Panel:
-    """Class against target in the newest month."""
+    """Table of each section's class and target in the newest month."""
     columns = "month town site_id site class target met items main"
     return table_panel("classes_month", "classes_month", columns, language, link=("site", "river-section"))
 
 
 def months_within_target(language: Language) -> table.Panel:
-    """Months that kept the target."""
+    """Table of the number of months in which each section met its target."""
     columns = "town site_id site months met_months best class"
     return table_panel("classes_year", "classes_year", columns, language, link=("site", "river-section"))
 
 
 def class_over_time(language: Language) -> statetimeline.Panel:
-    """The class of each section, month by month."""
+    """State timeline of the class of each section, by month."""
     return state_timeline_panel(
         "classes_time", "classes_time", styling.class_mapping("class", styling.CLASSES, language), language
     )
 
 
 def town_ranking(language: Language) -> table.Panel:
-    """The towns by their index."""
+    """Table of the towns ranked by their index."""
     return table_panel("ranking", "ranking", "place town index items month", language)
 
 
 def index_over_time(language: Language) -> timeseries.Panel:
-    """The index, month by month."""
+    """Time series of the towns' index, by month."""
     return time_series_panel("index_time", "assessed_time", language, kind="index").min(0).max(100)
 
 
 def capture_over_time(language: Language) -> timeseries.Panel:
-    """The capture, month by month."""
+    """Time series of the towns' capture rate, by month."""
     return (
         time_series_panel("capture_time", "assessed_time", language, kind="capture")
         .unit(units.PercentUnit)
@@ -56,7 +56,7 @@ def capture_over_time(language: Language) -> timeseries.Panel:
 
 
 def congestion_by_link(language: Language) -> table.Panel:
-    """The road links of the newest month."""
+    """Table of the road links' congestion in the newest month."""
     return table_panel("congestion_month", "congestion_month", "town link level tti kmh free delay", language)
 
 

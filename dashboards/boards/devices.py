@@ -1,4 +1,4 @@
-"""Devices and data quality, for the technician: which device needs a visit, which data can't be believed."""
+"""Dashboard of devices and data quality, for the technician: offline devices, batteries, flagged series."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def trouble_counts(language: Language) -> stat.Panel:
-    """How many devices have which trouble."""
+    """Stat panel of the number of devices by fault: offline, low battery, weak signal, behind, clock."""
     panel = stat_panel("counts", "device_counts", language)
     for name in ("offline", "low_battery", "weak_signal", "behind", "wrong_clock"):
         shown = styling.override_property("displayName", translate(name, language))
@@ -30,13 +30,13 @@ def trouble_counts(language: Language) -> stat.Panel:
 
 
 def device_table(language: Language) -> table.Panel:
-    """The devices, those heard of least lately first."""
+    """Table of the devices, longest unheard first."""
     columns = "device town online battery signal spool evicted clock measured received"
     return table_panel("device_list", "devices", columns, language)
 
 
 def anomalies_by_rule(language: Language) -> barchart.Panel:
-    """Anomalies by the rule that found them."""
+    """Bar chart of the number of anomalies by the rule that detected them."""
     panel = (
         barchart.Panel()
         .title(translate("rules_share", language))
@@ -61,12 +61,12 @@ def anomalies_by_rule(language: Language) -> barchart.Panel:
 
 
 def anomalies_by_rule_over_time(language: Language) -> timeseries.Panel:
-    """Anomalies by rule over time."""
+    """Stacked bars of the anomalies by rule over time."""
     return stacked_bars_panel("rules_begun", "rules_begun", language)
 
 
 def least_good_series(language: Language) -> table.Panel:
-    """The series that were good least."""
+    """Table of the series with the smallest share of good readings."""
     return table_panel("good_share", "good_share", "site_id site quantity readings good capture", language)
 
 

@@ -1,4 +1,4 @@
-"""Outfalls, for whoever keeps an area free of direct discharge: what flows though it has not rained."""
+"""Dashboard of outfalls, for the control of illicit discharges: dry-weather flow, rain, water quality."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ if TYPE_CHECKING:
 
 
 def outfalls_with_anomaly(language: Language) -> stat.Panel:
-    """How many outfalls have an open anomaly."""
+    """Stat panel of the number of outfalls with an open anomaly."""
     return stat_panel("outfalls_wrong", "outfalls_wrong", language).thresholds(
         styling.threshold_config((None, styling.GREEN), (1, styling.ORANGE), (3, styling.RED))
     )
 
 
 def outfall_table(language: Language) -> table.Panel:
-    """Each outfall now, worst first."""
+    """Table of each outfall's current state, worst first."""
     return table_panel(
         "outfalls", "outfalls_now", "site_id town site discharge flag measured severity reason", language
     )
 
 
 def dry_weather_flow(language: Language) -> table.Panel:
-    """What flowed in dry weather."""
+    """Table of each outfall's flow in dry weather: hours, volume, largest discharge."""
     return table_panel(
         "dry", "dry_weather", "site_id town site dry_hours flowing_hours volume most", language
     )
 
 
 def discharge_over_time(language: Language) -> timeseries.Panel:
-    """The discharge of the chosen outfalls."""
+    """Time series of the discharge of the selected outfalls."""
     panel = time_series_panel("discharge_rain", "values_of", language, quantity="discharge")
     return panel.unit(units.CubicMetersPerSecond).min(0)
 
 
 def ammonia_over_time(language: Language) -> timeseries.Panel:
-    """Ammonia nitrogen, with the limits of GB 3838 class III and V."""
+    """Time series of ammonia nitrogen, with the limits of GB 3838 classes III and V."""
     panel = time_series_panel("outfall_ammonia", "values_of", language, quantity="ammonia_nitrogen")
     limits = styling.threshold_config((None, styling.GREEN), (1, styling.CLASSES[3]), (2, styling.CLASSES[5]))
     return (
@@ -57,7 +57,7 @@ def ammonia_over_time(language: Language) -> timeseries.Panel:
 
 
 def conductivity_over_time(language: Language) -> timeseries.Panel:
-    """Conductivity of the chosen outfalls."""
+    """Time series of the conductivity of the selected outfalls."""
     panel = time_series_panel("outfall_conductivity", "values_of", language, quantity="conductivity")
     return panel.unit("suffix: µS/cm").min(0)
 

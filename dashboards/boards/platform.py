@@ -1,4 +1,4 @@
-"""Platform, for whoever runs it: do readings come in, are they judged and kept."""
+"""Dashboard of the platform itself, for its operator: ingest lag, processes, dead letters, table sizes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LIMITS = {
 
 
 def platform_status(language: Language) -> stat.Panel:
-    """How far behind, what waits, how large."""
+    """Stat panel of the ingest lag, the backlogs and the database size."""
     panel = stat_panel("platform_now", "platform_now", language)
     for name, limits in LIMITS.items():
         panel.override_by_name(
@@ -35,12 +35,12 @@ def platform_status(language: Language) -> stat.Panel:
 
 
 def lag_by_town(language: Language) -> table.Panel:
-    """Lag by town."""
+    """Table of the ingest lag by town."""
     return table_panel("delays", "delays", "town age delay_50 delay_95", language)
 
 
 def readings_per_second(language: Language) -> timeseries.Panel:
-    """Readings a second."""
+    """Time series of the readings per second and the share of good ones."""
     panel = time_series_panel("rate", "rate", language).min(0)
     panel.override_by_name(
         "rate", [styling.override_property("displayName", translate("rate_short", language))]
@@ -49,30 +49,30 @@ def readings_per_second(language: Language) -> timeseries.Panel:
 
 
 def dead_letters_by_reason(language: Language) -> timeseries.Panel:
-    """Dead letters by reason."""
+    """Stacked bars of the dead letters by reason."""
     return stacked_bars_panel("letters_begun", "letters_begun", language)
 
 
 def newest_dead_letters(language: Language) -> table.Panel:
-    """The newest dead letters."""
+    """Table of the newest dead letters."""
     return table_panel(
         "letters_newest", "letters_newest", "received topic reason detail state replays", language
     )
 
 
 def table_sizes(language: Language) -> bargauge.Panel:
-    """The largest tables."""
+    """Bar gauge of the largest database tables."""
     return bar_gauge_panel("table_sizes", "table_sizes", "size", language).unit(units.BytesIEC).min(0)
 
 
 def process_table(language: Language) -> table.Panel:
-    """The platform's own processes, those that do not work first."""
+    """Table of the platform's processes, failing ones first."""
     columns = "process instance host health why beat_age moved_age success_age backlog_age restarts"
     return table_panel("processes", "processes", columns, language)
 
 
 def shard_owners(language: Language) -> table.Panel:
-    """Who judges what."""
+    """Table of the shards and their epochs of ownership."""
     return table_panel("shards", "shards", "shard epoch taken saved", language)
 
 

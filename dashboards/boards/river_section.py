@@ -1,4 +1,4 @@
-"""River section, for the water engineer: what it measures, how far to believe it, its class and target."""
+"""Dashboard of one river or lake section, for the water engineer: readings, flags, class and target."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
 
 
 def class_and_target(language: Language) -> stat.Panel:
-    """Class, target, and of how many items."""
+    """Stat panel of the section's class, its target, and the number of items assessed."""
     return stat_panel_by_column("river_class", "river_class", "class target met items", language)
 
 
 def item_table(language: Language) -> table.Panel:
-    """What each item was."""
+    """Table of the assessed items: mean, class, and how far each exceeds its limit."""
     return table_panel("river_items", "river_items", "quantity mean class exceeds readings", language)
 
 
 def latest_readings(language: Language) -> table.Panel:
-    """The newest reading of each quantity."""
+    """Table of the newest reading of each quantity."""
     columns = "quantity value flag expected lower upper measured"
     return table_panel("river_latest", "river_latest", columns, language)
 
 
 def values_over_time(language: Language) -> timeseries.Panel:
-    """The chosen quantities."""
+    """Time series of the selected quantities."""
     return time_series_panel("river_values", "river_values", language)
 
 
 def flags_over_time(language: Language) -> statetimeline.Panel:
-    """When each quantity was flagged."""
+    """State timeline of the flags of each quantity."""
     words = styling.value_mapping(
         {
             "1": (translate("good", language), styling.GREEN),
@@ -47,17 +47,17 @@ def flags_over_time(language: Language) -> statetimeline.Panel:
 
 
 def rain_nearby(language: Language) -> timeseries.Panel:
-    """Rain at the gauges of the town."""
+    """Time series of the rain at the town's gauges."""
     return time_series_panel("rain", "rain_near", language).unit("suffix: mm/h").min(0).fill_opacity(40)
 
 
 def upstream_and_downstream(language: Language) -> timeseries.Panel:
-    """The same quantity upstream and downstream."""
+    """Time series of the selected quantity at the sites upstream and downstream."""
     return time_series_panel("neighbours", "river_neighbours", language)
 
 
 def anomaly_table(language: Language) -> table.Panel:
-    """Anomalies at the chosen sites."""
+    """Table of the anomalies at the selected sites."""
     columns = "since until severity state site_id site quantity rule reason score"
     return table_panel("listed", "anomalies_listed", columns, language).no_value(translate("fine", language))
 

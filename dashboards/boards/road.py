@@ -1,4 +1,4 @@
-"""Roads and corridors, for the traffic office: where traffic stands, since when, how the queue moves."""
+"""Dashboard of roads, for the traffic office: congestion by link, speed, flow, and a space-time diagram."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ if TYPE_CHECKING:
 
 
 def speed_over_expected(language: Language) -> bargauge.Panel:
-    """Speeds over what this hour expects."""
+    """Bar gauge of each site's speed divided by the speed expected at this hour."""
     limits = styling.threshold_config((None, styling.RED), (0.5, styling.ORANGE), (0.75, styling.GREEN))
     panel = bar_gauge_panel("speed", "speed_share", "share", language).unit(units.PercentUnit)
     return panel.min(0).max(1.5).thresholds(limits)
 
 
 def speed_over_time(language: Language) -> timeseries.Panel:
-    """Speed at the chosen sites."""
+    """Time series of the speed at the selected sites."""
     panel = time_series_panel("road_speed", "values_of", language, quantity="traffic_speed")
     return panel.unit(units.KilometersPerHour).min(0)
 
 
 def flow_over_time(language: Language) -> timeseries.Panel:
-    """Flow at the chosen sites."""
+    """Time series of the flow at the selected sites."""
     panel = time_series_panel("road_flow", "values_of", language, quantity="traffic_flow")
     return panel.unit("suffix: veh/h").min(0)
 
 
 def occupancy_over_time(language: Language) -> timeseries.Panel:
-    """Occupancy at the chosen sites."""
+    """Time series of the occupancy at the selected sites."""
     panel = time_series_panel("road_occupancy", "values_of", language, quantity="occupancy")
     return panel.unit(units.Percent).min(0)
 
 
 def flow_over_density(language: Language) -> xychart.Panel:
-    """Flow over density, a colour a site."""
+    """XY chart of flow over density (fundamental diagram), one colour for each site."""
     parts = models.DataTransformerConfig(
         id_val="partitionByValues", options={"fields": ["site"], "keepFields": False}
     )
@@ -71,14 +71,14 @@ def flow_over_density(language: Language) -> xychart.Panel:
 
 
 def space_time(language: Language) -> heatmap.Panel:
-    """Speed along the road over time: a row a site; red is slow, and the tooltip says how slow."""
+    """Heatmap of speed along the road over time, one row for each site; red is slow."""
     colours = (
         heatmap.HeatmapColorOptions()
         .mode(heatmap_models.HeatmapColorMode.SCHEME)
         .scheme("RdYlGn")
         .steps(32)
         .min(0)
-        .reverse(True)  # Grafana turns this scheme around by itself: turned twice, low is red
+        .reverse(True)  # Grafana reverses this scheme by itself: reversed twice, low is red
     )
     return (
         heatmap.Panel()

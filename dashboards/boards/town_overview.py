@@ -1,4 +1,4 @@
-"""Town overview, for the duty officer: what is wrong now, where, and since when."""
+"""Overview dashboard of a town, for the duty officer: open anomalies, map, river classes, congestion."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def open_by_severity(language: Language) -> stat.Panel:
-    """How many anomalies are open, by severity."""
+    """Stat panel of the number of open anomalies by severity."""
     panel = stat_panel("open_now", "open_by_severity", language).color_mode(
         common_models.BigValueColorMode.BACKGROUND
     )
@@ -28,14 +28,14 @@ def open_by_severity(language: Language) -> stat.Panel:
 
 
 def silent_devices(language: Language) -> stat.Panel:
-    """How many devices are silent."""
+    """Stat panel of the number of silent devices."""
     return stat_panel("silent", "silent_devices", language).thresholds(
         styling.threshold_config((None, styling.GREEN), (1, styling.ORANGE), (5, styling.RED))
     )
 
 
 def newest_age(language: Language) -> stat.Panel:
-    """How long ago a reading last came."""
+    """Stat panel of the age of the newest reading."""
     return (
         stat_panel("age", "newest_age", language)
         .unit(units.Seconds)
@@ -46,48 +46,48 @@ def newest_age(language: Language) -> stat.Panel:
 
 
 def dead_letters(language: Language) -> stat.Panel:
-    """How many messages could not be read."""
+    """Stat panel of the number of dead letters."""
     return stat_panel("letters", "dead_letters", language).thresholds(
         styling.threshold_config((None, styling.GREEN), (1, styling.ORANGE))
     )
 
 
 def open_anomaly_table(language: Language) -> table.Panel:
-    """The list of what is wrong, worst first."""
+    """Table of the open anomalies, worst first."""
     columns = "since severity town site quantity reason score site_id board_id"
     panel = table_panel("wrong", "wrong_now", columns, language, link=("site", "${__data.fields.board_id}"))
     return panel.no_value(translate("fine", language))
 
 
 def site_map(language: Language) -> geomap.Panel:
-    """The sites on a map, coloured by their worst open anomaly."""
+    """Map of the sites, coloured by their worst open anomaly."""
     return map_panel("map", "map", "site", language, more="reason")
 
 
 def section_classes(language: Language) -> table.Panel:
-    """The class of each river section."""
+    """Table of the class of each river section."""
     columns = "site_id site class target met items month worst"
     return table_panel("classes", "section_classes", columns, language, link=("site", "river-section"))
 
 
 def congestion_table(language: Language) -> table.Panel:
-    """The congestion of each road link."""
+    """Table of the congestion of each road link."""
     columns = "link site site_id level ratio kmh free measured"
     return table_panel("congestion", "link_congestion", columns, language, link=("site", "road"))
 
 
 def latest_readings(language: Language) -> table.Panel:
-    """The newest reading of each series, with its flag."""
+    """Table of the newest reading of each series, with its flag."""
     return table_panel("latest", "latest_water", "site quantity value flag expected measured", language)
 
 
 def chosen_series(language: Language) -> timeseries.Panel:
-    """The chosen series."""
+    """Time series of the selected series."""
     return time_series_panel("series", "series_values", language)
 
 
 def expected_band(language: Language) -> timeseries.Panel:
-    """The worst of the chosen series, with its band and flags."""
+    """Time series of the worst of the selected series, with its expected band and flags."""
     panel = time_series_panel("band", "series_band", language)
     hidden = styling.override_property("custom.lineWidth", 0)
     dressed = {
@@ -109,7 +109,7 @@ def expected_band(language: Language) -> timeseries.Panel:
 
 
 def anomalies_over_time(language: Language) -> timeseries.Panel:
-    """How many anomalies began when."""
+    """Stacked bars of the anomalies by start time and severity."""
     panel = stacked_bars_panel("begun", "anomalies_begun", language)
     for name, colour in styling.SEVERITIES.items():
         shown = styling.override_property("displayName", translate(name, language))
@@ -118,7 +118,7 @@ def anomalies_over_time(language: Language) -> timeseries.Panel:
 
 
 def readings_stored(language: Language) -> timeseries.Panel:
-    """Readings an hour, and how many of them are good."""
+    """Time series of the readings per hour and the share of good ones."""
     panel = time_series_panel("stored", "readings_stored", language)
     panel.override_by_name(
         "readings", [styling.override_property("displayName", translate("readings", language))]
@@ -127,7 +127,7 @@ def readings_stored(language: Language) -> timeseries.Panel:
 
 
 def good_share_override(language: Language) -> styling.Properties:
-    """A share of good readings, on an axis of its own."""
+    """Return the field override that draws the share of good readings on its own axis."""
     return [
         styling.override_property("displayName", translate("good", language)),
         styling.override_property("unit", units.PercentUnit),

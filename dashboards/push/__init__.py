@@ -1,4 +1,4 @@
-"""Dashboards, data source and alerting into a Grafana by its API, never over a person's change unsaid."""
+"""Pushes dashboards, data source and alerting to Grafana; overwrites manual changes only with ``force``."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ __all__ = ["PushError", "push"]
 def push(
     settings: Settings, console: Console, *, dry_run: bool = False, force: bool = False
 ) -> list[GrafanaChange]:
-    """Bring a Grafana up to date; what is as it should be is left alone. Returns what there was to do.
+    """Bring a Grafana server up to date, and return the changes; what is up to date is not written.
 
     Raises
     ------
     PushError
-        in a sentence; before anything is written where a person changed something, unless ``force``.
+        With the reason and the remedy. If something was changed in Grafana by hand, it is raised before
+        anything is written, unless ``force``.
 
     """
     with grafana_connection(settings) as grafana:

@@ -1,7 +1,7 @@
-"""Alert rules, contact points and the notification policy, by the provisioning API.
+"""Pushes alert rules, contact points and the notification policy by Grafana's provisioning API.
 
-``X-Disable-Provenance`` leaves them editable in Grafana. A rule carries the digest of what was pushed in an
-annotation, so that a person's change shows; contact points and the policy have no room for one.
+``X-Disable-Provenance`` leaves them editable in Grafana. A rule carries the digest of the pushed content in
+an annotation, so that a manual change is detected; contact points and the policy have no field for one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ REDACTED = "[REDACTED]"
 
 
 def alerting_changes(grafana: GrafanaApi, settings: Settings) -> list[GrafanaChange]:
-    """What is to be done to each; without a contact point, alerts take the way of everything else."""
+    """Return the changes to make; without a contact point, alerts take Grafana's default route."""
     desired = build_contact_points(settings)
     found_rules = [_rule(grafana, one) for one in build_alert_rules()]
     if not desired:
@@ -57,9 +57,10 @@ def _rule(grafana: GrafanaApi, rule: dict[str, Any]) -> GrafanaChange:
 
 
 def _comparable_rule(existing: dict[str, Any], desired: dict[str, Any]) -> dict[str, Any]:
-    """A rule as Grafana tells it: without what it added, and with what an older one does not know as pushed.
+    """Return Grafana's rule in a form comparable with the pushed one.
 
-    Labels and annotations are words, and stay whole.
+    Fields that Grafana added are left out, and fields that an older version does not return are taken from
+    the pushed rule. Labels and annotations are compared in full.
     """
     with_labels = {key: existing.get(key) or {} for key in ("labels", "annotations")}
     return {**desired, **without_additions(existing, desired), **with_labels}
@@ -99,7 +100,7 @@ def _contact(grafana: GrafanaApi, desired: dict[str, Any]) -> GrafanaChange:
 
 
 def _equal_without_secrets(before: dict[str, Any], desired: dict[str, Any]) -> bool:
-    """Whether both are the same as far as Grafana tells; what is secret it never tells."""
+    """Whether both are equal apart from secrets, which Grafana redacts."""
     shown = {
         key: desired["settings"][key] if value == REDACTED else value
         for key, value in before["settings"].items()
@@ -108,7 +109,7 @@ def _equal_without_secrets(before: dict[str, Any], desired: dict[str, Any]) -> b
 
 
 def _policy(grafana: GrafanaApi) -> GrafanaChange:
-    """Our route in the tree; every other route stays as it is."""
+    """Return the change to towntwin's route in the policy tree; every other route is left unchanged."""
     what = "notification policy"
     with errors_as_sentences(what):
         tree = grafana.alertingprovisioning.get_notification_policy_tree()

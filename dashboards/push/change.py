@@ -1,4 +1,4 @@
-"""Describes what a push would change in Grafana, and whether a person changed it before."""
+"""Describes one change that a push makes in Grafana, and whether it would overwrite a manual change."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Verdict = Literal["new", "same", "ours", "foreign"]
-"""Not there; as it should be; as an older push left it; changed by a person since."""
+"""Absent; up to date; unchanged since an older push; changed by hand since."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GrafanaChange:
-    """One thing: how it is, how it should be, and how to make it so."""
+    """A change to one Grafana object: its state before and after, a verdict, and a function to apply it."""
 
     what: str
     verdict: Verdict
@@ -27,17 +27,17 @@ class GrafanaChange:
 
 
 def canonical_json(value: Any) -> str:
-    """A value in an order of its own, to compare and to show."""
+    """Return a value as indented JSON with sorted keys, to compare and to display."""
     return json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False)
 
 
 def digest(value: Any) -> str:
-    """Sixteen hex digits that change with the value."""
+    """Return the first 16 hex digits of the SHA-256 of a value's canonical JSON."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
 
 
 def without_additions(existing: Any, desired: Any) -> Any:
-    """What is given, without what Grafana added to it: the keys that are wanted, in depth."""
+    """Return ``existing`` without the keys that Grafana added (those not in ``desired``), recursively."""
     if isinstance(existing, dict) and isinstance(desired, dict):
         return {
             key: without_additions(value, desired[key]) for key, value in existing.items() if key in desired

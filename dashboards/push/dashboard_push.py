@@ -1,4 +1,7 @@
-"""Pushes dashboards; recognises its own saves by their version message, which begins with `MARK`."""
+"""Pushes the generated dashboards to Grafana, unless the newest version there was saved by hand.
+
+A version saved by a push is recognised by the prefix of its message.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ MARK = "towntwin push "
 
 
 def dashboard_changes(grafana: GrafanaApi) -> list[GrafanaChange]:
-    """What is to be done to each."""
+    """Return the change to make to each generated dashboard."""
     return [_dashboard(grafana, json.loads(text)) for text in dashboard_files().values()]
 
 
@@ -43,7 +46,7 @@ def _dashboard(grafana: GrafanaApi, desired: dict[str, Any]) -> GrafanaChange:
             "dashboard": {**desired, "id": id_and_version["id"], "version": id_and_version["version"]},
             "folderUid": folder,
             "message": MARK + digest(desired),
-            "overwrite": False,  # who saves it between our look and now is not overwritten
+            "overwrite": False,  # a version saved since `existing` was read is not overwritten
         }
         with errors_as_sentences(what):
             grafana.dashboard.update_dashboard(body)
@@ -70,7 +73,7 @@ def _dashboard_verdict(
 
 
 def _newest_version(grafana: GrafanaApi, uid: str) -> dict[str, Any]:
-    """The newest version: a list in older Grafanas, in newer ones a page with the list in it."""
+    """Return the newest version; older Grafana versions return a list, newer ones a page with the list."""
     with errors_as_sentences(f"versions of dashboard {uid}"):
         answer = grafana.dashboard_versions.get_dashboard_versions(dashboard_uid=uid, limit=1)
     listed = answer["versions"] if isinstance(answer, dict) else answer

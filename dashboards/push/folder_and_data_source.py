@@ -1,4 +1,4 @@
-"""Folder and data source."""
+"""Creates the Grafana folder of the dashboards, and creates or updates their PostgreSQL data source."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def basic_changes(grafana: GrafanaApi, settings: Settings) -> list[GrafanaChange]:
-    """What is to be done to both."""
+    """Return the changes to the folder and the data source."""
     return [_folder(grafana), _data_source(grafana, settings)]
 
 
 def _folder(grafana: GrafanaApi) -> GrafanaChange:
-    """A folder that is there stays as it is, whatever it is called by now."""
+    """Return the change to the folder; an existing one is left unchanged, even if it was renamed."""
     what = f"folder {FOLDER}"
     existing = find_or_none(partial(grafana.folder.get_folder, FOLDER), what)
     desired = {"title": FOLDER, "uid": FOLDER}
@@ -37,7 +37,7 @@ def _folder(grafana: GrafanaApi) -> GrafanaChange:
 
 
 def data_source(settings: Settings) -> dict[str, Any]:
-    """The data source, but for its password, which Grafana never tells."""
+    """Return the data source without its password, which Grafana's API never returns."""
     return {
         "uid": DATASOURCE_UID,
         "name": "towntwin",

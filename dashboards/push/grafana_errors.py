@@ -1,4 +1,4 @@
-"""Grafana's HTTP API through grafana-client, with errors as sentences."""
+"""Connects to Grafana's HTTP API and converts its errors to `PushError` with a cause and a remedy."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from grafana_client.api import GrafanaApi
 from grafana_client.client import GrafanaClientError, GrafanaException
+
+from dashboards.errors import DashboardsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,13 +25,13 @@ ERROR_SENTENCES = {
 }
 
 
-class PushError(RuntimeError):
-    """Grafana could not be brought up to date; the sentence says why and what to do."""
+class PushError(DashboardsError, RuntimeError):
+    """Grafana could not be brought up to date; the message names the cause and the remedy."""
 
 
 @contextmanager
 def grafana_connection(settings: Settings) -> Iterator[GrafanaApi]:
-    """The Grafana of the settings; that it answers shows with the first question. Raises `PushError`."""
+    """Yield a client for the settings' Grafana; it connects with the first request. Raises `PushError`."""
     if settings.token is None:
         raise PushError("TOWNTWIN_GRAFANA_TOKEN is not set: give --token of a Grafana service account")
     address = urlsplit(settings.url)
@@ -48,7 +50,7 @@ def grafana_connection(settings: Settings) -> Iterator[GrafanaApi]:
 
 
 def find_or_none(call: Callable[[], Any], what: str) -> Any:
-    """What there is, or None where there is nothing of that name."""
+    """Return the result of a call, or None for status 404."""
     try:
         with errors_as_sentences(what):
             return call()
@@ -57,12 +59,12 @@ def find_or_none(call: Callable[[], Any], what: str) -> Any:
 
 
 class GrafanaNotFoundError(PushError):
-    """404."""
+    """Grafana has no such object (HTTP status 404)."""
 
 
 @contextmanager
 def errors_as_sentences(what: str) -> Iterator[None]:
-    """Errors of the API as sentences about ``what``. Raises `PushError`."""
+    """Convert errors of the API to `PushError` with a sentence that begins with the object's name."""
     try:
         yield
     except GrafanaClientError as error:
@@ -73,5 +75,5 @@ def errors_as_sentences(what: str) -> Iterator[None]:
         raise PushError(f"{what}: Grafana finds fault with it: {error.response}") from error
     except GrafanaException as error:
         raise PushError(f"{what}: Grafana failed: {error.message}") from error
-    except OSError as error:  # of connecting; the client lets it through
+    except OSError as error:  # of the connection; grafana-client does not wrap it
         raise PushError(f"{what}: Grafana does not answer ({error}): check --url") from error

@@ -1,4 +1,4 @@
-"""Prints what a push does."""
+"""Prints the differences and the summary of a push to the terminal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VERDICT_TEXTS = {
 
 
 def print_difference(change: GrafanaChange, console: Console) -> None:
-    """How one thing is and how it should be, line by line; of what is new, that it is."""
+    """Print a unified diff between an object in Grafana and the pushed one; one line if it is new."""
     if change.verdict == "new":
         console.print(f"+ {change.what}", style="green", markup=False)
         return
@@ -36,7 +36,7 @@ def print_difference(change: GrafanaChange, console: Console) -> None:
 
 
 def print_summary(changes: list[GrafanaChange], console: Console, *, dry_run: bool) -> None:
-    """How many of everything."""
+    """Print the number of changes by verdict."""
     table = Table(box=None)
     table.add_column("would be" if dry_run else "was")
     table.add_column("", justify="right")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from deploy.errors import DeployError
 from edge.simulator import FaultKind, PlannedFault, TownSpec
 from edge.simulator.river import River
 from edge.simulator.traffic_site import distances_km
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 NETWORK_KINDS = frozenset({FaultKind.SLUG, FaultKind.DISCHARGE, FaultKind.INCIDENT})
 
 
-class FaultPlanError(ValueError):
+class FaultPlanError(DeployError, ValueError):
     """A plan refers to what its towns don't have; each line names the fault and the remedy."""
 
 

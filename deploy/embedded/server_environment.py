@@ -10,6 +10,8 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from deploy.errors import DeployError
+
 UNPRIVILEGED = "nobody"
 # User ids without an account (reserved by Debian policy 9.2.2). The broker's owns no file; the database's
 # owns only the data folder.
@@ -19,7 +21,7 @@ PORT_RANGE = range(20_000, 32_000)
 _PORT_COUNTER = count(101 * os.getpid())
 
 
-class EmbeddedError(Exception):
+class EmbeddedError(DeployError):
     """An embedded server can't be used as requested; the message gives the remedy."""
 
 

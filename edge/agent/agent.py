@@ -12,6 +12,7 @@ from edge.agent.publisher import SpoolPublisher
 from edge.agent.send_window import ReconnectBackoff
 from edge.agent.spool import SpoolBusyError, SpoolError
 from edge.wire import senml
+from edge.wire.errors import EdgeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +33,7 @@ MAX_WAITING_FOR_RECORDED = 2000  # while more messages are waiting, reading of a
 DISK_RETRY_S = (0.5, 10.0)
 
 
-class AgentError(RuntimeError):
+class AgentError(EdgeError, RuntimeError):
     """A part of the agent failed; the message contains the part and the cause."""
 
 

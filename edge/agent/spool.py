@@ -13,6 +13,8 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from edge.wire.errors import EdgeError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
@@ -53,7 +55,7 @@ _TEMPORARY_CODES = frozenset(
 _PRIMARY_CODE_MASK = 0xFF  # the low byte of an extended result code
 
 
-class SpoolError(OSError):
+class SpoolError(EdgeError, OSError):
     """The spool's file can't be used; the message states the remedy."""
 
 

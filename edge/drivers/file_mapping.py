@@ -31,7 +31,7 @@ import msgspec
 
 from edge.drivers import field_units
 from edge.wire import quantities, topics
-from edge.wire.errors import WireError
+from edge.wire.errors import EdgeError, WireError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,7 +44,7 @@ PLACEHOLDER = re.compile(r"\{(\w*)\}")
 PLACEHOLDERS = ("file", "column", "station")
 
 
-class MappingError(ValueError):
+class MappingError(EdgeError, ValueError):
     """A mapping, or a file it is applied to, is invalid; the message states the place and the remedy."""
 
 

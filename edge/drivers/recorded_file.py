@@ -15,6 +15,7 @@ from edge.drivers.number_parsing import number_reader
 from edge.drivers.recorded_table import RecordedTable, open_table
 from edge.drivers.time_parsing import LocalTimes, UnreadableTimeError
 from edge.wire import topics
+from edge.wire.errors import EdgeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -220,7 +221,7 @@ class RowReader:
         raise _RowSkippedError("ragged", f"{len(row)} cells for {self._header_length} names{hint}")
 
 
-class _RowSkippedError(Exception):
+class _RowSkippedError(EdgeError):
     """A row is left out; ``reason`` is the reason in the report."""
 
     def __init__(self, reason: str, detail: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
 
 from edge.drivers.file_mapping import UNIX_SCALES
+from edge.wire.errors import EdgeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,7 +30,7 @@ DATE_TIME_PATTERN = re.compile(
 )
 
 
-class UnreadableTimeError(ValueError):
+class UnreadableTimeError(EdgeError, ValueError):
     """A cell can't be parsed as a time; ``reason`` is the reason in the report."""
 
     def __init__(self, reason: str, detail: str) -> None:

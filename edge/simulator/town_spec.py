@@ -6,8 +6,10 @@ from collections.abc import Mapping  # noqa: TC003 - read by msgspec
 
 import msgspec
 
+from edge.wire.errors import EdgeError
 
-class TownSpecError(ValueError):
+
+class TownSpecError(EdgeError, ValueError):
     """A town can't be simulated as it is described; the message states what to change."""
 
 

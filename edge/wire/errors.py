@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 
-class WireError(ValueError):
+class EdgeError(Exception):
+    """Something failed on the device; the message tells why, and what to do."""
+
+
+class WireError(EdgeError, ValueError):
     """Base class: input violates contract version 1; the message states the remedy."""
 
 

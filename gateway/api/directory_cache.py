@@ -1,4 +1,7 @@
-"""Cached directory of areas, sites and series, read again when it changed."""
+"""Caches the directory of areas, sites, devices and series, indexed and restricted to visible areas.
+
+The store's directory version is checked once a second, and the directory is read again when it has changed.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,14 @@ VERSION_CHECK_INTERVAL_S = 1.0
 
 
 class DirectoryIndex:
-    """A directory with look-ups; areas that are not its own are there by name only."""
+    """Directory with indexes by id; may be restricted to the areas of a principal.
+
+    Parameters
+    ----------
+    directory : areas, sites, devices, series and networks
+    visible_area_ids : areas whose contents it has (other areas in it are parents, by name only); None is all
+
+    """
 
     def __init__(self, directory: Directory, visible_area_ids: Iterable[str] | None = None) -> None:
         self.directory = directory
@@ -31,7 +41,7 @@ class DirectoryIndex:
             {one.area_id for one in directory.areas} if visible_area_ids is None else visible_area_ids
         )
         self.is_unrestricted = visible_area_ids is None
-        """Whether nothing is left out of it."""
+        """Whether it contains the whole directory."""
 
     @cached_property
     def sites(self) -> dict[str, Site]:
@@ -54,7 +64,7 @@ class DirectoryIndex:
         return {one.node_id: one for one in self.directory.nodes}
 
     def areas_below(self, area_id: str) -> set[str]:
-        """An area and all below it. Raises `ProblemError` where there is none."""
+        """Return the ids of an area and all below it. Raises `ProblemError` where the area does not exist."""
         if area_id not in self.visible_area_ids:
             raise not_found("area", area_id)
         return areas_with_descendants(self.directory, [area_id])
@@ -62,7 +72,7 @@ class DirectoryIndex:
     def sites_of(
         self, *, area: str | None = None, site: str | None = None, kind: str | None = None
     ) -> list[Site]:
-        """Sites by area (with all below it), id and kind; `ProblemError` where none has that name."""
+        """Return sites by area (with all below it), id and kind. Raises `ProblemError` for an unknown id."""
         if site is not None and site not in self.sites:
             raise not_found("site", site)
         areas = None if area is None else self.areas_below(area)
@@ -77,7 +87,7 @@ class DirectoryIndex:
     def series_of(
         self, *, area: str | None = None, site: str | None = None, quantity: str | None = None
     ) -> list[Series]:
-        """Series by area, site and quantity; `ProblemError` where one of them is unknown."""
+        """Return series by area, site and quantity. Raises `ProblemError` where one of them is unknown."""
         check_quantity(quantity)
         sites = {one.site_id for one in self.sites_of(area=area, site=site)}
         return [
@@ -88,7 +98,7 @@ class DirectoryIndex:
 
 
 def check_quantity(quantity: str | None) -> None:
-    """Raises `ProblemError` where there is no such quantity."""
+    """Raise `ProblemError` where a quantity is unknown."""
     if quantity is not None and quantity not in QUANTITIES:
         available = ", ".join(QUANTITIES)
         raise ProblemError(
@@ -97,7 +107,7 @@ def check_quantity(quantity: str | None) -> None:
 
 
 def areas_with_descendants(directory: Directory, areas: Iterable[str]) -> set[str]:
-    """Those of some areas that there are, and all below them."""
+    """Return the ids of those of the areas that exist, and of all below them."""
     collected = {one.area_id for one in directory.areas} & set(areas)
     while added := {one.area_id for one in directory.areas if one.parent in collected} - collected:
         collected |= added
@@ -105,7 +115,7 @@ def areas_with_descendants(directory: Directory, areas: Iterable[str]) -> set[st
 
 
 def restricted_to_areas(directory: Directory, areas: Iterable[str]) -> DirectoryIndex:
-    """What is enrolled in some areas and below them, and the names of the areas above."""
+    """Return the part of a directory in some areas and below them, and the areas above by name."""
     visible_area_ids = areas_with_descendants(directory, areas)
     parents = {one.area_id: one.parent for one in directory.areas}
     named_areas = set(visible_area_ids)
@@ -132,7 +142,7 @@ def restricted_to_areas(directory: Directory, areas: Iterable[str]) -> Directory
 
 
 class DirectoryCache:
-    """The newest directory; asks the store at most once a second whether it changed."""
+    """Cache of the directory; checks its version in the store at most once a second."""
 
     def __init__(self, store: Reader) -> None:
         self._store = store
@@ -141,25 +151,25 @@ class DirectoryCache:
         self._current_index: DirectoryIndex | None = None
         self._checked_s = 0.0
         self.change_count = 0
-        """How often this process has changed something: another process reads the store again then."""
+        """Number of invalidations; the process for heavy requests invalidates its cache when it has grown."""
 
     def full_directory(self) -> Directory:
-        """The directory as the store has it at this moment."""
+        """Read the directory from the store, without the cache."""
         return self._store.directory()
 
     def invalidate(self) -> None:
-        """Ask the store before the next look: who changed something sees it at once."""
+        """Check the version at the next access, so that a change by this process is visible at once."""
         with self._lock:
             self._checked_s = -math.inf
             self.change_count += 1
 
     def directory_index(self, areas: tuple[str, ...] | None = None) -> DirectoryIndex:
-        """The directory of some areas, or of all, as it is now. Raises `StoreUnavailableError`."""
+        """Return the directory of some areas or all, at most 1 s old. Raises `StoreUnavailableError`."""
         with self._lock:
             return self._current_or_refreshed(areas)
 
     def cached_index(self, areas: tuple[str, ...] | None = None) -> DirectoryIndex:
-        """The directory of some areas, or of all, as it was last read: without the database, once it was."""
+        """Return the directory of some areas, or of all, as last read; no query, but for the first read."""
         directory_index = self._current_index
         if directory_index is None:
             return self.directory_index(areas)
@@ -168,7 +178,7 @@ class DirectoryCache:
         collected = self._restricted_indexes.get(areas)
         if collected is not None:
             return collected
-        if not self._lock.acquire(blocking=False):  # somebody reads it just now, and that may take long
+        if not self._lock.acquire(blocking=False):  # another thread reads the directory, which may take long
             return restricted_to_areas(directory_index.directory, areas)
         try:
             return self._restricted_index(areas)

@@ -1,6 +1,7 @@
-"""Examples of every operation for the OpenAPI description, recorded from a gateway with the demo towns.
+"""Adds recorded request and response examples of every operation to the OpenAPI description.
 
-`examples.json` is written by ``python -m tests.support.api_example_writer``; a test asks all of it again.
+They were recorded from a gateway with the demo towns: ``python -m tests.support.api_example_writer`` writes
+`examples.json`, and a test repeats every request.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ApiExample(TypedDict):
-    """A request (path and query, and a body where it has one) and its answer."""
+    """A request (path and query, and a body where it has one) and its response."""
 
     request: str
     body: NotRequired[Any]
@@ -23,7 +24,7 @@ class ApiExample(TypedDict):
 
 
 def load_examples() -> dict[str, ApiExample]:
-    """Examples by operation, as ``GET /v1/anomalies``."""
+    """Load the examples by operation (``GET /v1/anomalies``)."""
     examples_by_operation: dict[str, ApiExample] = json.loads(
         files("gateway.api").joinpath("examples.json").read_text("utf-8")
     )
@@ -31,7 +32,7 @@ def load_examples() -> dict[str, ApiExample]:
 
 
 def add_examples_to_openapi(app: FastAPI) -> None:
-    """Show the examples in the OpenAPI description."""
+    """Extend an application's OpenAPI description by the examples."""
     generate_openapi = app.openapi
 
     def openapi_with_examples() -> dict[str, Any]:

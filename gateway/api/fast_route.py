@@ -1,7 +1,7 @@
-"""A route class that reads all parameters with one validator, built when the route is built.
+"""FastAPI route class that validates all parameters with one pydantic model, built with the route.
 
-FastAPI finds out with every request what kind each parameter is, and that takes a good part of a quick
-request's time. What is accepted, refused and documented is the same here (`docs/decisions/0017`).
+FastAPI inspects the kind of each parameter with every request, which takes much of a quick request's time.
+Accepted values, rejected values and the OpenAPI description are the same here (`docs/decisions/0017`).
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _ENDPOINT_THREADS = ThreadPoolExecutor(40, "asked")  # as many as FastAPI's
 
 
 class FastRoute(APIRoute):
-    """Route with one pre-built parameter validator, for GET endpoints that return `ResponseStatistics`.
+    """Route with a pre-built parameter validator for endpoints that return `Response`; else as FastAPI's.
 
-    Raises TypeError, when it is made, if such an endpoint has other dependencies than a GET's parameters.
+    Raises TypeError on construction where such an endpoint has other parameters than those of path and query.
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
@@ -62,7 +62,7 @@ def _fast_app(dependant: Dependant, endpoint: Callable[..., Response]) -> ASGIAp
 
 
 def reject_unknown_parameters(request: Request) -> None:
-    """Raises `ProblemError` where a parameter means nothing: a filter unheard would let everything by."""
+    """Raise `ProblemError` for unknown or repeated query parameters: an ignored filter passes all rows."""
     given = request.query_params.multi_items()
     if not given:
         return
@@ -78,11 +78,11 @@ def reject_unknown_parameters(request: Request) -> None:
             raise ProblemError(422, f"query {name}: give it once", where=name)
 
 
-_KNOWN_PARAMETERS: dict[Callable[..., Any], dict[str, bool]] = {}  # by endpoint, for a route has no hash
+_KNOWN_PARAMETERS: dict[Callable[..., Any], dict[str, bool]] = {}  # by endpoint: routes are not hashable
 
 
 def _query_parameters(dependant: Dependant) -> dict[str, bool]:
-    """The parameters of a query, and whether each may stand several times."""
+    """Return the names of the query parameters, and whether each is repeatable."""
     allows_repeat = {_alias(one): _is_list(one.field_info.annotation) for one in dependant.query_params}
     for one in dependant.dependencies:
         allows_repeat |= _query_parameters(one)
@@ -90,7 +90,7 @@ def _query_parameters(dependant: Dependant) -> dict[str, bool]:
 
 
 class _ParameterReader:
-    """Reads the parameters of one function."""
+    """Reads and validates the path and query parameters of one endpoint or dependency."""
 
     def __init__(self, dependant: Dependant) -> None:
         if dependant.body_params or dependant.header_params or dependant.cookie_params:
@@ -104,7 +104,7 @@ class _ParameterReader:
         self._model = create_model("Asked", **_model_fields(fields.values())) if fields else None
 
     def read(self, request: Request, errors: list[Any]) -> dict[str, Any]:
-        """The parameters by name; what is wrong with them is added to a list."""
+        """Return the parameters by name; validation errors are appended to ``errors``."""
         if self._model is None:
             return {}
         given: dict[str, Any] = {name: request.path_params[name] for name in self._path_names}
@@ -131,7 +131,7 @@ def _alias(field: Any) -> str:
 
 
 def _is_list(annotation: Any) -> bool:
-    """Whether a parameter may stand several times.
+    """Whether a parameter is repeatable.
 
     >>> _is_list(list[int] | None), _is_list(str)
     (True, False)

@@ -1,4 +1,4 @@
-"""Sites within a distance or a travel time along the network, upstream or downstream."""
+"""Finds sites within a distance or travel time along the network, upstream or downstream (Dijkstra)."""
 
 from __future__ import annotations
 
@@ -26,10 +26,21 @@ def sites_within(
     within_s: float | None,
     direction: Direction,
 ) -> set[str]:
-    """Sites along the network from a site or node, itself included; both bounds hold where both are given.
+    """Return the ids of sites within bounds along the network from a site or node, itself included.
 
-    Each bound is held by its own shortest way; travel takes the usual speed of the links.
-    Raises `ProblemError` where there is no such site or node, or no bound.
+    Parameters
+    ----------
+    directory_index : sites, nodes and links visible to the principal
+    near : id of a site or node
+    within_m, within_s : greatest distance [m] and travel time [s], each by its own shortest path; where both
+        are given, both hold. Travel times are by the usual speed of the links.
+    direction : with the links (``down``), against them (``up``), or ``both``
+
+    Raises
+    ------
+    ProblemError
+        Where the site or node is unknown or on no network, or no bound is given.
+
     """
     if within_m is None and within_s is None:
         raise ProblemError(422, "near: say how far, with within_m or within_s", where="near")
@@ -62,8 +73,8 @@ def _reachable(
     bound: float,
     direction: Direction,
 ) -> NDArray[np.bool_]:
-    """(n_nodes,) which nodes are within a bound along the links; the shortest of parallel links counts."""
-    # Loaded by the first request that needs it: 25 MB and 0.4 s.
+    """Return (n_nodes,) which nodes are within a bound along the links; of parallel links the shortest."""
+    # Imported by the first request that needs it: 25 MB and 0.4 s.
     from scipy.sparse import coo_array  # noqa: PLC0415
     from scipy.sparse.csgraph import dijkstra  # noqa: PLC0415
 

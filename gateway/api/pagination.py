@@ -1,7 +1,7 @@
-"""Signed pagination cursors, which stay valid while rows are added.
+"""Signs and verifies pagination cursors, which stay valid while rows are added.
 
-A cursor is signed with the installation's secret, for one question of one principal (`docs/decisions/0018`).
-It opens nothing that the question does not: what the caller may see is asked for anew with every page.
+A cursor is signed with the installation's secret, for one query of one principal (`docs/decisions/0018`).
+It grants nothing that the query does not: each page is authorised anew.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SIGNATURE_BYTES = 16
 
 
 class CursorSigner:
-    """Cursors in the answers to what one principal asks with a request, signed with a secret."""
+    """Encodes and decodes the cursors of one query of one principal."""
 
     def __init__(self, secret: bytes, principal_id: str, request: Request) -> None:
         self._secret = secret
@@ -31,21 +31,22 @@ class CursorSigner:
         self._request = request
 
     def encode(self, *parts: int) -> str:
-        """A cursor of numbers of 64 bits."""
+        """Return a signed cursor of 64-bit integers."""
         packed = struct.pack(f">{len(parts)}q", *parts)
         return base64.urlsafe_b64encode(packed + self._signature(packed)).rstrip(b"=").decode()
 
     def decode(self, cursor: str, n: int) -> tuple[int, ...]:
-        """The numbers of a cursor.
+        """Return the ``n`` integers of a cursor.
 
-        Raises `ProblemError` where it is none of ours, of another question, or somebody else's.
+        Raises `ProblemError` where it is malformed, or was signed for another query or principal.
         """
         try:
             signed_bytes = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
             parts = struct.unpack(f">{n}q{SIGNATURE_BYTES}x", signed_bytes)
         except (ValueError, struct.error) as error:
             raise _invalid_cursor() from error
-        if not hmac.compare_digest(cursor, self.encode(*parts)):  # as a whole: base64 has spare bits
+        # The text is compared, not the signature alone: base64 has spare bits.
+        if not hmac.compare_digest(cursor, self.encode(*parts)):
             raise _invalid_cursor()
         return parts
 
@@ -55,13 +56,13 @@ class CursorSigner:
 
 
 def next_page_url(request: Request, cursor: str) -> str:
-    """Where the next page is: the same question from a cursor on."""
+    """Return the URL of the next page: the same query, with its cursor."""
     parameters = [pair for pair in request.query_params.multi_items() if pair[0] != "cursor"]
     return f"{request.url.path}?{urlencode([*parameters, ('cursor', cursor)])}"
 
 
 def query_identity(request: Request) -> tuple[str, list[tuple[str, str]]]:
-    """What is asked, whatever the page, its size and its form."""
+    """Return path and parameters of a query without those of page, page size, format and snapshot."""
     parameters = sorted(
         pair for pair in request.query_params.multi_items() if pair[0] not in PARAMETERS_NOT_SIGNED
     )

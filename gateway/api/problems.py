@@ -1,4 +1,4 @@
-"""Error responses as problem details (RFC 9457): what was wrong, where, and what to do."""
+"""Converts errors to HTTP problem details (RFC 9457) that name the cause, the parameter and the remedy."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
+from gateway.errors import GatewayError
 from ingest_service.storage.contract.errors import (
     InvalidTextError,
     StoreRefusedError,
@@ -29,7 +30,7 @@ RETRY_AFTER_S = "5"
 
 
 class Problem(BaseModel):
-    """A problem, as RFC 9457 has it; ``where`` names the parameter that is wrong."""
+    """Problem details (RFC 9457); ``where`` names the parameter that is wrong."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -53,15 +54,15 @@ class Problem(BaseModel):
 
 
 def problem_responses(*codes: int) -> dict[int | str, dict[str, Any]]:
-    """The problems that an operation may answer with, for its documentation."""
+    """Return the OpenAPI descriptions of an operation's error responses."""
     return {
         code: {"model": Problem, "description": HTTPStatus(code).phrase, "content": {PROBLEM_MEDIA_TYPE: {}}}
         for code in (400, *codes, 422, 503, 504)
     }
 
 
-class ProblemError(Exception):
-    """An operation can't do what it was asked."""
+class ProblemError(GatewayError):
+    """A request that can't be fulfilled: status, sentence, wrong parameter, and headers of the response."""
 
     def __init__(
         self, status: int, detail: str, *, where: str | None = None, headers: dict[str, str] | None = None
@@ -73,12 +74,12 @@ class ProblemError(Exception):
 
 
 def not_found(what: str, name: object) -> ProblemError:
-    """There is no such thing."""
+    """Return the 404 for an unknown id or name."""
     return ProblemError(404, f"there is no {what} {name!r}")
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Answer every error with a problem."""
+    """Register handlers that answer every error with a problem."""
 
     @app.exception_handler(ProblemError)
     async def on_problem_error(_request: Request, error: ProblemError) -> JSONResponse:
@@ -94,7 +95,7 @@ def add_error_handlers(app: FastAPI) -> None:
         messages = [one["msg"].removeprefix("Value error, ") for one in errors]
         locations = [one["loc"] for one in errors]
         sentences = [f"{' '.join(map(str, at))}: {one}" for at, one in zip(locations, messages, strict=True)]
-        name_parts = [part for part in locations[0] if isinstance(part, str)]  # the rest are places in lists
+        name_parts = [part for part in locations[0] if isinstance(part, str)]  # integers are indexes of lists
         return problem_response(422, "; ".join(sentences), where=name_parts[-1])
 
     @app.exception_handler(StoreUnavailableError)
@@ -130,7 +131,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
 
 def store_error_response(error: Exception) -> JSONResponse:
-    """What is said when the store failed; what it said itself is for the log alone."""
+    """Return the response to a failure of the store; the store's own message is logged, not sent."""
     if isinstance(error, StoreUnavailableError):
         log.warning("store_unavailable", error=str(error))
         detail = "the database is away: try again in a few seconds"
@@ -142,6 +143,6 @@ def store_error_response(error: Exception) -> JSONResponse:
 def problem_response(
     status: int, detail: str, *, where: str | None = None, headers: dict[str, str] | None = None
 ) -> JSONResponse:
-    """A problem as a response."""
+    """Return a problem as a response."""
     problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, where=where)
     return JSONResponse(problem.model_dump(exclude_none=True), status, headers, PROBLEM_MEDIA_TYPE)

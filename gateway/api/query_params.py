@@ -1,4 +1,4 @@
-"""Query parameters shared by several operations."""
+"""Defines the query and path parameters that several routes share, and the parsing of times."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _require_offset(time: datetime) -> datetime:
 
 
 def _restore_plus(text: object) -> object:
-    """A time with the plus of its offset, which is a blank where a client did not write it as ``%2B``.
+    """Restore the plus of a time's offset, which decodes to a blank unless a client writes it as ``%2B``.
 
     >>> _restore_plus("2026-11-23T08:00:00 08:00")
     '2026-11-23T08:00:00+08:00'
@@ -33,7 +33,7 @@ def _restore_plus(text: object) -> object:
 
 AwareTime = Annotated[datetime, AfterValidator(_require_offset)]
 QueryTime = Annotated[datetime, AfterValidator(_require_offset), BeforeValidator(_restore_plus)]
-"""A moment in a query."""
+"""A time with offset in a query."""
 AreaParam = Annotated[str | None, Query(description="An area, with all below it", examples=["330483"])]
 SiteParam = Annotated[str | None, Query(description="One site", examples=["330483-d1-r04"])]
 SiteKindParam = Annotated[str | None, Query(description="One kind of site", examples=["river_section"])]

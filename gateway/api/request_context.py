@@ -1,4 +1,4 @@
-"""What routes work with: store, directory and settings, restricted to the request's principal."""
+"""Provides routes with store, directory and settings, restricted to the request's principal."""
 
 from __future__ import annotations
 
@@ -12,29 +12,39 @@ from gateway.api.directory_cache import DirectoryCache, DirectoryIndex
 from gateway.api.pagination import CursorSigner
 from gateway.api.problems import ProblemError
 from gateway.auth import request_auth
-from gateway.auth.area_scope import scoped_to, with_row_level_security
+from gateway.auth.area_scope import scoped_to
 from gateway.auth.principal import Principal, Role
 from gateway.auth.request_auth import RequestAuth
 from gateway.settings import Settings
-from ingest_service.storage.contract.store import Reader, Store
+from ingest_service.storage.contract.store import Database, Reader, Store
 from ingest_service.storage.postgres.api_keys import ApiKeyStore
 from ingest_service.storage.postgres.limit_changes import LimitChangeLog
 from ingest_service.storage.postgres.query_api import QueryApi
-from ingest_service.storage.postgres.store import PostgresStore
 
 if TYPE_CHECKING:
     from gateway.live.broadcaster import EventBroadcaster
     from gateway.platform_health import PlatformHealth
 
 ANONYMOUS = Principal(principal_id="nobody", name="nobody", role=Role.VIEWER, areas=())
-"""Whoever comes to a route that is open to anybody: bound to no area at all."""
+"""Principal of public routes, without access to any area."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """The store, the directory, the settings and the live hub of one application, as a principal sees them.
+    """Services of one application, restricted to a principal.
 
-    ``whole`` is the store without any wall: for the gateway's own work.
+    Attributes
+    ----------
+    unscoped_store : the store without restriction by area, for the gateway's own work
+    store : the store restricted to the principal's areas
+    directories : cache of the directory
+    settings : settings of the gateway
+    broadcaster : source of live events
+    accounts : store of API keys and of the audit
+    platform_health : state of the platform's processes
+    principal : of the request; `ANONYMOUS` on public routes
+    auth : authentication state of the request; None outside of requests
+
     """
 
     unscoped_store: Store
@@ -49,60 +59,62 @@ class RequestContext:
 
     @property
     def directory_index(self) -> DirectoryIndex:
-        """The directory as it is now, as far as the principal sees it."""
+        """The directory restricted to the principal's areas."""
         return self.directories.directory_index(self.principal.areas)
 
     @property
     def caller_name(self) -> str:
-        """Who asks, for whoever reads it later."""
+        """Name and id of the principal, for records."""
         return f"{self.principal.name} ({self.principal.principal_id})"
 
     @property
-    def scoped_database(self) -> PostgresStore:
-        """The database behind its wall, for what goes beyond `Reader`. Raises `ProblemError` without one."""
-        scoped = with_row_level_security(self.unscoped_store, self.principal.area_scope)
-        if not isinstance(scoped, PostgresStore):
+    def scoped_database(self) -> Database:
+        """Store with row-level security for the principal. Raises `ProblemError` on a store in memory."""
+        database = self.unscoped_store.for_area(self.principal.area_scope).database
+        if database is None:
             raise ProblemError(501, "this needs a database, and the store is in memory")
-        return scoped
+        return database
 
     def cursor_signer(self, request: Request) -> CursorSigner:
-        """Cursors in the answers to what the principal asks with a request."""
+        """Return the signer of cursors for the principal's query."""
         return CursorSigner(self.accounts.secret, self.principal.principal_id, request)
 
     def add_audit_detail(self, **detail: object) -> None:
-        """Say more of what is done, for the audit."""
+        """Add fields to the detail of the request's audit entry."""
         if self.auth is not None:
             self.auth.detail.update(detail)
 
     @property
     def query_api(self) -> QueryApi:
-        """What the database answers, now and as of old. Raises `ProblemError` on a store in memory."""
+        """Queries as of now or of a snapshot. Raises `ProblemError` on a store in memory."""
         return QueryApi(self.scoped_database)
 
     @property
     def limit_changes(self) -> LimitChangeLog:
-        """Limits that were adopted. Raises `ProblemError` on a store in memory."""
+        """Log of adopted limits. Raises `ProblemError` on a store in memory."""
         return LimitChangeLog(self.scoped_database)
 
 
 def request_context(request: Request) -> RequestContext:
-    """What a route works with, as its visitor may see it."""
+    """Return the application's context, restricted to the principal of a request."""
     context: RequestContext = request.app.state.context
     return context_for(context, request)
 
 
 def context_for(context: RequestContext, request: Request) -> RequestContext:
-    """The same, of a page of another application that is mounted in ours."""
+    """Restrict a context to the principal of a request, which may be one of a mounted application."""
     auth: RequestAuth = request.scope[request_auth.AUTH_SCOPE_KEY]
     principal = auth.principal or ANONYMOUS
     store = scoped_to(context.unscoped_store, principal, context.directories)
     return replace(context, store=store, principal=principal, auth=auth)
 
 
-async def _checked_context(
-    request: Request,
-) -> RequestContext:  # async: a thread would cost more than it does
-    """Refuses a route that the door took for another one, with its right, and parameters without meaning."""
+# async, because the change to a thread would cost more than the function
+async def _checked_context(request: Request) -> RequestContext:
+    """Return the context of a request; reject unknown parameters.
+
+    Also reject a route that differs from the one whose right `gateway.auth.authentication` has checked.
+    """
     auth: RequestAuth = request.scope[request_auth.AUTH_SCOPE_KEY]
     if request.scope["route"].path != auth.matched_route.path:
         raise ProblemError(403, "the table of rights names another route for this path")

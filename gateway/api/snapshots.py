@@ -1,4 +1,4 @@
-"""Snapshot tokens, which make a query return what it returned before."""
+"""Encodes and decodes snapshot tokens, with which a query returns the same rows as before."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from ingest_service.storage.postgres.query_api import Snapshot
 
 SNAPSHOT_HEADER = "Towntwin-Reproduce"
 MAX_TOKEN_LENGTH = 4000
-EARLIEST_US, LATEST_US = (
-    -62_135_596_800_000_000,
-    253_402_300_800_000_000,
-)  # years 1 to 9999, as `params.Moment`
+# Years 1 to 9999 [us, Unix], as `gateway.api.query_params.QueryTime`.
+EARLIEST_US, LATEST_US = (-62_135_596_800_000_000, 253_402_300_800_000_000)
 ReproduceParam = Annotated[
     str | None,
     Query(
@@ -28,7 +26,7 @@ ReproduceParam = Annotated[
 
 
 class SnapshotToken(msgspec.Struct, frozen=True, array_like=True):
-    """What an answer was made of: a moment, and the stretch of time that was asked for [us]."""
+    """Database snapshot and time range [us, Unix] of a response."""
 
     snapshot: Snapshot
     from_us: int = 0
@@ -36,7 +34,7 @@ class SnapshotToken(msgspec.Struct, frozen=True, array_like=True):
 
 
 def encode_token(snapshot: Snapshot, from_us: int = 0, to_us: int = 0) -> str:
-    """A token as a word.
+    """Encode a token as text.
 
     >>> snapshot = Snapshot(1790000000000000, 765, (761,), "7.5")
     >>> decode_token(encode_token(snapshot, 1, 2)) == SnapshotToken(snapshot, 1, 2)
@@ -47,7 +45,7 @@ def encode_token(snapshot: Snapshot, from_us: int = 0, to_us: int = 0) -> str:
 
 
 def decode_token(token_text: str) -> SnapshotToken:
-    """What a token says. Raises `ProblemError` where it is none of ours."""
+    """Decode a token. Raises `ProblemError` where it is invalid."""
     try:
         packed = base64.b64decode(token_text + "=" * (-len(token_text) % 4), altchars=b"-_", validate=True)
         token = msgspec.msgpack.decode(packed, type=SnapshotToken)

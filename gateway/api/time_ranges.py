@@ -1,4 +1,4 @@
-"""The time range of a request; the last day where none is given."""
+"""Resolves the time range of a request, by default the last day, and the snapshot to query."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ DAY_S = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class TimeRange:
-    """A stretch of time [us], and the moment as of which it is asked for; None is now."""
+    """Time range ``[from_us, to_us)`` [us, Unix], and the snapshot to query; None is now."""
 
     from_us: int
     to_us: int
     as_of: Snapshot | None
 
     def token(self, snapshot: Snapshot) -> str:
-        """What makes the same answer again."""
+        """Return the token that reproduces a response."""
         return snapshots.encode_token(snapshot, self.from_us, self.to_us)
 
 
 def resolve_time_range(from_: datetime | None, to: datetime | None, reproduce: str | None) -> TimeRange:
-    """What is asked for. Raises `ProblemError` where it ends before it begins, or the token is none."""
+    """Return the time range of a request. Raises `ProblemError` where it is empty or the token invalid."""
     token = snapshots.decode_token(reproduce) if reproduce else None
     snapshot = token.snapshot if token else None
     if token is not None and token.to_us and from_ is to is None:

@@ -1,1 +1,1 @@
-"""Authentication, authorisation, limits and audit of requests."""
+"""Authenticates and authorises requests, limits their rate, and audits changes and exports."""

@@ -1,9 +1,9 @@
 """Creates and verifies API keys: ``tt_<id>_<secret>``, of which only the SHA-256 is stored.
 
-A secret is 256 random bits, so a fast hash is as good as a slow one: there is nothing to guess. All keys
-are held in memory and read again every two seconds, so that a request is authenticated without the database,
-and a wrong key costs a hash. Keys of older versions have an argon2 hash, which is replaced when the key is
-next used.
+A secret is 256 random bits, so a fast hash protects it as well as a slow one: it can't be guessed. All keys
+are cached in memory and reloaded every two seconds, so that a request is authenticated without a database
+query, and a wrong key costs one hash. Keys of older versions have an argon2 hash, which is replaced by a
+SHA-256 when the key is next used.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from gateway.auth.principal import ROLES_BY_NAME, Principal, Role
+from gateway.errors import GatewayError
 from ingest_service.storage.contract.errors import StoreError, StoreUnavailableError
 from ingest_service.storage.postgres.api_keys import ApiKey
 
@@ -31,21 +32,20 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-REFRESH_INTERVAL_S = 2.0  # so soon a revoked key is noticed
-MIN_REFRESH_PAUSE_S = 0.05  # between two readings of all keys, however many unknown ones come
-REFRESH_PAUSE_RATIO = 10  # and that many times as long as one takes
-LAST_USED_INTERVAL_S = 60.0  # how often the use of a key is noted
-MAX_WAITING_ARGON2 = 64  # requests that wait for argon2, at most; each takes some 50 ms and 64 MB
+REFRESH_INTERVAL_S = 2.0  # a revoked key is rejected after this long at the latest
+MIN_REFRESH_PAUSE_S = 0.05  # between two loads of all keys, however many requests bring unknown keys
+REFRESH_PAUSE_RATIO = 10  # the pause is at least this many times the duration of a load
+LAST_USED_INTERVAL_S = 60.0  # resolution of the "last used" time in the database
+MAX_WAITING_ARGON2 = 64  # waiting requests with argon2 keys; a verification takes some 50 ms and 64 MB
 _KEY_PATTERN = re.compile(r"tt_(?P<id>[0-9a-f]{12})_(?P<secret>[0-9a-f]{64})")
 _SHA256_PREFIX = "sha256$"
 _ARGON2_PREFIX = "$argon2"
-_PLACEHOLDER_HASH = (
-    _SHA256_PREFIX + "0" * 64
-)  # compared with where a key is unknown, so that this takes as long
+# An unknown key id is compared with this hash, so that it takes as long as a wrong secret.
+_PLACEHOLDER_HASH = _SHA256_PREFIX + "0" * 64
 
 
-class AuthenticationError(Exception):
-    """Whoever comes is not let in; the sentence says why, and holds no secret."""
+class AuthenticationError(GatewayError):
+    """The credential was rejected; the message gives the reason and contains no secret."""
 
 
 def create_key(
@@ -59,7 +59,7 @@ def create_key(
     expires_s: float | None = None,
     loopback: bool = False,
 ) -> tuple[ApiKey, str]:
-    """Make a key and keep it; the text is nowhere else, so show it now. Raises as the store does."""
+    """Create and store a key; return it and its text, which is stored nowhere. Raises as the store does."""
     key_id, secret = secrets.token_hex(6), secrets.token_hex(32)
     key = ApiKey(
         key_id=key_id,
@@ -77,7 +77,7 @@ def create_key(
 
 
 def principal_of_key(key: ApiKey) -> Principal:
-    """Who bears a key."""
+    """Return the principal that a key authenticates."""
     return Principal(
         principal_id=f"key:{key.key_id}",
         name=key.name,
@@ -90,7 +90,7 @@ def principal_of_key(key: ApiKey) -> Principal:
 
 
 def hash_secret(secret: str) -> str:
-    """What is kept of a secret.
+    """Return the hash of a secret as it is stored.
 
     >>> hash_secret("x")[:15]
     'sha256$2d711642'
@@ -99,31 +99,31 @@ def hash_secret(secret: str) -> str:
 
 
 def parse_key_id(text: str) -> str | None:
-    """The id that a text names, where it has the form of a key."""
+    """Return the key id in a text of the form of a key; None for any other text."""
     parts = _KEY_PATTERN.fullmatch(text)
     return None if parts is None else parts["id"]
 
 
 class ApiKeyCache:
-    """All keys in memory, and which texts are good ones. For one event loop at a time."""
+    """Cache of all API keys that verifies presented keys. For one event loop at a time."""
 
     def __init__(self, accounts: ApiKeyStore) -> None:
         self._accounts = accounts
         self._by_id: dict[str, ApiKey] = {}
-        self._refresh_started_s = float("-inf")  # when the reading began that the keys are of [s, monotonic]
+        self._refresh_started_s = float("-inf")  # when the last load began [s, monotonic]
         self._refresh_duration_s = 0.0
         self._refresh_task: asyncio.Task[None] | None = None
-        self._refresh_thread = ThreadPoolExecutor(1, "keys")  # one of its own: others may be busy
+        self._refresh_thread = ThreadPoolExecutor(1, "keys")  # own thread: shared pools may be busy
         self._last_used_noted_s: dict[str, float] = {}
         self._last_used_thread = ThreadPoolExecutor(1, "key_use")
         self._argon2_verifier = _Argon2Verifier(accounts)
 
     async def verify(self, text: str) -> ApiKey:
-        """The key that a text is.
+        """Return the valid key that a text is.
 
         Raises
         ------
-        RefusedError
+        AuthenticationError
             Where it is unknown, revoked or expired; an unknown key id takes as long as a wrong secret.
         StoreError
             Where the keys can't be read.
@@ -132,7 +132,7 @@ class ApiKeyCache:
         request_time_s = time.monotonic()
         await self._ensure_fresh_since(request_time_s - REFRESH_INTERVAL_S)
         key = await self._key_matching_secret(text)
-        if key is None:  # it may have been made a moment ago
+        if key is None:  # it may be newer than the cached keys
             await self._ensure_fresh_since(request_time_s)
             key = await self._key_matching_secret(text)
         if key is None:
@@ -142,7 +142,7 @@ class ApiKeyCache:
         return self._check_valid(key)
 
     async def by_id(self, key_id: str) -> ApiKey:
-        """The key with an id, for whoever has proven that they have it. Raises as `verify`."""
+        """Return the valid key with an id, for a client that proved possession before. Raises as `verify`."""
         await self._ensure_fresh_since(time.monotonic() - REFRESH_INTERVAL_S)
         key = self._by_id.get(key_id)
         if key is None:
@@ -165,7 +165,7 @@ class ApiKeyCache:
         return key
 
     async def _key_matching_secret(self, text: str) -> ApiKey | None:
-        """The key whose secret a text has."""
+        """Return the cached key whose id and secret a text has; None where there is none."""
         parts = _KEY_PATTERN.fullmatch(text)
         key = self._by_id.get(parts["id"]) if parts else None
         secret = parts["secret"] if parts else ""
@@ -183,7 +183,7 @@ class ApiKeyCache:
             log.warning("key_use_not_noted", key_id=key_id, error=str(error))
 
     async def _ensure_fresh_since(self, not_before_s: float) -> None:
-        """Return once the keys are as of a time [s, monotonic] or later. Raises as the store does."""
+        """Wait until the cached keys are as of a time [s, monotonic] or later. Raises as the store does."""
         while self._refresh_started_s < not_before_s:
             loop = asyncio.get_running_loop()
             if (
@@ -193,7 +193,7 @@ class ApiKeyCache:
             ):
                 self._refresh_task = loop.create_task(self._refresh())
                 self._refresh_task.add_done_callback(_retrieve_exception)
-            await asyncio.shield(self._refresh_task)  # which others wait for, too
+            await asyncio.shield(self._refresh_task)  # other requests wait for the same task
 
     async def _refresh(self) -> None:
         refresh_pause_s = max(MIN_REFRESH_PAUSE_S, REFRESH_PAUSE_RATIO * self._refresh_duration_s)
@@ -207,7 +207,7 @@ class ApiKeyCache:
 
 
 class _Argon2Verifier:
-    """Verifies argon2 hashes, one at a time in a thread of its own, and replaces those that were verified."""
+    """Verifies argon2 hashes one at a time in a thread of its own, and replaces verified ones by SHA-256."""
 
     def __init__(self, accounts: ApiKeyStore) -> None:
         self._accounts = accounts
@@ -216,7 +216,7 @@ class _Argon2Verifier:
         self._key_matching_secret: dict[str, str] = {}  # argon2 hash -> SHA-256 of the secret
 
     async def secret_matches(self, key: ApiKey, secret: str) -> bool:
-        """Whether a key has a secret. Raises `StoreUnavailableError` where too many wait for that."""
+        """Whether a key has a secret. Raises `StoreUnavailableError` where too many verifications wait."""
         known_sha256 = self._key_matching_secret.get(key.hash)
         if known_sha256 is not None:
             return hmac.compare_digest(hash_secret(secret), known_sha256)
@@ -233,7 +233,7 @@ class _Argon2Verifier:
         from argon2.exceptions import Argon2Error, InvalidHashError  # noqa: PLC0415
 
         new = hash_secret(secret)
-        if key.hash in self._key_matching_secret:  # by a request that was before this one
+        if key.hash in self._key_matching_secret:  # verified by a request before this one
             return hmac.compare_digest(new, self._key_matching_secret[key.hash])
         try:
             PasswordHasher().verify(key.hash, secret)
@@ -243,13 +243,13 @@ class _Argon2Verifier:
         try:
             self._accounts.renew_hash(key.key_id, old=key.hash, new=new)
             log.info("key_hash_renewed", key_id=key.key_id)
-        except StoreError as error:  # it is good, and its hash is renewed another time
+        except StoreError as error:  # the key is valid; its hash is replaced at a later use
             log.warning("key_hash_not_renewed", key_id=key.key_id, error=str(error))
         return True
 
 
 def _retrieve_exception(task: asyncio.Task[None]) -> None:
-    """Take note of an exception that nobody waited for."""
+    """Retrieve a task's exception, so that asyncio does not log it where no request awaits the task."""
     if not task.cancelled():
         task.exception()
 

@@ -1,4 +1,4 @@
-"""A store that returns only rows of the principal's areas; row-level security is the second line."""
+"""Restricts a store to rows of the principal's areas, in the gateway and by row-level security."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 from gateway.api.directory_cache import DirectoryIndex, restricted_to_areas
 from gateway.auth import evidence_redaction
 from ingest_service.storage.contract.models import READING, AnomalyQuery, DeadLetterQuery
-from ingest_service.storage.postgres.store import PostgresStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,20 +37,18 @@ if TYPE_CHECKING:
 
 
 def scoped_to(store: Store, principal: Principal | None, directories: DirectoryCache) -> Reader:
-    """The store as somebody sees it; nobody in particular sees all of it."""
-    database_scoped = with_row_level_security(store, "*" if principal is None else principal.area_scope)
+    """Return the store restricted to a principal's areas; unrestricted without a principal."""
+    database_scoped = store.for_area("*" if principal is None else principal.area_scope)
     if principal is None or principal.areas is None:
         return database_scoped
     return AreaScopedStore(database_scoped, principal.areas, directories)
 
 
-def with_row_level_security(store: Store, area: str) -> Reader:
-    """The store behind the wall of the database, where there is one."""
-    return store.for_area(area) if isinstance(store, PostgresStore) else store
-
-
 class AreaScopedStore:
-    """`ingest_service.storage.contract.store.Reader` that shows some areas, with all below them."""
+    """`ingest_service.storage.contract.store.Reader` of some areas and all areas below them.
+
+    It filters in the gateway; the store that it wraps has row-level security as a second safeguard.
+    """
 
     def __init__(self, store: Reader, areas: tuple[str, ...], directories: DirectoryCache) -> None:
         self._store = store
@@ -68,49 +65,49 @@ class AreaScopedStore:
         return self._directories.directory_index(self._areas)
 
     def directory(self) -> Directory:
-        """What is enrolled in the areas."""
+        """Areas, sites, devices, series and networks enrolled in the areas."""
         return restricted_to_areas(self._directories.full_directory(), self._areas).directory
 
     def directory_version(self) -> int:
-        """Grows with every enrolment, anywhere."""
+        """Version of the directory, which grows with every enrolment in any area."""
         return self._store.directory_version()
 
     def latest(
         self, series_ids: Sequence[int] | None = None, *, received_after_s: float | None = None
     ) -> list[NewestReading]:
-        """The newest reading of each series."""
+        """Newest reading of each series of the areas."""
         visible = self._directory_index.series
         selected = [one for one in (visible if series_ids is None else series_ids) if one in visible]
         return self._store.latest(selected, received_after_s=received_after_s)
 
     def readings(self, series_id: int, from_s: float, to_s: float, *, limit: int) -> NDArray[np.void]:
-        """READING rows; none of a series elsewhere."""
+        """READING rows; empty for a series outside the areas."""
         if series_id not in self._directory_index.series:
             return np.empty(0, READING)
         return self._store.readings(series_id, from_s, to_s, limit=limit)
 
     def received(self, series_ids: Sequence[int], after_s: float, *, limit: int) -> NDArray[np.void]:
-        """READING rows received after a time, in that order; none of series elsewhere."""
+        """READING rows received after a time, in order of receipt, of series within the areas."""
         visible = self._directory_index.series
         return self._store.received([one for one in series_ids if one in visible], after_s, limit=limit)
 
     def buckets(self, series_id: int, from_s: float, to_s: float, width_s: int) -> list[Bucket]:
-        """Buckets; none of a series elsewhere."""
+        """Buckets of a series; none for a series outside the areas."""
         if series_id not in self._directory_index.series:
             return []
         return self._store.buckets(series_id, from_s, to_s, width_s)
 
     def anomalies(self, query: AnomalyQuery) -> list[Anomaly]:
-        """Anomalies by filter."""
+        """Anomalies of the areas by filter, with redacted evidence."""
         rows = self._store.anomalies(self._restrict_to_sites(query))
         return [evidence_redaction.redact_anomaly(one, self._directory_index) for one in rows]
 
     def count_anomalies(self, query: AnomalyQuery) -> int:
-        """How many anomalies of the areas a filter finds."""
+        """Count the anomalies of the areas that match a filter."""
         return self._store.count_anomalies(self._restrict_to_sites(query))
 
     def anomaly(self, anomaly_id: int) -> Anomaly | None:
-        """One anomaly; None where it is elsewhere."""
+        """One anomaly, with redacted evidence; None where it is outside the areas."""
         rows = self._store.anomaly(anomaly_id)
         directory_index = self._directory_index
         return (
@@ -120,7 +117,7 @@ class AreaScopedStore:
         )
 
     def anomalies_changed(self, revision: int, *, limit: int, settled: int = 0) -> list[Anomaly]:
-        """Those of the areas among the next anomalies that changed."""
+        """Return the anomalies of the areas among the next ``limit`` changed ones."""
         directory_index = self._directory_index
         changed = self._store.anomalies_changed(revision, limit=limit, settled=settled)
         return [
@@ -132,31 +129,31 @@ class AreaScopedStore:
     def omitted_changes_after(
         self, revision: int, site_ids: Sequence[str], *, newest: int, counted: int
     ) -> OmittedChanges | None:
-        """The changes after a revision that are not among the newest ones, for sites of the areas."""
+        """Changes after a revision that are not among the newest ones, for sites of the areas."""
         visible = self._directory_index.sites
         sites = [one for one in site_ids if one in visible]
         return self._store.omitted_changes_after(revision, sites, newest=newest, counted=counted)
 
     def newest_revision(self) -> int:
-        """The newest settled change of any anomaly, anywhere."""
+        """Newest settled revision of any anomaly, in any area."""
         return self._store.newest_revision()
 
     def last_assigned_revision(self) -> int:
-        """The newest revision that was ever drawn, anywhere."""
+        """Newest revision that the database has assigned, in any area."""
         return self._store.last_assigned_revision()
 
     def statuses(self) -> list[DeviceStatus]:
-        """What devices last said of themselves."""
+        """Last status message of each device of the areas."""
         visible = self._directory_index.devices
         return [one for one in self._store.statuses() if one.device_id in visible]
 
     def activity(self) -> list[DeviceActivity]:
-        """When each device was last heard."""
+        """Times of the newest reading of each device of the areas."""
         visible = self._directory_index.devices
         return [one for one in self._store.activity() if one.device_id in visible]
 
     def health(self, series_ids: Sequence[int] | None = None) -> StoreHealth:
-        """What the database is, and holds of the areas."""
+        """Edition and schema version of the database, and its counts of rows of the areas."""
         visible = self._directory_index.series
         rows = self._store.health(
             [one for one in (visible if series_ids is None else series_ids) if one in visible]
@@ -167,42 +164,42 @@ class AreaScopedStore:
         )
 
     def dead_letters(self, query: DeadLetterQuery) -> list[DeadLetter]:
-        """Dead letters of the areas; those that name no area of ours belong to nobody here."""
+        """Dead letters of the areas; only unrestricted principals see those without a known area."""
         return self._store.dead_letters(self._restrict_to_areas(query))
 
     def count_dead_letters(self, query: DeadLetterQuery) -> int:
-        """How many dead letters of the areas a filter finds."""
+        """Count the dead letters of the areas that match a filter."""
         return self._store.count_dead_letters(self._restrict_to_areas(query))
 
     def processes(self) -> list[ProcessInfo]:
-        """Every process of the platform, but not on which machine it runs."""
+        """Every process of the platform, without host, process id, areas and detail."""
         return [
             msgspec.structs.replace(one, host="", pid=0, areas=[], detail="")
             for one in self._store.processes()
         ]
 
     def request_replay(self, query: DeadLetterQuery) -> int:
-        """Ask for some letters to be replayed."""
+        """Mark the dead letters that match a filter for replay; return how many."""
         return self._store.request_replay(self._restrict_to_areas(query))
 
     def purge_dead_letters(self, query: DeadLetterQuery) -> int:
-        """Delete some letters for good."""
+        """Delete the dead letters that match a filter for good; return how many."""
         return self._store.purge_dead_letters(self._restrict_to_areas(query))
 
     def give_feedback(self, anomaly_id: int, verdict: Verdict, *, who: str, note: str) -> bool:
-        """Say what an anomaly is; False where it is elsewhere."""
+        """Record a verdict on an anomaly; False where it is outside the areas."""
         return self.anomaly(anomaly_id) is not None and self._store.give_feedback(
             anomaly_id, verdict, who=who, note=note
         )
 
     def withdraw_feedback(self, anomaly_id: int, *, who: str, note: str) -> bool:
-        """Take back what stands of an anomaly; False where it is elsewhere."""
+        """Withdraw the verdict in force on an anomaly; False where it is outside the areas."""
         return self.anomaly(anomaly_id) is not None and self._store.withdraw_feedback(
             anomaly_id, who=who, note=note
         )
 
     def feedback(self, *, anomaly_id: int | None = None, series_id: int | None = None) -> list[Feedback]:
-        """What was said of an anomaly, or of a series' anomalies; nothing where they are elsewhere."""
+        """Feedback on an anomaly or on the anomalies of a series; none where they are outside the areas."""
         rows = self._store.feedback(anomaly_id=anomaly_id, series_id=series_id)
         is_visible = {one: self.anomaly(one) is not None for one in {entry.anomaly_id for entry in rows}}
         return [one for one in rows if is_visible[one.anomaly_id]]

@@ -1,4 +1,7 @@
-"""Authenticates a request by API key, OIDC token or session, checks its right, and applies rate limits."""
+"""Authenticates a request by API key, OIDC token or session cookie, and applies rate limits.
+
+It also checks the right that the route requires, and rejects cross-site requests that carry the cookie.
+"""
 
 from __future__ import annotations
 
@@ -25,22 +28,23 @@ from ingest_service.storage.contract.errors import StoreError, StoreUnavailableE
 if TYPE_CHECKING:
     from starlette.types import Scope
 
-    from gateway.auth.authorization import MatchedRoute
+    from gateway.auth.authorization import MatchedRoute, RouteRights
     from gateway.auth.principal import Principal
     from gateway.settings import Settings
     from ingest_service.storage.postgres.api_keys import ApiKey, ApiKeyStore
 
 SESSION_COOKIE = "towntwin_session"
-FAILED_AUTH_PER_S, FAILED_AUTH_BURST = 1.0, 20.0  # of one address, and of one key id, before they get 429
-RECHECK_TIMEOUT_S = 1.0  # a stream or page does not wait longer for whether its key is still good
+FAILED_AUTH_PER_S, FAILED_AUTH_BURST = 1.0, 20.0  # failures of one address or key id before a 429
+RECHECK_TIMEOUT_S = 1.0  # longest delay of a running stream or page by the check of its key
 SAFE_METHODS = {"GET", "HEAD"}
 
 
 class Authenticator:
-    """Tells who comes, and whether they may."""
+    """Resolves the principal of a request, checks its right, and limits its rate."""
 
-    def __init__(self, accounts: ApiKeyStore, settings: Settings) -> None:
+    def __init__(self, accounts: ApiKeyStore, settings: Settings, route_rights: RouteRights) -> None:
         self._accounts = accounts
+        self._route_rights = route_rights
         self._key_cache = ApiKeyCache(accounts)
         self._oidc_verifier = OidcTokenVerifier(settings)
         self._request_limiter = TokenBuckets(per_s=settings.requests_per_s, burst=settings.requests_burst)
@@ -49,16 +53,26 @@ class Authenticator:
         self._public_host = None if public is None else urlsplit(public).netloc
 
     async def authenticate(self, scope: Scope) -> RequestAuth:
-        """The visit of a request. Raises `ProblemError`, or as the store does."""
+        """Authenticate and authorise a request.
+
+        Raises
+        ------
+        ProblemError
+            401 without a valid credential, 403 without the right, 404 or 405 where no route matches,
+            429 beyond a rate limit.
+        StoreError
+            Where the keys can't be read.
+
+        """
         headers = Headers(scope=scope)
-        method = scope.get("method", "GET")  # a WebSocket begins as one
-        auth = RequestAuth(_match_route(method, scope["path"]), (scope.get("client") or ("", 0))[0])
+        method = scope.get("method", "GET")  # a WebSocket's handshake is a GET, without a method in the scope
+        auth = RequestAuth(self._match_route(method, scope["path"]), (scope.get("client") or ("", 0))[0])
         scope[VISIT] = auth
         auth.peer_address = scope.get(forwarded_headers.PEER_SCOPE_KEY, auth.address)
         auth.was_forwarded = any(name in forwarded_headers.FORWARDING_HEADERS for name, _ in scope["headers"])
         role = auth.matched_route.right.role
         if role is None:
-            if method != "POST":  # of what is posted to /login, the refused ones are counted
+            if method != "POST":  # POST /login is limited by its failures instead
                 self._check_rate(auth.address)
             return auth
         auth.credential, auth.from_cookie = _extract_credential(headers)
@@ -70,10 +84,10 @@ class Authenticator:
         return auth
 
     async def resolve_principal(self, auth: RequestAuth) -> Principal:
-        """Who comes.
+        """Return the principal of a request's credential.
 
-        Raises `ProblemError` 401 where it is nobody, and 429 where it was nobody too often; a good credential
-        is never answered so, whoever else comes from its address.
+        Raises `ProblemError` 401 where the credential is invalid, and 429 after too many failures. A valid
+        credential never gets a 429 for the failures of other clients of its address.
         """
         try:
             if auth.from_cookie:
@@ -88,10 +102,10 @@ class Authenticator:
         return principal_of_key(key)
 
     async def is_still_authenticated(self, auth: RequestAuth) -> bool:
-        """Whether a visitor who was let in before would be let in again.
+        """Whether the credential of a running stream or page is still valid.
 
-        While the database is away nobody knows whether a key was revoked, and there is nothing to see: what
-        lasts goes on until the key's own end.
+        While the database is unavailable a revocation can't be detected, and there is no new data to leak: a
+        stream goes on until its key expires.
         """
         try:
             await asyncio.wait_for(self.resolve_principal(auth), RECHECK_TIMEOUT_S)
@@ -103,7 +117,7 @@ class Authenticator:
         return True
 
     async def session(self, auth: RequestAuth) -> tuple[str, int]:
-        """A session for whoever came with a key or a token, and how long it lasts [s]. Raises as `known`."""
+        """Return a signed session for a key or token, and its lifetime [s]. Raises as `resolve_principal`."""
         session = sessions.new_session(
             await self.resolve_principal(auth), key_id=api_keys.parse_key_id(auth.credential)
         )
@@ -118,12 +132,12 @@ class Authenticator:
         return principal_of_key(key)
 
     async def _secret(self) -> bytes:
-        if "secret" in vars(self._accounts):  # which is read from the database once
+        if "secret" in vars(self._accounts):  # a cached property: the first access queries the database
             return self._accounts.secret
         return await run_in_threadpool(lambda: self._accounts.secret)
 
     def _count_failure(self, auth: RequestAuth) -> None:
-        """Count a refusal against its address and its key id. Raises `ProblemError` 429 beyond the limits."""
+        """Count a failure of an address and a key id. Raises `ProblemError` 429 beyond the limits."""
         limiter_names = [f"address {auth.address}"]
         key_id = None if auth.from_cookie else api_keys.parse_key_id(auth.credential)
         limiter_names += [] if key_id is None else [f"key {key_id}"]
@@ -136,8 +150,21 @@ class Authenticator:
         if wait_s:
             raise _rate_limited(wait_s)
 
+    def _match_route(self, method: str, path: str) -> MatchedRoute:
+        matched_route = self._route_rights.match(method, path)
+        if matched_route is not None:
+            return matched_route
+        allowed_methods = self._route_rights.allowed_methods(path)
+        if allowed_methods:
+            raise ProblemError(
+                405,
+                f"{path} takes {' and '.join(allowed_methods)}",
+                headers={"Allow": ", ".join(allowed_methods)},
+            )
+        raise ProblemError(404, f"there is no {path}: see /docs")
+
     def _check_csrf(self, scope: Scope, headers: Headers, matched_route: MatchedRoute) -> None:
-        """A browser sends cookies by itself: so they only read, and only for pages of ours."""
+        """Limit cookies, which browsers attach by themselves, to reads and to pages of this gateway."""
         is_change = scope.get("method", "GET") not in SAFE_METHODS
         if is_change and matched_route.right.scope != authorization.CONSOLE.scope:
             raise _unauthenticated("a cookie only reads: send the key in a header")
@@ -148,22 +175,8 @@ class Authenticator:
             raise ProblemError(403, f"the page at {origin!r} is not this gateway's")
 
 
-def _match_route(method: str, path: str) -> MatchedRoute:
-    matched_route = authorization.match_route(method, path)
-    if matched_route is not None:
-        return matched_route
-    allowed_methods = authorization.allowed_methods(path)
-    if allowed_methods:
-        raise ProblemError(
-            405,
-            f"{path} takes {' and '.join(allowed_methods)}",
-            headers={"Allow": ", ".join(allowed_methods)},
-        )
-    raise ProblemError(404, f"there is no {path}: see /docs")
-
-
 def _extract_credential(headers: Headers) -> tuple[str, bool]:
-    """What was brought, and whether a cookie brought it."""
+    """Return the credential of a request, and whether it came in a cookie."""
     scheme, _, bearer_credential = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and bearer_credential.strip():
         return bearer_credential.strip(), False
@@ -199,7 +212,7 @@ def _comma_separated(scopes: frozenset[str]) -> str:
 
 
 def _check_loopback(key: ApiKey, auth: RequestAuth) -> None:
-    """A key for loopback is good where the connection itself comes from there, and nobody passed it on."""
+    """Reject a loopback-only key where the peer is not loopback or a proxy forwarded the request."""
     if key.loopback and (auth.was_forwarded or not forwarded_headers.is_loopback(auth.peer_address)):
         raise AuthenticationError(f"key {key.key_id} is good on this machine alone: ask for one of your own")
 

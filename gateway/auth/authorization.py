@@ -1,26 +1,58 @@
-"""The right that each route requires, as one table; a route without an entry can't be reached."""
+"""Declares the role and scope that each route requires, and finds the route of a request before it runs."""
 
 from __future__ import annotations
 
-import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar, get_args
 
-from starlette.routing import compile_path
+from starlette.routing import Match, Route, compile_path
 
 from gateway.auth.principal import Role
+from gateway.errors import GatewayError
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Callable, Iterator, Sequence
+
+    from starlette.routing import BaseRoute
+
+Endpoint = TypeVar("Endpoint", bound="Callable[..., object]")
 
 VIEWER, OPERATOR, ENGINEER, ADMINISTRATOR = Role
 
+Scope = Literal[
+    "anomalies",
+    "assessments",
+    "audit",
+    "console",
+    "directory",
+    "feedback",
+    "judging",
+    "keys",
+    "letters",
+    "live",
+    "platform",
+    "readings",
+    "sensorthings",
+    "twin",
+]
+ALL_SCOPES: Sequence[Scope] = get_args(Scope)
+
 
 class RequiredRight(NamedTuple):
-    """A role at least (None: anybody), and a scope.
+    """What a principal needs for a route, and how its requests are treated.
 
-    ``whole``: bound to no area; ``exports``: is audited; ``reads``: changes nothing, whatever its method;
-    ``heavy``: may take long, and waits for a turn among the heavy ones.
+    Attributes
+    ----------
+    role : the lowest role that may use the route; None for routes open to anybody
+    scope : the scope that a key restricted to scopes must have; None for none
+    requires_all_areas : principals restricted to areas are refused
+    audits_export : the response is an export, and gets an audit entry
+    changes_nothing : requests are reads whatever their method, and get no audit entry as changes
+    heavy : requests may take long, and wait in the queue of heavy ones
     """
 
     role: Role | None
-    scope: str = ""
+    scope: Scope | None = None
     requires_all_areas: bool = False
     audits_export: bool = False
     changes_nothing: bool = False
@@ -36,120 +68,121 @@ TWIN = RequiredRight(VIEWER, "twin")
 DEAD_LETTERS = RequiredRight(VIEWER, "letters")
 SENSORTHINGS = RequiredRight(VIEWER, "sensorthings", changes_nothing=True, heavy=True)
 KEY_ADMINISTRATION = RequiredRight(ADMINISTRATOR, "keys")
+LIVE = RequiredRight(VIEWER, "live")
 
-RIGHTS_BY_ROUTE: dict[str, RequiredRight] = {
-    "GET /healthz": PUBLIC,
-    "GET /readyz": PUBLIC,
-    "GET /docs": PUBLIC,
-    "GET /docs/{name}": PUBLIC,
-    "GET /openapi.json": PUBLIC,
-    "GET /login": PUBLIC,
-    "POST /login": PUBLIC,
-    "POST /logout": PUBLIC,
-    "GET /metrics": RequiredRight(VIEWER, "platform", requires_all_areas=True),
-    "GET /": CONSOLE,
-    "GET /favicon.ico": CONSOLE,
-    "GET /_nicegui/{path:path}": CONSOLE,
-    "GET /_nicegui_ws/{path:path}": CONSOLE,
-    "POST /_nicegui_ws/{path:path}": CONSOLE,
-    "GET /v1/me": RequiredRight(VIEWER),
-    "GET /v1/health": RequiredRight(VIEWER, "platform"),
-    "GET /v1/areas": DIRECTORY,
-    "GET /v1/sites": DIRECTORY,
-    "GET /v1/sites/{site_id}": DIRECTORY,
-    "GET /v1/devices": DIRECTORY,
-    "GET /v1/series": DIRECTORY,
-    "GET /v1/series/{series_id}": DIRECTORY,
-    "GET /v1/quantities": DIRECTORY,
-    "GET /v1/latest": READINGS,
-    "GET /v1/readings": READINGS,
-    "GET /v1/plot": RequiredRight(VIEWER, "readings", heavy=True),
-    "GET /v1/series/{series_id}/readings": READINGS,
-    "GET /v1/series/{series_id}/buckets": READINGS,
-    "GET /v1/anomalies": ANOMALIES,
-    "GET /v1/anomalies/{anomaly_id}": ANOMALIES,
-    "GET /v1/anomalies/{anomaly_id}/trace": ANOMALIES,
-    "GET /v1/anomalies/{anomaly_id}/feedback": ANOMALIES,
-    "POST /v1/anomalies/{anomaly_id}/feedback": RequiredRight(OPERATOR, "feedback"),
-    "POST /v1/judge": RequiredRight(VIEWER, "judging", changes_nothing=True, heavy=True),
-    "GET /v1/series/{series_id}/limits": RequiredRight(VIEWER, "judging"),
-    "POST /v1/series/{series_id}/trial": RequiredRight(ENGINEER, "judging", heavy=True),
-    "PUT /v1/series/{series_id}/limits": RequiredRight(ENGINEER, "judging"),
-    "GET /v1/twin/state": TWIN,
-    "GET /v1/twin/network": TWIN,
-    "GET /v1/ngsi-ld/entities": READINGS,
-    "GET /sta/v1.1": SENSORTHINGS,
-    "GET /sta/v1.1/": SENSORTHINGS,
-    "GET /sta/v1.1/{path:path}": SENSORTHINGS,
-    "POST /sta/v1.1/{path:path}": SENSORTHINGS,
-    "PUT /sta/v1.1/{path:path}": SENSORTHINGS,
-    "PATCH /sta/v1.1/{path:path}": SENSORTHINGS,
-    "DELETE /sta/v1.1/{path:path}": SENSORTHINGS,
-    "GET /v1/assessments": RequiredRight(VIEWER, "assessments"),
-    "GET /v1/reports/{area}/{month}": RequiredRight(VIEWER, "assessments", audits_export=True, heavy=True),
-    "GET /v1/live": RequiredRight(VIEWER, "live"),
-    "GET /v1/dead-letters": DEAD_LETTERS,
-    "GET /v1/dead-letters/{letter_id}": DEAD_LETTERS,
-    "POST /v1/dead-letters/replay": RequiredRight(ENGINEER, "letters"),
-    "POST /v1/dead-letters/purge": RequiredRight(ADMINISTRATOR, "letters"),
-    "GET /v1/keys": KEY_ADMINISTRATION,
-    "POST /v1/keys": KEY_ADMINISTRATION,
-    "DELETE /v1/keys/{key_id}": KEY_ADMINISTRATION,
-    "GET /v1/audit": RequiredRight(ADMINISTRATOR, "audit"),
-}
 
-ALL_SCOPES = sorted({right.scope for right in RIGHTS_BY_ROUTE.values()} - {""})
+class UndeclaredRightError(GatewayError):
+    """A route was added without the right it requires."""
+
+
+def requires(right: RequiredRight) -> Callable[[Endpoint], Endpoint]:
+    """Return a decorator that declares the right that an endpoint requires.
+
+    It stands below the decorator of the router, and leaves the endpoint as it is:
+
+        @router.get("/areas")
+        @requires(DIRECTORY)
+        def areas(context: CurrentContext) -> list[AreaResponse]: ...
+    """
+
+    def declare(endpoint: Endpoint) -> Endpoint:
+        endpoint.required_right = right  # type: ignore[attr-defined]
+        return endpoint
+
+    return declare
 
 
 class MatchedRoute(NamedTuple):
-    """The entry of a request."""
+    """The route of a request: its path template, the right it requires, whether its changes are audited."""
 
     path: str
     right: RequiredRight
     is_audited: bool
 
 
-def _compile_rights() -> list[tuple[re.Pattern[str], str, str, RequiredRight]]:
-    """The table, the most literal paths first."""
-    compiled = []
-    for entry, right in RIGHTS_BY_ROUTE.items():
-        method, path = entry.split(" ")
-        compiled.append((compile_path(path)[0], method, path, right))
-    return sorted(
-        compiled,
-        key=lambda compiled_entry: (
-            ":path}" in compiled_entry[2],
-            compiled_entry[2].count("{"),
-            -len(compiled_entry[2]),
-        ),
-    )
+class DeclaredRight(NamedTuple):
+    """A method and a path template with the right that they require."""
+
+    method: str
+    path: str
+    right: RequiredRight
 
 
-_COMPILED_RIGHTS = _compile_rights()
+LIBRARY_RIGHTS = (  # FastAPI's OpenAPI document, and the routes of NiceGUI, which serves the console
+    DeclaredRight("GET", "/openapi.json", PUBLIC),
+    DeclaredRight("GET", "/", CONSOLE),
+    DeclaredRight("GET", "/favicon.ico", CONSOLE),
+    DeclaredRight("GET", "/_nicegui/{path:path}", CONSOLE),
+    DeclaredRight("GET", "/_nicegui_ws/{path:path}", CONSOLE),
+    DeclaredRight("POST", "/_nicegui_ws/{path:path}", CONSOLE),
+)
 
 
-def match_route(method: str, path: str) -> MatchedRoute | None:
-    """The entry of a request, HEAD as GET; None where there is none.
+class RouteRights:
+    """The rights of an application's routes.
 
-    >>> match_route("GET", "/v1/series/7").path, match_route("PUT", "/v1/series/7")
-    ('/v1/series/{series_id}', None)
+    Parameters
+    ----------
+    routes : in the order in which Starlette tries them; each endpoint has its right by `requires`
+    libraries : rights of the routes that libraries add (OpenAPI document, console), tried after ``routes``
+
+    Raises
+    ------
+    UndeclaredRightError
+        If the endpoint of a route declares no right, and ``libraries`` has none for its path.
     """
-    for pattern, entry_method, template, right in _COMPILED_RIGHTS:
-        if entry_method == ("GET" if method == "HEAD" else method) and pattern.match(path):
-            is_audited_change = (
-                entry_method != "GET"
-                and right.role is not None
-                and right is not CONSOLE
-                and not right.changes_nothing
-            )
-            return MatchedRoute(template, right, is_audited_change)
-    return None
+
+    def __init__(
+        self, routes: Sequence[BaseRoute], libraries: Sequence[DeclaredRight] = LIBRARY_RIGHTS
+    ) -> None:
+        self._routes: list[tuple[Route, RequiredRight]] = []
+        by_path = {declared.path: declared.right for declared in libraries}
+        for route in routes:
+            if isinstance(route, Route):
+                right = getattr(route.endpoint, "required_right", None) or by_path.get(route.path)
+                if right is None:
+                    raise UndeclaredRightError(
+                        f"{route.path}: declare the right of {route.endpoint.__qualname__} by @requires(…)"
+                    )
+                self._routes.append((route, right))
+        served = {route.path for route, _ in self._routes}
+        unserved = [declared for declared in libraries if declared.path not in served]
+        self._libraries: list[tuple[re.Pattern[str], DeclaredRight]] = [
+            (compile_path(declared.path)[0], declared) for declared in unserved
+        ]
+
+    def __iter__(self) -> Iterator[DeclaredRight]:
+        """Every method and path template, HEAD left out where there is GET."""
+        for route, right in self._routes:
+            for method in sorted(route.methods or ()):
+                if method != "HEAD":
+                    yield DeclaredRight(method, route.path, right)
+        for _, declared in self._libraries:
+            yield declared
+
+    def match(self, method: str, path: str) -> MatchedRoute | None:
+        """Return the route that Starlette will choose for a request, HEAD as GET; None if there is none."""
+        method = "GET" if method == "HEAD" else method
+        scope = {"type": "http", "method": method, "path": path}
+        for route, right in self._routes:
+            if route.matches(scope)[0] is Match.FULL:
+                return _matched(DeclaredRight(method, route.path, right))
+        for pattern, declared in self._libraries:
+            if declared.method == method and pattern.match(path):
+                return _matched(declared)
+        return None
+
+    def allowed_methods(self, path: str) -> list[str]:
+        """Return the methods that a path takes, for the header ``Allow``; empty if there is no such path."""
+        scope = {"type": "http", "method": "", "path": path}
+        methods = {declared.method for pattern, declared in self._libraries if pattern.match(path)}
+        for route, _ in self._routes:
+            if route.matches(scope)[0] is not Match.NONE:
+                methods |= set(route.methods or ()) - {"HEAD"}
+        return sorted(methods)
 
 
-def allowed_methods(path: str) -> list[str]:
-    """What a path can be asked with.
-
-    >>> allowed_methods("/v1/dead-letters/purge")
-    ['GET', 'POST']
-    """
-    return sorted({entry_method for pattern, entry_method, _, _ in _COMPILED_RIGHTS if pattern.match(path)})
+def _matched(declared: DeclaredRight) -> MatchedRoute:
+    right = declared.right
+    is_change = declared.method != "GET" and not right.changes_nothing
+    return MatchedRoute(declared.path, right, is_change and right.role is not None and right is not CONSOLE)

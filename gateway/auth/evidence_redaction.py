@@ -1,7 +1,7 @@
-"""Removes from anomalies what concerns areas that the principal may not see.
+"""Redacts sites, series, devices and nodes of other areas from the evidence and reason of anomalies.
 
-The judge compares a site with its neighbours along the network, also across a border. Its evidence names
-them, for whoever may see both sides; a reason that was written before migration 0028 may name them as well.
+The judge compares a site with its neighbours along the network, also across area borders. Its evidence names
+them for principals that may see both areas; reasons written before migration 0028 may name them as well.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-ID_KEYS = ("site_id", "series_id", "device_id", "node_id")  # keys of evidence that name something enrolled
+# Keys of evidence whose values identify enrolled objects.
+ID_KEYS = ("site_id", "series_id", "device_id", "node_id")
 ID_KEY_PATTERN = re.compile("|".join(f'"{name}"' for name in ID_KEYS))
-KEPT_KEYS = ("way",)  # upstream or downstream: of what a neighbour showed, nothing but that
-# How `analytics.quality.cause_text` names a neighbour, at the end of a reason.
+KEPT_KEYS = ("way",)  # "upstream" or "downstream": all that is kept of a neighbour's entry
+# The sentence on a neighbour that `analytics.quality.cause_text` appends to a reason.
 NEIGHBOUR_PATTERN_EN = re.compile(
     r"; (?:it passed|it reaches) .+ about [\d.]+ h (?:before|later)|; [^;]+ shows it, too"
 )
@@ -33,7 +34,7 @@ NEIGHBOUR_PATTERN_ZH = re.compile("；约[0-9.]+小时(?:前经过|后到达)[^�
 
 
 def redact_anomaly(one: Anomaly, directory_index: DirectoryIndex) -> Anomaly:
-    """A stored anomaly as a reader may see it; itself where there is nothing to leave out."""
+    """Redact an anomaly for a restricted directory; return the same object where nothing is redacted."""
     evidence = _redact_evidence(one.evidence, directory_index)
     return (
         one if evidence is one.evidence else _redact_reason(msgspec.structs.replace(one, evidence=evidence))
@@ -41,7 +42,7 @@ def redact_anomaly(one: Anomaly, directory_index: DirectoryIndex) -> Anomaly:
 
 
 def redact_rows(rows: Sequence[AnomalyRow], directory_index: DirectoryIndex) -> Sequence[AnomalyRow]:
-    """The same of anomalies of a query, whose evidence is JSON."""
+    """Redact rows of a query, whose evidence is JSON text."""
     return rows if directory_index.is_unrestricted else [_redact_row(one, directory_index) for one in rows]
 
 
@@ -56,7 +57,7 @@ def _redact_row(one: AnomalyRow, directory_index: DirectoryIndex) -> AnomalyRow:
 
 
 def _redact_evidence(value: Any, directory_index: DirectoryIndex) -> Any:
-    """Evidence without the entries that name what is not in the directory; itself where none does."""
+    """Replace entries that identify objects outside the directory; the same object where none does."""
     if directory_index.is_unrestricted:
         return value
     if isinstance(value, dict):
@@ -91,7 +92,7 @@ def _is_visible(name: str, value: Any, directory_index: DirectoryIndex) -> bool:
 
 
 def _redact_reason(one: T) -> T:
-    """An anomaly whose reason names no neighbour."""
+    """Replace the neighbour in both reasons of an anomaly by "another area"."""
     english, chinese = getattr(one, "reason_en"), getattr(one, "reason_zh")  # noqa: B009 - of either struct
     changed: dict[str, Any] = {
         "reason_en": english

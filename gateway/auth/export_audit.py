@@ -1,7 +1,7 @@
-"""Counts the rows that leave for each key, and writes an audit line once they amount to an export.
+"""Counts the rows sent to each API key, and decides when they amount to an export that is audited.
 
-A key that exports again and again has some lines at once, and after that a line a minute that counts the
-others: what can't be deleted must not be written without bound.
+The audit is append-only, so its growth is bounded: a key that exports repeatedly gets a burst of entries, and
+then one a minute with the sums of the responses since the last one.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any, NamedTuple
 
-EXPORT_THRESHOLD_ROWS = 10_000  # of pages, that make an export: one page of the largest size
-MAX_BURST_ENTRIES, ENTRY_INTERVAL_S = 10.0, 60.0  # lines of one key and route
-MAX_COUNTED_KEYS = 10_000  # keys and routes that are remembered
+EXPORT_THRESHOLD_ROWS = 10_000  # summed over pages: one page of the largest size is an export
+MAX_BURST_ENTRIES, ENTRY_INTERVAL_S = 10.0, 60.0  # audit entries of one key and route
+MAX_COUNTED_KEYS = 10_000  # pairs of key and route with a counter; the least recently used is dropped
 
 
 class _PendingExport(NamedTuple):
-    """Rows and answers without a line of their own, and the lines that may be written now."""
+    """Rows and responses since the last audit entry, and the entries that may be written now."""
 
     rows: int
     n_responses: int
@@ -24,7 +24,7 @@ class _PendingExport(NamedTuple):
 
 
 class ExportCounter:
-    """Counts rows by key and route, and tells when a line is due.
+    """Counts rows by key and route, and reports when an audit entry is due.
 
     >>> ledger = ExportCounter()
     >>> ledger.add("key:a", "GET /v1/readings", rows=9_000, is_file=False, now_s=0.0)
@@ -38,7 +38,7 @@ class ExportCounter:
     def add(
         self, principal_id: str, action: str, *, rows: int, is_file: bool, now_s: float
     ) -> dict[str, Any] | None:
-        """Count an answer; what its line has, where one is due."""
+        """Count a response; return the counts for an audit entry where one is due, else None."""
         old = self._pending.pop((principal_id, action), _PendingExport(0, 0, MAX_BURST_ENTRIES, now_s))
         available_entries = min(
             MAX_BURST_ENTRIES, old.available_entries + (now_s - old.updated_s) / ENTRY_INTERVAL_S

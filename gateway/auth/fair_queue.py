@@ -1,6 +1,7 @@
-"""Queues requests by key, so that many of one key do not delay those of another.
+"""Queues requests per API key (round robin), so that many requests of one key do not delay another's.
 
-`FairQueue` bounds how much runs at once, `Budget` how much of the server's time a key takes on average.
+`FairQueue` bounds how many requests run at once, `TimeBudget` the share of the server's time a key takes on
+average.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from gateway.api.problems import ProblemError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-MAX_BUDGETED_KEYS = 10_000  # whose budgets are kept; those not used for longest are forgotten
+MAX_BUDGETED_KEYS = 10_000  # beyond them the least recently used budget is dropped
 
 
 class TimeBudget:
-    """Seconds of work that a key may take: ``burst_s`` at once, and ``share`` of each second that passes.
+    """Token bucket of work time per key: holds ``burst_s`` seconds, refilled by ``share`` per second.
 
     >>> budget = TimeBudget(share=0.5, burst_s=10.0)
     >>> budget.spend("a", 12.0, now_s=0.0)
@@ -32,16 +33,15 @@ class TimeBudget:
     def __init__(self, *, share: float, burst_s: float) -> None:
         self._share = share
         self._burst_s = burst_s
-        self._remaining: OrderedDict[str, tuple[float, float]] = (
-            OrderedDict()
-        )  # key -> (seconds left, as of [s])
+        # key -> (seconds left, as of [s])
+        self._remaining: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def wait_s(self, principal_id: str, *, now_s: float) -> float:
-        """How long until a key may work again [s]."""
+        """Return the time until a key's requests may run again [s]."""
         return max(0.0, -self._remaining_s(principal_id, now_s)) / self._share
 
     def spend(self, principal_id: str, work_s: float, *, now_s: float) -> None:
-        """Take off what was worked [s]."""
+        """Subtract time worked [s] from a key's budget."""
         self._remaining[principal_id] = (self._remaining_s(principal_id, now_s) - work_s, now_s)
         self._remaining.move_to_end(principal_id)
         if len(self._remaining) > MAX_BUDGETED_KEYS:
@@ -53,9 +53,9 @@ class TimeBudget:
 
 
 class FairQueue:
-    """At most ``per_key`` at once of one key, and ``total`` of all; whoever waits gets a turn key by key.
+    """Runs at most ``per_key`` requests of one key and ``total`` of all at once; the rest wait, round robin.
 
-    Of one event loop; nothing here is shared among threads.
+    Belongs to one event loop; not thread-safe.
     """
 
     def __init__(
@@ -70,17 +70,17 @@ class FairQueue:
 
     @property
     def running(self) -> int:
-        """Turns that are taken."""
+        """Number of requests that run now."""
         return self._running.total()
 
     @asynccontextmanager
     async def work_slot(self, principal_id: str) -> AsyncIterator[WorkSlot]:
-        """Wait for a turn, and give it back at the end.
+        """Wait for a slot, and release it at the end of the context.
 
         Raises
         ------
         ProblemError
-            429 where too many of the key wait already, or its budget is spent.
+            429 where too many requests of the key wait already, or its time budget is spent.
 
         """
         self._check_limits(principal_id)
@@ -92,7 +92,7 @@ class FairQueue:
             work_slot.pause()
 
     async def acquire(self, principal_id: str) -> None:
-        """Wait until there is room, in the order of the keys that wait."""
+        """Wait until a slot is free for a request of a key."""
         if self._running[principal_id] < self._per_key and self.running < self._total:
             self._running[principal_id] += 1
             return
@@ -109,7 +109,7 @@ class FairQueue:
             raise
 
     def release(self, principal_id: str, worked_s: float) -> None:
-        """End a turn, and begin the next ones that there is room for."""
+        """Release a slot, charge the time worked [s] to the key, and start the requests that fit now."""
         self._running[principal_id] -= 1
         if not self._running[principal_id]:
             del self._running[principal_id]
@@ -125,7 +125,7 @@ class FairQueue:
         if own_waiters and self._running[principal_id] < self._per_key and self.running < self._total:
             self._running[principal_id] += 1
             own_waiters.popleft().set_result(None)
-            self._waiting.move_to_end(principal_id)  # whoever waits longest for a turn is first
+            self._waiting.move_to_end(principal_id)  # round robin: the other keys come first
         if not own_waiters:
             del self._waiting[principal_id]
 
@@ -147,7 +147,7 @@ class FairQueue:
 
 
 class WorkSlot:
-    """A turn, which may be given back for a while, as when a slow reader is waited for."""
+    """A slot of a queue, which can be released for a while, as while a slow client receives data."""
 
     def __init__(self, queue: FairQueue, principal_id: str) -> None:
         self._queue = queue
@@ -155,12 +155,12 @@ class WorkSlot:
         self._acquired_s: float | None = None
 
     async def resume(self) -> None:
-        """Take it."""
+        """Acquire the slot; wait until it is free."""
         await self._queue.acquire(self._principal_id)
         self._acquired_s = time.monotonic()
 
     def pause(self) -> None:
-        """Give it back, if it is taken."""
+        """Release the slot, if it is held."""
         if self._acquired_s is not None:
             worked_s, self._acquired_s = time.monotonic() - self._acquired_s, None
             self._queue.release(self._principal_id, worked_s)

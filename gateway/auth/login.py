@@ -1,4 +1,4 @@
-"""The console's login page, which exchanges an API key for a session cookie."""
+"""Serves the console's login page, which exchanges an API key or OIDC token for a session cookie."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from gateway.auth import request_auth
 from gateway.auth.authentication import SESSION_COOKIE, Authenticator
+from gateway.auth.authorization import PUBLIC, requires
 from gateway.auth.request_auth import RequestAuth
 from gateway.transport.forwarded_headers import public_base_url
 
@@ -25,8 +26,7 @@ form { background: #121f2f; border: 1px solid #1f3147; border-radius: 10px; padd
 input, button { width: 100%; box-sizing: border-box; padding: 10px; margin-top: 10px; font-size: 15px; }
 p { color: #8fa3b8; min-height: 1.4em; }
 """
-# The key in the fragment of an address never leaves the browser by itself: no server and no proxy logs it.
-MESSAGES_BY_STATUS = {  # by the status of the answer
+MESSAGES_BY_STATUS = {  # HTTP status of POST /login; 0 is a network failure
     0: "登录失败：网关无应答 · Not signed in: the gateway does not answer",
     401: "密钥无效、已过期或已吊销 · The key is unknown, has expired, or was revoked",
     403: "请从本网关的页面登录 · Sign in from a page of this gateway",
@@ -35,6 +35,7 @@ MESSAGES_BY_STATUS = {  # by the status of the answer
     500: "网关故障，请查看其日志 · The gateway failed: see its log",
     503: "数据库无应答，请稍后再试 · The database does not answer: try again in a moment",
 }
+# A key in the fragment of the URL (/login#tt_…) is not sent by the browser: no server and no proxy logs it.
 LOGIN_SCRIPT = (
     f"""
 const words = {json.dumps(MESSAGES_BY_STATUS, ensure_ascii=False)};
@@ -71,20 +72,22 @@ LOGIN_POLICY = (
 
 
 class LoginRequest(BaseModel):
-    """A key, or a token of the OpenID provider."""
+    """An API key, or a token of the OpenID provider."""
 
     key: str = Field(min_length=1, max_length=16_000)
 
 
 @router.get("/login")
+@requires(PUBLIC)
 def login_page() -> HTMLResponse:
-    """The page that asks for a key."""
+    """Serve the login page, with a policy that admits its own script and style alone."""
     return HTMLResponse(LOGIN_PAGE, headers={"Content-Security-Policy": LOGIN_POLICY})
 
 
 @router.post("/login")
+@requires(PUBLIC)
 async def log_in(request: Request, login_request: LoginRequest) -> JSONResponse:
-    """Take a key for a session, which no script of the browser reads and no other site sends."""
+    """Exchange a key or token for a session cookie (HttpOnly, SameSite=strict)."""
     authenticator: Authenticator = request.app.state.authenticator
     auth: RequestAuth = request.scope[request_auth.AUTH_SCOPE_KEY]
     auth.credential = login_request.key
@@ -102,13 +105,14 @@ async def log_in(request: Request, login_request: LoginRequest) -> JSONResponse:
 
 
 @router.post("/logout")
+@requires(PUBLIC)
 def log_out(request: Request) -> JSONResponse:
-    """Have the browser forget the session."""
+    """Delete the session cookie of the browser."""
     response = JSONResponse({"next": "/login"})
     response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict", secure=_is_secure(request))
     return response
 
 
 def _is_secure(request: Request) -> bool:
-    """Whether the browser came by TLS, to the gateway or to a proxy in front of it."""
+    """Whether the browser uses TLS, to the gateway or to a proxy in front of it."""
     return request.url.scheme == "https" or public_base_url(request).startswith("https:")

@@ -1,4 +1,7 @@
-"""ASGI middleware around the whole application: authentication, limits, audit and security headers."""
+"""ASGI middleware that authenticates, limits and queues requests, and audits changes and exports.
+
+It also cuts off responses whose credential becomes invalid, and sets security headers.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from gateway.api.problems import ProblemError, problem_response, store_error_res
 from gateway.auth.api_keys import REFRESH_INTERVAL_S
 from gateway.auth.export_audit import ExportCounter
 from gateway.auth.rejection_log import RejectionLog
+from gateway.errors import GatewayError
 from gateway.transport.disconnect_watcher import DisconnectWatcher, has_no_body
 from gateway.transport.request_body import LimitedBodyReceiver, body_too_large_text
 from gateway.transport.security_headers import add_security_headers
@@ -34,15 +38,15 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-MAX_AUDITED_TARGET = 2000  # characters of a target that the audit keeps
+MAX_AUDITED_TARGET = 2000  # characters of a request target in the audit; the rest is cut off
 
 
-class ResponseCutError(Exception):
-    """The answer ends here: nobody may have more of it."""
+class ResponseCutError(GatewayError):
+    """The response was cut off: its audit entry failed, or its credential became invalid."""
 
 
 class AccessMiddleware:
-    """ASGI middleware: who comes is asked, bodies are bounded, what is done is written down."""
+    """ASGI middleware: authenticates requests, bounds bodies, queues by key, audits changes and exports."""
 
     def __init__(
         self,
@@ -58,12 +62,12 @@ class AccessMiddleware:
         self._accounts = accounts
         self._settings = settings
         self._request_queues = request_queues
-        self._heavy = heavy or app  # answers the requests of the queue of heavy ones
+        self._heavy = heavy or app  # app that runs the heavy requests
         self._export_counter = ExportCounter()
         self._rejection_log = RejectionLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it with a problem."""
+        """Pass a request on to the application, or answer it with a problem."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
@@ -90,7 +94,7 @@ class AccessMiddleware:
     async def _run_when_admitted(
         self, scope: Scope, auth: RequestAuth, receive: Receive, audited_send: _AuditedSend
     ) -> None:
-        """Pass a request on when it is its key's turn; while a reader is waited for, it is another's."""
+        """Run a request in a slot of its queue; release the slot while the client receives data."""
         request_queue = self._request_queues.queue_for(scope, auth)
         if request_queue is None or auth.principal is None:
             await self._app(scope, receive, audited_send)
@@ -111,17 +115,17 @@ class AccessMiddleware:
         try:
             async with request_queue.work_slot(auth.principal.principal_id) as work_slot:
                 if disconnect_watcher is not None and disconnect_watcher.is_disconnected:
-                    return  # nobody waits for the answer any more
+                    return  # the client has gone
                 app = self._heavy if is_heavy else self._app
                 await app(scope, disconnect_watcher or receive, send)
-        except ProblemError as error:  # of the queue or of the process: those of routes are answered within
+        except ProblemError as error:  # of the queue or the worker; the application answers those of routes
             await self._reject(scope, receive, audited_send, error)
         finally:
             if disconnect_watcher is not None:
                 disconnect_watcher.close()
 
     def export_entry_due(self, method: str, auth: RequestAuth) -> bool:
-        """Whether an answer, with those before it, is an export that gets a line, with its counts."""
+        """Whether a response, with those before it, needs an audit entry; adds the counts to its detail."""
         principal_id = auth.principal.principal_id if auth.principal else auth.address
         action = f"{method} {auth.matched_route.path}"
         export_counts = self._export_counter.add(
@@ -132,7 +136,7 @@ class AccessMiddleware:
         return export_counts is not None
 
     async def note(self, scope: Scope, auth: RequestAuth, status: int) -> None:
-        """Write a line of the audit. Raises as the store does, and then the log has the line."""
+        """Write an audit entry; log it where the store raises, and raise as the store does."""
         principal = auth.principal
         target = scope["path"] + (
             "?" + scope["query_string"].decode("latin-1") if scope["query_string"] else ""
@@ -142,9 +146,8 @@ class AccessMiddleware:
             name=escape_controls(principal.name) if principal else "nobody",
             areas=None if principal is None or principal.areas is None else list(principal.areas),
             action=f"{scope['method']} {auth.matched_route.path}",
-            target=escape_controls(
-                target[:MAX_AUDITED_TARGET]
-            ),  # PostgreSQL takes no NUL, and a terminal too much else
+            # PostgreSQL rejects NUL, and terminals execute control sequences.
+            target=escape_controls(target[:MAX_AUDITED_TARGET]),
             address=auth.address,
             status=status,
             detail=escape_controls_in(auth.detail),
@@ -175,7 +178,10 @@ class AccessMiddleware:
 
 
 class _AuditedSend:
-    """What goes out: the audit comes first, and an answer that lasts ends with the right to it."""
+    """ASGI ``send`` that writes the audit entry before the response starts.
+
+    It checks the credential of long responses again, and cuts them off once it is invalid.
+    """
 
     def __init__(
         self, middleware: AccessMiddleware, scope: Scope, auth: RequestAuth, receive: Receive, send: Send
@@ -192,7 +198,7 @@ class _AuditedSend:
         self.is_aborted = False
 
     async def __call__(self, message: Message) -> None:
-        """Send a part of an answer. Raises `ResponseCutError` where there must be no more."""
+        """Send a part of a response. Raises `ResponseCutError` where no more may be sent."""
         message_type = message["type"]
         if message_type == "http.response.start":
             self.has_started = True
@@ -205,7 +211,7 @@ class _AuditedSend:
         await self._send(message)
 
     async def note(self, status: int) -> None:
-        """Write what came of it."""
+        """Write the audit entry of a response, if it is a change or an export."""
         auth = self._auth
         auth.is_export = self._is_audited_export = auth.is_export or auth.matched_route.right.audits_export
         is_due = (auth.is_export or bool(auth.rows)) and self._middleware.export_entry_due(
@@ -223,7 +229,7 @@ class _AuditedSend:
             raise ResponseCutError from error
 
     async def _audit_late_export(self) -> None:
-        """Write what a stream became after its begin, before that leaves."""
+        """Audit a stream that turned out to be an export after its start, before its data is sent."""
         try:
             await self.note(self._status)
         except StoreError as error:

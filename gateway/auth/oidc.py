@@ -1,4 +1,4 @@
-"""Verifies OpenID Connect tokens: signature, audience, expiry, role and area."""
+"""Verifies OpenID Connect tokens (signature, issuer, audience, expiry) and maps them to principals."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# Asymmetric ones alone: with HS256 anybody could sign with the provider's public key.
+# Asymmetric algorithms only: with HS256 anybody could sign with the provider's public key.
 SIGNATURE_ALGORITHMS = [
     "RS256",
     "RS384",
@@ -38,28 +38,28 @@ SIGNATURE_ALGORITHMS = [
     "EdDSA",
 ]
 KEY_SET_LIFETIME_S = 600.0
-KEY_SET_RETRY_S = 10.0  # an unknown key id may be a new one, but not more often
+KEY_SET_RETRY_S = 10.0  # least time between two fetches, which an unknown key id causes
 CLOCK_LEEWAY_S = 30.0
 PROVIDER_TIMEOUT_S = 5.0
-VERIFIED_CACHE_S = 30.0  # so long a token that was verified is not verified again
+VERIFIED_CACHE_S = 30.0  # for this long a verified token is accepted without another verification
 MAX_VERIFIED_TOKENS = 4096
 
 
 class OidcTokenVerifier:
-    """Tells good tokens from others; the provider's keys are kept, and fetched again when they change."""
+    """Verifies tokens with the provider's key set, which is cached and fetched again when it changes."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
         self._keys: dict[str, jwt.PyJWK] = {}
         self._fetched_s = float("-inf")
-        self._verifier_threads = ThreadPoolExecutor(
-            2, "tokens"
-        )  # a provider that does not answer holds up nobody else
-        self._verified: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()  # -> until when [s]
+        # Own threads: a provider that does not answer must not block other requests.
+        self._verifier_threads = ThreadPoolExecutor(2, "tokens")
+        # BLAKE2b digest of a token -> (principal, cached until [s])
+        self._verified: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
 
     async def verify(self, token_text: str) -> Principal:
-        """Who bears a token. Raises `AuthenticationError`."""
+        """Return the principal of a valid token. Raises `AuthenticationError`."""
         digest = hashlib.blake2b(token_text.encode("utf-8", "surrogateescape"), digest_size=32).digest()
         cached_principal, until_s = self._verified.get(digest, (None, 0.0))
         if cached_principal is not None and time.time() < until_s:
@@ -116,7 +116,7 @@ class OidcTokenVerifier:
         )
 
     def _key(self, header: dict[str, Any]) -> jwt.PyJWK:
-        """The key that a token names; the only one where it names none."""
+        """Return the provider's key that a token's header names; the only one where it names none."""
         name = header.get("kid")
         with self._lock:
             age_s = time.monotonic() - self._fetched_s
@@ -141,14 +141,14 @@ class OidcTokenVerifier:
                 key_set = client.get(discovery["jwks_uri"]).raise_for_status().json()["keys"]
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             log.warning("oidc_provider_away", issuer=issuer, error=str(error))
-            return  # those that are kept are good a while longer
+            return  # the cached keys stay in use
         keys = {str(one.get("kid", "")): _signing_key(one) for one in key_set if isinstance(one, dict)}
         self._keys = {name: key for name, key in keys.items() if key is not None}
-        self._verified = OrderedDict()  # a key that the provider took back may have signed them
+        self._verified = OrderedDict()  # they may be signed with a key that the provider withdrew
 
 
 def _signing_key(key_set: dict[str, Any]) -> jwt.PyJWK | None:
-    """A key that signs; None where it is for something else, or of a kind that nobody here reads."""
+    """Return a JWK as a signing key; None where it has another use or an unsupported type."""
     if key_set.get("kty") not in {"RSA", "EC", "OKP"} or key_set.get("use", "sig") != "sig":
         return None
     try:
@@ -159,7 +159,7 @@ def _signing_key(key_set: dict[str, Any]) -> jwt.PyJWK | None:
 
 
 def _claim_values(claim: object) -> list[str]:
-    """A claim as words: a list of them, or some in one text.
+    """Return the values of a claim: a list of texts, or a text separated by blanks.
 
     >>> _claim_values("viewer engineer"), _claim_values(["330483"]), _claim_values(7)
     (['viewer', 'engineer'], ['330483'], [])

@@ -1,4 +1,4 @@
-"""Adds security schemes and the answers of refused requests to the OpenAPI description."""
+"""Adds security schemes, required roles and the 401, 403 and 429 responses to the OpenAPI description."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from gateway.api.problems import PROBLEM_MEDIA_TYPE
-from gateway.auth import authorization
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+    from gateway.auth.authorization import MatchedRoute, RouteRights
 
 SECURITY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A key (tt_…), or a token of the provider"},
@@ -19,8 +20,8 @@ SECURITY_SCHEMES = {
 REJECTION_STATUSES = (401, 403, 429)
 
 
-def add_security_to_openapi(app: FastAPI) -> None:
-    """Say of each operation which role and scope it asks for."""
+def add_security_to_openapi(app: FastAPI, route_rights: RouteRights) -> None:
+    """Add to each operation the role and scope that it requires."""
     generate_openapi = app.openapi
 
     def openapi_with_rights() -> dict[str, Any]:
@@ -30,13 +31,13 @@ def add_security_to_openapi(app: FastAPI) -> None:
             description["components"]["securitySchemes"] = SECURITY_SCHEMES
             for path, methods in description["paths"].items():
                 for method, operation in methods.items():
-                    _describe_operation(operation, authorization.match_route(method.upper(), path))
+                    _describe_operation(operation, route_rights.match(method.upper(), path))
         return description
 
     app.openapi = openapi_with_rights  # type: ignore[method-assign]
 
 
-def _describe_operation(operation: dict[str, Any], matched_route: authorization.MatchedRoute | None) -> None:
+def _describe_operation(operation: dict[str, Any], matched_route: MatchedRoute | None) -> None:
     if matched_route is None or matched_route.right.role is None:
         operation["security"] = []
         return

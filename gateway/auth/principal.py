@@ -1,4 +1,4 @@
-"""The principal of a request: identity, role, scopes and the areas that it may see."""
+"""Defines the principal of a request: identity, role, scopes and visible areas."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ingest_service.storage.postgres.row_level_security import ALL_AREAS
 
 
 class Role(IntEnum):
-    """Each may do what those before it may."""
+    """Roles in ascending order; each includes the rights of those before it."""
 
     VIEWER = 1
     OPERATOR = 2
@@ -19,7 +19,7 @@ class Role(IntEnum):
 
     @property
     def role_name(self) -> str:
-        """As it is written.
+        """Name of the role as the API and the database have it.
 
         >>> Role.VIEWER.role_name
         'viewer'
@@ -31,12 +31,19 @@ ROLES_BY_NAME = {role.role_name: role for role in Role}
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody who was let in; ``areas`` None is everything, no scopes are all that the role may.
+    """An authenticated user or program.
 
-    ``expires_s`` None is no end; with ``loopback`` it is good on the gateway's own machine alone.
+    Attributes
+    ----------
+    principal_id : ``key:<key id>`` or ``oidc:<subject>``
+    areas : areas that it may see, with all below them; None is every area
+    scopes : part of the role's rights; empty is all of them
+    expires_s : end of its credential [s, Unix]; None is no end
+    loopback : whether its key is valid on the gateway's own machine only
+
     """
 
-    principal_id: str  # "key:…" or "oidc:…"
+    principal_id: str
     name: str
     role: Role
     areas: tuple[str, ...] | None
@@ -46,5 +53,5 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def area_scope(self) -> str:
-        """The scope of the wall in the database."""
+        """The area scope for PostgreSQL's row-level security."""
         return ALL_AREAS if self.areas is None else ",".join(self.areas)

@@ -1,4 +1,4 @@
-"""Token buckets by name: how many requests of a key or an address are allowed."""
+"""Token-bucket rate limiter with one bucket per name (an API key or a client address)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MAX_BUCKETS = 10_000
 
 
 class TokenBuckets:
-    """Buckets that hold ``burst`` and fill by ``per_s``; those not used for longest are forgotten.
+    """Buckets of ``burst`` tokens, refilled by ``per_s``; beyond `MAX_BUCKETS` the least recently used goes.
 
     >>> buckets = TokenBuckets(per_s=2, burst=1)
     >>> buckets.try_take("a", now_s=0.0), buckets.try_take("a", now_s=0.0), buckets.try_take("a", now_s=0.5)
@@ -21,7 +21,7 @@ class TokenBuckets:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # name -> (tokens, as of [s])
 
     def try_take(self, bucket_name: str, *, now_s: float) -> float:
-        """Take one; 0, or how long to wait until there is one [s], and then nothing is taken."""
+        """Take a token and return 0; without one, return the time until there is one [s] and take nothing."""
         seconds_until_token = self.seconds_until_token(bucket_name, now_s=now_s)
         if not seconds_until_token:
             self._buckets[bucket_name] = (self._tokens_now(bucket_name, now_s) - 1, now_s)
@@ -31,7 +31,7 @@ class TokenBuckets:
         return seconds_until_token
 
     def seconds_until_token(self, bucket_name: str, *, now_s: float) -> float:
-        """How long until there is one [s]."""
+        """Return the time until the bucket has a token [s]; 0 where it has one."""
         return max(0.0, 1 - self._tokens_now(bucket_name, now_s)) / self._per_s
 
     def _tokens_now(self, bucket_name: str, now_s: float) -> float:

@@ -1,4 +1,4 @@
-"""Counts refused requests, and logs them at a bounded rate."""
+"""Counts rejected requests (401, 403, 429) as a metric, and logs them at a bounded rate."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 REJECTION_STATUSES = {401, 403, 429}
-LOG_PER_S, LOG_BURST = 0.2, 10.0  # of one address
-TOTAL_LOG_PER_S, TOTAL_LOG_BURST = 5.0, 50.0  # of all together
+LOG_PER_S, LOG_BURST = 0.2, 10.0  # log entries of one client address
+TOTAL_LOG_PER_S, TOTAL_LOG_BURST = 5.0, 50.0  # log entries of all addresses
 
 
 class RejectionLog:
-    """Counts and logs refused requests; what is logged holds no secret, and no text of the client's."""
+    """Counts and logs rejected requests; the log entries hold no secret and no text of the client's."""
 
     def __init__(self) -> None:
         self._address_limiter = TokenBuckets(per_s=LOG_PER_S, burst=LOG_BURST)
@@ -33,7 +33,7 @@ class RejectionLog:
         self._unlogged = 0
 
     def noting_send(self, scope: Scope, send: Send) -> Send:
-        """A sender that takes note where the answer is a refusal."""
+        """Wrap an ASGI ``send`` so that rejections are counted and logged."""
 
         async def send_noting(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -43,7 +43,7 @@ class RejectionLog:
         return send_noting
 
     def note(self, status: int, scope: Scope) -> None:
-        """Take note of the status of an answer, where it is a refusal."""
+        """Count and log a response's status, where it is a rejection."""
         if status not in REJECTION_STATUSES:
             return
         REJECTED_REQUESTS.labels(status).inc()
@@ -67,7 +67,7 @@ class RejectionLog:
 
 
 def _rejected_id(auth: RequestAuth | None) -> str:
-    """Who was refused: who was let in and may not do this, or the key that was named."""
+    """Return the principal's id; without a principal, the key id that the credential claims."""
     if auth is not None and auth.principal is not None:
         return auth.principal.principal_id
     key_id = None if auth is None or auth.from_cookie else api_keys.parse_key_id(auth.credential)

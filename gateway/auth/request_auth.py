@@ -1,4 +1,4 @@
-"""The authenticated request: principal, right, and details for its audit entry."""
+"""Holds the authentication state of a request: principal, required right, and facts for its audit entry."""
 
 from __future__ import annotations
 
@@ -14,17 +14,28 @@ AUTH_SCOPE_KEY = "towntwin.visit"
 
 @dataclass(slots=True)
 class RequestAuth:
-    """``principal`` is None where anybody may come; ``is_export``, ``rows``, ``detail`` are for the audit."""
+    """Authentication state of one request, kept in its ASGI scope under `AUTH_SCOPE_KEY`.
+
+    Attributes
+    ----------
+    address : client address; it may be the one that a trusted proxy forwarded
+    principal : None on public routes
+    credential : API key or OIDC token; the session where ``from_cookie``
+    peer_address : address of the connection itself
+    was_forwarded : whether the request has any forwarding header, from whatever peer
+    is_export : whether the response counts as an export, for the audit
+    rows : readings and anomalies in the response, as far as known before it starts
+    detail : fields of the audit entry's detail
+
+    """
 
     matched_route: MatchedRoute
     address: str
     principal: Principal | None = None
     credential: str = ""
-    from_cookie: bool = False  # then the credential is a session
-    peer_address: str = (
-        ""  # where the connection itself comes from; `address` may be what a trusted proxy forwarded
-    )
-    was_forwarded: bool = False  # by anybody
+    from_cookie: bool = False
+    peer_address: str = ""
+    was_forwarded: bool = False
     is_export: bool = False
-    rows: int = 0  # readings and anomalies in the answer, as far as they are known before it begins
+    rows: int = 0
     detail: dict[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Chooses the queue in which a request waits: that of heavy requests or that of all others."""
+"""Assigns each request to one of two fair queues: heavy requests or all others."""
 
 from __future__ import annotations
 
@@ -13,17 +13,14 @@ if TYPE_CHECKING:
     from gateway.auth.request_auth import RequestAuth
     from gateway.settings import Settings
 
-MAX_WAITING_PER_KEY = 200  # requests of one key
-LIVE_PATH = (
-    "/v1/live"  # waits for news most of the time: what it takes at its begin, `gateway.live` takes in turn
-)
+MAX_WAITING_PER_KEY = 200  # waiting requests of one key; more get a 429
 FILE_FORMATS = (b"csv", b"ndjson", b"arrow", b"parquet")
 
 
 class RequestQueues:
-    """Two queues: of heavy requests, each key with a budget of the server's time, and of all others.
+    """Two queues: of heavy requests, with a time budget per key, and of all others.
 
-    Together they take fewer connections of the database than a process has, whatever one key asks for.
+    Together they use fewer database connections than a process has, whatever one key requests.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -41,15 +38,16 @@ class RequestQueues:
         )
 
     def queue_for(self, scope: Scope, auth: RequestAuth) -> FairQueue | None:
-        """The queue of a request; None for what is no work: sockets, files of the console, live streams."""
+        """Return the queue of a request; None for WebSockets, files of the console and live streams."""
         right = auth.matched_route.right
-        if scope["type"] != "http" or right is authorization.CONSOLE or auth.matched_route.path == LIVE_PATH:
+        # Streams are idle most of the time; `gateway.live` queues their catch-up reads itself.
+        if scope["type"] != "http" or right is authorization.CONSOLE or right is authorization.LIVE:
             return None
         return self.heavy if right.heavy or _is_file_request(scope) else self.regular
 
 
 def _is_file_request(scope: Scope) -> bool:
-    """Whether an answer is wanted as a file, which is everything at once."""
+    """Whether a request names a file format, whose response is not paged."""
     requested = scope["query_string"] + b"".join(
         value for name, value in scope["headers"] if name == b"accept"
     )

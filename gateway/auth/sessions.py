@@ -1,7 +1,7 @@
-"""Signed session cookies of browsers.
+"""Signs and verifies browser sessions, which are kept in cookies (keyed BLAKE2b).
 
-A session is signed with the installation's secret. It names a key, and is good as long as that key is; or,
-of a token of the OpenID provider, it holds who its bearer is, and is good as long as the token would be.
+A session is signed with the installation's secret. It names an API key, and is valid as long as that key; or
+it holds the principal of an OIDC token, and is valid as long as the token. Neither outlasts `MAX_SESSION_S`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SIGNATURE_BYTES = 32
 
 
 class BrowserSession(msgspec.Struct, frozen=True, array_like=True):
-    """Until when it is good [s]; and a key's id, or who came with a token."""
+    """Content of a session: its end [s, Unix], and either a key's id or the principal of an OIDC token."""
 
     expires_s: float
     key_id: str | None = None
@@ -34,7 +34,7 @@ class BrowserSession(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def principal(self) -> Principal:
-        """Who came with a token."""
+        """Principal of the OIDC token."""
         return Principal(
             principal_id=self.principal_id,
             name=self.name,
@@ -45,7 +45,7 @@ class BrowserSession(msgspec.Struct, frozen=True, array_like=True):
 
 
 def new_session(principal: Principal, *, key_id: str | None) -> BrowserSession:
-    """A session of somebody who came in a moment ago, with a key or (None) with a token."""
+    """Return a session for a principal that authenticated with a key, or (``key_id`` None) with a token."""
     expires_s = min(time.time() + MAX_SESSION_S, principal.expires_s or float("inf"))
     if key_id is not None:
         return BrowserSession(expires_s, key_id)
@@ -55,7 +55,7 @@ def new_session(principal: Principal, *, key_id: str | None) -> BrowserSession:
 
 
 def sign_session(secret: bytes, session: BrowserSession) -> str:
-    """A session as a word.
+    """Encode and sign a session as text for a cookie.
 
     >>> read_session(b"secret", sign_session(b"secret", BrowserSession(2e9, "0f3a5c9d2e71"))).key_id
     '0f3a5c9d2e71'
@@ -67,7 +67,7 @@ def sign_session(secret: bytes, session: BrowserSession) -> str:
 
 
 def read_session(secret: bytes, cookie_text: str) -> BrowserSession:
-    """The session of a word. Raises `AuthenticationError` where it is none of ours, or is over."""
+    """Decode a session. Raises `AuthenticationError` where its signature is wrong or it has expired."""
     try:
         encoded = cookie_text.removeprefix(SESSION_PREFIX)
         signed_bytes = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
@@ -80,7 +80,7 @@ def read_session(secret: bytes, cookie_text: str) -> BrowserSession:
         raise _unknown_session()
     try:
         session = msgspec.msgpack.decode(packed, type=BrowserSession)
-    except msgspec.MsgspecError as error:  # of a version with other sessions
+    except msgspec.MsgspecError as error:  # signed by a version with another format
         raise _unknown_session() from error
     if time.time() >= session.expires_s:
         raise AuthenticationError("the session is over: enter the key again at /login")

@@ -1,1 +1,1 @@
-"""The operators' console: map, open anomalies, series with expected bands, platform health."""
+"""Operators' web console (NiceGUI): map, open anomalies, series with expected bands, platform health."""

@@ -1,4 +1,4 @@
-"""Dialog with the newest dead letters: time, device, reason and detail."""
+"""Shows the newest dead letters in a dialog of the console: time, device, reason and advice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MAX_SHOWN = 100
 TABLE_COLUMNS = ("time", "device", "reason", "sentence")
-# The detail is what the platform noted in English, with what the device sent; the sentence is of the reason.
+# The detail, in English, is of the one message; the sentence is the translated advice for its reason.
 SENTENCE_CELL = """
 <q-td :props="props"><div v-if="props.value">{{ props.value }}</div>
 <div lang="en" class="detail">{{ props.row.detail }}</div></q-td>
@@ -29,7 +29,7 @@ SENTENCE_CELL = """
 
 
 class DeadLetterDialog:
-    """The dialog; it reads the letters when it is opened."""
+    """Dialog with a table of dead letters, which are read when it is opened."""
 
     def __init__(self, context: RequestContext, language: Language) -> None:
         self._context = context
@@ -53,7 +53,7 @@ class DeadLetterDialog:
             self._empty_label = ui.label("").classes("figure-name")
 
     async def open(self) -> None:
-        """Read the newest letters that the visitor may see, and show them."""
+        """Read the newest dead letters within the visitor's area scope, and show them."""
         rows: list[dict[str, Any]] = []
         empty_text_key = "no_letters"
         if not _may_read_dead_letters(self._context):
@@ -84,7 +84,7 @@ class DeadLetterDialog:
 
 
 def device_of(topic: str) -> str:
-    """The device that a topic names; the topic itself where it names none.
+    """Return the device of a topic; the topic itself if it has none.
 
     >>> device_of("towntwin/v1/330483-d1/wz-01/data"), device_of("elsewhere")
     ('wz-01', 'elsewhere')

@@ -1,4 +1,4 @@
-"""Size of the database, and free space of its disk where the gateway can read that."""
+"""Reads the size of the database, and the free space of its disk if that is on this machine."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ingest_service.storage.postgres.store import PostgresStore
-
 if TYPE_CHECKING:
-    from ingest_service.storage.contract.store import Reader
+    from ingest_service.storage.contract.store import Database
 
-CACHE_S = 60.0  # counting the files of a large database takes a while
+CACHE_S = 60.0  # summing the file sizes of a large database takes a while
 
 
 class DiskUsage(NamedTuple):
-    """Bytes; ``free`` and ``whole`` are None where the database is on another machine."""
+    """Disk usage [bytes]; ``free`` and ``total`` are None if the database is on another machine."""
 
     used: int
     free: int | None
@@ -24,25 +22,25 @@ class DiskUsage(NamedTuple):
 
 
 class DiskUsageCache:
-    """The newest figures of one database, read once a minute."""
+    """Disk usage of one database, read at most once a minute."""
 
-    def __init__(self, store: Reader) -> None:
-        self._store = store
+    def __init__(self, database: Database | None) -> None:
+        self._database = database
         self._cached: DiskUsage | None = None
         self._read_s = -CACHE_S
 
     def newest(self) -> DiskUsage | None:
-        """The figures; None for a store in memory. Raises as the store does."""
+        """Return the disk usage; None for an in-memory store. Raises as the store does."""
         now_s = time.monotonic()
-        if isinstance(self._store, PostgresStore) and now_s - self._read_s >= CACHE_S:
-            used, folder = self._store.size()
+        if self._database is not None and now_s - self._read_s >= CACHE_S:
+            used, folder = self._database.size()
             self._cached = DiskUsage(used, *_free_and_total_bytes(folder))
             self._read_s = now_s
         return self._cached
 
 
 def _free_and_total_bytes(folder: str | None) -> tuple[int | None, int | None]:
-    """Free and whole bytes of the disk of a folder, where this machine has it."""
+    """Return free and total bytes of a folder's disk; None if this machine does not have the folder."""
     if folder is None or not Path(folder).is_dir():
         return None, None
     found = os.statvfs(folder)

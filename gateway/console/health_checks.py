@@ -1,7 +1,7 @@
-"""The health strip as data: database, broker, ingest, service, gateway and devices, and what to do, in order.
+"""Checks each part of the platform (database, broker, processes, devices) and lists the advice in order.
 
-The order is that of the dependence: while the database takes no writes, no process can report, so that their
-states are not known; while the broker is away, devices can't be heard. The first fault is the one to mend.
+The order is that of dependence: while the database accepts no writes, no process can write its heartbeat, so
+their states are unknown; while the broker is unreachable, no device can report. Fix the first fault first.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CheckState = Literal["alive", "behind", "restarting", "stuck", "absent", "unknown"]
 
-LOW_DISK_SHARE = 0.1  # of the disk: from there on PostgreSQL needs somebody before the weekend is over
+LOW_DISK_SHARE = 0.1  # of the disk, free: below it somebody has to act within days
 GIGABYTE = 1e9
 BROKER_FAULTS = ("broker", "refused", "subscribing")
 
@@ -62,7 +62,7 @@ SOME_SILENT_ADVICE = BilingualText(
 
 
 class PlatformCheck(NamedTuple):
-    """A part of the platform: how it is, in words, and what to do where it is not well."""
+    """State of one part of the platform as text, and the advice if it has a fault."""
 
     part: str
     state: CheckState
@@ -71,7 +71,7 @@ class PlatformCheck(NamedTuple):
 
 
 def platform_checks(platform_state: PlatformState | None, *, now_s: float) -> list[PlatformCheck]:
-    """Every part, in the order in which to look; ``snapshot`` is None where there was none yet."""
+    """Return the checks in order of dependence; ``platform_state`` is None before the first read."""
     if platform_state is None or platform_state.is_database_away:
         return _checks_without_database(platform_state, now_s)
     if not platform_state.writable:
@@ -90,23 +90,24 @@ def platform_checks(platform_state: PlatformState | None, *, now_s: float) -> li
 
 
 def is_broker_unreachable(processes: Sequence[ProcessInfo]) -> bool:
-    """Whether ingest, the platform's one client of the broker, is kept from its work by the broker."""
+    """Whether ingest, the platform's only client of the broker, can't work because of the broker."""
     return any(one.why in BROKER_FAULTS for one in processes if one.kind == "ingest" and not one.works)
 
 
 def ordered_advice(
     found_checks: Sequence[PlatformCheck], problems: Sequence[BilingualText]
 ) -> list[BilingualText]:
-    """What to do, the first thing first; each once.
+    """Return the advice in order of urgency, without duplicates.
 
     Parameters
     ----------
-    problems : why readings are not stored and judged, beyond what the parts show
+    found_checks : of `platform_checks`
+    problems : why readings are not stored and judged, beyond the checks
 
     """
     own_advice = [one.to_do for one in found_checks if one.to_do is not None]
     if found_checks and found_checks[0].part == "database" and found_checks[0].state in {"stuck", "absent"}:
-        return own_advice[:1]  # until it is mended nothing else is known
+        return own_advice[:1]  # until the database is repaired all other states are unknown
     devices = [one.to_do for one in found_checks if one.part == "devices" and one.to_do is not None]
     other_advice = [one for one in own_advice if one not in devices]
     return list(dict.fromkeys([*other_advice, *problems, *devices]))
@@ -159,12 +160,11 @@ def _database_check(disk: DiskUsage | None) -> PlatformCheck:
 
 
 def _broker_check(processes: Sequence[ProcessInfo]) -> PlatformCheck:
-    """The broker as ingest sees it: nothing else of the platform is connected to it."""
+    """Return the broker's state by ingest's heartbeat: no other process is connected to the broker."""
     ingest = [one for one in processes if one.kind == "ingest"]
     if is_broker_unreachable(processes):
-        return PlatformCheck(
-            "broker", "stuck", _with_label(BROKER_LABEL, NOT_CONNECTED_TEXT)
-        )  # what to do, ingest's sentence has
+        # Without advice: ingest's message has it.
+        return PlatformCheck("broker", "stuck", _with_label(BROKER_LABEL, NOT_CONNECTED_TEXT))
     if any(one.works and one.role == "owner" for one in ingest):
         return PlatformCheck("broker", "alive", _with_label(BROKER_LABEL, CONNECTED_TEXT))
     return PlatformCheck("broker", "unknown", _with_label(BROKER_LABEL, UNKNOWN_TEXT))

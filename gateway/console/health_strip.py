@@ -1,4 +1,4 @@
-"""The health strip: a mark for each part of the platform, and below it what to do, in order."""
+"""Draws the console's health strip: a symbol for each part of the platform, and the advice below."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gateway.console.platform_state import PlatformState
     from ingest_service.storage.health.process_messages import BilingualText
 
-STATE_MARKS = {  # a shape as well as a colour
+STATE_MARKS = {  # shapes as well as colours, for colour-blind readers
     "alive": ("●", "text-green-4"),
     "behind": ("▲", "text-amber-5"),
     "restarting": ("↻", "text-amber-5"),
@@ -26,7 +26,7 @@ STATE_MARKS = {  # a shape as well as a colour
 
 
 class HealthStrip:
-    """Shown anew only where something changed, so that a reader keeps the place."""
+    """Health strip of one page; redrawn only after a change, so that a reader does not lose the line."""
 
     def __init__(self, language: Language) -> None:
         self._language = language
@@ -34,7 +34,7 @@ class HealthStrip:
         self._column = ui.column().classes("w-full panel px-4 py-1 gap-0").mark("processes")
 
     def show(self, platform_state: PlatformState | None) -> None:
-        """Every part as it is now; without a snapshot the database has not answered yet."""
+        """Show the checks of a platform state; None before the database has responded."""
         found_checks = platform_checks(platform_state, now_s=time.time())
         ok = (
             platform_state is not None

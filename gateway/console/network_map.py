@@ -1,4 +1,4 @@
-"""ECharts options of the map: rivers and roads, state by shape and colour, flow by moving dots."""
+"""Builds the map's ECharts options: rivers and roads, status by shape and colour, flow as moving dots."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ STATUS_SIZES: dict[Status, int] = {
     "unknown": 8,
 }
 RIVER_COLOUR, ROAD_COLOUR, TEXT_COLOUR = "#2f81f7", "#6e7b8a", "#dbe4ee"
-TOOLTIP_MODE = "richText"  # drawn on the canvas: ECharts' other way, "html", runs what a name holds
-DEGREE_ASPECT = 0.86  # a degree of longitude over one of latitude, at 30.7° N
+TOOLTIP_MODE = "richText"  # drawn on the canvas: with ECharts' mode "html" markup in a name would run
+DEGREE_ASPECT = 0.86  # length of a degree of longitude over one of latitude, at 30.7° N
 
 
 def map_options(platform_state: PlatformState, language: Language) -> dict[str, Any]:
-    """The whole picture."""
+    """Return the ECharts options of the map."""
     nodes = {one.node_id: one for one in platform_state.directory_index.directory.nodes}
     states = {one.node_id: one for one in platform_state.state.nodes}
     links = {one.link_id: one for one in platform_state.directory_index.directory.links}
@@ -60,7 +60,7 @@ def map_options(platform_state: PlatformState, language: Language) -> dict[str, 
 
 
 def _axes(nodes: list[Node]) -> dict[str, Any]:
-    """Both axes, hidden, with a margin; a degree looks as long in both directions as the frame allows."""
+    """Return both axes, hidden, with the same margin [degrees] on each side."""
     lons, lats = [node.lon for node in nodes] or [0.0], [node.lat for node in nodes] or [0.0]
     margin = 0.06 * max(max(lons) - min(lons), max(lats) - min(lats), 0.01)
 
@@ -176,7 +176,7 @@ def _point(state: NodeState, node: Node, language: Language) -> dict[str, Any]:
 
 
 def escape_template(name: str) -> str:
-    """A name without what ECharts' templates ({b}) and rich text ({style|…}) mean something by.
+    """Return a name without the braces of ECharts' templates ({b}) and rich text ({style|…}).
 
     >>> escape_template("{a|North} bridge")
     '(a|North) bridge'

@@ -1,8 +1,8 @@
-"""Binds each open page and its socket events to the principal that loaded it.
+"""Binds each open console page and its socket events to the principal that loaded it.
 
-NiceGUI finds the page of a socket event by the `client_id` that the event names, whoever sends it. Here an
-event reaches a page only from a socket whose request brought the same principal; anything else, and anything
-malformed, is dropped.
+NiceGUI finds the page of a socket event by the event's ``client_id`` alone, without authorization. Here an
+event reaches a page only from a socket that was opened by the same principal; all other events, and malformed
+ones, are dropped.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-MAX_PAGES = 40  # of one principal; each takes some 100 KB, and a megabyte once it is filled
+MAX_PAGES = 40  # of one principal; each takes some 100 KB of memory, and 1 MB once it is filled
 MAX_UNJOINED_PAGES = 5  # of one principal that no socket has joined yet
-MAX_MESSAGE_BYTES = 100_000  # of a socket: what a person does takes a few hundred
+MAX_MESSAGE_BYTES = 100_000  # of one socket message: a user's action takes a few hundred
 PAGE_EVENTS = ("handshake", "event", "javascript_response", "ack")
-"""Socket events that name a page; `log`, which writes a visitor's words into our log, is dropped."""
+"""Socket events with a page id; NiceGUI's ``log``, which writes visitors' text to our log, is removed."""
 
 
 class OpenPage(NamedTuple):
-    """A page, and on whose behalf it shows what it shows; ``joined`` has an entry once a socket was there."""
+    """A page and the authenticated request that loaded it; ``joined`` is empty until a socket connects."""
 
     client: Client
     auth: RequestAuth
@@ -44,28 +44,28 @@ class OpenPage(NamedTuple):
 
     @property
     def principal_id(self) -> str:
-        """The principal, as the audit names it."""
+        """Id of the principal, as in the audit log."""
         return _principal_id_of(self.auth)
 
 
 class OpenPages:
-    """The open pages of one gateway, by NiceGUI's client id, oldest first."""
+    """Open pages of this gateway by NiceGUI's client id, oldest first, with limits for each principal."""
 
     def __init__(self) -> None:
         self._pages_by_client: OrderedDict[str, OpenPage] = OrderedDict()
 
     def add(self, client: Client, auth: RequestAuth) -> None:
-        """Bind a page to its visitor; the oldest of theirs that nobody ever looked at are closed.
+        """Bind a page to its principal, and close the principal's oldest pages without a socket.
 
         Raises
         ------
         HTTPException
-            429 where the visitor has too many pages open already; the page is closed then.
+            429 if the principal has too many pages open already; the new page is closed then.
 
         """
         client.on_delete(lambda: self._pages_by_client.pop(client.id, None))
         own_pages = list(self._pages_of(_principal_id_of(auth)))
-        unjoined = [one for one in own_pages if not one.joined]  # those that were seen, NiceGUI closes itself
+        unjoined = [one for one in own_pages if not one.joined]  # NiceGUI itself closes joined pages
         for one in unjoined[: max(0, len(unjoined) + 1 - MAX_UNJOINED_PAGES)]:
             one.client.delete()
         if len(own_pages) - len(unjoined) >= MAX_PAGES:
@@ -78,7 +78,7 @@ class OpenPages:
         self._pages_by_client[client.id] = page
 
     def may_reach(self, sid: str, client_id: object) -> bool:
-        """Whether a socket was opened by the principal of a page."""
+        """Whether socket ``sid`` was opened by the principal of the page of ``client_id``."""
         page = self._pages_by_client.get(client_id) if isinstance(client_id, str) else None
         auth = _auth_of_socket(sid)
         return page is not None and auth is not None and _principal_id_of(auth) == page.principal_id
@@ -88,14 +88,14 @@ class OpenPages:
 
 
 def guard_socket_events(pages: OpenPages) -> None:
-    """Let socket events reach pages of their own principal alone, over WebSocket alone, and log none of them.
+    """Allow socket events only for pages of the same principal and over WebSocket, and log none of them.
 
-    Polling is off because each of its requests brings a credential of its own, and joins a socket by its id.
+    Polling is off because each polling request has its own credential, and joins a socket by its id alone.
     """
-    for name in ("engineio.server", "socketio.server"):  # a traceback for each packet that is malformed
+    for name in ("engineio.server", "socketio.server"):  # they log a traceback for each malformed packet
         logging.getLogger(name).setLevel(logging.CRITICAL)
     sio = core.sio
-    sio.eio.cors_allowed_origins = []  # no CORS headers: `gate` refuses the sockets of foreign pages
+    sio.eio.cors_allowed_origins = []  # no CORS headers: `Authenticator` rejects the sockets of other origins
     sio.eio.transports = ["websocket"]
     sio.eio.max_http_buffer_size = MAX_MESSAGE_BYTES
     core.app.config.socket_io_js_transports = ["websocket"]
@@ -113,9 +113,8 @@ def guard_socket_events(pages: OpenPages) -> None:
 def _guard_handler(
     name: str, handler: Callable[..., Any], is_allowed: Callable[[str, Any], bool]
 ) -> Callable[..., Awaitable[Any]]:
-    handler = getattr(
-        handler, "unguarded", handler
-    )  # one application a process may be guarded several times, in tests
+    # Tests may guard the one application of the process several times: unwrap the earlier guard.
+    handler = getattr(handler, "unguarded", handler)
 
     async def guarded(sid: str, *event_args: Any) -> Any:
         try:

@@ -1,4 +1,4 @@
-"""The console's page: map, list of open anomalies and one series, refreshed by a timer."""
+"""Builds the console's page (map, open anomalies, plot of one series), and refreshes it by a timer."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from ingest_service.storage.contract.models import Series
 
 REFRESH_INTERVAL_S = 1.5
-MAX_ID_DIGITS = 16  # an id in an address has fewer
-CLOCK_NAMED_BEYOND_S = 60.0  # a clock that is off by less needs nobody
+MAX_ID_DIGITS = 16  # a longer number in the URL is ignored: no id is that long
+CLOCK_NAMED_BEYOND_S = 60.0  # a smaller clock offset is shown without its device: no action is needed
 LANGUAGE_COOKIE = "towntwin_language"
 QUASAR_LANGUAGES: dict[Language, Literal["en-US", "zh-CN"]] = {"en": "en-US", "zh": "zh-CN"}
-# A socket whose key is no good any more is cut, and refused when it comes again.
+# A socket whose key has expired is closed, and rejected on reconnect: the page then goes to the login.
 SIGN_OUT_SCRIPT = """
 const waiting = setInterval(() => {
   if (!window.socket) return;
@@ -102,12 +102,11 @@ LINK_CELL = """
 
 
 def add_console(app: FastAPI) -> None:
-    """Put the console at ``/`` of the application."""
+    """Add the console to the application, at ``/``."""
     app_context: RequestContext = app.state.context
     authenticator: Authenticator = app.state.authenticator
-    state_caches: dict[
-        tuple[str, ...] | None, PlatformStateCache
-    ] = {}  # by the areas that a visitor is bound to
+    # By the visitor's area scope: pages of the same areas share one state.
+    state_caches: dict[tuple[str, ...] | None, PlatformStateCache] = {}
     pages = OpenPages()
 
     @ui.page("/", title="towntwin")
@@ -132,7 +131,7 @@ def add_console(app: FastAPI) -> None:
         async def refresh() -> None:
             await request_context_of_page.platform_health.tasks.run_once("console", page.refresh)
 
-        ui.context.client.on_connect(refresh)  # not before: a page that nobody looks at stays empty
+        ui.context.client.on_connect(refresh)  # only then: no queries for a page without a browser
         ui.timer(REFRESH_INTERVAL_S, refresh, immediate=False)
 
     ui.run_with(app, dark=True, show_welcome_message=False)
@@ -142,21 +141,21 @@ def add_console(app: FastAPI) -> None:
     @core.app.exception_handler(404)
     @core.app.exception_handler(HTTPException)
     async def problem(_request: Request, error: HTTPException) -> JSONResponse:
-        """Answer as the API does; NiceGUI's own answer would be a page, which stays in memory for a while."""
+        """Respond as the API does: NiceGUI's error response would be a page that stays in memory a while."""
         return problems.problem_response(
             error.status_code, str(error.detail), headers=dict(error.headers or {})
         )
 
 
 def _set_client_language(client: Client, language: Language) -> None:
-    """Give the library's own messages, such as that of a lost connection, in the visitor's language."""
-    own_page = copy.copy(client.page)  # which all visitors share
+    """Set the language of NiceGUI's own messages, such as that of a lost connection."""
+    own_page = copy.copy(client.page)  # a copy: all visitors share `client.page`
     own_page.language = QUASAR_LANGUAGES[language]
     client.page = own_page
 
 
 class ConsolePage:
-    """One visitor's page."""
+    """Widgets and state of one visitor's page: its language, chosen series and time range."""
 
     def __init__(
         self,
@@ -176,20 +175,20 @@ class ConsolePage:
         self._zone = context.store.zone
         self._site_id: str | None = None
         self._series_id: int | None = None
-        self._anomaly_id: int | None = None  # a link named it: it is shown once it was read
+        self._anomaly_id: int | None = None  # from the URL; shown by the next refresh
         self._range = PlotRange()
         self._marked: tuple[float, float] | None = None
         self._figure_labels: dict[str, ui.label] = {}
 
     def select_from_query(self, query: Mapping[str, str]) -> None:
-        """Show what the address of the page names: ``anomaly=7``, or ``series=12``."""
+        """Choose the anomaly or series of the URL's query: ``anomaly=7``, or ``series=12``."""
         if (number := query.get("anomaly", "")).isdecimal() and len(number) < MAX_ID_DIGITS:
             self._anomaly_id = int(number)
         if (number := query.get("series", "")).isdecimal() and len(number) < MAX_ID_DIGITS:
             self._series_id = int(number)
 
     def build(self) -> None:
-        """Lay the page out."""
+        """Create the page's widgets."""
         ui.add_head_html(f"<style>{CONSOLE_STYLE}</style>")  # `add_css` adds an inline script
         with ui.row().classes("w-full items-center panel px-4 py-2 gap-x-8 gap-y-1"):
             ui.label(self._word("title")).classes("text-xl font-bold")
@@ -236,7 +235,7 @@ class ConsolePage:
             column.props('role="button" tabindex="0"').on("keydown.enter", self._open_dead_letters)
 
     async def refresh(self) -> None:
-        """Show the newest snapshot and the chosen series, to whoever still may see them."""
+        """Show the newest platform state and the chosen series, if the visitor is still authenticated."""
         if not await self._is_still_authenticated():
             return
         platform_state = await self._state_cache.newest()
@@ -256,7 +255,7 @@ class ConsolePage:
         await self._show_series(platform_state)
 
     async def _is_still_authenticated(self) -> bool:
-        """Whether the key that loaded the page is still good; once it is not, the page ends."""
+        """Whether the key that loaded the page is still valid; once it is not, the page stays ended."""
         self._has_ended = self._has_ended or not await self._authenticator.is_still_authenticated(self._auth)
         return not self._has_ended
 
@@ -270,7 +269,7 @@ class ConsolePage:
         table = (
             ui.table(columns=columns, rows=[], row_key="id")
             .classes("fills")
-            .props("flat dense virtual-scroll hide-no-data")  # whose own sign for "no data" is a warning
+            .props("flat dense virtual-scroll hide-no-data")  # Quasar marks "no data" with a warning sign
         )
         table.add_slot("body-cell-severity", SEVERITY_CELL)
         table.add_slot("body-cell-link", LINK_CELL)
@@ -315,7 +314,7 @@ class ConsolePage:
         }
 
     async def _show_linked_anomaly(self, platform_state: PlatformState) -> None:
-        """Show the anomaly that the page's address names, if there is such a one for this visitor."""
+        """Show the anomaly of the page's URL, if it exists within the visitor's area scope."""
         anomaly_id, self._anomaly_id = self._anomaly_id, None
         try:
             found = await run_in_threadpool(self._context.store.anomaly, anomaly_id or 0)
@@ -326,7 +325,7 @@ class ConsolePage:
             self._show_anomaly(found, platform_state)
 
     def _show_anomaly(self, one: Anomaly, platform_state: PlatformState) -> None:
-        """Choose the series of an anomaly, or the first one of its site, and the range around it."""
+        """Choose the series of an anomaly, or the first series of its site, and the time range around it."""
         site_series = [
             series.series_id
             for series in platform_state.directory_index.directory.series
@@ -359,7 +358,7 @@ class ConsolePage:
         self._plot.update()
 
     def _show_tabs(self, platform_state: PlatformState, series: Series) -> None:
-        """A tab for each quantity of the site."""
+        """Show a tab for each quantity of the site."""
         if series.site_id != self._site_id:
             self._site_id = series.site_id
             self._tabs.clear()
@@ -371,7 +370,7 @@ class ConsolePage:
         if self._tabs.value != str(series.series_id):
             self._tabs.set_value(str(series.series_id))
 
-    # -- what a person does ----------------------------------------------------------------------
+    # -- event handlers -------------------------------------------------------------------------
 
     async def _on_map_click(self, event: events.EChartPointClickEventArguments) -> None:
         site_id = event.data.get("site") if isinstance(event.data, dict) else None
@@ -435,7 +434,7 @@ class ConsolePage:
 
 
 def worst_clock_text(clocks: dict[str, float], language: Language) -> str:
-    """How far off the worst clock is, and whose it is where somebody should look.
+    """Return the largest clock offset, with its device from `CLOCK_NAMED_BEYOND_S` on.
 
     >>> worst_clock_text({"d1": -0.4}, "en")
     '0 s'

@@ -1,4 +1,4 @@
-"""The state that all open pages show, read from the database at most once a second."""
+"""Caches the platform's state for all open console pages; reads it from the store at most once a second."""
 
 from __future__ import annotations
 
@@ -20,16 +20,14 @@ from ingest_service.storage.health.processes import ProcessInfo
 from ingest_service.storage.health.readiness import Readiness
 
 CACHE_S = 1.0
-MAX_PAGE_WAIT_S = 1.0  # a page that waits longer shows the last snapshot, with its age
-DATABASE_AWAY_AFTER_S = (
-    8.0  # a database that gave no answer for so long counts as away, as a process' heartbeat does
-)
+MAX_PAGE_WAIT_S = 1.0  # a page that waits longer shows the last state, with its age
+DATABASE_AWAY_AFTER_S = 8.0  # without a response for so long it counts as away, as a process' heartbeat does
 MAX_OPEN_ANOMALIES = 500
 
 
 @dataclass(frozen=True, slots=True)
 class PlatformState:
-    """The platform at a moment; ``away`` if the database could not be asked since."""
+    """State of the platform at one time; ``is_database_away`` if it could not be read again since."""
 
     read_at_s: float
     directory_index: DirectoryIndex
@@ -38,38 +36,38 @@ class PlatformState:
     health: StoreHealth
     processes: list[ProcessInfo]
     readiness: Readiness
-    clocks: dict[str, float]  # device -> its clock less ours [s], where it is known
+    clocks: dict[str, float]  # device -> its clock minus ours [s], where known
     writable: bool = True
     disk: DiskUsage | None = None
     is_database_away: bool = False
 
     @property
     def newest_age_s(self) -> float | None:
-        """How long ago the newest reading came in, by the clock of now; None where none ever did."""
+        """Time since the newest reading was received [s]; None if none ever was."""
         received_s = self.health.newest_received_s
         return None if received_s is None else max(0.0, time.time() - received_s)
 
     @property
     def is_old(self) -> bool:
-        """Whether the newest reading is older than any device's silence would be."""
+        """Whether the newest reading is older than `STALE_INTERVALS` of the shortest interval."""
         intervals = [one.interval_s for one in self.directory_index.directory.series]
         age_s = self.newest_age_s
         return age_s is not None and age_s > network_state.STALE_INTERVALS * min(intervals, default=60.0)
 
 
 class PlatformStateCache:
-    """The newest snapshot, taken at most once a second however many pages are open."""
+    """Reads the platform's state at most once a second, however many pages are open."""
 
     def __init__(self, context: RequestContext) -> None:
         self.context = context
-        self._disk_usage_cache = DiskUsageCache(context.unscoped_store)
+        self._disk_usage_cache = DiskUsageCache(context.unscoped_store.database)
         self._latest_state: PlatformState | None = None
         self._refresh_task: asyncio.Task[None] | None = None
 
     async def newest(self) -> PlatformState | None:
-        """The platform now; the last that was known, marked, if the database is away; None before.
+        """Return the current state; the last one, marked, if the database is away; None before the first.
 
-        A database that does not answer holds nobody up: after a second the last snapshot is returned, and
+        A database that does not respond delays no page: after `MAX_PAGE_WAIT_S` the last state is returned,
         marked once it is too old, while the query goes on.
         """
         cached = self._latest_state
@@ -122,7 +120,7 @@ class PlatformStateCache:
 
 
 def _without_present(state: network_state.TwinState) -> network_state.TwinState:
-    """Return the state while no reading can come in: what was good is not known to be good any more."""
+    """Return the state with good nodes as unknown: without the broker no new reading can arrive."""
     nodes = [
         msgspec.structs.replace(one, status="unknown") if one.status in {"ok", "warming"} else one
         for one in state.nodes

@@ -1,4 +1,4 @@
-"""The time range of the plot, and the downsampled readings of one series in it."""
+"""Chooses the plot's time range, and reads the downsampled readings of one series in it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 from gateway.api.time_ranges import TimeRange
 from gateway.formats import plots
 from gateway.formats.downsampling import downsample
-from ingest_service.storage.postgres.store import PostgresStore
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,26 +20,26 @@ HOUR_S = 3600.0
 RANGE_CHOICES_H = (24, 48, 168, 720)
 DEFAULT_RANGE_H = 48
 BEFORE_ANOMALY_S, AFTER_ANOMALY_S = 12 * HOUR_S, 6 * HOUR_S  # shown on either side of an anomaly
-CLOCK_AHEAD_S = 600.0  # readings of clocks that are a little fast are shown, too
+CLOCK_AHEAD_S = 600.0  # readings of clocks that are a little fast are shown too
 PLOT_POINTS = 1500  # about as many as a wide screen has pixels
-MAX_READINGS = 100_000  # of a store in memory
+MAX_READINGS = 100_000  # read from an in-memory store
 
 
 class PlotRange(NamedTuple):
-    """So many hours up to now, or the fixed stretch of an anomaly [Unix s]."""
+    """The last ``hours`` up to now, or the ``fixed`` time range around an anomaly [Unix s]."""
 
     hours: int = DEFAULT_RANGE_H
     fixed: tuple[float, float] | None = None
 
     def bounds(self, now_s: float) -> tuple[float, float]:
-        """From and to, Unix seconds [s]."""
+        """Return start and end [Unix s]."""
         if self.fixed is not None:
             return self.fixed
         return now_s - self.hours * HOUR_S, now_s + CLOCK_AHEAD_S
 
 
 def range_around(anomaly: Anomaly, now_s: float) -> PlotRange:
-    """The range of an anomaly with what was before and after it, a month at most."""
+    """Return the time range of an anomaly with some hours before and after it, 30 days at most."""
     end_s = now_s if anomaly.end_s is None else anomaly.end_s
     from_s = anomaly.start_s - BEFORE_ANOMALY_S
     to_s = min(
@@ -52,9 +51,9 @@ def range_around(anomaly: Anomaly, now_s: float) -> PlotRange:
 
 
 def read_plot_rows(context: RequestContext, series: Series, from_s: float, to_s: float) -> NDArray[np.void]:
-    """(n,) READING, n at most `PLOT_POINTS`, each a stored one. Raises as the store does."""
+    """Return (n,) READING, n at most `PLOT_POINTS`, each a stored reading. Raises as the store does."""
     from_us, to_us = round(from_s * 1e6), round(to_s * 1e6)
-    if isinstance(context.unscoped_store, PostgresStore):
+    if context.unscoped_store.database is not None:
         query_api = context.query_api
         snapshot = query_api.reader_at().snapshot
         time_range = TimeRange(from_us, to_us, None)

@@ -1,4 +1,4 @@
-"""Content-Security-Policy nonces for the scripts of the console's page."""
+"""Adds Content-Security-Policy nonces to the script elements of NiceGUI's page template."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ES_MODULES_TEXT = "Your browser does not support ES modules.<br />Please use a m
 def add_nonce_to_template() -> None:
     """Put the request's nonce into each script element of NiceGUI's template.
 
-    The template is changed, never a page: what data bring in has no nonce.
+    The template is changed, not the rendered page: scripts injected through data get no nonce.
     """
     loader = templates.env.loader
     if loader is None or isinstance(loader, ChoiceLoader):

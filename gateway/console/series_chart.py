@@ -1,4 +1,4 @@
-"""ECharts options of a series with its expected band and its quality flags."""
+"""Builds the ECharts options of one series' plot: values, expected band and quality flags."""
 
 from __future__ import annotations
 
@@ -17,12 +17,10 @@ if TYPE_CHECKING:
 
     from ingest_service.storage.contract.models import Series
 
-BAND_SPREADS = 3.0  # spreads on either side
+BAND_SPREADS = 3.0  # half width of the band in spreads
 FLAG_STYLES = {3: ("flag_suspect", "#ffc857", "triangle"), 4: ("flag_fail", "#ff4d5e", "diamond")}
-MAX_POINTS_WITH_SYMBOLS = (
-    60  # so many readings are drawn as points, too: a line through one alone is invisible
-)
-AXIS_PAD_SHARE = 0.02  # of the stretch, on either side of it
+MAX_POINTS_WITH_SYMBOLS = 60  # up to so many readings are also drawn as points: one alone makes no line
+AXIS_PAD_SHARE = 0.02  # of the time range, on each side of it
 VALUE_COLOUR, BAND_COLOUR, TEXT_COLOUR, GRID_COLOUR = "#7ec8ff", "#3ddc97", "#dbe4ee", "#223244"
 
 
@@ -35,11 +33,14 @@ def chart_options(
     *,
     shaded_range: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
-    """The picture of some READING rows; its time axis is the towns' local time, wherever the browser is.
+    """Return the ECharts options of a plot; its time axis is in ``zone``, not in the browser's time zone.
 
     Parameters
     ----------
-    marked : a stretch to shade, Unix seconds [s]
+    name : of the site
+    rows : (n,) READING in order of time
+    zone : time zone of the towns
+    shaded_range : start and end of the time range to shade [Unix s]
 
     """
     shift_us = 0
@@ -94,7 +95,7 @@ def chart_options(
 
 
 def _legend(language: Language) -> dict[str, Any]:
-    """Each mark as it is in the picture: lines as lines, the band as an area, flags by their shapes."""
+    """Return a legend with the symbols of the plot: lines, the band's area, the shapes of the flags."""
     legend_entries: list[dict[str, Any]] = [
         {"name": translate("value", language)},
         {"name": translate("expected", language)},
@@ -117,7 +118,7 @@ def _legend(language: Language) -> dict[str, Any]:
 
 
 def _time_axis(rows: NDArray[np.void], interval_s: float) -> dict[str, Any]:
-    """An axis that fits the readings: from the first to the newest, and a little beyond."""
+    """Return a time axis from the first to the newest reading, with some padding."""
     axis: dict[str, Any] = {"type": "time", "axisLabel": {"color": TEXT_COLOUR, "hideOverlap": True}}
     axis["splitLine"] = {"show": False}
     if len(rows):
@@ -168,7 +169,7 @@ def _area(
 
 
 def _flags(flag: int, rows: NDArray[np.void], language: Language) -> dict[str, Any]:
-    """The readings with a flag, in its own shape and colour."""
+    """Return a scatter series of the readings with a flag, in its shape and colour."""
     key, colour, shape = FLAG_STYLES[flag]
     return {
         "type": "scatter",

@@ -1,4 +1,4 @@
-"""All texts of the console, English and Chinese."""
+"""Texts of the console in English and Chinese, and the choice of a visitor's language."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ TRANSLATIONS: dict[str, tuple[str, str]] = {
 
 
 def translate(key: str, language: Language) -> str:
-    """A word in a language.
+    """Return the text of a key in a language.
 
     >>> translate("since", "zh")
     '起始'
@@ -131,7 +131,7 @@ def translate(key: str, language: Language) -> str:
 
 
 def choose_language(cookie: str | None, accepted: str | None) -> Language:
-    """The language of a visitor: what they chose before, else what their browser prefers.
+    """Return a visitor's language: by the cookie of an earlier choice, else by Accept-Language.
 
     >>> choose_language(None, "zh-CN,zh;q=0.9,en;q=0.8")
     'zh'

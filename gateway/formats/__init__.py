@@ -1,1 +1,1 @@
-"""Response and upload formats: negotiation, JSON, CSV, Parquet, Arrow, plots."""
+"""Response and upload formats: content negotiation, JSON, CSV, Parquet, Arrow, NGSI-LD, downsampled plots."""

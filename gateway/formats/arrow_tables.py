@@ -1,4 +1,4 @@
-"""Arrow tables of the API's rows, from which CSV and Parquet are made."""
+"""Converts readings, buckets and anomalies to Arrow batches, from which CSV and Parquet are encoded."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ ANOMALIES_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class ArrowTable(Generic[T]):
-    """What blocks of some kind are as Arrow batches and as rows of JSON, and how many rows a block has."""
+    """How to convert one kind of block to an Arrow batch and to JSON rows, and to count its rows."""
 
     name: str
     schema: pa.Schema
@@ -84,7 +84,7 @@ class ArrowTable(Generic[T]):
 def readings_table(
     series: Sequence[Series], directory_index: DirectoryIndex, *, name: str = "readings"
 ) -> ArrowTable[NDArray[np.void]]:
-    """READING blocks of some series; their names are dictionaries, the same in every batch."""
+    """Return the table of READING blocks; names are dictionary-encoded, the same in every batch."""
     names = _SeriesNameColumns(series)
 
     def batch(block: NDArray[np.void]) -> pa.RecordBatch:
@@ -100,7 +100,7 @@ def readings_table(
 def latest_table(
     series: Sequence[Series], directory_index: DirectoryIndex, now_s: float
 ) -> ArrowTable[Sequence[NewestReading]]:
-    """The newest readings of some series, with their age."""
+    """Return the table of the newest readings of some series, with their age [s] at ``now_s``."""
     names = _SeriesNameColumns(series)
 
     def batch(found: Sequence[NewestReading]) -> pa.RecordBatch:
@@ -123,7 +123,7 @@ def latest_table(
 
 
 def buckets_table(series: Series) -> ArrowTable[Sequence[Bucket]]:
-    """Buckets of one series."""
+    """Return the table of aggregated buckets of one series."""
     names = _SeriesNameColumns([series])
 
     def batch(found: Sequence[Bucket]) -> pa.RecordBatch:
@@ -142,7 +142,7 @@ def buckets_table(series: Series) -> ArrowTable[Sequence[Bucket]]:
 
 
 def anomalies_table(directory_index: DirectoryIndex) -> ArrowTable[Sequence[AnomalyRow]]:
-    """Anomalies as the reader with a directory may see them; evidence is JSON."""
+    """Return the table of anomalies, their evidence (JSON) redacted to the areas of a directory."""
 
     def column(name: str, found: Sequence[AnomalyRow]) -> pa.Array:
         kind = ANOMALIES_SCHEMA.field(name).type
@@ -174,7 +174,7 @@ def anomalies_table(directory_index: DirectoryIndex) -> ArrowTable[Sequence[Anom
 
 
 class _SeriesNameColumns:
-    """Site, quantity and unit of series as dictionaries of words; made when they are first needed."""
+    """Dictionary-encoded columns site, quantity and unit of series; built at first use."""
 
     def __init__(self, series: Sequence[Series]) -> None:
         self._series = series
@@ -197,7 +197,7 @@ class _SeriesNameColumns:
         return [np.unique(np.array(column, str), return_inverse=True) for column in distinct_names]
 
     def columns_for(self, series_id: NDArray[np.int32]) -> list[pa.Array]:
-        """Series id, site, quantity and unit of (n,) rows."""
+        """Return the columns series id, site, quantity and unit of (n,) rows."""
         at = self._order[np.searchsorted(self._ids, series_id, sorter=self._order)]
         dictionaries = [
             pa.DictionaryArray.from_arrays(

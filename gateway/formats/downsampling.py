@@ -1,9 +1,9 @@
 """Downsamples a series to at most N points (LTTB or min-max) in constant memory.
 
-A stretch is cut into equal slices of time, and of each the lowest and the highest reading are kept;
-every kept reading is a stored one, with its own flag. LTTB (S. Steinarsson, "Downsampling Time Series for
-Visual Representation", University of Iceland, 2013) then chooses among four times as many as are wanted,
-which looks the same as choosing among all (J. Van Der Donckt et al., "MinMaxLTTB", IEEE VIS 2023).
+The time range is cut into equal slices, and the lowest and the highest reading of each are kept; every kept
+reading is a stored one, with its own flag. LTTB (S. Steinarsson, "Downsampling Time Series for Visual
+Representation", University of Iceland, 2013) then chooses among four times as many as requested, which looks
+the same as choosing among all (J. Van Der Donckt et al., "MinMaxLTTB", IEEE VIS 2023).
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ MINMAX_RATIO = 4
 
 
 class MinMaxReducer:
-    """What is kept of READING blocks in order of time, and how many there were."""
+    """Keeps the lowest and highest reading of each time slice of READING blocks, and counts the readings."""
 
     def __init__(self, from_us: int, to_us: int, n_slices: int) -> None:
         self._from_us = from_us
         self._width_us = max(1, -(-(to_us - from_us) // n_slices))
         self._kept: list[NDArray[np.void]] = []
-        self._last = np.empty(0, READING)  # of the slice that the next block may go on with
+        self._last = np.empty(0, READING)  # kept rows of the last slice, which the next block may continue
         self._first: NDArray[np.void] | None = None
         self.readings = 0
 
     def add(self, block: NDArray[np.void]) -> None:
-        """Take the next block."""
+        """Add the next block, in order of time."""
         if not len(block):
             return
         self.readings += len(block)
@@ -49,11 +49,11 @@ class MinMaxReducer:
         slice_ends = np.append(slice_starts[1:], len(rows)) - 1
         kept_rows = np.unique(np.concatenate([by_value[slice_starts], by_value[slice_ends]]))
         self._kept.append(rows[kept_rows[kept_rows < slice_starts[-1]]])
-        # the newest stays last, for it may be the end of the whole
+        # the newest row is kept as well: it may be the last of all
         self._last = rows[np.unique(np.append(kept_rows[kept_rows >= slice_starts[-1]], len(rows) - 1))]
 
     def rows(self) -> NDArray[np.void]:
-        """(n,) READING: the first, the last, and two of each slice."""
+        """Return (n,) READING: the first, the last, and two of each slice."""
         first = [] if self._first is None else [self._first]
         rows = np.concatenate([*first, *self._kept, self._last])
         return rows[np.unique(rows["time_us"], return_index=True)[1]]
@@ -62,11 +62,12 @@ class MinMaxReducer:
 def downsample(
     blocks: Iterable[NDArray[np.void]], from_us: int, to_us: int, *, points: int, method: DownsamplingMethod
 ) -> tuple[NDArray[np.void], int]:
-    """At most ``points`` readings of a stretch of time, and how many there were.
+    """Return at most ``points`` readings of a time range, and how many there were.
 
     Parameters
     ----------
     blocks : READING of one series, in order of time
+    from_us, to_us : time range [Unix µs]
     points : at least 4
 
     """

@@ -1,4 +1,4 @@
-"""Encodes tables block by block, so that one block is sent before the next is read."""
+"""Encodes tables as JSON, NDJSON, CSV, Arrow or Parquet, block by block in constant memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ JSON_ENCODER = msgspec.json.Encoder()
 
 
 def encode_blocks(format_name: FormatName, table: ArrowTable[T], blocks: Iterable[T]) -> Iterator[bytes]:
-    """The blocks of a table in a form, with as much of them in memory as one block takes."""
+    """Yield the encoded blocks of a table in a format, with one block in memory at a time."""
     writers = {
         "csv": _csv_blocks,
         "ndjson": _ndjson_blocks,
@@ -60,9 +60,9 @@ def _csv_bytes(batch: pa.RecordBatch) -> bytes:
 
 
 def _as_text(column: pa.Array) -> pa.Array:
-    """Times as RFC 3339, rules joined by ``|``; the rest as it is."""
+    """Return times as RFC 3339, rules joined by ``|``, other columns unchanged."""
     if pa.types.is_timestamp(column.type):
-        naive = pc.local_timestamp(column).cast(pa.timestamp("ms"), safe=False)  # with a zone it is slow
+        naive = pc.local_timestamp(column).cast(pa.timestamp("ms"), safe=False)  # a zone is slow
         spaced = pc.utf8_replace_slice(naive.cast(pa.string()), 10, 11, "T")
         return pc.binary_join_element_wise(spaced, "Z", "")
     if pa.types.is_list(column.type):
@@ -89,18 +89,18 @@ def _parquet_blocks(table: ArrowTable[T], blocks: Iterable[T]) -> Iterator[bytes
 
 
 class _PendingBytes(io.RawIOBase):
-    """A file that hands over what was written since it was last asked."""
+    """Write-only file whose `take_written` returns the bytes written since its last call."""
 
     def __init__(self) -> None:
         self._written: list[bytes] = []
         self._position = 0
 
     def writable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def write(self, data: Any) -> int:
-        """Keep a copy, for the writer may use its buffer again."""
+        """Keep a copy of the data: the writer may reuse its buffer."""
         self._written.append(bytes(data))
         self._position += len(self._written[-1])
         return len(self._written[-1])
@@ -110,6 +110,6 @@ class _PendingBytes(io.RawIOBase):
         return self._position
 
     def take_written(self) -> bytes:
-        """What was written since."""
+        """Return the bytes written since the last call."""
         written, self._written = b"".join(self._written), []
         return written

@@ -1,4 +1,4 @@
-"""Rows and Arrow schema of a judged series."""
+"""Converts a judged uploaded series to JSON rows and Arrow batches."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ JUDGED_SCHEMA = pa.schema(
 
 
 class JudgedReadingJson(msgspec.Struct, frozen=True, gc=False):
-    """A reading and what the judge says of it."""
+    """A reading with its quality flag, expected value and score."""
 
     measured: str
     value: float | None
@@ -43,7 +43,7 @@ class JudgedReadingJson(msgspec.Struct, frozen=True, gc=False):
 
 
 class JudgedAnomalyJson(msgspec.Struct, frozen=True):
-    """An anomaly that is stored nowhere."""
+    """An anomaly of a posted series; it is not stored."""
 
     detector: str
     version: str
@@ -75,7 +75,7 @@ class JudgedSeriesJson(msgspec.Struct, frozen=True):
 
 
 def judged_readings(judged_series: backtest.JudgedHistory) -> list[JudgedReadingJson]:
-    """The readings of a judged series; NaN is written as null."""
+    """Return the readings of a judged series; NaN is written as null."""
     columns = (getattr(judged_series, name).tolist() for name in ("expected", "spread", "score"))
     return [
         JudgedReadingJson(*row)
@@ -91,7 +91,7 @@ def judged_readings(judged_series: backtest.JudgedHistory) -> list[JudgedReading
 
 
 def judged_anomalies(stored_anomalies: Sequence[Anomaly]) -> list[JudgedAnomalyJson]:
-    """Anomalies without what only a stored one has."""
+    """Return anomalies without the fields that only stored ones have."""
     return [
         JudgedAnomalyJson(
             one.detector,

@@ -1,4 +1,4 @@
-"""Chooses the response format from ``format=`` or Accept: JSON, CSV, NDJSON, Arrow or Parquet."""
+"""Chooses the response format by ``format=`` or the Accept header: JSON, CSV, NDJSON, Arrow or Parquet."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FormatParam = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class ResponseFormat:
-    """How an answer is wanted."""
+    """The format of a response, and the request that chose it."""
 
     request: Request
     format_name: FormatName
@@ -41,7 +41,7 @@ RequestedFormat = Annotated[ResponseFormat, Depends(_requested_format)]
 
 @lru_cache(maxsize=256)
 def negotiate_format(header: str) -> FormatName:
-    """The form that an Accept header (RFC 9110) likes best. Raises `ProblemError` (406) where it likes none.
+    """Return the format that an Accept header (RFC 9110) prefers. Raises `ProblemError` (406) if it has none.
 
     >>> negotiate_format("text/csv;q=0.5, application/x-ndjson")
     'ndjson'
@@ -62,7 +62,7 @@ def negotiate_format(header: str) -> FormatName:
 
 
 def parse_preferences(header: str) -> list[tuple[str, float]]:
-    """What a header of preferences (RFC 9110) names, each with its quality.
+    """Return the values of a header like Accept (RFC 9110), each with its quality.
 
     >>> parse_preferences("gzip;q=0.5, BR")
     [('gzip', 0.5), ('br', 1.0)]
@@ -82,7 +82,7 @@ def _parse_range(media_range: str) -> tuple[str, float]:
 
 
 def _quality_of(ranges: list[tuple[str, float]], media: str) -> float:
-    """By the most specific range that names a media type."""
+    """Return the quality of a media type by the most specific range that matches it."""
     for pattern in (media, f"{media.split('/', maxsplit=1)[0]}/*", "*/*"):
         for name, best_quality in ranges:
             if name == pattern:
@@ -91,7 +91,7 @@ def _quality_of(ranges: list[tuple[str, float]], media: str) -> float:
 
 
 def format_responses(*, has_snapshot_token: bool = True) -> dict[int | str, dict[str, Any]]:
-    """What an operation with forms says of its answer, besides the model of its JSON."""
+    """Return the OpenAPI ``responses`` of a route with several formats, besides its JSON model."""
     content: dict[str, Any] = {
         media: {} for format_name, media in MEDIA_TYPES.items() if format_name != "json"
     }

@@ -1,8 +1,9 @@
-"""Newest values as NGSI-LD entities of the Smart Data Models.
+"""Converts the newest readings of sites to NGSI-LD entities of the Smart Data Models.
 
 WaterQualityObserved 0.0.6 and TrafficFlowObserved 0.0.1 (smart-data-models, dataModel.WaterQuality and
-dataModel.Transportation). Their own units: flow in m³/h, occupancy from 0 to 1, intensity as vehicles counted
-in the period. Unit codes are UN/CEFACT's. What has no property of its own goes to ``measurand``.
+dataModel.Transportation). Units are those of the models: flow in m³/h, occupancy from 0 to 1, intensity as
+vehicles counted in the period. Unit codes are UN/CEFACT's. Quantities without a property of their own go to
+``measurand``.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ CORE_CONTEXT = "https://uri.etsi.org/ngsi-ld/v1/ngsi-ld-core-context.jsonld"
 MODELS = "https://raw.githubusercontent.com/smart-data-models/"
 HOUR_S = 3600.0
 OMITTED_QUANTITIES = ("queue_length",)
-"""Named in the registry after a property that means something else (a gap between vehicles)."""
+"""Left out: the model's property of that name means something else (a gap between vehicles)."""
 UNIT_CODES = {"°C": "CEL", "pH": "Q30", "mg/L": "M1", "µS/cm": "G42", "m": "MTR", "m/s": "MTS", "km/h": "KMH"}
 UNIT_CODES_BY_QUANTITY = {"discharge": "MQH", "occupancy": "C62", "traffic_flow": "C62"}
 
@@ -33,7 +34,7 @@ EntityType = Literal["WaterQualityObserved", "TrafficFlowObserved"]
 
 @dataclass(frozen=True, slots=True)
 class NgsiDataModel:
-    """A data model: what it is called, which quantities it takes, and where its terms are explained."""
+    """A Smart Data Model: entity type, domain of its quantities, and URL of its JSON-LD context."""
 
     type: EntityType
     domain: str
@@ -56,7 +57,7 @@ def entities(
     entity_type: EntityType | None,
     simplified: bool,
 ) -> Iterator[dict[str, Any]]:
-    """Entities of sites from their newest readings; readings that failed quality control are left out."""
+    """Yield entities of sites from their newest readings, without those that failed quality control."""
     readings_by_site: dict[str, list[tuple[Series, NewestReading]]] = {}
     for one in latest:
         series = directory_index.series[one.series_id]
@@ -107,7 +108,7 @@ def _entity(
 
 
 def _value(series: Series, one: NewestReading) -> float:
-    """A value in the unit of the data model."""
+    """Return a value in the unit of the data model."""
     match series.quantity:
         case "discharge":
             return one.value * HOUR_S
@@ -136,7 +137,7 @@ def _iso(time_s: float) -> str:
 
 
 def _simplified(entity: dict[str, Any]) -> dict[str, Any]:
-    """The keyValues form: every property is its value."""
+    """Return the simplified (keyValues) form of an entity: every property is its value."""
     out = {}
     for name, attribute in entity.items():
         value = attribute["value"] if isinstance(attribute, dict) else attribute

@@ -1,4 +1,4 @@
-"""Responses with downsampled series."""
+"""Downsamples series for plots, and defines the rows of the response."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class PlotJson(msgspec.Struct, frozen=True):
-    """A series thinned; ``readings`` is how many there were."""
+    """A downsampled series; ``readings`` is how many there were before."""
 
     series_id: int
     site_id: str
@@ -48,7 +48,7 @@ def downsample_series(
     points: int,
     method: DownsamplingMethod,
 ) -> DownsampledSeries:
-    """Of each series what is kept, and how many readings there were."""
+    """Return for each series its downsampled readings, and how many readings there were."""
 
     def downsample_range(series_id: int, from_us: int, to_us: int) -> tuple[NDArray[np.void], int]:
         blocks = query_api.all_readings([series_id], from_us, to_us, snapshot)
@@ -57,7 +57,7 @@ def downsample_series(
     downsampled = []
     for one in series:
         kept, n = downsample_range(one.series_id, time_range.from_us, time_range.to_us)
-        if n > len(kept):  # it was thinned, and of a stretch that holds mostly nothing, too much
+        if n > len(kept):  # again with a tight time range: in a mostly empty one it loses too many
             first_us, last_us = kept["time_us"][[0, -1]].tolist()
             if 2 * (last_us - first_us) < time_range.to_us - time_range.from_us:
                 kept, n = downsample_range(one.series_id, first_us, last_us + 1)
@@ -68,7 +68,7 @@ def downsample_series(
 def plot_table(
     series: Sequence[Series], directory_index: DirectoryIndex, method: DownsamplingMethod
 ) -> arrow_tables.ArrowTable[DownsampledSeries]:
-    """Plots: in JSON one object a series, otherwise the readings that are kept."""
+    """Return the table of plots: in JSON one object a series, else the downsampled readings."""
     batch = arrow_tables.readings_table(series, directory_index).batch
 
     def to_json_rows(downsampled: DownsampledSeries) -> list[PlotJson]:

@@ -1,4 +1,4 @@
-"""Responses in the chosen format: one page, or a stream of everything."""
+"""Builds responses in the chosen format, with ETag and audit data: one page, a list, or a streamed export."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def page_response(
     next_cursor: str | None,
     token: str,
 ) -> Response:
-    """One page; in JSON with its `next`, otherwise with a Link header to it (RFC 8288)."""
+    """Return one page; in JSON with the cursor `next`, otherwise with a Link header to it (RFC 8288)."""
     _count_rows(response_format, table.count(rows_block))
     if response_format.format_name == "json":
         body = encoding.JSON_ENCODER.encode(row_models.PageJson(table.rows(rows_block), next_cursor))
@@ -52,7 +52,7 @@ def page_response(
 def list_response(
     response_format: ResponseFormat, table: ArrowTable[T], rows_block: T, *, token: str | None
 ) -> Response:
-    """Everything at once, in JSON as a bare list; without a token it is of now, and has no ETag."""
+    """Return all rows at once, in JSON as a bare list; without a snapshot token there is no ETag."""
     if response_format.format_name != "json" or token is not None:
         _count_rows(response_format, table.count(rows_block))
         if response_format.format_name != "json":
@@ -72,9 +72,10 @@ def streamed_response(
     token: str,
     directory_index: DirectoryIndex,
 ) -> Response:
-    """Everything, block by block; what goes wrong with the first is still a problem.
+    """Stream all rows block by block; an error in the first block still becomes a problem response.
 
-    Its ETag is of what it is made of: with ``reproduce``, who has it already gets nothing but that (304).
+    The ETag is a hash of the query, snapshot and versions, not of the body: with ``reproduce``, a client that
+    has the response already gets 304 without any query.
     """
     cursor = response_format.request.query_params.get("cursor")
     visibility = (directory_index.directory.version, sorted(directory_index.visible_area_ids))
@@ -104,7 +105,7 @@ def streamed_response(
 
 
 def not_modified_or(response_format: ResponseFormat, body: bytes, headers: dict[str, str]) -> Response:
-    """A body with its ETag; nothing but that (304) where the caller has it already."""
+    """Return a body with its ETag; 304 if the client has it already."""
     headers |= _etag_headers(body)
     if _client_has(response_format, headers["ETag"]):
         return Response(status_code=304, headers=headers)
@@ -117,14 +118,12 @@ def _etag_headers(content: bytes) -> dict[str, str]:
 
 def _client_has(response_format: ResponseFormat, tag: str) -> bool:
     sent_etags = response_format.request.headers.get("if-none-match", "").split(",")
-    etags = {
-        one.strip().removeprefix("W/") for one in sent_etags
-    }  # compared weakly: proxies take the W/ away
+    etags = {one.strip().removeprefix("W/") for one in sent_etags}  # weak comparison: proxies remove the W/
     return tag.removeprefix("W/") in etags or "*" in etags
 
 
 def _mark_export(response_format: ResponseFormat) -> None:
-    """Have the audit say that readings or anomalies went out as a file."""
+    """Mark the request as an export in the audit log."""
     auth: RequestAuth = response_format.request.scope[visits.AUTH_SCOPE_KEY]
     auth.is_export = True
 
@@ -135,7 +134,7 @@ def _count_rows(response_format: ResponseFormat, rows: int) -> None:
 
 
 def _slice_blocks(blocks: Iterator[T]) -> Iterator[T]:
-    """Fewer rows at a time: as text they take many times the memory, and many readers may be slow."""
+    """Split blocks: as text, rows take many times the memory, and many clients may be slow."""
     for rows_block in blocks:
         rows: Any = rows_block
         for offset in range(0, len(rows), ROWS_PER_TEXT_CHUNK):
@@ -143,7 +142,7 @@ def _slice_blocks(blocks: Iterator[T]) -> Iterator[T]:
 
 
 def _cut_chunks(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """In pieces, so that a slow reader is waited for between them, and nobody waits long for a reader."""
+    """Split the body into chunks, so that backpressure of a slow client takes effect between them."""
     for rows_block in blocks:
         view = memoryview(rows_block)
         for offset in range(0, len(rows_block), CHUNK_BYTES):

@@ -1,4 +1,4 @@
-"""Parses uploads in a pool of processes; small JSON is parsed in this process."""
+"""Parses uploaded series in a pool of worker processes with limits; small JSON is parsed in this process."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from typing import IO
 
 N_WORKERS = 2
-PARSE_TIMEOUT_S = 10.0  # for one body: the largest that is allowed takes less than one second
+PARSE_TIMEOUT_S = 10.0  # for one body: the largest allowed takes less than 1 s
 START_TIMEOUT_S = 60.0  # for a process to start: some tenths of a second, and more on a busy machine
-FREE_WORKER_TIMEOUT_S = 20.0  # for a process that is free
-MAX_IN_PROCESS_BYTES = 1_000_000  # of JSON: some twenty times as much in memory, for a moment
+FREE_WORKER_TIMEOUT_S = 20.0  # to wait for a free worker
+MAX_IN_PROCESS_BYTES = 1_000_000  # of JSON, which takes some twenty times as much memory while it is parsed
 TIMEOUT_DETAIL = f"body: it takes longer than {PARSE_TIMEOUT_S:g} s to read: send fewer rows"
 WORKER_ENVIRONMENT = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1"}
 REPOSITORY = Path(__file__).parents[2]
 
 
 class UploadWorker(NamedTuple):
-    """One process, and both ends of the way to it."""
+    """One worker process and its pipes."""
 
     process: subprocess.Popen[bytes]
     request_pipe: IO[bytes]
@@ -43,12 +43,12 @@ class UploadWorker(NamedTuple):
 
     @classmethod
     def start(cls) -> UploadWorker:
-        """Start one, and wait until it reads, which is no part of the time that a body may take.
+        """Start a worker and wait until it is ready; the start is no part of a body's time-out.
 
         Raises
         ------
         ProblemError
-            503 where it does not start in time.
+            503 if it does not start within `START_TIMEOUT_S`.
 
         """
         process = subprocess.Popen(
@@ -57,7 +57,7 @@ class UploadWorker(NamedTuple):
             env=os.environ | WORKER_ENVIRONMENT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # what a broken file makes libraries write
+            stderr=subprocess.DEVNULL,  # libraries write warnings about broken files
         )
         if process.stdin is None or process.stdout is None:
             raise OSError("a process was started without its pipes")
@@ -75,8 +75,8 @@ class UploadWorker(NamedTuple):
         return worker
 
     def parse(self, media_type: str, body: bytes) -> ParsedUpload | None:
-        """What the process makes of a body; None where it ended over it."""
-        with suppress(OSError):  # it ended while it read
+        """Return the parsed body; None if the process ended while parsing it."""
+        with suppress(OSError):  # the process ended while it read the body
             send_parts(self.request_pipe, media_type.encode(), body)
         answer = receive_part(self.response_pipe)
         return None if answer is None else msgspec.msgpack.decode(answer, type=ParsedUpload)
@@ -91,9 +91,9 @@ class UploadWorker(NamedTuple):
 
 
 class UploadPool:
-    """Some processes that are started when they are first needed, and replaced when one ends.
+    """Pool of worker processes that are started at first use, and replaced when one ends.
 
-    Closed by `close`, or when nobody holds the pool any more.
+    Closed by `close`, or when the pool is garbage-collected.
     """
 
     def __init__(self, workers: int = N_WORKERS, parse_s: float = PARSE_TIMEOUT_S) -> None:
@@ -109,7 +109,7 @@ class UploadPool:
             self._free.put(None)
 
     def read(self, body: bytes, media_type: str) -> UploadedSeries:
-        """The series of a body. Raises `ProblemError` saying what is wrong, and where."""
+        """Return the series of a body. Raises `ProblemError` (415, 422, 413, 503)."""
         kind = media_type.split(";", maxsplit=1)[0].strip().lower()
         if kind not in uploads.READERS or (kind == MEDIA_TYPES["json"] and len(body) <= MAX_IN_PROCESS_BYTES):
             return uploads.parse_series(body, media_type)
@@ -134,7 +134,7 @@ class UploadPool:
     def _parse_with(
         self, worker: UploadWorker, body: bytes, kind: str
     ) -> tuple[ParsedUpload, UploadWorker | None]:
-        """The answer, and the worker, if it may be used again."""
+        """Return the parsed body, and the worker if it may be used again."""
         timer = threading.Timer(self._parse_s, worker.process.kill)
         timer.start()
         try:

@@ -1,8 +1,8 @@
-"""The process that parses uploads, with a limit of memory.
+"""Worker process that parses uploaded series within a memory limit.
 
-Not for people; `gateway.formats.upload_pool` starts it. On its standard input come pairs of media type and
-body, each with its length before it; on its standard output goes "ready", then a
-`ParsedUpload` for each. It ends when its input does.
+Not meant to be run by hand: `gateway.formats.upload_pool` starts it. It reads pairs of media type and body
+from standard input, each length-prefixed, and writes "ready", then one `ParsedUpload` for each pair to
+standard output. It ends when its input ends.
 """
 
 from __future__ import annotations
@@ -21,16 +21,15 @@ from gateway.api.problems import ProblemError
 from gateway.formats import uploads
 
 LENGTH_PREFIX = struct.Struct(">Q")
-MAX_EXTRA_MEMORY_BYTES = (
-    256 * 2**20
-)  # beyond what the process has when it begins: a body, its columns, some copies of them
+# Beyond the memory of the idle process: a body, its columns, some copies of them.
+MAX_EXTRA_MEMORY_BYTES = 256 * 2**20
 OUT_OF_MEMORY_DETAIL = (
     "body: it takes more memory to unpack than it may have: send fewer rows, in two columns"
 )
 
 
 class ParsedUpload(msgspec.Struct):
-    """Two columns of float64 as bytes, or what is wrong."""
+    """Two float64 columns as bytes, or the problem to respond with."""
 
     time_s: bytes = b""
     value: bytes = b""
@@ -41,7 +40,7 @@ class ParsedUpload(msgspec.Struct):
 
 
 def parse_upload(media_type: str, body: bytes) -> ParsedUpload:
-    """The series of a body, or the problem that it is."""
+    """Return the series of a body, or the problem to respond with."""
     try:
         series = uploads.parse_series(body, media_type)
     except ProblemError as error:
@@ -52,7 +51,7 @@ def parse_upload(media_type: str, body: bytes) -> ParsedUpload:
 
 
 def send_parts(output: IO[bytes], *parts: bytes) -> None:
-    """Write parts, each with its length before it. Raises OSError where nobody reads."""
+    """Write length-prefixed parts. Raises OSError if the reader has closed."""
     for part in parts:
         output.write(LENGTH_PREFIX.pack(len(part)))
         output.write(part)
@@ -60,7 +59,7 @@ def send_parts(output: IO[bytes], *parts: bytes) -> None:
 
 
 def receive_part(source: IO[bytes]) -> bytes | None:
-    """The next part; None at the end."""
+    """Return the next length-prefixed part; None at the end of file."""
     head = source.read(LENGTH_PREFIX.size)
     if len(head) < LENGTH_PREFIX.size:
         return None
@@ -70,12 +69,10 @@ def receive_part(source: IO[bytes]) -> bytes | None:
 
 
 def main() -> None:
-    """Parse until the input ends."""
+    """Parse uploads until standard input ends."""
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
-    parse_upload(
-        "text/csv", b"time,value\n0,1\n"
-    )  # what is loaded with the first use is loaded before the limit stands
+    parse_upload("text/csv", b"time,value\n0,1\n")  # loads the libraries before the memory limit is set
     pages = int(Path("/proc/self/statm").read_text().split()[0]) if sys.platform == "linux" else 0
     memory_limit_bytes = (
         pages * os.sysconf("SC_PAGE_SIZE") + MAX_EXTRA_MEMORY_BYTES if pages else 4 * MAX_EXTRA_MEMORY_BYTES
@@ -89,7 +86,7 @@ def main() -> None:
         del body
         send_parts(output, msgspec.msgpack.encode(result))
         if result.detail == OUT_OF_MEMORY_DETAIL:
-            return  # what did not fit may have left less for the next one
+            return  # the failed allocation may have left less memory for the next body
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Reads a posted series: JSON, CSV or Parquet with a column of times and one of values.
+"""Parses an uploaded series: JSON, CSV or Parquet with a column of times and one of values.
 
-`gateway.formats.upload_pool` runs this where memory and time are limited: what a file says of its own size
-may be wrong. Not Arrow: a compressed stream of it says only when it is unpacked how large it is.
+`gateway.formats.upload_pool` runs this in a process with limited memory and time, as the size in a file's
+metadata may be wrong. Arrow is not accepted: the size of a compressed stream is known only once it is
+decompressed.
 """
 
 from __future__ import annotations
@@ -26,21 +27,21 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-MAX_ROWS = 500_000  # almost five years of five minutes
+MAX_ROWS = 500_000  # almost five years at five-minute intervals
 MAX_COLUMNS = 200
-MAX_HEADER_BYTES = 65_536  # of CSV: within so many, its first line ends
-THRIFT_BYTES, THRIFT_ITEMS = 1_000_000, 10_000  # of one text and one list in the metadata of Parquet
-MAX_UNPACKED_BYTES = 48 * 2**20  # of the two columns, unpacked
+MAX_HEADER_BYTES = 65_536  # of CSV: the first line ends within so many
+THRIFT_BYTES, THRIFT_ITEMS = 1_000_000, 10_000  # limits of one string and one list in Parquet metadata
+MAX_UNPACKED_BYTES = 48 * 2**20  # of both columns, decompressed
 LATEST_S = 253_402_300_800.0  # the year 10000
 SECONDS_PER_UNIT = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 COLUMN_NAMES = ["time", "value"]
 TIME_ADVICE = "times are RFC 3339 with their offset (…+08:00 or …Z), or Unix seconds"
 IS_NUMBER_TYPE = (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal, pa.types.is_null)
-MAX_QUOTED_TEXT = 60  # characters of what is wrong that are repeated
+MAX_QUOTED_TEXT = 60  # characters of an invalid text that the problem repeats
 
 
 class JsonColumns(msgspec.Struct, forbid_unknown_fields=True):
-    """A series in JSON: times as RFC 3339 or Unix seconds, values with null for what is missing."""
+    """A series in JSON: times as RFC 3339 or Unix seconds, values with null for missing ones."""
 
     time: list[str | float]
     value: list[float | None]
@@ -55,7 +56,7 @@ class UploadedSeries(NamedTuple):
 
 
 def parse_series(body: bytes, media_type: str) -> UploadedSeries:
-    """The series of a body. Raises `ProblemError` saying what is wrong, and where."""
+    """Return the series of a body. Raises `ProblemError` (415, 422, 413)."""
     reader = READERS.get(media_type.split(";", maxsplit=1)[0].strip().lower())
     if reader is None:
         raise ProblemError(
@@ -67,7 +68,7 @@ def parse_series(body: bytes, media_type: str) -> UploadedSeries:
     except UnicodeDecodeError as error:
         raise _invalid_body("the text is not UTF-8: save it as that (spreadsheets: CSV UTF-8)") from error
     except pa.ArrowMemoryError:
-        raise  # `gateway.formats.upload_worker` answers for it
+        raise  # `gateway.formats.upload_worker` handles it
     except (pa.ArrowException, msgspec.DecodeError, OSError) as error:
         raise _invalid_body(str(error).splitlines()[0]) from error
     has_time = np.isfinite(time_s) & (np.abs(time_s) < LATEST_S)
@@ -93,24 +94,24 @@ def _parse_json(body: bytes) -> pa.Table:
 
 
 def _parse_csv(body: bytes) -> pa.Table:
-    body.decode()  # which says it better than a parser does
+    body.decode()  # raises a clearer error than the CSV parser
     header, _, rows = body[:MAX_HEADER_BYTES].partition(b"\n")
     if not rows and len(body) > len(header) + 1:
         raise _invalid_body(
             f"the first line of the CSV is longer than {MAX_HEADER_BYTES:,} bytes: send two columns"
         )
     _check_columns(header.count(b",") + 1)
-    _check_size(max(body.count(b"\n"), body.count(b"\r")) - 1)  # before any of it is unpacked
+    _check_size(max(body.count(b"\n"), body.count(b"\r")) - 1)  # before anything is parsed
     table = csv.read_csv(io.BytesIO(body), csv.ReadOptions(use_threads=False))
     _check_size(len(table))
     return table
 
 
 def _parse_parquet(body: bytes) -> pa.Table:
-    """Parquet; what it says of its size is looked at before anything is unpacked, and may be wrong."""
+    """Read Parquet; the size in its metadata, which may be wrong, is checked before decompression."""
     file = pq.ParquetFile(
         io.BytesIO(body),
-        read_dictionary=COLUMN_NAMES,  # a long word that is repeated stays one
+        read_dictionary=COLUMN_NAMES,  # a long repeated text is stored once
         thrift_string_size_limit=THRIFT_BYTES,
         thrift_container_size_limit=THRIFT_ITEMS,
     )
@@ -159,7 +160,7 @@ def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
 
 
 def _times(column: pa.ChunkedArray) -> Floats:
-    """Unix seconds; NaN where there is none."""
+    """Return Unix seconds; NaN for missing times."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         return _parse_dictionary(column, _times)
@@ -173,7 +174,7 @@ def _times(column: pa.ChunkedArray) -> Floats:
 
 
 def _values(column: pa.ChunkedArray, name: str = "value") -> Floats:
-    """Numbers; NaN where there is none."""
+    """Return numbers; NaN for missing values."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         return _parse_dictionary(column, _values)
@@ -185,7 +186,7 @@ def _values(column: pa.ChunkedArray, name: str = "value") -> Floats:
 
 
 def _parse_dictionary(column: pa.ChunkedArray, read: Callable[[pa.ChunkedArray], Floats]) -> Floats:
-    """A column that says each word once: each is read once."""
+    """Parse a dictionary-encoded column: each distinct entry once."""
     array = column.combine_chunks()
     chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
     found = [

@@ -1,1 +1,1 @@
-"""Live streams: server-sent events of readings and anomalies."""
+"""Live streams: server-sent events of readings, anomalies and device health."""

@@ -1,8 +1,8 @@
-"""Broadcasts live events: one task reads the store for all streams, and a slow client delays no other.
+"""Broadcasts live events to all open streams from one task that polls the store.
 
-While the database is away, the task tries again and the streams stay open, with heartbeats; afterwards
-each goes on where it was. Anomalies are delivered in the order of their revisions, each once all before it
-are committed.
+Each stream has a bounded queue, so that a slow client delays no other. While the database is unavailable, the
+task retries and the streams stay open, with heartbeats; afterwards each resumes at its position. Anomalies
+are delivered in the order of their revisions, each once all before it are committed.
 """
 
 from __future__ import annotations
@@ -35,22 +35,32 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 MAX_CHANGES_PER_POLL = 10_000
-COMMIT_OVERLAP_S = 2.0  # what was received so recently may have been committed out of order
-FULL_READ_INTERVAL_S = 5.0  # what was committed long after it was received is found by looking at all series
-RETRY_INTERVAL_S = 1.0  # until what a stream missed is read again, where the database was away
+COMMIT_OVERLAP_S = 2.0  # polls overlap by this, for readings may be committed out of the order of receipt
+FULL_READ_INTERVAL_S = 5.0  # a poll of all series finds readings that were committed long after receipt
+RETRY_INTERVAL_S = 1.0  # pause before missed events are read again after a failure of the database
 US_PER_S = 1e6
 
 
 @dataclass(slots=True)
 class _Subscriber:
-    """One stream: what it wants, and the place of the last event that waits for it or was delivered."""
+    """One stream: its event filter, and the position of the last event queued for it."""
 
     event_filter: EventFilter
     position: StreamPosition
 
 
 class EventBroadcaster:
-    """Asks the store while anybody listens, and hands what is new to every stream that wants it."""
+    """Polls the store while streams are open, and queues new events for every stream whose filter matches.
+
+    Parameters
+    ----------
+    store : unrestricted by area; the filters of the streams restrict
+    directories : cache of the directory
+    settings : settings of the gateway (poll and heartbeat intervals, length of the queues)
+    tasks : registry that restarts the polling task after failures
+    heavy_queue : queue in which missed events are read, per principal; None reads them at once
+
+    """
 
     def __init__(
         self,
@@ -68,24 +78,22 @@ class EventBroadcaster:
         self._subscribers: dict[asyncio.Queue[LiveEvent], _Subscriber] = {}
         self._task: asyncio.Task[None] | None = None
         self._start_lock = asyncio.Lock()
-        self._last_delivered: dict[
-            object, float
-        ] = {}  # series -> measured time, device -> receiving time last told [s]
-        self._position = StreamPosition(0, 0)  # of what was read
-        self._delivered_position = StreamPosition(
-            0, 0
-        )  # of what every stream has in its queue: no heartbeat may be ahead of it
+        # series id -> measured time of the last reading, device id -> received time of the last status [s]
+        self._last_delivered: dict[object, float] = {}
+        self._position = StreamPosition(0, 0)  # of the last event read from the store
+        # Of the last event that all streams have in their queues; no heartbeat may be ahead of it.
+        self._delivered_position = StreamPosition(0, 0)
         self._has_position = False
 
     @property
     def streams(self) -> int:
-        """Streams that are open."""
+        """Number of open streams."""
         return len(self._subscribers)
 
     async def subscribe(
         self, event_filter: EventFilter, resume_after: StreamPosition | None = None, principal_id: str = ""
     ) -> AsyncIterator[LiveEvent | StreamPosition]:
-        """Each of `batches` by itself."""
+        """Yield the items of `subscribe_batches` one by one."""
         async with aclosing(
             self.subscribe_batches(event_filter, resume_after, principal_id)
         ) as subscribe_batches:
@@ -96,15 +104,21 @@ class EventBroadcaster:
     async def subscribe_batches(
         self, event_filter: EventFilter, resume_after: StreamPosition | None = None, principal_id: str = ""
     ) -> AsyncGenerator[list[LiveEvent | StreamPosition]]:
-        """News from now on, after those that were missed since a place; a place alone is a heartbeat.
+        """Yield batches of missed events after a position, then of new ones; a position alone is a heartbeat.
 
-        What is there at once comes as one batch: sending it is the event loop's work, and costs each time.
-        ``who`` is the principal, in whose turn the missed ones are read.
+        Events that are available at once come as one batch, for each send costs time of the event loop.
+
+        Parameters
+        ----------
+        event_filter : events that the stream receives
+        resume_after : position of the last event that the client received; None starts with new events
+        principal_id : principal in whose slots of the queue the missed events are read
+
         """
         event_queue: asyncio.Queue[LiveEvent] = asyncio.Queue(self._settings.live_waiting)
         await self._start()
         start_position = resume_after or self._delivered_position
-        # first, so that nothing falls between what was missed and what comes
+        # subscribed before missed events are read, so that no event is lost between the two
         self._subscribers[event_queue] = _Subscriber(event_filter, start_position)
         delivered_keys: set[tuple[object, ...]] = set()
         try:
@@ -130,14 +144,14 @@ class EventBroadcaster:
             self._subscribers.pop(event_queue, None)
 
     async def close(self) -> None:
-        """Stop asking."""
+        """Stop polling."""
         if self._task is not None:
             self._task.cancel()
 
     async def _read_missed(
         self, event_filter: EventFilter, resume_after: StreamPosition, principal_id: str
     ) -> AsyncIterator[list[LiveEvent | StreamPosition]]:
-        """What a stream missed, page by page in turns; while the database is away, heartbeats."""
+        """Yield missed events page by page, each in a slot of the queue; on failures yield heartbeats."""
         missed_events = MissedEvents(
             self._store, self._directories, event_filter, resume_after, self._position.revision
         )
@@ -148,7 +162,7 @@ class EventBroadcaster:
             except StoreUnavailableError as error:
                 log.warning("live_missed_failed", error=str(error))
                 retry_in_s = RETRY_INTERVAL_S
-            except ProblemError as error:  # too many, or too much: the answer has begun, so it is waited for
+            except ProblemError as error:  # a 429 of the queue: the response has started, so wait
                 retry_in_s = float((error.headers or {}).get("Retry-After", RETRY_INTERVAL_S))
             else:
                 if next_page is None:
@@ -163,14 +177,14 @@ class EventBroadcaster:
     async def _read_page_in_turn(
         self, missed_events: MissedEvents, principal_id: str
     ) -> list[LiveEvent] | None:
-        """The next page of what was missed. Raises as the store and the queue do."""
+        """Read the next page of missed events in a slot. Raises as the store and the queue do."""
         if self._heavy_queue is None:
             return await run_in_threadpool(missed_events.next_page)
         async with self._heavy_queue.work_slot(principal_id):
             return await run_in_threadpool(missed_events.next_page)
 
     async def _start(self) -> None:
-        """Ask from now on, if nobody asked until now."""
+        """Start the polling task, unless it runs."""
         async with self._start_lock:
             if self._task is None or self._task.done():
                 self._has_position = False
@@ -189,7 +203,7 @@ class EventBroadcaster:
                 return
             began_s = time.time()
             try:
-                if not self._has_position:  # the database was away when the first stream came
+                if not self._has_position:  # the database was unavailable when the first stream started
                     await run_in_threadpool(self._set_start_position)
                 if was_away:
                     await self._deliver(await run_in_threadpool(self._gap_after_restore))
@@ -209,7 +223,7 @@ class EventBroadcaster:
             await self._deliver(new_events)
 
     async def _deliver(self, new_events: list[LiveEvent]) -> None:
-        """Queue events for all streams, also for those that begin meanwhile."""
+        """Queue events for all streams, including those that start meanwhile."""
         position, done = self._position, set()
         while new_events and (remaining_queues := [one for one in self._subscribers if one not in done]):
             for event_queue in remaining_queues:
@@ -225,18 +239,18 @@ class EventBroadcaster:
     ) -> None:
         for one in subscriber.event_filter.matching(new_events):
             if event_queue.qsize() >= event_queue.maxsize - 1:
-                # Too slow: the last place is kept for the event that ends it. Its id is that of the event
-                # before it, so that who comes again with it misses nothing.
+                # Too slow: the last slot of the queue is reserved for the end event. Its id is that of the
+                # event before it, so that a client that resumes with it misses nothing.
                 event_queue.put_nowait(events.end_event(subscriber.position))
                 self._subscribers.pop(event_queue, None)
                 return
             event_queue.put_nowait(one)
             subscriber.position = one.position
 
-    # -- in a thread ---------------------------------------------------------------------------
+    # -- run in a thread ---------------------------------------------------------------------------
 
     def _set_start_position(self) -> None:
-        """Where things stand: streams begin with what comes after."""
+        """Set the position to the newest events in the store; streams start after it."""
         now_s = time.time()
         self._position = self._delivered_position = StreamPosition(
             self._store.newest_revision(), round(now_s * US_PER_S)
@@ -282,7 +296,7 @@ class EventBroadcaster:
         return one
 
     def _gap_after_restore(self) -> list[LiveEvent]:
-        """Where the database was restored meanwhile, its revisions begin anew: go on there, after a gap."""
+        """Return a gap event, and reset the position, where a restored database has smaller revisions."""
         if self._store.last_assigned_revision() >= self._position.revision:
             return []
         self._position = StreamPosition(self._store.newest_revision(), self._position.received_us)

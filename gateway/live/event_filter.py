@@ -1,4 +1,4 @@
-"""Filter of live events by area, site, quantity and kind, within the principal's areas."""
+"""Filters live events by area, site, quantity and kind, within the principal's areas."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 
 
 class EventFilter:
-    """Filters, joined by "and", on the directory as a reader sees it at each moment.
+    """Conditions on live events, all of which must hold; follows changes of the principal's directory.
 
     Parameters
     ----------
-    known : the reader's directory, as it is now
-    kinds : of news; None is all of them
+    directory_index : returns the principal's current directory
+    area : area, with all below it
+    site : site id
+    quantity : quantity of the series; device events pass by the series of their channels
+    kinds : kinds of events; None is all of them. Gap and end events always pass.
 
     Raises
     ------
@@ -46,21 +49,21 @@ class EventFilter:
         self._refresh()
 
     def accepts_kind(self, kind: str) -> bool:
-        """Whether events of a kind are wanted."""
+        """Whether events of a kind pass."""
         return self._accepted_kinds is None or kind in self._accepted_kinds
 
     def series_ids(self) -> list[int]:
-        """The series whose readings are wanted."""
+        """Return the ids of the series whose readings pass."""
         self._refresh()
         return sorted(self._series) if self.accepts_kind("reading") else []
 
     def site_ids(self) -> list[str]:
-        """The sites whose anomalies may be wanted."""
+        """Return the ids of the sites whose anomalies may pass."""
         self._refresh()
         return sorted(self._sites)
 
     def matching(self, events: Iterable[LiveEvent]) -> Iterator[LiveEvent]:
-        """Those of some news that are wanted, as the reader may see them."""
+        """Return the events that pass, with evidence redacted for the principal."""
         directory_index = self._refresh()
         return (news_of.redacted_event(one, directory_index) for one in events if self._matches(one))
 

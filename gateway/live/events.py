@@ -1,4 +1,4 @@
-"""Live events, serialised once for all streams that receive them."""
+"""Builds live events (reading, anomaly, device health, gap, end), serialised once for all streams."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ US_PER_S = 1e6
 
 
 class StreamPosition(NamedTuple):
-    """How far a stream was told: the newest anomaly's revision, and when the newest reading came [us].
+    """Position in a stream: newest revision of an anomaly, and newest received time of a reading [us].
 
     >>> str(StreamPosition(7, 1790000000000000)), StreamPosition.parse("7-1790000000000000").revision
     ('7-1790000000000000', 7)
@@ -37,7 +37,7 @@ class StreamPosition(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> StreamPosition:
-        """A place from its text, which `params` has checked."""
+        """Parse a position from text that `gateway.api.routes.live` has validated."""
         revision, _, received_us = text.partition("-")
         return cls(int(revision), int(received_us))
 
@@ -45,12 +45,22 @@ class StreamPosition(NamedTuple):
         return f"{self.revision}-{self.received_us}"
 
     def advanced_to(self, *, revision: int = 0, received_us: int = 0) -> StreamPosition:
-        """At least so far."""
+        """Return the position moved forward to at least a revision and a received time [us]."""
         return StreamPosition(max(self.revision, revision), max(self.received_us, received_us))
 
 
 class LiveEvent(NamedTuple):
-    """Something that happened: as JSON, where it is told, what it is of; the key tells one from another."""
+    """A live event.
+
+    Attributes
+    ----------
+    kind : name of the server-sent event
+    data : payload as JSON
+    position : position of the stream after this event
+    series_id, site_id, device_id : subject of the event, for filters
+    key : identity of the event, by which duplicates are found
+
+    """
 
     kind: EventKind | Literal["gap", "end"]
     data: str
@@ -60,17 +70,17 @@ class LiveEvent(NamedTuple):
     device_id: str | None = None
     key: tuple[object, ...] = ()
     source_anomaly: Anomaly | None = None
-    """The anomaly that this tells of, for readers who may not see all that its evidence names."""
+    """The anomaly of the event, from which redacted copies are made."""
 
     def to_sse(self) -> str:
-        """As a server-sent event."""
+        """Format the event as a server-sent event."""
         return f"id: {self.position}\nevent: {self.kind}\ndata: {self.data}\n\n"
 
 
 class GapEvent(msgspec.Struct):
-    """Events of a kind that are not delivered again, for they are too many or too old.
+    """Events of a kind that are not delivered again, because they are too many or too old.
 
-    ``from`` and ``to`` [RFC 3339] are what to query for instead: of readings the receiving times, of
+    ``from`` and ``to`` [RFC 3339] are the time range to query instead: of readings the received times, of
     anomalies the parameters of ``/v1/anomalies``.
     """
 
@@ -82,7 +92,7 @@ class GapEvent(msgspec.Struct):
 def reading_event(
     one: NewestReading, directory_index: DirectoryIndex, position: StreamPosition, now_s: float
 ) -> LiveEvent:
-    """A reading came. Raises KeyError where its series is not known yet."""
+    """Return the event of a new reading. Raises KeyError where its series is not in the directory."""
     data = conversion.latest_response(one, directory_index, now_s).model_dump_json()
     position = position.advanced_to(received_us=round(one.received_s * US_PER_S))
     return LiveEvent(
@@ -91,7 +101,7 @@ def reading_event(
 
 
 def newest_from_row(row: np.void) -> NewestReading:
-    """A READING row, as if it were the newest."""
+    """Convert a READING row to a `NewestReading`."""
     series_id, time_us, received_us, value, expected, spread, quality, bits = row.tolist()
     return NewestReading(
         series_id=series_id,
@@ -106,7 +116,7 @@ def newest_from_row(row: np.void) -> NewestReading:
 
 
 def anomaly_event(one: Anomaly, directory_index: DirectoryIndex, position: StreamPosition) -> LiveEvent:
-    """An anomaly opened or changed."""
+    """Return the event of an opened or changed anomaly."""
     data = conversion.anomaly_response(one, directory_index).model_dump_json()
     return LiveEvent(
         "anomaly",
@@ -120,7 +130,7 @@ def anomaly_event(one: Anomaly, directory_index: DirectoryIndex, position: Strea
 
 
 def redacted_event(one: LiveEvent, directory_index: DirectoryIndex) -> LiveEvent:
-    """News as a reader may see them: an anomaly without what its evidence names elsewhere."""
+    """Return an event whose anomaly is redacted for a restricted directory."""
     if one.source_anomaly is None or directory_index.is_unrestricted:
         return one
     redacted = evidence_redaction.redact_anomaly(one.source_anomaly, directory_index)
@@ -134,7 +144,7 @@ def redacted_event(one: LiveEvent, directory_index: DirectoryIndex) -> LiveEvent
 def anomaly_events(
     changed: Sequence[Anomaly], directory_index: DirectoryIndex, position: StreamPosition
 ) -> tuple[list[LiveEvent], StreamPosition]:
-    """Anomalies in the order of their revisions, and the place after them; one with a defect is left out."""
+    """Return events of anomalies by revision, and the position after them; skip anomalies that fail."""
     events = []
     for one in changed:
         try:
@@ -151,7 +161,7 @@ def health_event(
     directory_index: DirectoryIndex,
     position: StreamPosition,
 ) -> LiveEvent:
-    """A device said how it is. Raises KeyError where it is not known yet."""
+    """Return the event of a device's status. Raises KeyError where it is not in the directory."""
     device = conversion.device_response(
         directory_index.devices[device_status.device_id], activity, device_status
     )
@@ -162,11 +172,11 @@ def health_event(
 def gap_event(
     kind: Literal["reading", "anomaly"], from_us: int, to_us: int, position: StreamPosition
 ) -> LiveEvent:
-    """Readings or anomalies are left out: they are in /v1/readings or /v1/anomalies."""
+    """Return the event for a time range [us] whose readings or anomalies the stream leaves out."""
     edges = row_models.rfc3339_of_seconds([from_us / US_PER_S, to_us / US_PER_S])
     return LiveEvent("gap", msgspec.json.encode(GapEvent(kind, *edges)).decode(), position)
 
 
 def end_event(position: StreamPosition) -> LiveEvent:
-    """The last word to a reader that is too slow."""
+    """Return the last event to a client that is too slow."""
     return LiveEvent("end", "{}", position)

@@ -1,4 +1,4 @@
-"""Reads the events that a live stream missed since its last id, in bounded pages."""
+"""Reads the events that a live stream missed since its last event id, in bounded pages."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ US_PER_S = 1e6
 MAX_REPLAYED_READINGS = 10_000  # readings that are delivered again, at most
 MAX_REPLAYED_AGE_S = 3600.0  # readings that were received longer ago are not delivered again
 MAX_REPLAYED_ANOMALIES = 2_000  # changes of anomalies that are delivered again, at most: the newest ones
-MAX_COUNTED_CHANGES = 20_000  # changes left out whose times are looked at; beyond them, a gap begins in 1970
-EVENTS_PER_PAGE = 500  # events that are rendered at once, so that many streams take turns
-COMMIT_OVERLAP_S = 2.0  # what was received so recently before a place may have been committed after it
+MAX_COUNTED_CHANGES = 20_000  # omitted changes whose times are read; with more, a gap starts in 1970
+EVENTS_PER_PAGE = 500  # events serialised in one slot of the queue, so that streams share it
+COMMIT_OVERLAP_S = 2.0  # readings received this long before a position may have been committed after it
 
 
 class MissedEvents:
-    """The events after a place, in pages; a page that failed can be asked for again.
+    """Pages of the events after a position; a page that failed can be read again.
 
     Parameters
     ----------
-    store : where the events are read, without any wall
-    wanted : which events the stream wants
-    after : the place of the last event that was received
-    settled : a revision up to which every anomaly is known to be committed
+    store : unrestricted by area; ``event_filter`` restricts
+    directories : cache of the directory
+    event_filter : events that the stream receives
+    resume_after : position of the last event that the client received
+    settled : revision up to which every anomaly is known to be committed
 
     """
 
@@ -65,7 +66,7 @@ class MissedEvents:
         ]
 
     def next_page(self) -> list[LiveEvent] | None:
-        """The next events, perhaps none; None after the last ones. Raises as the store does."""
+        """Return the next events, possibly none; None after the last ones. Raises as the store does."""
         if not self._pending_sources:
             return None
         events_found, is_exhausted = self._pending_sources[0]()
@@ -74,7 +75,7 @@ class MissedEvents:
         return list(self._event_filter.matching(events_found))
 
     def _reading_events(self) -> tuple[list[LiveEvent], bool]:
-        """Readings in the order of receiving, with a gap before and behind what is within the bounds."""
+        """Return readings in order of receipt, with gap events before and after those within the bounds."""
         events_found: list[LiveEvent] = []
         if self._rows is None:
             bound_us = round((self._now_s - MAX_REPLAYED_AGE_S) * US_PER_S)
@@ -103,7 +104,7 @@ class MissedEvents:
         return events_found, is_exhausted
 
     def _anomaly_events(self) -> tuple[list[LiveEvent], bool]:
-        """The newest changes of anomalies, oldest first, after a gap for those that are too many."""
+        """Return the newest changes of anomalies, oldest first, after a gap event for older ones."""
         if not self._event_filter.accepts_kind("anomaly"):
             return [], True
         if not self._has_start_revision:
@@ -118,13 +119,12 @@ class MissedEvents:
         return events_found, not changed
 
     def _skip_to_replayed_range(self) -> list[LiveEvent]:
-        """Go to where the changes begin that are delivered; the gap before it, if there is one."""
+        """Advance to the first change to deliver; return the gap event for those before it, if any."""
         resume_after, now_us = self._resume_after.revision, round(self._now_s * US_PER_S)
         last_assigned = self._store.last_assigned_revision()
         self._settled_revision = min(self._settled_revision, last_assigned)
-        if (
-            resume_after > last_assigned
-        ):  # the database was restored: its next revisions are smaller than those received
+        # The database was restored: its next revisions are smaller than those received.
+        if resume_after > last_assigned:
             self._position = StreamPosition(self._store.newest_revision(), self._position.received_us)
             return [events.gap_event("anomaly", 0, now_us, self._position)]
         omitted = self._store.omitted_changes_after(
@@ -140,12 +140,12 @@ class MissedEvents:
             return [events.gap_event("anomaly", 0, now_us, self._position)]
         if omitted.first_s is None or omitted.last_s is None:
             return []
-        # one second more on both sides: /v1/anomalies takes what ends after `from` and starts before `to`
+        # 1 s more on both sides: /v1/anomalies returns those that end after `from` and start before `to`.
         first_us, last_us = ((int(omitted.first_s) - 1) * US_PER_S, (int(omitted.last_s) + 2) * US_PER_S)
         return [events.gap_event("anomaly", round(first_us), round(last_us), self._position)]
 
     def _status_events(self) -> tuple[list[LiveEvent], bool]:
-        """How the devices are that sent a status since."""
+        """Return the statuses of devices that were received since."""
         directory_index = self._directories.directory_index()
         activity = {one.device_id: one for one in self._store.activity()}
         events_found = [

@@ -1,4 +1,4 @@
-"""The requirements of 18-088 that are met, by URI."""
+"""Lists the requirements of SensorThings 1.1 (18-088) that the API meets, by URI."""
 
 from __future__ import annotations
 
@@ -43,4 +43,4 @@ IMPLEMENTED_REQUIREMENTS = [
     f"{REQUIREMENTS_URI}/resource-path/resource-path-to-entities",
     *(f"{REQUIREMENTS_URI}/request-data/{one}" for one in REQUEST_REQUIREMENTS),
 ]
-"""Reading only: neither create-update-delete, nor data-array (of which only the reading half is here)."""
+"""Read-only: without create-update-delete, and without data-array, of which only reading is implemented."""

@@ -1,4 +1,4 @@
-"""The entities of one request, restricted to what its principal may see."""
+"""Maps sites, devices, series and readings to SensorThings entities within the principal's area scope."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NO_DEVICE_ID = "none"
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """One entity: what it is, its id, and for an observation the reading."""
+    """One entity: its type, its id, and the reading of an Observation."""
 
     kind: EntityType
     id: EntityId
@@ -45,7 +45,14 @@ class Entity:
 
 
 class EntityModel:
-    """Entities and how they hang together, for one caller."""
+    """Entities and their links for one request.
+
+    Parameters
+    ----------
+    directory_index : sites, devices and series within the principal's area scope
+    observations : reads the readings
+
+    """
 
     def __init__(self, directory_index: DirectoryIndex, observations: ObservationReader) -> None:
         self.directory_index = directory_index
@@ -59,34 +66,34 @@ class EntityModel:
 
     @cached_property
     def series_of_site(self) -> dict[str, list[int]]:
-        """Series of each site, by id."""
+        """Ids of the series of each site, in order."""
         return self._group_series(
             {one.series_id: one.site_id for one in self.directory_index.series.values()}
         )
 
     @cached_property
     def series_of_sensor(self) -> dict[str, list[int]]:
-        """Series of each sensor, by id."""
+        """Ids of the series of each sensor, in order."""
         return self._group_series(
             {one: self.sensors_of.get(one, NO_DEVICE_ID) for one in self.directory_index.series}
         )
 
     @cached_property
     def series_of_quantity(self) -> dict[str, list[int]]:
-        """Series of each quantity, by id."""
+        """Ids of the series of each quantity, in order."""
         return self._group_series(
             {one.series_id: one.quantity for one in self.directory_index.series.values()}
         )
 
     @cached_property
     def sensors(self) -> list[str]:
-        """Devices, and the one that stands where no device is enrolled."""
+        """Ids of all devices, and `NO_DEVICE_ID` if a series has no enrolled device."""
         return sorted(
             {one.device_id for one in self.directory_index.directory.devices} | self.series_of_sensor.keys()
         )
 
     def ids(self, kind: EntityType) -> Sequence[EntityId]:
-        """Every id of a kind, in order; not of observations."""
+        """Return all ids of an entity type, in order; not of Observations."""
         if kind is DATASTREAM:
             return sorted(self.directory_index.series)
         if kind is SENSOR:
@@ -98,11 +105,11 @@ class EntityModel:
         return sorted(self.directory_index.sites)
 
     def entities(self, kind: EntityType) -> list[Entity]:
-        """Every entity of a kind, by id; not of observations."""
+        """Return all entities of a type, ordered by id; not Observations."""
         return [Entity(kind, one) for one in self.ids(kind)]
 
     def find_entity(self, kind: EntityType, entity_id: EntityId) -> Entity | None:
-        """The entity with an id, where there is one that the caller may see."""
+        """Return the entity with an id; None if there is none within the area scope."""
         if kind is OBSERVATION:
             return self._observation(entity_id)
         typed_id = str(entity_id) if kind is not DATASTREAM else entity_id
@@ -121,7 +128,7 @@ class EntityModel:
         return Entity(kind, typed_id) if found else None
 
     def follow(self, entity: Entity, link: str) -> list[Entity]:
-        """The entities that a link leads to; not observations, which `series_below` leads to."""
+        """Return the linked entities; for Observations use `series_below`."""
         kind, key = entity.kind, entity.id
         if kind is OBSERVATION:
             series = self.directory_index.series[entity.reading.series_id]  # type: ignore[union-attr]
@@ -146,7 +153,7 @@ class EntityModel:
         return Entity(OBSERVED_PROPERTY, series.quantity)
 
     def series_below(self, entity: Entity) -> list[int]:
-        """The series of an entity, by id."""
+        """Return the ids of the series of an entity, in order."""
         if entity.kind is DATASTREAM:
             return [int(entity.id)]
         if entity.kind is SENSOR:
@@ -156,25 +163,25 @@ class EntityModel:
         return self.series_of_site.get(str(entity.id), [])
 
     def load_extents(self, series_ids: Iterable[int]) -> None:
-        """Ask for stretches of time at once that will be needed."""
+        """Read the time extents of some series in one query, unless they are loaded already."""
         missing = [one for one in series_ids if one not in self._extents]
         if missing:
             found = self.observations.extents(missing)
             self._extents |= {one: found.get(one) for one in missing}
 
     def extent(self, series_id: int) -> SeriesExtent | None:
-        """When the readings of a series begin and end; None where there are none."""
+        """Return the time extent of the readings of a series; None if it has none."""
         if series_id not in self._extents:
             self.load_extents(self.directory_index.series)
         return self._extents[series_id]
 
     def placed_since(self, site_id: str) -> dt.datetime | None:
-        """When a site is known to stand where it stands: since its first reading."""
+        """Return the time of a site's first reading, since which its location is known; None without any."""
         extents = [self.extent(one) for one in self.series_of_site.get(site_id, [])]
         return min((one.first for one in extents if one is not None), default=None)
 
     def values(self, entity: Entity) -> Mapping[str, Any]:
-        """The properties of an entity, as values that filters work on."""
+        """Return the properties of an entity as Python values, for filters and rendering."""
         if entity.reading is not None:
             return entity_properties.observation_properties(entity.reading)
         key = (entity.kind.name, entity.id)
@@ -183,7 +190,7 @@ class EntityModel:
         return self._values[key]
 
     def site(self, entity: Entity) -> Site:
-        """The site of an entity that is a site in this world."""
+        """Return the site of a Thing, Location, HistoricalLocation or FeatureOfInterest."""
         return self.directory_index.sites[str(entity.id)]
 
     def _properties_of(self, entity: Entity) -> Mapping[str, Any]:
@@ -226,5 +233,5 @@ class EntityModel:
 
 
 def observation_entity(row: Observation) -> Entity:
-    """An observation as an entity."""
+    """Return a reading as an Observation entity."""
     return Entity(OBSERVATION, f"{row.series_id}-{row.time_us}", row)

@@ -1,4 +1,4 @@
-"""Properties of entities (18-088, clause 8.2), from the directory and the readings."""
+"""Builds the properties of SensorThings entities (18-088, 8.2) from the directory and the readings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RULE_NAMES = [one.name or "" for one in Rule]
 
 
 class LazyProperties(Mapping[str, Any]):
-    """Properties of which some are only asked for when they are needed."""
+    """Mapping of properties of which some, the ``names``, are loaded at first access."""
 
     def __init__(
         self, ready: dict[str, Any], load_late: Callable[[], dict[str, Any]], names: tuple[str, ...]
@@ -49,12 +49,12 @@ class LazyProperties(Mapping[str, Any]):
 
 
 def thing_properties(site: Site) -> dict[str, Any]:
-    """A site as a Thing."""
+    """Return the properties of a site as a Thing."""
     return _name_properties(site, "Monitoring site") | {"properties": _site_properties(site)}
 
 
 def location_properties(site: Site) -> dict[str, Any]:
-    """Where a site is."""
+    """Return the properties of a site as a Location."""
     location_part = {
         "encodingType": GEOJSON_TYPE,
         "location": _geojson_point(site),
@@ -64,7 +64,7 @@ def location_properties(site: Site) -> dict[str, Any]:
 
 
 def feature_properties(site: Site) -> dict[str, Any]:
-    """What the observations of a site are of: the river section, the road section, … there."""
+    """Return the properties of a site as a FeatureOfInterest (river section, road section, …)."""
     prefix = {
         "encodingType": GEOJSON_TYPE,
         "feature": _geojson_point(site),
@@ -74,7 +74,7 @@ def feature_properties(site: Site) -> dict[str, Any]:
 
 
 def sensor_properties(sensor_id: str, device: Device | None) -> dict[str, Any]:
-    """A device as a Sensor; what it is made of is not enrolled, so the metadata say only that."""
+    """Return the properties of a device as a Sensor; its metadata is kind and id: no more is enrolled."""
     kind = device.kind if device else "unknown"
     return {
         "id": sensor_id,
@@ -87,7 +87,7 @@ def sensor_properties(sensor_id: str, device: Device | None) -> dict[str, Any]:
 
 
 def observed_property_properties(quantity: Quantity) -> dict[str, Any]:
-    """A quantity as an ObservedProperty."""
+    """Return the properties of a quantity as an ObservedProperty."""
     return {
         "id": quantity.name,
         "name": quantity.en,
@@ -107,7 +107,7 @@ def observed_property_properties(quantity: Quantity) -> dict[str, Any]:
 def datastream_properties(
     series: Series, site: Site, extent: Callable[[], SeriesExtent | None]
 ) -> Mapping[str, Any]:
-    """A series as a Datastream; its area and times come from the data, and only when they are asked for."""
+    """Return the properties of a series as a Datastream; area and times are read at first access."""
     quantity = QUANTITIES[series.quantity]
     ready = {
         "id": series.series_id,
@@ -133,7 +133,7 @@ def datastream_properties(
 
 
 def observation_properties(row: Observation) -> dict[str, Any]:
-    """A reading as an Observation: measured is phenomenonTime, received is resultTime."""
+    """Return a reading as an Observation: phenomenonTime is its measured time, resultTime its receipt."""
     return {
         "id": f"{row.series_id}-{row.time_us}",
         "phenomenonTime": datetime_of_us(row.time_us),
@@ -154,12 +154,12 @@ def observation_properties(row: Observation) -> dict[str, Any]:
 
 
 def datetime_of_us(time_us: int) -> dt.datetime:
-    """A moment of microseconds since 1970 [us]."""
+    """Return the UTC time of Unix microseconds [us]."""
     return EPOCH + dt.timedelta(microseconds=time_us)
 
 
 def parse_observation_id(observation_id: str) -> tuple[int, dt.datetime] | None:
-    """The series and the moment in the id of an observation; None where it is none.
+    """Return series id and measured time of an Observation id; None if it is invalid.
 
     >>> parse_observation_id("12-1790000000000000")[0]
     12

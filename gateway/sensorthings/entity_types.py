@@ -1,4 +1,4 @@
-"""Entity types, their properties and their navigation (18-088, clause 8)."""
+"""Defines the SensorThings entity types with their properties and navigation links (18-088, clause 8)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum, auto
 
 
 class ValueType(Enum):
-    """What a value is, as far as it is known before the query runs."""
+    """Static type of an expression, as far as it is known before evaluation."""
 
     BOOLEAN = auto()
     NUMBER = auto()
@@ -18,15 +18,15 @@ class ValueType(Enum):
     TIME_OF_DAY = auto()
     DURATION = auto()
     GEOMETRY = auto()
-    JSON = auto()  # an object: its parts are of any type
+    JSON = auto()  # an object, with members of any type
     ANY = auto()
-    ID = auto()  # an id, which may be compared as text and as number
+    ID = auto()  # an id, which may be compared with a text or a number
     NULL = auto()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EntityType:
-    """A kind of entity: its name, the name of its set, its properties, and its links."""
+    """An entity type: name, name of its entity set, properties, and links with the set that each leads to."""
 
     name: str
     plural: str
@@ -34,7 +34,7 @@ class EntityType:
     links: dict[str, str]
 
     def to_many(self, link: str) -> bool:
-        """Whether a link leads to a set. Raises KeyError where there is no such link."""
+        """Whether a link leads to a set. Raises KeyError if there is no such link."""
         return self.links[link] == link
 
 
@@ -140,9 +140,9 @@ ENTITY_TYPES = {
         FEATURE_OF_INTEREST,
     )
 }
-"""Kinds by the names of their sets, in the order of the service document."""
+"""Entity types by the names of their sets, in the order of the service document."""
 
 
 def linked_type(kind: EntityType, link: str) -> EntityType:
-    """The kind that a link leads to."""
+    """Return the entity type that a link leads to."""
     return ENTITY_TYPES[kind.links[link]]

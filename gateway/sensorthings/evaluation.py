@@ -1,7 +1,7 @@
-"""Evaluates expressions in Python; the reference for their translation to SQL.
+"""Evaluates $filter and $orderby expressions on entities in Python; reference for the translation to SQL.
 
-Through a link to many, a filter holds for an entity if it holds for one way of picking one entity at each
-such link, the same one wherever the filter names it (the example of 18-088, 9.3.3.5).
+Through a to-many link, a filter holds for an entity if it holds for at least one choice of one entity at each
+such link; the same choice applies wherever the filter names the link (example of 18-088, 9.3.3.5).
 """
 
 from __future__ import annotations
@@ -29,13 +29,16 @@ if TYPE_CHECKING:
 COMPARISON_OPERATORS = ("eq", "ne", "gt", "ge", "lt", "le")
 MAX_PICKS = 100_000
 MAX_EVALUATED_NODES = 2_000_000
-"""Evaluated nodes of a request; about 2 s."""
+"""Limit of evaluated nodes of a request; they take about 2 s."""
 
 PickedEntities = dict[tuple[str, ...], "Entity | None"]
 
 
 class Evaluator:
-    """Expressions on entities of one world; bounded in how many picks it tries."""
+    """Evaluates expressions on the entities of one request, with limits on picks and evaluated nodes.
+
+    A pick is one linked entity for each to-many link, by the links that lead to it.
+    """
 
     def __init__(self, entity_model: EntityModel) -> None:
         self._entity_model = entity_model
@@ -43,7 +46,7 @@ class Evaluator:
         self._n_evaluated = 0
 
     def value(self, node: ExpressionNode, picks: PickedEntities) -> Scalar:
-        """The value of a bound expression; ``picks[()]`` is the entity. Raises `QueryError`."""
+        """Return the value of a bound expression; ``picks[()]`` is the entity. Raises `QueryError`."""
         self._n_evaluated += 1
         if self._n_evaluated > MAX_EVALUATED_NODES:
             raise QueryError("this takes too many operations: name fewer entities, or compare less", node.at)
@@ -59,18 +62,18 @@ class Evaluator:
     def matches(
         self, node: ExpressionNode, entity: Entity, many_links: list[tuple[str, ...]] | None = None
     ) -> bool:
-        """Whether a filter holds for an entity, for one pick at least; ``forks`` are `links_to_many` it."""
+        """Whether a filter holds for an entity; ``many_links`` are its `links_to_many`, if known."""
         many_links = links_to_many(node, entity.kind) if many_links is None else many_links
         return any(self.value(node, picks) is True for picks in self.picks(entity, many_links, node.at))
 
     def picks(self, entity: Entity, many_links: list[tuple[str, ...]], at: int) -> Iterator[PickedEntities]:
-        """Every way to pick one entity at each link to many. Raises `QueryError` where they are too many."""
+        """Yield each choice of one entity for each to-many link. Raises `QueryError` if they are too many."""
         return self.extend_picks({(): entity}, many_links, at)
 
     def extend_picks(
         self, start: PickedEntities, many_links: list[tuple[str, ...]], at: int
     ) -> Iterator[PickedEntities]:
-        """Likewise, from what is already picked."""
+        """Yield every choice that extends the picks of ``start``. Raises `QueryError` as `picks`."""
 
         def pick_rest(position: int, picked: PickedEntities) -> Iterator[PickedEntities]:
             self._n_picks += 1
@@ -87,7 +90,7 @@ class Evaluator:
         yield from pick_rest(0, start)
 
     def follow_links(self, links: tuple[str, ...], picks: PickedEntities) -> Entity | None:
-        """Where some links lead from what was picked; None where there is nothing."""
+        """Return the entity at the end of a path of links, starting from the picks; None if there is none."""
         n_resolved = len(links)
         while links[:n_resolved] not in picks:
             n_resolved -= 1
@@ -111,7 +114,7 @@ class Evaluator:
         return apply_function(name, values)
 
     def _logic(self, name: str, args: tuple[ExpressionNode, ...], picks: PickedEntities) -> bool | None:
-        """True, false or unknown, as SQL has it."""
+        """Evaluate ``and`` / ``or`` in three-valued logic, as SQL does; None is unknown."""
         deciding_value = name == "or"
         has_unknown = False
         for one in args:
@@ -123,7 +126,7 @@ class Evaluator:
 
 
 def apply_function(name: str, values: list[Any]) -> Scalar:
-    """An operator or function of values, but and / or."""
+    """Apply an operator or function to values; not ``and`` and ``or``."""
     if name == "not":
         return None if not isinstance(values[0], bool) else not values[0]
     if name in COMPARISON_OPERATORS:
@@ -136,7 +139,7 @@ def apply_function(name: str, values: list[Any]) -> Scalar:
 
 
 def nested_value(value: Any, ref: PropertyRef) -> Scalar:
-    """What is inside of a JSON value; geometry of GeoJSON; a list as its items between commas."""
+    """Return the part of a JSON value at a path: GeoJSON as geometry, a list as comma-separated text."""
     for part in ref.inside:
         value = value.get(part) if isinstance(value, dict) else None
     if isinstance(value, dict):
@@ -149,7 +152,7 @@ def nested_value(value: Any, ref: PropertyRef) -> Scalar:
 
 
 def links_to_many(node: ExpressionNode, kind: EntityType) -> list[tuple[str, ...]]:
-    """The links to many that an expression goes through, shorter ways first."""
+    """Return the to-many links of an expression as paths, shorter paths first."""
     collected: set[tuple[str, ...]] = set()
     for ref in property_refs(node):
         kind_here = kind

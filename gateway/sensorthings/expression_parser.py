@@ -1,8 +1,9 @@
-"""Parses $filter and $orderby: a Pratt parser with bounds on depth and length.
+"""Parses $filter and $orderby to syntax trees: a Pratt parser with limits on depth and length.
 
-Precedence is OData 4.0's (part 2, 5.1.1.9), but that ``not`` takes the whole comparison behind it: for truths
-this is the same, and ``not result gt 8``, which others write and read so, would mean nothing. A parser of our
-own because the whole grammar is one table, and because every error has to name its column.
+Precedence is that of OData 4.0 (part 2, 5.1.1.9), except that ``not`` applies to the whole comparison after
+it: for boolean operands this is the same, and ``not result gt 8``, which some clients write, gets the
+intended meaning. A parser of our own because the grammar is one table, and every error must report its
+column.
 """
 
 from __future__ import annotations
@@ -24,25 +25,25 @@ if TYPE_CHECKING:
 MAX_EXPRESSION_LENGTH = 10_000
 MAX_DEPTH = 60
 MAX_NODES = 10_000
-"""Of all expressions of a request: operators, functions and values, as often as they are evaluated."""
+"""Limit for all expressions of a request: operators, functions and values, each as often as evaluated."""
 BINDING_POWER = (
     {"or": 1, "and": 2, "eq": 3, "ne": 3}
     | dict.fromkeys(("gt", "ge", "lt", "le"), 4)
     | dict.fromkeys(("add", "sub"), 5)
     | dict.fromkeys(("mul", "div", "mod"), 6)
 )
-OPERATOR_POWER = BINDING_POWER | {"in": 4}  # of OData 4.01; it is a chain of eq
+OPERATOR_POWER = BINDING_POWER | {"in": 4}  # OData 4.01; parsed to a chain of eq
 UNARY_POWER = 7
 
 
 class NodeBudget:
-    """How many nodes the expressions of a request may still have."""
+    """Number of nodes that the expressions of a request may still have."""
 
     def __init__(self, nodes: int = MAX_NODES) -> None:
         self._remaining = nodes
 
     def spend(self, node: ExpressionNode, option: str) -> ExpressionNode:
-        """Count a parsed expression. Raises `QueryError` where there are too many."""
+        """Subtract the nodes of a parsed expression. Raises `QueryError` if none are left."""
         self._remaining -= evaluated_size(node)
         if self._remaining < 0:
             raise _too_large(node.at, option)
@@ -50,7 +51,7 @@ class NodeBudget:
 
 
 def evaluated_size(node: ExpressionNode) -> int:
-    """How many nodes are evaluated with this one; what is written once may be evaluated several times."""
+    """Return the number of nodes evaluated with this one; a shared operand counts each time."""
     return node.size if isinstance(node, FunctionCall) else 1
 
 
@@ -62,7 +63,16 @@ def _too_large(at: int, option: str) -> QueryError:
 
 
 class ExpressionParser:
-    """One expression, or several between commas; ``budget`` is what all those of a request share."""
+    """Parser of one expression, or of a comma-separated list.
+
+    Parameters
+    ----------
+    text : the option's value
+    offset : column of the text in the option, for errors
+    option : name of the option, for errors
+    node_budget : shared by all expressions of a request
+
+    """
 
     def __init__(
         self, text: str, offset: int = 0, option: str = "$filter", node_budget: NodeBudget | None = None
@@ -79,14 +89,14 @@ class ExpressionParser:
         self._next_token = next(self._tokens)
 
     def parse_expression(self) -> ExpressionNode:
-        """The whole text as one expression. Raises `QueryError`."""
+        """Parse the whole text as one expression. Raises `QueryError`."""
         parsed = self._parse_expression(0, 0)
         if self._next_token.kind != "end":
             self._fail("here an operator should stand, such as and, eq, add")
         return self._node_budget.spend(parsed, self._option)
 
     def parse_orderby(self) -> list[tuple[ExpressionNode, bool]]:
-        """Expressions between commas, each with asc or desc behind it; True where it descends."""
+        """Parse comma-separated sort keys, each with an optional asc or desc; True is descending."""
         parsed = []
         while True:
             key = self._parse_expression(0, 0)
@@ -115,7 +125,7 @@ class ExpressionParser:
         return left
 
     def _in_list(self, left: ExpressionNode, at: int, depth: int) -> ExpressionNode:
-        """One of a list in parentheses."""
+        """Parse the list of an ``in`` to a chain of ``eq``."""
         self._expect("(", "here ( should stand, before a list")
         comparisons = [self._call("eq", (left, one), at) for one in self._parse_arguments(depth)]
         if not comparisons:
@@ -123,7 +133,7 @@ class ExpressionParser:
         return self._call("or", tuple(comparisons), at) if len(comparisons) > 1 else comparisons[0]
 
     def _chain(self, name: str, left: ExpressionNode, right: ExpressionNode, at: int) -> ExpressionNode:
-        """A chain of one logical operator is one call, so that its length is no depth."""
+        """Return a call; a chain of one logical operator is one call, so that its length adds no depth."""
         if name in {"and", "or"} and isinstance(left, FunctionCall) and left.name == name:
             return self._call(name, (*left.args, right), left.at)
         return self._call(name, (left, right), at)

@@ -1,4 +1,4 @@
-"""Splits the text of an expression into tokens, in time linear in its length."""
+"""Splits the text of a $filter or $orderby expression into tokens, in linear time."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ NUMBER_CHARACTERS = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLM
 WHITESPACE = " \t\r\n"
 KEYWORDS = {"true": True, "false": False, "null": None}
 BASIC_FORMAT_PATTERN = re.compile(r"\d{8}T\d{2}")
-"""How a time in the basic format of ISO 8601 begins: ``20261127T080000Z``."""
+"""Start of a time in the basic format of ISO 8601: ``20261127T080000Z``."""
 DURATION_FIRST_PATTERN = re.compile(r"P(?=\d|T\d)[0-9YMWDTHS.]+/(?=\d{4})")
-"""A duration and a slash before a time."""
+"""A duration and a slash before a time: the start of an interval."""
 LOST_PLUS_PATTERN = re.compile(r" (\d{2}(:?\d{2})?)(?=[/\s),]|$)")
-"""A plus sign that a form encoder turned into a blank, and the offset from UTC behind it."""
+"""A plus sign that form encoding turned into a blank, and the UTC offset after it."""
 END_OF_DAY_PATTERN = re.compile(r"(T24(:?00){0,2}([.,]0+)?)(?=Z|[+-]|$)")
 _NUMBER_PATTERN = r"\d+(?:[.]\d+)?"
 DURATION_PATTERN = re.compile(
@@ -35,7 +35,7 @@ DURATION_PATTERN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ExpressionToken:
-    """A token: ``(``, ``)``, ``,``, ``-``, ``/``, ``word``, ``literal`` or ``end``."""
+    """A token of kind ``(``, ``)``, ``,``, ``-``, ``/``, ``word``, ``literal`` or ``end``."""
 
     kind: str
     value: Scalar
@@ -43,7 +43,7 @@ class ExpressionToken:
 
 
 def tokenize(text: str, offset: int = 0, option: str = "$filter") -> Iterator[ExpressionToken]:
-    """The tokens of an expression. Raises `QueryError` at the first column that can't be read."""
+    """Yield the tokens of an expression. Raises `QueryError` with the column of the first error."""
     at = 0
     while at < len(text):
         character = text[at]
@@ -79,7 +79,7 @@ def _read_token(text: str, at: int) -> tuple[str, Scalar, int]:
 
 
 def read_quoted(text: str, at: int) -> tuple[str, int]:
-    """A text in single quotes, where two mean one; and where it ends. Raises ValueError."""
+    """Return a text in single quotes (doubled inside), and the position after it. Raises ValueError."""
     pieces: list[str] = []
     begin = at + 1
     while True:
@@ -121,7 +121,7 @@ def _parse_prefixed(text_part: str, inside: str) -> Scalar:
 
 
 def _read_duration_first(text: str, at: int, duration_end: int) -> tuple[str, Scalar, int]:
-    """An interval that begins with its duration: ``PT6H/2026-11-27T00:00:00Z``."""
+    """Read an interval that starts with its duration: ``PT6H/2026-11-27T00:00:00Z``."""
     _, _, end = _read_number_or_time(text, duration_end)
     return "literal", _parse_interval(*text[at:end].split("/")), end
 
@@ -148,7 +148,7 @@ def _read_number_or_time(text: str, at: int) -> tuple[str, Scalar, int]:
 
 
 def parse_time_value(text_part: str) -> Scalar:
-    """A moment, an interval, a day or a time of day. Raises ValueError."""
+    """Parse a time, an interval, a date or a time of day. Raises ValueError."""
     if "/" in text_part:
         return _parse_interval(*text_part.split("/"))
     if "T" in text_part.upper():
@@ -157,7 +157,7 @@ def parse_time_value(text_part: str) -> Scalar:
 
 
 def parse_datetime(text_part: str) -> dt.datetime:
-    """A moment; without an offset it is in UTC, and 24:00 is the end of a day. Raises ValueError.
+    """Parse a time; without an offset it is in UTC, and 24:00 is the end of a day. Raises ValueError.
 
     >>> parse_datetime("2026-11-26T24:00:00Z") == parse_datetime("20261127T080000+08")
     True
@@ -192,7 +192,7 @@ def _parse_interval(*ends: str) -> TimeInterval:
 
 
 def _shift_by_duration(at: dt.datetime, text_part: str, sign: int) -> dt.datetime:
-    """A moment and a duration; months are those of the calendar, and end with its last day."""
+    """Return a time shifted by a duration; calendar months, clipped to the last day of the month."""
     months, days_and_time = _parse_duration_parts(text_part)
     year, month = divmod(12 * at.year + at.month - 1 + sign * months, 12)
     if not dt.MINYEAR <= year <= dt.MAXYEAR:
@@ -202,7 +202,7 @@ def _shift_by_duration(at: dt.datetime, text_part: str, sign: int) -> dt.datetim
 
 
 def parse_duration(text_part: str) -> dt.timedelta:
-    """A duration of weeks, days, hours, minutes and seconds (ISO 8601). Raises ValueError, OverflowError.
+    """Parse a duration of weeks to seconds (ISO 8601). Raises ValueError, OverflowError.
 
     >>> parse_duration("P1DT2H0.5S")
     datetime.timedelta(days=1, seconds=7200, microseconds=500000)
@@ -215,7 +215,7 @@ def parse_duration(text_part: str) -> dt.timedelta:
 
 
 def _parse_duration_parts(text_part: str) -> tuple[int, dt.timedelta]:
-    """The months and the rest of a duration. Raises ValueError, OverflowError."""
+    """Return the months and the rest of a duration. Raises ValueError, OverflowError."""
     matched = DURATION_PATTERN.fullmatch(text_part.upper())
     parts = {} if matched is None else {name: one for name, one in matched.groupdict().items() if one}
     sign = -1 if parts.pop("sign", "") else 1

@@ -1,4 +1,4 @@
-"""The syntax tree of an expression; every node has its column in the query."""
+"""Defines the syntax tree of $filter and $orderby expressions; every node has its column ``at``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gateway.sensorthings.entity_types import ValueType
 
 @dataclass(frozen=True, slots=True)
 class TimeInterval:
-    """A stretch of time, ``[start, end)``."""
+    """A half-open time interval, ``[start, end)``."""
 
     start: dt.datetime
     end: dt.datetime
@@ -27,7 +27,7 @@ Scalar: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class LiteralValue:
-    """A value that stands in the query."""
+    """A literal value."""
 
     value: Scalar
     at: int = field(default=0, compare=False)
@@ -35,7 +35,7 @@ class LiteralValue:
 
 @dataclass(frozen=True, slots=True)
 class NamePath:
-    """Names between slashes, as they stand in the query."""
+    """Slash-separated names, before they are resolved to a `PropertyRef`."""
 
     parts: tuple[str, ...]
     at: int = field(default=0, compare=False)
@@ -43,7 +43,7 @@ class NamePath:
 
 @dataclass(frozen=True, slots=True)
 class FunctionCall:
-    """An operator or function."""
+    """An operator or function with its arguments; ``size`` counts the evaluated nodes."""
 
     name: str
     args: tuple[ExpressionNode, ...]
@@ -54,7 +54,7 @@ class FunctionCall:
 
 @dataclass(frozen=True, slots=True)
 class PropertyRef:
-    """A path that was found: links to follow, a property, and the way into its JSON."""
+    """A resolved path: links to follow, a property, and the path ``inside`` its JSON value."""
 
     links: tuple[str, ...]
     name: str
@@ -67,7 +67,7 @@ ExpressionNode: TypeAlias = LiteralValue | NamePath | FunctionCall | PropertyRef
 
 
 class QueryError(ProblemError):
-    """A query that can't be read or answered; says the option and the column."""
+    """A query that can't be parsed or evaluated; the problem has the option and the column."""
 
     def __init__(self, detail: str, at: int, *, option: str = "$filter", status: int = 400) -> None:
         super().__init__(status, f"{option}, column {at + 1}: {detail}", where=f"{option}:{at + 1}")

@@ -1,7 +1,8 @@
-"""Translates an expression on observations to SQL conditions, using what is known of each series.
+"""Translates filter expressions on Observations to terms for SQL (`ingest_service.storage.contract`).
 
-Whatever in a filter does not depend on the single observation (names of Things, geometry, units) is evaluated
-here, once a series; what is left becomes SQL. So no geometry and no directory is asked of the database.
+The parts of a filter that do not depend on the single Observation (names of Things, geometry, units) are
+evaluated here, once for each series; the rest becomes SQL. So the database needs neither geometry nor
+directory.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ MAX_TERMS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class PickedSeries:
-    """One series, and the entities that were picked on the way to its observations."""
+    """One series, and the entities picked on the path to its Observations."""
 
     series_id: int
     picks: PickedEntities
@@ -83,7 +84,15 @@ class PickedSeries:
 
 
 class FilterLowering:
-    """Lowers expressions on the observations at the end of ``way``, for some contexts."""
+    """Lowers expressions on the Observations at the end of a path to SQL terms.
+
+    Parameters
+    ----------
+    evaluator : evaluates the parts that do not depend on the single Observation
+    picked_series : the series, each with its picked entities
+    observation_path : links from the filtered entity to Observations; empty for Observations themselves
+
+    """
 
     def __init__(
         self,
@@ -97,17 +106,17 @@ class FilterLowering:
         self._columns: list[list[ScalarValue]] = []
 
     def scope(self) -> SeriesScope:
-        """The series, with what the terms need to know of each."""
+        """Return the series with the columns of values that the terms refer to."""
         return SeriesScope([one.series_id for one in self.picked_series], tuple(self._columns))
 
     def condition(self, node: ExpressionNode | None) -> FilterTerm | None:
-        """A filter; contexts in which it can't hold are dropped. To be called first."""
+        """Return the term of a filter; drop the series for which it can't hold. Call it before `scope`."""
         return None if node is None else self._conjunction(self._keep_observation_conditions(node))
 
     def any_picks_condition(self, node: ExpressionNode) -> FilterTerm | None:
-        """Likewise, where a series has several contexts: of each one is left, and any of them may hold.
+        """Return the term of a filter that may hold for any picks of a series; keep one entry a series.
 
-        Raises `QueryError` where they are too many.
+        Raises `QueryError` if there are too many picks.
         """
         conjuncts = self._keep_observation_conditions(node)
         named_links = {
@@ -140,7 +149,7 @@ class FilterLowering:
         )
 
     def _keep_observation_conditions(self, node: ExpressionNode) -> list[ExpressionNode]:
-        """What of a filter depends on the single observation; contexts that fail the rest are dropped."""
+        """Return the conjuncts that depend on the single Observation; drop series that fail the others."""
         conjuncts = node.args if isinstance(node, FunctionCall) and node.name == "and" else (node,)
         independent = [one for one in conjuncts if self._is_independent(one)]
         self.picked_series = [
@@ -159,14 +168,14 @@ class FilterLowering:
         )
 
     def key(self, node: ExpressionNode) -> FilterTerm:
-        """What to sort by: where an interval begins, the text of a geometry."""
+        """Return the term of a sort key: the start of an interval, the GeoJSON text of a geometry."""
         if not self._is_independent(node):
             return self.scalar_term(node)
         values = [geometry.sort_value(self._evaluator.value(node, one.picks)) for one in self.picked_series]
         return self._constant_or_column([functions.start_of(one) for one in values], node)
 
     def scalar_term(self, node: ExpressionNode) -> FilterTerm:
-        """An expression that gives no interval, or where one begins."""
+        """Return the term of an expression; the start of an interval."""
         lowered_terms = self._lower(node)
         return lowered_terms.start if isinstance(lowered_terms, IntervalTerms) else lowered_terms
 
@@ -241,7 +250,7 @@ class FilterLowering:
     def _day_to_datetime(
         self, one: FilterTerm | IntervalTerms, other: FilterTerm | IntervalTerms
     ) -> FilterTerm | IntervalTerms:
-        """A day beside a moment is its begin."""
+        """Return a date that is compared with a time or an interval as its start; else the term unchanged."""
         if isinstance(one, IntervalTerms) or self._term_kind(one) != "day":
             return one
         beside = isinstance(other, IntervalTerms) or self._term_kind(other) == "moment"
@@ -250,7 +259,7 @@ class FilterLowering:
     def _lower_arithmetic(
         self, name: str, one: FilterTerm | IntervalTerms, other: FilterTerm | IntervalTerms
     ) -> FilterTerm | IntervalTerms:
-        """Arithmetic of values, or an interval that is shifted by a duration."""
+        """Return the term of an arithmetic operation on values, or of an interval shifted by a duration."""
         if isinstance(other, IntervalTerms) and name == "add":
             one, other = other, one
         if isinstance(other, IntervalTerms):

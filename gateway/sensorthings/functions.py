@@ -1,6 +1,6 @@
-"""Operators and functions of 18-088, clause 9.3.3.5, with argument and result types.
+"""Implements the operators and functions of $filter (18-088, 9.3.3.5) with argument and result types.
 
-A function of null gives null. A comparison is never null: with null on one side, values are unequal, and
+A function of null returns null. A comparison is never null: with null on one side the values are unequal, and
 neither is less (OData 4.0, part 2, 5.1.1.1). Intervals are half-open.
 """
 
@@ -48,7 +48,7 @@ ARITHMETIC_ARGS = (
 
 @dataclass(frozen=True, slots=True)
 class QueryFunction:
-    """What a function takes, argument by argument; what it gives; and how."""
+    """A function: accepted types of each argument, result type, implementation, count of optional ones."""
 
     arg_types: tuple[tuple[ValueType, ...], ...]
     returned_type: ValueType
@@ -57,17 +57,17 @@ class QueryFunction:
 
 
 def start_of(value: Any) -> Any:
-    """Where a time begins."""
+    """Return the start of an interval; a single time unchanged."""
     return value.start if isinstance(value, TimeInterval) else value
 
 
 def end_of(value: Any) -> Any:
-    """Where a time ends; a moment ends where it begins."""
+    """Return the end of an interval; a single time unchanged."""
     return value.end if isinstance(value, TimeInterval) else value
 
 
 def round_half_up(value: float) -> float:
-    """To the nearest whole number, halves away from zero.
+    """Round to the nearest whole number, halves away from zero.
 
     >>> round_half_up(2.5), round_half_up(-2.5)
     (3.0, -3.0)
@@ -76,7 +76,7 @@ def round_half_up(value: float) -> float:
 
 
 def add(one: Any, other: Any) -> Any:
-    """The sum; None where there is none. An interval is shifted by a duration, a day from its begin."""
+    """Return the sum, or None. A duration shifts an interval, and a date from its start in UTC."""
     if value_type(other) in {ValueType.INTERVAL, ValueType.DATE}:
         one, other = other, one
     if isinstance(one, TimeInterval):
@@ -88,24 +88,24 @@ def add(one: Any, other: Any) -> Any:
 
 
 def subtract(one: Any, other: Any) -> Any:
-    """The difference; None where there is none. Of an interval or a day and a duration as in `plus`."""
+    """Return the difference, or None. A duration shifts an interval or a date as in `add`."""
     if value_type(one) in {ValueType.INTERVAL, ValueType.DATE} and isinstance(other, dt.timedelta):
         return add(one, -other)
     return _or_none(lambda: one - other)
 
 
 def multiply(one: Any, other: Any) -> Any:
-    """The product; None where there is none."""
+    """Return the product; None if it is undefined."""
     return _or_none(lambda: one * other)
 
 
 def divide(one: Any, other: Any) -> Any:
-    """The quotient; None where the divisor is zero."""
+    """Return the quotient; None if the divisor is zero."""
     return _or_none(lambda: one / other)
 
 
 def remainder(one: Any, other: Any) -> Any:
-    """The remainder with the sign of the dividend; None where the divisor is zero."""
+    """Return the remainder with the sign of the dividend; None if the divisor is zero."""
     return _or_none(lambda: one - other * math.trunc(one / other))
 
 
@@ -233,7 +233,7 @@ _CLASSES_BY_TYPE: dict[ValueType, type | tuple[type, ...]] = {
 
 
 def value_type(value: object) -> ValueType:
-    """The type of a value.
+    """Return the type of a value.
 
     >>> value_type(True), value_type(1.0)
     (<ValueType.BOOLEAN: 1>, <ValueType.NUMBER: 2>)
@@ -246,7 +246,7 @@ def value_type(value: object) -> ValueType:
 
 
 def call_function(name: str, values: list[Any]) -> Scalar:
-    """A function of values; None where one of them is null or of another type."""
+    """Call a function; None if an argument is null or of a wrong type."""
     function = QUERY_FUNCTIONS[name]
     if any(value is None for value in values):
         return None
@@ -259,7 +259,7 @@ def call_function(name: str, values: list[Any]) -> Scalar:
 
 
 def compare_values(name: str, one: Any, other: Any) -> bool:
-    """A comparison by name: eq, ne, lt, le, gt, ge."""
+    """Compare two values by ``eq``, ``ne``, ``lt``, ``le``, ``gt`` or ``ge``."""
     if name in {"gt", "ge"}:
         return compare_values("lt" if name == "gt" else "le", other, one)
     if name == "ne":
@@ -282,12 +282,12 @@ def _compare(name: str, one: Any, other: Any) -> bool:
 
 
 def start_of_day(day: dt.date) -> dt.datetime:
-    """The moment in which a day begins."""
+    """Return the start of a date in UTC."""
     return dt.datetime.combine(day, dt.time(), dt.UTC)
 
 
 def _day_to_datetime(one: Any, other: Any) -> Any:
-    """A day beside a moment is its begin."""
+    """Return a date that is compared with a time or an interval as its start; else the value unchanged."""
     beside = value_type(one) is ValueType.DATE and value_type(other) in {
         ValueType.DATETIME,
         ValueType.INTERVAL,

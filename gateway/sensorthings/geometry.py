@@ -1,4 +1,4 @@
-"""Geometry functions in degrees (WGS 84), by shapely."""
+"""Parses geometries (WKT, GeoJSON) and evaluates spatial relations, in degrees of WGS 84, by shapely."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ SPATIAL_PREDICATES = (
 
 
 def from_wkt(text: str) -> BaseGeometry:
-    """A geometry in Well-Known Text; commas for blanks in a point, as some write it, are understood.
+    """Parse a geometry in Well-Known Text; a point may have a comma in place of the blank.
 
     Raises
     ------
     ValueError
-        Where it is none, or has more points than the bound.
+        If it is no valid geometry, or has more than `MAX_POINTS` points.
 
     >>> from_wkt("POINT (30, 10)").x
     30.0
@@ -55,13 +55,13 @@ def from_wkt(text: str) -> BaseGeometry:
 
 
 def from_geojson(value: dict[str, Any]) -> BaseGeometry:
-    """The geometry of a GeoJSON geometry."""
+    """Return the geometry of a GeoJSON geometry object."""
     parsed: BaseGeometry = shape(value)
     return parsed
 
 
 def sort_value(value: Any) -> Any:
-    """A value to sort by: a geometry as the text of its GeoJSON, anything else as it is.
+    """Return a value to sort by: a geometry as its GeoJSON text, any other value unchanged.
 
     >>> sort_value(from_wkt("POINT (30 10)"))
     '{"type":"Point","coordinates":[30.0,10.0]}'
@@ -70,12 +70,12 @@ def sort_value(value: Any) -> Any:
 
 
 def spatial_relation(name: str, one: BaseGeometry, other: BaseGeometry) -> bool:
-    """One of the spatial relations of Simple Feature Access."""
+    """Evaluate a spatial relation of Simple Feature Access by name."""
     return bool(getattr(one, name)(other))
 
 
 def matches_de9im(one: BaseGeometry, other: BaseGeometry, pattern: str) -> bool | None:
-    """Whether the DE-9IM matrix fits a pattern; None where that is none."""
+    """Whether the DE-9IM matrix matches a pattern; None if the pattern is invalid."""
     if len(pattern) != 9 or set(pattern.upper()) - set("TF*012"):
         return None
     return bool(shapely.relate_pattern(one, other, pattern.upper()))

@@ -1,4 +1,4 @@
-"""Translates relations of half-open intervals to conditions on their ends."""
+"""Translates relations of half-open time intervals (before, during, …) to conditions on their ends."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class IntervalTerms:
-    """An interval that is known beforehand, by its two ends."""
+    """An interval as the terms of its two ends."""
 
     start: FilterTerm
     end: FilterTerm
 
 
 def start_term(one: FilterTerm | IntervalTerms) -> FilterTerm:
-    """Where a time begins."""
+    """Return the start of an interval; the term of a single time unchanged."""
     return one.start if isinstance(one, IntervalTerms) else one
 
 
 def end_term(one: FilterTerm | IntervalTerms) -> FilterTerm:
-    """Where a time ends; a moment ends where it begins."""
+    """Return the end of an interval; the term of a single time unchanged."""
     return one.end if isinstance(one, IntervalTerms) else one
 
 
@@ -34,7 +34,7 @@ def _operation(name: str, *args: FilterTerm) -> FilterTerm:
 
 
 def equal_intervals(one: FilterTerm | IntervalTerms, other: FilterTerm | IntervalTerms) -> FilterTerm:
-    """Both ends are the same."""
+    """Return the condition that both ends are equal."""
     return _operation("and", _starts(one, other), _finishes(one, other))
 
 
@@ -47,14 +47,14 @@ def _finishes(one: FilterTerm | IntervalTerms, other: FilterTerm | IntervalTerms
 
 
 def ends_before(one: FilterTerm | IntervalTerms, other: FilterTerm | IntervalTerms) -> FilterTerm:
-    """One ends before the other begins."""
+    """Return the condition that one ends before the other starts."""
     if isinstance(one, IntervalTerms):
         return _operation("le", one.end, start_term(other))
     return _operation("lt", one, start_term(other))
 
 
 def not_after(one: FilterTerm | IntervalTerms, other: FilterTerm | IntervalTerms) -> FilterTerm:
-    """Neither end of one is later than that of the other."""
+    """Return the condition that neither end of one is later than that of the other."""
     return _operation(
         "and",
         _operation("le", start_term(one), start_term(other)),

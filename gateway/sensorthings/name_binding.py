@@ -1,4 +1,4 @@
-"""Resolves the names of a parsed expression, and refuses unknown ones with their column."""
+"""Resolves the names of a parsed expression to properties, and checks the types of its arguments."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ID_NAMES = ("id", "@iot.id")
 
 
 def bind_filter(node: ExpressionNode, kind: EntityType, option: str = "$filter") -> ExpressionNode:
-    """A filter on entities of a kind, bound. Raises `QueryError`."""
+    """Return a filter on entities of a type with its names resolved. Raises `QueryError`."""
     bound = NameBinder(kind, option).bind(node)
     result_type = node_type(bound)
     if result_type not in {ValueType.BOOLEAN, *UNKNOWN_TYPES}:
@@ -50,7 +50,7 @@ def bind_filter(node: ExpressionNode, kind: EntityType, option: str = "$filter")
 
 
 def node_type(node: ExpressionNode) -> ValueType:
-    """What a bound node gives, as far as that is known."""
+    """Return the type of a bound node, as far as it is known."""
     match node:
         case LiteralValue(value):
             return value_type(value)
@@ -64,7 +64,7 @@ def node_type(node: ExpressionNode) -> ValueType:
 
 
 def property_refs(node: ExpressionNode) -> Iterator[PropertyRef]:
-    """Every property that a bound node names."""
+    """Yield every property reference of a bound node."""
     match node:
         case PropertyRef():
             yield node
@@ -74,14 +74,14 @@ def property_refs(node: ExpressionNode) -> Iterator[PropertyRef]:
 
 
 class NameBinder:
-    """Binds expressions on one kind of entity."""
+    """Resolves names and checks types of expressions on one entity type."""
 
     def __init__(self, kind: EntityType, option: str = "$filter") -> None:
         self._kind = kind
         self._option = option
 
     def bind(self, node: ExpressionNode) -> ExpressionNode:
-        """A node with every path found and every argument checked. Raises `QueryError`."""
+        """Return a node with every path resolved and every argument checked. Raises `QueryError`."""
         match node:
             case NamePath():
                 return self._path(node)
@@ -107,7 +107,7 @@ class NameBinder:
         return self._fail(f"{'/'.join(path.parts)} is an entity: name a property of it", path.at)
 
     def _starts_with_own_set(self, position: int, path: NamePath) -> bool:
-        """Whether a path begins with the set that it is of, as some clients write it."""
+        """Whether a path begins with the name of its own entity set, as some clients write it."""
         kind = self._kind
         return (
             position == 0 < len(path.parts) - 1
@@ -124,7 +124,7 @@ class NameBinder:
 
     def _call(self, call: FunctionCall) -> ExpressionNode:
         if call.name == "now" and not call.args:
-            return LiteralValue(dt.datetime.now(dt.UTC), call.at)  # one moment for the whole query
+            return LiteralValue(dt.datetime.now(dt.UTC), call.at)  # the same time for the whole query
         args = tuple(self.bind(one) for one in call.args)
         if call.name in LOGICAL_OPERATORS:
             for one in args:
@@ -151,7 +151,7 @@ class NameBinder:
 
     @staticmethod
     def _parse_time_arguments(name: str, args: tuple[ExpressionNode, ...]) -> tuple[ExpressionNode, ...]:
-        """The arguments of a function of times, where one may stand in quotes."""
+        """Return the arguments of a function with quoted times parsed."""
         arg_types = QUERY_FUNCTIONS[name].arg_types if name in QUERY_FUNCTIONS else ()
         bound = list(args)
         for position, (one, kinds) in enumerate(zip(args, arg_types, strict=False)):
@@ -187,7 +187,7 @@ class NameBinder:
 
 
 def _coerce_beside(node: ExpressionNode, other: ExpressionNode) -> ExpressionNode:
-    """A literal as what it stands beside: an id as number or text, a result as number, a day as its begin."""
+    """Convert a literal to the type of the other operand: id, number, time, or a date to its start."""
     if not isinstance(node, LiteralValue):
         return node
     if isinstance(node.value, str) and node_type(other) in TIME_TYPES:
@@ -205,7 +205,7 @@ def _coerce_beside(node: ExpressionNode, other: ExpressionNode) -> ExpressionNod
 
 
 def coerce_id(value: Scalar, *, numbers: bool) -> Scalar:
-    """An id as it is kept."""
+    """Convert an id to the type that the entity type's ids have."""
     if numbers and isinstance(value, str) and value.isdecimal():
         return float(value)
     if not numbers and isinstance(value, float) and value.is_integer():
@@ -214,7 +214,7 @@ def coerce_id(value: Scalar, *, numbers: bool) -> Scalar:
 
 
 def _parse_quoted_number(value: Scalar) -> Scalar:
-    """A number that stands in quotes, which a result may; anything else as it is."""
+    """Return a quoted number as a number, as results may be quoted; any other value unchanged."""
     try:
         number = float(value) if isinstance(value, str) else math.nan
     except ValueError:
@@ -223,7 +223,7 @@ def _parse_quoted_number(value: Scalar) -> Scalar:
 
 
 def _parse_quoted_time(text: str) -> Scalar:
-    """A time that stands in quotes, as with other OData services; anything else as it is."""
+    """Return a quoted time as a time, as in other OData services; any other text unchanged."""
     try:
         return parse_time_value(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Pages of entity sets: filtered, counted, sorted and cut; of observations in SQL, of others in Python."""
+"""Filters, counts, sorts and pages entity sets: Observations in SQL, all other types in Python."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ MAX_PREFETCHED_ROWS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class EntityPage:
-    """Some entities of a set, the options that lead to the next ones, and how many there are in all."""
+    """Entities of one page, the query options of the next page, and the total count if requested."""
 
     entities: list[Entity]
     next_options: dict[str, str]
@@ -53,7 +53,7 @@ class EntityPage:
 
 
 class Pager:
-    """Pages of the sets of one world."""
+    """Reads pages of the entity sets of one request, and prefetches those of expansions."""
 
     def __init__(self, entity_model: EntityModel) -> None:
         self._entity_model = entity_model
@@ -62,7 +62,7 @@ class Pager:
         self._counts: dict[int, int] = {}
 
     def page(self, source: EntitySet, query: QueryOptions, size: int) -> EntityPage:
-        """The page that a query asks for, of at most ``size`` entities. Raises `ProblemError`."""
+        """Return the page of a query, with at most ``size`` entities. Raises `ProblemError`."""
         if (
             source.kind is OBSERVATION
             and (prefetched := self._prefetched_page(source.series_ids, query, size)) is not None
@@ -96,7 +96,7 @@ class Pager:
         return EntityPage(page_entities, next_options, len(found) if query.count else None)
 
     def _extreme_time(self, node: ExpressionNode, entity: Entity, *, newest: bool) -> tuple[Any, ...]:
-        """The newest or the oldest time of the observations of an entity; first where there are none."""
+        """Return the newest or oldest time of an entity's Observations as a sort key; (0,) without any."""
         extents = [self._entity_model.extent(one) for one in self._entity_model.series_below(entity)]
         measured = isinstance(node, PropertyRef) and node.name == "phenomenonTime"
         if newest:
@@ -113,7 +113,7 @@ class Pager:
             return (1, "", value.start, value.end)
         return (1, value_type(value).name, value)
 
-    # -- filters that reach observations from elsewhere ----------------------------------------
+    # -- filters of other types that refer to Observations --------------------------------------
 
     def _filter_entities(
         self, kind: EntityType, entities: list[Entity], node: ExpressionNode
@@ -153,7 +153,7 @@ class Pager:
     def _series_with_observations(
         self, picks: PickedEntities, observation_path: tuple[str, ...]
     ) -> list[int]:
-        """The series at the end of a way that have any observation."""
+        """Return the series at the end of a path that have any Observation."""
         parent = self._evaluator.follow_links(observation_path[:-1], picks)
         series_ids = [] if parent is None else self._entity_model.series_below(parent)
         return [one for one in series_ids if self._entity_model.extent(one) is not None]
@@ -181,13 +181,13 @@ class Pager:
     def prefetch(
         self, entities: Sequence[Entity], query: QueryOptions, size: Callable[[QueryOptions], int]
     ) -> None:
-        """Read at once what the expansions of some entities show of single Datastreams.
+        """Read the expanded Observations of many Datastreams in one query, before they are rendered.
 
         Parameters
         ----------
-        entities : of one kind
-        query : what they are shown by
-        size : how many entities of a set a query shows
+        entities : of one type
+        query : options that the entities are rendered by
+        size : returns how many entities of a set a query renders
 
         """
         for link, inner in query.expand.items():
@@ -206,7 +206,7 @@ class Pager:
     def _prefetch_observations(self, series_ids: list[int], query: QueryOptions, size: int) -> None:
         if query.count and (uncounted := [one for one in series_ids if one not in self._counts]):
             self._counts |= self._entity_model.observations.counts(uncounted)
-        # an expansion inside of another one was read with the outer one
+        # a nested expansion was prefetched with the outer one
         series_ids = [one for one in series_ids if (id(query), one) not in self._rows]
         if not 0 < size * len(series_ids) <= MAX_PREFETCHED_ROWS:
             return
@@ -215,7 +215,7 @@ class Pager:
             self._entity_model.load_extents(series_ids)
             newest = self._entity_model.observations.newest(series_ids)
             extents = {one: self._entity_model.extent(one) for one in series_ids}
-            # a second row stands for all the others: it is only looked at to see that there are more
+            # the second row stands for all others: only its existence matters, for the nextLink
             found = {
                 one: [newest[one]] * (1 if extent.first == extent.last else 2)
                 for one, extent in extents.items()
@@ -228,7 +228,7 @@ class Pager:
     def _prefetched_page(
         self, series_ids: Sequence[int], query: QueryOptions, size: int
     ) -> EntityPage | None:
-        """The page of a single Datastream from what was read ahead, where it was."""
+        """Return the page of a single Datastream from the prefetched rows; None if it was not prefetched."""
         if len(series_ids) != 1 or not _is_simple(query):
             return None
         (series_id,) = series_ids
@@ -246,7 +246,7 @@ class Pager:
         )
 
     def _picked_series(self, series_ids: Sequence[int], node: ExpressionNode | None) -> list[PickedSeries]:
-        """Every way to pick an entity at each link to many that a filter of observations goes on through."""
+        """Return each series with every choice of entities at the to-many links of a filter."""
         many_links = links_to_many(node, OBSERVATION) if node else []
         at = node.at if node else 0
         if any(_end_type(OBSERVATION, one) is OBSERVATION for one in many_links):
@@ -261,7 +261,7 @@ class Pager:
 
 
 def _is_observation_time(node: ExpressionNode, kind: EntityType) -> bool:
-    """Whether a key to sort by is a time of the observations of an entity."""
+    """Whether a sort key is a time of the Observations of an entity."""
     if not isinstance(node, PropertyRef) or node.name not in {"phenomenonTime", "resultTime"}:
         return False
     observation_paths = (("Observations",), ("Datastreams", "Observations"))
@@ -269,13 +269,13 @@ def _is_observation_time(node: ExpressionNode, kind: EntityType) -> bool:
 
 
 def _is_simple(query: QueryOptions) -> bool:
-    """Whether observations are shown without a filter, from the first on, in an order of their own times."""
+    """Whether a query has no filter, starts at the first row, and sorts by measured time only."""
     known = all(_time_descending(one) is not None for one in query.orderby)
     return query.filter is None and query.token is None and not query.skip and known
 
 
 def _time_descending(key: tuple[ExpressionNode, bool]) -> bool | None:
-    """Whether a key to sort by is the measured time, newest first; None where it is something else."""
+    """Whether a sort key is the measured time, newest first; None if it is another key."""
     node, descending = key
     is_time = isinstance(node, PropertyRef) and (node.links, node.name, node.inside) == (
         (),
@@ -291,7 +291,7 @@ def _time_sort_keys(query: QueryOptions) -> list[SortKey]:
 
 @contextmanager
 def _blame_option(query: QueryOptions) -> Iterator[None]:
-    """A statement that failed is the fault of an option that was sent, or of none."""
+    """Convert a failed statement to a problem that names the first option that may have caused it."""
     sent_options: list[str] = [name for name in ("$filter", "$orderby") if name in query.texts]
     sent_options += ["$skip"] if query.skip else []
     sent_options += ["$count"] if query.count else []
@@ -314,7 +314,7 @@ def _end_type(kind: EntityType, links: tuple[str, ...]) -> EntityType:
 def _picks_around(
     entity_model: EntityModel, series_id: int, observation_path: tuple[str, ...]
 ) -> PickedEntities:
-    """What every observation of a series leads to."""
+    """Return the entities that all Observations of a series link to, as picks."""
     site_id = entity_model.directory_index.series[series_id].site_id
     picks: PickedEntities = {} if observation_path else {(): Entity(OBSERVATION, "")}
     return picks | {
@@ -324,7 +324,7 @@ def _picks_around(
 
 
 def encode_keys(keys: Sequence[Any]) -> str:
-    """The keys of a row as an opaque word; moments keep their microseconds."""
+    """Encode the sort keys of a row as an opaque token; times keep their microseconds."""
     text = _JSON.encode([_tag_value(one) for one in keys])
     return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
 
@@ -338,7 +338,7 @@ def _tag_value(value: Any) -> Any:
 
 
 def decode_keys(token: str, n: int) -> list[Any]:
-    """The keys in a token. Raises `ProblemError` where it is none of ours.
+    """Decode the sort keys of a token. Raises `ProblemError` if it was not made by `encode_keys`.
 
     >>> decode_keys(encode_keys([1.5, None, 7, dt.datetime(2026, 1, 1, tzinfo=dt.UTC)]), 4)[:3]
     [1.5, None, 7]
@@ -367,7 +367,7 @@ def _untag_value(value: Any) -> Any:
             raise ValueError("a moment without offset")
         return found
     if isinstance(value, str):
-        value.encode()  # raises a ValueError on half a character, which JSON can spell
+        value.encode()  # raises ValueError on a lone surrogate, which JSON can contain
     if isinstance(value, list) or (isinstance(value, float) and value != value):  # noqa: PLR0124 - NaN
         raise ValueError("no key")
     return value

@@ -1,4 +1,4 @@
-"""Parses system query options: $filter, $orderby, $top, $skip, $count, $select and $expand."""
+"""Parses the query options $filter, $orderby, $top, $skip, $count, $select and $expand."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CONTROL_INFORMATION = ("@iot.id", "@iot.selfLink", "selfLink")
 
 @dataclass(slots=True)
 class QueryOptions:
-    """The options of a set or an entity; ``texts`` are those that a next link repeats as they are."""
+    """Query options of a set or an entity; ``texts`` are the options that a nextLink repeats unchanged."""
 
     filter: ExpressionNode | None = None
     orderby: list[tuple[ExpressionNode, bool]] = field(default_factory=list)
@@ -45,11 +45,11 @@ class QueryOptions:
     texts: dict[str, str] = field(default_factory=dict)
 
     def is_selected(self, name: str) -> bool:
-        """Whether a property or link is wanted."""
+        """Whether a property or link is selected."""
         return self.select is None or name in self.select
 
     def option_texts(self) -> Iterator[tuple[str, str]]:
-        """The options again, but for the place of the page."""
+        """Yield the options as texts, without $top, $skip and $skiptoken."""
         yield from self.texts.items()
         if self.expand:
             yield "$expand", ",".join(_expand_text(link, query) for link, query in self.expand.items())
@@ -64,7 +64,7 @@ def _expand_text(link: str, query: QueryOptions) -> str:
 
 
 def parse_query_options(text: str, kind: EntityType, *, to_many: bool) -> QueryOptions:
-    """The options of a request, from its query string as it came. Raises `ProblemError`."""
+    """Parse the options of a request from its raw query string. Raises `ProblemError`."""
     pairs = []
     for name, value in split_query_string(text):
         if name.startswith("$"):
@@ -80,7 +80,7 @@ def parse_query_options(text: str, kind: EntityType, *, to_many: bool) -> QueryO
 
 
 def split_query_string(text: str) -> Iterator[tuple[str, str]]:
-    """Names and values in a query string; blanks around a name are left out, an encoded sign is read.
+    """Yield names, without blanks around them, and values; a percent-encoded ``=`` also separates them.
 
     >>> list(split_query_string("%20$top=1&%24filter%3Dname+eq+'a%3Db'"))
     [('$top', '1'), ('$filter', "name eq 'a=b'")]
@@ -225,7 +225,7 @@ def _parse_nested_options(
             name, _, value = part.partition("=")
             blanks = len(value) - len(value.lstrip())
             pairs.append((name.strip(), value.strip(), at + len(name) + 1 + blanks))
-    # of one entity an order or a count means nothing, but is allowed; a filter would promise to leave it out
+    # For a single entity, $orderby or $count has no effect and is allowed; a $filter would not be applied.
     allowed = ENTITY_OPTIONS + (
         SET_OPTIONS if to_many else tuple(one for one in SET_OPTIONS if one != "$filter")
     )
@@ -233,7 +233,7 @@ def _parse_nested_options(
 
 
 def _merge_expansion(query: QueryOptions, other: QueryOptions, at: int) -> None:
-    """Two expansions of one link are one."""
+    """Merge two expansions of one link; only one of them may have options."""
     plain = QueryOptions(expand=other.expand)
     if other != plain:
         if query != QueryOptions(expand=query.expand):
@@ -245,7 +245,7 @@ def _merge_expansion(query: QueryOptions, other: QueryOptions, at: int) -> None:
 
 
 def split_outside_quotes(text: str, separator: str, offset: int, option: str) -> Iterator[tuple[str, int]]:
-    """The parts of a text between marks outside of quotes and parentheses, each with its column."""
+    """Split a text at a separator outside quotes and parentheses; yield each part with its column."""
     start_column = at = depth = 0
     while at < len(text):
         character = text[at]

@@ -1,4 +1,4 @@
-"""Renders entities as JSON (18-088, clauses 8.1 and 9.2) with links, selections and expansions."""
+"""Renders entities as JSON with links, $select and $expand (18-088, clauses 8.1 and 9.2)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,16 @@ SAFE_CHARACTERS = "$(),;=/':@-._~"
 
 
 class EntityRenderer:
-    """Writes one answer: of at most so many entities, with everything that is expanded."""
+    """Renders the response to one request, with at most `MAX_ENTITIES` entities including expansions.
+
+    Parameters
+    ----------
+    root : URL of the API, without a trailing slash
+    entity_model : entities of the request
+    pager : reads the pages of sets
+    page_rows : entities of one set at most
+
+    """
 
     def __init__(self, root: str, entity_model: EntityModel, pager: Pager, page_rows: int) -> None:
         self._root = root
@@ -34,10 +43,10 @@ class EntityRenderer:
         self._remaining = MAX_ENTITIES
         self._options_texts: dict[tuple[int, tuple[str, ...]], str] = {}
         self.observations = 0
-        """Those that were written, wherever they stand."""
+        """Number of Observations rendered so far, expansions included."""
 
     def render_set(self, entity_set: EntitySet, query: QueryOptions, address: str) -> dict[str, Any]:
-        """A page of a set; ``address`` is that of the set."""
+        """Render a page of a set; ``address`` is the URL of the set."""
         page = self._read_page(entity_set, query)
         self._pager.prefetch(page.entities, query, self._page_size)
         return self._with_next_link(
@@ -45,13 +54,13 @@ class EntityRenderer:
         )
 
     def render_references(self, entity_set: EntitySet, query: QueryOptions, address: str) -> dict[str, Any]:
-        """A page of the selfLinks of a set."""
+        """Render a page of the selfLinks of a set ($ref)."""
         page = self._read_page(entity_set, query)
         links = [{"@iot.selfLink": self.self_link(one)} for one in page.entities]
         return self._with_next_link(page, links, query, address)
 
     def render_data_array(self, entity_set: EntitySet, query: QueryOptions, address: str) -> dict[str, Any]:
-        """A page of observations in the data array form: one table a Datastream (clause 12)."""
+        """Render a page of Observations as data arrays, one table for each Datastream (clause 12)."""
         page = self._read_page(entity_set, query)
         omitted = {"validTime"} if query.select is None else set()
         names = [one for one in OBSERVATION.properties if query.is_selected(one) and one not in omitted]
@@ -72,9 +81,9 @@ class EntityRenderer:
         return self._with_next_link(page, value, query, address)
 
     def render_entity(self, entity: Entity, query: QueryOptions) -> dict[str, Any]:
-        """An entity with what is selected and expanded."""
+        """Render an entity with the selected properties and the expanded links."""
         self_link = self.self_link(entity)
-        if entity.kind is DATASTREAM:  # else all of them would be loaded with the first one
+        if entity.kind is DATASTREAM:  # only this one: `extent` would load all series
             self._entity_model.load_extents([int(entity.id)])
         values = self._entity_model.values(entity)
         rendered: dict[str, Any] = {}
@@ -92,7 +101,7 @@ class EntityRenderer:
         return rendered
 
     def self_link(self, entity: Entity) -> str:
-        """The address of an entity."""
+        """Return the URL of an entity."""
         return f"{self._root}/{entity.kind.plural}({id_literal(entity.id)})"
 
     def _render_expansion(
@@ -114,7 +123,7 @@ class EntityRenderer:
         return page
 
     def _page_size(self, query: QueryOptions) -> int:
-        """How many entities of a set may be shown."""
+        """Return how many entities of a set may still be rendered."""
         top = DEFAULT_PAGE_SIZE if query.top is None else query.top
         return max(0, min(top, self._page_rows, self._remaining))
 
@@ -130,7 +139,7 @@ class EntityRenderer:
         return rendered
 
     def _options_text(self, query: QueryOptions, without: tuple[str, ...]) -> str:
-        """The options of a query in a nextLink, without some; every set of an expansion has the same."""
+        """Return a query's options for a nextLink, without some; cached for all sets of an expansion."""
         key = (id(query), without)
         if key not in self._options_texts:
             options = dict(query.option_texts())
@@ -141,21 +150,21 @@ class EntityRenderer:
 
 
 def id_literal(entity_id: EntityId) -> str:
-    """An id as it stands in an address.
+    """Return an id as a URL literal.
 
     >>> id_literal("it's")
     "'it''s'"
     """
     if isinstance(entity_id, int):
         return str(entity_id)
-    if entity_id.isascii() and entity_id.replace("-", "").isalnum():  # as of every observation
+    if entity_id.isascii() and entity_id.replace("-", "").isalnum():  # fast path: every Observation id
         return f"'{entity_id}'"
     doubled = entity_id.replace("'", "''")
     return f"'{quote(doubled, safe=SAFE_CHARACTERS)}'"
 
 
 def json_value(value: Any) -> Any:
-    """A value as JSON has it; times in UTC (ISO 8601), intervals with a slash."""
+    """Return a value for JSON: times in UTC (ISO 8601), intervals with a slash."""
     if isinstance(value, TimeInterval):
         return f"{json_value(value.start)}/{json_value(value.end)}"
     if isinstance(value, dt.datetime):
@@ -165,7 +174,7 @@ def json_value(value: Any) -> Any:
 
 
 def service_document(root: str, kinds: Mapping[str, EntityType], conformance: list[str]) -> dict[str, Any]:
-    """The service document."""
+    """Return the service document: entity sets and conformance."""
     return {
         "value": [{"name": name, "url": f"{root}/{name}"} for name in kinds],
         "serverSettings": {"conformance": conformance},
@@ -173,5 +182,5 @@ def service_document(root: str, kinds: Mapping[str, EntityType], conformance: li
 
 
 def quote_path(text: str) -> str:
-    """A resource path as it stands in an address."""
+    """Return a resource path with percent encoding."""
     return quote(text, safe=SAFE_CHARACTERS)

@@ -1,4 +1,4 @@
-"""Parses resource paths (18-088, clause 9.2): sets, entities, properties, links and references."""
+"""Parses resource paths and resolves them to sets, entities, properties or references (18-088, 9.2)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NOT_SERVED = {
 
 @dataclass(frozen=True, slots=True)
 class PathSegment:
-    """One part of a path, with the id in its parentheses."""
+    """One segment of a path, with the id in its parentheses, if any."""
 
     name: str
     key: EntityId | None
@@ -40,7 +40,7 @@ class PathSegment:
 
 @dataclass(frozen=True, slots=True)
 class EntitySet:
-    """A set of entities: for observations the series that they belong to, for others the entities."""
+    """An entity set: Observations by the ids of their series, other types as a list of entities."""
 
     kind: EntityType
     series_ids: list[int]
@@ -49,7 +49,7 @@ class EntitySet:
 
 @dataclass(frozen=True, slots=True)
 class PropertyValue:
-    """A property of an entity, or something inside of it; ``raw`` for $value."""
+    """A property of an entity, or a member of its JSON value; ``is_raw`` for $value."""
 
     name: str
     value: Any
@@ -58,14 +58,14 @@ class PropertyValue:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedResource:
-    """What a path leads to; ``references`` where it ends in $ref."""
+    """The resource of a path; ``references`` if the path ends in $ref."""
 
     target_resource: EntitySet | Entity | PropertyValue
     references: bool = False
 
 
 def parse_segments(path: str) -> list[PathSegment]:
-    """The parts of a path. Raises `ProblemError` (400) where it can't be read.
+    """Return the segments of a path. Raises `ProblemError` (400) if it can't be parsed.
 
     >>> parse_segments("Things('it''s')/Datastreams(1)")
     [PathSegment(name='Things', key="it's"), PathSegment(name='Datastreams', key=1)]
@@ -108,7 +108,7 @@ def _unreadable_path(path: str, at: int) -> ProblemError:
 
 
 def resolve_path(path: str, entity_model: EntityModel) -> ResolvedResource:
-    """What a path leads to. Raises `ProblemError`: 404 where there is nothing, 501 where it is not served."""
+    """Return the resource of a path. Raises `ProblemError`: 404 if there is none, 501 if not supported."""
     parts = parse_segments(path)
     first = parts[0]
     if first.name in NOT_SERVED:
@@ -135,14 +135,14 @@ def resolve_path(path: str, entity_model: EntityModel) -> ResolvedResource:
 
 
 def all_entities(kind: EntityType, entity_model: EntityModel) -> EntitySet:
-    """The set of all that the caller may see."""
+    """Return the set of all entities of a type within the area scope."""
     if kind is OBSERVATION:
         return EntitySet(kind, sorted(entity_model.directory_index.series), [])
     return EntitySet(kind, [], entity_model.entities(kind))
 
 
 def follow_link(entity: Entity, link: str, entity_model: EntityModel) -> EntitySet | Entity:
-    """Where a link leads."""
+    """Return the linked entity or entity set."""
     kind = linked_type(entity.kind, link)
     if kind is OBSERVATION:
         return EntitySet(kind, entity_model.series_below(entity), [])

@@ -1,4 +1,4 @@
-"""Routes of the SensorThings API."""
+"""HTTP routes of the read-only SensorThings API: service document and resources."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from gateway.api.problems import ProblemError, problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
+from gateway.auth.authorization import SENSORTHINGS, requires
 from gateway.sensorthings import entity_properties, query_options, rendering
 from gateway.sensorthings import resource_path as paths
 from gateway.sensorthings.conformance import IMPLEMENTED_REQUIREMENTS
@@ -35,8 +36,9 @@ router = APIRouter(prefix=URL_PREFIX, tags=["SensorThings"])
 
 @router.get("", include_in_schema=False)
 @router.get("/", summary="SensorThings service document", responses=problem_responses())
+@requires(SENSORTHINGS)
 def service(request: Request) -> dict[str, Any]:
-    """The entity sets, and the requirements of OGC SensorThings API 1.1 (18-088) that are kept."""
+    """The entity sets, and the requirements of OGC SensorThings API 1.1 (18-088) that are met."""
     return rendering.service_document(_root_url(request), ENTITY_TYPES, IMPLEMENTED_REQUIREMENTS)
 
 
@@ -50,6 +52,7 @@ def service(request: Request) -> dict[str, Any]:
         204: {"description": "The property is null"},
     },
 )
+@requires(SENSORTHINGS)
 def resource(request: Request, context: CurrentContext, path: str) -> Response:
     """Entities, properties and links by resource path, with $filter, $expand, $select, $orderby and the rest.
 
@@ -66,8 +69,9 @@ def resource(request: Request, context: CurrentContext, path: str) -> Response:
 
 
 @router.api_route("/{path:path}", methods=["POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+@requires(SENSORTHINGS)
 def reject_change(path: str) -> None:
-    """Nothing is changed here."""
+    """Reject every write: the API is read-only."""
     raise ProblemError(501, paths.NOT_SERVED.get(path, READ_ONLY_DETAIL))
 
 
@@ -96,9 +100,8 @@ def _answer_path(request: Request, context: RequestContext, path: str, entity_mo
     try:
         return _render_resource(renderer, resolved, query, address)
     finally:
-        if (
-            context.auth is not None
-        ):  # a table of readings is an export, and so are pages that come to as much
+        # For the audit: a data array is an export, and so are pages with as many rows.
+        if context.auth is not None:
             context.auth.rows += renderer.observations
             context.auth.is_export = query.data_array
 

@@ -1,4 +1,4 @@
-"""Units of measurement: their names in English and their codes in UCUM (ucum.org)."""
+"""Maps units of measurement to their English names and UCUM codes (ucum.org)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ UCUM_UNITS = {
 
 
 def unit_of_measurement(unit: str) -> dict[str, str]:
-    """The unit of a Datastream; the symbol is UCUM's code, the definition its URI.
+    """Return the unitOfMeasurement of a Datastream: the symbol is the UCUM code, the definition its URI.
 
     >>> unit_of_measurement("°C")["symbol"]
     'Cel'

@@ -1,1 +1,1 @@
-"""HTTP below the API: header and body limits, time-outs, compression, forwarded headers."""
+"""HTTP middleware and protocol: header and body limits, time-outs, compression, forwarded headers."""

@@ -1,8 +1,8 @@
-"""Error pages for browsers, in Chinese and English, in place of JSON; they reload by themselves.
+"""Replaces JSON problem responses by HTML error pages (Chinese and English) when a browser opens a page.
 
-A browser that opens a page asks for ``text/html``. Where the answer to it is a problem (RFC 9457), this
-middleware sends a page with the same status instead. Programs, the API below ``/v1`` and ``/sta``, and what
-balancers and Prometheus read keep their JSON.
+A browser's page request accepts ``text/html``. If its response is a problem (RFC 9457), this middleware sends
+a self-reloading page with the same status instead. Other clients, the API below ``/v1`` and ``/sta``, and the
+paths that load balancers and Prometheus read keep their JSON.
 """
 
 from __future__ import annotations
@@ -22,14 +22,12 @@ if TYPE_CHECKING:
 
 JSON_PATHS = ("/v1/", "/sta/", "/_nicegui", "/openapi.json", "/metrics", "/healthz", "/readyz")
 BODY_HEADERS = ("content-type", "content-length", "content-encoding", "content-security-policy")
-FAULT_RELOAD_S, REJECTION_RELOAD_S = (
-    5,
-    30,
-)  # a fault passes by itself; a refusal ends when somebody does something
+# A fault may pass by itself; a rejection lasts until the user or an administrator acts.
+FAULT_RELOAD_S, REJECTION_RELOAD_S = 5, 30
 
 
 class ErrorPageText(NamedTuple):
-    """What is wrong and what to do, in both languages."""
+    """Text of an error page, cause and remedy, in both languages."""
 
     en: str
     zh: str
@@ -80,13 +78,13 @@ PAGE_POLICY = (
 
 
 class BrowserErrorPages:
-    """ASGI middleware: replaces problems that answer the request of a browser for a page."""
+    """ASGI middleware that replaces problem responses to page requests of browsers by HTML pages."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; replace its answer where that is a problem."""
+        """Pass a request on; replace its response if that is a problem."""
         if not is_page_request(scope):
             await self._app(scope, receive, send)
             return
@@ -106,7 +104,7 @@ class BrowserErrorPages:
 
 
 def is_page_request(scope: Scope) -> bool:
-    """Whether a request is a browser's for a page."""
+    """Whether a request is a browser's request for a page."""
     return (
         scope["type"] == "http"
         and scope["method"] in {"GET", "HEAD"}
@@ -116,7 +114,7 @@ def is_page_request(scope: Scope) -> bool:
 
 
 def _error_page(status: int, problem: Headers) -> HTMLResponse:
-    """The page; it keeps the problem's own headers but for those of its body."""
+    """Return the page with the problem's own headers, except those that describe its body."""
     kept_headers = {name: value for name, value in problem.items() if name not in BODY_HEADERS}
     return HTMLResponse(
         error_page_html(status), status, {**kept_headers, "content-security-policy": PAGE_POLICY}
@@ -124,7 +122,7 @@ def _error_page(status: int, problem: Headers) -> HTMLResponse:
 
 
 def error_page_html(status: int) -> str:
-    """The page of a status; it loads itself again, by its head alone, as no script may run in it."""
+    """Return the HTML page of a status; it reloads by ``<meta>`` refresh, as its policy allows no script."""
     texts = TEXTS_BY_STATUS.get(status, OTHER_TEXT)
     reload_s = FAULT_RELOAD_S if status >= 500 or status == 429 else REJECTION_RELOAD_S
     return f"""<!doctype html><html lang="zh-CN"><head><meta charset="utf-8"><title>towntwin</title>

@@ -1,4 +1,4 @@
-"""Compresses responses with gzip where the client accepts it and the content gains from it."""
+"""Compresses responses with gzip if the client accepts it and the content type is compressible."""
 
 from __future__ import annotations
 
@@ -12,22 +12,20 @@ from gateway.formats.negotiation import MEDIA_TYPES, parse_preferences
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MIN_COMPRESSED_BYTES = 2000  # smaller answers are sent as they are
+MIN_COMPRESSED_BYTES = 2000  # smaller responses are sent uncompressed
 GZIP_LEVEL = 4
-UNCOMPRESSED_TYPES = (
-    *DEFAULT_EXCLUDED_CONTENT_TYPES,
-    MEDIA_TYPES["parquet"],
-)  # events have to go out; zstd is in Parquet
+# Events must not wait in the compressor's buffer; Parquet is compressed already (zstd).
+UNCOMPRESSED_TYPES = (*DEFAULT_EXCLUDED_CONTENT_TYPES, MEDIA_TYPES["parquet"])
 
 
 class CompressionMiddleware:
-    """ASGI middleware: gzip, piece by piece, where Accept-Encoding (RFC 9110) likes it best."""
+    """ASGI middleware that compresses chunk by chunk if Accept-Encoding (RFC 9110) prefers gzip."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Pass a request on; compress its response if the client prefers that."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -48,7 +46,7 @@ class CompressionMiddleware:
 
 
 def accepts_gzip(header: str) -> bool:
-    """Whether an Accept-Encoding header takes gzip, and likes it no less than nothing at all.
+    """Whether an Accept-Encoding header accepts gzip, with no lower quality than ``identity``.
 
     >>> headers = ("gzip, br", "br, *;q=0.1", "br", "gzip;q=0, *", "identity, gzip;q=0.5")
     >>> [accepts_gzip(header) for header in headers]

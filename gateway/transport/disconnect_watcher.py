@@ -1,4 +1,4 @@
-"""Detects that the client of a waiting request has disconnected."""
+"""Detects that the client of a queued request has disconnected."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ DISCONNECT_MESSAGE: Message = {"type": "http.disconnect"}
 
 
 class DisconnectWatcher:
-    """A receiver of a request without a body: it notices that the client is gone while nobody receives.
+    """ASGI ``receive`` of a request without a body that detects a disconnect before the application receives.
 
-    Bodies are not watched: what comes meanwhile would have to be kept.
+    Requests with a body are not watched: the parts received meanwhile would have to be buffered.
     """
 
     def __init__(self, receive: Receive) -> None:
@@ -24,13 +24,13 @@ class DisconnectWatcher:
         self.is_disconnected = False
 
     async def __call__(self) -> Message:
-        """The next message; after the last one, that the client is gone."""
+        """Return the next message; after the last one always ``http.disconnect``."""
         if self.is_disconnected and self._messages.empty():
             return DISCONNECT_MESSAGE
         return await self._messages.get()
 
     def close(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         self._watch_task.cancel()
 
     async def _watch(self) -> None:
@@ -41,7 +41,7 @@ class DisconnectWatcher:
 
 
 def has_no_body(scope: Scope) -> bool:
-    """Whether a request announces no body (RFC 9112, section 6)."""
+    """Whether the headers of a request announce no body (RFC 9112, section 6)."""
     return scope["type"] == "http" and not any(
         name in {b"transfer-encoding", b"content-length"} and value != b"0"
         for name, value in scope["headers"]

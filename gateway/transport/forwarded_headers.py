@@ -1,9 +1,9 @@
-"""Client address, scheme and host of a request behind trusted reverse proxies, and the public base URL.
+"""Takes a request's client address, scheme and host from the headers of trusted reverse proxies.
 
-A proxy forwards what it received in ``X-Forwarded-For``, ``-Proto`` and ``-Host``, or in ``Forwarded``
-(RFC 7239). Anybody can send such headers, so they count only where the connection itself comes from a
-network that the setting ``trusted_proxies`` names. `ForwardedHeaders` then writes the forwarded values
-into the ASGI scope, and everything behind it (limits, audit, cookies, links) reads the scope alone.
+A proxy forwards them in ``X-Forwarded-For``, ``-Proto`` and ``-Host``, or in ``Forwarded`` (RFC 7239). Any
+client can send such headers, so they count only if the connection itself comes from a network of the setting
+``trusted_proxies``. `ForwardedHeaders` then writes the forwarded values into the ASGI scope, and everything
+behind it (limits, audit, cookies, links) reads the scope alone. `public_base_url` builds absolute links.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FORWARDING_HEADERS = frozenset(
         b"via",
     }
 )
-"""Headers that show that a request was passed on by somebody."""
+"""Headers that show that a request passed through a proxy."""
 HTTP_SCHEMES = {"http", "https"}
 MAX_HOPS = 50  # elements that are read of a forwarding header, from its end
 _HOST_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
@@ -47,7 +47,7 @@ _ELEMENT_PATTERN = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*")+')
 
 
 class ForwardedHop(NamedTuple):
-    """What one proxy received: from which address, by which scheme, for which host; None is not given."""
+    """Client address, scheme and host that one proxy received; None where it forwarded none."""
 
     address: IpAddress | None
     scheme: str | None = None
@@ -55,12 +55,12 @@ class ForwardedHop(NamedTuple):
 
 
 def parse_networks(setting_values: Sequence[str]) -> tuple[IpNetwork, ...]:
-    """The networks that a setting names, each as an address or a CIDR block.
+    """Return the networks of a setting, each given as an address or a CIDR block.
 
     Raises
     ------
     ValueError
-        Where one is neither, with a sentence.
+        If one is neither; the message is for the operator.
 
     >>> parse_networks(["10.0.0.0/8", "::1"])
     (IPv4Network('10.0.0.0/8'), IPv6Network('::1/128'))
@@ -77,12 +77,12 @@ def parse_networks(setting_values: Sequence[str]) -> tuple[IpNetwork, ...]:
 
 
 def parse_base_url(setting_value: str | None) -> str | None:
-    """A public base URL without its last slash; None where none is set.
+    """Return a public base URL without a trailing slash; None if none is set.
 
     Raises
     ------
     ValueError
-        Where it is no http or https address, with a sentence.
+        If it is no http or https URL; the message is for the operator.
 
     >>> parse_base_url("https://twin.example.org/")
     'https://twin.example.org'
@@ -100,10 +100,10 @@ def parse_base_url(setting_value: str | None) -> str | None:
 
 
 def public_base_url(request: HTTPConnection) -> str:
-    """Where clients reach the gateway, without a last slash: what absolute links in answers begin with.
+    """Return the base URL of absolute links in responses, without a trailing slash.
 
-    It is the setting ``public_url`` where that is set, and else the scheme and host of the request, as a
-    trusted proxy forwarded them.
+    It is the setting ``public_url`` if that is set, else the scheme and host of the request, as a trusted
+    proxy forwarded them.
     """
     settings: Settings = request.app.state.context.settings
     configured_url = parse_base_url(settings.public_url)
@@ -114,14 +114,14 @@ def public_base_url(request: HTTPConnection) -> str:
 
 
 class ForwardedHeaders:
-    """ASGI middleware, outermost: what trusted proxies forward replaces what the connection shows."""
+    """Outermost ASGI middleware: values that trusted proxies forward replace those of the connection."""
 
     def __init__(self, app: ASGIApp, trusted_networks: Sequence[IpNetwork]) -> None:
         self._app = app
         self._trusted_networks = tuple(trusted_networks)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Pass a request on, with the forwarded client, scheme and host in its scope."""
         if scope["type"] in {"http", "websocket"}:
             peer = (scope.get("client") or ("", 0))[0]
             scope[PEER_SCOPE_KEY] = peer
@@ -144,10 +144,10 @@ class ForwardedHeaders:
 
 
 def client_hop(headers: Headers, trusted_networks: Sequence[IpNetwork]) -> ForwardedHop:
-    """What the trusted proxy that is next to the client received.
+    """Return the hop that the trusted proxy nearest to the client received.
 
-    Where both ``Forwarded`` and ``X-Forwarded-For`` are there and disagree on the client, one of them was
-    sent by the client itself and passed on, and nobody knows which: then neither counts.
+    If both ``Forwarded`` and ``X-Forwarded-For`` are present and disagree on the client, the client itself
+    sent one of them, and it can't be decided which: neither counts.
 
     >>> headers = Headers({"x-forwarded-for": "203.0.113.9, 10.0.0.2", "x-forwarded-proto": "https"})
     >>> client_hop(headers, parse_networks(["10.0.0.0/8"]))
@@ -178,7 +178,7 @@ def is_within(address: str, trusted_networks: Sequence[IpNetwork]) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an address is of this machine.
+    """Whether an address is a loopback address.
 
     >>> is_loopback("::ffff:127.0.0.1"), is_loopback("192.0.2.1")
     (True, False)
@@ -188,10 +188,10 @@ def is_loopback(address: str) -> bool:
 
 
 def _last_untrusted_hop(hops: list[ForwardedHop], trusted_networks: Sequence[IpNetwork]) -> ForwardedHop:
-    """The last hop whose address is no proxy of ours: what is before it, its sender may have invented."""
+    """Return the last hop whose address is no trusted proxy; the client may have forged earlier ones."""
     found = ForwardedHop(None)
     for hop in reversed(hops):
-        if hop.address is None:  # a proxy hides the address, or something that is none was sent
+        if hop.address is None:  # a proxy hides the address, or the value is no address
             return found if found.address is not None else hop
         found = hop
         if not any(hop.address in network for network in trusted_networks):
@@ -200,7 +200,7 @@ def _last_untrusted_hop(hops: list[ForwardedHop], trusted_networks: Sequence[IpN
 
 
 def _x_forwarded_hops(headers: Headers) -> list[ForwardedHop]:
-    """The hops of ``X-Forwarded-For``; shorter lists of schemes and hosts belong to the last hops."""
+    """Return the hops of ``X-Forwarded-For``; shorter lists of schemes and hosts belong to the last hops."""
     addresses = _header_values(headers, "x-forwarded-for")
     schemes, hosts = _header_values(headers, "x-forwarded-proto"), _header_values(headers, "x-forwarded-host")
     if not addresses and (schemes or hosts):
@@ -214,7 +214,7 @@ def _x_forwarded_hops(headers: Headers) -> list[ForwardedHop]:
 
 
 def _rfc7239_hops(headers: Headers) -> list[ForwardedHop]:
-    """The hops of ``Forwarded`` (RFC 7239)."""
+    """Return the hops of ``Forwarded`` (RFC 7239)."""
     hops = []
     for element in _ELEMENT_PATTERN.findall(",".join(headers.getlist("forwarded")))[-MAX_HOPS:]:
         pairs = {
@@ -241,7 +241,7 @@ def _parse_hop(address: str, scheme: str | None, host: str | None) -> ForwardedH
 
 
 def _parse_address(text: str) -> IpAddress | None:
-    """An address, with or without a port; an IPv4 address that is written as an IPv6 one is an IPv4 address.
+    """Parse an address with or without a port; an IPv4-mapped IPv6 address becomes an IPv4 address.
 
     >>> _parse_address("[2001:db8::1]:4711"), _parse_address("192.0.2.1:80"), _parse_address("unknown")
     (IPv6Address('2001:db8::1'), IPv4Address('192.0.2.1'), None)

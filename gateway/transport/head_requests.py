@@ -1,25 +1,27 @@
-"""Answers HEAD as GET without its body (RFC 9110)."""
+"""Handles HEAD requests by the GET routes, and drops the response body (RFC 9110)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.errors import GatewayError
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
-class HeadCompleteError(Exception):
-    """The head is out: what would follow is not wanted."""
+class HeadCompleteError(GatewayError):
+    """Raised once the response headers are sent, to stop the route before it produces the body."""
 
 
 class HeadMiddleware:
-    """ASGI middleware: routes know GET alone, and an export stops before its first block is sent."""
+    """ASGI middleware that runs HEAD as GET, and stops an export before its first block."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Pass a request on; send only the headers of the response to HEAD."""
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
@@ -28,7 +30,7 @@ class HeadMiddleware:
 
         async def send_head(message: Message) -> None:
             nonlocal is_head_sent
-            scope["route"] = get_scope.get("route")  # the count of requests is by route
+            scope["route"] = get_scope.get("route")  # the metrics are labelled by route
             is_head_sent = True
             await send(message)
             if message["type"] == "http.response.start":

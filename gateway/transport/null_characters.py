@@ -1,4 +1,4 @@
-"""Refuses requests that contain the character NUL."""
+"""Rejects requests with the character NUL in the path or the query (400)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ NUL_DETAIL = "the character NUL (%00) stands in the {}, and nothing here has it:
 
 
 class NullCharacterFilter:
-    """ASGI middleware: 400 where the path or the query holds NUL.
+    """ASGI middleware that responds with 400 if the path or the query contains NUL.
 
-    PostgreSQL keeps no NUL in a text, so such a request would fail wherever it is first looked up or noted.
+    PostgreSQL's ``text`` can't hold NUL, so such a request would fail in the first query or audit record.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer with a problem, or pass on."""
+        """Respond with a problem, or pass the request on."""
         app = self._app
         if scope["type"] == "http":
             query: bytes = scope["query_string"]

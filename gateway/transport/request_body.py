@@ -1,4 +1,4 @@
-"""Reads a request's body within a time and a size, and refuses it otherwise."""
+"""Limits the size of a request's body and the time to receive it (413, 408)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class LimitedBodyReceiver:
-    """A receiver that counts what comes, and the time that it takes.
+    """ASGI ``receive`` that limits the body's size and the time until its end.
 
-    Raises `HTTPException` 413 beyond ``most_bytes``, 408 after ``within_s`` without the end.
+    Raises `HTTPException` 413 beyond ``max_bytes``, 408 if the body is incomplete after ``timeout_s`` [s].
     """
 
     def __init__(self, receive: Receive, *, max_bytes: int, timeout_s: float) -> None:
@@ -26,7 +26,7 @@ class LimitedBodyReceiver:
         self._is_complete = False
 
     async def __call__(self) -> Message:
-        """The next part; once the body is over, whatever comes, whenever it comes."""
+        """Return the next part of the body; after its end, the next message without any limit."""
         if self._is_complete:
             return await self._receive()
         now_s = asyncio.get_running_loop().time()
@@ -46,5 +46,5 @@ class LimitedBodyReceiver:
 
 
 def body_too_large_text(max_bytes: int) -> str:
-    """What is said of a body that is too large."""
+    """Return the problem detail for a body that is too large."""
     return f"the body is larger than {max_bytes:,} bytes: send it in parts (gateway setting body_bytes)"

@@ -1,4 +1,4 @@
-"""Adds security and cache headers to every response."""
+"""Adds security headers (CSP, nosniff, …), ``Cache-Control`` and ``Vary`` to every response."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ DEFAULT_HEADERS = {
 }
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 NONCE_SCOPE_KEY = "towntwin.nonce"
-"""Where a request's scope has the nonce of the scripts in its page."""
-# The console compiles its templates in the browser, hence 'unsafe-eval', and sets styles on elements; its
-# scripts are files of ours or bear the nonce, so that no markup within a name or a reason runs, whatever
-# becomes of it.
+"""Key of the ASGI scope for the nonce of the scripts in the page."""
+# The console compiles its templates in the browser, hence 'unsafe-eval', and sets styles on elements. Its
+# scripts are our own files or bear the nonce, so that no markup injected by a name or a reason can run.
 CONSOLE_POLICY = (
     "default-src 'none'; script-src 'self' 'unsafe-eval'{nonce}; style-src 'self' 'unsafe-inline';"
     " img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; object-src 'none';"
@@ -31,13 +30,13 @@ CONSOLE_POLICY = (
 )
 
 
-PUBLIC_PATHS = ("/docs", "/openapi.json")  # the same for everybody, for as long as a version runs
-LIBRARY_PREFIX = "/_nicegui/"  # the console's library: the same for everybody who may come in
+PUBLIC_PATHS = ("/docs", "/openapi.json")  # the same for every principal, as long as a version runs
+LIBRARY_PREFIX = "/_nicegui/"  # NiceGUI's files: the same for every principal
 CREDENTIAL_HEADERS = ("Authorization", "X-API-Key", "Cookie")
 
 
 def add_security_headers(scope: Scope, send: Send) -> Send:
-    """A sender that adds what a route has not set itself, and keeps shared caches out where a key counts."""
+    """Return a ``send`` that adds the headers a route has not set, and forbids shared caching."""
     added = DEFAULT_HEADERS | {b"content-security-policy": _content_security_policy(scope).encode()}
     is_public = scope["path"].startswith(PUBLIC_PATHS)
 
@@ -54,10 +53,10 @@ def add_security_headers(scope: Scope, send: Send) -> Send:
 
 
 def _forbid_shared_caching(headers: MutableHeaders, path: str) -> None:
-    """Set ``Cache-Control`` and merge ``Vary``: no cache may give an answer to whoever brings another key.
+    """Set ``Cache-Control`` and extend ``Vary``: no cache may return a response for another credential.
 
-    What has a validator may be kept and is asked for again; the rest is not kept. The files of the console's
-    library may be kept by the browser that got them.
+    A response with a validator (``ETag``) may be stored and must be revalidated; others must not be stored.
+    The browser that got NiceGUI's files may store them.
     """
     if path.startswith(LIBRARY_PREFIX) and "cache-control" in headers:
         headers["cache-control"] = headers["cache-control"].replace("public", "private")

@@ -1,8 +1,8 @@
-"""HTTP protocol with time-outs: ends connections without a whole head, and those that read nothing.
+"""uvicorn HTTP protocol with time-outs and size limits for request heads, and for clients that read nothing.
 
-Heads are bounded while they come, before anybody's key is looked at: httptools joins the parts of a header
-value that comes in many reads, in time that grows with the square of its length, and calls back only when
-the value is whole.
+The head's size is limited while it arrives, before authentication: httptools concatenates the parts of a
+header value that arrives in many reads, in time quadratic in its length, and calls back only when the value
+is complete.
 """
 
 from __future__ import annotations
@@ -16,14 +16,10 @@ if TYPE_CHECKING:
 
     from gateway.settings import Settings
 
-MAX_HEAD_BYTES = (
-    64 * 1024
-)  # request line and headers; also the trailers, and what stands between two parts of a body
+MAX_HEAD_BYTES = 64 * 1024  # request line and headers; also trailers, and chunk extensions within a body
 MAX_HEADERS = 200  # of one head
-MAX_PIPELINED = 100  # requests of one connection that wait for the answers to earlier ones
-PARSE_CHUNK_BYTES = (
-    16 * 1024
-)  # parsed at once, so that a head which is too long is noticed at most so much later
+MAX_PIPELINED = 100  # requests of one connection that wait for the responses to earlier ones
+PARSE_CHUNK_BYTES = 16 * 1024  # parsed at once: a head that is too long is detected at most so much later
 RESPONSE_431 = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n"
     b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n\r\n%s"
@@ -36,28 +32,27 @@ RESPONSE_408 = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-le
 
 
 class TimeoutHttpProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with two timers, which `patient` sets, and a bound for heads.
+    """uvicorn's protocol with two timers, which `protocol_with_timeouts` sets, and a size limit for heads.
 
-    Bytes are counted from one call of the parser to the next that shows progress: the begin of a message,
-    the end of its head, a part of its body, its end. So one count bounds the head, the trailers and the
-    extensions of chunks.
+    Bytes are counted from one progress callback of the parser to the next: start of a message, end of its
+    head, a part of its body, its end. So one count limits the head, the trailers and the chunk extensions.
     """
 
     head_s = 10.0
     stalled_s = 60.0
-    _bytes_without_progress = 0  # since the parser last got on
-    _has_progress = False  # in the piece that is parsed now
+    _bytes_without_progress = 0  # since the parser's last progress callback
+    _has_progress = False  # in the chunk that is parsed now
     _is_rejected = False
     _head_timer: asyncio.TimerHandle | None = None
     _stall_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """A connection: its first head is awaited."""
+        """Start the timer for the first head of a connection."""
         super().connection_made(transport)
         self._start_head_timer()
 
     def data_received(self, data: bytes) -> None:
-        """Some bytes: the next head begins where nothing is under way."""
+        """Parse received bytes; start the head timer if no request is in progress."""
         if self._head_timer is None and (self.cycle is None or self.cycle.response_complete):
             self._start_head_timer()
         view = memoryview(data)
@@ -67,19 +62,19 @@ class TimeoutHttpProtocol(HttpToolsProtocol):
                 return  # a WebSocket has a protocol of its own
 
     def on_message_begin(self) -> None:
-        """A head begins."""
+        """Note the start of a message."""
         self._note_progress()
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, or a trailer; those beyond the bound are not kept."""
+        """Take a header or a trailer; reject the request beyond `MAX_HEADERS`."""
         if len(self.headers) >= MAX_HEADERS:
             self._is_rejected = True
         else:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The head is whole."""
+        """Stop the head timer; the request starts unless it is rejected."""
         self._cancel_head_timer()
         self._note_progress()
         if not self._is_rejected:
@@ -87,30 +82,30 @@ class TimeoutHttpProtocol(HttpToolsProtocol):
             self._is_rejected = len(self.pipeline) > MAX_PIPELINED
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body."""
+        """Pass a part of the body on unless the request is rejected."""
         self._note_progress()
         if not self._is_rejected:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The message is whole."""
+        """Note the end of the message."""
         self._note_progress()
         if not self._is_rejected:
             super().on_message_complete()
 
     def pause_writing(self) -> None:
-        """The client reads too slowly."""
+        """Start the stall timer: the client does not read."""
         super().pause_writing()
         self._stall_timer = self.loop.call_later(self.stalled_s, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """The client reads on."""
+        """Stop the stall timer: the client reads again."""
         if self._stall_timer is not None:
             self._stall_timer.cancel()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is awaited any more."""
+        """Stop both timers."""
         self._cancel_head_timer()
         if self._stall_timer is not None:
             self._stall_timer.cancel()
@@ -128,7 +123,7 @@ class TimeoutHttpProtocol(HttpToolsProtocol):
             self._reject()
 
     def _reject(self) -> None:
-        """Answer 431, unless an answer to an earlier request is under way, and close the connection."""
+        """Respond with 431, unless an earlier response is in progress, and close the connection."""
         self._is_rejected = True
         self._cancel_head_timer()
         if self.cycle is None or self.cycle.response_complete:
@@ -150,6 +145,6 @@ class TimeoutHttpProtocol(HttpToolsProtocol):
 
 
 def protocol_with_timeouts(settings: Settings) -> type[TimeoutHttpProtocol]:
-    """The protocol with the times that the settings name."""
+    """Return the protocol class with the time-outs of the settings."""
     timeouts = {"head_s": settings.head_s, "stalled_s": settings.stalled_s}
     return type("PatientProtocol", (TimeoutHttpProtocol,), timeouts)

@@ -12,7 +12,7 @@ from ingest_service.pipeline import metrics
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ingest_service.pipeline.batch_processor import PreparedBatch
+    from ingest_service.pipeline.prepared_batch import PreparedBatch
     from ingest_service.storage.contract.batch import Committed
     from ingest_service.storage.contract.models import DeadLetter
 

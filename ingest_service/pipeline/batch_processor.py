@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import numpy as np
@@ -16,7 +16,9 @@ from edge.wire.errors import TopicError
 from ingest_service.pipeline import batch_metrics, decode, metrics
 from ingest_service.pipeline.backoff import Backoff
 from ingest_service.pipeline.device_clocks import DeviceClocks
+from ingest_service.pipeline.errors import IngestError
 from ingest_service.pipeline.message import to_dead_letter
+from ingest_service.pipeline.prepared_batch import PreparedBatch
 from ingest_service.pipeline.series_resolver import SeriesResolver
 from ingest_service.pipeline.shard_judge import ShardJudge
 from ingest_service.storage.contract.batch import Batch
@@ -50,19 +52,8 @@ MAX_MISCONFIGURED_LOGGED = 20  # series logged by name at most; the metric has t
 _CONFLICT_KEY = ["series_id", "time_us", "value"]
 
 
-class BatchProcessingError(StoreRefusedError):
+class BatchProcessingError(IngestError, StoreRefusedError):
     """An unexpected error while processing a batch; the batch is split like a refused one."""
-
-
-class PreparedBatch(NamedTuple):
-    """A decoded and judged batch, ready to be committed."""
-
-    messages: Sequence[Message]
-    decoded: DecodedBatch
-    judged: JudgedBatch
-    batch: Batch
-    dead_letters: list[DeadLetter]
-    """Dead letters of these messages; conflicts that the store detects are added at the commit."""
 
 
 class BatchProcessor:
@@ -276,7 +267,7 @@ class BatchProcessor:
             try:
                 return self._commit(batch) is not None
             except StoreRefusedError as error:
-                log.error("dead_letters_refused", dead_letters=len(batch.dead_letters), error=str(error))  # noqa: TRY400
+                log.error("dead_letters_refused", letters=len(batch.dead_letters), error=str(error))  # noqa: TRY400
                 metrics.UNEXPECTED_ERRORS.labels("dead_letter").inc()
                 without_properties = [
                     msgspec.structs.replace(one, properties={}, content_type=None)

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from types import TracebackType
 
-    from ingest_service.pipeline.batch_processor import BatchProcessor, OnCommitted, PreparedBatch
+    from ingest_service.pipeline.batch_processor import BatchProcessor, OnCommitted
     from ingest_service.pipeline.message import Message
+    from ingest_service.pipeline.prepared_batch import PreparedBatch
 
 
 class _PendingBatch(NamedTuple):

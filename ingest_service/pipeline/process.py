@@ -186,7 +186,7 @@ class _ShardOwner:
         except StoreUnavailableError:
             return  # the next commit retries and logs it
         if dead_letters:
-            log.info("letters_replayed", dead_letters=len(dead_letters))
+            log.info("letters_replayed", letters=len(dead_letters))
             if not (
                 commit_queue.ingest([from_dead_letter(one) for one in dead_letters]) and commit_queue.flush()
             ):

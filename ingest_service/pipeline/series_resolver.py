@@ -11,6 +11,7 @@ from edge.wire import quantities, topics
 from edge.wire.errors import TopicError, UnitError
 from edge.wire.senml import RELATIVE_TIME_LIMIT_S
 from edge.wire.topics import TopicKind
+from ingest_service.pipeline.errors import IngestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +39,7 @@ REPLAY_DEVICE_KIND = "replay"  # devices of this kind send recordings, whose tim
 MAX_UNIT_ALIASES = 1000  # cached variant spellings of units; any more are looked up each time
 
 
-class UnresolvedTopicError(Exception):
+class UnresolvedTopicError(IngestError):
     """A topic that does not belong to an enrolled device; ``reason`` is the reason of the dead letter."""
 
     def __init__(self, reason: str, detail: str) -> None:

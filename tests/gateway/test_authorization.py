@@ -6,10 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fastapi import APIRouter
 from fastapi.routing import iter_route_contexts
 from starlette.routing import Mount
 
 from gateway.auth import api_keys, authorization
+from gateway.auth.authorization import ALL_SCOPES, DeclaredRight, RouteRights, UndeclaredRightError
 from gateway.auth.principal import ROLES_BY_NAME, Role
 from gateway.settings import Settings
 from ingest_service.storage.postgres.migrate import migrate
@@ -103,14 +105,13 @@ def routes(app: FastAPI) -> Iterator[tuple[str, str]]:
             yield from ((method, str(one.path)) for method in one.methods or () if method != "HEAD")
 
 
-def data_rights(*, without: set[str]) -> list[tuple[str, str, authorization.RequiredRight]]:
-    """The table of rights, as far as it is about data."""
-    found = []
-    for entry, right in authorization.RIGHTS_BY_ROUTE.items():
-        method, path = entry.split(" ")
-        if path.startswith(("/v1", "/sta")) and path not in without:
-            found.append((method, path, right))
-    return found
+def data_rights(world: FourAreas, *, without: set[str]) -> list[DeclaredRight]:
+    """The rights of the routes that serve data."""
+    return [
+        declared
+        for declared in world.app.state.route_rights
+        if declared.path.startswith(("/v1", "/sta")) and declared.path not in without
+    ]
 
 
 def request(world: FourAreas, method: str, path: str, place: str, role: Role) -> Any:
@@ -143,21 +144,33 @@ def expected_status(method: str, path: str) -> int:
 
 def test_every_route_has_its_entry_and_every_entry_its_route(world: FourAreas) -> None:
     with console_globals():
-        found = set(routes(gateway_app(world.store, accounts=world.accounts, console=True)))
+        app = gateway_app(world.store, accounts=world.accounts, console=True)
+    found, rights = set(routes(app)), app.state.route_rights
     mounted = {(method, path) for method, path in found if method == "*"}
-    assert {f"{method} {path}" for method, path in found - mounted} | {
-        entry for entry, right in authorization.RIGHTS_BY_ROUTE.items() if right is authorization.CONSOLE
-    } == set(authorization.RIGHTS_BY_ROUTE)
+    consoles = {(one.method, one.path) for one in rights if one.right is authorization.CONSOLE}
+    assert (found - mounted) | consoles == {(one.method, one.path) for one in rights}
     for _, path in mounted:
-        is_visible = authorization.match_route("GET", path) or authorization.match_route("GET", f"{path}/x")
+        is_visible = rights.match("GET", path) or rights.match("GET", f"{path}/x")
         assert is_visible is not None, path
         assert is_visible.right is authorization.CONSOLE, path
 
 
+def test_a_route_without_a_declared_right_is_refused_when_the_application_is_built() -> None:
+    router = APIRouter()
+
+    @router.get("/v1/forgotten")
+    def forgotten() -> None: ...
+
+    with pytest.raises(UndeclaredRightError, match=r"/v1/forgotten: declare the right of .*forgotten"):
+        RouteRights(router.routes)
+
+
+def test_every_scope_is_required_by_a_route(world: FourAreas) -> None:
+    assert {one.right.scope for one in world.app.state.route_rights} - {None} == set(ALL_SCOPES)
+
+
 def test_what_is_open_to_anybody_holds_no_data(world: FourAreas) -> None:
-    open_to_all = {
-        entry.split(" ")[1] for entry, right in authorization.RIGHTS_BY_ROUTE.items() if right.role is None
-    }
+    open_to_all = {one.path for one in world.app.state.route_rights if one.right.role is None}
     assert open_to_all == (PAGES | {"/logout"}) - {"/metrics"}
     for path in sorted(PAGES - {"/metrics"}):
         answer = send_request(world.app, "GET", path.replace("{name}", "swagger-ui.css"))
@@ -168,7 +181,7 @@ def test_what_is_open_to_anybody_holds_no_data(world: FourAreas) -> None:
 
 @pytest.mark.parametrize("role", Role, ids=list(ROLES_BY_NAME))
 def test_a_role_may_what_the_table_says(world: FourAreas, role: Role) -> None:
-    for method, path, right in data_rights(without=ENDLESS_PATHS):
+    for method, path, right in data_rights(world, without=ENDLESS_PATHS):
         answer = request(world, method, path, OWN, role)
         assert right.role is not None
         assert (answer.status_code == 403) == (role < right.role), (method, path, answer.text)
@@ -184,7 +197,7 @@ def test_a_role_may_what_the_table_says(world: FourAreas, role: Role) -> None:
 def test_what_is_elsewhere_is_not_there(world: FourAreas, role: Role, place: str) -> None:
     described = send_request(world.app, "GET", "/openapi.json").json()["paths"]
     is_visible = place in {OWN, BELOW}
-    for method, path, right in data_rights(without=ENDLESS_PATHS):
+    for method, path, right in data_rights(world, without=ENDLESS_PATHS):
         if right.role is None or role < right.role:
             continue
         if "{" in path or method == "POST" or path in QUERIES_BY_PATH:
@@ -224,7 +237,7 @@ def area_filters(place: AreaContents) -> dict[str, Any]:
 
 @pytest.mark.parametrize("role", Role, ids=list(ROLES_BY_NAME))
 def test_nothing_that_is_listed_is_elsewhere(world: FourAreas, role: Role) -> None:
-    for method, path, right in data_rights(without=ENDLESS_PATHS):
+    for method, path, right in data_rights(world, without=ENDLESS_PATHS):
         if method != "GET" or "{" in path or right.role is None or role < right.role:
             continue
         params = format_values(QUERIES_BY_PATH.get(path, {}), world.places[OWN]._asdict()) or None

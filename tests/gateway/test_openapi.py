@@ -19,7 +19,6 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from gateway.api import examples
-from gateway.auth import authorization
 from gateway.settings import Settings
 from tests.support.api_example_writer import REQUESTS, ask, prepare
 from tests.support.gateway_access import HEADERS, gateway_app
@@ -59,7 +58,7 @@ def test_every_operation_has_an_example(app: FastAPI) -> None:
 
 def test_what_is_asked_of_a_visitor_is_described(app: FastAPI) -> None:
     for name, operation in operations(app).items():
-        found = authorization.match_route(*name.split(" "))
+        found = app.state.route_rights.match(*name.split(" "))
         assert found is not None
         if found.right.role is None:
             assert operation["security"] == []

@@ -1,9 +1,10 @@
-"""QARTOD quality checks and those of traffic detectors: arrays in, flags of the same shape out.
+"""Quality checks of time series after QARTOD, and of traffic detectors after PeMS, as functions on arrays.
 
-Source: IOOS QARTOD manuals; PeMS for detectors. Limits rhyme: ``suspect_*`` lies inside ``fail_*``, NaN is no
-limit, zero is one. A missing value is flagged MISSING and stands between nobody: its neighbours are the
-values before and after it. What ends in ``_flags`` is for the judge: one value of each of many series.
-Slow twins: tests/support/slow_checks.py. The same flags as ioos_qc, and where not and why:
+Source: IOOS QARTOD manuals; PeMS for detectors. The checks return uint8 flags of the shape of their values.
+Limits have common names: ``suspect_*`` lies inside ``fail_*``; NaN means no limit, zero is a limit. A missing
+value is flagged MISSING and skipped: the values before and after it are neighbours. Functions that end in
+``_flags`` are for the judge and take one value of each of many series. Slow reference implementations:
+tests/support/slow_checks.py. Agreement with ioos_qc, and reasons for differences:
 tests/analytics/core/test_agreement_with_ioos_qc.py.
 """
 

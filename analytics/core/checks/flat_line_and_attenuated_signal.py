@@ -1,4 +1,4 @@
-"""Flat-line (QARTOD test 8) and attenuated-signal (test 9) checks."""
+"""Flags constant values (QARTOD test 8, flat line) and too little variation (test 9, attenuated signal)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def flat_line(
 ) -> Flags:
     """Flag values that have stayed within a tolerance for too long. QARTOD test 8.
 
-    A run begins at a value and goes on while all of it lies within ``tolerance``; the value that leaves it
+    A run begins at a value and continues while its range is at most ``tolerance``; the first value outside
     begins the next run.
 
     Parameters
@@ -66,7 +66,7 @@ def flat_line(
 
 
 class FlatRun(NamedTuple):
-    """Values within a tolerance: the lowest, the highest, and since when [s]."""
+    """Current runs of values within a tolerance, (k,) each: lowest and highest value, and begin [s]."""
 
     low: Floats
     high: Floats
@@ -74,7 +74,7 @@ class FlatRun(NamedTuple):
 
 
 def extend_flat_run(run: FlatRun, value: Floats, time_s: Floats, tolerance: Limit) -> FlatRun:
-    """The runs after one more value each."""
+    """Return the runs after one more value each, (k,)."""
     low, high = np.minimum(run.low, value), np.maximum(run.high, value)
     with np.errstate(over="ignore", invalid="ignore"):
         goes_on = (high - low <= tolerance) & ~np.isnan(run.since)
@@ -84,7 +84,7 @@ def extend_flat_run(run: FlatRun, value: Floats, time_s: Floats, tolerance: Limi
 
 
 def flat_line_flags(duration_s: Floats, suspect_s: Limit, fail_s: Limit) -> Flags:
-    """Flags of runs by how long they last."""
+    """Return flags of runs by their duration, (k,) uint8."""
     return flags_by_two_limits(duration_s, suspect_s, fail_s, reached=True)
 
 
@@ -96,13 +96,14 @@ def flat_window(
     suspect_s: float = np.nan,
     fail_s: float = np.nan,
 ) -> Flags:
-    """Flag values that lie within a tolerance of all that came in the time before them. QARTOD test 8.
+    """Flag values where the range of the preceding window is within a tolerance. QARTOD test 8.
 
     The window of each value reaches back to the last value that is at least ``suspect_s`` (``fail_s``) older.
-    `flat_line` begins a run anew with the value that leaves one, though values before it may lie within the
-    tolerance of it too; so what it flags is flagged here, and some more, earlier. On an even cadence without
-    missing values the flags are those of ioos_qc, whose windows have a fixed count of rows; there a window
-    may hold one value and nothing else, and a tolerance of 0 finds nothing, as a difference must be below it.
+    `flat_line` starts a new run at the first value outside of a run, although values before it may lie within
+    the tolerance of it too; so all that it flags is flagged here, and some more, earlier. At a regular
+    interval without missing values the flags equal those of ioos_qc, whose windows have a fixed number of
+    rows; there a window may hold a single value, and a tolerance of 0 flags nothing, as a difference must be
+    below it.
 
     Parameters
     ----------
@@ -153,19 +154,19 @@ def attenuated_signal(
     least_n: int = 2,
     by: Literal["deviation", "range"] = "deviation",
 ) -> Flags:
-    """Flag values of a time in which the series moved less than a living sensor does. QARTOD test 9.
+    """Flag values where the series varied less than a working sensor does. QARTOD test 9.
 
-    What moves is the (population) standard deviation or the range of the values of the last ``period_s``. An
-    infinite value is not one of them.
+    The variation is the (population) standard deviation or the range of the values of the last ``period_s``,
+    without infinite ones.
 
     Parameters
     ----------
     values : (n,) float64, NaN means missing
     times_s : (n,) float64, strictly increasing [s]
-    period_s : a window holds what is less than this older than its value [s]
+    period_s : a window holds the values that are less than this older than its last one [s]
     suspect, fail : deviations or ranges below these are flagged; fail ≤ suspect
-    least_n : a window with fewer values is not judged; one value would always stand still
-    by : what to measure
+    least_n : a window with fewer values is not judged; the variation of one value is always 0
+    by : measure of variation
 
     Returns
     -------
@@ -174,7 +175,7 @@ def attenuated_signal(
     Raises
     ------
     ValueError
-        Naming both limits if fail exceeds suspect, and what else cannot be.
+        Naming both limits if fail exceeds suspect; on an invalid ``period_s``, ``least_n`` or ``by``.
 
     Examples
     --------

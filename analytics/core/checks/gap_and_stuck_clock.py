@@ -1,4 +1,4 @@
-"""Gap (QARTOD test 1) and stuck-clock checks."""
+"""Flags values after a time gap (QARTOD test 1), and readings from a device whose clock stands still."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 def gap(values: ArrayLike, times_s: ArrayLike, *, suspect_s: float = np.nan, fail_s: float = np.nan) -> Flags:
-    """Flag values that came too long after the value before them. QARTOD test 1, looking back.
+    """Flag values too long after the value before them. QARTOD test 1, applied to the past.
 
     Parameters
     ----------
-    values : (n,) float64, NaN means missing: a row without a value ends no gap
+    values : (n,) float64, NaN means missing and does not end a gap
     times_s : (n,) float64, strictly increasing [s]
-    suspect_s, fail_s : longest times without a value [s]; suspect ≤ fail
+    suspect_s, fail_s : longest permitted times without a value [s]; suspect ≤ fail
 
     Returns
     -------
-    (n,) uint8 of `Flag`; the first value is NOT_EVALUATED, where ioos_qc lends it the flag of the second
+    (n,) uint8 of `Flag`; the first value is NOT_EVALUATED (ioos_qc copies the flag of the second)
 
     Raises
     ------
@@ -51,23 +51,23 @@ def gap(values: ArrayLike, times_s: ArrayLike, *, suspect_s: float = np.nan, fai
 
 
 def gap_flags(age_s: Floats, suspect_s: Limit, fail_s: Limit) -> Flags:
-    """Flags of the times since the last value: of series at once, or up to now."""
+    """Return flags by the time since the last value of each series, (k,) uint8."""
     return flags_by_two_limits(age_s, suspect_s, fail_s)
 
 
 def stuck_clock(
     measured_s: ArrayLike, received_s: ArrayLike, *, suspect_s: float = np.nan, fail_s: float = np.nan
 ) -> Flags:
-    """Flag readings whose measured time stands still while they are received ever later.
+    """Flag readings whose measured time stays constant while their received time advances.
 
-    Readings received together have one measured time by right, and so has one that is delivered again; hence
-    limits of several reporting intervals. A backlog moves on, if late, and passes.
+    Readings received together may have the same measured time, and so has one that is delivered again; hence
+    limits should be several reporting intervals. The measured time of a backlog advances, so it passes.
 
     Parameters
     ----------
     measured_s : (n,) float64, NaN means missing [s]
     received_s : (n,) float64, in the order of reception [s]
-    suspect_s, fail_s : times that a clock may stand still [s]; suspect ≤ fail
+    suspect_s, fail_s : times for which a clock may stand still [s]; suspect ≤ fail
 
     Returns
     -------
@@ -90,9 +90,8 @@ def stuck_clock(
     present_positions = np.flatnonzero(~np.isnan(measured))
     clock_advanced = np.ones(len(present_positions), np.bool_)
     clock_advanced[1:] = measured[present_positions[1:]] != measured[present_positions[:-1]]
-    since = np.flatnonzero(clock_advanced)[
-        np.cumsum(clock_advanced) - 1
-    ]  # where each one's run of equal times began
+    # Position at which the run of equal times of each reading began.
+    since = np.flatnonzero(clock_advanced)[np.cumsum(clock_advanced) - 1]
     standstill_s = received[present_positions] - received[present_positions[since]]
     flags[present_positions] = flags_by_two_limits(standstill_s, suspect_s, fail_s, reached=True)
     return flags

@@ -1,4 +1,4 @@
-"""Gross-range (QARTOD test 4) and climatology (test 5) checks."""
+"""Flags values outside of fixed limits (QARTOD test 4, gross range) or seasonal ones (5, climatology)."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def gross_range(
     suspect_low: Limit = np.nan,
     suspect_high: Limit = np.nan,
 ) -> Flags:
-    """Flag values outside of what can be (FAIL) or of what is usual (SUSPECT). QARTOD test 4.
+    """Flag values outside of the possible range (FAIL) or of the usual range (SUSPECT). QARTOD test 4.
 
     Parameters
     ----------
     values : (n,) float64, NaN means missing; infinities FAIL
-    fail_low, fail_high, suspect_low, suspect_high : limits, themselves inside
+    fail_low, fail_high, suspect_low, suspect_high : inclusive limits; one for all or (n,)
 
     Returns
     -------
@@ -63,7 +63,7 @@ def gross_range(
 
 
 class SeasonalLimits(NamedTuple):
-    """What is usual in some months at some hours.
+    """Limits that apply in some months at some hours of the day.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class SeasonalLimits(NamedTuple):
 
 
 class ClimatologyLimits(NamedTuple):
-    """Limits by month and hour of the local day, ``(12, 24)`` each; NaN is no limit."""
+    """Limits by month and hour of the local day, ``(12, 24)`` each; NaN means no limit."""
 
     suspect_low: Floats
     suspect_high: Floats
@@ -91,12 +91,12 @@ class ClimatologyLimits(NamedTuple):
 
     @classmethod
     def of(cls, seasons: Iterable[SeasonalLimits]) -> Self:
-        """The limits of some seasons; where they overlap the last one holds, whole.
+        """Build the table from seasons; where they overlap, all limits of the last one apply.
 
         Raises
         ------
         ValueError
-            If a month or an hour is none.
+            If a month or an hour is out of range.
 
         """
         table = np.full((len(cls._fields), MONTHS, HOURS), np.nan)
@@ -111,13 +111,13 @@ class ClimatologyLimits(NamedTuple):
 def climatology(
     values: ArrayLike, times_s: ArrayLike, climate: ClimatologyLimits, *, offset_s: float = 0.0
 ) -> Flags:
-    """Flag values outside of what the month and the hour of the day allow. QARTOD test 5.
+    """Flag values outside of the limits of their month and hour of the day. QARTOD test 5.
 
     Parameters
     ----------
     values : (n,) float64, NaN means missing; infinities FAIL
     times_s : (n,) float64, Unix seconds [s]
-    climate : limits
+    climate : limits by month and hour
     offset_s : local time minus UTC [s]
 
     Returns
@@ -127,7 +127,7 @@ def climatology(
     Raises
     ------
     ValueError
-        Naming both limits and the place in the table, from 0, if they contradict each other.
+        Naming both limits and the index in the table, from 0, if they contradict each other.
 
     Examples
     --------
@@ -152,7 +152,7 @@ def climatology(
 
 
 def _cyclic_range(what: str, span: tuple[int, int], least: int, count: int) -> NDArray[np.intp]:
-    """Places in the table from the first to the last, around the turn of the year or day."""
+    """Return the table indices from the first to the last, wrapping around the end of the year or day."""
     first, last = span
     if not (least <= first < least + count and least <= last < least + count):
         raise ValueError(f"{what} {first} to {last} are not within {least} to {least + count - 1}")

@@ -1,4 +1,4 @@
-"""Validates the limits and the arrays of every check."""
+"""Validates the limits and arrays given to the checks, and flags distances by a suspect and a fail limit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def flags_by_two_limits(x: Floats, suspect: Limit, fail: Limit, *, reached: bool = False) -> Flags:
-    """Flags of distances beyond their limits, or where ``reached`` at them; NaN passes."""
+    """Return uint8 flags of distances above their limits, or if ``reached`` at or above; NaN passes."""
     beyond = np.greater_equal if reached else np.greater
     flags = np.full(np.shape(x), Flag.PASS, np.uint8)
     flags[beyond(x, suspect)] = Flag.SUSPECT
@@ -27,7 +27,7 @@ def flags_by_two_limits(x: Floats, suspect: Limit, fail: Limit, *, reached: bool
 
 
 def check_limit_order(**limits: ArrayLike) -> None:
-    """Raise ValueError naming two limits of which the first is above the second; NaN is no limit.
+    """Raise ValueError naming two limits of which the first is above the second; NaN means no limit.
 
     Examples
     --------
@@ -47,14 +47,14 @@ def check_limit_order(**limits: ArrayLike) -> None:
 
 
 def check_minimum(least: float, **numbers: ArrayLike) -> None:
-    """Raise ValueError naming a number that is below the least that it can be, and that least."""
+    """Raise ValueError naming the first number that is below its minimum."""
     for name, number in numbers.items():
         for one in np.ravel(number)[~(np.ravel(number) >= least)][:1]:
             raise ValueError(f"{name} {one:g} is below {least:g}, the least that it can be")
 
 
 def aligned_arrays(values: ArrayLike, times_s: ArrayLike) -> tuple[Floats, Floats]:
-    """Both as float64; ValueError naming both lengths if they differ."""
+    """Return both as float64; raise ValueError naming both shapes if the last axis differs."""
     x, t = np.asarray(values, np.float64), np.asarray(times_s, np.float64)
     if x.shape[-1:] != t.shape:
         raise ValueError(f"values have the shape {x.shape}, but times_s {t.shape}: one time for each value")

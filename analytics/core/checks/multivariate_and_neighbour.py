@@ -1,4 +1,4 @@
-"""Multivariate (QARTOD test 11) and neighbour (test 12) checks."""
+"""Flags values by other quantities of the site (QARTOD test 11) or by neighbouring sites (test 12)."""
 
 from __future__ import annotations
 
@@ -26,28 +26,26 @@ def multi_variate(
     within_s: float = 0.0,
     least_n: int = 1,
 ) -> Flags:
-    """Flag quantities that move alone where others should move with them. QARTOD test 11.
+    """Flag a quantity that changes alone where others should change with it. QARTOD test 11.
 
-    A quantity that moves faster than its rate is SUSPECT unless ``least_n`` others of its site do so too, no
-    further than ``within_s`` away: water that really changes changes in several ways. There is no FAIL here.
+    A quantity that changes faster than its rate is SUSPECT unless ``least_n`` others of its site do so too,
+    within ``within_s``: a real change of the water shows in several quantities. This test never sets FAIL.
 
     Parameters
     ----------
     values : (m, n) float64, m quantities of one site; NaN means missing
     times_s : (n,) float64, strictly increasing [s]
-    rate_per_s : (m,) or one for all: rates that the others should answer [1/s]
-    within_s : how far away in time an answer may be [s]
-    least_n : answers that are enough
+    rate_per_s : (m,) or one for all: rates above which others should change too [1/s]
+    within_s : largest time difference of the change of another quantity [s]
+    least_n : number of others that must change
 
-    Returns
-    -------
-    (m, n) uint8 of `Flag`; the first value of each quantity is NOT_EVALUATED, and so is one that moves where
-    fewer than ``least_n`` others could be seen to move
+    Returns ------- (m, n) uint8 of `Flag`; the first value of each quantity is NOT_EVALUATED, and so is one
+    that changes where fewer than ``least_n`` others have a rate at all
 
     Raises
     ------
     ValueError
-        If shapes do not fit, or a parameter is below what it can be, naming both.
+        If shapes do not match, or a parameter is below its minimum, naming both.
 
     Examples
     --------
@@ -86,20 +84,20 @@ def neighbour(
     fail: float = np.nan,
     least_n: int = 2,
 ) -> Flags:
-    """Flag values far from what the neighbours had, each of them some time ago. QARTOD test 12.
+    """Flag values far from the lagged values of neighbouring sites. QARTOD test 12.
 
-    What the neighbours had is the median of their latest values up to ``t − lag_s``: of three, one that is
-    broken says nothing.
+    The reference is the median of the neighbours' latest values up to ``t − lag_s``, so that of three
+    neighbours one faulty sensor has no effect.
 
     Parameters
     ----------
     values : (n,) float64, NaN means missing
     times_s : (n,) float64, strictly increasing [s]
     others : (m, n) float64, the neighbours at the same times; NaN and infinities mean missing
-    lag_s : (m,) or one for all: how long their water (or traffic) takes to arrive; negative downstream [s]
-    max_age_s : a neighbour's value that is older than this at ``t − lag_s`` says nothing [s]
+    lag_s : (m,) or one for all: travel time of their water (or traffic); negative downstream [s]
+    max_age_s : a neighbour's value that is older than this at ``t − lag_s`` is ignored [s]
     suspect, fail : distances; suspect ≤ fail
-    least_n : with fewer neighbours a value is not judged
+    least_n : with fewer neighbours a value is NOT_EVALUATED
 
     Returns
     -------
@@ -108,7 +106,7 @@ def neighbour(
     Raises
     ------
     ValueError
-        Naming both limits if suspect exceeds fail; if shapes do not fit.
+        Naming both limits if suspect exceeds fail; if shapes do not match.
 
     Examples
     --------
@@ -135,14 +133,14 @@ def neighbour(
 
 
 def _any_in(occurred: NDArray[np.bool_], begin: NDArray[np.intp], end: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Whether it happened in a window, 0 or 1, (m, n)."""
+    """Return whether anything occurred in each window ``begin ≤ i < end``, 0 or 1, (m, n)."""
     total = np.zeros((occurred.shape[0], occurred.shape[1] + 1), np.intp)
     np.cumsum(occurred, axis=1, out=total[:, 1:])
     return (total[:, end] > total[:, begin]).astype(np.intp)
 
 
 def _latest(x: Floats, t: Floats, at: Floats, max_age_s: float) -> Floats:
-    """The latest finite values up to some times, NaN where there is none that is young enough."""
+    """Return the latest finite value up to each time; NaN where there is none of at most ``max_age_s``."""
     finite_positions = np.flatnonzero(np.isfinite(x))
     found = np.searchsorted(t[finite_positions], at, side="right") - 1
     latest = np.full(at.shape, np.nan)
@@ -153,7 +151,7 @@ def _latest(x: Floats, t: Floats, at: Floats, max_age_s: float) -> Floats:
 
 
 def _median(x: Floats, count: NDArray[np.intp]) -> Floats:
-    """Medians of columns without their NaN; of none, NaN."""
+    """Return the medians of columns with ``count`` values each, ignoring NaN; NaN where there is none."""
     if not len(x):
         return np.full(count.shape, np.nan)
     ordered = np.sort(x, axis=0)  # NaN last

@@ -1,4 +1,4 @@
-"""Spike (QARTOD test 6) and rate-of-change (test 7) checks."""
+"""Flags single outliers (QARTOD test 6, spike) and changes that are too fast (test 7, rate of change)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def rate_of_change(
     values: ArrayLike, times_s: ArrayLike, *, suspect_per_s: float = np.nan, fail_per_s: float = np.nan
 ) -> Flags:
-    """Flag values that moved faster than the process can. QARTOD test 7.
+    """Flag values that changed faster than the process can. QARTOD test 7.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def rate_of_change(
 def rate_of_change_flags(
     step: Floats, dt_s: Floats, suspect_per_s: Limit, fail_per_s: Limit, *, first: bool = False
 ) -> Flags:
-    """Flags of steps between neighbours; with ``first`` a NOT_EVALUATED one for the value before them."""
+    """Return flags of steps between neighbours; with ``first`` preceded by a NOT_EVALUATED."""
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         rate = np.abs(step) / dt_s
     flags = flags_by_two_limits(rate, suspect_per_s, fail_per_s)
@@ -64,7 +64,7 @@ def rate_of_change_flags(
 
 
 def spike(values: ArrayLike, *, suspect: float = np.nan, fail: float = np.nan) -> Flags:
-    """Flag values that stand off from the mean of their two neighbours. QARTOD test 6.
+    """Flag values far from the mean of their two neighbours. QARTOD test 6.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def spike(values: ArrayLike, *, suspect: float = np.nan, fail: float = np.nan) -
 
 
 def spike_flags(before: Floats, value: Floats, after: Floats, suspect: Limit, fail: Limit) -> Flags:
-    """Flags of values between their neighbours."""
+    """Return flags of values by their distance from the mean of both neighbours, (k,) uint8."""
     with np.errstate(over="ignore", invalid="ignore"):
         distance = np.abs(value - (before / 2 + after / 2))
     return flags_by_two_limits(distance, suspect, fail)

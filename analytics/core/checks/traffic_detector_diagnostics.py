@@ -1,8 +1,8 @@
-"""Diagnostics of traffic detectors over a day, as in operation at the Caltrans PeMS.
+"""Diagnoses faults of traffic detectors from a day of flow and occupancy samples, as the Caltrans PeMS does.
 
-Of the samples of one day (30 s, 05:00 to 22:00) the first test that a detector fails names its fault; the
-fault is the detector's, not a sample's. Source: PeMS, detector health, and the thresholds of its diagnostic
-sets, after Chen, Kwon, Rice, Skabardonis and Varaiya (2003).
+The tests run over the samples of one day (30 s, 05:00 to 22:00). The first test that a detector fails names
+its fault; it applies to the detector, not to single samples. Source: PeMS, detector health, and the
+thresholds of its diagnostic sets, after Chen, Kwon, Rice, Skabardonis and Varaiya (2003).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     Limit = float | Floats
 
 SAMPLES_PER_DAY = 2040  # 30-s samples in 17 h
-MAX_CONSTANT_STEPS = 1e-5  # sum of the steps of occupancy that is constant
+MAX_CONSTANT_STEPS = 1e-5  # sum of steps of occupancy below which it is constant, with room for rounding
 
 
 class DetectorDiagnosis(IntEnum):
-    """What a detector's day says of it."""
+    """Health of a detector over a day: good, or the first test that it failed."""
 
     GOOD = 1
     NO_DATA = 2
@@ -37,16 +37,16 @@ class DetectorDiagnosis(IntEnum):
 
 
 class DiagnosticThresholds(NamedTuple):
-    """Shares of the samples received from which on a detector is faulty; NaN judges nothing.
+    """Shares of the received samples from which on a detector is faulty; NaN switches a test off.
 
     One for all detectors or (d,) each.
 
     Attributes
     ----------
-    least : of a day's samples, received: with so few or fewer there is too little
+    least : share of a day's samples received up to which there are too few
     zero_occupancy, zero_flow : Card off
     high_occupancy, high_flow : samples above ``occupancy``, above ``flow``: High value
-    zero_flow_occupied, zero_occupancy_flowing : samples that contradict themselves: Intermittent
+    zero_flow_occupied, zero_occupancy_flowing : contradictory samples: Intermittent
     constant : sum of steps of occupancy over four hours below which it is Constant
     occupancy : share of time [1]
     flow : vehicles a sample
@@ -89,15 +89,15 @@ def diagnose_traffic_detectors(
     mean_of: int = 10,
     constant_n: int = 48,
 ) -> NDArray[np.uint8]:
-    """Diagnose many detectors by the samples of a day.
+    """Diagnose d detectors by the samples of a day.
 
     Parameters
     ----------
     flow, occupancy : (d, n) float64, vehicles a sample and share of time [1]; a sample without both, NaN,
         was not received
-    thresholds : of all, or (d,) each
-    day_samples : samples that a day has
-    mean_of, constant_n : samples of one mean (5 min), and means whose steps are added up (4 h)
+    thresholds : for all, or (d,) each
+    day_samples : number of samples that a complete day has
+    mean_of, constant_n : samples per mean (5 min), and means whose steps are summed (4 h)
 
     Returns
     -------
@@ -106,7 +106,7 @@ def diagnose_traffic_detectors(
     Raises
     ------
     ValueError
-        If shapes do not fit, or a number is below what it can be, naming both.
+        If shapes do not match, or a number is below its minimum, naming both.
 
     Examples
     --------
@@ -153,7 +153,7 @@ def _as_column(limit: Limit) -> Limit:
 
 
 def _smallest_step_sum(occupancy: Floats, mean_of: int, n: int) -> Floats:
-    """The smallest sum of steps between n consecutive means that are all above zero, (d,); none is inf."""
+    """Return the smallest sum of steps between n consecutive means above zero, (d,); inf without any."""
     d, samples = occupancy.shape
     means = samples // mean_of
     if means < n:

@@ -1,8 +1,9 @@
-"""What lies in windows that begin and end anywhere, for all windows at once.
+"""Computes range and standard deviation over many windows of arbitrary begin and end at once.
 
-Blocks of 1, 2, 4, … elements are merged from their halves, and each window is the blocks that the binary
-digits of its length name. So n windows cost n log n whatever their length, nothing is ever subtracted again
-(one value of 1e300 is forgotten with its window), and memory stays at a few arrays of n.
+Blocks of 1, 2, 4, … elements are merged from their halves, and each window is composed of blocks by the
+binary digits of its length. So n windows cost n log n whatever their length, nothing is subtracted from
+running sums (a value of 1e300 affects no window that does not contain it), and memory stays at a few arrays
+of n.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 
 
 def window_deviations(x: Floats, begin: Positions, end: Positions) -> Floats:
-    """Population standard deviations of windows, (k,); see `fold`. Chan, Golub and LeVeque (1979)."""
+    """Return population standard deviations of windows, (k,); see `fold_windows`.
+
+    Source: Chan, Golub and LeVeque (1979).
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         n, _, squares = fold_windows(
             (np.ones_like(x), x, np.zeros_like(x)), _merge_deviations, (0.0, 0.0, 0.0), begin, end
@@ -31,7 +35,7 @@ def window_deviations(x: Floats, begin: Positions, end: Positions) -> Floats:
 
 
 def window_ranges(x: Floats, begin: Positions, end: Positions) -> Floats:
-    """Largest less smallest of windows, (k,); see `fold`."""
+    """Return the ranges (largest less smallest value) of windows, (k,); see `fold_windows`."""
     low, high = fold_windows((x, x), _merge_ranges, (np.inf, -np.inf), begin, end)
     with np.errstate(over="ignore", invalid="ignore"):
         return high - low
@@ -48,14 +52,14 @@ def fold_windows(
 
     Parameters
     ----------
-    parts : (n,) each
-    merge : of two neighbours, elementwise
-    nothing : an element that changes nothing when merged
+    parts : (n,) each: the components of the elements
+    merge : associative merge of two neighbours, elementwise
+    neutral : components of the neutral element of the merge
     begin, end : (k,) windows ``begin ≤ i < end``; those that end before they begin are empty
 
     Returns
     -------
-    (k,) each
+    (k,) each: the components of the merged windows
 
     """
     length, position = np.maximum(end - begin, 0), begin.copy()
@@ -80,7 +84,7 @@ def _merge_ranges(one: WindowParts, other: WindowParts) -> WindowParts:
 
 
 def _merge_deviations(one: WindowParts, other: WindowParts) -> WindowParts:
-    """Counts, means and sums of squared distances from them."""
+    """Merge counts, means and sums of squared distances from the means."""
     n = one[0] + other[0]
     both = (one[0] > 0) & (other[0] > 0)
     apart = np.where(both, other[1] - one[1], 0.0)

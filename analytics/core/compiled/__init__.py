@@ -1,1 +1,1 @@
-"""The judge compiled by Numba: one pass over the readings of a series."""
+"""Numba-compiled version of the detection core: one pass over the readings of each series."""

@@ -1,4 +1,7 @@
-"""Compiled quality checks of one reading; the twin of `analytics.core.checks`."""
+"""Compiled quality checks of one reading, equivalent to those of `analytics.core.checks`.
+
+The parameters ``r, p, s, t, v, dt`` are explained in `analytics.core.compiled.kernel`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 
 @inlined_kernel
 def flag_by_two_limits(x: float, suspect: float, fail: float) -> int:
-    """The flag of a distance by two limits."""
+    """Return the flag of a distance by two limits."""
     if x > fail:
         return k.FAIL
     return k.SUSPECT if x > suspect else k.PASS
@@ -23,7 +26,7 @@ def flag_by_two_limits(x: float, suspect: float, fail: float) -> int:
 
 @inlined_kernel
 def _attenuated_signal_flag(r: NDArray[Any], p: NDArray[Any], s: int, t: float, v: float, dt: float) -> int:
-    """The flag of too small a standard deviation; its means move on."""
+    """Return the flag of too small a standard deviation (QARTOD test 9), and update its means."""
     if np.isnan(r[s, k.ATTENUATED_MEAN]):
         gain, off = 1.0, 0.0
         r[s, k.ATTENUATED_MEAN] = v
@@ -42,7 +45,7 @@ def _attenuated_signal_flag(r: NDArray[Any], p: NDArray[Any], s: int, t: float, 
 
 @inlined_kernel
 def run_checks(r: NDArray[Any], p: NDArray[Any], s: int, t: float, v: float, dt: float) -> tuple[int, int]:
-    """Quality and rules of the checks of one value that is there; the run of equal values moves on."""
+    """Return flag and rules of the checks of a present value, and update the run of constant values."""
     quality, rules = k.PASS, 0
     if v < p[s, k.SUSPECT_LOW] or v > p[s, k.SUSPECT_HIGH]:
         quality, rules = k.SUSPECT, k.GROSS_RULE

@@ -1,6 +1,7 @@
-"""Names and constants that the compiler freezes, and how functions are compiled.
+"""Column indices and constants that Numba compiles in, and the decorators that compile functions.
 
-Numba's cache knows the content of `analytics.core.compiled` alone, so that carries a digest of what it uses.
+Numba's cache checks the file of a compiled function alone, not the code and constants that it inlines;
+therefore `analytics.core.compiled.kernel` contains a digest of them.
 """
 
 from __future__ import annotations
@@ -85,12 +86,12 @@ MAX_NOVELTY, QUIET_VALUES, MIN_STEPS = novelty.MAX_NOVELTY, novelty.QUIET_VALUES
 
 
 def inlined_kernel(function: F) -> F:
-    """A function called by compiled ones alone, as a part of them: a call costs as much as what it does."""
+    """Compile a function that only compiled ones call, inlined: a call would cost as much as its body."""
     return _compile(function, "always")
 
 
 def entry_kernel(function: F) -> F:
-    """The function compiled; the result is kept beside the module's bytecode."""
+    """Compile a function that Python calls; the result is cached beside the module's bytecode."""
     return _compile(function, "never")
 
 
@@ -99,6 +100,7 @@ def _compile(function: F, inline: Literal["never", "always"]) -> F:
         return function
     from numba import njit  # noqa: PLC0415 - an extra; the NumPy path is always there
 
-    # Nothing here makes or keeps an array; counting references to them took two thirds of the time.
+    # `_nrt` off: no compiled function allocates or keeps an array, and counting references took two thirds of
+    # the time.
     options: dict[str, Any] = {"cache": True, "error_model": "numpy", "nogil": True, "_nrt": False}
     return cast("F", njit(inline=inline, **options)(function))

@@ -1,4 +1,7 @@
-"""Compiled tails and novelty of one reading; the twin of `analytics.core.{tail_probability,novelty}`."""
+"""Compiled tail scores and novelty of one reading, as in `analytics.core.tail_probability` and `novelty`.
+
+The parameters ``r, p, s, v`` are explained in `analytics.core.compiled.kernel`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
 @inlined_kernel
 def tail_score(x: float, tail_sums: tuple[float, float, float], count: float, tail_start: TailStart) -> float:
-    """As `analytics.core.tail_probability.score`."""
+    """Return the score of a distance, as `analytics.core.tail_probability.score` does."""
     at, share, usual_excess, slope_below = tail_start
     n = tail_sums[0] + k.PRIOR_EXCURSIONS
     if not x > at:
@@ -35,7 +38,10 @@ def tail_score(x: float, tail_sums: tuple[float, float, float], count: float, ta
 
 @inlined_kernel
 def learn_tail(r: NDArray[Any], s: int, first: int, x: float, weight: float, tail_start: TailStart) -> None:
-    """As `analytics.core.tail_probability.learn`."""
+    """Update a tail in the state, as `analytics.core.tail_probability.learn_distance` does.
+
+    ``first`` is the column of the tail's first scalar; its other three follow.
+    """
     at, _, usual_excess, _ = tail_start
     if x > at:
         r[s, first + 3] = max(r[s, first + 3], x)
@@ -50,7 +56,7 @@ def learn_tail(r: NDArray[Any], s: int, first: int, x: float, weight: float, tai
 
 @inlined_kernel
 def _record_excess(r: NDArray[Any], s: int, low: int, now: float, least: float) -> float:
-    """As `analytics.core.novelty._record`; ``low`` and the place after it hold the record."""
+    """Return the excess over a record and update it; ``low`` and the column after it hold the record."""
     excess = 0.0
     if r[s, low] <= r[s, low + 1]:
         span = r[s, low + 1] - r[s, low]
@@ -76,7 +82,7 @@ def update_novelty(
     residual: float,
     floor: float,
 ) -> float:
-    """As `analytics.core.novelty.of_tick`, before it is told; v is usable."""
+    """Return the novelty of a usable value before `report_novelty`, and update the records."""
     hour = hour if hour < HOURS_PER_DAY else 0
     before, after = hour - 1 if hour > 0 else HOURS_PER_DAY - 1, hour + 1 if hour + 1 < HOURS_PER_DAY else 0
     lowest = min(low[s, hour], low[s, before], low[s, after])
@@ -109,7 +115,7 @@ def update_novelty(
 
 @inlined_kernel
 def exceeds_usual_step(r: NDArray[Any], p: NDArray[Any], s: int, v: float) -> bool:
-    """As `analytics.core.novelty.jumps`."""
+    """Whether a value is too many usual steps away, as `analytics.core.novelty.exceeds_usual_step`."""
     if r[s, k.USABLE_COUNT] < k.MIN_STEPS or abs(r[s, k.VALUE_1]) > k.LARGEST_USABLE_VALUE:
         return False
     step = v - r[s, k.VALUE_1]
@@ -119,7 +125,7 @@ def exceeds_usual_step(r: NDArray[Any], p: NDArray[Any], s: int, v: float) -> bo
 
 @inlined_kernel
 def report_novelty(r: NDArray[Any], s: int, largest_excess: float) -> float:
-    """As `analytics.core.novelty._told`."""
+    """Return the novelty if it is the largest for a while, else 0."""
     if largest_excess > 0 and (
         r[s, k.VALUES_SINCE_NOVELTY] > k.QUIET_VALUES or largest_excess > r[s, k.LAST_NOVELTY]
     ):

@@ -1,8 +1,20 @@
-"""The stack of `analytics.core.numpy_judge`, reading by reading, compiled by Numba where that is installed.
+"""Numba-compiled detection loop: flags and scores the readings of a block one by one and updates the state.
 
-The same arithmetic in the same order gives the same flags and events; figures agree to a few units
-in the last place, for the logarithms of two libraries differ there (tests/analytics/core/test_compiled.py).
-NumPy is fast over many series at one reading each; this is fast over few series with many readings, too.
+It is the algorithm of `analytics.core.numpy_judge`, with the same arithmetic in the same order. Flags and
+events are the same; floating-point results agree to one part in 100,000, as the logarithms of the two
+libraries differ in the last places (tests/analytics/core/test_compiled.py). NumPy is fast over many series
+with one reading each; this is also fast over few series with many readings.
+
+The compiled modules use these short names for their parameters:
+
+r   (n_series, len(SCALARS)) float64, scalars of the state (`State.scalars`), changed in place
+p   (n_series, len(DEFAULTS)) float64, limits (`Parameters.by_series`)
+s   index of the series: the row of r, p and every other array of the state
+t   measured time of the reading [s]
+v   value of the reading, canonical unit
+dt  time since the last value of the series [s]; inf before the first
+
+Columns of r and p are named by `analytics.core.compiled.constants`, imported as k.
 """
 
 from __future__ import annotations
@@ -21,7 +33,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 INLINED_CODE_DIGEST = "4158c93b269734db"
-"""Digest of what is compiled in from elsewhere, held true by a test: the cache knows this file alone."""
+"""Digest of the code and constants inlined from other modules; a test compares it.
+
+Numba's cache is invalidated by changes of this file alone.
+"""
 
 
 @inlined_kernel
@@ -36,7 +51,11 @@ def _advance_event(
     closed: NDArray[Any],
     n_closed: int,
 ) -> tuple[bool, bool]:
-    """Whether an event closed (its scalars then fill the next row of ``closed``), and whether one goes on."""
+    """Advance the event of a series by one reading, up to the decision whether it includes this one.
+
+    Returns whether an event closed (its scalars then fill the next row of ``closed``), and whether one is
+    open that includes this reading.
+    """
     is_open = r[s, k.EVENT] > 0
     if not (is_open or strong or weak or r[s, k.EVIDENCE_BITS] > 0):
         return False, False
@@ -68,14 +87,13 @@ def _advance_event(
 def _extend_event(
     r: NDArray[Any], s: int, t: float, v: float, expected: float, spread: float, score: float, rules: int
 ) -> None:
-    """Take a reading into the open event."""
+    """Include a reading in the open event."""
     r[s, k.EVENT_LAST] = t
     r[s, k.EVENT_COUNT] += 1.0
     r[s, k.EVENT_RULES] = int(r[s, k.EVENT_RULES]) | rules
     can_be_scored = abs(r[s, k.EVENT_OBSERVED] - r[s, k.EVENT_EXPECTED])
-    equal = (
-        score == r[s, k.EVENT_SCORE] and abs(v - expected) > can_be_scored
-    )  # of equal scores the farthest counts
+    # Among equal scores the reading farthest from the expected value is the peak.
+    equal = score == r[s, k.EVENT_SCORE] and abs(v - expected) > can_be_scored
     if score > r[s, k.EVENT_SCORE] or equal:
         r[s, k.EVENT_PEAK], r[s, k.EVENT_OBSERVED], r[s, k.EVENT_EXPECTED], r[s, k.EVENT_SPREAD] = (
             t,
@@ -100,7 +118,7 @@ def _learn_baseline(
     weight: float,
     adopted: bool,
 ) -> None:
-    """Move level, profiles and deviation, as `analytics.core.baseline.learn` does."""
+    """Update level, profiles and deviation, as `analytics.core.baseline.learn` does."""
     profile, spread_profile, visits, week = profiles
     count = r[s, k.COUNT]
     first = count < 1
@@ -135,7 +153,7 @@ def _learn_baseline(
 
 @entry_kernel
 def is_in_order(series: NDArray[np.intp], time_s: NDArray[np.float64], scalars: NDArray[np.float64]) -> bool:
-    """Whether `analytics.core.judge.judge` may judge this: by series and time, later than what it knows."""
+    """Whether readings are sorted by series and time, and later than the last judged time of their series."""
     before = -1
     after = np.nan
     for j in range(len(series)):
@@ -162,9 +180,24 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the stack, once through
     closed: NDArray[np.float64],
     still_open: NDArray[np.intp],
 ) -> tuple[int, int, int]:
-    """Judge readings sorted by series and time.
+    """Judge n readings sorted by series and time, and update the state in place.
 
-    Returns how many rows of ``revised`` and ``closed`` and how many series of ``still_open`` it filled.
+    Parameters
+    ----------
+    series : (n,) index into the state
+    time_s : (n,) measured time, Unix seconds [s]
+    value : (n,) canonical unit; NaN means missing
+    p : (n_series, len(DEFAULTS)) limits
+    state : arrays of the state, in the order of `analytics.core.state.COLUMNS_OF_ARRAY`
+    results : (n,) each, filled: quality uint8, rules uint16, expected, spread, score, novelty float32
+    revised : (n, 4) buffer: series, time, flag and rules of readings whose flag changed
+    closed : (n, 1 + len(SCALARS)) buffer: series, and its scalars at the end of the event
+    still_open : (n,) buffer: series whose event is open
+
+    Returns
+    -------
+    Numbers of rows filled of ``revised``, ``closed`` and ``still_open``
+
     """
     quality_out, rules_out, expected_out, spread_out, score_out, novelty_out = results
     r, profile, spread_profile, visits, week, hour_lows, hour_highs = state

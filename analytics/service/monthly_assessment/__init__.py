@@ -1,4 +1,4 @@
-"""Makes monthly assessments again where their data changed (docs/assessments.md)."""
+"""Periodic task that computes the monthly assessments again when their data changed (docs/assessments.md)."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from analytics.service.monthly_assessment import site_assessments, town_assessme
 from analytics.service.monthly_assessment.month_data import MonthData
 from analytics.service.time_slice import UNLIMITED
 from ingest_service.storage.postgres.assessments import Assessments
-from ingest_service.storage.postgres.store import PostgresStore
 
 if TYPE_CHECKING:
     from analytics.service.monthly_assessment.index_weights import IndexRules
     from analytics.service.settings import Settings
     from analytics.service.time_slice import TimeSlice
-    from ingest_service.storage.contract.store import Store
+    from ingest_service.storage.contract.store import Database, Store
     from ingest_service.storage.postgres.assessments import Assessment
 
 DAY_S = 86_400.0
-STALE_S = 3_600.0  # a rollup has hours: what is newer by less shows in no assessment
+STALE_S = 3_600.0  # rollups are hourly: newer readings within an hour do not change an assessment
 STALE_LOOK_S = 45.0  # with the service's period, a stale month is assessed again within a minute
-INCOMPLETE_PREFIX = "incomplete/"  # before a fingerprint: the month is computed again at the next look
+INCOMPLETE_PREFIX = "incomplete/"  # before a fingerprint: the month is computed again at the next check
 
 _pending_months: WeakKeyDictionary[Store, list[str]] = WeakKeyDictionary()
 
 
 def assess(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED) -> None:
-    """The periodic task: look, now and then, at the newest months, and compute those whose data changed.
+    """Check the newest months at intervals, and compute those whose data changed.
 
-    Months that a turn has no time for come first in the next one. What is measured in the future, by a clock
-    that is wrong, is of no month. While the newest reading lies more than an hour beyond the assessments of
-    its month, the months are looked at again within a minute.
+    Months that a turn has no time for come first in the next one. Readings measured in the future, by a wrong
+    clock, belong to no month. While the newest reading is more than an hour newer than its month's
+    assessments, the months are checked again within a minute.
     """
-    if not isinstance(store, PostgresStore):
+    database = store.database
+    if database is None:
         return
-    assessment_store, month_backoff = Assessments(store), item_backoff.backoff_of(store, "assess")
+    assessment_store, month_backoff = Assessments(database), item_backoff.backoff_of(store, "assess")
     newest_s = assessment_store.newest_measured()
     if newest_s is None:
         return
@@ -48,7 +48,7 @@ def assess(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED) 
     pending = _pending_months.setdefault(store, [])
     if not pending:
         checked_ago_s = assessment_store.seconds_since_check()
-        if checked_ago_s is not None and checked_ago_s < _look_every_s(store, settings, newest_s):
+        if checked_ago_s is not None and checked_ago_s < _look_every_s(database, settings, newest_s):
             return
         pending += _newest_months(months.month_at(newest_s, store.zone), settings.assess_months)
     rules = rule_files.read_index_rules(settings.index_file)
@@ -56,16 +56,16 @@ def assess(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED) 
         month = pending.pop(0)
         if not month_backoff.is_deferred(month):
             with month_backoff.isolate(month):
-                bring_up_to_date(store, month, rules, newest_s=newest_s)
+                bring_up_to_date(database, month, rules, newest_s=newest_s)
 
 
 def is_stale(assessed_until_s: float, newest_s: float) -> bool:
-    """Whether the newest reading lies so far beyond an assessment that its numbers are out of date."""
+    """Whether the newest reading is so much newer than an assessment that the assessment is out of date."""
     return newest_s - assessed_until_s > STALE_S
 
 
-def _look_every_s(store: PostgresStore, settings: Settings, newest_s: float) -> float:
-    """How long to wait between two looks [s]: shorter while the current month is stale."""
+def _look_every_s(store: Database, settings: Settings, newest_s: float) -> float:
+    """Return the time between two checks [s]: shorter while the current month is stale."""
     month = months.month_at(newest_s, store.zone)
     until_s = Assessments(store).assessed_until(month)
     if until_s is None:
@@ -76,15 +76,15 @@ def _look_every_s(store: PostgresStore, settings: Settings, newest_s: float) -> 
 
 
 def _newest_months(month: str, n: int) -> list[str]:
-    """So many months, the newest first."""
+    """Return ``month`` and those before it, ``n`` in all, newest first."""
     months_found = [month]
     while len(months_found) < n:
         months_found.append(months.month_before(months_found[-1]))
     return months_found
 
 
-def bring_up_to_date(store: PostgresStore, month: str, rules: IndexRules, *, newest_s: float) -> bool:
-    """Compute a month unless it was computed from the very same data; whether it was."""
+def bring_up_to_date(store: Database, month: str, rules: IndexRules, *, newest_s: float) -> bool:
+    """Compute a month unless it was computed from the same data; return whether it was computed now."""
     assessment_store = Assessments(store)
     from_s, to_s = months.month_bounds(month, store.zone)
     fingerprint = assessment_store.fingerprint(from_s, to_s, rules.version_text)
@@ -106,9 +106,9 @@ def bring_up_to_date(store: PostgresStore, month: str, rules: IndexRules, *, new
 def compute_assessments(
     month: MonthData, rules: IndexRules, faults: ItemBackoff | None = None
 ) -> list[Assessment]:
-    """Everything that is said of a month; nothing of one that has no reading.
+    """Return all assessments of a month; none for a month without readings.
 
-    A site, link or town that can't be assessed is left out, and noted in ``faults``.
+    A site, link or town that can't be assessed is left out, and recorded in ``faults``.
     """
     faults = faults or ItemBackoff("assess")
     if not any(one.count for one in month.measured.values()):
@@ -121,7 +121,7 @@ def compute_assessments(
     ]
 
 
-def _read_month(store: PostgresStore, name: str, until_s: float) -> MonthData:
+def _read_month(store: Database, name: str, until_s: float) -> MonthData:
     assessment_store = Assessments(store)
     from_s, to_s = months.month_bounds(name, store.zone)
     return MonthData(

@@ -1,4 +1,4 @@
-"""Weights of the evaluation index, read from TOML, and the version of the formulas."""
+"""Reads the weights of the towns' evaluation index from TOML; also the version of its formulas."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
+from analytics.errors import AnalyticsError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -16,29 +18,29 @@ VERSION = "1"
 INDEX_PARTS = ("water_target", "water_good", "roads", "capture", "validity", "response")
 
 
-class IndexRulesError(ValueError):
-    """The file of weights can't be used; the sentence says why and what to do."""
+class IndexRulesError(AnalyticsError, ValueError):
+    """The file of weights can't be used; the message names the cause and the remedy."""
 
 
 class IndexRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The index's weights by part, and what is wanted of a response."""
+    """The index's weights by part, and the target time of a response ``response_wanted_h`` [h]."""
 
     response_wanted_h: Annotated[float, Meta(gt=0)]
     weights: dict[str, Annotated[float, Meta(ge=0)]]
 
     @property
     def version_text(self) -> str:
-        """Formulas and weights as one text: where it changes, everything is computed anew."""
+        """Version of the formulas and the weights as one text; if it changes, all months are recomputed."""
         return f"{VERSION} {self.response_wanted_h:g} {sorted(self.weights.items())}"
 
 
 def read_index_rules(path: Path | None) -> IndexRules:
-    """The rules of a file, or those that come with towntwin.
+    """Return the rules of a file, or without a path the defaults of towntwin.
 
     Raises
     ------
-    RulesError
-        naming what is wrong in the file.
+    IndexRulesError
+        With what is wrong in the file.
 
     """
     name = "index.toml" if path is None else str(path)

@@ -1,4 +1,4 @@
-"""Loads the inputs of a month's assessments: series, hours of traffic, anomalies, areas."""
+"""Holds the input data of a month's assessments (series, hours of traffic, anomalies) with queries on it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LAKE_SECTION, SECTION_KINDS = "lake_section", ("river_section", "lake_section")
 
 
 def month_at(time_s: float, zone: ZoneInfo) -> str:
-    """The month of a moment by the towns' clocks.
+    """Return the month of a Unix time in the towns' time zone.
 
     >>> from zoneinfo import ZoneInfo
     >>> month_at(1793462400.0, ZoneInfo("Asia/Shanghai"))
@@ -30,7 +30,7 @@ def month_at(time_s: float, zone: ZoneInfo) -> str:
 
 
 def month_before(month: str) -> str:
-    """The month before.
+    """Return the month before.
 
     >>> month_before("2026-01")
     '2025-12'
@@ -40,7 +40,7 @@ def month_before(month: str) -> str:
 
 
 def month_bounds(month: str, zone: ZoneInfo) -> tuple[float, float]:
-    """When a month begins and ends by the towns' clocks, Unix seconds [s]."""
+    """Return when a month begins and ends in the towns' time zone, Unix seconds [s]."""
     year, number = (int(part) for part in month.split("-"))
     after = (year + 1, 1) if number == 12 else (year, number + 1)
     return (
@@ -51,7 +51,7 @@ def month_bounds(month: str, zone: ZoneInfo) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class MonthData:
-    """A month of everything enrolled, until the newest reading that there is."""
+    """The data of everything enrolled in a month, up to the newest reading."""
 
     name: str
     from_s: float
@@ -99,7 +99,7 @@ class MonthData:
         return {one.node_id: one.area_id for one in self.directory.nodes}
 
     def in_town(self, area_id: str, kinds: Iterable[str] | None = None) -> list[Site]:
-        """The sites of a town."""
+        """Return the sites of a town, of some kinds or of all."""
         return [
             one
             for one in self.sites.values()
@@ -107,7 +107,7 @@ class MonthData:
         ]
 
     def means(self, site_id: str) -> dict[str, float]:
-        """The mean of what is good by quantity, canonical units; what has no good reading is left out."""
+        """Return the mean of the good readings by quantity, in canonical units; only where there are any."""
         found = {}
         for one in self.series_of[site_id]:
             mean = self.measured[one.series_id].mean if one.series_id in self.measured else None
@@ -116,11 +116,11 @@ class MonthData:
         return found
 
     def readings(self, site_ids: Iterable[str]) -> int:
-        """How many readings came from sites."""
+        """Return the number of readings received from sites."""
         return self.rate(site_ids).count
 
     def rate(self, site_ids: Iterable[str]) -> CaptureRate:
-        """Readings of sites: expected since each series' first ever, come, good."""
+        """Return the readings of sites: expected (since each series' first reading ever), received, good."""
         total = CaptureRate(0.0, 0, 0)
         for site_id in site_ids:
             for one in self.series_of[site_id]:

@@ -1,4 +1,4 @@
-"""Monthly assessments of sites and links: class and target, trophic state, capture, congestion."""
+"""Computes monthly assessments of sites and road links: water class, trophic state, capture, congestion."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DIGITS = 6
 def make_assessment(
     month: MonthData, kind: AssessmentKind, subject: str, area_id: str, readings: int, **more: Any
 ) -> Assessment:
-    """An assessment of a month."""
+    """Build an assessment of a month; keyword arguments are its other fields."""
     return Assessment(
         kind=kind,
         subject=subject,
@@ -41,14 +41,14 @@ def make_assessment(
 
 
 def round_significant(value: float | None) -> float | None:
-    """To so many significant digits that summing in another order makes no other number."""
+    """Round to `DIGITS` significant digits, so that the result does not depend on the order of summing."""
     return None if value is None else float(f"{value:.{DIGITS}g}")
 
 
 def assess_sites(
     month: MonthData, sections: Mapping[str, AssessedSection], faults: ItemBackoff
 ) -> list[Assessment]:
-    """Every site: how much came; every section: its class; every lake: its trophic state."""
+    """Assess the capture rate of every site, the class of every section, the trophic state of every lake."""
     found: list[Assessment] = []
     for site in month.sites.values():
         with faults.isolate(f"{month.name} site {site.site_id}"):
@@ -66,7 +66,7 @@ def _of_site(month: MonthData, site: Site, sections: Mapping[str, AssessedSectio
 
 
 def assess_sections(month: MonthData, faults: ItemBackoff) -> dict[str, AssessedSection]:
-    """Every river and lake section that has series, judged."""
+    """Assess every river and lake section that has series by GB 3838, by site id."""
     found = {}
     for site in month.sites.values():
         if site.kind in SECTION_KINDS and month.series_of[site.site_id]:
@@ -165,7 +165,7 @@ def _trophic(month: MonthData, site: Site) -> Iterator[Assessment]:
 
 
 def performance_of(month: MonthData, links: Iterable[Link]) -> RoadPerformance | None:
-    """What some road links add up to; a link's length is shared by the detectors at its ends."""
+    """Return the performance of some road links together; detectors at a link's ends share its length."""
     hours: dict[str, list[tuple[float, float]]] = {}
     for hour in month.hours:
         hours.setdefault(hour.site_id, []).append((hour.flow, hour.speed))
@@ -181,7 +181,7 @@ def performance_of(month: MonthData, links: Iterable[Link]) -> RoadPerformance |
 
 
 def assess_links(month: MonthData, faults: ItemBackoff) -> list[Assessment]:
-    """Every road link with a detector at an end."""
+    """Assess every road link with a detector at an end."""
     found = []
     for link in month.roads:
         if month.road_ends[link.link_id]:
@@ -207,7 +207,7 @@ def assess_congestion(
     worst: dict[str, Any] | None,
     **more: Any,
 ) -> Assessment:
-    """Congestion of road links together."""
+    """Assess the congestion of road links together."""
     found = performance_of(month, links)
     ends = sorted({site for link in links for site in month.road_ends[link.link_id]})
     detail: dict[str, Any] = {"links": len(links), "detectors": ends}

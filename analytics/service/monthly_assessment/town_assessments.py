@@ -1,4 +1,4 @@
-"""Monthly assessments of towns: water status and CWQI, congestion, capture, response, index and rank."""
+"""Computes monthly assessments of towns: water status, CWQI, congestion, capture, response, index, rank."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def assess_towns(
     month: MonthData, sections: Mapping[str, AssessedSection], rules: IndexRules, faults: ItemBackoff
 ) -> list[Assessment]:
-    """Every town that has series, and how they rank."""
+    """Assess every town that has series, and rank the towns."""
     found: list[Assessment] = []
     shared = _shared_items(month, sections)
     for town in month.towns:
@@ -46,7 +46,7 @@ def assess_towns(
 
 
 def _shared_items(month: MonthData, sections: Mapping[str, AssessedSection]) -> set[str]:
-    """The items that every town with sections measures: on these alone towns compare."""
+    """Return the items that every town with sections measures; towns are compared on these only."""
     by_town = [set(gb3838.mean_by_item(one)) for one in _sections_by_town(month, sections).values() if one]
     return set.intersection(*by_town) if by_town else set()
 
@@ -170,7 +170,7 @@ def _response_detail(
 
 
 def _rank_water_status(found: Sequence[Assessment]) -> list[Assessment]:
-    """CWQI ranks over the items that all towns share: the smallest sum is first."""
+    """Add CWQI ranks to the details, over the items that all towns share; the smallest sum ranks first."""
     water = {
         one.subject: one.detail["shared_index"] if one.detail["shared_items"] else None
         for one in found
@@ -184,7 +184,7 @@ def _rank_water_status(found: Sequence[Assessment]) -> list[Assessment]:
 
 
 def _town_indices(month: MonthData, found: Sequence[Assessment], rules: IndexRules) -> Iterator[Assessment]:
-    """The index of each town, and its rank."""
+    """Yield the index of each town, with its rank."""
     scores: dict[str, dict[str, float | None]] = {}
     for one in found:
         scores.setdefault(one.area_id, {}).update(_scores(one))
@@ -212,7 +212,7 @@ def _town_indices(month: MonthData, found: Sequence[Assessment], rules: IndexRul
 
 
 def _scores(one: Assessment) -> dict[str, float | None]:
-    """What an assessment of a town says to the index: 0 to 1."""
+    """Return the index parts that a town's assessment contributes, each from 0 to 1."""
     detail = one.detail
     match one.kind:
         case "water_status":

@@ -1,4 +1,4 @@
-"""Monthly reports of an area, in Chinese or English, as HTML or PDF (docs/assessments.md)."""
+"""Renders the monthly report of an area in Chinese or English, as HTML or PDF (docs/assessments.md)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Literal, get_args
 if TYPE_CHECKING:
     from analytics.service.reports.translations import Language
     from ingest_service.storage.contract.models import Directory
-    from ingest_service.storage.postgres.store import PostgresStore
+    from ingest_service.storage.contract.store import Database
 
 Format = Literal["html", "pdf"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-_PLOT_LOCK = Lock()  # the plotting library is not made for several threads
+_PLOT_LOCK = Lock()  # Matplotlib is not thread-safe
 
 
 def render_report(
-    store: PostgresStore,
+    store: Database,
     directory: Directory,
     area_id: str,
     month: str,
@@ -24,22 +24,22 @@ def render_report(
     language: Language,
     form: Format,
 ) -> bytes:
-    """The report of an area's month; the same assessments give the same bytes.
+    """Return the report of an area's month; the same assessments give the same bytes.
 
     Parameters
     ----------
-    directory : what the reader may know; nothing else is told of
+    directory : the part of the directory that the reader may see; the report is limited to it
     month : ``2026-10``
 
     Raises
     ------
-    analytics.service.reports.report_data.NothingError
-        Where there is no such area, or nothing was assessed there in that month.
-    analytics.service.reports.fonts.MissingError
-        Where the extra ``reports`` is not installed.
+    analytics.service.reports.report_data.NothingAssessedError
+        If there is no such area, or nothing was assessed there in that month.
+    analytics.service.reports.fonts.MissingExtraError
+        If the extra ``reports`` is not installed.
 
     """
-    # Who only wants to know which languages there are does not load what draws and sets pages.
+    # Imported here, so that importing the constants above does not load the plotting and PDF libraries.
     from analytics.service.reports import content, html, pdf, report_data  # noqa: PLC0415
 
     data = report_data.read_report_data(store, directory, area_id, month, language)

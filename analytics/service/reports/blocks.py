@@ -1,4 +1,4 @@
-"""Building blocks of a report: headings, paragraphs, tables, pictures."""
+"""Defines a report's building blocks (headings, paragraphs, tables, figures), independent of HTML or PDF."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ if TYPE_CHECKING:
 
 
 class TableCell(NamedTuple):
-    """A cell of a table; the fill only repeats what the text says."""
+    """A cell of a table; the fill colour must not add information to the text."""
 
     text: str
     fill: str | None = None
 
 
 class SectionHeading(NamedTuple):
-    """The heading of a part."""
+    """The heading of a section."""
 
     text: str
 
 
 class Paragraph(NamedTuple):
-    """A sentence or some."""
+    """A paragraph of text."""
 
     text: str
 
 
 class Notice(NamedTuple):
-    """A sentence that a reader must not miss."""
+    """A highlighted warning to the reader."""
 
     text: str
 
 
 class ReportTable(NamedTuple):
-    """Rows under heads; ``widths`` are shares of the page's width."""
+    """A table with column heads; ``widths`` are relative column widths."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[TableCell]]
@@ -42,7 +42,7 @@ class ReportTable(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A PNG, with words for who can't see it."""
+    """A PNG image with a caption, which is also its alternative text."""
 
     png: bytes
     caption: str
@@ -52,7 +52,7 @@ Block = SectionHeading | Paragraph | Notice | ReportTable | Figure
 
 
 class MonthlyReport(NamedTuple):
-    """A report: its blocks in order; ``made_s`` is the newest moment that it tells of [s]."""
+    """A report: its blocks in order; ``made_s`` is the newest time that its data cover [Unix s]."""
 
     title: str
     under: str

@@ -1,4 +1,4 @@
-"""Builds the blocks of an area's monthly report."""
+"""Builds an area's monthly report as blocks: river sections, lakes, roads, data capture, missing data."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def build_report(source: ReportData) -> MonthlyReport:
-    """The report of an area's month."""
+    """Build the report of an area's month."""
     language = source.language
     year, number_ = (int(part) for part in source.month.split("-"))
     month = translate("month", language, year=year, number=number_)
@@ -208,7 +208,7 @@ def _capture(source: ReportData) -> Iterator[Block]:
 
 
 def _unmeasured(source: ReportData) -> Iterator[Block]:
-    """What is not measured, plainly."""
+    """Yield the section on what is not measured."""
     language = source.language
     sections = source.of("water_class", "site")
     yield SectionHeading(translate("missing", language))

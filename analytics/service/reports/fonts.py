@@ -1,19 +1,21 @@
-"""The font of reports: Noto Sans SC (SIL OFL 1.1), from a wheel, so that Chinese shows on a bare machine."""
+"""Locates the reports' font, Noto Sans SC (SIL OFL 1.1), in a wheel, so that no system font is needed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analytics.errors import AnalyticsError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-class MissingExtraError(ImportError):
-    """What reports need is not installed; the sentence names the extra."""
+class MissingExtraError(AnalyticsError, ImportError):
+    """A library that reports need is not installed; the message names the extra."""
 
 
 def font_path() -> Path:
-    """The font file. Raises `MissingExtraError` where the extra is not installed."""
+    """Return the path of the font file. Raises `MissingExtraError` if the extra is not installed."""
     try:
         from pylopdf_fonts_zh_cn import sans_path  # noqa: PLC0415 - an extra
     except ImportError as error:

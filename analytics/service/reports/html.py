@@ -1,4 +1,4 @@
-"""A report as one HTML file: no script, no other file, readable without style."""
+"""Renders a report as one self-contained HTML file, without scripts and readable without CSS."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ figcaption, .under { color: #56616d; font-size: .87rem; }
 
 
 def render_html(report: MonthlyReport) -> bytes:
-    """The page, UTF-8; the same report gives the same bytes."""
+    """Return the page in UTF-8; the same report gives the same bytes."""
     body = "\n".join(part for block in report.blocks for part in _block(block))
     language = "zh-CN" if report.language == "zh" else "en"
     page = (

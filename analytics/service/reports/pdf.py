@@ -1,4 +1,4 @@
-"""A report as PDF: A4, the font embedded in part, the same bytes from the same report."""
+"""Renders a report as an A4 PDF with an embedded font subset; the same report gives the same bytes."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ TITLE_PT, HEADING_PT, TEXT_PT, TABLE_PT, FOOT_PT = 16, 12, 9.5, 7.5, 7.5
 INK, PALE, HEAD_FILL = (28, 39, 51), (86, 97, 109), (238, 242, 246)
 NOTICE_FILL = (253, 236, 234)
 PADDING_MM = 0.8
-HEADING_ROOM_MM = 35.0  # a heading with the first lines of what follows
+HEADING_ROOM_MM = 35.0  # space for a heading and the first lines after it
 CAPTION_MM = 8.0
 LEAST_SCALE = 0.66
-"""A picture is made smaller down to this rather than moved to the next page: with at most
-`analytics.service.reports.plots.MOST_ROWS` rows it fits wherever a third of a page is left."""
+"""A figure is scaled down to this factor rather than moved to the next page: with at most
+`MOST_ROWS` rows (`analytics.service.reports.plots`) it fits wherever a third of a page is left."""
 _UNBREAKABLE = re.compile(r"[“（《]*(?:[!-~Ⅰ-Ⅻ]+ ?|.)[，。、；：）”》！？%]*")
-"""What a line of Chinese is not broken within: a letter or a word of Latin ones, with its punctuation."""
+"""A unit without a line break in Chinese text: a character or a Latin word, with its punctuation."""
 
 
 def render_pdf(report: MonthlyReport) -> bytes:
-    """The document. Raises `MissingExtraError` where the extra is not installed."""
+    """Return the document. Raises `MissingExtraError` if the extra is not installed."""
     page = new_document(report)
     try:
         _write(page, report)
@@ -52,20 +52,20 @@ def _write(page: Any, report: MonthlyReport) -> None:
 
 
 def close_fonts(page: Any) -> None:
-    """Let go of the font's file, which the library keeps open."""
+    """Close the font files, which fpdf2 keeps open."""
     for font in page.fonts.values():
         font.ttfont.close()
 
 
 def new_document(report: MonthlyReport) -> Any:
-    """An empty document with the font and its first page; to be closed."""
+    """Create a document with the font and an empty first page; the caller closes it by `close_fonts`."""
     try:
         from fpdf import FPDF  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise MissingExtraError("PDF needs the extra reports: pip install towntwin[reports]") from error
 
     class Paper(FPDF):
-        """A page with its number at the foot, and an id that follows from the report."""
+        """A document with page numbers in the footer, and no random file id."""
 
         def footer(self) -> None:
             self.set_y(-MARGIN_MM + 2)
@@ -75,9 +75,9 @@ def new_document(report: MonthlyReport) -> Any:
             self.set_text_color(*INK)
 
         def file_id(self) -> None:
-            """None: a random or timed id would differ from one making to the next."""
+            """Return None: a random or time-based id would differ between two renderings."""
 
-    logging.getLogger("fontTools").setLevel(logging.WARNING)  # else it tells of every glyph
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # at lower levels it logs every glyph
     paper = Paper(format="A4")
     paper.set_margins(MARGIN_MM, MARGIN_MM, MARGIN_MM)
     paper.set_auto_page_break(auto=True, margin=MARGIN_MM)
@@ -110,18 +110,18 @@ def _block(page: Any, block: Block) -> None:
 
 
 def _room_mm(page: Any) -> float:
-    """What is left of the page [mm]."""
+    """Return the remaining height of the page [mm]."""
     return float(page.h - page.b_margin - page.get_y())
 
 
 def _make_room(page: Any, needed_mm: float) -> None:
-    """Begin a page where too little is left of this one."""
+    """Begin a new page if less than ``needed_mm`` is left of this one."""
     if _room_mm(page) < needed_mm:
         page.add_page()
 
 
 def _picture(page: Any, png: bytes, caption: str) -> None:
-    """A picture over its caption; smaller where that saves a page that would stay blank below."""
+    """Write a figure above its caption, scaled down if it then still fits on this page."""
     width, height = struct.unpack(">II", png[16:24])  # of the IHDR chunk, which is a PNG's first
     whole_mm = page.epw * height / width
     scale = (_room_mm(page) - CAPTION_MM) / whole_mm
@@ -139,7 +139,7 @@ def _notice(page: Any, text: str) -> None:
     page.set_font(FONT, "B", TEXT_PT)
     if _is_chinese(text):
         text = "\n".join(wrap_chinese(page, text))
-    with page.local_context(fill_color=NOTICE_FILL):  # else the cells of tables take the fill, too
+    with page.local_context(fill_color=NOTICE_FILL):  # else table cells inherit the fill
         page.multi_cell(0, TEXT_PT * 0.6, text, align="L", fill=True, new_x="LMARGIN", new_y="NEXT")
     page.ln(1)
 
@@ -153,7 +153,10 @@ def _text(page: Any, text: str, size: float) -> None:
 
 
 def wrap_chinese(page: Any, text: str) -> Iterator[str]:
-    """Chinese text in lines that fit; none begins with a mark that ends something, no number is torn."""
+    """Yield the lines of Chinese text that fit the width; no line starts with closing punctuation.
+
+    Numbers and Latin words are not broken.
+    """
     width_mm, line = page.epw - 2 * page.c_margin, ""
     for piece in _UNBREAKABLE.findall(text):
         if line and page.get_string_width(line + piece) > width_mm:

@@ -1,4 +1,4 @@
-"""The pictures of a report, drawn without a screen: the same numbers give the same bytes."""
+"""Draws the plots of a report as PNG with Matplotlib, without a display and reproducible to the byte."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CLASS_FILLS = ("#CCFFFF", "#00CCFF", "#00FF00", "#FFFF00", "#FF9B00", "#FF0000")
-"""I to V and worse, as real-time platforms colour them."""
+"""Colours of classes I to V and worse than V, as on China's real-time water quality platforms."""
 LEVEL_FILLS = ("#3fa34d", "#a7d129", "#f5d547", "#f28e2b", "#c0392b")
 HATCHES = ("", "", "..", "//", "xx")
 INK, PALE = "#1c2733", "#8a949e"
@@ -25,11 +25,11 @@ LINES = ("#1f4e79", "#c0392b", "#3fa34d", "#7a52a3", "#f28e2b", "#56616d")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
 WIDTH_IN, ROW_IN, DPI = 8.0, 0.27, 150
 MIN_HEIGHT_IN = 1.4
-MOST_ROWS = 15  # in a picture: more are shared out among several
+MOST_ROWS = 15  # in one plot; more are split among several
 
 
 def shared_out(rows: Sequence[T]) -> list[Sequence[T]]:
-    """Rows in parts of about the same length, each of a size for one picture.
+    """Split rows into parts of about the same length, each small enough for one plot.
 
     >>> [len(part) for part in shared_out(range(31))]
     [11, 10, 10]
@@ -40,7 +40,7 @@ def shared_out(rows: Sequence[T]) -> list[Sequence[T]]:
 
 
 def draw_classes(rows: Sequence[tuple[str, int | None, int | None, int | None]], language: Language) -> bytes:
-    """Sections by name, class, class of the month before and target; read from the top."""
+    """Draw sections given by name, class, class of the month before and target, from the top."""
     figure, axes, font = _new_figure(len(rows))
     for at, (_, class_, before, target) in enumerate(rows):
         if before is not None:
@@ -62,7 +62,7 @@ def draw_classes(rows: Sequence[tuple[str, int | None, int | None, int | None]],
 def draw_daily_means(
     lines: Mapping[str, Mapping[int, float]], limit: float, unit: str, language: Language
 ) -> bytes:
-    """Daily means of some sections, and a limit; a day without data is a gap."""
+    """Draw the daily means of some sections, and a limit; a day without data is a gap."""
     figure, axes, font = _new_figure(9)
     for at, (name, values) in enumerate(lines.items()):
         span = range(min(values), max(values) + 1)
@@ -81,7 +81,7 @@ def draw_daily_means(
 
 
 def draw_congestion_levels(rows: Sequence[tuple[str, Sequence[int]]], language: Language) -> bytes:
-    """Links by name and their hours by level, as shares; read from the top."""
+    """Draw the share of hours by congestion level of links given by name, from the top."""
     figure, axes, font = _new_figure(len(rows))
     for at, (_, hours) in enumerate(rows):
         left, total = 0.0, sum(hours) or 1
@@ -125,7 +125,7 @@ def _name_rows(axes: Any, names: Sequence[str]) -> None:
 
 
 def _save_png(figure: Any, font: Any, *, columns: int = 3) -> bytes:
-    """The picture, all of its words in the font of the report."""
+    """Return the figure as PNG, with all of its texts in the report's font."""
     from matplotlib.text import Text  # noqa: PLC0415 - an extra
 
     figure.legend(loc="outside lower center", ncols=columns, frameon=False, prop=font)

@@ -1,4 +1,4 @@
-"""Loads the assessments of an area's month and of the month before, with names and days."""
+"""Loads a report's data: an area's assessments of the month and the month before, names, daily means."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from analytics.assessments import gb3838
+from analytics.errors import AnalyticsError
 from analytics.service import monthly_assessment
 from analytics.service.monthly_assessment import month_data as months
 from ingest_service.storage.postgres.assessments import Assessment, AssessmentQuery, Assessments
@@ -17,19 +18,19 @@ if TYPE_CHECKING:
 
     from analytics.service.reports.translations import Language
     from ingest_service.storage.contract.models import Area, Directory
+    from ingest_service.storage.contract.store import Database
     from ingest_service.storage.postgres.assessments import AssessmentKind
-    from ingest_service.storage.postgres.store import PostgresStore
 
 MAX_LINES = 6
 
 
-class NothingAssessedError(LookupError):
-    """There is no such area, or nothing was assessed there in that month; the sentence says which."""
+class NothingAssessedError(AnalyticsError, LookupError):
+    """There is no such area, or nothing was assessed there in that month; the message says which."""
 
 
 @dataclass(frozen=True)
 class ReportData:
-    """An area's month. What the directory does not hold is not told of."""
+    """The data of an area's monthly report, limited to the sites and links of the directory."""
 
     area: Area
     month: str
@@ -39,8 +40,8 @@ class ReportData:
     now: list[Assessment]
     before: list[Assessment]
     days: dict[str, dict[int, float]]  # of `item`, by site
-    as_of_s: float  # the newest moment that the assessments take into account
-    newest_s: float  # the newest reading of the area within the month
+    as_of_s: float  # the newest time that the assessments take into account [Unix s]
+    newest_s: float  # time of the newest reading of the area within the month [Unix s]
 
     @property
     def is_stale(self) -> bool:
@@ -48,20 +49,20 @@ class ReportData:
         return monthly_assessment.is_stale(self.as_of_s, self.newest_s)
 
     def of(self, kind: AssessmentKind, subject_kind: str) -> list[Assessment]:
-        """Assessments of a kind, of sites, links or areas."""
+        """Return the assessments of a kind, of sites, links or areas (``subject_kind``)."""
         return [one for one in self.now if one.kind == kind and one.subject.startswith(f"{subject_kind}/")]
 
     def month_before(self, one: Assessment) -> Assessment | None:
-        """The same a month before."""
+        """Return the assessment of the same kind and subject a month before."""
         return next((old for old in self.before if (old.kind, old.subject) == (one.kind, one.subject)), None)
 
     def name(self, one: Assessment) -> str:
-        """Of what it is, in the report's language."""
+        """Return the name of an assessment's subject in the report's language."""
         return self.names[one.subject]
 
     @cached_property
     def names(self) -> dict[str, str]:
-        """The name of every subject; links also by their ends."""
+        """Name of every subject, in the report's language; that of a link includes its end nodes."""
         language = self.language
         at = {node.node_id: getattr(node, language) for node in self.directory.nodes}
         found = {f"site/{one.site_id}": getattr(one, language) for one in self.directory.sites}
@@ -73,23 +74,23 @@ class ReportData:
 
     @cached_property
     def item(self) -> str | None:
-        """The item that most often decides or pollutes here: the one whose days are drawn."""
+        """The item that decides the class of most rivers; its daily means are drawn."""
         return deciding_item(self.of("water_class", "site"))
 
 
 def read_report_data(
-    store: PostgresStore, directory: Directory, area_id: str, month: str, language: Language
+    store: Database, directory: Directory, area_id: str, month: str, language: Language
 ) -> ReportData:
-    """Bring together what a report tells of.
+    """Load the data of a report.
 
     Parameters
     ----------
-    directory : what the reader may know
+    directory : the part of the directory that the reader may see
 
     Raises
     ------
-    NothingError
-        Where there is no such area, or nothing was assessed.
+    NothingAssessedError
+        If there is no such area, or nothing was assessed.
 
     """
     area = next((one for one in directory.areas if one.area_id == area_id), None)
@@ -116,7 +117,7 @@ def read_report_data(
 
 
 def areas_below(directory: Directory, area_id: str) -> set[str]:
-    """An area and all below it."""
+    """Return the ids of an area and of all areas below it."""
     found = {area_id}
     while more := {one.area_id for one in directory.areas if one.parent in found} - found:
         found |= more
@@ -124,12 +125,12 @@ def areas_below(directory: Directory, area_id: str) -> set[str]:
 
 
 def is_river(section: Assessment) -> bool:
-    """Whether limits of rivers hold, so that one line shows them all."""
+    """Whether a section has the limits of rivers; only such sections share one limit line in a plot."""
     return bool(section.detail["limits"] == "river")
 
 
 def deciding_item(sections: list[Assessment]) -> str | None:
-    """The item that decides the class of most rivers, worst classes first; None where none has one."""
+    """Return the item that decides the class of most rivers, weighted by class squared, or None."""
     votes: dict[str, int] = {}
     for one in filter(is_river, sections):
         for name in one.detail["worst"]:
@@ -138,8 +139,8 @@ def deciding_item(sections: list[Assessment]) -> str | None:
     return max(sorted(votes), key=lambda name: votes[name]) if votes else None
 
 
-def _newest(store: PostgresStore, directory: Directory, area_id: str, month: str) -> float:
-    """When anything was measured last in an area within a month; its begin where nothing was."""
+def _newest(store: Database, directory: Directory, area_id: str, month: str) -> float:
+    """Return the time of the newest reading of an area within a month; the month's start if there is none."""
     areas = areas_below(directory, area_id)
     from_s, to_s = months.month_bounds(month, store.zone)
     site_ids = [one.site_id for one in directory.sites if one.area_id in areas]
@@ -148,12 +149,10 @@ def _newest(store: PostgresStore, directory: Directory, area_id: str, month: str
         return from_s
     return min(
         newest_s, time.time() + monthly_assessment.DAY_S, to_s
-    )  # as the assessments treat clocks that are fast
+    )  # readings from the future, by fast clocks, are bounded as in the assessments
 
 
-def _assessments_below(
-    store: PostgresStore, directory: Directory, area_id: str, month: str
-) -> list[Assessment]:
+def _assessments_below(store: Database, directory: Directory, area_id: str, month: str) -> list[Assessment]:
     sites = {one.site_id for one in directory.sites}
     links = {one.link_id for one in directory.links}
     areas = sorted(areas_below(directory, area_id))
@@ -167,9 +166,9 @@ def _assessments_below(
 
 
 def _daily_means(
-    store: PostgresStore, directory: Directory, now: list[Assessment], span: tuple[float, float]
+    store: Database, directory: Directory, now: list[Assessment], span: tuple[float, float]
 ) -> dict[str, dict[int, float]]:
-    """The telling item by day, of the worst sections, up to where the assessments go."""
+    """Return the daily means of the deciding item at the worst sections (site to day to mean)."""
     sections = [one for one in now if one.kind == "water_class"]
     item = deciding_item(sections)
     if item is None:

@@ -1,4 +1,4 @@
-"""Formats numbers, shares and classes for a report's tables."""
+"""Formats numbers, percentages and water classes as cells of a report's tables."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 
 
 def dash(language: Language) -> str:
-    """What stands where there is nothing to say."""
+    """Return the placeholder for a missing value."""
     return translate("none", language)
 
 
 def listing(table: ReportTable, empty: str, language: Language) -> ReportTable | Paragraph:
-    """A table, or the word ``empty`` in place of one without rows."""
+    """Return the table, or the text of the key ``empty`` in place of a table without rows."""
     return table if table.rows else Paragraph(translate(empty, language))
 
 
 def number_cell(value: float | None, language: Language, form: str) -> TableCell:
-    """A number, or a dash."""
+    """Return a number in the given format, or a dash."""
     return TableCell(dash(language) if value is None else format(value, form))
 
 
 def percent_cell(share: float | None, language: Language) -> TableCell:
-    """A share in per cent, or a dash.
+    """Return a share as a percentage, or a dash.
 
     >>> percent_cell(0.9876, "en").text
     '98.8 %'
@@ -38,7 +38,7 @@ def percent_cell(share: float | None, language: Language) -> TableCell:
 
 
 def pale_colour(fill: str) -> str:
-    """A colour half way to white, for text to stand on.
+    """Return a colour half way to white, as a background for text.
 
     >>> pale_colour("#FF0000")
     '#FF7F7F'
@@ -48,7 +48,7 @@ def pale_colour(fill: str) -> str:
 
 
 def class_cell(class_: int | None, language: Language) -> TableCell:
-    """A class of water by its name, on its colour."""
+    """Return a water class by name, on its colour."""
     if class_ is None:
         return TableCell(dash(language))
     return TableCell(translate(f"class_{class_}", language), pale_colour(CLASS_FILLS[class_ - 1]))

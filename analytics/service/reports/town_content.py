@@ -1,4 +1,4 @@
-"""Builds the towns' part of a report: summary, water status, anomalies, index and ranking."""
+"""Builds the report sections about towns: summary, water status, anomalies, index and ranking."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def summary(source: ReportData) -> Iterator[Block]:
-    """What matters most, each town in a sentence or two."""
+    """Yield the summary section: some sentences for each town."""
     language = source.language
     yield SectionHeading(translate("summary", language))
     towns = source.of("index", "area")
@@ -68,7 +68,7 @@ def _summary_sentences(own_assessments: dict[Any, Assessment], source: ReportDat
 
 
 def water(source: ReportData) -> Iterator[Block]:
-    """The towns' rivers as a whole."""
+    """Yield the section on the water status of each town as a whole."""
     towns, language = source.of("water_status", "area"), source.language
     if not towns:
         return
@@ -102,7 +102,7 @@ def _water_row(source: ReportData, one: Assessment) -> list[TableCell]:
 
 
 def anomalies(source: ReportData) -> Iterator[Block]:
-    """Anomalies of each town by detector, how long they lasted, how soon somebody answered."""
+    """Yield the section on each town's anomalies by detector, their duration and the time to feedback."""
     language, towns = source.language, source.of("response", "area")
     if not towns:
         return
@@ -142,7 +142,7 @@ def _duration_cells(found: dict[str, Any], source: ReportData) -> list[TableCell
 
 
 def ranking(source: ReportData) -> Iterator[Block]:
-    """The towns by their index, with its parts and weights."""
+    """Yield the ranking of the towns by index, with its parts and weights."""
     language = source.language
     towns = sorted(source.of("index", "area"), key=lambda one: (one.class_ or 10**6, one.subject))
     if not towns:

@@ -1,4 +1,4 @@
-"""Texts of the reports in Chinese and English, from `words.toml`."""
+"""Looks up the Chinese and English texts of the reports, from `words.toml`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TRANSLATIONS: dict[str, tuple[str, str]] = msgspec.convert(
 
 
 def translate(key: str, language: Language, **values: object) -> str:
-    """A word in a language, with its values put in; quantities have theirs in the registry.
+    """Return the text of a key with its values filled in; a quantity's name comes from the registry.
 
     >>> translate("class_6", "zh"), translate("items_of", "zh", n=5, all=21)
     ('劣Ⅴ类', '21项中5项')
@@ -39,7 +39,7 @@ def translate(key: str, language: Language, **values: object) -> str:
 
 
 def detector(name: str, language: Language) -> str:
-    """The name of a detector in a language; its stored name where it is of another version.
+    """Return the name of a detector; its stored name if this version has no such detector.
 
     >>> detector("flat_line", "zh"), detector("cause/sewage", "en"), detector("cause/tide", "zh")
     ('恒值', 'sewage', 'cause/tide')
@@ -48,5 +48,5 @@ def detector(name: str, language: Language) -> str:
 
 
 def list_words(keys: Iterable[str], language: Language) -> str:
-    """Several words, listed; a dash where there is none."""
+    """Return the texts of several keys as a list in one line; a dash if there are none."""
     return SEPARATOR[language].join(translate(key, language) for key in keys) or translate("none", language)

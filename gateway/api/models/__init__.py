@@ -1,1 +1,1 @@
-"""Request and response models of the HTTP API, and their Arrow schemas."""
+"""Request and response models of the HTTP API."""

@@ -1,4 +1,4 @@
-"""Response models of assessments."""
+"""Response models of monthly assessments of sites, links and towns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ingest_service.storage.postgres.assessments import AssessmentKind
 
 
 class AssessmentResponse(ApiModel):
-    """What a site, a link or a town was in a month; what value and class mean follows from the kind."""
+    """Assessment of a site, link or town in a month; the kind determines the meaning of value and class."""
 
     kind: AssessmentKind = Field(examples=["water_class"])
     subject: str = Field(examples=["site/330483-d1-r04"], description="site/…, link/… or area/…")

@@ -1,4 +1,4 @@
-"""Converts values of the store to models of the API."""
+"""Converts rows of the store (devices, readings, anomalies, twin state) to response models of the API."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ US_PER_S = 1e6
 
 
 def rule_names(bits: int) -> list[str]:
-    """The names of rule bits.
+    """Return the names of rule bits.
 
     >>> rule_names(17)
     ['GROSS_RANGE', 'RESIDUAL']
@@ -41,7 +41,7 @@ def rule_names(bits: int) -> list[str]:
 def device_response(
     one: Device, activity: DeviceActivity | None, device_status: DeviceStatus | None
 ) -> resource_models.DeviceResponse:
-    """A device, with what is known of it."""
+    """Return a device with its last activity and status."""
     measured_s, received_s = (activity.measured_s, activity.received_s) if activity else (None, None)
     return resource_models.DeviceResponse(
         **msgspec.structs.asdict(one),
@@ -53,7 +53,7 @@ def device_response(
 
 
 def series_response(one: Series) -> resource_models.SeriesResponse:
-    """A series with the unit and labels of its quantity."""
+    """Return a series with the unit and labels of its quantity."""
     quantity = QUANTITIES[one.quantity]
     return resource_models.SeriesResponse(
         series_id=one.series_id,
@@ -67,7 +67,7 @@ def series_response(one: Series) -> resource_models.SeriesResponse:
 
 
 def reading_responses(rows: NDArray[np.void]) -> list[resource_models.ReadingResponse]:
-    """READING rows."""
+    """Return READING rows as models."""
     return [
         resource_models.ReadingResponse(
             measured=utc_datetime(time_us / US_PER_S),
@@ -85,7 +85,7 @@ def reading_responses(rows: NDArray[np.void]) -> list[resource_models.ReadingRes
 def latest_response(
     one: NewestReading, directory_index: DirectoryIndex, now_s: float
 ) -> resource_models.LatestResponse:
-    """The newest reading of a series."""
+    """Return the newest reading of a series, with its age at ``now_s``."""
     series = directory_index.series[one.series_id]
     return resource_models.LatestResponse(
         series_id=one.series_id,
@@ -104,7 +104,7 @@ def latest_response(
 
 
 def anomaly_response(one: Anomaly, directory_index: DirectoryIndex) -> resource_models.AnomalyResponse:
-    """An anomaly with the quantity of its series."""
+    """Return an anomaly with the quantity and unit of its series."""
     series = directory_index.series.get(one.series_id or 0)
     row: dict[str, Any] = msgspec.structs.asdict(one)
     for name in ("revision", "subject", "start_s", "end_s", "peak_s"):
@@ -120,7 +120,7 @@ def anomaly_response(one: Anomaly, directory_index: DirectoryIndex) -> resource_
 
 
 def trace_response(one: network_state.UpstreamTrace) -> resource_models.TraceResponse:
-    """A trace."""
+    """Return an upstream trace as a model."""
     candidates = []
     for candidate in one.candidates:
         row = msgspec.structs.asdict(candidate)
@@ -140,7 +140,7 @@ def trace_response(one: network_state.UpstreamTrace) -> resource_models.TraceRes
 
 
 def twin_state_response(one: network_state.TwinState) -> resource_models.TwinStateResponse:
-    """The twin's state."""
+    """Return the state of all nodes and links as a model."""
     return resource_models.TwinStateResponse(
         now=utc_datetime(one.now_s),
         nodes=[

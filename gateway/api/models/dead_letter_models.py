@@ -1,4 +1,4 @@
-"""Response models of dead letters."""
+"""Request and response models of dead letters (messages that ingest could not store)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gateway.api.models.resource_models import ApiModel, UtcTime
 
 
 class DeadLetterResponse(ApiModel):
-    """A message that could not be taken; its payload stays in the database."""
+    """A message that could not be stored; its payload stays in the database."""
 
     letter_id: int
     received: UtcTime
@@ -31,7 +31,7 @@ class DeadLetterDetailResponse(DeadLetterResponse):
 
 
 class DeadLetterFilterRequest(ApiModel):
-    """Which dead letters; what is named must all hold."""
+    """Filter of dead letters; all given conditions must hold."""
 
     ids: list[Annotated[int, Field(ge=1, lt=2**63)]] | None = Field(default=None, max_length=1000)
     reason: str | None = Field(default=None, examples=["channel"])
@@ -40,6 +40,6 @@ class DeadLetterFilterRequest(ApiModel):
 
 
 class DeadLetterCountResponse(ApiModel):
-    """How many letters a filter named."""
+    """Number of dead letters that matched a filter."""
 
     letters: int

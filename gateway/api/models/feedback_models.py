@@ -1,4 +1,4 @@
-"""Request and response models of feedback on anomalies."""
+"""Request and response models of operators' feedback on anomalies."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from gateway.api.models.resource_models import ApiModel, UtcTime
 
 
 class FeedbackRequest(ApiModel):
-    """What somebody says of an anomaly; ``withdraw`` takes back what stands."""
+    """A verdict on an anomaly; ``withdraw`` revokes the one in force."""
 
     verdict: Literal["false-alarm", "confirmed", "withdraw"] = Field(examples=["false-alarm"])
     note: str = Field(default="", max_length=2000, examples=["a boat stirred up the mud"])
 
 
 class FeedbackResponse(ApiModel):
-    """A verdict on an anomaly; it stands until it is withdrawn or replaced, and stays on record then."""
+    """A verdict on an anomaly, in force until it is withdrawn or replaced, and kept on record then."""
 
     feedback_id: int
     anomaly_id: int
@@ -33,7 +33,7 @@ class FeedbackResponse(ApiModel):
 
 
 class FeedbackHistoryResponse(ApiModel):
-    """All that was said of an anomaly, oldest first, and how far its series' limits are moved now."""
+    """All verdicts on an anomaly, oldest first, and the current shift of its series' score limits."""
 
     items: list[FeedbackResponse]
     score_shift: float = Field(

@@ -1,4 +1,4 @@
-"""Response models of the platform's health."""
+"""Response models of the platform's health: liveness, processes, and counts of the database."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class LivenessResponse(ApiModel):
-    """Yes; where it is no, the answer is a problem."""
+    """The process is alive or ready; otherwise the response is a problem."""
 
     status: Literal["ok"]
 
@@ -55,7 +55,7 @@ class ProcessHealthResponse(ApiModel):
 
 
 class HealthResponse(ApiModel):
-    """What the platform is and holds; ``ok``: a reading published now would be stored and judged."""
+    """State and contents of the platform; ``ok``: a reading published now would be stored and judged."""
 
     status: Literal["ok", "failing"]
     problems: list[BilingualTextResponse] = Field(
@@ -74,12 +74,12 @@ class HealthResponse(ApiModel):
 
 
 def bilingual_responses(sentences: Sequence[BilingualText]) -> list[BilingualTextResponse]:
-    """Sentences as the API has them."""
+    """Return sentences in both languages as models."""
     return [BilingualTextResponse(en=one.en, zh=one.zh) for one in sentences]
 
 
 def process_health_response(process: ProcessInfo, *, shows_hosts: bool) -> ProcessHealthResponse:
-    """A process as the API shows it; where it runs only to whoever may see the ``whole`` platform."""
+    """Return a process as a model; host, process id and detail only where ``shows_hosts``."""
     sentence = words.process_message(process)
     return ProcessHealthResponse(
         kind=process.kind,

@@ -1,4 +1,4 @@
-"""Request and response models of judging, trials and limits."""
+"""Request and response models of judging posted series, limit trials, and adopted limits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LimitsByName = Annotated[
 
 
 class JudgedAnomalyResponse(ApiModel):
-    """An anomaly that judging found; it is stored nowhere."""
+    """An anomaly found by judging posted or historical readings; it is not stored."""
 
     detector: str = Field(examples=["residual"])
     version: str
@@ -36,7 +36,7 @@ class JudgedAnomalyResponse(ApiModel):
 
 
 class JudgedReadingResponse(ApiModel):
-    """A reading and what the judge says of it."""
+    """A reading with its flag, rules, expected value and score."""
 
     measured: UtcTime
     value: float | None
@@ -48,7 +48,7 @@ class JudgedReadingResponse(ApiModel):
 
 
 class JudgedSeriesResponse(ApiModel):
-    """A posted series, judged."""
+    """The result of judging a posted series."""
 
     quantity: str
     unit: str
@@ -60,7 +60,7 @@ class JudgedSeriesResponse(ApiModel):
 
 
 class TrialRequest(ApiModel):
-    """Which limits to try, on which stretch of a series' history."""
+    """Limits to try, and the time range of a series' history to try them on."""
 
     limits: LimitsByName
     from_: AwareTime = Field(alias="from", description="From this moment on (RFC 3339)")
@@ -68,7 +68,7 @@ class TrialRequest(ApiModel):
 
 
 class OutcomeResponse(ApiModel):
-    """What judging a stretch by some limits gives."""
+    """The result of judging a time range by some limits."""
 
     limits: LimitsByName
     readings: int
@@ -86,14 +86,14 @@ class TrialResponse(ApiModel):
 
 
 class LimitChangeRequest(ApiModel):
-    """Limits to stand for a series from now on, in place of all adopted before."""
+    """Limits for a series from now on, which replace all adopted before."""
 
     limits: LimitsByName
     note: str = Field(default="", max_length=2000, examples=["two false alarms a day at low flow"])
 
 
 class LimitChangeResponse(ApiModel):
-    """What was adopted, by whom, when and why."""
+    """An adoption of limits: limits, author, time and reason."""
 
     limits: LimitsByName
     who: str
@@ -102,7 +102,7 @@ class LimitChangeResponse(ApiModel):
 
 
 class SeriesLimitsResponse(ApiModel):
-    """The limits of a series, and where each comes from; the later ones stand over the earlier."""
+    """The limits of a series by origin; later origins override earlier ones."""
 
     series_id: int
     judge: LimitsByName = Field(description="The judge's own")

@@ -1,4 +1,4 @@
-"""Request and response models of API keys and of the audit."""
+"""Request and response models of API keys, the own principal, and the audit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KeyName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_ch
 
 
 class PrincipalResponse(ApiModel):
-    """Who asks, and how far they see."""
+    """The principal of the request, with its role, areas and scopes."""
 
     who: str = Field(examples=["key:0f3a5c9d2e71"])
     name: str = Field(examples=["Wang Fang"])
@@ -35,7 +35,7 @@ class PrincipalResponse(ApiModel):
 
 
 class NewKeyRequest(ApiModel):
-    """A key to be made."""
+    """A key to create."""
 
     name: KeyName = Field(examples=["Wang Fang, Tongxiang"])
     role: RoleName = Field(examples=["operator"])
@@ -69,14 +69,14 @@ class KeyResponse(ApiModel):
 
 
 class NewKeyResponse(ApiModel):
-    """A key that was made; it is shown this once."""
+    """A created key; it is shown only once."""
 
     key_id: str
     key: str = Field(description="Keep it: it is not shown again", examples=["tt_0f3a5c9d2e71_…"])
 
 
 class AuditEntryResponse(ApiModel):
-    """Something that was changed or exported, or was tried."""
+    """A change or export, successful or attempted."""
 
     audit_id: int
     at: UtcTime

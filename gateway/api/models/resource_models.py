@@ -1,4 +1,4 @@
-"""Request and response models shared by the API. Times are RFC 3339 in UTC."""
+"""Response models of the directory, readings, anomalies and the twin. Times are RFC 3339 in UTC."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ UtcTime = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str)]
 
 
 def utc_datetime(time_s: float) -> datetime:
-    """A moment of Unix seconds [s]."""
+    """Return the datetime of Unix seconds [s], in UTC."""
     return datetime.fromtimestamp(time_s, UTC)
 
 
 class ApiModel(BaseModel):
-    """The base of all answers."""
+    """Base of all request and response models; rejects unknown fields."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class PageResponse(ApiModel, Generic[T]):
-    """Some rows; ``next`` is the cursor of the following page, absent on the last one."""
+    """A page of rows; ``next`` is the cursor of the following page, absent on the last one."""
 
     items: list[T]
     next: str | None = Field(default=None, examples=["MTc5MDAwMDAwMC4wOjQy"])
@@ -62,7 +62,7 @@ class SiteResponse(ApiModel):
 
 
 class DeviceStatusResponse(ApiModel):
-    """What a device last said of itself."""
+    """The last status message of a device."""
 
     received: UtcTime
     online: bool = Field(description="False is its last will, or an orderly stop")
@@ -74,7 +74,7 @@ class DeviceStatusResponse(ApiModel):
 
 
 class DeviceResponse(ApiModel):
-    """Something enrolled that publishes, and when it was last heard."""
+    """An enrolled device that publishes, with the times of its newest reading and its last status."""
 
     device_id: str = Field(examples=["330483-d1-r04"])
     area_id: str = Field(examples=["330483-d1"])
@@ -101,7 +101,7 @@ class SeriesResponse(ApiModel):
 
 
 class QuantityResponse(ApiModel):
-    """What can be measured."""
+    """A quantity that can be measured."""
 
     name: str = Field(examples=["dissolved_oxygen"])
     symbol: str
@@ -129,7 +129,7 @@ class ReadingResponse(ApiModel):
 
 
 class SeriesReadingResponse(ReadingResponse):
-    """A reading, and whose it is."""
+    """A reading, with its series, site and quantity."""
 
     series_id: int = Field(examples=[12])
     site_id: str
@@ -160,7 +160,7 @@ class LatestResponse(ReadingResponse):
 
 
 class BucketResponse(ApiModel):
-    """A series over a stretch of time; min, max and mean are over good readings (flag 1 or 2)."""
+    """A series aggregated over a time bucket; min, max and mean are over good readings (flag 1 or 2)."""
 
     begins: UtcTime
     count: int
@@ -197,7 +197,7 @@ class AnomalyResponse(ApiModel):
 
 
 class TraceCandidateResponse(ApiModel):
-    """A node upstream from which it may have come; it left there between the two times."""
+    """An upstream node where the anomaly may originate; it left there between the two times."""
 
     node_id: str
     site_id: str | None
@@ -213,7 +213,7 @@ class TraceCandidateResponse(ApiModel):
 
 
 class TraceResponse(ApiModel):
-    """Where an anomaly may have come from; outfalls first."""
+    """Possible upstream origins of an anomaly; outfalls first."""
 
     anomaly_id: int
     node_id: str | None
@@ -224,7 +224,7 @@ class TraceResponse(ApiModel):
 
 
 class MeasuredResponse(ApiModel):
-    """What a series of a node measured last."""
+    """The newest reading of a series of a node."""
 
     series_id: int
     quantity: str
@@ -239,7 +239,7 @@ class MeasuredResponse(ApiModel):
 
 
 class NodeStateResponse(ApiModel):
-    """A node of the twin now."""
+    """The current state of a node of the twin."""
 
     node_id: str
     network: str
@@ -250,7 +250,7 @@ class NodeStateResponse(ApiModel):
 
 
 class LinkStateResponse(ApiModel):
-    """A link of the twin now; ``congestion`` is speed over free-flow speed, of roads."""
+    """The current state of a link; ``congestion`` is speed over free-flow speed, of roads."""
 
     link_id: str
     network: str
@@ -261,7 +261,7 @@ class LinkStateResponse(ApiModel):
 
 
 class TwinStateResponse(ApiModel):
-    """Every node and link now."""
+    """The current state of every node and link."""
 
     now: UtcTime
     nodes: list[NodeStateResponse]

@@ -1,7 +1,7 @@
-"""Row models of the API as msgspec structs, which are encoded faster than pydantic models.
+"""Converts rows of queries to msgspec structs, which encode to JSON faster than pydantic models.
 
-They have the fields of `gateway.api.models.resource_models`, in that order; the models document them,
-and a test holds both equal.
+The structs have the fields of `gateway.api.models.resource_models`, in that order. Those models document the
+API, and a test checks that both are equal.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from ingest_service.storage.contract.models import Bucket, NewestReading, Series
     from ingest_service.storage.postgres.query_api import AnomalyRow
 
-MEAN_DIGITS = 8  # of a mean: the rest depends on the order in which a database adds
-# A time is put together from what was written before: three times as fast as to write each.
+MEAN_DIGITS = 8  # significant digits of a mean; later ones depend on the order of the database's additions
+# Times are composed of preformatted parts, which is three times as fast as formatting each.
 TIME_PARTS = np.dtype([("day", "U10"), ("minute", "U6"), ("rest", "U8")])
 MINUTE_TEXTS = np.array([f"T{one // 60:02}:{one % 60:02}" for one in range(1440)])
 SECOND_TEXTS = np.array([f":{one // 1000:02}.{one % 1000:03}Z" for one in range(60_000)])
@@ -44,7 +44,7 @@ class ReadingJson(msgspec.Struct, frozen=True, gc=False):
 
 
 class SeriesReadingJson(msgspec.Struct, frozen=True, gc=False):
-    """A reading, and whose it is."""
+    """A reading, with its series, site and quantity."""
 
     series_id: int
     site_id: str
@@ -77,7 +77,7 @@ class LatestJson(msgspec.Struct, frozen=True, gc=False):
 
 
 class BucketJson(msgspec.Struct, frozen=True, gc=False):
-    """A series over a stretch of time."""
+    """A series aggregated over a time bucket."""
 
     begins: str
     count: int
@@ -88,7 +88,7 @@ class BucketJson(msgspec.Struct, frozen=True, gc=False):
 
 
 class AnomalyJson(msgspec.Struct, frozen=True, gc=False):
-    """An anomaly."""
+    """An anomaly, with its evidence as JSON text."""
 
     anomaly_id: int
     site_id: str
@@ -114,7 +114,7 @@ class AnomalyJson(msgspec.Struct, frozen=True, gc=False):
 
 
 class PageJson(msgspec.Struct, frozen=True):
-    """Some rows, and where the next page begins."""
+    """A page of rows, and the cursor of the next page."""
 
     items: Sequence[msgspec.Struct]
     next: str | None
@@ -122,12 +122,12 @@ class PageJson(msgspec.Struct, frozen=True):
 
 @lru_cache(maxsize=4096)
 def rule_names(bits: int) -> list[str]:
-    """The names of rule bits; not to be changed, for it is kept."""
+    """Return the names of rule bits. The list is cached: do not change it."""
     return [one.name or "" for one in Rule(bits)]
 
 
 def rfc3339_times(us: NDArray[np.int64]) -> list[str]:
-    """RFC 3339 in UTC, to the millisecond.
+    """Format times [us, Unix] by RFC 3339 in UTC, to the millisecond.
 
     >>> rfc3339_times(np.array([1790000000123456]))
     ['2026-09-21T14:13:20.123Z']
@@ -144,12 +144,12 @@ def rfc3339_times(us: NDArray[np.int64]) -> list[str]:
 
 
 def reading_rows(block: NDArray[np.void]) -> list[ReadingJson]:
-    """READING rows, whatever series they are of."""
+    """Return READING rows without their series."""
     return [ReadingJson(*row) for row in zip(*_reading_columns(block), strict=True)]
 
 
 def series_reading_rows(block: NDArray[np.void], directory_index: DirectoryIndex) -> list[SeriesReadingJson]:
-    """READING rows with what their series is."""
+    """Return READING rows with series, site, quantity and unit."""
     columns_of_series = {
         one: _series_columns(directory_index.series[one]) for one in np.unique(block["series_id"]).tolist()
     }
@@ -163,7 +163,7 @@ def series_reading_rows(block: NDArray[np.void], directory_index: DirectoryIndex
 def latest_rows(
     found: Sequence[NewestReading], directory_index: DirectoryIndex, now_s: float
 ) -> list[LatestJson]:
-    """The newest readings, with their age at ``now_s``."""
+    """Return the newest readings, with their age at ``now_s``."""
     measured, received = (
         rfc3339_of_seconds([getattr(one, name) for one in found]) for name in ("time_s", "received_s")
     )
@@ -184,7 +184,7 @@ def latest_rows(
 
 
 def bucket_rows(found: Sequence[Bucket]) -> list[BucketJson]:
-    """Buckets of one series."""
+    """Return the buckets of one series."""
     begins = rfc3339_of_seconds([one.time_s for one in found])
     return [
         BucketJson(begin, one.count, one.good, one.min, one.max, rounded_mean(one.mean))
@@ -193,7 +193,7 @@ def bucket_rows(found: Sequence[Bucket]) -> list[BucketJson]:
 
 
 def anomaly_rows(found: Sequence[AnomalyRow], directory_index: DirectoryIndex) -> list[AnomalyJson]:
-    """Anomalies with the quantity of their series."""
+    """Return anomalies with the quantity and unit of their series."""
     at_s = [(one.start_s, one.end_s or 0.0, one.peak_s) for one in found]
     time_texts = rfc3339_of_seconds(np.ravel(at_s))
     return [
@@ -228,13 +228,13 @@ def anomaly_rows(found: Sequence[AnomalyRow], directory_index: DirectoryIndex) -
 def quantity_and_unit(
     series_id: int | None, directory_index: DirectoryIndex
 ) -> tuple[str | None, str | None]:
-    """Quantity and unit of a series, where it is one."""
+    """Return quantity and unit of a series; two None without a known series."""
     series = directory_index.series.get(series_id or 0)
     return (None, None) if series is None else (series.quantity, QUANTITIES[series.quantity].unit)
 
 
 def rounded_mean(mean: float | None) -> float | None:
-    """A mean without the digits that depend on the order of adding.
+    """Round a mean to the digits that do not depend on the order of addition.
 
     >>> rounded_mean(10.656666666666666)
     10.656667
@@ -247,12 +247,12 @@ def _series_columns(series: Series) -> tuple[int, str, str, str]:
 
 
 def rfc3339_of_seconds(seconds: ArrayLike) -> list[str]:
-    """RFC 3339 of Unix seconds [s]."""
+    """Format Unix seconds [s] by RFC 3339 in UTC, to the millisecond."""
     return rfc3339_times(np.rint(np.asarray(seconds, np.float64) * 1e6).astype(np.int64))
 
 
 def _reading_columns(block: NDArray[np.void]) -> tuple[list[Any], ...]:
-    """The columns of `Reading`; NaN is written as null."""
+    """Return the columns of `ReadingJson`; NaN is encoded as null."""
     return (
         rfc3339_times(block["time_us"]),
         rfc3339_times(block["received_us"]),

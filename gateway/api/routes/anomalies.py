@@ -1,4 +1,4 @@
-"""Routes of anomalies and of their traces upstream."""
+"""Routes that list and filter anomalies, return one, and trace one upstream."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from gateway.api.directory_cache import DirectoryIndex
 from gateway.api.models import conversion, resource_models
 from gateway.api.problems import ProblemError, not_found, problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
+from gateway.auth.authorization import ANOMALIES, requires
 from gateway.formats import arrow_tables, streaming_response
 from gateway.formats.negotiation import RequestedFormat, format_responses
 from ingest_service.storage.contract.models import Anomaly
@@ -32,6 +33,7 @@ SeverityParam = Annotated[int, Query(ge=1, le=3, description="1 notice, 2 warnin
     response_model=resource_models.PageResponse[resource_models.AnomalyResponse],
     responses=problem_responses(404, 406) | format_responses(),
 )
+@requires(ANOMALIES)
 def anomalies(
     context: CurrentContext,
     response_format: RequestedFormat,
@@ -72,10 +74,10 @@ def anomalies(
     cursor: query_params.CursorParam = None,
     reproduce: snapshots.ReproduceParam = None,
 ) -> Response:
-    """Anomalies that were going on within a time, newest start first.
+    """Anomalies that were open within a time range, newest start first.
 
-    A page stays where it is while new anomalies come: follow `next` until it is absent. CSV, NDJSON, Arrow
-    and Parquet come whole, streamed, where no `limit` is given.
+    Pages stay stable while new anomalies come: follow `next` until it is absent. CSV, NDJSON, Arrow
+    and Parquet are streamed as a whole where no `limit` is given.
     """
     directory_index, cursor_signer = context.directory_index, context.cursor_signer(response_format.request)
     if near_ is None and (within_m or within_s):
@@ -124,6 +126,7 @@ def anomalies(
 
 
 @router.get("/anomalies/{anomaly_id}", responses=problem_responses(404))
+@requires(ANOMALIES)
 def anomaly(
     context: CurrentContext,
     anomaly_id: Annotated[int, query_params.ID_PATH],
@@ -133,6 +136,7 @@ def anomaly(
 
 
 @router.get("/anomalies/{anomaly_id}/trace", responses=problem_responses(404), tags=["twin"])
+@requires(ANOMALIES)
 def trace(
     context: CurrentContext,
     anomaly_id: Annotated[int, query_params.ID_PATH],
@@ -152,7 +156,7 @@ def trace(
 
 
 def _visible_anomaly(context: RequestContext, anomaly_id: int) -> Anomaly:
-    """An anomaly at a site that the caller may know of."""
+    """Return an anomaly at a site visible to the principal. Raises `ProblemError` where there is none."""
     rows_found = context.store.anomaly(anomaly_id)
     if rows_found is None or rows_found.site_id not in context.directory_index.sites:
         raise not_found("anomaly", anomaly_id)
@@ -180,7 +184,7 @@ def _cursor_position(parts: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _reject_nul(text_value: str) -> str:
-    """A word as PostgreSQL can hold it; what has a NUL is in no text."""
+    """Return a text; raise `ProblemError` where it has a NUL, which PostgreSQL can't store."""
     if "\0" in text_value:
         raise ProblemError(422, "text, detector: there must be no NUL in it", where="text")
     return text_value

@@ -1,4 +1,4 @@
-"""Routes of monthly assessments and reports."""
+"""Routes that list monthly assessments and render monthly reports (HTML or PDF)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from gateway.api.models import assessment_models as models
 from gateway.api.models.resource_models import PageResponse, utc_datetime
 from gateway.api.problems import ProblemError, not_found, problem_responses
 from gateway.api.request_context import CurrentContext
+from gateway.auth.authorization import VIEWER, RequiredRight, requires
 from ingest_service.storage.postgres.assessments import (
     Assessment,
     AssessmentKind,
@@ -32,6 +33,7 @@ MonthParam = Annotated[str | None, Query(pattern=MONTH_PATTERN, examples=["2026-
 
 
 @router.get("/assessments", responses=problem_responses(404, 501))
+@requires(RequiredRight(VIEWER, "assessments"))
 def assessments(
     context: CurrentContext,
     request: Request,
@@ -79,6 +81,7 @@ def assessments(
         **problem_responses(404, 501),
     },
 )
+@requires(RequiredRight(VIEWER, "assessments", audits_export=True, heavy=True))
 def report(
     context: CurrentContext,
     area: Annotated[str, Path(description="A town, county or city", examples=["330483"])],

@@ -1,4 +1,4 @@
-"""Routes of dead letters: list, show, replay, purge."""
+"""Routes that list, show, replay and purge dead letters (messages that ingest could not store)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from gateway.api import query_params
 from gateway.api.models import dead_letter_models, resource_models
 from gateway.api.problems import ProblemError, problem_responses
 from gateway.api.request_context import CurrentContext
+from gateway.auth.authorization import ADMINISTRATOR, DEAD_LETTERS, ENGINEER, RequiredRight, requires
 from ingest_service.storage.contract.models import DeadLetter, DeadLetterQuery
 
 router = APIRouter(tags=["dead letters"])
@@ -23,6 +24,7 @@ LetterId = Annotated[int, Path(ge=1, lt=2**63)]
 
 
 @router.get("/v1/dead-letters", responses=problem_responses())
+@requires(DEAD_LETTERS)
 def dead_letters(
     context: CurrentContext,
     request: Request,
@@ -31,7 +33,7 @@ def dead_letters(
     limit: Annotated[int, Query(ge=1, le=1000, description="Letters in the page")] = 100,
     cursor: query_params.CursorParam = None,
 ) -> resource_models.PageResponse[dead_letter_models.DeadLetterResponse]:
-    """Messages that could not be taken, newest first, with what was wrong and what to do."""
+    """Messages that could not be stored, newest first, with what was wrong and what to do."""
     cursor_signer = context.cursor_signer(request)
     (before,) = cursor_signer.decode(cursor, 1) if cursor else (None,)
     query = DeadLetterQuery(reason=reason, device=device, before_id=before, whole=False, limit=limit + 1)
@@ -43,8 +45,9 @@ def dead_letters(
 
 
 @router.get("/v1/dead-letters/{letter_id}", responses=problem_responses(404))
+@requires(DEAD_LETTERS)
 def dead_letter(context: CurrentContext, letter_id: LetterId) -> dead_letter_models.DeadLetterDetailResponse:
-    """One of them, whole."""
+    """One dead letter, with its payload."""
     for one in context.store.dead_letters(DeadLetterQuery(ids=[letter_id])):
         return dead_letter_models.DeadLetterDetailResponse(
             **_dead_letter_response(one).model_dump(),
@@ -55,10 +58,11 @@ def dead_letter(context: CurrentContext, letter_id: LetterId) -> dead_letter_mod
 
 
 @router.post("/v1/dead-letters/replay", responses=problem_responses())
+@requires(RequiredRight(ENGINEER, "letters"))
 def replay(
     context: CurrentContext, letter_filter: dead_letter_models.DeadLetterFilterRequest
 ) -> dead_letter_models.DeadLetterCountResponse:
-    """Take letters once more, after the cause is mended; one that is good now is stored once and gone."""
+    """Process dead letters again, once the cause is fixed; valid ones are stored and removed."""
     n_requested = context.store.request_replay(_store_query(letter_filter))
     context.add_audit_detail(letters=n_requested)
     log.info("letters_replay_asked", letters=n_requested)
@@ -66,10 +70,11 @@ def replay(
 
 
 @router.post("/v1/dead-letters/purge", responses=problem_responses())
+@requires(RequiredRight(ADMINISTRATOR, "letters"))
 def purge(
     context: CurrentContext, letter_filter: dead_letter_models.DeadLetterFilterRequest
 ) -> dead_letter_models.DeadLetterCountResponse:
-    """Delete letters for good."""
+    """Delete dead letters for good."""
     n_deleted = context.store.purge_dead_letters(_store_query(letter_filter))
     context.add_audit_detail(letters=n_deleted)
     log.info("letters_purged", letters=n_deleted)
@@ -77,7 +82,7 @@ def purge(
 
 
 def _store_query(letter_filter: dead_letter_models.DeadLetterFilterRequest) -> DeadLetterQuery:
-    """The store's filter; an empty one is refused, for it would mean all of them."""
+    """Return the store's filter; reject an empty one, which would match all dead letters."""
     before = letter_filter.received_before
     if letter_filter == dead_letter_models.DeadLetterFilterRequest():
         raise ProblemError(422, "the filter is empty: name ids, a reason, a device or a time", where="body")

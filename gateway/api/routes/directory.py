@@ -1,4 +1,4 @@
-"""Routes of what is enrolled: areas, sites, devices, series, quantities."""
+"""Routes that list enrolled areas, sites, devices and series, and all quantities."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from gateway.api import query_params
 from gateway.api.models import conversion, resource_models
 from gateway.api.problems import not_found, problem_responses
 from gateway.api.request_context import CurrentContext
+from gateway.auth.authorization import DIRECTORY, requires
 
 router = APIRouter(prefix="/v1", tags=["directory"])
 
 
 @router.get("/areas", responses=problem_responses())
+@requires(DIRECTORY)
 def areas(context: CurrentContext) -> list[resource_models.AreaResponse]:
     """Every area: cities, counties, towns, each with its parent."""
     return [
@@ -24,6 +26,7 @@ def areas(context: CurrentContext) -> list[resource_models.AreaResponse]:
 
 
 @router.get("/sites", responses=problem_responses(404))
+@requires(DIRECTORY)
 def sites(
     context: CurrentContext, area: query_params.AreaParam = None, kind: query_params.SiteKindParam = None
 ) -> list[resource_models.SiteResponse]:
@@ -35,6 +38,7 @@ def sites(
 
 
 @router.get("/sites/{site_id}", responses=problem_responses(404))
+@requires(DIRECTORY)
 def site(context: CurrentContext, site_id: str) -> resource_models.SiteResponse:
     """One site."""
     (one,) = context.directory_index.sites_of(site=site_id)
@@ -42,10 +46,11 @@ def site(context: CurrentContext, site_id: str) -> resource_models.SiteResponse:
 
 
 @router.get("/devices", responses=problem_responses(404))
+@requires(DIRECTORY)
 def devices(
     context: CurrentContext, area: query_params.AreaParam = None
 ) -> list[resource_models.DeviceResponse]:
-    """Devices, by area (with all below it): last heard when, said what, and how wrong its clock is."""
+    """Devices, by area (with all below it): times of the newest reading, last status, and clock offset."""
     directory_index = context.directory_index
     areas = None if area is None else directory_index.areas_below(area)
     statuses = {one.device_id: one for one in context.store.statuses()}
@@ -58,6 +63,7 @@ def devices(
 
 
 @router.get("/series", responses=problem_responses(404))
+@requires(DIRECTORY)
 def series(
     context: CurrentContext,
     area: query_params.AreaParam = None,
@@ -72,6 +78,7 @@ def series(
 
 
 @router.get("/series/{series_id}", responses=problem_responses(404))
+@requires(DIRECTORY)
 def one_series(
     context: CurrentContext, series_id: query_params.SeriesIdParam
 ) -> resource_models.SeriesResponse:
@@ -83,8 +90,9 @@ def one_series(
 
 
 @router.get("/quantities", responses=problem_responses())
+@requires(DIRECTORY)
 def quantities(_context: CurrentContext) -> list[resource_models.QuantityResponse]:
-    """What can be measured: units, plausible ranges, HJ 212 codes, labels."""
+    """Quantities that can be measured: units, plausible ranges, HJ 212 codes, labels."""
     names = resource_models.QuantityResponse.model_fields
     return [
         resource_models.QuantityResponse(**{name: getattr(one, name) for name in names})

@@ -1,4 +1,4 @@
-"""Serves the API's documentation page with all its files, without the internet."""
+"""Serves the API's documentation page (Swagger UI) and its files from the installation, without internet."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from fastapi import APIRouter
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse
 
+from gateway.auth.authorization import PUBLIC, requires
+
 router = APIRouter(include_in_schema=False)
 
 DocumentationFile = Literal["swagger-ui-bundle.js", "swagger-ui.css", "favicon.png"]
@@ -19,7 +21,7 @@ DOCUMENTATION_FILES = files("fastapi_offline") / "static"
 CACHE_ONE_DAY = {"Cache-Control": "public, max-age=86400"}
 
 
-# Addresses are relative, so that the page works under a proxy's prefix, too.
+# URLs are relative, so that the page works under a proxy's path prefix, too.
 DOCUMENTATION_PAGE: str = bytes(
     get_swagger_ui_html(
         openapi_url="openapi.json",
@@ -32,7 +34,7 @@ DOCUMENTATION_PAGE: str = bytes(
 
 
 def _script_hashes(page: str) -> str:
-    """The hashes of the inline scripts of a page, as a policy names them."""
+    """Return the hashes of a page's inline scripts for its Content-Security-Policy."""
     scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
     digests = [base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts]
     return " ".join(f"'sha256-{one}'" for one in digests)
@@ -46,12 +48,14 @@ DOCUMENTATION_POLICY = (
 
 
 @router.get("/docs")
+@requires(PUBLIC)
 def documentation_page() -> HTMLResponse:
-    """The page."""
+    """Serve the documentation page."""
     return HTMLResponse(DOCUMENTATION_PAGE, headers={"Content-Security-Policy": DOCUMENTATION_POLICY})
 
 
 @router.get("/docs/{name}")
+@requires(PUBLIC)
 def documentation_file(name: DocumentationFile) -> FileResponse:
-    """What the page loads."""
+    """Serve a script, style or icon of the page."""
     return FileResponse(str(DOCUMENTATION_FILES / name), headers=CACHE_ONE_DAY)

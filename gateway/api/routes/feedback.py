@@ -1,4 +1,4 @@
-"""Routes of operators' feedback on anomalies, which adjusts the limits of a series."""
+"""Routes of operators' feedback on anomalies, which shifts the score limits of a series."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from gateway.api.models import feedback_models as models
 from gateway.api.models.resource_models import utc_datetime
 from gateway.api.problems import ProblemError, not_found, problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
+from gateway.auth.authorization import ANOMALIES, OPERATOR, RequiredRight, requires
 from ingest_service.storage.contract.models import Anomaly, Feedback
 
 router = APIRouter(prefix="/v1/anomalies/{anomaly_id}/feedback", tags=["anomalies"])
@@ -22,16 +23,18 @@ AnomalyId = Annotated[int, query_params.ID_PATH]
 
 
 @router.get("", responses=problem_responses(404))
+@requires(ANOMALIES)
 def feedback(context: CurrentContext, anomaly_id: AnomalyId) -> models.FeedbackHistoryResponse:
-    """All that was said of an anomaly, oldest first; what was withdrawn stays on record."""
+    """All verdicts on an anomaly, oldest first, the withdrawn ones included."""
     return _feedback_history(context, _visible_anomaly(context, anomaly_id))
 
 
 @router.post("", responses=problem_responses(404, 409))
+@requires(RequiredRight(OPERATOR, "feedback"))
 def give(
     context: CurrentContext, anomaly_id: AnomalyId, feedback_request: models.FeedbackRequest
 ) -> models.FeedbackHistoryResponse:
-    """Call an anomaly a false alarm, confirm it, or take that back; ingest follows within seconds."""
+    """Mark an anomaly as false alarm or confirmed, or withdraw that; ingest applies it within seconds."""
     anomaly = _visible_anomaly(context, anomaly_id)
     if feedback_request.verdict == "withdraw":
         if not context.store.withdraw_feedback(
@@ -55,7 +58,7 @@ def _visible_anomaly(context: RequestContext, anomaly_id: int) -> Anomaly:
 
 
 def _feedback_history(context: RequestContext, anomaly: Anomaly) -> models.FeedbackHistoryResponse:
-    """As the store has it, for the directory that is kept here may be a second old."""
+    """Return the feedback with the score shift as stored; the cached directory may be a second old."""
     series = {one.series_id: one for one in context.store.directory().series}
     return models.FeedbackHistoryResponse(
         items=[_feedback_response(one) for one in context.store.feedback(anomaly_id=anomaly.anomaly_id)],

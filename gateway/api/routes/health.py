@@ -1,4 +1,4 @@
-"""Routes of health, readiness and metrics."""
+"""Routes of liveness, readiness, the platform's health, and Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from gateway import metrics
 from gateway.api.models import health_models, resource_models
 from gateway.api.problems import RETRY_AFTER_S, ProblemError, problem_responses
 from gateway.api.request_context import CurrentContext
+from gateway.auth.authorization import PUBLIC, VIEWER, RequiredRight, requires
 from ingest_service.storage.contract.errors import StoreError
-from ingest_service.storage.postgres.store import PostgresStore
 
 router = APIRouter(tags=["platform"])
 
 
 @router.get("/healthz")
+@requires(PUBLIC)
 def healthz() -> health_models.LivenessResponse:
-    """The process answers."""
+    """Liveness: the process is running."""
     return health_models.LivenessResponse(status="ok")
 
 
 @router.get("/readyz", responses=problem_responses())
+@requires(PUBLIC)
 def readyz(context: CurrentContext) -> health_models.LivenessResponse:
-    """A reading that is published now would be stored and judged; otherwise 503 says why not."""
+    """Readiness: a reading published now would be stored and judged; otherwise 503 with the reason."""
     store_health = context.platform_health.readiness(may_name_areas=False)
     if not store_health.ok:
         sentences = "; ".join(one.en for one in store_health.problems)
@@ -35,10 +37,11 @@ def readyz(context: CurrentContext) -> health_models.LivenessResponse:
 
 
 @router.get("/v1/health", responses=problem_responses())
+@requires(RequiredRight(VIEWER, "platform"))
 def health(context: CurrentContext) -> health_models.HealthResponse:
-    """What the platform is and holds, and the state of each of its processes.
+    """State and contents of the platform, and the state of each of its processes.
 
-    `ok` means that a reading published now, of any area that the key sees, would be stored and judged.
+    `ok` means that a reading published now, of any area visible to the key, would be stored and judged.
     """
     areas = context.principal.areas
     readiness_of_areas = context.platform_health.readiness(areas)
@@ -66,10 +69,11 @@ def health(context: CurrentContext) -> health_models.HealthResponse:
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@requires(RequiredRight(VIEWER, "platform", requires_all_areas=True))
 def prometheus(context: CurrentContext) -> Response:
     """Counters and gauges for Prometheus."""
     metrics.OPEN_STREAMS.set(context.broadcaster.streams)
-    if isinstance(context.unscoped_store, PostgresStore):
-        with suppress(StoreError):  # while the database is away, the number before stands beside the others
+    if context.unscoped_store.database is not None:
+        with suppress(StoreError):  # while the database is unavailable, the gauge keeps its last value
             metrics.DEAD_LETTERS_OVER_QUOTA.set(context.scoped_database.dead_letters_over_quota())
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

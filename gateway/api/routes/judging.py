@@ -22,6 +22,7 @@ from gateway.api.models import judging_models
 from gateway.api.models.resource_models import utc_datetime
 from gateway.api.problems import ProblemError, not_found, problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
+from gateway.auth.authorization import ENGINEER, VIEWER, RequiredRight, requires
 from gateway.formats import encoding, judging_tables, streaming_response
 from gateway.formats.negotiation import MEDIA_TYPES, RequestedFormat, format_responses
 from gateway.formats.upload_pool import UploadPool
@@ -31,7 +32,7 @@ from ingest_service.storage.contract.models import Series
 router = APIRouter(prefix="/v1", tags=["judging"])
 log = structlog.get_logger()
 
-MAX_JSON_ROWS = 100_000  # rows of an answer that is made at once: each takes 600 bytes on the way
+MAX_JSON_ROWS = 100_000  # a JSON response is built in memory, at 600 bytes a row
 UPLOAD_OPENAPI = {
     "requestBody": {
         "required": True,
@@ -73,6 +74,7 @@ async def _uploaded_series(request: Request) -> UploadedSeries:
     responses=problem_responses(406, 413, 415) | format_responses(has_snapshot_token=False),
     openapi_extra=UPLOAD_OPENAPI,
 )
+@requires(RequiredRight(VIEWER, "judging", changes_nothing=True, heavy=True))
 def judge(
     context: CurrentContext,
     wanted: RequestedFormat,
@@ -85,9 +87,9 @@ def judge(
         list[str] | None, Query(description="A limit of the judge, repeatable", examples=[["score_strong=9"]])
     ] = None,
 ) -> Response:
-    """Flags, band and anomalies of a posted series, by the very judge that judges devices; nothing is stored.
+    """Flags, band and anomalies of a posted series, by the judge that ingest uses; nothing is stored.
 
-    JSON holds anomalies and readings; the other forms hold the readings alone.
+    JSON has anomalies and readings; the other formats have the readings only.
     """
     conversion = _unit_conversion(quantity, unit)
     if wanted.format_name == "json" and len(uploaded.time_s) > MAX_JSON_ROWS:
@@ -118,10 +120,11 @@ def judge(
 
 
 @router.post("/series/{series_id}/trial", responses=problem_responses(404))
+@requires(RequiredRight(ENGINEER, "judging", heavy=True))
 def try_limits(
     context: CurrentContext, series_id: query_params.SeriesIdParam, wanted: judging_models.TrialRequest
 ) -> judging_models.TrialResponse:
-    """Judge a stretch of history by other limits, beside those in force; nothing is stored."""
+    """Judge a time range of history by other limits and by those in force; nothing is stored."""
     from_s, to_s = wanted.from_.timestamp(), wanted.to.timestamp()
     if from_s >= to_s:
         raise ProblemError(422, "from: must be before to", where="from")
@@ -140,26 +143,27 @@ def try_limits(
 
 
 @router.get("/series/{series_id}/limits", responses=problem_responses(404))
+@requires(RequiredRight(VIEWER, "judging"))
 def series_limits(
     context: CurrentContext, series_id: query_params.SeriesIdParam
 ) -> judging_models.SeriesLimitsResponse:
-    """The limits of a series, where each comes from, and every adoption."""
+    """The limits of a series by origin, and every adoption."""
     return _series_limits_response(context, _visible_series(context, series_id))
 
 
 @router.put("/series/{series_id}/limits", responses=problem_responses(404))
+@requires(RequiredRight(ENGINEER, "judging"))
 def adopt(
     context: CurrentContext, series_id: query_params.SeriesIdParam, wanted: judging_models.LimitChangeRequest
 ) -> judging_models.SeriesLimitsResponse:
-    """Let limits stand for a series in place of all adopted before; ingest follows within seconds.
+    """Adopt limits for a series in place of all adopted before; ingest applies them within seconds.
 
-    No limits give back those of the site file. What was judged before is not judged again.
+    An empty set restores those of the site file. Readings judged before are not judged again.
     """
     series = _visible_series(context, series_id)
     adopted = msgspec.structs.replace(series, adopted=wanted.limits)
-    limit_problems = (
-        limit_trials.series_limit_problems(adopted) if wanted.limits else []
-    )  # none at all are always an improvement
+    # An empty set is always accepted: it removes adopted limits, whatever is wrong with the others.
+    limit_problems = limit_trials.series_limit_problems(adopted) if wanted.limits else []
     if limit_problems:
         raise ProblemError(422, f"limits: {'; '.join(limit_problems)}", where="limits")
     context.limit_changes.adopt(series_id, wanted.limits, who=context.caller_name, note=wanted.note)

@@ -1,4 +1,4 @@
-"""Routes of API keys and of the audit."""
+"""Routes that list, create and revoke API keys, and list the audit of changes and exports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from gateway.api.models import resource_models
 from gateway.api.problems import ProblemError, not_found, problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
 from gateway.auth import api_keys as minting
-from gateway.auth.authorization import ALL_SCOPES
+from gateway.auth.authorization import (
+    ADMINISTRATOR,
+    ALL_SCOPES,
+    KEY_ADMINISTRATION,
+    VIEWER,
+    RequiredRight,
+    requires,
+)
 from gateway.auth.principal import ROLES_BY_NAME
 from ingest_service.storage.postgres.api_keys import ApiKey, AuditEntry, AuditQuery
 
@@ -24,8 +31,9 @@ DAY_S = 86_400.0
 
 
 @router.get("/me", responses=problem_responses(401, 403, 429))
+@requires(RequiredRight(VIEWER))
 def me(context: CurrentContext) -> access.PrincipalResponse:
-    """Who asks, with which role, and which areas they see."""
+    """The principal of the request, with its role, areas and scopes."""
     principal = context.principal
     return access.PrincipalResponse(
         who=principal.principal_id,
@@ -37,17 +45,19 @@ def me(context: CurrentContext) -> access.PrincipalResponse:
 
 
 @router.get("/keys", responses=problem_responses(401, 403, 429))
+@requires(KEY_ADMINISTRATION)
 def keys(context: CurrentContext) -> list[access.KeyResponse]:
     """The keys of the areas that you administer, newest first; never their secrets."""
     return [_key_response(one) for one in context.accounts.keys_in_areas(_administered_areas(context))]
 
 
 @router.post("/keys", responses=problem_responses(401, 403, 404, 429))
+@requires(KEY_ADMINISTRATION)
 def create(context: CurrentContext, new_key: access.NewKeyRequest) -> access.NewKeyResponse:
-    """Make a key for an area that you administer; it is shown this once.
+    """Create a key for an area that you administer; it is shown only once.
 
-    It grants no more than you have: no higher role, no other area or scope, no later end. A key that is good
-    on the gateway's own machine alone makes such keys.
+    It grants no more than you have: no higher role, no other area or scope, no later end. A key that is valid
+    on the gateway's own machine only creates such keys.
     """
     _check_grant(context, new_key)
     loopback = context.principal.loopback
@@ -59,7 +69,7 @@ def create(context: CurrentContext, new_key: access.NewKeyRequest) -> access.New
         scopes=new_key.scopes,
         expires_s=new_key.expires.timestamp() if new_key.expires else None,
         created_by=context.caller_name,
-        loopback=loopback,  # what is good on this machine alone makes nothing that is good elsewhere
+        loopback=loopback,  # inherited: a loopback-only key must not create one that is valid elsewhere
     )
     context.add_audit_detail(
         key_id=key.key_id, name=key.name, role=key.role, area=key.area_id, scopes=key.scopes
@@ -71,10 +81,11 @@ def create(context: CurrentContext, new_key: access.NewKeyRequest) -> access.New
 
 
 @router.delete("/keys/{key_id}", responses=problem_responses(401, 403, 404, 409, 429))
+@requires(KEY_ADMINISTRATION)
 def revoke(
     context: CurrentContext, key_id: Annotated[str, Path(pattern="^[0-9a-f]{12}$")]
 ) -> access.KeyResponse:
-    """Revoke a key of your areas: it is good no longer, within seconds, and stays on record."""
+    """Revoke a key of your areas: it is rejected within seconds, and stays on record."""
     if _key_in_areas(context, key_id) is None:
         raise not_found("key", key_id)
     if not context.accounts.revoke(key_id, by=context.caller_name):
@@ -86,6 +97,7 @@ def revoke(
 
 
 @router.get("/audit", responses=problem_responses(401, 403, 429))
+@requires(RequiredRight(ADMINISTRATOR, "audit"))
 def audit(
     context: CurrentContext,
     request: Request,
@@ -93,7 +105,7 @@ def audit(
     limit: Annotated[int, Query(ge=1, le=1000, description="Lines in the page")] = 100,
     cursor: query_params.CursorParam = None,
 ) -> resource_models.PageResponse[access.AuditEntryResponse]:
-    """What was changed and exported by those who are bound to your areas, newest first."""
+    """Changes and exports by principals that are bound to your areas, newest first."""
     cursor_signer = context.cursor_signer(request)
     (before,) = cursor_signer.decode(cursor, 1) if cursor else (None,)
     found = context.accounts.audit(
@@ -106,7 +118,7 @@ def audit(
 
 
 def _administered_areas(context: RequestContext) -> list[str] | None:
-    """The areas that somebody administers; None is everything."""
+    """Return the areas that the principal administers; None is every area."""
     return None if context.principal.areas is None else sorted(context.directory_index.visible_area_ids)
 
 
@@ -116,7 +128,7 @@ def _key_in_areas(context: RequestContext, key_id: str) -> ApiKey | None:
 
 
 def _check_grant(context: RequestContext, new_key: access.NewKeyRequest) -> None:
-    """Nobody gives more than they have, in any dimension."""
+    """Raise `ProblemError` where a new key would have more than its creator: role, area, scopes or end."""
     if ROLES_BY_NAME[new_key.role] > context.principal.role:
         raise ProblemError(
             403, f"role: yours is {context.principal.role.role_name}: give no more", where="role"

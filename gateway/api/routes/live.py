@@ -1,4 +1,4 @@
-"""Routes of server-sent events: readings, anomalies and device health."""
+"""Route of the live stream: readings, anomalies and device health as server-sent events."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from gateway.api import query_params
 from gateway.api.problems import problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
+from gateway.auth.authorization import LIVE, requires
 from gateway.live.event_filter import EventFilter
 from gateway.live.events import EventKind, LiveEvent, StreamPosition
 
@@ -29,6 +30,7 @@ EVENT_EXAMPLE = 'id: 7-1790000000000000\nevent: anomaly\ndata: {"anomaly_id": 42
     response_class=StreamingResponse,
     responses=problem_responses(404) | {200: {"content": {"text/event-stream": {"example": EVENT_EXAMPLE}}}},
 )
+@requires(LIVE)
 async def live(
     context: CurrentContext,
     area: query_params.AreaParam = None,
@@ -41,17 +43,17 @@ async def live(
         str | None, Header(pattern=r"^\d{1,18}-\d{1,18}$", description="Go on after this event")
     ] = None,
 ) -> StreamingResponse:
-    """Readings, anomalies and what devices say of themselves, as they come, by area, site and quantity.
+    """Live readings, anomalies and device statuses, by area, site and quantity.
 
     Events are `reading` (as in /v1/latest), `anomaly` (as in /v1/anomalies) and `health` (as in /v1/devices).
-    With `Last-Event-ID` a stream goes on where it was cut: readings of the last hour come again, in the order
+    With `Last-Event-ID` a stream resumes where it was cut: readings of the last hour come again, in the order
     in which they were received, and some of them perhaps twice; then the newest changes of anomalies. A `gap`
     has the `kind` of events that are left out, and `from` and `to` for querying /v1/readings (receiving
-    times) or /v1/anomalies instead. `end` is the last event to a reader that is too slow. While the database
-    is away a stream stays open, with comments to keep it alive, and goes on afterwards.
+    times) or /v1/anomalies instead. `end` is the last event to a client that is too slow. While the
+    database is unavailable, a stream stays open, with comments to keep it alive, and resumes afterwards.
     """
     cached_index = partial(context.directories.cached_index, context.principal.areas)
-    # in a thread: the first look may have to read the directory
+    # in a thread: the first access may have to read the directory from the database
     event_filter = await run_in_threadpool(
         EventFilter, cached_index, area=area, site=site, quantity=quantity, kinds=kinds
     )
@@ -75,10 +77,10 @@ async def _event_stream(
                 and context.auth is not None
                 and any(isinstance(one, LiveEvent) for one in batch)
             ):
-                context.auth.is_export = True  # what comes again comes in bulk
+                context.auth.is_export = True  # a resumed stream sends past events in bulk
             yield "".join(map(_sse_text, batch))
 
 
 def _sse_text(item: LiveEvent | StreamPosition) -> str:
-    # an id without data is remembered by the reader, and is no event
+    # the client keeps an id without data as its last event id, without an event
     return f": nothing new\nid: {item}\n\n" if isinstance(item, StreamPosition) else item.to_sse()

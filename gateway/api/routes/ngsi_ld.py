@@ -1,4 +1,4 @@
-"""The newest values as NGSI-LD entities."""
+"""Route of the newest values as NGSI-LD entities (Smart Data Models)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from fastapi.responses import JSONResponse
 from gateway.api import query_params
 from gateway.api.problems import problem_responses
 from gateway.api.request_context import CurrentContext
+from gateway.auth.authorization import READINGS, requires
 from gateway.formats import ngsi_ld
 
 router = APIRouter(prefix="/v1/ngsi-ld", tags=["ngsi-ld"])
 
 
 class JsonLdResponse(JSONResponse):
-    """JSON-LD."""
+    """A response of media type ``application/ld+json``."""
 
     media_type = "application/ld+json"
 
@@ -32,6 +33,7 @@ EntityTypeParam = Annotated[
 
 
 @router.get("/entities", responses=problem_responses(404), response_class=JsonLdResponse)
+@requires(READINGS)
 def entities(
     context: CurrentContext,
     area: query_params.AreaParam = None,
@@ -42,7 +44,7 @@ def entities(
     """The newest readings of each site in the shape of the Smart Data Models, each with its @context.
 
     WaterQualityObserved for water, TrafficFlowObserved for traffic. Readings that failed quality control are
-    left out; in the normalized form the QARTOD flag stands beside each value.
+    left out; the normalized form has the QARTOD flag of each value.
     """
     directory_index = context.directory_index
     series = [one.series_id for one in directory_index.series_of(area=area, site=site)]

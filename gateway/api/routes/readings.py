@@ -1,4 +1,4 @@
-"""Routes of readings: newest values, raw series, buckets, and downsampled plots."""
+"""Routes of readings: newest values, raw readings, time buckets, and downsampled plots."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from gateway.api.pagination import CursorSigner
 from gateway.api.problems import ProblemError, not_found, problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
 from gateway.api.time_ranges import TimeRange
+from gateway.auth.authorization import READINGS, VIEWER, RequiredRight, requires
 from gateway.formats import arrow_tables, plots, streaming_response
 from gateway.formats.downsampling import DownsamplingMethod
 from gateway.formats.negotiation import RequestedFormat, format_responses
@@ -58,6 +59,7 @@ SeriesIdsParam = Annotated[
     response_model=list[resource_models.LatestResponse],
     responses=problem_responses(404, 406) | format_responses(has_snapshot_token=False),
 )
+@requires(READINGS)
 def latest(
     context: CurrentContext,
     response_format: RequestedFormat,
@@ -79,6 +81,7 @@ def latest(
     response_model=resource_models.PageResponse[resource_models.SeriesReadingResponse],
     responses=problem_responses(404, 406) | format_responses(),
 )
+@requires(READINGS)
 def readings(
     context: CurrentContext,
     response_format: RequestedFormat,
@@ -94,7 +97,7 @@ def readings(
 ) -> Response:
     """Readings of several series, series by series, oldest first; the last day where no time is given.
 
-    JSON comes in pages. CSV, NDJSON, Arrow and Parquet come whole, streamed, where no `limit` is given.
+    JSON is paged. CSV, NDJSON, Arrow and Parquet are streamed as a whole where no `limit` is given.
     """
     directory_index = context.directory_index
     selected_series = select_series(directory_index, series, area=area, site=site, quantity=quantity)
@@ -127,6 +130,7 @@ def readings(
     response_model=resource_models.PageResponse[resource_models.ReadingResponse],
     responses=problem_responses(404, 406) | format_responses(),
 )
+@requires(READINGS)
 def readings_of_one(
     context: CurrentContext,
     response_format: RequestedFormat,
@@ -139,7 +143,7 @@ def readings_of_one(
 ) -> Response:
     """Readings of a series by measured time, oldest first; the last day where no time is given.
 
-    Raw value, QARTOD flag, and the rules behind the flag. In other forms than JSON as /v1/readings.
+    Raw value, QARTOD flag, and the rules behind the flag. In other formats than JSON as /v1/readings.
     """
     if response_format.format_name != "json":
         return readings(
@@ -172,6 +176,7 @@ def readings_of_one(
     response_model=list[resource_models.PlotResponse],
     responses=problem_responses(404, 406) | format_responses(),
 )
+@requires(RequiredRight(VIEWER, "readings", heavy=True))
 def plot(
     context: CurrentContext,
     response_format: RequestedFormat,
@@ -208,6 +213,7 @@ def plot(
     response_model=list[resource_models.BucketResponse],
     responses=problem_responses(404, 406) | format_responses(),
 )
+@requires(READINGS)
 def buckets(
     context: CurrentContext,
     response_format: RequestedFormat,
@@ -245,7 +251,7 @@ def select_series(
     site: str | None = None,
     quantity: str | None = None,
 ) -> list[Series]:
-    """Series by id and filters, by id. Raises `ProblemError` where one is not known."""
+    """Return series by ids and filters, sorted by id. Raises `ProblemError` where one is unknown."""
     for one in ids or ():
         if one not in directory_index.series:
             raise not_found("series", one)
@@ -269,7 +275,7 @@ def _readings_page(
     max_rows: int,
     cursor: str | None,
 ) -> tuple[NDArray[np.void], str | None]:
-    """A page of READING rows, series by series, and the cursor of the next one."""
+    """Return a page of READING rows, series by series, and the cursor of the next page."""
     after_id, after_us = (0, 0)
     if cursor is not None:
         after_id, after_us = cursor_signer.decode(cursor, 2)

@@ -1,4 +1,4 @@
-"""Routes of the twin: networks, and the state of their nodes and links."""
+"""Routes of the twin: river and road networks as GeoJSON, and the state of their nodes and links."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from analytics.service import geojson, network_state
 from gateway.api.models import conversion, resource_models
 from gateway.api.problems import problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
+from gateway.auth.authorization import TWIN, requires
 from ingest_service.storage.contract.models import AnomalyQuery
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ MAX_OPEN_ANOMALIES = 10_000
 
 
 def current_twin_state(context: RequestContext) -> TwinState:
-    """The twin as it stands now."""
+    """Return the current state of the principal's nodes and links."""
     open_anomalies = context.store.anomalies(AnomalyQuery(states=["open"], limit=MAX_OPEN_ANOMALIES))
     return network_state.network_state(
         context.directory_index.directory, context.store.latest(), open_anomalies, now_s=time.time()
@@ -30,12 +31,14 @@ def current_twin_state(context: RequestContext) -> TwinState:
 
 
 @router.get("/state", responses=problem_responses())
+@requires(TWIN)
 def state(context: CurrentContext) -> resource_models.TwinStateResponse:
-    """Every node and link now: measured, expected, age, quality, open anomalies."""
+    """The current state of every node and link: measured, expected, age, quality, open anomalies."""
     return conversion.twin_state_response(current_twin_state(context))
 
 
 @router.get("/network", responses=problem_responses())
+@requires(TWIN)
 def network(context: CurrentContext) -> resource_models.NetworkResponse:
     """Links, nodes and sites as GeoJSON, links and nodes with their state."""
     return resource_models.NetworkResponse(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         DeviceActivity,
         DeviceStatus,
         Directory,
+        ExceededQuota,
         Feedback,
         LateReadings,
         NewestReading,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         ProcessIdentity,
         ProcessInfo,
     )
+    from ingest_service.storage.settings import Settings
 
 
 class Lease(Protocol):
@@ -178,6 +180,18 @@ class Store(Reader, Protocol):
     All methods may be called from several threads; each call is one transaction.
     """
 
+    @property
+    def database(self) -> Database | None:
+        """The PostgreSQL database, for queries beyond this protocol; None for a store in memory."""
+        ...
+
+    def for_area(self, area: str) -> Self:
+        """Return the same store restricted by row-level security to an area scope, ``*`` being every area.
+
+        A store in memory has no row-level security, and returns itself.
+        """
+        ...
+
     def enrol(self, directory: Directory) -> Directory:
         """Insert or update everything in a directory, delete nothing; return the full directory, with ids."""
         ...
@@ -257,4 +271,39 @@ class Store(Reader, Protocol):
 
     def close(self) -> None:
         """Close every connection."""
+        ...
+
+
+class Database(Store, Protocol):
+    """A store in PostgreSQL, with connections for queries that go beyond `Store`."""
+
+    @property
+    def opened_with(self) -> tuple[str, Settings]:
+        """DSN and settings with which another process can open the same database."""
+        ...
+
+    def transaction(self, *, frozen: bool = False, in_order: bool = False) -> AbstractContextManager[Any]:
+        """Open a connection in one transaction; with ``frozen`` all statements read one snapshot."""
+        ...
+
+    def run_query(
+        self, query: Any, parameters: Any = None, *, in_order: bool = False, **options: Any
+    ) -> AbstractContextManager[Any]:
+        """Run a single statement in its own transaction; the context is its cursor."""
+        ...
+
+    def size(self) -> tuple[int, str | None]:
+        """Return the size of the database [bytes], and its data directory if it is local and readable."""
+        ...
+
+    def dead_letters_over_quota(self) -> int:
+        """Return the number of today's dead letters beyond the quotas, which were counted and not stored."""
+        ...
+
+    def exceeded_quotas(self, *, since_s: float) -> list[ExceededQuota]:
+        """Return the dead-letter quotas exceeded since a time [s], in enrolled areas."""
+        ...
+
+    def delete_old_quotas(self) -> None:
+        """Delete dead-letter quotas of days more than a month ago."""
         ...

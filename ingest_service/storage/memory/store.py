@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -69,6 +69,15 @@ class MemoryStore(MemoryPlatformHealth, AnomalyChanges):
         self._shards = MemoryShards()
         self._late = MemoryLateReadings()
         self._feedback = MemoryFeedback()
+
+    @property
+    def database(self) -> None:
+        """There is none."""
+        return
+
+    def for_area(self, _area: str) -> Self:
+        """Return this store: it has no row-level security."""
+        return self
 
     # -- enrolment -----------------------------------------------------------------------------
 

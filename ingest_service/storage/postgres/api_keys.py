@@ -15,7 +15,7 @@ from ingest_service.storage.postgres.named_queries import QUERIES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ingest_service.storage.postgres.store import PostgresStore
+    from ingest_service.storage.contract.store import Database
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,13 +66,13 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
 class ApiKeyStore:
     """API keys, audit log and signing secret in the database. Methods raise the errors of the store."""
 
-    def __init__(self, store: PostgresStore) -> None:
-        self._store = store.for_area(row_level_security.ALL_AREAS)
+    def __init__(self, database: Database) -> None:
+        self._database = database.for_area(row_level_security.ALL_AREAS)
 
     @cached_property
     def secret(self) -> bytes:
         """Signing secret shared by all gateway processes on this database, 32 bytes; do not disclose it."""
-        with self._store.transaction() as connection:
+        with self._database.transaction() as connection:
             secret_row: tuple[bytes] | None = connection.execute(QUERIES["gateway_secret"]).fetchone()
         if secret_row is None:
             raise StoreRefusedError("the table gateway_secret is empty: it was filled by migration 0017")
@@ -80,7 +80,7 @@ class ApiKeyStore:
 
     def create(self, key: ApiKey) -> None:
         """Insert a key. Raises `StoreRefusedError` if its area is not enrolled."""
-        with self._store.transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute(QUERIES["key_insert"], msgspec.structs.asdict(key))
 
     def key(self, key_id: str) -> ApiKey | None:
@@ -93,32 +93,32 @@ class ApiKeyStore:
 
     def revoke(self, key_id: str, *, by: str) -> bool:
         """Revoke a key; returns False if it was not valid."""
-        with self._store.transaction() as connection:
+        with self._database.transaction() as connection:
             update = connection.execute(QUERIES["key_revoke"], {"key_id": key_id, "by": by})
-            return update.rowcount == 1
+            return bool(update.rowcount == 1)
 
     def renew_hash(self, key_id: str, *, old: str, new: str) -> None:
         """Replace the hash of a key's secret, if it is still ``old``."""
-        with self._store.transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute(QUERIES["key_renew_hash"], {"key_id": key_id, "old": old, "new": new})
 
     def mark_used(self, key_id: str) -> None:
         """Update the last use of a key, to the minute."""
-        with self._store.transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute(QUERIES["key_used"], (key_id,))
 
     def note(self, line: AuditEntry) -> None:
         """Insert an audit entry."""
         row = msgspec.structs.asdict(line) | {"detail": Jsonb(line.detail)}
-        with self._store.transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute(QUERIES["audit_insert"], row)
 
     def audit(self, query: AuditQuery) -> list[AuditEntry]:
         """Return audit entries, newest first."""
-        with self._store.transaction() as connection:
+        with self._database.transaction() as connection:
             return read_rows.fetch_structs(connection, "audit", msgspec.structs.asdict(query), AuditEntry)
 
     def _keys(self, key_id: str | None, areas: Sequence[str] | None) -> list[ApiKey]:
         parameters = {"key_id": key_id, "areas": None if areas is None else list(areas)}
-        with self._store.transaction() as connection:
+        with self._database.transaction() as connection:
             return read_rows.fetch_structs(connection, "keys", parameters, ApiKey)

@@ -13,7 +13,7 @@ from ingest_service.storage.postgres.named_queries import QUERIES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ingest_service.storage.postgres.store import PostgresStore
+    from ingest_service.storage.contract.store import Database
 
 AssessmentKind = Literal[
     "water_class", "water_status", "trophic_state", "congestion", "capture", "response", "index"
@@ -106,8 +106,8 @@ class AssessmentQuery(msgspec.Struct, frozen=True, kw_only=True):
 class Assessments:
     """Assessments in the database. Methods raise the errors of the store; each is one transaction."""
 
-    def __init__(self, store: PostgresStore) -> None:
-        self._store = store
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def newest_measured(self) -> float | None:
         """Return the newest measured time of any reading, Unix seconds [s]."""
@@ -128,12 +128,12 @@ class Assessments:
     def fingerprint(self, from_s: float, to_s: float, made_by: str) -> str:
         """Return a text that changes when the inputs of the assessments in a time range change."""
         parameters = {"from_s": from_s, "to_s": to_s, "made_by": made_by}
-        with self._store.transaction() as connection:
+        with self._database.transaction() as connection:
             return str((connection.execute(QUERIES["month_fingerprint"], parameters).fetchone() or ("",))[0])
 
     def computed_from(self, month: str) -> str | None:
         """Return the fingerprint that a month was last computed from; None if it never was."""
-        with self._store.transaction() as connection:
+        with self._database.transaction() as connection:
             found = connection.execute(
                 QUERIES["assessed_fingerprint"], {"month": month + FIRST_DAY_SUFFIX}
             ).fetchone()
@@ -141,7 +141,7 @@ class Assessments:
 
     def mark_checked(self, month: str) -> None:
         """Record that a month was checked and is up to date."""
-        with self._store.transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute(QUERIES["assessed_again"], {"month": month + FIRST_DAY_SUFFIX})
 
     def series(self, from_s: float, to_s: float) -> list[SeriesMonth]:
@@ -162,14 +162,14 @@ class Assessments:
             "series_ids": list(series_ids),
             "from_s": from_s,
             "to_s": to_s,
-            "zone": self._store.zone.key,
+            "zone": self._database.zone.key,
         }
         return self._rows("days_of_series", parameters, DailyMean)
 
     def replace_month(self, month: str, assessments: Sequence[Assessment], fingerprint: str) -> None:
         """Replace the assessments of a month; unchanged ones keep their time and id."""
         kept_subjects = [f"{one.kind} {one.subject}" for one in assessments]
-        with self._store.transaction() as connection, connection.cursor() as cursor:
+        with self._database.transaction() as connection, connection.cursor() as cursor:
             cursor.execute(
                 QUERIES["forget_assessments"], {"month": month + FIRST_DAY_SUFFIX, "kept": kept_subjects}
             )
@@ -193,11 +193,11 @@ class Assessments:
         return self._rows("assessments", parameters, Assessment)
 
     def _rows(self, query: str, parameters: Any, kind: type[Any]) -> list[Any]:
-        with self._store.transaction() as connection:
+        with self._database.transaction() as connection:
             return read_rows.fetch_structs(connection, query, parameters, kind)
 
     def _number(self, query: str, parameters: Any) -> float | None:
-        with self._store.transaction() as connection:
+        with self._database.transaction() as connection:
             found = connection.execute(QUERIES[query], parameters).fetchone()
         return None if found is None or found[0] is None else float(found[0])
 

@@ -13,7 +13,7 @@ from ingest_service.storage.postgres.named_queries import QUERIES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ingest_service.storage.postgres.store import PostgresStore
+    from ingest_service.storage.contract.store import Database
 
 
 class LimitChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,8 +30,8 @@ class LimitChange(msgspec.Struct, frozen=True, kw_only=True):
 class LimitChangeLog:
     """Adopted limits in the database. Methods raise the errors of the store."""
 
-    def __init__(self, store: PostgresStore) -> None:
-        self._store = store
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def adopt(self, series_id: int, limits: Mapping[str, float | None], *, who: str, note: str) -> bool:
         """Set the adopted limits of a series; returns False if there is no such series.
@@ -39,7 +39,7 @@ class LimitChangeLog:
         The directory's version grows, so ingest applies them within seconds.
         """
         row = {"series_id": series_id, "limits": Jsonb(dict(limits)), "who": who, "note": note}
-        with self._store.transaction() as connection:
+        with self._database.transaction() as connection:
             if not connection.execute(QUERIES["adopt_limits"], row).rowcount:
                 return False
             connection.execute(QUERIES["insert_adoption"], row)
@@ -48,5 +48,5 @@ class LimitChangeLog:
 
     def of(self, series_id: int) -> list[LimitChange]:
         """Return every adoption of a series, oldest first."""
-        with self._store.transaction() as connection:
+        with self._database.transaction() as connection:
             return read_rows.fetch_structs(connection, "adoptions", (series_id,), LimitChange)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import msgspec
 import psycopg
@@ -17,12 +17,11 @@ from ingest_service.storage.postgres.observation_filters import FilterCompiler, 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterator, Sequence
-    from contextlib import AbstractContextManager
-    from zoneinfo import ZoneInfo
 
     from psycopg import Connection
 
     from ingest_service.storage.contract.filter_terms import FilterTerm, ScalarValue
+    from ingest_service.storage.contract.store import Database
 
 TIME_ORDER = (SortKey(ObservationField("time")),)
 ID_ORDER = (SortKey(ObservationField("series")), *TIME_ORDER)
@@ -37,20 +36,6 @@ class QueryRefusedError(StoreError):
 
 class QueryTimeoutError(StoreError):
     """The database did not evaluate this within the statement timeout."""
-
-
-@runtime_checkable
-class TransactionalStore(Protocol):
-    """A store with a PostgreSQL database."""
-
-    @property
-    def zone(self) -> ZoneInfo:
-        """Time zone of the rollups' days."""
-        ...
-
-    def transaction(self) -> AbstractContextManager[Connection[Any]]:
-        """Open a connection in one transaction."""
-        ...
 
 
 class SeriesExtent(msgspec.Struct, frozen=True):
@@ -79,8 +64,8 @@ class Observation(NamedTuple):
 class ObservationReader:
     """Observations of a store; ``meanings[i]`` is the text of flag i + 1, ``rules[i]`` that of rule bit i."""
 
-    def __init__(self, store: TransactionalStore, *, meanings: Sequence[str], rules: Sequence[str]) -> None:
-        self._store = store
+    def __init__(self, database: Database, *, meanings: Sequence[str], rules: Sequence[str]) -> None:
+        self._database = database
         self._flag_and_rule_names = (list(meanings), list(rules))
         self._connection: Connection[Any] | None = None
         self._index_only = False
@@ -127,7 +112,7 @@ class ObservationReader:
         """Count the observations of each series, from the rollups where they are up to date."""
         with self._transaction() as connection:
             self._set_index_only(connection, enabled=False)
-            query_parameters = {"series_ids": list(series_ids), "zone": self._store.zone.key}
+            query_parameters = {"series_ids": list(series_ids), "zone": self._database.zone.key}
             observations = dict(connection.execute(QUERIES["sta_counts"], query_parameters).fetchall())
         return {one: int(observations.get(one, 0)) for one in series_ids}
 
@@ -296,7 +281,7 @@ class ObservationReader:
 
     @contextmanager
     def _new_transaction(self) -> Iterator[Connection[Any]]:
-        with self._store.transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute(QUERIES["sta_limit_time"], (str(STATEMENT_MS),))
             self._index_only = False
             yield connection

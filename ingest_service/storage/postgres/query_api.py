@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from psycopg import Connection, Cursor
 
-    from ingest_service.storage.postgres.store import PostgresStore
+    from ingest_service.storage.contract.store import Database
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -117,8 +117,8 @@ class SnapshotReader:
     Without a given snapshot, the first query determines it, and the following ones read as of the same.
     """
 
-    def __init__(self, store: PostgresStore, snapshot: Snapshot | None) -> None:
-        self._store = store
+    def __init__(self, database: Database, snapshot: Snapshot | None) -> None:
+        self._database = database
         self._snapshot = snapshot
         self._is_current = snapshot is None
 
@@ -126,7 +126,7 @@ class SnapshotReader:
     def snapshot(self) -> Snapshot:
         """Snapshot of which all queries read."""
         if self._snapshot is None:
-            with self._store.run_query(QUERIES["moment"]) as cursor:
+            with self._database.run_query(QUERIES["moment"]) as cursor:
                 (snapshot_text,) = cursor.fetchone() or ("",)
                 self._snapshot = _parse_snapshot(snapshot_text, cursor.connection)
         return self._snapshot
@@ -136,7 +136,9 @@ class SnapshotReader:
         query_parameters = filter_parameters(anomaly_filter)
         # prepare=False: with a generic plan the filter values could not decide which index is used
         if self._snapshot is None:
-            with self._store.run_query(QUERIES["anomalies_now"], query_parameters, prepare=False) as cursor:
+            with self._database.run_query(
+                QUERIES["anomalies_now"], query_parameters, prepare=False
+            ) as cursor:
                 rows = cursor.fetchall()
                 if rows:  # an empty result carries no snapshot, so it is queried again as of one below
                     self._snapshot = _parse_snapshot(rows[0][-1], cursor.connection)
@@ -155,23 +157,23 @@ class SnapshotReader:
         if self._snapshot is not None:
             with self._query_at_snapshot("readings", query_parameters, in_order=True) as cursor:
                 return binary_copy.read_arrays(cursor, series_id)
-        with self._store.run_query(QUERIES["readings_now"], query_parameters, in_order=True) as cursor:
+        with self._database.run_query(QUERIES["readings_now"], query_parameters, in_order=True) as cursor:
             self._snapshot = _parse_snapshot(binary_copy.read_snapshot_text(cursor), cursor.connection)
             return binary_copy.read_arrays(cursor, series_id)
 
     def buckets(self, series_id: int, from_s: float, to_s: float, width_s: int) -> list[Bucket]:
         """Return buckets aligned to the local day, from rollups; as of a given snapshot, from readings."""
         if self._snapshot is None:
-            with self._store.transaction(frozen=True) as connection:  # rollups have no snapshot condition
+            with self._database.transaction(frozen=True) as connection:  # rollups have no snapshot condition
                 self._snapshot = current_snapshot(connection)
-                zone = self._store.zone
+                zone = self._database.zone
                 return rollups.read_buckets(connection, series_id, from_s, to_s, width_s, zone=zone)
         query_parameters = {
             "series_id": series_id,
             "from_s": from_s,
             "to_s": to_s,
             "width_s": width_s,
-            "zone": self._store.zone.key,
+            "zone": self._database.zone.key,
         }
         with self._query_at_snapshot("buckets", query_parameters) as cursor:
             cursor.row_factory = class_row(Bucket)
@@ -194,13 +196,13 @@ class SnapshotReader:
         with ExitStack() as stack:
             try:
                 cursor = stack.enter_context(
-                    self._store.run_query(QUERIES[f"{query_name}_then"], query_parameters, **options)
+                    self._database.run_query(QUERIES[f"{query_name}_then"], query_parameters, **options)
                 )
             except StoreRefusedError as error:
                 if not isinstance(error.__cause__, NO_XMIN_ERRORS) or f"{query_name}_received" not in QUERIES:
                     raise
                 cursor = stack.enter_context(
-                    self._store.run_query(QUERIES[f"{query_name}_received"], query_parameters, **options)
+                    self._database.run_query(QUERIES[f"{query_name}_received"], query_parameters, **options)
                 )
             if database_of(cursor.connection) != self.snapshot.database:
                 raise OtherDatabaseError("the answer was given by another database")
@@ -236,12 +238,12 @@ class PageRetry:
 class QueryApi:
     """Read queries of the API on a `PostgresStore`. Methods raise `StoreError` and `OtherDatabaseError`."""
 
-    def __init__(self, store: PostgresStore) -> None:
-        self._store = store
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def reader_at(self, snapshot_or_now: Snapshot | None = None) -> SnapshotReader:
         """Return the queries as of now, or as of a snapshot."""
-        return SnapshotReader(self._store, snapshot_or_now)
+        return SnapshotReader(self._database, snapshot_or_now)
 
     def all_anomalies(
         self, anomaly_filter: AnomalyFilter, snapshot: Snapshot, retry: PageRetry | None = None, *, rows: int

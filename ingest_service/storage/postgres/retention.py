@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from ingest_service.storage.postgres.named_queries import QUERIES
 
 if TYPE_CHECKING:
-    from ingest_service.storage.postgres.store import PostgresStore
+    from ingest_service.storage.contract.store import Database
 
 
 class RetentionPolicy:
     """Retention of a store; each call is one transaction on a limited number of rows or chunks."""
 
-    def __init__(self, store: PostgresStore) -> None:
-        self._store = store
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def set_retention_start(self, table_name: str, since_s: float) -> float:
         """Move the retention limit to the start of a time's local day, or to the oldest rollup that is due.
@@ -28,7 +28,7 @@ class RetentionPolicy:
         Returns the retention limit, Unix seconds [s].
 
         """
-        parameters = {"what": table_name, "since_s": since_s, "zone": self._store.zone.key}
+        parameters = {"what": table_name, "since_s": since_s, "zone": self._database.zone.key}
         return float(self._query_value("keep_since", parameters).timestamp())
 
     def delete_expired(self, table_name: str, *, max_rows: int) -> int:
@@ -42,5 +42,5 @@ class RetentionPolicy:
         )
 
     def _query_value(self, query: str, parameters: dict[str, Any]) -> Any:
-        with self._store.transaction() as connection:
+        with self._database.transaction() as connection:
             return (connection.execute(QUERIES[query], parameters).fetchone() or (None,))[0]

@@ -98,6 +98,11 @@ class PostgresStore(AreaScopedConnections):
         return cls(dsn, connection_pool.open_pool(dsn, settings), settings)
 
     @property
+    def database(self) -> Self:
+        """The database of this store, which is the store itself."""
+        return self
+
+    @property
     def opened_with(self) -> tuple[str, Settings]:
         """DSN and settings with which another process can open the same database."""
         return self._dsn, self._settings

@@ -21,7 +21,7 @@ ORDER BY {order} LIMIT {inner_limit};
 SELECT r.series_id, r.time_us, r.received_us, r.value, coalesce(v.quality, r.quality), coalesce(v.rules, r.rules),
     r.expected, r.spread{key_names}
 FROM (
-    SELECT r.* FROM unnest({arrays}) AS c (series_id{columns}) CROSS JOIN LATERAL ({each}) AS r
+    SELECT r.* FROM unnest({arrays}) AS c (series_id{columns}) CROSS JOIN LATERAL ({per_series_sql}) AS r
     ORDER BY {outer_order} LIMIT {limit} OFFSET {skip}
 ) AS r
 LEFT JOIN flag_revision AS v ON v.series_id = r.series_id AND v."time" = r."time"
@@ -31,7 +31,7 @@ ORDER BY {outer_order};
 SELECT r.series_id, r.time_us, r.received_us, r.value, coalesce(v.quality, r.quality), coalesce(v.rules, r.rules),
     r.expected, r.spread{key_names}
 FROM unnest({arrays}) AS c (series_id{columns})
-CROSS JOIN LATERAL ({each}) AS r
+CROSS JOIN LATERAL ({per_series_sql}) AS r
 LEFT JOIN flag_revision AS v ON v.series_id = r.series_id AND v."time" = r."time"
 ORDER BY c.series_id, {outer_order};
 
