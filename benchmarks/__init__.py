@@ -1,1 +1,1 @@
-"""Measurements, each beside a baseline in the same run: ``make bench NAME=ingest``."""
+"""Benchmarks of the platform, each compared with a baseline in the same run: ``make bench NAME=ingest``."""

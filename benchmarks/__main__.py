@@ -1,4 +1,4 @@
-"""Run a benchmark by its name: ``python -m benchmarks ingest``; without a name, say which there are."""
+"""Runs a benchmark by name (``python -m benchmarks ingest``), or lists the names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HERE = Path(__file__).parent
 
 
 def main() -> int:
-    """Run what is named."""
+    """Run the named benchmark; return the exit code."""
     known = sorted(path.stem for path in HERE.glob("*.py") if not path.stem.startswith("_"))
     if len(sys.argv) < 2 or sys.argv[1] not in known:
         print(f"name one of: {', '.join(known)}", file=sys.stderr)

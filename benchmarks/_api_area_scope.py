@@ -1,4 +1,4 @@
-"""What row-level security costs: requests by the key of an area and by an administrator's, in turn."""
+"""Measures the cost of row-level security: API requests with an area's and an administrator's key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TOWN, COUNTY = "330400-t1", "330400"
 LONG_SERIES = 1 + len(QUANTITIES)
-"""The first series of that town's first site: the one with `LONG_READINGS`."""
+"""Id of the first series of the town's first site, which gets `LONG_READINGS` readings."""
 LONG_READINGS = 2_000_000
 STEP_S = 15
 ADMINISTRATOR = "administrator"
@@ -32,28 +32,28 @@ NEWEST = "$orderby=phenomenonTime desc;$top=1"
 
 
 class Path(NamedTuple):
-    """A request, which means the same by every key that it is sent with."""
+    """A request that is sent with several keys."""
 
     address: str
     of_county: bool = False
-    """Whether it concerns the whole county, so that the key of a town does not compare."""
+    """Whether it concerns the whole county, so that a town's key is not comparable."""
 
 
 class KeyTimes(NamedTuple):
-    """Seconds each time (n,), by each key; the first is an administrator's."""
+    """Response times (n,) of one request by key [s]."""
 
     name: str
     times_s: dict[str, NDArray[np.float64]]
 
     def ratio(self, key: str, quantile: float) -> float:
-        """By a key over by the administrator's."""
+        """Return a quantile of the times with a key over that with the administrator's key."""
         return float(
             np.quantile(self.times_s[key], quantile) / np.quantile(self.times_s[ADMINISTRATOR], quantile)
         )
 
 
 def fill_long_series(dsn: str, readings: int = LONG_READINGS) -> None:
-    """Add a series of so many readings, 15 s apart, in place of what one series holds; roll it up."""
+    """Replace the readings of one series with ``readings`` ones, 15 s apart, and compute its rollups."""
     parameters = {"series": LONG_SERIES, "readings": readings, "end_s": END_US / 1e6, "step_s": STEP_S}
     with psycopg.connect(dsn, autocommit=True) as connection:
         for name in ("clear_long", "long", "latest", "revised"):
@@ -66,7 +66,7 @@ def fill_long_series(dsn: str, readings: int = LONG_READINGS) -> None:
 
 
 def anomaly(dsn: str) -> int:
-    """An anomaly of the town, by id."""
+    """Return the id of an anomaly of the town."""
     with psycopg.connect(dsn) as connection:
         (found,) = connection.execute(STATEMENTS["newest_anomaly"], {"series": LONG_SERIES}).fetchone() or (
             0,
@@ -75,7 +75,7 @@ def anomaly(dsn: str) -> int:
 
 
 def request_paths(anomaly_id: int) -> dict[str, Path]:
-    """The requests by name; the anomaly is one of the town."""
+    """Return the requests by name; ``anomaly_id`` is an anomaly of the town."""
     of_long = f"/sta/v1.1/Datastreams({LONG_SERIES})"
     of_town = f"$filter=Thing/properties/area eq '{TOWN}'"
     year = "from=2025-11-21T00:00:00Z&to=2026-11-21T00:00:00Z"
@@ -144,15 +144,15 @@ def request_paths(anomaly_id: int) -> dict[str, Path]:
 def compare(
     port: int, keys: dict[str, dict[str, str]], anomaly_id: int, rounds: int, *, only: str = ""
 ) -> Iterator[KeyTimes]:
-    """Send each request by every key in turn, so many times, or for `DURATION_S` if that is less.
+    """Send each request with every key in turn, ``rounds`` times, or for `LASTS_S` if that is less.
 
     Parameters
     ----------
-    port : where the gateway listens
+    port : of the gateway
     keys : headers by name; one is `ADMINISTRATOR`, the others are ids of areas
-    anomaly_id : of the town
-    rounds : how often at most
-    only : a part of the names of those requests that are sent
+    anomaly_id : id of an anomaly of the town
+    rounds : maximum number of rounds
+    only : send only requests whose name contains this
 
     """
     for name, path in request_paths(anomaly_id).items():
@@ -173,7 +173,7 @@ def compare(
 
 
 def _time_request(port: int, path: str, headers: dict[str, str]) -> float:
-    """How long one answer takes, over a connection of its own (which costs both the same) [s]."""
+    """Return the time of one response over a new connection, whose cost is the same for all keys [s]."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
         began_s = time.perf_counter()
         client.sendall(request(path, headers | {"Connection": "close"}))

@@ -1,4 +1,4 @@
-"""Load on a gateway: requests from several connections, a thousand live streams, large exports."""
+"""Measures a gateway under load: parallel requests, a thousand live streams, large exports."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHUNK_BYTES = 1 << 20
 
 
 class ExportResult(NamedTuple):
-    """One export."""
+    """Size, duration and gateway memory of one export."""
 
     form: str
     rows: int
@@ -32,7 +32,7 @@ class ExportResult(NamedTuple):
 
 
 def wait_for(port: int) -> None:
-    """Return when the gateway is ready."""
+    """Wait until the gateway is ready."""
     deadline = time.monotonic() + TIMEOUT_S
     while True:
         try:
@@ -44,7 +44,7 @@ def wait_for(port: int) -> None:
 
 
 def requests_per_s(port: int, headers: dict[str, str], path: str) -> float:
-    """How many requests a second several connections get answered; they ask from another process."""
+    """Return the requests per second that are answered on several connections, sent from another process."""
     with multiprocessing.Pool(1) as pool:
         return pool.apply(_measure_request_rate, (port, headers, path))
 
@@ -74,13 +74,13 @@ async def _measure_request_rate_async(port: int, headers: dict[str, str], path: 
 
 
 def request(path: str, headers: dict[str, str]) -> bytes:
-    """A GET as it goes over the wire."""
+    """Return a GET request as bytes."""
     received = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"GET {path} HTTP/1.1\r\nHost: bench\r\n{received}\r\n".encode()
 
 
 def live_streams(port: int, headers: dict[str, str], dsn: str, expected: int) -> tuple[int, float]:
-    """How many of so many streams are told of one anomaly, and after how long the last of them [s]."""
+    """Return how many of ``expected`` live streams receive one anomaly, and the delay of the last [s]."""
     return asyncio.run(_measure_streams(port, headers, dsn, expected))
 
 
@@ -105,7 +105,7 @@ async def _measure_streams(port: int, headers: dict[str, str], dsn: str, expecte
 
     tasks = [asyncio.create_task(one()) for _ in range(expected)]
     await asyncio.wait_for(all_subscribed.wait(), TIMEOUT_S)
-    await asyncio.sleep(2)  # the last ones begin to listen
+    await asyncio.sleep(2)  # until the last streams are subscribed
     began_s = time.perf_counter()
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
         await connection.execute(STATEMENTS["told"])
@@ -114,10 +114,10 @@ async def _measure_streams(port: int, headers: dict[str, str], dsn: str, expecte
 
 
 def export(port: int, headers: dict[str, str], form: str, pid: int) -> ExportResult:
-    """Half of all readings in a form."""
+    """Export half of all readings in a format."""
     series = "&".join(f"series={1 + at}" for at in range(2 * SITES))
     before_mb = _memory_mb(pid, "VmRSS")
-    Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak begins anew
+    Path(f"/proc/{pid}/clear_refs").write_text("5")  # resets the peak of resident memory
     client = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
     began_s = time.perf_counter()
     client.request(

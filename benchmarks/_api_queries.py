@@ -1,4 +1,4 @@
-"""The main queries by API and by SQL, in turn, so that both meet the same machine."""
+"""Compares the times of the main queries by API and by SQL, alternating so that machine load affects both."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DAY_US = 86_400_000_000
 
 
 class ComparedQuery(NamedTuple):
-    """One of the main queries: a path of the API, and the same in SQL; each time of another place."""
+    """One query as an API path and as SQL; each call uses another random site and time."""
 
     name: str
     path: Callable[[random.Random], str]
@@ -36,21 +36,21 @@ class ComparedQuery(NamedTuple):
 
 
 class QueryTimes(NamedTuple):
-    """Seconds each time (n,)."""
+    """Times (n,) of one query by API and by SQL [s]."""
 
     name: str
     api_s: NDArray[np.float64]
     sql_s: NDArray[np.float64]
 
     def ratio(self, quantile: float) -> float:
-        """API over SQL."""
+        """Return a quantile of the API's times over that of the SQL's times."""
         return float(np.quantile(self.api_s, quantile) / np.quantile(self.sql_s, quantile))
 
 
 def compare(
     port: int, headers: dict[str, str], connection: Connection[Any], queries: list[ComparedQuery], rounds: int
 ) -> list[QueryTimes]:
-    """Ask all of them so many times; both sides find the same (and one row more)."""
+    """Time each query ``rounds`` times; both sides must give the same rows (SQL may give one more)."""
     with (
         socket.create_connection(("127.0.0.1", port), timeout=120) as client,
         client.makefile("rb") as reader,
@@ -103,7 +103,7 @@ def _sites(town: int) -> list[str]:
 
 
 def _month(random_source: random.Random) -> tuple[int, int]:
-    """Within the newest 90 days [us]."""
+    """Return a month within the newest 90 days [us]."""
     to_us = END_US - random_source.randrange(60) * DAY_US
     return to_us - 30 * DAY_US, to_us
 
@@ -147,7 +147,7 @@ def _buckets(series: Callable[[random.Random], int]) -> Callable[..., int]:
 
 
 def town_queries(towns: Sequence[int]) -> list[ComparedQuery]:
-    """The main queries about some towns; the one about the county only where they are all."""
+    """Return the main queries on the given towns; with all towns, also the one on the county."""
 
     def town(random_source: random.Random) -> int:
         return random_source.choice(towns)

@@ -1,4 +1,4 @@
-"""How the panels of two dashboards look, in matplotlib: what is coloured is a word or a shape, too."""
+"""Draws the panels of two dashboards with matplotlib; colours are always doubled by text or shape."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MAX_REASON_CHARS = 72
 
 
 def town_overview(figure: Figure, rows: Rows) -> Figure:
-    """What is wrong now, where; the classes; the worst series with its band; when it began."""
+    """Draw the town overview: counts, anomalies, map, water classes, congestion, worst series with band."""
     grid = figure.add_gridspec(4, 4, height_ratios=(0.5, 1.6, 1.5, 1.3))
     (figures,) = rows("Open anomalies")
     silent, age = rows("Silent devices")[0]["silent"], rows("Newest reading")[0]["age"]
@@ -59,7 +59,7 @@ def town_overview(figure: Figure, rows: Rows) -> Figure:
 
 
 def river_section(figure: Figure, rows: Rows) -> Figure:
-    """Class and items; the band; the flags; rain; upstream and downstream."""
+    """Draw a river section: class and its items, series with band, flags, rain, upstream and downstream."""
     grid = figure.add_gridspec(4, 2, height_ratios=(1.1, 1.5, 1.1, 1.1))
     (found,) = rows("Class, target, items")
     colour = CLASSES[found["class"] - 1]
@@ -138,7 +138,7 @@ def _draw_links(axes: Any, rows: list[dict[str, Any]]) -> None:
 def _draw_table(
     axes: Any, title: str, head: tuple[str, ...], cells: list[Any], colours: list[str] | None = None
 ) -> None:
-    """A table; the second column has the colours."""
+    """Draw a table; the second column is coloured."""
     axes.set_axis_off()
     axes.set_title(title, loc="left", fontsize=10)
     if not cells:

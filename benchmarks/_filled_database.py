@@ -1,4 +1,4 @@
-"""A database with a year of many sites in it, loaded in bulk: readings, rollups, anomalies."""
+"""Fills a database in bulk with a year of readings, rollups and anomalies of many sites."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STATEMENTS = load_queries("_filled.sql", "benchmarks")
 
 
 class FilledDatabase(NamedTuple):
-    """What was loaded, and how long it took."""
+    """Counts of the loaded data, and the time of loading [s]."""
 
     readings: int
     series: int
@@ -35,7 +35,7 @@ class FilledDatabase(NamedTuple):
 
 
 def directory() -> Directory:
-    """Five towns of ten sites on one river each."""
+    """Return five towns with ten sites each, on one river per town."""
     county = Area(area_id="330400", level="county", en="Bench", zh="基准")
     towns = [
         Area(area_id=f"330400-t{town}", parent="330400", level="town", en=f"Town {town}", zh=f"{town}镇")
@@ -82,7 +82,7 @@ def directory() -> Directory:
 
 
 def fill_database(dsn: str, *, readings: int, anomalies: int) -> FilledDatabase:
-    """Migrate, enrol and load; each week of all series in one COPY, as it would have come."""
+    """Migrate, enrol and load; each week of all series in one COPY, in the order of arrival."""
     began_s = time.perf_counter()
     migrate(dsn)
     store = PostgresStore.open(dsn)

@@ -1,4 +1,4 @@
-"""What atheris runs: bytes through every decoder of the wire, then through decode, resolve and judge."""
+"""Fuzz target for atheris: feeds bytes to the wire decoders and to ingest's decoder, resolver and judge."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ JUDGE = ShardJudge(malformed_messages.DIRECTORY)
 
 
 def one_input(data: bytes) -> None:
-    """The first byte chooses topic and retain, the rest is the payload."""
+    """Run one input: the first byte selects topic and retain flag, the rest is the payload."""
     kind, payload = (data[0] if data else 0), data[1:]
     for content_type in (senml.CONTENT_TYPE_JSON, senml.CONTENT_TYPE_CBOR, None):
         with suppress(PayloadError):

@@ -1,4 +1,4 @@
-"""The platform's processes under a benchmark, and what their metrics say."""
+"""Runs an ingest process for a benchmark and reads its Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -22,11 +22,14 @@ POLL_S = 0.05
 
 
 class IngestProcess:
-    """An ingest process with its metrics.
+    """An ingest process and a client of its metrics.
 
     Parameters
     ----------
-    arguments : more flags of ``towntwin ingest``
+    dsn : URL of the database
+    broker_port : of the broker on loopback
+    log : file of the process's output
+    arguments : further flags of ``towntwin ingest``
 
     """
 
@@ -45,7 +48,7 @@ class IngestProcess:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Run it until the context ends; it has its session when the context begins."""
+        """Run the process while the context lasts; its MQTT session exists when the context begins."""
         before = self._connections()
         with running_processes(self.process):
             while self._connections() == before:
@@ -54,23 +57,23 @@ class IngestProcess:
             assert self.process.stop() == 0
 
     def subscribe(self) -> None:
-        """Leave a session behind on the broker."""
+        """Run the process briefly, so that its persistent session stays on the broker."""
         with self.running():
             time.sleep(0.5)
 
     def wait_for(self, readings: int) -> None:
-        """Return when so many readings are committed."""
+        """Wait until ``readings`` readings are committed."""
         deadline = time.monotonic() + TIMEOUT_S
         while self.committed() < readings:
             assert time.monotonic() < deadline, self._log.read_text()[-2000:]
             time.sleep(POLL_S)
 
     def committed(self) -> float:
-        """Readings committed by this process."""
+        """Return the number of readings that this process committed."""
         return self.metric("towntwin_ingest_readings_total", kind="fresh")
 
     def metric(self, name: str, **labels: str) -> float:
-        """One sample, or zero before the first."""
+        """Return a sample of a metric, or zero where there is none yet."""
         text = self._http.get("/metrics").text
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
@@ -83,7 +86,7 @@ class IngestProcess:
 
 
 def count_readings(dsn: str) -> int:
-    """How many readings the database holds."""
+    """Return the number of readings in the database."""
     with psycopg.connect(dsn) as connection:
         (count,) = connection.execute("SELECT count(*) FROM reading").fetchone() or (0,)
     return int(count)

@@ -1,4 +1,4 @@
-"""Labelled recordings of water: GECCO 2018, SKAB and the Logan River, as arrays."""
+"""Loads labelled water recordings as arrays: GECCO 2018, SKAB and the Logan River."""
 
 from __future__ import annotations
 
@@ -15,15 +15,22 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-GECCO_QUALITY = ("Cl", "pH", "Redox", "Leit", "Trueb", "Cl_2")  # the challenge's events are in these
+GECCO_QUALITY = (
+    "Cl",
+    "pH",
+    "Redox",
+    "Leit",
+    "Trueb",
+    "Cl_2",
+)  # the events of the challenge are in these columns
 LOGAN = {"temp": 0.02, "cond": 0.2, "ph": 0.01, "do": 0.02, "turb": 0.5, "stage": 0.1}
-"""Quantities of the sondes, and about what their sensors resolve."""
-MIN_EVENT_GAP_S = 6 * 3600.0  # technicians' codes closer than this are one event
+"""Quantities of the sondes, and the approximate resolution of their sensors."""
+MIN_EVENT_GAP_S = 6 * 3600.0  # codes of technicians closer than this are one event
 MISSING = ["", "NA", "NULL", "-9999"]
 
 
 class LabelledSite(NamedTuple):
-    """Values (n_ticks, n_quantities) by time, and whether each tick is an event."""
+    """Values (n_ticks, n_quantities) of a site, and for each tick (n_ticks,) whether it is in an event."""
 
     name: str
     value: Floats
@@ -31,7 +38,7 @@ class LabelledSite(NamedTuple):
 
 
 class LabelledSonde(NamedTuple):
-    """One quantity of one sonde, ``(n,)`` each, and the technicians' events as (start, end) [s]."""
+    """Times and values ``(n,)`` of one quantity of a sonde, and the technicians' events (start, end) [s]."""
 
     name: str
     quantity: str
@@ -41,14 +48,14 @@ class LabelledSonde(NamedTuple):
 
 
 def gecco(path: Path) -> LabelledSite:
-    """A half of GECCO 2018."""
+    """Load one half of GECCO 2018."""
     table = _table(path, ",")
     value = np.column_stack([_floats(table, name) for name in GECCO_QUALITY])
     return LabelledSite(path.name, value, _floats(table, "EVENT") > 0)
 
 
 def skab(folder: Path) -> Iterator[LabelledSite]:
-    """The files of SKAB that have labels, by name."""
+    """Load the files of SKAB that have labels, sorted by name."""
     for path in sorted(folder.rglob("*.csv")):
         table = _table(path, ";")
         if "anomaly" in table:
@@ -58,7 +65,7 @@ def skab(folder: Path) -> Iterator[LabelledSite]:
 
 
 def logan(folder: Path) -> Iterator[LabelledSonde]:
-    """Every series of the Logan River; an event is a stretch that a technician gave a code."""
+    """Load every series of the Logan River; an event is a time range that a technician gave a code."""
     for path in sorted(folder.glob("*2019.csv.gz")):
         table = _table(path, ",")
         time_s = table["datetime"].astype("datetime64[s]").astype(np.float64)

@@ -1,4 +1,4 @@
-"""From publish to receipt, and to the anomaly in the live stream, under a steady load."""
+"""Measures the latency from publish to receipt and to the anomaly in the live stream, under steady load."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 READINGS_PER_S = 5_000
 PER_MESSAGE = 20
 DURATION_S = 30.0
-FAULT_EVERY = 41  # messages: each time another device
+FAULT_EVERY = 41  # messages; coprime with the devices, so that each fault is at another device
 SETTLE_S = 3.0
 IMPOSSIBLE = 1e6  # in any unit
 
 
 class LatencyQuantiles(NamedTuple):
-    """Quantiles [s]."""
+    """Quantiles of the latency from publish to commit and to the anomaly [s]."""
 
     commit_p50: float
     commit_p99: float
@@ -48,7 +48,7 @@ class LatencyQuantiles(NamedTuple):
 
 
 class _SteadyPublisher:
-    """Publishes steadily from this process, and notes when its receipts come."""
+    """Publishes at a steady rate from this process and records when its receipts arrive."""
 
     def __init__(self, port: int) -> None:
         self.sent_s: dict[int, float] = {}
@@ -61,7 +61,7 @@ class _SteadyPublisher:
         self._client.loop_start()
 
     def run(self) -> None:
-        """Publish for a while, then wait for the last receipts."""
+        """Publish for `DURATION_S`, then wait for the last receipts."""
         period_s = PER_MESSAGE / READINGS_PER_S
         begin_s, number = time.time(), 0
         while (due_s := begin_s + number * period_s) < begin_s + DURATION_S:
@@ -101,7 +101,7 @@ class _SteadyPublisher:
 def _note_live_anomalies(
     url: str, headers: dict[str, str], live_at_s: dict[tuple[str, float], float], ready: threading.Event
 ) -> None:
-    """Note when anomalies come in the live stream, by site and start."""
+    """Record when anomalies arrive in the live stream, by site and start."""
     with (
         suppress(httpx.RemoteProtocolError),  # the gateway ends first
         httpx.stream("GET", f"{url}/v1/live", timeout=httpx.Timeout(60), headers=headers) as stream,
@@ -115,7 +115,7 @@ def _note_live_anomalies(
 
 
 def measure_latency(dsn: str, port: int, logs: Path) -> LatencyQuantiles:
-    """Measure both under 5,000 readings a second; every message must get its receipt, every fault be seen."""
+    """Measure both latencies at 5,000 readings/s; every message must get its receipt."""
     http = free_port()
     gateway = PlatformProcess("gateway", "--port", str(http), log=logs / "gateway.log", TOWNTWIN_DSN=dsn)
     ingest = IngestProcess(dsn, port, logs / "e.log")
@@ -141,7 +141,7 @@ def measure_latency(dsn: str, port: int, logs: Path) -> LatencyQuantiles:
 
 
 def api_key_headers(dsn: str, area_id: str | None = None) -> dict[str, str]:
-    """A key of our own, for an area or for all."""
+    """Create an API key for an area, or for all, and return the header with it."""
     store = PostgresStore.open(dsn)
     _, key = api_keys.create_key(
         ApiKeyStore(store), name="bench", role=Role.VIEWER, created_by="bench", area_id=area_id

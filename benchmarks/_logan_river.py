@@ -1,4 +1,4 @@
-"""The judge on the Logan River's sondes, beside simpler detectors at as many false alarms."""
+"""Compares the judge with simpler detectors at equal false-alarm rates on the Logan River's sondes."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ QUANTITIES = {
     "turb": ("turbidity", 1.0),
     "stage": ("water_level", 0.01),
 }
-"""The registry's name of a sonde's column, and what makes its unit the canonical one."""
+"""Quantity of a sonde's column, and the factor to its canonical unit."""
 MONTH_S = 30 * 86_400.0
 INTERVAL_S = 900.0
 EVENT_GAP_S = 3_600.0
-WINDOW = 96  # readings, a day
-TRAINING_READINGS = 2_880  # readings, a month
-THRESHOLDS_TRIED = 120  # thresholds
+WINDOW = 96  # readings of a day
+TRAINING_READINGS = 2_880  # of a month
+THRESHOLDS_TRIED = 120
 
 
 def evaluate_logan_river(folder: Path) -> dict[str, float]:
-    """Recall of the technicians' events, and false alarms a series and month."""
+    """Return the recall of the technicians' events and the false alarms per series and month; print both."""
     sondes = list(_labelled_recordings.logan(folder))
     months = sum((one.time_s[-1] - one.time_s[0]) / MONTH_S for one in sondes)
     found = [judged_events(one) for one in track(sondes, "Logan River")]
@@ -55,7 +55,7 @@ def evaluate_logan_river(folder: Path) -> dict[str, float]:
 
 
 def judged_events(sonde: _labelled_recordings.LabelledSonde) -> Floats:
-    """(n, 2) begin and end of the judge's anomalies [s]."""
+    """Return start and end (n, 2) of the judge's anomalies [s]."""
     name, scale = QUANTITIES[sonde.quantity]
     parameters = default_limits.judge_parameters(
         [Series(site_id=sonde.name, quantity=name, interval_s=INTERVAL_S)]
@@ -67,13 +67,13 @@ def judged_events(sonde: _labelled_recordings.LabelledSonde) -> Floats:
 
 
 def static_z(value: Floats) -> Floats:
-    """Distance from the first month's mean, in its standard deviations."""
+    """Return the distance from the first month's mean, in its standard deviations."""
     known = value[:TRAINING_READINGS]
     return np.abs(value - np.nanmean(known)) / (np.nanstd(known) + 1e-9)
 
 
 def rolling_mad(value: Floats) -> Floats:
-    """Distance from the median of the day before, in its median absolute deviations."""
+    """Return the distance from the median of the previous day, in its median absolute deviations."""
     padded = np.concatenate([np.full(WINDOW, np.nan), value])
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[: len(value)]
     known = np.isfinite(windows).any(axis=1)
@@ -84,13 +84,13 @@ def rolling_mad(value: Floats) -> Floats:
 
 
 def qartod_rate(value: Floats) -> Floats:
-    """The step from the reading before, in the first month's standard deviations of steps."""
+    """Return the step from the previous reading, in the first month's standard deviations of steps."""
     step = np.abs(np.diff(value, prepend=value[:1]))
     return step / (np.nanstd(step[:TRAINING_READINGS]) + 1e-9)
 
 
 def half_space_trees(value: Floats) -> Floats:
-    """HalfSpaceTrees of river, learning as it goes, on the value scaled by the first month's range."""
+    """Return the scores of river's HalfSpaceTrees, learning online, on values scaled by the first month."""
     from river.anomaly import HalfSpaceTrees  # noqa: PLC0415 - slow to load
 
     low, high = np.nanmin(value[:TRAINING_READINGS]), np.nanmax(value[:TRAINING_READINGS])
@@ -114,9 +114,10 @@ SCORES = {
 def _match_false_alarms(
     sondes: list[_labelled_recordings.LabelledSonde], scores: list[Floats], months: float, false: float
 ) -> tuple[float, float]:
-    """Recall at the lowest threshold, coming from above, that raises no more false alarms.
+    """Return recall and rate at the lowest threshold, searched from above, with no more false alarms.
 
-    From below it would end at one alarm without an end, which meets every event and costs nothing.
+    A search from below would end at a single alarm over all time, which meets every event without a false
+    alarm.
     """
     pooled = np.concatenate(scores)
     best = 0.0, 0.0

@@ -1,4 +1,4 @@
-"""Memory and backlog of an ingest process over time, and their picture."""
+"""Samples the memory and backlog of an ingest process over time, and plots them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ mpl.use("Agg")
 
 
 class MemorySample(NamedTuple):
-    """One look.
+    """One sample.
 
     Attributes
     ----------
-    at_s : since the first [s]
+    at_s : time since the start of the watch [s]
     rss_mb : resident memory of the process [MB]
-    backlog : readings that the broker has and the database has not
-    said_bytes : what the process said to the broker so far [bytes]
+    backlog : readings that the broker has received and the database has not committed
+    recorded_bytes : bytes that the process has sent to the broker so far
 
     """
 
@@ -39,12 +39,12 @@ class MemorySample(NamedTuple):
 
 
 class MemoryWatch:
-    """Looks ten times a second while the context lasts.
+    """Takes a sample every `SAMPLE_INTERVAL_S` while the context lasts.
 
     Parameters
     ----------
-    pid : whose memory
-    backlog, said_bytes : asked at every look
+    pid : process id of the ingest process
+    backlog, recorded_bytes : called for each sample
 
     """
 
@@ -57,11 +57,11 @@ class MemoryWatch:
         self._thread = threading.Thread(target=self._run, name="watch")
 
     def now_s(self) -> float:
-        """Since the begin [s]."""
+        """Return the time since the start of the watch [s]."""
         return time.monotonic() - self._began_s
 
     def between(self, from_s: float, to_s: float) -> list[MemorySample]:
-        """The samples of a stretch."""
+        """Return the samples of a time range."""
         return [one for one in self.samples if from_s <= one.at_s < to_s]
 
     def __enter__(self) -> Self:
@@ -79,7 +79,7 @@ class MemoryWatch:
 
 
 def draw(path: Path, samples: list[MemorySample], outage_range: tuple[float, float]) -> None:
-    """Memory above, backlog below, the outage shaded."""
+    """Plot memory above, backlog below, with the outage shaded."""
     at_s = [one.at_s for one in samples]
     figure = Figure(figsize=(8, 4.5), dpi=90, layout="constrained")
     memory, backlog = figure.subplots(2, sharex=True)

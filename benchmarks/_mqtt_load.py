@@ -1,4 +1,4 @@
-"""The load of the ingest benchmarks: fifty devices of four quantities, their messages, and who sends them."""
+"""Generates and publishes the MQTT load of the ingest benchmarks: fifty devices, four quantities each."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ STEP_S = 60.0
 FILTER = "towntwin/v1/+/+/data"
 UNBOUNDED_QUEUE = ("max_queued_messages 0", "max_inflight_messages 0", "max_queued_bytes 0")
 TIMEOUT_S = 120.0
-MAX_IN_FLIGHT = 20_000  # messages not yet taken: paho has packet ids for 65,535
+MAX_IN_FLIGHT = 20_000  # unacknowledged messages: paho has 65,535 packet ids
 
 Messages = list[tuple[str, bytes]]
 
 
 class SharedCounter(Protocol):
-    """A number that two processes see."""
+    """A number that is shared by two processes."""
 
     value: int
 
 
 def directory() -> Directory:
-    """Everything enrolled."""
+    """Return the directory to enrol: one area, one site per device, four series per site."""
     names = [f"bench-{number:02}" for number in range(DEVICES)]
     return Directory(
         areas=[Area(area_id="bench", level="town", en="Bench", zh="基准")],
@@ -71,18 +71,18 @@ def directory() -> Directory:
 
 
 def data_topic(device: int) -> str:
-    """Where a device publishes."""
+    """Return the topic of a device's data."""
     return f"towntwin/v1/bench/bench-{device:02}/data"
 
 
 def record(quantity: str, time_s: float, noise: float) -> Record:
-    """A reading near what is usual."""
+    """Return a reading at the usual value times ``noise``."""
     unit, value = WIRE[quantity]
     return Record(name=quantity, time_s=time_s, value=value * noise, unit=unit)
 
 
 def payloads(readings: int, per_message: int) -> Messages:
-    """(topic, pack) of readings that go on in time, device by device in turn."""
+    """Return (topic, payload) of messages with ascending times, devices in turn."""
     noise = np.random.default_rng(1).normal(1, 0.01, readings).tolist()
     begin_s = time.time() - readings / SERIES * STEP_S - 86_400
     messages: Messages = []
@@ -102,19 +102,19 @@ def payloads(readings: int, per_message: int) -> Messages:
 
 
 def client(name: str = "") -> Client:
-    """A paho client; with a session that stays if it has a name."""
+    """Return a paho client for MQTT 5; only one with a name can have a persistent session."""
     return Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=MQTTProtocolVersion.MQTTv5)
 
 
 def persistent_session() -> Properties:
-    """A session that never expires."""
+    """Return the properties of a session that never expires."""
     properties = Properties(PacketTypes.CONNECT)
     properties.SessionExpiryInterval = 0xFFFFFFFF
     return properties
 
 
 def end_session(port: int, name: str) -> None:
-    """End the session of a client id, and with it what waits there."""
+    """Delete the session of a client id with its queued messages."""
     one = client(name)
     one.connect("127.0.0.1", port, clean_start=True)
     one.loop_start()
@@ -125,7 +125,7 @@ def end_session(port: int, name: str) -> None:
 
 
 def publish(port: int, messages: Messages, acknowledged: SharedCounter | None = None) -> None:
-    """Send everything at QoS 1 as fast as the broker takes it; ``taken`` counts what it took."""
+    """Publish all at QoS 1 as fast as the broker acknowledges; ``acknowledged`` counts the messages."""
     one = client()
     if acknowledged is not None:
         one.on_publish = lambda *_: setattr(acknowledged, "value", acknowledged.value + 1)
@@ -149,7 +149,7 @@ def _wait_for(info: MQTTMessageInfo) -> None:
 
 
 def publish_from_process(port: int, messages: Messages) -> None:
-    """Send everything from another process; return when the broker has it."""
+    """Publish all from another process; return when the broker has acknowledged all."""
     sender = multiprocessing.Process(target=publish, args=(port, messages))
     sender.start()
     sender.join()
@@ -157,7 +157,7 @@ def publish_from_process(port: int, messages: Messages) -> None:
 
 
 def bare_receiver(port: int, messages: Messages) -> float:
-    """Messages a second of a paho client that looks at nothing, of those that wait for it in the broker."""
+    """Return messages/s of a paho client that decodes nothing and receives messages queued in the broker."""
     one = client("bare")
     one.connect("127.0.0.1", port, clean_start=False, properties=persistent_session())
     one.subscribe(FILTER, qos=1)
@@ -189,7 +189,7 @@ def bare_receiver(port: int, messages: Messages) -> float:
 
 @contextmanager
 def servers() -> Iterator[tuple[PostgresServer, MosquittoServer]]:
-    """A TimescaleDB that writes through to its disk, and a Mosquitto that queues without a bound."""
+    """Provide a TimescaleDB with fsync on and a Mosquitto with an unbounded queue."""
     found = server_installation.provide(print)
     database = PostgresServer(found, "postgres", server_installation.PROGRAMS, TIMESCALE | {"fsync": "on"})
     broker = MosquittoServer(found, "mosquitto", persistence=False, lines=UNBOUNDED_QUEUE)

@@ -1,10 +1,10 @@
-"""The Numenta Anomaly Benchmark: its corpus, and its scorer in arrays.
+"""Reads the corpus of the Numenta Anomaly Benchmark and implements its scoring on arrays.
 
 Rules after "Evaluating Real-time Anomaly Detection Algorithms" (Lavin and Ahmad, ICMLA 2015) and the
 benchmark's README: the first 15 % of a file, 750 rows at most, are probation. The best detection in a
-window counts by a scaled sigmoid of its place; each one outside costs, the more, the farther it is behind
-a window; one threshold for the whole corpus is chosen where the score is largest. 0 is a detector that says
-nothing, 100 one that says everything at once and nothing else.
+window counts by a scaled sigmoid of its position; each detection outside costs, the more the farther it is
+behind a window; one threshold for the whole corpus is chosen where the score is largest. A detector that
+never detects scores 0, a perfect one 100.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 PROBATION, PROBATION_ROWS = 0.15, 750
-FULL_COST_WIDTHS = 3.0  # widths of a window behind it, where a false detection costs all
+FULL_COST_WIDTHS = 3.0  # distance behind a window, in its widths, where a false detection has its full cost
 PROFILES = {"standard": (1.0, 1.0, 0.11), "low_fp": (1.0, 1.0, 0.22), "low_fn": (1.0, 2.0, 0.11)}
 """Weights of a hit, a miss and a false detection."""
 
 
 class CorpusFile(NamedTuple):
-    """A labelled series: times [s], values, and the first and last row of each window."""
+    """A labelled series: times ``(n,)`` [s], values ``(n,)``, and first and last row of each window."""
 
     name: str
     time_s: Floats
@@ -40,7 +40,7 @@ class CorpusFile(NamedTuple):
 
 
 class ScoredRows(NamedTuple):
-    """Rows after probation, ``(n,)`` each: score, window (−1 outside), what a detection there is worth."""
+    """Rows after probation, ``(n,)`` each: score, window (−1 outside), and worth of a detection there."""
 
     score: Floats
     window: NDArray[np.intp]
@@ -49,13 +49,13 @@ class ScoredRows(NamedTuple):
 
 
 def corpus(folder: Path) -> list[CorpusFile]:
-    """Every file of the corpus, by name."""
+    """Return every file of the corpus, sorted by name."""
     windows = json.loads((folder / "labels/combined_windows.json").read_text())
     return [_read(folder / "data" / name, name, windows[name]) for name in sorted(windows)]
 
 
 def best_total(files: Sequence[CorpusFile], scores: Sequence[Floats], profile: str) -> tuple[float, float]:
-    """The best total of a profile, 0 to 100, and the threshold that gives it."""
+    """Return the best total of a profile, 0 to 100, and its threshold."""
     hit, miss, false = PROFILES[profile]
     rows = _joined_rows(files, scores)
     order = np.argsort(-rows.score, kind="stable")
@@ -64,7 +64,7 @@ def best_total(files: Sequence[CorpusFile], scores: Sequence[Floats], profile: s
     best = np.full(rows.n_windows, -miss)
     for position in np.flatnonzero(
         rows.window[order] >= 0
-    ):  # a detection in a window: what it adds to the best
+    ):  # a detection in a window adds only its gain over the best one
         of, worth = rows.window[order[position]], rows.worth[order[position]] * hit
         gain[position] = max(worth - best[of], 0.0)
         best[of] = max(best[of], worth)
@@ -79,7 +79,7 @@ def best_total(files: Sequence[CorpusFile], scores: Sequence[Floats], profile: s
 def at_threshold(
     files: Sequence[CorpusFile], scores: Sequence[Floats], profile: str, threshold: float
 ) -> float:
-    """The total of some files by a threshold that was chosen elsewhere."""
+    """Return the total of some files with a given threshold."""
     hit, miss, false = PROFILES[profile]
     rows = _joined_rows(files, scores)
     detected = rows.score >= threshold
@@ -94,13 +94,13 @@ def at_threshold(
 def of_folder(
     files: Sequence[CorpusFile], scores: Sequence[Floats], folder: str
 ) -> tuple[list[CorpusFile], list[Floats]]:
-    """The files of one category."""
+    """Return the files of one category with their scores."""
     chosen = [i for i, one in enumerate(files) if one.name.startswith(f"{folder}/")]
     return [files[i] for i in chosen], [scores[i] for i in chosen]
 
 
 def false_a_day(files: Sequence[CorpusFile], scores: Sequence[Floats], threshold: float) -> float:
-    """Detections outside of windows, a series and day."""
+    """Return the detections outside of windows per series and day."""
     rows = _joined_rows(files, scores)
     days = sum((one.time_s[-1] - one.time_s[0]) / 86_400 for one in files)
     return float(((rows.score >= threshold) & (rows.window < 0)).sum() / days)
@@ -131,7 +131,7 @@ def _worth_of_rows(n: int, windows: Sequence[tuple[int, int]]) -> tuple[NDArray[
 
 
 def _sigmoid(position: Floats) -> Floats:
-    """1 at a window's left edge, 0 at its right one, −1 far behind it."""
+    """Return the scaled sigmoid: 1 at a window's left edge, 0 at its right edge, −1 far behind it."""
     return np.where(
         position > FULL_COST_WIDTHS, -1.0, 2 / (1 + np.exp(5 * np.minimum(position, FULL_COST_WIDTHS))) - 1
     )
@@ -153,7 +153,7 @@ def _seconds(text: str) -> float:
 
 
 def baselines(value: Floats) -> Mapping[str, Floats]:
-    """What is trivial: a static z of the probation, a rolling z, nothing but noise, always."""
+    """Return scores of trivial detectors: static z of the probation, always, and random."""
     begin = min(int(PROBATION * len(value)), PROBATION_ROWS)
     known = value[:begin]
     static = np.abs(value - known.mean()) / (known.std() + 1e-9)

@@ -1,4 +1,4 @@
-"""Every panel's SQL as Grafana would send it, timed, and what it reads."""
+"""Times every dashboard panel's SQL as Grafana would send it, and counts the rows and pages it reads."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ ROLE = "SET ROLE towntwin_grafana"
 
 
 class PanelCost(NamedTuple):
-    """Of one panel over one range: times [s], rows read from tables and indexes, pages, rows returned."""
+    """Cost of one panel over one range: times [s], rows scanned, pages read, rows returned."""
 
     panel: str
     span: str
@@ -58,7 +58,7 @@ class PanelCost(NamedTuple):
 
 
 def panel_queries() -> Iterator[tuple[str, str]]:
-    """Name and SQL of every panel in English, and of its annotations."""
+    """Yield name and SQL of every panel and annotation of the English dashboards."""
     for path in sorted(FOLDER.glob("*.en.json")):
         board = json.loads(path.read_text("utf-8"))
         for row in board["panels"]:
@@ -71,7 +71,7 @@ def panel_queries() -> Iterator[tuple[str, str]]:
 
 
 def panel_request(dsn: str, until_s: float, span_s: int) -> PanelRequest:
-    """A range with everything chosen."""
+    """Return a request over a time range with all values of all variables selected."""
     end = datetime.fromtimestamp(until_s, UTC)
     wanted_interval_s = span_s / POINTS
     panel = PanelRequest(
@@ -94,7 +94,7 @@ def panel_request(dsn: str, until_s: float, span_s: int) -> PanelRequest:
 
 
 def measure_panels(dsn: str, until_s: float, rounds: int) -> Iterator[PanelCost]:
-    """Each panel over each range."""
+    """Measure each panel over each time range."""
     for span, span_s in RANGES.items():
         panel = panel_request(dsn, until_s, span_s)
         with psycopg.connect(dsn, autocommit=True) as connection:
@@ -120,7 +120,7 @@ def _measure_panel(
 
 
 def rows_read(plan: dict[str, Any]) -> int:
-    """Rows that the scans of a plan met, kept or not."""
+    """Return the rows that the scans of a plan visited, including those filtered out."""
     below = sum(rows_read(one) for one in plan.get("Plans", []))
     if plan["Node Type"] not in SCANS:
         return below

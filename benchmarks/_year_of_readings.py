@@ -1,4 +1,4 @@
-"""A year of readings through the store: sites of five series each, a reading every five minutes."""
+"""Loads a year of readings through the store (one per five minutes, five series per site) and rolls it up."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ YEAR = 365 * DAY_S // STEP_S  # readings of a series
 TOWNS, PER_SITE = 10, 5
 WATER = ("dissolved_oxygen", "ph", "turbidity", "water_temperature", "conductivity")
 ROAD = ("traffic_speed", "traffic_flow", "traffic_occupancy", "air_temperature", "rainfall")
-PER_BATCH = 36  # readings of a series: three hours, as after a short outage
+PER_BATCH = 36  # readings per series: three hours, as after a short outage
 ANOMALIES = 20  # of a series
-BACKLOG = 200_000  # readings in one transaction of the refresh, the service's default
+BACKLOG = 200_000  # readings in one refresh transaction, the service's default
 
 
 class LoadTimes(NamedTuple):
-    """How long it took."""
+    """Number of readings, and the times of storing them and of rolling them up [s]."""
 
     readings: int
     stored_s: float
@@ -37,7 +37,7 @@ class LoadTimes(NamedTuple):
 
 
 def directory(sites: int) -> Directory:
-    """So many sites over ten towns; every fifth is a road."""
+    """Return a directory of ``sites`` sites in ten towns; every fifth is a road."""
     areas = [
         Area(area_id="33", level="city", en="City", zh="市"),
         Area(area_id="3304", parent="33", level="county", en="County", zh="县"),
@@ -55,7 +55,7 @@ def directory(sites: int) -> Directory:
 
 
 def load_year(store: PostgresStore, series: int, until_s: float) -> LoadTimes:
-    """Store a year of so many series, then roll it up as one backlog."""
+    """Store a year of ``series`` series, then roll it up as one backlog."""
     known = store.enrol(directory(series // PER_SITE))
     ids = np.array([one.series_id for one in known.series], np.int32)
     began_s = time.monotonic()
@@ -70,7 +70,7 @@ def load_year(store: PostgresStore, series: int, until_s: float) -> LoadTimes:
 
 
 def batches(ids: NDArray[np.int32], until_s: float) -> Iterator[NDArray[np.void]]:
-    """READING of all series, three hours at a time, by series and time; 3 % suspect or worse."""
+    """Yield rows (READING) of all series, three hours at a time, by series and time; 3 % suspect or worse."""
     random = np.random.default_rng(1)
     n = len(ids) * PER_BATCH
     rows = np.zeros(n, READING)
@@ -88,7 +88,7 @@ def batches(ids: NDArray[np.int32], until_s: float) -> Iterator[NDArray[np.void]
 
 
 def anomalies(series: Series, until_s: float) -> Iterator[Anomaly]:
-    """Spread over the year; the newest of every tenth series is open."""
+    """Yield anomalies of a series spread over the year; every tenth series has an open one."""
     for number in range(ANOMALIES):
         start_s = until_s - (number + 0.5) * 365 * DAY_S / ANOMALIES - series.series_id
         is_open = number == 0 and series.series_id % 10 == 0

@@ -1,9 +1,10 @@
-"""How fast the whole stack judges: checks, baseline, detectors, scores and events, on one core.
+"""Measures the throughput of the judge (checks, baseline, detectors, scores, events) on one core.
 
-One reading a tick of 1,000, 10,000 and 100,000 series, and blocks of a day of 1,000 series; beside
-`numpy.copyto` of readings as the limit, beside `ioos_qc`'s gross range, spike, rate of change and flat line,
-and beside river's HalfSpaceTrees, which scores a reading at a time. Processor time of this process, best of
-some rounds. Prints a table, and last one JSON line: readings per second and core.
+The load is one reading per tick of 1,000, 10,000 and 100,000 series, and blocks of a day of 1,000 series.
+Baselines are `numpy.copyto` of the readings as the limit, `ioos_qc`'s gross range, spike, rate of change and
+flat line checks, and river's HalfSpaceTrees, which scores one reading at a time. Measured is the processor
+time of this process, best of some rounds. Prints a table, and last one JSON line: readings per second and
+core.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ IOOS_READINGS = 200_000
 
 
 class WarmedUpSeries(NamedTuple):
-    """Series with a daily rhythm and noise, judged for two days so that all of the stack is at work."""
+    """Series with a daily cycle and noise, judged for two days so that every stage is warmed up."""
 
     state: State
     parameters: Parameters
@@ -60,7 +61,7 @@ class WarmedUpSeries(NamedTuple):
 
 
 def warmed_up_series(n_series: int, ticks: int) -> WarmedUpSeries:
-    """Two days behind it, and readings of so many ticks before it."""
+    """Return series that were judged for two days, and their readings of the next ``ticks`` ticks."""
     random = np.random.default_rng(1)
     known = min(n_series, 1_000)
     day = np.sin(np.arange(2 * DAY + ticks)[:, None] / DAY * 2 * np.pi + np.arange(known))
@@ -80,7 +81,7 @@ def judge_ticks(state: State, parameters: Parameters, value: Floats, first_tick:
 
 
 def rate_by_ticks(n_series: int) -> float:
-    """Readings a second, one reading of each series a call."""
+    """Return readings/s with one reading of each series per call."""
     ticks = max(20, 400_000 // n_series)
     one = warmed_up_series(n_series, ticks * ROUNDS)
     series = np.arange(n_series)
@@ -95,7 +96,7 @@ def rate_by_ticks(n_series: int) -> float:
 
 
 def rate_by_blocks(n_series: int) -> float:
-    """Readings a second, a day of each series a call."""
+    """Return readings/s with a day of each series per call."""
     one = warmed_up_series(n_series, DAY * ROUNDS)
     rates = []
     for number in range(ROUNDS):
@@ -110,21 +111,21 @@ def rate_by_blocks(n_series: int) -> float:
 
 
 def readings_per_second(work: Callable[[], object], readings: int) -> float:
-    """Readings a second of processor time."""
+    """Return readings per second of processor time of ``work``."""
     began_s = time.process_time()
     work()
     return readings / (time.process_time() - began_s)
 
 
 def copy_rate() -> float:
-    """The limit: readings a second that are only copied."""
+    """Return readings/s that are only copied, the upper limit."""
     value = np.random.default_rng(1).normal(size=1_000_000)
     into = np.empty_like(value)
     return max(readings_per_second(lambda: np.copyto(into, value), value.size) for _ in range(20))
 
 
 def ioos_qc_rate() -> float:
-    """Four checks of one series by the reference library."""
+    """Return readings/s of four checks of one series by the reference library."""
     from ioos_qc import qartod  # noqa: PLC0415 - slow to load
 
     value = 10 + np.random.default_rng(1).normal(0, 0.3, IOOS_READINGS)
@@ -142,7 +143,7 @@ def ioos_qc_rate() -> float:
 
 
 def river_rate() -> float:
-    """HalfSpaceTrees as they come, a reading at a time."""
+    """Return readings/s of river's HalfSpaceTrees, one reading at a time."""
     from river.anomaly import HalfSpaceTrees  # noqa: PLC0415 - slow to load
 
     trees = HalfSpaceTrees(seed=1)
@@ -157,7 +158,7 @@ def river_rate() -> float:
 
 
 def main() -> None:
-    """Measure, print the table and the line."""
+    """Measure and print the table and the JSON line."""
     warm_up()
     found = {f"r{n // 1_000}k": rate_by_ticks(n) for n in (1_000, 10_000, 100_000)} | {
         "block": rate_by_blocks(1_000)

@@ -1,21 +1,21 @@
-"""What the API costs beside its database, and how much it can carry.
+"""Measures the API's overhead over SQL, its throughput, live streams, exports, and row-level security's cost.
 
 On one machine in one run, on a TimescaleDB (fsync on) with a year of 200 series and 1 M anomalies:
 
-a. the main queries by API, over one kept connection, beside the same SQL by psycopg, in turn; then those of
-   one town by its key, so behind the wall, beside the same SQL in front of it
-b. requests a second that one gateway process answers, from several connections at once
-c. live streams opened on that one process, each of which must be told of an anomaly
-d. half of the readings exported as Arrow and as CSV, with the gateway's peak of memory
-e. what row-level security costs: requests of every form, SensorThings included, by the key of a town, of the
-   county and an administrator's, in turn; one series has 2 M readings. On TimescaleDB and on PostgreSQL (with
-   a tenth of the other readings)
+a. the main queries by API, over one persistent connection, alternating with the same SQL by psycopg; then
+   those of one town by its key, hence under row-level security, with the same SQL without it
+b. requests per second that one gateway process answers, from several connections at once
+c. live streams opened on that one process, each of which must receive an anomaly
+d. half of the readings exported as Arrow and as CSV, with the gateway's peak memory
+e. the cost of row-level security: requests of every kind, SensorThings included, alternating between the keys
+   of a town, of the county and of an administrator; one series has 2 M readings. On TimescaleDB and on
+   PostgreSQL (with a tenth of the other readings)
 
 Prints tables, and last one JSON line with ``p95_ratio``, the worst of (a), ``p95_ratio_town``, the worst
 by the town's key, and of (e) ``p95_ratio_area`` and ``p50_ratio_area``, the worst, and ``expansions_s``, the
 slowest median of 200 Datastreams with latest or counts by the administrator's key. ``--scale`` loads less
-(but for the long series), ``--only-wall`` does (e) alone, and of it ``--server``, ``--key`` and ``--request``
-(a part of its name) choose a part.
+(except for the long series), ``--only-wall`` runs (e) alone, and of it ``--server``, ``--key`` and
+``--request`` (a part of its name) select a part.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ SERVERS = ("timescaledb", "postgresql")
 
 
 def main() -> None:
-    """Measure, print the tables and the line."""
+    """Measure and print the tables and the JSON line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--rounds", type=int, default=1000)
@@ -79,7 +79,7 @@ def main() -> None:
 
 @contextmanager
 def _filled(database: PostgresServer, scale: float) -> Iterator[tuple[str, FilledDatabase]]:
-    """A server with a filled database, for as long as it is needed."""
+    """Provide a server with a filled database while the context lasts."""
     try:
         database.create()
         with fresh_database(database) as dsn:
@@ -89,7 +89,7 @@ def _filled(database: PostgresServer, scale: float) -> Iterator[tuple[str, Fille
 
 
 def _server(name: str) -> PostgresServer:
-    """A server that is not yet made, of one kind."""
+    """Return a server of one kind that is not created yet."""
     if name == "timescaledb":
         return PostgresServer(
             server_installation.provide(print), "postgres", server_installation.PROGRAMS, TIMESCALE | SERVER
@@ -102,7 +102,7 @@ def _server(name: str) -> PostgresServer:
 def _measure_area_scope(
     database: PostgresServer, dsn: str, logs: Path, options: argparse.Namespace
 ) -> dict[str, float]:
-    """Print the comparison of keys; return the worst of each figure."""
+    """Print the comparison of keys; return the worst of each metric."""
     where = "TimescaleDB" if database.has_timescale else "PostgreSQL"
     areas = [_api_area_scope.TOWN, _api_area_scope.COUNTY]
     areas = areas if options.key is None else [areas[options.key == "county"]]
@@ -131,7 +131,7 @@ def _measure_area_scope(
 
 
 def _columns(one: _api_area_scope.KeyTimes, key: str) -> str:
-    """Median and 95th percentile [ms] by a key, and for an area's key both ratios."""
+    """Return the columns of a key: median and 95th percentile [ms], and for an area's key both ratios."""
     if key not in one.times_s:
         return f"{'-':>16}{'-':>6}{'-':>6}"
     times = " / ".join(f"{1e3 * value:.1f}" for value in np.quantile(one.times_s[key], (0.5, 0.95)))
@@ -193,6 +193,6 @@ def _print(title: str, found: list[QueryTimes]) -> None:
 
 
 def _raise_file_limit() -> None:
-    """A thousand streams are a thousand sockets on either side."""
+    """Raise the limit of open files: a thousand streams need a thousand sockets on either side."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 65_536), most))

@@ -1,7 +1,8 @@
-"""How the simulator compares with recorded sondes and loops: rhythm, memory, noise and gaps, side by side.
+"""Compares simulated with recorded series: daily amplitude, autocorrelation, noise and gaps, in one table.
 
-Reads Logan River 2019 (15 min) and METR-LA (5 min) from ``TOWNTWIN_DATA`` (default ``../shared/data``), plays
-the demo towns without faults for four weeks, and prints one table in Markdown; ``docs/demo.md`` holds it.
+Reads Logan River 2019 (15 min) and METR-LA (5 min) from ``TOWNTWIN_DATA`` (default ``../shared/data``),
+simulates the demo towns without faults for four weeks, and prints one table in Markdown, which is in
+``docs/demo.md``.
 
     python -m benchmarks.calibrate_simulator
 """
@@ -44,12 +45,12 @@ WEEKS = 4
 
 
 class SeriesMeasures(NamedTuple):
-    """What is measured of a series, medians over its weeks.
+    """Statistics of a series, medians over its weeks.
 
-    amplitude : half the span of the daily profile
-    memory : correlation of what remains with itself one tick later
-    spread : robust standard deviation of what remains
-    step : robust standard deviation from one tick to the next
+    amplitude : half the range of the daily profile
+    memory : autocorrelation of the residual at a lag of one tick
+    spread : robust standard deviation of the residual
+    step : robust standard deviation of the difference between ticks
     """
 
     amplitude: float
@@ -91,7 +92,7 @@ def _spread(values: NDArray[np.float64]) -> float:
 
 
 def recorded_water() -> tuple[dict[str, list[SeriesMeasures]], list[float]]:
-    """Logan River: measures by quantity over four sites, and the share of missing ticks by site."""
+    """Return statistics of the Logan River by quantity over four sites, and missing shares by site."""
     found: dict[str, list[SeriesMeasures]] = defaultdict(list)
     missing = []
     for path in sorted((DATA / "logan_river").glob("*2019.csv.gz")):
@@ -111,14 +112,14 @@ def recorded_water() -> tuple[dict[str, list[SeriesMeasures]], list[float]]:
 
 
 def recorded_speed() -> list[SeriesMeasures]:
-    """METR-LA: measures of 207 loops; its gaps are filled at the source."""
+    """Return statistics of the 207 loops of METR-LA, whose gaps are filled at the source."""
     loops = np.genfromtxt(DATA / "metrla" / "los_speed.csv", delimiter=",", skip_header=1) * 1.609344
     found = (measure(loop, 288, relative=True) for loop in loops.T)
     return [one for one in found if one]
 
 
 def simulated_measures() -> tuple[dict[str, list[SeriesMeasures]], list[float]]:
-    """The demo towns without faults: measures by quantity (water at 15 min), and missing shares by device."""
+    """Return statistics of the demo towns by quantity (water at 15 min), and missing shares by device."""
     town = demo.town(seed=1, live_from_s=PRESENT_S, history_s=WEEKS * WEEK * DAY_S, with_faults=False)
     found: dict[str, list[SeriesMeasures]] = defaultdict(list)
     missing = []
@@ -147,7 +148,7 @@ def simulated_measures() -> tuple[dict[str, list[SeriesMeasures]], list[float]]:
 def row(
     name: str, recorded: Iterable[SeriesMeasures], simulated_by_quantity: Iterable[SeriesMeasures]
 ) -> str:
-    """One line of the table: recorded / simulated, medians over series."""
+    """Return one row of the table: recorded / simulated, medians over series."""
     one, other = (np.median(list(measures), axis=0) for measures in (recorded, simulated_by_quantity))
     unit = "of the median" if name in RELATIVE else QUANTITIES[name].unit
     cells = " | ".join(f"{a:.3g} / {b:.3g}" for a, b in zip(one, other, strict=True))

@@ -1,9 +1,9 @@
-"""Several series of a site together on real data: a year of the Logan River, and a picture of it.
+"""Evaluates the site anomalies (several series judged together) on a year of the Logan River; plots one.
 
 ``python -m benchmarks causes [--picture docs/pictures/several.png]``. Data: TOWNTWIN_DATA. The sondes are
-judged as live, then site by site with default settings, three days at a time. Beside each cause stand the
-anomalies that met an event of the technicians at the same site; nothing was tuned on these data. Last, one
-JSON line.
+judged as if live, then site by site with default settings, three days at a time. For each detector the table
+has the number of anomalies, and of those that coincide with an event of the technicians at the same site;
+nothing was tuned on these data. Last, one JSON line.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 DATA = Path(os.environ.get("TOWNTWIN_DATA", Path(__file__).parents[2] / "shared/data"))
 AREA = "logan"
 LOOK_TICKS = 72 * 12
-NEAR_S = 6 * 3600.0  # a technician's event so near counts as met
-AROUND_S = 2 * 86_400.0  # of an event, in the picture
+NEAR_S = 6 * 3600.0  # largest distance to a technician's event that counts as coinciding
+AROUND_S = 2 * 86_400.0  # shown before and after the event in the plot
 ALL = 10_000
 COLORS = ("#1f4e79", "#c0392b", "#2e8b57", "#f28e2b", "#7a52a3", "#888888")
 
 
 def main() -> None:
-    """Judge the year, print the table, draw the picture if asked to."""
+    """Judge the year, print the table, and draw the plot with ``--picture``."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks causes")
     parser.add_argument("benchmark", nargs="?")
     parser.add_argument("--picture", type=Path)
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def fill_store(sondes: list[_labelled_recordings.LabelledSonde]) -> MemoryStore:
-    """A store with the sondes' readings, judged as live."""
+    """Return a store with the sondes' readings, judged as if live."""
     store = MemoryStore()
     names = sorted({_site(one) for one in sondes})
     known = store.enrol(
@@ -113,7 +113,7 @@ def fill_store(sondes: list[_labelled_recordings.LabelledSonde]) -> MemoryStore:
 def judge_year(
     store: MemoryStore, sondes: list[_labelled_recordings.LabelledSonde], days: float
 ) -> list[Anomaly]:
-    """What is told of the sites, three days at a time."""
+    """Return the anomalies of the sites, judged three days at a time."""
     first, last = (int(f(one.time_s[at] for one in sondes)) // TICK_S for f, at in ((min, 0), (max, -1)))
     last = min(last, first + round(days * 288))
     judging_state = site_anomalies.SiteJudgingState()
@@ -126,7 +126,7 @@ def judge_year(
 
 
 def draw(path: Path, store: MemoryStore, event: Anomaly) -> None:
-    """An event: what departs most, the signed scores of all quantities, and the score of the site."""
+    """Plot an anomaly: most deviating quantity, signed scores of all quantities, score of the site."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter  # noqa: PLC0415 - an extra
     from matplotlib.figure import Figure  # noqa: PLC0415
 
@@ -170,7 +170,7 @@ def draw(path: Path, store: MemoryStore, event: Anomaly) -> None:
 
 
 def site_ids(directory: Directory) -> list[str]:
-    """Every site's id."""
+    """Return the ids of all sites."""
     return [one.site_id for one in directory.sites]
 
 

@@ -1,9 +1,10 @@
-"""What the dashboards cost on a year of data: 1,000 series, a reading every five minutes, 105 M readings.
+"""Measures the cost of the dashboards' queries on a year of data: 1,000 series, 105 M readings.
 
-The year goes through `Store.commit` three hours at a time and is then rolled up as one backlog. Every panel's
-SQL runs with Grafana's macros expanded, everything chosen, over 1 h, 24 h, 30 d and 1 y: how long, how many
-rows and pages it reads, how many rows it gives. Then twenty dashboards look at the last 24 h every 10 s.
-``--scale 0.1`` loads a tenth of the series. Prints tables, and last one JSON line.
+The year (a reading every five minutes) is stored by `Store.commit` three hours at a time and then rolled up
+as one backlog. Every panel's SQL runs with Grafana's macros expanded and all values selected over 1 h, 24 h,
+30 d and 1 y: measured are the time, the rows and pages read, and the rows returned. Then twenty dashboards
+query the last 24 h every 10 s. ``--scale 0.1`` loads a tenth of the series. Prints tables, and last one JSON
+line.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ SIZE = "SELECT hypertable_size(%s::regclass)"
 
 
 class ViewerCost(NamedTuple):
-    """What open dashboards cost: processors of the database kept busy, times of a panel [s]."""
+    """Cost of open dashboards: busy processor cores of the database, times of a panel [s]."""
 
     cores: float
     p50_s: float
@@ -52,7 +53,7 @@ class ViewerCost(NamedTuple):
 
 
 def main() -> None:
-    """Load, measure, print."""
+    """Load, measure and print."""
     parser = argparse.ArgumentParser(prog="dashboards")
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--rounds", type=int, default=20)
@@ -81,7 +82,7 @@ def main() -> None:
 
 
 def size(dsn: str) -> dict[str, int]:
-    """Bytes on disk of readings and of each rollup, indexes and all."""
+    """Return the bytes on disk of the readings and of each rollup, including indexes."""
     with psycopg.connect(dsn) as connection:
         return {
             name: (connection.execute(SIZE, [name]).fetchone() or (0,))[0]
@@ -90,7 +91,7 @@ def size(dsn: str) -> dict[str, int]:
 
 
 def measure_viewers(dsn: str, pid: int, until_s: float) -> ViewerCost:
-    """Twenty dashboards that are drawn anew every ten seconds, one connection each, not all at once."""
+    """Measure twenty dashboards that refresh every ten seconds, one connection each, at staggered times."""
     panel = _panel_queries.panel_request(dsn, until_s, _panel_queries.RANGES["24 h"])
     queries = [expand(raw, panel).encode() for _, raw in _panel_queries.panel_queries()]
     connections = [psycopg.connect(dsn, autocommit=True) for _ in range(VIEWERS)]
@@ -121,7 +122,7 @@ def measure_viewers(dsn: str, pid: int, until_s: float) -> ViewerCost:
 
 
 def print_load_times(loaded: LoadTimes, series: int) -> None:
-    """What there is, and how it came to be."""
+    """Print the loaded readings and the rates of storing and rolling up."""
     rates = [loaded.readings / one for one in (loaded.stored_s, loaded.rolled_up_s)]
     print(f"{series} series, {loaded.readings:,} readings of a year")
     print(
@@ -132,14 +133,14 @@ def print_load_times(loaded: LoadTimes, series: int) -> None:
 
 
 def print_sizes(sizes: dict[str, int], readings: int) -> None:
-    """Bytes a reading."""
+    """Print the bytes on disk per reading."""
     print(", ".join(f"{name} {one / readings:.1f}" for name, one in sizes.items()), "bytes on disk a reading")
 
 
 def report(
     figures: list[_panel_queries.PanelCost], watched: ViewerCost, loaded: LoadTimes, bytes_per_reading: float
 ) -> None:
-    """The tables and the line."""
+    """Print the tables and the JSON line."""
     print(f"{'panel':48}{'range':>6}{'p50 ms':>9}{'p95 ms':>9}{'read':>10}{'pages':>8}{'rows':>7}")
     for one in figures:
         times = f"{one.p50_s * 1e3:9.1f}{one.p95_s * 1e3:9.1f}"
@@ -163,7 +164,7 @@ def report(
 
 
 def _busy_s(pid: int) -> float:
-    """Processor time of all that a server runs [s]."""
+    """Return the processor time of a server's process and its children [s]."""
     parent = psutil.Process(pid)
     used = [one.cpu_times() for one in (parent, *parent.children(recursive=True))]
     return float(sum(one.user + one.system for one in used))

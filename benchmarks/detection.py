@@ -1,11 +1,12 @@
-"""How good detection is on recorded data that others labelled: one parameter set, no tuning by file.
+"""Evaluates detection quality on public labelled data (NAB, GECCO, SKAB, Logan River) with one parameter set.
 
-NAB      novelty of each series, as the judge tells it; the benchmark's own rules (`benchmarks._nab`)
+NAB      novelty of each series, as the judge returns it; the benchmark's own rules (`benchmarks._nab`)
 GECCO    deviation of the site, summed over its quantities; threshold of the training half, F1 by readings
 SKAB     reference and Mahalanobis distance of the site, learned from 400 rows; threshold without labels
 Logan    the judge's anomalies with the product's own limits, against the technicians' events
 
-Where the data folder has a ``test.csv.gz`` of GECCO, the threshold of the training half is reported on it.
+Nothing is tuned by file. If the data folder has GECCO's ``test.csv.gz``, the training half's threshold is
+evaluated on it.
 Prints tables with trivial and known baselines, and last one JSON line. Data: TOWNTWIN_DATA.
 """
 
@@ -36,7 +37,7 @@ PUBLISHED = "published: ARTime 74.9, HTM 70.1, CAD OSE 69.9; traffic: CAD OSE 91
 
 
 def novelty(time_s: Floats, value: Floats) -> Floats:
-    """The judge's novelty of a series, 0 where it says nothing; rows whose time stands still say nothing."""
+    """Return the judge's novelty (n,) of a series, 0 where there is none or the time does not advance."""
     later = np.diff(np.maximum.accumulate(time_s), prepend=-np.inf) > 0
     flagged_by_judge = judge(
         State.empty(1), Parameters.of(1), np.zeros(later.sum(), np.intp), time_s[later], value[later]
@@ -47,7 +48,7 @@ def novelty(time_s: Floats, value: Floats) -> Floats:
 
 
 def evaluate_nab() -> dict[str, float]:
-    """The corpus, by profile and category."""
+    """Evaluate the corpus by profile and category; return the scores."""
     files = _nab.corpus(DATA / "nab")
     scores = [novelty(one.time_s, one.value) for one in track(files, "NAB")]
     totals = {profile: _nab.best_total(files, scores, profile) for profile in _nab.PROFILES}
@@ -81,7 +82,7 @@ def evaluate_nab() -> dict[str, float]:
 
 
 def leave_one_category_out(files: list[_nab.CorpusFile], scores: list[Floats], folders: list[str]) -> float:
-    """The standard total if each category's threshold comes from the others."""
+    """Return the standard total if each category's threshold is chosen on the others."""
     points = 0.0
     for folder in folders:
         others = [i for i, one in enumerate(files) if not one.name.startswith(f"{folder}/")]
@@ -94,7 +95,7 @@ def leave_one_category_out(files: list[_nab.CorpusFile], scores: list[Floats], f
 
 
 def evaluate_gecco() -> dict[str, float]:
-    """The training half, in halves too; and the test half where it is."""
+    """Evaluate the training half, split in two as well, and the test half if available; return F1."""
     training = _labelled_recordings.gecco(DATA / "gecco2018/train.csv.gz")
     value = training.value[:, None, :]
     reference = site_distances.SiteReference.fit(value)
@@ -132,7 +133,7 @@ def evaluate_gecco() -> dict[str, float]:
 
 
 def evaluate_skab() -> dict[str, float]:
-    """All files pooled, after the rows that each learned from."""
+    """Evaluate all files pooled, without the rows that each is trained on."""
     truth, flagged_by_judge = [], []
     for one in track(list(_labelled_recordings.skab(DATA / "skab")), "SKAB"):
         value = one.value[:, None, :]
@@ -153,7 +154,7 @@ def evaluate_skab() -> dict[str, float]:
 
 
 def best_f1(event: NDArray[np.bool_], score: Floats) -> tuple[float, float]:
-    """The largest F1 of any threshold, and the threshold."""
+    """Return the largest F1 of all thresholds, and its threshold."""
     order = np.argsort(-score, kind="stable")
     hits = np.cumsum(event[order])
     f1 = 2 * hits / (np.arange(1, len(order) + 1) + event.sum())
@@ -162,12 +163,12 @@ def best_f1(event: NDArray[np.bool_], score: Floats) -> tuple[float, float]:
 
 
 def f1_of_always(event: NDArray[np.bool_]) -> float:
-    """F1 of flagging everything."""
+    """Return the F1 of flagging everything."""
     return evaluation.pointwise(event, np.ones(len(event), bool)).f1
 
 
 def describe_scores(event: NDArray[np.bool_], flagged: NDArray[np.bool_]) -> str:
-    """F1 and what is behind it."""
+    """Return a text with F1, precision, recall, FAR and MAR."""
     found = evaluation.pointwise(event, flagged)
     return (
         f"F1 {found.f1:.3f} (precision {found.precision:.2f}, recall {found.recall:.2f}, "
@@ -176,7 +177,7 @@ def describe_scores(event: NDArray[np.bool_], flagged: NDArray[np.bool_]) -> str
 
 
 def main() -> None:
-    """Evaluate all, print the tables and the line."""
+    """Evaluate all data sets and print the tables and the JSON line."""
     line = (
         evaluate_nab()
         | evaluate_gecco()

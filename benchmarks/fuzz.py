@@ -1,8 +1,8 @@
-"""Hostile messages through decode, resolve and judge: whether any escapes as an error of another kind.
+"""Fuzzes ingest's decoder, resolver and judge with malformed messages and counts unexpected exceptions.
 
-The first part makes 200,000 messages of the right shape with the wrong things in them, by
-`tests.support.malformed_messages`, and counts what becomes of them. The second, where atheris is installed,
-lets coverage guide bytes into the decoders for some seconds. Set ``TOWNTWIN_BENCH_MESSAGES`` and
+The first part generates 200,000 well-formed messages with invalid content, by
+`tests.support.malformed_messages`, and counts the outcomes. The second, if atheris is installed, feeds
+coverage-guided bytes to the decoders for some seconds. Set ``TOWNTWIN_BENCH_MESSAGES`` and
 ``TOWNTWIN_BENCH_FUZZ_S`` for more of either.
 """
 
@@ -34,7 +34,7 @@ REPOSITORY = Path(__file__).parents[1]
 
 
 def run_structured(messages: int) -> Counter[str]:
-    """What becomes of so many messages; those that escape are named by their error."""
+    """Count the outcomes of ``messages`` messages; unexpected exceptions are named by their class."""
     source = random.Random(SEED)
     resolver, clocks = SeriesResolver(malformed_messages.DIRECTORY), DeviceClocks(tolerance_s=300)
     judge = ShardJudge(malformed_messages.DIRECTORY)
@@ -47,7 +47,7 @@ def run_structured(messages: int) -> Counter[str]:
             outcomes["judge failed"] += judged.failed
             for one in batch:
                 receipts.position_of(one.properties)
-        except Exception as error:  # noqa: BLE001 - this is what is looked for
+        except Exception as error:  # noqa: BLE001 - any exception here is a finding
             outcomes[f"escaped: {type(error).__name__}"] += 1
             print(f"\nescaped from messages {first} to {first + len(batch)}: {error!r}", flush=True)
             continue
@@ -65,12 +65,12 @@ def run_structured(messages: int) -> Counter[str]:
 
 
 def is_escape(outcome: str) -> bool:
-    """Whether an outcome is what must not be."""
+    """Return whether an outcome is an unexpected exception or a failure of the judge."""
     return outcome.startswith("escaped") or outcome == "judge failed"
 
 
 def run_guided(seconds: int) -> str:
-    """Bytes guided by coverage, in a process of their own; how that ended, in words."""
+    """Run the coverage-guided fuzzer in a separate process; return a sentence on its result."""
     if importlib.util.find_spec("atheris") is None:
         return "left out: atheris is not installed here (it has wheels for Linux on x86_64)"
     options = [f"-max_total_time={seconds}", "-max_len=4096", "-print_final_stats=1"]
@@ -86,7 +86,7 @@ def run_guided(seconds: int) -> str:
 
 
 def main() -> None:
-    """Run both parts and print a table, and a line of JSON."""
+    """Run both parts; print a table and a JSON line."""
     begun_s = time.perf_counter()
     outcomes = run_structured(MESSAGES)
     took_s = time.perf_counter() - begun_s

@@ -1,17 +1,18 @@
-"""What a client that behaves feels while another one, with a key of another town, does its worst.
+"""Measures a normal client's response times while a client with another town's key attacks the gateway.
 
-On one machine in one run, on a TimescaleDB (fsync on) with a year of 200 series. One client of a town reads
-the newest readings and open anomalies, one request after the other over one kept connection:
+On one machine in one run, on a TimescaleDB (fsync on) with a year of 200 series. The normal client reads
+its town's newest readings and open anomalies, one request after the other over one persistent connection:
 
-a. alone, before and after each attack, for the machine has other work that comes and goes
-b. beside each attack in turn, for some seconds: slow SensorThings filters, exports as CSV, streams that want
-   all they missed, heads of megabytes (which need no key), posted files that unpack to much, plots of a year
+a. alone, before and after each attack, as the machine's other load varies
+b. during each attack in turn, for some seconds: slow SensorThings filters, exports as CSV, streams that
+   resume from the beginning, request heads of megabytes (which need no key), uploads that decompress to much
+   more, plots of a year
 
-Everything goes to a gateway of this program's own on loopback. The attackers would have machines of their
-own; here they share its cores. Prints a table with the cores that gateway (its child processes included),
-database and attackers took, and the answers that the attackers got; and last one JSON line with
-``p95_ratio``, the worst p95 beside an attack over the quiet one, and ``failed``, answers to the client that
-behaves which were not 200.
+All requests go to this program's own gateway on loopback. Real attackers would have their own machines; here
+they share the cores. Prints a table with the cores used by the gateway (its child processes included), the
+database and the attackers, and the responses to the attackers; and last one JSON line with ``p95_ratio``, the
+worst p95 during an attack over the one without, and ``failed``, the number of responses to the normal client
+that were not 200.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ ATTACKERS, STREAMS, HEAD_BYTES = 30, 60, 20_000_000
 
 
 class AttackRequest(NamedTuple):
-    """What an attacker sends again and again."""
+    """A request that an attacker repeats."""
 
     method: str
     path: str
@@ -67,9 +68,9 @@ class AttackRequest(NamedTuple):
 
 
 class ClientExperience(NamedTuple):
-    """What the client that behaves felt: times of answers [s], and how many were not 200.
+    """Response times of the normal client [s], and how many responses were not 200.
 
-    ``answered``: status and count of the answers that the attackers got meanwhile, and their megabytes.
+    ``answered``: statuses and counts of the responses to the attackers meanwhile, and their megabytes.
     """
 
     times_s: list[float]
@@ -77,12 +78,12 @@ class ClientExperience(NamedTuple):
     answered: str = ""
 
     def p95_s(self) -> float:
-        """Their 95 % quantile [s]."""
+        """Return the 95 % quantile of the times [s]."""
         return float(np.quantile(self.times_s, 0.95))
 
 
 def main() -> None:
-    """Measure, print the table and the line."""
+    """Measure and print the table and the JSON line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--seconds", type=float, default=DURATION_S)
@@ -139,7 +140,7 @@ def _print(name: str, felt: ClientExperience, quiet: ClientExperience, cores: di
 def _measure_beside(
     port: int, good: dict[str, str], hostile: dict[str, str], name: str, seconds: float
 ) -> tuple[ClientExperience, dict[str, float]]:
-    """What is felt while another process attacks, and the cores that each of `SHARERS` took meanwhile."""
+    """Measure the normal client while another process attacks, and the cores that each of `SHARERS` used."""
     stop = multiprocessing.Event()
     answered: Queue[str] = multiprocessing.Queue()
     attacker = multiprocessing.Process(
@@ -163,7 +164,7 @@ def _measure_beside(
 
 
 def _cpu_s(attacker: multiprocessing.Process) -> dict[str, float]:
-    """CPU time so far of the gateway and the database below this process, and of the attacker [s]."""
+    """Return the CPU time so far of this process's gateway and database and of the attacker [s]."""
     found = dict.fromkeys(SHARERS, 0.0)
     for one in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
@@ -236,11 +237,11 @@ def _request(name: str) -> AttackRequest:
 async def _send_repeatedly(port: int, headers: dict[str, str], request: AttackRequest) -> None:
     while True:
         await _send(port, headers, request)
-        await asyncio.sleep(0.01)  # or refusals alone would take a core of this machine
+        await asyncio.sleep(0.01)  # otherwise refusals alone would use one core of this machine
 
 
 async def _send(port: int, headers: dict[str, str], request: AttackRequest) -> None:
-    """Send a request and read all that is answered, until the gateway ends the connection."""
+    """Send a request and read the response until the gateway closes the connection."""
     all_headers = headers | {"Host": "bench", "Connection": "close"}
     if request.body:
         all_headers |= {"Content-Type": request.media_type, "Content-Length": str(len(request.body))}
@@ -258,7 +259,7 @@ async def _send(port: int, headers: dict[str, str], request: AttackRequest) -> N
 
 
 async def _send_large_heads(port: int) -> None:
-    """Send heads of megabytes, one after the other."""
+    """Send request heads of megabytes, one after the other."""
     while True:
         with suppress(OSError):
             _, writer = await asyncio.open_connection("127.0.0.1", port)

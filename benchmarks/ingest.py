@@ -1,17 +1,17 @@
-"""How fast readings are taken, beside what the database and the broker could do at all.
+"""Measures ingest throughput and latency, compared with bare COPY into the database and a bare MQTT receiver.
 
 On one machine in one run, with a real Mosquitto and a real TimescaleDB (fsync on):
 
 a. bare binary COPY of the rows that (b) stored, in its order, into the same table
-b. end to end at 100 readings a message: QoS 1, judged, acknowledged after COMMIT
+b. end to end at 100 readings per message: QoS 1, judged, acknowledged after COMMIT
 c. a bare paho receiver that decodes nothing
-d. end to end at 1 reading a message
+d. end to end at 1 reading per message
 e. seconds from publish to receipt (which follows COMMIT) and to the anomaly in the live stream of the API,
    at 5,000 readings/s
 
-In b, c and d the messages wait in the broker's session, so that their sender takes nothing from the cores.
-Of a to d the best of some rounds counts, for whatever else the machine does only slows; each begins after a
-CHECKPOINT, so that none writes the pages of the one before.
+In b, c and d the messages are queued in the broker's session, so that their sender uses no processor time.
+Of a to d the best of some rounds counts, as other load of the machine can only slow a round down; each starts
+after a CHECKPOINT, so that none writes the pages of the previous one.
 
 Prints a table, and last one JSON line with ``ratio_copy`` = b/a and ``ratio_paho`` = d/c.
 """
@@ -63,7 +63,7 @@ COPY_OUT = """COPY (SELECT "time", received, value, series_id, expected, spread,
 
 
 def end_to_end(dsn: str, port: int, messages: Messages, readings: int, log: Path) -> float:
-    """Readings a second from the session's begin until all of them are committed."""
+    """Return readings/s from the start of the session until all of them are committed."""
     ingest = IngestProcess(dsn, port, log)
     ingest.subscribe()
     publish_from_process(port, messages)
@@ -76,13 +76,13 @@ def end_to_end(dsn: str, port: int, messages: Messages, readings: int, log: Path
 
 
 def committed_rows(dsn: str) -> NDArray[np.void]:
-    """What is stored, in the order in which it was committed."""
+    """Return the stored readings in the order in which they were committed."""
     with psycopg.connect(dsn) as connection, connection.cursor() as cursor, cursor.copy(COPY_OUT) as copy:
         return np.concatenate(list(binary_copy.decode_copy(copy)))
 
 
 def bare_copy(dsn: str, rows: NDArray[np.void]) -> float:
-    """Readings a second of binary COPY into the empty table, and nothing else."""
+    """Return readings/s of binary COPY alone into the empty table."""
     blobs = [binary_copy.encode_copy(rows[at : at + COPY_BATCH]) for at in range(0, len(rows), COPY_BATCH)]
     with psycopg.connect(dsn) as connection:
         began_s = time.perf_counter()
@@ -95,7 +95,7 @@ def bare_copy(dsn: str, rows: NDArray[np.void]) -> float:
 
 @contextmanager
 def prepared_database(database: PostgresServer, port: int) -> Iterator[str]:
-    """A database with the schema and everything enrolled; nothing waits anywhere from before."""
+    """Provide a database with schema and enrolment; the broker's session is deleted first."""
     end_session(port, SESSION)
     with fresh_database(database) as dsn:
         migrate(dsn)
@@ -110,7 +110,7 @@ def prepared_database(database: PostgresServer, port: int) -> Iterator[str]:
 def rates(
     database: PostgresServer, port: int, packs: Messages, singles: Messages, logs: Path
 ) -> tuple[float, ...]:
-    """One round of a to d."""
+    """Measure one round of a to d."""
     with prepared_database(database, port) as dsn:
         b = end_to_end(dsn, port, packs, READINGS, logs / "b.log")
         rows = committed_rows(dsn)
@@ -122,7 +122,7 @@ def rates(
 
 
 def main() -> None:
-    """Measure, print the table and the line."""
+    """Measure and print the table and the JSON line."""
     packs, singles = payloads(READINGS, 100), payloads(SINGLES, 1)
     with servers() as (database, broker), tempfile.TemporaryDirectory() as folder:
         logs = Path(folder)

@@ -1,8 +1,8 @@
-"""The neighbour check (QARTOD test 12) on real data: a week of 207 loops of Los Angeles, and a picture.
+"""Runs the neighbour check (QARTOD test 12) on recorded speeds of 207 loops in Los Angeles; plots one loop.
 
 ``python -m benchmarks neighbours [--picture docs/pictures/neighbours.png]``. Data: TOWNTWIN_DATA. A loop is
-compared with the median of those close to it (adjacency above `CLOSE`), without lag. No labels; last, one
-JSON line.
+compared with the median of those close to it (adjacency above `CLOSE`), without lag. The data have no labels.
+Last, one JSON line.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SUSPECT, FAIL = 40.0, 60.0  # km/h
 
 
 def main() -> None:
-    """Check all loops, print what is flagged, draw the one with the longest fail."""
+    """Check all loops, print the shares of flags, and draw the loop with the most fails."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks neighbours")
     parser.add_argument("benchmark", nargs="?")
     parser.add_argument("--picture", type=Path)

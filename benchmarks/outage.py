@@ -1,13 +1,13 @@
-"""What an hour without the database does to ingest: its memory, what it acknowledges, what it makes up for.
+"""Measures ingest during a database outage under load: memory, acknowledgements, and recovery without loss.
 
-Two hundred series with a reading every ten seconds are 72,000 readings an hour. Ten times as many are
-published at four a message as fast as a real Mosquitto takes them (its queue without a bound, in memory, for
-no edge stands behind it to send again), while a real TimescaleDB is stopped under full load, and stays away
-for at least ``TOWNTWIN_BENCH_AWAY_S``. Then it is started again.
+Two hundred series with a reading every ten seconds are 72,000 readings per hour. Ten times as many are
+published, four per message, as fast as a real Mosquitto accepts them (with an unbounded in-memory queue, as
+no edge agent would publish again), while a real TimescaleDB is stopped under full load for at least
+``TOWNTWIN_BENCH_AWAY_S`` and then started again.
 
-While it is away, ingest must say nothing to the broker, or it would have acknowledged something; afterwards
-every reading must be there, once, and no series have a reading that was committed before an earlier one.
-Draws docs/pictures/outage.png, prints a table, and last one JSON line.
+During the outage ingest must send nothing but pings to the broker, otherwise it would have acknowledged
+something; afterwards every reading must be stored once, and no series may have a reading that was committed
+before an earlier one. Draws docs/pictures/outage.png, prints a table, and last one JSON line.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PER_MESSAGE = 4
 BEFORE, DURING = HOUR * TOWNS // 4, HOUR * TOWNS
 READINGS = BEFORE + DURING
 AWAY_S = float(os.environ.get("TOWNTWIN_BENCH_AWAY_S", "40"))
-SETTLE_S = 1.0  # a commit that was under way when the database stopped is acknowledged yet
+SETTLE_S = 1.0  # a commit in progress when the database stopped is still acknowledged
 PICTURE = Path(__file__).parents[1] / "docs/pictures/outage.png"
 
 # A series is in order if no reading was committed by an earlier transaction than the reading before it.
@@ -55,7 +55,7 @@ FROM placed"""
 
 
 class StoredCounts(NamedTuple):
-    """What the database holds in the end; ``misplaced`` came after a later one of their series."""
+    """Counts of stored readings; ``misplaced`` ones were committed after a later one of their series."""
 
     stored: int
     distinct: int
@@ -64,7 +64,7 @@ class StoredCounts(NamedTuple):
 
 
 class OutageRun(NamedTuple):
-    """The samples of a run; the database was away from ``left_s`` to ``back_s``, used from ``resumed_s``."""
+    """Samples of a run; the outage was from ``left_s`` to ``back_s``, commits resumed at ``resumed_s``."""
 
     watch: MemoryWatch
     left_s: float
@@ -74,13 +74,13 @@ class OutageRun(NamedTuple):
 
 
 def stored_counts(dsn: str) -> StoredCounts:
-    """Count what arrived."""
+    """Count the stored readings."""
     with psycopg.connect(dsn) as connection:
         return StoredCounts(*connection.execute(LEDGER).fetchone() or ())
 
 
 def play(database: PostgresServer, ingest: IngestProcess, network: Proxy, port: int) -> OutageRun:
-    """Publish all, with the database away for the most of it."""
+    """Publish all readings, with the database stopped for most of them."""
     acknowledged: SharedCounter = RawValue("l", 0)
     sender = multiprocessing.Process(
         target=publish, args=(port, payloads(READINGS, PER_MESSAGE), acknowledged), daemon=True
@@ -110,7 +110,7 @@ def play(database: PostgresServer, ingest: IngestProcess, network: Proxy, port: 
 
 
 def main() -> None:
-    """Play, check, draw, print."""
+    """Run the outage, check, draw and print."""
     with servers() as (database, broker), tempfile.TemporaryDirectory() as folder:
         network = Proxy(broker.host, broker.port)
         log = Path(folder) / "ingest.log"
@@ -123,7 +123,7 @@ def main() -> None:
 
 
 def report(run: OutageRun, found: StoredCounts, tries: int) -> None:
-    """Check what must hold, and say what was."""
+    """Print the results and assert what must hold."""
     watch, (left_s, back_s) = run.watch, (run.left_s, run.back_s)
     draw(PICTURE, watch.samples, (left_s, back_s))
     during, after = watch.between(left_s + SETTLE_S, back_s), watch.between(back_s, float("inf"))

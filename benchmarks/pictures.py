@@ -1,6 +1,6 @@
-"""Pictures of two dashboards for the README, drawn from the panels' own queries on the filled demo towns.
+"""Draws two dashboards for the README with matplotlib, from the panels' own queries on the demo towns' data.
 
-There is no Grafana here: matplotlib draws what the committed dashboards ask, as Grafana's role gets it.
+Grafana is not needed: the queries of the committed dashboards run with the database role of Grafana.
 Writes docs/pictures/town_overview.png and docs/pictures/river_section.png.
 """
 
@@ -43,14 +43,14 @@ ORDER BY severity DESC, start LIMIT 1
 
 @dataclass
 class DrawnDashboard:
-    """A dashboard and what is chosen on it."""
+    """A dashboard, its database connection and the selected values."""
 
     connection: psycopg.Connection[Any]
     panels: dict[str, Any]
     panel_request: PanelRequest
 
     def rows(self, title: str) -> list[dict[str, Any]]:
-        """What a panel shows."""
+        """Return the rows of a panel's query."""
         cursor = self.connection.execute(
             expand(self.panels[title]["targets"][0]["rawSql"], self.panel_request).encode()
         )
@@ -59,7 +59,7 @@ class DrawnDashboard:
 
 
 def main() -> None:
-    """Fill, ask, draw."""
+    """Fill a database, query it and draw both dashboards."""
     with filled_demo() as (connection, end):
         town = open_dashboard(connection, "town_overview.en.json", end, {})
         save(drawing.town_overview(figure("Town overview"), town.rows), "town_overview")
@@ -70,7 +70,7 @@ def main() -> None:
 
 @contextmanager
 def filled_demo() -> Iterator[tuple[psycopg.Connection[Any], datetime]]:
-    """The demo towns after three days, as Grafana's role sees them."""
+    """Provide a database of the demo towns after three days, connected with Grafana's role."""
     servers = PostgresServer(Installation(Path("/")), UNPRIVILEGED, str(postgres_programs()))
     servers.create()
     try:
@@ -90,7 +90,7 @@ def filled_demo() -> Iterator[tuple[psycopg.Connection[Any], datetime]]:
 def open_dashboard(
     connection: psycopg.Connection[Any], name: str, end: datetime, chosen: dict[str, list[str]]
 ) -> DrawnDashboard:
-    """A dashboard with everything chosen, but for what is given."""
+    """Open a dashboard with all values of its variables selected, except for those in ``chosen``."""
     made = json.loads((FOLDER / name).read_text("utf-8"))
     panel_request = PanelRequest(end - timedelta(days=1), end)
     for variable in made["templating"]["list"]:
@@ -103,14 +103,14 @@ def open_dashboard(
 
 
 def figure(title: str) -> Figure:
-    """An empty picture."""
+    """Return an empty figure."""
     made = Figure(figsize=(12.0, 9.0), dpi=100, layout="constrained")
     made.suptitle(title, x=0.01, ha="left", fontsize=15, fontweight="bold")
     return made
 
 
 def save(made: Figure, name: str) -> None:
-    """Times are the towns' own."""
+    """Save a figure as PNG, with time axes in the towns' time zone."""
     for axes in made.axes:
         if axes.get_xlabel() == drawing.TIME:
             locator = AutoDateLocator(tz=ZONE)  # type: ignore[no-untyped-call]

@@ -1,11 +1,11 @@
-"""How soon readings are stored again after ingest or its database was killed under load.
+"""Measures the recovery time of ingest after it or its database was killed under load.
 
-500,000 readings, four a message, are published as fast as a real Mosquitto takes them. Meanwhile ingest is
-killed (SIGKILL) five times and started again at once, and the real TimescaleDB is killed twice and started
-again. After each kill the seconds are measured until the next batch of new readings is committed, and how
-many of them went by until the process logged that its state was restored and that it was subscribed; and
-the CPU seconds that it took for it, which do not depend on what else the machine is doing.
-In the end every reading must be stored, once. Prints a table, and last one JSON line.
+500,000 readings, four per message, are published as fast as a real Mosquitto accepts them. Meanwhile ingest
+is killed (SIGKILL) five times and restarted at once, and the real TimescaleDB is killed twice and restarted.
+Measured after each kill are the seconds until the next batch of new readings is committed, the seconds until
+the process logged that its state was restored and that it was subscribed, and its CPU seconds, which do not
+depend on other load of the machine. In the end every reading must be stored once. Prints a table, and last
+one JSON line.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ READINGS = 500_000
 PER_MESSAGE = 4
 KILLS = ("ingest", "ingest", "database", "ingest", "ingest", "database", "ingest")
 POLL_S = 0.01
-SETTLE_S = 0.1  # a COMMIT that the killed process sent is carried out yet
+SETTLE_S = 0.1  # a COMMIT that the killed process has sent is still executed
 PHASES = ("state_restored", "broker_connected", "subscribed")
 NEWEST = "SELECT max(received) FROM latest"
 COUNT = "SELECT count(*), count(DISTINCT (series_id, time)) FROM reading"
 
 
 class KillResult(NamedTuple):
-    """One kill, with seconds since the start that followed it.
+    """Result of one kill, with times since the restart that followed it.
 
     Attributes
     ----------
     victim : ``ingest`` or ``database``
     at : readings stored when it was killed
-    back_s : from the kill until the server or the process was started [s]
+    back_s : from the kill until the server or the process was restarted [s]
     phases_s : from the start to each of `PHASES`; empty for a database [s]
     stored_s : from the start to the next committed batch [s]
-    cpu_s : that the ingest process had used by then; of an ingest that was not killed, 0 [s]
+    cpu_s : CPU time that the ingest process had used by then; 0 if ingest was not killed [s]
 
     """
 
@@ -63,14 +63,14 @@ class KillResult(NamedTuple):
 
 
 class DatabaseReader:
-    """Reads what is stored, on a connection that is made again after a kill."""
+    """Queries the database on a connection that is reopened after a kill."""
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
         self._connection: psycopg.Connection[tuple[object, ...]] | None = None
 
     def one(self, query: str) -> tuple[object, ...] | None:
-        """The first row of a query; None while the database is away."""
+        """Return the first row of a query; None while the database is unreachable."""
         with suppress(psycopg.OperationalError):
             if self._connection is None or self._connection.closed:
                 self._connection = psycopg.connect(self._dsn, autocommit=True, connect_timeout=2)
@@ -80,13 +80,13 @@ class DatabaseReader:
         return None
 
     def stored(self) -> int:
-        """Readings that are stored."""
+        """Return the number of stored readings."""
         found = self.one("SELECT count(*) FROM reading")
         return int(str(found[0])) if found else 0
 
 
 def wait_for(database: DatabaseReader, readings: int) -> int:
-    """Wait until so many readings are stored; how many there are then."""
+    """Wait until ``readings`` readings are stored; return how many there are then."""
     ends_s = time.monotonic() + TIMEOUT_S
     while (stored := database.stored()) < readings:
         assert time.monotonic() < ends_s, f"{stored:,} of {readings:,} readings stored"
@@ -95,7 +95,7 @@ def wait_for(database: DatabaseReader, readings: int) -> int:
 
 
 def wait_for_change(database: DatabaseReader, before: tuple[object, ...] | None) -> None:
-    """Wait until a reading was stored that was received after all those before."""
+    """Wait until a reading is stored that was received after all previous ones."""
     ends_s = time.monotonic() + TIMEOUT_S
     while (now := database.one(NEWEST)) is None or now == before:
         assert time.monotonic() < ends_s, "nothing is stored any more"
@@ -103,7 +103,7 @@ def wait_for_change(database: DatabaseReader, before: tuple[object, ...] | None)
 
 
 def phases(log: Path, since: int, started_s: float) -> dict[str, float]:
-    """Seconds from the start of a process to the lines of its log that follow a place in it [s]."""
+    """Return the times from a process's start to each of `PHASES` in its log after offset ``since`` [s]."""
     found: dict[str, float] = {}
     for line in log.read_text()[since:].splitlines():
         with suppress(ValueError):
@@ -117,7 +117,7 @@ def phases(log: Path, since: int, started_s: float) -> dict[str, float]:
 def kill(
     victim: str, ingest: PlatformProcess, server: PostgresServer, database: DatabaseReader
 ) -> KillResult:
-    """Kill one, start it again, and wait until something is stored."""
+    """Kill ingest or the database, restart it, and wait until a new reading is stored."""
     at, written = database.stored(), len(ingest.log.read_text())
     killed_s = time.time()
     if victim == "ingest":
@@ -140,7 +140,7 @@ def kill(
 
 
 def main() -> None:
-    """Publish, kill, check, print."""
+    """Publish, kill, check and print."""
     with servers() as (server, broker), tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "ingest.log"
         with prepared_database(server, broker.port) as dsn:
@@ -173,7 +173,7 @@ def main() -> None:
 
 
 def report(kills: list[KillResult], took_s: float, stored: int, distinct: int) -> None:
-    """Print what each kill cost, and check that nothing was lost or doubled."""
+    """Print the recovery of each kill, and assert that no reading was lost or duplicated."""
     print(f"{'killed':10}{'at':>10}{'until started':>15}{'until stored':>14}{'CPU':>9}   from start to")
     for one in kills:
         log_event = ", ".join(f"{name} {at_s:.2f}" for name, at_s in one.phases_s.items())

@@ -1,1 +1,1 @@
-"""The composition root: the `towntwin` command, the embedded stack and the demo town."""
+"""The `towntwin` command: configures and starts every process, the embedded servers and the demo towns."""

@@ -1,7 +1,7 @@
-"""The `towntwin` command.
+"""Entry point of the `towntwin` command: parses the arguments and runs the named subcommand.
 
-A command's module is imported when that command is called; the others are listed by the first line of their
-docstring, which is read from their source.
+A subcommand's module is imported only when that subcommand is called. For the others, ``--help`` prints the
+first line of their docstring, which is read from their source.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ USAGE_ERROR = 2
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; 0 is success, 2 a wrong call or setting, 1 anything else."""
+    """Run one command; return 0 for success, 2 for wrong arguments or settings, 1 for other failures."""
     argv = sys.argv[1:] if argv is None else argv
     args = _parser(argv[0] if argv else None).parse_args(argv)
     from deploy import logging_setup, running_platform  # noqa: PLC0415 - structlog takes longer to import than --help takes to print
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser(called: str | None) -> argparse.ArgumentParser:
-    """The parser of the command that is called, with its flags, or else of all, without theirs."""
+    """Return the parser of the called command with its flags; without one, of all commands without theirs."""
     parser = argparse.ArgumentParser(
         prog="towntwin", description="A digital twin of what is measured in small towns."
     )
@@ -81,7 +81,7 @@ def _parser(called: str | None) -> argparse.ArgumentParser:
 
 
 def _docstring(name: str) -> str:
-    """The docstring of a command's module, which is not imported for it."""
+    """Return the docstring of a command's module without importing it."""
     spec = find_spec(f"deploy.commands.{name}")
     source = getattr(spec and spec.loader, "get_source", lambda _: None)(f"deploy.commands.{name}")
     return ast.get_docstring(ast.parse(source or "")) or ""

@@ -1,4 +1,4 @@
-"""Many agents in one process, as threads: how a simulated or recorded town publishes."""
+"""Runs many edge agents as threads of one process, to publish simulated towns or recorded files."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 PROGRESS_INTERVAL_S = 0.5
-AGENT_GRACE_S = 3.0  # told to stop, many devices share a processor
+AGENT_GRACE_S = 3.0  # time to end after the stop signal: many devices share a processor
 
 
 class FleetProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a fleet is; written to a file for whoever watches.
+    """Progress of a fleet; written to a file that other processes read.
 
-    ``taken`` readings are in a spool, ``kept`` ones have the platform's receipt, ``evicted`` ones were let
-    go by a full spool; ``total`` is how many there will be, or None where there is no end. ``live_from_s``
-    is when the played history meets the present [s], or None. ``epochs`` are those of the members' spools.
-    ``faults`` are sentences, one for each member that ended by a fault; the others went on.
+    ``taken`` readings were put into a spool, ``kept`` ones have the platform's receipt, ``evicted`` ones were
+    dropped by a full spool; ``waiting`` messages have no receipt yet; ``total`` is the number of readings to
+    publish, or None where there is no end. ``live_from_s`` is the time at which the replayed history reaches
+    the present [s], or None. ``epochs`` are those of the members' spools. ``faults`` are sentences, one for
+    each member that ended with an exception; the other members continued.
     """
 
     taken: int
@@ -49,7 +50,7 @@ class FleetProgress(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class FleetMember:
-    """One device of the fleet."""
+    """One device of the fleet: its area, its id and the driver that produces its readings."""
 
     area: str
     device: str
@@ -70,7 +71,8 @@ def run_fleet(
 ) -> FleetProgress:
     """Run every member until its driver ended and its spool is empty, or ``stop`` is set.
 
-    A member that ends by a fault is logged and reported, and stops no other.
+    A member that ends with an exception is logged and reported; the other members continue. ``report`` is
+    called with the progress every ``PROGRESS_INTERVAL_S``; the last progress is returned.
     """
     names = [member.device for member in members]
     if len(set(names)) < len(names):
@@ -142,7 +144,7 @@ def run_fleet(
 def _run_member(agent: Agent, device: str, stop: threading.Event, faults: list[str]) -> None:
     try:
         agent.run(stop)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the other members go on
+    except Exception as error:  # noqa: BLE001 - any exception: the other members continue
         _record_fault(faults, device, error)
 
 
@@ -152,7 +154,7 @@ def _record_fault(faults: list[str], device: str, error: Exception) -> None:
 
 
 def progress_writer(path: Path) -> Callable[[FleetProgress], None]:
-    """Reports go to a file that is always whole."""
+    """Return a function that writes progress to a file atomically: readers never see half a report."""
 
     def write(report: FleetProgress) -> None:
         staging_path = path.with_suffix(".new")
@@ -163,7 +165,7 @@ def progress_writer(path: Path) -> Callable[[FleetProgress], None]:
 
 
 def read_progress(path: Path) -> FleetProgress | None:
-    """The newest report, or None before the first."""
+    """Return the newest progress in a file, or None before the first."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=FleetProgress)
     except FileNotFoundError:

@@ -18,7 +18,7 @@ MAX_TARGET_CHARS = 2000  # characters of a target that the audit keeps
 
 
 def record_command(store: PostgresStore, action: str, target: str) -> None:
-    """Write that a command did something. Raises as the store does."""
+    """Write an audit entry for a command's action. Raises as the store does."""
     line = AuditEntry(
         who=command_principal(),
         name=command_principal(),
@@ -32,7 +32,7 @@ def record_command(store: PostgresStore, action: str, target: str) -> None:
 
 
 def command_principal() -> str:
-    """Whoever runs this process."""
+    """Return the audit name of the operating-system user that runs this process."""
     try:
         return f"command:{getpass.getuser()}"
     except (KeyError, OSError):
@@ -40,7 +40,7 @@ def command_principal() -> str:
 
 
 def command_arguments(args: argparse.Namespace, *names: str) -> str:
-    """Those arguments that were given, of the named ones alone: what is not named may be a secret.
+    """Return the given arguments among the named ones as text; arguments not named may be secret.
 
     >>> from argparse import Namespace
     >>> args = Namespace(ids=[3, 4], reason="no unit", all=False, dsn="secret")

@@ -27,7 +27,7 @@ EXIT_LEEWAY_S = 1.0
 def open_store(
     common: CommonSettings, args: argparse.Namespace, stop: threading.Event | None = None
 ) -> PostgresStore:
-    """The database that the settings name; waits for it while it is away."""
+    """Open the database of the settings; wait while it is unreachable, until ``stop`` is set."""
     if common.dsn is None:
         raise SettingsError(
             "TOWNTWIN_DSN names no database: give --dsn postgresql://user:password@host:port/name"
@@ -39,7 +39,7 @@ def open_store(
 
 
 def broker_of_settings(common: CommonSettings) -> BrokerAddress:
-    """The broker that the settings name."""
+    """Return the broker address of the settings. Raises `SettingsError` if missing or invalid."""
     if common.broker is None:
         raise SettingsError("TOWNTWIN_BROKER names no broker: give --broker mqtt://host:port")
     try:
@@ -49,9 +49,10 @@ def broker_of_settings(common: CommonSettings) -> BrokerAddress:
 
 
 def stop_on_signals(grace_s: float | None = None) -> threading.Event:
-    """An event set by SIGTERM or SIGINT; a second signal ends the process at once.
+    """Return an event that SIGTERM or SIGINT sets; a second signal ends the process at once.
 
-    With a grace, the process ends by itself soon after it [s]: whatever it still waits for does not answer.
+    With ``grace_s`` [s] the process is ended soon after that time, even if it still waits for a server that
+    does not answer.
     """
     stop = threading.Event()
 
@@ -63,7 +64,7 @@ def stop_on_signals(grace_s: float | None = None) -> threading.Event:
             last = threading.Timer(grace_s + EXIT_LEEWAY_S, _exit_process)
             last.daemon = True
             last.start()
-        # On a thread of its own: the interrupted line of the main thread may hold the log's lock.
+        # On a separate thread: the interrupted statement of the main thread may hold the log's lock.
         name = signal.Signals(number).name
         threading.Thread(target=lambda: _log().info("stopping", signal=name), daemon=True).start()
 

@@ -26,7 +26,7 @@ MAX_SHOWN_ADDITIONS = 20
 
 
 def enrolment_differences(enrolled: Directory, desired: Directory) -> list[str]:
-    """Each entry that would be added or changed, with the fields that would change.
+    """Return a sentence for each entry that would be added or changed, with the fields that would change.
 
     >>> from ingest_service.storage.contract.models import Device, Directory
     >>> enrolment_differences(
@@ -39,7 +39,7 @@ def enrolment_differences(enrolled: Directory, desired: Directory) -> list[str]:
 
 
 def summarise_changes(sentences: list[str]) -> list[str]:
-    """The changes, and the first of what is added."""
+    """Return all changes and the first ``MAX_SHOWN_ADDITIONS`` additions, with a count of the rest."""
     changes = [one for one in sentences if one.startswith("changes")]
     added = [one for one in sentences if not one.startswith("changes")]
     more = [f"adds {len(added) - MAX_SHOWN_ADDITIONS} more"] if len(added) > MAX_SHOWN_ADDITIONS else []

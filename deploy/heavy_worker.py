@@ -1,4 +1,4 @@
-"""The gateway's process for heavy requests (`gateway.heavy_worker`), with the logs of the command."""
+"""Starts the gateway's worker for heavy requests (`gateway.heavy_worker`) with the command's logging."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Logs: one line an event, for a person or for a machine, on standard error.
+"""Configures structlog and the standard logging: one line per event, as JSON or console text, on stderr.
 
-What others sent is in them as text alone: control characters are written out, long values cut, the queries
-of addresses left out, and a line of a library that comes again and again comes so often and no more.
+Untrusted input is logged as plain text only: control characters are escaped, long values truncated, query
+strings of URLs removed, and repeated lines of a library limited in number.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ if TYPE_CHECKING:
     from deploy.settings import CommonSettings
 
 
-MAX_VALUE_CHARS = 4000  # characters of a value
-MAX_TRACEBACK_CHARS = 20_000  # characters of a traceback, which has lines of its own
-MAX_REPEATS, REPEAT_WINDOW_S = 20, 10.0  # lines of one place in a library within a time
-MAX_COUNTED_PLACES = 1000  # in libraries whose lines are counted
+MAX_VALUE_CHARS = 4000  # longer values are truncated
+MAX_TRACEBACK_CHARS = 20_000  # a traceback keeps its line breaks
+MAX_REPEATS, REPEAT_WINDOW_S = 20, 10.0  # lines that one statement of a library may log within a window
+MAX_COUNTED_PLACES = 1000  # logging statements whose lines are counted; bounds the memory
 QUERY_STRING = re.compile(r"(/[^\s\"'?]*)\?[^\s\"']*")
 
 
 class RepeatLimitFilter(logging.Filter):
-    """Lets lines of a library through without their queries, and each place in it so often within a time.
+    """Removes query strings from a library's log lines and limits how often one statement logs per window.
 
-    The queries of addresses have credentials: the ids of the console's pages, for one.
+    Query strings can contain credentials, such as the ids of the console's pages.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._count_by_place: OrderedDict[tuple[str, int], tuple[float, int]] = (
             OrderedDict()
-        )  # place -> (since, lines)
+        )  # (file, line) -> (start of the window [s], lines logged in it)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a line is written."""
+        """Return whether a line is written."""
         record.msg, record.args = QUERY_STRING.sub(r"\1?…", record.getMessage()), ()
         code_line, now_s = (record.pathname, record.lineno), time.monotonic()
         since_s, lines = self._count_by_place.pop(code_line, (now_s, 0))
@@ -59,7 +59,7 @@ class RepeatLimitFilter(logging.Filter):
 def escape_values(
     _logger: Any, _method: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    """A processor: every text of an event on one line, with its control characters written out."""
+    """Escape control characters in all values of an event, so that it is one line (structlog processor)."""
     exempt = ("exc_info", "exception", "_record", "_from_structlog")
     return {
         name: _escape_lines(value)
@@ -76,13 +76,13 @@ def _escape_lines(traceback_text: Any) -> str:
 
 
 def _plain_traceback(sio: Any, exc_info: Any) -> None:
-    """A traceback whose message has no control characters."""
+    """Write a traceback with the control characters of its message escaped."""
     formatted = "".join(traceback.format_exception(*exc_info)).rstrip("\n")
     sio.write("\n" + _escape_lines(formatted))
 
 
 def configure(common: CommonSettings) -> None:
-    """Send structlog's and the standard library's lines the same way."""
+    """Configure structlog and the standard library's logging to write the same format to stderr."""
     level = logging.getLevelNamesMapping()[common.log_level.upper()]
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     shared: list[structlog.typing.Processor] = [structlog.stdlib.add_log_level, stamp]
@@ -91,7 +91,7 @@ def configure(common: CommonSettings) -> None:
         renderer: structlog.typing.Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
     else:
         shared.append(escape_values)
-        # plain: a traceback that shows variables would show keys
+        # a plain traceback: one that shows local variables would leak API keys
         renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=_plain_traceback
         )
@@ -105,4 +105,4 @@ def configure(common: CommonSettings) -> None:
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
     handler.addFilter(RepeatLimitFilter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells every request
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it logs every request

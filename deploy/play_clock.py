@@ -1,4 +1,4 @@
-"""The clock of a simulated town: history is fast until it reaches the present."""
+"""Clock of a simulated town: runs fast through the history up to the present, then in real time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DAY_S = 86_400.0
-LAST_DAY_SHARE = 0.4  # of the catching up goes to the last day, so that a person sees what happens in it
+LAST_DAY_SHARE = 0.4  # share of the catch-up time given to the last day, slow enough to watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +19,10 @@ class PlayClock:
 
     Parameters
     ----------
-    started_s : wall time at which the history begins to play [s]
-    history_s : how much history there is [s]
-    catch_up_s : wall time in which it is played [s]
+    started_s : wall time at which the replay of the history starts [s]
+    history_s : length of the history [s]
+    catch_up_s : wall time in which the history is replayed [s]
+    wall_clock : source of the wall time [s]
 
     Examples
     --------
@@ -38,16 +39,16 @@ class PlayClock:
 
     @property
     def live_from_s(self) -> float:
-        """When the history meets the present [s]."""
+        """Time at which the history reaches the present [s]."""
         return self.started_s + self.catch_up_s
 
     @property
     def history_start_s(self) -> float:
-        """The first moment of the history [s]."""
+        """Start of the history [s]."""
         return self.live_from_s - self.history_s
 
     def __call__(self) -> float:
-        """Simulated now, Unix seconds [s]."""
+        """Return the simulated current time, Unix seconds [s]."""
         now_s = self.wall_clock()
         if now_s >= self.live_from_s:
             return now_s

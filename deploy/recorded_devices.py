@@ -1,6 +1,6 @@
-"""Recorded files as devices: which files one device plays, what must be enrolled for it, and its clock.
+"""Maps recorded files to replay devices: groups files by device, lists what to enrol, and sets the clock.
 
-Nothing that is enrolled is changed: what is recorded is published by devices of their own, named
+Nothing that is enrolled is changed: recorded readings are published by separate devices, named
 ``replay-…`` (docs/decisions/0024-recorded-files-have-devices-of-their-own.md).
 """
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 REPLAY_KIND = "replay"
 DEVICE_ID_PREFIX = "replay-"
-MAX_ID_CHARS = 64  # characters of a device id, as of every level of a topic
+MAX_ID_CHARS = 64  # of a device id, as of every level of a topic
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedDevice:
-    """A device that publishes what a recording holds of the sites of one area."""
+    """A device that publishes the readings of a recording for the sites of one area."""
 
     area: str
     device: str
@@ -45,19 +45,19 @@ class RecordedDevice:
 
 @dataclass(frozen=True, slots=True)
 class PlayPlan:
-    """What is played: a driver a device, the clock that they keep to, and how many readings."""
+    """Plan of a replay: the driver of each device, their common clock, and the number of readings."""
 
     drivers: list[tuple[RecordedDevice, ReplayDriver]]
     clock: Callable[[], float]
     total: int
-    shift_s: float  # that is added to every time [s]
-    early: int  # readings that are left out, as measured before the platform takes any
+    shift_s: float  # added to every time [s]
+    early: int  # readings left out because their time is before the earliest that the platform accepts
 
 
 def open_recordings(files: Sequence[Path], mapping: Path) -> list[Recording]:
-    """One recording a device; files that name a site together are of one device.
+    """Return one recording per device; files that share a site belong to one device.
 
-    Only the beginning of each file is read. Raises `SettingsError` with what is wrong with it or the mapping.
+    Only the beginning of each file is read. Raises `SettingsError` for an invalid file or mapping.
     """
     try:
         found = mappings.load_mapping(mapping)
@@ -70,7 +70,7 @@ def open_recordings(files: Sequence[Path], mapping: Path) -> list[Recording]:
 
 
 def read_recordings(recordings: Iterable[Recording]) -> None:
-    """Read every row. Raises `SettingsError` where a recording can't be played."""
+    """Read every row. Raises `SettingsError` where a recording can't be replayed."""
     try:
         for one in recordings:
             one.read()
@@ -79,16 +79,16 @@ def read_recordings(recordings: Iterable[Recording]) -> None:
 
 
 def file_reports(recordings: Iterable[Recording]) -> list[tuple[str, FileReport]]:
-    """What became of the rows of each file, with the device that it is of."""
+    """Return the row accounting of each file with the id of its device."""
     return [(one.device, account) for one in recordings for account in one.accounts]
 
 
 def devices_of_recordings(
     recordings: Sequence[Recording], enrolled_directory: Directory, area: str
 ) -> list[RecordedDevice]:
-    """The devices that publish recordings: one an area, for a device is enrolled in one area.
+    """Return the devices that publish recordings: one per recording and area, as a device has one area.
 
-    A site that is enrolled stays in its area; the others are in ``area``. Raises `SettingsError`.
+    A site that is enrolled stays in its area; the others are put into ``area``. Raises `SettingsError`.
     """
     if not topics.LEVEL_PATTERN.fullmatch(area):
         raise SettingsError(f"--area {area!r}: letters, digits and _ . : - only, {MAX_ID_CHARS} at most")
@@ -107,9 +107,9 @@ def devices_of_recordings(
 
 
 def missing_enrolment(devices: Sequence[RecordedDevice], enrolled_directory: Directory) -> Directory:
-    """What must be enrolled so that they can publish, without what is enrolled already.
+    """Return the entries that must be enrolled so that the devices can publish and that are not enrolled yet.
 
-    Places are unknown, so new sites stand at 0, 0.
+    Positions are unknown, so new sites get longitude 0 and latitude 0.
     """
     areas, sites = (
         {one.area_id for one in enrolled_directory.areas},
@@ -162,7 +162,7 @@ def missing_enrolment(devices: Sequence[RecordedDevice], enrolled_directory: Dir
 
 
 def make_play_plan(devices: Sequence[RecordedDevice], *, speed: float, shift: str) -> PlayPlan:
-    """How they are played; with speed 0 every pack is due at once. Raises `SettingsError`."""
+    """Return the plan of a replay; with speed 0 every pack is due at once. Raises `SettingsError`."""
     recordings = list({id(one.recording): one.recording for one in devices}.values())
     read_recordings(recordings)
     shift_s = time.time() - max(one.last_s() for one in recordings) if shift == "now" else 0.0
@@ -178,7 +178,7 @@ def make_play_plan(devices: Sequence[RecordedDevice], *, speed: float, shift: st
 
 
 def _check_all_columns_matched(opened: Sequence[RecordedFile], mapping: FileMapping) -> None:
-    """Refuse a mapping of which a column is in no file: it is misspelt, or not meant for these files."""
+    """Raise `MappingError` for a mapped column that no file has: it is misspelt or for other files."""
     unmatched_columns = [column_layout.missing_columns(mapping, one.table.names) for one in opened]
     for column in mapping.column:
         if all(any(column is one for one in some) for some in unmatched_columns):
@@ -189,7 +189,7 @@ def _check_all_columns_matched(opened: Sequence[RecordedFile], mapping: FileMapp
 
 
 def _group_by_shared_site(opened: Sequence[RecordedFile]) -> list[list[RecordedFile]]:
-    """The files by device: those that name a site together, directly or by way of others."""
+    """Group files by device: files that share a site, directly or through other files."""
     groups: list[tuple[set[str], list[RecordedFile]]] = []
     for file in opened:
         mine = ({*file.sites}, [file])
@@ -201,7 +201,7 @@ def _group_by_shared_site(opened: Sequence[RecordedFile]) -> list[list[RecordedF
 
 
 def _device_id(files: Sequence[RecordedFile]) -> str:
-    """What a device is called: its only site, else the files' common name, in the letters of a topic."""
+    """Return a device's name: its only site, else the first file's id, in characters allowed in a topic."""
     sites = {site for one in files for site in one.sites}
     stems = {column_layout.file_id(one.path) for one in files}
     only = next(iter(sites)) if len(sites) == 1 else ""
@@ -213,7 +213,7 @@ def _device_id(files: Sequence[RecordedFile]) -> str:
 
 
 def _unused_device_id(name: str, area: str, enrolled: dict[str, Device]) -> str:
-    """A device id in an area that is nobody else's. Raises `SettingsError` where there is none."""
+    """Return a device id that no other device uses. Raises `SettingsError` where there is none."""
     digest = _digest(f"{area}/{name}")
     for candidate in (
         f"{DEVICE_ID_PREFIX}{name}",

@@ -1,4 +1,4 @@
-"""Plays recorded files to their end, for `towntwin replay`."""
+"""Runs `towntwin replay`: enrols missing devices, publishes recorded files to their end, prints a summary."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def run_replay(
     args: argparse.Namespace, common: CommonSettings, settings: Settings, agent: AgentSettings
 ) -> int:
-    """Enrol what is missing, play the files to their end; the last line of stdout is the summary as JSON."""
+    """Enrol what is missing and publish the files; the last line of stdout is the summary as JSON."""
     check_allowed_reasons(settings.allow)
     site_file_directory = _load_site_files(args.enrol)
     broker = broker_of_settings(common)
@@ -80,7 +80,7 @@ def run_replay(
 
 
 def check_allowed_reasons(reasons: Sequence[str]) -> None:
-    """Raise `SettingsError` for a reason that there is not."""
+    """Raise `SettingsError` for a reason that does not exist."""
     enrolled = [*replay_summary.ALL_REASONS, replay_summary.EVERY_REASON]
     for reason in reasons:
         if reason not in enrolled:
@@ -98,7 +98,7 @@ def _publish_and_summarise(
     *,
     allowed: Sequence[str],
 ) -> ReplaySummary:
-    """Publish, wait for the receipts, and count what the database then has."""
+    """Publish, wait for the receipts, and count the readings that were added to the database."""
     devices = [one for one, _ in plan.drivers]
     time_range = _series_and_time_range(enrolled, devices, plan)
     before, letter_id = (
@@ -121,7 +121,7 @@ def _publish_and_summarise(
 def _series_and_time_range(
     enrolled: Directory, devices: Sequence[RecordedDevice], plan: PlayPlan
 ) -> tuple[list[int], float, float]:
-    """The series that are played, and from when to when, Unix seconds [s]."""
+    """Return the ids of the published series and their time range, Unix seconds [s]."""
     ids = {(one.site_id, one.quantity): one.series_id for one in enrolled.series}
     series = {
         ids[one.site, one.quantity]
@@ -135,7 +135,7 @@ def _series_and_time_range(
 
 
 def _print_and_enrol(store: PostgresStore, enrolled: Directory, site_file_directory: Directory) -> Directory:
-    """Print what is added and changed, then enrol it."""
+    """Print the additions and changes, then enrol them."""
     for sentence in enrolment_changes.summarise_changes(
         enrolment_changes.enrolment_differences(enrolled, site_file_directory)
     ):
@@ -144,7 +144,7 @@ def _print_and_enrol(store: PostgresStore, enrolled: Directory, site_file_direct
 
 
 def _print_plan(recordings: Sequence[Recording], plan: PlayPlan) -> None:
-    """What is known before anything is published."""
+    """Print the accounting of each file before anything is published."""
     for device, account in recorded_devices.file_reports(recordings):
         left_out = ", ".join(f"{count:,} {reason}" for reason, count in account.left_out.items() if count)
         print(
@@ -163,7 +163,7 @@ def _print_plan(recordings: Sequence[Recording], plan: PlayPlan) -> None:
 
 @contextmanager
 def _lock_spool_folder(folder: Path) -> Iterator[None]:
-    """Keep a spool folder to this process: two that play one device would take each other's session."""
+    """Lock a spool folder: two processes with one device would take over each other's MQTT session."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "replay.lock").open("w") as file:
         try:

@@ -1,4 +1,4 @@
-"""Summary of a replay: accounts for every row, cell and reading."""
+"""Builds and formats the summary of a replay, which accounts for every row, cell and reading."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ MAX_DETAILS = 5
 
 
 class ReplayedFile(msgspec.Struct, frozen=True, kw_only=True):
-    """One file. ``rows`` = ``rows_taken`` + rows left out; ``cells`` = ``readings`` + cells left out."""
+    """Accounting of one file.
+
+    ``rows`` = ``rows_taken`` + rows left out; ``cells`` = ``readings`` + cells left out.
+    """
 
     file: str
     device: str
@@ -46,10 +49,10 @@ class ReplayedFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplaySummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole replay, in readings but for ``rows`` and ``files``.
+    """Accounting of a replay; all counts but ``rows`` are readings.
 
     ``played`` = ``stored`` + ``repeated`` + ``dead_lettered`` + ``evicted`` + ``no_receipt``. ``repeated``
-    readings were in the database before. ``lost`` counts by reason what was left out and may not be.
+    readings were in the database before. ``lost`` counts, by reason, what was left out without being allowed.
     """
 
     files: list[ReplayedFile]
@@ -76,15 +79,15 @@ def summarise_replay(
     dead: tuple[int, list[str]],
     allowed: Collection[str],
 ) -> ReplaySummary:
-    """The summary of a replay.
+    """Return the summary of a replay.
 
     Parameters
     ----------
-    accounts : device and account of each file
-    last : the fleet's last report
-    added : readings that the database has more than before
-    dead : how many readings lie in the dead letters, and why
-    allowed : reasons for which something may be left out
+    accounts : device id and accounting of each file
+    last : the fleet's last progress
+    added : number of readings that were added to the database
+    dead : number of readings in dead letters, and their distinct reasons
+    allowed : reasons for which readings may be left out
 
     """
     files = [_summarise_file(device, account) for device, account in accounts]
@@ -96,7 +99,7 @@ def summarise_replay(
     stored = max(0, min(added, last.kept - dead_lettered))
     no_receipt = max(
         last.taken - last.kept - last.evicted, min(last.waiting, 1)
-    )  # a spool may hold older ones
+    )  # a spool may hold messages of an earlier run
     platform = {"dead-letter": dead_lettered, "evicted": last.evicted, "no-receipt": no_receipt}
     lost = {
         reason: count
@@ -108,7 +111,7 @@ def summarise_replay(
         count for reason, count in left_out.items() if SKIP_REASONS[reason].of == "reading"
     )
     unplayed = readings - left_out_readings - last.taken
-    if unplayed > 0:  # it was stopped
+    if unplayed > 0:  # the replay was stopped
         lost["no-receipt"] = lost.get("no-receipt", 0) + unplayed
     return ReplaySummary(
         files=files,
@@ -129,7 +132,7 @@ def summarise_replay(
 
 
 def summary_lines(summary: ReplaySummary) -> list[str]:
-    """The summary for people."""
+    """Return the summary as lines of text."""
     found = []
     for file in summary.files:
         found.append(
@@ -152,7 +155,7 @@ def summary_lines(summary: ReplaySummary) -> list[str]:
 
 
 def loss_sentences(summary: ReplaySummary) -> list[str]:
-    """What was lost, and how to accept it; nothing where all is as it should be."""
+    """Return a sentence on the losses and how to accept them; empty where nothing was lost."""
     if not summary.lost:
         return []
     parts = ", ".join(f"{count:,} {ALL_REASONS[one].text} ({one})" for one, count in summary.lost.items())
@@ -162,7 +165,7 @@ def loss_sentences(summary: ReplaySummary) -> list[str]:
 
 
 def newest_dead_letter_id(store: PostgresStore) -> int:
-    """The id of the newest dead letter, or 0."""
+    """Return the id of the newest dead letter, or 0."""
     return max(
         (one.letter_id for one in store.dead_letters(DeadLetterQuery(limit=1, whole=False))), default=0
     )
@@ -176,9 +179,10 @@ def count_dead_readings(
     *,
     after_id: int,
 ) -> tuple[int, list[str]]:
-    """How many readings of some spools lie in newer dead letters alone, and the letters' distinct reasons.
+    """Count readings of given spools that are only in dead letters newer than ``after_id``.
 
-    A letter holds its message whole; those of its readings that are stored are not counted.
+    Returns the count and the distinct reasons of those dead letters. A dead letter holds a complete message;
+    readings of it that are stored are not counted.
     """
     series = {
         (channel.device_id, channel.name): (channel.series_id, channel.quantity)
@@ -204,7 +208,7 @@ def count_dead_readings(
 def _count_unstored(
     store: PostgresStore, dead_letter: DeadLetter, device: str, series: dict[tuple[str, str], tuple[int, str]]
 ) -> int:
-    """The readings of one letter that are not in the database."""
+    """Return the number of readings of one dead letter that are not in the database."""
     try:
         records = senml.decode(
             dead_letter.payload, content_type=dead_letter.content_type, now_s=dead_letter.received_s
@@ -227,7 +231,7 @@ def _count_unstored(
 def _count_absent(
     store: PostgresStore, series_id: int, quantity: str, sent: list[tuple[float, float]]
 ) -> int:
-    """How many of the sent (time [s], value in the wire unit) a series does not have."""
+    """Return how many of the sent readings (time [s], value in the wire unit) a series does not have."""
     times = [time_s for time_s, _ in sent]
     rows = store.readings(series_id, min(times), max(times) + 1e-3, limit=1_000_000)
     stored_by_time = dict(zip(rows["time_us"].tolist(), rows["value"].tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""Commands that find a running `towntwin up` by themselves where neither database nor broker is named."""
+"""Gives commands the addresses of a running `towntwin up` when no database or broker is configured."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COMMANDS_USING_RUNNING_UP = frozenset(
 
 
 def with_running_platform(common: CommonSettings, command: str) -> CommonSettings:
-    """The settings with the addresses of a running `up`, where a command may use them and none is named."""
+    """Return the settings with the addresses of a running `up`, if a command may use them and none is set."""
     if command not in COMMANDS_USING_RUNNING_UP or common.dsn is not None or common.broker is not None:
         return common
     folder = common.folder or default_folder()
@@ -38,7 +38,7 @@ def with_running_platform(common: CommonSettings, command: str) -> CommonSetting
 
 
 def without_password(url: str) -> str:
-    """An address without its password.
+    """Return a URL with its password masked.
 
     >>> without_password("postgresql://postgres:secret@127.0.0.1:5433/towntwin")
     'postgresql://postgres:***@127.0.0.1:5433/towntwin'

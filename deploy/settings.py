@@ -1,8 +1,8 @@
-"""Settings: one table a process, filled from flags and the environment, checked once, then frozen.
+"""Loads and validates each process's settings from command-line flags, environment variables and defaults.
 
-A room declares its settings as a `msgspec.Struct` whose fields carry a sentence, a unit and bounds;
-here they meet the outside. ``--batch-wait-s`` goes before ``TOWNTWIN_INGEST_BATCH_WAIT_S``, and that before
-the default.
+Each package declares its settings as a frozen `msgspec.Struct` whose fields carry a description, a unit and
+bounds. A flag (``--batch-wait-s``) takes precedence over the variable (``TOWNTWIN_INGEST_BATCH_WAIT_S``),
+which takes precedence over the default.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 
 class SettingsError(DeployError, ValueError):
-    """A setting is wrong; the sentence names it."""
+    """A setting is invalid; the message names it."""
 
 
 class CommonSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What every process needs to know."""
+    """Settings common to all processes."""
 
     dsn: Annotated[
         str | None,
@@ -57,7 +57,7 @@ class CommonSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SettingRow(msgspec.Struct, frozen=True):
-    """One row of a settings table."""
+    """One setting: its field, flag, environment variable, default, unit and description."""
 
     name: str
     flag: str
@@ -69,7 +69,7 @@ class SettingRow(msgspec.Struct, frozen=True):
 
 
 def setting_rows(settings: type[msgspec.Struct], process: str | None) -> Iterator[SettingRow]:
-    """The table of a settings class; ``process`` None for the settings common to all."""
+    """Yield the rows of a settings class; ``process`` is None for the settings common to all processes."""
     hints = get_type_hints(settings, include_extras=True)
     for info in msgspec.structs.fields(settings):
         inner, meta = _split_annotation(hints[info.name])
@@ -90,7 +90,7 @@ def setting_rows(settings: type[msgspec.Struct], process: str | None) -> Iterato
 
 
 def add_flags(parser: argparse.ArgumentParser, settings: type[msgspec.Struct], process: str | None) -> None:
-    """Give a command the flags of a settings class."""
+    """Add the flags of a settings class to a command's parser."""
     group = parser.add_argument_group(f"{process or 'common'} settings")
     for row in setting_rows(settings, process):
         unit = f" [{row.unit}]" if row.unit else ""
@@ -108,12 +108,12 @@ def add_flags(parser: argparse.ArgumentParser, settings: type[msgspec.Struct], p
 def load_settings(
     settings: type[S], process: str | None, args: argparse.Namespace, environ: Mapping[str, str]
 ) -> S:
-    """The settings of a process, from its flags and the environment.
+    """Return the settings of a process, from its flags and the environment.
 
     Raises
     ------
     SettingsError
-        In one sentence that names the setting, what it was given and what it wants.
+        For an invalid value; the message names the setting, the value and what is expected.
 
     """
     values: dict[str, Any] = {}
@@ -135,7 +135,7 @@ def load_settings(
 
 
 def default_text(default: object) -> str:
-    """A default as it would be written in the environment."""
+    """Return a default as it would be written in the environment."""
     if default is None:
         return "none"
     if isinstance(default, list):

@@ -1,4 +1,4 @@
-"""Validates the entries of site files together; every problem names file, entry and remedy."""
+"""Validates the entries of site files together; each problem sentence gives file, entry and remedy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import msgspec
 
-Key = tuple[str, tuple[str, ...]]  # kind of entry, and what names it
+Key = tuple[str, tuple[str, ...]]  # kind of entry, and the values of its key fields
 
 EARTH_M = 6_371_008.8
 SITE_KINDS = (
@@ -36,8 +36,8 @@ NODE_KINDS = {
     "road": ("junction", "detector", "end"),
 }
 SPEED_MAX_M_S = {"river": 5.0, "road": 40.0}
-MAX_DETOUR_FACTOR = 5.0  # a link may be so many times longer than its ends are apart
-EXTRA_LENGTH_M = 500.0  # and so much longer besides, for short links
+MAX_DETOUR_FACTOR = 5.0  # largest length of a link over the distance of its end nodes
+EXTRA_LENGTH_M = 500.0  # allowed in addition, for short links
 KEYS: Mapping[type[msgspec.Struct], tuple[str, tuple[str, ...]]] = {
     Area: ("area", ("area_id",)),
     Site: ("site", ("site_id",)),
@@ -47,35 +47,35 @@ KEYS: Mapping[type[msgspec.Struct], tuple[str, tuple[str, ...]]] = {
     Node: ("node", ("node_id",)),
     Link: ("link", ("link_id",)),
 }
-MAX_QUOTED_CHARS = 60  # characters of a name that are repeated in a sentence
-MAX_END_DISTANCE_M = 200.0  # a link's course must begin and end so near to its nodes
+MAX_QUOTED_CHARS = 60  # of an invalid name that are quoted in a problem sentence
+MAX_END_DISTANCE_M = 200.0  # between an end of a link's course and its node
 
 
 class SiteFileEntry(NamedTuple):
-    """One expanded entry, and the file that it comes from."""
+    """One expanded entry and the file that it comes from."""
 
     file: str
     value: msgspec.Struct
 
     @property
     def name(self) -> str:
-        """What it is, in words."""
+        """Kind and key of the entry, as text."""
         kind, key = key_of(self.value)
         return f"{kind} {name_rules.escape_controls(' / '.join(key))!r}"
 
     def problem(self, sentence: str) -> str:
-        """A sentence about it."""
+        """Return a problem sentence that starts with the file and the entry."""
         return f"{self.file}: {self.name} {sentence}"
 
 
 def key_of(value: msgspec.Struct) -> Key:
-    """What makes an entry unique."""
+    """Return the kind and the key of an entry, which must be unique."""
     kind, fields = KEYS[type(value)]
     return kind, tuple(getattr(value, field) for field in fields)
 
 
 def length_m(one: tuple[float, float], other: tuple[float, float]) -> float:
-    """Great-circle distance of two points (longitude, latitude) [deg] on the sphere [m].
+    """Return the great-circle distance of two points (longitude, latitude) [deg] on the sphere [m].
 
     >>> round(length_m((120.0, 30.0), (120.0, 31.0)))
     111195
@@ -86,7 +86,7 @@ def length_m(one: tuple[float, float], other: tuple[float, float]) -> float:
 
 
 def entry_problems(entries: Sequence[SiteFileEntry]) -> list[str]:
-    """Everything that is wrong, one sentence each."""
+    """Return one sentence for each problem of the entries."""
     entries_by_key: dict[Key, SiteFileEntry] = {}
     found: list[str] = []
     for entry in entries:
@@ -103,7 +103,7 @@ def entry_problems(entries: Sequence[SiteFileEntry]) -> list[str]:
 
 
 def _dangling_references(value: msgspec.Struct, entries_by_key: Mapping[Key, SiteFileEntry]) -> Iterator[str]:
-    """What an entry names that no file holds."""
+    """Yield a sentence for each reference of an entry to an entry that no file has."""
     for kind, key in _references(value):
         if (kind, key) not in entries_by_key:
             what = f"{kind} {' / '.join(key)!r}"
@@ -131,7 +131,7 @@ def _references(value: msgspec.Struct) -> Iterator[Key]:
 
 
 def _own_problems(value: msgspec.Struct, entries_by_key: Mapping[Key, SiteFileEntry]) -> Iterator[str]:
-    """What is wrong with an entry by itself."""
+    """Yield the problems of an entry's own fields."""
     yield from _invalid_texts(value)
     match value:
         case Area():
@@ -157,7 +157,7 @@ def _own_problems(value: msgspec.Struct, entries_by_key: Mapping[Key, SiteFileEn
 
 
 def _invalid_texts(value: msgspec.Struct) -> Iterator[str]:
-    """Every text of an entry that holds what no name may hold."""
+    """Yield a sentence for each text field with characters that names may not have."""
     for field in value.__struct_fields__:
         text = getattr(value, field)
         if isinstance(text, str) and not name_rules.is_valid_name(text):
@@ -166,7 +166,7 @@ def _invalid_texts(value: msgspec.Struct) -> Iterator[str]:
 
 
 def _limit_problems(file: str, series: Series) -> Iterator[str]:
-    """Limits of a series that the judge can't judge by."""
+    """Yield a sentence for each check limit of a series that is invalid."""
     if series.quantity not in QUANTITIES or not 0 < series.interval_s < inf:
         return
     for sentence in default_limits.limit_problems(series):
@@ -177,7 +177,7 @@ def _limit_problems(file: str, series: Series) -> Iterator[str]:
 
 
 def _line_reference(file: str, site_id: str, field: str) -> str:
-    """Where in a file a field of a site is written, in words; nothing where that can't be found."""
+    """Return the line of a site's field in a file, as text; empty where it can't be found."""
     try:
         lines = Path(file).read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
@@ -206,7 +206,7 @@ def _invalid_position(lon: float, lat: float) -> Iterator[str]:
 
 
 def _invalid_link(link: Link, entries_by_key: Mapping[Key, SiteFileEntry]) -> Iterator[str]:
-    """A link whose speed, lanes, course or length can't be."""
+    """Yield a sentence for each implausible speed, lane count, course or length of a link."""
     speed_max = SPEED_MAX_M_S[link.network]
     if not 0 < link.speed_m_s <= speed_max:
         yield f"has speed_m_s {link.speed_m_s:g}: on a {link.network} it is above 0, at most {speed_max:g}"

@@ -25,12 +25,12 @@ W = TypeVar("W")
 
 
 def load_site_files(files: Iterable[Path]) -> Directory:
-    """Read site files that belong together.
+    """Read a set of site files that may refer to each other.
 
     Raises
     ------
     SiteFileError
-        with one sentence for everything that is wrong in any of them.
+        With one sentence for each problem in any of them.
     """
     files_by_name: dict[str, SiteFile] = {}
     unread: list[str] = []
@@ -45,7 +45,7 @@ def load_site_files(files: Iterable[Path]) -> Directory:
     problems: list[str] = []
     entries = _expand_files(files_by_name, problems)
     problems += site_checks.entry_problems(entries)
-    # What names an entry that could not be read is a consequence of that, and no mistake of its own.
+    # A reference to an entry that could not be read is only a consequence: it is not reported.
     named = re.compile("|".join(rf"(?<!\w){re.escape(one)}(?!\w)" for one in sorted(unread_ids)) or "(?!)")
     problems = [*unread, *(one for one in problems if not named.search(one))]
     if problems:
@@ -66,7 +66,7 @@ def _values_of_type(kind: type[S], entries: Iterable[SiteFileEntry]) -> list[S]:
 
 
 def _expand_files(files_by_name: Mapping[str, SiteFile], problems: list[str]) -> list[SiteFileEntry]:
-    """Everything that the files name or imply; what can't be expanded is told in ``problems``."""
+    """Return all entries that the files contain or imply; invalid ones add a sentence to ``problems``."""
     entries: list[SiteFileEntry] = []
     for name, file in files_by_name.items():
         values: list[msgspec.Struct] = [*file.areas, *file.devices, *file.series, *file.channels]
@@ -86,7 +86,7 @@ def _expand_files(files_by_name: Mapping[str, SiteFile], problems: list[str]) ->
 def _expand_each(
     name: str, files_by_name: Iterable[W], expand: Callable[[W], list[msgspec.Struct]], problems: list[str]
 ) -> Iterator[SiteFileEntry]:
-    """What the entries of a file expand to; the sentence of one that can't be goes to ``problems``."""
+    """Yield the expansion of each entry of a file; the error of an invalid one is added to ``problems``."""
     for one in files_by_name:
         try:
             yield from [SiteFileEntry(name, value) for value in expand(one)]
@@ -95,7 +95,7 @@ def _expand_each(
 
 
 def _expand_site(entry: SiteEntry, defaults: site_format.SiteFileDefaults) -> list[msgspec.Struct]:
-    """A site, and what it brings."""
+    """Return a site with the device, series and channels that it implies."""
     for quantity in entry.limits.keys() - set(entry.quantities):
         raise SiteFileError(
             [f"site {entry.site_id!r} has limits for {quantity!r}, which it doesn't measure: add it"]
@@ -132,7 +132,7 @@ def _expand_site(entry: SiteEntry, defaults: site_format.SiteFileDefaults) -> li
 
 
 def _expand_node(entry: NodeEntry, sites: Mapping[str, Site], area_id: str | None) -> list[msgspec.Struct]:
-    """A node, with what it takes from its site."""
+    """Return a node, completed with the fields of its site."""
     site = sites.get(entry.site_id) if entry.site_id else None
     name = entry.node_id or entry.site_id
     if name is None:
@@ -155,7 +155,7 @@ def _expand_node(entry: NodeEntry, sites: Mapping[str, Site], area_id: str | Non
 
 
 def _expand_link(entry: LinkEntry, nodes: Mapping[str, Node]) -> list[msgspec.Struct]:
-    """A link, with its course and length."""
+    """Return a link with its course and length."""
     link_id = entry.link_id or f"{entry.from_node}:{entry.to_node}"
     for node_id in (entry.from_node, entry.to_node):
         if node_id not in nodes:

@@ -1,9 +1,11 @@
-"""Site files as they are written: TOML in the shape of a `Directory`, without what follows from the rest.
+"""Defines the TOML format of site files (areas, sites, devices, networks) and reads one file of it.
 
-- ``[defaults]`` gives ``area_id``, ``demo`` and ``interval_s`` to every entry of the file that names none;
-- a site that lists ``quantities`` brings a device of its own id (or names another's in ``device``), and for
-  each quantity one series and one channel, named for it;
-- a node with a ``site_id`` takes its id, area, names and place from the site;
+The format has the shape of a `Directory`, without the fields that follow from others:
+
+- ``[defaults]`` gives ``area_id``, ``demo`` and ``interval_s`` to every entry of the file that has none;
+- a site that lists ``quantities`` implies a device with the site's id (or names another in ``device``), and
+  for each quantity one series and one channel named after it;
+- a node with a ``site_id`` takes its id, area, names and position from the site;
 - a link takes its network from its first node, its id from both, its course from its ends and the ``bends``
   between them, and its length from its course.
 """
@@ -28,11 +30,11 @@ CLASSES: tuple[RomanClass, ...] = get_args(RomanClass)
 
 
 class SiteFileError(DeployError, ValueError):
-    """Site files that can't be used; each line names the file, the entry, and what to do.
+    """Site files that can't be used; each line names the file, the entry and the remedy.
 
     Attributes
     ----------
-    problems : one sentence each
+    problems : one sentence for each
     """
 
     def __init__(self, problems: list[str]) -> None:
@@ -45,7 +47,7 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class SiteFileDefaults(_Table, frozen=True, kw_only=True):
-    """What the entries of a file have in common."""
+    """Default values for the entries of a file."""
 
     area_id: str | None = None
     demo: bool = False
@@ -53,7 +55,7 @@ class SiteFileDefaults(_Table, frozen=True, kw_only=True):
 
 
 class SiteEntry(_Table, frozen=True, kw_only=True):
-    """A `Site`, with what is measured there; ``limits`` are check parameters by quantity.
+    """A `Site` with its measured quantities; ``limits`` are check parameters by quantity.
 
     ``target_class`` is written as a number or as GB 3838 does, "I" to "V".
     """
@@ -76,7 +78,7 @@ class SiteEntry(_Table, frozen=True, kw_only=True):
 
 
 class NodeEntry(_Table, frozen=True, kw_only=True):
-    """A `ExpressionNode`; with a ``site_id`` the rest comes from the site."""
+    """A `Node` of a network; with a ``site_id``, fields that are None are taken from the site."""
 
     network: Network
     kind: str
@@ -90,7 +92,7 @@ class NodeEntry(_Table, frozen=True, kw_only=True):
 
 
 class LinkEntry(_Table, frozen=True, kw_only=True):
-    """A `SimulatedLink`; ``bends`` are the points between its ends."""
+    """A `Link` of a network; ``bends`` are the points of its course between its ends."""
 
     from_node: str
     to_node: str
@@ -106,7 +108,7 @@ class LinkEntry(_Table, frozen=True, kw_only=True):
 
 
 class SiteFile(_Table, frozen=True, kw_only=True):
-    """One file."""
+    """The content of one site file."""
 
     defaults: SiteFileDefaults = SiteFileDefaults()
     areas: list[Area] = []
@@ -121,7 +123,7 @@ class SiteFile(_Table, frozen=True, kw_only=True):
 ID_FIELDS = ("site_id", "node_id", "link_id", "area_id", "device_id", "from_node")
 
 
-# A node is also named by its site, and a site's device has the id of the site.
+# A node may also be referred to by its site's id, and a site's implied device has the id of the site.
 OWN_ID_FIELDS = {
     "areas": ("area_id",),
     "sites": ("site_id",),
@@ -132,13 +134,13 @@ OWN_ID_FIELDS = {
 
 
 class ReadFile(NamedTuple):
-    """What could be read of one file, and what could not.
+    """The valid entries of one file, and the problems of the invalid ones.
 
     Attributes
     ----------
-    file : all entries that are as they must be
-    problems : one sentence for each entry that is not
-    unread_ids : ids of those entries, which other entries may name
+    file : all valid entries
+    problems : one sentence for each invalid entry
+    unread_ids : ids of the invalid entries, which other entries may refer to
 
     """
 
@@ -148,9 +150,9 @@ class ReadFile(NamedTuple):
 
 
 def read_site_file(path: Path) -> ReadFile:
-    """Read one file, entry by entry, so that a wrong one hides no other.
+    """Read one file entry by entry, so that all problems are found at once.
 
-    Raises `SiteFileError` where the file is not there, is no TOML, or has defaults that can't be used.
+    Raises `SiteFileError` where the file is missing, is not TOML, or has invalid defaults.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Notepad writes a byte order mark
@@ -175,7 +177,7 @@ def read_site_file(path: Path) -> ReadFile:
                 problems.append(
                     f"{path}: {_describe_error(sentence, content)}: see docs/demo.md for the format"
                 )
-                if table == "defaults":  # every entry of the file leans on them
+                if table == "defaults":  # every entry of the file depends on them
                     raise SiteFileError(problems) from error
                 unread_ids |= _own_ids(table, entry)
         if kept:
@@ -189,7 +191,7 @@ def _entries(file: SiteFile, table: str) -> list[Any]:
 
 
 def _own_ids(table: str, entry: object) -> set[str]:
-    """Return the ids by which other entries name this one.
+    """Return the ids by which other entries refer to this one.
 
     >>> sorted(_own_ids("sites", {"site_id": "a", "area_id": "t1"}))
     ['a']
@@ -201,7 +203,7 @@ def _own_ids(table: str, entry: object) -> set[str]:
 
 
 def _describe_error(error: str, content: dict[str, Any]) -> str:
-    """The error of the decoder, with the entry named by its id where it has one.
+    """Return the decoder's error with the entry named by its id where it has one.
 
     >>> _describe_error("Expected `float`, got `str` - at `$.sites[0].lon`", {"sites": [{"site_id": "a"}]})
     "sites entry 1 ('a'), lon: expected `float`, got `str`"

@@ -1,7 +1,8 @@
-"""Everything that says whether the project is well: ``python -m tests [--check-only] [PYTEST ARGUMENTS]``.
+"""Runs all checks and tests of the project: ``python -m tests [--check-only] [PYTEST ARGUMENTS]``.
 
-First the static part (format, lint, types, imports), then the real servers and the browser are provided, then
-pytest runs them side by side; at the end stands how many tests ran and the seconds of work of each kind.
+First come the static checks (format, lint, types, imports), then the real servers and the browser are
+installed, then pytest runs the tests in parallel; at the end the number of tests and their seconds are
+printed by kind.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ CHECKS = {
     "types": ["mypy"],
     "imports": ["lint-imports"],
 }
-WORKERS = ["-n", "3", "--dist", "worksteal"]  # tests wait more than they work
+WORKERS = ["-n", "3", "--dist", "worksteal"]  # tests wait more than they compute
 COUNTED = ("passed", "failed", "skipped", "error")
 
 
@@ -36,7 +37,7 @@ class KindCounter:
         self.seconds: dict[str, float] = defaultdict(float)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take note of one phase of one test; what a fixture costs counts for the test that made it."""
+        """Count one phase of one test; the time of a fixture counts for the test that created it."""
         kind = kind_of(report.nodeid)
         self.seconds[kind] += report.duration
         if report.failed:
@@ -47,7 +48,7 @@ class KindCounter:
             self.counts[kind]["passed"] += 1
 
     def table(self) -> str:
-        """One line a kind, and one for all."""
+        """Return a table with one line per kind and a total."""
         total = sum(self.counts.values(), Counter[str]())
         rows = [*((kind, self.counts[kind], self.seconds[kind]) for kind in sorted(self.seconds))]
         rows.append(("all", total, sum(self.seconds.values())))
@@ -58,7 +59,7 @@ class KindCounter:
 
 
 def kind_of(nodeid: str) -> str:
-    """Where a test lives.
+    """Return the kind of a test: its folder under ``tests``, or ``doctests``.
 
     >>> kind_of("tests/edge/agent/test_spool.py::test_it"), kind_of("edge/wire/senml.py::edge.wire.senml")
     ('edge', 'doctests')
@@ -68,13 +69,13 @@ def kind_of(nodeid: str) -> str:
 
 
 def others(counts: Counter[str]) -> str:
-    """What did not pass, in words; nothing if all did."""
+    """Return the counts of tests that did not pass, as text; empty if all passed."""
     words = [f"{counts[what]} {what}" for what in COUNTED[1:] if counts[what]]
     return f"  ({', '.join(words)})" if words else ""
 
 
 def check() -> bool:
-    """Run the static part; whether all of it passed."""
+    """Run the static checks; return whether all of them passed."""
     all_passed = True
     for name, command in CHECKS.items():
         started = time.monotonic()
@@ -89,7 +90,7 @@ def check() -> bool:
 
 
 def provide() -> None:
-    """Install what the tests lean on, where this machine allows; the tests themselves say what they miss."""
+    """Install the servers and the browser where possible; the tests report what is missing."""
     for what in (server_installation, browser, timescale_community):
         try:
             what.provide(print_line)
@@ -98,12 +99,12 @@ def provide() -> None:
 
 
 def print_line(sentence: str) -> None:
-    """Print a line now: some steps are long."""
+    """Print a line and flush it, as some steps are long."""
     print(f"tests: {sentence}", flush=True)
 
 
 def main(arguments: list[str]) -> int:
-    """Run everything; 0 only if all of it passed."""
+    """Run all checks and tests; return 0 only if all of them passed."""
     started = time.monotonic()
     all_passed = check()
     if "--check-only" in arguments:

@@ -1,4 +1,4 @@
-"""Real servers, a real browser and recorded data for every test."""
+"""Fixtures of all tests: real servers, a real browser, and recorded data."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ RECORDED = REPOSITORY.parent / "shared/data"
 
 
 class StartMosquitto(Protocol):
-    """Starts another Mosquitto of the test's own."""
+    """Function that starts a further Mosquitto of the test's own."""
 
     def __call__(self, *, persistence: bool = False, lines: tuple[str, ...] = ()) -> MosquittoServer:
-        """With more lines of configuration, if wanted."""
+        """Start a Mosquitto with additional lines of configuration."""
         ...
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A worker hands over what it left out."""
+    """Pass what an xdist worker did not test to the main process."""
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
         output["not_tested"] = not_tested.sentences()
@@ -48,26 +48,26 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take over what a worker left out."""
+    """Collect what an xdist worker did not test."""
     for sentence in getattr(node, "workeroutput", {}).get("not_tested", []):
         not_tested.note(sentence)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say once more what was left out."""
+    """Print what was not tested."""
     for sentence in not_tested.sentences():
         terminalreporter.write_line(f"NOT TESTED: {sentence}", red=True, bold=True)
 
 
 @pytest.fixture(autouse=True)
 def _log_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command that runs in this process finds its log set up: the streams of a test are gone after it."""
+    """Keep commands in this process from configuring logging: a test's streams are closed after it."""
     monkeypatch.setattr("deploy.logging_setup.configure", lambda _common: None)
 
 
 @pytest.fixture(scope="session")
 def real_servers() -> Installation | None:
-    """Where TimescaleDB and Mosquitto are installed; None where this machine can't have them."""
+    """Return the installation of TimescaleDB and Mosquitto; None where they can't be installed."""
     try:
         found = server_installation.provide(print)
     except InstallationError as error:
@@ -79,7 +79,7 @@ def real_servers() -> Installation | None:
 
 @pytest.fixture(scope="session")
 def plain_server() -> Iterator[PostgresServer]:
-    """A plain PostgreSQL, from the wheel, for throw-away databases."""
+    """Provide a plain PostgreSQL from the wheel for throw-away databases."""
     here = Installation(Path("/"))
     clear_stale(here.runs)
     server = PostgresServer(here, UNPRIVILEGED, str(postgres_programs()))
@@ -90,7 +90,7 @@ def plain_server() -> Iterator[PostgresServer]:
 def timescale_server(
     real_servers: Installation | None, request: pytest.FixtureRequest
 ) -> Iterator[PostgresServer | NamedServer]:
-    """A real TimescaleDB (Apache edition), or the best that this machine has."""
+    """Provide a real TimescaleDB (Apache edition), or plain PostgreSQL where there is none."""
     named = os.environ.get("TOWNTWIN_TEST_DSN")
     if named:
         yield NamedServer(named)
@@ -114,21 +114,21 @@ def _created(server: PostgresServer) -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def timescale_dsn(timescale_server: PostgresServer | NamedServer) -> Iterator[str]:
-    """A fresh, empty database with TimescaleDB."""
+    """Provide an empty database with TimescaleDB."""
     with fresh_database(timescale_server) as dsn:
         yield dsn
 
 
 @pytest.fixture
 def plain_dsn(plain_server: PostgresServer) -> Iterator[str]:
-    """A fresh, empty database without TimescaleDB."""
+    """Provide an empty database without TimescaleDB."""
     with fresh_database(plain_server) as dsn:
         yield dsn
 
 
 @pytest.fixture
 def start_mosquitto(real_servers: Installation | None) -> Iterator[StartMosquitto]:
-    """Start a Mosquitto, or several; they end with the test."""
+    """Provide a function that starts a Mosquitto; the brokers end with the test."""
     started: list[MosquittoServer] = []
 
     def start(*, persistence: bool = False, lines: tuple[str, ...] = ()) -> MosquittoServer:
@@ -148,13 +148,13 @@ def start_mosquitto(real_servers: Installation | None) -> Iterator[StartMosquitt
 
 @pytest.fixture
 def mosquitto(start_mosquitto: StartMosquitto) -> MosquittoServer:
-    """A fresh Mosquitto without persistence: a kill takes its memory."""
+    """Return a new Mosquitto without persistence: a kill loses its queued messages."""
     return start_mosquitto()
 
 
 @pytest.fixture
 def open_folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder for servers: as ``tmp_path``, but for root one that unprivileged users may walk into."""
+    """Provide a folder like ``tmp_path`` that, for root, unprivileged users may enter."""
     if os.geteuid() != 0:
         yield tmp_path
         return
@@ -166,14 +166,14 @@ def open_folder(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def embedded_broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
-    """The broker of `towntwin up`."""
+    """Provide the embedded broker of `towntwin up`."""
     with EmbeddedBroker(tmp_path / "broker") as broker:
         yield broker
 
 
 @pytest.fixture(scope="session")
 def recorded() -> Path:
-    """The folder of recorded series (TOWNTWIN_DATA, else beside the repository)."""
+    """Return the folder of recorded series (TOWNTWIN_DATA, else beside the repository)."""
     folder = Path(os.environ.get("TOWNTWIN_DATA", RECORDED)).resolve()
     if not folder.is_dir():
         not_tested.skip(f"recorded data are missing: {folder} is no folder; name theirs with TOWNTWIN_DATA")
@@ -182,7 +182,7 @@ def recorded() -> Path:
 
 @pytest.fixture(scope="session")
 def chromium() -> Path:
-    """Debian's Chromium, with a font that has Chinese."""
+    """Return the path of Chromium, with a Chinese font installed."""
     try:
         return browser.provide(print)
     except InstallationError as error:
@@ -191,7 +191,7 @@ def chromium() -> Path:
 
 @pytest.fixture(scope="session")
 def community() -> community_edition.TimescaleCommunity:
-    """TimescaleDB Community, for trying SQL; welcome, not required."""
+    """Return TimescaleDB Community for SQL tests; optional."""
     try:
         return community_edition.provide(print)
     except InstallationError as error:

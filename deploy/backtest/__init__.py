@@ -1,1 +1,1 @@
-"""Inputs and outputs of `towntwin backtest`."""
+"""Implements `towntwin backtest`: loads histories and labels, judges, and writes results and plots."""

@@ -1,4 +1,4 @@
-"""Runs `towntwin backtest`: reads histories, judges them, compares with labels, writes the outcome."""
+"""Runs `towntwin backtest`: reads histories, judges them, compares with labels, writes the results."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def run_backtest(args: argparse.Namespace, common: CommonSettings) -> int:
 def _read_histories(
     args: argparse.Namespace, common: CommonSettings, progress: Progress
 ) -> tuple[list[SeriesHistory], ZoneInfo]:
-    """The histories, and the zone of times that name none."""
+    """Return the histories, and the time zone of times that have none."""
     task = progress.add_task("reading", total=None)
 
     def more(n: int) -> None:
@@ -134,7 +134,7 @@ def _draw_series(
 
 
 def _progress() -> Progress:
-    """A bar a step, on the terminal; nothing on a pipe."""
+    """Return progress bars for the steps; disabled where stderr is no terminal."""
     console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
@@ -154,7 +154,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _parse_limit(text: str) -> tuple[str, float | None]:
-    """A limit and its value; None, which switches it off, where that is written as ``nan``."""
+    """Return a limit's name and value; ``nan`` gives None, which switches the limit off."""
     name, _, number = text.partition("=")
     try:
         value = float(number)

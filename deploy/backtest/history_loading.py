@@ -1,4 +1,4 @@
-"""Loads histories from recorded files or from a time range of the database."""
+"""Loads the series of a backtest from recorded files or from a time range of the database."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PROGRESS_READINGS = 5_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadingSelection:
-    """Which readings: of some sites and quantities (None: all), measured in ``[from_s, to_s)`` [s]."""
+    """Filter on readings: sites and quantities (None: all), measured in ``[from_s, to_s)`` [s]."""
 
     sites: frozenset[str] | None = None
     quantities: frozenset[str] | None = None
@@ -42,7 +42,7 @@ class ReadingSelection:
     to_s: float = math.inf
 
     def selects(self, one: RecordedSeries | Series, site: str) -> bool:
-        """Whether a series at a site is wanted."""
+        """Return whether a series at a site is selected."""
         return (self.sites is None or site in self.sites) and (
             self.quantities is None or one.quantity in self.quantities
         )
@@ -50,21 +50,21 @@ class ReadingSelection:
 
 @dataclass(slots=True)
 class _SeriesColumn:
-    """Readings of one series as they are read, in the unit of the wire."""
+    """Growing columns of the readings of one series, in the wire unit."""
 
     conversion: quantities.Conversion
     time_s: array[float] = field(default_factory=lambda: array("d"))
     value: array[float] = field(default_factory=lambda: array("d"))
 
     def converted(self) -> NDArray[np.float64]:
-        """The values (n,) in the canonical unit, as ingest converts them."""
+        """Return the values (n,) in the canonical unit, converted as ingest does it."""
         return rounding.convert_without_noise(
             np.array(self.value), self.conversion.scale, self.conversion.offset
         )
 
 
 def parse_time(text: str, zone: ZoneInfo) -> float:
-    """A time in ISO 8601, Unix seconds [s]; in the zone where it names none. Raises ValueError."""
+    """Return an ISO 8601 time in Unix seconds [s]; without an offset it is in ``zone``. Raises ValueError."""
     read = datetime.fromisoformat(text.strip())
     return (read if read.tzinfo else read.replace(tzinfo=zone)).timestamp()
 
@@ -72,10 +72,10 @@ def parse_time(text: str, zone: ZoneInfo) -> float:
 def histories_of_files(
     recordings: Sequence[Recording], selection: ReadingSelection, on_progress: Callable[[int], None]
 ) -> list[SeriesHistory]:
-    """The wanted series of recorded files, by site and quantity.
+    """Return the selected series of recorded files, sorted by site and quantity.
 
-    ``done`` is told how many more cells were read. Readings of one series from several files are joined by
-    time; of two at one time the first is kept. Raises `SettingsError`.
+    ``on_progress`` is called with the number of further cells read. Readings of one series from several files
+    are merged by time; of two at one time the first is kept. Raises `SettingsError`.
     """
     parts: dict[tuple[str, str], list[_SeriesColumn]] = {}
     for recording in recordings:
@@ -95,7 +95,7 @@ def histories_of_files(
 def _columns(
     recording: Recording, selection: ReadingSelection, on_progress: Callable[[int], None]
 ) -> dict[tuple[str, str], _SeriesColumn]:
-    """The readings of one file, by (site, quantity)."""
+    """Return the selected readings of one recording by (site, quantity)."""
     by_channel = {
         one.channel: ((one.site, one.quantity), _SeriesColumn(_conversion(one.quantity)))
         for one in recording.series()
@@ -117,10 +117,10 @@ def _columns(
 def histories_of_store(
     store: Store, selection: ReadingSelection, on_progress: Callable[[int], None]
 ) -> list[SeriesHistory]:
-    """The wanted series of the database, with the limits that they are enrolled with.
+    """Return the selected series of the database, with the limits that they are enrolled with.
 
-    ``done`` is told how many more readings were read. Raises `SettingsError` where nothing is enrolled by
-    that name.
+    ``on_progress`` is called with the number of further readings read. Raises `SettingsError` where a site
+    is not enrolled.
     """
     directory = store.directory()
     for site in sorted(selection.sites or ()):
@@ -144,7 +144,7 @@ def histories_of_store(
 
 
 def _non_empty(found: list[SeriesHistory]) -> list[SeriesHistory]:
-    """Those that hold a reading."""
+    """Return the histories with at least one reading. Raises `SettingsError` where there are none."""
     some = [one for one in found if len(one.time_s)]
     if not some:
         raise SettingsError(

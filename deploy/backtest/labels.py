@@ -1,9 +1,9 @@
-"""Reads labels, the known time ranges of faults, from a CSV file.
+"""Reads labels, the time ranges of known faults, from a CSV file.
 
     site,quantity,start,end
     MainStreet2019,conductivity,2019-06-10 15:00,2019-06-10 15:45
 
-Without the column ``site`` or ``quantity``, or where its cell is empty, a label speaks of all of them.
+Without the column ``site`` or ``quantity``, or where its cell is empty, a label applies to all of them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COLUMNS = {"site", "quantity", "start", "end"}
 
 
 def read_labels(path: Path, zone: ZoneInfo) -> list[LabelWindow]:
-    """The labels of a file; times that name no zone are in ``zone``. Raises `SettingsError`."""
+    """Return the labels of a file; times without an offset are in ``zone``. Raises `SettingsError`."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, skipinitialspace=True)

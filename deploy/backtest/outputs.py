@@ -1,4 +1,4 @@
-"""Writes the outcome of a backtest: anomalies.csv, flags.parquet and summary.json."""
+"""Writes the results of a backtest: anomalies.csv, flags.parquet and summary.json."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ ANOMALY_COLUMNS = (
 
 
 def series_name(one: JudgedHistory) -> str:
-    """A series, as the files name it."""
+    """Return the name of a series in the output files, ``site/quantity``."""
     return f"{one.series.site_id}/{one.series.quantity}"
 
 
 def write_anomalies(path: Path, judged: Sequence[JudgedHistory]) -> None:
-    """One line an anomaly, times in ISO 8601 UTC; an open one has no end."""
+    """Write one line per anomaly, times in ISO 8601 UTC; an open anomaly has no end."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(ANOMALY_COLUMNS)
@@ -51,7 +51,7 @@ def _anomaly_row(one: JudgedHistory, anomaly: Anomaly) -> Iterator[object]:
 
 
 def write_flags(path: Path, judged: Sequence[JudgedHistory]) -> None:
-    """One row a reading, a row group a series; what is NaN is null, rules are names joined by ``+``."""
+    """Write one row per reading and one row group per series; NaN is null, rule names are joined by ``+``."""
     try:
         import pyarrow as pa  # noqa: PLC0415 - an extra
         import pyarrow.parquet as pq  # noqa: PLC0415
@@ -92,7 +92,7 @@ def _rule_names(rules: int) -> str:
 
 
 def write_summary(path: Path, found: dict[str, Any]) -> str:
-    """Write it; returns it as one line."""
+    """Write the summary as JSON and return it as one line."""
     line = json.dumps(found, ensure_ascii=False)
     path.write_text(line + "\n", "utf-8")
     return line

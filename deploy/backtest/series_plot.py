@@ -1,4 +1,4 @@
-"""Plots one series: values, expected band, flags, anomalies and labels."""
+"""Plots one judged series as PNG: values, expected band, flags, anomalies and labels."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ BAND_SPREADS = 3.0
 POINTS_PER_PATH = 10_000  # a longer path is drawn in pieces: all at once is too much for the rasteriser
 VALUES, BAND, SUSPECT, FAIL, ANOMALY, LABEL = "#1f4e79", "#9ecae1", "#f28e2b", "#c0392b", "#c0392b", "#7a52a3"
 ANOMALY_ALPHA = 0.18
-LABEL_STRIP_SHARE = 0.06  # share of the height
+LABEL_STRIP_SHARE = 0.06  # of the height of the axes
 
 
 def draw_series(path: Path, one: JudgedHistory, labels: Sequence[LabelWindow], zone: ZoneInfo) -> None:
-    """Write the picture of a series as PNG; times are shown in ``zone``."""
+    """Draw a series to a PNG file; times are shown in ``zone``."""
     try:
         from matplotlib import rc_context  # noqa: PLC0415 - an extra
         from matplotlib.dates import AutoDateLocator, ConciseDateFormatter  # noqa: PLC0415
@@ -55,7 +55,7 @@ def draw_series(path: Path, one: JudgedHistory, labels: Sequence[LabelWindow], z
 
 
 def _draw_lines(axes: Any, one: JudgedHistory) -> None:
-    """Values over the band, and what was flagged; a gap in time is a gap in the line."""
+    """Draw the band, the values and the flagged readings; a gap in time is a gap in the line."""
     times, value = _utc_times(one.time_s), one.value.copy()
     value[1:][np.diff(one.time_s) > 3 * one.series.interval_s] = np.nan
     low, high = one.expected - BAND_SPREADS * one.spread, one.expected + BAND_SPREADS * one.spread
@@ -76,7 +76,7 @@ def _draw_lines(axes: Any, one: JudgedHistory) -> None:
 
 
 def _draw_spans(axes: Any, one: JudgedHistory, labels: Sequence[LabelWindow]) -> None:
-    """Anomalies shaded over the whole height, labels along the foot; each at least a line wide."""
+    """Shade anomalies over the full height and labels along the bottom, each at least one line wide."""
     first_s, last_s = float(one.time_s[0]), float(one.time_s[-1])
     anomaly_spans = [(anomaly.start_s, anomaly.end_s or last_s) for anomaly in one.anomalies]
     label_spans = [
@@ -100,7 +100,7 @@ def _draw_spans(axes: Any, one: JudgedHistory, labels: Sequence[LabelWindow]) ->
 
 
 def _value_range(one: JudgedHistory) -> tuple[float, float]:
-    """Where the values lie, with a margin; a band that is wide at first does not squeeze them."""
+    """Return the range of the values with a margin; the band is ignored, as it is wide at first."""
     usable = one.value[np.isfinite(one.value)]
     if not len(usable):
         return 0.0, 1.0

@@ -1,1 +1,1 @@
-"""The subcommands of `towntwin`, one module each: ``add`` declares its flags, ``run`` does the work."""
+"""The subcommands of `towntwin`, one module each: ``add`` declares the flags, ``run`` does the work."""

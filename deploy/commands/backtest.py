@@ -1,4 +1,4 @@
-"""Judge recorded files or a stretch of the database with limits of your choice, and compare with labels."""
+"""Judge recorded files or a time range of the database with limits of your choice; compare with labels."""
 
 from __future__ import annotations
 

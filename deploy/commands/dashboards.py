@@ -1,4 +1,4 @@
-"""Bring dashboards, data source and alerting into a Grafana: `towntwin dashboards push`."""
+"""Push dashboards, data source and alert rules to a Grafana: `towntwin dashboards push`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, common: CommonSettings) -> int:
-    """Push; 1 where Grafana refuses or a person's change stands in the way."""
+    """Push; return 1 if Grafana refuses, or a manual change in Grafana would be overwritten."""
     from rich.console import Console
 
     from dashboards.push import PushError, push
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
 
 
 def _of_running_up(common: CommonSettings) -> dict[str, str]:
-    """Where a running `up` has its database, as Grafana on this machine reaches it; empty where none runs."""
+    """Return the database settings for Grafana of a running `up` on this machine; empty where none runs."""
     if common.dsn is None or os.environ.get("TOWNTWIN_DSN"):
         return {}
     parts = urlsplit(common.dsn)

@@ -1,4 +1,4 @@
-"""Bring the database's schema up to date: `towntwin db migrate`."""
+"""Migrate the database's schema to this version: `towntwin db migrate`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, common: CommonSettings) -> int:
-    """Apply what is missing, and say what that was."""
+    """Apply the missing migrations and print their names."""
     from deploy import command_audit
     from ingest_service.storage.postgres.migrate import migrate
 

@@ -1,4 +1,4 @@
-"""Look whether everything that a process needs is there, and say what to do where it is not."""
+"""Check Python, database, broker and processes, and print what to do about each problem."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ CONNECT_S = 3.0
 
 
 def add(_parser: argparse.ArgumentParser) -> None:
-    """No flags of its own."""
+    """Declare no flags of its own."""
 
 
 def run(_args: argparse.Namespace, common: CommonSettings) -> int:
-    """Print one line a check; 0 if all are well."""
+    """Print one line per check; return 0 if all are good."""
     all_ok = True
     checks = (("python", _python), ("database", _database), ("broker", _broker), ("process", _processes))
     for name, check in checks:
@@ -72,7 +72,7 @@ def _database(common: CommonSettings) -> Iterator[tuple[bool, str]]:
 
 
 def _database_advice(error: StoreError, dsn: str) -> str:
-    """What is wrong with the database, and what to do about that."""
+    """Return a sentence on a database error and its remedy."""
     where = without_password(dsn)
     if isinstance(error, StoreUnavailableError):
         return (
@@ -86,7 +86,7 @@ def _database_advice(error: StoreError, dsn: str) -> str:
 
 
 def _processes(common: CommonSettings) -> Iterator[tuple[bool, str]]:
-    """One line a process, and one for what they come to; the database's own line says where it is away."""
+    """Yield a line per process and one on readiness; nothing where the database is unreachable."""
     if common.dsn is None:
         return
     from ingest_service.storage.health import process_messages
@@ -113,9 +113,9 @@ def _processes(common: CommonSettings) -> Iterator[tuple[bool, str]]:
 
 
 def _not_writable(store: Store) -> str:
-    """Why the database does not take a statement that could write, empty where it does.
+    """Return why the database rejects a writing statement, empty if it accepts one.
 
-    This one deletes none of no letters.
+    The statement deletes the dead letters of an empty list of ids, hence nothing.
     """
     from ingest_service.storage.contract.models import DeadLetterQuery
 

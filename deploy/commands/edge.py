@@ -1,4 +1,4 @@
-"""Run one device's agent: SenML packs, a line each, from standard input to the platform."""
+"""Run one device's edge agent: publish SenML packs, one per line of standard input, to the platform."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, common: CommonSettings) -> int:
-    """Publish until the input ends and everything has its receipt, or until told to stop.
+    """Publish until the input ends and all messages have their receipt, or until a stop signal.
 
-    The exit code is 0 where every line that was read is in the spool, or has a receipt that refuses nothing.
+    The exit code is 0 if every line read is in the spool, or has a receipt without a refusal.
     """
     settings = load_settings(Settings, "edge", args, os.environ)
     broker = broker_of_settings(common)
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
 
 
 def _report_losses(fault: str | None, refused: int, agent: Agent, evicted_before: int, spool: Path) -> int:
-    """Tell what did not reach the platform; returns the exit code."""
+    """Print what did not reach the platform; return the exit code."""
     counts = agent.counts()
     evicted = counts.evicted - evicted_before
     platform_refusals = (
@@ -103,5 +103,5 @@ def _report_losses(fault: str | None, refused: int, agent: Agent, evicted_before
 
 
 def _print_error(sentence: str) -> None:
-    with suppress(OSError):  # nobody reads standard error any more: that must not end the agent
+    with suppress(OSError):  # a closed standard error must not end the agent
         print(f"towntwin: {sentence}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Enrol what site files name: areas, sites, devices, channels, networks."""
+"""Enrol the areas, sites, devices, channels and networks of site files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, common: CommonSettings) -> int:
-    """Enrol, and say what is known now."""
+    """Enrol the site files and print how many entries are enrolled now."""
     from deploy import command_audit, site_files
 
     try:

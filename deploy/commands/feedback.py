@@ -1,4 +1,4 @@
-"""Say that an anomaly is a false alarm or confirmed, or take that back: the limits of its series follow."""
+"""Record that an anomaly is a false alarm or confirmed, or withdraw that; this moves its series' limits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, common: CommonSettings) -> int:
-    """Do what was asked, and say where the limits stand; 1 where there is nothing to do it to."""
+    """Record or withdraw the verdict and print the moved limits; return 1 if there is no such anomaly."""
     from deploy import command_audit
 
     store = open_store(common, args)
@@ -51,7 +51,7 @@ def _give_or_withdraw(store: PostgresStore, args: argparse.Namespace) -> bool:
 
 
 def _limits_sentence(store: PostgresStore, anomaly: Anomaly) -> str:
-    """Where the limits of the anomaly's series stand, in words."""
+    """Return a sentence on how far the limits of the anomaly's series are moved."""
     for one in store.directory().series:
         if one.series_id == anomaly.series_id:
             return f"the score limits of {one.site_id}/{one.quantity} are moved by {one.score_shift:+g} now"

@@ -22,7 +22,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, common: CommonSettings) -> int:
-    """Serve until told to stop; the server handles the signals."""
+    """Serve until a stop signal, which the server handles."""
     from gateway import server
     from gateway.transport import forwarded_headers
 
@@ -41,6 +41,6 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
 
 
 def _heavy_worker(common: CommonSettings) -> list[str]:
-    """The command of the process for heavy requests; what is secret goes to its standard input."""
+    """Return the command line of the heavy-request process; secrets are passed by its standard input."""
     logs = CommonSettings(log_format=common.log_format, log_level=common.log_level)
     return [sys.executable, "-m", "deploy.heavy_worker", msgspec.json.encode(logs).decode()]

@@ -1,4 +1,4 @@
-"""Take readings from the broker to the database."""
+"""Run the ingest process: store and judge the readings that arrive at the broker."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, common: CommonSettings) -> int:
-    """Serve one shard until told to stop."""
+    """Serve one shard until a stop signal."""
     from ingest_service.pipeline import process
 
     settings = load_settings(Settings, "ingest", args, os.environ)

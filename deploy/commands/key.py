@@ -1,4 +1,4 @@
-"""Keys of the gateway: create, list, revoke."""
+"""Create, list and revoke API keys of the gateway."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, common: CommonSettings) -> int:
-    """Do what was asked; 1 where there is no such key."""
+    """Create, list or revoke keys; return 1 if there is no such key."""
     store = open_store(common, args)
     try:
         return _ACTIONS[args.action](store, args)

@@ -1,4 +1,4 @@
-"""Work the dead letters: list, show, replay once the cause is mended, purge."""
+"""List, show, replay (once the cause is fixed) or purge dead letters, the messages that ingest refused."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, common: CommonSettings) -> int:
-    """Do what was asked; 1 where no letter was named by it."""
+    """List, show, replay or purge; return 1 if no dead letter matches."""
     from deploy import command_audit
 
     query = _query(args)

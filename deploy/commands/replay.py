@@ -1,4 +1,4 @@
-"""Play recorded files (CSV, Parquet) through the very way of live readings; docs/replay.md."""
+"""Replay recorded files (CSV, Parquet) through agent, broker and ingest as if live; see docs/replay.md."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """How recorded files are played."""
+    """Settings of the replay of recorded files."""
 
     area: Annotated[
         str, Meta(description="Area that recorded sites are enrolled in, unless they are enrolled already.")
@@ -61,7 +61,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, common: CommonSettings) -> int:
-    """Enrol what is missing, play the files to their end; the last line of stdout is the summary as JSON."""
+    """Enrol what is missing and publish the files; the last line of stdout is the summary as JSON."""
     from deploy import replay_run
 
     settings = load_settings(Settings, "replay", args, os.environ)

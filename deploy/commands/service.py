@@ -1,4 +1,4 @@
-"""Do what is periodic: rollups, silence of devices, late readings, assessments."""
+"""Run the periodic service: rollups, silent devices, late readings, assessments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, common: CommonSettings) -> int:
-    """Run until told to stop."""
+    """Run until a stop signal."""
     from analytics.service import process
     from analytics.service.monthly_assessment import index_weights
 

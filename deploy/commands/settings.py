@@ -1,4 +1,4 @@
-"""Print every setting: name, default, unit, sentence (Markdown, the source of docs/settings.md)."""
+"""Print every setting with name, default, unit and description (Markdown, the source of docs/settings.md)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TABLES: dict[str | None, type[msgspec.Struct]] = {
 
 
 def add(_parser: argparse.ArgumentParser) -> None:
-    """No flags of its own."""
+    """Declare no flags of its own."""
 
 
 def run(_args: argparse.Namespace, _common: CommonSettings) -> int:
@@ -46,7 +46,7 @@ def run(_args: argparse.Namespace, _common: CommonSettings) -> int:
 
 
 def page() -> str:
-    """The settings page of the documentation."""
+    """Return the settings page of the documentation as Markdown."""
     return "\n".join(_lines()) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Play the demo towns: history fast, then the present, with a written plan of faults."""
+"""Simulate the demo towns with a plan of faults: the history fast, then the present in real time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """How the demo towns are played."""
+    """Settings of the simulation of the demo towns."""
 
     seed: Annotated[int, Meta(description="Same seed, same readings.")] = 1
     history_days: Annotated[
@@ -40,7 +40,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, common: CommonSettings) -> int:
-    """Play until told to stop; the exit code is 1 where a device ended by a fault."""
+    """Simulate until a stop signal; return 1 if a device ended with an exception."""
     from deploy import agent_fleet, demo
     from deploy.play_clock import DAY_S, PlayClock
 

@@ -58,7 +58,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, common: CommonSettings) -> int:
-    """Bring everything up, watch it, take it down; 0 only if all was as it should be."""
+    """Start the platform, supervise it and stop it; return 0 only if the outcome is as expected."""
     from deploy.up import supervisor as up_run
 
     settings = load_settings(Settings, "up", args, os.environ)
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
 
 
 def _gateway(args: argparse.Namespace, settings: Settings) -> GatewaySettings:
-    """The gateway's settings; where they name no address or port, those of `up`."""
+    """Return the gateway's settings; address and port follow those of `up` where they are not set."""
     from deploy.up import ports
 
     ports.check_address(settings.listen)

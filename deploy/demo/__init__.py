@@ -1,4 +1,4 @@
-"""The demo: three made-up towns in Jiaxing on one river, played by the simulator with a plan of faults."""
+"""Defines the demo: three fictitious towns in Jiaxing on one river, simulated with a plan of faults."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PLAN_FILE = "faults.toml"
 
 @cache
 def directory() -> Directory:
-    """Everything that the demo enrols."""
+    """Return everything that the demo enrols."""
     return site_files.load_site_files(FOLDER / name for name in SITE_FILES)
 
 
@@ -34,13 +34,13 @@ def _plan() -> tuple[PlannedFault, ...]:
 
 
 def plan() -> list[PlannedFault]:
-    """What goes wrong in the demo, in time relative to the present."""
+    """Return the planned faults of the demo, with times relative to the present."""
     return list(_plan())
 
 
 @cache
 def spec() -> TownSpec:
-    """The demo's places and networks, as the simulator takes them."""
+    """Return the demo's sites and networks as the simulator's input."""
     enrolled = directory()
     return TownSpec(
         simulated_sites=tuple(_simulated_site(enrolled, number) for number in range(len(enrolled.devices))),
@@ -51,14 +51,14 @@ def spec() -> TownSpec:
 
 
 def town(*, seed: int, live_from_s: float, history_s: float, with_faults: bool = True) -> Town:
-    """The demo towns, ready to be read.
+    """Return the simulated demo towns.
 
     Parameters
     ----------
-    seed : same seed, same readings
+    seed : of the random numbers; the same seed gives the same readings
     live_from_s : the present, Unix seconds [s]
-    history_s : how long before it they begin [s]
-    faulty : whether the plan of faults is played
+    history_s : length of the history before it [s]
+    with_faults : whether the planned faults are simulated
     """
     return Town(
         spec(), seed=seed, live_from_s=live_from_s, history_s=history_s, plan=plan() if with_faults else []
@@ -66,7 +66,7 @@ def town(*, seed: int, live_from_s: float, history_s: float, with_faults: bool =
 
 
 def _simulated_site(enrolled: Directory, number: int) -> SimulatedSite:
-    """A device as a place; devices take turns within the interval, so that something always arrives."""
+    """Return a device as a simulated site; phases differ, so that readings arrive throughout the interval."""
     device: Device = enrolled.devices[number]
     channels = [channel for channel in enrolled.channels if channel.device_id == device.device_id]
     site = next(site for site in enrolled.sites if site.site_id == channels[0].site_id)

@@ -1,4 +1,4 @@
-"""Validates a plan of faults against the towns that it is made for."""
+"""Validates a plan of simulated faults against the enrolled sites, devices and networks of its towns."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ NETWORK_KINDS = frozenset({FaultKind.SLUG, FaultKind.DISCHARGE, FaultKind.INCIDE
 
 
 class FaultPlanError(DeployError, ValueError):
-    """A plan names what its towns don't have; each line names the fault and what to do."""
+    """A plan refers to what its towns don't have; each line names the fault and the remedy."""
 
 
 def check_fault_plan(plan: Iterable[PlannedFault], enrolled: Directory, spec: TownSpec) -> None:
-    """Raise `FaultPlanError` with one sentence for everything that is wrong."""
+    """Raise `FaultPlanError` with one sentence for each problem."""
     river = River(spec, seed=0)
     problems = [
         f"fault {fault.fault_id!r} {sentence}"
@@ -55,7 +55,7 @@ def _problems(fault: PlannedFault, enrolled: Directory, spec: TownSpec, river: R
 
 
 def _unreachable_sites(fault: PlannedFault, spec: TownSpec, river: River) -> Iterator[str]:
-    """Sites that what begins at the origin can't reach."""
+    """Yield a problem for each site that an effect of the fault's origin can't reach."""
     if fault.origin is None:
         yield "begins nowhere: name a node in origin"
         return

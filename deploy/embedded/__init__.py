@@ -1,1 +1,1 @@
-"""A database and a broker from wheels: no root needed, nothing of the machine changed."""
+"""Runs PostgreSQL and an MQTT broker from Python wheels as child processes; needs no installation."""

@@ -1,4 +1,4 @@
-"""The embedded MQTT broker: rumqttd from the iotcore wheel, on loopback, in memory."""
+"""Runs the embedded MQTT broker as a child process: rumqttd from the iotcore wheel, in memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ START_S = 20.0
 STOP_S = 5.0
 REPOSITORY = Path(__file__).parents[2]
 
-# Each topic filter has a log of its own, of segments kept in memory; the oldest goes when there are too many.
+# rumqttd keeps a log of in-memory segments per topic filter and drops the oldest segment beyond the count.
 CONFIG = Template("""\
 id = 0
 
@@ -53,17 +53,18 @@ next_connection_delay_ms = 1
 
 
 class EmbeddedBroker:
-    """An MQTT broker in a child process that ends with this one, however this one ends.
+    """An MQTT broker in a child process that ends with this process, however this process ends.
 
-    It speaks MQTT 5 on one port and 3.1.1 on another, keeps nothing on disk, asks for no password,
-    and is meant for demos and trials; receipts make up for its memory (docs/decisions/0002).
+    It serves MQTT 5 on one port and 3.1.1 on another, keeps nothing on disk, requires no password, and is
+    meant for demos and trials; agents publish again what has no receipt, so a restart loses no reading
+    (docs/decisions/0002).
 
     Parameters
     ----------
-    folder : where its configuration and its log go
-    port, mqtt311_port : for MQTT 5 and for 3.1.1; a free one each where they are None
-    listen : IP address that it listens on
-    host : by which this machine reaches it
+    folder : for the configuration and the log
+    port, mqtt311_port : for MQTT 5 and for MQTT 3.1.1; a free port where None
+    listen : IP address to listen on
+    host : address by which this machine reaches the broker
 
     """
 
@@ -85,33 +86,33 @@ class EmbeddedBroker:
 
     @property
     def url(self) -> str:
-        """Where MQTT 5 is spoken: ``mqtt://host:port``."""
+        """URL for MQTT 5, ``mqtt://host:port``."""
         return f"mqtt://{self.host}:{self.port}"
 
     @property
     def mqtt311_url(self) -> str:
-        """Where MQTT 3.1.1 is spoken."""
+        """URL for MQTT 3.1.1."""
         return f"mqtt://{self.host}:{self.mqtt311_port}"
 
     @property
     def is_running(self) -> bool:
-        """Whether its process is there."""
+        """Whether the broker's process is running."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int:
-        """Of the broker's process."""
+        """Process id of the broker."""
         if self._process is None:
             raise EmbeddedError("the embedded broker is not running: start it first")
         return self._process.pid
 
     def start(self) -> Self:
-        """Start it; returns when it listens.
+        """Start the broker and wait until it listens.
 
         Raises
         ------
         EmbeddedError
-            Where it can't, with the end of its log.
+            If it does not start; the message has the end of its log.
 
         """
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -120,7 +121,7 @@ class EmbeddedBroker:
             CONFIG.substitute(listen=self._listen, port=self.port, mqtt311_port=self.mqtt311_port)
         )
         if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()  # of a process that ended by itself
+            self._process.stdin.close()  # of a previous process that ended by itself
         with open_log(self.folder / "log", append=self._process is not None) as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "deploy.embedded.serve_broker", str(config.resolve())],
@@ -140,11 +141,11 @@ class EmbeddedBroker:
         return self
 
     def stop(self) -> None:
-        """End it; what it had in memory is gone."""
+        """Stop the broker; messages in its memory are lost."""
         self._stop_process(kill=False)
 
     def kill(self) -> None:
-        """SIGKILL it."""
+        """Stop the broker by SIGKILL."""
         self._stop_process(kill=True)
 
     def __enter__(self) -> Self:

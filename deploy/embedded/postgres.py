@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: the wheel's programs, a folder of data that lasts, a port on loopback."""
+"""Creates, starts and stops the embedded PostgreSQL server, with a persistent data folder, on loopback."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ START_S = 60.0
 STOP_S = 30.0
 POLL_S = 0.02
 
-# What differs from PostgreSQL's own defaults; fsync and synchronous_commit stay on: a receipt means on disk.
+# Deviations from PostgreSQL's defaults. fsync and synchronous_commit stay on: a receipt means durable.
 SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
@@ -47,7 +47,7 @@ SETTINGS = {
 
 
 class PostmasterStatus(NamedTuple):
-    """What a postmaster notes of itself."""
+    """Content of a running server's ``postmaster.pid`` file."""
 
     pid: int
     port: int
@@ -55,17 +55,17 @@ class PostmasterStatus(NamedTuple):
 
 
 class EmbeddedPostgres:
-    """A PostgreSQL in a folder: made once, started when needed, its data kept.
+    """A PostgreSQL server in a folder: created once, started when needed, its data kept.
 
-    It listens on loopback only, and asks for a password that is made with the data and kept beside them,
-    readable by their owner alone. A server that already runs on the folder is used, and left running. One
-    that this process started ends with it, however it ends (on Linux), so start it from the main thread.
-    As root, the server runs as an unprivileged user.
+    It listens on loopback only and requires a password that is created with the data and stored beside them,
+    readable by their owner alone. A server that already runs on the folder is used, and left running. A
+    server started by this process ends with the thread that started it, however that ends (on Linux), so
+    start it from the main thread. If this process is root, the server runs as an unprivileged user.
 
     Parameters
     ----------
-    folder : for data, password and log; made where it is missing
-    port : on loopback; a free one where it is None
+    folder : for data, password and log; created where it is missing
+    port : on loopback; a free port where None
 
     """
 
@@ -78,7 +78,7 @@ class EmbeddedPostgres:
 
     @property
     def is_running(self) -> bool:
-        """Whether its postmaster is there, whoever started it."""
+        """Whether the server is running, also if another process started it."""
         if self._process is not None:
             return self._process.poll() is None
         postmaster = self._postmaster_status()
@@ -86,18 +86,18 @@ class EmbeddedPostgres:
 
     @property
     def pid(self) -> int:
-        """Of the postmaster."""
+        """Process id of the postmaster."""
         postmaster = self._postmaster_status()
         if postmaster is None:
             raise EmbeddedError("the embedded PostgreSQL is not running: start it first")
         return postmaster.pid
 
     def dsn(self, database: str) -> str:
-        """The address of a database, as its owner."""
+        """Return the connection URL of a database as superuser."""
         return f"postgresql://{SUPERUSER}:{self._password}@{HOST}:{self.port}/{database}"
 
     def database(self, name: str, *, fresh: bool = False) -> str:
-        """Make a database where it is missing, or anew; returns its address."""
+        """Create a database where it is missing, or recreate it if ``fresh``; return its URL."""
         if fresh:
             self._run_sql('DROP DATABASE IF EXISTS :"name" WITH (FORCE);', name=name)
         if not self._run_sql("SELECT 1 FROM pg_database WHERE datname = :'name';", name=name):
@@ -105,9 +105,9 @@ class EmbeddedPostgres:
         return self.dsn(name)
 
     def login(self, role: str, group: str, database: str) -> str:
-        """Make a role that logs in and is a member of one group role alone; its address of a database.
+        """Create a login role that is a member of one group role only; return its URL of a database.
 
-        Its password is made once and kept in a file of the folder, readable by its owner alone.
+        Its password is created once and kept in a file of the folder, readable by its owner alone.
         """
         file = self.folder / f"password-{role}"
         if not file.exists():
@@ -116,18 +116,18 @@ class EmbeddedPostgres:
         if not self._run_sql("SELECT 1 FROM pg_roles WHERE rolname = :'role';", role=role):
             self._run_sql('CREATE ROLE :"role";', role=role)
         limits = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
-        # By standard input: arguments of processes can be read by everybody on the machine.
+        # Passed by standard input: process arguments are readable by every user of the machine.
         self._run_sql(f"ALTER ROLE :\"role\" {limits} PASSWORD '{password}';", role=role)
         self._run_sql('GRANT :"group" TO :"role";', role=role, group=group)
         return f"postgresql://{role}:{password}@{HOST}:{self.port}/{database}"
 
     def start(self) -> Self:
-        """Make the data where there are none, and start the server; returns when it answers.
+        """Create the data where there are none, start the server and wait until it accepts connections.
 
         Raises
         ------
         EmbeddedError
-            Where it can't, with the end of its log.
+            If it does not start; the message has the end of its log.
 
         """
         self._create_data()
@@ -159,7 +159,7 @@ class EmbeddedPostgres:
         return self
 
     def stop(self) -> None:
-        """End the server that this process started: open transactions roll back, what was committed stays."""
+        """Stop the server that this process started (fast shutdown): open transactions roll back."""
         process, self._process = self._process, None
         if process is None or process.poll() is not None:
             return
@@ -196,7 +196,7 @@ class EmbeddedPostgres:
             ) from None
 
     def _create_data(self) -> None:
-        """Make folder, password and data; the data beside, then renamed, so that they are never half-made."""
+        """Create folder, password and data; the data are made in a staging folder, then renamed."""
         make_traversable(self.folder.parent)
         self.folder.mkdir(mode=0o700, exist_ok=True)
         self.folder.chmod(0o700)
@@ -211,7 +211,7 @@ class EmbeddedPostgres:
             self._make_data(maker)
 
     def _make_data(self, maker: ServerUser | None) -> None:
-        """As ``maker``, since initdb wants a user with an account; then they go to the user of the server."""
+        """Run initdb as ``maker``, since it requires an account; then give the files to the server's user."""
         password = secrets.token_urlsafe(24)
         _write_secret(self.folder / "password", password)
         staging = self.folder / "data-being-made"
@@ -245,7 +245,7 @@ class EmbeddedPostgres:
             )
 
     def _is_already_running(self) -> bool:
-        """Whether a server runs on this folder; one that is coming or going is waited for."""
+        """Return whether a server runs on this folder; waits for one that is starting or stopping."""
         deadline = time.monotonic() + STOP_S
         while (
             (postmaster := self._postmaster_status())
@@ -261,13 +261,13 @@ class EmbeddedPostgres:
             and not _is_postmaster_of(postmaster.pid, self._data)
             and _process_exists(postmaster.pid)
         ):
-            # Its server was killed, and its number is another process's now. Otherwise the file stays: by it
-            # PostgreSQL sees whether sessions of the killed server still write to these data.
+            # The server was killed and its process id was reused. Otherwise the file stays: with it
+            # PostgreSQL detects whether sessions of the killed server still write to these data.
             (self._data / "postmaster.pid").unlink(missing_ok=True)
         return False
 
     def _postmaster_status(self) -> PostmasterStatus | None:
-        """What the postmaster notes of itself while it runs."""
+        """Return the content of ``postmaster.pid``, or None where there is none or it is incomplete."""
         with suppress(OSError, ValueError, IndexError):
             lines = (self._data / "postmaster.pid").read_text().splitlines()
             return PostmasterStatus(int(lines[0]), int(lines[3]), lines[7].strip() == "ready")
@@ -295,19 +295,19 @@ class EmbeddedPostgres:
 
 
 def _credentials(user: ServerUser | None) -> dict[str, Any]:
-    """What a program is started with to run as a user; nothing where it runs as this process does."""
+    """Return the `subprocess` arguments that run a program as a user; empty for the user of this process."""
     return {} if user is None else {"user": user.uid, "group": user.gid, "extra_groups": []}
 
 
 def _is_postmaster_of(pid: int, data: Path) -> bool:
-    """Whether a process lives and, where that can be seen, is the postmaster of these data."""
+    """Return whether a process exists and, where /proc shows it, is the postmaster of these data."""
     with suppress(OSError):
         return os.fsencode(data) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     return _process_exists(pid)
 
 
 def _process_exists(pid: int) -> bool:
-    """Whether there is a process of this number."""
+    """Return whether a process with this id exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

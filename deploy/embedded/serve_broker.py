@@ -1,7 +1,7 @@
-"""The child process of the embedded broker: rumqttd, as an unprivileged user, as long as its parent lives.
+"""Child process of the embedded broker: runs rumqttd as an unprivileged user until the parent process ends.
 
-Not for people; `EmbeddedBroker` starts it. Its standard input is the parent's lifeline: when that closes, for
-whatever reason, the broker ends.
+It is started by `EmbeddedBroker`, not by users. Its standard input is a pipe from the parent: when the pipe
+closes, for whatever reason, the broker ends.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from deploy.embedded.server_environment import BROKER_UID
 
 
 def main() -> None:
-    """Serve by the configuration file that the first argument names."""
-    # rumqttd writes a line at level ERROR for every packet that it routes, hence nothing below CRITICAL.
+    """Run the broker with the configuration file of the first argument."""
+    # rumqttd logs every packet that it routes at level ERROR, hence nothing below CRITICAL.
     logging.basicConfig(level=logging.CRITICAL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     broker = IotCoreBroker(config_path=sys.argv[1])
@@ -27,7 +27,7 @@ def main() -> None:
 
 
 def _drop_privileges() -> None:
-    """As a user of its own: the database's could write what tells the database whom to trust."""
+    """Switch to the broker's own user id: with the database's it could write the database's access rules."""
     if os.geteuid() == 0:
         os.setgroups([])
         os.setgid(BROKER_UID)

@@ -1,4 +1,4 @@
-"""Folders and user ids of the embedded servers."""
+"""Provides folders, operating-system user ids, log files and free ports for the embedded servers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import BinaryIO, NamedTuple
 from deploy.errors import DeployError
 
 UNPRIVILEGED = "nobody"
-# Of no account (Debian policy 9.2.2 reserves them). The broker's owns no file, least of all the database's;
-# that of the database owns its own data alone.
+# User ids without an account (reserved by Debian policy 9.2.2). The broker's owns no file; the database's
+# owns only the data folder.
 BROKER_UID, DATABASE_UID = 65_533, 65_532
 SYSTEM_CACHE = Path("/var/cache")
 PORT_RANGE = range(20_000, 32_000)
@@ -22,13 +22,13 @@ _PORT_COUNTER = count(101 * os.getpid())
 
 
 class EmbeddedError(DeployError):
-    """The embedded stack can't do what was asked; the sentence says what to do."""
+    """An embedded server can't be used as requested; the message gives the remedy."""
 
 
 def default_folder() -> Path:
-    """The user's cache folder for towntwin; for root the system's, which root's servers can reach.
+    """Return the user's cache folder for towntwin, for root the system's.
 
-    Root's own home is closed to others, and the servers that root starts run as an unprivileged user.
+    Servers that root starts run as an unprivileged user, who can't enter root's home.
     """
     if os.geteuid() == 0:
         return SYSTEM_CACHE / "towntwin"
@@ -64,27 +64,27 @@ def data_creator() -> ServerUser:
 
 
 def open_log(path: Path, *, append: bool = False) -> BinaryIO:
-    """A log that its owner alone may read, for it has addresses and names; ``again``: after what it holds."""
+    """Open a log that only its owner may read, as it has addresses; ``append`` keeps its content."""
     flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if append else os.O_TRUNC)
     descriptor = os.open(path, flags, 0o600)
-    os.fchmod(descriptor, 0o600)  # it may be there from before
+    os.fchmod(descriptor, 0o600)  # the file may exist with other permissions
     return os.fdopen(descriptor, "ab" if append else "wb")
 
 
 def make_traversable(folder: Path) -> None:
-    """Make a folder and those above it where they are missing, open to walk into whatever the umask."""
+    """Create missing folders down to this one with mode 0755, whatever the umask."""
     for missing in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
         missing.mkdir(exist_ok=True)
         missing.chmod(0o755)
 
 
 def check_reachable(folder: Path, user: ServerUser) -> None:
-    """See that a user may walk down to a folder.
+    """Check that a user may traverse the path to a folder.
 
     Raises
     ------
     EmbeddedError
-        Naming the folder on the way that is closed.
+        If not; the message names the folder on the path that is closed to the user.
 
     """
     for parent in (folder, *folder.parents):
@@ -98,10 +98,10 @@ def check_reachable(folder: Path, user: ServerUser) -> None:
 
 
 def free_port() -> int:
-    """A loopback port that nobody uses now.
+    """Return a loopback port that is not in use.
 
-    It is none of those that systems give to clients by chance, and processes begin at different places:
-    nobody else takes it before a server of ours does.
+    Ports are taken from below the ephemeral range, starting at an offset that depends on the process id, so
+    that no other process is likely to take the port before the caller's server binds it.
     """
     for at in _PORT_COUNTER:
         port = PORT_RANGE[at % len(PORT_RANGE)]

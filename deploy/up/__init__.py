@@ -1,1 +1,1 @@
-"""`towntwin up`: the whole platform on one machine, with one command."""
+"""Implements `towntwin up`: runs the servers and all processes of the platform on one machine."""

@@ -1,4 +1,4 @@
-"""The platform's processes as children of `up`: started, watched, started again, stopped in order."""
+"""Supervises the child processes of `up`: starts, restarts with back-off, and stops them in order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 STOP_S = 20.0
 RESTART_DELAY_S = 1.0
 MAX_RESTARTS = 6
-RESTART_RESET_S = 300.0  # a process that ran for so long has its restarts again
+RESTART_RESET_S = 300.0  # after running this long the count of restarts is reset
 CONSEQUENCES = {
     "ingest": ": no reading is stored or judged any more, devices keep theirs",
     "service": ": rollups, late readings, silent devices and assessments stand still",
@@ -29,21 +29,21 @@ CONSEQUENCES = {
 
 @dataclass(slots=True)
 class ChildProcess:
-    """One process: ``towntwin NAME ARGS``; ``once`` ones end by themselves and are not started again."""
+    """One child process ``towntwin NAME ARGS``; one with ``once`` is not restarted when it ends."""
 
     name: str
     args: list[str] = field(default_factory=list)
-    environ: Mapping[str, str] = field(default_factory=dict)  # beside that of all children
+    environ: Mapping[str, str] = field(default_factory=dict)  # added to that of all children
     once: bool = False
     process: subprocess.Popen[bytes] | None = None
     started_s: float = 0.0
     restarts: int = 0  # in a row
     was_restarted: bool = False
-    lost: bool = False  # ended, and is not started again
+    lost: bool = False  # ended too often; not restarted any more
 
 
 class ChildProcesses:
-    """All children, their environment and their logs."""
+    """The child processes with their common environment and their log files."""
 
     def __init__(self, environ: Mapping[str, str], logs: Path, print_line: Callable[[str], None]) -> None:
         self._environ = {**os.environ, **environ}
@@ -55,14 +55,14 @@ class ChildProcesses:
     def start(
         self, name: str, *args: str, once: bool = False, environ: Mapping[str, str] | None = None
     ) -> ChildProcess:
-        """Start one; later ones lean on earlier ones and are stopped first."""
+        """Start a child process; later ones depend on earlier ones and are stopped first."""
         child = ChildProcess(name, list(args), environ or {}, once)
         self._children.append(child)
         self._launch(child)
         return child
 
     def restart_ended(self) -> None:
-        """Start again what died, and say it once where that was in vain too often."""
+        """Restart ended processes; report once each process that ended too often to be restarted."""
         for child in self._children:
             if child.once or child.lost or child.process is None:
                 continue
@@ -80,7 +80,7 @@ class ChildProcesses:
                 self._launch(child)
 
     def stop(self, child: ChildProcess) -> int | None:
-        """Ask a child to stop, insist in the end; its exit code."""
+        """Terminate a child, kill it after ``STOP_S``; return its exit code."""
         process = child.process
         if process is None:
             return None
@@ -102,12 +102,12 @@ class ChildProcesses:
 
     @property
     def lost(self) -> list[str]:
-        """A sentence for each process that ended for good."""
+        """A sentence for each process that is not restarted any more."""
         return [self._end_message(child) for child in self._children if child.lost]
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing had to be started again and nothing failed; what runs once has a summary."""
+        """Whether no process was restarted or failed; ``once`` processes are judged by their summary."""
         return all(
             not child.was_restarted and (child.process is None or child.process.poll() in (None, 0))
             for child in self._children
@@ -115,7 +115,7 @@ class ChildProcesses:
         )
 
     def last_log_line(self, child: ChildProcess) -> str:
-        """The last line of a child's log: why it ended."""
+        """Return the last line of a child's log, which says why it ended."""
         lines = self._log(child).read_text(errors="replace").strip().splitlines()
         return lines[-1] if lines else f"{child.name} ended without a word"
 

@@ -1,4 +1,4 @@
-"""Locks the folder of a `towntwin up`: a second one would drop the first one's database."""
+"""Locks the folder of a `towntwin up`, as a second run would drop the first one's database."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 LOCK_FILE = "up.lock"
-LOCK_TRIES, WAIT_S = 3, 0.05  # a command that looks for a running `up` holds the lock for a moment
+LOCK_TRIES, WAIT_S = 3, 0.05  # commands that look for a running `up` hold the lock briefly
 
 
 @contextmanager
 def hold_folder(folder: Path) -> Iterator[None]:
-    """Keep a folder from every other `towntwin up` while the context lasts.
+    """Hold the exclusive lock of a folder while the context lasts.
 
-    The lock is the kernel's (flock), and ends with the process, however that ends: a file that is left
-    behind locks nothing. The process id in it is for the sentence alone.
+    The lock is the kernel's (flock) and ends with the process, however that ends: a leftover file locks
+    nothing. The process id in the file is only for the error message.
 
     Raises
     ------
     SettingsError
-        Where another process holds it, or the folder can't be written.
+        If another process holds the lock, or the folder can't be written.
 
     """
     path = folder / LOCK_FILE
@@ -59,7 +59,7 @@ def hold_folder(folder: Path) -> Iterator[None]:
 
 
 def _lock(file: TextIO) -> None:
-    """Lock a file for this process alone. Raises `OSError` where another one holds it."""
+    """Lock a file exclusively. Raises `OSError` if another process holds the lock."""
     for tries_left in reversed(range(LOCK_TRIES)):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

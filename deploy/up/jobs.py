@@ -1,4 +1,4 @@
-"""The jobs of `towntwin up`: demo towns, own sites, or recorded files."""
+"""The three jobs of `towntwin up`: simulate demo towns, serve own sites, or replay recorded files."""
 
 from __future__ import annotations
 
@@ -18,50 +18,50 @@ if TYPE_CHECKING:
     from ingest_service.storage.postgres.store import PostgresStore
 
 
-MAX_CHECKED_BYTES = 1 << 20  # the replay reads them again: larger ones would take long to start
+MAX_CHECKED_BYTES = 1 << 20  # the replay reads the files again: larger ones would delay the start
 
 
 class Job(Protocol):
-    """What `up` brings up the platform for."""
+    """A job of `up`: the sites to enrol and the process that publishes their readings."""
 
     @property
     def name(self) -> str:
-        """Of the embedded database."""
+        """Name of the embedded database."""
         ...
 
     @property
     def keeps_database(self) -> bool:
-        """Whether that database is kept from one start to the next."""
+        """Whether the embedded database is kept from one start to the next."""
         ...
 
     def enrol(self, store: PostgresStore) -> None:
-        """Enrol the sites, as far as they are known before the devices start."""
+        """Enrol the sites that are known before the devices start."""
         ...
 
     def start(self, children: ChildProcesses, folder: Path) -> ChildProcess | None:
-        """Start what publishes."""
+        """Start the process that publishes, if there is one."""
         ...
 
     def faults(self) -> list[PlannedFault]:
-        """What is planned to go wrong."""
+        """Return the planned faults."""
         ...
 
     @property
     def has_end(self) -> bool:
-        """Whether there is an end to what is published."""
+        """Whether publishing ends by itself."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class DemoJob:
-    """Three demo towns, simulated, with a plan of faults."""
+    """Simulates the three demo towns with a plan of faults."""
 
     name: str = "towntwin_demo"
     keeps_database: bool = False
     has_end: bool = False
 
     def enrol(self, store: PostgresStore) -> None:
-        """Enrol the demo towns; they need a database that is still empty."""
+        """Enrol the demo towns. Raises `SettingsError` if the database has readings."""
         if store.health().readings:
             raise SettingsError(
                 "TOWNTWIN_DSN names a database that holds readings: the demo needs an empty one"
@@ -69,19 +69,19 @@ class DemoJob:
         store.enrol(demo.directory())
 
     def start(self, children: ChildProcesses, folder: Path) -> ChildProcess:
-        """Play the towns."""
+        """Start the simulator."""
         return children.start(
             "simulate", "--spool", str(folder / "spool"), "--report", str(folder / "fleet.json")
         )
 
     def faults(self) -> list[PlannedFault]:
-        """The written plan."""
+        """Return the demo's planned faults."""
         return demo.plan()
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayJob:
-    """Recorded files."""
+    """Replays recorded files."""
 
     files: Sequence[Path]
     mapping: Path
@@ -91,16 +91,16 @@ class ReplayJob:
     has_end: bool = True
 
     def enrol(self, store: PostgresStore) -> None:
-        """Left to the replay itself, which reads the files."""
+        """Enrol nothing: the replay process does it when it reads the files."""
 
     def check(self) -> None:
-        """Look at the mapping and each file, at small ones to their end. Raises `SettingsError`."""
+        """Check the mapping and the start of each file, small files completely. Raises `SettingsError`."""
         recordings = recorded_devices.open_recordings(self.files, self.mapping)
         if sum(path.stat().st_size for path in self.files) <= MAX_CHECKED_BYTES:
             recorded_devices.read_recordings(recordings)
 
     def start(self, children: ChildProcesses, folder: Path) -> ChildProcess:
-        """Play the files."""
+        """Start the replay of the files."""
         files = [str(path.resolve()) for path in self.files]
         flags = ["--mapping", str(self.mapping.resolve()), "--spool", str(folder / "spool")]
         flags += ["--summary", str(folder / run_summary.REPLAY_FILE)]
@@ -108,13 +108,13 @@ class ReplayJob:
         return children.start("replay", *files, *flags, "--report", str(folder / "fleet.json"), once=True)
 
     def faults(self) -> list[PlannedFault]:
-        """Recorded faults are no plan."""
+        """Return no faults: none are planned."""
         return []
 
 
 @dataclass(frozen=True, slots=True)
 class OwnSitesJob:
-    """The user's own sites; real devices publish."""
+    """Serves the user's own sites, whose readings come from real devices."""
 
     files: Sequence[Path]
     name: str = "towntwin"
@@ -122,7 +122,7 @@ class OwnSitesJob:
     has_end: bool = False
 
     def enrol(self, store: PostgresStore) -> None:
-        """Enrol what the site files name."""
+        """Enrol the entries of the site files."""
         try:
             store.enrol(site_files.load_site_files(self.files))
             command_audit.record_command(store, "up", " ".join(map(str, self.files)))
@@ -130,8 +130,8 @@ class OwnSitesJob:
             raise SettingsError(str(error)) from error
 
     def start(self, children: ChildProcesses, folder: Path) -> None:
-        """Nothing: the devices are outside."""
+        """Start nothing: the devices publish from outside."""
 
     def faults(self) -> list[PlannedFault]:
-        """Nobody planned any."""
+        """Return no faults: none are planned."""
         return []

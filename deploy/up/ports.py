@@ -1,4 +1,4 @@
-"""Choose the ports of a run: the named ones, the usual ones, or free ones."""
+"""Chooses the ports of the embedded servers (configured, default or free) and checks listen addresses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOOPBACK = "127.0.0.1"
 
 
 class Ports(NamedTuple):
-    """Ports of the embedded servers."""
+    """Ports of the embedded servers; 0 where a server is not needed."""
 
     broker: int
     broker_old: int
@@ -30,7 +30,7 @@ class Ports(NamedTuple):
 
 
 class _PortRequest(NamedTuple):
-    """A port to choose, with the flag that names it and the address on which it is used."""
+    """A port to choose, with the flag that configures it and the address to listen on."""
 
     flag: str
     what: str
@@ -42,15 +42,15 @@ class _PortRequest(NamedTuple):
 def choose_ports(
     settings: Settings, print_line: Callable[[str], None], *, broker: bool, database: bool
 ) -> Ports:
-    """Choose ports for the embedded broker and database, as far as those are needed; else they are 0.
+    """Choose ports for the embedded broker and database if they are needed; else the ports are 0.
 
-    A port that a setting names has to be free. Where one that is usual is taken, the next free one is used
-    and reported by ``say``.
+    A configured port has to be free. If a default port is taken, the next free one is used and reported by
+    ``print_line``.
 
     Raises
     ------
     SettingsError
-        Where a named port is taken.
+        If a configured port is taken.
 
     """
     host, new, old = settings.listen, settings.broker_port, settings.broker_old_port
@@ -94,7 +94,7 @@ def _choose_port(
 
 
 def listen_problem(host: str, port: int) -> str | None:
-    """Why nobody can listen on a port; None where one can."""
+    """Return the reason why a port can't be listened on, or None if it can."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -106,14 +106,14 @@ def listen_problem(host: str, port: int) -> str | None:
 
 
 def check_free(flag: str, host: str, port: int) -> None:
-    """Raise `SettingsError` where nobody can listen on a port."""
+    """Raise `SettingsError` if a port can't be listened on."""
     why = listen_problem(host, port)
     if why is not None:
         raise SettingsError(f"{flag}={port} is taken at {host} ({why}): name another")
 
 
 def check_address(listen: str) -> None:
-    """Raise `SettingsError` where ``listen`` is no IP address of this machine."""
+    """Raise `SettingsError` if ``listen`` is no IP address of this machine."""
     try:
         ipaddress.ip_address(listen)
     except ValueError as error:
@@ -126,7 +126,7 @@ def check_address(listen: str) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address.
+    """Return whether only this machine can reach an address.
 
     >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
     (True, True, False)
@@ -138,7 +138,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_wildcard(host: str) -> bool:
-    """Whether an address means all those of the machine."""
+    """Return whether an address stands for all addresses of the machine."""
     try:
         return ipaddress.ip_address(host).is_unspecified
     except ValueError:
@@ -146,7 +146,7 @@ def is_wildcard(host: str) -> bool:
 
 
 def local_host(host: str) -> str:
-    """The address by which this machine itself reaches a server, as in an URL.
+    """Return the address by which this machine itself reaches a server, as in a URL.
 
     >>> local_host("0.0.0.0"), local_host("192.0.2.7"), local_host("::")
     ('127.0.0.1', '192.0.2.7', '[::1]')
@@ -157,7 +157,7 @@ def local_host(host: str) -> str:
 
 
 def reachable_host(host: str) -> str:
-    """The address by which others reach a server, as in an URL: of a wildcard, the machine's own."""
+    """Return the address by which other machines reach a server, as in a URL; a wildcard is resolved."""
     if not is_wildcard(host):
         return local_host(host)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

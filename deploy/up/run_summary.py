@@ -1,4 +1,4 @@
-"""Builds the summary of a run of `towntwin up`."""
+"""Builds the summary of a run of `towntwin up`: counts, matched faults, losses and the verdict."""
 
 from __future__ import annotations
 
@@ -18,23 +18,21 @@ if TYPE_CHECKING:
     from ingest_service.storage.contract.models import Anomaly, Directory, StoreHealth
     from ingest_service.storage.contract.store import Store
 
-EARLY_TOLERANCE_S = (
-    900.0  # an anomaly may begin a little before its fault: the same readings, one tick earlier
-)
+EARLY_TOLERANCE_S = 900.0  # an anomaly may start slightly before its fault, as its start is that of a tick
 ANOMALY_READ_LIMIT = 100_000
 REPLAY_FILE = "replay.json"
 MAX_ROLLUPS_DUE = 1_000  # hours of series whose rollups may wait when a run ends
 
 
 class FaultOutcome(msgspec.Struct, frozen=True):
-    """A planned fault that is due, and the first anomaly that answers to it."""
+    """A planned fault that is due, and the first anomaly that matches it."""
 
     fault: PlannedFault
     anomaly: Anomaly | None
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """The last line of a run, as JSON."""
+    """Summary of a run, printed as JSON in its last line."""
 
     readings: int
     anomalies: int
@@ -56,7 +54,7 @@ def match_faults(
     live_from_s: float,
     now_s: float,
 ) -> list[FaultOutcome]:
-    """Which faults that must be known by now are known, each by an anomaly at one of its places in time."""
+    """Match each fault that must have been detected by now with an anomaly at one of its sites, in time."""
     quantity_of = {one.series_id: one.quantity for one in directory.series}
 
     def fault_outcomes(fault: PlannedFault, anomaly: Anomaly) -> bool:
@@ -67,7 +65,7 @@ def match_faults(
         if anomaly.device_id is not None:
             return fault.kind == "silent"
         if anomaly.series_id is None:
-            return False  # of a whole site: its series have told the fault before
+            return False  # an anomaly of a site follows those of its series, which count
         return fault.kind != "silent" and quantity_of[anomaly.series_id] in fault.quantities
 
     due = [fault for fault in faults if live_from_s + fault.start_s + fault.find_within_s <= now_s]
@@ -79,7 +77,7 @@ def match_faults(
 
 
 def read_replay(path: Path) -> ReplaySummary | None:
-    """What a replay wrote of itself, or None where it ended before that."""
+    """Return the summary file of a replay, or None where it ended before writing it."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=ReplaySummary)
     except FileNotFoundError:
@@ -95,9 +93,10 @@ def summarise_run(
     has_end: bool = False,
     replay: ReplaySummary | None = None,
 ) -> RunSummary:
-    """The figures of a run; ``lost`` are readings that an agent took and that are neither stored nor dead.
+    """Return the summary of a run.
 
-    Of a job that ends, which is a replay, they are what its own summary calls lost.
+    ``lost`` counts readings that an agent accepted and that are neither stored nor dead-lettered; for a
+    replay, it is the number of lost readings of the replay's own summary.
     """
     health = store.health()
     taken_readings = report.taken if report else 0
@@ -123,7 +122,7 @@ def _lost_readings(taken_readings: int, health: StoreHealth, report: FleetProgre
 
 
 def is_as_expected(summary: RunSummary) -> bool:
-    """Whether readings, anomalies and health are all as they should be."""
+    """Return whether readings, anomalies and health are as expected: decides the exit code."""
     if summary.replay_failed:
         return False
     if summary.replay is not None:

@@ -1,4 +1,4 @@
-"""The database and the broker of a run: the named ones, or the embedded ones, which are started again."""
+"""Provides the database and broker of a run: configured ones, or embedded ones, restarted when they end."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 INITIAL_DELAY_S = 0.5
 MAX_DELAY_S = 60.0
 GATEWAY_LOGIN, GATEWAY_GROUP = "towntwin_gateway_login", "towntwin_gateway"
-RESTART_RESET_S = 300.0  # a server that ran for so long is started again at once
+RESTART_RESET_S = 300.0  # after running this long the restart delay is reset
 
 
 @dataclass(slots=True)
 class _RestartableServer:
-    """An embedded server that is started again when it ends."""
+    """An embedded server that is restarted when it ends, with a growing delay."""
 
     name: str
     meanwhile: str
@@ -39,13 +39,13 @@ class _RestartableServer:
 
 
 class Servers:
-    """Where the data and the messages live while `up` runs; embedded ones stop with it.
+    """The database and the broker of a run of `up`; embedded ones are stopped with it.
 
     Attributes
     ----------
-    dsn, broker : addresses by which this machine reaches them
-    broker_old : of MQTT 3.1.1, None where the broker is a named one
-    was_restarted : whether an embedded server ended by itself and was started again
+    dsn, broker : URLs by which this machine reaches them
+    broker_old : URL for MQTT 3.1.1, None where the broker is a configured one
+    was_restarted : whether an embedded server ended by itself and was restarted
 
     """
 
@@ -75,23 +75,24 @@ class Servers:
 
     @property
     def password_file(self) -> Path | None:
-        """The file with the password of the embedded database; None where the database is a named one."""
+        """The file with the embedded database's password; None where the database is a configured one."""
         return None if self._common.dsn else self._folder / "postgres" / "password"
 
     def gateway_dsn(self) -> str:
-        """The address of the database for the gateway, once the schema is there.
+        """Return the URL of the database for the gateway; call it after the schema migration.
 
-        In the embedded database it is that of a role that may no more than the gateway needs, so that no
-        statement of the gateway leaves the scope of its key (decision 0029); a named one is used as it is.
+        In the embedded database the URL is that of a role with only the gateway's privileges, so that
+        row-level security limits every statement to the area scope of its API key (decision 0029). The URL
+        of a configured database is used unchanged.
         """
         if self._postgres is None:
             return self.dsn
         return self._postgres.login(GATEWAY_LOGIN, GATEWAY_GROUP, self._database)
 
     def restart_ended(self) -> None:
-        """Start an embedded server again that ended: on its port, with its data.
+        """Restart embedded servers that ended, on the same ports and with the same data.
 
-        It has to be called on the main thread: a server ends with the thread that started it.
+        Must be called on the main thread: a server ends with the thread that started it.
         """
         now_s = time.monotonic()
         for one in self._embedded_servers:

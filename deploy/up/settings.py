@@ -1,4 +1,4 @@
-"""Settings of `towntwin up`: the ports of the embedded servers, and on which address they listen."""
+"""Settings of `towntwin up`: ports and listen address of the embedded servers and the gateway."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the broker, the database and the gateway of `up` listen."""
+    """Listen address and ports of the broker, the database and the gateway of `up`."""
 
     listen: Annotated[
         str,

@@ -1,7 +1,7 @@
-"""The state file of a running `towntwin up`: where its database, broker and gateway are.
+"""Writes and reads the state file of a running `towntwin up`: URLs of its database, broker and gateway.
 
-`up` writes it into its folder for as long as it runs; other commands find it there. A file that a killed `up`
-left behind counts for nothing: the lock of the folder, which ends with its process, decides.
+The file is in the folder of `up` while it runs, where other commands read it. A file left over from a killed
+`up` is ignored: the lock of the folder, which ends with the process, decides.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STATE_FILE = "up.json"
 
 
 class UpState(msgspec.Struct, frozen=True, kw_only=True):
-    """What a running `up` uses; ``broker_old`` is for MQTT 3.1.1, None where a named broker is used."""
+    """Addresses of a running `up`; ``broker_old`` is for MQTT 3.1.1, None for a configured broker."""
 
     pid: int
     dsn: str
@@ -34,7 +34,7 @@ class UpState(msgspec.Struct, frozen=True, kw_only=True):
 
 @contextmanager
 def publish_state(folder: Path, state: UpState) -> Iterator[Path]:
-    """Keep the state file in a folder while the context lasts, readable by its owner alone."""
+    """Write the state file, readable by its owner alone, and remove it when the context ends."""
     path = folder / STATE_FILE
     staging_path = folder / f"{STATE_FILE}.{os.getpid()}"
     staging_path.unlink(missing_ok=True)
@@ -49,7 +49,7 @@ def publish_state(folder: Path, state: UpState) -> Iterator[Path]:
 
 
 def find_running_up(folder: Path) -> UpState | None:
-    """The state of the `up` that runs on a folder; None where none runs, or it is another user's."""
+    """Return the state of the `up` that runs in a folder; None where none runs, or it is another user's."""
     try:
         state = msgspec.json.decode((folder / STATE_FILE).read_bytes(), type=UpState)
         with (folder / folder_lock.LOCK_FILE).open("rb") as file:

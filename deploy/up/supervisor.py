@@ -1,4 +1,4 @@
-"""Starts the platform, watches it, stops it, and prints a summary."""
+"""Runs `towntwin up`: starts servers and processes, restarts ended ones, stops all, and prints a summary."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ UNUSABLE_FOLDER_ERRORS = {
 
 @dataclass(slots=True)
 class PlatformRun:
-    """One run of `up`, while it runs."""
+    """The running platform of one `up`: its store, servers, processes and display."""
 
     job: Job
     store: PostgresStore
@@ -76,7 +76,7 @@ class PlatformRun:
     keeps_running: bool
 
     def refresh(self) -> FleetProgress | None:
-        """Show how things stand, look after the servers and the children."""
+        """Restart ended servers and processes, update the display, and return the publisher's progress."""
         self.servers.restart_ended()
         self.children.restart_ended()
         report = read_progress(self.report_path)
@@ -94,16 +94,16 @@ class PlatformRun:
         return report
 
     def watch(self, for_s: float | None) -> None:
-        """Look until the time is over, or somebody stops it; or else until the recorded files are played.
+        """Refresh until the time is over, the run is stopped, or a replay has ended.
 
-        Where files were played to their end, ``stays`` or a time keep everything up after them.
+        After a replay the platform stays up if ``keeps_running`` is set or a time is given.
         """
         ends_s = time.monotonic() + for_s if for_s else None
         stays_up = False
         while not self.stop.wait(REFRESH_INTERVAL_S):
             self.refresh()
             if self.children.lost and (for_s or self.job.has_end):
-                return  # it comes to nothing any more
+                return  # the run can't succeed any more
             if (
                 not stays_up
                 and self.job.has_end
@@ -117,7 +117,7 @@ class PlatformRun:
                 return
 
     def _announce_replay_end(self) -> bool:
-        """Say that the files are played and the console stays; False where the replay failed."""
+        """Print that the replay has ended and the platform stays up; return False if the replay failed."""
         if summaries.read_replay(self._replay_file) is None:
             return False
         self.report_replay()
@@ -126,7 +126,7 @@ class PlatformRun:
         return True
 
     def drain_and_match_faults(self) -> tuple[FleetProgress | None, list[summaries.FaultOutcome]]:
-        """Let the devices empty their spools and the platform settle; which faults are known then."""
+        """Wait until spools are empty and the platform has settled; return progress and fault outcomes."""
         if not self.children.lost:
             self._wait_until_settled()
         report = read_progress(self.report_path)
@@ -143,7 +143,7 @@ class PlatformRun:
         return report if self.children.lost else self._wait_until_settled(), fault_outcomes
 
     def _wait_until_settled(self) -> FleetProgress | None:
-        """Wait until every reading that was taken has its receipt, and the periodic service has looked."""
+        """Wait until every accepted reading has its receipt and the periodic service has caught up."""
         deadline = time.monotonic() + DRAIN_S
         report = self.refresh()
         while report is not None and report.waiting and time.monotonic() < deadline:
@@ -162,7 +162,7 @@ class PlatformRun:
         return self.report_path.with_name(summaries.REPLAY_FILE)
 
     def report_replay(self) -> ReplaySummary | None:
-        """What the replay came to, where the job is one; the screen has why, if it failed."""
+        """Print and return the replay's summary; None where the job is no replay, or it failed."""
         if not self.job.has_end or self.publisher is None:
             return None
         found = summaries.read_replay(self._replay_file)
@@ -183,9 +183,9 @@ def run_up(
     once: bool,
     stop: threading.Event,
 ) -> int:
-    """Do one job from start to end; 0 only if all of it is as it should be.
+    """Run one job from start to end; the exit code is 0 only if the outcome is as expected.
 
-    With ``once`` a replay ends with its files; else it stays up on a terminal, where a person can look at it.
+    With ``once`` a run ends with the replay of its files; otherwise it stays up if stdout is a terminal.
     """
     home = common.folder or default_folder()
     keeps_running = not once and for_s is None and sys.stdout.isatty()
@@ -214,7 +214,7 @@ def _run_in_folder(
     home: Path,
     stop: threading.Event,
 ) -> int:
-    """The same, in a folder that no other run uses."""
+    """Run the job in a folder that is locked for this run."""
     ports.check_free("--port", gateway.host, gateway.port)
     run_folder = _make_run_folder(home)
     address = f"http://{ports.local_host(gateway.host)}:{gateway.port}"
@@ -294,7 +294,7 @@ def _run_in_folder(
 
 
 def _make_run_folder(home: Path) -> Path:
-    """The folder of this run's files, made anew."""
+    """Create the folder of this run's files, without those of the last run."""
     run_folder = home / "run"
     shutil.rmtree(run_folder, ignore_errors=True)
     run_folder.mkdir(parents=True)
@@ -302,7 +302,7 @@ def _make_run_folder(home: Path) -> Path:
 
 
 def _addresses_shown(servers: Servers, settings: Settings) -> list[tuple[str, str]]:
-    """Where devices publish and where the data are, to be shown."""
+    """Return labels and addresses of broker and database for the display."""
     database = without_password(servers.dsn)
     if servers.password_file is not None:
         database += f" (password in {servers.password_file})"
@@ -318,7 +318,7 @@ def _addresses_shown(servers: Servers, settings: Settings) -> list[tuple[str, st
 def _warn_of_open_ports(
     servers: Servers, settings: Settings, gateway: GatewaySettings, screen: TerminalDisplay
 ) -> None:
-    """Warn of what a network can reach without a password."""
+    """Print warnings about a broker without passwords or a gateway without TLS that the network can reach."""
     if servers.broker_old is not None and not ports.is_loopback(settings.listen):
         screen.print_line(
             f"WARNING: the embedded broker listens on {settings.listen} and asks for NO password: whoever"
@@ -334,9 +334,10 @@ def _warn_of_open_ports(
 
 
 def _create_key(store: PostgresStore, gateway: GatewaySettings) -> tuple[str, str]:
-    """A key for this run: its id, and what is shown. It is good on this machine alone, as far as that works.
+    """Create an API key for this run; return its id and its text. It is restricted to loopback if possible.
 
-    A gateway that listens on one address of the network sees this machine's own requests come from there.
+    It is not possible where the gateway listens on one address of the network: then requests of this machine
+    come from that address.
     """
     loopback = ports.is_loopback(gateway.host) or ports.is_wildcard(gateway.host)
     expires_s = time.time() + KEY_DAYS * 86_400
@@ -362,14 +363,14 @@ def _print_outcome(
 
 
 def _print_ended_processes(children: ChildProcesses, screen: TerminalDisplay) -> int:
-    """Say at the end once more which processes ended for good; the exit code."""
+    """Print again which processes are not restarted any more; return the exit code."""
     for words in children.lost:
         screen.print_line(words)
     return 1 if children.lost else 0
 
 
 def _unwell_processes(store: PostgresStore) -> list[str]:
-    """A sentence for each process that is not alive."""
+    """Return a sentence for each process that is not alive."""
     return [
         process_message(platform_run).en
         for platform_run in store.processes()
@@ -378,7 +379,7 @@ def _unwell_processes(store: PostgresStore) -> list[str]:
 
 
 def _problem_at_start(address: str, servers: Servers, children: ChildProcesses, stop: threading.Event) -> str:
-    """What the platform lacks once it had time to start; nothing where it is ready."""
+    """Wait until the platform is ready; return the problem if it is not in time, else an empty string."""
     deadline = time.monotonic() + READY_S
     problem = ""
     while time.monotonic() < deadline and not stop.is_set() and not children.lost:
@@ -392,7 +393,7 @@ def _problem_at_start(address: str, servers: Servers, children: ChildProcesses, 
 
 
 def _problem(address: str) -> str:
-    """Why a reading published now would not be stored and judged; nothing where it would."""
+    """Return why a reading published now would not be stored and judged; empty if it would."""
     try:
         answer = httpx.get(f"{address}/readyz", timeout=5.0)
     except httpx.HTTPError:

@@ -1,4 +1,4 @@
-"""The terminal's view of a running platform."""
+"""Displays a running platform on the terminal: addresses, counts, problems and the newest anomalies."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PLAIN_INTERVAL_S = 5.0
 
 
 class TerminalDisplay:
-    """A live picture on a terminal; plain lines where there is none."""
+    """A live-updated view on a terminal; plain lines where stdout is no terminal."""
 
     def __init__(self, addresses: list[tuple[str, str]]) -> None:
         self._console = Console()
@@ -52,7 +52,7 @@ class TerminalDisplay:
             self._live.stop()
 
     def print_line(self, sentence: str) -> None:
-        """One line that stays."""
+        """Print one permanent line."""
         self._console.print(sentence, soft_wrap=True, markup=False)
 
     def show(
@@ -65,7 +65,7 @@ class TerminalDisplay:
         *,
         now_s: float,
     ) -> None:
-        """What arrived and what is flagged, now."""
+        """Update the view, or print new anomalies and problems as lines."""
         if self._live.is_started:
             self._live.update(self._live_view(health, report, newest, directory, problems))
         else:
@@ -131,7 +131,7 @@ class TerminalDisplay:
             )
 
     def _print_new_problems(self, problems: list[str]) -> None:
-        """Say a problem when it comes, not again while it stays."""
+        """Print each problem when it appears, and not again while it lasts."""
         for problem in problems:
             if problem not in self._problems:
                 self.print_line(problem)

@@ -1,4 +1,4 @@
-"""Bad input, over a real broker: whole in the dead letters, acknowledged, stopping nothing."""
+"""Tests that bad input over a real broker becomes dead letters, is acknowledged, and stops nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/howto/connect-a-device.md as a technician follows it: site file, script, table of mistakes."""
+"""Follows docs/howto/connect-a-device.md as a technician would: site file, script, table of mistakes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`towntwin up --sites` as a technician and an operator meet it: what it prints, finds, answers and mends."""
+"""Tests `towntwin up --sites` from a user's view: output, other commands, answers and recovery."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A minute of hostile messages among good ones, at the running platform; then ingest is killed for good."""
+"""Sends malformed and good messages to the running platform for a minute, then kills ingest for good."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The promise, tried for real: whatever is killed, every reading is stored exactly once."""
+"""Tests that every reading is stored exactly once, whichever process or server is killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`towntwin up` as its user runs it: the demo for a minute, and real recorded files."""
+"""Tests `towntwin up` as a user runs it: the demo for a minute, and the replay of real recorded files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No English stands inside a Chinese text, of whatever part of the platform."""
+"""Tests that no Chinese text of any part of the platform contains English words."""
 
 from __future__ import annotations
 

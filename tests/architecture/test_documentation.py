@@ -1,4 +1,4 @@
-"""The documentation site builds without a warning."""
+"""Tests that the documentation site builds without a warning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the repository holds: no trace of one machine, short modules, and words for everything public."""
+"""Tests the repository's files: no traces of one machine, short modules, docstrings on all public names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rooms keep their walls."""
+"""Tests that packages import each other only as the architecture allows."""
 
 from __future__ import annotations
 

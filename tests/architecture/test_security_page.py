@@ -1,4 +1,4 @@
-"""Every test that docs/security.md names is there, and each line of its tables names one."""
+"""Tests that every test named in docs/security.md exists, and that each line of its tables names one."""
 
 from __future__ import annotations
 

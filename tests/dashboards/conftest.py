@@ -1,4 +1,4 @@
-"""A filled database of each edition, as Grafana's role sees it, and the dashboards as they are committed."""
+"""Fixtures of the dashboard tests: a filled database of each edition as Grafana's role sees it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 BOARDS: dict[str, dict[str, Any]] = {
     path.name: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))
 }
-# What the demo's three days do not bring about by themselves.
+# Data that the demo's three days do not produce.
 MORE = """
 INSERT INTO dead_letter (received, topic, payload, reason, detail)
 SELECT now() - n * interval '1 minute', 'towntwin/v1/x/y/data', 'x', 'payload', 'not SenML'
@@ -40,14 +40,14 @@ ANALYZE;
 
 @dataclass(frozen=True)
 class DemoDatabase:
-    """Where the database is, and what a panel would be asked for."""
+    """A database of the demo, and the time range and variable values for panels."""
 
     dsn: str
     panel_request: PanelRequest
     chosen: dict[str, dict[str, list[str]]] = field(default_factory=dict)
 
     def answer(self, sql: str) -> tuple[list[str], list[int], list[tuple[Any, ...]]]:
-        """Names, types and rows, as the role that Grafana has."""
+        """Run a query with Grafana's role; return column names, types and rows."""
         with psycopg.connect(self.dsn) as connection:
             connection.execute("SET ROLE towntwin_grafana")
             cursor = connection.execute(sql.encode())
@@ -56,7 +56,7 @@ class DemoDatabase:
             return names, [one.type_code for one in cursor.description], cursor.fetchall()
 
     def on(self, board: str) -> PanelRequest:
-        """A panel of a dashboard, with everything chosen that can be."""
+        """Return the request of a dashboard's panel with all values of its variables selected."""
         if board not in self.chosen:
             panel = self.panel_request
             for variable in BOARDS[board]["templating"]["list"]:
@@ -71,7 +71,7 @@ class DemoDatabase:
 
 @pytest.fixture(scope="package", params=["timescale_server", "plain_server"])
 def filled(request: pytest.FixtureRequest) -> Iterator[DemoDatabase]:
-    """Three demo days until now, assessed, with letters, statuses and a shard."""
+    """Provide three days of the demo until now, assessed, with dead letters, statuses and a shard."""
     with fresh_database(request.getfixturevalue(request.param)) as dsn:
         migrate(dsn)
         store = PostgresStore.open(dsn)

@@ -1,4 +1,4 @@
-"""Each alert rule fires and is quiet when it should, on filled data; the files say the same as the API."""
+"""Tests that each alert rule fires and stays quiet correctly on filled data, and that files and API agree."""
 
 from __future__ import annotations
 

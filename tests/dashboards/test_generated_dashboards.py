@@ -1,4 +1,4 @@
-"""The committed JSON is what the code builds, and is a dashboard as Grafana documents it."""
+"""Tests that the committed dashboard JSON is what the code generates and is valid for Grafana."""
 
 from __future__ import annotations
 

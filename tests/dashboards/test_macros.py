@@ -1,4 +1,4 @@
-"""The expander does what Grafana's documentation of the PostgreSQL data source says."""
+"""Tests the macro expander against Grafana's documentation of the PostgreSQL data source."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Panels read the rollup that their range asks for: EXPLAIN shows readings for a day, and none for a year."""
+"""Tests by EXPLAIN that panels read the rollup that fits their time range."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A push brings a strict Grafana up to date, once, and never writes over a person's change unsaid."""
+"""Tests that a push updates a strict Grafana once and never overwrites manual changes unnoticed."""
 
 from __future__ import annotations
 

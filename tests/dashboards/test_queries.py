@@ -1,4 +1,4 @@
-"""Every panel's and variable's SQL runs on a filled database, and gives what its panel type needs."""
+"""Tests that the SQL of every panel and variable runs on a filled database and fits its panel type."""
 
 from __future__ import annotations
 

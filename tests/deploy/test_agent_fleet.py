@@ -1,4 +1,4 @@
-"""Many agents in one process: one member's fault is reported, and costs the others nothing."""
+"""Tests many agents in one process: a member's exception is reported and does not affect the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A planted fault is found and counted, from CSV, Parquet or the database, on threads or on a cluster."""
+"""Tests `towntwin backtest`: planted faults from CSV, Parquet or the database, on threads or a cluster."""
 
 from __future__ import annotations
 

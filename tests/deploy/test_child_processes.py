@@ -1,4 +1,4 @@
-"""The children of `up`: started again, forgiven after a while, and given up in plain words."""
+"""Tests the supervision of the child processes of `up`: restarts, reset of the count, and giving up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command changes is a line of the audit, and what it is told in secret is not."""
+"""Tests that each change by a command is audited, without its secret arguments."""
 
 from __future__ import annotations
 

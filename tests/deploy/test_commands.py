@@ -1,4 +1,4 @@
-"""The command line is quick and small: a command imports what it needs, and nothing that others need."""
+"""Tests that the command line starts fast: a command imports only the modules that it needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dead letters are worked by command, while ingest runs: listed, shown, replayed once, purged."""
+"""Tests `towntwin letters` while ingest runs: list, show, replay once, purge."""
 
 from __future__ import annotations
 

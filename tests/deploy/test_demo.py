@@ -1,4 +1,4 @@
-"""The demo: three towns on one river, and a plan whose faults show clearly at any hour."""
+"""Tests the demo: three towns on one river, and planned faults that are detectable at any hour."""
 
 from __future__ import annotations
 

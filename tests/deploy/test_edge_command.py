@@ -1,4 +1,4 @@
-"""`towntwin edge` as a technician runs it: a pipe, a signal, lines that are wrong."""
+"""Tests `towntwin edge` as a technician runs it: pipes, signals, invalid lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded stack: what `towntwin up` leans on when nothing else is named."""
+"""Tests the embedded PostgreSQL and MQTT broker that `towntwin up` uses by default."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The users that the servers of the embedded stack run as, and the role that the gateway logs in with."""
+"""Tests the operating-system users of the embedded servers and the database role of the gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/failures.md shows the tables that the code decides by, and names tests that exist."""
+"""Tests that docs/failures.md matches the tables in the code and names existing tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`towntwin feedback` as its user runs it, on a real TimescaleDB."""
+"""Tests `towntwin feedback` as a user runs it, on a real TimescaleDB."""
 
 from __future__ import annotations
 

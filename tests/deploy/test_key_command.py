@@ -1,4 +1,4 @@
-"""`towntwin key`: a key is shown once, opens the gateway, and is revoked."""
+"""Tests `towntwin key`: a key is shown once, gives access to the gateway, and can be revoked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logs: text of others is on one line, bounded, without the queries of addresses, for the owner alone."""
+"""Tests the logs: untrusted text is one bounded line, without query strings, readable by the owner only."""
 
 from __future__ import annotations
 

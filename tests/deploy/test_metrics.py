@@ -1,4 +1,4 @@
-"""The page of the metrics is what the code has; what an ingest process shows is what happened to it."""
+"""Tests that the metrics page matches the code and that an ingest process's metrics match what happened."""
 
 from __future__ import annotations
 

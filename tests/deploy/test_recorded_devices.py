@@ -1,4 +1,4 @@
-"""Which device plays which files, what is checked before the start, and when a replay is good."""
+"""Tests the grouping of recorded files by device, the checks before a replay, and its exit status."""
 
 from __future__ import annotations
 

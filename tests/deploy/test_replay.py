@@ -1,4 +1,4 @@
-"""Recorded files played by `towntwin replay`: nothing enrolled is changed, and every row is accounted for."""
+"""Tests `towntwin replay`: nothing enrolled is changed, and every row is accounted for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The servers of the tests are what they say they are, and survive what is done to them."""
+"""Tests the servers that the tests run on: their versions and settings, and recovery after stop and kill."""
 
 from __future__ import annotations
 

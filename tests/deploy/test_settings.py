@@ -1,4 +1,4 @@
-"""Settings: every one is documented; a wrong one names itself and ends with exit code 2."""
+"""Tests the settings: each is documented; an invalid one is named and gives exit code 2."""
 
 import argparse
 import subprocess

@@ -1,4 +1,4 @@
-"""Site files: what may be left out follows, and what is wrong is told with file, entry and remedy."""
+"""Tests site files: omitted fields are derived; errors name file, entry and remedy."""
 
 from __future__ import annotations
 

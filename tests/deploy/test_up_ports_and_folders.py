@@ -1,4 +1,4 @@
-"""Where `up` listens and is found: ports, addresses, state file, unusable folders; the advice of doctor."""
+"""Tests the ports, addresses, state file and folder of `up`, and the advice of `towntwin doctor`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The broker fails in every way that it can; afterwards each reading is stored once."""
+"""Tests that each reading is stored once through every kind of broker failure."""
 
 from __future__ import annotations
 

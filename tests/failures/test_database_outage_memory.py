@@ -1,4 +1,4 @@
-"""The database is away while far more comes in than memory may hold: the broker holds it, ingest does not."""
+"""Tests that ingest's memory is bounded during a database outage, as the broker holds the backlog."""
 
 from __future__ import annotations
 

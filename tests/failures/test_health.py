@@ -1,4 +1,4 @@
-"""Health with the real processes: whatever is done to them, `/readyz`, `/v1/health` and doctor show it."""
+"""Tests that `/readyz`, `/v1/health` and doctor report the failures of real processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever owns a shard, and however often that changes: each reading is stored once, and judged alike."""
+"""Tests that readings are stored once and judged alike however often a shard's owner changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stopping: what is held is committed if that can be, and is nobody's loss if it can't."""
+"""Tests a graceful stop: pending readings are committed if possible, otherwise sent again; none is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A gateway on a filled store."""
+"""Fixtures of the gateway tests: a filled store, an HTTP client and a browser page."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from tests.support.throwaway_servers import NamedServer, PostgresServer
 
 
-expect.set_options(timeout=20_000)  # a page that is waited for on a machine with much else to do [ms]
+expect.set_options(timeout=20_000)  # of waiting for a page on a busy machine [ms]
 
 
 @pytest.fixture(scope="session")
 def filled_store(timescale_server: PostgresServer | NamedServer) -> Iterator[PostgresStore]:
-    """Two demo days in TimescaleDB, and processes that are alive."""
+    """Provide a store with two days of the demo on TimescaleDB, and live heartbeats."""
     with fresh_database(timescale_server) as dsn:
         migrate(dsn)
         store = PostgresStore.open(dsn)
@@ -43,7 +43,7 @@ def filled_store(timescale_server: PostgresServer | NamedServer) -> Iterator[Pos
 
 @pytest.fixture
 def client(filled_store: PostgresStore) -> Callable[[], AsyncClient]:
-    """Makes clients that call the application without a socket."""
+    """Return a factory of clients that call the application in-process."""
     app = gateway_app(filled_store)
     return lambda: AsyncClient(
         transport=ASGITransport(app, raise_app_exceptions=False),
@@ -55,7 +55,7 @@ def client(filled_store: PostgresStore) -> Callable[[], AsyncClient]:
 
 @pytest.fixture
 def browser(chromium: Path) -> Iterator[Browser]:
-    """A headless Chromium."""
+    """Provide a headless Chromium."""
     with sync_playwright() as playwright:
         one = playwright.chromium.launch(
             executable_path=chromium,
@@ -67,7 +67,7 @@ def browser(chromium: Path) -> Iterator[Browser]:
 
 @pytest.fixture(params=LANGUAGES)
 def page(request: pytest.FixtureRequest, browser: Browser) -> Iterator[tuple[translations.Language, Page]]:
-    """A page; anything on its error console fails the test."""
+    """Provide a page and its language; an error in the page's console fails the test."""
     one = browser.new_context(
         locale=LANGUAGES[request.param], viewport={"width": 1366, "height": 768}
     ).new_page()

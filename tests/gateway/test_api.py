@@ -1,4 +1,4 @@
-"""The API answers as its documentation says: hierarchy, times, paging, problems."""
+"""Tests that the API behaves as documented: hierarchy, times, paging, problem details."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No answer to a town's key names what is beyond its border: evidence, reasons, exports, reports."""
+"""Tests that responses to a town's key name nothing outside its area: evidence, reasons, exports, reports."""
 
 from __future__ import annotations
 

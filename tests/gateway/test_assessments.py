@@ -1,4 +1,4 @@
-"""Assessments and monthly reports over the API and by command, on a real TimescaleDB."""
+"""Tests assessments and monthly reports by API and by command, on a real TimescaleDB."""
 
 from __future__ import annotations
 

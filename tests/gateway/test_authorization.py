@@ -1,4 +1,4 @@
-"""Every route, for every role, for the own area, one below it, the one above it, and a foreign one."""
+"""Tests every route with every role, for its own, a lower, a higher and a foreign area."""
 
 from __future__ import annotations
 

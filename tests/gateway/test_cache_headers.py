@@ -1,4 +1,4 @@
-"""No cache gives an answer of one key to another: every answer that depends on one forbids it."""
+"""Tests that responses that depend on the API key forbid shared caching."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The notebook's client and the howto, against a real gateway process."""
+"""Tests the Python client for notebooks and its howto against a real gateway process."""
 
 from __future__ import annotations
 

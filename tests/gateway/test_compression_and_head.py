@@ -1,4 +1,4 @@
-"""How answers travel: compressed or not, in pieces, as a head alone."""
+"""Tests the transfer of responses: compression, streaming, and HEAD requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The console in a real browser: a planned fault is seen to appear, in English and in Chinese."""
+"""Tests the console in a real browser: a planned fault appears, in English and in Chinese."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The console while the database is stopped or read-only; pages that a browser gets instead of JSON."""
+"""Tests the console while the database is stopped or read-only, and HTML error pages for browsers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The console: quantities, ranges, links, a first reading, dead letters, a phone."""
+"""Tests the console's quantities, time ranges, links, first readings, dead letters and phone layout."""
 
 from __future__ import annotations
 

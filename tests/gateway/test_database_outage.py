@@ -1,4 +1,4 @@
-"""A database that is away for a moment cuts no stream, and no export that has begun."""
+"""Tests that a short database outage interrupts neither live streams nor running exports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dead letters are worked by API, while ingest runs; and devices are shown with their clocks."""
+"""Tests dead letters by API while ingest runs, and the devices' clock offsets."""
 
 from __future__ import annotations
 

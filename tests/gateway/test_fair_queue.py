@@ -1,4 +1,4 @@
-"""One key's work does not make another wait: turns by key, a budget of time, pauses for slow readers."""
+"""Tests the fair queue of heavy requests: turns by key, a time budget, pauses for slow readers."""
 
 from __future__ import annotations
 

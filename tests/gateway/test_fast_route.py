@@ -1,4 +1,4 @@
-"""Our route and FastAPI's take and refuse the same parameters, in the same words."""
+"""Tests that the fast route accepts and refuses the same parameters as FastAPI, with the same messages."""
 
 from __future__ import annotations
 

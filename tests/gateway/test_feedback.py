@@ -1,4 +1,4 @@
-"""An operator's word over the API: limits move and come back, and all of it is on record."""
+"""Tests operator feedback by API: limits move and return, and everything is on record."""
 
 from __future__ import annotations
 

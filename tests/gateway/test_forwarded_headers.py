@@ -1,4 +1,4 @@
-"""Forwarded headers count from trusted proxies alone, and links begin with the public address."""
+"""Tests that forwarded headers count only from trusted proxies, and that links use the public URL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/v1/health`, `/readyz` and background tasks: what they answer while something is wrong."""
+"""Tests the responses of `/v1/health`, `/readyz` and background tasks during failures."""
 
 from __future__ import annotations
 

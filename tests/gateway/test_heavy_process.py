@@ -1,4 +1,4 @@
-"""Heavy requests have a process of their own, which sees, refuses and is audited as the gateway is."""
+"""Tests that the heavy-request process has the gateway's area scope, refusals and audit."""
 
 from __future__ import annotations
 

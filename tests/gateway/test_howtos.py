@@ -1,4 +1,4 @@
-"""The pages on judging a series and on listening, followed command by command."""
+"""Runs the commands of the howto pages on judging a series and on live streams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A posted series gets what a device's would; limits are tried, adopted and taken back on record."""
+"""Tests that a posted series is judged like a device's, and that limits are tried, adopted and reverted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A key never grants more than whoever makes it has: role, area, scope, end, address."""
+"""Tests that a new key never has more rights than its creator: role, area, scope, expiry, address."""
 
 from __future__ import annotations
 

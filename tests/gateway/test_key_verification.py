@@ -1,4 +1,4 @@
-"""Verifying keys: wrong ones cost little and lock nobody out; those of older versions work on."""
+"""Tests the verification of API keys: wrong keys are cheap and lock nobody out; older hashes stay valid."""
 
 from __future__ import annotations
 

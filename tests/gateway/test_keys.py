@@ -1,4 +1,4 @@
-"""Keys in use: shown once, bounded, expiring, revoked within seconds; whoever has none learns why."""
+"""Tests API keys in use: shown once, rate-limited, expiring, revoked within seconds, and refusal messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Live streams tell what is new, resume where they were cut, and drop a reader that is too slow."""
+"""Tests live streams: new events, resumption after a cut, and disconnection of slow readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Live streams and a database that was away: what is late is told, and what is old is not."""
+"""Tests live streams after a database outage: late events are sent, old ones are not."""
 
 from __future__ import annotations
 

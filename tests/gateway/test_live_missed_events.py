@@ -1,4 +1,4 @@
-"""What a live stream missed: bounded, with gaps that tell where to query, and nothing lost."""
+"""Tests the replay of missed live events: bounded, with gap events that say where to query."""
 
 from __future__ import annotations
 

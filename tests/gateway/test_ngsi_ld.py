@@ -1,4 +1,4 @@
-"""The newest values have the documented shape of the Smart Data Models, in their units."""
+"""Tests that the newest values are served as Smart Data Models (NGSI-LD), in their units."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens of a real provider: its own RSA keys, served over HTTP; hostile ones are refused."""
+"""Tests tokens of a real OIDC provider with its own RSA keys over HTTP; forged ones are refused."""
 
 from __future__ import annotations
 

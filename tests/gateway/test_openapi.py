@@ -1,4 +1,4 @@
-"""The OpenAPI description is true: its examples hold, and nothing that it allows breaks the gateway."""
+"""Tests the OpenAPI description: its examples hold, and no request that it allows breaks the gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cursors that nobody gave for this: changed, forged, stolen, of another question or another installation."""
+"""Tests that invalid cursors are refused: changed, forged, of another key, query or installation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plots have at most so many points, of stored readings, whatever the stretch."""
+"""Tests that plots have a bounded number of points, all of stored readings, for any time range."""
 
 from __future__ import annotations
 

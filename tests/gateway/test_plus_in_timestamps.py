@@ -1,4 +1,4 @@
-"""A time whose plus came as a blank, for it was not written as %2B, is understood on every route."""
+"""Tests that a timestamp whose plus was decoded to a space is accepted on every route."""
 
 from __future__ import annotations
 

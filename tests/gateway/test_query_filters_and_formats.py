@@ -1,4 +1,4 @@
-"""Anomalies and readings by every filter and in every form, page by page and whole, on a real database."""
+"""Tests anomalies and readings by every filter and format, paged and complete, on a real database."""
 
 from __future__ import annotations
 

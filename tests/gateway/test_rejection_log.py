@@ -1,4 +1,4 @@
-"""Refused requests leave a trace: a metric counts all, and the log names as many as it can take."""
+"""Tests the record of refused requests: a metric counts all, and the log has a bounded number."""
 
 from __future__ import annotations
 

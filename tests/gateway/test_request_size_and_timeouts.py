@@ -1,4 +1,4 @@
-"""Large bodies and slow clients, on real sockets: each is told so, and hurts nobody."""
+"""Tests large request bodies and slow clients on real sockets: refused, without affecting others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The console's cookie: a signed session that ends with its key, secure behind TLS, never the key itself."""
+"""Tests the console's session cookie: signed, ends with its key, secure behind TLS, never the key itself."""
 
 from __future__ import annotations
 

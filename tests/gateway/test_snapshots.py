@@ -1,4 +1,4 @@
-"""An old question has its old answer, byte by byte, although data came late and flags were revised since."""
+"""Tests that a query on a snapshot gives the same bytes after late data and revised flags."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A question that is not understood whole is not answered."""
+"""Tests that requests with unknown parameters are refused."""
 
 from __future__ import annotations
 

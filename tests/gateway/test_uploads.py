@@ -1,4 +1,4 @@
-"""A file that lies, or takes too long, breaks nothing but the process that parses it."""
+"""Tests that malformed or slow-to-parse uploads affect only the process that parses them."""
 
 from __future__ import annotations
 

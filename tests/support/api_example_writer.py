@@ -1,4 +1,4 @@
-"""Ask a gateway with the demo towns the example of every operation, and write down what it answers.
+"""Runs the example request of every API operation on the demo towns and writes the responses to a file.
 
 python -m tests.support.api_example_writer
 """
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from httpx import Response
 
 
-MAX_SHOWN_ROWS = 2  # rows that are shown
+MAX_SHOWN_ROWS = 2  # of a list in an example
 DEAD_LETTER = DeadLetter(
     received_s=1_795_000_000.0,
     topic="towntwin/v1/330402-d1/330402-d1-r01/data",
@@ -105,14 +105,14 @@ REQUESTS: dict[str, tuple[str, Any]] = {
 
 
 def prepare(store: PostgresStore) -> None:
-    """What the demo does not have by itself: a dead letter, assessments, a key."""
+    """Add what the demo does not have: a dead letter, assessments, an API key."""
     store.commit(Batch(dead_letters=[DEAD_LETTER]))
     assess(store, Settings())
     ACCOUNTS.create(EXAMPLE_KEY)
 
 
 def ask(app: FastAPI, name: str, url: str, body: Any) -> Response:
-    """An example's answer."""
+    """Return the response to an example's request."""
 
     async def asked() -> Response:
         async with AsyncClient(transport=ASGITransport(app), base_url="http://gateway") as client:
@@ -122,7 +122,7 @@ def ask(app: FastAPI, name: str, url: str, body: Any) -> Response:
 
 
 def shortened(answer: Any) -> Any:
-    """An answer with the first of its rows."""
+    """Return a response with lists cut to their first rows."""
     if isinstance(answer, list):
         return [shortened(one) for one in answer[:MAX_SHOWN_ROWS]]
     if isinstance(answer, dict):
@@ -131,7 +131,7 @@ def shortened(answer: Any) -> Any:
 
 
 def example(app: FastAPI, name: str, url: str, body: Any) -> examples.ApiExample:
-    """An operation with what is asked and answered."""
+    """Return the example of an operation: request and shortened response."""
     answer = ask(app, name, url, body)
     answer.raise_for_status()
     is_json = answer.headers["content-type"].endswith("json")

@@ -1,4 +1,4 @@
-"""Questions to a gateway that is called without a socket."""
+"""Sends requests to a gateway app in-process, and collects all pages of a list."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WIDE_TIME_RANGE: dict[str, Any] = {"from": "2020-01-01T00:00:00Z", "to": "2030-0
 def get_response(
     client: ClientFactory, path: str, *, headers: dict[str, str] | None = None, **params: Any
 ) -> Response:
-    """An answer."""
+    """Return the response to a GET request."""
 
     async def send() -> Response:
         async with client() as one:
@@ -25,7 +25,7 @@ def get_response(
 
 
 def all_items(client: ClientFactory, path: str, **params: Any) -> list[dict[str, Any]]:
-    """All pages, one after the other."""
+    """Return the items of all pages."""
     collected: list[dict[str, Any]] = []
     cursor: dict[str, Any] = {}
     while True:

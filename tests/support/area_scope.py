@@ -1,4 +1,4 @@
-"""Steps behind the wall of the database, for tests that then send statements of their own."""
+"""Sets the area scope of row-level security on a connection, for tests that send their own SQL."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def scope_key_of(connection: Connection[Any]) -> bytes:
-    """The key of a session, given to it where it has none; a rollback would undo that."""
+    """Return the scope key of a session; register one where it has none (a rollback would undo that)."""
     key: bytes | None = getattr(connection, "scope_key", None)
     if key is None:
         key = secrets.token_bytes(32)
@@ -23,5 +23,5 @@ def scope_key_of(connection: Connection[Any]) -> bytes:
 
 
 def set_area_role(connection: Connection[Any], area: str, name: str = "wall_enter") -> None:
-    """Step behind the wall of an area, to the end of the transaction."""
+    """Restrict the session to an area's rows until the end of the transaction."""
     connection.execute(QUERIES[name], signed_scope(area, scope_key_of(connection)))

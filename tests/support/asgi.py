@@ -1,4 +1,4 @@
-"""Asking an application without a socket, also for answers that never end."""
+"""Calls an ASGI application in-process, including responses that never end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOOPBACK = ("127.0.0.1", 5)
 def send_request(
     app: FastAPI, method: str, path: str, *, client: tuple[str, int] = LOOPBACK, **given: Any
 ) -> Response:
-    """One request and its whole answer."""
+    """Send one request; return the complete response."""
 
     async def send_once() -> Response:
         transport = ASGITransport(app, raise_app_exceptions=False, client=client)
@@ -30,7 +30,7 @@ def send_request(
 
 
 class StreamedResponse:
-    """An answer that lasts: what came of it so far."""
+    """A response that is still being streamed: its status and the text received so far."""
 
     def __init__(self, app: FastAPI, path: str, headers: dict[str, str], query: str = "") -> None:
         self.status = 0
@@ -53,13 +53,13 @@ class StreamedResponse:
         self.task = asyncio.create_task(app(self._scope, self._receive, self._send))
 
     async def until(self, condition: Callable[[], bool], within_s: float = 20.0) -> None:
-        """Return once something is so."""
+        """Wait until a condition holds."""
         async with asyncio.timeout(within_s):
-            while not condition():  # noqa: ASYNC110 - what it waits for is no event of ours
+            while not condition():  # noqa: ASYNC110 - there is no event to wait for
                 await asyncio.sleep(0.01)
 
     async def disconnect(self) -> None:
-        """Go."""
+        """Disconnect and wait for the application to end."""
         self._disconnected.set()
         await asyncio.wait([self.task], timeout=10)
 

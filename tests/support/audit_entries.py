@@ -1,4 +1,4 @@
-"""What commands wrote to the audit."""
+"""Reads the audit entries that commands wrote."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def audited_actions(store: PostgresStore, action: str) -> list[tuple[str, str]]:
-    """Actions that begin so, and their targets, oldest first; each is of a command that was done."""
+    """Return actions with a prefix and their targets, oldest first; asserts that commands did them."""
     lines = [one for one in ApiKeyStore(store).audit(AuditQuery(limit=1000)) if one.action.startswith(action)]
     assert all(one.who.startswith("command") and one.address == "local" for one in lines)
     assert {one.status for one in lines} <= {200}

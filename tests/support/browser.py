@@ -1,4 +1,4 @@
-"""A real browser for the console's tests."""
+"""Finds or installs Chromium and a Chinese font for the console's tests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def provide(say: Callable[[str], None]) -> Path:
     Raises
     ------
     InstallationError
-        Where there is none, and this is not Debian as root.
+        If there is no Chromium, and this is not Debian as root.
 
     """
     found = _find()

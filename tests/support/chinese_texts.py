@@ -25,10 +25,10 @@ def is_chinese(text: str) -> bool:
 
 
 def english_in(text: str) -> list[str]:
-    """Latin words of three letters or more that a Chinese text should not hold.
+    """Return Latin words of three letters or more that a Chinese text should not contain.
 
-    Placeholders, tags, addresses, names of settings and options are no words. A text may give both languages,
-    the Chinese first or last, with `` · `` between them: then each side counts alone, and a side without
+    Placeholders, tags, URLs, names of settings and options are not words. A text may have both languages,
+    the Chinese first or last, with `` · `` between them: then each side is checked alone, and a side without
     Chinese is the English one.
 
     >>> english_in("相差over 100倍离散度"), english_in("COD为{value} mg/L"), english_in("死信 · Dead letters")

@@ -1,4 +1,4 @@
-"""The console, served on a port of this process and opened in a headless Chromium."""
+"""Serves the console on a port of this process, with NiceGUI's globals reset."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LANGUAGES = {"en": "en-US", "zh": "zh-CN"}
 
 @contextmanager
 def console_globals() -> Iterator[None]:
-    """Reset NiceGUI's globals; the modules that define pages stay imported, which NiceGUI would remove."""
+    """Reset NiceGUI's globals, but keep imported the modules that define pages, which NiceGUI removes."""
     with nicegui_reset_globals():
         kept = dict(sys.modules)
         yield
@@ -32,10 +32,10 @@ def console_globals() -> Iterator[None]:
 
 
 def serve_console(store: Store, **changed: Any) -> Iterator[str]:
-    """The console's address, with a key for it, while the loop lasts.
+    """Yield the console's login URL with a key, and serve the console until the generator resumes.
 
-    NiceGUI keeps its application, pages and middleware in globals, so one process serves one console at a
-    time, and each begins with the globals reset.
+    NiceGUI keeps its application, pages and middleware in globals, so a process serves one console at a
+    time, and each starts with the globals reset.
 
     """
     with console_globals():

@@ -1,4 +1,4 @@
-"""A socket of the console's page, as a browser opens it."""
+"""Opens the console's WebSocket (Engine.IO, Socket.IO) as a browser does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.gateway_access import ACCOUNTS
 
 
 class ConsoleSocket:
-    """A socket of a page, as a browser opens it (Engine.IO 4, Socket.IO 5)."""
+    """A page's WebSocket as a browser opens it (Engine.IO 4, Socket.IO 5)."""
 
     def __init__(
         self, base_url: str, client_id: str, key: str, *, implicit: bool, tab_id: str = "tab"
@@ -37,7 +37,7 @@ class ConsoleSocket:
         self._socket.send(text)
 
     def until(self, begin: str, timeout_s: float = 5.0) -> bool:
-        """Whether a message that begins so comes in time."""
+        """Return whether a message with a prefix arrives within the timeout."""
         deadline = time.monotonic() + timeout_s
         try:
             while (left_s := deadline - time.monotonic()) > 0:
@@ -59,7 +59,7 @@ def key_of_area(area: str) -> str:
 
 
 def load_page(base_url: str, key: str) -> str:
-    """The client id of a page that is loaded with a key."""
+    """Load the page with a key; return its NiceGUI client id."""
     answer = httpx.get(f"{base_url}/", headers={"X-API-Key": key}, timeout=30)
     assert answer.status_code == 200, answer.text
     found = re.search(r"'client_id': '([0-9a-f-]{36})'", answer.text)

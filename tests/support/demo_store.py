@@ -1,4 +1,4 @@
-"""A store filled with the demo towns through the judge, as the pipeline would, without a broker."""
+"""Fills a store with judged readings of the demo towns, without a broker."""
 
 from __future__ import annotations
 
@@ -33,11 +33,15 @@ def fill_with_demo(
     plan: Sequence[PlannedFault] | None = None,
     seed: int = 1,
 ) -> float:
-    """Enrol the demo, judge and store its last days; returns the present of what was played [s].
+    """Enrol the demo, judge and store its last days; return the simulated present [s].
 
     Parameters
     ----------
-    plan : what goes wrong; None for the demo's own plan
+    store : to fill
+    days : length of the simulated history [d]
+    until_s : end of the history, Unix seconds [s]; None for now
+    plan : planned faults; None for the demo's own plan
+    seed : of the random numbers
 
     """
     until_s = until_s or time.time()

@@ -1,8 +1,8 @@
-"""A Grafana to push to: its HTTP API as documented, strict, in memory, served on loopback.
+"""Simulates a strict Grafana: its documented HTTP API, in memory, served on loopback.
 
 Source: Grafana's documentation of the folder, data source, dashboard, dashboard version and alerting
-provisioning APIs (11.x and 12.x): required fields, uid patterns, status codes, optimistic locking. What is
-not there is answered by 404, as Grafana does.
+provisioning APIs (11.x and 12.x): required fields, uid patterns, status codes, optimistic locking. Missing
+resources give 404, as in Grafana.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from tests.support.fake_grafana_validation import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TOKEN = "glsa_test"  # noqa: S105 - of a Grafana that lives for one test
+TOKEN = "glsa_test"  # noqa: S105 - of a fake that exists for one test
 SECRETS = {"dingding": {"url"}, "webhook": {"password", "authorization_credentials"}, "email": set()}
 
 
 @dataclass
 class FakeGrafana:
-    """What it keeps."""
+    """The stored state of a fake Grafana."""
 
     url: str = ""
     folders: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -52,14 +52,14 @@ class FakeGrafana:
     )
     writes: list[str] = field(default_factory=list)
     as_page: bool = True
-    """Whether versions come as a page, as since Grafana 11, or as a list, as before."""
+    """Whether versions are returned as a page, as since Grafana 11, or as a list, as before."""
 
     def save_as_person(self, uid: str, message: str = "", **changes: Any) -> None:
-        """Somebody changes a dashboard in the browser."""
+        """Change a dashboard as a user does in the browser."""
         self.store_dashboard({**self.boards[uid]["dashboard"], **changes}, message, "ling", "towntwin")
 
     def store_dashboard(self, board: dict[str, Any], message: str, who: str, folder: str) -> dict[str, Any]:
-        """The next version of a dashboard."""
+        """Store and return the next version of a dashboard."""
         uid = board["uid"]
         older = self.boards.get(uid)
         version = older["dashboard"]["version"] + 1 if older else 1
@@ -73,7 +73,7 @@ class FakeGrafana:
 
 
 def grafana_app(grafana: FakeGrafana) -> FastAPI:
-    """Its API."""
+    """Return the HTTP API of a fake Grafana."""
 
     def check_token(authorization: Annotated[str | None, Header()] = None) -> None:
         if authorization != f"Bearer {TOKEN}":
@@ -256,7 +256,7 @@ def redacted(contact: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def serve_fake_grafana() -> Iterator[FakeGrafana]:
-    """It, while it is served."""
+    """Serve a fake Grafana while the context lasts."""
     grafana = FakeGrafana()
     port = free_port()
     server = uvicorn.Server(

@@ -1,4 +1,4 @@
-"""What a strict Grafana finds fault with: missing fields, uids, durations, states, versions."""
+"""Validates requests as a strict Grafana does: missing fields, uids, durations, states, versions."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def require_existing(stored: dict[str, dict[str, Any]], uid: str, message: str) 
 
 
 def check_version(board: dict[str, Any], older: dict[str, Any] | None) -> None:
-    """Optimistic locking: only who saw the newest version may write the next."""
+    """Apply optimistic locking: a write must be based on the newest version."""
     if older is None:
         if board.get("id") is not None:
             raise http_error(404, "Dashboard not found")

@@ -1,4 +1,4 @@
-"""Four areas with one of everything in each, and keys of one of them for every role."""
+"""Sets up a gateway with four areas, one of everything in each, and keys of one area for every role."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MONTH = "2026-09"
 
 
 class AreaContents(NamedTuple):
-    """What there is in an area."""
+    """Ids of the entities of one area, for the parameters of routes."""
 
     site_id: str
     series_id: int
@@ -54,7 +54,7 @@ class AreaContents(NamedTuple):
 
 
 class FourAreas(NamedTuple):
-    """A gateway over four areas, each with one of everything, and a key of one of them for each role."""
+    """A gateway over four areas, each with one of everything, and headers of one area's key per role."""
 
     app: FastAPI
     store: PostgresStore
@@ -65,14 +65,14 @@ class FourAreas(NamedTuple):
 
 @cache
 def key_of_role(role: Role) -> tuple[ApiKey, str]:
-    """A key of a role, made once for all tests."""
+    """Return a key of a role, created once for all tests."""
     return api_keys.create_key(
         MemoryApiKeyStore(), name=role.role_name, role=role, area_id=OWN, created_by="tests"
     )
 
 
 def enrol(store: PostgresStore) -> None:
-    """Put one of everything into each of four areas."""
+    """Add one of everything to each of the four areas."""
     for place in ("above", "own", "below", "abroad"):
         store.enrol(directory(place))
     for number, place in enumerate(AREA_NAMES, 1):
@@ -89,7 +89,7 @@ def enrol(store: PostgresStore) -> None:
 
 
 def neighbour_evidence(place: str) -> dict[str, Any]:
-    """What an anomaly shows of its neighbours, one of them elsewhere, as it was written before 0028."""
+    """Return evidence with neighbours inside and outside the area, as written before decision 0028."""
     near = [
         {"site_id": f"site-{one}", "way": "upstream", "lag_s": 3600.0, "quantity": "ph", "score": 77.25}
         for one in (ABROAD, BELOW, ABOVE)
@@ -102,7 +102,7 @@ def neighbour_evidence(place: str) -> dict[str, Any]:
 
 
 def directory(place: str) -> Directory:
-    """What is enrolled in an area."""
+    """Return the directory of an area."""
     labels: Any = {"en": "x", "zh": "x"}
     site = f"site-{place}"
     coordinates: Any = {"lon": 1, "lat": 1}
@@ -118,12 +118,12 @@ def directory(place: str) -> Directory:
 
 
 def series_of_area(store: PostgresStore, place: str) -> int:
-    """The series of an area."""
+    """Return the id of the series of an area."""
     return next(one.series_id for one in store.directory().series if one.site_id == f"site-{place}")
 
 
 def four_areas_gateway(store: PostgresStore) -> FourAreas:
-    """A gateway on the four areas, with fresh letters, and keys that nobody has used."""
+    """Return a gateway on the four areas, with new dead letters and unused keys."""
     accounts = MemoryApiKeyStore()
     store.purge_dead_letters(DeadLetterQuery())
     store.commit(Batch(dead_letters=[dead_letter_of(place) for place in AREA_NAMES]))
@@ -155,6 +155,6 @@ def four_areas_gateway(store: PostgresStore) -> FourAreas:
 
 
 def dead_letter_of(place: str) -> DeadLetter:
-    """A dead letter of an area."""
+    """Return a dead letter of an area."""
     topic = f"towntwin/v1/{place}/device-{place}/data"
     return DeadLetter(received_s=1.0, topic=topic, payload=b"?", reason="unit", detail="x")

@@ -1,4 +1,4 @@
-"""A gateway that tests may enter: accounts in memory, and a key for everything."""
+"""Creates a gateway app with an in-memory API key store and an administrator's key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class MemoryApiKeyStore(ApiKeyStore):
-    """`ApiKeyStore` in a dictionary and a list."""
+    """An in-memory `ApiKeyStore`."""
 
     def __init__(self) -> None:
         self.keys_by_id: dict[str, ApiKey] = {}
@@ -63,11 +63,13 @@ class MemoryApiKeyStore(ApiKeyStore):
 ACCOUNTS = MemoryApiKeyStore()
 _, KEY = api_keys.create_key(ACCOUNTS, name="Wang Fang", role=Role.ADMINISTRATOR, created_by="tests")
 HEADERS = {"X-API-Key": KEY}
-"""Of an administrator of everything."""
+"""Headers with the key of an administrator of all areas."""
 
 
 def gateway_app(store: Store, **changed: Any) -> FastAPI:
-    """The gateway without its console, on a store, that `HEADERS` open."""
-    settings = Settings(heavy_burst_s=3600.0)  # many tests of one key, on a slow machine, are no attack
+    """Return a gateway app on a store, by default without the console; `HEADERS` give access."""
+    settings = Settings(
+        heavy_burst_s=3600.0
+    )  # many tests share one key on a slow machine: don't throttle them
     arguments: dict[str, Any] = {"console": False, "accounts": ACCOUNTS, "settings": settings} | changed
     return create_app(store, **arguments)

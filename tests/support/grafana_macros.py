@@ -1,7 +1,7 @@
-"""Grafana's macros and variables, expanded as its PostgreSQL data source does it.
+"""Expands Grafana's macros and variables as its PostgreSQL data source does.
 
 Source: Grafana, pkg/tsdb/grafana-postgresql-datasource (macros) and its documentation of the PostgreSQL data
-source and of variable formats. Written anew from what they do; tests hold it to the documented cases.
+source and of variable formats. Reimplemented from their behaviour; tests check the documented cases.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 class MacroError(ValueError):
-    """What Grafana would show in the panel instead of data."""
+    """The error that Grafana would show in the panel instead of data."""
 
 
 @dataclass(frozen=True, slots=True)
 class PanelRequest:
-    """What a panel is asked for: a time, an interval, what the variables hold."""
+    """A request of a panel: time range, interval, and values of the variables."""
 
     start: datetime
     end: datetime
@@ -33,7 +33,7 @@ class PanelRequest:
 
 
 def expand(sql: str, panel: PanelRequest) -> str:
-    """A query as it reaches the database: variables first, in the browser, then macros, in the server."""
+    """Return a query as the database gets it: first variables (browser), then macros (server) expanded."""
     with_variables = _VARIABLE.sub(lambda found: _variable(found, panel), sql)
     return _MACRO.sub(lambda found: _macro(found, with_variables, panel), with_variables)
 
@@ -51,7 +51,7 @@ def _variable(found: re.Match[str], panel: PanelRequest) -> str:
 
 
 def _formatted(values: list[str], form: str | None, *, several: bool) -> str:
-    """The formats of the documentation; without one, the data source quotes what may have several values."""
+    """Format a variable's values as documented; without a format, multi-value variables are quoted."""
     if form in ("csv", "raw"):
         return ",".join(values)
     if form is None and len(values) == 1 and not several:
@@ -69,7 +69,7 @@ def _macro(found: re.Match[str], sql: str, panel: PanelRequest) -> str:  # noqa:
     start, end = _rfc3339(panel.start), _rfc3339(panel.end)
     column = arguments[0]
     if name == "__timeGroup" and sql[found.end() : found.end() + 1] == ",":
-        name = "__timeGroupAlias"  # as of old: a group right before a comma names itself
+        name = "__timeGroupAlias"  # legacy behaviour: a group right before a comma adds its alias
     match name:
         case "__time":
             return f'{column} AS "time"'
@@ -110,7 +110,7 @@ def _group(column: str, arguments: list[str], panel: PanelRequest) -> str:
 
 
 def fill_mode(sql: str) -> str | None:
-    """How Grafana fills missing times: NULL, previous or a number; None where it does not."""
+    """Return how Grafana fills missing times: NULL, previous or a number; None where it does not."""
     for found in _MACRO.finditer(sql):
         arguments = [part.strip() for part in found[2].split(",")]
         if found[1].startswith(("__timeGroup", "__unixEpochGroup")) and len(arguments) == 3:
@@ -123,9 +123,9 @@ def fill_mode(sql: str) -> str | None:
 def filled_series(
     rows: dict[float, float | None], sql: str, panel: PanelRequest
 ) -> dict[float, float | None]:
-    """A series as the panel gets it: by time [s], with every interval of the range where the query fills.
+    """Return a series by time [s] as the panel gets it, with every interval of the range if the query fills.
 
-    What is missing becomes null, the last value before it (null before the first), or the number.
+    Missing values become null, the previous value (null before the first), or the number.
     """
     mode = fill_mode(sql)
     if mode is None:

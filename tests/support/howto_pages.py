@@ -1,4 +1,4 @@
-"""The pages of docs/howto as somebody follows them: their commands, against a gateway of a test."""
+"""Extracts the commands of docs/howto and runs them against a test's gateway."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ WRITTEN_ADDRESS = "http://127.0.0.1:8080"
 
 
 def code_blocks(page: str, language: str) -> list[str]:
-    """What a page has in fences of a language."""
+    """Return the fenced code blocks of a page in a language."""
     text = (REPOSITORY / "docs/howto" / page).read_text("utf-8")
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 def curl_lines(page: str) -> list[str]:
-    """The indented lines of a page that begin with curl."""
+    """Return the indented lines of a page that begin with curl."""
     text = (REPOSITORY / "docs/howto" / page).read_text("utf-8")
     return [line.strip() for line in text.splitlines() if line.startswith("    curl")]
 
 
 def start_command(command: str, address: str, *, key: str, folder: Path) -> subprocess.Popen[str]:
-    """A command of a page, on its way; what the gateway refuses is an error of curl."""
+    """Start a command of a page; a refusal by the gateway is an error of curl."""
     bash = shutil.which("bash")
     assert bash is not None
     if shutil.which("curl") is None:
@@ -56,7 +56,7 @@ def start_command(command: str, address: str, *, key: str, folder: Path) -> subp
 
 
 def run_command(command: str, address: str, *, key: str, folder: Path) -> str:
-    """What a command of a page prints, which has to succeed."""
+    """Run a command of a page, which has to succeed; return what it prints."""
     with start_command(command, address, key=key, folder=folder) as running:
         out, err = running.communicate()
     assert running.returncode == 0, (command, out, err)
@@ -65,7 +65,7 @@ def run_command(command: str, address: str, *, key: str, folder: Path) -> str:
 
 @contextmanager
 def serve_app(app: FastAPI) -> Iterator[str]:
-    """The address of an application that listens while this lasts."""
+    """Serve an application while the context lasts; yield its URL."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
@@ -81,7 +81,7 @@ def serve_app(app: FastAPI) -> Iterator[str]:
 
 
 def example(name: str, *arguments: str, **environment: str) -> str:
-    """Return what a program of ``examples/`` prints, which has to succeed."""
+    """Run a program of ``examples/``, which has to succeed; return what it prints."""
     finished = subprocess.run(
         [sys.executable, str(REPOSITORY / "examples" / name), *arguments],
         capture_output=True,

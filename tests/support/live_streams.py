@@ -1,4 +1,4 @@
-"""Two towns that are listened to, and what happens there."""
+"""Sets up two towns in a memory store, adds events to them, and subscribes to the live stream."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SETTINGS = Settings(live_poll_s=0.01, live_waiting=10, heartbeat_s=0.05, request
 
 
 def two_towns() -> MemoryStore:
-    """Two towns, each with a site, and there a device that measures two quantities."""
+    """Return a store with two towns, each with one site and one device that measures two quantities."""
     store = MemoryStore()
     for town in ("a", "b"):
         names: Any = {"en": town, "zh": town}
@@ -54,13 +54,13 @@ def two_towns() -> MemoryStore:
 
 
 def add_anomaly(store: MemoryStore, town: str, number: int = 0) -> None:
-    """An anomaly of the first quantity in a town."""
+    """Record an anomaly of the first quantity in a town."""
     series = {"a": 1, "b": 3}[town]
     store.record_anomalies([anomaly(subject=f"{town}/{number}", site_id=f"s{town}", series_id=series)])
 
 
 def add_readings(store: MemoryStore, series_id: int, *, ago_s: float = 0.0, n: int = 1) -> None:
-    """The newest readings of a series, received a moment ago."""
+    """Commit new readings of a series, received ``ago_s`` seconds ago."""
     rows = readings(series_id, range(n))
     rows["received_us"] = round((time.time() - ago_s) * 1e6) + np.arange(n)
     rows["time_us"] = rows["received_us"] - 1_000_000
@@ -85,7 +85,7 @@ def subscribe_to(
 
 
 async def take_events(stream: AsyncIterator[LiveEvent | StreamPosition], n: int) -> list[LiveEvent]:
-    """The next news, without heartbeats."""
+    """Return the next ``n`` events, without heartbeats."""
     events: list[LiveEvent] = []
     async with asyncio.timeout(20):
         while len(events) < n:

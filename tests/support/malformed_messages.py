@@ -1,7 +1,7 @@
-"""Messages as no device should send them: trees of the right shape with the wrong things in them.
+"""Generates malformed MQTT messages: well-formed trees with invalid content.
 
-`message` builds one from a source of random numbers, so that a benchmark may make any number of them, and
-`messages` is the same as a strategy of hypothesis, which shrinks what it finds.
+`message` builds one from a source of random numbers, so that a benchmark can generate any number of them, and
+`messages` is the same as a hypothesis strategy, which shrinks failing examples.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ DIRECTORY = Directory(
     enrolled_s={"wz-01": NOW_S - 86_400},
 )
 
-# What may stand anywhere in a tree. Nothing here is random, so that what is found can be found again.
+# Values for any node of a tree. None of them is random, so that findings are reproducible.
 ODD: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 7.2, 2**31, 2**63, 2**64, -(2**64), 10**30, 10**400, -0.0, 1e-320, 1e308,
     math.nan, math.inf, -math.inf, "", "ph", "7.2", "NaN", "\0", "\ufeff", "\ud800", "é", "µS/cm", "μS/cm",
@@ -94,7 +94,7 @@ PAIRS = (
 
 
 def tree(source: random.Random, depth: int = 4) -> Any:
-    """Any value: a leaf, an array, a map or a tag of values."""
+    """Return a random value: a leaf, an array, a map or a tagged value."""
     kind = source.randrange(12) if depth else 0
     if kind < 8:
         return source.choice(ODD)
@@ -108,7 +108,7 @@ def tree(source: random.Random, depth: int = 4) -> Any:
 
 
 def nested(depth: int) -> list[Any]:
-    """An array in an array in an array."""
+    """Return arrays nested to a depth."""
     made: list[Any] = []
     for _ in range(depth):
         made = [made]
@@ -116,7 +116,7 @@ def nested(depth: int) -> list[Any]:
 
 
 def record(source: random.Random, labels: tuple[str, ...] = LABELS) -> dict[Any, Any]:
-    """A record that is good but for some of its fields."""
+    """Return a record that is valid except for some of its fields."""
     good: dict[Any, Any] = {
         "n": source.choice(("ph", "do", "ec")), "v": source.uniform(0, 14),
         "t": NOW_S - source.uniform(0, 1e4)
@@ -129,7 +129,7 @@ def record(source: random.Random, labels: tuple[str, ...] = LABELS) -> dict[Any,
 
 
 def payload(source: random.Random, *, is_status: bool) -> bytes:
-    """The bytes of a message: a tree of the shape that is expected, in JSON or CBOR, perhaps damaged."""
+    """Return the payload of a message: a tree of the expected shape, in JSON or CBOR, possibly damaged."""
     if is_status:
         shape: Any = record(source, STATUS_LABELS)
     elif source.randrange(8):
@@ -173,7 +173,7 @@ def _damaged(source: random.Random, made: bytes) -> bytes:
 
 
 def message(source: random.Random) -> Message:
-    """One message."""
+    """Return one random message."""
     topic = source.choice(TOPICS)
     return Message(
         topic=topic,

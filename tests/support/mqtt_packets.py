@@ -1,4 +1,4 @@
-"""MQTT packets in what passed over a connection."""
+"""Parses the MQTT packets of a recorded connection and finds unacknowledged messages."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ PUBLISH, PUBACK = 3, 4
 
 
 def unacknowledged_ids(record: Iterable[tuple[bool, bytes]]) -> set[int]:
-    """Packet ids of QoS 1 messages that came and were not acknowledged on one connection.
+    """Return packet ids of QoS 1 messages that were received and not acknowledged on one connection.
 
-    Fails where an id is acknowledged that did not come, or not again since its last acknowledgement.
+    Fails if an id is acknowledged that was not received since its last acknowledgement.
     """
     held = {True: b"", False: b""}
     unacknowledged: set[int] = set()
@@ -31,7 +31,7 @@ def unacknowledged_ids(record: Iterable[tuple[bool, bytes]]) -> set[int]:
 
 
 def packets_of(data: bytes) -> tuple[list[tuple[int, int, bytes]], bytes]:
-    """MQTT packets as kind, QoS and body, and the beginning of one that is not whole."""
+    """Return the MQTT packets (kind, QoS, body) of a byte stream, and the remaining incomplete packet."""
     found = []
     while len(data) > 1:
         size, at = 0, 1

@@ -1,4 +1,4 @@
-"""A device that says whatever a test wants it to say, over a real broker."""
+"""A test device that publishes arbitrary payloads over a real broker and collects receipts."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PUBLISHED_S = 20.0
 
 
 def pack(name: str, unit: str, values: dict[float, float]) -> bytes:
-    """Readings of one channel, value by measured time [s]."""
+    """Return a SenML pack of one channel's readings, given as value by measured time [s]."""
     return json.dumps(
         [{"n": name, "u": unit, "v": value, "t": at_s} for at_s, value in values.items()]
     ).encode()
 
 
 class MqttTestDevice:
-    """Publishes, and hears receipts; ``receipted`` holds the numbers that the platform keeps.
+    """Publishes messages and receives receipts; ``receipted`` has the numbers of those with a receipt.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class MqttTestDevice:
         self._client.loop_stop()
 
     def send(self, payload: bytes, *, topic: str | None = None, number: int | None = None) -> int:
-        """Publish a message; its number in the spool that this device does not have."""
+        """Publish a message; return its number in a pretended spool."""
         self._number = number or self._number + 1
         properties = Properties(PacketTypes.PUBLISH)
         properties.UserProperty = [("epoch", "e"), ("number", str(self._number))]
@@ -67,7 +67,7 @@ class MqttTestDevice:
         return self._number
 
     def publish_values(self, values_sent: StatusMessage) -> None:
-        """Publish a status."""
+        """Publish a status message."""
         topic = self.topic.replace("/data", "/status")
         self._client.publish(topic, status.encode_status(values_sent), qos=1, retain=True).wait_for_publish(
             PUBLISHED_S

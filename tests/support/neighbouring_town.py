@@ -1,4 +1,4 @@
-"""A second town beside that of `tests.support.store_samples`, for trying what keeps them apart."""
+"""Sample directory and anomaly of a second town, for tests of area isolation."""
 
 from __future__ import annotations
 
@@ -25,4 +25,4 @@ OTHER_TOWN_ANOMALY: dict[str, Any] = {
     "series_id": 3,
     "device_id": "d9",
 }
-"""What an anomaly there has of its own."""
+"""Fields of an anomaly in the other town, for `tests.support.store_samples.anomaly`."""

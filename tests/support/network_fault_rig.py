@@ -1,4 +1,4 @@
-"""A device, a broker, the ingest service and a database, with a bad network between any two of them."""
+"""Connects a device, a broker, ingest and a database through fault-injecting proxies, and checks for loss."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ WITHIN_S = 90.0
 
 
 class TickDriver:
-    """A driver of two channels with a reading each a tick; a message holds one channel's of some ticks."""
+    """A driver with two channels and one reading per channel and tick; a pack has one channel's readings."""
 
     def __init__(self, start_s: float, n: int, *, step_s: float = 1.0, together: int = 1) -> None:
         self.start_s, self.n, self.step_s, self.together = start_s, n, step_s, together
 
     def times_s(self) -> list[float]:
-        """When each of them is measured [s]."""
+        """Return the times of measurement [s]."""
         return [self.start_s + tick * self.step_s for tick in range(self.n)]
 
     def packs(self) -> Iterator[Pack]:
-        """All of them overdue."""
+        """Yield all packs; all are overdue."""
         for first in range(0, self.n, self.together):
             ticks = range(first, min(first + self.together, self.n))
             yield self._pack("ph", "pH", {tick: self.ph(tick) for tick in ticks})
             yield self._pack("turb", "NTU", {tick: 20.0 + tick % 9 for tick in ticks})
 
     def ph(self, tick: int) -> float:
-        """What the first channel measures at a tick."""
+        """Return the first channel's value at a tick."""
         return 7 + (tick % 50) / 100
 
     def _pack(self, name: str, unit: str, values: dict[int, float]) -> Pack:
@@ -68,17 +68,17 @@ class TickDriver:
 
 
 class NetworkFaultRig:
-    """Everything that a reading passes through; `ledger` says where each of them is.
+    """Device, broker, ingest and database connected through proxies; `ledger` checks that nothing is lost.
 
     Parameters
     ----------
     folder : for the spool and the logs
-    dsn : of an empty database
+    dsn : URL of an empty database
     broker : with ``host`` and ``port``
-    ticks : two readings each, or the driver that has them
-    device, directory : who it is, and where it is enrolled, with the channels ``ph`` and ``turb``
-    readings_per_s : the device's rate at most; 0 is no bound [1/s]
-    receipt_timeout_s : what is without a receipt for so long is sent again [s]
+    ticks : number of ticks with two readings each, or a driver
+    device, directory : the device's id, and its enrolment with the channels ``ph`` and ``turb``
+    readings_per_s : upper limit of the device's rate; 0 is no limit [1/s]
+    receipt_timeout_s : time after which messages without a receipt are sent again [s]
 
     """
 
@@ -125,7 +125,7 @@ class NetworkFaultRig:
         self._device = threading.Thread(target=self._agent.run, args=(self._stop,), name="device")
 
     def ingest(self, name: str = "ingest", **environ: str) -> PlatformProcess:
-        """An ingest process that reaches both servers through the bad network."""
+        """Return an ingest process that connects to both servers through the proxies."""
         network = self.database_network
         usual = {
             "TOWNTWIN_DSN": make_conninfo(self.dsn, host=network.host, port=network.port),
@@ -137,7 +137,7 @@ class NetworkFaultRig:
         return process
 
     def publish(self, kept: float = 0.25) -> None:
-        """Let the device begin once ingest listens, and wait until a part of its readings is kept."""
+        """Start the device once ingest is subscribed; wait until a share of the readings has receipts."""
         wait_until(
             lambda: any("subscribed" in one.log.read_text() for one in self._ingests if one.log.exists()),
             within_s=WITHIN_S,
@@ -148,26 +148,26 @@ class NetworkFaultRig:
         assert self.receipted() < len(self.published), "nothing is left for the failure"
 
     def receipted(self) -> int:
-        """How many readings the platform acknowledged."""
+        """Return the number of readings with a receipt."""
         return self._agent.counts().receipted
 
     def wait_for(self, kept: float) -> None:
-        """Wait until a part of the readings has its receipts."""
+        """Wait until a share of the readings has receipts."""
         expected = kept * len(self.published)
         wait_until(lambda: self.receipted() >= expected, within_s=WITHIN_S, what=f"{kept} kept")
 
     def finish(self) -> None:
-        """Wait until the device has a receipt for everything."""
+        """Wait until the device has all receipts."""
         self._device.join(WITHIN_S)
         assert not self._device.is_alive(), f"not all kept within {WITHIN_S} s: {self._agent.counts()}"
 
     def rows(self, channel: str) -> NDArray[np.void]:
-        """What is stored of a channel, as READING rows."""
+        """Return the stored readings of a channel as READING rows."""
         start_s = self.ticks.start_s
         return self.store.readings(self._series[channel], start_s - 1, start_s + 1e7, limit=10**6)
 
     def stored(self) -> list[tuple[str, float]]:
-        """Channel and time of what is stored, once for each row."""
+        """Return channel and time of each stored row."""
         return [
             (channel, time_us / 1e6)
             for channel in self._series
@@ -175,7 +175,7 @@ class NetworkFaultRig:
         ]
 
     def dead(self) -> set[tuple[str, float]]:
-        """Channel and time of what lies in the dead letters."""
+        """Return channel and time of each reading in the dead letters."""
         dead_letters = self.store.dead_letters(DeadLetterQuery(limit=10**5))
         records = [
             senml.decode(one.payload, content_type=one.content_type or "", now_s=0) for one in dead_letters
@@ -183,7 +183,7 @@ class NetworkFaultRig:
         return {(one.name, one.time_s) for of_letter in records for one in of_letter}
 
     def ledger(self, *, dead: int = 0) -> None:
-        """What was published is what is stored, once, and what lies in the dead letters."""
+        """Assert that each published reading is either stored once or in the dead letters."""
         stored, dead_letters = self.stored(), self.dead()
         assert len(stored) == len(set(stored)), "something is stored twice"
         assert set(stored) | dead_letters == self.published
@@ -191,7 +191,7 @@ class NetworkFaultRig:
         assert len(dead_letters) == dead
 
     def close(self) -> None:
-        """End everything."""
+        """Stop the device and close the proxies and the store."""
         self._stop.set()
         if self._device.is_alive():
             self._device.join()
@@ -207,7 +207,7 @@ class NetworkFaultRig:
 
 
 def play(rig: NetworkFaultRig, fail: Callable[[], None], **environ: str) -> PlatformProcess:
-    """Let readings flow, make the failure in their midst, and see that all of them arrive."""
+    """Publish readings, cause a failure in their midst, and check that all of them are stored."""
     ingest = rig.ingest(**environ)
     with running_processes(ingest):
         rig.publish()
@@ -219,12 +219,12 @@ def play(rig: NetworkFaultRig, fail: Callable[[], None], **environ: str) -> Plat
 
 
 def superuser(dsn: str) -> psycopg.Connection[Any]:
-    """A connection of its own, in autocommit."""
+    """Return a new autocommit connection."""
     return psycopg.connect(dsn, autocommit=True)
 
 
 def wait_for_log(ingest: PlatformProcess, words: str, *, times: int = 1) -> None:
-    """Wait until the log says these words, so many times."""
+    """Wait until a text is in the log ``times`` times."""
     wait_until(
         lambda: ingest.log.read_text().count(words) >= times,
         within_s=WITHIN_S,

@@ -1,4 +1,4 @@
-"""What a run could not test, said once more at its end; under CI=true it fails instead."""
+"""Collects what a test run could not test and reports it at the end; under CI=true it fails instead."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ _not_tested: list[str] = []
 
 
 def is_ci() -> bool:
-    """Whether nothing may be left out."""
+    """Return whether this is a CI run, in which nothing may be skipped."""
     return os.environ.get("CI") == "true"
 
 
 def not_tested(sentence: str) -> None:
-    """Note what this run leaves out; fail under CI=true."""
+    """Record what this run does not test; fail under CI=true."""
     if is_ci():
         pytest.fail(f"{sentence} (CI=true: nothing may be left out)", pytrace=False)
     note(sentence)
 
 
 def note(sentence: str) -> None:
-    """Note it for the end of the run."""
+    """Record a sentence for the end of the run."""
     if sentence not in _not_tested:
         _not_tested.append(sentence)
 
 
 def skip(sentence: str) -> NoReturn:
-    """Skip a test, and say so at the end of the run; fail under CI=true."""
+    """Skip a test and report it at the end of the run; fail under CI=true."""
     not_tested(sentence)
     pytest.skip(sentence)
 
 
 def skip_always(sentence: str) -> NoReturn:
-    """Skip a test that is welcome, not required: said at the end of the run, and no failure anywhere."""
+    """Skip an optional test: it is reported at the end of the run, but never fails."""
     note(sentence)
     pytest.skip(sentence)
 
 
 def sentences() -> list[str]:
-    """What was left out so far."""
+    """Return what was not tested so far."""
     return list(_not_tested)

@@ -1,4 +1,4 @@
-"""Parquet as data frames write it."""
+"""Writes Parquet files as data frame libraries do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 
 def parquet_of(time: pa.Array, value: pa.Array) -> bytes:
-    """A file with a column of times and one of values."""
+    """Return a Parquet file with a column of times and one of values."""
     sink = io.BytesIO()
     pq.write_table(pa.table({"time": time, "value": value}), sink, compression="zstd")
     return sink.getvalue()

@@ -1,4 +1,4 @@
-"""Ingest, service and gateway as processes on one database and one broker, and what their health shows."""
+"""Runs ingest, service and gateway as processes on one database and broker, and queries their health."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WITHIN_S = 60.0
 
 
 class PlatformProcesses:
-    """Ingest, service and gateway on one database and one broker."""
+    """Ingest, service and gateway processes on one database and one broker."""
 
     def __init__(self, dsn: str, broker: Any, folder: Path) -> None:
         self.dsn = dsn
@@ -57,14 +57,14 @@ class PlatformProcesses:
             return None
 
     def not_ready_reason(self) -> str:
-        """What `/readyz` has against it; empty where it is ready."""
+        """Return the detail of `/readyz`; empty if the platform is ready."""
         answer = self.get("/readyz")
         if answer is None:
             return "no answer"
         return "" if answer.status_code == 200 else str(answer.json()["detail"])
 
     def state(self, kind: str) -> tuple[str, bool]:
-        """A process' state by `/v1/health`, and whether all is ok."""
+        """Return a process's state by `/v1/health`, and whether the overall status is ok."""
         answer = self.get("/v1/health")
         if answer is None or answer.status_code != 200:
             return "no answer", False
@@ -95,7 +95,7 @@ class PlatformProcesses:
         return done.returncode, done.stdout
 
     def set_read_only(self, value: str) -> None:
-        """Of every session that begins from now on; those that there are end."""
+        """Set the default of new sessions to read-only or not, and terminate existing sessions."""
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             connection.execute("SET default_transaction_read_only = off")
             connection.execute(

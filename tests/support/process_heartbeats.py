@@ -1,4 +1,4 @@
-"""Heartbeats of an ingest and a service process, for tests of what reads them."""
+"""Sends heartbeats of an ingest and a service process, for tests of what reads them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KINDS = {"ingest": "main", "service": "analytics"}
 
 @contextmanager
 def alive(store: Store, *, every_s: float = 1.0) -> Iterator[dict[str, ProgressRecorder]]:
-    """Both of them work while the context lasts; by kind, what each notes."""
+    """Send heartbeats of both processes while the context lasts; yield their progress recorders by kind."""
     with ExitStack() as stack:
         pulses = {}
         for kind, instance in KINDS.items():

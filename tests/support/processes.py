@@ -1,4 +1,4 @@
-"""The platform's own processes, started by the tests as an operator would."""
+"""Starts and stops the platform's own processes for tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STOP_S = 60.0
 
 
 class PlatformProcess:
-    """``towntwin ARGS`` with its log in a file."""
+    """A process ``towntwin ARGS`` with its log in a file."""
 
     def __init__(self, *args: str, log: Path, **environ: str) -> None:
         self.args = args
@@ -28,7 +28,7 @@ class PlatformProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it; again after a kill."""
+        """Start the process, also after a kill."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "deploy", *self.args],
@@ -46,12 +46,12 @@ class PlatformProcess:
         return self._process
 
     def kill(self) -> None:
-        """SIGKILL: no goodbye."""
+        """Stop the process by SIGKILL."""
         self.process.kill()
         self.process.wait()
 
     def stop(self) -> int:
-        """SIGTERM, and its exit code."""
+        """Stop the process by SIGTERM; return its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(STOP_S)
@@ -59,7 +59,7 @@ class PlatformProcess:
 
 @contextmanager
 def running_processes(*processes: PlatformProcess) -> Iterator[None]:
-    """All of them while the context lasts; their logs are shown if it fails."""
+    """Run processes while the context lasts; print their logs if it fails."""
     try:
         for process in processes:
             process.start()
@@ -75,7 +75,7 @@ def running_processes(*processes: PlatformProcess) -> Iterator[None]:
 
 
 def wait_until(condition: Callable[[], bool], *, within_s: float, what: str) -> None:
-    """Wait for something to become true; fail with what it was."""
+    """Wait until a condition holds; fail with ``what`` after ``within_s``."""
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, f"not within {within_s:.0f} s: {what}"

@@ -1,4 +1,4 @@
-"""Recorded files for a test: written, opened, played and accounted for."""
+"""Writes recorded files for a test, opens them, and checks the accounting of their replay."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ AT_S = BEGIN.timestamp()
 def open_recording(
     folder: Path, content: str | bytes | pa.Table, mapping: str = MAPPING, *, name: str = "s.csv"
 ) -> Recording:
-    """A recording of one file."""
+    """Write a file and a mapping to a folder; return the recording of them."""
     (folder / "m.toml").write_text(mapping, encoding="utf-8")
     path = folder / name
     if isinstance(content, pa.Table):
@@ -62,13 +62,13 @@ def open_recording(
 
 
 def played_values(one: Recording) -> list[tuple[float, float]]:
-    """(time less AT_S, value) of what is played."""
+    """Return (time - AT_S [s], value) of each replayed reading."""
     records = [record for pack in one.packs() for record in pack.records]
     return [(record.time_s - AT_S, round(record.value or 0.0, 6)) for record in records]
 
 
 def left_out_by_reason(one: Recording) -> dict[str, int]:
-    """How many were left out, by reason; every row and cell is somewhere."""
+    """Return the counts left out by reason; asserts that every row and cell is accounted for."""
     one.read()
     for account in one.accounts:
         counts = account.left_out

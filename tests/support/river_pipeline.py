@@ -1,4 +1,4 @@
-"""A river section whose readings go through the pipeline's own steps, on time or late, into any store."""
+"""Sends readings of a river section, on time or late, through the ingest pipeline into any store."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ DIRECTORY = Directory(
 
 
 class SectionPipeline:
-    """One series of pH, of id 1, and the pipeline that takes its readings."""
+    """One series of pH with id 1, and the ingest pipeline that processes its readings."""
 
     def __init__(self, store: Store, **limits: float) -> None:
         store.enrol(DIRECTORY)
         store.enrol(Directory(series=[Series(site_id="s1", quantity="ph", limits=limits)]))
         self.store = store
         self._messages = 0
-        ticking = itertools.count(START_S + 1e8, 10.0)  # so that each batch looks for a new directory
+        ticking = itertools.count(START_S + 1e8, 10.0)  # so that each batch checks for a new directory
         self._pipeline = BatchProcessor(store, Settings(), wait=lambda _: True, clock=lambda: next(ticking))
         self._pipeline.open()
 
     def send(self, time_s: Floats, value: Floats) -> None:
-        """Some readings, in messages that come one after another."""
+        """Process readings in consecutive messages."""
         for at in range(0, len(time_s), IN_A_MESSAGE):
             self._messages += 1
             pack = [
@@ -74,21 +74,21 @@ class SectionPipeline:
             )
 
     def send_late(self, time_s: Floats, value: Floats, late: Bools) -> None:
-        """Readings, of which some come after all the others."""
+        """Process readings, of which the late ones come after all others."""
         self.send(time_s[~late], value[~late])
         self.send(time_s[late], value[late])
 
     def flags(self) -> list[tuple[int, int, int]]:
-        """Measured time [us], quality and rules of every reading."""
+        """Return time of measurement [us], quality and rules of every reading."""
         rows = self.store.readings(1, 0, 4e9, limit=10**6)
         return [tuple(row) for row in rows[["time_us", "quality", "rules"]].tolist()]
 
     def anomalies(self, *states: str) -> list[Anomaly]:
-        """By start, of some states or all."""
+        """Return the anomalies of some states, or all, by start."""
         return self.store.anomalies(AnomalyQuery(states=list(states) or None, limit=1000))[::-1]
 
     def standing(self) -> list[tuple[object, ...]]:
-        """What the anomalies that are none of the withdrawn say."""
+        """Return the compared fields of the anomalies that are not withdrawn."""
         return [
             (
                 round(one.start_s, 6),
@@ -107,7 +107,7 @@ class SectionPipeline:
 
 
 def quiet_series(ticks: int, *, seed: int = 1) -> tuple[Floats, Floats]:
-    """Times [s] and pH of some days without event."""
+    """Return times [s] and pH (ticks,) without events."""
     time_s = START_S + STEP_S * np.arange(ticks, dtype=np.float64)
     day = 2 * np.pi * time_s / 86_400
     return time_s, 7.5 + 0.1 * np.sin(day) + np.random.default_rng(seed).normal(0, 0.02, ticks)

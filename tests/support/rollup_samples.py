@@ -1,4 +1,4 @@
-"""A town with fast and slow series, a speed with its flow, and everything that makes rollups hard."""
+"""Sample series for rollup tests, and a slow reference implementation of rollups."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ assert isinstance(TOWN, Directory)
 
 
 class ExpectedRollup(NamedTuple):
-    """A bucket, as the slow twin finds it."""
+    """A bucket, as the slow reference computes it."""
 
     n: int
     good: int
@@ -44,11 +44,11 @@ class ExpectedRollup(NamedTuple):
     max: float | None
     judged: int
     flagged: float | None
-    sums: tuple[float, ...]  # total, expected, spread, weight, weighted; NaN where there is nothing to sum
+    sums: tuple[float, ...]  # total, expected, spread, weight, weighted; NaN for an empty sum
 
 
 def expected_rows(series_id: int, times_s: NDArray[np.float64], seed: int) -> NDArray[np.void]:
-    """Readings with every flag, some without an expected value."""
+    """Return readings with every flag, some without an expected value."""
     random = np.random.default_rng(seed)
     n = len(times_s)
     made = np.zeros(n, READING)
@@ -63,7 +63,7 @@ def expected_rows(series_id: int, times_s: NDArray[np.float64], seed: int) -> ND
 
 
 def commit_all(store: Store) -> None:
-    """Three days of everything, late readings, revised flags; rolled up now and then."""
+    """Commit three days of all series with late readings and revised flags, rolled up in between."""
     every = {
         SPEED: np.arange(0, 3 * 86_400, 300.0),
         FLOW: np.arange(0, 3 * 86_400, 300.0),
@@ -74,7 +74,7 @@ def commit_all(store: Store) -> None:
     late = {one: made[1::7].copy() for one, made in all_rows.items()}
     for one, made in all_rows.items():
         store.commit(Batch(fresh=np.delete(made, np.s_[1::7])))
-        if one != FLOW:  # a speed is rolled up before its flow has come
+        if one != FLOW:  # a speed is rolled up before its flow has arrived
             while store.refresh_rollups(limit=500):
                 pass
     revised = np.concatenate([made[2::11] for made in all_rows.values()])
@@ -88,7 +88,7 @@ def commit_all(store: Store) -> None:
 
 
 def naive_rollup(store: Store, series_id: int, width_s: int) -> dict[datetime, ExpectedRollup]:
-    """The rollup of a series, reading by reading."""
+    """Compute the rollup of a series, reading by reading."""
     flow = {}
     if series_id == SPEED:
         flow = {int(one["time_us"]): float(one["value"]) for one in _of(store, FLOW) if one["quality"] <= 2}

@@ -1,4 +1,4 @@
-"""Folders of a test run's throw-away servers: one a process, and those of dead runs are cleared away."""
+"""Manages the folders of throw-away test servers and clears those of killed runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _numbers = itertools.count(1)
 
 
 def new_folder(runs: Path, kind: str, owner: tuple[int, int]) -> Path:
-    """A folder ``PID-kind-number`` of the servers' user."""
+    """Create a folder ``PID-kind-number`` owned by the servers' user."""
     runs.mkdir(parents=True, exist_ok=True)
     folder = runs / f"{os.getpid()}-{kind}-{next(_numbers)}"
     shutil.rmtree(folder, ignore_errors=True)
@@ -30,7 +30,7 @@ def new_folder(runs: Path, kind: str, owner: tuple[int, int]) -> Path:
 
 
 def clear_stale(runs: Path) -> None:
-    """Remove what runs left that were killed, and end a server that outlived them."""
+    """Remove the folders of killed runs, and kill servers that outlived them."""
     for folder in runs.glob("[0-9]*-*"):
         pid, *_ = folder.name.split("-")
         if not psutil.pid_exists(int(pid)):
@@ -39,7 +39,7 @@ def clear_stale(runs: Path) -> None:
 
 
 def kill_tree(pid: int) -> None:
-    """SIGKILL a process and all its children, and wait until they are gone."""
+    """Kill a process and all its children by SIGKILL, and wait until they are gone."""
     with suppress(psutil.NoSuchProcess):
         parent = psutil.Process(pid)
         family = [parent, *parent.children(recursive=True)]

@@ -1,7 +1,7 @@
-"""Real servers for the tests, installed by the tests themselves on Debian as root.
+"""Installs the real servers for the tests (TimescaleDB, Mosquitto) on Debian as root.
 
-Debian 13 has TimescaleDB and Mosquitto as packages. An older Debian gets a root folder of Debian 13 in the
-cache, made once, and its servers run there by ``chroot``; nothing is mounted.
+Debian 13 has TimescaleDB and Mosquitto as packages. On an older Debian a root folder of Debian 13 is created
+once in the cache, and the servers run there by ``chroot``; nothing is mounted.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ PACKAGES = ("postgresql-17-timescaledb", "mosquitto")
 
 
 class InstallationError(Exception):
-    """What the tests need can't be had on this machine; the sentence says why."""
+    """A server or program can't be installed on this machine; the message says why."""
 
 
 def cache_folder() -> Path:
-    """Where things are kept from one run to the next: for root where servers can reach it."""
+    """Return the cache folder of the tests; for root it is where unprivileged servers can reach it."""
     if os.geteuid() == 0:
         return Path("/var/cache/towntwin-test")
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "towntwin-test"
@@ -38,33 +38,33 @@ def cache_folder() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Where the real servers are installed: this machine (``/``), or a root folder of a newer Debian."""
+    """An installation of the real servers: this machine (``/``), or a root folder of a newer Debian."""
 
     root: Path
 
     @property
     def has_timescale(self) -> bool:
-        """Whether PostgreSQL with TimescaleDB is there."""
+        """Whether PostgreSQL with TimescaleDB is installed."""
         return (self.root / EXTENSION[1:]).exists()
 
     @property
     def has_mosquitto(self) -> bool:
-        """Whether Mosquitto is there."""
+        """Whether Mosquitto is installed."""
         return (self.root / MOSQUITTO[1:]).exists()
 
     @property
     def runs(self) -> Path:
-        """Where throw-away data go, so that the servers can reach them."""
+        """Folder for throw-away data that the servers can reach."""
         if self.root != Path("/"):
             return self.root / "srv"
         return cache_folder() / "run"
 
     def inside(self, path: Path) -> str:
-        """A path as the servers see it."""
+        """Return a path as seen inside the root folder."""
         return str(Path("/") / path.relative_to(self.root))
 
     def owner(self, user: str) -> tuple[int, int]:
-        """Ids of a user of the installation; the test's own where it isn't root."""
+        """Return the ids of a user of the installation; the test's own ids where it isn't root."""
         if os.geteuid() != 0:
             return os.geteuid(), os.getegid()
         for line in (self.root / "etc/passwd").read_text().splitlines():
@@ -74,9 +74,9 @@ class Installation:
         raise InstallationError(f"{self.root} has no user {user}")
 
     def command(self, user: str, program: str, *args: str) -> list[str]:
-        """A command that runs a server's program, as an unprivileged user, and dies with its parent.
+        """Return a command that runs a server's program as an unprivileged user and ends with its parent.
 
-        It dies with the *thread* that starts it: start servers from the main thread.
+        It ends with the *thread* that started it: start servers from the main thread.
         """
         change = ["chroot", str(self.root)] if self.root != Path("/") else []
         if shutil.which("setpriv") is None:  # not Linux
@@ -92,7 +92,7 @@ def provide(say: Callable[[str], None]) -> Installation:
     Raises
     ------
     InstallationError
-        Where this is neither Debian as root nor a machine that has them already.
+        If they are not installed, and this is not Debian as root.
 
     """
     native = Installation(Path("/"))
@@ -112,7 +112,7 @@ def provide(say: Callable[[str], None]) -> Installation:
 
 
 def apt_install(*packages: str, say: Callable[[str], None]) -> None:
-    """Install Debian packages, and let none of them start a service."""
+    """Install Debian packages without starting their services."""
     say(f"installing {' '.join(packages)}")
     policy = Path("/usr/sbin/policy-rc.d")
     ours = not policy.exists()
@@ -149,7 +149,7 @@ def _make_root_folder(root_folder: Path, say: Callable[[str], None]) -> None:
 
 @contextmanager
 def install_lock() -> Iterator[None]:
-    """One run at a time installs; the others wait and find it done."""
+    """Lock the installation: other runs wait until this one is done."""
     cache_folder().mkdir(parents=True, exist_ok=True)
     with (cache_folder() / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

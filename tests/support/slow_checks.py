@@ -1,4 +1,4 @@
-"""Slow twins of the quality checks: one reading after another, obviously right."""
+"""Slow reference implementations of the quality checks, one reading at a time."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def climatology(
     *,
     offset_s: float = 0.0,
 ) -> list[int]:
-    """QARTOD test 5: the last season that holds a month and an hour."""
+    """QARTOD test 5: the last season that contains the month and the hour applies."""
     flags = []
     for value, time_s in zip(values, times_s, strict=True):
         local = datetime.fromtimestamp(time_s + offset_s, UTC)
@@ -170,7 +170,7 @@ def climatology(
 def gap(
     values: list[float], times_s: list[float], *, suspect_s: float = math.nan, fail_s: float = math.nan
 ) -> list[int]:
-    """QARTOD test 1, looking back."""
+    """QARTOD test 1, from the previous reading."""
     flags, before_s = [], math.nan
     for value, time_s in zip(values, times_s, strict=True):
         if math.isnan(value):
@@ -184,7 +184,7 @@ def gap(
 def stuck_clock(
     measured_s: list[float], received_s: list[float], *, suspect_s: float = math.nan, fail_s: float = math.nan
 ) -> list[int]:
-    """Measured times that stand still."""
+    """Flag times of measurement that do not advance."""
     flags, still_s, since_s = [], math.nan, math.nan
     for measured, received in zip(measured_s, received_s, strict=True):
         if math.isnan(measured):

@@ -1,4 +1,4 @@
-"""Slow twin of the diagnostics of traffic detectors: one detector and one sample after another."""
+"""Slow reference implementation of the traffic-detector diagnostics, one detector and sample at a time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def diagnose(
     mean_of: int,
     constant_n: int,
 ) -> int:
-    """The first test that one detector fails."""
+    """Return the code of the first diagnostic test that a detector fails."""
     p = {name: float(value) for name, value in thresholds._asdict().items()}
     samples = [(q, o) for q, o in zip(flow, occupancy, strict=True) if not (math.isnan(q) and math.isnan(o))]
     n = len(samples)

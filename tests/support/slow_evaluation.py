@@ -1,4 +1,4 @@
-"""Slow twins of the evaluation: every event beside every window, every reading by itself."""
+"""Slow reference implementations of the evaluation against labels, each event with each window."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Span = tuple[float, float]
 
 
 def events_against_windows(events: list[Span], windows: list[Span]) -> tuple[int, int, int, list[float]]:
-    """Hits, missed windows, false events, and the delay of each window."""
+    """Return hits, missed windows, false events, and the delay of each window [s]."""
     delays = [
         min((max(0.0, event[0] - window[0]) for event in events if _overlap(event, window)), default=math.nan)
         for window in windows
@@ -19,12 +19,12 @@ def events_against_windows(events: list[Span], windows: list[Span]) -> tuple[int
 
 
 def in_any_window(time_s: list[float], windows: list[Span]) -> list[bool]:
-    """Whether each moment lies in a window."""
+    """Return for each time whether it is in a window."""
     return [any(start <= one_time_s <= end for start, end in windows) for one_time_s in time_s]
 
 
 def pointwise(pairs: list[tuple[bool, bool]]) -> tuple[float, float, float, float, float]:
-    """Precision, recall, F1, false-alarm rate and missed-alarm rate of (is off, was flagged)."""
+    """Return precision, recall, F1, false-alarm and missed-alarm rate of pairs (in event, flagged)."""
     true, false = pairs.count((True, True)), pairs.count((False, True))
     missed, quiet = pairs.count((True, False)), pairs.count((False, False))
 

@@ -1,4 +1,4 @@
-"""Slow twins of what judges several series: one tick, one site and one quantity after another."""
+"""Slow reference implementations of the site score, one tick, site and quantity at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def smooth_over_ticks(z: Sequence[float], gain: float) -> list[float]:
-    """Exponential mean of one series."""
+    """Return the exponential mean of one series."""
     mean, made = 0.0, []
     for now in z:
         if not math.isnan(now):
@@ -20,14 +20,14 @@ def smooth_over_ticks(z: Sequence[float], gain: float) -> list[float]:
 
 
 def gamma_survival(shape: int, x: float) -> float:
-    """P(X > x) of a gamma distribution of whole shape: the sum of a Poisson's first terms."""
+    """Return P(X > x) of a gamma distribution of integer shape, as a sum of Poisson terms."""
     return math.exp(-x) * sum(x**k / math.factorial(k) for k in range(shape))
 
 
 def find_score_events(
     score: Sequence[float], *, weak: float, strong: float, close: float, gap: int
 ) -> list[tuple[int, int, int, bool]]:
-    """Events of one track: begin, end, peak, and whether it goes on."""
+    """Return the events of one score series: start, end and peak tick, and whether it is open."""
     found: list[tuple[int, int, int, bool]] = []
     begin = last = peak = ended = -1
     quiet = 0
@@ -55,7 +55,7 @@ def find_score_events(
 
 
 def oxygen_saturation(water_c: float) -> float:
-    """APHA 4500-O, term by term [mg/L]."""
+    """Return the oxygen saturation by APHA 4500-O, term by term [mg/L]."""
     kelvin = water_c + 273.15
     terms = (
         -139.34411,
@@ -68,7 +68,7 @@ def oxygen_saturation(water_c: float) -> float:
 
 
 def rise_and_stay(departure: Sequence[float], step: int) -> tuple[float, float]:
-    """Largest change within so many ticks up to the peak, and what is left; shares of the peak."""
+    """Return the largest change within ``step`` ticks up to the peak, and the final level, over the peak."""
     known = [0.0 if math.isnan(one) else one for one in departure]
     largest = max(abs(one) for one in known)
     height = max(largest, 1e-9)

@@ -1,4 +1,4 @@
-"""Readings, anomalies and a directory for trying stores."""
+"""Sample readings, anomalies and a directory for tests of stores."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def readings(
 
 
 def assert_same(found: NDArray[np.void], expected: NDArray[np.void]) -> None:
-    """Row by row, NaN being NaN."""
+    """Assert that rows are equal, with NaN equal to NaN."""
     assert [repr(row) for row in found.tolist()] == [repr(row) for row in expected.tolist()]
 
 

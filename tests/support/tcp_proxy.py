@@ -1,4 +1,4 @@
-"""A TCP proxy between the platform and a server, for making a bad network on purpose."""
+"""A TCP proxy that injects network faults between the platform and a server."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ ANSWER_LOST_AFTER_S = 0.3
 
 @dataclass(slots=True)
 class CutTrigger:
-    """Cuts a connection once its client has said certain words, one after the other.
+    """Cuts a connection once its client has sent certain byte strings in order.
 
-    With ``answer_lost`` the server still gets all that was said, and only its answer is kept back.
+    With ``answer_lost`` the server still receives all that was sent, and only its answer is discarded.
     """
 
     words: tuple[bytes, ...]
@@ -26,7 +26,7 @@ class CutTrigger:
 
 
 class ConnectionPair:
-    """A client's connection and the server's."""
+    """A client's connection and the corresponding one to the server."""
 
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         self.client, self.server = client, server
@@ -36,7 +36,7 @@ class ConnectionPair:
         self.record: list[tuple[bool, bytes]] = []
 
     def cut(self) -> None:
-        """Both ends see the connection closed."""
+        """Close both connections."""
         for one in (self.client, self.server):
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
@@ -44,7 +44,7 @@ class ConnectionPair:
 
 
 class Proxy:
-    """Listens on a free port of loopback and passes on what comes, until told otherwise."""
+    """Listens on a free loopback port and forwards data to a server, with faults on request."""
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
@@ -58,46 +58,46 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.host, self.port = self._listener.getsockname()
         self.delay_s = 0.0
-        self.recorded_bytes = 0  # by clients, passed on or not
+        self.recorded_bytes = 0  # sent by clients, forwarded or not
         threading.Thread(target=self._accept, daemon=True, name="proxy").start()
 
     def cut(self) -> None:
-        """End every connection; new ones are welcome."""
+        """Close every connection; new ones are accepted."""
         pairs, self._pairs = self._pairs, []
         for pair in pairs:
             pair.cut()
 
     def refuse(self) -> None:
-        """End every connection, and every new one at once."""
+        """Close every connection, and each new one at once."""
         self._refuses = True
         self.cut()
 
     def stall(self) -> None:
-        """Pass nothing on, and keep every connection open."""
+        """Forward nothing, and keep every connection open."""
         self._flows.clear()
 
     def strand(self) -> None:
-        """Pass nothing on for any connection of now, ever; both ends keep it open. New ones are welcome."""
+        """Never forward anything on the current connections, which stay open; new ones work."""
         for pair in self._pairs:
             pair.stranded.set()
 
     def mend(self) -> None:
-        """Pass everything on again, at once."""
+        """Forward everything again, without delay."""
         self._refuses, self.delay_s = False, 0.0
         self._flows.set()
 
     def cut_after(self, *words: bytes, answer_lost: bool = False) -> CutTrigger:
-        """Cut the first connection whose client says these words in this order."""
+        """Cut the first connection whose client sends these byte strings in this order."""
         self._trap = CutTrigger(words, answer_lost)
         return self._trap
 
     def record(self) -> list[list[tuple[bool, bytes]]]:
-        """What passes over each connection from now on: whether it is the client's, and the bytes."""
+        """Record the data of each new connection: whether it is from the client, and the bytes."""
         self._records = []
         return self._records
 
     def close(self) -> None:
-        """End everything."""
+        """Close the proxy and all connections."""
         self._listener.close()
         self.refuse()
         self._closed.set()
@@ -147,7 +147,7 @@ class Proxy:
         pair.cut()
 
     def _watch(self, pair: ConnectionPair, data: bytes, trap: CutTrigger) -> bytes:
-        """What of the data still goes on; a pair that sprang the trap is muted."""
+        """Return the part of the data to forward; a pair that triggered the cut is muted."""
         before = len(pair.recorded)
         pair.recorded += data
         at = 0

@@ -1,4 +1,4 @@
-"""Throw-away servers: PostgreSQL with and without TimescaleDB, and Mosquitto, on free loopback ports."""
+"""Runs throw-away servers for tests: PostgreSQL, TimescaleDB and Mosquitto on free loopback ports."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 TEMPLATE = "towntwin_template"
 
-# What the throw-away clusters give up for speed. SIGKILL leaves the operating system's cache whole, so a
-# killed server finds all that it wrote even with fsync off; only a power cut would not forgive it. Full page
-# writes stay on, so that recovery after a kill takes its ordinary way.
+# The throw-away clusters give up durability for speed. SIGKILL does not affect the operating system's cache,
+# so a killed server finds all that it wrote even with fsync off; only a power failure would lose data. Full
+# page writes stay on, so that recovery after a kill is the normal one.
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -54,7 +54,7 @@ _databases = itertools.count(1)
 
 @dataclass(slots=True)
 class PostgresServer:
-    """A PostgreSQL of one installation, with everything that a test may do to it."""
+    """A PostgreSQL server of one installation that tests can stop, kill and restart."""
 
     installation: Installation
     user: str
@@ -70,12 +70,12 @@ class PostgresServer:
 
     @property
     def has_timescale(self) -> bool:
-        """Whether databases get the extension."""
+        """Whether databases get the TimescaleDB extension."""
         return "shared_preload_libraries" in self.settings
 
     @property
     def pid(self) -> int:
-        """Of the postmaster."""
+        """Process id of the postmaster."""
         assert self.process is not None, "the server is not running"
         return self.process.pid
 
@@ -84,7 +84,7 @@ class PostgresServer:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
     def create(self) -> None:
-        """Make the cluster, start it, and make the template that every test's database is copied from."""
+        """Create and start the cluster, and create the template of every test's database."""
         data = self.installation.inside(self.folder / "data")
         settings = [part for pair in self._settings() for part in ("-c", pair)]
         options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", *settings]
@@ -97,14 +97,14 @@ class PostgresServer:
                 connection.execute("CREATE EXTENSION timescaledb")
         with psycopg.connect(
             self.dsn(), autocommit=True
-        ) as connection:  # TimescaleDB's jobs would be in its way
+        ) as connection:  # sessions of TimescaleDB's jobs would block copying the template
             connection.execute(f"ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS false")
             connection.execute(
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [TEMPLATE]
             )
 
     def start(self) -> None:
-        """Start the server, also after a kill; returns when it answers. Call it from the main thread."""
+        """Start the server, also after a kill, and wait until it answers. Call it from the main thread."""
         data = self.installation.inside(self.folder / "data")
         command = self.installation.command(
             self.user, f"{self.programs}/postgres", "-D", data, "-p", str(self.port)
@@ -123,21 +123,21 @@ class PostgresServer:
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """End the server in order (fast shutdown)."""
+        """Stop the server (fast shutdown)."""
         if self.process is not None:
             self.process.send_signal(signal.SIGINT)
             self.process.wait(STOP_TIMEOUT_S)
             self.process = None
 
     def kill(self) -> None:
-        """SIGKILL the postmaster and all its children."""
+        """Kill the postmaster and all its children by SIGKILL."""
         if self.process is not None:
             kill_tree(self.pid)
             self.process.wait(STOP_TIMEOUT_S)
             self.process = None
 
     def remove(self) -> None:
-        """Kill the server and throw its data away."""
+        """Kill the server and delete its data."""
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -163,7 +163,7 @@ class PostgresServer:
 
 @dataclass(frozen=True, slots=True)
 class NamedServer:
-    """A server that somebody else runs (TOWNTWIN_TEST_DSN): it gives databases, and is never stopped."""
+    """An external server (TOWNTWIN_TEST_DSN): databases are created on it, and it is never stopped."""
 
     address: str
     has_timescale: bool = True
@@ -173,20 +173,20 @@ class NamedServer:
         return make_conninfo("", **{**conninfo_to_dict(self.address), "dbname": database})
 
     def stop(self) -> NoReturn:
-        """Left to its owner: the test is skipped."""
+        """Skip the test, as the server is not ours to stop."""
         not_tested.skip_always("the loss of a database: TOWNTWIN_TEST_DSN names one, and that is not stopped")
 
     kill = stop
 
     @property
     def pid(self) -> NoReturn:
-        """Unknown: the test is skipped."""
+        """Skip the test, as the process id is unknown."""
         self.stop()
 
 
 @contextmanager
 def fresh_database(server: PostgresServer | NamedServer, *, tablespace: str = "pg_default") -> Iterator[str]:
-    """A database of its own, dropped afterwards; its address."""
+    """Create a new database and yield its URL; drop it afterwards."""
     name = f"towntwin_{os.getpid()}_{next(_databases)}"
     owned = isinstance(server, PostgresServer)
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
@@ -206,7 +206,7 @@ def fresh_database(server: PostgresServer | NamedServer, *, tablespace: str = "p
 
 @dataclass(slots=True)
 class MosquittoServer:
-    """A Mosquitto; without ``persistence`` a kill takes its whole memory."""
+    """A Mosquitto broker; without ``persistence`` a kill loses its queued messages."""
 
     installation: Installation
     user: str
@@ -236,12 +236,12 @@ class MosquittoServer:
 
     @property
     def pid(self) -> int:
-        """Of the broker's process."""
+        """Process id of the broker."""
         assert self.process is not None, "the broker is not running"
         return self.process.pid
 
     def start(self) -> None:
-        """Start it, also after a kill; returns when it listens. Call it from the main thread."""
+        """Start the broker, also after a kill, and wait until it listens. Call it from the main thread."""
         config = self.installation.inside(self.folder / "mosquitto.conf")
         command = self.installation.command(self.user, "/usr/sbin/mosquitto", "-c", config)
         with self._log.open("ab") as log:
@@ -256,15 +256,15 @@ class MosquittoServer:
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """End it in order."""
+        """Stop the broker by SIGTERM."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL it."""
+        """Stop the broker by SIGKILL."""
         self._end(signal.SIGKILL)
 
     def remove(self) -> None:
-        """Kill it and throw its files away."""
+        """Kill the broker and delete its files."""
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -1,7 +1,7 @@
-"""TimescaleDB Community for trying SQL: compiled to WebAssembly, inside Node, one throw-away database a run.
+"""Runs SQL on TimescaleDB Community, compiled to WebAssembly and executed in Node, for tests.
 
-Debian has the Apache edition only; this is how migrations and the Community edition's own SQL are executed
-without a container. It is no server: no connections, no concurrency, no speed.
+Debian has the Apache edition only; this executes migrations and the Community edition's own SQL without a
+container, on a new database per run. It is not a server: no connections, no concurrency, slow.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ TIMEOUT_S = 120
 
 @dataclass(frozen=True, slots=True)
 class TimescaleCommunity:
-    """Node, and where the package is installed."""
+    """Path of Node, and folder of the installed package."""
 
     node: str
     folder: Path
 
     def run(self, *scripts: str, ask: Sequence[str] = ()) -> list[list[dict[str, Any]]]:
-        """Execute scripts on a fresh database; the rows that each statement of ``ask`` returns then."""
+        """Execute scripts on a new database; return the rows of each statement of ``ask`` afterwards."""
         done = subprocess.run(
             [self.node, RUNNER, self.folder],
             input=json.dumps({"run": scripts, "ask": ask}),
@@ -53,7 +53,7 @@ def provide(say: Callable[[str], None]) -> TimescaleCommunity:
     Raises
     ------
     InstallationError
-        Where there is no npm and this is not Debian as root, or where npm fails.
+        If there is no npm and this is not Debian as root, or if npm fails.
 
     """
     folder = cache_folder() / f"community-{VERSION}"
@@ -83,5 +83,5 @@ def _install(npm: str, folder: Path) -> None:
         raise InstallationError(f"npm can't install {PACKAGE}: {done.stderr.strip()[-500:]}")
     try:
         staging.rename(folder)
-    except OSError:  # another run was faster, with the same
+    except OSError:  # another run has installed the same package
         shutil.rmtree(staging)

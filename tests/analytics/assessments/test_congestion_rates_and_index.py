@@ -1,4 +1,4 @@
-"""Congestion, delay, rates, response and the index by hand-worked numbers."""
+"""Tests congestion, delay, rates, response and the index against hand-computed numbers."""
 
 from __future__ import annotations
 

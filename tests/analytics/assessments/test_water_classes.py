@@ -1,4 +1,4 @@
-"""GB 3838 by its own numbers: on a limit, a hair beyond, missing items, wrong units, one sample."""
+"""Tests the GB 3838 water classes: values at limits, missing items, wrong units, single samples."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The same flags as ioos_qc, reading by reading, and where ours differ, why.
+"""Compares the flags of the checks with those of ioos_qc, reading by reading, and explains the differences.
 
-A missing value stands between nobody here, so where it matters the wanted flags are those of ioos_qc on the
-values that are there; what it says beside a missing value without having looked (good, or unknown) is left to
-it, and tested to be the only difference.
+Our checks skip missing values, so where it matters the expected flags are those of ioos_qc on the values
+without the missing ones. ioos_qc itself flags neighbours of a missing value as good or unknown without a
+check; the tests verify that this is the only difference.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The table of causes: each pattern by what speaks for it, none where something is missing."""
+"""Tests the table of cause patterns: each is found by its evidence, none where evidence is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checks agree with their slow twins, reading by reading."""
+"""Compares the quality checks with slow reference implementations, reading by reading."""
 
 from __future__ import annotations
 

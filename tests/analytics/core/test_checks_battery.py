@@ -1,4 +1,4 @@
-"""Every check of the package passes one battery; a check without an entry here is a failure."""
+"""Runs a common battery of tests on every quality check of the package; a check without an entry fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checks of values by others and of traffic detectors agree with their slow twins."""
+"""Compares the multi-variate, neighbour and traffic-detector checks with slow reference implementations."""
 
 from __future__ import annotations
 

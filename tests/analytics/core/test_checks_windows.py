@@ -1,4 +1,4 @@
-"""The checks over windows of time, of clocks and of seasons agree with their slow twins."""
+"""Compares the checks over time windows, clocks and seasons with slow reference implementations."""
 
 from __future__ import annotations
 

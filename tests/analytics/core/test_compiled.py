@@ -1,4 +1,4 @@
-"""Compiled or by NumPy: the same flags and events to the bit, figures and state to one part in 100,000."""
+"""Tests that compiled code and NumPy give equal flags and events, and values equal to one part in 100,000."""
 
 from __future__ import annotations
 

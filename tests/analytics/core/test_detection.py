@@ -1,4 +1,4 @@
-"""What is planted is found in time, and what is clean is left alone."""
+"""Tests that planted faults are detected in time, and that clean series give no anomaly."""
 
 from __future__ import annotations
 

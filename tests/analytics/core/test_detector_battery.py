@@ -1,4 +1,4 @@
-"""Every module of the core passes one battery; a detector without an entry here is a failure."""
+"""Runs a common battery of tests on every detector module of the core; a detector without an entry fails."""
 
 from __future__ import annotations
 

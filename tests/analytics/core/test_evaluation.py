@@ -1,4 +1,4 @@
-"""Detection against labels equals its slow twin, whatever overlaps what."""
+"""Compares the evaluation of detections against labels with a slow reference implementation."""
 
 from __future__ import annotations
 

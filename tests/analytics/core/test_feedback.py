@@ -1,4 +1,4 @@
-"""Feedback moves limits a little, within bounds, in order, and back again."""
+"""Tests that operator feedback moves limits by small steps, within bounds, in order, and reversibly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tick by tick, in blocks, restarted or whole: the same flags, events and state, to the bit."""
+"""Tests that the judge gives identical flags, events and state by ticks, by blocks, at once, or restarted."""
 
 from __future__ import annotations
 

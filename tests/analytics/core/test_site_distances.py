@@ -1,4 +1,4 @@
-"""Several quantities of one site: in pieces or whole, found by each distance, and no exception."""
+"""Tests the distances of a site's quantities: chunked or at once, detection by each, invalid input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A site's score: as its slow twin says, calibrated on clean series, and evidence summed over quantities."""
+"""Tests a site's score: against a slow reference, calibration on clean series, sums of evidence."""
 
 from __future__ import annotations
 

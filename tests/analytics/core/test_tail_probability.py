@@ -1,4 +1,4 @@
-"""Tails: the probability that is stated is the one that is met, and an excursion teaches its peak alone."""
+"""Tests the tail model: stated probabilities are met, and an excursion updates it by its peak only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dead letters beyond a quota are an anomaly of their device and day, for whoever sees its area."""
+"""Tests that dead letters beyond a quota give an anomaly per device and day, visible in the device's area."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A day of a traffic detector: each fault by its name, a good day by none, once a day."""
+"""Tests the daily diagnostics of traffic detectors: each fault is identified, a good day gives none."""
 
 from __future__ import annotations
 

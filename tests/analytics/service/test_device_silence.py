@@ -1,4 +1,4 @@
-"""A device is silent when its town has moved on without it; the time is an argument."""
+"""Tests the detection of silent devices: one is silent when the other devices of its town go on."""
 
 from __future__ import annotations
 

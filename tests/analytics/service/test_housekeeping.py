@@ -1,4 +1,4 @@
-"""What is old goes by setting, once it is rolled up, and seldom is it looked for."""
+"""Tests the deletion of old data: by setting, only after rollup, and checked rarely."""
 
 from __future__ import annotations
 

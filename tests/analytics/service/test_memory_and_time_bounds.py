@@ -1,4 +1,4 @@
-"""The service stays within its memory and its time whatever the readings' times are, from 1970 to 2100."""
+"""Tests that the service's memory and time are bounded for readings of any time from 1970 to 2100."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Months of the demo towns on a real TimescaleDB: made, made anew where their data changed, and only then."""
+"""Tests monthly assessments on a real TimescaleDB: computed once, and again only where their data changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The periodic service on a real TimescaleDB: rollups follow, silence is told, one stands by."""
+"""Tests the periodic service on a real TimescaleDB: rollups, silent devices, and a standby process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readings on a grid, and the sites next to each other: what the site model is given."""
+"""Tests the site model's inputs: readings aligned to a time grid, and neighbouring sites."""
 
 from __future__ import annotations
 

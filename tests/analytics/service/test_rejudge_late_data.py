@@ -1,4 +1,4 @@
-"""Late readings correct what was judged without them, on record, as if they had come in time."""
+"""Tests that late readings revise judgements, on record, to what readings in time would have given."""
 
 from __future__ import annotations
 

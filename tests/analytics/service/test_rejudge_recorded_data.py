@@ -1,4 +1,4 @@
-"""Late readings of a recorded sonde, corrected on a real database."""
+"""Tests the revision by late readings of a recorded sonde on a real database."""
 
 from __future__ import annotations
 

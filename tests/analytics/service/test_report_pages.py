@@ -1,4 +1,4 @@
-"""How a report is laid out: no page is left blank by a third, an empty table is a sentence."""
+"""Tests the layout of reports: pages are filled, and an empty table is replaced by a sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sites judged over all of their series, on a real TimescaleDB: what is planted is named, calm is calm."""
+"""Tests the detection of site anomalies over several series, on a real TimescaleDB, with planted faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trace upstream agrees with walking every way by hand."""
+"""Compares the upstream trace with a hand-written walk over every path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An agent against a real broker: everything arrives, in order, whatever is lost on the way."""
+"""Tests an agent against a real broker: everything arrives in order, whatever is lost on the way."""
 
 from __future__ import annotations
 

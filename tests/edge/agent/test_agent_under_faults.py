@@ -1,4 +1,4 @@
-"""Agents against brokers, disks and receipts that misbehave: nothing storms, hangs or is lost in silence."""
+"""Tests agents with failing brokers, disks and receipts: no floods, no hangs, no silent loss."""
 
 from __future__ import annotations
 

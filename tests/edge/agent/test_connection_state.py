@@ -1,4 +1,4 @@
-"""When to connect again: every failed or short-lived connection is followed by a longer wait."""
+"""Tests the reconnection back-off: each failed or short-lived connection lengthens the wait."""
 
 from __future__ import annotations
 

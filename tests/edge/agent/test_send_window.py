@@ -1,4 +1,4 @@
-"""What to send when: go-back-N in order, a bounded pace, a jittered back-off; the time is an argument."""
+"""Tests the send window: go-back-N in order, a bounded rate, back-off with jitter."""
 
 from __future__ import annotations
 

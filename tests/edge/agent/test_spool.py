@@ -1,4 +1,4 @@
-"""The spool keeps what it took, whatever is killed; its numbers are never used twice."""
+"""Tests that the spool keeps accepted readings across kills and never reuses a number."""
 
 from __future__ import annotations
 

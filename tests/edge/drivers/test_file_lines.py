@@ -1,4 +1,4 @@
-"""Lines, encodings and numbers of recorded files; tests are named for the symptoms they prevent."""
+"""Tests lines, encodings and numbers of recorded files; tests are named after the symptoms they prevent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order of recorded files, and stations; tests are named for the symptoms they prevent."""
+"""Tests the order and the stations of recorded files; tests are named after the symptoms they prevent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times of recorded files; tests are named for the symptoms they prevent."""
+"""Tests times of recorded files; tests are named after the symptoms they prevent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines from standard input: bounded, none lost, each refusal shown, and never in the way of a stop."""
+"""Tests the driver of lines from standard input: bounded, lossless, refusals reported, prompt to stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a recorded file holds: a reading, a reason, or one sentence, and never a traceback."""
+"""Fuzzes the reader of recorded files: it gives readings, reasons or an error sentence, no traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recorded files are played as they were recorded, and what is left out is counted."""
+"""Tests that recorded files are replayed as recorded, and that what is left out is counted."""
 
 from __future__ import annotations
 

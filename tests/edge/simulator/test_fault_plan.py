@@ -1,4 +1,4 @@
-"""The written plan of faults."""
+"""Tests the parsing of the TOML plan of simulated faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulated river: flows add up, a slug arrives in order and is conserved."""
+"""Tests the simulated river: flows add up; a pollutant slug travels downstream in order and is conserved."""
 
 from __future__ import annotations
 

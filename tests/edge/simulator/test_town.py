@@ -1,4 +1,4 @@
-"""A simulated town: the same from the same seed, plausible, with gaps and planned faults."""
+"""Tests a simulated town: reproducible by seed, plausible, with gaps and planned faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Simulated traffic: one state behind flow, speed and occupancy; a queue that grows backwards."""
+"""Tests simulated traffic: consistent flow, speed and occupancy; queues that grow upstream."""
 
 from __future__ import annotations
 

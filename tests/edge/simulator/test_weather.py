@@ -1,4 +1,4 @@
-"""Simulated weather and rhythms: gentle rain, a tide within bounds, answers that depend on time alone."""
+"""Tests simulated weather and rhythms: moderate rain, bounded tide, values that depend on time alone."""
 
 from __future__ import annotations
 

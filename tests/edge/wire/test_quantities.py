@@ -1,4 +1,4 @@
-"""Every quantity and every unit that it accepts has its case here; a new one without turns this red."""
+"""Tests the conversion of every quantity and unit; a new one without a case here fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SenML packs resolve as RFC 8428 says, and bad ones say what is wrong, where, and what to do."""
+"""Tests that SenML packs are resolved as in RFC 8428, and that errors name problem, position and remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Topics, receipts, status and broker addresses of contract version 1."""
+"""Tests topics, receipts, status messages and broker addresses of contract version 1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A gateway on a real database, filled with the demo towns."""
+"""Fixtures of the SensorThings tests: a gateway on a real database with the demo towns."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ROOT = "http://gateway/sta/v1.1"
 
 
 class SensorThingsClient:
-    """Asks the façade without a socket, by address or by path and options."""
+    """Sends requests to the façade in-process, by URL or by path and query options."""
 
     def __init__(self, store: PostgresStore) -> None:
         self.store = store
@@ -48,13 +48,13 @@ class SensorThingsClient:
         return asyncio.run(ask())
 
     def json(self, path: str, **options: Any) -> Any:
-        """The answer, which has to be one."""
+        """Return the body of a response, which must be 200."""
         answer = self(path, **options)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
     def value(self, path: str, **options: Any) -> list[dict[str, Any]]:
-        """Every entity of a set, over all of its pages."""
+        """Return every entity of a set, over all of its pages."""
         page = self.json(path, **options)
         collected: list[dict[str, Any]] = page["value"]
         while "@iot.nextLink" in page:
@@ -63,13 +63,13 @@ class SensorThingsClient:
         return collected
 
     def ids(self, path: str, **options: Any) -> list[Any]:
-        """The ids of a set, over all of its pages."""
+        """Return the ids of a set, over all of its pages."""
         return [one["@iot.id"] for one in self.value(path, **options)]
 
 
 @pytest.fixture(scope="session")
 def filled(timescale_server: PostgresServer | NamedServer) -> Iterator[PostgresStore]:
-    """Some demo hours in a database."""
+    """Provide a store with some hours of the demo."""
     with fresh_database(timescale_server) as dsn:
         migrate(dsn)
         store = PostgresStore.open(dsn, wait_s=30)
@@ -80,13 +80,13 @@ def filled(timescale_server: PostgresServer | NamedServer) -> Iterator[PostgresS
 
 @pytest.fixture(scope="session")
 def ask(filled: PostgresStore) -> SensorThingsClient:
-    """Asks the façade."""
+    """Return a client of the façade."""
     return SensorThingsClient(filled)
 
 
 @pytest.fixture(scope="session")
 def world(filled: PostgresStore) -> EntityModel:
-    """Everything that there is."""
+    """Return the entity model of the filled store."""
     observations = ObservationReader(
         filled, meanings=entity_properties.FLAG_MEANINGS, rules=entity_properties.RULE_NAMES
     )

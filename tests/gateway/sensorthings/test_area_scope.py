@@ -1,4 +1,4 @@
-"""Who sees one town sees one town, by every way: sets, ids, links, filters, counts."""
+"""Tests that a town's key gets only its town over SensorThings: sets, ids, links, filters, counts."""
 
 from __future__ import annotations
 

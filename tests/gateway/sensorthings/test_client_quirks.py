@@ -1,4 +1,4 @@
-"""What clients write out of habit is read, or refused with a sentence that names the option at fault."""
+"""Tests deviating query syntax of common clients: accepted, or refused with the option at fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The expression language: what it reads, where it says that it can't, and that nothing makes it slow."""
+"""Tests the parser of SensorThings expressions: grammar, error messages, and bounded time."""
 
 from __future__ import annotations
 

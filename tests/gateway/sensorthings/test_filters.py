@@ -1,4 +1,4 @@
-"""Filters that reach along links, to one and to many, from every set."""
+"""Tests SensorThings filters across links, to one and to many, from every entity set."""
 
 from __future__ import annotations
 

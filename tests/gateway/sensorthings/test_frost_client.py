@@ -1,4 +1,4 @@
-"""A client that others wrote reads the façade over a socket, by the façade's own links."""
+"""Tests the SensorThings façade over a socket with a third-party client that follows its links."""
 
 from __future__ import annotations
 

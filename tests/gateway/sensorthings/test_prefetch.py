@@ -1,4 +1,4 @@
-"""What is read at once, or from what is kept, is what one question after the other gets."""
+"""Tests that prefetched and cached entities equal those of one query after the other."""
 
 from __future__ import annotations
 

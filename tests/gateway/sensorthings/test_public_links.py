@@ -1,4 +1,4 @@
-"""Behind a proxy with TLS the links in answers are those that clients reach."""
+"""Tests that the links in responses behind a TLS proxy are those that clients can reach."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options over HTTP: expand, select, order, pages, counts, data arrays; and complete pages under inserts."""
+"""Tests query options over HTTP: expand, select, order, pages, counts, data arrays; pages under inserts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random queries, well typed or not, are answered or refused, and every next link leads on."""
+"""Tests that random queries, well typed or not, are answered or refused, and that every next link works."""
 
 from __future__ import annotations
 

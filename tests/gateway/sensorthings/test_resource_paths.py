@@ -1,4 +1,4 @@
-"""Every form of a resource path, and what is answered where there is nothing, or nothing is served."""
+"""Tests every form of a resource path, and the responses for missing and unsupported resources."""
 
 from __future__ import annotations
 

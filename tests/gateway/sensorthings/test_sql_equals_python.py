@@ -1,4 +1,4 @@
-"""Every operator and function in SQL gives what the evaluator in Python gives on the same observations."""
+"""Tests that each operator and function gives equal results in SQL and in Python on the same observations."""
 
 from __future__ import annotations
 

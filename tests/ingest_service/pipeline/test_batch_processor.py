@@ -1,4 +1,4 @@
-"""The pipeline keeps what it takes: waits for the store, splits what it refuses, restarts exactly."""
+"""Tests that the pipeline loses nothing: it waits for the store, splits refused batches, and restarts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every kind of bad input ends whole in the dead letters, with what to do, and stops nothing."""
+"""Tests that every kind of bad input becomes a complete dead letter with a remedy, and stops nothing."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Ingest takes moved limits up without a restart, and gives them back."""
+"""Tests that ingest applies and reverts limits moved by feedback without a restart."""
 
 from __future__ import annotations
 

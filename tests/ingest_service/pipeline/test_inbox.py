@@ -1,4 +1,4 @@
-"""The inbox gives batches in order and holds the network thread when it is full."""
+"""Tests that the inbox gives batches in order and blocks the network thread when it is full."""
 
 import threading
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Repeats, late readings and wrong clocks, through the pipeline into a real database."""
+"""Tests repeated and late readings and wrong clocks, through the pipeline into a real database."""
 
 from __future__ import annotations
 

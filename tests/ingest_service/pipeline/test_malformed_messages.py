@@ -1,4 +1,4 @@
-"""Whatever is published is data or a dead letter; its neighbours are stored, and nothing ends."""
+"""Fuzzes the pipeline: every message becomes readings or a dead letter; its neighbours are stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stores that are held to one suite."""
+"""Fixtures of the storage tests: every store, filled with the sample directory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Anomalies in every store: ids that stay, revisions that grow, filters, cursors."""
+"""Tests anomalies in every store: stable ids, growing revisions, filters, cursors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Followers of revisions: what is committed out of order is delivered in order, and nothing is missed."""
+"""Tests the feed of anomaly revisions: out-of-order commits are delivered in order, none is missed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wall around answers of old, histories, adoptions, assessments, reports, rollups and SensorThings."""
+"""Tests row-level security of snapshots, histories, adoptions, assessments, rollups and SensorThings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attempts to make the database reveal another area's rows: by errors, notices, spoofed tables and plans."""
+"""Tests that errors, notices, spoofed tables and query plans reveal no rows of another area."""
 
 from __future__ import annotations
 

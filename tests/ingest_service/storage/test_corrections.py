@@ -1,4 +1,4 @@
-"""Every store keeps corrections and what operators say: whole or not at all, and on record."""
+"""Tests that every store keeps corrections and operator feedback atomically and on record."""
 
 from __future__ import annotations
 

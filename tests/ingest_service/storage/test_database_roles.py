@@ -1,4 +1,4 @@
-"""Each room does its work with its own role, and nobody else's."""
+"""Tests that each process's database role has the privileges that it needs, and no others."""
 
 from __future__ import annotations
 

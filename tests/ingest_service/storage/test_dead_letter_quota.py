@@ -1,4 +1,4 @@
-"""A device that sends only what is refused fills no disk: beyond a quota its letters are only counted."""
+"""Tests that a device's dead letters beyond a quota are only counted, so that they can't fill the disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The schema is the sum of its migrations; errors are told apart by SQLSTATE; two editions, one schema."""
+"""Tests migrations: they give the schema, on two editions, and errors are classified by SQLSTATE."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names with markup or control characters come in nowhere: not by SQL, not by the API, not by a command."""
+"""Tests that names with markup or control characters are refused by SQL, API and commands."""
 
 from __future__ import annotations
 

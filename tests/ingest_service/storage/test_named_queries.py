@@ -1,4 +1,4 @@
-"""Statements are loaded by name, and a part of them is written once."""
+"""Tests the loading of SQL statements by name, and shared fragments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process' heartbeat, and the state that follows from it: one table, held by every store."""
+"""Tests process heartbeats and the state derived from them, in every store."""
 
 from __future__ import annotations
 

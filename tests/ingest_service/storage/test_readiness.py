@@ -1,4 +1,4 @@
-"""Whether a reading published now would be kept, by table of what the processes are."""
+"""Tests by table whether a reading published now would be stored, given the states of the processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readings in the order in which they were received, the same from every store."""
+"""Tests that every store returns readings in the same order of receipt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a batch of repeats costs the database: a few statements, no row, next to no log."""
+"""Tests that a repeated batch costs the database few statements, no row and little WAL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rollups: what a slow twin finds, on every edition the same; late, revised, dropped, compressed."""
+"""Compares rollups with a slow reference on every edition: late, revised, dropped and compressed data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wall in the database: whoever is bound to an area finds nothing of another, whatever is asked for."""
+"""Tests row-level security: a role bound to an area gets no row of another area by any query."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every store keeps the same promises: memory, plain PostgreSQL, TimescaleDB."""
+"""Tests that the memory store, plain PostgreSQL and TimescaleDB fulfil the same contract."""
 
 from __future__ import annotations
 

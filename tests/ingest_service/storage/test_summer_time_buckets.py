@@ -1,4 +1,4 @@
-"""Buckets where clocks change: the same in every store, and no hour is lost or doubled."""
+"""Tests time buckets across clock changes: equal in every store, no hour lost or doubled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The schema on TimescaleDB Community: every migration runs, and what only this edition has fits on it."""
+"""Tests the migrations and the edition-specific SQL on TimescaleDB Community."""
 
 from __future__ import annotations
 
