@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 PICTURES = Path(__file__).parent / "pictures"
-WIDTH, ROW, GAP, MARGIN = 860, 58, 26, 16
+WIDTH, ROW, GAP, MARGIN = 960, 58, 26, 16
 LABEL_WIDTH = 150
 SMALL = 'font-size="12" fill="#446"'
 COLOURS = {"process": "#e8eef7", "store": "#eaf4e6", "outside": "#f5f0e4"}
@@ -40,7 +40,7 @@ READING = (
     Step(
         "broker",
         "outside",
-        "Mosquitto, or the broker embedded in `towntwin up`",
+        "Mosquitto, or the broker embedded in towntwin up",
         ("deploy/embedded/broker.py",),
     ),
     Step(
@@ -137,9 +137,9 @@ REQUEST = (
         (
             "gateway/api/fast_route.py",
             "gateway/api/request_context.py",
-            "gateway/api/routes/anomalies.py",
             "gateway/api/pagination.py",
             "gateway/api/snapshots.py",
+            "gateway/api/routes/anomalies.py",
         ),
     ),
     Step(
@@ -159,8 +159,8 @@ REQUEST = (
         "rows to JSON, CSV, NDJSON, Arrow or Parquet, block by block; audit of exports",
         (
             "gateway/formats/negotiation.py",
-            "gateway/api/models/row_models.py",
             "gateway/formats/streaming_response.py",
+            "gateway/api/models/row_models.py",
             "gateway/auth/export_audit.py",
         ),
     ),
