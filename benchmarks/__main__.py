@@ -6,14 +6,16 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-HERE = Path(__file__).parent
+BENCHMARKS_FOLDER = Path(__file__).parent
 
 
 def main() -> int:
     """Run the named benchmark; return the exit code."""
-    known = sorted(path.stem for path in HERE.glob("*.py") if not path.stem.startswith("_"))
-    if len(sys.argv) < 2 or sys.argv[1] not in known:
-        print(f"name one of: {', '.join(known)}", file=sys.stderr)
+    benchmark_names = sorted(
+        path.stem for path in BENCHMARKS_FOLDER.glob("*.py") if not path.stem.startswith("_")
+    )
+    if len(sys.argv) < 2 or sys.argv[1] not in benchmark_names:
+        print(f"name one of: {', '.join(benchmark_names)}", file=sys.stderr)
         return 2
     import_module(f"benchmarks.{sys.argv[1]}").main()
     return 0

@@ -24,8 +24,8 @@ LONG_SERIES = 1 + len(QUANTITIES)
 LONG_READINGS = 2_000_000
 STEP_S = 15
 ADMINISTRATOR = "administrator"
-WARM_UP_ROUNDS, LEAST = 3, 20
-LASTS_S = 5.0
+WARM_UP_ROUNDS, MIN_ROUNDS = 3, 20
+MAX_DURATION_S = 5.0
 SAFE = "/?&=$();,':"
 EXPANSIONS = "STA 200 Datastreams"
 NEWEST = "$orderby=phenomenonTime desc;$top=1"
@@ -65,7 +65,7 @@ def fill_long_series(dsn: str, readings: int = LONG_READINGS) -> None:
         connection.execute("CHECKPOINT")
 
 
-def anomaly(dsn: str) -> int:
+def newest_anomaly_id(dsn: str) -> int:
     """Return the id of an anomaly of the town."""
     with psycopg.connect(dsn) as connection:
         (found,) = connection.execute(STATEMENTS["newest_anomaly"], {"series": LONG_SERIES}).fetchone() or (
@@ -141,10 +141,10 @@ def request_paths(anomaly_id: int) -> dict[str, Path]:
     }
 
 
-def compare(
+def compare_keys(
     port: int, keys: dict[str, dict[str, str]], anomaly_id: int, rounds: int, *, only: str = ""
 ) -> Iterator[KeyTimes]:
-    """Send each request with every key in turn, ``rounds`` times, or for `LASTS_S` if that is less.
+    """Send each request with every key in turn, ``rounds`` times, or for `MAX_DURATION_S` if that is less.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def compare(
         times: dict[str, list[float]] = {one: [] for one in names}
         began_s = time.perf_counter()
         for at in range(-WARM_UP_ROUNDS, rounds):
-            if at > LEAST and time.perf_counter() - began_s > LASTS_S:
+            if at > MIN_ROUNDS and time.perf_counter() - began_s > MAX_DURATION_S:
                 break
             turn = at % len(names)
             for one in names[turn:] + names[:turn]:

@@ -146,9 +146,9 @@ def _count(port: int, headers: dict[str, str]) -> int:
     return readings // 2
 
 
-def _memory_mb(pid: int, what: str) -> float:
+def _memory_mb(pid: int, field_name: str) -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(what):
+        if line.startswith(field_name):
             return int(line.split()[1]) / 1024
     return 0.0
 

@@ -47,7 +47,7 @@ class QueryTimes(NamedTuple):
         return float(np.quantile(self.api_s, quantile) / np.quantile(self.sql_s, quantile))
 
 
-def compare(
+def compare_queries(
     port: int, headers: dict[str, str], connection: Connection[Any], queries: list[ComparedQuery], rounds: int
 ) -> list[QueryTimes]:
     """Time each query ``rounds`` times; both sides must give the same rows (SQL may give one more)."""

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from matplotlib.patches import Rectangle
 
-from dashboards.styling import CLASSES
+from dashboards.styling import CLASS_COLOURS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,11 +40,11 @@ MAX_REASON_CHARS = 72
 def town_overview(figure: Figure, rows: Rows) -> Figure:
     """Draw the town overview: counts, anomalies, map, water classes, congestion, worst series with band."""
     grid = figure.add_gridspec(4, 4, height_ratios=(0.5, 1.6, 1.5, 1.3))
-    (figures,) = rows("Open anomalies")
+    (anomaly_counts,) = rows("Open anomalies")
     silent, age = rows("Silent devices")[0]["silent"], rows("Newest reading")[0]["age"]
     numbers = [
-        (f"◆ {figures['alarm']}", "alarms open", SEVERITY[3][1]),
-        (f"△ {figures['warning']}", "warnings open", SEVERITY[2][1]),
+        (f"◆ {anomaly_counts['alarm']}", "alarms open", SEVERITY[3][1]),
+        (f"△ {anomaly_counts['warning']}", "warnings open", SEVERITY[2][1]),
         (str(silent), "silent devices", SEVERITY[2][1] if silent else SEVERITY[0][1]),
         (f"{float(age):.0f} s", "since the newest reading", SEVERITY[0][1]),
     ]
@@ -62,7 +62,7 @@ def river_section(figure: Figure, rows: Rows) -> Figure:
     """Draw a river section: class and its items, series with band, flags, rain, upstream and downstream."""
     grid = figure.add_gridspec(4, 2, height_ratios=(1.1, 1.5, 1.1, 1.1))
     (found,) = rows("Class, target, items")
-    colour = CLASSES[found["class"] - 1]
+    colour = CLASS_COLOURS[found["class"] - 1]
     target_text = "kept" if found["met"] else "missed"
     text = f"target {ROMAN[found['target']]} {target_text}; {found['items']} of 21 items"
     _draw_number(figure.add_subplot(grid[0, 0]), f"class {ROMAN[found['class']]}", text, colour)
@@ -105,12 +105,14 @@ def _draw_open_anomalies(axes: Any, rows: list[dict[str, Any]]) -> None:
 
 def _draw_map(axes: Any, rows: list[dict[str, Any]]) -> None:
     axes.set_title("Where", loc="left", fontsize=10)
-    for severity, (word, colour, shape) in SEVERITY.items():
+    for severity, (severity_name, colour, shape) in SEVERITY.items():
         rows_of_severity = [one for one in rows if one["severity"] == severity]
         if rows_of_severity:
             at = [one["longitude"] for one in rows_of_severity], [one["latitude"] for one in rows_of_severity]
             marker_style = {"c": colour, "marker": shape, "s": 25 + 25 * severity, "edgecolors": "black"}
-            axes.scatter(*at, label=f"{word} {len(rows_of_severity)}", linewidths=0.4, **marker_style)
+            axes.scatter(
+                *at, label=f"{severity_name} {len(rows_of_severity)}", linewidths=0.4, **marker_style
+            )
     axes.legend(fontsize=7)
     axes.tick_params(labelsize=7)
 
@@ -120,7 +122,7 @@ def _draw_classes(axes: Any, rows: list[dict[str, Any]]) -> None:
         (one["site"], ROMAN[one["class"]], ROMAN[one["target"]], "✓" if one["met"] else "✗", one["items"])
         for one in rows[:8]
     ]
-    colours = [CLASSES[one["class"] - 1] for one in rows[:8]]
+    colours = [CLASS_COLOURS[one["class"] - 1] for one in rows[:8]]
     _draw_table(
         axes, "Class of each river section", ("section", "class", "target", "kept", "items"), cells, colours
     )
@@ -172,9 +174,9 @@ def _draw_flags(axes: Any, rows: list[dict[str, Any]]) -> None:
     axes.set_title("Flags", loc="left", fontsize=10)
     names = sorted({one["metric"] for one in rows})
     for index, name in enumerate(names):
-        some = [one for one in rows if one["metric"] == name]
+        metric_rows = [one for one in rows if one["metric"] == name]
         for flag, colour, mark in ((1, "#73bf69", "|"), (3, "#ff9830", "^")):
-            at = [_as_datetime(one["time"]) for one in some if one["value"] == flag]
+            at = [_as_datetime(one["time"]) for one in metric_rows if one["value"] == flag]
             axes.plot(at, [index] * len(at), mark, color=colour, ms=7)
     axes.set_yticks(range(len(names)), names, fontsize=7)
     _format_time_axis(axes)
@@ -183,9 +185,12 @@ def _draw_flags(axes: Any, rows: list[dict[str, Any]]) -> None:
 def _draw_lines(axes: Any, title: str, rows: list[dict[str, Any]]) -> None:
     axes.set_title(title, loc="left", fontsize=10)
     for name in dict.fromkeys(one["metric"] for one in rows):
-        some = [one for one in rows if one["metric"] == name]
+        metric_rows = [one for one in rows if one["metric"] == name]
         axes.plot(
-            [_as_datetime(one["time"]) for one in some], [one["value"] for one in some], lw=1.2, label=name
+            [_as_datetime(one["time"]) for one in metric_rows],
+            [one["value"] for one in metric_rows],
+            lw=1.2,
+            label=name,
         )
     axes.set_ylim(bottom=0)
     axes.legend(fontsize=6)

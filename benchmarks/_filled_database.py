@@ -86,9 +86,9 @@ def fill_database(dsn: str, *, readings: int, anomalies: int) -> FilledDatabase:
     began_s = time.perf_counter()
     migrate(dsn)
     store = PostgresStore.open(dsn)
-    known = store.enrol(directory())
+    enrolled = store.enrol(directory())
     store.close()
-    ids = np.array([one.series_id for one in known.series], np.int32)
+    ids = np.array([one.series_id for one in enrolled.series], np.int32)
     per_series = readings // len(ids)
     with psycopg.connect(dsn, autocommit=True) as connection:
         for begin in range(0, per_series, 2016):  # a week

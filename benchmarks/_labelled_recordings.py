@@ -47,14 +47,14 @@ class LabelledSonde(NamedTuple):
     events: NDArray[np.float64]
 
 
-def gecco(path: Path) -> LabelledSite:
+def load_gecco(path: Path) -> LabelledSite:
     """Load one half of GECCO 2018."""
     table = _table(path, ",")
     value = np.column_stack([_floats(table, name) for name in GECCO_QUALITY])
     return LabelledSite(path.name, value, _floats(table, "EVENT") > 0)
 
 
-def skab(folder: Path) -> Iterator[LabelledSite]:
+def load_skab(folder: Path) -> Iterator[LabelledSite]:
     """Load the files of SKAB that have labels, sorted by name."""
     for path in sorted(folder.rglob("*.csv")):
         table = _table(path, ";")
@@ -64,7 +64,7 @@ def skab(folder: Path) -> Iterator[LabelledSite]:
             yield LabelledSite(f"{path.parent.name}/{path.name}", value, _floats(table, "anomaly") > 0)
 
 
-def logan(folder: Path) -> Iterator[LabelledSonde]:
+def load_logan_river(folder: Path) -> Iterator[LabelledSonde]:
     """Load every series of the Logan River; an event is a time range that a technician gave a code."""
     for path in sorted(folder.glob("*2019.csv.gz")):
         table = _table(path, ",")

@@ -40,7 +40,7 @@ THRESHOLDS_TRIED = 120
 
 def evaluate_logan_river(folder: Path) -> dict[str, float]:
     """Return the recall of the technicians' events and the false alarms per series and month; print both."""
-    sondes = list(_labelled_recordings.logan(folder))
+    sondes = list(_labelled_recordings.load_logan_river(folder))
     months = sum((one.time_s[-1] - one.time_s[0]) / MONTH_S for one in sondes)
     found = [judged_events(one) for one in track(sondes, "Logan River")]
     recall, false = _score_against_labels(sondes, found, months)
@@ -142,7 +142,7 @@ def _score_against_labels(
     sondes: list[_labelled_recordings.LabelledSonde], found: list[Floats], months: float
 ) -> tuple[float, float]:
     matches = [
-        evaluation.events_against_windows(*events.T, *one.events.T)
+        evaluation.match_events_to_windows(*events.T, *one.events.T)
         for one, events in zip(sondes, found, strict=True)
     ]
     hits, windows = sum(one.hits for one in matches), sum(one.hits + one.missed for one in matches)

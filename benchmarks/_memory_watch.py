@@ -51,7 +51,7 @@ class MemoryWatch:
     def __init__(self, pid: int, backlog: Callable[[], float], recorded_bytes: Callable[[], int]) -> None:
         self.samples: list[MemorySample] = []
         self._process = psutil.Process(pid)
-        self._backlog, self._said_bytes = backlog, recorded_bytes
+        self._backlog, self._count_recorded_bytes = backlog, recorded_bytes
         self._began_s = time.monotonic()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch")
@@ -75,10 +75,12 @@ class MemoryWatch:
     def _run(self) -> None:
         while not self._done.wait(SAMPLE_INTERVAL_S):
             rss = self._process.memory_info().rss / MB
-            self.samples.append(MemorySample(self.now_s(), rss, self._backlog(), self._said_bytes()))
+            self.samples.append(
+                MemorySample(self.now_s(), rss, self._backlog(), self._count_recorded_bytes())
+            )
 
 
-def draw(path: Path, samples: list[MemorySample], outage_range: tuple[float, float]) -> None:
+def plot_memory(path: Path, samples: list[MemorySample], outage_range: tuple[float, float]) -> None:
     """Plot memory above, backlog below, with the outage shaded."""
     at_s = [one.at_s for one in samples]
     figure = Figure(figsize=(8, 4.5), dpi=90, layout="constrained")

@@ -65,9 +65,9 @@ def best_total(files: Sequence[CorpusFile], scores: Sequence[Floats], profile: s
     for position in np.flatnonzero(
         rows.window[order] >= 0
     ):  # a detection in a window adds only its gain over the best one
-        of, worth = rows.window[order[position]], rows.worth[order[position]] * hit
-        gain[position] = max(worth - best[of], 0.0)
-        best[of] = max(best[of], worth)
+        window_number, worth = rows.window[order[position]], rows.worth[order[position]] * hit
+        gain[position] = max(worth - best[window_number], 0.0)
+        best[window_number] = max(best[window_number], worth)
     sums = np.concatenate([[0.0], np.cumsum(gain)])
     last = np.append(np.diff(rows.score[order]) != 0, True)  # equal scores are detected together
     allowed = np.concatenate([[0], np.flatnonzero(last) + 1]) if len(order) else np.zeros(1, np.intp)
@@ -76,7 +76,7 @@ def best_total(files: Sequence[CorpusFile], scores: Sequence[Floats], profile: s
     return 100 * float(sums[at]) / ((hit + miss) * rows.n_windows), threshold
 
 
-def at_threshold(
+def score_at_threshold(
     files: Sequence[CorpusFile], scores: Sequence[Floats], profile: str, threshold: float
 ) -> float:
     """Return the total of some files with a given threshold."""
@@ -91,7 +91,7 @@ def at_threshold(
     return 100 * points / ((hit + miss) * max(rows.n_windows, 1))
 
 
-def of_folder(
+def files_of_category(
     files: Sequence[CorpusFile], scores: Sequence[Floats], folder: str
 ) -> tuple[list[CorpusFile], list[Floats]]:
     """Return the files of one category with their scores."""
@@ -99,7 +99,7 @@ def of_folder(
     return [files[i] for i in chosen], [scores[i] for i in chosen]
 
 
-def false_a_day(files: Sequence[CorpusFile], scores: Sequence[Floats], threshold: float) -> float:
+def false_alarms_per_day(files: Sequence[CorpusFile], scores: Sequence[Floats], threshold: float) -> float:
     """Return the detections outside of windows per series and day."""
     rows = _joined_rows(files, scores)
     days = sum((one.time_s[-1] - one.time_s[0]) / 86_400 for one in files)
@@ -155,8 +155,8 @@ def _seconds(text: str) -> float:
 def baselines(value: Floats) -> Mapping[str, Floats]:
     """Return scores of trivial detectors: static z of the probation, always, and random."""
     begin = min(int(PROBATION * len(value)), PROBATION_ROWS)
-    known = value[:begin]
-    static = np.abs(value - known.mean()) / (known.std() + 1e-9)
+    probation_values = value[:begin]
+    static = np.abs(value - probation_values.mean()) / (probation_values.std() + 1e-9)
     return {
         "static z": static,
         "always": np.ones(len(value)),

@@ -73,11 +73,11 @@ def panel_queries() -> Iterator[tuple[str, str]]:
 def panel_request(dsn: str, until_s: float, span_s: int) -> PanelRequest:
     """Return a request over a time range with all values of all variables selected."""
     end = datetime.fromtimestamp(until_s, UTC)
-    wanted_interval_s = span_s / POINTS
+    target_interval_s = span_s / POINTS
     panel = PanelRequest(
         end - timedelta(seconds=span_s),
         end,
-        interval_s=max(s for s in STEPS_S if s <= max(wanted_interval_s, 1)),
+        interval_s=max(s for s in STEPS_S if s <= max(target_interval_s, 1)),
     )
     variables = {
         one["name"]: one["query"]
@@ -124,9 +124,9 @@ def rows_read(plan: dict[str, Any]) -> int:
     below = sum(rows_read(one) for one in plan.get("Plans", []))
     if plan["Node Type"] not in SCANS:
         return below
-    met = (
+    rows_visited = (
         plan["Actual Rows"]
         + plan.get("Rows Removed by Filter", 0)
         + plan.get("Rows Removed by Index Recheck", 0)
     )
-    return below + round(met * plan["Actual Loops"])
+    return below + round(rows_visited * plan["Actual Loops"])

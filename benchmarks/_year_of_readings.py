@@ -43,21 +43,21 @@ def directory(sites: int) -> Directory:
         Area(area_id="3304", parent="33", level="county", en="County", zh="县"),
         *(Area(area_id=f"t{n}", parent="3304", level="town", en=f"T{n}", zh=f"镇{n}") for n in range(TOWNS)),
     ]
-    known = Directory(areas=areas)
+    enrolled = Directory(areas=areas)
     for number in range(sites):
         town, name, is_road = f"t{number % TOWNS}", f"s{number}", number % 5 == 4
         kind = "road_section" if is_road else "river_section"
         position = {"lon": 120 + number / 500, "lat": 30 + number / 700}
-        known.sites.append(Site(site_id=name, area_id=town, kind=kind, en=name, zh=name, **position))
-        known.devices.append(Device(device_id=f"d{number}", area_id=town))
-        known.series += [Series(site_id=name, quantity=one) for one in (ROAD if is_road else WATER)]
-    return known
+        enrolled.sites.append(Site(site_id=name, area_id=town, kind=kind, en=name, zh=name, **position))
+        enrolled.devices.append(Device(device_id=f"d{number}", area_id=town))
+        enrolled.series += [Series(site_id=name, quantity=one) for one in (ROAD if is_road else WATER)]
+    return enrolled
 
 
 def load_year(store: PostgresStore, series: int, until_s: float) -> LoadTimes:
     """Store a year of ``series`` series, then roll it up as one backlog."""
-    known = store.enrol(directory(series // PER_SITE))
-    ids = np.array([one.series_id for one in known.series], np.int32)
+    enrolled = store.enrol(directory(series // PER_SITE))
+    ids = np.array([one.series_id for one in enrolled.series], np.int32)
     began_s = time.monotonic()
     for batch in batches(ids, until_s):
         store.commit(Batch(fresh=batch))
@@ -65,7 +65,7 @@ def load_year(store: PostgresStore, series: int, until_s: float) -> LoadTimes:
     while store.refresh_rollups(limit=BACKLOG):
         pass
     rolled_s = time.monotonic()
-    store.record_anomalies([one for series in known.series for one in anomalies(series, until_s)])
+    store.record_anomalies([one for series in enrolled.series for one in anomalies(series, until_s)])
     return LoadTimes(len(ids) * YEAR, stored_s - began_s, rolled_s - stored_s)
 
 

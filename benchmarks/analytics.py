@@ -63,9 +63,9 @@ class WarmedUpSeries(NamedTuple):
 def warmed_up_series(n_series: int, ticks: int) -> WarmedUpSeries:
     """Return series that were judged for two days, and their readings of the next ``ticks`` ticks."""
     random = np.random.default_rng(1)
-    known = min(n_series, 1_000)
-    day = np.sin(np.arange(2 * DAY + ticks)[:, None] / DAY * 2 * np.pi + np.arange(known))
-    value = np.tile(10 + 2 * day + random.normal(0, 0.3, day.shape), (1, n_series // known))
+    n_distinct = min(n_series, 1_000)
+    day = np.sin(np.arange(2 * DAY + ticks)[:, None] / DAY * 2 * np.pi + np.arange(n_distinct))
+    value = np.tile(10 + 2 * day + random.normal(0, 0.3, day.shape), (1, n_series // n_distinct))
     state, parameters = State.empty(n_series), Parameters.of(n_series, **LIMITS)
     for begin in range(0, 2 * DAY, 32):
         judge_ticks(state, parameters, value[begin : begin + 32], begin)

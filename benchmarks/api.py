@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from benchmarks._api_queries import QueryTimes
 
 READINGS, ANOMALIES = 20_000_000, 1_000_000
-PART_PLAIN = 0.1
+PLAIN_POSTGRES_SCALE = 0.1
 SERVER = {"fsync": "on", "shared_buffers": "1GB", "work_mem": "16MB"}
 STREAMS = 1000
 QUANTILES = (0.5, 0.95, 0.99)
@@ -67,7 +67,7 @@ def main() -> None:
     line: dict[str, float] = {}
     for name in [options.server] if options.server else SERVERS:
         database = _server(name)
-        scale = options.scale * (1.0 if database.has_timescale else PART_PLAIN)
+        scale = options.scale * (1.0 if database.has_timescale else PLAIN_POSTGRES_SCALE)
         with _filled(database, scale) as (dsn, filled), tempfile.TemporaryDirectory() as folder:
             if database.has_timescale and not options.only_wall:
                 line |= _measure(dsn, filled, Path(folder), options.rounds)
@@ -103,22 +103,27 @@ def _measure_area_scope(
     database: PostgresServer, dsn: str, logs: Path, options: argparse.Namespace
 ) -> dict[str, float]:
     """Print the comparison of keys; return the worst of each metric."""
-    where = "TimescaleDB" if database.has_timescale else "PostgreSQL"
+    server_name = "TimescaleDB" if database.has_timescale else "PostgreSQL"
     areas = [_api_area_scope.TOWN, _api_area_scope.COUNTY]
     areas = areas if options.key is None else [areas[options.key == "county"]]
     keys = {_api_area_scope.ADMINISTRATOR: _latency.api_key_headers(dsn)} | {
         one: _latency.api_key_headers(dsn, one) for one in areas
     }
     port = free_port()
-    given = ("--port", str(port), "--requests-per-s", "1e6", "--requests-burst", "1000000")
-    given = (*given, "--heavy-burst-s", "1e6")
-    gateway = PlatformProcess("gateway", *given, log=logs / "wall.log", TOWNTWIN_DSN=dsn)
+    flags = ("--port", str(port), "--requests-per-s", "1e6", "--requests-burst", "1000000")
+    flags = (*flags, "--heavy-burst-s", "1e6")
+    gateway = PlatformProcess("gateway", *flags, log=logs / "wall.log", TOWNTWIN_DSN=dsn)
     worst = dict.fromkeys(("p50_ratio_area", "p95_ratio_area", "expansions_s"), 0.0)
     with running_processes(gateway):
         _api_load.wait_for(port)
-        print(f"{where:44}{'administrator':>16}" + "".join(f"{one:>16}{'p50':>6}{'p95':>6}" for one in areas))
-        anomaly_id = _api_area_scope.anomaly(dsn)
-        for one in _api_area_scope.compare(port, keys, anomaly_id, options.wall_rounds, only=options.request):
+        print(
+            f"{server_name:44}{'administrator':>16}"
+            + "".join(f"{one:>16}{'p50':>6}{'p95':>6}" for one in areas)
+        )
+        anomaly_id = _api_area_scope.newest_anomaly_id(dsn)
+        for one in _api_area_scope.compare_keys(
+            port, keys, anomaly_id, options.wall_rounds, only=options.request
+        ):
             print(f"{one.name:44}" + "".join(_columns(one, key) for key in keys), flush=True)
             for key in one.times_s.keys() - {_api_area_scope.ADMINISTRATOR}:
                 worst["p50_ratio_area"] = max(worst["p50_ratio_area"], one.ratio(key, 0.5))
@@ -153,20 +158,20 @@ def _measure(dsn: str, filled: FilledDatabase, logs: Path, rounds: int) -> dict[
     with running_processes(gateway):
         _api_load.wait_for(port)
         with psycopg.connect(dsn) as connection:
-            found = _api_queries.compare(
+            found = _api_queries.compare_queries(
                 port, key, connection, _api_queries.town_queries(range(TOWNS)), rounds
             )
-            of_town = _api_queries.compare(
+            of_town = _api_queries.compare_queries(
                 port, key_of_town, connection, _api_queries.town_queries([1]), rounds
             )
         _print("query", found)
         _print("by a town's key", of_town)
         per_s = _api_load.requests_per_s(port, key, "/v1/anomalies?area=330400-t1&state=open&limit=20")
-        streams, told_s = _api_load.live_streams(port, key, dsn, STREAMS)
+        streams, all_received_s = _api_load.live_streams(port, key, dsn, STREAMS)
         exports = [_api_load.export(port, key, form, gateway.process.pid) for form in ("arrow", "csv")]
         gateway.kill()
     print(f"{'requests/s, one process, 8 connections':40}{per_s:>12,.0f}")
-    print(f"{'live streams open, all told within':40}{streams:>12,}{told_s:>10.2f} s")
+    print(f"{'live streams open, all told within':40}{streams:>12,}{all_received_s:>10.2f} s")
     for one in exports:
         print(
             f"{one.rows:,} readings as {one.form:8}{one.rows / one.took_s:>16,.0f} rows/s"
@@ -194,5 +199,5 @@ def _print(title: str, found: list[QueryTimes]) -> None:
 
 def _raise_file_limit() -> None:
     """Raise the limit of open files: a thousand streams need a thousand sockets on either side."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 65_536), most))
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard_limit, 65_536), hard_limit))

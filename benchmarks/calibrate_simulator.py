@@ -30,7 +30,7 @@ DATA = Path(os.environ.get("TOWNTWIN_DATA", "../shared/data"))
 DAY_S = 86_400
 WEEK = 7
 SPREAD = 1.4826  # of a normal distribution, from the median absolute deviation
-TECHNICIAN = {  # column of Logan River -> quantity
+QUANTITY_OF_COLUMN = {  # column of Logan River -> quantity
     "temp": "water_temperature",
     "cond": "conductivity",
     "ph": "ph",
@@ -38,8 +38,8 @@ TECHNICIAN = {  # column of Logan River -> quantity
     "turb": "turbidity",
     "stage": "water_level",
 }
-CM = {"stage": 0.01}
-RELATIVE = {"conductivity", "turbidity", "traffic_speed"}  # shown as shares of the median
+SCALE_OF_COLUMN = {"stage": 0.01}
+RELATIVE_QUANTITIES = {"conductivity", "turbidity", "traffic_speed"}  # shown as shares of the median
 PRESENT_S = 1_764_000_000.0
 WEEKS = 4
 
@@ -59,7 +59,7 @@ class SeriesMeasures(NamedTuple):
     step: float
 
 
-def measure(values: NDArray[np.float64], per_day: int, *, relative: bool) -> SeriesMeasures | None:
+def measure_series(values: NDArray[np.float64], per_day: int, *, relative: bool) -> SeriesMeasures | None:
     """Measure one series.
 
     values : (n,) float64 on a regular grid, NaN where there is no good reading
@@ -81,8 +81,8 @@ def _measure_week(week: NDArray[np.float64], per_day: int, *, relative: bool) ->
     rest = (days - profile).ravel()
     spread = _spread(rest)
     clipped = np.clip(rest, -4 * spread, 4 * spread)
-    both = np.isfinite(clipped[1:]) & np.isfinite(clipped[:-1])
-    memory = np.corrcoef(clipped[1:][both], clipped[:-1][both])[0, 1]
+    valid_pairs = np.isfinite(clipped[1:]) & np.isfinite(clipped[:-1])
+    memory = np.corrcoef(clipped[1:][valid_pairs], clipped[:-1][valid_pairs])[0, 1]
     amplitude = (np.nanmax(profile) - np.nanmin(profile)) / 2
     return SeriesMeasures(amplitude / scale, memory, spread / scale, _spread(np.diff(week)) / scale)
 
@@ -101,11 +101,15 @@ def recorded_water() -> tuple[dict[str, list[SeriesMeasures]], list[float]]:
         ticks = np.array([row["datetime"] for row in rows], dtype="M8[m]").astype(np.int64) // 15
         ticks -= ticks[0]
         missing.append(1 - len(np.unique(ticks)) / (ticks[-1] + 1))
-        for column, quantity in TECHNICIAN.items():
+        for column, quantity in QUANTITY_OF_COLUMN.items():
             grid = np.full(ticks[-1] + 1, np.nan)
-            good = [row[f"{column}_qual"] == "NULL" and row[column] not in {"", "NULL"} for row in rows]
-            grid[ticks[good]] = [float(row[column]) for row, keep in zip(rows, good, strict=True) if keep]
-            one = measure(grid * CM.get(column, 1.0), 96, relative=quantity in RELATIVE)
+            good_rows = [row[f"{column}_qual"] == "NULL" and row[column] not in {"", "NULL"} for row in rows]
+            grid[ticks[good_rows]] = [
+                float(row[column]) for row, is_good in zip(rows, good_rows, strict=True) if is_good
+            ]
+            one = measure_series(
+                grid * SCALE_OF_COLUMN.get(column, 1.0), 96, relative=quantity in RELATIVE_QUANTITIES
+            )
             if one:
                 found[quantity].append(one)
     return found, missing
@@ -114,7 +118,7 @@ def recorded_water() -> tuple[dict[str, list[SeriesMeasures]], list[float]]:
 def recorded_speed() -> list[SeriesMeasures]:
     """Return statistics of the 207 loops of METR-LA, whose gaps are filled at the source."""
     loops = np.genfromtxt(DATA / "metrla" / "los_speed.csv", delimiter=",", skip_header=1) * 1.609344
-    found = (measure(loop, 288, relative=True) for loop in loops.T)
+    found = (measure_series(loop, 288, relative=True) for loop in loops.T)
     return [one for one in found if one]
 
 
@@ -135,11 +139,11 @@ def simulated_measures() -> tuple[dict[str, list[SeriesMeasures]], list[float]]:
             )
         grid = np.array(rows)
         missing.append(float(np.isnan(grid[:, 0]).mean()))
-        every = 1 if simulated_site.kind == "road_section" else 3
+        tick_step = 1 if simulated_site.kind == "road_section" else 3
         for name, column in zip(simulated_site.quantities, grid.T, strict=True):
             conversion = to_canonical(QUANTITIES[name], QUANTITIES[name].wire_unit)
-            values = column[::every] * conversion.scale + conversion.offset
-            one = measure(values, 288 // every, relative=name in RELATIVE)
+            values = column[::tick_step] * conversion.scale + conversion.offset
+            one = measure_series(values, 288 // tick_step, relative=name in RELATIVE_QUANTITIES)
             if one:
                 found[name].append(one)
     return found, missing
@@ -150,7 +154,7 @@ def row(
 ) -> str:
     """Return one row of the table: recorded / simulated, medians over series."""
     one, other = (np.median(list(measures), axis=0) for measures in (recorded, simulated_by_quantity))
-    unit = "of the median" if name in RELATIVE else QUANTITIES[name].unit
+    unit = "of the median" if name in RELATIVE_QUANTITIES else QUANTITIES[name].unit
     cells = " | ".join(f"{a:.3g} / {b:.3g}" for a, b in zip(one, other, strict=True))
     return f"| {QUANTITIES[name].en} [{unit}] | {cells} |"
 
@@ -161,7 +165,7 @@ def main() -> None:
     simulated_by_quantity, played_missing = simulated_measures()
     print("| Quantity | daily amplitude | memory, lag 1 | spread | step to step |")
     print("|---|---|---|---|---|")
-    for quantity in TECHNICIAN.values():
+    for quantity in QUANTITY_OF_COLUMN.values():
         print(row(quantity, water[quantity], simulated_by_quantity[quantity]))
     print(row("traffic_speed", recorded_speed(), simulated_by_quantity["traffic_speed"]))
     print()

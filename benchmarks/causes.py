@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
 DATA = Path(os.environ.get("TOWNTWIN_DATA", Path(__file__).parents[2] / "shared/data"))
 AREA = "logan"
-LOOK_TICKS = 72 * 12
-NEAR_S = 6 * 3600.0  # largest distance to a technician's event that counts as coinciding
-AROUND_S = 2 * 86_400.0  # shown before and after the event in the plot
-ALL = 10_000
+STEP_TICKS = 72 * 12
+EVENT_TOLERANCE_S = 6 * 3600.0  # largest distance to a technician's event that counts as coinciding
+PLOT_MARGIN_S = 2 * 86_400.0  # shown before and after the event in the plot
+NO_LIMIT = 10_000
 COLORS = ("#1f4e79", "#c0392b", "#2e8b57", "#f28e2b", "#7a52a3", "#888888")
 
 
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--days", type=float, default=366.0, help="judge the sites over the first so many")
     arguments = parser.parse_args()
-    sondes = list(_labelled_recordings.logan(DATA / "logan_river"))
+    sondes = list(_labelled_recordings.load_logan_river(DATA / "logan_river"))
     store = fill_store(sondes)
     found = judge_year(store, sondes, arguments.days)
     windows = {site: _windows(sondes, site) for site in {one.name for one in sondes}}
@@ -66,7 +66,7 @@ def main() -> None:
     for name in sorted(detectors_reported):
         print(f"{name:28}{detectors_reported[name]:8}{detectors_met[name]:28}")
     if arguments.picture:
-        draw(arguments.picture, store, max(met or found, key=lambda one: len(one.evidence["of"])))
+        plot_anomaly(arguments.picture, store, max(met or found, key=lambda one: len(one.evidence["of"])))
     print(
         json.dumps({"site_anomalies": len(found), "met": len(met), "site_days": round(days * len(windows))})
     )
@@ -76,7 +76,7 @@ def fill_store(sondes: list[_labelled_recordings.LabelledSonde]) -> MemoryStore:
     """Return a store with the sondes' readings, judged as if live."""
     store = MemoryStore()
     names = sorted({_site(one) for one in sondes})
-    known = store.enrol(
+    enrolled = store.enrol(
         Directory(
             areas=[Area(area_id=AREA, level="town", en="Logan River", zh="洛根河")],
             sites=[
@@ -89,7 +89,7 @@ def fill_store(sondes: list[_labelled_recordings.LabelledSonde]) -> MemoryStore:
             ],
         )
     )
-    series = {(one.site_id, one.quantity): one for one in known.series}
+    series = {(one.site_id, one.quantity): one for one in enrolled.series}
     for sonde in track(sondes, "judging series"):
         name, scale = QUANTITIES[sonde.quantity]
         one = series[_site(sonde), name]
@@ -118,24 +118,26 @@ def judge_year(
     last = min(last, first + round(days * 288))
     judging_state = site_anomalies.SiteJudgingState()
     settings = Settings(several_reach_h=72)
-    for tick in track(range(first + LOOK_TICKS, last, LOOK_TICKS), "judging sites"):
-        found = site_anomalies.find_site_anomalies(store, settings, judging_state, {AREA: tick}, models=ALL)
+    for tick in track(range(first + STEP_TICKS, last, STEP_TICKS), "judging sites"):
+        found = site_anomalies.find_site_anomalies(
+            store, settings, judging_state, {AREA: tick}, models=NO_LIMIT
+        )
         store.record_anomalies(found or [])
-    query = AnomalyQuery(detectors=site_anomaly_builder.DETECTORS, limit=ALL)
+    query = AnomalyQuery(detectors=site_anomaly_builder.DETECTORS, limit=NO_LIMIT)
     return [one for one in store.anomalies(query) if one.state != "withdrawn"]
 
 
-def draw(path: Path, store: MemoryStore, event: Anomaly) -> None:
+def plot_anomaly(path: Path, store: MemoryStore, event: Anomaly) -> None:
     """Plot an anomaly: most deviating quantity, signed scores of all quantities, score of the site."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter  # noqa: PLC0415 - an extra
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     directory = store.directory()
     block = site_scoring.BLOCK_TICKS
-    begin, end = (round((event.start_s + by) // TICK_S) for by in (-AROUND_S, AROUND_S))
+    begin, end = (round((event.start_s + offset_s) // TICK_S) for offset_s in (-PLOT_MARGIN_S, PLOT_MARGIN_S))
     groups = site_scoring.site_groups(directory, {AREA: end}, {AREA: begin // block * block})
     models = site_scoring.ModelCache()
-    site_scoring.learn_models(store, Settings(), models, groups, max_models=ALL)
+    site_scoring.fit_models(store, Settings(), models, groups, max_models=NO_LIMIT)
     results = site_scoring.score_groups(store, models, groups, dict.fromkeys(site_ids(directory), AREA))
     column = results.sites.index(event.site_id)
     time_s_of_tick = (results.first + np.arange(len(results.score))) * TICK_S
@@ -186,7 +188,11 @@ def _windows(
 
 def _meets(one: Anomaly, windows: np.ndarray[Any, np.dtype[np.float64]]) -> bool:
     end_s = one.evidence["window"]["until_s"]
-    return bool(((windows[:, 0] <= end_s + NEAR_S) & (windows[:, 1] >= one.start_s - NEAR_S)).any())
+    return bool(
+        (
+            (windows[:, 0] <= end_s + EVENT_TOLERANCE_S) & (windows[:, 1] >= one.start_s - EVENT_TOLERANCE_S)
+        ).any()
+    )
 
 
 if __name__ == "__main__":

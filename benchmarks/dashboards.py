@@ -74,11 +74,11 @@ def main() -> None:
             print_load_times(loaded, series)
             sizes = size(dsn)
             print_sizes(sizes, loaded.readings)
-            figures = list(_panel_queries.measure_panels(dsn, until_s, args.rounds))
-            watched = measure_viewers(dsn, database.pid, until_s)
+            panel_costs = list(_panel_queries.measure_panels(dsn, until_s, args.rounds))
+            viewer_cost = measure_viewers(dsn, database.pid, until_s)
     finally:
         database.remove()
-    report(figures, watched, loaded, sizes["reading"] / loaded.readings)
+    report(panel_costs, viewer_cost, loaded, sizes["reading"] / loaded.readings)
 
 
 def size(dsn: str) -> dict[str, int]:
@@ -138,27 +138,30 @@ def print_sizes(sizes: dict[str, int], readings: int) -> None:
 
 
 def report(
-    figures: list[_panel_queries.PanelCost], watched: ViewerCost, loaded: LoadTimes, bytes_per_reading: float
+    panel_costs: list[_panel_queries.PanelCost],
+    viewer_cost: ViewerCost,
+    loaded: LoadTimes,
+    bytes_per_reading: float,
 ) -> None:
     """Print the tables and the JSON line."""
     print(f"{'panel':48}{'range':>6}{'p50 ms':>9}{'p95 ms':>9}{'read':>10}{'pages':>8}{'rows':>7}")
-    for one in figures:
+    for one in panel_costs:
         times = f"{one.p50_s * 1e3:9.1f}{one.p95_s * 1e3:9.1f}"
         print(f"{one.panel[-48:]:48}{one.span:>6}{times}{one.read:10,}{one.pages:8,}{one.returned:7,}")
     print(
-        f"{VIEWERS} dashboards every {EVERY_S:.0f} s: {watched.cores:.2f} cores of the database,"
-        f" p50 {watched.p50_s * 1e3:.0f} ms, p95 {watched.p95_s * 1e3:.0f} ms a panel"
+        f"{VIEWERS} dashboards every {EVERY_S:.0f} s: {viewer_cost.cores:.2f} cores of the database,"
+        f" p50 {viewer_cost.p50_s * 1e3:.0f} ms, p95 {viewer_cost.p95_s * 1e3:.0f} ms a panel"
     )
-    worst = max(figures, key=lambda one: one.p95_s)
+    worst = max(panel_costs, key=lambda one: one.p95_s)
     print(f"worst: {worst.panel} over {worst.span}; {REQUIRED_MS} ms at most are asked for")
     line = {
         "worst_p95_ms": round(worst.p95_s * 1e3, 1),
-        "panels": len({one.panel for one in figures}),
+        "panels": len({one.panel for one in panel_costs}),
         "readings": loaded.readings,
         "bytes_per_reading": round(bytes_per_reading, 1),
         "rolled_up_per_s": round(loaded.readings / loaded.rolled_up_s),
-        "viewers_cores": round(watched.cores, 3),
-        "viewers_p95_ms": round(watched.p95_s * 1e3, 1),
+        "viewers_cores": round(viewer_cost.cores, 3),
+        "viewers_p95_ms": round(viewer_cost.p95_s * 1e3, 1),
     }
     print(json.dumps(line))
 

@@ -64,11 +64,11 @@ def evaluate_nab() -> dict[str, float]:
         print(f"{name:32}{shown}")
     print(PUBLISHED)
     by_folder = {
-        name: _nab.at_threshold(*_nab.of_folder(files, scores, name), "standard", threshold)
+        name: _nab.score_at_threshold(*_nab.files_of_category(files, scores, name), "standard", threshold)
         for name in folders
     }
     print("by category, threshold of the corpus: " + ", ".join(f"{k} {v:.1f}" for k, v in by_folder.items()))
-    print(f"false alarms: {_nab.false_a_day(files, scores, threshold):.3f} a series and day")
+    print(f"false alarms: {_nab.false_alarms_per_day(files, scores, threshold):.3f} a series and day")
     print(
         "thresholds chosen on the other categories alone: "
         f"{leave_one_category_out(files, scores, folders):.1f}"
@@ -88,15 +88,15 @@ def leave_one_category_out(files: list[_nab.CorpusFile], scores: list[Floats], f
         others = [i for i, one in enumerate(files) if not one.name.startswith(f"{folder}/")]
         rest = [files[i] for i in others], [scores[i] for i in others]
         _, threshold = _nab.best_total(*rest, "standard")
-        here = _nab.of_folder(files, scores, folder)
-        windows = sum(len(one.windows) for one in here[0])
-        points += _nab.at_threshold(*here, "standard", threshold) * max(windows, 1)
+        files_and_scores = _nab.files_of_category(files, scores, folder)
+        windows = sum(len(one.windows) for one in files_and_scores[0])
+        points += _nab.score_at_threshold(*files_and_scores, "standard", threshold) * max(windows, 1)
     return points / sum(len(one.windows) for one in files)
 
 
 def evaluate_gecco() -> dict[str, float]:
     """Evaluate the training half, split in two as well, and the test half if available; return F1."""
-    training = _labelled_recordings.gecco(DATA / "gecco2018/train.csv.gz")
+    training = _labelled_recordings.load_gecco(DATA / "gecco2018/train.csv.gz")
     value = training.value[:, None, :]
     reference = site_distances.SiteReference.fit(value)
     score = site_distances.distances(
@@ -122,12 +122,12 @@ def evaluate_gecco() -> dict[str, float]:
         )
     other = DATA / "gecco2018/test.csv.gz"
     if other.exists():
-        test = _labelled_recordings.gecco(other)
+        test = _labelled_recordings.load_gecco(other)
         state = site_distances.DistanceState.empty(reference.centre)
         flagged_by_judge = (
             site_distances.distances(state, reference, test.value[:, None, :]).deviation[:, 0] > threshold
         )
-        found["gecco_test_f1"] = evaluation.pointwise(test.event, flagged_by_judge).f1
+        found["gecco_test_f1"] = evaluation.pointwise_scores(test.event, flagged_by_judge).f1
         print(f"test half: {describe_scores(test.event, flagged_by_judge)}")
     return found
 
@@ -135,7 +135,7 @@ def evaluate_gecco() -> dict[str, float]:
 def evaluate_skab() -> dict[str, float]:
     """Evaluate all files pooled, without the rows that each is trained on."""
     truth, flagged_by_judge = [], []
-    for one in track(list(_labelled_recordings.skab(DATA / "skab")), "SKAB"):
+    for one in track(list(_labelled_recordings.load_skab(DATA / "skab")), "SKAB"):
         value = one.value[:, None, :]
         reference = site_distances.SiteReference.fit(value[:SKAB_TRAINS])
         off = site_distances.distances(
@@ -149,7 +149,7 @@ def evaluate_skab() -> dict[str, float]:
         f"{describe_scores(event, np.ones(len(event), bool))}"
     )
     print("published F1 / FAR % / MAR %: Conv-AE 0.78 / 13.6 / 28.0, HalfSpaceTrees 0.71 / 35 / 28")
-    found = evaluation.pointwise(event, flagged)
+    found = evaluation.pointwise_scores(event, flagged)
     return {"skab_f1": found.f1, "skab_far": 100 * found.far, "skab_mar": 100 * found.mar}
 
 
@@ -164,12 +164,12 @@ def best_f1(event: NDArray[np.bool_], score: Floats) -> tuple[float, float]:
 
 def f1_of_always(event: NDArray[np.bool_]) -> float:
     """Return the F1 of flagging everything."""
-    return evaluation.pointwise(event, np.ones(len(event), bool)).f1
+    return evaluation.pointwise_scores(event, np.ones(len(event), bool)).f1
 
 
 def describe_scores(event: NDArray[np.bool_], flagged: NDArray[np.bool_]) -> str:
     """Return a text with F1, precision, recall, FAR and MAR."""
-    found = evaluation.pointwise(event, flagged)
+    found = evaluation.pointwise_scores(event, flagged)
     return (
         f"F1 {found.f1:.3f} (precision {found.precision:.2f}, recall {found.recall:.2f}, "
         f"FAR {100 * found.far:.1f} %, MAR {100 * found.mar:.1f} %)"

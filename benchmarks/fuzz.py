@@ -26,9 +26,9 @@ from ingest_service.pipeline.shard_judge import ShardJudge
 from tests.support import malformed_messages
 
 MESSAGES = int(os.environ.get("TOWNTWIN_BENCH_MESSAGES", "200000"))
-GUIDED_S = int(os.environ.get("TOWNTWIN_BENCH_FUZZ_S", "60"))
+GUIDED_DURATION_S = int(os.environ.get("TOWNTWIN_BENCH_FUZZ_S", "60"))
 BATCH = 50
-SHOWN = 20_000
+PROGRESS_INTERVAL = 20_000
 SEED = 15
 REPOSITORY = Path(__file__).parents[1]
 
@@ -51,12 +51,12 @@ def run_structured(messages: int) -> Counter[str]:
             outcomes[f"escaped: {type(error).__name__}"] += 1
             print(f"\nescaped from messages {first} to {first + len(batch)}: {error!r}", flush=True)
             continue
-        lettered = [one.reason for one in out.dead_letters]
-        outcomes.update(f"dead letter: {reason}" for reason in lettered)
+        dead_letter_reasons = [one.reason for one in out.dead_letters]
+        outcomes.update(f"dead letter: {reason}" for reason in dead_letter_reasons)
         outcomes["status"] += len(out.statuses)
         outcomes["messages with readings"] += len(set(out.message.tolist()))
         outcomes["readings"] += len(out.value)
-        if (first + BATCH) % SHOWN == 0:
+        if (first + BATCH) % PROGRESS_INTERVAL == 0:
             print(
                 f"  {first + BATCH:,} messages, {sum(map(is_escape, outcomes.elements()))} escapes",
                 flush=True,
@@ -94,7 +94,7 @@ def main() -> None:
     for outcome, count in outcomes.most_common():
         print(f"  {outcome:32} {count:>9,}")
     print(f"{MESSAGES:,} messages in {took_s:.0f} s, {escapes} escapes")
-    by_coverage = run_guided(GUIDED_S)
+    by_coverage = run_guided(GUIDED_DURATION_S)
     print(f"guided by coverage: {by_coverage}")
     print(json.dumps({"messages": MESSAGES, "escapes": escapes, "outcomes": outcomes, "guided": by_coverage}))
     if escapes or by_coverage.startswith("an escape"):

@@ -53,8 +53,8 @@ GOOD, HOSTILE = "330400-t1", "330400-t2"
 PATHS = ("/v1/latest", f"/v1/anomalies?area={GOOD}&state=open&limit=20")
 DURATION_S, SETTLE_S = 8.0, 1.0
 ATTACKS = ("filters", "exports", "streams", "heads", "uploads", "plots")
-SHARERS = ("gateway", "database", "attackers")
-COUNTED: Counter[str] = Counter()  # in the attackers' process: statuses, and "bytes"
+CPU_CONSUMERS = ("gateway", "database", "attackers")
+RESPONSE_COUNTS: Counter[str] = Counter()  # in the attackers' process: statuses, and "bytes"
 ATTACKERS, STREAMS, HEAD_BYTES = 30, 60, 20_000_000
 
 
@@ -67,7 +67,7 @@ class AttackRequest(NamedTuple):
     media_type: str = "application/json"
 
 
-class ClientExperience(NamedTuple):
+class ClientResponseTimes(NamedTuple):
     """Response times of the normal client [s], and how many responses were not 200.
 
     ``answered``: statuses and counts of the responses to the attackers meanwhile, and their megabytes.
@@ -111,7 +111,7 @@ def _measure(dsn: str, logs: Path, seconds: float, attacks: Sequence[str]) -> No
     options = ("--port", str(port), "--requests-per-s", "1e6", "--requests-burst", "1000000")
     gateway = PlatformProcess("gateway", *options, log=logs / "gateway.log", TOWNTWIN_DSN=dsn)
     good, hostile = _latency.api_key_headers(dsn, GOOD), _latency.api_key_headers(dsn, HOSTILE)
-    columns = ("requests", "p50 [ms]", "p95 [ms]", "max [ms]", "quiet p95", "p95 ratio", *SHARERS)
+    columns = ("requests", "p50 [ms]", "p95 [ms]", "max [ms]", "quiet p95", "p95 ratio", *CPU_CONSUMERS)
     ratios, failed = {}, 0
     with running_processes(gateway):
         _api_load.wait_for(port)
@@ -121,7 +121,7 @@ def _measure(dsn: str, logs: Path, seconds: float, attacks: Sequence[str]) -> No
             before = _measure_client(port, good, seconds / 2)
             beside, cores = _measure_beside(port, good, hostile, name, seconds)
             after = _measure_client(port, good, seconds / 2)
-            quiet = ClientExperience(before.times_s + after.times_s, before.failed + after.failed)
+            quiet = ClientResponseTimes(before.times_s + after.times_s, before.failed + after.failed)
             ratios[name] = round(beside.p95_s() / quiet.p95_s(), 2)
             failed += beside.failed + quiet.failed
             _print(name, beside, quiet, cores)
@@ -129,18 +129,23 @@ def _measure(dsn: str, logs: Path, seconds: float, attacks: Sequence[str]) -> No
     print(json.dumps({"p95_ratio": max(ratios.values()), "failed": failed} | ratios))
 
 
-def _print(name: str, felt: ClientExperience, quiet: ClientExperience, cores: dict[str, float]) -> None:
-    p50, p95, most = (1e3 * float(np.quantile(felt.times_s, at)) for at in (0.5, 0.95, 1.0))
-    times = "".join(f"{one:>11.1f}" for one in (p50, p95, most, 1e3 * quiet.p95_s()))
-    shares = "".join(f"{cores[one]:>11.2f}" for one in SHARERS)
-    ratio = felt.p95_s() / quiet.p95_s()
-    print(f"{name:12}{len(felt.times_s):>11,}{times}{ratio:>11.2f}{shares}  {felt.answered}", flush=True)
+def _print(
+    name: str, client_times: ClientResponseTimes, quiet: ClientResponseTimes, cores: dict[str, float]
+) -> None:
+    p50, p95, longest = (1e3 * float(np.quantile(client_times.times_s, at)) for at in (0.5, 0.95, 1.0))
+    times = "".join(f"{one:>11.1f}" for one in (p50, p95, longest, 1e3 * quiet.p95_s()))
+    shares = "".join(f"{cores[one]:>11.2f}" for one in CPU_CONSUMERS)
+    ratio = client_times.p95_s() / quiet.p95_s()
+    print(
+        f"{name:12}{len(client_times.times_s):>11,}{times}{ratio:>11.2f}{shares}  {client_times.answered}",
+        flush=True,
+    )
 
 
 def _measure_beside(
     port: int, good: dict[str, str], hostile: dict[str, str], name: str, seconds: float
-) -> tuple[ClientExperience, dict[str, float]]:
-    """Measure the normal client while another process attacks, and the cores that each of `SHARERS` used."""
+) -> tuple[ClientResponseTimes, dict[str, float]]:
+    """Measure the normal client under attack, and the cores that each of `CPU_CONSUMERS` used."""
     stop = multiprocessing.Event()
     answered: Queue[str] = multiprocessing.Queue()
     attacker = multiprocessing.Process(
@@ -150,11 +155,11 @@ def _measure_beside(
     try:
         time.sleep(SETTLE_S)
         before, began_s = _cpu_s(attacker), time.perf_counter()
-        felt = _measure_client(port, good, seconds)
+        client_times = _measure_client(port, good, seconds)
         took_s, after = time.perf_counter() - began_s, _cpu_s(attacker)
         stop.set()
-        felt = felt._replace(answered=answered.get(timeout=30))
-        return felt, {one: (after[one] - before[one]) / took_s for one in SHARERS}
+        client_times = client_times._replace(answered=answered.get(timeout=30))
+        return client_times, {one: (after[one] - before[one]) / took_s for one in CPU_CONSUMERS}
     finally:
         stop.set()
         attacker.join(10)
@@ -165,16 +170,16 @@ def _measure_beside(
 
 def _cpu_s(attacker: multiprocessing.Process) -> dict[str, float]:
     """Return the CPU time so far of this process's gateway and database and of the attacker [s]."""
-    found = dict.fromkeys(SHARERS, 0.0)
+    found = dict.fromkeys(CPU_CONSUMERS, 0.0)
     for one in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             times, command = one.cpu_times(), " ".join(one.cmdline())
-            whose = "database" if "postgres" in command else "gateway"
-            found["attackers" if one.pid == attacker.pid else whose] += times.user + times.system
+            consumer = "database" if "postgres" in command else "gateway"
+            found["attackers" if one.pid == attacker.pid else consumer] += times.user + times.system
     return found
 
 
-def _measure_client(port: int, headers: dict[str, str], seconds: float) -> ClientExperience:
+def _measure_client(port: int, headers: dict[str, str], seconds: float) -> ClientResponseTimes:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     times_s, failed, until_s = [], 0, time.perf_counter() + seconds
     while time.perf_counter() < until_s:
@@ -186,15 +191,15 @@ def _measure_client(port: int, headers: dict[str, str], seconds: float) -> Clien
             times_s.append(time.perf_counter() - began_s)
             failed += answer.status != 200
     connection.close()
-    return ClientExperience(times_s, failed)
+    return ClientResponseTimes(times_s, failed)
 
 
 def _attack(
     port: int, headers: dict[str, str], name: str, seconds: float, *, stop: Event, answered: Queue[str]
 ) -> None:
     asyncio.run(_attacks(port, headers, name, stop, time.monotonic() + seconds + 2 * SETTLE_S))
-    megabytes = COUNTED.pop("bytes", 0) / 1e6
-    shown = ", ".join(f"{status}: {count}" for status, count in sorted(COUNTED.items()))
+    megabytes = RESPONSE_COUNTS.pop("bytes", 0) / 1e6
+    shown = ", ".join(f"{status}: {count}" for status, count in sorted(RESPONSE_COUNTS.items()))
     answered.put(f"{shown or 'none whole'}; {megabytes:.0f} MB")
 
 
@@ -250,10 +255,10 @@ async def _send(port: int, headers: dict[str, str], request: AttackRequest) -> N
     try:
         writer.write(f"{request.method} {request.path} HTTP/1.1\r\n{lines}\r\n".encode() + request.body)
         head = part = await reader.read(1 << 20)
-        COUNTED["bytes"] += len(part)
+        RESPONSE_COUNTS["bytes"] += len(part)
         while part := await reader.read(1 << 20):
-            COUNTED["bytes"] += len(part)
-        COUNTED[head[9:12].decode() or "closed"] += 1
+            RESPONSE_COUNTS["bytes"] += len(part)
+        RESPONSE_COUNTS[head[9:12].decode() or "closed"] += 1
     finally:
         writer.close()
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import psycopg
 
 from benchmarks._ingest_process import IngestProcess
-from benchmarks._memory_watch import MemoryWatch, draw
+from benchmarks._memory_watch import MemoryWatch, plot_memory
 from benchmarks._mqtt_load import SERIES, payloads, publish, servers
 from benchmarks.ingest import prepared_database
 from ingest_service.pipeline.settings import Settings
@@ -39,12 +39,12 @@ TOWNS = 10
 PER_MESSAGE = 4
 BEFORE, DURING = HOUR * TOWNS // 4, HOUR * TOWNS
 READINGS = BEFORE + DURING
-AWAY_S = float(os.environ.get("TOWNTWIN_BENCH_AWAY_S", "40"))
+OUTAGE_S = float(os.environ.get("TOWNTWIN_BENCH_AWAY_S", "40"))
 SETTLE_S = 1.0  # a commit in progress when the database stopped is still acknowledged
 PICTURE = Path(__file__).parents[1] / "docs/pictures/outage.png"
 
 # A series is in order if no reading was committed by an earlier transaction than the reading before it.
-LEDGER = """
+COUNTS_QUERY = """
 WITH placed AS (
     SELECT series_id, "time", xmin::text::bigint AS commit,
         lag(xmin::text::bigint) OVER (PARTITION BY series_id ORDER BY "time") AS commit_before
@@ -67,8 +67,8 @@ class OutageRun(NamedTuple):
     """Samples of a run; the outage was from ``left_s`` to ``back_s``, commits resumed at ``resumed_s``."""
 
     watch: MemoryWatch
-    left_s: float
-    back_s: float
+    outage_start_s: float
+    outage_end_s: float
     resumed_s: float
     connections: float
 
@@ -76,10 +76,10 @@ class OutageRun(NamedTuple):
 def stored_counts(dsn: str) -> StoredCounts:
     """Count the stored readings."""
     with psycopg.connect(dsn) as connection:
-        return StoredCounts(*connection.execute(LEDGER).fetchone() or ())
+        return StoredCounts(*connection.execute(COUNTS_QUERY).fetchone() or ())
 
 
-def play(database: PostgresServer, ingest: IngestProcess, network: Proxy, port: int) -> OutageRun:
+def run_outage(database: PostgresServer, ingest: IngestProcess, network: Proxy, port: int) -> OutageRun:
     """Publish all readings, with the database stopped for most of them."""
     acknowledged: SharedCounter = RawValue("l", 0)
     sender = multiprocessing.Process(
@@ -95,18 +95,18 @@ def play(database: PostgresServer, ingest: IngestProcess, network: Proxy, port: 
     ):
         sender.start()
         ingest.wait_for(BEFORE)
-        left_s = watch.now_s()
+        outage_start_s = watch.now_s()
         database.stop()
         sender.join()
         assert sender.exitcode == 0, "the sender failed"
-        time.sleep(max(0.0, AWAY_S - (watch.now_s() - left_s)))
-        committed, back_s = ingest.committed(), watch.now_s()
+        time.sleep(max(0.0, OUTAGE_S - (watch.now_s() - outage_start_s)))
+        committed, outage_end_s = ingest.committed(), watch.now_s()
         database.start()
         ingest.wait_for(round(committed) + 1)
         resumed_s = watch.now_s()
         ingest.wait_for(READINGS)
         connections = ingest.metric("towntwin_ingest_connections_total")
-    return OutageRun(watch, left_s, back_s, resumed_s, connections)
+    return OutageRun(watch, outage_start_s, outage_end_s, resumed_s, connections)
 
 
 def main() -> None:
@@ -115,7 +115,7 @@ def main() -> None:
         network = Proxy(broker.host, broker.port)
         log = Path(folder) / "ingest.log"
         with prepared_database(database, broker.port) as dsn:
-            run = play(database, IngestProcess(dsn, network.port, log), network, broker.port)
+            run = run_outage(database, IngestProcess(dsn, network.port, log), network, broker.port)
             found = stored_counts(dsn)
         network.close()
         tries = log.read_text().count("store_unavailable")
@@ -124,20 +124,23 @@ def main() -> None:
 
 def report(run: OutageRun, found: StoredCounts, tries: int) -> None:
     """Print the results and assert what must hold."""
-    watch, (left_s, back_s) = run.watch, (run.left_s, run.back_s)
-    draw(PICTURE, watch.samples, (left_s, back_s))
-    during, after = watch.between(left_s + SETTLE_S, back_s), watch.between(back_s, float("inf"))
-    before_mb = max(one.rss_mb for one in watch.between(left_s - 1, left_s))
+    watch, (outage_start_s, outage_end_s) = run.watch, (run.outage_start_s, run.outage_end_s)
+    plot_memory(PICTURE, watch.samples, (outage_start_s, outage_end_s))
+    during, after = (
+        watch.between(outage_start_s + SETTLE_S, outage_end_s),
+        watch.between(outage_end_s, float("inf")),
+    )
+    before_mb = max(one.rss_mb for one in watch.between(outage_start_s - 1, outage_start_s))
     during_mb, after_mb = (max(one.rss_mb for one in part) for part in (during, after))
     sent_bytes = during[-1].recorded_bytes - during[0].recorded_bytes
-    pings = 1 + (back_s - left_s) // Settings().keep_alive_s
+    pings = 1 + (outage_end_s - outage_start_s) // Settings().keep_alive_s
     lost, doubled = READINGS - found.distinct, found.stored - found.distinct
-    most = Settings().batch_messages * PER_MESSAGE
+    max_commit_rows = Settings().batch_messages * PER_MESSAGE
     table = {
         "readings published, of them while the database was away": f"{READINGS:,}, {during[-1].backlog:,.0f}",
-        "database away, tries to reach it": f"{back_s - left_s:.0f} s, {tries}",
+        "database away, tries to reach it": f"{outage_end_s - outage_start_s:.0f} s, {tries}",
         "from its return to the first commit, to the last": (
-            f"{run.resumed_s - back_s:.1f} s, {after[-1].at_s - back_s:.1f} s"
+            f"{run.resumed_s - outage_end_s:.1f} s, {after[-1].at_s - outage_end_s:.1f} s"
         ),
         "RSS before / at most during / at most after": " / ".join(
             f"{one:.1f}" for one in (before_mb, during_mb, after_mb)
@@ -145,13 +148,13 @@ def report(run: OutageRun, found: StoredCounts, tries: int) -> None:
         + " MB",
         "said to the broker meanwhile, connections to it in all": f"{sent_bytes} bytes, "
         f"{run.connections:.0f}",
-        "largest commit, of at most": f"{found.largest_commit:,}, {most:,} readings",
+        "largest commit, of at most": f"{found.largest_commit:,}, {max_commit_rows:,} readings",
         "lost, doubled, out of order": f"{lost}, {doubled}, {found.misplaced}",
     }
     print("\n".join(f"{name:60}{value:>28}" for name, value in table.items()))
     assert sent_bytes < 4 + 2 * pings, "an acknowledgement is four bytes, a ping two"
     assert found == StoredCounts(READINGS, READINGS, 0, found.largest_commit), "each once, in order"
-    assert found.largest_commit <= most
+    assert found.largest_commit <= max_commit_rows
     line = {
         "rss_before_mb": round(before_mb, 1),
         "rss_during_max_mb": round(during_mb, 1),

@@ -62,10 +62,10 @@ def main() -> None:
     """Fill a database, query it and draw both dashboards."""
     with filled_demo() as (connection, end):
         town = open_dashboard(connection, "town_overview.en.json", end, {})
-        save(drawing.town_overview(figure("Town overview"), town.rows), "town_overview")
+        save(drawing.town_overview(empty_figure("Town overview"), town.rows), "town_overview")
         (site,) = connection.execute(WORST).fetchone() or ("330402-d1-r02",)
         river = open_dashboard(connection, "river_section.en.json", end, {"site": [site]})
-        save(drawing.river_section(figure("River section"), river.rows), "river_section")
+        save(drawing.river_section(empty_figure("River section"), river.rows), "river_section")
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def open_dashboard(
     return DrawnDashboard(connection, {panel["title"]: panel for panel in made["panels"]}, panel_request)
 
 
-def figure(title: str) -> Figure:
+def empty_figure(title: str) -> Figure:
     """Return an empty figure."""
     made = Figure(figsize=(12.0, 9.0), dpi=100, layout="constrained")
     made.suptitle(title, x=0.01, ha="left", fontsize=15, fontweight="bold")

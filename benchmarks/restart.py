@@ -56,7 +56,7 @@ class KillResult(NamedTuple):
 
     victim: str
     at: int
-    back_s: float
+    restart_delay_s: float
     phases_s: dict[str, float]
     stored_s: float
     cpu_s: float
@@ -178,18 +178,23 @@ def report(kills: list[KillResult], took_s: float, stored: int, distinct: int) -
     for one in kills:
         log_event = ", ".join(f"{name} {at_s:.2f}" for name, at_s in one.phases_s.items())
         print(
-            f"{one.victim:10}{one.at:>10,}{one.back_s:>13.2f} s{one.stored_s:>12.2f} s"
+            f"{one.victim:10}{one.at:>10,}{one.restart_delay_s:>13.2f} s{one.stored_s:>12.2f} s"
             f"{one.cpu_s:>7.2f} s   {log_event}"
         )
     print(f"all {READINGS:,} readings of {SERIES} series took {took_s:.1f} s")
     assert (stored, distinct) == (READINGS, READINGS), f"{stored:,} stored, {distinct:,} of them different"
-    of = {name: [one.stored_s for one in kills if one.victim == name] for name in ("ingest", "database")}
+    stored_s_by_victim = {
+        name: [one.stored_s for one in kills if one.victim == name] for name in ("ingest", "database")
+    }
     line = {
         "readings": READINGS,
         "took_s": round(took_s, 1),
-        **{f"{name}_stored_again_s": [round(one, 2) for one in found] for name, found in of.items()},
+        **{
+            f"{name}_stored_again_s": [round(one, 2) for one in found]
+            for name, found in stored_s_by_victim.items()
+        },
         "ingest_cpu_median_s": round(statistics.median(one.cpu_s for one in kills if one.cpu_s), 2),
-        "ingest_stored_again_median_s": round(statistics.median(of["ingest"]), 2),
+        "ingest_stored_again_median_s": round(statistics.median(stored_s_by_victim["ingest"]), 2),
         "lost": READINGS - distinct,
         "doubled": stored - distinct,
     }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dashboards.alerting.provisioning import provisioning_files
 from dashboards.generate import FOLDER, dashboard_files
 
-for folder, made in ((FOLDER, dashboard_files()), (FOLDER.parent / "provisioning", provisioning_files())):
-    for name, text in made.items():
+for folder, texts in ((FOLDER, dashboard_files()), (FOLDER.parent / "provisioning", provisioning_files())):
+    for name, text in texts.items():
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, "utf-8")

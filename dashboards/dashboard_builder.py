@@ -37,13 +37,13 @@ class DashboardSpec:
     rows: tuple[tuple[str, tuple[Panel, ...]], ...]
     kinds: tuple[str, ...] | None = None
     """Kinds of sites offered by the site variable; None offers all, an empty tuple omits the variable."""
-    one_site: bool = False
-    quantities: bool = False
+    single_site: bool = False
+    has_quantity_variable: bool = False
     time: str = "now-24h"
     refresh: str = "30s"
 
     @property
-    def has_sites(self) -> bool:
+    def has_site_variable(self) -> bool:
         """Whether the dashboard has a site variable."""
         return self.kinds != ()
 
@@ -65,9 +65,9 @@ def build_dashboard(board: DashboardSpec, language: Language) -> models.Dashboar
     )
     for name, query in AREA_VARIABLES.items():
         dashboard.with_variable(_variable(name, raw_sql(query, language), language))
-    if board.has_sites:
+    if board.has_site_variable:
         dashboard.with_variable(_site_variable(board, language))
-    if board.quantities:
+    if board.has_quantity_variable:
         dashboard.with_variable(_variable("quantity", raw_sql("quantities", language), language))
     numbers = count(1)
     for title, panels in board.rows:
@@ -99,7 +99,7 @@ def _site_variable(board: DashboardSpec, language: Language) -> QueryVariable:
     kinds = ", ".join(f"'{one}'" for one in board.kinds or ())
     query = raw_sql("sites_of_kind", language, kinds=kinds) if kinds else raw_sql("sites", language)
     dashboard = _variable("site", query, language)
-    if board.one_site:
+    if board.single_site:
         dashboard.multi(False).include_all(False).current(models.VariableOption(text="", value=""))
     return dashboard
 
@@ -118,7 +118,7 @@ def _links_to_others(language: Language) -> DashboardLink:
 
 def _anomaly_annotations(board: DashboardSpec, language: Language) -> AnnotationQuery:
     """Build annotations of the anomalies at the selected sites; in the towns without a site variable."""
-    query = "annotations" if board.has_sites else "annotations_towns"
+    query = "annotations" if board.has_site_variable else "annotations_towns"
     return (
         AnnotationQuery()
         .name(translate("anomalies", language))

@@ -96,12 +96,14 @@ def stacked_bars_panel(key: str, query: str, language: Language) -> timeseries.P
     )
 
 
-def state_timeline_panel(key: str, query: str, words: ValueMap, language: Language) -> statetimeline.Panel:
+def state_timeline_panel(
+    key: str, query: str, value_texts: ValueMap, language: Language
+) -> statetimeline.Panel:
     """Build a state timeline that shows each value as its mapped text and colour."""
     return (
         with_title(statetimeline.Panel(), key, language)
         .with_target(NamedQueryBuilder(query, language, result_format="time_series"))
-        .mappings([words])
+        .mappings([value_texts])
         .thresholds(styling.threshold_config((None, styling.GREY)))
         .merge_values(True)
         .show_value(common_models.VisibilityMode.AUTO)
@@ -149,7 +151,7 @@ def map_panel(key: str, query: str, name: str, language: Language, *, more: str)
         .thresholds(
             styling.threshold_config(
                 (None, styling.GREEN),
-                *((n, c) for n, c in enumerate(reversed(styling.SEVERITIES.values()), 1)),
+                *((n, c) for n, c in enumerate(reversed(styling.SEVERITY_COLOURS.values()), 1)),
             )
         )
     )

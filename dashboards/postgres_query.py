@@ -48,7 +48,7 @@ def raw_sql(name: str, language: Language, **substitutions: str) -> str:
     text: str = QUERIES[name]
     for key, value in substitutions.items():
         text = text.replace(f"_{key.upper()}", value)
-    text = _NAMED.sub(lambda found: _case(found["kind"], found["column"], language), text)
+    text = _NAMED.sub(lambda match: _case(match["kind"], match["column"], language), text)
     return text.replace("LANG", language)
 
 
@@ -63,8 +63,8 @@ class PostgresTarget(variants.Dataquery):
     """A panel's query as encoded in the dashboard's JSON (Grafana calls it a target)."""
 
     def __init__(self, text: str, result_format: ResultFormat, ref_id: str) -> None:
-        self._text = text
-        self._shape = result_format
+        self._raw_sql = text
+        self._result_format = result_format
         self._ref_id = ref_id
 
     def to_json(self) -> dict[str, object]:
@@ -72,9 +72,9 @@ class PostgresTarget(variants.Dataquery):
         return {
             "datasource": {"type": DATASOURCE_TYPE, "uid": DATASOURCE_UID},
             "editorMode": "code",
-            "format": self._shape,
+            "format": self._result_format,
             "rawQuery": True,
-            "rawSql": self._text,
+            "rawSql": self._raw_sql,
             "refId": self._ref_id,
         }
 

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 GREEN, BLUE, ORANGE, RED, GREY = "green", "blue", "orange", "red", "#8e8e8e"
-CLASSES = ("#CCFFFF", "#00CCFF", "#00FF00", "#FFFF00", "#FF9B00", "#FF0000")
-LEVELS = ("#00A651", "#8CC63F", "#FFF200", "#F7941D", "#C1272D")
-STATUSES = CLASSES[1:]
-HEALTH = {"alive": GREEN, "restarting": ORANGE, "behind": ORANGE, "stuck": RED, "absent": RED}
-SEVERITIES = {"alarm": RED, "warning": ORANGE, "notice": BLUE}
+CLASS_COLOURS = ("#CCFFFF", "#00CCFF", "#00FF00", "#FFFF00", "#FF9B00", "#FF0000")
+LEVEL_COLOURS = ("#00A651", "#8CC63F", "#FFF200", "#F7941D", "#C1272D")
+STATUS_COLOURS = CLASS_COLOURS[1:]
+HEALTH_COLOURS = {"alive": GREEN, "restarting": ORANGE, "behind": ORANGE, "stuck": RED, "absent": RED}
+SEVERITY_COLOURS = {"alarm": RED, "warning": ORANGE, "notice": BLUE}
 
 Properties = list[models.DynamicConfigValue]
 
@@ -120,23 +120,23 @@ def column_properties(name: str, language: Language) -> Properties:
 
 
 def _column_style(name: str, language: Language) -> Properties:
-    if name in _TIMES:
+    if name in _TIME_COLUMNS:
         return [override_property("unit", "dateTimeAsLocal"), override_property("custom.width", 170)]
-    if name in _UNITS:
-        unit, decimals = _UNITS[name]
+    if name in _COLUMN_UNITS:
+        unit, decimals = _COLUMN_UNITS[name]
         return [override_property("unit", unit), override_property("decimals", decimals)]
     mapping_by_column: dict[str, Callable[[Language], models.ValueMap]] = {
         "severity": severity_mapping,
         "flag": flag_mapping,
         "met": boolean_mapping,
         "online": boolean_mapping,
-        "class": lambda chosen_language: class_mapping("class", CLASSES, chosen_language),
-        "best": lambda chosen_language: class_mapping("class", CLASSES, chosen_language),
-        "target": lambda chosen_language: class_mapping("class", CLASSES, chosen_language),
-        "status": lambda chosen_language: class_mapping("status", STATUSES, chosen_language),
-        "level": lambda chosen_language: class_mapping("level", LEVELS, chosen_language),
+        "class": lambda chosen_language: class_mapping("class", CLASS_COLOURS, chosen_language),
+        "best": lambda chosen_language: class_mapping("class", CLASS_COLOURS, chosen_language),
+        "target": lambda chosen_language: class_mapping("class", CLASS_COLOURS, chosen_language),
+        "status": lambda chosen_language: class_mapping("status", STATUS_COLOURS, chosen_language),
+        "level": lambda chosen_language: class_mapping("level", LEVEL_COLOURS, chosen_language),
         "health": lambda chosen_language: message_mapping(
-            process_messages.STATE_LABELS, HEALTH, chosen_language
+            process_messages.STATE_LABELS, HEALTH_COLOURS, chosen_language
         ),
         "process": lambda chosen_language: message_mapping(process_messages.KIND_LABELS, {}, chosen_language),
         "why": lambda chosen_language: message_mapping(process_messages.REASON_TEXTS, {}, chosen_language),
@@ -161,8 +161,8 @@ def _column_style(name: str, language: Language) -> Properties:
     ]
 
 
-_TIMES = {"since", "until", "measured", "received", "taken", "saved"}
-_UNITS: dict[str, tuple[str, int]] = {
+_TIME_COLUMNS = {"since", "until", "measured", "received", "taken", "saved"}
+_COLUMN_UNITS: dict[str, tuple[str, int]] = {
     "month": ("time:YYYY-MM", 0),
     "score": (units.Short, 1),
     "value": (units.Short, 2),

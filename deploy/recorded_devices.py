@@ -61,8 +61,8 @@ def open_recordings(files: Sequence[Path], mapping: Path) -> list[Recording]:
     """
     try:
         found = mappings.load_mapping(mapping)
-        once = {path.resolve(): path for path in reversed(files)}
-        opened = [RecordedFile(path, found) for path in reversed(once.values())]
+        unique_paths = {path.resolve(): path for path in reversed(files)}
+        opened = [RecordedFile(path, found) for path in reversed(unique_paths.values())]
         _check_all_columns_matched(opened, found)
         return [Recording(group, found, _device_id(group)) for group in _group_by_shared_site(opened)]
     except MappingError as error:
@@ -99,10 +99,10 @@ def devices_of_recordings(
         by_area: dict[str, set[str]] = {}
         for one in recording.series():
             by_area.setdefault(area_of.get(one.site, area), set()).add(one.site)
-        for where, sites in sorted(by_area.items()):
-            device = _unused_device_id(recording.device, where, enrolled)
-            enrolled[device] = Device(device_id=device, area_id=where, kind=REPLAY_KIND)
-            found.append(RecordedDevice(where, device, recording, frozenset(sites)))
+        for site_area, sites in sorted(by_area.items()):
+            device = _unused_device_id(recording.device, site_area, enrolled)
+            enrolled[device] = Device(device_id=device, area_id=site_area, kind=REPLAY_KIND)
+            found.append(RecordedDevice(site_area, device, recording, frozenset(sites)))
     return found
 
 
@@ -181,7 +181,7 @@ def _check_all_columns_matched(opened: Sequence[RecordedFile], mapping: FileMapp
     """Raise `MappingError` for a mapped column that no file has: it is misspelt or for other files."""
     unmatched_columns = [column_layout.missing_columns(mapping, one.table.names) for one in opened]
     for column in mapping.column:
-        if all(any(column is one for one in some) for some in unmatched_columns):
+        if all(any(column is one for one in unmatched) for unmatched in unmatched_columns):
             names = [name for one in opened for name in one.table.names]
             raise MappingError(
                 f"mapping: {column_layout.missing_column_message(column, list(dict.fromkeys(names)))}"

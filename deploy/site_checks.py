@@ -222,8 +222,9 @@ def _invalid_link(link: Link, entries_by_key: Mapping[Key, SiteFileEntry]) -> It
     for node, point in zip(nodes, (link.coordinates[0], link.coordinates[-1]), strict=True):
         if node.network != link.network:
             yield f"is a {link.network} link, but {node.node_id!r} is a {node.network} node: join one network"
-        if (away_m := length_m((node.lon, node.lat), point)) > MAX_END_DISTANCE_M:
-            yield f"is drawn {away_m:.0f} m away from its node {node.node_id!r}: mend the coordinates of one"
+        if (distance_m := length_m((node.lon, node.lat), point)) > MAX_END_DISTANCE_M:
+            distance = f"{distance_m:.0f} m away from its node {node.node_id!r}"
+            yield f"is drawn {distance}: mend the coordinates of one"
     apart_m = length_m((nodes[0].lon, nodes[0].lat), (nodes[1].lon, nodes[1].lat))
     if not 0.9 * apart_m <= link.length_m <= MAX_DETOUR_FACTOR * apart_m + EXTRA_LENGTH_M:
         yield f"has length_m {link.length_m:.0f}, but its nodes are {apart_m:.0f} m apart: mend one of them"

@@ -167,11 +167,11 @@ def read_site_file(path: Path) -> ReadFile:
     tables: dict[str, Any] = {}
     for table, value in content.items():
         entries = value if isinstance(value, list) else [value]
-        kept = []
+        valid_entries = []
         for index, entry in enumerate(entries):
             as_file = {table: [entry] if isinstance(value, list) else entry}
             try:
-                kept += _entries(msgspec.convert(as_file, SiteFile), table)
+                valid_entries += _entries(msgspec.convert(as_file, SiteFile), table)
             except msgspec.ValidationError as error:
                 sentence = str(error).replace(f"`$.{table}[0]", f"`$.{table}[{index}]")
                 problems.append(
@@ -180,8 +180,8 @@ def read_site_file(path: Path) -> ReadFile:
                 if table == "defaults":  # every entry of the file depends on them
                     raise SiteFileError(problems) from error
                 unread_ids |= _own_ids(table, entry)
-        if kept:
-            tables[table] = kept if isinstance(value, list) else kept[0]
+        if valid_entries:
+            tables[table] = valid_entries if isinstance(value, list) else valid_entries[0]
     return ReadFile(SiteFile(**tables), problems, unread_ids)
 
 
@@ -208,10 +208,10 @@ def _describe_error(error: str, content: dict[str, Any]) -> str:
     >>> _describe_error("Expected `float`, got `str` - at `$.sites[0].lon`", {"sites": [{"site_id": "a"}]})
     "sites entry 1 ('a'), lon: expected `float`, got `str`"
     """
-    found = re.fullmatch(r"(.*?) - at `\$\.(\w+)\[(\d+)\](?:\.(.+))?`", error)
-    if found is None:
+    error_match = re.fullmatch(r"(.*?) - at `\$\.(\w+)\[(\d+)\](?:\.(.+))?`", error)
+    if error_match is None:
         return error
-    sentence, table, index, field = found.groups()
+    sentence, table, index, field = error_match.groups()
     entry = content[table][int(index)]
     ids = [entry[key] for key in ID_FIELDS if key in entry]
     name = f" ({ids[0]!r})" if ids else ""

@@ -38,7 +38,7 @@ from gateway.heavy_process import HeavyProcess
 from gateway.live.broadcaster import EventBroadcaster
 from gateway.metrics import MetricsMiddleware
 from gateway.platform_health import PlatformHealth
-from gateway.sensorthings import routes as sta
+from gateway.sensorthings import routes as sensorthings_routes
 from gateway.settings import Settings
 from gateway.transport.browser_error_pages import BrowserErrorPages
 from gateway.transport.compression import CompressionMiddleware
@@ -71,7 +71,7 @@ ROUTE_MODULES = (  # routes are matched in this order: the most requested ones f
     dead_letters,
     assessments,
     ngsi_ld,
-    sta,
+    sensorthings_routes,
     health,
     keys_and_audit,
     login,

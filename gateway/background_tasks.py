@@ -24,23 +24,27 @@ class BackgroundTasks:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._failed_s: dict[str, float] = {}
+        self._failure_times_s: dict[str, float] = {}
 
     @property
     def failing(self) -> list[str]:
         """Names of the tasks that failed within the last minute."""
         now_s = self._clock()
-        return sorted(name for name, at_s in list(self._failed_s.items()) if now_s - at_s < STABLE_AFTER_S)
+        return sorted(
+            name
+            for name, failed_at_s in list(self._failure_times_s.items())
+            if now_s - failed_at_s < STABLE_AFTER_S
+        )
 
     async def run_restarting(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Run ``work`` until it returns; after an exception restart it, each time after twice the wait."""
         wait_s = MIN_RESTART_WAIT_S
         while True:
-            began_s = self._clock()
+            started_at_s = self._clock()
             try:
                 await work()
             except Exception as error:  # noqa: BLE001 - no task may end the gateway; it is logged and counted
-                if self._clock() - began_s >= STABLE_AFTER_S:
+                if self._clock() - started_at_s >= STABLE_AFTER_S:
                     wait_s = MIN_RESTART_WAIT_S
                 self.note_failure(name, error, again_in_s=wait_s)
             else:
@@ -57,6 +61,6 @@ class BackgroundTasks:
 
     def note_failure(self, name: str, error: Exception, **log_fields: float) -> None:
         """Log and count the failure of a task that goes on, and list it in `failing` for a minute."""
-        self._failed_s[name] = self._clock()
+        self._failure_times_s[name] = self._clock()
         metrics.TASK_FAILURES.labels(name).inc()
         log.error("background_task_failed", task=name, exc_info=error, **log_fields)

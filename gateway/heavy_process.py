@@ -25,7 +25,7 @@ from starlette.exceptions import HTTPException
 
 from gateway import heavy_protocol as protocol
 from gateway.api.problems import ProblemError
-from gateway.auth import request_auth as visits
+from gateway.auth import request_auth as request_state
 from gateway.errors import GatewayError
 from gateway.heavy_protocol import BodyError, BodyPart, HeavyRequest, ResponseBody, ResponseStart
 
@@ -202,7 +202,7 @@ class HeavyProcess:
 
 
 def _heavy_request(scope: Scope, change_count: int) -> HeavyRequest:
-    auth: RequestAuth = scope[visits.AUTH_SCOPE_KEY]
+    auth: RequestAuth = scope[request_state.AUTH_SCOPE_KEY]
     assert auth.principal is not None  # noqa: S101 - heavy requests need a key
     return HeavyRequest(
         method=scope["method"],
@@ -222,7 +222,7 @@ def _heavy_request(scope: Scope, change_count: int) -> HeavyRequest:
 
 async def _forward_response(message: ResponseStart | ResponseBody, scope: Scope, send: Send) -> bool:
     """Send a part of the response to the client and copy its audit data; True for the last part."""
-    auth: RequestAuth = scope[visits.AUTH_SCOPE_KEY]
+    auth: RequestAuth = scope[request_state.AUTH_SCOPE_KEY]
     auth.rows, auth.is_export = message.audit_data.rows, message.audit_data.is_export
     auth.detail.update(message.audit_data.detail)
     message_part: Message

@@ -23,7 +23,7 @@ from starlette.exceptions import HTTPException
 
 from gateway import heavy_protocol as protocol
 from gateway.app import create_worker_app
-from gateway.auth import request_auth as visits
+from gateway.auth import request_auth as request_state
 from gateway.auth.request_auth import RequestAuth
 from gateway.heavy_process import CONNECTION_ERRORS, WorkerStartup
 from gateway.heavy_protocol import (
@@ -50,10 +50,10 @@ log = structlog.get_logger()
 WORKER_NICENESS = 5
 GC_THRESHOLD = 50_000  # as in `gateway.server`
 LINGER_S = 5.0  # for the gateway to close a connection whose response is complete
-PIECE_BYTES = 1 << 16
+DRAIN_CHUNK_BYTES = 1 << 16
 
 
-def main(number: int) -> None:
+def main(socket_fd: int) -> None:
     """Serve heavy requests on the inherited socket (file descriptor ``number``) until standard input ends."""
     for one in (
         signal.SIGINT,
@@ -61,13 +61,13 @@ def main(number: int) -> None:
     ):  # the gateway stops this process, after the last responses
         signal.signal(one, signal.SIG_IGN)
     (length,) = struct.unpack(">I", sys.stdin.buffer.read(4))
-    started = msgspec.msgpack.decode(sys.stdin.buffer.read(length), type=WorkerStartup)
-    store = PostgresStore.open(started.dsn, settings=msgspec.convert(started.storage, Storage))
-    app = create_worker_app(store, msgspec.convert(started.settings, Settings))
+    startup = msgspec.msgpack.decode(sys.stdin.buffer.read(length), type=WorkerStartup)
+    store = PostgresStore.open(startup.dsn, settings=msgspec.convert(startup.storage, Storage))
+    app = create_worker_app(store, msgspec.convert(startup.settings, Settings))
     os.nice(WORKER_NICENESS)  # only now: requests may be waiting until this process is ready
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
-    asyncio.run(HeavyWorker(app).serve(socket.socket(fileno=number)))
+    asyncio.run(HeavyWorker(app).serve(socket.socket(fileno=socket_fd)))
     os._exit(0)  # skips joining threads that may wait for an unreachable database; no state to save
 
 
@@ -78,9 +78,9 @@ class HeavyWorker:
         self._app = app
         self._directory_changes = 0
 
-    async def serve(self, listening: socket.socket) -> None:
+    async def serve(self, listening_socket: socket.socket) -> None:
         """Accept connections until standard input ends."""
-        server = await asyncio.start_unix_server(self._on_connection, sock=listening)
+        server = await asyncio.start_unix_server(self._on_connection, sock=listening_socket)
         async with server:
             await asyncio.to_thread(sys.stdin.buffer.read)
 
@@ -90,12 +90,12 @@ class HeavyWorker:
             if request.directory_changes != self._directory_changes:
                 self._directory_changes = request.directory_changes
                 self._app.state.context.directories.invalidate()
-            await self._answer(request, reader, writer)
+            await self._handle_request(request, reader, writer)
             # Closing the socket while the gateway still sends the body would reset the connection, and lose
             # the part of the response that the gateway has not read yet.
             with suppress(TimeoutError):
                 async with asyncio.timeout(LINGER_S):
-                    while await reader.read(PIECE_BYTES):
+                    while await reader.read(DRAIN_CHUNK_BYTES):
                         pass
         except CONNECTION_ERRORS:
             pass
@@ -104,11 +104,11 @@ class HeavyWorker:
         finally:
             writer.close()
 
-    async def _answer(
+    async def _handle_request(
         self, request: HeavyRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         scope = _asgi_scope(request, self._app.state.route_rights)
-        auth: RequestAuth = scope[visits.AUTH_SCOPE_KEY]
+        auth: RequestAuth = scope[request_state.AUTH_SCOPE_KEY]
 
         async def receive() -> Message:
             part: BodyPart | BodyError
@@ -157,5 +157,5 @@ def _asgi_scope(request: HeavyRequest, route_rights: RouteRights) -> Scope:
         "headers": request.headers,
         "server": request.server,
         "client": request.client,
-        visits.AUTH_SCOPE_KEY: auth,
+        request_state.AUTH_SCOPE_KEY: auth,
     }

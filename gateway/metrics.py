@@ -35,13 +35,13 @@ class MetricsMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began_s = time.perf_counter()
+        started_at_s = time.perf_counter()
 
         async def send_measured(message: Message) -> None:
             if message["type"] == "http.response.start":
                 route = getattr(scope.get("route"), "path", "other")
                 REQUESTS.labels(route, message["status"]).inc()
-                REQUEST_SECONDS.labels(route).observe(time.perf_counter() - began_s)
+                REQUEST_SECONDS.labels(route).observe(time.perf_counter() - started_at_s)
             await send(message)
 
         await self._app(scope, receive, send_measured)

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from gateway.background_tasks import BackgroundTasks
-from ingest_service.storage.health import readiness as verdicts
+from ingest_service.storage.health import readiness as readiness_module
 from ingest_service.storage.health.heartbeat_thread import HeartbeatThread, ProgressRecorder, WorkStatus
 from ingest_service.storage.health.processes import HealthLimits, ProcessIdentity
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ingest_service.storage.health.processes import ProcessInfo
     from ingest_service.storage.health.readiness import Readiness
 
-VERDICT_CACHE_S = 0.5  # the database is queried at most twice a second, however many health requests come
+PROCESSES_CACHE_S = 0.5  # the database is queried at most twice a second, however many health requests come
 LOOP_TICK_S = 0.5
 
 
@@ -43,7 +43,7 @@ class PlatformHealth:
         self, store: Store, unscoped_reader: Reader, directories: DirectoryCache, settings: Settings
     ) -> None:
         self.tasks = BackgroundTasks()
-        self._whole = unscoped_reader
+        self._unscoped_reader = unscoped_reader
         self._directories = directories
         identity = ProcessIdentity(kind="gateway", instance=f"{socket.gethostname()}:{settings.port}")
         self._progress = ProgressRecorder()
@@ -53,7 +53,7 @@ class PlatformHealth:
         )
         self._lock = threading.Lock()
         self._processes: list[ProcessInfo] = []
-        self._read_s: float | None = None
+        self._read_at_s: float | None = None
 
     @asynccontextmanager
     async def sending_heartbeats(self) -> AsyncIterator[None]:
@@ -73,12 +73,12 @@ class PlatformHealth:
         return self._heartbeat.writable
 
     def processes(self) -> list[ProcessInfo]:
-        """Return every process and its state; at most `VERDICT_CACHE_S` old. Raises as the store does."""
+        """Return every process and its state; at most `PROCESSES_CACHE_S` old. Raises as the store does."""
         with self._lock:
             now_s = time.monotonic()
-            if self._read_s is None or now_s - self._read_s >= VERDICT_CACHE_S:
-                self._processes = self._whole.processes()
-                self._read_s = now_s
+            if self._read_at_s is None or now_s - self._read_at_s >= PROCESSES_CACHE_S:
+                self._processes = self._unscoped_reader.processes()
+                self._read_at_s = now_s
             return self._processes
 
     def readiness(self, areas: tuple[str, ...] | None = None, *, may_name_areas: bool = True) -> Readiness:
@@ -88,7 +88,7 @@ class PlatformHealth:
         Raises as the store does.
         """
         devices = self._directories.directory_index(areas).directory.devices
-        return verdicts.assess_readiness(
+        return readiness_module.assess_readiness(
             self.processes(),
             {one.area_id for one in devices},
             writable=self._heartbeat.writable,

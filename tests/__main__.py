@@ -53,7 +53,7 @@ class KindCounter:
         rows = [*((kind, self.counts[kind], self.seconds[kind]) for kind in sorted(self.seconds))]
         rows.append(("all", total, sum(self.seconds.values())))
         return "\n".join(
-            f"{kind:16}{sum(counts.values()):6} tests {seconds:8.1f} s{others(counts)}"
+            f"{kind:16}{sum(counts.values()):6} tests {seconds:8.1f} s{unsuccessful_counts(counts)}"
             for kind, counts, seconds in rows
         )
 
@@ -68,7 +68,7 @@ def kind_of(nodeid: str) -> str:
     return rest[0] if first == "tests" and len(rest) > 1 else "doctests"
 
 
-def others(counts: Counter[str]) -> str:
+def unsuccessful_counts(counts: Counter[str]) -> str:
     """Return the counts of tests that did not pass, as text; empty if all passed."""
     words = [f"{counts[what]} {what}" for what in COUNTED[1:] if counts[what]]
     return f"  ({', '.join(words)})" if words else ""

@@ -80,9 +80,9 @@ def real_servers() -> Installation | None:
 @pytest.fixture(scope="session")
 def plain_server() -> Iterator[PostgresServer]:
     """Provide a plain PostgreSQL from the wheel for throw-away databases."""
-    here = Installation(Path("/"))
-    clear_stale(here.runs)
-    server = PostgresServer(here, UNPRIVILEGED, str(postgres_programs()))
+    local_installation = Installation(Path("/"))
+    clear_stale(local_installation.runs)
+    server = PostgresServer(local_installation, UNPRIVILEGED, str(postgres_programs()))
     yield from _created(server)
 
 

@@ -176,7 +176,7 @@ class Client:
             "to": _time_text(to),
             "reproduce": reproduce,
         }
-        return self._table_of("/v1/readings", params)
+        return self._query_table("/v1/readings", params)
 
     def plot(
         self,
@@ -190,7 +190,7 @@ class Client:
     ) -> Any:
         """Return series downsampled for a plot: at most ``points`` stored readings of each."""
         query = {"series": series, "points": points, "method": method, "reproduce": reproduce}
-        return self._table_of("/v1/plot", query | {"from": _time_text(from_), "to": _time_text(to)})
+        return self._query_table("/v1/plot", query | {"from": _time_text(from_), "to": _time_text(to)})
 
     def buckets(
         self,
@@ -203,7 +203,7 @@ class Client:
     ) -> Any:
         """Return a series in buckets of a width (ISO 8601) such as ``PT1H`` or ``P1D`` (local days)."""
         query = {"width": width, "from": _time_text(from_), "to": _time_text(to), "reproduce": reproduce}
-        return self._table_of(f"/v1/series/{series}/buckets", query)
+        return self._query_table(f"/v1/series/{series}/buckets", query)
 
     def latest(self, *, area: str | None = None, site: str | None = None, quantity: str | None = None) -> Any:
         """Return the newest reading of each series with its age, by ``area``, ``site`` and ``quantity``."""
@@ -216,7 +216,7 @@ class Client:
         result: dict[str, Any] = self._get(path, {"window_hours": window_hours}).json()
         return result
 
-    def _table_of(self, path: str, query: dict[str, Any]) -> Any:
+    def _query_table(self, path: str, query: dict[str, Any]) -> Any:
         answer = self._get(path, query)
         self.token = answer.headers[SNAPSHOT_HEADER]
         return self._to_frame(_read_arrow(answer))

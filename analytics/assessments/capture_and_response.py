@@ -61,7 +61,7 @@ class ResponseStatistics:
 
 
 def response_statistics(
-    spans: Sequence[tuple[float, float | None, float | None]], *, now_s: float, wanted_h: float
+    spans: Sequence[tuple[float, float | None, float | None]], *, now_s: float, target_h: float
 ) -> ResponseStatistics:
     """Return the statistics of anomalies.
 
@@ -69,7 +69,7 @@ def response_statistics(
     ----------
     spans : start, end (None while open) and first feedback (None without) of each, Unix seconds [s]
     now_s : time up to which open anomalies are known to last [s]
-    wanted_h : target time within which an anomaly should end [h]
+    target_h : target time within which an anomaly should end [h]
 
     """
     durations_h = [max(0.0, (now_s if end is None else end) - start) / HOUR_S for start, end, _ in spans]
@@ -77,9 +77,9 @@ def response_statistics(
         duration_h for duration_h, (_, end, _) in zip(durations_h, spans, strict=True) if end is not None
     ]
     was_in_time = [
-        duration_h <= wanted_h
+        duration_h <= target_h
         for duration_h, (_, end, _) in zip(durations_h, spans, strict=True)
-        if end is not None or duration_h > wanted_h
+        if end is not None or duration_h > target_h
     ]
     answers = [
         max(0.0, feedback_s - start) / HOUR_S for start, _, feedback_s in spans if feedback_s is not None

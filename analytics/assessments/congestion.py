@@ -100,11 +100,11 @@ def road_performance(
     )
     if not ((length > 0).all() and (free > 0).all()):
         raise ValueError("a road has a length and a free-flow speed above 0: mend its link")
-    is_known = np.isfinite(q) & np.isfinite(v) & (q >= 0)
-    if not is_known.any():
+    is_valid = np.isfinite(q) & np.isfinite(v) & (q >= 0)
+    if not is_valid.any():
         return None
-    q, length, free = q[is_known], length[is_known], free[is_known]
-    v = np.maximum(v[is_known], SLOWEST_KM_H)
+    q, length, free = q[is_valid], length[is_valid], free[is_valid]
+    v = np.maximum(v[is_valid], SLOWEST_KM_H)
     hours_in_level = np.bincount(congestion_levels(v / free) - 1, minlength=5)
     if not q.any():
         q = np.ones_like(q)  # without traffic every hour has the same weight, and the totals are 0
@@ -120,6 +120,6 @@ def road_performance(
         speed_km_h=vehicle_km / vehicle_h,
         travel_time_index=vehicle_h / free_h,
         level=int(congestion_levels(free_h / vehicle_h)),
-        hours=int(is_known.sum()),
+        hours=int(is_valid.sum()),
         hours_by_level=tuple(int(one) for one in hours_in_level),  # type: ignore[arg-type]
     )

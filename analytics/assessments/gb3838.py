@@ -107,7 +107,7 @@ class AssessedSection:
         return sum(one.index for one in self.items.values())
 
 
-def in_unit_of(item: ItemLimits, value: float, unit: str) -> float:
+def convert_to_item_unit(item: ItemLimits, value: float, unit: str) -> float:
     """Return a value in the unit of an item's limits.
 
     HJ 212 transmits some metals in µg/L and others in mg/L: the unit must come from its table of factors.
@@ -119,7 +119,7 @@ def in_unit_of(item: ItemLimits, value: float, unit: str) -> float:
 
     Examples
     --------
-    >>> round(in_unit_of(RIVER["arsenic"], 50.0, "ug/L"), 12)
+    >>> round(convert_to_item_unit(RIVER["arsenic"], 50.0, "ug/L"), 12)
     0.05
 
     """
@@ -169,7 +169,11 @@ def class_of(item: ItemLimits, value: float, *, temperature: float | None = None
             WORSE_THAN_V,
         )
     return next(
-        (at for at, most in enumerate(item.limits, 1) if value <= most * (1 + ROUNDING_TOLERANCE)),
+        (
+            at
+            for at, upper_limit in enumerate(item.limits, 1)
+            if value <= upper_limit * (1 + ROUNDING_TOLERANCE)
+        ),
         WORSE_THAN_V,
     )
 
@@ -255,22 +259,22 @@ def mean_by_item(sections: Sequence[AssessedSection]) -> dict[str, float]:
     for one in sections:
         for name, item in one.items.items():
             values.setdefault(name, []).append(item.value)
-    return {name: sum(found) / len(found) for name, found in values.items()}
+    return {name: sum(collected) / len(collected) for name, collected in values.items()}
 
 
 def _assess_items(
     limits: Mapping[str, ItemLimits], values: Mapping[str, float], temperature: float | None
 ) -> dict[str, AssessedItem]:
-    found = {}
+    collected = {}
     for name, item in limits.items():
         if name not in values:
             continue
         value = values[name]
         class_ = class_of(item, value, temperature=temperature)
         index = index_of(item, value, temperature=temperature)
-        counts_excess = name not in (PH, DO) and class_ > CLASS_III
-        found[name] = AssessedItem(value, class_, index, index - 1.0 if counts_excess else None)
-    return found
+        has_exceedance = name not in (PH, DO) and class_ > CLASS_III
+        collected[name] = AssessedItem(value, class_, index, index - 1.0 if has_exceedance else None)
+    return collected
 
 
 def _main_pollutants(items: Mapping[str, AssessedItem], class_: int | None) -> tuple[str, ...]:

@@ -59,9 +59,11 @@ def trophic_level_index(values: Mapping[str, float]) -> tuple[float, dict[str, f
     }
     if not usable:
         return None
-    each = {name: 10.0 * (TERMS[name].a + TERMS[name].b * log(value)) for name, value in usable.items()}
+    index_by_item = {
+        name: 10.0 * (TERMS[name].a + TERMS[name].b * log(value)) for name, value in usable.items()
+    }
     shares = item_weights(usable)
-    return sum(shares[name] * one for name, one in each.items()), each
+    return sum(shares[name] * one for name, one in index_by_item.items()), index_by_item
 
 
 def trophic_state(tli: float) -> int:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
 
-TO_SIGMA = 1.2533  # sqrt(pi / 2)
+MEAN_DEVIATION_TO_SIGMA = 1.2533  # sqrt(pi / 2)
 CLIP_SPREADS = 2.5  # spreads: residuals are clipped to this before they are learned
 EARLY_CLIP_SPREADS = 8.0  # spreads: the same during the first `EARLY_READINGS`
 EARLY_READINGS = 20.0  # readings
@@ -79,16 +79,18 @@ def expected_values(tick: Tick) -> Expectation:
         + _interpolate(tick.state.profile, profile_bin, tick.series)
         + tick.state.week[tick.series, hour]
     )
-    typical = _interpolate(tick.state.spread_profile, profile_bin, tick.series)
+    mean_absolute_residual = _interpolate(tick.state.spread_profile, profile_bin, tick.series)
     readings_in_bin = _interpolate(tick.state.visits, profile_bin, tick.series)
     # A bin with few readings falls back on the mean over all hours.
     share = np.minimum(readings_in_bin / READINGS_PER_BIN_AND_DAY, 1.0)
-    spread = TO_SIGMA * (share * typical + (1 - share) * rows["deviation"])
+    spread = MEAN_DEVIATION_TO_SIGMA * (share * mean_absolute_residual + (1 - share) * rows["deviation"])
     floor = np.maximum(limits.spread_floor, limits.spread_share * np.abs(value))
     return Expectation(value, np.maximum(spread, floor), profile_bin)
 
 
-def learn(tick: Tick, expected: Expectation, residual: Floats, weight: Floats, adopted: Bools) -> None:
+def update_baseline(
+    tick: Tick, expected: Expectation, residual: Floats, weight: Floats, adopted: Bools
+) -> None:
     """Update level, profiles and deviation with the residuals of a tick, in place.
 
     Parameters
@@ -107,7 +109,7 @@ def learn(tick: Tick, expected: Expectation, residual: Floats, weight: Floats, a
     clipped = np.where(adopted | first, residual, np.clip(residual, -clip, clip))
     absolute = np.minimum(np.abs(residual), clip)
     memory_s = np.where(adopted, ADOPTED_MEMORY_S, limits.level_memory_s)
-    gain = np.maximum(gain_of(tick.dt_s, memory_s), 1 / (1 + count)) * weight
+    gain = np.maximum(exponential_gain(tick.dt_s, memory_s), 1 / (1 + count)) * weight
     rows["level"] = rows["level"] + gain * clipped
     deviation_gain = np.where(first, 0.0, np.maximum(DEVIATION_GAIN, 1 / (1 + count)) * weight)
     rows["deviation"] = rows["deviation"] + deviation_gain * (absolute - rows["deviation"])
@@ -135,16 +137,16 @@ def remainder(x: Floats, period: float) -> Floats:
     return x - period * np.floor(x * (1 / period))
 
 
-def gain_of(dt_s: Floats, memory_s: Floats) -> Floats:
+def exponential_gain(dt_s: Floats, memory_s: Floats) -> Floats:
     """Return the gain of an exponential mean over an interval, dt / (dt + memory); 1 where it is infinite."""
-    endless = np.isinf(dt_s)
-    dt_s = np.where(endless, 1.0, dt_s)
-    return np.where(endless, 1.0, dt_s / (dt_s + memory_s))
+    is_infinite = np.isinf(dt_s)
+    dt_s = np.where(is_infinite, 1.0, dt_s)
+    return np.where(is_infinite, 1.0, dt_s / (dt_s + memory_s))
 
 
 def _interpolate(table: NDArray[np.float32], profile_bin: ProfileBin, series: NDArray[np.intp]) -> Floats:
-    found: Floats = (
+    interpolated: Floats = (
         table[series, profile_bin.left] * (1 - profile_bin.weight)
         + table[series, profile_bin.right] * profile_bin.weight
     )
-    return found
+    return interpolated

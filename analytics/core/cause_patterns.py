@@ -48,10 +48,10 @@ class Direction(IntEnum):
 
     UP = 0
     DOWN = 1
-    AWAY = 2
-    TO_NOTHING = 3
+    EITHER_WAY = 2
+    NEAR_ZERO = 3
     SATURATED = 4
-    FELL = 5
+    RAIN_FELL = 5
     UPSTREAM_UP = 6
 
 
@@ -80,7 +80,7 @@ class CausePattern(NamedTuple):
     required : symptoms that must all be present
     supporting : symptoms whose summed evidence must suffice
     excluding : symptoms of which none may be present
-    lone_shape, of : shape in which one of the quantities ``of`` departs while all others are calm
+    lone_shape, lone_quantity : shape in which one of these quantities departs while all others are calm
 
     """
 
@@ -90,7 +90,7 @@ class CausePattern(NamedTuple):
     supporting: tuple[Symptom, ...] = ()
     excluding: tuple[Symptom, ...] = ()
     lone_shape: DepartureShape | None = None
-    of: tuple[str, ...] = ()
+    lone_quantity: tuple[str, ...] = ()
 
 
 PROBES = (DO, TURB, PH, EC)  # without ammonia: when it rises alone, its sensor is not assumed to be faulty
@@ -98,10 +98,10 @@ PATTERNS = (
     CausePattern(
         "air_exposure",
         "sensor",
-        required=(Symptom(EC, Direction.TO_NOTHING),),
+        required=(Symptom(EC, Direction.NEAR_ZERO),),
         supporting=(
             Symptom(DO, Direction.SATURATED),
-            Symptom("water_temperature", Direction.AWAY),
+            Symptom("water_temperature", Direction.EITHER_WAY),
             Symptom("water_level", Direction.DOWN),
         ),
     ),
@@ -109,7 +109,16 @@ PATTERNS = (
         "sensor_stuck",
         "sensor",
         lone_shape=DepartureShape.FLAT,
-        of=(*PROBES, NH3, "water_temperature", "permanganate_index", "water_level", FLOW, SPEED, OCC),
+        lone_quantity=(
+            *PROBES,
+            NH3,
+            "water_temperature",
+            "permanganate_index",
+            "water_level",
+            FLOW,
+            SPEED,
+            OCC,
+        ),
     ),
     CausePattern(
         "sewage",
@@ -123,16 +132,16 @@ PATTERNS = (
         ),
     ),
     CausePattern(
-        "rain_turbidity", "water", required=(Symptom(TURB, Direction.UP), Symptom(RAIN, Direction.FELL))
+        "rain_turbidity", "water", required=(Symptom(TURB, Direction.UP), Symptom(RAIN, Direction.RAIN_FELL))
     ),
     CausePattern(
         "sensor_fouling",
         "sensor",
-        excluding=(Symptom(RAIN, Direction.FELL),),
+        excluding=(Symptom(RAIN, Direction.RAIN_FELL),),
         lone_shape=DepartureShape.GRADUAL,
-        of=PROBES,
+        lone_quantity=PROBES,
     ),
-    CausePattern("calibration_jump", "sensor", lone_shape=DepartureShape.STEP, of=PROBES),
+    CausePattern("calibration_jump", "sensor", lone_shape=DepartureShape.STEP, lone_quantity=PROBES),
     CausePattern(
         "incident_downstream", "road", required=(Symptom(OCC, Direction.UP), Symptom(SPEED, Direction.DOWN))
     ),
@@ -204,9 +213,11 @@ def name_causes(features: EventFeatures, quantities: Sequence[str]) -> NamedCaus
     pattern, quantity = np.full(n, -1, np.intp), np.full(n, -1, np.intp)
     strength = np.zeros(n)
     for at, one in enumerate(PATTERNS):
-        found, of = _pattern_strength(one, evidence_by_direction, features, list(quantities))
-        named = (pattern < 0) & (found >= MIN_EVIDENCE)
-        pattern[named], strength[named], quantity[named] = at, found[named], of[named]
+        pattern_evidence, lone_quantity = _pattern_strength(
+            one, evidence_by_direction, features, list(quantities)
+        )
+        named = (pattern < 0) & (pattern_evidence >= MIN_EVIDENCE)
+        pattern[named], strength[named], quantity[named] = at, pattern_evidence[named], lone_quantity[named]
     return NamedCauses(pattern, strength, quantity)
 
 
@@ -229,14 +240,14 @@ def _pattern_strength(
     parts = [evidence(sign) for sign in one.required]
     if one.supporting:
         parts.append(np.sum([np.maximum(evidence(sign), 0.0) for sign in one.supporting], axis=0))
-    of = np.full(len(nothing), -1, np.intp)
+    lone_quantity = np.full(len(nothing), -1, np.intp)
     if one.lone_shape is not None:
-        is_candidate = [name in one.of for name in quantities]
-        lone_evidence = np.where(is_candidate, _lone_departure(one.lone_shape, features), 0.0)
-        of = lone_evidence.argmax(axis=1)
+        may_depart_alone = [name in one.lone_quantity for name in quantities]
+        lone_evidence = np.where(may_depart_alone, _lone_departure(one.lone_shape, features), 0.0)
+        lone_quantity = lone_evidence.argmax(axis=1)
         parts.append(lone_evidence.max(axis=1))
     is_excluded = np.any([evidence(sign) >= MIN_EVIDENCE for sign in one.excluding] or [nothing > 0], axis=0)
-    return np.where(is_excluded, 0.0, np.min(parts, axis=0)), of
+    return np.where(is_excluded, 0.0, np.min(parts, axis=0)), lone_quantity
 
 
 def _evidence_by_direction(features: EventFeatures) -> dict[Direction, Floats]:
@@ -246,10 +257,10 @@ def _evidence_by_direction(features: EventFeatures) -> dict[Direction, Floats]:
     return {
         Direction.UP: features.mean,
         Direction.DOWN: -features.mean,
-        Direction.AWAY: np.abs(features.mean),
-        Direction.TO_NOTHING: CERTAIN_EVIDENCE * features.nothing,
+        Direction.EITHER_WAY: np.abs(features.mean),
+        Direction.NEAR_ZERO: CERTAIN_EVIDENCE * features.nothing,
         Direction.SATURATED: np.broadcast_to(saturated[:, None], features.mean.shape),
-        Direction.FELL: np.broadcast_to(rain[:, None], features.mean.shape),
+        Direction.RAIN_FELL: np.broadcast_to(rain[:, None], features.mean.shape),
         Direction.UPSTREAM_UP: features.upstream,
     }
 
@@ -259,25 +270,27 @@ def _lone_departure(shape: DepartureShape, features: EventFeatures) -> Floats:
 
     0 where other quantities are not calm or a neighbour shows the same departure.
     """
-    away = np.abs(features.mean)
+    magnitude = np.abs(features.mean)
     lasts_long_enough = (features.ticks >= MIN_SHAPE_TICKS)[:, None]
     shape_fits = (
         features.flat,
         lasts_long_enough & (features.rise < MAX_GRADUAL_SHARE),
         lasts_long_enough & (features.rise > MIN_STEP_SHARE) & (features.stays > MIN_REMAINING_SHARE),
     )[shape]
-    evidence = np.where(features.flat, CERTAIN_EVIDENCE, away) if shape == DepartureShape.FLAT else away
-    others = _largest_other(away)
-    neighbours_show_it = (
+    evidence = (
+        np.where(features.flat, CERTAIN_EVIDENCE, magnitude) if shape == DepartureShape.FLAT else magnitude
+    )
+    others = _largest_other(magnitude)
+    is_shared_by_neighbour = (
         np.maximum(features.upstream * np.sign(features.mean), features.downstream * np.sign(features.mean))
         >= MIN_EVIDENCE
     )
-    found: Floats = np.where(
-        shape_fits & (evidence >= MIN_LONE_EVIDENCE) & (others < MIN_EVIDENCE) & ~neighbours_show_it,
+    pattern_evidence: Floats = np.where(
+        shape_fits & (evidence >= MIN_LONE_EVIDENCE) & (others < MIN_EVIDENCE) & ~is_shared_by_neighbour,
         evidence,
         0.0,
     )
-    return found
+    return pattern_evidence
 
 
 def _largest_other(x: Floats) -> Floats:

@@ -54,7 +54,7 @@ class PointwiseScores(NamedTuple):
     mar: float
 
 
-def events_against_windows(
+def match_events_to_windows(
     start_s: ArrayLike, end_s: ArrayLike, window_start_s: ArrayLike, window_end_s: ArrayLike
 ) -> EventMatch:
     """Count the windows that overlap an event and the events that overlap none; ends are inclusive.
@@ -71,19 +71,19 @@ def events_against_windows(
 
     Examples
     --------
-    >>> events_against_windows([10, 50], [12, 60], [9, 30], [20, 40])
+    >>> match_events_to_windows([10, 50], [12, 60], [9, 30], [20, 40])
     EventMatch(hits=1, missed=1, false=1, delay_s=array([ 1., nan]))
 
     """
     start, end = _checked_spans(start_s, end_s, "event")
     window_start, window_end = _checked_spans(window_start_s, window_end_s, "window")
     starts, ends = np.sort(start), np.sort(end)
-    is_met = _overlaps_any(window_start, window_end, starts, ends)
+    is_hit = _overlaps_any(window_start, window_end, starts, ends)
     is_open_at_start = _overlaps_any(window_start, window_start, starts, ends)
     first = np.append(starts, np.nan)[np.searchsorted(starts, window_start)]
-    delay_s = np.where(is_open_at_start, 0.0, np.where(is_met, first - window_start, np.nan))
-    meets_window = _overlaps_any(start, end, np.sort(window_start), np.sort(window_end))
-    return EventMatch(int(is_met.sum()), int((~is_met).sum()), int((~meets_window).sum()), delay_s)
+    delay_s = np.where(is_open_at_start, 0.0, np.where(is_hit, first - window_start, np.nan))
+    overlaps_window = _overlaps_any(start, end, np.sort(window_start), np.sort(window_end))
+    return EventMatch(int(is_hit.sum()), int((~is_hit).sum()), int((~overlaps_window).sum()), delay_s)
 
 
 def in_any_window(time_s: ArrayLike, window_start_s: ArrayLike, window_end_s: ArrayLike) -> NDArray[np.bool_]:
@@ -100,7 +100,7 @@ def in_any_window(time_s: ArrayLike, window_start_s: ArrayLike, window_end_s: Ar
     return _overlaps_any(times, times, np.sort(start), np.sort(end))
 
 
-def pointwise(truth: ArrayLike, flagged: ArrayLike) -> PointwiseScores:
+def pointwise_scores(truth: ArrayLike, flagged: ArrayLike) -> PointwiseScores:
     """Return precision, recall, F1, false- and missed-alarm rates by reading.
 
     Parameters
@@ -115,20 +115,25 @@ def pointwise(truth: ArrayLike, flagged: ArrayLike) -> PointwiseScores:
 
     Examples
     --------
-    >>> pointwise([True, True, False, False], [True, False, True, False])
+    >>> pointwise_scores([True, True, False, False], [True, False, True, False])
     PointwiseScores(precision=0.5, recall=0.5, f1=0.5, far=0.5, mar=0.5)
 
     """
-    is_off, flagged_mask = np.asarray(truth, np.bool_), np.asarray(flagged, np.bool_)
-    if is_off.shape != flagged_mask.shape:
+    is_anomalous, flagged_mask = np.asarray(truth, np.bool_), np.asarray(flagged, np.bool_)
+    if is_anomalous.shape != flagged_mask.shape:
         raise ValueError(
-            f"the truth of {is_off.size} readings against flags of {flagged_mask.size}: give one of each"
+            f"the truth of {is_anomalous.size} readings against flags of {flagged_mask.size}: give one of "
+            "each"
         )
-    true, false = int((is_off & flagged_mask).sum()), int((~is_off & flagged_mask).sum())
-    n_off, n_good = int(is_off.sum()), int((~is_off).sum())
-    recall, precision = ratio(true, n_off), ratio(true, true + false)
+    n_true, false = int((is_anomalous & flagged_mask).sum()), int((~is_anomalous & flagged_mask).sum())
+    n_anomalous, n_good = int(is_anomalous.sum()), int((~is_anomalous).sum())
+    recall, precision = ratio(n_true, n_anomalous), ratio(n_true, n_true + false)
     return PointwiseScores(
-        precision, recall, f1(precision, recall), ratio(false, n_good), ratio(n_off - true, n_off)
+        precision,
+        recall,
+        f1(precision, recall),
+        ratio(false, n_good),
+        ratio(n_anomalous - n_true, n_anomalous),
     )
 
 
@@ -156,9 +161,9 @@ def _overlaps_any(start: Floats, end: Floats, starts: Floats, ends: Floats) -> N
     return begun_by_end > ended_before_start
 
 
-def _checked_spans(start_s: ArrayLike, end_s: ArrayLike, what: str) -> tuple[Floats, Floats]:
+def _checked_spans(start_s: ArrayLike, end_s: ArrayLike, kind: str) -> tuple[Floats, Floats]:
     start, end = np.atleast_1d(np.asarray(start_s, np.float64)), np.atleast_1d(np.asarray(end_s, np.float64))
     end = np.where(np.isnan(end), np.inf, end)
     for i in np.flatnonzero(~(start <= end))[:1]:
-        raise ValueError(f"{what} {i} ends at {end[i]:.0f} s, before it starts at {start[i]:.0f} s")
+        raise ValueError(f"{kind} {i} ends at {end[i]:.0f} s, before it starts at {start[i]:.0f} s")
     return start, end

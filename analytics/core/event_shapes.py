@@ -67,9 +67,9 @@ class EventWindow(NamedTuple):
 
 def event_features(signals: SiteSignals, events: Sequence[EventWindow]) -> EventFeatures:
     """Return the features of events; no tick after an event's end is used."""
-    each = [_features_of_event(signals, event) for event in events]
-    if each:
-        return EventFeatures(*(np.array(column) for column in zip(*each, strict=True)))
+    feature_rows = [_features_of_event(signals, event) for event in events]
+    if feature_rows:
+        return EventFeatures(*(np.array(column) for column in zip(*feature_rows, strict=True)))
     columns = signals.signed.shape[2]
     floats, bools = np.zeros((0, columns)), np.zeros((0, columns), np.bool_)
     none = np.zeros(0)
@@ -92,35 +92,39 @@ def neighbour_score(signed: Floats, event: EventWindow, neighbour: LaggedSite) -
     return best
 
 
-def departure_start(signed: Floats, event: EventWindow, least: float) -> NDArray[np.intp]:
+def departure_start(signed: Floats, event: EventWindow, min_score: float) -> NDArray[np.intp]:
     """Return the first tick at which each quantity departed in its direction of the event, (n_quantities,).
 
-    That is, with a score of ``least`` or more; −1 where it never did.
+    That is, with a score of ``min_score`` or more; −1 where it never did.
     """
     first = max(0, event.begin - MAX_TICKS_BEFORE)
     window = signed[first : event.end + 1, event.site]
-    off = window * np.sign(signed[event.begin : event.end + 1, event.site].mean(axis=0)) >= least
+    off = window * np.sign(signed[event.begin : event.end + 1, event.site].mean(axis=0)) >= min_score
     return np.where(off.any(axis=0), first + off.argmax(axis=0), -1)
 
 
 def _features_of_event(signals: SiteSignals, event: EventWindow) -> tuple[Any, ...]:
-    site, inside = event.site, slice(event.begin, event.end + 1)
+    site, event_ticks = event.site, slice(event.begin, event.end + 1)
     rise, stays = _rise_and_remainder(
         signals.departure[max(0, event.begin - MAX_TICKS_BEFORE) : event.end + 1, site]
     )
-    value, expected = signals.value[inside, site], signals.expected[inside, site]
+    value, expected = signals.value[event_ticks, site], signals.expected[event_ticks, site]
     is_near_zero = np.abs(value) < NEAR_ZERO_SHARE * np.abs(expected)
     columns = signals.signed.shape[2]
     rain = signals.rain_mm[max(0, event.end + 1 - RAIN_TICKS) : event.end + 1, site]
     return (
-        signals.signed[inside, site].mean(axis=0),
+        signals.signed[event_ticks, site].mean(axis=0),
         rise,
         stays,
-        signals.flat[inside, site].any(axis=0),
+        signals.flat[event_ticks, site].any(axis=0),
         is_near_zero.mean(axis=0) > 0.5,
-        _last_known(signals.saturation[inside, site]),
-        _farthest_by_column([neighbour_score(signals.signed, event, one) for one in event.above], columns),
-        _farthest_by_column([neighbour_score(signals.signed, event, one) for one in event.below], columns),
+        _last_known(signals.saturation[event_ticks, site]),
+        _largest_magnitude_by_column(
+            [neighbour_score(signals.signed, event, one) for one in event.above], columns
+        ),
+        _largest_magnitude_by_column(
+            [neighbour_score(signals.signed, event, one) for one in event.below], columns
+        ),
         float(np.nansum(rain)),
         event.end + 1 - event.begin,
     )
@@ -130,18 +134,18 @@ def _rise_and_remainder(departure: Floats) -> tuple[Floats, Floats]:
     """Return the largest change within `STEP_TICKS` up to the peak and the final departure, over the peak."""
     filled = np.clip(np.nan_to_num(departure), -LARGEST_USABLE_VALUE, LARGEST_USABLE_VALUE)
     peak = np.abs(filled).argmax(axis=0)
-    height = np.maximum(np.abs(filled).max(axis=0), 1e-9)
+    peak_magnitude = np.maximum(np.abs(filled).max(axis=0), 1e-9)
     padded = np.concatenate([np.repeat(filled[:1], STEP_TICKS, axis=0), filled])
     change = np.abs(padded[STEP_TICKS:] - padded[:-STEP_TICKS])
     change = np.where(np.arange(len(filled))[:, None] <= peak, change, 0.0)
-    return change.max(axis=0) / height, np.abs(filled[-STEP_TICKS:]).mean(axis=0) / height
+    return change.max(axis=0) / peak_magnitude, np.abs(filled[-STEP_TICKS:]).mean(axis=0) / peak_magnitude
 
 
-def _farthest_by_column(each: list[Floats], columns: int) -> Floats:
+def _largest_magnitude_by_column(feature_rows: list[Floats], columns: int) -> Floats:
     """Return the element of largest magnitude in each column, (columns,); zeros without rows."""
-    if not each:
+    if not feature_rows:
         return np.zeros(columns)
-    rows = np.stack(each)
+    rows = np.stack(feature_rows)
     farthest: Floats = np.take_along_axis(rows, np.abs(rows).argmax(axis=0)[None], axis=0)[0]
     return farthest
 

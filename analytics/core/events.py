@@ -51,7 +51,7 @@ MIN_SHIFT_S = 14_400.0
 FAILED_CHECK_SCORE = 7.0  # of a failed check, whatever the residual
 MAX_SCORE = 99.0
 NO_EVENT_ROWS = np.empty((0, 1 + len(SCALAR_COLUMN)))
-_COLUMNS = [0] + [
+_EVENT_COLUMNS = [0] + [
     1 + SCALAR_COLUMN[f"event_{name}"]
     for name in ("start", "last", "peak", "observed", "expected", "spread", "score", "rules", "count")
 ]
@@ -142,17 +142,19 @@ def advance_events(
     rows["event"][has_ended] = rows["evidence_bits"][has_ended] = 0.0
     is_open &= ~has_ended
 
-    ring = rows["evidence_bits"].astype(np.int64) << 1 & EVIDENCE_MASK
-    begins = evidence.weak & (ring == 0)
-    ring |= evidence.weak
-    rows["evidence_bits"] = ring.astype(np.float64)
-    rows["evidence_since"] = np.where(begins, evidence.time_s, rows["evidence_since"])
+    evidence_ring = rows["evidence_bits"].astype(np.int64) << 1 & EVIDENCE_MASK
+    starts_evidence = evidence.weak & (evidence_ring == 0)
+    evidence_ring |= evidence.weak
+    rows["evidence_bits"] = evidence_ring.astype(np.float64)
+    rows["evidence_since"] = np.where(starts_evidence, evidence.time_s, rows["evidence_since"])
 
-    is_enough = BIT_COUNTS[ring] >= MIN_WEAK_READINGS
-    opens = ~is_open & (evidence.strong | (is_enough & evidence.weak))
-    _open_events(rows, opens, evidence, np.where(is_enough, rows["evidence_since"], evidence.time_s))
-    goes_on = opens | (is_open & (evidence.strong | evidence.weak | evidence.continues))
-    _extend_events(rows, goes_on, evidence)
+    has_enough_evidence = BIT_COUNTS[evidence_ring] >= MIN_WEAK_READINGS
+    opens = ~is_open & (evidence.strong | (has_enough_evidence & evidence.weak))
+    _open_events(
+        rows, opens, evidence, np.where(has_enough_evidence, rows["evidence_since"], evidence.time_s)
+    )
+    is_extended = opens | (is_open & (evidence.strong | evidence.weak | evidence.continues))
+    _extend_events(rows, is_extended, evidence)
     return closed
 
 
@@ -164,7 +166,7 @@ def events_from_rows(closed: Floats, still_open: Floats) -> Events:
     closed, still_open : (m, 1 + len(SCALAR_COLUMN)) series, and its scalars
 
     """
-    rows = np.concatenate([closed[:, _COLUMNS], still_open[:, _COLUMNS]])
+    rows = np.concatenate([closed[:, _EVENT_COLUMNS], still_open[:, _EVENT_COLUMNS]])
     order = np.lexsort((rows[:, 1], rows[:, 0]))
     ended = order < len(closed)
     series, start_s, last_s, peak_s, observed, expected, spread, score, rules, count = rows[order].T.copy()
@@ -206,20 +208,20 @@ def _open_events(rows: dict[str, Floats], opens: Bools, evidence: TickEvidence, 
     rows["event_peak"][opens] = evidence.time_s[opens]
 
 
-def _extend_events(rows: dict[str, Floats], goes_on: Bools, evidence: TickEvidence) -> None:
-    if not goes_on.any():
+def _extend_events(rows: dict[str, Floats], is_extended: Bools, evidence: TickEvidence) -> None:
+    if not is_extended.any():
         return
-    rows["event_last"][goes_on] = evidence.time_s[goes_on]
-    rows["event_count"] += goes_on
-    joined = rows["event_rules"].astype(np.int64) | evidence.rules
-    rows["event_rules"] = np.where(goes_on, joined, rows["event_rules"])
+    rows["event_last"][is_extended] = evidence.time_s[is_extended]
+    rows["event_count"] += is_extended
+    rule_bits = rows["event_rules"].astype(np.int64) | evidence.rules
+    rows["event_rules"] = np.where(is_extended, rule_bits, rows["event_rules"])
     # Scores are bounded (`MAX_SCORE`) and a failed check has a fixed one: among equal scores the reading
     # farthest from the expected value is the peak.
     with np.errstate(invalid="ignore", over="ignore"):  # readings may be infinite
-        known = np.abs(rows["event_observed"] - rows["event_expected"])
-        farther = np.abs(evidence.value - evidence.expected) > known
-    equal = (evidence.score == rows["event_score"]) & farther
-    higher = goes_on & ((evidence.score > rows["event_score"]) | equal)
+        peak_distance = np.abs(rows["event_observed"] - rows["event_expected"])
+        is_farther = np.abs(evidence.value - evidence.expected) > peak_distance
+    is_tied_but_farther = (evidence.score == rows["event_score"]) & is_farther
+    is_new_peak = is_extended & ((evidence.score > rows["event_score"]) | is_tied_but_farther)
     peak = {
         "event_peak": evidence.time_s,
         "event_observed": evidence.value,
@@ -227,8 +229,8 @@ def _extend_events(rows: dict[str, Floats], goes_on: Bools, evidence: TickEviden
         "event_spread": evidence.spread,
         "event_score": evidence.score,
     }
-    for name, now in peak.items():
-        rows[name][higher] = now[higher]
+    for name, new_values in peak.items():
+        rows[name][is_new_peak] = new_values[is_new_peak]
 
 
 NO_EVENTS = events_from_rows(NO_EVENT_ROWS, NO_EVENT_ROWS)

@@ -98,14 +98,14 @@ def judge(
     use_compiled = constants.NUMBA_AVAILABLE if use_compiled is None else use_compiled
     if not (use_compiled and _load_kernel().is_in_order(series, time_s, state.scalars)):
         _check_order(state, series, time_s)
-    judge_whole_block = _judge_compiled if use_compiled else _judge_with_numpy
-    return judge_whole_block(state, parameters, series, time_s, value)
+    judge_path = _judge_compiled if use_compiled else _judge_with_numpy
+    return judge_path(state, parameters, series, time_s, value)
 
 
 def warm_up() -> None:
     """Compile the kernel now rather than with the first readings: seconds at first, then cached on disk."""
-    nothing = Parameters.of(1)
-    judge(State.empty(1), nothing, np.zeros(1, np.intp), np.zeros(1), np.zeros(1))
+    default_parameters = Parameters.of(1)
+    judge(State.empty(1), default_parameters, np.zeros(1, np.intp), np.zeros(1), np.zeros(1))
 
 
 class _ReadingResults(NamedTuple):
@@ -125,8 +125,8 @@ class _ReadingResults(NamedTuple):
 
     def part(self, at: slice) -> _ReadingResults:
         """Return views of a slice of the readings."""
-        flags, figures = (self.quality[at], self.rules[at]), (self.expected[at], self.spread[at])
-        return _ReadingResults(*flags, *figures, self.score[at], self.novelty[at])
+        flags, estimates = (self.quality[at], self.rules[at]), (self.expected[at], self.spread[at])
+        return _ReadingResults(*flags, *estimates, self.score[at], self.novelty[at])
 
 
 def _judge_compiled(
@@ -134,11 +134,11 @@ def _judge_compiled(
 ) -> Judgement:
     """Judge series by series with the compiled kernel; in parts, as each reading may close an event."""
     n, arrays = len(series), tuple(state.arrays().values())
-    results, m = _ReadingResults.allocate(n), min(n, COMPILED_BLOCK_READINGS)
+    results, buffer_rows = _ReadingResults.allocate(n), min(n, COMPILED_BLOCK_READINGS)
     revised, closed, still_open = (
-        np.empty((m, 4)),
-        np.empty((m, 1 + len(SCALAR_COLUMN))),
-        np.empty(m, np.intp),
+        np.empty((buffer_rows, 4)),
+        np.empty((buffer_rows, 1 + len(SCALAR_COLUMN))),
+        np.empty(buffer_rows, np.intp),
     )
     all_revised, all_closed = [revised[:0]], [closed[:0]]
     for begin in range(0, n, COMPILED_BLOCK_READINGS):
@@ -197,8 +197,8 @@ def _judge_with_numpy(
 
 def _series_with_open_event(state: State, series: Positions) -> Positions:
     """Return the series of a block that have an open event."""
-    touched = series[np.diff(series, prepend=-1) > 0]
-    still_open: Positions = touched[state.scalars[touched, SCALAR_COLUMN["event"]] > 0]
+    block_series = series[np.diff(series, prepend=-1) > 0]
+    still_open: Positions = block_series[state.scalars[block_series, SCALAR_COLUMN["event"]] > 0]
     return still_open
 
 
@@ -230,8 +230,8 @@ def _check_order(state: State, series: NDArray[np.intp], time_s: Floats) -> None
     if not len(series):
         return
     same = series[1:] == series[:-1]
-    wrong = (series[1:] < series[:-1]) | (same & ~(time_s[1:] > time_s[:-1]))
-    for i in np.flatnonzero(wrong)[:1]:
+    is_out_of_order = (series[1:] < series[:-1]) | (same & ~(time_s[1:] > time_s[:-1]))
+    for i in np.flatnonzero(is_out_of_order)[:1]:
         raise ValueError(
             f"reading {i + 1} (series {series[i + 1]}) is not later than the one before: sort by series, time"
         )

@@ -56,17 +56,17 @@ def novelty_of_tick(tick: Tick, residual: Floats, is_warmed_up: Bools) -> Floats
     _update_mean(rows, "mean_residual", residual, use, np.maximum(MEAN_GAIN, early_gain))
     has_step = use & (rows["usable_count"] > 0) & (np.abs(rows["value_1"]) <= LARGEST_VALUE)
     with np.errstate(over="ignore", invalid="ignore"):
-        square = np.where(has_step, value - rows["value_1"], 0.0) ** 2
-    _update_mean(rows, "step_2", square, has_step, np.maximum(STEP_GAIN, early_gain))
-    _update_mean(rows, "steps_2", square, has_step, np.maximum(USUAL_STEP_GAIN, early_gain))
+        squared_step = np.where(has_step, value - rows["value_1"], 0.0) ** 2
+    _update_mean(rows, "step_2", squared_step, has_step, np.maximum(STEP_GAIN, early_gain))
+    _update_mean(rows, "steps_2", squared_step, has_step, np.maximum(USUAL_STEP_GAIN, early_gain))
     roughness = np.log(rows["step_2"] + ROUGHNESS_FLOOR * rows["steps_2"] + floor * floor)
-    for name, now, least in (
+    for name, current, min_span in (
         ("mean", rows["mean"], floor),
         ("residual", residual, floor),
         ("mean_residual", rows["mean_residual"], floor),
         ("roughness", roughness, 1e-9),
     ):
-        largest_excess = np.maximum(largest_excess, _record_excess(rows, name, now, has_step, least))
+        largest_excess = np.maximum(largest_excess, _record_excess(rows, name, current, has_step, min_span))
     rows["usable_count"] += use
     return _reported_novelty(
         rows, np.where(use & is_warmed_up, np.minimum(largest_excess, MAX_NOVELTY), 0.0), use
@@ -79,20 +79,22 @@ def exceeds_usual_step(tick: Tick, has_range: Bools) -> Bools:
     Call it before `novelty_of_tick`, which updates the usual step with this one.
     """
     rows = tick.rows
-    is_measurable = (
+    has_usual_step = (
         has_range & (rows["usable_count"] >= MIN_STEPS) & (np.abs(rows["value_1"]) <= LARGEST_VALUE)
     )
-    step = np.where(is_measurable, tick.value, 0.0) - np.where(is_measurable, rows["value_1"], 0.0)
-    usual = np.maximum(rows["steps_2"], tick.limits.spread_floor * tick.limits.spread_floor)
-    too_many: Bools = step * step > tick.limits.step_deviations * tick.limits.step_deviations * usual
-    return too_many
+    step = np.where(has_usual_step, tick.value, 0.0) - np.where(has_usual_step, rows["value_1"], 0.0)
+    usual_squared_step = np.maximum(rows["steps_2"], tick.limits.spread_floor * tick.limits.spread_floor)
+    is_exceeded: Bools = (
+        step * step > tick.limits.step_deviations * tick.limits.step_deviations * usual_squared_step
+    )
+    return is_exceeded
 
 
 def _hour_excess(tick: Tick, value: Floats) -> Floats:
     """Return the excess over the range of the hours of the day around now, as a share of the full range."""
     rows, state, use = tick.rows, tick.state, tick.usable
-    of_day_s = remainder(tick.time_s + tick.limits.day_offset_s, DAY_S)
-    hour = (of_day_s * (1 / HOUR_S)).astype(np.intp) % HOURS_PER_DAY
+    seconds_of_day = remainder(tick.time_s + tick.limits.day_offset_s, DAY_S)
+    hour = (seconds_of_day * (1 / HOUR_S)).astype(np.intp) % HOURS_PER_DAY
     before, after = (hour - 1) % HOURS_PER_DAY, (hour + 1) % HOURS_PER_DAY
     series = tick.series
     hour_low_now, hour_high_now = state.hour_low[series, hour], state.hour_high[series, hour]
@@ -110,21 +112,23 @@ def _hour_excess(tick: Tick, value: Floats) -> Floats:
     return np.maximum(excess, 0.0)
 
 
-def _update_mean(rows: dict[str, Floats], name: str, now: Floats, use: Bools, gain: Floats) -> None:
-    rows[name] = np.where(use, rows[name] + gain * (now - rows[name]), rows[name])
+def _update_mean(rows: dict[str, Floats], name: str, current: Floats, use: Bools, gain: Floats) -> None:
+    rows[name] = np.where(use, rows[name] + gain * (current - rows[name]), rows[name])
 
 
 def _record_excess(
-    rows: dict[str, Floats], name: str, now: Floats, use: Bools, least: Floats | float
+    rows: dict[str, Floats], name: str, current: Floats, use: Bools, min_span: Floats | float
 ) -> Floats:
     """Return the excess over a record as a share of its range, and update the record."""
     low, high = rows[f"{name}_low"], rows[f"{name}_high"]
     has_range = use & (low <= high)
     span = np.where(has_range, high - low, 0.0)
-    excess = np.where(has_range, np.maximum(now - high, low - now), 0.0) / np.maximum(span, least)
-    forgotten = 0.5 * FORGET_RATE * span
-    rows[f"{name}_low"] = np.where(use, np.minimum(np.where(has_range, low + forgotten, low), now), low)
-    rows[f"{name}_high"] = np.where(use, np.maximum(np.where(has_range, high - forgotten, high), now), high)
+    excess = np.where(has_range, np.maximum(current - high, low - current), 0.0) / np.maximum(span, min_span)
+    shrinkage = 0.5 * FORGET_RATE * span
+    rows[f"{name}_low"] = np.where(use, np.minimum(np.where(has_range, low + shrinkage, low), current), low)
+    rows[f"{name}_high"] = np.where(
+        use, np.maximum(np.where(has_range, high - shrinkage, high), current), high
+    )
     return np.maximum(excess, 0.0)
 
 

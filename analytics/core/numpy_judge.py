@@ -125,7 +125,7 @@ def _attenuated_signal_flags(tick: Tick) -> Flags:
     first = np.isnan(mean)
     use = tick.usable & ((limits.attenuated_suspect >= 0) | (limits.attenuated_fail >= 0))
     value = np.where(use, tick.value, 0.0)
-    gain = np.where(first, 1.0, baseline.gain_of(tick.dt_s, limits.attenuated_s))
+    gain = np.where(first, 1.0, baseline.exponential_gain(tick.dt_s, limits.attenuated_s))
     off = value - np.where(first, value, mean)
     rows["attenuated_mean"] = np.where(use, np.where(first, value, mean + gain * off), mean)
     rows["attenuated_var"] = np.where(use, (1 - gain) * (var + gain * off * off), var)
@@ -151,7 +151,7 @@ def _revise_for_spikes(tick: Tick) -> tuple[Bools, Flags, NDArray[np.uint16]]:
 def _update_shift_mean(tick: Tick, z: Floats, can_be_scored: Bools) -> None:
     """Update the EWMA control chart (Roberts 1959) of the clipped residual, for lasting shifts and drifts."""
     has_interval = can_be_scored & np.isfinite(tick.dt_s)
-    gain = np.where(has_interval, baseline.gain_of(tick.dt_s, tick.limits.shift_memory_s), 0.0)
+    gain = np.where(has_interval, baseline.exponential_gain(tick.dt_s, tick.limits.shift_memory_s), 0.0)
     tick.rows["mean_z"] += gain * (np.clip(z, -Z_CLIP, Z_CLIP) - tick.rows["mean_z"])
 
 
@@ -169,12 +169,12 @@ def _score_detectors(
     tick: Tick, z: Floats, reported_novelty: Floats, can_be_scored: Bools
 ) -> _DetectorScores:
     rows, mean_z = tick.rows, np.abs(tick.rows["mean_z"])
-    nothing = TailSums(*np.zeros((4, len(z))))
+    no_sums = TailSums(*np.zeros((4, len(z))))
     by_residual = tail_probability.score(
         np.abs(z), _tail_of(rows, "residual"), rows["count"], tail_probability.RESIDUAL
     )
     by_shift = tail_probability.score(mean_z, _tail_of(rows, "shift"), rows["count"], tail_probability.SHIFT)
-    by_novelty = tail_probability.score(reported_novelty, nothing, nothing.n, tail_probability.NOVELTY)
+    by_novelty = tail_probability.score(reported_novelty, no_sums, no_sums.n, tail_probability.NOVELTY)
     return _DetectorScores(
         np.where(can_be_scored, by_residual, 0.0),
         np.where(can_be_scored, by_shift, 0.0),
@@ -195,8 +195,8 @@ def _learn_tails(rows: dict[str, Floats], z: Floats, can_be_scored: Bools, weigh
         ("shift", rows["mean_z"], tail_probability.SHIFT),
     ):
         before = _tail_of(rows, name)
-        learned = tail_probability.learn_distance(np.abs(x), before, weight, tail_start)
-        for part, old, new in zip(TAIL_SCALARS, before, learned, strict=True):
+        updated = tail_probability.update_tail_sums(np.abs(x), before, weight, tail_start)
+        for part, old, new in zip(TAIL_SCALARS, before, updated, strict=True):
             rows[f"{name}_{part}"] = np.where(can_be_scored, new, old)
 
 
@@ -212,10 +212,10 @@ def _collect_evidence(  # noqa: PLR0917 - one of each
     limits = tick.limits
     weak = scores.residual > limits.score_weak
     shifted = (scores.shift > limits.score_strong) & (scores.mean_z > limits.shift_least)
-    beats_record = (scores.reported_novelty > limits.novelty_least) & (scores.residual > limits.score_close)
+    exceeds_record = (scores.reported_novelty > limits.novelty_least) & (scores.residual > limits.score_close)
     check_failed = (quality == Flag.FAIL) | ((rules & (Rule.FLAT_LINE | Rule.ATTENUATED)) > 0)
     score = np.maximum(scores.residual, np.where(shifted, scores.shift, 0.0))
-    score = np.maximum(score, np.where(beats_record, scores.novelty, 0.0))
+    score = np.maximum(score, np.where(exceeds_record, scores.novelty, 0.0))
     score = np.maximum(score, np.where(check_failed | exceeds_usual_step, events.FAILED_CHECK_SCORE, 0.0))
     rules = rules | np.where(weak, int(Rule.RESIDUAL), 0) | np.where(shifted, int(Rule.SHIFT), 0)
     return TickEvidence(
@@ -223,10 +223,10 @@ def _collect_evidence(  # noqa: PLR0917 - one of each
         | check_failed
         | exceeds_usual_step
         | shifted
-        | beats_record,
+        | exceeds_record,
         weak=weak | ((rules & Rule.RATE_OF_CHANGE) > 0),
         continues=scores.residual > limits.score_close,
-        rules=rules | np.where(beats_record, int(Rule.NOVELTY), 0),
+        rules=rules | np.where(exceeds_record, int(Rule.NOVELTY), 0),
         score=np.minimum(score, events.MAX_SCORE),
         time_s=tick.time_s,
         value=tick.value,
@@ -249,7 +249,7 @@ def _learn_baseline(
     weight = np.where(tick.usable & (quality != Flag.FAIL), weight, 0.0)
     first = tick.usable & np.isnan(rows["first_time"])
     rows["first_time"] = np.where(first, tick.time_s, rows["first_time"])
-    baseline.learn(tick, expected, residual, weight, adopted)
+    baseline.update_baseline(tick, expected, residual, weight, adopted)
     return weight
 
 

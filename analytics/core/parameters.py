@@ -92,28 +92,28 @@ def parameter_problems(limits: Mapping[str, float | None], base: Mapping[str, fl
     ['fail_high inf is not a finite number']
 
     """
-    found: list[str] = []
+    problems: list[str] = []
     for name, value in limits.items():
         if name not in DEFAULTS:
             suggestions = get_close_matches(name.lower(), DEFAULTS, 1)
             remedy = (
                 f"did you mean {suggestions[0]!r}?" if suggestions else f"there are {', '.join(DEFAULTS)}"
             )
-            found.append(f"there is no limit {name[:80]!r}: {remedy}")
+            problems.append(f"there is no limit {name[:80]!r}: {remedy}")
         elif value is not None and not isfinite(value):
-            found.append(f"{name} {value:g} is not a finite number")
-    if found:
-        return found
+            problems.append(f"{name} {value:g} is not a finite number")
+    if problems:
+        return problems
     effective = DEFAULTS | dict(base) | {name: np.nan if one is None else one for name, one in limits.items()}
     for low, high in _LIMITS_IN_ORDER:
         if effective[low] > effective[high] and (low in limits or high in limits):
-            found.append(f"{low} {effective[low]:g} is above {high} {effective[high]:g}")
-    found += [
+            problems.append(f"{low} {effective[low]:g} is above {high} {effective[high]:g}")
+    problems += [
         f"{name} {effective[name]:g} must be above 0"
         for name in _POSITIVE_LIMITS
         if name in limits and not effective[name] > 0
     ]
-    return found
+    return problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +195,9 @@ class Parameters:
         array([14., 40.])
 
         """
-        unknown = limits.keys() - DEFAULTS.keys()
-        if unknown:
-            raise ValueError(f"there is no limit {min(unknown)!r}; there are {', '.join(DEFAULTS)}")
+        unknown_names = limits.keys() - DEFAULTS.keys()
+        if unknown_names:
+            raise ValueError(f"there is no limit {min(unknown_names)!r}; there are {', '.join(DEFAULTS)}")
         table = np.empty((len(DEFAULTS), n_series))
         for row, (name, default) in zip(table, DEFAULTS.items(), strict=True):
             row[:] = np.asarray(limits.get(name, default), np.float64)

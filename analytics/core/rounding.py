@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 DECIMALS_BY_MAGNITUDE = ((1.0, 15), (1e3, 12), (1e6, 9))
 
 
-def without_noise(value: NDArray[np.float64]) -> NDArray[np.float64]:
+def remove_rounding_noise(value: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return values (n,) rounded to at least 12 significant digits; those of 1e-3 and less to 15 decimals.
 
     Values of a million and more, and non-finite ones, are unchanged.
 
     Examples
     --------
-    >>> without_noise(np.array([0.1 + 0.2, 488.20000000000005, 1e300])).tolist()
+    >>> remove_rounding_noise(np.array([0.1 + 0.2, 488.20000000000005, 1e300])).tolist()
     [0.3, 488.2, 1e+300]
 
     """
@@ -35,15 +35,15 @@ def without_noise(value: NDArray[np.float64]) -> NDArray[np.float64]:
     return rounded
 
 
-def convert_without_noise(
+def convert_and_round(
     value: NDArray[np.float64], scale: NDArray[np.float64] | float, offset: NDArray[np.float64] | float
 ) -> NDArray[np.float64]:
     """Return ``value * scale + offset`` (n,), without rounding noise where that changes a value.
 
-    >>> convert_without_noise(np.array([0.29, 0.1 + 0.2]), np.array([1000.0, 1.0]), np.zeros(2)).tolist()
+    >>> convert_and_round(np.array([0.29, 0.1 + 0.2]), np.array([1000.0, 1.0]), np.zeros(2)).tolist()
     [290.0, 0.30000000000000004]
     """
     result: NDArray[np.float64] = value * scale + offset
     changes = np.broadcast_to((np.asarray(scale) != 1.0) | (np.asarray(offset) != 0.0), result.shape)
-    result[changes] = without_noise(result[changes])
+    result[changes] = remove_rounding_noise(result[changes])
     return result

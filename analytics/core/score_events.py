@@ -64,20 +64,23 @@ def find_score_events(score: Floats, *, weak: float, strong: float, close: float
     if not close <= weak <= strong:
         raise ValueError(f"limits must rise: close {close:g}, weak {weak:g}, strong {strong:g}")
     ticks, tracks = score.shape
-    judged, filled = ~np.isnan(score), np.nan_to_num(score, nan=0.0)
-    is_weak, is_continuing = filled > weak, filled > close
+    judged, known_score = ~np.isnan(score), np.nan_to_num(score, nan=0.0)
+    is_weak, is_continuing = known_score > weak, known_score > close
     begin, last, peak, quiet_ticks = (np.full(tracks, -1) for _ in range(4))
     event_rows: list[NDArray[np.intp]] = []
     for tick in range(ticks):  # over time; all tracks at once
         recent = is_weak[max(0, tick + 1 - EVIDENCE_READINGS) : tick + 1]
-        opens = (begin < 0) & ((recent.sum(axis=0) >= MIN_WEAK_READINGS) | (filled[tick] > strong))
+        opens = (begin < 0) & ((recent.sum(axis=0) >= MIN_WEAK_READINGS) | (known_score[tick] > strong))
         first = np.where(recent.any(axis=0), tick + 1 - len(recent) + recent.argmax(axis=0), tick)
         begin = np.where(opens, np.maximum(first, last + 1), begin)
         peak = np.where(opens, tick, peak)
         is_open = begin >= 0
-        off = is_open & (is_continuing[tick] | opens)
-        last, quiet_ticks = np.where(off, tick, last), np.where(off, 0, quiet_ticks + judged[tick])
-        peak = np.where(is_open & (filled[tick] > filled[peak, np.arange(tracks)]), tick, peak)
+        is_extended = is_open & (is_continuing[tick] | opens)
+        last, quiet_ticks = (
+            np.where(is_extended, tick, last),
+            np.where(is_extended, 0, quiet_ticks + judged[tick]),
+        )
+        peak = np.where(is_open & (known_score[tick] > known_score[peak, np.arange(tracks)]), tick, peak)
         ended = np.flatnonzero(is_open & (quiet_ticks >= gap))
         event_rows += [np.array([one, begin[one], last[one], peak[one], 0]) for one in ended]
         begin[ended] = -1

@@ -34,7 +34,7 @@ MIN_SCALE_SHARE = 0.1  # lower bound of a scale over the standard deviation, for
 CORRELATION_SHRINKAGE = 0.1  # of the correlations, towards zero
 GOOD_QUANTILE = 0.995  # share of the fault-free period that lies within the limits, before the margins
 REFERENCE_MARGIN, MAHALANOBIS_MARGIN = 1.0, 1.75  # factors on that quantile
-TO_SIGMA, MAD_TO_SIGMA = 1.2533, 1.4826
+MEAN_DEVIATION_TO_SIGMA, MAD_TO_SIGMA = 1.2533, 1.4826
 TINY = 1e-9
 
 
@@ -83,8 +83,11 @@ class SiteReference:
         robust = MAD_TO_SIGMA * np.nanmedian(np.abs(filled - centre), axis=0)
         step = MAX_LEVEL_STEP * deviation + TINY
         off = _deviations(DistanceState.empty(centre), filled, step)
-        spread = np.maximum(TO_SIGMA * np.nanmean(np.abs(off), axis=0), MIN_SCALE_SHARE * deviation) + TINY
-        precision = _precision(np.clip(off / spread, -MAX_SPREADS, MAX_SPREADS))
+        spread = (
+            np.maximum(MEAN_DEVIATION_TO_SIGMA * np.nanmean(np.abs(off), axis=0), MIN_SCALE_SHARE * deviation)
+            + TINY
+        )
+        precision = _inverse_correlation(np.clip(off / spread, -MAX_SPREADS, MAX_SPREADS))
         scale = np.maximum(robust, MIN_SCALE_SHARE * deviation) + TINY
         fitted = cls(centre, scale, step, spread, precision, np.zeros((2, len(centre))))
         good = distances(DistanceState.empty(centre), fitted, filled)
@@ -109,10 +112,10 @@ class DistanceState:
     recent_mahalanobis: Floats
 
     @classmethod
-    def empty(cls, like: Floats) -> Self:
+    def empty(cls, template: Floats) -> Self:
         """Return the initial state for an array of shape (n_sites, n_quantities)."""
-        last = np.full((MEDIAN_READINGS, *like.shape), np.nan)
-        return cls(np.full(like.shape, np.nan), last, last[:, :, 0].copy())
+        last = np.full((MEDIAN_READINGS, *template.shape), np.nan)
+        return cls(np.full(template.shape, np.nan), last, last[:, :, 0].copy())
 
 
 class SiteDistances(NamedTuple):
@@ -156,13 +159,18 @@ def distances(state: DistanceState, reference: SiteReference, values: Floats) ->
     off = _deviations(state, values, reference.step) / reference.spread
     signed = np.clip(np.nan_to_num(off), -MAX_SPREADS, MAX_SPREADS)
     shares = np.abs(signed)
-    turned = np.einsum("tsq,sqr->tsr", signed, reference.precision)
-    together = np.sqrt(np.maximum((signed * turned).sum(axis=2), 0.0))
-    away, state.last = _medians(state.last, (values - reference.centre) / reference.scale)
-    together, state.recent_mahalanobis = _medians(state.recent_mahalanobis, together)
-    farthest, together = np.nan_to_num(np.abs(away)).max(axis=2, initial=0.0), np.nan_to_num(together)
-    off_reference, beyond_mahalanobis = farthest > reference.limits[0], together > reference.limits[1]
-    return SiteDistances(shares.sum(axis=2), farthest, together, shares, off_reference | beyond_mahalanobis)
+    decorrelated = np.einsum("tsq,sqr->tsr", signed, reference.precision)
+    joint_distance = np.sqrt(np.maximum((signed * decorrelated).sum(axis=2), 0.0))
+    centre_distance, state.last = _running_medians(state.last, (values - reference.centre) / reference.scale)
+    joint_distance, state.recent_mahalanobis = _running_medians(state.recent_mahalanobis, joint_distance)
+    farthest, joint_distance = (
+        np.nan_to_num(np.abs(centre_distance)).max(axis=2, initial=0.0),
+        np.nan_to_num(joint_distance),
+    )
+    off_reference, beyond_mahalanobis = farthest > reference.limits[0], joint_distance > reference.limits[1]
+    return SiteDistances(
+        shares.sum(axis=2), farthest, joint_distance, shares, off_reference | beyond_mahalanobis
+    )
 
 
 def _usable(values: Floats) -> Floats:
@@ -174,35 +182,37 @@ def _deviations(state: DistanceState, values: Floats, step: Floats) -> Floats:
     """Return the values less their moving levels, (n_ticks, n_sites, n_quantities), and update the levels."""
     off = np.empty_like(values)
     level = state.level
-    for tick, now in enumerate(values):  # over time; all sites and quantities at once
-        is_present = ~np.isnan(now)
-        level = np.where(np.isnan(level) & is_present, now, level)
-        off[tick] = np.where(is_present, now - level, np.nan)
-        moved = LEVEL_GAIN * np.clip(off[tick], -step, step)
-        level = np.where(is_present, level + moved, level)
+    for tick, current in enumerate(values):  # over time; all sites and quantities at once
+        is_present = ~np.isnan(current)
+        level = np.where(np.isnan(level) & is_present, current, level)
+        off[tick] = np.where(is_present, current - level, np.nan)
+        level_change = LEVEL_GAIN * np.clip(off[tick], -step, step)
+        level = np.where(is_present, level + level_change, level)
     state.level = level
     return off
 
 
-def _medians(last: Floats, now: Floats) -> tuple[Floats, Floats]:
+def _running_medians(last: Floats, current: Floats) -> tuple[Floats, Floats]:
     """Return medians of the last `MEDIAN_READINGS`, NaN where most are missing, and the new last readings."""
-    joined = np.concatenate([last, now])
+    joined = np.concatenate([last, current])
     missing = np.isnan(joined)
-    so_far = np.concatenate([np.zeros((1, *joined.shape[1:]), np.intp), np.cumsum(missing, axis=0)])
-    count = MEDIAN_READINGS - (so_far[MEDIAN_READINGS:] - so_far[:-MEDIAN_READINGS])[1:]
-    known = np.where(missing, np.inf, joined)
-    inner = np.sort(np.lib.stride_tricks.sliding_window_view(known, MEDIAN_READINGS, axis=0)[1:], axis=-1)
-    middle = np.maximum(count - 1, 0) // 2
-    fitted = np.take_along_axis(inner, middle[..., None], axis=-1)[..., 0]
+    missing_so_far = np.concatenate([np.zeros((1, *joined.shape[1:]), np.intp), np.cumsum(missing, axis=0)])
+    count = MEDIAN_READINGS - (missing_so_far[MEDIAN_READINGS:] - missing_so_far[:-MEDIAN_READINGS])[1:]
+    without_missing = np.where(missing, np.inf, joined)
+    sorted_windows = np.sort(
+        np.lib.stride_tricks.sliding_window_view(without_missing, MEDIAN_READINGS, axis=0)[1:], axis=-1
+    )
+    median_position = np.maximum(count - 1, 0) // 2
+    fitted = np.take_along_axis(sorted_windows, median_position[..., None], axis=-1)[..., 0]
     return np.where(count > MEDIAN_READINGS // 2, fitted, np.nan), joined[len(joined) - MEDIAN_READINGS :]
 
 
-def _precision(off: Floats) -> Floats:
+def _inverse_correlation(off: Floats) -> Floats:
     """Return the inverse of the shrunken correlation of deviations, (n_sites, n_quantities, n_quantities)."""
-    known = np.nan_to_num(off)
-    square = np.einsum("tsq,tsr->sqr", known, known) / len(known)
-    usual = np.sqrt(np.maximum(np.einsum("sqq->sq", square), TINY))
-    correlation = square / (usual[:, :, None] * usual[:, None, :])
+    without_missing = np.nan_to_num(off)
+    covariance = np.einsum("tsq,tsr->sqr", without_missing, without_missing) / len(without_missing)
+    standard_deviation = np.sqrt(np.maximum(np.einsum("sqq->sq", covariance), TINY))
+    correlation = covariance / (standard_deviation[:, :, None] * standard_deviation[:, None, :])
     identity = np.eye(off.shape[2])
     precision: Floats = np.linalg.inv(
         (1 - CORRELATION_SHRINKAGE) * correlation + CORRELATION_SHRINKAGE * identity

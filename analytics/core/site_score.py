@@ -76,9 +76,13 @@ class FisherSum(NamedTuple):
         """Return −log10 of the probability of a sum at least as large, ``(n_ticks, n_sites)``."""
         total = np.where(is_present, parts, self.mean_part).sum(axis=2) * LN10
         mean, variance = np.maximum(self.mean, TINY), np.maximum(self.variance, TINY)
-        beyond = gammaincc(mean * mean / variance, total * mean / variance)
+        exceedance_probability = gammaincc(mean * mean / variance, total * mean / variance)
         with np.errstate(divide="ignore"):
-            return np.where(beyond > 0, np.minimum(-np.log10(beyond), MAX_SCORE), MAX_SCORE)
+            return np.where(
+                exceedance_probability > 0,
+                np.minimum(-np.log10(exceedance_probability), MAX_SCORE),
+                MAX_SCORE,
+            )
 
 
 class LearnedTail(NamedTuple):
@@ -150,13 +154,13 @@ class SiteModel:
         is_present = ~np.isnan(means)
         parts = np.minimum(quantities.score(means, DEPARTURE_TAIL_START), MAX_PART_SCORE)
         quantity_sum = FisherSum.of(parts, is_present)
-        pair = _append_distances(
+        total_parts = _append_distances(
             quantity_sum.score(parts, is_present),
             distances.score(distance_values / unit, DISTANCE_TAIL_START),
         )
         has_several = _has_several_quantities(is_present)
-        total_sum = FisherSum.of(pair, has_several)
-        site_scores = LearnedTail.of(total_sum.score(pair, has_several), TOTAL_TAIL_START)
+        total_sum = FisherSum.of(total_parts, has_several)
+        site_scores = LearnedTail.of(total_sum.score(total_parts, has_several), TOTAL_TAIL_START)
         return cls(known, reference, unit, quantities, distances, quantity_sum, total_sum, site_scores)
 
 
@@ -194,9 +198,9 @@ def score_sites(model: SiteModel, departures: Floats, failed: Bools) -> SiteScor
     parts = model.quantities.score(np.abs(means), DEPARTURE_TAIL_START)
     parts = np.minimum(np.where(failed, np.maximum(parts, FAILED_CHECK_SCORE), parts), MAX_PART_SCORE)
     distances = model.distances.score(_distances_of(model.reference, z) / model.unit, DISTANCE_TAIL_START)
-    pair = _append_distances(model.quantity_sum.score(parts, is_present), distances)
+    total_parts = _append_distances(model.quantity_sum.score(parts, is_present), distances)
     site_scores = model.site_scores.score(
-        model.total_sum.score(pair, _has_several_quantities(is_present)), TOTAL_TAIL_START
+        model.total_sum.score(total_parts, _has_several_quantities(is_present)), TOTAL_TAIL_START
     )
     site_scores = np.where(failed.any(axis=2), np.maximum(site_scores, FAILED_CHECK_SCORE), site_scores)
     shares = parts / np.maximum(parts.sum(axis=2, keepdims=True), TINY)
@@ -207,9 +211,9 @@ def smooth_over_ticks(z: Floats) -> Floats:
     """Return exponential means over ticks, of the same shape; missing values stay missing."""
     mean = np.zeros(z.shape[1:])
     made = np.empty_like(z)
-    for tick, now in enumerate(z):  # over time; all sites and quantities at once
-        is_present = ~np.isnan(now)
-        mean = np.where(is_present, mean + SMOOTHING_GAIN * (np.where(is_present, now, 0.0) - mean), mean)
+    for tick, current in enumerate(z):  # over time; all sites and quantities at once
+        is_present = ~np.isnan(current)
+        mean = np.where(is_present, mean + SMOOTHING_GAIN * (np.where(is_present, current, 0.0) - mean), mean)
         made[tick] = np.where(is_present, mean, np.nan)
     return made
 
@@ -221,13 +225,13 @@ def _append_distances(quantity_sum: Floats, distances: Floats) -> Floats:
 
 def _has_several_quantities(is_present: Bools) -> Bools:
     """Return which of these scores exist, of the same shape: distances need more than one quantity."""
-    more = is_present.sum(axis=2) > 1
-    return np.stack([np.ones_like(more), *[more] * N_DISTANCES], axis=2)
+    is_multivariate = is_present.sum(axis=2) > 1
+    return np.stack([np.ones_like(is_multivariate), *[is_multivariate] * N_DISTANCES], axis=2)
 
 
 def _distances_of(reference: site_distances.SiteReference, z: Floats) -> Floats:
     """Return the reference and the Mahalanobis distance, (n_ticks, n_sites, n_distances)."""
-    site_distances_found = site_distances.distances(
+    distances_of_site = site_distances.distances(
         site_distances.DistanceState.empty(reference.centre), reference, z
     )
-    return np.stack([site_distances_found.reference, site_distances_found.mahalanobis], axis=2)
+    return np.stack([distances_of_site.reference, distances_of_site.mahalanobis], axis=2)

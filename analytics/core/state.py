@@ -134,9 +134,9 @@ class State:
 
     def extended_to(self, n_series: int) -> Self:
         """Return a copy with initial states of more series appended."""
-        added = type(self).empty(n_series - len(self)).arrays()
+        added_arrays = type(self).empty(n_series - len(self)).arrays()
         joined: dict[str, Any] = {
-            name: np.concatenate([mine, added[name]]) for name, mine in self.arrays().items()
+            name: np.concatenate([own_array, added_arrays[name]]) for name, own_array in self.arrays().items()
         }
         return type(self)(**joined)
 

@@ -27,7 +27,7 @@ PRIOR_EXCURSIONS = 20.0  # weight of the prior, in excursions
 LARGEST_SHAPE = 0.4  # upper bound of the shape ξ
 SMALLEST_SHAPE = 1e-6  # below it the tail is exponential
 TO_LOG10 = 0.4342944819032518
-MAX_TAUGHT_EXCESSES = 5.0  # mean excesses to which the peak of an excursion is clipped when learned
+MAX_LEARNED_EXCESSES = 5.0  # mean excesses to which the peak of an excursion is clipped when learned
 
 
 class TailStart(NamedTuple):
@@ -35,7 +35,7 @@ class TailStart(NamedTuple):
 
     Attributes
     ----------
-    at : threshold u
+    threshold : u
     share : prior share of readings that begin an excursion
     excess : prior mean excess of an excursion's peak
     slope : score per unit of distance below the threshold, where nothing is fitted
@@ -63,14 +63,15 @@ class TailSums(NamedTuple):
 
     Attributes
     ----------
-    n, first, second : of the excursions that ended: number, sum of their excesses, sum of their squares
+    n, excess_sum, squared_excess_sum : of the excursions that ended: number, sum of their
+        excesses, sum of their squares
     peak : largest distance of the current excursion, or 0
 
     """
 
     n: Floats
-    first: Floats
-    second: Floats
+    excess_sum: Floats
+    squared_excess_sum: Floats
     peak: Floats
 
 
@@ -92,35 +93,35 @@ def score(x: Floats, tail: TailSums, count: Floats, tail_start: TailStart) -> Fl
 
     """
     n = tail.n + PRIOR_EXCURSIONS
-    mean = (tail.first + PRIOR_EXCURSIONS * tail_start.excess) / n
-    square = (tail.second + PRIOR_EXCURSIONS * 2 * tail_start.excess * tail_start.excess) / n
+    mean = (tail.excess_sum + PRIOR_EXCURSIONS * tail_start.excess) / n
+    square = (tail.squared_excess_sum + PRIOR_EXCURSIONS * 2 * tail_start.excess * tail_start.excess) / n
     variance = np.maximum(square - mean * mean, 0.25 * mean * mean)
     shape = np.minimum(np.maximum(0.5 * (1 - mean * mean / variance), 0.0), LARGEST_SHAPE)
     scale = mean * (1 - shape)
     rate = -np.log10(np.minimum(n / (count + PRIOR_EXCURSIONS / tail_start.share), 1.0))
     excess = np.maximum(x - tail_start.at, 0.0) / scale
-    heavy = np.maximum(shape, SMALLEST_SHAPE)
-    beyond = np.where(shape > SMALLEST_SHAPE, np.log1p(heavy * excess) / heavy, excess)
+    bounded_shape = np.maximum(shape, SMALLEST_SHAPE)
+    beyond = np.where(shape > SMALLEST_SHAPE, np.log1p(bounded_shape * excess) / bounded_shape, excess)
     return np.where(x > tail_start.at, rate + TO_LOG10 * beyond, tail_start.slope * x)
 
 
-def learn_distance(x: Floats, tail: TailSums, weight: Floats, tail_start: TailStart) -> TailSums:
+def update_tail_sums(x: Floats, tail: TailSums, weight: Floats, tail_start: TailStart) -> TailSums:
     """Return the sums after one more distance each, (k,), of some weight (0 to 1)."""
-    mean = (tail.first + PRIOR_EXCURSIONS * tail_start.excess) / (tail.n + PRIOR_EXCURSIONS)
-    excess = np.minimum(tail.peak - tail_start.at, MAX_TAUGHT_EXCESSES * mean)
-    over = x > tail_start.at
-    taught_weight = np.where(~over & (tail.peak > 0), weight, 0.0)
-    peak = np.where(over, np.maximum(tail.peak, x), 0.0)
+    mean = (tail.excess_sum + PRIOR_EXCURSIONS * tail_start.excess) / (tail.n + PRIOR_EXCURSIONS)
+    excess = np.minimum(tail.peak - tail_start.at, MAX_LEARNED_EXCESSES * mean)
+    is_beyond = x > tail_start.at
+    learned_weight = np.where(~is_beyond & (tail.peak > 0), weight, 0.0)
+    peak = np.where(is_beyond, np.maximum(tail.peak, x), 0.0)
     return TailSums(
-        tail.n + taught_weight,
-        tail.first + taught_weight * excess,
-        tail.second + taught_weight * excess * excess,
+        tail.n + learned_weight,
+        tail.excess_sum + learned_weight * excess,
+        tail.squared_excess_sum + learned_weight * excess * excess,
         peak,
     )
 
 
 def tail_of_history(x: Floats, tail_start: TailStart) -> TailSums:
-    """Return the sums after a full history, vectorised by excursion; equal to `learn_distance` tick by tick.
+    """Return the sums after a full history, as `update_tail_sums` gives tick by tick.
 
     Parameters
     ----------
@@ -134,24 +135,28 @@ def tail_of_history(x: Floats, tail_start: TailStart) -> TailSums:
     known_distances[:, :ticks] = (
         np.nan_to_num(np.take_along_axis(x, last, axis=0)).T if ticks else known_distances[:, :0]
     )
-    over = np.zeros(known_distances.size + 1, np.bool_)
-    over[1:] = (known_distances > tail_start.at).ravel()
-    edges = np.flatnonzero(over[1:] != over[:-1])
+    is_beyond = np.zeros(known_distances.size + 1, np.bool_)
+    is_beyond[1:] = (known_distances > tail_start.at).ravel()
+    edges = np.flatnonzero(is_beyond[1:] != is_beyond[:-1])
     starts, ends = edges[::2], edges[1::2]
-    known_tail = TailSums(*np.zeros((4, k)))
+    history_tail = TailSums(*np.zeros((4, k)))
     if not len(starts):
-        return known_tail
+        return history_tail
     peaks = np.maximum.reduceat(known_distances.ravel(), edges)[::2]
-    column, goes_on = starts // (ticks + 1), ends % (ticks + 1) == ticks
-    known_tail.peak[column[goes_on]] = peaks[goes_on]
-    column, peaks = column[~goes_on], peaks[~goes_on]
+    column, is_ongoing = starts // (ticks + 1), ends % (ticks + 1) == ticks
+    history_tail.peak[column[is_ongoing]] = peaks[is_ongoing]
+    column, peaks = column[~is_ongoing], peaks[~is_ongoing]
     rank = np.arange(len(column)) - np.searchsorted(column, column)
-    table = np.full((rank.max(initial=-1) + 1, k), np.nan)
-    table[rank, column] = peaks
-    n, first, second, peak = known_tail
-    for one in table:  # over excursions, oldest first; all columns at once
+    peaks_by_column = np.full((rank.max(initial=-1) + 1, k), np.nan)
+    peaks_by_column[rank, column] = peaks
+    n, excess_sum, squared_excess_sum, peak = history_tail
+    for one in peaks_by_column:  # over excursions, oldest first; all columns at once
         has_excursion = ~np.isnan(one)
-        mean = (first + PRIOR_EXCURSIONS * tail_start.excess) / (n + PRIOR_EXCURSIONS)
-        excess = np.where(has_excursion, np.minimum(one - tail_start.at, MAX_TAUGHT_EXCESSES * mean), 0.0)
-        n, first, second = n + has_excursion, first + excess, second + excess * excess
-    return TailSums(n, first, second, peak)
+        mean = (excess_sum + PRIOR_EXCURSIONS * tail_start.excess) / (n + PRIOR_EXCURSIONS)
+        excess = np.where(has_excursion, np.minimum(one - tail_start.at, MAX_LEARNED_EXCESSES * mean), 0.0)
+        n, excess_sum, squared_excess_sum = (
+            n + has_excursion,
+            excess_sum + excess,
+            squared_excess_sum + excess * excess,
+        )
+    return TailSums(n, excess_sum, squared_excess_sum, peak)

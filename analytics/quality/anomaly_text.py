@@ -59,7 +59,7 @@ def anomaly_sentences(
     has_expectation = math.isfinite(expected) and math.isfinite(spread) and spread > 0
     spreads_away = abs(observed - expected) / spread if has_expectation else math.nan
     above = has_expectation and observed > expected
-    figures_shown = {
+    values_shown = {
         "observed": _with_unit(observed, quantity),
         "low": f"{quantity.low:g}",
         "high": _with_unit(quantity.high, quantity),
@@ -77,8 +77,8 @@ def anomaly_sentences(
     side_en = ("above" if above else "below") + " what this hour expects" if has_expectation else "unusual"
     side_zh = ("高于" if above else "低于") + "此时段的预期" if has_expectation else "异常"
     return (
-        _TEMPLATES_EN[rule].format(label=quantity.en, side=side_en, against=deviation_en, **figures_shown),
-        _TEMPLATES_ZH[rule].format(label=quantity.zh, side=side_zh, against=deviation_zh, **figures_shown),
+        _TEMPLATES_EN[rule].format(label=quantity.en, side=side_en, against=deviation_en, **values_shown),
+        _TEMPLATES_ZH[rule].format(label=quantity.zh, side=side_zh, against=deviation_zh, **values_shown),
     )
 
 

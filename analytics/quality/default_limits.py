@@ -64,12 +64,12 @@ def limit_problems(series: Series) -> list[str]:
             f"did you mean {suggestions[0]!r}?" if suggestions else f"choose from {', '.join(QUANTITIES)}"
         )
         return [f"quantity {series.quantity[:80]!r} is not known: {remedy}"]
-    found = []
+    detected_problems = []
     if not (math.isfinite(series.interval_s) and series.interval_s > 0):
-        found.append(f"interval_s {series.interval_s:g} must be a finite number above 0")
+        detected_problems.append(f"interval_s {series.interval_s:g} must be a finite number above 0")
         series = msgspec.structs.replace(series, interval_s=DEFAULT_INTERVAL_S)
     base = default_limits(series)
-    return found + parameters.parameter_problems(series.limits | series.adopted, base)
+    return detected_problems + parameters.parameter_problems(series.limits | series.adopted, base)
 
 
 class UsableSeries(NamedTuple):
@@ -91,16 +91,16 @@ def usable_series(series: Iterable[Series]) -> UsableSeries:
         With the faults by ``site/quantity``.
 
     """
-    usable_ones: list[Series] = []
-    wrong: dict[str, list[str]] = {}
+    usable_list: list[Series] = []
+    series_problems: dict[str, list[str]] = {}
     for one in series:
-        found = limit_problems(one)
-        if found:
-            wrong[f"{one.site_id}/{one.quantity}"] = found
+        detected_problems = limit_problems(one)
+        if detected_problems:
+            series_problems[f"{one.site_id}/{one.quantity}"] = detected_problems
             if one.quantity not in QUANTITIES:
                 continue
-        usable_ones.append(_with_usable_limits(one) if found else one)
-    return UsableSeries(usable_ones, wrong)
+        usable_list.append(_with_usable_limits(one) if detected_problems else one)
+    return UsableSeries(usable_list, series_problems)
 
 
 def _with_usable_limits(series: Series) -> Series:
@@ -130,10 +130,10 @@ def judge_parameters(series: Sequence[Series]) -> Parameters:
         columns[name][slot] = value
 
     for slot, one in enumerate(series):
-        wrong = limit_problems(one)
-        if wrong:
+        series_problems = limit_problems(one)
+        if series_problems:
             raise ValueError(
-                f"series {one.site_id}/{one.quantity}: {'; '.join(wrong)}; see docs/detection.md"
+                f"series {one.site_id}/{one.quantity}: {'; '.join(series_problems)}; see docs/detection.md"
             )
         for name, value in effective_limits(one).items():
             set_limit(name, slot, value)

@@ -65,7 +65,7 @@ class AnomalyCorrections(NamedTuple):
 
 
 def correct_anomalies(
-    stored: Sequence[Anomaly], found: Sequence[Anomaly], rejudged_range: RejudgedRange
+    stored: Sequence[Anomaly], found_anomalies: Sequence[Anomaly], rejudged_range: RejudgedRange
 ) -> AnomalyCorrections:
     """Return the corrections that make the stored anomalies of a series equal to those found.
 
@@ -75,7 +75,7 @@ def correct_anomalies(
     Parameters
     ----------
     stored : stored anomalies of the core's detectors that overlap the range
-    found : all anomalies that judging again found, by start
+    found_anomalies : all anomalies that judging again found, by start
 
     """
     live_open_starts = [
@@ -84,17 +84,19 @@ def correct_anomalies(
     horizon_s = min(live_open_starts, default=float("inf"))
     reaching_starts = [
         one.start_s
-        for one in found
+        for one in found_anomalies
         if one.start_s < horizon_s and _end_s(one) >= horizon_s and live_open_starts
     ]
     horizon_s = min([horizon_s, *reaching_starts])
     stored_by_start = {_key(one): one for one in stored if one.start_s < horizon_s}
-    found_by_start = {_key(one): one for one in found if one.start_s < min(horizon_s, rejudged_range.to_s)}
+    found_by_start = {
+        _key(one): one for one in found_anomalies if one.start_s < min(horizon_s, rejudged_range.to_s)
+    }
     changed = [
         _corrected(stored_by_start.get(key), one, rejudged_range) for key, one in found_by_start.items()
     ]
     changed += [
-        _withdrawn(one, found, rejudged_range)
+        _withdrawn(one, found_anomalies, rejudged_range)
         for key, one in stored_by_start.items()
         if key not in found_by_start
         and one.state != "withdrawn"
@@ -120,14 +122,14 @@ def _corrected(old: Anomaly | None, new: Anomaly, rejudged_range: RejudgedRange)
     return msgspec.structs.replace(new, evidence=evidence)
 
 
-def _withdrawn(old: Anomaly, found: Sequence[Anomaly], rejudged_range: RejudgedRange) -> Anomaly:
+def _withdrawn(old: Anomaly, found_anomalies: Sequence[Anomaly], rejudged_range: RejudgedRange) -> Anomaly:
     """Return an anomaly as withdrawn, because it no longer holds or is part of another one."""
     late = rejudged_range.late
     en = f"withdrawn: judged again with {rejudged_range.cause_text}, "
     times_zh = f"{_local_time_zh(late.since_s)}至{_local_time_zh(late.until_s)}"
     zh = f"已撤销：补到{late.readings}条迟到读数（{times_zh}）后重新判别，"
     containing = next(
-        (one for one in found if one.start_s <= _end_s(old) and old.start_s <= _end_s(one)), None
+        (one for one in found_anomalies if one.start_s <= _end_s(old) and old.start_s <= _end_s(one)), None
     )
     if containing is None:
         en, zh = f"{en}nothing is unusual here", f"{zh}此处并无异常"

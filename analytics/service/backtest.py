@@ -160,7 +160,7 @@ def backtest_metrics(judged: Sequence[JudgedHistory], labels: Sequence[LabelWind
     precision = evaluation.ratio(n_anomalies - n_false, n_anomalies)
     recall = evaluation.ratio(n_found, len(delays))
     by_event = {"precision": precision, "recall": recall, "f1": evaluation.f1(precision, recall)}
-    by_reading = evaluation.pointwise(
+    by_reading = evaluation.pointwise_scores(
         np.concatenate([np.empty(0, bool), *(_labelled_readings(one, labels) for one in judged)]),
         np.concatenate([np.empty(0, bool), *(one.flagged for one in judged)]),
     )
@@ -191,7 +191,7 @@ def _detection_delays(judged: Sequence[JudgedHistory], labels: Sequence[LabelWin
 
 def _match_events(judged: Sequence[JudgedHistory], labels: Sequence[LabelWindow]) -> evaluation.EventMatch:
     events = [anomaly for one in judged for anomaly in one.anomalies]
-    return evaluation.events_against_windows(
+    return evaluation.match_events_to_windows(
         [one.start_s for one in events],
         [math.nan if one.end_s is None else one.end_s for one in events],
         [label.start_s for label in labels],

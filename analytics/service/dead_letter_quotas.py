@@ -35,7 +35,7 @@ ANOMALY_READ_LIMIT = 10_000  # anomalies of two days that are read: one a device
 
 
 def report_letter_quotas(
-    store: Store, _settings: Settings, _turn: TimeSlice = UNLIMITED, *, now_s: float | None = None
+    store: Store, _settings: Settings, _time_slice: TimeSlice = UNLIMITED, *, now_s: float | None = None
 ) -> None:
     """Record anomalies of the quotas exceeded since yesterday; the in-memory store has no quotas."""
     if store.database is None:

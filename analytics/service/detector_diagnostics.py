@@ -75,18 +75,21 @@ def diagnose_detectors(store: Store, settings: Settings, time_slice: TimeSlice =
     if not any(one.quantity == OCCUPANCY for one in directory.series):
         return
     until = site_scoring.complete_until(directory, store.latest(), time.time(), settings.silence_grace_s)
-    done, areas = _diagnosed_days.setdefault(store, {}), item_backoff.backoff_of(store, "diagnose_detectors")
+    diagnosed, area_backoff = (
+        _diagnosed_days.setdefault(store, {}),
+        item_backoff.backoff_of(store, "diagnose_detectors"),
+    )
     for area_id, tick in until.items():
         if time_slice.is_over:
             return
         day = last_complete_day(datetime.fromtimestamp(tick * TICK_S, store.zone))
-        if done.get(area_id) != day and not areas.is_deferred(area_id):
-            with areas.isolate(area_id):
+        if diagnosed.get(area_id) != day and not area_backoff.is_deferred(area_id):
+            with area_backoff.isolate(area_id):
                 item_backoff.record_or_defer(
-                    store, areas, find_faulty_detectors(store, directory, area_id, day)
+                    store, area_backoff, find_faulty_detectors(store, directory, area_id, day)
                 )
-                done[area_id] = day
-            if areas.failed(area_id):
+                diagnosed[area_id] = day
+            if area_backoff.failed(area_id):
                 _diagnose_sites_singly(store, directory, area_id, day, time_slice)
 
 
@@ -94,16 +97,16 @@ def _diagnose_sites_singly(
     store: Store, directory: Directory, area_id: str, day: datetime, time_slice: TimeSlice
 ) -> None:
     """Diagnose the sites of an area one by one, after a failure of all. Raises `StoreUnavailableError`."""
-    sites_of = item_backoff.backoff_of(store, "detectors of a site")
+    site_backoff = item_backoff.backoff_of(store, "detectors of a site")
     for site in directory.sites:
         if time_slice.is_over:
             return
-        if site.area_id == area_id and not sites_of.is_deferred(site.site_id):
+        if site.area_id == area_id and not site_backoff.is_deferred(site.site_id):
             series = [one for one in directory.series if one.site_id == site.site_id]
-            with sites_of.isolate(site.site_id):
+            with site_backoff.isolate(site.site_id):
                 site_directory = msgspec.structs.replace(directory, sites=[site], series=series)
                 item_backoff.record_or_defer(
-                    store, sites_of, find_faulty_detectors(store, site_directory, area_id, day)
+                    store, site_backoff, find_faulty_detectors(store, site_directory, area_id, day)
                 )
 
 
@@ -115,13 +118,15 @@ def last_complete_day(now: datetime) -> datetime:
 
 def find_faulty_detectors(store: Store, directory: Directory, area_id: str, day: datetime) -> list[Anomaly]:
     """Return anomalies of an area's detectors that were faulty on a day. Raises `StoreUnavailableError`."""
-    here = {one.site_id for one in directory.sites if one.area_id == area_id}
-    series = [one for one in directory.series if one.site_id in here and one.quantity in {FLOW, OCCUPANCY}]
-    names = sorted({one.site_id for one in series if one.quantity == OCCUPANCY})
-    series = [one for one in series if one.site_id in names]
+    area_sites = {one.site_id for one in directory.sites if one.area_id == area_id}
+    series = [
+        one for one in directory.series if one.site_id in area_sites and one.quantity in {FLOW, OCCUPANCY}
+    ]
+    site_ids = sorted({one.site_id for one in series if one.quantity == OCCUPANCY})
+    series = [one for one in series if one.site_id in site_ids]
     from_s, to_s = (day.replace(hour=hour).timestamp() for hour in (DIAGNOSED_FROM_H, DIAGNOSED_TO_H))
     ticks = (round(from_s) // TICK_S, round(to_s) // TICK_S)
-    value = grids.load_grid(store, series, names, [FLOW, OCCUPANCY], ticks=ticks).value
+    value = grids.load_grid(store, series, site_ids, [FLOW, OCCUPANCY], ticks=ticks).value
     flow, occupancy = value[:, :, 0].T, value[:, :, 1].T / 100
     diagnoses = diagnose_traffic_detectors(
         flow,
@@ -134,7 +139,7 @@ def find_faulty_detectors(store: Store, directory: Directory, area_id: str, day:
     received = (~np.isnan(flow) | ~np.isnan(occupancy)).sum(axis=1)
     return [
         _anomaly(site_id, DetectorDiagnosis(int(one)), from_s, to_s, int(n))
-        for site_id, one, n in zip(names, diagnoses, received, strict=True)
+        for site_id, one, n in zip(site_ids, diagnoses, received, strict=True)
         if DetectorDiagnosis(int(one)) in FAULTS
     ]
 

@@ -32,12 +32,12 @@ WARNING_S, ALARM_S = 3_600.0, 6 * 3_600.0
 
 def device_silence_changes(
     activity: Sequence[DeviceActivity],
-    is_open: Iterable[Anomaly],
+    open_anomalies: Iterable[Anomaly],
     settings: Settings,
     *,
     now_s: float,
     devices: ItemBackoff | None = None,
-    not_taken: Collection[str] = (),
+    areas_without_ingest: Collection[str] = (),
     resumed_s: float = -math.inf,
 ) -> list[Anomaly]:
     """Return the silences that began, changed severity or ended, as anomalies to record.
@@ -45,24 +45,26 @@ def device_silence_changes(
     Parameters
     ----------
     activity : when each device was last received
-    is_open : open anomalies of this detector
+    open_anomalies : open anomalies of this detector
     now_s : the platform's clock, Unix seconds [s]
     devices : backoff in which a device that fails is deferred
-    not_taken : areas whose readings no ingest process takes now
+    areas_without_ingest : areas whose readings no ingest process takes now
     resumed_s : when the newest silence of all devices ended, Unix seconds [s]; every device's allowed delay
         starts anew from then
 
     """
     devices = devices or ItemBackoff("look_for_silence")
     activity = [one for one in activity if one.kind != REPLAY_KIND]
-    is_open = list(is_open)
-    open_by_device = {one.device_id: one for one in is_open if one.device_id is not None}
+    open_anomalies = list(open_anomalies)
+    open_by_device = {one.device_id: one for one in open_anomalies if one.device_id is not None}
     watermarks = _watermarks(activity)
     silent_devices = {
         one.device_id for one in activity if _is_silent(one, watermarks, settings, now_s, resumed_s)
     }
-    outages = find_simultaneous_silences(activity, silent_devices, settings, now_s=now_s, not_taken=not_taken)
-    found = silence_changes(outages, [one for one in is_open if one.device_id is None], now_s=now_s)
+    outages = find_simultaneous_silences(
+        activity, silent_devices, settings, now_s=now_s, areas_without_ingest=areas_without_ingest
+    )
+    found = silence_changes(outages, [one for one in open_anomalies if one.device_id is None], now_s=now_s)
     outage_start_by_device = {one.device_id: outage.start_s for outage in outages for one in outage.devices}
     for one in activity:
         open_anomaly = open_by_device.get(one.device_id)

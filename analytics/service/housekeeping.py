@@ -32,25 +32,26 @@ def tidy(
     database = store.database
     if database is None:
         return
-    now_s, retention, tables = (
+    now_s, retention, table_backoff = (
         now_s or time.time(),
         RetentionPolicy(database),
         item_backoff.backoff_of(store, "tidy"),
     )
-    with tables.isolate("forget letter quotas"):
+    with table_backoff.isolate("forget letter quotas"):
         database.delete_old_quotas()
-    for what, days in retention_days(settings).items():
-        if days and not tables.is_deferred(f"forget {what}"):
-            with tables.isolate(f"forget {what}"):
-                retention.set_retention_start(what, now_s - days * DAY_S)
+    for table_name, days in retention_days(settings).items():
+        if days and not table_backoff.is_deferred(f"forget {table_name}"):
+            with table_backoff.isolate(f"forget {table_name}"):
+                retention.set_retention_start(table_name, now_s - days * DAY_S)
                 _repeat_until_done(
-                    partial(retention.delete_expired, what, max_rows=ROWS_PER_TRANSACTION), time_slice
+                    partial(retention.delete_expired, table_name, max_rows=ROWS_PER_TRANSACTION), time_slice
                 )
-        if settings.compress_days and not tables.is_deferred(f"compress {what}"):
+        if settings.compress_days and not table_backoff.is_deferred(f"compress {table_name}"):
             before_s = now_s - settings.compress_days * DAY_S
-            with tables.isolate(f"compress {what}"):
+            with table_backoff.isolate(f"compress {table_name}"):
                 _repeat_until_done(
-                    partial(retention.compress, what, before_s, max_rows=CHUNKS_PER_TRANSACTION), time_slice
+                    partial(retention.compress, table_name, before_s, max_rows=CHUNKS_PER_TRANSACTION),
+                    time_slice,
                 )
         if time_slice.is_over:
             return

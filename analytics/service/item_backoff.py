@@ -22,8 +22,10 @@ log = structlog.get_logger()
 
 INITIAL_DELAY_S, MAX_DELAY_S = 10.0, 3600.0
 
-FAULTS = Counter("towntwin_service_faults_total", "Items of a task that failed and were put off", ["task"])
-PUT_OFF = Gauge("towntwin_service_items_put_off", "Items of a task whose last try failed", ["task"])
+ITEM_FAILURES = Counter(
+    "towntwin_service_faults_total", "Items of a task that failed and were put off", ["task"]
+)
+DEFERRED_ITEMS = Gauge("towntwin_service_items_put_off", "Items of a task whose last try failed", ["task"])
 
 
 class ItemBackoff:
@@ -91,13 +93,13 @@ class ItemBackoff:
             self._fail(key, error)
         else:
             self._failed.pop(key, None)
-        PUT_OFF.labels(self._task).set(len(self._failed))
+        DEFERRED_ITEMS.labels(self._task).set(len(self._failed))
 
     def _fail(self, key: str, error: Exception) -> None:
         tries = self.tries(key) + 1
         wait_s = min(self._longest_wait_s, INITIAL_DELAY_S * 2.0 ** min(tries - 1, 30))
         self._failed[key] = (tries, self._clock() + wait_s)
-        FAULTS.labels(self._task).inc()
+        ITEM_FAILURES.labels(self._task).inc()
         log.error(
             "item_failed",
             task=self._task,

@@ -30,13 +30,13 @@ def upstream_sites(directory: Directory, measured: Container[str]) -> dict[str, 
     measured : ids of the sites to consider
 
     """
-    site_of = {node.node_id: node.site_id for node in directory.nodes if node.site_id in measured}
+    site_by_node = {node.node_id: node.site_id for node in directory.nodes if node.site_id in measured}
     links_into_node: dict[str, list[Link]] = {}
     for link in directory.links:
         links_into_node.setdefault(link.to_node, []).append(link)
     return {
-        site: _measured_sites_above(node, site_of, links_into_node)
-        for node, site in site_of.items()
+        site: _measured_sites_above(node, site_by_node, links_into_node)
+        for node, site in site_by_node.items()
         if site is not None
     }
 
@@ -53,7 +53,7 @@ def downstream_sites(
 
 
 def _measured_sites_above(
-    start: str, site_of: dict[str, str | None], links_into_node: dict[str, list[Link]]
+    start: str, site_by_node: dict[str, str | None], links_into_node: dict[str, list[Link]]
 ) -> list[NeighbouringSite]:
     found: dict[str, NeighbouringSite] = {}
     frontier, visited = [(start, 0.0)], {start}
@@ -65,7 +65,7 @@ def _measured_sites_above(
             if link.from_node in visited or travel_there_s > reach_s:
                 continue
             visited.add(link.from_node)
-            site = site_of.get(link.from_node)
+            site = site_by_node.get(link.from_node)
             if site is None:
                 frontier.append((link.from_node, travel_there_s))
             else:

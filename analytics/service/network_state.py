@@ -164,14 +164,14 @@ def _measured_by_site(
     series = {one.series_id: one for one in directory.series}
     found: dict[str, list[MeasuredQuantity]] = {}
     for one in latest:
-        of = series.get(one.series_id)
-        if of is None or of.quantity not in QUANTITIES:
+        enrolled_series = series.get(one.series_id)
+        if enrolled_series is None or enrolled_series.quantity not in QUANTITIES:
             continue  # enrolled since the directory was read, or by another version
-        found.setdefault(of.site_id, []).append(
+        found.setdefault(enrolled_series.site_id, []).append(
             MeasuredQuantity(
                 series_id=one.series_id,
-                quantity=of.quantity,
-                unit=QUANTITIES[of.quantity].unit,
+                quantity=enrolled_series.quantity,
+                unit=QUANTITIES[enrolled_series.quantity].unit,
                 value=one.value,
                 expected=one.expected,
                 spread=one.spread,

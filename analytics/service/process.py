@@ -40,16 +40,20 @@ log = structlog.get_logger()
 SERVICE_SHARD = "analytics"
 STANDBY_POLL_S = 2.0
 ANOMALY_READ_LIMIT = 10_000
-RECENT_SILENCES = 200  # newest ended silences read; they include the platform's own one if it still matters
+MAX_ENDED_SILENCES = (
+    200  # newest ended silences read; they include the platform's own one if it still matters
+)
 ROLLUP_SAMPLE = "some of what waits"
 FAILURES_BEFORE_PAUSE = (
     10  # failures in a row after which rollups wait: a share of 2^-10 is about one time range
 )
-ROLL_UP_WAIT_S = 60.0
+MAX_ROLLUP_DELAY_S = 60.0
 
-FAILURES = Counter("towntwin_service_failures_total", "Tasks that failed", ["task"])
-SECONDS = Histogram("towntwin_service_task_seconds", "Time a task took", ["task"])
-ROLLED_UP = Counter("towntwin_service_rollup_hours_total", "Hours of series whose rollups were refreshed")
+TASK_FAILURES = Counter("towntwin_service_failures_total", "Tasks that failed", ["task"])
+TASK_SECONDS = Histogram("towntwin_service_task_seconds", "Time a task took", ["task"])
+ROLLED_UP_HOURS = Counter(
+    "towntwin_service_rollup_hours_total", "Hours of series whose rollups were refreshed"
+)
 OWNER = Gauge("towntwin_service_owner", "1 while this process is the one that works")
 
 
@@ -82,7 +86,7 @@ def roll_up(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED)
     If a transaction fails, the next ones take smaller and smaller random shares of the outdated ranges, so
     that sound ranges get through between faulty ones. Queries use the readings where a rollup is outdated.
     """
-    rollup_backoff = item_backoff.backoff_of(store, "roll_up", longest_wait_s=ROLL_UP_WAIT_S)
+    rollup_backoff = item_backoff.backoff_of(store, "roll_up", longest_wait_s=MAX_ROLLUP_DELAY_S)
     while not time_slice.is_over and not (
         rollup_backoff.tries(ROLLUP_SAMPLE) >= FAILURES_BEFORE_PAUSE
         and rollup_backoff.is_deferred(ROLLUP_SAMPLE)
@@ -90,28 +94,30 @@ def roll_up(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED)
         share = 2.0 ** -min(rollup_backoff.tries(ROLLUP_SAMPLE), FAILURES_BEFORE_PAUSE)
         with rollup_backoff.isolate(ROLLUP_SAMPLE):
             done = store.refresh_rollups(limit=settings.rollup_readings, share=share)
-            ROLLED_UP.inc(done)
+            ROLLED_UP_HOURS.inc(done)
             if done == 0 and share == 1.0:
                 return
 
 
-def look_for_silence(store: Store, settings: Settings, _turn: TimeSlice = UNLIMITED) -> None:
+def look_for_silence(store: Store, settings: Settings, _time_slice: TimeSlice = UNLIMITED) -> None:
     """Record the devices that fell silent, and close the anomalies of those that send again."""
     devices = item_backoff.backoff_of(store, "look_for_silence")
-    is_open = store.anomalies(
+    open_anomalies = store.anomalies(
         AnomalyQuery(detectors=[simultaneous_silence.DETECTOR], states=["open"], limit=ANOMALY_READ_LIMIT)
     )
     ended = store.anomalies(
-        AnomalyQuery(detectors=[simultaneous_silence.DETECTOR], states=["closed"], limit=RECENT_SILENCES)
+        AnomalyQuery(detectors=[simultaneous_silence.DETECTOR], states=["closed"], limit=MAX_ENDED_SILENCES)
     )
     activity = store.activity()
     found = device_silence.device_silence_changes(
         activity,
-        is_open,
+        open_anomalies,
         settings,
         now_s=time.time(),
         devices=devices,
-        not_taken=simultaneous_silence.not_taken(store.processes(), {one.area_id for one in activity}),
+        areas_without_ingest=simultaneous_silence.areas_without_ingest(
+            store.processes(), {one.area_id for one in activity}
+        ),
         resumed_s=simultaneous_silence.resumed_s(ended),
     )
     item_backoff.record_or_defer(store, devices, found)
@@ -184,9 +190,9 @@ def _run_task(task: Task, store: Store, settings: Settings, time_slice: TimeSlic
     name, tasks = task.__name__, item_backoff.backoff_of(store, "tasks")
     if tasks.is_deferred(name):
         return False
-    with SECONDS.labels(name).time(), tasks.isolate(name):
+    with TASK_SECONDS.labels(name).time(), tasks.isolate(name):
         task(store, settings, time_slice)
     if tasks.failed(name):
-        FAILURES.labels(name).inc()
+        TASK_FAILURES.labels(name).inc()
         return False
     return True

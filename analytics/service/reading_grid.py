@@ -78,10 +78,10 @@ def load_grid(
         hold_ticks = min(max(round(one.interval_s / TICK_S), 1), MAX_HELD_TICKS)
         rows = _last_reading_of_ticks(store, one.series_id, (max(first - hold_ticks, 0), last))
         tick, at = _hold_readings(rows["time_us"] // TICK_US - first, hold_ticks, shape[0])
-        here = (tick, sites.index(one.site_id), quantities.index(one.quantity))
+        positions = (tick, sites.index(one.site_id), quantities.index(one.quantity))
         for name, column in (("value", value), ("expected", expected), ("spread", spread)):
-            column[here] = rows[name][at]
-        rules[here], quality[here] = rows["rules"][at], rows["quality"][at]
+            column[positions] = rows[name][at]
+        rules[positions], quality[positions] = rows["rules"][at], rows["quality"][at]
     value[~np.isfinite(value)] = np.nan
     oxygen_saturation_share, departure = _departures(value, expected, spread, quantities)
     return ReadingGrid(
@@ -117,9 +117,9 @@ def _hold_readings(
     last = np.full(n + hold_ticks, -1, np.intp)
     inside = (tick >= -hold_ticks) & (tick < n)
     last[tick[inside] + hold_ticks] = np.flatnonzero(inside)
-    here = np.arange(n + hold_ticks)
-    measured = np.maximum.accumulate(np.where(last >= 0, here, -1))
-    held = np.where((measured >= 0) & (here - measured < hold_ticks), last[measured], -1)[hold_ticks:]
+    positions = np.arange(n + hold_ticks)
+    measured = np.maximum.accumulate(np.where(last >= 0, positions, -1))
+    held = np.where((measured >= 0) & (positions - measured < hold_ticks), last[measured], -1)[hold_ticks:]
     found = np.flatnonzero(held >= 0)
     return found, held[found]
 

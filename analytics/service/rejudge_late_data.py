@@ -61,7 +61,7 @@ class RejudgedBlock(NamedTuple):
     rows: NDArray[np.void]
     quality: NDArray[np.uint8]
     rules: NDArray[np.uint16]
-    found: list[Anomaly]
+    found_anomalies: list[Anomaly]
     rest_from_s: float | None = None
 
 
@@ -155,12 +155,18 @@ def _find_piece_corrections(
         limit=ANOMALY_READ_LIMIT,
     )
     stored = store.anomalies(query)
-    found = [one for one in block.found if one.end_s is None or one.end_s >= rejudged_range.from_s - gap_s]
-    starts = {one.start_s for one in found}
-    found += [one for one in stored if one.start_s not in starts and _live_judging_knew_more(one, block)]
+    found_anomalies = [
+        one
+        for one in block.found_anomalies
+        if one.end_s is None or one.end_s >= rejudged_range.from_s - gap_s
+    ]
+    starts = {one.start_s for one in found_anomalies}
+    found_anomalies += [
+        one for one in stored if one.start_s not in starts and _was_live_warmed_up(one, block)
+    ]
     return (
         _revisions(block, rejudged_range),
-        correct_anomalies(stored, found, rejudged_range),
+        correct_anomalies(stored, found_anomalies, rejudged_range),
         block.rest_from_s,
     )
 
@@ -188,8 +194,8 @@ def _judge_history(
             rest_from_s = max(last_s - settings.rejudge_reach_days * DAY_S, (late.since_s + last_s) / 2)
             if rest_from_s <= late.until_s:
                 return block._replace(rest_from_s=rest_from_s)
-            return block._replace(found=[_ended_at(one, last_s) for one in block.found])
-        if to_s > newest_s or all(one.state == "closed" for one in block.found):
+            return block._replace(found_anomalies=[_ended_at(one, last_s) for one in block.found_anomalies])
+        if to_s > newest_s or all(one.state == "closed" for one in block.found_anomalies):
             return block
         reach_s *= REACH_FACTOR
         to_s = late.since_s + reach_s
@@ -232,7 +238,7 @@ def _revisions(block: RejudgedBlock, rejudged_range: RejudgedRange) -> NDArray[n
     return revised
 
 
-def _live_judging_knew_more(one: Anomaly, block: RejudgedBlock) -> bool:
+def _was_live_warmed_up(one: Anomaly, block: RejudgedBlock) -> bool:
     """Whether the block was still warming up at the anomaly's peak but live judging was not.
 
     Such a stored anomaly is kept.

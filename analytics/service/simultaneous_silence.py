@@ -45,17 +45,17 @@ def find_simultaneous_silences(
     settings: Settings,
     *,
     now_s: float,
-    not_taken: Collection[str] = (),
+    areas_without_ingest: Collection[str] = (),
 ) -> list[SimultaneousSilence]:
     """Return the groups of devices that are silent together.
 
     Parameters
     ----------
     due : devices that are silent by their own rule; a group needs at least one
-    not_taken : areas whose readings no ingest process takes now
+    areas_without_ingest : areas whose readings no ingest process takes now
 
     """
-    devices_without_ingest = [one for one in activity if one.area_id in not_taken]
+    devices_without_ingest = [one for one in activity if one.area_id in areas_without_ingest]
     groups = [(PLATFORM, _devices_silent_together(activity, settings, now_s), False)]
     if devices_without_ingest:
         groups.insert(0, (PLATFORM, _devices_received_last(devices_without_ingest, settings), True))
@@ -97,14 +97,14 @@ def _overdue_s(one: DeviceActivity, settings: Settings) -> float:
 
 
 def silence_changes(
-    outages: Sequence[SimultaneousSilence], is_open: Sequence[Anomaly], *, now_s: float
+    outages: Sequence[SimultaneousSilence], open_anomalies: Sequence[Anomaly], *, now_s: float
 ) -> list[Anomaly]:
     """Return the outages that began or ended, as anomalies to record; a lasting one is recorded once."""
     now = {one.subject: one for one in outages}
-    open_now = {one.subject for one in is_open}
+    open_now = {one.subject for one in open_anomalies}
     ended = [
         msgspec.structs.replace(one, state="closed", end_s=max(now_s, one.start_s))
-        for one in is_open
+        for one in open_anomalies
         if one.subject not in now
     ]
     return ended + [_anomaly(one, now_s) for subject, one in now.items() if subject not in open_now]
@@ -133,7 +133,7 @@ def _anomaly(outage: SimultaneousSilence, now_s: float) -> Anomaly:
     )
 
 
-def not_taken(processes: Iterable[ProcessInfo], areas: Collection[str]) -> set[str]:
+def areas_without_ingest(processes: Iterable[ProcessInfo], areas: Collection[str]) -> set[str]:
     """Return areas that no ingest process takes, if one reported that it does not work; else none."""
     ingest = [one for one in processes if one.kind == "ingest"]
     if not any(one.state in {"stuck", "absent"} and one.why != "never" for one in ingest):

@@ -77,9 +77,9 @@ def judge_sites(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMI
         if tick - judging_state.newest_ticks.get(area, 0) <= CATCHING_UP_TICKS
     }
     judging_state.newest_ticks = until
-    together = cluster_areas(directory, settings, steady_areas)
+    area_clusters = cluster_areas(directory, settings, steady_areas)
     for one in sorted(
-        together, key=lambda areas: min(judging_state.judged_s.get(area, 0.0) for area in areas)
+        area_clusters, key=lambda areas: min(judging_state.judged_s.get(area, 0.0) for area in areas)
     ):
         if time_slice.is_over:
             return  # the rest is judged in the next round
@@ -102,12 +102,12 @@ def cluster_areas(directory: Directory, settings: Settings, until: Mapping[str, 
     ticks = MAX_EVENT_TICKS + site_scoring.WARM_UP_TICKS + site_scoring.BLOCK_TICKS + max_ticks_apart
     columns = _sites_and_quantities(directory)
     found: list[dict[str, int]] = []
-    for some in areas_near_in_time:
+    for cluster in areas_near_in_time:
         n_sites, quantities = 0, set[str]()
-        for area, tick in sorted(some.items()):
+        for area, tick in sorted(cluster.items()):
             n, measured = columns[area]
             n_sites, quantities = n_sites + n, quantities | measured
-            if area == min(some) or ticks * n_sites * len(quantities) > settings.several_cells:
+            if area == min(cluster) or ticks * n_sites * len(quantities) > settings.several_cells:
                 found.append({})
                 n_sites, quantities = n, measured
             found[-1][area] = tick
@@ -149,8 +149,8 @@ def _judge_areas(
         if time_slice.is_over:
             return False
         with faults.isolate(key):
-            left_out = frozenset(item_backoff.backoff_of(store, "sites").deferred_items())
-            found = find_site_anomalies(store, settings, judging_state, part, left_out=left_out)
+            excluded_sites = frozenset(item_backoff.backoff_of(store, "sites").deferred_items())
+            found = find_site_anomalies(store, settings, judging_state, part, excluded_sites=excluded_sites)
             if found is None:
                 return False
             item_backoff.record_or_defer(store, faults, found)
@@ -174,7 +174,12 @@ def _defer_faulty_sites(
             others = frozenset(one.site_id for one in directory.sites if one.site_id != site.site_id)
             with faulty.isolate(site.site_id):
                 find_site_anomalies(
-                    store, settings, SiteJudgingState(), part, models=MODELS_OF_ONE_SITE, left_out=others
+                    store,
+                    settings,
+                    SiteJudgingState(),
+                    part,
+                    models=MODELS_OF_ONE_SITE,
+                    excluded_sites=others,
                 )
     return faulty.deferred_items() > known
 
@@ -186,7 +191,7 @@ def find_site_anomalies(
     until: Mapping[str, int],
     *,
     models: int = MODELS_PER_ROUND,
-    left_out: frozenset[str] = frozenset(),
+    excluded_sites: frozenset[str] = frozenset(),
 ) -> list[Anomaly] | None:
     """Return the anomalies of sites to record; None if models are still missing after fitting some.
 
@@ -194,7 +199,7 @@ def find_site_anomalies(
     ----------
     until : the tick up to which each area is judged
     models : how many models may be fitted
-    left_out : sites that are not judged
+    excluded_sites : sites that are not judged
 
     Raises
     ------
@@ -202,7 +207,7 @@ def find_site_anomalies(
 
     """
     full_directory = store.directory()
-    directory = _without_sites(full_directory, left_out)
+    directory = _without_sites(full_directory, excluded_sites)
     area = {site.site_id: site.area_id for site in directory.sites if site.area_id in until}
     earliest_s = float((min(until.values(), default=0) - MAX_EVENT_TICKS) * TICK_S)
     query = AnomalyQuery(
@@ -210,14 +215,14 @@ def find_site_anomalies(
     )
     stored = store.anomalies(query) if area else []
     first = _first_ticks(area, settings, until, stored, _max_ticks_by_area(directory, settings))
-    judging_state.models.forget(directory.version, first)
+    judging_state.models.prune(directory.version, first)
     groups = [
-        _with_marked_key(one, full_directory, left_out)
+        _with_marked_key(one, full_directory, excluded_sites)
         for one in site_scoring.site_groups(directory, until, first)
     ]
     if not groups:
         return []
-    if not site_scoring.learn_models(store, settings, judging_state.models, groups, max_models=models):
+    if not site_scoring.fit_models(store, settings, judging_state.models, groups, max_models=models):
         return None
     judged = site_scoring.score_groups(store, judging_state.models, groups, area)
     found = site_anomaly_builder.build_site_anomalies(store, directory, judged)
@@ -240,10 +245,10 @@ def _first_ticks(
     firsts = {}
     for name, last in until.items():
         begin = last - round(settings.several_reach_h * TICKS_PER_H)
-        here = [one for one in stored if area[one.site_id] == name and one.state != "withdrawn"]
+        in_area = [one for one in stored if area[one.site_id] == name and one.state != "withdrawn"]
         reaching = [
             _tick(one.start_s)
-            for one in here
+            for one in in_area
             if one.end_s is None or _tick(one.end_s) + site_anomaly_builder.EVENT_GAP_TICKS >= begin
         ]
         longest = max(min(MAX_EVENT_TICKS, max_ticks.get(name, MAX_EVENT_TICKS)), 1)
@@ -265,24 +270,24 @@ def _max_ticks_by_area(directory: Directory, settings: Settings) -> dict[str, in
 
 
 def _with_marked_key(
-    group: site_scoring.SiteGroup, full_directory: Directory, left_out: frozenset[str]
+    group: site_scoring.SiteGroup, full_directory: Directory, excluded_sites: frozenset[str]
 ) -> site_scoring.SiteGroup:
     """Return a group whose key names the sites left out, so that its models are cached separately."""
-    here = [
+    in_area = [
         one.site_id
         for one in full_directory.sites
-        if one.area_id == group.area_id and one.site_id in left_out
+        if one.area_id == group.area_id and one.site_id in excluded_sites
     ]
-    return group._replace(key=" without ".join([group.key, *here]))
+    return group._replace(key=" without ".join([group.key, *in_area]))
 
 
-def _without_sites(directory: Directory, left_out: frozenset[str]) -> Directory:
-    if not left_out:
+def _without_sites(directory: Directory, excluded_sites: frozenset[str]) -> Directory:
+    if not excluded_sites:
         return directory
     return msgspec.structs.replace(
         directory,
-        sites=[one for one in directory.sites if one.site_id not in left_out],
-        series=[one for one in directory.series if one.site_id not in left_out],
+        sites=[one for one in directory.sites if one.site_id not in excluded_sites],
+        series=[one for one in directory.series if one.site_id not in excluded_sites],
     )
 
 

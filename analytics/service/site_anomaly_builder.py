@@ -32,7 +32,7 @@ DETECTORS = [DETECTOR, *DETECTOR_OF_CAUSE.values()]
 VERSION = "1"
 ANOMALY_READ_LIMIT = 10_000
 EVENT_GAP_TICKS = TICKS_PER_H
-LOOK_INTERVAL_TICKS = TICKS_PER_H  # ticks between two evaluations ("looks") of an event's cause
+CAUSE_INTERVAL_TICKS = TICKS_PER_H  # ticks between two evaluations ("looks") of an event's cause
 MIN_SCORE_OF_SECOND = 3.0  # score of the second of several quantities that depart together
 LINK_MARGIN_S = 3600.0  # a series' anomaly that ended at most so long before belongs to the event
 SENSOR_SEVERITY = 2  # at most: a failing sensor is no alarm
@@ -51,7 +51,7 @@ class SiteEvent(NamedTuple):
 class NeighbourEvidence(NamedTuple):
     """A neighbouring site where a quantity departed in the same way, shifted by the travel time."""
 
-    next: NeighbouringSite
+    neighbour_site: NeighbouringSite
     way: str
     lag_s: float
     quantity: str
@@ -59,7 +59,9 @@ class NeighbourEvidence(NamedTuple):
 
     def as_evidence(self) -> dict[str, Any]:
         """Return the fields as an entry of an anomaly's evidence."""
-        return {"site_id": self.next.site_id} | {name: getattr(self, name) for name in self._fields[1:]}
+        return {"site_id": self.neighbour_site.site_id} | {
+            name: getattr(self, name) for name in self._fields[1:]
+        }
 
 
 def build_site_anomalies(store: Store, directory: Directory, judged: ScoredSites) -> list[Anomaly]:
@@ -98,7 +100,7 @@ def _find_events(
             for way, sites in neighbours_by_side.items()
         }
         event_window = event_shapes.EventWindow(site, begin, end, near["upstream"], near["downstream"])
-        ends = [*range(begin + LOOK_INTERVAL_TICKS - 1, end, LOOK_INTERVAL_TICKS), end]
+        ends = [*range(begin + CAUSE_INTERVAL_TICKS - 1, end, CAUSE_INTERVAL_TICKS), end]
         events.append(SiteEvent(event_window, peak, is_open, range(len(looks), len(looks) + len(ends))))
         looks += [event_window._replace(end=one) for one in ends]
     return events, looks
@@ -137,12 +139,12 @@ class _AnomalyBuilder(NamedTuple):
         begin_s, end_s, peak_s = (self._time_s(tick) for tick in (at.begin, at.end, event.peak))
         look = max((one for one in event.looks if self.named.pattern[one] >= 0), default=event.looks[-1])
         pattern = cause_patterns.PATTERNS[self.named.pattern[look]] if self.named.pattern[look] >= 0 else None
-        departed = self._departed(look)
-        near = self._near(event, departed)
+        departed = self._departed_quantities(look)
+        near = self._affected_neighbours(event, departed)
         english, chinese = cause_text.cause_sentences(
             pattern.name if pattern else None,
             departed,
-            self._passed(site_id, near),
+            self._named_neighbours(site_id, near),
             alone=self._is_alone(event, near),
         )
         score = float(self.judged.score[event.peak, at.site])
@@ -176,37 +178,39 @@ class _AnomalyBuilder(NamedTuple):
     def _time_s(self, tick: int) -> float:
         return float((tick + self.judged.first) * TICK_S)
 
-    def _departed(self, look: int) -> list[cause_text.DepartedQuantity]:
+    def _departed_quantities(self, look: int) -> list[cause_text.DepartedQuantity]:
         """Return the quantities that depart, largest first; at least one."""
         mean, alone = self.features.mean[look], int(self.named.quantity[look])
         order = [alone] if alone >= 0 else np.argsort(-np.abs(mean), kind="stable").tolist()
         chosen = [at for at in order if abs(mean[at]) >= cause_patterns.MIN_EVIDENCE] or order[:1]
         return [cause_text.DepartedQuantity(self.judged.quantities[at], float(mean[at])) for at in chosen]
 
-    def _near(
+    def _affected_neighbours(
         self, event: SiteEvent, departed: Sequence[cause_text.DepartedQuantity]
     ) -> list[NeighbourEvidence]:
         """Return neighbours where a quantity departed alike, by travel time of the water; upstream first."""
         site_id = self.judged.sites[event.at.site]
         found = []
         for way, lagged in (("upstream", event.at.above), ("downstream", event.at.below)):
-            for one, there in zip(self.neighbours_by_side[way].get(site_id, []), lagged, strict=True):
-                mean = event_shapes.neighbour_score(self.judged.signals.signed, event.at, there)
+            for one, lagged_site in zip(self.neighbours_by_side[way].get(site_id, []), lagged, strict=True):
+                mean = event_shapes.neighbour_score(self.judged.signals.signed, event.at, lagged_site)
                 for what in departed:
                     score = float(mean[self.judged.quantities.index(what.quantity)])
                     if score * np.sign(what.score) >= cause_patterns.MIN_EVIDENCE:
-                        lag_s = float(there.lag * TICK_S)
+                        lag_s = float(lagged_site.lag * TICK_S)
                         found.append(NeighbourEvidence(one, way, lag_s, what.quantity, round(score, 2)))
                         break
         return found
 
-    def _passed(self, site_id: str, near: Sequence[NeighbourEvidence]) -> list[cause_text.PassedSite]:
+    def _named_neighbours(
+        self, site_id: str, near: Sequence[NeighbourEvidence]
+    ) -> list[cause_text.PassedSite]:
         """Return the neighbours as named in the reason; those of other areas are not named.
 
         A reader of the anomaly may have no access to other areas.
         """
         site_of = {site.site_id: site for site in self.directory.sites}
-        sites = [site_of[one.next.site_id] for one in near]
+        sites = [site_of[one.neighbour_site.site_id] for one in near]
         area_id = site_of[site_id].area_id
         shown = [
             one
@@ -241,8 +245,8 @@ class _AnomalyBuilder(NamedTuple):
                 "series_id": series_id[judged.quantities[column]],
                 "share": round(float(shares[column]), 3),
                 "score": round(float(self.features.mean[look, column]), 2),
-                "observed": _or_none(float(observed[column])),
-                "expected": _or_none(float(expected[column])),
+                "observed": _finite_or_none(float(observed[column])),
+                "expected": _finite_or_none(float(expected[column])),
                 "since_s": None if since[column] < 0 else self._time_s(int(since[column])),
             }
             for column in np.argsort(-shares, kind="stable").tolist()
@@ -281,7 +285,7 @@ class _AnomalyBuilder(NamedTuple):
         )
 
 
-def _or_none(value: float) -> float | None:
+def _finite_or_none(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 BLOCK_TICKS = 12 * TICKS_PER_H
 WARM_UP_TICKS = 12 * TICKS_PER_H  # ticks before a block that warm its smoothing up
 NO_TICK = -(1 << 62)
-FAR_BEHIND_S = 72 * 3600.0  # a series further behind its area is not waited for even while it sends
-BEHIND_S = 3600.0  # a series further behind its area is waited for only while it sends
+MAX_LAG_SENDING_S = 72 * 3600.0  # a series further behind its area is not waited for even while it sends
+MAX_LAG_SILENT_S = 3600.0  # a series further behind its area is waited for only while it sends
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class ModelCache:
     version: int = -1
     by_block: dict[tuple[str, int], SiteModel | None] = field(default_factory=dict)
 
-    def forget(self, version: int, first: Mapping[str, int]) -> None:
+    def prune(self, version: int, first: Mapping[str, int]) -> None:
         """Drop the models of another directory version, and of blocks before their area's first tick."""
         carried_over = {} if version != self.version else self.by_block
         self.by_block = {
@@ -99,17 +99,19 @@ def complete_until(
     series = {one.series_id: one for one in directory.series}
     received_by_area: dict[str, list[tuple[float, float]]] = {}
     for one in latest:
-        of = series[one.series_id]
-        until_s = one.time_s + max(of.interval_s - TICK_S, 0.0)  # a value is held for the interval
-        received_by_area.setdefault(area[of.site_id], []).append((until_s, one.received_s))
+        enrolled_series = series[one.series_id]
+        until_s = one.time_s + max(
+            enrolled_series.interval_s - TICK_S, 0.0
+        )  # a value is held for the interval
+        received_by_area.setdefault(area[enrolled_series.site_id], []).append((until_s, one.received_s))
     until = {}
     for name, area_readings in received_by_area.items():
         middle_s = float(np.median([until_s for until_s, _ in area_readings]))
         awaited_until_s = [
             until_s
             for until_s, received_s in area_readings
-            if until_s >= middle_s - BEHIND_S
-            or (now_s - received_s <= grace_s and until_s >= middle_s - FAR_BEHIND_S)
+            if until_s >= middle_s - MAX_LAG_SILENT_S
+            or (now_s - received_s <= grace_s and until_s >= middle_s - MAX_LAG_SENDING_S)
         ]
         until[name] = int(min(awaited_until_s) // TICK_S) + 1
     return until
@@ -139,7 +141,7 @@ def site_groups(directory: Directory, until: Mapping[str, int], first: Mapping[s
     ]
 
 
-def learn_models(
+def fit_models(
     store: Store, settings: Settings, models: ModelCache, groups: Sequence[SiteGroup], *, max_models: int
 ) -> bool:
     """Fit the missing models, at most ``max_models``; return whether none is missing now.
@@ -172,11 +174,11 @@ def score_groups(
         ticks = np.arange(begin - first, group.last - first)
         rows = np.array([sites.index(site) for site in group.sites])
         columns = np.array([quantities.index(quantity) for quantity in group.quantities])
-        here, of_sites = np.ix_(ticks, rows, columns), np.ix_(ticks, rows)
-        signed[here], score[of_sites], shares[here] = _score_group(models, group, grid)
-        value[here], expected[here], flat[here] = grid.value, grid.expected, grid.flat
-        departure[here] = site_score.smooth_over_ticks(grid.value - grid.expected)
-        saturation[of_sites] = grid.saturation
+        selection, site_selection = np.ix_(ticks, rows, columns), np.ix_(ticks, rows)
+        signed[selection], score[site_selection], shares[selection] = _score_group(models, group, grid)
+        value[selection], expected[selection], flat[selection] = grid.value, grid.expected, grid.flat
+        departure[selection] = site_score.smooth_over_ticks(grid.value - grid.expected)
+        saturation[site_selection] = grid.saturation
     rain_mm = _rain_mm(value, [area[site] for site in sites], quantities)
     signals = event_shapes.SiteSignals(signed, departure, value, expected, flat, saturation, rain_mm)
     return ScoredSites(first, sites, quantities, signals, score, shares)
@@ -202,6 +204,6 @@ def _rain_mm(value: Floats, area: list[str], quantities: list[str]) -> Floats:
     if grids.RAIN in quantities and value.size:
         rain_rate_mm = np.nan_to_num(value[:, :, quantities.index(grids.RAIN)]) * grids.TICK_S / 3600
         for name in set(area):
-            here = np.array([one == name for one in area])
-            rain[:, here] = rain_rate_mm[:, here].max(axis=1, keepdims=True)
+            selection = np.array([one == name for one in area])
+            rain[:, selection] = rain_rate_mm[:, selection].max(axis=1, keepdims=True)
     return rain

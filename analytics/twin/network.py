@@ -40,12 +40,12 @@ class FlowNetwork:
         sizes = [len(self.tail), len(self.head), len(self.length_m), len(self.speed_m_s)]
         if len(set(sizes)) > 1:
             raise ValueError(f"tail, head, length_m, speed_m_s have sizes {sizes}: each link needs all")
-        low, high = np.minimum(self.tail, self.head), np.maximum(self.tail, self.head)
-        for link in _first_wrong((low < 0) | (high >= self.n_nodes)):
+        lower_node, upper_node = np.minimum(self.tail, self.head), np.maximum(self.tail, self.head)
+        for link in _first_wrong((lower_node < 0) | (upper_node >= self.n_nodes)):
             ends = (int(self.tail[link]), int(self.head[link]))
             raise ValueError(f"link {link} joins nodes {ends}, there are 0 to {self.n_nodes - 1}")
-        for link in _first_wrong(low == high):
-            raise ValueError(f"link {link} leads from node {low[link]} to itself")
+        for link in _first_wrong(lower_node == upper_node):
+            raise ValueError(f"link {link} leads from node {lower_node[link]} to itself")
         for name, values in (("length_m", self.length_m), ("speed_m_s", self.speed_m_s)):
             for link in _first_wrong(~((values > 0) & np.isfinite(values))):
                 raise ValueError(f"link {link} has {name} {values[link]:g}: it must be finite and above 0")
@@ -74,5 +74,5 @@ class FlowNetwork:
 
 def _first_wrong(wrong: NDArray[np.bool_]) -> list[int]:
     """Return the index of the first True in a list; an empty list if there is none."""
-    found: list[int] = np.flatnonzero(wrong)[:1].tolist()
-    return found
+    first_position: list[int] = np.flatnonzero(wrong)[:1].tolist()
+    return first_position

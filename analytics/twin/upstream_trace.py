@@ -98,21 +98,21 @@ def trace_upstream(
     )
     reached = np.flatnonzero(np.isfinite(travel_s) & (np.arange(network.n_nodes) != node))
     fit = _fit(travel_s[reached], window_s, uncertainty)
-    found, fit = reached[fit > 0], fit[fit > 0]
-    after: NDArray[np.intp] = predecessor[found].astype(np.intp)
-    next_link = _link_between(network, links, found, after)
+    candidates, fit = reached[fit > 0], fit[fit > 0]
+    next_node: NDArray[np.intp] = predecessor[candidates].astype(np.intp)
+    next_link = _link_between(network, links, candidates, next_node)
     steps, distance_m = (
-        _sum_downstream(values, found, after, network.n_nodes)
-        for values in (np.ones(len(found)), network.length_m[next_link])
+        _sum_downstream(values, candidates, next_node, network.n_nodes)
+        for values in (np.ones(len(candidates)), network.length_m[next_link])
     )
-    order = np.lexsort((found, steps, travel_s[found]))
-    found, fit = found[order], fit[order]
+    order = np.lexsort((candidates, steps, travel_s[candidates]))
+    candidates, fit = candidates[order], fit[order]
     return UpstreamCandidates(
-        node=found,
+        node=candidates,
         distance_m=distance_m[order],
-        travel_s=travel_s[found],
-        shortest_s=travel_s[found] / (1 + uncertainty),
-        longest_s=travel_s[found] / (1 - uncertainty),
+        travel_s=travel_s[candidates],
+        shortest_s=travel_s[candidates] / (1 + uncertainty),
+        longest_s=travel_s[candidates] / (1 - uncertainty),
         likelihood=fit / fit.sum(),
         next_link=next_link[order],
     )
@@ -136,15 +136,15 @@ def _link_between(
 
 
 def _sum_downstream(
-    values: NDArray[np.float64], found: NDArray[np.intp], after: NDArray[np.intp], n_nodes: int
+    values: NDArray[np.float64], candidates: NDArray[np.intp], next_node: NDArray[np.intp], n_nodes: int
 ) -> NDArray[np.float64]:
     """Return the sum of the values of each node found and of all nodes after it on its path, (n,).
 
     By pointer doubling: each round adds the partial sum of the node at the end of the path summed so far.
     """
     total, end = np.zeros(n_nodes), np.arange(n_nodes)
-    total[found], end[found] = values, after
+    total[candidates], end[candidates] = values, next_node
     while (end != end[end]).any():
         total += np.where(end == np.arange(n_nodes), 0, total[end])
         end = end[end]
-    return total[found]
+    return total[candidates]

@@ -46,10 +46,10 @@ def section_classes_by_town(language: Language) -> barchart.Panel:
     )
     panel.override_by_name("town", [styling.override_property("displayName", translate("town", language))])
     for name, colour in zip(
-        ("class_12", "class_3", "class_4", "class_5", "class_6"), styling.STATUSES, strict=True
+        ("class_12", "class_3", "class_4", "class_5", "class_6"), styling.STATUS_COLOURS, strict=True
     ):
-        shown = styling.override_property("displayName", translate(name, language))
-        panel.override_by_name(name, [shown, styling.fixed_colour(colour)])
+        name_override = styling.override_property("displayName", translate(name, language))
+        panel.override_by_name(name, [name_override, styling.fixed_colour(colour)])
     return panel
 
 

@@ -31,7 +31,10 @@ def months_within_target(language: Language) -> table.Panel:
 def class_over_time(language: Language) -> statetimeline.Panel:
     """State timeline of the class of each section, by month."""
     return state_timeline_panel(
-        "classes_time", "classes_time", styling.class_mapping("class", styling.CLASSES, language), language
+        "classes_time",
+        "classes_time",
+        styling.class_mapping("class", styling.CLASS_COLOURS, language),
+        language,
     )
 
 

@@ -22,9 +22,9 @@ def trouble_counts(language: Language) -> stat.Panel:
     """Stat panel of the number of devices by fault: offline, low battery, weak signal, behind, clock."""
     panel = stat_panel("counts", "device_counts", language)
     for name in ("offline", "low_battery", "weak_signal", "behind", "wrong_clock"):
-        shown = styling.override_property("displayName", translate(name, language))
+        name_override = styling.override_property("displayName", translate(name, language))
         panel.override_by_name(
-            name, [shown, styling.threshold_property((None, styling.GREEN), (1, styling.ORANGE))]
+            name, [name_override, styling.threshold_property((None, styling.GREEN), (1, styling.ORANGE))]
         )
     return panel
 
@@ -49,7 +49,7 @@ def anomalies_by_rule(language: Language) -> barchart.Panel:
         .decimals(0)
     )
     panel.override_by_name("rule", [styling.override_property("displayName", translate("rule", language))])
-    for name, colour in styling.SEVERITIES.items():
+    for name, colour in styling.SEVERITY_COLOURS.items():
         panel.override_by_name(
             name,
             [

@@ -47,7 +47,9 @@ def discharge_over_time(language: Language) -> timeseries.Panel:
 def ammonia_over_time(language: Language) -> timeseries.Panel:
     """Time series of ammonia nitrogen, with the limits of GB 3838 classes III and V."""
     panel = time_series_panel("outfall_ammonia", "values_of", language, quantity="ammonia_nitrogen")
-    limits = styling.threshold_config((None, styling.GREEN), (1, styling.CLASSES[3]), (2, styling.CLASSES[5]))
+    limits = styling.threshold_config(
+        (None, styling.GREEN), (1, styling.CLASS_COLOURS[3]), (2, styling.CLASS_COLOURS[5])
+    )
     return (
         panel.unit("suffix: mg/L")
         .min(0)

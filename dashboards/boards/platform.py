@@ -15,7 +15,7 @@ from dashboards.translations import Language, translate
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
 
-LIMITS = {
+STATUS_THRESHOLDS = {
     "age": ((None, styling.GREEN), (900, styling.ORANGE), (3600, styling.RED)),
     "rollups_due": ((None, styling.GREEN), (10_000, styling.ORANGE)),
     "rejudge_due": ((None, styling.GREEN), (1000, styling.ORANGE)),
@@ -27,7 +27,7 @@ LIMITS = {
 def platform_status(language: Language) -> stat.Panel:
     """Stat panel of the ingest lag, the backlogs and the database size."""
     panel = stat_panel("platform_now", "platform_now", language)
-    for name, limits in LIMITS.items():
+    for name, limits in STATUS_THRESHOLDS.items():
         panel.override_by_name(
             name, [*styling.column_properties(name, language), styling.threshold_property(*limits)]
         )

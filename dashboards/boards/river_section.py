@@ -37,13 +37,13 @@ def values_over_time(language: Language) -> timeseries.Panel:
 
 def flags_over_time(language: Language) -> statetimeline.Panel:
     """State timeline of the flags of each quantity."""
-    words = styling.value_mapping(
+    value_texts = styling.value_mapping(
         {
             "1": (translate("good", language), styling.GREEN),
             "3": (f"△ {translate('flagged', language)}", styling.ORANGE),
         }
     )
-    return state_timeline_panel("river_flags", "river_flags", words, language)
+    return state_timeline_panel("river_flags", "river_flags", value_texts, language)
 
 
 def rain_nearby(language: Language) -> timeseries.Panel:
@@ -65,8 +65,8 @@ def anomaly_table(language: Language) -> table.Panel:
 BOARD = DashboardSpec(
     name="river_section",
     kinds=("river_section", "lake_section"),
-    one_site=True,
-    quantities=True,
+    single_site=True,
+    has_quantity_variable=True,
     rows=(
         ("row_class", ((class_and_target, 8, 9), (item_table, 8, 9), (latest_readings, 8, 9))),
         (

@@ -50,7 +50,7 @@ def occupancy_over_time(language: Language) -> timeseries.Panel:
 
 def flow_over_density(language: Language) -> xychart.Panel:
     """XY chart of flow over density (fundamental diagram), one colour for each site."""
-    parts = models.DataTransformerConfig(
+    partition = models.DataTransformerConfig(
         id_val="partitionByValues", options={"fields": ["site"], "keepFields": False}
     )
     panel = (
@@ -59,14 +59,14 @@ def flow_over_density(language: Language) -> xychart.Panel:
         .description(translate("fundamental_about", language))
         .datasource(datasource())
         .with_target(NamedQueryBuilder("fundamental", language))
-        .with_transformation(parts)
+        .with_transformation(partition)
         .mapping(xychart_models.SeriesMapping.AUTO)
         .show(xychart_models.XYShowMode.POINTS)
         .legend(VizLegendOptions().show_legend(True))
     )
     for name, unit in (("density", "suffix: veh/km"), ("flow", "suffix: veh/h")):
-        shown = styling.override_property("custom.axisLabel", translate(name, language))
-        panel.override_by_name(name, [styling.override_property("unit", unit), shown])
+        name_override = styling.override_property("custom.axisLabel", translate(name, language))
+        panel.override_by_name(name, [styling.override_property("unit", unit), name_override])
     return panel
 
 

@@ -21,9 +21,11 @@ def open_by_severity(language: Language) -> stat.Panel:
     panel = stat_panel("open_now", "open_by_severity", language).color_mode(
         common_models.BigValueColorMode.BACKGROUND
     )
-    for name, colour in styling.SEVERITIES.items():
-        shown = styling.override_property("displayName", translate(name, language))
-        panel.override_by_name(name, [shown, styling.threshold_property((None, styling.GREY), (1, colour))])
+    for name, colour in styling.SEVERITY_COLOURS.items():
+        name_override = styling.override_property("displayName", translate(name, language))
+        panel.override_by_name(
+            name, [name_override, styling.threshold_property((None, styling.GREY), (1, colour))]
+        )
     return panel
 
 
@@ -90,7 +92,7 @@ def expected_band(language: Language) -> timeseries.Panel:
     """Time series of the worst of the selected series, with its expected band and flags."""
     panel = time_series_panel("band", "series_band", language)
     hidden = styling.override_property("custom.lineWidth", 0)
-    dressed = {
+    properties_by_field = {
         "measured": [styling.override_property("custom.lineWidth", 2)],
         "expected": [styling.override_property("custom.lineStyle", {"fill": "dash", "dash": [6, 6]})],
         "lower": [hidden],
@@ -101,7 +103,7 @@ def expected_band(language: Language) -> timeseries.Panel:
             styling.fixed_colour(styling.RED),
         ],
     }
-    for name, properties in dressed.items():
+    for name, properties in properties_by_field.items():
         panel.override_by_name(
             name, [styling.override_property("displayName", translate(name, language)), *properties]
         )
@@ -111,9 +113,9 @@ def expected_band(language: Language) -> timeseries.Panel:
 def anomalies_over_time(language: Language) -> timeseries.Panel:
     """Stacked bars of the anomalies by start time and severity."""
     panel = stacked_bars_panel("begun", "anomalies_begun", language)
-    for name, colour in styling.SEVERITIES.items():
-        shown = styling.override_property("displayName", translate(name, language))
-        panel.override_by_name(name, [shown, styling.fixed_colour(colour)])
+    for name, colour in styling.SEVERITY_COLOURS.items():
+        name_override = styling.override_property("displayName", translate(name, language))
+        panel.override_by_name(name, [name_override, styling.fixed_colour(colour)])
     return panel
 
 
@@ -139,7 +141,7 @@ def good_share_override(language: Language) -> styling.Properties:
 
 BOARD = DashboardSpec(
     name="town_overview",
-    quantities=True,
+    has_quantity_variable=True,
     refresh="10s",
     rows=(
         (

@@ -49,7 +49,7 @@ def _write_changes(pending: list[GrafanaChange], *, force: bool) -> None:
     if foreign and not force:
         raise PushError(
             "nothing was written, for a person changed this in Grafana:\n"
-            + "\n".join(f"  {one.what}: {one.why}" for one in foreign)
+            + "\n".join(f"  {one.object_name}: {one.why}" for one in foreign)
             + "\nlook with --dry-run; keep it by bringing it into the code, or overwrite it with --force"
         )
     for one in pending:

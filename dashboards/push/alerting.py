@@ -17,14 +17,14 @@ from dashboards.alerting.contact_points import (
     with_notification_route,
 )
 from dashboards.push.change import GrafanaChange, Verdict, digest, without_additions
-from dashboards.push.grafana_errors import errors_as_sentences, find_or_none
+from dashboards.push.grafana_errors import convert_grafana_errors, get_or_none
 
 if TYPE_CHECKING:
     from grafana_client.api import GrafanaApi
 
     from dashboards.settings import Settings
 
-MARK = "towntwin_push"
+DIGEST_ANNOTATION = "towntwin_push"
 REDACTED = "[REDACTED]"
 
 
@@ -39,13 +39,13 @@ def alerting_changes(grafana: GrafanaApi, settings: Settings) -> list[GrafanaCha
 
 def _rule(grafana: GrafanaApi, rule: dict[str, Any]) -> GrafanaChange:
     api = grafana.alertingprovisioning
-    what = f"alert rule {rule['uid']}"
-    existing = find_or_none(partial(api.get_alertrule, rule["uid"]), what)
-    desired = {**rule, "annotations": {**rule["annotations"], MARK: digest(rule)}}
+    object_name = f"alert rule {rule['uid']}"
+    existing = get_or_none(partial(api.get_alertrule, rule["uid"]), object_name)
+    desired = {**rule, "annotations": {**rule["annotations"], DIGEST_ANNOTATION: digest(rule)}}
     before = None if existing is None else _comparable_rule(existing, desired)
 
     def write() -> None:
-        with errors_as_sentences(what):
+        with convert_grafana_errors(object_name):
             if existing is None:
                 api.create_alertrule(desired, disable_provenance=True)
             else:
@@ -53,7 +53,9 @@ def _rule(grafana: GrafanaApi, rule: dict[str, Any]) -> GrafanaChange:
 
     verdict: Verdict = "new" if before is None else _rule_verdict(before, desired)
     why = "its content is not what was pushed"
-    return GrafanaChange(what=what, verdict=verdict, before=before, after=desired, write=write, why=why)
+    return GrafanaChange(
+        object_name=object_name, verdict=verdict, before=before, after=desired, write=write, why=why
+    )
 
 
 def _comparable_rule(existing: dict[str, Any], desired: dict[str, Any]) -> dict[str, Any]:
@@ -70,27 +72,27 @@ def _rule_verdict(before: dict[str, Any], desired: dict[str, Any]) -> Verdict:
     if before == desired:
         return "same"
     notes = dict(before["annotations"])
-    pushed_digest = notes.pop(MARK, None)
+    pushed_digest = notes.pop(DIGEST_ANNOTATION, None)
     return "ours" if pushed_digest == digest({**before, "annotations": notes}) else "foreign"
 
 
 def _contact(grafana: GrafanaApi, desired: dict[str, Any]) -> GrafanaChange:
     api = grafana.alertingprovisioning
-    what = f"contact point {desired['uid']}"
-    with errors_as_sentences(what):
+    object_name = f"contact point {desired['uid']}"
+    with convert_grafana_errors(object_name):
         listed = api.get_contactpoints(CONTACT_POINT_NAME)
     existing = next((one for one in listed or [] if one["uid"] == desired["uid"]), None)
     before = None if existing is None else without_additions(existing, desired)
 
     def write() -> None:
-        with errors_as_sentences(what):
+        with convert_grafana_errors(object_name):
             if existing is None:
                 api.create_contactpoint(desired, disable_provenance=True)
             else:
                 api.update_contactpoint(desired["uid"], desired, disable_provenance=True)
 
     return GrafanaChange(
-        what=what,
+        object_name=object_name,
         verdict="new" if before is None else "same" if _equal_without_secrets(before, desired) else "foreign",
         before=before,
         after=desired,
@@ -101,29 +103,29 @@ def _contact(grafana: GrafanaApi, desired: dict[str, Any]) -> GrafanaChange:
 
 def _equal_without_secrets(before: dict[str, Any], desired: dict[str, Any]) -> bool:
     """Whether both are equal apart from secrets, which Grafana redacts."""
-    shown = {
+    comparable_settings = {
         key: desired["settings"][key] if value == REDACTED else value
         for key, value in before["settings"].items()
     }
-    return {**before, "settings": shown} == desired
+    return {**before, "settings": comparable_settings} == desired
 
 
 def _policy(grafana: GrafanaApi) -> GrafanaChange:
     """Return the change to towntwin's route in the policy tree; every other route is left unchanged."""
-    what = "notification policy"
-    with errors_as_sentences(what):
+    object_name = "notification policy"
+    with convert_grafana_errors(object_name):
         tree = grafana.alertingprovisioning.get_notification_policy_tree()
     ours = [one for one in tree.get("routes") or [] if one.get("receiver") == CONTACT_POINT_NAME]
     is_same = [without_additions(one, notification_route()) for one in ours] == [notification_route()]
 
     def write() -> None:
-        with errors_as_sentences(what):
+        with convert_grafana_errors(object_name):
             grafana.alertingprovisioning.set_notification_policy_tree(
                 with_notification_route(tree), disable_provenance=True
             )
 
     return GrafanaChange(
-        what=what,
+        object_name=object_name,
         verdict="same" if is_same else "foreign" if ours else "new",
         before=ours or None,
         after=notification_route(),

@@ -18,7 +18,7 @@ Verdict = Literal["new", "same", "ours", "foreign"]
 class GrafanaChange:
     """A change to one Grafana object: its state before and after, a verdict, and a function to apply it."""
 
-    what: str
+    object_name: str
     verdict: Verdict
     before: Any
     after: Any

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from dashboards.alerting.alert_rules import FOLDER
 from dashboards.generate import dashboard_files
 from dashboards.push.change import GrafanaChange, Verdict, digest
-from dashboards.push.grafana_errors import errors_as_sentences, find_or_none
+from dashboards.push.grafana_errors import convert_grafana_errors, get_or_none
 
 if TYPE_CHECKING:
     from grafana_client.api import GrafanaApi
 
-MARK = "towntwin push "
+VERSION_MESSAGE_PREFIX = "towntwin push "
 
 
 def dashboard_changes(grafana: GrafanaApi) -> list[GrafanaChange]:
@@ -27,8 +27,8 @@ def dashboard_changes(grafana: GrafanaApi) -> list[GrafanaChange]:
 
 def _dashboard(grafana: GrafanaApi, desired: dict[str, Any]) -> GrafanaChange:
     uid = desired["uid"]
-    what = f"dashboard {uid}"
-    existing = find_or_none(partial(grafana.dashboard.get_dashboard, uid), what)
+    object_name = f"dashboard {uid}"
+    existing = get_or_none(partial(grafana.dashboard.get_dashboard, uid), object_name)
     before = (
         {key: one for key, one in existing["dashboard"].items() if key not in ("id", "version")}
         if existing
@@ -45,13 +45,15 @@ def _dashboard(grafana: GrafanaApi, desired: dict[str, Any]) -> GrafanaChange:
         body = {
             "dashboard": {**desired, "id": id_and_version["id"], "version": id_and_version["version"]},
             "folderUid": folder,
-            "message": MARK + digest(desired),
+            "message": VERSION_MESSAGE_PREFIX + digest(desired),
             "overwrite": False,  # a version saved since `existing` was read is not overwritten
         }
-        with errors_as_sentences(what):
+        with convert_grafana_errors(object_name):
             grafana.dashboard.update_dashboard(body)
 
-    return GrafanaChange(what=what, verdict=verdict, before=before, after=desired, write=write, why=why)
+    return GrafanaChange(
+        object_name=object_name, verdict=verdict, before=before, after=desired, write=write, why=why
+    )
 
 
 def _dashboard_verdict(
@@ -61,9 +63,9 @@ def _dashboard_verdict(
         return "foreign", "it comes from a provisioning file: change the file, or take it away"
     newest = _newest_version(grafana, desired["uid"])
     message = newest.get("message", "")
-    if message == MARK + digest(desired) or before == desired:
+    if message == VERSION_MESSAGE_PREFIX + digest(desired) or before == desired:
         return "same", ""
-    if message.startswith(MARK):
+    if message.startswith(VERSION_MESSAGE_PREFIX):
         return "ours", ""
     saved_by = newest.get("createdBy") or "somebody"
     return (
@@ -74,7 +76,7 @@ def _dashboard_verdict(
 
 def _newest_version(grafana: GrafanaApi, uid: str) -> dict[str, Any]:
     """Return the newest version; older Grafana versions return a list, newer ones a page with the list."""
-    with errors_as_sentences(f"versions of dashboard {uid}"):
+    with convert_grafana_errors(f"versions of dashboard {uid}"):
         answer = grafana.dashboard_versions.get_dashboard_versions(dashboard_uid=uid, limit=1)
     listed = answer["versions"] if isinstance(answer, dict) else answer
     return dict(listed[0]) if listed else {}

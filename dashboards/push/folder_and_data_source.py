@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dashboards.alerting.alert_rules import FOLDER
 from dashboards.postgres_query import DATASOURCE_TYPE, DATASOURCE_UID
 from dashboards.push.change import GrafanaChange, without_additions
-from dashboards.push.grafana_errors import errors_as_sentences, find_or_none
+from dashboards.push.grafana_errors import convert_grafana_errors, get_or_none
 
 if TYPE_CHECKING:
     from grafana_client.api import GrafanaApi
@@ -23,16 +23,20 @@ def basic_changes(grafana: GrafanaApi, settings: Settings) -> list[GrafanaChange
 
 def _folder(grafana: GrafanaApi) -> GrafanaChange:
     """Return the change to the folder; an existing one is left unchanged, even if it was renamed."""
-    what = f"folder {FOLDER}"
-    existing = find_or_none(partial(grafana.folder.get_folder, FOLDER), what)
+    object_name = f"folder {FOLDER}"
+    existing = get_or_none(partial(grafana.folder.get_folder, FOLDER), object_name)
     desired = {"title": FOLDER, "uid": FOLDER}
 
     def write() -> None:
-        with errors_as_sentences(what):
+        with convert_grafana_errors(object_name):
             grafana.folder.create_folder(FOLDER, uid=FOLDER)
 
     return GrafanaChange(
-        what=what, verdict="same" if existing else "new", before=existing, after=desired, write=write
+        object_name=object_name,
+        verdict="same" if existing else "new",
+        before=existing,
+        after=desired,
+        write=write,
     )
 
 
@@ -57,14 +61,14 @@ def data_source(settings: Settings) -> dict[str, Any]:
 
 def _data_source(grafana: GrafanaApi, settings: Settings) -> GrafanaChange:
     desired = data_source(settings)
-    what = f"data source {desired['name']}"
-    existing = find_or_none(partial(grafana.datasource.get_datasource_by_uid, DATASOURCE_UID), what)
+    object_name = f"data source {desired['name']}"
+    existing = get_or_none(partial(grafana.datasource.get_datasource_by_uid, DATASOURCE_UID), object_name)
     password = {"password": settings.db_password} if settings.db_password else {}
     with_password = {**desired, "secureJsonData": password}
     is_same = existing is not None and without_additions(existing, desired) == desired
 
     def write() -> None:
-        with errors_as_sentences(what):
+        with convert_grafana_errors(object_name):
             if existing is None:
                 grafana.datasource.create_datasource(with_password)
             else:
@@ -78,7 +82,7 @@ def _data_source(grafana: GrafanaApi, settings: Settings) -> GrafanaChange:
                 )
 
     return GrafanaChange(
-        what=what,
+        object_name=object_name,
         verdict="new" if existing is None else "same" if is_same else "foreign",
         before=without_additions(existing, desired),
         after=desired,

@@ -49,10 +49,10 @@ def grafana_connection(settings: Settings) -> Iterator[GrafanaApi]:
         grafana.client.s.close()
 
 
-def find_or_none(call: Callable[[], Any], what: str) -> Any:
+def get_or_none(call: Callable[[], Any], object_name: str) -> Any:
     """Return the result of a call, or None for status 404."""
     try:
-        with errors_as_sentences(what):
+        with convert_grafana_errors(object_name):
             return call()
     except GrafanaNotFoundError:
         return None
@@ -63,17 +63,17 @@ class GrafanaNotFoundError(PushError):
 
 
 @contextmanager
-def errors_as_sentences(what: str) -> Iterator[None]:
+def convert_grafana_errors(object_name: str) -> Iterator[None]:
     """Convert errors of the API to `PushError` with a sentence that begins with the object's name."""
     try:
         yield
     except GrafanaClientError as error:
         if error.status_code == 404:
-            raise GrafanaNotFoundError(f"{what}: Grafana knows no such thing") from error
+            raise GrafanaNotFoundError(f"{object_name}: Grafana knows no such thing") from error
         if error.status_code in ERROR_SENTENCES:
-            raise PushError(f"{what}: Grafana {ERROR_SENTENCES[error.status_code]}") from error
-        raise PushError(f"{what}: Grafana finds fault with it: {error.response}") from error
+            raise PushError(f"{object_name}: Grafana {ERROR_SENTENCES[error.status_code]}") from error
+        raise PushError(f"{object_name}: Grafana finds fault with it: {error.response}") from error
     except GrafanaException as error:
-        raise PushError(f"{what}: Grafana failed: {error.message}") from error
+        raise PushError(f"{object_name}: Grafana failed: {error.message}") from error
     except OSError as error:  # of the connection; grafana-client does not wrap it
-        raise PushError(f"{what}: Grafana does not answer ({error}): check --url") from error
+        raise PushError(f"{object_name}: Grafana does not answer ({error}): check --url") from error

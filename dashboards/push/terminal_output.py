@@ -25,9 +25,9 @@ VERDICT_TEXTS = {
 def print_difference(change: GrafanaChange, console: Console) -> None:
     """Print a unified diff between an object in Grafana and the pushed one; one line if it is new."""
     if change.verdict == "new":
-        console.print(f"+ {change.what}", style="green", markup=False)
+        console.print(f"+ {change.object_name}", style="green", markup=False)
         return
-    console.print(f"~ {change.what} {change.why}", style="yellow", markup=False)
+    console.print(f"~ {change.object_name} {change.why}", style="yellow", markup=False)
     lines = unified_diff(
         canonical_json(change.before).splitlines(), canonical_json(change.after).splitlines(), "in Grafana",
         "pushed", lineterm="", n=CONTEXT_LINES,

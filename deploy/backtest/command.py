@@ -85,10 +85,10 @@ def _read_histories(
         progress.update(task, total=sum(one.total() for one in recordings))
         histories = history_loading.histories_of_files(recordings, _reading_selection(args, zone), more)
         for one in recordings:
-            for why, count in one.skipped.items():
-                print(f"left out of {one.device}: {count:,} {why}", file=sys.stderr)
-            for account in one.accounts:
-                print(*account.notes, sep="\n", end="\n" if account.notes else "", file=sys.stderr)
+            for reason, count in one.skipped.items():
+                print(f"left out of {one.device}: {count:,} {reason}", file=sys.stderr)
+            for file_report in one.accounts:
+                print(*file_report.notes, sep="\n", end="\n" if file_report.notes else "", file=sys.stderr)
         progress.update(task, total=progress.tasks[task].completed)
         return histories, zone
     if not (args.site and args.from_ and args.to):

@@ -58,9 +58,7 @@ class _SeriesColumn:
 
     def converted(self) -> NDArray[np.float64]:
         """Return the values (n,) in the canonical unit, converted as ingest does it."""
-        return rounding.convert_without_noise(
-            np.array(self.value), self.conversion.scale, self.conversion.offset
-        )
+        return rounding.convert_and_round(np.array(self.value), self.conversion.scale, self.conversion.offset)
 
 
 def parse_time(text: str, zone: ZoneInfo) -> float:
@@ -125,8 +123,8 @@ def histories_of_store(
     directory = store.directory()
     for site in sorted(selection.sites or ()):
         if site not in {one.site_id for one in directory.sites}:
-            known = ", ".join(one.site_id for one in directory.sites[:12])
-            raise SettingsError(f"--site {site}: there is no such site; there are {known or 'none'}")
+            site_names = ", ".join(one.site_id for one in directory.sites[:12])
+            raise SettingsError(f"--site {site}: there is no such site; there are {site_names or 'none'}")
     selected = [one for one in directory.series if selection.selects(one, one.site_id)]
     found = []
     for series in sorted(selected, key=lambda one: (one.site_id, one.quantity)):

@@ -41,19 +41,23 @@ def read_labels(path: Path, zone: ZoneInfo) -> list[LabelWindow]:
         raise SettingsError(f"labels {path}: {error}") from error
 
 
-def _window(row: dict[str, str | None], zone: ZoneInfo, where: str) -> LabelWindow:
-    start_s, end_s = (_parse_label_time(row, name, zone, where) for name in ("start", "end"))
+def _window(row: dict[str, str | None], zone: ZoneInfo, location: str) -> LabelWindow:
+    start_s, end_s = (_parse_label_time(row, name, zone, location) for name in ("start", "end"))
     if end_s < start_s:
-        raise SettingsError(f"{where}: it ends at {row['end']}, before it starts at {row['start']}")
+        raise SettingsError(f"{location}: it ends at {row['end']}, before it starts at {row['start']}")
     quantity = row.get("quantity") or None
     if quantity is not None and quantity not in QUANTITIES:
-        raise SettingsError(f"{where}: there is no quantity {quantity!r}; there are {', '.join(QUANTITIES)}")
+        raise SettingsError(
+            f"{location}: there is no quantity {quantity!r}; there are {', '.join(QUANTITIES)}"
+        )
     return LabelWindow(site=row.get("site") or None, quantity=quantity, start_s=start_s, end_s=end_s)
 
 
-def _parse_label_time(row: dict[str, str | None], name: str, zone: ZoneInfo, where: str) -> float:
+def _parse_label_time(row: dict[str, str | None], name: str, zone: ZoneInfo, location: str) -> float:
     text = row[name] or ""
     try:
         return parse_time(text, zone)
     except ValueError as error:
-        raise SettingsError(f"{where}: {name} {text!r} is no time: write it like 2019-06-10 15:00") from error
+        raise SettingsError(
+            f"{location}: {name} {text!r} is no time: write it like 2019-06-10 15:00"
+        ) from error

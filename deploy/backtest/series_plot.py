@@ -84,7 +84,7 @@ def _draw_spans(axes: Any, one: JudgedHistory, labels: Sequence[LabelWindow]) ->
         for label in labels
         if label.applies_to(one.series) and label.end_s >= first_s and label.start_s <= last_s
     ]
-    for spans, color, alpha, height, what in (
+    for spans, color, alpha, height, legend_label in (
         (anomaly_spans, ANOMALY, ANOMALY_ALPHA, 1.0, "anomaly"),
         (label_spans, LABEL, 1.0, LABEL_STRIP_SHARE, "label"),
     ):
@@ -95,7 +95,7 @@ def _draw_spans(axes: Any, one: JudgedHistory, labels: Sequence[LabelWindow]) ->
                 color=color,
                 alpha=alpha,
                 linewidth=1,
-                label=what if i == 0 else None,
+                label=legend_label if i == 0 else None,
             )
 
 

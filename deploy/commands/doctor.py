@@ -73,16 +73,17 @@ def _database(common: CommonSettings) -> Iterator[tuple[bool, str]]:
 
 def _database_advice(error: StoreError, dsn: str) -> str:
     """Return a sentence on a database error and its remedy."""
-    where = without_password(dsn)
+    location = without_password(dsn)
     if isinstance(error, StoreUnavailableError):
         return (
-            f"the database does not answer: {error}: see that the server of {where} runs and is reached, or"
+            f"the database does not answer: {error}: see that the server of {location} runs and is "
+            "reached, or"
             " check TOWNTWIN_DSN; the embedded one of `towntwin up` is started again by `up` itself, and its"
             " log is postgres/log in the folder of `up`"
         )
     if "db migrate" in str(error) or "newer towntwin" in str(error):
         return str(error)
-    return f"the database refuses this user or this database: {error}: check TOWNTWIN_DSN ({where})"
+    return f"the database refuses this user or this database: {error}: check TOWNTWIN_DSN ({location})"
 
 
 def _processes(common: CommonSettings) -> Iterator[tuple[bool, str]]:
@@ -102,9 +103,9 @@ def _processes(common: CommonSettings) -> Iterator[tuple[bool, str]]:
         finally:
             store.close()
         for one in processes:
-            where = f" [{one.host}, pid {one.pid}]" if one.pid else ""
+            location = f" [{one.host}, pid {one.pid}]" if one.pid else ""
             detail = f" ({one.detail})" if one.detail else ""
-            yield one.state == "alive", f"{process_messages.process_message(one).en}{detail}{where}"
+            yield one.state == "alive", f"{process_messages.process_message(one).en}{detail}{location}"
         readiness = assess_readiness(processes, areas, writable=writable)
         if readiness.ok:
             yield True, "a reading published now would be stored and judged"

@@ -134,10 +134,11 @@ class ChildProcesses:
     def _end_message(self, child: ChildProcess) -> str:
         process = child.process
         code = process.returncode if process is not None else 0
-        how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+        end_text = f"by signal {-code}" if code < 0 else f"with exit code {code}"
         consequence = CONSEQUENCES.get(child.name, "")
         return (
-            f"{child.name} HAS ENDED FOR GOOD: it ended {child.restarts + 1} times in a row, at last {how},"
+            f"{child.name} HAS ENDED FOR GOOD: it ended {child.restarts + 1} times in a row, at last "
+            f"{end_text},"
             f" and is not started again{consequence}. See {self._log(child)}, mend the cause,"
             " and start `towntwin up` anew."
         )

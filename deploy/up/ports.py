@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from deploy.up.settings import Settings
 
 BROKER_PORT = 1883  # registered for MQTT (IANA)
-BROKER_OLD_PORT = 1884
+BROKER_MQTT311_PORT = 1884
 DATABASE_PORT = 5433  # 5432 is often a PostgreSQL of the machine's own
 MAX_TRIED_PORTS = 100
 LOOPBACK = "127.0.0.1"
@@ -33,7 +33,7 @@ class _PortRequest(NamedTuple):
     """A port to choose, with the flag that configures it and the address to listen on."""
 
     flag: str
-    what: str
+    purpose: str
     named_port: int | None
     default_port: int
     host: str
@@ -56,7 +56,7 @@ def choose_ports(
     host, new, old = settings.listen, settings.broker_port, settings.broker_old_port
     requests = (
         _PortRequest("--broker-port", "the broker for MQTT 5", new, BROKER_PORT, host),
-        _PortRequest("--broker-old-port", "the broker for MQTT 3.1.1", old, BROKER_OLD_PORT, host),
+        _PortRequest("--broker-old-port", "the broker for MQTT 3.1.1", old, BROKER_MQTT311_PORT, host),
         _PortRequest("--database-port", "the database", settings.database_port, DATABASE_PORT, LOOPBACK),
     )
     chosen = {one.named_port for one in requests if one.named_port is not None}
@@ -82,13 +82,14 @@ def _choose_port(
         if port not in chosen and listen_problem(requests.host, port) is None:
             if port != default_port:
                 print_line(
-                    f"ATTENTION: port {default_port} is taken, so {requests.what} listens on port {port} "
+                    f"ATTENTION: port {default_port} is taken, so {requests.purpose} listens on port {port} "
                     "in this run"
                     f" ({requests.flag} names another)"
                 )
             return port
     raise SettingsError(
-        f"no port from {default_port} to {default_port + MAX_TRIED_PORTS - 1} is free for {requests.what}: "
+        f"no port from {default_port} to {default_port + MAX_TRIED_PORTS - 1} is free for "
+        f"{requests.purpose}: "
         f"name one by {requests.flag}"
     )
 

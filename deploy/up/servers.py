@@ -31,7 +31,7 @@ class _RestartableServer:
     """An embedded server that is restarted when it ends, with a growing delay."""
 
     name: str
-    meanwhile: str
+    consequence: str
     server: EmbeddedPostgres | EmbeddedBroker
     wait_s: float = INITIAL_DELAY_S
     due_s: float | None = None
@@ -102,7 +102,7 @@ class Servers:
                 continue
             if one.due_s is None:
                 one.due_s = now_s + one.wait_s
-                self._print_line(f"{one.name} ended by itself: starting it again; {one.meanwhile}")
+                self._print_line(f"{one.name} ended by itself: starting it again; {one.consequence}")
             if now_s >= one.due_s:
                 self._start_again(one)
 
@@ -131,9 +131,9 @@ class Servers:
                 self._stack.enter_context(postgres)
                 self._postgres = postgres
                 self.dsn = postgres.database(self._database, fresh=self._fresh)
-                meanwhile = "devices keep their readings until it is back"
+                consequence = "devices keep their readings until it is back"
                 self._embedded_servers.append(
-                    _RestartableServer("the embedded PostgreSQL", meanwhile, postgres)
+                    _RestartableServer("the embedded PostgreSQL", consequence, postgres)
                 )
             if embeds_broker:
                 self._print_line("starting the embedded MQTT broker")
@@ -147,9 +147,9 @@ class Servers:
                 )
                 self._stack.enter_context(broker)
                 self.broker, self.broker_old = broker.url, broker.mqtt311_url
-                meanwhile = "agents send again what it had in memory, plain clients have to connect again"
+                consequence = "agents send again what it had in memory, plain clients have to connect again"
                 self._embedded_servers.append(
-                    _RestartableServer("the embedded MQTT broker", meanwhile, broker)
+                    _RestartableServer("the embedded MQTT broker", consequence, broker)
                 )
             cleanup.pop_all()
         return self

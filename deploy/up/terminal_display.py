@@ -97,8 +97,8 @@ class TerminalDisplay:
             table.add_column(column, no_wrap=column != "what")
         names = {site.site_id: f"{site.en} {site.zh}" for site in directory.sites}
         for anomaly in newest[:MAX_SHOWN_ANOMALIES]:
-            word, style = SEVERITY[anomaly.severity]
-            severity_text = word if anomaly.state == "open" else f"{word} (over)"
+            severity_name, style = SEVERITY[anomaly.severity]
+            severity_text = severity_name if anomaly.state == "open" else f"{severity_name} (over)"
             table.add_row(
                 _start_text(anomaly),
                 Text(severity_text, style=style),
@@ -119,9 +119,10 @@ class TerminalDisplay:
         for anomaly in reversed(newest):
             if anomaly.anomaly_id not in self._printed_ids:
                 self._printed_ids.add(anomaly.anomaly_id)
-                word = SEVERITY[anomaly.severity][0]
+                severity_name = SEVERITY[anomaly.severity][0]
                 self.print_line(
-                    f"  {_start_text(anomaly)}  {word:<8} {names[anomaly.site_id]}: {anomaly.reason_en}"
+                    f"  {_start_text(anomaly)}  {severity_name:<8} {names[anomaly.site_id]}: "
+                    f"{anomaly.reason_en}"
                 )
         if now_s - self._last_plain_s >= PLAIN_INTERVAL_S:
             self._last_plain_s = now_s

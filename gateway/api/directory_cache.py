@@ -108,10 +108,10 @@ def check_quantity(quantity: str | None) -> None:
 
 def areas_with_descendants(directory: Directory, areas: Iterable[str]) -> set[str]:
     """Return the ids of those of the areas that exist, and of all below them."""
-    collected = {one.area_id for one in directory.areas} & set(areas)
-    while added := {one.area_id for one in directory.areas if one.parent in collected} - collected:
-        collected |= added
-    return collected
+    result = {one.area_id for one in directory.areas} & set(areas)
+    while added := {one.area_id for one in directory.areas if one.parent in result} - result:
+        result |= added
+    return result
 
 
 def restricted_to_areas(directory: Directory, areas: Iterable[str]) -> DirectoryIndex:
@@ -175,9 +175,9 @@ class DirectoryCache:
             return self.directory_index(areas)
         if areas is None:
             return directory_index
-        collected = self._restricted_indexes.get(areas)
-        if collected is not None:
-            return collected
+        result = self._restricted_indexes.get(areas)
+        if result is not None:
+            return result
         if not self._lock.acquire(blocking=False):  # another thread reads the directory, which may take long
             return restricted_to_areas(directory_index.directory, areas)
         try:

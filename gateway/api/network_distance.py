@@ -60,8 +60,8 @@ def sites_within(
             )
     return {
         node.site_id
-        for node, is_reachable_node in zip(nodes, is_reachable, strict=True)
-        if is_reachable_node and node.site_id
+        for node, is_node_reachable in zip(nodes, is_reachable, strict=True)
+        if is_node_reachable and node.site_id
     }
 
 

@@ -73,9 +73,9 @@ class ProblemError(GatewayError):
         self.headers = headers
 
 
-def not_found(what: str, name: object) -> ProblemError:
+def not_found(resource_kind: str, name: object) -> ProblemError:
     """Return the 404 for an unknown id or name."""
-    return ProblemError(404, f"there is no {what} {name!r}")
+    return ProblemError(404, f"there is no {resource_kind} {name!r}")
 
 
 def add_error_handlers(app: FastAPI) -> None:

@@ -51,10 +51,10 @@ def decode_token(token_text: str) -> SnapshotToken:
         token = msgspec.msgpack.decode(packed, type=SnapshotToken)
     except (binascii.Error, ValueError, msgspec.MsgspecError) as error:
         raise _invalid_token() from error
-    xids = (token.snapshot.xmax, *token.snapshot.running)
+    transaction_ids = (token.snapshot.xmax, *token.snapshot.running)
     bounds_us = (token.from_us, token.to_us)
     if not (
-        all(0 <= xid < 2**32 for xid in xids)
+        all(0 <= transaction_id < 2**32 for transaction_id in transaction_ids)
         and 0 <= token.snapshot.at_us < 2**53
         and all(EARLIEST_US <= one < LATEST_US for one in bounds_us)
     ):

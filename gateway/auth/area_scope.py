@@ -158,9 +158,9 @@ class AreaScopedStore:
         rows = self._store.health(
             [one for one in (visible if series_ids is None else series_ids) if one in visible]
         )
-        is_open = self.count_anomalies(AnomalyQuery(states=["open"]))
+        n_open_anomalies = self.count_anomalies(AnomalyQuery(states=["open"]))
         return msgspec.structs.replace(
-            rows, open_anomalies=is_open, dead_letters=self.count_dead_letters(DeadLetterQuery())
+            rows, open_anomalies=n_open_anomalies, dead_letters=self.count_dead_letters(DeadLetterQuery())
         )
 
     def dead_letters(self, query: DeadLetterQuery) -> list[DeadLetter]:
@@ -201,8 +201,8 @@ class AreaScopedStore:
     def feedback(self, *, anomaly_id: int | None = None, series_id: int | None = None) -> list[Feedback]:
         """Feedback on an anomaly or on the anomalies of a series; none where they are outside the areas."""
         rows = self._store.feedback(anomaly_id=anomaly_id, series_id=series_id)
-        is_visible = {one: self.anomaly(one) is not None for one in {entry.anomaly_id for entry in rows}}
-        return [one for one in rows if is_visible[one.anomaly_id]]
+        visible_by_id = {one: self.anomaly(one) is not None for one in {entry.anomaly_id for entry in rows}}
+        return [one for one in rows if visible_by_id[one.anomaly_id]]
 
     def _restrict_to_sites(self, query: AnomalyQuery) -> AnomalyQuery:
         visible = self._directory_index.sites

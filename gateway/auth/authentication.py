@@ -20,7 +20,7 @@ from gateway.auth import api_keys, authorization, sessions
 from gateway.auth.api_keys import ApiKeyCache, AuthenticationError, principal_of_key
 from gateway.auth.oidc import OidcTokenVerifier
 from gateway.auth.rate_limit import TokenBuckets
-from gateway.auth.request_auth import AUTH_SCOPE_KEY as VISIT
+from gateway.auth.request_auth import AUTH_SCOPE_KEY as REQUEST_STATE_KEY
 from gateway.auth.request_auth import RequestAuth
 from gateway.transport import forwarded_headers
 from ingest_service.storage.contract.errors import StoreError, StoreUnavailableError
@@ -67,7 +67,7 @@ class Authenticator:
         headers = Headers(scope=scope)
         method = scope.get("method", "GET")  # a WebSocket's handshake is a GET, without a method in the scope
         auth = RequestAuth(self._match_route(method, scope["path"]), (scope.get("client") or ("", 0))[0])
-        scope[VISIT] = auth
+        scope[REQUEST_STATE_KEY] = auth
         auth.peer_address = scope.get(forwarded_headers.PEER_SCOPE_KEY, auth.address)
         auth.was_forwarded = any(name in forwarded_headers.FORWARDING_HEADERS for name, _ in scope["headers"])
         role = auth.matched_route.right.role

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-MAX_AUDITED_TARGET = 2000  # characters of a request target in the audit; the rest is cut off
+MAX_AUDITED_TARGET_CHARS = 2000  # characters of a request target in the audit; the rest is cut off
 
 
 class ResponseCutError(GatewayError):
@@ -71,7 +71,7 @@ class AccessMiddleware:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        send = add_security_headers(scope, self._rejection_log.noting_send(scope, send))
+        send = add_security_headers(scope, self._rejection_log.recording_send(scope, send))
         try:
             auth = await self.authenticator.authenticate(scope)
             self._check_content_length(scope)
@@ -147,7 +147,7 @@ class AccessMiddleware:
             areas=None if principal is None or principal.areas is None else list(principal.areas),
             action=f"{scope['method']} {auth.matched_route.path}",
             # PostgreSQL rejects NUL, and terminals execute control sequences.
-            target=escape_controls(target[:MAX_AUDITED_TARGET]),
+            target=escape_controls(target[:MAX_AUDITED_TARGET_CHARS]),
             address=auth.address,
             status=status,
             detail=escape_controls_in(auth.detail),
@@ -214,10 +214,10 @@ class _AuditedSend:
         """Write the audit entry of a response, if it is a change or an export."""
         auth = self._auth
         auth.is_export = self._is_audited_export = auth.is_export or auth.matched_route.right.audits_export
-        is_due = (auth.is_export or bool(auth.rows)) and self._middleware.export_entry_due(
+        entry_is_due = (auth.is_export or bool(auth.rows)) and self._middleware.export_entry_due(
             self._scope["method"], auth
         )
-        if is_due or auth.matched_route.is_audited:
+        if entry_is_due or auth.matched_route.is_audited:
             await self._middleware.note(self._scope, self._auth, status)
 
     async def _audit_before_start(self, status: int) -> None:

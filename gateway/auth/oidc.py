@@ -64,15 +64,15 @@ class OidcTokenVerifier:
         cached_principal, until_s = self._verified.get(digest, (None, 0.0))
         if cached_principal is not None and time.time() < until_s:
             return cached_principal
-        match = await asyncio.get_running_loop().run_in_executor(
+        result = await asyncio.get_running_loop().run_in_executor(
             self._verifier_threads, self._verify, token_text
         )
         now_s = time.time()
-        self._verified[digest] = (match, min(now_s + VERIFIED_CACHE_S, match.expires_s or now_s))
+        self._verified[digest] = (result, min(now_s + VERIFIED_CACHE_S, result.expires_s or now_s))
         self._verified.move_to_end(digest)
         if len(self._verified) > MAX_VERIFIED_TOKENS:
             self._verified.popitem(last=False)
-        return match
+        return result
 
     def _verify(self, token_text: str) -> Principal:
         settings = self._settings
@@ -122,10 +122,10 @@ class OidcTokenVerifier:
             age_s = time.monotonic() - self._fetched_s
             if age_s > KEY_SET_LIFETIME_S or (self._find_key(name) is None and age_s > KEY_SET_RETRY_S):
                 self._fetch()
-            match = self._find_key(name)
-        if match is None:
+            result = self._find_key(name)
+        if result is None:
             raise AuthenticationError("the token is signed with a key that the provider does not show")
-        return match
+        return result
 
     def _find_key(self, name: object) -> jwt.PyJWK | None:
         if name is None and len(self._keys) == 1:

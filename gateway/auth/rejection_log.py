@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from gateway.auth import api_keys
-from gateway.auth import request_auth as visits
+from gateway.auth import request_auth as request_state
 from gateway.auth.rate_limit import TokenBuckets
 from gateway.metrics import REJECTED_REQUESTS
 
@@ -32,22 +32,22 @@ class RejectionLog:
         self._total_limiter = TokenBuckets(per_s=TOTAL_LOG_PER_S, burst=TOTAL_LOG_BURST)
         self._unlogged = 0
 
-    def noting_send(self, scope: Scope, send: Send) -> Send:
+    def recording_send(self, scope: Scope, send: Send) -> Send:
         """Wrap an ASGI ``send`` so that rejections are counted and logged."""
 
-        async def send_noting(message: Message) -> None:
+        async def send_and_record(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self.note(message["status"], scope)
             await send(message)
 
-        return send_noting
+        return send_and_record
 
     def note(self, status: int, scope: Scope) -> None:
         """Count and log a response's status, where it is a rejection."""
         if status not in REJECTION_STATUSES:
             return
         REJECTED_REQUESTS.labels(status).inc()
-        auth: RequestAuth | None = scope.get(visits.AUTH_SCOPE_KEY)
+        auth: RequestAuth | None = scope.get(request_state.AUTH_SCOPE_KEY)
         address, now_s = "" if auth is None else auth.address, time.time()
         if self._address_limiter.try_take(address, now_s=now_s) or self._total_limiter.try_take(
             "", now_s=now_s

@@ -61,8 +61,8 @@ class DeadLetterDialog:
         else:
             try:
                 query = DeadLetterQuery(whole=False, limit=MAX_SHOWN)
-                found = await run_in_threadpool(self._context.store.dead_letters, query)
-                rows = [self._row(one) for one in found]
+                matched = await run_in_threadpool(self._context.store.dead_letters, query)
+                rows = [self._row(one) for one in matched]
             except StoreError:
                 empty_text_key = "unknown_now"
         self._table.rows = rows

@@ -27,15 +27,15 @@ class DiskUsageCache:
     def __init__(self, database: Database | None) -> None:
         self._database = database
         self._cached: DiskUsage | None = None
-        self._read_s = -CACHE_S
+        self._read_at_s = -CACHE_S
 
     def newest(self) -> DiskUsage | None:
         """Return the disk usage; None for an in-memory store. Raises as the store does."""
         now_s = time.monotonic()
-        if self._database is not None and now_s - self._read_s >= CACHE_S:
+        if self._database is not None and now_s - self._read_at_s >= CACHE_S:
             used, folder = self._database.size()
             self._cached = DiskUsage(used, *_free_and_total_bytes(folder))
-            self._read_s = now_s
+            self._read_at_s = now_s
         return self._cached
 
 
@@ -43,5 +43,5 @@ def _free_and_total_bytes(folder: str | None) -> tuple[int | None, int | None]:
     """Return free and total bytes of a folder's disk; None if this machine does not have the folder."""
     if folder is None or not Path(folder).is_dir():
         return None, None
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+    disk_stats = os.statvfs(folder)
+    return disk_stats.f_bavail * disk_stats.f_frsize, disk_stats.f_blocks * disk_stats.f_frsize

@@ -28,8 +28,8 @@ DATABASE_LABEL = BilingualText("database", "数据库")
 BROKER_LABEL = BilingualText("broker", "消息代理")
 DEVICES_LABEL = BilingualText("devices", "设备")
 UNKNOWN_TEXT = BilingualText("not known", "状态未知")
-AWAY_TEXT = BilingualText("no answer for {} s", "已{}秒无应答")
-AWAY_ADVICE = BilingualText(
+DATABASE_AWAY_TEXT = BilingualText("no answer for {} s", "已{}秒无应答")
+DATABASE_AWAY_ADVICE = BilingualText(
     "the database does not answer: check that it runs, then its disk, then the network to it."
     " Devices keep their readings; this page shows the last that was known",
     "数据库无应答：请依次检查数据库是否运行、磁盘是否已满、网络是否通畅；读数保留在设备中，页面显示最后已知状态",
@@ -67,7 +67,7 @@ class PlatformCheck(NamedTuple):
     part: str
     state: CheckState
     text: BilingualText
-    to_do: BilingualText | None = None
+    remedy: BilingualText | None = None
 
 
 def platform_checks(platform_state: PlatformState | None, *, now_s: float) -> list[PlatformCheck]:
@@ -105,21 +105,23 @@ def ordered_advice(
     problems : why readings are not stored and judged, beyond the checks
 
     """
-    own_advice = [one.to_do for one in found_checks if one.to_do is not None]
+    own_advice = [one.remedy for one in found_checks if one.remedy is not None]
     if found_checks and found_checks[0].part == "database" and found_checks[0].state in {"stuck", "absent"}:
         return own_advice[:1]  # until the database is repaired all other states are unknown
-    devices = [one.to_do for one in found_checks if one.part == "devices" and one.to_do is not None]
+    devices = [one.remedy for one in found_checks if one.part == "devices" and one.remedy is not None]
     other_advice = [one for one in own_advice if one not in devices]
     return list(dict.fromkeys([*other_advice, *problems, *devices]))
 
 
 def _checks_without_database(platform_state: PlatformState | None, now_s: float) -> list[PlatformCheck]:
     age_s = 0.0 if platform_state is None else now_s - platform_state.read_at_s
-    text = BilingualText(AWAY_TEXT.en.format(f"{age_s:.0f}"), AWAY_TEXT.zh.format(f"{age_s:.0f}"))
+    text = BilingualText(
+        DATABASE_AWAY_TEXT.en.format(f"{age_s:.0f}"), DATABASE_AWAY_TEXT.zh.format(f"{age_s:.0f}")
+    )
     if platform_state is None:
         text = UNKNOWN_TEXT
     return [
-        PlatformCheck("database", "absent", _with_label(DATABASE_LABEL, text), AWAY_ADVICE),
+        PlatformCheck("database", "absent", _with_label(DATABASE_LABEL, text), DATABASE_AWAY_ADVICE),
         *_unknown_checks([] if platform_state is None else platform_state.processes),
     ]
 
@@ -138,18 +140,21 @@ def _unknown_checks(processes: Sequence[ProcessInfo]) -> Iterator[PlatformCheck]
 def _database_check(disk: DiskUsage | None) -> PlatformCheck:
     en, zh, state, advice = WRITABLE_TEXT.en, WRITABLE_TEXT.zh, "alive", None
     if disk is not None:
-        numbers = {"used": f"{disk.used / GIGABYTE:.1f}"}
+        format_values = {"used": f"{disk.used / GIGABYTE:.1f}"}
         en, zh = (
-            f"{en}, {DISK_USED_TEXT.en.format(**numbers)}",
-            f"{zh}，{DISK_USED_TEXT.zh.format(**numbers)}",
+            f"{en}, {DISK_USED_TEXT.en.format(**format_values)}",
+            f"{zh}，{DISK_USED_TEXT.zh.format(**format_values)}",
         )
         if disk.free is not None and disk.total:
-            numbers = {"free": f"{disk.free / GIGABYTE:.1f}", "whole": f"{disk.total / GIGABYTE:.1f}"}
-            en, zh = en + DISK_FREE_TEXT.en.format(**numbers), zh + DISK_FREE_TEXT.zh.format(**numbers)
+            format_values = {"free": f"{disk.free / GIGABYTE:.1f}", "whole": f"{disk.total / GIGABYTE:.1f}"}
+            en, zh = (
+                en + DISK_FREE_TEXT.en.format(**format_values),
+                zh + DISK_FREE_TEXT.zh.format(**format_values),
+            )
             if disk.free < LOW_DISK_SHARE * disk.total:
                 state = "behind"
                 advice = BilingualText(
-                    LOW_DISK_ADVICE.en.format(**numbers), LOW_DISK_ADVICE.zh.format(**numbers)
+                    LOW_DISK_ADVICE.en.format(**format_values), LOW_DISK_ADVICE.zh.format(**format_values)
                 )
     return PlatformCheck(
         "database",
@@ -194,9 +199,10 @@ def _devices_check(platform_state: PlatformState) -> PlatformCheck:
     is_area_wide = any(
         one.detector == "silence" and one.device_id is None for one in platform_state.anomalies
     )
-    numbers = {"on": 0 if is_area_wide else max(0, total - silent), "all": total}
+    format_values = {"on": 0 if is_area_wide else max(0, total - silent), "all": total}
     text = _with_label(
-        DEVICES_LABEL, BilingualText(REPORTING_TEXT.en.format(**numbers), REPORTING_TEXT.zh.format(**numbers))
+        DEVICES_LABEL,
+        BilingualText(REPORTING_TEXT.en.format(**format_values), REPORTING_TEXT.zh.format(**format_values)),
     )
     if is_area_wide:
         return PlatformCheck("devices", "stuck", text, ALL_SILENT_ADVICE)

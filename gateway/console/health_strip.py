@@ -57,8 +57,8 @@ class HealthStrip:
         with self._column:
             self._draw_marks(found_checks, ok=ok)
             for number, line in enumerate(advice_lines, 1):
-                shown = f"{number}. {line}" if len(advice_lines) > 1 else line
-                ui.label(shown).classes("text-sm text-amber-2").mark("why")
+                numbered_line = f"{number}. {line}" if len(advice_lines) > 1 else line
+                ui.label(numbered_line).classes("text-sm text-amber-2").mark("why")
 
     def _draw_marks(self, found_checks: list[PlatformCheck], *, ok: bool) -> None:
         with ui.row().classes("items-center gap-x-6 gap-y-0 text-sm"):

@@ -122,7 +122,8 @@ def _line(state: LinkState, link: Link, nodes: dict[str, Node], language: Langua
         if is_road
         else RIVER_COLOUR
     )
-    flow = f"\n{state.congestion:.0%}" if state.congestion is not None else ""
+    congestion_text = f"\n{state.congestion:.0%}" if state.congestion is not None else ""
+    name = escape_template(_name(link, language))
     return {
         "coords": [list(pair) for pair in link.coordinates] or [[one.lon, one.lat] for one in ends],
         "lineStyle": {
@@ -131,9 +132,7 @@ def _line(state: LinkState, link: Link, nodes: dict[str, Node], language: Langua
             "type": "dashed" if has_anomaly else "solid",
             "opacity": 0.9 if has_anomaly else 0.65,
         },
-        "tooltip": {
-            "formatter": f"{escape_template(_name(link, language))}\n{link.length_m / 1000:.1f} km{flow}"
-        },
+        "tooltip": {"formatter": f"{name}\n{link.length_m / 1000:.1f} km{congestion_text}"},
     }
 
 
@@ -157,7 +156,7 @@ def _points(
 
 
 def _point(state: NodeState, node: Node, language: Language) -> dict[str, Any]:
-    shown = state.status in ("anomaly", "silent")
+    is_labelled = state.status in ("anomaly", "silent")
     measured = "".join(f"\n{one.quantity}: {one.value + 0.0:.4g} {one.unit}" for one in state.measured)
     name = escape_template(_name(node, language))
     return {
@@ -165,7 +164,7 @@ def _point(state: NodeState, node: Node, language: Language) -> dict[str, Any]:
         "value": [node.lon, node.lat],
         "site": state.site_id,
         "label": {
-            "show": shown,
+            "show": is_labelled,
             "formatter": name,
             "position": "right",
             "color": TEXT_COLOUR,

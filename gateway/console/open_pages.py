@@ -17,7 +17,7 @@ import structlog
 from nicegui import core
 from starlette.exceptions import HTTPException
 
-from gateway.auth import request_auth as visits
+from gateway.auth import request_auth as request_state
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -64,11 +64,11 @@ class OpenPages:
 
         """
         client.on_delete(lambda: self._pages_by_client.pop(client.id, None))
-        own_pages = list(self._pages_of(_principal_id_of(auth)))
-        unjoined = [one for one in own_pages if not one.joined]  # NiceGUI itself closes joined pages
+        principal_pages = list(self._pages_of(_principal_id_of(auth)))
+        unjoined = [one for one in principal_pages if not one.joined]  # NiceGUI itself closes joined pages
         for one in unjoined[: max(0, len(unjoined) + 1 - MAX_UNJOINED_PAGES)]:
             one.client.delete()
-        if len(own_pages) - len(unjoined) >= MAX_PAGES:
+        if len(principal_pages) - len(unjoined) >= MAX_PAGES:
             client.delete()
             raise HTTPException(
                 429, f"{MAX_PAGES} pages are open with this key: close some", {"Retry-After": "5"}
@@ -137,7 +137,7 @@ def _client_id_of(environ: dict[str, Any]) -> str | None:
 
 def _auth_of_socket(sid: str) -> RequestAuth | None:
     environ = core.sio.get_environ(sid) or {}
-    auth: RequestAuth | None = environ.get("asgi.scope", {}).get(visits.AUTH_SCOPE_KEY)
+    auth: RequestAuth | None = environ.get("asgi.scope", {}).get(request_state.AUTH_SCOPE_KEY)
     return auth
 
 

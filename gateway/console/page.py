@@ -16,7 +16,7 @@ from edge.wire.quantities import QUANTITIES
 from gateway.api import problems, request_context
 from gateway.api.problems import ProblemError
 from gateway.api.request_context import RequestContext
-from gateway.auth import request_auth as visits
+from gateway.auth import request_auth as request_state
 from gateway.console import network_map, plot_range, script_nonces, series_chart
 from gateway.console.dead_letter_dialog import DeadLetterDialog
 from gateway.console.health_strip import HealthStrip
@@ -115,21 +115,17 @@ def add_console(app: FastAPI) -> None:
             request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language")
         )
         _set_client_language(ui.context.client, language)
-        request_context_of_page = request_context.context_for(app_context, request)
-        auth: RequestAuth = request.scope[visits.AUTH_SCOPE_KEY]
+        page_context = request_context.context_for(app_context, request)
+        auth: RequestAuth = request.scope[request_state.AUTH_SCOPE_KEY]
         pages.add(ui.context.client, auth)
-        state_cache = state_caches.setdefault(
-            request_context_of_page.principal.areas, PlatformStateCache(request_context_of_page)
-        )
-        page = ConsolePage(
-            request_context_of_page, state_cache, language, authenticator=authenticator, auth=auth
-        )
+        state_cache = state_caches.setdefault(page_context.principal.areas, PlatformStateCache(page_context))
+        page = ConsolePage(page_context, state_cache, language, authenticator=authenticator, auth=auth)
         page.select_from_query(request.query_params)
         ui.add_head_html(f'<script nonce="{request.scope[NONCE_SCOPE_KEY]}">{SIGN_OUT_SCRIPT}</script>')
         page.build()
 
         async def refresh() -> None:
-            await request_context_of_page.platform_health.tasks.run_once("console", page.refresh)
+            await page_context.platform_health.tasks.run_once("console", page.refresh)
 
         ui.context.client.on_connect(refresh)  # only then: no queries for a page without a browser
         ui.timer(REFRESH_INTERVAL_S, refresh, immediate=False)
@@ -149,9 +145,9 @@ def add_console(app: FastAPI) -> None:
 
 def _set_client_language(client: Client, language: Language) -> None:
     """Set the language of NiceGUI's own messages, such as that of a lost connection."""
-    own_page = copy.copy(client.page)  # a copy: all visitors share `client.page`
-    own_page.language = QUASAR_LANGUAGES[language]
-    client.page = own_page
+    page_copy = copy.copy(client.page)  # a copy: all visitors share `client.page`
+    page_copy.language = QUASAR_LANGUAGES[language]
+    client.page = page_copy
 
 
 class ConsolePage:
@@ -177,8 +173,8 @@ class ConsolePage:
         self._series_id: int | None = None
         self._anomaly_id: int | None = None  # from the URL; shown by the next refresh
         self._range = PlotRange()
-        self._marked: tuple[float, float] | None = None
-        self._figure_labels: dict[str, ui.label] = {}
+        self._shaded_range: tuple[float, float] | None = None
+        self._indicator_labels: dict[str, ui.label] = {}
 
     def select_from_query(self, query: Mapping[str, str]) -> None:
         """Choose the anomaly or series of the URL's query: ``anomaly=7``, or ``series=12``."""
@@ -191,25 +187,25 @@ class ConsolePage:
         """Create the page's widgets."""
         ui.add_head_html(f"<style>{CONSOLE_STYLE}</style>")  # `add_css` adds an inline script
         with ui.row().classes("w-full items-center panel px-4 py-2 gap-x-8 gap-y-1"):
-            ui.label(self._word("title")).classes("text-xl font-bold")
+            ui.label(self._text("title")).classes("text-xl font-bold")
             ui.space()
             with ui.element("div").classes("figures"):
                 for name in ("readings", "open_anomalies", "newest", "dead_letters", "clock", "database"):
-                    self._add_figure(name)
-            ui.button(self._word("language"), on_click=self._switch_language).props(
+                    self._add_indicator(name)
+            ui.button(self._text("language"), on_click=self._switch_language).props(
                 "flat dense color=light-blue-3"
             ).mark("language")
         self._dead_letter_dialog = DeadLetterDialog(self._context, self._language)
         self._health_strip = HealthStrip(self._language)
-        self._banner = ui.label(self._word("away")).classes("w-full panel px-4 py-2 text-red-4").mark("away")
+        self._banner = ui.label(self._text("away")).classes("w-full panel px-4 py-2 text-red-4").mark("away")
         self._banner.visible = False
         with ui.element("div").classes("upper"):
             with ui.column().classes("panel p-2 gap-0 map-panel"):
-                ui.label(self._word("towns")).classes("figure-name")
+                ui.label(self._text("towns")).classes("figure-name")
                 self._map = ui.echart({}, on_point_click=self._on_map_click).classes("fills").mark("map")
             with ui.column().classes("panel p-2 gap-0 list-panel"):
-                ui.label(self._word("wrong")).classes("figure-name")
-                self._empty_label = ui.label(self._word("loading")).classes("p-2").mark("none")
+                ui.label(self._text("wrong")).classes("figure-name")
+                self._empty_label = ui.label(self._text("loading")).classes("p-2").mark("none")
                 self._table = self._make_table()
         with ui.column().classes("panel p-2 gap-0 lower"):
             with ui.row().classes("w-full items-center gap-x-4 gap-y-0"):
@@ -218,18 +214,18 @@ class ConsolePage:
                 )
                 self._tabs.mark("quantities").style("flex: 1; min-width: 0")
                 self._ranges = ui.toggle(
-                    {hours: self._word(f"range_{hours}") for hours in RANGE_CHOICES_H},
+                    {hours: self._text(f"range_{hours}") for hours in RANGE_CHOICES_H},
                     value=DEFAULT_RANGE_H,
                     on_change=self._on_range_change,
                 ).props("dense no-caps flat toggle-color=light-blue-9")
                 self._ranges.mark("ranges")
-            self._hint = ui.label(self._word("choose")).classes("figure-name")
+            self._hint = ui.label(self._text("choose")).classes("figure-name")
             self._plot = ui.echart({}).classes("fills").mark("plot")
 
-    def _add_figure(self, name: str) -> None:
+    def _add_indicator(self, name: str) -> None:
         with ui.column().classes("gap-0") as column:
-            self._figure_labels[name] = ui.label("–").classes("figure").mark(name)
-            ui.label(self._word(name)).classes("figure-name")
+            self._indicator_labels[name] = ui.label("–").classes("figure").mark(name)
+            ui.label(self._text(name)).classes("figure-name")
         if name == "dead_letters":
             column.classes("link").on("click", self._open_dead_letters)
             column.props('role="button" tabindex="0"').on("keydown.enter", self._open_dead_letters)
@@ -243,7 +239,7 @@ class ConsolePage:
         self._banner.visible = platform_state is None or platform_state.is_database_away
         if platform_state is None:
             return
-        self._show_figures(platform_state)
+        self._show_indicators(platform_state)
         self._map.options.clear()
         self._map.options.update(network_map.map_options(platform_state, self._language))
         self._map.update()
@@ -263,7 +259,7 @@ class ConsolePage:
 
     def _make_table(self) -> ui.table:
         columns: list[dict[str, Any]] = [
-            {"name": name, "field": name, "label": self._word(name), "align": "left"}
+            {"name": name, "field": name, "label": self._text(name), "align": "left"}
             for name in ("severity", "since", "site", "what", "link")
         ]
         table = (
@@ -276,13 +272,15 @@ class ConsolePage:
         table.on("rowClick", self._on_row_click)
         return table.mark("anomalies")
 
-    def _show_figures(self, platform_state: PlatformState) -> None:
+    def _show_indicators(self, platform_state: PlatformState) -> None:
         health = platform_state.health
         age_s = platform_state.newest_age_s
-        newest = self._word("never") if age_s is None else self._word("ago").format(f"{age_s:,.0f}")
-        is_old = platform_state.is_old or platform_state.is_database_away or not platform_state.writable
-        self._figure_labels["newest"].classes(add="old" if is_old else "", remove="" if is_old else "old")
-        shown = {
+        newest = self._text("never") if age_s is None else self._text("ago").format(f"{age_s:,.0f}")
+        is_stale = platform_state.is_stale or platform_state.is_database_away or not platform_state.writable
+        self._indicator_labels["newest"].classes(
+            add="old" if is_stale else "", remove="" if is_stale else "old"
+        )
+        indicator_texts = {
             "readings": f"{health.readings:,}",
             "open_anomalies": str(health.open_anomalies),
             "newest": newest,
@@ -290,26 +288,26 @@ class ConsolePage:
             "clock": worst_clock_text(platform_state.clocks, self._language),
             "database": health.edition,
         }
-        for name, text in shown.items():
-            self._figure_labels[name].text = text
+        for name, text in indicator_texts.items():
+            self._indicator_labels[name].text = text
 
     def _show_anomalies(self, platform_state: PlatformState) -> None:
         self._table.rows = [self._row(one, platform_state) for one in platform_state.anomalies]
         self._table.update()
         self._empty_label.visible = not platform_state.anomalies
-        is_known = platform_state.writable and not platform_state.is_database_away
-        self._empty_label.text = f"✓ {self._word('nothing')}" if is_known else self._word("unknown_now")
+        is_state_known = platform_state.writable and not platform_state.is_database_away
+        self._empty_label.text = f"✓ {self._text('nothing')}" if is_state_known else self._text("unknown_now")
 
     def _row(self, one: Anomaly, platform_state: PlatformState) -> dict[str, Any]:
         site = platform_state.directory_index.sites[one.site_id]
         return {
             "id": one.anomaly_id,
             "level": one.severity,
-            "severity": self._word(f"severity_{one.severity}"),
+            "severity": self._text(f"severity_{one.severity}"),
             "since": datetime.fromtimestamp(one.start_s, self._zone).strftime("%m-%d %H:%M"),
             "site": site.zh if self._language == "zh" else site.en,
             "what": one.reason_zh if self._language == "zh" else one.reason_en,
-            "link": self._word("open"),
+            "link": self._text("open"),
             "series": one.series_id,
         }
 
@@ -317,12 +315,12 @@ class ConsolePage:
         """Show the anomaly of the page's URL, if it exists within the visitor's area scope."""
         anomaly_id, self._anomaly_id = self._anomaly_id, None
         try:
-            found = await run_in_threadpool(self._context.store.anomaly, anomaly_id or 0)
+            linked_anomaly = await run_in_threadpool(self._context.store.anomaly, anomaly_id or 0)
         except StoreError:
             self._anomaly_id = anomaly_id  # at the next refresh
             return
-        if found is not None:
-            self._show_anomaly(found, platform_state)
+        if linked_anomaly is not None:
+            self._show_anomaly(linked_anomaly, platform_state)
 
     def _show_anomaly(self, one: Anomaly, platform_state: PlatformState) -> None:
         """Choose the series of an anomaly, or the first series of its site, and the time range around it."""
@@ -333,7 +331,7 @@ class ConsolePage:
         ]
         self._series_id = one.series_id or next(iter(site_series), None)
         self._range = range_around(one, time.time())
-        self._marked = (one.start_s, time.time() if one.end_s is None else one.end_s)
+        self._shaded_range = (one.start_s, time.time() if one.end_s is None else one.end_s)
         self._ranges.set_value(None)
 
     async def _show_series(self, platform_state: PlatformState) -> None:
@@ -352,7 +350,7 @@ class ConsolePage:
         self._plot.options.clear()
         self._plot.options.update(
             series_chart.chart_options(
-                series, name, rows, self._language, self._zone, shaded_range=self._marked
+                series, name, rows, self._language, self._zone, shaded_range=self._shaded_range
             )
         )
         self._plot.update()
@@ -381,8 +379,10 @@ class ConsolePage:
             return
         site_series = [one.series_id for one in platform_state.directory_index.series_of(site=site_id)]
         if site_series:
-            after = site_series.index(self._series_id) + 1 if self._series_id in site_series else 0
-            self._series_id = site_series[after % len(site_series)]  # clicking again shows the next quantity
+            next_index = site_series.index(self._series_id) + 1 if self._series_id in site_series else 0
+            self._series_id = site_series[
+                next_index % len(site_series)
+            ]  # clicking again shows the next quantity
             await self._show_series(platform_state)
 
     async def _on_row_click(self, event: events.GenericEventArguments) -> None:
@@ -413,7 +413,7 @@ class ConsolePage:
     async def _on_range_change(self, event: events.ValueChangeEventArguments[Any]) -> None:
         if event.value not in RANGE_CHOICES_H or not await self._is_still_authenticated():
             return
-        self._range, self._marked = PlotRange(int(event.value)), None
+        self._range, self._shaded_range = PlotRange(int(event.value)), None
         platform_state = await self._state_cache.newest()
         if platform_state is not None:
             await self._show_series(platform_state)
@@ -423,13 +423,13 @@ class ConsolePage:
             await self._dead_letter_dialog.open()
 
     def _switch_language(self) -> None:
-        other = "en" if self._language == "zh" else "zh"
+        other_language = "en" if self._language == "zh" else "zh"
         ui.run_javascript(
-            f'document.cookie = "{LANGUAGE_COOKIE}={other};path=/;max-age=31536000;samesite=lax"; '
+            f'document.cookie = "{LANGUAGE_COOKIE}={other_language};path=/;max-age=31536000;samesite=lax"; '
             "location.reload()"
         )
 
-    def _word(self, key: str) -> str:
+    def _text(self, key: str) -> str:
         return translate(key, self._language)
 
 
@@ -442,7 +442,7 @@ def worst_clock_text(clocks: dict[str, float], language: Language) -> str:
     if not clocks:
         return translate("never", language)
     device, offset_s = max(clocks.items(), key=lambda one: abs(one[1]))
-    whole_s = round(offset_s)  # an integer, so that it is never "-0"
-    return (f"{whole_s:+,} s" if whole_s else "0 s") + (
+    rounded_s = round(offset_s)  # an integer, so that it is never "-0"
+    return (f"{rounded_s:+,} s" if rounded_s else "0 s") + (
         f" {device}" if abs(offset_s) >= CLOCK_NAMED_BEYOND_S else ""
     )

@@ -48,7 +48,7 @@ class PlatformState:
         return None if received_s is None else max(0.0, time.time() - received_s)
 
     @property
-    def is_old(self) -> bool:
+    def is_stale(self) -> bool:
         """Whether the newest reading is older than `STALE_INTERVALS` of the shortest interval."""
         intervals = [one.interval_s for one in self.directory_index.directory.series]
         age_s = self.newest_age_s
@@ -104,7 +104,7 @@ class PlatformStateCache:
         area_readiness = platform_health.readiness(self.context.principal.areas)
         processes = platform_health.processes()
         if is_broker_unreachable(processes):
-            state = _without_present(state)
+            state = _without_current_values(state)
         return PlatformState(
             read_at_s=now_s,
             directory_index=directory_index,
@@ -119,7 +119,7 @@ class PlatformStateCache:
         )
 
 
-def _without_present(state: network_state.TwinState) -> network_state.TwinState:
+def _without_current_values(state: network_state.TwinState) -> network_state.TwinState:
     """Return the state with good nodes as unknown: without the broker no new reading can arrive."""
     nodes = [
         msgspec.structs.replace(one, status="unknown") if one.status in {"ok", "warming"} else one

@@ -29,12 +29,12 @@ class PlotRange(NamedTuple):
     """The last ``hours`` up to now, or the ``fixed`` time range around an anomaly [Unix s]."""
 
     hours: int = DEFAULT_RANGE_H
-    fixed: tuple[float, float] | None = None
+    fixed_range: tuple[float, float] | None = None
 
     def bounds(self, now_s: float) -> tuple[float, float]:
         """Return start and end [Unix s]."""
-        if self.fixed is not None:
-            return self.fixed
+        if self.fixed_range is not None:
+            return self.fixed_range
         return now_s - self.hours * HOUR_S, now_s + CLOCK_AHEAD_S
 
 
@@ -47,7 +47,7 @@ def range_around(anomaly: Anomaly, now_s: float) -> PlotRange:
         now_s + CLOCK_AHEAD_S,
         from_s + RANGE_CHOICES_H[-1] * HOUR_S,
     )
-    return PlotRange(fixed=(from_s, max(to_s, anomaly.start_s + HOUR_S)))
+    return PlotRange(fixed_range=(from_s, max(to_s, anomaly.start_s + HOUR_S)))
 
 
 def read_plot_rows(context: RequestContext, series: Series, from_s: float, to_s: float) -> NDArray[np.void]:

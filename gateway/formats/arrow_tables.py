@@ -103,22 +103,25 @@ def latest_table(
     """Return the table of the newest readings of some series, with their age [s] at ``now_s``."""
     names = _SeriesNameColumns(series)
 
-    def batch(found: Sequence[NewestReading]) -> pa.RecordBatch:
-        ids = np.array([one.series_id for one in found], np.int32)
+    def batch(row_block: Sequence[NewestReading]) -> pa.RecordBatch:
+        ids = np.array([one.series_id for one in row_block], np.int32)
         columns = [
-            _time_array([one.time_s for one in found]),
-            _time_array([one.received_s for one in found]),
-            pa.array([one.value for one in found], pa.float64()),
-            pa.array([one.quality for one in found], pa.uint8()),
-            pa.array([row_models.rule_names(one.rules) for one in found], pa.list_(pa.string())),
-            pa.array([one.expected for one in found], pa.float32()),
-            pa.array([one.spread for one in found], pa.float32()),
-            pa.array([now_s - one.time_s for one in found], pa.float64()),
+            _time_array([one.time_s for one in row_block]),
+            _time_array([one.received_s for one in row_block]),
+            pa.array([one.value for one in row_block], pa.float64()),
+            pa.array([one.quality for one in row_block], pa.uint8()),
+            pa.array([row_models.rule_names(one.rules) for one in row_block], pa.list_(pa.string())),
+            pa.array([one.expected for one in row_block], pa.float32()),
+            pa.array([one.spread for one in row_block], pa.float32()),
+            pa.array([now_s - one.time_s for one in row_block], pa.float64()),
         ]
         return pa.record_batch([*names.columns_for(ids), *columns], schema=LATEST_SCHEMA)
 
     return ArrowTable(
-        "latest", LATEST_SCHEMA, batch, lambda found: row_models.latest_rows(found, directory_index, now_s)
+        "latest",
+        LATEST_SCHEMA,
+        batch,
+        lambda row_block: row_models.latest_rows(row_block, directory_index, now_s),
     )
 
 
@@ -126,16 +129,16 @@ def buckets_table(series: Series) -> ArrowTable[Sequence[Bucket]]:
     """Return the table of aggregated buckets of one series."""
     names = _SeriesNameColumns([series])
 
-    def batch(found: Sequence[Bucket]) -> pa.RecordBatch:
+    def batch(row_block: Sequence[Bucket]) -> pa.RecordBatch:
         columns = [
-            _time_array([one.time_s for one in found]),
-            pa.array([one.count for one in found], pa.int32()),
-            pa.array([one.good for one in found], pa.int32()),
-            pa.array([one.min for one in found], pa.float64()),
-            pa.array([one.max for one in found], pa.float64()),
-            pa.array([row_models.rounded_mean(one.mean) for one in found], pa.float64()),
+            _time_array([one.time_s for one in row_block]),
+            pa.array([one.count for one in row_block], pa.int32()),
+            pa.array([one.good for one in row_block], pa.int32()),
+            pa.array([one.min for one in row_block], pa.float64()),
+            pa.array([one.max for one in row_block], pa.float64()),
+            pa.array([row_models.rounded_mean(one.mean) for one in row_block], pa.float64()),
         ]
-        ids = np.full(len(found), series.series_id, np.int32)
+        ids = np.full(len(row_block), series.series_id, np.int32)
         return pa.record_batch([*names.columns_for(ids), *columns], schema=BUCKETS_SCHEMA)
 
     return ArrowTable("buckets", BUCKETS_SCHEMA, batch, row_models.bucket_rows)
@@ -144,30 +147,30 @@ def buckets_table(series: Series) -> ArrowTable[Sequence[Bucket]]:
 def anomalies_table(directory_index: DirectoryIndex) -> ArrowTable[Sequence[AnomalyRow]]:
     """Return the table of anomalies, their evidence (JSON) redacted to the areas of a directory."""
 
-    def column(name: str, found: Sequence[AnomalyRow]) -> pa.Array:
+    def column(name: str, row_block: Sequence[AnomalyRow]) -> pa.Array:
         kind = ANOMALIES_SCHEMA.field(name).type
         if kind == TIME_TYPE:
-            return _time_array([getattr(one, f"{name}_s") for one in found])
+            return _time_array([getattr(one, f"{name}_s") for one in row_block])
         if name in ("quantity", "unit"):
             column_number = ("quantity", "unit").index(name)
             return pa.array(
                 [
                     row_models.quantity_and_unit(one.series_id, directory_index)[column_number]
-                    for one in found
+                    for one in row_block
                 ],
                 kind,
             )
-        return pa.array([getattr(one, name) for one in found], kind)
+        return pa.array([getattr(one, name) for one in row_block], kind)
 
-    def batch(found: Sequence[AnomalyRow]) -> pa.RecordBatch:
-        redacted = evidence_redaction.redact_rows(found, directory_index)
+    def batch(row_block: Sequence[AnomalyRow]) -> pa.RecordBatch:
+        redacted = evidence_redaction.redact_rows(row_block, directory_index)
         return pa.record_batch(
             [column(name, redacted) for name in ANOMALIES_SCHEMA.names], schema=ANOMALIES_SCHEMA
         )
 
-    def to_json_rows(found: Sequence[AnomalyRow]) -> Sequence[msgspec.Struct]:
+    def to_json_rows(row_block: Sequence[AnomalyRow]) -> Sequence[msgspec.Struct]:
         return row_models.anomaly_rows(
-            evidence_redaction.redact_rows(found, directory_index), directory_index
+            evidence_redaction.redact_rows(row_block, directory_index), directory_index
         )
 
     return ArrowTable("anomalies", ANOMALIES_SCHEMA, batch, to_json_rows)
@@ -224,5 +227,5 @@ def _reading_arrays(block: NDArray[np.void]) -> list[pa.Array]:
 
 
 def _time_array(seconds: Sequence[float | None]) -> pa.Array:
-    us = [None if one is None else round(one * 1e6) for one in seconds]
-    return pa.array(us, pa.int64()).view(TIME_TYPE)
+    times_us = [None if one is None else round(one * 1e6) for one in seconds]
+    return pa.array(times_us, pa.int64()).view(TIME_TYPE)

@@ -30,9 +30,11 @@ class MinMaxReducer:
     def __init__(self, from_us: int, to_us: int, n_slices: int) -> None:
         self._from_us = from_us
         self._width_us = max(1, -(-(to_us - from_us) // n_slices))
-        self._kept: list[NDArray[np.void]] = []
-        self._last = np.empty(0, READING)  # kept rows of the last slice, which the next block may continue
-        self._first: NDArray[np.void] | None = None
+        self._kept_blocks: list[NDArray[np.void]] = []
+        self._last_slice_rows = np.empty(
+            0, READING
+        )  # kept rows of the last slice, which the next block may continue
+        self._first_row: NDArray[np.void] | None = None
         self.readings = 0
 
     def add(self, block: NDArray[np.void]) -> None:
@@ -40,22 +42,24 @@ class MinMaxReducer:
         if not len(block):
             return
         self.readings += len(block)
-        if self._first is None:
-            self._first = block[:1].copy()
-        rows = np.concatenate([self._last, block])
+        if self._first_row is None:
+            self._first_row = block[:1].copy()
+        rows = np.concatenate([self._last_slice_rows, block])
         at = (rows["time_us"] - self._from_us) // self._width_us
         slice_starts = np.flatnonzero(np.append(True, at[1:] != at[:-1]))
         by_value = np.lexsort((rows["value"], at))
         slice_ends = np.append(slice_starts[1:], len(rows)) - 1
         kept_rows = np.unique(np.concatenate([by_value[slice_starts], by_value[slice_ends]]))
-        self._kept.append(rows[kept_rows[kept_rows < slice_starts[-1]]])
+        self._kept_blocks.append(rows[kept_rows[kept_rows < slice_starts[-1]]])
         # the newest row is kept as well: it may be the last of all
-        self._last = rows[np.unique(np.append(kept_rows[kept_rows >= slice_starts[-1]], len(rows) - 1))]
+        self._last_slice_rows = rows[
+            np.unique(np.append(kept_rows[kept_rows >= slice_starts[-1]], len(rows) - 1))
+        ]
 
     def rows(self) -> NDArray[np.void]:
         """Return (n,) READING: the first, the last, and two of each slice."""
-        first = [] if self._first is None else [self._first]
-        rows = np.concatenate([*first, *self._kept, self._last])
+        first = [] if self._first_row is None else [self._first_row]
+        rows = np.concatenate([*first, *self._kept_blocks, self._last_slice_rows])
         return rows[np.unique(rows["time_us"], return_index=True)[1]]
 
 

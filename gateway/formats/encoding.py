@@ -23,14 +23,14 @@ JSON_ENCODER = msgspec.json.Encoder()
 
 def encode_blocks(format_name: FormatName, table: ArrowTable[T], blocks: Iterable[T]) -> Iterator[bytes]:
     """Yield the encoded blocks of a table in a format, with one block in memory at a time."""
-    writers = {
+    encoders = {
         "csv": _csv_blocks,
         "ndjson": _ndjson_blocks,
         "arrow": _arrow_blocks,
         "parquet": _parquet_blocks,
         "json": _json_blocks,
     }
-    return writers[format_name](table, blocks)
+    return encoders[format_name](table, blocks)
 
 
 def _json_blocks(table: ArrowTable[T], blocks: Iterable[T]) -> Iterator[bytes]:
@@ -63,8 +63,8 @@ def _as_text(column: pa.Array) -> pa.Array:
     """Return times as RFC 3339, rules joined by ``|``, other columns unchanged."""
     if pa.types.is_timestamp(column.type):
         naive = pc.local_timestamp(column).cast(pa.timestamp("ms"), safe=False)  # a zone is slow
-        spaced = pc.utf8_replace_slice(naive.cast(pa.string()), 10, 11, "T")
-        return pc.binary_join_element_wise(spaced, "Z", "")
+        iso_text = pc.utf8_replace_slice(naive.cast(pa.string()), 10, 11, "T")
+        return pc.binary_join_element_wise(iso_text, "Z", "")
     if pa.types.is_list(column.type):
         return pc.binary_join(column, "|")
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column

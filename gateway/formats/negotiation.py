@@ -81,9 +81,9 @@ def _parse_range(media_range: str) -> tuple[str, float]:
     return name, 1.0
 
 
-def _quality_of(ranges: list[tuple[str, float]], media: str) -> float:
+def _quality_of(ranges: list[tuple[str, float]], media_type: str) -> float:
     """Return the quality of a media type by the most specific range that matches it."""
-    for pattern in (media, f"{media.split('/', maxsplit=1)[0]}/*", "*/*"):
+    for pattern in (media_type, f"{media_type.split('/', maxsplit=1)[0]}/*", "*/*"):
         for name, best_quality in ranges:
             if name == pattern:
                 return best_quality
@@ -93,7 +93,7 @@ def _quality_of(ranges: list[tuple[str, float]], media: str) -> float:
 def format_responses(*, has_snapshot_token: bool = True) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI ``responses`` of a route with several formats, besides its JSON model."""
     content: dict[str, Any] = {
-        media: {} for format_name, media in MEDIA_TYPES.items() if format_name != "json"
+        media_type: {} for format_name, media_type in MEDIA_TYPES.items() if format_name != "json"
     }
     token = {
         "description": "Give it back as `reproduce`, and this answer comes again",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ingest_service.storage.contract.models import NewestReading, Series, Site
 
 CORE_CONTEXT = "https://uri.etsi.org/ngsi-ld/v1/ngsi-ld-core-context.jsonld"
-MODELS = "https://raw.githubusercontent.com/smart-data-models/"
+SMART_DATA_MODELS_URL = "https://raw.githubusercontent.com/smart-data-models/"
 HOUR_S = 3600.0
 OMITTED_QUANTITIES = ("queue_length",)
 """Left out: the model's property of that name means something else (a gap between vehicles)."""
@@ -42,10 +42,10 @@ class NgsiDataModel:
 
 
 WATER_MODEL = NgsiDataModel(
-    "WaterQualityObserved", "water", f"{MODELS}dataModel.WaterQuality/master/context.jsonld"
+    "WaterQualityObserved", "water", f"{SMART_DATA_MODELS_URL}dataModel.WaterQuality/master/context.jsonld"
 )
 TRAFFIC_MODEL = NgsiDataModel(
-    "TrafficFlowObserved", "traffic", f"{MODELS}dataModel.Transportation/master/context.jsonld"
+    "TrafficFlowObserved", "traffic", f"{SMART_DATA_MODELS_URL}dataModel.Transportation/master/context.jsonld"
 )
 
 
@@ -138,8 +138,8 @@ def _iso(time_s: float) -> str:
 
 def _simplified(entity: dict[str, Any]) -> dict[str, Any]:
     """Return the simplified (keyValues) form of an entity: every property is its value."""
-    out = {}
+    simplified_entity = {}
     for name, attribute in entity.items():
         value = attribute["value"] if isinstance(attribute, dict) else attribute
-        out[name] = value.get("@value", value) if isinstance(value, dict) else value
-    return out
+        simplified_entity[name] = value.get("@value", value) if isinstance(value, dict) else value
+    return simplified_entity

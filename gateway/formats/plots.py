@@ -56,12 +56,14 @@ def downsample_series(
 
     downsampled = []
     for one in series:
-        kept, n = downsample_range(one.series_id, time_range.from_us, time_range.to_us)
-        if n > len(kept):  # again with a tight time range: in a mostly empty one it loses too many
-            first_us, last_us = kept["time_us"][[0, -1]].tolist()
+        kept_rows, n_readings = downsample_range(one.series_id, time_range.from_us, time_range.to_us)
+        if n_readings > len(
+            kept_rows
+        ):  # again with a tight time range: in a mostly empty one it loses too many
+            first_us, last_us = kept_rows["time_us"][[0, -1]].tolist()
             if 2 * (last_us - first_us) < time_range.to_us - time_range.from_us:
-                kept, n = downsample_range(one.series_id, first_us, last_us + 1)
-        downsampled.append((kept, n))
+                kept_rows, n_readings = downsample_range(one.series_id, first_us, last_us + 1)
+        downsampled.append((kept_rows, n_readings))
     return downsampled
 
 
@@ -79,16 +81,18 @@ def plot_table(
                 one.quantity,
                 QUANTITIES[one.quantity].unit,
                 method,
-                n,
-                row_models.reading_rows(kept),
+                n_readings,
+                row_models.reading_rows(kept_rows),
             )
-            for one, (kept, n) in zip(series, downsampled, strict=True)
+            for one, (kept_rows, n_readings) in zip(series, downsampled, strict=True)
         ]
 
     return arrow_tables.ArrowTable(
         "plot",
         arrow_tables.READINGS_SCHEMA,
-        lambda downsampled: batch(np.concatenate([np.empty(0, READING), *(kept for kept, _ in downsampled)])),
+        lambda downsampled: batch(
+            np.concatenate([np.empty(0, READING), *(kept_rows for kept_rows, _ in downsampled)])
+        ),
         to_json_rows,
-        lambda downsampled: sum(len(kept) for kept, _ in downsampled),
+        lambda downsampled: sum(len(kept_rows) for kept_rows, _ in downsampled),
     )

@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 
 from gateway.api import pagination, snapshots
 from gateway.api.models import row_models
-from gateway.auth import request_auth as visits
+from gateway.auth import request_auth as request_state
 from gateway.formats import encoding
 from gateway.formats.negotiation import MEDIA_TYPES, ResponseFormat
 
@@ -90,7 +90,7 @@ def streamed_response(
         )
     )
     headers = _headers(response_format, table.name, token) | _etag_headers(identity.encode())
-    if _client_has(response_format, headers["ETag"]):
+    if _is_client_current(response_format, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     if response_format.format_name in TEXT_FORMATS:
         blocks = _slice_blocks(blocks)
@@ -98,7 +98,7 @@ def streamed_response(
     first = next(chunks, b"") + next(chunks, b"")
     _mark_export(response_format)
     return StreamingResponse(
-        _cut_chunks(chain(iter([first]), chunks)),
+        _split_chunks(chain(iter([first]), chunks)),
         headers=headers,
         media_type=MEDIA_TYPES[response_format.format_name],
     )
@@ -107,7 +107,7 @@ def streamed_response(
 def not_modified_or(response_format: ResponseFormat, body: bytes, headers: dict[str, str]) -> Response:
     """Return a body with its ETag; 304 if the client has it already."""
     headers |= _etag_headers(body)
-    if _client_has(response_format, headers["ETag"]):
+    if _is_client_current(response_format, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return Response(body, headers=headers, media_type=MEDIA_TYPES[response_format.format_name])
 
@@ -116,20 +116,20 @@ def _etag_headers(content: bytes) -> dict[str, str]:
     return {"ETag": f'W/"{sha256(content).hexdigest()[:24]}"', "Cache-Control": "private, no-cache"}
 
 
-def _client_has(response_format: ResponseFormat, tag: str) -> bool:
+def _is_client_current(response_format: ResponseFormat, etag: str) -> bool:
     sent_etags = response_format.request.headers.get("if-none-match", "").split(",")
     etags = {one.strip().removeprefix("W/") for one in sent_etags}  # weak comparison: proxies remove the W/
-    return tag.removeprefix("W/") in etags or "*" in etags
+    return etag.removeprefix("W/") in etags or "*" in etags
 
 
 def _mark_export(response_format: ResponseFormat) -> None:
     """Mark the request as an export in the audit log."""
-    auth: RequestAuth = response_format.request.scope[visits.AUTH_SCOPE_KEY]
+    auth: RequestAuth = response_format.request.scope[request_state.AUTH_SCOPE_KEY]
     auth.is_export = True
 
 
 def _count_rows(response_format: ResponseFormat, rows: int) -> None:
-    auth: RequestAuth = response_format.request.scope[visits.AUTH_SCOPE_KEY]
+    auth: RequestAuth = response_format.request.scope[request_state.AUTH_SCOPE_KEY]
     auth.rows += rows
 
 
@@ -141,7 +141,7 @@ def _slice_blocks(blocks: Iterator[T]) -> Iterator[T]:
             yield rows[offset : offset + ROWS_PER_TEXT_CHUNK]
 
 
-def _cut_chunks(blocks: Iterator[bytes]) -> Iterator[bytes]:
+def _split_chunks(blocks: Iterator[bytes]) -> Iterator[bytes]:
     """Split the body into chunks, so that backpressure of a slow client takes effect between them."""
     for rows_block in blocks:
         view = memoryview(rows_block)

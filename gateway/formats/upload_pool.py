@@ -98,23 +98,25 @@ class UploadPool:
 
     def __init__(self, workers: int = N_WORKERS, parse_s: float = PARSE_TIMEOUT_S) -> None:
         self._parse_s = parse_s
-        self._free: queue.LifoQueue[UploadWorker | None] = queue.LifoQueue()
+        self._idle_workers: queue.LifoQueue[UploadWorker | None] = queue.LifoQueue()
         for _ in range(workers):
-            self._free.put(None)
-        weakref.finalize(self, _end_workers, self._free)
+            self._idle_workers.put(None)
+        weakref.finalize(self, _end_workers, self._idle_workers)
 
     def close(self) -> None:
         """End the idle processes; a pool that is used again afterwards starts new ones."""
-        for _ in range(_end_workers(self._free)):
-            self._free.put(None)
+        for _ in range(_end_workers(self._idle_workers)):
+            self._idle_workers.put(None)
 
     def read(self, body: bytes, media_type: str) -> UploadedSeries:
         """Return the series of a body. Raises `ProblemError` (415, 422, 413, 503)."""
-        kind = media_type.split(";", maxsplit=1)[0].strip().lower()
-        if kind not in uploads.READERS or (kind == MEDIA_TYPES["json"] and len(body) <= MAX_IN_PROCESS_BYTES):
+        base_media_type = media_type.split(";", maxsplit=1)[0].strip().lower()
+        if base_media_type not in uploads.READERS or (
+            base_media_type == MEDIA_TYPES["json"] and len(body) <= MAX_IN_PROCESS_BYTES
+        ):
             return uploads.parse_series(body, media_type)
         try:
-            worker = self._free.get(timeout=FREE_WORKER_TIMEOUT_S)
+            worker = self._idle_workers.get(timeout=FREE_WORKER_TIMEOUT_S)
         except queue.Empty:
             detail = "others have large series read just now: try again in a few seconds"
             raise ProblemError(503, detail, headers={"Retry-After": "5"}) from None
@@ -124,21 +126,21 @@ class UploadPool:
                 if worker is not None:
                     worker.stop()
                 worker = UploadWorker.start()
-            answer, reusable_worker = self._parse_with(worker, body, kind)
+            answer, reusable_worker = self._parse_with(worker, body, base_media_type)
         finally:
-            self._free.put(reusable_worker)
+            self._idle_workers.put(reusable_worker)
         if answer.status != 200:
             raise ProblemError(answer.status, answer.detail, where=answer.where)
         return UploadedSeries(np.frombuffer(answer.time_s), np.frombuffer(answer.value), answer.left_out)
 
     def _parse_with(
-        self, worker: UploadWorker, body: bytes, kind: str
+        self, worker: UploadWorker, body: bytes, base_media_type: str
     ) -> tuple[ParsedUpload, UploadWorker | None]:
         """Return the parsed body, and the worker if it may be used again."""
         timer = threading.Timer(self._parse_s, worker.process.kill)
         timer.start()
         try:
-            answer = worker.parse(kind, body)
+            answer = worker.parse(base_media_type, body)
         finally:
             was_killed = not timer.is_alive()
             timer.cancel()
@@ -151,12 +153,12 @@ class UploadPool:
         return answer, worker
 
 
-def _end_workers(free: queue.LifoQueue[UploadWorker | None]) -> int:
+def _end_workers(idle_workers: queue.LifoQueue[UploadWorker | None]) -> int:
     """Empty the queue and end its processes; return how many entries it held."""
     count = 0
     with suppress(queue.Empty):
         while True:
-            worker = free.get_nowait()
+            worker = idle_workers.get_nowait()
             count += 1
             if worker is not None:
                 worker.stop()

@@ -60,10 +60,10 @@ def send_parts(output: IO[bytes], *parts: bytes) -> None:
 
 def receive_part(source: IO[bytes]) -> bytes | None:
     """Return the next length-prefixed part; None at the end of file."""
-    head = source.read(LENGTH_PREFIX.size)
-    if len(head) < LENGTH_PREFIX.size:
+    length_bytes = source.read(LENGTH_PREFIX.size)
+    if len(length_bytes) < LENGTH_PREFIX.size:
         return None
-    (length,) = LENGTH_PREFIX.unpack(head)
+    (length,) = LENGTH_PREFIX.unpack(length_bytes)
     body = source.read(length)
     return body if len(body) == length else None
 

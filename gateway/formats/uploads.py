@@ -32,7 +32,7 @@ MAX_COLUMNS = 200
 MAX_HEADER_BYTES = 65_536  # of CSV: the first line ends within so many
 THRIFT_BYTES, THRIFT_ITEMS = 1_000_000, 10_000  # limits of one string and one list in Parquet metadata
 MAX_UNPACKED_BYTES = 48 * 2**20  # of both columns, decompressed
-LATEST_S = 253_402_300_800.0  # the year 10000
+MAX_TIME_S = 253_402_300_800.0  # the year 10000
 SECONDS_PER_UNIT = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 COLUMN_NAMES = ["time", "value"]
 TIME_ADVICE = "times are RFC 3339 with their offset (…+08:00 or …Z), or Unix seconds"
@@ -64,19 +64,19 @@ def parse_series(body: bytes, media_type: str) -> UploadedSeries:
         )
     try:
         table = reader(body)
-        time_s, value = _times(_column(table, "time")), _values(_column(table, "value"))
+        time_s, value = _parse_times(_column(table, "time")), _parse_values(_column(table, "value"))
     except UnicodeDecodeError as error:
         raise _invalid_body("the text is not UTF-8: save it as that (spreadsheets: CSV UTF-8)") from error
     except pa.ArrowMemoryError:
         raise  # `gateway.formats.upload_worker` handles it
     except (pa.ArrowException, msgspec.DecodeError, OSError) as error:
         raise _invalid_body(str(error).splitlines()[0]) from error
-    has_time = np.isfinite(time_s) & (np.abs(time_s) < LATEST_S)
+    has_time = np.isfinite(time_s) & (np.abs(time_s) < MAX_TIME_S)
     if len(has_time) and not has_time.any():
         raise _invalid_body(f"{TIME_ADVICE}, and none of the {len(has_time)} rows has one")
-    increasing, first = np.unique(time_s[has_time], return_index=True)
-    left_out = {"without_time": int((~has_time).sum()), "repeated": int(has_time.sum() - len(increasing))}
-    return UploadedSeries(increasing, value[has_time][first], left_out)
+    unique_times, first_indices = np.unique(time_s[has_time], return_index=True)
+    left_out = {"without_time": int((~has_time).sum()), "repeated": int(has_time.sum() - len(unique_times))}
+    return UploadedSeries(unique_times, value[has_time][first_indices], left_out)
 
 
 def _parse_json(body: bytes) -> pa.Table:
@@ -109,13 +109,13 @@ def _parse_csv(body: bytes) -> pa.Table:
 
 def _parse_parquet(body: bytes) -> pa.Table:
     """Read Parquet; the size in its metadata, which may be wrong, is checked before decompression."""
-    file = pq.ParquetFile(
+    parquet_file = pq.ParquetFile(
         io.BytesIO(body),
         read_dictionary=COLUMN_NAMES,  # a long repeated text is stored once
         thrift_string_size_limit=THRIFT_BYTES,
         thrift_container_size_limit=THRIFT_ITEMS,
     )
-    metadata = file.metadata
+    metadata = parquet_file.metadata
     _check_columns(metadata.num_columns)
     groups = [metadata.row_group(at) for at in range(metadata.num_row_groups)]
     columns = [group.column(at) for group in groups for at in range(group.num_columns)]
@@ -123,8 +123,8 @@ def _parse_parquet(body: bytes) -> pa.Table:
         metadata.num_rows,
         sum(one.total_uncompressed_size for one in columns if one.path_in_schema in COLUMN_NAMES),
     )
-    return file.read(
-        columns=[name for name in COLUMN_NAMES if name in file.schema_arrow.names], use_threads=False
+    return parquet_file.read(
+        columns=[name for name in COLUMN_NAMES if name in parquet_file.schema_arrow.names], use_threads=False
     )
 
 
@@ -159,41 +159,41 @@ def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
     return table.column(name)
 
 
-def _times(column: pa.ChunkedArray) -> Floats:
+def _parse_times(column: pa.ChunkedArray) -> Floats:
     """Return Unix seconds; NaN for missing times."""
     kind = column.type
     if pa.types.is_dictionary(kind):
-        return _parse_dictionary(column, _times)
+        return _parse_dictionary(column, _parse_times)
     if _is_text(kind):
         column, kind = _cast_text(column, pa.timestamp("us", "UTC"), TIME_ADVICE), pa.timestamp("us", "UTC")
     if pa.types.is_timestamp(kind):
         if kind.tz is None:
             raise _invalid_body("times need their offset, as 2026-11-23T08:00:00+08:00 or …Z")
-        return _floats(column.cast(pa.int64())) * SECONDS_PER_UNIT[kind.unit]
-    return _values(column, "time")
+        return _to_float64(column.cast(pa.int64())) * SECONDS_PER_UNIT[kind.unit]
+    return _parse_values(column, "time")
 
 
-def _values(column: pa.ChunkedArray, name: str = "value") -> Floats:
+def _parse_values(column: pa.ChunkedArray, name: str = "value") -> Floats:
     """Return numbers; NaN for missing values."""
     kind = column.type
     if pa.types.is_dictionary(kind):
-        return _parse_dictionary(column, _values)
+        return _parse_dictionary(column, _parse_values)
     if _is_text(kind):
         column = _cast_text(column, pa.float64(), "values are numbers")
     elif not any(one(kind) for one in IS_NUMBER_TYPE):
         raise _invalid_body(f"{name}: a column of numbers is wanted, and {kind} was found")
-    return _floats(column)
+    return _to_float64(column)
 
 
 def _parse_dictionary(column: pa.ChunkedArray, read: Callable[[pa.ChunkedArray], Floats]) -> Floats:
     """Parse a dictionary-encoded column: each distinct entry once."""
     array = column.combine_chunks()
     chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
-    found = [
+    parsed_chunks = [
         pa.array(read(pa.chunked_array([one.dictionary]))).take(one.indices).to_numpy(zero_copy_only=False)
         for one in chunks
     ]
-    return np.concatenate([np.empty(0), *found])
+    return np.concatenate([np.empty(0), *parsed_chunks])
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -210,10 +210,10 @@ def _cast_text(column: pa.ChunkedArray, kind: pa.DataType, expectation: str) -> 
         ) from error
 
 
-def _floats(column: pa.ChunkedArray) -> Floats:
+def _to_float64(column: pa.ChunkedArray) -> Floats:
     numbers: Floats = column.cast(pa.float64(), safe=False).to_numpy()
     return numbers
 
 
-def _invalid_body(why: str) -> ProblemError:
-    return ProblemError(422, f"body: {why}", where="body")
+def _invalid_body(reason: str) -> ProblemError:
+    return ProblemError(422, f"body: {reason}", where="body")

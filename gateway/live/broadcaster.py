@@ -196,7 +196,7 @@ class EventBroadcaster:
 
     async def _poll_store(self) -> None:
         last_poll_s = last_full_read_s = time.time()
-        was_away = False
+        was_unavailable = False
         while True:
             await asyncio.sleep(self._settings.live_poll_s)
             if not self._subscribers:
@@ -205,20 +205,20 @@ class EventBroadcaster:
             try:
                 if not self._has_position:  # the database was unavailable when the first stream started
                     await run_in_threadpool(self._set_start_position)
-                if was_away:
+                if was_unavailable:
                     await self._deliver(await run_in_threadpool(self._gap_after_restore))
                 is_full_read = began_s - last_full_read_s > FULL_READ_INTERVAL_S
                 new_events = await run_in_threadpool(
                     self._read_new_events, None if is_full_read else last_poll_s - COMMIT_OVERLAP_S
                 )
             except StoreError as error:
-                was_away = True
+                was_unavailable = True
                 log.warning("live_poll_failed", error=str(error))
                 continue
             except Exception as error:  # noqa: BLE001 - a defect with one event must not end every stream
                 self._tasks.note_failure("live", error)
                 continue
-            was_away = False
+            was_unavailable = False
             last_poll_s, last_full_read_s = began_s, began_s if is_full_read else last_full_read_s
             await self._deliver(new_events)
 

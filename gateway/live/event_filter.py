@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.api.directory_cache import check_quantity
-from gateway.live import events as news_of
+from gateway.live import events as live_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -65,7 +65,7 @@ class EventFilter:
     def matching(self, events: Iterable[LiveEvent]) -> Iterator[LiveEvent]:
         """Return the events that pass, with evidence redacted for the principal."""
         directory_index = self._refresh()
-        return (news_of.redacted_event(one, directory_index) for one in events if self._matches(one))
+        return (live_events.redacted_event(one, directory_index) for one in events if self._matches(one))
 
     def _matches(self, one: LiveEvent) -> bool:
         if not self.accepts_kind(one.kind):

@@ -173,8 +173,8 @@ def gap_event(
     kind: Literal["reading", "anomaly"], from_us: int, to_us: int, position: StreamPosition
 ) -> LiveEvent:
     """Return the event for a time range [us] whose readings or anomalies the stream leaves out."""
-    edges = row_models.rfc3339_of_seconds([from_us / US_PER_S, to_us / US_PER_S])
-    return LiveEvent("gap", msgspec.json.encode(GapEvent(kind, *edges)).decode(), position)
+    gap_times = row_models.rfc3339_of_seconds([from_us / US_PER_S, to_us / US_PER_S])
+    return LiveEvent("gap", msgspec.json.encode(GapEvent(kind, *gap_times)).decode(), position)
 
 
 def end_event(position: StreamPosition) -> LiveEvent:

@@ -101,7 +101,7 @@ class EntityModel:
         if kind is OBSERVED_PROPERTY:
             return list(QUANTITIES)
         if kind is HISTORICAL_LOCATION:
-            return [one for one in sorted(self.directory_index.sites) if self.placed_since(one)]
+            return [one for one in sorted(self.directory_index.sites) if self.location_known_since(one)]
         return sorted(self.directory_index.sites)
 
     def entities(self, kind: EntityType) -> list[Entity]:
@@ -122,10 +122,10 @@ class EntityModel:
             available_ids = QUANTITIES
         if kind is HISTORICAL_LOCATION:
             self.load_extents(self.series_of_site.get(str(typed_id), []))
-        found = typed_id in available_ids and (
-            kind is not HISTORICAL_LOCATION or self.placed_since(str(typed_id)) is not None
+        result = typed_id in available_ids and (
+            kind is not HISTORICAL_LOCATION or self.location_known_since(str(typed_id)) is not None
         )
-        return Entity(kind, typed_id) if found else None
+        return Entity(kind, typed_id) if result else None
 
     def follow(self, entity: Entity, link: str) -> list[Entity]:
         """Return the linked entities; for Observations use `series_below`."""
@@ -138,9 +138,9 @@ class EntityModel:
         if kind is DATASTREAM:
             return [self._entity_of_datastream(int(key), link)]
         if link == "Datastreams":
-            return [Entity(DATASTREAM, one) for one in self.series_below(entity)]
+            return [Entity(DATASTREAM, one) for one in self.series_ids_of(entity)]
         if link == "HistoricalLocations":
-            return [Entity(HISTORICAL_LOCATION, key)] if self.placed_since(str(key)) else []
+            return [Entity(HISTORICAL_LOCATION, key)] if self.location_known_since(str(key)) else []
         return [Entity(LOCATION if link == "Locations" else THING, key)]
 
     def _entity_of_datastream(self, series_id: int, link: str) -> Entity:
@@ -152,7 +152,7 @@ class EntityModel:
                 return Entity(SENSOR, self.sensors_of.get(series_id, NO_DEVICE_ID))
         return Entity(OBSERVED_PROPERTY, series.quantity)
 
-    def series_below(self, entity: Entity) -> list[int]:
+    def series_ids_of(self, entity: Entity) -> list[int]:
         """Return the ids of the series of an entity, in order."""
         if entity.kind is DATASTREAM:
             return [int(entity.id)]
@@ -166,8 +166,8 @@ class EntityModel:
         """Read the time extents of some series in one query, unless they are loaded already."""
         missing = [one for one in series_ids if one not in self._extents]
         if missing:
-            found = self.observations.extents(missing)
-            self._extents |= {one: found.get(one) for one in missing}
+            result = self.observations.extents(missing)
+            self._extents |= {one: result.get(one) for one in missing}
 
     def extent(self, series_id: int) -> SeriesExtent | None:
         """Return the time extent of the readings of a series; None if it has none."""
@@ -175,7 +175,7 @@ class EntityModel:
             self.load_extents(self.directory_index.series)
         return self._extents[series_id]
 
-    def placed_since(self, site_id: str) -> dt.datetime | None:
+    def location_known_since(self, site_id: str) -> dt.datetime | None:
         """Return the time of a site's first reading, since which its location is known; None without any."""
         extents = [self.extent(one) for one in self.series_of_site.get(site_id, [])]
         return min((one.first for one in extents if one is not None), default=None)
@@ -209,27 +209,27 @@ class EntityModel:
         if kind is OBSERVED_PROPERTY:
             return entity_properties.observed_property_properties(QUANTITIES[str(entity.id)])
         if kind is HISTORICAL_LOCATION:
-            return {"id": entity.id, "time": self.placed_since(str(entity.id))}
-        described = {
+            return {"id": entity.id, "time": self.location_known_since(str(entity.id))}
+        property_builders = {
             THING.name: entity_properties.thing_properties,
             LOCATION.name: entity_properties.location_properties,
         }
-        return described.get(kind.name, entity_properties.feature_properties)(self.site(entity))
+        return property_builders.get(kind.name, entity_properties.feature_properties)(self.site(entity))
 
     def _observation(self, entity_id: EntityId) -> Entity | None:
-        place = entity_properties.parse_observation_id(str(entity_id))
-        if place is None or place[0] not in self.directory_index.series:
+        series_and_time = entity_properties.parse_observation_id(str(entity_id))
+        if series_and_time is None or series_and_time[0] not in self.directory_index.series:
             return None
-        series_id, measured_time = place
+        series_id, measured_time = series_and_time
         where = Condition("is_at", (Constant(series_id), Constant(measured_time)))
         rows = self.observations.page(SeriesScope([series_id]), where, (), limit=1)
         return observation_entity(rows[0]) if rows else None
 
     def _group_series(self, keys: dict[int, str]) -> dict[str, list[int]]:
-        found: dict[str, list[int]] = {}
+        result: dict[str, list[int]] = {}
         for series_id in sorted(keys):
-            found.setdefault(keys[series_id], []).append(series_id)
-        return found
+            result.setdefault(keys[series_id], []).append(series_id)
+        return result
 
 
 def observation_entity(row: Observation) -> Entity:

@@ -32,20 +32,20 @@ class LazyProperties(Mapping[str, Any]):
     """Mapping of properties of which some, the ``names``, are loaded at first access."""
 
     def __init__(
-        self, ready: dict[str, Any], load_late: Callable[[], dict[str, Any]], names: tuple[str, ...]
+        self, ready: dict[str, Any], load_deferred: Callable[[], dict[str, Any]], names: tuple[str, ...]
     ) -> None:
-        self._ready, self._load_late, self._names = ready, load_late, names
+        self._loaded, self._load_deferred, self._names = ready, load_deferred, names
 
     def __getitem__(self, name: str) -> Any:
-        if name in self._names and name not in self._ready:
-            self._ready |= self._load_late()
-        return self._ready[name]
+        if name in self._names and name not in self._loaded:
+            self._loaded |= self._load_deferred()
+        return self._loaded[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter([*self._ready.keys() - set(self._names), *self._names])
+        return iter([*self._loaded.keys() - set(self._names), *self._names])
 
     def __len__(self) -> int:
-        return len(self._ready.keys() | set(self._names))
+        return len(self._loaded.keys() | set(self._names))
 
 
 def thing_properties(site: Site) -> dict[str, Any]:

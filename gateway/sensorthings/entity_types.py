@@ -44,9 +44,9 @@ _FREE_PROPERTIES = {"properties": ValueType.JSON}
 
 
 def _entity_type(
-    name: str, plural: str, properties: dict[str, ValueType], one: str, to_many: str
+    name: str, plural: str, properties: dict[str, ValueType], to_one: str, to_many: str
 ) -> EntityType:
-    links = {link: _SET_NAMES[link] for link in one.split()} | {link: link for link in to_many.split()}
+    links = {link: _SET_NAMES[link] for link in to_one.split()} | {link: link for link in to_many.split()}
     return EntityType(name, plural, {"id": ValueType.ID, **properties}, links)
 
 

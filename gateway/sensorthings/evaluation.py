@@ -54,7 +54,7 @@ class Evaluator:
             case LiteralValue(value):
                 return value
             case PropertyRef():
-                return self._ref(node, picks)
+                return self._property_value(node, picks)
             case FunctionCall(name, args):
                 return self._call(name, args, picks)
         return None
@@ -101,7 +101,7 @@ class Evaluator:
             entity = next(iter(self._entity_model.follow(entity, link)), None)
         return entity
 
-    def _ref(self, ref: PropertyRef, picks: PickedEntities) -> Scalar:
+    def _property_value(self, ref: PropertyRef, picks: PickedEntities) -> Scalar:
         entity = self.follow_links(ref.links, picks)
         if entity is None:
             return None
@@ -140,7 +140,7 @@ def apply_function(name: str, values: list[Any]) -> Scalar:
 
 def nested_value(value: Any, ref: PropertyRef) -> Scalar:
     """Return the part of a JSON value at a path: GeoJSON as geometry, a list as comma-separated text."""
-    for part in ref.inside:
+    for part in ref.json_path:
         value = value.get(part) if isinstance(value, dict) else None
     if isinstance(value, dict):
         return geometry.from_geojson(value) if "coordinates" in value else str(sorted(value))
@@ -155,9 +155,9 @@ def links_to_many(node: ExpressionNode, kind: EntityType) -> list[tuple[str, ...
     """Return the to-many links of an expression as paths, shorter paths first."""
     collected: set[tuple[str, ...]] = set()
     for ref in property_refs(node):
-        kind_here = kind
+        current_type = kind
         for position, link in enumerate(ref.links):
-            if kind_here.to_many(link):
+            if current_type.to_many(link):
                 collected.add(ref.links[: position + 1])
-            kind_here = linked_type(kind_here, link)
+            current_type = linked_type(current_type, link)
     return sorted(collected, key=lambda one: (len(one), one))

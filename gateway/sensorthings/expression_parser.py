@@ -46,7 +46,7 @@ class NodeBudget:
         """Subtract the nodes of a parsed expression. Raises `QueryError` if none are left."""
         self._remaining -= evaluated_size(node)
         if self._remaining < 0:
-            raise _too_large(node.at, option)
+            raise _too_large_error(node.at, option)
         return node
 
 
@@ -55,7 +55,7 @@ def evaluated_size(node: ExpressionNode) -> int:
     return node.size if isinstance(node, FunctionCall) else 1
 
 
-def _too_large(at: int, option: str) -> QueryError:
+def _too_large_error(at: int, option: str) -> QueryError:
     detail = (
         f"this comes to more than {MAX_NODES:,} operations; each value of `in` repeats what stands before"
     )
@@ -121,7 +121,7 @@ class ExpressionParser:
                 left = self._in_list(left, operator.at, depth)
                 continue
             right = self._parse_expression(power, depth + 1)
-            left = self._chain(str(operator.value), left, right, operator.at)
+            left = self._chained_call(str(operator.value), left, right, operator.at)
         return left
 
     def _in_list(self, left: ExpressionNode, at: int, depth: int) -> ExpressionNode:
@@ -132,20 +132,24 @@ class ExpressionParser:
             raise QueryError("here at least one value should stand", at, option=self._option)
         return self._call("or", tuple(comparisons), at) if len(comparisons) > 1 else comparisons[0]
 
-    def _chain(self, name: str, left: ExpressionNode, right: ExpressionNode, at: int) -> ExpressionNode:
+    def _chained_call(
+        self, name: str, left: ExpressionNode, right: ExpressionNode, at: int
+    ) -> ExpressionNode:
         """Return a call; a chain of one logical operator is one call, so that its length adds no depth."""
         if name in {"and", "or"} and isinstance(left, FunctionCall) and left.name == name:
             return self._call(name, (*left.args, right), left.at)
         return self._call(name, (left, right), at)
 
     def _call(self, name: str, args: tuple[ExpressionNode, ...], at: int) -> FunctionCall:
-        depth_below = 1 + max((one.depth_below for one in args if isinstance(one, FunctionCall)), default=0)
-        if depth_below > MAX_DEPTH:
+        subtree_depth = 1 + max(
+            (one.subtree_depth for one in args if isinstance(one, FunctionCall)), default=0
+        )
+        if subtree_depth > MAX_DEPTH:
             raise QueryError(f"deeper than {MAX_DEPTH} levels", at, option=self._option)
         size = 1 + sum(map(evaluated_size, args))
         if size > MAX_NODES:
-            raise _too_large(at, self._option)
-        return FunctionCall(name, args, at, depth_below, size)
+            raise _too_large_error(at, self._option)
+        return FunctionCall(name, args, at, subtree_depth, size)
 
     def _parse_operand(self, depth: int) -> ExpressionNode:
         token = self._consume()
@@ -195,10 +199,10 @@ class ExpressionParser:
             self._expect(",", "here a comma or ) should stand")
 
     def _consume(self) -> ExpressionToken:
-        taken = self._next_token
-        if taken.kind != "end":
+        consumed = self._next_token
+        if consumed.kind != "end":
             self._next_token = next(self._tokens)
-        return taken
+        return consumed
 
     def _expect(self, kind: str, message: str) -> None:
         if self._next_token.kind != kind:

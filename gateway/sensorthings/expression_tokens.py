@@ -102,21 +102,21 @@ def _read_word(text: str, at: int) -> tuple[str, Scalar, int]:
         end += 1
     text_part = text[at:end]
     if end < len(text) and text[end] == "'":
-        inside, end = read_quoted(text, end)
-        return "literal", _parse_prefixed(text_part, inside), end
+        quoted_text, end = read_quoted(text, end)
+        return "literal", _parse_prefixed_literal(text_part, quoted_text), end
     if text_part in KEYWORDS and text[end : end + 1] != "/":
         return "literal", KEYWORDS[text_part], end
     return "word", text_part, end
 
 
-def _parse_prefixed(text_part: str, inside: str) -> Scalar:
+def _parse_prefixed_literal(text_part: str, quoted_text: str) -> Scalar:
     match text_part.lower():
         case "geography" | "geometry":
-            return geometry.from_wkt(inside)
+            return geometry.from_wkt(quoted_text)
         case "duration":
-            return parse_duration(inside)
+            return parse_duration(quoted_text)
         case "datetime" | "datetimeoffset" | "time" | "date":
-            return parse_time_value(inside)
+            return parse_time_value(quoted_text)
     raise ValueError(f"{text_part}'…' is not known: write geography'POINT (120.7 30.7)' or duration'PT1H'")
 
 

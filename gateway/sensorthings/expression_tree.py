@@ -48,7 +48,7 @@ class FunctionCall:
     name: str
     args: tuple[ExpressionNode, ...]
     at: int = field(default=0, compare=False)
-    depth_below: int = field(default=1, compare=False)
+    subtree_depth: int = field(default=1, compare=False)
     size: int = field(default=1, compare=False)
 
 
@@ -58,7 +58,7 @@ class PropertyRef:
 
     links: tuple[str, ...]
     name: str
-    inside: tuple[str, ...]
+    json_path: tuple[str, ...]
     type: ValueType
     at: int = field(default=0, compare=False)
 

@@ -183,8 +183,8 @@ class FilterLowering:
         if self._is_independent(node):
             return self._constant_term(node)
         match node:
-            case PropertyRef(_, name, inside):
-                lowered_terms: FilterTerm = OBSERVATION_FIELDS.get((name, *inside), NULL_CONSTANT)
+            case PropertyRef(_, name, json_path):
+                lowered_terms: FilterTerm = OBSERVATION_FIELDS.get((name, *json_path), NULL_CONSTANT)
                 return lowered_terms
             case FunctionCall(name, args):
                 return self._call(name, args)
@@ -253,8 +253,8 @@ class FilterLowering:
         """Return a date that is compared with a time or an interval as its start; else the term unchanged."""
         if isinstance(one, IntervalTerms) or self._term_kind(one) != "day":
             return one
-        beside = isinstance(other, IntervalTerms) or self._term_kind(other) == "moment"
-        return filter_terms.Operation("begin_of", (one,)) if beside else one
+        is_compared_with_time = isinstance(other, IntervalTerms) or self._term_kind(other) == "moment"
+        return filter_terms.Operation("begin_of", (one,)) if is_compared_with_time else one
 
     def _lower_arithmetic(
         self, name: str, one: FilterTerm | IntervalTerms, other: FilterTerm | IntervalTerms

@@ -82,8 +82,8 @@ def add(one: Any, other: Any) -> Any:
     if isinstance(one, TimeInterval):
         return _or_none(lambda: TimeInterval(one.start + other, one.end + other))
     if value_type(one) is ValueType.DATE:
-        moment = add(start_of_day(one), other)
-        return moment and moment.date()
+        start_time = add(start_of_day(one), other)
+        return start_time and start_time.date()
     return _or_none(lambda: one + other)
 
 
@@ -109,9 +109,9 @@ def remainder(one: Any, other: Any) -> Any:
     return _or_none(lambda: one - other * math.trunc(one / other))
 
 
-def _or_none(what: Callable[[], Any]) -> Any:
+def _or_none(operation: Callable[[], Any]) -> Any:
     try:
-        return what()
+        return operation()
     except (TypeError, ZeroDivisionError, OverflowError, ValueError):
         return None
 
@@ -121,7 +121,7 @@ def _substring(text: str, begin: float, count: float | None = None) -> str:
     return text[first : first + n]
 
 
-def _day(value: Any) -> dt.date:
+def _date_of(value: Any) -> dt.date:
     return value if value_type(value) is ValueType.DATE else start_of(value).date()  # type: ignore[no-any-return]
 
 
@@ -190,7 +190,7 @@ QUERY_FUNCTIONS: dict[str, QueryFunction] = {
     "fractionalseconds": QueryFunction(
         (CLOCK_ARGS,), ValueType.NUMBER, lambda value: start_of(value).microsecond / 1e6
     ),
-    "date": QueryFunction((DATE_ARGS,), ValueType.DATE, _day),
+    "date": QueryFunction((DATE_ARGS,), ValueType.DATE, _date_of),
     "time": QueryFunction((TIME_ARGS,), ValueType.TIME_OF_DAY, lambda value: start_of(value).time()),
     "totaloffsetminutes": QueryFunction(
         (TIME_ARGS,), ValueType.NUMBER, lambda value: start_of(value).utcoffset().total_seconds() / 60
@@ -288,11 +288,11 @@ def start_of_day(day: dt.date) -> dt.datetime:
 
 def _day_to_datetime(one: Any, other: Any) -> Any:
     """Return a date that is compared with a time or an interval as its start; else the value unchanged."""
-    beside = value_type(one) is ValueType.DATE and value_type(other) in {
+    is_compared_with_time = value_type(one) is ValueType.DATE and value_type(other) in {
         ValueType.DATETIME,
         ValueType.INTERVAL,
     }
-    return start_of_day(one) if beside else one
+    return start_of_day(one) if is_compared_with_time else one
 
 
 def _compare_intervals(name: str, one: Any, other: Any) -> bool:

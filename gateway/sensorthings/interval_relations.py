@@ -82,14 +82,14 @@ def _during(one: FilterTerm | IntervalTerms, other: FilterTerm | IntervalTerms) 
 
 
 def _overlap(one: FilterTerm | IntervalTerms, other: FilterTerm | IntervalTerms) -> FilterTerm:
-    def inside(first: FilterTerm | IntervalTerms, second: FilterTerm | IntervalTerms) -> FilterTerm:
+    def starts_inside(first: FilterTerm | IntervalTerms, second: FilterTerm | IntervalTerms) -> FilterTerm:
         return _operation(
             "and",
             _operation("lt", start_term(first), start_term(second)),
             _operation("lt", start_term(second), end_term(first)),
         )
 
-    return _operation("or", _starts(one, other), inside(one, other), inside(other, one))
+    return _operation("or", _starts(one, other), starts_inside(one, other), starts_inside(other, one))
 
 
 INTERVAL_RELATIONS = {

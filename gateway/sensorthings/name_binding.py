@@ -84,12 +84,12 @@ class NameBinder:
         """Return a node with every path resolved and every argument checked. Raises `QueryError`."""
         match node:
             case NamePath():
-                return self._path(node)
+                return self._bind_path(node)
             case FunctionCall():
-                return self._call(node)
+                return self._bind_call(node)
         return node
 
-    def _path(self, path: NamePath) -> PropertyRef:
+    def _bind_path(self, path: NamePath) -> PropertyRef:
         kind, links = self._kind, []
         for position, part in enumerate(path.parts):
             if self._starts_with_own_set(position, path):
@@ -101,7 +101,7 @@ class NameBinder:
             name = "id" if part in ID_NAMES else part
             if name not in kind.properties:
                 self._fail(f"a {kind.name} has no {part!r}: it has {_member_names(kind)}", path.at)
-            return self._check_inside(
+            return self._check_json_path(
                 PropertyRef(tuple(links), name, path.parts[position + 1 :], kind.properties[name], path.at)
             )
         return self._fail(f"{'/'.join(path.parts)} is an entity: name a property of it", path.at)
@@ -115,14 +115,14 @@ class NameBinder:
             and path.parts[0] not in kind.links
         )
 
-    def _check_inside(self, ref: PropertyRef) -> PropertyRef:
-        if not ref.inside:
+    def _check_json_path(self, ref: PropertyRef) -> PropertyRef:
+        if not ref.json_path:
             return ref
         if ref.type not in {ValueType.JSON, ValueType.GEOMETRY, ValueType.ANY}:
             self._fail(f"{ref.name} has nothing inside", ref.at)
         return replace(ref, type=ValueType.ANY)
 
-    def _call(self, call: FunctionCall) -> ExpressionNode:
+    def _bind_call(self, call: FunctionCall) -> ExpressionNode:
         if call.name == "now" and not call.args:
             return LiteralValue(dt.datetime.now(dt.UTC), call.at)  # the same time for the whole query
         args = tuple(self.bind(one) for one in call.args)
@@ -137,7 +137,7 @@ class NameBinder:
         else:
             args = self._parse_time_arguments(call.name, args)
             self._check_arguments(call, args)
-        return FunctionCall(call.name, args, call.at, call.depth_below, call.size)
+        return FunctionCall(call.name, args, call.at, call.subtree_depth, call.size)
 
     def _check_arguments(self, call: FunctionCall, args: tuple[ExpressionNode, ...]) -> None:
         function = QUERY_FUNCTIONS.get(call.name)
@@ -162,12 +162,12 @@ class NameBinder:
     def _check_comparable(
         self, name: str, one: ExpressionNode, other: ExpressionNode
     ) -> tuple[ExpressionNode, ...]:
-        one, other = _coerce_beside(one, other), _coerce_beside(other, one)
+        one, other = _coerce_to_operand(one, other), _coerce_to_operand(other, one)
         types = {node_type(one), node_type(other)}
-        known = types - set(UNKNOWN_TYPES) - {ValueType.ID}
-        if len(known) > 1 and not known <= set(TIME_TYPES):
-            words = " with ".join(sorted(each.name.lower() for each in known))
-            self._fail(f"{name} can't compare a {words}", other.at)
+        known_types = types - set(UNKNOWN_TYPES) - {ValueType.ID}
+        if len(known_types) > 1 and not known_types <= set(TIME_TYPES):
+            type_names = " with ".join(sorted(each.name.lower() for each in known_types))
+            self._fail(f"{name} can't compare a {type_names}", other.at)
         return one, other
 
     def _check_type(self, node: ExpressionNode, arg_types: tuple[ValueType, ...], context_name: str) -> None:
@@ -186,14 +186,14 @@ class NameBinder:
         raise QueryError(detail, at, option=self._option)
 
 
-def _coerce_beside(node: ExpressionNode, other: ExpressionNode) -> ExpressionNode:
+def _coerce_to_operand(node: ExpressionNode, other: ExpressionNode) -> ExpressionNode:
     """Convert a literal to the type of the other operand: id, number, time, or a date to its start."""
     if not isinstance(node, LiteralValue):
         return node
     if isinstance(node.value, str) and node_type(other) in TIME_TYPES:
         node = LiteralValue(_parse_quoted_time(node.value), node.at)
     if isinstance(other, PropertyRef) and other.name == "id":
-        return LiteralValue(coerce_id(node.value, numbers=other.type is ValueType.NUMBER), node.at)
+        return LiteralValue(coerce_id(node.value, as_number=other.type is ValueType.NUMBER), node.at)
     if isinstance(other, PropertyRef) and other.name == "result":
         return LiteralValue(_parse_quoted_number(node.value), node.at)
     if value_type(node.value) is ValueType.DATE and node_type(other) in {
@@ -204,11 +204,11 @@ def _coerce_beside(node: ExpressionNode, other: ExpressionNode) -> ExpressionNod
     return node
 
 
-def coerce_id(value: Scalar, *, numbers: bool) -> Scalar:
+def coerce_id(value: Scalar, *, as_number: bool) -> Scalar:
     """Convert an id to the type that the entity type's ids have."""
-    if numbers and isinstance(value, str) and value.isdecimal():
+    if as_number and isinstance(value, str) and value.isdecimal():
         return float(value)
-    if not numbers and isinstance(value, float) and value.is_integer():
+    if not as_number and isinstance(value, float) and value.is_integer():
         return str(int(value))
     return value
 

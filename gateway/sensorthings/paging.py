@@ -61,48 +61,48 @@ class Pager:
         self._rows: dict[tuple[int, int], list[Observation]] = {}
         self._counts: dict[int, int] = {}
 
-    def page(self, source: EntitySet, query: QueryOptions, size: int) -> EntityPage:
+    def page(self, entity_set: EntitySet, query: QueryOptions, size: int) -> EntityPage:
         """Return the page of a query, with at most ``size`` entities. Raises `ProblemError`."""
         if (
-            source.kind is OBSERVATION
-            and (prefetched := self._prefetched_page(source.series_ids, query, size)) is not None
+            entity_set.kind is OBSERVATION
+            and (prefetched := self._prefetched_page(entity_set.series_ids, query, size)) is not None
         ):
             return prefetched
         for node, _ in query.orderby:
-            if links_to_many(node, source.kind) and not _is_observation_time(node, source.kind):
+            if links_to_many(node, entity_set.kind) and not _is_observation_time(node, entity_set.kind):
                 detail = "to sort by, name a single value, or Observations/phenomenonTime for the newest one"
                 raise QueryError(detail, node.at, option="$orderby")
-        if source.kind is OBSERVATION:
-            with _blame_option(query):
-                return self._observations(source.series_ids, query, size)
-        return self._entities(source, query, size)
+        if entity_set.kind is OBSERVATION:
+            with _attribute_errors_to_option(query):
+                return self._observations(entity_set.series_ids, query, size)
+        return self._entities(entity_set, query, size)
 
-    def _entities(self, source: EntitySet, query: QueryOptions, size: int) -> EntityPage:
+    def _entities(self, entity_set: EntitySet, query: QueryOptions, size: int) -> EntityPage:
         if query.token is not None:
-            raise ProblemError(400, f"$skiptoken: {source.kind.plural} have none", where="$skiptoken")
-        found = source.entities
+            raise ProblemError(400, f"$skiptoken: {entity_set.kind.plural} have none", where="$skiptoken")
+        result = entity_set.entities
         if query.filter is not None:
-            found = self._filter_entities(source.kind, found, query.filter)
+            result = self._filter_entities(entity_set.kind, result, query.filter)
         for node, descending in reversed(query.orderby):
             key = partial(self._sort_key, node)
-            if _is_observation_time(node, source.kind):
+            if _is_observation_time(node, entity_set.kind):
                 key = partial(self._extreme_time, node, newest=descending)
-            found = sorted(found, key=key, reverse=descending)
-        page_entities = found[query.skip : query.skip + size]
-        more = len(found) > query.skip + len(page_entities) and query.top != 0
-        next_options = {"$skip": str(query.skip + len(page_entities))} if more else {}
-        if source.kind is DATASTREAM:
+            result = sorted(result, key=key, reverse=descending)
+        page_entities = result[query.skip : query.skip + size]
+        has_more = len(result) > query.skip + len(page_entities) and query.top != 0
+        next_options = {"$skip": str(query.skip + len(page_entities))} if has_more else {}
+        if entity_set.kind is DATASTREAM:
             self._entity_model.load_extents(int(one.id) for one in page_entities)
-        return EntityPage(page_entities, next_options, len(found) if query.count else None)
+        return EntityPage(page_entities, next_options, len(result) if query.count else None)
 
     def _extreme_time(self, node: ExpressionNode, entity: Entity, *, newest: bool) -> tuple[Any, ...]:
         """Return the newest or oldest time of an entity's Observations as a sort key; (0,) without any."""
-        extents = [self._entity_model.extent(one) for one in self._entity_model.series_below(entity)]
-        measured = isinstance(node, PropertyRef) and node.name == "phenomenonTime"
+        extents = [self._entity_model.extent(one) for one in self._entity_model.series_ids_of(entity)]
+        is_measured_time = isinstance(node, PropertyRef) and node.name == "phenomenonTime"
         if newest:
-            times = [one.last if measured else one.last_received for one in extents if one]
+            times = [one.last if is_measured_time else one.last_received for one in extents if one]
         else:
-            times = [one.first if measured else one.first_received for one in extents if one]
+            times = [one.first if is_measured_time else one.first_received for one in extents if one]
         return (1, max(times) if newest else min(times)) if times else (0,)
 
     def _sort_key(self, node: ExpressionNode, entity: Entity) -> tuple[Any, ...]:
@@ -119,7 +119,7 @@ class Pager:
         self, kind: EntityType, entities: list[Entity], node: ExpressionNode
     ) -> list[Entity]:
         many_links = links_to_many(node, kind)
-        observation_paths = [one for one in many_links if _end_type(kind, one) is OBSERVATION]
+        observation_paths = [one for one in many_links if _type_at_path_end(kind, one) is OBSERVATION]
         if not observation_paths:
             return [one for one in entities if self._evaluator.matches(node, one, many_links)]
         observation_path = observation_paths[0]
@@ -132,20 +132,20 @@ class Pager:
         matching_numbers: set[int] = set()
         for entity_number, entity in enumerate(entities):
             for picks in self._evaluator.picks(entity, other_links, node.at):
-                found = [
+                result = [
                     PickedSeries(
                         series_id,
-                        picks | _picks_around(self._entity_model, series_id, observation_path),
+                        picks | _picks_of_series(self._entity_model, series_id, observation_path),
                         entity_number,
                     )
                     for series_id in self._series_with_observations(picks, observation_path)
                 ]
-                picked_series += found
-                if not found and self._evaluator.value(node, {**picks, observation_path: None}) is True:
+                picked_series += result
+                if not result and self._evaluator.value(node, {**picks, observation_path: None}) is True:
                     matching_numbers.add(entity_number)
         lowering = FilterLowering(self._evaluator, picked_series, observation_path)
         where = lowering.condition(node)
-        with _blame_option(QueryOptions(texts={"$filter": ""})):
+        with _attribute_errors_to_option(QueryOptions(texts={"$filter": ""})):
             matching_series = self._entity_model.observations.series_matching(lowering.scope(), where)
         matching_numbers |= {lowering.picked_series[one].entity_number for one in matching_series}
         return [one for entity_number, one in enumerate(entities) if entity_number in matching_numbers]
@@ -155,7 +155,7 @@ class Pager:
     ) -> list[int]:
         """Return the series at the end of a path that have any Observation."""
         parent = self._evaluator.follow_links(observation_path[:-1], picks)
-        series_ids = [] if parent is None else self._entity_model.series_below(parent)
+        series_ids = [] if parent is None else self._entity_model.series_ids_of(parent)
         return [one for one in series_ids if self._entity_model.extent(one) is not None]
 
     # -- observations --------------------------------------------------------------------------
@@ -200,7 +200,7 @@ class Pager:
                 if linked_type(entities[0].kind, link) is DATASTREAM:
                     self._entity_model.load_extents(int(one.id) for one in linked_entities)
                 self.prefetch(list(linked_entities), inner, size)
-            elif entities[0].kind is DATASTREAM and _is_simple(inner):
+            elif entities[0].kind is DATASTREAM and _is_prefetchable(inner):
                 self._prefetch_observations([int(one.id) for one in entities], inner, size(inner))
 
     def _prefetch_observations(self, series_ids: list[int], query: QueryOptions, size: int) -> None:
@@ -216,20 +216,20 @@ class Pager:
             newest = self._entity_model.observations.newest(series_ids)
             extents = {one: self._entity_model.extent(one) for one in series_ids}
             # the second row stands for all others: only its existence matters, for the nextLink
-            found = {
+            result = {
                 one: [newest[one]] * (1 if extent.first == extent.last else 2)
                 for one, extent in extents.items()
                 if extent is not None and one in newest
             }
         else:
-            found = self._entity_model.observations.first_of_each(series_ids, orders, limit=size + 1)
-        self._rows |= {(id(query), one): found.get(one, []) for one in series_ids}
+            result = self._entity_model.observations.first_of_each(series_ids, orders, limit=size + 1)
+        self._rows |= {(id(query), one): result.get(one, []) for one in series_ids}
 
     def _prefetched_page(
         self, series_ids: Sequence[int], query: QueryOptions, size: int
     ) -> EntityPage | None:
         """Return the page of a single Datastream from the prefetched rows; None if it was not prefetched."""
-        if len(series_ids) != 1 or not _is_simple(query):
+        if len(series_ids) != 1 or not _is_prefetchable(query):
             return None
         (series_id,) = series_ids
         rows = self._rows.get((id(query), series_id)) if size else []
@@ -249,13 +249,13 @@ class Pager:
         """Return each series with every choice of entities at the to-many links of a filter."""
         many_links = links_to_many(node, OBSERVATION) if node else []
         at = node.at if node else 0
-        if any(_end_type(OBSERVATION, one) is OBSERVATION for one in many_links):
+        if any(_type_at_path_end(OBSERVATION, one) is OBSERVATION for one in many_links):
             raise QueryError("this comes back to Observations: ask the other way round", at)
         return [
             PickedSeries(series_id, picks)
             for series_id in series_ids
             for picks in self._evaluator.extend_picks(
-                _picks_around(self._entity_model, series_id, ()), many_links, at
+                _picks_of_series(self._entity_model, series_id, ()), many_links, at
             )
         ]
 
@@ -268,16 +268,16 @@ def _is_observation_time(node: ExpressionNode, kind: EntityType) -> bool:
     return kind is not OBSERVATION and node.links in observation_paths
 
 
-def _is_simple(query: QueryOptions) -> bool:
+def _is_prefetchable(query: QueryOptions) -> bool:
     """Whether a query has no filter, starts at the first row, and sorts by measured time only."""
-    known = all(_time_descending(one) is not None for one in query.orderby)
-    return query.filter is None and query.token is None and not query.skip and known
+    sorts_by_time = all(_time_descending(one) is not None for one in query.orderby)
+    return query.filter is None and query.token is None and not query.skip and sorts_by_time
 
 
 def _time_descending(key: tuple[ExpressionNode, bool]) -> bool | None:
     """Whether a sort key is the measured time, newest first; None if it is another key."""
     node, descending = key
-    is_time = isinstance(node, PropertyRef) and (node.links, node.name, node.inside) == (
+    is_time = isinstance(node, PropertyRef) and (node.links, node.name, node.json_path) == (
         (),
         "phenomenonTime",
         (),
@@ -290,28 +290,28 @@ def _time_sort_keys(query: QueryOptions) -> list[SortKey]:
 
 
 @contextmanager
-def _blame_option(query: QueryOptions) -> Iterator[None]:
+def _attribute_errors_to_option(query: QueryOptions) -> Iterator[None]:
     """Convert a failed statement to a problem that names the first option that may have caused it."""
     sent_options: list[str] = [name for name in ("$filter", "$orderby") if name in query.texts]
     sent_options += ["$skip"] if query.skip else []
     sent_options += ["$count"] if query.count else []
     name = sent_options[0] if sent_options else None
-    before = f"{name}: " if name else ""
+    prefix = f"{name}: " if name else ""
     try:
         yield
     except QueryRefusedError as error:
-        raise ProblemError(400, f"{before}{error}", where=name) from error
+        raise ProblemError(400, f"{prefix}{error}", where=name) from error
     except QueryTimeoutError as error:
-        raise ProblemError(504, f"{before}{error}", where=name) from error
+        raise ProblemError(504, f"{prefix}{error}", where=name) from error
 
 
-def _end_type(kind: EntityType, links: tuple[str, ...]) -> EntityType:
+def _type_at_path_end(kind: EntityType, links: tuple[str, ...]) -> EntityType:
     for link in links:
         kind = linked_type(kind, link)
     return kind
 
 
-def _picks_around(
+def _picks_of_series(
     entity_model: EntityModel, series_id: int, observation_path: tuple[str, ...]
 ) -> PickedEntities:
     """Return the entities that all Observations of a series link to, as picks."""
@@ -362,10 +362,10 @@ def _untag_value(value: Any) -> Any:
     if isinstance(value, dict):
         ((tag, text),) = value.items()
         readers: dict[str, Any] = {"at": dt.datetime, "day": dt.date}
-        found = readers.get(tag, dt.time).fromisoformat(text)
-        if isinstance(found, dt.datetime) and found.tzinfo is None:
+        result = readers.get(tag, dt.time).fromisoformat(text)
+        if isinstance(result, dt.datetime) and result.tzinfo is None:
             raise ValueError("a moment without offset")
-        return found
+        return result
     if isinstance(value, str):
         value.encode()  # raises ValueError on a lone surrogate, which JSON can contain
     if isinstance(value, list) or (isinstance(value, float) and value != value):  # noqa: PLR0124 - NaN

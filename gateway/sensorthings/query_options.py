@@ -59,8 +59,8 @@ def _expand_text(link: str, query: QueryOptions) -> str:
     options = [*query.option_texts()]
     options += [("$top", str(query.top))] if query.top is not None else []
     options += [("$skip", str(query.skip))] if query.skip else []
-    inside = ";".join(f"{name}={text}" for name, text in options)
-    return f"{link}({inside})" if inside else link
+    option_list = ";".join(f"{name}={text}" for name, text in options)
+    return f"{link}({option_list})" if option_list else link
 
 
 def parse_query_options(text: str, kind: EntityType, *, to_many: bool) -> QueryOptions:
@@ -189,12 +189,12 @@ def _parse_expand(
 ) -> None:
     for part, at in split_outside_quotes(value, ",", offset, "$expand"):
         path, options, start_column = part, "", at
-        opened = part.find("(")
-        if opened >= 0:
-            path, rest = part[:opened], part[opened + 1 :].rstrip()
+        paren_index = part.find("(")
+        if paren_index >= 0:
+            path, rest = part[:paren_index], part[paren_index + 1 :].rstrip()
             if not rest.endswith(")"):
                 raise QueryError("here ) should stand", at + len(part), option="$expand")
-            options, start_column = rest[:-1], at + opened + 1
+            options, start_column = rest[:-1], at + paren_index + 1
         linked_kind, expansion, level = kind, query, depth
         for link in path.strip().split("/"):
             level += 1
@@ -234,8 +234,8 @@ def _parse_nested_options(
 
 def _merge_expansion(query: QueryOptions, other: QueryOptions, at: int) -> None:
     """Merge two expansions of one link; only one of them may have options."""
-    plain = QueryOptions(expand=other.expand)
-    if other != plain:
+    expand_only = QueryOptions(expand=other.expand)
+    if other != expand_only:
         if query != QueryOptions(expand=query.expand):
             raise QueryError("this link stands twice, both times with options", at, option="$expand")
         for name in ("filter", "orderby", "top", "skip", "count", "select", "texts"):

@@ -40,26 +40,26 @@ class EntityRenderer:
         self._entity_model = entity_model
         self._pager = pager
         self._page_rows = page_rows
-        self._remaining = MAX_ENTITIES
+        self._remaining_entities = MAX_ENTITIES
         self._options_texts: dict[tuple[int, tuple[str, ...]], str] = {}
         self.observations = 0
         """Number of Observations rendered so far, expansions included."""
 
-    def render_set(self, entity_set: EntitySet, query: QueryOptions, address: str) -> dict[str, Any]:
+    def render_set(self, entity_set: EntitySet, query: QueryOptions, set_url: str) -> dict[str, Any]:
         """Render a page of a set; ``address`` is the URL of the set."""
         page = self._read_page(entity_set, query)
         self._pager.prefetch(page.entities, query, self._page_size)
         return self._with_next_link(
-            page, [self.render_entity(one, query) for one in page.entities], query, address
+            page, [self.render_entity(one, query) for one in page.entities], query, set_url
         )
 
-    def render_references(self, entity_set: EntitySet, query: QueryOptions, address: str) -> dict[str, Any]:
+    def render_references(self, entity_set: EntitySet, query: QueryOptions, set_url: str) -> dict[str, Any]:
         """Render a page of the selfLinks of a set ($ref)."""
         page = self._read_page(entity_set, query)
         links = [{"@iot.selfLink": self.self_link(one)} for one in page.entities]
-        return self._with_next_link(page, links, query, address)
+        return self._with_next_link(page, links, query, set_url)
 
-    def render_data_array(self, entity_set: EntitySet, query: QueryOptions, address: str) -> dict[str, Any]:
+    def render_data_array(self, entity_set: EntitySet, query: QueryOptions, set_url: str) -> dict[str, Any]:
         """Render a page of Observations as data arrays, one table for each Datastream (clause 12)."""
         page = self._read_page(entity_set, query)
         omitted = {"validTime"} if query.select is None else set()
@@ -78,7 +78,7 @@ class EntityRenderer:
             }
             for series_id, rows in tables.items()
         ]
-        return self._with_next_link(page, value, query, address)
+        return self._with_next_link(page, value, query, set_url)
 
     def render_entity(self, entity: Entity, query: QueryOptions) -> dict[str, Any]:
         """Render an entity with the selected properties and the expanded links."""
@@ -91,8 +91,12 @@ class EntityRenderer:
             if query.is_selected(name):
                 rendered[name] = entity.id if name == "@iot.id" else self_link
         for name in entity.kind.properties:
-            if name != "id" and query.is_selected(name) and (found := json_value(values[name])) is not None:
-                rendered[name] = found
+            if (
+                name != "id"
+                and query.is_selected(name)
+                and (resolved := json_value(values[name])) is not None
+            ):
+                rendered[name] = resolved
         for link in entity.kind.links:
             if query.is_selected(link):
                 rendered[f"{link}@iot.navigationLink"] = f"{self_link}/{link}"
@@ -105,46 +109,46 @@ class EntityRenderer:
         return f"{self._root}/{entity.kind.plural}({id_literal(entity.id)})"
 
     def _render_expansion(
-        self, entity: Entity, link: str, query: QueryOptions, address: str
+        self, entity: Entity, link: str, query: QueryOptions, set_url: str
     ) -> dict[str, Any]:
-        found = resource_path.follow_link(entity, link, self._entity_model)
-        if not isinstance(found, resource_path.EntitySet):
-            self._remaining -= 1
-            return {link: self.render_entity(found, query)}
-        expanded_set = self.render_set(found, query, address)
+        resolved = resource_path.follow_link(entity, link, self._entity_model)
+        if not isinstance(resolved, resource_path.EntitySet):
+            self._remaining_entities -= 1
+            return {link: self.render_entity(resolved, query)}
+        expanded_set = self.render_set(resolved, query, set_url)
         return {link: expanded_set["value"]} | {
             f"{link}{name}": value for name, value in expanded_set.items() if name != "value"
         }
 
     def _read_page(self, entity_set: EntitySet, query: QueryOptions) -> EntityPage:
         page = self._pager.page(entity_set, query, self._page_size(query))
-        self._remaining -= len(page.entities)
+        self._remaining_entities -= len(page.entities)
         self.observations += len(page.entities) if entity_set.kind is OBSERVATION else 0
         return page
 
     def _page_size(self, query: QueryOptions) -> int:
         """Return how many entities of a set may still be rendered."""
         top = DEFAULT_PAGE_SIZE if query.top is None else query.top
-        return max(0, min(top, self._page_rows, self._remaining))
+        return max(0, min(top, self._page_rows, self._remaining_entities))
 
     def _with_next_link(
-        self, page: EntityPage, value: list[Any], query: QueryOptions, address: str
+        self, page: EntityPage, value: list[Any], query: QueryOptions, set_url: str
     ) -> dict[str, Any]:
         rendered: dict[str, Any] = {} if page.count is None else {"@iot.count": page.count}
         rendered["value"] = value
         if page.next_options:
-            before = self._options_text(query, tuple(page.next_options))
+            repeated_options = self._options_text(query, tuple(page.next_options))
             text = urlencode(page.next_options, safe=SAFE_CHARACTERS, quote_via=quote)
-            rendered["@iot.nextLink"] = f"{address}?{before}{text}"
+            rendered["@iot.nextLink"] = f"{set_url}?{repeated_options}{text}"
         return rendered
 
-    def _options_text(self, query: QueryOptions, without: tuple[str, ...]) -> str:
+    def _options_text(self, query: QueryOptions, omitted_names: tuple[str, ...]) -> str:
         """Return a query's options for a nextLink, without some; cached for all sets of an expansion."""
-        key = (id(query), without)
+        key = (id(query), omitted_names)
         if key not in self._options_texts:
             options = dict(query.option_texts())
             options["$top"] = str(min(DEFAULT_PAGE_SIZE if query.top is None else query.top, self._page_rows))
-            kept = {name: value for name, value in options.items() if name not in without}
+            kept = {name: value for name, value in options.items() if name not in omitted_names}
             self._options_texts[key] = urlencode(kept, safe=SAFE_CHARACTERS, quote_via=quote) + "&"
         return self._options_texts[key]
 

@@ -20,7 +20,7 @@ from gateway.sensorthings.expression_tokens import read_quoted
 if TYPE_CHECKING:
     from gateway.sensorthings.entity_model import EntityId, EntityModel
 
-NOT_SERVED = {
+UNSUPPORTED_DETAILS = {
     "MultiDatastreams": "MultiDatastreams are not served: every series is a Datastream",
     "Tasks": "tasking is not served",
     "Actuators": "tasking is not served",
@@ -70,7 +70,7 @@ def parse_segments(path: str) -> list[PathSegment]:
     >>> parse_segments("Things('it''s')/Datastreams(1)")
     [PathSegment(name='Things', key="it's"), PathSegment(name='Datastreams', key=1)]
     """
-    parsed_segments = []
+    result = []
     at = 0
     while at < len(path):
         end = at
@@ -80,10 +80,10 @@ def parse_segments(path: str) -> list[PathSegment]:
         if path[end : end + 1] == "(":
             key, end = _parse_key(path, end + 1)
         if not name or (end < len(path) and path[end] != "/"):
-            raise _unreadable_path(path, end)
-        parsed_segments.append(PathSegment(name, key))
+            raise _invalid_path_error(path, end)
+        result.append(PathSegment(name, key))
         at = end + 1
-    return parsed_segments
+    return result
 
 
 def _parse_key(path: str, at: int) -> tuple[EntityId, int]:
@@ -93,16 +93,16 @@ def _parse_key(path: str, at: int) -> tuple[EntityId, int]:
         except ValueError as error:
             raise ProblemError(400, f"path, column {at + 1}: {error}", where="path") from error
         if path[end : end + 1] != ")":
-            raise _unreadable_path(path, end)
+            raise _invalid_path_error(path, end)
         return key, end + 1
     end = path.find(")", at)
     digits = path[at:end] if end > 0 else ""
     if not digits.removeprefix("-").isdecimal() or not digits.isascii() or len(digits) > 19:
-        raise _unreadable_path(path, at)
+        raise _invalid_path_error(path, at)
     return int(digits), end + 1
 
 
-def _unreadable_path(path: str, at: int) -> ProblemError:
+def _invalid_path_error(path: str, at: int) -> ProblemError:
     detail = f"path, column {at + 1}: {path[at : at + 20]!r} is not expected here; ids stand as (1) or ('x')"
     return ProblemError(400, detail, where="path")
 
@@ -111,8 +111,8 @@ def resolve_path(path: str, entity_model: EntityModel) -> ResolvedResource:
     """Return the resource of a path. Raises `ProblemError`: 404 if there is none, 501 if not supported."""
     parts = parse_segments(path)
     first = parts[0]
-    if first.name in NOT_SERVED:
-        raise ProblemError(501, NOT_SERVED[first.name])
+    if first.name in UNSUPPORTED_DETAILS:
+        raise ProblemError(501, UNSUPPORTED_DETAILS[first.name])
     if first.name not in ENTITY_TYPES:
         raise ProblemError(404, f"there is no {first.name}: there are {', '.join(ENTITY_TYPES)}")
     current: EntitySet | Entity = all_entities(ENTITY_TYPES[first.name], entity_model)
@@ -145,25 +145,25 @@ def follow_link(entity: Entity, link: str, entity_model: EntityModel) -> EntityS
     """Return the linked entity or entity set."""
     kind = linked_type(entity.kind, link)
     if kind is OBSERVATION:
-        return EntitySet(kind, entity_model.series_below(entity), [])
-    parsed_segments = entity_model.follow(entity, link)
-    return EntitySet(kind, [], parsed_segments) if entity.kind.to_many(link) else parsed_segments[0]
+        return EntitySet(kind, entity_model.series_ids_of(entity), [])
+    result = entity_model.follow(entity, link)
+    return EntitySet(kind, [], result) if entity.kind.to_many(link) else result[0]
 
 
 def _entity_of_set(entity_set: EntitySet | Entity, key: EntityId, entity_model: EntityModel) -> Entity:
     if isinstance(entity_set, Entity):
         raise ProblemError(400, f"this leads to one {entity_set.kind.name}, which needs no id", where="path")
-    parsed_segments = entity_model.find_entity(entity_set.kind, key)
-    if parsed_segments is not None and parsed_segments.reading is not None:
-        is_in_set = parsed_segments.reading.series_id in entity_set.series_ids
+    result = entity_model.find_entity(entity_set.kind, key)
+    if result is not None and result.reading is not None:
+        is_in_set = result.reading.series_id in entity_set.series_ids
     else:
-        is_in_set = parsed_segments in entity_set.entities
-    if parsed_segments is None or not is_in_set:
+        is_in_set = result in entity_set.entities
+    if result is None or not is_in_set:
         hint = ""
         if isinstance(key, str) and entity_set.kind is DATASTREAM:
             hint = f": ids of {DATASTREAM.plural} are numbers, as in {DATASTREAM.plural}(1)"
         raise ProblemError(404, f"there is no {entity_set.kind.name} {key!r} here{hint}")
-    return parsed_segments
+    return result
 
 
 def _property_value(
@@ -175,12 +175,12 @@ def _property_value(
     if is_raw:
         names.pop()
     if not names:
-        known = ", ".join(kind.properties)
-        raise ProblemError(404, f"$value is of a property of a {kind.name}: of {known}")
+        member_names = ", ".join(kind.properties)
+        raise ProblemError(404, f"$value is of a property of a {kind.name}: of {member_names}")
     first = "id" if names[0] == "@iot.id" else names[0]
     if any(one.key is not None for one in [part, *rest]) or first not in kind.properties:
-        known = ", ".join([*kind.properties, *kind.links])
-        raise ProblemError(404, f"a {kind.name} has no {names[0]!r}: it has {known}")
+        member_names = ", ".join([*kind.properties, *kind.links])
+        raise ProblemError(404, f"a {kind.name} has no {names[0]!r}: it has {member_names}")
     value = entity_model.values(entity)[first]
     for name in names[1:]:
         if kind.properties[first] not in {ValueType.JSON, ValueType.GEOMETRY} or not isinstance(value, dict):

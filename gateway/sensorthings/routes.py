@@ -72,7 +72,7 @@ def resource(request: Request, context: CurrentContext, path: str) -> Response:
 @requires(SENSORTHINGS)
 def reject_change(path: str) -> None:
     """Reject every write: the API is read-only."""
-    raise ProblemError(501, paths.NOT_SERVED.get(path, READ_ONLY_DETAIL))
+    raise ProblemError(501, paths.UNSUPPORTED_DETAILS.get(path, READ_ONLY_DETAIL))
 
 
 def _open_and_answer(request: Request, context: RequestContext, path: str) -> Response:
@@ -80,10 +80,12 @@ def _open_and_answer(request: Request, context: RequestContext, path: str) -> Re
         context.scoped_database, meanings=entity_properties.FLAG_MEANINGS, rules=entity_properties.RULE_NAMES
     )
     with reader.session():
-        return _answer_path(request, context, path, EntityModel(context.directory_index, reader))
+        return _respond_to_path(request, context, path, EntityModel(context.directory_index, reader))
 
 
-def _answer_path(request: Request, context: RequestContext, path: str, entity_model: EntityModel) -> Response:
+def _respond_to_path(
+    request: Request, context: RequestContext, path: str, entity_model: EntityModel
+) -> Response:
     resolved = paths.resolve_path(path, entity_model)
     target_resource, root = resolved.target_resource, _root_url(request)
     if isinstance(target_resource, PropertyValue):
@@ -94,11 +96,11 @@ def _answer_path(request: Request, context: RequestContext, path: str, entity_mo
         request.url.query, target_resource.kind, to_many=isinstance(target_resource, EntitySet)
     )
     renderer = EntityRenderer(root, entity_model, Pager(entity_model), context.settings.page_rows)
-    address = f"{root}/{rendering.quote_path(path)}"
+    set_url = f"{root}/{rendering.quote_path(path)}"
     if query.data_array and resolved.references:
         raise ProblemError(400, "$resultFormat: links have no dataArray", where="$resultFormat")
     try:
-        return _render_resource(renderer, resolved, query, address)
+        return _render_resource(renderer, resolved, query, set_url)
     finally:
         # For the audit: a data array is an export, and so are pages with as many rows.
         if context.auth is not None:
@@ -110,13 +112,13 @@ def _render_resource(
     renderer: EntityRenderer,
     resolved: paths.ResolvedResource,
     query: query_options.QueryOptions,
-    address: str,
+    set_url: str,
 ) -> Response:
     target_resource = resolved.target_resource
     if isinstance(target_resource, EntitySet):
-        write = renderer.render_references if resolved.references else renderer.render_set
+        render = renderer.render_references if resolved.references else renderer.render_set
         return _json_response(
-            (renderer.render_data_array if query.data_array else write)(target_resource, query, address)
+            (renderer.render_data_array if query.data_array else render)(target_resource, query, set_url)
         )
     if resolved.references:
         return _json_response({"value": [{"@iot.selfLink": renderer.self_link(target_resource)}]})  # type: ignore[arg-type]

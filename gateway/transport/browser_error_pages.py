@@ -59,7 +59,7 @@ TEXTS_BY_STATUS: dict[int, ErrorPageText] = {
         "The database took too long. This page tries again by itself.", "数据库响应超时，本页将自动重试。"
     ),
 }
-OTHER_TEXT = ErrorPageText("The request was refused.", "请求被拒绝。")
+DEFAULT_TEXT = ErrorPageText("The request was refused.", "请求被拒绝。")
 
 PAGE_STYLE = """
 body { background: #0b1420; color: #dbe4ee; font-family: system-ui, "Noto Sans CJK SC", sans-serif;
@@ -123,7 +123,7 @@ def _error_page(status: int, problem: Headers) -> HTMLResponse:
 
 def error_page_html(status: int) -> str:
     """Return the HTML page of a status; it reloads by ``<meta>`` refresh, as its policy allows no script."""
-    texts = TEXTS_BY_STATUS.get(status, OTHER_TEXT)
+    texts = TEXTS_BY_STATUS.get(status, DEFAULT_TEXT)
     reload_s = FAULT_RELOAD_S if status >= 500 or status == 429 else REJECTION_RELOAD_S
     return f"""<!doctype html><html lang="zh-CN"><head><meta charset="utf-8"><title>towntwin</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">

@@ -65,15 +65,15 @@ def parse_networks(setting_values: Sequence[str]) -> tuple[IpNetwork, ...]:
     >>> parse_networks(["10.0.0.0/8", "::1"])
     (IPv4Network('10.0.0.0/8'), IPv6Network('::1/128'))
     """
-    found: list[IpNetwork] = []
+    result: list[IpNetwork] = []
     for setting_value in setting_values:
         try:
-            found.append(ipaddress.ip_network(setting_value.strip(), strict=False))
+            result.append(ipaddress.ip_network(setting_value.strip(), strict=False))
         except ValueError as error:
             raise ValueError(
                 f"trusted_proxies: {setting_value!r} is no address and no CIDR block: write 10.0.0.0/8 or ::1"
             ) from error
-    return tuple(found)
+    return tuple(result)
 
 
 def parse_base_url(setting_value: str | None) -> str | None:
@@ -138,8 +138,8 @@ class ForwardedHeaders:
             is_websocket = scope["type"] == "websocket"
             new_scope["scheme"] = {"http": "ws", "https": "wss"}[hop.scheme] if is_websocket else hop.scheme
         if hop.host is not None:
-            others = [pair for pair in scope["headers"] if pair[0] != b"host"]
-            new_scope["headers"] = [(b"host", hop.host.encode("ascii")), *others]
+            other_headers = [pair for pair in scope["headers"] if pair[0] != b"host"]
+            new_scope["headers"] = [(b"host", hop.host.encode("ascii")), *other_headers]
         return new_scope
 
 
@@ -173,8 +173,8 @@ def is_within(address: str, trusted_networks: Sequence[IpNetwork]) -> bool:
     >>> is_within("testclient", parse_networks(["::/0"]))
     False
     """
-    found = _parse_address(address)
-    return found is not None and any(found in network for network in trusted_networks)
+    result = _parse_address(address)
+    return result is not None and any(result in network for network in trusted_networks)
 
 
 def is_loopback(address: str) -> bool:
@@ -183,20 +183,20 @@ def is_loopback(address: str) -> bool:
     >>> is_loopback("::ffff:127.0.0.1"), is_loopback("192.0.2.1")
     (True, False)
     """
-    found = _parse_address(address)
-    return found is not None and found.is_loopback
+    result = _parse_address(address)
+    return result is not None and result.is_loopback
 
 
 def _last_untrusted_hop(hops: list[ForwardedHop], trusted_networks: Sequence[IpNetwork]) -> ForwardedHop:
     """Return the last hop whose address is no trusted proxy; the client may have forged earlier ones."""
-    found = ForwardedHop(None)
+    result = ForwardedHop(None)
     for hop in reversed(hops):
         if hop.address is None:  # a proxy hides the address, or the value is no address
-            return found if found.address is not None else hop
-        found = hop
+            return result if result.address is not None else hop
+        result = hop
         if not any(hop.address in network for network in trusted_networks):
             return hop
-    return found
+    return result
 
 
 def _x_forwarded_hops(headers: Headers) -> list[ForwardedHop]:
@@ -251,8 +251,8 @@ def _parse_address(text: str) -> IpAddress | None:
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        found = ipaddress.ip_address(text.partition("%")[0])
+        result = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return None
-    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return mapped or found
+    mapped = result.ipv4_mapped if isinstance(result, ipaddress.IPv6Address) else None
+    return mapped or result

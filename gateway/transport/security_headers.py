@@ -37,14 +37,16 @@ CREDENTIAL_HEADERS = ("Authorization", "X-API-Key", "Cookie")
 
 def add_security_headers(scope: Scope, send: Send) -> Send:
     """Return a ``send`` that adds the headers a route has not set, and forbids shared caching."""
-    added = DEFAULT_HEADERS | {b"content-security-policy": _content_security_policy(scope).encode()}
+    added_headers = DEFAULT_HEADERS | {b"content-security-policy": _content_security_policy(scope).encode()}
     is_public = scope["path"].startswith(PUBLIC_PATHS)
 
     async def send_secured(message: Message) -> None:
         if message["type"] == "http.response.start":
             route_headers = list(message.get("headers", []))
             names = {name.lower() for name, _ in route_headers}
-            message["headers"] = route_headers + [pair for pair in added.items() if pair[0] not in names]
+            message["headers"] = route_headers + [
+                pair for pair in added_headers.items() if pair[0] not in names
+            ]
             if not is_public:
                 _forbid_shared_caching(MutableHeaders(raw=message["headers"]), scope["path"])
         await send(message)

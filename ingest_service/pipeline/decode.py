@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import structlog
 
-from analytics.core.rounding import convert_without_noise
+from analytics.core.rounding import convert_and_round
 from edge.wire import receipts, senml, senml_columns, status
 from edge.wire.errors import PayloadError
 from edge.wire.topics import TopicKind
@@ -226,7 +226,7 @@ def _clears_retained_message(message: Message) -> bool:
 def _canonical_values(rows: RawReadings, resolver: SeriesResolver) -> NDArray[np.float64]:
     """Return the values in canonical units, (n,), without the rounding noise of the conversion."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return convert_without_noise(rows.raw, resolver.scale[rows.code], resolver.offset[rows.code])
+        return convert_and_round(rows.raw, resolver.scale[rows.code], resolver.offset[rows.code])
 
 
 def _decode_status(message: Message, device: str, clocks: DeviceClocks) -> DeviceStatus:

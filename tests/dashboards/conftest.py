@@ -27,7 +27,7 @@ BOARDS: dict[str, dict[str, Any]] = {
     path.name: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))
 }
 # Data that the demo's three days do not produce.
-MORE = """
+ADDITIONAL_DATA = """
 INSERT INTO dead_letter (received, topic, payload, reason, detail)
 SELECT now() - n * interval '1 minute', 'towntwin/v1/x/y/data', 'x', 'payload', 'not SenML'
 FROM generate_series(1, 3) AS n;
@@ -77,7 +77,7 @@ def filled(request: pytest.FixtureRequest) -> Iterator[DemoDatabase]:
         store = PostgresStore.open(dsn)
         end = datetime.fromtimestamp(fill_with_demo(store), UTC)
         with psycopg.connect(dsn) as connection:
-            connection.execute(MORE)
+            connection.execute(ADDITIONAL_DATA)
         assess(store, Settings())
         with alive(store):
             yield DemoDatabase(dsn, PanelRequest(end - timedelta(days=1), end + timedelta(seconds=60)))

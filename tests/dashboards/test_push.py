@@ -85,7 +85,7 @@ def test_a_dry_run_writes_nothing_and_shows_what_would_change(grafana: FakeGrafa
     grafana.save_as_person(BOARD, title="My town")
     grafana.writes.clear()
     made, shown = pushed(grafana, dry_run=True)
-    assert [one.what for one in made] == [f"dashboard {BOARD}"]
+    assert [one.object_name for one in made] == [f"dashboard {BOARD}"]
     assert '-  "title": "My town"' in shown
     assert '+  "title": "乡镇总览"' in shown
     assert grafana.writes == []

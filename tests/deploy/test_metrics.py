@@ -149,7 +149,7 @@ def test_every_metric_of_ingest_shows_what_happened(
         device.send(pack("ph", "pH", {start_s + 2010: 7.5}))
         shown.reaches(1, "commit_retries_total")
         assert shown("in_flight_readings") == 1
-        network.mend()
+        network.restore()
         shown.reaches(203, "readings_total", kind="fresh")
         wait_until(lambda: shown("in_flight_readings") == 0, within_s=WITHIN_S, what="nothing is in flight")
 

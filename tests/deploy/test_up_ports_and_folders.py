@@ -35,7 +35,7 @@ def test_a_usual_port_that_is_taken_gives_way_to_the_next_and_that_is_said(
         busy_socket.listen()
         port = int(busy_socket.getsockname()[1])
         monkeypatch.setattr(ports, "BROKER_PORT", port)
-        monkeypatch.setattr(ports, "BROKER_OLD_PORT", port + 1)
+        monkeypatch.setattr(ports, "BROKER_MQTT311_PORT", port + 1)
         chosen = ports.choose_ports(Settings(), printed_lines.append, broker=True, database=False)
         assert chosen.broker > port
         assert chosen.broker_old > chosen.broker, "it is taken by the first"

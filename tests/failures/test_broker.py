@@ -17,7 +17,7 @@ from paho.mqtt.properties import Properties
 from deploy.embedded.server_environment import free_port
 from tests.support import not_tested
 from tests.support.mqtt_packets import unacknowledged_ids
-from tests.support.network_fault_rig import NetworkFaultRig, TickDriver, play, wait_for_log
+from tests.support.network_fault_rig import NetworkFaultRig, TickDriver, run_with_failure, wait_for_log
 from tests.support.processes import PlatformProcess, running_processes
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def test_gone_for_a_while(rig: NetworkFaultRig) -> None:
         rig.publish()
         rig.broker_network.refuse()
         wait_for_log(ingest, "broker_lost", times=3)
-        rig.broker_network.mend()
+        rig.broker_network.restore()
         rig.finish()
         assert ingest.stop() == 0
     rig.ledger()
@@ -68,9 +68,9 @@ def test_network_stalled(rig: NetworkFaultRig) -> None:
     def fail() -> None:
         rig.broker_network.stall()
         time.sleep(2)
-        rig.broker_network.mend()
+        rig.broker_network.restore()
 
-    assert "broker_lost" not in play(rig, fail).log.read_text()
+    assert "broker_lost" not in run_with_failure(rig, fail).log.read_text()
 
 
 def test_network_without_an_answer(rig: NetworkFaultRig) -> None:
@@ -78,7 +78,7 @@ def test_network_without_an_answer(rig: NetworkFaultRig) -> None:
     ingest = rig.ingest(TOWNTWIN_INGEST_KEEP_ALIVE_S="2")
     with running_processes(ingest):
         rig.publish()
-        rig.broker_network.strand()
+        rig.broker_network.stall_forever()
         wait_for_log(ingest, "subscribed", times=2)
         rig.finish()
         assert ingest.stop() == 0
@@ -91,7 +91,7 @@ def test_frozen(rig: NetworkFaultRig, mosquitto: MosquittoServer) -> None:
         time.sleep(3)
         os.kill(mosquitto.pid, signal.SIGCONT)
 
-    play(rig, fail)
+    run_with_failure(rig, fail)
 
 
 def test_frozen_for_longer_than_the_keep_alive(rig: NetworkFaultRig, mosquitto: MosquittoServer) -> None:
@@ -123,7 +123,7 @@ def test_restarted(
                 broker.start()
                 time.sleep(0.3)
 
-        ingest = play(rig, fail)
+        ingest = run_with_failure(rig, fail)
     assert ("session_present=True" in ingest.log.read_text()) is persistence
 
 
@@ -159,7 +159,7 @@ def test_redelivered_after_a_reconnect(
                 rig.broker_network.cut()
                 wait_for_log(ingest, "subscribed", times=number)
                 time.sleep(0.5)
-                rig.database_network.mend()
+                rig.database_network.restore()
             rig.finish()
             assert ingest.stop() == 0
         rig.ledger()
@@ -197,7 +197,7 @@ def fill_the_inbox(dsn: str, broker: Any, folder: Path, **environ: str) -> None:
             rig.database_network.stall()
             rig.publish(kept=0)
             wait_for_log(ingest, "letting_go")
-            rig.database_network.mend()
+            rig.database_network.restore()
             wait_for_log(ingest, "asking_again")
             rig.finish()
             assert ingest.stop() == 0

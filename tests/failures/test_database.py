@@ -15,7 +15,13 @@ import pytest
 
 from ingest_service.storage.contract.models import DeadLetterQuery
 from tests.support import not_tested
-from tests.support.network_fault_rig import WITHIN_S, NetworkFaultRig, play, superuser, wait_for_log
+from tests.support.network_fault_rig import (
+    WITHIN_S,
+    NetworkFaultRig,
+    run_with_failure,
+    superuser_connection,
+    wait_for_log,
+)
 from tests.support.processes import running_processes, wait_until
 from tests.support.throwaway_servers import PostgresServer, fresh_database
 
@@ -40,9 +46,9 @@ def test_gone_for_a_while(rig: NetworkFaultRig) -> None:
         before = rig.receipted()
         time.sleep(3)
         assert rig.receipted() == before, "nothing is acknowledged that nobody keeps"
-        rig.database_network.mend()
+        rig.database_network.restore()
 
-    play(rig, fail)
+    run_with_failure(rig, fail)
 
 
 def test_restarted(rig: NetworkFaultRig, timescale_server: Any) -> None:
@@ -52,13 +58,13 @@ def test_restarted(rig: NetworkFaultRig, timescale_server: Any) -> None:
             timescale_server.start()
             time.sleep(0.3)
 
-    play(rig, fail)
+    run_with_failure(rig, fail)
 
 
 def test_connections_terminated(rig: NetworkFaultRig) -> None:
     def fail() -> None:
         ended, until_s = 0, time.monotonic() + WITHIN_S
-        with superuser(rig.dsn) as connection:
+        with superuser_connection(rig.dsn) as connection:
             while ended < 10 and time.monotonic() < until_s:
                 ended += connection.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -68,12 +74,12 @@ def test_connections_terminated(rig: NetworkFaultRig) -> None:
                 time.sleep(0.1)
         assert ended >= 10, "of the two connections, several times"
 
-    play(rig, fail)
+    run_with_failure(rig, fail)
 
 
 def test_read_only(rig: NetworkFaultRig) -> None:
     def set_read_only(value: str) -> None:
-        with superuser(rig.dsn) as connection:
+        with superuser_connection(rig.dsn) as connection:
             name = connection.info.dbname
             connection.execute("SET default_transaction_read_only = off")
             connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {value}")
@@ -84,7 +90,7 @@ def test_read_only(rig: NetworkFaultRig) -> None:
         time.sleep(2)
         set_read_only("off")
 
-    assert "25006" in play(rig, fail).log.read_text()
+    assert "25006" in run_with_failure(rig, fail).log.read_text()
 
 
 @contextmanager
@@ -109,10 +115,10 @@ def small_disk(server: Any) -> Iterator[tuple[str, Path]]:
         inside = disk / "data"
         inside.mkdir()
         os.chown(inside, uid, gid)
-        with superuser(server.dsn()) as connection:
+        with superuser_connection(server.dsn()) as connection:
             connection.execute(f"CREATE TABLESPACE small LOCATION '{server.installation.inside(inside)}'")
         yield "small", disk / "filler"
-        with superuser(server.dsn()) as connection:
+        with superuser_connection(server.dsn()) as connection:
             connection.execute("DROP TABLESPACE small")
     finally:
         subprocess.run(["/usr/bin/umount", "--lazy", str(disk)], check=True)
@@ -150,14 +156,14 @@ def test_slow(rig: NetworkFaultRig) -> None:
     def fail() -> None:
         rig.database_network.delay_s = 0.1
         time.sleep(4)
-        rig.database_network.mend()
+        rig.database_network.restore()
 
-    play(rig, fail)
+    run_with_failure(rig, fail)
 
 
 def test_network_without_an_answer(rig: NetworkFaultRig) -> None:
     """Nothing is closed, nothing comes: both ends give the connection up, and its locks with it."""
-    play(rig, rig.database_network.strand, TOWNTWIN_STORAGE_ANSWER_TIMEOUT_S="1.5")
+    run_with_failure(rig, rig.database_network.stall_forever, TOWNTWIN_STORAGE_ANSWER_TIMEOUT_S="1.5")
 
 
 def test_network_stalled(rig: NetworkFaultRig) -> None:
@@ -166,9 +172,9 @@ def test_network_stalled(rig: NetworkFaultRig) -> None:
     def fail() -> None:
         rig.database_network.stall()
         time.sleep(3)
-        rig.database_network.mend()
+        rig.database_network.restore()
 
-    play(rig, fail)
+    run_with_failure(rig, fail)
 
 
 def test_server_frozen(rig: NetworkFaultRig, timescale_server: Any) -> None:
@@ -181,7 +187,7 @@ def test_server_frozen(rig: NetworkFaultRig, timescale_server: Any) -> None:
         for one in frozen:
             one.send_signal(signal.SIGCONT)
 
-    play(rig, fail, TOWNTWIN_STORAGE_ANSWER_TIMEOUT_S="1.5")
+    run_with_failure(rig, fail, TOWNTWIN_STORAGE_ANSWER_TIMEOUT_S="1.5")
 
 
 def test_deadlock(rig: NetworkFaultRig) -> None:
@@ -196,7 +202,7 @@ def test_deadlock(rig: NetworkFaultRig) -> None:
 
     def fail() -> None:
         touch = "UPDATE latest SET value = value WHERE series_id = %s"
-        with superuser(rig.dsn) as watching, psycopg.connect(rig.dsn) as other:
+        with superuser_connection(rig.dsn) as watching, psycopg.connect(rig.dsn) as other:
             other.execute("SET deadlock_timeout = '1h'")  # ingest is to be the victim
             # Again where a batch without the first series was caught: it holds nothing that is wanted here.
             while not any("40P01" in one.log.read_text() for one in rig._ingests):
@@ -206,7 +212,7 @@ def test_deadlock(rig: NetworkFaultRig) -> None:
                 other.rollback()
                 time.sleep(0.2)
 
-    assert "40P01" in play(rig, fail).log.read_text()
+    assert "40P01" in run_with_failure(rig, fail).log.read_text()
 
 
 def test_cut_in_the_middle_of_copy(rig: NetworkFaultRig) -> None:
@@ -215,7 +221,7 @@ def test_cut_in_the_middle_of_copy(rig: NetworkFaultRig) -> None:
             trap = rig.database_network.cut_after(b"PGCOPY\n")
             assert trap.sprung.wait(WITHIN_S)
 
-    play(rig, fail)
+    run_with_failure(rig, fail)
 
 
 def test_cut_between_commit_and_its_answer(rig: NetworkFaultRig) -> None:
@@ -226,12 +232,12 @@ def test_cut_between_commit_and_its_answer(rig: NetworkFaultRig) -> None:
             trap = rig.database_network.cut_after(b"PGCOPY\n", b"COMMIT", answer_lost=True)
             assert trap.sprung.wait(WITHIN_S)
 
-    play(rig, fail)
+    run_with_failure(rig, fail)
 
 
 def test_a_poisoned_reading_sinks_alone(rig: NetworkFaultRig) -> None:
     """One value of a whole batch is refused for good: its message is found, its neighbours are stored."""
-    with superuser(rig.dsn) as connection:
+    with superuser_connection(rig.dsn) as connection:
         connection.execute(
             "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
             "  IF NEW.series_id = 1 AND extract(epoch FROM NEW.time)::bigint % 500 = 7 THEN"
@@ -258,14 +264,14 @@ def test_a_constraint_clash_is_replayed_once_mended(
 
 
 def clash(rig: NetworkFaultRig) -> None:
-    with superuser(rig.dsn) as connection:
+    with superuser_connection(rig.dsn) as connection:
         connection.execute("ALTER TABLE latest ADD CONSTRAINT no_turbidity CHECK (series_id <> 2)")
     ingest = rig.ingest()
     with running_processes(ingest):
         rig.publish()
         rig.finish()
         rig.ledger(dead=len(rig.published) // 2)
-        with superuser(rig.dsn) as connection:
+        with superuser_connection(rig.dsn) as connection:
             connection.execute("ALTER TABLE latest DROP CONSTRAINT no_turbidity")
         assert rig.store.request_replay(DeadLetterQuery(reason="store")) == len(rig.published) // 2
         wait_until(

@@ -111,7 +111,7 @@ def test_memory_is_flat_and_nothing_is_acknowledged(
         rig.database_network.stall()
         grown = keep_database_away(ingest, flood, lambda: memory().rss) - before
         assert rig.broker_network.recorded_bytes == log_lines, "nothing is acknowledged that nobody keeps"
-        rig.database_network.mend()
+        rig.database_network.restore()
         wait_until_arrived(rig)
         assert ingest.stop() == 0
     assert grown < bound, f"memory grew by {grown / MIB:.1f} MiB, of at most {bound / MIB:.1f}"

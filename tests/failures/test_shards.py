@@ -29,7 +29,13 @@ from ingest_service.storage.contract.models import (
     Site,
 )
 from ingest_service.storage.memory.store import MemoryStore
-from tests.support.network_fault_rig import WITHIN_S, NetworkFaultRig, TickDriver, superuser, wait_for_log
+from tests.support.network_fault_rig import (
+    WITHIN_S,
+    NetworkFaultRig,
+    TickDriver,
+    superuser_connection,
+    wait_for_log,
+)
 from tests.support.processes import running_processes, wait_until
 from tests.support.store_samples import DIRECTORY, assert_same
 
@@ -85,7 +91,7 @@ def owner_and_standby(
 
     Every checkpoint leaves its mark. Only the owner reaches the database over the bad network.
     """
-    with superuser(rig.dsn) as connection:
+    with superuser_connection(rig.dsn) as connection:
         connection.execute(f"DROP ROLE IF EXISTS {SECOND}")
         connection.execute(f"CREATE ROLE {SECOND} SUPERUSER LOGIN PASSWORD '{SECOND}'")
         connection.execute(
@@ -105,13 +111,13 @@ def owner_and_standby(
             for one in others:
                 wait_for_log(one, "standing_by")
             yield [owner, *others]
-    with superuser(rig.dsn) as connection:
+    with superuser_connection(rig.dsn) as connection:
         connection.execute(f"DROP ROLE {SECOND}")
 
 
 def epochs(rig: NetworkFaultRig) -> list[int]:
     """The epochs that saw a commit, in order; fails if two owners' commits were mixed."""
-    with superuser(rig.dsn) as connection:
+    with superuser_connection(rig.dsn) as connection:
         marks = connection.execute("SELECT epoch, who FROM mark ORDER BY n").fetchall()
     assert marks == sorted(marks, key=lambda mark: mark[0]), "a commit of an epoch that was over"
     owners = sorted(set(marks))
@@ -121,7 +127,7 @@ def epochs(rig: NetworkFaultRig) -> list[int]:
 
 def end_lock_holder(rig: NetworkFaultRig) -> int:
     """End the connection that owns the shard; how many there were."""
-    with superuser(rig.dsn) as connection:
+    with superuser_connection(rig.dsn) as connection:
         return connection.execute(f"SELECT pg_terminate_backend(pid) {LOCK_HOLDERS}").rowcount
 
 
@@ -216,7 +222,7 @@ def test_an_owner_that_wakes_up_late_is_fenced_off(rig: NetworkFaultRig) -> None
         wait_for_log(standby, "ingest_started")
         rig.wait_for(0.3)
         os.kill(owner.process.pid, signal.SIGCONT)
-        rig.database_network.mend()
+        rig.database_network.restore()
         wait_for_log(owner, "shard_lost")
         rig.finish()
         assert owner.stop() == 0
@@ -229,7 +235,7 @@ def test_the_lease_is_verified_after_a_restart_of_the_database(
     rig: NetworkFaultRig, timescale_server: Any
 ) -> None:
     def owners() -> int:
-        with superuser(rig.dsn) as connection:
+        with superuser_connection(rig.dsn) as connection:
             return connection.execute(f"SELECT pid {LOCK_HOLDERS}").rowcount
 
     with owner_and_standby(rig) as (owner, standby):
@@ -268,6 +274,6 @@ def test_two_shards_serve_two_towns_side_by_side(
             assert [one.stop() for one in shards] == [0, 0]
         north.ledger()
         south.ledger()
-        with superuser(timescale_dsn) as connection:
+        with superuser_connection(timescale_dsn) as connection:
             found = connection.execute("SELECT shard, epoch FROM shard ORDER BY shard").fetchall()
         assert found == [("north", 2), ("south", 1)]

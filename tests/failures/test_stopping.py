@@ -13,7 +13,7 @@ import pytest
 
 from deploy.command_resources import EXIT_INTERRUPTED
 from tests.support.mqtt_test_device import MqttTestDevice, pack
-from tests.support.network_fault_rig import NetworkFaultRig, superuser, wait_for_log
+from tests.support.network_fault_rig import NetworkFaultRig, superuser_connection, wait_for_log
 from tests.support.processes import STOP_S, running_processes
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def end(ingest: PlatformProcess, *, signals: int = 1) -> int:
 
 def finish_with_another(rig: NetworkFaultRig) -> None:
     """The next process takes what the one before did not."""
-    rig.database_network.mend()
+    rig.database_network.restore()
     ingest = rig.ingest("next")
     with running_processes(ingest):
         rig.finish()
@@ -62,7 +62,7 @@ def test_what_is_held_is_committed_within_the_grace(rig: NetworkFaultRig) -> Non
         before = rig.receipted()
         ingest.process.send_signal(signal.SIGTERM)
         wait_for_log(ingest, "stopping")
-        rig.database_network.mend()
+        rig.database_network.restore()
         assert ingest.process.wait(STOP_S) == 0
     assert len(rig.stored()) >= before + WINDOW
     assert "grace_over" not in ingest.log.read_text()
@@ -125,7 +125,7 @@ def test_logs_are_objects_with_plain_keys_and_without_payload(
         "name": "marked-name",
         "values": ["7.1357911", "7.2468135", "7.9753197"],
     }
-    with superuser(rig.dsn) as connection:
+    with superuser_connection(rig.dsn) as connection:
         connection.execute(f"ALTER TABLE latest ADD CONSTRAINT poison CHECK (value <> {marks['values'][2]})")
     ingest = rig.ingest(TOWNTWIN_LOG_FORMAT="json")
     with running_processes(ingest), MqttTestDevice(mosquitto, TOPIC) as device:
@@ -142,7 +142,7 @@ def test_logs_are_objects_with_plain_keys_and_without_payload(
         rig.database_network.refuse()
         rig.broker_network.cut()
         wait_for_log(ingest, "error connecting")
-        rig.database_network.mend()
+        rig.database_network.restore()
         rig.finish()
         assert ingest.stop() == 0
     text = ingest.log.read_text()

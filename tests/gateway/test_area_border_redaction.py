@@ -41,7 +41,7 @@ def world(timescale_server: PostgresServer | NamedServer) -> Iterator[FourAreas]
 def test_no_answer_names_what_is_elsewhere_in_any_form(world: FourAreas, form: str) -> None:
     """Every route with forms, exports included; an anomaly of the own area has a neighbour abroad."""
     described = send_request(world.app, "GET", "/openapi.json").json()["paths"]
-    own, n_checked = world.places[OWN]._asdict() | {"place": OWN}, 0
+    own, n_checked = world.contents_by_area[OWN]._asdict() | {"place": OWN}, 0
     for path, operations in described.items():
         named = {one["name"] for one in operations.get("get", {}).get("parameters", [])}
         if "format" not in named or path == "/v1/reports/{area}/{month}":
@@ -69,7 +69,7 @@ def as_text(content: bytes, form: str) -> str:
 
 
 def test_reports_and_one_anomaly_name_nothing_elsewhere(world: FourAreas) -> None:
-    place = world.places[OWN]
+    place = world.contents_by_area[OWN]
     for path in (
         f"/v1/anomalies/{place.anomaly_id}",
         f"/v1/anomalies/{place.anomaly_id}/trace",

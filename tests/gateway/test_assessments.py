@@ -202,8 +202,8 @@ def test_what_a_reader_may_not_know_is_not_told(store: PostgresStore) -> None:
         links=[one for one in whole.links if one.network == "river"],
     )
     report_content = report_data.read_report_data(store, part, "330483", "2026-11", "en")
-    assert report_content.of("water_class", "site")
-    assert not [one for one in report_content.now if one.site_id == hidden or one.link_id]
+    assert report_content.assessments_of("water_class", "site")
+    assert not [one for one in report_content.month_assessments if one.site_id == hidden or one.link_id]
     page = reports.render_report(store, part, "330483", "2026-11", language="en", form="html").decode()
     assert page.count("<img ") == 2, "no roads, no picture of them"
 
@@ -219,7 +219,7 @@ def test_every_word_is_there_in_both_languages() -> None:
         assert chinese
         assert set(re.findall(r"\{\w+", english)) >= set(re.findall(r"\{\w+", chinese)), key
     assert translations.translate("dissolved_oxygen", "zh") == "溶解氧"
-    assert translations.list_words([], "en") == "–"
+    assert translations.join_texts([], "en") == "–"
 
 
 def test_lines_of_chinese_do_not_begin_with_a_full_stop(store: PostgresStore) -> None:

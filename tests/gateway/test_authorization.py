@@ -115,7 +115,7 @@ def data_rights(world: FourAreas, *, without: set[str]) -> list[DeclaredRight]:
 
 
 def request(world: FourAreas, method: str, path: str, place: str, role: Role) -> Any:
-    names = world.places[place]._asdict() | {"place": place}
+    names = world.contents_by_area[place]._asdict() | {"place": place}
     body = BODIES_BY_ROUTE.get(f"{method} {path}")
     assert method not in {"POST", "PUT"} or body is not None or path == THINGS, (
         f"{path}: say in BODIES how it is asked"
@@ -213,10 +213,12 @@ def test_what_is_elsewhere_is_not_there(world: FourAreas, role: Role, place: str
         if method != "GET" or path not in described:
             continue
         named = {one["name"] for one in described[path]["get"].get("parameters", []) if one["in"] == "query"}
-        for name, value in area_filters(world.places[place]).items():
+        for name, value in area_filters(world.contents_by_area[place]).items():
             if name not in named:
                 continue
-            params = format_values(QUERIES_BY_PATH.get(path, {}), world.places[OWN]._asdict()) | {name: value}
+            params = format_values(QUERIES_BY_PATH.get(path, {}), world.contents_by_area[OWN]._asdict()) | {
+                name: value
+            }
             params |= {"within_m": 10} if name == "near" else {}
             answer = send_request(world.app, "GET", path, headers=world.headers[role], params=params)
             assert answer.status_code in ({200} if is_visible else {200, 404}), (path, name, answer.text)
@@ -240,7 +242,7 @@ def test_nothing_that_is_listed_is_elsewhere(world: FourAreas, role: Role) -> No
     for method, path, right in data_rights(world, without=ENDLESS_PATHS):
         if method != "GET" or "{" in path or right.role is None or role < right.role:
             continue
-        params = format_values(QUERIES_BY_PATH.get(path, {}), world.places[OWN]._asdict()) or None
+        params = format_values(QUERIES_BY_PATH.get(path, {}), world.contents_by_area[OWN]._asdict()) or None
         check_listed(
             send_request(world.app, "GET", path, headers=world.headers[role], params=params).text, path
         )
@@ -285,7 +287,7 @@ def test_a_stream_tells_of_its_own_areas_alone_and_ends_with_its_key(world: Four
         stream = StreamedResponse(app, "/v1/live", {"X-API-Key": text})
         await stream.until(lambda: "nothing new" in stream.text)
         for place in (ABROAD, ABOVE, BELOW, OWN):
-            at: Any = {"site_id": f"site-{place}", "series_id": world.places[place].series_id}
+            at: Any = {"site_id": f"site-{place}", "series_id": world.contents_by_area[place].series_id}
             changed = anomaly(subject=place, score=9.0, **at, **neighbour_evidence(place))
             world.store.record_anomalies([changed])
         await stream.until(lambda: "site-own" in stream.text)

@@ -99,7 +99,7 @@ def test_the_strip_shows_a_database_that_is_read_only_and_one_that_is_stopped(
     expect(one.get_by_text(writable)).to_be_visible(timeout=SOON_MS)
 
     network.refuse()
-    expect(one.get_by_text(translated(health_checks.AWAY_ADVICE))).to_be_visible(timeout=SOON_MS)
+    expect(one.get_by_text(translated(health_checks.DATABASE_AWAY_ADVICE))).to_be_visible(timeout=SOON_MS)
     expect(one.get_by_text(f"✕ {translations.translate('not_kept', language)}")).to_be_visible()
     one.screenshot(path=tmp_path / f"stopped.{language}.png")
 
@@ -110,7 +110,7 @@ def test_the_strip_shows_a_database_that_is_read_only_and_one_that_is_stopped(
     for text in browser_error_pages.TEXTS_BY_STATUS[503]:
         expect(again.get_by_text(text)).to_be_visible()
     again.screenshot(path=tmp_path / f"page.{language}.png")
-    network.mend()
+    network.restore()
     expect(again.locator("canvas").first).to_be_visible(timeout=SOON_MS)
     expect(one.get_by_text(writable)).to_be_visible(timeout=SOON_MS)
     context.close()

@@ -75,7 +75,7 @@ def test_a_stream_waits_for_the_database_and_goes_on_after_it(
         )  # longer than a key is good without being read again
         assert live.text.count("nothing new") > alive + 3, "it is kept alive"
         resumed = StreamedResponse(app, "/v1/live", headers, query="kinds=anomaly")
-        network.mend()
+        network.restore()
         await live.until(lambda: "while it was away" in live.text, within_s=40)
         with psycopg.connect(timescale_dsn) as connection, connection.cursor() as cursor:
             write_batch.upsert_anomalies(cursor, [anomaly(subject="later", reason_en="after it")])
@@ -121,7 +121,7 @@ def test_a_stream_that_resumes_waits_for_the_database_too(store: PostgresStore, 
         network.refuse()
         live = StreamedResponse(app, "/v1/live", headers | {"Last-Event-ID": "0-0"}, query="kinds=anomaly")
         await live.until(lambda: live.text.count("nothing new") > 1)
-        network.mend()
+        network.restore()
         await live.until(lambda: live.text.count("event: anomaly") == 3, within_s=40)
         await live.disconnect()
         await begun.disconnect()
@@ -144,7 +144,7 @@ def test_a_stream_ends_with_its_key_while_the_database_is_away_too(
         await live.until(lambda: "nothing new" in live.text)
         network.refuse()
         await live.until(live.task.done, within_s=30)
-        network.mend()
+        network.restore()
 
     asyncio.run(scenario())
 
@@ -179,7 +179,7 @@ class InterruptedResponse(StreamedResponse):
         if self.text and not self.was_cut:
             self.was_cut = True
             self.network.refuse()
-            asyncio.get_running_loop().call_later(2.0, self.network.mend)
+            asyncio.get_running_loop().call_later(2.0, self.network.restore)
 
 
 def test_an_export_that_has_not_begun_is_told_to_come_again(store: PostgresStore, network: Proxy) -> None:
@@ -189,4 +189,4 @@ def test_an_export_that_has_not_begun_is_told_to_come_again(store: PostgresStore
     network.refuse()
     answer = send_request(app, "GET", f"{EXPORT}?{QUERY}", headers=headers)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
-    network.mend()
+    network.restore()

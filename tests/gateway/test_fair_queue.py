@@ -120,9 +120,9 @@ def audited_gateway(filled_store: PostgresStore) -> tuple[FastAPI, MemoryApiKeyS
 
 
 def test_every_way_out_of_the_database_is_audited_by_rows(
-    watched: tuple[FastAPI, MemoryApiKeyStore, dict[str, str]],
+    audited_gateway: tuple[FastAPI, MemoryApiKeyStore, dict[str, str]],
 ) -> None:
-    app, accounts, headers = watched
+    app, accounts, headers = audited_gateway
     series = [one["series_id"] for one in send_request(app, "GET", "/v1/series", headers=headers).json()]
     plot: Any = {"series": series[:5], "points": 500, "format": "csv"}
     assert send_request(app, "GET", "/v1/plot", headers=headers, params=plot).status_code == 200
@@ -155,9 +155,9 @@ def test_every_way_out_of_the_database_is_audited_by_rows(
 
 
 def test_a_viewer_writes_no_audit_by_the_hundred(
-    watched: tuple[FastAPI, MemoryApiKeyStore, dict[str, str]],
+    audited_gateway: tuple[FastAPI, MemoryApiKeyStore, dict[str, str]],
 ) -> None:
-    app, accounts, headers = watched
+    app, accounts, headers = audited_gateway
     judged = {"time": [1.79e9, 1.79e9 + 300], "value": [7.0, 7.1]}
     for _ in range(60):
         send_request(app, "POST", "/v1/judge?quantity=ph", headers=headers, json=judged)

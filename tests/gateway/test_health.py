@@ -203,7 +203,7 @@ def test_the_gateways_own_heartbeat_shows_its_tasks_and_its_loop(store: MemorySt
 
         async with platform_health.sending_heartbeats(), asyncio.timeout(20):
             well = await own("")
-            platform_health.tasks._failed_s["live"] = platform_health.tasks._clock()
+            platform_health.tasks._failure_times_s["live"] = platform_health.tasks._clock()
             failing = await own("task")
         return well, failing
 

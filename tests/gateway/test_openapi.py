@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
 
 from gateway.api import examples
 from gateway.settings import Settings
-from tests.support.api_example_writer import REQUESTS, ask, prepare
+from tests.support.api_example_writer import REQUESTS, example_response, prepare
 from tests.support.gateway_access import HEADERS, gateway_app
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def test_what_is_asked_of_a_visitor_is_described(app: FastAPI) -> None:
 @pytest.mark.parametrize("name", examples.load_examples())
 def test_an_example_can_be_asked_and_its_answer_is_as_described(name: str, app: FastAPI) -> None:
     description, example = app.openapi(), examples.load_examples()[name]
-    answer = ask(app, name, *REQUESTS[name])  # the example's own request, but for the time
+    answer = example_response(app, name, *REQUESTS[name])  # the example's own request, but for the time
     assert answer.status_code == 200, answer.text
     media = answer.headers["content-type"].split(";")[0]
     content = operations(app)[name]["responses"]["200"]["content"][media]

@@ -111,14 +111,14 @@ def prepare(store: PostgresStore) -> None:
     ACCOUNTS.create(EXAMPLE_KEY)
 
 
-def ask(app: FastAPI, name: str, url: str, body: Any) -> Response:
+def example_response(app: FastAPI, name: str, url: str, body: Any) -> Response:
     """Return the response to an example's request."""
 
-    async def asked() -> Response:
+    async def send_request() -> Response:
         async with AsyncClient(transport=ASGITransport(app), base_url="http://gateway") as client:
             return await client.request(name.split(" ", maxsplit=1)[0], url, json=body, headers=HEADERS)
 
-    return asyncio.run(asked())
+    return asyncio.run(send_request())
 
 
 def shortened(answer: Any) -> Any:
@@ -132,16 +132,16 @@ def shortened(answer: Any) -> Any:
 
 def example(app: FastAPI, name: str, url: str, body: Any) -> examples.ApiExample:
     """Return the example of an operation: request and shortened response."""
-    answer = ask(app, name, url, body)
+    answer = example_response(app, name, url, body)
     answer.raise_for_status()
     is_json = answer.headers["content-type"].endswith("json")
     shown: Any = shortened(answer.json()) if is_json else answer.text[:200]
     if name == "POST /v1/keys":
         shown["key"] = f"tt_{shown['key_id']}_…"
-    made: examples.ApiExample = {"request": url, "answer": shown}
+    written: examples.ApiExample = {"request": url, "answer": shown}
     if body is not None:
-        made["body"] = body
-    return made
+        written["body"] = body
+    return written
 
 
 def main() -> None:

@@ -17,14 +17,14 @@ LOOPBACK = ("127.0.0.1", 5)
 
 
 def send_request(
-    app: FastAPI, method: str, path: str, *, client: tuple[str, int] = LOOPBACK, **given: Any
+    app: FastAPI, method: str, path: str, *, client: tuple[str, int] = LOOPBACK, **request_options: Any
 ) -> Response:
     """Send one request; return the complete response."""
 
     async def send_once() -> Response:
         transport = ASGITransport(app, raise_app_exceptions=False, client=client)
         async with AsyncClient(transport=transport, base_url="http://gateway") as client_session:
-            return await client_session.request(method, path, **given)
+            return await client_session.request(method, path, **request_options)
 
     return asyncio.run(send_once())
 

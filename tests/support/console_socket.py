@@ -40,8 +40,8 @@ class ConsoleSocket:
         """Return whether a message with a prefix arrives within the timeout."""
         deadline = time.monotonic() + timeout_s
         try:
-            while (left_s := deadline - time.monotonic()) > 0:
-                self.received.append(str(self._socket.recv(left_s)))
+            while (remaining_s := deadline - time.monotonic()) > 0:
+                self.received.append(str(self._socket.recv(remaining_s)))
                 if self.received[-1].startswith(begin):
                     return True
         except (TimeoutError, ConnectionClosed):

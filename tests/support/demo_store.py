@@ -45,12 +45,12 @@ def fill_with_demo(
 
     """
     until_s = until_s or time.time()
-    known = store.enrol(demo.directory())
-    series = {(one.device_id, one.name): one.series_id for one in known.channels}
+    enrolled = store.enrol(demo.directory())
+    series = {(one.device_id, one.name): one.series_id for one in enrolled.channels}
     faults = demo.plan() if plan is None else plan
     town = Town(demo.spec(), seed=seed, live_from_s=until_s, history_s=days * DAY_S, plan=faults)
     columns: list[tuple[int, float, float]] = []
-    for device in known.devices:
+    for device in enrolled.devices:
         for pack in town.driver(device.device_id).packs():
             if pack.due_s > until_s:
                 break
@@ -70,7 +70,7 @@ def fill_with_demo(
         dead_letters=[],
         statuses=[],
     )
-    judged = ShardJudge(known).judge(decoded)
+    judged = ShardJudge(enrolled).judge(decoded)
     store.commit(
         Batch(
             fresh=judged.fresh,

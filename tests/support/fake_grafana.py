@@ -58,7 +58,9 @@ class FakeGrafana:
         """Change a dashboard as a user does in the browser."""
         self.store_dashboard({**self.boards[uid]["dashboard"], **changes}, message, "ling", "towntwin")
 
-    def store_dashboard(self, board: dict[str, Any], message: str, who: str, folder: str) -> dict[str, Any]:
+    def store_dashboard(
+        self, board: dict[str, Any], message: str, author: str, folder: str
+    ) -> dict[str, Any]:
         """Store and return the next version of a dashboard."""
         uid = board["uid"]
         older = self.boards.get(uid)
@@ -67,7 +69,7 @@ class FakeGrafana:
         stored_dashboard = {**copy.deepcopy(board), "id": number, "version": version}
         self.boards[uid] = {"dashboard": stored_dashboard, "meta": {"folderUid": folder, "version": version}}
         self.versions.setdefault(uid, []).insert(
-            0, {"version": version, "message": message, "createdBy": who, "uid": uid}
+            0, {"version": version, "message": message, "createdBy": author, "uid": uid}
         )
         return stored_dashboard
 
@@ -79,34 +81,34 @@ def grafana_app(grafana: FakeGrafana) -> FastAPI:
         if authorization != f"Bearer {TOKEN}":
             raise http_error(401, "Invalid API key")
 
-    made = FastAPI(dependencies=[Depends(check_token)])
+    app = FastAPI(dependencies=[Depends(check_token)])
 
-    @made.exception_handler(HTTPException)
+    @app.exception_handler(HTTPException)
     def plain(_request: Request, error: HTTPException) -> JSONResponse:
         return JSONResponse(error.detail, error.status_code)
 
-    @made.middleware("http")
+    @app.middleware("http")
     async def record_writes(request: Request, call: Any) -> Any:
         answer = await call(request)
         if request.method != "GET" and answer.status_code < 400:
             grafana.writes.append(f"{request.method} {request.url.path}")
         return answer
 
-    folders(made, grafana)
-    sources(made, grafana)
-    boards(made, grafana)
-    alert_rules(made, grafana)
-    contact_points(made, grafana)
-    policies(made, grafana)
-    return made
+    folders(app, grafana)
+    sources(app, grafana)
+    boards(app, grafana)
+    alert_rules(app, grafana)
+    contact_points(app, grafana)
+    policies(app, grafana)
+    return app
 
 
-def folders(made: FastAPI, grafana: FakeGrafana) -> None:
-    @made.get("/api/folders/{uid}")
+def folders(app: FastAPI, grafana: FakeGrafana) -> None:
+    @app.get("/api/folders/{uid}")
     def get(uid: str) -> dict[str, Any]:
         return require_existing(grafana.folders, uid, "folder not found")
 
-    @made.post("/api/folders")
+    @app.post("/api/folders")
     def post(body: dict[str, Any]) -> dict[str, Any]:
         if not body.get("title"):
             raise http_error(400, "folder title cannot be empty")
@@ -116,12 +118,12 @@ def folders(made: FastAPI, grafana: FakeGrafana) -> None:
         return grafana.folders.setdefault(body["uid"], {"id": 1, "version": 1, **body})
 
 
-def sources(made: FastAPI, grafana: FakeGrafana) -> None:
-    @made.get("/api/datasources/uid/{uid}")
+def sources(app: FastAPI, grafana: FakeGrafana) -> None:
+    @app.get("/api/datasources/uid/{uid}")
     def get(uid: str) -> dict[str, Any]:
         return public_source(require_existing(grafana.sources, uid, "Data source not found"))
 
-    @made.post("/api/datasources")
+    @app.post("/api/datasources")
     def post(body: dict[str, Any]) -> dict[str, Any]:
         require_fields(body, {"name", "type", "access"})
         check_uid(body["uid"])
@@ -130,7 +132,7 @@ def sources(made: FastAPI, grafana: FakeGrafana) -> None:
         grafana.sources[body["uid"]] = {"id": 1, "orgId": 1, "version": 1, "readOnly": False, **body}
         return {"message": "Datasource added"}
 
-    @made.put("/api/datasources/uid/{uid}")
+    @app.put("/api/datasources/uid/{uid}")
     def put(uid: str, body: dict[str, Any]) -> dict[str, Any]:
         require_fields(body, {"name", "type", "access"})
         older = require_existing(grafana.sources, uid, "Data source not found")
@@ -148,18 +150,18 @@ def public_source(source: dict[str, Any]) -> dict[str, Any]:
     return {**visible, "secureJsonFields": dict.fromkeys(secret, True)}
 
 
-def boards(made: FastAPI, grafana: FakeGrafana) -> None:
-    @made.get("/api/dashboards/uid/{uid}")
+def boards(app: FastAPI, grafana: FakeGrafana) -> None:
+    @app.get("/api/dashboards/uid/{uid}")
     def get(uid: str) -> dict[str, Any]:
         return require_existing(grafana.boards, uid, "Dashboard not found")
 
-    @made.get("/api/dashboards/uid/{uid}/versions")
+    @app.get("/api/dashboards/uid/{uid}/versions")
     def versions(uid: str, limit: int = 0) -> Any:
         require_existing(grafana.boards, uid, "Dashboard not found")
         listed = grafana.versions[uid][: limit or None]
         return {"continueToken": "", "versions": listed} if grafana.as_page else listed
 
-    @made.post("/api/dashboards/db")
+    @app.post("/api/dashboards/db")
     def post(body: dict[str, Any]) -> dict[str, Any]:
         board = body.get("dashboard")
         if not isinstance(board, dict) or not board.get("title"):
@@ -174,14 +176,14 @@ def boards(made: FastAPI, grafana: FakeGrafana) -> None:
         return {"status": "success", **{key: stored[key] for key in ("id", "uid", "version")}}
 
 
-def alert_rules(made: FastAPI, grafana: FakeGrafana) -> None:
+def alert_rules(app: FastAPI, grafana: FakeGrafana) -> None:
     base = "/api/v1/provisioning"
 
-    @made.get(f"{base}/alert-rules/{{uid}}")
+    @app.get(f"{base}/alert-rules/{{uid}}")
     def get_rule(uid: str) -> dict[str, Any]:
         return require_existing(grafana.rules, uid, "")
 
-    @made.post(f"{base}/alert-rules", status_code=201)
+    @app.post(f"{base}/alert-rules", status_code=201)
     def post_rule(
         body: dict[str, Any], x_disable_provenance: Annotated[str, Header()] = ""
     ) -> dict[str, Any]:
@@ -190,7 +192,7 @@ def alert_rules(made: FastAPI, grafana: FakeGrafana) -> None:
             raise http_error(409, "rule UID already in use")
         return grafana.rules.setdefault(body["uid"], rule(body, x_disable_provenance))
 
-    @made.put(f"{base}/alert-rules/{{uid}}")
+    @app.put(f"{base}/alert-rules/{{uid}}")
     def put_rule(
         uid: str, body: dict[str, Any], x_disable_provenance: Annotated[str, Header()] = ""
     ) -> dict[str, Any]:
@@ -200,21 +202,21 @@ def alert_rules(made: FastAPI, grafana: FakeGrafana) -> None:
         return grafana.rules[uid]
 
 
-def contact_points(made: FastAPI, grafana: FakeGrafana) -> None:
+def contact_points(app: FastAPI, grafana: FakeGrafana) -> None:
     base = "/api/v1/provisioning"
 
-    @made.get(f"{base}/contact-points")
+    @app.get(f"{base}/contact-points")
     def get_contacts(name: str = "") -> list[dict[str, Any]]:
         return [redacted(one) for one in grafana.contacts.values() if name in ("", one["name"])]
 
-    @made.post(f"{base}/contact-points", status_code=202)
+    @app.post(f"{base}/contact-points", status_code=202)
     def post_contact(body: dict[str, Any]) -> dict[str, Any]:
         check_contact(body)
         if body["uid"] in grafana.contacts:
             raise http_error(409, "contact point uid already in use")
         return redacted(grafana.contacts.setdefault(body["uid"], {"provenance": "", **body}))
 
-    @made.put(f"{base}/contact-points/{{uid}}", status_code=202)
+    @app.put(f"{base}/contact-points/{{uid}}", status_code=202)
     def put_contact(uid: str, body: dict[str, Any]) -> dict[str, Any]:
         require_existing(grafana.contacts, uid, "contact point not found")
         check_contact(body)
@@ -222,18 +224,18 @@ def contact_points(made: FastAPI, grafana: FakeGrafana) -> None:
         return {"message": "contactpoint updated"}
 
 
-def policies(made: FastAPI, grafana: FakeGrafana) -> None:
+def policies(app: FastAPI, grafana: FakeGrafana) -> None:
     base = "/api/v1/provisioning"
 
-    @made.get(f"{base}/policies")
+    @app.get(f"{base}/policies")
     def get_policies() -> dict[str, Any]:
         return grafana.policies
 
-    @made.put(f"{base}/policies", status_code=202)
+    @app.put(f"{base}/policies", status_code=202)
     def put_policies(body: dict[str, Any]) -> dict[str, Any]:
-        known = {"grafana-default-email", "pager", *(one["name"] for one in grafana.contacts.values())}
+        receivers = {"grafana-default-email", "pager", *(one["name"] for one in grafana.contacts.values())}
         for one in [body, *(body.get("routes") or [])]:
-            if one.get("receiver") not in known:
+            if one.get("receiver") not in receivers:
                 raise http_error(400, f"receiver {one.get('receiver')!r} does not exist")
         grafana.policies = body
         return {"message": "policies updated"}

@@ -52,8 +52,8 @@ def check_rule(grafana: FakeGrafana, body: dict[str, Any]) -> None:
     for one in body["data"]:
         span = one.get("relativeTimeRange", {})
         problems["a query needs a time"] = not isinstance(span.get("from"), int) or span["from"] < span["to"]
-        known = {*grafana.sources, "__expr__"}
-        problems["data source not found"] = one.get("datasourceUid") not in known
+        data_sources = {*grafana.sources, "__expr__"}
+        problems["data source not found"] = one.get("datasourceUid") not in data_sources
         problems["a query needs a model"] = one.get("model", {}).get("refId") != one["refId"]
         if wrong := [text for text, is_so in problems.items() if is_so]:
             raise http_error(400, "invalid alert rule: " + "; ".join(wrong))

@@ -59,7 +59,7 @@ class FourAreas(NamedTuple):
     app: FastAPI
     store: PostgresStore
     accounts: MemoryApiKeyStore
-    places: dict[str, AreaContents]
+    contents_by_area: dict[str, AreaContents]
     headers: dict[Role, dict[str, str]]
 
 
@@ -73,22 +73,26 @@ def key_of_role(role: Role) -> tuple[ApiKey, str]:
 
 def enrol(store: PostgresStore) -> None:
     """Add one of everything to each of the four areas."""
-    for place in ("above", "own", "below", "abroad"):
-        store.enrol(directory(place))
-    for number, place in enumerate(AREA_NAMES, 1):
-        series_id = series_of_area(store, place)
-        location: Any = {"site_id": f"site-{place}", "series_id": series_id, "device_id": f"device-{place}"}
-        device_status = DeviceStatus(device_id=f"device-{place}", received_s=5.0, status={"online": True})
+    for area_name in ("above", "own", "below", "abroad"):
+        store.enrol(directory(area_name))
+    for number, area_name in enumerate(AREA_NAMES, 1):
+        series_id = series_of_area(store, area_name)
+        location: Any = {
+            "site_id": f"site-{area_name}",
+            "series_id": series_id,
+            "device_id": f"device-{area_name}",
+        }
+        device_status = DeviceStatus(device_id=f"device-{area_name}", received_s=5.0, status={"online": True})
         fresh, found = (
             readings(series_id, range(number)),
-            anomaly(subject=place, **location, **neighbour_evidence(place)),
+            anomaly(subject=area_name, **location, **neighbour_evidence(area_name)),
         )
         store.commit(Batch(fresh=fresh, anomalies=[found], statuses=[device_status]))
     store.refresh_rollups(limit=1000)
     assess(store, AnalyticsSettings())
 
 
-def neighbour_evidence(place: str) -> dict[str, Any]:
+def neighbour_evidence(area_name: str) -> dict[str, Any]:
     """Return evidence with neighbours inside and outside the area, as written before decision 0028."""
     near = [
         {"site_id": f"site-{one}", "way": "upstream", "lag_s": 3600.0, "quantity": "ph", "score": 77.25}
@@ -96,52 +100,52 @@ def neighbour_evidence(place: str) -> dict[str, Any]:
     ]
     return {
         "evidence": {"neighbours": near, "of": [1], "deep": [{"was": {"device_id": f"device-{ABROAD}"}}]},
-        "reason_en": f"foul water at {place} (pH down); it passed site-{ABROAD} about 1.0 h before",
-        "reason_zh": f"{place}来水异常（pH值偏低）；约1.0小时前经过site-{ABROAD}",
+        "reason_en": f"foul water at {area_name} (pH down); it passed site-{ABROAD} about 1.0 h before",
+        "reason_zh": f"{area_name}来水异常（pH值偏低）；约1.0小时前经过site-{ABROAD}",
     }
 
 
-def directory(place: str) -> Directory:
+def directory(area_name: str) -> Directory:
     """Return the directory of an area."""
     labels: Any = {"en": "x", "zh": "x"}
-    site = f"site-{place}"
+    site = f"site-{area_name}"
     coordinates: Any = {"lon": 1, "lat": 1}
-    node: Any = {"node_id": f"node-{place}", "network": "river", "kind": "section", "site_id": site}
+    node: Any = {"node_id": f"node-{area_name}", "network": "river", "kind": "section", "site_id": site}
     return Directory(
-        areas=[Area(area_id=place, parent=PARENTS[place], level="county", **labels)],
-        sites=[Site(site_id=site, area_id=place, kind="river_section", **coordinates, en=site, zh=site)],
-        devices=[Device(device_id=f"device-{place}", area_id=place)],
+        areas=[Area(area_id=area_name, parent=PARENTS[area_name], level="county", **labels)],
+        sites=[Site(site_id=site, area_id=area_name, kind="river_section", **coordinates, en=site, zh=site)],
+        devices=[Device(device_id=f"device-{area_name}", area_id=area_name)],
         series=[Series(site_id=site, quantity="ph")],
-        channels=[Channel(device_id=f"device-{place}", name="ph", site_id=site, quantity="ph")],
-        nodes=[Node(area_id=place, **coordinates, **node, **labels)],
+        channels=[Channel(device_id=f"device-{area_name}", name="ph", site_id=site, quantity="ph")],
+        nodes=[Node(area_id=area_name, **coordinates, **node, **labels)],
     )
 
 
-def series_of_area(store: PostgresStore, place: str) -> int:
+def series_of_area(store: PostgresStore, area_name: str) -> int:
     """Return the id of the series of an area."""
-    return next(one.series_id for one in store.directory().series if one.site_id == f"site-{place}")
+    return next(one.series_id for one in store.directory().series if one.site_id == f"site-{area_name}")
 
 
 def four_areas_gateway(store: PostgresStore) -> FourAreas:
     """Return a gateway on the four areas, with new dead letters and unused keys."""
     accounts = MemoryApiKeyStore()
     store.purge_dead_letters(DeadLetterQuery())
-    store.commit(Batch(dead_letters=[dead_letter_of(place) for place in AREA_NAMES]))
+    store.commit(Batch(dead_letters=[dead_letter_of(area_name) for area_name in AREA_NAMES]))
     dead_letters = {one.topic.split("/")[2]: one.letter_id for one in store.dead_letters(DeadLetterQuery())}
     found = {one.site_id: one.anomaly_id for one in store.anomalies(AnomalyQuery())}
-    places = {}
-    for number, place in enumerate(AREA_NAMES, 1):
+    contents_by_area = {}
+    for number, area_name in enumerate(AREA_NAMES, 1):
         key, _ = key_of_role(Role.VIEWER)
-        key = msgspec.structs.replace(key, key_id=f"{number:012x}", area_id=place)
+        key = msgspec.structs.replace(key, key_id=f"{number:012x}", area_id=area_name)
         accounts.create(key)
-        site = f"site-{place}"
-        places[place] = AreaContents(
+        site = f"site-{area_name}"
+        contents_by_area[area_name] = AreaContents(
             site,
-            series_of_area(store, place),
+            series_of_area(store, area_name),
             found[site],
-            dead_letters[place],
+            dead_letters[area_name],
             key.key_id,
-            place,
+            area_name,
             MONTH,
             f"Things('{site}')",
         )
@@ -151,10 +155,10 @@ def four_areas_gateway(store: PostgresStore) -> FourAreas:
         accounts.create(key)
         headers[role] = {"Authorization": f"Bearer {text}"}
     app = gateway_app(store, accounts=accounts, settings=Settings(requests_burst=10_000))
-    return FourAreas(app, store, accounts, places, headers)
+    return FourAreas(app, store, accounts, contents_by_area, headers)
 
 
-def dead_letter_of(place: str) -> DeadLetter:
+def dead_letter_of(area_name: str) -> DeadLetter:
     """Return a dead letter of an area."""
-    topic = f"towntwin/v1/{place}/device-{place}/data"
+    topic = f"towntwin/v1/{area_name}/device-{area_name}/data"
     return DeadLetter(received_s=1.0, topic=topic, payload=b"?", reason="unit", detail="x")

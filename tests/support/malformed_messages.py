@@ -43,7 +43,7 @@ DIRECTORY = Directory(
 )
 
 # Values for any node of a tree. None of them is random, so that findings are reproducible.
-ODD: tuple[Any, ...] = (
+ODD_VALUES: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 7.2, 2**31, 2**63, 2**64, -(2**64), 10**30, 10**400, -0.0, 1e-320, 1e308,
     math.nan, math.inf, -math.inf, "", "ph", "7.2", "NaN", "\0", "\ufeff", "\ud800", "é", "µS/cm", "μS/cm",
     "℃", "pH", "_", "x_", "a b", "a" * 300, b"", b"\xff\xfe", b"x" * 64, cbor2.undefined,
@@ -97,7 +97,7 @@ def tree(source: random.Random, depth: int = 4) -> Any:
     """Return a random value: a leaf, an array, a map or a tagged value."""
     kind = source.randrange(12) if depth else 0
     if kind < 8:
-        return source.choice(ODD)
+        return source.choice(ODD_VALUES)
     if kind == 8:
         return [tree(source, depth - 1) for _ in range(source.randrange(4))]
     if kind == 9:
@@ -188,7 +188,13 @@ def message(source: random.Random) -> Message:
 messages = st.randoms(use_true_random=False).map(message)
 
 leaves = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.sampled_from(ODD)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.binary()
+    | st.sampled_from(ODD_VALUES)
 )
 trees = st.recursive(
     leaves,

@@ -99,10 +99,12 @@ class NetworkFaultRig:
         self.dsn = dsn
         migrate(dsn)
         self.store = PostgresStore.open(dsn)
-        known = self.store.enrol(directory)
-        series = {(one.site_id, one.quantity): one.series_id for one in known.series}
+        enrolled = self.store.enrol(directory)
+        series = {(one.site_id, one.quantity): one.series_id for one in enrolled.series}
         self._series = {
-            one.name: series[one.site_id, one.quantity] for one in known.channels if one.device_id == device
+            one.name: series[one.site_id, one.quantity]
+            for one in enrolled.channels
+            if one.device_id == device
         }
         address = conninfo_to_dict(dsn)
         self.database_network = Proxy(str(address["host"]), int(str(address["port"])))
@@ -127,12 +129,12 @@ class NetworkFaultRig:
     def ingest(self, name: str = "ingest", **environ: str) -> PlatformProcess:
         """Return an ingest process that connects to both servers through the proxies."""
         network = self.database_network
-        usual = {
+        default_environ = {
             "TOWNTWIN_DSN": make_conninfo(self.dsn, host=network.host, port=network.port),
             "TOWNTWIN_BROKER": f"mqtt://{self.broker_network.host}:{self.broker_network.port}",
             "TOWNTWIN_INGEST_BATCH_WAIT_S": "0.02",
         }
-        process = PlatformProcess("ingest", log=self.folder / f"{name}.log", **(usual | environ))
+        process = PlatformProcess("ingest", log=self.folder / f"{name}.log", **(default_environ | environ))
         self._ingests.append(process)
         return process
 
@@ -206,7 +208,7 @@ class NetworkFaultRig:
         self.close()
 
 
-def play(rig: NetworkFaultRig, fail: Callable[[], None], **environ: str) -> PlatformProcess:
+def run_with_failure(rig: NetworkFaultRig, fail: Callable[[], None], **environ: str) -> PlatformProcess:
     """Publish readings, cause a failure in their midst, and check that all of them are stored."""
     ingest = rig.ingest(**environ)
     with running_processes(ingest):
@@ -218,15 +220,15 @@ def play(rig: NetworkFaultRig, fail: Callable[[], None], **environ: str) -> Plat
     return ingest
 
 
-def superuser(dsn: str) -> psycopg.Connection[Any]:
+def superuser_connection(dsn: str) -> psycopg.Connection[Any]:
     """Return a new autocommit connection."""
     return psycopg.connect(dsn, autocommit=True)
 
 
-def wait_for_log(ingest: PlatformProcess, words: str, *, times: int = 1) -> None:
+def wait_for_log(ingest: PlatformProcess, log_text: str, *, times: int = 1) -> None:
     """Wait until a text is in the log ``times`` times."""
     wait_until(
-        lambda: ingest.log.read_text().count(words) >= times,
+        lambda: ingest.log.read_text().count(log_text) >= times,
         within_s=WITHIN_S,
-        what=f"the log says {words} {times} times",
+        what=f"the log says {log_text} {times} times",
     )

@@ -35,7 +35,7 @@ START_S = 1_790_000_000.0
 STEP_S = 300.0
 AREA = "330483-d1"
 TOPIC = f"towntwin/v1/{AREA}/wz-01/data"
-IN_A_MESSAGE = 200
+READINGS_PER_MESSAGE = 200
 
 DIRECTORY = Directory(
     areas=[Area(area_id=AREA, level="town", en="A", zh="甲")],
@@ -60,17 +60,17 @@ class SectionPipeline:
 
     def send(self, time_s: Floats, value: Floats) -> None:
         """Process readings in consecutive messages."""
-        for at in range(0, len(time_s), IN_A_MESSAGE):
+        for at in range(0, len(time_s), READINGS_PER_MESSAGE):
             self._messages += 1
             pack = [
-                Record(name="ph", time_s=float(when), value=float(what), unit="pH")
-                for when, what in zip(
-                    time_s[at : at + IN_A_MESSAGE], value[at : at + IN_A_MESSAGE], strict=True
+                Record(name="ph", time_s=float(reading_time_s), value=float(reading_value), unit="pH")
+                for reading_time_s, reading_value in zip(
+                    time_s[at : at + READINGS_PER_MESSAGE], value[at : at + READINGS_PER_MESSAGE], strict=True
                 )
             ]
-            place = (("epoch", "e"), ("number", str(self._messages)), receipts.RECORDED_PROPERTY)
+            user_properties = (("epoch", "e"), ("number", str(self._messages)), receipts.RECORDED_PROPERTY)
             assert self._pipeline.ingest(
-                [Message(TOPIC, senml.encode_json(pack), START_S + 1e8, properties=place)]
+                [Message(TOPIC, senml.encode_json(pack), START_S + 1e8, properties=user_properties)]
             )
 
     def send_late(self, time_s: Floats, value: Floats, late: Bools) -> None:
@@ -87,7 +87,7 @@ class SectionPipeline:
         """Return the anomalies of some states, or all, by start."""
         return self.store.anomalies(AnomalyQuery(states=list(states) or None, limit=1000))[::-1]
 
-    def standing(self) -> list[tuple[object, ...]]:
+    def compared_anomalies(self) -> list[tuple[object, ...]]:
         """Return the compared fields of the anomalies that are not withdrawn."""
         return [
             (

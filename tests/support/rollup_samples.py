@@ -64,13 +64,13 @@ def expected_rows(series_id: int, times_s: NDArray[np.float64], seed: int) -> ND
 
 def commit_all(store: Store) -> None:
     """Commit three days of all series with late readings and revised flags, rolled up in between."""
-    every = {
+    times_by_series = {
         SPEED: np.arange(0, 3 * 86_400, 300.0),
         FLOW: np.arange(0, 3 * 86_400, 300.0),
         FAST: np.arange(0, 7000, 9.7),
         SLOW: np.arange(0, 3 * 86_400, 3600.0),
     }
-    all_rows = {one: expected_rows(one, times_s, seed=one) for one, times_s in every.items()}
+    all_rows = {one: expected_rows(one, times_s, seed=one) for one, times_s in times_by_series.items()}
     late = {one: made[1::7].copy() for one, made in all_rows.items()}
     for one, made in all_rows.items():
         store.commit(Batch(fresh=np.delete(made, np.s_[1::7])))
@@ -91,35 +91,41 @@ def naive_rollup(store: Store, series_id: int, width_s: int) -> dict[datetime, E
     """Compute the rollup of a series, reading by reading."""
     flow = {}
     if series_id == SPEED:
-        flow = {int(one["time_us"]): float(one["value"]) for one in _of(store, FLOW) if one["quality"] <= 2}
+        flow = {
+            int(one["time_us"]): float(one["value"])
+            for one in _stored_rows(store, FLOW)
+            if one["quality"] <= 2
+        }
     buckets = defaultdict(list)
-    for one in _of(store, series_id):
-        buckets[_begin(int(one["time_us"]) / 1e6, width_s)].append(one)
-    return {begin: _rolled(found, flow) for begin, found in buckets.items()}
+    for one in _stored_rows(store, series_id):
+        buckets[_bucket_start(int(one["time_us"]) / 1e6, width_s)].append(one)
+    return {begin: _rollup_of_bucket(bucket_rows, flow) for begin, bucket_rows in buckets.items()}
 
 
-def _rolled(found: list[Any], flow: dict[int, float]) -> ExpectedRollup:
-    good = [float(one["value"]) for one in found if one["quality"] <= 2]
-    judged = [one for one in found if not np.isnan(one["expected"])]
-    flagged = [float(one["value"]) for one in found if one["quality"] in (3, 4)]
-    met = [(one, flow[int(one["time_us"])]) for one in found if int(one["time_us"]) in flow]
-    weighed = [(float(one["value"]), weight) for one, weight in met if one["quality"] <= 2]
+def _rollup_of_bucket(bucket_rows: list[Any], flow: dict[int, float]) -> ExpectedRollup:
+    good = [float(one["value"]) for one in bucket_rows if one["quality"] <= 2]
+    judged = [one for one in bucket_rows if not np.isnan(one["expected"])]
+    flagged = [float(one["value"]) for one in bucket_rows if one["quality"] in (3, 4)]
+    with_flow = [(one, flow[int(one["time_us"])]) for one in bucket_rows if int(one["time_us"]) in flow]
+    weighed = [(float(one["value"]), weight) for one, weight in with_flow if one["quality"] <= 2]
     sums = (
         sum(good) if good else np.nan,
         sum(float(one["expected"]) for one in judged) if judged else np.nan,
         sum(float(one["spread"]) for one in judged) if judged else np.nan,
-        sum(weight for _, weight in weighed) if met else np.nan,
+        sum(weight for _, weight in weighed) if with_flow else np.nan,
         sum(value * weight for value, weight in weighed) if weighed else np.nan,
     )
     extremes = min(good, default=None), max(good, default=None)
-    return ExpectedRollup(len(found), len(good), *extremes, len(judged), max(flagged, default=None), sums)
+    return ExpectedRollup(
+        len(bucket_rows), len(good), *extremes, len(judged), max(flagged, default=None), sums
+    )
 
 
-def _of(store: Store, series_id: int) -> NDArray[np.void]:
+def _stored_rows(store: Store, series_id: int) -> NDArray[np.void]:
     return store.readings(series_id, 0, 4e9, limit=10**6)
 
 
-def _begin(time_s: float, width_s: int) -> datetime:
+def _bucket_start(time_s: float, width_s: int) -> datetime:
     if width_s < 3600:
         return datetime.fromtimestamp(time_s // width_s * width_s, UTC)
     local = datetime.fromtimestamp(time_s, ZONE).replace(minute=0, second=0, microsecond=0)

@@ -78,12 +78,12 @@ class Installation:
 
         It ends with the *thread* that started it: start servers from the main thread.
         """
-        change = ["chroot", str(self.root)] if self.root != Path("/") else []
+        chroot_prefix = ["chroot", str(self.root)] if self.root != Path("/") else []
         if shutil.which("setpriv") is None:  # not Linux
-            return [*change, program, *args]
+            return [*chroot_prefix, program, *args]
         group = self.owner(user)[1]
-        become = [f"--reuid={user}", f"--regid={group}", "--clear-groups"] if os.geteuid() == 0 else []
-        return [*change, "setpriv", *become, "--pdeathsig=KILL", program, *args]
+        user_flags = [f"--reuid={user}", f"--regid={group}", "--clear-groups"] if os.geteuid() == 0 else []
+        return [*chroot_prefix, "setpriv", *user_flags, "--pdeathsig=KILL", program, *args]
 
 
 def provide(say: Callable[[str], None]) -> Installation:
@@ -95,35 +95,35 @@ def provide(say: Callable[[str], None]) -> Installation:
         If they are not installed, and this is not Debian as root.
 
     """
-    native = Installation(Path("/"))
-    if native.has_timescale and native.has_mosquitto:
-        return native
+    local_installation = Installation(Path("/"))
+    if local_installation.has_timescale and local_installation.has_mosquitto:
+        return local_installation
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise InstallationError("real servers are installed on Debian as root only")
     with install_lock():
-        newer = Installation(cache_folder() / SUITE)
-        if newer.root.exists():
-            return newer
+        debian_13 = Installation(cache_folder() / SUITE)
+        if debian_13.root.exists():
+            return debian_13
         if _apt_has(PACKAGES[0]):
             apt_install(*PACKAGES, say=say)
-            return native
-        _make_root_folder(newer.root, say)
-        return newer
+            return local_installation
+        _make_root_folder(debian_13.root, say)
+        return debian_13
 
 
 def apt_install(*packages: str, say: Callable[[str], None]) -> None:
     """Install Debian packages without starting their services."""
     say(f"installing {' '.join(packages)}")
     policy = Path("/usr/sbin/policy-rc.d")
-    ours = not policy.exists()
-    if ours:
+    policy_is_ours = not policy.exists()
+    if policy_is_ours:
         policy.write_text("#!/bin/sh\nexit 101\n")
         policy.chmod(0o755)
     try:
         _run("apt-get", "update", "-qq")
         _run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages)
     finally:
-        if ours:
+        if policy_is_ours:
             policy.unlink()
 
 

@@ -48,7 +48,7 @@ def rate_of_change(
         flags.append(
             2
             if before is None
-            else _two(abs(value - before[0]) / (time_s - before[1]), suspect_per_s, fail_per_s)
+            else _two_limit_flag(abs(value - before[0]) / (time_s - before[1]), suspect_per_s, fail_per_s)
         )
         before = (value, time_s)
     return flags
@@ -56,14 +56,14 @@ def rate_of_change(
 
 def spike(values: list[float], *, suspect: float = math.nan, fail: float = math.nan) -> list[int]:
     """QARTOD test 6."""
-    there = [index for index, value in enumerate(values) if not math.isnan(value)]
+    present = [index for index, value in enumerate(values) if not math.isnan(value)]
     flags = [9] * len(values)
-    for position, index in enumerate(there):
-        if position in (0, len(there) - 1):
+    for position, index in enumerate(present):
+        if position in (0, len(present) - 1):
             flags[index] = 2
         else:
-            mean = values[there[position - 1]] / 2 + values[there[position + 1]] / 2
-            flags[index] = _two(abs(values[index] - mean), suspect, fail)
+            mean = values[present[position - 1]] / 2 + values[present[position + 1]] / 2
+            flags[index] = _two_limit_flag(abs(values[index] - mean), suspect, fail)
     return flags
 
 
@@ -87,12 +87,12 @@ def flat_line(
             run.append(value)
         else:
             run, since_s = [value], time_s
-        lasts_s = time_s - since_s
-        flags.append(4 if lasts_s >= fail_s else 3 if lasts_s >= suspect_s else 1)
+        run_s = time_s - since_s
+        flags.append(4 if run_s >= fail_s else 3 if run_s >= suspect_s else 1)
     return flags
 
 
-def _two(value: float, suspect: float, fail: float) -> int:
+def _two_limit_flag(value: float, suspect: float, fail: float) -> int:
     return 4 if value > fail else 3 if value > suspect else 1
 
 
@@ -109,10 +109,10 @@ def flat_window(
     for i, value in enumerate(values):
         flag = 9 if math.isnan(value) else 1
         for length_s, worse in ((suspect_s, 3), (fail_s, 4)):
-            there = [j for j in range(i + 1) if not math.isnan(values[j])]
-            old = [j for j in there if times_s[j] <= times_s[i] - length_s]
+            present = [j for j in range(i + 1) if not math.isnan(values[j])]
+            old = [j for j in present if times_s[j] <= times_s[i] - length_s]
             if flag != 9 and old:
-                window = [values[j] for j in there if j >= old[-1]]
+                window = [values[j] for j in present if j >= old[-1]]
                 flag = worse if max(window) - min(window) <= tolerance else flag
         flags.append(flag)
     return flags
@@ -158,8 +158,10 @@ def climatology(
         flag = 9 if math.isnan(value) else 2
         for (first, last), (begin, end), suspect_low, suspect_high, fail_low, fail_high in seasons:
             limits = (fail_low, fail_high, suspect_low, suspect_high)
-            here = _around(local.month, first, last) and _around(local.hour, begin, end)
-            if here and flag != 9:
+            in_season = _in_cyclic_range(local.month, first, last) and _in_cyclic_range(
+                local.hour, begin, end
+            )
+            if in_season and flag != 9:
                 names = ("fail_low", "fail_high", "suspect_low", "suspect_high")
                 found = gross_range([value], **dict(zip(names, limits, strict=True)))[0]
                 flag = 2 if all(math.isnan(limit) for limit in limits) else found
@@ -176,7 +178,7 @@ def gap(
         if math.isnan(value):
             flags.append(9)
             continue
-        flags.append(2 if math.isnan(before_s) else _two(time_s - before_s, suspect_s, fail_s))
+        flags.append(2 if math.isnan(before_s) else _two_limit_flag(time_s - before_s, suspect_s, fail_s))
         before_s = time_s
     return flags
 
@@ -212,10 +214,10 @@ def multi_variate(
         for i, flag in enumerate(row):
             if flag != 3:
                 continue
-            near = [
+            indices_nearby = [
                 k for k in range(len(row)) if times_s[i] - within_s <= times_s[k] <= times_s[i] + within_s
             ]
-            flags_nearby = [{other[k] for k in near} for m, other in enumerate(own) if m != j]
+            flags_nearby = [{other[k] for k in indices_nearby} for m, other in enumerate(own) if m != j]
             if sum(3 in one for one in flags_nearby) >= least_n:
                 flags[j][i] = 1
             elif sum(bool(one & {1, 3}) for one in flags_nearby) < least_n:
@@ -237,18 +239,24 @@ def neighbour(
     """QARTOD test 12."""
     flags = []
     for value, time_s in zip(values, times_s, strict=True):
-        had = []
+        neighbour_values = []
         for other, lag in zip(others, lag_s, strict=True):
             at = time_s - lag
-            there = [j for j, t in enumerate(times_s) if t <= at and math.isfinite(other[j])]
-            had += [other[there[-1]]] if there and at - times_s[there[-1]] <= max_age_s else []
+            present = [j for j, t in enumerate(times_s) if t <= at and math.isfinite(other[j])]
+            neighbour_values += (
+                [other[present[-1]]] if present and at - times_s[present[-1]] <= max_age_s else []
+            )
         if math.isnan(value):
             flags.append(9)
         else:
-            few = len(had) < least_n
-            flags.append(2 if few else _two(abs(value - statistics.median(had)), suspect, fail))
+            too_few = len(neighbour_values) < least_n
+            flags.append(
+                2
+                if too_few
+                else _two_limit_flag(abs(value - statistics.median(neighbour_values)), suspect, fail)
+            )
     return flags
 
 
-def _around(x: int, first: int, last: int) -> bool:
+def _in_cyclic_range(x: int, first: int, last: int) -> bool:
     return first <= x <= last if first <= last else x >= first or x <= last

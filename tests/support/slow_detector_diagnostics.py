@@ -43,8 +43,8 @@ def diagnose(
 def _stands_still(occupancy: list[float], constant: float, mean_of: int, constant_n: int) -> bool:
     means = []
     for begin in range(0, len(occupancy) - mean_of + 1, mean_of):
-        there = [o for o in occupancy[begin : begin + mean_of] if not math.isnan(o)]
-        means.append(sum(there) / len(there) if there else math.nan)
+        present = [o for o in occupancy[begin : begin + mean_of] if not math.isnan(o)]
+        means.append(sum(present) / len(present) if present else math.nan)
     for begin in range(len(means) - constant_n + 1):
         window = means[begin : begin + constant_n]
         steps = sum(abs(window[i] - window[i - 1]) for i in range(1, len(window)))

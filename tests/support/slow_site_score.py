@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 def smooth_over_ticks(z: Sequence[float], gain: float) -> list[float]:
     """Return the exponential mean of one series."""
     mean, made = 0.0, []
-    for now in z:
-        if not math.isnan(now):
-            mean += gain * (now - mean)
-        made.append(math.nan if math.isnan(now) else mean)
+    for value in z:
+        if not math.isnan(value):
+            mean += gain * (value - mean)
+        made.append(math.nan if math.isnan(value) else mean)
     return made
 
 
@@ -31,20 +31,20 @@ def find_score_events(
     found: list[tuple[int, int, int, bool]] = []
     begin = last = peak = ended = -1
     quiet = 0
-    known = [0.0 if math.isnan(one) else one for one in score]
-    for tick, now in enumerate(known):
-        recent = [at for at in range(max(0, tick - 5), tick + 1) if known[at] > weak]
+    filled = [0.0 if math.isnan(one) else one for one in score]
+    for tick, value in enumerate(filled):
+        recent = [at for at in range(max(0, tick - 5), tick + 1) if filled[at] > weak]
         opened = False
-        if begin < 0 and (len(recent) >= 3 or now > strong):
+        if begin < 0 and (len(recent) >= 3 or value > strong):
             begin = max(recent[0] if recent else tick, ended + 1)
             peak, opened = tick, True
         if begin < 0:
             continue
-        if now > close or opened:
+        if value > close or opened:
             last, quiet = tick, 0
         elif not math.isnan(score[tick]):
             quiet += 1
-        if now > known[peak]:
+        if value > filled[peak]:
             peak = tick
         if quiet >= gap:
             found.append((begin, last, peak, False))
@@ -69,10 +69,10 @@ def oxygen_saturation(water_c: float) -> float:
 
 def rise_and_stay(departure: Sequence[float], step: int) -> tuple[float, float]:
     """Return the largest change within ``step`` ticks up to the peak, and the final level, over the peak."""
-    known = [0.0 if math.isnan(one) else one for one in departure]
-    largest = max(abs(one) for one in known)
+    filled = [0.0 if math.isnan(one) else one for one in departure]
+    largest = max(abs(one) for one in filled)
     height = max(largest, 1e-9)
-    peak = next(at for at, one in enumerate(known) if abs(one) == largest)
-    change = max(abs(known[at] - known[max(0, at - step)]) for at in range(peak + 1))
-    tail = known[-step:]
+    peak = next(at for at, one in enumerate(filled) if abs(one) == largest)
+    change = max(abs(filled[at] - filled[max(0, at - step)]) for at in range(peak + 1))
+    tail = filled[-step:]
     return change / height, sum(abs(one) for one in tail) / len(tail) / height

@@ -20,7 +20,7 @@ class CutTrigger:
     With ``answer_lost`` the server still receives all that was sent, and only its answer is discarded.
     """
 
-    words: tuple[bytes, ...]
+    byte_strings: tuple[bytes, ...]
     answer_lost: bool
     sprung: threading.Event = field(default_factory=threading.Event)
 
@@ -31,7 +31,7 @@ class ConnectionPair:
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         self.client, self.server = client, server
         self.muted = False
-        self.stranded = threading.Event()
+        self.stalled_forever = threading.Event()
         self.recorded = b""
         self.record: list[tuple[bool, bytes]] = []
 
@@ -52,7 +52,7 @@ class Proxy:
         self._flows.set()
         self._closed = threading.Event()
         self._refuses = False
-        self._trap: CutTrigger | None = None
+        self._trigger: CutTrigger | None = None
         self._pairs: list[ConnectionPair] = []
         self._records: list[list[tuple[bool, bytes]]] | None = None
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -76,20 +76,20 @@ class Proxy:
         """Forward nothing, and keep every connection open."""
         self._flows.clear()
 
-    def strand(self) -> None:
+    def stall_forever(self) -> None:
         """Never forward anything on the current connections, which stay open; new ones work."""
         for pair in self._pairs:
-            pair.stranded.set()
+            pair.stalled_forever.set()
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         """Forward everything again, without delay."""
         self._refuses, self.delay_s = False, 0.0
         self._flows.set()
 
-    def cut_after(self, *words: bytes, answer_lost: bool = False) -> CutTrigger:
+    def cut_after(self, *byte_strings: bytes, answer_lost: bool = False) -> CutTrigger:
         """Cut the first connection whose client sends these byte strings in this order."""
-        self._trap = CutTrigger(words, answer_lost)
-        return self._trap
+        self._trigger = CutTrigger(byte_strings, answer_lost)
+        return self._trigger
 
     def record(self) -> list[list[tuple[bool, bytes]]]:
         """Record the data of each new connection: whether it is from the client, and the bytes."""
@@ -131,12 +131,12 @@ class Proxy:
             while data := source.recv(CHUNK):
                 self.recorded_bytes += len(data) if from_client else 0
                 self._flows.wait()
-                if pair.stranded.is_set():
+                if pair.stalled_forever.is_set():
                     self._closed.wait()
                 if self.delay_s:
                     time.sleep(self.delay_s)
-                if from_client and self._trap is not None:
-                    data = self._watch(pair, data, self._trap)
+                if from_client and self._trigger is not None:
+                    data = self._watch(pair, data, self._trigger)
                 if self._records is not None:
                     pair.record.append((from_client, data))
                 if not pair.muted or from_client:
@@ -146,17 +146,17 @@ class Proxy:
                     break
         pair.cut()
 
-    def _watch(self, pair: ConnectionPair, data: bytes, trap: CutTrigger) -> bytes:
+    def _watch(self, pair: ConnectionPair, data: bytes, trigger: CutTrigger) -> bytes:
         """Return the part of the data to forward; a pair that triggered the cut is muted."""
         before = len(pair.recorded)
         pair.recorded += data
         at = 0
-        for word in trap.words:
-            found = pair.recorded.find(word, at)
+        for byte_string in trigger.byte_strings:
+            found = pair.recorded.find(byte_string, at)
             if found < 0:
                 return data
-            at = found + len(word)
-        self._trap = None
-        trap.sprung.set()
+            at = found + len(byte_string)
+        self._trigger = None
+        trigger.sprung.set()
         pair.muted = True
-        return data if trap.answer_lost else data[: max(at - before, 0)]
+        return data if trigger.answer_lost else data[: max(at - before, 0)]

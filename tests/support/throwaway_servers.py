@@ -220,11 +220,11 @@ class MosquittoServer:
     def __post_init__(self) -> None:
         self.folder = new_folder(self.installation.runs, "mosquitto", self.installation.owner(self.user))
         inside = self.installation.inside(self.folder)
-        keep = ["persistence true", f"persistence_location {inside}/", "autosave_interval 1"]
+        persistence_lines = ["persistence true", f"persistence_location {inside}/", "autosave_interval 1"]
         config = [
             f"listener {self.port} {self.host}",
             "allow_anonymous true",
-            *(keep if self.persistence else ["persistence false"]),
+            *(persistence_lines if self.persistence else ["persistence false"]),
             *self.lines,
         ]
         (self.folder / "mosquitto.conf").write_text("\n".join(config) + "\n")
@@ -272,9 +272,9 @@ class MosquittoServer:
     def _log(self) -> Path:
         return self.folder / "log"
 
-    def _end(self, how: signal.Signals) -> None:
+    def _end(self, signal_number: signal.Signals) -> None:
         if self.process is not None:
-            self.process.send_signal(how)
+            self.process.send_signal(signal_number)
             self.process.wait(STOP_TIMEOUT_S)
             self.process = None
 

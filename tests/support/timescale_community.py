@@ -32,11 +32,11 @@ class TimescaleCommunity:
     node: str
     folder: Path
 
-    def run(self, *scripts: str, ask: Sequence[str] = ()) -> list[list[dict[str, Any]]]:
+    def run(self, *scripts: str, queries: Sequence[str] = ()) -> list[list[dict[str, Any]]]:
         """Execute scripts on a new database; return the rows of each statement of ``ask`` afterwards."""
         done = subprocess.run(
             [self.node, RUNNER, self.folder],
-            input=json.dumps({"run": scripts, "ask": ask}),
+            input=json.dumps({"run": scripts, "ask": queries}),
             capture_output=True,
             text=True,
             check=False,

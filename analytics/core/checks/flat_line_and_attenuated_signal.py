@@ -77,9 +77,11 @@ def extend_flat_run(run: FlatRun, value: Floats, time_s: Floats, tolerance: Limi
     """Return the runs after one more value each, (k,)."""
     low, high = np.minimum(run.low, value), np.maximum(run.high, value)
     with np.errstate(over="ignore", invalid="ignore"):
-        goes_on = (high - low <= tolerance) & ~np.isnan(run.since)
+        is_continued = (high - low <= tolerance) & ~np.isnan(run.since)
     return FlatRun(
-        np.where(goes_on, low, value), np.where(goes_on, high, value), np.where(goes_on, run.since, time_s)
+        np.where(is_continued, low, value),
+        np.where(is_continued, high, value),
+        np.where(is_continued, run.since, time_s),
     )
 
 
@@ -190,14 +192,16 @@ def attenuated_signal(
     if by not in _SPREAD_MEASURES:
         raise ValueError(f"by {by!r} is none of {', '.join(_SPREAD_MEASURES)}")
     x, t = aligned_arrays(values, times_s)
-    use = np.flatnonzero(np.isfinite(x))
-    begin = np.searchsorted(t[use], t[use] - period_s, side="right")
-    spread_of_window = _SPREAD_MEASURES[by](x[use], begin, np.arange(1, len(use) + 1))
-    judged = np.full(len(use), Flag.PASS, np.uint8)
-    judged[spread_of_window < suspect] = Flag.SUSPECT
-    judged[spread_of_window < fail] = Flag.FAIL
-    judged[np.arange(1, len(use) + 1) - begin < least_n] = Flag.NOT_EVALUATED
+    finite_positions = np.flatnonzero(np.isfinite(x))
+    begin = np.searchsorted(t[finite_positions], t[finite_positions] - period_s, side="right")
+    spread_of_window = _SPREAD_MEASURES[by](
+        x[finite_positions], begin, np.arange(1, len(finite_positions) + 1)
+    )
+    window_flags = np.full(len(finite_positions), Flag.PASS, np.uint8)
+    window_flags[spread_of_window < suspect] = Flag.SUSPECT
+    window_flags[spread_of_window < fail] = Flag.FAIL
+    window_flags[np.arange(1, len(finite_positions) + 1) - begin < least_n] = Flag.NOT_EVALUATED
     flags = np.full(x.shape, Flag.NOT_EVALUATED, np.uint8)
     flags[np.isnan(x)] = Flag.MISSING
-    flags[use] = judged
+    flags[finite_positions] = window_flags
     return flags

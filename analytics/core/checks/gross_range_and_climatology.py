@@ -151,9 +151,9 @@ def climatology(
     return flags
 
 
-def _cyclic_range(what: str, span: tuple[int, int], least: int, count: int) -> NDArray[np.intp]:
+def _cyclic_range(name_of_range: str, span: tuple[int, int], lowest: int, count: int) -> NDArray[np.intp]:
     """Return the table indices from the first to the last, wrapping around the end of the year or day."""
     first, last = span
-    if not (least <= first < least + count and least <= last < least + count):
-        raise ValueError(f"{what} {first} to {last} are not within {least} to {least + count - 1}")
-    return (first - least + np.arange((last - first) % count + 1)) % count
+    if not (lowest <= first < lowest + count and lowest <= last < lowest + count):
+        raise ValueError(f"{name_of_range} {first} to {last} are not within {lowest} to {lowest + count - 1}")
+    return (first - lowest + np.arange((last - first) % count + 1)) % count

@@ -38,10 +38,12 @@ def check_limit_order(**limits: ArrayLike) -> None:
 
     """
     for (low, lower), (high, upper) in combinations(limits.items(), 2):
-        wrong = np.asarray(np.greater(lower, upper))
-        if wrong.any():
-            at = np.argwhere(wrong)[0]
-            one, other = (np.broadcast_to(limit, wrong.shape)[tuple(at)] for limit in (lower, upper))
+        is_out_of_order = np.asarray(np.greater(lower, upper))
+        if is_out_of_order.any():
+            at = np.argwhere(is_out_of_order)[0]
+            one, other = (
+                np.broadcast_to(limit, is_out_of_order.shape)[tuple(at)] for limit in (lower, upper)
+            )
             where = f" at {at.tolist()}" if len(at) else ""
             raise ValueError(f"{low} {one:g} is above {high} {other:g}{where}")
 

@@ -64,12 +64,12 @@ def multi_variate(
     ).reshape(x.shape)
     begin = np.searchsorted(t, t - within_s, side="left")
     end = np.searchsorted(t, t + within_s, side="right")
-    others_moved = _any_in(flags == Flag.SUSPECT, begin, end)
-    could_be_seen = _any_in((flags == Flag.SUSPECT) | (flags == Flag.PASS), begin, end)
-    moved_alone = flags == Flag.SUSPECT
-    is_answered = others_moved.sum(axis=0) - others_moved >= least_n
-    flags[moved_alone & (could_be_seen.sum(axis=0) - could_be_seen < least_n)] = Flag.NOT_EVALUATED
-    flags[moved_alone & is_answered] = Flag.PASS
+    fast_change_nearby = _any_in(flags == Flag.SUSPECT, begin, end)
+    rate_known_nearby = _any_in((flags == Flag.SUSPECT) | (flags == Flag.PASS), begin, end)
+    is_fast_change = flags == Flag.SUSPECT
+    is_corroborated = fast_change_nearby.sum(axis=0) - fast_change_nearby >= least_n
+    flags[is_fast_change & (rate_known_nearby.sum(axis=0) - rate_known_nearby < least_n)] = Flag.NOT_EVALUATED
+    flags[is_fast_change & is_corroborated] = Flag.PASS
     return flags
 
 
@@ -142,11 +142,11 @@ def _any_in(occurred: NDArray[np.bool_], begin: NDArray[np.intp], end: NDArray[n
 def _latest(x: Floats, t: Floats, at: Floats, max_age_s: float) -> Floats:
     """Return the latest finite value up to each time; NaN where there is none of at most ``max_age_s``."""
     finite_positions = np.flatnonzero(np.isfinite(x))
-    found = np.searchsorted(t[finite_positions], at, side="right") - 1
+    latest_index = np.searchsorted(t[finite_positions], at, side="right") - 1
     latest = np.full(at.shape, np.nan)
-    has_value = np.flatnonzero(found >= 0)
-    has_value = has_value[at[has_value] - t[finite_positions[found[has_value]]] <= max_age_s]
-    latest[has_value] = x[finite_positions[found[has_value]]]
+    has_value = np.flatnonzero(latest_index >= 0)
+    has_value = has_value[at[has_value] - t[finite_positions[latest_index[has_value]]] <= max_age_s]
+    latest[has_value] = x[finite_positions[latest_index[has_value]]]
     return latest
 
 

@@ -123,8 +123,8 @@ def diagnose_traffic_detectors(
     p = thresholds
     received = (~np.isnan(q) | ~np.isnan(o)).sum(axis=1)
 
-    def share(of: NDArray[np.bool_]) -> Floats:
-        shares: Floats = of.sum(axis=1) / np.maximum(received, 1)
+    def share(mask: NDArray[np.bool_]) -> Floats:
+        shares: Floats = mask.sum(axis=1) / np.maximum(received, 1)
         return shares
 
     tests = (

@@ -70,11 +70,13 @@ def fold_windows(
             parts = merge(
                 tuple(part[: -width // 2] for part in parts), tuple(part[width // 2 :] for part in parts)
             )
-        take = np.flatnonzero(length & width)
-        joined = merge(tuple(part[take] for part in merged), tuple(part[position[take]] for part in parts))
+        has_block = np.flatnonzero(length & width)
+        joined = merge(
+            tuple(part[has_block] for part in merged), tuple(part[position[has_block]] for part in parts)
+        )
         for part, new in zip(merged, joined, strict=True):
-            part[take] = new
-        position[take] += width
+            part[has_block] = new
+        position[has_block] += width
         width *= 2
     return merged
 
@@ -87,7 +89,7 @@ def _merge_deviations(one: WindowParts, other: WindowParts) -> WindowParts:
     """Merge counts, means and sums of squared distances from the means."""
     n = one[0] + other[0]
     both = (one[0] > 0) & (other[0] > 0)
-    apart = np.where(both, other[1] - one[1], 0.0)
+    mean_difference = np.where(both, other[1] - one[1], 0.0)
     share = other[0] / np.maximum(n, 1.0)
-    mean = np.where(one[0] > 0, one[1] + apart * share, other[1])
-    return n, mean, one[2] + other[2] + apart * apart * (one[0] * share)
+    mean = np.where(one[0] > 0, one[1] + mean_difference * share, other[1])
+    return n, mean, one[2] + other[2] + mean_difference * mean_difference * (one[0] * share)

@@ -22,52 +22,56 @@ if TYPE_CHECKING:
 @inlined_kernel
 def tail_score(x: float, tail_sums: tuple[float, float, float], count: float, tail_start: TailStart) -> float:
     """Return the score of a distance, as `analytics.core.tail_probability.score` does."""
-    at, share, usual_excess, slope_below = tail_start
+    threshold, share, usual_excess, slope_below = tail_start
     n = tail_sums[0] + k.PRIOR_EXCURSIONS
-    if not x > at:
+    if not x > threshold:
         return slope_below * x
     rate = -np.log10(min(n / (count + k.PRIOR_EXCURSIONS / share), 1.0))
     mean = (tail_sums[1] + k.PRIOR_EXCURSIONS * usual_excess) / n
     square = (tail_sums[2] + k.PRIOR_EXCURSIONS * 2 * usual_excess * usual_excess) / n
     variance = max(square - mean * mean, 0.25 * mean * mean)
     shape = min(max(0.5 * (1 - mean * mean / variance), 0.0), k.LARGEST_SHAPE)
-    excess = (x - at) / (mean * (1 - shape))
+    excess = (x - threshold) / (mean * (1 - shape))
     beyond = np.log1p(shape * excess) / shape if shape > k.SMALLEST_SHAPE else excess
     return float(rate + k.TO_LOG10 * beyond)
 
 
 @inlined_kernel
-def learn_tail(r: NDArray[Any], s: int, first: int, x: float, weight: float, tail_start: TailStart) -> None:
-    """Update a tail in the state, as `analytics.core.tail_probability.learn_distance` does.
+def learn_tail(
+    r: NDArray[Any], s: int, first_column: int, x: float, weight: float, tail_start: TailStart
+) -> None:
+    """Update a tail in the state, as `analytics.core.tail_probability.update_tail_sums` does.
 
-    ``first`` is the column of the tail's first scalar; its other three follow.
+    ``first_column`` is that of the tail's first scalar; its other three follow.
     """
-    at, _, usual_excess, _ = tail_start
-    if x > at:
-        r[s, first + 3] = max(r[s, first + 3], x)
-    elif r[s, first + 3] > 0:
-        mean = (r[s, first + 1] + k.PRIOR_EXCURSIONS * usual_excess) / (r[s, first] + k.PRIOR_EXCURSIONS)
-        excess = min(r[s, first + 3] - at, k.MAX_TAUGHT_EXCESSES * mean)
-        r[s, first] += weight
-        r[s, first + 1] += weight * excess
-        r[s, first + 2] += weight * excess * excess
-        r[s, first + 3] = 0.0
+    threshold, _, usual_excess, _ = tail_start
+    if x > threshold:
+        r[s, first_column + 3] = max(r[s, first_column + 3], x)
+    elif r[s, first_column + 3] > 0:
+        mean = (r[s, first_column + 1] + k.PRIOR_EXCURSIONS * usual_excess) / (
+            r[s, first_column] + k.PRIOR_EXCURSIONS
+        )
+        excess = min(r[s, first_column + 3] - threshold, k.MAX_LEARNED_EXCESSES * mean)
+        r[s, first_column] += weight
+        r[s, first_column + 1] += weight * excess
+        r[s, first_column + 2] += weight * excess * excess
+        r[s, first_column + 3] = 0.0
 
 
 @inlined_kernel
-def _record_excess(r: NDArray[Any], s: int, low: int, now: float, least: float) -> float:
+def _record_excess(r: NDArray[Any], s: int, low: int, current: float, min_span: float) -> float:
     """Return the excess over a record and update it; ``low`` and the column after it hold the record."""
     excess = 0.0
     if r[s, low] <= r[s, low + 1]:
         span = r[s, low + 1] - r[s, low]
-        beyond = max(now - r[s, low + 1], r[s, low] - now)
+        beyond = max(current - r[s, low + 1], r[s, low] - current)
         if beyond > 0:
-            excess = beyond / max(span, least)
-        forgotten = 0.5 * k.FORGET_RATE * span
-        r[s, low] = min(r[s, low] + forgotten, now)
-        r[s, low + 1] = max(r[s, low + 1] - forgotten, now)
+            excess = beyond / max(span, min_span)
+        shrinkage = 0.5 * k.FORGET_RATE * span
+        r[s, low] = min(r[s, low] + shrinkage, current)
+        r[s, low + 1] = max(r[s, low + 1] - shrinkage, current)
     else:
-        r[s, low], r[s, low + 1] = min(r[s, low], now), max(r[s, low + 1], now)
+        r[s, low], r[s, low + 1] = min(r[s, low], current), max(r[s, low + 1], current)
     return excess
 
 

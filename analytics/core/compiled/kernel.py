@@ -32,7 +32,7 @@ from analytics.core.state import BINS_PER_DAY, HOURS_PER_WEEK
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-INLINED_CODE_DIGEST = "4158c93b269734db"
+INLINED_CODE_DIGEST = "2db882e5bca05c12"
 """Digest of the code and constants inlined from other modules; a test compares it.
 
 Numba's cache is invalidated by changes of this file alone.
@@ -47,7 +47,7 @@ def _advance_event(
     t: float,
     strong: bool,
     weak: bool,
-    still: bool,
+    keeps_open: bool,
     closed: NDArray[Any],
     n_closed: int,
 ) -> tuple[bool, bool]:
@@ -65,22 +65,22 @@ def _advance_event(
             closed[n_closed, 1 + column] = r[s, column]
         r[s, k.EVENT] = r[s, k.EVIDENCE_BITS] = 0.0
         is_open = False
-    ring = (int(r[s, k.EVIDENCE_BITS]) << 1) & k.EVIDENCE_MASK
-    if weak and ring == 0:
+    evidence_ring = (int(r[s, k.EVIDENCE_BITS]) << 1) & k.EVIDENCE_MASK
+    if weak and evidence_ring == 0:
         r[s, k.EVIDENCE_SINCE] = t
     if weak:
-        ring |= 1
-    r[s, k.EVIDENCE_BITS] = ring
-    enough = k.BIT_COUNTS[ring] >= k.MIN_WEAK_READINGS
-    opens = not is_open and (strong or (enough and weak))
+        evidence_ring |= 1
+    r[s, k.EVIDENCE_BITS] = evidence_ring
+    has_enough_evidence = k.BIT_COUNTS[evidence_ring] >= k.MIN_WEAK_READINGS
+    opens = not is_open and (strong or (has_enough_evidence and weak))
     if opens:
         r[s, k.EVENT], r[s, k.EVENT_START], r[s, k.EVENT_PEAK] = (
             1.0,
-            r[s, k.EVIDENCE_SINCE] if enough else t,
+            r[s, k.EVIDENCE_SINCE] if has_enough_evidence else t,
             t,
         )
         r[s, k.EVENT_SCORE] = r[s, k.EVENT_RULES] = r[s, k.EVENT_COUNT] = 0.0
-    return event_ended, opens or (is_open and (strong or weak or still))
+    return event_ended, opens or (is_open and (strong or weak or keeps_open))
 
 
 @inlined_kernel
@@ -93,8 +93,8 @@ def _extend_event(
     r[s, k.EVENT_RULES] = int(r[s, k.EVENT_RULES]) | rules
     can_be_scored = abs(r[s, k.EVENT_OBSERVED] - r[s, k.EVENT_EXPECTED])
     # Among equal scores the reading farthest from the expected value is the peak.
-    equal = score == r[s, k.EVENT_SCORE] and abs(v - expected) > can_be_scored
-    if score > r[s, k.EVENT_SCORE] or equal:
+    is_tied_but_farther = score == r[s, k.EVENT_SCORE] and abs(v - expected) > can_be_scored
+    if score > r[s, k.EVENT_SCORE] or is_tied_but_farther:
         r[s, k.EVENT_PEAK], r[s, k.EVENT_OBSERVED], r[s, k.EVENT_EXPECTED], r[s, k.EVENT_SPREAD] = (
             t,
             v,
@@ -118,7 +118,7 @@ def _learn_baseline(
     weight: float,
     adopted: bool,
 ) -> None:
-    """Update level, profiles and deviation, as `analytics.core.baseline.learn` does."""
+    """Update level, profiles and deviation, as `analytics.core.baseline.update_baseline` does."""
     profile, spread_profile, visits, week = profiles
     count = r[s, k.COUNT]
     first = count < 1
@@ -154,17 +154,17 @@ def _learn_baseline(
 @entry_kernel
 def is_in_order(series: NDArray[np.intp], time_s: NDArray[np.float64], scalars: NDArray[np.float64]) -> bool:
     """Whether readings are sorted by series and time, and later than the last judged time of their series."""
-    before = -1
-    after = np.nan
+    last_series = -1
+    last_time = np.nan
     for j in range(len(series)):
         s = series[j]
-        if s != before:
-            if s < before:
+        if s != last_series:
+            if s < last_series:
                 return False
-            before, after = s, scalars[s, k.LAST_TIME]
-        if not time_s[j] > after:
+            last_series, last_time = s, scalars[s, k.LAST_TIME]
+        if not time_s[j] > last_time:
             return False
-        after = time_s[j]
+        last_time = time_s[j]
     return True
 
 
@@ -223,17 +223,19 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the stack, once through
                 n_revised += 1
 
         local = t + p[s, k.DAY_OFFSET]
-        of_day = local - k.DAY_S * np.floor(local * k.PER_DAY)
-        at = of_day * k.PER_BIN - 0.5
-        below = np.floor(at)
-        left = int(below) if below >= 0 else BINS_PER_DAY - 1
-        right, w = left + 1 if left + 1 < BINS_PER_DAY else 0, at - below
+        seconds_of_day = local - k.DAY_S * np.floor(local * k.PER_DAY)
+        bin_position = seconds_of_day * k.PER_BIN - 0.5
+        lower_bin = np.floor(bin_position)
+        left = int(lower_bin) if lower_bin >= 0 else BINS_PER_DAY - 1
+        right, w = left + 1 if left + 1 < BINS_PER_DAY else 0, bin_position - lower_bin
         hour = int((local - k.WEEK_S * np.floor(local * k.PER_WEEK)) * k.PER_HOUR)
         hour = hour if hour < HOURS_PER_WEEK else 0
         expected = r[s, k.LEVEL] + (profile[s, left] * (1 - w) + profile[s, right] * w) + week[s, hour]
-        typical = spread_profile[s, left] * (1 - w) + spread_profile[s, right] * w
+        mean_absolute_residual = spread_profile[s, left] * (1 - w) + spread_profile[s, right] * w
         share = min((visits[s, left] * (1 - w) + visits[s, right] * w) / k.READINGS_PER_BIN_AND_DAY, 1.0)
-        spread = k.TO_SIGMA * (share * typical + (1 - share) * r[s, k.DEVIATION])
+        spread = k.MEAN_DEVIATION_TO_SIGMA * (
+            share * mean_absolute_residual + (1 - share) * r[s, k.DEVIATION]
+        )
         spread = max(spread, p[s, k.SPREAD_FLOOR], p[s, k.SPREAD_SHARE] * abs(expected))
         residual = (v if usable else 0.0) - expected
         is_warmed_up = r[s, k.COUNT] > 1 and t - r[s, k.FIRST_TIME] >= p[s, k.WARM_UP]
@@ -246,49 +248,56 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the stack, once through
         reported_novelty, exceeds_usual_step = 0.0, False
         if usable:
             exceeds_usual_step = can_be_scored and detectors.exceeds_usual_step(r, p, s, v)
-            found = detectors.update_novelty(
-                r, s, hour_lows, hour_highs, int(of_day * k.PER_HOUR), v, residual, p[s, k.SPREAD_FLOOR]
+            novelty_now = detectors.update_novelty(
+                r,
+                s,
+                hour_lows,
+                hour_highs,
+                int(seconds_of_day * k.PER_HOUR),
+                v,
+                residual,
+                p[s, k.SPREAD_FLOOR],
             )
-            reported_novelty = detectors.report_novelty(r, s, found if is_warmed_up else 0.0)
+            reported_novelty = detectors.report_novelty(r, s, novelty_now if is_warmed_up else 0.0)
         residual_spreads, mean_z = abs(z), abs(r[s, k.MEAN_Z])
         by_residual = by_shift = 0.0
         if can_be_scored:
-            known_tail = (r[s, k.RESIDUAL_TAIL_N], r[s, k.RESIDUAL_TAIL_1], r[s, k.RESIDUAL_TAIL_2])
+            tail_sums = (r[s, k.RESIDUAL_TAIL_N], r[s, k.RESIDUAL_TAIL_1], r[s, k.RESIDUAL_TAIL_2])
             by_residual = detectors.tail_score(
-                residual_spreads, known_tail, r[s, k.COUNT], k.RESIDUAL_TAIL_START
+                residual_spreads, tail_sums, r[s, k.COUNT], k.RESIDUAL_TAIL_START
             )
-            known_tail = (r[s, k.SHIFT_TAIL_N], r[s, k.SHIFT_TAIL_1], r[s, k.SHIFT_TAIL_2])
-            by_shift = detectors.tail_score(mean_z, known_tail, r[s, k.COUNT], k.SHIFT_TAIL_START)
+            tail_sums = (r[s, k.SHIFT_TAIL_N], r[s, k.SHIFT_TAIL_1], r[s, k.SHIFT_TAIL_2])
+            by_shift = detectors.tail_score(mean_z, tail_sums, r[s, k.COUNT], k.SHIFT_TAIL_START)
         if exceeds_usual_step:
             quality, rules = max(quality, k.SUSPECT), rules | k.RATE_RULE
         weak = by_residual > p[s, k.SCORE_WEAK]
         shifted = by_shift > p[s, k.SCORE_STRONG] and mean_z > p[s, k.SHIFT_LEAST]
-        beats_record = reported_novelty > p[s, k.NOVELTY_LEAST] and by_residual > p[s, k.SCORE_CLOSE]
+        exceeds_record = reported_novelty > p[s, k.NOVELTY_LEAST] and by_residual > p[s, k.SCORE_CLOSE]
         check_failed = (
             exceeds_usual_step or quality == k.FAIL or (rules & (k.FLAT_RULE | k.ATTENUATED_RULE)) > 0
         )
         score = max(by_residual, by_shift if shifted else 0.0, k.FAILED_CHECK_SCORE if check_failed else 0.0)
-        if beats_record:
+        if exceeds_record:
             score = max(
                 score, detectors.tail_score(reported_novelty, (0.0, 0.0, 0.0), 0.0, k.NOVELTY_TAIL_START)
             )
         score = min(score, k.MAX_SCORE)
-        strong = by_residual > p[s, k.SCORE_STRONG] or check_failed or shifted or beats_record
+        strong = by_residual > p[s, k.SCORE_STRONG] or check_failed or shifted or exceeds_record
         is_weak = weak or (rules & k.RATE_RULE) > 0
         if weak:
             rules |= k.RESIDUAL_RULE
         if shifted:
             rules |= k.SHIFT_RULE
-        if beats_record:
+        if exceeds_record:
             rules |= k.NOVELTY_RULE
         was_open = r[s, k.EVENT] > 0
-        event_ended, goes_on = _advance_event(
+        event_ended, is_extended = _advance_event(
             r, p, s, t, strong, is_weak, by_residual > p[s, k.SCORE_CLOSE], closed, n_closed
         )
         if event_ended:
             closed[n_closed, 0] = s
             n_closed += 1
-        if goes_on:
+        if is_extended:
             _extend_event(
                 r,
                 s,

@@ -72,7 +72,7 @@ class MonthData:
         return {one.site_id: one for one in self.directory.sites}
 
     @cached_property
-    def series_of(self) -> dict[str, list[Series]]:
+    def series_by_site(self) -> dict[str, list[Series]]:
         """The series of each site."""
         found: dict[str, list[Series]] = {one: [] for one in self.sites}
         for one in self.directory.series:
@@ -98,7 +98,7 @@ class MonthData:
         """The area of each node."""
         return {one.node_id: one.area_id for one in self.directory.nodes}
 
-    def in_town(self, area_id: str, kinds: Iterable[str] | None = None) -> list[Site]:
+    def sites_in_town(self, area_id: str, kinds: Iterable[str] | None = None) -> list[Site]:
         """Return the sites of a town, of some kinds or of all."""
         return [
             one
@@ -109,7 +109,7 @@ class MonthData:
     def means(self, site_id: str) -> dict[str, float]:
         """Return the mean of the good readings by quantity, in canonical units; only where there are any."""
         found = {}
-        for one in self.series_of[site_id]:
+        for one in self.series_by_site[site_id]:
             mean = self.measured[one.series_id].mean if one.series_id in self.measured else None
             if mean is not None:
                 found[one.quantity] = mean
@@ -117,13 +117,13 @@ class MonthData:
 
     def readings(self, site_ids: Iterable[str]) -> int:
         """Return the number of readings received from sites."""
-        return self.rate(site_ids).count
+        return self.capture_rate(site_ids).count
 
-    def rate(self, site_ids: Iterable[str]) -> CaptureRate:
+    def capture_rate(self, site_ids: Iterable[str]) -> CaptureRate:
         """Return the readings of sites: expected (since each series' first reading ever), received, good."""
         total = CaptureRate(0.0, 0, 0)
         for site_id in site_ids:
-            for one in self.series_of[site_id]:
+            for one in self.series_by_site[site_id]:
                 found = self.measured.get(one.series_id)
                 first_reading_s = found.first_s if found and found.first_s is not None else self.from_s
                 expected = max(0.0, self.to_s - max(self.from_s, first_reading_s)) / one.interval_s

@@ -24,7 +24,7 @@ DIGITS = 6
 
 
 def make_assessment(
-    month: MonthData, kind: AssessmentKind, subject: str, area_id: str, readings: int, **more: Any
+    month: MonthData, kind: AssessmentKind, subject: str, area_id: str, readings: int, **other_fields: Any
 ) -> Assessment:
     """Build an assessment of a month; keyword arguments are its other fields."""
     return Assessment(
@@ -36,7 +36,7 @@ def make_assessment(
         data_to_s=month.to_s,
         readings=readings,
         version=VERSION,
-        **more,
+        **other_fields,
     )
 
 
@@ -52,12 +52,14 @@ def assess_sites(
     found: list[Assessment] = []
     for site in month.sites.values():
         with faults.isolate(f"{month.name} site {site.site_id}"):
-            found += list(_of_site(month, site, sections))
+            found += list(_assess_site(month, site, sections))
     return found
 
 
-def _of_site(month: MonthData, site: Site, sections: Mapping[str, AssessedSection]) -> Iterator[Assessment]:
-    if month.series_of[site.site_id]:
+def _assess_site(
+    month: MonthData, site: Site, sections: Mapping[str, AssessedSection]
+) -> Iterator[Assessment]:
+    if month.series_by_site[site.site_id]:
         yield _capture(month, site)
     if site.site_id in sections:
         yield _water_class(month, site, sections[site.site_id])
@@ -69,7 +71,7 @@ def assess_sections(month: MonthData, faults: ItemBackoff) -> dict[str, Assessed
     """Assess every river and lake section that has series by GB 3838, by site id."""
     found = {}
     for site in month.sites.values():
-        if site.kind in SECTION_KINDS and month.series_of[site.site_id]:
+        if site.kind in SECTION_KINDS and month.series_by_site[site.site_id]:
             with faults.isolate(f"{month.name} section {site.site_id}"):
                 found[site.site_id] = gb3838.assess_section(
                     _convert_to_limit_units(month.means(site.site_id)),
@@ -82,33 +84,35 @@ def assess_sections(month: MonthData, faults: ItemBackoff) -> dict[str, Assessed
 def _convert_to_limit_units(means: Mapping[str, float]) -> dict[str, float]:
     limits = {**gb3838.LAKE_REFERENCE, **gb3838.LAKE}
     return {
-        name: gb3838.in_unit_of(limits[name], value, QUANTITIES[name].unit) if name in limits else value
+        name: gb3838.convert_to_item_unit(limits[name], value, QUANTITIES[name].unit)
+        if name in limits
+        else value
         for name, value in means.items()
     }
 
 
 def _capture(month: MonthData, site: Site) -> Assessment:
-    rate = month.rate([site.site_id])
+    capture_rate = month.capture_rate([site.site_id])
     return make_assessment(
         month,
         "capture",
         f"site/{site.site_id}",
         site.area_id,
-        rate.count,
+        capture_rate.count,
         site_id=site.site_id,
-        value=round_significant(rate.capture),
+        value=round_significant(capture_rate.capture),
         detail={
-            "expected": round(rate.expected),
-            "come": rate.count,
-            "good": rate.good,
-            "validity": round_significant(rate.validity),
+            "expected": round(capture_rate.expected),
+            "come": capture_rate.count,
+            "good": capture_rate.good,
+            "validity": round_significant(capture_rate.validity),
         },
     )
 
 
 def _water_class(month: MonthData, site: Site, found: AssessedSection) -> Assessment:
     means = month.means(site.site_id)
-    counted = {one.quantity: month.measured[one.series_id].good for one in month.series_of[site.site_id]}
+    counted = {one.quantity: month.measured[one.series_id].good for one in month.series_by_site[site.site_id]}
     target = site.target_class
     return make_assessment(
         month,
@@ -205,7 +209,7 @@ def assess_congestion(
     links: list[Link],
     *,
     worst: dict[str, Any] | None,
-    **more: Any,
+    **other_fields: Any,
 ) -> Assessment:
     """Assess the congestion of road links together."""
     found = performance_of(month, links)
@@ -231,7 +235,7 @@ def assess_congestion(
         value=None if found is None else round_significant(found.travel_time_index),
         class_=None if found is None else found.level,
         detail=detail,
-        **more,
+        **other_fields,
     )
 
 

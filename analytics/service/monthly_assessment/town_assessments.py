@@ -33,7 +33,9 @@ def assess_towns(
     found: list[Assessment] = []
     shared = _shared_items(month, sections)
     for town in month.towns:
-        sites = [one.site_id for one in month.in_town(town.area_id) if month.series_of[one.site_id]]
+        sites = [
+            one.site_id for one in month.sites_in_town(town.area_id) if month.series_by_site[one.site_id]
+        ]
         if sites:
             with faults.isolate(f"{month.name} town {town.area_id}"):
                 found += [
@@ -64,7 +66,7 @@ def _sections_by_town(
 def _water_status(
     month: MonthData, area_id: str, sections: Mapping[str, AssessedSection], shared: set[str]
 ) -> Iterator[Assessment]:
-    sites = [one for one in month.in_town(area_id, SECTION_KINDS) if one.site_id in sections]
+    sites = [one for one in month.sites_in_town(area_id, SECTION_KINDS) if one.site_id in sections]
     if not sites:
         return
     classed_sections = [sections[one.site_id] for one in sites if sections[one.site_id].class_ is not None]
@@ -114,19 +116,19 @@ def _roads(month: MonthData, area_id: str) -> Iterator[Assessment]:
 
 
 def _capture(month: MonthData, area_id: str, sites: Sequence[str]) -> Assessment:
-    rate = month.rate(sites)
+    capture_rate = month.capture_rate(sites)
     return make_assessment(
         month,
         "capture",
         f"area/{area_id}",
         area_id,
-        rate.count,
-        value=round_significant(rate.capture),
+        capture_rate.count,
+        value=round_significant(capture_rate.capture),
         detail={
-            "expected": round(rate.expected),
-            "come": rate.count,
-            "good": rate.good,
-            "validity": round_significant(rate.validity),
+            "expected": round(capture_rate.expected),
+            "come": capture_rate.count,
+            "good": capture_rate.good,
+            "validity": round_significant(capture_rate.validity),
         },
     )
 
@@ -135,15 +137,15 @@ def _response(month: MonthData, area_id: str, rules: IndexRules) -> Assessment:
     handled_anomalies = [
         one for one in month.handled_anomalies if month.sites[one.site_id].area_id == area_id
     ]
-    all_detectors = _response_detail(handled_anomalies, month, rules)
+    total = _response_detail(handled_anomalies, month, rules)
     return make_assessment(
         month,
         "response",
         f"area/{area_id}",
         area_id,
         0,
-        value=all_detectors["in_time"],
-        detail=all_detectors
+        value=total["in_time"],
+        detail=total
         | {
             "wanted_h": rules.response_wanted_h,
             "by_detector": {
@@ -162,7 +164,7 @@ def _response_detail(
     found = response_statistics(
         [(one.start_s, one.end_s, one.said_s) for one in handled_anomalies],
         now_s=month.to_s,
-        wanted_h=rules.response_wanted_h,
+        target_h=rules.response_wanted_h,
     )
     return {
         name: round_significant(one) if isinstance(one, float) else one for name, one in asdict(found).items()
@@ -196,7 +198,7 @@ def _town_indices(month: MonthData, found: Sequence[Assessment], rules: IndexRul
             "index",
             f"area/{area}",
             area,
-            month.readings(one.site_id for one in month.in_town(area)),
+            month.readings(one.site_id for one in month.sites_in_town(area)),
             value=values[area],
             class_=rank_by_town.get(area),
             items=sum(parts.get(name) is not None for name in rules.weights),
@@ -232,5 +234,5 @@ def _scores(one: Assessment) -> dict[str, float | None]:
             return {}
 
 
-def _share(part: int, all_detectors: int) -> float | None:
-    return part / all_detectors if all_detectors else None
+def _share(part: int, total: int) -> float | None:
+    return part / total if total else None

@@ -52,10 +52,10 @@ Block = SectionHeading | Paragraph | Notice | ReportTable | Figure
 
 
 class MonthlyReport(NamedTuple):
-    """A report: its blocks in order; ``made_s`` is the newest time that its data cover [Unix s]."""
+    """A report: its blocks in order; ``data_until_s`` is the newest time that its data cover [Unix s]."""
 
     title: str
-    under: str
+    subtitle: str
     language: str
-    made_s: float
+    data_until_s: float
     blocks: Sequence[Block]

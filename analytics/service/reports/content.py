@@ -18,13 +18,13 @@ from analytics.service.reports.blocks import (
 )
 from analytics.service.reports.table_cells import (
     class_cell,
-    dash,
-    listing,
+    missing_value_text,
     number_cell,
     pale_colour,
     percent_cell,
+    table_or_text,
 )
-from analytics.service.reports.translations import SEPARATOR, list_words, translate
+from analytics.service.reports.translations import SEPARATOR, join_texts, translate
 from edge.wire.quantities import QUANTITIES
 
 if TYPE_CHECKING:
@@ -40,20 +40,20 @@ def build_report(source: ReportData) -> MonthlyReport:
     language = source.language
     year, number_ = (int(part) for part in source.month.split("-"))
     month = translate("month", language, year=year, number=number_)
-    first = source.now[0]
+    first = source.month_assessments[0]
     begin, end, newest = (
         datetime.fromtimestamp(one, source.zone).strftime("%Y-%m-%d %H:%M")
         for one in (first.data_from_s, source.as_of_s, source.newest_s)
     )
     stale = [Notice(translate("stale", language, end=end, newest=newest))] if source.is_stale else []
-    readings_received = sum(one.readings for one in source.of("capture", "site"))
+    readings_received = sum(one.readings for one in source.assessments_of("capture", "site"))
     return MonthlyReport(
         title=translate("title", language, area=getattr(source.area, language), month=month),
-        under=translate(
+        subtitle=translate(
             "under", language, begin=begin, end=end, readings=f"{readings_received:,}", version=first.version
         ),
         language=language,
-        made_s=source.as_of_s,
+        data_until_s=source.as_of_s,
         blocks=[
             *stale,
             *town_content.summary(source),
@@ -70,7 +70,7 @@ def build_report(source: ReportData) -> MonthlyReport:
 
 
 def _sections(source: ReportData) -> Iterator[Block]:
-    sections, language = source.of("water_class", "site"), source.language
+    sections, language = source.assessments_of("water_class", "site"), source.language
     if not sections:
         return
     yield SectionHeading(translate("water", language))
@@ -85,7 +85,7 @@ def _sections(source: ReportData) -> Iterator[Block]:
     for one in sections:
         old = source.month_before(one)
         rows.append((source.name(one), one.class_, old.class_ if old else None, one.target))
-    for part in plots.shared_out(rows):
+    for part in plots.split_rows(rows):
         yield Figure(plots.draw_classes(part, language), translate("picture_classes", language))
     if source.item and source.days:
         quantity = QUANTITIES[source.item]
@@ -105,13 +105,13 @@ def _section_row(source: ReportData, one: Assessment) -> list[TableCell]:
         class_cell(old.class_ if old else None, language),
         TableCell(translate("none" if one.met is None else "yes" if one.met else "no", language)),
         TableCell(
-            list_words(one.detail["worst"], language)
+            join_texts(one.detail["worst"], language)
             if (one.class_ or 0) > 1
             else translate("none", language)
         ),
         TableCell(
             SEPARATOR[language].join(_pollutant(one, name, source) for name in one.detail["main"])
-            or dash(language)
+            or missing_value_text(language)
         ),
         number_cell(one.value, language, ".2f"),
     ]
@@ -124,7 +124,7 @@ def _pollutant(one: Assessment, name: str, source: ReportData) -> str:
 
 
 def _lakes(source: ReportData) -> Iterator[Block]:
-    lakes, language = source.of("trophic_state", "site"), source.language
+    lakes, language = source.assessments_of("trophic_state", "site"), source.language
     if lakes:
         yield SectionHeading(translate("lakes", language))
         yield ReportTable(
@@ -145,7 +145,7 @@ def _lakes(source: ReportData) -> Iterator[Block]:
 
 def _roads(source: ReportData) -> Iterator[Block]:
     links, language = (
-        [one for one in source.of("congestion", "link") if one.value is not None],
+        [one for one in source.assessments_of("congestion", "link") if one.value is not None],
         source.language,
     )
     if not links:
@@ -159,7 +159,7 @@ def _roads(source: ReportData) -> Iterator[Block]:
         (30, 9, 8, 7, 12, 9, 9, 16),
     )
     rows = [(source.name(one), one.detail["hours_by_level"]) for one in links]
-    for part in plots.shared_out(rows):
+    for part in plots.split_rows(rows):
         yield Figure(plots.draw_congestion_levels(part, language), translate("picture_roads", language))
 
 
@@ -188,7 +188,7 @@ def _capture(source: ReportData) -> Iterator[Block]:
     yield Paragraph(translate("capture_about", language))
     heads = ("site", "expected", "come", "rate_capture", "before", "rate_validity")
     rows = []
-    for one in source.of("capture", "site"):
+    for one in source.assessments_of("capture", "site"):
         old = source.month_before(one)
         rows.append(
             [
@@ -200,7 +200,7 @@ def _capture(source: ReportData) -> Iterator[Block]:
                 percent_cell(one.detail["validity"], language),
             ]
         )
-    yield listing(
+    yield table_or_text(
         ReportTable([translate(one, language) for one in heads], rows, (40, 12, 12, 12, 12, 12)),
         "empty_capture",
         language,
@@ -210,16 +210,16 @@ def _capture(source: ReportData) -> Iterator[Block]:
 def _unmeasured(source: ReportData) -> Iterator[Block]:
     """Yield the section on what is not measured."""
     language = source.language
-    sections = source.of("water_class", "site")
+    sections = source.assessments_of("water_class", "site")
     yield SectionHeading(translate("missing", language))
     if sections:
         measured = {name for one in sections for name in one.detail["items"]}
         absent = [name for name in gb3838.RIVER if name not in measured]
-        yield Paragraph(translate("missing_items", language, items=list_words(absent, language)))
+        yield Paragraph(translate("missing_items", language, items=join_texts(absent, language)))
     silent: dict[str, list[Assessment]] = {
         "missing_nothing": [one for one in sections if one.class_ is None],
-        "missing_links": [one for one in source.of("congestion", "link") if one.value is None],
-        "missing_sites": [one for one in source.of("capture", "site") if not one.readings],
+        "missing_links": [one for one in source.assessments_of("congestion", "link") if one.value is None],
+        "missing_sites": [one for one in source.assessments_of("capture", "site") if not one.readings],
     }
     for key, ones in silent.items():
         if ones:
@@ -229,6 +229,6 @@ def _unmeasured(source: ReportData) -> Iterator[Block]:
                     key, language, **{key.removeprefix("missing_").replace("nothing", "sections"): names}
                 )
             )
-    if not source.before:
+    if not source.previous_assessments:
         yield Paragraph(translate("missing_before", language))
     yield Paragraph(translate("missing_sources", language))

@@ -34,7 +34,7 @@ def render_html(report: MonthlyReport) -> bytes:
         f'<!DOCTYPE html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width">\n<title>{escape(report.title)}</title>\n'
         f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{escape(report.title)}</h1>\n"
-        f'<p class="under">{escape(report.under)}</p>\n{body}\n</body>\n</html>\n'
+        f'<p class="under">{escape(report.subtitle)}</p>\n{body}\n</body>\n</html>\n'
     )
     return page.encode("utf-8")
 
@@ -49,9 +49,9 @@ def _block(block: Block) -> Iterator[str]:
             yield f'<p class="notice">{escape(text)}</p>'
         case Figure(png, caption):
             data = b64encode(png).decode("ascii")
-            words = escape(caption)
-            yield f'<figure><img src="data:image/png;base64,{data}" alt="{words}">'
-            yield f"<figcaption>{words}</figcaption></figure>"
+            alt_text = escape(caption)
+            yield f'<figure><img src="data:image/png;base64,{data}" alt="{alt_text}">'
+            yield f"<figcaption>{alt_text}</figcaption></figure>"
         case ReportTable(head, rows, _):
             yield (
                 "<table><thead><tr>"

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 FONT, MARGIN_MM = "sans", 15.0
 TITLE_PT, HEADING_PT, TEXT_PT, TABLE_PT, FOOT_PT = 16, 12, 9.5, 7.5, 7.5
-INK, PALE, HEAD_FILL = (28, 39, 51), (86, 97, 109), (238, 242, 246)
+TEXT_COLOUR, MUTED_COLOUR, HEAD_FILL = (28, 39, 51), (86, 97, 109), (238, 242, 246)
 NOTICE_FILL = (253, 236, 234)
 PADDING_MM = 0.8
-HEADING_ROOM_MM = 35.0  # space for a heading and the first lines after it
+HEADING_SPACE_MM = 35.0  # space for a heading and the first lines after it
 CAPTION_MM = 8.0
-LEAST_SCALE = 0.66
+MIN_SCALE = 0.66
 """A figure is scaled down to this factor rather than moved to the next page: with at most
-`MOST_ROWS` rows (`analytics.service.reports.plots`) it fits wherever a third of a page is left."""
+`MAX_ROWS_PER_PLOT` rows (`analytics.service.reports.plots`) it fits wherever a third of a page is left."""
 _UNBREAKABLE = re.compile(r"[“（《]*(?:[!-~Ⅰ-Ⅻ]+ ?|.)[，。、；：）”》！？%]*")
 """A unit without a line break in Chinese text: a character or a Latin word, with its punctuation."""
 
@@ -35,20 +35,20 @@ def render_pdf(report: MonthlyReport) -> bytes:
     """Return the document. Raises `MissingExtraError` if the extra is not installed."""
     page = new_document(report)
     try:
-        _write(page, report)
+        _write_report(page, report)
         return bytes(page.output())
     finally:
         close_fonts(page)
 
 
-def _write(page: Any, report: MonthlyReport) -> None:
+def _write_report(page: Any, report: MonthlyReport) -> None:
     page.set_font(FONT, "B", TITLE_PT)
     page.multi_cell(0, TITLE_PT * 0.5, report.title, align="L", new_x="LMARGIN", new_y="NEXT")
-    page.set_text_color(*PALE)
-    _text(page, report.under, FOOT_PT)
-    page.set_text_color(*INK)
+    page.set_text_color(*MUTED_COLOUR)
+    _write_text(page, report.subtitle, FOOT_PT)
+    page.set_text_color(*TEXT_COLOUR)
     for block in report.blocks:
-        _block(page, block)
+        _write_block(page, block)
 
 
 def close_fonts(page: Any) -> None:
@@ -70,9 +70,9 @@ def new_document(report: MonthlyReport) -> Any:
         def footer(self) -> None:
             self.set_y(-MARGIN_MM + 2)
             self.set_font(FONT, "", FOOT_PT)
-            self.set_text_color(*PALE)
+            self.set_text_color(*MUTED_COLOUR)
             self.cell(0, 4, f"{report.title}   {self.page_no()}", align="C")
-            self.set_text_color(*INK)
+            self.set_text_color(*TEXT_COLOUR)
 
         def file_id(self) -> None:
             """Return None: a random or time-based id would differ between two renderings."""
@@ -81,61 +81,63 @@ def new_document(report: MonthlyReport) -> Any:
     paper = Paper(format="A4")
     paper.set_margins(MARGIN_MM, MARGIN_MM, MARGIN_MM)
     paper.set_auto_page_break(auto=True, margin=MARGIN_MM)
-    paper.creation_date = datetime.fromtimestamp(report.made_s, UTC)
+    paper.creation_date = datetime.fromtimestamp(report.data_until_s, UTC)
     paper.set_title(report.title)
     paper.set_lang("zh-CN" if report.language == "zh" else "en")
     for style in ("", "B"):
         paper.add_font(FONT, style=style, fname=str(font_path()))
-    paper.set_text_color(*INK)
+    paper.set_text_color(*TEXT_COLOUR)
     paper.add_page()
     return paper
 
 
-def _block(page: Any, block: Block) -> None:
+def _write_block(page: Any, block: Block) -> None:
     match block:
         case SectionHeading(text):
-            _make_room(page, HEADING_ROOM_MM)
+            _require_space(page, HEADING_SPACE_MM)
             page.ln(3)
             page.set_font(FONT, "B", HEADING_PT)
             page.multi_cell(0, HEADING_PT * 0.55, text, align="L", new_x="LMARGIN", new_y="NEXT")
             page.ln(1)
         case Paragraph(text):
-            _text(page, text, TEXT_PT)
+            _write_text(page, text, TEXT_PT)
         case Notice(text):
-            _notice(page, text)
+            _write_notice(page, text)
         case Figure(png, caption):
-            _picture(page, png, caption)
+            _write_figure(page, png, caption)
         case ReportTable():
-            _table(page, block)
+            _write_table(page, block)
 
 
-def _room_mm(page: Any) -> float:
+def _remaining_height_mm(page: Any) -> float:
     """Return the remaining height of the page [mm]."""
     return float(page.h - page.b_margin - page.get_y())
 
 
-def _make_room(page: Any, needed_mm: float) -> None:
+def _require_space(page: Any, needed_mm: float) -> None:
     """Begin a new page if less than ``needed_mm`` is left of this one."""
-    if _room_mm(page) < needed_mm:
+    if _remaining_height_mm(page) < needed_mm:
         page.add_page()
 
 
-def _picture(page: Any, png: bytes, caption: str) -> None:
+def _write_figure(page: Any, png: bytes, caption: str) -> None:
     """Write a figure above its caption, scaled down if it then still fits on this page."""
     width, height = struct.unpack(">II", png[16:24])  # of the IHDR chunk, which is a PNG's first
-    whole_mm = page.epw * height / width
-    scale = (_room_mm(page) - CAPTION_MM) / whole_mm
-    if scale < LEAST_SCALE:
+    full_height_mm = page.epw * height / width
+    scale = (_remaining_height_mm(page) - CAPTION_MM) / full_height_mm
+    if scale < MIN_SCALE:
         page.add_page()
-        scale = (_room_mm(page) - CAPTION_MM) / whole_mm
-    shown_mm = page.epw * min(1.0, scale)
-    page.image(BytesIO(png), x=page.l_margin + (page.epw - shown_mm) / 2, w=shown_mm, alt_text=caption)
-    page.set_text_color(*PALE)
-    _text(page, caption, FOOT_PT)
-    page.set_text_color(*INK)
+        scale = (_remaining_height_mm(page) - CAPTION_MM) / full_height_mm
+    image_width_mm = page.epw * min(1.0, scale)
+    page.image(
+        BytesIO(png), x=page.l_margin + (page.epw - image_width_mm) / 2, w=image_width_mm, alt_text=caption
+    )
+    page.set_text_color(*MUTED_COLOUR)
+    _write_text(page, caption, FOOT_PT)
+    page.set_text_color(*TEXT_COLOUR)
 
 
-def _notice(page: Any, text: str) -> None:
+def _write_notice(page: Any, text: str) -> None:
     page.set_font(FONT, "B", TEXT_PT)
     if _is_chinese(text):
         text = "\n".join(wrap_chinese(page, text))
@@ -144,7 +146,7 @@ def _notice(page: Any, text: str) -> None:
     page.ln(1)
 
 
-def _text(page: Any, text: str, size: float) -> None:
+def _write_text(page: Any, text: str, size: float) -> None:
     page.set_font(FONT, "", size)
     if _is_chinese(text):
         text = "\n".join(wrap_chinese(page, text))
@@ -170,7 +172,7 @@ def _is_chinese(text: str) -> bool:
     return any("\u4e00" <= character <= "\u9fff" for character in text)
 
 
-def _table(page: Any, block: ReportTable) -> None:
+def _write_table(page: Any, block: ReportTable) -> None:
     from fpdf.enums import WrapMode  # noqa: PLC0415 - an extra
     from fpdf.fonts import FontFace  # noqa: PLC0415
 

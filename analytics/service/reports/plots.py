@@ -20,21 +20,21 @@ CLASS_FILLS = ("#CCFFFF", "#00CCFF", "#00FF00", "#FFFF00", "#FF9B00", "#FF0000")
 """Colours of classes I to V and worse than V, as on China's real-time water quality platforms."""
 LEVEL_FILLS = ("#3fa34d", "#a7d129", "#f5d547", "#f28e2b", "#c0392b")
 HATCHES = ("", "", "..", "//", "xx")
-INK, PALE = "#1c2733", "#8a949e"
-LINES = ("#1f4e79", "#c0392b", "#3fa34d", "#7a52a3", "#f28e2b", "#56616d")
-DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
+TEXT_COLOUR, MUTED_COLOUR = "#1c2733", "#8a949e"
+LINE_COLOURS = ("#1f4e79", "#c0392b", "#3fa34d", "#7a52a3", "#f28e2b", "#56616d")
+LINE_STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
 WIDTH_IN, ROW_IN, DPI = 8.0, 0.27, 150
 MIN_HEIGHT_IN = 1.4
-MOST_ROWS = 15  # in one plot; more are split among several
+MAX_ROWS_PER_PLOT = 15  # in one plot; more are split among several
 
 
-def shared_out(rows: Sequence[T]) -> list[Sequence[T]]:
+def split_rows(rows: Sequence[T]) -> list[Sequence[T]]:
     """Split rows into parts of about the same length, each small enough for one plot.
 
-    >>> [len(part) for part in shared_out(range(31))]
+    >>> [len(part) for part in split_rows(range(31))]
     [11, 10, 10]
     """
-    parts = -(-len(rows) // MOST_ROWS)
+    parts = -(-len(rows) // MAX_ROWS_PER_PLOT)
     bounds = [-(-len(rows) * at // parts) for at in range(parts + 1)] if parts else [0]
     return [rows[begin:end] for begin, end in pairwise(bounds)]
 
@@ -44,18 +44,20 @@ def draw_classes(rows: Sequence[tuple[str, int | None, int | None, int | None]],
     figure, axes, font = _new_figure(len(rows))
     for at, (_, class_, before, target) in enumerate(rows):
         if before is not None:
-            axes.plot(before, at, "o", ms=9, mfc="none", mec=PALE, mew=1.5)
+            axes.plot(before, at, "o", ms=9, mfc="none", mec=MUTED_COLOUR, mew=1.5)
         if class_ is not None:
-            axes.plot(class_, at, "o", ms=7, mfc=CLASS_FILLS[class_ - 1], mec=INK, mew=1)
+            axes.plot(class_, at, "o", ms=7, mfc=CLASS_FILLS[class_ - 1], mec=TEXT_COLOUR, mew=1)
         if target is not None:
-            axes.plot([target + 0.5] * 2, [at - 0.42, at + 0.42], color=INK, lw=2)
+            axes.plot([target + 0.5] * 2, [at - 0.42, at + 0.42], color=TEXT_COLOUR, lw=2)
     axes.set_xlim(0.5, 6.5)
     axes.set_xticks(range(1, 7), [translate(f"class_{one}", language) for one in range(1, 7)])
     _name_rows(axes, [row[0] for row in rows])
     axes.grid(axis="x", alpha=0.3)
-    axes.plot([], [], "o", ms=7, mfc=CLASS_FILLS[2], mec=INK, label=translate("this_month", language))
-    axes.plot([], [], "o", ms=9, mfc="none", mec=PALE, mew=1.5, label=translate("month_before", language))
-    axes.plot([], [], color=INK, lw=2, label=translate("target", language))
+    axes.plot([], [], "o", ms=7, mfc=CLASS_FILLS[2], mec=TEXT_COLOUR, label=translate("this_month", language))
+    axes.plot(
+        [], [], "o", ms=9, mfc="none", mec=MUTED_COLOUR, mew=1.5, label=translate("month_before", language)
+    )
+    axes.plot([], [], color=TEXT_COLOUR, lw=2, label=translate("target", language))
     return _save_png(figure, font)
 
 
@@ -66,12 +68,19 @@ def draw_daily_means(
     figure, axes, font = _new_figure(9)
     for at, (name, values) in enumerate(lines.items()):
         span = range(min(values), max(values) + 1)
-        style: Any = DASHES[at % len(DASHES)]
+        style: Any = LINE_STYLES[at % len(LINE_STYLES)]
         shown = [values.get(day, float("nan")) for day in span]
         axes.plot(
-            list(span), shown, ls=style, marker="o", ms=3, lw=1.4, color=LINES[at % len(LINES)], label=name
+            list(span),
+            shown,
+            ls=style,
+            marker="o",
+            ms=3,
+            lw=1.4,
+            color=LINE_COLOURS[at % len(LINE_COLOURS)],
+            label=name,
         )
-    axes.axhline(limit, color=INK, lw=1, ls=(0, (6, 3)), label=translate("limit", language))
+    axes.axhline(limit, color=TEXT_COLOUR, lw=1, ls=(0, (6, 3)), label=translate("limit", language))
     axes.set_ylim(bottom=0)
     axes.set_ylabel(unit)
     axes.set_xlabel(translate("day", language))
@@ -93,14 +102,14 @@ def draw_congestion_levels(rows: Sequence[tuple[str, Sequence[int]]], language: 
                 left=left,
                 color=LEVEL_FILLS[level],
                 hatch=HATCHES[level],
-                ec=INK,
+                ec=TEXT_COLOUR,
                 lw=0.3,
                 height=0.7,
             )
             left += share
     for level in range(5):
         axes.barh(
-            0, 0, color=LEVEL_FILLS[level], hatch=HATCHES[level], ec=INK, lw=0.3,
+            0, 0, color=LEVEL_FILLS[level], hatch=HATCHES[level], ec=TEXT_COLOUR, lw=0.3,
             label=translate(f"level_{level + 1}", language),
         )  # fmt: skip
     axes.set_xlim(0, 100)

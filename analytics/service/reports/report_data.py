@@ -37,8 +37,8 @@ class ReportData:
     language: Language
     zone: ZoneInfo
     directory: Directory
-    now: list[Assessment]
-    before: list[Assessment]
+    month_assessments: list[Assessment]
+    previous_assessments: list[Assessment]
     days: dict[str, dict[int, float]]  # of `item`, by site
     as_of_s: float  # the newest time that the assessments take into account [Unix s]
     newest_s: float  # time of the newest reading of the area within the month [Unix s]
@@ -48,13 +48,20 @@ class ReportData:
         """Whether readings of the month are stored that are more than an hour newer than the assessments."""
         return monthly_assessment.is_stale(self.as_of_s, self.newest_s)
 
-    def of(self, kind: AssessmentKind, subject_kind: str) -> list[Assessment]:
+    def assessments_of(self, kind: AssessmentKind, subject_kind: str) -> list[Assessment]:
         """Return the assessments of a kind, of sites, links or areas (``subject_kind``)."""
-        return [one for one in self.now if one.kind == kind and one.subject.startswith(f"{subject_kind}/")]
+        return [
+            one
+            for one in self.month_assessments
+            if one.kind == kind and one.subject.startswith(f"{subject_kind}/")
+        ]
 
     def month_before(self, one: Assessment) -> Assessment | None:
         """Return the assessment of the same kind and subject a month before."""
-        return next((old for old in self.before if (old.kind, old.subject) == (one.kind, one.subject)), None)
+        return next(
+            (old for old in self.previous_assessments if (old.kind, old.subject) == (one.kind, one.subject)),
+            None,
+        )
 
     def name(self, one: Assessment) -> str:
         """Return the name of an assessment's subject in the report's language."""
@@ -75,7 +82,7 @@ class ReportData:
     @cached_property
     def item(self) -> str | None:
         """The item that decides the class of most rivers; its daily means are drawn."""
-        return deciding_item(self.of("water_class", "site"))
+        return deciding_item(self.assessments_of("water_class", "site"))
 
 
 def read_report_data(
@@ -96,21 +103,23 @@ def read_report_data(
     area = next((one for one in directory.areas if one.area_id == area_id), None)
     if area is None:
         raise NothingAssessedError(f"there is no area {area_id!r}")
-    now = _assessments_below(store, directory, area_id, month)
-    if not now:
+    month_assessments = _assessments_below(store, directory, area_id, month)
+    if not month_assessments:
         raise NothingAssessedError(
             f"nothing is assessed of {area_id} in {month}: the service does it where data are"
         )
-    as_of_s = min(one.data_to_s for one in now)
+    as_of_s = min(one.data_to_s for one in month_assessments)
     return ReportData(
         area=area,
         month=month,
         language=language,
         zone=store.zone,
         directory=directory,
-        now=now,
-        before=_assessments_below(store, directory, area_id, months.month_before(month)),
-        days=_daily_means(store, directory, now, (months.month_bounds(month, store.zone)[0], as_of_s)),
+        month_assessments=month_assessments,
+        previous_assessments=_assessments_below(store, directory, area_id, months.month_before(month)),
+        days=_daily_means(
+            store, directory, month_assessments, (months.month_bounds(month, store.zone)[0], as_of_s)
+        ),
         as_of_s=as_of_s,
         newest_s=_newest(store, directory, area_id, month),
     )
@@ -119,8 +128,8 @@ def read_report_data(
 def areas_below(directory: Directory, area_id: str) -> set[str]:
     """Return the ids of an area and of all areas below it."""
     found = {area_id}
-    while more := {one.area_id for one in directory.areas if one.parent in found} - found:
-        found |= more
+    while new_areas := {one.area_id for one in directory.areas if one.parent in found} - found:
+        found |= new_areas
     return found
 
 
@@ -166,10 +175,10 @@ def _assessments_below(store: Database, directory: Directory, area_id: str, mont
 
 
 def _daily_means(
-    store: Database, directory: Directory, now: list[Assessment], span: tuple[float, float]
+    store: Database, directory: Directory, month_assessments: list[Assessment], span: tuple[float, float]
 ) -> dict[str, dict[int, float]]:
     """Return the daily means of the deciding item at the worst sections (site to day to mean)."""
-    sections = [one for one in now if one.kind == "water_class"]
+    sections = [one for one in month_assessments if one.kind == "water_class"]
     item = deciding_item(sections)
     if item is None:
         return {}

@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from analytics.service.reports.translations import Language
 
 
-def dash(language: Language) -> str:
+def missing_value_text(language: Language) -> str:
     """Return the placeholder for a missing value."""
     return translate("none", language)
 
 
-def listing(table: ReportTable, empty: str, language: Language) -> ReportTable | Paragraph:
+def table_or_text(table: ReportTable, empty: str, language: Language) -> ReportTable | Paragraph:
     """Return the table, or the text of the key ``empty`` in place of a table without rows."""
     return table if table.rows else Paragraph(translate(empty, language))
 
 
 def number_cell(value: float | None, language: Language, form: str) -> TableCell:
     """Return a number in the given format, or a dash."""
-    return TableCell(dash(language) if value is None else format(value, form))
+    return TableCell(missing_value_text(language) if value is None else format(value, form))
 
 
 def percent_cell(share: float | None, language: Language) -> TableCell:
@@ -34,7 +34,7 @@ def percent_cell(share: float | None, language: Language) -> TableCell:
     '98.8 %'
     """
     space = " " if language == "en" else ""
-    return TableCell(dash(language) if share is None else f"{100 * share:.1f}{space}%")
+    return TableCell(missing_value_text(language) if share is None else f"{100 * share:.1f}{space}%")
 
 
 def pale_colour(fill: str) -> str:
@@ -50,5 +50,5 @@ def pale_colour(fill: str) -> str:
 def class_cell(class_: int | None, language: Language) -> TableCell:
     """Return a water class by name, on its colour."""
     if class_ is None:
-        return TableCell(dash(language))
+        return TableCell(missing_value_text(language))
     return TableCell(translate(f"class_{class_}", language), pale_colour(CLASS_FILLS[class_ - 1]))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from analytics.service.reports.blocks import Paragraph, ReportTable, SectionHeading, TableCell
-from analytics.service.reports.table_cells import dash, listing, number_cell, percent_cell
-from analytics.service.reports.translations import SEPARATOR, detector, list_words, translate
+from analytics.service.reports.table_cells import missing_value_text, number_cell, percent_cell, table_or_text
+from analytics.service.reports.translations import SEPARATOR, detector_name, join_texts, translate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,11 +20,11 @@ def summary(source: ReportData) -> Iterator[Block]:
     """Yield the summary section: some sentences for each town."""
     language = source.language
     yield SectionHeading(translate("summary", language))
-    towns = source.of("index", "area")
+    towns = source.assessments_of("index", "area")
     if not towns:
         yield Paragraph(translate("empty_summary", language))
     for town in towns:
-        own_assessments = {one.kind: one for one in source.now if one.subject == town.subject}
+        own_assessments = {one.kind: one for one in source.month_assessments if one.subject == town.subject}
         sentences = (
             " ".join(_summary_sentences(own_assessments, source))
             if language == "en"
@@ -69,7 +69,7 @@ def _summary_sentences(own_assessments: dict[Any, Assessment], source: ReportDat
 
 def water(source: ReportData) -> Iterator[Block]:
     """Yield the section on the water status of each town as a whole."""
-    towns, language = source.of("water_status", "area"), source.language
+    towns, language = source.assessments_of("water_status", "area"), source.language
     if not towns:
         return
     yield SectionHeading(translate("towns_water", language))
@@ -82,28 +82,36 @@ def water(source: ReportData) -> Iterator[Block]:
         (24, 13, 13, 10, 10, 16, 14),
     )
     shared = towns[0].detail["shared_items"]
-    yield Paragraph(translate("shared", language, items=list_words(shared, language)))
+    yield Paragraph(translate("shared", language, items=join_texts(shared, language)))
 
 
 def _water_row(source: ReportData, one: Assessment) -> list[TableCell]:
     language, detail, old = source.language, one.detail, source.month_before(one)
-    rank = dash(language)
+    rank = missing_value_text(language)
     if detail["rank"] is not None:
         rank = f"{detail['shared_index']:.2f} ({detail['rank']}/{detail['ranked']})"
     return [
         TableCell(source.name(one)),
-        TableCell(dash(language) if one.class_ is None else translate(f"status_{one.class_}", language)),
-        TableCell(translate(f"status_{old.class_}", language) if old and old.class_ else dash(language)),
+        TableCell(
+            missing_value_text(language)
+            if one.class_ is None
+            else translate(f"status_{one.class_}", language)
+        ),
+        TableCell(
+            translate(f"status_{old.class_}", language)
+            if old and old.class_
+            else missing_value_text(language)
+        ),
         TableCell(f"{sum(detail['classes'][:3])} / {detail['assessed']}"),
         TableCell(f"{detail['met']} / {detail['with_target']}"),
-        TableCell(list_words(detail["main"], language)),
+        TableCell(join_texts(detail["main"], language)),
         TableCell(rank),
     ]
 
 
 def anomalies(source: ReportData) -> Iterator[Block]:
     """Yield the section on each town's anomalies by detector, their duration and the time to feedback."""
-    language, towns = source.language, source.of("response", "area")
+    language, towns = source.language, source.assessments_of("response", "area")
     if not towns:
         return
     yield SectionHeading(translate("anomalies", language))
@@ -120,12 +128,16 @@ def anomalies(source: ReportData) -> Iterator[Block]:
         "median_answer",
     )
     rows = [
-        [TableCell(source.name(one)), TableCell(detector(name, language)), *_duration_cells(found, source)]
+        [
+            TableCell(source.name(one)),
+            TableCell(detector_name(name, language)),
+            *_duration_cells(found, source),
+        ]
         for one in towns
         for name, found in one.detail["by_detector"].items()
     ]
     table = ReportTable([translate(one, language) for one in heads], rows, (22, 12, 8, 8, 10, 10, 10, 10, 10))
-    yield listing(table, "empty_anomalies", language)
+    yield table_or_text(table, "empty_anomalies", language)
 
 
 def _duration_cells(found: dict[str, Any], source: ReportData) -> list[TableCell]:
@@ -144,7 +156,7 @@ def _duration_cells(found: dict[str, Any], source: ReportData) -> list[TableCell
 def ranking(source: ReportData) -> Iterator[Block]:
     """Yield the ranking of the towns by index, with its parts and weights."""
     language = source.language
-    towns = sorted(source.of("index", "area"), key=lambda one: (one.class_ or 10**6, one.subject))
+    towns = sorted(source.assessments_of("index", "area"), key=lambda one: (one.class_ or 10**6, one.subject))
     if not towns:
         return
     parts = towns[0].detail["parts"]
@@ -159,7 +171,11 @@ def ranking(source: ReportData) -> Iterator[Block]:
         old = source.month_before(one)
         rows.append(
             [
-                TableCell(dash(language) if one.class_ is None else f"{one.class_} / {one.detail['ranked']}"),
+                TableCell(
+                    missing_value_text(language)
+                    if one.class_ is None
+                    else f"{one.class_} / {one.detail['ranked']}"
+                ),
                 TableCell(source.name(one)),
                 number_cell(one.value, language, ".1f"),
                 number_cell(old.value if old else None, language, ".1f"),

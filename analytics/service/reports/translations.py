@@ -38,15 +38,16 @@ def translate(key: str, language: Language, **values: object) -> str:
     return key
 
 
-def detector(name: str, language: Language) -> str:
+def detector_name(name: str, language: Language) -> str:
     """Return the name of a detector; its stored name if this version has no such detector.
 
-    >>> detector("flat_line", "zh"), detector("cause/sewage", "en"), detector("cause/tide", "zh")
+    >>> names = detector_name("flat_line", "zh"), detector_name("cause/sewage", "en")
+    >>> *names, detector_name("cause/tide", "zh")
     ('恒值', 'sewage', 'cause/tide')
     """
     return DETECTORS.get(name, (name, name))[LANGUAGES.index(language)]
 
 
-def list_words(keys: Iterable[str], language: Language) -> str:
+def join_texts(keys: Iterable[str], language: Language) -> str:
     """Return the texts of several keys as a list in one line; a dash if there are none."""
     return SEPARATOR[language].join(translate(key, language) for key in keys) or translate("none", language)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MEAN_DIGITS = 8  # significant digits of a mean; later ones depend on the order of the database's additions
 # Times are composed of preformatted parts, which is three times as fast as formatting each.
-TIME_PARTS = np.dtype([("day", "U10"), ("minute", "U6"), ("rest", "U8")])
+TIME_PARTS_DTYPE = np.dtype([("day", "U10"), ("minute", "U6"), ("rest", "U8")])
 MINUTE_TEXTS = np.array([f"T{one // 60:02}:{one % 60:02}" for one in range(1440)])
 SECOND_TEXTS = np.array([f":{one // 1000:02}.{one % 1000:03}Z" for one in range(60_000)])
 
@@ -135,12 +135,12 @@ def rfc3339_times(us: NDArray[np.int64]) -> list[str]:
     minutes, rest = np.divmod(us // 1000, 60_000)
     days, minutes = np.divmod(minutes, 1440)
     unique_days, at = np.unique(days, return_inverse=True)
-    time_texts = np.empty(len(us), TIME_PARTS)
+    time_texts = np.empty(len(us), TIME_PARTS_DTYPE)
     time_texts["day"] = np.datetime_as_string(unique_days.astype("datetime64[D]"))[at]
     time_texts["minute"] = MINUTE_TEXTS[minutes]
     time_texts["rest"] = SECOND_TEXTS[rest]
-    found: list[str] = time_texts.view("U24").tolist()
-    return found
+    source_rows: list[str] = time_texts.view("U24").tolist()
+    return source_rows
 
 
 def reading_rows(block: NDArray[np.void]) -> list[ReadingJson]:
@@ -161,11 +161,11 @@ def series_reading_rows(block: NDArray[np.void], directory_index: DirectoryIndex
 
 
 def latest_rows(
-    found: Sequence[NewestReading], directory_index: DirectoryIndex, now_s: float
+    source_rows: Sequence[NewestReading], directory_index: DirectoryIndex, now_s: float
 ) -> list[LatestJson]:
     """Return the newest readings, with their age at ``now_s``."""
     measured, received = (
-        rfc3339_of_seconds([getattr(one, name) for one in found]) for name in ("time_s", "received_s")
+        rfc3339_of_seconds([getattr(one, name) for one in source_rows]) for name in ("time_s", "received_s")
     )
     return [
         LatestJson(
@@ -179,23 +179,23 @@ def latest_rows(
             *_series_columns(directory_index.series[one.series_id]),
             now_s - one.time_s,
         )
-        for at, one in enumerate(found)
+        for at, one in enumerate(source_rows)
     ]
 
 
-def bucket_rows(found: Sequence[Bucket]) -> list[BucketJson]:
+def bucket_rows(source_rows: Sequence[Bucket]) -> list[BucketJson]:
     """Return the buckets of one series."""
-    begins = rfc3339_of_seconds([one.time_s for one in found])
+    begins = rfc3339_of_seconds([one.time_s for one in source_rows])
     return [
         BucketJson(begin, one.count, one.good, one.min, one.max, rounded_mean(one.mean))
-        for begin, one in zip(begins, found, strict=True)
+        for begin, one in zip(begins, source_rows, strict=True)
     ]
 
 
-def anomaly_rows(found: Sequence[AnomalyRow], directory_index: DirectoryIndex) -> list[AnomalyJson]:
+def anomaly_rows(source_rows: Sequence[AnomalyRow], directory_index: DirectoryIndex) -> list[AnomalyJson]:
     """Return anomalies with the quantity and unit of their series."""
-    at_s = [(one.start_s, one.end_s or 0.0, one.peak_s) for one in found]
-    time_texts = rfc3339_of_seconds(np.ravel(at_s))
+    event_times_s = [(one.start_s, one.end_s or 0.0, one.peak_s) for one in source_rows]
+    time_texts = rfc3339_of_seconds(np.ravel(event_times_s))
     return [
         AnomalyJson(
             one.anomaly_id,
@@ -220,7 +220,7 @@ def anomaly_rows(found: Sequence[AnomalyRow], directory_index: DirectoryIndex) -
             msgspec.Raw(one.evidence),
         )
         for one, start, end, peak in zip(
-            found, time_texts[::3], time_texts[1::3], time_texts[2::3], strict=True
+            source_rows, time_texts[::3], time_texts[1::3], time_texts[2::3], strict=True
         )
     ]
 

@@ -88,10 +88,10 @@ def anomalies(
         raise ProblemError(422, "from: must be before to", where="from")
     sites = [one.site_id for one in directory_index.sites_of(area=area, site=site)]
     if near_ is not None:
-        reached = network_distance.sites_within(
+        sites_in_range = network_distance.sites_within(
             directory_index, near_, within_m=within_m, within_s=within_s, direction=direction
         )
-        sites = [one for one in sites if one in reached]
+        sites = [one for one in sites if one in sites_in_range]
     anomaly_filter = AnomalyFilter(
         site_ids=None if area is site is near_ is None and directory_index.is_unrestricted else sites,
         series_ids=_selected_series(directory_index, series, quantity),
@@ -109,11 +109,11 @@ def anomalies(
     rows = min(limit or DEFAULT_PAGE_ROWS, context.settings.page_rows)
     reader_at = context.query_api.reader_at(as_of)
     if limit is not None or response_format.format_name == "json":
-        rows_found = reader_at.anomalies(msgspec.structs.replace(anomaly_filter, limit=rows + 1))
-        next_cursor = cursor_signer.encode(*rows_found[rows - 1].position) if len(rows_found) > rows else None
+        matched = reader_at.anomalies(msgspec.structs.replace(anomaly_filter, limit=rows + 1))
+        next_cursor = cursor_signer.encode(*matched[rows - 1].position) if len(matched) > rows else None
         token = snapshots.encode_token(reader_at.snapshot)
         return streaming_response.page_response(
-            response_format, table, rows_found[:rows], next_cursor=next_cursor, token=token
+            response_format, table, matched[:rows], next_cursor=next_cursor, token=token
         )
     snapshot = reader_at.snapshot
     page_retry = PageRetry()
@@ -146,21 +146,21 @@ def trace(
     ] = 0.3,
 ) -> resource_models.TraceResponse:
     """Which nodes upstream could have caused an anomaly on the river, and when, by travel time."""
-    rows_found = _visible_anomaly(context, anomaly_id)
+    matched = _visible_anomaly(context, anomaly_id)
     window_s = window_hours * 3600 if window_hours else context.settings.trace_window_s
     return conversion.trace_response(
         network_state.trace_anomaly(
-            context.directory_index.directory, rows_found, window_s=window_s, uncertainty=uncertainty
+            context.directory_index.directory, matched, window_s=window_s, uncertainty=uncertainty
         )
     )
 
 
 def _visible_anomaly(context: RequestContext, anomaly_id: int) -> Anomaly:
     """Return an anomaly at a site visible to the principal. Raises `ProblemError` where there is none."""
-    rows_found = context.store.anomaly(anomaly_id)
-    if rows_found is None or rows_found.site_id not in context.directory_index.sites:
+    matched = context.store.anomaly(anomaly_id)
+    if matched is None or matched.site_id not in context.directory_index.sites:
         raise not_found("anomaly", anomaly_id)
-    return rows_found
+    return matched
 
 
 def _selected_series(
@@ -183,8 +183,8 @@ def _cursor_position(parts: tuple[int, ...]) -> tuple[int, int]:
     return start_us, anomaly_id
 
 
-def _reject_nul(text_value: str) -> str:
+def _reject_nul(filter_text: str) -> str:
     """Return a text; raise `ProblemError` where it has a NUL, which PostgreSQL can't store."""
-    if "\0" in text_value:
+    if "\0" in filter_text:
         raise ProblemError(422, "text, detector: there must be no NUL in it", where="text")
-    return text_value
+    return filter_text

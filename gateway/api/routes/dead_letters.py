@@ -18,9 +18,9 @@ from ingest_service.storage.contract.models import DeadLetter, DeadLetterQuery
 router = APIRouter(tags=["dead letters"])
 log = structlog.get_logger()
 
-Reason = Annotated[str | None, Query(description="One reason", examples=["channel"])]
-Device = Annotated[str | None, Query(description="One device", examples=["330402-d1-r01"])]
-LetterId = Annotated[int, Path(ge=1, lt=2**63)]
+ReasonParam = Annotated[str | None, Query(description="One reason", examples=["channel"])]
+DeviceParam = Annotated[str | None, Query(description="One device", examples=["330402-d1-r01"])]
+DeadLetterIdParam = Annotated[int, Path(ge=1, lt=2**63)]
 
 
 @router.get("/v1/dead-letters", responses=problem_responses())
@@ -28,8 +28,8 @@ LetterId = Annotated[int, Path(ge=1, lt=2**63)]
 def dead_letters(
     context: CurrentContext,
     request: Request,
-    reason: Reason = None,
-    device: Device = None,
+    reason: ReasonParam = None,
+    device: DeviceParam = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="Letters in the page")] = 100,
     cursor: query_params.CursorParam = None,
 ) -> resource_models.PageResponse[dead_letter_models.DeadLetterResponse]:
@@ -37,16 +37,18 @@ def dead_letters(
     cursor_signer = context.cursor_signer(request)
     (before,) = cursor_signer.decode(cursor, 1) if cursor else (None,)
     query = DeadLetterQuery(reason=reason, device=device, before_id=before, whole=False, limit=limit + 1)
-    found = context.store.dead_letters(query)
-    page = [_dead_letter_response(one) for one in found[:limit]]
+    matched = context.store.dead_letters(query)
+    page = [_dead_letter_response(one) for one in matched[:limit]]
     return resource_models.PageResponse(
-        items=page, next=cursor_signer.encode(page[-1].letter_id) if len(found) > limit else None
+        items=page, next=cursor_signer.encode(page[-1].letter_id) if len(matched) > limit else None
     )
 
 
 @router.get("/v1/dead-letters/{letter_id}", responses=problem_responses(404))
 @requires(DEAD_LETTERS)
-def dead_letter(context: CurrentContext, letter_id: LetterId) -> dead_letter_models.DeadLetterDetailResponse:
+def dead_letter(
+    context: CurrentContext, letter_id: DeadLetterIdParam
+) -> dead_letter_models.DeadLetterDetailResponse:
     """One dead letter, with its payload."""
     for one in context.store.dead_letters(DeadLetterQuery(ids=[letter_id])):
         return dead_letter_models.DeadLetterDetailResponse(
@@ -60,10 +62,10 @@ def dead_letter(context: CurrentContext, letter_id: LetterId) -> dead_letter_mod
 @router.post("/v1/dead-letters/replay", responses=problem_responses())
 @requires(RequiredRight(ENGINEER, "letters"))
 def replay(
-    context: CurrentContext, letter_filter: dead_letter_models.DeadLetterFilterRequest
+    context: CurrentContext, dead_letter_filter: dead_letter_models.DeadLetterFilterRequest
 ) -> dead_letter_models.DeadLetterCountResponse:
     """Process dead letters again, once the cause is fixed; valid ones are stored and removed."""
-    n_requested = context.store.request_replay(_store_query(letter_filter))
+    n_requested = context.store.request_replay(_store_query(dead_letter_filter))
     context.add_audit_detail(letters=n_requested)
     log.info("letters_replay_asked", letters=n_requested)
     return dead_letter_models.DeadLetterCountResponse(letters=n_requested)
@@ -72,24 +74,24 @@ def replay(
 @router.post("/v1/dead-letters/purge", responses=problem_responses())
 @requires(RequiredRight(ADMINISTRATOR, "letters"))
 def purge(
-    context: CurrentContext, letter_filter: dead_letter_models.DeadLetterFilterRequest
+    context: CurrentContext, dead_letter_filter: dead_letter_models.DeadLetterFilterRequest
 ) -> dead_letter_models.DeadLetterCountResponse:
     """Delete dead letters for good."""
-    n_deleted = context.store.purge_dead_letters(_store_query(letter_filter))
+    n_deleted = context.store.purge_dead_letters(_store_query(dead_letter_filter))
     context.add_audit_detail(letters=n_deleted)
     log.info("letters_purged", letters=n_deleted)
     return dead_letter_models.DeadLetterCountResponse(letters=n_deleted)
 
 
-def _store_query(letter_filter: dead_letter_models.DeadLetterFilterRequest) -> DeadLetterQuery:
+def _store_query(dead_letter_filter: dead_letter_models.DeadLetterFilterRequest) -> DeadLetterQuery:
     """Return the store's filter; reject an empty one, which would match all dead letters."""
-    before = letter_filter.received_before
-    if letter_filter == dead_letter_models.DeadLetterFilterRequest():
+    before = dead_letter_filter.received_before
+    if dead_letter_filter == dead_letter_models.DeadLetterFilterRequest():
         raise ProblemError(422, "the filter is empty: name ids, a reason, a device or a time", where="body")
     return DeadLetterQuery(
-        ids=letter_filter.ids,
-        reason=letter_filter.reason,
-        device=letter_filter.device,
+        ids=dead_letter_filter.ids,
+        reason=dead_letter_filter.reason,
+        device=dead_letter_filter.device,
         received_before_s=None if before is None else before.timestamp(),
     )
 

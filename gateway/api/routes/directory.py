@@ -83,10 +83,10 @@ def one_series(
     context: CurrentContext, series_id: query_params.SeriesIdParam
 ) -> resource_models.SeriesResponse:
     """One series."""
-    found = context.directory_index.series.get(series_id)
-    if found is None:
+    matched = context.directory_index.series.get(series_id)
+    if matched is None:
         raise not_found("series", series_id)
-    return conversion.series_response(found)
+    return conversion.series_response(matched)
 
 
 @router.get("/quantities", responses=problem_responses())

@@ -19,12 +19,12 @@ from ingest_service.storage.contract.models import Anomaly, Feedback
 router = APIRouter(prefix="/v1/anomalies/{anomaly_id}/feedback", tags=["anomalies"])
 log = structlog.get_logger()
 
-AnomalyId = Annotated[int, query_params.ID_PATH]
+AnomalyIdParam = Annotated[int, query_params.ID_PATH]
 
 
 @router.get("", responses=problem_responses(404))
 @requires(ANOMALIES)
-def feedback(context: CurrentContext, anomaly_id: AnomalyId) -> models.FeedbackHistoryResponse:
+def feedback(context: CurrentContext, anomaly_id: AnomalyIdParam) -> models.FeedbackHistoryResponse:
     """All verdicts on an anomaly, oldest first, the withdrawn ones included."""
     return _feedback_history(context, _visible_anomaly(context, anomaly_id))
 
@@ -32,7 +32,7 @@ def feedback(context: CurrentContext, anomaly_id: AnomalyId) -> models.FeedbackH
 @router.post("", responses=problem_responses(404, 409))
 @requires(RequiredRight(OPERATOR, "feedback"))
 def give(
-    context: CurrentContext, anomaly_id: AnomalyId, feedback_request: models.FeedbackRequest
+    context: CurrentContext, anomaly_id: AnomalyIdParam, feedback_request: models.FeedbackRequest
 ) -> models.FeedbackHistoryResponse:
     """Mark an anomaly as false alarm or confirmed, or withdraw that; ingest applies it within seconds."""
     anomaly = _visible_anomaly(context, anomaly_id)
@@ -51,10 +51,10 @@ def give(
 
 
 def _visible_anomaly(context: RequestContext, anomaly_id: int) -> Anomaly:
-    found = context.store.anomaly(anomaly_id)
-    if found is None:
+    stored_anomaly = context.store.anomaly(anomaly_id)
+    if stored_anomaly is None:
         raise not_found("anomaly", anomaly_id)
-    return found
+    return stored_anomaly
 
 
 def _feedback_history(context: RequestContext, anomaly: Anomaly) -> models.FeedbackHistoryResponse:

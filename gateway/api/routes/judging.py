@@ -12,7 +12,7 @@ import structlog
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from analytics.core.rounding import convert_without_noise
+from analytics.core.rounding import convert_and_round
 from analytics.service import backtest, limit_trials
 from edge.wire.errors import UnitError
 from edge.wire.quantities import QUANTITIES, Conversion, to_canonical
@@ -77,7 +77,7 @@ async def _uploaded_series(request: Request) -> UploadedSeries:
 @requires(RequiredRight(VIEWER, "judging", changes_nothing=True, heavy=True))
 def judge(
     context: CurrentContext,
-    wanted: RequestedFormat,
+    requested: RequestedFormat,
     uploaded: Annotated[UploadedSeries, Depends(_uploaded_series)],
     quantity: Annotated[str, Query(description="What is measured", examples=["dissolved_oxygen"])],
     unit: Annotated[
@@ -92,19 +92,19 @@ def judge(
     JSON has anomalies and readings; the other formats have the readings only.
     """
     conversion = _unit_conversion(quantity, unit)
-    if wanted.format_name == "json" and len(uploaded.time_s) > MAX_JSON_ROWS:
+    if requested.format_name == "json" and len(uploaded.time_s) > MAX_JSON_ROWS:
         raise ProblemError(
             413,
             f"format: JSON holds {MAX_JSON_ROWS:,} rows at most: ask for csv, ndjson, arrow or parquet",
             where="format",
         )
-    value = convert_without_noise(uploaded.value, conversion.scale, conversion.offset)
+    value = convert_and_round(uploaded.value, conversion.scale, conversion.offset)
     history = backtest.make_history(Series(site_id="posted", quantity=quantity), uploaded.time_s, value)
     judged = backtest.judge_history(
         _with_changed_limits(history, dict(_parse_limit(one) for one in limit or ()))
     )
-    if wanted.format_name != "json":
-        return streaming_response.list_response(wanted, judging_tables.JUDGED_TABLE, judged, token=None)
+    if requested.format_name != "json":
+        return streaming_response.list_response(requested, judging_tables.JUDGED_TABLE, judged, token=None)
     if context.auth is not None:
         context.auth.rows += len(uploaded.time_s)
     body = judging_tables.JudgedSeriesJson(
@@ -122,23 +122,23 @@ def judge(
 @router.post("/series/{series_id}/trial", responses=problem_responses(404))
 @requires(RequiredRight(ENGINEER, "judging", heavy=True))
 def try_limits(
-    context: CurrentContext, series_id: query_params.SeriesIdParam, wanted: judging_models.TrialRequest
+    context: CurrentContext, series_id: query_params.SeriesIdParam, requested: judging_models.TrialRequest
 ) -> judging_models.TrialResponse:
     """Judge a time range of history by other limits and by those in force; nothing is stored."""
-    from_s, to_s = wanted.from_.timestamp(), wanted.to.timestamp()
+    from_s, to_s = requested.from_.timestamp(), requested.to.timestamp()
     if from_s >= to_s:
         raise ProblemError(422, "from: must be before to", where="from")
     try:
-        found = limit_trials.try_limits(
-            context.store, _visible_series(context, series_id), wanted.limits, from_s, to_s
+        trial_result = limit_trials.try_limits(
+            context.store, _visible_series(context, series_id), requested.limits, from_s, to_s
         )
     except ValueError as error:
         raise ProblemError(422, f"limits: {error}", where="limits") from error
     return judging_models.TrialResponse(
-        now=_outcome_response(found.now),
-        tried=_outcome_response(found.tried),
-        gone=_judged_anomaly_responses(found.gone),
-        new=_judged_anomaly_responses(found.new),
+        now=_outcome_response(trial_result.now),
+        tried=_outcome_response(trial_result.tried),
+        gone=_judged_anomaly_responses(trial_result.gone),
+        new=_judged_anomaly_responses(trial_result.new),
     )
 
 
@@ -154,22 +154,24 @@ def series_limits(
 @router.put("/series/{series_id}/limits", responses=problem_responses(404))
 @requires(RequiredRight(ENGINEER, "judging"))
 def adopt(
-    context: CurrentContext, series_id: query_params.SeriesIdParam, wanted: judging_models.LimitChangeRequest
+    context: CurrentContext,
+    series_id: query_params.SeriesIdParam,
+    requested: judging_models.LimitChangeRequest,
 ) -> judging_models.SeriesLimitsResponse:
     """Adopt limits for a series in place of all adopted before; ingest applies them within seconds.
 
     An empty set restores those of the site file. Readings judged before are not judged again.
     """
     series = _visible_series(context, series_id)
-    adopted = msgspec.structs.replace(series, adopted=wanted.limits)
+    adopted = msgspec.structs.replace(series, adopted=requested.limits)
     # An empty set is always accepted: it removes adopted limits, whatever is wrong with the others.
-    limit_problems = limit_trials.series_limit_problems(adopted) if wanted.limits else []
+    limit_problems = limit_trials.series_limit_problems(adopted) if requested.limits else []
     if limit_problems:
         raise ProblemError(422, f"limits: {'; '.join(limit_problems)}", where="limits")
-    context.limit_changes.adopt(series_id, wanted.limits, who=context.caller_name, note=wanted.note)
+    context.limit_changes.adopt(series_id, requested.limits, who=context.caller_name, note=requested.note)
     context.directories.invalidate()
-    context.add_audit_detail(limits=wanted.limits, before=series.adopted)
-    log.info("limits_adopted", series=series_id, limits=wanted.limits, who=context.caller_name)
+    context.add_audit_detail(limits=requested.limits, before=series.adopted)
+    log.info("limits_adopted", series=series_id, limits=requested.limits, who=context.caller_name)
     return _series_limits_response(context, adopted)
 
 

@@ -9,11 +9,11 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Request
 
 from gateway.api import query_params
-from gateway.api.models import key_models as access
+from gateway.api.models import key_models as api_models
 from gateway.api.models import resource_models
 from gateway.api.problems import ProblemError, not_found, problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
-from gateway.auth import api_keys as minting
+from gateway.auth import api_keys as auth_keys
 from gateway.auth.authorization import (
     ADMINISTRATOR,
     ALL_SCOPES,
@@ -32,10 +32,10 @@ DAY_S = 86_400.0
 
 @router.get("/me", responses=problem_responses(401, 403, 429))
 @requires(RequiredRight(VIEWER))
-def me(context: CurrentContext) -> access.PrincipalResponse:
+def me(context: CurrentContext) -> api_models.PrincipalResponse:
     """The principal of the request, with its role, areas and scopes."""
     principal = context.principal
-    return access.PrincipalResponse(
+    return api_models.PrincipalResponse(
         who=principal.principal_id,
         name=principal.name,
         role=principal.role.role_name,  # type: ignore[arg-type]
@@ -46,14 +46,14 @@ def me(context: CurrentContext) -> access.PrincipalResponse:
 
 @router.get("/keys", responses=problem_responses(401, 403, 429))
 @requires(KEY_ADMINISTRATION)
-def keys(context: CurrentContext) -> list[access.KeyResponse]:
+def keys(context: CurrentContext) -> list[api_models.KeyResponse]:
     """The keys of the areas that you administer, newest first; never their secrets."""
     return [_key_response(one) for one in context.accounts.keys_in_areas(_administered_areas(context))]
 
 
 @router.post("/keys", responses=problem_responses(401, 403, 404, 429))
 @requires(KEY_ADMINISTRATION)
-def create(context: CurrentContext, new_key: access.NewKeyRequest) -> access.NewKeyResponse:
+def create(context: CurrentContext, new_key: api_models.NewKeyRequest) -> api_models.NewKeyResponse:
     """Create a key for an area that you administer; it is shown only once.
 
     It grants no more than you have: no higher role, no other area or scope, no later end. A key that is valid
@@ -61,7 +61,7 @@ def create(context: CurrentContext, new_key: access.NewKeyRequest) -> access.New
     """
     _check_grant(context, new_key)
     loopback = context.principal.loopback
-    key, text = minting.create_key(
+    key, text = auth_keys.create_key(
         context.accounts,
         name=new_key.name,
         role=ROLES_BY_NAME[new_key.role],
@@ -77,14 +77,14 @@ def create(context: CurrentContext, new_key: access.NewKeyRequest) -> access.New
     context.add_audit_detail(
         expires=None if new_key.expires is None else new_key.expires.isoformat(), loopback=loopback
     )
-    return access.NewKeyResponse(key_id=key.key_id, key=text)
+    return api_models.NewKeyResponse(key_id=key.key_id, key=text)
 
 
 @router.delete("/keys/{key_id}", responses=problem_responses(401, 403, 404, 409, 429))
 @requires(KEY_ADMINISTRATION)
 def revoke(
     context: CurrentContext, key_id: Annotated[str, Path(pattern="^[0-9a-f]{12}$")]
-) -> access.KeyResponse:
+) -> api_models.KeyResponse:
     """Revoke a key of your areas: it is rejected within seconds, and stays on record."""
     if _key_in_areas(context, key_id) is None:
         raise not_found("key", key_id)
@@ -104,16 +104,16 @@ def audit(
     who: Annotated[str | None, Query(description="One doer", examples=["key:0f3a5c9d2e71"])] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="Lines in the page")] = 100,
     cursor: query_params.CursorParam = None,
-) -> resource_models.PageResponse[access.AuditEntryResponse]:
+) -> resource_models.PageResponse[api_models.AuditEntryResponse]:
     """Changes and exports by principals that are bound to your areas, newest first."""
     cursor_signer = context.cursor_signer(request)
     (before,) = cursor_signer.decode(cursor, 1) if cursor else (None,)
-    found = context.accounts.audit(
+    matched = context.accounts.audit(
         AuditQuery(areas=_administered_areas(context), who=who, before_id=before, limit=limit + 1)
     )
-    page = [_audit_entry_response(one) for one in found[:limit]]
+    page = [_audit_entry_response(one) for one in matched[:limit]]
     return resource_models.PageResponse(
-        items=page, next=cursor_signer.encode(page[-1].audit_id) if len(found) > limit else None
+        items=page, next=cursor_signer.encode(page[-1].audit_id) if len(matched) > limit else None
     )
 
 
@@ -123,11 +123,11 @@ def _administered_areas(context: RequestContext) -> list[str] | None:
 
 
 def _key_in_areas(context: RequestContext, key_id: str) -> ApiKey | None:
-    own, key = _administered_areas(context), context.accounts.key(key_id)
-    return key if key is not None and (own is None or key.area_id in own) else None
+    administered, key = _administered_areas(context), context.accounts.key(key_id)
+    return key if key is not None and (administered is None or key.area_id in administered) else None
 
 
-def _check_grant(context: RequestContext, new_key: access.NewKeyRequest) -> None:
+def _check_grant(context: RequestContext, new_key: api_models.NewKeyRequest) -> None:
     """Raise `ProblemError` where a new key would have more than its creator: role, area, scopes or end."""
     if ROLES_BY_NAME[new_key.role] > context.principal.role:
         raise ProblemError(
@@ -148,25 +148,25 @@ def _check_grant(context: RequestContext, new_key: access.NewKeyRequest) -> None
         raise ProblemError(403, "scopes: give some of your own, and no other", where="scopes")
     if new_key.expires is not None and new_key.expires.timestamp() <= time.time():
         raise ProblemError(422, "expires: that is in the past", where="expires")
-    latest_s = context.principal.expires_s
-    if context.principal.principal_id.startswith("oidc:") and latest_s is not None:
-        latest_s += context.settings.oidc_key_days * DAY_S
-    if latest_s is not None and (new_key.expires is None or new_key.expires.timestamp() > latest_s):
-        end = resource_models.utc_datetime(latest_s).isoformat(timespec="seconds")
+    max_expiry_s = context.principal.expires_s
+    if context.principal.principal_id.startswith("oidc:") and max_expiry_s is not None:
+        max_expiry_s += context.settings.oidc_key_days * DAY_S
+    if max_expiry_s is not None and (new_key.expires is None or new_key.expires.timestamp() > max_expiry_s):
+        end = resource_models.utc_datetime(max_expiry_s).isoformat(timespec="seconds")
         raise ProblemError(
             403, f"expires: what you came with ends at {end}: give an end that is not later", where="expires"
         )
 
 
-def _audit_entry_response(one: AuditEntry) -> access.AuditEntryResponse:
+def _audit_entry_response(one: AuditEntry) -> api_models.AuditEntryResponse:
     row = msgspec.structs.asdict(one)
-    return access.AuditEntryResponse(at=resource_models.utc_datetime(row.pop("at_s")), **row)
+    return api_models.AuditEntryResponse(at=resource_models.utc_datetime(row.pop("at_s")), **row)
 
 
-def _key_response(one: ApiKey) -> access.KeyResponse:
+def _key_response(one: ApiKey) -> api_models.KeyResponse:
     row = msgspec.structs.asdict(one)
     del row["hash"]
     for name in ("created", "expires", "revoked", "last_used"):
         at_s = row.pop(f"{name}_s")
         row[name] = None if at_s is None else resource_models.utc_datetime(at_s)
-    return access.KeyResponse(area=row.pop("area_id"), **row)
+    return api_models.KeyResponse(area=row.pop("area_id"), **row)

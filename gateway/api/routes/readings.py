@@ -70,9 +70,9 @@ def latest(
     """The newest reading of each series, with its age, flag and expected band."""
     directory_index = context.directory_index
     series = directory_index.series_of(area=area, site=site, quantity=quantity)
-    found = context.store.latest([one.series_id for one in series])
+    results = context.store.latest([one.series_id for one in series])
     return streaming_response.list_response(
-        response_format, arrow_tables.latest_table(series, directory_index, time.time()), found, token=None
+        response_format, arrow_tables.latest_table(series, directory_index, time.time()), results, token=None
     )
 
 
@@ -197,13 +197,13 @@ def plot(
     selected_series = select_series(directory_index, series)
     time_range = time_ranges.resolve_time_range(from_, to, reproduce)
     snapshot = context.query_api.reader_at(time_range.as_of).snapshot
-    found = plots.downsample_series(
+    results = plots.downsample_series(
         context.query_api, selected_series, time_range, snapshot, points=points, method=method
     )
     return streaming_response.list_response(
         response_format,
         plots.plot_table(selected_series, directory_index, method),
-        found,
+        results,
         token=time_range.token(snapshot),
     )
 
@@ -224,7 +224,7 @@ def buckets(
     reproduce: snapshots.ReproduceParam = None,
 ) -> Response:
     """A series in buckets of count, good count, min, max and mean; empty buckets are left out."""
-    (of,) = select_series(context.directory_index, [series_id])
+    (bucketed_series,) = select_series(context.directory_index, [series_id])
     time_range = time_ranges.resolve_time_range(from_, to, reproduce)
     width_s = width.total_seconds()
     if width_s < 1 or width_s != int(width_s):
@@ -236,10 +236,10 @@ def buckets(
             422, f"width: more than {MAX_BUCKETS_PER_RESPONSE:,} buckets; make them wider", where="width"
         )
     reader_at = context.query_api.reader_at(time_range.as_of)
-    found = reader_at.buckets(series_id, time_range.from_us / 1e6, time_range.to_us / 1e6, int(width_s))
+    results = reader_at.buckets(series_id, time_range.from_us / 1e6, time_range.to_us / 1e6, int(width_s))
     token = time_range.token(reader_at.snapshot)
     return streaming_response.list_response(
-        response_format, arrow_tables.buckets_table(of), found, token=token
+        response_format, arrow_tables.buckets_table(bucketed_series), results, token=token
     )
 
 
@@ -257,9 +257,9 @@ def select_series(
             raise not_found("series", one)
     if ids is not None and area is site is quantity is None:
         return [directory_index.series[one] for one in sorted(set(ids))]
-    found = directory_index.series_of(area=area, site=site, quantity=quantity)
+    results = directory_index.series_of(area=area, site=site, quantity=quantity)
     return sorted(
-        (one for one in found if ids is None or one.series_id in ids), key=lambda one: one.series_id
+        (one for one in results if ids is None or one.series_id in ids), key=lambda one: one.series_id
     )
 
 
@@ -286,9 +286,9 @@ def _readings_page(
         from_us = max(time_range.from_us, after_us + 1) if one.series_id == after_id else time_range.from_us
         blocks.append(reader_at.readings(one.series_id, from_us, time_range.to_us, limit=rows_left))
         rows_left -= len(blocks[-1])
-    found = blocks[0] if len(blocks) == 1 else np.concatenate([np.empty(0, READING), *blocks])
-    page = found[:max_rows]
-    if len(found) <= max_rows:
+    results = blocks[0] if len(blocks) == 1 else np.concatenate([np.empty(0, READING), *blocks])
+    page = results[:max_rows]
+    if len(results) <= max_rows:
         return page, None
     last = page[-1]
     return page, cursor_signer.encode(int(last["series_id"]), int(last["time_us"]))

@@ -94,12 +94,12 @@ def test_response_counts_what_is_due() -> None:
     found = capture_and_response.response_statistics(
         [(0, 2 * hour, hour), (0, 30 * hour, None), (10 * hour, None, None), (49 * hour, None, 50 * hour)],
         now_s=50 * hour,
-        wanted_h=24.0,
+        target_h=24.0,
     )
     assert (found.anomalies, found.is_open, found.answered) == (4, 2, 2)
     assert found.in_time == pytest.approx(1 / 3), "the youngest may still close in time"
     assert (found.median_h, found.longest_h, found.median_answer_h) == (16.0, 40.0, 1.0)
-    nothing = capture_and_response.response_statistics([], now_s=0.0, wanted_h=24.0)
+    nothing = capture_and_response.response_statistics([], now_s=0.0, target_h=24.0)
     assert (nothing.anomalies, nothing.in_time, nothing.median_h, nothing.longest_h) == (0, None, None, None)
 
 

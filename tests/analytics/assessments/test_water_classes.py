@@ -121,16 +121,16 @@ def test_limits_and_registry_speak_one_unit() -> None:
 
 def test_units_of_hj_212_are_turned_into_those_of_the_limits() -> None:
     mercury = RIVER["mercury"]
-    assert gb3838.class_of(mercury, gb3838.in_unit_of(mercury, 0.05, "ug/L")) == 1
-    assert gb3838.class_of(mercury, gb3838.in_unit_of(mercury, 0.11, "µg/L")) == 4
-    assert gb3838.in_unit_of(RIVER["ammonia_nitrogen"], 0.0015, "kg/m3") == pytest.approx(1.5)
+    assert gb3838.class_of(mercury, gb3838.convert_to_item_unit(mercury, 0.05, "ug/L")) == 1
+    assert gb3838.class_of(mercury, gb3838.convert_to_item_unit(mercury, 0.11, "µg/L")) == 4
+    assert gb3838.convert_to_item_unit(RIVER["ammonia_nitrogen"], 0.0015, "kg/m3") == pytest.approx(1.5)
     for item, unit in (
         (mercury, "µS/cm"),
         (RIVER["ph"], "mg/L"),
         (RIVER_REFERENCE["faecal_coliforms"], "mg/L"),
     ):
         with pytest.raises(ValueError, match="limits in"):
-            gb3838.in_unit_of(item, 1.0, unit)
+            gb3838.convert_to_item_unit(item, 1.0, unit)
 
 
 def test_indices_follow_hj_2_3() -> None:

@@ -110,7 +110,9 @@ def tail_results(x: Floats, t: Floats, floor: float) -> Results:  # noqa: ARG001
     known = tail_probability.TailSums(*np.zeros((4, 1)))
     distances = np.minimum(np.abs(np.nan_to_num(x)), 1e300)
     for one in distances:
-        known = tail_probability.learn_distance(np.array([one]), known, np.ones(1), tail_probability.RESIDUAL)
+        known = tail_probability.update_tail_sums(
+            np.array([one]), known, np.ones(1), tail_probability.RESIDUAL
+        )
     many = tail_probability.TailSums(*(np.broadcast_to(part, distances.shape) for part in known))
     count = np.full(distances.shape, float(len(distances)))
     return {"score": tail_probability.score(distances, many, count, tail_probability.RESIDUAL)}

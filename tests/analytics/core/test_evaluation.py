@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics.core.evaluation import events_against_windows, f1, in_any_window, pointwise
+from analytics.core.evaluation import f1, in_any_window, match_events_to_windows, pointwise_scores
 from tests.support import slow_evaluation as naive
 
 MOMENT = st.integers(0, 30).map(float)
@@ -22,7 +22,7 @@ def test_events_against_windows_equals_its_twin(
 ) -> None:
     events = [(start, math.nan if i == opened else end) for i, (start, end) in enumerate(events)]
     hits, missed, false, delay_s = naive.events_against_windows(events, windows)
-    found = events_against_windows(
+    found = match_events_to_windows(
         [start for start, _ in events],
         [end for _, end in events],
         [start for start, _ in windows],
@@ -40,12 +40,12 @@ def test_inside_equals_its_twin(time_s: list[float], windows: list[tuple[float, 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans())))
 def test_pointwise_equals_its_twin(pairs: list[tuple[bool, bool]]) -> None:
-    found = pointwise([off for off, _ in pairs], [flagged for _, flagged in pairs])
+    found = pointwise_scores([off for off, _ in pairs], [flagged for _, flagged in pairs])
     assert found == pytest.approx(naive.pointwise(pairs), nan_ok=True)
 
 
 def test_nothing_found_is_a_recall_of_zero_and_no_precision() -> None:
-    found = pointwise([True, False], [False, False])
+    found = pointwise_scores([True, False], [False, False])
     assert (found.recall, found.f1, found.far, found.mar) == (0, 0, 0, 1)
     assert math.isnan(found.precision)
     assert math.isnan(f1(1.0, math.nan))
@@ -53,6 +53,6 @@ def test_nothing_found_is_a_recall_of_zero_and_no_precision() -> None:
 
 def test_what_ends_before_it_starts_is_refused() -> None:
     with pytest.raises(ValueError, match="window 1 ends at 3 s, before it starts at 4 s"):
-        events_against_windows([1], [2], [1, 4], [2, 3])
+        match_events_to_windows([1], [2], [1, 4], [2, 3])
     with pytest.raises(ValueError, match="2 readings against flags of 1"):
-        pointwise([True, False], [True])
+        pointwise_scores([True, False], [True])

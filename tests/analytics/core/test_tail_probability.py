@@ -12,7 +12,7 @@ from analytics.core.tail_probability import RESIDUAL, TailSums
 def learned(x: np.ndarray[tuple[int], np.dtype[np.float64]]) -> TailSums:
     known = TailSums(*np.zeros((4, 1)))
     for one in x:
-        known = tail_probability.learn_distance(np.array([one]), known, np.ones(1), RESIDUAL)
+        known = tail_probability.update_tail_sums(np.array([one]), known, np.ones(1), RESIDUAL)
     return known
 
 
@@ -33,7 +33,7 @@ def test_the_stated_probability_is_met(scale: float) -> None:
 def test_an_excursion_teaches_its_peak_alone() -> None:
     known = learned(np.array([1.0, 2.5, 4.0, 3.0, 1.0]))
     assert (known.n[0], known.peak[0]) == (1, 0)
-    assert known.first[0] == pytest.approx(2.0)
+    assert known.excess_sum[0] == pytest.approx(2.0)
     assert learned(np.linspace(2.1, 9, 500)).n[0] == 0, "a drift that goes on has taught nothing yet"
 
 
@@ -54,7 +54,7 @@ def test_a_whole_history_teaches_what_its_ticks_do(seed: int) -> None:
     known = TailSums(*np.zeros((4, 5)))
     for now in x:
         there = ~np.isnan(now)
-        after = tail_probability.learn_distance(np.where(there, now, 0.0), known, np.ones(5), RESIDUAL)
+        after = tail_probability.update_tail_sums(np.where(there, now, 0.0), known, np.ones(5), RESIDUAL)
         known = TailSums(*(np.where(there, new, old) for new, old in zip(after, known, strict=True)))
     for part, expected in zip(tail_probability.tail_of_history(x, RESIDUAL), known, strict=True):
         np.testing.assert_allclose(part, expected, rtol=1e-12)

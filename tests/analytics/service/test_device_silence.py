@@ -25,9 +25,9 @@ def device(
 
 
 def silent(
-    *activity: DeviceActivity, is_open: list[Anomaly] | None = None, now_s: float = NOW_S
+    *activity: DeviceActivity, open_anomalies: list[Anomaly] | None = None, now_s: float = NOW_S
 ) -> list[Anomaly]:
-    return device_silence_changes(activity, is_open or [], SETTINGS, now_s=now_s)
+    return device_silence_changes(activity, open_anomalies or [], SETTINGS, now_s=now_s)
 
 
 TOWN = [device(f"d{number}", measured_s=NOW_S - 60) for number in range(4)]
@@ -62,7 +62,7 @@ def test_devices_that_all_fall_silent_at_once_are_one_anomaly_of_the_platform() 
     assert (found.subject, found.device_id, found.severity) == ("platform/ingest", None, 3)
     assert "broker or ingest" in found.reason_en
     assert "消息代理或接收服务" in found.reason_zh
-    assert silent(*QUIET, is_open=[found]) == [], "it is recorded once"
+    assert silent(*QUIET, open_anomalies=[found]) == [], "it is recorded once"
 
 
 def test_two_areas_that_fall_silent_at_once_are_one_anomaly() -> None:
@@ -82,7 +82,7 @@ def test_one_that_was_silent_before_stays_an_anomaly_of_the_device() -> None:
 
 def test_while_ingest_does_not_work_no_device_is_reported() -> None:
     activity = [TOWN[0], device("x", measured_s=NOW_S - 7200, heard_s=NOW_S - 11)]
-    (found,) = device_silence_changes(activity, [], SETTINGS, now_s=NOW_S, not_taken={"a"})
+    (found,) = device_silence_changes(activity, [], SETTINGS, now_s=NOW_S, areas_without_ingest={"a"})
     assert (found.subject, found.device_id) == ("platform/ingest", None)
 
 
@@ -100,7 +100,7 @@ def test_after_it_each_device_has_its_patience_anew() -> None:
 def test_a_device_that_was_reported_first_ends_in_favour_of_the_platform() -> None:
     (early,) = silent(*TOWN[:3], QUIET[3])
     assert early.device_id == "d3"
-    found = silent(*QUIET, is_open=[msgspec.structs.replace(early, start_s=NOW_S - 1200)])
+    found = silent(*QUIET, open_anomalies=[msgspec.structs.replace(early, start_s=NOW_S - 1200)])
     assert {(one.subject, one.state) for one in found} == {
         ("platform/ingest", "open"),
         ("device/d3", "closed"),
@@ -117,8 +117,8 @@ def test_one_that_was_never_heard_is_not_judged() -> None:
 
 def test_silence_ends_with_the_first_reading_and_is_told_once() -> None:
     (begun,) = silent(*TOWN, device("x", measured_s=NOW_S - 7200))
-    assert silent(*TOWN, device("x", measured_s=NOW_S - 7200), is_open=[begun]) == []
-    (ended,) = silent(*TOWN, device("x", measured_s=NOW_S - 30, heard_s=NOW_S - 1), is_open=[begun])
+    assert silent(*TOWN, device("x", measured_s=NOW_S - 7200), open_anomalies=[begun]) == []
+    (ended,) = silent(*TOWN, device("x", measured_s=NOW_S - 30, heard_s=NOW_S - 1), open_anomalies=[begun])
     assert (ended.state, ended.start_s, ended.end_s) == ("closed", begun.start_s, NOW_S - 30)
 
 

@@ -58,7 +58,7 @@ def test_a_late_spike_becomes_an_anomaly_and_says_why_it_came_late(river: Sectio
     assert record["because"].startswith("1 late reading from ")
     assert record["was"] is None
     assert river.flags()[4 * DAY][1:] == (3, Rule.RATE_OF_CHANGE | Rule.RESIDUAL | Rule.NOVELTY)
-    assert river.standing() == in_order(time_s, value).standing()
+    assert river.compared_anomalies() == in_order(time_s, value).compared_anomalies()
     assert river.flags() == in_order(time_s, value).flags()
     assert river.store.health().rejudge_due == 0
 
@@ -104,7 +104,7 @@ def test_two_anomalies_that_were_one_become_one(river: SectionPipeline) -> None:
     assert (whole.state, part.state) == ("closed", "withdrawn")
     assert "part of the anomaly that begins at" in part.reason_en
     assert set(whole.evidence["rejudged"][0]["was"]) >= {"end_s", "n_readings"}
-    assert river.standing() == in_order(time_s, value).standing()
+    assert river.compared_anomalies() == in_order(time_s, value).compared_anomalies()
 
 
 def test_judging_again_once_more_changes_nothing(river: SectionPipeline) -> None:
@@ -136,7 +136,7 @@ def test_the_end_is_as_if_everything_had_come_in_order(river: SectionPipeline, s
     for part in np.array_split(whole, 3):
         river.send(time_s[part], value[part])
         rejudge(river.store, Settings(rejudge_reach_days=100))
-    assert river.standing() == in_order(time_s, value).standing()
+    assert river.compared_anomalies() == in_order(time_s, value).compared_anomalies()
     assert river.flags() == in_order(time_s, value).flags()
 
 
@@ -193,7 +193,7 @@ def test_what_live_judging_has_open_stays_its_own_until_it_is_closed(river: Sect
     assert river.store.health().rejudge_due == 1
     river.send(time_s[now:], value[now:])
     rejudge(river.store, soon)
-    assert river.standing() == in_order(time_s, value).standing()
+    assert river.compared_anomalies() == in_order(time_s, value).compared_anomalies()
     assert [one.state for one in river.anomalies()] == ["closed", "closed", "withdrawn"]
     assert river.store.health().rejudge_due == 0
 
@@ -209,7 +209,7 @@ def test_what_only_late_readings_opened_is_followed_until_it_ends(river: Section
     assert river.store.health().rejudge_due == 1
     river.send(time_s[5 * DAY :], value[5 * DAY :])
     rejudge(river.store, soon)
-    assert river.standing() == in_order(time_s, value).standing()
+    assert river.compared_anomalies() == in_order(time_s, value).compared_anomalies()
     (closed,) = river.anomalies()
     assert [set(one["was"] or ()) for one in closed.evidence["rejudged"]] == [
         set(),

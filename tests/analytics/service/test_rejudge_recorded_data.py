@@ -41,7 +41,7 @@ def test_recorded_readings_on_a_real_database(timescale_dsn: str, recorded: Path
     store = PostgresStore.open(timescale_dsn)
     river = SectionPipeline(store)
     river.send_late(time_s, value, late)
-    judged_without = river.standing()
+    judged_without = river.compared_anomalies()
     stop = threading.Event()
     settings = Settings(period_s=0.1, rejudge_days=100, rejudge_reach_days=100)
     threads = [threading.Thread(target=process.run, args=(store, settings, stop)) for _ in range(2)]
@@ -57,7 +57,7 @@ def test_recorded_readings_on_a_real_database(timescale_dsn: str, recorded: Path
     in_order = SectionPipeline(MemoryStore())  # as if nothing had come late
     in_order.send(time_s, value)
     assert river.flags() == in_order.flags()
-    assert river.standing() == in_order.standing() != judged_without
+    assert river.compared_anomalies() == in_order.compared_anomalies() != judged_without
     assert all(one.evidence["rejudged"] for one in river.anomalies("withdrawn"))
     store.close()
 

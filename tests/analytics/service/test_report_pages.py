@@ -51,7 +51,7 @@ def blank_mm(made: MonthlyReport) -> list[float]:
         foot()
 
     page.footer = footer
-    pdf._write(page, made)
+    pdf._write_report(page, made)
     page.output()
     pdf.close_fonts(page)
     return left[:-1]
@@ -60,7 +60,7 @@ def blank_mm(made: MonthlyReport) -> list[float]:
 def test_no_third_of_a_page_is_blank_before_a_picture() -> None:
     """A picture that does not fit is made smaller, or moved where little is left."""
     largest, heading, third_mm = (
-        picture(plots.MOST_ROWS),
+        picture(plots.MAX_ROWS_PER_PLOT),
         SectionHeading("roads"),
         (297 - 2 * pdf.MARGIN_MM) / 3,
     )
@@ -74,9 +74,9 @@ def test_no_third_of_a_page_is_blank_before_a_picture() -> None:
 
 @pytest.mark.parametrize("rows", [0, 1, 15, 16, 40])
 def test_many_rows_are_shared_out_among_pictures_that_fit_a_page(rows: int) -> None:
-    parts = plots.shared_out(list(range(rows)))
+    parts = plots.split_rows(list(range(rows)))
     assert [one for part in parts for one in part] == list(range(rows))
-    assert all(1 <= len(part) <= plots.MOST_ROWS for part in parts)
+    assert all(1 <= len(part) <= plots.MAX_ROWS_PER_PLOT for part in parts)
 
 
 def test_a_notice_stands_out_in_the_page_and_fits_the_paper() -> None:
@@ -101,11 +101,12 @@ def test_an_empty_table_is_a_sentence(language: translations.Language, sentences
     )  # fmt: skip
     source = ReportData(
         area=TOWN, month="2026-11", language=language, zone=ZoneInfo("Asia/Shanghai"),
-        directory=Directory(areas=[TOWN]), now=[response], before=[], days={}, as_of_s=1.0, newest_s=1.0,
+        directory=Directory(areas=[TOWN]), month_assessments=[response], previous_assessments=[],
+        days={}, as_of_s=1.0, newest_s=1.0,
     )  # fmt: skip
     made = content.build_report(source)
     assert not [one for one in made.blocks if isinstance(one, ReportTable) and not one.rows]
     texts = " ".join(one.text for one in made.blocks if isinstance(one, Paragraph))
     assert [one for one in sentences if one not in texts] == []
     assert list(town_content.water(source)) == []
-    assert table_cells.listing(table(1), "empty_capture", language) == table(1)
+    assert table_cells.table_or_text(table(1), "empty_capture", language) == table(1)

@@ -255,7 +255,7 @@ def test_a_reason_names_no_site_of_another_area() -> None:
         (near[0], "a neighbouring town", "邻镇"),
         (near[1], beside.en, beside.zh),
     ):
-        passed = builder._passed(here.site_id, [first])
+        passed = builder._named_neighbours(here.site_id, [first])
         english, chinese = cause_text.cause_sentences("sewage", departed, passed, alone=False)
         assert (name_en in english, name_zh in chinese) == (True, True)
         assert abroad.en not in english

@@ -248,4 +248,4 @@ def test_a_long_chain_is_not_deep() -> None:
     tree = parse(" or ".join(f"result eq {one}" for one in range(500)))
     assert isinstance(tree, FunctionCall)
     assert len(tree.args) == 500
-    assert tree.depth_below == 2 < MAX_DEPTH
+    assert tree.subtree_depth == 2 < MAX_DEPTH

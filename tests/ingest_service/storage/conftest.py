@@ -20,13 +20,13 @@ from tests.support.store_samples import DIRECTORY
 
 @pytest.fixture(params=["memory", "plain_dsn", "timescale_dsn"])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
-    made: Store
+    opened: Store
     if request.param == "memory":
-        made = MemoryStore()
+        opened = MemoryStore()
     else:
         dsn = request.getfixturevalue(request.param)
         migrate(dsn)
-        made = PostgresStore.open(dsn)
-    made.enrol(DIRECTORY)
-    yield made
-    made.close()
+        opened = PostgresStore.open(dsn)
+    opened.enrol(DIRECTORY)
+    yield opened
+    opened.close()

@@ -136,7 +136,7 @@ def test_three_editions_say_the_same(
         roll_up(store)
         answers.append({name: level(dsn, name) for name in rollups.ROLLUP_WIDTHS_S})
         store.close()
-    ask = [ROLLUP.format(level=name.removeprefix("rollup_")) for name in rollups.ROLLUP_WIDTHS_S]
+    queries = [ROLLUP.format(level=name.removeprefix("rollup_")) for name in rollups.ROLLUP_WIDTHS_S]
     first, *later = [named_queries.read_sql_file(f"migrations/{name}") for name in migrate.migration_names()]
     schema = [
         "CREATE EXTENSION timescaledb",
@@ -151,7 +151,7 @@ def test_three_editions_say_the_same(
         f"SELECT compress_before('{what}', {after}, 100)" for what in ("reading", *rollups.ROLLUP_WIDTHS_S)
     ]
     for late in ([], [*compress, *refresh]):
-        found = community.run(*schema, *enrolled(plain_dsn), *refresh, *late, ask=ask)
+        found = community.run(*schema, *enrolled(plain_dsn), *refresh, *late, queries=queries)
         answers.append(
             {name: due_ranges(rows) for name, rows in zip(rollups.ROLLUP_WIDTHS_S, found, strict=True)}
         )
@@ -160,7 +160,7 @@ def test_three_editions_say_the_same(
         *enrolled(plain_dsn),
         *refresh,
         *compress,
-        ask=["SELECT DISTINCT is_compressed FROM timescaledb_information.chunks"],
+        queries=["SELECT DISTINCT is_compressed FROM timescaledb_information.chunks"],
     )
     assert chunks == [{"is_compressed": True}]
     for other in answers[1:]:

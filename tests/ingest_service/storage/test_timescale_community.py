@@ -22,7 +22,7 @@ def schema() -> list[str]:
 def test_every_migration_runs(community: TimescaleCommunity, schema: list[str]) -> None:
     edition, hypertables = community.run(
         *schema,
-        ask=[
+        queries=[
             named_queries.QUERIES["timescale_licence"],
             "SELECT hypertable_name FROM timescaledb_information.hypertables",
         ],
@@ -36,6 +36,6 @@ def test_readings_can_be_compressed(community: TimescaleCommunity, schema: list[
         *schema,
         "ALTER TABLE reading SET (timescaledb.compress, timescaledb.compress_segmentby = 'series_id')",
         "SELECT add_compression_policy('reading', interval '14 days')",
-        ask=["SELECT proc_name FROM timescaledb_information.jobs WHERE hypertable_name = 'reading'"],
+        queries=["SELECT proc_name FROM timescaledb_information.jobs WHERE hypertable_name = 'reading'"],
     )
     assert jobs == [{"proc_name": "policy_compression"}]
