@@ -30,6 +30,7 @@ ALL_REASONS = {**SKIP_REASONS, **PLATFORM_REASONS}
 EVERY_REASON = "all"
 DEAD_LETTERS_PER_PAGE = 200
 MAX_DETAILS = 5
+BLOCK_ROWS = 100_000  # readings in memory at a time
 
 
 class ReplayedFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -233,8 +234,7 @@ def _count_absent(
 ) -> int:
     """Return how many of the sent readings (time [s], value in the wire unit) a series does not have."""
     times = [time_s for time_s, _ in sent]
-    rows = store.readings(series_id, min(times), max(times) + 1e-3, limit=1_000_000)
-    stored_by_time = dict(zip(rows["time_us"].tolist(), rows["value"].tolist(), strict=True))
+    stored_by_time = _stored_values(store, series_id, min(times), max(times) + 1e-3)
     wire = quantities.to_canonical(QUANTITIES[quantity], None)
     return sum(
         not math.isclose(
@@ -245,6 +245,17 @@ def _count_absent(
         )
         for time_s, value in sent
     )
+
+
+def _stored_values(store: PostgresStore, series_id: int, from_s: float, to_s: float) -> dict[int, float]:
+    """Return the values of a series in ``[from_s, to_s)`` by time [us], read block by block."""
+    stored: dict[int, float] = {}
+    while True:
+        rows = store.readings(series_id, from_s, to_s, limit=BLOCK_ROWS)
+        stored.update(zip(rows["time_us"].tolist(), rows["value"].tolist(), strict=True))
+        if len(rows) < BLOCK_ROWS:
+            return stored
+        from_s = (int(rows["time_us"][-1]) + 1) / 1e6
 
 
 def _summarise_file(device: str, account: FileReport) -> ReplayedFile:

@@ -15,6 +15,7 @@ import msgspec
 from analytics.service import item_backoff
 from analytics.service.time_slice import UNLIMITED
 from ingest_service.storage.contract.models import Anomaly, AnomalyQuery
+from ingest_service.storage.contract.paging import all_anomalies
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,7 +32,6 @@ SEVERITY = 2  # a fault of the platform, not of the town: below the severity tha
 GROWTH_FACTOR = (
     10  # the open anomaly is recorded again when the count has grown by this factor, not each round
 )
-ANOMALY_READ_LIMIT = 10_000  # anomalies of two days that are read: one a device and day
 
 
 def report_letter_quotas(
@@ -43,9 +43,7 @@ def report_letter_quotas(
     now_s = time.time() if now_s is None else now_s
     today_s = now_s // DAY_S * DAY_S
     exceeded = store.database.exceeded_quotas(since_s=today_s - DAY_S)
-    recorded_before = store.anomalies(
-        AnomalyQuery(detectors=[DETECTOR], from_s=today_s - DAY_S, limit=ANOMALY_READ_LIMIT)
-    )
+    recorded_before = all_anomalies(store, AnomalyQuery(detectors=[DETECTOR], from_s=today_s - DAY_S))
     item_backoff.record_or_defer(
         store,
         item_backoff.backoff_of(store, "report_letter_quotas"),

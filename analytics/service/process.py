@@ -23,6 +23,7 @@ from analytics.service.site_anomalies import judge_sites
 from analytics.service.time_slice import UNLIMITED, TimeSlice
 from ingest_service.storage.contract.errors import StoreUnavailableError
 from ingest_service.storage.contract.models import AnomalyQuery
+from ingest_service.storage.contract.paging import all_anomalies
 from ingest_service.storage.health.heartbeat_thread import ProgressRecorder, WorkStatus, sending_heartbeats
 from ingest_service.storage.health.processes import HealthLimits, ProcessIdentity
 
@@ -39,7 +40,6 @@ log = structlog.get_logger()
 
 SERVICE_SHARD = "analytics"
 STANDBY_POLL_S = 2.0
-ANOMALY_READ_LIMIT = 10_000
 MAX_ENDED_SILENCES = (
     200  # newest ended silences read; they include the platform's own one if it still matters
 )
@@ -102,8 +102,8 @@ def roll_up(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED)
 def look_for_silence(store: Store, settings: Settings, _time_slice: TimeSlice = UNLIMITED) -> None:
     """Record the devices that fell silent, and close the anomalies of those that send again."""
     devices = item_backoff.backoff_of(store, "look_for_silence")
-    open_anomalies = store.anomalies(
-        AnomalyQuery(detectors=[simultaneous_silence.DETECTOR], states=["open"], limit=ANOMALY_READ_LIMIT)
+    open_anomalies = all_anomalies(
+        store, AnomalyQuery(detectors=[simultaneous_silence.DETECTOR], states=["open"])
     )
     ended = store.anomalies(
         AnomalyQuery(detectors=[simultaneous_silence.DETECTOR], states=["closed"], limit=MAX_ENDED_SILENCES)

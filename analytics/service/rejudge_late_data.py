@@ -26,6 +26,7 @@ from analytics.service.anomaly_corrections import RejudgedRange, correct_anomali
 from analytics.service.time_slice import UNLIMITED
 from ingest_service.storage.contract.errors import StoreRefusedError
 from ingest_service.storage.contract.models import REVISION, AnomalyQuery
+from ingest_service.storage.contract.paging import all_anomalies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 DAY_S = 86_400.0
-ANOMALY_READ_LIMIT = 10_000
 UNJUDGED_RULES = Rule.LATE | Rule.UNJUDGED
 MAX_DOUBLINGS = 8  # from five minutes to a day
 REACH_FACTOR = 4.0  # by which the range is extended while an event in it has not ended
@@ -152,9 +152,8 @@ def _find_piece_corrections(
         detectors=sorted(anomaly_text.DETECTOR_NAMES.values()),
         from_s=late.since_s - margin_s - gap_s,
         to_s=to_s,
-        limit=ANOMALY_READ_LIMIT,
     )
-    stored = store.anomalies(query)
+    stored = all_anomalies(store, query)
     found_anomalies = [
         one
         for one in block.found_anomalies

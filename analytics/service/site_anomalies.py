@@ -19,6 +19,7 @@ from analytics.service.reading_grid import TICK_S, TICKS_PER_H
 from analytics.service.site_anomaly_builder import DETECTORS
 from analytics.service.time_slice import UNLIMITED
 from ingest_service.storage.contract.models import AnomalyQuery
+from ingest_service.storage.contract.paging import all_anomalies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from ingest_service.storage.contract.models import Anomaly, Directory
     from ingest_service.storage.contract.store import Store
 
-ANOMALY_READ_LIMIT = 10_000
 MAX_EVENT_TICKS = 72 * TICKS_PER_H  # an event that began earlier is ended
 MODELS_PER_ROUND = 6  # models fitted before the other tasks have their turn
 MODELS_OF_ONE_SITE = 12  # all models of one site in one time range
@@ -210,10 +210,8 @@ def find_site_anomalies(
     directory = _without_sites(full_directory, excluded_sites)
     area = {site.site_id: site.area_id for site in directory.sites if site.area_id in until}
     earliest_s = float((min(until.values(), default=0) - MAX_EVENT_TICKS) * TICK_S)
-    query = AnomalyQuery(
-        site_ids=sorted(area), detectors=DETECTORS, from_s=earliest_s, limit=ANOMALY_READ_LIMIT
-    )
-    stored = store.anomalies(query) if area else []
+    query = AnomalyQuery(site_ids=sorted(area), detectors=DETECTORS, from_s=earliest_s)
+    stored = all_anomalies(store, query) if area else []
     first = _first_ticks(area, settings, until, stored, _max_ticks_by_area(directory, settings))
     judging_state.models.prune(directory.version, first)
     groups = [

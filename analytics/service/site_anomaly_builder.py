@@ -16,6 +16,7 @@ from analytics.quality import anomaly_text, cause_text
 from analytics.service import network_neighbours
 from analytics.service.reading_grid import TICK_S, TICKS_PER_H
 from ingest_service.storage.contract.models import Anomaly, AnomalyQuery
+from ingest_service.storage.contract.paging import all_anomalies
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,6 @@ DETECTOR = "several"
 DETECTOR_OF_CAUSE = {one.name: f"cause/{one.name}" for one in cause_patterns.PATTERNS}
 DETECTORS = [DETECTOR, *DETECTOR_OF_CAUSE.values()]
 VERSION = "1"
-ANOMALY_READ_LIMIT = 10_000
 EVENT_GAP_TICKS = TICKS_PER_H
 CAUSE_INTERVAL_TICKS = TICKS_PER_H  # ticks between two evaluations ("looks") of an event's cause
 MIN_SCORE_OF_SECOND = 3.0  # score of the second of several quantities that depart together
@@ -78,9 +78,9 @@ def build_site_anomalies(store: Store, directory: Directory, judged: ScoredSites
         site_ids=sorted({judged.sites[one.at.site] for one in reported}),
         detectors=sorted(anomaly_text.DETECTOR_NAMES.values()),
         from_s=min(one.at.begin + judged.first for one in reported) * TICK_S - LINK_MARGIN_S,
-        limit=ANOMALY_READ_LIMIT,
     )
-    builder = _AnomalyBuilder(directory, judged, neighbours_by_side, features, named, store.anomalies(query))
+    stored = all_anomalies(store, query)
+    builder = _AnomalyBuilder(directory, judged, neighbours_by_side, features, named, stored)
     return [builder.anomaly(one) for one in reported]
 
 

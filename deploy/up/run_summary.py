@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ingest_service.storage.contract.store import Store
 
 EARLY_TOLERANCE_S = 900.0  # an anomaly may start slightly before its fault, as its start is that of a tick
-ANOMALY_READ_LIMIT = 100_000
 REPLAY_FILE = "replay.json"
 MAX_ROLLUPS_DUE = 1_000  # hours of series whose rollups may wait when a run ends
 

@@ -29,6 +29,7 @@ from gateway.auth import api_keys
 from gateway.auth.principal import Role
 from ingest_service.storage.contract.errors import StoreError, StoreUnavailableError
 from ingest_service.storage.contract.models import AnomalyQuery
+from ingest_service.storage.contract.paging import all_anomalies
 from ingest_service.storage.health.process_messages import process_message
 from ingest_service.storage.postgres.api_keys import ApiKeyStore
 from ingest_service.storage.postgres.migrate import migrate
@@ -133,7 +134,7 @@ class PlatformRun:
         live_from_s = report.live_from_s if report and report.live_from_s else time.time()
         fault_outcomes = summaries.match_faults(
             self.job.faults(),
-            self.store.anomalies(AnomalyQuery(limit=summaries.ANOMALY_READ_LIMIT)),
+            all_anomalies(self.store, AnomalyQuery()),
             self.store.directory(),
             live_from_s=live_from_s,
             now_s=time.time(),

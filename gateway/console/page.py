@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 REFRESH_INTERVAL_S = 1.5
 MAX_ID_DIGITS = 16  # a longer number in the URL is ignored: no id is that long
+MAX_LISTED_ANOMALIES = 500  # a browser draws more rows slowly; the number of the others is shown
 CLOCK_NAMED_BEYOND_S = 60.0  # a smaller clock offset is shown without its device: no action is needed
 LANGUAGE_COOKIE = "towntwin_language"
 QUASAR_LANGUAGES: dict[Language, Literal["en-US", "zh-CN"]] = {"en": "en-US", "zh": "zh-CN"}
@@ -207,6 +208,8 @@ class ConsolePage:
                 ui.label(self._text("wrong")).classes("figure-name")
                 self._empty_label = ui.label(self._text("loading")).classes("p-2").mark("none")
                 self._table = self._make_table()
+                self._unlisted_label = ui.label("").classes("figure-name").mark("unlisted")
+                self._unlisted_label.visible = False
         with ui.column().classes("panel p-2 gap-0 lower"):
             with ui.row().classes("w-full items-center gap-x-4 gap-y-0"):
                 self._tabs = ui.tabs(on_change=self._on_quantity_change).props(
@@ -292,8 +295,12 @@ class ConsolePage:
             self._indicator_labels[name].text = text
 
     def _show_anomalies(self, platform_state: PlatformState) -> None:
-        self._table.rows = [self._row(one, platform_state) for one in platform_state.anomalies]
+        listed = platform_state.anomalies[:MAX_LISTED_ANOMALIES]
+        self._table.rows = [self._row(one, platform_state) for one in listed]
         self._table.update()
+        unlisted_count = len(platform_state.anomalies) - len(listed)
+        self._unlisted_label.visible = unlisted_count > 0
+        self._unlisted_label.text = self._text("unlisted").format(unlisted_count)
         self._empty_label.visible = not platform_state.anomalies
         is_state_known = platform_state.writable and not platform_state.is_database_away
         self._empty_label.text = f"✓ {self._text('nothing')}" if is_state_known else self._text("unknown_now")

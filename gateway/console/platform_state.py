@@ -16,13 +16,13 @@ from gateway.console.disk_usage import DiskUsage, DiskUsageCache
 from gateway.console.health_checks import is_broker_unreachable
 from ingest_service.storage.contract.errors import StoreError
 from ingest_service.storage.contract.models import Anomaly, AnomalyQuery, StoreHealth
+from ingest_service.storage.contract.paging import all_anomalies
 from ingest_service.storage.health.processes import ProcessInfo
 from ingest_service.storage.health.readiness import Readiness
 
 CACHE_S = 1.0
 MAX_PAGE_WAIT_S = 1.0  # a page that waits longer shows the last state, with its age
 DATABASE_AWAY_AFTER_S = 8.0  # without a response for so long it counts as away, as a process' heartbeat does
-MAX_OPEN_ANOMALIES = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class PlatformStateCache:
     def _read_state(self) -> PlatformState:
         store, directory_index = self.context.store, self.context.directory_index
         now_s = time.time()
-        open_anomalies = store.anomalies(AnomalyQuery(states=["open"], limit=MAX_OPEN_ANOMALIES))
+        open_anomalies = all_anomalies(store, AnomalyQuery(states=["open"]))
         state = network_state.network_state(
             directory_index.directory, store.latest(), open_anomalies, now_s=now_s
         )

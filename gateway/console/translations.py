@@ -42,6 +42,10 @@ TRANSLATIONS: dict[str, tuple[str, str]] = {
     "kept": ("readings are stored and judged", "读数正常入库并判别"),
     "not_kept": ("readings are NOT stored and judged now", "当前读数无法入库或判别"),
     "ago": ("{} s ago", "{}秒前"),
+    "unlisted": (
+        "{} older ones are not listed: see Grafana or the API",
+        "另有{}条较早的未列出：请在仪表板或接口中查看",
+    ),
     "never": ("never", "无"),
     "value": ("measured", "实测"),
     "expected": ("expected", "预期"),

@@ -15,9 +15,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from gateway.console import health_checks, translations
+from gateway.console import page as console_page
 from gateway.console.open_pages import MAX_UNJOINED_PAGES
 from gateway.console.page import worst_clock_text
-from ingest_service.storage.contract.models import Anomaly
+from ingest_service.storage.contract.models import Anomaly, AnomalyQuery
 from ingest_service.storage.health import process_messages
 from ingest_service.storage.health.heartbeat_thread import ProgressRecorder, WorkStatus
 from ingest_service.storage.memory.store import MemoryStore
@@ -83,6 +84,17 @@ def test_a_fault_is_seen_to_appear(page: tuple[translations.Language, Page], ser
     expect(one.get_by_text(reason[language])).to_be_visible(timeout=30_000)
     expect(one.get_by_text(f"◆ {translations.translate('severity_3', language)}").first).to_be_visible()
     one.get_by_text(reason[language]).click()
+
+
+def test_anomalies_beyond_those_that_are_listed_are_counted(
+    page: tuple[translations.Language, Page], served: ServedConsole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    language, one = page
+    n_open = served[1].count_anomalies(AnomalyQuery(states=["open"]))
+    monkeypatch.setattr(console_page, "MAX_LISTED_ANOMALIES", 0)
+    one.goto(served[0])
+    text = translations.translate("unlisted", language).format(n_open)
+    expect(one.get_by_text(text)).to_be_visible(timeout=30_000)
 
 
 def test_the_language_can_be_switched_and_is_remembered(

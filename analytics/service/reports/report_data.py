@@ -165,7 +165,7 @@ def _assessments_below(store: Database, directory: Directory, area_id: str, mont
     sites = {one.site_id for one in directory.sites}
     links = {one.link_id for one in directory.links}
     areas = sorted(areas_below(directory, area_id))
-    query = AssessmentQuery(area_ids=areas, from_month=month, to_month=month, limit=100_000)
+    query = AssessmentQuery(area_ids=areas, from_month=month, to_month=month, limit=None)
     found = [
         one
         for one in Assessments(store).found(query)

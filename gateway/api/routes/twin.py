@@ -13,18 +13,17 @@ from gateway.api.problems import problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
 from gateway.auth.authorization import TWIN, requires
 from ingest_service.storage.contract.models import AnomalyQuery
+from ingest_service.storage.contract.paging import all_anomalies
 
 if TYPE_CHECKING:
     from analytics.service.network_state import TwinState
 
 router = APIRouter(prefix="/v1/twin", tags=["twin"])
 
-MAX_OPEN_ANOMALIES = 10_000
-
 
 def current_twin_state(context: RequestContext) -> TwinState:
     """Return the current state of the principal's nodes and links."""
-    open_anomalies = context.store.anomalies(AnomalyQuery(states=["open"], limit=MAX_OPEN_ANOMALIES))
+    open_anomalies = all_anomalies(context.store, AnomalyQuery(states=["open"]))
     return network_state.network_state(
         context.directory_index.directory, context.store.latest(), open_anomalies, now_s=time.time()
     )

@@ -100,7 +100,7 @@ class AssessmentQuery(msgspec.Struct, frozen=True, kw_only=True):
     from_month: str | None = None
     to_month: str | None = None
     after: tuple[str, int] | None = None
-    limit: int = 10_000
+    limit: int | None = 10_000  # None: all
 
 
 class Assessments:

@@ -8,10 +8,12 @@ import msgspec
 import numpy as np
 import pytest
 
+from ingest_service.storage.contract import paging
 from ingest_service.storage.contract.batch import Batch, Checkpoint
 from ingest_service.storage.contract.errors import ShardLostError, StoreRefusedError
 from ingest_service.storage.contract.models import (
     REVISION,
+    AnomalyQuery,
     DeadLetter,
     DeadLetterQuery,
     DeviceStatus,
@@ -328,3 +330,16 @@ def test_since_when_a_device_is_known_stays(store: Store) -> None:
     since = store.enrol(DIRECTORY).enrolled_s
     assert since.keys() == {"d1", "d2"}
     assert store.enrol(DIRECTORY).enrolled_s == since
+
+
+def test_all_anomalies_are_read_page_by_page(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paging, "PAGE_ROWS", 3)
+    store.enrol(DIRECTORY)
+    starts = [START_US / 1e6 + day for day in (0, 0, 0, 0, 1, 2, 2, 3)]  # pages end within equal starts
+    store.record_anomalies(
+        [anomaly(subject=f"series/{number}", start_s=start) for number, start in enumerate(starts)]
+    )
+    read = paging.all_anomalies(store, AnomalyQuery(limit=1))
+    assert [one.start_s for one in read] == sorted(starts, reverse=True)
+    assert {one.subject for one in read} == {f"series/{number}" for number in range(len(starts))}
+    assert paging.all_anomalies(store, AnomalyQuery(site_ids=["nowhere"])) == []
