@@ -48,6 +48,7 @@ DEFAULTS: dict[str, float] = {
     "event_gap_s": 3_600.0,
     "day_offset_s": 0.0,
 }
+PARAMETER_COLUMN = {name: column for column, name in enumerate(DEFAULTS)}
 
 # Pairs (lower, upper): the first limit must not be above the second.
 _LIMITS_IN_ORDER = (
