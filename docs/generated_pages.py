@@ -100,7 +100,7 @@ def _http_api() -> Iterator[str]:
 
 def _openapi() -> dict[str, Any]:
     from gateway.app import create_app  # noqa: PLC0415 - the path above comes first
-    from ingest_service.storage.memory import MemoryStore  # noqa: PLC0415
+    from ingest_service.storage.memory.store import MemoryStore  # noqa: PLC0415
     from tests.support.gateway_access import ACCOUNTS  # noqa: PLC0415
 
     description: dict[str, Any] = create_app(MemoryStore(), console=False, accounts=ACCOUNTS).openapi()
