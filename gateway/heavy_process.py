@@ -27,7 +27,7 @@ from gateway import heavy_protocol as protocol
 from gateway.api.problems import ProblemError
 from gateway.auth import request_auth as request_state
 from gateway.errors import GatewayError
-from gateway.heavy_protocol import BodyError, BodyPart, HeavyRequest, ResponseBody, ResponseStart
+from gateway.heavy_protocol import BodyPart, BodyRejection, HeavyRequest, ResponseBody, ResponseStart
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -191,7 +191,7 @@ class HeavyProcess:
                 try:
                     message = await receive()
                 except HTTPException as error:
-                    body_error = BodyError(error.status_code, error.detail, dict(error.headers or {}))
+                    body_error = BodyRejection(error.status_code, error.detail, dict(error.headers or {}))
                     await protocol.write_messages(writer, body_error)
                     return
                 if message["type"] == "http.disconnect":

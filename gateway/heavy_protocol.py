@@ -1,6 +1,6 @@
 """Message types between the gateway and its heavy worker process (MessagePack, one connection a request).
 
-The gateway sends a `HeavyRequest`, then each part of the client's body: `BodyPart`, or `BodyError`. It closes
+The gateway sends a `HeavyRequest`, then each part of the client's body: `BodyPart`, or `BodyRejection`. It closes
 the connection when the client disconnects. The worker sends `ResponseStart`, then `ResponseBody` until the
 last part; if it closes the connection before that, the request failed.
 """
@@ -45,7 +45,7 @@ class BodyPart(msgspec.Struct, frozen=True, tag=True):
     has_more: bool
 
 
-class BodyError(msgspec.Struct, frozen=True, tag=True):
+class BodyRejection(msgspec.Struct, frozen=True, tag=True):
     """The body is too large, or arrived too slowly: status and problem detail of the error response."""
 
     status: int

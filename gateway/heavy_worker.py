@@ -27,8 +27,8 @@ from gateway.auth import request_auth as request_state
 from gateway.auth.request_auth import RequestAuth
 from gateway.heavy_process import CONNECTION_ERRORS, WorkerStartup
 from gateway.heavy_protocol import (
-    BodyError,
     BodyPart,
+    BodyRejection,
     HeavyRequest,
     ResponseAuditData,
     ResponseBody,
@@ -111,12 +111,12 @@ class HeavyWorker:
         auth: RequestAuth = scope[request_state.AUTH_SCOPE_KEY]
 
         async def receive() -> Message:
-            part: BodyPart | BodyError
+            part: BodyPart | BodyRejection
             try:
-                part = await protocol.read_message(reader, BodyPart | BodyError)  # type: ignore[arg-type]
+                part = await protocol.read_message(reader, BodyPart | BodyRejection)  # type: ignore[arg-type]
             except CONNECTION_ERRORS:
                 return {"type": "http.disconnect"}
-            if isinstance(part, BodyError):
+            if isinstance(part, BodyRejection):
                 raise HTTPException(part.status, part.detail, part.headers)
             return {"type": "http.request", "body": part.body, "more_body": part.has_more}
 

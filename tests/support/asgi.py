@@ -64,8 +64,8 @@ class StreamedResponse:
         await asyncio.wait([self.task], timeout=10)
 
     async def _receive(self) -> dict[str, Any]:
-        if not getattr(self, "_asked", False):
-            self._asked = True
+        if not getattr(self, "_request_sent", False):
+            self._request_sent = True
             return {"type": "http.request", "body": b"", "more_body": False}
         await self._disconnected.wait()
         return {"type": "http.disconnect"}

@@ -17,7 +17,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 FONT = "fonts-wqy-microhei"
 
 
-def provide(say: Callable[[str], None]) -> Path:
+def provide(report: Callable[[str], None]) -> Path:
     """Find Chromium and a Chinese font, or install Debian's.
 
     Raises
@@ -31,7 +31,7 @@ def provide(say: Callable[[str], None]) -> Path:
         return found
     if os.geteuid() == 0 and shutil.which("apt-get") is not None:
         with install_lock():
-            apt_install("chromium", FONT, "fontconfig", say=say)
+            apt_install("chromium", FONT, "fontconfig", report=report)
         found = _find()
     if found is None:
         raise InstallationError("there is no Chromium; on Debian: apt-get install chromium")

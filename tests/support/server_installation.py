@@ -86,7 +86,7 @@ class Installation:
         return [*chroot_prefix, "setpriv", *user_flags, "--pdeathsig=KILL", program, *args]
 
 
-def provide(say: Callable[[str], None]) -> Installation:
+def provide(report: Callable[[str], None]) -> Installation:
     """Find the real servers, or install them.
 
     Raises
@@ -105,15 +105,15 @@ def provide(say: Callable[[str], None]) -> Installation:
         if debian_13.root.exists():
             return debian_13
         if _apt_has(PACKAGES[0]):
-            apt_install(*PACKAGES, say=say)
+            apt_install(*PACKAGES, report=report)
             return local_installation
-        _make_root_folder(debian_13.root, say)
+        _make_root_folder(debian_13.root, report)
         return debian_13
 
 
-def apt_install(*packages: str, say: Callable[[str], None]) -> None:
+def apt_install(*packages: str, report: Callable[[str], None]) -> None:
     """Install Debian packages without starting their services."""
-    say(f"installing {' '.join(packages)}")
+    report(f"installing {' '.join(packages)}")
     policy = Path("/usr/sbin/policy-rc.d")
     policy_is_ours = not policy.exists()
     if policy_is_ours:
@@ -136,10 +136,12 @@ def _apt_has(package: str) -> bool:
     return True
 
 
-def _make_root_folder(root_folder: Path, say: Callable[[str], None]) -> None:
+def _make_root_folder(root_folder: Path, report: Callable[[str], None]) -> None:
     if shutil.which("mmdebstrap") is None:
-        apt_install("mmdebstrap", say=say)
-    say(f"making a root folder of Debian 13 with {' and '.join(PACKAGES)} in {root_folder} (half a minute)")
+        apt_install("mmdebstrap", report=report)
+    report(
+        f"making a root folder of Debian 13 with {' and '.join(PACKAGES)} in {root_folder} (half a minute)"
+    )
     staging = cache_folder() / f".{SUITE}-being-made"
     shutil.rmtree(staging, ignore_errors=True)
     _run("mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(staging))

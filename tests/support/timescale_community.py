@@ -47,7 +47,7 @@ class TimescaleCommunity:
         return answers
 
 
-def provide(say: Callable[[str], None]) -> TimescaleCommunity:
+def provide(report: Callable[[str], None]) -> TimescaleCommunity:
     """Find Node and the package, or install them.
 
     Raises
@@ -62,7 +62,7 @@ def provide(say: Callable[[str], None]) -> TimescaleCommunity:
         return TimescaleCommunity(node, folder)
     if shutil.which("npm") is None and os.geteuid() == 0 and shutil.which("apt-get") is not None:
         with install_lock():
-            apt_install("nodejs", "npm", say=say)
+            apt_install("nodejs", "npm", report=report)
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         raise InstallationError("there is no Node with npm; on Debian: apt-get install nodejs npm")

@@ -68,10 +68,13 @@ class AreaScopedConnections:
     """Provides pooled connections restricted to an area scope; their errors are `StoreError`."""
 
     def __init__(
-        self, pool: ConnectionPool[TimeLimitedConnection], wall: RowLevelSecurity, area: str | None
+        self,
+        pool: ConnectionPool[TimeLimitedConnection],
+        row_level_security: RowLevelSecurity,
+        area: str | None,
     ) -> None:
         self._pool = pool
-        self._row_level_security = wall
+        self._row_level_security = row_level_security
         self._area = area
 
     @contextmanager

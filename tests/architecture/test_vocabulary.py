@@ -1,0 +1,110 @@
+"""Names in the code: no retired word as identifier, no class name twice, errors derive from their base."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REPOSITORY = Path(__file__).parents[2]
+PRODUCT = ("analytics", "dashboards", "deploy", "edge", "gateway", "ingest_service", "towntwin")
+# Words of the code's former dialect; CONTRIBUTING.md has what to write instead.
+RETIRED = frozenset({
+    "askers", "asked", "bury", "buried", "conveyor", "door", "figures", "gate", "heard", "letter", "letters",
+    "moment", "moments", "news", "opinion", "opinions", "patience", "place", "places", "said", "say", "says",
+    "seen", "stillness", "strangers", "stretch", "stretches", "tell", "told", "wall", "walled", "wanted", "whom",
+    "whose",
+})  # fmt: skip
+# JSON fields, columns, and a method of the standard library: they keep their names.
+KEPT = {
+    ("gateway/api/models/dead_letter_models.py", "letters"),
+    ("gateway/api/models/resource_models.py", "seen"),
+    ("gateway/formats/encoding.py", "tell"),  # of a file object
+    ("ingest_service/storage/contract/models.py", "letters"),
+}
+BASES = {
+    "analytics": "AnalyticsError",
+    "dashboards": "DashboardsError",
+    "deploy": "DeployError",
+    "edge": "EdgeError",
+    "gateway": "GatewayError",
+    "ingest_service/pipeline": "IngestError",
+    "ingest_service/storage": "StoreError",
+}
+
+
+def modules(*folders: str) -> Iterator[tuple[str, ast.Module]]:
+    for folder in folders:
+        for path in sorted((REPOSITORY / folder).rglob("*.py")):
+            yield str(path.relative_to(REPOSITORY)), ast.parse(path.read_text("utf-8"))
+
+
+def defined_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Every name that a module defines: functions, classes, parameters, variables, attributes."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.lineno, node.name
+        elif isinstance(node, ast.arg):
+            yield node.lineno, node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.attr
+
+
+def classes() -> Iterator[tuple[str, ast.ClassDef]]:
+    for path, tree in modules(*PRODUCT):
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef):
+                yield path, node
+
+
+def test_no_retired_word_is_an_identifier() -> None:
+    found = [
+        f"{path}:{line}: {name}"
+        for path, tree in modules(*PRODUCT, "benchmarks", "tests/support")
+        for line, name in defined_names(tree)
+        if name.strip("_").lower() in RETIRED and (path, name) not in KEPT
+    ]
+    found += [path for path, _ in modules(*PRODUCT, "benchmarks", "tests") if Path(path).stem in RETIRED]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "source", ["def told(): ...", "x.said = 1", "def f(*, wanted): ...", "for letter in (): ..."]
+)
+def test_a_retired_word_is_found(source: str) -> None:
+    assert any(name in RETIRED for _, name in defined_names(ast.parse(source)))
+
+
+def test_no_two_classes_share_a_name() -> None:
+    places = defaultdict(list)
+    for path, node in classes():
+        if node.name != "Settings" and not node.name.startswith("_"):
+            places[node.name].append(path)
+    assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
+
+
+def test_every_error_derives_from_its_packages_base() -> None:
+    parents = {node.name: {ast.unparse(base).split(".")[-1] for base in node.bases} for _, node in classes()}
+
+    def ancestors(name: str) -> set[str]:
+        return {name}.union(*(ancestors(base) for base in parents.get(name, ())))
+
+    wrong = []
+    for path, node in classes():
+        kinds = ancestors(node.name)
+        base = next((base for folder, base in BASES.items() if path.startswith(f"{folder}/")), None)
+        if (
+            base is not None
+            and any(one.endswith(("Error", "Exception")) for one in kinds)
+            and base not in kinds
+        ):
+            wrong.append(f"{path}: {node.name} does not derive from {base}")
+    assert wrong == []
