@@ -1,8 +1,8 @@
 """Message types between the gateway and its heavy worker process (MessagePack, one connection a request).
 
-The gateway sends a `HeavyRequest`, then each part of the client's body: `BodyPart`, or `BodyRejection`. It closes
-the connection when the client disconnects. The worker sends `ResponseStart`, then `ResponseBody` until the
-last part; if it closes the connection before that, the request failed.
+The gateway sends a `HeavyRequest`, then each part of the client's body: `BodyPart`, or `BodyRejection`. It
+closes the connection when the client disconnects. The worker sends `ResponseStart`, then `ResponseBody` until
+the last part; if it closes the connection before that, the request failed.
 """
 
 from __future__ import annotations

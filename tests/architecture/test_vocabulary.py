@@ -18,8 +18,8 @@ PRODUCT = ("analytics", "dashboards", "deploy", "edge", "gateway", "ingest_servi
 RETIRED = frozenset({
     "askers", "asked", "bury", "buried", "conveyor", "door", "figures", "gate", "heard", "letter", "letters",
     "moment", "moments", "news", "opinion", "opinions", "patience", "place", "places", "said", "say", "says",
-    "seen", "stillness", "strangers", "stretch", "stretches", "tell", "told", "wall", "walled", "wanted", "whom",
-    "whose",
+    "seen", "stillness", "strangers", "stretch", "stretches", "tell", "told", "wall", "walled", "wanted", 
+    "whom", "whose",
 })  # fmt: skip
 # JSON fields, columns, and a method of the standard library: they keep their names.
 KEPT = {
@@ -72,7 +72,11 @@ def test_no_retired_word_is_an_identifier() -> None:
         for line, name in defined_names(tree)
         if name.strip("_").lower() in RETIRED and (path, name) not in KEPT
     ]
-    found += [path for path, _ in modules(*PRODUCT, "benchmarks", "tests") if Path(path).stem in RETIRED]
+    found += [
+        path
+        for path, _ in modules(*PRODUCT, "benchmarks", "tests")
+        if Path(path).stem in RETIRED and not path.startswith("deploy/commands/")  # named as the commands
+    ]
     assert found == []
 
 
