@@ -18,7 +18,7 @@ PRODUCT = ("analytics", "dashboards", "deploy", "edge", "gateway", "ingest_servi
 RETIRED = frozenset({
     "askers", "asked", "bury", "buried", "conveyor", "door", "figures", "gate", "heard", "letter", "letters",
     "moment", "moments", "news", "opinion", "opinions", "patience", "place", "places", "said", "say", "says",
-    "seen", "stillness", "strangers", "stretch", "stretches", "tell", "told", "wall", "walled", "wanted", 
+    "seen", "stillness", "strangers", "stretch", "stretches", "tell", "told", "wall", "walled", "wanted",
     "whom", "whose",
 })  # fmt: skip
 # JSON fields, columns, and a method of the standard library: they keep their names.
