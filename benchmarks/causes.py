@@ -23,6 +23,7 @@ from analytics.core.state import State
 from analytics.quality import default_limits
 from analytics.service import site_anomalies, site_anomaly_builder, site_scoring
 from analytics.service.reading_grid import TICK_S
+from analytics.service.service_state import SiteJudgingState
 from analytics.service.settings import Settings
 from benchmarks import _labelled_recordings
 from benchmarks._logan_river import INTERVAL_S, QUANTITIES
@@ -116,7 +117,7 @@ def judge_year(
     """Return the anomalies of the sites, judged three days at a time."""
     first, last = (int(f(one.time_s[at] for one in sondes)) // TICK_S for f, at in ((min, 0), (max, -1)))
     last = min(last, first + round(days * 288))
-    judging_state = site_anomalies.SiteJudgingState()
+    judging_state = SiteJudgingState()
     settings = Settings(several_reach_h=72)
     for tick in track(range(first + STEP_TICKS, last, STEP_TICKS), "judging sites"):
         found = site_anomalies.find_site_anomalies(

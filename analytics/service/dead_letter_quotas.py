@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from analytics.service import item_backoff
+from analytics.service.service_state import ServiceState
 from analytics.service.time_slice import UNLIMITED
 from ingest_service.storage.contract.models import Anomaly, AnomalyQuery
 from ingest_service.storage.contract.paging import all_anomalies
@@ -35,7 +36,12 @@ GROWTH_FACTOR = (
 
 
 def report_letter_quotas(
-    store: Store, _settings: Settings, _time_slice: TimeSlice = UNLIMITED, *, now_s: float | None = None
+    store: Store,
+    _settings: Settings,
+    _time_slice: TimeSlice = UNLIMITED,
+    service_state: ServiceState | None = None,
+    *,
+    now_s: float | None = None,
 ) -> None:
     """Record anomalies of the quotas exceeded since yesterday; the in-memory store has no quotas."""
     if store.database is None:
@@ -46,7 +52,7 @@ def report_letter_quotas(
     recorded_before = all_anomalies(store, AnomalyQuery(detectors=[DETECTOR], from_s=today_s - DAY_S))
     item_backoff.record_or_defer(
         store,
-        item_backoff.backoff_of(store, "report_letter_quotas"),
+        (service_state or ServiceState()).backoff("report_letter_quotas"),
         quota_changes(exceeded, recorded_before, today_s=today_s),
     )
 

@@ -11,7 +11,6 @@ import math
 import time
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
-from weakref import WeakKeyDictionary
 
 import msgspec
 import numpy as np
@@ -21,6 +20,7 @@ from analytics.core.site_score import FAILED_CHECK_SCORE
 from analytics.service import item_backoff, site_scoring
 from analytics.service import reading_grid as grids
 from analytics.service.reading_grid import TICK_S, TICKS_PER_H
+from analytics.service.service_state import ServiceState
 from analytics.service.time_slice import UNLIMITED
 from ingest_service.storage.contract.models import Anomaly
 
@@ -66,19 +66,20 @@ FAULTS = {
 }
 DETECTORS = {diagnosis: f"cause/{fault.name}" for diagnosis, fault in FAULTS.items()}
 
-_diagnosed_days: WeakKeyDictionary[Store, dict[str, datetime]] = WeakKeyDictionary()
 
-
-def diagnose_detectors(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED) -> None:
+def diagnose_detectors(
+    store: Store,
+    settings: Settings,
+    time_slice: TimeSlice = UNLIMITED,
+    service_state: ServiceState | None = None,
+) -> None:
     """Diagnose the detectors of each area whose day is over, once a day."""
     directory = store.directory()
     if not any(one.quantity == OCCUPANCY for one in directory.series):
         return
     until = site_scoring.complete_until(directory, store.latest(), time.time(), settings.silence_grace_s)
-    diagnosed, area_backoff = (
-        _diagnosed_days.setdefault(store, {}),
-        item_backoff.backoff_of(store, "diagnose_detectors"),
-    )
+    service_state = service_state or ServiceState()
+    diagnosed, area_backoff = service_state.diagnosed_days, service_state.backoff("diagnose_detectors")
     for area_id, tick in until.items():
         if time_slice.is_over:
             return
@@ -90,14 +91,22 @@ def diagnose_detectors(store: Store, settings: Settings, time_slice: TimeSlice =
                 )
                 diagnosed[area_id] = day
             if area_backoff.failed(area_id):
-                _diagnose_sites_singly(store, directory, area_id, day, time_slice)
+                _diagnose_sites_singly(
+                    store, directory, area_id, day, time_slice=time_slice, service_state=service_state
+                )
 
 
 def _diagnose_sites_singly(
-    store: Store, directory: Directory, area_id: str, day: datetime, time_slice: TimeSlice
+    store: Store,
+    directory: Directory,
+    area_id: str,
+    day: datetime,
+    *,
+    time_slice: TimeSlice,
+    service_state: ServiceState,
 ) -> None:
     """Diagnose the sites of an area one by one, after a failure of all. Raises `StoreUnavailableError`."""
-    site_backoff = item_backoff.backoff_of(store, "detectors of a site")
+    site_backoff = service_state.backoff("detectors of a site")
     for site in directory.sites:
         if time_slice.is_over:
             return

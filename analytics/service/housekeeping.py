@@ -6,7 +6,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from analytics.service import item_backoff
+from analytics.service.service_state import ServiceState
 from analytics.service.time_slice import UNLIMITED
 from ingest_service.storage.postgres.retention import RetentionPolicy
 
@@ -26,7 +26,12 @@ ROWS_PER_TRANSACTION, CHUNKS_PER_TRANSACTION, MAX_TRANSACTIONS = (
 
 
 def tidy(
-    store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED, *, now_s: float | None = None
+    store: Store,
+    settings: Settings,
+    time_slice: TimeSlice = UNLIMITED,
+    service_state: ServiceState | None = None,
+    *,
+    now_s: float | None = None,
 ) -> None:
     """Delete and compress old data until the time slice is over; the in-memory store keeps everything."""
     database = store.database
@@ -35,7 +40,7 @@ def tidy(
     now_s, retention, table_backoff = (
         now_s or time.time(),
         RetentionPolicy(database),
-        item_backoff.backoff_of(store, "tidy"),
+        (service_state or ServiceState()).backoff("tidy"),
     )
     with table_backoff.isolate("forget letter quotas"):
         database.delete_old_quotas()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -108,17 +107,6 @@ class ItemBackoff:
             next_try_in_s=wait_s,
             exc_info=error,
         )
-
-
-_backoffs: WeakKeyDictionary[Store, dict[str, ItemBackoff]] = WeakKeyDictionary()
-
-
-def backoff_of(store: Store, task: str, *, longest_wait_s: float = MAX_DELAY_S) -> ItemBackoff:
-    """Return the backoff of a task on a store; the same object for the lifetime of the process."""
-    backoffs_of_store = _backoffs.setdefault(store, {})
-    if task not in backoffs_of_store:
-        backoffs_of_store[task] = ItemBackoff(task, longest_wait_s=longest_wait_s)
-    return backoffs_of_store[task]
 
 
 def record_or_defer(store: Store, items: ItemBackoff, anomalies: Sequence[Anomaly]) -> None:

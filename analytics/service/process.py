@@ -6,7 +6,6 @@ A task that fails is deferred and does not stop the others; neither does one ite
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from analytics.service.detector_diagnostics import diagnose_detectors
 from analytics.service.housekeeping import tidy
 from analytics.service.monthly_assessment import assess
 from analytics.service.rejudge_late_data import rejudge
+from analytics.service.service_state import ServiceState
 from analytics.service.site_anomalies import judge_sites
 from analytics.service.time_slice import UNLIMITED, TimeSlice
 from ingest_service.storage.contract.errors import StoreUnavailableError
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from analytics.service.settings import Settings
     from ingest_service.storage.contract.store import Lease, Store
 
-    Task = Callable[[Store, Settings, TimeSlice], None]
+    Task = Callable[[Store, Settings, TimeSlice, ServiceState], None]
 
 log = structlog.get_logger()
 
@@ -65,6 +65,7 @@ def run(store: Store, settings: Settings, stop: threading.Event) -> None:
     with sending_heartbeats(
         store, identity, HealthLimits(stuck_s=settings.stuck_s, behind_s=settings.behind_s)
     ) as progress:
+        service_state = ServiceState()
         while not stop.is_set():
             try:
                 with store.shard(SERVICE_SHARD) as lease:
@@ -73,20 +74,28 @@ def run(store: Store, settings: Settings, stop: threading.Event) -> None:
                     progress.loop_advanced()
                     if lease is not None:
                         log.info("service_started")
-                        _run_rounds(store, settings, lease, stop, progress)
+                        _run_rounds(
+                            store, settings, lease, stop, progress=progress, service_state=service_state
+                        )
             except StoreUnavailableError as error:
                 progress.waiting_for("database")
                 log.warning("store_unavailable", error=str(error).strip(), next_try_in_s=STANDBY_POLL_S)
             stop.wait(STANDBY_POLL_S)
 
 
-def roll_up(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED) -> None:
+def roll_up(
+    store: Store,
+    settings: Settings,
+    time_slice: TimeSlice = UNLIMITED,
+    service_state: ServiceState | None = None,
+) -> None:
     """Refresh outdated rollups until the time slice is over.
 
     If a transaction fails, the next ones take smaller and smaller random shares of the outdated ranges, so
     that sound ranges get through between faulty ones. Queries use the readings where a rollup is outdated.
     """
-    rollup_backoff = item_backoff.backoff_of(store, "roll_up", longest_wait_s=MAX_ROLLUP_DELAY_S)
+    service_state = service_state or ServiceState()
+    rollup_backoff = service_state.backoff("roll_up", longest_wait_s=MAX_ROLLUP_DELAY_S)
     while not time_slice.is_over and not (
         rollup_backoff.tries(ROLLUP_SAMPLE) >= FAILURES_BEFORE_PAUSE
         and rollup_backoff.is_deferred(ROLLUP_SAMPLE)
@@ -99,9 +108,14 @@ def roll_up(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED)
                 return
 
 
-def look_for_silence(store: Store, settings: Settings, _time_slice: TimeSlice = UNLIMITED) -> None:
+def look_for_silence(
+    store: Store,
+    settings: Settings,
+    _time_slice: TimeSlice = UNLIMITED,
+    service_state: ServiceState | None = None,
+) -> None:
     """Record the devices that fell silent, and close the anomalies of those that send again."""
-    devices = item_backoff.backoff_of(store, "look_for_silence")
+    devices = (service_state or ServiceState()).backoff("look_for_silence")
     open_anomalies = all_anomalies(
         store, AnomalyQuery(detectors=[simultaneous_silence.DETECTOR], states=["open"])
     )
@@ -123,20 +137,17 @@ def look_for_silence(store: Store, settings: Settings, _time_slice: TimeSlice = 
     item_backoff.record_or_defer(store, devices, found)
 
 
-class PeriodicTask:
-    """A task that runs at the start and then every ``tidy_s``; unfinished work continues in the next turn."""
+def tidy_when_due(
+    store: Store, settings: Settings, time_slice: TimeSlice, service_state: ServiceState
+) -> None:
+    """Delete and compress old data once in ``tidy_s``; an unfinished run goes on in the next round."""
+    if time.monotonic() >= service_state.tidy_due_s:
+        tidy(store, settings, time_slice, service_state)
+        if not time_slice.is_over:
+            service_state.tidy_due_s = time.monotonic() + settings.tidy_s
 
-    def __init__(self, task: Task) -> None:
-        self.__name__ = task.__name__
-        self._task = task
-        self._due_s = -math.inf
 
-    def __call__(self, store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED) -> None:
-        """Run the task if it is due."""
-        if time.monotonic() >= self._due_s:
-            self._task(store, settings, time_slice)
-            if not time_slice.is_over:
-                self._due_s = time.monotonic() + settings.tidy_s
+tidy_when_due.__name__ = "tidy"  # the label of its metrics and log events
 
 
 TASKS: tuple[Task, ...] = (
@@ -147,7 +158,7 @@ TASKS: tuple[Task, ...] = (
     judge_sites,
     diagnose_detectors,
     assess,
-    PeriodicTask(tidy),
+    tidy_when_due,
 )
 
 
@@ -156,10 +167,13 @@ def _run_rounds(
     settings: Settings,
     lease: Lease,
     stop: threading.Event,
+    *,
     progress: ProgressRecorder | None = None,
+    service_state: ServiceState | None = None,
 ) -> None:
     """Run one round after another while the lease is held. Raises `StoreUnavailableError`."""
     progress = progress or ProgressRecorder()
+    service_state = service_state or ServiceState()
     progress.work_succeeded()  # the first round begins
     while not stop.is_set() and lease.held():
         failed = []
@@ -168,7 +182,7 @@ def _run_rounds(
             if not stop.is_set():
                 failed += (
                     []
-                    if _run_task(task, store, settings, TimeSlice(stop, settings.task_s))
+                    if _run_task(task, store, settings, TimeSlice(stop, settings.task_s), service_state)
                     else [task.__name__]
                 )
         progress.work_succeeded()
@@ -182,16 +196,18 @@ def _work_status(progress: ProgressRecorder, failed: list[str]) -> Callable[[], 
     return lambda: WorkStatus(fault, ", ".join(failed), progress.success_age_s or 0.0)
 
 
-def _run_task(task: Task, store: Store, settings: Settings, time_slice: TimeSlice) -> bool:
+def _run_task(
+    task: Task, store: Store, settings: Settings, time_slice: TimeSlice, service_state: ServiceState
+) -> bool:
     """Run a task's turn; return False if the task as a whole failed, which defers it.
 
     Raises `StoreUnavailableError`.
     """
-    name, tasks = task.__name__, item_backoff.backoff_of(store, "tasks")
+    name, tasks = task.__name__, service_state.backoff("tasks")
     if tasks.is_deferred(name):
         return False
     with TASK_SECONDS.labels(name).time(), tasks.isolate(name):
-        task(store, settings, time_slice)
+        task(store, settings, time_slice, service_state)
     if tasks.failed(name):
         TASK_FAILURES.labels(name).inc()
         return False

@@ -21,8 +21,8 @@ from analytics.core.flags import Flag, Rule
 from analytics.core.state import State
 from analytics.quality import anomaly_text, default_limits
 from analytics.quality.anomaly_records import anomaly_from_event
-from analytics.service import item_backoff
 from analytics.service.anomaly_corrections import RejudgedRange, correct_anomalies
+from analytics.service.service_state import ServiceState
 from analytics.service.time_slice import UNLIMITED
 from ingest_service.storage.contract.errors import StoreRefusedError
 from ingest_service.storage.contract.models import REVISION, AnomalyQuery
@@ -65,9 +65,14 @@ class RejudgedBlock(NamedTuple):
     rest_from_s: float | None = None
 
 
-def rejudge(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED) -> None:
+def rejudge(
+    store: Store,
+    settings: Settings,
+    time_slice: TimeSlice = UNLIMITED,
+    service_state: ServiceState | None = None,
+) -> None:
     """Judge a limited number of series with late readings again, longest waiting first."""
-    series_backoff = item_backoff.backoff_of(store, "rejudge")
+    series_backoff = (service_state or ServiceState()).backoff("rejudge")
     deferred_items = series_backoff.deferred_items()
     due = store.late_readings_due(limit=settings.rejudge_series + len(deferred_items))
     due = [one for one in due if str(one.series_id) not in deferred_items]

@@ -8,14 +8,13 @@ at least two quantities depart; a departure of one quantity without a cause is l
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 import msgspec
 
 from analytics.service import item_backoff, site_anomaly_builder, site_scoring
 from analytics.service.reading_grid import TICK_S, TICKS_PER_H
+from analytics.service.service_state import ServiceState, SiteJudgingState
 from analytics.service.site_anomaly_builder import DETECTORS
 from analytics.service.time_slice import UNLIMITED
 from ingest_service.storage.contract.models import AnomalyQuery
@@ -35,38 +34,20 @@ MODELS_OF_ONE_SITE = 12  # all models of one site in one time range
 CATCHING_UP_TICKS = 2 * TICKS_PER_H  # an area that advanced further since the last round is catching up
 
 
-@dataclass(slots=True)
-class SiteJudgingState:
-    """State of the site judging between two rounds; it can be recomputed.
-
-    Attributes
-    ----------
-    models : fitted site models
-    until : tick up to which each area was judged
-    newest_ticks : tick up to which each area had sent everything in the last round
-    judged_s : when each area was last judged, by the monotonic clock [s]
-    next_s : when the next round is due, by the monotonic clock [s]
-
-    """
-
-    models: site_scoring.ModelCache = field(default_factory=site_scoring.ModelCache)
-    until: dict[str, int] = field(default_factory=dict)
-    newest_ticks: dict[str, int] = field(default_factory=dict)
-    judged_s: dict[str, float] = field(default_factory=dict)
-    next_s: float = 0.0
-
-
-_states: WeakKeyDictionary[Store, SiteJudgingState] = WeakKeyDictionary()
-
-
-def judge_sites(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED) -> None:
+def judge_sites(
+    store: Store,
+    settings: Settings,
+    time_slice: TimeSlice = UNLIMITED,
+    service_state: ServiceState | None = None,
+) -> None:
     """Judge the sites of all areas that sent new readings, every few seconds.
 
     An area that is catching up (a backlog or replay arrives faster than it was measured) is postponed. Areas
     that are far apart in time, or too large for one array, are judged separately; those judged longest ago
     come first.
     """
-    judging_state = _states.setdefault(store, SiteJudgingState())
+    service_state = service_state or ServiceState()
+    judging_state = service_state.site_judging
     if time.monotonic() < judging_state.next_s:
         return
     directory = store.directory()
@@ -84,7 +65,7 @@ def judge_sites(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMI
         if time_slice.is_over:
             return  # the rest is judged in the next round
         if any(judging_state.until.get(area) != tick for area, tick in one.items()) and not _judge_areas(
-            store, settings, judging_state, one, time_slice
+            store, settings, service_state, one, time_slice
         ):
             return  # the remaining models are fitted in the next round
     judging_state.next_s = time.monotonic() + settings.several_every_s
@@ -128,7 +109,7 @@ def _sites_and_quantities(directory: Directory) -> dict[str, tuple[int, set[str]
 def _judge_areas(
     store: Store,
     settings: Settings,
-    judging_state: SiteJudgingState,
+    service_state: ServiceState,
     areas: Mapping[str, int],
     time_slice: TimeSlice,
 ) -> bool:
@@ -137,7 +118,7 @@ def _judge_areas(
     If that fails, each area is judged separately for a while; if a single area fails, it is judged without
     the sites that fail on their own.
     """
-    faults = item_backoff.backoff_of(store, "judge_sites")
+    judging_state, faults = service_state.site_judging, service_state.backoff("judge_sites")
     if len(areas) > 1 and faults.is_deferred(" ".join(sorted(areas))):
         parts = [{area: tick} for area, tick in areas.items()]
     else:
@@ -149,22 +130,30 @@ def _judge_areas(
         if time_slice.is_over:
             return False
         with faults.isolate(key):
-            excluded_sites = frozenset(item_backoff.backoff_of(store, "sites").deferred_items())
+            excluded_sites = frozenset(service_state.backoff("sites").deferred_items())
             found = find_site_anomalies(store, settings, judging_state, part, excluded_sites=excluded_sites)
             if found is None:
                 return False
             item_backoff.record_or_defer(store, faults, found)
             judging_state.judged_s |= dict.fromkeys(part, time.monotonic())
-        if faults.failed(key) and len(part) == 1 and _defer_faulty_sites(store, settings, part, time_slice):
+        if (
+            faults.failed(key)
+            and len(part) == 1
+            and _defer_faulty_sites(store, settings, service_state, part, time_slice)
+        ):
             faults.retry_now(key)
     return True
 
 
 def _defer_faulty_sites(
-    store: Store, settings: Settings, part: Mapping[str, int], time_slice: TimeSlice
+    store: Store,
+    settings: Settings,
+    service_state: ServiceState,
+    part: Mapping[str, int],
+    time_slice: TimeSlice,
 ) -> bool:
     """Defer the sites of an area that can't be judged even on their own; return whether there are any."""
-    directory, faulty = store.directory(), item_backoff.backoff_of(store, "sites")
+    directory, faulty = store.directory(), service_state.backoff("sites")
     (area,) = part
     known = faulty.deferred_items()
     for site in directory.sites:

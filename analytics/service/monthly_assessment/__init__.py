@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
-from analytics.service import item_backoff
 from analytics.service.item_backoff import ItemBackoff
 from analytics.service.monthly_assessment import index_weights as rule_files
 from analytics.service.monthly_assessment import month_data as months
 from analytics.service.monthly_assessment import site_assessments, town_assessments
 from analytics.service.monthly_assessment.month_data import MonthData
+from analytics.service.service_state import ServiceState
 from analytics.service.time_slice import UNLIMITED
 from ingest_service.storage.postgres.assessments import Assessments
 
@@ -27,10 +26,13 @@ STALE_S = 3_600.0  # rollups are hourly: newer readings within an hour do not ch
 STALE_LOOK_S = 45.0  # with the service's period, a stale month is assessed again within a minute
 INCOMPLETE_PREFIX = "incomplete/"  # before a fingerprint: the month is computed again at the next check
 
-_pending_months: WeakKeyDictionary[Store, list[str]] = WeakKeyDictionary()
 
-
-def assess(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED) -> None:
+def assess(
+    store: Store,
+    settings: Settings,
+    time_slice: TimeSlice = UNLIMITED,
+    service_state: ServiceState | None = None,
+) -> None:
     """Check the newest months at intervals, and compute those whose data changed.
 
     Months that a turn has no time for come first in the next one. Readings measured in the future, by a wrong
@@ -40,12 +42,13 @@ def assess(store: Store, settings: Settings, time_slice: TimeSlice = UNLIMITED) 
     database = store.database
     if database is None:
         return
-    assessment_store, month_backoff = Assessments(database), item_backoff.backoff_of(store, "assess")
+    service_state = service_state or ServiceState()
+    assessment_store, month_backoff = Assessments(database), service_state.backoff("assess")
     newest_s = assessment_store.newest_measured()
     if newest_s is None:
         return
     newest_s = min(newest_s, time.time() + DAY_S)
-    pending = _pending_months.setdefault(store, [])
+    pending = service_state.pending_months
     if not pending:
         checked_ago_s = assessment_store.seconds_since_check()
         if checked_ago_s is not None and checked_ago_s < _look_every_s(database, settings, newest_s):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from analytics.service import detector_diagnostics, process
+from analytics.service.service_state import ServiceState
 from analytics.service.settings import Settings
 from ingest_service.storage.contract.batch import Batch
 from ingest_service.storage.contract.models import READING, Anomaly, AnomalyQuery
@@ -101,9 +102,10 @@ def test_a_faulty_day_is_one_anomaly_by_its_name(fault: object, timescale_dsn: s
 def test_the_days_of_the_simulated_towns_are_good() -> None:
     store = MemoryStore()
     fill_with_demo(store, days=2, until_s=DAY.replace(hour=23).timestamp(), plan=[])
-    detector_diagnostics.diagnose_detectors(store, Settings())
+    state = ServiceState()
+    detector_diagnostics.diagnose_detectors(store, Settings(), service_state=state)
     assert stored_anomalies(store) == []
-    assert set(detector_diagnostics._diagnosed_days[store].values()) == {DAY}
+    assert set(state.diagnosed_days.values()) == {DAY}
     assert detector_diagnostics.diagnose_detectors in process.TASKS
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from analytics.service import process
 from analytics.service.housekeeping import retention_days, tidy
-from analytics.service.process import PeriodicTask, roll_up
+from analytics.service.process import roll_up
+from analytics.service.service_state import ServiceState
 from analytics.service.settings import Settings
+from analytics.service.time_slice import UNLIMITED
 from ingest_service.storage.memory.store import MemoryStore
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
@@ -44,10 +47,11 @@ def test_every_kind_has_its_setting() -> None:
     assert list(retention_days(settings).values()) == [1, 2, 3, 4, 5]
 
 
-def test_a_seldom_task_is_done_at_once_and_then_not_for_long() -> None:
+def test_tidying_is_done_at_once_and_then_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
-    task = PeriodicTask(lambda *_: done.append("done"))
+    monkeypatch.setattr(process, "tidy", lambda *_: done.append("done"))
+    service_state = ServiceState()
     for _ in range(3):
-        task(MemoryStore(), Settings(tidy_s=3600))
+        process.tidy_when_due(MemoryStore(), Settings(tidy_s=3600), UNLIMITED, service_state)
     assert done == ["done"]
     tidy(MemoryStore(), Settings(keep_readings_days=1))

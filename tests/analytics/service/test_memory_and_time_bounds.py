@@ -19,6 +19,7 @@ from analytics.core.parameters import Parameters
 from analytics.core.state import State
 from analytics.service import item_backoff, process, site_anomalies, site_scoring
 from analytics.service.rejudge_late_data import rejudge
+from analytics.service.service_state import ServiceState
 from analytics.service.settings import Settings
 from analytics.service.time_slice import TimeSlice
 from ingest_service.storage.contract.batch import Batch
@@ -103,18 +104,18 @@ def commit_late(store: Store, rows: NDArray[np.void]) -> None:
     store.commit(Batch(doubtful=rows))
 
 
-def run_rounds(store: Store, chosen: Settings, n: int) -> None:
+def run_rounds(store: Store, chosen: Settings, n: int, state: ServiceState) -> None:
     """What the process does in some rounds."""
     stop = threading.Event()
     for _ in range(n):
         for task in process.TASKS:
-            process._run_task(task, store, chosen, TimeSlice(stop, chosen.task_s))
+            process._run_task(task, store, chosen, TimeSlice(stop, chosen.task_s), state)
 
 
-def failed_items_by_task(store: Store) -> dict[str, set[str]]:
+def failed_items_by_task(state: ServiceState) -> dict[str, set[str]]:
     """The items that failed, by task."""
     names = ("tasks", "look_for_silence", "rejudge", "roll_up", "judge_sites", "sites", "assess", "tidy")
-    return {name: found for name in names if (found := item_backoff.backoff_of(store, name).failed_items())}
+    return {name: found for name in names if (found := state.backoff(name).failed_items())}
 
 
 STRETCHES = st.lists(
@@ -144,19 +145,20 @@ def test_readings_from_1970_to_2100_make_no_task_allocate_without_bound_or_fail(
     for at, begin_s, n, step_s in time_ranges:
         times_s = begin_s + np.arange(n) * step_s
         commit_late(store, readings(known.series[at].series_id, times_s[times_s < TO_S]))
+    state = ServiceState()
     tracemalloc.start()
     try:
-        run_rounds(store, EAGER, 6)
+        run_rounds(store, EAGER, 6, state)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert peak < MOST_BYTES, "the parent version asked for 10 GB"
-    assert failed_items_by_task(store) == {}
-    assert site_anomalies._states[store].until, "some area was judged"
+    assert failed_items_by_task(state) == {}
+    assert state.site_judging.until, "some area was judged"
 
 
 def test_a_series_whose_newest_reading_is_years_old_does_not_hold_the_others_up() -> None:
-    store = MemoryStore()
+    store, state = MemoryStore(), ServiceState()
     store.enrol(DIRECTORY)
     now_s = 1_790_000_000.0
     for one in store.directory().series:
@@ -167,8 +169,8 @@ def test_a_series_whose_newest_reading_is_years_old_does_not_hold_the_others_up(
     apart = site_anomalies.cluster_areas(store.directory(), EAGER, until)
     assert [sorted(one) for one in apart] == [["b-1", "c-1"], ["a-1"]]
     for _ in range(8):
-        site_anomalies.judge_sites(store, EAGER)
-    judging_state = site_anomalies._states[store]
+        site_anomalies.judge_sites(store, EAGER, service_state=state)
+    judging_state = state.site_judging
     assert judging_state.until == until
     blocks = {at for _, at in judging_state.models.by_block}
     assert max(blocks) - min(blocks) > 10 * YEAR_S / 300, "each where its readings are"
@@ -183,7 +185,7 @@ def test_too_many_sites_for_one_array_are_judged_in_parts() -> None:
 
 
 def test_one_areas_replay_does_not_keep_the_others_from_being_judged() -> None:
-    store = MemoryStore()
+    store, state = MemoryStore(), ServiceState()
     store.enrol(DIRECTORY)
     now_s = 1_790_000_000.0
     for step in range(3):
@@ -193,14 +195,14 @@ def test_one_areas_replay_does_not_keep_the_others_from_being_judged() -> None:
             rows = readings(one.series_id, times_s)
             newest = {latest.series_id: latest.time_s for latest in store.latest()}
             store.commit(Batch(fresh=rows[rows["time_us"] / 1e6 > newest.get(one.series_id, 0)]))
-        site_anomalies.judge_sites(store, EAGER)
-        site_anomalies.judge_sites(store, EAGER)
-    assert "a-1" in site_anomalies._states[store].newest_ticks
-    assert {"b-1", "c-1"} <= site_anomalies._states[store].until.keys()
+        site_anomalies.judge_sites(store, EAGER, service_state=state)
+        site_anomalies.judge_sites(store, EAGER, service_state=state)
+    assert "a-1" in state.site_judging.newest_ticks
+    assert {"b-1", "c-1"} <= state.site_judging.until.keys()
 
 
 def test_a_site_whose_readings_cannot_be_judged_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    store = MemoryStore()
+    store, state = MemoryStore(), ServiceState()
     store.enrol(DIRECTORY)
     for one in store.directory().series:
         times_s = 1_790_000_000.0 + np.arange(600) * 300.0
@@ -215,17 +217,17 @@ def test_a_site_whose_readings_cannot_be_judged_stops_no_other(monkeypatch: pyte
 
     monkeypatch.setattr(store, "readings", faulty)
     for _ in range(10):
-        site_anomalies.judge_sites(store, EAGER)
-    assert item_backoff.backoff_of(store, "sites").failed_items() == {"b-1-2"}
-    judging_state = site_anomalies._states[store]
+        site_anomalies.judge_sites(store, EAGER, service_state=state)
+    assert state.backoff("sites").failed_items() == {"b-1-2"}
+    judging_state = state.site_judging
     assert judging_state.until.keys() == {"a-1", "b-1", "c-1"}, "b-1 without its faulty site"
     assert judging_state.models.by_block
     monkeypatch.setattr(store, "readings", read)
-    item_backoff.backoff_of(store, "sites").retry_now("b-1-2")  # its time has come
+    state.backoff("sites").retry_now("b-1-2")  # its time has come
     judging_state.until.clear()
     for _ in range(8):
-        site_anomalies.judge_sites(store, EAGER)
-    assert item_backoff.backoff_of(store, "sites").failed_items() == set()
+        site_anomalies.judge_sites(store, EAGER, service_state=state)
+    assert state.backoff("sites").failed_items() == set()
     assert judging_state.until.keys() == {"a-1", "b-1", "c-1"}
 
 
@@ -312,14 +314,13 @@ def test_readings_that_cannot_be_summed_keep_no_other_series_from_being_rolled_u
     store.commit(Batch(fresh=overflowing))
     for series_id in ids[1:]:
         store.commit(Batch(fresh=readings(series_id, times_s)))
-    stop = threading.Event()
+    stop, state = threading.Event(), ServiceState()
     for _ in range(20):
-        process.roll_up(store, EAGER, TimeSlice(stop, 2.0))
+        process.roll_up(store, EAGER, TimeSlice(stop, 2.0), state)
         if store.health().rollups_due == 1:
             break
-        item_backoff.backoff_of(store, "roll_up")._failed = {
-            key: (min(tries, 6), 0.0)
-            for key, (tries, _) in item_backoff.backoff_of(store, "roll_up")._failed.items()
+        state.backoff("roll_up")._failed = {
+            key: (min(tries, 6), 0.0) for key, (tries, _) in state.backoff("roll_up")._failed.items()
         }
     assert store.health().rollups_due == 1, "an hour of the one series"
     assert [one.count for one in store.buckets(ids[1], 1.79e9 - 3600, 1.79e9 + 3600, 3600)] == [2]

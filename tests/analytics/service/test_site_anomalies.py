@@ -10,6 +10,7 @@ import pytest
 from analytics.quality import anomaly_text, cause_text
 from analytics.service import process, site_anomalies, site_anomaly_builder, site_scoring
 from analytics.service.network_neighbours import NeighbouringSite
+from analytics.service.service_state import ServiceState, SiteJudgingState
 from analytics.service.settings import Settings
 from deploy import demo
 from edge.simulator import FaultKind, PlannedFault
@@ -47,14 +48,14 @@ def store(timescale_dsn: str) -> Iterator[PostgresStore]:
 
 
 def judge_all_sites(
-    store: Store, settings: Settings = SETTINGS, judging_state: site_anomalies.SiteJudgingState | None = None
+    store: Store, settings: Settings = SETTINGS, judging_state: SiteJudgingState | None = None
 ) -> list[Anomaly]:
     """What is recorded of the sites, after judging what the store holds."""
     until = site_scoring.complete_until(
         store.directory(), store.latest(), time.time(), settings.silence_grace_s
     )
     found = site_anomalies.find_site_anomalies(
-        store, settings, judging_state or site_anomalies.SiteJudgingState(), until, models=ANY_NUMBER
+        store, settings, judging_state or SiteJudgingState(), until, models=ANY_NUMBER
     )
     assert found is not None
     store.record_anomalies(found)
@@ -143,7 +144,7 @@ def test_what_is_told_has_its_evidence_and_links_the_series_own_anomalies(store:
 
 def test_another_process_that_knows_nothing_says_the_same(store: PostgresStore) -> None:
     fill_with_demo(store, days=3, until_s=PRESENT_S)
-    judging_state = site_anomalies.SiteJudgingState()
+    judging_state = SiteJudgingState()
     first = judge_all_sites(store, judging_state=judging_state)
     assert judge_all_sites(store, judging_state=judging_state) == first, (
         "and nothing changes, so no revision does"
@@ -158,7 +159,7 @@ def test_weeks_without_a_fault_name_no_cause_but_rain_that_fell(monkeypatch: pyt
     store = MemoryStore()
     fill_with_demo(store, days=24, until_s=PRESENT_S, plan=[])
     areas = sorted({one.area_id for one in store.directory().sites})
-    judging_state = site_anomalies.SiteJudgingState()
+    judging_state = SiteJudgingState()
     for days in range(15, -1, -3):
         until = dict.fromkeys(areas, round(PRESENT_S - days * DAY_S) // 300)
         found = site_anomalies.find_site_anomalies(store, SETTINGS, judging_state, until, models=ANY_NUMBER)
@@ -221,10 +222,11 @@ def test_the_task_waits_for_a_backlog_and_learns_a_few_models_at_a_time(store: P
     fill_with_demo(store, days=3, until_s=PRESENT_S)
     query = AnomalyQuery(detectors=site_anomaly_builder.DETECTORS)
     settings = Settings(several_every_s=0)
-    site_anomalies.judge_sites(store, settings)
+    state = ServiceState()
+    site_anomalies.judge_sites(store, settings, service_state=state)
     assert store.anomalies(query) == [], "it has moved on by days since it was last seen"
     for _ in range(20):
-        site_anomalies.judge_sites(store, settings)
+        site_anomalies.judge_sites(store, settings, service_state=state)
     assert store.anomalies(query)
     assert site_anomalies.judge_sites in process.TASKS
 

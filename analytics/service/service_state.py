@@ -1,0 +1,60 @@
+"""State of the service's periodic tasks between rounds, owned by the process that runs them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from analytics.service import site_scoring
+from analytics.service.item_backoff import MAX_DELAY_S, ItemBackoff
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+@dataclass(slots=True)
+class SiteJudgingState:
+    """State of the site judging between two rounds; it can be recomputed.
+
+    Attributes
+    ----------
+    models : fitted site models
+    until : tick up to which each area was judged
+    newest_ticks : tick up to which each area had sent everything in the last round
+    judged_s : when each area was last judged, by the monotonic clock [s]
+    next_s : when the next round is due, by the monotonic clock [s]
+
+    """
+
+    models: site_scoring.ModelCache = field(default_factory=site_scoring.ModelCache)
+    until: dict[str, int] = field(default_factory=dict)
+    newest_ticks: dict[str, int] = field(default_factory=dict)
+    judged_s: dict[str, float] = field(default_factory=dict)
+    next_s: float = 0.0
+
+
+@dataclass(slots=True)
+class ServiceState:
+    """State of all tasks. It is lost when the process ends, and nothing that is stored depends on it.
+
+    Attributes
+    ----------
+    site_judging : of the judging of sites
+    diagnosed_days : the last local day diagnosed in each area
+    pending_months : months that are still to be assessed in this check
+    tidy_due_s : when data are deleted and compressed next, by the monotonic clock [s]
+
+    """
+
+    site_judging: SiteJudgingState = field(default_factory=SiteJudgingState)
+    diagnosed_days: dict[str, datetime] = field(default_factory=dict)
+    pending_months: list[str] = field(default_factory=list)
+    tidy_due_s: float = -math.inf
+    _backoffs: dict[str, ItemBackoff] = field(default_factory=dict)
+
+    def backoff(self, task: str, *, longest_wait_s: float = MAX_DELAY_S) -> ItemBackoff:
+        """Return the failed items of a task; ``task`` is its name in logs and metrics."""
+        if task not in self._backoffs:
+            self._backoffs[task] = ItemBackoff(task, longest_wait_s=longest_wait_s)
+        return self._backoffs[task]
