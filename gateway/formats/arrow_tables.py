@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 
 from edge.wire.quantities import QUANTITIES
 from gateway.api.models import row_models
+from gateway.api.models.resource_models import AnomalyResponse
 from gateway.auth import evidence_redaction
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     import msgspec
     from numpy.typing import NDArray
+    from pydantic import BaseModel
 
     from gateway.api.directory_cache import DirectoryIndex
     from ingest_service.storage.contract.models import Bucket, NewestReading, Series
@@ -55,18 +58,20 @@ BUCKETS_SCHEMA = pa.schema(
     ]
 )
 TEXT_TYPE, NUMBER_TYPE = pa.string(), pa.float64()
-ANOMALIES_SCHEMA = pa.schema(
-    [
-        ("anomaly_id", pa.int64()),
-        ("site_id", TEXT_TYPE),
-        ("series_id", pa.int32()),
-        *((name, TEXT_TYPE) for name in ("device_id", "quantity", "unit", "detector", "version", "state")),
-        ("severity", pa.uint8()),
-        *((name, TIME_TYPE) for name in ("start", "end", "peak")),
-        *((name, NUMBER_TYPE) for name in ("observed", "expected", "spread", "score")),
-        ("n_readings", pa.int32()),
-        *((name, TEXT_TYPE) for name in ("reason_en", "reason_zh", "evidence")),
-    ]
+
+
+def schema_of(model: type[BaseModel], **narrower: pa.DataType) -> pa.Schema:
+    """Return the Arrow schema of a documented model; ``narrower`` names the types of single fields.
+
+    Objects are JSON text, as in CSV.
+    """
+    types = {bool: pa.bool_(), int: pa.int64(), float: NUMBER_TYPE, datetime: TIME_TYPE}
+    kinds = {name: row_models.value_kind(field.annotation)[0] for name, field in model.model_fields.items()}
+    return pa.schema([(name, narrower.get(name) or types.get(kinds[name], TEXT_TYPE)) for name in kinds])
+
+
+ANOMALIES_SCHEMA = schema_of(
+    AnomalyResponse, series_id=pa.int32(), severity=pa.uint8(), n_readings=pa.int32()
 )
 
 

@@ -20,7 +20,6 @@ from pyarrow import csv
 from gateway.api import snapshots
 from gateway.api.models import row_models
 from gateway.api.models.resource_models import (
-    AnomalyResponse,
     BucketResponse,
     LatestResponse,
     PlotResponse,
@@ -62,7 +61,6 @@ def table_of(form: str, content: bytes) -> pa.Table:
         (row_models.SeriesReadingJson, SeriesReadingResponse),
         (row_models.LatestJson, LatestResponse),
         (row_models.BucketJson, BucketResponse),
-        (row_models.AnomalyJson, AnomalyResponse),
         (plots.PlotJson, PlotResponse),
     ],
 )
