@@ -141,8 +141,8 @@ def f1(precision: float, recall: float) -> float:
     """Return the harmonic mean of precision and recall; 0 without any true positive, NaN if recall is NaN."""
     if math.isnan(recall):
         return math.nan
-    flagged_mask = 0.0 if math.isnan(precision) else precision
-    return 2 * flagged_mask * recall / (flagged_mask + recall) if flagged_mask + recall > 0 else 0.0
+    precision = 0.0 if math.isnan(precision) else precision
+    return 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
 
 
 def ratio(part: int, total: int) -> float:

@@ -1,4 +1,4 @@
-"""Removes floating-point rounding noise from values after unit conversion (0.30000000000000004 to 0.3)."""
+"""Converts units, and removes the rounding noise of the conversion (0.30000000000000004 to 0.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Raises one anomaly for each device and day (UTC) whose dead letters exceed their quota.
+"""Periodic task that records an anomaly for each device and day (UTC) whose dead-letter quota was exceeded.
 
 Beyond the quota dead letters are counted and no longer stored (decision 0028), so readings are lost that a
 replay could have recovered. All device names that are not enrolled share one anomaly of their area, because

@@ -1,4 +1,4 @@
-"""Detects devices that have stopped sending, and opens or closes an anomaly for each of them.
+"""Computes which silence anomalies of devices begin, change or end, from when each device was last received.
 
 A device is silent if nothing was received from it for a short grace, and either its newest measured time is
 too far behind its area's watermark (the median newest measured time of the area's devices), or nothing was

@@ -1,4 +1,4 @@
-"""Periodic task that deletes or compresses old readings and rollups according to the settings."""
+"""Periodic task that deletes or compresses old readings, rollups and quotas according to the settings."""
 
 from __future__ import annotations
 

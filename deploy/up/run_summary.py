@@ -56,7 +56,7 @@ def match_faults(
     """Match each fault that must have been detected by now with an anomaly at one of its sites, in time."""
     quantity_of = {one.series_id: one.quantity for one in directory.series}
 
-    def fault_outcomes(fault: PlannedFault, anomaly: Anomaly) -> bool:
+    def matches_fault(fault: PlannedFault, anomaly: Anomaly) -> bool:
         start_s = live_from_s + fault.start_s
         in_time = start_s - EARLY_TOLERANCE_S <= anomaly.start_s <= start_s + fault.find_within_s
         if not in_time or anomaly.site_id not in fault.site_ids:
@@ -70,7 +70,7 @@ def match_faults(
     due = [fault for fault in faults if live_from_s + fault.start_s + fault.find_within_s <= now_s]
     oldest_first = sorted(anomalies, key=lambda anomaly: anomaly.start_s)
     return [
-        FaultOutcome(fault, next((one for one in oldest_first if fault_outcomes(fault, one)), None))
+        FaultOutcome(fault, next((one for one in oldest_first if matches_fault(fault, one)), None))
         for fault in due
     ]
 

@@ -356,9 +356,9 @@ def _create_key(store: PostgresStore, gateway: GatewaySettings) -> tuple[str, st
 def _print_outcome(
     summary: summaries.RunSummary, fault_outcomes: list[summaries.FaultOutcome], screen: TerminalDisplay
 ) -> int:
-    for platform_run in fault_outcomes:
-        verdict = f"found: {platform_run.anomaly.reason_en}" if platform_run.anomaly else "NOT FOUND"
-        screen.print_line(f"planned {platform_run.fault.kind} ({platform_run.fault.en}): {verdict}")
+    for outcome in fault_outcomes:
+        verdict = f"found: {outcome.anomaly.reason_en}" if outcome.anomaly else "NOT FOUND"
+        screen.print_line(f"planned {outcome.fault.kind} ({outcome.fault.en}): {verdict}")
     screen.print_line(msgspec.json.encode(summary).decode())
     return 0 if summaries.is_as_expected(summary) else 1
 
@@ -372,11 +372,7 @@ def _print_ended_processes(children: ChildProcesses, screen: TerminalDisplay) ->
 
 def _unwell_processes(store: PostgresStore) -> list[str]:
     """Return a sentence for each process that is not alive."""
-    return [
-        process_message(platform_run).en
-        for platform_run in store.processes()
-        if platform_run.state != "alive"
-    ]
+    return [process_message(process).en for process in store.processes() if process.state != "alive"]
 
 
 def _problem_at_start(address: str, servers: Servers, children: ChildProcesses, stop: threading.Event) -> str:

@@ -1,4 +1,4 @@
-"""Settings of an agent."""
+"""Settings of a device's spool (local buffer) and MQTT publisher: size, receipts, resending, keep-alive."""
 
 from __future__ import annotations
 

@@ -57,8 +57,8 @@ class IncidentEffect(msgspec.Struct, frozen=True):
 
     Attributes
     ----------
-    from_s, to_s : time range of the effect, relative to the present [s]
-    held : share of the traffic that is held back
+    from_s, to_s : time range of the effect, relative to the origin of the simulation [s]
+    held_share : share of the traffic that is held back
     queued : whether the detector is in the queue (upstream), or on the emptied road (downstream)
     """
 
@@ -127,7 +127,7 @@ def incident_effects(
     Upstream, the queue arrives with its tail and ends with the backward wave; downstream, the emptied road
     arrives and ends at the free-flow speed.
     """
-    distances: list[IncidentEffect] = []
+    effects: list[IncidentEffect] = []
     for fault in plan:
         if fault.kind is not FaultKind.INCIDENT or fault.origin is None:
             continue
@@ -138,13 +138,13 @@ def incident_effects(
             reached_s = fault.start_s + above / queue_tail_km_h(arriving, fault.size) * HOUR_S
             left_s = fault.end_s + above / WAVE_KM_H * HOUR_S
             if reached_s < left_s:
-                distances.append(IncidentEffect(reached_s, left_s, fault.size, queued=True))
+                effects.append(IncidentEffect(reached_s, left_s, fault.size, queued=True))
         elif below is not None:
             later_s = below / free_speed * HOUR_S
-            distances.append(
+            effects.append(
                 IncidentEffect(fault.start_s + later_s, fault.end_s + later_s, fault.size, queued=False)
             )
-    return distances
+    return effects
 
 
 def traffic_site(

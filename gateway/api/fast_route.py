@@ -1,4 +1,4 @@
-"""FastAPI route class that validates all parameters with one pydantic model, built with the route.
+"""FastAPI route class that validates path and query parameters with models built once, at construction.
 
 FastAPI inspects the kind of each parameter with every request, which takes much of a quick request's time.
 Accepted values, rejected values and the OpenAPI description are the same here (`docs/decisions/0017`).
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fastapi.dependencies.models import Dependant
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-_ENDPOINT_THREADS = ThreadPoolExecutor(40, "asked")  # as many as FastAPI's
+_ENDPOINT_THREADS = ThreadPoolExecutor(40, "endpoint")  # as many as FastAPI's
 
 
 class FastRoute(APIRoute):
@@ -101,7 +101,7 @@ class _ParameterReader:
         self._path_names = {_alias(one) for one in dependant.path_params}
         self._query_names = fields.keys() - self._path_names
         self._repeatable = {alias for alias, one in fields.items() if _is_list(one.field_info.annotation)}
-        self._model = create_model("Asked", **_model_fields(fields.values())) if fields else None
+        self._model = create_model("Parameters", **_model_fields(fields.values())) if fields else None
 
     def read(self, request: Request, errors: list[Any]) -> dict[str, Any]:
         """Return the parameters by name; validation errors are appended to ``errors``."""

@@ -26,7 +26,7 @@ MAX_READINGS = 100_000  # read from an in-memory store
 
 
 class PlotRange(NamedTuple):
-    """The last ``hours`` up to now, or the ``fixed`` time range around an anomaly [Unix s]."""
+    """The last ``hours`` up to now, or the ``fixed_range`` around an anomaly [Unix s]."""
 
     hours: int = DEFAULT_RANGE_H
     fixed_range: tuple[float, float] | None = None

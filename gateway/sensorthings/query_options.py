@@ -87,8 +87,8 @@ def split_query_string(text: str) -> Iterator[tuple[str, str]]:
     """
     for part in filter(None, text.split("&")):
         name, equals, value = part.partition("=")
-        name, _, start_column = unquote_plus(name).partition("=")
-        yield name.strip(), start_column + (equals if start_column else "") + unquote_plus(value)
+        name, _, rest = unquote_plus(name).partition("=")
+        yield name.strip(), rest + (equals if rest else "") + unquote_plus(value)
 
 
 def _parse_options(
@@ -134,8 +134,8 @@ def _parse_option(
             query.filter = name_binding.bind_filter(parsed, kind, name)
         case "$orderby":
             binder = NameBinder(kind, name)
-            parse_orderby = ExpressionParser(value, offset, name, node_budget).parse_orderby()
-            query.orderby = [(binder.bind(node), descending) for node, descending in parse_orderby]
+            sort_keys = ExpressionParser(value, offset, name, node_budget).parse_orderby()
+            query.orderby = [(binder.bind(node), descending) for node, descending in sort_keys]
         case "$select":
             query.select = frozenset(_parse_select(value, offset, kind))
         case "$expand":

@@ -111,9 +111,11 @@ def test_a_process_imports_nothing_that_it_does_not_need(modules: list[str], unw
 
 def test_the_compiled_judge_is_loaded_without_scipy_and_judges_small_blocks_before() -> None:
     shown = python(
-        "import sys; import numpy as np; from ingest_service.pipeline.compiled_judge_loader import WarmUp\n"
-        "one = WarmUp(); print(one.fast(np.zeros(3, np.intp)))\n"
-        "one.start(); print(one.fast(np.zeros(1000, np.intp))); print('scipy.linalg' in sys.modules)\n"
+        "import sys; import numpy as np\n"
+        "from ingest_service.pipeline.compiled_judge_loader import CompiledJudgeLoader\n"
+        "one = CompiledJudgeLoader(); print(one.use_compiled(np.zeros(3, np.intp)))\n"
+        "one.start(); print(one.use_compiled(np.zeros(1000, np.intp)))\n"
+        "print('scipy.linalg' in sys.modules)\n"
         "import scipy.linalg"
     )
     assert [one for one in shown if one in {"True", "False"}] == ["False", "True", "False"]
@@ -136,8 +138,8 @@ def test_a_second_up_on_the_same_folder_is_refused_and_touches_nothing(tmp_path:
 
 
 def test_a_lock_file_that_a_killed_up_left_behind_locks_nothing(tmp_path: Path) -> None:
-    holder = "from pathlib import Path; from deploy.up import lock; import os, signal\n"
-    holder += f"with lock.held(Path({str(tmp_path)!r})): os.kill(os.getpid(), signal.SIGKILL)"
+    holder = "from pathlib import Path; from deploy.up import folder_lock; import os, signal\n"
+    holder += f"with folder_lock.hold_folder(Path({str(tmp_path)!r})): os.kill(os.getpid(), signal.SIGKILL)"
     done = subprocess.run([sys.executable, "-c", holder], check=False, cwd=REPOSITORY)
     assert done.returncode == -9
     assert (tmp_path / folder_lock.LOCK_FILE).read_text()

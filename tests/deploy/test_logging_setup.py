@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 PROGRAM = """
 import logging, structlog
 from deploy.logging_setup import configure
-from deploy.settings import Common
-configure(Common(log_format={form!r}))
+from deploy.settings import CommonSettings
+configure(CommonSettings(log_format={form!r}))
 log = structlog.get_logger()
 log.warning("asked", path="a\\nb\\x1b[31m", deep={{"of": ["\\x00", "\\u202e"]}}, long="x" * 100_000)
 library = logging.getLogger("uvicorn.error")

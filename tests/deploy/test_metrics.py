@@ -158,7 +158,7 @@ def test_every_metric_of_ingest_shows_what_happened(
         shown.reaches(2, "connections_total")
         shown.reaches(1, "broker_connected")
 
-        device.publish_values(StatusMessage(online=True, time_s=time.time() + 7200))
+        device.publish_status(StatusMessage(online=True, time_s=time.time() + 7200))
         shown.reaches(1, "clocks_wrong")
         device.send(pack("ph", "pH", {start_s + 2020: 7.5}))
         shown.reaches(1, "readings_total", kind="off_clock")

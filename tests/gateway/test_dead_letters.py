@@ -228,7 +228,7 @@ def test_the_offset_of_a_clock_comes_from_the_field_to_the_api(
     )
     with running_processes(ingest), MqttTestDevice(mosquitto, DATA) as device:
         wait_until(lambda: "subscribed" in ingest.log.read_text(), within_s=WITHIN_S, what="ingest is ready")
-        device.publish_values(StatusMessage(online=True, time_s=time.time() + 7200))
+        device.publish_status(StatusMessage(online=True, time_s=time.time() + 7200))
         wait_until(lambda: offset_s() is not None, within_s=WITHIN_S, what="the offset is known")
         assert offset_s() == pytest.approx(7200, abs=30)
         device.send(pack("ph", "pH", {time.time() + 7200: 7.5}))
@@ -239,7 +239,7 @@ def test_the_offset_of_a_clock_comes_from_the_field_to_the_api(
         )
         assert "by its status it is +7" in api.dead_letters()[0]["detail"]
 
-        device.publish_values(StatusMessage(online=True, time_s=time.time()))
+        device.publish_status(StatusMessage(online=True, time_s=time.time()))
         wait_until(
             lambda: abs(offset_s() or 7200) < 30, within_s=WITHIN_S, what="the clock is known to be mended"
         )

@@ -66,10 +66,10 @@ class MqttTestDevice:
         sent.wait_for_publish(PUBLISHED_S)
         return self._number
 
-    def publish_values(self, values_sent: StatusMessage) -> None:
+    def publish_status(self, message: StatusMessage) -> None:
         """Publish a status message."""
         topic = self.topic.replace("/data", "/status")
-        self._client.publish(topic, status.encode_status(values_sent), qos=1, retain=True).wait_for_publish(
+        self._client.publish(topic, status.encode_status(message), qos=1, retain=True).wait_for_publish(
             PUBLISHED_S
         )
 

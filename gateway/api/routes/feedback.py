@@ -1,4 +1,4 @@
-"""Routes of operators' feedback on anomalies, which shifts the score limits of a series."""
+"""Routes to give, withdraw and list operators' verdicts on an anomaly, which shift score limits."""
 
 from __future__ import annotations
 

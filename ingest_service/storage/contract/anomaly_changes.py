@@ -1,4 +1,4 @@
-"""Data class that summarises anomaly changes too numerous to be sent to a live stream."""
+"""Describes anomaly changes that were too many for a live stream: newest revision and time range."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import msgspec
 
 
 class OmittedChanges(msgspec.Struct, frozen=True):
-    """Anomaly changes that are too many to be sent again.
+    """Anomaly changes that were too many to be sent.
 
     ``revision`` is the newest of them. ``first_s`` and ``last_s`` are the first and the last start time [s]
     of the changed anomalies at the given sites; both are None if there are none at these sites. With
-    ``is_counted`` False, there were too many changes to examine all of them.
+    ``times_are_known`` False, there were too many changes to examine all of them.
     """
 
     revision: int
