@@ -1,4 +1,4 @@
-"""Runs the commands of the howto pages on judging a series and on live streams."""
+"""Runs the commands of the howto pages on judging a series, on live streams and on anomalies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.support.throwaway_servers import NamedServer, PostgresServer
 
-JUDGE, LISTEN = "judge-a-series.md", "live.md"
+JUDGE, LISTEN, QUERY = "judge-a-series.md", "live.md", "query-anomalies.md"
 END_S = datetime.fromisoformat("2026-11-08T00:00:00+08:00").timestamp()  # of the stretch that the page tries
 SPIKE = 30.0
 
@@ -89,6 +89,16 @@ def test_a_stream_is_heard_and_gone_on_with_as_the_page_says(
         received_line = next((line for line in running.stdout if line.startswith(expected_begin)), None)
         running.kill()
     assert received_line is not None
+
+
+def test_the_commands_on_anomalies_run_and_the_newest_one_is_traced(address: str, tmp_path: Path) -> None:
+    commands = howto_pages.code_blocks(QUERY, "sh")
+    assert len(commands) > 4
+    outputs = [howto_pages.run_command(one, address, key=KEY, folder=tmp_path) for one in commands]
+    traced = json.loads(outputs[-1])
+    assert traced["anomaly_id"] > 0
+    assert traced["explanation_zh"]
+    assert (tmp_path / "anomalies.csv").read_text().startswith("anomaly_id,")
 
 
 def test_the_examples_of_the_api_run(address: str, tmp_path: Path) -> None:
