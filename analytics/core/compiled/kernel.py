@@ -91,9 +91,9 @@ def _extend_event(
     r[s, k.EVENT_LAST] = t
     r[s, k.EVENT_COUNT] += 1.0
     r[s, k.EVENT_RULES] = int(r[s, k.EVENT_RULES]) | rules
-    can_be_scored = abs(r[s, k.EVENT_OBSERVED] - r[s, k.EVENT_EXPECTED])
+    distance_at_peak = abs(r[s, k.EVENT_OBSERVED] - r[s, k.EVENT_EXPECTED])
     # Among equal scores the reading farthest from the expected value is the peak.
-    is_tied_but_farther = score == r[s, k.EVENT_SCORE] and abs(v - expected) > can_be_scored
+    is_tied_but_farther = score == r[s, k.EVENT_SCORE] and abs(v - expected) > distance_at_peak
     if score > r[s, k.EVENT_SCORE] or is_tied_but_farther:
         r[s, k.EVENT_PEAK], r[s, k.EVENT_OBSERVED], r[s, k.EVENT_EXPECTED], r[s, k.EVENT_SPREAD] = (
             t,
@@ -151,6 +151,136 @@ def _learn_baseline(
     r[s, k.COUNT] = count + weight
 
 
+@inlined_kernel
+def _revise_spike(
+    r: NDArray[Any], p: NDArray[Any], s: int, v: float, revised: NDArray[Any], n_revised: int
+) -> int:
+    """Revise the flag of the reading before this one if it is a spike; return the number of revisions."""
+    distance = abs(r[s, k.VALUE_1] - (r[s, k.VALUE_2] / 2 + v / 2))
+    late_flag = checks.flag_by_two_limits(distance, p[s, k.SPIKE_SUSPECT], p[s, k.SPIKE_FAIL])
+    if late_flag < k.SUSPECT:
+        return n_revised
+    revised[n_revised, 0], revised[n_revised, 1] = s, r[s, k.TIME_1]
+    revised[n_revised, 2] = max(int(r[s, k.QUALITY_1]), late_flag)
+    revised[n_revised, 3] = int(r[s, k.RULES_1]) | k.SPIKE_RULE
+    return n_revised + 1
+
+
+@inlined_kernel
+def _bins_at(p: NDArray[Any], s: int, t: float) -> tuple[int, int, float, int, int]:
+    """Return the profile bins left and right of a time, the right one's share, hour of week, hour of day.
+
+    As the first half of `analytics.core.baseline.expected_values`.
+    """
+    local = t + p[s, k.DAY_OFFSET]
+    seconds_of_day = local - k.DAY_S * np.floor(local * k.PER_DAY)
+    bin_position = seconds_of_day * k.PER_BIN - 0.5
+    lower_bin = np.floor(bin_position)
+    left = int(lower_bin) if lower_bin >= 0 else BINS_PER_DAY - 1
+    right = left + 1 if left + 1 < BINS_PER_DAY else 0
+    hour = int((local - k.WEEK_S * np.floor(local * k.PER_WEEK)) * k.PER_HOUR)
+    hour_of_week = hour if hour < HOURS_PER_WEEK else 0
+    return left, right, bin_position - lower_bin, hour_of_week, int(seconds_of_day * k.PER_HOUR)
+
+
+@inlined_kernel
+def _expected_at(
+    r: NDArray[Any],
+    p: NDArray[Any],
+    s: int,
+    profiles: tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]],
+    profile_bin: tuple[int, int, float, int],
+) -> tuple[float, float]:
+    """Return the expected value and the spread, as `analytics.core.baseline.expected_values` does."""
+    profile, spread_profile, visits, week = profiles
+    left, right, w, hour = profile_bin
+    expected = r[s, k.LEVEL] + (profile[s, left] * (1 - w) + profile[s, right] * w) + week[s, hour]
+    mean_absolute_residual = spread_profile[s, left] * (1 - w) + spread_profile[s, right] * w
+    share = min((visits[s, left] * (1 - w) + visits[s, right] * w) / k.READINGS_PER_BIN_AND_DAY, 1.0)
+    spread = k.MEAN_DEVIATION_TO_SIGMA * (share * mean_absolute_residual + (1 - share) * r[s, k.DEVIATION])
+    return expected, max(spread, p[s, k.SPREAD_FLOOR], p[s, k.SPREAD_SHARE] * abs(expected))
+
+
+@inlined_kernel
+def _tail_scores(r: NDArray[Any], s: int, residual_spreads: float, mean_z: float) -> tuple[float, float]:
+    """Return the scores of the residual and of the EWMA of residuals, both in spreads."""
+    count = r[s, k.COUNT]
+    residual_sums = (r[s, k.RESIDUAL_TAIL_N], r[s, k.RESIDUAL_TAIL_1], r[s, k.RESIDUAL_TAIL_2])
+    shift_sums = (r[s, k.SHIFT_TAIL_N], r[s, k.SHIFT_TAIL_1], r[s, k.SHIFT_TAIL_2])
+    by_residual = detectors.tail_score(residual_spreads, residual_sums, count, k.RESIDUAL_TAIL_START)
+    return by_residual, detectors.tail_score(mean_z, shift_sums, count, k.SHIFT_TAIL_START)
+
+
+@inlined_kernel
+def _combine_evidence(
+    p: NDArray[Any],
+    s: int,
+    by_residual: float,
+    by_shift: float,
+    mean_z: float,
+    reported_novelty: float,
+    exceeds_usual_step: bool,
+    quality: int,
+    rules: int,
+) -> tuple[int, float, bool, bool]:
+    """Return rules, score, and whether the reading is strong and weak evidence of an event.
+
+    As `analytics.core.numpy_judge` combines checks and detectors, with the maxima in the same order.
+    """
+    weak = by_residual > p[s, k.SCORE_WEAK]
+    shifted = by_shift > p[s, k.SCORE_STRONG] and mean_z > p[s, k.SHIFT_LEAST]
+    exceeds_record = reported_novelty > p[s, k.NOVELTY_LEAST] and by_residual > p[s, k.SCORE_CLOSE]
+    check_failed = exceeds_usual_step or quality == k.FAIL or (rules & (k.FLAT_RULE | k.ATTENUATED_RULE)) > 0
+    score = max(by_residual, by_shift if shifted else 0.0, k.FAILED_CHECK_SCORE if check_failed else 0.0)
+    if exceeds_record:
+        score = max(score, detectors.tail_score(reported_novelty, (0.0, 0.0, 0.0), 0.0, k.NOVELTY_TAIL_START))
+    strong = by_residual > p[s, k.SCORE_STRONG] or check_failed or shifted or exceeds_record
+    is_weak = weak or (rules & k.RATE_RULE) > 0
+    if weak:
+        rules |= k.RESIDUAL_RULE
+    if shifted:
+        rules |= k.SHIFT_RULE
+    if exceeds_record:
+        rules |= k.NOVELTY_RULE
+    return rules, min(score, k.MAX_SCORE), strong, is_weak
+
+
+@inlined_kernel
+def _learning_weight(
+    r: NDArray[Any], p: NDArray[Any], s: int, t: float, was_open: bool, is_good: bool
+) -> tuple[float, bool]:
+    """Return the weight of a reading for the baseline, and whether its long event is adopted."""
+    is_open = r[s, k.EVENT] > 0
+    adopted = is_open and t - r[s, k.EVENT_START] > p[s, k.ADOPT]
+    if not is_good:
+        return 0.0, adopted
+    return k.LEARNING_SHARE_IN_EVENT if (was_open or is_open) and not adopted else 1.0, adopted
+
+
+@inlined_kernel
+def _final_flag(
+    p: NDArray[Any], s: int, dt: float, quality: int, rules: int, can_be_scored: bool
+) -> tuple[int, int]:
+    """Return flag and rules of a present reading, after detectors, gap and warm-up."""
+    if rules & (k.RESIDUAL_RULE | k.SHIFT_RULE | k.NOVELTY_RULE):
+        quality = max(quality, k.SUSPECT)
+    if np.isfinite(dt):
+        gap_flag = checks.flag_by_two_limits(dt, p[s, k.GAP_SUSPECT], p[s, k.GAP_FAIL])
+        if gap_flag >= k.SUSPECT:
+            quality, rules = max(quality, gap_flag), rules | k.GAP_RULE
+    if not can_be_scored:
+        quality = k.NOT_EVALUATED if quality == k.PASS else quality
+        rules |= k.WARM_RULE
+    return quality, rules
+
+
+@inlined_kernel
+def _remember(r: NDArray[Any], s: int, t: float, v: float, quality: int, rules: int) -> None:
+    """Store a present reading as the newest one of its series."""
+    r[s, k.VALUE_2], r[s, k.VALUE_1], r[s, k.TIME_1] = r[s, k.VALUE_1], v, t
+    r[s, k.QUALITY_1], r[s, k.RULES_1] = quality, rules
+
+
 @entry_kernel
 def is_in_order(series: NDArray[np.intp], time_s: NDArray[np.float64], scalars: NDArray[np.float64]) -> bool:
     """Whether readings are sorted by series and time, and later than the last judged time of their series."""
@@ -169,7 +299,7 @@ def is_in_order(series: NDArray[np.intp], time_s: NDArray[np.float64], scalars: 
 
 
 @entry_kernel
-def judge_block(  # noqa: C901, PLR0912, PLR0915 - the stack, once through
+def judge_block(  # noqa: C901, PLR0915 - the steps of a reading, in their order
     series: NDArray[np.intp],
     time_s: NDArray[np.float64],
     value: NDArray[np.float64],
@@ -201,6 +331,7 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the stack, once through
     """
     quality_out, rules_out, expected_out, spread_out, score_out, novelty_out = results
     r, profile, spread_profile, visits, week, hour_lows, hour_highs = state
+    profiles = (profile, spread_profile, visits, week)
     n_revised = n_closed = n_open = 0
     for j in range(len(series)):
         s = series[j]
@@ -211,32 +342,11 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the stack, once through
         quality, rules = k.MISSING, 0
         if present:
             quality, rules = checks.run_checks(r, p, s, t, v, dt)
-            late_flag = checks.flag_by_two_limits(
-                abs(r[s, k.VALUE_1] - (r[s, k.VALUE_2] / 2 + v / 2)),
-                p[s, k.SPIKE_SUSPECT],
-                p[s, k.SPIKE_FAIL],
-            )
-            if late_flag >= k.SUSPECT:
-                revised[n_revised, 0], revised[n_revised, 1] = s, r[s, k.TIME_1]
-                revised[n_revised, 2] = max(int(r[s, k.QUALITY_1]), late_flag)
-                revised[n_revised, 3] = int(r[s, k.RULES_1]) | k.SPIKE_RULE
-                n_revised += 1
+            n_revised = _revise_spike(r, p, s, v, revised, n_revised)
 
-        local = t + p[s, k.DAY_OFFSET]
-        seconds_of_day = local - k.DAY_S * np.floor(local * k.PER_DAY)
-        bin_position = seconds_of_day * k.PER_BIN - 0.5
-        lower_bin = np.floor(bin_position)
-        left = int(lower_bin) if lower_bin >= 0 else BINS_PER_DAY - 1
-        right, w = left + 1 if left + 1 < BINS_PER_DAY else 0, bin_position - lower_bin
-        hour = int((local - k.WEEK_S * np.floor(local * k.PER_WEEK)) * k.PER_HOUR)
-        hour = hour if hour < HOURS_PER_WEEK else 0
-        expected = r[s, k.LEVEL] + (profile[s, left] * (1 - w) + profile[s, right] * w) + week[s, hour]
-        mean_absolute_residual = spread_profile[s, left] * (1 - w) + spread_profile[s, right] * w
-        share = min((visits[s, left] * (1 - w) + visits[s, right] * w) / k.READINGS_PER_BIN_AND_DAY, 1.0)
-        spread = k.MEAN_DEVIATION_TO_SIGMA * (
-            share * mean_absolute_residual + (1 - share) * r[s, k.DEVIATION]
-        )
-        spread = max(spread, p[s, k.SPREAD_FLOOR], p[s, k.SPREAD_SHARE] * abs(expected))
+        left, right, w, hour_of_week, hour_of_day = _bins_at(p, s, t)
+        profile_bin = (left, right, w, hour_of_week)
+        expected, spread = _expected_at(r, p, s, profiles, profile_bin)
         residual = (v if usable else 0.0) - expected
         is_warmed_up = r[s, k.COUNT] > 1 and t - r[s, k.FIRST_TIME] >= p[s, k.WARM_UP]
         can_be_scored = usable and is_warmed_up
@@ -245,108 +355,51 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the stack, once through
             gain = dt / (dt + p[s, k.SHIFT_MEMORY])
             r[s, k.MEAN_Z] += gain * (min(max(z, -k.Z_CLIP), k.Z_CLIP) - r[s, k.MEAN_Z])
 
-        reported_novelty, exceeds_usual_step = 0.0, False
+        novelty, exceeds_usual_step = 0.0, False
         if usable:
             exceeds_usual_step = can_be_scored and detectors.exceeds_usual_step(r, p, s, v)
             novelty_now = detectors.update_novelty(
-                r,
-                s,
-                hour_lows,
-                hour_highs,
-                int(seconds_of_day * k.PER_HOUR),
-                v,
-                residual,
-                p[s, k.SPREAD_FLOOR],
+                r, s, hour_lows, hour_highs, hour_of_day, v, residual, p[s, k.SPREAD_FLOOR]
             )
-            reported_novelty = detectors.report_novelty(r, s, novelty_now if is_warmed_up else 0.0)
+            novelty = detectors.report_novelty(r, s, novelty_now if is_warmed_up else 0.0)
         residual_spreads, mean_z = abs(z), abs(r[s, k.MEAN_Z])
         by_residual = by_shift = 0.0
         if can_be_scored:
-            tail_sums = (r[s, k.RESIDUAL_TAIL_N], r[s, k.RESIDUAL_TAIL_1], r[s, k.RESIDUAL_TAIL_2])
-            by_residual = detectors.tail_score(
-                residual_spreads, tail_sums, r[s, k.COUNT], k.RESIDUAL_TAIL_START
-            )
-            tail_sums = (r[s, k.SHIFT_TAIL_N], r[s, k.SHIFT_TAIL_1], r[s, k.SHIFT_TAIL_2])
-            by_shift = detectors.tail_score(mean_z, tail_sums, r[s, k.COUNT], k.SHIFT_TAIL_START)
+            by_residual, by_shift = _tail_scores(r, s, residual_spreads, mean_z)
         if exceeds_usual_step:
             quality, rules = max(quality, k.SUSPECT), rules | k.RATE_RULE
-        weak = by_residual > p[s, k.SCORE_WEAK]
-        shifted = by_shift > p[s, k.SCORE_STRONG] and mean_z > p[s, k.SHIFT_LEAST]
-        exceeds_record = reported_novelty > p[s, k.NOVELTY_LEAST] and by_residual > p[s, k.SCORE_CLOSE]
-        check_failed = (
-            exceeds_usual_step or quality == k.FAIL or (rules & (k.FLAT_RULE | k.ATTENUATED_RULE)) > 0
+        rules, score, strong, is_weak = _combine_evidence(
+            p, s, by_residual, by_shift, mean_z, novelty, exceeds_usual_step, quality, rules
         )
-        score = max(by_residual, by_shift if shifted else 0.0, k.FAILED_CHECK_SCORE if check_failed else 0.0)
-        if exceeds_record:
-            score = max(
-                score, detectors.tail_score(reported_novelty, (0.0, 0.0, 0.0), 0.0, k.NOVELTY_TAIL_START)
-            )
-        score = min(score, k.MAX_SCORE)
-        strong = by_residual > p[s, k.SCORE_STRONG] or check_failed or shifted or exceeds_record
-        is_weak = weak or (rules & k.RATE_RULE) > 0
-        if weak:
-            rules |= k.RESIDUAL_RULE
-        if shifted:
-            rules |= k.SHIFT_RULE
-        if exceeds_record:
-            rules |= k.NOVELTY_RULE
+
         was_open = r[s, k.EVENT] > 0
-        event_ended, is_extended = _advance_event(
-            r, p, s, t, strong, is_weak, by_residual > p[s, k.SCORE_CLOSE], closed, n_closed
-        )
+        keeps_open = by_residual > p[s, k.SCORE_CLOSE]
+        event_ended, is_extended = _advance_event(r, p, s, t, strong, is_weak, keeps_open, closed, n_closed)
         if event_ended:
             closed[n_closed, 0] = s
             n_closed += 1
+        shown_expected, shown_spread = (expected, spread) if can_be_scored else (np.nan, np.nan)
         if is_extended:
-            _extend_event(
-                r,
-                s,
-                t,
-                v,
-                expected if can_be_scored else np.nan,
-                spread if can_be_scored else np.nan,
-                score,
-                rules,
-            )
+            _extend_event(r, s, t, v, shown_expected, shown_spread, score, rules)
 
-        is_open = r[s, k.EVENT] > 0
-        adopted = is_open and t - r[s, k.EVENT_START] > p[s, k.ADOPT]
-        weight = k.LEARNING_SHARE_IN_EVENT if (was_open or is_open) and not adopted else 1.0
-        if not usable or quality == k.FAIL:
-            weight = 0.0
+        is_good = usable and quality != k.FAIL
+        weight, adopted = _learning_weight(r, p, s, t, was_open, is_good)
         if usable and np.isnan(r[s, k.FIRST_TIME]):
             r[s, k.FIRST_TIME] = t
-        profile_arrays = (profile, spread_profile, visits, week)
-        _learn_baseline(
-            r, p, s, profile_arrays, (left, right, w, hour), t, dt, residual, spread, weight, adopted
-        )
+        _learn_baseline(r, p, s, profiles, profile_bin, t, dt, residual, spread, weight, adopted)
         if can_be_scored:
             detectors.learn_tail(r, s, k.RESIDUAL_TAIL_N, residual_spreads, weight, k.RESIDUAL_TAIL_START)
             detectors.learn_tail(r, s, k.SHIFT_TAIL_N, mean_z, weight, k.SHIFT_TAIL_START)
 
         if present:
-            if rules & (k.RESIDUAL_RULE | k.SHIFT_RULE | k.NOVELTY_RULE):
-                quality = max(quality, k.SUSPECT)
-            if np.isfinite(dt):
-                late_flag = checks.flag_by_two_limits(dt, p[s, k.GAP_SUSPECT], p[s, k.GAP_FAIL])
-                if late_flag >= k.SUSPECT:
-                    quality, rules = max(quality, late_flag), rules | k.GAP_RULE
-            if not can_be_scored:
-                quality = k.NOT_EVALUATED if quality == k.PASS else quality
-                rules |= k.WARM_RULE
-            r[s, k.VALUE_2], r[s, k.VALUE_1], r[s, k.TIME_1], r[s, k.QUALITY_1], r[s, k.RULES_1] = (
-                r[s, k.VALUE_1],
-                v,
-                t,
-                quality,
-                rules,
-            )
+            quality, rules = _final_flag(p, s, dt, quality, rules, can_be_scored)
+            _remember(r, s, t, v, quality, rules)
         r[s, k.LAST_TIME] = t
         quality_out[j], rules_out[j] = quality, rules
         expected_out[j], spread_out[j] = (expected, spread) if is_warmed_up else (np.nan, np.nan)
         score_out[j] = score if can_be_scored else np.nan
-        novelty_out[j] = reported_novelty if usable and is_warmed_up else np.nan
-        if is_open and (j + 1 == len(series) or series[j + 1] != s):
+        novelty_out[j] = novelty if usable and is_warmed_up else np.nan
+        if r[s, k.EVENT] > 0 and (j + 1 == len(series) or series[j + 1] != s):
             still_open[n_open] = s
             n_open += 1
     return n_revised, n_closed, n_open
