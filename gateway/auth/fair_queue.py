@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 MAX_BUDGETED_KEYS = 10_000  # beyond them the least recently used budget is dropped
+# A long response rests three times as long as it works while other requests come in, so that a machine of two
+# cores has room for them: beside exports, the 95 % quantile of short requests was 4.6 times the quiet one.
+REST_PER_WORK = 3.0
+MAX_REST_S = 0.25
+BUSY_WINDOW_S = 0.25  # after its last request another queue counts as busy for so long
+QUICK_S = 0.05  # a response in one part that took less does not rest: many SensorThings requests are quick
 
 
 class TimeBudget:
@@ -55,16 +61,25 @@ class TimeBudget:
 class FairQueue:
     """Runs at most ``per_key`` requests of one key and ``total`` of all at once; the rest wait, round robin.
 
-    Belongs to one event loop; not thread-safe.
+    Belongs to one event loop; not thread-safe. While ``yields_to`` is busy, a response that is sent in parts
+    rests between them, in its slot.
     """
 
     def __init__(
-        self, *, per_key: int, total: int, max_waiting: int, budget: TimeBudget | None = None
+        self,
+        *,
+        per_key: int,
+        total: int,
+        max_waiting: int,
+        budget: TimeBudget | None = None,
+        yields_to: FairQueue | None = None,
     ) -> None:
         self._per_key = per_key
         self._total = total
         self._max_waiting = max_waiting
         self._budget = budget
+        self._yields_to = yields_to
+        self.last_request_s = -math.inf
         self._running: Counter[str] = Counter()
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
@@ -91,8 +106,16 @@ class FairQueue:
         finally:
             work_slot.pause()
 
+    def rest_s(self, worked_s: float) -> float:
+        """Return how long a response that worked for a time [s] has to rest before its next part [s]."""
+        other = self._yields_to
+        if other is None or (not other.running and time.monotonic() - other.last_request_s > BUSY_WINDOW_S):
+            return 0.0
+        return min(MAX_REST_S, REST_PER_WORK * worked_s)
+
     async def acquire(self, principal_id: str) -> None:
         """Wait until a slot is free for a request of a key."""
+        self.last_request_s = time.monotonic()
         if self._running[principal_id] < self._per_key and self.running < self._total:
             self._running[principal_id] += 1
             return
@@ -153,14 +176,29 @@ class WorkSlot:
         self._queue = queue
         self._principal_id = principal_id
         self._acquired_s: float | None = None
+        self._worked_s = 0.0
 
     async def resume(self) -> None:
-        """Acquire the slot; wait until it is free."""
+        """Acquire the slot, wait until it is free, and rest in it for the work done before."""
         await self._queue.acquire(self._principal_id)
         self._acquired_s = time.monotonic()
+        await self._rest(self._worked_s)
+
+    async def rest(self, *, unless_below_s: float = 0.0) -> None:
+        """Rest in the slot for the work done since it was acquired, unless that took less than a time [s]."""
+        if self._acquired_s is not None:
+            worked_s = time.monotonic() - self._acquired_s
+            if worked_s >= unless_below_s:
+                await self._rest(worked_s)
+
+    async def _rest(self, worked_s: float) -> None:
+        rest_s = self._queue.rest_s(worked_s)
+        if rest_s and self._acquired_s is not None:
+            self._acquired_s += rest_s  # the key's budget is charged for work alone
+            await asyncio.sleep(rest_s)
 
     def pause(self) -> None:
         """Release the slot, if it is held."""
         if self._acquired_s is not None:
-            worked_s, self._acquired_s = time.monotonic() - self._acquired_s, None
-            self._queue.release(self._principal_id, worked_s)
+            self._worked_s, self._acquired_s = max(0.0, time.monotonic() - self._acquired_s), None
+            self._queue.release(self._principal_id, self._worked_s)

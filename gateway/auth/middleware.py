@@ -17,6 +17,7 @@ from starlette.responses import RedirectResponse
 from gateway.api.problems import ProblemError, problem_response, store_error_response
 from gateway.auth.api_keys import REFRESH_INTERVAL_S
 from gateway.auth.export_audit import ExportCounter
+from gateway.auth.fair_queue import QUICK_S
 from gateway.auth.rejection_log import RejectionLog
 from gateway.errors import GatewayError
 from gateway.transport.disconnect_watcher import DisconnectWatcher, has_no_body
@@ -118,6 +119,7 @@ class AccessMiddleware:
                     return  # the client has gone
                 app = self._heavy if is_heavy else self._app
                 await app(scope, disconnect_watcher or receive, send)
+                await work_slot.rest(unless_below_s=QUICK_S)
         except ProblemError as error:  # of the queue or the worker; the application answers those of routes
             await self._reject(scope, receive, audited_send, error)
         finally:

@@ -25,16 +25,17 @@ class RequestQueues:
 
     def __init__(self, settings: Settings) -> None:
         budget = TimeBudget(share=settings.heavy_share, burst_s=settings.heavy_burst_s)
+        self.regular = FairQueue(
+            per_key=settings.requests_per_key,
+            total=settings.requests_at_once,
+            max_waiting=MAX_WAITING_PER_KEY,
+        )
         self.heavy = FairQueue(
             per_key=settings.heavy_per_key,
             total=settings.heavy_at_once,
             max_waiting=MAX_WAITING_PER_KEY,
             budget=budget,
-        )
-        self.regular = FairQueue(
-            per_key=settings.requests_per_key,
-            total=settings.requests_at_once,
-            max_waiting=MAX_WAITING_PER_KEY,
+            yields_to=self.regular,
         )
 
     def queue_for(self, scope: Scope, auth: RequestAuth) -> FairQueue | None:

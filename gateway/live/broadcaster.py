@@ -180,8 +180,10 @@ class EventBroadcaster:
         """Read the next page of missed events in a slot. Raises as the store and the queue do."""
         if self._heavy_queue is None:
             return await run_in_threadpool(missed_events.next_page)
-        async with self._heavy_queue.work_slot(principal_id):
-            return await run_in_threadpool(missed_events.next_page)
+        async with self._heavy_queue.work_slot(principal_id) as work_slot:
+            page = await run_in_threadpool(missed_events.next_page)
+            await work_slot.rest()
+            return page
 
     async def _start(self) -> None:
         """Start the polling task, unless it runs."""

@@ -12,7 +12,7 @@ import pytest
 from httpx import ASGITransport, AsyncClient
 
 from gateway.api.problems import ProblemError
-from gateway.auth import api_keys
+from gateway.auth import api_keys, fair_queue
 from gateway.auth.export_audit import EXPORT_THRESHOLD_ROWS, MAX_BURST_ENTRIES, ExportCounter
 from gateway.auth.fair_queue import FairQueue, TimeBudget
 from gateway.auth.principal import Role
@@ -42,6 +42,44 @@ def test_keys_get_turns_one_after_the_other() -> None:
         return done
 
     assert asyncio.run(scenario()).index("other") <= 3
+
+
+@pytest.mark.parametrize("is_busy", [True, False])
+def test_a_long_response_rests_between_its_parts_while_other_requests_come_in(
+    monkeypatch: pytest.MonkeyPatch, *, is_busy: bool
+) -> None:
+    async def scenario() -> tuple[list[float], float]:
+        clock, rests = [1000.0], list[float]()
+
+        async def sleep(seconds: float) -> None:
+            rests.append(round(seconds, 3))
+            clock[0] += seconds
+
+        monkeypatch.setattr(fair_queue.time, "monotonic", lambda: clock[0])
+        monkeypatch.setattr(fair_queue.asyncio, "sleep", sleep)
+        regular = FairQueue(per_key=9, total=9, max_waiting=9)
+        budget = TimeBudget(share=1e-9, burst_s=10.0)
+        heavy = FairQueue(per_key=1, total=1, max_waiting=9, budget=budget, yields_to=regular)
+
+        async def work(seconds: float) -> None:
+            clock[0] += seconds
+            if is_busy:
+                async with regular.work_slot("other"):
+                    pass
+
+        async with heavy.work_slot("export") as work_slot:
+            for worked_s in (0.02, 0.5):
+                await work(worked_s)
+                work_slot.pause()
+                await work_slot.resume()
+            await work(0.01)
+            await work_slot.rest()
+        return rests, 10.0 - budget._remaining["export"][0]
+
+    rests, charged_s = asyncio.run(scenario())
+    expected = [0.02 * fair_queue.REST_PER_WORK, fair_queue.MAX_REST_S, 0.01 * fair_queue.REST_PER_WORK]
+    assert rests == (pytest.approx(expected) if is_busy else [])
+    assert charged_s == pytest.approx(0.53), "for work alone"
 
 
 def test_a_key_never_has_more_than_its_turns_and_waits_within_bounds() -> None:
