@@ -55,8 +55,8 @@ def test_a_long_response_rests_between_its_parts_while_other_requests_come_in(
             rests.append(round(seconds, 3))
             clock[0] += seconds
 
-        monkeypatch.setattr(fair_queue.time, "monotonic", lambda: clock[0])
-        monkeypatch.setattr(fair_queue.asyncio, "sleep", sleep)
+        monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+        monkeypatch.setattr(asyncio, "sleep", sleep)
         regular = FairQueue(per_key=9, total=9, max_waiting=9)
         budget = TimeBudget(share=1e-9, burst_s=10.0)
         heavy = FairQueue(per_key=1, total=1, max_waiting=9, budget=budget, yields_to=regular)
