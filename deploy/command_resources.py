@@ -1,4 +1,4 @@
-"""Opens the named store and broker for commands, and installs signal handlers."""
+"""Opens the store, parses the broker's address and installs signal handlers, for commands."""
 
 from __future__ import annotations
 

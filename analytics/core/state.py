@@ -73,7 +73,7 @@ SCALARS: dict[str, float] = {
     "event_rules": 0.0,
     "event_count": 0.0,
 }
-SCALAR_COLUMN = {name: row for row, name in enumerate(SCALARS)}
+SCALAR_COLUMN = {name: column for column, name in enumerate(SCALARS)}
 _INITIAL_SCALARS = np.array(list(SCALARS.values()))
 COLUMNS_OF_ARRAY = {
     "scalars": len(SCALARS),

@@ -1,4 +1,4 @@
-"""Converts the networks and sites to GeoJSON (RFC 7946), for maps and for a city information model (CIM)."""
+"""Converts networks, sites and their state to GeoJSON (RFC 7946), for maps and city information models."""
 
 from __future__ import annotations
 

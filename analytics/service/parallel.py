@@ -1,4 +1,4 @@
-"""Maps a function over many histories in parallel with Dask, on local threads or on a cluster.
+"""Maps a function over the histories of a backtest with Dask, on local threads or on a cluster.
 
 The compiled judge releases the GIL, so threads are enough on one machine.
 """

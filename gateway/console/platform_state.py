@@ -1,4 +1,4 @@
-"""Caches the platform's state for all open console pages; reads it from the store at most once a second."""
+"""Caches the platform's state for the console pages of one set of areas; reads it at most once a second."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class PlatformState:
 
 
 class PlatformStateCache:
-    """Reads the platform's state at most once a second, however many pages are open."""
+    """Reads the platform's state at most once a second, however many pages of these areas are open."""
 
     def __init__(self, context: RequestContext) -> None:
         self.context = context

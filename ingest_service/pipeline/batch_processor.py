@@ -199,9 +199,9 @@ class BatchProcessor:
 
         Raises
         ------
-        StoreRefused
+        StoreRefusedError
             If the store refuses the batch for good; nothing of it was stored.
-        ShardLost
+        ShardLostError
             Likewise, if another process owns the shard.
 
         """

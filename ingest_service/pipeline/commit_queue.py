@@ -57,7 +57,7 @@ class CommitQueue:
 
         Raises
         ------
-        ShardLost
+        ShardLostError
             If another process owns the shard.
 
         """

@@ -1,4 +1,6 @@
-"""Compiled quality checks of one reading, equivalent to those of `analytics.core.checks`.
+"""Compiled checks of one reading that need no later one; spike and gap are in `kernel`.
+
+They equal those of `analytics.core.checks`: gross range, rate of change, flat line, attenuated signal.
 
 The parameters ``r, p, s, t, v, dt`` are explained in `analytics.core.compiled.kernel`.
 """

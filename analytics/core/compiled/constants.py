@@ -76,7 +76,7 @@ EVENT_SCORE = SCALAR_COLUMN["event_score"]
 EVENT_RULES = SCALAR_COLUMN["event_rules"]
 EVENT_COUNT = SCALAR_COLUMN["event_count"]
 
-# Columns of `Parameters`.
+# Columns of `Parameters.by_series`.
 FAIL_LOW = PARAMETER_COLUMN["fail_low"]
 FAIL_HIGH = PARAMETER_COLUMN["fail_high"]
 SUSPECT_LOW = PARAMETER_COLUMN["suspect_low"]

@@ -1,4 +1,4 @@
-"""Holds the input data of a month's assessments (series, hours of traffic, anomalies) with queries on it."""
+"""Holds the input data of a month's assessments with queries on it, and computes the bounds of months."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def month_bounds(month: str, zone: ZoneInfo) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class MonthData:
-    """The data of everything enrolled in a month, up to the newest reading."""
+    """The month's data of everything enrolled, up to the newest reading."""
 
     name: str
     from_s: float

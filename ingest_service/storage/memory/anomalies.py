@@ -41,7 +41,10 @@ class MemoryAnomalies:
     def omitted(
         self, revision: int, site_ids: Sequence[str], newest: int, counted: int
     ) -> OmittedChanges | None:
-        """Summarise the changes after a revision, except the newest ones; None if there are no others."""
+        """Summarise the changes after a revision; None if there are no others than the newest ones.
+
+        ``newest`` is the number of newest changes left out, ``counted`` that of changes whose times are read.
+        """
         omitted_changes = self.changed(revision)
         omitted_changes = omitted_changes[: max(0, len(omitted_changes) - newest)]
         if not omitted_changes:

@@ -150,9 +150,9 @@ def wait_until_ready(dsn: str, settings: Settings, stop: threading.Event, wait_s
 
     Raises
     ------
-    StoreUnavailable
+    StoreUnavailableError
         After ``wait_s``, or when ``stop`` is set.
-    StoreRefused
+    StoreRefusedError
         If the database refuses this user, or its schema is not of this version.
 
     """

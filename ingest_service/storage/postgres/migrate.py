@@ -53,7 +53,7 @@ def migrate(dsn: str) -> list[str]:
 
     Raises
     ------
-    StoreUnavailable, StoreRefused
+    StoreUnavailableError, StoreRefusedError
         The latter also if the database is newer than this version.
 
     """

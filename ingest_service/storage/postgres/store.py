@@ -87,9 +87,9 @@ class PostgresStore(AreaScopedConnections):
 
         Raises
         ------
-        StoreUnavailable
+        StoreUnavailableError
             After ``wait_s``, or when ``stop`` is set.
-        StoreRefused
+        StoreRefusedError
             If the database refuses this user, or its schema is not of this version.
 
         """

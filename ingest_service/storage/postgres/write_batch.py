@@ -1,4 +1,4 @@
-"""Writes batches, corrections and enrolments to PostgreSQL, each in one transaction."""
+"""Writes batches, corrections, anomalies and enrolments to PostgreSQL, within a transaction."""
 
 from __future__ import annotations
 
