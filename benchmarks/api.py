@@ -171,7 +171,7 @@ def _measure(dsn: str, filled: FilledDatabase, logs: Path, rounds: int) -> dict[
         exports = [_api_load.export(port, key, form, gateway.process.pid) for form in ("arrow", "csv")]
         gateway.kill()
     print(f"{'requests/s, one process, 8 connections':40}{per_s:>12,.0f}")
-    print(f"{'live streams open, all told within':40}{streams:>12,}{all_received_s:>10.2f} s")
+    print(f"{'live streams open, all delivered within':40}{streams:>12,}{all_received_s:>10.2f} s")
     for one in exports:
         print(
             f"{one.rows:,} readings as {one.form:8}{one.rows / one.took_s:>16,.0f} rows/s"

@@ -146,7 +146,7 @@ def report(run: OutageRun, found: StoredCounts, tries: int) -> None:
             f"{one:.1f}" for one in (before_mb, during_mb, after_mb)
         )
         + " MB",
-        "said to the broker meanwhile, connections to it in all": f"{sent_bytes} bytes, "
+        "sent to the broker meanwhile, connections to it in all": f"{sent_bytes} bytes, "
         f"{run.connections:.0f}",
         "largest commit, of at most": f"{found.largest_commit:,}, {max_commit_rows:,} readings",
         "lost, doubled, out of order": f"{lost}, {doubled}, {found.misplaced}",

@@ -81,6 +81,8 @@ class TerminalDisplay:
         problems: list[str],
     ) -> Group:
         head = Table.grid(padding=(0, 2))
+        head.add_column()
+        head.add_column(overflow="fold")  # a cut key or address is of no use
         for label, address in self._addresses:
             head.add_row(Text(label, style="bold"), address)
         head.add_row("readings", f"{health.readings:,}")

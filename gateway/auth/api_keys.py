@@ -34,7 +34,8 @@ log = structlog.get_logger()
 
 REFRESH_INTERVAL_S = 2.0  # a revoked key is rejected after this long at the latest
 MIN_REFRESH_PAUSE_S = 0.05  # between two loads of all keys, however many requests bring unknown keys
-REFRESH_PAUSE_RATIO = 10  # the pause is at least this many times the duration of a load
+REFRESH_PAUSE_RATIO = 10  # the pause is this many times the duration of a load, within the bounds
+MAX_REFRESH_PAUSE_S = 1.0  # a load from a database that was frozen for 30 s held requests back for 300 s
 LAST_USED_INTERVAL_S = 60.0  # resolution of the "last used" time in the database
 MAX_WAITING_ARGON2 = 64  # waiting requests with argon2 keys; a verification takes some 50 ms and 64 MB
 _KEY_PATTERN = re.compile(r"tt_(?P<id>[0-9a-f]{12})_(?P<secret>[0-9a-f]{64})")
@@ -197,6 +198,7 @@ class ApiKeyCache:
 
     async def _refresh(self) -> None:
         refresh_pause_s = max(MIN_REFRESH_PAUSE_S, REFRESH_PAUSE_RATIO * self._refresh_duration_s)
+        refresh_pause_s = min(refresh_pause_s, MAX_REFRESH_PAUSE_S)
         await asyncio.sleep(self._refresh_started_s + refresh_pause_s - time.monotonic())
         started_s = time.monotonic()
         all_keys = await asyncio.get_running_loop().run_in_executor(

@@ -108,6 +108,19 @@ def test_a_known_key_costs_no_query_for_two_seconds() -> None:
     assert accounts.read == 1
 
 
+def test_a_load_from_a_frozen_database_holds_back_no_request_for_minutes() -> None:
+    """A load that took 30 s was followed by a pause of 300 s, in which no request with a key was answered."""
+    accounts = MemoryApiKeyStore()
+    key, _ = api_keys.create_key(accounts, name="a", role=Role.VIEWER, created_by="tests")
+
+    async def scenario() -> str:
+        cache = api_keys.ApiKeyCache(accounts)
+        cache._refresh_started_s, cache._refresh_duration_s = time.monotonic() - 31.0, 30.0
+        return (await asyncio.wait_for(cache.by_id(key.key_id), 5.0)).key_id
+
+    assert asyncio.run(scenario()) == key.key_id
+
+
 def test_one_client_with_wrong_keys_does_not_lock_out_its_address() -> None:
     app = gateway_app(MemoryStore())
     key_id = KEY.split("_")[1]

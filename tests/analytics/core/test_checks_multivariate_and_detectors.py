@@ -134,13 +134,15 @@ def test_diagnose(setting: str) -> None:
     assert len(set(expected)) > 3
 
 
-@pytest.mark.parametrize(("means", "said"), [(11, DetectorDiagnosis.GOOD), (12, DetectorDiagnosis.CONSTANT)])
-def test_constant_takes_as_many_means_as_it_says(means: int, said: DetectorDiagnosis) -> None:
+@pytest.mark.parametrize(
+    ("means", "diagnosis"), [(11, DetectorDiagnosis.GOOD), (12, DetectorDiagnosis.CONSTANT)]
+)
+def test_constant_needs_the_documented_number_of_means(means: int, diagnosis: DetectorDiagnosis) -> None:
     flow, occupancy = day(np.random.default_rng(7))
     occupancy[50 : 50 + means * DAY["mean_of"]] = 0.123
     assert checks.diagnose_traffic_detectors(
         [flow], [occupancy], THRESHOLDS_BY_ROAD_TYPE["urban"], **DAY
-    ).tolist() == [said]
+    ).tolist() == [diagnosis]
 
 
 def test_thresholds_may_differ_by_detector() -> None:

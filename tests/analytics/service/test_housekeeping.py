@@ -33,7 +33,7 @@ def test_readings_go_and_rollups_stay(server: str, request: pytest.FixtureReques
     assert store.buckets(*bucket_range) == before, "what waits to be rolled up stays"
     roll_up(store, settings)
     tidy(store, Settings(), now_s=NOW_S)
-    assert store.health().readings > 0, "for ever, where nothing is said"
+    assert store.health().readings > 0, "for ever, without a setting"
     tidy(store, settings, now_s=NOW_S)
     assert store.health().readings == 0
     assert [one.count for one in store.buckets(*bucket_range)] == [one.count for one in before]

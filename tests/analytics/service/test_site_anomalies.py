@@ -36,7 +36,7 @@ NAMES = {
     FaultKind.STUCK: {"cause/sensor_stuck"},
     FaultKind.INCIDENT: {"cause/incident_downstream", "cause/incident_upstream"},
 }
-REPORT_DELAY_S = 3 * HOUR_S  # a shape takes two hours to be told, and an event some time to arrive
+REPORT_DELAY_S = 3 * HOUR_S  # a shape takes two hours to be recognised, and an event some time to arrive
 
 
 @pytest.fixture
