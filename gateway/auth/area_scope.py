@@ -9,7 +9,7 @@ import numpy as np
 
 from gateway.api.directory_cache import DirectoryIndex, restricted_to_areas
 from gateway.auth import evidence_redaction
-from ingest_service.storage.contract.models import READING, AnomalyQuery, DeadLetterQuery
+from ingest_service.storage.contract.models import READING, AnomalyQuery, DeadLetterQuery, HealthScope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,15 +152,16 @@ class AreaScopedStore:
         visible = self._directory_index.devices
         return [one for one in self._store.activity() if one.device_id in visible]
 
-    def health(self, series_ids: Sequence[int] | None = None) -> StoreHealth:
+    def health(self, scope: HealthScope | None = None) -> StoreHealth:
         """Edition and schema version of the database, and its counts of rows of the areas."""
-        visible = self._directory_index.series
-        rows = self._store.health(
-            [one for one in (visible if series_ids is None else series_ids) if one in visible]
-        )
-        n_open_anomalies = self.count_anomalies(AnomalyQuery(states=["open"]))
-        return msgspec.structs.replace(
-            rows, open_anomalies=n_open_anomalies, dead_letters=self.count_dead_letters(DeadLetterQuery())
+        index = self._directory_index
+        series_ids, site_ids, areas = set(index.series), set(index.sites), set(index.visible_area_ids)
+        if scope is not None:
+            series_ids &= set(scope.series_ids)
+            site_ids &= set(scope.site_ids)
+            areas &= set(scope.areas)
+        return self._store.health(
+            HealthScope(series_ids=sorted(series_ids), site_ids=sorted(site_ids), areas=sorted(areas))
         )
 
     def dead_letters(self, query: DeadLetterQuery) -> list[DeadLetter]:

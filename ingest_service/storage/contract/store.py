@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Directory,
         ExceededQuota,
         Feedback,
+        HealthScope,
         LateReadings,
         NewestReading,
         StoreHealth,
@@ -129,8 +130,8 @@ class Reader(Protocol):
         """Return when each device last sent a reading."""
         ...
 
-    def health(self, series_ids: Sequence[int] | None = None) -> StoreHealth:
-        """Return edition, schema version and row counts; readings are counted exactly, by series or all."""
+    def health(self, scope: HealthScope | None = None) -> StoreHealth:
+        """Return edition, schema version and row counts of a scope, or of all; readings are counted exactly."""
         ...
 
     def count_anomalies(self, query: AnomalyQuery) -> int:

@@ -251,9 +251,11 @@ class MemoryStore(MemoryPlatformHealth, AnomalyChanges):
         """Return the newest status of every device that ever sent one."""
         return [self._statuses[one] for one in sorted(self._statuses)]
 
-    def health(self, series_ids: Sequence[int] | None = None) -> StoreHealth:
+    def health(self, scope: HealthScope | None = None) -> StoreHealth:
         """Count what the store holds."""
-        selected_ids = set(self._rows if series_ids is None else series_ids)
+        selected_ids = set(self._rows if scope is None else scope.series_ids)
+        open_query = AnomalyQuery(states=["open"], site_ids=None if scope is None else scope.site_ids)
+        dead_letter_query = DeadLetterQuery(areas=None if scope is None else scope.areas)
         with self._lock:
             received_us = [
                 int(self._latest[one]["received_us"]) for one in selected_ids & self._latest.keys()
@@ -262,8 +264,8 @@ class MemoryStore(MemoryPlatformHealth, AnomalyChanges):
                 edition="memory",
                 schema_version=migrate.newest_migration(),
                 readings=sum(len(self._rows.get(one, ())) for one in selected_ids),
-                open_anomalies=self._anomalies.open_count(),
-                dead_letters=len(self._dead_letters),
+                open_anomalies=self.count_anomalies(open_query),
+                dead_letters=self.count_dead_letters(dead_letter_query),
                 rollups_due=sum(series_id in selected_ids for series_id, _ in self._due),
                 rejudge_due=self._late.count(selected_ids),
                 newest_received_s=max(received_us) / 1e6 if received_us else None,
