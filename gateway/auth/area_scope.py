@@ -9,7 +9,7 @@ import numpy as np
 
 from gateway.api.directory_cache import DirectoryIndex, restricted_to_areas
 from gateway.auth import evidence_redaction
-from ingest_service.storage.contract.models import READING, AnomalyQuery, DeadLetterQuery, HealthScope
+from ingest_service.storage.contract.models import READING, AnomalyQuery, DeadLetterQuery
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,17 +152,10 @@ class AreaScopedStore:
         visible = self._directory_index.devices
         return [one for one in self._store.activity() if one.device_id in visible]
 
-    def health(self, scope: HealthScope | None = None) -> StoreHealth:
+    def health(self, areas: Sequence[str] | None = None) -> StoreHealth:
         """Edition and schema version of the database, and its counts of rows of the areas."""
-        index = self._directory_index
-        series_ids, site_ids, areas = set(index.series), set(index.sites), set(index.visible_area_ids)
-        if scope is not None:
-            series_ids &= set(scope.series_ids)
-            site_ids &= set(scope.site_ids)
-            areas &= set(scope.areas)
-        return self._store.health(
-            HealthScope(series_ids=sorted(series_ids), site_ids=sorted(site_ids), areas=sorted(areas))
-        )
+        visible = self._directory_index.visible_area_ids
+        return self._store.health(sorted(visible if areas is None else visible.intersection(areas)))
 
     def dead_letters(self, query: DeadLetterQuery) -> list[DeadLetter]:
         """Dead letters of the areas; only unrestricted principals see those without a known area."""

@@ -301,14 +301,6 @@ class AnomalyQuery(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 100
 
 
-class HealthScope(msgspec.Struct, frozen=True, kw_only=True):
-    """Series, sites and areas whose rows `Reader.health` counts."""
-
-    series_ids: list[int]
-    site_ids: list[str]
-    areas: list[str]
-
-
 class StoreHealth(msgspec.Struct, frozen=True, kw_only=True):
     """Edition, schema version and row counts of the database."""
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
         Directory,
         ExceededQuota,
         Feedback,
-        HealthScope,
         LateReadings,
         NewestReading,
         StoreHealth,
@@ -130,8 +129,11 @@ class Reader(Protocol):
         """Return when each device last sent a reading."""
         ...
 
-    def health(self, scope: HealthScope | None = None) -> StoreHealth:
-        """Return edition, schema version and row counts of a scope, or of all; readings are counted exactly."""
+    def health(self, areas: Sequence[str] | None = None) -> StoreHealth:
+        """Return edition, schema version and row counts of some areas, those below them left out, or of all.
+
+        Readings are counted exactly.
+        """
         ...
 
     def count_anomalies(self, query: AnomalyQuery) -> int:

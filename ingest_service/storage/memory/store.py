@@ -251,11 +251,14 @@ class MemoryStore(MemoryPlatformHealth, AnomalyChanges):
         """Return the newest status of every device that ever sent one."""
         return [self._statuses[one] for one in sorted(self._statuses)]
 
-    def health(self, scope: HealthScope | None = None) -> StoreHealth:
+    def health(self, areas: Sequence[str] | None = None) -> StoreHealth:
         """Count what the store holds."""
-        selected_ids = set(self._rows if scope is None else scope.series_ids)
-        open_query = AnomalyQuery(states=["open"], site_ids=None if scope is None else scope.site_ids)
-        dead_letter_query = DeadLetterQuery(areas=None if scope is None else scope.areas)
+        selected_ids, site_ids, letter_areas = set(self._rows), None, None
+        if areas is not None:
+            directory, letter_areas = self.directory(), list(areas)
+            site_ids = [one.site_id for one in directory.sites if one.area_id in areas]
+            selected_ids = {one.series_id for one in directory.series if one.site_id in site_ids}
+        open_query = AnomalyQuery(states=["open"], site_ids=site_ids)
         with self._lock:
             received_us = [
                 int(self._latest[one]["received_us"]) for one in selected_ids & self._latest.keys()
@@ -265,7 +268,7 @@ class MemoryStore(MemoryPlatformHealth, AnomalyChanges):
                 schema_version=migrate.newest_migration(),
                 readings=sum(len(self._rows.get(one, ())) for one in selected_ids),
                 open_anomalies=self.count_anomalies(open_query),
-                dead_letters=self.count_dead_letters(dead_letter_query),
+                dead_letters=self.count_dead_letters(DeadLetterQuery(areas=letter_areas)),
                 rollups_due=sum(series_id in selected_ids for series_id, _ in self._due),
                 rejudge_due=self._late.count(selected_ids),
                 newest_received_s=max(received_us) / 1e6 if received_us else None,

@@ -20,7 +20,6 @@ from ingest_service.storage.contract.models import (
     DeviceStatus,
     ExceededQuota,
     Feedback,
-    HealthScope,
     LateReadings,
     NewestReading,
     StoreHealth,
@@ -288,12 +287,10 @@ class PostgresStore(AreaScopedConnections):
         with self.transaction() as connection:
             return read_rows.fetch_valid_structs(connection, "statuses", DeviceStatus)
 
-    def health(self, scope: HealthScope | None = None) -> StoreHealth:
+    def health(self, areas: Sequence[str] | None = None) -> StoreHealth:
         """Edition, schema version and row counts of the database."""
-        parameters: dict[str, Any] = {"series_ids": None, "site_ids": None, "areas": None}
-        if scope is not None:
-            parameters = msgspec.structs.asdict(scope)
-        with self.run_query(QUERIES["health"], parameters | {"zone": self._settings.time_zone}) as cursor:
+        parameters = {"areas": None if areas is None else list(areas), "zone": self._settings.time_zone}
+        with self.run_query(QUERIES["health"], parameters) as cursor:
             cursor.row_factory = dict_row
             found = cursor.fetchone() or {}
             edition_name = edition.edition_name(

@@ -231,11 +231,21 @@ def test_readings_are_counted_in_the_own_series(store: PostgresStore, *, is_due:
             assert connection.execute(READING_COUNTS.encode()).fetchall() == []
 
 
-@pytest.mark.parametrize("scope", ["NULL, NULL, NULL", "ARRAY[1, 3], ARRAY['s1', 's9'], ARRAY['{0}', '{1}']"])
-def test_health_counts_the_own_rows(scope: str, store: PostgresStore) -> None:
-    """With no scope given, or with one that is too wide."""
-    scope = scope.format(HOME_AREA, OTHER_TOWN.areas[0].area_id)
-    query = f"SELECT readings, open_anomalies, dead_letters FROM health_counts({scope}, 'Asia/Shanghai')"
+def test_the_newest_readings_are_those_of_the_own_series(store: PostgresStore) -> None:
+    query = "SELECT series_id FROM latest_readings({}, NULL) ORDER BY series_id"
+    with behind_wall(store) as connection:
+        connection.execute(SPOOFED.encode())
+        for given in ("NULL", "ARRAY[1, 2, 3, NULL]"):
+            assert connection.execute(query.format(given).encode()).fetchall() == [(1,)]
+        connection.execute(EVERYTHING.encode())
+        assert connection.execute(query.format("NULL").encode()).fetchall() == []
+
+
+@pytest.mark.parametrize("areas", ["NULL", "ARRAY['{0}', '{1}']"])
+def test_health_counts_the_own_rows(areas: str, store: PostgresStore) -> None:
+    """With no areas given, or with too many."""
+    areas = areas.format(HOME_AREA, OTHER_TOWN.areas[0].area_id)
+    query = f"SELECT readings, open_anomalies, dead_letters FROM health_counts({areas}, 'Asia/Shanghai')"
     with store.transaction() as connection:
         scope_key_of(connection)
         with connection.transaction(force_rollback=True):
@@ -257,8 +267,9 @@ def test_health_counts_the_own_rows(scope: str, store: PostgresStore) -> None:
     "call",
     [
         "reading_counts(ARRAY[3], 'UTC')",
+        "latest_readings(ARRAY[3], NULL)",
         "reading_counts_of_days_due(ARRAY[3], '-infinity', 'UTC')",
-        "health_counts(NULL, NULL, NULL, 'UTC') WHERE readings > 2000 OR open_anomalies > 1",
+        "health_counts(NULL, 'UTC') WHERE readings > 2000 OR open_anomalies > 1",
     ],
 )
 def test_the_unrestricted_counts_count_nothing_foreign(store: PostgresStore, call: str, path: str) -> None:

@@ -38,7 +38,7 @@ ORDER BY c.series_id, {outer_order};
 -- sta_newest: The newest observation of each series, from table latest.
 SELECT l.series_id, (extract(epoch FROM l."time") * 1000000)::int8, (extract(epoch FROM l.received) * 1000000)::int8, l.value,
     l.quality, l.rules, l.expected, l.spread, l."time", l.series_id, l."time"
-FROM latest_judged AS l WHERE l.series_id = ANY (%(series_ids)s::int[]);
+FROM latest_readings(%(series_ids)s::int[], NULL) AS l;
 
 -- sta_counts: Number of observations of each series.
 SELECT series_id, sum(readings)::bigint FROM reading_counts(%(series_ids)s::int[], %(zone)s) GROUP BY series_id;

@@ -27,13 +27,13 @@ SELECT coalesce(max(number), 0) FROM schema_migration;
 -- migration_done: Record a migration as applied.
 INSERT INTO schema_migration (number, name) VALUES (%s, %s);
 
--- health: Row counts of some series, sites and areas, or of all, and what edition and schema the database has.
+-- health: Row counts of some areas, or of everything, and what edition and schema the database has.
 SELECT readings, open_anomalies, dead_letters, rollups_due, rejudge_due,
     extract(epoch FROM newest_received)::float8 AS newest_received_s,
     (SELECT max(number) FROM schema_migration) AS schema_version,
     (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb') AS timescale,
     current_setting('timescaledb.license', true) AS licence
-FROM health_counts(%(series_ids)s::int[], %(site_ids)s::text[], %(areas)s::text[], %(zone)s);
+FROM health_counts(%(areas)s::text[], %(zone)s);
 
 -- size: Size of the database, and its data directory if the user may read it and is on the same machine.
 SELECT

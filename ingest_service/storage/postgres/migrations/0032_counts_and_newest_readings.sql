@@ -1,4 +1,4 @@
--- 0032 pre: counts of readings and other rows with an area-restricted key: the visible series are looked up once per statement.
+-- 0032 pre: newest readings, and counts of rows, with an area-restricted key: the visible series are looked up once per statement.
 
 -- Local days of some series whose rollups are due, merged.
 CREATE FUNCTION rollup_days_due(ids integer[], zone text)
@@ -15,7 +15,8 @@ $$;
 
 -- Condition on the series of "r" that selects some ids, which are $1; none if they are all of them: without it, a scan of all
 -- daily rollups takes half the time.
-CREATE FUNCTION series_condition(ids integer[]) RETURNS text LANGUAGE plpgsql STABLE AS $$
+CREATE FUNCTION series_condition(ids integer[]) RETURNS text LANGUAGE plpgsql STABLE
+SET plan_cache_mode TO force_generic_plan AS $$
 BEGIN
     IF cardinality(ids) < (SELECT count(*) FROM series)
         OR EXISTS (SELECT s.series_id FROM series AS s EXCEPT SELECT unnest(ids))
@@ -66,46 +67,65 @@ BEGIN
 END
 $$;
 
--- Row counts for the platform's health: of some series, sites and areas; NULL is all of them. Likewise replaced.
-CREATE FUNCTION health_counts(ids integer[], sites text[], areas text[], zone text)
+-- Row counts for the platform's health: of some areas, or of everything. Likewise replaced.
+CREATE FUNCTION health_counts(areas text[], zone text)
 RETURNS TABLE (
     readings bigint, open_anomalies bigint, dead_letters bigint, rollups_due integer, rejudge_due bigint,
     newest_received timestamptz
 )
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET plan_cache_mode TO force_generic_plan AS $$
 DECLARE
-    series_ids integer[] := coalesce(ids, ARRAY(SELECT s.series_id FROM series AS s));
+    ids integer[] := ARRAY(
+        SELECT s.series_id FROM series AS s JOIN site AS t USING (site_id) WHERE areas IS NULL OR t.area_id = ANY (areas)
+    );
     kept timestamptz := coalesce((SELECT t.since FROM retention AS t WHERE t.what = 'reading'), '-infinity');
     rolled_up bigint;
 BEGIN
     EXECUTE format(
         'SELECT coalesce(sum(r.count), 0)::bigint FROM rollup_1day AS r WHERE %s AND r.bucket >= $2 AND NOT EXISTS ('
         'SELECT FROM rollup_days_due($1, $3) AS d WHERE d.series_id = r.series_id AND r.bucket >= d.since AND r.bucket < d.until'
-        ')', series_condition(series_ids)
-    ) INTO rolled_up USING series_ids, kept, zone;
+        ')', series_condition(ids)
+    ) INTO rolled_up USING ids, kept, zone;
     RETURN QUERY SELECT
         rolled_up + (
-            SELECT coalesce(sum(c.readings), 0)::bigint FROM reading_counts_of_days_due(series_ids, kept, zone) AS c
+            SELECT coalesce(sum(c.readings), 0)::bigint FROM reading_counts_of_days_due(ids, kept, zone) AS c
         ),
-        CASE WHEN sites IS NULL THEN (SELECT count(*) FROM anomaly AS a WHERE a.state = 'open')
-            ELSE (SELECT count(*) FROM anomaly AS a WHERE a.state = 'open' AND a.site_id = ANY (sites)) END,
+        CASE WHEN areas IS NULL THEN (SELECT count(*) FROM anomaly AS a WHERE a.state = 'open') ELSE (
+            SELECT count(*) FROM anomaly AS a JOIN site AS t USING (site_id) WHERE a.state = 'open' AND t.area_id = ANY (areas)
+        ) END,
         CASE WHEN areas IS NULL THEN (SELECT count(*) FROM dead_letter)
             ELSE (SELECT count(*) FROM dead_letter AS l WHERE split_part(l.topic, '/', 3) = ANY (areas)) END,
         (
             SELECT coalesce(ceil(sum(extract(epoch FROM d.until - d.since)) / 3600), 0)::integer FROM rollup_due AS d
-            WHERE d.series_id = ANY (series_ids)
+            WHERE d.series_id IN (SELECT unnest(ids))
         ),
-        (SELECT count(*) FROM rejudge_due AS d WHERE d.series_id = ANY (series_ids)),
-        (SELECT max(l.received) FROM latest AS l WHERE l.series_id = ANY (series_ids));
+        (SELECT count(*) FROM rejudge_due AS d WHERE d.series_id IN (SELECT unnest(ids))),
+        (SELECT max(l.received) FROM latest AS l WHERE l.series_id IN (SELECT unnest(ids)));
 END
 $$;
 
--- The functions of these names in the schema "walled", for those series, sites and areas that the scope includes: they are
+-- The newest reading of some series, or of all, with its newest flag, if it was received after a time. Likewise replaced.
+CREATE FUNCTION latest_readings(ids integer[], received_after timestamptz)
+RETURNS TABLE (
+    series_id integer, "time" timestamptz, received timestamptz, value double precision, quality smallint, rules integer,
+    expected real, spread real
+)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET plan_cache_mode TO force_generic_plan AS $$
+BEGIN
+    RETURN QUERY SELECT l.series_id, l."time", l.received, l.value, l.quality, l.rules::integer, l.expected, l.spread
+    FROM latest_judged AS l
+    WHERE l.series_id = ANY (coalesce(ids, ARRAY(SELECT s.series_id FROM series AS s)))
+        AND (received_after IS NULL OR l.received > received_after);
+END
+$$;
+
+-- The functions of these names in the schema "walled", for those series and areas that the scope includes: they are
 -- looked up once, and the rows are read without a barrier in between. Of the caller, nothing but the ids gets inside.
 CREATE PROCEDURE wall_functions() LANGUAGE plpgsql AS $$
 DECLARE
     home text := current_schema();
-    definer text := 'LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path TO %1$I, pg_temp AS $body$ ';
+    definer text := 'LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path TO %1$I, pg_temp '
+        'SET plan_cache_mode TO force_generic_plan AS $body$ ';
 BEGIN
     EXECUTE format('CREATE FUNCTION walled.series_extent(ids integer[]) RETURNS TABLE (series_id integer, '
         '"first" timestamptz, first_received timestamptz, "last" timestamptz, last_received timestamptz) ' || definer || 'BEGIN '
@@ -115,15 +135,19 @@ BEGIN
         'RETURNS TABLE (series_id integer, readings bigint) ' || definer || 'BEGIN RETURN QUERY SELECT c.* FROM '
         '%1$I.reading_counts(ARRAY(SELECT unnest(ids) INTERSECT SELECT %1$I.series_seen()), zone) AS c; '
         'END $body$', home);
-    EXECUTE format('CREATE FUNCTION walled.health_counts(ids integer[], sites text[], areas text[], zone text) '
+    EXECUTE format('CREATE FUNCTION walled.latest_readings(ids integer[], received_after timestamptz) '
+        'RETURNS TABLE (series_id integer, "time" timestamptz, received timestamptz, value double precision, quality smallint, '
+        'rules integer, expected real, spread real) ' || definer || 'BEGIN '
+        'ids := ARRAY(SELECT s.id FROM %1$I.series_seen() AS s (id) WHERE ids IS NULL OR s.id IN (SELECT unnest(ids))); '
+        'RETURN QUERY SELECT l.* FROM %1$I.latest_readings(ids, received_after) AS l; '
+        'END $body$', home);
+    EXECUTE format('CREATE FUNCTION walled.health_counts(areas text[], zone text) '
         'RETURNS TABLE (readings bigint, open_anomalies bigint, dead_letters bigint, rollups_due integer, rejudge_due bigint, '
         'newest_received timestamptz) ' || definer || 'BEGIN '
         'IF NOT %1$I.wall_is_open() THEN '
-        'ids := ARRAY(SELECT s.id FROM %1$I.series_seen() AS s (id) WHERE ids IS NULL OR s.id IN (SELECT unnest(ids))); '
-        'sites := ARRAY(SELECT s.id FROM %1$I.site_seen() AS s (id) WHERE sites IS NULL OR s.id = ANY (sites)); '
         'areas := ARRAY(SELECT a.id FROM %1$I.area_seen() AS a (id) WHERE areas IS NULL OR a.id = ANY (areas)); '
         'END IF; '
-        'RETURN QUERY SELECT h.* FROM %1$I.health_counts(ids, sites, areas, zone) AS h; '
+        'RETURN QUERY SELECT h.* FROM %1$I.health_counts(areas, zone) AS h; '
         'END $body$', home);
 END
 $$;
