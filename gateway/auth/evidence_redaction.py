@@ -74,8 +74,7 @@ def _redact_evidence(value: Any, directory_index: DirectoryIndex) -> Any:
             name: redacted
             for name, one in value.items()
             # most values are numbers and texts: a call for each would take most of the time
-            if isinstance(one, CONTAINERS)
-            and (redacted := _redact_evidence(one, directory_index)) is not one
+            if isinstance(one, CONTAINERS) and (redacted := _redact_evidence(one, directory_index)) is not one
         }
         return value | redacted_entries if redacted_entries else value
     if isinstance(value, list):

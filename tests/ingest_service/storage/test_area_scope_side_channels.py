@@ -13,7 +13,7 @@ from ingest_service.storage.contract.batch import Batch
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.area_scope import scope_key_of, set_area_role
-from tests.support.neighbouring_town import HOME_AREA, OTHER_TOWN, OTHER_TOWN_ANOMALY
+from tests.support.neighbouring_town import HOME_AREA, OTHER_AREA, OTHER_TOWN, OTHER_TOWN_ANOMALY
 from tests.support.store_samples import DIRECTORY, anomaly, readings
 from tests.support.throwaway_servers import fresh_database
 
@@ -244,7 +244,7 @@ def test_the_newest_readings_are_those_of_the_own_series(store: PostgresStore) -
 @pytest.mark.parametrize("areas", ["NULL", "ARRAY['{0}', '{1}']"])
 def test_health_counts_the_own_rows(areas: str, store: PostgresStore) -> None:
     """With no areas given, or with too many."""
-    areas = areas.format(HOME_AREA, OTHER_TOWN.areas[0].area_id)
+    areas = areas.format(HOME_AREA, OTHER_AREA)
     query = f"SELECT readings, open_anomalies, dead_letters FROM health_counts({areas}, 'Asia/Shanghai')"
     with store.transaction() as connection:
         scope_key_of(connection)
@@ -252,7 +252,7 @@ def test_health_counts_the_own_rows(areas: str, store: PostgresStore) -> None:
             connection.execute(
                 "INSERT INTO dead_letter (received, topic, payload, reason, detail) "
                 "SELECT now(), topic, '', 'format', '' FROM unnest(%s::text[]) AS t (topic)",
-                ([f"tt/v1/{one}/d/data" for one in (HOME_AREA, OTHER_TOWN.areas[0].area_id)],),
+                ([f"tt/v1/{one}/d/data" for one in (HOME_AREA, OTHER_AREA)],),
             )
             assert connection.execute(query.encode()).fetchone() == (4000, 2, 2)
             set_area_role(connection, HOME_AREA)
