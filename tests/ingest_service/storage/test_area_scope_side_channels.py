@@ -205,7 +205,8 @@ READING_COUNTS = (
     "GROUP BY series_id ORDER BY series_id"
 )
 MARK_AS_DUE = """
-INSERT INTO rollup_due SELECT series_id, min("time"), max("time") + interval '1 s' FROM reading GROUP BY series_id;
+INSERT INTO rollup_due
+SELECT series_id, min("time"), max("time") + interval '1 s' FROM reading GROUP BY series_id;
 UPDATE rollup_1day SET count = 9000
 """
 SPOOFED = """
