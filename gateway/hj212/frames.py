@@ -1,8 +1,8 @@
 """Splits the byte stream of an HJ 212 connection into frames: ``##LLLL<data segment>CCCC<CR><LF>``.
 
 The result depends on the bytes alone, never on how TCP divided them. A frame ends where its length field
-places its checksum and is accepted if the checksum fits; otherwise it extends to the next line end or the next
-``##LLLL`` and is rejected whole, with the reason. An encrypted frame has the length of its plain text
+places its checksum and is accepted if the checksum fits; otherwise it extends to the next line end or the
+next ``##LLLL`` and is rejected whole, with the reason. An encrypted frame has the length of its plain text
 (HJ 212-2025) and is therefore delimited by its line end.
 """
 
@@ -121,9 +121,8 @@ class FrameReader:
         ends_at = checksum_at + CHECKSUM_BYTES
         boundary = _LINE_END_OR_HEADER.search(self._buffer, HEADER_BYTES)
         first_boundary = boundary.start() if boundary else None
-        cipher_limit = min(
-            ends_at, MAX_FRAME_BYTES, len(self._buffer) if boundary is None else boundary.start()
-        )
+        # Only up to the boundary: whether bytes after it have come already must not matter.
+        cipher_limit = min(ends_at, MAX_FRAME_BYTES, self._end_or(first_boundary))
         if self._buffer.find(CIPHER_START, HEADER_BYTES, cipher_limit) >= 0:
             return self._delimited(first_boundary, length, MAX_ENCRYPTED_BYTES)
         if length > MAX_SEGMENT_BYTES or (first_boundary is not None and first_boundary < ends_at):
@@ -154,6 +153,9 @@ class FrameReader:
             RejectReason.LENGTH,
             f"the length field is {length}, but the data segment has {len(segment)} bytes",
         )
+
+    def _end_or(self, boundary: int | None) -> int:
+        return len(self._buffer) if boundary is None else boundary
 
     def _garbage(self) -> RejectedBytes | None:
         """Take the bytes before the next header."""

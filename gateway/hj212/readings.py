@@ -40,7 +40,7 @@ DATA_FLAGS = {
     "T": SUSPECT,  # above the range
     "B": FAIL,  # communication fault between instrument and logger
 }
-_TIME = re.compile(r"\d{14}")
+_TIME = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})(?:[0-9]{3})?")
 _FACTOR = re.compile(r"[A-Za-z0-9]{1,16}")
 _DEFAULT = FactorSettings()
 
@@ -177,10 +177,11 @@ def _data_time_s(groups: list[list[Item]], station: Station) -> float | None:
 
 def _time_s(text: str, station: Station) -> float | None:
     """Convert a local time, 14 digits and possibly milliseconds; None if it is no time."""
-    if _TIME.match(text) is None or not text.isdigit():
+    match = _TIME.fullmatch(text)
+    if match is None:
         return None
+    year, month, day, hour, minute, second = (int(part) for part in match.groups())
     try:
-        local = datetime.strptime(text[:14], "%Y%m%d%H%M%S").replace(tzinfo=station.time_zone)
-    except ValueError:
+        return datetime(year, month, day, hour, minute, second, tzinfo=station.time_zone).timestamp()
+    except (ValueError, OverflowError):
         return None
-    return local.timestamp()

@@ -90,7 +90,7 @@ def parse_segment(text: str) -> Segment:
 
     Examples
     --------
-    >>> parsed = parse_segment("QN=20160801085857223;ST=32;CN=1062;PW=100000;MN=01AC;Flag=5;CP=&&RtdInterval=30&&")
+    >>> parsed = parse_segment("QN=20160801085857223;ST=32;CN=1062;MN=01AC;Flag=5;CP=&&RtdInterval=30&&")
     >>> parsed.command, parsed.station, parsed.answer_wanted, parsed.content
     ('1062', '01AC', True, 'RtdInterval=30')
 
@@ -145,11 +145,11 @@ def content_groups(content: str) -> Iterator[list[Item]]:
 
 
 def build_frame(segment: Segment) -> bytes:
-    """Build the frame of a segment, with length, checksum and line end.
+    r"""Build the frame of a segment, with length, checksum and line end.
 
     >>> build_frame(Segment(request="20160801085857223", system="91", command="9014", password="123456",
     ...     station="010000A8900016F000169DC0", flag=4))[-10:]
-    b'&&&&3240\\r\\n'
+    b'&&&&3240\r\n'
     """
     fields = [
         ("QN", segment.request),

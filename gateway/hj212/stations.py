@@ -1,7 +1,7 @@
 """Settings of the HJ 212 stations: which device each is, and how its frames deviate from the standard.
 
-Stations are listed in a TOML file, one ``[[stations]]`` table each. Factor codes, their units and the codes of
-the 2005 edition come from ``factors.toml`` beside this module; a station may override the unit of a factor.
+Stations are listed in a TOML file, one ``[[stations]]`` table each. Factor codes, their units and the codes
+of the 2005 edition come from ``factors.toml`` beside this module; a station may override the unit of a factor.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Factor(msgspec.Struct, frozen=True):
 
 
 class FactorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a station sends one factor, where it deviates: unit, and a factor that its numbers are multiplied by."""
+    """Deviations of a station in one factor: the unit, and a factor to multiply its numbers by."""
 
     unit: str | None = None
     scale: float = 1.0
@@ -50,8 +50,8 @@ class Station(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     area, device : ids under which its readings are published
     password : PW that its frames must have; None accepts any
     key : SM4 key, 32 hexadecimal digits, of stations that encrypt
-    acknowledge : ``standard`` (ST=91 and the edition in Flag), ``as_sent`` (ST and Flag of the request, which some
-        stations expect) or ``never``
+    acknowledge : ``standard`` (ST=91 and the edition in Flag), ``as_sent`` (ST and Flag of the request, which
+        some stations expect) or ``never``
     modbus_checksum : whether frames with the checksum of Modbus are accepted
     utc_offset : offset of the station's clock from UTC
     missing : numbers that stand for a missing value
@@ -68,7 +68,7 @@ class Station(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     acknowledge: Literal["standard", "as_sent", "never"] = "standard"
     modbus_checksum: bool = False
     utc_offset: str = "+08:00"
-    missing: list[float] = [-99.0, -999.0, -9999.0]
+    missing: tuple[float, ...] = (-99.0, -999.0, -9999.0)
     ignored: list[str] = []
     factors: dict[str, FactorSettings] = {}
 
