@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edge.agent.publisher import SpoolPublisher
 from edge.agent.send_window import ReconnectBackoff
-from edge.agent.spool import SpoolBusyError, SpoolError
+from edge.agent.spool import SpoolBusyError, SpoolEntry, SpoolError
 from edge.wire import senml
 from edge.wire.errors import EdgeError
 
@@ -176,8 +176,8 @@ class Agent:
 
     def _spool_packs(self, packs_due: list[Pack], stop: threading.Event) -> None:
         """Put packs into the spool; while its disk is full, wait and retry, so that no reading is lost."""
-        messages = [(senml.encode_json(one.records), len(one.records)) for one in packs_due]
-        readings = sum(count for _, count in messages)
+        messages = [SpoolEntry(senml.encode_json(one.records), len(one.records)) for one in packs_due]
+        readings = sum(one.readings for one in messages)
         backoff = ReconnectBackoff(*DISK_RETRY_S)
         while True:
             try:

@@ -1,7 +1,7 @@
 """Settings of the HJ 212 stations: which device each is, and how its frames deviate from the standard.
 
-Stations are listed in a TOML file, one ``[[stations]]`` table each. Factor codes, their units and the codes
-of the 2005 edition come from ``factors.toml`` beside this module; a station may override the unit of a factor.
+Stations are listed in a TOML file, one table ``[[stations]]`` each. Factor codes, their units and codes
+of the 2005 edition come from ``factors.toml`` beside this module; a station may override a factor's unit.
 """
 
 from __future__ import annotations
