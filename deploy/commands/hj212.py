@@ -25,6 +25,8 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
     """Serve until a stop signal; what has no receipt yet stays in the spool for the next start."""
     import asyncio
 
+    from prometheus_client import start_http_server
+
     from edge.agent.publisher import SpoolPublisher
     from edge.agent.spool import Spool
     from gateway.hj212.errors import StationError
@@ -40,6 +42,8 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
     except (StationError, OSError) as error:
         raise SettingsError(str(error)) from error
     stop = stop_on_signals()
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, addr="127.0.0.1")
     publisher = SpoolPublisher(
         settings.area,
         settings.device,

@@ -112,17 +112,17 @@ def uploaded_readings(
     channel_suffix, value_field = UPLOADS[segment.command]
     faults: list[str] = []
     readings = []
-    seen: set[str] = set()
+    channels: set[str] = set()
     for group in groups:
         for code, fields in _factors_of(group).items():
             text = fields.get(value_field)
             if text is None or code in station.ignored:
                 continue
             channel = codes_of_2005().get(code, code) + channel_suffix
-            if channel in seen:
+            if channel in channels:
                 faults.append(f"{code}: it occurs more than once; the first value was taken")
                 continue
-            seen.add(channel)
+            channels.add(channel)
             reading = _reading(channel, code, text, fields, station, time_s)
             if isinstance(reading, str):
                 faults.append(reading)

@@ -26,4 +26,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Meta(description="A connection without a byte for so long is closed.", extra={"unit": "s"}, gt=0),
     ] = 3600.0
+    metrics_port: Annotated[
+        int, Meta(description="Port of the metrics, on loopback; 0 serves none.", ge=0, le=65535)
+    ] = 0
     max_connections: Annotated[int, Meta(description="Connections at the same time.", ge=1, le=65_000)] = 5000
