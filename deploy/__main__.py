@@ -24,6 +24,7 @@ COMMANDS = (
     "ingest",
     "service",
     "gateway",
+    "hj212",
     "key",
     "simulate",
     "replay",

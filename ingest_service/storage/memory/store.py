@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from ingest_service.storage.memory.shards import MemoryLease
 
 LATE_RULE = 64
-LATE_OR_WRONG_CLOCK_RULES = 64 | 512  # analytics.core.flags.Rule.LATE | Rule.CLOCK
+UNJUDGED_RULES = 64 | 512 | 16384  # analytics.core.flags.Rule.LATE | Rule.CLOCK | Rule.DEVICE
 HOUR_US = 3_600_000_000
 
 
@@ -153,8 +153,7 @@ class MemoryStore(MemoryPlatformHealth, AnomalyChanges):
                 row
                 for series_id in sorted(since_us)
                 for time_us, row in sorted(self._rows.get(series_id, {}).items())
-                if time_us > since_us[series_id]
-                and not row_values.row_field(row, "rules") & LATE_OR_WRONG_CLOCK_RULES
+                if time_us > since_us[series_id] and not row_values.row_field(row, "rules") & UNJUDGED_RULES
             ]
         if rows:
             yield np.array(rows, READING)
