@@ -27,17 +27,6 @@ NAMES: dict[str, dict[str, tuple[str, str]]] = {
 }
 _NAMED = re.compile(r"NAMED\((?P<kind>[a-z]+), (?P<column>[a-z_.]+)\)")
 _BIN = re.compile(r"\bBIN\((?P<column>[a-z_.]+)\)")
-BIN_WIDTHS = ("1 minute", "5 minutes", "15 minutes", "1 hour", "3 hours", "6 hours", "1 day", "7 days")
-WIDEST_BIN = "30 days"
-MAX_BINS = 50
-BIN_ORIGIN = "TIMESTAMPTZ '2000-01-03 00:00+08'"
-"""Midnight of a Monday in China, so that bins of days and weeks begin where a reader expects it."""
-_BINS = f"""bin AS MATERIALIZED (
-    SELECT width, at FROM (
-        SELECT coalesce(min(w), interval '{WIDEST_BIN}') AS width FROM unnest('{{{", ".join(BIN_WIDTHS)}}}'::interval[]) AS w
-        WHERE w * {MAX_BINS} >= $__timeTo()::timestamptz - $__timeFrom()::timestamptz
-    ) AS chosen, generate_series(date_bin(width, $__timeFrom()::timestamptz, {BIN_ORIGIN}), $__timeTo()::timestamptz, width) AS at
-)"""
 QUERIES = named_queries.load_query_folder("queries", "dashboards")
 DATASOURCE_UID = "towntwin-postgres"
 DATASOURCE_TYPE = "grafana-postgresql-datasource"
@@ -55,16 +44,16 @@ def raw_sql(name: str, language: Language, **substitutions: str) -> str:
 
     ``LANG`` stands for the labels' language, ``_KINDS`` for the keyword argument ``kinds`` (likewise for
     every other keyword), and ``NAMED(quantity, x)`` for the name of the quantity in column x; likewise
-    ``detector`` and ``reason``. ``BINS`` is a common table expression ``bin (width, at)`` of the bins of the
-    chosen time, at most `MAX_BINS`, and ``BIN(x)`` the bin of the time in column x: bars as wide as a bin need
-    a row for every bin, also for an empty one.
+    ``detector`` and ``reason``. ``BINS`` is the common table expression ``bin`` of the bins of the chosen
+    time, and ``BIN(x)`` the bin of the time in column x: bars as wide as a bin need a row for every bin, also
+    for an empty one.
     """
     text: str = QUERIES[name]
     for key, value in substitutions.items():
         text = text.replace(f"_{key.upper()}", value)
     text = _NAMED.sub(lambda match: _case(match["kind"], match["column"], language), text)
-    text = re.sub(r"\bBINS\b", lambda _match: _BINS, text)
-    text = _BIN.sub(rf"date_bin((SELECT min(width) FROM bin), \g<column>, {BIN_ORIGIN})", text)
+    text = re.sub(r"\bBINS\b", lambda _match: QUERIES["bins"], text)
+    text = _BIN.sub(lambda match: QUERIES["bin_of"].replace("COLUMN", match["column"]), text)
     return text.replace("LANG", language)
 
 

@@ -1,8 +1,8 @@
 """Writes Grafana's provisioning files (YAML): data source, dashboards, alert rules, contact points, policy.
 
-Grafana substitutes environment variables (``$NAME``, ``${NAME}``, ``$__env{NAME}``) in most fields; ``$$`` is a
-dollar sign there. It takes the annotations and the queries of a rule as they are written (its pull request
-54975, and `rules_types.go`): a doubled dollar sign would stay doubled in them.
+Grafana substitutes environment variables (``$NAME``, ``${NAME}``, ``$__env{NAME}``) in most fields; ``$$`` is
+a dollar sign there. It takes the annotations and the queries of a rule as they are written (Grafana's pull
+request 54975, and `rules_types.go`): a doubled dollar sign would stay doubled in them.
 """
 
 from __future__ import annotations

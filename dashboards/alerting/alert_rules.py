@@ -18,11 +18,14 @@ The states for no data and for errors (decision 0043):
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from dashboards.grafana_versions import GrafanaFeatures
 from dashboards.postgres_query import DATASOURCE_UID, QUERIES
-from dashboards.translations import LANGUAGES, TRANSLATIONS, Language
+from dashboards.translations import LANGUAGES, TRANSLATIONS
+
+if TYPE_CHECKING:
+    from dashboards.grafana_versions import GrafanaFeatures
+    from dashboards.translations import Language
 
 FOLDER = "towntwin"
 GROUP = "towntwin"
@@ -34,6 +37,8 @@ FIRST_PANEL = "2"
 """Id of the first panel below the first row; Grafana requires a panel id along with a dashboard uid."""
 
 
+TOWN = "var-town={{ $labels.area }}"
+SITE = "var-site={{ $labels.site }}"
 NOW = "from=now-6h&to=now"
 SINCE = '{{ with $values.C }}from={{ printf "%.0f" .Value }}&{{ end }}to=now'
 """Time range of a link: from the begin that query C of the rule returns."""
@@ -70,17 +75,17 @@ ALERTS = (
     AlertRule(
         name="severe", severity="critical", pending="1m", keep_firing="5m", no_data="OK",
         board="town-overview", labels=("town", "site"), has_begin=True,
-        link=("{{ $labels.board }}", f"var-town={{{{ $labels.area }}}}&var-site={{{{ $labels.site }}}}&{SINCE}"),
+        link=("{{ $labels.board }}", f"{TOWN}&{SITE}&{SINCE}"),
     ),
     AlertRule(
         name="silent", severity="warning", pending="5m", keep_firing="10m", no_data="OK",
         board="devices", labels=("town", "site"), has_begin=True,
-        link=("devices", f"var-town={{{{ $labels.area }}}}&{SINCE}"),
+        link=("devices", f"{TOWN}&{SINCE}"),
     ),
     AlertRule(
         name="lag", severity="critical", fires_above=900, recovers_below=300, pending="5m", keep_firing="5m",
         no_data="Alerting", board="platform", labels=("town",),
-        link=("platform", f"var-town={{{{ $labels.area }}}}&{NOW}"),
+        link=("platform", f"{TOWN}&{NOW}"),
     ),
     AlertRule(
         name="processes", severity="critical", pending="1m", keep_firing="2m", no_data="Alerting",

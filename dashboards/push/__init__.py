@@ -57,7 +57,7 @@ def _warn_of_version(version: GrafanaVersion | None, console: Console) -> None:
         "a Grafana that hides its version" if version is None else f"Grafana {'.'.join(map(str, version))}"
     )
     console.print(
-        f"WARNING: {found}: dashboards and alert rules are written for Grafana 9.4 to 12; check what they show",
+        f"WARNING: {found}: dashboards and alert rules are for Grafana 9.4 to 12: check what is shown",
         style="yellow", markup=False, soft_wrap=True,
     )  # fmt: skip
 

@@ -49,3 +49,18 @@ WITH chosen AS MATERIALIZED (
     GROUP BY 1, 2
 )
 SELECT "time", metric, "value" FROM drawn JOIN chosen USING (series_id) ORDER BY 1, 2;
+
+-- bins: Bins of the chosen time for BINS, at most fifty; days begin at midnight in China and weeks on Monday.
+bin AS MATERIALIZED (
+    SELECT width, at
+    FROM (
+        SELECT coalesce(min(w), interval '30 days') AS width
+        FROM unnest('{1 minute, 5 minutes, 15 minutes, 1 hour, 3 hours, 6 hours, 1 day, 7 days}'::interval[]) AS w
+        WHERE w * 50 >= $__timeTo()::timestamptz - $__timeFrom()::timestamptz
+    ) AS chosen, generate_series(
+        date_bin(width, $__timeFrom()::timestamptz, TIMESTAMPTZ '2000-01-03 00:00+08'), $__timeTo()::timestamptz, width
+    ) AS at
+);
+
+-- bin_of: Beginning of the bin of the time in COLUMN, for BIN(column).
+date_bin((SELECT min(width) FROM bin), COLUMN, TIMESTAMPTZ '2000-01-03 00:00+08');

@@ -117,7 +117,9 @@ def chinese_texts() -> dict[str, list[str]]:
         "dead letters": [one.zh for one in REASONS.values()],
         "words of dashboards": [zh for _, zh in dashboards.TRANSLATIONS.values()],
         "dashboards": [text for one in boards for text in _of_dashboards(json.loads(one.read_text("utf-8")))],
-        "alerts": [str(one["title"]).partition(" · ")[2] for one in alert_rules.build_alert_rules(COMMON_FEATURES)],
+        "alerts": [
+            str(one["title"]).partition(" · ")[2] for one in alert_rules.build_alert_rules(COMMON_FEATURES)
+        ],
         "console": [zh for key, (_, zh) in console.TRANSLATIONS.items() if key != "language"],
         "health": [
             *_sentences(process_messages),

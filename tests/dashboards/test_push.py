@@ -125,7 +125,7 @@ def test_an_upgraded_grafana_gets_the_new_rules_and_nobody_is_blamed(grafana: Fa
 
 def test_a_server_that_fails_is_not_taken_for_one_without_the_rule(grafana: FakeGrafana) -> None:
     grafana.fails_with = "database is locked"
-    with pytest.raises(PushError, match="alert rule towntwin-severe: Grafana failed: .*database is locked"):
+    with pytest.raises(PushError, match=r"alert rule towntwin-severe: Grafana failed: .*database is locked"):
         pushed(grafana)
     assert grafana.writes == []
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from dashboards.postgres_query import MAX_BINS
 from tests.dashboards.conftest import BOARDS, DemoDatabase
 from tests.support import chinese_texts
 from tests.support.grafana_macros import PanelRequest, expand
@@ -49,6 +48,7 @@ IDENTIFIERS = {
     "device",
     "site_id",
 }  # as they were sent or stored
+MAX_BINS = 50
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86_400.0
 
 

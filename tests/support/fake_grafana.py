@@ -1,12 +1,12 @@
 """Simulates a strict Grafana of a given version: its documented HTTP API, in memory, served on loopback.
 
-Grafana cannot be run in the tests: no package registry has its server. So this is an exception to the rule that
-nothing is mocked. It follows Grafana's documentation of the folder, data source, dashboard, dashboard version and
-alerting provisioning APIs: required fields, uid patterns, status codes, optimistic locking. What differs by
-version follows reports of real servers: a missing alert rule is status 500 in 9.4 (Grafana's issue 66249) and 404
-in newer ones, ``KeepLast`` exists since 10.4.1 (pull request 84406), ``keep_firing_for`` since 12.0 (100750),
-and the type of the data source was renamed in 10.2.3 (issue 80180). A real server accepts a data source of a type
-that it does not have, and every query of it fails; this one refuses it at once.
+Grafana cannot be run in the tests: no package registry has its server. So this is an exception to the rule
+that nothing is mocked. It follows Grafana's documentation of the folder, data source, dashboard, dashboard
+version and alerting provisioning APIs: required fields, uid patterns, status codes, optimistic locking. What
+differs by version follows reports of real servers: a missing alert rule is status 500 in 9.4 (Grafana's issue
+66249) and 404 in newer ones, ``KeepLast`` exists since 10.4.1 (pull request 84406), ``keep_firing_for`` since
+12.0 (100750), and the type of the data source was renamed in 10.2.3 (issue 80180). A real server accepts a
+data source of a type that it does not have, and every query of it fails; this one refuses it at once.
 """
 
 from __future__ import annotations
