@@ -7,19 +7,25 @@ request 54975, and `rules_types.go`): a doubled dollar sign would stay doubled i
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from dashboards.alerting.alert_rules import EVALUATION_INTERVAL_S, FOLDER, GROUP, build_alert_rules
 from dashboards.alerting.contact_points import CONTACT_POINT_NAME, build_contact_points, notification_route
 from dashboards.data_source import build_data_source
+from dashboards.generate import dashboard_files
 from dashboards.grafana_versions import COMMON_FEATURES, GrafanaFeatures
 from dashboards.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HEAD = "# Written by `python -m dashboards` from dashboards/provisioning_files.py; change it there.\n"
 FILE_KEYS = {"keep_firing_for": "keepFiringFor"}
 KEYS_NOT_IN_FILES = {"orgID", "folderUID", "ruleGroup"}
+FILES_WITH_SECRETS = {"datasources/towntwin.yaml", "alerting/contact_points.yaml"}
 RAW_KEYS = {"annotations", "data"}
 """Keys of a rule in which Grafana substitutes nothing."""
 VARIABLE = "$TOWNTWIN_GRAFANA_"
@@ -84,6 +90,34 @@ def stack_files(settings: Settings, features: GrafanaFeatures, dashboards_folder
         files["alerting/contact_points.yaml"] = {"contactPoints": [point]}
         files["alerting/policies.yaml"] = {"policies": [_policy()]}
     return {name: file_text(content) for name, content in files.items()}
+
+
+def write_stack_files(folder: Path, settings: Settings, features: GrafanaFeatures) -> list[Path]:
+    """Write the provisioning files of one stack and the dashboards' JSON; return their paths.
+
+    Parameters
+    ----------
+    folder : absolute; for GF_PATHS_PROVISIONING
+    settings, features : see `stack_files`
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written.
+
+    """
+    json_folder = folder / "dashboards" / FOLDER
+    texts = {folder / name: text for name, text in stack_files(settings, features, str(json_folder)).items()}
+    texts |= {json_folder / name: text for name, text in dashboard_files().items()}
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mode = 0o600 if path.relative_to(folder).as_posix() in FILES_WITH_SECRETS else 0o644
+        with os.fdopen(
+            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8"
+        ) as file:
+            os.fchmod(file.fileno(), mode)  # also where the file was there before
+            file.write(text)
+    return list(texts)
 
 
 def _data_source_of_environment() -> dict[str, Any]:

@@ -4,32 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
 from dashboards.postgres_query import QUERIES
 from tests.dashboards.conftest import BOARDS, DemoDatabase
+from tests.support.grafana_login import board_queries
 from tests.support.grafana_macros import expand
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 VARIABLE = re.compile(r"\$\{(?!__)(\w+)")
-
-
-def queries(board: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the name and the SQL of every query of a dashboard: panels, annotations and variables."""
-    for row in board["panels"]:
-        for panel in [row, *row.get("panels", [])]:
-            for target in panel.get("targets") or []:
-                yield f"panel {panel['title']}", target["rawSql"]
-    for annotation in board["annotations"]["list"]:
-        yield f"annotation {annotation['name']}", annotation["target"]["rawSql"]
-    for variable in board["templating"]["list"]:
-        if variable["type"] == "query":
-            yield f"variable {variable['name']}", variable["query"]
 
 
 @pytest.mark.parametrize("empty", [[], [""]], ids=["all-of-nothing", "no-value"])
@@ -42,7 +26,7 @@ def test_a_town_without_outfalls_or_roads_and_a_fresh_database_show_nothing_and_
     found = 0
     with psycopg.connect(filled.dsn) as connection:
         connection.execute("SET ROLE towntwin_grafana")
-        for name, sql in queries(BOARDS[board]):
+        for name, sql in board_queries(BOARDS[board]):
             for variable in sorted(set(VARIABLE.findall(sql))):
                 request = replace(chosen, variables={**chosen.variables, variable: empty})
                 rows = connection.execute(expand(sql, request).encode()).fetchall()
