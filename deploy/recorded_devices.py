@@ -187,7 +187,7 @@ def _check_all_columns_matched(
         if all(any(column is one for one in unmatched) for unmatched in unmatched_columns):
             names = [name for one in opened for name in one.table.names]
             message = column_layout.missing_column_message(column, list(dict.fromkeys(names)))
-            raise MappingError(f"{lines.place('column', index, 'match')}: {message}")
+            raise MappingError(f"{lines.location('column', index, 'match')}: {message}")
 
 
 def _group_by_shared_site(opened: Sequence[RecordedFile]) -> list[list[RecordedFile]]:

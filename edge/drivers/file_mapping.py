@@ -126,7 +126,7 @@ def load_mapping(path: Path) -> FileMapping:
         _check_column(column, index, mapping, lines)
     if not mapping.column:
         raise MappingError(
-            f"{lines.place('column')}: it names no column: add a [[column]] with match, quantity and unit"
+            f"{lines.location('column')}: it names no column: add a [[column]] with match, quantity and unit"
         )
     return mapping
 
@@ -170,7 +170,7 @@ def _decoding_message(error: str, lines: MappingLines) -> str:
     names = [f"[[column]] {one + 1}" if isinstance(one, int) else one for one in key]
     if len(names) > 1:
         names[0:1] = [] if isinstance(key[1], int) else [f"[{names[0]}]"]
-    return ": ".join([lines.place(*key), *([" ".join(names)] if names else []), sentence])
+    return ": ".join([lines.location(*key), *([" ".join(names)] if names else []), sentence])
 
 
 def _read_text(path: Path) -> str:
@@ -201,7 +201,9 @@ def _check_keys(content: dict[str, Any], lines: MappingLines) -> None:
     """Raise `MappingError` on an unknown key."""
     columns = content.get("column")
     if isinstance(columns, dict):
-        raise MappingError(f"{lines.place('column')}: write [[column]], not [column]: there may be several")
+        raise MappingError(
+            f"{lines.location('column')}: write [[column]], not [column]: there may be several"
+        )
     tables: list[tuple[str, KeyPath, Any, type[msgspec.Struct]]] = [
         ("", (), content, FileMapping),
         ("[time] ", ("time",), content.get("time"), TimeMapping),
@@ -215,48 +217,48 @@ def _check_keys(content: dict[str, Any], lines: MappingLines) -> None:
         for key in table if isinstance(table, dict) else ():
             if key not in allowed_keys:
                 raise MappingError(
-                    f"{lines.place(*location, key)}: {name}there is no key {key!r}"
+                    f"{lines.location(*location, key)}: {name}there is no key {key!r}"
                     f"{did_you_mean(key, allowed_keys)}; there are {', '.join(allowed_keys)}"
                 )
 
 
 def _check_time(time: TimeMapping, lines: MappingLines) -> None:
     if (time.column is None) == (time.start is None) or (time.start is None) != (time.step_s is None):
-        raise MappingError(f"{lines.place('time')}: [time] needs either column, or start and step_s")
+        raise MappingError(f"{lines.location('time')}: [time] needs either column, or start and step_s")
     if time.column is not None and not time.columns:
-        raise MappingError(f"{lines.place('time', 'column')}: [time] column names no column")
+        raise MappingError(f"{lines.location('time', 'column')}: [time] column names no column")
     if time.step_s is not None and not 0 < time.step_s < 1e9:
-        raise MappingError(f"{lines.place('time', 'step_s')}: [time] step_s {time.step_s} must be above 0")
+        raise MappingError(f"{lines.location('time', 'step_s')}: [time] step_s {time.step_s} must be above 0")
     if time.format is not None:
-        _check_format(time.format, lines.place("time", "format"))
+        _check_format(time.format, lines.location("time", "format"))
     try:
         ZoneInfo(time.zone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise MappingError(
-            f"{lines.place('time', 'zone')}: [time] there is no zone {time.zone!r}"
+            f"{lines.location('time', 'zone')}: [time] there is no zone {time.zone!r}"
             f"{did_you_mean(time.zone, available_timezones())}; use a name like Asia/Shanghai"
         ) from error
 
 
-def _check_format(pattern: str, place: str) -> None:
+def _check_format(pattern: str, location: str) -> None:
     """Raise `MappingError` if a format is neither a Unix scale nor a strptime format that can be used."""
     if not pattern or pattern in UNIX_SCALES:
         return
     if pattern.lower().startswith("unix"):
         raise MappingError(
-            f"{place}: [time] there is no format {pattern!r}{did_you_mean(pattern, UNIX_SCALES)}; "
+            f"{location}: [time] there is no format {pattern!r}{did_you_mean(pattern, UNIX_SCALES)}; "
             f"Unix times are {', '.join(UNIX_SCALES)}"
         )
     if "%" not in pattern:
         raise MappingError(
-            f"{place}: [time] format {pattern!r} is no strptime format: write it like %d.%m.%Y %H:%M, "
+            f"{location}: [time] format {pattern!r} is no strptime format: write it like %d.%m.%Y %H:%M, "
             f"or one of {', '.join(UNIX_SCALES)}"
         )
     sample_time = datetime(2026, 3, 1, 8, 5)  # noqa: DTZ001 - an arbitrary time
     try:
         datetime.strptime(sample_time.strftime(pattern), pattern)  # noqa: DTZ007
     except (ValueError, re.error) as error:
-        raise MappingError(f"{place}: [time] format {pattern!r} can't be used: {error}") from error
+        raise MappingError(f"{location}: [time] format {pattern!r} can't be used: {error}") from error
 
 
 def _check_text(mapping: FileMapping, lines: MappingLines) -> None:
@@ -276,7 +278,7 @@ def _check_text(mapping: FileMapping, lines: MappingLines) -> None:
         problem = "comment", "comment must name what such lines begin with, such as #"
     if problem is not None:
         key, sentence = problem
-        raise MappingError(f"{lines.place(key)}: {sentence}")
+        raise MappingError(f"{lines.location(key)}: {sentence}")
 
 
 def _check_encoding(mapping: FileMapping, lines: MappingLines) -> None:
@@ -285,7 +287,7 @@ def _check_encoding(mapping: FileMapping, lines: MappingLines) -> None:
             "1".encode(mapping.encoding)
         except (LookupError, UnicodeError) as error:
             raise MappingError(
-                f"{lines.place('encoding')}: there is no text encoding {mapping.encoding!r}; "
+                f"{lines.location('encoding')}: there is no text encoding {mapping.encoding!r}; "
                 "use a name like utf-8, utf-16, gb18030, latin-1 or cp1252"
             ) from error
 
@@ -293,12 +295,12 @@ def _check_encoding(mapping: FileMapping, lines: MappingLines) -> None:
 def _check_stations(mapping: FileMapping, lines: MappingLines) -> None:
     if mapping.stations and mapping.station is None:
         raise MappingError(
-            f"{lines.place('stations')}: [stations] needs station, the column that names a row's station"
+            f"{lines.location('stations')}: [stations] needs station, the column that names a row's station"
         )
     for name, site in mapping.stations.items():
         if not topics.LEVEL_PATTERN.fullmatch(site):
             raise MappingError(
-                f"{lines.place('stations', name)}: [stations] {name!r}: {site!r} can't be a site id: "
+                f"{lines.location('stations', name)}: [stations] {name!r}: {site!r} can't be a site id: "
                 "letters, digits and _ . : - only"
             )
 
@@ -309,17 +311,17 @@ def _check_column(column: ColumnMapping, index: int, mapping: FileMapping, lines
     try:
         conversion(column)
     except MappingError as error:
-        raise MappingError(f"{lines.place('column', index, 'quantity')}: {name}: {error}") from error
+        raise MappingError(f"{lines.location('column', index, 'quantity')}: {name}: {error}") from error
     except WireError as error:
-        raise MappingError(f"{lines.place('column', index, 'unit')}: {name}: {error}") from error
-    place = lines.place("column", index, "site")
+        raise MappingError(f"{lines.location('column', index, 'unit')}: {name}: {error}") from error
+    location = lines.location("column", index, "site")
     for placeholder in PLACEHOLDER.findall(column.site or ""):
         if placeholder not in PLACEHOLDERS:
             raise MappingError(
-                f"{place}: {name}: site {column.site!r}: there is no {{{placeholder}}}; "
+                f"{location}: {name}: site {column.site!r}: there is no {{{placeholder}}}; "
                 "there are {file}, {column} and {station}"
             )
         if placeholder == "station" and mapping.station is None:
             raise MappingError(
-                f"{place}: {name}: site {column.site!r} needs station, the column that names it"
+                f"{location}: {name}: site {column.site!r} needs station, the column that names it"
             )

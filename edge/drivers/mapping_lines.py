@@ -36,13 +36,13 @@ class MappingLines:
                 names = (bare or double or single or "", *([dotted] if dotted else []))
                 self._lines.setdefault((*table, *names), number)
 
-    def place(self, *key: str | int) -> str:
+    def location(self, *key: str | int) -> str:
         r"""Return ``mapping FILE, line N`` for a key or the table around it; no line if neither is found.
 
         >>> from pathlib import Path
         >>> lines = MappingLines(Path("m.toml"), '[time]\ncolumn = "t"\n[[column]]\nmatch = "a"\n')
-        >>> lines.place("column", 0, "match"), lines.place("column", 0, "unit"), lines.place("missing")
-        ('mapping m.toml, line 4', 'mapping m.toml, line 3', 'mapping m.toml')
+        >>> [lines.location("column", 0, key) for key in ("match", "unit")] + [lines.location("missing")]
+        ['mapping m.toml, line 4', 'mapping m.toml, line 3', 'mapping m.toml']
         """
         for length in range(len(key), 0, -1):
             if key[:length] in self._lines:
