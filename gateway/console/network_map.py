@@ -37,6 +37,9 @@ STATUS_SIZES: dict[Status, int] = {
 }
 RIVER_COLOUR, ROAD_COLOUR, TEXT_COLOUR = "#2f81f7", "#6e7b8a", "#dbe4ee"
 TOOLTIP_MODE = "richText"  # drawn on the canvas: with ECharts' mode "html" markup in a name would run
+LABEL_MARGIN_PX = 150  # at the right, for the labels of the outermost nodes
+LABEL_WIDTH_PX = 132  # longer names are wrapped
+PHONE_WIDTH_PX = 500  # of a chart, below which its legend takes two rows
 DEGREE_ASPECT = 0.86  # length of a degree of longitude over one of latitude, at 30.7° N
 
 
@@ -48,7 +51,8 @@ def map_options(platform_state: PlatformState, language: Language) -> dict[str, 
     return {
         "backgroundColor": "transparent",
         "animation": False,
-        "grid": {"left": 12, "right": 150, "top": 40, "bottom": 16},
+        "grid": {"left": 12, "right": LABEL_MARGIN_PX, "top": 40, "bottom": 16},
+        "media": [{"query": {"maxWidth": PHONE_WIDTH_PX}, "option": {"grid": {"top": 84}}}, {"option": {}}],
         "legend": _legend(language),
         "tooltip": {"trigger": "item", "confine": True, "renderMode": TOOLTIP_MODE},
         **_axes(list(nodes.values())),
@@ -167,6 +171,8 @@ def _point(state: NodeState, node: Node, language: Language) -> dict[str, Any]:
             "show": is_labelled,
             "formatter": name,
             "position": "right",
+            "width": LABEL_WIDTH_PX,
+            "overflow": "break",
             "color": TEXT_COLOUR,
             "fontSize": 12,
         },
