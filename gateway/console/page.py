@@ -89,11 +89,12 @@ body { background: #0b1420; color: #dbe4ee;
   .plot-head { flex-direction: column; align-items: stretch; overflow: hidden; }
   .plot-head .q-tabs { flex: none !important; width: 100%; }
   .letters { width: 100%; padding: 8px; }
-  .letters .q-table td { overflow-wrap: anywhere; }
+  .letters .q-table td:nth-child(2) { overflow-wrap: anywhere; }
   .q-table th, .q-table td { padding: 4px 5px !important; font-size: 13px !important; }
   /* an anomaly in two rows: severity, time, site and link; below them the sentence over the whole width */
   .list-panel thead { display: none; }
-  .list-panel .q-virtual-scroll__content tr { display: grid; align-items: center;
+  .list-panel :is(table, tbody) { display: block; }
+  .list-panel .q-virtual-scroll__content tr { display: grid; align-items: center; height: auto !important;
     grid-template-columns: auto auto 1fr auto; border-bottom: 1px solid #1f3147; }
   .list-panel .q-virtual-scroll__content td { border: none; height: auto; }
   .list-panel .q-virtual-scroll__content td:nth-child(4) { grid-column: 1 / -1; grid-row: 2; }

@@ -283,6 +283,12 @@ CUT_ON_CANVAS = """() => {
   });
   return found;
 }"""
+OVERLAPPING_ROWS = """() => {
+  const rows = [...document.querySelectorAll(".list-panel .q-virtual-scroll__content tr")];
+  const foot = row => Math.max(...[...row.children].map(cell => cell.getBoundingClientRect().bottom));
+  return rows.slice(1).filter((row, i) => row.getBoundingClientRect().top < foot(rows[i]) - 1)
+    .map(row => row.innerText);
+}"""
 WIDER_THAN_THE_PAGE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -305,6 +311,7 @@ def test_no_page_of_the_console_is_wider_than_a_phone_and_no_name_is_cut(
     one.wait_for_function(f"({OPTIONS})().some(it => it.title?.[0]?.text?.includes(' · '))", timeout=60_000)
     check("start")
     assert one.evaluate(CUT_ON_CANVAS) == []
+    assert one.evaluate(OVERLAPPING_ROWS) == []
     tabs = one.locator(".plot-head .q-tabs").bounding_box()
     ranges = one.locator(".plot-head .q-btn-group").bounding_box()
     assert tabs is not None
