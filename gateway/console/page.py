@@ -264,6 +264,8 @@ class ConsolePage:
             await self._show_linked_anomaly(platform_state)
         if self._series_id is None and platform_state.anomalies:
             self._series_id = next((one.series_id for one in platform_state.anomalies if one.series_id), None)
+        if self._series_id is None:
+            self._series_id = newest_series_id(platform_state)
         await self._show_series(platform_state)
 
     async def _is_still_authenticated(self) -> bool:
@@ -451,6 +453,12 @@ class ConsolePage:
 
     def _text(self, key: str) -> str:
         return translate(key, self._language)
+
+
+def newest_series_id(platform_state: PlatformState) -> int | None:
+    """Return the series with the newest reading, shown where there is no anomaly; None without readings."""
+    measured = [one for node in platform_state.state.nodes for one in node.measured]
+    return max(measured, key=lambda one: one.time_s).series_id if measured else None
 
 
 def worst_clock_text(clocks: dict[str, float], language: Language) -> str:
