@@ -67,7 +67,7 @@ def column_layout(mapping: FileMapping, names: Sequence[str], file: Path) -> Col
         if column is not None
     ]
     if not targets:
-        patterns = ", ".join(repr(one.match) for one in mapping.column)
+        patterns = ", ".join(f"{one.match!r}{did_you_mean(one.match, names)}" for one in mapping.column)
         raise MappingError(
             f"{file}: no column matches {patterns}; "
             f"{_column_names_text(names)}{_separator_hint(mapping, names)}"

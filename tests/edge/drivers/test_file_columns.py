@@ -146,6 +146,13 @@ def test_the_second_of_two_columns_is_named_with_its_own_line(tmp_path: Path) ->
         open_recording(tmp_path, "time,temp,ph\n", MAPPING.rstrip() + "\n" + second)
 
 
+def test_a_match_that_no_column_has_gets_a_suggestion(tmp_path: Path) -> None:
+    with pytest.raises(
+        MappingError, match=r"no column matches 'temp' \(did you mean 'tempo'\?\); it has 'time'"
+    ):
+        open_recording(tmp_path, "time,tempo\n", MAPPING)
+
+
 def test_a_mapping_in_another_encoding_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "m.toml").write_bytes(MAPPING.replace('"temp"', '"温"').encode("gb18030"))
     with pytest.raises(MappingError, match=r"line 4: byte 0x.* is not UTF-8"):
