@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 from analytics.service import network_state
 from ingest_service.storage.contract.models import Anomaly, Area, Directory, Link, Node, Site
 
 #  far ──9 km──▶ near ──1 km──▶ end, at 0.5 m/s: 20,000 s and 2,000 s
 NODES = [("far", 120.50, "outfall"), ("near", 120.59, "outfall"), ("end", 120.60, "section")]
-PLACE = {"area_id": "t", "lat": 30.6}
+PLACE: dict[str, Any] = {"area_id": "t", "lat": 30.6}
 
 
 def directory(nodes: list[tuple[str, float, str]] = NODES) -> Directory:
