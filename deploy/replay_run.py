@@ -38,13 +38,13 @@ def run_replay(
     check_allowed_reasons(settings.allow)
     broker = broker_of_settings(common)
     recordings = recorded_devices.open_recordings(args.files, args.mapping)
+    print(f"reading {len(args.files)} files", file=sys.stderr, flush=True)
+    recorded_devices.read_recordings(recordings)
     stop = stop_on_signals()
     store = open_store(common, args, stop)
     try:
         enrolled = store.directory()
-        site_file_directory = _load_site_files(args.enrol, enrolled)  # before the files, which may be large
-        print(f"reading {len(args.files)} files", file=sys.stderr, flush=True)
-        recorded_devices.read_recordings(recordings)
+        site_file_directory = _load_site_files(args.enrol, enrolled)
         if site_file_directory is not None:
             enrolled = _print_and_enrol(store, enrolled, site_file_directory)
         devices = recorded_devices.devices_of_recordings(recordings, enrolled, settings.area)
