@@ -13,9 +13,10 @@ import numpy as np
 
 from benchmarks._api_load import request
 from benchmarks._filled_database import END_US, QUANTITIES, SITES, STATEMENTS, TOWNS
+from ingest_service.storage.contract.models import AnomalyQuery
 from ingest_service.storage.postgres import rollups
 from ingest_service.storage.postgres.named_queries import QUERIES
-from ingest_service.storage.postgres.query_api import AnomalyFilter, filter_parameters
+from ingest_service.storage.postgres.read_rows import anomaly_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -89,10 +90,10 @@ def _compare_query(
     return QueryTimes(query.name, api, sql)
 
 
-def _anomalies(anomaly_filter: Callable[[random.Random], AnomalyFilter]) -> Callable[..., int]:
+def _anomalies(anomaly_query: Callable[[random.Random], AnomalyQuery]) -> Callable[..., int]:
     def run(random_source: random.Random, connection: Connection[Any]) -> int:
         with connection.cursor(binary=True) as cursor:
-            query_parameters = filter_parameters(anomaly_filter(random_source))
+            query_parameters = anomaly_parameters(anomaly_query(random_source))
             return len(cursor.execute(QUERIES["anomalies_now"], query_parameters, prepare=False).fetchall())
 
     return run
@@ -160,14 +161,14 @@ def town_queries(towns: Sequence[int]) -> list[ComparedQuery]:
         ComparedQuery(
             "anomalies of a town, newest 100",
             lambda random_source: f"/v1/anomalies?area=330400-t{town(random_source)}",
-            _anomalies(lambda random_source: AnomalyFilter(site_ids=_sites(town(random_source)), limit=101)),
+            _anomalies(lambda random_source: AnomalyQuery(site_ids=_sites(town(random_source)), limit=101)),
         ),
         *([COUNTY] if len(towns) == TOWNS else []),
         ComparedQuery(
             "open anomalies of a town",
             lambda random_source: f"/v1/anomalies?area=330400-t{town(random_source)}&state=open&limit=200",
             _anomalies(
-                lambda random_source: AnomalyFilter(
+                lambda random_source: AnomalyQuery(
                     site_ids=_sites(town(random_source)), states=["open"], limit=201
                 )
             ),
@@ -178,7 +179,7 @@ def town_queries(towns: Sequence[int]) -> list[ComparedQuery]:
                 f"/v1/anomalies?site={_sites(town(random_source))[3]}&text=turbidity&{_range_parameters(_month(random_source))}"
             ),
             _anomalies(
-                lambda random_source: AnomalyFilter(
+                lambda random_source: AnomalyQuery(
                     site_ids=[_sites(town(random_source))[3]],
                     text="turbidity",
                     limit=101,
@@ -209,7 +210,7 @@ COUNTY = ComparedQuery(
         f"/v1/anomalies?area=330400&severity_min=3&limit=1000&{_range_parameters(_month(random_source))}"
     ),
     _anomalies(
-        lambda random_source: AnomalyFilter(
+        lambda random_source: AnomalyQuery(
             site_ids=[f"site-{at:03}" for at in range(SITES)],
             severity_min=3,
             limit=1001,

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from analytics.quality.cause_text import OTHER_AREA_EN, OTHER_AREA_ZH
+from ingest_service.storage.contract.models import AnomalyFields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.api.directory_cache import DirectoryIndex
-    from ingest_service.storage.contract.models import Anomaly
-    from ingest_service.storage.postgres.query_api import AnomalyRow
+    from ingest_service.storage.contract.models import Anomaly, AnomalyRow
 
-T = TypeVar("T", bound=msgspec.Struct)
+T = TypeVar("T", bound=AnomalyFields)
 
 # Keys of evidence whose values identify enrolled objects.
 ID_KEYS = ("site_id", "series_id", "device_id", "node_id")
@@ -101,13 +101,13 @@ def _is_visible(name: str, value: Any, directory_index: DirectoryIndex) -> bool:
 
 def _redact_reason(one: T) -> T:
     """Replace the neighbour in both reasons of an anomaly by "another area"."""
-    english, chinese = getattr(one, "reason_en"), getattr(one, "reason_zh")  # noqa: B009 - of either struct
-    changed: dict[str, Any] = {
-        "reason_en": english
+    english, chinese = one.reason_en, one.reason_zh
+    return msgspec.structs.replace(
+        one,
+        reason_en=english
         if OTHER_AREA_EN in english
         else NEIGHBOUR_PATTERN_EN.sub(f"; {OTHER_AREA_EN} shows it, too", english),
-        "reason_zh": chinese
+        reason_zh=chinese
         if OTHER_AREA_ZH in chinese
         else NEIGHBOUR_PATTERN_ZH.sub(f"；{OTHER_AREA_ZH}亦有此现象", chinese),
-    }
-    return msgspec.structs.replace(one, **changed)
+    )

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from gateway.api.directory_cache import DirectoryIndex
-    from ingest_service.storage.contract.models import Bucket, NewestReading, Series
-    from ingest_service.storage.postgres.query_api import AnomalyRow
+    from ingest_service.storage.contract.models import AnomalyRow, Bucket, NewestReading, Series
 
 T = TypeVar("T")
 TIME_TYPE = pa.timestamp("us", "UTC")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
 from gateway.api.models import row_models
+from gateway.api.models.judging_models import JudgedAnomalyResponse
 from gateway.formats.arrow_tables import TIME_TYPE, ArrowTable
 
 if TYPE_CHECKING:
@@ -42,24 +43,7 @@ class JudgedReadingJson(msgspec.Struct, frozen=True, gc=False):
     score: float | None
 
 
-class JudgedAnomalyJson(msgspec.Struct, frozen=True):
-    """An anomaly of a posted series; it is not stored."""
-
-    detector: str
-    version: str
-    state: str
-    severity: int
-    start: str
-    end: str | None
-    peak: str
-    observed: float | None
-    expected: float | None
-    spread: float | None
-    score: float
-    n_readings: int
-    reason_en: str
-    reason_zh: str
-    evidence: dict[str, Any]
+JudgedAnomalyJson = row_models.written_struct(JudgedAnomalyResponse, "JudgedAnomalyJson")
 
 
 class JudgedSeriesJson(msgspec.Struct, frozen=True):
@@ -70,7 +54,7 @@ class JudgedSeriesJson(msgspec.Struct, frozen=True):
     interval_s: float
     limits: dict[str, float | None]
     left_out: dict[str, int]
-    anomalies: list[JudgedAnomalyJson]
+    anomalies: list[msgspec.Struct]  # `JudgedAnomalyJson`
     readings: list[JudgedReadingJson]
 
 
@@ -90,33 +74,10 @@ def judged_readings(judged_series: backtest.JudgedHistory) -> list[JudgedReading
     ]
 
 
-def judged_anomalies(stored_anomalies: Sequence[Anomaly]) -> list[JudgedAnomalyJson]:
+def judged_anomalies(found: Sequence[Anomaly]) -> list[msgspec.Struct]:
     """Return anomalies without the fields that only stored ones have."""
-    return [
-        JudgedAnomalyJson(
-            one.detector,
-            one.version,
-            one.state,
-            one.severity,
-            _rfc3339(one.start_s),
-            None if one.end_s is None else _rfc3339(one.end_s),
-            _rfc3339(one.peak_s),
-            one.observed,
-            one.expected,
-            one.spread,
-            one.score,
-            one.n_readings,
-            one.reason_en,
-            one.reason_zh,
-            one.evidence,
-        )
-        for one in stored_anomalies
-    ]
-
-
-def _rfc3339(seconds: float) -> str:
-    (text,) = row_models.rfc3339_of_seconds(np.array([seconds]))
-    return text
+    evidence = [msgspec.Raw(msgspec.json.encode(one.evidence)) for one in found]
+    return row_models.written_anomalies(JudgedAnomalyJson, found, evidence=evidence)
 
 
 def _arrow_batch(judged_series: backtest.JudgedHistory) -> pa.RecordBatch:

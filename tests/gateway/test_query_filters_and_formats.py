@@ -19,7 +19,9 @@ from pyarrow import csv
 
 from gateway.api import snapshots
 from gateway.api.models import row_models
+from gateway.api.models.judging_models import JudgedAnomalyResponse
 from gateway.api.models.resource_models import (
+    AnomalyResponse,
     BucketResponse,
     LatestResponse,
     PlotResponse,
@@ -28,6 +30,7 @@ from gateway.api.models.resource_models import (
 )
 from gateway.formats import plots
 from gateway.formats.negotiation import MEDIA_TYPES
+from ingest_service.storage.contract.models import AnomalyFields
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
 from ingest_service.storage.settings import Settings
@@ -66,6 +69,16 @@ def table_of(form: str, content: bytes) -> pa.Table:
 )
 def test_what_is_written_has_the_fields_that_are_documented(row: Any, model: Any) -> None:
     assert set(row.__struct_fields__) == set(model.model_fields)
+
+
+def test_documented_anomalies_have_the_fields_of_stored_ones() -> None:
+    times = {"start_s": "start", "end_s": "end", "peak_s": "peak"}
+    stored = {times.get(name, name) for name in AnomalyFields.__struct_fields__} | {"evidence"}
+    documented = {name: field.annotation for name, field in AnomalyResponse.model_fields.items()}
+    judged = {name: field.annotation for name, field in JudgedAnomalyResponse.model_fields.items()}
+    assert documented.keys() == stored | {"quantity", "unit"}
+    assert judged.keys() == stored - {"anomaly_id", "site_id", "series_id", "device_id"}
+    assert {name for name in judged if judged[name] != documented[name]} == {"state"}, "never withdrawn"
 
 
 @given(st.lists(st.integers(snapshots.EARLIEST_US, snapshots.LATEST_US - 1)))

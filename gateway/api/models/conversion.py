@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import numpy as np
 
-from analytics.core.flags import Rule
 from edge.wire.quantities import QUANTITIES
-from gateway.api.models import resource_models
+from gateway.api.models import judging_models, resource_models
 from gateway.api.models.resource_models import utc_datetime
+from gateway.api.models.row_models import quantity_and_unit, rule_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,19 +26,11 @@ if TYPE_CHECKING:
         Series,
     )
 
+AnomalyModel = TypeVar("AnomalyModel", resource_models.AnomalyResponse, judging_models.JudgedAnomalyResponse)
 US_PER_S = 1e6
 LIKELIHOOD_DECIMALS = (
     3  # a likelihood follows from an assumed uncertainty of velocities: more digits mean nothing
 )
-
-
-def rule_names(bits: int) -> list[str]:
-    """Return the names of rule bits.
-
-    >>> rule_names(17)
-    ['GROSS_RANGE', 'RESIDUAL']
-    """
-    return [one.name or "" for one in Rule(bits)]
 
 
 def device_response(
@@ -108,17 +100,24 @@ def latest_response(
 
 def anomaly_response(one: Anomaly, directory_index: DirectoryIndex) -> resource_models.AnomalyResponse:
     """Return an anomaly with the quantity and unit of its series."""
-    series = directory_index.series.get(one.series_id or 0)
-    row: dict[str, Any] = msgspec.structs.asdict(one)
-    for name in ("revision", "subject", "start_s", "end_s", "peak_s"):
-        del row[name]
-    return resource_models.AnomalyResponse(
-        **row,
-        quantity=series.quantity if series else None,
-        unit=QUANTITIES[series.quantity].unit if series else None,
-        start=utc_datetime(one.start_s),
-        end=None if one.end_s is None else utc_datetime(one.end_s),
-        peak=utc_datetime(one.peak_s),
+    quantity, unit = quantity_and_unit(one.series_id, directory_index)
+    return _anomaly_model(resource_models.AnomalyResponse, one, quantity=quantity, unit=unit)
+
+
+def judged_anomaly_response(one: Anomaly) -> judging_models.JudgedAnomalyResponse:
+    """Return an anomaly that is not stored."""
+    return _anomaly_model(judging_models.JudgedAnomalyResponse, one)
+
+
+def _anomaly_model(model: type[AnomalyModel], one: Anomaly, **values: Any) -> AnomalyModel:
+    """Return an anomaly as a model; ``values`` are the fields that `Anomaly` does not have."""
+    values |= {
+        "start": utc_datetime(one.start_s),
+        "end": None if one.end_s is None else utc_datetime(one.end_s),
+        "peak": utc_datetime(one.peak_s),
+    }
+    return model(
+        **{name: values[name] if name in values else getattr(one, name) for name in model.model_fields}
     )
 
 

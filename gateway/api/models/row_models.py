@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import lru_cache
+from operator import attrgetter
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -25,8 +26,13 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from gateway.api.directory_cache import DirectoryIndex
-    from ingest_service.storage.contract.models import Bucket, NewestReading, Series
-    from ingest_service.storage.postgres.query_api import AnomalyRow
+    from ingest_service.storage.contract.models import (
+        AnomalyFields,
+        AnomalyRow,
+        Bucket,
+        NewestReading,
+        Series,
+    )
 
 MEAN_DIGITS = 8  # significant digits of a mean; later ones depend on the order of the database's additions
 # Times are composed of preformatted parts, which is three times as fast as formatting each.
@@ -207,33 +213,35 @@ def bucket_rows(source_rows: Sequence[Bucket]) -> list[BucketJson]:
 
 def anomaly_rows(source_rows: Sequence[AnomalyRow], directory_index: DirectoryIndex) -> list[msgspec.Struct]:
     """Return anomalies with the quantity and unit of their series."""
-    event_times_s = [(one.start_s, one.end_s or 0.0, one.peak_s) for one in source_rows]
-    time_texts = rfc3339_of_seconds(np.ravel(event_times_s))
+    series = [quantity_and_unit(one.series_id, directory_index) for one in source_rows]
+    return written_anomalies(
+        AnomalyJson,
+        source_rows,
+        quantity=[quantity for quantity, _ in series],
+        unit=[unit for _, unit in series],
+        evidence=[msgspec.Raw(one.evidence) for one in source_rows],
+    )
+
+
+def written_anomalies(
+    struct: Any, anomalies: Sequence[AnomalyFields], **columns: Sequence[object]
+) -> list[msgspec.Struct]:
+    """Return anomalies as `written_struct` structs; ``columns`` are the fields that anomalies do not have."""
+    event_times_s = [(one.start_s, one.end_s or 0.0, one.peak_s) for one in anomalies]
+    starts, ends, peaks = (rfc3339_of_seconds([one[at] for one in event_times_s]) for at in range(3))
+    columns |= {
+        "start": starts,
+        "end": [None if one.end_s is None else end for one, end in zip(anomalies, ends, strict=True)],
+        "peak": peaks,
+    }
     return [
-        AnomalyJson(
-            one.anomaly_id,
-            one.site_id,
-            one.series_id,
-            one.device_id,
-            *quantity_and_unit(one.series_id, directory_index),
-            one.detector,
-            one.version,
-            one.state,
-            one.severity,
-            start,
-            None if one.end_s is None else end,
-            peak,
-            one.observed,
-            one.expected,
-            one.spread,
-            one.score,
-            one.n_readings,
-            one.reason_en,
-            one.reason_zh,
-            msgspec.Raw(one.evidence),
-        )
-        for one, start, end, peak in zip(
-            source_rows, time_texts[::3], time_texts[1::3], time_texts[2::3], strict=True
+        struct(*values)
+        for values in zip(
+            *(
+                columns[name] if name in columns else map(attrgetter(name), anomalies)
+                for name in struct.__struct_fields__
+            ),
+            strict=True,
         )
     ]
 

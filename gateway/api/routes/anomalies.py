@@ -17,8 +17,8 @@ from gateway.api.request_context import CurrentContext, RequestContext
 from gateway.auth.authorization import ANOMALIES, requires
 from gateway.formats import arrow_tables, streaming_response
 from gateway.formats.negotiation import RequestedFormat, format_responses
-from ingest_service.storage.contract.models import Anomaly
-from ingest_service.storage.postgres.query_api import AnomalyFilter, PageRetry
+from ingest_service.storage.contract.models import Anomaly, AnomalyQuery
+from ingest_service.storage.postgres.query_api import PageRetry
 
 router = APIRouter(prefix="/v1", tags=["anomalies"], route_class=fast_route.FastRoute)
 
@@ -92,7 +92,7 @@ def anomalies(
             directory_index, near_, within_m=within_m, within_s=within_s, direction=direction
         )
         sites = [one for one in sites if one in sites_in_range]
-    anomaly_filter = AnomalyFilter(
+    anomaly_query = AnomalyQuery(
         site_ids=None if area is site is near_ is None and directory_index.is_unrestricted else sites,
         series_ids=_selected_series(directory_index, series, quantity),
         detectors=[_reject_nul(one) for one in detector] if detector else None,
@@ -109,7 +109,7 @@ def anomalies(
     rows = min(limit or DEFAULT_PAGE_ROWS, context.settings.page_rows)
     reader_at = context.query_api.reader_at(as_of)
     if limit is not None or response_format.format_name == "json":
-        matched = reader_at.anomalies(msgspec.structs.replace(anomaly_filter, limit=rows + 1))
+        matched = reader_at.anomalies(msgspec.structs.replace(anomaly_query, limit=rows + 1))
         next_cursor = cursor_signer.encode(*matched[rows - 1].position) if len(matched) > rows else None
         token = snapshots.encode_token(reader_at.snapshot)
         return streaming_response.page_response(
@@ -117,7 +117,7 @@ def anomalies(
         )
     snapshot = reader_at.snapshot
     page_retry = PageRetry()
-    pages = context.query_api.all_anomalies(anomaly_filter, snapshot, page_retry, rows=EXPORT_BLOCK_ROWS)
+    pages = context.query_api.all_anomalies(anomaly_query, snapshot, page_retry, rows=EXPORT_BLOCK_ROWS)
     response = streaming_response.streamed_response(
         response_format, table, pages, token=snapshots.encode_token(snapshot), directory_index=directory_index
     )

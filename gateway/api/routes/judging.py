@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import structlog
@@ -18,7 +18,7 @@ from edge.wire.errors import UnitError
 from edge.wire.quantities import QUANTITIES, Conversion, to_canonical
 from gateway.api import query_params
 from gateway.api.directory_cache import check_quantity
-from gateway.api.models import judging_models
+from gateway.api.models import conversion, judging_models
 from gateway.api.models.resource_models import utc_datetime
 from gateway.api.problems import ProblemError, not_found, problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
@@ -137,8 +137,8 @@ def try_limits(
     return judging_models.TrialResponse(
         now=_outcome_response(trial_result.now),
         tried=_outcome_response(trial_result.tried),
-        gone=_judged_anomaly_responses(trial_result.gone),
-        new=_judged_anomaly_responses(trial_result.new),
+        gone=[conversion.judged_anomaly_response(one) for one in trial_result.gone],
+        new=[conversion.judged_anomaly_response(one) for one in trial_result.new],
     )
 
 
@@ -232,12 +232,5 @@ def _outcome_response(one: limit_trials.TrialOutcome) -> judging_models.OutcomeR
         limits=_nan_to_none(one.limits),
         readings=one.readings,
         flagged=one.flagged,
-        anomalies=_judged_anomaly_responses(one.anomalies),
+        anomalies=[conversion.judged_anomaly_response(found) for found in one.anomalies],
     )
-
-
-def _judged_anomaly_responses(values: Any) -> list[judging_models.JudgedAnomalyResponse]:
-    return [
-        judging_models.JudgedAnomalyResponse.model_validate(msgspec.to_builtins(one))
-        for one in judging_tables.judged_anomalies(values)
-    ]

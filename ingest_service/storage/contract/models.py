@@ -6,6 +6,7 @@ Everything enrolled (areas, sites, devices, series, networks) is read and writte
 
 from __future__ import annotations
 
+from collections.abc import Sequence  # noqa: TC003 - msgspec reads the annotations
 from typing import Any, Literal
 
 import msgspec
@@ -142,34 +143,53 @@ class Directory(msgspec.Struct, kw_only=True):
     enrolled_s: dict[str, float] = {}  # of devices, Unix seconds [s]; given by the store
 
 
-class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
-    """One physical event at one series, device or site; unique by ``(subject, start_s)``.
+class AnomalyFields(msgspec.Struct, frozen=True):
+    """What both forms of an anomaly have: one physical event at one series, device or site.
 
-    ``subject`` is ``series/12``, ``device/wz-01`` or ``site/…``. ``severity`` is 1 notice, 2 warning,
-    3 alarm. ``score`` is −log10 of the false-alarm probability, so it is comparable between detectors.
+    ``severity`` is 1 notice, 2 warning, 3 alarm. ``score`` is −log10 of the false-alarm probability, so it is
+    comparable between detectors. The query ``anomaly_fields`` has the same fields in the same order.
     """
 
-    anomaly_id: int = 0  # given by the store
-    revision: int = 0  # grows with every change to any anomaly; the cursor of live streams
-    subject: str
     site_id: str
-    series_id: int | None = None
-    device_id: str | None = None
     detector: str
     version: str
+    state: Literal["open", "closed", "withdrawn"]
+    severity: int
     start_s: float
-    end_s: float | None = None
     peak_s: float
+    score: float
+    n_readings: int
+    reason_en: str
+    reason_zh: str
+    anomaly_id: int = 0  # given by the store
+    series_id: int | None = None
+    device_id: str | None = None
+    end_s: float | None = None
     observed: float | None = None
     expected: float | None = None
     spread: float | None = None
-    score: float
-    severity: int
-    n_readings: int
-    state: Literal["open", "closed", "withdrawn"]
-    reason_en: str
-    reason_zh: str
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Position after which the next page starts: start [us], anomaly id."""
+        return round(self.start_s * 1e6), self.anomaly_id
+
+
+class Anomaly(AnomalyFields, frozen=True, kw_only=True):
+    """An anomaly as it is recorded; unique by ``(subject, start_s)``.
+
+    ``subject`` is ``series/12``, ``device/wz-01`` or ``site/…``.
+    """
+
+    revision: int = 0  # grows with every change to any anomaly; the cursor of live streams
+    subject: str
     evidence: dict[str, Any] = {}
+
+
+class AnomalyRow(AnomalyFields, frozen=True):
+    """An anomaly as the API reads it, its evidence undecoded (`docs/decisions/0038`)."""
+
+    evidence: str = "{}"
 
 
 class Feedback(msgspec.Struct, frozen=True, kw_only=True):
@@ -288,16 +308,23 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AnomalyQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Filter, joined by "and"; newest start first; ``after`` is the last row's ``(start_s, anomaly_id)``."""
+    """Filter of anomalies, joined by "and"; newest start first.
 
-    site_ids: list[str] | None = None
-    series_ids: list[int] | None = None
-    detectors: list[str] | None = None
-    states: list[str] | None = None
+    ``text`` is a case-insensitive substring of the English or the Chinese reason; ``after`` is the last row's
+    `AnomalyFields.position`.
+    """
+
+    anomaly_id: int | None = None
+    site_ids: Sequence[str] | None = None
+    series_ids: Sequence[int] | None = None
+    detectors: Sequence[str] | None = None
+    states: Sequence[str] | None = None
     severity_min: int = 1
+    severity_max: int = 3
+    text: str | None = None
     from_s: float | None = None  # selects anomalies that end after it
     to_s: float | None = None  # selects anomalies that start before it
-    after: tuple[float, int] | None = None
+    after: tuple[int, int] | None = None  # start [us], anomaly id
     limit: int = 100
 
 

@@ -1,14 +1,23 @@
-"""Reads all anomalies that match a query, page by page, so that no limit truncates them in silence."""
+"""Reads all anomalies that match a query page by page, each after the last row of the page before.
+
+No limit truncates them in silence, and no page shifts while new anomalies are recorded.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
+from ingest_service.storage.contract.models import AnomalyFields
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from ingest_service.storage.contract.models import Anomaly, AnomalyQuery
     from ingest_service.storage.contract.store import Reader
+
+T = TypeVar("T", bound=AnomalyFields)
 
 PAGE_ROWS: Final = 5_000  # a page of anomalies with their evidence takes some 10 MB
 
@@ -22,10 +31,19 @@ def all_anomalies(reader: Reader, query: AnomalyQuery) -> list[Anomaly]:
         As `Reader.anomalies` does.
 
     """
-    anomalies: list[Anomaly] = []
+    return [one for page in anomaly_pages(reader.anomalies, query, rows=PAGE_ROWS) for one in page]
+
+
+def anomaly_pages(
+    read: Callable[[AnomalyQuery], list[T]], query: AnomalyQuery, *, rows: int
+) -> Iterator[list[T]]:
+    """Yield the pages of ``rows`` anomalies that ``read`` returns; only the last one is shorter.
+
+    Raises as ``read`` does.
+    """
     while True:
-        page = reader.anomalies(msgspec.structs.replace(query, limit=PAGE_ROWS))
-        anomalies += page
-        if len(page) < PAGE_ROWS:
-            return anomalies
-        query = msgspec.structs.replace(query, after=(page[-1].start_s, page[-1].anomaly_id))
+        page = read(msgspec.structs.replace(query, limit=rows))
+        yield page
+        if len(page) < rows:
+            return
+        query = msgspec.structs.replace(query, after=page[-1].position)

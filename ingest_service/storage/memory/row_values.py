@@ -128,12 +128,17 @@ def _to_bucket(begin_s: float, values: list[tuple[int, float]]) -> Bucket:
 def matches_filter(one: Anomaly, query: AnomalyQuery) -> bool:
     """Whether an anomaly matches every filter of a query."""
     return (
-        (query.site_ids is None or one.site_id in query.site_ids)
+        query.anomaly_id in (None, one.anomaly_id)
+        and (query.site_ids is None or one.site_id in query.site_ids)
         and (query.series_ids is None or one.series_id in query.series_ids)
         and (query.detectors is None or one.detector in query.detectors)
         and (query.states is None or one.state in query.states)
-        and one.severity >= query.severity_min
+        and query.severity_min <= one.severity <= query.severity_max
+        and (
+            query.text is None
+            or any(query.text.lower() in text.lower() for text in (one.reason_en, one.reason_zh))
+        )
         and (query.from_s is None or one.end_s is None or one.end_s > query.from_s)
         and (query.to_s is None or one.start_s < query.to_s)
-        and (query.after is None or (one.start_s, one.anomaly_id) < query.after)
+        and (query.after is None or one.position < query.after)
     )

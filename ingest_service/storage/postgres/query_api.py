@@ -1,6 +1,6 @@
 """Queries anomalies, readings and buckets for the API, as they are now or as of an earlier snapshot.
 
-A `Moment` is a PostgreSQL snapshot: what a database had committed at a time (`docs/decisions/0012`). All
+A `Snapshot` is PostgreSQL's: what a database had committed at a time (`docs/decisions/0012`). All
 queries read as of one snapshot, so that a response of several queries is consistent, and a repeated request
 with an old snapshot returns the same rows.
 """
@@ -19,8 +19,9 @@ import structlog
 from psycopg.rows import class_row
 
 from ingest_service.storage.contract.errors import StoreRefusedError, StoreTimeoutError, StoreUnavailableError
-from ingest_service.storage.contract.models import Bucket
-from ingest_service.storage.postgres import binary_copy, rollups
+from ingest_service.storage.contract.models import AnomalyRow, Bucket
+from ingest_service.storage.contract.paging import anomaly_pages
+from ingest_service.storage.postgres import binary_copy, read_rows, rollups
 from ingest_service.storage.postgres.named_queries import QUERIES
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from psycopg import Connection, Cursor
 
+    from ingest_service.storage.contract.models import AnomalyQuery
     from ingest_service.storage.contract.store import Database
 
 log = structlog.get_logger()
@@ -62,55 +64,6 @@ class OtherDatabaseError(StoreRefusedError):
     """The snapshot belongs to another database."""
 
 
-class AnomalyFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Filter of anomalies, joined by "and"; newest start first; ``after`` is the position of the last row.
-
-    ``text`` is a case-insensitive substring of the English or the Chinese reason.
-    """
-
-    anomaly_id: int | None = None
-    site_ids: Sequence[str] | None = None
-    series_ids: Sequence[int] | None = None
-    detectors: Sequence[str] | None = None
-    states: Sequence[str] | None = None
-    severity_min: int = 1
-    severity_max: int = 3
-    text: str | None = None
-    from_s: float | None = None  # selects anomalies that end after it
-    to_s: float | None = None  # selects anomalies that start before it
-    after: tuple[int, int] | None = None  # start [us], anomaly id
-    limit: int = 100
-
-
-class AnomalyRow(msgspec.Struct, frozen=True):
-    """An anomaly in the form the API returns; ``evidence`` is JSON text."""
-
-    anomaly_id: int
-    site_id: str
-    series_id: int | None
-    device_id: str | None
-    detector: str
-    version: str
-    state: str
-    severity: int
-    start_s: float
-    end_s: float | None
-    peak_s: float
-    observed: float | None
-    expected: float | None
-    spread: float | None
-    score: float
-    n_readings: int
-    reason_en: str
-    reason_zh: str
-    evidence: str
-
-    @property
-    def position(self) -> tuple[int, int]:
-        """Position after which the next page starts: start [us], anomaly id."""
-        return round(self.start_s * 1e6), self.anomaly_id
-
-
 class SnapshotReader:
     """Queries as of a snapshot, or of now; no transaction is open between two queries.
 
@@ -131,9 +84,9 @@ class SnapshotReader:
                 self._snapshot = _parse_snapshot(snapshot_text, cursor.connection)
         return self._snapshot
 
-    def anomalies(self, anomaly_filter: AnomalyFilter) -> list[AnomalyRow]:
+    def anomalies(self, query: AnomalyQuery) -> list[AnomalyRow]:
         """Return anomalies by filter, newest start first."""
-        query_parameters = filter_parameters(anomaly_filter)
+        query_parameters = read_rows.anomaly_parameters(query)
         # prepare=False: with a generic plan the filter values could not decide which index is used
         if self._snapshot is None:
             with self._database.run_query(
@@ -187,7 +140,7 @@ class SnapshotReader:
 
         Raises
         ------
-        OtherDatabase
+        OtherDatabaseError
             If the connection is to another database than the snapshot's.
         """
         query_parameters = (
@@ -246,20 +199,11 @@ class QueryApi:
         return SnapshotReader(self._database, snapshot_or_now)
 
     def all_anomalies(
-        self, anomaly_filter: AnomalyFilter, snapshot: Snapshot, retry: PageRetry | None = None, *, rows: int
+        self, query: AnomalyQuery, snapshot: Snapshot, retry: PageRetry | None = None, *, rows: int
     ) -> Iterator[list[AnomalyRow]]:
         """Yield every anomaly in pages of ``rows``; no transaction is open between two pages."""
-        anomaly_filter, reader_at = (
-            msgspec.structs.replace(anomaly_filter, limit=rows),
-            self.reader_at(snapshot),
-        )
-        retry = retry or PageRetry()
-        while True:
-            page = retry.read_page(partial(reader_at.anomalies, anomaly_filter))
-            yield page
-            if len(page) < rows:
-                return
-            anomaly_filter = msgspec.structs.replace(anomaly_filter, after=page[-1].position)
+        read, retry = self.reader_at(snapshot).anomalies, retry or PageRetry()
+        yield from anomaly_pages(lambda page: retry.read_page(partial(read, page)), query, rows=rows)
 
     def all_readings(
         self,
@@ -280,16 +224,6 @@ class QueryApi:
                 if len(block) < BLOCK_ROWS:
                     break
                 after_us = int(block["time_us"][-1]) + 1
-
-
-def filter_parameters(anomaly_filter: AnomalyFilter) -> dict[str, Any]:
-    """Build the parameters of `anomalies_now`, and, together with a snapshot's, of `anomalies_then`."""
-    after_us, after_id = anomaly_filter.after or (None, None)
-    query_parameters = msgspec.structs.asdict(anomaly_filter) | {"after_us": after_us, "after_id": after_id}
-    query_parameters["text"] = None if anomaly_filter.text is None else anomaly_filter.text.lower()
-    return {
-        name: list(value) if isinstance(value, tuple) else value for name, value in query_parameters.items()
-    }
 
 
 def database_of(connection: Connection[Any]) -> str:

@@ -12,7 +12,6 @@ from psycopg.rows import dict_row
 
 from ingest_service.storage.contract.models import (
     READING,
-    Anomaly,
     Area,
     Channel,
     Device,
@@ -127,20 +126,13 @@ def read_committed_after(
     yield from _copy_blocks(connection, "committed_after", (list(since_us), start_times))
 
 
-def read_anomalies(
-    connection: Connection[Any], query: AnomalyQuery, anomaly_id: int | None = None
-) -> list[Anomaly]:
-    """Read anomalies by filter."""
-    return fetch_structs(connection, "anomalies", anomaly_parameters(query, anomaly_id), Anomaly)
-
-
-def anomaly_parameters(query: AnomalyQuery, anomaly_id: int | None = None) -> dict[str, Any]:
+def anomaly_parameters(query: AnomalyQuery) -> dict[str, Any]:
     """Build the parameters of ``anomaly_filter``."""
-    after_s, after_id = query.after or (None, None)
-    return msgspec.structs.asdict(query) | {
-        "anomaly_id": anomaly_id,
-        "after_us": None if after_s is None else round(after_s * 1e6),
-        "after_id": after_id,
+    after_us, after_id = query.after or (None, None)
+    query_parameters = msgspec.structs.asdict(query) | {"after_us": after_us, "after_id": after_id}
+    query_parameters["text"] = None if query.text is None else query.text.lower()
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in query_parameters.items()
     }
 
 

@@ -236,13 +236,11 @@ class PostgresStore(AreaScopedConnections):
 
     def anomalies(self, query: AnomalyQuery) -> list[Anomaly]:
         """Return anomalies by filter, newest start first."""
-        with self.transaction() as connection:
-            return read_rows.read_anomalies(connection, query)
+        return self._rows("anomalies", read_rows.anomaly_parameters(query), Anomaly, prepare=False)
 
     def anomaly(self, anomaly_id: int) -> Anomaly | None:
         """Return one anomaly; None if there is no such id."""
-        with self.transaction() as connection:
-            return next(iter(read_rows.read_anomalies(connection, AnomalyQuery(), anomaly_id)), None)
+        return next(iter(self.anomalies(AnomalyQuery(anomaly_id=anomaly_id))), None)
 
     def count_anomalies(self, query: AnomalyQuery) -> int:
         """Count the anomalies that match a filter."""
@@ -349,8 +347,8 @@ class PostgresStore(AreaScopedConnections):
         with self.transaction() as connection, connection.cursor() as cursor:
             write_batch.upsert_anomalies(cursor, anomalies)
 
-    def _rows(self, query: str, parameters: Any, kind: type[T]) -> list[T]:
-        with self.run_query(QUERIES[query], parameters) as cursor:
+    def _rows(self, query: str, parameters: Any, kind: type[T], **options: Any) -> list[T]:
+        with self.run_query(QUERIES[query], parameters, **options) as cursor:
             cursor.row_factory = dict_row
             return msgspec.convert(cursor.fetchall(), list[kind])  # type: ignore[valid-type]
 

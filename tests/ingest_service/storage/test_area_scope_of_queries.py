@@ -14,12 +14,12 @@ from analytics.service.settings import Settings
 from gateway.sensorthings import entity_properties
 from ingest_service.storage.contract.batch import Batch
 from ingest_service.storage.contract.filter_terms import SeriesScope
-from ingest_service.storage.contract.models import REVISION
+from ingest_service.storage.contract.models import REVISION, AnomalyQuery
 from ingest_service.storage.postgres.assessments import AssessmentQuery, Assessments
 from ingest_service.storage.postgres.limit_changes import LimitChangeLog
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.observations import ObservationReader
-from ingest_service.storage.postgres.query_api import AnomalyFilter, QueryApi
+from ingest_service.storage.postgres.query_api import QueryApi
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.neighbouring_town import HOME_AREA, OTHER_AREA, OTHER_TOWN, OTHER_TOWN_ANOMALY
 from tests.support.store_samples import DIRECTORY, START_US, STEP_US, anomaly, readings
@@ -82,7 +82,7 @@ def answers_at(store: PostgresStore, snapshot_or_now: Snapshot | None) -> dict[s
     found = [reader_at.readings(one, START_US, END_US, limit=1000) for one in SERIES]
     buckets = [reader_at.buckets(one, START_US / 1e6, END_US / 1e6, 3600) for one in SERIES]
     return {
-        "anomalies": {one.site_id: one.severity for one in reader_at.anomalies(AnomalyFilter())},
+        "anomalies": {one.site_id: one.severity for one in reader_at.anomalies(AnomalyQuery())},
         "readings": [len(rows) for rows in found],
         "first": [int(rows["quality"][0]) for rows in found if len(rows)],
         "buckets": [sum(one.count for one in some) for some in buckets],
@@ -102,7 +102,7 @@ def test_answers_of_now_and_of_old_are_of_the_own_area_alone(store: PostgresStor
         "buckets": [10, 0],
     }
     assert answers_at(store.for_area("*"), snapshot)["readings"] == [10, 10]
-    assert next(QueryApi(home).all_anomalies(AnomalyFilter(), snapshot, rows=10))[0].site_id == "s1"
+    assert next(QueryApi(home).all_anomalies(AnomalyQuery(), snapshot, rows=10))[0].site_id == "s1"
     blocks = QueryApi(home).all_readings(SERIES, START_US, END_US, snapshot)
     assert {int(one) for block in blocks for one in block["series_id"]} == {1}
 

@@ -14,7 +14,7 @@ from ingest_service.storage.contract.models import AnomalyQuery, DeadLetter, Dea
 from ingest_service.storage.postgres.api_keys import ApiKey, ApiKeyStore, AuditEntry, AuditQuery
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.named_queries import QUERIES
-from ingest_service.storage.postgres.query_api import AnomalyFilter, filter_parameters
+from ingest_service.storage.postgres.read_rows import anomaly_parameters
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.area_scope import set_area_role
 from tests.support.neighbouring_town import HOME_AREA, OTHER_AREA, OTHER_TOWN, OTHER_TOWN_ANOMALY
@@ -256,7 +256,7 @@ def test_the_audit_is_append_only(store: PostgresStore) -> None:
 def test_the_wall_does_not_keep_a_time_from_its_index(timescale_dsn: str) -> None:
     """PostgreSQL looks up behind a wall only what can't give away what is before it."""
     migrate(timescale_dsn)
-    filter_params = filter_parameters(AnomalyFilter(site_ids=["s1"], from_s=1e9, to_s=1.1e9, text="high"))
+    filter_params = anomaly_parameters(AnomalyQuery(site_ids=["s1"], from_s=1e9, to_s=1.1e9, text="high"))
     with psycopg.connect(timescale_dsn, cursor_factory=psycopg.ClientCursor) as connection:
         connection.execute("DROP INDEX anomaly_by_start, anomaly_by_site")  # so that no other is as good
         connection.execute("SET enable_seqscan = off")

@@ -4,29 +4,34 @@
     AND (%(series_ids)s::int[] IS NULL OR series_id = ANY (%(series_ids)s))
     AND (%(detectors)s::text[] IS NULL OR detector = ANY (%(detectors)s))
     AND (%(states)s::text[] IS NULL OR state = ANY (%(states)s))
-    AND severity >= %(severity_min)s
-    AND (%(from_s)s::float8 IS NULL OR "end" IS NULL OR "end" > to_timestamp(%(from_s)s))
+    AND severity BETWEEN %(severity_min)s AND %(severity_max)s
+    AND (%(text)s::text IS NULL
+        OR strpos(lower(reason_en), %(text)s) > 0 OR strpos(lower(reason_zh), %(text)s) > 0)
+    AND (%(from_s)s::float8 IS NULL OR CASE WHEN "end" IS NULL THEN 'infinity' ELSE "end" END > to_timestamp(%(from_s)s))
     AND (%(to_s)s::float8 IS NULL OR start < to_timestamp(%(to_s)s))
     AND (%(after_us)s::bigint IS NULL
         OR (start, anomaly_id) < ('epoch'::timestamptz + %(after_us)s * interval '1 microsecond', %(after_id)s)));
 
+-- anomaly_fields: The fields of `AnomalyFields`, in its order.
+site_id, detector, version, state, severity, extract(epoch FROM start)::float8 AS start_s,
+    extract(epoch FROM peak)::float8 AS peak_s, score, n_readings, reason_en, reason_zh, anomaly_id, series_id, device_id,
+    extract(epoch FROM "end")::float8 AS end_s, observed, expected, spread;
+
+-- anomaly_columns: Columns from which these fields are computed, with the evidence.
+site_id, detector, version, state, severity, start, peak, score, n_readings, reason_en, reason_zh, anomaly_id, series_id,
+    device_id, "end", observed, expected, spread, evidence;
+
+-- filtered_anomalies: Anomalies by filter, newest start first.
+FROM anomaly WHERE {{anomaly_filter}} ORDER BY start DESC, anomaly_id DESC LIMIT %(limit)s;
+
 -- count_anomalies: Number of anomalies that match a filter.
 SELECT count(*) FROM anomaly WHERE {{anomaly_filter}};
 
--- anomalies: Anomalies by filter, newest start first.
-SELECT anomaly_id, revision, subject, site_id, series_id, device_id, detector, version,
-    extract(epoch FROM start)::float8 AS start_s, extract(epoch FROM "end")::float8 AS end_s,
-    extract(epoch FROM peak)::float8 AS peak_s, observed, expected, spread, score, severity, n_readings, state,
-    reason_en, reason_zh, evidence
-FROM anomaly
-WHERE {{anomaly_filter}}
-ORDER BY start DESC, anomaly_id DESC LIMIT %(limit)s;
+-- anomalies: Anomalies by filter, newest start first, as they are recorded.
+SELECT {{anomaly_fields}}, revision, subject, evidence {{filtered_anomalies}};
 
 -- anomalies_changed: Anomalies changed after a revision, up to a settled one, oldest change first.
-SELECT anomaly_id, revision, subject, site_id, series_id, device_id, detector, version,
-    extract(epoch FROM start)::float8 AS start_s, extract(epoch FROM "end")::float8 AS end_s,
-    extract(epoch FROM peak)::float8 AS peak_s, observed, expected, spread, score, severity, n_readings, state,
-    reason_en, reason_zh, evidence
+SELECT {{anomaly_fields}}, revision, subject, evidence
 FROM anomaly WHERE revision > %s AND revision <= %s ORDER BY revision LIMIT %s;
 
 -- settled_revision: Up to which revision every anomaly is committed; in a separate statement, see migration 0020.

@@ -22,46 +22,20 @@ replaced > (SELECT settled FROM at)
     AND (age(began) < 0 OR age(began) > (SELECT age FROM at)) AND began <> ALL (%(running)s::xid[])
     AND NOT ((age(ended) < 0 OR age(ended) > (SELECT age FROM at)) AND ended <> ALL (%(running)s::xid[]));
 
--- anomaly_fields: Fields of an anomaly in a response.
-anomaly_id, site_id, series_id, device_id, detector, version, state, severity,
-    extract(epoch FROM start)::float8, extract(epoch FROM "end")::float8, extract(epoch FROM peak)::float8,
-    observed, expected, spread, score, n_readings, reason_en, reason_zh, evidence::text;
-
--- anomaly_columns: Columns from which these fields are computed.
-anomaly_id, site_id, series_id, device_id, detector, version, state, severity, start, "end", peak, observed,
-    expected, spread, score, n_readings, reason_en, reason_zh, evidence;
-
--- anomaly_asked: The conditions of a `AnomalyFilter`, without order and limit.
-(%(anomaly_id)s::bigint IS NULL OR anomaly_id = %(anomaly_id)s)
-    AND (%(site_ids)s::text[] IS NULL OR site_id = ANY (%(site_ids)s))
-    AND (%(series_ids)s::int[] IS NULL OR series_id = ANY (%(series_ids)s))
-    AND (%(detectors)s::text[] IS NULL OR detector = ANY (%(detectors)s))
-    AND (%(states)s::text[] IS NULL OR state = ANY (%(states)s))
-    AND severity BETWEEN %(severity_min)s AND %(severity_max)s
-    AND (%(text)s::text IS NULL
-        OR strpos(lower(reason_en), %(text)s) > 0 OR strpos(lower(reason_zh), %(text)s) > 0)
-    AND (%(from_s)s::float8 IS NULL OR CASE WHEN "end" IS NULL THEN 'infinity' ELSE "end" END > to_timestamp(%(from_s)s))
-    AND (%(to_s)s::float8 IS NULL OR start < to_timestamp(%(to_s)s))
-    AND (%(after_us)s::bigint IS NULL
-        OR (start, anomaly_id) < ('epoch'::timestamptz + %(after_us)s * interval '1 microsecond', %(after_id)s));
-
 -- anomalies_now: Anomalies by filter, newest start first, each with the current snapshot.
-SELECT {{anomaly_fields}}, (SELECT {{now}})
-FROM anomaly
-WHERE {{anomaly_asked}}
-ORDER BY anomaly.start DESC, anomaly_id DESC LIMIT %(limit)s;
+SELECT {{anomaly_fields}}, evidence::text, (SELECT {{now}}) {{filtered_anomalies}};
 
 -- anomalies_then: Anomalies by filter as of a snapshot, newest start first.
 WITH at AS MATERIALIZED ({{at}})
-SELECT {{anomaly_fields}}
+SELECT {{anomaly_fields}}, evidence::text
 FROM (
     (SELECT {{anomaly_columns}} FROM anomaly
-    WHERE {{anomaly_asked}}
+    WHERE {{anomaly_filter}}
         AND (age(xmin) < 0 OR age(xmin) > (SELECT age FROM at)) AND xmin <> ALL (%(running)s::xid[])
     ORDER BY start DESC, anomaly_id DESC LIMIT %(limit)s)
     UNION ALL
     (SELECT {{anomaly_columns}} FROM anomaly_history
-    WHERE {{anomaly_asked}} AND {{replaced_since}}
+    WHERE {{anomaly_filter}} AND {{replaced_since}}
     ORDER BY start DESC, anomaly_id DESC LIMIT %(limit)s)
 ) AS a
 ORDER BY start DESC, anomaly_id DESC LIMIT %(limit)s;
