@@ -26,6 +26,7 @@ GECCO_QUALITY = (
 LOGAN = {"temp": 0.02, "cond": 0.2, "ph": 0.01, "do": 0.02, "turb": 0.5, "stage": 0.1}
 """Quantities of the sondes, and the approximate resolution of their sensors."""
 MIN_EVENT_GAP_S = 6 * 3600.0  # codes of technicians closer than this are one event
+NO_VALUE = -9999.0  # written as -9999 or -9999.0
 MISSING = ["", "NA", "NULL", "-9999"]
 
 
@@ -49,32 +50,32 @@ class LabelledSonde(NamedTuple):
 
 def load_gecco(path: Path) -> LabelledSite:
     """Load one half of GECCO 2018."""
-    table = _table(path, ",")
-    value = np.column_stack([_floats(table, name) for name in GECCO_QUALITY])
-    return LabelledSite(path.name, value, _floats(table, "EVENT") > 0)
+    columns = table(path, ",")
+    value = np.column_stack([floats(columns, name) for name in GECCO_QUALITY])
+    return LabelledSite(path.name, value, floats(columns, "EVENT") > 0)
 
 
 def load_skab(folder: Path) -> Iterator[LabelledSite]:
     """Load the files of SKAB that have labels, sorted by name."""
     for path in sorted(folder.rglob("*.csv")):
-        table = _table(path, ";")
-        if "anomaly" in table:
-            names = [name for name in table if name not in {"datetime", "anomaly", "changepoint"}]
-            value = np.column_stack([_floats(table, name) for name in names])
-            yield LabelledSite(f"{path.parent.name}/{path.name}", value, _floats(table, "anomaly") > 0)
+        columns = table(path, ";")
+        if "anomaly" in columns:
+            names = [name for name in columns if name not in {"datetime", "anomaly", "changepoint"}]
+            value = np.column_stack([floats(columns, name) for name in names])
+            yield LabelledSite(f"{path.parent.name}/{path.name}", value, floats(columns, "anomaly") > 0)
 
 
 def load_logan_river(folder: Path) -> Iterator[LabelledSonde]:
     """Load every series of the Logan River; an event is a time range that a technician gave a code."""
     for path in sorted(folder.glob("*2019.csv.gz")):
-        table = _table(path, ",")
-        time_s = table["datetime"].astype("datetime64[s]").astype(np.float64)
+        columns = table(path, ",")
+        time_s = columns["datetime"].astype("datetime64[s]").astype(np.float64)
         _, first = np.unique(time_s, return_index=True)
         for name in LOGAN:
-            if name in table:
-                coded = np.array([text not in MISSING for text in table[f"{name}_qual"]])[first]
+            if name in columns:
+                coded = np.array([text not in MISSING for text in columns[f"{name}_qual"]])[first]
                 spans = _spans(time_s[first][coded])
-                yield LabelledSonde(path.name, name, time_s[first], _floats(table, name)[first], spans)
+                yield LabelledSonde(path.name, name, time_s[first], floats(columns, name)[first], spans)
 
 
 def _spans(time_s: Floats) -> Floats:
@@ -85,14 +86,18 @@ def _spans(time_s: Floats) -> Floats:
     return np.column_stack([time_s[begins], time_s[ends]])
 
 
-def _table(path: Path, delimiter: str) -> dict[str, NDArray[np.str_]]:
+def table(path: Path, delimiter: str) -> dict[str, NDArray[np.str_]]:
+    """Return the columns of a CSV file as text, by name."""
     convert = csv.ConvertOptions(null_values=MISSING, strings_can_be_null=False)
     names = csv.open_csv(path, parse_options=csv.ParseOptions(delimiter=delimiter)).schema.names
     convert.column_types = dict.fromkeys(names, "string")
-    table = csv.read_csv(path, parse_options=csv.ParseOptions(delimiter=delimiter), convert_options=convert)
-    return {name.lstrip("\ufeff"): np.array(table[name].to_pylist(), np.str_) for name in names}
+    read = csv.read_csv(path, parse_options=csv.ParseOptions(delimiter=delimiter), convert_options=convert)
+    return {name.lstrip("\ufeff"): np.array(read[name].to_pylist(), np.str_) for name in names}
 
 
-def _floats(table: dict[str, NDArray[np.str_]], name: str) -> Floats:
+def floats(table: dict[str, NDArray[np.str_]], name: str) -> Floats:
+    """Return a column as numbers, NaN where a value is missing."""
     text = table[name]
-    return np.where(np.isin(text, MISSING), "nan", text).astype(np.float64)
+    value = np.where(np.isin(text, MISSING), "nan", text).astype(np.float64)
+    value[value == NO_VALUE] = np.nan
+    return value
