@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from benchmarks.detection.families import Family
+    from benchmarks.detection.labelled import Family
 
 __all__ = ["BUDGETS", "Alarms", "Evaluation", "evaluate"]
 

@@ -8,7 +8,8 @@ The rules, all of them:
 3. Alarms of one series that lie within ``max(1 h, 2.5 intervals)`` of each other are one alarm, which lasts from
    the first to the last of them, whatever lies between.
 4. An alarm that overlaps a labelled event, ends included, finds that event. An alarm that overlaps none is false,
-   unless it overlaps a neutral stretch (edited by a technician without a code, or a labelled gap).
+   unless it overlaps a neutral stretch (removed by a technician without a code, or a labelled gap).
+   Labels of a whole site are compared with the alarms of all of its series together.
 5. Series-months are the time from the first to the last reading of each series, in months of 30 days.
 6. The working point of a budget is the lowest threshold, from above, before the false alarms first exceed it.
    (A search from below ends at a single alarm over all time, which finds everything without a false alarm.)
@@ -24,12 +25,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import njit
 
+from benchmarks.detection.labelled import in_spans, overlaps
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from benchmarks.detection.families import Family, LabelledSeries
+    from benchmarks.detection.labelled import Family, LabelledSeries
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -37,7 +40,6 @@ if TYPE_CHECKING:
 BUDGETS = (0.25, 0.5, 1.0, 2.0)
 """False alarms a series-month at which recall is reported."""
 JOIN_S, JOIN_INTERVALS = 3_600.0, 2.5
-MONTH_S = 30 * 86_400.0
 
 
 class Alarms(NamedTuple):
@@ -102,9 +104,6 @@ class WorkingPoint(NamedTuple):
     alarms_per_event: float
 
 
-Scores = "Floats | Alarms"
-
-
 def as_alarms(series: LabelledSeries, scores: Floats | Alarms) -> Alarms:
     """Return alarms of scores by reading; NaN and −inf are no alarm.
 
@@ -122,6 +121,24 @@ def as_alarms(series: LabelledSeries, scores: Floats | Alarms) -> Alarms:
     return Alarms(series.time_s[known], series.time_s[known], np.asarray(scores, np.float64)[known])
 
 
+def unit_alarms(
+    family: Family, scores: Sequence[Floats | Alarms]
+) -> Iterator[tuple[LabelledSeries, Alarms]]:
+    """Yield what is scored as one, a series or a whole site, with the alarms of all of its series.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many entries of ``scores`` as series.
+
+    """
+    if len(scores) != len(family.series):
+        raise ValueError(f"{family.name}: scores of {len(scores)} series, but it has {len(family.series)}")
+    for unit, numbers in family.units():
+        alarms = [as_alarms(family.series[number], scores[number]) for number in numbers]
+        yield unit, Alarms(*(np.concatenate(fields) for fields in zip(*alarms, strict=True)))
+
+
 def sweep(family: Family, scores: Sequence[Floats | Alarms]) -> Curve:
     """Return the counts at every threshold of a family's alarms, one entry of ``scores`` a series.
 
@@ -131,12 +148,9 @@ def sweep(family: Family, scores: Sequence[Floats | Alarms]) -> Curve:
         If there are not as many entries as series.
 
     """
-    if len(scores) != len(family.series):
-        raise ValueError(f"{family.name}: scores of {len(scores)} series, but it has {len(family.series)}")
     layout = _Layout.of(family)
     firsts, lasts, levels = [], [], []
-    for one, offset, given in zip(family.series, layout.offset, scores, strict=False):
-        alarms = as_alarms(one, given)
+    for (one, alarms), offset in zip(unit_alarms(family, scores), layout.offset, strict=False):
         first, last = covered_readings(one.time_s, alarms)
         firsts.append(first + offset)
         lasts.append(last + offset)
@@ -157,13 +171,12 @@ def working_point(
     false = overlapping = hits = events = 0
     by_kind: dict[str, tuple[int, int]] = {}
     delays: list[Floats] = []
-    for one, given in zip(family.series, scores, strict=True):
-        alarms = as_alarms(one, given)
+    for one, alarms in unit_alarms(family, scores):
         spans = joined_spans(one, alarms, threshold)
-        meets_event = _overlaps(spans, one.events)
-        false += int((~meets_event & ~_overlaps(spans, one.neutral)).sum())
+        meets_event = overlaps(spans, one.events)
+        false += int((~meets_event & ~overlaps(spans, one.neutral)).sum())
         overlapping += int(meets_event.sum())
-        found = _overlaps(one.events, spans)
+        found = overlaps(one.events, spans)
         hits, events = hits + int(found.sum()), events + len(found)
         for kind in np.unique(one.kinds):
             is_kind = one.kinds == kind
@@ -207,18 +220,6 @@ def covered_readings(time_s: Floats, alarms: Alarms) -> tuple[Ints, Ints]:
     return first, np.maximum(first, last)
 
 
-def in_spans(time_s: Floats, spans: Floats) -> NDArray[np.bool_]:
-    """Return whether each time lies in one of the stretches (n, 2), ends included."""
-    points = np.column_stack([time_s, time_s])
-    return _overlaps(points, spans)
-
-
-def _overlaps(spans: Floats, others: Floats) -> NDArray[np.bool_]:
-    begun = np.searchsorted(np.sort(others[:, 0]), spans[:, 1], side="right")
-    ended = np.searchsorted(np.sort(others[:, 1]), spans[:, 0], side="left")
-    return np.asarray(begun > ended)
-
-
 class _Layout(NamedTuple):
     """The readings of a family one after the other, with the events that each lies in."""
 
@@ -233,10 +234,11 @@ class _Layout(NamedTuple):
 
     @classmethod
     def of(cls, family: Family) -> _Layout:
-        counts = np.array([len(one.time_s) for one in family.series])
+        series = [one for one, _ in family.units()]
+        counts = np.array([len(one.time_s) for one in series])
         offset = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         readings, events, n_events = [], [], 0
-        for one, begin in zip(family.series, offset, strict=False):
+        for one, begin in zip(series, offset, strict=False):
             for number, (start, end) in enumerate(one.events):
                 first, after = np.searchsorted(one.time_s, start), np.searchsorted(one.time_s, end, side="right")
                 readings.append(begin + np.arange(first, max(after, first + 1)))
@@ -247,11 +249,11 @@ class _Layout(NamedTuple):
         order = np.argsort(reading, kind="stable")
         pointer = np.searchsorted(reading[order], np.arange(offset[-1] + 1)).astype(np.int64)
         return cls(
-            np.concatenate([one.time_s for one in family.series]),
+            np.concatenate([one.time_s for one in series]),
             offset,
             np.repeat(np.arange(len(counts)), counts).astype(np.int64),
-            np.array([join_s(one.interval_s) for one in family.series]),
-            np.concatenate([in_spans(one.time_s, one.neutral) for one in family.series]),
+            np.array([join_s(one.interval_s) for one in series]),
+            np.concatenate([in_spans(one.time_s, one.neutral) for one in series]),
             pointer,
             event[order].astype(np.int64),
             n_events,

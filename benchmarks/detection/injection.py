@@ -1,0 +1,176 @@
+"""Injects sensor faults of nine kinds and three sizes into stretches of recorded series without labels.
+
+A size is in units of the series' own short-term variability, the robust spread of the values around their daily
+running median, or a duration. Every stretch is 30 days long, the faults lie in its last 22, a week apart.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from benchmarks.detection.labelled import DAY_S, NONE, LabelledSeries, overlaps, resolution_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+STRETCH_DAYS, FIRST_FAULT_DAY, FAULT_EVERY_DAYS = 30, 8, 7
+MARGIN_S = DAY_S  # around labels
+LARGEST_GAP_S = DAY_S
+STRETCHES_A_SERIES = 2
+SEED = 20
+SIZES = (2.0, 5.0, 15.0)
+HOURS = (12.0, 36.0, 96.0)
+SHIFT_HOURS = (1.0, 3.0, 6.0)
+
+
+class Injected(NamedTuple):
+    """Values after a fault ``(n,)``, and first and last row of the event."""
+
+    value: Floats
+    first: int
+    last: int
+
+
+def injected_stretches(recorded: Sequence[LabelledSeries]) -> list[LabelledSeries]:
+    """Return stretches of recorded series without labels, each with three faults; kinds take turns."""
+    random = np.random.default_rng(SEED)
+    plan = [(name, level) for level in range(len(SIZES)) for name in FAULTS]
+    found, turn = [], 0
+    for stretch in clean_stretches(recorded):
+        value, events, kinds = stretch.value.copy(), [], []
+        spread = variability(stretch)
+        per_day = round(DAY_S / stretch.interval_s)
+        for day in range(FIRST_FAULT_DAY, STRETCH_DAYS - FAULT_EVERY_DAYS + 1, FAULT_EVERY_DAYS):
+            begin = day * per_day + int(random.integers(2 * per_day))
+            name, level = plan[turn % len(plan)]
+            turn += 1
+            if begin + 5 * per_day < len(value):
+                fault = FAULTS[name](value, begin, level, spread, stretch.interval_s, random)
+                value = fault.value
+                events.append((stretch.time_s[fault.first], stretch.time_s[fault.last]))
+                kinds.append(f"{name} {('small', 'medium', 'large')[level]}")
+        found.append(
+            stretch._replace(
+                value=value, events=np.array(events).reshape(-1, 2), kinds=np.array(kinds, np.str_), neutral=NONE
+            )
+        )
+    return found
+
+
+def clean_stretches(recorded: Sequence[LabelledSeries]) -> list[LabelledSeries]:
+    """Return stretches of 30 days, a day or more from any label, without gaps of a day or more."""
+    found = []
+    for one in recorded:
+        known = np.isfinite(one.value)
+        time_s, value = one.time_s[known], one.value[known]
+        labels = np.concatenate([one.events, one.neutral])
+        begin, taken = 0, 0
+        while taken < STRETCHES_A_SERIES and begin < len(time_s):
+            end_s = time_s[begin] + STRETCH_DAYS * DAY_S
+            end = int(np.searchsorted(time_s, end_s))
+            if end >= len(time_s):
+                break
+            span = np.array([[time_s[begin] - MARGIN_S, end_s + MARGIN_S]])
+            met = labels[overlaps(labels, span)]
+            gaps = np.flatnonzero(np.diff(time_s[begin:end]) >= LARGEST_GAP_S)
+            if len(met):
+                begin = int(np.searchsorted(time_s, met[:, 1].max() + MARGIN_S, side="right"))
+            elif len(gaps):
+                begin += int(gaps[-1]) + 1
+            else:
+                found.append(
+                    one._replace(
+                        name=f"{one.name} {taken}", site=f"{one.site} {taken}", time_s=time_s[begin:end],
+                        value=value[begin:end], resolution=resolution_of(value[begin:end]), events=NONE,
+                        kinds=np.empty(0, np.str_), neutral=NONE,
+                    )
+                )  # fmt: skip
+                begin, taken = end, taken + 1
+    return found
+
+
+def variability(series: LabelledSeries) -> float:
+    """Return the robust spread of the values around the median of the day around them."""
+    per_day = round(DAY_S / series.interval_s)
+    days = series.value[: len(series.value) // per_day * per_day].reshape(-1, per_day)
+    around = np.abs(days - np.median(days, axis=1, keepdims=True))
+    return max(1.4826 * float(np.median(around)), 2 * series.resolution)
+
+
+def _spike(value: Floats, begin: int, level: int, spread: float, _: float, random: np.random.Generator) -> Injected:
+    changed = value.copy()
+    changed[begin] += random.choice((-1, 1)) * SIZES[level] * spread
+    return Injected(changed, begin, begin)
+
+
+def _burst(value: Floats, begin: int, level: int, spread: float, _: float, random: np.random.Generator) -> Injected:
+    changed, length = value.copy(), int(random.integers(4, 13))
+    changed[begin : begin + length] += SIZES[level] * spread * random.standard_normal(length)
+    return Injected(changed, begin, begin + length - 1)
+
+
+def _step(value: Floats, begin: int, level: int, spread: float, interval_s: float, random: np.random.Generator) -> Injected:
+    changed, length = value.copy(), round(2 * DAY_S / interval_s)
+    changed[begin : begin + length] += random.choice((-1, 1)) * SIZES[level] * spread
+    return Injected(changed, begin, begin + length - 1)
+
+
+def _drift(value: Floats, begin: int, level: int, spread: float, interval_s: float, random: np.random.Generator) -> Injected:
+    changed, length = value.copy(), round(4 * DAY_S / interval_s)
+    changed[begin : begin + length] += np.linspace(0, random.choice((-1, 1)) * SIZES[level] * spread, length)
+    return Injected(changed, begin, begin + length)  # the return to the truth belongs to it
+
+
+def _stuck(value: Floats, begin: int, level: int, _: float, interval_s: float, __: np.random.Generator) -> Injected:
+    changed, length = value.copy(), round(HOURS[level] * 3_600 / interval_s)
+    changed[begin : begin + length] = value[begin]
+    return Injected(changed, begin, begin + length)
+
+
+def _noise(value: Floats, begin: int, level: int, spread: float, interval_s: float, random: np.random.Generator) -> Injected:
+    changed, length = value.copy(), round(DAY_S / interval_s)
+    changed[begin : begin + length] += 0.3 * SIZES[level] * spread * random.standard_normal(length)
+    return Injected(changed, begin, begin + length - 1)
+
+
+def _gap_and_return(
+    value: Floats, begin: int, level: int, spread: float, interval_s: float, random: np.random.Generator
+) -> Injected:
+    changed, half_day = value.copy(), round(DAY_S / 2 / interval_s)
+    back = begin + half_day
+    changed[begin:back] = np.nan
+    decay = np.exp(-np.arange(half_day) / (half_day / 3))
+    changed[back : back + half_day] += random.choice((-1, 1)) * SIZES[level] * spread * decay
+    return Injected(changed, back, back + half_day - 1)
+
+
+def _clock_shift(value: Floats, begin: int, level: int, _: float, interval_s: float, __: np.random.Generator) -> Injected:
+    changed, length = value.copy(), round(2 * DAY_S / interval_s)
+    late = max(round(SHIFT_HOURS[level] * 3_600 / interval_s), 1)
+    changed[begin : begin + length] = value[begin - late : begin + length - late]
+    return Injected(changed, begin, begin + length)
+
+
+def _calibration(value: Floats, begin: int, level: int, spread: float, interval_s: float, random: np.random.Generator) -> Injected:
+    changed = value.copy()
+    changed[begin:] += random.choice((-1, 1)) * SIZES[level] * spread
+    return Injected(changed, begin, begin + round(DAY_S / 4 / interval_s))
+
+
+FAULTS: dict[str, Callable[[Floats, int, int, float, float, np.random.Generator], Injected]] = {
+    "spike": _spike,
+    "burst": _burst,
+    "step": _step,
+    "drift": _drift,
+    "stuck": _stuck,
+    "noise": _noise,
+    "gap and return": _gap_and_return,
+    "clock shift": _clock_shift,
+    "calibration": _calibration,
+}
