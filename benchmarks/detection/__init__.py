@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from benchmarks.detection.labelled import Family
 
-__all__ = ["BUDGETS", "Alarms", "Evaluation", "evaluate"]
+__all__ = ["BUDGETS", "Alarms", "Evaluation", "evaluate", "main"]
 
 
 class Evaluation(NamedTuple):
@@ -30,12 +30,13 @@ class Evaluation(NamedTuple):
     at: dict[float, WorkingPoint]
 
     def __str__(self) -> str:
-        """Return recall at the budgets, area, delay, alarms an event and recall by kind at one false alarm."""
+        """Return recall at the budgets, area, delay, alarms an event and events found by kind."""
         one = self.at[1.0]
         kinds = ", ".join(f"{kind} {hits}/{of}" for kind, (hits, of) in one.by_kind.items())
         return (
             " / ".join(f"{self.at[budget].recall:.3f}" for budget in BUDGETS)
-            + f"  area {self.area:.3f}  delay {one.delay_s / 60:.0f} min  {one.alarms_per_event:.2f} alarms an event"
+            + f"  area {self.area:.3f}  delay {one.delay_s / 60:.0f} min"
+            + f"  {one.alarms_per_event:.2f} alarms an event"
             + f"  ({kinds})"
         )
 
@@ -63,3 +64,10 @@ def evaluate(
         budget: working_point(family, scores, curve.threshold_at(budget), late_readings) for budget in BUDGETS
     }
     return Evaluation(family.name, curve, curve.area(), points)
+
+
+def main() -> None:
+    """Evaluate all detectors on all families; see `benchmarks.detection.report`."""
+    from benchmarks.detection import report  # noqa: PLC0415 - it loads the whole product
+
+    report.main()

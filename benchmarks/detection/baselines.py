@@ -31,31 +31,33 @@ HAMPEL_WINDOW, HAMPEL_MEMORY_S = 5, 7 * DAY_S
 EWMA_MEMORY_S, EWMA_SCALE_MEMORY_S, EWMA_CLIP = 3 * 3_600.0, 2 * DAY_S, 5.0
 
 
-def step(series: LabelledSeries) -> Floats:
-    """Return |Δx| over the exponential mean |Δx| of a day before it (steps capped at their 99.9 % quantile).
+def step(series: LabelledSeries, memory_s: float = DAY_S) -> Floats:
+    """Return |Δx| over the exponential mean of a day before it, steps capped at their 99.9 % quantile.
 
     A step over a missing reading has no score.
     """
     size = np.abs(np.diff(series.value, prepend=series.value[:1]))
     capped = np.minimum(size, np.nanquantile(size, STEP_CAP))
-    return size / (exponential_mean(capped, min(series.interval_s / DAY_S, 1.0)) + series.resolution)
+    return size / (exponential_mean(capped, min(series.interval_s / memory_s, 1.0)) + series.resolution)
 
 
-def hampel(series: LabelledSeries) -> Floats:
-    """Return the distance from the median of five over the mean distance of the week to it; two readings late."""
+def hampel(series: LabelledSeries, memory_s: float = HAMPEL_MEMORY_S) -> Floats:
+    """Return the distance from the median of five over the mean of the week to it; two readings late."""
     half = HAMPEL_WINDOW // 2
     windows = np.lib.stride_tricks.sliding_window_view(
         np.pad(series.value, half, constant_values=np.nan), HAMPEL_WINDOW
     )
     with warnings.catch_warnings(action="ignore"):
         distance = np.abs(series.value - np.nanmedian(windows, axis=1))
-    week = max(round(HAMPEL_MEMORY_S / series.interval_s), 2)
-    return distance / (trailing_mean(distance, week) + series.resolution)
+    window = max(round(memory_s / series.interval_s), 2)
+    return distance / (trailing_mean(distance, window) + series.resolution)
 
 
-def huber_ewma(series: LabelledSeries) -> Floats:
-    """Return |residual| from a Huber-clipped exponential level of 3 h, over the mean |residual| of two days."""
-    gains = min(series.interval_s / EWMA_MEMORY_S, 1.0), min(series.interval_s / EWMA_SCALE_MEMORY_S, 1.0)
+def huber_ewma(
+    series: LabelledSeries, memory_s: float = EWMA_MEMORY_S, scale_memory_s: float = EWMA_SCALE_MEMORY_S
+) -> Floats:
+    """Return |residual| from a Huber-clipped exponential level of 3 h, over its mean of two days."""
+    gains = min(series.interval_s / memory_s, 1.0), min(series.interval_s / scale_memory_s, 1.0)
     return _huber_ewma(series.value, *gains, series.resolution)
 
 
@@ -98,8 +100,8 @@ def half_space_trees(series: LabelledSeries) -> Floats:
 def sub_pca(series: LabelledSeries) -> Floats:
     """Return Sub-PCA over the whole series: distance of each window from the main subspace of all; batch.
 
-    Windows of a twelfth of a day (8 to 64 readings), normalised by the robust spread of the series, each reading
-    with the smallest of the squared residuals of it over the windows that it lies in.
+    Windows of a twelfth of a day (8 to 64 readings), in robust spreads of the series; a reading gets the smallest
+    squared residual of the windows that it lies in.
     """
     value = pd.Series(series.value).ffill().bfill().to_numpy()
     length = int(np.clip(round(DAY_S / 12 / series.interval_s), 8, 64))

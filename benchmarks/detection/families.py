@@ -27,7 +27,9 @@ NAB_CATEGORIES = (
 
 def _injected() -> Family:
     return Family(
-        "injected", injection.injected_stretches(rivers.logan() + rivers.blacksmith() + rivers.oddwater()), True
+        "injected",
+        injection.injected_stretches(rivers.logan() + rivers.blacksmith() + rivers.oddwater()),
+        True,
     )
 
 
@@ -61,6 +63,8 @@ def by_site(family: Family) -> list[Family]:
     """Return a family for each site of a family."""
     sites = dict.fromkeys(one.site for one in family.series)
     return [
-        family._replace(name=f"{family.name}/{site}", series=[one for one in family.series if one.site == site])
+        family._replace(
+            name=f"{family.name}/{site}", series=[one for one in family.series if one.site == site]
+        )
         for site in sites
     ]

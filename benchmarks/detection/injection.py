@@ -1,7 +1,7 @@
 """Injects sensor faults of nine kinds and three sizes into stretches of recorded series without labels.
 
-A size is in units of the series' own short-term variability, the robust spread of the values around their daily
-running median, or a duration. Every stretch is 30 days long, the faults lie in its last 22, a week apart.
+A size is a duration, or in units of the series' own short-term variability, the robust spread of the values
+around the median of their day. Every stretch is 30 days long; the faults lie in its last 22, a week apart.
 """
 
 from __future__ import annotations
@@ -27,6 +27,30 @@ SEED = 20
 SIZES = (2.0, 5.0, 15.0)
 HOURS = (12.0, 36.0, 96.0)
 SHIFT_HOURS = (1.0, 3.0, 6.0)
+NOISE_SHARE = 0.3  # of the size of other faults
+
+
+class Target(NamedTuple):
+    """Where a fault goes: the values ``(n,)``, its first row, its size level (0 to 2), the series' spread."""
+
+    value: Floats
+    begin: int
+    level: int
+    spread: float
+    interval_s: float
+    random: np.random.Generator
+
+    def size(self) -> float:
+        """Return the size in units of the value."""
+        return SIZES[self.level] * self.spread
+
+    def offset(self) -> float:
+        """Return the size up or down."""
+        return float(self.random.choice((-1, 1))) * self.size()
+
+    def readings(self, duration_s: float) -> int:
+        """Return the number of readings in a time [s]."""
+        return round(duration_s / self.interval_s)
 
 
 class Injected(NamedTuple):
@@ -51,13 +75,16 @@ def injected_stretches(recorded: Sequence[LabelledSeries]) -> list[LabelledSerie
             name, level = plan[turn % len(plan)]
             turn += 1
             if begin + 5 * per_day < len(value):
-                fault = FAULTS[name](value, begin, level, spread, stretch.interval_s, random)
+                fault = FAULTS[name](Target(value, begin, level, spread, stretch.interval_s, random))
                 value = fault.value
                 events.append((stretch.time_s[fault.first], stretch.time_s[fault.last]))
                 kinds.append(f"{name} {('small', 'medium', 'large')[level]}")
         found.append(
             stretch._replace(
-                value=value, events=np.array(events).reshape(-1, 2), kinds=np.array(kinds, np.str_), neutral=NONE
+                value=value,
+                events=np.array(events).reshape(-1, 2),
+                kinds=np.array(kinds, np.str_),
+                neutral=NONE,
             )
         )
     return found
@@ -103,67 +130,64 @@ def variability(series: LabelledSeries) -> float:
     return max(1.4826 * float(np.median(around)), 2 * series.resolution)
 
 
-def _spike(value: Floats, begin: int, level: int, spread: float, _: float, random: np.random.Generator) -> Injected:
-    changed = value.copy()
-    changed[begin] += random.choice((-1, 1)) * SIZES[level] * spread
-    return Injected(changed, begin, begin)
+def _spike(target: Target) -> Injected:
+    return _added(target, 1, target.offset())
 
 
-def _burst(value: Floats, begin: int, level: int, spread: float, _: float, random: np.random.Generator) -> Injected:
-    changed, length = value.copy(), int(random.integers(4, 13))
-    changed[begin : begin + length] += SIZES[level] * spread * random.standard_normal(length)
-    return Injected(changed, begin, begin + length - 1)
+def _burst(target: Target) -> Injected:
+    length = int(target.random.integers(4, 13))
+    return _added(target, length, target.size() * target.random.standard_normal(length))
 
 
-def _step(value: Floats, begin: int, level: int, spread: float, interval_s: float, random: np.random.Generator) -> Injected:
-    changed, length = value.copy(), round(2 * DAY_S / interval_s)
-    changed[begin : begin + length] += random.choice((-1, 1)) * SIZES[level] * spread
-    return Injected(changed, begin, begin + length - 1)
+def _step(target: Target) -> Injected:
+    return _added(target, target.readings(2 * DAY_S), target.offset())
 
 
-def _drift(value: Floats, begin: int, level: int, spread: float, interval_s: float, random: np.random.Generator) -> Injected:
-    changed, length = value.copy(), round(4 * DAY_S / interval_s)
-    changed[begin : begin + length] += np.linspace(0, random.choice((-1, 1)) * SIZES[level] * spread, length)
-    return Injected(changed, begin, begin + length)  # the return to the truth belongs to it
+def _drift(target: Target) -> Injected:
+    length = target.readings(4 * DAY_S)
+    fault = _added(target, length, np.linspace(0, target.offset(), length))
+    return fault._replace(last=fault.last + 1)  # the return to the truth belongs to it
 
 
-def _stuck(value: Floats, begin: int, level: int, _: float, interval_s: float, __: np.random.Generator) -> Injected:
-    changed, length = value.copy(), round(HOURS[level] * 3_600 / interval_s)
-    changed[begin : begin + length] = value[begin]
-    return Injected(changed, begin, begin + length)
+def _stuck(target: Target) -> Injected:
+    changed, length = target.value.copy(), target.readings(HOURS[target.level] * 3_600)
+    changed[target.begin : target.begin + length] = target.value[target.begin]
+    return Injected(changed, target.begin, target.begin + length)
 
 
-def _noise(value: Floats, begin: int, level: int, spread: float, interval_s: float, random: np.random.Generator) -> Injected:
-    changed, length = value.copy(), round(DAY_S / interval_s)
-    changed[begin : begin + length] += 0.3 * SIZES[level] * spread * random.standard_normal(length)
-    return Injected(changed, begin, begin + length - 1)
+def _noise(target: Target) -> Injected:
+    length = target.readings(DAY_S)
+    return _added(target, length, NOISE_SHARE * target.size() * target.random.standard_normal(length))
 
 
-def _gap_and_return(
-    value: Floats, begin: int, level: int, spread: float, interval_s: float, random: np.random.Generator
-) -> Injected:
-    changed, half_day = value.copy(), round(DAY_S / 2 / interval_s)
-    back = begin + half_day
-    changed[begin:back] = np.nan
+def _gap_and_return(target: Target) -> Injected:
+    half_day = target.readings(DAY_S / 2)
     decay = np.exp(-np.arange(half_day) / (half_day / 3))
-    changed[back : back + half_day] += random.choice((-1, 1)) * SIZES[level] * spread * decay
-    return Injected(changed, back, back + half_day - 1)
+    back = target._replace(begin=target.begin + half_day)
+    fault = _added(back, half_day, target.offset() * decay)
+    fault.value[target.begin : back.begin] = np.nan
+    return fault
 
 
-def _clock_shift(value: Floats, begin: int, level: int, _: float, interval_s: float, __: np.random.Generator) -> Injected:
-    changed, length = value.copy(), round(2 * DAY_S / interval_s)
-    late = max(round(SHIFT_HOURS[level] * 3_600 / interval_s), 1)
-    changed[begin : begin + length] = value[begin - late : begin + length - late]
+def _clock_shift(target: Target) -> Injected:
+    changed, begin, length = target.value.copy(), target.begin, target.readings(2 * DAY_S)
+    late = max(target.readings(SHIFT_HOURS[target.level] * 3_600), 1)
+    changed[begin : begin + length] = target.value[begin - late : begin + length - late]
     return Injected(changed, begin, begin + length)
 
 
-def _calibration(value: Floats, begin: int, level: int, spread: float, interval_s: float, random: np.random.Generator) -> Injected:
-    changed = value.copy()
-    changed[begin:] += random.choice((-1, 1)) * SIZES[level] * spread
-    return Injected(changed, begin, begin + round(DAY_S / 4 / interval_s))
+def _calibration(target: Target) -> Injected:
+    fault = _added(target, len(target.value) - target.begin, target.offset())
+    return fault._replace(last=target.begin + target.readings(DAY_S / 4))
 
 
-FAULTS: dict[str, Callable[[Floats, int, int, float, float, np.random.Generator], Injected]] = {
+def _added(target: Target, length: int, added: Floats | float) -> Injected:
+    changed = target.value.copy()
+    changed[target.begin : target.begin + length] += added
+    return Injected(changed, target.begin, target.begin + length - 1)
+
+
+FAULTS: dict[str, Callable[[Target], Injected]] = {
     "spike": _spike,
     "burst": _burst,
     "step": _step,
@@ -174,3 +198,4 @@ FAULTS: dict[str, Callable[[Floats, int, int, float, float, np.random.Generator]
     "clock shift": _clock_shift,
     "calibration": _calibration,
 }
+"""A fault by its kind; each leaves the values that it is given as they are."""

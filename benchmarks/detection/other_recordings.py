@@ -39,7 +39,9 @@ def nab_category(category: str) -> list[LabelledSeries]:
         if one.name.startswith(f"{category}/"):
             time_s, first = np.unique(one.time_s, return_index=True)
             value = one.value[first]
-            events = np.array([[one.time_s[low], one.time_s[high]] for low, high in one.windows]).reshape(-1, 2)
+            events = np.array([[one.time_s[low], one.time_s[high]] for low, high in one.windows]).reshape(
+                -1, 2
+            )
             found.append(
                 LabelledSeries(
                     one.name, one.name, category, time_s, value, float(np.median(np.diff(time_s))),
@@ -110,5 +112,3 @@ def metrla() -> list[LabelledSeries]:
             )
         )  # fmt: skip
     return found
-
-

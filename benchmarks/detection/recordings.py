@@ -1,4 +1,4 @@
-"""Loads labelled water recordings as arrays: GECCO 2018, SKAB and the Logan River."""
+"""Reads CSV files of labelled recordings as arrays: GECCO 2018 and SKAB, and any other by columns."""
 
 from __future__ import annotations
 
@@ -23,9 +23,6 @@ GECCO_QUALITY = (
     "Trueb",
     "Cl_2",
 )  # the events of the challenge are in these columns
-LOGAN = {"temp": 0.02, "cond": 0.2, "ph": 0.01, "do": 0.02, "turb": 0.5, "stage": 0.1}
-"""Quantities of the sondes, and the approximate resolution of their sensors."""
-MIN_EVENT_GAP_S = 6 * 3600.0  # codes of technicians closer than this are one event
 NO_VALUE = -9999.0  # written as -9999 or -9999.0
 MISSING = ["", "NA", "NULL", "-9999"]
 
@@ -36,16 +33,6 @@ class LabelledSite(NamedTuple):
     name: str
     value: Floats
     event: NDArray[np.bool_]
-
-
-class LabelledSonde(NamedTuple):
-    """Times and values ``(n,)`` of one quantity of a sonde, and the technicians' events (start, end) [s]."""
-
-    name: str
-    quantity: str
-    time_s: Floats
-    value: Floats
-    events: NDArray[np.float64]
 
 
 def load_gecco(path: Path) -> LabelledSite:
@@ -63,27 +50,6 @@ def load_skab(folder: Path) -> Iterator[LabelledSite]:
             names = [name for name in columns if name not in {"datetime", "anomaly", "changepoint"}]
             value = np.column_stack([floats(columns, name) for name in names])
             yield LabelledSite(f"{path.parent.name}/{path.name}", value, floats(columns, "anomaly") > 0)
-
-
-def load_logan_river(folder: Path) -> Iterator[LabelledSonde]:
-    """Load every series of the Logan River; an event is a time range that a technician gave a code."""
-    for path in sorted(folder.glob("*2019.csv.gz")):
-        columns = table(path, ",")
-        time_s = columns["datetime"].astype("datetime64[s]").astype(np.float64)
-        _, first = np.unique(time_s, return_index=True)
-        for name in LOGAN:
-            if name in columns:
-                coded = np.array([text not in MISSING for text in columns[f"{name}_qual"]])[first]
-                spans = _spans(time_s[first][coded])
-                yield LabelledSonde(path.name, name, time_s[first], floats(columns, name)[first], spans)
-
-
-def _spans(time_s: Floats) -> Floats:
-    if not len(time_s):
-        return np.empty((0, 2))
-    begins = np.flatnonzero(np.diff(time_s, prepend=-np.inf) > MIN_EVENT_GAP_S)
-    ends = np.append(begins[1:], len(time_s)) - 1
-    return np.column_stack([time_s[begins], time_s[ends]])
 
 
 def table(path: Path, delimiter: str) -> dict[str, NDArray[np.str_]]:

@@ -58,26 +58,26 @@ def logan(pattern: str = "*2019.csv.gz") -> list[LabelledSeries]:
             np.char.rstrip(stamps, "T").astype("datetime64[ms]").astype(np.float64) / 1e3, return_index=True
         )
         for column, (quantity, scale) in LOGAN_QUANTITIES.items():
-            value, corrected = (scale * recordings.floats(table, name)[first] for name in (column, f"{column}_cor"))
+            value, corrected = (
+                scale * recordings.floats(table, name)[first] for name in (column, f"{column}_cor")
+            )
             coded = ~np.isin(table[f"{column}_qual"][first], recordings.MISSING)
             events = spans(time_s, coded, EVENT_GAP_S)
             neutral = uncoded_edits(time_s, value, corrected, coded)
             site = path.name.removesuffix(".csv.gz")
             found.append(
                 LabelledSeries(
-                    f"{site}/{quantity}", site, quantity, time_s, value, LOGAN_INTERVAL_S, resolution_of(value), events,
-                    np.full(len(events), "coded"), neutral,
+                    f"{site}/{quantity}", site, quantity, time_s, value, LOGAN_INTERVAL_S,
+                    resolution_of(value), events, np.full(len(events), "coded"), neutral,
                 )
             )  # fmt: skip
     return found
 
 
-def uncoded_edits(
-    time_s: Floats, value: Floats, corrected: Floats, coded: NDArray[np.bool_]
-) -> Floats:
+def uncoded_edits(time_s: Floats, value: Floats, corrected: Floats, coded: NDArray[np.bool_]) -> Floats:
     """Return the stretches that a technician removed without a code.
 
-    A correction of the value (the drift between two calibrations, the datum of a level) is no edit of this kind.
+    A correction of the value (the drift between two calibrations, a level's datum) is no edit of this kind.
     """
     return spans(time_s, np.isnan(corrected) & np.isfinite(value) & ~coded, EVENT_GAP_S)
 
@@ -93,7 +93,9 @@ def oddwater() -> list[LabelledSeries]:
         for column, quantity in ODDWATER_QUANTITIES.items():
             value = recordings.floats(table, column)[first]
             letter = table[f"type_{column}"][first]
-            by_kind = [(kind, spans(time_s, letter == code, EVENT_GAP_S)) for code, kind in ODDWATER_KINDS.items()]
+            by_kind = [
+                (kind, spans(time_s, letter == code, EVENT_GAP_S)) for code, kind in ODDWATER_KINDS.items()
+            ]
             found.append(
                 LabelledSeries(
                     f"{site}/{quantity}", site, quantity, time_s, value,

@@ -1,4 +1,4 @@
-"""Keeps scores of detectors in the user's cache folder, keyed by the code and the data that they come from."""
+"""Keeps scores of detectors in the user's cache folder, keyed by code and data."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ PRODUCT = ("analytics", "edge/wire")
 """Folders of code that the product's judge depends on."""
 
 
-def family_scores(
-    name: str, detector: Callable[[LabelledSeries], Scores], family: Family
-) -> list[Scores]:
+def family_scores(name: str, detector: Callable[[LabelledSeries], Scores], family: Family) -> list[Scores]:
     """Return a detector's scores of every series of a family, from the cache if nothing has changed.
 
     Parameters
@@ -54,7 +52,7 @@ def family_scores(
 
 
 def _unpacked(stored: NDArray[np.float64]) -> Scores:
-    return Alarms(*stored) if stored.ndim == 2 else stored  # noqa: PLR2004 - start, end and score
+    return Alarms(*stored) if stored.ndim == 2 else stored  # start, end and score
 
 
 @cache

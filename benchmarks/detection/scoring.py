@@ -2,19 +2,19 @@
 
 The rules, all of them:
 
-1. A detector gives each series scored alarms (start, end, score). A score for each reading is the special case
-   of an alarm a reading long.
+1. A detector gives each series scored alarms (start, end, score). A score for each reading is the special
+   case of an alarm a reading long; where there is nothing to report it is NaN.
 2. The threshold is swept over all scores of all series of a family at once, from the largest down.
-3. Alarms of one series that lie within ``max(1 h, 2.5 intervals)`` of each other are one alarm, which lasts from
-   the first to the last of them, whatever lies between.
-4. An alarm that overlaps a labelled event, ends included, finds that event. An alarm that overlaps none is false,
-   unless it overlaps a neutral stretch (removed by a technician without a code, or a labelled gap).
+3. Alarms of one series that lie within ``max(1 h, 2.5 intervals)`` of each other are one alarm, which lasts
+   from the first to the last of them, whatever lies between.
+4. An alarm that overlaps a labelled event, ends included, finds that event. An alarm that overlaps none is
+   false, unless it overlaps a neutral stretch (removed by a technician without a code, or a labelled gap).
    Labels of a whole site are compared with the alarms of all of its series together.
 5. Series-months are the time from the first to the last reading of each series, in months of 30 days.
 6. The working point of a budget is the lowest threshold, from above, before the false alarms first exceed it.
    (A search from below ends at a single alarm over all time, which finds everything without a false alarm.)
-7. The delay of an event found is the time from its start to the first alarmed reading in it, plus the readings
-   by which the detector is late; 0 if an alarm was already open.
+7. The delay of an event found is the time from its start to the first alarmed reading in it, plus the
+   readings by which the detector is late; 0 if an alarm was already open.
 8. The area is the mean recall over budgets of 0 to 2 false alarms a series-month.
 """
 
@@ -121,9 +121,7 @@ def as_alarms(series: LabelledSeries, scores: Floats | Alarms) -> Alarms:
     return Alarms(series.time_s[known], series.time_s[known], np.asarray(scores, np.float64)[known])
 
 
-def unit_alarms(
-    family: Family, scores: Sequence[Floats | Alarms]
-) -> Iterator[tuple[LabelledSeries, Alarms]]:
+def unit_alarms(family: Family, scores: Sequence[Floats | Alarms]) -> Iterator[tuple[LabelledSeries, Alarms]]:
     """Yield what is scored as one, a series or a whole site, with the alarms of all of its series.
 
     Raises
@@ -240,7 +238,10 @@ class _Layout(NamedTuple):
         readings, events, n_events = [], [], 0
         for one, begin in zip(series, offset, strict=False):
             for number, (start, end) in enumerate(one.events):
-                first, after = np.searchsorted(one.time_s, start), np.searchsorted(one.time_s, end, side="right")
+                first, after = (
+                    np.searchsorted(one.time_s, start),
+                    np.searchsorted(one.time_s, end, side="right"),
+                )
                 readings.append(begin + np.arange(first, max(after, first + 1)))
                 events.append(np.full(len(readings[-1]), n_events + number))
             n_events += len(one.events)
@@ -269,7 +270,7 @@ def _root(parent: Ints, i: int) -> int:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _sweep(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - one pass of a compiled loop
+def _sweep(  # noqa: C901, PLR0912, PLR0917 - one pass of a compiled loop
     first: Ints,
     last: Ints,
     level: Floats,
@@ -281,7 +282,7 @@ def _sweep(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - one pass of a co
     event_pointer: Ints,
     event_of: Ints,
 ) -> tuple[Floats, Floats, Floats]:
-    """Add alarms in order of falling score to a union of readings; return threshold, false alarms and hits."""
+    """Add alarms by falling score to a union of readings; return thresholds, false alarms and hits."""
     n = len(time_s)
     parent = np.full(n, -1, np.int64)  # −1: not alarmed
     excused = np.zeros(n, np.bool_)  # of a root: it overlaps an event or a neutral stretch

@@ -36,13 +36,11 @@ SIZES = (3.0, 6.0, 12.0)
 
 
 def simulated() -> list[LabelledSeries]:
-    """Return the water series of the first sites of the demo, each with a spike, a drift and a stuck stretch."""
+    """Return the water series of some sites of the demo, each with a spike, a drift and a stuck sensor."""
     spec = demo.spec()
     sites = [one for one in spec.simulated_sites if one.kind == "river_section"][:WATER_SITES]
     plan = list(_plan(sites))
-    town = Town(
-        spec, seed=SEED, live_from_s=PRESENT_S, history_s=HISTORY_DAYS * DAY_S, plan=plan
-    )
+    town = Town(spec, seed=SEED, live_from_s=PRESENT_S, history_s=HISTORY_DAYS * DAY_S, plan=plan)
     return [series for site in sites for series in _series(town, site, plan)]
 
 

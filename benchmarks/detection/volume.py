@@ -1,8 +1,8 @@
 """Computes VUS-PR, the volume under the precision-recall surface over buffers around the labels.
 
-After Paparrizos and others, "Volume Under the Surface", VLDB 2022, with the conventions of their library: labels
-with ramps √(1 − d / buffer) on both sides over half a buffer, recall multiplied by the share of events that are
-met at all, 250 thresholds. The buffers here are 0, ¼, ½, ¾ and all of the largest one.
+After Paparrizos and others, "Volume Under the Surface", VLDB 2022, with the conventions of their library:
+labels with ramps √(1 − d / buffer) on both sides over half a buffer, recall multiplied by the share of events
+that are met at all, 250 thresholds. The buffers here are 0, ¼, ½, ¾ and all of the largest one.
 """
 
 from __future__ import annotations
@@ -32,14 +32,16 @@ def mean_vus_pr(family: Family, scores: Sequence[Floats | Alarms]) -> float:
     volumes = []
     for unit, alarms in unit_alarms(family, scores):
         if len(unit.events):
-            first, last = covered_readings(unit.time_s, Alarms(unit.events[:, 0], unit.events[:, 1], unit.events[:, 0]))
+            first, last = covered_readings(
+                unit.time_s, Alarms(unit.events[:, 0], unit.events[:, 1], unit.events[:, 0])
+            )
             largest = int(np.clip(round(LARGEST_BUFFER_S / unit.interval_s), 4, LARGEST_BUFFER))
             volumes.append(vus_pr(first, last, by_reading(unit.time_s, alarms), largest))
     return float(np.mean(volumes)) if volumes else np.nan
 
 
 def by_reading(time_s: Floats, alarms: Alarms) -> Floats:
-    """Return the largest score of the alarms that cover each reading; less than any of them where none does."""
+    """Return the largest score of the alarms that cover each reading; less than any of them elsewhere."""
     least = alarms.score.min() - 1 if len(alarms.score) else 0.0
     score = np.full(len(time_s), least)
     first, last = covered_readings(time_s, alarms)
