@@ -100,8 +100,8 @@ def half_space_trees(series: LabelledSeries) -> Floats:
 def sub_pca(series: LabelledSeries) -> Floats:
     """Return Sub-PCA over the whole series: distance of each window from the main subspace of all; batch.
 
-    Windows of a twelfth of a day (8 to 64 readings), in robust spreads of the series; a reading gets the smallest
-    squared residual of the windows that it lies in.
+    Windows of a twelfth of a day (8 to 64 readings), in robust spreads of the series; a reading gets the
+    smallest squared residual of the windows that it lies in.
     """
     value = pd.Series(series.value).ffill().bfill().to_numpy()
     length = int(np.clip(round(DAY_S / 12 / series.interval_s), 8, 64))
