@@ -164,7 +164,7 @@ def trailing_mean(value: Floats, window: int) -> Floats:
     count = np.concatenate([[0], np.cumsum(known)])
     at = np.arange(1, len(value) + 1)
     low = np.maximum(at - window, 0)
-    return (total[at] - total[low]) / np.maximum(count[at] - count[low], 1)
+    return np.asarray((total[at] - total[low]) / np.maximum(count[at] - count[low], 1), np.float64)
 
 
 BASELINES: dict[str, Callable[[LabelledSeries], Floats]] = {

@@ -11,8 +11,9 @@ from benchmarks.detection.labelled import Family, LabelledSeries
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["NAMES", "WATER", "Family", "LabelledSeries", "by_site", "load"]
+__all__ = ["CLEAN", "NAMES", "WATER", "Family", "LabelledSeries", "by_site", "load"]
 
+CLEAN = "clean"  # stretches of the rivers without labels: every alarm is false
 OBSERVATORY = "Logan River Observatory"
 NAB_CATEGORIES = (
     "artificialNoAnomaly",
@@ -25,12 +26,8 @@ NAB_CATEGORIES = (
 )
 
 
-def _injected() -> Family:
-    return Family(
-        "injected",
-        injection.injected_stretches(rivers.logan() + rivers.blacksmith() + rivers.oddwater()),
-        True,
-    )
+def _rivers() -> list[LabelledSeries]:
+    return [one for name in ("logan", "blacksmith", "oddwater") for one in load(name).series]
 
 
 LOADERS: dict[str, Callable[[], Family]] = {
@@ -40,11 +37,12 @@ LOADERS: dict[str, Callable[[], Family]] = {
     "waterflow": lambda: Family("waterflow", rivers.waterflow(), True),
     "gecco": lambda: Family("gecco", other_recordings.gecco(), True, labels_of_sites=True),
     "skab": lambda: Family("skab", other_recordings.skab(), False, labels_of_sites=True),
-    "injected": _injected,
+    "injected": lambda: Family("injected", injection.injected_stretches(_rivers()), True),
+    CLEAN: lambda: Family(CLEAN, injection.clean_stretches(_rivers()), False),
     "simulated": lambda: Family("simulated", simulated.simulated(), True),
     "metrla": lambda: Family("metrla", other_recordings.metrla(), False),
 } | {
-    f"nab/{category}": lambda category=category: Family(  # type: ignore[misc]
+    f"nab/{category}": lambda category=category: Family(
         f"nab/{category}", other_recordings.nab_category(category), False, "NAB"
     )
     for category in NAB_CATEGORIES

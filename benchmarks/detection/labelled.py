@@ -119,9 +119,3 @@ def overlaps(stretches: Floats, others: Floats) -> NDArray[np.bool_]:
     begun = np.searchsorted(np.sort(others[:, 0]), stretches[:, 1], side="right")
     ended = np.searchsorted(np.sort(others[:, 1]), stretches[:, 0], side="left")
     return np.asarray(begun > ended)
-
-
-def regular(series: LabelledSeries, **changes: object) -> LabelledSeries:
-    """Return the series with some fields changed and its resolution computed anew."""
-    changed = series._replace(**changes)
-    return changed._replace(resolution=resolution_of(changed.value))

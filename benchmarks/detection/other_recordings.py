@@ -55,7 +55,7 @@ def gecco() -> list[LabelledSeries]:
     """Return the drinking water of the training half of GECCO 2018; its events are those of the site."""
     table = recordings.table(DATA / "gecco2018/train.csv.gz", ",")
     event = recordings.floats(table, "EVENT") > 0
-    time_s = 60.0 * np.arange(len(event))
+    time_s = 60.0 * np.arange(len(event), dtype=np.float64)
     events = spans(time_s, event, 3_600.0)
     return [
         LabelledSeries(
@@ -69,9 +69,9 @@ def gecco() -> list[LabelledSeries]:
 
 def skab() -> list[LabelledSeries]:
     """Return the signals of a water circulation loop, file by file; its events are those of the file."""
-    found = []
+    found: list[LabelledSeries] = []
     for one in recordings.load_skab(DATA / "skab"):
-        time_s = SKAB_INTERVAL_S * np.arange(len(one.value))
+        time_s = SKAB_INTERVAL_S * np.arange(len(one.value), dtype=np.float64)
         events = spans(time_s, one.event, 0.0)
         found.extend(
             LabelledSeries(
@@ -90,10 +90,11 @@ def metrla() -> list[LabelledSeries]:
     """
     speed = np.loadtxt(DATA / "metrla/los_speed.csv", delimiter=",", skiprows=1).T * MILE_KM
     random = np.random.default_rng(INCIDENT_SEED)
-    time_s = LOOP_INTERVAL_S * np.arange(speed.shape[1])
+    time_s = LOOP_INTERVAL_S * np.arange(speed.shape[1], dtype=np.float64)
     found = []
     for loop, value in enumerate(speed):
-        events, kinds = [], []
+        events: list[tuple[float, float]] = []
+        kinds: list[str] = []
         for _ in range(INCIDENTS_EACH if loop % INCIDENT_LOOPS == 0 else 0):
             length, kind = int(random.choice(INCIDENT_TICKS)), str(random.choice(list(INCIDENT_SPEEDS)))
             free = np.flatnonzero(value[288:-48] > FREE_KM_H) + 288

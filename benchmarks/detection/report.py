@@ -13,6 +13,7 @@ from rich.progress import track
 from benchmarks.detection import curves as drawing
 from benchmarks.detection import families, left_out, product
 from benchmarks.detection.baselines import BASELINES, LATE_READINGS
+from benchmarks.detection.curves import OWN_RATE
 from benchmarks.detection.score_cache import family_scores
 from benchmarks.detection.scoring import BUDGETS, Curve, WorkingPoint, sweep, working_point
 from benchmarks.detection.volume import mean_vus_pr
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     Scores = NDArray[np.float64] | Alarms
 
-PRODUCT, OWN_RATE = "towntwin, ranked by score", "towntwin, its anomalies"
+PRODUCT = "towntwin, ranked by score"
 DETECTORS: dict[str, Callable[[LabelledSeries], Scores]] = {
     PRODUCT: product.scores,
     OWN_RATE: product.anomalies,
@@ -131,6 +132,19 @@ def print_kinds(table: Table) -> None:
             print(f"{f'{kind} ({count})':24}{shown}")
 
 
+def print_sites(family: Family, detectors: Mapping[str, Callable[[LabelledSeries], Scores]]) -> None:
+    """Print the recall at one false alarm a series-month by site, thresholds chosen by site."""
+    print(f"\n{family.name} by site, recall at 1 false alarm a series-month")
+    sites = families.by_site(family)
+    print(f"{'':28}" + "".join(f"{one.series[0].site[:18]:>20}" for one in sites))
+    for name, detector in detectors.items():
+        scores = dict(
+            zip((one.name for one in family.series), family_scores(name, detector, family), strict=True)
+        )
+        recalls = [sweep(one, [scores[series.name] for series in one.series]).recall_at(1.0) for one in sites]
+        print(f"{name:28}" + "".join(f"{recall:20.3f}" for recall in recalls))
+
+
 def print_left_out(chosen: Sequence[Family], tunables: Sequence[left_out.Tunable] = left_out.TUNABLE) -> None:
     """Print the recall with constants chosen on the family itself beside that of the others' choice."""
     for tunable in tunables:
@@ -182,10 +196,13 @@ def main() -> None:
         print_family(family, table[family.name])
     line = print_means(table) if set(families.WATER) & set(table) else {}
     print_kinds(table)
+    for family in (one for one in chosen if one.name == "logan"):
+        print_sites(family, DETECTORS)
     water = [one for one in chosen if one.name in families.WATER]
     if len({left_out.origin(one) for one in water}) > 1:
         print_left_out(water)
-        print_stated(table, water, (PRODUCT, "step", "Huber EWMA"))
+        clean = [one for one in chosen if one.name == families.CLEAN]
+        print_stated(table, water + clean, (PRODUCT, "step", "Huber EWMA"))
     if arguments.picture:
         drawing.draw_curves(arguments.picture, table, [one.name for one in water])
     if not arguments.no_public_rules:

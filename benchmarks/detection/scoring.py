@@ -261,7 +261,7 @@ class _Layout(NamedTuple):
         )
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _root(parent: Ints, i: int) -> int:
     while parent[i] != i:
         parent[i] = parent[parent[i]]
@@ -269,7 +269,7 @@ def _root(parent: Ints, i: int) -> int:
     return i
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _sweep(  # noqa: C901, PLR0912, PLR0917 - one pass of a compiled loop
     first: Ints,
     last: Ints,

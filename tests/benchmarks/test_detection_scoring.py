@@ -27,7 +27,7 @@ def one_series(
     events: list[tuple[int, int]], neutral: list[tuple[int, int]] | None = None, name: str = "s"
 ) -> LabelledSeries:
     """Return a month of a series; events and neutral stretches are given by first and last reading."""
-    time_s = INTERVAL_S * np.arange(READINGS)
+    time_s = INTERVAL_S * np.arange(READINGS, dtype=np.float64)
     spans = np.array(events).reshape(-1, 2) * INTERVAL_S
     excused = np.array(neutral).reshape(-1, 2) * INTERVAL_S if neutral else NONE
     kinds = np.full(len(spans), "k")
