@@ -66,21 +66,21 @@ def injected_stretches(recorded: Sequence[LabelledSeries]) -> list[LabelledSerie
     random = np.random.default_rng(SEED)
     plan = [(name, level) for level in range(len(SIZES)) for name in FAULTS]
     found, turn = [], 0
-    for stretch in clean_stretches(recorded):
-        value, events, kinds = stretch.value.copy(), [], []
-        spread = variability(stretch)
-        per_day = round(DAY_S / stretch.interval_s)
+    for recording in clean_stretches(recorded):
+        value, events, kinds = recording.value.copy(), [], []
+        spread = variability(recording)
+        per_day = round(DAY_S / recording.interval_s)
         for day in range(FIRST_FAULT_DAY, STRETCH_DAYS - FAULT_EVERY_DAYS + 1, FAULT_EVERY_DAYS):
             begin = day * per_day + int(random.integers(2 * per_day))
             name, level = plan[turn % len(plan)]
             turn += 1
             if begin + 5 * per_day < len(value):
-                fault = FAULTS[name](Target(value, begin, level, spread, stretch.interval_s, random))
+                fault = FAULTS[name](Target(value, begin, level, spread, recording.interval_s, random))
                 value = fault.value
-                events.append((stretch.time_s[fault.first], stretch.time_s[fault.last]))
+                events.append((recording.time_s[fault.first], recording.time_s[fault.last]))
                 kinds.append(f"{name} {('small', 'medium', 'large')[level]}")
         found.append(
-            stretch._replace(
+            recording._replace(
                 value=value,
                 events=np.array(events).reshape(-1, 2),
                 kinds=np.array(kinds, np.str_),

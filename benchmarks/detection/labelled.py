@@ -109,13 +109,13 @@ def spans(time_s: Floats, flagged: NDArray[np.bool_], gap_s: float) -> Floats:
     return np.column_stack([time_s[at[begins]], time_s[at[ends]]])
 
 
-def in_spans(time_s: Floats, stretches: Floats) -> NDArray[np.bool_]:
-    """Return whether each time lies in one of the stretches (n, 2), ends included."""
-    return overlaps(np.column_stack([time_s, time_s]), stretches)
+def in_spans(time_s: Floats, spans_s: Floats) -> NDArray[np.bool_]:
+    """Return whether each time lies in one of the time spans (n, 2), ends included."""
+    return overlaps(np.column_stack([time_s, time_s]), spans_s)
 
 
-def overlaps(stretches: Floats, others: Floats) -> NDArray[np.bool_]:
-    """Return whether each stretch (n, 2) overlaps any of the others, ends included."""
-    begun = np.searchsorted(np.sort(others[:, 0]), stretches[:, 1], side="right")
-    ended = np.searchsorted(np.sort(others[:, 1]), stretches[:, 0], side="left")
+def overlaps(spans_s: Floats, others: Floats) -> NDArray[np.bool_]:
+    """Return whether each time span (n, 2) overlaps any of the others, ends included."""
+    begun = np.searchsorted(np.sort(others[:, 0]), spans_s[:, 1], side="right")
+    ended = np.searchsorted(np.sort(others[:, 1]), spans_s[:, 0], side="left")
     return np.asarray(begun > ended)

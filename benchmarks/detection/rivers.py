@@ -92,16 +92,17 @@ def oddwater() -> list[LabelledSeries]:
         interval_s = float(np.median(np.diff(time_s)))
         for column, quantity in ODDWATER_QUANTITIES.items():
             value = recordings.floats(table, column)[first]
-            letter = table[f"type_{column}"][first]
+            code_of_row = table[f"type_{column}"][first]
             by_kind = [
-                (kind, spans(time_s, letter == code, EVENT_GAP_S)) for code, kind in ODDWATER_KINDS.items()
+                (kind, spans(time_s, code_of_row == code, EVENT_GAP_S))
+                for code, kind in ODDWATER_KINDS.items()
             ]
             found.append(
                 LabelledSeries(
                     f"{site}/{quantity}", site, quantity, time_s, value,
-                    interval_s, resolution_of(value), np.concatenate([stretch for _, stretch in by_kind]),
-                    np.concatenate([np.full(len(stretch), kind) for kind, stretch in by_kind]),
-                    spans(time_s, letter == "K", EVENT_GAP_S),
+                    interval_s, resolution_of(value), np.concatenate([times for _, times in by_kind]),
+                    np.concatenate([np.full(len(times), kind) for kind, times in by_kind]),
+                    spans(time_s, code_of_row == "K", EVENT_GAP_S),
                 )
             )  # fmt: skip
     return found

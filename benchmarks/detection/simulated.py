@@ -56,7 +56,8 @@ def _plan(sites: list[SimulatedSite]) -> Iterator[PlannedFault]:
                 length_s = {"spike": site.interval_s, "drift": 3 * DAY_S, "stuck": DAY_S}[kind]
                 turn += 1
                 yield PlannedFault(
-                    fault_id=f"{kind} {turn}", kind=FaultKind(kind), site_ids=(site.site_id,), quantities=(quantity,),
+                    fault_id=f"{kind} {turn}", kind=FaultKind(kind), site_ids=(site.site_id,),
+                    quantities=(quantity,),
                     start_s=start_s, end_s=start_s + length_s, size=SIZES[turn % 3] * SPREADS[quantity],
                     find_within_s=length_s, en=kind, zh=kind,
                 )  # fmt: skip
