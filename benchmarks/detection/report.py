@@ -81,6 +81,10 @@ def print_family(family: Family, rows: Mapping[str, Row]) -> None:
         f"\n{family.name}: {len(family.series)} series, {family.months:.1f} series-months, "
         f"{family.n_events} events"
     )
+    own = rows[OWN_RATE].own
+    if not family.n_events:
+        print(f"towntwin by default raises {own.false:.2f} false alarms a series-month")
+        return
     print(
         f"{'':28}"
         + "".join(f"{f'at {budget:g}':>8}" for budget in BUDGETS)
@@ -92,7 +96,6 @@ def print_family(family: Family, rows: Mapping[str, Row]) -> None:
             f"{name:28}{recalls}{row.curve.area():8.3f}{row.vus_pr:7.3f}{row.one.delay_s / 60:6.0f} m"
             f"{row.one.alarms_per_event:11.2f}"
         )
-    own = rows[OWN_RATE].own
     best = max(ONE_LINE, key=lambda name: rows[name].curve.recall_at(own.false))
     print(
         f"towntwin by default finds {own.recall:.3f} at {own.false:.2f} false alarms a series-month, "
