@@ -12,7 +12,9 @@ BENCHMARKS_FOLDER = Path(__file__).parent
 def main() -> int:
     """Run the named benchmark; return the exit code."""
     benchmark_names = sorted(
-        path.stem for path in BENCHMARKS_FOLDER.glob("*.py") if not path.stem.startswith("_")
+        path.stem
+        for path in BENCHMARKS_FOLDER.iterdir()
+        if not path.stem.startswith("_") and (path.suffix == ".py" or (path / "__init__.py").exists())
     )
     if len(sys.argv) < 2 or sys.argv[1] not in benchmark_names:
         print(f"name one of: {', '.join(benchmark_names)}", file=sys.stderr)

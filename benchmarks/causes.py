@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,17 +24,16 @@ from analytics.service import site_anomalies, site_anomaly_builder, site_scoring
 from analytics.service.reading_grid import TICK_S
 from analytics.service.service_state import SiteJudgingState
 from analytics.service.settings import Settings
-from benchmarks import _labelled_recordings
-from benchmarks._logan_river import INTERVAL_S, QUANTITIES
+from benchmarks.detection import rivers
 from edge.wire.quantities import QUANTITIES as REGISTRY
 from ingest_service.storage.contract.batch import Batch
 from ingest_service.storage.contract.models import READING, AnomalyQuery, Area, Directory, Series, Site
 from ingest_service.storage.memory.store import MemoryStore
 
 if TYPE_CHECKING:
+    from benchmarks.detection.labelled import LabelledSeries
     from ingest_service.storage.contract.models import Anomaly
 
-DATA = Path(os.environ.get("TOWNTWIN_DATA", Path(__file__).parents[2] / "shared/data"))
 AREA = "logan"
 STEP_TICKS = 72 * 12
 EVENT_TOLERANCE_S = 6 * 3600.0  # largest distance to a technician's event that counts as coinciding
@@ -51,11 +49,11 @@ def main() -> None:
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--days", type=float, default=366.0, help="judge the sites over the first so many")
     arguments = parser.parse_args()
-    sondes = list(_labelled_recordings.load_logan_river(DATA / "logan_river"))
+    sondes = rivers.logan()
     store = fill_store(sondes)
     found = judge_year(store, sondes, arguments.days)
-    windows = {site: _windows(sondes, site) for site in {one.name for one in sondes}}
-    met = [one for one in found if _meets(one, windows[f"{one.site_id}2019.csv.gz"])]
+    windows = {site: _windows(sondes, site) for site in {_site(one) for one in sondes}}
+    met = [one for one in found if _meets(one, windows[one.site_id])]
     span_s = max(one.time_s[-1] for one in sondes) - min(one.time_s[0] for one in sondes)
     days = min(span_s / 86_400, arguments.days)
     print(f"\nLogan River 2019, {len(windows)} sites, {days:.0f} days: anomalies of whole sites")
@@ -73,7 +71,7 @@ def main() -> None:
     )
 
 
-def fill_store(sondes: list[_labelled_recordings.LabelledSonde]) -> MemoryStore:
+def fill_store(sondes: list[LabelledSeries]) -> MemoryStore:
     """Return a store with the sondes' readings, judged as if live."""
     store = MemoryStore()
     names = sorted({_site(one) for one in sondes})
@@ -85,16 +83,14 @@ def fill_store(sondes: list[_labelled_recordings.LabelledSonde]) -> MemoryStore:
                 for name in names
             ],
             series=[
-                Series(site_id=_site(one), quantity=QUANTITIES[one.quantity][0], interval_s=INTERVAL_S)
-                for one in sondes
+                Series(site_id=_site(one), quantity=one.quantity, interval_s=one.interval_s) for one in sondes
             ],
         )
     )
     series = {(one.site_id, one.quantity): one for one in enrolled.series}
     for sonde in track(sondes, "judging series"):
-        name, scale = QUANTITIES[sonde.quantity]
-        one = series[_site(sonde), name]
-        value = sonde.value * scale
+        one = series[_site(sonde), sonde.quantity]
+        value = sonde.value
         results = judge(
             State.empty(1),
             default_limits.judge_parameters([one]),
@@ -111,9 +107,7 @@ def fill_store(sondes: list[_labelled_recordings.LabelledSonde]) -> MemoryStore:
     return store
 
 
-def judge_year(
-    store: MemoryStore, sondes: list[_labelled_recordings.LabelledSonde], days: float
-) -> list[Anomaly]:
+def judge_year(store: MemoryStore, sondes: list[LabelledSeries], days: float) -> list[Anomaly]:
     """Return the anomalies of the sites, judged three days at a time."""
     first, last = (int(f(one.time_s[at] for one in sondes)) // TICK_S for f, at in ((min, 0), (max, -1)))
     last = min(last, first + round(days * 288))
@@ -177,14 +171,12 @@ def site_ids(directory: Directory) -> list[str]:
     return [one.site_id for one in directory.sites]
 
 
-def _site(one: _labelled_recordings.LabelledSonde) -> str:
-    return one.name.removesuffix("2019.csv.gz")
+def _site(one: LabelledSeries) -> str:
+    return one.site.removesuffix("2019")
 
 
-def _windows(
-    sondes: list[_labelled_recordings.LabelledSonde], name: str
-) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return np.concatenate([one.events for one in sondes if one.name == name])
+def _windows(sondes: list[LabelledSeries], name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.concatenate([one.events for one in sondes if _site(one) == name])
 
 
 def _meets(one: Anomaly, windows: np.ndarray[Any, np.dtype[np.float64]]) -> bool:

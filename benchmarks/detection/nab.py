@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import json
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -48,6 +49,7 @@ class ScoredRows(NamedTuple):
     n_windows: int
 
 
+@cache
 def corpus(folder: Path) -> list[CorpusFile]:
     """Return every file of the corpus, sorted by name."""
     windows = json.loads((folder / "labels/combined_windows.json").read_text())

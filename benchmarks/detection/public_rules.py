@@ -1,20 +1,16 @@
-"""Evaluates detection quality on public labelled data (NAB, GECCO, SKAB, Logan River) with one parameter set.
+"""Evaluates the product on NAB, GECCO 2018 and SKAB by their own rules, with one parameter set.
 
-NAB      novelty of each series, as the judge returns it; the benchmark's own rules (`benchmarks._nab`)
+NAB      novelty of each series, as the judge returns it; its own rules (`benchmarks.detection.nab`)
 GECCO    deviation of the site, summed over its quantities; threshold of the training half, F1 by readings
 SKAB     reference and Mahalanobis distance of the site, learned from 400 rows; threshold without labels
-Logan    the judge's anomalies with the product's own limits, against the technicians' events
 
 Nothing is tuned by file. If the data folder has GECCO's ``test.csv.gz``, the training half's threshold is
 evaluated on it.
-Prints tables with trivial and known baselines, and last one JSON line. Data: TOWNTWIN_DATA.
+Prints tables with trivial and known baselines.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,14 +20,14 @@ from analytics.core import evaluation, site_distances
 from analytics.core.judge import judge
 from analytics.core.parameters import Parameters
 from analytics.core.state import State
-from benchmarks import _labelled_recordings, _logan_river, _nab
+from benchmarks.detection import nab, recordings
+from benchmarks.detection.labelled import DATA
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
 
-DATA = Path(os.environ.get("TOWNTWIN_DATA", Path(__file__).parents[2] / "shared/data"))
 SKAB_TRAINS = 400  # rows of each file
 PUBLISHED = "published: ARTime 74.9, HTM 70.1, CAD OSE 69.9; traffic: CAD OSE 91.2, ARTime 86.9, HTM 82.5"
 
@@ -49,26 +45,26 @@ def novelty(time_s: Floats, value: Floats) -> Floats:
 
 def evaluate_nab() -> dict[str, float]:
     """Evaluate the corpus by profile and category; return the scores."""
-    files = _nab.corpus(DATA / "nab")
+    files = nab.corpus(DATA / "nab")
     scores = [novelty(one.time_s, one.value) for one in track(files, "NAB")]
-    totals = {profile: _nab.best_total(files, scores, profile) for profile in _nab.PROFILES}
+    totals = {profile: nab.best_total(files, scores, profile) for profile in nab.PROFILES}
     threshold = totals["standard"][1]
     folders = sorted({one.name.split("/")[0] for one in files})
     print("\nNAB                             standard   low FP   low FN")
     print(
-        f"towntwin, novelty             {'':2}" + "".join(f"{totals[name][0]:9.1f}" for name in _nab.PROFILES)
+        f"towntwin, novelty             {'':2}" + "".join(f"{totals[name][0]:9.1f}" for name in nab.PROFILES)
     )
-    for name in _nab.baselines(np.zeros(10)):
-        trivial = [_nab.baselines(one.value)[name] for one in files]
-        shown = "".join(f"{_nab.best_total(files, trivial, profile)[0]:9.1f}" for profile in _nab.PROFILES)
+    for name in nab.baselines(np.zeros(10)):
+        trivial = [nab.baselines(one.value)[name] for one in files]
+        shown = "".join(f"{nab.best_total(files, trivial, profile)[0]:9.1f}" for profile in nab.PROFILES)
         print(f"{name:32}{shown}")
     print(PUBLISHED)
     by_folder = {
-        name: _nab.score_at_threshold(*_nab.files_of_category(files, scores, name), "standard", threshold)
+        name: nab.score_at_threshold(*nab.files_of_category(files, scores, name), "standard", threshold)
         for name in folders
     }
     print("by category, threshold of the corpus: " + ", ".join(f"{k} {v:.1f}" for k, v in by_folder.items()))
-    print(f"false alarms: {_nab.false_alarms_per_day(files, scores, threshold):.3f} a series and day")
+    print(f"false alarms: {nab.false_alarms_per_day(files, scores, threshold):.3f} a series and day")
     print(
         "thresholds chosen on the other categories alone: "
         f"{leave_one_category_out(files, scores, folders):.1f}"
@@ -81,22 +77,22 @@ def evaluate_nab() -> dict[str, float]:
     }
 
 
-def leave_one_category_out(files: list[_nab.CorpusFile], scores: list[Floats], folders: list[str]) -> float:
+def leave_one_category_out(files: list[nab.CorpusFile], scores: list[Floats], folders: list[str]) -> float:
     """Return the standard total if each category's threshold is chosen on the others."""
     points = 0.0
     for folder in folders:
         others = [i for i, one in enumerate(files) if not one.name.startswith(f"{folder}/")]
         rest = [files[i] for i in others], [scores[i] for i in others]
-        _, threshold = _nab.best_total(*rest, "standard")
-        files_and_scores = _nab.files_of_category(files, scores, folder)
+        _, threshold = nab.best_total(*rest, "standard")
+        files_and_scores = nab.files_of_category(files, scores, folder)
         windows = sum(len(one.windows) for one in files_and_scores[0])
-        points += _nab.score_at_threshold(*files_and_scores, "standard", threshold) * max(windows, 1)
+        points += nab.score_at_threshold(*files_and_scores, "standard", threshold) * max(windows, 1)
     return points / sum(len(one.windows) for one in files)
 
 
 def evaluate_gecco() -> dict[str, float]:
     """Evaluate the training half, split in two as well, and the test half if available; return F1."""
-    training = _labelled_recordings.load_gecco(DATA / "gecco2018/train.csv.gz")
+    training = recordings.load_gecco(DATA / "gecco2018/train.csv.gz")
     value = training.value[:, None, :]
     reference = site_distances.SiteReference.fit(value)
     score = site_distances.distances(
@@ -122,7 +118,7 @@ def evaluate_gecco() -> dict[str, float]:
         )
     other = DATA / "gecco2018/test.csv.gz"
     if other.exists():
-        test = _labelled_recordings.load_gecco(other)
+        test = recordings.load_gecco(other)
         state = site_distances.DistanceState.empty(reference.centre)
         flagged_by_judge = (
             site_distances.distances(state, reference, test.value[:, None, :]).deviation[:, 0] > threshold
@@ -135,7 +131,7 @@ def evaluate_gecco() -> dict[str, float]:
 def evaluate_skab() -> dict[str, float]:
     """Evaluate all files pooled, without the rows that each is trained on."""
     truth, flagged_by_judge = [], []
-    for one in track(list(_labelled_recordings.load_skab(DATA / "skab")), "SKAB"):
+    for one in track(list(recordings.load_skab(DATA / "skab")), "SKAB"):
         value = one.value[:, None, :]
         reference = site_distances.SiteReference.fit(value[:SKAB_TRAINS])
         off = site_distances.distances(
@@ -176,12 +172,6 @@ def describe_scores(event: NDArray[np.bool_], flagged: NDArray[np.bool_]) -> str
     )
 
 
-def main() -> None:
-    """Evaluate all data sets and print the tables and the JSON line."""
-    line = (
-        evaluate_nab()
-        | evaluate_gecco()
-        | evaluate_skab()
-        | _logan_river.evaluate_logan_river(DATA / "logan_river")
-    )
-    print(json.dumps({name: round(value, 3) for name, value in line.items()}))
+def evaluate() -> dict[str, float]:
+    """Evaluate NAB, GECCO and SKAB by their own rules; return the figures by name."""
+    return evaluate_nab() | evaluate_gecco() | evaluate_skab()
