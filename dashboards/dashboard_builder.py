@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 37
 """The dashboard schema of Grafana 9.4; newer versions migrate it when they load it."""
 AREA_VARIABLES = {"city": "cities", "county": "counties", "town": "towns"}
+PLUGIN_VERSION = "11.1.0"
+"""Version of Grafana whose panel options are written; without one, the options of an XY chart are migrated as if
+older than 11.1 and lost. Newer versions migrate them from here."""
 ALL_OPTION = models.VariableOption(text=["All"], value=["$__all"], selected=True)
 
 
@@ -76,6 +79,11 @@ def build_dashboard(board: DashboardSpec, language: Language) -> models.Dashboar
             dashboard.with_panel(panel(language).id(next(numbers)).span(width).height(height))
     built = dashboard.build()
     built.schema_version = SCHEMA_VERSION
+    for one in built.panels or []:
+        if isinstance(one, models.Panel):
+            one.plugin_version = PLUGIN_VERSION
+    for one in (*(built.links or []), *built.annotations.list_val):
+        one.placement = None  # in the controls menu, Grafana shows no links of type "dashboards"
     return built
 
 
