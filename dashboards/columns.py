@@ -1,8 +1,8 @@
 """Styles of table columns by name: width by content, unit, mapped texts, and the text of null.
 
-A column is either as wide as its content (``width``) or takes its share of what is left (``least``); a column of
-sentences wraps. The widths of the visible columns of a table add up to less than its panel on a screen of 1366 px,
-so nothing is off-screen; `tests/dashboards/test_table_layout.py` adds them up.
+A column is either as wide as its content (``width``) or takes its share of what is left (``least``); a column
+of sentences wraps. The widths of a table's columns add up to less than its panel on a screen of 1366 px, so
+nothing is off-screen; `tests/dashboards/test_table_layout.py` adds them up.
 """
 
 from __future__ import annotations

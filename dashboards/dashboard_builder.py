@@ -27,8 +27,10 @@ SCHEMA_VERSION = 37
 """The dashboard schema of Grafana 9.4; newer versions migrate it when they load it."""
 AREA_VARIABLES = {"city": "cities", "county": "counties", "town": "towns"}
 PLUGIN_VERSION = "11.1.0"
-"""Version of Grafana whose panel options are written; without one, the options of an XY chart are migrated as if
-older than 11.1 and lost. Newer versions migrate them from here."""
+"""Version of Grafana whose panel options are written; newer versions migrate them from here.
+
+Without it, the options of an XY chart are migrated as if older than 11.1, and lost.
+"""
 ALL_OPTION = models.VariableOption(text=["All"], value=["$__all"], selected=True)
 
 

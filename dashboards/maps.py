@@ -1,8 +1,9 @@
 """Builds maps of sites and towns over the town's own rivers and roads; a tile server is a setting.
 
-Grafana's built-in base layers load tiles from the internet. Without a setting the base layer is one transparent
-tile that is part of the dashboard, so a map makes no request to any host. Rivers and roads are drawn as dots along
-their lines: markers are the only layer of all versions from 9.4 that draws a query's rows in any number of lines.
+Grafana's built-in base layers load tiles from the internet. Without a setting the base layer is one
+transparent tile that is part of the dashboard, so a map makes no request to any host. Rivers and roads are
+drawn as dots along their lines: markers are the only layer of all versions from 9.4 that draws a query's rows
+in any number of lines.
 """
 
 from __future__ import annotations
@@ -58,18 +59,14 @@ def map_panel(key: str, query: str, name: str, language: Language, *, more: str)
         panel.override_by_name(
             column, [styling.override_property("displayName", translate(column, language))]
         )
-    network = {"0": ("road", ROAD_COLOUR), "1": ("river", RIVER_COLOUR)}
+    network = {
+        "0": (translate("road", language), ROAD_COLOUR),
+        "1": (translate("river", language), RIVER_COLOUR),
+    }
     properties = [
         styling.override_property("displayName", translate("network", language)),
         styling.threshold_property((None, ROAD_COLOUR), (1, RIVER_COLOUR)),
-        styling.override_property(
-            "mappings",
-            [
-                styling.value_mapping(
-                    {key: (translate(word, language), colour) for key, (word, colour) in network.items()}
-                )
-            ],
-        ),
+        styling.override_property("mappings", [styling.value_mapping(network)]),
     ]
     return panel.override_by_name("network", properties)
 

@@ -80,7 +80,7 @@ def legend(
 
 
 def stat_panel(key: str, query: str, language: Language) -> stat.Panel:
-    """Build a stat panel of the numbers in a query's single row; without a row it is red and reads "no data"."""
+    """Build a stat panel of the numbers in a query's single row; without a row it is red: "no data"."""
     return (
         with_title(stat.Panel(), key, language)
         .with_target(NamedQueryBuilder(query, language))
@@ -94,7 +94,7 @@ def stat_panel(key: str, query: str, language: Language) -> stat.Panel:
 def table_panel(
     key: str, query: str, columns: str, language: Language, *, link: tuple[str, str, str] | None = None
 ) -> table.Panel:
-    """Build a table of a query; ``link`` is the linked column, the variable it sets, and the dashboard it opens."""
+    """Build a table of a query; ``link`` is the linked column, the variable it sets, the dashboard it opens."""
     panel = with_title(table.Panel(), key, language).with_target(NamedQueryBuilder(query, language))
     panel.no_value(translate("no_rows", language))
     for name in columns.split():

@@ -51,8 +51,8 @@ def raw_sql(name: str, language: Language, **substitutions: str) -> str:
 
     ``LANG`` stands for the labels' language, ``_KINDS`` for the keyword argument ``kinds`` (likewise for
     every other keyword), and ``NAMED(quantity, x)`` for the name of the quantity in column x; likewise
-    ``detector``, ``reason``, ``measure`` (quantity with unit), ``unit`` (of the quantity), ``action`` (on what
-    the detector found) and ``heading``. ``WORD(key)`` stands for a text of `words.toml`.
+    ``detector``, ``reason``, ``measure`` (quantity with unit), ``unit`` (of the quantity), ``action`` (on
+    what the detector found) and ``heading``. ``WORD(key)`` stands for a text of `words.toml`.
     """
     text: str = QUERIES[name]
     for key, value in substitutions.items():

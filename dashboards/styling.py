@@ -19,10 +19,11 @@ from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.common import GraphThresholdsStyleMode
 
 from dashboards.translations import Language, translate
-from ingest_service.storage.health import process_messages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from ingest_service.storage.health import process_messages
 
 GREEN, BLUE, ORANGE, RED, GREY = "#1B5E20", "#1A4F9F", "#FFB357", "#A31225", "#55595F"
 QUIET = "transparent"
