@@ -84,7 +84,7 @@ def build_dashboard(board: DashboardSpec, language: Language) -> models.Dashboar
     for one in built.panels or []:
         if isinstance(one, models.Panel):
             one.plugin_version = PLUGIN_VERSION
-    for one in (*(built.links or []), *built.annotations.list_val):
+    for one in (*(built.links or []), *(built.annotations.list_val or [])):
         one.placement = None  # in the controls menu, Grafana shows no links of type "dashboards"
     return built
 

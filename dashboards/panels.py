@@ -94,7 +94,7 @@ def stat_panel(key: str, query: str, language: Language) -> stat.Panel:
 def table_panel(
     key: str, query: str, columns: str, language: Language, *, link: tuple[str, str, str] | None = None
 ) -> table.Panel:
-    """Build a table of a query; ``link`` is the linked column, the variable it sets, the dashboard it opens."""
+    """Build a table of a query; ``link`` is the linked column, the variable it sets, the board it opens."""
     panel = with_title(table.Panel(), key, language).with_target(NamedQueryBuilder(query, language))
     panel.no_value(translate("no_rows", language))
     for name in columns.split():

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def class_and_target(language: Language) -> table.Panel:
-    """Table of one row: the section's class, its target, what decided it, and how many items were assessed."""
+    """Table of one row: the section's class, its target, what decided it, how many items were assessed."""
     columns = "class_colour class target_colour target met worst items month"
     return table_panel("river_class", "river_class", columns, language)
 

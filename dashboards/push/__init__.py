@@ -31,7 +31,7 @@ def push(
     with grafana_connection(settings) as grafana:
         changes = [
             *folder_and_data_source.basic_changes(grafana, settings),
-            *dashboard_push.dashboard_changes(grafana),
+            *dashboard_push.dashboard_changes(grafana, settings),
             *alerting.alerting_changes(grafana, settings),
         ]
         pending = [one for one in changes if one.verdict != "same"]

@@ -10,21 +10,13 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from tests.dashboards.conftest import BOARDS, DemoDatabase
+from tests.dashboards.conftest import BOARDS, PANEL_IDS, PANELS, DemoDatabase
 from tests.support import chinese_texts
 from tests.support.grafana_macros import PanelRequest, expand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PANELS = [
-    (name, panel)
-    for name, board in BOARDS.items()
-    for row in board["panels"]
-    for panel in [row, *row.get("panels", [])]
-    if panel["type"] != "row"
-]
-IDS = [f"{board}-{panel['title']}" for board, panel in PANELS]
 TEXT, BOOLEAN, NUMBERS = {19, 25, 1043}, 16, {20, 21, 23, 700, 701, 1700}
 TIMES = {1184, 701, 1700}  # timestamptz; seconds since 1970 of $__timeGroup, as float8 or numeric
 NOT_SHOWN = {
@@ -50,7 +42,7 @@ IDENTIFIERS = {
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86_400.0
 
 
-@pytest.mark.parametrize(("board", "panel"), PANELS, ids=IDS)
+@pytest.mark.parametrize(("board", "panel"), PANELS, ids=PANEL_IDS)
 def test_panel(board: str, panel: dict[str, Any], filled: DemoDatabase) -> None:
     panel_request = filled.on(board)
     named: set[str] = set()
