@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ingest_service.storage.health import process_messages
 
-GREEN, BLUE, ORANGE, RED, GREY = "#1B5E20", "#1A4F9F", "#FFB357", "#A31225", "#55595F"
+GREEN, BLUE, ORANGE, RED, GREY = "#17521B", "#1A4F9F", "#FFB357", "#A31225", "#50545A"
 QUIET = "transparent"
 """Of cells where nothing is wrong: no colour, so that a colour catches the eye."""
 CLASS_COLOURS = ("#CCFFFF", "#00CCFF", "#00FF00", "#FFFF00", "#FF9B00", "#FF0000")

@@ -27,7 +27,7 @@ def outfall_table(language: Language) -> table.Panel:
     return table_panel(
         "outfalls",
         "outfalls_now",
-        "severity since location reason action discharge flag measured site_id",
+        "severity since location reason action discharge site_id",
         language,
     )
 
@@ -46,7 +46,7 @@ def ammonia_over_time(language: Language) -> timeseries.Panel:
     """Time series of ammonia nitrogen, with the limits of GB 3838 classes III and V."""
     panel = quantity_panel("outfall_ammonia", "ammonia_nitrogen", language)
     limits = styling.threshold_config(
-        (None, styling.GREEN), (1, styling.CLASS_COLOURS[3]), (2, styling.CLASS_COLOURS[5])
+        (None, styling.GREY), (1, styling.CLASS_COLOURS[3]), (2, styling.CLASS_COLOURS[5])
     )
     return panel.min(0).thresholds(limits).thresholds_style(styling.dashed_threshold_lines())
 

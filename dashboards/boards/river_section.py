@@ -34,7 +34,7 @@ def item_table(language: Language) -> table.Panel:
 
 def latest_readings(language: Language) -> table.Panel:
     """Table of the newest reading of each quantity."""
-    columns = "flag quantity value expected measured"
+    columns = "flag quantity value measured"
     return table_panel("river_latest", "river_latest", columns, language)
 
 

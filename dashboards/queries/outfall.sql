@@ -1,7 +1,7 @@
 -- outfalls_now: Each chosen outfall: what its worst open anomaly says and what it discharges, worst first; -1 without a fresh reading.
 SELECT coalesce(a.severity, CASE WHEN l.received > now() - greatest(interval '1 hour', 3 * s.interval_s * interval '1 second') THEN 0 ELSE -1 END) AS "severity", a.start AS "since",
     concat(s.site_LANG, ' · ', s.town_LANG) AS "location", a.reason_LANG AS "reason", NAMED(action, a.detector) AS "action",
-    l.value AS "discharge", l.quality AS "flag", l."time" AS "measured", s.site_id AS "site_id"
+    l.value AS "discharge", s.site_id AS "site_id"
 FROM series_view AS s
 LEFT JOIN latest_judged AS l USING (series_id)
 LEFT JOIN LATERAL (

@@ -14,7 +14,7 @@ FROM (
 ORDER BY 1 DESC NULLS LAST, 3;
 
 -- river_latest: The newest reading of each quantity of the section, flagged ones first.
-SELECT l.quality AS "flag", NAMED(measure, s.quantity) AS "quantity", l.value AS "value", l.expected AS "expected", l."time" AS "measured"
+SELECT l.quality AS "flag", NAMED(measure, s.quantity) AS "quantity", l.value AS "value", l."time" AS "measured"
 FROM series_view AS s LEFT JOIN latest_judged AS l USING (series_id)
 WHERE s.site_id = ANY (ARRAY[${site:sqlstring}]::text[]) ORDER BY coalesce(l.quality, 5) DESC, 2;
 
