@@ -21,8 +21,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     map_tiles: Annotated[
         str | None,
         Meta(
-            description="Raster tiles below the maps, of an own tile or PMTiles server: address with {z}, {x},"
-            " {y}. None by default: maps then show the town's own rivers and roads and load nothing.",
+            description="Raster tiles below the maps, of an own tile or PMTiles server: address with {z}, {x}"
+            " and {y}. None by default: maps then show the town's own rivers and roads and load nothing.",
             pattern="^https?://.*[{]z[}]",
         ),
     ] = None

@@ -31,7 +31,7 @@ WITH town AS (
     SELECT name, lat, lon, coalesce(open, 0) AS open, coalesce(severity, CASE WHEN fresh THEN 0 ELSE -1 END) AS severity
     FROM town LEFT JOIN wrong USING (town_id)
 ), ranked AS (
-    SELECT *, row_number() OVER (PARTITION BY floor(lat / nullif((SELECT max(lat) - min(lat) FROM judged), 0) * 8) ORDER BY severity DESC, name) AS nth FROM judged
+    SELECT *, row_number() OVER (PARTITION BY floor(lat / nullif((SELECT max(lat) - min(lat) FROM judged), 0) * 16) ORDER BY severity DESC, name) AS nth FROM judged
 )
 SELECT name AS "town", lat AS "latitude", lon AS "longitude", severity AS "severity", open AS "open",
     CASE WHEN nth = 1 AND coalesce(lat - lag(lat) OVER (PARTITION BY nth ORDER BY lat), 90)

@@ -48,7 +48,7 @@ WITH site AS (
 ), judged AS (
     SELECT name, lat, lon, reason, coalesce(severity, CASE WHEN fresh THEN 0 ELSE -1 END) AS severity FROM site LEFT JOIN wrong USING (site_id)
 ), ranked AS (
-    SELECT *, row_number() OVER (PARTITION BY floor(lat / nullif((SELECT max(lat) - min(lat) FROM judged), 0) * 8) ORDER BY severity DESC, name) AS nth FROM judged
+    SELECT *, row_number() OVER (PARTITION BY floor(lat / nullif((SELECT max(lat) - min(lat) FROM judged), 0) * 16) ORDER BY severity DESC, name) AS nth FROM judged
 )
 SELECT name AS "site", lat AS "latitude", lon AS "longitude", severity AS "severity", reason AS "reason",
     CASE WHEN nth = 1 AND severity <> 0 AND coalesce(lat - lag(lat) OVER (PARTITION BY nth, severity <> 0 ORDER BY lat), 90)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dashboards.actions import ACTIONS
 from dashboards.maps import TRANSPARENT_TILE
 from dashboards.translations import TRANSLATIONS, translate
 from edge.wire.quantities import QUANTITIES
@@ -125,6 +126,4 @@ def test_a_map_loads_nothing_and_its_legend_is_in_words(board: str, panel: dict[
 
 
 def test_every_text_of_an_action_is_used() -> None:
-    from dashboards.actions import ACTIONS
-
     assert {key.removeprefix("do_") for key in TRANSLATIONS if key.startswith("do_")} == set(ACTIONS.values())
