@@ -23,7 +23,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             description="Raster tiles below the maps, of an own tile or PMTiles server: address with {z}, {x}"
             " and {y}. None by default: maps then show the town's own rivers and roads and load nothing.",
-            pattern="^https?://.*[{]z[}]",
         ),
     ] = None
     map_attribution: Annotated[str, Meta(description="Source of the tiles, written on the maps.")] = ""

@@ -48,6 +48,15 @@ ANALYZE;
 """
 
 
+def of_types(*types: str) -> list[Any]:
+    """Return the panels of some types as parameters of a test, named by board and title."""
+    return [
+        pytest.param(board, panel, id=name)
+        for name, (board, panel) in zip(PANEL_IDS, PANELS, strict=True)
+        if panel["type"] in types
+    ]
+
+
 def language_of(board: str) -> Language:
     """Return the language of a dashboard by the name of its file."""
     return "zh" if ".zh." in board else "en"

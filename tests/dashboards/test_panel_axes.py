@@ -11,27 +11,33 @@ from dashboards.actions import ACTIONS
 from dashboards.maps import TRANSPARENT_TILE
 from dashboards.translations import TRANSLATIONS, translate
 from edge.wire.quantities import QUANTITIES
-from tests.dashboards.conftest import BOARDS, PANEL_IDS, PANELS, DemoDatabase, language_of, overrides
+from tests.dashboards.conftest import (
+    BOARDS,
+    PANEL_IDS,
+    PANELS,
+    DemoDatabase,
+    language_of,
+    of_types,
+    overrides,
+)
 from tests.support.grafana_macros import expand
 
+WITH_LEGEND = ("barchart", "state-timeline", "timeseries", "xychart")
 each_panel = pytest.mark.parametrize(("board", "panel"), PANELS, ids=PANEL_IDS)
-WITH_LEGEND = {"barchart", "state-timeline", "timeseries", "xychart"}
+each_time_series = pytest.mark.parametrize(("board", "panel"), of_types("timeseries"))
 ENGLISH_UNITS = {"cms", "dateTimeAsLocal", "h", "short", "s", "velocitykmh"}
 """Units of Grafana that it writes in English words, or in a way that the field does not."""
 
 
-@each_panel
+@pytest.mark.parametrize(("board", "panel"), of_types(*WITH_LEGEND))
 def test_graphs_have_a_legend(board: str, panel: dict[str, Any]) -> None:
-    if panel["type"] in WITH_LEGEND:
-        assert panel["options"]["legend"]["showLegend"] is True, board
-        assert panel["options"]["legend"]["displayMode"] in ("list", "table")
+    assert panel["options"]["legend"]["showLegend"] is True, board
+    assert panel["options"]["legend"]["displayMode"] in ("list", "table")
 
 
-@each_panel
+@each_time_series
 def test_every_axis_has_its_unit(board: str, panel: dict[str, Any], filled: DemoDatabase) -> None:
     """A series has the panel's unit, or one by its name; counts and indices have a label."""
-    if panel["type"] != "timeseries":
-        return
     defaults = panel["fieldConfig"]["defaults"]
     if "unit" in defaults or defaults["custom"].get("axisLabel"):
         return
@@ -50,11 +56,11 @@ def units_of(series: str, panel: dict[str, Any]) -> set[str]:
     }
 
 
-@each_panel
+@each_time_series
 def test_a_series_has_the_unit_of_its_quantity(
     board: str, panel: dict[str, Any], filled: DemoDatabase
 ) -> None:
-    if panel["type"] != "timeseries" or not any(one.startswith("/\\[") for one in overrides(panel)):
+    if not any(one.startswith("/\\[") for one in overrides(panel)):
         return
     for _, name, _ in filled.answer(expand(panel["targets"][0]["rawSql"], filled.on(board)))[2]:
         unit = re.search(r"\[([^\]]+)\]$", name)
@@ -71,7 +77,7 @@ def test_units_are_written_as_in_the_field(board: str, panel: dict[str, Any]) ->
         assert not unit.startswith("suffix: "), "Grafana writes the space itself"
 
 
-@each_panel
+@pytest.mark.parametrize(("board", "panel"), of_types("barchart", "state-timeline"))
 def test_labels_are_shown_in_full(board: str, panel: dict[str, Any]) -> None:
     if panel["type"] == "barchart":
         assert panel["options"]["xTickLabelMaxLength"] >= 40, "0 cuts every label to an ellipsis"
@@ -110,9 +116,7 @@ def test_good_readings_are_not_called_a_share() -> None:
     assert "合格率" not in texts
 
 
-@pytest.mark.parametrize(
-    ("board", "panel"), [one for one in PANELS if one[1]["type"] == "geomap"], ids=lambda one: str(one)[:20]
-)
+@pytest.mark.parametrize(("board", "panel"), of_types("geomap"))
 def test_a_map_loads_nothing_and_its_legend_is_in_words(board: str, panel: dict[str, Any]) -> None:
     assert panel["options"]["basemap"]["config"]["url"] == TRANSPARENT_TILE
     language = language_of(board)

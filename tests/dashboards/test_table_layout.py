@@ -8,15 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.dashboards.conftest import PANEL_IDS, PANELS, DemoDatabase, overrides
+from tests.dashboards.conftest import DemoDatabase, of_types, overrides
 from tests.support.grafana_macros import expand
 from tests.support.grafana_table_width import CELL_PADDING_PX, SCREENS_PX, column_px, table_px, text_px
 
-TABLES = [
-    pytest.param(board, panel, id=name)
-    for name, (board, panel) in zip(PANEL_IDS, PANELS, strict=True)
-    if panel["type"] == "table"
-]
+TABLES = of_types("table")
 STATES = {
     "age", "alarm", "class", "flag", "flowing_hours", "good", "health", "level", "met", "online", "place",
     "received", "severity", "shard",
@@ -62,7 +58,6 @@ def test_headings_and_contents_fit_their_columns(
         space = column_px(properties) - CELL_PADDING_PX
         heading = properties["displayName"]
         assert text_px(heading) <= space, f"{name}: {heading}"
-        )
         wraps = properties.get("custom.wrapText", False)
         for text in {shown(row[names.index(name)], properties) for row in rows}:
             for part in _unbreakable(text, wraps=wraps):
