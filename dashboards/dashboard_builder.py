@@ -84,8 +84,11 @@ def build_dashboard(board: DashboardSpec, language: Language) -> models.Dashboar
     for one in built.panels or []:
         if isinstance(one, models.Panel):
             one.plugin_version = PLUGIN_VERSION
-    for one in (*(built.links or []), *(built.annotations.list_val or [])):
-        one.placement = None  # in the controls menu, Grafana shows no links of type "dashboards"
+    # In the controls menu, Grafana shows no links of type "dashboards".
+    for link in built.links or []:
+        link.placement = None
+    for annotation in built.annotations.list_val or []:
+        annotation.placement = None
     return built
 
 

@@ -3,12 +3,15 @@ SELECT concat(s.site_LANG, ' · ', s.town_LANG) AS "site", l.value / nullif(l.ex
 FROM latest_judged AS l JOIN series_view AS s USING (series_id)
 WHERE s.quantity = 'traffic_speed' AND s.site_id = ANY (ARRAY[${site:sqlstring}]::text[]) ORDER BY 1;
 
--- fundamental: Density and flow of six of the chosen road sites, a point five minutes or an interval: density is flow over speed. Flagged ones count, marked.
+-- fundamental: Density and flow of six of the chosen road sites, those with anomalies first, a point five minutes or an interval: density is flow over speed. Flagged ones count, marked.
 WITH chosen AS MATERIALIZED (
     SELECT series_id, quantity, concat(site_LANG, ' · ', town_LANG) AS site FROM series_view
     WHERE quantity IN ('traffic_flow', 'traffic_speed') AND site_id IN (
-        SELECT site_id FROM series_view WHERE site_id = ANY (ARRAY[${site:sqlstring}]::text[]) AND quantity = 'traffic_flow'
-        ORDER BY site_id LIMIT 6
+        SELECT site_id FROM series_view AS s WHERE site_id = ANY (ARRAY[${site:sqlstring}]::text[]) AND quantity = 'traffic_flow'
+        ORDER BY EXISTS (
+            SELECT FROM anomaly_view AS a WHERE a.site_id = s.site_id AND a.quantity LIKE 'traffic_%' AND a.severity >= 2
+                AND a.start <= $__timeTo() AND coalesce(a."end", now()) >= $__timeFrom()
+        ) DESC, site_id LIMIT 6
     )
 ), drawn AS MATERIALIZED (
     SELECT series_id, rollup_time(bucket, greatest($__interval_ms, 300000)) AS at, max(flagged) IS NOT NULL AS flagged,
