@@ -84,11 +84,11 @@ def build_dashboard(board: DashboardSpec, language: Language) -> models.Dashboar
     for one in built.panels or []:
         if isinstance(one, models.Panel):
             one.plugin_version = PLUGIN_VERSION
-    # In the controls menu, Grafana shows no links of type "dashboards".
+    # In the controls menu, the builder's default, Grafana shows no links of type "dashboards".
     for link in built.links or []:
-        link.placement = None
+        link.placement = None  # type: ignore[assignment]  # the SDK reads it as optional
     for annotation in built.annotations.list_val or []:
-        annotation.placement = None
+        annotation.placement = None  # type: ignore[assignment]
     return built
 
 
