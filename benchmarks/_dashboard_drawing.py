@@ -136,7 +136,7 @@ def _draw_classes(axes: Any, rows: list[dict[str, Any]]) -> None:
 
 def _draw_links(axes: Any, rows: list[dict[str, Any]]) -> None:
     cells = [
-        (one["link"], LEVELS[one["level"]][0], f"{one['ratio']:.0%}", f"{one['kmh']:.0f} km/h")
+        (one["section"], LEVELS[one["level"]][0], f"{one['ratio']:.0%}", f"{one['kmh']:.0f} km/h")
         for one in rows[:8]
     ]
     colours = [LEVELS[one["level"]][1] for one in rows[:8]]

@@ -75,7 +75,8 @@ def column_properties(name: str, language: Language) -> styling.Properties:
         found["mappings"] = [column.mapping(language)]
         found["custom.align"] = "left"
     if column.coloured:
-        found["custom.cellOptions"] = {"type": "color-background", "mode": "basic"}
+        found["custom.displayMode"] = "color-background-solid"  # in 9.4, of the schema that is written
+        found["custom.cellOptions"] = {"type": "color-background", "mode": "basic"}  # from 9.5
         found["thresholds"] = {"mode": "absolute", "steps": [{"value": None, "color": styling.QUIET}]}
     if column.wraps:
         found["custom.cellOptions"] = {"type": "auto", "wrapText": True}  # up to 12.0

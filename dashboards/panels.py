@@ -18,6 +18,7 @@ from grafana_foundation_sdk.builders import (
 )
 from grafana_foundation_sdk.builders import common as common_builders
 from grafana_foundation_sdk.models import common as common_models
+from grafana_foundation_sdk.models import statetimeline as statetimeline_models
 
 from dashboards import styling
 from dashboards.columns import column_properties
@@ -42,8 +43,6 @@ P = TypeVar(
 )
 
 MAX_CONNECTED_GAP_MS = 3_600_000
-NO_PAGES = 1000
-"""Rows a page of a state timeline: more than any query returns, so that there is no pager."""
 MAX_LABEL_CHARS = 40
 FLAGGED_MARK = "△"
 UNITS = sorted({one.unit for one in QUANTITIES.values()})
@@ -215,15 +214,18 @@ def state_timeline_panel(
     key: str, query: str, value_texts: ValueMap, language: Language, **more: str
 ) -> statetimeline.Panel:
     """Build a state timeline that shows each value as its mapped text and colour."""
-    return (
+    panel = (
         with_title(statetimeline.Panel(), key, language)
         .with_target(NamedQueryBuilder(query, language, result_format="time_series", **more))
         .mappings([value_texts])
         .legend(legend())
-        .per_page(NO_PAGES)
         .merge_values(True)
         .show_value(common_models.VisibilityMode.AUTO)
     )
+    options = panel.build().options  # of the builder, which does not accept zero
+    assert isinstance(options, statetimeline_models.Options)
+    options.per_page = 0  # no pages: with any number of rows a page, Grafana draws a pager
+    return panel
 
 
 def bar_gauge_panel(key: str, query: str, column: str, language: Language) -> bargauge.Panel:

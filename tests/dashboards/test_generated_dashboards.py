@@ -26,8 +26,8 @@ TYPES = {
 }  # fmt: skip
 PROPERTIES = {
     "color", "decimals", "displayName", "links", "mappings", "max", "min", "noValue", "thresholds", "unit",
-    "custom.align", "custom.axisLabel", "custom.axisPlacement", "custom.cellOptions", "custom.drawStyle",
-    "custom.fillBelowTo", "custom.hidden", "custom.hideFrom", "custom.inspect", "custom.lineStyle",
+    "custom.align", "custom.axisLabel", "custom.axisPlacement", "custom.cellOptions", "custom.displayMode",
+    "custom.drawStyle", "custom.fillBelowTo", "custom.hidden", "custom.hideFrom", "custom.inspect", "custom.lineStyle",
     "custom.lineWidth", "custom.minWidth", "custom.pointSize", "custom.width", "custom.wrapText",
 }  # fmt: skip
 CELLS = {"auto", "color-background"}
