@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from grafana_foundation_sdk.builders import (
     barchart,
@@ -18,7 +18,6 @@ from grafana_foundation_sdk.builders import (
 )
 from grafana_foundation_sdk.builders import common as common_builders
 from grafana_foundation_sdk.models import common as common_models
-from grafana_foundation_sdk.models import statetimeline as statetimeline_models
 
 from dashboards import styling
 from dashboards.columns import column_properties
@@ -27,6 +26,7 @@ from dashboards.translations import Language, translate
 from edge.wire.quantities import QUANTITIES
 
 if TYPE_CHECKING:
+    from grafana_foundation_sdk.models import statetimeline as statetimeline_models
     from grafana_foundation_sdk.models.dashboard import ValueMap
 
 P = TypeVar(
@@ -222,9 +222,10 @@ def state_timeline_panel(
         .merge_values(True)
         .show_value(common_models.VisibilityMode.AUTO)
     )
-    options = panel.build().options  # of the builder, which does not accept zero
-    assert isinstance(options, statetimeline_models.Options)
-    options.per_page = 0  # no pages: with any number of rows a page, Grafana draws a pager
+    options = cast("statetimeline_models.Options", panel.build().options)
+    options.per_page = (
+        0  # no pages: with any number of rows a page there is a pager; the builder refuses zero
+    )
     return panel
 
 
