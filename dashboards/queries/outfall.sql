@@ -1,4 +1,4 @@
--- outfalls_now: Each chosen outfall: what its worst open anomaly says and what it discharges, worst first; -1 without a fresh reading.
+-- outfalls_now: Each chosen outfall: its worst open anomaly, what to do, and what it discharges, worst first; -1 without a fresh reading.
 SELECT coalesce(a.severity, CASE WHEN l.received > now() - greatest(interval '1 hour', 3 * s.interval_s * interval '1 second') THEN 0 ELSE -1 END) AS "severity", a.start AS "since",
     concat(s.site_LANG, ' · ', s.town_LANG) AS "location", a.reason_LANG AS "reason", NAMED(action, a.detector) AS "action",
     l.value AS "discharge", s.site_id AS "site_id"

@@ -16,7 +16,7 @@ JOIN series_view USING (series_id) WHERE site_id = ANY (ARRAY[${site:sqlstring}]
 -- dead_letters: Dead letters in the chosen time.
 SELECT count(*) AS "letters" FROM dead_letter_view WHERE $__timeFilter(received);
 
--- wrong_now: What is wrong now, worst first, and the dashboard that shows such a site; if nothing is, a row that says so.
+-- wrong_now: What is wrong now, worst first, and the dashboard that shows such a site; if nothing is, a row with the number of sites.
 WITH wrong AS MATERIALIZED (
     SELECT severity, start, town_LANG AS town, site_LANG AS site, reason_LANG AS reason, detector, site_id, site_kind
     FROM anomaly_view WHERE state = 'open' AND site_id = ANY (ARRAY[${site:sqlstring}]::text[])
