@@ -34,7 +34,7 @@ LEVELS = {
     5: ("heavy", "#C1272D"),
 }
 ROMAN = ("", "Ⅰ", "Ⅱ", "Ⅲ", "Ⅳ", "Ⅴ", "worse than Ⅴ")
-MAX_REASON_CHARS = 72
+MAX_REASON_CHARS, MAX_STRETCH_CHARS = 72, 44
 
 
 def town_overview(figure: Figure, rows: Rows) -> Figure:
@@ -136,7 +136,12 @@ def _draw_classes(axes: Any, rows: list[dict[str, Any]]) -> None:
 
 def _draw_links(axes: Any, rows: list[dict[str, Any]]) -> None:
     cells = [
-        (one["section"], LEVELS[one["level"]][0], f"{one['ratio']:.0%}", f"{one['kmh']:.0f} km/h")
+        (
+            shorten(one["section"], MAX_STRETCH_CHARS, placeholder=" …"),
+            LEVELS[one["level"]][0],
+            f"{one['ratio']:.0%}",
+            f"{one['kmh']:.0f} km/h",
+        )
         for one in rows[:8]
     ]
     colours = [LEVELS[one["level"]][1] for one in rows[:8]]
