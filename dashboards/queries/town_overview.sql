@@ -4,14 +4,15 @@ SELECT count(*) FILTER (WHERE severity = 3) AS "alarm", count(*) FILTER (WHERE s
 FROM anomaly_view WHERE state = 'open' AND site_id = ANY (ARRAY[${site:sqlstring}]::text[])
 HAVING EXISTS (SELECT FROM series_view WHERE site_id = ANY (ARRAY[${site:sqlstring}]::text[]));
 
--- silent_devices: Devices of the chosen towns that are silent; no row without a device.
+-- silent_devices: Devices of the chosen towns that are silent; no row without a site.
 SELECT count(DISTINCT device_id) AS "silent" FROM anomaly_view
 WHERE state = 'open' AND detector = 'silence' AND town_id = ANY (ARRAY[${town:sqlstring}]::text[])
-HAVING EXISTS (SELECT FROM device_view WHERE area_id = ANY (ARRAY[${town:sqlstring}]::text[]));
+HAVING EXISTS (SELECT FROM series_view WHERE town_id = ANY (ARRAY[${town:sqlstring}]::text[]));
 
 -- newest_age: Seconds since the newest reading came.
 SELECT extract(epoch FROM now() - max(received)) AS "age" FROM latest_judged
-JOIN series_view USING (series_id) WHERE site_id = ANY (ARRAY[${site:sqlstring}]::text[]);
+JOIN series_view USING (series_id) WHERE site_id = ANY (ARRAY[${site:sqlstring}]::text[])
+HAVING max(received) IS NOT NULL;
 
 -- dead_letters: Dead letters in the chosen time.
 SELECT count(*) AS "letters" FROM dead_letter_view WHERE $__timeFilter(received);
