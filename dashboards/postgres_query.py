@@ -30,6 +30,11 @@ NAMES: dict[str, dict[str, tuple[str, str]]] = {
     },
     "unit": {name: (f"[{one.unit}]", f"[{one.unit}]") for name, one in QUANTITIES.items()},
     "action": {name: TRANSLATIONS[f"do_{action}"] for name, action in ACTIONS.items()},
+    "relation": {
+        key.removeprefix("table_"): texts
+        for key, texts in TRANSLATIONS.items()
+        if key.startswith("table_") and not key.startswith("table_sizes")
+    },
     "heading": {one: TRANSLATIONS[f"heading_{one}"] for one in ("n", "ne", "e", "se", "s", "sw", "w", "nw")},
 }
 _NAMED = re.compile(r"NAMED\((?P<kind>[a-z]+), (?P<column>[a-z_.]+)\)")
@@ -52,7 +57,8 @@ def raw_sql(name: str, language: Language, **substitutions: str) -> str:
     ``LANG`` stands for the labels' language, ``_KINDS`` for the keyword argument ``kinds`` (likewise for
     every other keyword), and ``NAMED(quantity, x)`` for the name of the quantity in column x; likewise
     ``detector``, ``reason``, ``measure`` (quantity with unit), ``unit`` (of the quantity), ``action`` (on
-    what the detector found) and ``heading``. ``WORD(key)`` stands for a text of `words.toml`.
+    what the detector found), ``relation`` (database table) and ``heading``. ``WORD(key)`` stands
+    for a text of `words.toml`.
     """
     text: str = QUERIES[name]
     for key, value in substitutions.items():

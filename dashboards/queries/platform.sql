@@ -27,7 +27,8 @@ SELECT received AS "received", state AS "state", NAMED(reason, reason) AS "lette
 FROM dead_letter_view WHERE $__timeFilter(received) ORDER BY received DESC LIMIT 50;
 
 -- table_sizes: The largest tables, with indexes and chunks.
-SELECT "table" AS "table", bytes::double precision AS "size" FROM table_size_view ORDER BY 2 DESC LIMIT 12;
+SELECT concat_ws(' · ', nullif(NAMED(relation, relation), relation), relation) AS "table", size AS "size"
+FROM (SELECT "table"::text AS relation, bytes::double precision AS size FROM table_size_view) AS sized ORDER BY 2 DESC LIMIT 12;
 
 -- processes: The platform's own processes, those that do not work first.
 SELECT state AS "health", kind AS "process", why AS "why", beat_age_s AS "beat_age", success_age_s AS "success_age",

@@ -18,6 +18,7 @@ from dashboards.actions import ACTIONS
 from dashboards.generate import dashboard_files
 from dashboards.postgres_query import raw_sql
 from dashboards.settings import Settings
+from dashboards.translations import TRANSLATIONS
 from edge.wire.quantities import QUANTITIES
 from ingest_service.storage.dead_letter_reasons import REASONS
 from ingest_service.storage.postgres.migrate import migrate
@@ -199,6 +200,15 @@ def test_maps_load_tiles_from_the_set_server_alone() -> None:
         for panel in maps:
             assert panel["options"]["basemap"]["config"] == {"url": tiles, "attribution": "survey office"}
         assert with_tiles[name].count(tiles) == len(maps)
+
+
+def test_every_table_of_the_database_has_a_name(filled: DemoDatabase) -> None:
+    unnamed = [
+        name
+        for (name,) in filled.answer('SELECT "table"::text FROM table_size_view')[2]
+        if f"table_{name}" not in TRANSLATIONS
+    ]
+    assert unnamed == []
 
 
 def test_every_detector_has_an_action() -> None:
