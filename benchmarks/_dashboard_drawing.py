@@ -34,7 +34,7 @@ LEVELS = {
     5: ("heavy", "#C1272D"),
 }
 ROMAN = ("", "Ⅰ", "Ⅱ", "Ⅲ", "Ⅳ", "Ⅴ", "worse than Ⅴ")
-MAX_REASON_CHARS = 72
+MAX_REASON_CHARS, MAX_STRETCH_CHARS = 72, 44
 
 
 def town_overview(figure: Figure, rows: Rows) -> Figure:
@@ -64,14 +64,14 @@ def river_section(figure: Figure, rows: Rows) -> Figure:
     (found,) = rows("Class, target, items")
     colour = CLASS_COLOURS[found["class"] - 1]
     target_text = "kept" if found["met"] else "missed"
-    text = f"target {ROMAN[found['target']]} {target_text}; {found['items']} of 21 items"
+    text = f"target {ROMAN[found['target']]} {target_text}; {found['items']} items"
     _draw_number(figure.add_subplot(grid[0, 0]), f"class {ROMAN[found['class']]}", text, colour)
     items = [
-        (one["quantity"], f"{one['mean']:.3g}", ROMAN[one["class"]], str(one["readings"]))
+        (one["quantity"], ROMAN[one["class"]], f"{one['mean']:.3g}", f"{one['exceeds'] or 0:.2f}")
         for one in rows("Items behind the class")
     ]
     _draw_table(
-        figure.add_subplot(grid[0, 1]), "Items behind the class", ("item", "mean", "class", "readings"), items
+        figure.add_subplot(grid[0, 1]), "Items behind the class", ("item", "class", "mean", "beyond Ⅲ"), items
     )
     _draw_band(figure.add_subplot(grid[1, :]), rows("Worst series with its expected band"))
     _draw_flags(figure.add_subplot(grid[2, :]), rows("Flags"))
@@ -94,7 +94,7 @@ def _draw_open_anomalies(axes: Any, rows: list[dict[str, Any]]) -> None:
         (
             f"{one['since'].astimezone():%m-%d %H:%M}",
             SEVERITY[one["severity"]][0],
-            one["site"],
+            one["location"].partition(" · ")[0],
             shorten(one["reason"], MAX_REASON_CHARS, placeholder=" …"),
         )
         for one in rows[:8]
@@ -119,7 +119,13 @@ def _draw_map(axes: Any, rows: list[dict[str, Any]]) -> None:
 
 def _draw_classes(axes: Any, rows: list[dict[str, Any]]) -> None:
     cells = [
-        (one["site"], ROMAN[one["class"]], ROMAN[one["target"]], "✓" if one["met"] else "✗", one["items"])
+        (
+            one["location"].partition(" · ")[0],
+            ROMAN[one["class"]],
+            ROMAN[one["target"]],
+            "✓" if one["met"] else "✗",
+            one["items"],
+        )
         for one in rows[:8]
     ]
     colours = [CLASS_COLOURS[one["class"] - 1] for one in rows[:8]]
@@ -130,7 +136,12 @@ def _draw_classes(axes: Any, rows: list[dict[str, Any]]) -> None:
 
 def _draw_links(axes: Any, rows: list[dict[str, Any]]) -> None:
     cells = [
-        (one["link"], LEVELS[one["level"]][0], f"{one['ratio']:.0%}", f"{one['kmh']:.0f} km/h")
+        (
+            shorten(one["section"], MAX_STRETCH_CHARS, placeholder=" …"),
+            LEVELS[one["level"]][0],
+            f"{one['ratio']:.0%}",
+            f"{one['kmh']:.0f} km/h",
+        )
         for one in rows[:8]
     ]
     colours = [LEVELS[one["level"]][1] for one in rows[:8]]
@@ -154,18 +165,24 @@ def _draw_table(
 
 
 def _draw_band(axes: Any, rows: list[dict[str, Any]]) -> None:
-    times = [_as_datetime(one["time"]) for one in rows]
-    column = {
-        name: [float("nan") if one[name] is None else float(one[name]) for one in rows]
-        for name in ("measured", "expected", "lower", "upper", "flagged")
-    }
+    series: dict[str, dict[datetime, float]] = {}
+    for one in rows:
+        series.setdefault(one["metric"], {})[_as_datetime(one["time"])] = float(one["value"])
+    measured, expected, lower, upper, *flagged = series  # in the order of the query
     axes.set_title("Worst series with its expected band", loc="left", fontsize=10)
     axes.fill_between(
-        times, column["lower"], column["upper"], color="#9ecae1", alpha=0.6, label="expected band"
+        list(series[lower]),
+        list(series[lower].values()),
+        list(series[upper].values()),
+        color="#9ecae1",
+        alpha=0.6,
+        label="expected band",
     )
-    axes.plot(times, column["expected"], "--", color="#5a7ea8", lw=1, label="expected")
-    axes.plot(times, column["measured"], color="#1f4e79", lw=1.4, label="measured")
-    axes.plot(times, column["flagged"], "D", color="#f2495c", ms=5, ls="", label="flagged")
+    axes.plot(*zip(*series[expected].items(), strict=True), "--", color="#5a7ea8", lw=1, label=expected)
+    axes.plot(*zip(*series[measured].items(), strict=True), color="#1f4e79", lw=1.4, label=measured)
+    for name in flagged:
+        points = series[name]
+        axes.plot(list(points), list(points.values()), "D", color="#f2495c", ms=5, ls="", label="flagged")
     axes.legend(fontsize=7, ncols=4, loc="upper left")
     _format_time_axis(axes)
 

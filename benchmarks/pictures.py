@@ -99,7 +99,9 @@ def open_dashboard(
         panel_request = replace(
             panel_request, variables={**panel_request.variables, variable["name"]: values}
         )
-    return DrawnDashboard(connection, {panel["title"]: panel for panel in made["panels"]}, panel_request)
+    return DrawnDashboard(
+        connection, {panel["title"].partition(":")[0]: panel for panel in made["panels"]}, panel_request
+    )
 
 
 def empty_figure(title: str) -> Figure:

@@ -28,6 +28,11 @@ SCHEMA_VERSION = 37
 AREA_VARIABLES = {"city": "cities", "county": "counties", "town": "towns"}
 ANNOTATION_COLOUR = "rgba(224, 47, 68, 0.35)"
 """Red, faint enough to see the data behind; the alpha channel serves the light and the dark theme."""
+PLUGIN_VERSION = "11.1.0"
+"""Version of Grafana whose panel options are written; newer versions migrate them from here.
+
+Without it, the options of an XY chart are migrated as if older than 11.1, and lost.
+"""
 ALL_OPTION = models.VariableOption(text=["All"], value=["$__all"], selected=True)
 
 
@@ -78,6 +83,14 @@ def build_dashboard(board: DashboardSpec, language: Language) -> models.Dashboar
             dashboard.with_panel(panel(language).id(next(numbers)).span(width).height(height))
     built = dashboard.build()
     built.schema_version = SCHEMA_VERSION
+    for one in built.panels or []:
+        if isinstance(one, models.Panel):
+            one.plugin_version = PLUGIN_VERSION
+    # In the controls menu, the builder's default, Grafana shows no links of type "dashboards".
+    for link in built.links or []:
+        link.placement = None  # type: ignore[assignment]  # the SDK reads it as optional
+    for annotation in built.annotations.list_val or []:
+        annotation.placement = None  # type: ignore[assignment]
     return built
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
@@ -17,7 +18,11 @@ from dashboards.boards import (
     town_overview,
 )
 from dashboards.dashboard_builder import build_dashboard
+from dashboards.maps import set_base_layer
 from dashboards.translations import LANGUAGES
+
+if TYPE_CHECKING:
+    from dashboards.settings import Settings
 
 FOLDER = Path(__file__).parent / "generated"
 DASHBOARDS = tuple(
@@ -26,11 +31,14 @@ DASHBOARDS = tuple(
 )
 
 
-def dashboard_files() -> dict[str, str]:
-    """Return the text of every generated file by its name."""
+def dashboard_files(settings: Settings | None = None) -> dict[str, str]:
+    """Return the text of every generated file by its name, with the settings' base layer of maps."""
     encoder = JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False)
-    return {
-        f"{board.name}.{language}.json": encoder.encode(build_dashboard(board, language)) + "\n"
-        for board in DASHBOARDS
-        for language in LANGUAGES
-    }
+    files: dict[str, str] = {}
+    for board in DASHBOARDS:
+        for language in LANGUAGES:
+            dashboard = build_dashboard(board, language)
+            if settings and settings.map_tiles:
+                set_base_layer(dashboard, settings.map_tiles, settings.map_attribution)
+            files[f"{board.name}.{language}.json"] = encoder.encode(dashboard) + "\n"
+    return files

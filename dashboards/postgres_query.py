@@ -12,7 +12,8 @@ from grafana_foundation_sdk.cog import builder, variants
 from grafana_foundation_sdk.models.common import DataSourceRef
 
 from analytics.quality.detector_names import DETECTORS
-from dashboards.translations import LANGUAGES
+from dashboards.actions import ACTIONS
+from dashboards.translations import LANGUAGES, TRANSLATIONS, translate
 from edge.wire.quantities import QUANTITIES
 from ingest_service.storage.dead_letter_reasons import REASONS
 from ingest_service.storage.postgres import named_queries
@@ -24,9 +25,21 @@ NAMES: dict[str, dict[str, tuple[str, str]]] = {
     "quantity": {name: (one.en, one.zh) for name, one in QUANTITIES.items()},
     "detector": DETECTORS,
     "reason": {name: (one.en, one.zh) for name, one in REASONS.items()},
+    "measure": {
+        name: (f"{one.en} [{one.unit}]", f"{one.zh} [{one.unit}]") for name, one in QUANTITIES.items()
+    },
+    "unit": {name: (f"[{one.unit}]", f"[{one.unit}]") for name, one in QUANTITIES.items()},
+    "action": {name: TRANSLATIONS[f"do_{action}"] for name, action in ACTIONS.items()},
+    "relation": {
+        key.removeprefix("table_"): texts
+        for key, texts in TRANSLATIONS.items()
+        if key.startswith("table_") and not key.startswith("table_sizes")
+    },
+    "heading": {one: TRANSLATIONS[f"heading_{one}"] for one in ("n", "ne", "e", "se", "s", "sw", "w", "nw")},
 }
 _NAMED = re.compile(r"NAMED\((?P<kind>[a-z]+), (?P<column>[a-z_.]+)\)")
 _BIN = re.compile(r"\bBIN\((?P<column>[a-z_.]+)\)")
+_WORD = re.compile(r"WORD\((?P<key>[a-z_]+)\)")
 QUERIES = named_queries.load_query_folder("queries", "dashboards")
 DATASOURCE_UID = "towntwin-postgres"
 DATASOURCE_TYPE = "grafana-postgresql-datasource"
@@ -44,9 +57,11 @@ def raw_sql(name: str, language: Language, **substitutions: str) -> str:
 
     ``LANG`` stands for the labels' language, ``_KINDS`` for the keyword argument ``kinds`` (likewise for
     every other keyword), and ``NAMED(quantity, x)`` for the name of the quantity in column x; likewise
-    ``detector`` and ``reason``. ``BINS`` is the common table expression ``bin`` of the bins of the chosen
-    time, and ``BIN(x)`` the bin of the time in column x: bars as wide as a bin need a row for every bin, also
-    for an empty one.
+    ``detector``, ``reason``, ``measure`` (quantity with unit), ``unit`` (of the quantity), ``action`` (on
+    what the detector found), ``relation`` (database table) and ``heading``. ``WORD(key)`` stands
+    for a text of `words.toml`. ``BINS`` is the common
+    table expression ``bin`` of the bins of the chosen time, and ``BIN(x)`` the bin of the time in column x:
+    bars as wide as a bin need a row for every bin, also for an empty one.
     """
     text: str = QUERIES[name]
     for key, value in substitutions.items():
@@ -54,6 +69,7 @@ def raw_sql(name: str, language: Language, **substitutions: str) -> str:
     text = _NAMED.sub(lambda match: _case(match["kind"], match["column"], language), text)
     text = re.sub(r"\bBINS\b", lambda _match: QUERIES["bins"], text)
     text = _BIN.sub(lambda match: QUERIES["bin_of"].replace("COLUMN", match["column"]), text)
+    text = _WORD.sub(lambda match: f"'{translate(match['key'], language)}'", text)
     return text.replace("LANG", language)
 
 

@@ -108,7 +108,7 @@ def write_stack_files(folder: Path, settings: Settings, features: GrafanaFeature
     """
     json_folder = folder / "dashboards" / FOLDER
     texts = {folder / name: text for name, text in stack_files(settings, features, str(json_folder)).items()}
-    texts |= {json_folder / name: text for name, text in dashboard_files().items()}
+    texts |= {json_folder / name: text for name, text in dashboard_files(settings).items()}
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         mode = 0o600 if path.relative_to(folder).as_posix() in FILES_WITH_SECRETS else 0o644

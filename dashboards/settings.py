@@ -18,6 +18,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     webhook_url: Annotated[str | None, Meta(description="Alerts are posted to this address.")] = None
     dingtalk_url: Annotated[str | None, Meta(description="Address of a DingTalk robot for alerts.")] = None
     emails: Annotated[list[str], Meta(description="E-mail addresses for alerts, by comma.")] = []
+    map_tiles: Annotated[
+        str | None,
+        Meta(
+            description="Raster tiles below the maps, of an own tile or PMTiles server: address with {z}, {x}"
+            " and {y}. None by default: maps then show the town's own rivers and roads and load nothing.",
+        ),
+    ] = None
+    map_attribution: Annotated[str, Meta(description="Source of the tiles, written on the maps.")] = ""
     db_host: Annotated[str, Meta(description="Database as Grafana sees it, host:port.")] = "127.0.0.1:5432"
     db_name: Annotated[str, Meta(description="Name of the database.")] = "towntwin"
     db_user: Annotated[

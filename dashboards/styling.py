@@ -1,8 +1,12 @@
-"""Defines the panels' value mappings, colours, thresholds and units, and the display names of columns.
+"""Defines the panels' value mappings, colours and thresholds, and the texts of null.
 
 Class colours: those of China's real-time water quality platforms (I light blue to worse than V red).
 Congestion levels: the five-level scale. No information is conveyed by colour alone: every coloured cell also
-has a text or a number.
+has a text or a number, or it is the narrow swatch beside the text.
+
+Grafana chooses the text colour of a coloured cell by the brightness of the background (white up to 180 of
+255, else dark), so white is written on the standards' light green and blue. Texts are therefore written
+beside those colours, and on the colours of this module only, which give a contrast of 4.5 (WCAG 2.2, AA).
 """
 
 from __future__ import annotations
@@ -12,20 +16,23 @@ from typing import TYPE_CHECKING, Any
 from grafana_foundation_sdk.builders.common import GraphThresholdsStyleConfig
 from grafana_foundation_sdk.builders.dashboard import ThresholdsConfig
 from grafana_foundation_sdk.models import dashboard as models
-from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.common import GraphThresholdsStyleMode
 
 from dashboards.translations import Language, translate
-from ingest_service.storage.health import process_messages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-GREEN, BLUE, ORANGE, RED, GREY = "green", "blue", "orange", "red", "#8e8e8e"
+    from ingest_service.storage.health import process_messages
+
+GREEN, BLUE, ORANGE, RED, GREY = "#17521B", "#1A4F9F", "#FFB357", "#A31225", "#50545A"
+QUIET = "transparent"
+"""Of cells where nothing is wrong: no colour, so that a colour catches the eye."""
 CLASS_COLOURS = ("#CCFFFF", "#00CCFF", "#00FF00", "#FFFF00", "#FF9B00", "#FF0000")
 LEVEL_COLOURS = ("#00A651", "#8CC63F", "#FFF200", "#F7941D", "#C1272D")
 STATUS_COLOURS = CLASS_COLOURS[1:]
-HEALTH_COLOURS = {"alive": GREEN, "restarting": ORANGE, "behind": ORANGE, "stuck": RED, "absent": RED}
+HEALTH_COLOURS = {"alive": QUIET, "restarting": ORANGE, "behind": ORANGE, "stuck": RED, "absent": RED}
+NO_TEXT = "\N{NO-BREAK SPACE}"
 SEVERITY_COLOURS = {"alarm": RED, "warning": ORANGE, "notice": BLUE}
 
 Properties = list[models.DynamicConfigValue]
@@ -41,11 +48,27 @@ def value_mapping(words: Mapping[str, tuple[str, str]]) -> models.ValueMap:
     )
 
 
+def null_mapping(text: str, colour: str) -> models.SpecialValueMap:
+    """Build the mapping of null, also of the null that a panel shows for a failed or empty query."""
+    return models.SpecialValueMap(
+        models.DashboardSpecialValueMapOptions(
+            match=models.SpecialValueMatch.NULL_AND_NAN,
+            result=models.ValueMappingResult(text=text, color=colour, index=0),
+        )
+    )
+
+
+def no_data_mapping(language: Language) -> models.SpecialValueMap:
+    """Return the mapping of null to "no data" in red: in a number that always exists, null is a failure."""
+    return null_mapping(translate("no_data", language), RED)
+
+
 def severity_mapping(language: Language) -> models.ValueMap:
-    """Return the mapping of severities 0 to 3 to a symbol, a text and a colour."""
+    """Return the mapping of severities to a symbol, a text and a colour; -1 is a site without readings."""
     return value_mapping(
         {
-            "0": (translate("fine", language), GREEN),
+            "-1": (f"? {translate('no_data', language)}", GREY),
+            "0": (f"✓ {translate('fine', language)}", GREEN),
             "1": (f"○ {translate('notice', language)}", BLUE),
             "2": (f"△ {translate('warning', language)}", ORANGE),
             "3": (f"◆ {translate('alarm', language)}", RED),
@@ -55,7 +78,12 @@ def severity_mapping(language: Language) -> models.ValueMap:
 
 def flag_mapping(language: Language) -> models.ValueMap:
     """Return the mapping of QARTOD flags."""
-    names = {"1": ("pass", GREEN), "2": ("not_evaluated", GREY), "3": ("suspect", ORANGE), "4": ("fail", RED)}
+    names = {
+        "1": ("pass", QUIET),
+        "2": ("not_evaluated", QUIET),
+        "3": ("suspect", ORANGE),
+        "4": ("fail", RED),
+    }
     return value_mapping(
         {value: (f"{value} {translate(key, language)}", colour) for value, (key, colour) in names.items()}
     )
@@ -67,7 +95,7 @@ def message_mapping(
     """Return the mapping of keys (states, kinds, reasons of processes) to the platform's texts."""
     return value_mapping(
         {
-            key: (one.zh if language == "zh" else one.en, colours.get(key, GREY))
+            key: (one.zh if language == "zh" else one.en, colours.get(key, QUIET))
             for key, one in words.items()
             if key
         }
@@ -84,9 +112,14 @@ def class_mapping(key_prefix: str, colours: tuple[str, ...], language: Language)
     )
 
 
+def swatch_mapping(colours: tuple[str, ...]) -> models.ValueMap:
+    """Return the mapping of classes 1, 2, ... to a colour without a text: the text is in the next column."""
+    return value_mapping({str(n): (NO_TEXT, colour) for n, colour in enumerate(colours, start=1)})
+
+
 def boolean_mapping(language: Language) -> models.ValueMap:
     """Return the mapping of booleans, also as 1 and 0, to yes and no."""
-    yes, no = (f"✓ {translate('yes', language)}", GREEN), (f"✗ {translate('no', language)}", RED)
+    yes, no = (f"✓ {translate('yes', language)}", QUIET), (f"✗ {translate('no', language)}", RED)
     return value_mapping({"true": yes, "false": no, "1": yes, "0": no})
 
 
@@ -110,93 +143,6 @@ def fixed_colour(colour: str) -> models.DynamicConfigValue:
 def override_property(name: str, value: Any) -> models.DynamicConfigValue:
     """Build one property of a field override."""
     return models.DynamicConfigValue(id_val=name, value=value)
-
-
-def column_properties(name: str, language: Language) -> Properties:
-    """Return the style of a column in every table: display name, unit, colours, width; ids are hidden."""
-    if name.endswith("_id"):
-        return [override_property("custom.hidden", True)]
-    return [override_property("displayName", translate(name, language)), *_column_style(name, language)]
-
-
-def _column_style(name: str, language: Language) -> Properties:
-    if name in _TIME_COLUMNS:
-        return [override_property("unit", "dateTimeAsLocal"), override_property("custom.width", 170)]
-    if name in _COLUMN_UNITS:
-        unit, decimals = _COLUMN_UNITS[name]
-        return [override_property("unit", unit), override_property("decimals", decimals)]
-    mapping_by_column: dict[str, Callable[[Language], models.ValueMap]] = {
-        "severity": severity_mapping,
-        "flag": flag_mapping,
-        "met": boolean_mapping,
-        "online": boolean_mapping,
-        "class": lambda chosen_language: class_mapping("class", CLASS_COLOURS, chosen_language),
-        "best": lambda chosen_language: class_mapping("class", CLASS_COLOURS, chosen_language),
-        "target": lambda chosen_language: class_mapping("class", CLASS_COLOURS, chosen_language),
-        "status": lambda chosen_language: class_mapping("status", STATUS_COLOURS, chosen_language),
-        "level": lambda chosen_language: class_mapping("level", LEVEL_COLOURS, chosen_language),
-        "health": lambda chosen_language: message_mapping(
-            process_messages.STATE_LABELS, HEALTH_COLOURS, chosen_language
-        ),
-        "process": lambda chosen_language: message_mapping(process_messages.KIND_LABELS, {}, chosen_language),
-        "why": lambda chosen_language: message_mapping(process_messages.REASON_TEXTS, {}, chosen_language),
-        "state": lambda chosen_language: value_mapping(
-            {one: (translate(one, chosen_language), GREY) for one in ("open", "closed")}
-        ),
-    }
-    if name not in mapping_by_column:
-        return [override_property("custom.minWidth", 300)] if name in ("reason", "detail") else []
-    if name in ("process", "why"):
-        wide = (
-            [override_property("custom.minWidth", 300)]
-            if name == "why"
-            else [override_property("custom.width", 130)]
-        )
-        return [override_property("mappings", [mapping_by_column[name](language)]), *wide]
-    cell = "color-text" if name in ("flag", "met", "online", "state") else "color-background"
-    return [
-        override_property("mappings", [mapping_by_column[name](language)]),
-        override_property("custom.cellOptions", {"type": cell}),
-        override_property("custom.width", 130),
-    ]
-
-
-_TIME_COLUMNS = {"since", "until", "measured", "received", "taken", "saved"}
-_COLUMN_UNITS: dict[str, tuple[str, int]] = {
-    "month": ("time:YYYY-MM", 0),
-    "score": (units.Short, 1),
-    "value": (units.Short, 2),
-    "mean": (units.Short, 3),
-    "expected": (units.Short, 2),
-    "lower": (units.Short, 2),
-    "upper": (units.Short, 2),
-    "exceeds": (units.Short, 2),
-    "ratio": (units.PercentUnit, 0),
-    "capture": (units.PercentUnit, 1),
-    "good": (units.PercentUnit, 1),
-    "kmh": (units.KilometersPerHour, 0),
-    "free": (units.KilometersPerHour, 0),
-    "age": (units.Seconds, 0),
-    "beat_age": (units.Seconds, 0),
-    "moved_age": (units.Seconds, 0),
-    "success_age": (units.Seconds, 0),
-    "backlog_age": (units.Seconds, 0),
-    "delay_50": (units.Seconds, 1),
-    "delay_95": (units.Seconds, 1),
-    "clock": (units.Seconds, 1),
-    "delay": ("suffix: veh·h", 0),
-    "tti": (units.Short, 2),
-    "index": (units.Short, 1),
-    "discharge": (units.CubicMetersPerSecond, 3),
-    "most": (units.CubicMetersPerSecond, 3),
-    "volume": (units.CubicMeter, 0),
-    "dry_hours": (units.Hours, 0),
-    "flowing_hours": (units.Hours, 0),
-    "battery": (units.Volt, 1),
-    "signal": ("suffix: dBm", 0),
-    "size": (units.BytesIEC, 1),
-    "database": (units.BytesIEC, 1),
-}
 
 
 def dashed_threshold_lines() -> GraphThresholdsStyleConfig:

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from grafana_foundation_sdk.builders import barchart
 from grafana_foundation_sdk.models import common as common_models
 from grafana_foundation_sdk.models import units
 
 from dashboards import styling
 from dashboards.dashboard_builder import DashboardSpec
-from dashboards.panels import map_panel, stacked_bars_panel, table_panel, time_series_panel
-from dashboards.postgres_query import NamedQueryBuilder, datasource
+from dashboards.maps import map_panel
+from dashboards.panels import bar_chart_panel, stacked_bars_panel, table_panel, time_series_panel
 from dashboards.translations import Language, translate
 
 if TYPE_CHECKING:
-    from grafana_foundation_sdk.builders import geomap, table, timeseries
+    from grafana_foundation_sdk.builders import barchart, geomap, table, timeseries
 
 
 def town_table(language: Language) -> table.Panel:
     """Table of the towns' state, worst first."""
-    columns = "town_id county town sites alarm warning silent age status met_sections with_target capture"
-    columns += " index place"
-    panel = table_panel("towns", "towns_now", columns, language, link=("town", "town-overview"))
-    return panel.no_value("–")
+    columns = (
+        "alarm warning silent_devices town age status_colour status met_sections capture index place town_id"
+    )
+    return table_panel("towns", "towns_now", columns, language, link=("town", "town", "town-overview"))
 
 
 def town_map(language: Language) -> geomap.Panel:
@@ -33,18 +32,8 @@ def town_map(language: Language) -> geomap.Panel:
 
 def section_classes_by_town(language: Language) -> barchart.Panel:
     """Bar chart of the number of river sections in each class, by town."""
-    panel = (
-        barchart.Panel()
-        .title(translate("towns_classes", language))
-        .description(translate("towns_classes_about", language))
-        .datasource(datasource())
-        .with_target(NamedQueryBuilder("towns_classes", language))
-        .x_field("town")
-        .stacking(common_models.StackingMode.NORMAL)
-        .show_value(common_models.VisibilityMode.ALWAYS)
-        .decimals(0)
-    )
-    panel.override_by_name("town", [styling.override_property("displayName", translate("town", language))])
+    panel = bar_chart_panel("towns_classes", "towns_classes", "town", language)
+    panel.show_value(common_models.VisibilityMode.ALWAYS)
     for name, colour in zip(
         ("class_12", "class_3", "class_4", "class_5", "class_6"), styling.STATUS_COLOURS, strict=True
     ):

@@ -9,23 +9,24 @@ from grafana_foundation_sdk.models import units
 from dashboards import styling
 from dashboards.dashboard_builder import DashboardSpec
 from dashboards.panels import state_timeline_panel, table_panel, time_series_panel
+from dashboards.translations import Language, translate
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import statetimeline, table, timeseries
 
-    from dashboards.translations import Language
-
 
 def class_against_target(language: Language) -> table.Panel:
     """Table of each section's class and target in the newest month."""
-    columns = "month town site_id site class target met items main"
-    return table_panel("classes_month", "classes_month", columns, language, link=("site", "river-section"))
+    columns = "class_colour class target_colour target met location main items month site_id"
+    link = ("location", "site", "river-section")
+    return table_panel("classes_month", "classes_month", columns, language, link=link)
 
 
 def months_within_target(language: Language) -> table.Panel:
     """Table of the number of months in which each section met its target."""
-    columns = "town site_id site months met_months best class"
-    return table_panel("classes_year", "classes_year", columns, language, link=("site", "river-section"))
+    columns = "class_colour class met_months location site_id"
+    link = ("location", "site", "river-section")
+    return table_panel("classes_year", "classes_year", columns, language, link=link)
 
 
 def class_over_time(language: Language) -> statetimeline.Panel:
@@ -40,12 +41,17 @@ def class_over_time(language: Language) -> statetimeline.Panel:
 
 def town_ranking(language: Language) -> table.Panel:
     """Table of the towns ranked by their index."""
-    return table_panel("ranking", "ranking", "place town index items month", language)
+    return table_panel("ranking", "ranking", "place index town items month", language)
 
 
 def index_over_time(language: Language) -> timeseries.Panel:
     """Time series of the towns' index, by month."""
-    return time_series_panel("index_time", "assessed_time", language, kind="index").min(0).max(100)
+    return (
+        time_series_panel("index_time", "assessed_time", language, kind="index")
+        .min(0)
+        .max(100)
+        .axis_label(translate("index", language))
+    )
 
 
 def capture_over_time(language: Language) -> timeseries.Panel:
@@ -60,7 +66,9 @@ def capture_over_time(language: Language) -> timeseries.Panel:
 
 def congestion_by_link(language: Language) -> table.Panel:
     """Table of the road links' congestion in the newest month."""
-    return table_panel("congestion_month", "congestion_month", "town link level tti kmh free delay", language)
+    return table_panel(
+        "congestion_month", "congestion_month", "level_colour level tti link town kmh free delay", language
+    )
 
 
 BOARD = DashboardSpec(
@@ -69,14 +77,21 @@ BOARD = DashboardSpec(
     time="now-1y",
     refresh="15m",
     rows=(
-        ("row_month", ((class_against_target, 16, 11), (town_ranking, 8, 11), (congestion_by_link, 24, 9))),
+        (
+            "row_month",
+            (
+                (class_against_target, 24, 9),
+                (congestion_by_link, 24, 8),
+                (town_ranking, 12, 8),
+                (months_within_target, 12, 8),
+            ),
+        ),
         (
             "row_year",
             (
                 (class_over_time, 24, 12),
-                (months_within_target, 12, 10),
-                (index_over_time, 12, 10),
-                (capture_over_time, 24, 8),
+                (index_over_time, 12, 9),
+                (capture_over_time, 12, 9),
             ),
         ),
     ),

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from grafana_foundation_sdk.builders import barchart
 from grafana_foundation_sdk.models import common as common_models
 
 from dashboards import styling
 from dashboards.boards.areas import capture_by_town
 from dashboards.dashboard_builder import DashboardSpec
-from dashboards.panels import stacked_bars_panel, stat_panel, table_panel
-from dashboards.postgres_query import NamedQueryBuilder, datasource
+from dashboards.panels import bar_chart_panel, stacked_bars_panel, stat_panel, table_panel
 from dashboards.translations import Language, translate
 
 if TYPE_CHECKING:
-    from grafana_foundation_sdk.builders import stat, table, timeseries
+    from grafana_foundation_sdk.builders import barchart, stat, table, timeseries
 
 
 def trouble_counts(language: Language) -> stat.Panel:
@@ -31,24 +29,14 @@ def trouble_counts(language: Language) -> stat.Panel:
 
 def device_table(language: Language) -> table.Panel:
     """Table of the devices, longest unheard first."""
-    columns = "device town online battery signal spool evicted clock measured received"
+    columns = "online received device town battery signal spool evicted clock"
     return table_panel("device_list", "devices", columns, language)
 
 
 def anomalies_by_rule(language: Language) -> barchart.Panel:
     """Bar chart of the number of anomalies by the rule that detected them."""
-    panel = (
-        barchart.Panel()
-        .title(translate("rules_share", language))
-        .description(translate("rules_share_about", language))
-        .datasource(datasource())
-        .with_target(NamedQueryBuilder("rules_share", language))
-        .x_field("rule")
-        .orientation(common_models.VizOrientation.HORIZONTAL)
-        .stacking(common_models.StackingMode.NORMAL)
-        .decimals(0)
-    )
-    panel.override_by_name("rule", [styling.override_property("displayName", translate("rule", language))])
+    panel = bar_chart_panel("rules_share", "rules_share", "rule", language)
+    panel.orientation(common_models.VizOrientation.HORIZONTAL)
     for name, colour in styling.SEVERITY_COLOURS.items():
         panel.override_by_name(
             name,
@@ -67,7 +55,7 @@ def anomalies_by_rule_over_time(language: Language) -> timeseries.Panel:
 
 def least_good_series(language: Language) -> table.Panel:
     """Table of the series with the smallest share of good readings."""
-    return table_panel("good_share", "good_share", "site_id site quantity readings good capture", language)
+    return table_panel("good_share", "good_share", "good capture location quantity site_id", language)
 
 
 BOARD = DashboardSpec(

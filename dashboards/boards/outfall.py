@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from grafana_foundation_sdk.models import units
-
 from dashboards import styling
 from dashboards.boards.river_section import anomaly_table, rain_nearby
 from dashboards.dashboard_builder import DashboardSpec
-from dashboards.panels import stat_panel, table_panel, time_series_panel
+from dashboards.panels import quantity_panel, stat_panel, table_panel
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import stat, table, timeseries
@@ -27,41 +25,35 @@ def outfalls_with_anomaly(language: Language) -> stat.Panel:
 def outfall_table(language: Language) -> table.Panel:
     """Table of each outfall's current state, worst first."""
     return table_panel(
-        "outfalls", "outfalls_now", "site_id town site discharge flag measured severity reason", language
+        "outfalls",
+        "outfalls_now",
+        "severity since location reason action discharge site_id",
+        language,
     )
 
 
 def dry_weather_flow(language: Language) -> table.Panel:
     """Table of each outfall's flow in dry weather: hours, volume, largest discharge."""
-    return table_panel(
-        "dry", "dry_weather", "site_id town site dry_hours flowing_hours volume most", language
-    )
+    return table_panel("dry", "dry_weather", "flowing_hours dry_hours volume most location site_id", language)
 
 
 def discharge_over_time(language: Language) -> timeseries.Panel:
     """Time series of the discharge of the selected outfalls."""
-    panel = time_series_panel("discharge_rain", "values_of", language, quantity="discharge")
-    return panel.unit(units.CubicMetersPerSecond).min(0)
+    return quantity_panel("discharge_rain", "discharge", language).min(0)
 
 
 def ammonia_over_time(language: Language) -> timeseries.Panel:
     """Time series of ammonia nitrogen, with the limits of GB 3838 classes III and V."""
-    panel = time_series_panel("outfall_ammonia", "values_of", language, quantity="ammonia_nitrogen")
+    panel = quantity_panel("outfall_ammonia", "ammonia_nitrogen", language)
     limits = styling.threshold_config(
-        (None, styling.GREEN), (1, styling.CLASS_COLOURS[3]), (2, styling.CLASS_COLOURS[5])
+        (None, styling.GREY), (1, styling.CLASS_COLOURS[3]), (2, styling.CLASS_COLOURS[5])
     )
-    return (
-        panel.unit("suffix: mg/L")
-        .min(0)
-        .thresholds(limits)
-        .thresholds_style(styling.dashed_threshold_lines())
-    )
+    return panel.min(0).thresholds(limits).thresholds_style(styling.dashed_threshold_lines())
 
 
 def conductivity_over_time(language: Language) -> timeseries.Panel:
     """Time series of the conductivity of the selected outfalls."""
-    panel = time_series_panel("outfall_conductivity", "values_of", language, quantity="conductivity")
-    return panel.unit("suffix: µS/cm").min(0)
+    return quantity_panel("outfall_conductivity", "conductivity", language).min(0)
 
 
 BOARD = DashboardSpec(
@@ -69,7 +61,7 @@ BOARD = DashboardSpec(
     kinds=("outfall",),
     time="now-7d",
     rows=(
-        ("row_now", ((outfalls_with_anomaly, 4, 9), (outfall_table, 20, 9))),
+        ("row_now", ((outfalls_with_anomaly, 24, 3), (outfall_table, 24, 9))),
         (
             "row_course",
             (

@@ -5,22 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from grafana_foundation_sdk.builders import heatmap, xychart
-from grafana_foundation_sdk.builders.common import VizLegendOptions
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models import heatmap as heatmap_models
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models import xychart as xychart_models
 
 from dashboards import styling
-from dashboards.boards.river_section import anomaly_table
+from dashboards.boards.river_section import anomaly_table, flag_states
 from dashboards.boards.town_overview import congestion_table
 from dashboards.dashboard_builder import DashboardSpec
-from dashboards.panels import bar_gauge_panel, time_series_panel
-from dashboards.postgres_query import NamedQueryBuilder, datasource
+from dashboards.panels import (
+    bar_gauge_panel,
+    legend,
+    quantity_panel,
+    state_timeline_panel,
+    unit_suffix,
+    with_title,
+)
+from dashboards.postgres_query import NamedQueryBuilder
 from dashboards.translations import Language, translate
 
 if TYPE_CHECKING:
-    from grafana_foundation_sdk.builders import bargauge, timeseries
+    from grafana_foundation_sdk.builders import bargauge, statetimeline, timeseries
 
 
 def speed_over_expected(language: Language) -> bargauge.Panel:
@@ -32,20 +38,25 @@ def speed_over_expected(language: Language) -> bargauge.Panel:
 
 def speed_over_time(language: Language) -> timeseries.Panel:
     """Time series of the speed at the selected sites."""
-    panel = time_series_panel("road_speed", "values_of", language, quantity="traffic_speed")
-    return panel.unit(units.KilometersPerHour).min(0)
+    panel = quantity_panel("road_speed", "traffic_speed", language)
+    return panel.min(0).legend(legend("lastNotNull", "min", at_right=True, worst_last=True))
 
 
 def flow_over_time(language: Language) -> timeseries.Panel:
     """Time series of the flow at the selected sites."""
-    panel = time_series_panel("road_flow", "values_of", language, quantity="traffic_flow")
-    return panel.unit("suffix: veh/h").min(0)
+    return quantity_panel("road_flow", "traffic_flow", language).min(0)
 
 
 def occupancy_over_time(language: Language) -> timeseries.Panel:
     """Time series of the occupancy at the selected sites."""
-    panel = time_series_panel("road_occupancy", "values_of", language, quantity="occupancy")
-    return panel.unit(units.Percent).min(0)
+    return quantity_panel("road_occupancy", "occupancy", language).min(0)
+
+
+def speed_flags(language: Language) -> statetimeline.Panel:
+    """State timeline of the flags of the speed at each site."""
+    return state_timeline_panel(
+        "road_flags", "flags_of", flag_states(language), language, quantity="traffic_speed"
+    )
 
 
 def flow_over_density(language: Language) -> xychart.Panel:
@@ -54,17 +65,14 @@ def flow_over_density(language: Language) -> xychart.Panel:
         id_val="partitionByValues", options={"fields": ["site"], "keepFields": False}
     )
     panel = (
-        xychart.Panel()
-        .title(translate("fundamental", language))
-        .description(translate("fundamental_about", language))
-        .datasource(datasource())
+        with_title(xychart.Panel(), "fundamental", language)
         .with_target(NamedQueryBuilder("fundamental", language))
         .with_transformation(partition)
         .mapping(xychart_models.SeriesMapping.AUTO)
         .show(xychart_models.XYShowMode.POINTS)
-        .legend(VizLegendOptions().show_legend(True))
+        .legend(legend())
     )
-    for name, unit in (("density", "suffix: veh/km"), ("flow", "suffix: veh/h")):
+    for name, unit in (("density", unit_suffix("veh/km")), ("flow", unit_suffix("veh/h"))):
         name_override = styling.override_property("custom.axisLabel", translate(name, language))
         panel.override_by_name(name, [styling.override_property("unit", unit), name_override])
     return panel
@@ -81,14 +89,11 @@ def space_time(language: Language) -> heatmap.Panel:
         .reverse(True)  # Grafana reverses this scheme by itself: reversed twice, low is red
     )
     return (
-        heatmap.Panel()
-        .title(translate("space_time", language))
-        .description(translate("space_time_about", language))
-        .datasource(datasource())
+        with_title(heatmap.Panel(), "space_time", language)
         .with_target(NamedQueryBuilder("space_time", language, result_format="time_series"))
         .calculate(False)
         .color(colours)
-        .cell_values(heatmap.CellValues().unit(units.KilometersPerHour).decimals(0))
+        .cell_values(heatmap.CellValues().unit(unit_suffix("km/h")).decimals(0))
         .show_legend()
     )
 
@@ -97,16 +102,17 @@ BOARD = DashboardSpec(
     name="road",
     kinds=("road_section", "junction"),
     rows=(
-        ("row_now", ((congestion_table, 14, 10), (speed_over_expected, 10, 10))),
+        ("row_now", ((congestion_table, 24, 9), (anomaly_table, 24, 8))),
         (
             "row_course",
             (
                 (space_time, 24, 9),
-                (speed_over_time, 12, 8),
-                (flow_over_time, 12, 8),
+                (speed_flags, 24, 9),
+                (speed_over_time, 24, 9),
+                (speed_over_expected, 12, 14),
+                (flow_over_density, 12, 14),
+                (flow_over_time, 12, 9),
                 (occupancy_over_time, 12, 9),
-                (flow_over_density, 12, 9),
-                (anomaly_table, 24, 9),
             ),
         ),
     ),

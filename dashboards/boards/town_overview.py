@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from grafana_foundation_sdk.models import common as common_models
 from grafana_foundation_sdk.models import units
 
 from dashboards import styling
+from dashboards.columns import DURATION
 from dashboards.dashboard_builder import DashboardSpec
-from dashboards.panels import map_panel, stacked_bars_panel, stat_panel, table_panel, time_series_panel
+from dashboards.maps import map_panel
+from dashboards.panels import (
+    stacked_bars_panel,
+    stat_panel,
+    table_panel,
+    time_series_panel,
+    unit_suffix,
+    with_unit_axes,
+)
 from dashboards.translations import Language, translate
 
 if TYPE_CHECKING:
@@ -18,9 +26,7 @@ if TYPE_CHECKING:
 
 def open_by_severity(language: Language) -> stat.Panel:
     """Stat panel of the number of open anomalies by severity."""
-    panel = stat_panel("open_now", "open_by_severity", language).color_mode(
-        common_models.BigValueColorMode.BACKGROUND
-    )
+    panel = stat_panel("open_now", "open_by_severity", language)
     for name, colour in styling.SEVERITY_COLOURS.items():
         name_override = styling.override_property("displayName", translate(name, language))
         panel.override_by_name(
@@ -40,7 +46,7 @@ def newest_age(language: Language) -> stat.Panel:
     """Stat panel of the age of the newest reading."""
     return (
         stat_panel("age", "newest_age", language)
-        .unit(units.Seconds)
+        .unit(DURATION)
         .thresholds(
             styling.threshold_config((None, styling.GREEN), (900, styling.ORANGE), (3600, styling.RED))
         )
@@ -55,10 +61,10 @@ def dead_letters(language: Language) -> stat.Panel:
 
 
 def open_anomaly_table(language: Language) -> table.Panel:
-    """Table of the open anomalies, worst first."""
-    columns = "since severity town site quantity reason score site_id board_id"
-    panel = table_panel("wrong", "wrong_now", columns, language, link=("site", "${__data.fields.board_id}"))
-    return panel.no_value(translate("fine", language))
+    """Table of the open anomalies, worst first, with what to do; if there are none, a row that says so."""
+    columns = "severity since lasting location reason action site_id board_id"
+    link = ("location", "site", "${__data.fields.board_id}")
+    return table_panel("wrong", "wrong_now", columns, language, link=link)
 
 
 def site_map(language: Language) -> geomap.Panel:
@@ -68,46 +74,38 @@ def site_map(language: Language) -> geomap.Panel:
 
 def section_classes(language: Language) -> table.Panel:
     """Table of the class of each river section."""
-    columns = "site_id site class target met items month worst"
-    return table_panel("classes", "section_classes", columns, language, link=("site", "river-section"))
+    columns = "class_colour class target_colour target met location worst items month site_id"
+    link = ("location", "site", "river-section")
+    return table_panel("classes", "section_classes", columns, language, link=link)
 
 
 def congestion_table(language: Language) -> table.Panel:
-    """Table of the congestion of each road link."""
-    columns = "link site site_id level ratio kmh free measured"
-    return table_panel("congestion", "link_congestion", columns, language, link=("site", "road"))
+    """Table of the congestion of each road link and direction."""
+    columns = "level_colour level link section ratio kmh free measured site_id"
+    return table_panel("congestion", "link_congestion", columns, language, link=("link", "site", "road"))
 
 
 def latest_readings(language: Language) -> table.Panel:
-    """Table of the newest reading of each series, with its flag."""
-    return table_panel("latest", "latest_water", "site quantity value flag expected measured", language)
+    """Table of the newest reading of each series, flagged ones first."""
+    return table_panel("latest", "latest_water", "flag location quantity value expected measured", language)
 
 
-def chosen_series(language: Language) -> timeseries.Panel:
-    """Time series of the selected series."""
-    return time_series_panel("series", "series_values", language)
+def chosen_sites(language: Language) -> timeseries.Panel:
+    """Time series of one quantity at the selected sites, repeated for each selected quantity."""
+    panel = with_unit_axes(time_series_panel("series", "series_values", language), language)
+    return panel.repeat("quantity").repeat_direction("h").max_per_row(2)
 
 
 def expected_band(language: Language) -> timeseries.Panel:
-    """Time series of the worst of the selected series, with its expected band and flags."""
-    panel = time_series_panel("band", "series_band", language)
-    hidden = styling.override_property("custom.lineWidth", 0)
-    properties_by_field = {
-        "measured": [styling.override_property("custom.lineWidth", 2)],
-        "expected": [styling.override_property("custom.lineStyle", {"fill": "dash", "dash": [6, 6]})],
-        "lower": [hidden],
-        "upper": [hidden, styling.override_property("custom.fillBelowTo", translate("lower", language))],
-        "flagged": [
-            styling.override_property("custom.drawStyle", "points"),
-            styling.override_property("custom.pointSize", 8),
-            styling.fixed_colour(styling.RED),
-        ],
-    }
-    for name, properties in properties_by_field.items():
-        panel.override_by_name(
-            name, [styling.override_property("displayName", translate(name, language)), *properties]
-        )
-    return panel
+    """Time series of the worst of the selected series, with its name, expected band and flags."""
+    return band_panel("band", language)
+
+
+def band_panel(key: str, language: Language) -> timeseries.Panel:
+    """Build a time series of the worst of the selected series, with its expected band and flags."""
+    panel = with_unit_axes(time_series_panel(key, "series_band", language), language)
+    dashed = styling.override_property("custom.lineStyle", {"fill": "dash", "dash": [6, 6]})
+    return panel.override_by_regexp(f"/^{translate('expected', language)} /", [dashed])
 
 
 def anomalies_over_time(language: Language) -> timeseries.Panel:
@@ -123,7 +121,11 @@ def readings_stored(language: Language) -> timeseries.Panel:
     """Time series of the readings per hour and the share of good ones."""
     panel = time_series_panel("stored", "readings_stored", language)
     panel.override_by_name(
-        "readings", [styling.override_property("displayName", translate("readings", language))]
+        "readings",
+        [
+            styling.override_property("displayName", translate("per_hour", language)),
+            styling.override_property("unit", unit_suffix("/h")),
+        ],
     )
     return panel.override_by_name("good", good_share_override(language))
 
@@ -151,20 +153,14 @@ BOARD = DashboardSpec(
                 (silent_devices, 5, 4),
                 (newest_age, 5, 4),
                 (dead_letters, 5, 4),
-                (open_anomaly_table, 14, 11),
-                (site_map, 10, 11),
+                (open_anomaly_table, 24, 10),
+                (site_map, 12, 11),
+                (expected_band, 12, 11),
             ),
         ),
-        (
-            "row_water",
-            (
-                (section_classes, 14, 9),
-                (latest_readings, 10, 9),
-                (expected_band, 24, 9),
-                (chosen_series, 24, 9),
-            ),
-        ),
+        ("row_water", ((section_classes, 24, 8), (latest_readings, 24, 8))),
         ("row_traffic", ((congestion_table, 24, 8),)),
         ("row_data", ((anomalies_over_time, 12, 8), (readings_stored, 12, 8))),
+        ("row_series", ((chosen_sites, 12, 8),)),
     ),
 )

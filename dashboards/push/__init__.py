@@ -37,7 +37,7 @@ def push(
         features = features_of(version)
         changes = [
             *folder_and_data_source.basic_changes(grafana, settings, features),
-            *dashboard_push.dashboard_changes(grafana),
+            *dashboard_push.dashboard_changes(grafana, settings),
             *alerting.alerting_changes(grafana, settings, features),
         ]
         pending = [one for one in changes if one.verdict != "same"]

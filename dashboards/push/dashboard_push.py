@@ -17,12 +17,14 @@ from dashboards.push.grafana_errors import convert_grafana_errors, get_or_none
 if TYPE_CHECKING:
     from grafana_client.api import GrafanaApi
 
+    from dashboards.settings import Settings
+
 VERSION_MESSAGE_PREFIX = "towntwin push "
 
 
-def dashboard_changes(grafana: GrafanaApi) -> list[GrafanaChange]:
+def dashboard_changes(grafana: GrafanaApi, settings: Settings) -> list[GrafanaChange]:
     """Return the change to make to each generated dashboard."""
-    return [_dashboard(grafana, json.loads(text)) for text in dashboard_files().values()]
+    return [_dashboard(grafana, json.loads(text)) for text in dashboard_files(settings).values()]
 
 
 def _dashboard(grafana: GrafanaApi, desired: dict[str, Any]) -> GrafanaChange:

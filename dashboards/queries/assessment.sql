@@ -1,33 +1,34 @@
--- classes_month: Class against target of each section in the newest assessed month of the chosen time, worst first.
-SELECT month AS "month", town_LANG AS "town", site_id AS "site_id", site_LANG AS "site", class AS "class", target AS "target",
-    met AS "met", concat(items, '/', items_of) AS "items",
-    (SELECT string_agg(NAMED(quantity, name), ', ') FROM jsonb_array_elements_text(detail -> 'main') AS name) AS "main"
+-- classes_month: Class against target of each section in the newest assessed month of the chosen time, missed ones first.
+SELECT class AS "class_colour", class AS "class", target AS "target_colour", target AS "target", met AS "met",
+    concat(site_LANG, ' · ', town_LANG) AS "location",
+    (SELECT string_agg(NAMED(quantity, name), ', ') FROM jsonb_array_elements_text(detail -> 'main') AS name) AS "main",
+    concat(items, '/', items_of) AS "items", month AS "month", site_id AS "site_id"
 FROM assessment_view
 WHERE kind = 'water_class' AND town_id = ANY (ARRAY[${town:sqlstring}]::text[]) AND month = (
     SELECT max(month) FROM assessment_view WHERE kind = 'water_class' AND "time" <= $__timeTo()
 )
-ORDER BY class DESC NULLS LAST, 2, 4;
+ORDER BY met NULLS LAST, class DESC NULLS LAST, 6;
 
--- classes_year: Each section over the chosen time: months assessed, months that kept the target, best and worst class.
-SELECT town_LANG AS "town", site_id AS "site_id", site_LANG AS "site", count(class) AS "months", count(*) FILTER (WHERE met) AS "met_months",
-    min(class) AS "best", max(class) AS "class"
+-- classes_year: Each section over the chosen time: months that kept the target of those assessed, worst and best class.
+SELECT max(class) AS "class_colour", max(class) AS "class", concat(count(*) FILTER (WHERE met), '/', count(class)) AS "met_months",
+    concat(site_LANG, ' · ', town_LANG) AS "location", site_id AS "site_id"
 FROM assessment_view WHERE kind = 'water_class' AND town_id = ANY (ARRAY[${town:sqlstring}]::text[]) AND "time" BETWEEN $__timeFrom()::timestamptz - interval '31 days' AND $__timeTo()
-GROUP BY 1, 2, 3 ORDER BY 7 DESC NULLS LAST, 1, 3;
+GROUP BY site_id, site_LANG, town_LANG ORDER BY max(class) DESC NULLS LAST, count(*) FILTER (WHERE met), 4;
 
 -- classes_time: The class of each section, month by month.
-SELECT "time", concat(site_LANG, ' ', site_id) AS metric, class AS "value"
+SELECT "time", concat(site_LANG, ' · ', town_LANG) AS metric, max(class) AS "value"
 FROM assessment_view
 WHERE kind = 'water_class' AND town_id = ANY (ARRAY[${town:sqlstring}]::text[]) AND "time" BETWEEN $__timeFrom()::timestamptz - interval '31 days' AND $__timeTo()
     AND class IS NOT NULL
-ORDER BY 1, 2 LIMIT 2000;
+GROUP BY 1, 2 ORDER BY 1, 2 LIMIT 2000;
 
 -- ranking: The towns by their index in the newest assessed month of the chosen time.
-SELECT class AS "place", town_LANG AS "town", value AS "index", concat(items, '/', items_of) AS "items", month AS "month"
+SELECT class AS "place", value AS "index", town_LANG AS "town", concat(items, '/', items_of) AS "items", month AS "month"
 FROM assessment_view
 WHERE kind = 'index' AND town_id = ANY (ARRAY[${town:sqlstring}]::text[]) AND month = (
     SELECT max(month) FROM assessment_view WHERE kind = 'index' AND "time" <= $__timeTo()
 )
-ORDER BY 1 NULLS LAST, 2;
+ORDER BY 1 NULLS LAST, 3;
 
 -- assessed_time: One kind of assessment of the chosen towns, month by month.
 SELECT "time", town_LANG AS metric, value AS "value"
@@ -37,10 +38,15 @@ WHERE kind = '_KIND' AND subject IN (SELECT 'area/' || town_id FROM series_view 
 ORDER BY 1, 2;
 
 -- congestion_month: The road links in the newest assessed month of the chosen time, the most congested first.
-SELECT town_LANG AS "town", link_LANG AS "link", class AS "level", value AS "tti", (detail ->> 'speed_km_h')::double precision AS "kmh",
-    (detail ->> 'free_km_h')::double precision AS "free", (detail ->> 'delay_vehicle_h')::double precision AS "delay"
-FROM assessment_view
-WHERE kind = 'congestion' AND link_id IS NOT NULL AND town_id = ANY (ARRAY[${town:sqlstring}]::text[]) AND month = (
-    SELECT max(month) FROM assessment_view WHERE kind = 'congestion' AND "time" <= $__timeTo()
-)
-ORDER BY 4 DESC NULLS LAST, 1, 2;
+SELECT level AS "level_colour", level AS "level", tti AS "tti", concat(link, ' · ', NAMED(heading, heading)) AS "link", town AS "town",
+    kmh AS "kmh", free AS "free", delay AS "delay"
+FROM (
+    SELECT a.town_LANG AS town, a.link_LANG AS link, a.link_id, a.class AS level, a.value AS tti, (a.detail ->> 'speed_km_h')::double precision AS kmh,
+        (a.detail ->> 'free_km_h')::double precision AS free, (a.detail ->> 'delay_vehicle_h')::double precision AS delay,
+        (ARRAY['n', 'ne', 'e', 'se', 's', 'sw', 'w', 'nw'])[1 + mod(round(degrees(atan2(
+            (k.to_lon - k.from_lon) * cos(radians(k.from_lat)), k.to_lat - k.from_lat)) / 45)::integer + 8, 8)] AS heading
+    FROM assessment_view AS a JOIN link_view AS k USING (link_id)
+    WHERE a.kind = 'congestion' AND a.town_id = ANY (ARRAY[${town:sqlstring}]::text[]) AND a.month = (
+        SELECT max(month) FROM assessment_view WHERE kind = 'congestion' AND "time" <= $__timeTo()
+    )
+) AS found ORDER BY tti DESC NULLS LAST, link_id;

@@ -4,11 +4,11 @@ SELECT extract(epoch FROM now() - newest_received) AS "age", rollups_due AS "rol
 FROM platform_view;
 
 -- delays: From measured to received, of each town's newest readings: half of them, and nineteen of twenty.
-SELECT s.town_LANG AS "town", extract(epoch FROM now() - max(l.received)) AS "age",
+SELECT extract(epoch FROM now() - max(l.received))::double precision AS "age", s.town_LANG AS "town",
     percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM l.received - l."time")) AS "delay_50",
     percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM l.received - l."time")) AS "delay_95"
 FROM latest_judged AS l JOIN series_view AS s USING (series_id)
-GROUP BY s.town_id, s.town_LANG ORDER BY 2 DESC, 1;
+GROUP BY s.town_id, s.town_LANG ORDER BY 1 DESC, 2;
 
 -- rate: Readings a second, and the share of them that is good; over a longer time the mean of each day.
 SELECT bucket AS "time", sum(count)::double precision / width_s AS "rate", sum(good)::double precision / nullif(sum(count), 0) AS "good"
@@ -26,15 +26,16 @@ FROM bin CROSS JOIN (SELECT DISTINCT metric FROM begun) AS reason LEFT JOIN begu
 GROUP BY 1, 2 ORDER BY 1, 2;
 
 -- letters_newest: The newest dead letters: why, and what to do.
-SELECT received AS "received", topic AS "topic", NAMED(reason, reason) AS "reason", detail AS "detail", state AS "state", replays AS "replays"
+SELECT received AS "received", state AS "state", NAMED(reason, reason) AS "letter_reason", detail AS "detail", topic AS "topic", replays AS "replays"
 FROM dead_letter_view WHERE $__timeFilter(received) ORDER BY received DESC LIMIT 50;
 
 -- table_sizes: The largest tables, with indexes and chunks.
-SELECT "table" AS "table", bytes::double precision AS "size" FROM table_size_view ORDER BY 2 DESC LIMIT 12;
+SELECT concat_ws(' · ', nullif(NAMED(relation, relation), relation), relation) AS "table", size AS "size"
+FROM (SELECT "table"::text AS relation, bytes::double precision AS size FROM table_size_view) AS sized ORDER BY 2 DESC LIMIT 12;
 
 -- processes: The platform's own processes, those that do not work first.
-SELECT kind AS "process", instance AS "instance", host AS "host", state AS "health", why AS "why", beat_age_s AS "beat_age",
-    moved_age_s AS "moved_age", success_age_s AS "success_age", backlog_age_s AS "backlog_age", restarts AS "restarts"
+SELECT state AS "health", kind AS "process", why AS "why", beat_age_s AS "beat_age", success_age_s AS "success_age",
+    backlog_age_s AS "backlog_age", restarts AS "restarts", concat_ws(' ', host, nullif(instance, '')) AS "instance"
 FROM process_state ORDER BY works, array_position(ARRAY['ingest', 'service', 'gateway'], kind), kind, instance, host;
 
 -- shards: Who judges what, since when, and when its state was last kept.

@@ -1,40 +1,31 @@
--- annotations_site: Anomalies of the one shown site that went on in the chosen time, as regions; those of several quantities belong to each.
-SELECT start AS "time", coalesce("end", now()) AS "timeEnd", reason_LANG AS "text", NAMED(detector, detector) AS "tags" FROM anomaly_view
-WHERE start <= $__timeTo() AND coalesce("end", now()) >= $__timeFrom() AND severity >= 2 AND state <> 'withdrawn'
-    AND site_id = ANY (ARRAY[${site:sqlstring}]::text[])
-    AND coalesce(quantity, (ARRAY[${quantity:sqlstring}]::text[])[1]) = ANY (ARRAY[${quantity:sqlstring}]::text[])
-ORDER BY 1 DESC LIMIT 100;
-
--- annotations_sites: Beginnings of the alarms at the chosen sites, as points.
-SELECT start AS "time", concat(site_LANG, ' · ', reason_LANG) AS "text", NAMED(detector, detector) AS "tags" FROM anomaly_view
-WHERE $__timeFilter(start) AND severity >= 3 AND state <> 'withdrawn' AND site_id = ANY (ARRAY[${site:sqlstring}]::text[])
-ORDER BY 1 DESC LIMIT 100;
-
 -- annotations_towns: Beginnings of the alarms in the chosen towns, as points.
 SELECT start AS "time", concat(site_LANG, ' · ', reason_LANG) AS "text", NAMED(detector, detector) AS "tags" FROM anomaly_view
 WHERE $__timeFilter(start) AND severity >= 3 AND state <> 'withdrawn' AND town_id = ANY (ARRAY[${town:sqlstring}]::text[])
 ORDER BY 1 DESC LIMIT 100;
 
--- anomalies_listed: Anomalies at the chosen sites that went on in the chosen time, newest first.
-SELECT start AS "since", "end" AS "until", severity AS "severity", state AS "state", site_id AS "site_id", site_LANG AS "site",
-    NAMED(quantity, quantity) AS "quantity", NAMED(detector, detector) AS "rule", reason_LANG AS "reason", score AS "score"
+-- anomalies_listed: Anomalies at the chosen sites that went on in the chosen time, newest first; one without an end goes on.
+SELECT severity AS "severity", start AS "since", "end" AS "until", concat(site_LANG, ' · ', town_LANG) AS "location",
+    reason_LANG AS "reason", NAMED(detector, detector) AS "rule", site_id AS "site_id"
 FROM anomaly_view
 WHERE site_id = ANY (ARRAY[${site:sqlstring}]::text[]) AND start <= $__timeTo() AND ("end" IS NULL OR "end" >= $__timeFrom()) AND state <> 'withdrawn'
 ORDER BY start DESC LIMIT 100;
 
--- values_of: One quantity of the chosen sites, a point an interval.
+-- values_of: One quantity of the chosen sites, a point an interval; flagged readings are series of their own, marked.
 WITH chosen AS MATERIALIZED (
-    SELECT series_id, concat(site_LANG, ' · ', town_LANG) AS metric FROM series_view
+    SELECT series_id, concat(site_LANG, ' · ', town_LANG) AS name FROM series_view
     WHERE site_id = ANY (ARRAY[${site:sqlstring}]::text[]) AND quantity = '_QUANTITY'
     ORDER BY series_id LIMIT 24
 ), drawn AS MATERIALIZED (
-    SELECT rollup_time(bucket, $__interval_ms) AS "time", series_id, coalesce(sum(total) / nullif(sum(good), 0), max(flagged)) AS "value"
+    SELECT rollup_time(bucket, $__interval_ms) AS at, series_id, coalesce(sum(total) / nullif(sum(good), 0), max(flagged)) AS mean,
+        max(flagged) AS flagged
     FROM rollup_view
     WHERE width_s = rollup_width($__interval_ms) AND $__timeFilter(bucket)
         AND series_id = ANY (ARRAY(SELECT series_id FROM chosen))
     GROUP BY 1, 2
 )
-SELECT "time", metric, "value" FROM drawn JOIN chosen USING (series_id) ORDER BY 1, 2;
+SELECT at AS "time", part.metric, part.value AS "value"
+FROM drawn JOIN chosen USING (series_id), LATERAL (VALUES (name, mean), (concat('△ ', name), flagged)) AS part (metric, value)
+WHERE part.value IS NOT NULL ORDER BY 1, 2;
 
 -- rain_near: Rain at the gauges of the towns of the chosen sites, a point an interval.
 WITH chosen AS MATERIALIZED (
@@ -49,6 +40,31 @@ WITH chosen AS MATERIALIZED (
     GROUP BY 1, 2
 )
 SELECT "time", metric, "value" FROM drawn JOIN chosen USING (series_id) ORDER BY 1, 2;
+
+-- flags_of: When one quantity of the chosen sites was good (1) and when it had readings of flag 3 or 4 (3).
+WITH chosen AS MATERIALIZED (
+    SELECT series_id, concat(site_LANG, ' · ', town_LANG) AS metric FROM series_view
+    WHERE site_id = ANY (ARRAY[${site:sqlstring}]::text[]) AND quantity = '_QUANTITY'
+    ORDER BY series_id LIMIT 24
+), drawn AS MATERIALIZED (
+    SELECT rollup_time(bucket, $__interval_ms) AS "time", series_id, CASE WHEN max(flagged) IS NULL THEN 1 ELSE 3 END AS "value"
+    FROM rollup_view
+    WHERE width_s = rollup_width($__interval_ms) AND $__timeFilter(bucket)
+        AND series_id = ANY (ARRAY(SELECT series_id FROM chosen))
+    GROUP BY 1, 2
+)
+SELECT "time", metric, "value" FROM drawn JOIN chosen USING (series_id) ORDER BY 1, 2;
+-- annotations_site: Anomalies of the one shown site that went on in the chosen time, as regions; those of several quantities belong to each.
+SELECT start AS "time", coalesce("end", now()) AS "timeEnd", reason_LANG AS "text", NAMED(detector, detector) AS "tags" FROM anomaly_view
+WHERE start <= $__timeTo() AND coalesce("end", now()) >= $__timeFrom() AND severity >= 2 AND state <> 'withdrawn'
+    AND site_id = ANY (ARRAY[${site:sqlstring}]::text[])
+    AND coalesce(quantity, (ARRAY[${quantity:sqlstring}]::text[])[1]) = ANY (ARRAY[${quantity:sqlstring}]::text[])
+ORDER BY 1 DESC LIMIT 100;
+
+-- annotations_sites: Beginnings of the alarms at the chosen sites, as points.
+SELECT start AS "time", concat(site_LANG, ' · ', reason_LANG) AS "text", NAMED(detector, detector) AS "tags" FROM anomaly_view
+WHERE $__timeFilter(start) AND severity >= 3 AND state <> 'withdrawn' AND site_id = ANY (ARRAY[${site:sqlstring}]::text[])
+ORDER BY 1 DESC LIMIT 100;
 
 -- bins: Bins of the chosen time for BINS, at most fifty; days begin at midnight in China and weeks on Monday.
 bin AS MATERIALIZED (

@@ -23,9 +23,19 @@ from tests.support.throwaway_servers import fresh_database
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dashboards.translations import Language
+
 BOARDS: dict[str, dict[str, Any]] = {
     path.name: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))
 }
+PANELS: list[tuple[str, dict[str, Any]]] = [
+    (name, panel)
+    for name, board in BOARDS.items()
+    for row in board["panels"]
+    for panel in [row, *row.get("panels", [])]
+    if panel["type"] != "row"
+]
+PANEL_IDS = [f"{board}-{panel['title']}" for board, panel in PANELS]
 # Data that the demo's three days do not produce.
 ADDITIONAL_DATA = """
 INSERT INTO dead_letter (received, topic, payload, reason, detail)
@@ -36,6 +46,29 @@ UPDATE device SET clock_offset_s = 0.4,
     status = '{"online": true, "battery_v": 12.4, "signal_dbm": -71, "spool_depth": 3}';
 ANALYZE;
 """
+
+
+def of_types(*types: str) -> list[Any]:
+    """Return the panels of some types as parameters of a test, named by board and title."""
+    return [
+        pytest.param(board, panel, id=name)
+        for name, (board, panel) in zip(PANEL_IDS, PANELS, strict=True)
+        if panel["type"] in types
+    ]
+
+
+def language_of(board: str) -> Language:
+    """Return the language of a dashboard by the name of its file."""
+    return "zh" if ".zh." in board else "en"
+
+
+def overrides(panel: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the properties of a panel's overrides by column, or by regular expression between slashes."""
+    found: dict[str, dict[str, Any]] = {}
+    for one in panel["fieldConfig"].get("overrides", []):
+        properties = {each["id"]: each["value"] for each in one["properties"]}
+        found[one["matcher"]["options"]] = found.get(one["matcher"]["options"], {}) | properties
+    return found
 
 
 @dataclass(frozen=True)

@@ -253,7 +253,9 @@ def test_somebody_who_saves_while_we_push_is_not_written_over(grafana: FakeGrafa
     )
     with grafana_connection(settings(grafana)) as connection:
         (one,) = [
-            change for change in dashboard_push.dashboard_changes(connection) if change.verdict != "same"
+            change
+            for change in dashboard_push.dashboard_changes(connection, settings(grafana))
+            if change.verdict != "same"
         ]
         grafana.save_as_person(BOARD, title="Just now")
         with pytest.raises(PushError, match="somebody changed it in the meantime: push again"):
