@@ -195,6 +195,7 @@ def test_every_quantity_of_a_site_and_every_range_can_be_chosen(
     one.goto(f"{address.partition('/login')[0]}/?series={mine[0].series_id}")
     tabs = one.get_by_role("tab")
     expect(tabs).to_have_count(len(mine), timeout=60_000)
+    _until_plot(one, tabs.nth(0).inner_text().strip())  # before its socket is connected, a page loses clicks
     tabs.nth(1).click()
     plot = _until_plot(one, tabs.nth(1).inner_text().strip())
     assert len(plot["series"][3]["data"]) > 100
