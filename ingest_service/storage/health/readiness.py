@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ingest_service.storage.health.process_messages import BilingualText
-    from ingest_service.storage.health.processes import ProcessInfo
+    from ingest_service.storage.health.processes import DatabaseCondition, ProcessInfo
 
 ALL_AREAS_MARK = "+"
 
@@ -28,7 +28,7 @@ def assess_readiness(
     processes: Sequence[ProcessInfo],
     areas: Iterable[str],
     *,
-    writable: bool = True,
+    database: DatabaseCondition = "writable",
     may_name_areas: bool = True,
 ) -> Readiness:
     """Assess whether a reading of any of these areas would be stored and judged.
@@ -39,11 +39,14 @@ def assess_readiness(
     Parameters
     ----------
     areas : areas with enrolled devices
-    names : whether messages may name areas
-    writable : whether the database accepted the last heartbeat of the calling process
+    database : by the last heartbeat or write of the calling process; unless it is writable, the states of
+        the processes are out of date, and the database is the only problem
+    may_name_areas : whether messages may name areas
 
     """
-    if not writable:
+    if database == "away":
+        return Readiness(ok=False, problems=[words.DATABASE_AWAY_TEXT])
+    if database == "read-only":
         return Readiness(ok=False, problems=[words.NOT_WRITABLE_TEXT])
     ingest = [one for one in processes if one.kind == "ingest"]
     working = [one for one in ingest if one.works and one.role == "owner"]
