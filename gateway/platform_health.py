@@ -49,9 +49,7 @@ class PlatformHealth:
 
     """
 
-    def __init__(
-        self, store: Store, directories: DirectoryCache, settings: Settings
-    ) -> None:
+    def __init__(self, store: Store, directories: DirectoryCache, settings: Settings) -> None:
         self.tasks = BackgroundTasks()
         self._reader = store.process_reader()
         self._directories = directories

@@ -60,15 +60,16 @@ async def health(context: CurrentContext) -> health_models.HealthResponse:
             store_health = await to_thread.run_sync(context.store.health, abandon_on_cancel=True)
             processes = await to_thread.run_sync(context.platform_health.processes, abandon_on_cancel=True)
     except TimeoutError as error:
-        sentence = f"the database did not count its rows within {COUNT_TIMEOUT_S:g} s: try again, or use /readyz"
+        sentence = (
+            f"the database did not count its rows within {COUNT_TIMEOUT_S:g} s: try again, or use /readyz"
+        )
         raise ProblemError(503, sentence, headers={"Retry-After": RETRY_AFTER_S}) from error
     newest_received_s = store_health.newest_received_s
     return health_models.HealthResponse(
         status="ok" if readiness_of_areas.ok else "failing",
         problems=health_models.bilingual_responses(readiness_of_areas.problems),
         processes=[
-            health_models.process_health_response(one, shows_hosts=areas is None)
-            for one in processes
+            health_models.process_health_response(one, shows_hosts=areas is None) for one in processes
         ],
         edition=store_health.edition,
         schema_version=store_health.schema_version,

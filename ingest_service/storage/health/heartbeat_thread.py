@@ -116,8 +116,7 @@ class HeartbeatThread:
         """
         since_s = self._unwritten_since_s
         if since_s is None or (
-            self._failures < FAILURES_UNTIL_UNWRITABLE
-            and time.monotonic() - since_s < UNWRITTEN_UNTIL_AWAY_S
+            self._failures < FAILURES_UNTIL_UNWRITABLE and time.monotonic() - since_s < UNWRITTEN_UNTIL_AWAY_S
         ):
             return "writable"
         return "read-only" if isinstance(self._last_error, StoreReadOnlyError) else "away"
@@ -156,7 +155,9 @@ class HeartbeatThread:
             if self._failures == FAILURES_UNTIL_UNWRITABLE:
                 log.warning("heartbeat_not_written", error=str(error).strip())
         except Exception:
-            self._unwritten_since_s = None  # a defect of the heartbeat, which the database is not to blame for
+            self._unwritten_since_s = (
+                None  # a defect of the heartbeat, which the database is not to blame for
+            )
             self._heartbeat.close()
             if not self._has_logged:  # once, for the same error would be logged every two seconds
                 log.exception(

@@ -1,7 +1,7 @@
 -- 0033 pre: processes that could not report because the database was away are not shown as ended (decision 0039).
 
 CREATE TABLE heartbeat_gap (
-    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    one_row boolean PRIMARY KEY DEFAULT true CHECK (one_row),
     resumed timestamptz NOT NULL DEFAULT '-infinity'  -- first heartbeat after a time in which no process could write one
 );
 INSERT INTO heartbeat_gap DEFAULT VALUES;
