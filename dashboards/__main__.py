@@ -1,9 +1,9 @@
-"""Regenerates the committed dashboard JSON and alert provisioning files: ``python -m dashboards``."""
+"""Regenerates the committed dashboard JSON and provisioning files: ``python -m dashboards``."""
 
 from __future__ import annotations
 
-from dashboards.alerting.provisioning import provisioning_files
 from dashboards.generate import FOLDER, dashboard_files
+from dashboards.provisioning_files import provisioning_files
 
 for folder, texts in ((FOLDER, dashboard_files()), (FOLDER.parent / "provisioning", provisioning_files())):
     for name, text in texts.items():

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 37
 """The dashboard schema of Grafana 9.4; newer versions migrate it when they load it."""
 AREA_VARIABLES = {"city": "cities", "county": "counties", "town": "towns"}
+ANNOTATION_COLOUR = "rgba(224, 47, 68, 0.35)"
+"""Red, faint enough to see the data behind; the alpha channel serves the light and the dark theme."""
 ALL_OPTION = models.VariableOption(text=["All"], value=["$__all"], selected=True)
 
 
@@ -117,13 +119,23 @@ def _links_to_others(language: Language) -> DashboardLink:
 
 
 def _anomaly_annotations(board: DashboardSpec, language: Language) -> AnnotationQuery:
-    """Build annotations of the anomalies at the selected sites; in the towns without a site variable."""
-    query = "annotations" if board.has_site_variable else "annotations_towns"
+    """Build annotations of anomalies: faint, and enabled only where one site is shown.
+
+    A dashboard of one site shows that site's anomalies as regions. Elsewhere a reader may enable the
+    beginnings of the alarms as points: regions of many series cover the data of each other.
+    """
+    query = (
+        "annotations_site"
+        if board.single_site
+        else "annotations_sites"
+        if board.has_site_variable
+        else "annotations_towns"
+    )
     return (
         AnnotationQuery()
         .name(translate("anomalies", language))
         .datasource(datasource())
-        .enable(True)
-        .icon_color("red")
+        .enable(board.single_site)
+        .icon_color(ANNOTATION_COLOUR)
         .target(NamedQueryBuilder(query, language, ref_id="Anno"))
     )

@@ -89,6 +89,7 @@ def stacked_bars_panel(key: str, query: str, language: Language) -> timeseries.P
         with_title(timeseries.Panel(), key, language)
         .with_target(NamedQueryBuilder(query, language, result_format="time_series"))
         .draw_style(common_models.GraphDrawStyle.BARS)
+        .bar_alignment(common_models.BarAlignment.AFTER)  # a row holds the beginning of its bin
         .fill_opacity(80)
         .stacking(common_builders.StackingConfig().mode(common_models.StackingMode.NORMAL))
         .min(0)

@@ -26,6 +26,7 @@ NAMES: dict[str, dict[str, tuple[str, str]]] = {
     "reason": {name: (one.en, one.zh) for name, one in REASONS.items()},
 }
 _NAMED = re.compile(r"NAMED\((?P<kind>[a-z]+), (?P<column>[a-z_.]+)\)")
+_BIN = re.compile(r"\bBIN\((?P<column>[a-z_.]+)\)")
 QUERIES = named_queries.load_query_folder("queries", "dashboards")
 DATASOURCE_UID = "towntwin-postgres"
 DATASOURCE_TYPE = "grafana-postgresql-datasource"
@@ -43,12 +44,16 @@ def raw_sql(name: str, language: Language, **substitutions: str) -> str:
 
     ``LANG`` stands for the labels' language, ``_KINDS`` for the keyword argument ``kinds`` (likewise for
     every other keyword), and ``NAMED(quantity, x)`` for the name of the quantity in column x; likewise
-    ``detector`` and ``reason``.
+    ``detector`` and ``reason``. ``BINS`` is the common table expression ``bin`` of the bins of the chosen
+    time, and ``BIN(x)`` the bin of the time in column x: bars as wide as a bin need a row for every bin, also
+    for an empty one.
     """
     text: str = QUERIES[name]
     for key, value in substitutions.items():
         text = text.replace(f"_{key.upper()}", value)
     text = _NAMED.sub(lambda match: _case(match["kind"], match["column"], language), text)
+    text = re.sub(r"\bBINS\b", lambda _match: QUERIES["bins"], text)
+    text = _BIN.sub(lambda match: QUERIES["bin_of"].replace("COLUMN", match["column"]), text)
     return text.replace("LANG", language)
 
 

@@ -24,6 +24,7 @@ COMMANDS = (
     "ingest",
     "service",
     "gateway",
+    "hj212",
     "key",
     "simulate",
     "replay",
@@ -43,7 +44,7 @@ USAGE_ERROR = 2
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return 0 for success, 2 for wrong arguments or settings, 1 for other failures."""
     argv = sys.argv[1:] if argv is None else argv
-    args = _parser(argv[0] if argv else None).parse_args(argv)
+    args = command_parser(argv[0] if argv else None).parse_args(argv)
     from deploy import logging_setup, running_platform  # noqa: PLC0415 - structlog takes longer to import than --help takes to print
 
     try:
@@ -62,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
-def _parser(called: str | None) -> argparse.ArgumentParser:
+def command_parser(called: str | None) -> argparse.ArgumentParser:
     """Return the parser of the called command with its flags; without one, of all commands without theirs."""
     parser = argparse.ArgumentParser(
         prog="towntwin", description="A digital twin of what is measured in small towns."

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from edge.drivers.file_mapping import FileMapping
     from edge.drivers.file_report import FileReport
+    from edge.drivers.mapping_lines import MappingLines
 
 REPLAY_KIND = "replay"
 DEVICE_ID_PREFIX = "replay-"
@@ -63,7 +64,7 @@ def open_recordings(files: Sequence[Path], mapping: Path) -> list[Recording]:
         found = mappings.load_mapping(mapping)
         unique_paths = {path.resolve(): path for path in reversed(files)}
         opened = [RecordedFile(path, found) for path in reversed(unique_paths.values())]
-        _check_all_columns_matched(opened, found)
+        _check_all_columns_matched(opened, found, mappings.read_lines(mapping))
         return [Recording(group, found, _device_id(group)) for group in _group_by_shared_site(opened)]
     except MappingError as error:
         raise SettingsError(str(error)) from error
@@ -177,15 +178,16 @@ def make_play_plan(devices: Sequence[RecordedDevice], *, speed: float, shift: st
     return PlayPlan(drivers, clock, sum(one.total() for one in recordings) - early, shift_s, early)
 
 
-def _check_all_columns_matched(opened: Sequence[RecordedFile], mapping: FileMapping) -> None:
+def _check_all_columns_matched(
+    opened: Sequence[RecordedFile], mapping: FileMapping, lines: MappingLines
+) -> None:
     """Raise `MappingError` for a mapped column that no file has: it is misspelt or for other files."""
     unmatched_columns = [column_layout.missing_columns(mapping, one.table.names) for one in opened]
-    for column in mapping.column:
+    for index, column in enumerate(mapping.column):
         if all(any(column is one for one in unmatched) for unmatched in unmatched_columns):
             names = [name for one in opened for name in one.table.names]
-            raise MappingError(
-                f"mapping: {column_layout.missing_column_message(column, list(dict.fromkeys(names)))}"
-            )
+            message = column_layout.missing_column_message(column, list(dict.fromkeys(names)))
+            raise MappingError(f"{lines.location('column', index, 'match')}: {message}")
 
 
 def _group_by_shared_site(opened: Sequence[RecordedFile]) -> list[list[RecordedFile]]:

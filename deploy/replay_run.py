@@ -36,7 +36,6 @@ def run_replay(
 ) -> int:
     """Enrol what is missing and publish the files; the last line of stdout is the summary as JSON."""
     check_allowed_reasons(settings.allow)
-    site_file_directory = _load_site_files(args.enrol)
     broker = broker_of_settings(common)
     recordings = recorded_devices.open_recordings(args.files, args.mapping)
     print(f"reading {len(args.files)} files", file=sys.stderr, flush=True)
@@ -45,6 +44,7 @@ def run_replay(
     store = open_store(common, args, stop)
     try:
         enrolled = store.directory()
+        site_file_directory = _load_site_files(args.enrol, enrolled)
         if site_file_directory is not None:
             enrolled = _print_and_enrol(store, enrolled, site_file_directory)
         devices = recorded_devices.devices_of_recordings(recordings, enrolled, settings.area)
@@ -175,8 +175,8 @@ def _lock_spool_folder(folder: Path) -> Iterator[None]:
         yield
 
 
-def _load_site_files(files: Sequence[Path] | None) -> Directory | None:
+def _load_site_files(files: Sequence[Path] | None, enrolled: Directory) -> Directory | None:
     try:
-        return site_files.load_site_files(files) if files else None
+        return site_files.load_site_files(files, enrolled) if files else None
     except site_files.SiteFileError as error:
         raise SettingsError(str(error)) from error

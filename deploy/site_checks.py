@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     import msgspec
 
+    from ingest_service.storage.contract.models import Directory
+
 Key = tuple[str, tuple[str, ...]]  # kind of entry, and the values of its key fields
 
 EARTH_M = 6_371_008.8
@@ -49,6 +51,8 @@ KEYS: Mapping[type[msgspec.Struct], tuple[str, tuple[str, ...]]] = {
 }
 MAX_QUOTED_CHARS = 60  # of an invalid name that are quoted in a problem sentence
 MAX_END_DISTANCE_M = 200.0  # between an end of a link's course and its node
+MAX_LISTED = 12  # entries that exist, in the sentence on a reference to one that does not
+MAX_SUGGESTED = 2
 
 
 class SiteFileEntry(NamedTuple):
@@ -85,8 +89,8 @@ def length_m(one: tuple[float, float], other: tuple[float, float]) -> float:
     return 2 * EARTH_M * asin(sqrt(half))
 
 
-def entry_problems(entries: Sequence[SiteFileEntry]) -> list[str]:
-    """Return one sentence for each problem of the entries."""
+def entry_problems(entries: Sequence[SiteFileEntry], enrolled: Directory | None = None) -> list[str]:
+    """Return one sentence for each problem of the entries, which may refer to what is enrolled already."""
     entries_by_key: dict[Key, SiteFileEntry] = {}
     found: list[str] = []
     for entry in entries:
@@ -94,20 +98,58 @@ def entry_problems(entries: Sequence[SiteFileEntry]) -> list[str]:
         if key in entries_by_key:
             found.append(entry.problem(f"is already in {entries_by_key[key].file}: each must be there once"))
         entries_by_key.setdefault(key, entry)
+    values_by_key = {key_of(value): value for value in _all_entries(enrolled)}
+    values_by_key |= {key: entry.value for key, entry in entries_by_key.items()}
     for entry in entries:
-        found += [entry.problem(sentence) for sentence in _dangling_references(entry.value, entries_by_key)]
-        found += [entry.problem(sentence) for sentence in _own_problems(entry.value, entries_by_key)]
+        found += [
+            entry.problem(sentence) for sentence in _dangling_references(entry.value, values_by_key, enrolled)
+        ]
+        found += [entry.problem(sentence) for sentence in _own_problems(entry.value, values_by_key)]
         if isinstance(entry.value, Series):
             found += _limit_problems(entry.file, entry.value)
     return found
 
 
-def _dangling_references(value: msgspec.Struct, entries_by_key: Mapping[Key, SiteFileEntry]) -> Iterator[str]:
-    """Yield a sentence for each reference of an entry to an entry that no file has."""
+def _all_entries(directory: Directory | None) -> list[msgspec.Struct]:
+    """Return the entries of a directory, of all kinds."""
+    if directory is None:
+        return []
+    series_and_networks = [*directory.series, *directory.channels, *directory.nodes, *directory.links]
+    return [*directory.areas, *directory.sites, *directory.devices, *series_and_networks]
+
+
+def _dangling_references(
+    value: msgspec.Struct, values_by_key: Mapping[Key, msgspec.Struct], enrolled: Directory | None
+) -> Iterator[str]:
+    """Yield a sentence for each reference to an entry that neither the files nor the database have."""
     for kind, key in _references(value):
-        if (kind, key) not in entries_by_key:
-            what = f"{kind} {' / '.join(key)!r}"
-            yield f"names {what}, which no file holds: add it, or name the file that has it as well"
+        if key == ("",):
+            yield f"has no {kind}_id: give it, or an {kind}_id for the whole file under [defaults]"
+        elif (kind, key) not in values_by_key:
+            known = sorted(" / ".join(of) for one, of in values_by_key if one == kind)
+            name = " / ".join(key)
+            yield f"names {kind} {name!r}, {_reference_advice(kind, name, known, enrolled)}"
+
+
+def _reference_advice(kind: str, name: str, known: Sequence[str], enrolled: Directory | None) -> str:
+    """Return what is wrong with a reference and what to do: the entries of its kind that exist are listed.
+
+    >>> _reference_advice("area", "t2", ["t1"], None)
+    'which is not in the files: name one that exists (t1), add [[areas]] with it, or give its file, too'
+    """
+    if enrolled is None:
+        where, other = "not in the files", "give its file, too"
+    else:
+        where, other = "neither in the files nor enrolled", "enrol its file first"
+    table = kind if kind == "series" else f"{kind}s"
+    add = f"add [[{table}]] with it, or {other}"
+    suggestions = get_close_matches(name, known, MAX_SUGGESTED, cutoff=0.7)
+    if suggestions:
+        return f"which is {where} (did you mean {' or '.join(map(repr, suggestions))}?): correct it, {add}"
+    if not known:
+        return f"which is {where}: {add}"
+    more = f" and {len(known) - MAX_LISTED:,} more" if len(known) > MAX_LISTED else ""
+    return f"which is {where}: name one that exists ({', '.join(known[:MAX_LISTED])}{more}), {add}"
 
 
 def _references(value: msgspec.Struct) -> Iterator[Key]:
@@ -130,7 +172,7 @@ def _references(value: msgspec.Struct) -> Iterator[Key]:
             yield "node", (value.to_node,)
 
 
-def _own_problems(value: msgspec.Struct, entries_by_key: Mapping[Key, SiteFileEntry]) -> Iterator[str]:
+def _own_problems(value: msgspec.Struct, values_by_key: Mapping[Key, msgspec.Struct]) -> Iterator[str]:
     """Yield the problems of an entry's own fields."""
     yield from _invalid_texts(value)
     match value:
@@ -153,7 +195,7 @@ def _own_problems(value: msgspec.Struct, entries_by_key: Mapping[Key, SiteFileEn
             yield from _invalid_position(value.lon, value.lat)
             yield from _unknown_choice("kind", value.kind, NODE_KINDS[value.network])
         case Link():
-            yield from _invalid_link(value, entries_by_key)
+            yield from _invalid_link(value, values_by_key)
 
 
 def _invalid_texts(value: msgspec.Struct) -> Iterator[str]:
@@ -173,7 +215,7 @@ def _limit_problems(file: str, series: Series) -> Iterator[str]:
         name = next((one for one in series.limits if repr(one) in sentence or one in sentence), "limits")
         location = f"{file}{_line_reference(file, series.site_id, name)}"
         limit = f"site {series.site_id!r}, limits.{series.quantity}"
-        yield f"{location}: {limit}: {sentence}; see docs/detection.md"
+        yield f"{location}: {limit}: {sentence} (docs/detection.md has all limits)"
 
 
 def _line_reference(file: str, site_id: str, field: str) -> str:
@@ -196,16 +238,18 @@ def _unknown_choice(field: str, value: str, choices: Iterable[str]) -> Iterator[
     choices = list(choices)
     if value not in choices:
         suggestions = get_close_matches(value.lower(), choices, 1)
-        remedy = f"did you mean {suggestions[0]!r}?" if suggestions else f"choose from {', '.join(choices)}"
-        yield f"has {field} {value!r}, which is not known: {remedy}"
+        remedy = (
+            f" (did you mean {suggestions[0]!r}?)" if suggestions else f": choose from {', '.join(choices)}"
+        )
+        yield f"has {field} {value!r}, which is not known{remedy}"
 
 
 def _invalid_position(lon: float, lat: float) -> Iterator[str]:
     if not (-180 <= lon <= 180 and -90 <= lat <= 90):
-        yield f"lies at lon {lon:g}, lat {lat:g}, which is nowhere on WGS 84: are the two swapped?"
+        yield f"lies at lon {lon:g}, lat {lat:g}, which is nowhere on WGS 84 (are the two swapped?)"
 
 
-def _invalid_link(link: Link, entries_by_key: Mapping[Key, SiteFileEntry]) -> Iterator[str]:
+def _invalid_link(link: Link, values_by_key: Mapping[Key, msgspec.Struct]) -> Iterator[str]:
     """Yield a sentence for each implausible speed, lane count, course or length of a link."""
     speed_max = SPEED_MAX_M_S[link.network]
     if not 0 < link.speed_m_s <= speed_max:
@@ -215,8 +259,8 @@ def _invalid_link(link: Link, entries_by_key: Mapping[Key, SiteFileEntry]) -> It
     if link.from_node == link.to_node:
         yield "leads back to its first node: name another to_node"
         return
-    ends = [entries_by_key.get(("node", (node,))) for node in (link.from_node, link.to_node)]
-    nodes = [end.value for end in ends if end is not None and isinstance(end.value, Node)]
+    ends = [values_by_key.get(("node", (node,))) for node in (link.from_node, link.to_node)]
+    nodes = [end for end in ends if isinstance(end, Node)]
     if len(nodes) < len(ends):
         return
     for node, point in zip(nodes, (link.coordinates[0], link.coordinates[-1]), strict=True):

@@ -1,4 +1,4 @@
-"""Reads, expands and validates site files into a `Directory`."""
+"""Reads, expands and validates site files into a `Directory`, with references to what is enrolled already."""
 
 from __future__ import annotations
 
@@ -24,8 +24,17 @@ S = TypeVar("S", bound=msgspec.Struct)
 W = TypeVar("W")
 
 
-def load_site_files(files: Iterable[Path]) -> Directory:
-    """Read a set of site files that may refer to each other.
+def load_site_files(files: Iterable[Path], enrolled: Directory | None = None) -> Directory:
+    """Read a set of site files that may refer to each other, and to what the database has enrolled.
+
+    Parameters
+    ----------
+    files : paths of the files
+    enrolled : the directory of the database that the files are enrolled in; None where there is none
+
+    Returns
+    -------
+    The entries of the files; nothing of ``enrolled`` is repeated.
 
     Raises
     ------
@@ -43,8 +52,8 @@ def load_site_files(files: Iterable[Path]) -> Directory:
         unread += wrong
         unread_ids |= ids
     problems: list[str] = []
-    entries = _expand_files(files_by_name, problems)
-    problems += site_checks.entry_problems(entries)
+    entries = _expand_files(files_by_name, enrolled or Directory(), problems)
+    problems += site_checks.entry_problems(entries, enrolled)
     # A reference to an entry that could not be read is only a consequence: it is not reported.
     named = re.compile("|".join(rf"(?<!\w){re.escape(one)}(?!\w)" for one in sorted(unread_ids)) or "(?!)")
     problems = [*unread, *(one for one in problems if not named.search(one))]
@@ -65,19 +74,21 @@ def _values_of_type(kind: type[S], entries: Iterable[SiteFileEntry]) -> list[S]:
     return [entry.value for entry in entries if isinstance(entry.value, kind)]
 
 
-def _expand_files(files_by_name: Mapping[str, SiteFile], problems: list[str]) -> list[SiteFileEntry]:
+def _expand_files(
+    files_by_name: Mapping[str, SiteFile], enrolled: Directory, problems: list[str]
+) -> list[SiteFileEntry]:
     """Return all entries that the files contain or imply; invalid ones add a sentence to ``problems``."""
     entries: list[SiteFileEntry] = []
     for name, file in files_by_name.items():
         values: list[msgspec.Struct] = [*file.areas, *file.devices, *file.series, *file.channels]
         entries += [SiteFileEntry(name, value) for value in values]
         entries += _expand_each(name, file.sites, partial(_expand_site, defaults=file.defaults), problems)
-    sites = {site.site_id: site for site in _values_of_type(Site, entries)}
+    sites = {site.site_id: site for site in [*enrolled.sites, *_values_of_type(Site, entries)]}
     for name, file in files_by_name.items():
         entries += _expand_each(
             name, file.nodes, partial(_expand_node, sites=sites, area_id=file.defaults.area_id), problems
         )
-    nodes = {node.node_id: node for node in _values_of_type(Node, entries)}
+    nodes = {node.node_id: node for node in [*enrolled.nodes, *_values_of_type(Node, entries)]}
     for name, file in files_by_name.items():
         entries += _expand_each(name, file.links, partial(_expand_link, nodes=nodes), problems)
     return entries
@@ -139,7 +150,7 @@ def _expand_node(entry: NodeEntry, sites: Mapping[str, Site], area_id: str | Non
         raise SiteFileError(["a node has neither node_id nor site_id: name it by one of them"])
     if entry.site_id and site is None:
         raise SiteFileError(
-            [f"node {name!r} stands at site {entry.site_id!r}, which no file names: add that site"]
+            [f"node {name!r} stands at site {entry.site_id!r}, which is not enrolled: add that site"]
         )
     node_fields = {
         field: getattr(site, field) if getattr(entry, field) is None and site else getattr(entry, field)
@@ -160,7 +171,7 @@ def _expand_link(entry: LinkEntry, nodes: Mapping[str, Node]) -> list[msgspec.St
     for node_id in (entry.from_node, entry.to_node):
         if node_id not in nodes:
             raise SiteFileError(
-                [f"link {link_id!r} ends at node {node_id!r}, which no file names: add that node"]
+                [f"link {link_id!r} ends at node {node_id!r}, which is not enrolled: add that node"]
             )
     begin, end = nodes[entry.from_node], nodes[entry.to_node]
     course = entry.coordinates or [(begin.lon, begin.lat), *entry.bends, (end.lon, end.lat)]

@@ -34,3 +34,6 @@ class Rule(IntFlag):
     NOVELTY = 1 << 10  # outside of the range of all earlier values
     ATTENUATED = 1 << 11  # varies less than a working sensor does
     GAP = 1 << 12  # a long interval since the value before
+    DEVICE = (
+        1 << 14
+    )  # the device itself gave the flag (maintenance, calibration, fault), so it was not judged

@@ -86,7 +86,7 @@ def parameter_problems(limits: Mapping[str, float | None], base: Mapping[str, fl
     Examples
     --------
     >>> parameter_problems({"suspectlow": 6.5})
-    ["there is no limit 'suspectlow': did you mean 'suspect_low'?"]
+    ["there is no limit 'suspectlow' (did you mean 'suspect_low'?)"]
     >>> parameter_problems({"suspect_low": 9, "suspect_high": 6})
     ['suspect_low 9 is above suspect_high 6']
     >>> parameter_problems({"fail_high": float("inf")})
@@ -98,9 +98,11 @@ def parameter_problems(limits: Mapping[str, float | None], base: Mapping[str, fl
         if name not in DEFAULTS:
             suggestions = get_close_matches(name.lower(), DEFAULTS, 1)
             remedy = (
-                f"did you mean {suggestions[0]!r}?" if suggestions else f"there are {', '.join(DEFAULTS)}"
+                f" (did you mean {suggestions[0]!r}?)"
+                if suggestions
+                else f": there are {', '.join(DEFAULTS)}"
             )
-            problems.append(f"there is no limit {name[:80]!r}: {remedy}")
+            problems.append(f"there is no limit {name[:80]!r}{remedy}")
         elif value is not None and not isfinite(value):
             problems.append(f"{name} {value:g} is not a finite number")
     if problems:

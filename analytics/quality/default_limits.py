@@ -61,9 +61,11 @@ def limit_problems(series: Series) -> list[str]:
     if series.quantity not in QUANTITIES:
         suggestions = get_close_matches(series.quantity.lower(), QUANTITIES, 1)
         remedy = (
-            f"did you mean {suggestions[0]!r}?" if suggestions else f"choose from {', '.join(QUANTITIES)}"
+            f" (did you mean {suggestions[0]!r}?)"
+            if suggestions
+            else f": choose from {', '.join(QUANTITIES)}"
         )
-        return [f"quantity {series.quantity[:80]!r} is not known: {remedy}"]
+        return [f"quantity {series.quantity[:80]!r} is not known{remedy}"]
     detected_problems = []
     if not (math.isfinite(series.interval_s) and series.interval_s > 0):
         detected_problems.append(f"interval_s {series.interval_s:g} must be a finite number above 0")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Status = Literal["ok", "suspect", "anomaly", "silent", "warming", "unknown"]
 STALE_INTERVALS = 5.0
 SUSPECT = 3
+SAME_LIKELIHOOD = 0.005  # relative difference below which two likelihoods are shown as equal
 
 
 class MeasuredQuantity(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,12 +88,17 @@ class SourceCandidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UpstreamTrace(msgspec.Struct, frozen=True, kw_only=True):
-    """The possible sources of an anomaly, outfalls first; empty if its site is on no river."""
+    """The possible sources of an anomaly, outfalls first; empty if its site is on no river.
+
+    ``equally_likely`` is whether there are several candidates and all have the same likelihood, so that the
+    trace excludes the nodes that are not listed, and does not distinguish those that are.
+    """
 
     anomaly_id: int
     node_id: str | None
     seen_s: float
     candidates: list[SourceCandidate]
+    equally_likely: bool
     explanation_en: str
     explanation_zh: str
 
@@ -148,13 +154,16 @@ def trace_anomaly(
     outfalls = [one for one in found if one.kind == "outfall"]
     found.sort(key=lambda one: (one.kind != "outfall", -one.likelihood, one.travel_s))
     first = outfalls[0] if outfalls else None
+    n_alike = _count_most_likely(found)
+    alike_en, alike_zh = _explain_alike(n_alike, len(found))
     return UpstreamTrace(
         anomaly_id=anomaly.anomaly_id,
         node_id=None if node_index is None else rivers[node_index].node_id,
         seen_s=anomaly.start_s,
         candidates=found,
-        explanation_en=_explain_en(node_index, found, first),
-        explanation_zh=_explain_zh(node_index, found, first),
+        equally_likely=1 < n_alike == len(found),
+        explanation_en=_explain_en(node_index, found, first) + alike_en,
+        explanation_zh=_explain_zh(node_index, found, first) + alike_zh,
     )
 
 
@@ -258,6 +267,27 @@ def _candidates(
             )
         )
     return candidates
+
+
+def _count_most_likely(found: Sequence[SourceCandidate]) -> int:
+    """Return how many candidates have the highest likelihood."""
+    most = max((one.likelihood for one in found), default=0.0)
+    return sum(one.likelihood >= most * (1 - SAME_LIKELIHOOD) for one in found)
+
+
+def _explain_alike(n_alike: int, n: int) -> tuple[str, str]:
+    """Return the end of an explanation, English and Chinese: what the travel times do not distinguish."""
+    if n_alike < 2:
+        return "", ""
+    if n_alike == n:
+        return (
+            "; all are equally likely: travel times alone do not distinguish them",
+            "；各节点可能性相同，仅凭水流时间无法区分",
+        )
+    return (
+        f"; the {n_alike} most likely are equally likely: travel times alone do not distinguish them",
+        f"；其中可能性最高的{n_alike}个节点相同，仅凭水流时间无法区分",
+    )
 
 
 def _explain_en(node_index: int | None, found: list[SourceCandidate], first: SourceCandidate | None) -> str:

@@ -193,7 +193,7 @@ def _judge_history(
         if len(rows) == max_readings and last_s <= late.since_s:
             warm_up_s /= 4  # readings are more frequent than the enrolled interval
             continue
-        block = _judge_block(series, rows[rows["rules"] & Rule.CLOCK == 0])
+        block = _judge_block(series, rows[rows["rules"] & (Rule.CLOCK | Rule.DEVICE) == 0])
         if len(rows) == max_readings:
             rest_from_s = max(last_s - settings.rejudge_reach_days * DAY_S, (late.since_s + last_s) / 2)
             if rest_from_s <= late.until_s:

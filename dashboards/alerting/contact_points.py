@@ -12,9 +12,11 @@ if TYPE_CHECKING:
 CONTACT_POINT_NAME = "towntwin"
 """Name of the one contact point; Grafana groups integrations (webhook, e-mail) of the same name into one."""
 MESSAGE = (
-    "{{ range .Alerts }}[{{ .Status }}] {{ .Annotations.summary_zh }}\n"
-    "{{ .Annotations.summary }}\n{{ .PanelURL }}{{ .DashboardURL }}\n{{ end }}"
+    "{{ range .Alerts }}[{{ .Status }}] {{ .Annotations.summary_zh }}\n{{ .Annotations.link_zh }}\n"
+    "{{ .Annotations.summary }}\n{{ .Annotations.link }}\n"
+    "{{ with .Annotations.Error }}{{ . }}\n{{ end }}{{ end }}"
 )
+"""Text of a notification; ``Error`` is Grafana's own annotation of an alert whose query failed."""
 
 
 def build_contact_points(settings: Settings) -> list[dict[str, Any]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dashboards.grafana_versions import GrafanaVersion, features_of, is_supported
 from dashboards.push import alerting, dashboard_push, folder_and_data_source, terminal_output
-from dashboards.push.grafana_errors import PushError, grafana_connection
+from dashboards.push.grafana_errors import PushError, grafana_connection, read_version
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,6 +22,8 @@ def push(
 ) -> list[GrafanaChange]:
     """Bring a Grafana server up to date, and return the changes; what is up to date is not written.
 
+    The version is read first, and everything is built for it; an unsupported one gets a warning.
+
     Raises
     ------
     PushError
@@ -29,10 +32,13 @@ def push(
 
     """
     with grafana_connection(settings) as grafana:
+        version = read_version(grafana)
+        _warn_of_version(version, console)
+        features = features_of(version)
         changes = [
-            *folder_and_data_source.basic_changes(grafana, settings),
+            *folder_and_data_source.basic_changes(grafana, settings, features),
             *dashboard_push.dashboard_changes(grafana),
-            *alerting.alerting_changes(grafana, settings),
+            *alerting.alerting_changes(grafana, settings, features),
         ]
         pending = [one for one in changes if one.verdict != "same"]
         if dry_run:
@@ -42,6 +48,18 @@ def push(
             _write_changes(pending, force=force)
     terminal_output.print_summary(changes, console, dry_run=dry_run)
     return pending
+
+
+def _warn_of_version(version: GrafanaVersion | None, console: Console) -> None:
+    if is_supported(version):
+        return
+    found = (
+        "a Grafana that hides its version" if version is None else f"Grafana {'.'.join(map(str, version))}"
+    )
+    console.print(
+        f"WARNING: {found}: dashboards and alert rules are for Grafana 9.4 to 12: check what is shown",
+        style="yellow", markup=False, soft_wrap=True,
+    )  # fmt: skip
 
 
 def _write_changes(pending: list[GrafanaChange], *, force: bool) -> None:

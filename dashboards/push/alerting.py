@@ -22,16 +22,19 @@ from dashboards.push.grafana_errors import convert_grafana_errors, get_or_none
 if TYPE_CHECKING:
     from grafana_client.api import GrafanaApi
 
+    from dashboards.grafana_versions import GrafanaFeatures
     from dashboards.settings import Settings
 
 DIGEST_ANNOTATION = "towntwin_push"
 REDACTED = "[REDACTED]"
 
 
-def alerting_changes(grafana: GrafanaApi, settings: Settings) -> list[GrafanaChange]:
+def alerting_changes(
+    grafana: GrafanaApi, settings: Settings, features: GrafanaFeatures
+) -> list[GrafanaChange]:
     """Return the changes to make; without a contact point, alerts take Grafana's default route."""
     desired = build_contact_points(settings)
-    found_rules = [_rule(grafana, one) for one in build_alert_rules()]
+    found_rules = [_rule(grafana, one) for one in build_alert_rules(features)]
     if not desired:
         return found_rules
     return [*(_contact(grafana, one) for one in desired), _policy(grafana), *found_rules]

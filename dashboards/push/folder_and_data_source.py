@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dashboards.alerting.alert_rules import FOLDER
+from dashboards.data_source import build_data_source
 from dashboards.postgres_query import DATASOURCE_TYPE, DATASOURCE_UID
 from dashboards.push.change import GrafanaChange, without_additions
 from dashboards.push.grafana_errors import convert_grafana_errors, get_or_none
@@ -13,12 +14,16 @@ from dashboards.push.grafana_errors import convert_grafana_errors, get_or_none
 if TYPE_CHECKING:
     from grafana_client.api import GrafanaApi
 
+    from dashboards.grafana_versions import GrafanaFeatures
     from dashboards.settings import Settings
 
 
-def basic_changes(grafana: GrafanaApi, settings: Settings) -> list[GrafanaChange]:
+OLDER_TYPE = "postgres"
+
+
+def basic_changes(grafana: GrafanaApi, settings: Settings, features: GrafanaFeatures) -> list[GrafanaChange]:
     """Return the changes to the folder and the data source."""
-    return [_folder(grafana), _data_source(grafana, settings)]
+    return [_folder(grafana), _data_source(grafana, build_data_source(settings, features), settings)]
 
 
 def _folder(grafana: GrafanaApi) -> GrafanaChange:
@@ -40,29 +45,11 @@ def _folder(grafana: GrafanaApi) -> GrafanaChange:
     )
 
 
-def data_source(settings: Settings) -> dict[str, Any]:
-    """Return the data source without its password, which Grafana's API never returns."""
-    return {
-        "uid": DATASOURCE_UID,
-        "name": "towntwin",
-        "type": DATASOURCE_TYPE,
-        "access": "proxy",
-        "url": settings.db_host,
-        "user": settings.db_user,
-        "jsonData": {
-            "database": settings.db_name,
-            "sslmode": settings.db_sslmode,
-            "postgresVersion": 1500,
-            "timescaledb": False,
-            "maxOpenConns": 10,
-        },
-    }
-
-
-def _data_source(grafana: GrafanaApi, settings: Settings) -> GrafanaChange:
-    desired = data_source(settings)
+def _data_source(grafana: GrafanaApi, desired: dict[str, Any], settings: Settings) -> GrafanaChange:
     object_name = f"data source {desired['name']}"
     existing = get_or_none(partial(grafana.datasource.get_datasource_by_uid, DATASOURCE_UID), object_name)
+    if existing is not None and desired["type"] == DATASOURCE_TYPE and existing["type"] == OLDER_TYPE:
+        desired = {**desired, "type": OLDER_TYPE}  # made in an older Grafana; the newer one knows the alias
     password = {"password": settings.db_password} if settings.db_password else {}
     with_password = {**desired, "secureJsonData": password}
     is_same = existing is not None and without_additions(existing, desired) == desired

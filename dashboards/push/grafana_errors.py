@@ -10,6 +10,7 @@ from grafana_client.api import GrafanaApi
 from grafana_client.client import GrafanaClientError, GrafanaException
 
 from dashboards.errors import DashboardsError
+from dashboards.grafana_versions import GrafanaVersion, parse_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from dashboards.settings import Settings
 
 TIMEOUT_S = 30.0
+MISSING_RULE_MESSAGE = "could not find alert rule"
+"""Grafana 9.4 responds with this and status 500, newer versions with 404."""
 ERROR_SENTENCES = {
     401: "refuses the token: give --token of a service account",
     403: "does not allow this: the service account needs the role Admin",
@@ -49,8 +52,24 @@ def grafana_connection(settings: Settings) -> Iterator[GrafanaApi]:
         grafana.client.s.close()
 
 
+def read_version(grafana: GrafanaApi) -> GrafanaVersion | None:
+    """Return Grafana's version; None where it does not report one (``hide_version``) or in an unknown form.
+
+    Raises
+    ------
+    PushError
+        If there is no Grafana at the address, or it does not answer.
+
+    """
+    with convert_grafana_errors("version (/api/health)"):
+        health = grafana.client.GET("/health")
+    if not isinstance(health, dict) or "database" not in health:
+        raise PushError("version (/api/health): this is no Grafana: check --url")
+    return parse_version(str(health.get("version", "")))
+
+
 def get_or_none(call: Callable[[], Any], object_name: str) -> Any:
-    """Return the result of a call, or None for status 404."""
+    """Return the result of a call, or None if Grafana has no such object."""
     try:
         with convert_grafana_errors(object_name):
             return call()
@@ -74,6 +93,8 @@ def convert_grafana_errors(object_name: str) -> Iterator[None]:
             raise PushError(f"{object_name}: Grafana {ERROR_SENTENCES[error.status_code]}") from error
         raise PushError(f"{object_name}: Grafana finds fault with it: {error.response}") from error
     except GrafanaException as error:
+        if MISSING_RULE_MESSAGE in str(error.message):
+            raise GrafanaNotFoundError(f"{object_name}: Grafana has no such rule") from error
         raise PushError(f"{object_name}: Grafana failed: {error.message}") from error
     except OSError as error:  # of the connection; grafana-client does not wrap it
         raise PushError(f"{object_name}: Grafana does not answer ({error}): check --url") from error

@@ -7,11 +7,12 @@ LEFT JOIN LATERAL (
     SELECT severity, reason_LANG FROM anomaly_view
     WHERE site_id = s.site_id AND state = 'open' ORDER BY severity DESC, start DESC LIMIT 1
 ) AS a ON true
-WHERE s.quantity = 'discharge' AND s.site_id IN (${site:sqlstring})
+WHERE s.quantity = 'discharge' AND s.site_id = ANY (ARRAY[${site:sqlstring}]::text[])
 ORDER BY "severity" DESC, 2, 3;
 
 -- outfalls_wrong: How many of the chosen outfalls have an open anomaly.
-SELECT count(DISTINCT site_id) AS "open" FROM anomaly_view WHERE state = 'open' AND site_id IN (${site:sqlstring});
+SELECT count(DISTINCT site_id) AS "open" FROM anomaly_view WHERE state = 'open' AND site_id = ANY (ARRAY[${site:sqlstring}]::text[])
+HAVING EXISTS (SELECT FROM series_view WHERE site_id = ANY (ARRAY[${site:sqlstring}]::text[]));
 
 -- dry_weather: Of the hours (days in a long time) without rain before them: in how many each outfall discharged, and how much.
 WITH gauge AS MATERIALIZED (
@@ -27,7 +28,7 @@ WITH gauge AS MATERIALIZED (
     FROM rain
 ), outfall AS MATERIALIZED (
     SELECT series_id, site_id, town_id, town_LANG AS town, site_LANG AS site FROM series_view
-    WHERE quantity = 'discharge' AND site_id IN (${site:sqlstring})
+    WHERE quantity = 'discharge' AND site_id = ANY (ARRAY[${site:sqlstring}]::text[])
 ), flow AS MATERIALIZED (
     SELECT series_id, bucket, width_s, total / nullif(good, 0) AS m3_s
     FROM rollup_view

@@ -18,8 +18,11 @@ WHERE width_s = rollup_width(greatest(24 * $__interval_ms, 3600000)) AND $__time
 GROUP BY bucket, width_s ORDER BY 1;
 
 -- letters_begun: Dead letters by reason and when they came.
-SELECT $__timeGroupAlias(received, $__interval), NAMED(reason, reason) AS metric, count(*) AS "value"
-FROM dead_letter_view WHERE $__timeFilter(received)
+WITH BINS, begun AS (
+    SELECT BIN(received) AS at, NAMED(reason, reason) AS metric, received FROM dead_letter_view WHERE $__timeFilter(received)
+)
+SELECT at AS "time", metric, count(received) AS "value"
+FROM bin CROSS JOIN (SELECT DISTINCT metric FROM begun) AS reason LEFT JOIN begun USING (at, metric)
 GROUP BY 1, 2 ORDER BY 1, 2;
 
 -- letters_newest: The newest dead letters: why, and what to do.

@@ -1,13 +1,13 @@
 -- speed_share: The newest speed of each road section over what is expected at this hour.
 SELECT concat(s.site_LANG, ' · ', s.town_LANG) AS "site", l.value / nullif(l.expected, 0) AS "share"
 FROM latest_judged AS l JOIN series_view AS s USING (series_id)
-WHERE s.quantity = 'traffic_speed' AND s.site_id IN (${site:sqlstring}) ORDER BY 1;
+WHERE s.quantity = 'traffic_speed' AND s.site_id = ANY (ARRAY[${site:sqlstring}]::text[]) ORDER BY 1;
 
 -- fundamental: Density and flow of six of the chosen road sites, a point five minutes or an interval: density is flow over speed.
 WITH chosen AS MATERIALIZED (
     SELECT series_id, quantity, concat(site_LANG, ' · ', town_LANG) AS site FROM series_view
     WHERE quantity IN ('traffic_flow', 'traffic_speed') AND site_id IN (
-        SELECT site_id FROM series_view WHERE site_id IN (${site:sqlstring}) AND quantity = 'traffic_flow'
+        SELECT site_id FROM series_view WHERE site_id = ANY (ARRAY[${site:sqlstring}]::text[]) AND quantity = 'traffic_flow'
         ORDER BY site_id LIMIT 6
     )
 ), drawn AS MATERIALIZED (
@@ -29,7 +29,7 @@ WHERE flow IS NOT NULL AND speed > 1 ORDER BY 1, 2;
 WITH chosen AS MATERIALIZED (
     SELECT series_id, concat(lpad(round((distance_m / 1000)::numeric, 1)::text, 5), ' km ', site_LANG, ' · ', town_LANG) AS metric FROM series_view
     JOIN corridor_view USING (site_id)
-    WHERE site_id IN (${site:sqlstring}) AND quantity = 'traffic_speed'
+    WHERE site_id = ANY (ARRAY[${site:sqlstring}]::text[]) AND quantity = 'traffic_speed'
     ORDER BY series_id LIMIT 24
 ), drawn AS MATERIALIZED (
     SELECT rollup_time(bucket, greatest($__interval_ms, 300000)) AS "time", series_id, sum(total) / nullif(sum(good), 0) AS "value"

@@ -1,24 +1,31 @@
--- annotations: Anomalies at the chosen sites as annotations on every time series.
-SELECT start AS "time", "end" AS "timeEnd", reason_LANG AS "text", NAMED(detector, detector) AS "tags" FROM anomaly_view
-WHERE $__timeFilter(start) AND severity >= 2 AND state <> 'withdrawn' AND site_id IN (${site:sqlstring})
-ORDER BY 1 LIMIT 500;
+-- annotations_site: Anomalies of the one shown site that went on in the chosen time, as regions; those of several quantities belong to each.
+SELECT start AS "time", coalesce("end", now()) AS "timeEnd", reason_LANG AS "text", NAMED(detector, detector) AS "tags" FROM anomaly_view
+WHERE start <= $__timeTo() AND coalesce("end", now()) >= $__timeFrom() AND severity >= 2 AND state <> 'withdrawn'
+    AND site_id = ANY (ARRAY[${site:sqlstring}]::text[])
+    AND coalesce(quantity, (ARRAY[${quantity:sqlstring}]::text[])[1]) = ANY (ARRAY[${quantity:sqlstring}]::text[])
+ORDER BY 1 DESC LIMIT 100;
 
--- annotations_towns: Alarms of the chosen towns as annotations on every time series.
-SELECT start AS "time", "end" AS "timeEnd", reason_LANG AS "text", NAMED(detector, detector) AS "tags" FROM anomaly_view
-WHERE $__timeFilter(start) AND severity >= 3 AND state <> 'withdrawn' AND town_id IN (${town:sqlstring})
-ORDER BY 1 LIMIT 500;
+-- annotations_sites: Beginnings of the alarms at the chosen sites, as points.
+SELECT start AS "time", concat(site_LANG, ' · ', reason_LANG) AS "text", NAMED(detector, detector) AS "tags" FROM anomaly_view
+WHERE $__timeFilter(start) AND severity >= 3 AND state <> 'withdrawn' AND site_id = ANY (ARRAY[${site:sqlstring}]::text[])
+ORDER BY 1 DESC LIMIT 100;
+
+-- annotations_towns: Beginnings of the alarms in the chosen towns, as points.
+SELECT start AS "time", concat(site_LANG, ' · ', reason_LANG) AS "text", NAMED(detector, detector) AS "tags" FROM anomaly_view
+WHERE $__timeFilter(start) AND severity >= 3 AND state <> 'withdrawn' AND town_id = ANY (ARRAY[${town:sqlstring}]::text[])
+ORDER BY 1 DESC LIMIT 100;
 
 -- anomalies_listed: Anomalies at the chosen sites that went on in the chosen time, newest first.
 SELECT start AS "since", "end" AS "until", severity AS "severity", state AS "state", site_id AS "site_id", site_LANG AS "site",
     NAMED(quantity, quantity) AS "quantity", NAMED(detector, detector) AS "rule", reason_LANG AS "reason", score AS "score"
 FROM anomaly_view
-WHERE site_id IN (${site:sqlstring}) AND start <= $__timeTo() AND ("end" IS NULL OR "end" >= $__timeFrom()) AND state <> 'withdrawn'
+WHERE site_id = ANY (ARRAY[${site:sqlstring}]::text[]) AND start <= $__timeTo() AND ("end" IS NULL OR "end" >= $__timeFrom()) AND state <> 'withdrawn'
 ORDER BY start DESC LIMIT 100;
 
 -- values_of: One quantity of the chosen sites, a point an interval.
 WITH chosen AS MATERIALIZED (
     SELECT series_id, concat(site_LANG, ' · ', town_LANG) AS metric FROM series_view
-    WHERE site_id IN (${site:sqlstring}) AND quantity = '_QUANTITY'
+    WHERE site_id = ANY (ARRAY[${site:sqlstring}]::text[]) AND quantity = '_QUANTITY'
     ORDER BY series_id LIMIT 24
 ), drawn AS MATERIALIZED (
     SELECT rollup_time(bucket, $__interval_ms) AS "time", series_id, coalesce(sum(total) / nullif(sum(good), 0), max(flagged)) AS "value"
@@ -32,7 +39,7 @@ SELECT "time", metric, "value" FROM drawn JOIN chosen USING (series_id) ORDER BY
 -- rain_near: Rain at the gauges of the towns of the chosen sites, a point an interval.
 WITH chosen AS MATERIALIZED (
     SELECT series_id, concat(site_LANG, ' · ', town_LANG) AS metric FROM series_view
-    WHERE quantity = 'rainfall' AND town_id IN (SELECT town_id FROM series_view WHERE site_id IN (${site:sqlstring}))
+    WHERE quantity = 'rainfall' AND town_id IN (SELECT town_id FROM series_view WHERE site_id = ANY (ARRAY[${site:sqlstring}]::text[]))
     ORDER BY series_id LIMIT 6
 ), drawn AS MATERIALIZED (
     SELECT rollup_time(bucket, $__interval_ms) AS "time", series_id, sum(total) / nullif(sum(good), 0) AS "value"
@@ -42,3 +49,18 @@ WITH chosen AS MATERIALIZED (
     GROUP BY 1, 2
 )
 SELECT "time", metric, "value" FROM drawn JOIN chosen USING (series_id) ORDER BY 1, 2;
+
+-- bins: Bins of the chosen time for BINS, at most fifty; days begin at midnight in China and weeks on Monday.
+bin AS MATERIALIZED (
+    SELECT width, at
+    FROM (
+        SELECT coalesce(min(w), interval '30 days') AS width
+        FROM unnest('{1 minute, 5 minutes, 15 minutes, 1 hour, 3 hours, 6 hours, 1 day, 7 days}'::interval[]) AS w
+        WHERE w * 50 >= $__timeTo()::timestamptz - $__timeFrom()::timestamptz
+    ) AS chosen, generate_series(
+        date_bin(width, $__timeFrom()::timestamptz, TIMESTAMPTZ '2000-01-03 00:00+08'), $__timeTo()::timestamptz, width
+    ) AS at
+);
+
+-- bin_of: Beginning of the bin of the time in COLUMN, for BIN(column).
+date_bin((SELECT min(width) FROM bin), COLUMN, TIMESTAMPTZ '2000-01-03 00:00+08');

@@ -23,12 +23,12 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
     """Enrol the site files and print how many entries are enrolled now."""
     from deploy import command_audit, site_files
 
-    try:
-        directory = site_files.load_site_files(args.files)
-    except site_files.SiteFileError as error:
-        raise SettingsError(str(error)) from error
     store = open_store(common, args)
     try:
+        try:
+            directory = site_files.load_site_files(args.files, store.directory())
+        except site_files.SiteFileError as error:
+            raise SettingsError(str(error)) from error
         enrolled = store.enrol(directory)
         command_audit.record_command(store, "enrol", command_audit.command_arguments(args, "files"))
     finally:

@@ -11,6 +11,7 @@ from deploy.commands.simulate import Settings as Simulate
 from deploy.settings import CommonSettings, default_text, setting_rows
 from deploy.up.settings import Settings as Up
 from edge.agent.settings import Settings as Edge
+from gateway.hj212.settings import Settings as Hj212
 from gateway.settings import Settings as Gateway
 from ingest_service.pipeline.settings import Settings as Ingest
 from ingest_service.storage.settings import Settings as Storage
@@ -29,6 +30,7 @@ TABLES: dict[str | None, type[msgspec.Struct]] = {
     "ingest": Ingest,
     "service": Service,
     "gateway": Gateway,
+    "hj212": Hj212,
     "grafana": Grafana,
     "simulate": Simulate,
     "replay": Replay,

@@ -124,7 +124,7 @@ class OwnSitesJob:
     def enrol(self, store: PostgresStore) -> None:
         """Enrol the entries of the site files."""
         try:
-            store.enrol(site_files.load_site_files(self.files))
+            store.enrol(site_files.load_site_files(self.files, store.directory()))
             command_audit.record_command(store, "up", " ".join(map(str, self.files)))
         except site_files.SiteFileError as error:
             raise SettingsError(str(error)) from error

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 INITIAL_DELAY_S = 0.5
 MAX_DELAY_S = 60.0
 GATEWAY_LOGIN, GATEWAY_GROUP = "towntwin_gateway_login", "towntwin_gateway"
+GRAFANA_LOGIN, GRAFANA_GROUP = "towntwin_grafana_login", "towntwin_grafana"
 RESTART_RESET_S = 300.0  # after running this long the restart delay is reset
 
 
@@ -88,6 +89,17 @@ class Servers:
         if self._postgres is None:
             return self.dsn
         return self._postgres.login(GATEWAY_LOGIN, GATEWAY_GROUP, self._database)
+
+    def grafana_dsn(self) -> str | None:
+        """Return the URL of the embedded database for Grafana; call it after the schema migration.
+
+        Its role may read the dashboards' views only. None where the database is a configured one: whoever
+        manages it creates that role.
+        """
+        if self._postgres is None:
+            return None
+        # Without a certificate; Grafana has no mode that takes the best that the server offers.
+        return f"{self._postgres.login(GRAFANA_LOGIN, GRAFANA_GROUP, self._database)}?sslmode=disable"
 
     def restart_ended(self) -> None:
         """Restart embedded servers that ended, on the same ports and with the same data.

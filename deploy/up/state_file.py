@@ -23,13 +23,21 @@ STATE_FILE = "up.json"
 
 
 class UpState(msgspec.Struct, frozen=True, kw_only=True):
-    """Addresses of a running `up`; ``broker_old`` is for MQTT 3.1.1, None for a configured broker."""
+    """Addresses of a running `up`.
+
+    Attributes
+    ----------
+    broker_old : for MQTT 3.1.1; None for a configured broker
+    grafana_dsn : database for Grafana, by a role that reads views only; None for a configured database
+
+    """
 
     pid: int
     dsn: str
     broker: str
     broker_old: str | None = None
     gateway: str
+    grafana_dsn: str | None = None
 
 
 @contextmanager

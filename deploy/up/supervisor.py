@@ -17,7 +17,7 @@ import msgspec
 from deploy import replay_summary
 from deploy.agent_fleet import FleetProgress, read_progress
 from deploy.embedded.server_environment import default_folder
-from deploy.running_platform import without_password
+from deploy.running_platform import grafana_login, without_password
 from deploy.settings import SettingsError
 from deploy.up import folder_lock, ports
 from deploy.up import run_summary as summaries
@@ -235,7 +235,9 @@ def _run_in_folder(
                 print_line=screen.print_line,
             )
         )
-        shown_addresses[1:1] = _addresses_shown(servers, settings)
+        migrate(servers.dsn)
+        grafana_dsn = servers.grafana_dsn()
+        shown_addresses[1:1] = [*_addresses_shown(servers, settings), *_grafana_shown(grafana_dsn)]
         _warn_of_open_ports(servers, settings, gateway, screen)
         state = states.UpState(
             pid=os.getpid(),
@@ -243,9 +245,9 @@ def _run_in_folder(
             broker=servers.broker,
             broker_old=servers.broker_old,
             gateway=address,
+            grafana_dsn=grafana_dsn,
         )
         stack.enter_context(states.publish_state(home, state))
-        migrate(servers.dsn)
         store = PostgresStore.open(servers.dsn)
         watched_store = stack.enter_context(closing(PostgresStore.open(servers.dsn, settings=WATCH_SETTINGS)))
         environ = {"TOWNTWIN_DSN": servers.dsn, "TOWNTWIN_BROKER": servers.broker}
@@ -327,6 +329,19 @@ def _addresses_shown(servers: Servers, settings: Settings) -> list[tuple[str, st
         broker_url = f"mqtt://{ports.reachable_host(settings.listen)}:{url.rpartition(':')[2]}"
         shown_addresses.append((f"broker, MQTT {version}", broker_url))
     return [*shown_addresses, ("database", database)]
+
+
+def _grafana_shown(grafana_dsn: str | None) -> list[tuple[str, str]]:
+    """Return how a Grafana on this machine connects to the embedded database, for the display."""
+    if grafana_dsn is None:
+        return []
+    login = grafana_login(grafana_dsn)
+    shown = (
+        f"PostgreSQL data source {login['db_host']}, database {login['db_name']}, user {login['db_user']}"
+        f" (reads views only), password {login['db_password']}, TLS/SSL mode {login['db_sslmode']};"
+        " as files: towntwin dashboards provision DIR"
+    )
+    return [("Grafana", shown)]
 
 
 def _warn_of_open_ports(

@@ -24,16 +24,20 @@ TOWN_ZONE = ZoneInfo("Asia/Shanghai")
 SEVERITY = {1: ("notice", "yellow"), 2: ("warning", "dark_orange"), 3: ("alarm", "bold red")}
 MAX_SHOWN_ANOMALIES = 12
 PLAIN_INTERVAL_S = 5.0
+PRINTED_ABOVE = "(printed above)"
+LONGEST_COUNT_LABEL = "open anomalies"
+PANEL_COLUMNS = 8  # of borders and padding around the names and values of the panel
 
 
 class TerminalDisplay:
     """A live-updated view on a terminal; plain lines where stdout is no terminal."""
 
-    def __init__(self, addresses: list[tuple[str, str]]) -> None:
-        self._console = Console()
+    def __init__(self, addresses: list[tuple[str, str]], console: Console | None = None) -> None:
+        self._console = console or Console()
         self._addresses = addresses
         self._live = Live(console=self._console, refresh_per_second=4, transient=False)
         self._printed_ids: set[int] = set()
+        self._printed_addresses: set[str] = set()
         self._last_plain_s = 0.0
         self._problems: list[str] = []
 
@@ -67,10 +71,28 @@ class TerminalDisplay:
     ) -> None:
         """Update the view, or print new anomalies and problems as lines."""
         if self._live.is_started:
+            self._print_wide_addresses()
             self._live.update(self._live_view(health, report, newest, directory, problems))
         else:
             self._print_lines(health, report, newest, directory, now_s)
             self._print_new_problems(problems)
+
+    def _wide_labels(self) -> set[str]:
+        """Return the labels of the addresses that the panel would fold in a terminal of this width."""
+        label_columns = max(len(label) for label in (LONGEST_COUNT_LABEL, *dict(self._addresses)))
+        free_columns = self._console.width - label_columns - PANEL_COLUMNS
+        return {label for label, address in self._addresses if len(address) > free_columns}
+
+    def _print_wide_addresses(self) -> None:
+        """Print addresses that are too wide for the panel once, each unbroken on a line of its own.
+
+        What the panel folds has its border in the middle, and can't be copied or clicked.
+        """
+        wide = self._wide_labels() - self._printed_addresses
+        for label, address in self._addresses:
+            if label in wide:
+                self._console.print(f"{label}:\n{address}", soft_wrap=True, markup=False, highlight=False)
+        self._printed_addresses |= wide
 
     def _live_view(
         self,
@@ -82,11 +104,12 @@ class TerminalDisplay:
     ) -> Group:
         head = Table.grid(padding=(0, 2))
         head.add_column()
-        head.add_column(overflow="fold")  # a cut key or address is of no use
+        head.add_column(overflow="fold")
+        wide = self._wide_labels()
         for label, address in self._addresses:
-            head.add_row(Text(label, style="bold"), address)
+            head.add_row(Text(label, style="bold"), PRINTED_ABOVE if label in wide else address)
         head.add_row("readings", f"{health.readings:,}")
-        head.add_row("open anomalies", str(health.open_anomalies))
+        head.add_row(LONGEST_COUNT_LABEL, str(health.open_anomalies))
         head.add_row("dead letters", str(health.dead_letters))
         head.add_row("database", health.edition)
         for problem in problems:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edge.agent.publisher import SpoolPublisher
 from edge.agent.send_window import ReconnectBackoff
-from edge.agent.spool import SpoolBusyError, SpoolError
+from edge.agent.spool import SpoolBusyError, SpoolEntry, SpoolError
 from edge.wire import senml
 from edge.wire.errors import EdgeError
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 POLL_S = 0.1
 MAX_PACKS_PER_COMMIT = 64
 STOP_GRACE_S = 0.3  # together with DISCONNECT, an agent ends within one second of a requested stop
-DRAIN_S = 0.2
+DRAIN_S = 0.5  # with STOP_GRACE_S below one second, also on a slow disk
 OVERDUE_S = 1.0  # a pack overdue by more than this comes from a recording, not from a sensor
 MAX_WAITING_FOR_RECORDED = 2000  # while more messages are waiting, reading of a recording is paused
 DISK_RETRY_S = (0.5, 10.0)
@@ -176,8 +176,8 @@ class Agent:
 
     def _spool_packs(self, packs_due: list[Pack], stop: threading.Event) -> None:
         """Put packs into the spool; while its disk is full, wait and retry, so that no reading is lost."""
-        messages = [(senml.encode_json(one.records), len(one.records)) for one in packs_due]
-        readings = sum(count for _, count in messages)
+        messages = [SpoolEntry(senml.encode_json(one.records), len(one.records)) for one in packs_due]
+        readings = sum(one.readings for one in messages)
         backoff = ReconnectBackoff(*DISK_RETRY_S)
         while True:
             try:

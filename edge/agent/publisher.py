@@ -26,12 +26,12 @@ from edge.wire.topics import Topic, TopicKind
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from paho.mqtt.reasoncodes import ReasonCode
 
     from edge.agent.settings import Settings
-    from edge.agent.spool import Spool
+    from edge.agent.spool import Spool, SpooledMessage
     from edge.wire.broker_address import BrokerAddress
     from edge.wire.receipts import Receipt
 
@@ -42,6 +42,7 @@ DISCONNECT_TIMEOUT_S = 0.3  # longest wait for the last status to be written bef
 CONNECT_S = 5.0
 SESSION_EXPIRY_S = 7 * 86_400
 SPOOL_RETRY_S = 1.0
+MAX_TOPICS_PER_SUBSCRIBE = 100  # keeps the packet below the limits that brokers place on its size
 RECEIVE_MAXIMUM = 65_535  # MQTT 5 section 3.2.2.3.3: default if the broker sends none
 
 
@@ -50,6 +51,11 @@ class SpoolPublisher:
 
     Each connection has a new paho client: the window, not paho, decides what is sent again after a reconnect,
     and a status queued in paho would have an old time stamp (docs/decisions/0027).
+
+    Parameters
+    ----------
+    area, device : the device of the spool, which also is the MQTT client and publishes the status
+    addresses : ``area/device`` of the other devices that messages of the spool are published for
 
     Attributes
     ----------
@@ -69,7 +75,9 @@ class SpoolPublisher:
         *,
         recorded: bool = False,
         on_refused: Callable[[str], None] | None = None,
+        addresses: Sequence[str] = (),
     ) -> None:
+        self._addresses = ["", *addresses]
         self._on_refused = on_refused or partial(log.warning, "%s: %s", device)
         self._recorded = [receipts.RECORDED_PROPERTY] if recorded else []
         self._area, self._device = area, device
@@ -230,18 +238,20 @@ class SpoolPublisher:
         for message in messages:
             if not self._pace.allows(now_s):
                 break
-            self._send(message.number, message.payload, now_s)
+            self._send(message, now_s)
             self._pace.spend(message.readings)
 
-    def _send(self, number: int, payload: bytes, now_s: float) -> None:
+    def _send(self, message: SpooledMessage, now_s: float) -> None:
         properties = Properties(PacketTypes.PUBLISH)
-        properties.ContentType = senml.CONTENT_TYPE_JSON
-        properties.UserProperty = (
-            receipts.properties_of(SpoolPosition(self._spool.epoch, number)) + self._recorded
-        )
-        info = self._client.publish(self._topic(TopicKind.DATA), payload, qos=1, properties=properties)
-        self._numbers[info.mid] = number
-        self._window.sent(number, now_s)
+        user_properties = receipts.properties_of(SpoolPosition(self._spool.epoch, message.number))
+        user_properties += [*message.properties, *self._recorded]
+        if receipts.REJECTION_PROPERTY not in dict(message.properties):
+            properties.ContentType = senml.CONTENT_TYPE_JSON
+        properties.UserProperty = user_properties
+        topic = self._topic(TopicKind.DATA, message.address)
+        info = self._client.publish(topic, message.payload, qos=1, properties=properties)
+        self._numbers[info.mid] = message.number
+        self._window.sent(message.number, now_s)
 
     def _publish_status(self, *, online: bool) -> None:
         current_status = status.StatusMessage(
@@ -282,7 +292,9 @@ class SpoolPublisher:
 
     def _subscribe(self) -> None:
         self._subscribed = True
-        self._client.subscribe(self._topic(TopicKind.RECEIPT), qos=1)
+        topics = [(self._topic(TopicKind.RECEIPT, address), 1) for address in self._addresses]
+        for first in range(0, len(topics), MAX_TOPICS_PER_SUBSCRIBE):
+            self._client.subscribe(topics[first : first + MAX_TOPICS_PER_SUBSCRIBE])
 
     def _on_disconnect(
         self,
@@ -368,5 +380,6 @@ class SpoolPublisher:
         if readings:
             self._connection.receipt_arrived()
 
-    def _topic(self, kind: TopicKind) -> str:
-        return str(Topic(area=self._area, device=self._device, kind=kind))
+    def _topic(self, kind: TopicKind, address: str = "") -> str:
+        area, _, device = address.partition("/")
+        return str(Topic(area=area or self._area, device=device or self._device, kind=kind))

@@ -1,12 +1,14 @@
-"""Durable spool: stores a device's messages on disk until the platform confirms them by a receipt.
+"""Durable spool: stores messages on disk until the platform confirms them by a receipt.
 
-One SQLite file per device. A message is committed with synchronous=FULL before `Spool.put` returns; numbers
-increase and are never reused; the epoch is created with the file, so that the platform can't mistake the
-messages for those of an older spool of the same device.
+One SQLite file per device, or per process that publishes for several devices (a gateway of stations). A
+message is committed with synchronous=FULL before `Spool.put` returns; numbers increase and are never reused;
+the epoch is created with the file, so that the platform can't mistake the messages for those of an older
+spool of the same device.
 """
 
 from __future__ import annotations
 
+import json
 import secrets
 import sqlite3
 import threading
@@ -23,12 +25,19 @@ if TYPE_CHECKING:
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS message (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, payload BLOB NOT NULL, readings INTEGER NOT NULL
+    number INTEGER PRIMARY KEY AUTOINCREMENT, payload BLOB NOT NULL, readings INTEGER NOT NULL,
+    address TEXT NOT NULL DEFAULT '', properties TEXT NOT NULL DEFAULT '[]'
 ) STRICT;
 CREATE TABLE IF NOT EXISTS spool (
     epoch TEXT NOT NULL, evicted_messages INTEGER NOT NULL, evicted_readings INTEGER NOT NULL
 ) STRICT;
 """
+_NO_PROPERTIES = "[]"
+# Columns that files of version 0.2 and older don't have.
+_ADDED_COLUMNS = {
+    "address": "ALTER TABLE message ADD COLUMN address TEXT NOT NULL DEFAULT ''",
+    "properties": "ALTER TABLE message ADD COLUMN properties TEXT NOT NULL DEFAULT '[]'",
+}
 _EVICTION_ORDER = {
     "oldest": "SELECT number, length(payload) FROM message ORDER BY number",
     "newest": "SELECT number, length(payload) FROM message ORDER BY number DESC",
@@ -63,12 +72,31 @@ class SpoolBusyError(SpoolError):
     """Temporary: the disk is full or fails, or the file is locked. Nothing was changed; retry later."""
 
 
+class SpoolEntry(NamedTuple):
+    """A message to be put into the spool.
+
+    Attributes
+    ----------
+    payload, readings : the message's bytes and the number of readings in it
+    address : ``area/device`` that it is published for, "" for the device of the spool
+    properties : further MQTT 5 user properties, such as a quality flag of all its readings
+
+    """
+
+    payload: bytes
+    readings: int
+    address: str = ""
+    properties: tuple[tuple[str, str], ...] = ()
+
+
 class SpooledMessage(NamedTuple):
-    """One message in the spool."""
+    """One message in the spool: its number, and the fields of its `SpoolEntry`."""
 
     number: int
     payload: bytes
     readings: int
+    address: str = ""
+    properties: tuple[tuple[str, str], ...] = ()
 
 
 class _Totals(NamedTuple):
@@ -111,6 +139,10 @@ class Spool:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.executescript(_SCHEMA)
+            columns = {row[1] for row in connection.execute("PRAGMA table_info(message)")}
+            for column, statement in _ADDED_COLUMNS.items():
+                if column not in columns:
+                    connection.execute(statement)
             if connection.execute("SELECT count(*) FROM spool").fetchone() == (0,):
                 connection.execute("INSERT INTO spool VALUES (?, 0, 0)", (secrets.token_hex(4),))
             return cls(connection, settings)
@@ -119,8 +151,8 @@ class Spool:
                 f"spool {path}: {error}; mend its folder, or move the file away (it may hold readings)"
             ) from error
 
-    def put(self, messages: Sequence[tuple[bytes, int]]) -> None:
-        """Store ``(payload, readings)`` messages; on return they are on disk, or counted as evicted.
+    def put(self, messages: Sequence[SpoolEntry]) -> None:
+        """Store messages; on return they are on disk, or counted as evicted.
 
         Raises
         ------
@@ -130,14 +162,14 @@ class Spool:
             If the file is damaged.
 
         """
-        insert = "INSERT INTO message (payload, readings) VALUES (?, ?)"
+        insert = "INSERT INTO message (payload, readings, address, properties) VALUES (?, ?, ?, ?)"
         with self._lock:
             with self._transaction():
-                self._connection.executemany(insert, messages)
+                self._connection.executemany(insert, map(_row, messages))
                 totals = _Totals(
                     self._totals.messages + len(messages),
-                    self._totals.size + sum(len(payload) for payload, _ in messages),
-                    self._totals.readings + sum(readings for _, readings in messages),
+                    self._totals.size + sum(len(one.payload) for one in messages),
+                    self._totals.readings + sum(one.readings for one in messages),
                 )
                 evicted_totals = (
                     self._evict(totals) if totals.size > self._settings.spool_bytes else _Totals(0, 0, 0)
@@ -150,10 +182,14 @@ class Spool:
         """Return at most ``limit`` messages after a number, in order. Raises as `put` does."""
         with self._lock, _translated_errors():
             rows = self._connection.execute(
-                "SELECT number, payload, readings FROM message WHERE number > ? ORDER BY number LIMIT ?",
+                "SELECT number, payload, readings, address, properties FROM message"
+                " WHERE number > ? ORDER BY number LIMIT ?",
                 (number, limit),
             )
-            return [SpooledMessage(*row) for row in rows]
+            return [
+                SpooledMessage(number, payload, readings, address, _properties(properties))
+                for number, payload, readings, address, properties in rows
+            ]
 
     def contains(self, number: int) -> bool:
         """Whether a message is still in the spool. Raises as `put` does."""
@@ -209,6 +245,15 @@ class Spool:
         deleted = _Totals(*self._connection.execute(_TOTALS_QUERY, (first, last)).fetchone())
         self._connection.execute("DELETE FROM message WHERE number BETWEEN ? AND ?", (first, last))
         return deleted
+
+
+def _row(entry: SpoolEntry) -> tuple[bytes, int, str, str]:
+    properties = json.dumps(entry.properties) if entry.properties else _NO_PROPERTIES
+    return entry.payload, entry.readings, entry.address, properties
+
+
+def _properties(text: str) -> tuple[tuple[str, str], ...]:
+    return () if text == _NO_PROPERTIES else tuple((name, value) for name, value in json.loads(text))
 
 
 def _clamped(number: int) -> int:

@@ -67,7 +67,7 @@ def column_layout(mapping: FileMapping, names: Sequence[str], file: Path) -> Col
         if column is not None
     ]
     if not targets:
-        patterns = ", ".join(repr(one.match) for one in mapping.column)
+        patterns = ", ".join(f"{one.match!r}{did_you_mean(one.match, names)}" for one in mapping.column)
         raise MappingError(
             f"{file}: no column matches {patterns}; "
             f"{_column_names_text(names)}{_separator_hint(mapping, names)}"
@@ -139,14 +139,9 @@ def _make_target(
             f"{file}: column {name!r} makes site {site!r}: letters, digits and _ . : - only, 64 at most; "
             f"give its [[column]] a site, such as site = {_suggested_site(site)!r}, or rename the file"
         )
-    scale, offset = conversion_of(column, file)
-    return ColumnTarget(position, name, site, quantities.QUANTITIES[column.quantity], scale, offset)
-
-
-def conversion_of(column: ColumnMapping, file: Path) -> tuple[float, float]:
-    """Return scale and offset from the recorded number to the wire unit."""
-    matching = conversion(column, file)
-    return matching.scale, matching.offset
+    to_wire = conversion(column)
+    quantity = quantities.QUANTITIES[column.quantity]
+    return ColumnTarget(position, name, site, quantity, to_wire.scale, to_wire.offset)
 
 
 def _suggested_site(site: str) -> str:

@@ -100,7 +100,7 @@ class TextTable:
                     yield row
             except csv.Error as error:
                 account.rows += 1
-                account.leave_out("unreadable", self.position_text(), f"{error}: is a quote not closed?")
+                account.leave_out("unreadable", self.position_text(), f"{error} (is a quote not closed?)")
             else:
                 return
 

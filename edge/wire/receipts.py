@@ -27,6 +27,8 @@ MAX_NUMBER_DIGITS = 18  # fits 64 bits; int() raises another error on more than 
 MAX_EPOCH_LENGTH = 128
 MAX_REFUSALS = 50  # in one receipt
 MAX_DETAIL_CHARACTERS = 300  # characters; the dead letter has the full text
+REJECTION_PROPERTY = "rejection"  # user property: why a device's gateway could not read the payload
+QUALITY_PROPERTY = "quality"  # user property: QARTOD flag that the device gives all readings of the message
 RECORDED_PROPERTY = ("recorded", "1")  # user property of data from a recording, whose times may be of any age
 
 

@@ -152,16 +152,10 @@ class AreaScopedStore:
         visible = self._directory_index.devices
         return [one for one in self._store.activity() if one.device_id in visible]
 
-    def health(self, series_ids: Sequence[int] | None = None) -> StoreHealth:
+    def health(self, areas: Sequence[str] | None = None) -> StoreHealth:
         """Edition and schema version of the database, and its counts of rows of the areas."""
-        visible = self._directory_index.series
-        rows = self._store.health(
-            [one for one in (visible if series_ids is None else series_ids) if one in visible]
-        )
-        n_open_anomalies = self.count_anomalies(AnomalyQuery(states=["open"]))
-        return msgspec.structs.replace(
-            rows, open_anomalies=n_open_anomalies, dead_letters=self.count_dead_letters(DeadLetterQuery())
-        )
+        visible = self._directory_index.visible_area_ids
+        return self._store.health(sorted(visible if areas is None else visible.intersection(areas)))
 
     def dead_letters(self, query: DeadLetterQuery) -> list[DeadLetter]:
         """Dead letters of the areas; only unrestricted principals see those without a known area."""

@@ -25,6 +25,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 # Keys of evidence whose values identify enrolled objects.
 ID_KEYS = ("site_id", "series_id", "device_id", "node_id")
 ID_KEY_PATTERN = re.compile("|".join(f'"{name}"' for name in ID_KEYS))
+CONTAINERS = (dict, list)
 KEPT_KEYS = ("way",)  # "upstream" or "downstream": all that is kept of a neighbour's entry
 # The sentence on a neighbour that `analytics.quality.cause_text` appends to a reason.
 NEIGHBOUR_PATTERN_EN = re.compile(
@@ -61,7 +62,7 @@ def _redact_evidence(value: Any, directory_index: DirectoryIndex) -> Any:
     if directory_index.is_unrestricted:
         return value
     if isinstance(value, dict):
-        if any(
+        if not value.keys().isdisjoint(ID_KEYS) and any(
             not _is_visible(name, value[name], directory_index)
             for name in ID_KEYS
             if value.get(name) is not None
@@ -69,10 +70,17 @@ def _redact_evidence(value: Any, directory_index: DirectoryIndex) -> Any:
             return {"en": OTHER_AREA_EN, "zh": OTHER_AREA_ZH} | {
                 name: value[name] for name in KEPT_KEYS if name in value
             }
-        redacted_entries = {name: _redact_evidence(one, directory_index) for name, one in value.items()}
-        return redacted_entries if any(redacted_entries[name] is not value[name] for name in value) else value
+        redacted_entries = {
+            name: redacted
+            for name, one in value.items()
+            # most values are numbers and texts: a call for each would take most of the time
+            if isinstance(one, CONTAINERS) and (redacted := _redact_evidence(one, directory_index)) is not one
+        }
+        return value | redacted_entries if redacted_entries else value
     if isinstance(value, list):
-        redacted_items = [_redact_evidence(one, directory_index) for one in value]
+        redacted_items = [
+            _redact_evidence(one, directory_index) if isinstance(one, CONTAINERS) else one for one in value
+        ]
         return (
             redacted_items
             if any(new is not old for new, old in zip(redacted_items, value, strict=True))

@@ -20,9 +20,9 @@ router = APIRouter(include_in_schema=False)
 
 LOGIN_STYLE = """
 body { background: #0b1420; color: #dbe4ee; font-family: system-ui, "Noto Sans CJK SC", sans-serif;
-       display: grid; place-items: center; min-height: 95vh; }
+       display: grid; place-items: center; min-height: 95vh; grid-template-columns: minmax(0, 1fr); }
 form { background: #121f2f; border: 1px solid #1f3147; border-radius: 10px; padding: 24px; width: 420px;
-       max-width: 100%; box-sizing: border-box; }
+       max-width: 100%; box-sizing: border-box; overflow-wrap: anywhere; }
 input, button { width: 100%; box-sizing: border-box; padding: 10px; margin-top: 10px; font-size: 15px; }
 p { color: #8fa3b8; min-height: 1.4em; }
 """
@@ -49,8 +49,12 @@ async function enter(key) {
   if (answer.ok) location.replace("/"); else said.textContent = words[answer.status] ?? words[0];
 }
 form.addEventListener("submit", event => { event.preventDefault(); enter(form.key.value.trim()); });
-const brought = location.hash.slice(1);
-if (brought) { history.replaceState(null, "", "/login"); enter(brought); }
+function enterByLink() {
+  const brought = location.hash.slice(1);
+  if (brought) { history.replaceState(null, "", "/login"); enter(brought); }
+}
+addEventListener("hashchange", enterByLink);  // a link that is opened in a tab with this page loads nothing
+enterByLink();
 """
 )
 LOGIN_PAGE = f"""<!doctype html><html lang="zh-CN"><head><meta charset="utf-8">

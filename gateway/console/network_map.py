@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from gateway.console.translations import Language, translate
+from ingest_service.storage.contract.models import Directory, Node
 
 if TYPE_CHECKING:
     from analytics.service.network_state import LinkState, NodeState, Status
     from gateway.console.platform_state import PlatformState
-    from ingest_service.storage.contract.models import Link, Node
+    from ingest_service.storage.contract.models import Link
 
 STATUS_COLOURS: dict[Status, str] = {
     "ok": "#3ddc97",
@@ -37,18 +40,44 @@ STATUS_SIZES: dict[Status, int] = {
 }
 RIVER_COLOUR, ROAD_COLOUR, TEXT_COLOUR = "#2f81f7", "#6e7b8a", "#dbe4ee"
 TOOLTIP_MODE = "richText"  # drawn on the canvas: with ECharts' mode "html" markup in a name would run
+ROAD_SITE_KINDS = ("junction", "road_section")
+LABEL_MARGIN_PX = 150  # at the right, for the labels of the outermost nodes
+LABEL_WIDTH_PX = 132  # longer names are wrapped
+PHONE_WIDTH_PX = 500  # of a chart, below which its legend takes two rows
 DEGREE_ASPECT = 0.86  # length of a degree of longitude over one of latitude, at 30.7° N
+
+
+def with_site_nodes(directory: Directory) -> Directory:
+    """Return a directory with a node for each site without one, so that the map shows every site."""
+    sites_with_node = {one.site_id for one in directory.nodes}
+    site_nodes = [
+        Node(
+            node_id=f"site/{one.site_id}",
+            network="road" if one.kind in ROAD_SITE_KINDS else "river",
+            kind="section",
+            site_id=one.site_id,
+            area_id=one.area_id,
+            en=one.en,
+            zh=one.zh,
+            lon=one.lon,
+            lat=one.lat,
+        )
+        for one in directory.sites
+        if one.site_id not in sites_with_node
+    ]
+    return msgspec.structs.replace(directory, nodes=[*directory.nodes, *site_nodes])
 
 
 def map_options(platform_state: PlatformState, language: Language) -> dict[str, Any]:
     """Return the ECharts options of the map."""
-    nodes = {one.node_id: one for one in platform_state.directory_index.directory.nodes}
+    nodes = {one.node_id: one for one in with_site_nodes(platform_state.directory_index.directory).nodes}
     states = {one.node_id: one for one in platform_state.state.nodes}
     links = {one.link_id: one for one in platform_state.directory_index.directory.links}
     return {
         "backgroundColor": "transparent",
         "animation": False,
-        "grid": {"left": 12, "right": 150, "top": 40, "bottom": 16},
+        "grid": {"left": 12, "right": LABEL_MARGIN_PX, "top": 40, "bottom": 16},
+        "media": [{"query": {"maxWidth": PHONE_WIDTH_PX}, "option": {"grid": {"top": 84}}}, {"option": {}}],
         "legend": _legend(language),
         "tooltip": {"trigger": "item", "confine": True, "renderMode": TOOLTIP_MODE},
         **_axes(list(nodes.values())),
@@ -167,6 +196,8 @@ def _point(state: NodeState, node: Node, language: Language) -> dict[str, Any]:
             "show": is_labelled,
             "formatter": name,
             "position": "right",
+            "width": LABEL_WIDTH_PX,
+            "overflow": "break",
             "color": TEXT_COLOUR,
             "fontSize": 12,
         },

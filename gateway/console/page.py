@@ -78,16 +78,29 @@ body { background: #0b1420; color: #dbe4ee;
 .q-table tbody td { font-size: 14px; white-space: normal; }
 .q-table a { color: #7ec8ff; white-space: nowrap; }
 .q-tab { min-height: 30px; padding: 0 10px; }
-@media (max-width: 700px) {
+@media (max-width: 1000px) {
   .nicegui-content { height: auto; }
-  .figures { gap: 6px 18px; }
-  .figure { font-size: 16px; }
   .upper { flex: none; flex-direction: column; }
   .map-panel { flex: none; width: 100%; height: 360px; }
   .list-panel { flex: none; width: 100%; height: 380px; }
-  .lower { flex: none; height: 420px; }
+  .lower { flex: none; height: 480px; }
+}
+@media (max-width: 700px) {
+  .figures { gap: 6px 18px; }
+  .figure { font-size: 16px; }
+  .plot-head { flex-direction: column; align-items: stretch; overflow: hidden; }
+  .plot-head .q-tabs { flex: none !important; width: 100%; }
+  .letters { width: 100%; padding: 8px; }
+  .letters .q-table td:nth-child(2) { overflow-wrap: anywhere; }
   .q-table th, .q-table td { padding: 4px 5px !important; font-size: 13px !important; }
-  .list-panel .q-table td:nth-child(3), .list-panel .q-table th:nth-child(3) { max-width: 76px; }
+  /* an anomaly in two rows: severity, time, site and link; below them the sentence over the whole width */
+  .list-panel thead { display: none; }
+  .list-panel :is(table, tbody) { display: block; }
+  .list-panel .q-virtual-scroll__content tr { display: grid; align-items: center; height: auto !important;
+    grid-template-columns: auto auto 1fr auto; border-bottom: 1px solid #1f3147; }
+  .list-panel .q-virtual-scroll__content td { border: none; height: auto; }
+  .list-panel .q-virtual-scroll__content td:nth-child(4) { grid-column: 1 / -1; grid-row: 2; }
+  .list-panel .q-virtual-scroll__content td:nth-child(5) { grid-column: 4; grid-row: 1; }
 }
 """
 SEVERITY_CELL = """
@@ -214,7 +227,7 @@ class ConsolePage:
                 self._unlisted_label = ui.label("").classes("figure-name").mark("unlisted")
                 self._unlisted_label.visible = False
         with ui.column().classes("panel p-2 gap-0 lower"):
-            with ui.row().classes("w-full items-center gap-x-4 gap-y-0"):
+            with ui.row().classes("w-full items-center gap-x-4 gap-y-0 plot-head"):
                 self._tabs = ui.tabs(on_change=self._on_quantity_change).props(
                     "dense no-caps inline-label align=left outside-arrows mobile-arrows"
                 )
@@ -270,6 +283,8 @@ class ConsolePage:
             await self._show_linked_anomaly(platform_state)
         if self._series_id is None and platform_state.anomalies:
             self._series_id = next((one.series_id for one in platform_state.anomalies if one.series_id), None)
+        if self._series_id is None:
+            self._series_id = newest_series_id(platform_state)
         await self._show_series(platform_state)
 
     async def _is_still_authenticated(self) -> bool:
@@ -457,6 +472,12 @@ class ConsolePage:
 
     def _text(self, key: str) -> str:
         return translate(key, self._language)
+
+
+def newest_series_id(platform_state: PlatformState) -> int | None:
+    """Return the series with the newest reading, shown where there is no anomaly; None without readings."""
+    measured = [one for node in platform_state.state.nodes for one in node.measured]
+    return max(measured, key=lambda one: one.time_s).series_id if measured else None
 
 
 def worst_clock_text(clocks: dict[str, float], language: Language) -> str:

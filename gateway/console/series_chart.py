@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 BAND_SPREADS = 3.0  # half width of the band in spreads
 FLAG_STYLES = {3: ("flag_suspect", "#ffc857", "triangle"), 4: ("flag_fail", "#ff4d5e", "diamond")}
 MAX_POINTS_WITH_SYMBOLS = 60  # up to so many readings are also drawn as points: one alone makes no line
+PHONE_WIDTH_PX = 500  # of a chart, below which its title is wrapped and its legend takes two rows
+PHONE_LAYOUT = {
+    "title": {"textStyle": {"width": 300, "overflow": "break", "fontSize": 13}},
+    "legend": {"top": 42, "itemGap": 8},
+    "grid": {"left": 48, "right": 16, "top": 96},
+}
 AXIS_PAD_SHARE = 0.02  # of the time range, on each side of it
 VALUE_COLOUR, BAND_COLOUR, TEXT_COLOUR, GRID_COLOUR = "#7ec8ff", "#3ddc97", "#dbe4ee", "#223244"
 
@@ -77,6 +83,7 @@ def chart_options(
         "legend": _legend(language),
         "tooltip": {"trigger": "axis", "confine": True, "renderMode": "richText"},
         "grid": {"left": 64, "right": 20, "top": 56, "bottom": 28},
+        "media": [{"query": {"maxWidth": PHONE_WIDTH_PX}, "option": PHONE_LAYOUT}, {"option": {}}],
         "xAxis": _time_axis(rows, series.interval_s),
         "yAxis": {
             "type": "value",
@@ -108,13 +115,12 @@ def _legend(language: Language) -> dict[str, Any]:
     ]
     legend_style = {
         "left": 8,
-        "right": 8,
         "top": 26,
         "itemWidth": 18,
         "itemHeight": 11,
         "textStyle": {"color": TEXT_COLOUR},
     }
-    return {"type": "scroll", "data": legend_entries, **legend_style}
+    return {"data": legend_entries, **legend_style}
 
 
 def _time_axis(rows: NDArray[np.void], interval_s: float) -> dict[str, Any]:

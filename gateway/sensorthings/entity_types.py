@@ -33,6 +33,11 @@ class EntityType:
     properties: dict[str, ValueType]
     links: dict[str, str]
 
+    @property
+    def with_article(self) -> str:
+        """The name in a sentence: ``an Observation``, ``a Thing``."""
+        return f"{'an' if self.name[0] in 'AEIOU' else 'a'} {self.name}"
+
     def to_many(self, link: str) -> bool:
         """Whether a link leads to a set. Raises KeyError if there is no such link."""
         return self.links[link] == link

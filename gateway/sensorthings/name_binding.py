@@ -100,7 +100,7 @@ class NameBinder:
                 continue
             name = "id" if part in ID_NAMES else part
             if name not in kind.properties:
-                self._fail(f"a {kind.name} has no {part!r}: it has {_member_names(kind)}", path.at)
+                self._fail(f"{kind.with_article} has no {part!r}: it has {_member_names(kind)}", path.at)
             return self._check_json_path(
                 PropertyRef(tuple(links), name, path.parts[position + 1 :], kind.properties[name], path.at)
             )

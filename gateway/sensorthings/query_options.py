@@ -181,7 +181,9 @@ def _parse_select(value: str, offset: int, kind: EntityType) -> Iterator[str]:
             yield {"selfLink": "@iot.selfLink"}.get(name, name)
         else:
             known_names = ", ".join([*kind.properties, *kind.links])
-            raise QueryError(f"a {kind.name} has no {name!r}: it has {known_names}", at, option="$select")
+            raise QueryError(
+                f"{kind.with_article} has no {name!r}: it has {known_names}", at, option="$select"
+            )
 
 
 def _parse_expand(
@@ -201,7 +203,9 @@ def _parse_expand(
             if link not in linked_kind.links:
                 known_names = ", ".join(linked_kind.links)
                 raise QueryError(
-                    f"a {linked_kind.name} has no link {link!r}: it has {known_names}", at, option="$expand"
+                    f"{linked_kind.with_article} has no link {link!r}: it has {known_names}",
+                    at,
+                    option="$expand",
                 )
             if level > MAX_EXPAND_DEPTH:
                 raise QueryError(f"deeper than {MAX_EXPAND_DEPTH} levels", at, option="$expand")

@@ -180,7 +180,7 @@ def _property_value(
     first = "id" if names[0] == "@iot.id" else names[0]
     if any(one.key is not None for one in [part, *rest]) or first not in kind.properties:
         member_names = ", ".join([*kind.properties, *kind.links])
-        raise ProblemError(404, f"a {kind.name} has no {names[0]!r}: it has {member_names}")
+        raise ProblemError(404, f"{kind.with_article} has no {names[0]!r}: it has {member_names}")
     value = entity_model.values(entity)[first]
     for name in names[1:]:
         if kind.properties[first] not in {ValueType.JSON, ValueType.GEOMETRY} or not isinstance(value, dict):

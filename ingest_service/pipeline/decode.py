@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import structlog
 
+from analytics.core.flags import Flag
 from analytics.core.rounding import convert_and_round
 from edge.wire import receipts, senml, senml_columns, status
 from edge.wire.errors import PayloadError
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+DECLARED_FLAGS = {str(int(flag)): int(flag) for flag in (Flag.SUSPECT, Flag.FAIL)}
+
 
 @dataclass(slots=True)
 class DecodedBatch:
@@ -48,7 +51,8 @@ class DecodedBatch:
     series_id : (n,)
     time_s, received_s : (n,) time measured and received, Unix seconds [s]
     value : (n,) in the canonical unit
-    off_clock : (n,) whether the clock of the device is known to be wrong
+    has_wrong_clock : (n,) whether the clock of the device is known to be wrong
+    declared_quality : (n,) QARTOD flag that the device gives its reading, 0 if it gives none
     letters : dead letters, one per message with a fault
     statuses : one per status message
 
@@ -60,6 +64,7 @@ class DecodedBatch:
     received_s: NDArray[np.float64]
     value: NDArray[np.float64]
     has_wrong_clock: NDArray[np.bool_]
+    declared_quality: NDArray[np.uint8]
     dead_letters: list[DeadLetter]
     statuses: list[DeviceStatus]
 
@@ -95,6 +100,7 @@ def decode(
         has_wrong_clock=np.isin(rows.message, list(wrong_clock_messages))
         if wrong_clock_messages
         else np.zeros(len(rows.message), bool),
+        declared_quality=_declared_quality(messages, rows.message),
         dead_letters=dead_letters,
         statuses=statuses,
     )
@@ -133,6 +139,7 @@ def _empty_batch(dead_letters: list[DeadLetter]) -> DecodedBatch:
         received_s=np.empty(0),
         value=np.empty(0),
         has_wrong_clock=np.empty(0, bool),
+        declared_quality=np.empty(0, np.uint8),
         dead_letters=dead_letters,
         statuses=[],
     )
@@ -147,6 +154,7 @@ def _concatenated(first: DecodedBatch, second: DecodedBatch, length: int) -> Dec
         received_s=np.concatenate([first.received_s, second.received_s]),
         value=np.concatenate([first.value, second.value]),
         has_wrong_clock=np.concatenate([first.has_wrong_clock, second.has_wrong_clock]),
+        declared_quality=np.concatenate([first.declared_quality, second.declared_quality]),
         dead_letters=first.dead_letters + second.dead_letters,
         statuses=first.statuses + second.statuses,
     )
@@ -221,6 +229,16 @@ def _clears_retained_message(message: Message) -> bool:
     The broker forwards it as an ordinary message. One with a spool position was meant as data.
     """
     return receipts.position_of(message.properties) is None
+
+
+def _declared_quality(messages: Sequence[Message], message: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """Return the flag that the device gives each reading, (n,); 0 where the message has none, or no flag."""
+    by_message = np.zeros(len(messages), np.uint8)
+    for index, one in enumerate(messages):
+        for name, value in one.properties:
+            if name == receipts.QUALITY_PROPERTY:
+                by_message[index] = DECLARED_FLAGS.get(value, 0)
+    return by_message[message]
 
 
 def _canonical_values(rows: RawReadings, resolver: SeriesResolver) -> NDArray[np.float64]:

@@ -103,6 +103,9 @@ def _decode_message(
 ) -> list[tuple[int, float, float]]:
     """Return (code, time [s], raw value) of the valid records; append one dead letter if any is invalid."""
     device = context.resolver.topic(message.topic).device
+    rejection = dict(message.properties).get(receipts.REJECTION_PROPERTY)
+    if rejection is not None:
+        raise PayloadError(f"the gateway of the device could not read it: {rejection}")
     # A retained message was not measured now, so its relative times have no reference.
     now_s = None if message.retained else message.received_s
     records, faults = senml.decode_each(message.payload, content_type=message.content_type, now_s=now_s)

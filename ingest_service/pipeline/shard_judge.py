@@ -40,7 +40,8 @@ class JudgedBatch:
     """Readings of a batch as they will be stored, with the revisions and anomalies they caused.
 
     ``fresh`` readings are newer than all earlier ones of their series and were judged; ``doubtful`` ones may
-    be repeats or late, or are from a device with a wrong clock, and were not. ``…_message`` is the index of
+    be repeats or late, or are from a device with a wrong clock or flagged
+    by their device, and were not. ``…_message`` is the index of
     the message of each reading; ``undo`` rolls the judge back if the database refuses the batch.
     """
 
@@ -101,18 +102,23 @@ class ShardJudge:
         self._last_us = np.concatenate([self._last_us, np.full(len(new), NEVER_US)])
 
     def judge(self, decoded: DecodedBatch) -> JudgedBatch:
-        """Judge the readings that can be judged; late ones, and those of wrong clocks, are doubtful.
+        """Judge the readings that can be judged; the others are doubtful.
+
+        Those are late ones, those of wrong clocks, and those that their device flags itself.
 
         If the core raises an error, the readings are stored all the same, flagged 2 (`Rule.UNJUDGED`).
         """
         slots, rows, order = self._sorted(decoded)
         has_wrong_clock = decoded.has_wrong_clock[order]
-        fresh_mask = self._is_fresh(slots, rows["time_us"]) & ~has_wrong_clock
+        declared = decoded.declared_quality[order]
+        fresh_mask = self._is_fresh(slots, rows["time_us"]) & ~has_wrong_clock & (declared == 0)
         message = decoded.message[order]
         doubtful, doubtful_message = rows[~fresh_mask], message[~fresh_mask]
-        has_wrong_clock = has_wrong_clock[~fresh_mask]
+        has_wrong_clock, declared = has_wrong_clock[~fresh_mask], declared[~fresh_mask]
         doubtful["quality"] = np.where(has_wrong_clock, Flag.SUSPECT, Flag.NOT_EVALUATED)
         doubtful["rules"] = np.where(has_wrong_clock, Rule.CLOCK, Rule.LATE)
+        doubtful["quality"][declared > 0] = np.maximum(doubtful["quality"], declared)[declared > 0]
+        doubtful["rules"][declared > 0] = Rule.DEVICE | (doubtful["rules"] & Rule.CLOCK)[declared > 0]
         slots, fresh, fresh_message = slots[fresh_mask], rows[fresh_mask], message[fresh_mask]
         touched = np.unique(slots)
         undo = JudgeRollback(touched, self._state.select_series(touched), self._last_us[touched])

@@ -8,11 +8,15 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from deploy.embedded.server_environment import free_port
+from tests.support.grafana_login import connect, run_all_queries
+from tests.support.grafana_provisioning import read_file
 from tests.support.processes import REPOSITORY
 
 if TYPE_CHECKING:
@@ -52,10 +56,34 @@ def up(folder: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
     return done.returncode, json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}, done.stdout
 
 
+def drain(terminal: int) -> None:
+    """Read a terminal until it is closed: a process whose output nobody reads stands still."""
+    with suppress(OSError):
+        while os.read(terminal, 65536):
+            pass
+
+
+def read_as_grafana(folder: Path) -> None:
+    """Write a Grafana's files for the running `up`, and read a series with exactly what they contain."""
+    files = folder / "grafana"
+    command = [sys.executable, "-m", "deploy", "dashboards", "provision", str(files), "--folder", str(folder)]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("TOWNTWIN_")}
+    subprocess.run(command, cwd=REPOSITORY, env=environ, check=True, timeout=60)
+    (source,) = read_file((files / "datasources/towntwin.yaml").read_text())["datasources"]
+    with connect(source) as connection:
+        assert run_all_queries(connection) > 200
+        assert connection.execute("SELECT DISTINCT quantity FROM series_view").fetchall() == [
+            ("water_level",)
+        ]
+
+
 @pytest.mark.timeout(300)
 def test_the_demo_finds_every_planned_fault_in_time(open_folder: Path) -> None:
     code, summary, printed = up(open_folder, "--for", "60")
     assert "/login#tt_" in printed, "the console opens with the key that is printed"
+    (shown,) = [line for line in printed.splitlines() if line.startswith("Grafana: ")]
+    assert "user towntwin_grafana_login (reads views only)" in shown
+    assert (open_folder / "postgres/password-towntwin_grafana_login").read_text() in shown
     assert summary["found_faults"] == summary["planned_faults"] >= 8
     assert summary["readings"] >= 20_000
     assert summary["lost"] == summary["dead_letters"] == 0
@@ -123,6 +151,8 @@ def test_a_replay_on_a_terminal_stays_up_until_it_is_stopped_and_ends_with_once(
                 break
         if not once:
             assert process.poll() is None, printed
+            threading.Thread(target=drain, args=[ours], daemon=True).start()
+            read_as_grafana(open_folder)
             process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0, printed
         assert ("everything stays up until" in printed.replace("\r\n", " ")) is not once

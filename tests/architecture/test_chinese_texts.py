@@ -22,6 +22,7 @@ from analytics.service.reports import translations as reports
 from analytics.service.site_anomaly_builder import DETECTORS as SITE_DETECTORS
 from dashboards import translations as dashboards
 from dashboards.alerting import alert_rules
+from dashboards.grafana_versions import COMMON_FEATURES
 from edge.wire.quantities import QUANTITIES
 from gateway.console import health_checks
 from gateway.console import page as console_page
@@ -116,7 +117,9 @@ def chinese_texts() -> dict[str, list[str]]:
         "dead letters": [one.zh for one in REASONS.values()],
         "words of dashboards": [zh for _, zh in dashboards.TRANSLATIONS.values()],
         "dashboards": [text for one in boards for text in _of_dashboards(json.loads(one.read_text("utf-8")))],
-        "alerts": [str(one["title"]).partition(" · ")[2] for one in alert_rules.build_alert_rules()],
+        "alerts": [
+            str(one["title"]).partition(" · ")[2] for one in alert_rules.build_alert_rules(COMMON_FEATURES)
+        ],
         "console": [zh for key, (_, zh) in console.TRANSLATIONS.items() if key != "language"],
         "health": [
             *_sentences(process_messages),

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-import yaml
 from grafana_foundation_sdk.models.alerting import NotificationPolicy, Rule
 
 from dashboards.alerting.alert_rules import ALERTS, build_alert_rules
@@ -17,13 +16,22 @@ from dashboards.alerting.contact_points import (
     notification_route,
     with_notification_route,
 )
-from dashboards.alerting.provisioning import PLACEHOLDER_SETTINGS, provisioning_files
 from dashboards.generate import FOLDER
+from dashboards.grafana_versions import COMMON_FEATURES, features_of
 from dashboards.postgres_query import DATASOURCE_UID
+from dashboards.provisioning_files import PLACEHOLDER_SETTINGS, provisioning_files, stack_files
 from dashboards.settings import Settings
 from tests.dashboards.conftest import BOARDS, DemoDatabase
+from tests.support.grafana_macros import expand
+from tests.support.grafana_provisioning import read_file
+from tests.support.grafana_templates import AlertData, render
 
-RULES = {one["uid"].removeprefix("towntwin-"): one for one in build_alert_rules()}
+if TYPE_CHECKING:
+    from dashboards.grafana_versions import GrafanaFeatures
+
+NEWEST = features_of((12, 3, 3))
+RULES = {one["uid"].removeprefix("towntwin-"): one for one in build_alert_rules(NEWEST)}
+WITH_ROWS = [one.name for one in ALERTS if one.on_error == "KeepLast"]
 DURATION = re.compile(r"\d+[smhd]")
 # What makes a rule fire or quiet, inside a transaction that is rolled back.
 ANOMALY = """
@@ -49,9 +57,9 @@ QUIET = {
 }
 
 
-def values(filled: DemoDatabase, name: str, change: str) -> list[dict[str, Any]]:
-    """What a rule's query answers after a change, as Grafana's role."""
-    sql = RULES[name]["data"][0]["model"]["rawSql"]
+def values(filled: DemoDatabase, name: str, change: str, query: int = 0) -> list[dict[str, Any]]:
+    """What a query of a rule answers after a change, as Grafana's role."""
+    sql = RULES[name]["data"][query]["model"]["rawSql"]
     with psycopg.connect(filled.dsn) as connection:
         connection.execute(change.encode())
         connection.execute("SET LOCAL ROLE towntwin_grafana")
@@ -69,14 +77,14 @@ def threshold(name: str) -> tuple[float, float]:
     return condition["evaluator"]["params"][0], condition["unloadEvaluator"]["params"][0]
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", WITH_ROWS)
 def test_fires(name: str, filled: DemoDatabase) -> None:
     above, _ = threshold(name)
     found = values(filled, name, FIRING[name])
     assert [one for one in found if one["value"] > above]
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", WITH_ROWS)
 def test_is_quiet_and_recovers(name: str, filled: DemoDatabase) -> None:
     """Quiet is below the recovery threshold, too; and every site keeps its row: nothing goes missing."""
     _, recovers_below = threshold(name)
@@ -86,7 +94,7 @@ def test_is_quiet_and_recovers(name: str, filled: DemoDatabase) -> None:
     assert len(found) == len(values(filled, name, FIRING[name]))
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", WITH_ROWS)
 def test_one_number_and_labels_that_name_a_row(name: str, filled: DemoDatabase) -> None:
     """What Grafana asks of a table without time: one number column, words for labels, no two rows alike."""
     found = values(filled, name, QUIET[name])
@@ -101,7 +109,7 @@ def test_a_rule_is_what_grafana_documents(name: str) -> None:
     one = RULES[name]
     assert Rule.from_json({**one, "data": []}).uid == one["uid"]
     assert re.fullmatch(r"[a-zA-Z0-9_-]{1,40}", one["uid"])
-    assert [query["refId"] for query in one["data"]] == ["A", "B"]
+    assert [query["refId"] for query in one["data"]] in (["A", "B"], ["A", "B", "C"])
     assert one["condition"] == "B"
     assert one["data"][0]["datasourceUid"] == DATASOURCE_UID
     assert one["data"][1]["model"]["expression"] == "A"
@@ -109,30 +117,120 @@ def test_a_rule_is_what_grafana_documents(name: str) -> None:
     assert DURATION.fullmatch(one["keep_firing_for"])
     assert one["noDataState"] in ("OK", "NoData", "Alerting", "KeepLast")
     assert one["execErrState"] in ("OK", "Error", "Alerting", "KeepLast")
-    assert "$__" not in one["data"][0]["model"]["rawSql"], "an alert has its own time, not a dashboard's"
+    for query in one["data"]:
+        sql = query["model"].get("rawSql", "")
+        assert "$" not in sql, "an alert has no variables, and its own time instead of a dashboard's"
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_messages_speak_both_languages_and_name_labels_that_there_are(
-    name: str, filled: DemoDatabase
-) -> None:
+def test_messages_are_in_both_languages_and_name_the_row(name: str, filled: DemoDatabase) -> None:
+    """Every language has its own text and link, without a gap where a label is missing."""
     notes = RULES[name]["annotations"]
-    assert re.search(r"[\u4e00-\u9fff]", notes["summary_zh"])
-    assert not re.search(r"[\u4e00-\u9fff]", notes["summary"])
-    labels = set(re.findall(r"\$labels\.(\w+)", notes["summary"] + notes["summary_zh"]))
-    assert labels <= set(values(filled, name, QUIET[name])[0])
+    for row in values(filled, name, FIRING.get(name, "SELECT 1")):
+        del row["value"]
+        english, chinese = (render(notes[key], AlertData(row)) for key in ("summary", "summary_zh"))
+        assert "[no value]" not in english + chinese
+        assert not re.search(r"[\u4e00-\u9fff]", english)
+        assert re.search(r"[\u4e00-\u9fff]", chinese)
+        assert english.startswith(row["town_en"] if "town_en" in row else row.get("process", ""))
+        assert chinese.startswith(row["town_zh"] if "town_zh" in row else row.get("process", ""))
     board = next(one for one in BOARDS.values() if one["uid"] == notes["__dashboardUid__"])
     assert int(notes["__panelId__"]) in [panel["id"] for panel in board["panels"] if panel["type"] != "row"]
 
 
-def test_only_the_rule_of_lag_speaks_when_the_database_is_away() -> None:
-    assert {one.name: (one.no_data, one.on_error) for one in ALERTS} == {
-        "severe": ("OK", "KeepLast"),
-        "silent": ("OK", "KeepLast"),
-        "lag": ("Alerting", "Alerting"),
-        "processes": ("OK", "KeepLast"),
-        "letters": ("OK", "KeepLast"),
+@pytest.mark.parametrize("name", RULES)
+def test_an_error_or_no_data_is_no_claim_about_a_place(name: str) -> None:
+    """The rule of lag read "[no value]: no reading came" when its query failed."""
+    labels = {
+        "alertname": "DatasourceError",
+        "rulename": "x",
+        "ref_id": "A",
+        "datasource_uid": DATASOURCE_UID,
     }
+    data = AlertData(labels)
+    notes = {key: render(text, data) for key, text in RULES[name]["annotations"].items()}
+    assert "[no value]" not in "".join(notes.values())
+    assert "no reading came" not in notes["summary"]
+    assert "check the database" in notes["summary"]
+    assert "请检查数据库" in notes["summary_zh"]
+    for language, key in (("en", "link"), ("zh", "link_zh")):
+        uid, _, query = notes[key].removeprefix("https://grafana.example/d/").partition("?")
+        assert uid in {board["uid"] for board in BOARDS.values() if board["uid"].endswith(language)}
+        assert query == "from=now-6h&to=now"
+
+
+@pytest.mark.parametrize("external_url", ["https://grafana.example/ops", "https://grafana.example/ops/"])
+@pytest.mark.parametrize("name", WITH_ROWS)
+def test_a_link_opens_the_site_and_the_time(name: str, external_url: str, filled: DemoDatabase) -> None:
+    rule = RULES[name]
+    begins = values(filled, name, FIRING[name], 2) if len(rule["data"]) == 3 else []
+    by_labels = {tuple(row[key] for key in row if key != "value"): row["value"] for row in begins}
+    for row in values(filled, name, FIRING[name]):
+        value = row.pop("value")
+        c = {"C": by_labels[tuple(row.values())]} if begins else {}
+        link = render(rule["annotations"]["link_zh"], AlertData(row, {"A": value, **c}, external_url))
+        uid, _, query = link.removeprefix("https://grafana.example/ops/d/").partition("?")
+        chosen = dict(part.split("=") for part in query.split("&"))
+        board = next(one for one in BOARDS.values() if one["uid"] == uid)
+        variables = {one["name"]: one for one in board["templating"]["list"]}
+        assert {key.removeprefix("var-") for key in chosen if key.startswith("var-")} <= set(variables)
+        if "site" in row and "site" in variables:
+            offered = [
+                one[-1]
+                for one in filled.answer(expand(variables["site"]["query"], filled.on(f"{board_name(uid)}")))[
+                    2
+                ]
+            ]
+            assert chosen["var-site"] == row["site"]
+            assert row["site"] in offered, "the dashboard shows this kind of site"
+        assert chosen["to"] == "now"
+        if begins and value:
+            ((begin,),) = filled.answer("SELECT extract(epoch FROM now()) * 1000")[2]
+            assert int(chosen["from"]) < float(begin) - 3_600_000 + 60_000
+            assert int(chosen["from"]) > float(begin) - 5 * 86_400_000
+
+
+def board_name(uid: str) -> str:
+    return next(name for name, board in BOARDS.items() if board["uid"] == uid)
+
+
+@pytest.mark.parametrize("features", [COMMON_FEATURES, NEWEST])
+def test_a_failed_query_of_any_rule_is_an_alert(features: GrafanaFeatures) -> None:
+    """An error looked like health: four of five rules kept their last state and nothing fired."""
+    rules = {one["uid"].removeprefix("towntwin-"): one for one in build_alert_rules(features)}
+    watched = rules["evaluation"]["data"][0]["model"]["rawSql"]
+    for name, one in rules.items():
+        if one["execErrState"] == "KeepLast":
+            assert one["data"][0]["model"]["rawSql"] in watched, f"no alert if the query of {name} fails"
+        else:
+            assert one["execErrState"] in ("Error", "Alerting")
+    assert rules["evaluation"]["execErrState"] == "Alerting"
+    assert {one["noDataState"] for name, one in rules.items() if name not in ("severe", "silent")} == {
+        "Alerting"
+    }
+
+
+BREAKAGES = {
+    "severe": "DROP VIEW anomaly_view CASCADE",
+    "lag": "REVOKE SELECT ON latest_judged FROM towntwin_grafana",
+    "processes": "REVOKE SELECT ON process_state FROM towntwin_grafana",
+    "letters": "ALTER VIEW dead_letter_view RENAME COLUMN state TO other",
+}
+
+
+@pytest.mark.parametrize("broken", BREAKAGES)
+def test_the_rule_of_evaluation_fails_with_each_other_query(broken: str, filled: DemoDatabase) -> None:
+    assert [one["value"] for one in values(filled, "evaluation", "SELECT 1")] == [0.0]
+    for name in (broken, "evaluation"):
+        with pytest.raises(
+            (
+                psycopg.errors.InsufficientPrivilege,
+                psycopg.errors.UndefinedObject,
+                psycopg.errors.UndefinedTable,
+                psycopg.errors.UndefinedColumn,
+            )
+        ):
+            values(filled, name, BREAKAGES[broken])
 
 
 def test_the_committed_files_are_what_the_code_writes() -> None:
@@ -141,26 +239,94 @@ def test_the_committed_files_are_what_the_code_writes() -> None:
     assert {name: (folder / name).read_text("utf-8") for name in made} == made, "run: python -m dashboards"
 
 
-def test_files_say_the_same_as_the_api_once_grafana_has_put_in_its_variables() -> None:
-    (group,) = yaml.safe_load(provisioning_files()["alerting/rules.yaml"])["groups"]
+STACK = Settings(
+    db_host="127.0.0.1:5433",
+    db_name="town",
+    db_user="reader",
+    db_password="pa$$word$1${HOME}",  # noqa: S106 - a hard one, of no database
+    db_sslmode="disable",
+    webhook_url="http://hook/?a=$b",
+    dingtalk_url="http://ding/?t=$t",
+    emails=["a@b", "c$d@e"],
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "features"),
+    [
+        (provisioning_files()["alerting/rules.yaml"], COMMON_FEATURES),
+        (stack_files(STACK, NEWEST, "/x")["alerting/rules.yaml"], NEWEST),
+    ],
+    ids=["committed", "of a stack"],
+)
+def test_rules_in_a_file_are_those_of_the_api_once_grafana_has_read_it(
+    text: str, features: GrafanaFeatures
+) -> None:
+    """Annotations in files kept ``$$labels``: Grafana substitutes nothing in them."""
+    (group,) = read_file(text, {"labels": "WRONG", "values": "WRONG"})["groups"]
     assert group["interval"] == "60s"
-    for written, sent in zip(group["rules"], build_alert_rules(), strict=True):
-        undone = undoubled(written)
-        assert undone.pop("keepFiringFor") == sent["keep_firing_for"]
-        assert undone == {key: sent[key] for key in undone}
+    for read, sent in zip(group["rules"], build_alert_rules(features), strict=True):
+        assert read.pop("keepFiringFor") == sent["keep_firing_for"]
+        assert read == {key: sent[key] for key in read}
+        assert set(sent) - set(read) == {"orgID", "folderUID", "ruleGroup", "keep_firing_for"}
+
+
+def test_committed_files_take_addresses_from_the_environment() -> None:
+    files = provisioning_files()
+    environ = {
+        f"TOWNTWIN_GRAFANA_{key}": f"the {key}$"
+        for key in (
+            "WEBHOOK_URL",
+            "DINGTALK_URL",
+            "EMAILS",
+            "DB_HOST",
+            "DB_NAME",
+            "DB_USER",
+            "DB_PASSWORD",
+            "DB_SSLMODE",
+        )
+    }
     for one in build_contact_points(PLACEHOLDER_SETTINGS):
-        text = provisioning_files()[f"contact_points/{one['type']}.yaml"]
-        assert "$TOWNTWIN_GRAFANA_" in text
-        assert "$$TOWNTWIN" not in text
+        ((receiver,),) = [
+            point["receivers"]
+            for point in read_file(files[f"contact_points/{one['type']}.yaml"], environ)["contactPoints"]
+        ]
+        where = {"webhook": "url", "dingding": "url", "email": "addresses"}[one["type"]]
+        assert receiver["settings"].pop(where).startswith("the ")
+        assert receiver["settings"] == {key: value for key, value in one["settings"].items() if key != where}
+    (source,) = read_file(files["datasources/towntwin.yaml"], environ)["datasources"]
+    assert (source["url"], source["user"]) == ("the DB_HOST$", "the DB_USER$")
+    assert (source["jsonData"]["database"], source["jsonData"]["sslmode"]) == (
+        "the DB_NAME$",
+        "the DB_SSLMODE$",
+    )
+    assert source["secureJsonData"] == {"password": "the DB_PASSWORD$"}
+    assert "isDefault" not in source, "a second default ends the start of Grafana"
 
 
-def undoubled(value: Any) -> Any:
-    if isinstance(value, str):
-        assert "$" not in value.replace("$$", "")
-        return value.replace("$$", "$")
-    if isinstance(value, dict):
-        return {key: undoubled(one) for key, one in value.items()}
-    return [undoubled(one) for one in value] if isinstance(value, list) else value
+def test_files_of_a_stack_hold_its_settings_also_with_dollars_in_them() -> None:
+    files = stack_files(STACK, NEWEST, "/srv/$x/json")
+    (source,) = read_file(files["datasources/towntwin.yaml"])["datasources"]
+    assert source["secureJsonData"] == {"password": STACK.db_password}
+    assert (source["url"], source["user"], source["jsonData"]["database"]) == (
+        "127.0.0.1:5433",
+        "reader",
+        "town",
+    )
+    assert source["jsonData"]["sslmode"] == "disable"
+    (provider,) = read_file(files["dashboards/towntwin.yaml"])["providers"]
+    assert provider["options"] == {"path": "/srv/$x/json"}
+    (point,) = read_file(files["alerting/contact_points.yaml"])["contactPoints"]
+    assert [one["settings"] for one in point["receivers"]] == [
+        one["settings"] for one in build_contact_points(STACK)
+    ]
+    assert "alerting/policies.yaml" in files
+    bare = stack_files(Settings(), NEWEST, "/x")
+    assert set(bare) == {"datasources/towntwin.yaml", "dashboards/towntwin.yaml", "alerting/rules.yaml"}
+    (source,) = read_file(bare["datasources/towntwin.yaml"], {"TOWNTWIN_GRAFANA_DB_PASSWORD": "p"})[
+        "datasources"
+    ]
+    assert source["secureJsonData"] == {"password": "p"}
 
 
 def test_contact_points_are_those_that_are_set() -> None:

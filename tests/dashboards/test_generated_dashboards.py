@@ -65,6 +65,12 @@ def test_the_frame_of_a_dashboard(name: str) -> None:
     assert others["tags"] == board["tags"]
     (annotation,) = board["annotations"]["list"]
     assert annotation["datasource"] == {"type": DATASOURCE_TYPE, "uid": DATASOURCE_UID}
+    variables = {one["name"]: one for one in board["templating"]["list"]}
+    is_of_one_site = "site" in variables and not variables["site"]["multi"]
+    assert annotation["enable"] == is_of_one_site, "regions of many series cover the data"
+    assert ('AS "timeEnd"' in annotation["target"]["rawSql"]) == is_of_one_site, "elsewhere points"
+    (alpha,) = re.findall(r"rgba\(.*, (0\.\d+)\)", annotation["iconColor"])
+    assert float(alpha) < 0.5, "faint"
 
 
 @pytest.mark.parametrize("name", BOARDS)
@@ -154,7 +160,7 @@ def test_every_word_is_said_in_both_languages_and_every_query_used() -> None:
     unused = [
         name
         for name, text in QUERIES.items()
-        if json.dumps(re.split("LANG|NAMED", text)[0][:60])[1:-1] not in all_sql
+        if json.dumps(re.split("LANG|NAMED|BINS|COLUMN", text)[0][:60])[1:-1] not in all_sql
     ]
     assert [name for name in unused if not name.startswith("alert_")] == []
 

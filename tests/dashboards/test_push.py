@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
+from dashboards.alerting.alert_rules import ALERTS
 from dashboards.alerting.contact_points import notification_route
 from dashboards.generate import DASHBOARDS, dashboard_files
 from dashboards.push import PushError, dashboard_push, push
@@ -52,7 +53,7 @@ def pushed(
 
 def test_everything_is_there_after_the_first(grafana: FakeGrafana) -> None:
     made, shown = pushed(grafana)
-    assert len(made) == 1 + 1 + len(dashboard_files()) + 3 + 1 + 5
+    assert len(made) == 1 + 1 + len(dashboard_files()) + 3 + 1 + 6
     assert {one.verdict for one in made} == {"new"}
     assert set(grafana.boards) == {
         f"towntwin-{one.name.replace('_', '-')}-{language}" for one in DASHBOARDS for language in ("en", "zh")
@@ -68,6 +69,64 @@ def test_the_second_writes_nothing(grafana: FakeGrafana) -> None:
     pushed(grafana)
     grafana.writes.clear()
     assert pushed(grafana)[0] == []
+    assert grafana.writes == []
+
+
+VERSIONS = ["9.4.7", "9.5.21", "10.2.3", "11.6.0", "12.3.3"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_each_supported_version_gets_what_it_takes(version: str, grafana: FakeGrafana) -> None:
+    """9.4 responded with status 500 to a missing rule, and refused ``KeepLast``: the push stopped."""
+    grafana.become(version)
+    made, shown = pushed(grafana)
+    assert {one.verdict for one in made} == {"new"}
+    assert "WARNING" not in shown
+    assert len(grafana.rules) == len(ALERTS)
+    keeps = grafana.behaves_as >= (10, 4, 1)
+    expected = {
+        one.name: "Alerting" if one.on_error == "Alerting" else "KeepLast" if keeps else "Error"
+        for one in ALERTS
+    }
+    assert {
+        uid.removeprefix("towntwin-"): one["execErrState"] for uid, one in grafana.rules.items()
+    } == expected
+    renamed = grafana.behaves_as >= (10, 2, 3)
+    assert grafana.sources["towntwin-postgres"]["type"] == (
+        "grafana-postgresql-datasource" if renamed else "postgres"
+    )
+    assert pushed(grafana)[0] == [], "the second push writes nothing"
+
+
+@pytest.mark.parametrize("version", ["8.5.27", "13.1.0", ""])
+def test_an_unknown_version_gets_a_warning_and_what_it_probably_takes(
+    version: str, grafana: FakeGrafana
+) -> None:
+    if version:
+        grafana.become(version)
+    grafana.version = version
+    made, shown = pushed(grafana)
+    assert made
+    assert f"WARNING: {f'Grafana {version}' if version else 'a Grafana that hides its version'}: " in shown
+    assert "9.4 to 12" in shown
+
+
+def test_an_upgraded_grafana_gets_the_new_rules_and_nobody_is_blamed(grafana: FakeGrafana) -> None:
+    grafana.become("9.4.7")
+    pushed(grafana)
+    grafana.become("12.3.3")
+    made, _ = pushed(grafana)
+    assert {one.verdict for one in made} == {"ours"}
+    assert {one.object_name.split()[0] for one in made} == {"alert"}
+    assert grafana.sources["towntwin-postgres"]["type"] == "postgres", "an alias of the newer type"
+    assert grafana.rules["towntwin-severe"]["execErrState"] == "KeepLast"
+    assert pushed(grafana)[0] == []
+
+
+def test_a_server_that_fails_is_not_taken_for_one_without_the_rule(grafana: FakeGrafana) -> None:
+    grafana.fails_with = "database is locked"
+    with pytest.raises(PushError, match=r"alert rule towntwin-severe: Grafana failed: .*database is locked"):
+        pushed(grafana)
     assert grafana.writes == []
 
 

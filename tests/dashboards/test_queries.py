@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from datetime import timedelta
@@ -47,6 +48,7 @@ IDENTIFIERS = {
     "device",
     "site_id",
 }  # as they were sent or stored
+MAX_BINS = 50
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86_400.0
 
 
@@ -144,9 +146,68 @@ def test_annotations(board: str, filled: DemoDatabase) -> None:
     panel_request = filled.on(board)
     week = replace(panel_request, start=panel_request.end - timedelta(days=4))
     names, types, rows = filled.answer(expand(annotation["target"]["rawSql"], week))
-    assert names == ["time", "timeEnd", "text", "tags"]
-    assert types[:2] == [1184, 1184]
-    assert rows or "site" in week.variables  # the first section may have had a quiet time
+    is_of_one_site = annotation["enable"]
+    assert names == ["time", *(["timeEnd"] if is_of_one_site else []), "text", "tags"]
+    assert types[:2] == ([1184, 1184] if is_of_one_site else [1184, 25])
+    assert rows or is_of_one_site  # the first section may have had a quiet time
+
+
+OPEN_ANOMALY = """
+INSERT INTO anomaly (
+    subject, site_id, detector, version, start, peak, score, severity, n_readings, state, reason_en, reason_zh
+)
+SELECT 'test', %s, 'residual', '1', now() - interval '30 days', now(), 9, 3, 1, 'open', 'x', 'x'
+"""
+
+
+def test_an_open_anomaly_is_a_region_until_now_also_if_it_is_the_first(filled: DemoDatabase) -> None:
+    """A null end made Grafana drop every region of the dashboard."""
+    board = "river_section.en.json"
+    panel_request = filled.on(board)
+    sql = expand(BOARDS[board]["annotations"]["list"][0]["target"]["rawSql"], panel_request)
+    with psycopg.connect(filled.dsn) as connection:
+        connection.execute(OPEN_ANOMALY, panel_request.variables["site"])
+        connection.execute("SET LOCAL ROLE towntwin_grafana")
+        rows = connection.execute(sql.encode()).fetchall()
+        ((now,),) = connection.execute("SELECT now()").fetchall()
+        connection.rollback()
+    assert all(end is not None and end >= start for start, end, *_ in rows)
+    assert [end for _, end, text, _ in rows if text == "x"] == [now], "it began before the chosen time"
+
+
+BINNED = [
+    (board, panel, hours, width_s)
+    for board, panel in PANELS
+    if ".en." in board and "date_bin((SELECT min(width)" in panel["targets"][0]["rawSql"]
+    for hours, width_s in ((1, 300), (24, 3600), (168, 21_600), (8760, 2_592_000))
+]
+
+
+@pytest.mark.parametrize(
+    ("board", "panel", "hours", "width_s"), BINNED, ids=[f"{one[1]['title']}-{one[2]}h" for one in BINNED]
+)
+def test_counts_over_time_have_bins_by_the_range_with_no_gap(
+    board: str, panel: dict[str, Any], hours: int, width_s: int, filled: DemoDatabase
+) -> None:
+    """A bar is as wide as the least distance of two rows: over seven days bars were a pixel wide."""
+    chosen = filled.on(board)
+    panel_request = replace(
+        chosen, start=chosen.end - timedelta(hours=hours), interval_s=hours * HOUR_S / 720
+    )
+    names, _, rows = filled.answer(expand(panel["targets"][0]["rawSql"], panel_request))
+    times = sorted({row[0] for row in rows})
+    assert {later - one for one, later in itertools.pairwise(times)} in ({timedelta(seconds=width_s)}, set())
+    assert len(times) <= MAX_BINS + 2
+    assert times[0] <= panel_request.start
+    if hours > 72:
+        longer = replace(panel_request, start=chosen.end - timedelta(hours=100))
+        more = filled.answer(expand(panel["targets"][0]["rawSql"], longer))[2]
+        assert begun(names, rows) == begun(names, more) > 0, "each anomaly of the three days is in one bin"
+
+
+def begun(names: list[str], rows: list[tuple[Any, ...]]) -> int:
+    first = names.index("value") if "value" in names else 1
+    return sum(sum(row[first:]) for row in rows)
 
 
 @pytest.mark.parametrize("board", [name for name in BOARDS if name.endswith("en.json")])

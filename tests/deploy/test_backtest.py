@@ -215,6 +215,7 @@ def fill(store: PostgresStore) -> list[tuple[str, str, str]]:
         received_s=time_s,
         value=np.concatenate(list(values().values())),
         has_wrong_clock=np.zeros(2 * N, bool),
+        declared_quality=np.zeros(2 * N, np.uint8),
         dead_letters=[],
         statuses=[],
     )

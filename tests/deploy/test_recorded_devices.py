@@ -134,7 +134,7 @@ def test_a_wrong_mapping_is_one_sentence_before_anything_starts(
     assert main([*command, *flags]) == 2
     assert "a1.csv: no row has a time that can be read" in capsys.readouterr().err
     assert main([*command, *flags, "--allow", "no-times"]) == 2
-    assert "no reason 'no-times': did you mean 'no-time'" in capsys.readouterr().err
+    assert "no reason 'no-times' (did you mean 'no-time'?)" in capsys.readouterr().err
 
 
 def test_what_would_change_is_listed_before_what_is_added(tmp_path: Path) -> None:

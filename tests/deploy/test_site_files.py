@@ -112,6 +112,74 @@ def test_files_may_name_one_another_in_any_order(tmp_path: Path) -> None:
     assert len(site_files.load_site_files(written(tmp_path, town=TOWN, areas=AREAS)).areas) == 2
 
 
+def test_a_second_site_file_needs_not_repeat_what_is_enrolled(tmp_path: Path) -> None:
+    enrolled = site_files.load_site_files(written(tmp_path, areas=AREAS, town=TOWN))
+    second = """
+[defaults]
+area_id = "t1"
+[[sites]]
+site_id = "r2"
+kind = "river_section"
+en = "Second bridge"
+zh = "二桥"
+lon = 120.53
+lat = 30.60
+device = "r1"
+quantities = ["turbidity"]
+[[nodes]]
+site_id = "o1"
+network = "river"
+kind = "outfall"
+[[nodes]]
+site_id = "r2"
+network = "river"
+kind = "section"
+[[links]]
+from_node = "r1"
+to_node = "r2"
+en = "Canal"
+zh = "运河"
+speed_m_s = 0.3
+"""
+    added = site_files.load_site_files(written(tmp_path, second=second), enrolled)
+    assert (added.areas, added.devices) == ([], []), "what is enrolled is not enrolled again"
+    assert [one.site_id for one in added.sites] == ["r2"]
+    assert [(one.node_id, one.en) for one in added.nodes] == [
+        ("o1", "Outfall, not measured"),
+        ("r2", "Second bridge"),
+    ]
+    assert [one.link_id for one in added.links] == ["r1:r2"]
+
+
+@pytest.mark.parametrize(
+    ("area", "says"),
+    [
+        (
+            "t2",
+            "which is neither in the files nor enrolled: name one that exists (330483, t1), add ",
+        ),
+        (
+            "330438",
+            "(did you mean '330483'?): correct it, add [[areas]] with it, or enrol its file first",
+        ),
+    ],
+)
+def test_an_area_that_does_not_exist_is_refused_with_those_that_do(
+    tmp_path: Path, area: str, says: str
+) -> None:
+    enrolled = site_files.load_site_files(written(tmp_path, areas=AREAS, town=TOWN))
+    _, _, site = TOWN.partition("[[sites]]")
+    text = f'[defaults]\narea_id = "{area}"\n[[sites]]' + site.partition("[[sites]]")[0]
+    with pytest.raises(site_files.SiteFileError) as error:
+        site_files.load_site_files(written(tmp_path, second=text), enrolled)
+    assert any(says in one for one in error.value.problems), error.value.problems
+
+
+def test_a_site_without_an_area_is_told_to_name_one(tmp_path: Path) -> None:
+    found = problems(tmp_path, areas=AREAS, town=TOWN.replace('[defaults]\narea_id = "t1"', "[defaults]"))
+    assert any("site 'r1' has no area_id: give it, or an area_id for the whole file" in one for one in found)
+
+
 def test_two_sites_may_share_a_device_of_another_entry(tmp_path: Path) -> None:
     shared = (
         TOWN.replace("target_class = 3", 'device = "logger"')
@@ -128,7 +196,7 @@ def test_two_sites_may_share_a_device_of_another_entry(tmp_path: Path) -> None:
         (
             '"conductivity"]',
             '"conductivty"]',
-            "quantity 'conductivty', which is not known: did you mean 'conductivity'?",
+            "quantity 'conductivty', which is not known (did you mean 'conductivity'?)",
         ),
         (
             "river_section",
@@ -145,14 +213,18 @@ def test_two_sites_may_share_a_device_of_another_entry(tmp_path: Path) -> None:
         (
             'parent = "330483"',
             'parent = "330482"',
-            "area 't1' names area '330482', which no file holds: add it",
+            "names area '330482', which is not in the files (did you mean '330483'?): correct it",
         ),
         (
             'to_node = "r1"',
             'to_node = "r2"',
-            "link 'q1:r2' ends at node 'r2', which no file names: add that node",
+            "link 'q1:r2' ends at node 'r2', which is not enrolled: add that node",
         ),
-        ('{ site_id = "r1", n', '{ site_id = "r9", n', "node 'r9' stands at site 'r9', which no file names"),
+        (
+            '{ site_id = "r1", n',
+            '{ site_id = "r9", n',
+            "node 'r9' stands at site 'r9', which is not enrolled",
+        ),
         ('en = "In", ', "", "node 'q1' lacks en: give it, or a site_id to take it from"),
         ('site_id = "o1"', 'site_id = "r1"', "site 'r1' is already in "),
         ("interval_s = 60", "interval_s = 0", "series 'r1 / ph' has interval_s 0: it must be above 0"),
@@ -248,7 +320,7 @@ def test_a_name_with_markup_or_control_characters_is_refused(tmp_path: Path, nam
 @pytest.mark.parametrize(
     ("limits", "says"),
     [
-        ("{ suspectlow = 6.5 }", "there is no limit 'suspectlow': did you mean 'suspect_low'?"),
+        ("{ suspectlow = 6.5 }", "there is no limit 'suspectlow' (did you mean 'suspect_low'?)"),
         ("{ suspect_low = 9, suspect_high = 6 }", "suspect_low 9 is above suspect_high 6"),
         ("{ fail_high = inf }", "fail_high inf is not a finite number"),
         ("{ suspect_low = nan }", "suspect_low nan is not a finite number"),
@@ -266,7 +338,7 @@ def test_limits_that_can_not_be_are_refused_with_file_line_and_field(
     with pytest.raises(site_files.SiteFileError) as error:
         site_files.load_site_files([path])
     assert error.value.problems == [
-        f"{path}, line {line}: site 'r1', limits.ph: {says}; see docs/detection.md"
+        f"{path}, line {line}: site 'r1', limits.ph: {says} (docs/detection.md has all limits)"
     ]
 
 

@@ -268,3 +268,62 @@ def test_no_warning_sign_stands_beside_nothing_is_wrong(
     expect(one.get_by_text(f"✓ {translations.translate('nothing', language)}")).to_be_visible(timeout=60_000)
     assert one.locator(".list-panel .q-icon").count() == 0
     one.screenshot(path=tmp_path / f"nothing.{language}.png")
+
+
+# Texts on the charts' canvases that reach beyond their edges.
+CUT_ON_CANVAS = """() => {
+  const found = [];
+  document.querySelectorAll("[id]").forEach(one => {
+    const chart = window.getElement?.(Number(one.id.slice(1)))?.chart;
+    (chart?.getZr().storage.getDisplayList(true) ?? []).filter(it => it.type === "tspan").forEach(it => {
+      const box = it.getBoundingRect().clone();
+      if (it.transform) box.applyTransform(it.transform);
+      if (box.x < -1 || box.x + box.width > chart.getWidth() + 1) found.push(it.style.text);
+    });
+  });
+  return found;
+}"""
+OVERLAPPING_ROWS = """() => {
+  const rows = [...document.querySelectorAll(".list-panel .q-virtual-scroll__content tr")];
+  const foot = row => Math.max(...[...row.children].map(cell => cell.getBoundingClientRect().bottom));
+  return rows.slice(1).filter((row, i) => row.getBoundingClientRect().top < foot(rows[i]) - 1)
+    .map(row => row.innerText);
+}"""
+WIDER_THAN_THE_PAGE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_page_of_the_console_is_wider_than_a_phone_and_no_name_is_cut(
+    browser: Browser, served: ServedConsole, tmp_path: Path, language: translations.Language
+) -> None:
+    base = served[0].partition("/login")[0]
+    context = browser.new_context(locale=LANGUAGES[language], viewport={"width": 390, "height": 844})
+    one = context.new_page()
+
+    def check(page_name: str) -> None:
+        one.screenshot(path=tmp_path / f"{page_name}.{language}.png", full_page=True)
+        assert one.evaluate(WIDER_THAN_THE_PAGE) <= 0, page_name
+
+    one.goto(f"{base}/login")
+    check("login")
+    one.goto(served[0])  # only the fragment differs: the page has to sign in without being loaded
+    expect(one.get_by_role("tab").first).to_be_visible(timeout=60_000)
+    one.wait_for_function(f"({OPTIONS})().some(it => it.title?.[0]?.text?.includes(' · '))", timeout=60_000)
+    check("start")
+    assert one.evaluate(CUT_ON_CANVAS) == []
+    assert one.evaluate(OVERLAPPING_ROWS) == []
+    tabs = one.locator(".plot-head .q-tabs").bounding_box()
+    ranges = one.locator(".plot-head .q-btn-group").bounding_box()
+    assert tabs is not None
+    assert ranges is not None
+    assert tabs["width"] > 340, "the tabs have a row of their own"
+    assert ranges["y"] > tabs["y"]
+    one.get_by_text(translations.translate("dead_letters", language), exact=True).click()
+    expect(one.get_by_text(translations.translate("newest_letters", language))).to_be_visible()
+    expect(one.get_by_text("wz-99", exact=True).first).to_be_visible()
+    check("letters")
+    table = one.locator(".letters .q-table__middle")
+    assert table.evaluate("it => it.scrollWidth - it.clientWidth") <= 0, "nothing to scroll sideways"
+    one.goto(f"{base}/nowhere")
+    check("error")
+    context.close()

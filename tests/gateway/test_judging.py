@@ -302,7 +302,7 @@ def test_limits_that_are_wrong_in_the_database_are_shown_and_can_be_mended(
         connection.execute("UPDATE directory_version SET version = version + 1")
     shown = call_api(client, "GET", "/v1/series/1/limits")
     assert shown.status_code == 200, shown.text
-    assert shown.json()["problems"] == ["there is no limit 'suspectlow': did you mean 'suspect_low'?"]
+    assert shown.json()["problems"] == ["there is no limit 'suspectlow' (did you mean 'suspect_low'?)"]
     assert (
         call_api(client, "PUT", "/v1/series/1/limits", json={"limits": {"suspect_low": 1}}).status_code == 422
     )

@@ -67,6 +67,7 @@ def fill_with_demo(
         received_s=time_s + 2.0,
         value=values,
         has_wrong_clock=np.zeros(len(values), bool),
+        declared_quality=np.zeros(len(values), np.uint8),
         dead_letters=[],
         statuses=[],
     )

@@ -36,11 +36,12 @@ def check_rule(grafana: FakeGrafana, body: dict[str, Any]) -> None:
     require_fields(body, RULE)
     check_uid(body["uid"])
     refs = [one.get("refId") for one in body["data"]]
+    unknown = {"KeepLast"} if grafana.behaves_as < (10, 4, 1) else set()
     problems = {
         "folder does not exist": body["folderUID"] not in grafana.folders,
         "invalid condition": body["condition"] not in refs or len(set(refs)) != len(refs),
-        "unknown NoData state option": body["noDataState"] not in NO_DATA,
-        "unknown execution error state option": body["execErrState"] not in ON_ERROR,
+        "unknown NoData state option": body["noDataState"] not in NO_DATA - unknown,
+        "unknown execution error state option": body["execErrState"] not in ON_ERROR - unknown,
         "not a duration": not all(
             DURATION.fullmatch(body.get(key, "1m")) for key in ("for", "keep_firing_for")
         ),
@@ -57,6 +58,12 @@ def check_rule(grafana: FakeGrafana, body: dict[str, Any]) -> None:
         problems["a query needs a model"] = one.get("model", {}).get("refId") != one["refId"]
         if wrong := [text for text, is_so in problems.items() if is_so]:
             raise http_error(400, "invalid alert rule: " + "; ".join(wrong))
+
+
+def check_type(version: tuple[int, int, int], kind: str) -> None:
+    """Refuse a type of data source that a version does not have; newer ones know the older name."""
+    if kind not in {"postgres"} | ({"grafana-postgresql-datasource"} if version >= (10, 2, 3) else set()):
+        raise http_error(400, f"plugin {kind} is not registered")
 
 
 def check_uid(uid: Any) -> None:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     )
 
 US_PER_S = 1e6
+LIKELIHOOD_DECIMALS = (
+    3  # a likelihood follows from an assumed uncertainty of velocities: more digits mean nothing
+)
 
 
 def rule_names(bits: int) -> list[str]:
@@ -99,7 +102,7 @@ def latest_response(
         rules=rule_names(one.rules),
         expected=one.expected,
         spread=one.spread,
-        age_s=now_s - one.time_s,
+        age_s=round(now_s - one.time_s, 3),
     )
 
 
@@ -125,8 +128,11 @@ def trace_response(one: network_state.UpstreamTrace) -> resource_models.TraceRes
     for candidate in one.candidates:
         row = msgspec.structs.asdict(candidate)
         row |= {
-            "left_from": utc_datetime(row.pop("left_from_s")),
-            "left_to": utc_datetime(row.pop("left_to_s")),
+            "left_from": utc_datetime(round(row.pop("left_from_s"))),
+            "left_to": utc_datetime(round(row.pop("left_to_s"))),
+            "distance_m": round(candidate.distance_m),
+            "travel_s": round(candidate.travel_s),
+            "likelihood": round(candidate.likelihood, LIKELIHOOD_DECIMALS),
         }
         candidates.append(resource_models.TraceCandidateResponse(**row))
     return resource_models.TraceResponse(
@@ -134,6 +140,7 @@ def trace_response(one: network_state.UpstreamTrace) -> resource_models.TraceRes
         node_id=one.node_id,
         seen=utc_datetime(one.seen_s),
         candidates=candidates,
+        equally_likely=one.equally_likely,
         explanation_en=one.explanation_en,
         explanation_zh=one.explanation_zh,
     )

@@ -208,7 +208,10 @@ class TraceCandidateResponse(ApiModel):
     travel_s: float
     left_from: UtcTime
     left_to: UtcTime
-    likelihood: float = Field(description="Fit of the travel time alone; sums to 1 over the candidates")
+    likelihood: float = Field(
+        description="Fit of the travel time alone, with three decimals; sums to 1 over the candidates",
+        examples=[0.143],
+    )
     links: list[str]
 
 
@@ -219,6 +222,10 @@ class TraceResponse(ApiModel):
     node_id: str | None
     seen: UtcTime
     candidates: list[TraceCandidateResponse]
+    equally_likely: bool = Field(
+        description="Whether all of several candidates have the same likelihood: nodes that are not listed "
+        "are excluded by their travel time, and those that are listed are not distinguished"
+    )
     explanation_en: str
     explanation_zh: str
 

@@ -190,7 +190,7 @@ def latest_rows(
             one.expected,
             one.spread,
             *_series_columns(directory_index.series[one.series_id]),
-            now_s - one.time_s,
+            round(now_s - one.time_s, 3),
         )
         for at, one in enumerate(source_rows)
     ]

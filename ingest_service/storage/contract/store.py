@@ -130,8 +130,11 @@ class Reader(Protocol):
         """Return when each device last sent a reading."""
         ...
 
-    def health(self, series_ids: Sequence[int] | None = None) -> StoreHealth:
-        """Return edition, schema version and row counts; readings are counted exactly, by series or all."""
+    def health(self, areas: Sequence[str] | None = None) -> StoreHealth:
+        """Return edition, schema version and row counts of some areas, those below them left out, or of all.
+
+        Readings are counted exactly.
+        """
         ...
 
     def count_anomalies(self, query: AnomalyQuery) -> int:

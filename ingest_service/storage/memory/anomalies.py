@@ -58,10 +58,6 @@ class MemoryAnomalies:
             max(starts, default=None),
         )
 
-    def open_count(self) -> int:
-        """Count the open anomalies."""
-        return sum(one.state == "open" for one in self._anomalies.values())
-
     def record_anomalies(self, anomalies: Sequence[Anomaly]) -> None:
         """Insert or update anomalies by (subject, start time)."""
         for one in anomalies:

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from ingest_service.storage.memory.shards import MemoryLease
 
 LATE_RULE = 64
-LATE_OR_WRONG_CLOCK_RULES = 64 | 512  # analytics.core.flags.Rule.LATE | Rule.CLOCK
+UNJUDGED_RULES = 64 | 512 | 16384  # analytics.core.flags.Rule.LATE | Rule.CLOCK | Rule.DEVICE
 HOUR_US = 3_600_000_000
 
 
@@ -153,8 +153,7 @@ class MemoryStore(MemoryPlatformHealth, AnomalyChanges):
                 row
                 for series_id in sorted(since_us)
                 for time_us, row in sorted(self._rows.get(series_id, {}).items())
-                if time_us > since_us[series_id]
-                and not row_values.row_field(row, "rules") & LATE_OR_WRONG_CLOCK_RULES
+                if time_us > since_us[series_id] and not row_values.row_field(row, "rules") & UNJUDGED_RULES
             ]
         if rows:
             yield np.array(rows, READING)
@@ -251,9 +250,14 @@ class MemoryStore(MemoryPlatformHealth, AnomalyChanges):
         """Return the newest status of every device that ever sent one."""
         return [self._statuses[one] for one in sorted(self._statuses)]
 
-    def health(self, series_ids: Sequence[int] | None = None) -> StoreHealth:
+    def health(self, areas: Sequence[str] | None = None) -> StoreHealth:
         """Count what the store holds."""
-        selected_ids = set(self._rows if series_ids is None else series_ids)
+        selected_ids, site_ids, letter_areas = set(self._rows), None, None
+        if areas is not None:
+            directory, letter_areas = self.directory(), list(areas)
+            site_ids = [one.site_id for one in directory.sites if one.area_id in areas]
+            selected_ids = {one.series_id for one in directory.series if one.site_id in site_ids}
+        open_query = AnomalyQuery(states=["open"], site_ids=site_ids)
         with self._lock:
             received_us = [
                 int(self._latest[one]["received_us"]) for one in selected_ids & self._latest.keys()
@@ -262,8 +266,8 @@ class MemoryStore(MemoryPlatformHealth, AnomalyChanges):
                 edition="memory",
                 schema_version=migrate.newest_migration(),
                 readings=sum(len(self._rows.get(one, ())) for one in selected_ids),
-                open_anomalies=self._anomalies.open_count(),
-                dead_letters=len(self._dead_letters),
+                open_anomalies=self.count_anomalies(open_query),
+                dead_letters=self.count_dead_letters(DeadLetterQuery(areas=letter_areas)),
                 rollups_due=sum(series_id in selected_ids for series_id, _ in self._due),
                 rejudge_due=self._late.count(selected_ids),
                 newest_received_s=max(received_us) / 1e6 if received_us else None,

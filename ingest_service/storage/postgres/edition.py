@@ -35,14 +35,14 @@ def has_timescale(connection: Connection[Any]) -> bool:
     return connection.execute(named_queries.QUERIES["timescale_version"]).fetchone() is not None
 
 
-def edition_name(connection: Connection[Any]) -> str:
-    """Return the name and version of the edition: ``TimescaleDB Apache 2.19.3``.
+def edition_name(server_version: int, timescale_version: str | None, licence: str | None) -> str:
+    """Return the name and version of the edition.
 
     Hosted editions that hide the licence setting count as Apache, whose features every edition has.
+
+    >>> edition_name(170005, "2.19.3", "apache"), edition_name(180001, None, None)
+    ('TimescaleDB Apache 2.19.3', 'PostgreSQL 18.1')
     """
-    version_row = connection.execute(named_queries.QUERIES["timescale_version"]).fetchone()
-    if version_row is None:
-        server = connection.info.server_version
-        return f"PostgreSQL {server // 10_000}.{server % 10_000}"
-    (licence,) = connection.execute(named_queries.QUERIES["timescale_licence"]).fetchone() or ("apache",)
-    return f"TimescaleDB {LICENCES.get(licence, 'Apache')} {version_row[0]}"
+    if timescale_version is None:
+        return f"PostgreSQL {server_version // 10_000}.{server_version % 10_000}"
+    return f"TimescaleDB {LICENCES.get(licence or '', 'Apache')} {timescale_version}"

@@ -1,5 +1,3 @@
--- The whole schema, as the sum of the migrations (a test proves it). To read; databases are made by the migrations.
-
 -- 0001 pre: the first schema. Runs the same on TimescaleDB (both editions) and on plain PostgreSQL >= 15;
 -- what only TimescaleDB has (hypertables) is added by timescale.sql, found at start.
 
@@ -182,7 +180,6 @@ CREATE TABLE rollup_due (
     series_id integer NOT NULL,
     hour timestamptz NOT NULL
 );
-
 -- 0002 pre: what people and programs read. The gateway and Grafana see these, never the tables.
 
 CREATE VIEW series_view AS
@@ -267,7 +264,6 @@ JOIN node AS b ON b.node_id = k.to_node;
 
 CREATE VIEW rollup_1min_view AS SELECT * FROM rollup_1min;
 CREATE VIEW rollup_1h_view AS SELECT * FROM rollup_1h;
-
 -- 0003 pre: group roles, one a room; where the migrating user may not make roles, this does nothing.
 DO $$
 DECLARE
@@ -298,7 +294,6 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
-
 -- 0004 pre: owners of shards, dead letters that are worked, clocks of devices, readings to be judged again.
 
 -- The epoch fences: a process that lost its shard finds another epoch here, and its commit is refused.
@@ -351,7 +346,6 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
-
 -- 0005 pre: what the roles lacked for doing their rooms' work.
 DO $$
 BEGIN
@@ -366,7 +360,6 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
-
 -- 0006 pre: what is judged again, and what operators say of anomalies.
 
 -- until: the newest late reading; readings: how many came; due: not judged again before.
@@ -404,7 +397,6 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
-
 -- 0008 pre: who may come in, what was done, and the wall that keeps each area's rows its own.
 
 -- hash: argon2 of the secret. area_id NULL is everything; scopes empty are all that the role may.
@@ -538,7 +530,6 @@ EXCEPTION
         RAISE NOTICE 'the wall was not built: this user may not make roles or schemas; see docs/access.md';
 END
 $$;
-
 -- 0009 pre: what anomalies and revised flags were before they changed, so that an old answer can be given again.
 
 -- began, ended: the transactions that wrote and that replaced the row; replaced: about when.
@@ -616,7 +607,6 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
-
 -- 0010 pre: rollups of four widths, what is out of date of them, and how far back things are kept.
 
 -- The old rollups have no sums: all that they know is rolled up anew.
@@ -864,7 +854,6 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
-
 -- 0012 pre: assessments of sites, links and towns by month, and what they were computed from.
 
 -- value: of kind's own unit; class: 1 is best; of: how many there could be (items, or ranked towns).
@@ -927,7 +916,6 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
-
 -- 0013 pre: what the dashboards see of devices, networks and the platform itself.
 
 CREATE OR REPLACE VIEW device_view AS
@@ -1021,7 +1009,6 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
-
 -- 0014 pre: limits that engineers adopt for a series; they stand over those of the site file and survive an enrolment.
 
 ALTER TABLE series ADD COLUMN adopted jsonb NOT NULL DEFAULT '{}';
@@ -1046,7 +1033,6 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
-
 -- 0015 pre: the wall around the tables that came after it, and its views once more.
 
 DO $$
@@ -1061,12 +1047,10 @@ EXCEPTION
         RAISE NOTICE 'the wall was not built: this user may not make roles or schemas; see docs/access.md';
 END
 $$;
-
 -- 0016 pre: an index that serves behind the wall, too: PostgreSQL does not take COALESCE for something that keeps secrets.
 
 DROP INDEX anomaly_by_site_end;
 CREATE INDEX anomaly_by_site_end ON anomaly (site_id, (CASE WHEN "end" IS NULL THEN 'infinity' ELSE "end" END));
-
 -- 0017 pre: what the gateway signs cursors with: every process on this database has it, and no other installation.
 
 CREATE TABLE gateway_secret (
@@ -1085,7 +1069,6 @@ EXCEPTION
         RAISE NOTICE 'the wall was not built: this user may not make roles or schemas; see docs/access.md';
 END
 $$;
-
 -- 0018 pre: what the wall lets see, by functions whose plans are kept: those of LANGUAGE sql are planned with every statement.
 
 CREATE OR REPLACE FUNCTION area_seen() RETURNS SETOF text LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
@@ -1106,7 +1089,6 @@ BEGIN
     RETURN QUERY SELECT s.series_id FROM series AS s;
 END
 $$;
-
 -- 0019 pre: a row for each process of the platform, which it writes every two seconds, and a view of what state each is in.
 
 CREATE TABLE heartbeat (
@@ -1176,7 +1158,6 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
-
 -- 0020 pre: up to which revision all anomalies are committed, so that followers of revisions miss none; hashes may be renewed.
 
 -- A transaction draws its revisions long before it commits, and others that drew later may commit earlier. So each
@@ -1229,7 +1210,6 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
-
 -- 0021 pre: row-level security that keeps the order of an index, and that finds the visible series once a statement.
 
 -- The sites and the series of the areas in towntwin.area. SECURITY DEFINER: one look-up in place of three policies, each
@@ -1348,7 +1328,6 @@ EXCEPTION
         RAISE NOTICE 'the wall was not built: this user may not make roles or schemas; see docs/access.md';
 END
 $$;
-
 -- What came from outside: limits are checked at the door, retained messages are known, devices have an age.
 
 -- Limits of a series: known names, numbers, and in order. Rows that were there before are left as they are (NOT VALID):
@@ -1391,11 +1370,10 @@ CREATE INDEX dead_letter_by_payload ON dead_letter (sha256(payload));
 
 -- Since when a device is known: a clock that is years behind that was never set.
 ALTER TABLE device ADD COLUMN enrolled timestamptz NOT NULL DEFAULT now();
-
 -- 0028 pre: plain names, and a quota of dead letters.
 
 -- Names and ids hold no markup and no control characters, whoever writes them; what is stored already stays.
--- The expression is that of ingest_service/storage/contract/name_rules.py.
+-- The expression is that of ingest_service/storage/names.py.
 
 ALTER TABLE area ADD CONSTRAINT area_has_plain_names
     CHECK (area_id || en || zh !~ '[<>\u0001-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]') NOT VALID;
@@ -1436,7 +1414,6 @@ EXCEPTION
         RAISE NOTICE 'the wall was not built: this user may not make roles or schemas; see docs/access.md';
 END
 $$;
-
 -- 0029 pre: the scope of a transaction behind the wall is signed, so that a statement can't give itself another one.
 
 -- The key with which a session signs its scopes. The gateway gives a random one before it steps behind the wall for the
@@ -1584,7 +1561,6 @@ EXCEPTION
             'see docs/access.md';
 END
 $$;
-
 -- 0030 pre: reasons from before 0028 name no site of another area either, in the present and in the past.
 
 -- Whether an anomaly's evidence names a site of another area than its own. In reasons the judge has called such a site
@@ -1598,7 +1574,7 @@ CREATE FUNCTION pg_temp.names_another_area(anomaly_site text, evidence jsonb) RE
     )
 $$;
 
--- The expressions are those of gateway/auth/evidence_redaction.py; the history is second, for the first update adds to it.
+-- The expressions are those of gateway/redaction.py; the history is second, for the first update adds to it.
 UPDATE anomaly SET
     reason_en = regexp_replace(
         reason_en, '; (?:it passed|it reaches) .+ about [0-9.]+ h (?:before|later)|; [^;]+ shows it, too',
@@ -1616,7 +1592,6 @@ UPDATE anomaly_history SET
 WHERE evidence::text LIKE '%"site_id"%' AND strpos(reason_en, 'a neighbouring town') = 0
     AND pg_temp.names_another_area(site_id, evidence);
 DROP FUNCTION pg_temp.names_another_area(text, jsonb);
-
 -- 0031 pre: row-level security of questions about many series: the visible series are found once, not once for each of them.
 
 -- When the readings of some series begin and end: measured and received. Behind the wall, the function of this name in the
@@ -1763,7 +1738,219 @@ BEGIN
     END IF;
 END
 $$;
+-- 0032 pre: newest readings, and counts of rows, with an area-restricted key: the visible series are looked up once per statement.
 
+-- Local days of some series whose rollups are due, merged.
+CREATE FUNCTION rollup_days_due(ids integer[], zone text)
+RETURNS TABLE (series_id integer, since timestamptz, until timestamptz)
+LANGUAGE sql STABLE AS $$
+    SELECT m.series_id, lower(m.span), upper(m.span) FROM (
+        SELECT d.series_id, unnest(range_agg(tstzrange(
+            date_trunc('day', d.since, zone),
+            ((date_trunc('day', d.until - interval '1 microsecond', zone) AT TIME ZONE zone) + interval '1 day') AT TIME ZONE zone
+        ))) AS span
+        FROM rollup_due AS d WHERE d.series_id = ANY (ids) GROUP BY d.series_id
+    ) AS m OFFSET 0  -- bounds are computed once per span, not once per comparison
+$$;
+
+-- Condition on the series of "r" that selects some ids, which are $1; none if they are all of them: without it, a scan of all
+-- daily rollups takes half the time.
+CREATE FUNCTION series_condition(ids integer[]) RETURNS text LANGUAGE plpgsql STABLE
+SET plan_cache_mode TO force_generic_plan AS $$
+BEGIN
+    IF cardinality(ids) < (SELECT count(*) FROM series)
+        OR EXISTS (SELECT s.series_id FROM series AS s EXCEPT SELECT unnest(ids))
+    THEN
+        RETURN 'r.series_id = ANY ($1)';
+    END IF;
+    RETURN 'true';
+END
+$$;
+
+-- Number of readings per series on days whose rollups are due, from a time on. Series with the same days are counted together by
+-- a plan for these days: a plan for any day would search every chunk once for each series.
+CREATE FUNCTION reading_counts_of_days_due(ids integer[], kept timestamptz, zone text)
+RETURNS TABLE (series_id integer, readings bigint)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED AS $$
+DECLARE
+    due record;
+BEGIN
+    FOR due IN
+        SELECT greatest(d.since, kept) AS since, d.until, array_agg(d.series_id) AS ids
+        FROM rollup_days_due(ids, zone) AS d WHERE d.until > kept GROUP BY 1, 2
+    LOOP
+        RETURN QUERY EXECUTE 'SELECT r.series_id, count(*) FROM reading AS r '
+            'WHERE r.series_id = ANY ($1) AND r."time" >= $2 AND r."time" < $3 GROUP BY r.series_id'
+            USING due.ids, due.since, due.until;
+    END LOOP;
+END
+$$;
+
+-- Number of readings per series, exactly, in parts that have to be added: whole days from the rollups; days whose rollup is due,
+-- and readings older than the retention limit, which are not rolled up any more, are counted from the readings. In restricted
+-- transactions the function of this name in the schema "walled" replaces it.
+CREATE FUNCTION reading_counts(ids integer[], zone text) RETURNS TABLE (series_id integer, readings bigint)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED AS $$
+DECLARE
+    kept timestamptz := (SELECT coalesce(max(t.since), '-infinity') FROM retention AS t);
+BEGIN
+    RETURN QUERY EXECUTE format(
+        'SELECT r.series_id, sum(r.count)::bigint FROM rollup_1day AS r WHERE %s AND r.bucket >= $2 AND NOT EXISTS ('
+        'SELECT FROM rollup_days_due($1, $3) AS d WHERE d.series_id = r.series_id AND r.bucket >= d.since AND r.bucket < d.until'
+        ') GROUP BY r.series_id', series_condition(ids)
+    ) USING ids, kept, zone;
+    RETURN QUERY SELECT c.* FROM reading_counts_of_days_due(ids, kept, zone) AS c;
+    IF kept > '-infinity' THEN
+        RETURN QUERY EXECUTE 'SELECT r.series_id, count(*) FROM reading AS r '
+            'WHERE r.series_id = ANY ($1) AND r."time" < $2 GROUP BY r.series_id' USING ids, kept;
+    END IF;
+END
+$$;
+
+-- Row counts for the platform's health: of some areas, or of everything. Likewise replaced.
+CREATE FUNCTION health_counts(areas text[], zone text)
+RETURNS TABLE (
+    readings bigint, open_anomalies bigint, dead_letters bigint, rollups_due integer, rejudge_due bigint,
+    newest_received timestamptz
+)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET plan_cache_mode TO force_generic_plan AS $$
+DECLARE
+    ids integer[] := ARRAY(
+        SELECT s.series_id FROM series AS s JOIN site AS t USING (site_id) WHERE areas IS NULL OR t.area_id = ANY (areas)
+    );
+    kept timestamptz := coalesce((SELECT t.since FROM retention AS t WHERE t.what = 'reading'), '-infinity');
+    rolled_up bigint;
+BEGIN
+    EXECUTE format(
+        'SELECT coalesce(sum(r.count), 0)::bigint FROM rollup_1day AS r WHERE %s AND r.bucket >= $2 AND NOT EXISTS ('
+        'SELECT FROM rollup_days_due($1, $3) AS d WHERE d.series_id = r.series_id AND r.bucket >= d.since AND r.bucket < d.until'
+        ')', series_condition(ids)
+    ) INTO rolled_up USING ids, kept, zone;
+    RETURN QUERY SELECT
+        rolled_up + (
+            SELECT coalesce(sum(c.readings), 0)::bigint FROM reading_counts_of_days_due(ids, kept, zone) AS c
+        ),
+        CASE WHEN areas IS NULL THEN (SELECT count(*) FROM anomaly AS a WHERE a.state = 'open') ELSE (
+            SELECT count(*) FROM anomaly AS a JOIN site AS t USING (site_id) WHERE a.state = 'open' AND t.area_id = ANY (areas)
+        ) END,
+        CASE WHEN areas IS NULL THEN (SELECT count(*) FROM dead_letter)
+            ELSE (SELECT count(*) FROM dead_letter AS l WHERE split_part(l.topic, '/', 3) = ANY (areas)) END,
+        (
+            SELECT coalesce(ceil(sum(extract(epoch FROM d.until - d.since)) / 3600), 0)::integer FROM rollup_due AS d
+            WHERE d.series_id IN (SELECT unnest(ids))
+        ),
+        (SELECT count(*) FROM rejudge_due AS d WHERE d.series_id IN (SELECT unnest(ids))),
+        (SELECT max(l.received) FROM latest AS l WHERE l.series_id IN (SELECT unnest(ids)));
+END
+$$;
+
+-- The newest reading of some series, or of all, with its newest flag, if it was received after a time. Likewise replaced.
+CREATE FUNCTION latest_readings(ids integer[], received_after timestamptz)
+RETURNS TABLE (
+    series_id integer, "time" timestamptz, received timestamptz, value double precision, quality smallint, rules integer,
+    expected real, spread real
+)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET plan_cache_mode TO force_generic_plan AS $$
+BEGIN
+    RETURN QUERY SELECT l.series_id, l."time", l.received, l.value, l.quality, l.rules::integer, l.expected, l.spread
+    FROM latest_judged AS l
+    WHERE l.series_id = ANY (coalesce(ids, ARRAY(SELECT s.series_id FROM series AS s)))
+        AND (received_after IS NULL OR l.received > received_after);
+END
+$$;
+
+-- The functions of these names in the schema "walled", for those series and areas that the scope includes: they are
+-- looked up once, and the rows are read without a barrier in between. Of the caller, nothing but the ids gets inside.
+CREATE PROCEDURE wall_functions() LANGUAGE plpgsql AS $$
+DECLARE
+    home text := current_schema();
+    definer text := 'LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path TO %1$I, pg_temp '
+        'SET plan_cache_mode TO force_generic_plan AS $body$ ';
+BEGIN
+    EXECUTE format('CREATE FUNCTION walled.series_extent(ids integer[]) RETURNS TABLE (series_id integer, '
+        '"first" timestamptz, first_received timestamptz, "last" timestamptz, last_received timestamptz) ' || definer || 'BEGIN '
+        'RETURN QUERY SELECT e.* FROM %1$I.series_extent(ARRAY(SELECT unnest(ids) INTERSECT SELECT %1$I.series_seen())) AS e; '
+        'END $body$', home);
+    EXECUTE format('CREATE FUNCTION walled.reading_counts(ids integer[], zone text) '
+        'RETURNS TABLE (series_id integer, readings bigint) ' || definer || 'BEGIN RETURN QUERY SELECT c.* FROM '
+        '%1$I.reading_counts(ARRAY(SELECT unnest(ids) INTERSECT SELECT %1$I.series_seen()), zone) AS c; '
+        'END $body$', home);
+    EXECUTE format('CREATE FUNCTION walled.latest_readings(ids integer[], received_after timestamptz) '
+        'RETURNS TABLE (series_id integer, "time" timestamptz, received timestamptz, value double precision, quality smallint, '
+        'rules integer, expected real, spread real) ' || definer || 'BEGIN '
+        'ids := ARRAY(SELECT s.id FROM %1$I.series_seen() AS s (id) WHERE ids IS NULL OR s.id IN (SELECT unnest(ids))); '
+        'RETURN QUERY SELECT l.* FROM %1$I.latest_readings(ids, received_after) AS l; '
+        'END $body$', home);
+    EXECUTE format('CREATE FUNCTION walled.health_counts(areas text[], zone text) '
+        'RETURNS TABLE (readings bigint, open_anomalies bigint, dead_letters bigint, rollups_due integer, rejudge_due bigint, '
+        'newest_received timestamptz) ' || definer || 'BEGIN '
+        'IF NOT %1$I.wall_is_open() THEN '
+        'areas := ARRAY(SELECT a.id FROM %1$I.area_seen() AS a (id) WHERE areas IS NULL OR a.id = ANY (areas)); '
+        'END IF; '
+        'RETURN QUERY SELECT h.* FROM %1$I.health_counts(areas, zone) AS h; '
+        'END $body$', home);
+END
+$$;
+
+CREATE OR REPLACE PROCEDURE wall_views() LANGUAGE plpgsql AS $$
+DECLARE
+    home text := current_schema();
+    path text := current_setting('search_path');
+    base text;
+    kind text;
+    copied text[];
+    rows text := 'CREATE VIEW walled.%1$I WITH (security_barrier) AS SELECT * FROM %2$I.%1$I '
+        'WHERE (SELECT %2$I.wall_is_open()) OR series_id IN (SELECT %2$I.series_seen())';
+    -- Readings are always read by series: an array and "series_id = 5" are merged before an index is read, so that no row is
+    -- checked by itself. (Of everybody, series_seen() returns every series.)
+    readings text := 'CREATE VIEW walled.%1$I WITH (security_barrier) AS SELECT *%3$s FROM %2$I.reading '
+        'WHERE series_id = ANY (ARRAY(SELECT %2$I.series_seen())) %4$s';
+    -- A few rows of each of many series: an array would be evaluated once more for each of them, and for each chunk.
+    few text := 'CREATE VIEW walled.%1$I WITH (security_barrier) AS SELECT *%3$s FROM %2$I.reading '
+        'WHERE (SELECT %2$I.wall_is_open()) OR series_id IN (SELECT %2$I.series_seen()) %4$s';
+    transaction text;
+BEGIN
+    DROP SCHEMA IF EXISTS walled CASCADE;
+    CALL order_views();
+    CREATE SCHEMA walled;
+    GRANT USAGE ON SCHEMA walled TO towntwin_gateway;
+    FOR base, kind IN
+        SELECT relname, relkind FROM pg_class
+        WHERE relnamespace = home::regnamespace AND relkind IN ('r', 'p', 'v') AND relname ~ '^(reading|rollup_[0-9]+[a-z]+)$'
+    LOOP
+        transaction := CASE WHEN base = 'reading' AND kind <> 'v' THEN ', xmin' ELSE '' END;  -- for answers as of old
+        IF base = 'reading' THEN
+            EXECUTE format(readings, base, home, transaction, '');
+            EXECUTE format(readings, 'reading_oldest_first', home, transaction, 'ORDER BY "time"');
+            EXECUTE format(readings, 'reading_newest_first', home, transaction, 'ORDER BY "time" DESC');
+            EXECUTE format(few, 'reading_oldest_few', home, transaction, 'ORDER BY "time"');
+            EXECUTE format(few, 'reading_newest_few', home, transaction, 'ORDER BY "time" DESC');
+        ELSE
+            EXECUTE format(rows, base, home);
+        END IF;
+        EXECUTE format('REVOKE ALL ON %I.%I FROM towntwin_gateway', home, base);
+    END LOOP;
+    SELECT array_agg(ARRAY[relname::text, pg_get_viewdef(oid)] ORDER BY oid) INTO copied FROM pg_class
+    WHERE relnamespace = home::regnamespace AND relkind = 'v'
+        AND relname ~ '(_view|_judged|^reading_as_rollup|^flow_of_speed)$';
+    PERFORM set_config('search_path', 'walled, ' || path, true);
+    FOR i IN 1 .. coalesce(array_length(copied, 1), 0) LOOP
+        EXECUTE format('CREATE VIEW walled.%I WITH (security_invoker) AS %s', copied[i][1], copied[i][2]);
+        EXECUTE format('REVOKE ALL ON %I.%I FROM towntwin_gateway', home, copied[i][1]);
+    END LOOP;
+    PERFORM set_config('search_path', path, true);
+    CALL wall_functions();
+    GRANT SELECT ON ALL TABLES IN SCHEMA walled TO towntwin_gateway;
+END
+$$;
+
+DO $$
+BEGIN
+    IF to_regclass('walled.reading') IS NOT NULL THEN
+        CALL wall_views();
+    END IF;
+END
+$$;
 -- 0033 pre: processes that could not report because the database was away are not shown as ended (decision 0039).
 
 CREATE TABLE heartbeat_gap (

@@ -29,7 +29,6 @@ from ingest_service.storage.postgres import (
     connection_pool,
     edition,
     feedback,
-    migrate,
     read_rows,
     rollups,
     shard_lease,
@@ -288,21 +287,16 @@ class PostgresStore(AreaScopedConnections):
         with self.transaction() as connection:
             return read_rows.fetch_valid_structs(connection, "statuses", DeviceStatus)
 
-    def health(self, series_ids: Sequence[int] | None = None) -> StoreHealth:
+    def health(self, areas: Sequence[str] | None = None) -> StoreHealth:
         """Edition, schema version and row counts of the database."""
-        parameters = {
-            "series_ids": None if series_ids is None else list(series_ids),
-            "zone": self._settings.time_zone,
-        }
-        with self.transaction() as connection:
-            with connection.cursor(row_factory=dict_row) as cursor:
-                # never a generic plan, which takes a list of series for a few of them: five times as slow
-                counted = cursor.execute(QUERIES["health"], parameters, prepare=False).fetchone() or {}
-            return StoreHealth(
-                edition=edition.edition_name(connection),
-                schema_version=migrate.schema_version(connection),
-                **counted,
+        parameters = {"areas": None if areas is None else list(areas), "zone": self._settings.time_zone}
+        with self.run_query(QUERIES["health"], parameters) as cursor:
+            cursor.row_factory = dict_row
+            found = cursor.fetchone() or {}
+            edition_name = edition.edition_name(
+                cursor.connection.info.server_version, found.pop("timescale"), found.pop("licence")
             )
+            return StoreHealth(edition=edition_name, **found)
 
     def size(self) -> tuple[int, str | None]:
         """Return the size of the database [bytes], and its data directory if it is local and readable."""

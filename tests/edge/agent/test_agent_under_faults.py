@@ -18,7 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from edge.agent.agent import Agent, AgentError
 from edge.agent.settings import Settings
-from edge.agent.spool import Spool, SpoolBusyError, SpoolError
+from edge.agent.spool import Spool, SpoolBusyError, SpoolEntry, SpoolError
 from edge.drivers import Pack
 from edge.drivers.line_driver import LineDriver
 from edge.wire.broker_address import BrokerAddress
@@ -235,9 +235,9 @@ def test_a_full_disk_is_waited_for_and_no_reading_is_lost(
     connection = one._spool._connection
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count = {pages}")
-    one._spool.put([(b"x", 1)])  # what room the pages have left is of no matter
+    one._spool.put([SpoolEntry(b"x", 1)])  # what room the pages have left is of no matter
     with pytest.raises(SpoolBusyError, match="full"):
-        one._spool.put([(b"x" * 100_000, 1)])
+        one._spool.put([SpoolEntry(b"x" * 100_000, 1)])
     assert one._spool.waiting == 1, "what was not committed is not counted"
     one._driver = PackDriver(3000, endless=True)
     with caplog.at_level(logging.ERROR), running(one):
@@ -269,7 +269,7 @@ def test_a_spool_that_is_damaged_ends_the_agent_with_a_sentence(tmp_path: Path) 
 
 def test_a_file_that_is_damaged_later_is_no_busy_one(tmp_path: Path) -> None:
     spool = Spool.open(tmp_path / "spool", Settings())
-    spool.put([(b"x" * 1000, 1)] * 1000)
+    spool.put([SpoolEntry(b"x" * 1000, 1)] * 1000)
     spool.close()
     with (tmp_path / "spool").open("r+b") as file:
         file.seek(4096 * 2)

@@ -74,47 +74,83 @@ def test_any_other_unit_is_scaled_by_the_mapping(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "says"),
+    ("old", "new", "line", "says"),
     [
         (
             "[time]",
             'seperator = ","\n[time]',
-            "line 1: there is no key 'seperator': did you mean 'separator'",
+            1,
+            r"there is no key 'seperator' \(did you mean 'separator'\?\); ",
         ),
         (
             'unit = "Cel"',
             'unti = "Cel"',
-            r"line 6: \[\[column\]\] there is no key 'unti': did you mean 'unit'",
+            6,
+            r"\[\[column\]\] there is no key 'unti' \(did you mean 'unit'\?\)",
         ),
-        ('"water_temperature"', '"water_temprature"', "did you mean 'water_temperature'"),
-        ('column = "time"', 'column = "time"\nzone = "Asia/Shangai"', "did you mean 'Asia/Shanghai'"),
+        (
+            '"water_temperature"',
+            '"water_temprature"',
+            5,
+            r"\(did you mean 'water_temperature'\?\); there are ",
+        ),
+        ('"Cel"', '"mg/L"', 6, r"\[\[column\]\] 1 \(temp\): .*mg/L"),
         (
             'column = "time"',
-            'column = "time"\nformat = "unixms"',
-            "there is no format 'unixms': did you mean",
+            'column = "time"\nzone = "Asia/Shangai"',
+            3,
+            r"\(did you mean 'Asia/Shanghai'\?\); ",
         ),
-        ('column = "time"', 'column = "time"\nformat = "DD.MM.YYYY"', "no strptime format"),
-        ('column = "time"', 'column = "time"\nformat = "%Q"', "can't be used"),
-        ('column = "time"', 'column = "time"\nfold = "late"', "fold"),
-        ("[time]", 'encoding = "utf-88"\n[time]', "no text encoding 'utf-88'"),
-        ("[time]", 'encoding = "base64"\n[time]', "no text encoding 'base64'"),
-        ("[time]", 'separator = ";;"\n[time]', "must be one character"),
-        ("[time]", 'decimal = ","\nthousands = ","\n[time]', "must differ"),
-        ("[time]", "skip_before = -1\n[time]", "0 or more"),
-        ('unit = "Cel"', 'unit = "Cel"\nsite = "{fiel}"', "there is no {fiel}"),
-        ('unit = "Cel"', 'unit = "Cel"\nsite = "{station}"', "needs station"),
-        ("[[column]]", "[column]", r"write \[\[column\]\]"),
-        ("[time]", 'station = "s"\nstations = { a = "西桥" }\n[time]', "can't be a site id"),
-        ("[[column]]", '[stations]\na = "b"\n[[column]]', "needs station"),
+        ('column = "time"', 'column = "time"\nformat = "unixms"', 3, r"no format 'unixms' \(did you mean"),
+        ('column = "time"', 'column = "time"\nformat = "DD.MM.YYYY"', 3, "no strptime format"),
+        ('column = "time"', 'column = "time"\nformat = "%Q"', 3, "can't be used"),
+        ('column = "time"', 'column = "time"\nfold = "late"', 3, r"\[time\] fold: invalid enum value 'late'"),
+        ('column = "time"', 'column = "time"\nstep_s = 300', 1, "needs either column, or start and step_s"),
+        ('column = "time"', "column = []", 2, "names no column"),
+        ('column = "time"', "start = 2026-01-01\nstep_s = -1", 3, "must be above 0"),
+        ("[time]", 'encoding = "utf-88"\n[time]', 1, "no text encoding 'utf-88'"),
+        ("[time]", 'encoding = "base64"\n[time]', 1, "no text encoding 'base64'"),
+        ("[time]", 'separator = ";;"\n[time]', 1, "must be one character"),
+        ("[time]", 'decimal = ","\nthousands = ","\n[time]', 2, "must differ"),
+        ("[time]", "skip_before = -1\n[time]", 1, "0 or more"),
+        ("[time]", "skip_after = -1\n[time]", 1, "0 or more"),
+        ("[time]", 'comment = ""\n[time]', 1, "what such lines begin with"),
+        ("[time]", "skip_after = [\n  1,\n]\n[time]", 1, "skip_after: expected `int`, got `array`"),
+        (
+            'unit = "Cel"',
+            'unit = "Cel"\nscale = "2"',
+            7,
+            r"\[\[column\]\] 1 scale: expected `float`, got `str`",
+        ),
+        ('unit = "Cel"\n', "", 3, r"\[\[column\]\] 1: object missing required field `unit`"),
+        ('unit = "Cel"', 'unit = "Cel"\nsite = "{fiel}"', 7, "there is no {fiel}"),
+        ('unit = "Cel"', 'unit = "Cel"\nsite = "{station}"', 7, "needs station"),
+        ("[[column]]", "[column]", 3, r"write \[\[column\]\]"),
+        ("[time]", 'station = "s"\nstations = { a = "西桥" }\n[time]', 2, "can't be a site id"),
+        ("[time]", 'station = "s"\n[stations]\n"西桥" = "西"\n[time]', 3, "can't be a site id"),
+        ("[[column]]", '[stations]\na = "b"\n[[column]]', 3, "needs station"),
     ],
 )
 def test_a_misspelt_mapping_is_a_sentence_with_its_line(
-    tmp_path: Path, old: str, new: str, says: str
+    tmp_path: Path, old: str, new: str, line: int, says: str
 ) -> None:
     assert old in MAPPING
     with pytest.raises(MappingError, match=says) as error:
         open_recording(tmp_path, "time,temp\n", MAPPING.replace(old, new, 1))
-    assert "m.toml" in str(error.value)
+    assert str(error.value).startswith(f"mapping {tmp_path / 'm.toml'}, line {line}: ")
+
+
+def test_the_second_of_two_columns_is_named_with_its_own_line(tmp_path: Path) -> None:
+    second = '\n[[column]]\nmatch = "ph"\nquantity = "ph"\nunit = "ph?"\n'
+    with pytest.raises(MappingError, match=r"m\.toml, line 11: \[\[column\]\] 2 \(ph\): "):
+        open_recording(tmp_path, "time,temp,ph\n", MAPPING.rstrip() + "\n" + second)
+
+
+def test_a_match_that_no_column_has_gets_a_suggestion(tmp_path: Path) -> None:
+    with pytest.raises(
+        MappingError, match=r"no column matches 'temp' \(did you mean 'tempo'\?\); it has 'time'"
+    ):
+        open_recording(tmp_path, "time,tempo\n", MAPPING)
 
 
 def test_a_mapping_in_another_encoding_is_a_sentence(tmp_path: Path) -> None:

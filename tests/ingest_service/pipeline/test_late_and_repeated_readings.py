@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import psycopg
 import pytest
@@ -16,7 +17,7 @@ from ingest_service.pipeline import metrics
 from ingest_service.pipeline.batch_processor import BatchProcessor
 from ingest_service.pipeline.message import Message
 from ingest_service.pipeline.settings import Settings
-from ingest_service.storage.contract.models import DeadLetterQuery
+from ingest_service.storage.contract.models import AnomalyQuery, DeadLetterQuery
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.mqtt_test_device import pack
@@ -237,3 +238,27 @@ def test_a_reading_that_clashes_with_one_of_a_wrong_clock_is_a_letter(
     assert len(database_pipeline.stored()) == 2
     (letter,) = database_pipeline.store.dead_letters(DeadLetterQuery())
     assert (letter.reason, letter.payload) == ("conflict", right.payload)
+
+
+def test_a_flag_that_the_device_gives_is_stored_and_its_reading_is_not_judged(
+    database_pipeline: DatabasePipeline,
+) -> None:
+    times = [NOW_S - 3600 + STEP_S * number for number in range(40)]
+    assert database_pipeline.pipeline.ingest(database_pipeline.readings(times))
+    in_maintenance = [
+        msgspec.structs.replace(
+            message,
+            payload=pack("ph", "pH", {NOW_S - 600 + 60 * number: 0.5}),
+            properties=(("quality", "4"),),
+        )
+        for number, message in enumerate(database_pipeline.readings([NOW_S] * 5))
+    ]
+    unknown = msgspec.structs.replace(
+        in_maintenance[0], payload=pack("ph", "pH", {NOW_S: 7.1}), properties=(("quality", "seven"),)
+    )
+    assert database_pipeline.pipeline.ingest([*in_maintenance, unknown])
+    rows = database_pipeline.stored()[-6:]
+    assert rows["quality"][:5].tolist() == [Flag.FAIL] * 5
+    assert rows["rules"][:5].tolist() == [Rule.DEVICE] * 5
+    assert rows["rules"][5] & Rule.DEVICE == 0
+    assert database_pipeline.store.anomalies(AnomalyQuery(limit=10)) == []

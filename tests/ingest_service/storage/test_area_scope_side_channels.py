@@ -13,7 +13,7 @@ from ingest_service.storage.contract.batch import Batch
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.area_scope import scope_key_of, set_area_role
-from tests.support.neighbouring_town import HOME_AREA, OTHER_TOWN, OTHER_TOWN_ANOMALY
+from tests.support.neighbouring_town import HOME_AREA, OTHER_AREA, OTHER_TOWN, OTHER_TOWN_ANOMALY
 from tests.support.store_samples import DIRECTORY, anomaly, readings
 from tests.support.throwaway_servers import fresh_database
 
@@ -198,6 +198,87 @@ def test_extents_are_those_of_the_own_series(store: PostgresStore) -> None:
         assert connection.execute(query.encode()).fetchall() == []
     with behind_wall(store) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute("SELECT FROM public.series_extent(ARRAY[3])")
+
+
+READING_COUNTS = (
+    "SELECT series_id, sum(readings) FROM reading_counts(ARRAY[1, 2, 3, NULL], 'Asia/Shanghai') "
+    "GROUP BY series_id ORDER BY series_id"
+)
+MARK_AS_DUE = """
+INSERT INTO rollup_due
+SELECT series_id, min("time"), max("time") + interval '1 s' FROM reading GROUP BY series_id;
+UPDATE rollup_1day SET count = 9000
+"""
+SPOOFED = """
+CREATE TEMP TABLE rollup_1day AS SELECT 3 AS series_id, now() AS bucket, 9 AS count;
+CREATE FUNCTION pg_temp.series_seen() RETURNS SETOF integer LANGUAGE sql AS 'SELECT 3';
+CREATE FUNCTION pg_temp.site_seen() RETURNS SETOF text LANGUAGE sql AS $$ SELECT 's9' $$
+"""
+
+
+@pytest.mark.parametrize("is_due", [False, True])
+def test_readings_are_counted_in_the_own_series(store: PostgresStore, *, is_due: bool) -> None:
+    """Whatever ids are given, from rollups or from readings, whatever stands in the way to the tables."""
+    with store.transaction() as connection:
+        scope_key_of(connection)
+        with connection.transaction(force_rollback=True):
+            if is_due:
+                connection.execute(MARK_AS_DUE.encode())
+            assert connection.execute(READING_COUNTS.encode()).fetchall() == [(1, 2000), (3, 2000)]
+            set_area_role(connection, HOME_AREA)
+            connection.execute(SPOOFED.encode())
+            assert connection.execute(READING_COUNTS.encode()).fetchall() == [(1, 2000)]
+            connection.execute(EVERYTHING.encode())
+            assert connection.execute(READING_COUNTS.encode()).fetchall() == []
+
+
+def test_the_newest_readings_are_those_of_the_own_series(store: PostgresStore) -> None:
+    query = "SELECT series_id FROM latest_readings({}, NULL) ORDER BY series_id"
+    with behind_wall(store) as connection:
+        connection.execute(SPOOFED.encode())
+        for given in ("NULL", "ARRAY[1, 2, 3, NULL]"):
+            assert connection.execute(query.format(given).encode()).fetchall() == [(1,)]
+        connection.execute(EVERYTHING.encode())
+        assert connection.execute(query.format("NULL").encode()).fetchall() == []
+
+
+@pytest.mark.parametrize("areas", ["NULL", "ARRAY['{0}', '{1}']"])
+def test_health_counts_the_own_rows(areas: str, store: PostgresStore) -> None:
+    """With no areas given, or with too many."""
+    areas = areas.format(HOME_AREA, OTHER_AREA)
+    query = f"SELECT readings, open_anomalies, dead_letters FROM health_counts({areas}, 'Asia/Shanghai')"
+    with store.transaction() as connection:
+        scope_key_of(connection)
+        with connection.transaction(force_rollback=True):
+            connection.execute(
+                "INSERT INTO dead_letter (received, topic, payload, reason, detail) "
+                "SELECT now(), topic, '', 'format', '' FROM unnest(%s::text[]) AS t (topic)",
+                ([f"tt/v1/{one}/d/data" for one in (HOME_AREA, OTHER_AREA)],),
+            )
+            assert connection.execute(query.encode()).fetchone() == (4000, 2, 2)
+            set_area_role(connection, HOME_AREA)
+            connection.execute(SPOOFED.encode())
+            assert connection.execute(query.encode()).fetchone() == (2000, 1, 1)
+            connection.execute(EVERYTHING.encode())
+            assert connection.execute(query.encode()).fetchone() == (0, 0, 0)
+
+
+@pytest.mark.parametrize("path", ["walled, public", "public"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "reading_counts(ARRAY[3], 'UTC')",
+        "latest_readings(ARRAY[3], NULL)",
+        "reading_counts_of_days_due(ARRAY[3], '-infinity', 'UTC')",
+        "health_counts(NULL, 'UTC') WHERE readings > 2000 OR open_anomalies > 1",
+    ],
+)
+def test_the_unrestricted_counts_count_nothing_foreign(store: PostgresStore, call: str, path: str) -> None:
+    """They run with the rights of the caller: what the tables refuse, or hide, is not counted."""
+    with behind_wall(store) as connection:
+        connection.execute("SELECT set_config('search_path', %s, true)", (path,))
+        error_texts = notices_received(connection, f"SELECT * FROM public.{call}")
+        assert not error_texts or "permission denied" in error_texts[0], error_texts
 
 
 def test_a_page_is_never_read_by_a_generic_plan(store: PostgresStore) -> None:

@@ -100,6 +100,7 @@ def everything_visible(store: PostgresStore) -> dict[str, Any]:
         "activity": {one.device_id for one in store.activity()},
         "feedback": len(store.feedback(anomaly_id=2)),
         "counted": store.health().readings,
+        "open": store.health().open_anomalies,
     }
 
 
@@ -120,6 +121,7 @@ def test_an_area_sees_its_own_and_nothing_else(store: PostgresStore) -> None:
         "activity": {"d1"},
         "feedback": 0,
         "counted": 5,
+        "open": 1,
     }
 
 

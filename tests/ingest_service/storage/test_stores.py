@@ -24,6 +24,7 @@ from ingest_service.storage.memory.store import MemoryStore
 if TYPE_CHECKING:
     from ingest_service.storage.contract.store import Store
 
+from tests.support.neighbouring_town import HOME_AREA, OTHER_AREA, OTHER_TOWN, OTHER_TOWN_ANOMALY
 from tests.support.store_samples import (
     DIRECTORY,
     LATE,
@@ -197,6 +198,22 @@ def test_letters_statuses_and_checkpoints_are_kept(store: Store) -> None:
     assert store.checkpoint("main") == Checkpoint("main", 1, b"abc")
     assert store.checkpoint("other") is None
     assert store.health().dead_letters == 3
+
+
+def test_health_of_areas_counts_their_rows(store: Store) -> None:
+    store.enrol(OTHER_TOWN)
+    letters = [
+        DeadLetter(received_s=5.0, topic=f"towntwin/v1/{area}/d/data", payload=b"x", reason="unit", detail="")
+        for area in (HOME_AREA, OTHER_AREA, "nowhere")
+    ]
+    store.commit(Batch(fresh=readings(1, range(5)), anomalies=[anomaly()], dead_letters=letters))
+    store.commit(Batch(fresh=readings(3, range(7)), anomalies=[anomaly(**OTHER_TOWN_ANOMALY)]))
+    found = {
+        area: (one.readings, one.open_anomalies, one.dead_letters)
+        for area, areas in {"all": None, HOME_AREA: [HOME_AREA], OTHER_AREA: [OTHER_AREA], "none": []}.items()
+        for one in [store.health(areas)]
+    }
+    assert found == {"all": (12, 2, 3), HOME_AREA: (5, 1, 1), OTHER_AREA: (7, 1, 1), "none": (0, 0, 0)}
 
 
 def test_activity_tells_when_each_device_was_heard(store: Store) -> None:

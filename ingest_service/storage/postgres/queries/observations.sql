@@ -38,39 +38,10 @@ ORDER BY c.series_id, {outer_order};
 -- sta_newest: The newest observation of each series, from table latest.
 SELECT l.series_id, (extract(epoch FROM l."time") * 1000000)::int8, (extract(epoch FROM l.received) * 1000000)::int8, l.value,
     l.quality, l.rules, l.expected, l.spread, l."time", l.series_id, l."time"
-FROM latest_judged AS l WHERE l.series_id = ANY (%(series_ids)s::int[]);
+FROM latest_readings(%(series_ids)s::int[], NULL) AS l;
 
--- sta_counts: Number of observations of each series: whole days from the rollups; days whose rollup is due, and
--- readings older than the retention limit, which are not rolled up any more, are counted from the readings.
-WITH kept AS (
-    SELECT coalesce(max(since), '-infinity') AS since FROM retention
-), due AS MATERIALIZED (
-    SELECT series_id, lower(span) AS since, upper(span) AS until FROM (
-        SELECT series_id, unnest(range_agg(tstzrange(
-            date_trunc('day', since, %(zone)s),
-            ((date_trunc('day', until - interval '1 microsecond', %(zone)s) AT TIME ZONE %(zone)s) + interval '1 day') AT TIME ZONE %(zone)s
-        ))) AS span
-        FROM rollup_due WHERE series_id = ANY (%(series_ids)s::int[]) GROUP BY series_id
-    ) AS merged
-), uncounted AS (
-    SELECT series_id, greatest(since, (SELECT since FROM kept)) AS since, until FROM due
-    WHERE until > (SELECT since FROM kept)
-    UNION ALL
-    SELECT series_id, '-infinity', (SELECT since FROM kept) FROM unnest(%(series_ids)s::int[]) AS s (series_id)
-    WHERE (SELECT since FROM kept) > '-infinity'
-)
-SELECT series_id, sum(n)::bigint FROM (
-    SELECT r.series_id, sum(r.count)::bigint AS n FROM rollup_1day AS r
-    WHERE r.series_id = ANY (%(series_ids)s::int[]) AND r.bucket >= (SELECT since FROM kept) AND NOT EXISTS (
-        SELECT FROM due WHERE due.series_id = r.series_id AND r.bucket >= due.since AND r.bucket < due.until
-    )
-    GROUP BY r.series_id
-    UNION ALL
-    SELECT u.series_id, counted.n FROM uncounted AS u CROSS JOIN LATERAL (
-        SELECT count(*) AS n FROM reading AS r
-        WHERE r.series_id = u.series_id AND r."time" >= u.since AND r."time" < u.until
-    ) AS counted
-) AS parts GROUP BY series_id;
+-- sta_counts: Number of observations of each series.
+SELECT series_id, sum(readings)::bigint FROM reading_counts(%(series_ids)s::int[], %(zone)s) GROUP BY series_id;
 
 -- sta_count: Number of observations of some series that match a condition.
 SELECT coalesce(sum(n), 0)::bigint FROM unnest({arrays}) AS c (series_id{columns})

@@ -27,9 +27,7 @@ COPY (
 -- latest: The newest reading of series, with revisions applied.
 SELECT series_id, extract(epoch FROM "time")::float8 AS time_s, extract(epoch FROM received)::float8 AS received_s, value,
     quality, rules, expected, spread
-FROM latest_judged
-WHERE (%(series_ids)s::int[] IS NULL OR series_id = ANY (%(series_ids)s))
-    AND (%(received_after_s)s::float8 IS NULL OR received > to_timestamp(%(received_after_s)s))
+FROM latest_readings(%(series_ids)s::int[], to_timestamp(%(received_after_s)s::float8))
 ORDER BY series_id;
 
 -- bucket_of: Start of a bucket of local time; parts of an hour relative to it, so that a repeated hour gives separate buckets.

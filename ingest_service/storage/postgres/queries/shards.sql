@@ -21,6 +21,6 @@ COPY (
     FROM reading AS r
     JOIN unnest(%s::int[], %s::bigint[]) AS n (series_id, since_us)
         ON n.series_id = r.series_id AND r."time" > 'epoch'::timestamptz + n.since_us * interval '1 microsecond'
-    WHERE r.rules & 576 = 0
+    WHERE r.rules & 16960 = 0
     ORDER BY r.series_id, r."time"
 ) TO STDOUT (FORMAT binary);

@@ -1,0 +1,61 @@
+"""Serve HJ 212 stations over TCP: what they upload goes, durably, to the platform's broker."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from deploy.command_resources import broker_of_settings, stop_on_signals
+from deploy.settings import CommonSettings, SettingsError, add_flags, load_settings
+from edge.agent.settings import Settings as AgentSettings
+from gateway.hj212.settings import Settings
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    add_flags(parser, Settings, "hj212")
+    add_flags(parser, AgentSettings, "edge")
+
+
+def run(args: argparse.Namespace, common: CommonSettings) -> int:
+    """Serve until a stop signal; what has no receipt yet stays in the spool for the next start."""
+    import asyncio
+
+    from prometheus_client import start_http_server
+
+    from edge.agent.publisher import SpoolPublisher
+    from edge.agent.spool import Spool
+    from gateway.hj212.errors import StationError
+    from gateway.hj212.server import Hj212Server, SpoolWriter, run_server
+    from gateway.hj212.stations import read_stations
+
+    settings = load_settings(Settings, "hj212", args, os.environ)
+    agent = load_settings(AgentSettings, "edge", args, os.environ)
+    broker = broker_of_settings(common)
+    try:
+        stations = read_stations(settings.stations)
+        spool = Spool.open(settings.spool, agent)
+    except (StationError, OSError) as error:
+        raise SettingsError(str(error)) from error
+    stop = stop_on_signals()
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, addr="127.0.0.1")
+    publisher = SpoolPublisher(
+        settings.area,
+        settings.device,
+        spool,
+        broker,
+        agent,
+        addresses=[f"{one.area}/{one.device}" for one in stations.values()],
+    )
+    network = threading.Thread(target=publisher.run, args=(stop,), name="hj212 publisher", daemon=True)
+    network.start()
+    writer = SpoolWriter(spool)
+    server = Hj212Server(stations, writer, idle_s=settings.idle_s, max_connections=settings.max_connections)
+    asyncio.run(run_server(server, writer, host=settings.host, port=settings.port, stop=stop))
+    network.join(1.0)
+    return 0

@@ -1,0 +1,36 @@
+"""Prometheus metrics of the HJ 212 server."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge
+
+KNOWN_COMMANDS = frozenset(
+    (
+        "1013",
+        "2011",
+        "2021",
+        "2031",
+        "2041",
+        "2051",
+        "2061",
+        "3019",
+        "3020",
+        "9011",
+        "9012",
+        "9013",
+        "9014",
+        "9015",
+    )
+)
+
+CONNECTIONS = Gauge("towntwin_hj212_connections", "Open connections of HJ 212 stations")
+FRAMES = Counter("towntwin_hj212_frames_total", "Valid frames by command (CN)", ["command"])
+REJECTED = Counter(
+    "towntwin_hj212_rejected_total", "Frames and bytes that can't be read, by reason", ["reason"]
+)
+DUPLICATES = Counter(
+    "towntwin_hj212_duplicates_total", "Uploads that had been stored before, and were answered again"
+)
+MODBUS_CHECKSUMS = Counter(
+    "towntwin_hj212_modbus_checksums_total", "Frames whose checksum is that of Modbus instead of HJ 212"
+)

@@ -1,0 +1,248 @@
+"""TCP server for HJ 212 stations: stores what they upload in a durable spool, then answers them.
+
+All connections of the process share one spool. Frames that arrive at the same time are stored in one
+transaction, since the time of a transaction is that of waiting for the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import structlog
+
+from edge.agent.spool import SpoolBusyError, SpoolEntry
+from gateway.hj212 import metrics
+from gateway.hj212.errors import Hj212Error
+from gateway.hj212.frames import FrameReader
+from gateway.hj212.segment import Segment, build_frame
+from gateway.hj212.session import StationSession
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edge.agent.spool import Spool
+    from gateway.hj212.session import Outcome
+    from gateway.hj212.stations import Station
+
+log = structlog.get_logger()
+
+CHUNK_BYTES = 65_536
+MAX_ENTRIES_PER_COMMIT = 5_000
+DISK_RETRY_S = 1.0
+
+
+class SpoolWriter:
+    """Stores entries of many connections in common transactions.
+
+    An entry is durable once `put` has returned. While the disk is full, callers wait: their stations get no
+    answer and send again.
+    """
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._waiting: list[tuple[list[SpoolEntry], asyncio.Future[None]]] = []
+        self._arrived = asyncio.Event()
+
+    async def put(self, entries: list[SpoolEntry]) -> None:
+        """Return when the entries are on disk."""
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((entries, stored))
+        self._arrived.set()
+        await stored
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._waiting:
+                await self._write_batch()
+
+    async def _write_batch(self) -> None:
+        batch, count = [], 0
+        while self._waiting and count < MAX_ENTRIES_PER_COMMIT:
+            batch.append(self._waiting.pop(0))
+            count += len(batch[-1][0])
+        entries = [entry for entries, _ in batch for entry in entries]
+        while True:
+            try:
+                await asyncio.to_thread(self._spool.put, entries)
+            except SpoolBusyError as error:
+                log.error("spool_busy", entries=len(entries), error=str(error))  # noqa: TRY400 - the sentence suffices
+                await asyncio.sleep(DISK_RETRY_S)
+            else:
+                break
+        for _, stored in batch:
+            if not stored.done():
+                stored.set_result(None)
+
+
+class Hj212Server:
+    """Serves the connections of HJ 212 stations.
+
+    Parameters
+    ----------
+    stations : settings of the known stations by MN
+    writer : stores entries durably
+    idle_s : time without a byte after which a connection is closed [s]
+    max_connections : connections at the same time; further ones are closed at once
+
+    """
+
+    def __init__(
+        self, stations: Mapping[str, Station], writer: SpoolWriter, *, idle_s: float, max_connections: int
+    ) -> None:
+        self._stations = stations
+        self._writer = writer
+        self._idle_s = idle_s
+        self._max_connections = max_connections
+        self._connected: dict[str, asyncio.StreamWriter] = {}
+        self._open: set[asyncio.StreamWriter] = set()
+        self._pending: dict[tuple[str, str], asyncio.Queue[Segment]] = {}
+
+    @property
+    def connected_stations(self) -> list[str]:
+        """MN of the stations with an open connection."""
+        return sorted(self._connected)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection until it ends."""
+        if len(self._open) >= self._max_connections:
+            log.warning("too_many_connections", limit=self._max_connections)
+            writer.close()
+            return
+        session, frames = StationSession(self._stations), FrameReader()
+        self._open.add(writer)
+        metrics.CONNECTIONS.set(len(self._open))
+        try:
+            with suppress(OSError, TimeoutError):
+                await self._exchange(reader, writer, session, frames)
+            if (rest := frames.end()) is not None:
+                await self._store(session.receive(rest))
+        except Exception:
+            log.exception("connection_failed", station=session.station.station if session.station else None)
+        finally:
+            self._open.discard(writer)
+            metrics.CONNECTIONS.set(len(self._open))
+            if session.station and self._connected.get(session.station.station) is writer:
+                del self._connected[session.station.station]
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    async def command(
+        self, station: str, command: str, content: str, request: str, *, timeout_s: float
+    ) -> list[Segment]:
+        """Send a command to a connected station and return its responses (9011, then 9012).
+
+        Parameters
+        ----------
+        station : MN
+        command, content, request : CN, CP and QN of the command
+        timeout_s : time within which the responses must arrive [s]
+
+        Raises
+        ------
+        Hj212Error
+            If the station is unknown, not connected or does not respond in time.
+
+        """
+        settings = self._stations.get(station)
+        writer = self._connected.get(station)
+        if settings is None or writer is None:
+            raise Hj212Error(f"station {station} is not connected: try again once it is")
+        queue: asyncio.Queue[Segment] = asyncio.Queue()
+        self._pending[station, request] = queue
+        responses: list[Segment] = []
+        try:
+            writer.write(
+                build_frame(
+                    Segment(
+                        request=request,
+                        system="21",
+                        command=command,
+                        password=settings.password or "",
+                        station=station,
+                        flag=5,
+                        content=content,
+                    )
+                )
+            )
+            await writer.drain()
+            async with asyncio.timeout(timeout_s):
+                while not responses or responses[-1].command != "9012":
+                    responses.append(await queue.get())
+                    if _is_refusal(responses[-1]):
+                        break
+        except TimeoutError:
+            if not responses:
+                raise Hj212Error(
+                    f"station {station} did not respond to {command} within {timeout_s:g} s"
+                ) from None
+        except OSError as error:
+            raise Hj212Error(f"station {station}: the connection ended: {error}") from error
+        finally:
+            del self._pending[station, request]
+        return responses
+
+    async def _exchange(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        session: StationSession,
+        frames: FrameReader,
+    ) -> None:
+        while True:
+            async with asyncio.timeout(self._idle_s):
+                data = await reader.read(CHUNK_BYTES)
+            if not data:
+                return
+            outcomes = [session.receive(one) for one in frames.feed(data)]
+            if session.station is not None:
+                self._connected[session.station.station] = writer
+            for outcome in outcomes:
+                if outcome.response is not None:
+                    self._deliver(outcome.response)
+            await self._store(*outcomes)
+            answers = b"".join(outcome.answer for outcome in outcomes if outcome.answer is not None)
+            if answers:
+                writer.write(answers)
+                await writer.drain()
+
+    async def _store(self, *outcomes: Outcome) -> None:
+        entries = [entry for outcome in outcomes for entry in outcome.entries]
+        if entries:
+            await self._writer.put(entries)
+
+    def _deliver(self, response: Segment) -> None:
+        queue = self._pending.get((response.station, response.request))
+        if queue is not None:
+            queue.put_nowait(response)
+
+
+def _is_refusal(response: Segment) -> bool:
+    """Whether a station refuses a command: 9011 with another QnRtn than 1 (HJ 212-2017 table 7)."""
+    return response.command == "9011" and "QnRtn=1" not in response.content.split(";")
+
+
+async def run_server(
+    server: Hj212Server, writer: SpoolWriter, *, host: str, port: int, stop: threading.Event
+) -> None:
+    """Listen until ``stop`` is set."""
+    writing = asyncio.create_task(writer.run())
+    listening = await asyncio.start_server(server.serve, host, port, limit=CHUNK_BYTES)
+    address = listening.sockets[0].getsockname()
+    log.info("hj212_listening", host=address[0], port=address[1])
+    try:
+        while not stop.is_set():
+            if writing.done():
+                writing.result()
+            await asyncio.sleep(0.1)
+    finally:
+        listening.close()
+        writing.cancel()
+        with suppress(asyncio.CancelledError):
+            await writing

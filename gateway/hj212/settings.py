@@ -1,0 +1,32 @@
+"""Settings of the HJ 212 server: address, stations, spool, and limits of connections."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of the HJ 212 server."""
+
+    host: Annotated[str, Meta(description="Address that it listens on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(description="Port that it listens on.", ge=0, le=65535)] = 2120
+    stations: Annotated[Path, Meta(description="File of the stations (TOML).")] = Path("stations.toml")
+    spool: Annotated[Path, Meta(description="The durable spool (SQLite) of all stations.")] = Path(
+        "hj212.spool"
+    )
+    area: Annotated[str, Meta(description="Area of the server itself, which is a device.")] = "hj212"
+    device: Annotated[str, Meta(description="Device id of the server, also its MQTT client id.")] = (
+        "hj212-server"
+    )
+    idle_s: Annotated[
+        float,
+        Meta(description="A connection without a byte for so long is closed.", extra={"unit": "s"}, gt=0),
+    ] = 3600.0
+    metrics_port: Annotated[
+        int, Meta(description="Port of the metrics, on loopback; 0 serves none.", ge=0, le=65535)
+    ] = 0
+    max_connections: Annotated[int, Meta(description="Connections at the same time.", ge=1, le=65_000)] = 5000

@@ -1,0 +1,67 @@
+"""HJ 212 frames from the standard and from public repositories, whose lengths and checksums are right."""
+
+from __future__ import annotations
+
+# HJ 212-2017, annex A.
+SET_INTERVAL = (
+    b"##0101QN=20160801085857223;ST=32;CN=1062;PW=100000;MN=010000A8900016F000169DC0;Flag=5;"
+    b"CP=&&RtdInterval=30&&1C80\r\n"
+)
+# Surface water; alltobs-hj212, README.
+SURFACE_WATER = (
+    b"##0435QN=20210301111100112;ST=21;CN=2011;PW=123456;MN=ZLDSZ20210127;Flag=8;CP=&&"
+    b"DataTime=20210301111100;w01001-Rtd=8.33,w01001-Flag=N;w01009-Rtd=10.15,w01009-Flag=N;"
+    b"w01010-Rtd=9.7,w01010-Flag=N;w01014-Rtd=1425,w01014-Flag=N;w01003-Rtd=13.10,w01003-Flag=N;"
+    b"w21011-Rtd=0,w21011-Flag=N;w21001-Rtd=3.563168,w21001-Flag=N;w21003-Rtd=0.09055002,w21003-Flag=N;"
+    b"w01019-Rtd=4.102818,w01019-Flag=N;w01008-Rtd=0,w01008-Flag=N;w23002-Rtd=0,w23002-Flag=N&&7d00\r\n"
+)
+# Waste water, with a time of sampling for each factor.
+WASTE_WATER = (
+    b"##0457QN=20210320163101890;ST=32;CN=2011;PW=123456;MN=81733553213013;Flag=4;CP=&&"
+    b"DataTime=20210320013400;w00000-Rtd=181.682,w00000-Flag=N;w21001-SampleTime=20210320005400,"
+    b"w21001-Rtd=45.160,w21001-Flag=N;w21011-SampleTime=20210320013400,w21011-Rtd=1.970,w21011-Flag=N;"
+    b"w21003-SampleTime=20210320013400,w21003-Rtd=53.131,w21003-Flag=N;"
+    b"w01018-SampleTime=20210320013400,w01018-Rtd=194.200,w01018-Flag=N;"
+    b"w01001-SampleTime=20210320013406,w01001-Rtd=7.496,w01001-Flag=N&&6E80\r\n"
+)
+FLAG_9 = (
+    b"##0247QN=20260706103512345;ST=21;CN=2011;PW=123456;MN=A110000_0001;Flag=9;CP=&&"
+    b"DataTime=20260706103000;w01010-Rtd=28.6,w01010-Flag=N;w01014-Rtd=7.8,w01014-Flag=N;"
+    b"w01001-Rtd=6.5,w01001-Flag=N;w01017-Rtd=15.2,w01017-Flag=N;w01019-Rtd=1.023,w01019-Flag=N&&1540\r\n"
+)
+# 2005 edition: no QN and no Flag, old factor codes, lower-case checksum.
+EDITION_2005 = (
+    b"##0178ST=32;CN=2011;PW=123456;MN=0873HHMZWSLH02;CP=&&DataTime=20160103133030;"
+    b"060-Rtd=3.0943,060-Flag=N;011-Rtd=18.0412,011-Flag=N;001-Rtd=8.2137,001-Flag=N;"
+    b"B01-Rtd=10.9890,B01-Flag=N&&a9c1\r\n"
+)
+# A split pair, PNO before PNUM, no line ends.
+SPLIT_1 = (
+    b"##0270ST=21;CN=2011;PW=123456;MN=DM000001;PNO=1;PNUM=2;CP=&&DataTime=20191225155200;"
+    b"w01001-Rtd=91.980,w01001-Flag=N;w01006-Rtd=21.130,w01006-Flag=N;w01010-Rtd=61.970,w01010-Flag=N;"
+    b"w01014-Rtd=38.450,w01014-Flag=N;w21003-Rtd=56.427,w21003-Flag=N;w21011-Rtd=2.497,w21011-Flag=N&&F9C1"
+)
+SPLIT_2 = (
+    b"##0143ST=21;CN=2011;PW=123456;MN=DM000001;PNO=2;PNUM=2;CP=&&DataTime=20191225155200;"
+    b"w01019-Rtd=91.579,w01019-Flag=N;w01003-Rtd=48.624,w01003-Flag=N&&9301"
+)
+HOURLY_AIR = (
+    b"##0285QN=20190925181031464;ST=22;CN=2061;PW=BF470F88957588DE902D1A52;MN=Z13401000010301;Flag=5;CP=&&"
+    b"DataTime=20190924220000;a34006-Avg=2.69700,a34006-Flag=N;a34007-Avg=7.96600,a34007-Flag=N;"
+    b"a34048-Avg=3.30600,a34048-Flag=N;a34047-Avg=7.35700,a34047-Flag=N;a34049-Avg=10.66300,a34049-Flag=N"
+    b"&&C181\r\n"
+)
+GOOD = (
+    SET_INTERVAL,
+    SURFACE_WATER,
+    WASTE_WATER,
+    FLAG_9,
+    EDITION_2005,
+    SPLIT_1,
+    SPLIT_2,
+    HOURLY_AIR,
+)
+WRONG_CHECKSUM = SET_INTERVAL.replace(b"Interval=30", b"Interval=31")
+TORN = SET_INTERVAL[:40]
+LENGTH_TOO_LARGE = b"##0150" + SET_INTERVAL[6:]
+LENGTH_TOO_SMALL = b"##0099" + SET_INTERVAL[6:]
