@@ -25,7 +25,14 @@ GREEN, BLUE, ORANGE, RED, GREY = "green", "blue", "orange", "red", "#8e8e8e"
 CLASS_COLOURS = ("#CCFFFF", "#00CCFF", "#00FF00", "#FFFF00", "#FF9B00", "#FF0000")
 LEVEL_COLOURS = ("#00A651", "#8CC63F", "#FFF200", "#F7941D", "#C1272D")
 STATUS_COLOURS = CLASS_COLOURS[1:]
-HEALTH_COLOURS = {"alive": GREEN, "restarting": ORANGE, "behind": ORANGE, "stuck": RED, "absent": RED}
+HEALTH_COLOURS = {
+    "alive": GREEN,
+    "restarting": ORANGE,
+    "behind": ORANGE,
+    "stuck": RED,
+    "absent": RED,
+    "unknown": GREY,
+}
 SEVERITY_COLOURS = {"alarm": RED, "warning": ORANGE, "notice": BLUE}
 
 Properties = list[models.DynamicConfigValue]

@@ -50,6 +50,8 @@ class HeartbeatBench:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.begun: list[HeartbeatWriter] = []
+        if isinstance(store, PostgresStore):
+            wait_until(self._is_old_enough, within_s=15, what="the start of the server explains no late beat")
 
     def beat(self, report: HeartbeatReport = OWNER, identity: ProcessIdentity = MAIN) -> HeartbeatWriter:
         heartbeat = self.store.heartbeat(identity, LIMITS)
@@ -75,6 +77,26 @@ class HeartbeatBench:
             connection.execute(
                 "UPDATE heartbeat_gap SET resumed = resumed - %s * interval '1 second'", (beat_s,)
             )
+
+    def end_gap(self) -> None:
+        """Make the newest gap of heartbeats so old that it explains no late heartbeat."""
+        if isinstance(self.store, MemoryStore):
+            self.store.registry.resumed_s -= LIMITS.absent_s
+            return
+        assert isinstance(self.store, PostgresStore)
+        with psycopg.connect(self.store._dsn) as connection:
+            connection.execute(
+                "UPDATE heartbeat_gap SET resumed = resumed - %s * interval '1 second'", (LIMITS.absent_s,)
+            )
+
+    def _is_old_enough(self) -> bool:
+        """Whether heartbeats made older than the start of the server are not taken for those before an outage."""
+        assert isinstance(self.store, PostgresStore)
+        with psycopg.connect(self.store._dsn) as connection:
+            found = connection.execute(
+                "SELECT now() - pg_postmaster_start_time() > %s * interval '1 second'", (LIMITS.absent_s,)
+            ).fetchone()
+        return found == (True,)
 
     def one(self, kind: str = "ingest") -> ProcessInfo:
         (found,) = [one for one in self.store.processes() if one.kind == kind]
@@ -190,6 +212,8 @@ def test_one_that_is_gone_is_shown_until_another_takes_its_place(bench: Heartbea
     wait_until(lambda: bench.one().why in ENDED, within_s=10, what="the lock is gone")
     bench.age(beat_s=100)
     bench.beat(identity=ProcessIdentity(kind="ingest", instance="other", host="h", pid=8))
+    assert [one.why for one in bench.store.processes() if one.instance == "main"] == ["unreported"]
+    bench.end_gap()
     instances = [one for one in bench.store.processes() if one.kind == "ingest"]
     assert [(one.instance, one.state) for one in instances] == [("main", "absent"), ("other", "alive")]
     bench.beat(identity=ProcessIdentity(kind="ingest", instance="main", host="another", pid=8))
