@@ -1,4 +1,4 @@
-"""Tests the console while the database is stopped, frozen, killed or read-only, and HTML error pages for browsers."""
+"""Tests the console without a usable database (stopped, frozen, killed, read-only), and HTML error pages."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class HeartbeatBench:
             )
 
     def _is_old_enough(self) -> bool:
-        """Whether heartbeats made older than the start of the server are not taken for those before an outage."""
+        """Whether the start of the server is too long ago to explain heartbeats that are made older."""
         assert isinstance(self.store, PostgresStore)
         with psycopg.connect(self.store._dsn) as connection:
             found = connection.execute(
