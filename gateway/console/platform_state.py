@@ -114,8 +114,6 @@ class PlatformStateCache:
             one.device_id: one.clock_offset_s for one in store.statuses() if one.clock_offset_s is not None
         }
         platform_health = self.context.platform_health
-        # Read once, before the readiness: two reads could contradict each other on one page.
-        database = platform_health.database
         area_readiness = platform_health.readiness(self.context.principal.areas)
         processes = platform_health.processes()
         if is_broker_unreachable(processes):
@@ -129,7 +127,7 @@ class PlatformStateCache:
             processes=processes,
             readiness=area_readiness,
             clocks=clocks,
-            database=database,
+            database=area_readiness.database,  # a second read could contradict the readiness on one page
             disk=self._disk_usage_cache.newest(),
         )
 

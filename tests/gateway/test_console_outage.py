@@ -173,7 +173,7 @@ def _database_text(language: translations.Language, text: BilingualText) -> str:
 
 
 def _contradicts_itself(text: str, language: translations.Language) -> bool:
-    """Whether a page states two conditions of the database at once, or that readings are stored without it."""
+    """Whether a page states two conditions of the database, or that readings are stored without it."""
 
     def has(*sentences: BilingualText) -> bool:
         return any((one.zh if language == "zh" else one.en) in text for one in sentences)

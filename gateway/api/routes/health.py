@@ -53,7 +53,7 @@ async def health(context: CurrentContext) -> health_models.HealthResponse:
     """
     areas = context.principal.areas
     readiness_of_areas = await context.platform_health.readiness_in_time(areas)
-    if DATABASE_AWAY_TEXT in readiness_of_areas.problems:
+    if readiness_of_areas.database == "away":
         raise ProblemError(503, DATABASE_AWAY_TEXT.en, headers={"Retry-After": RETRY_AFTER_S})
     try:
         with fail_after(COUNT_TIMEOUT_S):

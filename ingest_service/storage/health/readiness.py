@@ -18,10 +18,14 @@ ALL_AREAS_MARK = "+"
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """Result of the assessment; unless ``ok``, ``problems`` has a message for each reason."""
+    """Result of the assessment; unless ``ok``, ``problems`` has a message for each reason.
+
+    ``database`` is the condition it was assessed with: what is shown beside it has to be of the same one.
+    """
 
     ok: bool
     problems: list[BilingualText]
+    database: DatabaseCondition = "writable"
 
 
 def assess_readiness(
@@ -45,9 +49,9 @@ def assess_readiness(
 
     """
     if database == "away":
-        return Readiness(ok=False, problems=[words.DATABASE_AWAY_TEXT])
+        return Readiness(ok=False, problems=[words.DATABASE_AWAY_TEXT], database=database)
     if database == "read-only":
-        return Readiness(ok=False, problems=[words.NOT_WRITABLE_TEXT])
+        return Readiness(ok=False, problems=[words.NOT_WRITABLE_TEXT], database=database)
     ingest = [one for one in processes if one.kind == "ingest"]
     working = [one for one in ingest if one.works and one.role == "owner"]
     covered_areas = {area for one in working for area in one.areas}
