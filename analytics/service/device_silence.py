@@ -67,9 +67,9 @@ def device_silence_changes(
     silent_devices = {
         one.device_id
         for one in activity
-        if _is_silent(one, watermarks, settings, now_s, resumed_s, working_from_s)
+        if _is_silent(one, watermarks, settings, now_s, resumed_s, working_from_s=working_from_s)
     }
-    # Devices that no ingest takes are silent for a known reason, which the service's own waiting does not hide.
+    # Devices that no ingest takes are silent for a known reason, which the recovery time does not hide.
     without_ingest = {
         one.device_id
         for one in activity
@@ -130,6 +130,7 @@ def _is_silent(
     settings: Settings,
     now_s: float,
     resumed_s: float,
+    *,
     working_from_s: float = -math.inf,
 ) -> bool:
     """Whether a device is silent, considered on its own."""

@@ -44,7 +44,7 @@ class ServiceState:
     diagnosed_days : the last local day diagnosed in each area
     pending_months : months that are still to be assessed in this check
     tidy_due_s : when data are deleted and compressed next, by the monotonic clock [s]
-    ingest_works_since_s : since when every round found ingest working, Unix seconds [s]; None while it does not
+    ingest_works_since_s : since when every round found ingest working, Unix time [s]; None while not
     ingest_fails_since_s : the same of rounds that found it not working
 
     """

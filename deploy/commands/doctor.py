@@ -231,7 +231,7 @@ def _mqtt_refusal(broker: BrokerAddress) -> str:
     client.loop_stop()
     if not in_time:
         return (
-            f"{broker} accepts connections and does not answer by MQTT 5 within {CONNECT_S:g} s: it is frozen or"
-            " overloaded, or the port is not one of MQTT 5; restart it, or check TOWNTWIN_BROKER"
+            f"{broker} accepts connections and does not answer by MQTT 5 within {CONNECT_S:g} s: it is frozen"
+            " or overloaded, or the port is not one of MQTT 5; restart it, or check TOWNTWIN_BROKER"
         )
     return f"{broker} refuses the connection: {reasons[0]}" if reasons else ""

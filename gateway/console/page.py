@@ -269,7 +269,7 @@ class ConsolePage:
     async def _refresh_plot(self, platform_state: PlatformState) -> None:
         """Show the chosen series; its query goes on after `MAX_PAGE_WAIT_S`, and the next refresh begins.
 
-        A query of a frozen database ends after more than a minute, and the health strip has to show it before.
+        A query of a frozen database ends after more than a minute; the health strip has to show it earlier.
         """
         if self._plot_task is None or self._plot_task.done():
             tasks = self._context.platform_health.tasks

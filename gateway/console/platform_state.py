@@ -87,8 +87,8 @@ class PlatformStateCache:
         if newest is None:
             return None
         is_too_old = time.time() - newest.read_at_s > DATABASE_AWAY_AFTER_S
-        # The heartbeat detects a frozen database earlier than a query that waits for it. A state that was read
-        # while the database was not writable stays marked until it is read again, as its texts are of then.
+        # The heartbeat detects a frozen database earlier than a query that waits for it. A state that was
+        # read while the database was not writable stays marked until it is read again: its texts are of then.
         conditions = {newest.database, self.context.platform_health.database, *(["away"] * is_too_old)}
         return replace(newest, database=next(one for one in WORST_FIRST if one in conditions))
 

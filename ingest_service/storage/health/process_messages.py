@@ -37,7 +37,7 @@ REASON_TEXTS = {
         "刚刚意外退出；若无人重新启动，数秒后即为缺失",
     ),
     "unreported": BilingualText(
-        "the database was away until a moment ago, and the process has not reported since: wait a few seconds",
+        "the database was away until a moment ago, and the process has not reported since: wait seconds",
         "数据库刚刚恢复，该进程尚未再次报告：请稍候数秒",
     ),
     "reconnecting": BilingualText(
