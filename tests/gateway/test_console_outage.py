@@ -123,11 +123,13 @@ def test_a_database_that_is_frozen_or_killed_shows_soon_and_never_beside_its_con
     browser: Browser, served: tuple[str, Proxy, str], plain_server: PostgresServer, tmp_path: Path
 ) -> None:
     address, _, _ = served
-    contexts = {
-        language: browser.new_context(locale=locale, viewport={"width": 1366, "height": 768})
-        for language, locale in LANGUAGES.items()
+    languages: tuple[translations.Language, ...] = ("en", "zh")
+    pages = {
+        language: browser.new_context(
+            locale=LANGUAGES[language], viewport={"width": 1366, "height": 768}
+        ).new_page()
+        for language in languages
     }
-    pages = {language: context.new_page() for language, context in contexts.items()}
     for one in pages.values():
         one.goto(address)
 
@@ -163,8 +165,8 @@ def test_a_database_that_is_frozen_or_killed_shows_soon_and_never_beside_its_con
     plain_server.start()
     watch(5)
     wait_until_writable()
-    for context in contexts.values():
-        context.close()
+    for one in pages.values():
+        one.context.close()
 
 
 def _database_text(language: translations.Language, text: BilingualText) -> str:
