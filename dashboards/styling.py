@@ -31,7 +31,14 @@ QUIET = "transparent"
 CLASS_COLOURS = ("#CCFFFF", "#00CCFF", "#00FF00", "#FFFF00", "#FF9B00", "#FF0000")
 LEVEL_COLOURS = ("#00A651", "#8CC63F", "#FFF200", "#F7941D", "#C1272D")
 STATUS_COLOURS = CLASS_COLOURS[1:]
-HEALTH_COLOURS = {"alive": QUIET, "restarting": ORANGE, "behind": ORANGE, "stuck": RED, "absent": RED}
+HEALTH_COLOURS = {
+    "alive": QUIET,
+    "restarting": ORANGE,
+    "behind": ORANGE,
+    "stuck": RED,
+    "absent": RED,
+    "unknown": GREY,
+}
 NO_TEXT = "\N{NO-BREAK SPACE}"
 SEVERITY_COLOURS = {"alarm": RED, "warning": ORANGE, "notice": BLUE}
 

@@ -100,7 +100,7 @@ def create_app(
     unscoped_store = store.for_area(ALL_AREAS)
     directories = DirectoryCache(unscoped_store)
     request_queues = RequestQueues(settings)
-    platform_health = PlatformHealth(store, unscoped_store, directories, settings)
+    platform_health = PlatformHealth(store, directories, settings)
     broadcaster = EventBroadcaster(
         unscoped_store, directories, settings, platform_health.tasks, request_queues.heavy
     )
@@ -163,9 +163,7 @@ def create_worker_app(store: PostgresStore, settings: Settings) -> FastAPI:
     """Return the same routes for the heavy worker process, whose requests the gateway has authenticated."""
     unscoped_store = store.for_area(ALL_AREAS)
     directories = DirectoryCache(unscoped_store)
-    platform_health = PlatformHealth(
-        store, unscoped_store, directories, settings
-    )  # it is not started, so it writes no heartbeat here
+    platform_health = PlatformHealth(store, directories, settings)  # not started: no heartbeat of its own
     broadcaster = EventBroadcaster(unscoped_store, directories, settings)
     app = _new_app(None)
     app.state.upload_pool = UploadPool()

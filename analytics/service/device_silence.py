@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 VERSION = "1"
 REPLAY_KIND = "replay"  # a replay device stops at the end of its files, and shares series with live devices
+LIVE_INTERVALS = 2.0  # an area whose watermark is older, in intervals of a device, is not live for it
+RECOVERY_S = 60.0  # for connecting again (an agent waits up to 30 s) and sending the backlog
 WARNING_S, ALARM_S = 3_600.0, 6 * 3_600.0
 
 
@@ -39,6 +41,7 @@ def device_silence_changes(
     devices: ItemBackoff | None = None,
     areas_without_ingest: Collection[str] = (),
     resumed_s: float = -math.inf,
+    working_since_s: float = -math.inf,
 ) -> list[Anomaly]:
     """Return the silences that began, changed severity or ended, as anomalies to record.
 
@@ -51,6 +54,8 @@ def device_silence_changes(
     areas_without_ingest : areas whose readings no ingest process takes now
     resumed_s : when the newest silence of all devices ended, Unix seconds [s]; every device's allowed delay
         starts anew from then
+    working_since_s : since when ingest works without an interruption, as far as the service observed it,
+        Unix seconds [s]; devices first have to connect and send their backlog
 
     """
     devices = devices or ItemBackoff("look_for_silence")
@@ -58,11 +63,25 @@ def device_silence_changes(
     open_anomalies = list(open_anomalies)
     open_by_device = {one.device_id: one for one in open_anomalies if one.device_id is not None}
     watermarks = _watermarks(activity)
+    working_from_s = working_since_s + RECOVERY_S
     silent_devices = {
-        one.device_id for one in activity if _is_silent(one, watermarks, settings, now_s, resumed_s)
+        one.device_id
+        for one in activity
+        if _is_silent(one, watermarks, settings, now_s, resumed_s, working_from_s=working_from_s)
+    }
+    # Devices that no ingest takes are silent for a known reason, which the recovery time does not hide.
+    without_ingest = {
+        one.device_id
+        for one in activity
+        if one.area_id in areas_without_ingest and _is_silent(one, watermarks, settings, now_s, resumed_s)
     }
     outages = find_simultaneous_silences(
-        activity, silent_devices, settings, now_s=now_s, areas_without_ingest=areas_without_ingest
+        activity,
+        silent_devices | without_ingest,
+        settings,
+        now_s=now_s,
+        areas_without_ingest=areas_without_ingest,
+        judged_from_s=working_since_s + RECOVERY_S,
     )
     found = silence_changes(outages, [one for one in open_anomalies if one.device_id is None], now_s=now_s)
     outage_start_by_device = {one.device_id: outage.start_s for outage in outages for one in outage.devices}
@@ -106,7 +125,13 @@ def _watermarks(activity: Sequence[DeviceActivity]) -> dict[str, float]:
 
 
 def _is_silent(
-    one: DeviceActivity, watermarks: Mapping[str, float], settings: Settings, now_s: float, resumed_s: float
+    one: DeviceActivity,
+    watermarks: Mapping[str, float],
+    settings: Settings,
+    now_s: float,
+    resumed_s: float,
+    *,
+    working_from_s: float = -math.inf,
 ) -> bool:
     """Whether a device is silent, considered on its own."""
     if one.measured_s is None or one.received_s is None or now_s - one.received_s <= settings.silence_grace_s:
@@ -114,8 +139,11 @@ def _is_silent(
     longest_s = settings.silent_intervals * one.interval_s
     if now_s - resumed_s <= longest_s:
         return False
+    if now_s - watermarks[one.area_id] > LIVE_INTERVALS * one.interval_s:
+        # The area sends its history or a backlog: each device at its own speed, up to the present.
+        return now_s - max(one.received_s, working_from_s) > longest_s
     behind_s = watermarks[one.area_id] - one.measured_s
-    return behind_s > longest_s or now_s - one.received_s > longest_s
+    return behind_s > longest_s or now_s - max(one.received_s, working_from_s) > longest_s
 
 
 def _silence_anomaly(one: DeviceActivity, until_s: float) -> Anomaly:

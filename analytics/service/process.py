@@ -6,6 +6,7 @@ A task that fails is deferred and does not stop the others; neither does one ite
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -29,10 +30,11 @@ from ingest_service.storage.health.processes import HealthLimits, ProcessIdentit
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from analytics.service.settings import Settings
     from ingest_service.storage.contract.store import Lease, Store
+    from ingest_service.storage.health.processes import ProcessInfo
 
     Task = Callable[[Store, Settings, TimeSlice, ServiceState], None]
 
@@ -40,6 +42,7 @@ log = structlog.get_logger()
 
 SERVICE_SHARD = "analytics"
 STANDBY_POLL_S = 2.0
+OUTAGE_MIN_S = 60.0  # an outage of ingest is reported as the cause of silence after it has lasted this long
 MAX_ENDED_SILENCES = (
     200  # newest ended silences read; they include the platform's own one if it still matters
 )
@@ -79,6 +82,7 @@ def run(store: Store, settings: Settings, stop: threading.Event) -> None:
                         )
             except StoreUnavailableError as error:
                 progress.waiting_for("database")
+                service_state.ingest_works_since_s = service_state.ingest_fails_since_s = None
                 log.warning("store_unavailable", error=str(error).strip(), next_try_in_s=STANDBY_POLL_S)
             stop.wait(STANDBY_POLL_S)
 
@@ -115,6 +119,8 @@ def look_for_silence(
     service_state: ServiceState | None = None,
 ) -> None:
     """Record the devices that fell silent, and close the anomalies of those that send again."""
+    working_since_s = -math.inf
+    now_s = time.time()
     devices = (service_state or ServiceState()).backoff("look_for_silence")
     open_anomalies = all_anomalies(
         store, AnomalyQuery(detectors=[simultaneous_silence.DETECTOR], states=["open"])
@@ -123,18 +129,39 @@ def look_for_silence(
         AnomalyQuery(detectors=[simultaneous_silence.DETECTOR], states=["closed"], limit=MAX_ENDED_SILENCES)
     )
     activity = store.activity()
+    without_ingest = simultaneous_silence.areas_without_ingest(
+        processes := store.processes(), {one.area_id for one in activity}
+    )
+    if service_state is not None:
+        working_since_s = _note_ingest(service_state, processes, now_s)
+        fails_since_s = service_state.ingest_fails_since_s
+        if fails_since_s is None or now_s - fails_since_s < OUTAGE_MIN_S:
+            without_ingest = set()  # a short outage: the broker and the devices keep the readings
     found = device_silence.device_silence_changes(
         activity,
         open_anomalies,
         settings,
-        now_s=time.time(),
+        now_s=now_s,
         devices=devices,
-        areas_without_ingest=simultaneous_silence.areas_without_ingest(
-            store.processes(), {one.area_id for one in activity}
-        ),
+        areas_without_ingest=without_ingest,
         resumed_s=simultaneous_silence.resumed_s(ended),
+        working_since_s=working_since_s,
     )
     item_backoff.record_or_defer(store, devices, found)
+
+
+def _note_ingest(service_state: ServiceState, processes: Sequence[ProcessInfo], now_s: float) -> float:
+    """Record whether ingest works in this round; return since when it does, now if it does not [Unix s]."""
+    ingest = [one for one in processes if one.kind == "ingest" and one.role != "standby"]
+    if ingest and all(one.works for one in ingest):
+        service_state.ingest_fails_since_s = None
+        if service_state.ingest_works_since_s is None:
+            service_state.ingest_works_since_s = now_s
+        return service_state.ingest_works_since_s
+    service_state.ingest_works_since_s = None
+    if service_state.ingest_fails_since_s is None:
+        service_state.ingest_fails_since_s = now_s
+    return now_s
 
 
 def tidy_when_due(

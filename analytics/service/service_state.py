@@ -44,9 +44,13 @@ class ServiceState:
     diagnosed_days : the last local day diagnosed in each area
     pending_months : months that are still to be assessed in this check
     tidy_due_s : when data are deleted and compressed next, by the monotonic clock [s]
+    ingest_works_since_s : since when every round found ingest working, Unix time [s]; None while not
+    ingest_fails_since_s : the same of rounds that found it not working
 
     """
 
+    ingest_works_since_s: float | None = None
+    ingest_fails_since_s: float | None = None
     site_judging: SiteJudgingState = field(default_factory=SiteJudgingState)
     diagnosed_days: dict[str, datetime] = field(default_factory=dict)
     pending_months: list[str] = field(default_factory=list)

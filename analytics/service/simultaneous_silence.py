@@ -46,6 +46,7 @@ def find_simultaneous_silences(
     *,
     now_s: float,
     areas_without_ingest: Collection[str] = (),
+    judged_from_s: float = -math.inf,
 ) -> list[SimultaneousSilence]:
     """Return the groups of devices that are silent together.
 
@@ -53,15 +54,16 @@ def find_simultaneous_silences(
     ----------
     due : devices that are silent by their own rule; a group needs at least one
     areas_without_ingest : areas whose readings no ingest process takes now
+    judged_from_s : times without a reading count from then on [Unix s]: until then a backlog was sent
 
     """
     devices_without_ingest = [one for one in activity if one.area_id in areas_without_ingest]
-    groups = [(PLATFORM, _devices_silent_together(activity, settings, now_s), False)]
+    groups = [(PLATFORM, _devices_silent_together(activity, settings, now_s, judged_from_s), False)]
     if devices_without_ingest:
         groups.insert(0, (PLATFORM, _devices_received_last(devices_without_ingest, settings), True))
     for area in sorted({one.area_id for one in activity}):
         mine = [one for one in activity if one.area_id == area]
-        groups.append((f"area/{area}", _devices_silent_together(mine, settings, now_s), False))
+        groups.append((f"area/{area}", _devices_silent_together(mine, settings, now_s, judged_from_s), False))
     found: list[SimultaneousSilence] = []
     explained_devices: set[str] = set()
     for subject, devices, is_known in groups:
@@ -84,11 +86,13 @@ def _devices_received_last(activity: Sequence[DeviceActivity], settings: Setting
 
 
 def _devices_silent_together(
-    activity: Sequence[DeviceActivity], settings: Settings, now_s: float
+    activity: Sequence[DeviceActivity], settings: Settings, now_s: float, judged_from_s: float
 ) -> list[DeviceActivity]:
     """Return the devices received last if they are three or more and all of them are overdue; else none."""
     devices = _devices_received_last(activity, settings)
-    overdue = all(now_s - (one.received_s or 0.0) > _overdue_s(one, settings) for one in devices)
+    overdue = all(
+        now_s - max(one.received_s or 0.0, judged_from_s) > _overdue_s(one, settings) for one in devices
+    )
     return devices if overdue and len(devices) >= MIN_SILENT_DEVICES else []
 
 

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import socket
 import sys
+import threading
+import time
 from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.command_resources import broker_of_settings
 from deploy.running_platform import without_password
 from deploy.settings import CommonSettings, SettingsError
-from ingest_service.storage.contract.errors import StoreError, StoreUnavailableError
+from ingest_service.storage.contract.errors import StoreError, StoreTimeoutError, StoreUnavailableError
+from ingest_service.storage.settings import Settings as StoreSettings
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
+    from edge.wire.broker_address import BrokerAddress
     from ingest_service.storage.contract.store import Store
+    from ingest_service.storage.health.processes import ProcessInfo
+    from ingest_service.storage.postgres.store import PostgresStore
 
 CONNECT_S = 3.0
+# A frozen database takes connections and answers nothing, so each wait has a limit of its own.
+STORE_SETTINGS = StoreSettings(connections=1, connect_timeout_s=3, statement_timeout_s=5, answer_timeout_s=6)
+SETTLE_S = 8.0  # living processes report again within this time after the database returned
 
 
 def add(_parser: argparse.ArgumentParser) -> None:
@@ -43,13 +55,11 @@ def _python(_common: CommonSettings) -> Iterator[tuple[bool, str]]:
 
 
 def _database(common: CommonSettings) -> Iterator[tuple[bool, str]]:
-    from ingest_service.storage.postgres.store import PostgresStore
-
     if common.dsn is None:
         yield True, "none named (TOWNTWIN_DSN): `towntwin up` brings an embedded PostgreSQL"
         return
     try:
-        store = PostgresStore.open(common.dsn, wait_s=CONNECT_S)
+        store = _open_store(common.dsn)
     except StoreError as error:
         yield False, _database_advice(error, common.dsn)
         return
@@ -74,6 +84,8 @@ def _database(common: CommonSettings) -> Iterator[tuple[bool, str]]:
 def _database_advice(error: StoreError, dsn: str) -> str:
     """Return a sentence on a database error and its remedy."""
     location = without_password(dsn)
+    if isinstance(error, StoreTimeoutError):
+        return f"the database of {location} takes longer than {STORE_SETTINGS.statement_timeout_s} s: {error}"
     if isinstance(error, StoreUnavailableError):
         return (
             f"the database does not answer: {error}: see that the server of {location} runs and is "
@@ -92,12 +104,11 @@ def _processes(common: CommonSettings) -> Iterator[tuple[bool, str]]:
         return
     from ingest_service.storage.health import process_messages
     from ingest_service.storage.health.readiness import assess_readiness
-    from ingest_service.storage.postgres.store import PostgresStore
 
     with suppress(StoreError):
-        store = PostgresStore.open(common.dsn, wait_s=CONNECT_S)
+        store = _open_store(common.dsn)
         try:
-            processes = store.processes()
+            processes = _settled_processes(store)
             areas = {one.area_id for one in store.directory().devices}
             writable = not _not_writable(store)
         finally:
@@ -106,11 +117,52 @@ def _processes(common: CommonSettings) -> Iterator[tuple[bool, str]]:
             location = f" [{one.host}, pid {one.pid}]" if one.pid else ""
             detail = f" ({one.detail})" if one.detail else ""
             yield one.state == "alive", f"{process_messages.process_message(one).en}{detail}{location}"
-        readiness = assess_readiness(processes, areas, writable=writable)
+        readiness = assess_readiness(processes, areas, database="writable" if writable else "read-only")
         if readiness.ok:
             yield True, "a reading published now would be stored and judged"
         for problem in readiness.problems:
             yield False, f"a reading published now would not be stored and judged: {problem.en}"
+
+
+def _open_store(dsn: str) -> PostgresStore:
+    """Connect with short time limits. Raises as `PostgresStore.open` does."""
+    from ingest_service.storage.postgres.store import PostgresStore
+
+    return PostgresStore.open(dsn, settings=STORE_SETTINGS, wait_s=0.0)
+
+
+def _settled_processes(store: PostgresStore) -> list[ProcessInfo]:
+    """Return the processes; wait up to `SETTLE_S` while one may be alive and report again soon.
+
+    After an outage of the database all heartbeats are old. A process of this machine that has no current
+    heartbeat, and that the operating system shows as running, gets the time to report.
+    """
+    ends_s = time.monotonic() + SETTLE_S
+    processes = store.processes()
+    while any(_may_report_soon(one) for one in processes) and time.monotonic() < ends_s:
+        time.sleep(0.5)
+        processes = store.processes()
+    return processes
+
+
+def _may_report_soon(process: ProcessInfo) -> bool:
+    if process.state == "unknown":
+        return True
+    return process.why in {"ended", "gone", "silent"} and _runs_here(process)
+
+
+def _runs_here(process: ProcessInfo) -> bool:
+    """Whether a process runs on this machine, and is neither stopped by a signal nor a zombie."""
+    if process.host != socket.gethostname() or not process.pid:
+        return False
+    try:
+        os.kill(process.pid, 0)
+        status = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's process; or a system without /proc
+        return True
+    return status.rpartition(")")[2].split()[0] not in {"T", "t", "Z", "X"}
 
 
 def _not_writable(store: Store) -> str:
@@ -137,8 +189,49 @@ def _broker(common: CommonSettings) -> Iterator[tuple[bool, str]]:
     try:
         broker = broker_of_settings(common)
         with socket.create_connection((broker.host, broker.port), timeout=CONNECT_S):
-            yield True, f"{broker} answers"
+            pass
+        refusal = _mqtt_refusal(broker)
+        yield not refusal, refusal or f"{broker} answers"
     except SettingsError as error:
         yield False, str(error)
     except OSError as error:
         yield False, f"{common.broker} does not answer ({error}): start it, or check TOWNTWIN_BROKER"
+
+
+def _mqtt_refusal(broker: BrokerAddress) -> str:
+    """Connect by MQTT 5 within `CONNECT_S`; return why the broker did not accept it, empty if it did.
+
+    A frozen broker accepts TCP connections, as its operating system does that.
+    """
+    from paho.mqtt.client import Client
+    from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+    client = Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=f"towntwin-doctor-{secrets.token_hex(4)}",
+        protocol=MQTTProtocolVersion.MQTTv5,
+    )
+    if broker.user is not None:
+        client.username_pw_set(broker.user, broker.password)
+    answered = threading.Event()
+    reasons: list[str] = []
+
+    def on_connect(
+        _client: object, _data: object, _flags: object, reason: object, _properties: object
+    ) -> None:
+        if getattr(reason, "is_failure", False):
+            reasons.append(str(reason))
+        answered.set()
+
+    client.on_connect = on_connect
+    client.connect_async(broker.host, broker.port)
+    client.loop_start()
+    in_time = answered.wait(CONNECT_S)
+    client.disconnect()
+    client.loop_stop()
+    if not in_time:
+        return (
+            f"{broker} accepts connections and does not answer by MQTT 5 within {CONNECT_S:g} s: it is frozen"
+            " or overloaded, or the port is not one of MQTT 5; restart it, or check TOWNTWIN_BROKER"
+        )
+    return f"{broker} refuses the connection: {reasons[0]}" if reasons else ""

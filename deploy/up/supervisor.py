@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,7 @@ from ingest_service.storage.health.process_messages import process_message
 from ingest_service.storage.postgres.api_keys import ApiKeyStore
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
+from ingest_service.storage.settings import Settings as StoreSettings
 
 if TYPE_CHECKING:
     import threading
@@ -50,6 +51,7 @@ READY_S = 60.0
 DRAIN_S = 120.0
 SETTLE_S = 3.0
 SHOWN_ANOMALIES = 40
+WATCH_SETTINGS = StoreSettings(connections=1, connect_timeout_s=2, statement_timeout_s=5, answer_timeout_s=6)
 KEY_DAYS = 30
 UNUSABLE_FOLDER_ERRORS = {
     errno.EROFS,
@@ -68,6 +70,7 @@ class PlatformRun:
 
     job: Job
     store: PostgresStore
+    watched_store: PostgresStore  # with short time limits: ended servers are restarted by the same thread
     servers: Servers
     children: ChildProcesses
     publisher: ChildProcess | None
@@ -83,11 +86,11 @@ class PlatformRun:
         report = read_progress(self.report_path)
         try:
             self.screen.show(
-                self.store.health(),
+                self.watched_store.health(),
                 report,
-                self.store.anomalies(AnomalyQuery(limit=SHOWN_ANOMALIES)),
-                self.store.directory(),
-                [*self.children.lost, *_unwell_processes(self.store)],
+                self.watched_store.anomalies(AnomalyQuery(limit=SHOWN_ANOMALIES)),
+                self.watched_store.directory(),
+                [*self.children.lost, *_unwell_processes(self.watched_store)],
                 now_s=time.time(),
             )
         except StoreUnavailableError as error:
@@ -246,6 +249,7 @@ def _run_in_folder(
         )
         stack.enter_context(states.publish_state(home, state))
         store = PostgresStore.open(servers.dsn)
+        watched_store = stack.enter_context(closing(PostgresStore.open(servers.dsn, settings=WATCH_SETTINGS)))
         environ = {"TOWNTWIN_DSN": servers.dsn, "TOWNTWIN_BROKER": servers.broker}
         children = ChildProcesses(environ, run_folder / "logs", screen.print_line)
         key_id = None
@@ -267,7 +271,16 @@ def _run_in_folder(
             publisher = job.start(children, run_folder)
             report_path = run_folder / "fleet.json"
             platform_run = PlatformRun(
-                job, store, servers, children, publisher, screen, report_path, stop, keeps_running
+                job,
+                store,
+                watched_store,
+                servers,
+                children,
+                publisher,
+                screen,
+                report_path,
+                stop,
+                keeps_running,
             )
             with screen:
                 platform_run.watch(for_s)
@@ -386,8 +399,12 @@ def _print_ended_processes(children: ChildProcesses, screen: TerminalDisplay) ->
 
 
 def _unwell_processes(store: PostgresStore) -> list[str]:
-    """Return a sentence for each process that is not alive."""
-    return [process_message(process).en for process in store.processes() if process.state != "alive"]
+    """Return a sentence for each process that is not alive, or was not when it last could report."""
+    return [
+        process_message(process).en
+        for process in store.processes()
+        if process.state not in {"alive", "unknown"}
+    ]
 
 
 def _problem_at_start(address: str, servers: Servers, children: ChildProcesses, stop: threading.Event) -> str:

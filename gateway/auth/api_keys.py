@@ -36,6 +36,7 @@ REFRESH_INTERVAL_S = 2.0  # a revoked key is rejected after this long at the lat
 MIN_REFRESH_PAUSE_S = 0.05  # between two loads of all keys, however many requests bring unknown keys
 REFRESH_PAUSE_RATIO = 10  # the pause is this many times the duration of a load, within the bounds
 MAX_REFRESH_PAUSE_S = 1.0  # a load from a database that was frozen for 30 s held requests back for 300 s
+LOAD_TIMEOUT_S = 3.0  # a request waits no longer for a load, which goes on: the database may be frozen
 LAST_USED_INTERVAL_S = 60.0  # resolution of the "last used" time in the database
 MAX_WAITING_ARGON2 = 64  # waiting requests with argon2 keys; a verification takes some 50 ms and 64 MB
 _KEY_PATTERN = re.compile(r"tt_(?P<id>[0-9a-f]{12})_(?P<secret>[0-9a-f]{64})")
@@ -194,7 +195,10 @@ class ApiKeyCache:
             ):
                 self._refresh_task = loop.create_task(self._refresh())
                 self._refresh_task.add_done_callback(_retrieve_exception)
-            await asyncio.shield(self._refresh_task)  # other requests wait for the same task
+            try:  # other requests wait for the same task
+                await asyncio.wait_for(asyncio.shield(self._refresh_task), LOAD_TIMEOUT_S)
+            except TimeoutError as error:
+                raise StoreUnavailableError(f"the keys were not read within {LOAD_TIMEOUT_S:g} s") from error
 
     async def _refresh(self) -> None:
         refresh_pause_s = max(MIN_REFRESH_PAUSE_S, REFRESH_PAUSE_RATIO * self._refresh_duration_s)

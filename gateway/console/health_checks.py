@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from gateway.console.disk_usage import DiskUsage
     from gateway.console.platform_state import PlatformState
-    from ingest_service.storage.health.processes import ProcessInfo, ProcessState
+    from ingest_service.storage.health.processes import ProcessInfo
 
 CheckState = Literal["alive", "behind", "restarting", "stuck", "absent", "unknown"]
 
@@ -74,7 +74,7 @@ def platform_checks(platform_state: PlatformState | None, *, now_s: float) -> li
     """Return the checks in order of dependence; ``platform_state`` is None before the first read."""
     if platform_state is None or platform_state.is_database_away:
         return _checks_without_database(platform_state, now_s)
-    if not platform_state.writable:
+    if platform_state.database == "read-only":
         return [
             PlatformCheck("database", "stuck", _with_label(DATABASE_LABEL, READ_ONLY_TEXT), READ_ONLY_ADVICE),
             *_unknown_checks(platform_state.processes),
@@ -181,14 +181,10 @@ def _process_check(one: ProcessInfo) -> PlatformCheck:
     text = BilingualText(f"{name.en}{standby.en} {state.en}", f"{name.zh}{standby.zh} {state.zh}")
     return PlatformCheck(
         one.kind,
-        _check_state(one.state),
+        one.state,
         text,
         None if one.state == "alive" else process_messages.process_message(one),
     )
-
-
-def _check_state(state: ProcessState) -> CheckState:
-    return state
 
 
 def _devices_check(platform_state: PlatformState) -> PlatformCheck:

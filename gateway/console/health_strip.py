@@ -39,8 +39,7 @@ class HealthStrip:
         ok = (
             platform_state is not None
             and platform_state.readiness.ok
-            and not platform_state.is_database_away
-            and platform_state.writable
+            and platform_state.database == "writable"
         )
         advice_lines = [
             self._translate(one)

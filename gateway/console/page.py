@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import time
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import FastAPI, Request
@@ -21,7 +23,7 @@ from gateway.console import network_map, plot_range, script_nonces, series_chart
 from gateway.console.dead_letter_dialog import DeadLetterDialog
 from gateway.console.health_strip import HealthStrip
 from gateway.console.open_pages import OpenPages, guard_socket_events
-from gateway.console.platform_state import PlatformState, PlatformStateCache
+from gateway.console.platform_state import MAX_PAGE_WAIT_S, PlatformState, PlatformStateCache
 from gateway.console.plot_range import DEFAULT_RANGE_H, RANGE_CHOICES_H, PlotRange, range_around
 from gateway.console.translations import Language, choose_language, translate
 from gateway.transport.security_headers import NONCE_SCOPE_KEY
@@ -189,6 +191,7 @@ class ConsolePage:
         self._range = PlotRange()
         self._shaded_range: tuple[float, float] | None = None
         self._indicator_labels: dict[str, ui.label] = {}
+        self._plot_task: asyncio.Task[None] | None = None
 
     def select_from_query(self, query: Mapping[str, str]) -> None:
         """Choose the anomaly or series of the URL's query: ``anomaly=7``, or ``series=12``."""
@@ -260,6 +263,22 @@ class ConsolePage:
         self._map.options.update(network_map.map_options(platform_state, self._language))
         self._map.update()
         self._show_anomalies(platform_state)
+        if not platform_state.is_database_away:
+            await self._refresh_plot(platform_state)
+
+    async def _refresh_plot(self, platform_state: PlatformState) -> None:
+        """Show the chosen series; its query goes on after `MAX_PAGE_WAIT_S`, and the next refresh begins.
+
+        A query of a frozen database ends after more than a minute; the health strip has to show it earlier.
+        """
+        if self._plot_task is None or self._plot_task.done():
+            tasks = self._context.platform_health.tasks
+            self._plot_task = asyncio.create_task(
+                tasks.run_once("console", partial(self._show_chosen_series, platform_state))
+            )
+        await asyncio.wait([self._plot_task], timeout=MAX_PAGE_WAIT_S)
+
+    async def _show_chosen_series(self, platform_state: PlatformState) -> None:
         if self._anomaly_id is not None:
             await self._show_linked_anomaly(platform_state)
         if self._series_id is None and platform_state.anomalies:
@@ -294,7 +313,7 @@ class ConsolePage:
         health = platform_state.health
         age_s = platform_state.newest_age_s
         newest = self._text("never") if age_s is None else self._text("ago").format(f"{age_s:,.0f}")
-        is_stale = platform_state.is_stale or platform_state.is_database_away or not platform_state.writable
+        is_stale = platform_state.is_stale or platform_state.database != "writable"
         self._indicator_labels["newest"].classes(
             add="old" if is_stale else "", remove="" if is_stale else "old"
         )
@@ -317,7 +336,7 @@ class ConsolePage:
         self._unlisted_label.visible = unlisted_count > 0
         self._unlisted_label.text = self._text("unlisted").format(unlisted_count)
         self._empty_label.visible = not platform_state.anomalies
-        is_state_known = platform_state.writable and not platform_state.is_database_away
+        is_state_known = platform_state.database == "writable"
         self._empty_label.text = f"✓ {self._text('nothing')}" if is_state_known else self._text("unknown_now")
 
     def _row(self, one: Anomaly, platform_state: PlatformState) -> dict[str, Any]:

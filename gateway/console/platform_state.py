@@ -18,17 +18,18 @@ from gateway.console.health_checks import is_broker_unreachable
 from ingest_service.storage.contract.errors import StoreError
 from ingest_service.storage.contract.models import Anomaly, AnomalyQuery, StoreHealth
 from ingest_service.storage.contract.paging import all_anomalies
-from ingest_service.storage.health.processes import ProcessInfo
+from ingest_service.storage.health.processes import DatabaseCondition, ProcessInfo
 from ingest_service.storage.health.readiness import Readiness
 
 CACHE_S = 1.0
+WORST_FIRST: tuple[DatabaseCondition, ...] = ("away", "read-only", "writable")
 MAX_PAGE_WAIT_S = 1.0  # a page that waits longer shows the last state, with its age
 DATABASE_AWAY_AFTER_S = 8.0  # without a response for so long it counts as away, as a process' heartbeat does
 
 
 @dataclass(frozen=True, slots=True)
 class PlatformState:
-    """State of the platform at one time; ``is_database_away`` if it could not be read again since."""
+    """State of the platform at one time; ``database`` is its condition now, the rest as last read."""
 
     read_at_s: float
     directory_index: DirectoryIndex
@@ -38,9 +39,13 @@ class PlatformState:
     processes: list[ProcessInfo]
     readiness: Readiness
     clocks: dict[str, float]  # device -> its clock minus ours [s], where known
-    writable: bool = True
+    database: DatabaseCondition = "writable"
     disk: DiskUsage | None = None
-    is_database_away: bool = False
+
+    @property
+    def is_database_away(self) -> bool:
+        """Whether the database does not answer, so that everything else is the last known state."""
+        return self.database == "away"
 
     @property
     def newest_age_s(self) -> float | None:
@@ -72,23 +77,27 @@ class PlatformStateCache:
         marked once it is too old, while the query goes on.
         """
         cached = self._latest_state
-        if cached is None or cached.is_database_away or time.time() - cached.read_at_s > CACHE_S:
+        if cached is None or cached.database != "writable" or time.time() - cached.read_at_s > CACHE_S:
             if self._refresh_task is None or self._refresh_task.done():
                 self._refresh_task = asyncio.create_task(self._refresh())
             await asyncio.wait([self._refresh_task], timeout=MAX_PAGE_WAIT_S)
             if self._refresh_task.done():
                 self._refresh_task.result()
         newest = self._latest_state
-        if newest is not None and time.time() - newest.read_at_s > DATABASE_AWAY_AFTER_S:
-            return replace(newest, is_database_away=True)
-        return newest
+        if newest is None:
+            return None
+        is_too_old = time.time() - newest.read_at_s > DATABASE_AWAY_AFTER_S
+        # The heartbeat detects a frozen database earlier than a query that waits for it. A state that was
+        # read while the database was not writable stays marked until it is read again: its texts are of then.
+        conditions = {newest.database, self.context.platform_health.database, *(["away"] * is_too_old)}
+        return replace(newest, database=next(one for one in WORST_FIRST if one in conditions))
 
     async def _refresh(self) -> None:
         try:
             self._latest_state = await run_in_threadpool(self._read_state)
         except StoreError:
             self._latest_state = (
-                None if self._latest_state is None else replace(self._latest_state, is_database_away=True)
+                None if self._latest_state is None else replace(self._latest_state, database="away")
             )
 
     def _read_state(self) -> PlatformState:
@@ -118,7 +127,7 @@ class PlatformStateCache:
             processes=processes,
             readiness=area_readiness,
             clocks=clocks,
-            writable=platform_health.writable,
+            database=area_readiness.database,  # a second read could contradict the readiness on one page
             disk=self._disk_usage_cache.newest(),
         )
 

@@ -43,6 +43,10 @@ TAKEOVER_STABLE_AFTER_S = (
     60.0  # the same for a connection that another client took over: that one may reconnect as often
 )
 MAX_QUEUED_RECEIPTS = 10_000
+PROBE_TIMEOUT_S = 3.0  # without an answer for so long the broker counts as not answering
+# Nobody publishes to it. A SUBSCRIBE is answered by every broker, also where it is refused (rumqttd does not
+# answer an UNSUBSCRIBE); paho's own ping detects a frozen broker only after up to twice the keep-alive.
+PROBE_FILTER = "towntwin/probe"
 
 
 class MqttSession:
@@ -69,6 +73,9 @@ class MqttSession:
         self._committed = False
         self._fault_key = "broker"
         self._resubscribe_at_s = math.inf
+        self._probed_s: float | None = None  # when the unanswered probe was sent
+        self._probe_mid: int | None = None
+        self._is_receiving = False  # paho's thread is in `_on_message`, perhaps waiting for room in the inbox
         self._lock = threading.Lock()
         self._client_id = f"towntwin-ingest-{settings.shard}"
         self._client = self._make_client()
@@ -89,7 +96,20 @@ class MqttSession:
         if self._fault_key or not self._connected:
             return self._fault_key or "broker"
         thread_name = f"paho-mqtt-client-{self._client_id}"  # the name paho gives its thread
-        return "" if any(one.name == thread_name for one in threading.enumerate()) else "receiver"
+        if not any(one.name == thread_name for one in threading.enumerate()):
+            return "receiver"
+        return "" if self._is_probe_answered() else "broker"
+
+    def probe(self) -> None:
+        """Send the broker a request that it has to answer, unless one is unanswered."""
+        if self._connected and self._probed_s is None:
+            self._probed_s = time.monotonic()
+            self._probe_mid = self._client.subscribe(PROBE_FILTER, 0)[1]
+
+    def _is_probe_answered(self) -> bool:
+        """Whether the probe was answered or may still be; whatever the broker sends is an answer."""
+        probed_s = self._probed_s
+        return probed_s is None or self._is_receiving or time.monotonic() - probed_s < PROBE_TIMEOUT_S
 
     def was_taken_over(self) -> bool:
         """Whether another client connected with this client id since the last call."""
@@ -207,10 +227,13 @@ class MqttSession:
         self,
         _client: Client,
         _userdata: object,
-        _mid: int,
+        mid: int,
         reasons: list[ReasonCode],
         _properties: object,
     ) -> None:
+        self._probed_s = None
+        if mid == self._probe_mid:
+            return
         refused = [reason for reason in reasons if reason.is_failure]
         if refused:
             self._log_refusal("subscription_refused", refused[0])
@@ -240,6 +263,7 @@ class MqttSession:
             self._committed = False
             self._connection += 1
             self._connected = False
+            self._probed_s = None
             self._fault_key = "refused" if self._fault_key == "refused" else "broker"
             self._dropping = False
             self._resubscribe_at_s = math.inf
@@ -279,6 +303,15 @@ class MqttSession:
         )
 
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+        self._is_receiving = True
+        try:
+            self._put_into_inbox(message)
+        finally:
+            self._is_receiving = False
+            if self._probed_s is not None:
+                self._probed_s = time.monotonic()  # the answer comes after the messages before it
+
+    def _put_into_inbox(self, message: MQTTMessage) -> None:
         if not message.qos:
             # QoS 0 is not sent again; waiting for room would only delay the messages that are acknowledged.
             if self._dropping or not self._inbox.put(self._message(message), wait_s=0.0):

@@ -197,6 +197,7 @@ class _ShardOwner:
 
     def _work_status(self) -> WorkStatus:
         """Return the fault that keeps new readings from being stored or judged, and the backlog's age."""
+        self._session.probe()  # answered before the next heartbeat
         fault = self._session.fault_key or ("judge" if self._pipeline.judging_is_failing else "")
         oldest_s = self._inbox.oldest_s
         return WorkStatus(fault, backlog_age_s=0.0 if oldest_s is None else max(0.0, time.time() - oldest_s))

@@ -88,6 +88,9 @@ def test_the_demo_finds_every_planned_fault_in_time(open_folder: Path) -> None:
     assert summary["readings"] >= 20_000
     assert summary["lost"] == summary["dead_letters"] == 0
     assert summary["edition"].startswith("PostgreSQL")
+    silences = [line for line in printed.splitlines() if "is silent" in line or "broker or ingest" in line]
+    assert silences, "the planned silent device is found"
+    assert all("device 330402-d1-r05 is silent" in line for line in silences), "none while the history loads"
     assert summary["anomalies"] <= 6 * summary["planned_faults"], "an operations centre would drown"
     assert code == 0
 

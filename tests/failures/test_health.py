@@ -57,7 +57,7 @@ def test_health_is_true_whatever_is_done_to_the_processes(
 
         ingest.kill()
         killed_s = time.monotonic()
-        platform.wait_for_reason("ingest main is restarting", within_s=3.0)
+        platform.wait_for_reason("ingest main is restarting", within_s=6.0)
         platform.wait_for_state("absent", ok=False, within_s=SHOWN_WITHIN_S - (time.monotonic() - killed_s))
         assert "was not started again" in platform.not_ready_reason()
         code, printed = platform.doctor()

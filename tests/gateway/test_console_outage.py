@@ -1,7 +1,8 @@
-"""Tests the console while the database is stopped or read-only, and HTML error pages for browsers."""
+"""Tests the console without a usable database (stopped, frozen, killed, read-only), and HTML error pages."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import httpx
@@ -14,6 +15,8 @@ from gateway.auth import api_keys
 from gateway.auth.principal import Role
 from gateway.console import health_checks, translations
 from gateway.transport import browser_error_pages
+from ingest_service.storage.health import process_messages
+from ingest_service.storage.health.process_messages import BilingualText
 from ingest_service.storage.postgres.api_keys import ApiKeyStore
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
@@ -22,17 +25,17 @@ from tests.support.console import LANGUAGES, serve_console
 from tests.support.process_heartbeats import alive
 from tests.support.store_samples import DIRECTORY
 from tests.support.tcp_proxy import Proxy
-from tests.support.throwaway_servers import fresh_database
+from tests.support.throwaway_servers import fresh_database, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ingest_service.storage.health.process_messages import BilingualText
     from tests.support.throwaway_servers import PostgresServer
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 SOON_MS = 25_000
+FROZEN_RED_WITHIN_S = 8.0
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +117,77 @@ def test_the_strip_shows_a_database_that_is_read_only_and_one_that_is_stopped(
     expect(again.locator("canvas").first).to_be_visible(timeout=SOON_MS)
     expect(one.get_by_text(writable)).to_be_visible(timeout=SOON_MS)
     context.close()
+
+
+def test_a_database_that_is_frozen_or_killed_shows_soon_and_never_beside_its_contradiction(
+    browser: Browser, served: tuple[str, Proxy, str], plain_server: PostgresServer, tmp_path: Path
+) -> None:
+    address, _, _ = served
+    languages: tuple[translations.Language, ...] = ("en", "zh")
+    pages = {
+        language: browser.new_context(
+            locale=LANGUAGES[language], viewport={"width": 1366, "height": 768}
+        ).new_page()
+        for language in languages
+    }
+    for one in pages.values():
+        one.goto(address)
+
+    def wait_until_writable() -> None:
+        for language, one in pages.items():
+            expect(
+                one.get_by_text("● " + _database_text(language, health_checks.WRITABLE_TEXT))
+            ).to_be_visible(timeout=SOON_MS)
+            expect(one.get_by_text(f"✓ {translations.translate('kept', language)}")).to_be_visible(
+                timeout=SOON_MS
+            )
+
+    wait_until_writable()
+    with frozen(plain_server.pid):
+        red_until_s = time.monotonic() + FROZEN_RED_WITHIN_S
+        for language, one in pages.items():
+            expect(one.get_by_text("✕ " + _database_text(language, BilingualText("", "")))).to_be_visible(
+                timeout=max(1.0, 1000 * (red_until_s - time.monotonic()))
+            )
+            expect(one.get_by_text(f"✕ {translations.translate('not_kept', language)}")).to_be_visible()
+            one.screenshot(path=tmp_path / f"frozen.{language}.png")
+    wait_until_writable()
+
+    def watch(seconds: float) -> None:
+        ends_s = time.monotonic() + seconds
+        while time.monotonic() < ends_s:
+            for language, one in pages.items():
+                assert not _contradicts_itself(text := one.locator("body").inner_text(), language), text
+            one.wait_for_timeout(100)
+
+    plain_server.kill()
+    watch(5)
+    plain_server.start()
+    watch(5)
+    wait_until_writable()
+    for one in pages.values():
+        one.context.close()
+
+
+def _database_text(language: translations.Language, text: BilingualText) -> str:
+    label = health_checks.DATABASE_LABEL
+    return f"{label.zh} {text.zh}" if language == "zh" else f"{label.en} {text.en}"
+
+
+def _contradicts_itself(text: str, language: translations.Language) -> bool:
+    """Whether a page states two conditions of the database, or that readings are stored without it."""
+
+    def has(*sentences: BilingualText) -> bool:
+        return any((one.zh if language == "zh" else one.en) in text for one in sentences)
+
+    conditions = [
+        "● " + _database_text(language, health_checks.WRITABLE_TEXT) in text,
+        "✕ " + _database_text(language, BilingualText("", "")) in text
+        or has(health_checks.DATABASE_AWAY_ADVICE, process_messages.DATABASE_AWAY_TEXT),
+        has(health_checks.READ_ONLY_ADVICE, process_messages.NOT_WRITABLE_TEXT),
+    ]
+    is_kept = f"✓ {translations.translate('kept', language)}" in text
+    return sum(conditions) > 1 or (is_kept and not conditions[0])
 
 
 def test_a_browser_never_gets_json_and_a_program_always_does(served: tuple[str, Proxy, str]) -> None:

@@ -84,7 +84,7 @@ def test_with_ingest_it_is_ready_whatever_becomes_of_the_service(store: MemorySt
         ("subscribing", "not subscribed yet"),
         ("receiver", "the thread that receives from the broker has ended"),
         ("judge", "judging fails"),
-        ("database", "the database takes no writes"),
+        ("database", "the database took no write at the last attempt"),
     ],
 )
 def test_what_keeps_a_reading_out_is_said(store: MemoryStore, fault: str, sentence: str) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
+import psutil
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -50,6 +51,22 @@ TIMESCALE = {
 }
 
 _databases = itertools.count(1)
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """Stop a server and its children by SIGSTOP; they continue at the end of the context."""
+    server = psutil.Process(pid)
+    server.suspend()  # first, so that it starts no child that would not be stopped
+    processes = [server, *server.children(recursive=True)]
+    for one in processes[1:]:
+        one.suspend()
+    try:
+        yield
+    finally:
+        for one in processes:
+            with suppress(psutil.NoSuchProcess):
+                one.resume()
 
 
 @dataclass(slots=True)

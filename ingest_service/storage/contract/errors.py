@@ -15,6 +15,10 @@ class StoreTimeoutError(StoreUnavailableError):
     """A statement exceeded the statement timeout; a smaller query may succeed."""
 
 
+class StoreReadOnlyError(StoreUnavailableError):
+    """The database answers queries and accepts no writes: it is read-only, or its disk is full."""
+
+
 class StoreRefusedError(StoreError):
     """Permanent: the content can't be stored, or the query is invalid; a retry would fail again."""
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         HeartbeatWriter,
         ProcessIdentity,
         ProcessInfo,
+        ProcessReader,
     )
     from ingest_service.storage.settings import Settings
 
@@ -201,6 +202,10 @@ class Store(Reader, Protocol):
 
     def heartbeat(self, identity: ProcessIdentity, limits: HealthLimits) -> HeartbeatWriter:
         """Return the heartbeat writer of a process; it connects at the first heartbeat."""
+        ...
+
+    def process_reader(self) -> ProcessReader:
+        """Return a reader of the processes with short time limits; it connects at the first read."""
         ...
 
     # -- the pipeline ------------------------------------------------------------------------------

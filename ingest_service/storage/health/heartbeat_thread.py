@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from ingest_service.storage.contract.errors import StoreError, StoreUnavailableError
+from ingest_service.storage.contract.errors import StoreError, StoreReadOnlyError, StoreUnavailableError
 from ingest_service.storage.health.processes import HeartbeatReport
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ingest_service.storage.contract.store import Store
     from ingest_service.storage.health.processes import (
+        DatabaseCondition,
         HealthLimits,
         HeartbeatWriter,
         ProcessIdentity,
@@ -27,7 +28,9 @@ log = structlog.get_logger()
 
 HEARTBEAT_INTERVAL_S = 2.0  # a quarter of `Limits.absent_s`
 STOP_TIMEOUT_S = 2.0  # how long an ending process waits for the heartbeat thread
+RETRY_INTERVAL_S = 0.5  # after a failure: a process must report soon after the database returns
 FAILURES_UNTIL_UNWRITABLE = 2  # a single failure may be a broken connection; the next heartbeat has a new one
+UNWRITTEN_UNTIL_AWAY_S = 3.0  # a heartbeat that takes longer, with its second attempt, counts as failed
 
 
 class WorkStatus(NamedTuple):
@@ -89,7 +92,7 @@ class ProgressRecorder:
 
 
 class HeartbeatThread:
-    """Thread that writes heartbeats; `writable` is whether the database accepts them."""
+    """Thread that writes heartbeats; `database` is the database's condition by the newest one."""
 
     def __init__(
         self, heartbeat: HeartbeatWriter, progress: ProgressRecorder, *, every_s: float = HEARTBEAT_INTERVAL_S
@@ -98,15 +101,25 @@ class HeartbeatThread:
         self._progress = progress
         self._every_s = every_s
         self._failures = 0
+        self._unwritten_since_s: float | None = None  # begin of the first attempt since the last success
+        self._last_error: StoreUnavailableError | None = None
         self._stop = threading.Event()
         self._delete_row = False
         self._has_logged = False
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     @property
-    def writable(self) -> bool:
-        """Whether the database accepts writes: not both of the last two heartbeats failed."""
-        return self._failures < FAILURES_UNTIL_UNWRITABLE
+    def database(self) -> DatabaseCondition:
+        """Condition of the database: not writable once two attempts in a row failed, or they take too long.
+
+        An attempt on a frozen database ends by its time limit only, so its age counts while it lasts.
+        """
+        since_s = self._unwritten_since_s
+        if since_s is None or (
+            self._failures < FAILURES_UNTIL_UNWRITABLE and time.monotonic() - since_s < UNWRITTEN_UNTIL_AWAY_S
+        ):
+            return "writable"
+        return "read-only" if isinstance(self._last_error, StoreReadOnlyError) else "away"
 
     def start(self) -> None:
         """Start the thread."""
@@ -121,7 +134,7 @@ class HeartbeatThread:
     def _run(self) -> None:
         while not self._stop.is_set():
             self._write_heartbeat()
-            self._stop.wait(self._every_s)
+            self._stop.wait(min(self._every_s, RETRY_INTERVAL_S) if self._failures else self._every_s)
         with suppress(StoreError):
             if self._delete_row:
                 self._heartbeat.end()
@@ -131,13 +144,20 @@ class HeartbeatThread:
     def _write_heartbeat(self) -> None:
         """Write one heartbeat; errors are logged and do not end the process."""
         try:
-            self._heartbeat.beat(self._progress.report())
+            report = self._progress.report()
+            if self._unwritten_since_s is None:
+                self._unwritten_since_s = time.monotonic()
+            self._heartbeat.beat(report)
         except StoreUnavailableError as error:
+            self._last_error = error
             self._failures += 1
             self._heartbeat.close()
             if self._failures == FAILURES_UNTIL_UNWRITABLE:
                 log.warning("heartbeat_not_written", error=str(error).strip())
         except Exception:
+            self._unwritten_since_s = (
+                None  # a defect of the heartbeat, which the database is not to blame for
+            )
             self._heartbeat.close()
             if not self._has_logged:  # once, for the same error would be logged every two seconds
                 log.exception(
@@ -145,7 +165,8 @@ class HeartbeatThread:
                 )
             self._has_logged = True
         else:
-            self._failures = 0
+            self._failures, self._last_error = 0, None
+            self._unwritten_since_s = None
 
 
 @contextmanager

@@ -28,12 +28,22 @@ STATE_LABELS = {
     "behind": BilingualText("behind", "滞后"),
     "absent": BilingualText("absent", "缺失"),
     "restarting": BilingualText("restarting", "重启中"),
+    "unknown": BilingualText("not known yet", "状态未知"),
 }
 REASON_TEXTS = {
     "": BilingualText("it does its work", "工作正常"),
     "ended": BilingualText(
         "it ended a moment ago without being asked to: if nothing starts it again, it is soon absent",
         "刚刚意外退出；若无人重新启动，数秒后即为缺失",
+    ),
+    "unreported": BilingualText(
+        "the database was away until a moment ago, and the process has not reported since: wait seconds",
+        "数据库刚刚恢复，该进程尚未再次报告：请稍候数秒",
+    ),
+    "reconnecting": BilingualText(
+        "its connection to the database ended a moment ago: it connects again, or it has ended;"
+        " wait a few seconds",
+        "与数据库的连接刚刚断开：正在重新连接或已退出，请稍候数秒",
     ),
     "gone": BilingualText(
         "it ended without being asked to and was not started again: see its log, then start it",
@@ -74,8 +84,9 @@ REASON_TEXTS = {
         "接收消息的线程已退出：请重新启动接收服务，并附日志报告缺陷",
     ),
     "database": BilingualText(
-        "the database takes no writes (away, read-only, or full): devices keep their readings",
-        "数据库无法写入（中断、只读或磁盘已满）：不再应答，读数保留在设备中",
+        "the database took no write at the last attempt (away, read-only, or full), the next follows within"
+        " seconds: devices keep their readings",
+        "上次写入数据库未成功（中断、只读或磁盘已满），数秒内将重试：读数保留在设备中",
     ),
     "judge": BilingualText(
         "judging fails: readings are stored without being judged; see the traceback in the log and report it",
@@ -89,6 +100,11 @@ REASON_TEXTS = {
 NOT_WRITABLE_TEXT = BilingualText(
     "the database answers and takes no writes (read-only, or its disk is full): devices keep their readings",
     "数据库可读但无法写入（只读或磁盘已满）：读数在消息代理与设备中等待",
+)
+DATABASE_AWAY_TEXT = BilingualText(
+    "the database does not answer: check that it runs, then its disk, then the network to it;"
+    " devices keep their readings",
+    "数据库无应答：请依次检查数据库是否运行、磁盘是否已满、网络是否通畅；读数保留在设备中",
 )
 STANDBY_SUFFIX = BilingualText(" (standby)", "（备用）")
 EMPTY_TEXT = BilingualText("", "")

@@ -9,16 +9,24 @@ from typing import Literal, Protocol
 import msgspec
 
 ProcessRole = Literal["starting", "owner", "standby"]
-ProcessState = Literal["alive", "stuck", "behind", "absent", "restarting"]
+ProcessState = Literal["alive", "stuck", "behind", "absent", "restarting", "unknown"]
+DatabaseCondition = Literal["writable", "read-only", "away"]
+"""Whether the database accepts writes, answers without accepting them, or does not answer in time."""
 
 KINDS_IN_ORDER = ("ingest", "service", "gateway")
 """Kinds in the order of display; processes of other kinds follow."""
 EXPECTED_KINDS = ("ingest", "service")
 """Kinds of which a platform has at least one; one without any process is shown as absent."""
+READ_TIMEOUT_S = 2.0
+"""Time within which health has to be answered; a database that takes longer counts as away [s]."""
 RESTART_WINDOW_S = 600.0
 """Restarts are counted together as long as no more than this passes between them [s]."""
 SHOWN_RESTARTING_S = 30.0
 """Time for which a restarted process is shown as restarting [s]."""
+MAX_BEAT_GAP_S = 5.0
+"""Time without a heartbeat of any process after which the database is taken to have been away [s]."""
+RECONNECT_S = 3.0
+"""Time after its last heartbeat for which a process without a connection may be reconnecting [s]."""
 ROW_EXPIRY_S = 86_400.0
 """Time after which the row of an ended process is deleted [s]."""
 
@@ -87,6 +95,18 @@ class ProcessInfo(msgspec.Struct, frozen=True, kw_only=True):
     moved_age_s: float | None
     success_age_s: float | None
     backlog_age_s: float
+
+
+class ProcessReader(Protocol):
+    """Reads the state of the processes within `READ_TIMEOUT_S`, also while the database is frozen."""
+
+    def processes(self) -> list[ProcessInfo]:
+        """Return every process of the platform and its state. Raises as the store does."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection; the next read opens another."""
+        ...
 
 
 class HeartbeatWriter(Protocol):

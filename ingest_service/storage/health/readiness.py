@@ -12,23 +12,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ingest_service.storage.health.process_messages import BilingualText
-    from ingest_service.storage.health.processes import ProcessInfo
+    from ingest_service.storage.health.processes import DatabaseCondition, ProcessInfo
 
 ALL_AREAS_MARK = "+"
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """Result of the assessment; unless ``ok``, ``problems`` has a message for each reason."""
+    """Result of the assessment; unless ``ok``, ``problems`` has a message for each reason.
+
+    ``database`` is the condition it was assessed with: what is shown beside it has to be of the same one.
+    """
 
     ok: bool
     problems: list[BilingualText]
+    database: DatabaseCondition = "writable"
 
 
 def assess_readiness(
     processes: Sequence[ProcessInfo],
     areas: Iterable[str],
     *,
-    writable: bool = True,
+    database: DatabaseCondition = "writable",
     may_name_areas: bool = True,
 ) -> Readiness:
     """Assess whether a reading of any of these areas would be stored and judged.
@@ -39,12 +43,15 @@ def assess_readiness(
     Parameters
     ----------
     areas : areas with enrolled devices
-    names : whether messages may name areas
-    writable : whether the database accepted the last heartbeat of the calling process
+    database : by the last heartbeat or write of the calling process; unless it is writable, the states of
+        the processes are out of date, and the database is the only problem
+    may_name_areas : whether messages may name areas
 
     """
-    if not writable:
-        return Readiness(ok=False, problems=[words.NOT_WRITABLE_TEXT])
+    if database == "away":
+        return Readiness(ok=False, problems=[words.DATABASE_AWAY_TEXT], database=database)
+    if database == "read-only":
+        return Readiness(ok=False, problems=[words.NOT_WRITABLE_TEXT], database=database)
     ingest = [one for one in processes if one.kind == "ingest"]
     working = [one for one in ingest if one.works and one.role == "owner"]
     covered_areas = {area for one in working for area in one.areas}

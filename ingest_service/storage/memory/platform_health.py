@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
 from ingest_service.storage.health.processes import (
     EXPECTED_KINDS,
     KINDS_IN_ORDER,
+    MAX_BEAT_GAP_S,
+    RECONNECT_S,
     RESTART_WINDOW_S,
     SHOWN_RESTARTING_S,
     HealthLimits,
@@ -35,6 +38,8 @@ STATE_OF_REASON: dict[str, ProcessState] = {
     "starting": "restarting",
     "again": "restarting",
     "backlog": "behind",
+    "unreported": "unknown",
+    "reconnecting": "unknown",
 }
 
 
@@ -58,13 +63,16 @@ class MemoryProcesses:
         self._rows: dict[int, _ProcessRow] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
+        self.resumed_s = -math.inf  # when heartbeats resumed after a gap
 
     def all_processes(self) -> list[ProcessInfo]:
         """Return every process with its state, and an absent one for each expected kind without a row."""
         with self._lock:
             now_s = self.clock()
             shown_processes = [
-                _process_info(one, now_s) for one in self._rows.values() if self._is_shown(one)
+                _process_info(one, now_s, self.resumed_s)
+                for one in self._rows.values()
+                if self._is_shown(one)
             ]
         present_kinds = {one.kind for one in shown_processes}
         shown_processes += [_absent_process(kind) for kind in EXPECTED_KINDS if kind not in present_kinds]
@@ -85,6 +93,7 @@ class MemoryProcesses:
                 and (one.identity.kind, one.identity.instance, one.identity.host)
                 == (identity.kind, identity.instance, identity.host)
             ]
+            self._note_gap(now_s)
             restart_counts = [one.restarts + 1 for one in ended_rows if one.beat_s > now_s - RESTART_WINDOW_S]
             for one in ended_rows:
                 del self._rows[one.number]
@@ -98,6 +107,7 @@ class MemoryProcesses:
         """Update the row of a process."""
         with self._lock:
             row, now_s = self._rows[number], self.clock()
+            self._note_gap(now_s)
             row.report, row.beat_s, row.connected = report, now_s, True
             if now_s - row.started_s > RESTART_WINDOW_S:
                 row.restarts = 0
@@ -109,6 +119,11 @@ class MemoryProcesses:
                 self._rows.pop(number, None)
             elif number in self._rows:
                 self._rows[number].connected = False
+
+    def _note_gap(self, now_s: float) -> None:
+        newest_s = max((one.beat_s for one in self._rows.values()), default=math.inf)
+        if newest_s < now_s - MAX_BEAT_GAP_S:
+            self.resumed_s = now_s
 
     def _is_shown(self, row: _ProcessRow) -> bool:
         slot = [one for one in self._rows.values() if _kind_and_instance(one) == _kind_and_instance(row)]
@@ -128,6 +143,10 @@ class MemoryPlatformHealth:
     def heartbeat(self, identity: ProcessIdentity, limits: HealthLimits) -> MemoryHeartbeat:
         """Return the heartbeat writer of a process."""
         return MemoryHeartbeat(self.registry, identity, limits)
+
+    def process_reader(self) -> Self:
+        """Return this store, which answers at once."""
+        return self
 
     def processes(self) -> list[ProcessInfo]:
         """Return every process of the platform and its state."""
@@ -175,9 +194,11 @@ def _kind_and_instance(row: _ProcessRow) -> tuple[str, str]:
     return row.identity.kind, row.identity.instance
 
 
-def _reason(row: _ProcessRow, now_s: float) -> str:
+def _reason(row: _ProcessRow, now_s: float, resumed_s: float) -> str:
     beat_age_s, report, limits = now_s - row.beat_s, row.report, row.limits
     reasons = (
+        (row.beat_s < resumed_s and now_s - resumed_s < limits.absent_s, "unreported"),
+        (not row.connected and beat_age_s < RECONNECT_S, "reconnecting"),
         (not row.connected and beat_age_s < limits.absent_s, "ended"),
         (not row.connected, "gone"),
         (beat_age_s >= limits.absent_s, "silent"),
@@ -190,8 +211,8 @@ def _reason(row: _ProcessRow, now_s: float) -> str:
     return next((why for holds, why in reasons if holds), "")
 
 
-def _process_info(row: _ProcessRow, now_s: float) -> ProcessInfo:
-    why, report, beat_age_s = _reason(row, now_s), row.report, now_s - row.beat_s
+def _process_info(row: _ProcessRow, now_s: float, resumed_s: float) -> ProcessInfo:
+    why, report, beat_age_s = _reason(row, now_s, resumed_s), row.report, now_s - row.beat_s
     return ProcessInfo(
         kind=row.identity.kind,
         instance=row.identity.instance,

@@ -121,7 +121,7 @@ def open_pool(dsn: str, settings: Settings) -> ConnectionPool[TimeLimitedConnect
         kwargs={"autocommit": True, **connection_arguments(settings)},
         min_size=1,
         max_size=settings.connections,
-        timeout=POOL_WAIT_S,
+        timeout=min(POOL_WAIT_S, settings.answer_timeout_s),
         reconnect_timeout=POOL_WAIT_S,
         check=_check_alive,
         open=True,

@@ -14,6 +14,7 @@ import psycopg_pool
 from ingest_service.storage.contract.errors import (
     InvalidTextError,
     StoreError,
+    StoreReadOnlyError,
     StoreRefusedError,
     StoreTimeoutError,
     StoreUnavailableError,
@@ -43,6 +44,7 @@ SQLSTATE_CLASSES = (
     SqlStateClass(("42", "3D", "28"), "no such table or database, no right to it", False),
 )
 NO_CODE = SqlStateClass((), "the connection broke, was refused, or timed out", True)
+READ_ONLY_SQLSTATES = {"25006", "53100"}  # read_only_sql_transaction, disk_full
 UNLISTED_SQLSTATE = SqlStateClass((), "any other", False)
 
 
@@ -66,6 +68,8 @@ def store_error_for(error: psycopg.Error | psycopg_pool.PoolTimeout | psycopg_po
         return InvalidTextError(sentence)
     if isinstance(error, psycopg.errors.QueryCanceled):
         return StoreTimeoutError(sentence)
+    if code in READ_ONLY_SQLSTATES:
+        return StoreReadOnlyError(sentence)
     return StoreUnavailableError(sentence) if temporary else StoreRefusedError(sentence)
 
 

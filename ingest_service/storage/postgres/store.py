@@ -34,7 +34,7 @@ from ingest_service.storage.postgres import (
     shard_lease,
     write_batch,
 )
-from ingest_service.storage.postgres.heartbeat import PostgresHeartbeat
+from ingest_service.storage.postgres.heartbeat import PostgresHeartbeat, PostgresProcessReader
 from ingest_service.storage.postgres.named_queries import QUERIES
 from ingest_service.storage.postgres.row_level_security import AreaScopedConnections, RowLevelSecurity
 from ingest_service.storage.postgres.sqlstate import translated_errors
@@ -307,6 +307,10 @@ class PostgresStore(AreaScopedConnections):
     def heartbeat(self, identity: ProcessIdentity, limits: HealthLimits) -> PostgresHeartbeat:
         """Return the heartbeat writer of a process."""
         return PostgresHeartbeat(self._dsn, self._settings, identity, limits)
+
+    def process_reader(self) -> PostgresProcessReader:
+        """Return a reader of the processes with short time limits, on a connection of its own."""
+        return PostgresProcessReader(self._dsn, self._settings)
 
     def processes(self) -> list[ProcessInfo]:
         """Return every process of the platform and its state."""

@@ -54,6 +54,35 @@ def test_a_replay_of_years_ago_is_judged_by_its_own_time() -> None:
     assert silent(*long_ago) == []
 
 
+LOADING = [device(f"h{number}", measured_s=NOW_S - 86_400 * (7 - number)) for number in range(4)]
+
+
+def test_devices_that_load_their_history_at_different_speeds_are_not_silent() -> None:
+    assert silent(*LOADING) == []
+
+
+def test_one_that_stops_for_good_while_history_loads_is_silent_by_the_clock() -> None:
+    dead = device("x", measured_s=NOW_S - 86_400 * 8, heard_s=NOW_S - 1600)
+    assert [one.device_id for one in silent(*LOADING, dead)] == ["x"]
+
+
+def test_one_whose_history_ends_early_is_silent_once_its_area_is_up_to_date() -> None:
+    (found,) = silent(*TOWN, device("h", measured_s=NOW_S - 86_400))
+    assert found.device_id == "h"
+
+
+def test_after_an_outage_of_ingest_devices_have_time_to_connect_and_no_more() -> None:
+    """The outage ended at NOW_S; nothing of the devices was received for longer than allowed."""
+    activity = [msgspec.structs.replace(one, received_s=NOW_S - 1600) for one in TOWN]
+
+    def found(after_s: float) -> set[str]:
+        late = device_silence_changes(activity, [], SETTINGS, now_s=NOW_S + after_s, working_since_s=NOW_S)
+        return {one.subject for one in late}
+
+    assert found(30) == found(60 + 2 * 300) == set()
+    assert found(60 + 5 * 300 + 1) == {"platform/ingest"}
+
+
 QUIET = [msgspec.structs.replace(one, received_s=NOW_S - 1600 - at) for at, one in enumerate(TOWN)]
 
 
@@ -81,7 +110,7 @@ def test_one_that_was_silent_before_stays_an_anomaly_of_the_device() -> None:
 
 
 def test_while_ingest_does_not_work_no_device_is_reported() -> None:
-    activity = [TOWN[0], device("x", measured_s=NOW_S - 7200, heard_s=NOW_S - 11)]
+    activity = [*TOWN, device("x", measured_s=NOW_S - 7200, heard_s=NOW_S - 11)]
     (found,) = device_silence_changes(activity, [], SETTINGS, now_s=NOW_S, areas_without_ingest={"a"})
     assert (found.subject, found.device_id) == ("platform/ingest", None)
 

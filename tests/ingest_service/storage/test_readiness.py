@@ -62,8 +62,13 @@ def test_verdicts_by_table(
 
 
 def test_a_database_that_takes_no_writes_is_not_ok() -> None:
-    found = assess_readiness([process()], ["n"], writable=False)
+    found = assess_readiness([process()], ["n"], database="read-only")
     assert (found.ok, found.problems) == (False, [words.NOT_WRITABLE_TEXT])
+
+
+def test_a_database_that_does_not_answer_is_not_called_read_only() -> None:
+    found = assess_readiness([process()], ["n"], database="away")
+    assert (found.ok, found.problems) == (False, [words.DATABASE_AWAY_TEXT])
 
 
 def test_every_word_is_there_in_both_languages() -> None:
