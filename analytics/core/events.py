@@ -50,6 +50,8 @@ for _bit in reversed(NAMING_RULES):
 BIT_COUNTS = np.array([(number).bit_count() for number in range(1 << EVIDENCE_READINGS)])
 ALARM_SCORE, WARNING_SCORE, WARNING_S = 11.0, 9.5, 7_200.0
 MIN_SHIFT_S = 14_400.0
+MAX_SPIKE_READINGS = 3.0
+RETURN_SHARE = 0.3  # of the peak's distance from the value before, within which a value has returned to that
 EVENT_GAP_READINGS = 24.0  # reporting intervals without evidence after which an event has ended
 FAILED_CHECK_SCORE = 10.0  # of a failed check, whatever its rarity
 MAX_SCORE = 99.0
@@ -102,7 +104,7 @@ class TickEvidence(NamedTuple):
     rules : `Rule` bits
     score : −log10 of the false-alarm probability
     time_s : measured time [s]
-    begin_s : start of the event that it opens: that of the value before if that was the spike, or of a gap [s]
+    begin_s : start of the event that it opens: the value before if that was a spike, or a gap [s]
     peak_s, value, expected, spread : of the value that the evidence is about; canonical unit; NaN where
         unknown
 
@@ -119,6 +121,7 @@ class TickEvidence(NamedTuple):
     value: Floats
     expected: Floats
     spread: Floats
+    before: Floats
 
 
 def advance_events(
@@ -202,7 +205,10 @@ def events_from_rows(closed: Floats, still_open: Floats) -> Events:
 
 def _naming_rule(rules: NDArray[np.intp], duration_s: Floats) -> NDArray[np.uint16]:
     """Return the rule that names each event: impossible values first, then a stuck sensor, then changes."""
-    return _NAMING_RULES_OF[np.where(duration_s >= MIN_SHIFT_S, rules, rules & ~SHIFT)]
+    is_long = duration_s >= MIN_SHIFT_S
+    is_change = (rules & (SHIFT | RATE | RESIDUAL)) > 0
+    # A long change with a spike in it is no spike.
+    return _NAMING_RULES_OF[np.where(is_long, np.where(is_change, rules & ~SPIKE, rules), rules & ~SHIFT)]
 
 
 def _open_events(rows: dict[str, Floats], opens: Bools, evidence: TickEvidence, start_s: Floats) -> None:
@@ -210,6 +216,7 @@ def _open_events(rows: dict[str, Floats], opens: Bools, evidence: TickEvidence, 
         return
     rows["event"][opens] = 1.0
     rows["event_start"][opens] = start_s[opens]
+    rows["event_before"][opens] = evidence.before[opens]
     for name in ("event_score", "event_rules", "event_count"):
         rows[name][opens] = 0.0
     rows["event_peak"][opens] = evidence.time_s[opens]
@@ -221,6 +228,12 @@ def _extend_events(rows: dict[str, Floats], is_extended: Bools, evidence: TickEv
     rows["event_last"][is_extended] = evidence.peak_s[is_extended]
     rows["event_count"] += is_extended
     rule_bits = rows["event_rules"].astype(np.int64) | evidence.rules
+    with np.errstate(invalid="ignore", over="ignore"):  # readings may be infinite
+        returned = np.abs(evidence.value - rows["event_before"]) < RETURN_SHARE * np.abs(
+            rows["event_observed"] - rows["event_before"]
+        )
+    is_short = (rows["event_count"] > 1) & (rows["event_count"] <= MAX_SPIKE_READINGS + 1)
+    rule_bits |= np.where(is_short & returned, SPIKE, 0)
     rows["event_rules"] = np.where(is_extended, rule_bits, rows["event_rules"])
     # Scores are bounded (`MAX_SCORE`) and a failed check has a fixed one: among equal scores the reading
     # farthest from the expected value is the peak.

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 TAIL_SCALARS = ("tail_n", "tail_1", "tail_2", "peak")  # suffixes of a tail's scalars in the state
 Z_CLIP = 6.0  # spreads to which residuals are clipped in the shift detector
-# The tails of residuals are those of single readings, but residuals are autocorrelated: on the scale of rarities a
-# residual counts this share, and beyond the budget it hardly raises the rank of an event.
-RESIDUAL_SHARE = 0.4
+# The score of a residual is that of a single reading, and residuals are autocorrelated: this factor brings it to
+# the scale of rarities, and beyond the budget it hardly raises the rank of an event.
+RESIDUAL_SHARE = 1.3
 SCORE_OF_BUDGET, BEYOND_BUDGET_SHARE = 8.0, 0.05
 DETECTOR_RULES = (
     Rule.RESIDUAL
@@ -227,7 +227,7 @@ def common_scale(score: Floats, share: float) -> Floats:
     return np.where(shared > SCORE_OF_BUDGET, beyond, shared)
 
 
-def _collect_evidence(  # noqa: PLR0913, PLR0917 - one of each
+def _collect_evidence(  # noqa: PLR0917 - one of each
     tick: Tick,
     quality: Flags,
     rules: Rules,
@@ -237,7 +237,7 @@ def _collect_evidence(  # noqa: PLR0913, PLR0917 - one of each
     expected: baseline.Expectation,
     exceeds_usual_step: Bools,
 ) -> tuple[TickEvidence, Rules]:
-    """Return the evidence of a tick, which may be about the value before or a gap, and the rules of its value."""
+    """Return the evidence of a tick, which may be about the value before or a gap, and its value's rules."""
     limits, rows, strong = tick.limits, tick.rows, tick.limits.score_strong
     by_residual = common_scale(scores.residual, RESIDUAL_SHARE)
     by_shift = common_scale(scores.shift, 1.0)
@@ -267,7 +267,7 @@ def _collect_evidence(  # noqa: PLR0913, PLR0917 - one of each
     begin_s = np.where(is_about_gap, np.minimum(rows["time_1"] + rows["interval"], tick.time_s), begin_s)
     evidence = TickEvidence(
         strong=check_failed | exceeds_record | (score > strong),
-        weak=(score > limits.score_weak) | ((rules & Rule.RATE_OF_CHANGE) > 0),
+        weak=(by_residual > limits.score_weak) | ((rules & Rule.RATE_OF_CHANGE) > 0),
         continues=score > limits.score_close,
         rules=rules
         | np.where(rare.spike > strong, int(Rule.SPIKE), 0)
@@ -279,6 +279,7 @@ def _collect_evidence(  # noqa: PLR0913, PLR0917 - one of each
         value=np.where(is_about_spike | ~tick.present, rows["value_1"], tick.value),
         expected=np.where(is_warmed_up, expected.value, np.nan),
         spread=np.where(is_warmed_up, expected.spread, np.nan),
+        before=rows["value_1"],
     )
     return evidence, rules
 
@@ -288,8 +289,8 @@ def _learn_baseline(
 ) -> Floats:
     """Update the baseline: not by failed values, little by those of an event, its level by an adopted one.
 
-    A value that stands still for unusually long is a stuck sensor, which is never adopted. Returns the learning
-    weight of each reading, (k,).
+    A value that stands still for unusually long is a stuck sensor, which is never adopted. Returns the
+    learning weight of each reading, (k,).
     """
     rows = tick.rows
     is_open = rows["event"] > 0

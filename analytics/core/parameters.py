@@ -32,7 +32,7 @@ DEFAULTS: dict[str, float] = {
     "warm_up_s": 86_400.0,
     "level_memory_s": 43_200.0,
     "profile_memory_days": 7.0,
-    "score_weak": 8.0,
+    "score_weak": 7.0,
     "score_strong": 8.0,
     "score_close": 7.0,
     "shift_memory_s": 7_200.0,

@@ -13,7 +13,7 @@ still for unusually long, so that a fault does not change what is usual.
 
 The tail of a ratio beyond a bound, that about one value in a hundred exceeds, is exponential in its
 logarithm (Hill 1975), for each direction. Of values beyond the bound that are close together only the
-largest is learned (runs declustering, Coles 2001), clipped at twice the mean, so that faults do not make faults
+largest is learned (runs declustering, Coles 2001), clipped at twice the mean, so that faults do not become
 usual; a prior of some excursions stabilises a new series:
 
     score = 8 − log10(expected excursions beyond the ratio a month)
@@ -51,6 +51,7 @@ QUIET_VALUES = 12.0  # values below the bound after which an excursion has ended
 MAX_TAIL_COUNT = 20_000.0  # values after which the tail's counts are halved, to forget
 MIN_VALUES = 20.0  # values before the scale is used
 MIN_NOISE_VALUES = 48.0
+MAX_RUN_SHARE = 0.5  # share of all values in the run above which stillness is what the series does
 CLIP_STEPS = 20.0  # scales to which a step is clipped when learned
 CLIP_NOISE = 5.0
 RECENT_STEP_GAIN, RECENT_NOISE_GAIN = 1 / 8, 1 / 16
@@ -87,7 +88,7 @@ class RarityScores(NamedTuple):
     gap: Floats
 
 
-def rarity_of_tick(tick: Tick) -> RarityScores:
+def rarity_of_tick(tick: Tick) -> RarityScores:  # noqa: PLR0915 - as the compiled one, step by step
     """Return the scores of a tick, and learn from it in place; call it before `novelty.novelty_of_tick`."""
     rows = tick.rows
     _update_interval(tick)
@@ -116,6 +117,7 @@ def rarity_of_tick(tick: Tick) -> RarityScores:
     height = before - middle
     has_height = scored & has_two & (scale_before > 0)
     run = np.where(size <= 0.5 * resolution, rows["run"] + 1, 1.0)
+    can_be_still = scored & (run < MAX_RUN_SHARE * count)
     learns = use & ~(scored & (run > rows["still_bound_up"]))
 
     bend = np.abs(value - 2 * before + before_that) * 0.5
@@ -134,9 +136,7 @@ def rarity_of_tick(tick: Tick) -> RarityScores:
     is_noisy = noise >= 1
     noise = np.where(is_noisy, noise, 1 / noise)
 
-    jump_score = _tail_score(
-        rows, "jump", step >= 0, jump / scale, scored, JUMP_SCORE, JUMP_SCORE, per_month
-    )
+    jump_score = _tail_score(rows, "jump", step >= 0, jump / scale, scored, JUMP_SCORE, JUMP_SCORE, per_month)
     spike_score = _tail_score(
         rows,
         "spike",
@@ -149,7 +149,7 @@ def rarity_of_tick(tick: Tick) -> RarityScores:
     )
     noise_score = _tail_score(rows, "noise", is_noisy, noise, has_noise, NOISE_SCORE, CALM_SCORE, per_month)
     still_score = _tail_score(
-        rows, "still", np.ones(len(run), np.bool_), run, scored, STILL_SCORE, STILL_SCORE, per_month
+        rows, "still", np.ones(len(run), np.bool_), run, can_be_still, STILL_SCORE, STILL_SCORE, per_month
     )
     _forget(rows)
 
@@ -159,9 +159,7 @@ def rarity_of_tick(tick: Tick) -> RarityScores:
     interval = np.where(np.isnan(rows["interval"]), 0.0, rows["interval"])
     usual_gain = np.where(learns, np.maximum(interval / (interval + DAY_S), early_gain), 0.0)
     recent_gain = np.where(learns, np.maximum(RECENT_STEP_GAIN, early_gain), 0.0)
-    noise_gain = np.where(
-        learns & has_two, np.maximum(interval / (interval + WEEK_S), early_gain), 0.0
-    )
+    noise_gain = np.where(learns & has_two, np.maximum(interval / (interval + WEEK_S), early_gain), 0.0)
     rows["usual_step"] = rows["usual_step"] + usual_gain * (learned - rows["usual_step"])
     rows["recent_step"] = rows["recent_step"] + recent_gain * (learned - rows["recent_step"])
     rows["usual_noise"] = rows["usual_noise"] + noise_gain * (bend - rows["usual_noise"])
@@ -215,7 +213,7 @@ def _gap_score(tick: Tick, per_month: Floats) -> Floats:
     return np.where(missing, missing_score, np.where(is_gap, gap_score, 0.0))
 
 
-def _tail_score(  # noqa: PLR0913, PLR0917 - one of each
+def _tail_score(  # noqa: PLR0917 - one of each
     rows: dict[str, Floats],
     tail: str,
     upwards: Bools,
@@ -233,9 +231,7 @@ def _tail_score(  # noqa: PLR0913, PLR0917 - one of each
     rate = (n + PRIOR_EXCURSIONS) / (rows["tail_count"] + PRIOR_VALUES)
     is_beyond = use & (ratio > bound)
     excess = np.log(np.where(is_beyond, ratio, 1.0) / np.where(is_beyond, bound, 1.0))
-    beyond = (
-        np.where(upwards, score_up, score_down) - np.log10(rate * per_month) + TO_LOG10 * excess / mean
-    )
+    beyond = np.where(upwards, score_up, score_down) - np.log10(rate * per_month) + TO_LOG10 * excess / mean
     score = np.where(
         is_beyond, np.maximum(beyond, SCORE_AT_BOUND), SCORE_AT_BOUND * ratio / np.where(use, bound, 1.0)
     )
@@ -244,7 +240,7 @@ def _tail_score(  # noqa: PLR0913, PLR0917 - one of each
     return scored
 
 
-def _learn_tail(
+def _learn_tail(  # noqa: PLR0917 - one of each
     rows: dict[str, Floats], tail: str, upwards: Bools, use: Bools, is_beyond: Bools, excess: Floats
 ) -> None:
     """Update the bounds, and the excursions by the one that ends with this value."""

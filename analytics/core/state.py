@@ -96,6 +96,7 @@ SCALARS: dict[str, float] = {
     "evidence_since": np.nan,  # time of the first of it [s]
     "event": 0.0,  # 1 while an event is open
     "event_start": np.nan,
+    "event_before": np.nan,  # value before it
     "event_last": np.nan,  # the newest flagged reading in it [s]
     "event_peak": np.nan,
     "event_observed": np.nan,

@@ -22,7 +22,7 @@ from edge.wire.quantities import QUANTITIES
 from ingest_service.storage.contract.models import Series
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy as np
 

@@ -33,7 +33,7 @@ from analytics.core.state import BINS_PER_DAY, HOURS_PER_WEEK
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-INLINED_CODE_DIGEST = "5de7c0a4a35fd635"
+INLINED_CODE_DIGEST = "d840f0395eb06ad1"
 """Digest of the code and constants inlined from other modules; a test compares it.
 
 Numba's cache is invalidated by changes of this file alone.
@@ -83,6 +83,7 @@ def _advance_event(
             r[s, k.EVIDENCE_SINCE] if has_enough_evidence else begin,
             t,
         )
+        r[s, k.EVENT_BEFORE] = r[s, k.VALUE_1]
         r[s, k.EVENT_SCORE] = r[s, k.EVENT_RULES] = r[s, k.EVENT_COUNT] = 0.0
     return event_ended, opens or (is_open and (strong or weak or keeps_open))
 
@@ -94,6 +95,10 @@ def _extend_event(
     """Include the value that the evidence is about in the open event."""
     r[s, k.EVENT_LAST] = t
     r[s, k.EVENT_COUNT] += 1.0
+    if 1 < r[s, k.EVENT_COUNT] <= k.MAX_SPIKE_READINGS + 1:
+        height = abs(r[s, k.EVENT_OBSERVED] - r[s, k.EVENT_BEFORE])
+        if abs(v - r[s, k.EVENT_BEFORE]) < k.EVENT_RETURN_SHARE * height:
+            rules |= k.SPIKE_RULE
     r[s, k.EVENT_RULES] = int(r[s, k.EVENT_RULES]) | rules
     distance_at_peak = abs(r[s, k.EVENT_OBSERVED] - r[s, k.EVENT_EXPECTED])
     # Among equal scores the reading farthest from the expected value is the peak.
@@ -356,7 +361,7 @@ def is_in_order(series: NDArray[np.intp], time_s: NDArray[np.float64], scalars: 
 
 
 @entry_kernel
-def judge_block(  # noqa: C901, PLR0915 - the steps of a reading, in their order
+def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in their order
     series: NDArray[np.intp],
     time_s: NDArray[np.float64],
     value: NDArray[np.float64],
@@ -436,8 +441,16 @@ def judge_block(  # noqa: C901, PLR0915 - the steps of a reading, in their order
         by_residual = _common_scale(by_residual, k.RESIDUAL_SHARE)
         by_shift = _common_scale(by_shift, 1.0)
         rules, own_score, strong = _combine_evidence(
-            p, s, by_residual, by_shift, mean_z, novelty, exceeds_usual_step, (jump, noise, calm, still),
-            quality, rules,
+            p,
+            s,
+            by_residual,
+            by_shift,
+            mean_z,
+            novelty,
+            exceeds_usual_step,
+            (jump, noise, calm, still),
+            quality,
+            rules,
         )
         score = min(max(own_score, spike, gap), k.MAX_SCORE)
         about_time, about_value, begin, event_rules = t, v, t, rules
@@ -452,7 +465,7 @@ def judge_block(  # noqa: C901, PLR0915 - the steps of a reading, in their order
         elif gap > own_score:
             begin = min(r[s, k.TIME_1] + r[s, k.INTERVAL], t)
         strong = strong or score > p[s, k.SCORE_STRONG]
-        is_weak = score > p[s, k.SCORE_WEAK] or (rules & k.RATE_RULE) > 0
+        is_weak = by_residual > p[s, k.SCORE_WEAK] or (rules & k.RATE_RULE) > 0
 
         event_ended, is_extended = _advance_event(
             r, p, s, t, begin, strong, is_weak, score > p[s, k.SCORE_CLOSE], closed, n_closed

@@ -91,7 +91,7 @@ def _gap_score(r: NDArray[Any], s: int, dt: float, present: bool, per_month: flo
 
 
 @inlined_kernel
-def rarity_scores(
+def rarity_scores(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in their order
     r: NDArray[Any], p: NDArray[Any], s: int, t: float, v: float, dt: float, present: bool, usable: bool
 ) -> tuple[float, float, float, float, float, float]:
     """Return the scores of jump, spike before, noise, calm, stillness and gap, and learn from the reading."""
@@ -137,17 +137,19 @@ def rarity_scores(
         share = k.RESOLUTION_SHARE * resolution
         noise = (r[s, k.RECENT_NOISE] + share) / (r[s, k.USUAL_NOISE] + share)
         if noise >= 1:
-            noise_score = _tail_score(r, s, k.NOISE_BOUND_UP, True, noise, k.NOISE_SCORE, per_month)  # noqa: FBT003
+            noise_score = _tail_score(r, s, k.NOISE_BOUND_UP, True, noise, k.NOISE_SCORE, per_month)
         else:
-            calm_score = _tail_score(r, s, k.NOISE_BOUND_UP, False, 1 / noise, k.CALM_SCORE, per_month)  # noqa: FBT003
-    if scored:
-        still_score = _tail_score(r, s, k.STILL_BOUND_UP, True, run, k.STILL_SCORE, per_month)  # noqa: FBT003
+            calm_score = _tail_score(r, s, k.NOISE_BOUND_UP, False, 1 / noise, k.CALM_SCORE, per_month)
+    if scored and run < k.MAX_RUN_SHARE * count:
+        still_score = _tail_score(r, s, k.STILL_BOUND_UP, True, run, k.STILL_SCORE, per_month)
     if r[s, k.TAIL_COUNT] >= k.MAX_TAIL_COUNT:
         _forget(r, s)
 
     if learns:
         learned = min(jump, k.CLIP_STEPS * (r[s, k.USUAL_STEP] + resolution)) if scored else jump
-        r[s, k.USUAL_STEP] += max(interval / (interval + k.DAY_S), early_gain) * (learned - r[s, k.USUAL_STEP])
+        r[s, k.USUAL_STEP] += max(interval / (interval + k.DAY_S), early_gain) * (
+            learned - r[s, k.USUAL_STEP]
+        )
         r[s, k.RECENT_STEP] += max(k.RECENT_STEP_GAIN, early_gain) * (learned - r[s, k.RECENT_STEP])
         if has_two:
             gain = max(interval / (interval + k.WEEK_S), early_gain)
