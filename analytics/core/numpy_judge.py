@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 TAIL_SCALARS = ("tail_n", "tail_1", "tail_2", "peak")  # suffixes of a tail's scalars in the state
 Z_CLIP = 6.0  # spreads to which residuals are clipped in the shift detector
-# The score of a residual is that of a single reading, and residuals are autocorrelated: this factor brings it to
-# the scale of rarities, and beyond the budget it hardly raises the rank of an event.
+# The score of a residual is that of a single reading, and residuals are autocorrelated: this factor brings it
+# to the scale of rarities, and beyond the budget it hardly raises the rank of an event.
 RESIDUAL_SHARE = 1.3
 SCORE_OF_BUDGET, BEYOND_BUDGET_SHARE = 8.0, 0.05
 DETECTOR_RULES = (

@@ -176,7 +176,7 @@ def _restore_kept_level(r: NDArray[Any], s: int, v: float, expected: float, spre
     r[s, k.LEVEL] = r[s, k.KEPT_LEVEL]
     r[s, k.MEAN_Z] = 0.0
     r[s, k.KEPT_LEVEL] = np.nan
-    return expected - difference
+    return float(expected - difference)
 
 
 @inlined_kernel
