@@ -32,7 +32,7 @@ def autocorrelated(random: np.random.Generator, n: int, memory: float, sd: float
 
 def times(interval_s: float) -> tuple[Floats, Floats]:
     """Return times [s] and days since the beginning."""
-    days: Floats = np.arange(int(DAYS * DAY_S / interval_s)) * interval_s / DAY_S
+    days: Floats = np.asarray(np.arange(int(DAYS * DAY_S / interval_s)) * interval_s / DAY_S, np.float64)
     return BEGIN_S + days * DAY_S, days
 
 
@@ -43,7 +43,7 @@ def judged(quantity: str, interval_s: float, value: Floats) -> Judgement:
 
 
 def begin_days(found: Judgement) -> list[float]:
-    return ((found.events.start_s - BEGIN_S) / DAY_S).round(1).tolist()
+    return [round((start_s - BEGIN_S) / DAY_S, 1) for start_s in found.events.start_s.tolist()]
 
 
 @pytest.mark.parametrize("interval_s", [3_600.0, 3_601.0, 14_400.0])
