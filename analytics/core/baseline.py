@@ -8,7 +8,8 @@ profiles have half-hour bins, read and updated with linear interpolation; the we
 zero, less with each week learned. The level is an exponential average over ``level_memory_s``, whose gain
 over an interval dt is dt / (dt + memory). Updates are clipped as Huber's estimator does (Gelper, Fried and
 Croux 2010, robust exponential smoothing), and nearly stop while an event is open, so that a fault is not
-learned as normal; a new level that lasts ``adopt_s`` is learned.
+learned as normal. A new level that lasts ``adopt_s`` is learned, but only the level: the profiles and the
+spread of a fault are never learned. The level before it is kept, and restored when the values return to it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ EARLY_READINGS = 20.0  # readings
 LEARNING_SHARE_IN_EVENT = 0.02  # learning weight while an event is open
 READINGS_PER_BIN_AND_DAY = 6.0  # readings in a half-hour bin per day, about (one every 5 min)
 ADOPTED_MEMORY_S = 7_200.0
+RETURN_SHARE = (
+    0.25  # of the distance from the adopted level, within which a value has returned to the kept one
+)
+RETURN_SPREADS = 8.0  # likewise in spreads
 DEVIATION_GAIN = 0.005
 HOUR_S, DAY_S, WEEK_S = 3_600.0, 86_400.0, 604_800.0
 MAX_REMEMBERED_WEEKS = 8  # memory of the weekly profile, about
@@ -88,6 +93,24 @@ def expected_values(tick: Tick) -> Expectation:
     return Expectation(value, np.maximum(spread, floor), profile_bin)
 
 
+def restore_kept_level(tick: Tick, expected: Expectation) -> Expectation:
+    """Return the expectation with the level before an adopted one where values returned to it, in place."""
+    rows = tick.rows
+    difference = np.where(np.isnan(rows["kept_level"]), 0.0, rows["level"] - rows["kept_level"])
+    residual = np.where(tick.usable, tick.value, expected.value) - expected.value
+    from_kept = np.abs(residual + difference)
+    returns = (
+        tick.usable
+        & ~np.isnan(rows["kept_level"])
+        & (from_kept < RETURN_SHARE * np.abs(residual))
+        & (from_kept < RETURN_SPREADS * expected.spread)
+    )
+    rows["level"] = np.where(returns, rows["kept_level"], rows["level"])
+    rows["mean_z"] = np.where(returns, 0.0, rows["mean_z"])
+    rows["kept_level"] = np.where(returns, np.nan, rows["kept_level"])
+    return expected._replace(value=np.where(returns, expected.value - difference, expected.value))
+
+
 def update_baseline(
     tick: Tick, expected: Expectation, residual: Floats, weight: Floats, adopted: Bools
 ) -> None:
@@ -103,6 +126,7 @@ def update_baseline(
 
     """
     limits, rows, state, series = tick.limits, tick.rows, tick.state, tick.series
+    rows["kept_level"] = np.where(adopted & np.isnan(rows["kept_level"]), rows["level"], rows["kept_level"])
     count = rows["count"]
     first = count < 1
     clip = np.where(count < EARLY_READINGS, EARLY_CLIP_SPREADS, CLIP_SPREADS) * expected.spread
@@ -111,6 +135,8 @@ def update_baseline(
     memory_s = np.where(adopted, ADOPTED_MEMORY_S, limits.level_memory_s)
     gain = np.maximum(exponential_gain(tick.dt_s, memory_s), 1 / (1 + count)) * weight
     rows["level"] = rows["level"] + gain * clipped
+    rows["count"] = count + weight
+    weight = np.where(adopted, 0.0, weight)
     deviation_gain = np.where(first, 0.0, np.maximum(DEVIATION_GAIN, 1 / (1 + count)) * weight)
     rows["deviation"] = rows["deviation"] + deviation_gain * (absolute - rows["deviation"])
     bin_memory_readings = READINGS_PER_BIN_AND_DAY * limits.profile_memory_days
@@ -129,7 +155,6 @@ def update_baseline(
         * WEEK_SHARES[np.minimum(weeks_learned, MAX_REMEMBERED_WEEKS).astype(np.intp)]
     )
     state.week[series, hour] += np.where(first, 0.0, share * weight * clipped)
-    rows["count"] = count + weight
 
 
 def remainder(x: Floats, period: float) -> Floats:

@@ -2,9 +2,10 @@
 
 An event opens at once on strong evidence, or when weak evidence fills three of the last six readings (a
 binomial event discriminator, as in EPA CANARY), then starting at the first of them. Readings with a score
-above ``score_close`` extend it (hysteresis), and it closes after ``event_gap_s`` without any.
+above ``score_close`` extend it (hysteresis), and it closes after ``event_gap_s`` without any, at least
+`EVENT_GAP_READINGS` reporting intervals: an event that pauses goes on.
 
-Severity is 3 from a score of 12, 2 from a score of 7 or a duration of two hours, else 1.
+Severity is 3 from a score of 11, 2 from a score of 9.5 or a duration of two hours, else 1.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ EVIDENCE_READINGS = 6  # readings
 EVIDENCE_MASK = (1 << EVIDENCE_READINGS) - 1
 MIN_WEAK_READINGS = 3
 # Rules that name events, by precedence, as integers: enumerations cost more time than the arrays.
-GROSS, FLAT, ATTENUATED, SPIKE, SHIFT, RESIDUAL, RATE, NOVELTY = NAMING_RULES = tuple(
+GROSS, FLAT, ATTENUATED, SPIKE, SHIFT, NOISE, RATE, GAP, RESIDUAL, NOVELTY = NAMING_RULES = tuple(
     int(rule)
     for rule in (
         Rule.GROSS_RANGE,
@@ -35,8 +36,10 @@ GROSS, FLAT, ATTENUATED, SPIKE, SHIFT, RESIDUAL, RATE, NOVELTY = NAMING_RULES = 
         Rule.ATTENUATED,
         Rule.SPIKE,
         Rule.SHIFT,
-        Rule.RESIDUAL,
+        Rule.NOISE,
         Rule.RATE_OF_CHANGE,
+        Rule.GAP,
+        Rule.RESIDUAL,
         Rule.NOVELTY,
     )
 )
@@ -45,10 +48,12 @@ _NAMING_RULES_OF = np.full(len(_ALL_RULES), SHIFT, np.uint16)
 for _bit in reversed(NAMING_RULES):
     _NAMING_RULES_OF[(_ALL_RULES & _bit) > 0] = _bit
 BIT_COUNTS = np.array([(number).bit_count() for number in range(1 << EVIDENCE_READINGS)])
-ALARM_SCORE, WARNING_SCORE, WARNING_S = 12.0, 7.0, 7_200.0
-MAX_SPIKE_READINGS = 3
+ALARM_SCORE, WARNING_SCORE, WARNING_S = 11.0, 9.5, 7_200.0
 MIN_SHIFT_S = 14_400.0
-FAILED_CHECK_SCORE = 7.0  # of a failed check, whatever the residual
+MAX_SPIKE_READINGS = 3.0
+RETURN_SHARE = 0.3  # of the peak's distance from the value before, within which a value has returned to that
+EVENT_GAP_READINGS = 24.0  # reporting intervals without evidence after which an event has ended
+FAILED_CHECK_SCORE = 10.0  # of a failed check, whatever its rarity
 MAX_SCORE = 99.0
 NO_EVENT_ROWS = np.empty((0, 1 + len(SCALAR_COLUMN)))
 _EVENT_COLUMNS = [0] + [
@@ -66,7 +71,7 @@ class Events:
     series : index into the state
     start_s, end_s, peak_s : first, last and largest flagged reading [s]; ``end_s`` is NaN while it is open
     observed, expected, spread : at the peak, canonical unit; NaN where unknown
-    score : at the peak, −log10 of the false-alarm probability of a reading
+    score : at the peak, as of `Judgement`
     rules : bits of all rules set in the event
     rule : the one rule that names it
     severity : 1 notice, 2 warning, 3 alarm
@@ -99,7 +104,9 @@ class TickEvidence(NamedTuple):
     rules : `Rule` bits
     score : −log10 of the false-alarm probability
     time_s : measured time [s]
-    value, expected, spread : canonical unit; NaN where unknown
+    begin_s : start of the event that it opens: the value before if that was a spike, or a gap [s]
+    peak_s, value, expected, spread : of the value that the evidence is about; canonical unit; NaN where
+        unknown
 
     """
 
@@ -109,29 +116,36 @@ class TickEvidence(NamedTuple):
     rules: NDArray[np.int64]
     score: Floats
     time_s: Floats
+    begin_s: Floats
+    peak_s: Floats
     value: Floats
     expected: Floats
     spread: Floats
+    before: Floats
 
 
 def advance_events(
     rows: dict[str, Floats], evidence: TickEvidence, gap_s: Floats, series: NDArray[np.intp]
-) -> Floats:
-    """Advance the events of some series by one reading each, in place; return those that closed, as rows.
+) -> tuple[Floats, Bools]:
+    """Advance the events of some series by one reading each, in place.
 
     Parameters
     ----------
     rows : scalars of these series by name, (k,) each
     evidence : of this reading
-    gap_s : (k,) flagged readings closer than this belong to one event [s]
+    gap_s : (k,) flagged readings closer than this, or than `EVENT_GAP_READINGS` reporting intervals, belong
+        to one event [s]
     series : (k,) index into the state, for the closed events
 
     Returns
     -------
-    (m, 1 + len(SCALAR_COLUMN)) float64: series, and its scalars at the end of the event
+    (m, 1 + len(SCALAR_COLUMN)) float64: series of the events that closed, and its scalars at their end
+    (k,) bool: whether an event is open that includes this reading
 
     """
     is_open = rows["event"] > 0
+    interval_s = np.where(np.isnan(rows["interval"]), 0.0, rows["interval"])
+    gap_s = np.maximum(gap_s, EVENT_GAP_READINGS * interval_s)
     has_ended = is_open & (evidence.time_s - rows["event_last"] > gap_s)
     closed = (
         np.column_stack([series[has_ended], *(row[has_ended] for row in rows.values())])
@@ -151,11 +165,11 @@ def advance_events(
     has_enough_evidence = BIT_COUNTS[evidence_ring] >= MIN_WEAK_READINGS
     opens = ~is_open & (evidence.strong | (has_enough_evidence & evidence.weak))
     _open_events(
-        rows, opens, evidence, np.where(has_enough_evidence, rows["evidence_since"], evidence.time_s)
+        rows, opens, evidence, np.where(has_enough_evidence, rows["evidence_since"], evidence.begin_s)
     )
     is_extended = opens | (is_open & (evidence.strong | evidence.weak | evidence.continues))
     _extend_events(rows, is_extended, evidence)
-    return closed
+    return closed, is_extended
 
 
 def events_from_rows(closed: Floats, still_open: Floats) -> Events:
@@ -183,19 +197,18 @@ def events_from_rows(closed: Floats, still_open: Floats) -> Events:
         spread=spread,
         score=score,
         rules=bits.astype(np.uint16),
-        rule=_naming_rule(bits, count, duration_s, ended),
+        rule=_naming_rule(bits, duration_s),
         severity=np.where(score >= ALARM_SCORE, 3, severity).astype(np.uint8),
         n_readings=count.astype(np.int64),
     )
 
 
-def _naming_rule(
-    rules: NDArray[np.intp], count: Floats, duration_s: Floats, ended: Bools
-) -> NDArray[np.uint16]:
+def _naming_rule(rules: NDArray[np.intp], duration_s: Floats) -> NDArray[np.uint16]:
     """Return the rule that names each event: impossible values first, then a stuck sensor, then changes."""
-    spike = ended & ((rules & RESIDUAL) > 0) & (count <= MAX_SPIKE_READINGS)
-    rules = np.where(spike, rules | SPIKE, rules)
-    return _NAMING_RULES_OF[np.where(duration_s >= MIN_SHIFT_S, rules, rules & ~SHIFT)]
+    is_long = duration_s >= MIN_SHIFT_S
+    is_change = (rules & (SHIFT | RATE | RESIDUAL)) > 0
+    # A long change with a spike in it is no spike.
+    return _NAMING_RULES_OF[np.where(is_long, np.where(is_change, rules & ~SPIKE, rules), rules & ~SHIFT)]
 
 
 def _open_events(rows: dict[str, Floats], opens: Bools, evidence: TickEvidence, start_s: Floats) -> None:
@@ -203,6 +216,7 @@ def _open_events(rows: dict[str, Floats], opens: Bools, evidence: TickEvidence, 
         return
     rows["event"][opens] = 1.0
     rows["event_start"][opens] = start_s[opens]
+    rows["event_before"][opens] = evidence.before[opens]
     for name in ("event_score", "event_rules", "event_count"):
         rows[name][opens] = 0.0
     rows["event_peak"][opens] = evidence.time_s[opens]
@@ -211,9 +225,15 @@ def _open_events(rows: dict[str, Floats], opens: Bools, evidence: TickEvidence, 
 def _extend_events(rows: dict[str, Floats], is_extended: Bools, evidence: TickEvidence) -> None:
     if not is_extended.any():
         return
-    rows["event_last"][is_extended] = evidence.time_s[is_extended]
+    rows["event_last"][is_extended] = evidence.peak_s[is_extended]
     rows["event_count"] += is_extended
     rule_bits = rows["event_rules"].astype(np.int64) | evidence.rules
+    with np.errstate(invalid="ignore", over="ignore"):  # readings may be infinite
+        returned = np.abs(evidence.value - rows["event_before"]) < RETURN_SHARE * np.abs(
+            rows["event_observed"] - rows["event_before"]
+        )
+    is_short = (rows["event_count"] > 1) & (rows["event_count"] <= MAX_SPIKE_READINGS + 1)
+    rule_bits |= np.where(is_short & returned, SPIKE, 0)
     rows["event_rules"] = np.where(is_extended, rule_bits, rows["event_rules"])
     # Scores are bounded (`MAX_SCORE`) and a failed check has a fixed one: among equal scores the reading
     # farthest from the expected value is the peak.
@@ -223,7 +243,7 @@ def _extend_events(rows: dict[str, Floats], is_extended: Bools, evidence: TickEv
     is_tied_but_farther = (evidence.score == rows["event_score"]) & is_farther
     is_new_peak = is_extended & ((evidence.score > rows["event_score"]) | is_tied_but_farther)
     peak = {
-        "event_peak": evidence.time_s,
+        "event_peak": evidence.peak_s,
         "event_observed": evidence.value,
         "event_expected": evidence.expected,
         "event_spread": evidence.spread,

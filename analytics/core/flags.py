@@ -33,7 +33,6 @@ class Rule(IntFlag):
     CLOCK = 1 << 9  # the device's clock is wrong, so the reading was not judged
     NOVELTY = 1 << 10  # outside of the range of all earlier values
     ATTENUATED = 1 << 11  # varies less than a working sensor does
-    GAP = 1 << 12  # a long interval since the value before
-    DEVICE = (
-        1 << 14
-    )  # the device itself gave the flag (maintenance, calibration, fault), so it was not judged
+    GAP = 1 << 12  # a long interval since the value before, or a value that is missing
+    NOISE = 1 << 13  # varies more from value to value than it usually does
+    DEVICE = 1 << 14  # the device itself gave the flag (maintenance, calibration, fault); not judged

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Flags = NDArray[np.uint8]
     Positions = NDArray[np.intp]
 
-VERSION = "4"
+VERSION = "5"
 # Readings per call of the compiled path: bounds its buffers for closed events to 50 MB.
 COMPILED_BLOCK_READINGS = 100_000
 
@@ -47,7 +47,8 @@ class Judgement:
     quality : (n,) `Flag`
     rules : (n,) `Rule` bits
     expected, spread : (n,) canonical unit; NaN until the series has warmed up
-    score : (n,) −log10 of the reading's false-alarm probability, over all detectors; NaN likewise
+    score : (n,) 8 − log10 of the number of such readings expected a series-month, over all detectors: 8 is
+        once a month, 9 once in ten months; NaN likewise
     novelty : (n,) excess over the range of earlier values, as a share of that range; NaN likewise
     revised_series, revised_time_s, revised_quality, revised_rules : (m,) earlier readings whose flag this
         block changed, sorted by series and time

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from analytics.core import baseline, checks, events, novelty, tail_probability
+from analytics.core import baseline, checks, events, novelty, rarity, tail_probability
 from analytics.core.events import TickEvidence
 from analytics.core.flags import Flag, Rule
 from analytics.core.tail_probability import TailSums
@@ -14,6 +14,7 @@ from analytics.core.tail_probability import TailSums
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from analytics.core.rarity import RarityScores
     from analytics.core.tick import Tick
 
     Floats = NDArray[np.float64]
@@ -23,6 +24,19 @@ if TYPE_CHECKING:
 
 TAIL_SCALARS = ("tail_n", "tail_1", "tail_2", "peak")  # suffixes of a tail's scalars in the state
 Z_CLIP = 6.0  # spreads to which residuals are clipped in the shift detector
+# The score of a residual is that of a single reading, and residuals are autocorrelated: this factor brings it
+# to the scale of rarities, and beyond the budget it hardly raises the rank of an event.
+RESIDUAL_SHARE = 1.3
+SCORE_OF_BUDGET, BEYOND_BUDGET_SHARE = 8.0, 0.05
+DETECTOR_RULES = (
+    Rule.RESIDUAL
+    | Rule.SHIFT
+    | Rule.NOVELTY
+    | Rule.RATE_OF_CHANGE
+    | Rule.NOISE
+    | Rule.ATTENUATED
+    | Rule.FLAT_LINE
+)
 
 
 class TickResult(NamedTuple):
@@ -45,12 +59,14 @@ def judge_tick(tick: Tick) -> TickResult:
     """Judge a tick and update the state in place."""
     rows = tick.rows
     quality, rules = _run_checks(tick)
-    revised, revised_quality, revised_rules = _revise_for_spikes(tick)
-    revised_time_s = rows["time_1"]
-
-    expected = baseline.expected_values(tick)
-    residual = np.where(tick.usable, tick.value, 0.0) - expected.value
     is_warmed_up = (rows["count"] > 1) & (tick.time_s - rows["first_time"] >= tick.limits.warm_up_s)
+    rare = rarity.rarity_of_tick(tick)
+    rare = rarity.RarityScores(*(np.where(is_warmed_up, one, 0.0) for one in rare))
+    revised, revised_quality, revised_rules = _revise_for_spikes(tick, rare.spike)
+    revised_time_s = rows["time_1"].copy()
+
+    expected = baseline.restore_kept_level(tick, baseline.expected_values(tick))
+    residual = np.where(tick.usable, tick.value, 0.0) - expected.value
     can_be_scored = tick.usable & is_warmed_up
     z = np.where(can_be_scored, residual / expected.spread, 0.0)
     _update_shift_mean(tick, z, can_be_scored)
@@ -59,13 +75,14 @@ def judge_tick(tick: Tick) -> TickResult:
     quality = np.where(exceeds_usual_step, np.maximum(quality, np.uint8(Flag.SUSPECT)), quality)
     reported_novelty = novelty.novelty_of_tick(tick, np.where(tick.usable, residual, 0.0), is_warmed_up)
     scores = _score_detectors(tick, z, reported_novelty, can_be_scored)
-    evidence = _collect_evidence(tick, quality, rules, scores, can_be_scored, expected, exceeds_usual_step)
-    was_open = rows["event"] > 0
-    closed = events.advance_events(rows, evidence, tick.limits.event_gap_s, tick.series)
-    weight = _learn_baseline(tick, expected, residual, quality, was_open)
+    evidence, rules = _collect_evidence(
+        tick, quality, rules, scores, rare, is_warmed_up, expected, exceeds_usual_step
+    )
+    closed, is_extended = events.advance_events(rows, evidence, tick.limits.event_gap_s, tick.series)
+    weight = _learn_baseline(tick, expected, residual, quality, is_extended)
     _learn_tails(rows, z, can_be_scored, weight)
 
-    quality, rules = _final_flags(tick, quality, evidence.rules, can_be_scored)
+    quality, rules = _final_flags(tick, quality, rules, can_be_scored)
     _store_last_reading(tick, quality, rules)
     tick.state.scalars[tick.series] = np.array(list(rows.values())).T
     return TickResult(
@@ -73,7 +90,7 @@ def judge_tick(tick: Tick) -> TickResult:
         rules=rules.astype(np.uint16),
         expected=np.where(is_warmed_up, expected.value, np.nan),
         spread=np.where(is_warmed_up, expected.spread, np.nan),
-        score=np.where(can_be_scored, np.minimum(evidence.score, events.MAX_SCORE), np.nan),
+        score=np.where(can_be_scored, evidence.score, np.nan),
         novelty=np.where(tick.usable & is_warmed_up, reported_novelty, np.nan),
         revised=revised,
         revised_time_s=revised_time_s,
@@ -137,12 +154,15 @@ def _attenuated_signal_flags(tick: Tick) -> Flags:
     return flags
 
 
-def _revise_for_spikes(tick: Tick) -> tuple[Bools, Flags, NDArray[np.uint16]]:
-    """Apply the spike check (QARTOD test 6), which revises the flag of the reading before by definition."""
+def _revise_for_spikes(tick: Tick, spike_score: Floats) -> tuple[Bools, Flags, NDArray[np.uint16]]:
+    """Apply the spike check (QARTOD test 6) and detector, which revise the flag of the reading before."""
     rows = tick.rows
     flags = checks.spike_flags(
         rows["value_2"], rows["value_1"], tick.value, tick.limits.spike_suspect, tick.limits.spike_fail
     )
+    is_rare = spike_score > tick.limits.score_strong
+    flags = np.where(is_rare, np.maximum(flags, np.uint8(Flag.SUSPECT)), flags)
+    # A flag that is not evaluated is larger than a pass.
     quality = np.maximum(rows["quality_1"].astype(np.uint8), flags)
     rules = rows["rules_1"].astype(np.uint16) | np.uint16(Rule.SPIKE)
     return tick.present & (flags >= Flag.SUSPECT), quality, rules
@@ -200,53 +220,90 @@ def _learn_tails(rows: dict[str, Floats], z: Floats, can_be_scored: Bools, weigh
             rows[f"{name}_{part}"] = np.where(can_be_scored, new, old)
 
 
+def common_scale(score: Floats, share: float) -> Floats:
+    """Return scores of a baseline's detector on the scale of rarities (`RESIDUAL_SHARE`), (k,)."""
+    shared = score * share
+    beyond = SCORE_OF_BUDGET + BEYOND_BUDGET_SHARE * (shared - SCORE_OF_BUDGET)
+    return np.where(shared > SCORE_OF_BUDGET, beyond, shared)
+
+
 def _collect_evidence(  # noqa: PLR0917 - one of each
     tick: Tick,
     quality: Flags,
     rules: Rules,
     scores: _DetectorScores,
-    can_be_scored: Bools,
+    rare: RarityScores,
+    is_warmed_up: Bools,
     expected: baseline.Expectation,
     exceeds_usual_step: Bools,
-) -> TickEvidence:
-    limits = tick.limits
-    weak = scores.residual > limits.score_weak
-    shifted = (scores.shift > limits.score_strong) & (scores.mean_z > limits.shift_least)
-    exceeds_record = (scores.reported_novelty > limits.novelty_least) & (scores.residual > limits.score_close)
+) -> tuple[TickEvidence, Rules]:
+    """Return the evidence of a tick, which may be about the value before or a gap, and its value's rules."""
+    limits, rows, strong = tick.limits, tick.rows, tick.limits.score_strong
+    by_residual = common_scale(scores.residual, RESIDUAL_SHARE)
+    by_shift = common_scale(scores.shift, 1.0)
+    shifted = (by_shift > strong) & (scores.mean_z > limits.shift_least)
+    exceeds_record = (scores.reported_novelty > limits.novelty_least) & (by_residual > limits.score_close)
     check_failed = (quality == Flag.FAIL) | ((rules & (Rule.FLAT_LINE | Rule.ATTENUATED)) > 0)
-    score = np.maximum(scores.residual, np.where(shifted, scores.shift, 0.0))
-    score = np.maximum(score, np.where(exceeds_record, scores.novelty, 0.0))
-    score = np.maximum(score, np.where(check_failed | exceeds_usual_step, events.FAILED_CHECK_SCORE, 0.0))
-    rules = rules | np.where(weak, int(Rule.RESIDUAL), 0) | np.where(shifted, int(Rule.SHIFT), 0)
-    return TickEvidence(
-        strong=(scores.residual > limits.score_strong)
-        | check_failed
-        | exceeds_usual_step
-        | shifted
-        | exceeds_record,
-        weak=weak | ((rules & Rule.RATE_OF_CHANGE) > 0),
-        continues=scores.residual > limits.score_close,
-        rules=rules | np.where(exceeds_record, int(Rule.NOVELTY), 0),
-        score=np.minimum(score, events.MAX_SCORE),
+    check_failed = check_failed | exceeds_usual_step
+    own = np.maximum(by_residual, np.where(shifted, by_shift, 0.0))
+    own = np.maximum(own, np.where(check_failed, events.FAILED_CHECK_SCORE, 0.0))
+    own = np.maximum(own, np.where(exceeds_record, common_scale(scores.novelty, 1.0), 0.0))
+    for one in (rare.jump, rare.noise, rare.calm, rare.still):
+        own = np.maximum(own, one)
+    for is_set, rule in (
+        (by_residual > limits.score_weak, Rule.RESIDUAL),
+        (shifted, Rule.SHIFT),
+        (exceeds_record, Rule.NOVELTY),
+        (rare.jump > strong, Rule.RATE_OF_CHANGE),
+        (rare.noise > strong, Rule.NOISE),
+        (rare.calm > strong, Rule.ATTENUATED),
+        (rare.still > strong, Rule.FLAT_LINE),
+    ):
+        rules = rules | np.where(is_set, int(rule), 0)
+    score = np.minimum(np.maximum(np.maximum(own, rare.spike), rare.gap), events.MAX_SCORE)
+    is_about_spike = rare.spike > np.maximum(own, rare.gap)
+    is_about_gap = tick.present & ~is_about_spike & (rare.gap > own)
+    begin_s = np.where(is_about_spike, rows["time_1"], tick.time_s)
+    begin_s = np.where(is_about_gap, np.minimum(rows["time_1"] + rows["interval"], tick.time_s), begin_s)
+    evidence = TickEvidence(
+        strong=check_failed | exceeds_record | (score > strong),
+        weak=(by_residual > limits.score_weak) | ((rules & Rule.RATE_OF_CHANGE) > 0),
+        continues=score > limits.score_close,
+        rules=rules
+        | np.where(rare.spike > strong, int(Rule.SPIKE), 0)
+        | np.where(rare.gap > strong, int(Rule.GAP), 0),
+        score=score,
         time_s=tick.time_s,
-        value=tick.value,
-        expected=np.where(can_be_scored, expected.value, np.nan),
-        spread=np.where(can_be_scored, expected.spread, np.nan),
+        begin_s=begin_s,
+        peak_s=np.where(is_about_spike, rows["time_1"], tick.time_s),
+        value=np.where(is_about_spike | ~tick.present, rows["value_1"], tick.value),
+        expected=np.where(is_warmed_up, expected.value, np.nan),
+        spread=np.where(is_warmed_up, expected.spread, np.nan),
+        before=rows["value_1"],
     )
+    return evidence, rules
 
 
 def _learn_baseline(
-    tick: Tick, expected: baseline.Expectation, residual: Floats, quality: Flags, was_open: Bools
+    tick: Tick, expected: baseline.Expectation, residual: Floats, quality: Flags, is_extended: Bools
 ) -> Floats:
-    """Update the baseline: not by failed values, little during events, fully by an adopted level.
+    """Update the baseline: not by failed values, little by those of an event, its level by an adopted one.
 
-    Returns the learning weight of each reading, (k,).
+    A value that stands still for unusually long is a stuck sensor, which is never adopted. Returns the
+    learning weight of each reading, (k,).
     """
     rows = tick.rows
     is_open = rows["event"] > 0
-    adopted = is_open & (tick.time_s - rows["event_start"] > tick.limits.adopt_s)
-    weight = np.where((was_open | is_open) & ~adopted, baseline.LEARNING_SHARE_IN_EVENT, 1.0)
-    weight = np.where(tick.usable & (quality != Flag.FAIL), weight, 0.0)
+    is_good = tick.usable & (quality != Flag.FAIL)
+    adopted = (
+        is_good
+        & is_extended
+        & is_open
+        & (tick.time_s - rows["event_start"] > tick.limits.adopt_s)
+        & ~(rows["run"] > rows["still_bound_up"])
+    )
+    weight = np.where(is_extended & ~adopted, baseline.LEARNING_SHARE_IN_EVENT, 1.0)
+    weight = np.where(is_good, weight, 0.0)
     first = tick.usable & np.isnan(rows["first_time"])
     rows["first_time"] = np.where(first, tick.time_s, rows["first_time"])
     baseline.update_baseline(tick, expected, residual, weight, adopted)
@@ -259,7 +316,7 @@ def _final_flags(tick: Tick, quality: Flags, rules: Rules, can_be_scored: Bools)
     A gap flags the reading that ends it, but opens no event and is no evidence: the value may well be right,
     and the service reports silence while it lasts.
     """
-    is_anomalous = tick.present & ((rules & (Rule.RESIDUAL | Rule.SHIFT | Rule.NOVELTY)) > 0)
+    is_anomalous = tick.present & ((rules & DETECTOR_RULES) > 0)
     quality = np.where(is_anomalous, np.maximum(quality, np.uint8(Flag.SUSPECT)), quality)
     has_interval = tick.present & np.isfinite(tick.dt_s)
     gap_flags_now = checks.gap_flags(

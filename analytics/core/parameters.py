@@ -32,13 +32,13 @@ DEFAULTS: dict[str, float] = {
     "warm_up_s": 86_400.0,
     "level_memory_s": 43_200.0,
     "profile_memory_days": 7.0,
-    "score_weak": 5.0,
+    "score_weak": 7.0,
     "score_strong": 8.0,
-    "score_close": 2.3,
+    "score_close": 7.0,
     "shift_memory_s": 7_200.0,
     "shift_least": 2.0,
-    "novelty_least": 0.3,
-    "step_deviations": 10.0,
+    "novelty_least": np.nan,
+    "step_deviations": np.nan,
     "attenuated_s": 7_200.0,
     "attenuated_suspect": np.nan,
     "attenuated_fail": np.nan,
@@ -134,15 +134,15 @@ class Parameters:
     spread_share : lower bound of the spread as a share of the expected value
     warm_up_s : time after its first reading during which a series is not scored against its baseline [s]
     level_memory_s, profile_memory_days : time constants of the baseline [s], [d]
-    score_weak, score_strong, score_close : scores, −log10 of the false-alarm probability of a reading, above
-        which it is weak evidence, opens an event, or keeps one open
+    score_weak, score_strong, score_close : scores (`Judgement`) above which a reading is weak evidence, opens
+        an event, or keeps one open; 8 is an alarm budget of one false alarm a month, 9 one in ten months
     shift_memory_s, shift_least : memory [s] and smallest alarm limit [spreads] of the EWMA control chart
     novelty_least : share of the range so far by which an anomalous reading must exceed a record
     step_deviations : number of usual steps (root mean square) above which a step is physically implausible
     attenuated_s, attenuated_suspect, attenuated_fail : memory [s] and smallest standard deviations
     gap_suspect_s, gap_fail_s : gap (QARTOD test 1), time since the value before [s]
     adopt_s : duration after which a new level is learned [s]
-    event_gap_s : flagged readings closer than this belong to one event [s]
+    event_gap_s : flagged readings closer than this, or than 24 reporting intervals, belong to one event [s]
     day_offset_s : local time minus UTC, for the daily profile [s]
     table : ``(len(DEFAULTS), n_series)``, whose rows the other attributes are
     by_series : its transpose, (n_series, len(DEFAULTS)), contiguous

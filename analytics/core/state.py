@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,6 +18,17 @@ BIN_S = 86_400.0 / BINS_PER_DAY
 HOURS_PER_WEEK = 168  # bins of the weekly profile
 HOURS_PER_DAY = 24  # bins of the value range by hour of the day
 
+# Scalars of one rarity tail (`analytics.core.rarity`), upwards and downwards, and their initial values.
+TAIL_SCALARS: dict[str, float] = {
+    "bound_up": math.e,  # ratio that about one value in a hundred exceeds
+    "bound_down": math.e,
+    "n_up": 0.0,  # excursions beyond it, and the sum of their logarithmic excesses
+    "n_down": 0.0,
+    "sum_up": 0.0,
+    "sum_down": 0.0,
+    "peak": 0.0,  # excess of the current excursion, negative if downwards
+    "since": 0.0,  # values since the current excursion was last beyond the bound
+}
 # Scalars of a series and their values before the first reading.
 SCALARS: dict[str, float] = {
     "last_time": -np.inf,  # measured time up to which the series is judged [s]
@@ -60,10 +72,31 @@ SCALARS: dict[str, float] = {
     "roughness_high": -np.inf,
     "values_since_novelty": np.inf,  # values since novelty was last reported, and its size
     "last_novelty": 0.0,
+    "interval": np.nan,  # usual reporting interval [s]
+    "resolution": np.inf,  # smallest step lately, other than none
+    "usual_step": 0.0,  # mean step of about a day, and of the last few values
+    "recent_step": 0.0,
+    "last_step": 0.0,  # signed step to the last value
+    "step_scale": 0.0,  # scale by which that step was measured
+    "usual_noise": 0.0,  # mean second difference of about a week, and of the last few values
+    "recent_noise": 0.0,
+    "run": 1.0,  # number of equal values up to the last one
+    "tail_count": 0.0,  # values whose rarity was learned
+    **{
+        f"{tail}_{part}": initial
+        for tail in ("jump", "spike", "noise", "still")
+        for part, initial in TAIL_SCALARS.items()
+    },
+    "row_count": 0.0,  # readings with and without a value
+    "missing_runs": 0.0,  # runs of readings without a value
+    "gaps": 0.0,  # intervals of several reporting intervals, and the sum of the logarithms of their lengths
+    "gap_sum": 0.0,
+    "kept_level": np.nan,  # level before one that was adopted
     "evidence_bits": 0.0,  # whether each of the last readings was weak evidence, as bits
     "evidence_since": np.nan,  # time of the first of it [s]
     "event": 0.0,  # 1 while an event is open
     "event_start": np.nan,
+    "event_before": np.nan,  # value before it
     "event_last": np.nan,  # the newest flagged reading in it [s]
     "event_peak": np.nan,
     "event_observed": np.nan,

@@ -19,28 +19,34 @@ DETECTOR_NAMES = {
     Rule.SHIFT: "shift",
     Rule.NOVELTY: "novelty",
     Rule.ATTENUATED: "attenuated_signal",
+    Rule.NOISE: "noise",
+    Rule.GAP: "gap",
 }
 """The name under which each rule's anomalies are stored and queried."""
 
 _TEMPLATES_EN = {
     Rule.GROSS_RANGE: "{label} {observed} is outside what can be ({low} to {high})",
-    Rule.RATE_OF_CHANGE: "{label} changed faster than the water or the sensor can, to {observed}",
+    Rule.RATE_OF_CHANGE: "{label} changed to {observed} by a step that is rare for this series{against}",
     Rule.SPIKE: "{label} jumped to {observed} and back{against}",
     Rule.FLAT_LINE: "{label} has stood still at {observed}: the sensor may be stuck",
     Rule.RESIDUAL: "{label} {observed} is {side}{against}",
     Rule.SHIFT: "{label} has moved away to {observed} and stays {side}{against}",
     Rule.NOVELTY: "{label} {observed} is beyond anything this series has done{against}",
-    Rule.ATTENUATED: "{label} moves less than a living sensor does, at {observed}: it may be fouled or stuck",
+    Rule.ATTENUATED: "{label} varies less than usual, at {observed}: the sensor may be fouled or stuck",
+    Rule.NOISE: "{label} varies more from value to value than usual, at {observed}: the sensor may be noisy",
+    Rule.GAP: "{label} was missing for longer or more often than usual, near {observed}",
 }
 _TEMPLATES_ZH = {
     Rule.GROSS_RANGE: "{label}为{observed}，超出可能范围（{low}至{high}）",
-    Rule.RATE_OF_CHANGE: "{label}变化过快，达{observed}，超过水体或传感器可能的速度",
+    Rule.RATE_OF_CHANGE: "{label}突变至{observed}，变幅在该序列中罕见{against}",
     Rule.SPIKE: "{label}突跳至{observed}后回落{against}",
     Rule.FLAT_LINE: "{label}停在{observed}不变，传感器可能卡死",
     Rule.RESIDUAL: "{label}为{observed}，{side}{against}",
     Rule.SHIFT: "{label}持续偏移至{observed}，{side}{against}",
     Rule.NOVELTY: "{label}为{observed}，为该序列从未出现过的数值{against}",
-    Rule.ATTENUATED: "{label}在{observed}附近波动过小，传感器可能被污染或卡滞",
+    Rule.ATTENUATED: "{label}在{observed}附近波动小于平常，传感器可能被污染或卡滞",
+    Rule.NOISE: "{label}在{observed}附近逐值波动大于平常，传感器可能有噪声",
+    Rule.GAP: "{label}缺测的时间或次数超出平常，缺测前后为{observed}",
 }
 
 

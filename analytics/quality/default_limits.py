@@ -22,27 +22,12 @@ from edge.wire.quantities import QUANTITIES
 from ingest_service.storage.contract.models import Series
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy as np
 
 HOUR_S = 3600.0
 LOCAL_DAY_OFFSET_S = 8 * HOUR_S
-
-# Duration of a constant value that is suspect; naturally constant quantities (rain, idle outfalls) have none.
-FLAT_SUSPECT_S: Mapping[str, float] = {
-    "water_temperature": 6 * HOUR_S,
-    "ph": 12 * HOUR_S,
-    "dissolved_oxygen": 2 * HOUR_S,
-    "conductivity": 2 * HOUR_S,
-    "turbidity": 2 * HOUR_S,
-    "ammonia_nitrogen": 3 * HOUR_S,
-    "permanganate_index": 6 * HOUR_S,
-    "water_level": 12 * HOUR_S,
-    "traffic_flow": 3 * HOUR_S,
-    "traffic_speed": 3 * HOUR_S,
-    "occupancy": 3 * HOUR_S,
-}
 
 # Zero most of the time, then any value: the usual value of an hour does not predict the next shower, so the
 # detectors that use it are switched off.
@@ -165,12 +150,5 @@ def default_limits(series: Series) -> dict[str, float]:
             ("score_close", "score_weak", "score_strong", "shift_least", "novelty_least", "step_deviations"),
             math.nan,
         )
-    flat_after_s = FLAT_SUSPECT_S.get(series.quantity)
-    if flat_after_s is not None:
-        flat_after_s = max(flat_after_s, 6 * series.interval_s)
-        limits |= {
-            "flat_suspect_s": flat_after_s,
-            "flat_fail_s": 3 * flat_after_s,
-            "flat_tolerance": quantity.resolution / 20,
-        }
+    limits["flat_tolerance"] = quantity.resolution / 20
     return limits

@@ -11,6 +11,8 @@ DETECTORS: dict[str, tuple[str, str]] = {
     "shift": ("shift", "漂移突变"),
     "novelty": ("novelty", "新极值"),
     "attenuated_signal": ("attenuated signal", "信号衰减"),
+    "noise": ("noise", "噪声"),
+    "gap": ("missing values", "缺测"),
     "silence": ("silence", "静默"),
     "dead_letters": ("dead letters", "死信超额"),
     "several": ("several quantities", "多项偏离"),

@@ -151,7 +151,10 @@ def _find_piece_corrections(
         to_s = float(block.rows["time_us"][-1]) / 1e6
     margin_s = events.EVIDENCE_READINGS * series.interval_s
     rejudged_range = RejudgedRange(late.since_s - margin_s, to_s, late, now_s)
-    gap_s = float(default_limits.judge_parameters([series]).event_gap_s[0])
+    gap_s = max(
+        float(default_limits.judge_parameters([series]).event_gap_s[0]),
+        events.EVENT_GAP_READINGS * series.interval_s,
+    )
     query = AnomalyQuery(
         series_ids=[series.series_id],
         detectors=sorted(anomaly_text.DETECTOR_NAMES.values()),

@@ -8,9 +8,8 @@ import msgspec
 import numpy as np
 
 from analytics.core import cause_patterns, checks, event_shapes
-from analytics.core.events import ALARM_SCORE, WARNING_S, WARNING_SCORE
+from analytics.core.events import WARNING_S
 from analytics.core.flags import Flag
-from analytics.core.parameters import DEFAULTS
 from analytics.core.score_events import find_score_events
 from analytics.quality import anomaly_text, cause_text
 from analytics.service import network_neighbours
@@ -36,7 +35,9 @@ CAUSE_INTERVAL_TICKS = TICKS_PER_H  # ticks between two evaluations ("looks") of
 MIN_SCORE_OF_SECOND = 3.0  # score of the second of several quantities that depart together
 LINK_MARGIN_S = 3600.0  # a series' anomaly that ended at most so long before belongs to the event
 SENSOR_SEVERITY = 2  # at most: a failing sensor is no alarm
-SCORE_LIMITS = {name: DEFAULTS[f"score_{name}"] for name in ("weak", "strong", "close")}
+# A site's score is −log10 of the probability of an excursion, not the rarity that a series' score is.
+SCORE_LIMITS = {"weak": 5.0, "strong": 8.0, "close": 2.3}
+ALARM_SCORE, WARNING_SCORE = 12.0, 7.0
 
 
 class SiteEvent(NamedTuple):

@@ -108,10 +108,10 @@ def test_a_planted_fault_is_found_flagged_and_counted(
     summary = json.loads(captured.out.splitlines()[-1])
     assert summary == json.loads((folder / "out/summary.json").read_text())
     (found,) = anomalies(folder)
-    assert (found["series"], found["detector"]) == ("river/dissolved_oxygen", "residual")
+    assert (found["series"], found["detector"]) == ("river/dissolved_oxygen", "rate_of_change")
     assert found["start"] == moment(FAULT.start).isoformat()
-    assert "below what this hour expects" in found["reason_en"]
-    assert "低于" in found["reason_zh"]
+    assert "by a step that is rare for this series" in found["reason_en"]
+    assert "罕见" in found["reason_zh"]
     rows = flags(folder).to_pylist()
     assert len(rows) == summary["readings"] == 2 * N
     at_fault = [row for row in rows if row["series"] == "river/dissolved_oxygen"][FAULT]

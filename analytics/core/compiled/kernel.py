@@ -26,13 +26,14 @@ import numpy as np
 from analytics.core.compiled import check_kernels as checks
 from analytics.core.compiled import constants as k
 from analytics.core.compiled import detector_kernels as detectors
+from analytics.core.compiled import rarity_kernels as rarities
 from analytics.core.compiled.constants import entry_kernel, inlined_kernel
 from analytics.core.state import BINS_PER_DAY, HOURS_PER_WEEK
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-INLINED_CODE_DIGEST = "8b32119c57d219a0"
+INLINED_CODE_DIGEST = "8b2bc5377d7156e8"
 """Digest of the code and constants inlined from other modules; a test compares it.
 
 Numba's cache is invalidated by changes of this file alone.
@@ -45,6 +46,7 @@ def _advance_event(
     p: NDArray[Any],
     s: int,
     t: float,
+    begin: float,
     strong: bool,
     weak: bool,
     keeps_open: bool,
@@ -59,7 +61,9 @@ def _advance_event(
     is_open = r[s, k.EVENT] > 0
     if not (is_open or strong or weak or r[s, k.EVIDENCE_BITS] > 0):
         return False, False
-    event_ended = is_open and t - r[s, k.EVENT_LAST] > p[s, k.EVENT_GAP]
+    interval = 0.0 if np.isnan(r[s, k.INTERVAL]) else r[s, k.INTERVAL]
+    gap = max(p[s, k.EVENT_GAP], k.EVENT_GAP_READINGS * interval)
+    event_ended = is_open and t - r[s, k.EVENT_LAST] > gap
     if event_ended:
         for column in range(r.shape[1]):
             closed[n_closed, 1 + column] = r[s, column]
@@ -76,9 +80,10 @@ def _advance_event(
     if opens:
         r[s, k.EVENT], r[s, k.EVENT_START], r[s, k.EVENT_PEAK] = (
             1.0,
-            r[s, k.EVIDENCE_SINCE] if has_enough_evidence else t,
+            r[s, k.EVIDENCE_SINCE] if has_enough_evidence else begin,
             t,
         )
+        r[s, k.EVENT_BEFORE] = r[s, k.VALUE_1]
         r[s, k.EVENT_SCORE] = r[s, k.EVENT_RULES] = r[s, k.EVENT_COUNT] = 0.0
     return event_ended, opens or (is_open and (strong or weak or keeps_open))
 
@@ -87,9 +92,13 @@ def _advance_event(
 def _extend_event(
     r: NDArray[Any], s: int, t: float, v: float, expected: float, spread: float, score: float, rules: int
 ) -> None:
-    """Include a reading in the open event."""
+    """Include the value that the evidence is about in the open event."""
     r[s, k.EVENT_LAST] = t
     r[s, k.EVENT_COUNT] += 1.0
+    if 1 < r[s, k.EVENT_COUNT] <= k.MAX_SPIKE_READINGS + 1:
+        height = abs(r[s, k.EVENT_OBSERVED] - r[s, k.EVENT_BEFORE])
+        if abs(v - r[s, k.EVENT_BEFORE]) < k.EVENT_RETURN_SHARE * height:
+            rules |= k.SPIKE_RULE
     r[s, k.EVENT_RULES] = int(r[s, k.EVENT_RULES]) | rules
     distance_at_peak = abs(r[s, k.EVENT_OBSERVED] - r[s, k.EVENT_EXPECTED])
     # Among equal scores the reading farthest from the expected value is the peak.
@@ -120,6 +129,8 @@ def _learn_baseline(
 ) -> None:
     """Update level, profiles and deviation, as `analytics.core.baseline.update_baseline` does."""
     profile, spread_profile, visits, week = profiles
+    if adopted and np.isnan(r[s, k.KEPT_LEVEL]):
+        r[s, k.KEPT_LEVEL] = r[s, k.LEVEL]
     count = r[s, k.COUNT]
     first = count < 1
     clip = (k.EARLY_CLIP_SPREADS if count < k.EARLY_READINGS else k.CLIP_SPREADS) * spread
@@ -129,6 +140,9 @@ def _learn_baseline(
     early_gain = 1 / (1 + count)
     gain = (1.0 if np.isinf(dt) else max(dt / (dt + memory), early_gain)) * weight
     r[s, k.LEVEL] += gain * clipped
+    r[s, k.COUNT] = count + weight
+    if adopted:
+        return
     if not first:
         r[s, k.DEVIATION] += max(k.DEVIATION_GAIN, early_gain) * weight * (absolute - r[s, k.DEVIATION])
     bin_memory_readings = k.READINGS_PER_BIN_AND_DAY * p[s, k.PROFILE_MEMORY]
@@ -148,16 +162,38 @@ def _learn_baseline(
             * weight
             * clipped
         )
-    r[s, k.COUNT] = count + weight
+
+
+@inlined_kernel
+def _restore_kept_level(r: NDArray[Any], s: int, v: float, expected: float, spread: float) -> float:
+    """Return the expected value, by the level before an adopted one if the value has returned to it."""
+    if np.isnan(r[s, k.KEPT_LEVEL]):
+        return expected
+    difference = r[s, k.LEVEL] - r[s, k.KEPT_LEVEL]
+    from_kept = abs(v - expected + difference)
+    if not (from_kept < k.RETURN_SHARE * abs(v - expected) and from_kept < k.RETURN_SPREADS * spread):
+        return expected
+    r[s, k.LEVEL] = r[s, k.KEPT_LEVEL]
+    r[s, k.MEAN_Z] = 0.0
+    r[s, k.KEPT_LEVEL] = np.nan
+    return float(expected - difference)
 
 
 @inlined_kernel
 def _revise_spike(
-    r: NDArray[Any], p: NDArray[Any], s: int, v: float, revised: NDArray[Any], n_revised: int
+    r: NDArray[Any],
+    p: NDArray[Any],
+    s: int,
+    v: float,
+    is_rare: bool,
+    revised: NDArray[Any],
+    n_revised: int,
 ) -> int:
     """Revise the flag of the reading before this one if it is a spike; return the number of revisions."""
     distance = abs(r[s, k.VALUE_1] - (r[s, k.VALUE_2] / 2 + v / 2))
     late_flag = checks.flag_by_two_limits(distance, p[s, k.SPIKE_SUSPECT], p[s, k.SPIKE_FAIL])
+    if is_rare:
+        late_flag = max(late_flag, k.SUSPECT)
     if late_flag < k.SUSPECT:
         return n_revised
     revised[n_revised, 0], revised[n_revised, 1] = s, r[s, k.TIME_1]
@@ -212,6 +248,15 @@ def _tail_scores(r: NDArray[Any], s: int, residual_spreads: float, mean_z: float
 
 
 @inlined_kernel
+def _common_scale(score: float, share: float) -> float:
+    """Return the score of a baseline's detector on the scale of rarities, as `numpy_judge.common_scale`."""
+    score *= share
+    if score > k.SCORE_OF_BUDGET:
+        score = k.SCORE_OF_BUDGET + k.BEYOND_BUDGET_SHARE * (score - k.SCORE_OF_BUDGET)
+    return score
+
+
+@inlined_kernel
 def _combine_evidence(
     p: NDArray[Any],
     s: int,
@@ -220,41 +265,58 @@ def _combine_evidence(
     mean_z: float,
     reported_novelty: float,
     exceeds_usual_step: bool,
+    rarity: tuple[float, float, float, float],
     quality: int,
     rules: int,
-) -> tuple[int, float, bool, bool]:
-    """Return rules, score, and whether the reading is strong and weak evidence of an event.
+) -> tuple[int, float, bool]:
+    """Return rules and score of this value by itself, and whether it failed a check.
 
     As `analytics.core.numpy_judge` combines checks and detectors, with the maxima in the same order.
     """
-    weak = by_residual > p[s, k.SCORE_WEAK]
-    shifted = by_shift > p[s, k.SCORE_STRONG] and mean_z > p[s, k.SHIFT_LEAST]
+    jump, noise, calm, still = rarity
+    strong = p[s, k.SCORE_STRONG]
+    shifted = by_shift > strong and mean_z > p[s, k.SHIFT_LEAST]
     exceeds_record = reported_novelty > p[s, k.NOVELTY_LEAST] and by_residual > p[s, k.SCORE_CLOSE]
     check_failed = exceeds_usual_step or quality == k.FAIL or (rules & (k.FLAT_RULE | k.ATTENUATED_RULE)) > 0
     score = max(by_residual, by_shift if shifted else 0.0, k.FAILED_CHECK_SCORE if check_failed else 0.0)
     if exceeds_record:
-        score = max(score, detectors.tail_score(reported_novelty, (0.0, 0.0, 0.0), 0.0, k.NOVELTY_TAIL_START))
-    strong = by_residual > p[s, k.SCORE_STRONG] or check_failed or shifted or exceeds_record
-    is_weak = weak or (rules & k.RATE_RULE) > 0
-    if weak:
+        novelty = detectors.tail_score(reported_novelty, (0.0, 0.0, 0.0), 0.0, k.NOVELTY_TAIL_START)
+        score = max(score, _common_scale(novelty, 1.0))
+        rules |= k.NOVELTY_RULE
+    score = max(score, jump, noise, calm, still)
+    if by_residual > p[s, k.SCORE_WEAK]:
         rules |= k.RESIDUAL_RULE
     if shifted:
         rules |= k.SHIFT_RULE
-    if exceeds_record:
-        rules |= k.NOVELTY_RULE
-    return rules, min(score, k.MAX_SCORE), strong, is_weak
+    if jump > strong:
+        rules |= k.RATE_RULE
+    if noise > strong:
+        rules |= k.NOISE_RULE
+    if calm > strong:
+        rules |= k.ATTENUATED_RULE
+    if still > strong:
+        rules |= k.FLAT_RULE
+    return rules, score, check_failed or exceeds_record
 
 
 @inlined_kernel
 def _learning_weight(
-    r: NDArray[Any], p: NDArray[Any], s: int, t: float, was_open: bool, is_good: bool
+    r: NDArray[Any], p: NDArray[Any], s: int, t: float, is_extended: bool, is_good: bool
 ) -> tuple[float, bool]:
-    """Return the weight of a reading for the baseline, and whether its long event is adopted."""
+    """Return the weight of a reading for the baseline, and whether its long event is adopted.
+
+    A value that stands still for unusually long is a stuck sensor, which is never adopted.
+    """
     is_open = r[s, k.EVENT] > 0
-    adopted = is_open and t - r[s, k.EVENT_START] > p[s, k.ADOPT]
+    adopted = (
+        is_extended
+        and is_open
+        and t - r[s, k.EVENT_START] > p[s, k.ADOPT]
+        and not r[s, k.RUN] > r[s, k.STILL_BOUND_UP]
+    )
     if not is_good:
-        return 0.0, adopted
-    return k.LEARNING_SHARE_IN_EVENT if (was_open or is_open) and not adopted else 1.0, adopted
+        return 0.0, False
+    return k.LEARNING_SHARE_IN_EVENT if is_extended and not adopted else 1.0, adopted
 
 
 @inlined_kernel
@@ -262,7 +324,7 @@ def _final_flag(
     p: NDArray[Any], s: int, dt: float, quality: int, rules: int, can_be_scored: bool
 ) -> tuple[int, int]:
     """Return flag and rules of a present reading, after detectors, gap and warm-up."""
-    if rules & (k.RESIDUAL_RULE | k.SHIFT_RULE | k.NOVELTY_RULE):
+    if rules & k.DETECTOR_RULES:
         quality = max(quality, k.SUSPECT)
     if np.isfinite(dt):
         gap_flag = checks.flag_by_two_limits(dt, p[s, k.GAP_SUSPECT], p[s, k.GAP_FAIL])
@@ -299,7 +361,7 @@ def is_in_order(series: NDArray[np.intp], time_s: NDArray[np.float64], scalars: 
 
 
 @entry_kernel
-def judge_block(  # noqa: C901, PLR0915 - the steps of a reading, in their order
+def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in their order
     series: NDArray[np.intp],
     time_s: NDArray[np.float64],
     value: NDArray[np.float64],
@@ -342,13 +404,21 @@ def judge_block(  # noqa: C901, PLR0915 - the steps of a reading, in their order
         quality, rules = k.MISSING, 0
         if present:
             quality, rules = checks.run_checks(r, p, s, t, v, dt)
-            n_revised = _revise_spike(r, p, s, v, revised, n_revised)
+        is_warmed_up = r[s, k.COUNT] > 1 and t - r[s, k.FIRST_TIME] >= p[s, k.WARM_UP]
+        rarity = rarities.rarity_scores(r, p, s, t, v, dt, present, usable)
+        if not is_warmed_up:
+            rarity = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+        jump, spike, noise, calm, still, gap = rarity
+        if present:
+            is_rare = spike > p[s, k.SCORE_STRONG]
+            n_revised = _revise_spike(r, p, s, v, is_rare, revised, n_revised)
 
         left, right, w, hour_of_week, hour_of_day = _bins_at(p, s, t)
         profile_bin = (left, right, w, hour_of_week)
         expected, spread = _expected_at(r, p, s, profiles, profile_bin)
+        if usable:
+            expected = _restore_kept_level(r, s, v, expected, spread)
         residual = (v if usable else 0.0) - expected
-        is_warmed_up = r[s, k.COUNT] > 1 and t - r[s, k.FIRST_TIME] >= p[s, k.WARM_UP]
         can_be_scored = usable and is_warmed_up
         z = residual / spread if can_be_scored else 0.0
         if can_be_scored and np.isfinite(dt):
@@ -368,22 +438,47 @@ def judge_block(  # noqa: C901, PLR0915 - the steps of a reading, in their order
             by_residual, by_shift = _tail_scores(r, s, residual_spreads, mean_z)
         if exceeds_usual_step:
             quality, rules = max(quality, k.SUSPECT), rules | k.RATE_RULE
-        rules, score, strong, is_weak = _combine_evidence(
-            p, s, by_residual, by_shift, mean_z, novelty, exceeds_usual_step, quality, rules
+        by_residual = _common_scale(by_residual, k.RESIDUAL_SHARE)
+        by_shift = _common_scale(by_shift, 1.0)
+        rules, own_score, strong = _combine_evidence(
+            p,
+            s,
+            by_residual,
+            by_shift,
+            mean_z,
+            novelty,
+            exceeds_usual_step,
+            (jump, noise, calm, still),
+            quality,
+            rules,
         )
+        score = min(max(own_score, spike, gap), k.MAX_SCORE)
+        about_time, about_value, begin, event_rules = t, v, t, rules
+        if spike > p[s, k.SCORE_STRONG]:
+            event_rules |= k.SPIKE_RULE
+        if gap > p[s, k.SCORE_STRONG]:
+            event_rules |= k.GAP_RULE
+        if spike > max(own_score, gap):
+            about_time, about_value, begin = r[s, k.TIME_1], r[s, k.VALUE_1], r[s, k.TIME_1]
+        elif not present:
+            about_value = r[s, k.VALUE_1]
+        elif gap > own_score:
+            begin = min(r[s, k.TIME_1] + r[s, k.INTERVAL], t)
+        strong = strong or score > p[s, k.SCORE_STRONG]
+        is_weak = by_residual > p[s, k.SCORE_WEAK] or (rules & k.RATE_RULE) > 0
 
-        was_open = r[s, k.EVENT] > 0
-        keeps_open = by_residual > p[s, k.SCORE_CLOSE]
-        event_ended, is_extended = _advance_event(r, p, s, t, strong, is_weak, keeps_open, closed, n_closed)
+        event_ended, is_extended = _advance_event(
+            r, p, s, t, begin, strong, is_weak, score > p[s, k.SCORE_CLOSE], closed, n_closed
+        )
         if event_ended:
             closed[n_closed, 0] = s
             n_closed += 1
-        shown_expected, shown_spread = (expected, spread) if can_be_scored else (np.nan, np.nan)
+        shown_expected, shown_spread = (expected, spread) if is_warmed_up else (np.nan, np.nan)
         if is_extended:
-            _extend_event(r, s, t, v, shown_expected, shown_spread, score, rules)
+            _extend_event(r, s, about_time, about_value, shown_expected, shown_spread, score, event_rules)
 
         is_good = usable and quality != k.FAIL
-        weight, adopted = _learning_weight(r, p, s, t, was_open, is_good)
+        weight, adopted = _learning_weight(r, p, s, t, is_extended, is_good)
         if usable and np.isnan(r[s, k.FIRST_TIME]):
             r[s, k.FIRST_TIME] = t
         _learn_baseline(r, p, s, profiles, profile_bin, t, dt, residual, spread, weight, adopted)

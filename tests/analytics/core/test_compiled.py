@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.core.compiled import check_kernels, constants, detector_kernels, kernel
+from analytics.core.compiled import check_kernels, constants, detector_kernels, kernel, rarity_kernels
 from analytics.core.judge import Judgement, judge
 from analytics.core.parameters import Parameters
 from analytics.core.state import SCALAR_COLUMN, SCALARS, State
@@ -93,7 +93,7 @@ def test_the_compilers_cache_knows_what_is_compiled_in() -> None:
     """Numba looks at the content of `compiled.py` alone; a stale cache would judge by old constants."""
     parts = [
         Path(module.__file__ or "").read_text("utf-8")
-        for module in (constants, check_kernels, detector_kernels)
+        for module in (constants, check_kernels, detector_kernels, rarity_kernels)
     ]
     for name, value in sorted(vars(constants).items()):
         if name.isupper() and isinstance(value, int | float | tuple | np.ndarray):

@@ -72,9 +72,9 @@ def slug(x: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> None:
     [
         (spike, 300, {Rule.SPIKE}),
         (stuck, 8_100, {Rule.FLAT_LINE}),
-        (shift, 900, {Rule.RESIDUAL, Rule.SHIFT}),
-        (drift, 36_000, {Rule.RESIDUAL, Rule.SHIFT}),
-        (slug, 2_400, {Rule.RESIDUAL}),
+        (shift, 900, {Rule.RATE_OF_CHANGE, Rule.SHIFT}),
+        (drift, 36_000, {Rule.RATE_OF_CHANGE, Rule.RESIDUAL, Rule.SHIFT}),
+        (slug, 2_400, {Rule.RATE_OF_CHANGE, Rule.RESIDUAL}),
     ],
 )
 def test_what_is_planted_is_found_in_time_once_and_by_its_name(
@@ -85,7 +85,7 @@ def test_what_is_planted_is_found_in_time_once_and_by_its_name(
     found = events_of(values)
     begins_s = 1.7e9 + STEP_S * FAULT
     answers = (found.start_s >= begins_s - STEP_S) & (found.start_s <= begins_s + within_s)
-    assert len(set(found.series[answers].tolist())) >= 0.95 * N
+    assert len(set(found.series[answers].tolist())) >= 0.9 * N
     assert answers.sum() <= 1.1 * N, "one physical event is one anomaly"
     named = np.isin(found.rule[answers], [int(name) for name in names])
     assert named.mean() >= 0.9

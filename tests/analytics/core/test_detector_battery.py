@@ -186,12 +186,14 @@ def feedback_results(x: Floats, t: Floats, floor: float) -> Results:  # noqa: AR
         feedback.shift_of_verdicts(int(one), int(one) // 2)
         for one in np.clip(np.nan_to_num(np.abs(x)), 0, 1e9)
     ]
-    moved = [list(feedback.shifted_limits(DEFAULTS, one).values()) for one in by]
+    limits = dict(DEFAULTS) | {"novelty_least": 0.3, "step_deviations": 10.0}
+    moved = [list(feedback.shifted_limits(limits, one).values()) for one in by]
     return {"shift": np.array(by), "moved": np.array(moved)}
 
 
 CASES = {
     "baseline": DetectorCase(judge_case("expected", "spread"), (), (), restored_case("expected", "spread")),
+    "rarity": DetectorCase(judge_case("score"), (), (), restored_case("score")),
     "novelty": DetectorCase(judge_case("novelty"), (), ("novelty",), restored_case("novelty")),
     "events": DetectorCase(
         judge_case("start_s", "score", "n_readings"),

@@ -26,14 +26,15 @@ def test_a_shift_is_bounded_and_each_verdict_moves_it_its_way_or_not_at_all(fals
 
 def test_no_verdict_moves_nothing() -> None:
     assert feedback.shift_of_verdicts(0, 0) == 0.0
+    limits = dict(DEFAULTS) | {"novelty_least": 0.3, "step_deviations": 10.0}
     names = (*feedback.SCORE_LIMITS, *feedback.SHARE_LIMITS)
-    assert feedback.shifted_limits(DEFAULTS, 0.0) == {name: DEFAULTS[name] for name in names}
+    assert feedback.shifted_limits(limits, 0.0) == {name: limits[name] for name in names}
 
 
 @given(st.floats(feedback.MIN_SHIFT, feedback.MAX_SHIFT))
 def test_moved_limits_keep_their_order_and_are_limits(by: float) -> None:
-    moved = feedback.shifted_limits(DEFAULTS, by)
-    assert 0 < moved["score_close"] < moved["score_weak"] < moved["score_strong"]
+    moved = feedback.shifted_limits(dict(DEFAULTS) | {"novelty_least": 0.3, "step_deviations": 10.0}, by)
+    assert 0 < moved["score_close"] <= moved["score_weak"] < moved["score_strong"]
     assert moved["novelty_least"] > 0
     Parameters.of(1, **moved)
 

@@ -46,7 +46,7 @@ def test_limits_of_a_series_are_moved_from_where_they_were_put() -> None:
     off = Series(site_id="s", quantity="rainfall", score_shift=3.0)
     alarms_by_stage = default_limits.judge_parameters([plain, moved, off])
     assert alarms_by_stage.score_strong[:2].tolist() == [9.0, 8.75]
-    assert alarms_by_stage.score_weak[:2].tolist() == [5.0, 4.75]
+    assert alarms_by_stage.score_weak[:2].tolist() == [7.0, 6.75]
     assert np.isnan(alarms_by_stage.score_strong[2])
     assert "score_strong" in default_limits.effective_limits(moved)
     assert "score_weak" not in default_limits.effective_limits(plain)

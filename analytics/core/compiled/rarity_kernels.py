@@ -1,0 +1,167 @@
+"""Compiled scores of the rarity of a value, as in `analytics.core.rarity`.
+
+The parameters ``r, p, s, t, v, dt`` are explained in `analytics.core.compiled.kernel`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analytics.core.compiled import constants as k
+from analytics.core.compiled.constants import inlined_kernel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@inlined_kernel
+def _tail_score(
+    r: NDArray[Any], s: int, first_column: int, upwards: bool, ratio: float, score: float, per_month: float
+) -> float:
+    """Return the score of a ratio, and learn it; the tail's eight scalars begin at ``first_column``."""
+    up = 0 if upwards else 1
+    bound = r[s, first_column + up]
+    gain = max(k.BOUND_GAIN, 0.5 / (1 + r[s, k.TAIL_COUNT]))
+    shrunk = 1 - gain * k.BOUND_SHARE
+    other = first_column + 1 - up
+    r[s, other] = max(r[s, other] * shrunk, k.SMALLEST_BOUND)
+    peak = r[s, first_column + 6]
+    if ratio > bound:
+        n = r[s, first_column + 2 + up] + k.RARITY_PRIOR_EXCURSIONS
+        mean = (r[s, first_column + 4 + up] + k.RARITY_PRIOR_EXCURSIONS * k.PRIOR_EXCESS) / n
+        rate = n / (r[s, k.TAIL_COUNT] + k.PRIOR_VALUES)
+        excess = np.log(ratio / bound)
+        beyond = score - np.log10(rate * per_month) + k.TO_LOG10 * excess / mean
+        r[s, first_column + up] = max(bound * (1 + gain * (1 - k.BOUND_SHARE)), k.SMALLEST_BOUND)
+        signed = excess if upwards else -excess
+        if peak == 0 or (signed * peak > 0 and abs(signed) > abs(peak)):
+            r[s, first_column + 6] = signed
+        r[s, first_column + 7] = 0.0
+        return float(max(beyond, k.SCORE_AT_BOUND))
+    r[s, first_column + up] = max(bound * shrunk, k.SMALLEST_BOUND)
+    r[s, first_column + 7] += 1.0
+    if peak != 0 and r[s, first_column + 7] >= k.RARITY_QUIET_VALUES:
+        side = first_column + (2 if peak > 0 else 3)
+        mean = (r[s, side + 2] + k.RARITY_PRIOR_EXCURSIONS * k.PRIOR_EXCESS) / (
+            r[s, side] + k.RARITY_PRIOR_EXCURSIONS
+        )
+        r[s, side] += 1.0
+        r[s, side + 2] += min(abs(peak), k.CLIPPED_EXCESSES * mean)
+        r[s, first_column + 6] = 0.0
+    return float(k.SCORE_AT_BOUND * ratio / bound)
+
+
+@inlined_kernel
+def _update_interval(r: NDArray[Any], s: int, t: float) -> None:
+    """Update the usual interval between readings and count this one."""
+    if np.isfinite(r[s, k.LAST_TIME]):
+        interval = t - r[s, k.LAST_TIME]
+        if np.isnan(r[s, k.INTERVAL]):
+            r[s, k.INTERVAL] = interval
+        else:
+            gain = max(k.INTERVAL_GAIN, 1 / (1 + r[s, k.ROW_COUNT]))
+            off = min(max(4 * (interval / r[s, k.INTERVAL] - 1), -1.0), 1.0)
+            r[s, k.INTERVAL] = r[s, k.INTERVAL] * (1 + gain * off * 0.5)
+    r[s, k.ROW_COUNT] += 1.0
+
+
+@inlined_kernel
+def _gap_score(r: NDArray[Any], s: int, dt: float, present: bool, per_month: float) -> float:
+    """Return the score of a missing value or of the gap before this one, and learn its rate."""
+    if not (np.isfinite(dt) and r[s, k.INTERVAL] > 0):
+        return 0.0
+    length = dt / r[s, k.INTERVAL]
+    values = r[s, k.ROW_COUNT] + k.PRIOR_ROWS
+    if not present:
+        rate = (r[s, k.MISSING_RUNS] + 1) / values
+        return float(k.GAP_SCORE - np.log10(rate * per_month) + np.log10(max(length, 1.0)))
+    if r[s, k.LAST_TIME] > r[s, k.TIME_1]:
+        r[s, k.MISSING_RUNS] += 1.0
+        return 0.0
+    if not length > k.SHORTEST_GAP:
+        return 0.0
+    excess = np.log(length / k.SHORTEST_GAP)
+    mean = (r[s, k.GAP_SUM] + k.USUAL_GAP) / (r[s, k.GAPS] + 1)
+    rate = (r[s, k.GAPS] + 1) / values
+    r[s, k.GAPS] += 1.0
+    r[s, k.GAP_SUM] += min(excess, k.CLIPPED_GAPS * mean)
+    return float(k.GAP_SCORE - np.log10(rate * per_month) + k.TO_LOG10 * excess / mean)
+
+
+@inlined_kernel
+def rarity_scores(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in their order
+    r: NDArray[Any], p: NDArray[Any], s: int, t: float, v: float, dt: float, present: bool, usable: bool
+) -> tuple[float, float, float, float, float, float]:
+    """Return the scores of jump, spike before, noise, calm, stillness and gap, and learn from the reading."""
+    _update_interval(r, s, t)
+    interval = r[s, k.INTERVAL]
+    per_month = k.MONTH_S / (k.DAY_S if np.isnan(interval) else interval)
+    gap = _gap_score(r, s, dt, present, per_month)
+    jump_score = spike_score = noise_score = calm_score = still_score = 0.0
+    count = r[s, k.USABLE_COUNT]
+    before = r[s, k.VALUE_1]
+    if not (usable and count > 0 and abs(before) <= k.LARGEST_USABLE_VALUE):
+        return jump_score, spike_score, noise_score, calm_score, still_score, gap
+    interval = 0.0 if np.isnan(interval) else interval
+    has_two = abs(r[s, k.VALUE_2]) <= k.LARGEST_USABLE_VALUE
+    before_that = r[s, k.VALUE_2] if has_two else before
+    step = v - before
+    size = abs(step)
+    if size > k.RELATIVE_PRECISION * abs(v):
+        r[s, k.RESOLUTION] = min(r[s, k.RESOLUTION] * k.RESOLUTION_GROWTH, size)
+    resolution = p[s, k.SPREAD_FLOOR] if np.isinf(r[s, k.RESOLUTION]) else r[s, k.RESOLUTION]
+    scored = count > k.MIN_VALUES
+    r[s, k.TAIL_COUNT] += 1.0
+
+    scale = r[s, k.USUAL_STEP] + r[s, k.RECENT_STEP] + resolution
+    jump = min(size, abs(step - 0.5 * r[s, k.LAST_STEP]))
+    run = r[s, k.RUN] + 1 if size <= 0.5 * resolution else 1.0
+    learns = not (scored and run > r[s, k.STILL_BOUND_UP])
+    early_gain = 1 / (1 + count)
+    bend = abs(v - 2 * before + before_that) * 0.5
+    if scored:
+        bend = min(bend, k.CLIP_NOISE * (r[s, k.USUAL_NOISE] + resolution))
+    if has_two:
+        r[s, k.RECENT_NOISE] += max(k.RECENT_NOISE_GAIN, early_gain) * (bend - r[s, k.RECENT_NOISE])
+
+    if scored:
+        jump_score = _tail_score(r, s, k.JUMP_BOUND_UP, step >= 0, jump / scale, k.JUMP_SCORE, per_month)
+        if has_two and r[s, k.STEP_SCALE] > 0:
+            middle = max(min(before_that, before), min(max(before_that, before), v))
+            height = before - middle
+            ratio = abs(height) / r[s, k.STEP_SCALE]
+            spike_score = _tail_score(r, s, k.SPIKE_BOUND_UP, height >= 0, ratio, k.SPIKE_SCORE, per_month)
+    if has_two and count > k.MIN_NOISE_VALUES:
+        share = k.RESOLUTION_SHARE * resolution
+        noise = (r[s, k.RECENT_NOISE] + share) / (r[s, k.USUAL_NOISE] + share)
+        if noise >= 1:
+            noise_score = _tail_score(r, s, k.NOISE_BOUND_UP, True, noise, k.NOISE_SCORE, per_month)
+        else:
+            calm_score = _tail_score(r, s, k.NOISE_BOUND_UP, False, 1 / noise, k.CALM_SCORE, per_month)
+    if scored and run < k.MAX_RUN_SHARE * count:
+        still_score = _tail_score(r, s, k.STILL_BOUND_UP, True, run, k.STILL_SCORE, per_month)
+    if r[s, k.TAIL_COUNT] >= k.MAX_TAIL_COUNT:
+        _forget(r, s)
+
+    if learns:
+        learned = min(jump, k.CLIP_STEPS * (r[s, k.USUAL_STEP] + resolution)) if scored else jump
+        r[s, k.USUAL_STEP] += max(interval / (interval + k.DAY_S), early_gain) * (
+            learned - r[s, k.USUAL_STEP]
+        )
+        r[s, k.RECENT_STEP] += max(k.RECENT_STEP_GAIN, early_gain) * (learned - r[s, k.RECENT_STEP])
+        if has_two:
+            gain = max(interval / (interval + k.WEEK_S), early_gain)
+            r[s, k.USUAL_NOISE] += gain * (bend - r[s, k.USUAL_NOISE])
+    r[s, k.STEP_SCALE], r[s, k.LAST_STEP], r[s, k.RUN] = scale, step, run
+    return jump_score, spike_score, noise_score, calm_score, still_score, gap
+
+
+@inlined_kernel
+def _forget(r: NDArray[Any], s: int) -> None:
+    """Halve the counts of the tails."""
+    r[s, k.TAIL_COUNT] *= 0.5
+    for first_column in (k.JUMP_BOUND_UP, k.SPIKE_BOUND_UP, k.NOISE_BOUND_UP, k.STILL_BOUND_UP):
+        for column in range(first_column + 2, first_column + 6):
+            r[s, column] *= 0.5

@@ -1,0 +1,114 @@
+"""Tests that scores are rarities for their own series: cadence, faults of days, stillness, missing values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from analytics.core.flags import Rule
+from analytics.core.judge import Judgement, judge
+from analytics.core.state import State
+from analytics.quality import default_limits
+from ingest_service.storage.contract.models import Series
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+DAY_S = 86_400.0
+BEGIN_S = 1.7e9 - 1.7e9 % DAY_S
+DAYS = 100
+
+
+def autocorrelated(random: np.random.Generator, n: int, memory: float, sd: float) -> Floats:
+    noise: Floats = random.normal(0, sd * np.sqrt(1 - memory**2), n)
+    for i in range(1, n):
+        noise[i] += memory * noise[i - 1]
+    return noise
+
+
+def times(interval_s: float) -> tuple[Floats, Floats]:
+    """Return times [s] and days since the beginning."""
+    days: Floats = np.asarray(np.arange(int(DAYS * DAY_S / interval_s)) * interval_s / DAY_S, np.float64)
+    return BEGIN_S + days * DAY_S, days
+
+
+def judged(quantity: str, interval_s: float, value: Floats) -> Judgement:
+    limits = default_limits.judge_parameters([Series(site_id="s", quantity=quantity, interval_s=interval_s)])
+    time_s, _ = times(interval_s)
+    return judge(State.empty(1), limits, np.zeros(len(value), np.intp), time_s, value)
+
+
+def begin_days(found: Judgement) -> list[float]:
+    return [round((start_s - BEGIN_S) / DAY_S, 1) for start_s in found.events.start_s.tolist()]
+
+
+@pytest.mark.parametrize("interval_s", [3_600.0, 3_601.0, 14_400.0])
+def test_a_new_level_is_one_anomaly_at_any_cadence(interval_s: float) -> None:
+    """Every 3,600 s it gave 4 anomalies, every 3,601 s 1,442."""
+    _, days = times(interval_s)
+    value = 1 + autocorrelated(np.random.default_rng(1), len(days), 0.8, 0.01) + 0.5 * (days >= 40)
+    assert begin_days(judged("water_level", interval_s, value)) == [40.0]
+
+
+def test_a_fault_of_days_is_not_learned_and_a_later_event_is_found() -> None:
+    """After four days at 7999 the expected values ran from −250 to 690 where the water had 440 to 470."""
+    _, days = times(900.0)
+    true_value = 440 + 8 * np.sin(2 * np.pi * days)
+    value = true_value + autocorrelated(np.random.default_rng(1), len(days), 0.95, 3.0)
+    value[(days >= 60) & (days < 64)] = 7999.0
+    value[(days >= 70) & (days < 70.25)] += 60.0
+    found = judged("conductivity", 900.0, value)
+    assert begin_days(found) == [60.0, 70.0]
+    after = (days > 64 + 1 / 24) & (days < 69)
+    assert np.abs(found.expected - true_value)[after].max() < 10
+
+
+@pytest.mark.parametrize("jumps", [1, 6])
+def test_an_adopted_level_is_left_when_the_value_returns(jumps: int) -> None:
+    """A fault that moves is adopted after a day; the level before it is restored with the first value."""
+    random = np.random.default_rng(jumps)
+    _, days = times(900.0)
+    value = 440 + 8 * np.sin(2 * np.pi * days) + autocorrelated(random, len(days), 0.95, 3.0)
+    fault = (days >= 60) & (days < 64)
+    value[fault] += 3_000 + np.round(random.normal(0, 3, fault.sum()) * jumps, 1)
+    found = judged("conductivity", 900.0, value)
+    after = (days > 64 + 1 / 24) & (days < 69)
+    assert np.abs(found.expected - 440 - 8 * np.sin(2 * np.pi * days))[after].max() < 15
+
+
+def test_a_calm_series_is_not_stuck() -> None:
+    """Oxygen on winter nights, rounded to 0.1: 157 flat lines a month by a limit in hours."""
+    _, days = times(900.0)
+    noise = autocorrelated(np.random.default_rng(1), len(days), 0.97, 0.02)
+    value = np.round(11.4 + 0.15 * np.sin(2 * np.pi * days) + noise, 1)
+    found = judged("dissolved_oxygen", 900.0, value)
+    assert (found.events.rule == Rule.FLAT_LINE).sum() <= 3
+
+
+def test_one_high_reading_is_a_spike_of_that_reading() -> None:
+    _, days = times(900.0)
+    value = 8 + autocorrelated(np.random.default_rng(1), len(days), 0.9, 0.05)
+    value[5_000] += 1.0
+    found = judged("ph", 900.0, value)
+    time_s, _ = times(900.0)
+    at = np.flatnonzero(found.events.start_s == time_s[5_000])
+    assert found.events.rule[at].tolist() == [Rule.SPIKE]
+    assert found.events.observed[at].tolist() == [value[5_000]]
+    assert found.events.score[at] > 9
+
+
+def test_missing_values_are_an_anomaly_where_they_are_rare() -> None:
+    _, days = times(900.0)
+    random = np.random.default_rng(1)
+    value = 8 + autocorrelated(random, len(days), 0.9, 0.05)
+    value[5_000:5_003] = np.nan
+    rare = judged("ph", 900.0, value)
+    assert rare.events.rule[rare.events.rule == Rule.GAP].tolist() == [Rule.GAP]
+    value[random.random(len(value)) < 0.05] = np.nan
+    usual = judged("ph", 900.0, value)
+    late = usual.events.start_s > BEGIN_S + 50 * DAY_S
+    assert (usual.events.rule[late] == Rule.GAP).sum() <= 2
