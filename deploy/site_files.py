@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from analytics.core.parameters import ALARM_BUDGET
 from deploy import site_checks, site_format
 from deploy.site_checks import SiteFileEntry, length_m
 from deploy.site_format import LinkEntry, NodeEntry, SiteEntry, SiteFile, SiteFileError
@@ -114,6 +115,8 @@ def _expand_site(entry: SiteEntry, defaults: site_format.SiteFileDefaults) -> li
     area_id = entry.area_id or defaults.area_id or ""
     target = entry.target_class
     interval_s = defaults.interval_s if entry.interval_s is None else entry.interval_s
+    budget = defaults.alarms_per_month if entry.alarms_per_month is None else entry.alarms_per_month
+    budget_limit = {} if budget is None else {ALARM_BUDGET: budget}
     site = Site(
         site_id=entry.site_id,
         area_id=area_id,
@@ -134,7 +137,7 @@ def _expand_site(entry: SiteEntry, defaults: site_format.SiteFileDefaults) -> li
     if entry.device is None:
         implied_entries.append(Device(device_id=device_id, area_id=area_id))
     for quantity in entry.quantities:
-        limits = entry.limits.get(quantity, {})
+        limits = budget_limit | entry.limits.get(quantity, {})
         implied_entries += [
             Series(site_id=entry.site_id, quantity=quantity, interval_s=interval_s, limits=limits),
             Channel(device_id=device_id, name=quantity, site_id=entry.site_id, quantity=quantity),

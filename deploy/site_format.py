@@ -2,7 +2,8 @@
 
 The format has the shape of a `Directory`, without the fields that follow from others:
 
-- ``[defaults]`` gives ``area_id``, ``demo`` and ``interval_s`` to every entry of the file that has none;
+- ``[defaults]`` gives ``area_id``, ``demo``, ``interval_s`` and ``alarms_per_month`` to every entry of the
+  file that has none;
 - a site that lists ``quantities`` implies a device with the site's id (or names another in ``device``), and
   for each quantity one series and one channel named after it;
 - a node with a ``site_id`` takes its id, area, names and position from the site;
@@ -52,10 +53,13 @@ class SiteFileDefaults(_Table, frozen=True, kw_only=True):
     area_id: str | None = None
     demo: bool = False
     interval_s: float = 300.0
+    alarms_per_month: float | None = None
 
 
 class SiteEntry(_Table, frozen=True, kw_only=True):
     """A `Site` with its measured quantities; ``limits`` are check parameters by quantity.
+
+    ``alarms_per_month`` is the alarm budget of each of its series, unless its quantity's limits have another.
 
     ``target_class`` is written as a number or as GB 3838 does, "I" to "V".
     """
@@ -74,6 +78,7 @@ class SiteEntry(_Table, frozen=True, kw_only=True):
     quantities: list[str] = []
     device: str | None = None
     interval_s: float | None = None
+    alarms_per_month: float | None = None
     limits: dict[str, dict[str, float]] = {}
 
 

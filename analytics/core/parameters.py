@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
-from math import isfinite
+from math import isfinite, log10
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -48,6 +48,11 @@ DEFAULTS: dict[str, float] = {
     "event_gap_s": 3_600.0,
     "day_offset_s": 0.0,
 }
+ALARM_BUDGET = "alarms_per_month"
+"""Name under which the score limits can be given together, as false alarms a series-month."""
+MAX_ALARM_BUDGET = 100.0
+_SCORE_AT_ONE_A_MONTH = 8.0  # the judge's score of an excursion that a series shows once a month
+_HYSTERESIS = 1.0  # by which weak evidence, and what keeps an event open, may be less rare
 PARAMETER_COLUMN = {name: column for column, name in enumerate(DEFAULTS)}
 
 # Pairs (lower, upper): the first limit must not be above the second.
@@ -75,6 +80,38 @@ _POSITIVE_LIMITS = (
 )
 
 
+def with_budget_scores(limits: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Replace an alarm budget by the score limits that it stands for; score limits given beside it are kept.
+
+    A budget out of range is left as it is, so that `parameter_problems` reports it.
+
+    Parameters
+    ----------
+    limits : by name; ``alarms_per_month`` is the accepted number of false alarms a series-month, None
+        switches the detectors that score off
+
+    Examples
+    --------
+    >>> with_budget_scores({"alarms_per_month": 0.1, "fail_high": 9})
+    {'score_close': 8.0, 'score_weak': 8.0, 'score_strong': 9.0, 'fail_high': 9}
+
+    """
+    if ALARM_BUDGET not in limits:
+        return dict(limits)
+    others = {name: value for name, value in limits.items() if name != ALARM_BUDGET}
+    budget = limits[ALARM_BUDGET]
+    if budget is None:
+        return dict.fromkeys(("score_close", "score_weak", "score_strong")) | others
+    if not 0 < budget <= MAX_ALARM_BUDGET:
+        return dict(limits)
+    strong = _SCORE_AT_ONE_A_MONTH - log10(budget)
+    return {
+        "score_close": strong - _HYSTERESIS,
+        "score_weak": strong - _HYSTERESIS,
+        "score_strong": strong,
+    } | others
+
+
 def parameter_problems(limits: Mapping[str, float | None], base: Mapping[str, float] = DEFAULTS) -> list[str]:
     """Return the errors in given limits, one sentence each; empty if they are usable.
 
@@ -91,16 +128,24 @@ def parameter_problems(limits: Mapping[str, float | None], base: Mapping[str, fl
     ['suspect_low 9 is above suspect_high 6']
     >>> parameter_problems({"fail_high": float("inf")})
     ['fail_high inf is not a finite number']
+    >>> parameter_problems({"alarms_per_month": 0})
+    ['alarms_per_month 0 must be above 0 and at most 100 (false alarms that are accepted a month)']
 
     """
+    limits = with_budget_scores(limits)
     problems: list[str] = []
     for name, value in limits.items():
-        if name not in DEFAULTS:
-            suggestions = get_close_matches(name.lower(), DEFAULTS, 1)
+        if name == ALARM_BUDGET:
+            problems.append(
+                f"{name} {value:g} must be above 0 and at most {MAX_ALARM_BUDGET:g} (false alarms that are"
+                " accepted a month)"
+            )
+        elif name not in DEFAULTS:
+            suggestions = get_close_matches(name.lower(), [*DEFAULTS, ALARM_BUDGET], 1)
             remedy = (
                 f" (did you mean {suggestions[0]!r}?)"
                 if suggestions
-                else f": there are {', '.join(DEFAULTS)}"
+                else f": there are {', '.join([ALARM_BUDGET, *DEFAULTS])}"
             )
             problems.append(f"there is no limit {name[:80]!r}{remedy}")
         elif value is not None and not isfinite(value):

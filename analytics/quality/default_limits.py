@@ -56,7 +56,9 @@ def limit_problems(series: Series) -> list[str]:
         detected_problems.append(f"interval_s {series.interval_s:g} must be a finite number above 0")
         series = msgspec.structs.replace(series, interval_s=DEFAULT_INTERVAL_S)
     base = default_limits(series)
-    return detected_problems + parameters.parameter_problems(series.limits | series.adopted, base)
+    return detected_problems + parameters.parameter_problems(
+        parameters.with_budget_scores(series.limits) | parameters.with_budget_scores(series.adopted), base
+    )
 
 
 class UsableSeries(NamedTuple):
@@ -129,8 +131,8 @@ def judge_parameters(series: Sequence[Series]) -> Parameters:
 
 def effective_limits(series: Series) -> dict[str, float]:
     """Return the limits of a series that differ from the judge's defaults, shifted by operators' feedback."""
-    adopted = {name: math.nan if one is None else one for name, one in series.adopted.items()}
-    limits = default_limits(series) | series.limits | adopted
+    given = parameters.with_budget_scores(series.limits) | parameters.with_budget_scores(series.adopted)
+    limits = default_limits(series) | {name: math.nan if one is None else one for name, one in given.items()}
     if series.score_shift:
         limits |= feedback.shifted_limits(DEFAULTS | limits, series.score_shift)
     return limits

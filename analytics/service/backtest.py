@@ -12,7 +12,7 @@ import numpy as np
 from analytics.core import evaluation
 from analytics.core import judge as core
 from analytics.core.flags import Flag
-from analytics.core.parameters import DEFAULTS
+from analytics.core.parameters import ALARM_BUDGET, DEFAULTS
 from analytics.core.state import State
 from analytics.quality import default_limits
 from analytics.quality.anomaly_records import anomaly_from_event
@@ -99,8 +99,8 @@ def with_limits(one: SeriesHistory, changed: Mapping[str, float | None]) -> Seri
 
     """
     for name in changed:
-        if name not in DEFAULTS:
-            raise ValueError(f"there is no limit {name!r}; there are {', '.join(DEFAULTS)}")
+        if name not in DEFAULTS and name != ALARM_BUDGET:
+            raise ValueError(f"there is no limit {name!r}; there are {', '.join([ALARM_BUDGET, *DEFAULTS])}")
     series = msgspec.structs.replace(one.series, adopted=one.series.adopted | dict(changed))
     try:
         default_limits.judge_parameters([series])
