@@ -9,9 +9,9 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from edge.agent.publisher import SpoolPublisher
-from edge.agent.send_window import ReconnectBackoff
 from edge.agent.spool import SpoolBusyError, SpoolEntry, SpoolError
 from edge.wire import senml
+from edge.wire.backoff import Backoff
 from edge.wire.errors import EdgeError
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class Agent:
         """Put packs into the spool; while its disk is full, wait and retry, so that no reading is lost."""
         messages = [SpoolEntry(senml.encode_json(one.records), len(one.records)) for one in packs_due]
         readings = sum(one.readings for one in messages)
-        backoff = ReconnectBackoff(*DISK_RETRY_S)
+        backoff = Backoff(*DISK_RETRY_S)
         while True:
             try:
                 self._spool.put(messages)

@@ -12,9 +12,9 @@ import numpy as np
 import structlog
 
 from edge.wire import receipts, topics
+from edge.wire.backoff import Backoff
 from edge.wire.errors import TopicError
 from ingest_service.pipeline import batch_metrics, decode, metrics
-from ingest_service.pipeline.backoff import Backoff
 from ingest_service.pipeline.device_clocks import DeviceClocks
 from ingest_service.pipeline.errors import IngestError
 from ingest_service.pipeline.message import to_dead_letter

@@ -16,9 +16,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edge.wire import receipts, topics
+from edge.wire.backoff import Backoff
 from edge.wire.topics import TopicKind
 from ingest_service.pipeline import metrics, reason_codes
-from ingest_service.pipeline.backoff import Backoff
 from ingest_service.pipeline.message import Message
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class MqttSession:
         connection = self._client.socket()
         if isinstance(connection, socket.socket):
             log.info("asking_again", action="connecting anew for messages that were let go")
-            self._backoff = Backoff(longest_s=MAX_RECONNECT_WAIT_S)
+            self._backoff.reset()
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
@@ -234,7 +234,7 @@ class MqttSession:
         _properties: object,
     ) -> None:
         if self._was_stable(time.monotonic(), taken_over=reason.value == reason_codes.TAKEN_OVER):
-            self._backoff = Backoff(longest_s=MAX_RECONNECT_WAIT_S)
+            self._backoff.reset()
         self._subscribed_s = math.inf
         with self._lock:
             self._committed = False
