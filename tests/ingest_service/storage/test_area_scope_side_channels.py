@@ -64,7 +64,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[PostgresStore]:
 
 
 @contextmanager
-def behind_wall(store: PostgresStore, name: str = "wall_enter") -> Iterator[Connection[Any]]:
+def behind_wall(store: PostgresStore, name: str = "set_area_role") -> Iterator[Connection[Any]]:
     """A transaction of the gateway for one town; all that it leaves is undone."""
     with store.transaction() as connection:
         scope_key_of(connection)
@@ -115,7 +115,7 @@ def test_a_leaking_function_is_never_called_with_a_foreign_row(name: str, store:
     ],
 )
 def test_errors_reveal_no_foreign_row(name: str, condition: str, store: PostgresStore) -> None:
-    with behind_wall(store, "wall_enter_in_order") as connection:
+    with behind_wall(store, "set_area_role_in_order") as connection:
         assert notices_received(connection, f"SELECT value FROM {name} WHERE {condition}") == []
 
 
@@ -173,7 +173,7 @@ def test_a_page_ends_where_it_is_full(name: str, order: str, store: PostgresStor
         f"SELECT * FROM reading_{name} AS r WHERE r.series_id = c.series_id AND r.value > -1 "
         f'ORDER BY r."time" {order} LIMIT 10) AS r'
     )
-    with behind_wall(store, "wall_enter_in_order") as connection:
+    with behind_wall(store, "set_area_role_in_order") as connection:
         plan = [str(line) for (line,) in connection.execute(query.encode())]
     assert not any("Sort" in line for line in plan), plan
     scans = [line for line in plan if "Index" in line and " on " in line and "actual rows" in line]
@@ -283,7 +283,7 @@ def test_the_unrestricted_counts_count_nothing_foreign(store: PostgresStore, cal
 
 def test_a_page_is_never_read_by_a_generic_plan(store: PostgresStore) -> None:
     """On plain PostgreSQL, from the eleventh time on, a generic plan joined revisions row by row."""
-    with behind_wall(store, "wall_enter_in_order") as connection:
+    with behind_wall(store, "set_area_role_in_order") as connection:
         assert connection.execute("SHOW plan_cache_mode").fetchone() == ("force_custom_plan",)
 
 
