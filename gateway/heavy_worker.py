@@ -54,7 +54,7 @@ DRAIN_CHUNK_BYTES = 1 << 16
 
 
 def main(socket_fd: int) -> None:
-    """Serve heavy requests on the inherited socket (file descriptor ``number``) until standard input ends."""
+    """Serve heavy requests on the inherited socket (file descriptor ``socket_fd``) until standard input ends."""
     for one in (
         signal.SIGINT,
         signal.SIGTERM,

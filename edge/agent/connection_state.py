@@ -109,7 +109,7 @@ class ConnectionState:
         Parameters
         ----------
         end : how it ended; LOST or BROKEN before the broker accepted the connection counts as UNANSWERED
-        chance : random number in [0, 1), for the jitter
+        jitter : random number in [0, 1), for the jitter
         code : MQTT 5 reason code of a CONNACK or DISCONNECT, if there was one
         detail : further text for the sentence
 

@@ -125,7 +125,7 @@ class LineDriver:
     ----------
     chunks : bytes as they arrive, ``b""`` if none arrived for a while: `read_chunks`, or any binary file
     clock : returns the reference of relative times, Unix seconds [s]
-    refuse : called with a sentence for each refused line
+    on_refused : called with a sentence for each refused line
 
     Examples
     --------

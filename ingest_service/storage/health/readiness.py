@@ -39,7 +39,7 @@ def assess_readiness(
     Parameters
     ----------
     areas : areas with enrolled devices
-    names : whether messages may name areas
+    may_name_areas : whether messages may name areas
     writable : whether the database accepted the last heartbeat of the calling process
 
     """
