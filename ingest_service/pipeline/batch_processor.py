@@ -110,7 +110,8 @@ class BatchProcessor:
     def ingest(self, messages: Sequence[Message], on_committed: OnCommitted = lambda *_: None) -> bool:
         """Decode, judge and commit messages, retrying while the store is unavailable.
 
-        ``on_committed`` is called after each commit. Returns False if a stop was requested before all were committed.
+        ``on_committed`` is called after each commit. Returns False if a stop was requested before all were
+        committed.
         """
         try:
             prepared = self.prepare(messages)

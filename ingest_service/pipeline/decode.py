@@ -169,8 +169,8 @@ def _decode_well_formed(
 ) -> tuple[RawReadings, set[int]]:
     """Decode the messages that are valid throughout; also returns the indices of all data messages.
 
-    Appends to ``dead_letters`` and ``statuses``. Data messages without a reading in the result still have to be
-    decoded record by record.
+    Appends to ``dead_letters`` and ``statuses``. Data messages without a reading in the result still have
+    to be decoded record by record.
     """
     resolver = context.resolver
     data: set[int] = set()

@@ -80,12 +80,12 @@ class MqttSession:
 
     @property
     def dropping(self) -> bool:
-        """Whether messages are dropped because the inbox was full for too long; see `reconnect_for_redelivery`."""
+        """Whether messages are dropped because the inbox was full: see `reconnect_for_redelivery`."""
         return self._dropping
 
     @property
     def fault_key(self) -> str:
-        """Return the fault that keeps messages from arriving, a key of `process_messages.REASON_TEXTS`; empty if none."""
+        """Return what keeps messages from arriving, a key of `process_messages.REASON_TEXTS`; or empty."""
         if self._fault_key or not self._connected:
             return self._fault_key or "broker"
         thread_name = f"paho-mqtt-client-{self._client_id}"  # the name paho gives its thread

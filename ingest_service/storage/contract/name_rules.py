@@ -36,7 +36,7 @@ def escape_controls(text: str, max_characters: int | None = None) -> str:
 
 
 def escape_controls_in(value: Any, max_characters: int | None = None) -> Any:
-    """Apply `escape_controls` to every text in nested dictionaries and lists, keys included; keep other values."""
+    """Apply `escape_controls` to all texts in nested dictionaries and lists, keys included; keep the rest."""
     if isinstance(value, str):
         return escape_controls(value, max_characters)
     if isinstance(value, dict):

@@ -113,7 +113,7 @@ class HeartbeatThread:
         self._thread.start()
 
     def stop(self, *, delete_row: bool) -> None:
-        """Stop the thread; ``delete_row`` after a requested stop, which is no failure."""
+        """Stop the thread, and with ``delete_row``, for a requested stop, delete the row."""
         self._delete_row = delete_row
         self._stop.set()
         self._thread.join(STOP_TIMEOUT_S)

@@ -14,8 +14,7 @@ from edge.agent.agent import Agent
 from edge.agent.settings import Settings
 from edge.agent.spool import Spool
 from edge.drivers import Pack
-from edge.wire import broker_address as wire_broker
-from edge.wire import receipts, senml, status
+from edge.wire import broker_address, receipts, senml, status
 from edge.wire.receipts import SpoolPosition
 from edge.wire.senml import Record
 from tests.support.processes import wait_until
@@ -84,7 +83,7 @@ def agent(folder: Path, broker: Any, n: int, **settings: Any) -> Agent:
         device=DEVICE,
         driver=RecordedDriver(n),
         spool=Spool.open(folder / "spool", Settings(**settings)),
-        broker=wire_broker.parse_broker_address(broker.url),
+        broker=broker_address.parse_broker_address(broker.url),
         settings=Settings(**settings),
     )
 

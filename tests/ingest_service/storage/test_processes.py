@@ -11,7 +11,7 @@ import pytest
 
 from ingest_service.storage.contract.errors import StoreUnavailableError
 from ingest_service.storage.contract.models import AnomalyQuery, DeadLetterQuery
-from ingest_service.storage.health import process_messages as words
+from ingest_service.storage.health import process_messages
 from ingest_service.storage.health.heartbeat_thread import (
     HeartbeatThread,
     ProgressRecorder,
@@ -121,8 +121,8 @@ def test_states_by_table(bench: HeartbeatBench) -> None:
         bench.age(**older)
         found = bench.one()
         assert [found.state, found.why, found.works] == expected, what
-        assert words.process_message(found).en.startswith("ingest main")
-        assert words.process_message(found).zh.startswith("接收服务 main")
+        assert process_messages.process_message(found).en.startswith("ingest main")
+        assert process_messages.process_message(found).zh.startswith("接收服务 main")
         heartbeat.end()
 
 
