@@ -113,7 +113,7 @@ def test_a_device_id_is_never_that_of_another_device(tmp_path: Path) -> None:
         recorded_devices.devices_of_recordings([one], taken, "a/b")
 
 
-def test_a_column_that_no_file_has_is_told_before_anything_starts(tmp_path: Path) -> None:
+def test_a_column_that_no_file_has_is_reported_before_anything_starts(tmp_path: Path) -> None:
     more = PH + '[[column]]\nmatch = "Tepm"\nquantity = "water_temperature"\nunit = "Cel"\n'
     with pytest.raises(SettingsError, match=r"no file has a column 'Tepm'.*optional = true"):
         opened(tmp_path, more, "a1.csv")

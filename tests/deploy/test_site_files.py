@@ -90,7 +90,7 @@ def test_a_site_brings_its_device_series_and_channels(tmp_path: Path) -> None:
     ]
 
 
-def test_defaults_hold_where_an_entry_says_nothing(tmp_path: Path) -> None:
+def test_defaults_hold_where_an_entry_has_no_value(tmp_path: Path) -> None:
     known = site_files.load_site_files(written(tmp_path, areas=AREAS, town=TOWN))
     assert {site.site_id: (site.area_id, site.demo) for site in known.sites} == {
         "r1": ("t1", True),
@@ -175,7 +175,7 @@ def test_an_area_that_does_not_exist_is_refused_with_those_that_do(
     assert any(says in one for one in error.value.problems), error.value.problems
 
 
-def test_a_site_without_an_area_is_told_to_name_one(tmp_path: Path) -> None:
+def test_a_site_without_an_area_is_an_error_that_requires_one(tmp_path: Path) -> None:
     found = problems(tmp_path, areas=AREAS, town=TOWN.replace('[defaults]\narea_id = "t1"', "[defaults]"))
     assert any("site 'r1' has no area_id: give it, or an area_id for the whole file" in one for one in found)
 
@@ -259,7 +259,7 @@ def test_two_sites_may_share_a_device_of_another_entry(tmp_path: Path) -> None:
         ("[defaults]", "[defaults", "town.toml: is no TOML in UTF-8: "),
     ],
 )
-def test_what_is_wrong_is_told_with_file_entry_and_remedy(
+def test_what_is_wrong_is_reported_with_file_entry_and_remedy(
     tmp_path: Path, old: str, new: str, sentence: str
 ) -> None:
     assert old in TOWN
@@ -279,7 +279,7 @@ def test_an_entry_of_a_wrong_type_hides_no_other_mistake(tmp_path: Path) -> None
     assert not any("r1" in one and "lon" not in one for one in found), "no consequence of the first"
 
 
-def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+def test_everything_that_is_wrong_is_reported_at_once(tmp_path: Path) -> None:
     wrong = TOWN.replace('"conductivity"]', '"EC"]').replace("target_class = 3", "target_class = 9")
     assert len([one for one in problems(tmp_path, areas=AREAS, town=wrong) if "has" in one]) >= 2
 

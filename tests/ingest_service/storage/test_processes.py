@@ -154,7 +154,7 @@ def test_a_report_comes_back_with_its_ages(bench: HeartbeatBench) -> None:
     assert found.started_s == pytest.approx(time.time() - 50, abs=5)
 
 
-def test_a_process_that_ends_as_asked_leaves_no_row(bench: HeartbeatBench) -> None:
+def test_a_process_that_ends_as_requested_leaves_no_row(bench: HeartbeatBench) -> None:
     bench.beat(identity=ProcessIdentity(kind="gateway", instance="g")).end()
     assert [one.kind for one in bench.store.processes()] == ["ingest", "service"]
 
@@ -293,7 +293,7 @@ def test_no_error_ends_the_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown[:4] == [True, True, False, True], "two refused writes in a row, and then one that was taken"
 
 
-def test_more_anomalies_and_letters_than_a_page_are_counted(store: Store) -> None:
+def test_more_anomalies_and_dead_letters_than_a_page_are_counted(store: Store) -> None:
     store.record_anomalies([anomaly(start_s=1e9 + n, subject=f"series/{n}") for n in range(205)])
     assert store.count_anomalies(AnomalyQuery(states=["open"])) == store.health().open_anomalies
     assert store.count_anomalies(AnomalyQuery(states=["open", "closed"])) == 205
