@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from deploy.settings import SettingsError, load_settings
-from edge.wire import broker_address as wire_broker
+from edge.wire import broker_address
 from edge.wire.errors import WireError
 from ingest_service.storage.settings import Settings
 
@@ -43,7 +43,7 @@ def broker_of_settings(common: CommonSettings) -> BrokerAddress:
     if common.broker is None:
         raise SettingsError("TOWNTWIN_BROKER names no broker: give --broker mqtt://host:port")
     try:
-        return wire_broker.parse_broker_address(common.broker)
+        return broker_address.parse_broker_address(common.broker)
     except WireError as error:
         raise SettingsError(f"TOWNTWIN_BROKER: {error}") from error
 

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploy.settings import SettingsError
-from edge.drivers import column_layout
-from edge.drivers import file_mapping as mappings
+from edge.drivers import column_layout, file_mapping
 from edge.drivers.file_mapping import MappingError
 from edge.drivers.recorded_file import RecordedFile
 from edge.drivers.replay_driver import Recording, ReplayDriver
@@ -61,10 +60,10 @@ def open_recordings(files: Sequence[Path], mapping: Path) -> list[Recording]:
     Only the beginning of each file is read. Raises `SettingsError` for an invalid file or mapping.
     """
     try:
-        found = mappings.load_mapping(mapping)
+        found = file_mapping.load_mapping(mapping)
         unique_paths = {path.resolve(): path for path in reversed(files)}
         opened = [RecordedFile(path, found) for path in reversed(unique_paths.values())]
-        _check_all_columns_matched(opened, found, mappings.read_lines(mapping))
+        _check_all_columns_matched(opened, found, file_mapping.read_lines(mapping))
         return [Recording(group, found, _device_id(group)) for group in _group_by_shared_site(opened)]
     except MappingError as error:
         raise SettingsError(str(error)) from error

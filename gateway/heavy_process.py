@@ -23,9 +23,9 @@ import msgspec
 import structlog
 from starlette.exceptions import HTTPException
 
-from gateway import heavy_protocol as protocol
+from gateway import heavy_protocol
 from gateway.api.problems import ProblemError
-from gateway.auth import request_auth as request_state
+from gateway.auth import request_auth
 from gateway.errors import GatewayError
 from gateway.heavy_protocol import BodyPart, BodyRejection, HeavyRequest, ResponseBody, ResponseStart
 
@@ -168,7 +168,7 @@ class HeavyProcess:
         try:
             message: ResponseStart | ResponseBody
             while True:
-                message = await protocol.read_message(reader, ResponseStart | ResponseBody)  # type: ignore[arg-type]
+                message = await heavy_protocol.read_message(reader, ResponseStart | ResponseBody)  # type: ignore[arg-type]
                 has_started = True
                 if await _forward_response(message, scope, send):
                     return
@@ -186,23 +186,23 @@ class HeavyProcess:
     async def _forward_request(self, scope: Scope, receive: Receive, writer: asyncio.StreamWriter) -> None:
         """Send the request and the parts of its body; send end of file once the client disconnects."""
         with suppress(OSError):
-            await protocol.write_messages(writer, _heavy_request(scope, self._directories.change_count))
+            await heavy_protocol.write_messages(writer, _heavy_request(scope, self._directories.change_count))
             while True:
                 try:
                     message = await receive()
                 except HTTPException as error:
                     body_error = BodyRejection(error.status_code, error.detail, dict(error.headers or {}))
-                    await protocol.write_messages(writer, body_error)
+                    await heavy_protocol.write_messages(writer, body_error)
                     return
                 if message["type"] == "http.disconnect":
                     writer.write_eof()
                     return
                 message_part = BodyPart(message.get("body", b""), message.get("more_body", False))
-                await protocol.write_messages(writer, message_part)
+                await heavy_protocol.write_messages(writer, message_part)
 
 
 def _heavy_request(scope: Scope, change_count: int) -> HeavyRequest:
-    auth: RequestAuth = scope[request_state.AUTH_SCOPE_KEY]
+    auth: RequestAuth = scope[request_auth.AUTH_SCOPE_KEY]
     assert auth.principal is not None  # noqa: S101 - heavy requests need a key
     return HeavyRequest(
         method=scope["method"],
@@ -222,7 +222,7 @@ def _heavy_request(scope: Scope, change_count: int) -> HeavyRequest:
 
 async def _forward_response(message: ResponseStart | ResponseBody, scope: Scope, send: Send) -> bool:
     """Send a part of the response to the client and copy its audit data; True for the last part."""
-    auth: RequestAuth = scope[request_state.AUTH_SCOPE_KEY]
+    auth: RequestAuth = scope[request_auth.AUTH_SCOPE_KEY]
     auth.rows, auth.is_export = message.audit_data.rows, message.audit_data.is_export
     auth.detail.update(message.audit_data.detail)
     message_part: Message

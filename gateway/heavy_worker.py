@@ -21,9 +21,9 @@ import msgspec
 import structlog
 from starlette.exceptions import HTTPException
 
-from gateway import heavy_protocol as protocol
+from gateway import heavy_protocol
 from gateway.app import create_worker_app
-from gateway.auth import request_auth as request_state
+from gateway.auth import request_auth
 from gateway.auth.request_auth import RequestAuth
 from gateway.heavy_process import CONNECTION_ERRORS, WorkerStartup
 from gateway.heavy_protocol import (
@@ -54,7 +54,7 @@ DRAIN_CHUNK_BYTES = 1 << 16
 
 
 def main(socket_fd: int) -> None:
-    """Serve heavy requests on the inherited socket (file descriptor ``number``) until standard input ends."""
+    """Serve heavy requests on the inherited socket ``socket_fd`` until standard input ends."""
     for one in (
         signal.SIGINT,
         signal.SIGTERM,
@@ -86,7 +86,7 @@ class HeavyWorker:
 
     async def _on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            request = await protocol.read_message(reader, HeavyRequest)
+            request = await heavy_protocol.read_message(reader, HeavyRequest)
             if request.directory_changes != self._directory_changes:
                 self._directory_changes = request.directory_changes
                 self._app.state.context.directories.invalidate()
@@ -108,12 +108,12 @@ class HeavyWorker:
         self, request: HeavyRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         scope = _asgi_scope(request, self._app.state.route_rights)
-        auth: RequestAuth = scope[request_state.AUTH_SCOPE_KEY]
+        auth: RequestAuth = scope[request_auth.AUTH_SCOPE_KEY]
 
         async def receive() -> Message:
             part: BodyPart | BodyRejection
             try:
-                part = await protocol.read_message(reader, BodyPart | BodyRejection)  # type: ignore[arg-type]
+                part = await heavy_protocol.read_message(reader, BodyPart | BodyRejection)  # type: ignore[arg-type]
             except CONNECTION_ERRORS:
                 return {"type": "http.disconnect"}
             if isinstance(part, BodyRejection):
@@ -133,7 +133,7 @@ class HeavyWorker:
             else:
                 body, has_more = message.get("body", b""), message.get("more_body", False)
                 response_start, pending_start[:] = pending_start[:], []
-                await protocol.write_messages(
+                await heavy_protocol.write_messages(
                     writer, *response_start, ResponseBody(body, has_more, audit_data)
                 )
 
@@ -157,5 +157,5 @@ def _asgi_scope(request: HeavyRequest, route_rights: RouteRights) -> Scope:
         "headers": request.headers,
         "server": request.server,
         "client": request.client,
-        request_state.AUTH_SCOPE_KEY: auth,
+        request_auth.AUTH_SCOPE_KEY: auth,
     }

@@ -44,7 +44,7 @@ def shifted_limits(limits: Mapping[str, float], by: float) -> dict[str, float]:
     Parameters
     ----------
     limits : base value of each limit by name; NaN stays NaN
-    shift : as of `shift_of_verdicts`
+    by : shift, as of `shift_of_verdicts`
 
     Examples
     --------

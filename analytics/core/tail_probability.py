@@ -35,7 +35,7 @@ class TailStart(NamedTuple):
 
     Attributes
     ----------
-    threshold : u
+    at : threshold u
     share : prior share of readings that begin an excursion
     excess : prior mean excess of an excursion's peak
     slope : score per unit of distance below the threshold, where nothing is fitted

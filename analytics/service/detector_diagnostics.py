@@ -17,8 +17,7 @@ import numpy as np
 
 from analytics.core.checks import THRESHOLDS_BY_ROAD_TYPE, DetectorDiagnosis, diagnose_traffic_detectors
 from analytics.core.site_score import FAILED_CHECK_SCORE
-from analytics.service import item_backoff, site_scoring
-from analytics.service import reading_grid as grids
+from analytics.service import item_backoff, reading_grid, site_scoring
 from analytics.service.reading_grid import TICK_S, TICKS_PER_H
 from analytics.service.service_state import ServiceState
 from analytics.service.time_slice import UNLIMITED
@@ -135,7 +134,7 @@ def find_faulty_detectors(store: Store, directory: Directory, area_id: str, day:
     series = [one for one in series if one.site_id in site_ids]
     from_s, to_s = (day.replace(hour=hour).timestamp() for hour in (DIAGNOSED_FROM_H, DIAGNOSED_TO_H))
     ticks = (round(from_s) // TICK_S, round(to_s) // TICK_S)
-    value = grids.load_grid(store, series, site_ids, [FLOW, OCCUPANCY], ticks=ticks).value
+    value = reading_grid.load_grid(store, series, site_ids, [FLOW, OCCUPANCY], ticks=ticks).value
     flow, occupancy = value[:, :, 0].T, value[:, :, 1].T / 100
     diagnoses = diagnose_traffic_detectors(
         flow,

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from analytics.core.flags import Rule
-from analytics.twin import upstream_trace as tracing
+from analytics.twin import upstream_trace
 from analytics.twin.network import FlowNetwork
 from edge.wire.quantities import QUANTITIES
 
@@ -147,7 +147,7 @@ def trace_anomaly(
     node_index = next((at for at, node in enumerate(rivers) if node.site_id == anomaly.site_id), None)
     found = []
     if node_index is not None:
-        candidates = tracing.trace_upstream(
+        candidates = upstream_trace.trace_upstream(
             _flow_network(rivers, links), node_index, window_s=window_s, uncertainty=uncertainty
         )
         found = _candidates(candidates, rivers, links, anomaly.start_s)
@@ -242,7 +242,7 @@ def _flow_network(nodes: Sequence[Node], links: Sequence[Link]) -> FlowNetwork:
 
 
 def _candidates(
-    found: tracing.UpstreamCandidates, nodes: Sequence[Node], links: Sequence[Link], seen_s: float
+    found: upstream_trace.UpstreamCandidates, nodes: Sequence[Node], links: Sequence[Link], seen_s: float
 ) -> list[SourceCandidate]:
     at = {node.node_id: number for number, node in enumerate(nodes)}
     links_to_site: dict[int, list[str]] = {}

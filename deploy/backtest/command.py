@@ -18,7 +18,7 @@ from deploy.backtest import history_loading, labels, outputs, series_plot
 from deploy.backtest.history_loading import ReadingSelection
 from deploy.command_resources import open_store
 from deploy.settings import SettingsError
-from edge.drivers import file_mapping as mappings
+from edge.drivers import file_mapping
 from edge.drivers.file_mapping import MappingError
 from edge.wire.quantities import QUANTITIES
 
@@ -185,6 +185,6 @@ def _reading_selection(args: argparse.Namespace, zone: ZoneInfo) -> ReadingSelec
 
 def _zone_of_mapping(mapping: Path) -> ZoneInfo:
     try:
-        return ZoneInfo(mappings.load_mapping(mapping).time.zone)
+        return ZoneInfo(file_mapping.load_mapping(mapping).time.zone)
     except MappingError as error:
         raise SettingsError(str(error)) from error

@@ -19,9 +19,7 @@ from deploy.agent_fleet import FleetProgress, read_progress
 from deploy.embedded.server_environment import default_folder
 from deploy.running_platform import grafana_login, without_password
 from deploy.settings import SettingsError
-from deploy.up import folder_lock, ports
-from deploy.up import run_summary as summaries
-from deploy.up import state_file as states
+from deploy.up import folder_lock, ports, run_summary, state_file
 from deploy.up.child_processes import ChildProcess, ChildProcesses
 from deploy.up.servers import Servers
 from deploy.up.terminal_display import TerminalDisplay
@@ -122,20 +120,20 @@ class PlatformRun:
 
     def _announce_replay_end(self) -> bool:
         """Print that the replay has ended and the platform stays up; return False if the replay failed."""
-        if summaries.read_replay(self._replay_file) is None:
+        if run_summary.read_replay(self._replay_file) is None:
             return False
         self.report_replay()
         until = "Ctrl-C" if self.keeps_running else "the end of --for"
         self.screen.print_line(f"the recorded files are played; everything stays up until {until}")
         return True
 
-    def drain_and_match_faults(self) -> tuple[FleetProgress | None, list[summaries.FaultOutcome]]:
+    def drain_and_match_faults(self) -> tuple[FleetProgress | None, list[run_summary.FaultOutcome]]:
         """Wait until spools are empty and the platform has settled; return progress and fault outcomes."""
         if not self.children.lost:
             self._wait_until_settled()
         report = read_progress(self.report_path)
         live_from_s = report.live_from_s if report and report.live_from_s else time.time()
-        fault_outcomes = summaries.match_faults(
+        fault_outcomes = run_summary.match_faults(
             self.job.faults(),
             all_anomalies(self.store, AnomalyQuery()),
             self.store.directory(),
@@ -154,7 +152,7 @@ class PlatformRun:
             time.sleep(REFRESH_INTERVAL_S)
             report = self.refresh()
         time.sleep(SETTLE_S)
-        while self.store.health().rollups_due >= summaries.MAX_ROLLUPS_DUE and time.monotonic() < deadline:
+        while self.store.health().rollups_due >= run_summary.MAX_ROLLUPS_DUE and time.monotonic() < deadline:
             time.sleep(REFRESH_INTERVAL_S)
         return read_progress(self.report_path)
 
@@ -163,13 +161,13 @@ class PlatformRun:
 
     @property
     def _replay_file(self) -> Path:
-        return self.report_path.with_name(summaries.REPLAY_FILE)
+        return self.report_path.with_name(run_summary.REPLAY_FILE)
 
     def report_replay(self) -> ReplaySummary | None:
         """Print and return the replay's summary; None where the job is no replay, or it failed."""
         if not self.job.has_end or self.publisher is None:
             return None
-        found = summaries.read_replay(self._replay_file)
+        found = run_summary.read_replay(self._replay_file)
         for line in (
             replay_summary.summary_lines(found) if found else [self.children.last_log_line(self.publisher)]
         ):
@@ -239,7 +237,7 @@ def _run_in_folder(
         grafana_dsn = servers.grafana_dsn()
         shown_addresses[1:1] = [*_addresses_shown(servers, settings), *_grafana_shown(grafana_dsn)]
         _warn_of_open_ports(servers, settings, gateway, screen)
-        state = states.UpState(
+        state = state_file.UpState(
             pid=os.getpid(),
             dsn=servers.dsn,
             broker=servers.broker,
@@ -247,7 +245,7 @@ def _run_in_folder(
             gateway=address,
             grafana_dsn=grafana_dsn,
         )
-        stack.enter_context(states.publish_state(home, state))
+        stack.enter_context(state_file.publish_state(home, state))
         store = PostgresStore.open(servers.dsn)
         watched_store = stack.enter_context(closing(PostgresStore.open(servers.dsn, settings=WATCH_SETTINGS)))
         environ = {"TOWNTWIN_DSN": servers.dsn, "TOWNTWIN_BROKER": servers.broker}
@@ -292,7 +290,7 @@ def _run_in_folder(
                 screen.print_line(f"not healthy at the end: {problem}")
             healthy = children.healthy and not servers.was_restarted and not problem
             _print_ended_processes(children, screen)
-            summary_of_run = summaries.summarise_run(
+            summary_of_run = run_summary.summarise_run(
                 store,
                 report,
                 fault_outcomes,
@@ -382,13 +380,13 @@ def _create_key(store: PostgresStore, gateway: GatewaySettings) -> tuple[str, st
 
 
 def _print_outcome(
-    summary: summaries.RunSummary, fault_outcomes: list[summaries.FaultOutcome], screen: TerminalDisplay
+    summary: run_summary.RunSummary, fault_outcomes: list[run_summary.FaultOutcome], screen: TerminalDisplay
 ) -> int:
     for outcome in fault_outcomes:
         verdict = f"found: {outcome.anomaly.reason_en}" if outcome.anomaly else "NOT FOUND"
         screen.print_line(f"planned {outcome.fault.kind} ({outcome.fault.en}): {verdict}")
     screen.print_line(msgspec.json.encode(summary).decode())
-    return 0 if summaries.is_as_expected(summary) else 1
+    return 0 if run_summary.is_as_expected(summary) else 1
 
 
 def _print_ended_processes(children: ChildProcesses, screen: TerminalDisplay) -> int:

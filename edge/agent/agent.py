@@ -9,9 +9,9 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from edge.agent.publisher import SpoolPublisher
-from edge.agent.send_window import ReconnectBackoff
 from edge.agent.spool import SpoolBusyError, SpoolEntry, SpoolError
 from edge.wire import senml
+from edge.wire.backoff import Backoff
 from edge.wire.errors import EdgeError
 
 if TYPE_CHECKING:
@@ -54,12 +54,12 @@ class Agent:
     area, device : ids under which the device is enrolled
     driver : source of packs
     clock : returns Unix seconds [s], with which `Pack.due_s` is compared
-    refuse : called on another thread with a sentence for each message that the platform refused
+    on_refused : called on another thread with a sentence for each message that the platform refused
     grace_s : time after a requested stop in which messages are still sent over an open connection [s]
 
     Attributes
     ----------
-    untaken : readings read from the driver that could not be put into the spool before the end
+    not_spooled : readings read from the driver that could not be put into the spool before the end
 
     """
 
@@ -178,7 +178,7 @@ class Agent:
         """Put packs into the spool; while its disk is full, wait and retry, so that no reading is lost."""
         messages = [SpoolEntry(senml.encode_json(one.records), len(one.records)) for one in packs_due]
         readings = sum(one.readings for one in messages)
-        backoff = ReconnectBackoff(*DISK_RETRY_S)
+        backoff = Backoff(*DISK_RETRY_S)
         while True:
             try:
                 self._spool.put(messages)
@@ -224,7 +224,7 @@ class _PackSource:
         return self._peeked
 
     def take(self, max_packs: int, *, before_s: float = float("inf")) -> list[Pack]:
-        """Take the next pack, and up to ``most`` in all that are due before ``before_s`` [s]."""
+        """Take the next pack, and up to ``max_packs`` in all that are due before ``before_s`` [s]."""
         taken: list[Pack] = []
         while self._peeked is not None:
             pack, self._peeked = self._peeked, None

@@ -5,9 +5,10 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from edge.agent.send_window import ReconnectBackoff
+from edge.wire.backoff import Backoff
 
 CONNACK_TIMEOUT_S = 10.0  # a broker sends CONNACK within this, even over a slow 4G link
+FIRST_RECONNECT_S, LONGEST_RECONNECT_S = 0.5, 30.0  # so that the devices of a town do not overload a broker
 STABLE_AFTER_S = 10.0  # a connection that lasts this long was stable
 TAKEOVER_STABLE_AFTER_S = (
     120.0  # longer than the longest wait, after which a second client of the id takes over again
@@ -66,8 +67,8 @@ class ConnectionState:
     `TAKEOVER_STABLE_AFTER_S`, for the other client will reconnect too.
     """
 
-    def __init__(self, backoff: ReconnectBackoff | None = None) -> None:
-        self._backoff = backoff or ReconnectBackoff()
+    def __init__(self, backoff: Backoff | None = None) -> None:
+        self._backoff = backoff or Backoff(FIRST_RECONNECT_S, LONGEST_RECONNECT_S)
         self._try_at_s = 0.0
         self._opened_s = 0.0
         self._accepted_s: float | None = None
@@ -108,7 +109,7 @@ class ConnectionState:
         Parameters
         ----------
         end : how it ended; LOST or BROKEN before the broker accepted the connection counts as UNANSWERED
-        chance : random number in [0, 1), for the jitter
+        jitter : random number in [0, 1), for the jitter
         code : MQTT 5 reason code of a CONNACK or DISCONNECT, if there was one
         detail : further text for the sentence
 

@@ -1,9 +1,11 @@
-"""Send window, rate limit and back-off of the publisher; performs no I/O, the caller passes the time."""
+"""Send window and rate limit of the publisher; performs no I/O, the caller passes the time."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
+
+from edge.wire.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -119,38 +121,13 @@ class ReadingRateLimit:
     """Rate limit on readings per second: token bucket with a capacity of one second; 0 is unlimited."""
 
     def __init__(self, readings_per_s: float) -> None:
-        self._rate = readings_per_s
-        self._tokens = readings_per_s
-        self._at_s: float | None = None
+        self._bucket = TokenBucket(per_s=readings_per_s, burst=readings_per_s) if readings_per_s else None
 
     def allows(self, now_s: float) -> bool:
         """Whether another message may be sent now."""
-        if not self._rate:
-            return True
-        if self._at_s is not None:
-            self._tokens = min(self._rate, self._tokens + (now_s - self._at_s) * self._rate)
-        self._at_s = now_s
-        return self._tokens > 0
+        return self._bucket is None or self._bucket.tokens_at(now_s) > 0
 
     def spend(self, readings: int) -> None:
         """Record that a message with this number of readings was sent."""
-        self._tokens -= readings
-
-
-class ReconnectBackoff:
-    """Exponential back-off with jitter, so that the devices of a town do not reconnect all at once."""
-
-    def __init__(self, first_s: float = 0.5, longest_s: float = 30.0) -> None:
-        self._first_s = first_s
-        self._longest_s = longest_s
-        self._tries = 0
-
-    def reset(self) -> None:
-        """Restart at the first wait, after a success."""
-        self._tries = 0
-
-    def next_s(self, jitter: float) -> float:
-        """Return the next wait [s]; ``chance``, in [0, 1), shortens it by up to half."""
-        wait_s = min(self._longest_s, self._first_s * 2.0**self._tries)
-        self._tries = min(self._tries + 1, 16)
-        return wait_s * (1 - jitter / 2)
+        if self._bucket is not None:
+            self._bucket.spend(readings)

@@ -127,8 +127,8 @@ def without_repeats(
     Parameters
     ----------
     slots_of : maps the layout number of a row (its second number) to the series of its values
-    clash : called for each row of which values are dropped, with the number of those equal to the kept value,
-        and the number of those that differ
+    on_repeat : called for each row of which values are dropped, with the number of those equal to the
+        kept value, and the number of those that differ
 
     """
     without_repeats_rows = SortedRows(width)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from edge.drivers import Pack
 from edge.wire import senml
 from edge.wire.errors import PayloadError
+from edge.wire.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -103,21 +104,16 @@ class RefusalLog:
 
     def __init__(self, *, at_once: int = MAX_SHOWN_AT_ONCE, per_s: float = MAX_SHOWN_PER_S) -> None:
         self.count = 0
-        self._max_tokens, self._per_s = float(at_once), per_s
-        self._tokens = float(at_once)
-        self._at_s: float | None = None
+        self._bucket = TokenBucket(per_s=per_s, burst=at_once)
         self._suppressed = 0
 
     def note(self, sentence: str, now_s: float) -> str | None:
         """Count a refused line; returns the text to show, or None above the rate."""
         self.count += 1
-        if self._at_s is not None:
-            self._tokens = min(self._max_tokens, self._tokens + max(0.0, now_s - self._at_s) * self._per_s)
-        self._at_s = now_s
-        if self._tokens < 1:
+        if self._bucket.tokens_at(now_s) < 1:
             self._suppressed += 1
             return None
-        self._tokens -= 1
+        self._bucket.spend(1)
         suppressed, self._suppressed = self._suppressed, 0
         return f"{sentence} (and {suppressed:,} before it that were not shown)" if suppressed else sentence
 
@@ -129,7 +125,7 @@ class LineDriver:
     ----------
     chunks : bytes as they arrive, ``b""`` if none arrived for a while: `read_chunks`, or any binary file
     clock : returns the reference of relative times, Unix seconds [s]
-    refuse : called with a sentence for each refused line
+    on_refused : called with a sentence for each refused line
 
     Examples
     --------

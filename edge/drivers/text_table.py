@@ -91,7 +91,7 @@ class TextTable:
                 )
 
     def _data(self, account: FileReport, undecoded_so_far: int) -> Iterator[list[object]]:
-        """Yield the rows after the names; ``begun`` is the number of invalid bytes found before them."""
+        """Yield the rows after the names; ``undecoded_so_far`` invalid bytes were found before them."""
         while True:
             try:
                 for row in self._reader:

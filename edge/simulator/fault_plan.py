@@ -29,12 +29,12 @@ class PlannedFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     Attributes
     ----------
     fault_id : unique in the plan
-    kind : see `Kind`
+    kind : see `FaultKind`
     site_ids : sites where it is visible; for a sensor fault, the sites with wrong readings
     device_ids : the devices that send nothing
     quantities : canonical names of the quantities affected; empty for a silent device
     start_s, end_s : it is active in ``[start_s, end_s)`` [s]
-    size : see `Kind`; canonical unit of the quantity for sensor faults
+    size : see `FaultKind`; canonical unit of the quantity for sensor faults
     origin : node of the network where a slug, discharge or incident begins
     find_within_s : an anomaly at one of its sites and quantities must start within this after its start [s]
     en, zh : description of what happens

@@ -27,11 +27,11 @@ class SiteConditions:
     time_s : Unix seconds [s]
     water_c, air_c : temperatures [Cel]
     sun : light available for photosynthesis of algae, 0 to 1
-    wet : runoff of rain [mm]
+    runoff_mm : runoff of rain [mm]
     rain : rain intensity [mm/h]
     tide : amplitude of the tide as a share of that at the mouth, 0 to 1
-    slug : ammonia nitrogen from releases upstream [mg/L]
-    spill : sewage discharged at this outfall [m3/s]
+    ammonia_slug : ammonia nitrogen from releases upstream [mg/L]
+    sewage_flow : sewage discharged at this outfall [m3/s]
     """
 
     time_s: float

@@ -57,7 +57,7 @@ class TownSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    places : all devices with their sites
+    simulated_sites : all devices with their sites
     river, road : links in the direction of flow; the river must be a tree that ends in mouths
     node_kinds : ``source``, ``outfall``, ``mouth``, … by node
     """

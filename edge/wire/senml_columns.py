@@ -20,7 +20,7 @@ class SenmlColumns(NamedTuple):
     """A pack of n records: ``keys`` are (name, unit) pairs; times are relative to ``base_time_s``.
 
     ``times_s`` plus ``base_time_s`` is Unix seconds [s], or seconds from now if less than
-    `edge.wire.senml.RELATIVE_BELOW` (RFC 8428 section 4.5.3).
+    `edge.wire.senml.RELATIVE_TIME_LIMIT_S` (RFC 8428 section 4.5.3).
     """
 
     keys: list[tuple[str, str | None]]

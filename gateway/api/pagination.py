@@ -71,7 +71,7 @@ def query_identity(request: Request) -> tuple[str, list[tuple[str, str]]]:
 
 def _invalid_cursor() -> ProblemError:
     detail = (
-        "cursor: it is good as it came, for the same question by whoever got it: "
-        "take it from 'next' of the page before"
+        "cursor: it is valid unchanged, for the same query and the same principal: "
+        "copy it from 'next' of the page before"
     )
     return ProblemError(422, detail, where="cursor")

@@ -19,7 +19,7 @@ EARLIEST_US, LATEST_US = (-62_135_596_800_000_000, 253_402_300_800_000_000)
 ReproduceParam = Annotated[
     str | None,
     Query(
-        description=f"`{SNAPSHOT_HEADER}` of an earlier answer: the same question is answered as it was then",
+        description=f"`{SNAPSHOT_HEADER}` of an earlier response: the query returns the data of that time",
         max_length=MAX_TOKEN_LENGTH,
     ),
 ]

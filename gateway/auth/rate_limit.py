@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from edge.wire.token_bucket import TokenBucket
+
 MAX_BUCKETS = 10_000
 
 
@@ -18,13 +20,15 @@ class TokenBuckets:
     def __init__(self, *, per_s: float, burst: float) -> None:
         self._per_s = per_s
         self._burst = burst
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # name -> (tokens, as of [s])
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def try_take(self, bucket_name: str, *, now_s: float) -> float:
         """Take a token and return 0; without one, return the time until there is one [s] and take nothing."""
-        seconds_until_token = self.seconds_until_token(bucket_name, now_s=now_s)
+        bucket = self._bucket(bucket_name)
+        seconds_until_token = self._seconds_until_token(bucket, now_s)
         if not seconds_until_token:
-            self._buckets[bucket_name] = (self._tokens_now(bucket_name, now_s) - 1, now_s)
+            bucket.spend(1)
+            self._buckets[bucket_name] = bucket
             self._buckets.move_to_end(bucket_name)
             if len(self._buckets) > MAX_BUCKETS:
                 self._buckets.popitem(last=False)
@@ -32,8 +36,10 @@ class TokenBuckets:
 
     def seconds_until_token(self, bucket_name: str, *, now_s: float) -> float:
         """Return the time until the bucket has a token [s]; 0 where it has one."""
-        return max(0.0, 1 - self._tokens_now(bucket_name, now_s)) / self._per_s
+        return self._seconds_until_token(self._bucket(bucket_name), now_s)
 
-    def _tokens_now(self, bucket_name: str, now_s: float) -> float:
-        tokens, updated_s = self._buckets.get(bucket_name, (self._burst, now_s))
-        return min(self._burst, tokens + max(0.0, now_s - updated_s) * self._per_s)
+    def _bucket(self, name: str) -> TokenBucket:
+        return self._buckets.get(name) or TokenBucket(per_s=self._per_s, burst=self._burst)
+
+    def _seconds_until_token(self, bucket: TokenBucket, now_s: float) -> float:
+        return max(0.0, 1 - bucket.tokens_at(now_s)) / self._per_s

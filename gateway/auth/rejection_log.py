@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from gateway.auth import api_keys
-from gateway.auth import request_auth as request_state
+from gateway.auth import api_keys, request_auth
 from gateway.auth.rate_limit import TokenBuckets
 from gateway.metrics import REJECTED_REQUESTS
 
@@ -47,7 +46,7 @@ class RejectionLog:
         if status not in REJECTION_STATUSES:
             return
         REJECTED_REQUESTS.labels(status).inc()
-        auth: RequestAuth | None = scope.get(request_state.AUTH_SCOPE_KEY)
+        auth: RequestAuth | None = scope.get(request_auth.AUTH_SCOPE_KEY)
         address, now_s = "" if auth is None else auth.address, time.time()
         if self._address_limiter.try_take(address, now_s=now_s) or self._total_limiter.try_take(
             "", now_s=now_s

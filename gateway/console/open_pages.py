@@ -17,7 +17,7 @@ import structlog
 from nicegui import core
 from starlette.exceptions import HTTPException
 
-from gateway.auth import request_auth as request_state
+from gateway.auth import request_auth
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -137,7 +137,7 @@ def _client_id_of(environ: dict[str, Any]) -> str | None:
 
 def _auth_of_socket(sid: str) -> RequestAuth | None:
     environ = core.sio.get_environ(sid) or {}
-    auth: RequestAuth | None = environ.get("asgi.scope", {}).get(request_state.AUTH_SCOPE_KEY)
+    auth: RequestAuth | None = environ.get("asgi.scope", {}).get(request_auth.AUTH_SCOPE_KEY)
     return auth
 
 

@@ -18,7 +18,7 @@ from edge.wire.quantities import QUANTITIES
 from gateway.api import problems, request_context
 from gateway.api.problems import ProblemError
 from gateway.api.request_context import RequestContext
-from gateway.auth import request_auth as request_state
+from gateway.auth import request_auth
 from gateway.console import network_map, plot_range, script_nonces, series_chart
 from gateway.console.dead_letter_dialog import DeadLetterDialog
 from gateway.console.health_strip import HealthStrip
@@ -132,7 +132,7 @@ def add_console(app: FastAPI) -> None:
         )
         _set_client_language(ui.context.client, language)
         page_context = request_context.context_for(app_context, request)
-        auth: RequestAuth = request.scope[request_state.AUTH_SCOPE_KEY]
+        auth: RequestAuth = request.scope[request_auth.AUTH_SCOPE_KEY]
         pages.add(ui.context.client, auth)
         state_cache = state_caches.setdefault(page_context.principal.areas, PlatformStateCache(page_context))
         page = ConsolePage(page_context, state_cache, language, authenticator=authenticator, auth=auth)

@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 
 from gateway.api import pagination, snapshots
 from gateway.api.models import row_models
-from gateway.auth import request_auth as request_state
+from gateway.auth import request_auth
 from gateway.formats import encoding
 from gateway.formats.negotiation import MEDIA_TYPES, ResponseFormat
 
@@ -124,12 +124,12 @@ def _is_client_current(response_format: ResponseFormat, etag: str) -> bool:
 
 def _mark_export(response_format: ResponseFormat) -> None:
     """Mark the request as an export in the audit log."""
-    auth: RequestAuth = response_format.request.scope[request_state.AUTH_SCOPE_KEY]
+    auth: RequestAuth = response_format.request.scope[request_auth.AUTH_SCOPE_KEY]
     auth.is_export = True
 
 
 def _count_rows(response_format: ResponseFormat, rows: int) -> None:
-    auth: RequestAuth = response_format.request.scope[request_state.AUTH_SCOPE_KEY]
+    auth: RequestAuth = response_format.request.scope[request_auth.AUTH_SCOPE_KEY]
     auth.rows += rows
 
 

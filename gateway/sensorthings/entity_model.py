@@ -128,7 +128,7 @@ class EntityModel:
         return Entity(kind, typed_id) if result else None
 
     def follow(self, entity: Entity, link: str) -> list[Entity]:
-        """Return the linked entities; for Observations use `series_below`."""
+        """Return the linked entities; for Observations use `series_ids_of`."""
         kind, key = entity.kind, entity.id
         if kind is OBSERVATION:
             series = self.directory_index.series[entity.reading.series_id]  # type: ignore[union-attr]

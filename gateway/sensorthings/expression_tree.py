@@ -54,7 +54,7 @@ class FunctionCall:
 
 @dataclass(frozen=True, slots=True)
 class PropertyRef:
-    """A resolved path: links to follow, a property, and the path ``inside`` its JSON value."""
+    """A resolved path: links to follow, a property, and the path ``json_path`` inside its JSON value."""
 
     links: tuple[str, ...]
     name: str

@@ -46,7 +46,7 @@ class EntityRenderer:
         """Number of Observations rendered so far, expansions included."""
 
     def render_set(self, entity_set: EntitySet, query: QueryOptions, set_url: str) -> dict[str, Any]:
-        """Render a page of a set; ``address`` is the URL of the set."""
+        """Render a page of a set; ``set_url`` is the URL of the set."""
         page = self._read_page(entity_set, query)
         self._pager.prefetch(page.entities, query, self._page_size)
         return self._with_next_link(

@@ -10,8 +10,7 @@ from fastapi import APIRouter, Request, Response
 from gateway.api.problems import ProblemError, problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
 from gateway.auth.authorization import SENSORTHINGS, requires
-from gateway.sensorthings import entity_properties, query_options, rendering
-from gateway.sensorthings import resource_path as paths
+from gateway.sensorthings import entity_properties, query_options, rendering, resource_path
 from gateway.sensorthings.conformance import IMPLEMENTED_REQUIREMENTS
 from gateway.sensorthings.entity_model import EntityModel
 from gateway.sensorthings.entity_types import ENTITY_TYPES
@@ -72,7 +71,7 @@ def resource(request: Request, context: CurrentContext, path: str) -> Response:
 @requires(SENSORTHINGS)
 def reject_change(path: str) -> None:
     """Reject every write: the API is read-only."""
-    raise ProblemError(501, paths.UNSUPPORTED_DETAILS.get(path, READ_ONLY_DETAIL))
+    raise ProblemError(501, resource_path.UNSUPPORTED_DETAILS.get(path, READ_ONLY_DETAIL))
 
 
 def _open_and_answer(request: Request, context: RequestContext, path: str) -> Response:
@@ -86,7 +85,7 @@ def _open_and_answer(request: Request, context: RequestContext, path: str) -> Re
 def _respond_to_path(
     request: Request, context: RequestContext, path: str, entity_model: EntityModel
 ) -> Response:
-    resolved = paths.resolve_path(path, entity_model)
+    resolved = resource_path.resolve_path(path, entity_model)
     target_resource, root = resolved.target_resource, _root_url(request)
     if isinstance(target_resource, PropertyValue):
         if any(name.startswith("$") for name, _ in query_options.split_query_string(request.url.query)):
@@ -110,7 +109,7 @@ def _respond_to_path(
 
 def _render_resource(
     renderer: EntityRenderer,
-    resolved: paths.ResolvedResource,
+    resolved: resource_path.ResolvedResource,
     query: query_options.QueryOptions,
     set_url: str,
 ) -> Response:

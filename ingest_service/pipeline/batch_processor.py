@@ -12,9 +12,9 @@ import numpy as np
 import structlog
 
 from edge.wire import receipts, topics
+from edge.wire.backoff import Backoff
 from edge.wire.errors import TopicError
 from ingest_service.pipeline import batch_metrics, decode, metrics
-from ingest_service.pipeline.backoff import Backoff
 from ingest_service.pipeline.device_clocks import DeviceClocks
 from ingest_service.pipeline.errors import IngestError
 from ingest_service.pipeline.message import to_dead_letter
@@ -57,14 +57,14 @@ class BatchProcessingError(IngestError, StoreRefusedError):
 
 
 class BatchProcessor:
-    """Processes batches of messages; those for which `take` returned True are committed.
+    """Processes batches of messages; those for which `ingest` returned True are committed.
 
     Parameters
     ----------
     wait : waits for the given time [s]; returns True if the process shall stop
     clock : returns Unix seconds [s]
     epoch : epoch of the shard's owner; the store refuses batches of an earlier epoch
-    fast : passed to `ShardJudge`
+    use_compiled : passed to `ShardJudge`
 
     """
 
@@ -110,7 +110,8 @@ class BatchProcessor:
     def ingest(self, messages: Sequence[Message], on_committed: OnCommitted = lambda *_: None) -> bool:
         """Decode, judge and commit messages, retrying while the store is unavailable.
 
-        ``kept`` is called after each commit. Returns False if a stop was requested before all were committed.
+        ``on_committed`` is called after each commit. Returns False if a stop was requested before all were
+        committed.
         """
         try:
             prepared = self.prepare(messages)

@@ -34,7 +34,8 @@ class CommitQueue:
 
     Parameters
     ----------
-    kept : called on any thread, once per commit, with the committed messages and the dead letters among them
+    on_committed : called on any thread, once per commit, with the committed messages and the dead
+        letters among them
 
     """
 

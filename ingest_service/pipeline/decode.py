@@ -53,7 +53,7 @@ class DecodedBatch:
     value : (n,) in the canonical unit
     has_wrong_clock : (n,) whether the clock of the device is known to be wrong
     declared_quality : (n,) QARTOD flag that the device gives its reading, 0 if it gives none
-    letters : dead letters, one per message with a fault
+    dead_letters : dead letters, one per message with a fault
     statuses : one per status message
 
     """
@@ -169,8 +169,8 @@ def _decode_well_formed(
 ) -> tuple[RawReadings, set[int]]:
     """Decode the messages that are valid throughout; also returns the indices of all data messages.
 
-    Appends to ``letters`` and ``statuses``. Data messages without a reading in the result still have to be
-    decoded record by record.
+    Appends to ``dead_letters`` and ``statuses``. Data messages without a reading in the result still have
+    to be decoded record by record.
     """
     resolver = context.resolver
     data: set[int] = set()

@@ -16,9 +16,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edge.wire import receipts, topics
+from edge.wire.backoff import Backoff
 from edge.wire.topics import TopicKind
 from ingest_service.pipeline import metrics, reason_codes
-from ingest_service.pipeline.backoff import Backoff
 from ingest_service.pipeline.message import Message
 
 if TYPE_CHECKING:
@@ -87,12 +87,12 @@ class MqttSession:
 
     @property
     def dropping(self) -> bool:
-        """Whether messages are dropped because the inbox was full for too long; see `ask_again`."""
+        """Whether messages are dropped because the inbox was full: see `reconnect_for_redelivery`."""
         return self._dropping
 
     @property
     def fault_key(self) -> str:
-        """Return the fault that keeps messages from arriving, a key of `process_words.WHY`; empty if none."""
+        """Return what keeps messages from arriving, a key of `process_messages.REASON_TEXTS`; or empty."""
         if self._fault_key or not self._connected:
             return self._fault_key or "broker"
         thread_name = f"paho-mqtt-client-{self._client_id}"  # the name paho gives its thread
@@ -156,7 +156,7 @@ class MqttSession:
         connection = self._client.socket()
         if isinstance(connection, socket.socket):
             log.info("asking_again", action="connecting anew for messages that were let go")
-            self._backoff = Backoff(longest_s=MAX_RECONNECT_WAIT_S)
+            self._backoff.reset()
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
@@ -257,7 +257,7 @@ class MqttSession:
         _properties: object,
     ) -> None:
         if self._was_stable(time.monotonic(), taken_over=reason.value == reason_codes.TAKEN_OVER):
-            self._backoff = Backoff(longest_s=MAX_RECONNECT_WAIT_S)
+            self._backoff.reset()
         self._subscribed_s = math.inf
         with self._lock:
             self._committed = False

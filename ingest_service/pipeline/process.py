@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import start_http_server
 
+from edge.wire.backoff import Backoff
 from ingest_service.pipeline import metrics
-from ingest_service.pipeline.backoff import Backoff
 from ingest_service.pipeline.batch_processor import BatchProcessor
 from ingest_service.pipeline.commit_queue import CommitQueue
 from ingest_service.pipeline.compiled_judge_loader import CompiledJudgeLoader
@@ -79,7 +79,7 @@ def _own_or_stand_by(
                     _ShardOwner(
                         store, broker, settings, lease, stop, progress=progress, compiled_judge=compiled_judge
                     ).serve()
-                    backoff = Backoff()
+                    backoff.reset()
                     continue
             if not standing_by:
                 log.info("standing_by", shard=settings.shard)

@@ -15,7 +15,7 @@ class ReasonCodeMeaning(NamedTuple):
     Attributes
     ----------
     codes : MQTT 5 reason codes
-    what : meaning of the codes
+    description : meaning of the codes
     temporary : whether it passes by itself; otherwise an operator has to act
     action : what the process does, or what the operator must do
 

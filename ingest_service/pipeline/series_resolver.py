@@ -55,7 +55,7 @@ class SeriesResolver:
     ----------
     series_id, scale, offset : (n_codes,) by *code*, which stands for a channel of a device sent in one unit
     earliest_s : (n_codes,) an earlier measured time comes from a clock that was never set, Unix seconds [s]
-    known_since_s : likewise by device
+    earliest_valid_s : likewise by device
 
     """
 

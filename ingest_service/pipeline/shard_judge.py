@@ -69,7 +69,8 @@ class ShardJudge:
 
     Parameters
     ----------
-    fast : decides by block whether the compiled judge is used; None uses it always where it is installed
+    use_compiled : decides by block whether the compiled judge is used; None uses it wherever it is
+        installed
 
     Attributes
     ----------

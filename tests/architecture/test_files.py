@@ -73,14 +73,14 @@ def test_modules_fit_a_sitting() -> None:
     assert {path: lines for path, lines in lengths.items() if lines > LONGEST} == {}
 
 
-def test_every_module_says_what_it_is_for() -> None:
+def test_every_module_has_a_purpose_in_its_docstring() -> None:
     silent = [
         name(path) for path in modules(*ROOMS, "tests") if not ast.get_docstring(ast.parse(path.read_text()))
     ]
     assert silent == []
 
 
-def test_everything_public_says_what_it_does() -> None:
+def test_everything_public_has_a_docstring() -> None:
     silent = [
         f"{name(path)}: {one}"
         for path in modules(*ROOMS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ RETIRED = frozenset({
     "seen", "stillness", "strangers", "stretch", "stretches", "tell", "told", "wall", "walled", "wanted",
     "whom", "whose",
 })  # fmt: skip
+STATEMENTS = REPOSITORY / "ingest_service/storage/postgres/queries"
 # JSON fields, columns, and a method of the standard library: they keep their names.
 KEPT = {
     ("gateway/api/models/dead_letter_models.py", "letters"),
@@ -78,6 +80,24 @@ def test_no_retired_word_is_an_identifier() -> None:
         if Path(path).stem in RETIRED and not path.startswith("deploy/commands/")  # named as the commands
     ]
     assert found == []
+
+
+def retired_statements(sql: str) -> list[str]:
+    """Names of SQL statements (``-- name: sentence``) with a retired word; kinds of values keep theirs."""
+    names = re.findall(r"(?m)^-- ([a-z][a-z0-9_]*): ", sql)
+    return [
+        name
+        for name in names
+        if not name.startswith("sta_as_")
+        and RETIRED.intersection(re.sub("dead_letters?", "", name).split("_"))
+    ]
+
+
+def test_no_retired_word_is_in_the_name_of_an_sql_statement() -> None:
+    found = {path.name: retired_statements(path.read_text("utf-8")) for path in STATEMENTS.glob("*.sql")}
+    assert found
+    assert {name: statements for name, statements in found.items() if statements} == {}
+    assert retired_statements("-- count_letters: Number.\nSELECT 1;\n-- count: All.") == ["count_letters"]
 
 
 @pytest.mark.parametrize(

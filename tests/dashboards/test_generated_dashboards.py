@@ -157,7 +157,7 @@ def test_both_languages_have_the_same_panels() -> None:
     assert len({board["uid"] for board in BOARDS.values()}) == 8 * len(translations.LANGUAGES)
 
 
-def test_every_word_is_said_in_both_languages_and_every_query_used() -> None:
+def test_every_word_is_in_both_languages_and_every_query_used() -> None:
     assert [key for key, pair in translations.TRANSLATIONS.items() if not all(pair)] == []
     all_sql = json.dumps([BOARDS[name] for name in BOARDS if ".en." in name])
     unused = [

@@ -161,7 +161,7 @@ def test_what_an_older_push_left_is_brought_up_to_date(grafana: FakeGrafana) -> 
     assert grafana.boards[BOARD]["dashboard"]["title"] == "乡镇总览"
 
 
-def test_a_person_s_dashboard_is_not_written_over_without_being_told(grafana: FakeGrafana) -> None:
+def test_a_person_s_dashboard_is_not_overwritten_without_an_option(grafana: FakeGrafana) -> None:
     pushed(grafana)
     grafana.save_as_person(BOARD, message="wider", title="My town")
     grafana.rules.pop(RULE)
@@ -191,7 +191,7 @@ def test_a_provisioned_dashboard_is_left_to_its_file(grafana: FakeGrafana) -> No
         pushed(grafana)
 
 
-def test_a_person_s_rule_is_not_written_over_without_being_told(grafana: FakeGrafana) -> None:
+def test_a_person_s_rule_is_not_overwritten_without_an_option(grafana: FakeGrafana) -> None:
     pushed(grafana)
     grafana.rules[RULE] = {**grafana.rules[RULE], "for": "1h"}
     with pytest.raises(PushError, match=f"alert rule {RULE}: its content is not what was pushed"):
@@ -268,7 +268,7 @@ def test_a_wrong_token_is_a_sentence(grafana: FakeGrafana, capsys: pytest.Captur
     assert "Grafana refuses the token" in capsys.readouterr().err
 
 
-def test_nobody_there_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_listener_is_an_error_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["dashboards", "push", "--url", "http://127.0.0.1:9", "--token", TOKEN]) == 1
     assert "Grafana does not answer" in capsys.readouterr().err
 

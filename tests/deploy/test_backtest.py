@@ -154,7 +154,7 @@ def test_a_picture_shows_values_anomaly_and_label(folder: Path) -> None:
         assert (np.abs(pixels - np.array(color)).max(axis=2) < SHADED).sum() > 20, color
 
 
-def test_a_cluster_says_what_threads_say(folder: Path) -> None:
+def test_a_cluster_returns_what_threads_return(folder: Path) -> None:
     with LocalCluster(
         n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address="127.0.0.1:0"
     ) as cluster:

@@ -37,7 +37,7 @@ def look(children: ChildProcesses) -> bool:
     return bool(children.lost)
 
 
-def test_a_process_that_dies_for_good_is_said_in_plain_words_once(
+def test_a_process_that_dies_for_good_is_reported_in_plain_words_once(
     children: ChildProcesses, printed: list[str], tmp_path: Path
 ) -> None:
     child = children.start("ingest", "--batch-messages", "none")  # a setting that ends it at once

@@ -58,7 +58,7 @@ def first_lines(lines: Iterable[str]) -> str:
     return " ".join(" ".join(lines).split())
 
 
-def test_help_of_towntwin_imports_no_heavy_module_and_tells_of_every_command() -> None:
+def test_help_of_towntwin_imports_no_heavy_module_and_lists_every_command() -> None:
     *shown, modules = python(CALL, "--help")
     assert not (NUMBERS | SERVERS | DATABASE | LOGS | {"paho"}) & set(json.loads(modules))
     text = first_lines(shown)

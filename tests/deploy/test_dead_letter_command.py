@@ -112,7 +112,7 @@ def listening(ingest: PlatformProcess) -> Iterator[None]:
         yield
 
 
-def test_a_letter_is_listed_shown_and_stored_once_its_channel_is_enrolled(operator: Operator) -> None:
+def test_a_dead_letter_is_listed_shown_and_stored_once_its_channel_is_enrolled(operator: Operator) -> None:
     payload = pack("turbidity", "NTU", {operator.start_s: 17.5})
     with listening(operator.ingest()), MqttTestDevice(operator.broker, DATA) as device:
         device.send(payload)
@@ -163,7 +163,7 @@ def test_a_letter_is_listed_shown_and_stored_once_its_channel_is_enrolled(operat
         assert operator.towntwin("letters", "list").returncode == 1, "there are none"
 
 
-def test_a_letter_whose_reading_clashes_is_kept_with_its_count(operator: Operator) -> None:
+def test_a_dead_letter_whose_reading_clashes_is_kept_with_its_count(operator: Operator) -> None:
     """Its channel is enrolled, but somebody stored another value for its time: nothing may be lost."""
     with listening(operator.ingest()), MqttTestDevice(operator.broker, DATA) as device:
         device.send(pack("turbidity", "NTU", {operator.start_s: 17.5}))
@@ -237,7 +237,7 @@ def waits_for_a_lock(connection: psycopg.Connection[Any]) -> bool:
     return found is not None and found[0] > 0
 
 
-def test_letters_are_purged_by_filter_and_never_by_default(operator: Operator) -> None:
+def test_dead_letters_are_purged_by_filter_and_never_by_default(operator: Operator) -> None:
     with listening(operator.ingest()), MqttTestDevice(operator.broker, DATA) as device:
         device.send(b"hello")
         device.send(pack("turbidity", "NTU", {operator.start_s: 17.5}))

@@ -38,7 +38,7 @@ def test_the_cluster_is_three_towns_of_real_counties_with_about_200_series() -> 
     assert {one.interval_s for one in known.series} == {300.0}
 
 
-def test_everything_made_up_says_so() -> None:
+def test_everything_simulated_is_marked_so() -> None:
     known = demo.directory()
     assert all(site.demo and "(demo)" in site.en and "(演示)" in site.zh for site in known.sites)
     assert all("(demo)" in area.en and "(演示)" in area.zh for area in known.areas if area.level == "town")
@@ -146,7 +146,7 @@ def test_a_stuck_sensor_repeats_one_value_for_three_hours_that_would_have_moved(
 @pytest.mark.parametrize(
     "fault", [one for one in PLAN if one.kind is FaultKind.SILENT], ids=lambda one: one.fault_id
 )
-def test_a_silent_device_says_nothing(fault: PlannedFault) -> None:
+def test_a_silent_device_sends_nothing(fault: PlannedFault) -> None:
     read = played(fault.site_ids[0], AT_NIGHT_S, with_faults=True)
     assert not [since_s for times in read.values() for since_s in times if fault.is_active(since_s)]
     assert all(times for times in read.values())
@@ -176,7 +176,7 @@ def test_a_plan_that_does_not_fit_the_towns_is_refused(change: dict[str, object]
         fault_plan_checks.check_fault_plan([wrong], demo.directory(), demo.spec())
 
 
-def test_the_documentation_tells_every_planned_fault_and_its_time() -> None:
+def test_the_documentation_lists_every_planned_fault_and_its_time() -> None:
     page = (Path(__file__).parents[2] / "docs" / "demo.md").read_text(encoding="utf-8")
     rows = {cells[1].strip(" `"): cells for line in page.splitlines() if len(cells := line.split("|")) == 7}
     for fault in PLAN:

@@ -104,7 +104,7 @@ def test_data_of_another_version_are_refused_in_words(open_folder: Path) -> None
         EmbeddedPostgres(open_folder / "postgres").start()
 
 
-def test_a_port_in_use_is_told_with_the_log(open_folder: Path) -> None:
+def test_a_port_in_use_is_reported_with_the_log(open_folder: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -289,7 +289,7 @@ def test_a_killed_broker_starts_again_on_its_port(embedded_broker: EmbeddedBroke
     assert (embedded_broker.folder / "log").read_text() == ""
 
 
-def test_a_broker_without_a_port_says_so(tmp_path: Path) -> None:
+def test_a_broker_without_a_port_reports_it(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -16,8 +16,7 @@ from deploy.agent_fleet import FleetProgress
 from deploy.embedded.server_environment import free_port
 from deploy.settings import SettingsError
 from edge.agent.settings import Settings as AgentSettings
-from edge.drivers import Pack
-from edge.drivers import file_mapping as mappings
+from edge.drivers import Pack, file_mapping
 from edge.drivers.file_report import FileReport
 from edge.drivers.replay_driver import Recording  # noqa: TC001
 from edge.wire.broker_address import BrokerAddress
@@ -114,7 +113,7 @@ def test_a_device_id_is_never_that_of_another_device(tmp_path: Path) -> None:
         recorded_devices.devices_of_recordings([one], taken, "a/b")
 
 
-def test_a_column_that_no_file_has_is_told_before_anything_starts(tmp_path: Path) -> None:
+def test_a_column_that_no_file_has_is_reported_before_anything_starts(tmp_path: Path) -> None:
     more = PH + '[[column]]\nmatch = "Tepm"\nquantity = "water_temperature"\nunit = "Cel"\n'
     with pytest.raises(SettingsError, match=r"no file has a column 'Tepm'.*optional = true"):
         opened(tmp_path, more, "a1.csv")
@@ -171,9 +170,9 @@ def test_the_page_has_a_mapping_with_every_key_and_a_row_for_every_reason(tmp_pa
     page = (REPOSITORY / "docs/replay.md").read_text()
     text = page.partition("```toml\n")[2].partition("```")[0]
     (tmp_path / "m.toml").write_text(text)
-    mappings.load_mapping(tmp_path / "m.toml")
-    keys = {*mappings.FileMapping.__struct_fields__, *mappings.TimeMapping.__struct_fields__}
-    keys |= {*mappings.ColumnMapping.__struct_fields__}
+    file_mapping.load_mapping(tmp_path / "m.toml")
+    keys = {*file_mapping.FileMapping.__struct_fields__, *file_mapping.TimeMapping.__struct_fields__}
+    keys |= {*file_mapping.ColumnMapping.__struct_fields__}
     assert [key for key in keys if not re.search(rf"\b{key}\b", text)] == []
     assert [one for one in replay_summary.ALL_REASONS if f"`{one}`" not in page] == []
 

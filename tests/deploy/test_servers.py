@@ -72,7 +72,7 @@ def test_no_server_runs_as_root(
 
 
 @pytest.mark.parametrize("persistence", [False, True])
-def test_mosquitto_forgets_unless_told_to_persist(
+def test_mosquitto_forgets_unless_configured_to_persist(
     start_mosquitto: StartMosquitto, *, persistence: bool
 ) -> None:
     broker = start_mosquitto(persistence=persistence)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from analytics.quality import default_limits
 from deploy import site_files
 from ingest_service.storage.contract.models import Channel, Device, Series
 
@@ -90,7 +91,7 @@ def test_a_site_brings_its_device_series_and_channels(tmp_path: Path) -> None:
     ]
 
 
-def test_defaults_hold_where_an_entry_says_nothing(tmp_path: Path) -> None:
+def test_defaults_hold_where_an_entry_has_no_value(tmp_path: Path) -> None:
     known = site_files.load_site_files(written(tmp_path, areas=AREAS, town=TOWN))
     assert {site.site_id: (site.area_id, site.demo) for site in known.sites} == {
         "r1": ("t1", True),
@@ -175,7 +176,7 @@ def test_an_area_that_does_not_exist_is_refused_with_those_that_do(
     assert any(says in one for one in error.value.problems), error.value.problems
 
 
-def test_a_site_without_an_area_is_told_to_name_one(tmp_path: Path) -> None:
+def test_a_site_without_an_area_is_an_error_that_requires_one(tmp_path: Path) -> None:
     found = problems(tmp_path, areas=AREAS, town=TOWN.replace('[defaults]\narea_id = "t1"', "[defaults]"))
     assert any("site 'r1' has no area_id: give it, or an area_id for the whole file" in one for one in found)
 
@@ -259,7 +260,7 @@ def test_two_sites_may_share_a_device_of_another_entry(tmp_path: Path) -> None:
         ("[defaults]", "[defaults", "town.toml: is no TOML in UTF-8: "),
     ],
 )
-def test_what_is_wrong_is_told_with_file_entry_and_remedy(
+def test_what_is_wrong_is_reported_with_file_entry_and_remedy(
     tmp_path: Path, old: str, new: str, sentence: str
 ) -> None:
     assert old in TOWN
@@ -279,7 +280,7 @@ def test_an_entry_of_a_wrong_type_hides_no_other_mistake(tmp_path: Path) -> None
     assert not any("r1" in one and "lon" not in one for one in found), "no consequence of the first"
 
 
-def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+def test_everything_that_is_wrong_is_reported_at_once(tmp_path: Path) -> None:
     wrong = TOWN.replace('"conductivity"]', '"EC"]').replace("target_class = 3", "target_class = 9")
     assert len([one for one in problems(tmp_path, areas=AREAS, town=wrong) if "has" in one]) >= 2
 
@@ -350,3 +351,16 @@ def test_an_interval_that_is_none_is_refused(interval: str, tmp_path: Path) -> N
     path.write_text(text)
     with pytest.raises(site_files.SiteFileError, match="must be above 0, and finite"):
         site_files.load_site_files([path])
+
+
+def test_an_alarm_budget_is_given_for_a_file_a_site_or_a_quantity(tmp_path: Path) -> None:
+    town = TOWN.replace("interval_s = 60", "interval_s = 60\nalarms_per_month = 0.1").replace(
+        "limits = { ph = { spike_fail = 2.0 } }", "limits = { ph = { alarms_per_month = 10 } }"
+    )
+    series = site_files.load_site_files(written(tmp_path, areas=AREAS, town=town)).series
+    limits = {one.quantity: default_limits.effective_limits(one) for one in series}
+    assert limits["conductivity"]["score_strong"] == pytest.approx(9)
+    assert limits["ph"]["score_strong"] == pytest.approx(7)
+    assert limits["ph"]["score_weak"] == pytest.approx(6)
+    (found,) = problems(tmp_path, areas=AREAS, town=town.replace("= 0.1", "= 0"))
+    assert "alarms_per_month 0 must be above 0" in found

@@ -26,7 +26,7 @@ FOUND = state_file.UpState(
 )
 
 
-def test_a_usual_port_that_is_taken_gives_way_to_the_next_and_that_is_said(
+def test_a_usual_port_in_use_gives_way_to_the_next_and_that_is_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     printed_lines: list[str] = []
@@ -93,7 +93,7 @@ def test_a_folder_that_can_not_be_used_is_a_sentence_and_no_traceback(
     assert f"--folder={folder} can't be used" in capsys.readouterr().err
 
 
-def test_doctor_says_that_a_database_does_not_answer_and_not_to_migrate_it(
+def test_doctor_reports_that_a_database_does_not_answer_and_not_to_migrate_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("deploy.commands.doctor.CONNECT_S", 0.5)

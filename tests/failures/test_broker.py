@@ -169,7 +169,7 @@ def test_redelivered_after_a_reconnect(
     assert unacknowledged[2] == 0
 
 
-def test_full_inbox_lets_go_and_asks_again(
+def test_full_inbox_drops_and_reconnects_for_redelivery(
     timescale_dsn: str, mosquitto: MosquittoServer, tmp_path: Path
 ) -> None:
     fill_the_inbox(timescale_dsn, mosquitto, tmp_path)

@@ -147,7 +147,7 @@ def test_the_twin_shows_every_node_and_link(client: Client) -> None:
         ("/v1/series/1/buckets", {"width": "soon"}, 422, "width"),
     ],
 )
-def test_wrong_queries_are_problems_that_say_what_to_do(
+def test_wrong_queries_are_problems_with_a_remedy(
     path: str, params: dict[str, Any], status: int, says: str, client: Client
 ) -> None:
     answer = get(client, path, **params)

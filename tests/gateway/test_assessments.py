@@ -123,7 +123,7 @@ def test_wrong_queries_are_problems(
     assert says in answer.json()["detail"]
 
 
-def test_a_store_in_memory_has_none_and_says_so() -> None:
+def test_a_store_in_memory_has_none_and_reports_it() -> None:
     memory = MemoryStore()
     memory.enrol(DIRECTORY)
     for path in ("/v1/assessments", "/v1/reports/330483/2026-10"):
@@ -191,7 +191,7 @@ def test_the_same_assessments_make_the_same_bytes(store: PostgresStore) -> None:
     )
 
 
-def test_what_a_reader_may_not_know_is_not_told(store: PostgresStore) -> None:
+def test_what_a_reader_may_not_know_is_not_returned(store: PostgresStore) -> None:
     whole = store.directory()
     hidden = "330483-d1-r04"
     part = Directory(
@@ -208,7 +208,7 @@ def test_what_a_reader_may_not_know_is_not_told(store: PostgresStore) -> None:
     assert page.count("<img ") == 2, "no roads, no picture of them"
 
 
-def test_a_month_without_one_before_says_so(store: PostgresStore) -> None:
+def test_a_month_without_one_before_is_marked_so(store: PostgresStore) -> None:
     page = get(store, "/v1/reports/330483/2026-10", language="en").text
     assert "There are no assessments of the month before." in page
 
@@ -277,7 +277,7 @@ def test_the_command_writes_what_the_api_answers(filled: tuple[str, PostgresStor
         ({"--compute": "", "--index-file": "nowhere.toml"}, 2, "can't be used as the index's weights"),
     ],
 )
-def test_the_command_says_what_is_wrong(
+def test_the_command_reports_what_is_wrong(
     changed: dict[str, str], code: int, says: str, filled: tuple[str, PostgresStore], tmp_path: Path
 ) -> None:
     given = {"--area": "330483", "--month": "2026-10", "--out": "report.html"} | changed

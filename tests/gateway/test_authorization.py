@@ -180,7 +180,7 @@ def test_what_is_open_to_anybody_holds_no_data(world: FourAreas) -> None:
 
 
 @pytest.mark.parametrize("role", Role, ids=list(ROLES_BY_NAME))
-def test_a_role_may_what_the_table_says(world: FourAreas, role: Role) -> None:
+def test_a_role_has_the_rights_of_the_table(world: FourAreas, role: Role) -> None:
     for method, path, right in data_rights(world, without=ENDLESS_PATHS):
         answer = request(world, method, path, OWN, role)
         assert right.role is not None

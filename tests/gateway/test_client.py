@@ -68,7 +68,7 @@ def answers(port: int) -> bool:
         return False
 
 
-def test_frames_of_both_kinds_say_the_same(address: str) -> None:
+def test_frames_of_both_kinds_have_the_same_content(address: str) -> None:
     with (
         Client(address, key=os.environ["KEY"]) as pandas,
         Client(address, key=os.environ["KEY"], frame="polars") as polars,
@@ -114,7 +114,7 @@ def test_a_parameter_that_the_client_does_not_know_is_refused_and_not_dropped(ad
                 method(**{"from": "2026-11-01T00:00:00Z"})
 
 
-def test_who_asks_too_often_is_answered_a_little_later(
+def test_too_many_requests_of_a_key_are_delayed(
     timescale_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = free_port()

@@ -53,7 +53,9 @@ def served() -> Iterator[ServedConsole]:
             yield address, store, pulses
 
 
-def test_a_fault_is_seen_to_appear(page: tuple[translations.Language, Page], served: ServedConsole) -> None:
+def test_a_fault_is_detected_when_it_appears(
+    page: tuple[translations.Language, Page], served: ServedConsole
+) -> None:
     language, one = page
     address, store, _ = served
     one.goto(address)

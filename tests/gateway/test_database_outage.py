@@ -182,7 +182,7 @@ class InterruptedResponse(StreamedResponse):
             asyncio.get_running_loop().call_later(2.0, self.network.restore)
 
 
-def test_an_export_that_has_not_begun_is_told_to_come_again(store: PostgresStore, network: Proxy) -> None:
+def test_an_export_that_has_not_begun_gets_a_time_to_retry(store: PostgresStore, network: Proxy) -> None:
     store.commit(Batch(fresh=readings(1, range(10))))
     app, headers = gateway_app(store, accounts=None, settings=SETTINGS), bearing(store)
     assert send_request(app, "GET", f"{EXPORT}?{QUERY}", headers=headers).text.count("\n") == 10

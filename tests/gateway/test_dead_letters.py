@@ -79,7 +79,7 @@ def store() -> MemoryStore:
     return store
 
 
-def test_a_letter_is_replayed_by_api_and_stored_once(
+def test_a_dead_letter_is_replayed_by_api_and_stored_once(
     timescale_dsn: str, mosquitto: Any, tmp_path: Path
 ) -> None:
     migrate(timescale_dsn)
@@ -129,7 +129,7 @@ def test_a_letter_is_replayed_by_api_and_stored_once(
     store.close()
 
 
-def test_letters_are_paged_newest_first_and_filtered(store: MemoryStore) -> None:
+def test_dead_letters_are_paged_newest_first_and_filtered(store: MemoryStore) -> None:
     api = DeadLetterClient(store)
     ids_and_sizes: list[tuple[int, int]] = []
     cursor: dict[str, str] = {}
@@ -150,7 +150,7 @@ def test_letters_are_paged_newest_first_and_filtered(store: MemoryStore) -> None
     assert [one["letter_id"] for one in api.dead_letters(device="d1", reason="unit")] == [8, 6, 2]
 
 
-def test_letters_are_purged_by_filter(store: MemoryStore) -> None:
+def test_dead_letters_are_purged_by_filter(store: MemoryStore) -> None:
     api = DeadLetterClient(store)
     assert api.post("/v1/dead-letters/purge", {"device": "d1", "reason": "unit"}) == {"letters": 3}
     moment = "2026-09-21T14:13:22Z"  # 1 790 000 002 s
@@ -185,7 +185,7 @@ def test_wrong_calls_are_problems_and_touch_nothing(
     assert len(api.dead_letters()) == 10
 
 
-def test_devices_are_shown_with_what_they_said_and_how_wrong_their_clock_is(store: MemoryStore) -> None:
+def test_devices_are_shown_with_their_status_and_how_wrong_their_clock_is(store: MemoryStore) -> None:
     device_status = {"online": True, "agent": "0.1", "spool_depth": 3, "clock_offset_s": 1.0, "time_s": 1.0}
     store.commit(
         Batch(

@@ -121,7 +121,7 @@ def test_a_turn_that_pauses_lets_others_work() -> None:
     asyncio.run(scenario())
 
 
-def test_a_key_that_has_spent_its_time_is_told_when_to_come_again() -> None:
+def test_a_key_that_has_spent_its_time_gets_the_time_to_retry() -> None:
     async def scenario() -> None:
         queue = FairQueue(per_key=1, total=1, max_waiting=3, budget=TimeBudget(share=0.5, burst_s=0.01))
         async with queue.work_slot("a"):

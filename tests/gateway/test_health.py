@@ -87,7 +87,7 @@ def test_with_ingest_it_is_ready_whatever_becomes_of_the_service(store: MemorySt
         ("database", "the database took no write at the last attempt"),
     ],
 )
-def test_what_keeps_a_reading_out_is_said(store: MemoryStore, fault: str, sentence: str) -> None:
+def test_what_keeps_a_reading_out_is_reported(store: MemoryStore, fault: str, sentence: str) -> None:
     with alive(store, every_s=0.02) as pulses:
         pulses["ingest"].read_work_status = lambda: WorkStatus(fault, "a host of ours")
         wait_until(lambda: health(store)["status"] == "failing", within_s=10, what="it shows")
@@ -98,7 +98,7 @@ def test_what_keeps_a_reading_out_is_said(store: MemoryStore, fault: str, senten
         assert _of(health(store), "ingest")["detail"] == "a host of ours"
 
 
-def test_a_key_of_an_area_is_not_told_where_processes_run(store: MemoryStore) -> None:
+def test_a_key_of_an_area_does_not_get_where_processes_run(store: MemoryStore) -> None:
     _, key = api_keys.create_key(ACCOUNTS, name="home", role=Role.VIEWER, created_by="tests", area_id=HOME)
     with alive(store) as pulses:
         assert _of(health(store), "ingest")["pid"] > 0

@@ -55,7 +55,7 @@ def answers(text: str) -> list[Any]:
     return found
 
 
-def test_a_series_is_judged_tried_and_adopted_as_the_page_says(address: str, tmp_path: Path) -> None:
+def test_a_series_is_judged_tried_and_adopted_as_the_page_describes(address: str, tmp_path: Path) -> None:
     rows = [f"{END_S + 300 * at:.0f},{SPIKE if at == 400 else 8 + at % 3 / 10}" for at in range(500)]
     (tmp_path / "river.csv").write_text("\n".join(["time,value", *rows]))
     judging, trying, adopting = howto_pages.code_blocks(JUDGE, "sh")
@@ -80,7 +80,7 @@ def test_a_series_is_judged_tried_and_adopted_as_the_page_says(address: str, tmp
     ("command", "expected_begin"),
     list(zip(howto_pages.code_blocks(LISTEN, "sh"), ("id: ", "event: anomaly"), strict=True)),
 )
-def test_a_stream_is_heard_and_gone_on_with_as_the_page_says(
+def test_a_stream_is_read_and_resumed_as_the_page_describes(
     command: str, expected_begin: str, address: str, tmp_path: Path
 ) -> None:
     """A new reader hears a heartbeat at least, and one that comes again is told what changed."""

@@ -70,7 +70,7 @@ def test_a_key_of_an_older_version_works_on_and_its_argon2_hash_is_replaced(
     assert send_request(again, "GET", "/v1/me", headers=wrong).status_code == 401
 
 
-def test_the_hash_of_an_old_key_is_replaced_behind_the_wall(store: PostgresStore) -> None:
+def test_the_hash_of_an_old_key_is_replaced_behind_row_level_security(store: PostgresStore) -> None:
     key_id, secret = bearing(store, Role.VIEWER)["Authorization"].split("_")[1:]
     set_hash(store, key_id, "old")
     with store.transaction() as connection:

@@ -106,7 +106,7 @@ def test_a_revoked_key_is_good_no_longer_within_seconds(store: PostgresStore, ap
     assert send_request(app, "DELETE", "/v1/keys/000000000000", headers=boss).status_code == 404
 
 
-def test_an_expired_key_says_so(store: PostgresStore, app: FastAPI) -> None:
+def test_an_expired_key_is_reported_as_expired(store: PostgresStore, app: FastAPI) -> None:
     theirs = bearing(store, Role.VIEWER, expires_s=time.time() - 1)
     answer = send_request(app, "GET", "/v1/me", headers=theirs)
     assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
@@ -235,7 +235,7 @@ def test_what_cannot_be_written_down_is_not_answered() -> None:
     )
 
 
-def test_no_secret_is_logged_or_told(
+def test_no_secret_is_logged_or_returned(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     app = gateway_app(MemoryStore())
@@ -253,7 +253,7 @@ def test_no_secret_is_logged_or_told(
     assert secret[:-2] not in exposed
 
 
-def test_too_many_requests_wait_and_too_many_strangers_are_not_heard() -> None:
+def test_too_many_requests_wait_and_too_many_failed_logins_are_refused() -> None:
     app = gateway_app(MemoryStore(), settings=Settings(requests_per_s=0.5, requests_burst=3))
     answers = [send_request(app, "GET", "/v1/me", headers=HEADERS) for _ in range(4)]
     assert [one.status_code for one in answers] == [200, 200, 200, 429]

@@ -140,7 +140,7 @@ def test_what_is_too_old_or_too_much_is_a_gap(store: MemoryStore, monkeypatch: p
     assert json.loads(much[-1].data)["from"] < json.loads(much[-1].data)["to"]
 
 
-def test_a_quiet_stream_says_where_it_stands(store: MemoryStore) -> None:
+def test_a_quiet_stream_sends_its_position(store: MemoryStore) -> None:
     async def scenario() -> list[StreamPosition]:
         add_anomaly(store, "a")
         stream = subscribe_to(store)
@@ -149,7 +149,7 @@ def test_a_quiet_stream_says_where_it_stands(store: MemoryStore) -> None:
     assert [one.revision for one in asyncio.run(scenario())] == [1, 1]
 
 
-def test_a_slow_reader_is_told_so_and_hurts_nobody(store: MemoryStore) -> None:
+def test_a_slow_reader_gets_an_end_event_and_delays_no_other(store: MemoryStore) -> None:
     async def scenario() -> None:
         broadcaster = EventBroadcaster(store, DirectoryCache(store), SETTINGS)
         slow_stream, quick = (
@@ -168,7 +168,7 @@ def test_a_slow_reader_is_told_so_and_hurts_nobody(store: MemoryStore) -> None:
     asyncio.run(scenario())
 
 
-def test_a_thousand_streams_are_told_in_one_process(store: MemoryStore) -> None:
+def test_a_thousand_streams_are_served_in_one_process(store: MemoryStore) -> None:
     async def scenario() -> None:
         app = gateway_app(store, settings=Settings(requests_burst=10_000, live_poll_s=0.05, heartbeat_s=60))
         streams = [

@@ -28,7 +28,7 @@ def store() -> MemoryStore:
     return two_towns()
 
 
-def test_what_was_committed_long_after_it_was_received_is_told(
+def test_what_was_committed_long_after_it_was_received_is_sent(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broadcaster, "FULL_READ_INTERVAL_S", 0.05)

@@ -49,7 +49,7 @@ def test_an_old_place_brings_the_newest_anomalies_and_a_gap_that_tells_where_to_
     assert gap.position.revision == 6, "who comes again with it gets the rest"
 
 
-def test_a_gap_of_other_towns_is_not_told(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gap_of_other_towns_is_not_reported(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(missed_events, "MAX_REPLAYED_ANOMALIES", 1)
 
     async def scenario() -> list[LiveEvent]:

@@ -79,7 +79,7 @@ def test_key_values_have_the_documented_shape(kind: str, client: Callable[[], As
     assert {name for entity in found for name in entity} >= {"name", "dateObserved"}
 
 
-def test_normalized_says_type_unit_time_and_flag(client: Callable[[], AsyncClient]) -> None:
+def test_normalized_has_type_unit_time_and_flag(client: Callable[[], AsyncClient]) -> None:
     for entity in get(client).json():
         for name, attribute in entity.items():
             if name in {"id", "type", "@context"}:

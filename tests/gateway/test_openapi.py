@@ -56,7 +56,7 @@ def test_every_operation_has_an_example(app: FastAPI) -> None:
     assert set(operations(app)) - ENDLESS == set(examples.load_examples()) == set(REQUESTS)
 
 
-def test_what_is_asked_of_a_visitor_is_described(app: FastAPI) -> None:
+def test_the_authentication_of_a_route_is_described(app: FastAPI) -> None:
     for name, operation in operations(app).items():
         found = app.state.route_rights.match(*name.split(" "))
         assert found is not None
@@ -69,7 +69,7 @@ def test_what_is_asked_of_a_visitor_is_described(app: FastAPI) -> None:
 
 
 @pytest.mark.parametrize("name", examples.load_examples())
-def test_an_example_can_be_asked_and_its_answer_is_as_described(name: str, app: FastAPI) -> None:
+def test_an_example_can_be_requested_and_its_response_is_as_described(name: str, app: FastAPI) -> None:
     description, example = app.openapi(), examples.load_examples()[name]
     answer = example_response(app, name, *REQUESTS[name])  # the example's own request, but for the time
     assert answer.status_code == 200, answer.text

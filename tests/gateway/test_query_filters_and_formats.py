@@ -89,7 +89,7 @@ def test_times_are_written_as_numpy_writes_them(us: list[int]) -> None:
 
 
 @pytest.mark.parametrize(("path", "params"), PATHS_AND_PARAMETERS)
-def test_every_form_says_the_same(path: str, params: dict[str, Any], client: ClientFactory) -> None:
+def test_every_format_has_the_same_content(path: str, params: dict[str, Any], client: ClientFactory) -> None:
     limit: dict[str, Any] = {"limit": 10_000} if path in ("/v1/anomalies", "/v1/readings") else {}
     answer = get_response(client, path, **params, **limit).json()
     wanted = answer["items"] if isinstance(answer, dict) else answer
@@ -217,7 +217,7 @@ def test_pages_of_readings_go_over_series_without_gap_or_repeat(client: ClientFa
 
 
 @pytest.mark.parametrize("form", ["csv", "ndjson"])
-def test_text_is_written_in_small_pieces_and_says_the_same(
+def test_text_is_written_in_small_pieces_and_has_the_same_content(
     form: str, client: ClientFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = "/v1/readings"
@@ -263,7 +263,7 @@ def test_answers_are_compressed_for_who_can_take_it(client: ClientFactory) -> No
     assert len(small) < len(plain) / 3
 
 
-def test_a_query_that_takes_too_long_is_a_problem_that_says_what_to_do(timescale_dsn: str) -> None:
+def test_a_query_that_takes_too_long_is_a_problem_with_a_remedy(timescale_dsn: str) -> None:
     migrate(timescale_dsn)
     store = PostgresStore.open(timescale_dsn, settings=Settings(statement_timeout_s=1))
     store.enrol(DIRECTORY)

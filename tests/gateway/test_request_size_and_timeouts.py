@@ -77,7 +77,7 @@ def test_a_large_body_is_a_problem_before_it_is_read(port: int) -> None:
     assert b"larger than 10,000 bytes" in answer
 
 
-def test_a_large_body_that_does_not_tell_its_length_is_one_too(port: int) -> None:
+def test_a_large_body_without_a_length_is_refused_too(port: int) -> None:
     chunk = b"1000\r\n" + b" " * 4096 + b"\r\n"
     answer = send_and_receive(port, head("Transfer-Encoding: chunked"), chunk, chunk, chunk)
     assert answer.startswith(b"HTTP/1.1 413")

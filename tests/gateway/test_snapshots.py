@@ -160,7 +160,7 @@ def test_without_the_token_the_answers_are_those_of_now(store: PostgresStore) ->
         assert new.content != old.content, new.url
 
 
-def test_what_was_not_committed_when_asked_is_not_in_the_answer_of_then(store: PostgresStore) -> None:
+def test_what_was_not_committed_at_the_snapshot_is_not_in_its_response(store: PostgresStore) -> None:
     app = gateway_app(store)
     start(store)
     url = f"/v1/readings?from={FROM}&to={TO}&format=csv"

@@ -17,11 +17,11 @@ def scope_key_of(connection: Connection[Any]) -> bytes:
     key: bytes | None = getattr(connection, "scope_key", None)
     if key is None:
         key = secrets.token_bytes(32)
-        connection.execute(QUERIES["begin_wall"], (key,))
+        connection.execute(QUERIES["register_scope_key"], (key,))
         connection.scope_key = key  # type: ignore[attr-defined]
     return key
 
 
-def set_area_role(connection: Connection[Any], area: str, name: str = "wall_enter") -> None:
+def set_area_role(connection: Connection[Any], area: str, name: str = "set_area_role") -> None:
     """Restrict the session to an area's rows until the end of the transaction."""
     connection.execute(QUERIES[name], signed_scope(area, scope_key_of(connection)))

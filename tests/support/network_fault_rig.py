@@ -13,8 +13,7 @@ from edge.agent.agent import Agent
 from edge.agent.settings import Settings
 from edge.agent.spool import Spool
 from edge.drivers import Pack
-from edge.wire import broker_address as wire_broker
-from edge.wire import senml
+from edge.wire import broker_address, senml
 from edge.wire.senml import Record
 from ingest_service.storage.contract.models import DeadLetterQuery
 from ingest_service.storage.postgres.migrate import migrate
@@ -119,7 +118,7 @@ class NetworkFaultRig:
             device=device,
             driver=ticks,
             spool=Spool.open(folder / "spool", edge),
-            broker=wire_broker.parse_broker_address(f"mqtt://{broker.host}:{broker.port}"),
+            broker=broker_address.parse_broker_address(f"mqtt://{broker.host}:{broker.port}"),
             settings=edge,
         )
         self._ingests: list[PlatformProcess] = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edge.drivers import file_mapping as mappings
+from edge.drivers import file_mapping
 from edge.drivers.replay_driver import Recording
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def open_recording(
         pq.write_table(content, path)
     else:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return Recording(path, mappings.load_mapping(folder / "m.toml"))
+    return Recording(path, file_mapping.load_mapping(folder / "m.toml"))
 
 
 def played_values(one: Recording) -> list[tuple[float, float]]:

@@ -6,9 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from analytics.service.item_backoff import ItemBackoff
-from analytics.service.monthly_assessment import index_weights as rule_files
+from analytics.service.monthly_assessment import index_weights, site_assessments, town_assessments
 from analytics.service.monthly_assessment import month_data as months
-from analytics.service.monthly_assessment import site_assessments, town_assessments
 from analytics.service.monthly_assessment.month_data import MonthData
 from analytics.service.service_state import ServiceState
 from analytics.service.time_slice import UNLIMITED
@@ -54,7 +53,7 @@ def assess(
         if checked_ago_s is not None and checked_ago_s < _look_every_s(database, settings, newest_s):
             return
         pending += _newest_months(months.month_at(newest_s, store.zone), settings.assess_months)
-    rules = rule_files.read_index_rules(settings.index_file)
+    rules = index_weights.read_index_rules(settings.index_file)
     while pending and not time_slice.is_over:
         month = pending.pop(0)
         if not month_backoff.is_deferred(month):

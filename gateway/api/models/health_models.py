@@ -8,7 +8,7 @@ from pydantic import Field
 
 from gateway.api.models import resource_models
 from gateway.api.models.resource_models import ApiModel, UtcTime
-from ingest_service.storage.health import process_messages as message_texts
+from ingest_service.storage.health import process_messages
 from ingest_service.storage.health.processes import ProcessState
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def bilingual_responses(sentences: Sequence[BilingualText]) -> list[BilingualTex
 
 def process_health_response(process: ProcessInfo, *, shows_hosts: bool) -> ProcessHealthResponse:
     """Return a process as a model; host, process id and detail only where ``shows_hosts``."""
-    sentence = message_texts.process_message(process)
+    sentence = process_messages.process_message(process)
     return ProcessHealthResponse(
         kind=process.kind,
         instance=process.instance,

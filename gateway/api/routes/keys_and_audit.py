@@ -9,8 +9,7 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Request
 
 from gateway.api import query_params
-from gateway.api.models import key_models as api_models
-from gateway.api.models import resource_models
+from gateway.api.models import key_models, resource_models
 from gateway.api.problems import ProblemError, not_found, problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
 from gateway.auth import api_keys as auth_keys
@@ -32,10 +31,10 @@ DAY_S = 86_400.0
 
 @router.get("/me", responses=problem_responses(401, 403, 429))
 @requires(RequiredRight(VIEWER))
-def me(context: CurrentContext) -> api_models.PrincipalResponse:
+def me(context: CurrentContext) -> key_models.PrincipalResponse:
     """The principal of the request, with its role, areas and scopes."""
     principal = context.principal
-    return api_models.PrincipalResponse(
+    return key_models.PrincipalResponse(
         who=principal.principal_id,
         name=principal.name,
         role=principal.role.role_name,  # type: ignore[arg-type]
@@ -46,14 +45,14 @@ def me(context: CurrentContext) -> api_models.PrincipalResponse:
 
 @router.get("/keys", responses=problem_responses(401, 403, 429))
 @requires(KEY_ADMINISTRATION)
-def keys(context: CurrentContext) -> list[api_models.KeyResponse]:
+def keys(context: CurrentContext) -> list[key_models.KeyResponse]:
     """The keys of the areas that you administer, newest first; never their secrets."""
     return [_key_response(one) for one in context.accounts.keys_in_areas(_administered_areas(context))]
 
 
 @router.post("/keys", responses=problem_responses(401, 403, 404, 429))
 @requires(KEY_ADMINISTRATION)
-def create(context: CurrentContext, new_key: api_models.NewKeyRequest) -> api_models.NewKeyResponse:
+def create(context: CurrentContext, new_key: key_models.NewKeyRequest) -> key_models.NewKeyResponse:
     """Create a key for an area that you administer; it is shown only once.
 
     It grants no more than you have: no higher role, no other area or scope, no later end. A key that is valid
@@ -77,14 +76,14 @@ def create(context: CurrentContext, new_key: api_models.NewKeyRequest) -> api_mo
     context.add_audit_detail(
         expires=None if new_key.expires is None else new_key.expires.isoformat(), loopback=loopback
     )
-    return api_models.NewKeyResponse(key_id=key.key_id, key=text)
+    return key_models.NewKeyResponse(key_id=key.key_id, key=text)
 
 
 @router.delete("/keys/{key_id}", responses=problem_responses(401, 403, 404, 409, 429))
 @requires(KEY_ADMINISTRATION)
 def revoke(
     context: CurrentContext, key_id: Annotated[str, Path(pattern="^[0-9a-f]{12}$")]
-) -> api_models.KeyResponse:
+) -> key_models.KeyResponse:
     """Revoke a key of your areas: it is rejected within seconds, and stays on record."""
     if _key_in_areas(context, key_id) is None:
         raise not_found("key", key_id)
@@ -104,7 +103,7 @@ def audit(
     who: Annotated[str | None, Query(description="One doer", examples=["key:0f3a5c9d2e71"])] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="Lines in the page")] = 100,
     cursor: query_params.CursorParam = None,
-) -> resource_models.PageResponse[api_models.AuditEntryResponse]:
+) -> resource_models.PageResponse[key_models.AuditEntryResponse]:
     """Changes and exports by principals that are bound to your areas, newest first."""
     cursor_signer = context.cursor_signer(request)
     (before,) = cursor_signer.decode(cursor, 1) if cursor else (None,)
@@ -127,7 +126,7 @@ def _key_in_areas(context: RequestContext, key_id: str) -> ApiKey | None:
     return key if key is not None and (administered is None or key.area_id in administered) else None
 
 
-def _check_grant(context: RequestContext, new_key: api_models.NewKeyRequest) -> None:
+def _check_grant(context: RequestContext, new_key: key_models.NewKeyRequest) -> None:
     """Raise `ProblemError` where a new key would have more than its creator: role, area, scopes or end."""
     if ROLES_BY_NAME[new_key.role] > context.principal.role:
         raise ProblemError(
@@ -158,15 +157,15 @@ def _check_grant(context: RequestContext, new_key: api_models.NewKeyRequest) -> 
         )
 
 
-def _audit_entry_response(one: AuditEntry) -> api_models.AuditEntryResponse:
+def _audit_entry_response(one: AuditEntry) -> key_models.AuditEntryResponse:
     row = msgspec.structs.asdict(one)
-    return api_models.AuditEntryResponse(at=resource_models.utc_datetime(row.pop("at_s")), **row)
+    return key_models.AuditEntryResponse(at=resource_models.utc_datetime(row.pop("at_s")), **row)
 
 
-def _key_response(one: ApiKey) -> api_models.KeyResponse:
+def _key_response(one: ApiKey) -> key_models.KeyResponse:
     row = msgspec.structs.asdict(one)
     del row["hash"]
     for name in ("created", "expires", "revoked", "last_used"):
         at_s = row.pop(f"{name}_s")
         row[name] = None if at_s is None else resource_models.utc_datetime(at_s)
-    return api_models.KeyResponse(area=row.pop("area_id"), **row)
+    return key_models.KeyResponse(area=row.pop("area_id"), **row)

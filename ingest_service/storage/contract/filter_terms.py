@@ -26,7 +26,7 @@ class SeriesColumn:
 
 @dataclass(frozen=True, slots=True)
 class ObservationField:
-    """A field of the observation, by the names of `compiling.OWN`."""
+    """A field of the observation, by the keys of `observation_filters.FIELD_KINDS`."""
 
     name: str
 

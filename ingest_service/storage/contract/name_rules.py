@@ -25,7 +25,7 @@ def is_valid_name(text: str) -> bool:
 
 
 def escape_controls(text: str, max_characters: int | None = None) -> str:
-    r"""Escape the control characters of a text, and truncate it to ``most`` characters if given.
+    r"""Escape the control characters of a text, and truncate it to ``max_characters`` characters if given.
 
     >>> escape_controls("a\nb\x1b[31m\x00"), escape_controls("abcdef", 3)
     ('a\\nb\\x1b[31m\\x00', 'abc… (6 characters)')
@@ -36,7 +36,7 @@ def escape_controls(text: str, max_characters: int | None = None) -> str:
 
 
 def escape_controls_in(value: Any, max_characters: int | None = None) -> Any:
-    """Apply `printable` to every text in nested dictionaries and lists, keys included; keep other values."""
+    """Apply `escape_controls` to all texts in nested dictionaries and lists, keys included; keep the rest."""
     if isinstance(value, str):
         return escape_controls(value, max_characters)
     if isinstance(value, dict):

@@ -68,7 +68,7 @@ class ProgressRecorder:
         self._succeeded_s = self._clock()
 
     def waiting_for(self, fault: str) -> None:
-        """Record that the main loop is retrying because of a fault, until `moved` is called."""
+        """Record that the main loop is retrying because of a fault, until `loop_advanced` is called."""
         self._waiting_for = fault
 
     @property
@@ -126,7 +126,7 @@ class HeartbeatThread:
         self._thread.start()
 
     def stop(self, *, delete_row: bool) -> None:
-        """Stop the thread; ``leaves`` for a requested stop, after which the row is deleted."""
+        """Stop the thread, and with ``delete_row``, for a requested stop, delete the row."""
         self._delete_row = delete_row
         self._stop.set()
         self._thread.join(STOP_TIMEOUT_S)

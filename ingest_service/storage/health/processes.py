@@ -56,7 +56,7 @@ class HeartbeatReport(msgspec.Struct, frozen=True, kw_only=True):
     moved_age_s : since the last iteration of the main loop
     success_age_s : since the last success (ingest: a commit, service: a full round); None before the first
     backlog_age_s : age of the oldest waiting work
-    fault : a key of `ingest_service.storage.health.process_messages.WHY`; empty if there is none
+    fault : a key of `ingest_service.storage.health.process_messages.REASON_TEXTS`; empty if there is none
     detail : more about the fault, for principals whose scope is the whole platform
     areas : areas whose readings it stores; ``+`` is every area
 
@@ -75,7 +75,7 @@ class ProcessInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A process and its state, by the clock of the database.
 
     ``works`` is true while it does its work: it is alive, or was restarted and is alive since. ``why`` is a
-    key of `ingest_service.storage.health.process_messages.WHY`. ``started_s`` is None if no such
+    key of `ingest_service.storage.health.process_messages.REASON_TEXTS`. ``started_s`` is None if no such
     process ever started.
     """
 

@@ -66,7 +66,7 @@ def received_after(blocks: Sequence[NDArray[np.void]], after_s: float, limit: in
 def to_latest_reading(
     row: NDArray[np.void], revisions: Mapping[tuple[int, int], tuple[int, int]]
 ) -> NewestReading:
-    """Convert the newest READING row of a series to a `Latest`, with revisions applied."""
+    """Convert the newest READING row of a series to a `NewestReading`, with revisions applied."""
     quality, rules = revisions.get(
         (int(row["series_id"]), int(row["time_us"])), (int(row["quality"]), int(row["rules"]))
     )

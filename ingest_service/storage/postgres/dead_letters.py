@@ -32,11 +32,13 @@ def store_dead_letters(
     new = [one for one in dead_letters if not one.letter_id]
     replayed_in_vain = [one for one in dead_letters if one.letter_id]
     if new:
-        cursor.executemany(QUERIES["insert_letter"], [_dead_letter_row(one) for one in new])
+        cursor.executemany(QUERIES["insert_dead_letter"], [_dead_letter_row(one) for one in new])
     if replayed_in_vain:
-        cursor.executemany(QUERIES["letter_again"], [msgspec.structs.asdict(one) for one in replayed_in_vain])
+        cursor.executemany(
+            QUERIES["update_replayed_dead_letter"], [msgspec.structs.asdict(one) for one in replayed_in_vain]
+        )
     if replayed:
-        cursor.execute(QUERIES["letters_done"], (list(replayed),))
+        cursor.execute(QUERIES["delete_replayed_dead_letters"], (list(replayed),))
 
 
 def message_digest(dead_letter: DeadLetter) -> bytes | None:

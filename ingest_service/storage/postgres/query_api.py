@@ -79,7 +79,7 @@ class SnapshotReader:
     def snapshot(self) -> Snapshot:
         """Snapshot of which all queries read."""
         if self._snapshot is None:
-            with self._database.run_query(QUERIES["moment"]) as cursor:
+            with self._database.run_query(QUERIES["current_snapshot"]) as cursor:
                 (snapshot_text,) = cursor.fetchone() or ("",)
                 self._snapshot = _parse_snapshot(snapshot_text, cursor.connection)
         return self._snapshot
@@ -236,7 +236,7 @@ def database_of(connection: Connection[Any]) -> str:
 
 def current_snapshot(connection: Connection[Any]) -> Snapshot:
     """Return the snapshot of a connection's transaction."""
-    (snapshot_text,) = connection.execute(QUERIES["moment"]).fetchone() or ("",)
+    (snapshot_text,) = connection.execute(QUERIES["current_snapshot"]).fetchone() or ("",)
     return _parse_snapshot(snapshot_text, connection)
 
 

@@ -23,7 +23,7 @@ class RetentionPolicy:
 
         Parameters
         ----------
-        what : ``reading`` or a rollup (``rollup_1min``)
+        table_name : ``reading`` or a rollup (``rollup_1min``)
 
         Returns the retention limit, Unix seconds [s].
 

@@ -46,7 +46,7 @@ class RowLevelSecurity:
         Unrestricted scopes skip it if the user sees all rows without it, for their queries are faster then.
         """
         if self._is_installed is None and area is not None:
-            found = connection.execute(QUERIES["wall_there"]).fetchone()
+            found = connection.execute(QUERIES["row_level_security_state"]).fetchone()
             self._is_installed, self._reads_all_rows, self._is_signed = found or (False, False, False)
             if not self._is_installed:
                 log.warning("no_wall_in_the_database", action="see docs/access.md")
@@ -60,7 +60,7 @@ class RowLevelSecurity:
         """Set the key of a session, if it has none, outside of any transaction."""
         if self._is_signed and connection.scope_key is None:
             key = secrets.token_bytes(32)
-            connection.execute(QUERIES["begin_wall"], (key,))
+            connection.execute(QUERIES["register_scope_key"], (key,))
             connection.scope_key = key
 
 
@@ -84,7 +84,7 @@ class AreaScopedConnections:
         Parameters
         ----------
         frozen : all statements read one snapshot
-        in_order : the planner uses index scans only, so that a page ends when it is full (see `asked`)
+        in_order : the planner uses index scans only, so that a page ends when it is full (see `run_query`)
 
         """
         begin = QUERIES["begin_frozen" if frozen else "begin"]
@@ -102,9 +102,9 @@ class AreaScopedConnections:
     def run_query(
         self, query: LiteralString, parameters: Any = None, *, in_order: bool = False, **options: Any
     ) -> Iterator[Cursor[Any]]:
-        """Run a single statement in its own transaction; ``options`` are passed to `CursorParam.execute`.
+        """Run a single statement in its own transaction; ``options`` are passed to `psycopg.Cursor.execute`.
 
-        ``is_in_order`` is for statements that read a page of rows in the order of an index. With row-level
+        ``in_order`` is for statements that read a page of rows in the order of an index. With row-level
         security the planner ignores that the page ends early, and would read and sort a whole series.
         """
         with (
@@ -123,7 +123,7 @@ class AreaScopedConnections:
 
     def _set_area_role(self, connection: TimeLimitedConnection, *, in_order: bool) -> None:
         """Set the area scope until the end of the transaction."""
-        name = "wall_enter_in_order" if in_order else "wall_enter"
+        name = "set_area_role_in_order" if in_order else "set_area_role"
         connection.execute(QUERIES[name], signed_scope(self._area or "", connection.scope_key))
 
 

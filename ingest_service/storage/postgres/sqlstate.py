@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class SqlStateClass(NamedTuple):
-    """Meaning of the SQLSTATEs that start with one of the prefixes ``begins``."""
+    """Meaning of the SQLSTATEs that start with one of the ``prefixes``."""
 
     prefixes: tuple[str, ...]
     description: str

@@ -163,11 +163,11 @@ class PostgresStore(AreaScopedConnections):
     def delete_old_quotas(self) -> None:
         """Delete dead-letter quotas of days more than a month ago."""
         with self.transaction() as connection:
-            connection.execute(QUERIES["forget_letter_quotas"])
+            connection.execute(QUERIES["delete_old_quotas"])
 
     def dead_letters_over_quota(self) -> int:
         """Return the number of today's dead letters beyond the quotas, which were counted and not stored."""
-        return self._number("letters_beyond")
+        return self._number("dead_letters_beyond_quota")
 
     def exceeded_quotas(self, *, since_s: float) -> list[ExceededQuota]:
         """Return the dead-letter quotas exceeded since a time [s], in enrolled areas."""
@@ -180,19 +180,19 @@ class PostgresStore(AreaScopedConnections):
     def request_replay(self, query: DeadLetterQuery) -> int:
         """Mark dead letters for replay; returns their number."""
         with self.transaction() as connection:
-            return connection.execute(QUERIES["ask_replay"], msgspec.structs.asdict(query)).rowcount
+            return connection.execute(QUERIES["mark_for_replay"], msgspec.structs.asdict(query)).rowcount
 
     def dead_letters_to_replay(
         self, areas: Sequence[str], *, limit: int, limit_bytes: int
     ) -> list[DeadLetter]:
         """Return dead letters of some areas that are marked for replay, oldest first; at least one if any."""
         parameters = {"areas": list(areas), "limit": limit, "limit_bytes": limit_bytes}
-        return self._rows("letters_to_replay", parameters, DeadLetter)
+        return self._rows("dead_letters_to_replay", parameters, DeadLetter)
 
     def purge_dead_letters(self, query: DeadLetterQuery) -> int:
         """Delete dead letters; returns their number."""
         with self.transaction() as connection:
-            return connection.execute(QUERIES["purge_letters"], msgspec.structs.asdict(query)).rowcount
+            return connection.execute(QUERIES["purge_dead_letters"], msgspec.structs.asdict(query)).rowcount
 
     # -- feedback ------------------------------------------------------------------------------
 
@@ -248,7 +248,7 @@ class PostgresStore(AreaScopedConnections):
 
     def count_dead_letters(self, query: DeadLetterQuery) -> int:
         """Count the dead letters that match a filter."""
-        return self._number("count_letters", msgspec.structs.asdict(query))
+        return self._number("count_dead_letters", msgspec.structs.asdict(query))
 
     def newest_revision(self) -> int:
         """Return the revision of the newest settled change to any anomaly."""
@@ -256,7 +256,7 @@ class PostgresStore(AreaScopedConnections):
 
     def last_assigned_revision(self) -> int:
         """Return the newest revision number that was ever assigned."""
-        return self._number("drawn_revision")
+        return self._number("assigned_revision")
 
     def anomalies_changed(self, revision: int, *, limit: int, settled: int = 0) -> list[Anomaly]:
         """Return anomalies changed after a revision, up to the newest settled change, oldest change first."""
@@ -276,7 +276,7 @@ class PostgresStore(AreaScopedConnections):
             "newest": newest,
             "counted": counted,
         }
-        with self.run_query(QUERIES["anomalies_left_out"], parameters) as cursor:
+        with self.run_query(QUERIES["omitted_anomalies"], parameters) as cursor:
             found = cursor.fetchone()
         return None if found is None or found[0] is None else OmittedChanges(*found)
 

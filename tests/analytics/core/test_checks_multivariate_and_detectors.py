@@ -71,7 +71,7 @@ def test_neighbour(seed: int) -> None:
     assert found.tolist() == expected
 
 
-def test_one_broken_neighbour_of_three_says_nothing() -> None:
+def test_one_broken_neighbour_of_three_is_no_evidence() -> None:
     wave = np.sin(np.arange(50) / 5)
     others = np.stack([wave, wave + 0.1, np.full(50, 1e300)])
     late = np.roll(wave, 4)

@@ -114,7 +114,7 @@ def test_too_little_history_judges_nothing() -> None:
     assert site_score.score_sites(model, new, np.zeros(z.shape, np.bool_)).signed[:, 0, 0].max() == 0
 
 
-def test_smoothing_is_as_its_slow_twin_says() -> None:
+def test_smoothing_equals_its_slow_twin() -> None:
     z = gaussian(np.random.default_rng(5), 60)[:, :2, :2]
     z[np.random.default_rng(6).random(z.shape) < 0.2] = np.nan
     made = site_score.smooth_over_ticks(z)

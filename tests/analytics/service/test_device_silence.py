@@ -136,15 +136,15 @@ def test_a_device_that_was_reported_first_ends_in_favour_of_the_platform() -> No
     }
 
 
-def test_another_area_says_nothing() -> None:
+def test_another_area_gets_nothing() -> None:
     assert silent(*TOWN, device("x", measured_s=NOW_S - 7200, area="b")) == []
 
 
-def test_one_that_was_never_heard_is_not_judged() -> None:
+def test_one_that_never_sent_is_not_judged() -> None:
     assert silent(*TOWN, device("x", measured_s=None, heard_s=None)) == []
 
 
-def test_silence_ends_with_the_first_reading_and_is_told_once() -> None:
+def test_silence_ends_with_the_first_reading_and_is_reported_once() -> None:
     (begun,) = silent(*TOWN, device("x", measured_s=NOW_S - 7200))
     assert silent(*TOWN, device("x", measured_s=NOW_S - 7200), open_anomalies=[begun]) == []
     (ended,) = silent(*TOWN, device("x", measured_s=NOW_S - 30, heard_s=NOW_S - 1), open_anomalies=[begun])

@@ -72,7 +72,7 @@ def stored_assessments(store: PostgresStore, *kinds: str, month: str | None = No
     return Assessments(store).found(query)
 
 
-def test_every_section_has_its_class_and_says_of_what(store: PostgresStore) -> None:
+def test_every_section_has_its_class_and_its_items(store: PostgresStore) -> None:
     sections = stored_assessments(store, "water_class", month="2026-11")
     assert len(sections) == 15
     for one in sections:
@@ -214,7 +214,7 @@ def test_a_lake_with_one_sample_has_its_own_limits_and_a_trophic_state(
     assert "Sites without any reading" not in page
 
 
-def test_what_was_not_measured_is_said(filled: tuple[str, PostgresStore]) -> None:
+def test_what_was_not_measured_is_reported(filled: tuple[str, PostgresStore]) -> None:
     _, store = filled
     bare = Site(
         site_id="bare", area_id="330402-d1", kind="river_section", en="Bare", zh="空", lon=120.7, lat=30.7,
@@ -313,7 +313,7 @@ def test_a_report_beside_newer_readings_shows_that_it_is_stale_until_the_service
         ("= 3", "can't be used"),
     ],
 )
-def test_wrong_weights_are_told(tmp_path: Path, text: str, says: str) -> None:
+def test_wrong_weights_are_reported(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "weights.toml"
     path.write_text(text)
     with pytest.raises(index_weights.IndexRulesError, match=says):

@@ -41,7 +41,7 @@ def mask_of(ticks: int, *chosen: int | slice) -> NDArray[np.bool_]:
     return mask
 
 
-def test_a_late_spike_becomes_an_anomaly_and_says_why_it_came_late(river: SectionPipeline) -> None:
+def test_a_late_spike_becomes_an_anomaly_with_the_cause_of_its_delay(river: SectionPipeline) -> None:
     time_s, value = quiet_series(6 * DAY)
     value[4 * DAY] = 11.0
     river.send_late(time_s, value, mask_of(len(value), 4 * DAY))

@@ -142,7 +142,7 @@ def test_what_is_told_has_its_evidence_and_links_the_series_own_anomalies(store:
     assert "its neighbours show nothing of it" in drift.reason_en
 
 
-def test_another_process_that_knows_nothing_says_the_same(store: PostgresStore) -> None:
+def test_another_process_without_state_returns_the_same(store: PostgresStore) -> None:
     fill_with_demo(store, days=3, until_s=PRESENT_S)
     judging_state = SiteJudgingState()
     first = judge_all_sites(store, judging_state=judging_state)
@@ -189,7 +189,7 @@ def test_weeks_without_a_fault_name_no_cause_but_rain_that_fell(monkeypatch: pyt
         ("sensor_stuck", [planted_fault(FaultKind.STUCK, 0.0, "conductivity")]),
     ],
 )
-def test_faults_of_a_sensor_are_told_apart(name: str, plan: list[PlannedFault]) -> None:
+def test_faults_of_a_sensor_are_distinguished(name: str, plan: list[PlannedFault]) -> None:
     store = MemoryStore()
     fill_with_demo(store, days=3, until_s=PRESENT_S, plan=plan)
     (found,) = judge_all_sites(store, Settings(several_reach_h=6))

@@ -14,8 +14,7 @@ from edge.agent.agent import Agent
 from edge.agent.settings import Settings
 from edge.agent.spool import Spool
 from edge.drivers import Pack
-from edge.wire import broker_address as wire_broker
-from edge.wire import receipts, senml, status
+from edge.wire import broker_address, receipts, senml, status
 from edge.wire.receipts import SpoolPosition
 from edge.wire.senml import Record
 from tests.support.processes import wait_until
@@ -84,7 +83,7 @@ def agent(folder: Path, broker: Any, n: int, **settings: Any) -> Agent:
         device=DEVICE,
         driver=RecordedDriver(n),
         spool=Spool.open(folder / "spool", Settings(**settings)),
-        broker=wire_broker.parse_broker_address(broker.url),
+        broker=broker_address.parse_broker_address(broker.url),
         settings=Settings(**settings),
     )
 
@@ -105,7 +104,7 @@ def in_order(values: list[float]) -> list[float]:
     return list(dict.fromkeys(values))
 
 
-def test_everything_arrives_in_order_and_is_let_go(mosquitto: Any, tmp_path: Path) -> None:
+def test_everything_arrives_in_order_and_is_deleted_from_the_spool(mosquitto: Any, tmp_path: Path) -> None:
     platform = ReceiptSender(mosquitto)
     one = agent(tmp_path, mosquitto, 500)
     began_s = time.time()
@@ -119,7 +118,7 @@ def test_everything_arrives_in_order_and_is_let_go(mosquitto: Any, tmp_path: Pat
     assert began_s <= min(clock_s) <= max(clock_s) <= time.time(), "they tell what the device's clock shows"
 
 
-def test_lost_receipts_are_asked_for_again(mosquitto: Any, tmp_path: Path) -> None:
+def test_lost_receipts_are_requested_again(mosquitto: Any, tmp_path: Path) -> None:
     platform = ReceiptSender(mosquitto, receipt_for=lambda number, times: number % 10 or times > 1)
     run_to_the_end(agent(tmp_path, mosquitto, 100, receipt_timeout_s=0.5, window=20))
     platform.close()
@@ -165,14 +164,14 @@ def test_the_pace_bounds_a_backlog(mosquitto: Any, tmp_path: Path) -> None:
     assert time.monotonic() - began_s > 1.5, "600 readings at 200/s, the first 200 at once"
 
 
-def test_without_receipts_the_brokers_word_lets_go(mosquitto: Any, tmp_path: Path) -> None:
+def test_without_receipts_a_puback_deletes_from_the_spool(mosquitto: Any, tmp_path: Path) -> None:
     one = agent(tmp_path, mosquitto, 50, receipts=False)
     run_to_the_end(one)
     assert one.counts() == (50, 50, 0, 0)
 
 
 @pytest.mark.parametrize("n", [30])
-def test_what_was_not_let_go_is_sent_by_the_next_start(n: int, mosquitto: Any, tmp_path: Path) -> None:
+def test_what_has_no_receipt_is_sent_by_the_next_start(n: int, mosquitto: Any, tmp_path: Path) -> None:
     stop = threading.Event()
     first = agent(tmp_path, mosquitto, n)
     thread = threading.Thread(target=first.run, args=(stop,))

@@ -12,7 +12,7 @@ from edge.agent.connection_state import (
     ConnectionEnd,
     ConnectionState,
 )
-from edge.agent.send_window import ReconnectBackoff
+from edge.wire.backoff import Backoff
 
 HOUR_S = 3600.0
 
@@ -115,7 +115,7 @@ def test_a_broker_that_was_lost_later_is_not_blamed_for_its_protocol() -> None:
 
 def failed_often() -> ConnectionState:
     """After six failures: 1, 2, ... 32 s."""
-    connection = ConnectionState(ReconnectBackoff(1, 1000))
+    connection = ConnectionState(Backoff(1, 1000))
     for now_s in range(6):
         connection.opened(now_s)
         connection.ended(ConnectionEnd.UNREACHABLE, now_s, jitter=0)

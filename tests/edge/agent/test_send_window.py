@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.agent.send_window import ReadingRateLimit, ReconnectBackoff, SendWindow
+from edge.agent.send_window import ReadingRateLimit, SendWindow
 
 SIZE, TIMEOUT_S, LONGEST_S = 8, 5.0, 300.0
 HOUR_S = 3600.0
@@ -203,11 +203,3 @@ def test_no_pace_is_no_bound() -> None:
     pace = ReadingRateLimit(0)
     pace.spend(10**9)
     assert pace.allows(0)
-
-
-def test_waits_double_up_to_the_longest_with_jitter() -> None:
-    backoff = ReconnectBackoff(1, 8)
-    assert [backoff.next_s(0) for _ in range(5)] == [1, 2, 4, 8, 8]
-    assert backoff.next_s(0.999) > 4
-    backoff.reset()
-    assert backoff.next_s(0) == 1

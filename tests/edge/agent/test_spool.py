@@ -44,7 +44,7 @@ def test_numbers_are_never_used_twice_and_the_epoch_stays(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("evict", "left"), [("oldest", [9, 10]), ("newest", [1, 2])])
-def test_a_full_spool_lets_go_as_it_is_told_and_counts(evict: str, left: list[int], tmp_path: Path) -> None:
+def test_a_full_spool_drops_by_its_policy_and_counts(evict: str, left: list[int], tmp_path: Path) -> None:
     settings = Settings(spool_bytes=1 << 16, spool_evict=evict)  # type: ignore[arg-type]
     spool = Spool.open(tmp_path / "spool", settings)
     for _ in range(10):

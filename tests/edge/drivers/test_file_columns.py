@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edge.drivers import file_mapping as mappings
+from edge.drivers import file_mapping
 from edge.drivers.file_mapping import MappingError
 from tests.support.recorded_files import MAPPING, TEMP, TIME, open_recording, played_values
 
@@ -156,7 +156,7 @@ def test_a_match_that_no_column_has_gets_a_suggestion(tmp_path: Path) -> None:
 def test_a_mapping_in_another_encoding_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "m.toml").write_bytes(MAPPING.replace('"temp"', '"温"').encode("gb18030"))
     with pytest.raises(MappingError, match=r"line 4: byte 0x.* is not UTF-8"):
-        mappings.load_mapping(tmp_path / "m.toml")
+        file_mapping.load_mapping(tmp_path / "m.toml")
 
 
 def test_a_recording_is_read_once(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.drivers import file_mapping as mappings
+from edge.drivers import file_mapping
 from edge.drivers.external_sort import SortedRows
 from edge.drivers.file_mapping import MappingError
 from edge.drivers.replay_driver import Recording
@@ -30,7 +30,7 @@ def test_several_files_of_one_device_are_played_in_the_order_of_time(tmp_path: P
     for name, hours in rows.items():
         lines = [f"2026-03-01T{hour:02}:00Z,{hour}" for hour in hours]
         (tmp_path / name).write_text("time,temp\n" + "\n".join(lines))
-    one = Recording([tmp_path / name for name in rows], mappings.load_mapping(tmp_path / "m.toml"))
+    one = Recording([tmp_path / name for name in rows], file_mapping.load_mapping(tmp_path / "m.toml"))
     assert (played_values(one), left_out_by_reason(one)) == (
         [(hour * 3600, hour) for hour in range(9)],
         {"repeat": 1},

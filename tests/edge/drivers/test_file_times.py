@@ -103,7 +103,7 @@ def test_a_start_that_summer_time_skips_is_a_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("newest_first", [False, True])
-def test_the_repeated_hour_is_told_apart_by_the_order_of_the_file(
+def test_the_repeated_hour_is_resolved_by_the_order_of_the_file(
     tmp_path: Path, *, newest_first: bool
 ) -> None:
     clock = ["00:30", "01:00", "01:30", "01:00", "01:30", "02:00"]

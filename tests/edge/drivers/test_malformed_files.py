@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.drivers import file_mapping as mappings
+from edge.drivers import file_mapping
 from edge.drivers.file_mapping import MappingError
 from edge.drivers.replay_driver import Recording
 from tests.support.recorded_files import MAPPING, left_out_by_reason, open_recording, played_values
@@ -98,7 +98,7 @@ def test_what_is_no_table_is_one_sentence(tmp_path: Path, content: bytes, says: 
 
 def test_a_folder_and_a_file_that_is_not_there_are_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "m.toml").write_text(MAPPING)
-    mapping = mappings.load_mapping(tmp_path / "m.toml")
+    mapping = file_mapping.load_mapping(tmp_path / "m.toml")
     with pytest.raises(MappingError, match="is a folder"):
         Recording(tmp_path, mapping)
     with pytest.raises(MappingError, match="no file that can be read"):
@@ -141,7 +141,7 @@ def test_old_parquet_times_are_read(tmp_path: Path) -> None:
         use_deprecated_int96_timestamps=True,
     )
     (tmp_path / "m.toml").write_text(MAPPING)
-    one = Recording(tmp_path / "s.parquet", mappings.load_mapping(tmp_path / "m.toml"))
+    one = Recording(tmp_path / "s.parquet", file_mapping.load_mapping(tmp_path / "m.toml"))
     assert [value for _, value in played_values(one)] == [1, 2]
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from edge.drivers import file_mapping as mappings
+from edge.drivers import file_mapping
 from edge.drivers.file_mapping import MappingError
 from edge.drivers.line_driver import LineDriver
 from edge.drivers.replay_driver import Recording
@@ -39,7 +39,7 @@ def recording(folder: Path, text: str, mapping: str = MAPPING, *, name: str = "s
     (folder / "m.toml").write_text(mapping)
     path = folder / name
     path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
-    return Recording(path, mappings.load_mapping(folder / "m.toml"))
+    return Recording(path, file_mapping.load_mapping(folder / "m.toml"))
 
 
 @pytest.mark.parametrize("name", ["site.csv", "site.csv.gz"])
@@ -94,7 +94,7 @@ def test_parquet_is_played_too(tmp_path: Path) -> None:
     )
     pq.write_table(table, tmp_path / "site.parquet")
     (tmp_path / "m.toml").write_text(MAPPING)
-    one = Recording(tmp_path / "site.parquet", mappings.load_mapping(tmp_path / "m.toml"))
+    one = Recording(tmp_path / "site.parquet", file_mapping.load_mapping(tmp_path / "m.toml"))
     records = [record for pack in one.packs() for record in pack.records]
     assert [(record.time_s, record.value) for record in records] == [(1_767_225_600.0, 20.0)]
 

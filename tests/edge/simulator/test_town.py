@@ -189,7 +189,7 @@ def test_gaps_come_at_the_stated_rate() -> None:
     assert 0.5 * stated < 1 - len(times) / expected < 1.7 * stated
 
 
-def test_a_silent_device_says_nothing_and_then_speaks_again() -> None:
+def test_a_silent_device_sends_nothing_and_then_sends_again() -> None:
     plan = fault(FaultKind.SILENT, "ph", -3 * HOUR_S, 0.5 * HOUR_S)
     times = series(town(plan), "r1", "ph")
     assert not [since_s for since_s in times if plan.is_active(since_s)]

@@ -15,7 +15,7 @@ level = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}", fullmatch=True)
 
 
 @given(level, level, st.sampled_from(TopicKind))
-def test_a_topic_is_what_it_says(area: str, device: str, kind: TopicKind) -> None:
+def test_a_topic_round_trips_through_its_text(area: str, device: str, kind: TopicKind) -> None:
     topic = Topic(area=area, device=device, kind=kind)
     assert topics.parse_topic(str(topic)) == topic
 
@@ -95,7 +95,7 @@ def test_a_broker_address_hides_its_password() -> None:
     "address",
     ["h", "http://h", "mqtt://", "mqtt://h:0", "mqtt://h:x", "mqtt://h/path", "mqtt://u:secret@h:99999"],
 )
-def test_wrong_addresses_say_what_they_must_look_like(address: str) -> None:
+def test_wrong_addresses_are_errors_with_the_right_form(address: str) -> None:
     with pytest.raises(WireError, match="mqtt://user:password@host") as error:
         broker_address.parse_broker_address(address)
     assert "secret" not in str(error.value)

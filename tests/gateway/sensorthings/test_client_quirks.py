@@ -119,7 +119,7 @@ def test_ids_of_another_kind_get_a_sentence_that_helps(ask: SensorThingsClient) 
     assert "id in (1, 2)" in answer.json()["detail"]
 
 
-def test_far_pages_say_what_to_use(ask: SensorThingsClient) -> None:
+def test_far_pages_are_errors_with_an_alternative(ask: SensorThingsClient) -> None:
     detail = ask("Observations", skip=100_001).json()["detail"]
     assert "@iot.nextLink" in detail
     assert "phenomenonTime" in detail

@@ -125,7 +125,7 @@ def test_reads(text: str, tree: ExpressionNode) -> None:
         ("a in (1", 8, ")"),
     ],
 )
-def test_says_where_it_stops(text: str, column: int, says: str) -> None:
+def test_reports_where_it_stops(text: str, column: int, says: str) -> None:
     with pytest.raises(QueryError, match=f"column {column}:") as caught:
         parse(text)
     assert says in str(caught.value)

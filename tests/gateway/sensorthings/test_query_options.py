@@ -237,7 +237,7 @@ def _insert(ask: SensorThingsClient, *, series_id: int, k: int, order: str) -> N
         ("Observations", {"filter": "result mul 1e308 mul 1e308 gt 1"}, "$filter"),
     ],
 )
-def test_wrong_queries_say_where(
+def test_wrong_queries_are_errors_with_a_position(
     path: str, options: dict[str, str], where: str, ask: SensorThingsClient
 ) -> None:
     answer = ask(path, **options)

@@ -227,7 +227,7 @@ def test_a_store_that_is_away_is_waited_for(store: MemoryStore, monkeypatch: pyt
     assert len(stored(store)[1]) == 10
 
 
-def test_asked_to_stop_while_the_store_is_away_nothing_is_claimed(
+def test_stopped_while_the_store_is_away_nothing_is_claimed(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline = open_processor(store, wait_counter=WaitCounter(most=2))

@@ -203,14 +203,14 @@ def test_a_clock_that_is_hours_ahead_can_not_turn_latest_forward(database_pipeli
     assert [one.time_s for one in database_pipeline.store.latest()] == [database_pipeline.now_s - 1]
 
 
-def test_a_status_from_the_dead_letters_tells_no_time(database_pipeline: DatabasePipeline) -> None:
+def test_a_status_from_the_dead_letters_has_no_clock_offset(database_pipeline: DatabasePipeline) -> None:
     """It was right when it was sent; nobody knows what the clock shows now."""
     old = database_pipeline.status_from_clock(NOW_S + HOURS_S)
     database_pipeline.pipeline.ingest([Message(old.topic, old.payload, old.received_s, letter_id=1)])
     assert database_pipeline.store.statuses()[0].clock_offset_s is None
 
 
-def test_a_reading_that_clashes_with_one_of_a_wrong_clock_is_a_letter(
+def test_a_reading_that_clashes_with_one_of_a_wrong_clock_is_a_dead_letter(
     database_pipeline: DatabasePipeline,
 ) -> None:
     """The judge takes it for new, the database knows better: it may not be lost."""

@@ -292,7 +292,7 @@ def test_retained_data_with_their_time_are_readings() -> None:
 
 
 @pytest.mark.parametrize("topic", [DATA, STATUS])
-def test_clearing_a_retained_message_makes_no_letter(topic: str) -> None:
+def test_clearing_a_retained_message_makes_no_dead_letter(topic: str) -> None:
     out, values = decode_one(b"", topic=topic)
     assert (values, out.dead_letters, out.statuses) == ([], [], [])
 
@@ -304,7 +304,7 @@ def test_an_empty_message_of_a_spool_is_a_dead_letter() -> None:
 # -- dead letters ------------------------------------------------------------------------------
 
 
-def test_the_letter_of_a_large_gateway_is_bounded() -> None:
+def test_the_dead_letter_of_a_large_gateway_is_bounded() -> None:
     names = [f"node-{i:03d}:ph" for i in range(1000)]
     large = Directory(
         devices=DIRECTORY.devices,
@@ -332,13 +332,13 @@ def test_the_letter_of_a_large_gateway_is_bounded() -> None:
         json.dumps([{"y" * 500_000 + "_": 1}]).encode(),
     ],
 )
-def test_the_detail_of_every_letter_is_bounded(payload: bytes) -> None:
+def test_the_detail_of_every_dead_letter_is_bounded(payload: bytes) -> None:
     assert len(dead_letter_of(payload).detail) <= MAX_DETAIL_CHARACTERS
     assert len(dead_letter_of(payload, topic="t" * 65_535).detail) <= MAX_DETAIL_CHARACTERS
     assert len(dead_letter_of(payload, content_type="t" * 65_535).detail) <= MAX_DETAIL_CHARACTERS
 
 
-def test_a_letter_holds_nothing_that_no_database_keeps() -> None:
+def test_a_dead_letter_holds_nothing_that_no_database_keeps() -> None:
     dead_letter = dead_letter_of(
         b"\0", topic="a\0b\ud800", content_type="\0", properties=(("epoch", "\0"), ("number", "\ud800"))
     )

@@ -112,7 +112,7 @@ def test_transactions_that_write_no_anomalies_hold_nobody_up(store: PostgresStor
         assert long.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
 
 
-def test_the_order_holds_behind_the_wall_and_for_each_town(store: PostgresStore, dsn: str) -> None:
+def test_the_order_holds_behind_row_level_security_and_for_each_town(store: PostgresStore, dsn: str) -> None:
     for area in ("*", "330483", "nowhere"):
         behind = store.for_area(area)
         with open_transaction(dsn, f"first {area}") as first:

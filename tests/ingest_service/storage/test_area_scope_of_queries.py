@@ -107,7 +107,7 @@ def test_answers_of_now_and_of_old_are_of_the_own_area_alone(store: PostgresStor
     assert {int(one) for block in blocks for one in block["series_id"]} == {1}
 
 
-def test_where_a_table_keeps_no_transactions_the_wall_stands_too(store: PostgresStore) -> None:
+def test_where_a_table_keeps_no_transactions_row_level_security_holds_too(store: PostgresStore) -> None:
     """The question by transaction fails there, and is asked again by receiving time, behind the same wall."""
     with store.transaction() as owner:
         owner.execute("ALTER TABLE reading RENAME TO stored")

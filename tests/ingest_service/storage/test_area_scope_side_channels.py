@@ -64,7 +64,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[PostgresStore]:
 
 
 @contextmanager
-def behind_wall(store: PostgresStore, name: str = "wall_enter") -> Iterator[Connection[Any]]:
+def area_scoped_transaction(store: PostgresStore, name: str = "set_area_role") -> Iterator[Connection[Any]]:
     """A transaction of the gateway for one town; all that it leaves is undone."""
     with store.transaction() as connection:
         scope_key_of(connection)
@@ -89,7 +89,7 @@ def notices_received(connection: Connection[Any], query: str) -> list[str]:
 def test_a_leaking_function_is_never_called_with_a_foreign_row(name: str, store: PostgresStore) -> None:
     """It is cheaper than the policy, so the planner would call it first, if it were allowed to."""
     foreign = "site_id = 's9'" if name in {"anomaly", "site"} else "series_id = 3"
-    with behind_wall(store) as connection:
+    with area_scoped_transaction(store) as connection:
         connection.execute(LEAK)
         error_texts = notices_received(
             connection, f"SELECT count(*) FROM {name} AS r WHERE pg_temp.leak(r::text)"
@@ -115,13 +115,13 @@ def test_a_leaking_function_is_never_called_with_a_foreign_row(name: str, store:
     ],
 )
 def test_errors_reveal_no_foreign_row(name: str, condition: str, store: PostgresStore) -> None:
-    with behind_wall(store, "wall_enter_in_order") as connection:
+    with area_scoped_transaction(store, "set_area_role_in_order") as connection:
         assert notices_received(connection, f"SELECT value FROM {name} WHERE {condition}") == []
 
 
 @pytest.mark.parametrize("name", ["area", "site", "series"])
 def test_a_temporary_table_does_not_stand_in_for_ours(name: str, store: PostgresStore) -> None:
-    with behind_wall(store) as connection:
+    with area_scoped_transaction(store) as connection:
         connection.execute(
             sql.SQL("CREATE TEMP TABLE {} AS SELECT * FROM public.{}").format(*[sql.Identifier(name)] * 2)
         )
@@ -137,7 +137,7 @@ def test_a_temporary_table_does_not_stand_in_for_ours(name: str, store: Postgres
 
 
 def test_the_tables_themselves_and_the_views_in_front_are_refused(store: PostgresStore) -> None:
-    with behind_wall(store) as connection:
+    with area_scoped_transaction(store) as connection:
         for name in (
             "reading",
             "reading_oldest_first",
@@ -173,7 +173,7 @@ def test_a_page_ends_where_it_is_full(name: str, order: str, store: PostgresStor
         f"SELECT * FROM reading_{name} AS r WHERE r.series_id = c.series_id AND r.value > -1 "
         f'ORDER BY r."time" {order} LIMIT 10) AS r'
     )
-    with behind_wall(store, "wall_enter_in_order") as connection:
+    with area_scoped_transaction(store, "set_area_role_in_order") as connection:
         plan = [str(line) for (line,) in connection.execute(query.encode())]
     assert not any("Sort" in line for line in plan), plan
     scans = [line for line in plan if "Index" in line and " on " in line and "actual rows" in line]
@@ -186,7 +186,7 @@ def test_extents_are_those_of_the_own_series(store: PostgresStore) -> None:
     query = "SELECT series_id FROM series_extent(ARRAY[1, 2, 3, NULL])"
     with store.transaction() as owner:
         assert owner.execute(query.encode()).fetchall() == [(1,), (3,)]
-    with behind_wall(store) as connection:
+    with area_scoped_transaction(store) as connection:
         connection.execute(
             "CREATE TEMP TABLE reading AS SELECT 3 AS series_id, now() AS time, now() AS received"
         )
@@ -196,7 +196,7 @@ def test_extents_are_those_of_the_own_series(store: PostgresStore) -> None:
         assert connection.execute(query.encode()).fetchall() == [(1,)]
         connection.execute(EVERYTHING.encode())
         assert connection.execute(query.encode()).fetchall() == []
-    with behind_wall(store) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+    with area_scoped_transaction(store) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute("SELECT FROM public.series_extent(ARRAY[3])")
 
 
@@ -234,7 +234,7 @@ def test_readings_are_counted_in_the_own_series(store: PostgresStore, *, is_due:
 
 def test_the_newest_readings_are_those_of_the_own_series(store: PostgresStore) -> None:
     query = "SELECT series_id FROM latest_readings({}, NULL) ORDER BY series_id"
-    with behind_wall(store) as connection:
+    with area_scoped_transaction(store) as connection:
         connection.execute(SPOOFED.encode())
         for given in ("NULL", "ARRAY[1, 2, 3, NULL]"):
             assert connection.execute(query.format(given).encode()).fetchall() == [(1,)]
@@ -275,7 +275,7 @@ def test_health_counts_the_own_rows(areas: str, store: PostgresStore) -> None:
 )
 def test_the_unrestricted_counts_count_nothing_foreign(store: PostgresStore, call: str, path: str) -> None:
     """They run with the rights of the caller: what the tables refuse, or hide, is not counted."""
-    with behind_wall(store) as connection:
+    with area_scoped_transaction(store) as connection:
         connection.execute("SELECT set_config('search_path', %s, true)", (path,))
         error_texts = notices_received(connection, f"SELECT * FROM public.{call}")
         assert not error_texts or "permission denied" in error_texts[0], error_texts
@@ -283,7 +283,7 @@ def test_the_unrestricted_counts_count_nothing_foreign(store: PostgresStore, cal
 
 def test_a_page_is_never_read_by_a_generic_plan(store: PostgresStore) -> None:
     """On plain PostgreSQL, from the eleventh time on, a generic plan joined revisions row by row."""
-    with behind_wall(store, "wall_enter_in_order") as connection:
+    with area_scoped_transaction(store, "set_area_role_in_order") as connection:
         assert connection.execute("SHOW plan_cache_mode").fetchone() == ("force_custom_plan",)
 
 
@@ -301,7 +301,7 @@ ATTEMPTS = {
 @pytest.mark.parametrize("attempt", ATTEMPTS)
 def test_a_statement_can_not_give_itself_another_scope(attempt: str, store: PostgresStore) -> None:
     """Neither within itself nor for the statements after it, and it sees nothing at all afterwards."""
-    with behind_wall(store) as connection:
+    with area_scoped_transaction(store) as connection:
         own = connection.execute(f"SELECT {ALL}".encode()).fetchone() or ()
         assert own[:2] == (1, 1)
         at_once = f"WITH x AS MATERIALIZED ({ATTEMPTS[attempt]}) SELECT {ALL} FROM x"
@@ -317,7 +317,7 @@ def test_the_key_of_a_session_is_neither_read_nor_replaced(store: PostgresStore)
         "DELETE FROM public.wall_key",
         "SELECT begin_wall(sha256('mine'))",
     )
-    with behind_wall(store) as connection:
+    with area_scoped_transaction(store) as connection:
         for statement in statements:
             with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
                 connection.execute(statement.encode())

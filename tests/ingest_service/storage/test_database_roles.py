@@ -99,7 +99,7 @@ def test_the_service_rolls_up_and_records(dsn: str) -> None:
             store.commit(Batch(fresh=readings(2, range(3))))
 
 
-def test_the_gateway_reads_everything_and_works_letters(dsn: str) -> None:
+def test_the_gateway_reads_everything_and_works_dead_letters(dsn: str) -> None:
     with working_as("gateway", dsn) as whole_directory:
         store = whole_directory.for_area("*")
         assert store.health().rejudge_due == 1

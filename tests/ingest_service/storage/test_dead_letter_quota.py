@@ -56,7 +56,7 @@ def exceed_quotas(store: Store) -> None:
     assert 2 * len(LARGE) <= MAX_DEAD_LETTER_BYTES_PER_DAY < 3 * len(LARGE)
 
 
-def test_letters_beyond_a_quota_are_counted_with_the_first_bytes(plain_dsn: str) -> None:
+def test_dead_letters_beyond_a_quota_are_counted_with_the_first_bytes(plain_dsn: str) -> None:
     migrate(plain_dsn)
     store = PostgresStore.open(plain_dsn)
     exceed_quotas(store)

@@ -69,7 +69,7 @@ def test_a_newer_database_is_refused_with_a_sentence(plain_dsn: str) -> None:
             use(plain_dsn)
 
 
-def test_an_older_database_says_what_to_run(plain_dsn: str) -> None:
+def test_an_older_database_is_reported_with_the_command_to_run(plain_dsn: str) -> None:
     with pytest.raises(StoreRefusedError, match=f"wants {newest_migration()}: run `towntwin db migrate`"):
         PostgresStore.open(plain_dsn)
 
@@ -128,7 +128,7 @@ PERMANENT = ["22003", "22P02", "23502", "23503", "23505", "28P01", "3D000", "425
     [(TEMPORARY, StoreUnavailableError), (PERMANENT, StoreRefusedError)],
     ids=["wait", "never"],
 )
-def test_errors_are_told_apart_by_sqlstate(codes: list[str], kind: type[Exception]) -> None:
+def test_errors_are_distinguished_by_sqlstate(codes: list[str], kind: type[Exception]) -> None:
     for code in codes:
         error = psycopg.errors.lookup(code)("it went wrong")
         assert isinstance(store_error_for(error), kind), code

@@ -11,7 +11,7 @@ import pytest
 
 from ingest_service.storage.contract.errors import StoreUnavailableError
 from ingest_service.storage.contract.models import AnomalyQuery, DeadLetterQuery
-from ingest_service.storage.health import process_messages as words
+from ingest_service.storage.health import process_messages
 from ingest_service.storage.health.heartbeat_thread import (
     HeartbeatThread,
     ProgressRecorder,
@@ -149,8 +149,8 @@ def test_states_by_table(bench: HeartbeatBench) -> None:
         bench.age(**older)
         found = bench.one()
         assert [found.state, found.why, found.works] == expected, what
-        assert words.process_message(found).en.startswith("ingest main")
-        assert words.process_message(found).zh.startswith("接收服务 main")
+        assert process_messages.process_message(found).en.startswith("ingest main")
+        assert process_messages.process_message(found).zh.startswith("接收服务 main")
         heartbeat.end()
 
 
@@ -182,7 +182,7 @@ def test_a_report_comes_back_with_its_ages(bench: HeartbeatBench) -> None:
     assert found.started_s == pytest.approx(time.time() - 50, abs=5)
 
 
-def test_a_process_that_ends_as_asked_leaves_no_row(bench: HeartbeatBench) -> None:
+def test_a_process_that_ends_as_requested_leaves_no_row(bench: HeartbeatBench) -> None:
     bench.beat(identity=ProcessIdentity(kind="gateway", instance="g")).end()
     assert [one.kind for one in bench.store.processes()] == ["ingest", "service"]
 
@@ -325,7 +325,7 @@ def test_no_error_ends_the_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_more_anomalies_and_letters_than_a_page_are_counted(store: Store) -> None:
+def test_more_anomalies_and_dead_letters_than_a_page_are_counted(store: Store) -> None:
     store.record_anomalies([anomaly(start_s=1e9 + n, subject=f"series/{n}") for n in range(205)])
     assert store.count_anomalies(AnomalyQuery(states=["open"])) == store.health().open_anomalies
     assert store.count_anomalies(AnomalyQuery(states=["open", "closed"])) == 205

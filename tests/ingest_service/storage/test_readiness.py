@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ingest_service.storage.health import process_messages as words
+from ingest_service.storage.health import process_messages
 from ingest_service.storage.health.processes import ProcessInfo
 from ingest_service.storage.health.readiness import assess_readiness
 
@@ -63,14 +63,14 @@ def test_verdicts_by_table(
 
 def test_a_database_that_takes_no_writes_is_not_ok() -> None:
     found = assess_readiness([process()], ["n"], database="read-only")
-    assert (found.ok, found.problems) == (False, [words.NOT_WRITABLE_TEXT])
+    assert (found.ok, found.problems) == (False, [process_messages.NOT_WRITABLE_TEXT])
 
 
 def test_a_database_that_does_not_answer_is_not_called_read_only() -> None:
     found = assess_readiness([process()], ["n"], database="away")
-    assert (found.ok, found.problems) == (False, [words.DATABASE_AWAY_TEXT])
+    assert (found.ok, found.problems) == (False, [process_messages.DATABASE_AWAY_TEXT])
 
 
 def test_every_word_is_there_in_both_languages() -> None:
-    for table in (words.KIND_LABELS, words.STATE_LABELS, words.REASON_TEXTS):
+    for table in (process_messages.KIND_LABELS, process_messages.STATE_LABELS, process_messages.REASON_TEXTS):
         assert all(one.en and one.zh and one.en != one.zh for one in table.values())

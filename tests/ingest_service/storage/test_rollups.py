@@ -124,7 +124,7 @@ def test_every_rollup_is_what_the_slow_twin_finds(dsn: str, store: PostgresStore
     assert store.health().rollups_due == 0
 
 
-def test_three_editions_say_the_same(
+def test_three_editions_have_the_same_content(
     plain_dsn: str, timescale_dsn: str, community: TimescaleCommunity
 ) -> None:
     """The same statements and stretches on all three; on Community they meet compressed chunks, too."""
@@ -270,7 +270,7 @@ def test_readings_are_counted_by_days_and_to_the_last(dsn: str, store: PostgresS
     assert both(None)[0] == both(None)[1] > 0
 
 
-def test_what_is_let_go_of_stays_in_the_rollups(dsn: str, store: PostgresStore) -> None:
+def test_what_retention_deletes_stays_in_the_rollups(dsn: str, store: PostgresStore) -> None:
     commit_all(store)
     retention, until_s = RetentionPolicy(store), BEGIN_S + 200 * 86_400
     kept_s = retention.set_retention_start("reading", until_s)

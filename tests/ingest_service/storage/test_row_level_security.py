@@ -143,7 +143,7 @@ def test_no_scope_and_no_area_see_nothing(store: PostgresStore, scope: str) -> N
     assert everything_visible(store.for_area(scope))["readings"] == [0, 0]
 
 
-def test_a_connection_that_is_lent_in_turns_sees_each_time_for_whoever_asks(store: PostgresStore) -> None:
+def test_a_pooled_connection_is_scoped_anew_for_each_principal(store: PostgresStore) -> None:
     """Plans and prepared statements outlast a transaction; what they see must not."""
     expected = {HOME_AREA: [1, 2], OTHER_AREA: [3], f"{HOME_AREA},{OTHER_AREA}": [1, 2, 3], "nowhere": []}
     lent = set()
@@ -160,7 +160,9 @@ def test_a_connection_that_is_lent_in_turns_sees_each_time_for_whoever_asks(stor
 @pytest.mark.parametrize(
     "query", ["SELECT 1 / 0", "SELECT FROM nowhere", "SELECT %(missing)s", "COMMIT", "RESET ROLE"]
 )
-def test_what_fails_behind_the_wall_leaves_its_connection_as_it_was(store: PostgresStore, query: str) -> None:
+def test_what_fails_behind_row_level_security_leaves_its_connection_as_it_was(
+    store: PostgresStore, query: str
+) -> None:
     with store.run_query(STANDING) as cursor:
         before = cursor.fetchall()
     with pytest.raises(StoreRefusedError), store.for_area(HOME_AREA).run_query(query) as cursor:
@@ -182,7 +184,7 @@ def test_nothing_foreign_can_be_changed(store: PostgresStore) -> None:
         )
 
 
-def test_everything_that_the_gateway_may_read_is_behind_the_wall(store: PostgresStore) -> None:
+def test_everything_that_the_gateway_may_read_is_behind_row_level_security(store: PostgresStore) -> None:
     home = store.for_area(HOME_AREA)
     with home.transaction() as connection:
         found = connection.execute(READABLE).fetchall()
@@ -253,7 +255,7 @@ def test_the_audit_is_append_only(store: PostgresStore) -> None:
                 connection.execute(statement)
 
 
-def test_the_wall_does_not_keep_a_time_from_its_index(timescale_dsn: str) -> None:
+def test_row_level_security_does_not_keep_a_time_from_its_index(timescale_dsn: str) -> None:
     """PostgreSQL looks up behind a wall only what can't give away what is before it."""
     migrate(timescale_dsn)
     filter_params = anomaly_parameters(AnomalyQuery(site_ids=["s1"], from_s=1e9, to_s=1.1e9, text="high"))

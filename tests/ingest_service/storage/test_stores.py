@@ -93,7 +93,7 @@ def test_latest_is_what_is_stored_where_two_values_come_for_one_time(store: Stor
     assert store.latest()[0].value == stored(store)["value"][-1] == 2.25
 
 
-def test_letters_replayed_stay_while_another_value_is_in_their_way(store: Store) -> None:
+def test_dead_letters_replayed_stay_while_another_value_is_in_their_way(store: Store) -> None:
     store.commit(
         Batch(fresh=readings(1, range(3)), dead_letters=[sample_dead_letter(1), sample_dead_letter(2)])
     )
@@ -105,7 +105,7 @@ def test_letters_replayed_stay_while_another_value_is_in_their_way(store: Store)
     assert store.dead_letters(DeadLetterQuery()) == []
 
 
-def test_late_readings_are_told_from_repeats_and_never_turn_latest_back(store: Store) -> None:
+def test_late_readings_are_distinguished_from_repeats_and_never_turn_latest_back(store: Store) -> None:
     store.commit(Batch(fresh=readings(1, range(5, 10))))
     late = readings(1, range(3, 7), rules=LATE, quality=2)
     done = store.commit(Batch(doubtful=late))
@@ -175,7 +175,7 @@ def test_a_day_is_a_local_day(store: Store) -> None:
         assert (one.time_s + 8 * 3600) % 86_400 == 0
 
 
-def test_letters_statuses_and_checkpoints_are_kept(store: Store) -> None:
+def test_dead_letters_statuses_and_checkpoints_are_kept(store: Store) -> None:
     letter = DeadLetter(
         received_s=1.5,
         topic="t",
@@ -216,7 +216,7 @@ def test_health_of_areas_counts_their_rows(store: Store) -> None:
     assert found == {"all": (12, 2, 3), HOME_AREA: (5, 1, 1), OTHER_AREA: (7, 1, 1), "none": (0, 0, 0)}
 
 
-def test_activity_tells_when_each_device_was_heard(store: Store) -> None:
+def test_activity_has_the_time_of_each_device_s_last_message(store: Store) -> None:
     store.commit(Batch(fresh=readings(2, range(4))))
     (one,) = store.activity()
     assert (one.device_id, one.interval_s, one.measured_s) == ("d1", 300.0, (START_US + 3 * STEP_US) / 1e6)
@@ -262,7 +262,7 @@ def to_replay(store: Store, area: str = "+", *, limit: int = 10, limit_bytes: in
     return [one.received_s for one in requested]
 
 
-def test_letters_are_listed_replayed_and_purged(store: Store) -> None:
+def test_dead_letters_are_listed_replayed_and_purged(store: Store) -> None:
     store.commit(
         Batch(
             dead_letters=[sample_dead_letter(number) for number in range(1, 6)]
@@ -329,7 +329,7 @@ def test_all_or_nothing(store: Store) -> None:
     assert store.latest() == []
 
 
-def test_a_retained_message_makes_one_letter_however_often_it_comes(store: Store) -> None:
+def test_a_retained_message_makes_one_dead_letter_however_often_it_comes(store: Store) -> None:
     live = DeadLetter(received_s=1.0, topic="a/b", payload=b"bad", reason="payload", detail="-")
     again = msgspec.structs.replace(live, retained=True)
     other = msgspec.structs.replace(again, payload=b"other")

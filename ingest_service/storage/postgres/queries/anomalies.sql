@@ -37,13 +37,13 @@ FROM anomaly WHERE revision > %s AND revision <= %s ORDER BY revision LIMIT %s;
 -- settled_revision: Up to which revision every anomaly is committed; in a separate statement, see migration 0020.
 SELECT settled_revision();
 
--- drawn_revision: The newest revision ever assigned.
+-- assigned_revision: The newest revision ever assigned.
 SELECT drawn_revision();
 
 -- newest_revision: The newest change of any anomaly, up to a settled revision.
 SELECT coalesce(max(revision), 0) FROM anomaly WHERE revision <= %s;
 
--- anomalies_left_out: The changes after a revision that are not among the newest ones, and the start times of their anomalies.
+-- omitted_anomalies: The changes after a revision that are not among the newest ones, and the start times of their anomalies.
 WITH cut AS (
     SELECT revision FROM anomaly
     WHERE revision > %(after)s AND revision <= %(settled)s

@@ -32,21 +32,21 @@ WHERE (%(areas)s::text[] IS NULL OR areas <@ %(areas)s) AND (%(who)s::text IS NU
     AND (%(before_id)s::bigint IS NULL OR audit_id < %(before_id)s)
 ORDER BY audit_id DESC LIMIT %(limit)s;
 
--- wall_there: Whether this user may use row-level security, whether it sees all rows without it, whether scopes are signed.
+-- row_level_security_state: Whether this user may use row-level security, whether it sees all rows without it, whether scopes are signed.
 SELECT EXISTS (
     SELECT FROM pg_roles WHERE rolname = 'towntwin_gateway' AND pg_has_role(current_user, oid, 'MEMBER')
 ) AND to_regclass('walled.reading') IS NOT NULL, NOT row_security_active('anomaly'),
     to_regprocedure('begin_wall(bytea)') IS NOT NULL;
 
--- begin_wall: Set the key with which the session signs its area scopes, once.
+-- register_scope_key: Set the key with which the session signs its area scopes, once.
 SELECT begin_wall(%s);
 
--- wall_enter: Act as the gateway role with an area scope, until the end of the transaction.
+-- set_area_role: Act as the gateway role with an area scope, until the end of the transaction.
 SELECT set_config('role', 'towntwin_gateway', true), set_config('towntwin.area', %(area)s, true),
     set_config('towntwin.signature', %(signature)s, true),
     set_config('search_path', 'walled, ' || current_setting('search_path'), true);
 
--- wall_enter_in_order: Likewise, with index scans only: behind a security barrier a query is planned without its LIMIT. Never by
+-- set_area_role_in_order: Likewise, with index scans only: behind a security barrier a query is planned without its LIMIT. Never by
 -- a generic plan: beside the few rows that are expected there, one that joins revisions row by row looks cheap.
 SELECT set_config('role', 'towntwin_gateway', true), set_config('towntwin.area', %(area)s, true),
     set_config('towntwin.signature', %(signature)s, true),

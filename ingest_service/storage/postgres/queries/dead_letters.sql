@@ -1,4 +1,4 @@
--- insert_letter: Insert a dead letter once; beyond its quota it is counted, and the first bytes of the first are stored.
+-- insert_dead_letter: Insert a dead letter once; beyond its quota it is counted, and the first bytes of the first are stored.
 WITH fresh AS (  -- not a repeated delivery of a stored message; a retained message is stored once
     SELECT WHERE NOT EXISTS (SELECT FROM dead_letter WHERE digest = %(digest)s::bytea)
         AND NOT (%(retained)s AND EXISTS (
@@ -29,7 +29,7 @@ SELECT to_timestamp(%(received_s)s), %(topic)s::text, %(payload)s::bytea, %(cont
 FROM quota WHERE was_kept
 ON CONFLICT (digest) DO NOTHING;
 
--- letters_beyond: Number of today's dead letters (UTC) beyond the quotas of their devices.
+-- dead_letters_beyond_quota: Number of today's dead letters (UTC) beyond the quotas of their devices.
 SELECT coalesce(sum(beyond), 0)::bigint FROM dead_letter_quota WHERE day = (now() AT TIME ZONE 'UTC')::date;
 
 -- exceeded_quotas: Dead-letter quotas exceeded since a day; unknown devices of an area count as one.
@@ -49,34 +49,34 @@ WHERE q.beyond > 0 AND q.day >= (to_timestamp(%(since_s)s) AT TIME ZONE 'UTC')::
 GROUP BY a.area_id, d.device_id, q.day
 ORDER BY q.day, a.area_id, d.device_id;
 
--- forget_letter_quotas: Delete the quotas of days more than 30 days ago.
+-- delete_old_quotas: Delete the quotas of days more than 30 days ago.
 DELETE FROM dead_letter_quota WHERE day < (now() AT TIME ZONE 'UTC')::date - 30;
 
--- letter_again: Reset a dead letter whose replay failed.
+-- update_replayed_dead_letter: Reset a dead letter whose replay failed.
 UPDATE dead_letter SET state = 'waiting', replays = replays + 1, reason = %(reason)s, detail = %(detail)s
 WHERE letter_id = %(letter_id)s;
 
--- letters_done: Delete dead letters whose readings are stored now.
+-- delete_replayed_dead_letters: Delete dead letters whose readings are stored now.
 DELETE FROM dead_letter WHERE letter_id = ANY (%s);
 
--- letter_filter: The conditions of a `DeadLetterQuery`, without page and limit.
+-- dead_letter_filter: The conditions of a `DeadLetterQuery`, without page and limit.
 ((%(ids)s::bigint[] IS NULL OR letter_id = ANY (%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s)
     AND (%(device)s::text IS NULL OR split_part(topic, '/', 4) = %(device)s)
     AND (%(areas)s::text[] IS NULL OR split_part(topic, '/', 3) = ANY (%(areas)s))
     AND (%(received_before_s)s::float8 IS NULL OR received < to_timestamp(%(received_before_s)s)));
 
--- count_letters: Number of dead letters that match a filter.
-SELECT count(*) FROM dead_letter WHERE {{letter_filter}};
+-- count_dead_letters: Number of dead letters that match a filter.
+SELECT count(*) FROM dead_letter WHERE {{dead_letter_filter}};
 
--- ask_replay: Mark dead letters for replay.
+-- mark_for_replay: Mark dead letters for replay.
 UPDATE dead_letter SET state = 'replay'
-WHERE {{letter_filter}};
+WHERE {{dead_letter_filter}};
 
--- purge_letters: Delete dead letters.
+-- purge_dead_letters: Delete dead letters.
 DELETE FROM dead_letter
-WHERE {{letter_filter}};
+WHERE {{dead_letter_filter}};
 
--- letters_to_replay: Dead letters of some areas marked for replay, oldest first; at least one, then up to a number of bytes.
+-- dead_letters_to_replay: Dead letters of some areas marked for replay, oldest first; at least one, then up to a number of bytes.
 SELECT letter_id, extract(epoch FROM received)::float8 AS received_s, topic, payload, length(payload) AS size_bytes,
     content_type, properties, reason, detail, state, replays, retained
 FROM (
@@ -94,6 +94,6 @@ SELECT letter_id, extract(epoch FROM received)::float8 AS received_s, topic,
     CASE WHEN %(whole)s THEN payload ELSE '' END AS payload, length(payload) AS size_bytes, content_type, properties,
     reason, detail, state, replays, retained
 FROM dead_letter
-WHERE {{letter_filter}}
+WHERE {{dead_letter_filter}}
     AND (%(before_id)s::bigint IS NULL OR letter_id < %(before_id)s)
 ORDER BY letter_id DESC LIMIT %(limit)s;

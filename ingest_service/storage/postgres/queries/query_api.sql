@@ -1,7 +1,7 @@
 -- now: The current snapshot of this database as a text: time [us], and what is committed.
 (extract(epoch FROM clock_timestamp()) * 1000000)::bigint || ':' || pg_current_snapshot();
 
--- moment: The current snapshot.
+-- current_snapshot: The current snapshot.
 SELECT {{now}};
 
 -- which_database: Unique identifier of this database.
