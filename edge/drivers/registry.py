@@ -26,5 +26,6 @@ def _imported_when_used(module: str) -> Callable[[dict[str, Any]], Driver]:
 
 DRIVERS: Mapping[str, Callable[[dict[str, Any]], Driver]] = MappingProxyType({
     "modbus": _imported_when_used("modbus_driver"),
+    "traffic_counter": _imported_when_used("traffic_counter"),
 })  # fmt: skip
 """Kind, as in a site file -> factory; it raises `DriverOptionsError`."""
