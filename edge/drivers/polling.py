@@ -32,7 +32,8 @@ class PollingDriver:
 
     Parameters
     ----------
-    read : returns the records of one reading, of the time given (Unix seconds [s]); it may raise anything
+    read : returns the records of one reading, of the time given (Unix seconds [s]), or yields None until it
+        yields them, where the instrument takes longer than `WAIT_S` to answer; it may raise anything
     name : of the instrument, for the reports of faults
     interval_s : time between two readings, by the monotonic clock [s]; missed readings are not made up for
     jitter_s : each reading is delayed by a random time up to this, so that instruments of a town do not all
@@ -55,7 +56,7 @@ class PollingDriver:
 
     def __init__(
         self,
-        read: Callable[[float], list[Record]],
+        read: Callable[[float], list[Record] | Iterator[list[Record] | None]],
         *,
         name: str,
         interval_s: float,
@@ -83,24 +84,29 @@ class PollingDriver:
                     self._wait(min(remaining_s, WAIT_S))
                     yield None
                     continue
-                yield self._pack()
+                yield from self._packs_of_one_reading()
                 due_s += self._interval_s * max(1, 1 + (self._monotonic() - due_s) // self._interval_s)
                 at_s = due_s + random.uniform(0.0, self._jitter_s)
         finally:
             with suppress(Exception):  # an instrument that is gone needs no closing
                 self._close()
 
-    def _pack(self) -> Pack | None:
+    def _packs_of_one_reading(self) -> Iterator[Pack | None]:
+        """Yield None while the instrument works, then the pack, or None if there is none."""
         now_s = self._clock()
+        records: list[Record] = []  # also of a reading of which only a part failed
         try:
-            records = self._read(now_s)
+            answer = self._read(now_s)
+            for part in [answer] if isinstance(answer, list) else answer:
+                if part is None:
+                    yield None
+                else:
+                    records += part
         except Exception as error:  # noqa: BLE001 - no answer of an instrument may end the agent
             self._note_fault(f"{self._name}: {error or type(error).__name__}")
-            return None
-        if self._last_fault is not None:
-            self._last_fault = None
-            self.on_fault(f"{self._name}: it can be read again")
-        return Pack(due_s=now_s, records=records) if records else None
+        else:
+            self._note_success()
+        yield Pack(due_s=now_s, records=records) if records else None
 
     def _note_fault(self, sentence: str) -> None:
         """Count a fault; report it unless it is that of the reading before."""
@@ -108,3 +114,8 @@ class PollingDriver:
         if sentence != self._last_fault:
             self._last_fault = sentence
             self.on_fault(sentence)
+
+    def _note_success(self) -> None:
+        if self._last_fault is not None:
+            self._last_fault = None
+            self.on_fault(f"{self._name}: it can be read again")

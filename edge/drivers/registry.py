@@ -25,7 +25,10 @@ def _imported_when_used(module: str) -> Callable[[dict[str, Any]], Driver]:
 
 
 DRIVERS: Mapping[str, Callable[[dict[str, Any]], Driver]] = MappingProxyType({
+    "analog_input": _imported_when_used("analog_input"),
+    "http_counter": _imported_when_used("http_counter"),
     "modbus": _imported_when_used("modbus_driver"),
+    "serial_probe": _imported_when_used("serial_probe"),
     "traffic_counter": _imported_when_used("traffic_counter"),
 })  # fmt: skip
 """Kind, as in a site file -> factory; it raises `DriverOptionsError`."""
