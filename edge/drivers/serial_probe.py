@@ -154,7 +154,9 @@ class SerialProbe:
         address, command = self._options.address, self._options.command or "M"
         header = yield from self._sdi12_answer(f"{command}!", SDI12_ANSWER_S)
         if not re.fullmatch(r"\d{4}", header, re.ASCII):
-            raise SerialProbeError(f"the sensor answered {header[:20]!r} to {command}!, not time and number")
+            raise SerialProbeError(
+                f"the sensor answered {header[:20]!r} to command {command}, not time and number"
+            )
         seconds, count = int(header[:3]), int(header[3:])
         if seconds:
             deadline_s = time.monotonic() + seconds
@@ -168,7 +170,7 @@ class SerialProbe:
                 break
             text = yield from self._sdi12_answer(f"D{page}!", SDI12_ANSWER_S, crc="C" in command)
             if not _SDI12_VALUES.fullmatch(text):
-                raise SerialProbeError(f"the sensor answered {text[:40]!r} to D{page}!, not values")
+                raise SerialProbeError(f"the sensor answered {text[:40]!r} to command D{page}, not values")
             if not text:
                 break  # the measurement was aborted
             numbers += _numbers(_SDI12_VALUE.findall(text), text)
