@@ -113,7 +113,7 @@ class ModbusBus:
         if len(answer.registers) != count:
             self.close()
             raise ModbusError(f"{where}: the answer has {len(answer.registers)} registers")
-        return answer.registers
+        return list(answer.registers)
 
     def command_by_reading(self, device: int, address: int) -> None:
         """Send a read request with count 0, by which some sensors start or stop to measure.
@@ -143,7 +143,7 @@ class ModbusBus:
     def close(self) -> None:
         """Close the line; the next request opens it again."""
         with self._lock:
-            self._client.close()
+            self._client.close()  # type: ignore[no-untyped-call]
 
 
 _BUSES: WeakValueDictionary[str, ModbusBus] = WeakValueDictionary()

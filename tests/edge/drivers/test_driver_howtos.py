@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge.drivers import print_readings, registry
+from edge.drivers.driver_options import DriverOptionsError
 from tests.support import howto_pages
 from tests.support.modbus_instruments import device, float_words, tcp_instrument
 from tests.support.processes import REPOSITORY
@@ -110,5 +111,5 @@ def test_a_wrong_site_file_is_one_sentence(
 
 @pytest.mark.parametrize("kind", sorted(registry.DRIVERS))
 def test_each_driver_of_the_registry_refuses_an_unknown_option(kind: str) -> None:
-    with pytest.raises(print_readings.DriverOptionsError):
+    with pytest.raises(DriverOptionsError):
         registry.DRIVERS[kind]({"not_an_option": 1})
