@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -22,6 +23,8 @@ from edge.wire.topics import Topic, TopicKind
 
 if TYPE_CHECKING:
     import argparse
+
+log = logging.getLogger(__name__)
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -74,9 +77,7 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
         agent.run(stop)
     except AgentError as error:
         fault = str(error)
-        import structlog
-
-        structlog.get_logger().exception("agent_ended", device=args.device)
+        log.exception("%s: the agent ended", args.device)
     return _report_losses(fault, refusals.count, agent, evicted, args.spool)
 
 
