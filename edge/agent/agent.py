@@ -29,6 +29,7 @@ MAX_PACKS_PER_COMMIT = 64
 STOP_GRACE_S = 0.3  # together with DISCONNECT, an agent ends within one second of a requested stop
 DRAIN_S = 0.5  # with STOP_GRACE_S below one second, also on a slow disk
 OVERDUE_S = 1.0  # a pack overdue by more than this comes from a recording, not from a sensor
+LIVE_S = 60.0  # a pack due longer ago is no live one: it is sent in order with the others
 MAX_WAITING_FOR_RECORDED = 2000  # while more messages are waiting, reading of a recording is paused
 DISK_RETRY_S = (0.5, 10.0)
 
@@ -83,8 +84,16 @@ class Agent:
         self._grace_s = grace_s
         recorded = bool(getattr(driver, "recorded", False))
         self._publisher = SpoolPublisher(
-            area, device, spool, broker, settings, recorded=recorded, on_refused=on_refused
+            area,
+            device,
+            spool,
+            broker,
+            settings,
+            recorded=recorded,
+            on_refused=on_refused,
+            is_live=lambda: self._newest_is_live,
         )
+        self._newest_is_live = not recorded
         self._fault: Exception | None = None
         self._taken = 0
         self.not_spooled = 0
@@ -178,6 +187,7 @@ class Agent:
         """Put packs into the spool; while its disk is full, wait and retry, so that no reading is lost."""
         messages = [SpoolEntry(senml.encode_json(one.records), len(one.records)) for one in packs_due]
         readings = sum(one.readings for one in messages)
+        self._newest_is_live = packs_due[-1].due_s >= self._clock() - LIVE_S
         backoff = ReconnectBackoff(*DISK_RETRY_S)
         while True:
             try:
