@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edge.agent.publisher import SpoolPublisher
 from edge.agent.send_window import ReconnectBackoff
+from edge.agent.service_notifier import ServiceNotifier
 from edge.agent.spool import SpoolBusyError, SpoolEntry, SpoolError
 from edge.wire import senml
 from edge.wire.errors import EdgeError
@@ -94,6 +95,7 @@ class Agent:
             is_live=lambda: self._newest_is_live,
         )
         self._newest_is_live = not recorded
+        self._notifier = ServiceNotifier()
         self._fault: Exception | None = None
         self._taken = 0
         self.not_spooled = 0
@@ -129,6 +131,7 @@ class Agent:
         try:
             self._read_driver(stop)
             while self._spool.waiting and not self._should_end(stop):
+                self._notifier.alive()
                 stop.wait(POLL_S)
             ends_s = time.monotonic() + self._grace_s
             while self._spool.waiting and self._publisher.connected and time.monotonic() < ends_s:
@@ -154,6 +157,7 @@ class Agent:
     def _read_driver(self, stop: threading.Event) -> None:
         source = _PackSource(self._driver.packs())
         while not source.ended and not self._should_end(stop):
+            self._notifier.alive()
             pack = source.peek()
             if pack is None:
                 continue
@@ -190,6 +194,7 @@ class Agent:
         self._newest_is_live = packs_due[-1].due_s >= self._clock() - LIVE_S
         backoff = ReconnectBackoff(*DISK_RETRY_S)
         while True:
+            self._notifier.alive()
             try:
                 self._spool.put(messages)
             except SpoolBusyError as error:

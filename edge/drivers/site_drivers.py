@@ -1,0 +1,106 @@
+"""Reads the site file of `towntwin edge run`: one device, its spool, and its drivers."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from msgspec import Meta
+
+from edge.drivers.driver_group import DriverGroup
+from edge.drivers.exec_driver import ExecDriver
+from edge.drivers.file_mapping import load_mapping
+from edge.drivers.line_driver import LineDriver, read_chunks
+from edge.drivers.replay_driver import Recording, ReplayDriver
+from edge.wire.errors import EdgeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge.drivers import Driver
+
+Seconds = Annotated[float, Meta(ge=0)]
+
+
+class SiteFileError(EdgeError, ValueError):
+    """The site file can't be used; the message names the key."""
+
+
+class ExecEntry(msgspec.Struct, tag="exec", tag_field="kind", forbid_unknown_fields=True, frozen=True):
+    """A program that is run at a cadence."""
+
+    command: Annotated[list[str], Meta(min_length=1)]
+    every_s: Annotated[float, Meta(gt=0)]
+    jitter_s: Seconds = 0.0
+    timeout_s: Annotated[float, Meta(gt=0)] = 30.0
+
+
+class LinesEntry(msgspec.Struct, tag="lines", tag_field="kind", forbid_unknown_fields=True, frozen=True):
+    """A pipe or file of SenML packs, one a line."""
+
+    path: str
+
+
+class ReplayEntry(msgspec.Struct, tag="replay", tag_field="kind", forbid_unknown_fields=True, frozen=True):
+    """A recorded file, with its mapping."""
+
+    file: str
+    mapping: str
+    shift_s: float = 0.0
+
+
+class SiteFile(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A device with its drivers, by name."""
+
+    area: str
+    device: str
+    driver: dict[str, ExecEntry | LinesEntry | ReplayEntry]
+    spool: str = "towntwin.spool"
+
+
+def read_site_file(path: Path) -> SiteFile:
+    """Read a site file. Raises `SiteFileError`."""
+    try:
+        site = msgspec.convert(tomllib.loads(path.read_text("utf-8")), SiteFile)
+    except (OSError, ValueError) as error:
+        raise SiteFileError(f"{path}: {error}") from error
+    if not site.driver:
+        raise SiteFileError(f"{path}: it has no driver: add a table [driver.NAME]")
+    return site
+
+
+def build_drivers(site: SiteFile, folder: Path, on_refused: Callable[[str], None]) -> DriverGroup:
+    """Build the drivers of a site; paths in it are relative to ``folder``."""
+    return DriverGroup({name: _driver(name, one, folder, on_refused) for name, one in site.driver.items()})
+
+
+def _driver(
+    name: str, entry: ExecEntry | LinesEntry | ReplayEntry, folder: Path, on_refused: Callable[[str], None]
+) -> Driver:
+    def refuse(sentence: str) -> None:
+        on_refused(f"driver {name}: {sentence}")
+
+    try:
+        match entry:
+            case ExecEntry():
+                return ExecDriver(
+                    entry.command,
+                    every_s=entry.every_s,
+                    jitter_s=entry.jitter_s,
+                    timeout_s=entry.timeout_s,
+                    on_refused=refuse,
+                )
+            case LinesEntry():
+                # Also for writing, so that a pipe does not end when one of its writers does.
+                flags = os.O_RDWR if (folder / entry.path).is_fifo() else os.O_RDONLY
+                descriptor = os.open(folder / entry.path, flags | os.O_NONBLOCK)
+                return LineDriver(read_chunks(descriptor), on_refused=refuse)
+            case ReplayEntry():
+                recording = Recording(folder / entry.file, load_mapping(folder / entry.mapping))
+                recording.read()
+                return ReplayDriver(recording, shift_s=entry.shift_s)
+    except (OSError, EdgeError) as error:
+        raise SiteFileError(f"driver {name}: {error}") from error
