@@ -63,10 +63,6 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
         if args.action
         else _piped_device(args, partial(on_refused, refusals))
     )
-    try:
-        topics.parse_topic(str(Topic(area=device.area, device=device.device, kind=TopicKind.DATA)))
-    except TopicError as error:
-        raise SettingsError(f"--area={device.area} --device={device.device}: {error}") from error
     stop = stop_on_signals()
     try:
         spool = Spool.open(device.spool, settings)
@@ -91,6 +87,13 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
     return _report_losses(fault, refusals.count, agent, evicted, device.spool)
 
 
+def _check_topic(area: str, device: str) -> None:
+    try:
+        topics.parse_topic(str(Topic(area=area, device=device, kind=TopicKind.DATA)))
+    except TopicError as error:
+        raise SettingsError(f"--area={area} --device={device}: {error}") from error
+
+
 class _DeviceSource(NamedTuple):
     """What the agent runs: ids of the device, path of its spool, and its driver."""
 
@@ -106,6 +109,7 @@ def _site_device(args: argparse.Namespace, on_refused: Callable[[str], None]) ->
         raise SettingsError("edge run: name a site file: towntwin edge run site.toml")
     try:
         site = read_site_file(args.site)
+        _check_topic(args.area or site.area, args.device or site.device)
         driver = build_drivers(site, args.site.parent, on_refused)
     except SiteFileError as error:
         raise SettingsError(str(error)) from error
@@ -118,6 +122,7 @@ def _piped_device(args: argparse.Namespace, on_refused: Callable[[str], None]) -
     """Return the device of the flags, whose readings are lines of standard input."""
     if args.area is None or args.device is None:
         raise SettingsError("edge: give --area and --device, or a site file: towntwin edge run site.toml")
+    _check_topic(args.area, args.device)
     if sys.stdin is None:
         raise SettingsError("standard input is closed: pipe SenML packs into it, one a line")
     driver = LineDriver(read_chunks(sys.stdin.fileno()), on_refused=on_refused)

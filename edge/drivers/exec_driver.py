@@ -24,9 +24,9 @@ MAX_OUTPUT_BYTES = 1 << 20
 
 
 def parse_output(output: bytes, now_s: float) -> list[Record]:
-    """Decode what a program printed. Raises `PayloadError` with the line that is wrong.
+    r"""Decode what a program printed. Raises `PayloadError` with the line that is wrong.
 
-    >>> [(one.name, one.value, one.unit) for one in parse_output(b"ph=7.2 pH\\nlevel=1.5\\n", 1.7e9)]
+    >>> [(one.name, one.value, one.unit) for one in parse_output(b"ph=7.2 pH\nlevel=1.5\n", 1.7e9)]
     [('ph', 7.2, 'pH'), ('level', 1.5, None)]
     """
     text = output[:MAX_OUTPUT_BYTES].strip()
@@ -47,7 +47,7 @@ def parse_output(output: bytes, now_s: float) -> list[Record]:
 
 
 class ExecDriver:
-    """Runs a program each ``every_s`` [s], by the monotonic clock, later by a random part of ``jitter_s`` [s].
+    """Runs a program each ``every_s`` [s], by the monotonic clock, delayed by up to ``jitter_s`` [s].
 
     A program that fails, prints nothing usable or runs longer than ``timeout_s`` [s] is reported and run
     again at its next time; it does not end the driver.

@@ -46,13 +46,16 @@ def test_several_drivers_run_at_once_and_systemd_is_notified(tmp_path: Path) -> 
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(30)
-        with subprocess.Popen(
-            [sys.executable, "-m", "deploy", "edge", "run", str(tmp_path / "site.toml")]
-            + ["--spool", str(tmp_path / "spool"), "--broker", "mqtt://127.0.0.1:9"],
-            cwd=REPOSITORY,
-            env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")},
-            stderr=(tmp_path / "stderr").open("wb"),
-        ) as process:
+        options = ["--spool", str(tmp_path / "spool"), "--broker", "mqtt://127.0.0.1:9"]
+        with (
+            (tmp_path / "stderr").open("wb") as stderr,
+            subprocess.Popen(
+                [sys.executable, "-m", "deploy", "edge", "run", str(tmp_path / "site.toml"), *options],
+                cwd=REPOSITORY,
+                env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")},
+                stderr=stderr,
+            ) as process,
+        ):
             assert systemd.recv(100) == b"READY=1\nWATCHDOG=1"
             with (tmp_path / "counter").open("wb") as counter:
                 counter.write(b'[{"n":"flow","v":12}]\n')

@@ -7,7 +7,6 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-BACKLOG, LIVE = 3000, 20
+BACKLOG, LIVE = 800, 10
 
 
 class LiveDriver:
@@ -45,7 +44,7 @@ class LiveDriver:
 
 
 def test_live_readings_are_sent_before_the_backlog_and_both_in_order(mosquitto: Any, tmp_path: Path) -> None:
-    settings = Settings(backlog_readings_per_s=1000, window=16)
+    settings = Settings(backlog_readings_per_s=400, window=16)
     spool = Spool.open(tmp_path / "spool", settings)
     spool.put(
         [
@@ -78,7 +77,7 @@ def test_live_readings_are_sent_before_the_backlog_and_both_in_order(mosquitto: 
 
 
 @given(st.lists(st.sampled_from(["new", "send", "keep", "lose", "wait", "defer", "resume"]), max_size=80))
-def test_no_message_is_left_out_whatever_is_lost_and_deferred(steps: list[str]) -> None:
+def test_no_message_is_left_out_whatever_is_lost_and_deferred(steps: list[str]) -> None:  # noqa: C901 - steps
     window, spool, way, now_s, newest = SendWindow(4, 2, 8), set[int](), list[int](), 0.0, 0
 
     def send() -> None:
@@ -124,10 +123,7 @@ def test_no_message_is_left_out_whatever_is_lost_and_deferred(steps: list[str]) 
     assert spool == set()
 
 
-@pytest.mark.parametrize("broker_holds", [True])
-def test_an_hour_without_ingest_costs_a_town_of_forty_at_most_two_per_cent(
-    broker_holds: bool, record_property: Any
-) -> None:
+def test_an_hour_without_ingest_costs_a_town_of_forty_at_most_two_per_cent() -> None:
     """In simulated time: the broker acknowledges and holds what is sent, and no receipt comes for an hour."""
     chance = random.Random(3)
     messages = publishes = 0
@@ -135,24 +131,21 @@ def test_an_hour_without_ingest_costs_a_town_of_forty_at_most_two_per_cent(
         interval_s = (1, 10, 60, 300)[device % 4]
         window, spool, held, newest = SendWindow(64, 5, 300), set[int](), list[int](), 0
         due_s = chance.random() * interval_s
-        for second in range(2 * 3600):
-            if second >= due_s and second < 5400:
+        for second in range(5400):
+            if due_s <= second < 5000:
                 newest, due_s = newest + 1, due_s + interval_s
                 spool.add(newest)
             window.check_timeout(second)
-            for number in [one for one in sorted(spool) if one > window.last_sent][
-                : max(0, window.free_slots)
-            ]:
+            first, slots = window.last_sent + 1, max(0, window.free_slots)
+            for number in [one for one in range(first, min(newest, first + slots - 1) + 1) if one in spool]:
                 window.sent(number, second)
-                window.mark_at_broker(number) if broker_holds else None
+                window.mark_at_broker(number)
                 held.append(number)
                 publishes += 1
             if second < 600 or second >= 4200:
-                for number in held:
-                    spool.discard(number)
-                    window.acknowledged([(number, number)], second)
+                spool.difference_update(held)
+                window.acknowledged([(one, one) for one in held], second)
                 held.clear()
         assert spool == set()
         messages += newest
-    record_property("publishes for each message", publishes / messages)
-    assert publishes <= 1.02 * messages, f"{publishes} publishes for {messages} messages"
+    assert messages < publishes <= 1.02 * messages, f"{publishes} publishes for {messages} messages"
