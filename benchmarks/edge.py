@@ -1,7 +1,7 @@
 """Measures the edge agent: resident memory, drain rate with fsync on, and an outage of the platform.
 
 The agent drains a spool of 100,000 readings, 50 in a message, to a real Mosquitto; a minimal subscriber sends
-a receipt for each message. The baseline in the same run, alternating, is a bare paho publisher with QoS 1 and
+a receipt for each message. The agent runs in an environment with the extra ``edge`` only. The baseline in the same run, alternating, is a bare paho publisher with QoS 1 and
 the same messages, without spool and receipts. With the argument ``kills`` it runs the long form of
 tests/acceptance/test_agent_kills.py. Prints one JSON line.
 """
@@ -27,6 +27,7 @@ from edge.agent.spool import Spool, SpoolEntry
 from edge.wire import receipts, senml
 from edge.wire.senml import Record
 from tests.support.agent_kills import run_agent_kills
+from tests.support.bare_environments import BareEnvironment, build_wheel
 from tests.support.throwaway_servers import fresh_database
 
 if TYPE_CHECKING:
@@ -53,9 +54,11 @@ def main() -> None:
                 )
             print(json.dumps(result._asdict()))
             return
+        wheel = build_wheel(Path(folder) / "wheel")
+        environment = BareEnvironment(Path(folder) / "venv", wheel, "edge")
         agent, bare, memory = list[float](), list[float](), list[float]()
         for repeat in range(REPEATS):
-            seconds, resident_mb = drain(mosquitto, Path(folder) / f"spool{repeat}")
+            seconds, resident_mb = drain(environment.python, mosquitto, Path(folder) / f"spool{repeat}")
             agent.append(MESSAGES * PACK_READINGS / seconds)
             memory.append(resident_mb)
             bare.append(MESSAGES * PACK_READINGS / publish_bare(mosquitto))
@@ -79,7 +82,7 @@ def payload(number: int) -> bytes:
     )
 
 
-def drain(broker: Any, path: Path) -> tuple[float, float]:
+def drain(python: Path, broker: Any, path: Path) -> tuple[float, float]:
     """Fill a spool and run `towntwin edge` on it; return the time from the first message [s], the peak [MB]."""
     # The peak is the process' own: VmHWM of /proc, with PACK_READINGS in each message.
     spool = Spool.open(path, Settings())
@@ -102,7 +105,7 @@ def drain(broker: Any, path: Path) -> tuple[float, float]:
 
     platform = connected_client(broker, on_message)
     options = ["--area", "a", "--device", "d", "--spool", str(path), "--broker", broker.url]
-    command = [sys.executable, "-m", "deploy", "edge", *options, "--backlog-readings-per-s", "0"]
+    command = [str(python), "-I", "-m", "deploy", "edge", *options, "--backlog-readings-per-s", "0"]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
         if not ended.wait(TIMEOUT_S):
             process.kill()

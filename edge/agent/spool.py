@@ -352,6 +352,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA cache_size=-512")  # KiB; a queue gains nothing by a larger one
         ((finding,), *_) = connection.execute("PRAGMA quick_check(1)").fetchall()
         if finding != "ok":
             raise SpoolDamagedError(f"the file is damaged: {finding}")  # noqa: TRY301

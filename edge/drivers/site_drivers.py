@@ -11,9 +11,7 @@ from msgspec import Meta
 
 from edge.drivers.driver_group import DriverGroup
 from edge.drivers.exec_driver import ExecDriver
-from edge.drivers.file_mapping import load_mapping
 from edge.drivers.line_driver import LineDriver, read_chunks
-from edge.drivers.replay_driver import Recording, ReplayDriver
 from edge.wire.errors import EdgeError
 
 if TYPE_CHECKING:
@@ -99,6 +97,10 @@ def _driver(
                 descriptor = os.open(folder / entry.path, flags | os.O_NONBLOCK)
                 return LineDriver(read_chunks(descriptor), on_refused=refuse)
             case ReplayEntry():
+                # Reading of recordings takes 5 MB, which a device without one does not spend.
+                from edge.drivers.file_mapping import load_mapping  # noqa: PLC0415
+                from edge.drivers.replay_driver import Recording, ReplayDriver  # noqa: PLC0415
+
                 recording = Recording(folder / entry.file, load_mapping(folder / entry.mapping))
                 recording.read()
                 return ReplayDriver(recording, shift_s=entry.shift_s)
