@@ -1,9 +1,9 @@
 """Measures the edge agent: resident memory, drain rate with fsync on, and an outage of the platform.
 
 The agent drains a spool of 100,000 readings, 50 in a message, to a real Mosquitto; a minimal subscriber sends
-a receipt for each message. The agent runs in an environment with the extra ``edge`` only. The baseline in the same run, alternating, is a bare paho publisher with QoS 1 and
-the same messages, without spool and receipts. With the argument ``kills`` it runs the long form of
-tests/acceptance/test_agent_kills.py. Prints one JSON line.
+a receipt for each message. The agent runs in an environment with the extra ``edge`` only. The baseline in the
+same run, alternating, is a bare paho publisher with QoS 1 and the same messages, without spool and receipts.
+With the argument ``kills`` it runs the long form of tests/acceptance/test_agent_kills.py. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def payload(number: int) -> bytes:
 
 
 def drain(python: Path, broker: Any, path: Path) -> tuple[float, float]:
-    """Fill a spool and run `towntwin edge` on it; return the time from the first message [s], the peak [MB]."""
+    """Fill a spool and run `towntwin edge` on it; return the time [s] and the peak of the memory [MB]."""
     # The peak is the process' own: VmHWM of /proc, with PACK_READINGS in each message.
     spool = Spool.open(path, Settings())
     for first in range(0, MESSAGES, 64):
