@@ -3,7 +3,7 @@
 The agent drains a spool of 100,000 readings, 50 in a message, to a real Mosquitto; a minimal subscriber sends
 a receipt for each message. The agent runs in an environment with the extra ``edge`` only. The baseline in the
 same run, alternating, is a bare paho publisher with QoS 1 and the same messages, without spool and receipts.
-With the argument ``kills`` it runs the long form of tests/acceptance/test_agent_kills.py. Prints one JSON line.
+With ``kills`` it runs the long form of tests/acceptance/test_agent_kills.py. Prints one JSON line.
 """
 
 from __future__ import annotations
