@@ -20,7 +20,7 @@ from edge.agent.agent import Agent, AgentError
 from edge.agent.settings import Settings
 from edge.agent.spool import Spool
 from edge.drivers.line_driver import LineDriver, RefusalLog, read_chunks
-from edge.drivers.site_drivers import SiteFileError, build_drivers, read_site_file
+from edge.drivers.site_drivers import DeviceFileError, build_drivers, read_site_file
 from edge.wire import topics
 from edge.wire.errors import TopicError
 from edge.wire.topics import Topic, TopicKind
@@ -111,7 +111,7 @@ def _site_device(args: argparse.Namespace, on_refused: Callable[[str], None]) ->
         site = read_site_file(args.site)
         _check_topic(args.area or site.area, args.device or site.device)
         driver = build_drivers(site, args.site.parent, on_refused)
-    except SiteFileError as error:
+    except DeviceFileError as error:
         raise SettingsError(str(error)) from error
     return _DeviceSource(
         args.area or site.area, args.device or site.device, args.spool or Path(site.spool), driver

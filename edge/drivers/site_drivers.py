@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Seconds = Annotated[float, Meta(ge=0)]
 
 
-class SiteFileError(EdgeError, ValueError):
+class DeviceFileError(EdgeError, ValueError):
     """The site file can't be used; the message names the key."""
 
 
@@ -50,7 +50,7 @@ class ReplayEntry(msgspec.Struct, tag="replay", tag_field="kind", forbid_unknown
     shift_s: float = 0.0
 
 
-class SiteFile(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class DeviceFile(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A device with its drivers, by name."""
 
     area: str
@@ -59,18 +59,18 @@ class SiteFile(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     spool: str = "towntwin.spool"
 
 
-def read_site_file(path: Path) -> SiteFile:
-    """Read a site file. Raises `SiteFileError`."""
+def read_site_file(path: Path) -> DeviceFile:
+    """Read a site file. Raises `DeviceFileError`."""
     try:
-        site = msgspec.convert(tomllib.loads(path.read_text("utf-8")), SiteFile)
+        site = msgspec.convert(tomllib.loads(path.read_text("utf-8")), DeviceFile)
     except (OSError, ValueError) as error:
-        raise SiteFileError(f"{path}: {error}") from error
+        raise DeviceFileError(f"{path}: {error}") from error
     if not site.driver:
-        raise SiteFileError(f"{path}: it has no driver: add a table [driver.NAME]")
+        raise DeviceFileError(f"{path}: it has no driver: add a table [driver.NAME]")
     return site
 
 
-def build_drivers(site: SiteFile, folder: Path, on_refused: Callable[[str], None]) -> DriverGroup:
+def build_drivers(site: DeviceFile, folder: Path, on_refused: Callable[[str], None]) -> DriverGroup:
     """Build the drivers of a site; paths in it are relative to ``folder``."""
     return DriverGroup({name: _driver(name, one, folder, on_refused) for name, one in site.driver.items()})
 
@@ -105,4 +105,4 @@ def _driver(
                 recording.read()
                 return ReplayDriver(recording, shift_s=entry.shift_s)
     except (OSError, EdgeError) as error:
-        raise SiteFileError(f"driver {name}: {error}") from error
+        raise DeviceFileError(f"driver {name}: {error}") from error

@@ -14,7 +14,7 @@ import pytest
 from edge.agent.settings import Settings
 from edge.agent.spool import Spool
 from edge.drivers.exec_driver import parse_output
-from edge.drivers.site_drivers import SiteFileError, read_site_file
+from edge.drivers.site_drivers import DeviceFileError, read_site_file
 from edge.wire import senml
 from edge.wire.errors import PayloadError
 
@@ -88,5 +88,5 @@ def test_output_that_is_no_reading_is_a_sentence(line: bytes) -> None:
 )
 def test_a_site_file_that_is_wrong_is_a_sentence(text: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "site.toml").write_text(text)
-    with pytest.raises(SiteFileError, match=words):
+    with pytest.raises(DeviceFileError, match=words):
         read_site_file(tmp_path / "site.toml")
