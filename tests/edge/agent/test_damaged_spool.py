@@ -48,7 +48,7 @@ def empty_with_a_journal(path: Path) -> None:
 
 DAMAGES: dict[str, Callable[[Path], None]] = {
     "the header is overwritten": lambda path: overwrite(path, 0, b"\xff" * 100),
-    "it is text": lambda path: path.write_text("no database at all\n" * 1000) and None,
+    "it is text": lambda path: overwrite(path, 0, b"no database at all\n" * 200),
     "the last page is torn": lambda path: truncate(path, path.stat().st_size - PAGE // 2),
     "half of it is missing": lambda path: truncate(path, path.stat().st_size // 2 // PAGE * PAGE),
     "a page in the middle is zero": lambda path: overwrite(
