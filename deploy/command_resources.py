@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deploy.settings import SettingsError, load_settings
 from edge.wire import broker_address
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from deploy.settings import CommonSettings
     from edge.wire.broker_address import BrokerAddress
     from ingest_service.storage.postgres.store import PostgresStore
+
+log = logging.getLogger(__name__)
 
 EXIT_INTERRUPTED = 130
 EXIT_LEEWAY_S = 1.0
@@ -56,7 +59,7 @@ def stop_on_signals(grace_s: float | None = None) -> threading.Event:
     """
     stop = threading.Event()
 
-    def handle(number: int, _frame: FrameType | None) -> None:
+    def handle(_number: int, _frame: FrameType | None) -> None:
         if stop.is_set():
             os._exit(EXIT_INTERRUPTED)
         stop.set()
@@ -65,8 +68,7 @@ def stop_on_signals(grace_s: float | None = None) -> threading.Event:
             last.daemon = True
             last.start()
         # On a separate thread: the interrupted statement of the main thread may hold the log's lock.
-        name = signal.Signals(number).name
-        threading.Thread(target=lambda: _log().info("stopping", signal=name), daemon=True).start()
+        threading.Thread(target=lambda: log.info("stopping"), daemon=True).start()
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
@@ -74,11 +76,5 @@ def stop_on_signals(grace_s: float | None = None) -> threading.Event:
 
 
 def _exit_process() -> None:
-    _log().warning("grace_over", action="ending now; what was not committed was not acknowledged either")
+    log.warning("grace_over: ending now; what was not committed was not acknowledged either")
     os._exit(0)
-
-
-def _log() -> Any:
-    import structlog  # noqa: PLC0415 - `--help` of a command needs no logging
-
-    return structlog.get_logger()

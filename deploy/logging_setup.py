@@ -1,26 +1,29 @@
 """Configures structlog and the standard logging: one line per event, as JSON or console text, on stderr.
 
+The extra ``edge`` has no structlog; there the standard logging alone writes the same fields.
+
 Untrusted input is logged as plain text only: control characters are escaped, long values truncated, query
 strings of URLs removed, and repeated lines of a library limited in number.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
 import time
 import traceback
 from collections import OrderedDict
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
-
-import structlog
 
 from ingest_service.storage.contract.name_rules import escape_controls, escape_controls_in
 
 if TYPE_CHECKING:
-    from deploy.settings import CommonSettings
+    import structlog
 
+    from deploy.settings import CommonSettings
 
 MAX_VALUE_CHARS = 4000  # longer values are truncated
 MAX_TRACEBACK_CHARS = 20_000  # a traceback keeps its line breaks
@@ -84,6 +87,45 @@ def _plain_traceback(sio: Any, exc_info: Any) -> None:
 def configure(common: CommonSettings) -> None:
     """Configure structlog and the standard library's logging to write the same format to stderr."""
     level = logging.getLevelNamesMapping()[common.log_level.upper()]
+    if find_spec("structlog") is None:
+        formatter: logging.Formatter = StandardFormatter(as_json=common.log_format == "json")
+    else:
+        formatter = _configure_structlog(common, level)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    handler.addFilter(RepeatLimitFilter())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it logs every request
+
+
+class StandardFormatter(logging.Formatter):
+    """Formats a line with the fields that structlog writes: time stamp, level and event."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        super().__init__()
+        self._as_json = as_json
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, and the traceback if there is one, with control characters escaped."""
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{record.msecs:03.0f}Z"
+        event = escape_controls(record.getMessage(), MAX_VALUE_CHARS)
+        level = record.levelname.lower()
+        trace = _escape_lines(self.formatException(record.exc_info)) if record.exc_info else ""
+        if not self._as_json:
+            return f"{stamp} [{level:<9}] {event}" + (f"\n{trace}" if trace else "")
+        fields = {
+            "event": event,
+            "level": level,
+            "timestamp": stamp,
+            **({"exception": trace} if trace else {}),
+        }
+        return json.dumps(fields, ensure_ascii=False)
+
+
+def _configure_structlog(common: CommonSettings, level: int) -> logging.Formatter:
+    """Configure structlog; return the formatter that gives lines of the standard logging the same form."""
+    import structlog  # noqa: PLC0415 - the extra `edge` does not have it
+
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     shared: list[structlog.typing.Processor] = [structlog.stdlib.add_log_level, stamp]
     if common.log_format == "json":
@@ -101,8 +143,4 @@ def configure(common: CommonSettings) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
-    handler.addFilter(RepeatLimitFilter())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it logs every request
+    return structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared)

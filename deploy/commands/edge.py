@@ -1,14 +1,18 @@
-"""Run one device's edge agent: publish SenML packs, one per line of standard input, to the platform."""
+"""Run one device's edge agent: publish SenML packs, one per line of standard input, to the platform.
+
+``towntwin edge run SITE.toml`` runs the drivers of a site file instead (docs/howto/put-a-pi-in-the-field.md).
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from deploy.command_resources import broker_of_settings, stop_on_signals
 from deploy.settings import CommonSettings, SettingsError, add_flags, load_settings
@@ -16,21 +20,27 @@ from edge.agent.agent import Agent, AgentError
 from edge.agent.settings import Settings
 from edge.agent.spool import Spool
 from edge.drivers.line_driver import LineDriver, RefusalLog, read_chunks
+from edge.drivers.site_drivers import DeviceFileError, build_drivers, read_site_file
 from edge.wire import topics
 from edge.wire.errors import TopicError
 from edge.wire.topics import Topic, TopicKind
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
+
+    from edge.drivers import Driver
+
+log = logging.getLogger(__name__)
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("--area", required=True, help="area that the device is enrolled in")
-    parser.add_argument("--device", required=True, help="device id, also its MQTT user name")
-    parser.add_argument(
-        "--spool", type=Path, default=Path("towntwin.spool"), help="the durable spool (SQLite)"
-    )
+    parser.add_argument("action", nargs="?", choices=["run"], help="run the drivers of a site file")
+    parser.add_argument("site", nargs="?", type=Path, help="the site file (TOML)")
+    parser.add_argument("--area", help="area that the device is enrolled in")
+    parser.add_argument("--device", help="device id, also its MQTT user name")
+    parser.add_argument("--spool", type=Path, help="the durable spool (SQLite); default towntwin.spool")
     add_flags(parser, Settings, "edge")
 
 
@@ -41,17 +51,6 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
     """
     settings = load_settings(Settings, "edge", args, os.environ)
     broker = broker_of_settings(common)
-    try:
-        topics.parse_topic(str(Topic(area=args.area, device=args.device, kind=TopicKind.DATA)))
-    except TopicError as error:
-        raise SettingsError(f"--area={args.area} --device={args.device}: {error}") from error
-    if sys.stdin is None:
-        raise SettingsError("standard input is closed: pipe SenML packs into it, one a line")
-    stop = stop_on_signals()
-    try:
-        spool = Spool.open(args.spool, settings)
-    except OSError as error:
-        raise SettingsError(f"--spool={args.spool}: {error}") from error
     refusals, platform_refusals = RefusalLog(), RefusalLog()
 
     def on_refused(refusal_log: RefusalLog, sentence: str) -> None:
@@ -59,11 +58,21 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
         if line is not None:
             _print_error(line)
 
+    device = (
+        _site_device(args, partial(on_refused, refusals))
+        if args.action
+        else _piped_device(args, partial(on_refused, refusals))
+    )
+    stop = stop_on_signals()
+    try:
+        spool = Spool.open(device.spool, settings)
+    except OSError as error:
+        raise SettingsError(f"--spool={device.spool}: {error}") from error
     evicted = spool.evicted_readings
     agent = Agent(
-        area=args.area,
-        device=args.device,
-        driver=LineDriver(read_chunks(sys.stdin.fileno()), on_refused=partial(on_refused, refusals)),
+        area=device.area,
+        device=device.device,
+        driver=device.driver,
         spool=spool,
         broker=broker,
         settings=settings,
@@ -74,10 +83,50 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
         agent.run(stop)
     except AgentError as error:
         fault = str(error)
-        import structlog
+        log.exception("%s: the agent ended", device.device)
+    return _report_losses(fault, refusals.count, agent, evicted, device.spool)
 
-        structlog.get_logger().exception("agent_ended", device=args.device)
-    return _report_losses(fault, refusals.count, agent, evicted, args.spool)
+
+def _check_topic(area: str, device: str) -> None:
+    try:
+        topics.parse_topic(str(Topic(area=area, device=device, kind=TopicKind.DATA)))
+    except TopicError as error:
+        raise SettingsError(f"--area={area} --device={device}: {error}") from error
+
+
+class _DeviceSource(NamedTuple):
+    """What the agent runs: ids of the device, path of its spool, and its driver."""
+
+    area: str
+    device: str
+    spool: Path
+    driver: Driver
+
+
+def _site_device(args: argparse.Namespace, on_refused: Callable[[str], None]) -> _DeviceSource:
+    """Return the device of a site file; flags take precedence."""
+    if args.site is None:
+        raise SettingsError("edge run: name a site file: towntwin edge run site.toml")
+    try:
+        site = read_site_file(args.site)
+        _check_topic(args.area or site.area, args.device or site.device)
+        driver = build_drivers(site, args.site.parent, on_refused)
+    except DeviceFileError as error:
+        raise SettingsError(str(error)) from error
+    return _DeviceSource(
+        args.area or site.area, args.device or site.device, args.spool or Path(site.spool), driver
+    )
+
+
+def _piped_device(args: argparse.Namespace, on_refused: Callable[[str], None]) -> _DeviceSource:
+    """Return the device of the flags, whose readings are lines of standard input."""
+    if args.area is None or args.device is None:
+        raise SettingsError("edge: give --area and --device, or a site file: towntwin edge run site.toml")
+    _check_topic(args.area, args.device)
+    if sys.stdin is None:
+        raise SettingsError("standard input is closed: pipe SenML packs into it, one a line")
+    driver = LineDriver(read_chunks(sys.stdin.fileno()), on_refused=on_refused)
+    return _DeviceSource(args.area, args.device, args.spool or Path("towntwin.spool"), driver)
 
 
 def _report_losses(fault: str | None, refused: int, agent: Agent, evicted_before: int, spool: Path) -> int:

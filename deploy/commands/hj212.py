@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from gateway.hj212.settings import Settings
 
 if TYPE_CHECKING:
     import argparse
+
+log = logging.getLogger(__name__)
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -52,10 +55,20 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
         agent,
         addresses=[f"{one.area}/{one.device}" for one in stations.values()],
     )
-    network = threading.Thread(target=publisher.run, args=(stop,), name="hj212 publisher", daemon=True)
+    failures: list[Exception] = []
+
+    def publish() -> None:
+        try:
+            publisher.run(stop)
+        except Exception as error:
+            failures.append(error)
+            log.exception("the publisher of the stations ended")
+            stop.set()  # a supervisor restarts the process; stations get no acknowledgement meanwhile
+
+    network = threading.Thread(target=publish, name="hj212 publisher", daemon=True)
     network.start()
     writer = SpoolWriter(spool)
     server = Hj212Server(stations, writer, idle_s=settings.idle_s, max_connections=settings.max_connections)
     asyncio.run(run_server(server, writer, host=settings.host, port=settings.port, stop=stop))
     network.join(1.0)
-    return 0
+    return 1 if failures else 0

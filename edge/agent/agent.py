@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from edge.agent.publisher import SpoolPublisher
+from edge.agent.service_notifier import ServiceNotifier
 from edge.agent.spool import SpoolBusyError, SpoolEntry, SpoolError
 from edge.wire import senml
 from edge.wire.backoff import Backoff
@@ -29,6 +30,7 @@ MAX_PACKS_PER_COMMIT = 64
 STOP_GRACE_S = 0.3  # together with DISCONNECT, an agent ends within one second of a requested stop
 DRAIN_S = 0.5  # with STOP_GRACE_S below one second, also on a slow disk
 OVERDUE_S = 1.0  # a pack overdue by more than this comes from a recording, not from a sensor
+LIVE_S = 60.0  # a pack due longer ago is no live one: it is sent in order with the others
 MAX_WAITING_FOR_RECORDED = 2000  # while more messages are waiting, reading of a recording is paused
 DISK_RETRY_S = (0.5, 10.0)
 
@@ -83,8 +85,17 @@ class Agent:
         self._grace_s = grace_s
         recorded = bool(getattr(driver, "recorded", False))
         self._publisher = SpoolPublisher(
-            area, device, spool, broker, settings, recorded=recorded, on_refused=on_refused
+            area,
+            device,
+            spool,
+            broker,
+            settings,
+            recorded=recorded,
+            on_refused=on_refused,
+            is_live=lambda: self._newest_is_live,
         )
+        self._newest_is_live = not recorded
+        self._notifier = ServiceNotifier()
         self._fault: Exception | None = None
         self._taken = 0
         self.not_spooled = 0
@@ -120,6 +131,7 @@ class Agent:
         try:
             self._read_driver(stop)
             while self._spool.waiting and not self._should_end(stop):
+                self._notifier.alive()
                 stop.wait(POLL_S)
             ends_s = time.monotonic() + self._grace_s
             while self._spool.waiting and self._publisher.connected and time.monotonic() < ends_s:
@@ -145,6 +157,7 @@ class Agent:
     def _read_driver(self, stop: threading.Event) -> None:
         source = _PackSource(self._driver.packs())
         while not source.ended and not self._should_end(stop):
+            self._notifier.alive()
             pack = source.peek()
             if pack is None:
                 continue
@@ -178,8 +191,10 @@ class Agent:
         """Put packs into the spool; while its disk is full, wait and retry, so that no reading is lost."""
         messages = [SpoolEntry(senml.encode_json(one.records), len(one.records)) for one in packs_due]
         readings = sum(one.readings for one in messages)
+        self._newest_is_live = packs_due[-1].due_s >= self._clock() - LIVE_S
         backoff = Backoff(*DISK_RETRY_S)
         while True:
+            self._notifier.alive()
             try:
                 self._spool.put(messages)
             except SpoolBusyError as error:

@@ -43,6 +43,7 @@ CONNECT_S = 5.0
 SESSION_EXPIRY_S = 7 * 86_400
 SPOOL_RETRY_S = 1.0
 MAX_TOPICS_PER_SUBSCRIBE = 100  # keeps the packet below the limits that brokers place on its size
+NO_MATCHING_SUBSCRIBERS = 0x10  # MQTT 5 section 3.4.2.1
 RECEIVE_MAXIMUM = 65_535  # MQTT 5 section 3.2.2.3.3: default if the broker sends none
 
 
@@ -55,6 +56,7 @@ class SpoolPublisher:
     Parameters
     ----------
     area, device : the device of the spool, which also is the MQTT client and publishes the status
+    is_live : returns whether the newest message is live, so that it is sent before a backlog
     addresses : ``area/device`` of the other devices that messages of the spool are published for
 
     Attributes
@@ -76,16 +78,18 @@ class SpoolPublisher:
         recorded: bool = False,
         on_refused: Callable[[str], None] | None = None,
         addresses: Sequence[str] = (),
+        is_live: Callable[[], bool] = lambda: True,
     ) -> None:
         self._addresses = ["", *addresses]
         self._on_refused = on_refused or partial(log.warning, "%s: %s", device)
+        self._is_live = is_live
         self._recorded = [receipts.RECORDED_PROPERTY] if recorded else []
         self._area, self._device = area, device
         self._spool, self._broker, self._settings = spool, broker, settings
-        self._window = SendWindow(
-            settings.window, settings.receipt_timeout_s, settings.receipt_timeout_longest_s
-        )
+        self._window = self._new_window()
+        self._epoch = spool.epoch
         self._pace = ReadingRateLimit(settings.drain_readings_per_s)
+        self._backlog_pace = ReadingRateLimit(settings.backlog_readings_per_s)
         self._connection = ConnectionState()
         self._numbers: dict[int, int] = {}  # packet id -> spool number, on this connection
         self._end: tuple[ConnectionEnd, int | None, str] | None = None
@@ -213,7 +217,15 @@ class SpoolPublisher:
 
     # -- sending -------------------------------------------------------------------------------
 
+    def _new_window(self) -> SendWindow:
+        return SendWindow(
+            self._settings.window, self._settings.receipt_timeout_s, self._settings.receipt_timeout_longest_s
+        )
+
     def _send_due(self, now_s: float) -> None:
+        if self._epoch != self._spool.epoch:  # a damaged file was set aside: its messages are not in this one
+            self._epoch, self._window = self._spool.epoch, self._new_window()
+            self._numbers.clear()
         if self._window.check_timeout(now_s):
             log.warning(
                 "%s: no receipt in time, sending the oldest message again; next time-out after %.0f s",
@@ -230,16 +242,36 @@ class SpoolPublisher:
         if free_slots <= 0 or now_s < self._spool_due_s or not self._pace.allows(now_s):
             return
         try:
-            messages = self._spool.after(self._window.last_sent, free_slots)
+            messages = self._next_messages(free_slots, now_s)
         except SpoolBusyError as error:
             self._spool_due_s = now_s + SPOOL_RETRY_S
             log.error("%s: %s", self._device, error)  # noqa: TRY400 - the message is complete without a traceback
             return
         for message in messages:
-            if not self._pace.allows(now_s):
+            if not self._pace.allows(now_s) or self._epoch != self._spool.epoch:
                 break
             self._send(message, now_s)
             self._pace.spend(message.readings)
+
+    def _next_messages(self, limit: int, now_s: float) -> list[SpooledMessage]:
+        """Return the messages to be sent next: live ones, then those of the backlog at its bounded rate."""
+        window = self._window
+        unsent = self._spool.waiting - window.in_flight
+        if not window.has_backlog and unsent > self._settings.window and self._is_live():
+            window.defer(self._spool.newest())
+        messages = self._spool.after(window.last_sent, limit)
+        slots = min(limit - len(messages), window.backlog_slots)
+        if not window.has_backlog or slots <= 0 or not self._backlog_pace.allows(now_s):
+            return messages
+        rows = self._spool.after(window.backlog_last, slots + window.in_flight, up_to=window.backlog_end)
+        if not rows:
+            window.end_backlog()
+        for message in [one for one in rows if not window.is_in_flight(one.number)][:slots]:
+            if not self._backlog_pace.allows(now_s):
+                break
+            messages.append(message)
+            self._backlog_pace.spend(message.readings)
+        return messages
 
     def _send(self, message: SpooledMessage, now_s: float) -> None:
         properties = Properties(PacketTypes.PUBLISH)
@@ -260,6 +292,7 @@ class SpoolPublisher:
             time_s=time.time(),
             spool_depth=self._spool.waiting,
             evicted=self._spool.evicted_messages,
+            spools_set_aside=self._spool.set_aside or None,
         )
         self._client.publish(
             self._topic(TopicKind.STATUS), status.encode_status(current_status), qos=1, retain=True
@@ -354,7 +387,8 @@ class SpoolPublisher:
         if reason.is_failure:
             self._report_refused(number, reason)
         elif self._settings.receipts:
-            self._window.mark_at_broker(number)
+            if reason.value != NO_MATCHING_SUBSCRIBERS:  # then the broker holds it for nobody
+                self._window.mark_at_broker(number)
         else:
             self._forget_acknowledged([(number, number)])
 

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 TIMEOUT_FACTOR = 2.0  # the time-out is at least this many times the delay of the newest receipt
+PROBE_SHARE = 0.01  # share of messages that may be sent again although the broker holds them
+MAX_PROBE_TOKENS = 64.0
+HELD_FACTOR = 12.0  # with a longest time-out of 300 s, the broker is trusted for an hour
 
 
 class _SentMessage(NamedTuple):
@@ -21,18 +24,29 @@ class _SentMessage(NamedTuple):
 
 
 class SendWindow:
-    """Go-back-N window over spool numbers: a bounded number of messages is in flight, in order.
+    """Window over spool numbers: a bounded number of messages is in flight, in order (go-back-N).
 
     After a time-out it goes back to the oldest message and sends only that one, as a probe, with time-outs
     that double; the first receipt opens the full window again. The time-out is shortened again by the receipt
     of a message that was sent only once, because only that one measures the delay of a receipt (Karn and
     Partridge 1987).
 
+    A message that the broker acknowledged waits there for the platform. While no receipt at all arrives, it
+    is sent again only as often as `PROBE_SHARE` permits, or after `HELD_FACTOR` times the longest time-out:
+    an outage of the platform costs at most that share (docs/decisions/0046).
+
+    After `defer` there are two sequences, each in order: newer messages, and the backlog before them.
+
     Parameters
     ----------
     size : messages in flight at most
     timeout_s : time without a receipt after which the oldest message is sent again [s]
     longest_s : limit to which the time-out doubles [s]
+
+    Attributes
+    ----------
+    last_sent : number after which the next message is sent
+    backlog_last, backlog_end : the backlog still to be sent has the numbers after the first up to the second
 
     """
 
@@ -43,20 +57,57 @@ class SendWindow:
         self._in_flight: OrderedDict[int, _SentMessage] = OrderedDict()
         self._at_broker: set[int] = set()
         self._highest_sent = 0
+        self._probe_tokens = 0.0
+        self._receipt_s = float("-inf")
         self.timeout_s = timeout_s
         self.probing = False
         self.last_sent = 0
+        self.backlog_last = self.backlog_end = 0
 
     @property
     def free_slots(self) -> int:
         """Number of further messages that may be sent now."""
         return (1 if self.probing else self._size) - len(self._in_flight)
 
+    @property
+    def backlog_slots(self) -> int:
+        """Number of slots that the backlog may use: a quarter of the window is left to newer messages."""
+        return self.free_slots if self.probing else self.free_slots - self._size // 4
+
+    @property
+    def in_flight(self) -> int:
+        """Number of messages in flight."""
+        return len(self._in_flight)
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether a backlog is still to be sent."""
+        return self.backlog_last < self.backlog_end
+
+    def is_in_flight(self, number: int) -> bool:
+        """Whether a message is on its way."""
+        return number in self._in_flight
+
+    def defer(self, newest: int) -> None:
+        """Make all messages up to ``newest`` that are not in flight the backlog, behind newer ones."""
+        if newest > self.last_sent:
+            self.backlog_last = self.backlog_last if self.has_backlog else self.last_sent
+            self.backlog_end = self.last_sent = newest
+
+    def end_backlog(self) -> None:
+        """Record that no message of the backlog is left to be sent."""
+        self.backlog_last = self.backlog_end
+
     def sent(self, number: int, now_s: float) -> None:
         """Record that a message was sent."""
-        self._in_flight[number] = _SentMessage(now_s, was_sent_before=number <= self._highest_sent)
+        was_sent_before = number <= self._highest_sent and number > self.backlog_end
+        self._in_flight[number] = _SentMessage(now_s, was_sent_before=was_sent_before)
         self._highest_sent = max(self._highest_sent, number)
-        self.last_sent = number
+        self._probe_tokens = min(MAX_PROBE_TOKENS, self._probe_tokens + PROBE_SHARE)
+        if number <= self.backlog_end:
+            self.backlog_last = number
+        else:
+            self.last_sent = number
 
     def mark_at_broker(self, number: int) -> None:
         """Record a PUBACK: the message need not be sent again if the broker resumes the session."""
@@ -72,13 +123,13 @@ class SendWindow:
                 if not sent.was_sent_before:
                     longest_wait_s = max(longest_wait_s or 0.0, now_s - sent.at_s)
         self.probing = False
+        self._receipt_s = now_s
         if longest_wait_s is not None:
             self.timeout_s = min(self._longest_s, max(self._first_s, TIMEOUT_FACTOR * longest_wait_s))
 
     def go_back(self) -> None:
-        """Restart at the oldest message without a receipt."""
-        if self._in_flight:
-            self._go_back_to(next(iter(self._in_flight)))
+        """Restart at the oldest messages without a receipt."""
+        self._go_back(list(self._in_flight))
 
     def reconnected(self, now_s: float, *, session_present: bool) -> None:
         """Restart after a reconnect.
@@ -90,27 +141,37 @@ class SendWindow:
         if not session_present:
             self.go_back()
             return
-        for number in self._in_flight:
-            if number not in self._at_broker:
-                self._go_back_to(number)
-                break
+        for is_backlog in (True, False):
+            numbers = [one for one in self._in_flight if (one <= self.backlog_end) == is_backlog]
+            first = next((one for one in numbers if one not in self._at_broker), None)
+            if first is not None:
+                self._go_back([one for one in numbers if one >= first])
         for number in self._in_flight:
             self._in_flight[number] = _SentMessage(now_s, was_sent_before=True)
 
     def check_timeout(self, now_s: float) -> bool:
         """Go back if the oldest message has timed out; returns whether it has."""
-        oldest = next(iter(self._in_flight.values()), None)
+        number, oldest = next(iter(self._in_flight.items()), (0, None))
         if oldest is None or now_s - oldest.at_s <= self.timeout_s:
             return False
+        if number in self._at_broker and self._receipt_s < oldest.at_s:
+            if self._probe_tokens < 1 and now_s - oldest.at_s <= HELD_FACTOR * self._longest_s:
+                return False
+            self._probe_tokens = max(0.0, self._probe_tokens - 1)
         self.go_back()
         self.probing = True
         self.timeout_s = min(self._longest_s, 2 * self.timeout_s)
         return True
 
-    def _go_back_to(self, number: int) -> None:
-        for one in [one for one in self._in_flight if one >= number]:
-            self._remove(one)
-        self.last_sent = number - 1
+    def _go_back(self, numbers: list[int]) -> None:
+        for number in numbers:
+            self._remove(number)
+        backlog = [one for one in numbers if one <= self.backlog_end]
+        newer = [one for one in numbers if one > self.backlog_end]
+        if backlog:
+            self.backlog_last = min(self.backlog_last, min(backlog) - 1)
+        if newer:
+            self.last_sent = min(newer) - 1
 
     def _remove(self, number: int) -> _SentMessage:
         self._at_broker.discard(number)

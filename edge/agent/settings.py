@@ -15,6 +15,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(description="Payload bytes that the spool holds at most.", extra={"unit": "bytes"}, ge=1 << 16),
     ] = 256 << 20
+    spool_age_s: Annotated[
+        float,
+        Meta(
+            description="Age at which a message leaves the spool unsent, counted as evicted; 0 is unbounded.",
+            extra={"unit": "s"},
+            ge=0,
+        ),
+    ] = 90 * 86_400.0
     spool_evict: Annotated[
         Literal["oldest", "newest"],
         Meta(description="What a full spool lets go of; every eviction is counted and reported."),
@@ -49,6 +57,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="Rate at which messages leave at most; 0 is unbounded.", extra={"unit": "1/s"}, ge=0
         ),
     ] = 0.0
+    backlog_readings_per_s: Annotated[
+        float,
+        Meta(
+            description="Rate at most of the backlog of an outage, which is sent behind live readings;"
+            " 0 is unbounded.",
+            extra={"unit": "1/s"},
+            ge=0,
+        ),
+    ] = 10_000.0
     status_s: Annotated[
         float, Meta(description="Time between two status messages.", extra={"unit": "s"}, gt=0)
     ] = 60.0

@@ -25,6 +25,7 @@ class StatusMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     time_s : the device's clock when the status was sent, Unix seconds [s]
     spool_depth : messages waiting for a receipt [count]
     evicted : messages evicted from the full spool since its epoch began [count]
+    spools_set_aside : damaged spool files beside the spool, with readings that were not sent [count]
     clock_offset_s : device clock minus platform clock, as the device estimates it [s]
     battery_v : supply voltage [V]
     signal_dbm : strength of the radio link [dBm]
@@ -35,6 +36,7 @@ class StatusMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     time_s: float | None = None
     spool_depth: Count | None = None
     evicted: Count | None = None
+    spools_set_aside: Count | None = None
     clock_offset_s: float | None = None
     battery_v: float | None = None
     signal_dbm: float | None = None

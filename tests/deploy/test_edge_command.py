@@ -99,13 +99,14 @@ def test_a_refused_line_is_shown_at_once_and_makes_the_exit_code_1(command: Comm
     assert "2 lines were refused" in command.errors()
 
 
-def test_a_spool_that_is_none_is_a_sentence(tmp_path: Path) -> None:
+def test_a_spool_that_is_none_is_set_aside_with_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "spool").write_bytes(b"no database" * 1000)
     one = Command(tmp_path)
     one.stdin.close()
-    assert one.process.wait(WITHIN_S) == 2
-    assert "move the file away" in one.errors()
+    assert one.process.wait(WITHIN_S) == 0
+    assert "is set aside as" in one.errors()
     assert "Traceback" not in one.errors()
+    assert len(list(tmp_path.glob("spool.damaged-*Z"))) == 1
 
 
 def test_an_area_that_can_be_no_topic_is_a_sentence(

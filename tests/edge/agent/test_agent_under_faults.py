@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import sqlite3
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -18,7 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from edge.agent.agent import Agent, AgentError
 from edge.agent.settings import Settings
-from edge.agent.spool import Spool, SpoolBusyError, SpoolEntry, SpoolError
+from edge.agent.spool import Spool, SpoolBusyError, SpoolEntry
 from edge.drivers import Pack
 from edge.drivers.line_driver import LineDriver
 from edge.wire.broker_address import BrokerAddress
@@ -259,25 +258,16 @@ def test_readings_that_a_full_disk_did_not_take_are_counted_at_the_end(tmp_path:
     assert one.counts().taken == one.counts().waiting
 
 
-def test_a_spool_that_is_damaged_ends_the_agent_with_a_sentence(tmp_path: Path) -> None:
-    one = agent(tmp_path, NOWHERE, PackDriver(2, endless=True))
+def test_a_spool_that_is_damaged_is_set_aside_and_sampling_goes_on(
+    tmp_path: Path, mosquitto: MosquittoServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = BrokerAddress(mosquitto.host, mosquitto.port)
+    one = agent(tmp_path, broker, PackDriver(50), receipts=False)
     one._spool._connection.execute("DROP TABLE message")
-    with pytest.raises(AgentError, match=r"wz-01: the spool ended: .* move its file away"):
-        one.run(threading.Event())
-    assert one.not_spooled == 2
-
-
-def test_a_file_that_is_damaged_later_is_no_busy_one(tmp_path: Path) -> None:
-    spool = Spool.open(tmp_path / "spool", Settings())
-    spool.put([SpoolEntry(b"x" * 1000, 1)] * 1000)
-    spool.close()
-    with (tmp_path / "spool").open("r+b") as file:
-        file.seek(4096 * 2)
-        file.write(b"\xa5" * 4096 * 20)
-    with pytest.raises((SpoolError, sqlite3.DatabaseError)) as raised:
-        Spool.open(tmp_path / "spool", Settings()).after(0, 2000)
-    assert isinstance(raised.value, SpoolError)
-    assert not isinstance(raised.value, SpoolBusyError)
+    one.run(threading.Event())
+    assert one.counts().receipted == 50
+    assert one._spool.set_aside == 1
+    assert "it is set aside as" in caplog.text
 
 
 def test_a_driver_that_dies_ends_the_agent_and_keeps_what_came_before(tmp_path: Path) -> None:
@@ -291,6 +281,6 @@ def test_a_publisher_that_dies_ends_the_agent_although_the_driver_is_quiet(
     tmp_path: Path, mosquitto: MosquittoServer
 ) -> None:
     one = agent(tmp_path, BrokerAddress(mosquitto.host, mosquitto.port), PackDriver(0, endless=True))
-    one._spool._connection.execute("DROP TABLE message")  # found by whoever reads the spool: the publisher
+    one._spool.close()  # found by whoever reads the spool: the publisher
     with pytest.raises(AgentError, match="wz-01: the publisher ended: the spool can't be used"):
         one.run(threading.Event())

@@ -81,10 +81,7 @@ def test_what_was_taken_survives_a_kill(tmp_path: Path) -> None:
     spool.close()
 
 
-def test_a_file_that_is_no_spool_is_a_sentence(tmp_path: Path) -> None:
-    (tmp_path / "spool").write_bytes(b"this is no database at all, only text" * 100)
-    with pytest.raises(SpoolError, match="move the file away"):
-        Spool.open(tmp_path / "spool", Settings())
+def test_a_folder_that_is_missing_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(SpoolError, match="mend its folder"):
         Spool.open(tmp_path / "no/such/folder/spool", Settings())
 

@@ -1,0 +1,145 @@
+"""Reads the site file of `towntwin edge run`: one device, its spool, and its drivers."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import msgspec
+from msgspec import Meta
+
+from edge.drivers.driver_group import DriverGroup
+from edge.drivers.exec_driver import ExecDriver
+from edge.drivers.line_driver import LineDriver, read_chunks
+from edge.drivers.registry import DRIVERS
+from edge.wire.errors import EdgeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from edge.drivers import Driver
+
+Seconds = Annotated[float, Meta(ge=0)]
+
+
+class DeviceFileError(EdgeError, ValueError):
+    """The site file can't be used; the message names the key."""
+
+
+class ExecEntry(msgspec.Struct, tag="exec", tag_field="kind", forbid_unknown_fields=True, frozen=True):
+    """A program that is run at a cadence."""
+
+    command: Annotated[list[str], Meta(min_length=1)]
+    every_s: Annotated[float, Meta(gt=0)]
+    jitter_s: Seconds = 0.0
+    timeout_s: Annotated[float, Meta(gt=0)] = 30.0
+
+
+class LinesEntry(msgspec.Struct, tag="lines", tag_field="kind", forbid_unknown_fields=True, frozen=True):
+    """A pipe or file of SenML packs, one a line."""
+
+    path: str
+
+
+class ReplayEntry(msgspec.Struct, tag="replay", tag_field="kind", forbid_unknown_fields=True, frozen=True):
+    """A recorded file, with its mapping."""
+
+    file: str
+    mapping: str
+    shift_s: float = 0.0
+
+
+class InstrumentEntry(msgspec.Struct, frozen=True):
+    """An instrument of a kind in `edge.drivers.registry`, with the options of its driver."""
+
+    kind: str
+    options: dict[str, Any]
+
+
+DriverEntry = ExecEntry | LinesEntry | ReplayEntry | InstrumentEntry
+_OWN_KINDS = ("exec", "lines", "replay")
+
+
+class _WrittenFile(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """The file as it is written."""
+
+    area: str
+    device: str
+    driver: dict[str, dict[str, Any]] = {}
+    spool: str = "towntwin.spool"
+
+
+class DeviceFile(msgspec.Struct, frozen=True):
+    """A device with its drivers, by name."""
+
+    area: str
+    device: str
+    driver: dict[str, DriverEntry]
+    spool: str
+
+
+def read_site_file(path: Path) -> DeviceFile:
+    """Read a site file. Raises `DeviceFileError`."""
+    try:
+        written = msgspec.convert(tomllib.loads(path.read_text("utf-8")), _WrittenFile)
+        entries = {name: _entry(name, table) for name, table in written.driver.items()}
+    except (OSError, ValueError) as error:
+        raise DeviceFileError(f"{path}: {error}") from error
+    if not entries:
+        raise DeviceFileError(f"{path}: it has no driver: add a table [driver.NAME]")
+    return DeviceFile(written.area, written.device, entries, written.spool)
+
+
+def _entry(name: str, table: dict[str, Any]) -> DriverEntry:
+    """Return the entry of a table ``[driver.NAME]``. Raises `ValueError`."""
+    kind = table.get("kind")
+    if kind in _OWN_KINDS:
+        try:
+            return msgspec.convert(table, ExecEntry | LinesEntry | ReplayEntry)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"driver {name}: {error}") from error
+    if not isinstance(kind, str) or kind not in DRIVERS:
+        raise ValueError(f"driver {name}: kind {kind!r} is none of {', '.join([*_OWN_KINDS, *DRIVERS])}")
+    return InstrumentEntry(kind, {key: value for key, value in table.items() if key != "kind"})
+
+
+def build_drivers(site: DeviceFile, folder: Path, on_refused: Callable[[str], None]) -> DriverGroup:
+    """Build the drivers of a site; paths in it are relative to ``folder``."""
+    return DriverGroup({name: _driver(name, one, folder, on_refused) for name, one in site.driver.items()})
+
+
+def _driver(name: str, entry: DriverEntry, folder: Path, on_refused: Callable[[str], None]) -> Driver:
+    def refuse(sentence: str) -> None:
+        on_refused(f"driver {name}: {sentence}")
+
+    try:
+        match entry:
+            case ExecEntry():
+                return ExecDriver(
+                    entry.command,
+                    every_s=entry.every_s,
+                    jitter_s=entry.jitter_s,
+                    timeout_s=entry.timeout_s,
+                    on_refused=refuse,
+                )
+            case LinesEntry():
+                # Also for writing, so that a pipe does not end when one of its writers does.
+                flags = os.O_RDWR if (folder / entry.path).is_fifo() else os.O_RDONLY
+                descriptor = os.open(folder / entry.path, flags | os.O_NONBLOCK)
+                return LineDriver(read_chunks(descriptor), on_refused=refuse)
+            case ReplayEntry():
+                # Reading of recordings takes 5 MB, which a device without one does not spend.
+                from edge.drivers.file_mapping import load_mapping  # noqa: PLC0415
+                from edge.drivers.replay_driver import Recording, ReplayDriver  # noqa: PLC0415
+
+                recording = Recording(folder / entry.file, load_mapping(folder / entry.mapping))
+                recording.read()
+                return ReplayDriver(recording, shift_s=entry.shift_s)
+            case InstrumentEntry():
+                instrument: Any = DRIVERS[entry.kind](entry.options)
+                instrument.on_fault = refuse
+                return cast("Driver", instrument)
+    except (OSError, EdgeError) as error:
+        raise DeviceFileError(f"driver {name}: {error}") from error
