@@ -11,6 +11,8 @@ ACTIONS: dict[str, str] = {
     "shift": "compare",
     "novelty": "compare",
     "attenuated_signal": "sensor",
+    "noise": "sensor",
+    "gap": "power",
     "silence": "power",
     "dead_letters": "messages",
     "several": "compare",

@@ -35,7 +35,7 @@ class Packs:
 def test_one_member_that_dies_stops_no_other_and_is_reported(
     mosquitto: MosquittoServer, tmp_path: Path
 ) -> None:
-    (tmp_path / "damaged.spool").write_bytes(b"no database" * 1000)
+    (tmp_path / "unusable.spool").mkdir()
     reports: list[agent_fleet.FleetProgress] = []
 
     def report(now: agent_fleet.FleetProgress) -> None:
@@ -45,7 +45,7 @@ def test_one_member_that_dies_stops_no_other_and_is_reported(
 
     last = agent_fleet.run_fleet(
         [
-            agent_fleet.FleetMember("a", "damaged", Packs(5)),
+            agent_fleet.FleetMember("a", "unusable", Packs(5)),
             agent_fleet.FleetMember("a", "dies", Packs(3, ZeroDivisionError("a bad row"))),
             agent_fleet.FleetMember("a", "good", Packs(50)),
         ],
@@ -57,7 +57,7 @@ def test_one_member_that_dies_stops_no_other_and_is_reported(
         report=report,
     )
     assert len(last.faults) == 2
-    assert "move the file away" in last.faults[0]
+    assert "unusable.spool" in last.faults[0]
     assert last.faults[1] == "dies: the driver ended: ZeroDivisionError: a bad row"
     assert last.taken == 53
     assert last.kept >= 50
