@@ -135,7 +135,7 @@ def _anomaly_annotations(board: DashboardSpec, language: Language) -> Annotation
     """Build annotations of anomalies: faint, and enabled only where one site is shown.
 
     A dashboard of one site shows that site's anomalies as regions. Elsewhere a reader may enable the
-    beginnings of the alarms as points: regions of many series cover the data of each other.
+    beginnings of warnings and alarms as points: regions of many series cover the data of each other.
     """
     query = (
         "annotations_site"

@@ -9,7 +9,7 @@ WITH chosen AS MATERIALIZED (
     WHERE quantity IN ('traffic_flow', 'traffic_speed') AND site_id IN (
         SELECT site_id FROM series_view AS s WHERE site_id = ANY (ARRAY[${site:sqlstring}]::text[]) AND quantity = 'traffic_flow'
         ORDER BY EXISTS (
-            SELECT FROM anomaly_view AS a WHERE a.site_id = s.site_id AND a.quantity LIKE 'traffic_%' AND a.severity >= 2
+            SELECT FROM anomaly_view AS a WHERE a.site_id = s.site_id AND a.quantity LIKE 'traffic_%' AND a.state <> 'withdrawn'
                 AND a.start <= $__timeTo() AND coalesce(a."end", now()) >= $__timeFrom()
         ) DESC, site_id LIMIT 6
     )

@@ -1,6 +1,6 @@
--- annotations_towns: Beginnings of the alarms in the chosen towns, as points.
+-- annotations_towns: Beginnings of the warnings and alarms in the chosen towns, as points.
 SELECT start AS "time", concat(site_LANG, ' · ', reason_LANG) AS "text", NAMED(detector, detector) AS "tags" FROM anomaly_view
-WHERE $__timeFilter(start) AND severity >= 3 AND state <> 'withdrawn' AND town_id = ANY (ARRAY[${town:sqlstring}]::text[])
+WHERE $__timeFilter(start) AND severity >= 2 AND state <> 'withdrawn' AND town_id = ANY (ARRAY[${town:sqlstring}]::text[])
 ORDER BY 1 DESC LIMIT 100;
 
 -- anomalies_listed: Anomalies at the chosen sites that went on in the chosen time, newest first; one without an end goes on.
@@ -61,9 +61,9 @@ WHERE start <= $__timeTo() AND coalesce("end", now()) >= $__timeFrom() AND sever
     AND coalesce(quantity, (ARRAY[${quantity:sqlstring}]::text[])[1]) = ANY (ARRAY[${quantity:sqlstring}]::text[])
 ORDER BY 1 DESC LIMIT 100;
 
--- annotations_sites: Beginnings of the alarms at the chosen sites, as points.
+-- annotations_sites: Beginnings of the warnings and alarms at the chosen sites, as points.
 SELECT start AS "time", concat(site_LANG, ' · ', reason_LANG) AS "text", NAMED(detector, detector) AS "tags" FROM anomaly_view
-WHERE $__timeFilter(start) AND severity >= 3 AND state <> 'withdrawn' AND site_id = ANY (ARRAY[${site:sqlstring}]::text[])
+WHERE $__timeFilter(start) AND severity >= 2 AND state <> 'withdrawn' AND site_id = ANY (ARRAY[${site:sqlstring}]::text[])
 ORDER BY 1 DESC LIMIT 100;
 
 -- bins: Bins of the chosen time for BINS, at most fifty; days begin at midnight in China and weeks on Monday.

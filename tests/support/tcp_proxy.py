@@ -58,7 +58,6 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.host, self.port = self._listener.getsockname()
         self.delay_s = 0.0
-        self.recorded_bytes = 0  # sent by clients, forwarded or not
         threading.Thread(target=self._accept, daemon=True, name="proxy").start()
 
     def cut(self) -> None:
@@ -129,7 +128,6 @@ class Proxy:
         source, target = (pair.client, pair.server) if from_client else (pair.server, pair.client)
         with suppress(OSError):
             while data := source.recv(CHUNK):
-                self.recorded_bytes += len(data) if from_client else 0
                 self._flows.wait()
                 if pair.stalled_forever.is_set():
                     self._closed.wait()
