@@ -67,11 +67,14 @@ class PostgresStore(AreaScopedConnections):
         *,
         area: str | None = None,
         row_level_security: RowLevelSecurity | None = None,
+        process_readers: list[PostgresProcessReader] | None = None,
     ) -> None:
         super().__init__(pool, row_level_security or RowLevelSecurity(), area)
         self._dsn = dsn
         self._settings = settings
         self.zone = ZoneInfo(settings.time_zone)
+        # Shared by the stores of one pool: `close` of any closes the readers.
+        self._process_readers = [] if process_readers is None else process_readers
 
     @classmethod
     def open(
@@ -107,13 +110,20 @@ class PostgresStore(AreaScopedConnections):
         return self._dsn, self._settings
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, those of process readers included."""
+        for reader in self._process_readers:
+            reader.close()
         self._pool.close()
 
     def for_area(self, area: str) -> Self:
         """Return the same store restricted by row-level security to an area scope; ``*`` is every area."""
         return type(self)(
-            self._dsn, self._pool, self._settings, area=area, row_level_security=self._row_level_security
+            self._dsn,
+            self._pool,
+            self._settings,
+            area=area,
+            row_level_security=self._row_level_security,
+            process_readers=self._process_readers,
         )
 
     # -- enrolment -----------------------------------------------------------------------------
@@ -310,7 +320,9 @@ class PostgresStore(AreaScopedConnections):
 
     def process_reader(self) -> PostgresProcessReader:
         """Return a reader of the processes with short time limits, on a connection of its own."""
-        return PostgresProcessReader(self._dsn, self._settings)
+        reader = PostgresProcessReader(self._dsn, self._settings)
+        self._process_readers.append(reader)
+        return reader
 
     def processes(self) -> list[ProcessInfo]:
         """Return every process of the platform and its state."""

@@ -28,6 +28,7 @@ OPEN = {
     "area",
     "directory_version",
     "heartbeat",
+    "heartbeat_gap",
     "process_state",
     "retention",
     "schema_migration",
