@@ -271,11 +271,15 @@ class ConsolePage:
 
         A query of a frozen database ends after more than a minute; the health strip has to show it earlier.
         """
-        if self._plot_task is None or self._plot_task.done():
-            tasks = self._context.platform_health.tasks
-            self._plot_task = asyncio.create_task(
-                tasks.run_once("console", partial(self._show_chosen_series, platform_state))
-            )
+        if self._plot_task is not None and not self._plot_task.done():
+            # What it shows may have been chosen before the click that this refresh follows.
+            await asyncio.wait([self._plot_task], timeout=MAX_PAGE_WAIT_S)
+            if not self._plot_task.done():
+                return
+        tasks = self._context.platform_health.tasks
+        self._plot_task = asyncio.create_task(
+            tasks.run_once("console", partial(self._show_chosen_series, platform_state))
+        )
         await asyncio.wait([self._plot_task], timeout=MAX_PAGE_WAIT_S)
 
     async def _show_chosen_series(self, platform_state: PlatformState) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from analytics.core.flags import Rule
 from gateway.console import translations
@@ -128,9 +128,13 @@ def _charts(one: Page) -> tuple[dict[str, Any], dict[str, Any]]:
     return found[0], found[1]
 
 
-def _until_plot(one: Page, words_: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 60
+def _until_plot(one: Page, words_: str, click: Locator | None = None) -> dict[str, Any]:
+    """Wait for the plot of a title; click again at times: a page loses clicks until it is connected."""
+    deadline, click_due = time.monotonic() + 90, 0.0
     while True:
+        if click is not None and time.monotonic() >= click_due:
+            click.click()
+            click_due = time.monotonic() + 10
         charts = one.evaluate(OPTIONS)
         title = charts[1]["title"][0]["text"] if len(charts) > 1 and charts[1].get("title") else ""
         if words_ in title:
@@ -195,16 +199,15 @@ def test_every_quantity_of_a_site_and_every_range_can_be_chosen(
     one.goto(f"{address.partition('/login')[0]}/?series={mine[0].series_id}")
     tabs = one.get_by_role("tab")
     expect(tabs).to_have_count(len(mine), timeout=60_000)
-    _until_plot(one, tabs.nth(0).inner_text().strip())  # before its socket is connected, a page loses clicks
-    tabs.nth(1).click()
-    plot = _until_plot(one, tabs.nth(1).inner_text().strip())
+    plot = _until_plot(one, tabs.nth(1).inner_text().strip(), click=tabs.nth(1))
     assert len(plot["series"][3]["data"]) > 100
     one.get_by_role("button", name=translations.translate("range_24", language), exact=True).click()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 90
     while (shown := _span_h(_charts(one)[1])) > 24.5:
         assert time.monotonic() < deadline, shown
         one.wait_for_timeout(100)
     one.get_by_role("button", name=translations.translate("range_720", language), exact=True).click()
+    deadline = time.monotonic() + 90
     while (shown := _span_h(_charts(one)[1])) < 40:
         assert time.monotonic() < deadline, shown
         one.wait_for_timeout(100)
