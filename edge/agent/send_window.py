@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_FACTOR = 2.0  # the time-out is at least this many times the delay of the newest receipt
 PROBE_SHARE = 0.01  # share of messages that may be sent again although the broker holds them
+# A broker in memory that has just started acknowledges and drops what comes before the platform subscribes.
+PROBES_OF_A_SESSION = 3.0
 MAX_PROBE_TOKENS = 64.0
 HELD_FACTOR = 12.0  # with a longest time-out of 300 s, the broker is trusted for an hour
 
@@ -57,7 +59,7 @@ class SendWindow:
         self._in_flight: OrderedDict[int, _SentMessage] = OrderedDict()
         self._at_broker: set[int] = set()
         self._highest_sent = 0
-        self._probe_tokens = 0.0
+        self._probe_tokens = PROBES_OF_A_SESSION
         self._receipt_s = float("-inf")
         self.timeout_s = timeout_s
         self.probing = False
@@ -139,6 +141,7 @@ class SendWindow:
         on are sent again, and the time-outs of the others restart now.
         """
         if not session_present:
+            self._probe_tokens = max(self._probe_tokens, PROBES_OF_A_SESSION)
             self.go_back()
             return
         for is_backlog in (True, False):
