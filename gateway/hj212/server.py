@@ -15,9 +15,7 @@ import structlog
 
 from edge.agent.spool import SpoolBusyError, SpoolEntry
 from gateway.hj212 import metrics
-from gateway.hj212.errors import Hj212Error
 from gateway.hj212.frames import FrameReader
-from gateway.hj212.segment import Segment, build_frame
 from gateway.hj212.session import StationSession
 
 if TYPE_CHECKING:
@@ -99,14 +97,7 @@ class Hj212Server:
         self._writer = writer
         self._idle_s = idle_s
         self._max_connections = max_connections
-        self._connected: dict[str, asyncio.StreamWriter] = {}
         self._open: set[asyncio.StreamWriter] = set()
-        self._pending: dict[tuple[str, str], asyncio.Queue[Segment]] = {}
-
-    @property
-    def connected_stations(self) -> list[str]:
-        """MN of the stations with an open connection."""
-        return sorted(self._connected)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection until it ends."""
@@ -127,66 +118,9 @@ class Hj212Server:
         finally:
             self._open.discard(writer)
             metrics.CONNECTIONS.set(len(self._open))
-            if session.station and self._connected.get(session.station.station) is writer:
-                del self._connected[session.station.station]
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
-
-    async def command(
-        self, station: str, command: str, content: str, request: str, *, timeout_s: float
-    ) -> list[Segment]:
-        """Send a command to a connected station and return its responses (9011, then 9012).
-
-        Parameters
-        ----------
-        station : MN
-        command, content, request : CN, CP and QN of the command
-        timeout_s : time within which the responses must arrive [s]
-
-        Raises
-        ------
-        Hj212Error
-            If the station is unknown, not connected or does not respond in time.
-
-        """
-        settings = self._stations.get(station)
-        writer = self._connected.get(station)
-        if settings is None or writer is None:
-            raise Hj212Error(f"station {station} is not connected: try again once it is")
-        queue: asyncio.Queue[Segment] = asyncio.Queue()
-        self._pending[station, request] = queue
-        responses: list[Segment] = []
-        try:
-            writer.write(
-                build_frame(
-                    Segment(
-                        request=request,
-                        system="21",
-                        command=command,
-                        password=settings.password or "",
-                        station=station,
-                        flag=5,
-                        content=content,
-                    )
-                )
-            )
-            await writer.drain()
-            async with asyncio.timeout(timeout_s):
-                while not responses or responses[-1].command != "9012":
-                    responses.append(await queue.get())
-                    if _is_refusal(responses[-1]):
-                        break
-        except TimeoutError:
-            if not responses:
-                raise Hj212Error(
-                    f"station {station} did not respond to {command} within {timeout_s:g} s"
-                ) from None
-        except OSError as error:
-            raise Hj212Error(f"station {station}: the connection ended: {error}") from error
-        finally:
-            del self._pending[station, request]
-        return responses
 
     async def _exchange(
         self,
@@ -201,11 +135,6 @@ class Hj212Server:
             if not data:
                 return
             outcomes = [session.receive(one) for one in frames.feed(data)]
-            if session.station is not None:
-                self._connected[session.station.station] = writer
-            for outcome in outcomes:
-                if outcome.response is not None:
-                    self._deliver(outcome.response)
             await self._store(*outcomes)
             answers = b"".join(outcome.answer for outcome in outcomes if outcome.answer is not None)
             if answers:
@@ -216,16 +145,6 @@ class Hj212Server:
         entries = [entry for outcome in outcomes for entry in outcome.entries]
         if entries:
             await self._writer.put(entries)
-
-    def _deliver(self, response: Segment) -> None:
-        queue = self._pending.get((response.station, response.request))
-        if queue is not None:
-            queue.put_nowait(response)
-
-
-def _is_refusal(response: Segment) -> bool:
-    """Whether a station refuses a command: 9011 with another QnRtn than 1 (HJ 212-2017 table 7)."""
-    return response.command == "9011" and "QnRtn=1" not in response.content.split(";")
 
 
 async def run_server(

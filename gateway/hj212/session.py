@@ -42,13 +42,11 @@ class Outcome(NamedTuple):
     ----------
     entries : to be stored durably
     answer : frame to be sent afterwards, or None
-    response : segment with which the station responds to a command, or None
 
     """
 
     entries: list[SpoolEntry]
     answer: bytes | None = None
-    response: Segment | None = None
 
 
 class StationSession:
@@ -83,7 +81,7 @@ class StationSession:
         self.station = station
         metrics.FRAMES.labels(segment.command if segment.command in metrics.KNOWN_COMMANDS else "other").inc()
         if segment.command in RESPONSES:
-            return Outcome([], response=segment)
+            return Outcome([])
         key = (segment.request, segment.command, segment.packet)
         if segment.request and key in self._recent:
             metrics.DUPLICATES.inc()
