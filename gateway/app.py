@@ -33,6 +33,16 @@ from gateway.auth.authentication import Authenticator
 from gateway.auth.authorization import RouteRights
 from gateway.auth.middleware import AccessMiddleware
 from gateway.auth.request_queues import RequestQueues
+from gateway.console import (
+    dead_letter_pages,
+    device_pages,
+    live_updates,
+    series_pages,
+    static_files,
+    wall,
+)
+from gateway.console.live_updates import PartsFeeds
+from gateway.console.visitor import StateCaches
 from gateway.formats.upload_pool import UploadPool
 from gateway.heavy_process import HeavyProcess
 from gateway.live.broadcaster import EventBroadcaster
@@ -52,6 +62,7 @@ from ingest_service.storage.postgres.store import PostgresStore
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
+    from types import ModuleType
 
     from ingest_service.storage.contract.store import Store
 
@@ -77,6 +88,7 @@ ROUTE_MODULES = (  # routes are matched in this order: the most requested ones f
     login,
     documentation,
 )
+CONSOLE_MODULES = (wall, live_updates, static_files, series_pages, device_pages, dead_letter_pages)
 
 
 def create_app(
@@ -121,12 +133,14 @@ def create_app(
             await asyncio.to_thread(heavy.close)
 
     app = _new_app(lifespan)
-    _install_routes(app)
+    _install_routes(app, CONSOLE_MODULES if console else ())
     authenticator = Authenticator(accounts, settings, app.state.route_rights)
     app.state.authenticator = authenticator
     app.state.upload_pool = upload_pool
     app.state.heavy = heavy
     app.state.request_queues = request_queues
+    app.state.console_states = StateCaches()
+    app.state.console_feeds = PartsFeeds()
     app.state.context = RequestContext(
         store, unscoped_store, directories, settings, broadcaster, accounts, platform_health
     )
@@ -152,10 +166,6 @@ def create_app(
     app.add_middleware(ForwardedHeaders, trusted_networks=trusted_networks)
     examples.add_examples_to_openapi(app)
     openapi_security.add_security_to_openapi(app, app.state.route_rights)
-    if console:
-        from gateway.console import page  # noqa: PLC0415 - the API works without NiceGUI
-
-        page.add_console(app)
     return app
 
 
@@ -185,10 +195,10 @@ def _new_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | 
     )
 
 
-def _install_routes(app: FastAPI) -> None:
+def _install_routes(app: FastAPI, more_modules: Sequence[ModuleType] = ()) -> None:
     """Add the routes, the error handlers and the middleware that both processes need."""
     problems.add_error_handlers(app)
-    for module in ROUTE_MODULES:  # in one list: a nested router would match each route twice
+    for module in (*ROUTE_MODULES, *more_modules):  # in one list: a nested router would match each route twice
         app.router.routes.extend(module.router.routes)
     app.state.route_rights = RouteRights(app.router.routes)
     app.add_middleware(CompressionMiddleware)

@@ -146,3 +146,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="How far back a trace looks, where the query does not say.", extra={"unit": "s"}, gt=0
         ),
     ] = 86_400.0
+    map_tiles: Annotated[
+        str | None,
+        Meta(
+            description="Tile server of the console's base map, as an address with {z}, {x} and {y}; without it"
+            " the map shows the networks of the site files."
+        ),
+    ] = None
+    map_pmtiles: Annotated[
+        str | None,
+        Meta(description="PMTiles file of the console's base map: images, or vectors as of Protomaps."),
+    ] = None
+    map_attribution: Annotated[
+        str, Meta(description="Who made the base map: shown on it, as its licence requires.")
+    ] = ""

@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 
 from gateway.api.problems import ProblemError
-from gateway.auth import api_keys, authorization, sessions
+from gateway.auth import api_keys, sessions
 from gateway.auth.api_keys import ApiKeyCache, AuthenticationError, principal_of_key
 from gateway.auth.oidc import OidcTokenVerifier
 from gateway.auth.rate_limit import TokenBuckets
@@ -164,15 +164,15 @@ class Authenticator:
         raise ProblemError(404, f"there is no {path}: see /docs")
 
     def _check_csrf(self, scope: Scope, headers: Headers, matched_route: MatchedRoute) -> None:
-        """Limit cookies, which browsers attach by themselves, to reads and to pages of this gateway."""
+        """Limit cookies, which browsers attach by themselves, to reads and to forms of this gateway's pages."""
         is_change = scope.get("method", "GET") not in SAFE_METHODS
-        if is_change and matched_route.right.scope != authorization.CONSOLE.scope:
-            raise _unauthenticated("a cookie only reads: send the key in a header")
-        origin = headers.get("origin")
-        own_hosts = {headers.get("host"), self._public_host}
-        is_foreign = origin is not None and origin.partition("://")[2] not in own_hosts
-        if is_foreign and (is_change or scope["type"] == "websocket"):
-            raise ProblemError(403, f"the page at {origin!r} is not this gateway's")
+        if is_change and not matched_route.right.by_session:
+            raise _unauthenticated("a cookie only reads here: send the key in a header")
+        if is_change or scope["type"] == "websocket":
+            # A browser sends the origin with every change: one without it comes from no page of ours.
+            origin = headers.get("origin", "null")
+            if origin.partition("://")[2] not in {headers.get("host"), self._public_host}:
+                raise ProblemError(403, f"the page at {origin!r} is not this gateway's")
 
 
 def _extract_credential(headers: Headers) -> tuple[str, bool]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from starlette.routing import BaseRoute
 
+    from gateway.auth.principal import Principal
+
 Endpoint = TypeVar("Endpoint", bound="Callable[..., object]")
 
 VIEWER, OPERATOR, ENGINEER, ADMINISTRATOR = Role
@@ -49,6 +51,8 @@ class RequiredRight(NamedTuple):
     audits_export : the response is an export, and gets an audit entry
     changes_nothing : requests are reads whatever their method, and get no audit entry as changes
     heavy : requests may take long, and wait in the queue of heavy ones
+    unqueued : requests wait in no queue: streams, which are idle most of the time
+    by_session : a session cookie is enough for a change, as for the forms of the console
     """
 
     role: Role | None
@@ -57,10 +61,13 @@ class RequiredRight(NamedTuple):
     audits_export: bool = False
     changes_nothing: bool = False
     heavy: bool = False
+    unqueued: bool = False
+    by_session: bool = False
 
 
 PUBLIC = RequiredRight(None)
 CONSOLE = RequiredRight(VIEWER, "console")
+CONSOLE_LIVE = RequiredRight(VIEWER, "console", unqueued=True)
 DIRECTORY = RequiredRight(VIEWER, "directory")
 READINGS = RequiredRight(VIEWER, "readings")
 ANOMALIES = RequiredRight(VIEWER, "anomalies")
@@ -68,7 +75,7 @@ TWIN = RequiredRight(VIEWER, "twin")
 DEAD_LETTERS = RequiredRight(VIEWER, "letters")
 SENSORTHINGS = RequiredRight(VIEWER, "sensorthings", changes_nothing=True, heavy=True)
 KEY_ADMINISTRATION = RequiredRight(ADMINISTRATOR, "keys")
-LIVE = RequiredRight(VIEWER, "live")
+LIVE = RequiredRight(VIEWER, "live", unqueued=True)
 
 
 class UndeclaredRightError(GatewayError):
@@ -108,14 +115,7 @@ class DeclaredRight(NamedTuple):
     right: RequiredRight
 
 
-LIBRARY_RIGHTS = (  # FastAPI's OpenAPI document, and the routes of NiceGUI, which serves the console
-    DeclaredRight("GET", "/openapi.json", PUBLIC),
-    DeclaredRight("GET", "/", CONSOLE),
-    DeclaredRight("GET", "/favicon.ico", CONSOLE),
-    DeclaredRight("GET", "/_nicegui/{path:path}", CONSOLE),
-    DeclaredRight("GET", "/_nicegui_ws/{path:path}", CONSOLE),
-    DeclaredRight("POST", "/_nicegui_ws/{path:path}", CONSOLE),
-)
+LIBRARY_RIGHTS = (DeclaredRight("GET", "/openapi.json", PUBLIC),)  # FastAPI adds it
 
 
 class RouteRights:
@@ -124,7 +124,7 @@ class RouteRights:
     Parameters
     ----------
     routes : in the order in which Starlette tries them; each endpoint has its right by `requires`
-    libraries : rights of the routes that libraries add (OpenAPI document, console), tried after ``routes``
+    libraries : rights of the routes that libraries add (OpenAPI document), tried after ``routes``
 
     Raises
     ------
@@ -182,7 +182,16 @@ class RouteRights:
         return sorted(methods)
 
 
+def has_right(principal: Principal, right: RequiredRight) -> bool:
+    """Whether a principal has a right, so that a page may show what needs it."""
+    return (
+        (right.role is None or principal.role >= right.role)
+        and (not right.scope or not principal.scopes or right.scope in principal.scopes)
+        and (not right.requires_all_areas or principal.areas is None)
+    )
+
+
 def _matched(declared: DeclaredRight) -> MatchedRoute:
     right = declared.right
     is_change = declared.method != "GET" and not right.changes_nothing
-    return MatchedRoute(declared.path, right, is_change and right.role is not None and right is not CONSOLE)
+    return MatchedRoute(declared.path, right, is_change and right.role is not None)

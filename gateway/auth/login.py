@@ -42,17 +42,22 @@ const words = {json.dumps(MESSAGES_BY_STATUS, ensure_ascii=False)};
 """
     """
 const form = document.querySelector("form"), said = document.querySelector("p");
+const next = new URLSearchParams(location.search).get("next") ?? "/";
+const target = /^\\/(?![\\/\\\\])/.test(next) ? next : "/";  // a page of this gateway, and of no other
 async function enter(key) {
   const body = JSON.stringify({key});
   const headers = {"Content-Type": "application/json"};
   const answer = await fetch("/login", {method: "POST", headers, body}).catch(() => ({status: 0}));
-  if (answer.ok) location.replace("/"); else said.textContent = words[answer.status] ?? words[0];
+  if (answer.ok) location.replace(target); else said.textContent = words[answer.status] ?? words[0];
 }
 form.addEventListener("submit", event => { event.preventDefault(); enter(form.key.value.trim()); });
 function enterByLink() {
   const brought = location.hash.slice(1);
-  if (brought) { history.replaceState(null, "", "/login"); enter(brought); }
+  if (brought) { history.replaceState(null, "", "/login" + location.search); enter(brought); }
 }
+// A link from another site comes without the cookie (SameSite), although the browser may have one.
+if (location.search && !location.hash)
+  fetch("/v1/me").then(answer => { if (answer.ok) location.replace(target); });
 addEventListener("hashchange", enterByLink);  // a link that is opened in a tab with this page loads nothing
 enterByLink();
 """

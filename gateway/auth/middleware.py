@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import msgspec
 import structlog
@@ -22,7 +23,7 @@ from gateway.auth.rejection_log import RejectionLog
 from gateway.errors import GatewayError
 from gateway.transport.disconnect_watcher import DisconnectWatcher, has_no_body
 from gateway.transport.request_body import LimitedBodyReceiver, body_too_large_text
-from gateway.transport.security_headers import add_security_headers
+from gateway.transport.security_headers import add_security_headers, is_console_path
 from ingest_service.storage.contract.errors import StoreError
 from ingest_service.storage.contract.name_rules import escape_controls, escape_controls_in
 from ingest_service.storage.postgres.api_keys import AuditEntry
@@ -175,7 +176,7 @@ class AccessMiddleware:
             return
         response = _error_response(error)
         if response.status_code == 401 and _is_console_page(scope):
-            response = RedirectResponse("/login", 303)
+            response = RedirectResponse(login_address(scope), 303)
         await response(scope, receive, send)
 
 
@@ -254,6 +255,12 @@ def _error_response(error: Exception) -> Response:
     return store_error_response(error)
 
 
+def login_address(scope: Scope) -> str:
+    """Return the address of the login page that leads back to the page of a request."""
+    path = scope["path"] + ("?" + scope["query_string"].decode("latin-1") if scope["query_string"] else "")
+    return "/login" if path == "/" else f"/login?next={quote(path, safe='/')}"
+
+
 def _is_console_page(scope: Any) -> bool:
     accept_header = Headers(scope=scope).get("accept", "")
-    return scope["path"] == "/" and scope["method"] == "GET" and "text/html" in accept_header
+    return is_console_path(scope["path"]) and scope["method"] == "GET" and "text/html" in accept_header

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.auth import authorization
 from gateway.auth.fair_queue import FairQueue, TimeBudget
 
 if TYPE_CHECKING:
@@ -39,10 +38,10 @@ class RequestQueues:
         )
 
     def queue_for(self, scope: Scope, auth: RequestAuth) -> FairQueue | None:
-        """Return the queue of a request; None for WebSockets, files of the console and live streams."""
+        """Return the queue of a request; None for WebSockets and live streams."""
         right = auth.matched_route.right
         # Streams are idle most of the time; `gateway.live` queues their catch-up reads itself.
-        if scope["type"] != "http" or right is authorization.CONSOLE or right is authorization.LIVE:
+        if scope["type"] != "http" or right.unqueued:
             return None
         return self.heavy if right.heavy or _is_file_request(scope) else self.regular
 

@@ -1,1 +1,1 @@
-"""Operators' web console (NiceGUI): map, open anomalies, series with expected bands, platform health."""
+"""Operators' web console: pages rendered by the server (Jinja2), htmx for fragments, MapLibre for the map."""

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from analytics.service import network_state
 from gateway.api.directory_cache import DirectoryIndex
 from gateway.api.request_context import RequestContext
-from gateway.console import network_map
+from gateway.console import map_features
 from gateway.console.disk_usage import DiskUsage, DiskUsageCache
 from gateway.console.health_checks import is_broker_unreachable
 from ingest_service.storage.contract.errors import StoreError
@@ -105,7 +105,7 @@ class PlatformStateCache:
         now_s = time.time()
         open_anomalies = all_anomalies(store, AnomalyQuery(states=["open"]))
         state = network_state.network_state(
-            network_map.with_site_nodes(directory_index.directory),
+            map_features.with_site_nodes(directory_index.directory),
             store.latest(),
             open_anomalies,
             now_s=now_s,

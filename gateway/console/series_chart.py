@@ -1,14 +1,16 @@
-"""Builds the ECharts options of one series' plot: values, expected band and quality flags."""
+"""Lays out the plot of one series as SVG: values, expected band, flags and axes, in percent of the plot.
+
+A plot is drawn by the server, so that it is there at the first paint, follows light and dark by style sheet, and
+needs no script; ``chart.js`` adds the value under the pointer.
+"""
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-
-from edge.wire.quantities import QUANTITIES
-from gateway.console.translations import Language, translate
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -18,171 +20,197 @@ if TYPE_CHECKING:
     from ingest_service.storage.contract.models import Series
 
 BAND_SPREADS = 3.0  # half width of the band in spreads
-FLAG_STYLES = {3: ("flag_suspect", "#ffc857", "triangle"), 4: ("flag_fail", "#ff4d5e", "diamond")}
+FLAG_NAMES = {3: "flag_suspect", 4: "flag_fail"}
 MAX_POINTS_WITH_SYMBOLS = 60  # up to so many readings are also drawn as points: one alone makes no line
-PHONE_WIDTH_PX = 500  # of a chart, below which its title is wrapped and its legend takes two rows
-PHONE_LAYOUT = {
-    "title": {"textStyle": {"width": 300, "overflow": "break", "fontSize": 13}},
-    "legend": {"top": 42, "itemGap": 8},
-    "grid": {"left": 48, "right": 16, "top": 96},
-}
+GAP_INTERVALS = 5.0  # a longer time without readings interrupts the line
 AXIS_PAD_SHARE = 0.02  # of the time range, on each side of it
-VALUE_COLOUR, BAND_COLOUR, TEXT_COLOUR, GRID_COLOUR = "#7ec8ff", "#3ddc97", "#dbe4ee", "#223244"
+VALUE_PAD_SHARE = 0.08  # of the range of values
+SCALE = 1000  # of the coordinates inside of the plot
+N_VALUE_TICKS, N_TIME_TICKS = 5, 6
+DAY_S = 86_400
+TIME_STEPS_S = (300, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, *(DAY_S * n for n in (1, 2, 5, 10, 30)))
 
 
-def chart_options(
+class Tick(NamedTuple):
+    """A label of an axis at a position [% of the plot]."""
+
+    at: float
+    label: str
+
+
+class Mark(NamedTuple):
+    """A reading that is drawn as a symbol, at a position [% of the plot]."""
+
+    x: float
+    y: float
+    name: str
+
+
+class ChartLayout(NamedTuple):
+    """What the template draws; paths are in `SCALE` units of the plot's width and height.
+
+    Attributes
+    ----------
+    points : measured time [ms, Unix], value, expected value and spread of each reading, for the pointer
+    shaded : left end and width of the shaded time range [% of the plot]
+    first_s, last_s : ends of the time axis [Unix s]
+
+    """
+
+    value_path: str
+    expected_path: str
+    band_path: str
+    marks: list[Mark]
+    time_ticks: list[Tick]
+    value_ticks: list[Tick]
+    points: list[list[float | None]]
+    shaded: tuple[float, float] | None
+    first_s: float
+    last_s: float
+
+
+def lay_out(
     series: Series,
-    name: str,
     rows: NDArray[np.void],
-    language: Language,
     zone: tzinfo,
     *,
     shaded_range: tuple[float, float] | None = None,
-) -> dict[str, Any]:
-    """Return the ECharts options of a plot; its time axis is in ``zone``, not in the browser's time zone.
+) -> ChartLayout | None:
+    """Return the layout of a plot; None without readings.
 
     Parameters
     ----------
-    name : of the site
     rows : (n,) READING in order of time
-    zone : time zone of the towns
+    zone : time zone of the time axis
     shaded_range : start and end of the time range to shade [Unix s]
 
     """
-    shift_us = 0
-    if len(rows):
-        newest = datetime.fromtimestamp(int(rows["time_us"][-1]) / 1e6, zone)
-        shift_us = int((newest.utcoffset() or timedelta()).total_seconds() * 1e6)
-    rows = rows.copy()
-    rows["time_us"] += shift_us
-    quantity = QUANTITIES[series.quantity]
-    label = quantity.zh if language == "zh" else quantity.en
-    low = rows["expected"] - BAND_SPREADS * rows["spread"]
-    band = translate("band", language)
-    value = _line(translate("value", language), rows["value"], rows, colour=VALUE_COLOUR, width=2)
-    if len(rows) <= MAX_POINTS_WITH_SYMBOLS:
-        value |= {"showSymbol": True, "symbol": "circle", "symbolSize": 6}
-    if shaded_range is not None:
-        ends_ms = [round(one * 1e3 + shift_us / 1e3) for one in shaded_range]
-        value["markArea"] = {
-            "silent": True,
-            "itemStyle": {"color": FLAG_STYLES[4][1], "opacity": 0.12},
-            "data": [[{"xAxis": ends_ms[0]}, {"xAxis": ends_ms[1]}]],
-        }
-    unit = f" [{quantity.unit}]" if quantity.unit not in {"", "1"} else ""
-    return {
-        "backgroundColor": "transparent",
-        "animation": False,
-        "useUTC": True,
-        "title": {
-            "text": f"{name} · {label}{unit}" if len(rows) else translate("no_readings", language),
-            "left": 8,
-            "top": 2,
-            "textStyle": {"color": TEXT_COLOUR, "fontSize": 15, "fontWeight": "normal"},
-        },
-        "legend": _legend(language),
-        "tooltip": {"trigger": "axis", "confine": True, "renderMode": "richText"},
-        "grid": {"left": 64, "right": 20, "top": 56, "bottom": 28},
-        "media": [{"query": {"maxWidth": PHONE_WIDTH_PX}, "option": PHONE_LAYOUT}, {"option": {}}],
-        "xAxis": _time_axis(rows, series.interval_s),
-        "yAxis": {
-            "type": "value",
-            "scale": True,
-            "axisLabel": {"color": TEXT_COLOUR},
-            "splitLine": {"lineStyle": {"color": GRID_COLOUR}},
-        },
-        "series": [
-            _area("", low, rows, opacity=0.0),
-            _area(band, 2 * BAND_SPREADS * rows["spread"], rows, opacity=0.18),
-            _line(translate("expected", language), rows["expected"], rows, colour=BAND_COLOUR, width=1),
-            value,
-            *(_flags(flag, rows, language) for flag in FLAG_STYLES),
+    if not len(rows):
+        return None
+    times_s = rows["time_us"] / 1e6
+    first_s, last_s = _time_bounds(times_s, series.interval_s)
+    values = rows["value"].astype(float)
+    expected, half = rows["expected"].astype(float), BAND_SPREADS * rows["spread"].astype(float)
+    low, high = _value_bounds(values, expected - half, expected + half)
+    x = (times_s - first_s) / (last_s - first_s)
+
+    def height(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+        return 1.0 - (numbers - low) / (high - low)
+
+    gaps = np.flatnonzero(np.diff(times_s) > _gap_s(times_s, series.interval_s)) + 1
+    runs = [run for run in np.split(np.arange(len(rows)), gaps) if len(run)]
+    return ChartLayout(
+        value_path=_path(x, height(values), runs),
+        expected_path=_path(x, height(expected), runs),
+        band_path=_band_path(x, height(expected + half), height(expected - half), runs),
+        marks=_marks(rows, x, height(values)),
+        time_ticks=_time_ticks(first_s, last_s, zone),
+        value_ticks=_value_ticks(low, high),
+        points=[
+            [round(one[0] * 1e3), *(None if math.isnan(number) else round(number, 6) for number in one[1:])]
+            for one in zip(
+                times_s.tolist(), values.tolist(), expected.tolist(), rows["spread"].tolist(), strict=True
+            )
         ],
-    }
+        shaded=_shaded(shaded_range, first_s, last_s),
+        first_s=first_s,
+        last_s=last_s,
+    )
 
 
-def _legend(language: Language) -> dict[str, Any]:
-    """Return a legend with the symbols of the plot: lines, the band's area, the shapes of the flags."""
-    legend_entries: list[dict[str, Any]] = [
-        {"name": translate("value", language)},
-        {"name": translate("expected", language)},
-        {
-            "name": translate("band", language),
-            "icon": "rect",
-            "itemStyle": {"color": BAND_COLOUR, "opacity": 0.4},
-        },
-        *({"name": translate(key, language), "icon": shape} for key, _, shape in FLAG_STYLES.values()),
+def _time_bounds(times_s: NDArray[np.float64], interval_s: float) -> tuple[float, float]:
+    """Return the ends of the time axis: from the first to the newest reading, with some padding."""
+    first_s, last_s = float(times_s[0]), float(times_s[-1])
+    pad_s = max(AXIS_PAD_SHARE * (last_s - first_s), 2 * interval_s)
+    return first_s - pad_s, last_s + pad_s
+
+
+def _value_bounds(*columns: NDArray[np.float64]) -> tuple[float, float]:
+    finite = np.concatenate([one[np.isfinite(one)] for one in columns])
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    pad = VALUE_PAD_SHARE * (high - low) or max(abs(high), 1.0) * VALUE_PAD_SHARE
+    return low - pad, high + pad
+
+
+def _gap_s(times_s: NDArray[np.float64], interval_s: float) -> float:
+    """Return the longest time between readings that a line bridges [s]; a downsampled series has wider ones."""
+    typical_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else interval_s
+    return GAP_INTERVALS * max(interval_s, typical_s)
+
+
+def _path(x: NDArray[np.float64], y: NDArray[np.float64], runs: list[NDArray[np.intp]]) -> str:
+    """Return the path of a line, interrupted where there are gaps or no values."""
+    parts: list[str] = []
+    for run in runs:
+        command = "M"
+        for at in run.tolist():
+            if math.isfinite(y[at]):
+                parts.append(f"{command}{x[at] * SCALE:.1f} {y[at] * SCALE:.1f}")
+                command = "L"
+            else:
+                command = "M"
+    return "".join(parts)
+
+
+def _band_path(
+    x: NDArray[np.float64],
+    top: NDArray[np.float64],
+    bottom: NDArray[np.float64],
+    runs: list[NDArray[np.intp]],
+) -> str:
+    parts: list[str] = []
+    for run in runs:
+        known = [at for at in run.tolist() if math.isfinite(top[at]) and math.isfinite(bottom[at])]
+        if len(known) > 1:
+            outline = [(x[at], top[at]) for at in known] + [(x[at], bottom[at]) for at in reversed(known)]
+            parts.append("M" + "L".join(f"{one * SCALE:.1f} {other * SCALE:.1f}" for one, other in outline) + "Z")
+    return "".join(parts)
+
+
+def _marks(rows: NDArray[np.void], x: NDArray[np.float64], y: NDArray[np.float64]) -> list[Mark]:
+    marks = [
+        Mark(round(float(x[at]) * 100, 2), round(float(y[at]) * 100, 2), FLAG_NAMES[int(rows["quality"][at])])
+        for at in np.flatnonzero(np.isin(rows["quality"], list(FLAG_NAMES))).tolist()
     ]
-    legend_style = {
-        "left": 8,
-        "top": 26,
-        "itemWidth": 18,
-        "itemHeight": 11,
-        "textStyle": {"color": TEXT_COLOUR},
-    }
-    return {"data": legend_entries, **legend_style}
+    if len(rows) <= MAX_POINTS_WITH_SYMBOLS:
+        marks = [
+            *(Mark(round(one * 100, 2), round(two * 100, 2), "value") for one, two in zip(x.tolist(), y.tolist(), strict=True)),
+            *marks,
+        ]  # fmt: skip
+    return marks
 
 
-def _time_axis(rows: NDArray[np.void], interval_s: float) -> dict[str, Any]:
-    """Return a time axis from the first to the newest reading, with some padding."""
-    axis: dict[str, Any] = {"type": "time", "axisLabel": {"color": TEXT_COLOUR, "hideOverlap": True}}
-    axis["splitLine"] = {"show": False}
-    if len(rows):
-        first_ms, last_ms = (int(rows["time_us"][at]) / 1e3 for at in (0, -1))
-        pad_ms = max(AXIS_PAD_SHARE * (last_ms - first_ms), 2 * interval_s * 1e3)
-        axis |= {"min": round(first_ms - pad_ms), "max": round(last_ms + pad_ms)}
-    return axis
+def _time_ticks(first_s: float, last_s: float, zone: tzinfo) -> list[Tick]:
+    """Return ticks at round hours or at midnights of the time zone."""
+    steps = [one for one in TIME_STEPS_S if (last_s - first_s) / one <= N_TIME_TICKS]
+    step_s = steps[0] if steps else TIME_STEPS_S[-1]
+    offset_s = (datetime.fromtimestamp(first_s, zone).utcoffset() or timedelta()).total_seconds()
+    at_s = math.ceil((first_s + offset_s) / step_s) * step_s - offset_s
+    ticks = []
+    while at_s <= last_s:
+        local = datetime.fromtimestamp(at_s, zone)
+        label = local.strftime("%m-%d" if (at_s + offset_s) % DAY_S == 0 else "%H:%M")
+        ticks.append(Tick(round((at_s - first_s) / (last_s - first_s) * 100, 2), label))
+        at_s += step_s
+    return ticks
 
 
-def _pairs(values: NDArray[np.floating[Any]], rows: NDArray[np.void]) -> list[list[float | None]]:
-    times_ms = (rows["time_us"] // 1000).tolist()
-    numbers = [None if np.isnan(value) else round(value, 6) for value in values.astype(float).tolist()]
-    return [list(pair) for pair in zip(times_ms, numbers, strict=True)]
+def _value_ticks(low: float, high: float) -> list[Tick]:
+    """Return ticks at multiples of 1, 2 or 5 times a power of ten."""
+    raw = (high - low) / N_VALUE_TICKS
+    power = 10 ** math.floor(math.log10(raw))
+    step = power * next(one for one in (1, 2, 5, 10) if one * power >= raw)
+    digits = max(0, -math.floor(math.log10(step)))
+    numbers = [at * step for at in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    return [
+        Tick(round((1 - (one - low) / (high - low)) * 100, 2), f"{one + 0.0:,.{digits}f}") for one in numbers
+    ]
 
 
-def _line(
-    name: str, values: NDArray[np.floating[Any]], rows: NDArray[np.void], *, colour: str, width: int
-) -> dict[str, Any]:
-    return {
-        "type": "line",
-        "name": name,
-        "showSymbol": False,
-        "symbol": "none",
-        "data": _pairs(values, rows),
-        "lineStyle": {"color": colour, "width": width, "type": "dashed" if width == 1 else "solid"},
-        "itemStyle": {"color": colour},
-        "z": 2 + width,
-    }
-
-
-def _area(
-    name: str, values: NDArray[np.floating[Any]], rows: NDArray[np.void], *, opacity: float
-) -> dict[str, Any]:
-    return {
-        "type": "line",
-        "name": name,
-        "stack": "band",
-        "stackStrategy": "all",
-        "showSymbol": False,
-        "silent": True,
-        "tooltip": {"show": False},
-        "data": _pairs(values, rows),
-        "lineStyle": {"opacity": 0},
-        "itemStyle": {"color": BAND_COLOUR},
-        "areaStyle": {"color": BAND_COLOUR, "opacity": opacity},
-        "z": 1,
-    }
-
-
-def _flags(flag: int, rows: NDArray[np.void], language: Language) -> dict[str, Any]:
-    """Return a scatter series of the readings with a flag, in its shape and colour."""
-    key, colour, shape = FLAG_STYLES[flag]
-    return {
-        "type": "scatter",
-        "name": translate(key, language),
-        "symbol": shape,
-        "symbolSize": 9,
-        "itemStyle": {"color": colour},
-        "data": [[int(row["time_us"]) // 1000, float(row["value"])] for row in rows[rows["quality"] == flag]],
-        "z": 6,
-    }
+def _shaded(
+    shaded_range: tuple[float, float] | None, first_s: float, last_s: float
+) -> tuple[float, float] | None:
+    if shaded_range is None:
+        return None
+    ends = [min(max((one - first_s) / (last_s - first_s), 0.0), 1.0) for one in shaded_range]
+    return round(ends[0] * 100, 2), round(max(ends[1] - ends[0], 0.002) * 100, 2)

@@ -20,7 +20,7 @@ from gateway.api.problems import PROBLEM_MEDIA_TYPE
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-JSON_PATHS = ("/v1/", "/sta/", "/_nicegui", "/openapi.json", "/metrics", "/healthz", "/readyz")
+JSON_PATHS = ("/v1/", "/sta/", "/openapi.json", "/metrics", "/healthz", "/readyz")
 BODY_HEADERS = ("content-type", "content-length", "content-encoding", "content-security-policy")
 # A fault may pass by itself; a rejection lasts until the user or an administrator acts.
 FAULT_RELOAD_S, REJECTION_RELOAD_S = 5, 30

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import MutableHeaders
@@ -19,25 +18,35 @@ DEFAULT_HEADERS = {
     b"permissions-policy": b"camera=(), geolocation=(), microphone=()",
 }
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
-NONCE_SCOPE_KEY = "towntwin.nonce"
-"""Key of the ASGI scope for the nonce of the scripts in the page."""
-# The console compiles its templates in the browser, hence 'unsafe-eval', and sets styles on elements. Its
-# scripts are our own files or bear the nonce, so that no markup injected by a name or a reason can run.
+# Nothing inline and no eval: scripts and styles are files of the console. MapLibre draws images from blobs, and
+# its worker is a file, too. Pages add the tile server of the settings (`gateway.console.visitor`).
 CONSOLE_POLICY = (
-    "default-src 'none'; script-src 'self' 'unsafe-eval'{nonce}; style-src 'self' 'unsafe-inline';"
-    " img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; object-src 'none';"
-    " frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self';"
+    " connect-src 'self'; worker-src 'self'; object-src 'none'; frame-ancestors 'none'; base-uri 'none';"
+    " form-action 'self'"
 )
+CONSOLE_PREFIX = "/console/"
+STATIC_PREFIX = "/console/static/"
+# A form of a page sends its origin, by which the gateway recognises its own pages, under this policy only.
+CONSOLE_REFERRER_POLICY = b"same-origin"
 
-
-PUBLIC_PATHS = ("/docs", "/openapi.json")  # the same for every principal, as long as a version runs
-LIBRARY_PREFIX = "/_nicegui/"  # NiceGUI's files: the same for every principal
+PUBLIC_PATHS = ("/docs", "/openapi.json", STATIC_PREFIX)  # the same for every principal while a version runs
 CREDENTIAL_HEADERS = ("Authorization", "X-API-Key", "Cookie")
+
+
+def is_console_path(path: str) -> bool:
+    """Whether a path is a page or another route of the console."""
+    return path == "/" or path.startswith(CONSOLE_PREFIX)
 
 
 def add_security_headers(scope: Scope, send: Send) -> Send:
     """Return a ``send`` that adds the headers a route has not set, and forbids shared caching."""
-    added_headers = DEFAULT_HEADERS | {b"content-security-policy": _content_security_policy(scope).encode()}
+    added_headers = DEFAULT_HEADERS | {b"content-security-policy": API_POLICY.encode()}
+    if is_console_path(scope["path"]):
+        added_headers |= {
+            b"content-security-policy": CONSOLE_POLICY.encode(),
+            b"referrer-policy": CONSOLE_REFERRER_POLICY,
+        }
     is_public = scope["path"].startswith(PUBLIC_PATHS)
 
     async def send_secured(message: Message) -> None:
@@ -48,34 +57,21 @@ def add_security_headers(scope: Scope, send: Send) -> Send:
                 pair for pair in added_headers.items() if pair[0] not in names
             ]
             if not is_public:
-                _forbid_shared_caching(MutableHeaders(raw=message["headers"]), scope["path"])
+                _forbid_shared_caching(MutableHeaders(raw=message["headers"]))
         await send(message)
 
     return send_secured
 
 
-def _forbid_shared_caching(headers: MutableHeaders, path: str) -> None:
+def _forbid_shared_caching(headers: MutableHeaders) -> None:
     """Set ``Cache-Control`` and extend ``Vary``: no cache may return a response for another credential.
 
     A response with a validator (``ETag``) may be stored and must be revalidated; others must not be stored.
-    The browser that got NiceGUI's files may store them.
     """
-    if path.startswith(LIBRARY_PREFIX) and "cache-control" in headers:
-        headers["cache-control"] = headers["cache-control"].replace("public", "private")
-    elif "etag" in headers:
-        headers["cache-control"] = "private, no-cache"
-    else:
-        headers["cache-control"] = "private, no-store"
+    headers["cache-control"] = "private, no-cache" if "etag" in headers else "private, no-store"
     vary_names = [one.strip() for one in ",".join(headers.getlist("vary")).split(",") if one.strip()]
     if "*" not in vary_names:
         lower = {one.lower() for one in vary_names}
         headers["vary"] = ", ".join(
             [*vary_names, *(one for one in CREDENTIAL_HEADERS if one.lower() not in lower)]
         )
-
-
-def _content_security_policy(scope: Scope) -> str:
-    if scope["path"] == "/":
-        scope[NONCE_SCOPE_KEY] = secrets.token_urlsafe(16)
-        return CONSOLE_POLICY.format(nonce=f" 'nonce-{scope[NONCE_SCOPE_KEY]}'")
-    return CONSOLE_POLICY.format(nonce="") if scope["path"].startswith("/_nicegui") else API_POLICY

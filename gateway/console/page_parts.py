@@ -1,0 +1,149 @@
+"""Renders the parts of pages that are pushed when they change: figures, health, what is wrong now, map states."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+
+from markupsafe import Markup
+
+from gateway.console.health_checks import ordered_advice, platform_checks
+from gateway.console.map_features import network_states
+from gateway.console.translations import Language, translate
+from gateway.console.visitor import render
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gateway.console.platform_state import PlatformState
+    from gateway.console.visitor import Visitor
+    from ingest_service.storage.contract.models import Anomaly
+
+PartName = Literal["figures", "health", "now", "map-states"]
+PART_NAMES: tuple[PartName, ...] = get_args(PartName)
+
+MAX_WALL_ROWS = 40  # of what is wrong now; the others are counted, and are on a page of their own
+CLOCK_NAMED_BEYOND_S = 60.0  # a smaller clock offset is shown without its device: no action is needed
+HASH_CHARS = 12
+STATE_MARKS = {  # shapes as well as colours, for colour-blind readers
+    "alive": "●",
+    "behind": "▲",
+    "restarting": "↻",
+    "stuck": "■",
+    "absent": "✕",
+    "unknown": "○",
+}
+SEVERITY_MARKS = {1: "○", 2: "△", 3: "◆"}
+
+
+class PagePart(NamedTuple):
+    """A part of a page: its element's content, and a hash by which a change is found."""
+
+    name: PartName
+    content: str
+    digest: str
+
+    @property
+    def element(self) -> Markup:
+        """The part's element, as pages have it."""
+        tag, attributes = ELEMENTS[self.name]
+        head = f'<{tag} id="{self.name}" data-live="{self.digest}"{attributes}>'
+        return Markup(f"{head}{self.content}</{tag}>")  # noqa: S704 - a template has escaped the content
+
+    @property
+    def event(self) -> str:
+        """The part as a server-sent event."""
+        data = json.dumps({"id": self.name, "html": self.element}, ensure_ascii=False)
+        return f"event: part\ndata: {data}\n\n"
+
+
+ELEMENTS: Mapping[PartName, tuple[str, str]] = {
+    "figures": ("dl", ' class="figures"'),
+    "health": ("div", ' class="panel health"'),
+    "now": ("div", ' class="now-list"'),
+    "map-states": ("script", ' type="application/json"'),
+}
+
+
+def page_parts(visitor: Visitor, state: PlatformState) -> dict[PartName, PagePart]:
+    """Return all parts of a state; their content does not depend on the time, so that it changes rarely."""
+    contents: dict[PartName, Callable[[Visitor, PlatformState], str]] = {
+        "figures": _figures,
+        "health": _health,
+        "now": _now,
+        "map-states": _map_states,
+    }
+    return {name: _part(name, contents[name](visitor, state)) for name in PART_NAMES}
+
+
+def _part(name: PartName, content: str) -> PagePart:
+    return PagePart(name, content, hashlib.sha256(content.encode()).hexdigest()[:HASH_CHARS])
+
+
+def _figures(visitor: Visitor, state: PlatformState) -> str:
+    return render(
+        visitor,
+        "parts/figures.html",
+        state=state,
+        is_stale=state.is_stale or state.database != "writable",
+        clock=worst_clock_text(state.clocks, visitor.language),
+    )
+
+
+def _health(visitor: Visitor, state: PlatformState) -> str:
+    checks = platform_checks(state, now_s=time.time())
+    return render(
+        visitor,
+        "parts/health.html",
+        is_kept=state.readiness.ok and state.database == "writable",
+        is_away=state.is_database_away,
+        checks=[(one.state, STATE_MARKS[one.state], visitor.name(one.text)) for one in checks],
+        advice=[visitor.name(one) for one in ordered_advice(checks, state.readiness.problems)],
+    )
+
+
+def _now(visitor: Visitor, state: PlatformState) -> str:
+    shown = state.anomalies[:MAX_WALL_ROWS]
+    return render(
+        visitor,
+        "parts/now.html",
+        rows=[anomaly_row(one, visitor, state) for one in shown],
+        unlisted=len(state.anomalies) - len(shown),
+        is_known=state.database == "writable",
+    )
+
+
+def _map_states(_visitor: Visitor, state: PlatformState) -> str:
+    # Ids are made of letters, digits and a few signs; "<" could still end the script element.
+    return json.dumps(network_states(state), separators=(",", ":")).replace("<", "\\u003c")
+
+
+def anomaly_row(one: Anomaly, visitor: Visitor, state: PlatformState) -> dict[str, Any]:
+    """Return what a list shows of an anomaly."""
+    site = state.directory_index.sites[one.site_id]
+    return {
+        "id": one.anomaly_id,
+        "severity": one.severity,
+        "mark": SEVERITY_MARKS[one.severity],
+        "start_s": one.start_s,
+        "site_id": one.site_id,
+        "site": visitor.name(site),
+        "reason": one.reason_zh if visitor.language == "zh" else one.reason_en,
+    }
+
+
+def worst_clock_text(clocks: dict[str, float], language: Language) -> str:
+    """Return the largest clock offset, with its device from `CLOCK_NAMED_BEYOND_S` on.
+
+    >>> worst_clock_text({"d1": -0.4}, "en")
+    '0 s'
+    """
+    if not clocks:
+        return translate("never", language)
+    device, offset_s = max(clocks.items(), key=lambda one: abs(one[1]))
+    rounded_s = round(offset_s)  # an integer, so that it is never "-0"
+    return (f"{rounded_s:+,} s" if rounded_s else "0 s") + (
+        f" {device}" if abs(offset_s) >= CLOCK_NAMED_BEYOND_S else ""
+    )

@@ -1,0 +1,187 @@
+// Draws the town's rivers, roads and sites with MapLibre, and their states, which are pushed.
+"use strict";
+
+const STATUSES = ["ok", "unknown", "warming", "suspect", "silent", "anomaly"]; // drawn in this order
+const SIZES = {ok: 11, unknown: 9, warming: 13, suspect: 16, silent: 15, anomaly: 24};
+const element = document.getElementById("map");
+const statesElement = document.getElementById("map-states");
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+}
+
+function showNoMap() {
+  element.hidden = true;
+  document.getElementById("no-map").hidden = false;
+}
+
+// The shapes of the legend, drawn on a canvas for the map.
+function statusImage(status, pixels) {
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = pixels;
+  const draw = canvas.getContext("2d");
+  draw.translate(pixels / 2, pixels / 2);
+  draw.scale(pixels / 18, pixels / 18);
+  const shapes = {
+    ok: () => draw.arc(0, 0, 6, 0, 7),
+    unknown: () => draw.arc(0, 0, 5, 0, 7),
+    warming: () => polygon(draw, [[0, -7], [6, 6], [0, 2], [-6, 6]]),
+    suspect: () => polygon(draw, [[0, -7], [7, 6], [-7, 6]]),
+    silent: () => polygon(draw, [[-6, -6], [6, -6], [6, 6], [-6, 6]]),
+    anomaly: () => polygon(draw, [[0, -8], [8, 0], [0, 8], [-8, 0]]),
+  };
+  draw.beginPath();
+  shapes[status]();
+  draw.lineWidth = 1.6;
+  draw.strokeStyle = status === "unknown" ? colour("unknown") : colour("map-halo");
+  draw.fillStyle = status === "unknown" ? colour("map") : colour(status);
+  draw.fill();
+  draw.stroke();
+  return draw.getImageData(0, 0, pixels, pixels);
+}
+
+function polygon(draw, corners) {
+  corners.forEach(([x, y], at) => at ? draw.lineTo(x, y) : draw.moveTo(x, y));
+  draw.closePath();
+}
+
+function baseLayers() {
+  const layers = [{id: "background", type: "background", paint: {"background-color": colour("map")}}];
+  if (element.dataset.tiles) layers.push({id: "tiles", type: "raster", source: "tiles"});
+  return layers;
+}
+
+function baseSources() {
+  if (!element.dataset.tiles) return {};
+  const tiles = [element.dataset.tiles];
+  return {tiles: {type: "raster", tiles, tileSize: 256, attribution: element.dataset.attribution}};
+}
+
+// A PMTiles file has images, or vectors in the layers of the Protomaps base map.
+async function addPmtiles(map) {
+  const protocol = new pmtiles.Protocol();
+  maplibregl.addProtocol("pmtiles", protocol.tile);
+  const archive = new pmtiles.PMTiles(new URL(element.dataset.pmtiles, location.href).href);
+  protocol.add(archive);
+  const {tileType} = await archive.getHeader();
+  const url = `pmtiles://${new URL(element.dataset.pmtiles, location.href).href}`;
+  const attribution = element.dataset.attribution;
+  if (tileType !== pmtiles.TileType.Mvt) {
+    map.addSource("base", {type: "raster", url, tileSize: 256, attribution});
+    map.addLayer({id: "base", type: "raster", source: "base"}, "links");
+    return;
+  }
+  map.addSource("base", {type: "vector", url, attribution});
+  const line = (id, layer, paint) =>
+    map.addLayer({id, type: "line", source: "base", "source-layer": layer, paint}, "links");
+  const fill = (id, layer, paint) =>
+    map.addLayer({id, type: "fill", source: "base", "source-layer": layer, paint}, "links");
+  fill("base-landuse", "landuse", {"fill-color": colour("map-land"), "fill-opacity": 0.5});
+  fill("base-water", "water", {"fill-color": colour("map-water")});
+  fill("base-buildings", "buildings", {"fill-color": colour("map-land")});
+  line("base-roads", "roads", {"line-color": colour("map-road"), "line-width": 1});
+  line("base-boundaries", "boundaries", {"line-color": colour("muted"), "line-dasharray": [2, 2]});
+}
+
+function withStates(features, states) {
+  for (const {properties} of features.features) {
+    const isLink = properties.kind === "link";
+    properties.status = isLink
+      ? states.links[properties.id] ?? "ok"
+      : states.nodes[properties.id] ?? "unknown";
+    if (!isLink) properties.order = STATUSES.indexOf(properties.status);
+  }
+  return features;
+}
+
+function addNetwork(map, features) {
+  map.addSource("network", {type: "geojson", data: features});
+  const isLink = ["==", ["get", "kind"], "link"];
+  const lineColour = ["match", ["get", "status"], "anomaly", colour("anomaly"), "congested", colour("suspect"),
+    ["match", ["get", "network"], "road", colour("road"), colour("river")]];
+  map.addLayer({
+    id: "links", type: "line", source: "network", filter: isLink,
+    layout: {"line-cap": "round", "line-join": "round"},
+    paint: {
+      "line-color": lineColour,
+      "line-width": ["match", ["get", "network"], "road", 2.5, 4.5],
+      "line-opacity": 0.85,
+    },
+  });
+  for (const status of STATUSES)
+    map.addImage(status, statusImage(status, SIZES[status] * 2), {pixelRatio: 2});
+  map.addLayer({
+    id: "nodes", type: "symbol", source: "network", filter: ["!", isLink],
+    layout: {
+      "icon-image": ["get", "status"], "icon-allow-overlap": true, "icon-ignore-placement": true,
+      "symbol-sort-key": ["get", "order"],
+    },
+  });
+}
+
+// Sites that need attention have a label, which is a link: it can be reached by keyboard.
+function showLabels(map, features, shown) {
+  for (const marker of shown.splice(0)) marker.remove();
+  const urgent = features.features.filter(({properties}) =>
+    properties.kind === "node" && properties.site && ["anomaly", "silent"].includes(properties.status));
+  for (const {geometry, properties} of urgent.slice(0, 40)) {
+    const link = document.createElement("a");
+    link.className = `map-label ${properties.status}`;
+    link.href = `/console/sites/${encodeURIComponent(properties.site)}`;
+    link.textContent = properties.name;
+    shown.push(new maplibregl.Marker({element: link, anchor: "left", offset: [12, 0]})
+      .setLngLat(geometry.coordinates).addTo(map));
+  }
+}
+
+async function drawMap() {
+  maplibregl.setWorkerUrl(element.dataset.worker);
+  const answer = await fetch(element.dataset.features);
+  if (!answer.ok) { showNoMap(); return; }
+  const features = withStates(await answer.json(), JSON.parse(statesElement.textContent));
+  let map;
+  try {
+    map = new maplibregl.Map({
+      container: element, bounds: features.bbox, fitBoundsOptions: {padding: 36}, dragRotate: false,
+      pitchWithRotate: false, attributionControl: element.dataset.attribution ? {compact: true} : false,
+      fadeDuration: 0, style: {version: 8, sources: baseSources(), layers: baseLayers()},
+    });
+  } catch { showNoMap(); return; }
+  map.touchZoomRotate.disableRotation();
+  map.addControl(new maplibregl.NavigationControl({showCompass: false}), "top-right");
+  const labels = [];
+  map.on("load", () => {
+    addNetwork(map, features);
+    if (element.dataset.pmtiles) addPmtiles(map);
+    showLabels(map, features, labels);
+    element.dataset.drawn = "yes";
+  });
+  document.addEventListener("towntwin:part", event => {
+    if (event.detail !== "map-states" || !map.getSource("network")) return;
+    map.getSource("network").setData(withStates(features, JSON.parse(statesElement.textContent)));
+    showLabels(map, features, labels);
+  });
+  dark.addEventListener("change", () => location.reload());
+  pointAtSites(map);
+  element.features = features; // for tests and for other scripts of the page
+  element.map = map;
+}
+
+function pointAtSites(map) {
+  const popup = new maplibregl.Popup({closeButton: false, closeOnClick: false, offset: 12});
+  for (const layer of ["links", "nodes"]) {
+    map.on("mousemove", layer, event => {
+      const {properties} = event.features[0];
+      map.getCanvas().style.cursor = properties.site ? "pointer" : "";
+      popup.setLngLat(event.lngLat).setText(properties.name).addTo(map); // text: markup in a name does not run
+    });
+    map.on("mouseleave", layer, () => { map.getCanvas().style.cursor = ""; popup.remove(); });
+  }
+  map.on("click", "nodes", event => {
+    const site = event.features.find(one => one.properties.site)?.properties.site;
+    if (site) location.assign(`/console/sites/${encodeURIComponent(site)}`);
+  });
+}
+
+if (window.maplibregl) drawMap(); else showNoMap();

@@ -1,0 +1,226 @@
+"""Provides the console's routes with the visitor (language, rights, state of his areas) and renders templates."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from edge.wire.quantities import QUANTITIES
+from gateway.api.problems import ProblemError
+from gateway.api.request_context import CurrentContext, RequestContext
+from gateway.auth import authorization
+from gateway.auth.authorization import RequiredRight
+from gateway.console.platform_state import PlatformState, PlatformStateCache
+from gateway.console.static_files import static_address
+from gateway.console.translations import Language, choose_language, translate
+from gateway.transport.security_headers import CONSOLE_POLICY
+from ingest_service.storage.contract.errors import StoreUnavailableError
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
+
+LANGUAGE_COOKIE = "towntwin_language"
+MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
+NAVIGATION = (
+    ("wall", "/", authorization.CONSOLE),
+    ("anomalies", "/console/anomalies", authorization.CONSOLE),
+    ("sites", "/console/sites", authorization.CONSOLE),
+    ("devices", "/console/devices", authorization.CONSOLE),
+    ("dead_letters", "/console/dead-letters", authorization.DEAD_LETTERS),
+)
+
+
+class Named(Protocol):
+    """Anything with a name in both languages: areas, sites, nodes, quantities."""
+
+    @property
+    def en(self) -> str:
+        """English name."""
+        ...
+
+    @property
+    def zh(self) -> str:
+        """Chinese name."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """The visitor of one request: what he may do, his language, and the address that he requested."""
+
+    context: RequestContext
+    language: Language
+    address: str
+
+    def text(self, key: str, *values: object) -> str:
+        """Return a text in the visitor's language, with values in place of its braces."""
+        text = translate(key, self.language)
+        return text.format(*values) if values else text
+
+    def name(self, one: Named) -> str:
+        """Return a name in the visitor's language."""
+        return one.zh if self.language == "zh" else one.en
+
+    def quantity(self, name: str) -> str:
+        """Return a quantity with its unit."""
+        quantity = QUANTITIES[name]
+        unit = f" [{quantity.unit}]" if quantity.unit not in {"", "1"} else ""
+        return self.name(quantity) + unit
+
+    def may(self, right: RequiredRight) -> bool:
+        """Whether the visitor has a right."""
+        return authorization.has_right(self.context.principal, right)
+
+    def local_time(self, at_s: float) -> datetime:
+        """Return a time in the time zone of the towns."""
+        return datetime.fromtimestamp(at_s, self.context.unscoped_store.zone)
+
+    def stamp(self, at_s: float | None) -> Markup:
+        """Return a time as an element: day and minute of the towns' time zone, with the whole time as title."""
+        if at_s is None:
+            return Markup("–")
+        local = self.local_time(at_s)
+        short = local.strftime("%m-%d %H:%M")
+        return Markup('<time datetime="{}" title="{}">{}</time>').format(
+            local.isoformat(), local.isoformat(sep=" ", timespec="seconds"), short
+        )
+
+    def age(self, at_s: float | None) -> Markup:
+        """Return an element in which a script shows the time since ``at_s``; without the script, the time itself.
+
+        Its text does not depend on the present, so that a pushed part changes only with what it shows.
+        """
+        if at_s is None:
+            return Markup(escape(self.text("never")))
+        local = self.local_time(at_s)
+        return Markup('<time class="age" datetime="{}" data-at="{:.0f}">{}</time>').format(
+            local.isoformat(timespec="seconds"), at_s, local.strftime("%m-%d %H:%M")
+        )
+
+    def duration(self, seconds: float) -> str:
+        """Return a duration in its largest unit.
+
+        The same as ``duration`` in ``console.js``.
+        """
+        seconds = max(0, int(seconds))
+        for key, unit_s in (("days", DAY_S), ("hours", HOUR_S), ("minutes", MINUTE_S)):
+            if seconds >= 2 * unit_s or (key == "minutes" and seconds >= MINUTE_S):
+                return self.text(f"unit_{key}", seconds // unit_s)
+        return self.text("unit_seconds", seconds)
+
+
+def new_environment() -> Environment:
+    """Return the environment of the templates: every value is escaped, every unknown name is an error."""
+    environment = Environment(
+        loader=PackageLoader("gateway.console"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.globals["static"] = static_address
+    return environment
+
+
+TEMPLATES = new_environment()
+
+
+def render(visitor: Visitor, template: str, **values: Any) -> str:
+    """Return a template in the visitor's language."""
+    names = {
+        "visitor": visitor,
+        "t": visitor.text,
+        "name": visitor.name,
+        "quantity": visitor.quantity,
+        "stamp": visitor.stamp,
+        "age": visitor.age,
+        "now_s": time.time(),
+        "navigation": navigation(visitor),
+        "units": {key: visitor.text(f"unit_{key}", "{}") for key in ("seconds", "minutes", "hours", "days")},
+        "may_read_dead_letters": visitor.may(authorization.DEAD_LETTERS),
+    }
+    return TEMPLATES.get_template(template).render({**names, **values})
+
+
+def navigation(visitor: Visitor) -> list[tuple[str, str]]:
+    """Return the pages that a visitor may open, each as the key of its name and its address."""
+    return [(key, path) for key, path, right in NAVIGATION if visitor.may(right)]
+
+
+def page_response(visitor: Visitor, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+    """Return a template as a page, with the policy for its scripts and tiles."""
+    policy = page_policy(visitor.context.settings)
+    return HTMLResponse(
+        render(visitor, template, **values),
+        status,
+        headers={"Content-Security-Policy": policy, "Content-Language": visitor.language},
+    )
+
+
+def page_policy(settings: Settings) -> str:
+    """Return the content security policy of pages, which may load the map's tiles from their server."""
+    if not settings.map_tiles:
+        return CONSOLE_POLICY
+    parts = urlsplit(settings.map_tiles)
+    server = f"{parts.scheme}://{parts.netloc}"
+    return CONSOLE_POLICY.replace("connect-src 'self'", f"connect-src 'self' {server}").replace(
+        "img-src 'self'", f"img-src 'self' {server}"
+    )
+
+
+async def current_visitor(request: Request, context: CurrentContext) -> Visitor:
+    """Return the visitor of a request."""
+    language = choose_language(request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language"))
+    query = f"?{request.url.query}" if request.url.query else ""
+    return Visitor(context, language, request.url.path + query)
+
+
+CurrentVisitor = Annotated[Visitor, Depends(current_visitor)]
+
+
+class StateCaches:
+    """Caches of the platform's state by the visitors' areas: pages of the same areas share one."""
+
+    def __init__(self) -> None:
+        self._caches: dict[tuple[str, ...] | None, PlatformStateCache] = {}
+
+    def cache_of(self, visitor: Visitor) -> PlatformStateCache:
+        """Return the cache of the visitor's areas."""
+        areas = visitor.context.principal.areas
+        if areas not in self._caches:
+            self._caches[areas] = PlatformStateCache(visitor.context)
+        return self._caches[areas]
+
+
+async def current_state(request: Request, visitor: CurrentVisitor) -> PlatformState:
+    """Return the state of the platform for the visitor's areas.
+
+    Raises
+    ------
+    StoreUnavailableError
+        While it was never read, because the database does not answer.
+
+    """
+    caches: StateCaches = request.app.state.console_states
+    state = await caches.cache_of(visitor).newest()
+    if state is None:
+        raise StoreUnavailableError("the database does not answer, and its state was never read")
+    return state
+
+
+CurrentState = Annotated[PlatformState, Depends(current_state)]
+
+
+def require(visitor: Visitor, right: RequiredRight) -> None:
+    """Raise `ProblemError` 403 where a visitor does not have a right that only a part of a route needs."""
+    if not visitor.may(right):
+        raise ProblemError(403, visitor.text("no_right_for_this"))
