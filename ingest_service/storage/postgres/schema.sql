@@ -1,5 +1,3 @@
--- The whole schema, as the sum of the migrations (a test proves it). To read; databases are made by the migrations.
-
 -- 0001 pre: the first schema. Runs the same on TimescaleDB (both editions) and on plain PostgreSQL >= 15;
 -- what only TimescaleDB has (hypertables) is added by timescale.sql, found at start.
 
@@ -182,7 +180,6 @@ CREATE TABLE rollup_due (
     series_id integer NOT NULL,
     hour timestamptz NOT NULL
 );
-
 -- 0002 pre: what people and programs read. The gateway and Grafana see these, never the tables.
 
 CREATE VIEW series_view AS
@@ -267,7 +264,6 @@ JOIN node AS b ON b.node_id = k.to_node;
 
 CREATE VIEW rollup_1min_view AS SELECT * FROM rollup_1min;
 CREATE VIEW rollup_1h_view AS SELECT * FROM rollup_1h;
-
 -- 0003 pre: group roles, one a room; where the migrating user may not make roles, this does nothing.
 DO $$
 DECLARE
@@ -298,7 +294,6 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
-
 -- 0004 pre: owners of shards, dead letters that are worked, clocks of devices, readings to be judged again.
 
 -- The epoch fences: a process that lost its shard finds another epoch here, and its commit is refused.
@@ -351,7 +346,6 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
-
 -- 0005 pre: what the roles lacked for doing their rooms' work.
 DO $$
 BEGIN
@@ -366,7 +360,6 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
-
 -- 0006 pre: what is judged again, and what operators say of anomalies.
 
 -- until: the newest late reading; readings: how many came; due: not judged again before.
@@ -404,7 +397,6 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
-
 -- 0008 pre: who may come in, what was done, and the wall that keeps each area's rows its own.
 
 -- hash: argon2 of the secret. area_id NULL is everything; scopes empty are all that the role may.
@@ -538,7 +530,6 @@ EXCEPTION
         RAISE NOTICE 'the wall was not built: this user may not make roles or schemas; see docs/access.md';
 END
 $$;
-
 -- 0009 pre: what anomalies and revised flags were before they changed, so that an old answer can be given again.
 
 -- began, ended: the transactions that wrote and that replaced the row; replaced: about when.
@@ -616,7 +607,6 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
-
 -- 0010 pre: rollups of four widths, what is out of date of them, and how far back things are kept.
 
 -- The old rollups have no sums: all that they know is rolled up anew.
@@ -864,7 +854,6 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
-
 -- 0012 pre: assessments of sites, links and towns by month, and what they were computed from.
 
 -- value: of kind's own unit; class: 1 is best; of: how many there could be (items, or ranked towns).
@@ -927,7 +916,6 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
-
 -- 0013 pre: what the dashboards see of devices, networks and the platform itself.
 
 CREATE OR REPLACE VIEW device_view AS
@@ -1021,7 +1009,6 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
-
 -- 0014 pre: limits that engineers adopt for a series; they stand over those of the site file and survive an enrolment.
 
 ALTER TABLE series ADD COLUMN adopted jsonb NOT NULL DEFAULT '{}';
@@ -1046,7 +1033,6 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
-
 -- 0015 pre: the wall around the tables that came after it, and its views once more.
 
 DO $$
@@ -1061,12 +1047,10 @@ EXCEPTION
         RAISE NOTICE 'the wall was not built: this user may not make roles or schemas; see docs/access.md';
 END
 $$;
-
 -- 0016 pre: an index that serves behind the wall, too: PostgreSQL does not take COALESCE for something that keeps secrets.
 
 DROP INDEX anomaly_by_site_end;
 CREATE INDEX anomaly_by_site_end ON anomaly (site_id, (CASE WHEN "end" IS NULL THEN 'infinity' ELSE "end" END));
-
 -- 0017 pre: what the gateway signs cursors with: every process on this database has it, and no other installation.
 
 CREATE TABLE gateway_secret (
@@ -1085,7 +1069,6 @@ EXCEPTION
         RAISE NOTICE 'the wall was not built: this user may not make roles or schemas; see docs/access.md';
 END
 $$;
-
 -- 0018 pre: what the wall lets see, by functions whose plans are kept: those of LANGUAGE sql are planned with every statement.
 
 CREATE OR REPLACE FUNCTION area_seen() RETURNS SETOF text LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
@@ -1106,7 +1089,6 @@ BEGIN
     RETURN QUERY SELECT s.series_id FROM series AS s;
 END
 $$;
-
 -- 0019 pre: a row for each process of the platform, which it writes every two seconds, and a view of what state each is in.
 
 CREATE TABLE heartbeat (
@@ -1176,7 +1158,6 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
-
 -- 0020 pre: up to which revision all anomalies are committed, so that followers of revisions miss none; hashes may be renewed.
 
 -- A transaction draws its revisions long before it commits, and others that drew later may commit earlier. So each
@@ -1229,7 +1210,6 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
-
 -- 0021 pre: row-level security that keeps the order of an index, and that finds the visible series once a statement.
 
 -- The sites and the series of the areas in towntwin.area. SECURITY DEFINER: one look-up in place of three policies, each
@@ -1348,7 +1328,6 @@ EXCEPTION
         RAISE NOTICE 'the wall was not built: this user may not make roles or schemas; see docs/access.md';
 END
 $$;
-
 -- What came from outside: limits are checked at the door, retained messages are known, devices have an age.
 
 -- Limits of a series: known names, numbers, and in order. Rows that were there before are left as they are (NOT VALID):
@@ -1391,7 +1370,6 @@ CREATE INDEX dead_letter_by_payload ON dead_letter (sha256(payload));
 
 -- Since when a device is known: a clock that is years behind that was never set.
 ALTER TABLE device ADD COLUMN enrolled timestamptz NOT NULL DEFAULT now();
-
 -- 0028 pre: plain names, and a quota of dead letters.
 
 -- Names and ids hold no markup and no control characters, whoever writes them; what is stored already stays.
@@ -1436,7 +1414,6 @@ EXCEPTION
         RAISE NOTICE 'the wall was not built: this user may not make roles or schemas; see docs/access.md';
 END
 $$;
-
 -- 0029 pre: the scope of a transaction behind the wall is signed, so that a statement can't give itself another one.
 
 -- The key with which a session signs its scopes. The gateway gives a random one before it steps behind the wall for the
@@ -1584,7 +1561,6 @@ EXCEPTION
             'see docs/access.md';
 END
 $$;
-
 -- 0030 pre: reasons from before 0028 name no site of another area either, in the present and in the past.
 
 -- Whether an anomaly's evidence names a site of another area than its own. In reasons the judge has called such a site
@@ -1616,7 +1592,6 @@ UPDATE anomaly_history SET
 WHERE evidence::text LIKE '%"site_id"%' AND strpos(reason_en, 'a neighbouring town') = 0
     AND pg_temp.names_another_area(site_id, evidence);
 DROP FUNCTION pg_temp.names_another_area(text, jsonb);
-
 -- 0031 pre: row-level security of questions about many series: the visible series are found once, not once for each of them.
 
 -- When the readings of some series begin and end: measured and received. Behind the wall, the function of this name in the
@@ -1763,7 +1738,6 @@ BEGIN
     END IF;
 END
 $$;
-
 -- 0032 pre: newest readings, and counts of rows, with an area-restricted key: the visible series are looked up once per statement.
 
 -- Local days of some series whose rollups are due, merged.
@@ -1977,7 +1951,6 @@ BEGIN
     END IF;
 END
 $$;
-
 -- 0033 pre: processes that could not report because the database was away are not shown as ended (decision 0039).
 
 CREATE TABLE heartbeat_gap (
@@ -2052,5 +2025,204 @@ $$;
 DO $$
 BEGIN
     EXECUTE format('ALTER FUNCTION note_heartbeat_gap() SET search_path TO %I, pg_temp', current_schema());
+END
+$$;
+-- 0037 pre: incidents, the anomalies in them, their history, requests and photos; keys of team members and supervisors.
+
+-- One event that a town works on. area_ids: every touched area. started, last: measured; opened: when the platform opened it.
+-- revision: from the sequence of anomalies, so that one cursor follows both.
+CREATE TABLE incident (
+    incident_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    revision bigint NOT NULL DEFAULT nextval('anomaly_revision'),
+    area_id text NOT NULL REFERENCES area,
+    area_ids text[] NOT NULL CHECK (area_id = ANY (area_ids)),
+    main_site_id text NOT NULL REFERENCES site,
+    kind text NOT NULL CHECK (kind IN ('water', 'traffic', 'device', 'platform')),
+    cause text NOT NULL,
+    priority smallint NOT NULL CHECK (priority BETWEEN 1 AND 4),
+    consequence text NOT NULL DEFAULT '',
+    urgency text NOT NULL DEFAULT '',
+    severity smallint NOT NULL CHECK (severity BETWEEN 1 AND 3),
+    state text NOT NULL CHECK (
+        state IN ('new', 'filed', 'dispatched', 'in_hand', 'reported', 'verified', 'closed', 'false_alarm')),
+    alarm_state text NOT NULL CHECK (alarm_state IN (
+        'normal', 'unacknowledged', 'acknowledged', 'returned_unacknowledged', 'shelved', 'suppressed', 'out_of_service')),
+    active boolean NOT NULL,
+    started timestamptz NOT NULL,
+    last timestamptz NOT NULL,
+    opened timestamptz NOT NULL,
+    updated timestamptz NOT NULL DEFAULT now(),
+    returned timestamptz,
+    acknowledged timestamptz,
+    acknowledged_by text,
+    filed timestamptz,
+    dispatched timestamptz,
+    reported timestamptz,
+    closed timestamptz,
+    annunciations integer NOT NULL DEFAULT 0,
+    team_id text,
+    assignee text,
+    parent_id bigint REFERENCES incident,
+    suppressed_by text CHECK (suppressed_by IN ('parent', 'maintenance')),
+    merged_into bigint REFERENCES incident,
+    shelved_until timestamptz,
+    extended_until timestamptz,
+    held_until timestamptz,
+    summary text NOT NULL DEFAULT '',
+    opened_by text NOT NULL
+);
+CREATE INDEX incident_by_opened ON incident (opened DESC, incident_id DESC);
+CREATE INDEX incident_by_revision ON incident (revision);
+CREATE INDEX incident_by_last ON incident (last DESC);
+CREATE INDEX incident_open ON incident (team_id) WHERE state NOT IN ('closed', 'false_alarm');
+CREATE INDEX incident_by_parent ON incident (parent_id) WHERE parent_id IS NOT NULL;
+CREATE TRIGGER revisions_announced BEFORE INSERT OR UPDATE ON incident
+    FOR EACH STATEMENT EXECUTE FUNCTION announce_revisions();
+
+-- Where each anomaly belongs, and why; incident_id is NULL if it was kept out of all incidents.
+CREATE TABLE incident_anomaly (
+    anomaly_id bigint PRIMARY KEY REFERENCES anomaly,
+    incident_id bigint REFERENCES incident,
+    site_id text NOT NULL REFERENCES site,
+    role text NOT NULL CHECK (role IN ('opened', 'joined', 'suppressed')),
+    reason text NOT NULL,
+    reason_en text NOT NULL,
+    reason_zh text NOT NULL,
+    anomaly_revision bigint NOT NULL,
+    state text NOT NULL CHECK (state IN ('open', 'closed', 'withdrawn')),
+    start timestamptz NOT NULL,
+    "end" timestamptz,
+    severity smallint NOT NULL,
+    series_id integer REFERENCES series,
+    device_id text REFERENCES device,
+    detector text NOT NULL,
+    by text NOT NULL,
+    since timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX incident_anomaly_by_incident ON incident_anomaly (incident_id, start);
+CREATE INDEX incident_anomaly_by_site ON incident_anomaly (site_id, start DESC);
+
+-- Append-only: who did what, when and why, from which state. revision: of the incident after it.
+CREATE TABLE incident_history (
+    history_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    incident_id bigint NOT NULL REFERENCES incident,
+    revision bigint NOT NULL,
+    machine text NOT NULL CHECK (machine IN ('workflow', 'alarm', 'record')),
+    event text NOT NULL,
+    from_state text,
+    to_state text,
+    who text NOT NULL,
+    why text NOT NULL,
+    "at" timestamptz NOT NULL,
+    detail jsonb NOT NULL DEFAULT '{}'
+);
+CREATE INDEX incident_history_by_incident ON incident_history (incident_id, history_id);
+CREATE INDEX incident_history_by_revision ON incident_history (revision);
+CREATE INDEX incident_history_by_at ON incident_history ("at");
+CREATE FUNCTION incident_history_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the history of incidents is append-only: its entries are neither changed nor deleted'
+        USING ERRCODE = '42501';
+END
+$$;
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON incident_history
+    FOR EACH STATEMENT EXECUTE FUNCTION incident_history_is_append_only();
+
+CREATE TABLE incident_request (
+    request_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    incident_id bigint NOT NULL REFERENCES incident,
+    kind text NOT NULL CHECK (kind IN ('extension', 'return', 'hold')),
+    state text NOT NULL CHECK (state IN ('waiting', 'approved', 'refused', 'withdrawn')),
+    requested_by text NOT NULL,
+    requested timestamptz NOT NULL,
+    why text NOT NULL,
+    until timestamptz,
+    approver_role text NOT NULL,
+    decided_by text,
+    decided timestamptz,
+    decided_why text
+);
+CREATE UNIQUE INDEX incident_request_waiting ON incident_request (incident_id, kind) WHERE state = 'waiting';
+CREATE INDEX incident_request_by_incident ON incident_request (incident_id, request_id);
+
+CREATE TABLE incident_photo (
+    photo_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    incident_id bigint NOT NULL REFERENCES incident,
+    "at" timestamptz NOT NULL,
+    who text NOT NULL,
+    caption text NOT NULL,
+    media_type text NOT NULL CHECK (media_type IN ('image/jpeg', 'image/png')),
+    width integer NOT NULL,
+    height integer NOT NULL,
+    content bytea NOT NULL
+);
+CREATE INDEX incident_photo_by_incident ON incident_photo (incident_id, photo_id);
+
+-- Planned work, in which the alarms of a site are suppressed by design.
+CREATE TABLE maintenance (
+    maintenance_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    site_id text NOT NULL REFERENCES site,
+    "from" timestamptz NOT NULL,
+    "to" timestamptz NOT NULL CHECK ("to" > "from"),
+    who text NOT NULL,
+    why text NOT NULL
+);
+CREATE INDEX maintenance_by_end ON maintenance ("to");
+
+-- Up to which revision the anomalies of an area were grouped.
+CREATE TABLE incident_cursor (
+    area_id text PRIMARY KEY REFERENCES area,
+    revision bigint NOT NULL,
+    updated timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE VIEW incident_view AS
+SELECT
+    i.incident_id, i.opened AS "time", i.started, i.last, i.updated, i.closed, i.kind, i.cause, i.priority, i.severity,
+    i.state, i.alarm_state, i.active, i.team_id, i.assignee, i.parent_id, i.annunciations,
+    i.state NOT IN ('closed', 'false_alarm') AS is_open,
+    (SELECT count(*) FROM incident_anomaly AS m WHERE m.incident_id = i.incident_id AND m.role <> 'suppressed') AS anomalies,
+    i.main_site_id AS site_id, site.en AS site_en, site.zh AS site_zh, site.lon, site.lat,
+    town.area_id AS town_id, town.en AS town_en, town.zh AS town_zh,
+    county.area_id AS county_id, county.en AS county_en, county.zh AS county_zh,
+    city.area_id AS city_id, city.en AS city_en, city.zh AS city_zh
+FROM incident AS i
+JOIN site ON site.site_id = i.main_site_id
+JOIN area AS town ON town.area_id = i.area_id
+LEFT JOIN area AS county ON county.area_id = town.parent
+LEFT JOIN area AS city ON city.area_id = county.parent;
+
+CREATE VIEW incident_history_view AS
+SELECT h.history_id, h.incident_id, h."at" AS "time", h.machine, h.event, h.from_state, h.to_state, h.who, i.kind, i.cause,
+    i.priority, i.area_id, i.main_site_id AS site_id
+FROM incident_history AS h JOIN incident AS i USING (incident_id);
+
+-- team_id: of team members, who see what is dispatched to their team.
+ALTER TABLE api_key DROP CONSTRAINT api_key_role_check;
+ALTER TABLE api_key ADD CONSTRAINT api_key_role_check
+    CHECK (role IN ('viewer', 'team_member', 'operator', 'supervisor', 'engineer', 'administrator'));
+ALTER TABLE api_key ADD COLUMN team_id text;
+
+DO $$
+BEGIN
+    GRANT SELECT, INSERT, UPDATE ON incident, incident_anomaly, incident_request TO towntwin_analytics, towntwin_gateway;
+    GRANT SELECT, INSERT ON incident_history TO towntwin_analytics, towntwin_gateway;
+    GRANT SELECT, INSERT, UPDATE ON incident_cursor TO towntwin_analytics;
+    GRANT SELECT, INSERT ON incident_photo TO towntwin_gateway;
+    GRANT SELECT, INSERT, UPDATE, DELETE ON maintenance TO towntwin_gateway;
+    GRANT SELECT ON maintenance TO towntwin_analytics;
+    GRANT SELECT ON incident_view, incident_history_view TO towntwin_gateway, towntwin_grafana, towntwin_analytics;
+    GRANT USAGE ON SEQUENCE anomaly_revision TO towntwin_gateway;
+    CALL wall('incident', 'area_ids && ARRAY(SELECT area_seen())');
+    CALL wall('incident_anomaly', 'site_id IN (SELECT site_id FROM site)');
+    CALL wall('incident_history', 'incident_id IN (SELECT incident_id FROM incident)');
+    CALL wall('incident_request', 'incident_id IN (SELECT incident_id FROM incident)');
+    CALL wall('incident_photo', 'incident_id IN (SELECT incident_id FROM incident)');
+    CALL wall('maintenance', 'site_id IN (SELECT site_id FROM site)');
+    CALL wall('incident_cursor', 'area_id IN (SELECT area_seen())');
+    CALL wall_views();
+EXCEPTION
+    WHEN insufficient_privilege OR undefined_object THEN
+        RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
