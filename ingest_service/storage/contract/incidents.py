@@ -243,7 +243,9 @@ class IncidentUpdate(msgspec.Struct, frozen=True, kw_only=True):
 
     incident: Incident
     entries: Sequence[HistoryEntry]
-    members: Sequence[IncidentAnomaly] = ()  # rows to insert or replace; their incident_id is set by the store
+    members: Sequence[
+        IncidentAnomaly
+    ] = ()  # rows to insert or replace; their incident_id is set by the store
 
 
 class IncidentCursor(msgspec.Struct, frozen=True, kw_only=True):

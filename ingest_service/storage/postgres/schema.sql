@@ -1,3 +1,5 @@
+-- The whole schema, as the sum of the migrations (a test proves it). To read; databases are made by the migrations.
+
 -- 0001 pre: the first schema. Runs the same on TimescaleDB (both editions) and on plain PostgreSQL >= 15;
 -- what only TimescaleDB has (hypertables) is added by timescale.sql, found at start.
 
@@ -180,6 +182,7 @@ CREATE TABLE rollup_due (
     series_id integer NOT NULL,
     hour timestamptz NOT NULL
 );
+
 -- 0002 pre: what people and programs read. The gateway and Grafana see these, never the tables.
 
 CREATE VIEW series_view AS
@@ -264,6 +267,7 @@ JOIN node AS b ON b.node_id = k.to_node;
 
 CREATE VIEW rollup_1min_view AS SELECT * FROM rollup_1min;
 CREATE VIEW rollup_1h_view AS SELECT * FROM rollup_1h;
+
 -- 0003 pre: group roles, one a room; where the migrating user may not make roles, this does nothing.
 DO $$
 DECLARE
@@ -294,6 +298,7 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
+
 -- 0004 pre: owners of shards, dead letters that are worked, clocks of devices, readings to be judged again.
 
 -- The epoch fences: a process that lost its shard finds another epoch here, and its commit is refused.
@@ -346,6 +351,7 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
+
 -- 0005 pre: what the roles lacked for doing their rooms' work.
 DO $$
 BEGIN
@@ -360,6 +366,7 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
+
 -- 0006 pre: what is judged again, and what operators say of anomalies.
 
 -- until: the newest late reading; readings: how many came; due: not judged again before.
@@ -397,6 +404,7 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
+
 -- 0008 pre: who may come in, what was done, and the wall that keeps each area's rows its own.
 
 -- hash: argon2 of the secret. area_id NULL is everything; scopes empty are all that the role may.
@@ -530,6 +538,7 @@ EXCEPTION
         RAISE NOTICE 'the wall was not built: this user may not make roles or schemas; see docs/access.md';
 END
 $$;
+
 -- 0009 pre: what anomalies and revised flags were before they changed, so that an old answer can be given again.
 
 -- began, ended: the transactions that wrote and that replaced the row; replaced: about when.
@@ -607,6 +616,7 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
+
 -- 0010 pre: rollups of four widths, what is out of date of them, and how far back things are kept.
 
 -- The old rollups have no sums: all that they know is rolled up anew.
@@ -854,6 +864,7 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
+
 -- 0012 pre: assessments of sites, links and towns by month, and what they were computed from.
 
 -- value: of kind's own unit; class: 1 is best; of: how many there could be (items, or ranked towns).
@@ -916,6 +927,7 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
+
 -- 0013 pre: what the dashboards see of devices, networks and the platform itself.
 
 CREATE OR REPLACE VIEW device_view AS
@@ -1009,6 +1021,7 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
+
 -- 0014 pre: limits that engineers adopt for a series; they stand over those of the site file and survive an enrolment.
 
 ALTER TABLE series ADD COLUMN adopted jsonb NOT NULL DEFAULT '{}';
@@ -1033,6 +1046,7 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
+
 -- 0015 pre: the wall around the tables that came after it, and its views once more.
 
 DO $$
@@ -1047,10 +1061,12 @@ EXCEPTION
         RAISE NOTICE 'the wall was not built: this user may not make roles or schemas; see docs/access.md';
 END
 $$;
+
 -- 0016 pre: an index that serves behind the wall, too: PostgreSQL does not take COALESCE for something that keeps secrets.
 
 DROP INDEX anomaly_by_site_end;
 CREATE INDEX anomaly_by_site_end ON anomaly (site_id, (CASE WHEN "end" IS NULL THEN 'infinity' ELSE "end" END));
+
 -- 0017 pre: what the gateway signs cursors with: every process on this database has it, and no other installation.
 
 CREATE TABLE gateway_secret (
@@ -1069,6 +1085,7 @@ EXCEPTION
         RAISE NOTICE 'the wall was not built: this user may not make roles or schemas; see docs/access.md';
 END
 $$;
+
 -- 0018 pre: what the wall lets see, by functions whose plans are kept: those of LANGUAGE sql are planned with every statement.
 
 CREATE OR REPLACE FUNCTION area_seen() RETURNS SETOF text LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
@@ -1089,6 +1106,7 @@ BEGIN
     RETURN QUERY SELECT s.series_id FROM series AS s;
 END
 $$;
+
 -- 0019 pre: a row for each process of the platform, which it writes every two seconds, and a view of what state each is in.
 
 CREATE TABLE heartbeat (
@@ -1158,6 +1176,7 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
+
 -- 0020 pre: up to which revision all anomalies are committed, so that followers of revisions miss none; hashes may be renewed.
 
 -- A transaction draws its revisions long before it commits, and others that drew later may commit earlier. So each
@@ -1210,6 +1229,7 @@ EXCEPTION
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;
+
 -- 0021 pre: row-level security that keeps the order of an index, and that finds the visible series once a statement.
 
 -- The sites and the series of the areas in towntwin.area. SECURITY DEFINER: one look-up in place of three policies, each
@@ -1328,6 +1348,7 @@ EXCEPTION
         RAISE NOTICE 'the wall was not built: this user may not make roles or schemas; see docs/access.md';
 END
 $$;
+
 -- What came from outside: limits are checked at the door, retained messages are known, devices have an age.
 
 -- Limits of a series: known names, numbers, and in order. Rows that were there before are left as they are (NOT VALID):
@@ -1370,6 +1391,7 @@ CREATE INDEX dead_letter_by_payload ON dead_letter (sha256(payload));
 
 -- Since when a device is known: a clock that is years behind that was never set.
 ALTER TABLE device ADD COLUMN enrolled timestamptz NOT NULL DEFAULT now();
+
 -- 0028 pre: plain names, and a quota of dead letters.
 
 -- Names and ids hold no markup and no control characters, whoever writes them; what is stored already stays.
@@ -1414,6 +1436,7 @@ EXCEPTION
         RAISE NOTICE 'the wall was not built: this user may not make roles or schemas; see docs/access.md';
 END
 $$;
+
 -- 0029 pre: the scope of a transaction behind the wall is signed, so that a statement can't give itself another one.
 
 -- The key with which a session signs its scopes. The gateway gives a random one before it steps behind the wall for the
@@ -1561,6 +1584,7 @@ EXCEPTION
             'see docs/access.md';
 END
 $$;
+
 -- 0030 pre: reasons from before 0028 name no site of another area either, in the present and in the past.
 
 -- Whether an anomaly's evidence names a site of another area than its own. In reasons the judge has called such a site
@@ -1592,6 +1616,7 @@ UPDATE anomaly_history SET
 WHERE evidence::text LIKE '%"site_id"%' AND strpos(reason_en, 'a neighbouring town') = 0
     AND pg_temp.names_another_area(site_id, evidence);
 DROP FUNCTION pg_temp.names_another_area(text, jsonb);
+
 -- 0031 pre: row-level security of questions about many series: the visible series are found once, not once for each of them.
 
 -- When the readings of some series begin and end: measured and received. Behind the wall, the function of this name in the
@@ -1738,6 +1763,7 @@ BEGIN
     END IF;
 END
 $$;
+
 -- 0032 pre: newest readings, and counts of rows, with an area-restricted key: the visible series are looked up once per statement.
 
 -- Local days of some series whose rollups are due, merged.
@@ -1951,6 +1977,7 @@ BEGIN
     END IF;
 END
 $$;
+
 -- 0033 pre: processes that could not report because the database was away are not shown as ended (decision 0039).
 
 CREATE TABLE heartbeat_gap (
