@@ -132,7 +132,11 @@ def legal_events(incident: Incident, role: ActingRole | None = None) -> list[str
     Events that follow the approval of a request, and those of the platform, are left out. Nothing but to reopen
     it can be done with an incident that is over.
     """
-    return list(dict.fromkeys(one.event for one in _legal_rows(incident) if role is None or _may(role, one.role)))
+    return list(
+        dict.fromkeys(
+            one.event for one in _legal_rows(incident) if role is None or role_includes(role, one.role)
+        )
+    )
 
 
 def legal_requests(incident: Incident, role: ActingRole) -> list[RequestKind]:
@@ -140,7 +144,7 @@ def legal_requests(incident: Incident, role: ActingRole) -> list[RequestKind]:
     return [
         one.kind
         for one in transition_table().requests
-        if incident.state in one.from_ and _may(role, one.role)
+        if incident.state in one.from_ and role_includes(role, one.role)
     ]
 
 
@@ -190,7 +194,9 @@ def apply_event(
     """
     row = transition_table().row(event, incident)
     if row is None or (incident.is_over and event not in {"reopen", "recur"} and row.role != SERVICE):
-        raise IllegalTransitionError(event, incident, legal_events(incident, None if role == SERVICE else role))
+        raise IllegalTransitionError(
+            event, incident, legal_events(incident, None if role == SERVICE else role)
+        )
     _check_right(row, event, role, approved=approved)
     _check_details(row, incident, at_s, why=why, team_id=team_id, until_s=until_s)
     if row in transition_table().workflow:
@@ -278,7 +284,7 @@ def _legal_rows(incident: Incident) -> Iterator[Transition]:
 def _check_right(row: Transition, event: str, role: ActingRole, *, approved: bool) -> None:
     if row.by_request and not approved:
         raise RoleError(f"{event!r} follows a request that was approved: make one, and have it approved")
-    if not _may(role, row.role):
+    if not role_includes(role, row.role):
         needed = "the platform itself" if row.role == SERVICE else f"the role {row.role}"
         raise RoleError(f"{event!r} requires {needed}, and this is the role {role}")
 
@@ -299,10 +305,10 @@ def _check_details(
             )
 
 
-def _may(role: ActingRole, needed: ActingRole) -> bool:
+def role_includes(role: ActingRole, needed: ActingRole) -> bool:
     """Whether a role includes another one; the platform may do everything.
 
-    >>> _may("operator", "team_member"), _may("operator", "supervisor"), _may("operator", "service")
+    >>> role_includes("operator", "team_member"), role_includes("operator", "supervisor"), role_includes("operator", "service")
     (True, False, False)
     """
     if role == SERVICE:

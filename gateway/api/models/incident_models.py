@@ -30,7 +30,8 @@ Text = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(_reject_nul)]
 RequiredText = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), AfterValidator(_reject_nul)]
 Id = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_reject_nul)]
 RevisionField = Annotated[
-    int, Field(ge=1, lt=2**63, description="Revision that was read; another one now gives 409", examples=[812])
+    int,
+    Field(ge=1, lt=2**63, description="Revision that was read; another one now gives 409", examples=[812]),
 ]
 
 
@@ -242,3 +243,59 @@ class MaintenanceResponse(ApiModel):
     to: UtcTime
     who: str
     why: str
+
+
+class FloodResponse(ApiModel):
+    """A flood: it starts above 10 annunciations in 10 min and operator, and ends below 5."""
+
+    from_: UtcTime = Field(serialization_alias="from", validation_alias="from")
+    to: UtcTime
+    annunciations: int
+    peak: int
+
+
+class ContributorResponse(ApiModel):
+    """One of the alarms that sounded most often, with its share of all annunciations."""
+
+    site_id: str
+    cause: str
+    annunciations: int
+    share: float
+
+
+class DayLoadResponse(ApiModel):
+    """Annunciations of a day."""
+
+    from_: UtcTime = Field(serialization_alias="from", validation_alias="from")
+    annunciations: int
+    per_operator: float
+    peak_10min: float
+
+
+class PerformanceResponse(ApiModel):
+    """Alarm performance as EEMUA 191 and ISA-18.2 measure it."""
+
+    from_: UtcTime = Field(serialization_alias="from", validation_alias="from")
+    to: UtcTime
+    operators: int
+    annunciations: int
+    incidents: int = Field(description="Opened in the range")
+    per_operator_day: float = Field(description="About 150 is acceptable, 300 the maximum")
+    per_operator_hour: float = Field(description="About 6 is acceptable, 12 the maximum")
+    peak_10min: float = Field(description="Of an operator; 10 at most")
+    periods_above_10: float = Field(description="Share of the 10-min periods; below 0.01")
+    flood_share: float = Field(description="Share of the time in floods; below 0.01")
+    floods: list[FloodResponse]
+    chattering: int = Field(description="Alarms that sounded 3 times within a minute; 0")
+    stale: int = Field(description="Alarms unacknowledged for more than 24 h")
+    standing: int = Field(description="Alarms active for more than 24 h at the end")
+    top_share: float = Field(description="Share of the top ten; 0.01 to 0.05")
+    top: list[ContributorResponse]
+    priorities: dict[str, float] = Field(description="Share of the annunciations by priority")
+    acknowledge_s: tuple[float | None, float | None] = Field(
+        description="Median and 95th percentile of the time to acknowledge [s]"
+    )
+    close_s: tuple[float | None, float | None] = Field(
+        description="Median and 95th percentile of the time to close [s]"
+    )
+    days: list[DayLoadResponse]
