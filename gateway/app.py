@@ -39,6 +39,7 @@ from gateway.auth.request_queues import RequestQueues
 from gateway.console import (
     dead_letter_pages,
     device_pages,
+    incident_pages,
     live_updates,
     series_pages,
     static_files,
@@ -94,7 +95,15 @@ ROUTE_MODULES = (  # routes are matched in this order: the most requested ones f
     login,
     documentation,
 )
-CONSOLE_MODULES = (wall, live_updates, static_files, series_pages, device_pages, dead_letter_pages)
+CONSOLE_MODULES = (
+    wall,
+    live_updates,
+    static_files,
+    incident_pages,
+    series_pages,
+    device_pages,
+    dead_letter_pages,
+)
 
 
 def create_app(

@@ -1,6 +1,6 @@
 """Pushes the changed parts of pages as server-sent events; each is rendered once for all pages of a kind.
 
-Pages of the same areas and language share one task, which reads the state, renders its parts and hands the
+Pages of visitors who see the same, in the same language, share one task, which reads the state, renders its parts and hands the
 changed ones to each stream. A stream keeps only the newest of each part, so that a slow client costs no memory.
 """
 
@@ -16,7 +16,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from gateway.api.problems import ProblemError
-from gateway.auth.authorization import CONSOLE_LIVE, DEAD_LETTERS, requires
+from gateway.auth.authorization import CONSOLE_LIVE, requires
 from gateway.console.page_parts import PART_NAMES, PagePart, PartName, page_parts
 from gateway.console.visitor import CurrentVisitor
 
@@ -77,7 +77,7 @@ class PageStream:
 
 
 class PartsFeed:
-    """Renders the parts for the streams of one set of areas and language while there is a stream."""
+    """Renders the parts for the streams of visitors who see the same while there is a stream."""
 
     def __init__(self, visitor: Visitor, state_cache: PlatformStateCache) -> None:
         self._visitor = visitor
@@ -114,15 +114,15 @@ class PartsFeed:
 
 
 class PartsFeeds:
-    """Feeds of this gateway by areas and language, and the number of streams of each principal."""
+    """Feeds of this gateway by language and view, and the number of streams of each principal."""
 
     def __init__(self) -> None:
         self._feeds: dict[object, PartsFeed] = {}
         self._streams_by_principal: dict[str, int] = {}
 
     def feed_of(self, visitor: Visitor, states: StateCaches) -> PartsFeed:
-        """Return the feed for a visitor's areas and language."""
-        key = (visitor.context.principal.areas, visitor.language, visitor.may(DEAD_LETTERS))
+        """Return the feed for a visitor's language and what he may see."""
+        key = (visitor.language, *visitor.view_key)
         if key not in self._feeds:
             self._feeds[key] = PartsFeed(visitor, states.cache_of(visitor))
         return self._feeds[key]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 from markupsafe import Markup
 
 from gateway.console.health_checks import ordered_advice, platform_checks
+from gateway.console.incident_rows import incident_row, sorted_for_work
 from gateway.console.map_features import network_states
 from gateway.console.translations import Language, translate
 from gateway.console.visitor import render
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from gateway.console.visitor import Visitor
     from ingest_service.storage.contract.models import Anomaly
 
-PartName = Literal["figures", "health", "now", "map-states"]
+PartName = Literal["figures", "health", "now", "map-states", "incident-revisions"]
 PART_NAMES: tuple[PartName, ...] = get_args(PartName)
 
 MAX_WALL_ROWS = 40  # of what is wrong now; the others are counted, and are on a page of their own
@@ -64,6 +65,7 @@ ELEMENTS: Mapping[PartName, tuple[str, str]] = {
     "health": ("div", ' class="panel health"'),
     "now": ("div", ' class="now-list"'),
     "map-states": ("script", ' type="application/json"'),
+    "incident-revisions": ("script", ' type="application/json"'),
 }
 
 
@@ -74,6 +76,7 @@ def page_parts(visitor: Visitor, state: PlatformState) -> dict[PartName, PagePar
         "health": _health,
         "now": _now,
         "map-states": _map_states,
+        "incident-revisions": _incident_revisions,
     }
     return {name: _part(name, contents[name](visitor, state)) for name in PART_NAMES}
 
@@ -105,12 +108,15 @@ def _health(visitor: Visitor, state: PlatformState) -> str:
 
 
 def _now(visitor: Visitor, state: PlatformState) -> str:
-    shown = state.anomalies[:MAX_WALL_ROWS]
+    incidents = sorted_for_work(list(state.incidents))[:MAX_WALL_ROWS]
+    anomalies = state.ungrouped_anomalies[: MAX_WALL_ROWS - len(incidents)]
     return render(
         visitor,
         "parts/now.html",
-        rows=[anomaly_row(one, visitor, state) for one in shown],
-        unlisted=len(state.anomalies) - len(shown),
+        incidents=[incident_row(one, visitor, state.directory_index) for one in incidents],
+        rows=[anomaly_row(one, visitor, state) for one in anomalies],
+        has_incidents=state.has_incidents,
+        unlisted=len(state.incidents) + len(state.ungrouped_anomalies) - len(incidents) - len(anomalies),
         is_known=state.database == "writable",
     )
 
@@ -118,6 +124,10 @@ def _now(visitor: Visitor, state: PlatformState) -> str:
 def _map_states(_visitor: Visitor, state: PlatformState) -> str:
     # Ids are made of letters, digits and a few signs; "<" could still end the script element.
     return json.dumps(network_states(state), separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _incident_revisions(_visitor: Visitor, state: PlatformState) -> str:
+    return json.dumps({str(one.incident_id): one.revision for one in state.incidents})
 
 
 def anomaly_row(one: Anomaly, visitor: Visitor, state: PlatformState) -> dict[str, Any]:

@@ -1,27 +1,33 @@
-"""Caches the platform's state for the console pages of one set of areas; reads it at most once a second."""
+"""Caches the platform's state for the console pages of one set of areas and rights; reads it at most once a second."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
 
 from analytics.service import network_state
 from gateway.api.directory_cache import DirectoryIndex
+from gateway.api.incident_access import IncidentAccess
 from gateway.api.request_context import RequestContext
+from gateway.auth.authorization import INCIDENTS, has_right
 from gateway.console import map_features
 from gateway.console.disk_usage import DiskUsage, DiskUsageCache
 from gateway.console.health_checks import is_broker_unreachable
 from ingest_service.storage.contract.errors import StoreError
+from ingest_service.storage.contract.incidents import Incident, IncidentQuery
 from ingest_service.storage.contract.models import Anomaly, AnomalyQuery, StoreHealth
 from ingest_service.storage.contract.paging import all_anomalies
 from ingest_service.storage.health.processes import DatabaseCondition, ProcessInfo
 from ingest_service.storage.health.readiness import Readiness
 
 CACHE_S = 1.0
+MAX_INCIDENTS = 500
 WORST_FIRST: tuple[DatabaseCondition, ...] = ("away", "read-only", "writable")
 MAX_PAGE_WAIT_S = 1.0  # a page that waits longer shows the last state, with its age
 DATABASE_AWAY_AFTER_S = 8.0  # without a response for so long it counts as away, as a process' heartbeat does
@@ -29,7 +35,11 @@ DATABASE_AWAY_AFTER_S = 8.0  # without a response for so long it counts as away,
 
 @dataclass(frozen=True, slots=True)
 class PlatformState:
-    """State of the platform at one time; ``database`` is its condition now, the rest as last read."""
+    """State of the platform at one time; ``database`` is its condition now, the rest as last read.
+
+    ``incidents`` are those that are open and visible, ``ungrouped_anomalies`` the open anomalies that no incident
+    has or was found to explain; without a database, or the right for incidents, those are all.
+    """
 
     read_at_s: float
     directory_index: DirectoryIndex
@@ -41,6 +51,9 @@ class PlatformState:
     clocks: dict[str, float]  # device -> its clock minus ours [s], where known
     database: DatabaseCondition = "writable"
     disk: DiskUsage | None = None
+    incidents: Sequence[Incident] = ()
+    ungrouped_anomalies: Sequence[Anomaly] = ()
+    has_incidents: bool = False
 
     @property
     def is_database_away(self) -> bool:
@@ -129,7 +142,21 @@ class PlatformStateCache:
             clocks=clocks,
             database=area_readiness.database,  # a second read could contradict the readiness on one page
             disk=self._disk_usage_cache.newest(),
+            **self._read_incidents(open_anomalies),
         )
+
+    def _read_incidents(self, open_anomalies: list[Anomaly]) -> dict[str, Any]:
+        context = self.context
+        if context.unscoped_store.database is None or not has_right(context.principal, INCIDENTS):
+            return {"ungrouped_anomalies": open_anomalies}
+        access = IncidentAccess.of(context)
+        found = access.store.found(access.restricted(IncidentQuery(is_open=True, limit=MAX_INCIDENTS)))
+        grouped = access.store.memberships([one.anomaly_id for one in open_anomalies])
+        return {
+            "incidents": found,
+            "ungrouped_anomalies": [one for one in open_anomalies if one.anomaly_id not in grouped],
+            "has_incidents": True,
+        }
 
 
 def _without_current_values(state: network_state.TwinState) -> network_state.TwinState:

@@ -18,6 +18,7 @@ from gateway.api.problems import ProblemError
 from gateway.api.request_context import CurrentContext, RequestContext
 from gateway.auth import authorization
 from gateway.auth.authorization import RequiredRight
+from gateway.auth.principal import Role
 from gateway.console.platform_state import PlatformState, PlatformStateCache
 from gateway.console.static_files import static_address
 from gateway.console.translations import Language, choose_language, translate
@@ -28,9 +29,12 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
 
 LANGUAGE_COOKIE = "towntwin_language"
+PMTILES_PATH = "/console/map.pmtiles"
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 NAVIGATION = (
     ("wall", "/", authorization.CONSOLE),
+    ("incidents", "/console/incidents", authorization.INCIDENTS),
+    ("tasks", "/console/tasks", authorization.INCIDENT_WORK),
     ("anomalies", "/console/anomalies", authorization.CONSOLE),
     ("sites", "/console/sites", authorization.CONSOLE),
     ("devices", "/console/devices", authorization.CONSOLE),
@@ -78,6 +82,19 @@ class Visitor:
     def may(self, right: RequiredRight) -> bool:
         """Whether the visitor has a right."""
         return authorization.has_right(self.context.principal, right)
+
+    @property
+    def view_key(self) -> tuple[object, ...]:
+        """What decides which state the visitor sees: his areas, his team if he sees only its incidents, rights."""
+        principal = self.context.principal
+        team_id = principal.team_id if principal.role == Role.TEAM_MEMBER else None
+        rights = (authorization.INCIDENTS, authorization.DEAD_LETTERS)
+        return (
+            principal.areas,
+            principal.role == Role.TEAM_MEMBER,
+            team_id,
+            *(self.may(one) for one in rights),
+        )
 
     def local_time(self, at_s: float) -> datetime:
         """Return a time in the time zone of the towns."""
@@ -145,6 +162,9 @@ def render(visitor: Visitor, template: str, **values: Any) -> str:
         "age": visitor.age,
         "now_s": time.time(),
         "navigation": navigation(visitor),
+        "tiles": visitor.context.settings.map_tiles or "",
+        "pmtiles": PMTILES_PATH if visitor.context.settings.map_pmtiles else "",
+        "attribution": visitor.context.settings.map_attribution,
         "units": {key: visitor.text(f"unit_{key}", "{}") for key in ("seconds", "minutes", "hours", "days")},
         "may_read_dead_letters": visitor.may(authorization.DEAD_LETTERS),
     }
@@ -188,17 +208,17 @@ CurrentVisitor = Annotated[Visitor, Depends(current_visitor)]
 
 
 class StateCaches:
-    """Caches of the platform's state by the visitors' areas: pages of the same areas share one."""
+    """Caches of the platform's state: visitors who may see the same share one."""
 
     def __init__(self) -> None:
-        self._caches: dict[tuple[str, ...] | None, PlatformStateCache] = {}
+        self._caches: dict[tuple[object, ...], PlatformStateCache] = {}
 
     def cache_of(self, visitor: Visitor) -> PlatformStateCache:
-        """Return the cache of the visitor's areas."""
-        areas = visitor.context.principal.areas
-        if areas not in self._caches:
-            self._caches[areas] = PlatformStateCache(visitor.context)
-        return self._caches[areas]
+        """Return the cache of what the visitor may see."""
+        key = visitor.view_key
+        if key not in self._caches:
+            self._caches[key] = PlatformStateCache(visitor.context)
+        return self._caches[key]
 
 
 async def current_state(request: Request, visitor: CurrentVisitor) -> PlatformState:

@@ -14,12 +14,11 @@ from gateway.console.map_features import STATUSES, network_features
 from gateway.console.page_parts import page_parts
 from gateway.console.platform_state import PlatformState
 from gateway.console.translations import Language
-from gateway.console.visitor import LANGUAGE_COOKIE, CurrentState, CurrentVisitor, page_response
+from gateway.console.visitor import LANGUAGE_COOKIE, PMTILES_PATH, CurrentState, CurrentVisitor, page_response
 
 router = APIRouter(include_in_schema=False)
 
 MAX_COOKIE_AGE_S = 31_536_000
-TILES_PATH = "/console/map.pmtiles"
 
 
 @router.get("/")
@@ -35,16 +34,12 @@ async def wall(
         return RedirectResponse(f"/console/anomalies/{anomaly}", 303)
     if series is not None:
         return RedirectResponse(f"/console/series/{series}", 303)
-    settings = visitor.context.settings
     return page_response(
         visitor,
         "wall.html",
         parts=page_parts(visitor, state),
         statuses=STATUSES,
         plotted_series_id=first_series_id(state),
-        tiles=settings.map_tiles or "",
-        pmtiles=TILES_PATH if settings.map_pmtiles else "",
-        attribution=settings.map_attribution,
     )
 
 
@@ -57,7 +52,7 @@ async def map_features(visitor: CurrentVisitor) -> JSONResponse:
     return JSONResponse(features)
 
 
-@router.get(TILES_PATH)
+@router.get(PMTILES_PATH)
 @requires(CONSOLE)
 async def map_tiles(visitor: CurrentVisitor) -> FileResponse:
     """Serve the PMTiles file of the settings, in the ranges that the map requests."""

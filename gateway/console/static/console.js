@@ -74,6 +74,20 @@ function showPart({id, html}) {
   document.dispatchEvent(new CustomEvent("towntwin:part", {detail: id}));
 }
 
+// Lists of incidents are fetched again when one has changed; an incident's own page when it has, unless a form is
+// being filled in: then the gateway refuses the outdated form with an explanation.
+document.addEventListener("towntwin:part", event => {
+  if (event.detail !== "incident-revisions") return;
+  htmx.trigger(document.body, "towntwin:incidents");
+  const shown = document.getElementById("incident");
+  const revisions = JSON.parse(document.getElementById("incident-revisions").textContent);
+  const newest = shown && revisions[shown.dataset.id];
+  if (!newest || newest === Number(shown.dataset.revision)) return;
+  const isBusy = document.activeElement?.closest("main form") || document.querySelector("main details.action[open]");
+  if (!isBusy)
+    htmx.ajax("GET", location.pathname, {target: "#main", select: "#main", swap: "outerHTML show:none"});
+});
+
 // A new stream names what is shown now; a refused one means that the key has ended.
 async function reconnect() {
   stream?.close();

@@ -3,8 +3,7 @@
 
 const STATUSES = ["ok", "unknown", "warming", "suspect", "silent", "anomaly"]; // drawn in this order
 const SIZES = {ok: 11, unknown: 9, warming: 13, suspect: 16, silent: 15, anomaly: 24};
-const element = document.getElementById("map");
-const statesElement = document.getElementById("map-states");
+let element = null; // of the page's map; a swapped page has another one
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
 function colour(name) {
@@ -84,6 +83,10 @@ async function addPmtiles(map) {
   line("base-boundaries", "boundaries", {"line-color": colour("muted"), "line-dasharray": [2, 2]});
 }
 
+function currentStates() {
+  return JSON.parse(document.getElementById("map-states").textContent);
+}
+
 function withStates(features, states) {
   for (const {properties} of features.features) {
     const isLink = properties.kind === "link";
@@ -135,15 +138,40 @@ function showLabels(map, features, shown) {
   }
 }
 
+// The links by which an incident may have come, below the sites.
+function addTrace(map) {
+  const traced = JSON.parse(element.dataset.traced ?? "[]");
+  if (!traced.length) return;
+  map.addLayer({
+    id: "trace", type: "line", source: "network", filter: ["in", ["get", "id"], ["literal", traced]],
+    layout: {"line-cap": "round"},
+    paint: {"line-color": colour("suspect"), "line-width": 9, "line-opacity": 0.55},
+  }, "links");
+}
+
+// The box of an incident's sites and of its trace, with some room around it; else of the whole network.
+function shownBounds(features) {
+  const sites = JSON.parse(element.dataset.focus ?? "[]"), traced = JSON.parse(element.dataset.traced ?? "[]");
+  const shown = features.features.filter(({properties}) =>
+    (properties.site && sites.includes(properties.site)) || traced.includes(properties.id));
+  const points = shown.flatMap(({geometry}) =>
+    geometry.type === "Point" ? [geometry.coordinates] : geometry.coordinates);
+  if (!points.length) return features.bbox;
+  const lons = points.map(one => one[0]), lats = points.map(one => one[1]), margin = 0.01;
+  return [Math.min(...lons) - margin, Math.min(...lats) - margin,
+    Math.max(...lons) + margin, Math.max(...lats) + margin];
+}
+
 async function drawMap() {
+  const container = element;
   maplibregl.setWorkerUrl(element.dataset.worker);
   const answer = await fetch(element.dataset.features);
   if (!answer.ok) { showNoMap(); return; }
-  const features = withStates(await answer.json(), JSON.parse(statesElement.textContent));
+  const features = withStates(await answer.json(), currentStates());
   let map;
   try {
     map = new maplibregl.Map({
-      container: element, bounds: features.bbox, fitBoundsOptions: {padding: 36}, dragRotate: false,
+      container, bounds: shownBounds(features), fitBoundsOptions: {padding: 36}, dragRotate: false,
       pitchWithRotate: false, attributionControl: element.dataset.attribution ? {compact: true} : false,
       fadeDuration: 0, style: {version: 8, sources: baseSources(), layers: baseLayers()},
     });
@@ -153,19 +181,19 @@ async function drawMap() {
   const labels = [];
   map.on("load", () => {
     addNetwork(map, features);
+    addTrace(map);
     if (element.dataset.pmtiles) addPmtiles(map);
     showLabels(map, features, labels);
-    element.dataset.drawn = "yes";
+    container.dataset.drawn = "yes";
   });
   document.addEventListener("towntwin:part", event => {
-    if (event.detail !== "map-states" || !map.getSource("network")) return;
-    map.getSource("network").setData(withStates(features, JSON.parse(statesElement.textContent)));
+    if (event.detail !== "map-states" || !container.isConnected || !map.getSource("network")) return;
+    map.getSource("network").setData(withStates(features, currentStates()));
     showLabels(map, features, labels);
   });
-  dark.addEventListener("change", () => location.reload());
   pointAtSites(map);
-  element.features = features; // for tests and for other scripts of the page
-  element.map = map;
+  container.map = map;
+  container.features = features;
 }
 
 function pointAtSites(map) {
@@ -184,4 +212,14 @@ function pointAtSites(map) {
   });
 }
 
-if (window.maplibregl) drawMap(); else showNoMap();
+function drawNewMap() {
+  const found = document.getElementById("map");
+  if (!found || found === element) return;
+  element?.map?.remove();
+  element = found;
+  if (window.maplibregl) drawMap(); else showNoMap();
+}
+
+dark.addEventListener("change", () => location.reload()); // colours are read when the map is made
+document.addEventListener("htmx:afterSwap", drawNewMap);
+drawNewMap();

@@ -1,0 +1,188 @@
+"""Collects what the page of an incident shows: reasons, plot, trace, neighbours, timeline, photos, legal actions."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from analytics.incidents.state_machine import legal_events, legal_requests, role_includes, transition_table
+from analytics.service import network_state
+from gateway.console.incident_rows import event_name, incident_row, state_name
+from gateway.console.series_pages import neighbours
+from ingest_service.storage.contract.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.api.incident_access import IncidentAccess
+    from gateway.console.platform_state import PlatformState
+    from gateway.console.visitor import Visitor
+    from ingest_service.storage.contract.incidents import (
+        Incident,
+        IncidentAnomaly,
+        IncidentHistory,
+        IncidentPhoto,
+        IncidentRequest,
+    )
+    from ingest_service.storage.contract.models import Anomaly
+
+MAIN_EVENTS = ("acknowledge", "file", "dispatch", "accept", "report", "verify", "close")
+"""Events of the usual way through the loop, whose buttons come first."""
+MAX_MEMBERS = 100
+MAX_TRACED = 8
+
+
+class Action(NamedTuple):
+    """An event that is legal now, with what its form requires."""
+
+    event: str
+    name: str
+    is_main: bool
+    needs_why: bool
+    needs_team: bool
+    needs_until: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentRecord:
+    """An incident with everything stored about it, as the visitor may see it."""
+
+    incident: Incident
+    members: Sequence[IncidentAnomaly]
+    history: Sequence[IncidentHistory]
+    requests: Sequence[IncidentRequest]
+    photos: Sequence[IncidentPhoto]
+    first_anomaly: Anomaly | None
+
+
+def read_record(access: IncidentAccess, incident_id: int) -> IncidentRecord:
+    """Read an incident. Raises `ProblemError` 404 where it is not visible, and as the store does."""
+    incident = access.visible(incident_id)
+    members = [one for one in access.store.members([incident_id], limit=MAX_MEMBERS) if one.role != "suppressed"]
+    plotted = next((one for one in members if one.series_id is not None), next(iter(members), None))
+    return IncidentRecord(
+        incident=incident,
+        members=members,
+        history=access.store.history(incident_id),
+        requests=access.store.requests(incident_id=incident_id),
+        photos=access.store.photos(incident_id),
+        first_anomaly=None if plotted is None else access.context.store.anomaly(plotted.anomaly_id),
+    )
+
+
+def record_values(record: IncidentRecord, access: IncidentAccess, visitor: Visitor, state: PlatformState) -> dict[str, Any]:  # fmt: skip
+    """Return what the template of an incident shows."""
+    incident, index = record.incident, state.directory_index
+    is_at_home = incident.area_id in index.visible_area_ids
+    main_site = index.sites.get(incident.main_site_id)
+    return {
+        "incident": incident,
+        "row": incident_row(incident, visitor, index),
+        "main_site": main_site,
+        "sites": [index.sites[one] for one in incident.site_ids if one in index.sites],
+        "members": [_member_row(one, visitor, state) for one in record.members],
+        "anomaly": record.first_anomaly,
+        "reason": _reason(record.first_anomaly, visitor),
+        "evidence": _evidence(record.first_anomaly),
+        "neighbours": neighbours(state, incident.main_site_id) if main_site else None,
+        "timeline": [_timeline_row(one, visitor) for one in reversed(record.history)],
+        "photos": record.photos,
+        "actions": legal_actions(incident, access, visitor) if is_at_home else [],
+        "request_kinds": [
+            {"kind": kind, "name": visitor.text(f"request_{kind}"), "needs_until": kind != "return"}
+            for kind in (legal_requests(incident, access.role) if is_at_home else [])
+        ],
+        "requests": [_request_row(one, access, visitor) for one in record.requests],
+        **_trace(record.first_anomaly, state),
+    }
+
+
+def legal_actions(incident: Incident, access: IncidentAccess, visitor: Visitor) -> list[Action]:
+    """Return the events that the visitor may cause now, the usual ones first."""
+    actions = []
+    for event in legal_events(incident, access.role):
+        row = transition_table().row(event, incident)
+        if row is not None:
+            actions.append(
+                Action(
+                    event=event,
+                    name=event_name(event, visitor),
+                    is_main=event in MAIN_EVENTS,
+                    needs_why=row.why,
+                    needs_team="team_id" in row.needs,
+                    needs_until="until" in row.needs,
+                )
+            )
+    return sorted(actions, key=lambda one: not one.is_main)
+
+
+def _reason(anomaly: Anomaly | None, visitor: Visitor) -> str:
+    if anomaly is None:
+        return ""
+    return anomaly.reason_zh if visitor.language == "zh" else anomaly.reason_en
+
+
+def _evidence(anomaly: Anomaly | None) -> str:
+    return "" if anomaly is None else json.dumps(anomaly.evidence, ensure_ascii=False, indent=1, default=str)
+
+
+def _member_row(one: IncidentAnomaly, visitor: Visitor, state: PlatformState) -> dict[str, Any]:
+    site = state.directory_index.sites.get(one.site_id)
+    return {
+        "id": one.anomaly_id,
+        "site": visitor.name(site) if site else "–",
+        "reason": one.reason_zh if visitor.language == "zh" else one.reason_en,
+        "state": visitor.text(f"state_{one.state}"),
+        "start_s": one.start_s,
+        "severity": one.severity,
+    }
+
+
+def _timeline_row(one: IncidentHistory, visitor: Visitor) -> dict[str, Any]:
+    steps = [state_name(name, visitor) for name in (one.from_state, one.to_state) if name]
+    return {
+        "at_s": one.at_s,
+        "event": event_name(one.event, visitor),
+        "who": visitor.text("the_platform") if one.who == "service" else one.who.partition(" (")[0],
+        "why": one.why,
+        "steps": " → ".join(dict.fromkeys(steps)),
+    }
+
+
+def _request_row(one: IncidentRequest, access: IncidentAccess, visitor: Visitor) -> dict[str, Any]:
+    may_decide = role_includes(access.role, one.approver_role)  # type: ignore[arg-type]
+    return {
+        "id": one.request_id,
+        "name": visitor.text(f"request_{one.kind}"),
+        "who": one.requested_by.partition(" (")[0],
+        "why": one.why,
+        "until_s": one.until_s,
+        "state": visitor.text(f"request_state_{one.state}"),
+        "is_waiting": one.state == "waiting",
+        "may_decide": one.state == "waiting" and may_decide,
+        "may_withdraw": one.state == "waiting" and one.requested_by == access.who,
+    }
+
+
+def _trace(anomaly: Anomaly | None, state: PlatformState) -> dict[str, Any]:
+    """Return the trace of a water anomaly, and its links and sites for the map."""
+    index = state.directory_index
+    site = None if anomaly is None else index.sites.get(anomaly.site_id)
+    if anomaly is None or site is None or not site.kind.startswith(("river", "lake", "outfall")):
+        return {"trace": None, "candidates": [], "trace_links": []}
+    trace = network_state.trace_anomaly(index.directory, anomaly)
+    shown = trace.candidates[:MAX_TRACED]
+    links = sorted({link for one in shown for link in one.links})
+    return {"trace": trace, "candidates": shown, "trace_links": links}
+
+
+def team_names(access: IncidentAccess) -> list[str]:
+    """Return the teams to which incidents were dispatched so far. Raises as the store does."""
+    try:
+        from ingest_service.storage.contract.incidents import IncidentQuery  # noqa: PLC0415
+
+        found = access.store.found(access.restricted(IncidentQuery(limit=200)))
+    except StoreError:
+        return []
+    return sorted({one.team_id for one in found if one.team_id})
