@@ -1,0 +1,240 @@
+"""Table of the anomalies in incidents as arrays, in which the incident that an anomaly belongs to is found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from analytics.incidents.anomaly_classes import RAIN_QUANTITIES, Family
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from analytics.incidents.anomaly_classes import AnomalyClass
+    from analytics.incidents.grouping_rules import GroupingRules
+    from analytics.incidents.site_relations import SiteRelations
+
+MEMBER_ROW: Final = np.dtype(
+    [
+        ("anomaly_id", "<i8"),
+        ("incident", "<i8"),  # key of the incident; 0 is none
+        ("site", "<i4"),
+        ("area", "<i4"),
+        ("subject", "<i8"),  # of a series, device or site: equal for anomalies of the same one
+        ("start_s", "<f8"),
+        ("end_s", "<f8"),  # inf while it is open
+        ("family", "u1"),
+        ("precedence", "u1"),
+        ("named", "?"),
+        ("cause", "<i4"),
+        ("quantities", "<i8"),
+        ("severity", "u1"),
+        ("suppressed", "?"),
+        ("withdrawn", "?"),
+    ]
+)
+"""One anomaly of the table."""
+
+
+class Match(NamedTuple):
+    """The incident that an anomaly belongs to, and why; ``misfit`` is smaller for a better one."""
+
+    incident: int
+    reason: str
+    member: int  # row of the anomaly by which it was found
+    misfit: float
+
+
+class MemberTable:
+    """Anomalies of all incidents that may still be joined; grows by doubling."""
+
+    def __init__(self) -> None:
+        self._rows = np.zeros(256, MEMBER_ROW)
+        self._n = 0
+        self.row_of: dict[int, int] = {}
+        """Row by anomaly id."""
+
+    def __len__(self) -> int:
+        return self._n
+
+    @property
+    def rows(self) -> NDArray[np.void]:
+        """The rows in use, a view ``(n,)`` of dtype `MEMBER_ROW`."""
+        return self._rows[: self._n]
+
+    def put(self, values: tuple[object, ...]) -> int:
+        """Insert or replace the row of an anomaly, by its id; return its number."""
+        anomaly_id = int(values[0])  # type: ignore[call-overload]
+        row = self.row_of.get(anomaly_id)
+        if row is None:
+            if self._n == len(self._rows):
+                self._rows = np.concatenate([self._rows, np.zeros_like(self._rows)])
+            row = self.row_of[anomaly_id] = self._n
+            self._n += 1
+        self._rows[row] = values
+        return row
+
+    def of_incident(self, key: int) -> NDArray[np.intp]:
+        """Return the row numbers of an incident, oldest insertion first."""
+        return np.flatnonzero(self.rows["incident"] == key)
+
+
+def best_match(
+    table: MemberTable,
+    candidate: NDArray[np.void],
+    found: AnomalyClass,
+    relations: SiteRelations,
+    rules: GroupingRules,
+    *,
+    now_s: float,
+) -> Match | None:
+    """Return the incident that an anomaly fits best; None if it fits none.
+
+    Parameters
+    ----------
+    table : anomalies of the incidents
+    candidate : the anomaly, one row of `MEMBER_ROW`
+    found : its class
+    now_s : Unix seconds [s]; until when an open anomaly has lasted
+
+    Notes
+    -----
+    Each relation (same series or device, same site, along the river, along the road, silent together, explained by
+    an outage, rain) has a misfit from 0 to 1 in time and a rank; the lowest sum of both wins.
+
+    """
+    rows = table.rows
+    rows = rows[(rows["incident"] != 0) & ~rows["withdrawn"]]
+    if len(rows) == 0:
+        return None
+    start_s, site = float(candidate["start_s"]), int(candidate["site"])
+    gap_s = _time_outside(start_s, rows["start_s"], np.minimum(rows["end_s"], max(now_s, start_s)))
+    late_s = start_s - rows["start_s"]
+    may_mix = ~(rows["named"] & found.named) | (rows["cause"] == candidate["cause"])
+    overlap = (rows["quantities"] & int(candidate["quantities"])) != 0
+    same_site = rows["site"] == site
+    is_sensor = (rows["family"] == Family.SENSOR) | (found.family == Family.SENSOR)
+    spreads = _spreading(rows, found, may_mix=may_mix, overlap=overlap)
+    silent = rows["family"] == Family.SILENCE
+
+    travel_misfit = _travel_misfit(rows, start_s, site, relations, rules, now_s=now_s)
+    hops = relations.hops[rows["site"], site]
+    same_kind_of_silence = silent & (found.family == Family.SILENCE)
+    near = relations.distance_m[rows["site"], site] <= rules.storm_m
+    is_rain = (rows["family"] == Family.RAIN) & (
+        (found.family == Family.RAIN)
+        | (not found.named and bool(found.quantities & RAIN_QUANTITIES) and found.family == Family.WATER)
+    )
+    site_limit_s = np.where(is_sensor, rules.same_sensor_s, rules.same_site_s)
+    conditions = (
+        ("same_series", 0.0, rows["subject"] == candidate["subject"], gap_s / rules.rejoin_s),
+        (
+            "same_outage",
+            0.0,
+            (rows["family"] == Family.OUTAGE) & (found.family in {Family.OUTAGE, Family.SILENCE}),
+            gap_s / rules.after_outage_s,
+        ),
+        (
+            "explained_by_outage",
+            1.0,
+            silent & same_site & (found.family not in {Family.SILENCE, Family.LETTERS, Family.OUTAGE}),
+            gap_s / rules.after_outage_s,
+        ),
+        (
+            "same_site",
+            1.0,
+            same_site & may_mix & ~silent & (found.family not in {Family.SILENCE, Family.LETTERS}),
+            np.where(
+                ~is_sensor & (gap_s == 0.0) & overlap,
+                np.minimum(np.abs(late_s) / rules.keep_s, 1.0),
+                np.abs(late_s) / site_limit_s,
+            ),
+        ),
+        (
+            "silent_together",
+            1.0,
+            same_kind_of_silence & (rows["area"] == candidate["area"]),
+            np.abs(late_s) / rules.silence_s,
+        ),
+        ("along_river", 2.0, spreads & ~same_site, travel_misfit),
+        (
+            "along_road",
+            2.0,
+            (rows["family"] == Family.TRAFFIC)
+            & (found.family == Family.TRAFFIC)
+            & ~same_site
+            & (hops <= rules.road_hops),
+            np.maximum(np.abs(late_s) * (gap_s > 0), gap_s) / rules.road_s,
+        ),
+        (
+            "same_storm",
+            2.0,
+            is_rain & near,
+            np.minimum(np.abs(late_s), gap_s + rules.storm_s / 2) / rules.storm_s,
+        ),
+    )
+    return _lowest(rows, table, conditions)
+
+
+def _spreading(
+    rows: NDArray[np.void], found: AnomalyClass, *, may_mix: NDArray[np.bool_], overlap: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Whether both anomalies may be of the same water: in the same quantities, and of no other named cause."""
+    if found.family != Family.WATER:
+        return np.zeros(len(rows), np.bool_)
+    same: NDArray[np.bool_] = (rows["family"] == Family.WATER) & may_mix & overlap
+    return same
+
+
+def _travel_misfit(
+    rows: NDArray[np.void],
+    start_s: float,
+    site: int,
+    relations: SiteRelations,
+    rules: GroupingRules,
+    *,
+    now_s: float,
+) -> NDArray[np.float64]:
+    """Return how badly a start fits the travel time from or to each anomaly: 0 is usual, above 1 impossible."""
+    u, slack_s = rules.travel_uncertainty, rules.travel_slack_s
+    ends_s = np.minimum(rows["end_s"], max(now_s, start_s))
+    result = np.full(len(rows), np.inf)
+    for travel_s, lag_s, extra_s in (
+        (relations.travel_s[rows["site"], site], start_s - rows["start_s"], ends_s - rows["start_s"]),
+        (relations.travel_s[site, rows["site"]], rows["start_s"] - start_s, np.zeros(len(rows))),
+    ):
+        known = np.isfinite(travel_s)
+        usual_s = np.where(known, travel_s, 0.0)
+        early_s = usual_s - lag_s
+        before = early_s / (usual_s - usual_s / (1 + u) + slack_s)
+        after = -early_s / (usual_s / (1 - u) - usual_s + slack_s + extra_s)
+        result = np.minimum(result, np.where(known, np.maximum(before, after), np.inf))
+    return result
+
+
+def _lowest(
+    rows: NDArray[np.void],
+    table: MemberTable,
+    conditions: tuple[tuple[str, float, NDArray[np.bool_], NDArray[np.float64]], ...],
+) -> Match | None:
+    best: Match | None = None
+    for reason, rank, holds, misfit in conditions:
+        total = np.where(holds & (misfit <= 1.0), misfit + rank, np.inf)
+        at = int(total.argmin())
+        if np.isfinite(total[at]) and (best is None or total[at] < best.misfit):
+            row = rows[at]
+            best = Match(int(row["incident"]), reason, table.row_of[int(row["anomaly_id"])], float(total[at]))
+    return best
+
+
+def _time_outside(
+    time_s: float, start_s: NDArray[np.float64], end_s: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return how far a time lies outside of each range [s]; 0 inside.
+
+    >>> _time_outside(5.0, np.array([0.0, 7.0]), np.array([4.0, 9.0])).tolist()
+    [1.0, 2.0]
+    """
+    outside: NDArray[np.float64] = np.maximum(np.maximum(start_s - time_s, time_s - end_s), 0.0)
+    return outside
