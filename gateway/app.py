@@ -42,6 +42,7 @@ from gateway.console import (
     incident_pages,
     live_updates,
     series_pages,
+    settings_pages,
     static_files,
     wall,
 )
@@ -103,6 +104,7 @@ CONSOLE_MODULES = (
     series_pages,
     device_pages,
     dead_letter_pages,
+    settings_pages,
 )
 
 

@@ -364,7 +364,7 @@ async def _page(
     return page_response(
         visitor,
         "incident.html",
-        status=status,
+        http_status=status,
         parts=page_parts(visitor, state),
         notice=notice,
         refusal=refusal,

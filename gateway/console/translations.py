@@ -325,6 +325,11 @@ TRANSLATIONS: dict[str, tuple[str, str]] = {
         "This is no photo that can be stored: choose a JPEG, PNG or WebP file that is not too large.",
         "无法保存该照片：请选择大小合适的照片文件。",
     ),
+    "team_of_member": ("team, of a team member", "处置人员所属队伍"),
+    "refused_grant": (
+        "You can give no more rights than you have: a lower role, your own areas, and no later end.",
+        "授予的权限不能超过本人权限：请选择不高于本人的角色、本人区域及不更晚的有效期。",
+    ),
     "bad_time": ("The time can not be read.", "时间格式有误。"),
     "river": ("river", "河道"),
     "road": ("road", "道路"),

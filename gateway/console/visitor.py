@@ -39,6 +39,7 @@ NAVIGATION = (
     ("sites", "/console/sites", authorization.CONSOLE),
     ("devices", "/console/devices", authorization.CONSOLE),
     ("dead_letters", "/console/dead-letters", authorization.DEAD_LETTERS),
+    ("settings", "/console/settings", authorization.CONSOLE),
 )
 
 
@@ -176,12 +177,12 @@ def navigation(visitor: Visitor) -> list[tuple[str, str]]:
     return [(key, path) for key, path, right in NAVIGATION if visitor.may(right)]
 
 
-def page_response(visitor: Visitor, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+def page_response(visitor: Visitor, template: str, *, http_status: int = 200, **values: Any) -> HTMLResponse:
     """Return a template as a page, with the policy for its scripts and tiles."""
     policy = page_policy(visitor.context.settings)
     return HTMLResponse(
         render(visitor, template, **values),
-        status,
+        http_status,
         headers={"Content-Security-Policy": policy, "Content-Language": visitor.language},
     )
 

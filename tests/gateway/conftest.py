@@ -59,7 +59,12 @@ def browser(chromium: Path) -> Iterator[Browser]:
     with sync_playwright() as playwright:
         one = playwright.chromium.launch(
             executable_path=chromium,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+            args=[
+                "--no-sandbox",
+                "--disable-background-networking",
+                "--use-angle=swiftshader",  # WebGL without a graphics card, for the map
+                "--enable-unsafe-swiftshader",
+            ],
         )
         yield one
         one.close()

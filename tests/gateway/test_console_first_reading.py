@@ -13,6 +13,7 @@ from ingest_service.storage.contract.batch import Batch
 from ingest_service.storage.contract.models import READING, Area, Channel, Device, Directory, Series, Site
 from ingest_service.storage.memory.store import MemoryStore
 from tests.support.console import serve_console
+from tests.support.console_pages import MAP_IS_DRAWN
 from tests.support.process_heartbeats import alive
 
 if TYPE_CHECKING:
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.sync_api import Browser
-
-CHARTS = """() => [...document.querySelectorAll("[id]")]
-  .map(one => window.getElement?.(Number(one.id.slice(1)))?.chart)
-  .filter(one => one).map(one => one.getOption())"""
-
 
 @pytest.fixture
 def address() -> Iterator[str]:
@@ -66,12 +62,13 @@ def test_the_first_reading_of_a_site_without_a_network_is_on_the_map_and_drawn(
 ) -> None:
     one = browser.new_context(locale="en-US", viewport={"width": 1366, "height": 800}).new_page()
     one.goto(address)
-    expect(one.get_by_role("tab").first).to_be_visible()
-    drawn = "it.title?.[0]?.text?.includes('West bridge · pH')"
-    one.wait_for_function(f"({CHARTS})().some(it => {drawn})", timeout=30_000)
-    network, plot = one.evaluate(CHARTS)
-    measured = next(it for it in plot["series"] if it["name"] == "measured")
-    assert [value for _, value in measured["data"]] == [7.4]
-    points = [it for line in network["series"] for it in line["data"] if "value" in it]
-    assert [(it["name"], it["value"]) for it in points] == [("West bridge", [120.49, 30.75])]
+    expect(one.locator("#plot h2")).to_have_text("West bridge · pH")
+    points = one.evaluate("JSON.parse(document.querySelector('#plot .chart').dataset.points)")
+    assert [point[1] for point in points] == [7.4]
+    expect(one.locator("#plot .at.value")).to_have_count(1)
+    one.wait_for_function(MAP_IS_DRAWN)
+    features = one.evaluate("document.getElementById('map').features.features")
+    assert [(it["properties"]["name"], it["geometry"]["coordinates"]) for it in features] == [
+        ("West bridge", [120.49, 30.75])
+    ]
     one.screenshot(path=tmp_path / "first_reading.png")

@@ -1,0 +1,99 @@
+"""Serves the page of settings: who one is, and for administrators the keys of their areas."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Form, Path
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+
+from gateway.api.models import key_models
+from gateway.api.problems import ProblemError
+from gateway.api.routes import keys_and_audit
+from gateway.auth.authorization import CONSOLE, KEY_ADMINISTRATION, requires
+from gateway.auth.principal import Role
+from gateway.console.page_parts import page_parts
+from gateway.console.visitor import CurrentState, CurrentVisitor, page_response
+
+if TYPE_CHECKING:
+    from gateway.console.platform_state import PlatformState
+    from gateway.console.visitor import Visitor
+
+router = APIRouter(include_in_schema=False)
+
+KEYS_BY_SESSION = KEY_ADMINISTRATION._replace(by_session=True)
+MAX_DAYS = 3650
+
+
+@router.get("/console/settings")
+@requires(CONSOLE)
+async def settings_page(visitor: CurrentVisitor, state: CurrentState) -> HTMLResponse:
+    """Serve the settings."""
+    return await _page(visitor, state)
+
+
+@router.post("/console/settings/keys")
+@requires(KEYS_BY_SESSION)
+async def create_key(
+    visitor: CurrentVisitor,
+    state: CurrentState,
+    name: Annotated[str, Form(max_length=200)],
+    role: Annotated[str, Form(max_length=20)],
+    area: Annotated[str, Form(max_length=200)] = "",
+    team_id: Annotated[str, Form(max_length=200)] = "",
+    days: Annotated[int, Form(ge=1, le=MAX_DAYS)] = 365,
+) -> Response:
+    """Create a key, which the response shows once; nobody gets more rights than its creator has."""
+    fields: dict[str, Any] = {
+        "name": name,
+        "role": role,
+        "area": area or None,
+        "expires": datetime.now(UTC) + timedelta(days=days),
+    }
+    if team_id:
+        fields["team_id"] = team_id
+    try:
+        wanted = key_models.NewKeyRequest(**fields)
+        created = await run_in_threadpool(keys_and_audit.create, visitor.context, wanted)
+    except ValidationError:
+        return await _page(visitor, state, refusal=visitor.text("refused_missing"), status=422)
+    except ProblemError as error:
+        if error.status != 403:
+            raise
+        return await _page(visitor, state, refusal=visitor.text("refused_grant"), status=403)
+    return await _page(visitor, state, new_key=created.key)
+
+
+@router.post("/console/settings/keys/{key_id}/revoke")
+@requires(KEYS_BY_SESSION)
+async def revoke_key(
+    visitor: CurrentVisitor, key_id: Annotated[str, Path(pattern="^[0-9a-f]{12}$")]
+) -> RedirectResponse:
+    """Revoke a key of one's areas."""
+    await run_in_threadpool(keys_and_audit.revoke, visitor.context, key_id)
+    return RedirectResponse("/console/settings", 303)
+
+
+async def _page(
+    visitor: Visitor, state: PlatformState, *, new_key: str = "", refusal: str = "", status: int = 200
+) -> HTMLResponse:
+    may_manage = visitor.may(KEYS_BY_SESSION)
+    principal = visitor.context.principal
+    index = state.directory_index
+    return page_response(
+        visitor,
+        "settings.html",
+        http_status=status,
+        parts=page_parts(visitor, state),
+        principal=principal,
+        areas=[one for one in index.directory.areas if one.area_id in index.visible_area_ids],
+        is_unrestricted=principal.areas is None,
+        keys=await run_in_threadpool(keys_and_audit.keys, visitor.context) if may_manage else [],
+        may_manage=may_manage,
+        roles=[one.role_name for one in Role if one <= principal.role],
+        new_key=new_key,
+        refusal=refusal,
+    )

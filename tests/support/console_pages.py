@@ -1,0 +1,60 @@
+"""Reads the console's pages in a browser: the map's states, shown texts, findings of axe-core, and makes keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gateway.auth import api_keys
+from gateway.auth.principal import Role
+from tests.support.gateway_access import ACCOUNTS
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+AXE = Path(__file__).parent / "axe" / "axe.min.js"
+MAP_IS_DRAWN = "document.getElementById('map')?.dataset.drawn === 'yes'"
+STATUS_COUNTS = """() => {
+  const counts = {};
+  for (const {properties} of document.getElementById("map").features.features)
+    if (properties.kind === "node") counts[properties.status] = (counts[properties.status] ?? 0) + 1;
+  return counts;
+}"""
+SHOWN_TEXTS = """() => {
+  const found = [document.title, document.body.innerText];
+  document.querySelectorAll("[title], [alt], [placeholder], [aria-label]").forEach(one =>
+    ["title", "alt", "placeholder", "aria-label"].forEach(name => found.push(one.getAttribute(name) ?? "")));
+  return found;
+}"""
+# What a name that holds markup adds to the texts.
+MARKUP_IN_NAMES = "<img src=x onerror=window.ran=1><script>window.ran=1</script>"
+
+
+def status_counts(page: Page) -> dict[str, int]:
+    """Return how many points of the map have each status."""
+    counts: dict[str, int] = page.evaluate(STATUS_COUNTS)
+    return counts
+
+
+def shown_texts(page: Page) -> list[str]:
+    """Return what a page shows to eyes and to screen readers, without the markup in names."""
+    texts: list[str] = page.evaluate(SHOWN_TEXTS)
+    return [one.replace(MARKUP_IN_NAMES, "") for one in texts]
+
+
+def serious_findings(page: Page) -> list[str]:
+    """Return the serious and critical findings of axe-core on a page, each with the first element."""
+    page.add_script_tag(path=AXE)
+    result: dict[str, Any] = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
+    return [
+        f"{one['id']}: {one['nodes'][0]['target']} {one['nodes'][0].get('failureSummary', '')}"
+        for one in result["violations"]
+        if one["impact"] in {"serious", "critical"}
+    ]
+
+
+def key_of_area(area: str) -> str:
+    """Return a new viewer's key of an area."""
+    return api_keys.create_key(
+        ACCOUNTS, name=f"of {area}", role=Role.VIEWER, area_id=area, created_by="tests"
+    )[1]
