@@ -1,4 +1,4 @@
-"""Serves the console over a store in memory with many sites, for `benchmarks.console`; runs until its input ends."""
+"""Serves the console over a store in memory with many sites, until its input ends; for `benchmarks.console`."""
 
 from __future__ import annotations
 

@@ -215,7 +215,10 @@ def _new_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | 
 def _install_routes(app: FastAPI, more_modules: Sequence[ModuleType] = ()) -> None:
     """Add the routes, the error handlers and the middleware that both processes need."""
     problems.add_error_handlers(app)
-    for module in (*ROUTE_MODULES, *more_modules):  # in one list: a nested router would match each route twice
+    for module in (
+        *ROUTE_MODULES,
+        *more_modules,
+    ):  # in one list: a nested router would match each route twice
         app.router.routes.extend(module.router.routes)
     app.state.route_rights = RouteRights(app.router.routes)
     app.add_middleware(CompressionMiddleware)

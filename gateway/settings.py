@@ -167,7 +167,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     map_tiles: Annotated[
         str | None,
         Meta(
-            description="Tile server of the console's base map, as an address with {z}, {x} and {y}; without it"
+            description="Tile server of the console's base map, an address with {z}, {x} and {y}; without it"
             " the map shows the networks of the site files."
         ),
     ] = None

@@ -164,7 +164,7 @@ class Authenticator:
         raise ProblemError(404, f"there is no {path}: see /docs")
 
     def _check_csrf(self, scope: Scope, headers: Headers, matched_route: MatchedRoute) -> None:
-        """Limit cookies, which browsers attach by themselves, to reads and to forms of this gateway's pages."""
+        """Limit cookies, which browsers attach by themselves, to reads and to forms of our own pages."""
         is_change = scope.get("method", "GET") not in SAFE_METHODS
         if is_change and not matched_route.right.by_session:
             raise _unauthenticated("a cookie only reads here: send the key in a header")

@@ -57,7 +57,9 @@ async def dead_letters_page(
         message = "no_right"
     else:
         try:
-            query = DeadLetterQuery(reason=reason or None, device=device or None, whole=False, limit=MAX_SHOWN)
+            query = DeadLetterQuery(
+                reason=reason or None, device=device or None, whole=False, limit=MAX_SHOWN
+            )
             matched = await run_in_threadpool(visitor.context.store.dead_letters, query)
             rows = [letter_row(one, visitor) for one in matched]
         except StoreError:

@@ -1,7 +1,8 @@
-"""Serves the pages of incidents and of one's own tasks, and takes their forms: transitions, comments, photos."""
+"""Serves the pages of incidents and of one's own tasks, and takes their forms."""
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,7 +11,12 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from analytics.incidents.state_machine import IllegalTransitionError, IncidentError, MissingDetailError, RoleError
+from analytics.incidents.state_machine import (
+    IllegalTransitionError,
+    IncidentError,
+    MissingDetailError,
+    RoleError,
+)
 from gateway.api.incident_access import IncidentAccess
 from gateway.api.models import incident_models as models
 from gateway.api.problems import ProblemError
@@ -24,10 +30,11 @@ from gateway.console.incident_rows import (
     sorted_for_work,
     state_name,
 )
-from gateway.console.incident_view import read_record, record_values, team_names
+from gateway.console.incident_view import IncidentRecord, read_record, record_values, team_names
+from gateway.console.map_features import STATUSES
 from gateway.console.page_parts import page_parts
+from gateway.console.plot_range import PlotRange, range_around
 from gateway.console.series_pages import plot_values
-from gateway.console.plot_range import range_around
 from gateway.console.visitor import CurrentState, CurrentVisitor, page_response, require
 from ingest_service.storage.contract.incidents import IncidentQuery, RevisionConflictError
 
@@ -56,7 +63,9 @@ async def incidents_page(
     status: Annotated[Literal["open", "over"], Query()] = "open",
 ) -> HTMLResponse:
     """Serve the list of incidents, the most urgent first."""
-    found = await run_in_threadpool(_found, visitor, IncidentQuery(is_open=status == "open", limit=MAX_LISTED))
+    found = await run_in_threadpool(
+        _found, visitor, IncidentQuery(is_open=status == "open", limit=MAX_LISTED)
+    )
     ordered = sorted_for_work(found) if status == "open" else found
     return page_response(
         visitor,
@@ -353,14 +362,6 @@ async def _page(
     access = await run_in_threadpool(IncidentAccess.of, visitor.context)
     record = await run_in_threadpool(read_record, access, incident_id)
     values: dict[str, Any] = record_values(record, access, visitor, state)
-    anomaly = record.first_anomaly
-    series = None if anomaly is None else state.directory_index.series.get(anomaly.series_id or 0)
-    plot: dict[str, Any] = {"series": None, "site": values["main_site"]}
-    if anomaly is not None and series is not None:
-        end_s = access.now_s if anomaly.end_s is None else anomaly.end_s
-        plot = await plot_values(
-            visitor, state, series, range_around(anomaly, access.now_s), (anomaly.start_s, end_s)
-        )
     return page_response(
         visitor,
         "incident.html",
@@ -368,12 +369,27 @@ async def _page(
         parts=page_parts(visitor, state),
         notice=notice,
         refusal=refusal,
+        statuses=STATUSES,
         teams=await run_in_threadpool(team_names, access),
         may_operate=visitor.may(OPERATION),
         may_work=visitor.may(WORK),
         alarm_name=state_name(record.incident.alarm_state, visitor),
-        **plot | values,
+        **await _plot_of(record, visitor, state) | values,
     )
+
+
+async def _plot_of(record: IncidentRecord, visitor: Visitor, state: PlatformState) -> dict[str, Any]:
+    """Return the plot of the first anomaly; of the main site's first series where there is none."""
+    anomaly, index = record.first_anomaly, state.directory_index
+    site = index.sites.get(record.incident.main_site_id)
+    if anomaly is not None and (series := index.series.get(anomaly.series_id or 0)) is not None:
+        now_s = time.time()
+        shaded = (anomaly.start_s, now_s if anomaly.end_s is None else anomaly.end_s)
+        return await plot_values(visitor, state, series, range_around(anomaly, now_s), shaded)
+    series = next(iter(index.series_of(site=site.site_id)), None) if site else None
+    if series is None:
+        return {"series": None, "site": site}
+    return await plot_values(visitor, state, series, PlotRange(), None)
 
 
 def _found(visitor: Visitor, query: IncidentQuery) -> list[Any]:

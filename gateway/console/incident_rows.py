@@ -53,9 +53,7 @@ def incident_row(one: Incident, visitor: Visitor, index: DirectoryIndex) -> dict
 
 def sorted_for_work(found: list[Incident]) -> list[Incident]:
     """Return incidents with the most urgent first: those whose alarm is quiet by design last, then by age."""
-    return sorted(
-        found, key=lambda one: (one.alarm_state in QUIET_ALARM_STATES, one.priority, one.opened_s)
-    )
+    return sorted(found, key=lambda one: (one.alarm_state in QUIET_ALARM_STATES, one.priority, one.opened_s))
 
 
 def state_name(state: str, visitor: Visitor) -> str:

@@ -1,4 +1,4 @@
-"""Collects what the page of an incident shows: reasons, plot, trace, neighbours, timeline, photos, legal actions."""
+"""Collects what the page of an incident shows: reasons, trace, neighbours, timeline, photos, legal actions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from analytics.incidents.state_machine import legal_events, legal_requests, role
 from analytics.service import network_state
 from gateway.console.incident_rows import event_name, incident_row, state_name
 from gateway.console.series_pages import neighbours
-from ingest_service.storage.contract.errors import StoreError
+from ingest_service.storage.contract.incidents import IncidentQuery
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +31,7 @@ MAIN_EVENTS = ("acknowledge", "file", "dispatch", "accept", "report", "verify", 
 """Events of the usual way through the loop, whose buttons come first."""
 MAX_MEMBERS = 100
 MAX_TRACED = 8
+N_FOR_TEAMS = 200
 
 
 class Action(NamedTuple):
@@ -59,7 +60,9 @@ class IncidentRecord:
 def read_record(access: IncidentAccess, incident_id: int) -> IncidentRecord:
     """Read an incident. Raises `ProblemError` 404 where it is not visible, and as the store does."""
     incident = access.visible(incident_id)
-    members = [one for one in access.store.members([incident_id], limit=MAX_MEMBERS) if one.role != "suppressed"]
+    members = [
+        one for one in access.store.members([incident_id], limit=MAX_MEMBERS) if one.role != "suppressed"
+    ]
     plotted = next((one for one in members if one.series_id is not None), next(iter(members), None))
     return IncidentRecord(
         incident=incident,
@@ -71,7 +74,9 @@ def read_record(access: IncidentAccess, incident_id: int) -> IncidentRecord:
     )
 
 
-def record_values(record: IncidentRecord, access: IncidentAccess, visitor: Visitor, state: PlatformState) -> dict[str, Any]:  # fmt: skip
+def record_values(
+    record: IncidentRecord, access: IncidentAccess, visitor: Visitor, state: PlatformState
+) -> dict[str, Any]:
     """Return what the template of an incident shows."""
     incident, index = record.incident, state.directory_index
     is_at_home = incident.area_id in index.visible_area_ids
@@ -178,11 +183,6 @@ def _trace(anomaly: Anomaly | None, state: PlatformState) -> dict[str, Any]:
 
 
 def team_names(access: IncidentAccess) -> list[str]:
-    """Return the teams to which incidents were dispatched so far. Raises as the store does."""
-    try:
-        from ingest_service.storage.contract.incidents import IncidentQuery  # noqa: PLC0415
-
-        found = access.store.found(access.restricted(IncidentQuery(limit=200)))
-    except StoreError:
-        return []
+    """Return the teams that incidents were dispatched to lately, as proposals for the next one."""
+    found = access.store.found(access.restricted(IncidentQuery(limit=N_FOR_TEAMS)))
     return sorted({one.team_id for one in found if one.team_id})

@@ -1,7 +1,8 @@
 """Pushes the changed parts of pages as server-sent events; each is rendered once for all pages of a kind.
 
-Pages of visitors who see the same, in the same language, share one task, which reads the state, renders its parts and hands the
-changed ones to each stream. A stream keeps only the newest of each part, so that a slow client costs no memory.
+Pages of visitors who see the same, in the same language, share one task, which reads the state, renders its
+parts and hands the changed ones to each stream. A stream keeps only the newest of each part, so that a slow
+client costs no memory.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 router = APIRouter(include_in_schema=False)
 
 REFRESH_INTERVAL_S = 1.0
-TICK_INTERVAL_S = 4.0  # of the server's clock; a page without one for `data-lost-after` shows that it is cut off
+TICK_INTERVAL_S = (
+    4.0  # of the server's clock; a page without one for `data-lost-after` shows that it is cut off
+)
 MAX_STREAMS = 40  # of one principal
 RECONNECT_MS = 2000
 
@@ -129,7 +132,7 @@ class PartsFeeds:
 
     @contextmanager
     def counted(self, principal_id: str) -> Iterator[None]:
-        """Count a stream of a principal within the context. Raises `ProblemError` 429 beyond `MAX_STREAMS`."""
+        """Count a stream of a principal within the context; raise `ProblemError` 429 beyond `MAX_STREAMS`."""
         n_streams = self._streams_by_principal.get(principal_id, 0)
         if n_streams >= MAX_STREAMS:
             raise ProblemError(
@@ -151,7 +154,7 @@ async def live(
     visitor: CurrentVisitor,
     part: Annotated[list[ShownPart], Query(max_length=10)],
 ) -> StreamingResponse:
-    """Stream the changes of a page's parts, each named with the digest that the page shows (``now:0f3a…``)."""
+    """Stream the changes of a page's parts, each named with the digest that it shows (``now:0f3a…``)."""
     shown: dict[PartName, str] = {}
     for one in part:
         name, _, digest = one.partition(":")

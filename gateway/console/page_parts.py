@@ -1,4 +1,4 @@
-"""Renders the parts of pages that are pushed when they change: figures, health, what is wrong now, map states."""
+"""Renders the parts of pages that are pushed when they change, such as health and what is wrong now."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from gateway.console.platform_state import PlatformState
     from gateway.console.visitor import Visitor
+    from ingest_service.storage.contract.incidents import Incident
     from ingest_service.storage.contract.models import Anomaly
 
 PartName = Literal["figures", "health", "now", "map-states", "incident-revisions"]
@@ -121,9 +122,19 @@ def _now(visitor: Visitor, state: PlatformState) -> str:
     )
 
 
-def _map_states(_visitor: Visitor, state: PlatformState) -> str:
-    # Ids are made of letters, digits and a few signs; "<" could still end the script element.
-    return json.dumps(network_states(state), separators=(",", ":")).replace("<", "\\u003c")
+def _map_states(visitor: Visitor, state: PlatformState) -> str:
+    incidents = [
+        {"id": one.incident_id, "site": one.main_site_id, **_label(one, visitor, state)}
+        for one in sorted_for_work(list(state.incidents))[:MAX_WALL_ROWS]
+        if one.main_site_id in state.directory_index.sites
+    ]
+    content = json.dumps(network_states(state) | {"incidents": incidents}, separators=(",", ":"))
+    return content.replace("<", "\\u003c")  # a name could end the script element
+
+
+def _label(one: Incident, visitor: Visitor, state: PlatformState) -> dict[str, Any]:
+    row = incident_row(one, visitor, state.directory_index)
+    return {name: row[name] for name in ("title", "mark", "priority")}
 
 
 def _incident_revisions(_visitor: Visitor, state: PlatformState) -> str:

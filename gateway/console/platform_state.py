@@ -1,4 +1,4 @@
-"""Caches the platform's state for the console pages of one set of areas and rights; reads it at most once a second."""
+"""Caches the platform's state for pages of the same areas and rights; reads it at most once a second."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ DATABASE_AWAY_AFTER_S = 8.0  # without a response for so long it counts as away,
 class PlatformState:
     """State of the platform at one time; ``database`` is its condition now, the rest as last read.
 
-    ``incidents`` are those that are open and visible, ``ungrouped_anomalies`` the open anomalies that no incident
-    has or was found to explain; without a database, or the right for incidents, those are all.
+    ``incidents`` are those that are open and visible, ``ungrouped_anomalies`` the open anomalies that no
+    incident has or was found to explain; without a database, or the right for incidents, those are all.
     """
 
     read_at_s: float

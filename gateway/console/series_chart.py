@@ -1,7 +1,7 @@
 """Lays out the plot of one series as SVG: values, expected band, flags and axes, in percent of the plot.
 
-A plot is drawn by the server, so that it is there at the first paint, follows light and dark by style sheet, and
-needs no script; ``chart.js`` adds the value under the pointer.
+A plot is drawn by the server, so that it is there at the first paint, follows light and dark by style sheet,
+and needs no script; ``chart.js`` adds the value under the pointer.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def _value_bounds(*columns: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _gap_s(times_s: NDArray[np.float64], interval_s: float) -> float:
-    """Return the longest time between readings that a line bridges [s]; a downsampled series has wider ones."""
+    """Return the longest time that a line bridges [s]; in a downsampled series readings are wider apart."""
     typical_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else interval_s
     return GAP_INTERVALS * max(interval_s, typical_s)
 
@@ -163,7 +163,9 @@ def _band_path(
         known = [at for at in run.tolist() if math.isfinite(top[at]) and math.isfinite(bottom[at])]
         if len(known) > 1:
             outline = [(x[at], top[at]) for at in known] + [(x[at], bottom[at]) for at in reversed(known)]
-            parts.append("M" + "L".join(f"{one * SCALE:.1f} {other * SCALE:.1f}" for one, other in outline) + "Z")
+            parts.append(
+                "M" + "L".join(f"{one * SCALE:.1f} {other * SCALE:.1f}" for one, other in outline) + "Z"
+            )
     return "".join(parts)
 
 
@@ -173,10 +175,8 @@ def _marks(rows: NDArray[np.void], x: NDArray[np.float64], y: NDArray[np.float64
         for at in np.flatnonzero(np.isin(rows["quality"], list(FLAG_NAMES))).tolist()
     ]
     if len(rows) <= MAX_POINTS_WITH_SYMBOLS:
-        marks = [
-            *(Mark(round(one * 100, 2), round(two * 100, 2), "value") for one, two in zip(x.tolist(), y.tolist(), strict=True)),
-            *marks,
-        ]  # fmt: skip
+        at_all = zip(x.tolist(), y.tolist(), strict=True)
+        marks = [*(Mark(round(one * 100, 2), round(two * 100, 2), "value") for one, two in at_all), *marks]
     return marks
 
 

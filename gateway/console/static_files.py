@@ -1,4 +1,4 @@
-"""Serves the console's scripts and styles from memory, compressed once, under addresses with their version."""
+"""Serves the console's scripts and styles from memory, compressed once, by addresses with their version."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def static_address(name: str) -> str:
 
 @router.get("/console/static/{file_version}/{name:path}")
 @requires(PUBLIC)
-async def static_file(request: Request, file_version: str, name: str) -> Response:  # noqa: RUF029 - no thread
+async def static_file(request: Request, file_version: str, name: str) -> Response:
     """Serve a script or style; browsers keep it as long as its address is used."""
     one = static_files().get(name)
     if one is None or file_version != version():

@@ -312,13 +312,11 @@ TRANSLATIONS: dict[str, tuple[str, str]] = {
         "当前角色无权进行此操作，或需先提出申请并获批准。",
     ),
     "refused_missing": (
-        "Something is missing, or outside of its limits: give the reason, the team, and an end within the time that"
-        " the priority allows.",
+        "Something is missing, or outside of its limits: give the reason, the team, and an allowed end.",
         "信息不完整或超出限制：请填写理由、队伍，以及优先级允许范围内的截止时间。",
     ),
     "refused_changed": (
-        "The incident was changed meanwhile. This page shows it as it is now: repeat your change if it is still"
-        " wanted.",
+        "The incident was changed meanwhile, and this page shows it as it is now: repeat your change if needed.",
         "事件在此期间已被更改，页面显示最新状态；如仍需操作，请重新提交。",
     ),
     "refused_photo": (

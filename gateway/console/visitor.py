@@ -1,4 +1,4 @@
-"""Provides the console's routes with the visitor (language, rights, state of his areas) and renders templates."""
+"""Provides the console's routes with the visitor (language, rights, state) and renders templates."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Visitor:
 
     @property
     def view_key(self) -> tuple[object, ...]:
-        """What decides which state the visitor sees: his areas, his team if he sees only its incidents, rights."""
+        """What decides which state the visitor sees: areas, rights, and the team of a team member."""
         principal = self.context.principal
         team_id = principal.team_id if principal.role == Role.TEAM_MEMBER else None
         rights = (authorization.INCIDENTS, authorization.DEAD_LETTERS)
@@ -102,7 +102,7 @@ class Visitor:
         return datetime.fromtimestamp(at_s, self.context.unscoped_store.zone)
 
     def stamp(self, at_s: float | None) -> Markup:
-        """Return a time as an element: day and minute of the towns' time zone, with the whole time as title."""
+        """Return a time as an element: day and minute in the towns' time zone, the whole time as title."""
         if at_s is None:
             return Markup("–")
         local = self.local_time(at_s)
@@ -112,12 +112,12 @@ class Visitor:
         )
 
     def age(self, at_s: float | None) -> Markup:
-        """Return an element in which a script shows the time since ``at_s``; without the script, the time itself.
+        """Return an element in which a script shows the time since ``at_s``; without a script, the time.
 
         Its text does not depend on the present, so that a pushed part changes only with what it shows.
         """
         if at_s is None:
-            return Markup(escape(self.text("never")))
+            return escape(self.text("never"))
         local = self.local_time(at_s)
         return Markup('<time class="age" datetime="{}" data-at="{:.0f}">{}</time>').format(
             local.isoformat(timespec="seconds"), at_s, local.strftime("%m-%d %H:%M")

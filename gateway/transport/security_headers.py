@@ -18,8 +18,8 @@ DEFAULT_HEADERS = {
     b"permissions-policy": b"camera=(), geolocation=(), microphone=()",
 }
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
-# Nothing inline and no eval: scripts and styles are files of the console. MapLibre draws images from blobs, and
-# its worker is a file, too. Pages add the tile server of the settings (`gateway.console.visitor`).
+# Nothing inline and no eval: scripts and styles are files of the console. MapLibre draws images from blobs,
+# and its worker is a file, too. Pages add the tile server of the settings (`gateway.console.visitor`).
 CONSOLE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self';"
     " connect-src 'self'; worker-src 'self'; object-src 'none'; frame-ancestors 'none'; base-uri 'none';"

@@ -21,7 +21,13 @@ from ingest_service.storage.health.heartbeat_thread import ProgressRecorder, Wor
 from ingest_service.storage.memory.store import MemoryStore
 from tests.support.chinese_texts import english_in
 from tests.support.console import serve_console
-from tests.support.console_pages import MAP_IS_DRAWN, key_of_area, serious_findings, shown_texts, status_counts
+from tests.support.console_pages import (
+    MAP_IS_DRAWN,
+    key_of_area,
+    serious_findings,
+    shown_texts,
+    status_counts,
+)
 from tests.support.demo_store import fill_with_demo
 from tests.support.gateway_access import ACCOUNTS, KEY
 from tests.support.process_heartbeats import alive
@@ -191,11 +197,17 @@ def test_a_chinese_visitor_is_shown_no_english(
 ) -> None:
     address, store, _ = served
     base_url = address.partition("/login")[0]
-    context = browser.new_context(locale="zh-CN", viewport={"width": 1920, "height": 1080}, color_scheme="dark")
+    context = browser.new_context(
+        locale="zh-CN", viewport={"width": 1920, "height": 1080}, color_scheme="dark"
+    )
     one = context.new_page()
     one.goto(address)
     one.wait_for_function(MAP_IS_DRAWN)
-    names = [one.device_id for one in store.directory().devices] + ["main", "analytics", store.health().edition]
+    names = [one.device_id for one in store.directory().devices] + [
+        "main",
+        "analytics",
+        store.health().edition,
+    ]
     allowed = {word for name in [*names, "English", "Wang Fang"] for word in re.findall(r"[A-Za-z]+", name)}
     for path in (*PAGES, f"/console/sites/{store.directory().sites[0].site_id}"):
         one.goto(f"{base_url}{path}")
@@ -293,7 +305,9 @@ def test_markup_that_gets_into_a_page_does_not_run_either(browser: Browser, serv
         "() => { const one = document.createElement('script');"
         " one.textContent = 'window.ran=1'; document.body.append(one); }"
     )
-    one.evaluate("() => htmx.process(Object.assign(document.body, {innerHTML: '<b hx-on:click=\"window.ran=1\">x</b>'}))")
+    one.evaluate(
+        "() => htmx.process(Object.assign(document.body, {innerHTML: '<b hx-on:click=\"window.ran=1\">x</b>'}))"
+    )
     one.locator("b").click()
     one.wait_for_timeout(200)
     assert one.evaluate("window.ran") is None
@@ -333,7 +347,9 @@ def test_a_page_ends_when_its_key_is_revoked(browser: Browser, served: ServedCon
     one.wait_for_url(f"{base_url}/login", timeout=15_000)
 
 
-def test_a_link_from_elsewhere_leads_to_its_page_by_the_session(browser: Browser, served: ServedConsole) -> None:
+def test_a_link_from_elsewhere_leads_to_its_page_by_the_session(
+    browser: Browser, served: ServedConsole
+) -> None:
     """A link in a messenger comes without the cookie (SameSite): the login page finds the session."""
     base_url = served[0].partition("/login")[0]
     context = browser.new_context()
@@ -366,7 +382,10 @@ def test_a_stream_is_for_those_who_may_see_and_their_number_is_bounded(served: S
     base_url, key = served[0].partition("/login")[0], key_of_area("330483")
     address = f"{base_url}/console/live?part=now:000000000000"
     assert httpx.get(address).status_code == 401
-    assert httpx.get(f"{base_url}/console/live?part=other:000000000000", headers={"X-API-Key": key}).status_code == 422
+    assert (
+        httpx.get(f"{base_url}/console/live?part=other:000000000000", headers={"X-API-Key": key}).status_code
+        == 422
+    )
     with httpx.Client(headers={"X-API-Key": key}, limits=httpx.Limits(max_connections=100)) as client:
         opened = [client.send(client.build_request("GET", address), stream=True) for _ in range(MAX_STREAMS)]
         assert {one.status_code for one in opened} == {200}
@@ -389,7 +408,10 @@ def test_a_page_of_an_area_shows_no_other(browser: Browser, served: ServedConsol
     headers = {"X-API-Key": key}
     assert httpx.get(f"{base_url}/console/sites/{own.site_id}", headers=headers).status_code == 200
     assert httpx.get(f"{base_url}/console/sites/{foreign.site_id}", headers=headers).status_code == 404
-    sites = {one["properties"].get("site") for one in httpx.get(f"{base_url}/console/map.json", headers=headers).json()["features"]}
+    sites = {
+        one["properties"].get("site")
+        for one in httpx.get(f"{base_url}/console/map.json", headers=headers).json()["features"]
+    }
     assert own.site_id in sites
     assert foreign.site_id not in sites
     one = browser.new_page()

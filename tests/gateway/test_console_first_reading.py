@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
 
+
 @pytest.fixture
 def address() -> Iterator[str]:
     """The console over one site of its own area, without networks, and one reading."""

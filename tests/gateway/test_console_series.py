@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 ServedConsole = tuple[str, MemoryStore]
 NEW = "new-site"
 SENT_S = time.time() - 30
+
+
 @pytest.fixture(scope="module")
 def served() -> Iterator[ServedConsole]:
     """The demo towns, a new site with one single reading, and one dead letter."""
@@ -123,7 +125,9 @@ def _commit(store: MemoryStore, rows: NDArray[np.void], dead_letters: Sequence[D
 
 def _points(one: Page) -> list[list[float]]:
     """The readings of the plot, as the browser has them: measured [ms], value, expected, spread."""
-    found: list[list[float]] = one.evaluate("JSON.parse(document.querySelector('#plot .chart').dataset.points)")
+    found: list[list[float]] = one.evaluate(
+        "JSON.parse(document.querySelector('#plot .chart').dataset.points)"
+    )
     return found
 
 
@@ -137,8 +141,12 @@ def test_dead_letters_are_read_mended_and_replayed(
 ) -> None:
     language, one = page
     one.goto(served[0])
-    one.get_by_role("navigation").get_by_role("link", name=translations.translate("dead_letters", language)).click()
-    expect(one.get_by_role("heading", name=translations.translate("newest_letters", language))).to_be_visible()
+    one.get_by_role("navigation").get_by_role(
+        "link", name=translations.translate("dead_letters", language)
+    ).click()
+    expect(
+        one.get_by_role("heading", name=translations.translate("newest_letters", language))
+    ).to_be_visible()
     expect(one.get_by_text("wz-99", exact=True).first).to_be_visible()
     row = one.locator("tbody tr").first
     expect(row).to_contain_text(translations.translate("reason_channel", language))
@@ -228,7 +236,9 @@ def test_each_anomaly_leads_to_its_reason_evidence_and_range(
     one.get_by_text(translations.translate("evidence", language), exact=True).click()
     expect(one.locator("pre")).to_be_visible()
     for key in ("flag_suspect", "flag_fail"):
-        expect(one.locator("#plot .legend").get_by_text(translations.translate(key, language))).to_be_visible()
+        expect(
+            one.locator("#plot .legend").get_by_text(translations.translate(key, language))
+        ).to_be_visible()
     one.screenshot(path=tmp_path / f"anomaly.{language}.png")
 
 

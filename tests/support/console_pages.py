@@ -1,4 +1,4 @@
-"""Reads the console's pages in a browser: the map's states, shown texts, findings of axe-core, and makes keys."""
+"""Reads the console's pages in a browser: the map's states, shown texts, findings of axe-core."""
 
 from __future__ import annotations
 

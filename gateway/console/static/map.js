@@ -123,19 +123,28 @@ function addNetwork(map, features) {
   });
 }
 
-// Sites that need attention have a label, which is a link: it can be reached by keyboard.
+// Incidents, and sites that need attention, have a label, which is a link: it can be reached by keyboard.
 function showLabels(map, features, shown) {
   for (const marker of shown.splice(0)) marker.remove();
-  const urgent = features.features.filter(({properties}) =>
-    properties.kind === "node" && properties.site && ["anomaly", "silent"].includes(properties.status));
-  for (const {geometry, properties} of urgent.slice(0, 40)) {
+  const sites = features.features.filter(({properties}) => properties.kind === "node" && properties.site);
+  const places = new Map(sites.map(({geometry, properties}) => [properties.site, geometry.coordinates]));
+  const labelled = new Set();
+  const add = (site, text, href, look) => {
+    if (labelled.has(site) || labelled.size >= 40 || !places.has(site)) return;
+    labelled.add(site);
     const link = document.createElement("a");
-    link.className = `map-label ${properties.status}`;
-    link.href = `/console/sites/${encodeURIComponent(properties.site)}`;
-    link.textContent = properties.name;
-    shown.push(new maplibregl.Marker({element: link, anchor: "left", offset: [12, 0]})
-      .setLngLat(geometry.coordinates).addTo(map));
-  }
+    link.className = `map-label ${look}`;
+    link.href = href;
+    link.textContent = text;
+    const isRight = map.project(places.get(site)).x > map.getContainer().clientWidth * 0.6;
+    const side = isRight ? {anchor: "right", offset: [-14, 0]} : {anchor: "left", offset: [14, 0]};
+    shown.push(new maplibregl.Marker({element: link, ...side}).setLngLat(places.get(site)).addTo(map));
+  };
+  for (const {id, site, title, mark, priority} of currentStates().incidents)
+    add(site, `${mark} ${title}`, `/console/incidents/${id}`, `priority-${priority}`);
+  for (const {properties: {site, name, status}} of sites)
+    if (status === "anomaly" || status === "silent")
+      add(site, name, `/console/sites/${encodeURIComponent(site)}`, status);
 }
 
 // The links by which an incident may have come, below the sites.
@@ -157,7 +166,7 @@ function shownBounds(features) {
   const points = shown.flatMap(({geometry}) =>
     geometry.type === "Point" ? [geometry.coordinates] : geometry.coordinates);
   if (!points.length) return features.bbox;
-  const lons = points.map(one => one[0]), lats = points.map(one => one[1]), margin = 0.01;
+  const lons = points.map(one => one[0]), lats = points.map(one => one[1]), margin = 0.02;
   return [Math.min(...lons) - margin, Math.min(...lats) - margin,
     Math.max(...lons) + margin, Math.max(...lats) + margin];
 }
