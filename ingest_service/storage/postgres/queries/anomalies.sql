@@ -40,8 +40,11 @@ SELECT settled_revision();
 -- assigned_revision: The newest revision ever assigned.
 SELECT drawn_revision();
 
--- newest_revision: The newest change of any anomaly, up to a settled revision.
-SELECT coalesce(max(revision), 0) FROM anomaly WHERE revision <= %s;
+-- newest_revision: The newest change of any anomaly or incident, up to a settled revision.
+WITH settled AS (SELECT %s::bigint AS revision)
+SELECT greatest(
+    (SELECT coalesce(max(a.revision), 0) FROM anomaly AS a WHERE a.revision <= (SELECT revision FROM settled)),
+    (SELECT coalesce(max(i.revision), 0) FROM incident AS i WHERE i.revision <= (SELECT revision FROM settled)));
 
 -- omitted_anomalies: The changes after a revision that are not among the newest ones, and the start times of their anomalies.
 WITH cut AS (
