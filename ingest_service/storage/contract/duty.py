@@ -9,7 +9,7 @@ import msgspec
 Language = Literal["zh", "en"]
 Setting = Literal["town", "village"]
 """Whether a grid cell lies in a town or in a village, whose verification may take longer."""
-MemberRole = Literal["member", "leader", "supervisor"]
+TeamRole = Literal["member", "leader", "supervisor"]
 RotationDays = Literal["all", "working", "rest"]
 
 
@@ -33,7 +33,7 @@ class TeamMember(msgspec.Struct, frozen=True, kw_only=True):
 
     member_id: str
     name: str
-    role: MemberRole = "member"
+    role: TeamRole = "member"
     principal: str | None = None
     email: str | None = None
     language: Language = "zh"
