@@ -123,6 +123,14 @@ class NotificationStore:
             if rate is not None:
                 connection.execute(QUERIES["upsert_rate"], msgspec.structs.asdict(rate))
 
+    def put_off(self, notification_ids: Sequence[int], *, next_try_s: float | None, detail: str) -> None:
+        """Record a failure before anything was sent; None gives the notifications up."""
+        parameters = {"notification_ids": list(notification_ids), "delivery_id": None}
+        with self._database.transaction() as connection:
+            connection.execute(
+                QUERIES["notifications_failed"], parameters | {"next_try_s": next_try_s, "detail": detail}
+            )
+
     def forget_started(self, now_s: float) -> None:
         """Mark deliveries of a process that ended before the response as unknown; they will be repeated."""
         with self._database.transaction() as connection:
