@@ -98,6 +98,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     oidc_area_claim: Annotated[str, Meta(description="Claim that names the areas; * is everything.")] = (
         "towntwin_area"
     )
+    oidc_team_claim: Annotated[str, Meta(description="Claim that names the team of a team member.")] = (
+        "towntwin_team"
+    )
     oidc_key_days: Annotated[
         float,
         Meta(
@@ -106,6 +109,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ge=0,
         ),
     ] = 0.0
+    priority_matrix: Annotated[
+        str | None,
+        Meta(description="File of the priority matrix of incidents (TOML); without one, the built-in one."),
+    ] = None
+    photo_bytes: Annotated[
+        int, Meta(description="Size of an incident's photo at most.", extra={"unit": "bytes"}, ge=1)
+    ] = 8_000_000
+    photo_pixels: Annotated[
+        int,
+        Meta(
+            description="Longer side of a stored photo at most; larger ones are scaled down.",
+            extra={"unit": "px"},
+            ge=64,
+        ),
+    ] = 1600
     page_rows: Annotated[int, Meta(description="Rows in one page at most.", extra={"unit": "rows"}, ge=1)] = (
         10_000
     )

@@ -32,6 +32,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--role", choices=list(ROLES_BY_NAME), default="viewer", help="what it may do (default viewer)"
     )
+    parser.add_argument("--team", help="the team of a team member, by its id")
     parser.add_argument("--area", help="what it sees: an area, with all below it; without one, everything")
     parser.add_argument(
         "--scope", action="append", choices=ALL_SCOPES, default=[], help="this alone; repeatable"
@@ -62,6 +63,8 @@ def _create(store: PostgresStore, args: argparse.Namespace) -> int:
         )
     if args.days is not None and not 0 < args.days <= MAX_KEY_DAYS:
         raise SettingsError(f"key create: --days has to be more than 0 and at most {MAX_KEY_DAYS:,}")
+    if (args.role == "team_member") != (args.team is not None):
+        raise SettingsError("key create: --role team_member needs --team, and no other role has one")
     if args.area is not None and args.area not in {one.area_id for one in store.directory().areas}:
         raise SettingsError(f"key create: there is no area {args.area!r} (GET /v1/areas lists them)")
     api_key, text = api_keys.create_key(
@@ -72,6 +75,7 @@ def _create(store: PostgresStore, args: argparse.Namespace) -> int:
         scopes=args.scope,
         expires_s=None if args.days is None else time.time() + args.days * DAY_S,
         loopback=args.loopback,
+        team_id=args.team,
         created_by=command_audit.command_principal(),
     )
     command_audit.record_command(store, "key create", api_key.key_id)

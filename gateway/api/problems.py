@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
+from analytics.incidents.state_machine import IllegalTransitionError, IncidentError, RoleError
 from gateway.errors import GatewayError
 from ingest_service.storage.contract.errors import (
     InvalidTextError,
@@ -18,6 +19,7 @@ from ingest_service.storage.contract.errors import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
+from ingest_service.storage.contract.incidents import RevisionConflictError
 from ingest_service.storage.postgres.query_api import OtherDatabaseError
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class Problem(BaseModel):
     status: int
     detail: str = Field(description="What was wrong, and what to do")
     where: str | None = Field(default=None, description="The parameter that is wrong")
+    legal: list[str] | None = Field(default=None, description="Events of an incident that are legal instead")
 
 
 def problem_responses(*codes: int) -> dict[int | str, dict[str, Any]]:
@@ -120,6 +123,16 @@ def add_error_handlers(app: FastAPI) -> None:
             422, "a text holds the character NUL (U+0000), which nothing here does: leave it out"
         )
 
+    @app.exception_handler(IncidentError)
+    async def on_incident_error(_request: Request, error: IncidentError) -> JSONResponse:
+        if isinstance(error, IllegalTransitionError):
+            return problem_response(409, str(error), where="event", legal=error.legal)
+        return problem_response(403 if isinstance(error, RoleError) else 422, str(error))
+
+    @app.exception_handler(RevisionConflictError)
+    async def on_revision_conflict(_request: Request, error: RevisionConflictError) -> JSONResponse:
+        return problem_response(409, str(error), where="revision")
+
     @app.exception_handler(StoreRefusedError)
     async def on_store_refused(_request: Request, error: StoreRefusedError) -> JSONResponse:
         return store_error_response(error)
@@ -141,8 +154,13 @@ def store_error_response(error: Exception) -> JSONResponse:
 
 
 def problem_response(
-    status: int, detail: str, *, where: str | None = None, headers: dict[str, str] | None = None
+    status: int,
+    detail: str,
+    *,
+    where: str | None = None,
+    headers: dict[str, str] | None = None,
+    legal: list[str] | None = None,
 ) -> JSONResponse:
     """Return a problem as a response."""
-    problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, where=where)
+    problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, where=where, legal=legal)
     return JSONResponse(problem.model_dump(exclude_none=True), status, headers, PROBLEM_MEDIA_TYPE)

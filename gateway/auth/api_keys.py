@@ -60,6 +60,7 @@ def create_key(
     scopes: Sequence[str] = (),
     expires_s: float | None = None,
     loopback: bool = False,
+    team_id: str | None = None,
 ) -> tuple[ApiKey, str]:
     """Create and store a key; return it and its text, which is stored nowhere. Raises as the store does."""
     key_id, secret = secrets.token_hex(6), secrets.token_hex(32)
@@ -73,6 +74,7 @@ def create_key(
         loopback=loopback,
         created_by=created_by,
         expires_s=expires_s,
+        team_id=team_id,
     )
     accounts.create(key)
     return key, f"tt_{key_id}_{secret}"
@@ -88,6 +90,7 @@ def principal_of_key(key: ApiKey) -> Principal:
         scopes=frozenset(key.scopes),
         expires_s=key.expires_s,
         loopback=key.loopback,
+        team_id=key.team_id,
     )
 
 

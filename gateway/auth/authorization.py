@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Endpoint = TypeVar("Endpoint", bound="Callable[..., object]")
 
-VIEWER, OPERATOR, ENGINEER, ADMINISTRATOR = Role
+VIEWER, TEAM_MEMBER, OPERATOR, SUPERVISOR, ENGINEER, ADMINISTRATOR = Role
 
 Scope = Literal[
     "anomalies",
@@ -26,6 +26,7 @@ Scope = Literal[
     "console",
     "directory",
     "feedback",
+    "incidents",
     "judging",
     "keys",
     "letters",
@@ -64,6 +65,8 @@ CONSOLE = RequiredRight(VIEWER, "console")
 DIRECTORY = RequiredRight(VIEWER, "directory")
 READINGS = RequiredRight(VIEWER, "readings")
 ANOMALIES = RequiredRight(VIEWER, "anomalies")
+INCIDENTS = RequiredRight(VIEWER, "incidents")
+INCIDENT_WORK = RequiredRight(TEAM_MEMBER, "incidents")
 TWIN = RequiredRight(VIEWER, "twin")
 DEAD_LETTERS = RequiredRight(VIEWER, "letters")
 SENSORTHINGS = RequiredRight(VIEWER, "sensorthings", changes_nothing=True, heavy=True)

@@ -113,6 +113,7 @@ class OidcTokenVerifier:
             role=max(roles),
             areas=None if ALL_AREAS in areas else tuple(areas),
             expires_s=float(claims["exp"]),
+            team_id=next(iter(_claim_values(claims.get(self._settings.oidc_team_claim))), None),
         )
 
     def _key(self, header: dict[str, Any]) -> jwt.PyJWK:

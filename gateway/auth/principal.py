@@ -10,12 +10,17 @@ from ingest_service.storage.postgres.row_level_security import ALL_AREAS
 
 
 class Role(IntEnum):
-    """Roles in ascending order; each includes the rights of those before it."""
+    """Roles in ascending order; each includes the rights of those before it.
+
+    A team member sees, of the incidents, those that are dispatched to his team alone.
+    """
 
     VIEWER = 1
-    OPERATOR = 2
-    ENGINEER = 3
-    ADMINISTRATOR = 4
+    TEAM_MEMBER = 2
+    OPERATOR = 3
+    SUPERVISOR = 4
+    ENGINEER = 5
+    ADMINISTRATOR = 6
 
     @property
     def role_name(self) -> str:
@@ -40,6 +45,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     scopes : part of the role's rights; empty is all of them
     expires_s : end of its credential [s, Unix]; None is no end
     loopback : whether its key is valid on the gateway's own machine only
+    team_id : team of a team member; None for all others
 
     """
 
@@ -50,6 +56,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     scopes: frozenset[str] = frozenset()
     expires_s: float | None = None
     loopback: bool = False
+    team_id: str | None = None
 
     @property
     def area_scope(self) -> str:

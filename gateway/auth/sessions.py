@@ -31,6 +31,7 @@ class BrowserSession(msgspec.Struct, frozen=True, array_like=True):
     name: str = ""
     role: int = 1
     areas: tuple[str, ...] | None = ()
+    team_id: str | None = None
 
     @property
     def principal(self) -> Principal:
@@ -41,6 +42,7 @@ class BrowserSession(msgspec.Struct, frozen=True, array_like=True):
             role=Role(self.role),
             areas=self.areas,
             expires_s=self.expires_s,
+            team_id=self.team_id,
         )
 
 
@@ -50,7 +52,13 @@ def new_session(principal: Principal, *, key_id: str | None) -> BrowserSession:
     if key_id is not None:
         return BrowserSession(expires_s, key_id)
     return BrowserSession(
-        expires_s, None, principal.principal_id, principal.name, principal.role, principal.areas
+        expires_s,
+        None,
+        principal.principal_id,
+        principal.name,
+        principal.role,
+        principal.areas,
+        principal.team_id,
     )
 
 

@@ -10,7 +10,7 @@ from gateway.api.models.resource_models import ApiModel, UtcTime
 from gateway.api.query_params import AwareTime
 from ingest_service.storage.contract import name_rules
 
-RoleName = Literal["viewer", "operator", "engineer", "administrator"]
+RoleName = Literal["viewer", "team_member", "operator", "supervisor", "engineer", "administrator"]
 
 
 def _check_name(text: str) -> str:
@@ -20,6 +20,9 @@ def _check_name(text: str) -> str:
 
 
 KeyName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_check_name)]
+
+
+TeamId = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_check_name)]
 
 
 class PrincipalResponse(ApiModel):
@@ -32,6 +35,7 @@ class PrincipalResponse(ApiModel):
         description="With all below them; null is everything", examples=[["330483"]]
     )
     scopes: list[str] = Field(description="Empty is all that the role may")
+    team_id: str | None = Field(default=None, description="Team of a team member")
 
 
 class NewKeyRequest(ApiModel):
@@ -49,6 +53,7 @@ class NewKeyRequest(ApiModel):
         examples=[["anomalies"]],
     )
     expires: AwareTime | None = Field(default=None, examples=["2027-12-31T00:00:00+08:00"])
+    team_id: TeamId | None = Field(default=None, description="Team of a team member", examples=["d1-water"])
 
 
 class KeyResponse(ApiModel):
@@ -66,6 +71,7 @@ class KeyResponse(ApiModel):
     revoked: UtcTime | None
     revoked_by: str | None
     last_used: UtcTime | None = Field(description="To the minute")
+    team_id: str | None = None
 
 
 class NewKeyResponse(ApiModel):

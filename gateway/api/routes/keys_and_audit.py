@@ -40,6 +40,7 @@ def me(context: CurrentContext) -> key_models.PrincipalResponse:
         role=principal.role.role_name,  # type: ignore[arg-type]
         areas=None if principal.areas is None else list(principal.areas),
         scopes=sorted(principal.scopes),
+        team_id=principal.team_id,
     )
 
 
@@ -68,6 +69,7 @@ def create(context: CurrentContext, new_key: key_models.NewKeyRequest) -> key_mo
         scopes=new_key.scopes,
         expires_s=new_key.expires.timestamp() if new_key.expires else None,
         created_by=context.caller_name,
+        team_id=new_key.team_id,
         loopback=loopback,  # inherited: a loopback-only key must not create one that is valid elsewhere
     )
     context.add_audit_detail(
@@ -132,6 +134,8 @@ def _check_grant(context: RequestContext, new_key: key_models.NewKeyRequest) -> 
         raise ProblemError(
             403, f"role: yours is {context.principal.role.role_name}: give no more", where="role"
         )
+    if (new_key.role == "team_member") != (new_key.team_id is not None):
+        raise ProblemError(422, "team_id: a team member has one, and no other role does", where="team_id")
     if new_key.area is not None and new_key.area not in context.directory_index.visible_area_ids:
         raise not_found("area", new_key.area)
     if new_key.area is None and context.principal.areas is not None:

@@ -70,7 +70,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     annunciations : times its alarm became unacknowledged without being suppressed or shelved
     anomalies, open_anomalies : numbers of anomalies in it, those kept out excluded; given by the store
     parent_id : the incident that explains this one, and suppresses its alarm
-    suppressed_by : reason of the suppression: ``parent``, ``maintenance`` or None
+    suppressed_by : reason of the suppression: ``parent``, ``maintenance``, ``flood`` (annunciated later) or None
     merged_into : the incident that it was merged into by hand; it is closed then
 
     """
@@ -104,7 +104,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     team_id: str | None = None
     assignee: str | None = None
     parent_id: int | None = None
-    suppressed_by: Literal["parent", "maintenance"] | None = None
+    suppressed_by: Literal["parent", "maintenance", "flood"] | None = None
     merged_into: int | None = None
     shelved_until_s: float | None = None
     extended_until_s: float | None = None

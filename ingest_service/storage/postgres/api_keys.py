@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """An API key, as a hash of its secret.
 
-    ``area_id`` None means all areas; empty ``scopes`` mean every right of the role.
+    ``area_id`` None means all areas; empty ``scopes`` mean every right of the role; ``team_id`` is the team of a team
+    member.
     """
 
     key_id: str
@@ -37,6 +38,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     revoked_s: float | None = None
     revoked_by: str | None = None
     last_used_s: float | None = None
+    team_id: str | None = None
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -2090,7 +2090,7 @@ CREATE TABLE incident (
     team_id text,
     assignee text,
     parent_id bigint REFERENCES incident,
-    suppressed_by text CHECK (suppressed_by IN ('parent', 'maintenance')),
+    suppressed_by text CHECK (suppressed_by IN ('parent', 'maintenance', 'flood')),
     merged_into bigint REFERENCES incident,
     shelved_until timestamptz,
     extended_until timestamptz,

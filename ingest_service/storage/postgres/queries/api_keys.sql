@@ -1,12 +1,12 @@
 -- key_insert: Insert an API key.
-INSERT INTO api_key (key_id, name, hash, role, scopes, area_id, loopback, created_by, expires)
+INSERT INTO api_key (key_id, name, hash, role, scopes, area_id, loopback, created_by, expires, team_id)
 VALUES (%(key_id)s, %(name)s, %(hash)s, %(role)s, %(scopes)s, %(area_id)s, %(loopback)s, %(created_by)s,
-    to_timestamp(%(expires_s)s::float8));
+    to_timestamp(%(expires_s)s::float8), %(team_id)s);
 
 -- keys: API keys by id, or of some areas, newest first.
 SELECT key_id, name, hash, role, scopes, area_id, loopback, extract(epoch FROM created)::float8 AS created_s, created_by,
     extract(epoch FROM expires)::float8 AS expires_s, extract(epoch FROM revoked)::float8 AS revoked_s, revoked_by,
-    extract(epoch FROM last_used)::float8 AS last_used_s
+    extract(epoch FROM last_used)::float8 AS last_used_s, team_id
 FROM api_key
 WHERE (%(key_id)s::text IS NULL OR key_id = %(key_id)s) AND (%(areas)s::text[] IS NULL OR area_id = ANY (%(areas)s))
 ORDER BY created DESC, key_id;

@@ -1,0 +1,1 @@
+"""Incidents: grouping of anomalies, states, priorities and alarm performance, as pure functions."""

@@ -1,0 +1,234 @@
+"""Incidents as the principal of a request may see and change them, and their conversion to responses."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+
+from analytics.incidents import incident_text
+from analytics.incidents.state_machine import legal_events, legal_requests
+from gateway.api.models import incident_models as models
+from gateway.api.models.resource_models import utc_datetime
+from gateway.api.problems import ProblemError, not_found
+from gateway.auth.principal import Role
+from ingest_service.storage.postgres.incidents import Incidents
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from analytics.incidents.state_machine import ActingRole
+    from gateway.api.directory_cache import DirectoryIndex
+    from gateway.api.request_context import RequestContext
+    from ingest_service.storage.contract.incidents import (
+        Incident,
+        IncidentAnomaly,
+        IncidentHistory,
+        IncidentPhoto,
+        IncidentQuery,
+        IncidentRequest,
+    )
+
+_INCIDENT_TIMES = (
+    "started",
+    "last",
+    "opened",
+    "updated",
+    "returned",
+    "acknowledged",
+    "filed",
+    "dispatched",
+    "reported",
+    "closed",
+    "shelved_until",
+    "extended_until",
+    "held_until",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentAccess:
+    """Incidents restricted to the principal of a request: to its areas, and to the team of a team member.
+
+    Attributes
+    ----------
+    context : of the request
+    store : incidents, behind row-level security
+    now_s : time of the request, Unix seconds [s]
+
+    """
+
+    context: RequestContext
+    store: Incidents
+    now_s: float
+
+    @classmethod
+    def of(cls, context: RequestContext) -> IncidentAccess:
+        """Return the access of a request. Raises `ProblemError` on a store in memory."""
+        return cls(context, Incidents(context.scoped_database), time.time())
+
+    @property
+    def role(self) -> ActingRole:
+        """Role of the principal, as the state machine names it."""
+        return cast("ActingRole", self.context.principal.role.role_name)
+
+    @property
+    def who(self) -> str:
+        """Name and id of the principal, for the history."""
+        return self.context.caller_name
+
+    @property
+    def team_ids(self) -> list[str] | None:
+        """Teams whose incidents the principal may see; None is all."""
+        principal = self.context.principal
+        if principal.role != Role.TEAM_MEMBER:
+            return None
+        return [] if principal.team_id is None else [principal.team_id]
+
+    def restricted(self, query: IncidentQuery) -> IncidentQuery:
+        """Restrict a query to the areas and the team of the principal."""
+        visible = self.context.directory_index.visible_area_ids
+        areas = None if self.context.directory_index.is_unrestricted else sorted(visible)
+        if query.area_ids is not None:
+            areas = [one for one in query.area_ids if one in visible]
+        teams = self.team_ids
+        if teams is not None and query.team_ids is not None:
+            teams = [one for one in query.team_ids if one in teams]
+        return msgspec.structs.replace(
+            query, area_ids=areas, team_ids=query.team_ids if teams is None else teams
+        )
+
+    def visible(self, incident_id: int) -> Incident:
+        """Return an incident that the principal may see. Raises `ProblemError` where there is none."""
+        incident = self.store.incident(incident_id)
+        if incident is None or not self.may_see(incident):
+            raise not_found("incident", incident_id)
+        return incident
+
+    def may_see(self, incident: Incident) -> bool:
+        """Whether the principal may see an incident."""
+        teams = self.team_ids
+        return self.context.directory_index.visible_area_ids.intersection(
+            incident.area_ids
+        ) != frozenset() and (teams is None or incident.team_id in teams)
+
+    def changeable(self, incident_id: int, revision: int | None = None) -> Incident:
+        """Return an incident that the principal may change.
+
+        Raises
+        ------
+        ProblemError
+            404 where it is not visible, 403 where its home area is another one, 409 where ``revision`` is not
+            its revision any more.
+
+        """
+        incident = self.visible(incident_id)
+        if incident.area_id not in self.context.directory_index.visible_area_ids:
+            raise ProblemError(
+                403, f"incident {incident_id} is at home in another area, which changes it: leave a comment"
+            )
+        if revision is not None and revision != incident.revision:
+            raise ProblemError(
+                409,
+                f"incident {incident_id} was changed meanwhile (its revision is {incident.revision}): read it "
+                "again, and repeat the change if it is still wanted",
+                where="revision",
+            )
+        return incident
+
+    def fully_visible(self, incident_id: int, revision: int | None = None) -> Incident:
+        """Return a changeable incident all of whose areas the principal sees, for moving its anomalies.
+
+        Raises `ProblemError` as `changeable` does, and 403 where it touches an area that is not visible.
+        """
+        incident = self.changeable(incident_id, revision)
+        if not set(incident.area_ids) <= self.context.directory_index.visible_area_ids:
+            raise ProblemError(
+                403,
+                f"incident {incident_id} touches areas that you do not see: a principal of the county or city "
+                "above them may merge and split it",
+            )
+        return incident
+
+    def response(self, incident: Incident) -> models.IncidentResponse:
+        """Convert an incident, with what the principal may do with it."""
+        directory_index = self.context.directory_index
+        at_home = incident.area_id in directory_index.visible_area_ids
+        return incident_response(
+            incident,
+            directory_index,
+            events=legal_events(incident, self.role) if at_home else [],
+            requests=legal_requests(incident, self.role) if at_home else [],
+        )
+
+
+def incident_response(
+    incident: Incident,
+    directory_index: DirectoryIndex,
+    *,
+    events: Sequence[str] = (),
+    requests: Sequence[str] = (),
+) -> models.IncidentResponse:
+    """Convert an incident for a directory, without areas and sites that are not in it."""
+    row = msgspec.structs.asdict(incident)
+    times = {name: _time_or_none(row.pop(f"{name}_s")) for name in _INCIDENT_TIMES}
+    sites = [one for one in incident.site_ids if one in directory_index.sites]
+    main = incident.main_site_id if incident.main_site_id in directory_index.sites else None
+    shown = main or next(iter(sites), None)
+    site = None if shown is None else directory_index.sites[shown]
+    title_en, title_zh = incident_text.title(
+        msgspec.structs.replace(incident, site_ids=sites), None if site is None else (site.en, site.zh)
+    )
+    return models.IncidentResponse(
+        **row
+        | times
+        | {
+            "area_ids": [one for one in incident.area_ids if one in directory_index.visible_area_ids],
+            "main_site_id": main,
+            "site_ids": sites,
+            "title_en": title_en,
+            "title_zh": title_zh,
+            "lon": None if site is None else site.lon,
+            "lat": None if site is None else site.lat,
+            "legal_events": list(events),
+            "legal_requests": list(requests),
+        }
+    )
+
+
+def anomaly_response(one: IncidentAnomaly) -> models.IncidentAnomalyResponse:
+    """Convert the membership of an anomaly."""
+    row = msgspec.structs.asdict(one)
+    del row["anomaly_revision"]
+    times = {"start": utc_datetime(row.pop("start_s")), "end": _time_or_none(row.pop("end_s"))}
+    return models.IncidentAnomalyResponse(**row | times)
+
+
+def history_response(one: IncidentHistory) -> models.HistoryResponse:
+    """Convert a history entry."""
+    row = msgspec.structs.asdict(one)
+    del row["incident_id"]
+    at = utc_datetime(row.pop("at_s"))
+    return models.HistoryResponse(**row, at=at, event_zh=incident_text.event_name(one.event)[1])
+
+
+def request_response(one: IncidentRequest) -> models.RequestResponse:
+    """Convert a request."""
+    row = msgspec.structs.asdict(one)
+    times = {name: _time_or_none(row.pop(f"{name}_s")) for name in ("requested", "until", "decided")}
+    return models.RequestResponse(**row | times)
+
+
+def photo_response(one: IncidentPhoto) -> models.PhotoResponse:
+    """Convert a photo without its content."""
+    row = msgspec.structs.asdict(one)
+    del row["incident_id"]
+    at = utc_datetime(row.pop("at_s"))
+    return models.PhotoResponse(**row, at=at)
+
+
+def _time_or_none(time_s: float | None) -> datetime | None:
+    return None if time_s is None else utc_datetime(time_s)
