@@ -29,7 +29,7 @@ from analytics.notification.quiet_hours import preference_for
 from analytics.notification.rate_limits import READER_WINDOW_S, DestinationBucket
 from analytics.notification.secret_files import SecretReader
 from analytics.notification.sender import ResolvedChannel, Sender, resolve_channel
-from analytics.service.message_state import MessageUnderWay, MessageState
+from analytics.service.message_state import MessageState, MessageUnderWay
 from analytics.service.service_state import ServiceState
 from analytics.service.time_slice import UNLIMITED
 from edge.wire.backoff import Backoff
@@ -41,6 +41,7 @@ from ingest_service.storage.postgres.notifications import NotificationStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
     from analytics.duty.policy import DutyPolicy
     from analytics.service.settings import Settings
     from analytics.service.time_slice import TimeSlice
@@ -104,9 +105,7 @@ def _without_superfluous(
 ) -> list[Notification]:
     """Suppress what became superfluous while it waited, each with its reason; return the rest."""
     ids = sorted({one.incident_id for one in waiting if one.incident_id is not None})
-    by_id = {
-        one.incident_id: one for one in incidents.found(IncidentQuery(incident_ids=ids, limit=len(ids)))
-    }
+    by_id = {one.incident_id: one for one in incidents.found(IncidentQuery(incident_ids=ids, limit=len(ids)))}
     unacknowledged_steps = {one.step for one in policy.escalation if one.when == "unacknowledged"}
     by_reason: dict[str, list[int]] = {}
     remaining = []
@@ -235,9 +234,7 @@ class _Dispatch:
             _show_in_console(self.outbox, rows, self.now_s)
 
 
-def _audiences(
-    teams: Sequence[Team], preferences: Mapping[str, MemberPreferences]
-) -> dict[str, set[str]]:
+def _audiences(teams: Sequence[Team], preferences: Mapping[str, MemberPreferences]) -> dict[str, set[str]]:
     """Return the members who read each channel, by the preferences of any priority."""
     found: dict[str, set[str]] = {}
     for team in teams:

@@ -25,6 +25,7 @@ Scope = Literal[
     "audit",
     "console",
     "directory",
+    "duty",
     "feedback",
     "incidents",
     "judging",
