@@ -14,11 +14,13 @@ from gateway.api import examples, problems, snapshots
 from gateway.api.directory_cache import DirectoryCache
 from gateway.api.request_context import RequestContext
 from gateway.api.routes import (
+    acknowledgement,
     anomalies,
     assessments,
     dead_letters,
     directory,
     documentation,
+    duty,
     feedback,
     health,
     incident_reports,
@@ -28,6 +30,7 @@ from gateway.api.routes import (
     keys_and_audit,
     live,
     ngsi_ld,
+    notifications,
     readings,
     twin,
 )
@@ -87,6 +90,8 @@ ROUTE_MODULES = (  # routes are matched in this order: the most requested ones f
     dead_letters,
     assessments,
     ngsi_ld,
+    duty,
+    notifications,
     sensorthings_routes,
     incident_reports,  # before incidents, whose paths would match theirs
     incident_requests,
@@ -94,6 +99,7 @@ ROUTE_MODULES = (  # routes are matched in this order: the most requested ones f
     health,
     keys_and_audit,
     login,
+    acknowledgement,
     documentation,
 )
 CONSOLE_MODULES = (

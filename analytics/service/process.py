@@ -17,8 +17,10 @@ from analytics.service import device_silence, item_backoff, simultaneous_silence
 from analytics.service.dead_letter_quotas import report_letter_quotas
 from analytics.service.detector_diagnostics import diagnose_detectors
 from analytics.service.housekeeping import tidy
+from analytics.service.incident_escalation import escalate
 from analytics.service.monthly_assessment import assess
 from analytics.service.rejudge_late_data import rejudge
+from analytics.service.send_notifications import send_notifications
 from analytics.service.service_state import ServiceState
 from analytics.service.site_anomalies import judge_sites
 from analytics.service.time_slice import UNLIMITED, TimeSlice
@@ -180,6 +182,8 @@ tidy_when_due.__name__ = "tidy"  # the label of its metrics and log events
 TASKS: tuple[Task, ...] = (
     look_for_silence,
     report_letter_quotas,
+    escalate,
+    send_notifications,
     rejudge,
     roll_up,
     judge_sites,

@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING
 
 from analytics.service import site_scoring
 from analytics.service.item_backoff import MAX_DELAY_S, ItemBackoff
+from analytics.service.message_state import MessageState
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from analytics.duty.policy import DutyPolicy
+    from ingest_service.storage.contract.models import Directory
+    from ingest_service.storage.contract.store import Store
 
 
 @dataclass(slots=True)
@@ -46,6 +51,8 @@ class ServiceState:
     tidy_due_s : when data are deleted and compressed next, by the monotonic clock [s]
     ingest_works_since_s : since when every round found ingest working, Unix time [s]; None while not
     ingest_fails_since_s : the same of rounds that found it not working
+    duty_policy : deadlines and escalation, read once
+    notifications : messages under way
 
     """
 
@@ -55,7 +62,16 @@ class ServiceState:
     diagnosed_days: dict[str, datetime] = field(default_factory=dict)
     pending_months: list[str] = field(default_factory=list)
     tidy_due_s: float = -math.inf
+    duty_policy: DutyPolicy | None = None
+    notifications: MessageState = field(default_factory=MessageState)
+    _directory: Directory | None = None
     _backoffs: dict[str, ItemBackoff] = field(default_factory=dict)
+
+    def directory_of(self, store: Store) -> Directory:
+        """Return the directory, read anew only after an enrolment."""
+        if self._directory is None or self._directory.version != store.directory_version():
+            self._directory = store.directory()
+        return self._directory
 
     def backoff(self, task: str, *, longest_wait_s: float = MAX_DELAY_S) -> ItemBackoff:
         """Return the failed items of a task; ``task`` is its name in logs and metrics."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - msgspec reads the annotation
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -177,6 +177,55 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     index_file: Annotated[
         Path | None,
         Meta(description="TOML with the weights of the evaluation index; none is towntwin's own."),
+    ] = None
+    duty_policy_file: Annotated[
+        Path | None,
+        Meta(description="TOML with deadlines and escalation of incidents; none is towntwin's own."),
+    ] = None
+    secrets_folder: Annotated[
+        Path | None,
+        Meta(
+            description="Folder with the secrets of notification channels, as AREA/NAME;"
+            " without it, variables TOWNTWIN_SECRET_AREA_NAME."
+        ),
+    ] = None
+    public_url: Annotated[
+        str | None,
+        Meta(
+            description="Address under which people reach the gateway (https://…), for links in messages;"
+            " without it messages have none.",
+            pattern="^https?://[^/?#]+/?$",
+        ),
+    ] = None
+    acknowledge_link_h: Annotated[
+        float,
+        Meta(description="How long a link of acknowledgement is valid.", extra={"unit": "h"}, gt=0),
+    ] = 24.0
+    notify_networks: Annotated[
+        list[str],
+        Meta(
+            description="Networks beside the public ones that webhooks may reach: CIDR blocks,"
+            " comma-separated; none by default."
+        ),
+    ] = msgspec.field(default_factory=list)
+    notify_certificates: Annotated[
+        Path | None,
+        Meta(description="PEM file of authorities that messengers and mail servers of your own use."),
+    ] = None
+    notify_give_up_h: Annotated[
+        float,
+        Meta(description="Time after which a notification is not tried again.", extra={"unit": "h"}, gt=0),
+    ] = 24.0
+    smtp_host: Annotated[str | None, Meta(description="Mail server; without it there is no e-mail.")] = None
+    smtp_port: Annotated[int, Meta(description="Port of the mail server.", ge=1, le=65535)] = 587
+    smtp_security: Annotated[
+        Literal["starttls", "tls", "none"],
+        Meta(description="How mails are protected: starttls, tls, or none for a server on this machine."),
+    ] = "starttls"
+    smtp_sender: Annotated[str, Meta(description="Address that mails come from.")] = "towntwin@localhost"
+    smtp_user: Annotated[str | None, Meta(description="User at the mail server.")] = None
+    smtp_password_file: Annotated[
+        Path | None, Meta(description="File with the password at the mail server.")
     ] = None
     stuck_s: Annotated[
         float,

@@ -27,6 +27,7 @@ Scope = Literal[
     "audit",
     "console",
     "directory",
+    "duty",
     "feedback",
     "incidents",
     "judging",

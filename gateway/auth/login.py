@@ -69,12 +69,13 @@ LOGIN_PAGE = f"""<!doctype html><html lang="zh-CN"><head><meta charset="utf-8">
 <button>进入 · Enter</button><p></p></form><script>{LOGIN_SCRIPT}</script></body></html>"""
 
 
-def _csp_hash(text: str) -> str:
+def csp_hash(text: str) -> str:
+    """Return the source of a content security policy that admits a script or style by its hash."""
     return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
 
 
 LOGIN_POLICY = (
-    f"default-src 'none'; script-src {_csp_hash(LOGIN_SCRIPT)}; style-src {_csp_hash(LOGIN_STYLE)}; "
+    f"default-src 'none'; script-src {csp_hash(LOGIN_SCRIPT)}; style-src {csp_hash(LOGIN_STYLE)}; "
     "img-src data:;"
     " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
