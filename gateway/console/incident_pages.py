@@ -30,7 +30,13 @@ from gateway.console.incident_rows import (
     sorted_for_work,
     state_name,
 )
-from gateway.console.incident_view import IncidentRecord, read_record, record_values, team_names
+from gateway.console.incident_view import (
+    IncidentRecord,
+    deadline_rows,
+    dispatch_proposals,
+    read_record,
+    record_values,
+)
 from gateway.console.map_features import STATUSES
 from gateway.console.page_parts import page_parts
 from gateway.console.plot_range import PlotRange, range_around
@@ -370,7 +376,8 @@ async def _page(
         notice=notice,
         refusal=refusal,
         statuses=STATUSES,
-        teams=await run_in_threadpool(team_names, access),
+        teams=await run_in_threadpool(dispatch_proposals, access, record.incident, visitor),
+        deadlines=await run_in_threadpool(deadline_rows, access, record.incident, visitor),
         may_operate=visitor.may(OPERATION),
         may_work=visitor.may(WORK),
         alarm_name=state_name(record.incident.alarm_state, visitor),

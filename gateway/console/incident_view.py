@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analytics.incidents.state_machine import legal_events, legal_requests, role_includes, transition_table
 from analytics.service import network_state
+from gateway.api.routes import duty, notifications
 from gateway.console.incident_rows import event_name, incident_row, state_name
 from gateway.console.series_pages import neighbours
-from ingest_service.storage.contract.incidents import IncidentQuery
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,6 @@ MAIN_EVENTS = ("acknowledge", "file", "dispatch", "accept", "report", "verify", 
 """Events of the usual way through the loop, whose buttons come first."""
 MAX_MEMBERS = 100
 MAX_TRACED = 8
-N_FOR_TEAMS = 200
 
 
 class Action(NamedTuple):
@@ -182,7 +181,19 @@ def _trace(anomaly: Anomaly | None, state: PlatformState) -> dict[str, Any]:
     return {"trace": trace, "candidates": shown, "trace_links": links}
 
 
-def team_names(access: IncidentAccess) -> list[str]:
-    """Return the teams that incidents were dispatched to lately, as proposals for the next one."""
-    found = access.store.found(access.restricted(IncidentQuery(limit=N_FOR_TEAMS)))
-    return sorted({one.team_id for one in found if one.team_id})
+def dispatch_proposals(access: IncidentAccess, incident: Incident, visitor: Visitor) -> list[tuple[str, str]]:
+    """Return id and name of the teams to dispatch to: those responsible for the main site, then all others."""
+    if not visitor.may(duty.DUTY) or incident.main_site_id not in access.context.directory_index.sites:
+        return []
+    responsible = duty.duty(access.context, site=incident.main_site_id, kind=incident.kind)
+    everybody = duty.teams(access.context)
+    return list({one.team_id: visitor.name(one) for one in (*responsible, *everybody)}.items())
+
+
+def deadline_rows(access: IncidentAccess, incident: Incident, visitor: Visitor) -> list[dict[str, Any]]:
+    """Return the deadlines of the phases that are not met yet."""
+    return [
+        {"phase": visitor.text(f"phase_{one.phase}"), "due_s": one.due.timestamp(), "is_late": one.late}
+        for one in notifications.deadlines(access.context, incident.incident_id)
+        if one.met is None
+    ]

@@ -22,11 +22,11 @@ from ingest_service.storage.memory.store import MemoryStore
 from tests.support.chinese_texts import english_in
 from tests.support.console import serve_console
 from tests.support.console_pages import (
-    MAP_IS_DRAWN,
     key_of_area,
     serious_findings,
     shown_texts,
     status_counts,
+    wait_for_map,
 )
 from tests.support.demo_store import fill_with_demo
 from tests.support.gateway_access import ACCOUNTS, KEY
@@ -71,7 +71,7 @@ def test_a_fault_is_detected_when_it_appears(
     address, store, _ = served
     one.goto(address)
     expect(one.get_by_role("heading", name=translations.translate("wrong", language))).to_be_visible()
-    one.wait_for_function(MAP_IS_DRAWN)
+    wait_for_map(one)
     reason = {"en": f"a fault planned in {language}", "zh": f"按{language}计划的故障"}
     expect(one.get_by_text(reason[language])).to_have_count(0)
     series = store.directory().series[0]
@@ -156,7 +156,7 @@ def test_the_strip_shows_every_process_and_what_keeps_readings_out(
     expect(one.get_by_text(f"✓ {translations.translate('kept', language)}")).to_be_visible()
     for kind in process_messages.KIND_LABELS.values():
         expect(one.get_by_text(f"● {translated(kind)}").first).to_be_visible()
-    one.wait_for_function(MAP_IS_DRAWN)
+    wait_for_map(one)
     assert status_counts(one)["ok"] > 0
     pulses["ingest"].read_work_status = lambda: WorkStatus("broker")
     try:
@@ -167,8 +167,10 @@ def test_the_strip_shows_every_process_and_what_keeps_readings_out(
         expect(one.get_by_text(f"■ {broker}")).to_be_visible()
         devices = f"{translated(health_checks.DEVICES_LABEL)} {translated(health_checks.UNKNOWN_TEXT)}"
         expect(one.get_by_text(f"○ {devices}")).to_be_visible()
-        one.wait_for_function("!Object.values(currentStates().nodes).includes('ok')")
-        assert status_counts(one).get("ok", 0) == 0
+        deadline = time.monotonic() + 20
+        while status_counts(one).get("ok", 0):
+            assert time.monotonic() < deadline
+            one.wait_for_timeout(100)
         one.screenshot(path=tmp_path / f"stuck.{language}.png")
     finally:
         pulses["ingest"].read_work_status = WorkStatus
@@ -202,7 +204,7 @@ def test_a_chinese_visitor_is_shown_no_english(
     )
     one = context.new_page()
     one.goto(address)
-    one.wait_for_function(MAP_IS_DRAWN)
+    wait_for_map(one)
     names = [one.device_id for one in store.directory().devices] + [
         "main",
         "analytics",
@@ -230,7 +232,7 @@ def test_no_page_has_a_serious_finding_of_axe(browser: Browser, served: ServedCo
     )
     one = context.new_page()
     one.goto(address)
-    one.wait_for_function(MAP_IS_DRAWN)
+    wait_for_map(one)
     known = store.directory()
     found = {}
     for path in (
@@ -278,7 +280,7 @@ def test_a_script_in_a_name_does_not_run_when_the_map_is_pointed_at(
 ) -> None:
     _, one = page
     one.goto(served[0])
-    one.wait_for_function(MAP_IS_DRAWN)
+    wait_for_map(one)
     assert SCRIPT in json.dumps(one.evaluate("document.getElementById('map').features")).replace('\\"', '"')
     at = one.evaluate(
         """() => {
@@ -416,5 +418,5 @@ def test_a_page_of_an_area_shows_no_other(browser: Browser, served: ServedConsol
     assert foreign.site_id not in sites
     one = browser.new_page()
     one.goto(f"{base_url}/login#{key}")
-    one.wait_for_function(MAP_IS_DRAWN)
+    wait_for_map(one)
     assert foreign.site_id not in one.content()

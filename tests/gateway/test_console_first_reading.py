@@ -13,7 +13,7 @@ from ingest_service.storage.contract.batch import Batch
 from ingest_service.storage.contract.models import READING, Area, Channel, Device, Directory, Series, Site
 from ingest_service.storage.memory.store import MemoryStore
 from tests.support.console import serve_console
-from tests.support.console_pages import MAP_IS_DRAWN
+from tests.support.console_pages import wait_for_map
 from tests.support.process_heartbeats import alive
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def test_the_first_reading_of_a_site_without_a_network_is_on_the_map_and_drawn(
     points = one.evaluate("JSON.parse(document.querySelector('#plot .chart').dataset.points)")
     assert [point[1] for point in points] == [7.4]
     expect(one.locator("#plot .at.value")).to_have_count(1)
-    one.wait_for_function(MAP_IS_DRAWN)
+    wait_for_map(one)
     features = one.evaluate("document.getElementById('map').features.features")
     assert [(it["properties"]["name"], it["geometry"]["coordinates"]) for it in features] == [
         ("West bridge", [120.49, 30.75])

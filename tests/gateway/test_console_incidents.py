@@ -31,7 +31,7 @@ from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.chinese_texts import english_in
 from tests.support.console import LANGUAGES, serve_console
-from tests.support.console_pages import MAP_IS_DRAWN, serious_findings, shown_texts
+from tests.support.console_pages import serious_findings, shown_texts, wait_for_map
 from tests.support.demo_store import fill_with_demo
 from tests.support.process_heartbeats import alive
 from tests.support.throwaway_servers import fresh_database
@@ -188,7 +188,7 @@ def test_a_planned_fault_goes_from_the_wall_to_its_end(
         "planned fault" if language == "en" else "计划故障"
     )
     expect(operator.locator("#plot .plot-svg")).to_be_visible()
-    operator.wait_for_function(MAP_IS_DRAWN)
+    wait_for_map(operator)
     operator.screenshot(path=tmp_path / f"incident.{language}.png", full_page=True)
     button(operator, "acknowledge", language)
     expect(operator.locator(".notice")).to_be_visible()
@@ -213,7 +213,8 @@ def test_a_planned_fault_goes_from_the_wall_to_its_end(
     member.get_by_label(text("caption")).fill("weir 3" if language == "en" else "三号堰")
     member.get_by_role("button", name=text("add_photo")).click()
     expect(member.locator(".gallery img")).to_have_count(1)
-    member.wait_for_function("document.querySelector('.gallery img').naturalWidth > 0")
+    expect(member.locator(".gallery img")).to_have_js_property("complete", value=True)
+    assert member.evaluate("document.querySelector('.gallery img').naturalWidth") > 0
     member.locator("#actions summary", has_text=event("report")).click()
     member.locator("#actions details[open] textarea").fill(
         "valve closed" if language == "en" else "阀门已关闭"

@@ -33,7 +33,7 @@ from ingest_service.storage.contract.models import (
 )
 from ingest_service.storage.memory.store import MemoryStore
 from tests.support.console import LANGUAGES, serve_console
-from tests.support.console_pages import MAP_IS_DRAWN, status_counts
+from tests.support.console_pages import status_counts, wait_for_map
 from tests.support.demo_store import fill_with_demo
 from tests.support.gateway_access import ACCOUNTS
 from tests.support.process_heartbeats import alive
@@ -179,7 +179,7 @@ def test_the_first_reading_of_a_new_series_is_drawn_and_its_site_is_warming_up(
     language, one = page
     address, store = served
     one.goto(address)
-    one.wait_for_function(MAP_IS_DRAWN)
+    wait_for_map(one)
     assert status_counts(one)["warming"] == 1
     one.goto(f"{address.partition('/login')[0]}/?series={_series(store, NEW)}")
     expect(one.locator("#plot h2")).to_contain_text({"en": "New weir", "zh": "新堰"}[language])
@@ -289,7 +289,7 @@ def test_no_page_of_the_console_is_wider_than_a_phone(
     one.goto(f"{base_url}/login")
     check("login")
     one.goto(address)  # only the fragment differs: the page has to sign in without being loaded
-    one.wait_for_function(MAP_IS_DRAWN)
+    wait_for_map(one)
     expect(one.locator("#plot .tabs").first).to_be_visible()
     check("wall")
     boxes = [one.locator(f".{name}").bounding_box() for name in ("map-panel", "now-panel", "lower")]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from playwright.sync_api import expect
+
 from gateway.auth import api_keys
 from gateway.auth.principal import Role
 from tests.support.gateway_access import ACCOUNTS
@@ -13,7 +15,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 AXE = Path(__file__).parent / "axe" / "axe.min.js"
-MAP_IS_DRAWN = "document.getElementById('map')?.dataset.drawn === 'yes'"
 STATUS_COUNTS = """() => {
   const counts = {};
   for (const {properties} of document.getElementById("map").features.features)
@@ -28,6 +29,11 @@ SHOWN_TEXTS = """() => {
 }"""
 # What a name that holds markup adds to the texts.
 MARKUP_IN_NAMES = "<img src=x onerror=window.ran=1><script>window.ran=1</script>"
+
+
+def wait_for_map(page: Page) -> None:
+    """Wait until the map is drawn; the pages' policy allows no evaluation in the page, as a wait would need."""
+    expect(page.locator("#map")).to_have_attribute("data-drawn", "yes")
 
 
 def status_counts(page: Page) -> dict[str, int]:
