@@ -1,4 +1,4 @@
-"""Serves the console over a store in memory with many sites, until its input ends; for `benchmarks.console`."""
+"""Serves the console over a store in memory with many sites, until its input ends."""
 
 from __future__ import annotations
 

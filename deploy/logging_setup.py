@@ -35,7 +35,7 @@ QUERY_STRING = re.compile(r"(/[^\s\"'?]*)\?[^\s\"']*")
 class RepeatLimitFilter(logging.Filter):
     """Removes query strings from a library's log lines and limits how often one statement logs per window.
 
-    Query strings can contain credentials, such as the ids of the console's pages.
+    Query strings can contain credentials, such as the signatures of links.
     """
 
     def __init__(self) -> None:

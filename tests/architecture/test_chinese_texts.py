@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import nicegui
 import pytest
-from nicegui.translations import translations
 
 from analytics.core.cause_patterns import PATTERNS
 from analytics.quality import anomaly_text, cause_text
@@ -25,7 +22,6 @@ from dashboards.alerting import alert_rules
 from dashboards.grafana_versions import COMMON_FEATURES
 from edge.wire.quantities import QUANTITIES
 from gateway.console import health_checks
-from gateway.console import page as console_page
 from gateway.console import translations as console
 from gateway.transport import browser_error_pages
 from ingest_service.storage.contract.models import Site
@@ -126,7 +122,6 @@ def chinese_texts() -> dict[str, list[str]]:
             *_sentences(health_checks),
             *_sentences(browser_error_pages),
         ],
-        "NiceGUI": list(translations[console_page.QUASAR_LANGUAGES["zh"]].values()),
         "literals": list(_literals()),
     }
 
@@ -143,21 +138,6 @@ def test_no_english_stands_inside_chinese() -> None:
 @pytest.mark.parametrize("text", ["相差over 100倍离散度", "Connection lost.", "No data available"])
 def test_english_is_found(text: str) -> None:
     assert english_in(text)
-
-
-def test_quasar_has_its_messages_in_chinese() -> None:
-    """Of "No data available", "Loading..." and the like, as the page loads them for a Chinese visitor."""
-    folder = Path(nicegui.__file__).parent / "static" / "lang"
-    for language, is_english in (
-        (console_page.QUASAR_LANGUAGES["zh"], False),
-        (console_page.QUASAR_LANGUAGES["en"], True),
-    ):
-        text = (folder / f"{language}.umd.prod.js").read_text("utf-8")
-        found = re.findall(r'(noData|noResults|loading|clear|close):"([^"]*)"', text)
-        assert len({key for key, _ in found}) == 5
-        for key, escaped in found:
-            message = re.sub(r"\\u(\w{4})", lambda one: chr(int(one[1], 16)), escaped)
-            assert bool(english_in(message)) == is_english, (language, key)
 
 
 def test_the_report_names_every_detector_in_both_languages() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).parents[2]
 NUMBERS = {"numpy", "scipy", "numba", "pandas", "polars", "pyarrow", "matplotlib"}
-SERVERS = {"fastapi", "nicegui", "uvicorn", "shapely", "httpx"}
+SERVERS = {"fastapi", "jinja2", "uvicorn", "shapely", "httpx"}
 DATABASE = {"psycopg", "psycopg_pool"}
 LOGS = {"structlog", "rich", "asyncio", "prometheus_client"}
 STORE = "ingest_service.storage.postgres"

@@ -25,7 +25,7 @@ log.warning("asked", path="a\\nb\\x1b[31m", deep={{"of": ["\\x00", "\\u202e"]}},
 library = logging.getLogger("uvicorn.error")
 library.setLevel(logging.INFO)
 for at in range(500):
-    library.info('%s - "WebSocket %s" [accepted]', "127.0.0.1", f"/_nicegui_ws/?client_id=secret{{at}}")
+    library.info('%s - "WebSocket %s" [accepted]', "127.0.0.1", f"/live/?client_id=secret{{at}}")
 library.error("forged\\n2026-01-01 [info] all is well \\x1b[2J")
 try:
     raise ValueError("told\\x1b[31m red")
