@@ -1,17 +1,16 @@
 """Measures the console with 200 open pages on one gateway process: memory, interactions, first paint.
 
-The gateway runs in a process of its own over a store in memory with 500 sites, 30 open anomalies, and a changed
-anomaly and a reading every 2 s. Each client holds the live stream of the wall open and reads what is pushed.
-Before and after they are opened, in turns with each other:
+The gateway runs in a process of its own over a store in memory with 500 sites, 30 open anomalies, and a
+changed anomaly and a reading every 2 s. Each client holds the live stream of the wall open and reads what is
+pushed. Before and after they are opened, in turns with each other:
 
 - a page is loaded: the wall, whole, by HTTP
 - an interaction: the plot of another time range or quantity, as a click on a tab requests it
 - a small request (``/v1/me``), which shows how long the event loop and the processor are busy with others
 
-``--browser`` adds a headless Chromium on the same machine: the wall's first paint, and the time from a click on a
-tab until its plot is drawn. ``--other FOLDER`` measures the console of another version beside it, by a checkout
-in that folder with `benchmarks._console_server`: what both have (memory, page, small request), its sockets opened
-as a browser does, if it is the one with NiceGUI (up to 0.2).
+``--browser`` adds a headless Chromium on the same machine: the wall's first paint, and the time from a click
+on a tab until its plot is drawn. ``--other FOLDER`` measures that with NiceGUI (up to 0.2) beside it, by
+a checkout in that folder with `benchmarks._console_server` added: memory, page and small request.
 
 Prints a table, and last one JSON line.
 """
@@ -231,7 +230,7 @@ def _measure_browser(console: ServedConsole, rounds: int) -> dict[str, float]:
     """Return the wall's first paint, and the time from a click until the plot is drawn [ms], in Chromium."""
     from playwright.sync_api import sync_playwright  # noqa: PLC0415 - not needed without a browser
 
-    paints_ms, clicks_ms = [], []
+    paints_ms = []
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(
             executable_path=chromium.provide(print),
@@ -246,8 +245,7 @@ def _measure_browser(console: ServedConsole, rounds: int) -> dict[str, float]:
                 page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
             )
         page.wait_for_selector("#plot .plot-svg")
-        for at in range(rounds):
-            clicks_ms.append(page.evaluate(CLICK, at % 2))
+        clicks_ms = [page.evaluate(CLICK, at % 2) for at in range(rounds)]
         started.close()
     return {
         "browser_first_paint_p50_ms": statistics.median(paints_ms),

@@ -1,4 +1,4 @@
-"""Collects what the page of an incident shows: reasons, trace, neighbours, timeline, photos, legal actions."""
+"""Collects what the page of an incident shows: reasons, trace, timeline, photos, legal actions."""
 
 from __future__ import annotations
 
@@ -182,12 +182,13 @@ def _trace(anomaly: Anomaly | None, state: PlatformState) -> dict[str, Any]:
 
 
 def dispatch_proposals(access: IncidentAccess, incident: Incident, visitor: Visitor) -> list[tuple[str, str]]:
-    """Return id and name of the teams to dispatch to: those responsible for the main site, then all others."""
+    """Return id and name of the teams to dispatch to, those responsible for the main site first."""
     if not visitor.may(duty.DUTY) or incident.main_site_id not in access.context.directory_index.sites:
         return []
     responsible = duty.duty(access.context, site=incident.main_site_id, kind=incident.kind)
-    everybody = duty.teams(access.context)
-    return list({one.team_id: visitor.name(one) for one in (*responsible, *everybody)}.items())
+    names = {one.team_id: visitor.name(one) for one in responsible}
+    names |= {one.team_id: visitor.name(one) for one in duty.teams(access.context)}
+    return list(names.items())
 
 
 def deadline_rows(access: IncidentAccess, incident: Incident, visitor: Visitor) -> list[dict[str, Any]]:

@@ -126,6 +126,9 @@ TRANSLATIONS: dict[str, tuple[str, str]] = {
     "settings": ("settings", "设置"),
     "sign_out": ("sign out", "退出"),
     "map": ("map of rivers, roads and sites", "河网、路网与站点地图"),
+    "zoom_in": ("zoom in", "放大"),
+    "zoom_out": ("zoom out", "缩小"),
+    "attribution": ("sources of the map", "地图来源"),
     "no_map": (
         "this browser draws no map (WebGL is missing): the sites are in the list",
         "当前浏览器无法绘制地图（缺少图形加速），请使用站点列表",
@@ -316,7 +319,7 @@ TRANSLATIONS: dict[str, tuple[str, str]] = {
         "信息不完整或超出限制：请填写理由、队伍，以及优先级允许范围内的截止时间。",
     ),
     "refused_changed": (
-        "The incident was changed meanwhile, and this page shows it as it is now: repeat your change if needed.",
+        "The incident was changed meanwhile; this page shows it as it is now. Repeat your change if needed.",
         "事件在此期间已被更改，页面显示最新状态；如仍需操作，请重新提交。",
     ),
     "refused_photo": (

@@ -29,6 +29,13 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
 
 LANGUAGE_COOKIE = "towntwin_language"
+MAP_WORDS = {  # MapLibre's own texts
+    "Map.Title": "map",
+    "Marker.Title": "site",
+    "NavigationControl.ZoomIn": "zoom_in",
+    "NavigationControl.ZoomOut": "zoom_out",
+    "AttributionControl.ToggleAttribution": "attribution",
+}
 PMTILES_PATH = "/console/map.pmtiles"
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 NAVIGATION = (
@@ -77,7 +84,7 @@ class Visitor:
     def quantity(self, name: str) -> str:
         """Return a quantity with its unit."""
         quantity = QUANTITIES[name]
-        unit = f" [{quantity.unit}]" if quantity.unit not in {"", "1"} else ""
+        unit = f" [{quantity.unit}]" if quantity.unit not in {"", "1", quantity.en} else ""
         return self.name(quantity) + unit
 
     def may(self, right: RequiredRight) -> bool:
@@ -165,6 +172,7 @@ def render(visitor: Visitor, template: str, **values: Any) -> str:
         "navigation": navigation(visitor),
         "tiles": visitor.context.settings.map_tiles or "",
         "pmtiles": PMTILES_PATH if visitor.context.settings.map_pmtiles else "",
+        "map_words": {name: visitor.text(key) for name, key in MAP_WORDS.items()},
         "attribution": visitor.context.settings.map_attribution,
         "units": {key: visitor.text(f"unit_{key}", "{}") for key in ("seconds", "minutes", "hours", "days")},
         "may_read_dead_letters": visitor.may(authorization.DEAD_LETTERS),

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from fastapi.routing import iter_route_contexts
 from starlette.routing import Mount
 
-from gateway.auth import api_keys, authorization
+from gateway.auth import api_keys
 from gateway.auth.authorization import ALL_SCOPES, DeclaredRight, RouteRights, UndeclaredRightError
 from gateway.auth.principal import ROLES_BY_NAME, Role
 from gateway.settings import Settings

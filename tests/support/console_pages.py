@@ -32,7 +32,7 @@ MARKUP_IN_NAMES = "<img src=x onerror=window.ran=1><script>window.ran=1</script>
 
 
 def wait_for_map(page: Page) -> None:
-    """Wait until the map is drawn; the pages' policy allows no evaluation in the page, as a wait would need."""
+    """Wait until the map is drawn; a wait for an expression would need eval, which the policy forbids."""
     expect(page.locator("#map")).to_have_attribute("data-drawn", "yes")
 
 

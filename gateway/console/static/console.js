@@ -68,7 +68,6 @@ function showPart({id, html}) {
     shown.dataset.live = made.dataset.live;
   } else {
     Idiomorph.morph(shown, html, {morphStyle: "outerHTML"}); // keeps the focus and the place in the list
-    htmx.process(document.getElementById(id));
   }
   showAges();
   document.dispatchEvent(new CustomEvent("towntwin:part", {detail: id}));
@@ -104,6 +103,14 @@ function signIn() {
 // Browsers open six connections to a server, whatever the number of tabs: a hidden page leaves its own.
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) { stream?.close(); stream = null; } else connect();
+});
+
+// Rows are pushed and morphed, so they have no handlers of their own: a reused element would keep an old one.
+document.addEventListener("click", event => {
+  const link = event.target.closest("a[data-plotted]");
+  if (!link || !document.getElementById("plot") || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  htmx.ajax("GET", link.getAttribute("href"), {target: "#plot", select: "#plot", swap: "outerHTML show:none"});
 });
 
 document.getElementById("sign-out").addEventListener("click", async () => {

@@ -139,6 +139,8 @@ function showLabels(map, features, shown) {
     const isRight = map.project(places.get(site)).x > map.getContainer().clientWidth * 0.6;
     const side = isRight ? {anchor: "right", offset: [-14, 0]} : {anchor: "left", offset: [14, 0]};
     shown.push(new maplibregl.Marker({element: link, ...side}).setLngLat(places.get(site)).addTo(map));
+    link.removeAttribute("aria-label"); // MapLibre's: the text of the link names it
+    link.removeAttribute("role");
   };
   for (const {id, site, title, mark, priority} of currentStates().incidents)
     add(site, `${mark} ${title}`, `/console/incidents/${id}`, `priority-${priority}`);
@@ -182,7 +184,7 @@ async function drawMap() {
     map = new maplibregl.Map({
       container, bounds: shownBounds(features), fitBoundsOptions: {padding: 36}, dragRotate: false,
       pitchWithRotate: false, attributionControl: element.dataset.attribution ? {compact: true} : false,
-      fadeDuration: 0, style: {version: 8, sources: baseSources(), layers: baseLayers()},
+      fadeDuration: 0, locale: JSON.parse(container.dataset.locale), style: {version: 8, sources: baseSources(), layers: baseLayers()},
     });
   } catch { showNoMap(); return; }
   map.touchZoomRotate.disableRotation();
