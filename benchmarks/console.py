@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import json
 import re
 import statistics
@@ -31,7 +32,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 import psutil
-import websockets
 
 from deploy.embedded.server_environment import free_port
 from tests.support import browser as chromium
@@ -206,6 +206,7 @@ async def _open_page_with_socket(
     address = (
         f"{console.base_url.replace('http', 'ws')}/_nicegui_ws/socket.io/?{query}&implicit_handshake=true"
     )
+    websockets = importlib.import_module("websockets")  # comes with NiceGUI, and is not needed without it
     socket = await stack.enter_async_context(
         websockets.connect(address, additional_headers=headers, max_size=None, open_timeout=TIMEOUT_S)
     )
