@@ -88,6 +88,7 @@ class _StormWriter:
         self._series: dict[str, list[Series]] = {}
         for one in storm.directory.series:
             self._series.setdefault(one.site_id, []).append(one)
+        self._single: set[str] = set()  # sites of a single faulty sensor
         self._busy: set[int] = set()  # series of an event, which does not flap beside it
 
     def slug(self) -> None:
@@ -173,11 +174,11 @@ class _StormWriter:
                 name = self._storm.relations.site_ids[other]
                 later_s = at_s + self._random.uniform(5, 20) * MINUTE_S
                 self._of_series(name, None, "residual", later_s, 40 * MINUTE_S, f"accident-{k}")
-        for k in range(6):
+        for k in range(4):
             self._one_sensor(quiet, f"drift-{k}", "cause/sensor_fouling", 6 * HOUR_S)
-        for k in range(6):
+        for k in range(4):
             self._one_sensor(quiet, f"stuck-{k}", "flat_line", 3 * HOUR_S)
-        for k in range(6):
+        for k in range(4):
             self._one_sensor(quiet, f"spike-{k}", "spike", 0.0)
 
     def flapping(self, anomalies: int) -> None:
@@ -211,10 +212,11 @@ class _StormWriter:
             one
             for site in sites
             for one in self._series[site.site_id]  # type: ignore[attr-defined]
-            if one.series_id not in self._busy
+            if one.series_id not in self._busy and one.site_id not in self._single
             and one.quantity in {"ph", "water_temperature", "permanganate_index", "total_phosphorus"}
         ]
         one = free[int(self._random.integers(len(free)))]
+        self._single.add(one.site_id)
         at_s = START_S + self._random.uniform(0.5, 17) * HOUR_S
         if detector.startswith("cause/"):
             self._of_site(one.site_id, detector, at_s, lasts_s, event, quantity=one.quantity)

@@ -217,7 +217,7 @@ class IncidentGrouping:
 
     def _recurs(self, anomaly: Anomaly, found: AnomalyClass) -> bool:
         """Whether a short anomaly is one of many of its series, or its series is in an incident already."""
-        near = self._table.starts_near(self._subject(anomaly, found), anomaly.start_s, self._rules.chatter_s)
+        near = self._table.starts_near(self._alarm(anomaly), anomaly.start_s, self._rules.chatter_s)
         counted = 0 if anomaly.anomaly_id in self._table.row_of else 1
         return near + counted >= self._rules.chatter_starts
 
@@ -573,6 +573,7 @@ class IncidentGrouping:
             site,
             self._areas[self._relations.area_ids[site]],
             self._subject(anomaly, found),
+            self._alarm(anomaly),
             anomaly.start_s,
             end_s,
             found.family,
@@ -590,6 +591,9 @@ class IncidentGrouping:
     def _subject(self, anomaly: Anomaly, found: AnomalyClass) -> int:
         """Return the number of the subject; events at a site have one of their own for each named cause."""
         return self._number(f"{anomaly.subject} {found.cause if found.named else ''}")
+
+    def _alarm(self, anomaly: Anomaly) -> int:
+        return self._number(f"{anomaly.subject} by {anomaly.detector}")
 
     def _number(self, name: str) -> int:
         return self._names.setdefault(name, len(self._names) + 1)

@@ -23,6 +23,7 @@ MEMBER_ROW: Final = np.dtype(
         ("site", "<i4"),
         ("area", "<i4"),
         ("subject", "<i8"),  # of a series, device or site: equal for anomalies of the same one
+        ("alarm", "<i8"),  # of a subject and a detector: what chatters if it starts often
         ("start_s", "<f8"),
         ("end_s", "<f8"),  # inf while it is open
         ("family", "u1"),
@@ -62,7 +63,7 @@ class MemberTable:
         """Row by anomaly id."""
         self._rows_of_incident: dict[int, list[int]] = {}
         self._newest_of_subject: dict[int, int] = {}
-        self._starts_of_subject: dict[int, list[float]] = {}
+        self._starts_of_alarm: dict[int, list[float]] = {}
 
     def __len__(self) -> int:
         return self._n
@@ -91,7 +92,7 @@ class MemberTable:
         if row_is_new:
             self._rows_of_incident.setdefault(int(self._rows[row]["incident"]), []).append(row)
         subject, start_s = int(self._rows[row]["subject"]), float(self._rows[row]["start_s"])
-        bisect.insort(self._starts_of_subject.setdefault(subject, []), start_s)
+        bisect.insort(self._starts_of_alarm.setdefault(int(self._rows[row]["alarm"]), []), start_s)
         newest = self._newest_of_subject.get(subject, row)
         if self._rows[row]["incident"] != 0 and (
             self._rows[newest]["incident"] == 0 or start_s >= self._rows[newest]["start_s"]
@@ -104,9 +105,9 @@ class MemberTable:
         row = self._newest_of_subject.get(subject)
         return None if row is None or self._rows[row]["withdrawn"] else row
 
-    def starts_near(self, subject: int, start_s: float, within_s: float) -> int:
-        """Count the anomalies of a subject that start within a time of ``start_s`` [s], itself included."""
-        starts_s = self._starts_of_subject.get(subject, [])
+    def starts_near(self, alarm: int, start_s: float, within_s: float) -> int:
+        """Count the anomalies of a subject and detector that start within a time of ``start_s`` [s], itself included."""
+        starts_s = self._starts_of_alarm.get(alarm, [])
         return bisect.bisect_right(starts_s, start_s + within_s) - bisect.bisect_left(
             starts_s, start_s - within_s
         )
@@ -117,7 +118,7 @@ class MemberTable:
         self._rows["chatters"][rows[self._rows["subject"][rows] == subject]] = True
 
     def _forget_start(self, row: int) -> None:
-        starts_s = self._starts_of_subject[int(self._rows[row]["subject"])]
+        starts_s = self._starts_of_alarm[int(self._rows[row]["alarm"])]
         starts_s.pop(bisect.bisect_left(starts_s, float(self._rows[row]["start_s"])))
 
     def of_incident(self, key: int) -> NDArray[np.intp]:

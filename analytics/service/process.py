@@ -17,6 +17,7 @@ from analytics.service import device_silence, item_backoff, simultaneous_silence
 from analytics.service.dead_letter_quotas import report_letter_quotas
 from analytics.service.detector_diagnostics import diagnose_detectors
 from analytics.service.housekeeping import tidy
+from analytics.service.incident_maintenance import maintain_incidents
 from analytics.service.monthly_assessment import assess
 from analytics.service.rejudge_late_data import rejudge
 from analytics.service.service_state import ServiceState
@@ -183,6 +184,7 @@ TASKS: tuple[Task, ...] = (
     rejudge,
     roll_up,
     judge_sites,
+    maintain_incidents,
     diagnose_detectors,
     assess,
     tidy_when_due,
