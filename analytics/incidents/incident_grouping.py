@@ -337,11 +337,9 @@ class IncidentGrouping:
         )
         found = self._classes[int(counted["anomaly_id"][order[0]])]
         silent = counted["family"] == Family.SILENCE
-        if (
-            found.cause == "device_silent"
-            and len(np.unique(counted["subject"][silent])) >= self._rules.silent_devices
-        ):
-            return found._replace(cause="power_or_network")
+        together = len(np.unique(counted["subject"][silent])) >= self._rules.silent_devices
+        if together and found.cause != "ingest_down":
+            return found._replace(kind="device", cause="power_or_network", family=Family.SILENCE)
         if found.precedence <= UNNAMED_PRECEDENCE and self._chatters(rows):
             return found._replace(kind="device", cause="chattering")
         return found

@@ -94,7 +94,9 @@ class MemberTable:
         subject, start_s = int(self._rows[row]["subject"]), float(self._rows[row]["start_s"])
         bisect.insort(self._starts_of_alarm.setdefault(int(self._rows[row]["alarm"]), []), start_s)
         newest = self._newest_of_subject.get(subject, row)
-        if self._rows[row]["incident"] != 0 and (
+        # What an outage explains says nothing of later anomalies of the series; what chatters is found again.
+        is_anchor = not self._rows[row]["suppressed"] or self._rows[row]["chatters"]
+        if (self._rows[row]["incident"] != 0 and is_anchor) and (
             self._rows[newest]["incident"] == 0 or start_s >= self._rows[newest]["start_s"]
         ):
             self._newest_of_subject[subject] = row
@@ -165,7 +167,7 @@ def best_match(
     if same_series_only:
         return same
     rows = table.rows
-    rows = rows[(rows["incident"] != 0) & ~rows["withdrawn"] & ~rows["chatters"]]
+    rows = rows[(rows["incident"] != 0) & ~rows["withdrawn"] & ~rows["chatters"] & ~rows["suppressed"]]
     if len(rows) == 0:
         return same
     gap_s = _time_outside(start_s, rows["start_s"], np.minimum(rows["end_s"], max(now_s, start_s)))
