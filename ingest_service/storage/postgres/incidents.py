@@ -58,12 +58,12 @@ class Incidents:
         """Count the incidents that match a filter; its limit is ignored."""
         return int(self._value("count_incidents", _query_parameters(query)))
 
-    def changed(self, revision: int, *, limit: int, settled: int = 0) -> list[Incident]:
-        """Return incidents changed after a revision, oldest change first, up to the newest settled change.
+    def changed(self, revision: int, *, limit: int, settled: int | None = None) -> list[Incident]:
+        """Return incidents changed after a revision, oldest change first, up to a settled one.
 
-        ``settled`` is a revision known to be settled.
+        ``settled`` is a revision known to be settled; None is the newest one.
         """
-        settled = max(settled, int(self._value("settled_revision", None)))
+        settled = self.settled_revision() if settled is None else settled
         if settled <= revision:
             return []
         return self._rows("incidents_changed", (revision, settled, limit), Incident)
