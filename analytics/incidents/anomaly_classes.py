@@ -91,7 +91,7 @@ def classify(anomaly: Anomaly, site_kind: str, quantity_of_series: Mapping[int, 
     if detector.startswith("cause/"):
         return _cause_class(detector.removeprefix("cause/"), quantities, on_road=on_road)
     if site_kind == "rain_gauge" and detector not in SENSOR_DETECTORS:
-        return AnomalyClass("water", "storm", Family.RAIN, 5, False, quantities)
+        return AnomalyClass("water", "storm", Family.RAIN, 2, False, quantities)
     if detector in SENSOR_DETECTORS:
         return AnomalyClass("device", "sensor_fault", Family.SENSOR, 1, False, quantities)
     if on_road:

@@ -47,7 +47,7 @@ class GroupingRules(msgspec.Struct, frozen=True, kw_only=True):
     silence_s: float = 20 * MINUTE_S
     silent_devices: int = 3
     after_outage_s: float = 30 * MINUTE_S
-    storm_m: float = 25_000.0
+    storm_m: float = 40_000.0
     storm_s: float = 3 * HOUR_S
     min_duration_s: tuple[float, float, float] = (MINUTE_S, 0.0, 0.0)
     off_delay_s: tuple[float, float, float, float] = (
@@ -62,4 +62,4 @@ class GroupingRules(msgspec.Struct, frozen=True, kw_only=True):
     flood_limits: tuple[int, int, int, int] = (10, 8, 5, 3)
     operators: int = 2
     keep_s: float = 24 * HOUR_S
-    expire_s: dict[int, float] = {3: 24 * HOUR_S, 4: 12 * HOUR_S}
+    expire_s: dict[int, float] = msgspec.field(default_factory=lambda: {3: 24 * HOUR_S, 4: 12 * HOUR_S})

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from analytics.incidents.alarm_sounding import AlarmSounding
-from analytics.incidents.anomaly_classes import AnomalyClass, Family, classify
+from analytics.incidents.anomaly_classes import ANY_QUANTITY, AnomalyClass, Family, classify
 from analytics.incidents.edits import BY_HAND, record
 from analytics.incidents.member_table import MEMBER_ROW, MemberTable, best_match
 from analytics.incidents.priority_matrix import PlaceOfIncident
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ingest_service.storage.contract.models import Anomaly
 
 UNNAMED_PRECEDENCE: Final = 2  # of classes that name no cause; a chattering sensor names these
+CHATTERING: Final = frozenset({"chattering", "recurring"})
 KEPT_OUT: Final = 0  # key in place of an incident's
 
 
@@ -92,16 +93,28 @@ class IncidentGrouping:
         self._incidents: dict[int, Incident] = {one.incident_id: one for one in stored.incidents}
         self._before = dict(self._incidents)
         self._entries: dict[int, list[HistoryEntry]] = {}
+        self._quiet_s: dict[
+            int, float
+        ] = {}  # when an incident returns to normal if nothing happens; inf: never
+        self._in_maintenance: set[int] = set()  # anomalies kept out by planned work that are open
+        self._scopes: dict[int, int] = {}  # quantities of the named causes of an incident; missing: any
         self._members: dict[int, IncidentAnomaly] = {}
         self._classes: dict[int, AnomalyClass] = {}
         self._anomalies: dict[int, Anomaly] = {}
         self._changed_members: dict[int, int] = {}  # key of the incident by anomaly id
+        self._chattering_of: dict[int, int] = {}  # key of the incident of a chattering series, by subject
         self._table = MemberTable()
         self._sounding = AlarmSounding(rules, stored.annunciations)
         for one in stored.members:
             anomaly = stored.anomalies.get(one.anomaly_id)
             if anomaly is not None and anomaly.site_id in relations.index:
                 self._load(one, anomaly)
+        for key in self._incidents:
+            rows = self._table.rows[self._table.of_incident(key)]
+            counted = rows[~rows["withdrawn"] & ~rows["suppressed"]]
+            self._set_scope(key, counted)
+            if len(counted):
+                self._note_quiet(key, rows, counted)
 
     # -- a round -----------------------------------------------------------------------------------
 
@@ -113,15 +126,11 @@ class IncidentGrouping:
 
     def advance(self, *, now_s: float) -> None:
         """Apply what depends on time alone: returns to normal, ends of shelving and suppression, expiry."""
-        for anomaly_id in [
-            one.anomaly_id
-            for one in self._members.values()
-            if one.incident_id is None and one.reason == "maintenance" and one.state == "open"
-        ]:
+        for anomaly_id in sorted(self._in_maintenance):
             self._place(self._anomalies[anomaly_id], now_s)
         for key, incident in list(self._incidents.items()):
-            if not incident.is_over:
-                self._return_if_quiet(key, now_s)
+            if incident.active and not incident.is_over and now_s >= self._quiet_s.get(key, math.inf):
+                self._return(key, now_s, "no anomaly for long enough")
         self._release_suppressed(now_s)
         for key, incident in list(self._incidents.items()):
             if incident.alarm_state == "shelved" and (incident.shelved_until_s or math.inf) <= now_s:
@@ -173,17 +182,23 @@ class IncidentGrouping:
             self._revise(anomaly, found, member, now_s)
             return
         reason = self._reason_to_keep_out(anomaly, now_s)
-        if reason == "too_short" and self._recurs(anomaly, found):
+        chatters = self._recurs(anomaly, found)
+        if reason == "too_short" and chatters:
             reason = None
         if reason is not None:
             self._put(anomaly, found, KEPT_OUT, "suppressed", reason)
             return
-        row = self._row(anomaly, found, KEPT_OUT, suppressed=False)
-        match = best_match(self._table, row, found, self._relations, self._rules, now_s=now_s)
-        if match is None:
-            self._open(anomaly, found, now_s)
+        row: NDArray[np.void] = np.array(self._values(anomaly, found, KEPT_OUT, "joined", ""), MEMBER_ROW)
+        match = best_match(
+            self._table, row, found, self._relations, self._rules, now_s=now_s, same_series_only=chatters
+        )
+        own = self._chattering_of.get(self._subject(anomaly, found)) if chatters else None
+        if own in self._incidents:
+            self._join(own, "same_series", anomaly, found, now_s, chatters=True)
+        elif match is None or (chatters and not self._owns(match.incident, anomaly, found)):
+            self._open(anomaly, found, now_s, chatters=chatters)
         else:
-            self._join(match.incident, match.reason, anomaly, found, now_s)
+            self._join(match.incident, match.reason, anomaly, found, now_s, chatters=chatters)
 
     def _reason_to_keep_out(self, anomaly: Anomaly, now_s: float) -> str | None:
         if anomaly.state == "withdrawn":
@@ -202,13 +217,22 @@ class IncidentGrouping:
 
     def _recurs(self, anomaly: Anomaly, found: AnomalyClass) -> bool:
         """Whether a short anomaly is one of many of its series, or its series is in an incident already."""
-        rows = self._table.rows
-        same = (rows["subject"] == self._subject(anomaly, found)) & ~rows["withdrawn"]
-        same &= np.abs(rows["start_s"] - anomaly.start_s) <= self._rules.chatter_s
-        same &= rows["anomaly_id"] != anomaly.anomaly_id
-        return int(same.sum()) + 1 >= self._rules.chatter_starts
+        near = self._table.starts_near(self._alarm(anomaly), anomaly.start_s, self._rules.chatter_s)
+        counted = 0 if anomaly.anomaly_id in self._table.row_of else 1
+        return near + counted >= self._rules.chatter_starts
 
-    def _open(self, anomaly: Anomaly, found: AnomalyClass, now_s: float) -> None:
+    def _owns(self, key: int, anomaly: Anomaly, found: AnomalyClass) -> bool:
+        """Whether a chattering series is what an incident is about, rather than a flapping sensor beside it."""
+        rows = self._table.rows[self._table.of_incident(key)]
+        subject = self._subject(anomaly, found)
+        named = rows[rows["named"] & ~rows["withdrawn"] & (rows["family"] != Family.SENSOR)]
+        if len(named):
+            return (
+                bool(((named["quantities"] & found.quantities) != 0).any()) and found.family != Family.TRAFFIC
+            )
+        return bool(rows[int(np.argmin(rows["start_s"]))]["subject"] == subject)
+
+    def _open(self, anomaly: Anomaly, found: AnomalyClass, now_s: float, *, chatters: bool) -> None:
         key = min([*self._incidents, 0]) - 1
         area = self._relations.area_ids[self._relations.index[anomaly.site_id]]
         self._incidents[key] = Incident(
@@ -225,19 +249,26 @@ class IncidentGrouping:
             last_s=anomaly.start_s,
             opened_s=now_s,
         )
-        is_short = anomaly.state == "closed" and self._reason_to_keep_out(anomaly, now_s) == "too_short"
-        self._put(anomaly, found, key, "opened", "recurring" if is_short else "first")
+        self._put(anomaly, found, key, "opened", "recurring" if chatters else "first")
         self._note(key, record("open", who=SERVICE, at_s=now_s, anomaly_id=anomaly.anomaly_id))
         self._refresh(key, now_s, is_new=True)
 
-    def _join(self, key: int, reason: str, anomaly: Anomaly, found: AnomalyClass, now_s: float) -> None:
+    def _join(
+        self,
+        key: int,
+        reason: str,
+        anomaly: Anomaly,
+        found: AnomalyClass,
+        now_s: float,
+        *,
+        chatters: bool,
+    ) -> None:
         incident = self._incidents[key]
         if incident.state == "false_alarm":
             reason = "judged_false_alarm"
-        elif reason == "same_series" and self._recurs(anomaly, found):
+        elif chatters:
             reason = "chattering"
-            if incident.cause != "chattering":
-                self._note(key, record("chatter", who=SERVICE, at_s=now_s, anomaly_id=anomaly.anomaly_id))
+            self._table.mark_chattering(self._subject(anomaly, found), key)
         role: MemberRole = "suppressed" if reason in SUPPRESSING else "joined"
         self._put(anomaly, found, key, role, reason)
         if role == "joined":
@@ -264,6 +295,7 @@ class IncidentGrouping:
         if len(counted) == 0:
             self._all_withdrawn(key, now_s)
             return
+        self._set_scope(key, counted)
         found = self._leading_class(rows, counted)
         sites = sorted({self._relations.site_ids[one] for one in rows["site"][~rows["withdrawn"]].tolist()})
         changed = msgspec.structs.replace(
@@ -279,6 +311,7 @@ class IncidentGrouping:
             site_ids=sites,
         )
         self._incidents[key] = changed = self._prioritised(key, changed, now_s, is_new=is_new)
+        self._note_quiet(key, rows, counted)
         if changed.is_over:
             return
         is_open = bool(np.isinf(counted["end_s"]).any())
@@ -289,6 +322,14 @@ class IncidentGrouping:
             self._sound(key, now_s, event="annunciate_again")
         self._suppress_children(key, now_s)
 
+    def _set_scope(self, key: int, counted: NDArray[np.void]) -> None:
+        """Note the quantities of the named causes, so that others at the same sites do not join by time alone."""
+        named = counted["quantities"][counted["named"]]
+        scope = int(np.bitwise_or.reduce(named)) if len(named) else ANY_QUANTITY
+        if scope != self._scopes.get(key, ANY_QUANTITY):
+            self._scopes[key] = scope
+            self._table.rows["scope"][self._table.of_incident(key)] = scope
+
     def _leading_class(self, rows: NDArray[np.void], counted: NDArray[np.void]) -> AnomalyClass:
         """Return the class that names an incident: of the greatest precedence, severity, and the earliest."""
         order = np.lexsort(
@@ -296,18 +337,15 @@ class IncidentGrouping:
         )
         found = self._classes[int(counted["anomaly_id"][order[0]])]
         silent = counted["family"] == Family.SILENCE
-        if (
-            found.cause == "device_silent"
-            and len(np.unique(counted["subject"][silent])) >= self._rules.silent_devices
-        ):
-            return found._replace(cause="power_or_network")
+        together = len(np.unique(counted["subject"][silent])) >= self._rules.silent_devices
+        if together and found.cause != "ingest_down":
+            return found._replace(kind="device", cause="power_or_network", family=Family.SILENCE)
         if found.precedence <= UNNAMED_PRECEDENCE and self._chatters(rows):
             return found._replace(kind="device", cause="chattering")
         return found
 
     def _chatters(self, rows: NDArray[np.void]) -> bool:
-        reasons = {self._members[one].reason for one in rows["anomaly_id"].tolist()}
-        return bool(reasons & {"chattering", "recurring"})
+        return bool(rows["chatters"].any())
 
     def _prioritised(self, key: int, incident: Incident, now_s: float, *, is_new: bool) -> Incident:
         if incident.consequence == BY_HAND:
@@ -398,20 +436,16 @@ class IncidentGrouping:
             self._incidents[key], suppressed_by="parent", parent_id=parent
         )
 
-    def _return_if_quiet(self, key: int, now_s: float) -> None:
-        incident = self._incidents[key]
-        rows = self._table.rows[self._table.of_incident(key)]
-        rows = rows[~rows["withdrawn"]]
-        counted = rows[~rows["suppressed"]]
-        if not incident.active or len(rows) == 0 or np.isinf(counted["end_s"]).any():
-            return
+    def _note_quiet(self, key: int, rows: NDArray[np.void], counted: NDArray[np.void]) -> None:
+        """Note when an incident returns to normal: some time after its last anomaly ended (off-delay)."""
         delay_s = (
             self._rules.chatter_quiet_s
             if self._chatters(rows)
-            else self._rules.off_delay_s[incident.priority - 1]
+            else self._rules.off_delay_s[self._incidents[key].priority - 1]
         )
-        if now_s - _latest_end(rows) >= delay_s:
-            self._return(key, now_s, f"no anomaly for {delay_s / 60:.0f} min")
+        is_open = bool(np.isinf(counted["end_s"]).any())
+        kept = rows[~rows["withdrawn"]]
+        self._quiet_s[key] = math.inf if is_open else _latest_end(kept) + delay_s
 
     def _return(self, key: int, now_s: float, why: str) -> None:
         incident = msgspec.structs.replace(self._incidents[key], active=False, returned_s=now_s)
@@ -470,10 +504,10 @@ class IncidentGrouping:
         self._members[member.anomaly_id], self._classes[member.anomaly_id] = member, found
         self._anomalies[member.anomaly_id] = anomaly
         self._table.put(
-            self._values(
-                anomaly, found, member.incident_id or KEPT_OUT, suppressed=member.role == "suppressed"
-            )
+            self._values(anomaly, found, member.incident_id or KEPT_OUT, member.role, member.reason)
         )
+        self._note_chattering(anomaly, found, member.incident_id or KEPT_OUT, member.reason)
+        self._note_maintenance(anomaly, member.reason)
 
     def _put(
         self,
@@ -507,17 +541,25 @@ class IncidentGrouping:
         self._classes[anomaly.anomaly_id] = found
         self._anomalies[anomaly.anomaly_id] = anomaly
         self._changed_members[anomaly.anomaly_id] = key
-        self._table.put(self._values(anomaly, found, key, suppressed=role == "suppressed"))
+        self._table.put(self._values(anomaly, found, key, role, reason))
+        self._note_chattering(anomaly, found, key, reason)
+        self._note_maintenance(anomaly, reason)
+
+    def _note_maintenance(self, anomaly: Anomaly, reason: str) -> None:
+        if reason == "maintenance" and anomaly.state == "open":
+            self._in_maintenance.add(anomaly.anomaly_id)
+        else:
+            self._in_maintenance.discard(anomaly.anomaly_id)
+
+    def _note_chattering(self, anomaly: Anomaly, found: AnomalyClass, key: int, reason: str) -> None:
+        if reason in CHATTERING and key != KEPT_OUT:
+            self._chattering_of[self._subject(anomaly, found)] = key
 
     def _key_of(self, anomaly_id: int) -> int:
         return int(self._table.rows["incident"][self._table.row_of[anomaly_id]])
 
-    def _row(self, anomaly: Anomaly, found: AnomalyClass, key: int, *, suppressed: bool) -> NDArray[np.void]:
-        row: NDArray[np.void] = np.array(self._values(anomaly, found, key, suppressed=suppressed), MEMBER_ROW)
-        return row
-
     def _values(
-        self, anomaly: Anomaly, found: AnomalyClass, key: int, *, suppressed: bool
+        self, anomaly: Anomaly, found: AnomalyClass, key: int, role: MemberRole, reason: str
     ) -> tuple[object, ...]:
         site = self._relations.index[anomaly.site_id]
         end_s = math.inf if anomaly.state == "open" else anomaly.start_s
@@ -529,6 +571,7 @@ class IncidentGrouping:
             site,
             self._areas[self._relations.area_ids[site]],
             self._subject(anomaly, found),
+            self._alarm(anomaly),
             anomaly.start_s,
             end_s,
             found.family,
@@ -537,13 +580,18 @@ class IncidentGrouping:
             self._number(f"cause {found.cause}"),
             found.quantities,
             anomaly.severity,
-            suppressed,
+            role == "suppressed",
+            reason in CHATTERING,
             anomaly.state == "withdrawn",
+            self._scopes.get(key, ANY_QUANTITY),
         )
 
     def _subject(self, anomaly: Anomaly, found: AnomalyClass) -> int:
         """Return the number of the subject; events at a site have one of their own for each named cause."""
         return self._number(f"{anomaly.subject} {found.cause if found.named else ''}")
+
+    def _alarm(self, anomaly: Anomaly) -> int:
+        return self._number(f"{anomaly.subject} by {anomaly.detector}")
 
     def _number(self, name: str) -> int:
         return self._names.setdefault(name, len(self._names) + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ MEMBER_ROW: Final = np.dtype(
         ("site", "<i4"),
         ("area", "<i4"),
         ("subject", "<i8"),  # of a series, device or site: equal for anomalies of the same one
+        ("alarm", "<i8"),  # of a subject and a detector: what chatters if it starts often
         ("start_s", "<f8"),
         ("end_s", "<f8"),  # inf while it is open
         ("family", "u1"),
@@ -31,10 +33,15 @@ MEMBER_ROW: Final = np.dtype(
         ("quantities", "<i8"),
         ("severity", "u1"),
         ("suppressed", "?"),
+        ("chatters", "?"),  # of a chattering series, which says nothing of its surroundings
         ("withdrawn", "?"),
+        ("scope", "<i8"),  # quantities of the named causes of its incident
     ]
 )
 """One anomaly of the table."""
+
+
+SAME_SERIES_RANK: Final = -0.4  # with a misfit below 1: after an outage that explains it, before the rest
 
 
 class Match(NamedTuple):
@@ -54,6 +61,9 @@ class MemberTable:
         self._n = 0
         self.row_of: dict[int, int] = {}
         """Row by anomaly id."""
+        self._rows_of_incident: dict[int, list[int]] = {}
+        self._newest_of_subject: dict[int, int] = {}
+        self._starts_of_alarm: dict[int, list[float]] = {}
 
     def __len__(self) -> int:
         return self._n
@@ -67,17 +77,55 @@ class MemberTable:
         """Insert or replace the row of an anomaly, by its id; return its number."""
         anomaly_id = int(values[0])  # type: ignore[call-overload]
         row = self.row_of.get(anomaly_id)
+        row_is_new = row is None
         if row is None:
             if self._n == len(self._rows):
                 self._rows = np.concatenate([self._rows, np.zeros_like(self._rows)])
             row = self.row_of[anomaly_id] = self._n
             self._n += 1
+        else:
+            self._forget_start(row)
+            if self._rows[row]["incident"] != values[1]:
+                self._rows_of_incident[int(self._rows[row]["incident"])].remove(row)
+                row_is_new = True
         self._rows[row] = values
+        if row_is_new:
+            self._rows_of_incident.setdefault(int(self._rows[row]["incident"]), []).append(row)
+        subject, start_s = int(self._rows[row]["subject"]), float(self._rows[row]["start_s"])
+        bisect.insort(self._starts_of_alarm.setdefault(int(self._rows[row]["alarm"]), []), start_s)
+        newest = self._newest_of_subject.get(subject, row)
+        # What an outage explains says nothing of later anomalies of the series; what chatters is found again.
+        is_anchor = not self._rows[row]["suppressed"] or self._rows[row]["chatters"]
+        if (self._rows[row]["incident"] != 0 and is_anchor) and (
+            self._rows[newest]["incident"] == 0 or start_s >= self._rows[newest]["start_s"]
+        ):
+            self._newest_of_subject[subject] = row
         return row
+
+    def newest_of_subject(self, subject: int) -> int | None:
+        """Return the row of the newest anomaly of a subject that is in an incident; None if there is none."""
+        row = self._newest_of_subject.get(subject)
+        return None if row is None or self._rows[row]["withdrawn"] else row
+
+    def starts_near(self, alarm: int, start_s: float, within_s: float) -> int:
+        """Count the anomalies of a subject and detector that start within a time of ``start_s`` [s], itself included."""
+        starts_s = self._starts_of_alarm.get(alarm, [])
+        return bisect.bisect_right(starts_s, start_s + within_s) - bisect.bisect_left(
+            starts_s, start_s - within_s
+        )
+
+    def mark_chattering(self, subject: int, incident: int) -> None:
+        """Mark the anomalies of a subject in an incident as of a chattering series."""
+        rows = self.of_incident(incident)
+        self._rows["chatters"][rows[self._rows["subject"][rows] == subject]] = True
+
+    def _forget_start(self, row: int) -> None:
+        starts_s = self._starts_of_alarm[int(self._rows[row]["alarm"])]
+        starts_s.pop(bisect.bisect_left(starts_s, float(self._rows[row]["start_s"])))
 
     def of_incident(self, key: int) -> NDArray[np.intp]:
         """Return the row numbers of an incident, oldest insertion first."""
-        return np.flatnonzero(self.rows["incident"] == key)
+        return np.array(self._rows_of_incident.get(key, ()), np.intp)
 
 
 def best_match(
@@ -88,6 +136,7 @@ def best_match(
     rules: GroupingRules,
     *,
     now_s: float,
+    same_series_only: bool = False,
 ) -> Match | None:
     """Return the incident that an anomaly fits best; None if it fits none.
 
@@ -97,23 +146,38 @@ def best_match(
     candidate : the anomaly, one row of `MEMBER_ROW`
     found : its class
     now_s : Unix seconds [s]; until when an open anomaly has lasted
+    same_series_only : whether the series chatters, so that it says nothing of its surroundings
 
     Notes
     -----
-    Each relation (same series or device, same site, along the river, along the road, silent together, explained by
+    An anomaly of the same series (device, site) that lasts or ended lately wins. Else each relation (same site, along the river, along the road, silent together, explained by
     an outage, rain) has a misfit from 0 to 1 in time and a rank; the lowest sum of both wins.
 
     """
-    rows = table.rows
-    rows = rows[(rows["incident"] != 0) & ~rows["withdrawn"]]
-    if len(rows) == 0:
-        return None
     start_s, site = float(candidate["start_s"]), int(candidate["site"])
+    same: Match | None = None
+    newest = table.newest_of_subject(int(candidate["subject"]))
+    if newest is not None:
+        row = table.rows[newest]
+        misfit = (
+            _time_outside(start_s, row["start_s"], min(row["end_s"], max(now_s, start_s))) / rules.rejoin_s
+        )
+        if misfit <= 1.0:
+            same = Match(int(row["incident"]), "same_series", newest, SAME_SERIES_RANK + float(misfit))
+    if same_series_only:
+        return same
+    rows = table.rows
+    rows = rows[(rows["incident"] != 0) & ~rows["withdrawn"] & ~rows["chatters"] & ~rows["suppressed"]]
+    if len(rows) == 0:
+        return same
     gap_s = _time_outside(start_s, rows["start_s"], np.minimum(rows["end_s"], max(now_s, start_s)))
     late_s = start_s - rows["start_s"]
     may_mix = ~(rows["named"] & found.named) | (rows["cause"] == candidate["cause"])
     overlap = (rows["quantities"] & int(candidate["quantities"])) != 0
     same_site = rows["site"] == site
+    # Different quantities of a site belong together if they depart together, unless a cause tells which ones do.
+    in_scope = (rows["scope"] & int(candidate["quantities"])) != 0
+    may_share = in_scope & (overlap | (np.abs(late_s) <= rules.same_sensor_s))
     is_sensor = (rows["family"] == Family.SENSOR) | (found.family == Family.SENSOR)
     spreads = _spreading(rows, found, may_mix=may_mix, overlap=overlap)
     silent = rows["family"] == Family.SILENCE
@@ -128,7 +192,6 @@ def best_match(
     )
     site_limit_s = np.where(is_sensor, rules.same_sensor_s, rules.same_site_s)
     conditions = (
-        ("same_series", 0.0, rows["subject"] == candidate["subject"], gap_s / rules.rejoin_s),
         (
             "same_outage",
             0.0,
@@ -137,14 +200,18 @@ def best_match(
         ),
         (
             "explained_by_outage",
-            1.0,
+            -1.0 if found.family == Family.SENSOR else 3.5,
             silent & same_site & (found.family not in {Family.SILENCE, Family.LETTERS, Family.OUTAGE}),
             gap_s / rules.after_outage_s,
         ),
         (
             "same_site",
             1.0,
-            same_site & may_mix & ~silent & (found.family not in {Family.SILENCE, Family.LETTERS}),
+            same_site
+            & may_mix
+            & ~silent
+            & may_share
+            & (found.family not in {Family.SILENCE, Family.LETTERS}),
             np.where(
                 ~is_sensor & (gap_s == 0.0) & overlap,
                 np.minimum(np.abs(late_s) / rules.keep_s, 1.0),
@@ -174,7 +241,7 @@ def best_match(
             np.minimum(np.abs(late_s), gap_s + rules.storm_s / 2) / rules.storm_s,
         ),
     )
-    return _lowest(rows, table, conditions)
+    return _lowest(rows, table, conditions, same)
 
 
 def _spreading(
@@ -217,8 +284,8 @@ def _lowest(
     rows: NDArray[np.void],
     table: MemberTable,
     conditions: tuple[tuple[str, float, NDArray[np.bool_], NDArray[np.float64]], ...],
+    best: Match | None,
 ) -> Match | None:
-    best: Match | None = None
     for reason, rank, holds, misfit in conditions:
         total = np.where(holds & (misfit <= 1.0), misfit + rank, np.inf)
         at = int(total.argmin())
