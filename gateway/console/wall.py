@@ -15,6 +15,7 @@ from gateway.console.page_parts import page_parts
 from gateway.console.platform_state import PlatformState
 from gateway.console.translations import Language
 from gateway.console.visitor import LANGUAGE_COOKIE, PMTILES_PATH, CurrentState, CurrentVisitor, page_response
+from gateway.transport.compression import PMTILES_MEDIA_TYPE
 
 router = APIRouter(include_in_schema=False)
 
@@ -59,7 +60,7 @@ async def map_tiles(visitor: CurrentVisitor) -> FileResponse:
     path = visitor.context.settings.map_pmtiles
     if not path:
         raise not_found("file", "map.pmtiles")
-    return FileResponse(path, media_type="application/vnd.pmtiles")
+    return FileResponse(path, media_type=PMTILES_MEDIA_TYPE)
 
 
 @router.get("/console/language/{language}")

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 MIN_COMPRESSED_BYTES = 2000  # smaller responses are sent uncompressed
 GZIP_LEVEL = 4
-# Events must not wait in the compressor's buffer; Parquet is compressed already (zstd).
-UNCOMPRESSED_TYPES = (*DEFAULT_EXCLUDED_CONTENT_TYPES, MEDIA_TYPES["parquet"])
+PMTILES_MEDIA_TYPE = "application/vnd.pmtiles"
+# Events must not wait in the compressor's buffer; Parquet and map tiles are compressed already.
+UNCOMPRESSED_TYPES = (*DEFAULT_EXCLUDED_CONTENT_TYPES, MEDIA_TYPES["parquet"], PMTILES_MEDIA_TYPE)
 
 
 class CompressionMiddleware:

@@ -1,0 +1,122 @@
+"""Tests the map of the console: a base from a PMTiles file or a tile server, networks without one."""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+from gateway.settings import Settings
+from ingest_service.storage.contract.models import Area, Device, Directory, Link, Node, Series, Site
+from ingest_service.storage.memory.store import MemoryStore
+from tests.support.asgi import send_request
+from tests.support.console import serve_console
+from tests.support.console_pages import wait_for_map
+from tests.support.gateway_access import HEADERS, gateway_app
+from tests.support.process_heartbeats import alive
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, ConsoleMessage
+
+TILE_COLOUR = (200, 30, 120)
+
+
+def one_site() -> MemoryStore:
+    """A store with one site on a river."""
+    store = MemoryStore()
+    place = {"area_id": "t", "lon": 120.5, "lat": 30.7}
+    mouth = place | {"lon": 120.6}
+    store.enrol(
+        Directory(
+            areas=[Area(area_id="t", level="town", en="Town", zh="镇")],
+            sites=[Site(site_id="s", kind="river_section", en="Weir", zh="堰", **place)],
+            devices=[Device(device_id="d", area_id="t")],
+            series=[Series(site_id="s", quantity="ph")],
+            nodes=[
+                Node(node_id="a", network="river", kind="section", en="Weir", zh="堰", site_id="s", **place),
+                Node(node_id="b", network="river", kind="mouth", en="Mouth", zh="河口", **mouth),
+            ],
+            links=[
+                Link(
+                    link_id="l", network="river", from_node="a", to_node="b", en="Reach", zh="河段",
+                    length_m=9000, speed_m_s=0.3,
+                )
+            ],
+        )
+    )  # fmt: skip
+    return store
+
+
+def pmtiles_archive() -> bytes:
+    """A PMTiles archive (version 3) with one PNG tile, of the whole world."""
+    made = io.BytesIO()
+    Image.new("RGB", (256, 256), TILE_COLOUR).save(made, "PNG")
+    tile = made.getvalue()
+    length = bytes([len(tile) & 0x7F | 0x80, len(tile) >> 7])
+    directory = bytes([1, 0, 1]) + length + bytes([1])  # entries, first id, run length, length, offset + 1
+    metadata = b"{}"
+    parts = (127, len(directory), 127 + len(directory), len(metadata))
+    tiles_at = 127 + len(directory) + len(metadata)
+    header = b"PMTiles\x03" + struct.pack("<11Q", *parts, 0, 0, tiles_at, len(tile), 1, 1, 1)
+    uncompressed, png = 1, 2
+    header += struct.pack("<6B", 1, uncompressed, uncompressed, png, 0, 0)
+    header += struct.pack("<4iB2i", -1_800_000_000, -850_000_000, 1_800_000_000, 850_000_000, 0, 0, 0)
+    assert len(header) == 127
+    assert 128 <= len(tile) < 1 << 14
+    return header + directory + metadata + tile
+
+
+def test_a_pmtiles_file_is_drawn_below_the_network(browser: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "town.pmtiles"
+    path.write_bytes(pmtiles_archive())
+    store = one_site()
+    settings = Settings(map_pmtiles=str(path), map_attribution="© the town")
+    errors: list[ConsoleMessage] = []
+    with alive(store, every_s=0.5):
+        for address in serve_console(store, settings=settings):
+            one = browser.new_context(locale="en-US", viewport={"width": 1366, "height": 768}).new_page()
+            one.on("console", lambda message: errors.append(message))
+            one.goto(address)
+            wait_for_map(one)
+            expect(one.get_by_text("© the town")).to_have_count(1)
+            one.wait_for_timeout(1000)
+            picture = Image.open(io.BytesIO(one.locator("#map canvas").screenshot())).convert("RGB")
+            one.screenshot(path=tmp_path / "pmtiles.png")
+            assert picture.getpixel((40, 40)) == TILE_COLOUR
+            assert one.evaluate("document.getElementById('map').map.getStyle().layers.map(it => it.id)") == [
+                "background",
+                "base",
+                "links",
+                "nodes",
+            ]
+            assert [it.text for it in errors if it.type == "error"] == []
+
+
+@pytest.mark.parametrize("accepted", ["gzip", "identity"])
+def test_a_pmtiles_file_is_sent_by_ranges_and_as_it_is(tmp_path: Path, accepted: str) -> None:
+    path = tmp_path / "town.pmtiles"
+    path.write_bytes(bytes(range(256)) * 40)
+    app = gateway_app(MemoryStore(), console=True, settings=Settings(map_pmtiles=str(path)))
+    headers = {**HEADERS, "Range": "bytes=100-4099", "Accept-Encoding": accepted}
+    answer = send_request(app, "GET", "/console/map.pmtiles", headers=headers)
+    assert (answer.status_code, answer.headers["content-length"]) == (206, "4000")
+    assert answer.content == path.read_bytes()[100:4100]
+    without = gateway_app(MemoryStore(), console=True)
+    assert send_request(without, "GET", "/console/map.pmtiles", headers=HEADERS).status_code == 404
+    assert send_request(app, "GET", "/console/map.pmtiles").status_code == 401
+
+
+def test_only_the_configured_tile_server_may_be_reached() -> None:
+    tiles = "https://tiles.example:8443/{z}/{x}/{y}.png"
+    for settings, reached in ((Settings(map_tiles=tiles), True), (Settings(), False)):
+        app = gateway_app(one_site(), console=True, settings=settings)
+        answer = send_request(app, "GET", "/", headers=HEADERS)
+        policy = answer.headers["content-security-policy"]
+        assert ("https://tiles.example:8443" in policy, "tiles.example" in answer.text) == (reached, reached)
+        assert policy.count("https:") == 2 * reached, "for images and for connections"
