@@ -77,11 +77,15 @@ def test_a_pmtiles_file_is_drawn_below_the_network(browser: Browser, tmp_path: P
     path.write_bytes(pmtiles_archive())
     store = one_site()
     settings = Settings(map_pmtiles=str(path), map_attribution="© the town")
-    errors: list[ConsoleMessage] = []
+    messages: list[tuple[str, str]] = []
+
+    def keep(message: ConsoleMessage) -> None:
+        messages.append((message.type, message.text))
+
     with alive(store, every_s=0.5):
         for address in serve_console(store, settings=settings):
             one = browser.new_context(locale="en-US", viewport={"width": 1366, "height": 768}).new_page()
-            one.on("console", lambda message: errors.append(message))
+            one.on("console", keep)
             one.goto(address)
             wait_for_map(one)
             expect(one.get_by_text("© the town")).to_have_count(1)
@@ -95,7 +99,7 @@ def test_a_pmtiles_file_is_drawn_below_the_network(browser: Browser, tmp_path: P
                 "links",
                 "nodes",
             ]
-            assert [it.text for it in errors if it.type == "error"] == []
+            assert [text for kind, text in messages if kind == "error"] == []
 
 
 @pytest.mark.parametrize("accepted", ["gzip", "identity"])

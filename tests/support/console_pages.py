@@ -22,6 +22,8 @@ STATUS_COUNTS = """() => {
   return counts;
 }"""
 SHOWN_TEXTS = """() => {
+  // What is marked as English is meant to be: ids, details of messages.
+  document.querySelectorAll('[lang="en"]').forEach(one => { one.hidden = true; });
   const found = [document.title, document.body.innerText];
   document.querySelectorAll("[title], [alt], [placeholder], [aria-label]").forEach(one =>
     ["title", "alt", "placeholder", "aria-label"].forEach(name => found.push(one.getAttribute(name) ?? "")));
@@ -48,10 +50,13 @@ def shown_texts(page: Page) -> list[str]:
     return [one.replace(MARKUP_IN_NAMES, "") for one in texts]
 
 
-def serious_findings(page: Page) -> list[str]:
+def serious_findings(page: Page, *, contrast_only: bool = False) -> list[str]:
     """Return the serious and critical findings of axe-core on a page, each with the first element."""
     page.add_script_tag(path=AXE)
-    result: dict[str, Any] = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
+    options: dict[str, Any] = {"resultTypes": ["violations"]}
+    if contrast_only:
+        options["runOnly"] = ["color-contrast"]
+    result: dict[str, Any] = page.evaluate("options => axe.run(document, options)", options)
     return [
         f"{one['id']}: {one['nodes'][0]['target']} {one['nodes'][0].get('failureSummary', '')}"
         for one in result["violations"]
