@@ -41,7 +41,9 @@ def found(store: PostgresStore) -> list[Incident]:
     return sorted(Incidents(store).found(EVERYTHING), key=lambda one: one.incident_id)
 
 
-def test_an_event_that_crosses_towns_is_one_incident_and_a_restart_repeats_nothing(store: PostgresStore) -> None:
+def test_an_event_that_crosses_towns_is_one_incident_and_a_restart_repeats_nothing(
+    store: PostgresStore,
+) -> None:
     start_s = time.time() - 5 * 3600
     store.record_anomalies([series_anomaly(store, "a-r0", "ammonia_nitrogen", start_s)])
     maintain(store)
