@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -121,7 +122,7 @@ class PartsFeeds:
 
     def __init__(self) -> None:
         self._feeds: dict[object, PartsFeed] = {}
-        self._streams_by_principal: dict[str, int] = {}
+        self._streams_by_principal: Counter[str] = Counter()
 
     def feed_of(self, visitor: Visitor, states: StateCaches) -> PartsFeed:
         """Return the feed for a visitor's language and what he may see."""
@@ -130,15 +131,17 @@ class PartsFeeds:
             self._feeds[key] = PartsFeed(visitor, states.cache_of(visitor))
         return self._feeds[key]
 
-    @contextmanager
-    def counted(self, principal_id: str) -> Iterator[None]:
-        """Count a stream of a principal within the context; raise `ProblemError` 429 beyond `MAX_STREAMS`."""
-        n_streams = self._streams_by_principal.get(principal_id, 0)
-        if n_streams >= MAX_STREAMS:
+    def check_room(self, principal_id: str) -> None:
+        """Raise `ProblemError` 429 where a principal has `MAX_STREAMS` streams."""
+        if self._streams_by_principal[principal_id] >= MAX_STREAMS:
             raise ProblemError(
                 429, f"{MAX_STREAMS} pages are open with this key: close some", headers={"Retry-After": "5"}
             )
-        self._streams_by_principal[principal_id] = n_streams + 1
+
+    @contextmanager
+    def counted(self, principal_id: str) -> Iterator[None]:
+        """Count a stream of a principal within the context."""
+        self._streams_by_principal[principal_id] += 1
         try:
             yield
         finally:
@@ -162,11 +165,11 @@ async def live(
             raise ProblemError(422, f"part: there is no {name!r}; there are {', '.join(PART_NAMES)}")
         shown[name] = digest
     feeds: PartsFeeds = request.app.state.console_feeds
-    counted = feeds.counted(visitor.context.principal.principal_id)
-    counted.__enter__()  # before the response begins: beyond the limit it is a 429
+    principal_id = visitor.context.principal.principal_id
+    feeds.check_room(principal_id)
     feed = feeds.feed_of(visitor, request.app.state.console_states)
     return StreamingResponse(
-        _event_stream(feed, PageStream(shown), counted),
+        _event_stream(feed, PageStream(shown), feeds.counted(principal_id)),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
@@ -175,13 +178,10 @@ async def live(
 async def _event_stream(
     feed: PartsFeed, stream: PageStream, counted: AbstractContextManager[None]
 ) -> AsyncGenerator[str]:
-    try:
-        with feed.subscribed(stream):
-            async with aclosing(stream.events()) as events:
-                async for event in events:
-                    yield event
-    finally:
-        counted.__exit__(None, None, None)
+    with counted, feed.subscribed(stream):
+        async with aclosing(stream.events()) as events:
+            async for event in events:
+                yield event
 
 
 def _tick() -> str:

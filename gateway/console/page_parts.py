@@ -64,7 +64,7 @@ class PagePart(NamedTuple):
 ELEMENTS: Mapping[PartName, tuple[str, str]] = {
     "figures": ("dl", ' class="figures"'),
     "health": ("div", ' class="panel health"'),
-    "now": ("div", ' class="now-list"'),
+    "now": ("div", ' class="now-list" aria-live="polite" aria-relevant="additions"'),
     "map-states": ("script", ' type="application/json"'),
     "incident-revisions": ("script", ' type="application/json"'),
 }
