@@ -20,7 +20,7 @@ from gateway.auth.authorization import (
     RequiredRight,
     requires,
 )
-from gateway.console.page_parts import page_parts
+from gateway.console.page_parts import PageParts
 from gateway.console.translations import TRANSLATIONS
 from gateway.console.visitor import CurrentState, CurrentVisitor, page_response, require
 from ingest_service.storage.contract.errors import StoreError
@@ -68,7 +68,7 @@ async def dead_letters_page(
     return page_response(
         visitor,
         "dead_letters.html",
-        parts=page_parts(visitor, state),
+        parts=PageParts(visitor, state),
         rows=rows,
         message=message or ("" if rows else "no_letters"),
         notice=visitor.text(f"{action}_done", int(number)) if done else "",
@@ -93,7 +93,7 @@ async def dead_letter_page(
     return page_response(
         visitor,
         "dead_letter.html",
-        parts=page_parts(visitor, state),
+        parts=PageParts(visitor, state),
         row=letter_row(matched[0], visitor),
         letter=matched[0],
         payload=payload_text(matched[0].payload),

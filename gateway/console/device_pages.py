@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from analytics.service.network_state import STALE_INTERVALS
 from gateway.auth.authorization import CONSOLE, requires
-from gateway.console.page_parts import page_parts
+from gateway.console.page_parts import PageParts
 from gateway.console.visitor import CurrentState, CurrentVisitor, page_response
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ async def devices_page(visitor: CurrentVisitor, state: CurrentState) -> HTMLResp
         )
     rows.sort(key=lambda row: (ORDER.index(row["state"]), row["device"].device_id))
     return page_response(
-        visitor, "devices.html", parts=page_parts(visitor, state), rows=rows, bad_clock_s=BAD_CLOCK_S
+        visitor, "devices.html", parts=PageParts(visitor, state), rows=rows, bad_clock_s=BAD_CLOCK_S
     )
 
 

@@ -38,7 +38,7 @@ from gateway.console.incident_view import (
     record_values,
 )
 from gateway.console.map_features import STATUSES
-from gateway.console.page_parts import page_parts
+from gateway.console.page_parts import PageParts
 from gateway.console.plot_range import PlotRange, range_around
 from gateway.console.series_pages import plot_values
 from gateway.console.visitor import CurrentState, CurrentVisitor, page_response, require
@@ -76,7 +76,7 @@ async def incidents_page(
     return page_response(
         visitor,
         "incidents.html",
-        parts=page_parts(visitor, state),
+        parts=PageParts(visitor, state),
         status=status,
         rows=[incident_row(one, visitor, state.directory_index) for one in ordered],
     )
@@ -92,7 +92,7 @@ async def tasks_page(visitor: CurrentVisitor, state: CurrentState) -> HTMLRespon
     return page_response(
         visitor,
         "tasks.html",
-        parts=page_parts(visitor, state),
+        parts=PageParts(visitor, state),
         rows=[incident_row(one, visitor, state.directory_index) for one in sorted_for_work(own)],
     )
 
@@ -372,7 +372,7 @@ async def _page(
         visitor,
         "incident.html",
         http_status=status,
-        parts=page_parts(visitor, state),
+        parts=PageParts(visitor, state),
         notice=notice,
         refusal=refusal,
         statuses=STATUSES,

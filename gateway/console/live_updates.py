@@ -19,7 +19,7 @@ from pydantic import Field
 
 from gateway.api.problems import ProblemError
 from gateway.auth.authorization import CONSOLE_LIVE, requires
-from gateway.console.page_parts import PART_NAMES, PagePart, PartName, page_parts
+from gateway.console.page_parts import PART_NAMES, PagePart, PageParts, PartName
 from gateway.console.visitor import CurrentVisitor
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class PageStream:
         self._waiting: dict[PartName, PagePart] = {}
         self._arrived = asyncio.Event()
 
-    def offer(self, parts: dict[PartName, PagePart]) -> None:
+    def offer(self, parts: PageParts) -> None:
         """Keep the parts that the page has and shows in another form."""
         for name, digest in self._shown.items():
             if parts[name].digest == digest:
@@ -88,7 +88,7 @@ class PartsFeed:
         self._state_cache = state_cache
         self._streams: set[PageStream] = set()
         self._task: asyncio.Task[None] | None = None
-        self._parts: dict[PartName, PagePart] | None = None
+        self._parts: PageParts | None = None
 
     @contextmanager
     def subscribed(self, stream: PageStream) -> Iterator[None]:
@@ -111,7 +111,7 @@ class PartsFeed:
         while True:
             state = await self._state_cache.newest()
             if state is not None:
-                self._parts = page_parts(self._visitor, state)
+                self._parts = PageParts(self._visitor, state)
                 for stream in self._streams:
                     stream.offer(self._parts)
             await asyncio.sleep(REFRESH_INTERVAL_S)

@@ -70,20 +70,23 @@ ELEMENTS: Mapping[PartName, tuple[str, str]] = {
 }
 
 
-def page_parts(visitor: Visitor, state: PlatformState) -> dict[PartName, PagePart]:
-    """Return all parts of a state; their content does not depend on the time, so that it changes rarely."""
-    contents: dict[PartName, Callable[[Visitor, PlatformState], str]] = {
-        "figures": _figures,
-        "health": _health,
-        "now": _now,
-        "map-states": _map_states,
-        "incident-revisions": _incident_revisions,
-    }
-    return {name: _part(name, contents[name](visitor, state)) for name in PART_NAMES}
+class PageParts(dict[PartName, PagePart]):
+    """The parts of a state by name, each rendered when it is first used.
 
+    Their content does not depend on the time, so that it changes rarely.
+    """
 
-def _part(name: PartName, content: str) -> PagePart:
-    return PagePart(name, content, hashlib.sha256(content.encode()).hexdigest()[:HASH_CHARS])
+    def __init__(self, visitor: Visitor, state: PlatformState) -> None:
+        super().__init__()
+        self._visitor = visitor
+        self._state = state
+
+    def __missing__(self, name: PartName) -> PagePart:
+        """Render a part."""
+        content = RENDERERS[name](self._visitor, self._state)
+        digest = hashlib.sha256(content.encode()).hexdigest()[:HASH_CHARS]
+        self[name] = PagePart(name, content, digest)
+        return self[name]
 
 
 def _figures(visitor: Visitor, state: PlatformState) -> str:
@@ -139,6 +142,15 @@ def _label(one: Incident, visitor: Visitor, state: PlatformState) -> dict[str, A
 
 def _incident_revisions(_visitor: Visitor, state: PlatformState) -> str:
     return json.dumps({str(one.incident_id): one.revision for one in state.incidents})
+
+
+RENDERERS: Mapping[PartName, Callable[[Visitor, PlatformState], str]] = {
+    "figures": _figures,
+    "health": _health,
+    "now": _now,
+    "map-states": _map_states,
+    "incident-revisions": _incident_revisions,
+}
 
 
 def anomaly_row(one: Anomaly, visitor: Visitor, state: PlatformState) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from ingest_service.storage.health.processes import DatabaseCondition, ProcessIn
 from ingest_service.storage.health.readiness import Readiness
 
 CACHE_S = 1.0
+NO_WAIT_WITHIN_S = 3.0  # a page shows a state of this age while the next one is read, and gets that pushed
 MAX_INCIDENTS = 500
 WORST_FIRST: tuple[DatabaseCondition, ...] = ("away", "read-only", "writable")
 MAX_PAGE_WAIT_S = 1.0  # a page that waits longer shows the last state, with its age
@@ -93,7 +94,9 @@ class PlatformStateCache:
         if cached is None or cached.database != "writable" or time.time() - cached.read_at_s > CACHE_S:
             if self._refresh_task is None or self._refresh_task.done():
                 self._refresh_task = asyncio.create_task(self._refresh())
-            await asyncio.wait([self._refresh_task], timeout=MAX_PAGE_WAIT_S)
+            is_fresh = cached is not None and time.time() - cached.read_at_s < NO_WAIT_WITHIN_S
+            if cached is None or cached.database != "writable" or not is_fresh:
+                await asyncio.wait([self._refresh_task], timeout=MAX_PAGE_WAIT_S)
             if self._refresh_task.done():
                 self._refresh_task.result()
         newest = self._latest_state

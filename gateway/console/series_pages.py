@@ -14,7 +14,7 @@ from analytics.service import network_state
 from gateway.api.problems import not_found
 from gateway.auth.authorization import CONSOLE, requires
 from gateway.console import plot_range, series_chart
-from gateway.console.page_parts import anomaly_row, page_parts
+from gateway.console.page_parts import PageParts, anomaly_row
 from gateway.console.plot_range import DEFAULT_RANGE_H, RANGE_CHOICES_H, PlotRange, range_around
 from gateway.console.visitor import CurrentState, CurrentVisitor, page_response
 
@@ -58,7 +58,7 @@ async def series_page(
     if series is None:
         raise not_found("series", series_id)
     plot = await plot_values(visitor, state, series, PlotRange(hours), None)
-    return page_response(visitor, "series.html", parts=page_parts(visitor, state), anomaly=None, **plot)
+    return page_response(visitor, "series.html", parts=PageParts(visitor, state), anomaly=None, **plot)
 
 
 @router.get("/console/anomalies/{anomaly_id}")
@@ -69,7 +69,7 @@ async def anomaly_page(visitor: CurrentVisitor, state: CurrentState, anomaly_id:
     if one is None or one.site_id not in state.directory_index.sites:
         raise not_found("anomaly", anomaly_id)
     values = await anomaly_values(visitor, state, one)
-    return page_response(visitor, "series.html", parts=page_parts(visitor, state), **values)
+    return page_response(visitor, "series.html", parts=PageParts(visitor, state), **values)
 
 
 @router.get("/console/anomalies")
@@ -80,7 +80,7 @@ async def anomalies_page(visitor: CurrentVisitor, state: CurrentState) -> HTMLRe
     return page_response(
         visitor,
         "anomalies.html",
-        parts=page_parts(visitor, state),
+        parts=PageParts(visitor, state),
         rows=[anomaly_row(one, visitor, state) for one in shown],
         unlisted=len(state.anomalies) - len(shown),
     )
@@ -96,7 +96,7 @@ async def sites_page(visitor: CurrentVisitor, state: CurrentState) -> HTMLRespon
     return page_response(
         visitor,
         "sites.html",
-        parts=page_parts(visitor, state),
+        parts=PageParts(visitor, state),
         rows=[
             (one, statuses.get(one.site_id, "unknown"), areas.get(one.area_id))
             for one in sorted(index.directory.sites, key=visitor.name)
@@ -119,7 +119,7 @@ async def site_page(visitor: CurrentVisitor, state: CurrentState, site_id: SiteI
     return page_response(
         visitor,
         "site.html",
-        parts=page_parts(visitor, state),
+        parts=PageParts(visitor, state),
         site=site,
         area=next((one for one in index.directory.areas if one.area_id == site.area_id), None),
         status=node.status if node else "unknown",

@@ -16,7 +16,7 @@ from gateway.api.problems import ProblemError
 from gateway.api.routes import duty, keys_and_audit, notifications
 from gateway.auth.authorization import CONSOLE, KEY_ADMINISTRATION, requires
 from gateway.auth.principal import Role
-from gateway.console.page_parts import page_parts
+from gateway.console.page_parts import PageParts
 from gateway.console.visitor import CurrentState, CurrentVisitor, page_response
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ async def _page(
         visitor,
         "settings.html",
         http_status=status,
-        parts=page_parts(visitor, state),
+        parts=PageParts(visitor, state),
         principal=principal,
         areas=[one for one in index.directory.areas if one.area_id in index.visible_area_ids],
         is_unrestricted=principal.areas is None,

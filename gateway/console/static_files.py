@@ -26,13 +26,13 @@ MEDIA_TYPES = {
 }
 CACHE_FOR_GOOD = "public, max-age=31536000, immutable"  # another version has another address
 VERSION_CHARS = 12
+GZIP_LEVEL = 6
 
 
 class StaticFile(NamedTuple):
-    """A file of the console, as it is and compressed."""
+    """A file of the console."""
 
     content: bytes
-    compressed: bytes
     media_type: str
 
 
@@ -45,9 +45,14 @@ def static_files() -> dict[str, StaticFile]:
         for one in folder.iterdir():
             media_type = MEDIA_TYPES.get("." + one.name.rpartition(".")[2])
             if one.is_file() and media_type is not None:
-                content = one.read_bytes()
-                found[prefix + one.name] = StaticFile(content, gzip.compress(content, 9), media_type)
+                found[prefix + one.name] = StaticFile(one.read_bytes(), media_type)
     return found
+
+
+@cache
+def compressed(name: str) -> bytes:
+    """Return a file compressed; the first request for it waits some 40 ms."""
+    return gzip.compress(static_files()[name].content, GZIP_LEVEL)
 
 
 @cache
@@ -76,6 +81,6 @@ async def static_file(request: Request, file_version: str, name: str) -> Respons
     headers = {"Cache-Control": CACHE_FOR_GOOD, "Vary": "Accept-Encoding"}
     if accepts_gzip(request.headers.get("accept-encoding", "")):
         return Response(
-            one.compressed, media_type=one.media_type, headers={**headers, "Content-Encoding": "gzip"}
+            compressed(name), media_type=one.media_type, headers={**headers, "Content-Encoding": "gzip"}
         )
     return Response(one.content, media_type=one.media_type, headers=headers)

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from gateway.api.problems import not_found
 from gateway.auth.authorization import CONSOLE, PUBLIC, requires
 from gateway.console.map_features import STATUSES, network_features
-from gateway.console.page_parts import page_parts
+from gateway.console.page_parts import PageParts
 from gateway.console.platform_state import PlatformState
 from gateway.console.translations import Language
 from gateway.console.visitor import LANGUAGE_COOKIE, PMTILES_PATH, CurrentState, CurrentVisitor, page_response
@@ -38,7 +38,7 @@ async def wall(
     return page_response(
         visitor,
         "wall.html",
-        parts=page_parts(visitor, state),
+        parts=PageParts(visitor, state),
         statuses=STATUSES,
         plotted_series_id=first_series_id(state),
     )

@@ -81,7 +81,7 @@ document.addEventListener("towntwin:part", event => {
   const shown = document.getElementById("incident");
   const revisions = JSON.parse(document.getElementById("incident-revisions").textContent);
   const newest = shown && revisions[shown.dataset.id];
-  if (!newest || newest === Number(shown.dataset.revision)) return;
+  if (!newest || newest <= Number(shown.dataset.revision)) return;
   const isBusy = document.activeElement?.closest("main form") || document.querySelector("main details.action[open]");
   if (!isBusy)
     htmx.ajax("GET", location.pathname, {target: "#main", select: "#main", swap: "outerHTML show:none"});
