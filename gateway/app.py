@@ -52,6 +52,7 @@ from gateway.transport.forwarded_headers import ForwardedHeaders, parse_base_url
 from gateway.transport.head_requests import HeadMiddleware
 from gateway.transport.null_characters import NullCharacterFilter
 from ingest_service.storage.postgres.api_keys import ApiKeyStore
+from ingest_service.storage.postgres.incidents import Incidents
 from ingest_service.storage.postgres.row_level_security import ALL_AREAS
 from ingest_service.storage.postgres.store import PostgresStore
 
@@ -114,7 +115,12 @@ def create_app(
     request_queues = RequestQueues(settings)
     platform_health = PlatformHealth(store, directories, settings)
     broadcaster = EventBroadcaster(
-        unscoped_store, directories, settings, platform_health.tasks, request_queues.heavy
+        unscoped_store,
+        directories,
+        settings,
+        platform_health.tasks,
+        request_queues.heavy,
+        None if unscoped_store.database is None else Incidents(unscoped_store.database),
     )
     upload_pool = UploadPool()
     heavy = None

@@ -5,7 +5,7 @@ Each function takes incidents as they were read and returns `IncidentUpdate`s; t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ingest_service.storage.contract.incidents import RequestKind, RequestState
+
+
+BY_HAND: Final = "by_hand"
+"""Consequence of an incident whose priority a person set; the matrix does not change it any more."""
 
 
 class WrongAnomalyError(IncidentError):
@@ -72,7 +76,7 @@ def assign(
     if priority is not None and priority != incident.priority:
         if not why.strip():
             raise MissingDetailError("a priority by hand requires a reason: write in why what led to it")
-        changed = msgspec.structs.replace(changed, priority=priority)
+        changed = msgspec.structs.replace(changed, priority=priority, consequence=BY_HAND, urgency="")
         entries.append(
             record("prioritise", who=who, at_s=at_s, why=why, before=incident.priority, priority=priority)
         )

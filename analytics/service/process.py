@@ -18,6 +18,7 @@ from analytics.service.dead_letter_quotas import report_letter_quotas
 from analytics.service.detector_diagnostics import diagnose_detectors
 from analytics.service.housekeeping import tidy
 from analytics.service.incident_escalation import escalate
+from analytics.service.incident_maintenance import maintain_incidents
 from analytics.service.monthly_assessment import assess
 from analytics.service.rejudge_late_data import rejudge
 from analytics.service.send_notifications import send_notifications
@@ -187,6 +188,7 @@ TASKS: tuple[Task, ...] = (
     rejudge,
     roll_up,
     judge_sites,
+    maintain_incidents,
     diagnose_detectors,
     assess,
     tidy_when_due,

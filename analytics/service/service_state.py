@@ -11,6 +11,7 @@ from analytics.service.item_backoff import MAX_DELAY_S, ItemBackoff
 from analytics.service.message_state import MessageState
 
 if TYPE_CHECKING:
+    from analytics.incidents.site_relations import SiteRelations
     from datetime import datetime
 
     from analytics.duty.policy import DutyPolicy
@@ -40,6 +41,24 @@ class SiteJudgingState:
 
 
 @dataclass(slots=True)
+class IncidentTaskState:
+    """State of the maintenance of incidents between two rounds; it can be recomputed.
+
+    Attributes
+    ----------
+    relations : of the sites, as of ``directory_version``
+    settled : revision up to which all areas were grouped
+    next_s : when time alone is applied next, by the monotonic clock [s]
+
+    """
+
+    relations: SiteRelations | None = None
+    directory_version: int = -1
+    settled: int = -1
+    next_s: float = -math.inf
+
+
+@dataclass(slots=True)
 class ServiceState:
     """State of all tasks. It is lost when the process ends, and nothing that is stored depends on it.
 
@@ -48,6 +67,7 @@ class ServiceState:
     site_judging : of the judging of sites
     diagnosed_days : the last local day diagnosed in each area
     pending_months : months that are still to be assessed in this check
+    incidents : of the maintenance of incidents
     tidy_due_s : when data are deleted and compressed next, by the monotonic clock [s]
     ingest_works_since_s : since when every round found ingest working, Unix time [s]; None while not
     ingest_fails_since_s : the same of rounds that found it not working
@@ -65,6 +85,7 @@ class ServiceState:
     duty_policy: DutyPolicy | None = None
     notifications: MessageState = field(default_factory=MessageState)
     _directory: Directory | None = None
+    incidents: IncidentTaskState = field(default_factory=IncidentTaskState)
     _backoffs: dict[str, ItemBackoff] = field(default_factory=dict)
 
     def directory_of(self, store: Store) -> Directory:

@@ -227,6 +227,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     smtp_password_file: Annotated[
         Path | None, Meta(description="File with the password at the mail server.")
     ] = None
+    incidents_every_s: Annotated[
+        float,
+        Meta(
+            description="How often incidents are kept up to date with the anomalies.",
+            extra={"unit": "s"},
+            gt=0,
+        ),
+    ] = 5.0
+    incident_operators: Annotated[
+        int,
+        Meta(
+            description="People on duty at a time; alarms beyond what they can take wait (docs/incidents.md).",
+            ge=1,
+        ),
+    ] = 2
+    priority_matrix: Annotated[
+        str | None,
+        Meta(description="File of the priority matrix of incidents (TOML); without one, the built-in one."),
+    ] = None
     stuck_s: Annotated[
         float,
         Meta(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from analytics.incidents.state_machine import ActingRole
     from gateway.api.directory_cache import DirectoryIndex
     from gateway.api.request_context import RequestContext
+    from gateway.auth.principal import Principal
     from ingest_service.storage.contract.incidents import (
         Incident,
         IncidentAnomaly,
@@ -83,10 +84,7 @@ class IncidentAccess:
     @property
     def team_ids(self) -> list[str] | None:
         """Teams whose incidents the principal may see; None is all."""
-        principal = self.context.principal
-        if principal.role != Role.TEAM_MEMBER:
-            return None
-        return [] if principal.team_id is None else [principal.team_id]
+        return visible_teams(self.context.principal)
 
     def restricted(self, query: IncidentQuery) -> IncidentQuery:
         """Restrict a query to the areas and the team of the principal."""
@@ -163,6 +161,13 @@ class IncidentAccess:
             events=legal_events(incident, self.role) if at_home else [],
             requests=legal_requests(incident, self.role) if at_home else [],
         )
+
+
+def visible_teams(principal: Principal) -> list[str] | None:
+    """Return the teams whose incidents a principal may see; None is all: only team members are restricted."""
+    if principal.role != Role.TEAM_MEMBER:
+        return None
+    return [] if principal.team_id is None else [principal.team_id]
 
 
 def incident_response(

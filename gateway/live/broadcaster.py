@@ -26,11 +26,12 @@ from ingest_service.storage.contract.errors import StoreError, StoreUnavailableE
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
-    from gateway.api.directory_cache import DirectoryCache
+    from gateway.api.directory_cache import DirectoryCache, DirectoryIndex
     from gateway.auth.fair_queue import FairQueue
     from gateway.live.event_filter import EventFilter
     from gateway.settings import Settings
     from ingest_service.storage.contract.store import Reader
+    from ingest_service.storage.postgres.incidents import Incidents
 
 log = structlog.get_logger()
 
@@ -59,6 +60,7 @@ class EventBroadcaster:
     settings : settings of the gateway (poll and heartbeat intervals, length of the queues)
     tasks : registry that restarts the polling task after failures
     heavy_queue : queue in which missed events are read, per principal; None reads them at once
+    incidents : incidents, unrestricted by area; None where the store has none
 
     """
 
@@ -69,12 +71,14 @@ class EventBroadcaster:
         settings: Settings,
         tasks: BackgroundTasks | None = None,
         heavy_queue: FairQueue | None = None,
+        incidents: Incidents | None = None,
     ) -> None:
         self._tasks = tasks or BackgroundTasks()
         self._store = store
         self._directories = directories
         self._settings = settings
         self._heavy_queue = heavy_queue
+        self._incidents = incidents
         self._subscribers: dict[asyncio.Queue[LiveEvent], _Subscriber] = {}
         self._task: asyncio.Task[None] | None = None
         self._start_lock = asyncio.Lock()
@@ -153,7 +157,12 @@ class EventBroadcaster:
     ) -> AsyncIterator[list[LiveEvent | StreamPosition]]:
         """Yield missed events page by page, each in a slot of the queue; on failures yield heartbeats."""
         missed_events = MissedEvents(
-            self._store, self._directories, event_filter, resume_after, self._position.revision
+            self._store,
+            self._directories,
+            event_filter,
+            resume_after,
+            self._position.revision,
+            self._incidents,
         )
         position, retry_in_s = resume_after, RETRY_INTERVAL_S
         while True:
@@ -274,11 +283,7 @@ class EventBroadcaster:
                 new_events.append(
                     self._advance_position(events.reading_event(one, directory_index, self._position, now_s))
                 )
-        changed = self._store.anomalies_changed(
-            self._position.revision, limit=MAX_CHANGES_PER_POLL, settled=self._position.revision
-        )
-        changed_events, self._position = events.anomaly_events(changed, directory_index, self._position)
-        new_events += changed_events
+        new_events += self._read_changes(directory_index)
         new_statuses = [
             one for one in self._store.statuses() if self._last_delivered.get(one.device_id) != one.received_s
         ]
@@ -292,6 +297,36 @@ class EventBroadcaster:
                     )
                 )
         return new_events
+
+    def _read_changes(self, directory_index: DirectoryIndex) -> list[LiveEvent]:
+        """Read the changes of anomalies and incidents, which draw revisions from one sequence.
+
+        Both are read up to one revision, so that the position never passes a change of the other kind.
+        """
+        after = self._position.revision
+        if self._incidents is None:
+            changed = self._store.anomalies_changed(after, limit=MAX_CHANGES_PER_POLL, settled=after)
+            new_events, self._position = events.anomaly_events(changed, directory_index, self._position)
+            return new_events
+        until = self._incidents.settled_revision()
+        if until <= after:
+            return []
+        changed = self._store.anomalies_changed(after, limit=MAX_CHANGES_PER_POLL, settled=until)
+        if len(changed) == MAX_CHANGES_PER_POLL:
+            until = min(until, changed[-1].revision)
+        incidents = self._incidents.changed(after, limit=MAX_CHANGES_PER_POLL, settled=until)
+        if len(incidents) == MAX_CHANGES_PER_POLL:
+            until = incidents[-1].revision
+        start_position = self._position
+        new_events, self._position = events.anomaly_events(
+            [one for one in changed if one.revision <= until], directory_index, start_position
+        )
+        new_events += [
+            events.incident_event(one, directory_index, start_position.advanced_to(revision=one.revision))
+            for one in incidents
+        ]
+        self._position = self._position.advanced_to(revision=until)
+        return sorted(new_events, key=lambda one: one.position.revision)
 
     def _advance_position(self, one: LiveEvent) -> LiveEvent:
         self._position = one.position

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from gateway.api.directory_cache import DirectoryIndex
     from gateway.live.events import LiveEvent
+    from ingest_service.storage.contract.incidents import Incident
 
 
 class EventFilter:
@@ -24,6 +25,7 @@ class EventFilter:
     site : site id
     quantity : quantity of the series; device events pass by the series of their channels
     kinds : kinds of events; None is all of them. Gap and end events always pass.
+    team_ids : teams whose incidents pass; None is all of them
 
     Raises
     ------
@@ -40,10 +42,12 @@ class EventFilter:
         site: str | None = None,
         quantity: str | None = None,
         kinds: Collection[str] | None = None,
+        team_ids: Collection[str] | None = None,
     ) -> None:
         check_quantity(quantity)
         self._read_index = directory_index
         self._area, self._site, self._quantity = area, site, quantity
+        self._team_ids = team_ids
         self._accepted_kinds = None if kinds is None else {*kinds, "gap", "end"}
         self._last_index: DirectoryIndex | None = None
         self._refresh()
@@ -79,13 +83,29 @@ class EventFilter:
                 )
             case "health":
                 return one.device_id in self._devices
+            case "incident":
+                return one.source_incident is not None and self._matches_incident(one.source_incident)
         return True
+
+    def _matches_incident(self, one: Incident) -> bool:
+        """Whether an incident touches the chosen areas or site; a quantity chooses none of them."""
+        return (
+            self._quantity is None
+            and (self._team_ids is None or one.team_id in self._team_ids)
+            and not self._areas.isdisjoint(one.area_ids)
+            and (self._site is None or self._site in {one.main_site_id, *one.site_ids})
+        )
 
     def _refresh(self) -> DirectoryIndex:
         directory_index = self._read_index()
         if directory_index is self._last_index:
             return directory_index
         directory = directory_index.directory
+        self._areas = (
+            directory_index.visible_area_ids
+            if self._area is None
+            else frozenset(directory_index.areas_below(self._area))
+        )
         self._sites = {one.site_id for one in directory_index.sites_of(area=self._area, site=self._site)}
         self._series = {
             one.series_id

@@ -1,4 +1,4 @@
-"""Builds live events (reading, anomaly, device health, gap, end), serialised once for all streams."""
+"""Builds live events (reading, anomaly, incident, device health, gap, end), serialised once for all streams."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import msgspec
 import structlog
 
+from gateway.api.incident_access import incident_response
 from gateway.api.models import conversion, row_models
 from gateway.auth import evidence_redaction
+from ingest_service.storage.contract.incidents import Incident
 from ingest_service.storage.contract.models import Anomaly, NewestReading
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-EventKind = Literal["reading", "anomaly", "health"]
+EventKind = Literal["reading", "anomaly", "health", "incident"]
 US_PER_S = 1e6
 
 
@@ -71,6 +73,8 @@ class LiveEvent(NamedTuple):
     key: tuple[object, ...] = ()
     source_anomaly: Anomaly | None = None
     """The anomaly of the event, from which redacted copies are made."""
+    source_incident: Incident | None = None
+    """The incident of the event, likewise."""
 
     def to_sse(self) -> str:
         """Format the event as a server-sent event."""
@@ -131,7 +135,11 @@ def anomaly_event(one: Anomaly, directory_index: DirectoryIndex, position: Strea
 
 def redacted_event(one: LiveEvent, directory_index: DirectoryIndex) -> LiveEvent:
     """Return an event whose anomaly is redacted for a restricted directory."""
-    if one.source_anomaly is None or directory_index.is_unrestricted:
+    if directory_index.is_unrestricted:
+        return one
+    if one.source_incident is not None:
+        return one._replace(data=_incident_json(one.source_incident, directory_index))
+    if one.source_anomaly is None:
         return one
     redacted = evidence_redaction.redact_anomaly(one.source_anomaly, directory_index)
     if redacted is one.source_anomaly:
@@ -139,6 +147,21 @@ def redacted_event(one: LiveEvent, directory_index: DirectoryIndex) -> LiveEvent
     return one._replace(
         data=conversion.anomaly_response(redacted, directory_index).model_dump_json(), source_anomaly=redacted
     )
+
+
+def incident_event(one: Incident, directory_index: DirectoryIndex, position: StreamPosition) -> LiveEvent:
+    """Return the event of an opened or changed incident; what a reader may do with it is not in it."""
+    return LiveEvent(
+        "incident",
+        _incident_json(one, directory_index),
+        position,
+        key=("incident", one.incident_id, one.revision),
+        source_incident=one,
+    )
+
+
+def _incident_json(one: Incident, directory_index: DirectoryIndex) -> str:
+    return incident_response(one, directory_index).model_dump_json()
 
 
 def anomaly_events(
@@ -170,7 +193,7 @@ def health_event(
 
 
 def gap_event(
-    kind: Literal["reading", "anomaly"], from_us: int, to_us: int, position: StreamPosition
+    kind: Literal["reading", "anomaly", "incident"], from_us: int, to_us: int, position: StreamPosition
 ) -> LiveEvent:
     """Return the event for a time range [us] whose readings or anomalies the stream leaves out."""
     gap_times = row_models.rfc3339_of_seconds([from_us / US_PER_S, to_us / US_PER_S])

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from gateway.live.event_filter import EventFilter
     from gateway.live.events import LiveEvent
     from ingest_service.storage.contract.store import Reader
+    from ingest_service.storage.postgres.incidents import Incidents
 
 US_PER_S = 1e6
 MAX_REPLAYED_READINGS = 10_000  # readings that are delivered again, at most
 MAX_REPLAYED_AGE_S = 3600.0  # readings that were received longer ago are not delivered again
 MAX_REPLAYED_ANOMALIES = 2_000  # changes of anomalies that are delivered again, at most: the newest ones
+MAX_REPLAYED_INCIDENTS = 2_000  # incidents that are delivered again, at most
 MAX_COUNTED_CHANGES = 20_000  # omitted changes whose times are read; with more, a gap starts in 1970
 EVENTS_PER_PAGE = 500  # events serialised in one slot of the queue, so that streams share it
 COMMIT_OVERLAP_S = 2.0  # readings received this long before a position may have been committed after it
@@ -38,6 +40,7 @@ class MissedEvents:
     event_filter : events that the stream receives
     resume_after : position of the last event that the client received
     settled : revision up to which every anomaly is known to be committed
+    incidents : incidents, unrestricted by area; None where the store has none
 
     """
 
@@ -48,8 +51,12 @@ class MissedEvents:
         event_filter: EventFilter,
         resume_after: StreamPosition,
         settled: int,
+        incidents: Incidents | None = None,
     ) -> None:
         self._store = store
+        self._incidents = incidents
+        self._incident_revision = resume_after.revision
+        self._replayed_incidents = 0
         self._directories = directories
         self._event_filter = event_filter
         self._resume_after = self._position = resume_after
@@ -60,6 +67,7 @@ class MissedEvents:
         self._next_row = 0
         self._has_start_revision = False
         self._pending_sources: list[Callable[[], tuple[list[LiveEvent], bool]]] = [
+            self._incident_events,
             self._reading_events,
             self._anomaly_events,
             self._status_events,
@@ -73,6 +81,24 @@ class MissedEvents:
         if is_exhausted:
             self._pending_sources.pop(0)
         return list(self._event_filter.matching(events_found))
+
+    def _incident_events(self) -> tuple[list[LiveEvent], bool]:
+        """Return the incidents changed since, before all else, at the position of the client.
+
+        A stream that is cut meanwhile gets them again; a position after them could pass other events.
+        """
+        if self._incidents is None or not self._event_filter.accepts_kind("incident"):
+            return [], True
+        changed = self._incidents.changed(self._incident_revision, limit=EVENTS_PER_PAGE)
+        directory_index = self._directories.directory_index()
+        found = [events.incident_event(one, directory_index, self._resume_after) for one in changed]
+        self._replayed_incidents += len(changed)
+        if changed:
+            self._incident_revision = changed[-1].revision
+        if self._replayed_incidents >= MAX_REPLAYED_INCIDENTS:
+            gap = events.gap_event("incident", 0, round(self._now_s * US_PER_S), self._resume_after)
+            return [*found, gap], True
+        return found, len(changed) < EVENTS_PER_PAGE
 
     def _reading_events(self) -> tuple[list[LiveEvent], bool]:
         """Return readings in order of receipt, with gap events before and after those within the bounds."""

@@ -54,6 +54,21 @@ class FakeMessengers:
     _blocked_until_s: dict[str, float] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def reset(self) -> None:
+        """Forget everything, as if the robots were new."""
+        for one in (
+            self.requests,
+            self.messages,
+            self.refusals,
+            self.keys,
+            self._times,
+            self._blocked_until_s,
+        ):
+            one.clear()
+        self.away.clear()
+        self.hanging.clear()
+        self.released.clear()
+
     def wecom(self, robot: str) -> str:
         """Return the address of a WeCom robot."""
         return f"{self.url}/cgi-bin/webhook/send?key={robot}"
@@ -70,7 +85,9 @@ class FakeMessengers:
         """Return the address of a webhook."""
         return f"{self.url}/hook/{name}"
 
-    def answer(self, target: str, headers: Any, body: bytes) -> tuple[int, dict[str, Any]] | None:
+    def answer(  # noqa: PLR0911 - one for each service
+        self, target: str, headers: Any, body: bytes
+    ) -> tuple[int, dict[str, Any]] | None:
         """Return status and content of a response; None closes the connection."""
         parts = urlsplit(target)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}

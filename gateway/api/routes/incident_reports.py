@@ -129,7 +129,7 @@ def maintenance(context: CurrentContext) -> list[models.MaintenanceResponse]:
     return [_maintenance_response(one) for one in found if one.site_id in visible]
 
 
-@router.post("/maintenance", responses=problem_responses(403, 404), status_code=201)
+@router.post("/maintenance", responses=problem_responses(403, 404))
 @requires(RequiredRight(OPERATOR, "incidents"))
 def plan_maintenance(
     context: CurrentContext, planned: models.MaintenanceRequest
@@ -150,19 +150,19 @@ def plan_maintenance(
     return _maintenance_response(access.store.add_maintenance(work))
 
 
-@router.delete("/maintenance/{maintenance_id}", responses=problem_responses(403, 404), status_code=204)
+@router.delete("/maintenance/{maintenance_id}", responses=problem_responses(403, 404))
 @requires(RequiredRight(OPERATOR, "incidents"))
 def cancel_maintenance(
     context: CurrentContext, maintenance_id: Annotated[int, query_params.ID_PATH]
-) -> Response:
-    """Cancel planned work; the alarms that it suppressed sound if their conditions last."""
+) -> models.MaintenanceResponse:
+    """Cancel planned work; the anomalies that it kept out open incidents if their conditions last."""
     access = IncidentAccess.of(context)
     planned = {one.maintenance_id: one for one in access.store.maintenance(0.0)}
     work = planned.get(maintenance_id)
     if work is None or work.site_id not in context.directory_index.sites:
         raise not_found("maintenance", maintenance_id)
     access.store.delete_maintenance(maintenance_id)
-    return Response(status_code=204)
+    return _maintenance_response(work)
 
 
 def _with_times(measured: AlarmPerformance) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def requests_of(context: CurrentContext, incident_id: IncidentIdParam) -> list[m
     return [request_response(one) for one in access.store.requests(incident_id=incident_id)]
 
 
-@router.post("/{incident_id}/requests", responses=problem_responses(403, 404, 409), status_code=201)
+@router.post("/{incident_id}/requests", responses=problem_responses(403, 404, 409))
 @requires(INCIDENT_WORK)
 def make_request(
     context: CurrentContext, incident_id: IncidentIdParam, wanted: models.ApprovalRequest
@@ -127,7 +127,6 @@ def photos(context: CurrentContext, incident_id: IncidentIdParam) -> list[models
 @router.post(
     "/{incident_id}/photos",
     responses=problem_responses(403, 404, 409, 413, 415),
-    status_code=201,
     openapi_extra=PHOTO_OPENAPI,
 )
 @requires(INCIDENT_WORK)

@@ -116,7 +116,7 @@ def incidents(
     )
 
 
-@router.post("", responses=problem_responses(403, 404), status_code=201)
+@router.post("", responses=problem_responses(403, 404))
 @requires(INCIDENT_OPERATION)
 def report(context: CurrentContext, new: models.NewIncidentRequest) -> models.IncidentResponse:
     """Open an incident that somebody reports; it has no anomaly, and its priority is that of the matrix."""
@@ -194,7 +194,7 @@ def transition(
     return access.response(access.store.apply([IncidentUpdate(incident=changed, entries=entries)])[0])
 
 
-@router.post("/{incident_id}/comments", responses=problem_responses(403, 404, 409), status_code=201)
+@router.post("/{incident_id}/comments", responses=problem_responses(403, 404, 409))
 @requires(INCIDENT_WORK)
 def comment(
     context: CurrentContext, incident_id: IncidentIdParam, new: models.CommentRequest
@@ -247,7 +247,7 @@ def merge(
     return access.response(access.visible(incident_id))
 
 
-@router.post("/{incident_id}/split", responses=problem_responses(403, 404, 409), status_code=201)
+@router.post("/{incident_id}/split", responses=problem_responses(403, 404, 409))
 @requires(INCIDENT_OPERATION)
 def split(
     context: CurrentContext, incident_id: IncidentIdParam, wanted: models.SplitRequest

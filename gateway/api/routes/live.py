@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from gateway.api import query_params
+from gateway.api.incident_access import visible_teams
 from gateway.api.problems import problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
 from gateway.auth.authorization import LIVE, requires
@@ -45,7 +46,8 @@ async def live(
 ) -> StreamingResponse:
     """Live readings, anomalies and device statuses, by area, site and quantity.
 
-    Events are `reading` (as in /v1/latest), `anomaly` (as in /v1/anomalies) and `health` (as in /v1/devices).
+    Events are `reading` (as in /v1/latest), `anomaly` (as in /v1/anomalies), `incident` (as in /v1/incidents, without
+    what you may do with it) and `health` (as in /v1/devices).
     With `Last-Event-ID` a stream resumes where it was cut: readings of the last hour come again, in the order
     in which they were received, and some of them perhaps twice; then the newest changes of anomalies. A `gap`
     has the `kind` of events that are left out, and `from` and `to` for querying /v1/readings (receiving
@@ -55,7 +57,13 @@ async def live(
     cached_index = partial(context.directories.cached_index, context.principal.areas)
     # in a thread: the first access may have to read the directory from the database
     event_filter = await run_in_threadpool(
-        EventFilter, cached_index, area=area, site=site, quantity=quantity, kinds=kinds
+        EventFilter,
+        cached_index,
+        area=area,
+        site=site,
+        quantity=quantity,
+        kinds=kinds,
+        team_ids=visible_teams(context.principal),
     )
     resume_after = StreamPosition.parse(last_event_id) if last_event_id else None
     return StreamingResponse(

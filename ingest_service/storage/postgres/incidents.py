@@ -58,19 +58,19 @@ class Incidents:
         """Count the incidents that match a filter; its limit is ignored."""
         return int(self._value("count_incidents", _query_parameters(query)))
 
-    def changed(self, revision: int, *, limit: int, settled: int = 0) -> list[Incident]:
-        """Return incidents changed after a revision, oldest change first, up to the newest settled change.
+    def changed(self, revision: int, *, limit: int, settled: int | None = None) -> list[Incident]:
+        """Return incidents changed after a revision, oldest change first, up to a settled one.
 
-        ``settled`` is a revision known to be settled.
+        ``settled`` is a revision known to be settled; None is the newest one.
         """
-        settled = max(settled, int(self._value("settled_revision", None)))
+        settled = self.settled_revision() if settled is None else settled
         if settled <= revision:
             return []
         return self._rows("incidents_changed", (revision, settled, limit), Incident)
 
-    def groupable(self, since_s: float) -> list[Incident]:
-        """Return the incidents that an anomaly may join: not over, or with one that began or ended since."""
-        return self._rows("groupable_incidents", (since_s,), Incident)
+    def groupable(self, since_s: float, incident_ids: Iterable[int] = ()) -> list[Incident]:
+        """Return the incidents that an anomaly may join (not over, or changed since), and some others by id."""
+        return self._rows("groupable_incidents", (since_s, list(incident_ids)), Incident)
 
     def apply(
         self,
@@ -105,10 +105,23 @@ class Incidents:
 
     # -- anomalies ---------------------------------------------------------------------------------
 
-    def members(self, incident_ids: Iterable[int], *, limit: int | None = None) -> list[IncidentAnomaly]:
-        """Return the anomalies of some incidents at visible sites, in the order of their start."""
-        parameters = {"incident_ids": list(incident_ids), "limit": limit}
+    def members(
+        self, incident_ids: Iterable[int], *, since_s: float | None = None, limit: int | None = None
+    ) -> list[IncidentAnomaly]:
+        """Return the anomalies of some incidents at visible sites, in the order of their start.
+
+        With ``since_s``, suppressed ones that started before it [s] are left out.
+        """
+        parameters = {"incident_ids": list(incident_ids), "since_s": since_s, "limit": limit}
         return self._rows("anomalies_of_incidents", parameters, IncidentAnomaly)
+
+    def kept_out(self, since_s: float) -> list[IncidentAnomaly]:
+        """Return the anomalies in no incident that are open, or that started after a time."""
+        return self._rows("kept_out_anomalies", (since_s,), IncidentAnomaly)
+
+    def anomalies(self, anomaly_ids: Iterable[int]) -> dict[int, Anomaly]:
+        """Return some anomalies by id."""
+        return {one.anomaly_id: one for one in self._rows("anomalies_by_id", (list(anomaly_ids),), Anomaly)}
 
     def memberships(self, anomaly_ids: Iterable[int]) -> dict[int, IncidentAnomaly]:
         """Return where some anomalies belong, by anomaly id."""

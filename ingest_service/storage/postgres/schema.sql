@@ -2203,6 +2203,12 @@ CREATE TABLE incident_cursor (
     updated timestamptz NOT NULL DEFAULT now()
 );
 
+-- Anomalies from before are grouped if they are open or of the last two days.
+INSERT INTO incident_cursor (area_id, revision)
+SELECT site.area_id, coalesce(min(a.revision) FILTER (WHERE a.state = 'open' OR a.start > now() - interval '2 days') - 1,
+    drawn_revision())
+FROM anomaly AS a JOIN site USING (site_id) GROUP BY site.area_id;
+
 CREATE VIEW incident_view AS
 SELECT
     i.incident_id, i.opened AS "time", i.started, i.last, i.updated, i.closed, i.kind, i.cause, i.priority, i.severity,

@@ -53,7 +53,8 @@ WHERE i.revision > %s AND i.revision <= %s ORDER BY i.revision LIMIT %s;
 
 -- groupable_incidents: Incidents that an anomaly may still join or change: not over, or with an anomaly in a time range.
 SELECT {{incident_fields}} FROM incident AS i {{incident_members}}
-WHERE (i.state NOT IN ('closed', 'false_alarm') OR i.last >= to_timestamp(%s)) AND i.merged_into IS NULL
+WHERE (i.state NOT IN ('closed', 'false_alarm') OR i.last >= to_timestamp(%s) OR i.incident_id = ANY (%s::bigint[]))
+    AND i.merged_into IS NULL
 ORDER BY i.incident_id;
 
 -- insert_incident: Insert an incident; returns its id, its revision and the time of the change.
@@ -109,7 +110,15 @@ anomaly_id, incident_id, site_id, role, reason, reason_en, reason_zh, anomaly_re
 -- anomalies_of_incidents: The anomalies of some incidents, in order of their start.
 SELECT {{incident_anomaly_fields}} FROM incident_anomaly
 WHERE incident_id = ANY (%(incident_ids)s::bigint[])
+    AND (%(since_s)s::float8 IS NULL OR role <> 'suppressed' OR start >= to_timestamp(%(since_s)s))
 ORDER BY start, anomaly_id LIMIT %(limit)s;
+
+-- kept_out_anomalies: Anomalies in no incident that are open, or that started after a time.
+SELECT {{incident_anomaly_fields}} FROM incident_anomaly
+WHERE incident_id IS NULL AND (state = 'open' OR start >= to_timestamp(%s)) ORDER BY start, anomaly_id;
+
+-- anomalies_by_id: Some anomalies, as they are recorded.
+SELECT {{anomaly_fields}}, revision, subject, evidence FROM anomaly WHERE anomaly_id = ANY (%s::bigint[]);
 
 -- incidents_of_anomalies: Where some anomalies belong.
 SELECT {{incident_anomaly_fields}} FROM incident_anomaly WHERE anomaly_id = ANY (%s::bigint[]);
