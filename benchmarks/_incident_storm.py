@@ -212,7 +212,8 @@ class _StormWriter:
             one
             for site in sites
             for one in self._series[site.site_id]  # type: ignore[attr-defined]
-            if one.series_id not in self._busy and one.site_id not in self._single
+            if one.series_id not in self._busy
+            and one.site_id not in self._single
             and one.quantity in {"ph", "water_temperature", "permanganate_index", "total_phosphorus"}
         ]
         one = free[int(self._random.integers(len(free)))]

@@ -137,6 +137,10 @@ COLUMNS: dict[str, Column] = {
             {one: (translate(one, language), styling.QUIET) for one in ("waiting", "replay")}
         ),
     ),
+    "priority": Column(width=(80, 75), unit=units.NoUnit, decimals=0),
+    "incident": _sentence(170),
+    "work": Column(width=(120, 95)),
+    "alarm_state": Column(width=(170, 120)),
     "rule": Column(width=(165, 125)),
     "reason": _sentence(240),
     "letter_reason": Column(width=(90, 125)),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from grafana_foundation_sdk.cog import builder, variants
 from grafana_foundation_sdk.models.common import DataSourceRef
 
+from analytics.incidents.incident_text import CAUSES, STATE_NAMES
 from analytics.quality.detector_names import DETECTORS
 from dashboards.actions import ACTIONS
 from dashboards.translations import LANGUAGES, TRANSLATIONS, translate
@@ -30,6 +31,15 @@ NAMES: dict[str, dict[str, tuple[str, str]]] = {
     },
     "unit": {name: (f"[{one.unit}]", f"[{one.unit}]") for name, one in QUANTITIES.items()},
     "action": {name: TRANSLATIONS[f"do_{action}"] for name, action in ACTIONS.items()},
+    "cause": {
+        **{
+            name.removeprefix("cause/"): names
+            for name, names in DETECTORS.items()
+            if name.startswith("cause/")
+        },
+        **CAUSES,
+    },
+    "state": STATE_NAMES,
     "relation": {
         key.removeprefix("table_"): texts
         for key, texts in TRANSLATIONS.items()
@@ -58,7 +68,7 @@ def raw_sql(name: str, language: Language, **substitutions: str) -> str:
     ``LANG`` stands for the labels' language, ``_KINDS`` for the keyword argument ``kinds`` (likewise for
     every other keyword), and ``NAMED(quantity, x)`` for the name of the quantity in column x; likewise
     ``detector``, ``reason``, ``measure`` (quantity with unit), ``unit`` (of the quantity), ``action`` (on
-    what the detector found), ``relation`` (database table) and ``heading``. ``WORD(key)`` stands
+    what the detector found), ``cause`` and ``state`` (of incidents), ``relation`` (database table) and ``heading``. ``WORD(key)`` stands
     for a text of `words.toml`. ``BINS`` is the common
     table expression ``bin`` of the bins of the chosen time, and ``BIN(x)`` the bin of the time in column x:
     bars as wide as a bin need a row for every bin, also for an empty one.

@@ -33,7 +33,7 @@ from ingest_service.storage.contract.incidents import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -171,6 +171,24 @@ class IncidentGrouping:
     def incidents(self) -> list[Incident]:
         """The incidents as they are now; new ones have negative ids."""
         return [msgspec.structs.replace(one, incident_id=key) for key, one in sorted(self._incidents.items())]
+
+    @property
+    def entries(self) -> dict[int, list[HistoryEntry]]:
+        """History entries of this round by incident; new incidents have negative ids."""
+        return self._entries
+
+    @property
+    def members(self) -> dict[int, IncidentAnomaly]:
+        """Where each anomaly of this round belongs, by anomaly id; new incidents have negative ids."""
+        return self._members
+
+    def act(self, action: Callable[[Incident], tuple[Incident, list[HistoryEntry]] | None]) -> None:
+        """Apply an action of a person to every incident for which it returns a change, as in a simulation."""
+        for key, incident in list(self._incidents.items()):
+            changed = action(incident)
+            if changed is not None:
+                self._incidents[key] = changed[0]
+                self._entries.setdefault(key, []).extend(changed[1])
 
     # -- placing an anomaly ------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Defines the Grafana alert rules: alarms, silent sites, ingest lag, failing processes, dead letters, errors.
+"""Defines the Grafana alert rules: alarms, silent sites, incidents, ingest lag, failing processes, dead letters, errors.
 
 Against flapping, a rule fires only after ``for`` and keeps firing for a while after recovery
 (``keep_firing_for``, Grafana 12; older versions ignore it), and the recovery threshold of lag is far below
@@ -81,6 +81,10 @@ ALERTS = (
         name="silent", severity="warning", pending="5m", keep_firing="10m", no_data="OK",
         board="devices", labels=("town", "site"), has_begin=True,
         link=("devices", f"{TOWN}&{SINCE}"),
+    ),
+    AlertRule(
+        name="incident", severity="critical", pending="5m", keep_firing="5m", no_data="OK",
+        board="town-overview", labels=("town",), link=("town-overview", f"{TOWN}&{NOW}"),
     ),
     AlertRule(
         name="lag", severity="critical", fires_above=900, recovers_below=300, pending="5m", keep_firing="5m",

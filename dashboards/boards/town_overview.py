@@ -67,6 +67,13 @@ def open_anomaly_table(language: Language) -> table.Panel:
     return table_panel("wrong", "wrong_now", columns, language, link=link)
 
 
+def open_incident_table(language: Language) -> table.Panel:
+    """Table of the open incidents, most urgent first, with the state of the work and of the alarm."""
+    columns = "priority since lasting incident location work alarm_state site_id board_id"
+    link = ("location", "site", "${__data.fields.board_id}")
+    return table_panel("incidents", "open_incidents", columns, language, link=link)
+
+
 def site_map(language: Language) -> geomap.Panel:
     """Map of the sites, coloured by their worst open anomaly."""
     return map_panel("map", "map", "site", language, more="reason")
@@ -153,6 +160,7 @@ BOARD = DashboardSpec(
                 (silent_devices, 5, 4),
                 (newest_age, 5, 4),
                 (dead_letters, 5, 4),
+                (open_incident_table, 24, 8),
                 (open_anomaly_table, 24, 10),
                 (site_map, 12, 11),
                 (expected_band, 12, 11),

@@ -36,6 +36,12 @@ FROM (SELECT DISTINCT town_id, town_en, town_zh, site_id, site_en, site_zh FROM 
 LEFT JOIN anomaly_view AS a ON a.site_id = s.site_id AND a.state = 'open' AND a.detector = 'silence'
 GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 2;
 
+-- alert_incident: Each town: how many of its urgent incidents (priority 1 or 2) nobody has acknowledged.
+SELECT s.town_id AS "area", s.town_en, s.town_zh, count(DISTINCT i.incident_id)::double precision AS "value"
+FROM (SELECT DISTINCT town_id, town_en, town_zh FROM series_view) AS s
+LEFT JOIN incident_view AS i ON i.town_id = s.town_id AND i.is_open AND i.priority <= 2 AND i.alarm_state = 'unacknowledged'
+GROUP BY 1, 2, 3 ORDER BY 1;
+
 -- alert_lag: Each town that ever sent something: seconds since its newest reading came.
 SELECT s.town_id AS "area", s.town_en, s.town_zh, extract(epoch FROM now() - max(l.received))::double precision AS "value"
 FROM latest_judged AS l JOIN series_view AS s USING (series_id)
@@ -53,6 +59,6 @@ WHERE state = 'waiting' AND received > now() - interval '15 minutes';
 -- alert_evaluation: Zero if the queries of the other rules run; it fails if one of them does.
 SELECT 'platform' AS "area", 0 * (
     (SELECT count("value") FROM (_SEVERE) AS severe) + (SELECT count("value") FROM (_SILENT) AS silent)
-    + (SELECT count("value") FROM (_LAG) AS lag) + (SELECT count("value") FROM (_PROCESSES) AS processes)
+    + (SELECT count("value") FROM (_INCIDENT) AS incident) + (SELECT count("value") FROM (_LAG) AS lag) + (SELECT count("value") FROM (_PROCESSES) AS processes)
     + (SELECT count("value") FROM (_LETTERS) AS letters)
 )::double precision AS "value";

@@ -39,6 +39,16 @@ SELECT CASE WHEN stale = 0 THEN 0 ELSE -1 END, NULL, NULL, NULL,
     CASE WHEN stale = 0 THEN format(WORD(fine_sites), sites) ELSE format(WORD(stale_sites), stale, sites) END, NULL, NULL, 'town-overview'
 FROM chosen WHERE sites > 0 AND NOT EXISTS (SELECT FROM wrong);
 
+-- open_incidents: The open incidents that began at a chosen site, most urgent first; those that wait for their alarm to sound, too.
+SELECT priority AS "priority", started AS "since", extract(epoch FROM now() - started)::double precision AS "lasting",
+    NAMED(cause, cause) AS "incident", concat(site_LANG, ' · ', town_LANG) AS "location", NAMED(state, state) AS "work",
+    NAMED(state, alarm_state) AS "alarm_state", i.site_id AS "site_id",
+    CASE WHEN s.site_kind IN ('river_section', 'lake_section') THEN 'river-section' WHEN s.site_kind = 'outfall' THEN 'outfall'
+        WHEN s.site_kind IN ('road_section', 'junction') THEN 'road' ELSE 'town-overview' END AS "board_id"
+FROM incident_view AS i JOIN (SELECT DISTINCT site_id, site_kind FROM series_view) AS s USING (site_id)
+WHERE i.is_open AND i.site_id = ANY (ARRAY[${site:sqlstring}]::text[])
+ORDER BY i.priority, i.started DESC LIMIT 200;
+
 -- map: The sites, each with its worst open anomaly; 0 where nothing is wrong, -1 without a fresh reading. Labels keep a distance.
 WITH site AS (
     SELECT s.site_id, s.site_LANG AS name, s.lat, s.lon, coalesce(bool_or(l.received > now() - greatest(interval '1 hour', 3 * s.interval_s * interval '1 second')), false) AS fresh

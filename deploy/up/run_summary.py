@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from deploy.replay_summary import ReplaySummary
+from ingest_service.storage.contract.incidents import IncidentQuery
 from ingest_service.storage.contract.models import AnomalyQuery
+from ingest_service.storage.postgres.incidents import Incidents
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,12 +33,19 @@ class FaultOutcome(msgspec.Struct, frozen=True):
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """Summary of a run, printed as JSON in its last line."""
+    """Summary of a run, printed as JSON in its last line.
+
+    ``incidents`` were opened; of the ``planned_incidents``, one for each planned fault that is due,
+    ``found_incidents`` have an incident of their own.
+    """
 
     readings: int
     anomalies: int
     planned_faults: int
     found_faults: int
+    incidents: int = 0
+    planned_incidents: int = 0
+    found_incidents: int = 0
     dead_letters: int
     lost: int
     edition: str
@@ -105,6 +114,9 @@ def summarise_run(
         anomalies=store.count_anomalies(AnomalyQuery()),
         planned_faults=len(fault_outcomes),
         found_faults=sum(one.anomaly is not None for one in fault_outcomes),
+        incidents=_count_incidents(store),
+        planned_incidents=len(fault_outcomes),
+        found_incidents=len(_incidents_of_faults(store, fault_outcomes)),
         dead_letters=health.dead_letters,
         lost=sum(replay.lost.values()) if replay else _lost_readings(taken_readings, health, report),
         replay=replay,
@@ -112,6 +124,19 @@ def summarise_run(
         edition=health.edition,
         healthy=healthy and health.rollups_due < MAX_ROLLUPS_DUE and not failed,
     )
+
+
+def _count_incidents(store: Store) -> int:
+    return 0 if store.database is None else Incidents(store.database).count(IncidentQuery())
+
+
+def _incidents_of_faults(store: Store, fault_outcomes: Sequence[FaultOutcome]) -> set[int]:
+    """Return the incidents to which the first anomalies of the planned faults belong; two faults may share one."""
+    found = [one.anomaly.anomaly_id for one in fault_outcomes if one.anomaly is not None]
+    if store.database is None:
+        return set()
+    members = Incidents(store.database).memberships(found)
+    return {one.incident_id for one in members.values() if one.incident_id is not None}
 
 
 def _lost_readings(taken_readings: int, health: StoreHealth, report: FleetProgress | None) -> int:

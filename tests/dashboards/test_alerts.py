@@ -40,7 +40,15 @@ INSERT INTO anomaly (
 )
 SELECT 'test', min(site_id), '{}', '1', now(), now(), 9, 3, 1, 'open', 'x', 'x' FROM site
 """
+INCIDENT = """
+INSERT INTO incident (
+    area_id, area_ids, main_site_id, kind, cause, priority, severity, state, alarm_state, active, started, last, opened, opened_by
+)
+SELECT area_id, ARRAY[area_id], site_id, 'water', 'sewage', 1, 3, 'new', 'unacknowledged', true, now(), now(), now(), 'x'
+FROM site ORDER BY site_id LIMIT 1
+"""
 FIRING = {
+    "incident": INCIDENT,
     "severe": ANOMALY.format("residual"),
     "silent": ANOMALY.format("silence"),
     "lag": "UPDATE latest SET received = now() - interval '16 minutes'",
@@ -49,6 +57,7 @@ FIRING = {
         VALUES (now(), 't', '', 'r', 'd')""",
 }
 QUIET = {
+    "incident": "UPDATE incident SET alarm_state = 'acknowledged'",
     "severe": "UPDATE anomaly SET state = 'closed', \"end\" = now() WHERE detector <> 'silence'",
     "silent": "UPDATE anomaly SET state = 'closed', \"end\" = now() WHERE detector = 'silence'",
     "lag": "UPDATE latest SET received = now() - interval '20 seconds'",
@@ -205,12 +214,13 @@ def test_a_failed_query_of_any_rule_is_an_alert(features: GrafanaFeatures) -> No
         else:
             assert one["execErrState"] in ("Error", "Alerting")
     assert rules["evaluation"]["execErrState"] == "Alerting"
-    assert {one["noDataState"] for name, one in rules.items() if name not in ("severe", "silent")} == {
-        "Alerting"
-    }
+    assert {
+        one["noDataState"] for name, one in rules.items() if name not in ("severe", "silent", "incident")
+    } == {"Alerting"}
 
 
 BREAKAGES = {
+    "incident": "DROP VIEW incident_view",
     "severe": "DROP VIEW anomaly_view CASCADE",
     "lag": "REVOKE SELECT ON latest_judged FROM towntwin_grafana",
     "processes": "REVOKE SELECT ON process_state FROM towntwin_grafana",

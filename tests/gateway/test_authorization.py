@@ -16,6 +16,7 @@ from gateway.auth.principal import ROLES_BY_NAME, Role
 from gateway.settings import Settings
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
+from tests.support.area_incidents import add_incident, tiny_photo
 from tests.support.asgi import StreamedResponse, send_request
 from tests.support.console import console_globals
 from tests.support.four_areas import (
@@ -28,6 +29,7 @@ from tests.support.four_areas import (
     FourAreas,
     enrol,
     four_areas_gateway,
+    key_of_role,
     neighbour_evidence,
 )
 from tests.support.gateway_access import gateway_app
@@ -42,7 +44,28 @@ if TYPE_CHECKING:
     from tests.support.throwaway_servers import NamedServer, PostgresServer
 
 WIDE = {"from": "2026-09-01T00:00:00Z", "to": "2026-10-01T00:00:00Z"}
-BODIES_BY_ROUTE: dict[str, dict[str, Any]] = {
+BODIES_BY_ROUTE: dict[str, Any] = {
+    "POST /v1/incidents": {"site_id": "site-{place}", "kind": "water", "summary": "dead fish"},
+    "POST /v1/incidents/{incident_id}/transitions": {"event": "report", "why": "x", "revision": "{revision}"},
+    "POST /v1/incidents/{incident_id}/comments": {"text": "x"},
+    "PUT /v1/incidents/{incident_id}/assignment": {"assignee": "Li", "revision": "{revision}"},
+    "POST /v1/incidents/{incident_id}/merge": {
+        "incident_ids": ["{other_id}"],
+        "revision": "{revision}",
+        "why": "x",
+    },
+    "POST /v1/incidents/{incident_id}/split": {
+        "anomaly_ids": ["{member_id}"],
+        "revision": "{revision}",
+        "why": "x",
+    },
+    "POST /v1/incidents/{incident_id}/requests": {"kind": "return", "why": "x", "revision": "{revision}"},
+    "POST /v1/incidents/{incident_id}/requests/{request_id}/decision": {
+        "state": "withdrawn",
+        "revision": "{revision}",
+    },
+    "POST /v1/incidents/{incident_id}/photos": tiny_photo(),
+    "POST /v1/incidents/maintenance": {"site_id": "site-{place}", **WIDE, "why": "x"},
     "POST /v1/anomalies/{anomaly_id}/feedback": {"verdict": "confirmed", "note": "so it was"},
     "POST /v1/dead-letters/replay": {"device": "device-{place}"},
     "POST /v1/dead-letters/purge": {"device": "device-{place}"},
@@ -56,6 +79,8 @@ QUERIES_BY_PATH: dict[str, dict[str, Any]] = {
     "/v1/readings": WIDE,
     "/v1/plot": {"series": "{series_id}", **WIDE},
     "/v1/judge": {"quantity": "ph"},
+    "/v1/incidents/performance": WIDE,
+    "/v1/incidents/suppressed": WIDE,
 }
 PATHS_THAT_COUNT = {
     "/v1/dead-letters/replay",
@@ -116,6 +141,9 @@ def data_rights(world: FourAreas, *, without: set[str]) -> list[DeclaredRight]:
 
 def request(world: FourAreas, method: str, path: str, place: str, role: Role) -> Any:
     names = world.contents_by_area[place]._asdict() | {"place": place}
+    if "/incidents/" in path:  # a new one, for the request before may have changed or closed it
+        who = f"{role.role_name} (key:{key_of_role(role)[0].key_id})"
+        names |= add_incident(world.store, place, who)
     body = BODIES_BY_ROUTE.get(f"{method} {path}")
     assert method not in {"POST", "PUT"} or body is not None or path == THINGS, (
         f"{path}: say in BODIES how it is asked"
@@ -126,14 +154,20 @@ def request(world: FourAreas, method: str, path: str, place: str, role: Role) ->
         method,
         path.replace(":path", "").format(**names),
         headers=world.headers[role],
-        json=format_values(body, names) if body else None,
+        json=format_values(body, names) if isinstance(body, dict) else None,
+        content=body if isinstance(body, bytes) else None,
         params=format_values(params, names) if params else None,
     )
 
 
 def format_values(values: dict[str, Any], names: dict[str, Any]) -> dict[str, Any]:
     return {
-        name: value.format(**names) if isinstance(value, str) else value for name, value in values.items()
+        name: value.format(**names)
+        if isinstance(value, str)
+        else [one.format(**names) for one in value]
+        if isinstance(value, list)
+        else value
+        for name, value in values.items()
     }
 
 

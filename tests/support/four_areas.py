@@ -26,6 +26,7 @@ from ingest_service.storage.contract.models import (
     Series,
     Site,
 )
+from tests.support.area_incidents import TEAM, add_incident
 from tests.support.gateway_access import MemoryApiKeyStore, gateway_app
 from tests.support.store_samples import anomaly, readings
 
@@ -51,6 +52,13 @@ class AreaContents(NamedTuple):
     area: str
     month: str
     path: str
+    incident_id: int
+    revision: int
+    other_id: int
+    request_id: int
+    photo_id: int
+    maintenance_id: int
+    member_id: int
 
 
 class FourAreas(NamedTuple):
@@ -67,7 +75,12 @@ class FourAreas(NamedTuple):
 def key_of_role(role: Role) -> tuple[ApiKey, str]:
     """Return a key of a role, created once for all tests."""
     return api_keys.create_key(
-        MemoryApiKeyStore(), name=role.role_name, role=role, area_id=OWN, created_by="tests"
+        MemoryApiKeyStore(),
+        name=role.role_name,
+        role=role,
+        area_id=OWN,
+        created_by="tests",
+        team_id=TEAM if role == Role.TEAM_MEMBER else None,
     )
 
 
@@ -148,6 +161,7 @@ def four_areas_gateway(store: PostgresStore) -> FourAreas:
             area_name,
             MONTH,
             f"Things('{site}')",
+            **add_incident(store, area_name),
         )
     headers = {}
     for role in Role:

@@ -28,7 +28,9 @@ def town(area_id: str, *, sections: int = 3, links_to: str | None = None) -> Dir
     sites, nodes, links, series, devices = [], [], [], [], []
     for k in range(sections):
         name = f"{area_id}-r{k}"
-        sites.append(Site(site_id=name, area_id=area_id, kind="river_section", lon=120 + k / 100, lat=30, **NAMES))
+        sites.append(
+            Site(site_id=name, area_id=area_id, kind="river_section", lon=120 + k / 100, lat=30, **NAMES)
+        )
         nodes.append(_node(name, "river", area_id, k))
         if k:
             links.append(_link(f"{area_id}-r{k - 1}", name, "river"))
@@ -36,7 +38,9 @@ def town(area_id: str, *, sections: int = 3, links_to: str | None = None) -> Dir
         devices.append(Device(device_id=name, area_id=area_id))
     for k in range(2):
         name = f"{area_id}-s{k}"
-        sites.append(Site(site_id=name, area_id=area_id, kind="road_section", lon=120 + k / 100, lat=30.1, **NAMES))
+        sites.append(
+            Site(site_id=name, area_id=area_id, kind="road_section", lon=120 + k / 100, lat=30.1, **NAMES)
+        )
         nodes.append(_node(name, "road", area_id, k))
         if k:
             links.append(_link(f"{area_id}-s{k - 1}", name, "road"))
@@ -56,17 +60,32 @@ def town(area_id: str, *, sections: int = 3, links_to: str | None = None) -> Dir
 
 def _node(name: str, network: Any, area_id: str, k: int) -> Node:
     return Node(
-        node_id=name, network=network, area_id=area_id, kind="section", lon=120 + k / 100, lat=30, site_id=name, **NAMES
+        node_id=name,
+        network=network,
+        area_id=area_id,
+        kind="section",
+        lon=120 + k / 100,
+        lat=30,
+        site_id=name,
+        **NAMES,
     )
 
 
 def _link(start: str, end: str, network: Any) -> Link:
     return Link(
-        link_id=f"{start}:{end}", network=network, from_node=start, to_node=end, length_m=TRAVEL_S, speed_m_s=1.0, **NAMES
+        link_id=f"{start}:{end}",
+        network=network,
+        from_node=start,
+        to_node=end,
+        length_m=TRAVEL_S,
+        speed_m_s=1.0,
+        **NAMES,
     )
 
 
-def series_anomaly(store: PostgresStore, site_id: str, quantity: str, start_s: float, **fields: Any) -> Anomaly:
+def series_anomaly(
+    store: PostgresStore, site_id: str, quantity: str, start_s: float, **fields: Any
+) -> Anomaly:
     """Return an open anomaly of a series."""
     series_id = next(
         one.series_id

@@ -1,0 +1,369 @@
+"""Tests incidents by API: the loop from new to closed, refusals in words, teams, areas, photos, exports."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from PIL import Image
+
+from gateway.auth import api_keys
+from gateway.auth.principal import Role
+from gateway.settings import Settings
+from ingest_service.storage.contract.models import AnomalyQuery
+from ingest_service.storage.postgres.incidents import Incidents
+from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.store import PostgresStore
+from tests.support.asgi import StreamedResponse, send_request
+from tests.support.gateway_access import MemoryApiKeyStore, gateway_app
+from tests.support.incident_world import anomaly_at, maintain, series_anomaly, town
+from tests.support.throwaway_servers import fresh_database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastapi import FastAPI
+    from httpx import Response
+
+    from tests.support.throwaway_servers import NamedServer, PostgresServer
+
+
+class World(NamedTuple):
+    """A gateway on a database with two towns, and the headers of keys by name."""
+
+    app: FastAPI
+    store: PostgresStore
+    headers: dict[str, dict[str, str]]
+
+    def ask(self, who: str, method: str, path: str, **options: Any) -> Response:
+        return send_request(
+            self.app,
+            method,
+            f"/v1/incidents{path}",
+            headers=self.headers[who] | options.pop("headers", {}),
+            **options,
+        )
+
+    def change(self, who: str, incident: dict[str, Any], **wanted: Any) -> Response:
+        body = {"revision": incident["revision"], **wanted}
+        return self.ask(who, "POST", f"/{incident['incident_id']}/transitions", json=body)
+
+
+@pytest.fixture(scope="module")
+def database(timescale_server: PostgresServer | NamedServer) -> Iterator[PostgresStore]:
+    with fresh_database(timescale_server) as dsn:
+        migrate(dsn)
+        store = PostgresStore.open(dsn)
+        store.enrol(town("b"))
+        store.enrol(town("a", links_to="b"))
+        yield store
+        store.close()
+
+
+@pytest.fixture
+def world(database: PostgresStore) -> World:
+    accounts = MemoryApiKeyStore()
+    keys: dict[str, tuple[Role, str | None, str | None]] = {
+        "viewer": (Role.VIEWER, "a", None),
+        "operator": (Role.OPERATOR, "a", None),
+        "supervisor": (Role.SUPERVISOR, "a", None),
+        "member": (Role.TEAM_MEMBER, "a", "a-water"),
+        "other_member": (Role.TEAM_MEMBER, "a", "a-roads"),
+        "operator_b": (Role.OPERATOR, "b", None),
+        "everything": (Role.OPERATOR, None, None),
+    }
+    headers = {}
+    for name, (role, area, team) in keys.items():
+        _, text = api_keys.create_key(
+            accounts, name=name, role=role, area_id=area, team_id=team, created_by="tests"
+        )
+        headers[name] = {"X-API-Key": text}
+    app = gateway_app(database, accounts=accounts, settings=Settings(requests_burst=10_000))
+    return World(app, database, headers)
+
+
+@pytest.fixture
+def incident(world: World) -> dict[str, Any]:
+    """A new incident that touches both towns; each test has one of its own."""
+    newest = world.store.anomalies(AnomalyQuery(limit=1))
+    base_s = max([time.time() - 300 * 86_400] + [one.start_s + 10 * 86_400 for one in newest])
+    world.store.record_anomalies(
+        [
+            series_anomaly(world.store, "a-r2", "ammonia_nitrogen", base_s),
+            series_anomaly(world.store, "b-r0", "ammonia_nitrogen", base_s + 3600),
+        ]
+    )
+    maintain(world.store)
+    (found, *_) = world.ask("everything", "GET", "").json()["items"]
+    assert found["site_ids"] == ["a-r2", "b-r0"]
+    return dict(found)
+
+
+def photo(size: tuple[int, int] = (2000, 1000)) -> bytes:
+    picture, text = Image.new("RGB", size, "green"), io.BytesIO()
+    exif = Image.Exif()
+    exif[0x010E] = "SECRET PLACE"
+    exif[0x0112] = 6  # turned by 90°
+    picture.save(text, "JPEG", exif=exif)
+    return text.getvalue()
+
+
+def test_the_loop_from_new_to_closed(world: World, incident: dict[str, Any]) -> None:
+    assert incident["legal_events"] == ["file", "dismiss", "acknowledge", "shelve"]
+    steps: list[tuple[str, dict[str, Any], str, str]] = [
+        ("operator", {"event": "acknowledge"}, "new", "acknowledged"),
+        ("operator", {"event": "file"}, "filed", "acknowledged"),
+        ("operator", {"event": "dispatch", "team_id": "a-water"}, "dispatched", "acknowledged"),
+        ("member", {"event": "accept"}, "in_hand", "acknowledged"),
+        ("member", {"event": "report", "why": "valve closed"}, "reported", "acknowledged"),
+        ("operator", {"event": "reject", "why": "still smells"}, "in_hand", "acknowledged"),
+        ("member", {"event": "report", "why": "second valve"}, "reported", "acknowledged"),
+        ("operator", {"event": "verify"}, "verified", "acknowledged"),
+        ("operator", {"event": "close"}, "closed", "normal"),
+    ]
+    now = incident
+    for who, wanted, state, alarm_state in steps:
+        answer = world.change(who, now, **wanted)
+        assert answer.status_code == 200, answer.text
+        now = answer.json()
+        assert (now["state"], now["alarm_state"]) == (state, alarm_state)
+    assert now["legal_events"] == ["reopen"]
+    history = world.ask("viewer", "GET", f"/{now['incident_id']}/history").json()
+    steps_taken = [one for one in history if one["machine"] == "workflow"]
+    assert [one["from_state"] for one in steps_taken][:3] == ["new", "filed", "dispatched"]
+    assert steps_taken[0]["event_zh"] == "立案"
+    assert all(one["who"].startswith(("operator", "member")) for one in steps_taken)
+
+
+def test_an_illegal_transition_is_refused_with_the_legal_ones_and_changes_nothing(
+    world: World, incident: dict[str, Any]
+) -> None:
+    refused = world.change("operator", incident, event="verify")
+    assert refused.status_code == 409
+    assert refused.json()["legal"] == ["file", "dismiss", "acknowledge", "shelve"]
+    assert "'verify' is not legal" in refused.json()["detail"]
+    assert world.change("operator", incident, event="absorb").status_code == 403  # the platform's own
+    assert world.change("viewer", incident, event="file").status_code == 403
+    for wanted in ({"event": "dismiss"}, {"event": "shelve", "why": "x"}):
+        assert world.change("operator", incident, **wanted).status_code == 422
+    stale = world.change("operator", incident | {"revision": 1}, event="file")
+    assert (stale.status_code, stale.json()["where"]) == (409, "revision")
+    now = world.ask("operator", "GET", f"/{incident['incident_id']}").json()
+    assert (now["state"], now["revision"]) == ("new", incident["revision"])
+
+
+def test_two_people_at_once_one_is_refused(world: World, incident: dict[str, Any]) -> None:
+    assert world.change("operator", incident, event="acknowledge").status_code == 200
+    late = world.change("supervisor", incident, event="file")
+    assert (late.status_code, late.json()["where"]) == (409, "revision")
+
+
+def test_a_team_member_sees_what_is_dispatched_to_his_team_alone(
+    world: World, incident: dict[str, Any]
+) -> None:
+    path = f"/{incident['incident_id']}"
+    assert world.ask("member", "GET", path).status_code == 404
+    assert world.ask("member", "GET", "").json()["items"] == []
+    filed = world.change("operator", incident, event="file").json()
+    world.change("operator", filed, event="dispatch", team_id="a-water")
+    assert world.ask("member", "GET", path).json()["legal_events"] == ["accept", "acknowledge"]
+    assert [one["incident_id"] for one in world.ask("member", "GET", "").json()["items"]] == [
+        incident["incident_id"]
+    ]
+    assert world.ask("other_member", "GET", path).status_code == 404
+    assert world.ask("other_member", "GET", f"{path}/photos").status_code == 404
+
+
+def test_a_town_sees_its_part_and_changes_what_is_at_home_there(
+    world: World, incident: dict[str, Any]
+) -> None:
+    path = f"/{incident['incident_id']}"
+    seen = world.ask("operator_b", "GET", path).json()
+    assert (seen["site_ids"], seen["area_ids"], seen["main_site_id"]) == (["b-r0"], ["b"], None)
+    assert seen["legal_events"] == []
+    assert world.change("operator_b", seen, event="file").status_code == 403
+    said = world.ask("operator_b", "POST", f"{path}/comments", json={"text": "brown water here, too"})
+    assert said.status_code == 200
+    assert [one["site_id"] for one in world.ask("operator_b", "GET", f"{path}/anomalies").json()] == ["b-r0"]
+    assert "a-r2" not in world.ask("operator_b", "GET", f"{path}/history").text
+    comments = world.ask("operator", "GET", f"{path}/history?event=comment").json()
+    assert [one["why"] for one in comments] == ["brown water here, too"]
+
+
+def test_row_level_security_hides_incidents_of_other_areas(world: World, incident: dict[str, Any]) -> None:
+    world.store.record_anomalies([anomaly_at("a-s0", time.time() - 600)])
+    maintain(world.store)
+    in_b = Incidents(world.store.for_area("b"))
+    everything, seen = Incidents(world.store).found(_all()), in_b.found(_all())
+    assert {one.main_site_id for one in everything} > {"a-s0"}
+    assert all("b" in one.area_ids for one in seen)
+    assert all(one.site_ids == ["b-r0"] for one in seen)
+    hidden = next(one for one in everything if one.main_site_id == "a-s0")
+    assert (in_b.incident(hidden.incident_id), in_b.history(hidden.incident_id)) == (None, [])
+
+
+def test_requests_are_approved_by_the_named_role_and_by_nobody_for_himself(
+    world: World, incident: dict[str, Any]
+) -> None:
+    path = f"/{incident['incident_id']}"
+    filed = world.change("operator", incident, event="file").json()
+    now = world.change("operator", filed, event="dispatch", team_id="a-water").json()
+    assert world.change("operator", now, event="send_back").status_code == 403  # follows an approved request
+    later = "2099-01-01T00:00:00Z"
+    asked = {"kind": "extension", "revision": now["revision"], "why": "parts are missing", "until": later}
+    made = world.ask("member", "POST", f"{path}/requests", json=asked).json()
+    assert (made["state"], made["approver_role"]) == ("waiting", "supervisor")
+    revision = world.ask("operator", "GET", path).json()["revision"]
+    again = world.ask("member", "POST", f"{path}/requests", json=asked | {"revision": revision})
+    assert (again.status_code, "waiting" in again.json()["detail"]) == (409, True)
+    decide = f"{path}/requests/{made['request_id']}/decision"
+    decision = {"state": "approved", "revision": revision}
+    assert world.ask("operator", "POST", decide, json=decision).status_code == 403
+    approved = world.ask("supervisor", "POST", decide, json=decision).json()
+    assert approved["extended_until"] == "2099-01-01T00:00:00.000Z"
+    assert (
+        world.ask(
+            "supervisor", "POST", decide, json=decision | {"revision": approved["revision"]}
+        ).status_code
+        == 409
+    )
+
+    back = {"kind": "return", "revision": approved["revision"], "why": "not our cell"}
+    made = world.ask("supervisor", "POST", f"{path}/requests", json=back).json()
+    now = world.ask("operator", "GET", path).json()
+    decide = f"{path}/requests/{made['request_id']}/decision"
+    decision = {"state": "approved", "revision": now["revision"]}
+    own = world.ask("supervisor", "POST", decide, json=decision)
+    assert (own.status_code, "own request" in own.json()["detail"]) == (403, True)
+    returned = world.ask("operator", "POST", decide, json=decision).json()
+    assert (returned["state"], returned["team_id"]) == ("filed", None)
+
+
+def test_a_photo_is_bounded_checked_and_loses_its_metadata(world: World, incident: dict[str, Any]) -> None:
+    path = f"/{incident['incident_id']}/photos"
+    answer = world.ask("operator", "POST", f"{path}?caption=weir", content=photo() + b"SECRET TAIL")
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["width"], answer.json()["height"]) == (800, 1600)  # turned upright, scaled down
+    content = world.ask("viewer", "GET", f"{path}/{answer.json()['photo_id']}")
+    assert content.headers["content-type"] == "image/jpeg"
+    assert b"SECRET" not in content.content
+    with Image.open(io.BytesIO(content.content)) as stored:
+        assert (stored.size, dict(stored.getexif())) == ((800, 1600), {})
+    for upload, status in ((b"<svg/>", 415), (photo()[:2000], 415), (b"x" * 8_000_001, 413)):
+        assert world.ask("operator", "POST", path, content=upload).status_code == status
+    bomb = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(bomb, "PNG")
+    assert world.ask("operator", "POST", path, content=bomb.getvalue()).status_code == 415
+    assert len(world.ask("viewer", "GET", path).json()) == 1
+
+
+def test_merge_and_split_by_hand(world: World, incident: dict[str, Any]) -> None:
+    world.store.record_anomalies([anomaly_at("a-s1", time.time() - 900)])
+    maintain(world.store)
+    other = next(
+        one
+        for one in world.ask("everything", "GET", "?status=open").json()["items"]
+        if one["main_site_id"] == "a-s1"
+    )
+    merging = {"revision": other["revision"], "incident_ids": [incident["incident_id"]], "why": "same truck"}
+    half_seen = world.ask("operator", "POST", f"/{other['incident_id']}/merge", json=merging)
+    assert half_seen.status_code == 403  # it touches town b, too
+    merged = world.ask("everything", "POST", f"/{other['incident_id']}/merge", json=merging).json()
+    assert merged["site_ids"] == ["a-r2", "a-s1", "b-r0"]
+    closed = world.ask("everything", "GET", f"/{incident['incident_id']}").json()
+    assert (closed["state"], closed["merged_into"]) == ("closed", other["incident_id"])
+    members = world.ask("everything", "GET", f"/{other['incident_id']}/anomalies").json()
+    at_b = [one["anomaly_id"] for one in members if one["site_id"] == "b-r0"]
+    splitting = {"revision": merged["revision"], "anomaly_ids": at_b, "why": "another event"}
+    fresh = world.ask("everything", "POST", f"/{other['incident_id']}/split", json=splitting).json()
+    assert (fresh["area_id"], fresh["site_ids"], fresh["alarm_state"]) == ("b", ["b-r0"], "unacknowledged")
+    everything = [one["anomaly_id"] for one in members]
+    revision = world.ask("everything", "GET", f"/{other['incident_id']}").json()["revision"]
+    emptied = {
+        "revision": revision,
+        "anomaly_ids": [one for one in everything if one not in at_b],
+        "why": "x",
+    }
+    assert world.ask("everything", "POST", f"/{other['incident_id']}/split", json=emptied).status_code == 422
+
+
+def test_filters_pages_and_exports(world: World, incident: dict[str, Any]) -> None:
+    reported = world.ask(
+        "operator",
+        "POST",
+        "",
+        json={
+            "site_id": "a-r0",
+            "kind": "water",
+            "cause": "dead_fish",
+            "summary": "=dead fish",
+            "severity": 2,
+        },
+    ).json()
+    assert (reported["priority"], reported["alarm_state"]) == (1, "unacknowledged")
+    assert reported["title_en"] == "Dead fish at x"
+    pages, query = [], "?area=a&limit=1"
+    while True:
+        page = world.ask("everything", "GET", query).json()
+        pages += [one["incident_id"] for one in page["items"]]
+        if page["next"] is None:
+            break
+        query = f"?area=a&limit=1&cursor={page['next']}"
+    assert len(pages) == len(set(pages)) >= 2
+    only = world.ask("everything", "GET", "?cause=dead_fish&state=new&priority_max=1&site=a-r0").json()[
+        "items"
+    ]
+    assert reported["incident_id"] in [one["incident_id"] for one in only]
+    lines = world.ask("operator_b", "GET", "/export?format=csv").text.splitlines()
+    assert lines[0].startswith("incident_id,revision,kind,cause")
+    assert "a-r" not in "".join(lines)
+    text = world.ask("operator", "GET", "/export?format=csv&cause=dead_fish").text
+    assert "'=dead fish" in text  # a spreadsheet would run it
+    features = world.ask("operator", "GET", "/export?format=geojson&cause=dead_fish").json()["features"]
+    assert features[-1]["geometry"]["coordinates"] == [120.0, 30.0]
+    assert world.ask("operator", "GET", "?no_such=1").status_code == 422
+
+
+def test_performance_counts_what_sounded(world: World, incident: dict[str, Any]) -> None:
+    world.change("operator", incident, event="acknowledge")
+    hour = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T01:00:00Z"}
+    assert world.ask("operator", "GET", "/performance", params=hour).json()["annunciations"] == 0
+    now_s = time.time()
+    day = {"from": _rfc3339(now_s - 3600), "to": _rfc3339(now_s + 60), "operators": 1}
+    measured = world.ask("operator", "GET", "/performance", params=day).json()
+    assert measured["annunciations"] >= 1
+    assert sum(measured["priorities"].values()) == pytest.approx(1.0)
+    assert measured["acknowledge_s"][0] >= 0.0
+    assert measured["days"][0]["annunciations"] == measured["annunciations"]
+
+
+def test_a_stream_has_the_changes_of_incidents_redacted_for_the_town(
+    world: World, incident: dict[str, Any]
+) -> None:
+    async def follow() -> str:
+        settings = Settings(requests_burst=10_000, live_poll_s=0.1)
+        accounts = world.app.state.context.accounts
+        app = gateway_app(world.store, accounts=accounts, settings=settings)
+        stream = StreamedResponse(app, "/v1/live", world.headers["operator_b"], "kinds=incident")
+        await stream.until(lambda: "id:" in stream.text)
+        await asyncio.to_thread(world.change, "operator", incident, event="acknowledge")
+        await stream.until(lambda: "event: incident" in stream.text)
+        await stream.disconnect()
+        return stream.text
+
+    text = asyncio.run(follow())
+    assert '"alarm_state":"acknowledged"' in text
+    assert "a-r2" not in text
+
+
+def _all() -> Any:
+    from ingest_service.storage.contract.incidents import IncidentQuery
+
+    return IncidentQuery(limit=1000)
+
+
+def _rfc3339(time_s: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time_s))
