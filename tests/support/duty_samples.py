@@ -1,4 +1,4 @@
-"""Sample cells, teams, rosters and channels of an area, and requests of the routes of duty and notification."""
+"""Sample cells, teams, rosters and channels of an area, and requests of the routes about them."""
 
 from __future__ import annotations
 

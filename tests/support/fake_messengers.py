@@ -85,9 +85,7 @@ class FakeMessengers:
         """Return the address of a webhook."""
         return f"{self.url}/hook/{name}"
 
-    def answer(  # noqa: PLR0911 - one for each service
-        self, target: str, headers: Any, body: bytes
-    ) -> tuple[int, dict[str, Any]] | None:
+    def answer(self, target: str, headers: Any, body: bytes) -> tuple[int, dict[str, Any]] | None:
         """Return status and content of a response; None closes the connection."""
         parts = urlsplit(target)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
@@ -124,7 +122,7 @@ class FakeMessengers:
             return self._refused(robot, 40058), TOO_LONG
         return self._accepted(robot, text), "ok"
 
-    def _dingtalk(self, robot: str, query: dict[str, str], headers: Any, body: bytes) -> tuple[int, str]:
+    def _dingtalk(self, robot: str, query: dict[str, str], headers: Any, body: bytes) -> tuple[int, str]:  # noqa: PLR0911
         if self.now_s < self._blocked_until_s.get(robot, 0.0):
             return self._refused(robot, 130101), "send too fast, exceed 20 times per minute"
         if self._exceeds(robot, 20):

@@ -161,12 +161,12 @@ def test_a_repeated_webhook_has_the_same_key(served: FakeMessengers) -> None:
         "10.0.0.1",
         "192.168.1.1",
         "[::ffff:10.0.0.1]",
-        "0.0.0.0",
+        "0.0.0.0",  # noqa: S104
         "2130706433",
         "100.64.0.1",
         "[fe80::1]",
         "224.0.0.1",
-    ],  # fmt: skip
+    ],  # fmt: skip  # noqa: RUF028
 )
 def test_a_webhook_reaches_no_private_address(host: str) -> None:
     with pytest.raises(AddressRefusedError, match="no public address"):
@@ -206,7 +206,7 @@ def test_the_address_that_is_connected_is_the_one_that_was_checked(
         "https://h/ x",
         "https://h/\r\nX: y",
         "gopher://h/",
-    ],  # fmt: skip
+    ],  # fmt: skip  # noqa: RUF028
 )
 def test_an_address_that_is_no_webhook_is_refused_and_not_quoted(url: str) -> None:
     with pytest.raises(NotificationError) as error:
@@ -222,13 +222,13 @@ def test_secrets_are_of_their_area_and_in_no_text(
     environment = {"TOWNTWIN_SECRET_A1_SIGN": SIGN_KEY}
     secrets = SecretReader(tmp_path, environment)
     with caplog.at_level(logging.DEBUG):
-        found = resolve_channel(channel("wecom", url_secret="robot", sign_secret="sign"), secrets)
+        found = resolve_channel(channel("wecom", url_secret="robot", sign_secret="sign"), secrets)  # noqa: S106
         assert sender().send(found, digest(notifications(1)), served.now_s).result == "sent"
     assert (found.url, found.key) == (served.wecom("hidden-token"), SIGN_KEY)
     for text in (repr(found), str(found), found.destination, caplog.text):
         assert "hidden-token" not in text
         assert SIGN_KEY not in text
-    other = msgspec.structs.replace(channel("wecom", url_secret="robot"), area_id="a2")
+    other = msgspec.structs.replace(channel("wecom", url_secret="robot"), area_id="a2")  # noqa: S106
     with pytest.raises(NotificationError, match="secret 'robot' of area a2: no file"):
         resolve_channel(other, secrets)
     for name in ("../a1/robot", "a/b", "", "."):

@@ -294,7 +294,7 @@ def test_a_process_that_ends_before_the_response_sends_again_and_within_the_rate
             pass
 
         def end(*_args: Any, **_options: Any) -> None:
-            raise _EndedError  # noqa: B023
+            raise _EndedError
 
         NotificationStore.end_delivery = end  # type: ignore[method-assign]
         try:
