@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import time
+import urllib.parse
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +22,7 @@ from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.asgi import send_request
 from tests.support.duty_samples import duty_requests, enrol_duty
 from tests.support.gateway_access import MemoryApiKeyStore, gateway_app
+from tests.support.howto_pages import indented_commands
 from tests.support.neighbouring_town import HOME_AREA, OTHER_AREA, OTHER_TOWN
 from tests.support.store_samples import DIRECTORY
 from tests.support.throwaway_servers import fresh_database
@@ -226,3 +230,27 @@ def test_deadlines_of_an_incident_are_shown(world: World) -> None:
     NotificationStore(world.store).record([], [deadline])
     (shown,) = world.send("GET", f"/v1/incidents/{incident.incident_id}/deadlines").json()
     assert (shown["phase"], shown["met"], shown["late"]) == ("file", None, True)
+
+
+def test_every_command_of_the_howtos_works(world: World) -> None:
+    key_id = next(one.key_id for one in world.accounts.keys_by_id.values() if one.role == "administrator")
+    headers = world.headers[Role.ADMINISTRATOR] | {"Content-Type": "application/json"}
+    count = 0
+    for page in ("set-up-dingtalk-wecom-feishu", "define-grid-cells-and-rosters", "run-a-shift"):
+        for command in indented_commands(f"{page}.md", "curl"):
+            words = shlex.split(command)
+            method = words[words.index("-X") + 1] if "-X" in words else "GET"
+            url = next(one for one in words if one.startswith("$GATEWAY")).removeprefix("$GATEWAY")
+            body = words[words.index("-d") + 1] if "-d" in words else ""
+            path, _, query = url.partition("?")
+            answer = send_request(
+                world.app,
+                method,
+                path,
+                headers=headers,
+                params=dict(urllib.parse.parse_qsl(query)) or None,
+                content=re.sub("key:[0-9a-f]{12}", f"key:{key_id}", body).encode() or None,
+            )
+            assert answer.status_code == 200, (page, command, answer.text)
+            count += 1
+    assert count == 9

@@ -166,7 +166,7 @@ def test_a_repeated_webhook_has_the_same_key(served: FakeMessengers) -> None:
         "100.64.0.1",
         "[fe80::1]",
         "224.0.0.1",
-    ],  # fmt: skip  # noqa: RUF028
+    ],
 )
 def test_a_webhook_reaches_no_private_address(host: str) -> None:
     with pytest.raises(AddressRefusedError, match="no public address"):
@@ -206,7 +206,7 @@ def test_the_address_that_is_connected_is_the_one_that_was_checked(
         "https://h/ x",
         "https://h/\r\nX: y",
         "gopher://h/",
-    ],  # fmt: skip  # noqa: RUF028
+    ],
 )
 def test_an_address_that_is_no_webhook_is_refused_and_not_quoted(url: str) -> None:
     with pytest.raises(NotificationError) as error:
