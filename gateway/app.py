@@ -65,6 +65,7 @@ from gateway.transport.head_requests import HeadMiddleware
 from gateway.transport.null_characters import NullCharacterFilter
 from ingest_service.storage.postgres.api_keys import ApiKeyStore
 from ingest_service.storage.postgres.incidents import Incidents
+from ingest_service.storage.postgres.notifications import NotificationStore
 from ingest_service.storage.postgres.row_level_security import ALL_AREAS
 from ingest_service.storage.postgres.store import PostgresStore
 
@@ -144,6 +145,7 @@ def create_app(
         platform_health.tasks,
         request_queues.heavy,
         None if unscoped_store.database is None else Incidents(unscoped_store.database),
+        None if unscoped_store.database is None else NotificationStore(unscoped_store.database),
     )
     upload_pool = UploadPool()
     heavy = None

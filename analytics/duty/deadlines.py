@@ -34,8 +34,9 @@ def deadlines_of(
 ) -> list[Deadline]:
     """Return the deadlines of an incident that are new or changed.
 
-    A phase that is over keeps the deadline that it had: neither a change of priority nor one of the policy makes
-    it late afterwards. An approved extension (延期) moves the deadline of handling, a hold (挂账) all open ones.
+    A phase that is over keeps the deadline that it had: neither a change of priority nor one of the policy
+    makes it late afterwards. An approved extension (延期) moves the deadline of handling, a hold (挂账) all
+    open ones.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ Recipient = Literal["on_duty", "team", "leader", "supervisor"]
 
 
 class DeadlineRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long a phase may take, in exactly one of the four units; empty conditions hold for all."""
+    """Time that a phase may take, in exactly one of the four units; empty conditions hold for all."""
 
     phase: DeadlinePhase
     kinds: list[IncidentKind] = []
@@ -52,7 +52,10 @@ class DeadlineRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class EscalationRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A step: when it is due, and whom it notifies. ``minutes`` is by priority; one that is absent skips it."""
+    """A step: when it is due, and whom it notifies.
+
+    ``minutes`` is the delay by priority [min]; a priority without one has no such step.
+    """
 
     step: str
     when: Trigger

@@ -1,7 +1,7 @@
 """Signed links by which a person acknowledges an incident without signing in.
 
-A link names incident, reader and expiry, and is signed by HMAC-SHA256. Opening it shows a page; only the button
-of that page, a POST, acknowledges: messengers and mail scanners open links in advance.
+A link names incident, reader and expiry, and is signed by HMAC-SHA256. Opening it shows a page; only the
+button of that page, a POST, acknowledges: messengers and mail scanners open links in advance.
 """
 
 from __future__ import annotations

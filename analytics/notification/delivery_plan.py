@@ -1,4 +1,4 @@
-"""Decides which digests are sent now: one for each destination, if it and its readers may get another message."""
+"""Decides which digests are sent now: one for each destination, if its readers may get another message."""
 
 from __future__ import annotations
 

@@ -109,10 +109,7 @@ def _line(
 ) -> str:
     text = one.text_zh if language == "zh" else one.text_en
     priority = PRIORITY_NAMES[language][one.priority]
-    if is_markdown:
-        line = f"**【{priority}】** {text.translate(_MARKDOWN)}"
-    else:
-        line = f"【{priority}】 {text}"
+    line = f"**【{priority}】** {text.translate(_MARKDOWN)}" if is_markdown else f"【{priority}】 {text}"
     if links is None or one.incident_id is None:
         return line
     link = links.link(one.incident_id, reader, now_s)

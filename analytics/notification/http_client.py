@@ -58,7 +58,7 @@ class _CheckedBackend(httpcore.SyncBackend):
             "add its network to notify_networks if it is yours"
         )
 
-    def connect_unix_socket(self, *args: Any, **options: Any) -> NetworkStream:
+    def connect_unix_socket(self, *_args: Any, **_options: Any) -> NetworkStream:
         """Refuse sockets of the machine."""
         raise AddressRefusedError("a webhook is reached by TCP")
 
@@ -109,7 +109,8 @@ class HttpClient:
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> HttpResponse:
         """Post a body and return the response, of which 64 KB are read.
 
-        Raises `TemporaryHttpError` if none came in time, `NotificationError` if the address is invalid or refused.
+        Raises `TemporaryHttpError` if none came in time, `NotificationError` if the address is invalid or
+        refused.
         """
         check_url(url)
         ends_s = time.monotonic() + TOTAL_S

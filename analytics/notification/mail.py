@@ -21,7 +21,7 @@ Security = Literal["starttls", "tls", "none"]
 
 
 class MailServer(NamedTuple):
-    """A mail server. ``password`` is read from a secret; ``certificates`` is a PEM file of further authorities."""
+    """A mail server; ``certificates`` is a PEM file of further authorities. Never log it."""
 
     host: str
     port: int
@@ -33,7 +33,7 @@ class MailServer(NamedTuple):
 
 
 def compose_mail(sender: str, recipients: Sequence[str], title: str, text: str, now_s: float) -> EmailMessage:
-    """Return the message; title and addresses cannot add headers, for the library refuses line ends in them."""
+    """Return the message. Titles cannot add headers: line ends in them become blanks."""
     message = EmailMessage()
     message["From"] = Address(addr_spec=sender)
     message["To"] = [Address(addr_spec=one) for one in recipients]
@@ -45,7 +45,7 @@ def compose_mail(sender: str, recipients: Sequence[str], title: str, text: str, 
     return message
 
 
-def send_mail(server: MailServer, message: EmailMessage) -> Outcome:
+def send_mail(server: MailServer, message: EmailMessage) -> Outcome:  # noqa: PLR0911 - one for each answer
     """Hand a message to a mail server."""
     try:
         with _connected(server) as client:

@@ -62,8 +62,8 @@ class DestinationBucket:
 def may_notify(sent_s: Sequence[float], now_s: float, *, is_urgent: bool) -> bool:
     """Whether a reader may get another message, by when the last ones were sent [Unix s].
 
-    At most ten in any ten minutes. The first three come at once; then the gaps grow, so that a storm does not use
-    up the ten in its first minute, and two are left for what is urgent.
+    At most ten in any ten minutes. The first three come at once; then the gaps grow, so that a storm does not
+    use up the ten in its first minute, and two are left for what is urgent.
     """
     recent = [one for one in sent_s if one > now_s - READER_WINDOW_S]
     count = len(recent)

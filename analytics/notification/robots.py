@@ -1,8 +1,8 @@
-"""Group robots of WeCom (企业微信), DingTalk (钉钉) and Feishu (飞书): requests, signatures, limits, responses.
+"""Group robots of WeCom (企业微信), DingTalk (钉钉) and Feishu (飞书): requests, signatures, limits.
 
 Limits: WeCom takes 20 messages a minute and robot, text of 2,048 bytes and Markdown of 4,096. DingTalk takes
-20 a minute, and blocks the robot for ten minutes beyond that (errcode 130101). Feishu takes 100 a minute and 5
-a second, and requests of 20 KB. A bucket of ``burst`` tokens filled by ``per_s`` lets through at most
+20 a minute, and blocks the robot for ten minutes beyond that (errcode 130101). Feishu takes 100 a minute and
+5 a second, and requests of 20 KB. A bucket of ``burst`` tokens filled by ``per_s`` lets through at most
 ``burst + 60 per_s`` messages in any minute, so both together are 19 here, one below the limit.
 """
 
@@ -62,7 +62,7 @@ def dingtalk_signature(key: str, timestamp_ms: int) -> str:
     """Return the signature of DingTalk: HMAC-SHA256 by the key, of time and key, in Base64.
 
     >>> dingtalk_signature("SEC0", 1700000000000)
-    'F9Q6yoWtqdF+ecpsYjHJ7kVFIRkRMUyi7Qyn69rtmOA='
+    'grq97xXoTUjTHFvKaCG7ayUVYZj98Kc7erzY+P9gZxg='
     """
     message = f"{timestamp_ms}\n{key}".encode()
     return base64.b64encode(hmac.digest(key.encode(), message, hashlib.sha256)).decode()
@@ -72,7 +72,7 @@ def feishu_signature(key: str, timestamp_s: int) -> str:
     """Return the signature of Feishu: HMAC-SHA256 of nothing, by time and key, in Base64.
 
     >>> feishu_signature("demo", 1599360473)
-    'l1N0gAcBJb9Iez8HE2pbhyhAvQrlqJ5NJ1MgOzIG8Y0='
+    'l1N0gAcBjdwBvGm1xMjOF0XSyaLRpR7tuO5dHfhAYc8='
     """
     by = f"{timestamp_s}\n{key}".encode()
     return base64.b64encode(hmac.digest(by, b"", hashlib.sha256)).decode()
@@ -149,7 +149,7 @@ def _wecom_outcome(response: HttpResponse) -> Outcome:
 
 
 def _dingtalk_outcome(response: HttpResponse) -> Outcome:
-    # 130101: too many, the robot is blocked; 310000: neither signature nor keyword matches; 300001: no such token
+    # 130101: too many, the robot is blocked; 310000: neither signature nor keyword matches; 300001: no token
     return _outcome_by_codes(
         response,
         code_name="errcode",
@@ -171,7 +171,7 @@ def _feishu_outcome(response: HttpResponse) -> Outcome:
 ROBOTS: Final[dict[str, Robot]] = {
     "wecom": Robot(4_096, RateLimit(0.25, 4.0), _wecom_request, _wecom_outcome),
     "dingtalk": Robot(16_000, RateLimit(0.25, 4.0), _dingtalk_request, _dingtalk_outcome),
-    # of 20 KB for the request: the text in JSON, where quotes and line ends take two bytes, and the card around it
+    # of 20 KB for the request: quotes and line ends take two bytes in JSON, and there is the card around it
     "feishu": Robot(9_000, RateLimit(0.25, 4.0), _feishu_request, _feishu_outcome),
 }
 OTHER_RATE: Final = RateLimit(0.25, 4.0)

@@ -1,4 +1,4 @@
-"""Periodic task that sets the deadlines of incidents and puts the due steps of their escalation into the outbox.
+"""Periodic task that sets the deadlines of incidents and puts due steps of their escalation into the outbox.
 
 Each (incident, step, member, channel) is one row, however often the task runs or restarts: the database knows
 it by these four. What a row becomes is the matter of `analytics.service.send_notifications`.

@@ -22,7 +22,6 @@ from analytics.duty.policy import read_policy
 from analytics.notification.delivery_plan import plan_digests
 from analytics.notification.digests import LinkSigner
 from analytics.notification.errors import NotificationError
-from analytics.notification.http_client import HttpClient
 from analytics.notification.mail import MailServer
 from analytics.notification.outcomes import Outcome
 from analytics.notification.quiet_hours import preference_for
@@ -94,7 +93,7 @@ def send_notifications(
     waiting = _without_superfluous(
         waiting, Incidents(store.database), outbox, policy=service_state.duty_policy
     )
-    dispatch = _Dispatch.read(store, settings, outbox, now_s)
+    dispatch = _Dispatch.read(store, settings, outbox, state, now_s)
     dispatch.begin(waiting, state)
     wait([one.future for one in state.under_way.values()], timeout=WAIT_FOR_RESPONSES_S)
     _record_finished(state, outbox, settings, now_s)
@@ -146,7 +145,9 @@ class _Dispatch:
     now_s: float
 
     @classmethod
-    def read(cls, store: Store, settings: Settings, outbox: NotificationStore, now_s: float) -> _Dispatch:
+    def read(
+        cls, store: Store, settings: Settings, outbox: NotificationStore, state: MessageState, now_s: float
+    ) -> _Dispatch:
         """Read channels, members and secrets."""
         assert store.database is not None, "the caller has checked it"  # noqa: S101
         duty = DutyStore(store.database)
@@ -165,15 +166,10 @@ class _Dispatch:
         if settings.public_url is not None:
             secret = outbox.acknowledgement_secret()
             links = LinkSigner(settings.public_url, secret, settings.acknowledge_link_h * 3600)
-        certificates = settings.notify_certificates
-        client = HttpClient(
-            settings.notify_networks,
-            trusted_certificates=None if certificates is None else str(certificates),
-        )
         members = {one.member_id: one for team in teams for one in team.members}
         return cls(
             outbox,
-            Sender(client, mail_server(settings), links, members),
+            Sender(state.client_of(settings), mail_server(settings), links, members),
             resolved,
             faults,
             _audiences(teams, duty.preferences()),

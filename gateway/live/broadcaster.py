@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
     from ingest_service.storage.contract.store import Reader
     from ingest_service.storage.postgres.incidents import Incidents
+    from ingest_service.storage.postgres.notifications import NotificationStore
 
 log = structlog.get_logger()
 
@@ -61,6 +62,7 @@ class EventBroadcaster:
     tasks : registry that restarts the polling task after failures
     heavy_queue : queue in which missed events are read, per principal; None reads them at once
     incidents : incidents, unrestricted by area; None where the store has none
+    notifications : outbox, likewise
 
     """
 
@@ -72,6 +74,7 @@ class EventBroadcaster:
         tasks: BackgroundTasks | None = None,
         heavy_queue: FairQueue | None = None,
         incidents: Incidents | None = None,
+        notifications: NotificationStore | None = None,
     ) -> None:
         self._tasks = tasks or BackgroundTasks()
         self._store = store
@@ -79,6 +82,8 @@ class EventBroadcaster:
         self._settings = settings
         self._heavy_queue = heavy_queue
         self._incidents = incidents
+        self._notifications = notifications
+        self._last_delivery_id = 0  # of the notifications for consoles
         self._subscribers: dict[asyncio.Queue[LiveEvent], _Subscriber] = {}
         self._task: asyncio.Task[None] | None = None
         self._start_lock = asyncio.Lock()
@@ -269,6 +274,8 @@ class EventBroadcaster:
         before = [one for one in self._store.latest() if one.received_s < now_s - COMMIT_OVERLAP_S]
         self._last_delivered |= {one.series_id: one.time_s for one in before}
         self._last_delivered |= {one.device_id: one.received_s for one in self._store.statuses()}
+        if self._notifications is not None:
+            self._last_delivery_id = self._notifications.newest_delivery_id()
         self._has_position = True
 
     def _read_new_events(self, last_poll_s: float | None) -> list[LiveEvent]:
@@ -284,6 +291,7 @@ class EventBroadcaster:
                     self._advance_position(events.reading_event(one, directory_index, self._position, now_s))
                 )
         new_events += self._read_changes(directory_index)
+        new_events += self._read_notifications()
         new_statuses = [
             one for one in self._store.statuses() if self._last_delivered.get(one.device_id) != one.received_s
         ]
@@ -327,6 +335,15 @@ class EventBroadcaster:
         ]
         self._position = self._position.advanced_to(revision=until)
         return sorted(new_events, key=lambda one: one.position.revision)
+
+    def _read_notifications(self) -> list[LiveEvent]:
+        """Read the notifications for consoles; those of the past are in the outbox (/v1/notifications)."""
+        if self._notifications is None:
+            return []
+        found = self._notifications.for_consoles(self._last_delivery_id, limit=MAX_CHANGES_PER_POLL)
+        for one in found:
+            self._last_delivery_id = max(self._last_delivery_id, one.delivery_id or 0)
+        return [events.notification_event(one, self._position) for one in found]
 
     def _advance_position(self, one: LiveEvent) -> LiveEvent:
         self._position = one.position

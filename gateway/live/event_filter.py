@@ -26,6 +26,7 @@ class EventFilter:
     quantity : quantity of the series; device events pass by the series of their channels
     kinds : kinds of events; None is all of them. Gap and end events always pass.
     team_ids : teams whose incidents pass; None is all of them
+    with_notifications : whether notifications of the areas pass, which name members of teams
 
     Raises
     ------
@@ -43,11 +44,13 @@ class EventFilter:
         quantity: str | None = None,
         kinds: Collection[str] | None = None,
         team_ids: Collection[str] | None = None,
+        with_notifications: bool = False,
     ) -> None:
         check_quantity(quantity)
         self._read_index = directory_index
         self._area, self._site, self._quantity = area, site, quantity
         self._team_ids = team_ids
+        self._with_notifications = with_notifications
         self._accepted_kinds = None if kinds is None else {*kinds, "gap", "end"}
         self._last_index: DirectoryIndex | None = None
         self._refresh()
@@ -71,7 +74,7 @@ class EventFilter:
         directory_index = self._refresh()
         return (live_events.redacted_event(one, directory_index) for one in events if self._matches(one))
 
-    def _matches(self, one: LiveEvent) -> bool:
+    def _matches(self, one: LiveEvent) -> bool:  # noqa: PLR0911 - one for each kind
         if not self.accepts_kind(one.kind):
             return False
         match one.kind:
@@ -83,6 +86,8 @@ class EventFilter:
                 )
             case "health":
                 return one.device_id in self._devices
+            case "notification":
+                return self._with_notifications and one.area_id in self._areas
             case "incident":
                 return one.source_incident is not None and self._matches_incident(one.source_incident)
         return True

@@ -1,4 +1,4 @@
-"""Builds live events (reading, anomaly, incident, device health, gap, end), serialised once for all streams."""
+"""Builds live events, serialised once for all streams."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from gateway.api.models import conversion, row_models
 from gateway.auth import evidence_redaction
 from ingest_service.storage.contract.incidents import Incident
 from ingest_service.storage.contract.models import Anomaly, NewestReading
+from ingest_service.storage.contract.notifications import Notification
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-EventKind = Literal["reading", "anomaly", "health", "incident"]
+EventKind = Literal["reading", "anomaly", "health", "incident", "notification"]
 US_PER_S = 1e6
 
 
@@ -75,6 +76,8 @@ class LiveEvent(NamedTuple):
     """The anomaly of the event, from which redacted copies are made."""
     source_incident: Incident | None = None
     """The incident of the event, likewise."""
+    area_id: str | None = None
+    """Area of a notification, for filters."""
 
     def to_sse(self) -> str:
         """Format the event as a server-sent event."""
@@ -190,6 +193,36 @@ def health_event(
     )
     key = ("health", device_status.device_id, device_status.received_s)
     return LiveEvent("health", device.model_dump_json(), position, device_id=device_status.device_id, key=key)
+
+
+class ConsoleNotification(msgspec.Struct):
+    """A notification as consoles receive it."""
+
+    notification_id: int
+    delivery_id: int | None
+    incident_id: int | None
+    member_id: str | None
+    step: str
+    priority: int
+    text_en: str
+    text_zh: str
+
+
+def notification_event(one: Notification, position: StreamPosition) -> LiveEvent:
+    """Return the event of a notification for consoles; it does not move the position."""
+    shown = ConsoleNotification(
+        one.notification_id,
+        one.delivery_id,
+        one.incident_id,
+        one.member_id,
+        one.step,
+        one.priority,
+        one.text_en,
+        one.text_zh,
+    )
+    key = ("notification", one.notification_id)
+    data = msgspec.json.encode(shown).decode()
+    return LiveEvent("notification", data, position, key=key, area_id=one.area_id)
 
 
 def gap_event(

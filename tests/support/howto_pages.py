@@ -38,6 +38,16 @@ def curl_lines(page: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.startswith("    curl")]
 
 
+def indented_commands(page: str, program: str) -> list[str]:
+    """Return the indented commands of a page that begin with a program, with all their lines."""
+    text = (REPOSITORY / "docs/howto" / page).read_text("utf-8")
+    found = []
+    for block in re.findall(r"(?m)(?:^    .*\n)+", text):
+        lines = re.sub(r"(?m)^    ", "", block)
+        found += re.split(rf"(?m)^(?={program} )", lines)[1:]
+    return found
+
+
 def start_command(command: str, address: str, *, key: str, folder: Path) -> subprocess.Popen[str]:
     """Start a command of a page; a refusal by the gateway is an error of curl."""
     bash = shutil.which("bash")

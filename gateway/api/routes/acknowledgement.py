@@ -1,7 +1,7 @@
 """Pages by which a person acknowledges an incident over a signed link, without signing in.
 
-GET shows the incident and a button; POST acknowledges. Messengers and mail scanners follow links on their own,
-and do not press buttons.
+GET shows the incident and a button; POST acknowledges. Messengers and mail scanners follow links on their
+own, and do not press buttons.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def acknowledge(context: CurrentContext, token: TokenPath) -> HTMLResponse:
         now_s = time.time()
         try:
             changed, entries = apply_event(
-                incident, "acknowledge", who=_who(context, link), role=ROLE, at_s=now_s, why="signed link"
+                incident, "acknowledge", who=_who(link), role=ROLE, at_s=now_s, why="signed link"
             )
             incidents.apply([IncidentUpdate(incident=changed, entries=entries)])
         except IllegalTransitionError:
@@ -99,7 +99,7 @@ def _incident_of(context: RequestContext, text: str) -> tuple[Incident, Acknowle
     return None if token is None or incident is None else (incident, token)
 
 
-def _who(context: RequestContext, link: AcknowledgementToken) -> str:
+def _who(link: AcknowledgementToken) -> str:
     kind, _, reader_id = link.reader.partition("/")
     if kind == "member":
         return f"{reader_id} (link)"

@@ -14,7 +14,7 @@ from gateway.api import query_params
 from gateway.api.incident_access import visible_teams
 from gateway.api.problems import problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
-from gateway.auth.authorization import LIVE, requires
+from gateway.auth.authorization import LIVE, OPERATOR, requires
 from gateway.live.event_filter import EventFilter
 from gateway.live.events import EventKind, LiveEvent, StreamPosition
 
@@ -47,7 +47,8 @@ async def live(
     """Live readings, anomalies and device statuses, by area, site and quantity.
 
     Events are `reading` (as in /v1/latest), `anomaly` (as in /v1/anomalies), `incident` (as in /v1/incidents, without
-    what you may do with it) and `health` (as in /v1/devices).
+    what you may do with it) and `health` (as in /v1/devices); operators get a `notification` for each that the
+    consoles of team members receive.
     With `Last-Event-ID` a stream resumes where it was cut: readings of the last hour come again, in the order
     in which they were received, and some of them perhaps twice; then the newest changes of anomalies. A `gap`
     has the `kind` of events that are left out, and `from` and `to` for querying /v1/readings (receiving
@@ -64,6 +65,7 @@ async def live(
         quantity=quantity,
         kinds=kinds,
         team_ids=visible_teams(context.principal),
+        with_notifications=context.principal.role >= OPERATOR,
     )
     resume_after = StreamPosition.parse(last_event_id) if last_event_id else None
     return StreamingResponse(

@@ -94,7 +94,7 @@ def replace_channel(
 
 @router.post("/channels/{channel_id}/test", responses=problem_responses(404))
 @requires(SUPERVISION)
-def test_channel(
+def send_test(
     context: CurrentContext,
     channel_id: IdPath,
     member: Annotated[str | None, Query(pattern=ID_PATTERN, description="Receiver of an e-mail")] = None,

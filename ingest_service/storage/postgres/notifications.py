@@ -55,13 +55,13 @@ class NotificationStore:
         """Return the notifications that may be sent now, the most urgent and oldest first."""
         return self._rows("waiting_notifications", {"now_s": now_s, "limit": limit}, Notification)
 
-    def for_consoles(self, after_id: int, *, limit: int) -> list[Notification]:
-        """Return the notifications for consoles after an id, oldest first."""
-        return self._rows("console_notifications", (after_id, limit), Notification)
+    def for_consoles(self, after_delivery_id: int, *, limit: int) -> list[Notification]:
+        """Return the notifications that consoles received by deliveries after one, oldest first."""
+        return self._rows("console_notifications", (after_delivery_id, limit), Notification)
 
-    def newest_id(self) -> int:
-        """Return the id of the newest notification in any area; 0 if there is none."""
-        return int(self._value("newest_notification"))
+    def newest_delivery_id(self) -> int:
+        """Return the id of the newest delivery in any area; 0 if there is none."""
+        return int(self._value("newest_delivery"))
 
     def record(self, notifications: Iterable[Notification], deadlines: Iterable[Deadline] = ()) -> int:
         """Insert the notifications that are new, and deadlines, together; return how many were inserted.

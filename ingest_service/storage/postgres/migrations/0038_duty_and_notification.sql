@@ -141,6 +141,7 @@ CREATE TABLE notification (
     UNIQUE NULLS NOT DISTINCT (incident_id, step, member_id, channel_id)
 );
 CREATE INDEX notification_waiting ON notification (due) WHERE state = 'waiting';
+CREATE INDEX notification_of_consoles ON notification (delivery_id) WHERE channel_id = 'console';
 CREATE INDEX notification_by_member ON notification (member_id, notification_id DESC);
 
 -- Token bucket of each robot or server: a restart must not refill it.

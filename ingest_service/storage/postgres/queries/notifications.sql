@@ -97,9 +97,9 @@ ON CONFLICT (incident_id, phase) DO UPDATE SET due = excluded.due, met = exclude
 -- acknowledgement_secret: What links of acknowledgement are signed with.
 SELECT secret FROM acknowledgement_secret;
 
--- newest_notification: The newest notification of any area.
-SELECT coalesce(max(notification_id), 0) FROM notification;
+-- newest_delivery: The newest delivery in any area.
+SELECT coalesce(max(delivery_id), 0) FROM notification_delivery;
 
--- console_notifications: Notifications for consoles after an id, oldest first.
+-- console_notifications: Notifications that consoles received by deliveries after one, oldest first.
 SELECT {{notification_fields}} FROM notification AS n
-WHERE n.channel_id = 'console' AND n.notification_id > %s ORDER BY n.notification_id LIMIT %s;
+WHERE n.channel_id = 'console' AND n.state = 'sent' AND n.delivery_id > %s ORDER BY n.delivery_id, n.notification_id LIMIT %s;
