@@ -88,7 +88,7 @@ async def send_test_message(
 ) -> Response:
     """Send a test message over a channel."""
     try:
-        await run_in_threadpool(notifications.test_channel, visitor.context, channel_id)
+        await run_in_threadpool(notifications.send_test, visitor.context, channel_id)
     except ProblemError as error:
         return await _page(visitor, state, refusal=str(error), status=error.status)
     return RedirectResponse("/console/settings?done=test", 303)

@@ -30,17 +30,25 @@ TILE_COLOUR = (200, 30, 120)
 def one_site() -> MemoryStore:
     """A store with one site on a river."""
     store = MemoryStore()
-    place = {"area_id": "t", "lon": 120.5, "lat": 30.7}
-    mouth = place | {"lon": 120.6}
     store.enrol(
         Directory(
             areas=[Area(area_id="t", level="town", en="Town", zh="镇")],
-            sites=[Site(site_id="s", kind="river_section", en="Weir", zh="堰", **place)],
+            sites=[
+                Site(
+                    site_id="s", area_id="t", kind="river_section", en="Weir", zh="堰", lon=120.5, lat=30.7
+                )
+            ],
             devices=[Device(device_id="d", area_id="t")],
             series=[Series(site_id="s", quantity="ph")],
             nodes=[
-                Node(node_id="a", network="river", kind="section", en="Weir", zh="堰", site_id="s", **place),
-                Node(node_id="b", network="river", kind="mouth", en="Mouth", zh="河口", **mouth),
+                Node(
+                    node_id="a", network="river", kind="section", en="Weir", zh="堰", site_id="s",
+                    area_id="t", lon=120.5, lat=30.7,
+                ),
+                Node(
+                    node_id="b", network="river", kind="mouth", en="Mouth", zh="河口", area_id="t", lon=120.6,
+                    lat=30.7,
+                ),
             ],
             links=[
                 Link(
