@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 CLIENTS_PER_KEY = 20
 MEGABYTE = 1e6
-PARTS = ("figures", "health", "now", "map-states", "incident-revisions")
+PARTS = ("results", "health", "now", "map-states", "incident-revisions")
 TIMEOUT_S = 120.0
 
 
@@ -74,17 +74,17 @@ def main() -> None:
     for prefix, folder in folders.items():
         n_keys = options.clients // CLIENTS_PER_KEY + 1
         with _served(folder, options.sites, n_keys) as console:
-            figures = asyncio.run(_measure(console, options.clients, options.rounds, is_other=bool(prefix)))
-            line |= _printed(prefix, figures)
+            results = asyncio.run(_measure(console, options.clients, options.rounds, is_other=bool(prefix)))
+            line |= _printed(prefix, results)
             if options.browser and not prefix:
                 line |= _printed(prefix, _measure_browser(console, options.rounds))
     print(json.dumps(line))
 
 
-def _printed(prefix: str, figures: dict[str, float]) -> dict[str, float]:
-    for name, value in figures.items():
+def _printed(prefix: str, results: dict[str, float]) -> dict[str, float]:
+    for name, value in results.items():
         print(f"{prefix + name:44}{value:12.1f}", flush=True)
-    return {prefix + name: round(value, 1) for name, value in figures.items()}
+    return {prefix + name: round(value, 1) for name, value in results.items()}
 
 
 @contextmanager
@@ -115,7 +115,7 @@ async def _measure(
 ) -> dict[str, float]:
     """Return the figures of one console [MB, ms], without clients and with all of them."""
     open_client = _open_page_with_socket if is_other else _open_page_with_stream
-    figures: dict[str, float] = {}
+    results: dict[str, float] = {}
     async with (
         AsyncExitStack() as stack,
         httpx.AsyncClient(
@@ -124,25 +124,25 @@ async def _measure(
     ):
         await client.get("/v1/me")
         await client.get("/")
-        figures["memory_mb"] = console.memory_mb
-        figures |= await _latencies(client, rounds, "", is_other=is_other)
+        results["memory_mb"] = console.memory_mb
+        results |= await _latencies(client, rounds, "", is_other=is_other)
         counters: list[list[int]] = []
         for number in range(n_clients):
             counters.append([0, 0])
             key = console.keys[number // CLIENTS_PER_KEY]
             await open_client(stack, console, key, counters[-1])
         await asyncio.sleep(5.0)
-        figures["memory_mb_with_clients"] = console.memory_mb
-        figures["memory_kb_per_client"] = 1e3 * (console.memory_mb - figures["memory_mb"]) / n_clients
+        results["memory_mb_with_clients"] = console.memory_mb
+        results["memory_kb_per_client"] = 1e3 * (console.memory_mb - results["memory_mb"]) / n_clients
         before, started_s, cpu_s = [one[:] for one in counters], time.monotonic(), _cpu_s(console)
-        figures |= await _latencies(client, rounds, "_with_clients", is_other=is_other)
+        results |= await _latencies(client, rounds, "_with_clients", is_other=is_other)
         passed_s = time.monotonic() - started_s
-        figures["cpu_percent_with_clients"] = 100 * (_cpu_s(console) - cpu_s) / passed_s
+        results["cpu_percent_with_clients"] = 100 * (_cpu_s(console) - cpu_s) / passed_s
         received = [after[0] - earlier[0] for after, earlier in zip(counters, before, strict=True)]
         n_bytes = sum(after[1] - earlier[1] for after, earlier in zip(counters, before, strict=True))
-        figures["clients_served"] = float(sum(one > 0 for one in received))
-        figures["kb_per_client_and_s"] = n_bytes / passed_s / n_clients / 1e3
-    return figures
+        results["clients_served"] = float(sum(one > 0 for one in received))
+        results["kb_per_client_and_s"] = n_bytes / passed_s / n_clients / 1e3
+    return results
 
 
 def _cpu_s(console: ServedConsole) -> float:
@@ -167,11 +167,11 @@ async def _latencies(
             measured[name].append(1e3 * (time.perf_counter() - started_s))
             assert answer.status_code == 200, answer.text
         await asyncio.sleep(0.05)
-    figures: dict[str, float] = {}
+    results: dict[str, float] = {}
     for name, times_ms in measured.items():
-        figures[f"{name}_p50_ms{suffix}"] = statistics.median(times_ms)
-        figures[f"{name}_p95_ms{suffix}"] = statistics.quantiles(times_ms, n=20)[-1]
-    return figures
+        results[f"{name}_p50_ms{suffix}"] = statistics.median(times_ms)
+        results[f"{name}_p95_ms{suffix}"] = statistics.quantiles(times_ms, n=20)[-1]
+    return results
 
 
 async def _open_page_with_stream(

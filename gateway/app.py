@@ -47,7 +47,7 @@ from gateway.console import (
     series_pages,
     settings_pages,
     static_files,
-    wall,
+    wall_page,
 )
 from gateway.console.live_updates import PartsFeeds
 from gateway.console.visitor import StateCaches
@@ -105,7 +105,7 @@ ROUTE_MODULES = (  # routes are matched in this order: the most requested ones f
     documentation,
 )
 CONSOLE_MODULES = (
-    wall,
+    wall_page,
     live_updates,
     static_files,
     incident_pages,

@@ -103,10 +103,10 @@ async def dead_letter_page(
 
 @router.post("/console/dead-letters/replay")
 @requires(REPLAY)
-async def replay(visitor: CurrentVisitor, letter: LetterIds) -> Response:
+async def replay(visitor: CurrentVisitor, letter_id: LetterIds) -> Response:
     """Process dead letters again, once the cause is mended."""
     n_requested = await run_in_threadpool(
-        visitor.context.store.request_replay, DeadLetterQuery(ids=letter, limit=len(letter))
+        visitor.context.store.request_replay, DeadLetterQuery(ids=letter_id, limit=len(letter_id))
     )
     visitor.context.add_audit_detail(letters=n_requested)
     log.info("letters_replay_asked", letters=n_requested)
@@ -115,10 +115,10 @@ async def replay(visitor: CurrentVisitor, letter: LetterIds) -> Response:
 
 @router.post("/console/dead-letters/purge")
 @requires(PURGE)
-async def purge(visitor: CurrentVisitor, letter: LetterIds) -> Response:
+async def purge(visitor: CurrentVisitor, letter_id: LetterIds) -> Response:
     """Delete dead letters for good."""
     n_deleted = await run_in_threadpool(
-        visitor.context.store.purge_dead_letters, DeadLetterQuery(ids=letter, limit=len(letter))
+        visitor.context.store.purge_dead_letters, DeadLetterQuery(ids=letter_id, limit=len(letter_id))
     )
     visitor.context.add_audit_detail(letters=n_deleted)
     log.info("letters_purged", letters=n_deleted)

@@ -250,13 +250,13 @@ async def assign(
     why: FormText = "",
 ) -> Response:
     """Set the priority by hand, for a reason."""
-    wanted = models.AssignmentRequest(revision=revision, priority=priority, why=why)
+    requested = models.AssignmentRequest(revision=revision, priority=priority, why=why)
     return await _change(
         visitor,
         state,
         incident_id,
         "assignment",
-        lambda: incidents.assign(visitor.context, incident_id, wanted),
+        lambda: incidents.assign(visitor.context, incident_id, requested),
     )
 
 

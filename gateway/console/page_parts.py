@@ -89,7 +89,7 @@ class PageParts(dict[PartName, PagePart]):
         return self[name]
 
 
-def _figures(visitor: Visitor, state: PlatformState) -> str:
+def _indicators(visitor: Visitor, state: PlatformState) -> str:
     return render(
         visitor,
         "parts/figures.html",
@@ -145,7 +145,7 @@ def _incident_revisions(_visitor: Visitor, state: PlatformState) -> str:
 
 
 RENDERERS: Mapping[PartName, Callable[[Visitor, PlatformState], str]] = {
-    "figures": _figures,
+    "figures": _indicators,
     "health": _health,
     "now": _now,
     "map-states": _map_states,

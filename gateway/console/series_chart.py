@@ -31,7 +31,7 @@ DAY_S = 86_400
 TIME_STEPS_S = (300, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, *(DAY_S * n for n in (1, 2, 5, 10, 30)))
 
 
-class Tick(NamedTuple):
+class AxisTick(NamedTuple):
     """A label of an axis at a position [% of the plot]."""
 
     at: float
@@ -61,8 +61,8 @@ class ChartLayout(NamedTuple):
     expected_path: str
     band_path: str
     marks: list[Mark]
-    time_ticks: list[Tick]
-    value_ticks: list[Tick]
+    time_ticks: list[AxisTick]
+    value_ticks: list[AxisTick]
     points: list[list[float | None]]
     shaded: tuple[float, float] | None
     first_s: float
@@ -180,7 +180,7 @@ def _marks(rows: NDArray[np.void], x: NDArray[np.float64], y: NDArray[np.float64
     return marks
 
 
-def _time_ticks(first_s: float, last_s: float, zone: tzinfo) -> list[Tick]:
+def _time_ticks(first_s: float, last_s: float, zone: tzinfo) -> list[AxisTick]:
     """Return ticks at round hours or at midnights of the time zone."""
     steps = [one for one in TIME_STEPS_S if (last_s - first_s) / one <= N_TIME_TICKS]
     step_s = steps[0] if steps else TIME_STEPS_S[-1]
@@ -190,12 +190,12 @@ def _time_ticks(first_s: float, last_s: float, zone: tzinfo) -> list[Tick]:
     while at_s <= last_s:
         local = datetime.fromtimestamp(at_s, zone)
         label = local.strftime("%m-%d" if (at_s + offset_s) % DAY_S == 0 else "%H:%M")
-        ticks.append(Tick(round((at_s - first_s) / (last_s - first_s) * 100, 2), label))
+        ticks.append(AxisTick(round((at_s - first_s) / (last_s - first_s) * 100, 2), label))
         at_s += step_s
     return ticks
 
 
-def _value_ticks(low: float, high: float) -> list[Tick]:
+def _value_ticks(low: float, high: float) -> list[AxisTick]:
     """Return ticks at multiples of 1, 2 or 5 times a power of ten."""
     raw = (high - low) / N_VALUE_TICKS
     power = 10 ** math.floor(math.log10(raw))
@@ -203,7 +203,8 @@ def _value_ticks(low: float, high: float) -> list[Tick]:
     digits = max(0, -math.floor(math.log10(step)))
     numbers = [at * step for at in range(math.ceil(low / step), math.floor(high / step) + 1)]
     return [
-        Tick(round((1 - (one - low) / (high - low)) * 100, 2), f"{one + 0.0:,.{digits}f}") for one in numbers
+        AxisTick(round((1 - (one - low) / (high - low)) * 100, 2), f"{one + 0.0:,.{digits}f}")
+        for one in numbers
     ]
 
 

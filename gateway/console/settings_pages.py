@@ -60,8 +60,8 @@ async def create_key(
     if team_id:
         fields["team_id"] = team_id
     try:
-        wanted = key_models.NewKeyRequest(**fields)
-        created = await run_in_threadpool(keys_and_audit.create, visitor.context, wanted)
+        requested = key_models.NewKeyRequest(**fields)
+        created = await run_in_threadpool(keys_and_audit.create, visitor.context, requested)
     except ValidationError:
         return await _page(visitor, state, refusal=visitor.text("refused_missing"), status=422)
     except ProblemError as error:

@@ -369,7 +369,7 @@ def test_a_form_of_another_site_changes_nothing(served: ServedConsole) -> None:
     base_url = served[0].partition("/login")[0]
     cookies = httpx.post(f"{base_url}/login", json={"key": KEY}).cookies
     brought = {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())}
-    form = {"letter": "1"}
+    form = {"letter_id": "1"}
     for origin in ("https://elsewhere.example", "null", None):
         headers = brought if origin is None else {**brought, "Origin": origin}
         answer = httpx.post(f"{base_url}/console/dead-letters/replay", data=form, headers=headers)

@@ -24,7 +24,7 @@ MAX_COOKIE_AGE_S = 31_536_000
 
 @router.get("/")
 @requires(CONSOLE)
-async def wall(
+async def wall_page(
     visitor: CurrentVisitor,
     state: CurrentState,
     series: Annotated[int | None, Query(ge=1, lt=2**31)] = None,
