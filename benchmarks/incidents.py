@@ -3,13 +3,14 @@
 Beside it, the same storm through two baselines:
 
 - *alarm per anomaly*: each anomaly notifies once when it begins;
-- *by label*: grouping as Grafana and Alertmanager do it, by labels: a new group waits 30 s, a group with new alerts
+- *by label*: grouping as Grafana and Alertmanager do it, by labels: a new group waits 30 s, a group with
+new alerts
   notifies after 5 min, an unchanged one every 4 h; by area and detector, and by site.
 
-Two operators share the notifications; in the simulation each alarm is acknowledged three minutes after it sounded. An
-event is found if exactly one incident (group) consists mostly of its anomalies; an incident beyond one of each event
-is extra. Then transitions of incidents are posted to a real gateway on a real database (fsync on) over one persistent
-connection. Prints a table and last one JSON line.
+Two operators share the notifications; in the simulation each alarm is acknowledged three minutes after it
+sounded. An event is found if exactly one incident (group) consists mostly of its anomalies; an incident
+beyond one of each event is extra. Then transitions of incidents are posted to a real gateway on a real
+database (fsync on) over one persistent connection. Prints a table and last one JSON line.
 """
 
 from __future__ import annotations
@@ -358,6 +359,7 @@ def main() -> None:
             1
         )
         print(
-            f"{len(times_ms)} transitions: p50 {np.median(times_ms):.1f} ms, p95 {np.quantile(times_ms, 0.95):.1f} ms"
+            f"{len(times_ms)} transitions: p50 {np.median(times_ms):.1f} ms, "
+            f"p95 {np.quantile(times_ms, 0.95):.1f} ms"
         )
     print(json.dumps(figures))

@@ -1,10 +1,10 @@
 """Keeps the incidents of a platform up to date with its anomalies: opens, joins, returns, suppresses.
 
-One `IncidentGrouping` is one round of work: it is filled with what is stored, receives changed anomalies and the
-time, and returns the changes to store. It reads no clock and no store, so a round that could not be stored is
-repeated with the same result. Which incident an anomaly belongs to is decided in `member_table`; when an alarm
-sounds, here: an alarm is *annunciated* once, and again only after it returned to normal, which takes a time
-without anomalies (off-delay), or when its priority rose.
+One `IncidentGrouping` is one round of work: it is filled with what is stored, receives changed anomalies
+and the time, and returns the changes to store. It reads no clock and no store, so a round that could not be
+stored is repeated with the same result. Which incident an anomaly belongs to is decided in `member_table`;
+when an alarm sounds, here: an alarm is *annunciated* once, and again only after it returned to normal,
+which takes a time without anomalies (off-delay), or when its priority rose.
 """
 
 from __future__ import annotations
@@ -147,7 +147,8 @@ class IncidentGrouping:
             for key, one in self._incidents.items()
             if key < 0 or key in members_of or key in self._entries or one != self._before.get(key)
         ]
-        # New ones first, parents before their children: a reference to a new incident is its place in the list.
+        # New ones first, parents before their children: a reference to a new incident is its place in the
+        # list.
         keys.sort(key=lambda key: (key > 0, self._incidents[key].parent_id is not None, abs(key)))
         reference = {key: -(place + 1) if key < 0 else key for place, key in enumerate(keys)}
         updates = []
@@ -200,7 +201,7 @@ class IncidentGrouping:
             self._revise(anomaly, found, member, now_s)
             return
         reason = self._reason_to_keep_out(anomaly, now_s)
-        chatters = self._recurs(anomaly, found)
+        chatters = self._recurs(anomaly)
         if reason == "too_short" and chatters:
             reason = None
         if reason is not None:
@@ -233,14 +234,14 @@ class IncidentGrouping:
             return "too_short"
         return None
 
-    def _recurs(self, anomaly: Anomaly, found: AnomalyClass) -> bool:
+    def _recurs(self, anomaly: Anomaly) -> bool:
         """Whether a short anomaly is one of many of its series, or its series is in an incident already."""
         near = self._table.starts_near(self._alarm(anomaly), anomaly.start_s, self._rules.chatter_s)
         counted = 0 if anomaly.anomaly_id in self._table.row_of else 1
         return near + counted >= self._rules.chatter_starts
 
     def _owns(self, key: int, anomaly: Anomaly, found: AnomalyClass) -> bool:
-        """Whether a chattering series is what an incident is about, rather than a flapping sensor beside it."""
+        """Whether an incident is about a chattering series, which is no flapping sensor beside it."""
         rows = self._table.rows[self._table.of_incident(key)]
         subject = self._subject(anomaly, found)
         named = rows[rows["named"] & ~rows["withdrawn"] & (rows["family"] != Family.SENSOR)]
@@ -341,7 +342,7 @@ class IncidentGrouping:
         self._suppress_children(key, now_s)
 
     def _set_scope(self, key: int, counted: NDArray[np.void]) -> None:
-        """Note the quantities of the named causes, so that others at the same sites do not join by time alone."""
+        """Note the quantities of the named causes: others at the same sites do not join by time alone."""
         named = counted["quantities"][counted["named"]]
         scope = int(np.bitwise_or.reduce(named)) if len(named) else ANY_QUANTITY
         if scope != self._scopes.get(key, ANY_QUANTITY):

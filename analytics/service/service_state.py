@@ -10,8 +10,9 @@ from analytics.service import site_scoring
 from analytics.service.item_backoff import MAX_DELAY_S, ItemBackoff
 
 if TYPE_CHECKING:
-    from analytics.incidents.site_relations import SiteRelations
     from datetime import datetime
+
+    from analytics.incidents.site_relations import SiteRelations
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Builds live events (reading, anomaly, incident, device health, gap, end), serialised once for all streams."""
+"""Builds live events (reading, anomaly, incident, health, gap, end), serialised once for all."""
 
 from __future__ import annotations
 

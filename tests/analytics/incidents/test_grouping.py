@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -17,9 +18,11 @@ from analytics.incidents.site_relations import site_relations
 from analytics.quality.detector_names import DETECTORS
 from benchmarks._incident_storm import demo_directory
 from benchmarks.incidents import run_storm, score
-from ingest_service.storage.contract.incidents import Incident, IncidentAnomaly
-from ingest_service.storage.contract.models import Anomaly
 from tests.support.incident_world import anomaly_at, town
+
+if TYPE_CHECKING:
+    from ingest_service.storage.contract.incidents import Incident, IncidentAnomaly
+    from ingest_service.storage.contract.models import Anomaly
 
 HOUR_S = 3600.0
 TOWN = town("a")
