@@ -306,15 +306,14 @@ def _post_transitions(port: int, headers: dict[str, str]) -> list[float]:
         {"event": "verify"},
         {"event": "close"},
     )
-    with httpx.Client(
-        base_url=f"http://127.0.0.1:{port}/v1/incidents", headers=headers, timeout=30
-    ) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}/v1", headers=headers, timeout=30) as client:
         while len(times_s) < TRANSITIONS:
-            incident = client.post("", json=new).raise_for_status().json()
+            incident = client.post("/incidents", json=new).raise_for_status().json()
             for step in steps:
                 began_s = time.perf_counter()
                 answer = client.post(
-                    f"/{incident['incident_id']}/transitions", json=step | {"revision": incident["revision"]}
+                    f"/incidents/{incident['incident_id']}/transitions",
+                    json=step | {"revision": incident["revision"]},
                 )
                 times_s.append(time.perf_counter() - began_s)
                 incident = answer.raise_for_status().json()

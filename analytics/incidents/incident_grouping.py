@@ -103,12 +103,18 @@ class IncidentGrouping:
         self._anomalies: dict[int, Anomaly] = {}
         self._changed_members: dict[int, int] = {}  # key of the incident by anomaly id
         self._chattering_of: dict[int, int] = {}  # key of the incident of a chattering series, by subject
+        self._chattering_since: dict[int, float] = {}  # start of its newest anomaly [s]
+        self._chattering_pairs: set[tuple[int, int]] = (
+            set()
+        )  # of subjects and incidents in which they chatter
         self._table = MemberTable()
         self._sounding = AlarmSounding(rules, stored.annunciations)
         for one in stored.members:
             anomaly = stored.anomalies.get(one.anomaly_id)
             if anomaly is not None and anomaly.site_id in relations.index:
                 self._load(one, anomaly)
+        for subject, key in self._chattering_pairs:
+            self._table.mark_chattering(subject, key)
         for key in self._incidents:
             rows = self._table.rows[self._table.of_incident(key)]
             counted = rows[~rows["withdrawn"] & ~rows["suppressed"]]
@@ -571,8 +577,12 @@ class IncidentGrouping:
             self._in_maintenance.discard(anomaly.anomaly_id)
 
     def _note_chattering(self, anomaly: Anomaly, found: AnomalyClass, key: int, reason: str) -> None:
-        if reason in CHATTERING and key != KEPT_OUT:
-            self._chattering_of[self._subject(anomaly, found)] = key
+        if reason not in CHATTERING or key == KEPT_OUT:
+            return
+        subject = self._subject(anomaly, found)
+        if anomaly.start_s >= self._chattering_since.get(subject, -math.inf):
+            self._chattering_of[subject], self._chattering_since[subject] = key, anomaly.start_s
+        self._chattering_pairs.add((subject, key))
 
     def _key_of(self, anomaly_id: int) -> int:
         return int(self._table.rows["incident"][self._table.row_of[anomaly_id]])
@@ -600,7 +610,7 @@ class IncidentGrouping:
             found.quantities,
             anomaly.severity,
             role == "suppressed",
-            reason in CHATTERING,
+            reason in CHATTERING or (self._subject(anomaly, found), key) in self._chattering_pairs,
             anomaly.state == "withdrawn",
             self._scopes.get(key, ANY_QUANTITY),
         )

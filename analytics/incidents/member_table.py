@@ -105,7 +105,9 @@ class MemberTable:
     def newest_of_subject(self, subject: int) -> int | None:
         """Return the row of the newest anomaly of a subject that is in an incident; None if there is none."""
         row = self._newest_of_subject.get(subject)
-        return None if row is None or self._rows[row]["withdrawn"] else row
+        if row is None or self._rows[row]["withdrawn"] or self._rows[row]["subject"] != subject:
+            return None  # an event at a site that got a named cause since is another subject
+        return row
 
     def starts_near(self, alarm: int, start_s: float, within_s: float) -> int:
         """Count the anomalies of a subject and detector that start near ``start_s`` [s], itself included."""
@@ -289,7 +291,8 @@ def _lowest(
 ) -> Match | None:
     for reason, rank, holds, misfit in conditions:
         total = np.where(holds & (misfit <= 1.0), misfit + rank, np.inf)
-        at = int(total.argmin())
+        # Ties go to the newest anomaly, so that the order in which they were read does not matter.
+        at = int(np.lexsort((-rows["anomaly_id"], -rows["start_s"], total))[0])
         if np.isfinite(total[at]) and (best is None or total[at] < best.misfit):
             row = rows[at]
             best = Match(int(row["incident"]), reason, table.row_of[int(row["anomaly_id"])], float(total[at]))
