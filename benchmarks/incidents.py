@@ -4,7 +4,7 @@ Beside it, the same storm through two baselines:
 
 - *alarm per anomaly*: each anomaly notifies once when it begins;
 - *by label*: grouping as Grafana and Alertmanager do it, by labels: a new group waits 30 s, one
-  with new alerts notifies after 5 min (repetitions every 4 h are left out); by area and detector, and by site.
+  with new alerts notifies after 5 min (no repetitions); by area and detector, and by site.
 
 Two operators share the notifications; in the simulation each alarm is acknowledged three minutes after it
 sounded. An event is found if exactly one incident (group) consists mostly of its anomalies; an incident
