@@ -186,8 +186,8 @@ class _StormWriter:
         free = [one for one in self._storm.directory.series if one.series_id not in self._busy]
         chosen = self._random.choice(len(free), N_FLAPPING, replace=False)
         counts = self._random.multinomial(anomalies, np.full(N_FLAPPING, 1 / N_FLAPPING))
-        for k, (place, n) in enumerate(zip(chosen.tolist(), counts.tolist(), strict=True)):
-            one = free[place]
+        for k, (affected, n) in enumerate(zip(chosen.tolist(), counts.tolist(), strict=True)):
+            one = free[affected]
             gaps_s = self._random.exponential(1.0, n + 1)
             begin_s = START_S + self._random.uniform(0, 6) * HOUR_S
             starts_s = begin_s + np.cumsum(gaps_s)[:n] / gaps_s.sum() * (START_S + DAY_S - begin_s - HOUR_S)

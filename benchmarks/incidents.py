@@ -27,8 +27,9 @@ import httpx
 import msgspec
 import numpy as np
 
+from analytics.incidents.grouped_anomalies import StoredIncidents
 from analytics.incidents.grouping_rules import GroupingRules
-from analytics.incidents.incident_grouping import IncidentGrouping, StoredIncidents
+from analytics.incidents.incident_grouping import IncidentGrouping
 from analytics.incidents.performance import PERIOD_S, alarm_performance, sliding_peak
 from analytics.incidents.priority_matrix import default_matrix
 from analytics.incidents.state_machine import apply_event

@@ -56,7 +56,7 @@ class Family(IntEnum):
     TRAFFIC = 3
     RAIN = 4
     SILENCE = 5
-    LETTERS = 6
+    DEAD_LETTERS = 6
     OUTAGE = 7
 
 
@@ -87,7 +87,7 @@ def classify(  # noqa: PLR0911 - one class per line of a table
     if detector == "silence":
         return _silence_class(subject)
     if detector == "dead_letters":
-        return AnomalyClass("device", "dead_letters", Family.LETTERS, 4, False, 0)
+        return AnomalyClass("device", "dead_letters", Family.DEAD_LETTERS, 4, False, 0)
     quantities = departed_quantities(anomaly, quantity_of_series)
     on_road = site_kind in ROAD_SITES
     if detector.startswith("cause/"):

@@ -204,7 +204,7 @@ def best_match(
         (
             "explained_by_outage",
             -1.0 if found.family == Family.SENSOR else 3.5,
-            silent & same_site & (found.family not in {Family.SILENCE, Family.LETTERS, Family.OUTAGE}),
+            silent & same_site & (found.family not in {Family.SILENCE, Family.DEAD_LETTERS, Family.OUTAGE}),
             gap_s / rules.after_outage_s,
         ),
         (
@@ -214,7 +214,7 @@ def best_match(
             & may_mix
             & ~silent
             & may_share
-            & (found.family not in {Family.SILENCE, Family.LETTERS}),
+            & (found.family not in {Family.SILENCE, Family.DEAD_LETTERS}),
             np.where(
                 ~is_sensor & (gap_s == 0.0) & overlap,
                 np.minimum(np.abs(late_s) / rules.keep_s, 1.0),

@@ -104,12 +104,12 @@ def _between_sites(directory: Directory, index: dict[str, int], network: str) ->
 
 
 def _flow_network(nodes: Sequence[Node], links: Sequence[Link]) -> FlowNetwork:
-    place = {one.node_id: k for k, one in enumerate(nodes)}
-    used = [one for one in links if one.from_node in place and one.to_node in place]
+    affected = {one.node_id: k for k, one in enumerate(nodes)}
+    used = [one for one in links if one.from_node in affected and one.to_node in affected]
     return FlowNetwork(
         len(nodes),
-        np.array([place[one.from_node] for one in used], np.intp),
-        np.array([place[one.to_node] for one in used], np.intp),
+        np.array([affected[one.from_node] for one in used], np.intp),
+        np.array([affected[one.to_node] for one in used], np.intp),
         np.array([max(one.length_m, 1.0) for one in used], np.float64),
         np.array([max(one.speed_m_s, MIN_SPEED_M_S) for one in used], np.float64),
     )

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from prometheus_client import Counter
 
+from analytics.incidents.grouped_anomalies import StoredIncidents
 from analytics.incidents.grouping_rules import GroupingRules
-from analytics.incidents.incident_grouping import IncidentGrouping, StoredIncidents
+from analytics.incidents.incident_grouping import IncidentGrouping
 from analytics.incidents.priority_matrix import read_matrix
 from analytics.incidents.site_relations import site_relations
 from analytics.service.service_state import ServiceState

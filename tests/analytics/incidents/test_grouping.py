@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 from analytics.incidents.anomaly_classes import SENSOR_CAUSES
+from analytics.incidents.grouped_anomalies import StoredIncidents
 from analytics.incidents.grouping_rules import GroupingRules
-from analytics.incidents.incident_grouping import IncidentGrouping, StoredIncidents
+from analytics.incidents.incident_grouping import IncidentGrouping
 from analytics.incidents.priority_matrix import default_matrix
 from analytics.incidents.reasons import REASONS, SUPPRESSING
 from analytics.incidents.site_relations import site_relations

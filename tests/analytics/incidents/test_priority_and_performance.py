@@ -25,7 +25,9 @@ HOWTO = Path(__file__).parents[3] / "docs/howto/write-a-priority-matrix.md"
 SMALL = re.search(r"```toml\n(.*?)```", HOWTO.read_text("utf-8"), re.DOTALL)
 
 
-def place(kind: str = "water", cause: str = "sewage", severity: int = 2, **more: object) -> PlaceOfIncident:
+def affected(
+    kind: str = "water", cause: str = "sewage", severity: int = 2, **more: object
+) -> PlaceOfIncident:
     values = {"site_ids": ["s"], "site_kinds": ["river_section"], "target_class": None} | more
     return PlaceOfIncident(kind, cause, severity, **values)  # type: ignore[arg-type]
 
@@ -35,18 +37,18 @@ def test_the_matrix_of_the_howto_page_gives_what_the_page_promises(tmp_path: Pat
     file = tmp_path / "matrix.toml"
     file.write_text(SMALL[1], "utf-8")
     matrix = read_matrix(str(file))
-    assert matrix.priority_of(place(site_ids=["wz-01"])) == (1, "severe", "immediate")
-    assert matrix.priority_of(place(cause="storm")) == (4, "moderate", "routine")
-    assert matrix.priority_of(place(site_ids=["a", "b", "c"])).consequence == "severe"
+    assert matrix.priority_of(affected(site_ids=["wz-01"])) == (1, "severe", "immediate")
+    assert matrix.priority_of(affected(cause="storm")) == (4, "moderate", "routine")
+    assert matrix.priority_of(affected(site_ids=["a", "b", "c"])).consequence == "severe"
     assert read_matrix(None) is default_matrix()
 
 
 def test_the_built_in_matrix_puts_outages_and_sewage_first_and_sensors_last() -> None:
     matrix = default_matrix()
-    assert matrix.priority_of(place("platform", "ingest_down")).priority == 1
-    assert matrix.priority_of(place()).priority == 1
-    assert matrix.priority_of(place("device", "chattering", 3)).priority == 4
-    assert matrix.priority_of(place(cause="water_departure", target_class=2)).consequence == "severe"
+    assert matrix.priority_of(affected("platform", "ingest_down")).priority == 1
+    assert matrix.priority_of(affected()).priority == 1
+    assert matrix.priority_of(affected("device", "chattering", 3)).priority == 4
+    assert matrix.priority_of(affected(cause="water_departure", target_class=2)).consequence == "severe"
 
 
 @pytest.mark.parametrize(
