@@ -318,12 +318,12 @@ def role_includes(role: ActingRole, needed: ActingRole) -> bool:
 
 def _check_machine(name: str, rows: list[Transition], states: tuple[str, ...]) -> None:
     """Raise ValueError where a row has an unknown state, or two rows of an event share a state."""
-    seen: set[tuple[str, str]] = set()
+    found_before: set[tuple[str, str]] = set()
     for one in rows:
         for state in [*one.from_, one.to, *([one.to_if_active] if one.to_if_active else [])]:
             if state not in states:
                 raise ValueError(f"transitions.toml: {name} {one.event!r} has no state {state!r}")
         for state in one.from_:
-            if (one.event, state) in seen:
+            if (one.event, state) in found_before:
                 raise ValueError(f"transitions.toml: {name} has {one.event!r} twice from {state!r}")
-            seen.add((one.event, state))
+            found_before.add((one.event, state))
