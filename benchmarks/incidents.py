@@ -346,7 +346,7 @@ def main() -> None:
         worst.append(rows["incidents"])
         for name, one in rows.items():
             print(f"  {name:32}" + "".join(f"{value:>14.4g}" for value in one), flush=True)
-    figures = {
+    results = {
         "found": min(one.found for one in worst),
         "extra": max(one.extra for one in worst),
         "peak_per_operator": max(one.peak_per_operator for one in worst),
@@ -356,11 +356,11 @@ def main() -> None:
     }
     if not options.no_api:
         times_ms = 1e3 * np.array(transition_times_s())
-        figures["transition_p50_ms"], figures["transition_p95_ms"] = np.quantile(times_ms, [0.5, 0.95]).round(
+        results["transition_p50_ms"], results["transition_p95_ms"] = np.quantile(times_ms, [0.5, 0.95]).round(
             1
         )
         print(
             f"{len(times_ms)} transitions: p50 {np.median(times_ms):.1f} ms, "
             f"p95 {np.quantile(times_ms, 0.95):.1f} ms"
         )
-    print(json.dumps(figures))
+    print(json.dumps(results))

@@ -224,12 +224,12 @@ def test_every_detector_has_a_class_and_every_reason_two_texts() -> None:
 
 def test_the_storm_of_the_benchmark_in_small() -> None:
     result = run_storm(anomalies=5000, seed=2, step_s=300.0)
-    figures = score(result)
-    assert figures.found >= 0.95
-    assert figures.extra <= 0.05
-    assert figures.peak_per_operator <= 10
-    assert figures.chattering == 0
-    assert figures.unlisted == 0
+    scores = score(result)
+    assert scores.found >= 0.95
+    assert scores.extra <= 0.05
+    assert scores.peak_per_operator <= 10
+    assert scores.chattering == 0
+    assert scores.unlisted == 0
 
 
 def test_a_restart_in_the_middle_of_a_storm_changes_nothing() -> None:
