@@ -1,4 +1,4 @@
-"""Classifies anomalies for their grouping: kind and cause of an incident that they open, family, quantities."""
+"""Classifies anomalies for their grouping: kind and cause of an incident, family, quantities."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Family(IntEnum):
     TRAFFIC = 3
     RAIN = 4
     SILENCE = 5
-    LETTERS = 6
+    DEAD_LETTERS = 6
     OUTAGE = 7
 
 
@@ -79,13 +79,15 @@ class AnomalyClass(NamedTuple):
     quantities: int
 
 
-def classify(anomaly: Anomaly, site_kind: str, quantity_of_series: Mapping[int, str]) -> AnomalyClass:
+def classify(  # noqa: PLR0911 - one class per line of a table
+    anomaly: Anomaly, site_kind: str, quantity_of_series: Mapping[int, str]
+) -> AnomalyClass:
     """Return the class of an anomaly from its detector, its subject and the kind of its site."""
     detector, subject = anomaly.detector, anomaly.subject
     if detector == "silence":
         return _silence_class(subject)
     if detector == "dead_letters":
-        return AnomalyClass("device", "dead_letters", Family.LETTERS, 4, False, 0)
+        return AnomalyClass("device", "dead_letters", Family.DEAD_LETTERS, 4, False, 0)
     quantities = departed_quantities(anomaly, quantity_of_series)
     on_road = site_kind in ROAD_SITES
     if detector.startswith("cause/"):

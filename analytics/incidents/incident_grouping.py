@@ -1,24 +1,24 @@
 """Keeps the incidents of a platform up to date with its anomalies: opens, joins, returns, suppresses.
 
-One `IncidentGrouping` is one round of work: it is filled with what is stored, receives changed anomalies and the
-time, and returns the changes to store. It reads no clock and no store, so a round that could not be stored is
-repeated with the same result. Which incident an anomaly belongs to is decided in `member_table`; when an alarm
-sounds, here: an alarm is *annunciated* once, and again only after it returned to normal, which takes a time
-without anomalies (off-delay), or when its priority rose.
+One `IncidentGrouping` is one round of work: it is filled with what is stored, receives changed anomalies
+and the time, and returns the changes to store. It reads no clock and no store, so a round that could not be
+stored is repeated with the same result. Which incident an anomaly belongs to is decided in `member_table`;
+when an alarm sounds, here: an alarm is *annunciated* once, and again only after it returned to normal,
+which takes a time without anomalies (off-delay), or when its priority rose.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import numpy as np
 
-from analytics.incidents.alarm_sounding import AlarmSounding
-from analytics.incidents.anomaly_classes import ANY_QUANTITY, AnomalyClass, Family, classify
+from analytics.incidents.anomaly_classes import AnomalyClass, Family, classify
 from analytics.incidents.edits import BY_HAND, record
-from analytics.incidents.member_table import MEMBER_ROW, MemberTable, best_match
+from analytics.incidents.grouped_anomalies import KEPT_OUT, GroupedAnomalies, latest_end
+from analytics.incidents.member_table import MEMBER_ROW, best_match
 from analytics.incidents.priority_matrix import PlaceOfIncident
 from analytics.incidents.reasons import REASONS, SUPPRESSING
 from analytics.incidents.state_machine import apply_event
@@ -28,46 +28,20 @@ from ingest_service.storage.contract.incidents import (
     Incident,
     IncidentAnomaly,
     IncidentUpdate,
-    Maintenance,
     MemberRole,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
-    from analytics.incidents.grouping_rules import GroupingRules
-    from analytics.incidents.priority_matrix import PriorityMatrix
-    from analytics.incidents.site_relations import SiteRelations
     from ingest_service.storage.contract.models import Anomaly
 
 UNNAMED_PRECEDENCE: Final = 2  # of classes that name no cause; a chattering sensor names these
-CHATTERING: Final = frozenset({"chattering", "recurring"})
-KEPT_OUT: Final = 0  # key in place of an incident's
 
 
-class StoredIncidents(NamedTuple):
-    """What a round starts from.
-
-    Attributes
-    ----------
-    incidents : those that may be joined or changed
-    members : their anomalies, and those that were kept out of incidents lately
-    anomalies : the anomalies themselves, by id
-    annunciations : times of the annunciations of the last 10 min, Unix seconds [s]
-    maintenance : planned work that has not ended long ago
-
-    """
-
-    incidents: Sequence[Incident] = ()
-    members: Sequence[IncidentAnomaly] = ()
-    anomalies: Mapping[int, Anomaly] = {}
-    annunciations: Sequence[float] = ()
-    maintenance: Sequence[Maintenance] = ()
-
-
-class IncidentGrouping:
+class IncidentGrouping(GroupedAnomalies):
     """One round of grouping; see the module.
 
     Parameters
@@ -78,56 +52,18 @@ class IncidentGrouping:
 
     """
 
-    def __init__(
-        self,
-        relations: SiteRelations,
-        rules: GroupingRules,
-        matrix: PriorityMatrix,
-        stored: StoredIncidents | None = None,
-    ) -> None:
-        stored = stored or StoredIncidents()
-        self._relations, self._rules, self._matrix = relations, rules, matrix
-        self._maintenance = stored.maintenance
-        self._areas = {name: k for k, name in enumerate(sorted(set(relations.area_ids)))}
-        self._names: dict[str, int] = {}  # numbers of subjects and causes
-        self._incidents: dict[int, Incident] = {one.incident_id: one for one in stored.incidents}
-        self._before = dict(self._incidents)
-        self._entries: dict[int, list[HistoryEntry]] = {}
-        self._quiet_s: dict[
-            int, float
-        ] = {}  # when an incident returns to normal if nothing happens; inf: never
-        self._in_maintenance: set[int] = set()  # anomalies kept out by planned work that are open
-        self._scopes: dict[int, int] = {}  # quantities of the named causes of an incident; missing: any
-        self._members: dict[int, IncidentAnomaly] = {}
-        self._classes: dict[int, AnomalyClass] = {}
-        self._anomalies: dict[int, Anomaly] = {}
-        self._changed_members: dict[int, int] = {}  # key of the incident by anomaly id
-        self._chattering_of: dict[int, int] = {}  # key of the incident of a chattering series, by subject
-        self._table = MemberTable()
-        self._sounding = AlarmSounding(rules, stored.annunciations)
-        for one in stored.members:
-            anomaly = stored.anomalies.get(one.anomaly_id)
-            if anomaly is not None and anomaly.site_id in relations.index:
-                self._load(one, anomaly)
-        for key in self._incidents:
-            rows = self._table.rows[self._table.of_incident(key)]
-            counted = rows[~rows["withdrawn"] & ~rows["suppressed"]]
-            self._set_scope(key, counted)
-            if len(counted):
-                self._note_quiet(key, rows, counted)
-
     # -- a round -----------------------------------------------------------------------------------
 
     def group(self, changed: Iterable[Anomaly], *, now_s: float) -> None:
         """Place new anomalies and revise known ones; those at unknown sites are left out."""
         known = [one for one in changed if one.site_id in self._relations.index]
         for one in sorted(known, key=lambda one: (one.start_s, one.anomaly_id)):
-            self._place(one, now_s)
+            self._assign(one, now_s)
 
     def advance(self, *, now_s: float) -> None:
         """Apply what depends on time alone: returns to normal, ends of shelving and suppression, expiry."""
         for anomaly_id in sorted(self._in_maintenance):
-            self._place(self._anomalies[anomaly_id], now_s)
+            self._assign(self._anomalies[anomaly_id], now_s)
         for key, incident in list(self._incidents.items()):
             if incident.active and not incident.is_over and now_s >= self._quiet_s.get(key, math.inf):
                 self._return(key, now_s, "no anomaly for long enough")
@@ -147,9 +83,10 @@ class IncidentGrouping:
             for key, one in self._incidents.items()
             if key < 0 or key in members_of or key in self._entries or one != self._before.get(key)
         ]
-        # New ones first, parents before their children: a reference to a new incident is its place in the list.
+        # New ones first, parents before their children: a reference to a new incident is its place in the
+        # list.
         keys.sort(key=lambda key: (key > 0, self._incidents[key].parent_id is not None, abs(key)))
-        reference = {key: -(place + 1) if key < 0 else key for place, key in enumerate(keys)}
+        reference = {key: -(affected + 1) if key < 0 else key for affected, key in enumerate(keys)}
         updates = []
         for key in keys:
             incident = self._incidents[key]
@@ -192,7 +129,7 @@ class IncidentGrouping:
 
     # -- placing an anomaly ------------------------------------------------------------------------
 
-    def _place(self, anomaly: Anomaly, now_s: float) -> None:
+    def _assign(self, anomaly: Anomaly, now_s: float) -> None:
         site = self._relations.index[anomaly.site_id]
         found = classify(anomaly, self._relations.kinds[site], self._relations.quantity_of_series)
         member = self._members.get(anomaly.anomaly_id)
@@ -200,7 +137,7 @@ class IncidentGrouping:
             self._revise(anomaly, found, member, now_s)
             return
         reason = self._reason_to_keep_out(anomaly, now_s)
-        chatters = self._recurs(anomaly, found)
+        chatters = self._recurs(anomaly)
         if reason == "too_short" and chatters:
             reason = None
         if reason is not None:
@@ -233,14 +170,14 @@ class IncidentGrouping:
             return "too_short"
         return None
 
-    def _recurs(self, anomaly: Anomaly, found: AnomalyClass) -> bool:
+    def _recurs(self, anomaly: Anomaly) -> bool:
         """Whether a short anomaly is one of many of its series, or its series is in an incident already."""
         near = self._table.starts_near(self._alarm(anomaly), anomaly.start_s, self._rules.chatter_s)
         counted = 0 if anomaly.anomaly_id in self._table.row_of else 1
         return near + counted >= self._rules.chatter_starts
 
     def _owns(self, key: int, anomaly: Anomaly, found: AnomalyClass) -> bool:
-        """Whether a chattering series is what an incident is about, rather than a flapping sensor beside it."""
+        """Whether an incident is about a chattering series, which is no flapping sensor beside it."""
         rows = self._table.rows[self._table.of_incident(key)]
         subject = self._subject(anomaly, found)
         named = rows[rows["named"] & ~rows["withdrawn"] & (rows["family"] != Family.SENSOR)]
@@ -322,7 +259,7 @@ class IncidentGrouping:
             cause=found.cause,
             severity=int(counted["severity"].max()),
             started_s=float(counted["start_s"].min()),
-            last_s=float(max(rows["start_s"].max(), _latest_end(rows))),
+            last_s=float(max(rows["start_s"].max(), latest_end(rows))),
             area_ids=sorted(
                 {self._relations.area_ids[self._relations.index[one]] for one in sites} | {incident.area_id}
             ),
@@ -340,14 +277,6 @@ class IncidentGrouping:
             self._sound(key, now_s, event="annunciate_again")
         self._suppress_children(key, now_s)
 
-    def _set_scope(self, key: int, counted: NDArray[np.void]) -> None:
-        """Note the quantities of the named causes, so that others at the same sites do not join by time alone."""
-        named = counted["quantities"][counted["named"]]
-        scope = int(np.bitwise_or.reduce(named)) if len(named) else ANY_QUANTITY
-        if scope != self._scopes.get(key, ANY_QUANTITY):
-            self._scopes[key] = scope
-            self._table.rows["scope"][self._table.of_incident(key)] = scope
-
     def _leading_class(self, rows: NDArray[np.void], counted: NDArray[np.void]) -> AnomalyClass:
         """Return the class that names an incident: of the greatest precedence, severity, and the earliest."""
         order = np.lexsort(
@@ -361,9 +290,6 @@ class IncidentGrouping:
         if found.precedence <= UNNAMED_PRECEDENCE and self._chatters(rows):
             return found._replace(kind="device", cause="chattering")
         return found
-
-    def _chatters(self, rows: NDArray[np.void]) -> bool:
-        return bool(rows["chatters"].any())
 
     def _prioritised(self, key: int, incident: Incident, now_s: float, *, is_new: bool) -> Incident:
         if incident.consequence == BY_HAND:
@@ -454,17 +380,6 @@ class IncidentGrouping:
             self._incidents[key], suppressed_by="parent", parent_id=parent
         )
 
-    def _note_quiet(self, key: int, rows: NDArray[np.void], counted: NDArray[np.void]) -> None:
-        """Note when an incident returns to normal: some time after its last anomaly ended (off-delay)."""
-        delay_s = (
-            self._rules.chatter_quiet_s
-            if self._chatters(rows)
-            else self._rules.off_delay_s[self._incidents[key].priority - 1]
-        )
-        is_open = bool(np.isinf(counted["end_s"]).any())
-        kept = rows[~rows["withdrawn"]]
-        self._quiet_s[key] = math.inf if is_open else _latest_end(kept) + delay_s
-
     def _return(self, key: int, now_s: float, why: str) -> None:
         incident = msgspec.structs.replace(self._incidents[key], active=False, returned_s=now_s)
         self._incidents[key] = incident
@@ -510,112 +425,3 @@ class IncidentGrouping:
             self._sounding.sounded(now_s)
         self._incidents[key] = changed
         self._entries.setdefault(key, []).extend(entries)
-
-    # -- rows --------------------------------------------------------------------------------------
-
-    def _note(self, key: int, entry: HistoryEntry) -> None:
-        self._entries.setdefault(key, []).append(entry)
-
-    def _load(self, member: IncidentAnomaly, anomaly: Anomaly) -> None:
-        site = self._relations.index[anomaly.site_id]
-        found = classify(anomaly, self._relations.kinds[site], self._relations.quantity_of_series)
-        self._members[member.anomaly_id], self._classes[member.anomaly_id] = member, found
-        self._anomalies[member.anomaly_id] = anomaly
-        self._table.put(
-            self._values(anomaly, found, member.incident_id or KEPT_OUT, member.role, member.reason)
-        )
-        self._note_chattering(anomaly, found, member.incident_id or KEPT_OUT, member.reason)
-        self._note_maintenance(anomaly, member.reason)
-
-    def _put(
-        self,
-        anomaly: Anomaly,
-        found: AnomalyClass,
-        key: int,
-        role: MemberRole,
-        reason: str,
-        *,
-        by: str = SERVICE,
-    ) -> None:
-        english, chinese = REASONS.get(reason, (reason, reason))
-        self._members[anomaly.anomaly_id] = IncidentAnomaly(
-            anomaly_id=anomaly.anomaly_id,
-            incident_id=None if key == KEPT_OUT else key,
-            site_id=anomaly.site_id,
-            role=role,
-            reason=reason,
-            reason_en=english,
-            reason_zh=chinese,
-            anomaly_revision=anomaly.revision,
-            state=anomaly.state,
-            start_s=anomaly.start_s,
-            end_s=anomaly.end_s,
-            severity=anomaly.severity,
-            series_id=anomaly.series_id,
-            device_id=anomaly.device_id,
-            detector=anomaly.detector,
-            by=by,
-        )
-        self._classes[anomaly.anomaly_id] = found
-        self._anomalies[anomaly.anomaly_id] = anomaly
-        self._changed_members[anomaly.anomaly_id] = key
-        self._table.put(self._values(anomaly, found, key, role, reason))
-        self._note_chattering(anomaly, found, key, reason)
-        self._note_maintenance(anomaly, reason)
-
-    def _note_maintenance(self, anomaly: Anomaly, reason: str) -> None:
-        if reason == "maintenance" and anomaly.state == "open":
-            self._in_maintenance.add(anomaly.anomaly_id)
-        else:
-            self._in_maintenance.discard(anomaly.anomaly_id)
-
-    def _note_chattering(self, anomaly: Anomaly, found: AnomalyClass, key: int, reason: str) -> None:
-        if reason in CHATTERING and key != KEPT_OUT:
-            self._chattering_of[self._subject(anomaly, found)] = key
-
-    def _key_of(self, anomaly_id: int) -> int:
-        return int(self._table.rows["incident"][self._table.row_of[anomaly_id]])
-
-    def _values(
-        self, anomaly: Anomaly, found: AnomalyClass, key: int, role: MemberRole, reason: str
-    ) -> tuple[object, ...]:
-        site = self._relations.index[anomaly.site_id]
-        end_s = math.inf if anomaly.state == "open" else anomaly.start_s
-        if anomaly.end_s is not None:
-            end_s = anomaly.end_s
-        return (
-            anomaly.anomaly_id,
-            key,
-            site,
-            self._areas[self._relations.area_ids[site]],
-            self._subject(anomaly, found),
-            self._alarm(anomaly),
-            anomaly.start_s,
-            end_s,
-            found.family,
-            found.precedence,
-            found.named,
-            self._number(f"cause {found.cause}"),
-            found.quantities,
-            anomaly.severity,
-            role == "suppressed",
-            reason in CHATTERING,
-            anomaly.state == "withdrawn",
-            self._scopes.get(key, ANY_QUANTITY),
-        )
-
-    def _subject(self, anomaly: Anomaly, found: AnomalyClass) -> int:
-        """Return the number of the subject; events at a site have one of their own for each named cause."""
-        return self._number(f"{anomaly.subject} {found.cause if found.named else ''}")
-
-    def _alarm(self, anomaly: Anomaly) -> int:
-        return self._number(f"{anomaly.subject} by {anomaly.detector}")
-
-    def _number(self, name: str) -> int:
-        return self._names.setdefault(name, len(self._names) + 1)
-
-
-def _latest_end(rows: NDArray[np.void]) -> float:
-    """Return the latest finite end [s] of some rows; their latest start where all are open."""
-    ends_s = rows["end_s"][np.isfinite(rows["end_s"])]
-    return float(ends_s.max()) if len(ends_s) else float(rows["start_s"].max())

@@ -1,4 +1,4 @@
-"""Derives the priority of an incident from a matrix, consequence of the place × time to respond, read as data."""
+"""Derives the priority of an incident from a matrix: consequence of the place × time to respond."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ class MatrixRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     min_sites: int = 0
     min_severity: int = 1
 
-    def fits(self, place: PlaceOfIncident) -> bool:
+    def fits(self, affected: PlaceOfIncident) -> bool:
         """Whether every condition holds for an incident."""
         return (
-            (self.kinds is None or place.kind in self.kinds)
-            and (self.causes is None or place.cause in self.causes)
-            and (self.sites is None or bool(self.sites.intersection(place.site_ids)))
-            and (self.site_kinds is None or bool(self.site_kinds.intersection(place.site_kinds)))
+            (self.kinds is None or affected.kind in self.kinds)
+            and (self.causes is None or affected.cause in self.causes)
+            and (self.sites is None or bool(self.sites.intersection(affected.site_ids)))
+            and (self.site_kinds is None or bool(self.site_kinds.intersection(affected.site_kinds)))
             and (
                 self.max_target_class is None
-                or (place.target_class is not None and place.target_class <= self.max_target_class)
+                or (affected.target_class is not None and affected.target_class <= self.max_target_class)
             )
-            and len(place.site_ids) >= self.min_sites
-            and place.severity >= self.min_severity
+            and len(affected.site_ids) >= self.min_sites
+            and affected.severity >= self.min_severity
         )
 
 
@@ -72,7 +72,8 @@ class Priority(NamedTuple):
 class PriorityMatrix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A matrix with the rules for its rows and columns.
 
-    Raises `PriorityMatrixError` on construction where a name or a number is wrong, or a last rule has conditions.
+    Raises `PriorityMatrixError` on construction where a name or a number is wrong, or a last rule has
+    conditions.
     """
 
     consequences: list[str]
@@ -87,8 +88,8 @@ class PriorityMatrix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for name, row in self.priorities.items():
             if len(row) != len(self.urgencies) or not all(1 <= one <= N_PRIORITIES for one in row):
                 raise PriorityMatrixError(
-                    f"priorities: {name} needs {len(self.urgencies)} numbers from 1 to {N_PRIORITIES}, one per "
-                    f"urgency, and has {row}"
+                    f"priorities: {name} needs {len(self.urgencies)} numbers from 1 to {N_PRIORITIES}, "
+                    f"one per urgency, and has {row}"
                 )
         for title, rules, names in (
             ("consequence", self.consequence, self.consequences),
@@ -104,15 +105,15 @@ class PriorityMatrix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     f"{title}: the last rule must have no condition, so that it always fits"
                 )
 
-    def priority_of(self, place: PlaceOfIncident) -> Priority:
+    def priority_of(self, affected: PlaceOfIncident) -> Priority:
         """Return the priority of an incident.
 
         >>> river = PlaceOfIncident("water", "sewage", 3, ["wz-01"], ["river_section"], None)
         >>> default_matrix().priority_of(river)
         Priority(priority=1, consequence='major', urgency='immediate')
         """
-        consequence = next(one.is_ for one in self.consequence if one.fits(place))
-        urgency = next(one.is_ for one in self.urgency if one.fits(place))
+        consequence = next(one.is_ for one in self.consequence if one.fits(affected))
+        urgency = next(one.is_ for one in self.urgency if one.fits(affected))
         return Priority(self.priorities[consequence][self.urgencies.index(urgency)], consequence, urgency)
 
 

@@ -32,8 +32,8 @@ class SiteRelations:
     index : place of each site id
     travel_s : (n_sites, n_sites) float64, travel time of the water from the first to the second site [s]; inf
         where there is no way along the flow
-    hops : (n_sites, n_sites) float64, links between two sites on roads in any direction; inf where there is no
-        way
+    hops : (n_sites, n_sites) float64, links between two sites on roads in any direction; inf where there is
+        no way
     distance_m : (n_sites, n_sites) float64, distance as the crow flies [m]
     quantity_of_series : quantity by series id
     target_class : best target class (GB 3838) by site id, if it has one
@@ -104,12 +104,12 @@ def _between_sites(directory: Directory, index: dict[str, int], network: str) ->
 
 
 def _flow_network(nodes: Sequence[Node], links: Sequence[Link]) -> FlowNetwork:
-    place = {one.node_id: k for k, one in enumerate(nodes)}
-    used = [one for one in links if one.from_node in place and one.to_node in place]
+    affected = {one.node_id: k for k, one in enumerate(nodes)}
+    used = [one for one in links if one.from_node in affected and one.to_node in affected]
     return FlowNetwork(
         len(nodes),
-        np.array([place[one.from_node] for one in used], np.intp),
-        np.array([place[one.to_node] for one in used], np.intp),
+        np.array([affected[one.from_node] for one in used], np.intp),
+        np.array([affected[one.to_node] for one in used], np.intp),
         np.array([max(one.length_m, 1.0) for one in used], np.float64),
         np.array([max(one.speed_m_s, MIN_SPEED_M_S) for one in used], np.float64),
     )

@@ -1,8 +1,9 @@
 """Periodic task that keeps incidents up to date with the anomalies of each area, exactly once.
 
 Each area has a cursor, the revision up to which its anomalies were grouped. A batch of changed anomalies, the
-incidents that they change and the cursor are one transaction, so a restart repeats nothing and misses nothing. An
-incident that a person changed meanwhile is read again. An area that fails is put off, and blocks no other.
+incidents that they change and the cursor are one transaction, so a restart repeats nothing and misses
+nothing. An incident that a person changed meanwhile is read again. An area that fails is put off, and
+blocks no other.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from prometheus_client import Counter
 
+from analytics.incidents.grouped_anomalies import StoredIncidents
 from analytics.incidents.grouping_rules import GroupingRules
-from analytics.incidents.incident_grouping import IncidentGrouping, StoredIncidents
+from analytics.incidents.incident_grouping import IncidentGrouping
 from analytics.incidents.priority_matrix import read_matrix
 from analytics.incidents.site_relations import site_relations
 from analytics.service.service_state import ServiceState
@@ -48,7 +50,7 @@ def maintain_incidents(
     time_slice: TimeSlice = UNLIMITED,
     service_state: ServiceState | None = None,
 ) -> None:
-    """Group the changed anomalies of every area, and apply what depends on time. A store in memory has none."""
+    """Group the changed anomalies of every area, and apply the time. A store in memory has none."""
     if store.database is None:
         return
     service_state = service_state or ServiceState()

@@ -52,8 +52,8 @@ class World(NamedTuple):
             **options,
         )
 
-    def change(self, who: str, incident: dict[str, Any], **wanted: Any) -> Response:
-        body = {"revision": incident["revision"], **wanted}
+    def change(self, who: str, incident: dict[str, Any], **requested: Any) -> Response:
+        body = {"revision": incident["revision"], **requested}
         return self.ask(who, "POST", f"/{incident['incident_id']}/transitions", json=body)
 
 
@@ -92,7 +92,7 @@ def world(database: PostgresStore) -> World:
 
 @pytest.fixture
 def incident(world: World) -> Iterator[dict[str, Any]]:
-    """A new incident that touches both towns; each test has one of its own, long after those of the others."""
+    """A new incident of both towns; each test has one of its own, long after those of the others."""
     base_s = time.time() - (300 - 10 * next(NUMBERS)) * 86_400
     anomalies = [
         series_anomaly(world.store, "a-r2", "ammonia_nitrogen", base_s),
@@ -132,8 +132,8 @@ def test_the_loop_from_new_to_closed(world: World, incident: dict[str, Any]) -> 
         ("operator", {"event": "close"}, "closed", "normal"),
     ]
     now = incident
-    for who, wanted, state, alarm_state in steps:
-        answer = world.change(who, now, **wanted)
+    for who, requested, state, alarm_state in steps:
+        answer = world.change(who, now, **requested)
         assert answer.status_code == 200, answer.text
         now = answer.json()
         assert (now["state"], now["alarm_state"]) == (state, alarm_state)
@@ -154,8 +154,8 @@ def test_an_illegal_transition_is_refused_with_the_legal_ones_and_changes_nothin
     assert "'verify' is not legal" in refused.json()["detail"]
     assert world.change("operator", incident, event="absorb").status_code == 403  # the platform's own
     assert world.change("viewer", incident, event="file").status_code == 403
-    for wanted in ({"event": "dismiss"}, {"event": "shelve", "why": "x"}):
-        assert world.change("operator", incident, **wanted).status_code == 422
+    for requested in ({"event": "dismiss"}, {"event": "shelve", "why": "x"}):
+        assert world.change("operator", incident, **requested).status_code == 422
     stale = world.change("operator", incident | {"revision": 1}, event="file")
     assert (stale.status_code, stale.json()["where"]) == (409, "revision")
     now = world.ask("operator", "GET", f"/{incident['incident_id']}").json()
@@ -173,13 +173,13 @@ def test_a_team_member_sees_what_is_dispatched_to_his_team_alone(
 ) -> None:
     path = f"/{incident['incident_id']}"
     assert world.ask("member", "GET", path).status_code == 404
-    seen = world.ask("member", "GET", "").json()["items"]
-    assert incident["incident_id"] not in [one["incident_id"] for one in seen]
+    found_before = world.ask("member", "GET", "").json()["items"]
+    assert incident["incident_id"] not in [one["incident_id"] for one in found_before]
     filed = world.change("operator", incident, event="file").json()
     world.change("operator", filed, event="dispatch", team_id="a-water")
     assert world.ask("member", "GET", path).json()["legal_events"] == ["accept", "acknowledge"]
-    seen = world.ask("member", "GET", "?status=open").json()["items"]
-    assert {one["team_id"] for one in seen} == {"a-water"}
+    found_before = world.ask("member", "GET", "?status=open").json()["items"]
+    assert {one["team_id"] for one in found_before} == {"a-water"}
     assert world.ask("other_member", "GET", path).status_code == 404
     assert world.ask("other_member", "GET", f"{path}/photos").status_code == 404
 
@@ -188,10 +188,14 @@ def test_a_town_sees_its_part_and_changes_what_is_at_home_there(
     world: World, incident: dict[str, Any]
 ) -> None:
     path = f"/{incident['incident_id']}"
-    seen = world.ask("operator_b", "GET", path).json()
-    assert (seen["site_ids"], seen["area_ids"], seen["main_site_id"]) == (["b-r0"], ["b"], None)
-    assert seen["legal_events"] == []
-    assert world.change("operator_b", seen, event="file").status_code == 403
+    found_before = world.ask("operator_b", "GET", path).json()
+    assert (found_before["site_ids"], found_before["area_ids"], found_before["main_site_id"]) == (
+        ["b-r0"],
+        ["b"],
+        None,
+    )
+    assert found_before["legal_events"] == []
+    assert world.change("operator_b", found_before, event="file").status_code == 403
     said = world.ask("operator_b", "POST", f"{path}/comments", json={"text": "brown water here, too"})
     assert said.status_code == 200
     assert [one["site_id"] for one in world.ask("operator_b", "GET", f"{path}/anomalies").json()] == ["b-r0"]
@@ -200,17 +204,18 @@ def test_a_town_sees_its_part_and_changes_what_is_at_home_there(
     assert [one["why"] for one in comments] == ["brown water here, too"]
 
 
-def test_row_level_security_hides_incidents_of_other_areas(world: World, incident: dict[str, Any]) -> None:
+@pytest.mark.usefixtures("incident")
+def test_row_level_security_hides_incidents_of_other_areas(world: World) -> None:
     world.store.record_anomalies([anomaly_at("a-s0", time.time() - 600)])
     maintain(world.store)
     in_b = Incidents(world.store.for_area("b"))
-    everything, seen = (
+    everything, found_before = (
         Incidents(world.store).found(IncidentQuery(limit=1000)),
         in_b.found(IncidentQuery(limit=1000)),
     )
     assert {one.main_site_id for one in everything} > {"a-s0"}
-    assert all("b" in one.area_ids for one in seen)
-    assert all(one.site_ids == ["b-r0"] for one in seen)
+    assert all("b" in one.area_ids for one in found_before)
+    assert all(one.site_ids == ["b-r0"] for one in found_before)
     hidden = next(one for one in everything if one.main_site_id == "a-s0")
     assert (in_b.incident(hidden.incident_id), in_b.history(hidden.incident_id)) == (None, [])
 
@@ -300,7 +305,8 @@ def test_merge_and_split_by_hand(world: World, incident: dict[str, Any]) -> None
     assert world.ask("everything", "POST", f"/{other['incident_id']}/split", json=emptied).status_code == 422
 
 
-def test_filters_pages_and_exports(world: World, incident: dict[str, Any]) -> None:
+@pytest.mark.usefixtures("incident")
+def test_filters_pages_and_exports(world: World) -> None:
     reported = world.ask(
         "operator",
         "POST",

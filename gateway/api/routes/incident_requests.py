@@ -61,22 +61,22 @@ def requests_of(context: CurrentContext, incident_id: IncidentIdParam) -> list[m
 @router.post("/{incident_id}/requests", responses=problem_responses(403, 404, 409))
 @requires(INCIDENT_WORK)
 def make_request(
-    context: CurrentContext, incident_id: IncidentIdParam, wanted: models.ApprovalRequest
+    context: CurrentContext, incident_id: IncidentIdParam, requested: models.ApprovalRequest
 ) -> models.RequestResponse:
     """Make a request for an extension (延期), a return (回退) or a hold (挂账)."""
     access = IncidentAccess.of(context)
     approval, update = edits.request_approval(
-        access.changeable(incident_id, wanted.revision),
-        wanted.kind,
+        access.changeable(incident_id, requested.revision),
+        requested.kind,
         who=access.who,
         role=access.role,
         at_s=access.now_s,
-        why=wanted.why,
-        until_s=wanted.until.timestamp() if wanted.until else None,
+        why=requested.why,
+        until_s=requested.until.timestamp() if requested.until else None,
     )
     stored = access.store.add_request(approval, update)
     if stored is None:
-        raise ProblemError(409, f"a request for {wanted.kind} is waiting for its decision already")
+        raise ProblemError(409, f"a request for {requested.kind} is waiting for its decision already")
     return request_response(stored)
 
 
@@ -172,8 +172,8 @@ def store_photo(access: IncidentAccess, incident_id: int, uploaded: bytes, capti
     Raises
     ------
     ProblemError
-        404 where the incident is not visible, 413 where the photo is too large, 415 where it is none, 409 where
-        the incident has its number of photos already.
+        404 where the incident is not visible, 413 where the photo is too large, 415 where it is none, 409
+        where the incident has its number of photos already.
 
     """
     settings = access.context.settings

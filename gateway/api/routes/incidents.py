@@ -1,4 +1,4 @@
-"""Routes that list incidents, return one with its history, and change it: transitions, comments, merge, split."""
+"""Routes that list incidents, return one with its history, and change it (transitions, merge, split)."""
 
 from __future__ import annotations
 
@@ -175,22 +175,22 @@ def history(
 @router.post("/{incident_id}/transitions", responses=problem_responses(403, 404, 409))
 @requires(INCIDENT_WORK)
 def transition(
-    context: CurrentContext, incident_id: IncidentIdParam, wanted: models.TransitionRequest
+    context: CurrentContext, incident_id: IncidentIdParam, requested: models.TransitionRequest
 ) -> models.IncidentResponse:
     """Cause an event. An illegal one gets 409 with the list of those that are `legal`."""
     access = IncidentAccess.of(context)
     changed, entries = state_machine.apply_event(
-        access.changeable(incident_id, wanted.revision),
-        wanted.event,
+        access.changeable(incident_id, requested.revision),
+        requested.event,
         who=access.who,
         role=access.role,
         at_s=access.now_s,
-        why=wanted.why,
-        team_id=wanted.team_id,
-        assignee=wanted.assignee,
-        until_s=wanted.until.timestamp() if wanted.until else None,
+        why=requested.why,
+        team_id=requested.team_id,
+        assignee=requested.assignee,
+        until_s=requested.until.timestamp() if requested.until else None,
     )
-    context.add_audit_detail(event=wanted.event)
+    context.add_audit_detail(event=requested.event)
     return access.response(access.store.apply([IncidentUpdate(incident=changed, entries=entries)])[0])
 
 
@@ -208,18 +208,18 @@ def comment(
 @router.put("/{incident_id}/assignment", responses=problem_responses(403, 404, 409))
 @requires(INCIDENT_OPERATION)
 def assign(
-    context: CurrentContext, incident_id: IncidentIdParam, wanted: models.AssignmentRequest
+    context: CurrentContext, incident_id: IncidentIdParam, requested: models.AssignmentRequest
 ) -> models.IncidentResponse:
     """Set team, assignee or priority by hand; a priority requires a reason."""
     access = IncidentAccess.of(context)
     update = edits.assign(
-        access.changeable(incident_id, wanted.revision),
+        access.changeable(incident_id, requested.revision),
         who=access.who,
         at_s=access.now_s,
-        why=wanted.why,
-        team_id=wanted.team_id,
-        assignee=wanted.assignee,
-        priority=wanted.priority,
+        why=requested.why,
+        team_id=requested.team_id,
+        assignee=requested.assignee,
+        priority=requested.priority,
     )
     return access.response(access.store.apply([update])[0])
 
@@ -227,21 +227,21 @@ def assign(
 @router.post("/{incident_id}/merge", responses=problem_responses(403, 404, 409))
 @requires(INCIDENT_OPERATION)
 def merge(
-    context: CurrentContext, incident_id: IncidentIdParam, wanted: models.MergeRequest
+    context: CurrentContext, incident_id: IncidentIdParam, requested: models.MergeRequest
 ) -> models.IncidentResponse:
     """Merge other incidents into this one: their anomalies move, and they are closed."""
     access = IncidentAccess.of(context)
-    if incident_id in wanted.incident_ids:
+    if incident_id in requested.incident_ids:
         raise ProblemError(422, "incident_ids: an incident can't be merged into itself", where="incident_ids")
-    target = access.fully_visible(incident_id, wanted.revision)
-    others = [access.fully_visible(one) for one in dict.fromkeys(wanted.incident_ids)]
+    target = access.fully_visible(incident_id, requested.revision)
+    others = [access.fully_visible(one) for one in dict.fromkeys(requested.incident_ids)]
     updates = edits.merge(
         target,
         others,
         access.store.members(one.incident_id for one in others),
         who=access.who,
         at_s=access.now_s,
-        why=wanted.why,
+        why=requested.why,
     )
     access.store.apply(updates)
     return access.response(access.visible(incident_id))
@@ -250,18 +250,18 @@ def merge(
 @router.post("/{incident_id}/split", responses=problem_responses(403, 404, 409))
 @requires(INCIDENT_OPERATION)
 def split(
-    context: CurrentContext, incident_id: IncidentIdParam, wanted: models.SplitRequest
+    context: CurrentContext, incident_id: IncidentIdParam, requested: models.SplitRequest
 ) -> models.IncidentResponse:
     """Move some anomalies of this incident to a new one, which is returned."""
     access = IncidentAccess.of(context)
     updates = edits.split(
-        access.fully_visible(incident_id, wanted.revision),
+        access.fully_visible(incident_id, requested.revision),
         access.store.members([incident_id]),
-        wanted.anomaly_ids,
+        requested.anomaly_ids,
         {one.site_id: one.area_id for one in context.directory_index.directory.sites},
         who=access.who,
         at_s=access.now_s,
-        why=wanted.why,
+        why=requested.why,
     )
     fresh = access.store.apply(updates)[0]
     return access.response(access.visible(fresh.incident_id))

@@ -2054,6 +2054,7 @@ BEGIN
     EXECUTE format('ALTER FUNCTION note_heartbeat_gap() SET search_path TO %I, pg_temp', current_schema());
 END
 $$;
+
 -- 0037 pre: incidents, the anomalies in them, their history, requests and photos; keys of team members and supervisors.
 
 -- One event that a town works on. area_ids: every touched area. started, last: measured; opened: when the platform opened it.
