@@ -79,8 +79,12 @@ def enrol_duty(
     )
 
 
-def duty_bodies(area_id: str, suffix: str) -> dict[str, Any]:
-    """Return the body of each route that takes one, for the ids of `enrol_duty`."""
+def duty_bodies(area_id: str, suffix: str, principals: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the body of each route that takes one, for the ids and members of `enrol_duty`."""
+    others = [
+        {"member_id": name, "name": name, "principal": principal}
+        for name, principal in (principals or {}).items()
+    ]
     names = {"en": "Water team", "zh": "水务队"}
     team = f"team{suffix}"
     member = f"member{suffix}"
@@ -105,7 +109,10 @@ def duty_bodies(area_id: str, suffix: str) -> dict[str, Any]:
             "area_id": area_id,
             **names,
             "coverage": [{"kind": "water"}],
-            "members": [{"member_id": member, "name": "王芳", "role": "leader", "email": "wang@example.org"}],
+            "members": [
+                {"member_id": member, "name": "王芳", "role": "leader", "email": "wang@example.org"},
+                *others,
+            ],
             "channels": [f"channel{suffix}"],
         },
         "PUT /v1/rosters/{roster_id}": {
@@ -132,9 +139,11 @@ def duty_bodies(area_id: str, suffix: str) -> dict[str, Any]:
     }
 
 
-def duty_requests(area_id: str, suffix: str) -> dict[str, tuple[str, Any]]:
+def duty_requests(
+    area_id: str, suffix: str, principals: Mapping[str, str] | None = None
+) -> dict[str, tuple[str, Any]]:
     """Return an example request of each route: its path with query, and its body."""
-    bodies = duty_bodies(area_id, suffix)
+    bodies = duty_bodies(area_id, suffix, principals)
     paths = {
         "GET /v1/cells": f"/v1/cells?area={area_id}",
         "PUT /v1/cells": "/v1/cells",

@@ -46,9 +46,9 @@ async def live(
 ) -> StreamingResponse:
     """Live readings, anomalies and device statuses, by area, site and quantity.
 
-    Events are `reading` (as in /v1/latest), `anomaly` (as in /v1/anomalies), `incident` (as in /v1/incidents, without
-    what you may do with it) and `health` (as in /v1/devices); operators get a `notification` for each that the
-    consoles of team members receive.
+    Events are `reading` (as in /v1/latest), `anomaly` (as in /v1/anomalies), `incident` (as in /v1/incidents,
+    without what you may do with it) and `health` (as in /v1/devices); operators get a `notification` for each
+    that the consoles of team members receive.
     With `Last-Event-ID` a stream resumes where it was cut: readings of the last hour come again, in the order
     in which they were received, and some of them perhaps twice; then the newest changes of anomalies. A `gap`
     has the `kind` of events that are left out, and `from` and `to` for querying /v1/readings (receiving
