@@ -275,6 +275,8 @@ class _StormWriter:
         }
         wet = moved.get(detector)
         names = [one.quantity for one in used if wet is None or one.quantity in wet]
+        if not names:
+            return
         self._busy |= {one.series_id for one in used if one.quantity in names}
         self._add(
             event,

@@ -37,7 +37,7 @@ class GroupingRules(msgspec.Struct, frozen=True, kw_only=True):
 
     """
 
-    rejoin_s: float = 2 * HOUR_S
+    rejoin_s: float = 6 * HOUR_S
     same_site_s: float = HOUR_S
     same_sensor_s: float = 15 * MINUTE_S
     travel_uncertainty: float = 0.3

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import io
 import time
+from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 import pytest
 from PIL import Image
 
 from gateway.auth import api_keys
 from gateway.auth.principal import Role
 from gateway.settings import Settings
-from ingest_service.storage.contract.models import AnomalyQuery
+from ingest_service.storage.contract.incidents import IncidentQuery
 from ingest_service.storage.postgres.incidents import Incidents
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from httpx import Response
 
     from tests.support.throwaway_servers import NamedServer, PostgresServer
+
+
+NUMBERS = count()
 
 
 class World(NamedTuple):
@@ -86,20 +91,22 @@ def world(database: PostgresStore) -> World:
 
 
 @pytest.fixture
-def incident(world: World) -> dict[str, Any]:
-    """A new incident that touches both towns; each test has one of its own."""
-    newest = world.store.anomalies(AnomalyQuery(limit=1))
-    base_s = max([time.time() - 300 * 86_400] + [one.start_s + 10 * 86_400 for one in newest])
-    world.store.record_anomalies(
-        [
-            series_anomaly(world.store, "a-r2", "ammonia_nitrogen", base_s),
-            series_anomaly(world.store, "b-r0", "ammonia_nitrogen", base_s + 3600),
-        ]
-    )
+def incident(world: World) -> Iterator[dict[str, Any]]:
+    """A new incident that touches both towns; each test has one of its own, long after those of the others."""
+    base_s = time.time() - (300 - 10 * next(NUMBERS)) * 86_400
+    anomalies = [
+        series_anomaly(world.store, "a-r2", "ammonia_nitrogen", base_s),
+        series_anomaly(world.store, "b-r0", "ammonia_nitrogen", base_s + 3600),
+    ]
+    world.store.record_anomalies(anomalies)
     maintain(world.store)
     (found, *_) = world.ask("everything", "GET", "").json()["items"]
     assert found["site_ids"] == ["a-r2", "b-r0"]
-    return dict(found)
+    yield dict(found)
+    world.store.record_anomalies(
+        [msgspec.structs.replace(one, state="closed", end_s=one.start_s + 600) for one in anomalies]
+    )
+    maintain(world.store)
 
 
 def photo(size: tuple[int, int] = (2000, 1000)) -> bytes:
@@ -166,13 +173,13 @@ def test_a_team_member_sees_what_is_dispatched_to_his_team_alone(
 ) -> None:
     path = f"/{incident['incident_id']}"
     assert world.ask("member", "GET", path).status_code == 404
-    assert world.ask("member", "GET", "").json()["items"] == []
+    seen = world.ask("member", "GET", "").json()["items"]
+    assert incident["incident_id"] not in [one["incident_id"] for one in seen]
     filed = world.change("operator", incident, event="file").json()
     world.change("operator", filed, event="dispatch", team_id="a-water")
     assert world.ask("member", "GET", path).json()["legal_events"] == ["accept", "acknowledge"]
-    assert [one["incident_id"] for one in world.ask("member", "GET", "").json()["items"]] == [
-        incident["incident_id"]
-    ]
+    seen = world.ask("member", "GET", "?status=open").json()["items"]
+    assert {one["team_id"] for one in seen} == {"a-water"}
     assert world.ask("other_member", "GET", path).status_code == 404
     assert world.ask("other_member", "GET", f"{path}/photos").status_code == 404
 
@@ -197,7 +204,10 @@ def test_row_level_security_hides_incidents_of_other_areas(world: World, inciden
     world.store.record_anomalies([anomaly_at("a-s0", time.time() - 600)])
     maintain(world.store)
     in_b = Incidents(world.store.for_area("b"))
-    everything, seen = Incidents(world.store).found(_all()), in_b.found(_all())
+    everything, seen = (
+        Incidents(world.store).found(IncidentQuery(limit=1000)),
+        in_b.found(IncidentQuery(limit=1000)),
+    )
     assert {one.main_site_id for one in everything} > {"a-s0"}
     assert all("b" in one.area_ids for one in seen)
     assert all(one.site_ids == ["b-r0"] for one in seen)
@@ -266,13 +276,13 @@ def test_merge_and_split_by_hand(world: World, incident: dict[str, Any]) -> None
     other = next(
         one
         for one in world.ask("everything", "GET", "?status=open").json()["items"]
-        if one["main_site_id"] == "a-s1"
+        if one["kind"] == "traffic"
     )
     merging = {"revision": other["revision"], "incident_ids": [incident["incident_id"]], "why": "same truck"}
     half_seen = world.ask("operator", "POST", f"/{other['incident_id']}/merge", json=merging)
     assert half_seen.status_code == 403  # it touches town b, too
     merged = world.ask("everything", "POST", f"/{other['incident_id']}/merge", json=merging).json()
-    assert merged["site_ids"] == ["a-r2", "a-s1", "b-r0"]
+    assert set(merged["site_ids"]) > {"a-r2", "b-r0"}
     closed = world.ask("everything", "GET", f"/{incident['incident_id']}").json()
     assert (closed["state"], closed["merged_into"]) == ("closed", other["incident_id"])
     members = world.ask("everything", "GET", f"/{other['incident_id']}/anomalies").json()
@@ -357,12 +367,6 @@ def test_a_stream_has_the_changes_of_incidents_redacted_for_the_town(
     text = asyncio.run(follow())
     assert '"alarm_state":"acknowledged"' in text
     assert "a-r2" not in text
-
-
-def _all() -> Any:
-    from ingest_service.storage.contract.incidents import IncidentQuery
-
-    return IncidentQuery(limit=1000)
 
 
 def _rfc3339(time_s: float) -> str:

@@ -26,6 +26,7 @@ from tests.support import server_installation
 from tests.support.demo_store import fill_with_demo
 from tests.support.duty_samples import duty_requests, enrol_duty
 from tests.support.gateway_access import ACCOUNTS, HEADERS, KEY, gateway_app
+from tests.support.incident_examples import INCIDENT_REQUESTS, add_example_incidents
 from tests.support.process_heartbeats import alive
 from tests.support.throwaway_servers import TIMESCALE, PostgresServer, fresh_database
 
@@ -95,6 +96,7 @@ REQUESTS: dict[str, tuple[str, Any]] = {
     "GET /v1/reports/{area}/{month}": (f"/v1/reports/330483/{NOW:%Y-%m}?language=en", None),
     "GET /sta/v1.1/": ("/sta/v1.1/", None),
     "GET /sta/v1.1/{path}": ("/sta/v1.1/Datastreams(12)?$expand=Observations($top=1)", None),
+    **INCIDENT_REQUESTS,
     "GET /v1/me": ("/v1/me", None),
     "GET /v1/keys": ("/v1/keys", None),
     "POST /v1/keys": ("/v1/keys", NEW_KEY),
@@ -114,6 +116,7 @@ def prepare(store: PostgresStore) -> None:
     assess(store, Settings())
     enrol_duty(store, DUTY_AREA, principals=PRINCIPALS, suffix=DUTY_SUFFIX)
     ACCOUNTS.create(EXAMPLE_KEY)
+    add_example_incidents(store)
 
 
 def example_response(app: FastAPI, name: str, url: str, body: Any) -> Response:
@@ -121,7 +124,8 @@ def example_response(app: FastAPI, name: str, url: str, body: Any) -> Response:
 
     async def send_request() -> Response:
         async with AsyncClient(transport=ASGITransport(app), base_url="http://gateway") as client:
-            return await client.request(name.split(" ", maxsplit=1)[0], url, json=body, headers=HEADERS)
+            content: Any = {"content": body} if isinstance(body, bytes) else {"json": body}
+            return await client.request(name.split(" ", maxsplit=1)[0], url, headers=HEADERS, **content)
 
     return asyncio.run(send_request())
 
@@ -140,11 +144,12 @@ def example(app: FastAPI, name: str, url: str, body: Any) -> examples.ApiExample
     answer = example_response(app, name, url, body)
     answer.raise_for_status()
     is_json = answer.headers["content-type"].endswith("json")
-    shown: Any = shortened(answer.json()) if is_json else answer.text[:200]
+    is_picture = answer.headers["content-type"].startswith("image/")
+    shown: Any = "…" if is_picture else shortened(answer.json()) if is_json else answer.text[:200]
     if name == "POST /v1/keys":
         shown["key"] = f"tt_{shown['key_id']}_…"
     written: examples.ApiExample = {"request": url, "answer": shown}
-    if body is not None:
+    if body is not None and not isinstance(body, bytes):
         written["body"] = body
     return written
 

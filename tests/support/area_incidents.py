@@ -20,7 +20,6 @@ from ingest_service.storage.contract.incidents import (
 )
 from ingest_service.storage.contract.models import AnomalyQuery
 from ingest_service.storage.postgres.incidents import Incidents
-from tests.support.store_samples import anomaly
 
 if TYPE_CHECKING:
     from ingest_service.storage.postgres.store import PostgresStore
@@ -100,12 +99,13 @@ def _three_anomalies(store: PostgresStore, area: str) -> list[IncidentAnomaly]:
     if len(found) < 3:
         newest = max(one.start_s for one in found)
         more = [
-            anomaly(
+            msgspec.structs.replace(
+                found[0],
                 subject=f"{area}/{k}",
-                site_id=site,
-                series_id=found[0].series_id,
                 state="closed",
                 start_s=newest + k,
+                end_s=newest + k,
+                anomaly_id=0,
             )
             for k in (1, 2)
         ]

@@ -71,7 +71,12 @@ def performance(
     "/export",
     response_class=StreamingResponse,
     responses=problem_responses(404)
-    | {200: {"content": {"text/csv": {}, "application/geo+json": {}}, "description": "The whole list"}},
+    | {
+        200: {
+            "content": {"text/csv": {}, "application/geo+json": {"schema": {"type": "object"}}},
+            "description": "The whole list",
+        }
+    },
 )
 @requires(INCIDENT_EXPORT)
 def export(

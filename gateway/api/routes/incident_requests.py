@@ -141,7 +141,11 @@ def add_photo(
     return photo_response(store_photo(access, incident_id, uploaded, caption))
 
 
-@router.get("/{incident_id}/photos/{photo_id}", responses=problem_responses(404))
+@router.get(
+    "/{incident_id}/photos/{photo_id}",
+    response_class=Response,
+    responses=problem_responses(404) | {200: {"content": {"image/jpeg": {}, "image/png": {}}}},
+)
 @requires(INCIDENTS)
 def photo_content(
     context: CurrentContext,

@@ -219,7 +219,7 @@ def test_every_detector_has_a_class_and_every_reason_two_texts() -> None:
 
 
 def test_the_storm_of_the_benchmark_in_small() -> None:
-    result = run_storm(anomalies=1800, seed=3, step_s=120.0)
+    result = run_storm(anomalies=3000, seed=2, step_s=300.0)
     figures = score(result)
     assert figures.found >= 0.95
     assert figures.extra <= 0.05
