@@ -24,7 +24,7 @@ from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support import server_installation
 from tests.support.demo_store import fill_with_demo
-from tests.support.duty_samples import duty_requests, enrol_duty
+from tests.support.duty_samples import add_deadline, duty_requests, enrol_duty
 from tests.support.gateway_access import ACCOUNTS, HEADERS, KEY, gateway_app
 from tests.support.incident_examples import INCIDENT_REQUESTS, add_example_incidents
 from tests.support.process_heartbeats import alive
@@ -107,6 +107,7 @@ REQUESTS: dict[str, tuple[str, Any]] = {
     "GET /readyz": ("/readyz", None),
     "GET /metrics": ("/metrics", None),
     **duty_requests(DUTY_AREA, DUTY_SUFFIX, PRINCIPALS),
+    "GET /v1/incidents/{incident_id}/deadlines": ("/v1/incidents/1/deadlines", None),
 }
 
 
@@ -117,6 +118,7 @@ def prepare(store: PostgresStore) -> None:
     enrol_duty(store, DUTY_AREA, principals=PRINCIPALS, suffix=DUTY_SUFFIX)
     ACCOUNTS.create(EXAMPLE_KEY)
     add_example_incidents(store)
+    add_deadline(store, 1, DUTY_AREA)
 
 
 def example_response(app: FastAPI, name: str, url: str, body: Any) -> Response:

@@ -13,7 +13,7 @@ from ingest_service.storage.contract.duty import (
     Team,
     TeamMember,
 )
-from ingest_service.storage.contract.notifications import Channel, Notification
+from ingest_service.storage.contract.notifications import Deadline, Notification, NotificationChannel
 from ingest_service.storage.postgres.duty import DutyStore
 from ingest_service.storage.postgres.notifications import NotificationStore
 
@@ -50,7 +50,7 @@ def enrol_duty(
     names: Any = {"area_id": area_id, "en": f"water{suffix}", "zh": "水务队"}
     duty.replace_cells([GridCell(cell_id=f"cell{suffix}", geometry=CELL, **names)])
     outbox.replace_channel(
-        Channel(channel_id=f"channel{suffix}", kind="wecom", url_secret="robot", **names)  # noqa: S106 - its name
+        NotificationChannel(channel_id=f"channel{suffix}", kind="wecom", url_secret="robot", **names)  # noqa: S106 - its name
     )
     duty.replace_team(
         Team(team_id=f"team{suffix}", coverage=[Coverage(kind="water")], members=members, **names)
@@ -77,6 +77,12 @@ def enrol_duty(
             )
         ]
     )
+
+
+def add_deadline(store: PostgresStore, incident_id: int, area_id: str) -> None:
+    """Store the deadline of handling an incident."""
+    deadline = Deadline(incident_id=incident_id, area_id=area_id, phase="handle", due_s=1_795_000_000.0)
+    NotificationStore(store).record([], [deadline])
 
 
 def duty_bodies(area_id: str, suffix: str, principals: Mapping[str, str] | None = None) -> dict[str, Any]:

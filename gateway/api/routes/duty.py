@@ -278,10 +278,10 @@ def check_area(context: RequestContext, area_id: str) -> None:
 
 def check_channels(context: RequestContext, channel_ids: list[str]) -> None:
     """Raise `ProblemError` if a channel is not visible to the principal."""
-    wanted = set(channel_ids) - {CONSOLE_CHANNEL}
-    if wanted:
+    named = set(channel_ids) - {CONSOLE_CHANNEL}
+    if named:
         known = {one.channel_id for one in NotificationStore(context.scoped_database).channels()}
-        for one in sorted(wanted - known):
+        for one in sorted(named - known):
             raise not_found("channel", one)
 
 

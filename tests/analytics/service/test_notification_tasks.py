@@ -18,9 +18,9 @@ from analytics.service.settings import Settings
 from ingest_service.storage.contract.duty import Coverage, GridCell, Roster, Rotation, Team, TeamMember
 from ingest_service.storage.contract.incidents import HistoryEntry, Incident, IncidentUpdate
 from ingest_service.storage.contract.notifications import (
-    Channel,
     MemberPreferences,
     Notification,
+    NotificationChannel,
     NotificationQuery,
     Preference,
 )
@@ -65,7 +65,7 @@ class Platform:
         (self.folder / AREA / f"{robot}-url").write_text(getattr(self.fakes, kind)(robot))
         (self.folder / AREA / "sign").write_text(SIGN_KEY)
         self.outbox.replace_channel(
-            Channel(
+            NotificationChannel(
                 channel_id=robot,
                 area_id=AREA,
                 kind=kind,
