@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from html import escape
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Path
 from fastapi.responses import HTMLResponse
@@ -28,7 +28,7 @@ from ingest_service.storage.postgres.row_level_security import ALL_AREAS
 router = APIRouter(include_in_schema=False)
 
 MAX_ATTEMPTS = 5  # against concurrent changes of the incident
-ROLE = "operator"
+ROLE: Final = "operator"
 INVALID_LINK = "链接无效或已过期 · This link is not valid, or has expired"
 HEADERS = {
     "Content-Security-Policy": (

@@ -11,8 +11,8 @@ import pytest
 
 from analytics.notification.delivery_plan import PlannedDigest
 from analytics.notification.digests import LinkSigner
-from analytics.notification.errors import NotificationError
-from analytics.notification.http_client import AddressRefusedError, HttpClient, TemporaryHttpError, check_url
+from analytics.notification.errors import AddressRefusedError, NotificationError
+from analytics.notification.http_client import HttpClient, TemporaryHttpError, check_url
 from analytics.notification.rate_limits import DestinationBucket
 from analytics.notification.robots import ROBOTS
 from analytics.notification.secret_files import SecretReader

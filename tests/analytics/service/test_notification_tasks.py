@@ -140,7 +140,7 @@ class Platform:
         """Apply an event to an incident."""
         newest = self.incidents.incident(incident.incident_id)
         assert newest is not None
-        changed, entries = apply_event(newest, event, who="wang", role="service", at_s=self.now_s, why="so")  # type: ignore[arg-type]
+        changed, entries = apply_event(newest, event, who="wang", role="service", at_s=self.now_s, why="so")
         return self.incidents.apply([IncidentUpdate(incident=changed, entries=entries)])[0]
 
     def run(self, *, for_s: float = 0.0, step_s: float = 10.0) -> None:
