@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from analytics.notification.mail import MailServer, compose_mail, send_mail
+from deploy.embedded.server_environment import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,18 +86,17 @@ def served(certificate: Path) -> Iterator[tuple[_Inbox, MailServer]]:
         return AuthResult(success=given.password == PASSWORD.encode())
 
     inbox = _Inbox()
+    port = free_port()
     controller = Controller(
         inbox,
         hostname="127.0.0.1",
-        port=0,
+        port=port,
         tls_context=context,
         require_starttls=True,
         authenticator=authenticate,
         auth_required=True,
     )
     controller.start()
-    server: Any = controller.server  # typed as one without sockets
-    port = server.sockets[0].getsockname()[1]
     yield (
         inbox,
         MailServer("localhost", port, "starttls", "twin@example.org", "twin", PASSWORD, str(certificate)),
