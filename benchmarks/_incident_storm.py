@@ -1,9 +1,9 @@
 """Seeded storm of anomalies over the demo towns in one day, labelled with the event that each belongs to.
 
-A thunderstorm, a power cut, a sewage slug through three towns, 30 flapping sensors, and what happens on any day:
-discharges, accidents, drifting and stuck sensors, single spikes, single silent devices. Every anomaly is first open,
-and changes once it is over; a third of those of the slug get a cause a while after they began, as the judging of
-sites gives it.
+A thunderstorm, a power cut, a sewage slug through three towns, 30 flapping sensors, and what happens on any
+day: discharges, accidents, drifting and stuck sensors, single spikes, single silent devices. Every anomaly is
+first open, and changes once it is over; events at sites get their cause a while later, as the
+judging of sites gives it.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class _StormWriter:
         self._busy: set[int] = set()  # series of an event, which does not flap beside it
 
     def slug(self) -> None:
-        """Write a sewage slug from town A to town C: each section in turn, by the travel time of the water."""
+        """Write a sewage slug from town A on: each section in turn, by the travel time of the water."""
         relations = self._storm.relations
         river = [k for k, kind in enumerate(relations.kinds) if kind == "river_section"]
         reach = np.isfinite(relations.travel_s[np.ix_(river, river)]).sum(axis=1)
@@ -133,7 +133,7 @@ class _StormWriter:
                     self._of_series(one.site_id, quantity, "residual", at_s, lasts_s, "thunderstorm")
 
     def power_cut(self) -> None:
-        """Write a power cut in town B: all of its devices are silent within minutes, and disturbed afterwards."""
+        """Write a power cut of a town: its devices are silent within minutes, and disturbed afterwards."""
         area, begin_s, lasts_s = self._area_without_power, CUT_S, CUT_LASTS_S
         for device in self._storm.directory.devices:
             if device.area_id != area or device.device_id not in self._sites:
@@ -230,7 +230,7 @@ class _StormWriter:
             event,
         )
 
-    def _of_series(
+    def _of_series(  # noqa: PLR0917 - what an anomaly is made of
         self,
         site_id: str,
         quantity: str | None,

@@ -1,4 +1,4 @@
-"""Limits how many alarms sound in 10 minutes: less urgent ones wait while more urgent ones may still sound."""
+"""Limits how many alarms sound in 10 minutes: less urgent ones wait before more urgent ones do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classifies anomalies for their grouping: kind and cause of an incident that they open, family, quantities."""
+"""Classifies anomalies for their grouping: kind and cause of an incident, family, quantities."""
 
 from __future__ import annotations
 
@@ -79,7 +79,9 @@ class AnomalyClass(NamedTuple):
     quantities: int
 
 
-def classify(anomaly: Anomaly, site_kind: str, quantity_of_series: Mapping[int, str]) -> AnomalyClass:
+def classify(  # noqa: PLR0911 - one class per line of a table
+    anomaly: Anomaly, site_kind: str, quantity_of_series: Mapping[int, str]
+) -> AnomalyClass:
     """Return the class of an anomaly from its detector, its subject and the kind of its site."""
     detector, subject = anomaly.detector, anomaly.subject
     if detector == "silence":

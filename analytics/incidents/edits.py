@@ -1,6 +1,7 @@
 """Changes of incidents by people that are no transitions: assignment, merge, split, requests and decisions.
 
-Each function takes incidents as they were read and returns `IncidentUpdate`s; the store applies them together.
+Each function takes incidents as they were read and returns `IncidentUpdate`s; the store applies them
+together.
 """
 
 from __future__ import annotations

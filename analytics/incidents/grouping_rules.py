@@ -1,4 +1,4 @@
-"""The numbers by which anomalies are grouped into incidents and alarms sound or stay silent; all are choices."""
+"""Numbers by which anomalies become incidents and alarms sound; all of them are choices."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class GroupingRules(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    rejoin_s : an anomaly joins an incident with one of the same series (device) that ended so long ago at most
+    rejoin_s : an anomaly joins an incident with one of its series (device) that ended so long ago at most
     same_site_s : anomalies of a site belong together if they start within this time of each other
     same_sensor_s : likewise, if one is of a sensor fault, which does not spread
     travel_uncertainty : relative uncertainty of travel times, as in `analytics.twin.upstream_trace`
@@ -32,8 +32,8 @@ class GroupingRules(msgspec.Struct, frozen=True, kw_only=True):
     flood_limits : by priority: annunciations in 10 min and operator from which on further ones wait
     operators : people on duty at a time
     keep_s : an incident that is over can be joined for so long after its last change (measured)
-    expire_s : by priority: an incident that nobody filed is closed so long after it returned to normal; priorities
-        that are missing never expire
+    expire_s : by priority: an incident that nobody filed is closed so long after it returned to normal;
+        priorities that are missing never expire
 
     """
 

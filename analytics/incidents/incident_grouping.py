@@ -1,10 +1,10 @@
 """Keeps the incidents of a platform up to date with its anomalies: opens, joins, returns, suppresses.
 
-One `IncidentGrouping` is one round of work: it is filled with what is stored, receives changed anomalies and the
-time, and returns the changes to store. It reads no clock and no store, so a round that could not be stored is
-repeated with the same result. Which incident an anomaly belongs to is decided in `member_table`; when an alarm
-sounds, here: an alarm is *annunciated* once, and again only after it returned to normal, which takes a time
-without anomalies (off-delay), or when its priority rose.
+One `IncidentGrouping` is one round of work: it is filled with what is stored, receives changed anomalies
+and the time, and returns the changes to store. It reads no clock and no store, so a round that could not be
+stored is repeated with the same result. Which incident an anomaly belongs to is decided in `member_table`;
+when an alarm sounds, here: an alarm is *annunciated* once, and again only after it returned to normal,
+which takes a time without anomalies (off-delay), or when its priority rose.
 """
 
 from __future__ import annotations
@@ -103,12 +103,18 @@ class IncidentGrouping:
         self._anomalies: dict[int, Anomaly] = {}
         self._changed_members: dict[int, int] = {}  # key of the incident by anomaly id
         self._chattering_of: dict[int, int] = {}  # key of the incident of a chattering series, by subject
+        self._chattering_since: dict[int, float] = {}  # start of its newest anomaly [s]
+        self._chattering_pairs: set[tuple[int, int]] = (
+            set()
+        )  # of subjects and incidents in which they chatter
         self._table = MemberTable()
         self._sounding = AlarmSounding(rules, stored.annunciations)
         for one in stored.members:
             anomaly = stored.anomalies.get(one.anomaly_id)
             if anomaly is not None and anomaly.site_id in relations.index:
                 self._load(one, anomaly)
+        for subject, key in self._chattering_pairs:
+            self._table.mark_chattering(subject, key)
         for key in self._incidents:
             rows = self._table.rows[self._table.of_incident(key)]
             counted = rows[~rows["withdrawn"] & ~rows["suppressed"]]
@@ -147,7 +153,8 @@ class IncidentGrouping:
             for key, one in self._incidents.items()
             if key < 0 or key in members_of or key in self._entries or one != self._before.get(key)
         ]
-        # New ones first, parents before their children: a reference to a new incident is its place in the list.
+        # New ones first, parents before their children: a reference to a new incident is its place in the
+        # list.
         keys.sort(key=lambda key: (key > 0, self._incidents[key].parent_id is not None, abs(key)))
         reference = {key: -(place + 1) if key < 0 else key for place, key in enumerate(keys)}
         updates = []
@@ -200,7 +207,7 @@ class IncidentGrouping:
             self._revise(anomaly, found, member, now_s)
             return
         reason = self._reason_to_keep_out(anomaly, now_s)
-        chatters = self._recurs(anomaly, found)
+        chatters = self._recurs(anomaly)
         if reason == "too_short" and chatters:
             reason = None
         if reason is not None:
@@ -233,14 +240,14 @@ class IncidentGrouping:
             return "too_short"
         return None
 
-    def _recurs(self, anomaly: Anomaly, found: AnomalyClass) -> bool:
+    def _recurs(self, anomaly: Anomaly) -> bool:
         """Whether a short anomaly is one of many of its series, or its series is in an incident already."""
         near = self._table.starts_near(self._alarm(anomaly), anomaly.start_s, self._rules.chatter_s)
         counted = 0 if anomaly.anomaly_id in self._table.row_of else 1
         return near + counted >= self._rules.chatter_starts
 
     def _owns(self, key: int, anomaly: Anomaly, found: AnomalyClass) -> bool:
-        """Whether a chattering series is what an incident is about, rather than a flapping sensor beside it."""
+        """Whether an incident is about a chattering series, which is no flapping sensor beside it."""
         rows = self._table.rows[self._table.of_incident(key)]
         subject = self._subject(anomaly, found)
         named = rows[rows["named"] & ~rows["withdrawn"] & (rows["family"] != Family.SENSOR)]
@@ -341,7 +348,7 @@ class IncidentGrouping:
         self._suppress_children(key, now_s)
 
     def _set_scope(self, key: int, counted: NDArray[np.void]) -> None:
-        """Note the quantities of the named causes, so that others at the same sites do not join by time alone."""
+        """Note the quantities of the named causes: others at the same sites do not join by time alone."""
         named = counted["quantities"][counted["named"]]
         scope = int(np.bitwise_or.reduce(named)) if len(named) else ANY_QUANTITY
         if scope != self._scopes.get(key, ANY_QUANTITY):
@@ -570,8 +577,12 @@ class IncidentGrouping:
             self._in_maintenance.discard(anomaly.anomaly_id)
 
     def _note_chattering(self, anomaly: Anomaly, found: AnomalyClass, key: int, reason: str) -> None:
-        if reason in CHATTERING and key != KEPT_OUT:
-            self._chattering_of[self._subject(anomaly, found)] = key
+        if reason not in CHATTERING or key == KEPT_OUT:
+            return
+        subject = self._subject(anomaly, found)
+        if anomaly.start_s >= self._chattering_since.get(subject, -math.inf):
+            self._chattering_of[subject], self._chattering_since[subject] = key, anomaly.start_s
+        self._chattering_pairs.add((subject, key))
 
     def _key_of(self, anomaly_id: int) -> int:
         return int(self._table.rows["incident"][self._table.row_of[anomaly_id]])
@@ -599,7 +610,7 @@ class IncidentGrouping:
             found.quantities,
             anomaly.severity,
             role == "suppressed",
-            reason in CHATTERING,
+            reason in CHATTERING or (self._subject(anomaly, found), key) in self._chattering_pairs,
             anomaly.state == "withdrawn",
             self._scopes.get(key, ANY_QUANTITY),
         )

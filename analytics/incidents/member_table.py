@@ -1,4 +1,4 @@
-"""Table of the anomalies in incidents as arrays, in which the incident that an anomaly belongs to is found."""
+"""Table of the anomalies in incidents, in which the incident of another anomaly is found."""
 
 from __future__ import annotations
 
@@ -105,10 +105,12 @@ class MemberTable:
     def newest_of_subject(self, subject: int) -> int | None:
         """Return the row of the newest anomaly of a subject that is in an incident; None if there is none."""
         row = self._newest_of_subject.get(subject)
-        return None if row is None or self._rows[row]["withdrawn"] else row
+        if row is None or self._rows[row]["withdrawn"] or self._rows[row]["subject"] != subject:
+            return None  # an event at a site that got a named cause since is another subject
+        return row
 
     def starts_near(self, alarm: int, start_s: float, within_s: float) -> int:
-        """Count the anomalies of a subject and detector that start within a time of ``start_s`` [s], itself included."""
+        """Count the anomalies of a subject and detector that start near ``start_s`` [s], itself included."""
         starts_s = self._starts_of_alarm.get(alarm, [])
         return bisect.bisect_right(starts_s, start_s + within_s) - bisect.bisect_left(
             starts_s, start_s - within_s
@@ -150,8 +152,9 @@ def best_match(
 
     Notes
     -----
-    An anomaly of the same series (device, site) that lasts or ended lately wins. Else each relation (same site, along the river, along the road, silent together, explained by
-    an outage, rain) has a misfit from 0 to 1 in time and a rank; the lowest sum of both wins.
+    An anomaly of the same series (device, site) that lasts or ended lately wins. Else each relation (same
+    site, along the river, along the road, silent together, explained by an outage, rain) has a misfit from
+    0 to 1 in time and a rank; the lowest sum of both wins.
 
     """
     start_s, site = float(candidate["start_s"]), int(candidate["site"])
@@ -159,11 +162,10 @@ def best_match(
     newest = table.newest_of_subject(int(candidate["subject"]))
     if newest is not None:
         row = table.rows[newest]
-        misfit = (
-            _time_outside(start_s, row["start_s"], min(row["end_s"], max(now_s, start_s))) / rules.rejoin_s
-        )
+        until_s = min(float(row["end_s"]), max(now_s, start_s))
+        misfit = max(float(row["start_s"]) - start_s, start_s - until_s, 0.0) / rules.rejoin_s
         if misfit <= 1.0:
-            same = Match(int(row["incident"]), "same_series", newest, SAME_SERIES_RANK + float(misfit))
+            same = Match(int(row["incident"]), "same_series", newest, SAME_SERIES_RANK + misfit)
     if same_series_only:
         return same
     rows = table.rows
@@ -175,7 +177,8 @@ def best_match(
     may_mix = ~(rows["named"] & found.named) | (rows["cause"] == candidate["cause"])
     overlap = (rows["quantities"] & int(candidate["quantities"])) != 0
     same_site = rows["site"] == site
-    # Different quantities of a site belong together if they depart together, unless a cause tells which ones do.
+    # Different quantities of a site belong together if they depart together, unless a cause tells which
+    # ones do.
     in_scope = (rows["scope"] & int(candidate["quantities"])) != 0
     may_share = in_scope & (overlap | (np.abs(late_s) <= rules.same_sensor_s))
     is_sensor = (rows["family"] == Family.SENSOR) | (found.family == Family.SENSOR)
@@ -247,7 +250,7 @@ def best_match(
 def _spreading(
     rows: NDArray[np.void], found: AnomalyClass, *, may_mix: NDArray[np.bool_], overlap: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Whether both anomalies may be of the same water: in the same quantities, and of no other named cause."""
+    """Whether both may be of the same water: in the same quantities, of no other named cause."""
     if found.family != Family.WATER:
         return np.zeros(len(rows), np.bool_)
     same: NDArray[np.bool_] = (rows["family"] == Family.WATER) & may_mix & overlap
@@ -263,7 +266,7 @@ def _travel_misfit(
     *,
     now_s: float,
 ) -> NDArray[np.float64]:
-    """Return how badly a start fits the travel time from or to each anomaly: 0 is usual, above 1 impossible."""
+    """Return the misfit of a start to the travel time from or to each anomaly; above 1 is impossible."""
     u, slack_s = rules.travel_uncertainty, rules.travel_slack_s
     ends_s = np.minimum(rows["end_s"], max(now_s, start_s))
     result = np.full(len(rows), np.inf)
@@ -288,7 +291,8 @@ def _lowest(
 ) -> Match | None:
     for reason, rank, holds, misfit in conditions:
         total = np.where(holds & (misfit <= 1.0), misfit + rank, np.inf)
-        at = int(total.argmin())
+        # Ties go to the newest anomaly, so that the order in which they were read does not matter.
+        at = int(np.lexsort((-rows["anomaly_id"], -rows["start_s"], total))[0])
         if np.isfinite(total[at]) and (best is None or total[at] < best.misfit):
             row = rows[at]
             best = Match(int(row["incident"]), reason, table.row_of[int(row["anomaly_id"])], float(total[at]))

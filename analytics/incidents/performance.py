@@ -1,4 +1,4 @@
-"""Computes the alarm performance of operators, as EEMUA 191 and ISA-18.2 (ANSI/ISA-18.2-2016, clause 16) measure it.
+"""Computes the alarm performance of operators as EEMUA 191 and ANSI/ISA-18.2-2016 measure it.
 
 All figures are counted from the history of the alarms: an annunciation is a transition to *unacknowledged*.
 Targets are those of the two standards for one operator; they are for comparison and bound nothing.
@@ -56,7 +56,7 @@ class DayLoad(msgspec.Struct, frozen=True):
 
 
 class AlarmPerformance(msgspec.Struct, frozen=True, kw_only=True):
-    """Alarm performance in ``[from_s, to_s)`` with ``operators`` people on duty; times in [s], None: none yet.
+    """Alarm performance in ``[from_s, to_s)`` of ``operators`` on duty; times [s], None: none yet.
 
     Attributes
     ----------

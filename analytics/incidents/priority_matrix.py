@@ -1,4 +1,4 @@
-"""Derives the priority of an incident from a matrix, consequence of the place × time to respond, read as data."""
+"""Derives the priority of an incident from a matrix: consequence of the place × time to respond."""
 
 from __future__ import annotations
 
@@ -72,7 +72,8 @@ class Priority(NamedTuple):
 class PriorityMatrix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A matrix with the rules for its rows and columns.
 
-    Raises `PriorityMatrixError` on construction where a name or a number is wrong, or a last rule has conditions.
+    Raises `PriorityMatrixError` on construction where a name or a number is wrong, or a last rule has
+    conditions.
     """
 
     consequences: list[str]
@@ -87,8 +88,8 @@ class PriorityMatrix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for name, row in self.priorities.items():
             if len(row) != len(self.urgencies) or not all(1 <= one <= N_PRIORITIES for one in row):
                 raise PriorityMatrixError(
-                    f"priorities: {name} needs {len(self.urgencies)} numbers from 1 to {N_PRIORITIES}, one per "
-                    f"urgency, and has {row}"
+                    f"priorities: {name} needs {len(self.urgencies)} numbers from 1 to {N_PRIORITIES}, "
+                    f"one per urgency, and has {row}"
                 )
         for title, rules, names in (
             ("consequence", self.consequence, self.consequences),

@@ -32,8 +32,8 @@ class SiteRelations:
     index : place of each site id
     travel_s : (n_sites, n_sites) float64, travel time of the water from the first to the second site [s]; inf
         where there is no way along the flow
-    hops : (n_sites, n_sites) float64, links between two sites on roads in any direction; inf where there is no
-        way
+    hops : (n_sites, n_sites) float64, links between two sites on roads in any direction; inf where there is
+        no way
     distance_m : (n_sites, n_sites) float64, distance as the crow flies [m]
     quantity_of_series : quantity by series id
     target_class : best target class (GB 3838) by site id, if it has one

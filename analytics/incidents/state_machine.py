@@ -1,7 +1,7 @@
 """Applies events to the two states of an incident, as `transitions.toml` allows them.
 
-An illegal event is refused with the events that are legal. Nothing here reads a clock or a store: each function
-takes an incident and returns the changed one with its history entries.
+An illegal event is refused with the events that are legal. Nothing here reads a clock or a store: each
+function takes an incident and returns the changed one with its history entries.
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ def transition_table() -> TransitionTable:
 def legal_events(incident: Incident, role: ActingRole | None = None) -> list[str]:
     """Return the events that people may cause in the incident's states, or those that a role may.
 
-    Events that follow the approval of a request, and those of the platform, are left out. Nothing but to reopen
-    it can be done with an incident that is over.
+    Events that follow the approval of a request, and those of the platform, are left out. Nothing but to
+    reopen it can be done with an incident that is over.
     """
     return list(
         dict.fromkeys(
@@ -179,8 +179,8 @@ def apply_event(
 
     Returns
     -------
-    The incident after the event, and its history entries: one of the event, and one where the alarm is cleared
-    because the incident is over.
+    The incident after the event, and its history entries: one of the event, and one where the alarm is
+    cleared because the incident is over.
 
     Raises
     ------
@@ -272,7 +272,7 @@ def _alarm_step(
 
 def _legal_rows(incident: Incident) -> Iterator[Transition]:
     table = transition_table()
-    machines = [(table.workflow, incident.state)]
+    machines: list[tuple[list[Transition], str]] = [(table.workflow, incident.state)]
     if not incident.is_over:
         machines.append((table.alarm, incident.alarm_state))
     for machine, state in machines:
@@ -308,8 +308,8 @@ def _check_details(
 def role_includes(role: ActingRole, needed: ActingRole) -> bool:
     """Whether a role includes another one; the platform may do everything.
 
-    >>> role_includes("operator", "team_member"), role_includes("operator", "supervisor"), role_includes("operator", "service")
-    (True, False, False)
+    >>> [role_includes("operator", one) for one in ("team_member", "supervisor", "service")]
+    [True, False, False]
     """
     if role == SERVICE:
         return True

@@ -1,8 +1,9 @@
 """Periodic task that keeps incidents up to date with the anomalies of each area, exactly once.
 
 Each area has a cursor, the revision up to which its anomalies were grouped. A batch of changed anomalies, the
-incidents that they change and the cursor are one transaction, so a restart repeats nothing and misses nothing. An
-incident that a person changed meanwhile is read again. An area that fails is put off, and blocks no other.
+incidents that they change and the cursor are one transaction, so a restart repeats nothing and misses
+nothing. An incident that a person changed meanwhile is read again. An area that fails is put off, and
+blocks no other.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def maintain_incidents(
     time_slice: TimeSlice = UNLIMITED,
     service_state: ServiceState | None = None,
 ) -> None:
-    """Group the changed anomalies of every area, and apply what depends on time. A store in memory has none."""
+    """Group the changed anomalies of every area, and apply the time. A store in memory has none."""
     if store.database is None:
         return
     service_state = service_state or ServiceState()

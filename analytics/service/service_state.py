@@ -11,10 +11,10 @@ from analytics.service.item_backoff import MAX_DELAY_S, ItemBackoff
 from analytics.service.message_state import MessageState
 
 if TYPE_CHECKING:
-    from analytics.incidents.site_relations import SiteRelations
     from datetime import datetime
 
     from analytics.duty.policy import DutyPolicy
+    from analytics.incidents.site_relations import SiteRelations
     from ingest_service.storage.contract.models import Directory
     from ingest_service.storage.contract.store import Store
 

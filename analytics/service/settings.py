@@ -237,7 +237,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     incident_operators: Annotated[
         int,
         Meta(
-            description="People on duty at a time; alarms beyond what they can take wait (docs/incidents.md).",
+            description="People on duty at a time; alarms beyond what they can take wait.",
             ge=1,
         ),
     ] = 2

@@ -1,4 +1,4 @@
-"""Defines the Grafana alert rules: alarms, silent sites, incidents, ingest lag, failing processes, dead letters, errors.
+"""Defines the Grafana alert rules: alarms, silence, incidents, lag, processes, dead letters, errors.
 
 Against flapping, a rule fires only after ``for`` and keeps firing for a while after recovery
 (``keep_firing_for``, Grafana 12; older versions ignore it), and the recovery threshold of lag is far below

@@ -131,7 +131,7 @@ def _count_incidents(store: Store) -> int:
 
 
 def _incidents_of_faults(store: Store, fault_outcomes: Sequence[FaultOutcome]) -> set[int]:
-    """Return the incidents to which the first anomalies of the planned faults belong; two faults may share one."""
+    """Return the incidents of the first anomalies of planned faults; two faults may share one."""
     found = [one.anomaly.anomaly_id for one in fault_outcomes if one.anomaly is not None]
     if store.database is None:
         return set()

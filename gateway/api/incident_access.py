@@ -131,8 +131,8 @@ class IncidentAccess:
         if revision is not None and revision != incident.revision:
             raise ProblemError(
                 409,
-                f"incident {incident_id} was changed meanwhile (its revision is {incident.revision}): read it "
-                "again, and repeat the change if it is still wanted",
+                f"incident {incident_id} was changed meanwhile (its revision is {incident.revision}): read "
+                "it again, and repeat the change if it is still wanted",
                 where="revision",
             )
         return incident
@@ -146,8 +146,8 @@ class IncidentAccess:
         if not set(incident.area_ids) <= self.context.directory_index.visible_area_ids:
             raise ProblemError(
                 403,
-                f"incident {incident_id} touches areas that you do not see: a principal of the county or city "
-                "above them may merge and split it",
+                f"incident {incident_id} touches areas that you do not see: a principal of the county or "
+                "city above them may merge and split it",
             )
         return incident
 

@@ -81,7 +81,7 @@ def not_found(resource_kind: str, name: object) -> ProblemError:
     return ProblemError(404, f"there is no {resource_kind} {name!r}")
 
 
-def add_error_handlers(app: FastAPI) -> None:
+def add_error_handlers(app: FastAPI) -> None:  # noqa: C901 - a handler per kind of error
     """Register handlers that answer every error with a problem."""
 
     @app.exception_handler(ProblemError)

@@ -1,4 +1,4 @@
-"""Builds live events, serialised once for all streams."""
+"""Builds live events (reading, anomaly, incident, notification …), serialised once for all."""
 
 from __future__ import annotations
 

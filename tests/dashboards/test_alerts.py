@@ -42,10 +42,11 @@ SELECT 'test', min(site_id), '{}', '1', now(), now(), 9, 3, 1, 'open', 'x', 'x' 
 """
 INCIDENT = """
 INSERT INTO incident (
-    area_id, area_ids, main_site_id, kind, cause, priority, severity, state, alarm_state, active, started, last, opened, opened_by
+    area_id, area_ids, main_site_id, kind, cause, priority, severity, state, alarm_state, active, started,
+    last, opened, opened_by
 )
-SELECT area_id, ARRAY[area_id], site_id, 'water', 'sewage', 1, 3, 'new', 'unacknowledged', true, now(), now(), now(), 'x'
-FROM site ORDER BY site_id LIMIT 1
+SELECT area_id, ARRAY[area_id], site_id, 'water', 'sewage', 1, 3, 'new', 'unacknowledged', true, now(),
+now(), now(), 'x' FROM site ORDER BY site_id LIMIT 1
 """
 FIRING = {
     "incident": INCIDENT,

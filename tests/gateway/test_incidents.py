@@ -92,7 +92,7 @@ def world(database: PostgresStore) -> World:
 
 @pytest.fixture
 def incident(world: World) -> Iterator[dict[str, Any]]:
-    """A new incident that touches both towns; each test has one of its own, long after those of the others."""
+    """A new incident of both towns; each test has one of its own, long after those of the others."""
     base_s = time.time() - (300 - 10 * next(NUMBERS)) * 86_400
     anomalies = [
         series_anomaly(world.store, "a-r2", "ammonia_nitrogen", base_s),
@@ -200,7 +200,8 @@ def test_a_town_sees_its_part_and_changes_what_is_at_home_there(
     assert [one["why"] for one in comments] == ["brown water here, too"]
 
 
-def test_row_level_security_hides_incidents_of_other_areas(world: World, incident: dict[str, Any]) -> None:
+@pytest.mark.usefixtures("incident")
+def test_row_level_security_hides_incidents_of_other_areas(world: World) -> None:
     world.store.record_anomalies([anomaly_at("a-s0", time.time() - 600)])
     maintain(world.store)
     in_b = Incidents(world.store.for_area("b"))
@@ -300,7 +301,8 @@ def test_merge_and_split_by_hand(world: World, incident: dict[str, Any]) -> None
     assert world.ask("everything", "POST", f"/{other['incident_id']}/split", json=emptied).status_code == 422
 
 
-def test_filters_pages_and_exports(world: World, incident: dict[str, Any]) -> None:
+@pytest.mark.usefixtures("incident")
+def test_filters_pages_and_exports(world: World) -> None:
     reported = world.ask(
         "operator",
         "POST",

@@ -1,4 +1,4 @@
-"""Adds an incident with one of everything (anomalies, request, photo, maintenance) to an area of the four areas."""
+"""Adds an incident with anomalies, request, photo and maintenance to one of the four areas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests of the incident routes for the API's examples, and incidents for them, each with a revision that stays."""
+"""Example requests of the incident routes, and incidents for them with fixed revisions."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from ingest_service.storage.postgres.incidents import Incidents
 from tests.support.area_incidents import tiny_photo
 
 if TYPE_CHECKING:
-    from ingest_service.storage.contract.incidents import IncidentState
+    from ingest_service.storage.contract.incidents import IncidentState, MemberRole
     from ingest_service.storage.postgres.store import PostgresStore
 
 SITE, AREA = "330483-d1-r04", "330483-d1"
+ROLES: tuple[MemberRole, ...] = ("opened", "joined", "suppressed")
 FIRST_REVISION = 9_000_000  # those of the database differ from run to run
 STATES: tuple[IncidentState, ...] = ("new",) * 7 + ("in_hand",) * 3
 READ, MOVED, COMMENTED, ASSIGNED, MERGED, CLOSED, SPLIT, DECIDED, REQUESTED, WITH_PHOTO = range(1, 11)
@@ -126,7 +127,7 @@ def add_example_incidents(store: PostgresStore) -> None:
                 end_s=now_s + 600,
                 detector=one.detector,
             )
-            for one, role in zip(chosen, ("opened", "joined", "suppressed"), strict=False)
+            for one, role in zip(chosen, ROLES, strict=False)
         ]
         incidents.apply([IncidentUpdate(incident=incident, entries=[], members=members)])
     request = IncidentRequest(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analytics.service.incident_maintenance import maintain_incidents
 from analytics.service.service_state import ServiceState
@@ -17,7 +17,9 @@ from ingest_service.storage.contract.models import (
     Series,
     Site,
 )
-from ingest_service.storage.postgres.store import PostgresStore
+
+if TYPE_CHECKING:
+    from ingest_service.storage.postgres.store import PostgresStore
 
 NAMES: Any = {"en": "x", "zh": "某"}
 TRAVEL_S = 3600.0  # between two sections

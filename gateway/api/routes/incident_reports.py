@@ -7,7 +7,7 @@ import io
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
 from analytics.incidents.performance import AlarmPerformance, alarm_performance

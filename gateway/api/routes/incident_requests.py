@@ -172,8 +172,8 @@ def store_photo(access: IncidentAccess, incident_id: int, uploaded: bytes, capti
     Raises
     ------
     ProblemError
-        404 where the incident is not visible, 413 where the photo is too large, 415 where it is none, 409 where
-        the incident has its number of photos already.
+        404 where the incident is not visible, 413 where the photo is too large, 415 where it is none, 409
+        where the incident has its number of photos already.
 
     """
     settings = access.context.settings

@@ -1,4 +1,4 @@
-"""Routes that list incidents, return one with its history, and change it: transitions, comments, merge, split."""
+"""Routes that list incidents, return one with its history, and change it (transitions, merge, split)."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Data model of incidents: what a town works on, the anomalies in it, its history, requests and photos.
 
-An incident has two states: `IncidentState` is its place in the loop of grid management (网格化: collect, file,
-dispatch, handle, report back, verify and close, evaluate), `AlarmState` is that of its alarm (ISA-18.2). Which
-transitions are legal is data of `analytics.incidents.state_machine`. Times are Unix seconds UTC [s].
-Incidents draw their revisions from the same sequence as anomalies, so one cursor follows both.
+An incident has two states: `IncidentState` is its place in the loop of grid management (网格化), `AlarmState`
+is that of its alarm (ISA-18.2). Which transitions are legal is data of `analytics.incidents.state_machine`.
+Times are Unix seconds UTC [s]. Incidents draw their revisions from the same sequence as anomalies, so one
+cursor follows both.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     annunciations : times its alarm became unacknowledged without being suppressed or shelved
     anomalies, open_anomalies : numbers of anomalies in it, those kept out excluded; given by the store
     parent_id : the incident that explains this one, and suppresses its alarm
-    suppressed_by : reason of the suppression: ``parent``, ``maintenance``, ``flood`` (annunciated later) or None
+    suppressed_by : reason of the suppression: ``parent``, ``maintenance``, ``flood`` (annunciated later) or
+        None
     merged_into : the incident that it was merged into by hand; it is closed then
 
     """
@@ -129,8 +130,8 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
 class IncidentAnomaly(msgspec.Struct, frozen=True, kw_only=True):
     """Where an anomaly belongs, and why; every anomaly has exactly one such row once it was grouped.
 
-    ``incident_id`` is None if no incident has it. A suppressed anomaly never annunciates; ``reason`` is a code
-    of `analytics.incidents.reasons`, and the texts explain it.
+    ``incident_id`` is None if no incident has it. A suppressed anomaly never annunciates; ``reason`` is a
+    code of `analytics.incidents.reasons`, and the texts explain it.
     """
 
     anomaly_id: int

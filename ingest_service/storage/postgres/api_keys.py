@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """An API key, as a hash of its secret.
 
-    ``area_id`` None means all areas; empty ``scopes`` mean every right of the role; ``team_id`` is the team of a team
-    member.
+    ``area_id`` None means all areas; empty ``scopes`` mean every right of the role; ``team_id`` is the team
+    of a team member.
     """
 
     key_id: str

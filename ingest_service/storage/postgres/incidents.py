@@ -69,7 +69,7 @@ class Incidents:
         return self._rows("incidents_changed", (revision, settled, limit), Incident)
 
     def groupable(self, since_s: float, incident_ids: Iterable[int] = ()) -> list[Incident]:
-        """Return the incidents that an anomaly may join (not over, or changed since), and some others by id."""
+        """Return the incidents that may be joined (not over, or changed since), and some others by id."""
         return self._rows("groupable_incidents", (since_s, list(incident_ids)), Incident)
 
     def apply(
@@ -83,8 +83,8 @@ class Incidents:
 
         Parameters
         ----------
-        updates : changes; a negative ``parent_id`` or ``merged_into`` refers to the update at that place of the
-            list (-1 is the first), for incidents that have no id yet
+        updates : changes; a negative ``parent_id`` or ``merged_into`` refers to the update at that place of
+            the list (-1 is the first), for incidents that have no id yet
         cursor : revision up to which the area's anomalies were grouped before, and the cursor to store
         kept_out : anomalies that belong to no incident
 
@@ -137,7 +137,7 @@ class Incidents:
         return self._rows("suppressed_anomalies", parameters, IncidentAnomaly)
 
     def ungrouped(self, area_id: str, revision: int, settled: int, *, limit: int) -> list[Anomaly]:
-        """Return the anomalies of an area changed after a revision, up to a settled one, oldest change first."""
+        """Return the anomalies of an area changed after a revision, up to a settled one, oldest first."""
         parameters = {"area_id": area_id, "after": revision, "settled": settled, "limit": limit}
         return self._rows("ungrouped_anomalies", parameters, Anomaly)
 
@@ -171,8 +171,8 @@ class Incidents:
     def history_changed(self, revision: int, *, limit: int) -> list[IncidentHistory]:
         """Return the history entries of all incidents after a revision, up to the newest settled one.
 
-        A reader that continues after the last revision misses none, if ``limit`` exceeds the number of entries
-        of one revision.
+        A reader that continues after the last revision misses none, if ``limit`` exceeds the number of
+        entries of one revision.
         """
         settled = int(self._value("settled_revision", None))
         return self._rows("incident_history_changed", (revision, settled, limit), IncidentHistory)
@@ -208,7 +208,7 @@ class Incidents:
             return msgspec.structs.replace(request, request_id=row[0])
 
     def decide_request(self, request: IncidentRequest, update: IncidentUpdate) -> Incident | None:
-        """Store the decision on a request with the change to its incident; None if it is not waiting any more.
+        """Store the decision on a request with the change to its incident; None if it no longer waits.
 
         Raises `RevisionConflictError` as `apply` does.
         """
