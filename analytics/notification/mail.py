@@ -10,7 +10,7 @@ from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from analytics.notification.outcomes import SENT, Outcome
+from analytics.notification.outcomes import SENT, SendOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ def compose_mail(sender: str, recipients: Sequence[str], title: str, text: str, 
     return message
 
 
-def send_mail(server: MailServer, message: EmailMessage) -> Outcome:  # noqa: PLR0911 - one for each answer
+def send_mail(server: MailServer, message: EmailMessage) -> SendOutcome:  # noqa: PLR0911 - one for each answer
     """Hand a message to a mail server."""
     try:
         with _connected(server) as client:
@@ -53,19 +53,19 @@ def send_mail(server: MailServer, message: EmailMessage) -> Outcome:  # noqa: PL
                 client.login(server.user, server.password)
             refused = client.send_message(message)
     except (smtplib.SMTPAuthenticationError, smtplib.SMTPNotSupportedError) as error:
-        return Outcome("refused", f"the mail server refused the sign-in ({type(error).__name__})")
+        return SendOutcome("refused", f"the mail server refused the sign-in ({type(error).__name__})")
     except smtplib.SMTPRecipientsRefused as error:
         is_permanent = all(code >= 500 for code, _ in error.recipients.values())
-        return Outcome("refused", "the mail server refused the recipient", is_permanent=is_permanent)
+        return SendOutcome("refused", "the mail server refused the recipient", is_permanent=is_permanent)
     except smtplib.SMTPResponseException as error:
         detail = f"the mail server answered {error.smtp_code}"
         if error.smtp_code in {421, 450, 451, 452}:
-            return Outcome("limited", detail, 60.0)
-        return Outcome("refused", detail, is_permanent=error.smtp_code >= 500)
+            return SendOutcome("limited", detail, 60.0)
+        return SendOutcome("refused", detail, is_permanent=error.smtp_code >= 500)
     except (smtplib.SMTPException, OSError) as error:
-        return Outcome("unknown", f"no response of the mail server: {type(error).__name__}")
+        return SendOutcome("unknown", f"no response of the mail server: {type(error).__name__}")
     if refused:
-        return Outcome("refused", "the mail server refused some recipients", is_permanent=True)
+        return SendOutcome("refused", "the mail server refused some recipients", is_permanent=True)
     return SENT
 
 

@@ -7,7 +7,7 @@ from typing import Final, Literal, NamedTuple
 Result = Literal["sent", "refused", "limited", "unknown"]
 
 
-class Outcome(NamedTuple):
+class SendOutcome(NamedTuple):
     """Result of an attempt to send.
 
     Attributes
@@ -26,4 +26,4 @@ class Outcome(NamedTuple):
     is_permanent: bool = False
 
 
-SENT: Final = Outcome("sent")
+SENT: Final = SendOutcome("sent")

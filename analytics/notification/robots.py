@@ -15,7 +15,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from analytics.notification.outcomes import SENT, Outcome
+from analytics.notification.outcomes import SENT, SendOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -55,7 +55,7 @@ class Robot(NamedTuple):
     max_bytes: int
     rate: RateLimit
     request: Callable[[str, str | None, str, str, float], RobotRequest]
-    outcome: Callable[[HttpResponse], Outcome]
+    outcome: Callable[[HttpResponse], SendOutcome]
 
 
 def dingtalk_signature(key: str, timestamp_ms: int) -> str:
@@ -114,31 +114,31 @@ def _json(content: Mapping[str, Any]) -> bytes:
 
 def _outcome_by_codes(
     response: HttpResponse, *, code_name: str, limited: Mapping[int, float], permanent: frozenset[int]
-) -> Outcome:
+) -> SendOutcome:
     """Return the outcome of a response whose JSON has a code, 0 being success."""
     if response.status == 429:
-        return Outcome("limited", "HTTP status 429", RETRY_LIMITED_S)
+        return SendOutcome("limited", "HTTP status 429", RETRY_LIMITED_S)
     if response.status >= 500:
-        return Outcome("unknown", f"HTTP status {response.status}")
+        return SendOutcome("unknown", f"HTTP status {response.status}")
     try:
         content = json.loads(response.body)
         code = int(content[code_name])
     except (ValueError, KeyError, TypeError):
         is_error = response.status >= 400
-        return Outcome(
+        return SendOutcome(
             "refused" if is_error else "unknown",
-            f"HTTP status {response.status}, without a code: is the address that of a robot?",
+            f"HTTP status {response.status}, without a code: check that the address is that of a robot",
             is_permanent=is_error,
         )
     if code == 0:
         return SENT
     detail = f"{code_name} {code}: {str(content.get('errmsg', content.get('msg', '')))[:200]}"
     if code in limited:
-        return Outcome("limited", detail, limited[code])
-    return Outcome("refused", detail, is_permanent=code in permanent)
+        return SendOutcome("limited", detail, limited[code])
+    return SendOutcome("refused", detail, is_permanent=code in permanent)
 
 
-def _wecom_outcome(response: HttpResponse) -> Outcome:
+def _wecom_outcome(response: HttpResponse) -> SendOutcome:
     # 45009, 45033: too many; 93000: no such robot; 40058: text too long; 40008: no such type of message
     return _outcome_by_codes(
         response,
@@ -148,7 +148,7 @@ def _wecom_outcome(response: HttpResponse) -> Outcome:
     )
 
 
-def _dingtalk_outcome(response: HttpResponse) -> Outcome:
+def _dingtalk_outcome(response: HttpResponse) -> SendOutcome:
     # 130101: too many, the robot is blocked; 310000: neither signature nor keyword matches; 300001: no token
     return _outcome_by_codes(
         response,
@@ -158,7 +158,7 @@ def _dingtalk_outcome(response: HttpResponse) -> Outcome:
     )
 
 
-def _feishu_outcome(response: HttpResponse) -> Outcome:
+def _feishu_outcome(response: HttpResponse) -> SendOutcome:
     # 11232, 9499: too many; 19021: signature; 19001: no such robot; 19024: keyword
     return _outcome_by_codes(
         response,

@@ -10,7 +10,7 @@ from analytics.notification import mail, webhook
 from analytics.notification.digests import LinkSigner, write_digest
 from analytics.notification.errors import NotificationError
 from analytics.notification.http_client import HttpClient, TemporaryHttpError
-from analytics.notification.outcomes import SENT, Outcome
+from analytics.notification.outcomes import SENT, SendOutcome
 from analytics.notification.robots import OTHER_RATE, ROBOTS, RateLimit
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from analytics.notification.mail import MailServer
     from analytics.notification.secret_files import SecretReader
     from ingest_service.storage.contract.duty import TeamMember
-    from ingest_service.storage.contract.notifications import Channel
+    from ingest_service.storage.contract.notifications import NotificationChannel
 
 CONSOLE_RATE = RateLimit(1.0, 10.0)
 
@@ -31,7 +31,7 @@ class ResolvedChannel(NamedTuple):
     ``destination`` identifies what the rate limit is about: two channels of one robot share it.
     """
 
-    channel: Channel
+    channel: NotificationChannel
     destination: str
     url: str | None
     key: str | None
@@ -48,7 +48,7 @@ class ResolvedChannel(NamedTuple):
         return f"ResolvedChannel({self.channel.channel_id!r}, {self.destination!r})"
 
 
-def resolve_channel(channel: Channel, secrets: SecretReader) -> ResolvedChannel:
+def resolve_channel(channel: NotificationChannel, secrets: SecretReader) -> ResolvedChannel:
     """Read the secrets of a channel. Raises `NotificationError` if one is missing."""
     if channel.kind in {"email", "console"}:
         return ResolvedChannel(channel, channel.kind, None, None)
@@ -80,16 +80,16 @@ class Sender:
     links: LinkSigner | None
     members: Mapping[str, TeamMember]
 
-    def send(self, resolved: ResolvedChannel, digest: PlannedDigest, now_s: float) -> Outcome:
+    def send(self, resolved: ResolvedChannel, digest: PlannedDigest, now_s: float) -> SendOutcome:
         """Send a digest. Every failure is an outcome, whose detail holds no secret."""
         try:
             return self._send(resolved, digest, now_s)
         except TemporaryHttpError as error:
-            return Outcome("unknown", str(error))
+            return SendOutcome("unknown", str(error))
         except NotificationError as error:
-            return Outcome("refused", str(error))
+            return SendOutcome("refused", str(error))
 
-    def _send(self, resolved: ResolvedChannel, planned: PlannedDigest, now_s: float) -> Outcome:
+    def _send(self, resolved: ResolvedChannel, planned: PlannedDigest, now_s: float) -> SendOutcome:
         channel = resolved.channel
         robot = ROBOTS.get(channel.kind)
         if channel.kind == "console":
@@ -115,12 +115,12 @@ class Sender:
         headers["Idempotency-Key"] = webhook.idempotency_key(planned.notifications)
         return webhook.webhook_outcome(self.client.post(url, headers, body))
 
-    def _send_mail(self, planned: PlannedDigest, now_s: float) -> Outcome:
+    def _send_mail(self, planned: PlannedDigest, now_s: float) -> SendOutcome:
         member = self.members.get(planned.reader.removeprefix("member/"))
         if self.mail_server is None:
-            return Outcome("refused", "no mail server is set: TOWNTWIN_SERVICE_SMTP_HOST")
+            return SendOutcome("refused", "no mail server is set: TOWNTWIN_SERVICE_SMTP_HOST")
         if member is None or not member.email:
-            return Outcome("refused", "the member has no e-mail address", is_permanent=True)
+            return SendOutcome("refused", "the member has no e-mail address", is_permanent=True)
         digest = write_digest(
             planned.notifications,
             language=member.language,

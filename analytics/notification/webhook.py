@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from analytics.notification.outcomes import SENT, Outcome
+from analytics.notification.outcomes import SENT, SendOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,18 +50,18 @@ def signed_headers(body: bytes, key: str | None, now_s: float) -> dict[str, str]
     return headers
 
 
-def webhook_outcome(response: HttpResponse) -> Outcome:
+def webhook_outcome(response: HttpResponse) -> SendOutcome:
     """Return the outcome by the status: 2xx is received, 429 and 503 ask for a pause (``Retry-After``)."""
     if 200 <= response.status < 300:
         return SENT
     detail = f"HTTP status {response.status}"
     if response.status in {429, 503}:
         wait = response.headers.get("retry-after", "")
-        return Outcome("limited", detail, float(wait) if wait.isdecimal() else RETRY_LIMITED_S)
+        return SendOutcome("limited", detail, float(wait) if wait.isdecimal() else RETRY_LIMITED_S)
     if response.status >= 500:
-        return Outcome("unknown", detail)
+        return SendOutcome("unknown", detail)
     is_permanent = response.status not in {408, 425}
-    return Outcome(
+    return SendOutcome(
         "refused",
         f"{detail}: redirects are not followed" if response.status < 400 else detail,
         is_permanent=is_permanent,

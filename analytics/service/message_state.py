@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from analytics.notification.delivery_plan import PlannedDigest
-    from analytics.notification.outcomes import Outcome
+    from analytics.notification.outcomes import SendOutcome
     from analytics.notification.sender import ResolvedChannel
     from analytics.service.settings import Settings
     from ingest_service.storage.contract.notifications import Delivery
@@ -27,7 +27,7 @@ class MessageUnderWay:
     digest: PlannedDigest
     delivery: Delivery
     resolved: ResolvedChannel
-    future: Future[Outcome]
+    future: Future[SendOutcome]
 
 
 @dataclass(slots=True)

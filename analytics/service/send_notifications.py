@@ -23,7 +23,7 @@ from analytics.notification.delivery_plan import plan_digests
 from analytics.notification.digests import LinkSigner
 from analytics.notification.errors import NotificationError
 from analytics.notification.mail import MailServer
-from analytics.notification.outcomes import Outcome
+from analytics.notification.outcomes import SendOutcome
 from analytics.notification.quiet_hours import preference_for
 from analytics.notification.rate_limits import READER_WINDOW_S, DestinationBucket
 from analytics.notification.secret_files import SecretReader
@@ -33,7 +33,7 @@ from analytics.service.service_state import ServiceState
 from analytics.service.time_slice import UNLIMITED
 from edge.wire.backoff import Backoff
 from ingest_service.storage.contract.incidents import IncidentQuery
-from ingest_service.storage.contract.notifications import CONSOLE_CHANNEL, Channel, Delivery
+from ingest_service.storage.contract.notifications import CONSOLE_CHANNEL, Delivery, NotificationChannel
 from ingest_service.storage.postgres.duty import DutyStore
 from ingest_service.storage.postgres.incidents import Incidents
 from ingest_service.storage.postgres.notifications import NotificationStore
@@ -154,7 +154,9 @@ class _Dispatch:
         teams = duty.plan(after_s=now_s).teams
         secrets = SecretReader(settings.secrets_folder, os.environ)
         resolved, faults = {}, {}
-        console = Channel(channel_id=CONSOLE_CHANNEL, area_id="", kind="console", en="console", zh="控制台")
+        console = NotificationChannel(
+            channel_id=CONSOLE_CHANNEL, area_id="", kind="console", en="console", zh="控制台"
+        )
         for channel in [console, *outbox.channels()]:
             try:
                 if not channel.enabled:
@@ -224,7 +226,7 @@ class _Dispatch:
             log.warning("channel_unusable", channel=channel_id, fault=fault, notifications=len(rows))
             self.outbox.put_off(
                 [one.notification_id for one in rows],
-                next_try_s=_next_try_s(rows, Outcome("refused", fault), self.settings, self.now_s),
+                next_try_s=_next_try_s(rows, SendOutcome("refused", fault), self.settings, self.now_s),
                 detail=fault,
             )
             _show_in_console(self.outbox, rows, self.now_s)
@@ -272,16 +274,16 @@ def _record_finished(
                 _show_in_console(outbox, rows, now_s)
 
 
-def _outcome_of(message: MessageUnderWay) -> Outcome:
+def _outcome_of(message: MessageUnderWay) -> SendOutcome:
     error = message.future.exception()
     if error is None:
         return message.future.result()
     log.error("sending_failed", channel=message.digest.channel_id, error=type(error).__name__)
-    return Outcome("unknown", f"the service failed: {type(error).__name__}")
+    return SendOutcome("unknown", f"the service failed: {type(error).__name__}")
 
 
 def _next_try_s(
-    rows: Sequence[Notification], outcome: Outcome, settings: Settings, now_s: float
+    rows: Sequence[Notification], outcome: SendOutcome, settings: Settings, now_s: float
 ) -> float | None:
     """Return when a failed message is tried again [Unix s]; None gives it up."""
     oldest_s = min(one.created_s for one in rows)

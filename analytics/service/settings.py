@@ -194,7 +194,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             description="Address under which people reach the gateway (https://…), for links in messages;"
             " without it messages have none.",
-            pattern="^https?://[^/?#]+/?$",
         ),
     ] = None
     acknowledge_link_h: Annotated[

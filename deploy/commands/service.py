@@ -21,6 +21,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, common: CommonSettings) -> int:
     """Run until a stop signal."""
+    from analytics.duty import policy
+    from analytics.duty.errors import DutyError
+    from analytics.notification.http_client import HttpClient
     from analytics.service import process
     from analytics.service.monthly_assessment import index_weights
 
@@ -29,6 +32,14 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
         index_weights.read_index_rules(settings.index_file)
     except index_weights.IndexRulesError as error:
         raise SettingsError(f"TOWNTWIN_SERVICE_INDEX_FILE: {error}") from error
+    try:
+        policy.read_policy(settings.duty_policy_file)
+    except DutyError as error:
+        raise SettingsError(f"TOWNTWIN_SERVICE_DUTY_POLICY_FILE: {error}") from error
+    try:
+        HttpClient(settings.notify_networks)
+    except ValueError as error:
+        raise SettingsError(f"TOWNTWIN_SERVICE_NOTIFY_NETWORKS: {error}") from error
     stop = stop_on_signals(settings.stop_grace_s)
     try:
         store = open_store(common, args, stop)

@@ -18,6 +18,7 @@ from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.area_incidents import add_incident, tiny_photo
 from tests.support.asgi import StreamedResponse, send_request
+from tests.support.duty_samples import duty_requests
 from tests.support.four_areas import (
     ABOVE,
     ABROAD,
@@ -30,6 +31,7 @@ from tests.support.four_areas import (
     four_areas_gateway,
     key_of_role,
     neighbour_evidence,
+    principals_of_roles,
 )
 from tests.support.gateway_access import gateway_app
 from tests.support.store_samples import anomaly
@@ -144,6 +146,10 @@ def data_rights(world: FourAreas, *, without: set[str]) -> list[DeclaredRight]:
 
 
 def request(world: FourAreas, method: str, path: str, place: str, role: Role) -> Any:
+    principals = principals_of_roles() if place == OWN else None
+    of_duty = duty_requests(place, f"-{place}", principals).get(f"{method} {path}")
+    if of_duty is not None:
+        return send_request(world.app, method, of_duty[0], headers=world.headers[role], json=of_duty[1])
     names = world.contents_by_area[place]._asdict() | {"place": place}
     if "/incidents/" in path:  # a new one, for the request before may have changed or closed it
         who = f"{role.role_name} (key:{key_of_role(role)[0].key_id})"
@@ -201,7 +207,7 @@ def test_every_scope_is_required_by_a_route(world: FourAreas) -> None:
 
 def test_what_is_open_to_anybody_holds_no_data(world: FourAreas) -> None:
     open_to_all = {one.path for one in world.app.state.route_rights if one.right.role is None}
-    assert open_to_all == (PAGES | {"/logout"}) - {"/metrics"}
+    assert open_to_all == (PAGES | {"/logout", "/acknowledge/{token}"}) - {"/metrics"}
     for path in sorted(PAGES - {"/metrics"}):
         answer = send_request(world.app, "GET", path.replace("{name}", "swagger-ui.css"))
         ready = 503 if path == "/readyz" else 200  # no ingest runs here, and the sentence names no area

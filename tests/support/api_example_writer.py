@@ -24,7 +24,8 @@ from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support import server_installation
 from tests.support.demo_store import fill_with_demo
-from tests.support.gateway_access import ACCOUNTS, HEADERS, gateway_app
+from tests.support.duty_samples import add_deadline, duty_requests, enrol_duty
+from tests.support.gateway_access import ACCOUNTS, HEADERS, KEY, gateway_app
 from tests.support.incident_examples import INCIDENT_REQUESTS, add_example_incidents
 from tests.support.process_heartbeats import alive
 from tests.support.throwaway_servers import TIMESCALE, PostgresServer, fresh_database
@@ -57,6 +58,8 @@ EXAMPLE_KEY = ApiKey(
     scopes=["platform"],
     created_by="Wang Fang (key:1d5f0b93b0a1)",
 )
+DUTY_AREA, DUTY_SUFFIX = "330483-d1", "-d1"
+PRINCIPALS = {"li-ming": f"key:{KEY.split('_')[1]}"}
 REQUESTS: dict[str, tuple[str, Any]] = {
     "GET /v1/areas": ("/v1/areas", None),
     "GET /v1/sites": ("/v1/sites?area=330483&kind=river_section", None),
@@ -103,6 +106,8 @@ REQUESTS: dict[str, tuple[str, Any]] = {
     "GET /healthz": ("/healthz", None),
     "GET /readyz": ("/readyz", None),
     "GET /metrics": ("/metrics", None),
+    **duty_requests(DUTY_AREA, DUTY_SUFFIX, PRINCIPALS),
+    "GET /v1/incidents/{incident_id}/deadlines": ("/v1/incidents/1/deadlines", None),
 }
 
 
@@ -110,8 +115,10 @@ def prepare(store: PostgresStore) -> None:
     """Add what the demo does not have: a dead letter, assessments, an API key."""
     store.commit(Batch(dead_letters=[DEAD_LETTER]))
     assess(store, Settings())
+    enrol_duty(store, DUTY_AREA, principals=PRINCIPALS, suffix=DUTY_SUFFIX)
     ACCOUNTS.create(EXAMPLE_KEY)
     add_example_incidents(store)
+    add_deadline(store, 1, DUTY_AREA)
 
 
 def example_response(app: FastAPI, name: str, url: str, body: Any) -> Response:

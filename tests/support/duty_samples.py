@@ -13,7 +13,7 @@ from ingest_service.storage.contract.duty import (
     Team,
     TeamMember,
 )
-from ingest_service.storage.contract.notifications import Channel, Notification
+from ingest_service.storage.contract.notifications import Deadline, Notification, NotificationChannel
 from ingest_service.storage.postgres.duty import DutyStore
 from ingest_service.storage.postgres.notifications import NotificationStore
 
@@ -50,7 +50,7 @@ def enrol_duty(
     names: Any = {"area_id": area_id, "en": f"water{suffix}", "zh": "水务队"}
     duty.replace_cells([GridCell(cell_id=f"cell{suffix}", geometry=CELL, **names)])
     outbox.replace_channel(
-        Channel(channel_id=f"channel{suffix}", kind="wecom", url_secret="robot", **names)  # noqa: S106 - its name
+        NotificationChannel(channel_id=f"channel{suffix}", kind="wecom", url_secret="robot", **names)  # noqa: S106 - its name
     )
     duty.replace_team(
         Team(team_id=f"team{suffix}", coverage=[Coverage(kind="water")], members=members, **names)
@@ -79,8 +79,18 @@ def enrol_duty(
     )
 
 
-def duty_bodies(area_id: str, suffix: str) -> dict[str, Any]:
-    """Return the body of each route that takes one, for the ids of `enrol_duty`."""
+def add_deadline(store: PostgresStore, incident_id: int, area_id: str) -> None:
+    """Store the deadline of handling an incident."""
+    deadline = Deadline(incident_id=incident_id, area_id=area_id, phase="handle", due_s=1_795_000_000.0)
+    NotificationStore(store).record([], [deadline])
+
+
+def duty_bodies(area_id: str, suffix: str, principals: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the body of each route that takes one, for the ids and members of `enrol_duty`."""
+    others = [
+        {"member_id": name, "name": name, "principal": principal}
+        for name, principal in (principals or {}).items()
+    ]
     names = {"en": "Water team", "zh": "水务队"}
     team = f"team{suffix}"
     member = f"member{suffix}"
@@ -105,7 +115,10 @@ def duty_bodies(area_id: str, suffix: str) -> dict[str, Any]:
             "area_id": area_id,
             **names,
             "coverage": [{"kind": "water"}],
-            "members": [{"member_id": member, "name": "王芳", "role": "leader", "email": "wang@example.org"}],
+            "members": [
+                {"member_id": member, "name": "王芳", "role": "leader", "email": "wang@example.org"},
+                *others,
+            ],
             "channels": [f"channel{suffix}"],
         },
         "PUT /v1/rosters/{roster_id}": {
@@ -132,9 +145,11 @@ def duty_bodies(area_id: str, suffix: str) -> dict[str, Any]:
     }
 
 
-def duty_requests(area_id: str, suffix: str) -> dict[str, tuple[str, Any]]:
+def duty_requests(
+    area_id: str, suffix: str, principals: Mapping[str, str] | None = None
+) -> dict[str, tuple[str, Any]]:
     """Return an example request of each route: its path with query, and its body."""
-    bodies = duty_bodies(area_id, suffix)
+    bodies = duty_bodies(area_id, suffix, principals)
     paths = {
         "GET /v1/cells": f"/v1/cells?area={area_id}",
         "PUT /v1/cells": "/v1/cells",

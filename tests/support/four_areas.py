@@ -27,6 +27,7 @@ from ingest_service.storage.contract.models import (
     Site,
 )
 from tests.support.area_incidents import TEAM, add_incident
+from tests.support.duty_samples import enrol_duty
 from tests.support.gateway_access import MemoryApiKeyStore, gateway_app
 from tests.support.store_samples import anomaly, readings
 
@@ -84,6 +85,11 @@ def key_of_role(role: Role) -> tuple[ApiKey, str]:
     )
 
 
+def principals_of_roles() -> dict[str, str]:
+    """Return a member of the team for each role, with the principal of the role's key."""
+    return {f"person-{role.role_name}": f"key:{key_of_role(role)[0].key_id}" for role in Role}
+
+
 def enrol(store: PostgresStore) -> None:
     """Add one of everything to each of the four areas."""
     for area_name in ("above", "own", "below", "abroad"):
@@ -101,6 +107,7 @@ def enrol(store: PostgresStore) -> None:
             anomaly(subject=area_name, **location, **neighbour_evidence(area_name)),
         )
         store.commit(Batch(fresh=fresh, anomalies=[found], statuses=[device_status]))
+        enrol_duty(store, area_name, principals=principals_of_roles() if area_name == OWN else None)
     store.refresh_rollups(limit=1000)
     assess(store, AnalyticsSettings())
 

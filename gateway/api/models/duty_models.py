@@ -112,7 +112,7 @@ class RotationModel(ApiModel):
     members: list[RowId] = Field(min_length=1, max_length=200)
     starts: AwareTime = Field(description="Start of the first shift", examples=["2026-11-23T08:00:00+08:00"])
     shift_hours: float = Field(default=24.0, gt=0, le=24 * 366)
-    days: RotationDays = Field(default="all", description="working days include adjusted ones (调休)")
+    days: RotationDays = Field(default="all", description="`working` includes adjusted working days")
     from_time: ClockTime | None = None
     until_time: ClockTime | None = Field(default=None, description="Before from_time: on the next day")
 

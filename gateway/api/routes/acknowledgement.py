@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from html import escape
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Path
 from fastapi.responses import HTMLResponse
@@ -28,7 +28,8 @@ from ingest_service.storage.postgres.row_level_security import ALL_AREAS
 router = APIRouter(include_in_schema=False)
 
 MAX_ATTEMPTS = 5  # against concurrent changes of the incident
-ROLE = "operator"
+ROLE: Final = "operator"
+INVALID_LINK = "链接无效或已过期 · This link is not valid, or has expired"
 HEADERS = {
     "Content-Security-Policy": (
         f"default-src 'none'; style-src {csp_hash(LOGIN_STYLE)}; img-src data:; form-action 'self'; "
@@ -47,7 +48,7 @@ def acknowledgement_page(context: CurrentContext, token: TokenPath) -> HTMLRespo
     """Show the incident of a link with the button that acknowledges it; changes nothing."""
     found = _incident_of(context, token)
     if found is None:
-        return _page("链接无效或已过期 · This link is not valid, or has expired", status=404)
+        return _page(INVALID_LINK, status=404)
     incident, _ = found
     if incident.acknowledged_s is not None or incident.is_over:
         return _page(_title(context, incident), f"已由{incident.acknowledged_by or '—'}确认 · acknowledged")
@@ -60,7 +61,7 @@ def acknowledge(context: CurrentContext, token: TokenPath) -> HTMLResponse:
     """Acknowledge the incident of a link, in the name of the reader that the link was sent to."""
     found = _incident_of(context, token)
     if found is None:
-        return _page("链接无效或已过期 · This link is not valid, or has expired", status=404)
+        return _page(INVALID_LINK, status=404)
     incident, link = found
     incidents = Incidents(_database(context))
     for _ in range(MAX_ATTEMPTS):
@@ -119,6 +120,7 @@ def _page(heading: str, message: str = "", *, button: str = "", status: int = 20
         '<!doctype html><html lang="zh-CN"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><title>towntwin</title>'
         f'<link rel="icon" href="data:,"><style>{LOGIN_STYLE}</style></head><body>'
-        f'<form method="post"><h1>{escape(heading)}</h1><p>{escape(message)}</p>{pressed}</form></body></html>'
+        f'<form method="post"><h1>{escape(heading)}</h1><p>{escape(message)}</p>{pressed}</form>'
+        "</body></html>"
     )
     return HTMLResponse(content, status, HEADERS)

@@ -42,6 +42,7 @@ CELLS = RequiredRight(VIEWER, "duty")
 DUTY = RequiredRight(OPERATOR, "duty")
 DUTY_ADMINISTRATION = RequiredRight(ENGINEER, "duty")
 MAX_OVERRIDE_S = 90 * 86_400.0
+LATEST_S = 7_258_118_400.0  # the begin of 2200; local times near year 9999 overflow
 IdPath = Annotated[str, Path(pattern=models.ID_PATTERN)]
 
 
@@ -192,6 +193,8 @@ def duty(
 ) -> list[models.DutyResponse]:
     """Who is on duty: of every team, or of those responsible for a site, the first to be called first."""
     at_s = time.time() if at is None else at.timestamp()
+    if not 0 <= at_s <= LATEST_S:
+        raise ProblemError(422, "at: a time between 1970 and 2200", where="at")
     plan = read_plan(context, area, after_s=at_s)
     index = duty_index(context, plan)
     if site is None:
@@ -275,10 +278,10 @@ def check_area(context: RequestContext, area_id: str) -> None:
 
 def check_channels(context: RequestContext, channel_ids: list[str]) -> None:
     """Raise `ProblemError` if a channel is not visible to the principal."""
-    wanted = set(channel_ids) - {CONSOLE_CHANNEL}
-    if wanted:
+    named = set(channel_ids) - {CONSOLE_CHANNEL}
+    if named:
         known = {one.channel_id for one in NotificationStore(context.scoped_database).channels()}
-        for one in sorted(wanted - known):
+        for one in sorted(named - known):
             raise not_found("channel", one)
 
 

@@ -38,10 +38,10 @@ from gateway.auth.authorization import (
 from ingest_service.storage.contract.duty import Team, TeamMember
 from ingest_service.storage.contract.notifications import (
     CONSOLE_CHANNEL,
-    Channel,
     Deadline,
     MemberPreferences,
     Notification,
+    NotificationChannel,
     NotificationQuery,
     NotificationState,
     Preference,
@@ -87,7 +87,7 @@ def replace_channel(
             check_url(requested.url)
         except NotificationError as error:
             raise ProblemError(422, f"url: {error}", where="url") from error
-    channel = Channel(channel_id=channel_id, **requested.model_dump())
+    channel = NotificationChannel(channel_id=channel_id, **requested.model_dump())
     with_id_conflicts(lambda: NotificationStore(context.scoped_database).replace_channel(channel))
     return _channel_response(channel)
 
@@ -258,7 +258,7 @@ def _preferences_response(one: MemberPreferences) -> models.PreferencesResponse:
     return models.PreferencesResponse.model_validate(msgspec.to_builtins(one))
 
 
-def _channel_response(one: Channel) -> models.ChannelResponse:
+def _channel_response(one: NotificationChannel) -> models.ChannelResponse:
     return models.ChannelResponse(**msgspec.structs.asdict(one))
 
 

@@ -17,7 +17,7 @@ CONSOLE_CHANNEL = "console"
 """Id of the channel of every member's console, which needs no row of its own."""
 
 
-class Channel(msgspec.Struct, frozen=True, kw_only=True):
+class NotificationChannel(msgspec.Struct, frozen=True, kw_only=True):
     """A way to reach people: a robot of a messenger, a mail server, a webhook.
 
     Attributes

@@ -8,11 +8,11 @@ import msgspec
 
 from ingest_service.storage.contract.errors import StoreRefusedError
 from ingest_service.storage.contract.notifications import (
-    Channel,
     Deadline,
     Delivery,
     DestinationRate,
     Notification,
+    NotificationChannel,
     NotificationQuery,
 )
 from ingest_service.storage.postgres import read_rows
@@ -36,12 +36,12 @@ class NotificationStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def channels(self, area_ids: Sequence[str] | None = None) -> list[Channel]:
+    def channels(self, area_ids: Sequence[str] | None = None) -> list[NotificationChannel]:
         """Return the channels of some areas, or of all."""
         parameters = {"area_ids": None if area_ids is None else list(area_ids)}
-        return self._rows("notification_channels", parameters, Channel)
+        return self._rows("notification_channels", parameters, NotificationChannel)
 
-    def replace_channel(self, channel: Channel) -> None:
+    def replace_channel(self, channel: NotificationChannel) -> None:
         """Insert or replace a channel. Raises `IdTakenError` if its id belongs to another area."""
         with self._database.transaction() as connection:
             row = msgspec.structs.asdict(channel)

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from analytics.notification.mail import MailServer, compose_mail, send_mail
+from deploy.embedded.server_environment import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,17 +86,17 @@ def served(certificate: Path) -> Iterator[tuple[_Inbox, MailServer]]:
         return AuthResult(success=given.password == PASSWORD.encode())
 
     inbox = _Inbox()
+    port = free_port()
     controller = Controller(
         inbox,
         hostname="127.0.0.1",
-        port=0,
+        port=port,
         tls_context=context,
         require_starttls=True,
         authenticator=authenticate,
         auth_required=True,
     )
     controller.start()
-    port = controller.server.sockets[0].getsockname()[1]
     yield (
         inbox,
         MailServer("localhost", port, "starttls", "twin@example.org", "twin", PASSWORD, str(certificate)),
@@ -130,7 +131,7 @@ def test_a_wrong_password_and_a_wrong_certificate_are_reported_without_the_passw
 ) -> None:
     message = compose_mail("twin@example.org", ["wang@example.org"], "x", "x", NOW_S)
     for changed in ({"password": "wrong-one"}, {"certificates": None}):
-        outcome = send_mail(served[1]._replace(**changed), message)  # type: ignore[arg-type]
+        outcome = send_mail(served[1]._replace(**changed), message)
         assert outcome.result in {"refused", "unknown"}
         assert "wrong-one" not in outcome.detail
     away = send_mail(served[1]._replace(port=9, host="127.0.0.1"), message)

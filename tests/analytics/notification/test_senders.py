@@ -11,14 +11,14 @@ import pytest
 
 from analytics.notification.delivery_plan import PlannedDigest
 from analytics.notification.digests import LinkSigner
-from analytics.notification.errors import NotificationError
-from analytics.notification.http_client import AddressRefusedError, HttpClient, TemporaryHttpError, check_url
+from analytics.notification.errors import AddressRefusedError, NotificationError
+from analytics.notification.http_client import HttpClient, TemporaryHttpError, check_url
 from analytics.notification.rate_limits import DestinationBucket
 from analytics.notification.robots import ROBOTS
 from analytics.notification.secret_files import SecretReader
 from analytics.notification.sender import ResolvedChannel, Sender, resolve_channel
 from ingest_service.storage.contract.duty import TeamMember
-from ingest_service.storage.contract.notifications import Channel, Notification
+from ingest_service.storage.contract.notifications import Notification, NotificationChannel
 from tests.support.fake_messengers import SIGN_KEY, FakeMessengers, serve_messengers
 
 if TYPE_CHECKING:
@@ -38,8 +38,10 @@ def served() -> Iterator[FakeMessengers]:
         yield fakes
 
 
-def channel(kind: Any, **changed: Any) -> Channel:
-    return Channel(channel_id=f"c-{kind}", area_id="a1", kind=kind, en="group", zh="群", **changed)
+def channel(kind: Any, **changed: Any) -> NotificationChannel:
+    return NotificationChannel(
+        channel_id=f"c-{kind}", area_id="a1", kind=kind, en="group", zh="群", **changed
+    )
 
 
 def resolved(fakes: FakeMessengers, kind: str, robot: str, key: str | None = SIGN_KEY) -> ResolvedChannel:

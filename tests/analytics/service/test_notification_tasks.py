@@ -18,9 +18,9 @@ from analytics.service.settings import Settings
 from ingest_service.storage.contract.duty import Coverage, GridCell, Roster, Rotation, Team, TeamMember
 from ingest_service.storage.contract.incidents import HistoryEntry, Incident, IncidentUpdate
 from ingest_service.storage.contract.notifications import (
-    Channel,
     MemberPreferences,
     Notification,
+    NotificationChannel,
     NotificationQuery,
     Preference,
 )
@@ -65,7 +65,7 @@ class Platform:
         (self.folder / AREA / f"{robot}-url").write_text(getattr(self.fakes, kind)(robot))
         (self.folder / AREA / "sign").write_text(SIGN_KEY)
         self.outbox.replace_channel(
-            Channel(
+            NotificationChannel(
                 channel_id=robot,
                 area_id=AREA,
                 kind=kind,
@@ -140,7 +140,7 @@ class Platform:
         """Apply an event to an incident."""
         newest = self.incidents.incident(incident.incident_id)
         assert newest is not None
-        changed, entries = apply_event(newest, event, who="wang", role="service", at_s=self.now_s, why="so")  # type: ignore[arg-type]
+        changed, entries = apply_event(newest, event, who="wang", role="service", at_s=self.now_s, why="so")
         return self.incidents.apply([IncidentUpdate(incident=changed, entries=entries)])[0]
 
     def run(self, *, for_s: float = 0.0, step_s: float = 10.0) -> None:
