@@ -276,7 +276,7 @@ def test_a_cursor_in_other_hands_is_refused_and_shows_nothing(world: FourAreas) 
             assert "site-" not in answer.text
 
 
-def test_a_stream_tells_of_its_own_areas_alone_and_ends_with_its_key(world: FourAreas) -> None:
+def test_a_stream_sends_events_of_its_own_areas_only_and_ends_with_its_key(world: FourAreas) -> None:
     async def scenario() -> str:
         app = gateway_app(
             world.store, accounts=world.accounts, settings=Settings(live_poll_s=0.02, heartbeat_s=0.1)

@@ -355,7 +355,7 @@ def test_malformed_socket_events_are_dropped_and_leave_no_line(
     assert httpx.get(f"{base_url}/v1/me", headers={"X-API-Key": key}).status_code == 200
 
 
-def test_pages_that_nobody_looks_at_are_closed_beyond_a_few(served: ServedConsole) -> None:
+def test_hidden_pages_beyond_a_few_are_closed(served: ServedConsole) -> None:
     from nicegui import Client  # noqa: PLC0415 - not before the gateway has set it up
 
     base_url, key = served[0].partition("/login")[0], key_of_area("330483")
