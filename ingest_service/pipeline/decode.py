@@ -87,10 +87,14 @@ def decode(
     dead_letters: list[DeadLetter] = []
     statuses: list[DeviceStatus] = []
     rows, data = _decode_well_formed(messages, context, received_s, dead_letters, statuses)
-    irregular = sorted(data - set(np.unique(rows.message).tolist()))
+    irregular = sorted(data.difference(rows.message.tolist()))
     if irregular:
         rows = rows.merged(irregular_records.decode_irregular(messages, irregular, context, dead_letters))
-    wrong_clock_messages = {i for i in data if clocks.is_wrong(resolver.topic(messages[i].topic).device)}
+    wrong_clock_messages = (
+        {i for i in data if clocks.is_wrong(resolver.topic(messages[i].topic).device)}
+        if clocks.wrong_count
+        else set()
+    )
     return DecodedBatch(
         message=rows.message,
         series_id=resolver.series_id[rows.code],
