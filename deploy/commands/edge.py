@@ -14,15 +14,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from deploy.command_resources import broker_of_settings, stop_on_signals
+from deploy.command_resources import broker_of_settings, check_tls, stop_on_signals
 from deploy.settings import CommonSettings, SettingsError, add_flags, load_settings
 from edge.agent.agent import Agent, AgentError
 from edge.agent.settings import Settings
 from edge.agent.spool import Spool
 from edge.drivers.line_driver import LineDriver, RefusalLog, read_chunks
-from edge.drivers.site_drivers import DeviceFileError, build_drivers, read_site_file
+from edge.drivers.site_drivers import DeviceFileError, build_drivers, read_site_file, site_broker
 from edge.wire import topics
-from edge.wire.errors import TopicError
+from edge.wire.errors import TopicError, WireError
 from edge.wire.topics import Topic, TopicKind
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge.drivers import Driver
+    from edge.wire.broker_address import BrokerAddress
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,6 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
     The exit code is 0 if every line read is in the spool, or has a receipt without a refusal.
     """
     settings = load_settings(Settings, "edge", args, os.environ)
-    broker = broker_of_settings(common)
     refusals, platform_refusals = RefusalLog(), RefusalLog()
 
     def on_refused(refusal_log: RefusalLog, sentence: str) -> None:
@@ -63,6 +63,7 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
         if args.action
         else _piped_device(args, partial(on_refused, refusals))
     )
+    broker = _broker_of_device(args, common, device)
     stop = stop_on_signals()
     try:
         spool = Spool.open(device.spool, settings)
@@ -101,6 +102,20 @@ class _DeviceSource(NamedTuple):
     device: str
     spool: Path
     driver: Driver
+    broker: BrokerAddress | None = None
+
+
+def _broker_of_device(
+    args: argparse.Namespace, common: CommonSettings, device: _DeviceSource
+) -> BrokerAddress:
+    """Return the broker of a flag or variable, else that of the site file, else that of a running `up`."""
+    is_configured = args.common__broker is not None or "TOWNTWIN_BROKER" in os.environ
+    if device.broker is None or is_configured:
+        return broker_of_settings(common)
+    try:
+        return check_tls(device.broker)
+    except WireError as error:
+        raise SettingsError(f"{args.site}, table broker: {error}") from error
 
 
 def _site_device(args: argparse.Namespace, on_refused: Callable[[str], None]) -> _DeviceSource:
@@ -111,10 +126,13 @@ def _site_device(args: argparse.Namespace, on_refused: Callable[[str], None]) ->
         site = read_site_file(args.site)
         _check_topic(args.area or site.area, args.device or site.device)
         driver = build_drivers(site, args.site.parent, on_refused)
+        broker = site_broker(site, args.site.parent)
     except DeviceFileError as error:
         raise SettingsError(str(error)) from error
+    except WireError as error:
+        raise SettingsError(f"{args.site}, table broker: {error}") from error
     return _DeviceSource(
-        args.area or site.area, args.device or site.device, args.spool or Path(site.spool), driver
+        args.area or site.area, args.device or site.device, args.spool or Path(site.spool), driver, broker
     )
 
 

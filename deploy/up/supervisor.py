@@ -18,7 +18,7 @@ from deploy import replay_summary
 from deploy.agent_fleet import FleetProgress, read_progress
 from deploy.embedded.server_environment import default_folder
 from deploy.running_platform import grafana_login, without_password
-from deploy.settings import SettingsError
+from deploy.settings import BROKER_FILE_SETTINGS, SettingsError
 from deploy.up import folder_lock, ports, run_summary, state_file
 from deploy.up.child_processes import ChildProcess, ChildProcesses
 from deploy.up.servers import Servers
@@ -242,6 +242,7 @@ def _run_in_folder(
             dsn=servers.dsn,
             broker=servers.broker,
             broker_old=servers.broker_old,
+            broker_files=_broker_files(common),
             gateway=address,
             grafana_dsn=grafana_dsn,
         )
@@ -249,6 +250,7 @@ def _run_in_folder(
         store = PostgresStore.open(servers.dsn)
         watched_store = stack.enter_context(closing(PostgresStore.open(servers.dsn, settings=WATCH_SETTINGS)))
         environ = {"TOWNTWIN_DSN": servers.dsn, "TOWNTWIN_BROKER": servers.broker}
+        environ |= {f"TOWNTWIN_{name.upper()}": path for name, path in _broker_files(common).items()}
         children = ChildProcesses(environ, run_folder / "logs", screen.print_line)
         key_id = None
         try:
@@ -305,6 +307,12 @@ def _run_in_folder(
                 with suppress(StoreError):
                     ApiKeyStore(store).revoke(key_id, by="up")
             store.close()
+
+
+def _broker_files(common: CommonSettings) -> dict[str, str]:
+    """Return the files of the broker's TLS and password by their settings, as absolute paths."""
+    files = {name: getattr(common, name) for name in BROKER_FILE_SETTINGS}
+    return {name: str(path.resolve()) for name, path in files.items() if path is not None}
 
 
 def _make_run_folder(home: Path) -> Path:
