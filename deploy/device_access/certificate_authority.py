@@ -6,7 +6,7 @@ import ipaddress
 import os
 import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -107,10 +107,11 @@ class CertificateAuthority:
             raise CertificateError("a server's certificate needs a host name: give at least one")
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([_alternative_name(host) for host in hosts])
-        signed = self._sign(
-            _subject(hosts[0]), key.public_key(), ExtendedKeyUsageOID.SERVER_AUTH, days, start, names
-        )
-        return signed, _key_pem(key)
+        start = datetime.now(UTC) - CLOCK_SLACK if start is None else start
+        builder = _builder(
+            _subject(hosts[0]), self._certificate.subject, key.public_key(), start, days
+        ).add_extension(names, critical=False)
+        return self._sign(builder, key.public_key(), ExtendedKeyUsageOID.SERVER_AUTH), _key_pem(key)
 
     def sign_request(
         self, request_pem: bytes, device: str, *, days: float = DEVICE_DAYS, start: datetime | None = None
@@ -126,8 +127,10 @@ class CertificateAuthority:
 
         """
         request = check_request(request_pem, device)
-        key = request.public_key()
-        return self._sign(_subject(device), key, ExtendedKeyUsageOID.CLIENT_AUTH, days, start)
+        key: Any = request.public_key()  # of one of the kinds that `check_request` accepts
+        start = datetime.now(UTC) - CLOCK_SLACK if start is None else start
+        builder = _builder(_subject(device), self._certificate.subject, key, start, days)
+        return self._sign(builder, key, ExtendedKeyUsageOID.CLIENT_AUTH)
 
     def revocation_list(self, serials: Iterable[int], *, days: float = 30.0) -> bytes:
         """Return the list of revoked certificates (PEM), for the broker's ``crlfile``."""
@@ -139,28 +142,17 @@ class CertificateAuthority:
             builder = builder.add_revoked_certificate(revoked)
         return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
-    def _sign(
-        self,
-        subject: x509.Name,
-        key: x509.CertificatePublicKeyTypes | ec.EllipticCurvePublicKey,
-        usage: x509.ObjectIdentifier,
-        days: float,
-        start: datetime | None,
-        names: x509.SubjectAlternativeName | None = None,
-    ) -> bytes:
-        start = datetime.now(UTC) - CLOCK_SLACK if start is None else start
-        issuer_key = self._key.public_key()
-        builder = (
-            _builder(subject, self._certificate.subject, key, start, days)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    def _sign(self, builder: x509.CertificateBuilder, key: Any, usage: x509.ObjectIdentifier) -> bytes:
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        signed = (
+            builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)  # type: ignore[arg-type]
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(issuer, critical=False)
+            .sign(self._key, hashes.SHA256())
         )
-        if names is not None:
-            builder = builder.add_extension(names, critical=False)
-        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        return signed.public_bytes(serialization.Encoding.PEM)
 
 
 def make_request(device: str) -> tuple[bytes, bytes]:
@@ -176,7 +168,8 @@ def check_request(request_pem: bytes, device: str) -> x509.CertificateSigningReq
     """Return a signing request that may be signed. Raises `CertificateError`."""
     if len(request_pem) > MAX_REQUEST_BYTES:
         raise CertificateError(
-            f"the signing request has {len(request_pem):,} bytes, and {MAX_REQUEST_BYTES:,} are enough: make it anew"
+            f"the signing request has {len(request_pem):,} bytes, and {MAX_REQUEST_BYTES:,} are enough: make it"
+            " anew"
         )
     if not LEVEL_PATTERN.fullmatch(device):
         raise CertificateError(f"{device!r} is no id of a device: letters, digits and _ . : - only")
@@ -223,7 +216,7 @@ def write_private(path: Path, content: bytes) -> None:
 def _builder(
     subject: x509.Name,
     issuer: x509.Name,
-    key: x509.CertificatePublicKeyTypes | ec.EllipticCurvePublicKey,
+    key: Any,
     start: datetime,
     days: float,
 ) -> x509.CertificateBuilder:
@@ -231,7 +224,7 @@ def _builder(
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(key)  # type: ignore[arg-type]
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(start)
         .not_valid_after(start + timedelta(days=days))

@@ -183,7 +183,7 @@ class SpoolPublisher:
         )
 
     def _tls_hint(self) -> str:
-        """Return what the end of a TLS connection before CONNACK may mean: paho does not pass on the alert."""
+        """Return what the end of a TLS connection before CONNACK may mean: paho drops the alert."""
         is_hint_due = self._broker.tls is not None and not self._connection.is_accepted
         return broker_tls.REFUSED_CERTIFICATE if is_hint_due else ""
 
