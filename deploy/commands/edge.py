@@ -1,6 +1,7 @@
 """Run one device's edge agent: publish SenML packs, one per line of standard input, to the platform.
 
-``towntwin edge run SITE.toml`` runs the drivers of a site file instead (docs/howto/put-a-pi-in-the-field.md).
+``towntwin edge run SITE.toml`` runs the drivers of a site file instead (docs/howto/put-a-pi-in-the-field.md),
+``towntwin edge enrol SITE.toml`` enrols its device (docs/howto/enrol-a-device.md).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from deploy.command_resources import broker_of_settings, check_tls, stop_on_signals
+from deploy.enrolment_settings import EnrolSettings
 from deploy.settings import CommonSettings, SettingsError, add_flags, load_settings
 from edge.agent.agent import Agent, AgentError
 from edge.agent.settings import Settings
@@ -37,12 +39,18 @@ log = logging.getLogger(__name__)
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("action", nargs="?", choices=["run"], help="run the drivers of a site file")
+    parser.add_argument(
+        "action",
+        nargs="?",
+        choices=["run", "enrol"],
+        help="run the drivers of a site file, or enrol its device",
+    )
     parser.add_argument("site", nargs="?", type=Path, help="the site file (TOML)")
     parser.add_argument("--area", help="area that the device is enrolled in")
     parser.add_argument("--device", help="device id, also its MQTT user name")
     parser.add_argument("--spool", type=Path, help="the durable spool (SQLite); default towntwin.spool")
     add_flags(parser, Settings, "edge")
+    add_flags(parser, EnrolSettings, "edge_enrol")
 
 
 def run(args: argparse.Namespace, common: CommonSettings) -> int:
@@ -51,6 +59,13 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
     The exit code is 0 if every line read is in the spool, or has a receipt without a refusal.
     """
     settings = load_settings(Settings, "edge", args, os.environ)
+    if args.action == "enrol":
+        if args.site is None:
+            raise SettingsError("edge enrol: name a site file: towntwin edge enrol site.toml")
+        from deploy.device_enrolment import enrol_device  # an agent has no HTTP client in memory
+
+        enrol_settings = load_settings(EnrolSettings, "edge_enrol", args, os.environ)
+        return enrol_device(args.site, enrol_settings, stop_on_signals())
     refusals, platform_refusals = RefusalLog(), RefusalLog()
 
     def on_refused(refusal_log: RefusalLog, sentence: str) -> None:

@@ -168,8 +168,8 @@ def check_request(request_pem: bytes, device: str) -> x509.CertificateSigningReq
     """Return a signing request that may be signed. Raises `CertificateError`."""
     if len(request_pem) > MAX_REQUEST_BYTES:
         raise CertificateError(
-            f"the signing request has {len(request_pem):,} bytes, and {MAX_REQUEST_BYTES:,} are enough: make it"
-            " anew"
+            f"the signing request has {len(request_pem):,} bytes, and {MAX_REQUEST_BYTES:,} are enough:"
+            " make it anew"
         )
     if not LEVEL_PATTERN.fullmatch(device):
         raise CertificateError(f"{device!r} is no id of a device: letters, digits and _ . : - only")

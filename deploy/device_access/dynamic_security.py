@@ -74,7 +74,7 @@ class DynamicSecurity:
 
     def revoke(self, devices: Sequence[str]) -> None:
         """Delete the roles of devices and disable their clients, whose connections end at once."""
-        # A client with a certificate can still connect, since TLS lets it in: without its role it may do nothing.
+        # A client with a certificate can still connect by TLS: without its role it may do nothing.
         self._run(
             [{"command": "deleteRole", "rolename": ROLE_PREFIX + device} for device in devices],
             ignored=ABSENT,

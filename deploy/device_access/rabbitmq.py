@@ -1,7 +1,7 @@
 """Access of devices at RabbitMQ with its MQTT plugin, by the HTTP API of its management plugin.
 
-The MQTT plugin maps topics to routing keys of the exchange ``amq.topic``, with dots for slashes. So an id with
-a dot would match other topics, and is refused.
+The MQTT plugin maps topics to routing keys of the exchange ``amq.topic``, with dots for slashes. So an id
+with a dot would match other topics, and is refused.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ class RabbitMq:
             if may_be_absent and error.code == NOT_FOUND:
                 return None
             raise BrokerAccessError(
-                f"RabbitMQ at {self._url} refuses {method} {path.partition('/')[0]} with status {error.code}: check"
-                " the administrator's user and password"
+                f"RabbitMQ at {self._url} refuses {method} {path.partition('/')[0]} with status"
+                f" {error.code}: check the administrator's user and password"
             ) from error
         except (URLError, HTTPException, OSError) as error:
             raise BrokerAccessError(f"RabbitMQ at {self._url} can't be reached: {error}") from error
@@ -102,7 +102,7 @@ class RabbitMq:
 def queue_permissions(device: str) -> dict[str, str]:
     """Return the permissions of a device's user on queues and exchanges, as regular expressions.
 
-    The client id of an agent is its device's id, and the plugin names the queues of its subscriptions after it.
+    The client id of an agent is its device's id, after which the plugin names the queues of its subscriptions.
     """
     queue = rf"^mqtt-subscription-{re.escape(device)}qos[01]$"
     return {
@@ -113,17 +113,17 @@ def queue_permissions(device: str) -> dict[str, str]:
 
 
 def topic_permissions(device: DeviceAccess) -> dict[str, str]:
-    """Return the topic permissions of a device's user, as regular expressions of routing keys.
+    r"""Return the topic permissions of a device's user, as regular expressions of routing keys.
 
     >>> from deploy.device_access.broker_access import DeviceAccess
     >>> permissions = topic_permissions(DeviceAccess("t1", "wz-01"))
     >>> permissions["read"]
-    '^(towntwin\\\\.v1\\\\.t1\\\\.wz\\\\-01\\\\.receipt|towntwin\\\\.v1\\\\.t1\\\\.wz\\\\-01\\\\.command)$'
+    '^(towntwin\\.v1\\.t1\\.wz\\-01\\.receipt|towntwin\\.v1\\.t1\\.wz\\-01\\.command)$'
     """
     if "." in device.device or "." in device.area:
         raise BrokerAccessError(
-            f"device {device.area}/{device.device}: RabbitMQ takes a dot for a slash in topics, so that the device"
-            " could publish as others: give it an id without a dot"
+            f"device {device.area}/{device.device}: RabbitMQ takes a dot for a slash in topics, so that"
+            " the device could publish as others: give it an id without a dot"
         )
     return {
         "exchange": EXCHANGE,

@@ -116,7 +116,7 @@ def _describe_certificate(error: ssl.SSLCertVerificationError, broker: BrokerAdd
             f"the broker's certificate has expired: renew it (the clock here shows {clock}: check that, too)"
         )
     if code == NOT_YET_VALID:
-        return f"the broker's certificate is not valid yet, by the clock here, which shows {clock}: set the clock"
+        return f"the broker's certificate is not valid yet by the clock here, which shows {clock}: set it"
     if code in OTHER_HOST:
         return (
             f"the broker's certificate is not for {broker.host}: write a host that it names, or issue it"

@@ -141,7 +141,7 @@ def _connect_error(tls: TlsMosquitto, name: str) -> Exception:
 
 
 @pytest.mark.parametrize(
-    ("begin_days", "sentence"), [(-10.0, "certificate has expired"), (5.0, "is not valid yet, by the clock")]
+    ("begin_days", "sentence"), [(-10.0, "certificate has expired"), (5.0, "is not valid yet by the clock")]
 )
 def test_an_expired_and_a_future_certificate_are_sentences_with_the_clock(
     begin_days: float,
