@@ -1,7 +1,7 @@
 """Runs `towntwin edge enrol`: proposes this device to the platform, and collects what it needs to connect.
 
-The device makes its own password or key, which leaves it only as far as the platform needs it: a password once
-an operator has confirmed the device, a key never. A run that ends early goes on where it was at the next run.
+The device makes its own password or key. A password leaves it once an operator has confirmed the device, a
+key never. A run that ends early goes on where it was at the next run.
 """
 
 from __future__ import annotations
@@ -149,7 +149,8 @@ def _read_code() -> tuple[str, str]:
     url = url.rstrip("/")
     if not mark or urlsplit(url).scheme not in {"http", "https"}:
         raise SettingsError(
-            f"the enrolment code looks like https://HOST{CODE_MARK}…: paste all of it, or put it in {CODE_VARIABLE}"
+            f"the enrolment code looks like https://HOST{CODE_MARK}…: paste all of it, or put it in"
+            f" {CODE_VARIABLE}"
         )
     return url, f"{CODE_MARK[1:]}{code}"
 
@@ -303,8 +304,8 @@ def _call(url: str, body: dict[str, Any], context: ssl.SSLContext | None) -> dic
     except URLError as error:
         if isinstance(error.reason, ssl.SSLError):
             raise SettingsError(
-                f"{url}: the platform's certificate can't be verified ({error.reason}): give the certificate of"
-                " its authority by --server-ca"
+                f"{url}: the platform's certificate can't be verified ({error.reason}): give the certificate"
+                " of its authority by --server-ca"
             ) from error
         raise _AwayError(f"{url} can't be reached: {error.reason}") from error
     except (OSError, HTTPException, ValueError, TypeError) as error:

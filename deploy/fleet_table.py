@@ -125,7 +125,8 @@ class FleetReader:
                 name = cells.get("zh") or cells.get("en")
                 if name is None:
                     self.problems.append(
-                        f"{line.where}: {level} {area_id!r} is new and has no name: fill in {level}_en or {level}_zh"
+                        f"{line.where}: {level} {area_id!r} is new and has no name: fill in {level}_en or"
+                        f" {level}_zh"
                     )
                 else:
                     names: Any = {"en": cells.get("en", name), "zh": cells.get("zh", name)}
@@ -231,8 +232,8 @@ def _lines(path: Path, problems: list[str]) -> Iterator[_Line]:
                 continue
             if len(cells) != len(header):
                 problems.append(
-                    f"{where}: has {len(cells)} cells, and the header {len(header)}: a cell with a comma stands in"
-                    " double quotes"
+                    f"{where}: has {len(cells)} cells, and the header {len(header)}: a cell with a"
+                    " comma stands in double quotes"
                 )
                 continue
             yield _Line(where, {name: cell for name, cell in zip(header, cells, strict=True) if cell})

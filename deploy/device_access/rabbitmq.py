@@ -102,7 +102,7 @@ class RabbitMq:
 def queue_permissions(device: str) -> dict[str, str]:
     """Return the permissions of a device's user on queues and exchanges, as regular expressions.
 
-    The client id of an agent is its device's id, after which the plugin names the queues of its subscriptions.
+    The client id of an agent is its device's id, after which the plugin names the queues of subscriptions.
     """
     queue = rf"^mqtt-subscription-{re.escape(device)}qos[01]$"
     return {

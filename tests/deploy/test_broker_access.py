@@ -40,7 +40,10 @@ class DeviceClient:
         self.has_ended = threading.Event()
         self.acknowledged: dict[int, int] = {}
         self.client = Client(
-            CallbackAPIVersion.VERSION2, client_id=device, protocol=MQTTProtocolVersion.MQTTv5
+            CallbackAPIVersion.VERSION2,
+            client_id=device,
+            protocol=MQTTProtocolVersion.MQTTv5,
+            reconnect_on_failure=False,
         )
         self.client.username_pw_set(device, password)
         broker_tls.secure_client(self.client, broker)

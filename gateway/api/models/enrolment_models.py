@@ -71,7 +71,12 @@ class ProposalRequest(ApiModel):
     area: TopicLevel = Field(examples=["330483-d1"])
     device: TopicLevel = Field(examples=["wz-01"])
     credential: Literal["password", "certificate"]
-    request: str | None = Field(default=None, max_length=MAX_REQUEST_CHARS, description="PEM")
+    request: str | None = Field(
+        default=None,
+        max_length=MAX_REQUEST_CHARS,
+        pattern="^-----BEGIN (NEW )?CERTIFICATE REQUEST-----\\s",
+        description="PEM",
+    )
     channels: list[ProposedChannelModel] = Field(max_length=MAX_CHANNELS)
     agent: KeyName = Field(default="towntwin", max_length=64)
 

@@ -111,9 +111,7 @@ def propose(
     if code is None:
         raise fail(401, "code: is unknown, expired, revoked or used up: get another one")
     if code.area_id != proposal.area:
-        raise fail(
-            422, f"area: the code is for {code.area_id}, and the device has {proposal.area}: change one"
-        )
+        raise fail(422, f"area: the code is for {code.area_id}, and the device for {proposal.area}")
     if (proposal.credential == "certificate") != (proposal.request is not None):
         raise fail(422, "request: a certificate needs a signing request, and a password none")
     names = [one.name for one in proposal.channels]
@@ -146,7 +144,7 @@ def collect(
     enrolment_id: EnrolmentIdParam,
     collected: models.CollectRequest,
 ) -> models.CollectResponse:
-    """The decision on a device, for its token; once it is confirmed, the device delivers its password here."""
+    """The decision on a device, for its token; once confirmed, the device delivers its password here."""
     _check_failures(request)
     enrolment = context.enrolments.enrolment(enrolment_id)
     if enrolment is None or not enrolment_codes.is_secret(collected.token, enrolment.token_hash):
@@ -202,7 +200,7 @@ def enrolments(
 def decide(
     context: CurrentContext, enrolment_id: EnrolmentIdParam, decided: models.DecisionRequest
 ) -> models.EnrolmentResponse:
-    """Confirm a proposed device with site, quantity, unit and limits of its channels; reject it; or revoke it.
+    """Confirm a proposed device with site, quantity, unit and limits of its channels; or reject or revoke it.
 
     A revoked device is cut off at the broker within seconds.
     """
@@ -223,7 +221,7 @@ def decide(
         needed = "confirmed" if decided.decision == "revoke" else "proposed"
         raise ProblemError(
             409,
-            f"enrolment {enrolment_id} is {enrolment.state}, and {decided.decision} needs one that is {needed}",
+            f"enrolment {enrolment_id} is {enrolment.state}: {decided.decision} needs one that is {needed}",
         )
     context.add_audit_detail(decision=decided.decision, device=enrolment.device_id, area=enrolment.area_id)
     log.info("enrolment_decided", device=enrolment.device_id, decision=decided.decision, who=who)
@@ -277,7 +275,7 @@ def _check_unit(channel: models.ConfirmedChannel, unit: str | None) -> None:
         accepted = ", ".join(quantity.accepts)
         raise ProblemError(
             422,
-            f"channel {channel.name!r}: {channel.quantity} is not measured in {unit!r}: it accepts {accepted}",
+            f"channel {channel.name!r}: {channel.quantity} can't be in {unit!r}: it accepts {accepted}",
             where="unit",
         )
 

@@ -147,8 +147,8 @@ class EnrolmentStore:
     def propose(self, code: EnrolmentCode, proposal: NewProposal) -> ProposalOutcome:
         """Insert a proposal with a code, which it uses up by one.
 
-        It is refused if the code is not valid any more, if the device is enrolled in another area, or if it has a
-        proposal or an enrolment already.
+        It is refused if the code is not valid any more, if the device is enrolled in another area, or if it
+        has a proposal or an enrolment already.
         """
         row = msgspec.structs.asdict(proposal) | {"code_id": code.code_id, "area_id": code.area_id}
         row["channels"] = Jsonb(msgspec.to_builtins(proposal.channels))
@@ -190,7 +190,7 @@ class EnrolmentStore:
         return self._decide(enrolment_id, "rejected", ["proposed"], who, note)
 
     def revoke(self, enrolment_id: int, *, who: str, note: str) -> bool:
-        """Revoke a confirmed enrolment: its access is withdrawn within seconds; False if it is not confirmed."""
+        """Revoke a confirmed enrolment, so that its access is withdrawn; False if it is not confirmed."""
         return self._decide(enrolment_id, "revoked", ["confirmed"], who, note)
 
     def deliver_password(self, enrolment_id: int, password: str) -> bool:
@@ -200,7 +200,7 @@ class EnrolmentStore:
             return bool(connection.execute(QUERIES["enrolment_password"], row).rowcount)
 
     def add_confirmed(self, devices: Sequence[tuple[str, str, str]], *, who: str) -> list[str]:
-        """Insert confirmed enrolments of devices (area, device, password); return those that have one already."""
+        """Insert confirmed enrolments (area, device, password); return the devices that have one already."""
         taken = []
         with self._database.transaction() as connection:
             for area_id, device_id, password in devices:
@@ -233,7 +233,7 @@ class EnrolmentStore:
         ]
 
     def record_granted(self, one: PendingAccess, certificate: str | None) -> bool:
-        """Record that the broker has a device's access, with its certificate; False if it changed meanwhile."""
+        """Record that the broker has a device's access; False if the password changed meanwhile."""
         row = {"enrolment_id": one.enrolment_id, "password": one.password, "certificate": certificate}
         return self._execute("enrolment_granted", row)
 
