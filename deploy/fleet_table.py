@@ -214,7 +214,7 @@ class FleetReader:
 
 
 def read_fleet(path: Path, enrolled: Directory) -> Directory:
-    """Read a CSV file of devices. Raises `SiteFileError` with one sentence for each problem, with its line."""
+    """Read a CSV file of devices. Raises `SiteFileError` with a sentence for each problem, with its line."""
     return FleetReader().read(path, enrolled)
 
 

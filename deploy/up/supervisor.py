@@ -10,6 +10,7 @@ import time
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -51,6 +52,9 @@ SETTLE_S = 3.0
 SHOWN_ANOMALIES = 40
 WATCH_SETTINGS = StoreSettings(connections=1, connect_timeout_s=2, statement_timeout_s=5, answer_timeout_s=6)
 KEY_DAYS = 30
+NO_ACCESS_CONTROL = (
+    "none: the embedded broker has no passwords and no access lists, so any client may publish as any device"
+)
 UNUSABLE_FOLDER_ERRORS = {
     errno.EROFS,
     errno.EACCES,
@@ -262,7 +266,7 @@ def _run_in_folder(
             children.start(
                 "gateway",
                 *("--host", gateway.host, "--port", str(gateway.port)),
-                environ={"TOWNTWIN_DSN": servers.gateway_dsn()},
+                environ={"TOWNTWIN_DSN": servers.gateway_dsn(), **_enrolment_environ(servers, settings)},
             )
             problem = _problem_at_start(address, servers, children, stop)
             if problem:
@@ -334,7 +338,20 @@ def _addresses_shown(servers: Servers, settings: Settings) -> list[tuple[str, st
     for version, url in (("5", servers.broker), ("3.1.1", servers.broker_old)):
         broker_url = f"mqtt://{ports.reachable_host(settings.listen)}:{url.rpartition(':')[2]}"
         shown_addresses.append((f"broker, MQTT {version}", broker_url))
-    return [*shown_addresses, ("database", database)]
+    return [*shown_addresses, ("broker access", NO_ACCESS_CONTROL), ("database", database)]
+
+
+def _enrolment_environ(servers: Servers, settings: Settings) -> dict[str, str]:
+    """Return the gateway's settings of the broker that enrolled devices get, unless they are set already."""
+    if servers.broker_old is None:
+        parts = urlsplit(servers.broker)
+        address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        environ = {"TOWNTWIN_GATEWAY_DEVICE_BROKER": address}
+    else:
+        port = servers.broker.rpartition(":")[2]
+        address = f"mqtt://{ports.reachable_host(settings.listen)}:{port}"
+        environ = {"TOWNTWIN_GATEWAY_DEVICE_BROKER": address, "TOWNTWIN_GATEWAY_BROKER_ACCESS": "none"}
+    return {name: os.environ.get(name, value) for name, value in environ.items()}
 
 
 def _grafana_shown(grafana_dsn: str | None) -> list[tuple[str, str]]:

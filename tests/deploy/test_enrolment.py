@@ -49,7 +49,7 @@ DIRECTORY = Directory(
     devices=[Device(device_id="elsewhere", area_id="t2")],
     series=[Series(site_id="west", quantity="ph", limits={"suspect_low": 5.0})],
 )
-CHANNELS = [
+CHANNELS: list[dict[str, Any]] = [
     {"name": "pH", "site": "west", "quantity": "ph", "unit": "pH"},
     {"name": "temp", "site": "west", "quantity": "water_temperature", "limits": {"suspect_high": 40.0}},
 ]
