@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
 import threading
 import time
 from functools import partial
@@ -19,14 +22,18 @@ from deploy.embedded.server_environment import free_port
 from edge.drivers.site_drivers import read_site_file, site_broker
 from edge.wire.broker_address import BrokerAddress
 from gateway.settings import Settings as GatewaySettings
+from ingest_service.pipeline.inbox import Inbox
+from ingest_service.pipeline.mqtt_session import MqttSession
+from ingest_service.pipeline.settings import Settings as IngestSettings
 from ingest_service.storage.contract.models import Area, Device, Directory, Series, Site
 from ingest_service.storage.postgres.enrolments import EnrolmentStore
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.deploy.test_broker_access import NOT_AUTHORIZED, DeviceClient
+from tests.support import howto_pages
 from tests.support.dynamic_mosquitto import ADMIN, ADMIN_PASSWORD, start_dynamic_mosquitto
-from tests.support.gateway_access import HEADERS, gateway_app
-from tests.support.processes import wait_until
+from tests.support.gateway_access import HEADERS, KEY, gateway_app
+from tests.support.processes import REPOSITORY, wait_until
 from tests.support.throwaway_servers import fresh_database
 
 if TYPE_CHECKING:
@@ -39,6 +46,7 @@ if TYPE_CHECKING:
     from tests.support.tls_mosquitto import TlsMosquitto
 
 AREA = "330483-d1"
+PAGE = "enrol-a-device.md"
 SITE = Site(site_id="west", area_id=AREA, kind="river_section", en="West", zh="西", lon=120.5, lat=30.7)
 DIRECTORY = Directory(
     areas=[
@@ -54,7 +62,9 @@ CHANNELS: list[dict[str, Any]] = [
     {"name": "temp", "site": "west", "quantity": "water_temperature", "limits": {"suspect_high": 40.0}},
 ]
 
-CLIENT = httpx.Client(headers=HEADERS, timeout=30, verify=False)  # noqa: S501 - plain HTTP, no certificates to load
+CLIENT = httpx.Client(
+    headers=HEADERS, timeout=30, verify=False, limits=httpx.Limits(max_keepalive_connections=0)
+)
 
 
 @pytest.fixture(scope="module")
@@ -282,6 +292,70 @@ def test_a_flood_of_wrong_codes_gets_429_and_a_token_is_the_devices_alone(
     statuses = [call(url, "/v1/enrolments", fine | {"code": "tte_0_0"}).status_code for _ in range(25)]
     assert statuses[0] == 401
     assert statuses[-1] == 429
+
+
+def test_the_page_on_enrolment_runs_as_written(
+    gateway: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: PostgresStore
+) -> None:
+    """Steps 2 to 5, with a broker without access control; the broker's part has its own test."""
+    url = gateway(device_broker="mqtt://127.0.0.1:9", broker_access="none")
+    with store.transaction() as connection:
+        connection.execute("TRUNCATE enrolment, enrolment_code RESTART IDENTITY")
+    run = partial(howto_pages.run_command, address=url, key=KEY, folder=tmp_path)
+    make, show, confirm, revoke = howto_pages.curl_lines(PAGE)
+    (site_file,) = howto_pages.code_blocks(PAGE, "toml")
+    site = tmp_path / "site.toml"
+    probe = tmp_path / "read_probe"
+    probe.write_text("#!/bin/sh\necho 'ph=7.2 pH'\n")
+    probe.chmod(0o755)
+    site.write_text(site_file.replace("/usr/local/bin/read_probe", str(probe)))
+    code = json.loads(run(make))["code"]
+    thread, codes = enrol_on_device(site, code, monkeypatch)
+    wait_until(lambda: json.loads(run(show))["items"] != [], within_s=20, what="the device is proposed")
+    (proposed,) = json.loads(run(show))["items"]
+    assert proposed["channels"] == [{"name": "ph", "unit": "pH", "value": 7.2}]
+    assert json.loads(run(confirm))["state"] == "confirmed"
+    thread.join()
+    assert codes == [0]
+    assert json.loads(run(revoke))["state"] == "revoked"
+    assert json.loads(run(show))["items"] == []
+
+
+def test_the_commands_of_the_page_let_the_platform_itself_use_the_broker(
+    dynamic: TlsMosquitto, real_servers: Installation
+) -> None:
+    text = (REPOSITORY / "docs/howto" / PAGE).read_text("utf-8")
+    commands = re.findall(r"^    mosquitto_ctrl (dynsec .*)$", text, re.MULTILINE)
+    assert len(commands) == 6
+    for command in commands:
+        arguments = command.split()
+        if "createClient" in arguments:
+            arguments += ["-p", "platform"]  # instead of the prompt
+        done = control_broker(dynamic, real_servers, *arguments)
+        assert done.returncode == 0, (command, done.stderr)
+    broker = BrokerAddress("127.0.0.1", dynamic.plain.port, "towntwin-ingest", "platform")
+    inbox = Inbox(1 << 20)
+    session = MqttSession(broker, IngestSettings(), inbox)
+    session.start()
+    try:
+        wait_until(lambda: session.fault_key == "", within_s=20, what="ingest subscribes")
+        session.probe()
+        wait_until(lambda: session._probed_s is None, within_s=10, what="the probe is answered")
+    finally:
+        session.stop()
+    one = DeviceClient(broker, "towntwin-ingest", "platform")
+    assert one.publish(f"towntwin/v1/{AREA}/wz-01/receipt") in {0, 16}
+    one.close()
+
+
+def control_broker(
+    dynamic: TlsMosquitto, installation: Installation, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Run mosquitto_ctrl as the administrator, beside the broker."""
+    chroot = ["chroot", str(installation.root)] if str(installation.root) != "/" else []
+    options = ["-h", "127.0.0.1", "-p", str(dynamic.plain.port), "-u", ADMIN, "-P", ADMIN_PASSWORD]
+    command = [*chroot, "/usr/bin/mosquitto_ctrl", *options, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_a_broker_without_access_control_is_named_plainly(
