@@ -264,10 +264,9 @@ def _check_header(path: Path, header: list[str]) -> None:
     for name in header:
         if name not in COLUMNS and not name.startswith(LIMIT_PREFIX):
             close = get_close_matches(name, COLUMNS, 1)
-            advice = (
-                f"did you mean {close[0]!r}?" if close else f"there are {', '.join(COLUMNS)} and limit.NAME"
-            )
-            problems.append(f"{path}, line 1: column {name!r} is not known: {advice}")
+            known = f": there are {', '.join(COLUMNS)} and limit.NAME"
+            advice = f" (did you mean {close[0]!r}?): correct it" if close else known
+            problems.append(f"{path}, line 1: column {name!r} is not known{advice}")
         elif header.count(name) > 1:
             problems.append(f"{path}, line 1: column {name!r} is there twice: remove one")
     missing = [name for name in REQUIRED if name not in header]

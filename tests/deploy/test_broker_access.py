@@ -171,5 +171,7 @@ def test_permissions_of_rabbitmq_match_the_own_topics_alone() -> None:
     queues = rabbitmq.queue_permissions("wz-01")
     assert re.search(queues["configure"], "mqtt-subscription-wz-01qos1")
     assert not re.search(queues["configure"], "mqtt-subscription-wz-011qos1")
+    with pytest.raises(BrokerAccessError, match="can't be reached"):
+        rabbitmq.RabbitMq("http://127.0.0.1:9", "admin", "x").granted()
     with pytest.raises(BrokerAccessError, match="without a dot"):
         rabbitmq.topic_permissions(DeviceAccess("t-1", "wz.01"))

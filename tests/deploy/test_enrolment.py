@@ -62,9 +62,7 @@ CHANNELS: list[dict[str, Any]] = [
     {"name": "temp", "site": "west", "quantity": "water_temperature", "limits": {"suspect_high": 40.0}},
 ]
 
-CLIENT = httpx.Client(
-    headers=HEADERS, timeout=30, verify=False, limits=httpx.Limits(max_keepalive_connections=0)
-)
+CLIENT = httpx.Client(headers=HEADERS, timeout=30, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 @pytest.fixture(scope="module")

@@ -102,7 +102,7 @@ def test_problems_name_their_lines(lines: list[str], sentences: list[str], tmp_p
 
 def test_unknown_missing_and_repeated_columns_are_sentences(tmp_path: Path) -> None:
     (unknown, missing) = problems(tmp_path, header="site_id,device,quantity")
-    assert "line 1: column 'device' is not known: did you mean 'device_id'?" in unknown
+    assert "line 1: column 'device' is not known (did you mean 'device_id'?): correct it" in unknown
     assert "line 1: device_id is missing" in missing
     (repeated, _) = problems(tmp_path, header="site_id,device_id,quantity,lon,lon")
     assert "column 'lon' is there twice" in repeated
@@ -133,7 +133,7 @@ def test_the_page_on_fleets_runs_as_written(
     migrate(plain_dsn)
     monkeypatch.setenv("TOWNTWIN_DSN", plain_dsn)
     monkeypatch.chdir(tmp_path)
-    (fleet,) = howto_pages.code_blocks("enrol-a-fleet-from-csv.md", "csv")
+    (fleet,) = howto_pages.code_blocks("enrol-a-fleet-from-csv.md", "text")
     (tmp_path / "fleet.csv").write_text(fleet, "utf-8")
     assert main(["enrol", "--csv", "fleet.csv", "--dry-run"]) == 0
     shown = capsys.readouterr().out

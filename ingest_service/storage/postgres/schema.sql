@@ -2100,7 +2100,9 @@ BEGIN
         CREATE ROLE towntwin_access NOLOGIN;  -- of the process that passes the access of devices on to the broker
     END IF;
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO towntwin_access', current_schema());
-    GRANT SELECT ON schema_migration TO towntwin_access;
+    IF to_regclass('schema_migration') IS NOT NULL THEN
+        GRANT SELECT ON schema_migration TO towntwin_access;
+    END IF;
     GRANT SELECT, UPDATE (access, access_error, password, certificate) ON enrolment TO towntwin_access;
     GRANT SELECT, INSERT, UPDATE (proposals, revoked) ON enrolment_code TO towntwin_gateway;
     -- The gateway writes passwords, and can't read them.
