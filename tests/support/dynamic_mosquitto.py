@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support import not_tested
+from tests.support.run_folders import new_folder
 from tests.support.tls_mosquitto import start_tls_mosquitto
 
 if TYPE_CHECKING:
@@ -29,17 +29,13 @@ def start_dynamic_mosquitto(
     plugin = next((root / PLUGINS).glob(f"*/{PLUGIN}"), None)
     if plugin is None or installation is None:
         not_tested.skip("Mosquitto's dynamic security plugin is missing: install Debian's mosquitto")
-    config_folder = installation.runs / f"dynamic-{os.getpid()}-{folder.name}"
-    shutil.rmtree(config_folder, ignore_errors=True)
-    config_folder.mkdir(parents=True)
+    config_folder = new_folder(installation.runs, "dynamic", installation.owner("mosquitto"))
     config = config_folder / "dynamic-security.json"
     inside = installation.inside(config)
     chroot = ["chroot", str(root)] if root != Path("/") else []
     command = [*chroot, "/usr/bin/mosquitto_ctrl", "dynsec", "init", inside, ADMIN, ADMIN_PASSWORD]
     subprocess.run(command, check=True, capture_output=True)
-    owner = installation.owner("mosquitto")
-    for path in (config_folder, config):
-        os.chown(path, *owner)
+    os.chown(config, *installation.owner("mosquitto"))
     lines = (
         "allow_anonymous false",
         f"plugin {installation.inside(plugin)}",

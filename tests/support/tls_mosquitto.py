@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.device_access.certificate_authority import CertificateAuthority, make_request
 from deploy.embedded.server_environment import free_port
+from tests.support import not_tested
+from tests.support.run_folders import new_folder
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from pathlib import Path
 
     from tests.conftest import StartMosquitto
     from tests.support.server_installation import Installation
@@ -65,19 +66,15 @@ def start_tls_mosquitto(
     authority = CertificateAuthority.create("test authority")
     certificate, key = authority.issue_server(hosts, days=days, start=begin)
     port = free_port()
-    root = installation.root if installation is not None else Path("/")
-    server_folder = (
-        root / "srv" / f"tls-{os.getpid()}-{port}" if root != Path("/") else folder / f"tls-{port}"
-    )
-    server_folder.mkdir(parents=True)
-    for name, content in (
-        ("ca.crt", authority.certificate_pem),
-        ("server.crt", certificate),
-        ("server.key", key),
-    ):
+    if installation is None:
+        not_tested.skip("Mosquitto is missing: run on Debian as root, or install Debian's mosquitto")
+    server_folder = new_folder(installation.runs, "tls", installation.owner("mosquitto"))
+    server_folder.chmod(0o755)
+    server_files = {"ca.crt": authority.certificate_pem, "server.crt": certificate, "server.key": key}
+    for name, content in server_files.items():
         (server_folder / name).write_bytes(content)
         (server_folder / name).chmod(0o644)
-    inside = "/" / server_folder.relative_to(root)
+    inside = installation.inside(server_folder)
     names = ("require_certificate true", "use_identity_as_username true") if client_certificates else ()
     listener = (
         f"listener {port} 127.0.0.1",
