@@ -52,9 +52,7 @@ SETTLE_S = 3.0
 SHOWN_ANOMALIES = 40
 WATCH_SETTINGS = StoreSettings(connections=1, connect_timeout_s=2, statement_timeout_s=5, answer_timeout_s=6)
 KEY_DAYS = 30
-NO_ACCESS_CONTROL = (
-    "none: the embedded broker has no passwords and no access lists, so any client may publish as any device"
-)
+NO_ACCESS_CONTROL = "none: any client may publish as any device"  # rumqttd has no permissions by topic
 UNUSABLE_FOLDER_ERRORS = {
     errno.EROFS,
     errno.EACCES,
