@@ -13,7 +13,9 @@ DEFAULT_PORT = 1883
 DEFAULT_TLS_PORT = 8883
 MAX_PORT = 65_535
 MAX_PASSWORD_BYTES = 65_535  # MQTT 5 section 3.1.3.6: a length of two bytes
-EXPECTED_FORM = "a broker's address looks like mqtt://host:1883, or mqtts://host:8883 with TLS"
+EXPECTED_FORM = (
+    "a broker's address looks like mqtt://user:password@host:1883, or mqtts:// with TLS (port 8883)"
+)
 
 
 class TlsFiles(msgspec.Struct, frozen=True):
