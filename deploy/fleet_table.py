@@ -175,7 +175,7 @@ class FleetReader:
         if text is None:
             return present.target_class if present else None
         if text in CLASSES:
-            return CLASSES.index(text) + 1  # type: ignore[arg-type]
+            return CLASSES.index(text) + 1
         if text.isascii() and text.isdigit():
             return int(text)
         self.problems.append(f"{line.where}, column target_class: {text!r} is none of {', '.join(CLASSES)}")
