@@ -30,6 +30,7 @@ COMMANDS = (
     "replay",
     "backtest",
     "enrol",
+    "access",
     "db",
     "letters",
     "feedback",

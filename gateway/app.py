@@ -19,6 +19,7 @@ from gateway.api.routes import (
     dead_letters,
     directory,
     documentation,
+    enrolment,
     feedback,
     health,
     judging,
@@ -73,6 +74,7 @@ ROUTE_MODULES = (  # routes are matched in this order: the most requested ones f
     ngsi_ld,
     sensorthings_routes,
     health,
+    enrolment,
     keys_and_audit,
     login,
     documentation,
@@ -124,6 +126,7 @@ def create_app(
     _install_routes(app)
     authenticator = Authenticator(accounts, settings, app.state.route_rights)
     app.state.authenticator = authenticator
+    app.state.enrolment_failures = enrolment.new_failure_limiter()
     app.state.upload_pool = upload_pool
     app.state.heavy = heavy
     app.state.request_queues = request_queues

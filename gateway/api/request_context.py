@@ -18,6 +18,7 @@ from gateway.auth.request_auth import RequestAuth
 from gateway.settings import Settings
 from ingest_service.storage.contract.store import Database, Reader, Store
 from ingest_service.storage.postgres.api_keys import ApiKeyStore
+from ingest_service.storage.postgres.enrolments import EnrolmentStore
 from ingest_service.storage.postgres.limit_changes import LimitChangeLog
 from ingest_service.storage.postgres.query_api import QueryApi
 
@@ -88,6 +89,14 @@ class RequestContext:
     def query_api(self) -> QueryApi:
         """Queries as of now or of a snapshot. Raises `ProblemError` on a store in memory."""
         return QueryApi(self.scoped_database)
+
+    @property
+    def enrolments(self) -> EnrolmentStore:
+        """Enrolments of devices of all areas. Raises `ProblemError` on a store in memory."""
+        database = self.unscoped_store.database
+        if database is None:
+            raise ProblemError(501, "this needs a database, and the store is in memory")
+        return EnrolmentStore(database)
 
     @property
     def limit_changes(self) -> LimitChangeLog:

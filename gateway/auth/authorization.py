@@ -25,6 +25,7 @@ Scope = Literal[
     "audit",
     "console",
     "directory",
+    "enrolment",
     "feedback",
     "judging",
     "keys",
@@ -49,6 +50,7 @@ class RequiredRight(NamedTuple):
     audits_export : the response is an export, and gets an audit entry
     changes_nothing : requests are reads whatever their method, and get no audit entry as changes
     heavy : requests may take long, and wait in the queue of heavy ones
+    body_bytes : size of a request's body at most, below that of the settings; None for that
     """
 
     role: Role | None
@@ -57,6 +59,7 @@ class RequiredRight(NamedTuple):
     audits_export: bool = False
     changes_nothing: bool = False
     heavy: bool = False
+    body_bytes: int | None = None
 
 
 PUBLIC = RequiredRight(None)
@@ -69,6 +72,8 @@ DEAD_LETTERS = RequiredRight(VIEWER, "letters")
 SENSORTHINGS = RequiredRight(VIEWER, "sensorthings", changes_nothing=True, heavy=True)
 KEY_ADMINISTRATION = RequiredRight(ADMINISTRATOR, "keys")
 LIVE = RequiredRight(VIEWER, "live")
+ENROLMENT = RequiredRight(OPERATOR, "enrolment")
+DEVICE_ENROLMENT = RequiredRight(None, body_bytes=65_536)  # by the code or token in the body
 
 
 class UndeclaredRightError(GatewayError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -14,7 +15,7 @@ from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from edge.wire import receipts, topics
+from edge.wire import broker_tls, receipts, topics
 from edge.wire.backoff import Backoff
 from edge.wire.topics import TopicKind
 from ingest_service.pipeline import metrics, reason_codes
@@ -186,6 +187,7 @@ class MqttSession:
         )
         if self._broker.user is not None:
             client.username_pw_set(self._broker.user, self._broker.password)
+        broker_tls.secure_client(client, self._broker)
         client.max_inflight_messages_set(1000)
         client.max_queued_messages_set(MAX_QUEUED_RECEIPTS)
         client.suppress_exceptions = True  # an exception in a callback must not end the network thread
@@ -240,7 +242,9 @@ class MqttSession:
 
     def _on_connect_fail(self, _client: Client, _userdata: object) -> None:
         self._fault_key = "broker"
-        log.warning("broker_away", broker=str(self._broker), action=reason_codes.RETRYING)
+        error = sys.exc_info()[1]  # paho calls this while it handles the error
+        detail = broker_tls.describe_failure(error, self._broker) if isinstance(error, Exception) else ""
+        log.warning("broker_away", broker=str(self._broker), detail=detail, action=reason_codes.RETRYING)
         self._set_reconnect_delay()
 
     def _on_disconnect(

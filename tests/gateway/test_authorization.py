@@ -47,6 +47,8 @@ BODIES_BY_ROUTE: dict[str, dict[str, Any]] = {
     "POST /v1/dead-letters/replay": {"device": "device-{place}"},
     "POST /v1/dead-letters/purge": {"device": "device-{place}"},
     "POST /v1/keys": {"name": "new", "role": "viewer", "area": "{place}"},
+    "POST /v1/enrolment-codes": {"area": "{place}"},
+    "POST /v1/enrolments/{enrolment_id}/decision": {"decision": "reject"},
     "POST /v1/judge": {"time": [1.79e9, 1.79e9 + 300], "value": [7.0, 7.1]},
     "POST /v1/series/{series_id}/trial": {**WIDE, "limits": {"score_strong": 9.0}},
     "PUT /v1/series/{series_id}/limits": {"limits": {"score_strong": 9.0}, "note": "tried"},
@@ -76,6 +78,7 @@ SETS = (
     "Things?$expand=Datastreams($expand=Observations,Sensor)",
     "ObservedProperties?$expand=Datastreams($expand=Thing)",
 )
+DEVICE_PATHS = {"/v1/enrolments", "/v1/enrolments/{enrolment_id}/collect"}  # by a code or token in the body
 PAGES = {"/docs", "/docs/{name}", "/openapi.json", "/login", "/healthz", "/readyz", "/metrics"}
 
 
@@ -110,7 +113,9 @@ def data_rights(world: FourAreas, *, without: set[str]) -> list[DeclaredRight]:
     return [
         declared
         for declared in world.app.state.route_rights
-        if declared.path.startswith(("/v1", "/sta")) and declared.path not in without
+        if declared.path.startswith(("/v1", "/sta"))
+        and declared.path not in without
+        and declared.right is not authorization.DEVICE_ENROLMENT
     ]
 
 
@@ -171,7 +176,7 @@ def test_every_scope_is_required_by_a_route(world: FourAreas) -> None:
 
 def test_what_is_open_to_anybody_holds_no_data(world: FourAreas) -> None:
     open_to_all = {one.path for one in world.app.state.route_rights if one.right.role is None}
-    assert open_to_all == (PAGES | {"/logout"}) - {"/metrics"}
+    assert open_to_all == (PAGES | DEVICE_PATHS | {"/logout"}) - {"/metrics"}
     for path in sorted(PAGES - {"/metrics"}):
         answer = send_request(world.app, "GET", path.replace("{name}", "swagger-ui.css"))
         ready = 503 if path == "/readyz" else 200  # no ingest runs here, and the sentence names no area

@@ -26,6 +26,7 @@ from ingest_service.storage.contract.models import (
     Series,
     Site,
 )
+from ingest_service.storage.postgres.enrolments import EnrolmentCode, EnrolmentStore, NewProposal
 from tests.support.gateway_access import MemoryApiKeyStore, gateway_app
 from tests.support.store_samples import anomaly, readings
 
@@ -51,6 +52,8 @@ class AreaContents(NamedTuple):
     area: str
     month: str
     path: str
+    enrolment_id: int
+    code_id: str
 
 
 class FourAreas(NamedTuple):
@@ -133,6 +136,7 @@ def four_areas_gateway(store: PostgresStore) -> FourAreas:
     store.commit(Batch(dead_letters=[dead_letter_of(area_name) for area_name in AREA_NAMES]))
     dead_letters = {one.topic.split("/")[2]: one.letter_id for one in store.dead_letters(DeadLetterQuery())}
     found = {one.site_id: one.anomaly_id for one in store.anomalies(AnomalyQuery())}
+    proposals = propose_devices(store)
     contents_by_area = {}
     for number, area_name in enumerate(AREA_NAMES, 1):
         key, _ = key_of_role(Role.VIEWER)
@@ -148,6 +152,8 @@ def four_areas_gateway(store: PostgresStore) -> FourAreas:
             area_name,
             MONTH,
             f"Things('{site}')",
+            proposals[area_name],
+            key.key_id,
         )
     headers = {}
     for role in Role:
@@ -156,6 +162,34 @@ def four_areas_gateway(store: PostgresStore) -> FourAreas:
         headers[role] = {"Authorization": f"Bearer {text}"}
     app = gateway_app(store, accounts=accounts, settings=Settings(requests_burst=10_000))
     return FourAreas(app, store, accounts, contents_by_area, headers)
+
+
+def propose_devices(store: PostgresStore) -> dict[str, int]:
+    """Propose the device of each area by a new code, whose id is the number of the area; return the ids."""
+    with store.transaction() as connection:
+        connection.execute("TRUNCATE enrolment, enrolment_code")
+    enrolments, proposals = EnrolmentStore(store), {}
+    for number, area_name in enumerate(AREA_NAMES, 1):
+        code = EnrolmentCode(
+            code_id=f"{number:012x}",
+            hash="x",
+            area_id=area_name,
+            devices=2,
+            created_by="tests",
+            expires_s=4e9,
+        )
+        enrolments.create_code(code)
+        proposal = NewProposal(
+            device_id=f"device-{area_name}",
+            credential="password",
+            token_hash="x",  # noqa: S106 - no hash of any token
+            request=None,
+            channels=[],
+            agent="tests",
+            address="",
+        )
+        proposals[area_name] = enrolments.propose(code, proposal).enrolment_id or 0
+    return proposals
 
 
 def dead_letter_of(area_name: str) -> DeadLetter:
