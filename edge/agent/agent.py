@@ -189,7 +189,10 @@ class Agent:
 
     def _spool_packs(self, packs_due: list[Pack], stop: threading.Event) -> None:
         """Put packs into the spool; while its disk is full, wait and retry, so that no reading is lost."""
-        messages = [SpoolEntry(senml.encode_json(one.records), len(one.records)) for one in packs_due]
+        messages = [
+            SpoolEntry(senml.encode_json(one.records), len(one.records), properties=one.properties)
+            for one in packs_due
+        ]
         readings = sum(one.readings for one in messages)
         self._newest_is_live = packs_due[-1].due_s >= self._clock() - LIVE_S
         backoff = Backoff(*DISK_RETRY_S)
@@ -208,6 +211,9 @@ class Agent:
                 raise AgentError(_failure_sentence(self._device, "spool", error)) from error
             else:
                 self._taken += readings
+                for one in packs_due:
+                    if one.on_stored is not None:
+                        one.on_stored()
                 return
 
 
