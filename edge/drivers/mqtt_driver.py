@@ -91,9 +91,7 @@ class MqttDriver:
         self.on_fault: Callable[[str], None] = log_fault
         self._sources = [_Source(one, self._report) for one in options.sources]
         self._clock = clock
-        self._subscription = options.subscribe(
-            options.topics(), durable=True, on_fault=self._report
-        )
+        self._subscription = options.subscribe(options.topics(), durable=True, on_fault=self._report)
 
     def packs(self) -> Iterator[Pack | None]:
         """Yield packs, and None while there is none; does not end."""

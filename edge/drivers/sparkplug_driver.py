@@ -173,8 +173,10 @@ class SparkplugDriver:
         host_id = self._options.host_id
         try:
             if host_id is not None and message.topic == state_topic(host_id):
-                if is_offline_state(message.payload):
-                    self._publish_state()  # another's message, or the late will of an earlier connection
+                # A late will of an earlier connection, or another's message. What the broker had kept was
+                # delivered with the subscription, after which STATE is published anyway.
+                if is_offline_state(message.payload) and not message.retained:
+                    self._publish_state()
                 return []
             return self._packs(self._host.take(message.topic, message.payload, time.monotonic()))
         except PayloadError as error:
