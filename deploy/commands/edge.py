@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from deploy.command_resources import broker_of_settings, stop_on_signals
 from deploy.settings import CommonSettings, SettingsError, add_flags, load_settings
 from edge.agent.agent import Agent, AgentError
+from edge.agent.clock_sync import ClockSync
 from edge.agent.settings import Settings
 from edge.agent.spool import Spool
 from edge.drivers.line_driver import LineDriver, RefusalLog, read_chunks
@@ -77,6 +78,8 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
         broker=broker,
         settings=settings,
         on_refused=partial(on_refused, platform_refusals),
+        # Not for a pipe: its program may have a clock of its own.
+        clock_sync=ClockSync() if args.action and settings.clock_wait_s else None,
     )
     fault = None
     try:

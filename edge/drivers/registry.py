@@ -25,9 +25,9 @@ class DriverFactory(Protocol):
         ...
 
 
-def _imported_when_used(module: str) -> DriverFactory:
+def _imported_when_used(module: str, *, package: str = "edge.drivers") -> DriverFactory:
     def create(options: dict[str, Any], folder: Path = Path()) -> Driver:
-        driver: Driver = importlib.import_module(f"edge.drivers.{module}").create(options, folder)
+        driver: Driver = importlib.import_module(f"{package}.{module}").create(options, folder)
         return driver
 
     return create
@@ -39,6 +39,7 @@ DRIVERS: Mapping[str, DriverFactory] = MappingProxyType({
     "modbus": _imported_when_used("modbus_driver"),
     "mqtt": _imported_when_used("mqtt_driver"),
     "serial_probe": _imported_when_used("serial_probe"),
+    "simulator": _imported_when_used("site_driver", package="edge.simulator"),
     "sparkplug": _imported_when_used("sparkplug_driver"),
     "traffic_counter": _imported_when_used("traffic_counter"),
 })  # fmt: skip

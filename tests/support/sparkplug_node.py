@@ -64,7 +64,7 @@ def _message_class(name: str) -> Any:
 Payload = _message_class("Payload")
 
 
-def metric(  # noqa: PLR0917 - the fields of a metric
+def metric(
     value: Any,
     datatype: int = FLOAT64,
     name: str | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
@@ -89,7 +89,7 @@ class Reading:
     def records(self) -> list[Record]:
         return [record for pack in self.packs for record in pack.records]
 
-    def __enter__(self) -> Reading:
+    def __enter__(self) -> Self:
         self._thread.start()
         wait_until(lambda: self.driver._subscription.subscribed, within_s=20, what="it is subscribed")
         return self

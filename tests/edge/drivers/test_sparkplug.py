@@ -341,7 +341,8 @@ def test_operational_behavior_host_reordering_rebirth_of_a_real_session(mosquitt
         send(node.message("DDATA", data(11, 7.9)))
         wait_until(lambda: len(reading.records) == 6, within_s=20, what="the new session")
     assert [(one.name, one.value) for one in reading.records] == [
-        ("ph", 7.1), ("water_level", pytest.approx(-0.05)), ("ph", 7.5), ("water_level", pytest.approx(-0.07)),
+        ("ph", 7.1), ("water_level", pytest.approx(-0.05)),
+        ("ph", 7.5), ("water_level", pytest.approx(-0.07)),
         ("ph", 7.8), ("ph", 7.9),
     ]  # fmt: skip
     flagged = [pack.properties for pack in reading.packs if pack.records[0].value == 7.5]
@@ -350,7 +351,7 @@ def test_operational_behavior_host_reordering_rebirth_of_a_real_session(mosquitt
     assert any("message 3 is missing: a rebirth is requested" in one for one in reading.faults)
 
 
-def test_a_silent_edge_node_is_requested_to_be_born_after_a_lost_connection(
+def test_a_silent_edge_node_is_requested_to_be_born_again(
     mosquitto: MosquittoServer,
 ) -> None:
     node = EdgeNode()
