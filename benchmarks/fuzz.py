@@ -3,8 +3,8 @@
 The first part generates 200,000 well-formed messages with invalid content, by
 `tests.support.malformed_messages`, and counts the outcomes. The second, if atheris is installed, feeds
 coverage-guided bytes to ingest and to each decoder of `tests.support.edge_decoders`, for five minutes each.
-Set ``TOWNTWIN_BENCH_MESSAGES`` and ``TOWNTWIN_BENCH_FUZZ_S`` for more or less of either. With names of targets
-(``python -m benchmarks fuzz sparkplug modbus``) only those are run, by coverage.
+Set ``TOWNTWIN_BENCH_MESSAGES`` and ``TOWNTWIN_BENCH_FUZZ_S`` for more or less of either. With names of
+targets (``python -m benchmarks fuzz sparkplug modbus``) only those are run, by coverage.
 """
 
 from __future__ import annotations
