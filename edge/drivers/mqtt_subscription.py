@@ -185,7 +185,7 @@ class MqttSubscription:
             client_id=self._client_id,
             protocol=version,
             manual_ack=True,
-            **({} if self._version_5 else {"clean_session": not self._durable}),
+            clean_session=None if self._version_5 else not self._durable,
         )
         client.connect_timeout = CONNECT_S
         if self._broker.user is not None:

@@ -163,7 +163,9 @@ class SparkplugDriver:
                 messages = self._subscription.receive(WAIT_S)
                 packs = [pack for one in messages for pack in self._packs_of(one)]
                 packs += self._packs(self._host.due(time.monotonic()))
-                yield from packs or [None]
+                yield from packs
+                if not packs:
+                    yield None
         finally:
             self._subscription.close(farewell=self._farewell())
 

@@ -194,5 +194,5 @@ def test_the_size_of_a_re_dated_spool_is_known(tmp_path: Path) -> None:
 
 def test_the_state_of_the_kernels_clock_is_readable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert clock_sync.kernel_clock_is_synchronised() in {True, False}
-    monkeypatch.setattr(clock_sync.ctypes, "CDLL", lambda *_, **__: object())
+    monkeypatch.setattr("edge.agent.clock_sync.ctypes.CDLL", lambda *_, **__: object())
     assert clock_sync.kernel_clock_is_synchronised(), "another system: no wait"

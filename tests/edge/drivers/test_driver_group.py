@@ -116,7 +116,7 @@ def test_drivers_of_a_site_file_read_files_beside_it_and_recordings_are_marked(
         thread.start()
 
         def payloads() -> dict[str, tuple[tuple[str, str], ...]]:
-            found = {}
+            found = dict[str, tuple[tuple[str, str], ...]]()
             for one in spool.after(0, 1000):
                 for name in (b'"ph"', b'"s:ph"', b'"turbidity"'):
                     found |= {name.decode(): one.properties} if name in one.payload else {}
