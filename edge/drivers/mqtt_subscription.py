@@ -36,6 +36,7 @@ KEEP_ALIVE_S = 30
 SESSION_EXPIRY_S = 7 * 86_400  # as long as the agent's own session
 RECEIVE_MAXIMUM = 200  # messages that are delivered and not yet on disk
 MAX_PACKET_BYTES = 1 << 20
+FAREWELL_S = 1.0  # in which a broker answers at the end
 
 
 class MqttSubscriptionError(EdgeError):
@@ -147,12 +148,26 @@ class MqttSubscription:
         with suppress(Exception):  # a broker that is gone needs no farewell
             self._acknowledge_stored(client)
             if farewell is not None:
-                client.publish(farewell.topic, farewell.payload, qos=1, retain=True)
-            while client.want_write():
-                client.loop(CONNACK_S)
+                self._publish_last(client, farewell)
             client.disconnect()
             client.loop(0.1)
         self._drop(client)
+
+    def _publish_last(self, client: Client, farewell: RetainedWill) -> None:
+        """Publish a last message while no other can arrive.
+
+        Data that is unread when the socket is closed would reset the connection: the broker would not read
+        DISCONNECT, and publish the will.
+        """
+        unsubscribed: list[object] = []
+        client.on_unsubscribe = lambda *event: unsubscribed.append(event)
+        client.unsubscribe(self._topics)
+        ends_s = self._monotonic() + FAREWELL_S
+        while not unsubscribed and self._monotonic() < ends_s:
+            client.loop(0.1)
+        info = client.publish(farewell.topic, farewell.payload, qos=1, retain=True)
+        while not info.is_published() and self._monotonic() < ends_s:
+            client.loop(0.1)
 
     # -- connection ----------------------------------------------------------------------------
 

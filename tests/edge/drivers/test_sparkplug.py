@@ -310,7 +310,7 @@ def test_message_flow_phid_sparkplug_state_publish_and_connect_will(mosquitto: M
             wait_until(lambda: len(watcher.received) == 5, within_s=20, what="a will, and a new birth")
         wait_until(lambda: len(watcher.received) >= 6, within_s=20, what="a death at the end")
     states = [sparkplug_node.state(content) for _, content, _ in watcher.received]
-    assert [one["online"] for one in states] == [True, False, True, False, True, False]
+    assert [one["online"] for one in states] == [True, False, True, False, True, False], states
     assert states[0]["timestamp"] == states[2]["timestamp"] == states[3]["timestamp"]
     assert states[3]["timestamp"] < states[4]["timestamp"] < states[5]["timestamp"]
     with MqttPublisher(mosquitto, STATE_TOPIC) as late:
