@@ -19,6 +19,7 @@ from deploy.command_resources import broker_of_settings, check_tls, stop_on_sign
 from deploy.enrolment_settings import EnrolSettings
 from deploy.settings import CommonSettings, SettingsError, add_flags, load_settings
 from edge.agent.agent import Agent, AgentError
+from edge.agent.clock_sync import ClockSync
 from edge.agent.settings import Settings
 from edge.agent.spool import Spool
 from edge.drivers.line_driver import LineDriver, RefusalLog, read_chunks
@@ -93,6 +94,8 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
         broker=broker,
         settings=settings,
         on_refused=partial(on_refused, platform_refusals),
+        # Not for a pipe: its program may have a clock of its own.
+        clock_sync=ClockSync() if args.action and settings.clock_wait_s else None,
     )
     fault = None
     try:

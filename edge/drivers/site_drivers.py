@@ -162,7 +162,7 @@ def _driver(name: str, entry: DriverEntry, folder: Path, on_refused: Callable[[s
                 recording.read()
                 return ReplayDriver(recording, shift_s=entry.shift_s)
             case InstrumentEntry():
-                instrument: Any = DRIVERS[entry.kind](entry.options)
+                instrument: Any = DRIVERS[entry.kind](entry.options, folder)
                 instrument.on_fault = refuse
                 return cast("Driver", instrument)
     except (OSError, EdgeError) as error:
