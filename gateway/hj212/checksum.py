@@ -49,7 +49,7 @@ def hj212_checksum(segment: bytes) -> int:
         return _INITIAL
     before_last = len(segment) - 1
     positions = _OFFSET[len(_OFFSET) - 1 - before_last : -1] + np.frombuffer(segment, np.uint8, before_last)
-    state = int(np.bitwise_xor.reduce(_CONTRIBUTION[positions]))
+    state = int(np.bitwise_xor.reduce(_CONTRIBUTION.take(positions)))
     state ^= int(_CONTRIBUTION[before_last * 256 + (_INITIAL >> 8)])
     return _TABLE[state ^ segment[-1]]
 

@@ -25,6 +25,8 @@ KNOWN_COMMANDS = frozenset(
 
 CONNECTIONS = Gauge("towntwin_hj212_connections", "Open connections of HJ 212 stations")
 FRAMES = Counter("towntwin_hj212_frames_total", "Valid frames by command (CN)", ["command"])
+FRAMES_OF = {command: FRAMES.labels(command) for command in KNOWN_COMMANDS}
+OTHER_FRAMES = FRAMES.labels("other")
 REJECTED = Counter(
     "towntwin_hj212_rejected_total", "Frames and bytes that can't be read, by reason", ["reason"]
 )
@@ -33,4 +35,8 @@ DUPLICATES = Counter(
 )
 MODBUS_CHECKSUMS = Counter(
     "towntwin_hj212_modbus_checksums_total", "Frames whose checksum is that of Modbus instead of HJ 212"
+)
+RESENT = Counter("towntwin_hj212_resent_total", "Uploads that their station marked as sent again (RF=1)")
+WRONG_LENGTHS = Counter(
+    "towntwin_hj212_wrong_lengths_total", "Frames with a right checksum whose length field is wrong"
 )

@@ -79,7 +79,7 @@ class StationSession:
             metrics.REJECTED.labels("segment").inc()
             return Outcome([self._rejection(received.segment, str(error))])
         self.station = station
-        metrics.FRAMES.labels(segment.command if segment.command in metrics.KNOWN_COMMANDS else "other").inc()
+        metrics.FRAMES_OF.get(segment.command, metrics.OTHER_FRAMES).inc()
         if segment.command in RESPONSES:
             return Outcome([])
         key = (segment.request, segment.command, segment.packet)
@@ -114,6 +114,13 @@ class StationSession:
                     f"the checksum {frame.checksum:04X} is that of Modbus, not of HJ 212: mend the station,"
                     f" or set modbus_checksum = true for {segment.station}"
                 )
+        if frame.wrong_length:
+            metrics.WRONG_LENGTHS.inc()
+            if not station.wrong_length:
+                raise Hj212Error(
+                    f"{frame.wrong_length}: mend the station, or set wrong_length = true for"
+                    f" {segment.station}"
+                )
         if frame.checksum_kind is ChecksumKind.OF_PLAIN_TEXT:
             if station.key_bytes is None:
                 raise CipherError(
@@ -128,6 +135,8 @@ class StationSession:
     def _entries(self, segment: Segment, station: Station, raw: bytes) -> list[SpoolEntry]:
         if segment.command not in UPLOADS:
             return []
+        if segment.resent:
+            metrics.RESENT.inc()
         earlier = self._split_time_s
         earlier_s = earlier[1] if earlier and earlier[0] == segment.command and segment.packet else None
         try:
