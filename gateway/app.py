@@ -26,6 +26,7 @@ from gateway.api.routes import (
     live,
     ngsi_ld,
     readings,
+    station_commands,
     twin,
 )
 from gateway.auth import login, openapi_security
@@ -70,6 +71,7 @@ ROUTE_MODULES = (  # routes are matched in this order: the most requested ones f
     live,
     dead_letters,
     assessments,
+    station_commands,
     ngsi_ld,
     sensorthings_routes,
     health,

@@ -1,4 +1,7 @@
-"""Serve HJ 212 stations over TCP: what they upload goes, durably, to the platform's broker."""
+"""Serve HJ 212 stations over TCP: what they upload goes, durably, to the platform's broker.
+
+With a database, commands that the gateway accepts by API are sent to the stations from there.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ from gateway.hj212.settings import Settings
 
 if TYPE_CHECKING:
     import argparse
+
+    from ingest_service.storage.postgres.station_commands import StationCommandLog
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +37,7 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
 
     from edge.agent.publisher import SpoolPublisher
     from edge.agent.spool import Spool
+    from gateway.hj212.command_relay import CommandRelay
     from gateway.hj212.errors import StationError
     from gateway.hj212.server import Hj212Server, SpoolWriter, run_server
     from gateway.hj212.stations import read_stations
@@ -68,7 +74,24 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
     network = threading.Thread(target=publish, name="hj212 publisher", daemon=True)
     network.start()
     writer = SpoolWriter(spool)
-    server = Hj212Server(stations, writer, idle_s=settings.idle_s, max_connections=settings.max_connections)
-    asyncio.run(run_server(server, writer, host=settings.host, port=settings.port, stop=stop))
+
+    async def serve() -> None:
+        relay = CommandRelay(lambda: _command_log(common, stop), stations) if common.dsn else None
+        server = Hj212Server(
+            stations, writer, idle_s=settings.idle_s, max_connections=settings.max_connections, relay=relay
+        )
+        await run_server(server, writer, host=settings.host, port=settings.port, stop=stop)
+
+    asyncio.run(serve())
     network.join(1.0)
     return 1 if failures else 0
+
+
+def _command_log(common: CommonSettings, stop: threading.Event) -> StationCommandLog:
+    """Open the commands in the database; waits while it is away."""
+    from ingest_service.storage.postgres.station_commands import StationCommandLog
+    from ingest_service.storage.postgres.store import PostgresStore
+    from ingest_service.storage.settings import Settings as StoreSettings
+
+    settings = StoreSettings(connections=1, connect_timeout_s=5, statement_timeout_s=10, answer_timeout_s=15)
+    return StationCommandLog(PostgresStore.open(common.dsn or "", settings=settings, stop=stop))

@@ -20,6 +20,7 @@ from ingest_service.storage.contract.store import Database, Reader, Store
 from ingest_service.storage.postgres.api_keys import ApiKeyStore
 from ingest_service.storage.postgres.limit_changes import LimitChangeLog
 from ingest_service.storage.postgres.query_api import QueryApi
+from ingest_service.storage.postgres.station_commands import StationCommandLog
 
 if TYPE_CHECKING:
     from gateway.live.broadcaster import EventBroadcaster
@@ -93,6 +94,11 @@ class RequestContext:
     def limit_changes(self) -> LimitChangeLog:
         """Log of adopted limits. Raises `ProblemError` on a store in memory."""
         return LimitChangeLog(self.scoped_database)
+
+    @property
+    def station_commands(self) -> StationCommandLog:
+        """Commands to HJ 212 stations. Raises `ProblemError` on a store in memory."""
+        return StationCommandLog(self.scoped_database)
 
 
 def request_context(request: Request) -> RequestContext:

@@ -124,8 +124,11 @@ class FrameReader:
         length = int(self._buffer[2:HEADER_BYTES])
         checksum_at = HEADER_BYTES + length
         ends_at = checksum_at + CHECKSUM_BYTES
-        if (frame := self._whole_frame(checksum_at, ends_at)) is not None:
-            return frame
+        frame = self._whole_frame(checksum_at, ends_at)
+        return self._unusual_frame(length, checksum_at, ends_at) if frame is None else frame
+
+    def _unusual_frame(self, length: int, checksum_at: int, ends_at: int) -> Frame | RejectedBytes | None:
+        """Take a frame of any kind; None while more bytes are needed."""
         boundary = _LINE_END_OR_HEADER.search(self._buffer, HEADER_BYTES)
         first_boundary = boundary.start() if boundary else None
         # Only up to the boundary: whether bytes after it have come already must not matter.
@@ -145,7 +148,7 @@ class FrameReader:
     def _whole_frame(self, checksum_at: int, ends_at: int) -> Frame | None:
         """Take a usual frame: complete, no boundary within it, not encrypted, right checksum; else None.
 
-        `_next` gives the same result for it by more searches.
+        `_unusual_frame` gives the same result for it by more searches.
         """
         buffer = self._buffer
         if (

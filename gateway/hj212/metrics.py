@@ -40,3 +40,4 @@ RESENT = Counter("towntwin_hj212_resent_total", "Uploads that their station mark
 WRONG_LENGTHS = Counter(
     "towntwin_hj212_wrong_lengths_total", "Frames with a right checksum whose length field is wrong"
 )
+COMMANDS = Counter("towntwin_hj212_commands_total", "Commands sent to stations, by command (CN)", ["command"])

@@ -122,6 +122,11 @@ def build_frame(segment: Segment) -> bytes:
     ...     station="010000A8900016F000169DC0", flag=4))[-10:]
     b'&&&&3240\r\n'
     """
+    return frame_of(encode_segment(segment))
+
+
+def encode_segment(segment: Segment) -> bytes:
+    """Return the bytes of a data segment."""
     fields = [
         ("QN", segment.request),
         ("ST", segment.system),
@@ -134,7 +139,11 @@ def build_frame(segment: Segment) -> bytes:
         ("RF", "1" if segment.resent else ""),
     ]
     header = "".join(f"{name}={value};" for name, value in fields if value)
-    text = f"{header}{_CONTENT_START}{segment.content}{_CONTENT_END}".encode()
+    return f"{header}{_CONTENT_START}{segment.content}{_CONTENT_END}".encode()
+
+
+def frame_of(text: bytes) -> bytes:
+    """Return the frame of a data segment: length, segment, checksum, line end."""
     return b"##%04d%s%04X\r\n" % (len(text), text, hj212_checksum(text))
 
 
@@ -164,7 +173,7 @@ def _parsed_header(header: str) -> Segment:
 
 
 def _header_fields(header: str) -> dict[str, str]:
-    """Return the fields before the content by name, in capitals: some stations write FLAG, or a stray comma."""
+    """Return the fields before the content by name, in capitals: some stations write FLAG or stray commas."""
     fields = {}
     for part in header.split(";"):
         name, equals, value = part.partition("=")

@@ -42,11 +42,13 @@ class Outcome(NamedTuple):
     ----------
     entries : to be stored durably
     answer : frame to be sent afterwards, or None
+    segment : the frame's segment, if it is of a known station
 
     """
 
     entries: list[SpoolEntry]
     answer: bytes | None = None
+    segment: Segment | None = None
 
 
 class StationSession:
@@ -59,6 +61,7 @@ class StationSession:
     Attributes
     ----------
     station : the station that last sent a valid frame, or None
+    station_names : MN of all stations that sent one
 
     """
 
@@ -68,6 +71,7 @@ class StationSession:
         self._split_time_s: tuple[str, float] | None = None  # command and DataTime of a split transmission
         self._recent: OrderedDict[tuple[str, str, int | None], None] = OrderedDict()
         self.station: Station | None = None
+        self.station_names: set[str] = set()
 
     def receive(self, received: Frame | RejectedBytes) -> Outcome:
         """Process a frame, or bytes that are none."""
@@ -79,18 +83,19 @@ class StationSession:
             metrics.REJECTED.labels("segment").inc()
             return Outcome([self._rejection(received.segment, str(error))])
         self.station = station
+        self.station_names.add(station.station)
         metrics.FRAMES_OF.get(segment.command, metrics.OTHER_FRAMES).inc()
         if segment.command in RESPONSES:
-            return Outcome([])
+            return Outcome([], segment=segment)
         key = (segment.request, segment.command, segment.packet)
         if segment.request and key in self._recent:
             metrics.DUPLICATES.inc()
-            return Outcome([], self._answer(segment, station))
+            return Outcome([], self._answer(segment, station), segment)
         entries = self._entries(segment, station, received.segment)
         self._recent[key] = None
         if len(self._recent) > MAX_RECENT_UPLOADS:
             self._recent.popitem(last=False)
-        return Outcome(entries, self._answer(segment, station))
+        return Outcome(entries, self._answer(segment, station), segment)
 
     def _reject_bytes(self, received: RejectedBytes) -> Outcome:
         metrics.REJECTED.labels(received.reason.value).inc()
