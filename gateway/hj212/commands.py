@@ -35,7 +35,7 @@ REQUEST_ANSWER, RESULT = "9011", "9012"
 QN_READY, EXE_SUCCESS = 1, 1
 ENCRYPTED_COMMANDS = range(2000, 3000)  # HJ 212-2025, beside 1014 and 3020
 DEFAULT_PASSWORD = "123456"  # noqa: S105 - what stations have that nobody gave another one
-_RETURN_CODE = re.compile(r"(?:^|[;,])\s*(QnRtn|ExeRtn)=([0-9]{1,4})(?=[;,]|$)")
+RESULT_CODE = re.compile(r"(?:^|[;,])\s*(QnRtn|ExeRtn)=([0-9]{1,4})(?=[;,]|$)")
 
 
 class StationDialect(NamedTuple):
@@ -118,7 +118,7 @@ def station_answer(segment: Segment, device_id: str, *, is_upload: bool) -> Stat
     """Interpret a frame that carries a request number; None if it can be no answer to a command."""
     if not segment.request:
         return None
-    codes = {name: int(code) for name, code in _RETURN_CODE.findall(segment.content)}
+    codes = {name: int(code) for name, code in RESULT_CODE.findall(segment.content)}
     answer = StationAnswer(
         device_id=device_id,
         request=segment.request,

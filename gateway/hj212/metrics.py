@@ -41,3 +41,14 @@ WRONG_LENGTHS = Counter(
     "towntwin_hj212_wrong_lengths_total", "Frames with a right checksum whose length field is wrong"
 )
 COMMANDS = Counter("towntwin_hj212_commands_total", "Commands sent to stations, by command (CN)", ["command"])
+FORWARDED = Counter("towntwin_hj212_forwarded_total", "Frames sent to upper platforms", ["platform"])
+FORWARD_ANSWERED = Counter(
+    "towntwin_hj212_forward_answered_total", "Frames that an upper platform has answered", ["platform"]
+)
+FORWARD_REFUSED = Counter(
+    "towntwin_hj212_forward_refused_total", "Frames that an upper platform has refused", ["platform"]
+)
+FORWARD_WAITING = Gauge("towntwin_hj212_forward_waiting", "Frames that wait for an answer", ["platform"])
+FORWARD_EVICTED = Gauge(
+    "towntwin_hj212_forward_evicted", "Frames evicted from a full spool since the start", ["platform"]
+)
