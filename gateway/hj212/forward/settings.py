@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_PLATFORMS = 8
-_KEY = re.compile(r"[0-9A-Fa-f]{%d}" % (2 * KEY_BYTES))
+_KEY = re.compile(rf"[0-9A-Fa-f]{{{2 * KEY_BYTES}}}")
 Upload = Literal["2011", "2051", "2061", "2031"]
 
 
