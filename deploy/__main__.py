@@ -33,6 +33,7 @@ COMMANDS = (
     "db",
     "letters",
     "feedback",
+    "probe",
     "report",
     "doctor",
     "dashboards",

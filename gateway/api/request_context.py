@@ -19,6 +19,7 @@ from gateway.settings import Settings
 from ingest_service.storage.contract.store import Database, Reader, Store
 from ingest_service.storage.postgres.api_keys import ApiKeyStore
 from ingest_service.storage.postgres.limit_changes import LimitChangeLog
+from ingest_service.storage.postgres.maintenance import MaintenanceLog
 from ingest_service.storage.postgres.query_api import QueryApi
 from ingest_service.storage.postgres.station_commands import StationCommandLog
 
@@ -94,6 +95,11 @@ class RequestContext:
     def limit_changes(self) -> LimitChangeLog:
         """Log of adopted limits. Raises `ProblemError` on a store in memory."""
         return LimitChangeLog(self.scoped_database)
+
+    @property
+    def maintenance(self) -> MaintenanceLog:
+        """Maintenance and calibrations of probes. Raises `ProblemError` on a store in memory."""
+        return MaintenanceLog(self.scoped_database)
 
     @property
     def station_commands(self) -> StationCommandLog:

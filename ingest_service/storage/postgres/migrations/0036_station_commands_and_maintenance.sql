@@ -30,7 +30,7 @@ CREATE TABLE maintenance (
     maintenance_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     series_id integer NOT NULL REFERENCES series,
     begins timestamptz NOT NULL,
-    ends timestamptz CHECK (ends > begins),
+    ends timestamptz NOT NULL CHECK (ends > begins),
     who text NOT NULL,
     note text NOT NULL DEFAULT '',
     ended_by text
