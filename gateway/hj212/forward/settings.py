@@ -48,7 +48,7 @@ class UpperPlatform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     re_count: Annotated[int, Meta(ge=0, le=10)] = 3
     utc_offset: str = "+08:00"
     max_frames: Annotated[int, Meta(ge=100)] = 1_000_000
-    history_s: Annotated[float, Meta(ge=0)] = 0.0
+    history_s: Annotated[float, Meta(ge=0, le=3.2e7)] = 0.0
 
     @property
     def key_bytes(self) -> bytes | None:
