@@ -54,6 +54,31 @@ def hj212_checksum(segment: bytes) -> int:
     return _TABLE[state ^ segment[-1]]
 
 
+class ChecksumOfEnding:
+    """Computes checksums of segments that have the same ending, from the part before it alone.
+
+    >>> of_ending = ChecksumOfEnding(b"56789")
+    >>> f"{of_ending.checksum(b'1234'):04X}"
+    '2F80'
+    """
+
+    def __init__(self, ending: bytes) -> None:
+        last = len(ending) - 1
+        self._last_byte = ending[last]
+        self._row = last * 256
+        self._state = 0
+        for distance, byte in zip(range(last, 0, -1), ending[:last], strict=True):
+            self._state ^= int(_CONTRIBUTION[distance * 256 + byte])
+
+    def checksum(self, start: bytes) -> int:
+        """Return the checksum of ``start`` followed by the ending."""
+        register = _INITIAL
+        for byte in start:
+            register = _TABLE[(register >> 8) ^ byte]
+        state = self._state ^ int(_CONTRIBUTION[self._row + (register >> 8)])
+        return _TABLE[state ^ self._last_byte]
+
+
 def modbus_checksum(segment: bytes) -> int:
     """Return CRC-16/MODBUS of a data segment in the byte order of Modbus: low byte in the high half.
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from edge.wire.senml import Record
 from gateway.hj212.errors import SegmentError
 from gateway.hj212.stations import FactorSettings, codes_of_2005, factors, time_zone_of
 
@@ -55,19 +56,15 @@ class StationReading(msgspec.Struct, frozen=True, gc=False):
 
     Attributes
     ----------
-    channel : factor code, with ``.minute``, ``.hour`` or ``.day`` for means over a period
-    time_s : instant, or start of the period, Unix seconds [s]
-    value : number in ``unit``; None if the station marks it as missing
-    unit : unit of the factor, or None if the factor is unknown
+    record : its name is the factor code, with ``.minute``, ``.hour`` or ``.day`` for means over a period; its
+        time the instant, or the start of the period; its unit that of the factor, or None if the factor is
+        unknown; its value None if the station marks it as missing
     data_flag : letter of table 8 as sent, or ""
     quality : QARTOD flag for it
 
     """
 
-    channel: str
-    time_s: float
-    value: float | None
-    unit: str | None
+    record: Record
     data_flag: str
     quality: int
 
@@ -137,8 +134,8 @@ def uploaded_readings(
     >>> upload = Segment(command="2011", station="A1",
     ...     content="DataTime=20260101080000;w01001-Rtd=7.1,w01001-Flag=N;w21003-Rtd=-,w21003-Flag=D")
     >>> found = uploaded_readings(upload, Station(station="A1", area="a", device="d"))
-    >>> found.readings
-    [StationReading(channel='w01001', time_s=1767225600.0, value=7.1, unit='pH', data_flag='N', quality=1)]
+    >>> [(one.record.name, one.record.value, one.record.unit, one.quality) for one in found.readings]
+    [('w01001', 7.1, 'pH', 1)]
     >>> found.faults
     ["w21003: '-' is not a number"]
 
@@ -268,10 +265,12 @@ def _reading(
     sampled_s = _time_s(sampled, station.utc_offset) if sampled else None
     missing = number in station.missing
     return StationReading(
-        plan.channel,
-        time_s if sampled_s is None else sampled_s,
-        None if missing else number * plan.scale,
-        plan.unit,
+        Record(
+            name=plan.channel,
+            time_s=time_s if sampled_s is None else sampled_s,
+            value=None if missing else number * plan.scale,
+            unit=plan.unit,
+        ),
         data_flag[:4],
         MISSING if missing else DATA_FLAGS.get(data_flag[:4], SUSPECT) if data_flag else GOOD,
     )

@@ -8,17 +8,19 @@ becomes an entry with the property ``rejection``, which the platform stores whol
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from edge.agent.spool import SpoolEntry
 from edge.wire import receipts, senml
 from edge.wire.senml import Record
 from gateway.hj212 import metrics
+from gateway.hj212.checksum import ChecksumOfEnding
 from gateway.hj212.ciphers import decrypt_segment
 from gateway.hj212.errors import CipherError, Hj212Error
 from gateway.hj212.frames import ChecksumKind, Frame, RejectedBytes, RejectReason
 from gateway.hj212.readings import GOOD, UPLOADS, uploaded_readings
-from gateway.hj212.segment import VERSION_MASK, Segment, build_frame, decode_text, parse_segment
+from gateway.hj212.segment import VERSION_MASK, Segment, decode_text, encode_segment, parse_segment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -168,25 +170,35 @@ class StationSession:
             return None
         as_sent = station.acknowledge == "as_sent"
         version = (segment.flag or 0) & VERSION_MASK
-        return build_frame(
-            Segment(
-                request=segment.request,
-                system=segment.system if as_sent else INTERACTION_SYSTEM,
-                command=NOTIFICATION_ANSWER if segment.command == NOTIFICATION_COMMAND else UPLOAD_ANSWER,
-                password=segment.password,
-                station=segment.station,
-                flag=segment.flag if as_sent else version,
-            )
+        ending, of_ending = _answer_ending(
+            segment.system if as_sent else INTERACTION_SYSTEM,
+            NOTIFICATION_ANSWER if segment.command == NOTIFICATION_COMMAND else UPLOAD_ANSWER,
+            segment.password,
+            segment.station,
+            segment.flag if as_sent else version,
         )
+        start = f"QN={segment.request};".encode() if segment.request else b""
+        checksum = of_ending.checksum(start)
+        return b"##%04d%s%s%04X\r\n" % (len(start) + len(ending), start, ending, checksum)
+
+
+@lru_cache(maxsize=8192)
+def _answer_ending(
+    system: str, command: str, password: str, station: str, flag: int | None
+) -> tuple[bytes, ChecksumOfEnding]:
+    """Return what follows QN in answers to a station, which is the same in all of them."""
+    ending = encode_segment(
+        Segment(system=system, command=command, password=password, station=station, flag=flag)
+    )
+    return ending, ChecksumOfEnding(ending)
 
 
 def _messages(readings: list[StationReading], address: str) -> list[SpoolEntry]:
     """Return one SenML message for each quality flag; missing values are left out."""
     by_quality: dict[int, list[Record]] = {}
     for one in readings:
-        if one.value is not None:
-            record = Record(name=one.channel, time_s=one.time_s, value=one.value, unit=one.unit)
-            by_quality.setdefault(one.quality, []).append(record)
+        if one.record.value is not None:
+            by_quality.setdefault(one.quality, []).append(one.record)
     return [
         SpoolEntry(
             senml.encode_json(records),

@@ -55,7 +55,9 @@ def ask(store: PostgresStore, method: str, path: str, **body: Any) -> Response:
 def message(number: int, time_s: float, ph: float) -> Message:
     record = Record(name="ph", time_s=time_s, value=ph, unit="pH")
     properties = tuple(receipts.properties_of(SpoolPosition("e", number)))
-    return Message("towntwin/v1/330483-d1/d1/data", senml.encode_json([record]), time_s, properties=properties)
+    return Message(
+        "towntwin/v1/330483-d1/d1/data", senml.encode_json([record]), time_s, properties=properties
+    )
 
 
 def test_readings_in_maintenance_are_stored_flagged_and_raise_nothing(store: PostgresStore) -> None:

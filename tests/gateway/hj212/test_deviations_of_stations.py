@@ -193,7 +193,7 @@ def test_values_by_a_known_layout_are_those_of_the_slow_twin(
             found = function()
         except SegmentError as error:
             return str(error)
-        return sorted(found.readings, key=lambda one: one.channel), sorted(found.faults), found.time_s
+        return sorted(found.readings, key=lambda one: one.record.name), sorted(found.faults), found.time_s
 
     slow = result(lambda: readings._readings_anywhere(segment, station, None))
     for _ in range(2):  # the second time with the layout that the first has kept

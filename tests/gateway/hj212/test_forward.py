@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
     from ingest_service.storage.contract.store import Store
 
-PLATFORM = UpperPlatform(name="county", host="127.0.0.1", port=1, uploads=("2011", "2061"), history_s=4 * 3600.0)
+PLATFORM = UpperPlatform(
+    name="county", host="127.0.0.1", port=1, uploads=("2011", "2061"), history_s=4 * 3600.0
+)
 STATION = ReportedStation(station="A1", site="s1")
 COUNTY = '[[platforms]]\nname = "a"\nhost = "h"\nport = 1\n'
 NOW_S = START_US / 1e6 + 7200.0
