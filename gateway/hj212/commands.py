@@ -99,8 +99,8 @@ def command_content(command: str, parameters: dict[str, Any], *, utc_offset: str
     """
 
     def local(time_s: float) -> str:
-        moment = datetime.fromtimestamp(time_s, UTC).astimezone(time_zone_of(utc_offset))
-        return f"{moment:%Y%m%d%H%M%S}"
+        local_time = datetime.fromtimestamp(time_s, UTC).astimezone(time_zone_of(utc_offset))
+        return f"{local_time:%Y%m%d%H%M%S}"
 
     if command == "1012":
         factor = f"PolId={parameters['factor']};" if parameters.get("factor") else ""

@@ -139,10 +139,10 @@ class PlatformSender:
     def _request(self, number: int) -> str:
         """Return QN of a frame: 17 digits of local time, unique in its spool and the same in all attempts."""
         milliseconds = self._spool.request_of(number)
-        moment = datetime.fromtimestamp(milliseconds / 1000, UTC).astimezone(
+        local_time = datetime.fromtimestamp(milliseconds / 1000, UTC).astimezone(
             time_zone_of(self._platform.utc_offset)
         )
-        return f"{moment:%Y%m%d%H%M%S}{milliseconds % 1000:03d}"
+        return f"{local_time:%Y%m%d%H%M%S}{milliseconds % 1000:03d}"
 
     def _encoded(self, segment: Segment, request: str, *, is_resent: bool) -> bytes:
         marks = is_resent and self._platform.edition == 2025

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analytics.core.flags import Rule
-from gateway.hj212.forward.spool import SeenReading
+from gateway.hj212.forward.spool import ReportedReading
 from gateway.hj212.forward.uploads import mean_item, real_time_item, reported_factors, upload_segments
 from gateway.hj212.stations import time_zone_of
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ingest_service.storage.contract.store import Reader
 
 # A reading may be committed a while after it was received, behind others: what was received so long before
-# the cursor is read again, and told from what has been put by `ForwardSpool.unseen`.
+# the cursor is read again, and told from what has been put by `ForwardSpool.unreported`.
 OVERLAP_S = 900.0
 PAGE = 20_000
 PERIODS_S = {"2051": 600, "2061": 3600, "2031": 86_400}
@@ -70,13 +70,13 @@ class ForwardSource:
             if not len(rows):
                 return count
             keys = [
-                SeenReading(int(row["series_id"]), int(row["time_us"]), int(row["received_us"]))
+                ReportedReading(int(row["series_id"]), int(row["time_us"]), int(row["received_us"]))
                 for row in rows
             ]
             items: dict[tuple[str, int], list[str]] = {}
-            new = self._spool.unseen(keys)
-            for place in new:
-                row, key = rows[place], keys[place]
+            new = self._spool.unreported(keys)
+            for position in new:
+                row, key = rows[position], keys[position]
                 name, factor = owner[key.series_id]
                 item = real_time_item(
                     factor,
@@ -94,7 +94,7 @@ class ForwardSource:
             self._spool.put(
                 segments,
                 {RECEIVED: newest_us / 1e6},
-                seen=[keys[place] for place in new],
+                reported=[keys[position] for position in new],
                 forget_before_us=newest_us - round(2e6 * OVERLAP_S),
             )
             count += len(segments)

@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS frame (
     number INTEGER PRIMARY KEY AUTOINCREMENT, request INTEGER NOT NULL UNIQUE, segment BLOB NOT NULL,
     put_s REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, due_s REAL NOT NULL DEFAULT 0
 ) STRICT;
-CREATE TABLE IF NOT EXISTS seen (
+CREATE TABLE IF NOT EXISTS reported (
     series_id INTEGER NOT NULL, time_us INTEGER NOT NULL, received_us INTEGER NOT NULL,
     PRIMARY KEY (series_id, time_us)
 ) STRICT, WITHOUT ROWID;
@@ -52,7 +52,7 @@ class SpooledFrame(NamedTuple):
     attempts: int
 
 
-class SeenReading(NamedTuple):
+class ReportedReading(NamedTuple):
     """A reading that has been put into a frame."""
 
     series_id: int
@@ -97,13 +97,13 @@ class ForwardSpool:
             row = self._connection.execute("SELECT value FROM cursor WHERE name = ?", (name,)).fetchone()
             return None if row is None else float(row[0])
 
-    def unseen(self, readings: Sequence[SeenReading]) -> list[int]:
+    def unreported(self, readings: Sequence[ReportedReading]) -> list[int]:
         """Return the positions of the readings that are in no frame yet."""
         with self._lock:
-            query = "SELECT 1 FROM seen WHERE series_id = ? AND time_us = ?"
+            query = "SELECT 1 FROM reported WHERE series_id = ? AND time_us = ?"
             return [
-                place
-                for place, one in enumerate(readings)
+                position
+                for position, one in enumerate(readings)
                 if self._connection.execute(query, (one.series_id, one.time_us)).fetchone() is None
             ]
 
@@ -112,7 +112,7 @@ class ForwardSpool:
         segments: Iterable[Segment],
         cursors: Mapping[str, float],
         *,
-        seen: Sequence[SeenReading] = (),
+        reported: Sequence[ReportedReading] = (),
         forget_before_us: int = 0,
         now_s: float | None = None,
     ) -> None:
@@ -126,9 +126,9 @@ class ForwardSpool:
                     "INSERT INTO frame (request, segment, put_s) VALUES (?, ?, ?)",
                     (request, msgspec.json.encode(segment), put_s),
                 )
-            self._connection.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", seen)
+            self._connection.executemany("INSERT OR IGNORE INTO reported VALUES (?, ?, ?)", reported)
             if forget_before_us:
-                self._connection.execute("DELETE FROM seen WHERE received_us < ?", (forget_before_us,))
+                self._connection.execute("DELETE FROM reported WHERE received_us < ?", (forget_before_us,))
             self._connection.executemany(
                 "INSERT INTO cursor VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
                 [*cursors.items(), (_LAST_REQUEST, float(request))],
