@@ -22,7 +22,7 @@ log = structlog.get_logger()
 CommandIdParam = Annotated[int, query_params.ID_PATH]
 
 
-@router.post("", status_code=202, responses=problem_responses(404))
+@router.post("", responses=problem_responses(404))
 @requires(RequiredRight(ENGINEER, "devices"))
 def command(
     context: CurrentContext, device_id: str, request: models.StationCommandRequest

@@ -83,7 +83,7 @@ class Api:
 
     def command(self, device: str, **body: Any) -> int:
         response = self.send("POST", f"{device}/commands", body)
-        assert response.status_code == 202, response.text
+        assert response.status_code == 200, response.text
         return int(response.json()["command_id"])
 
     def wait_for(self, device: str, command_id: int, state: str) -> dict[str, Any]:
