@@ -65,7 +65,10 @@ def test_readings_in_maintenance_are_stored_flagged_and_raise_nothing(store: Pos
     assert [one["note"] for one in begun.json()] == ["new membrane", "new membrane"]
     assert ask(store, "POST", "devices/d1/maintenance", action="begin").json() == begun.json()
     now_s = time.time()
-    pipeline = BatchProcessor(store, Settings(), wait=lambda _: False)
+    skipped_s = [0.0]
+    pipeline = BatchProcessor(
+        store, Settings(), wait=lambda _: False, clock=lambda: time.time() + skipped_s[0]
+    )
     pipeline.open()
     pipeline.ingest([message(1, now_s + 1, 13.7), message(2, now_s + 7200, 7.2)])
     series_id = next(one.series_id for one in store.directory().series if one.quantity == "ph")
@@ -78,6 +81,7 @@ def test_readings_in_maintenance_are_stored_flagged_and_raise_nothing(store: Pos
     assert ended[0]["ended_by"] == ended[0]["who"]
     time.sleep(0.01)
     later_s = time.time()
+    skipped_s[0] = 60.0  # until ingest has read the directory again
     pipeline.ingest([message(3, later_s, 13.8)])
     (row,) = store.readings(series_id, later_s - 1e-3, later_s + 60, limit=9)
     assert not row["rules"] & Rule.DEVICE
@@ -113,7 +117,7 @@ def test_calibrations_give_the_drift_and_the_due_date(store: PostgresStore) -> N
 def test_the_command_does_the_same_and_is_audited(store: PostgresStore, timescale_dsn: str) -> None:
     def probe(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "deploy", "probe", *arguments, "--dsn", timescale_dsn],
+            [sys.executable, "-m", "deploy", "probe", "--dsn", timescale_dsn, *arguments],
             cwd=REPOSITORY, capture_output=True, text=True, check=False,
         )  # fmt: skip
 
