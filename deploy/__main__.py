@@ -34,6 +34,7 @@ COMMANDS = (
     "db",
     "letters",
     "feedback",
+    "probe",
     "report",
     "doctor",
     "dashboards",

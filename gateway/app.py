@@ -25,8 +25,10 @@ from gateway.api.routes import (
     judging,
     keys_and_audit,
     live,
+    maintenance,
     ngsi_ld,
     readings,
+    station_commands,
     twin,
 )
 from gateway.auth import login, openapi_security
@@ -71,6 +73,8 @@ ROUTE_MODULES = (  # routes are matched in this order: the most requested ones f
     live,
     dead_letters,
     assessments,
+    maintenance,
+    station_commands,
     ngsi_ld,
     sensorthings_routes,
     health,

@@ -24,6 +24,7 @@ Scope = Literal[
     "assessments",
     "audit",
     "console",
+    "devices",
     "directory",
     "enrolment",
     "feedback",

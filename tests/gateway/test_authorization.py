@@ -51,6 +51,9 @@ BODIES_BY_ROUTE: dict[str, dict[str, Any]] = {
     "POST /v1/enrolments/{enrolment_id}/decision": {"decision": "reject"},
     "POST /v1/judge": {"time": [1.79e9, 1.79e9 + 300], "value": [7.0, 7.1]},
     "POST /v1/series/{series_id}/trial": {**WIDE, "limits": {"score_strong": 9.0}},
+    "POST /v1/devices/{device_id}/commands": {"kind": "read-time"},
+    "POST /v1/devices/{device_id}/maintenance": {"action": "begin"},
+    "POST /v1/series/{series_id}/calibrations": {"reference": 7.0, "before": 7.1, "after": 7.0},
     "PUT /v1/series/{series_id}/limits": {"limits": {"score_strong": 9.0}, "note": "tried"},
 }
 QUERIES_BY_PATH: dict[str, dict[str, Any]] = {

@@ -27,6 +27,7 @@ from ingest_service.storage.contract.models import (
     Site,
 )
 from ingest_service.storage.postgres.enrolments import EnrolmentCode, EnrolmentStore, NewProposal
+from ingest_service.storage.postgres.station_commands import StationCommandLog
 from tests.support.gateway_access import MemoryApiKeyStore, gateway_app
 from tests.support.store_samples import anomaly, readings
 
@@ -54,6 +55,8 @@ class AreaContents(NamedTuple):
     path: str
     enrolment_id: int
     code_id: str
+    device_id: str
+    command_id: int
 
 
 class FourAreas(NamedTuple):
@@ -64,6 +67,17 @@ class FourAreas(NamedTuple):
     accounts: MemoryApiKeyStore
     contents_by_area: dict[str, AreaContents]
     headers: dict[Role, dict[str, str]]
+
+
+def command_of(store: PostgresStore, device_id: str) -> int:
+    """Return the id of a command to a device, inserted if there is none."""
+    log = StationCommandLog(store)
+    stored = log.of(device_id, limit=1)
+    inserted = stored[0] if stored else log.insert(
+        device_id, "1011", {}, who="tests", note="", expires_s=60, over_time_s=10, re_count=0
+    )  # fmt: skip
+    assert inserted is not None
+    return inserted.command_id
 
 
 @cache
@@ -154,6 +168,8 @@ def four_areas_gateway(store: PostgresStore) -> FourAreas:
             f"Things('{site}')",
             proposals[area_name],
             key.key_id,
+            f"device-{area_name}",
+            command_of(store, f"device-{area_name}"),
         )
     headers = {}
     for role in Role:
