@@ -2055,7 +2055,6 @@ BEGIN
 END
 $$;
 
-<<<<<<< HEAD
 -- 0035 pre: enrolment of devices: codes for technicians, proposals of devices, and their access to the broker.
 
 CREATE TABLE enrolment_code (
@@ -2121,7 +2120,9 @@ BEGIN
 EXCEPTION
     WHEN insufficient_privilege OR undefined_object OR undefined_function THEN
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
-=======
+END
+$$;
+
 -- 0036 pre: commands to HJ 212 stations, maintenance of probes and their calibrations (decision 0051).
 
 -- The gateway inserts commands, the HJ 212 server sends them and writes what becomes of them; both survive a restart of either.
@@ -2187,6 +2188,5 @@ BEGIN
 EXCEPTION
     WHEN insufficient_privilege OR undefined_object THEN
         RAISE NOTICE 'the wall was not built: this user may not make roles or schemas; see docs/access.md';
->>>>>>> w21d
 END
 $$;
