@@ -90,7 +90,7 @@ def seasonal_table(limits: Mapping[str, float]) -> Floats:
         if is_seasonal(name):
             limit, months, hours = parse_name(name)
             strictest = np.fmax if limit.endswith("_low") else np.fmin
-            cells = np.ix_([NAMES.index(limit)], months, hours)
+            cells = np.ix_(np.array([NAMES.index(limit)]), months, hours)
             table[cells] = strictest(table[cells], value)
     return table
 

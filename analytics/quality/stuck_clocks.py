@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Slots = NDArray[np.intp]
 
 VALUE, QUALITY, RULES = (SCALAR_COLUMN[name] for name in ("value_1", "quality_1", "rules_1"))
+FLAG_COLUMNS = np.array([QUALITY, RULES])
 
 
 def flag_stuck_clocks(
@@ -51,10 +52,10 @@ def flag_stuck_clocks(
     flags = np.where(is_other_reading, flags, np.uint8(Flag.PASS))
     is_stuck = flags >= Flag.SUSPECT
     touched = np.unique(slots[is_stuck])
-    before = state.scalars[np.ix_(touched, [QUALITY, RULES])]
+    before = state.scalars[np.ix_(touched, FLAG_COLUMNS)]
     np.maximum.at(state.scalars[:, QUALITY], slots[is_stuck], flags[is_stuck])
     rules = state.scalars[touched, RULES].astype(np.int64) | int(Rule.CLOCK)
     state.scalars[touched, RULES] = rules
-    has_changed = (state.scalars[np.ix_(touched, [QUALITY, RULES])] != before).any(axis=1)
+    has_changed = (state.scalars[np.ix_(touched, FLAG_COLUMNS)] != before).any(axis=1)
     changed: Slots = touched[has_changed]
     return changed

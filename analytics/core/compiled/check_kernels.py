@@ -76,7 +76,7 @@ def _climatology_flag(p: NDArray[Any], seasonal: NDArray[Any], table: int, s: in
 
 
 @inlined_kernel
-def run_checks(  # noqa: PLR0917 - the parameters of every kernel
+def run_checks(
     r: NDArray[Any],
     p: NDArray[Any],
     seasonal: NDArray[Any],
