@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from analytics.core import baseline, checks, events, novelty, rarity, tail_probability
+from analytics.core import baseline, checks, events, novelty, rarity, seasonal_limits, tail_probability
 from analytics.core.events import TickEvidence
 from analytics.core.flags import Flag, Rule
 from analytics.core.tail_probability import TailSums
@@ -110,6 +110,7 @@ def _run_checks(tick: Tick) -> tuple[Flags, Rules]:
         suspect_low=limits.suspect_low,
         suspect_high=limits.suspect_high,
     )
+    gross = np.maximum(gross, _climatology_flags(tick))
     with np.errstate(invalid="ignore", over="ignore"):
         step = value - rows["value_1"]
     rate = checks.rate_of_change_flags(step, tick.dt_s, limits.rate_suspect_per_s, limits.rate_fail_per_s)
@@ -130,6 +131,18 @@ def _run_checks(tick: Tick) -> tuple[Flags, Rules]:
         rules |= np.where(off, int(rule), 0)
         quality = np.where(off, np.maximum(quality, flags), quality)
     return quality, rules
+
+
+def _climatology_flags(tick: Tick) -> Flags:
+    """Return flags of QARTOD test 5: outside of the limits of the month and the hour of the local day."""
+    limits, flags = tick.limits, np.full(len(tick.value), Flag.PASS, np.uint8)
+    has_season = np.flatnonzero(limits.seasonal_of >= 0)
+    if len(has_season):
+        month, hour = checks.month_and_hour(tick.time_s[has_season], limits.day_offset_s[has_season])
+        cells = limits.seasonal[limits.seasonal_of[has_season], :, month, hour]
+        by_name = dict(zip(seasonal_limits.NAMES, cells.T, strict=True))
+        flags[has_season] = checks.gross_range(tick.value[has_season], **by_name)
+    return flags
 
 
 def _attenuated_signal_flags(tick: Tick) -> Flags:

@@ -9,7 +9,16 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
-from analytics.core import baseline, events, novelty, numpy_judge, rarity, tail_probability, tick
+from analytics.core import (
+    baseline,
+    events,
+    novelty,
+    numpy_judge,
+    rarity,
+    seasonal_limits,
+    tail_probability,
+    tick,
+)
 from analytics.core.flags import Flag, Rule
 from analytics.core.parameters import PARAMETER_COLUMN
 from analytics.core.state import BIN_S, SCALAR_COLUMN
@@ -153,9 +162,18 @@ ATTENUATED_SUSPECT = PARAMETER_COLUMN["attenuated_suspect"]
 ATTENUATED_FAIL = PARAMETER_COLUMN["attenuated_fail"]
 GAP_SUSPECT = PARAMETER_COLUMN["gap_suspect_s"]
 GAP_FAIL = PARAMETER_COLUMN["gap_fail_s"]
+STUCK_CLOCK_SUSPECT = PARAMETER_COLUMN["stuck_clock_suspect_s"]
+STUCK_CLOCK_FAIL = PARAMETER_COLUMN["stuck_clock_fail_s"]
 ADOPT = PARAMETER_COLUMN["adopt_s"]
 EVENT_GAP = PARAMETER_COLUMN["event_gap_s"]
 DAY_OFFSET = PARAMETER_COLUMN["day_offset_s"]
+
+SEASONAL_SUSPECT_LOW = seasonal_limits.NAMES.index("suspect_low")
+SEASONAL_SUSPECT_HIGH = seasonal_limits.NAMES.index("suspect_high")
+SEASONAL_FAIL_LOW = seasonal_limits.NAMES.index("fail_low")
+SEASONAL_FAIL_HIGH = seasonal_limits.NAMES.index("fail_high")
+DAYS_TO_1970 = 719_468  # from 0000-03-01 of the proleptic Gregorian calendar
+DAYS_IN_ERA = 146_097  # 400 years
 
 PASS = int(Flag.PASS)
 NOT_EVALUATED = int(Flag.NOT_EVALUATED)

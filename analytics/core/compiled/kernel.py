@@ -33,7 +33,7 @@ from analytics.core.state import BINS_PER_DAY, HOURS_PER_WEEK
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-INLINED_CODE_DIGEST = "8b2bc5377d7156e8"
+INLINED_CODE_DIGEST = "a9b3318886dbe47a"
 """Digest of the code and constants inlined from other modules; a test compares it.
 
 Numba's cache is invalidated by changes of this file alone.
@@ -366,6 +366,8 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
     time_s: NDArray[np.float64],
     value: NDArray[np.float64],
     p: NDArray[np.float64],
+    seasonal: NDArray[np.float64],
+    seasonal_of: NDArray[np.intp],
     state: tuple[NDArray[Any], ...],
     results: tuple[NDArray[Any], ...],
     revised: NDArray[np.float64],
@@ -380,6 +382,7 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
     time_s : (n,) measured time, Unix seconds [s]
     value : (n,) canonical unit; NaN means missing
     p : (n_series, len(DEFAULTS)) limits
+    seasonal, seasonal_of : limits by month and hour, and the table of each series (`Parameters`)
     state : arrays of the state, in the order of `analytics.core.state.COLUMNS_OF_ARRAY`
     results : (n,) each, filled: quality uint8, rules uint16, expected, spread, score, novelty float32
     revised : (n, 4) buffer: series, time, flag and rules of readings whose flag changed
@@ -403,7 +406,7 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
         dt = np.inf if np.isnan(r[s, k.TIME_1]) else t - r[s, k.TIME_1]
         quality, rules = k.MISSING, 0
         if present:
-            quality, rules = checks.run_checks(r, p, s, t, v, dt)
+            quality, rules = checks.run_checks(r, p, seasonal, seasonal_of, s, t, v, dt)
         is_warmed_up = r[s, k.COUNT] > 1 and t - r[s, k.FIRST_TIME] >= p[s, k.WARM_UP]
         rarity = rarities.rarity_scores(r, p, s, t, v, dt, present, usable)
         if not is_warmed_up:
