@@ -18,9 +18,18 @@ if TYPE_CHECKING:
 
 @inlined_kernel
 def _tail_score(
-    r: NDArray[Any], s: int, first_column: int, upwards: bool, ratio: float, score: float, per_month: float
+    r: NDArray[Any],
+    s: int,
+    first_column: int,
+    upwards: bool,
+    ratio: float,
+    priors: tuple[tuple[float, float, float, float], tuple[float, float, float, float]],
+    per_month: float,
 ) -> float:
-    """Return the score of a ratio, and learn it; the tail's eight scalars begin at ``first_column``."""
+    """Return the score of a ratio, and learn it; the tail's eight scalars begin at ``first_column``.
+
+    ``priors`` are those upwards and downwards.
+    """
     up = 0 if upwards else 1
     bound = r[s, first_column + up]
     gain = max(k.BOUND_GAIN, 0.5 / (1 + r[s, k.TAIL_COUNT]))
@@ -29,11 +38,12 @@ def _tail_score(
     r[s, other] = max(r[s, other] * shrunk, k.SMALLEST_BOUND)
     peak = r[s, first_column + 6]
     if ratio > bound:
-        n = r[s, first_column + 2 + up] + k.RARITY_PRIOR_EXCURSIONS
-        mean = (r[s, first_column + 4 + up] + k.RARITY_PRIOR_EXCURSIONS * k.PRIOR_EXCESS) / n
-        rate = n / (r[s, k.TAIL_COUNT] + k.PRIOR_VALUES)
+        excursions, values, excess_sum, score = priors[0] if upwards else priors[1]
+        n = r[s, first_column + 2 + up] + excursions
+        rate = n / (r[s, k.TAIL_COUNT] + values)
         excess = np.log(ratio / bound)
-        beyond = score - np.log10(rate * per_month) + k.TO_LOG10 * excess / mean
+        tail = np.log10(1 + excess / (r[s, first_column + 4 + up] + excess_sum))
+        beyond = score - np.log10(rate * per_month) + n * tail
         r[s, first_column + up] = max(bound * (1 + gain * (1 - k.BOUND_SHARE)), k.SMALLEST_BOUND)
         signed = excess if upwards else -excess
         if peak == 0 or (signed * peak > 0 and abs(signed) > abs(peak)):
@@ -44,9 +54,8 @@ def _tail_score(
     r[s, first_column + 7] += 1.0
     if peak != 0 and r[s, first_column + 7] >= k.RARITY_QUIET_VALUES:
         side = first_column + (2 if peak > 0 else 3)
-        mean = (r[s, side + 2] + k.RARITY_PRIOR_EXCURSIONS * k.PRIOR_EXCESS) / (
-            r[s, side] + k.RARITY_PRIOR_EXCURSIONS
-        )
+        excursions, values, excess_sum, score = priors[0] if peak > 0 else priors[1]
+        mean = (r[s, side + 2] + excess_sum) / (r[s, side] + excursions)
         r[s, side] += 1.0
         r[s, side + 2] += min(abs(peak), k.CLIPPED_EXCESSES * mean)
         r[s, first_column + 6] = 0.0
@@ -127,21 +136,21 @@ def rarity_scores(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in 
         r[s, k.RECENT_NOISE] += max(k.RECENT_NOISE_GAIN, early_gain) * (bend - r[s, k.RECENT_NOISE])
 
     if scored:
-        jump_score = _tail_score(r, s, k.JUMP_BOUND_UP, step >= 0, jump / scale, k.JUMP_SCORE, per_month)
+        jump_score = _tail_score(r, s, k.JUMP_BOUND_UP, step >= 0, jump / scale, k.JUMP_PRIORS, per_month)
         if has_two and r[s, k.STEP_SCALE] > 0:
             middle = max(min(before_that, before), min(max(before_that, before), v))
             height = before - middle
             ratio = abs(height) / r[s, k.STEP_SCALE]
-            spike_score = _tail_score(r, s, k.SPIKE_BOUND_UP, height >= 0, ratio, k.SPIKE_SCORE, per_month)
+            spike_score = _tail_score(r, s, k.SPIKE_BOUND_UP, height >= 0, ratio, k.SPIKE_PRIORS, per_month)
     if has_two and count > k.MIN_NOISE_VALUES:
         share = k.RESOLUTION_SHARE * resolution
         noise = (r[s, k.RECENT_NOISE] + share) / (r[s, k.USUAL_NOISE] + share)
         if noise >= 1:
-            noise_score = _tail_score(r, s, k.NOISE_BOUND_UP, True, noise, k.NOISE_SCORE, per_month)
+            noise_score = _tail_score(r, s, k.NOISE_BOUND_UP, True, noise, k.NOISE_PRIORS, per_month)
         else:
-            calm_score = _tail_score(r, s, k.NOISE_BOUND_UP, False, 1 / noise, k.CALM_SCORE, per_month)
+            calm_score = _tail_score(r, s, k.NOISE_BOUND_UP, False, 1 / noise, k.NOISE_PRIORS, per_month)
     if scored and run < k.MAX_RUN_SHARE * count:
-        still_score = _tail_score(r, s, k.STILL_BOUND_UP, True, run, k.STILL_SCORE, per_month)
+        still_score = _tail_score(r, s, k.STILL_BOUND_UP, True, run, k.STILL_PRIORS, per_month)
     if r[s, k.TAIL_COUNT] >= k.MAX_TAIL_COUNT:
         _forget(r, s)
 
