@@ -45,20 +45,20 @@ def score_of_tick(tick: Tick) -> Floats:
     rows["slow_level"] = np.where(starts, rows["level"], rows["slow_level"])
     since_s = np.where(is_known & ~starts, tick.time_s - rows["slow_time"], 0.0)
     updates = since_s >= UPDATE_S
+    since_s = np.where(updates, since_s, 0.0)
     rows["slow_time"] = np.where(starts | updates, tick.time_s, rows["slow_time"])
-    age_s = np.where(is_known, tick.time_s - rows["first_time"], 0.0)
-    distance = rows["level"] - rows["slow_level"]
-    spread = TO_SPREAD * rows["slow_deviation"]
-    z = np.abs(distance) / np.where(is_known, spread + tick.limits.spread_floor, 1.0)
-    has_learned = age_s >= LEARNED_S
-    clipped = np.where(has_learned, np.clip(distance, -CLIP_SCALES * spread, CLIP_SCALES * spread), distance)
-    gain = np.where(updates, since_s / (since_s + np.minimum(MEMORY_S, age_s)), 0.0)
-    scale_gain = np.where(updates, since_s / (since_s + np.minimum(SCALE_MEMORY_S, age_s)), 0.0)
-    rows["slow_level"] = rows["slow_level"] + gain * clipped
-    rows["slow_deviation"] = rows["slow_deviation"] + scale_gain * (
-        np.abs(clipped) - rows["slow_deviation"]
-    )
-    crosses = updates & has_learned & (z > LEAST) & (rows["drifting"] == 0)
+    age_s = np.where(updates, tick.time_s - rows["first_time"], 1.0)
+    distance = np.where(updates, rows["level"] - rows["slow_level"], 0.0)
+    scale = TO_SPREAD * rows["slow_deviation"] + tick.limits.spread_floor
+    has_learned = updates & (age_s >= LEARNED_S) & (scale > 0)
+    z = np.where(has_learned, np.abs(distance) / np.where(scale > 0, scale, 1.0), 0.0)
+    limit = CLIP_SCALES * np.where(has_learned, scale, np.inf)
+    clipped = np.minimum(np.maximum(distance, -limit), limit)
+    rows["slow_level"] = rows["slow_level"] + since_s / (since_s + np.minimum(MEMORY_S, age_s)) * clipped
+    rows["slow_deviation"] = rows["slow_deviation"] + since_s / (
+        since_s + np.minimum(SCALE_MEMORY_S, age_s)
+    ) * (np.abs(clipped) - rows["slow_deviation"])
+    crosses = (z > LEAST) & (rows["drifting"] == 0)
     rate = (rows["drifts"] + PRIOR_CROSSINGS) / (age_s / MONTH_S + PRIOR_MONTHS)
     score = SCORE_OF_RATE - np.log10(rate) + TAIL_POWER * np.log10(np.where(crosses, z, LEAST) / LEAST)
     rows["drifts"] = rows["drifts"] + crosses

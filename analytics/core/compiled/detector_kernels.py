@@ -153,18 +153,19 @@ def drift_score(r: NDArray[Any], p: NDArray[Any], s: int, t: float) -> float:
     r[s, k.SLOW_TIME] = t
     age = t - r[s, k.FIRST_TIME]
     distance = r[s, k.LEVEL] - r[s, k.SLOW_LEVEL]
-    spread = k.MEAN_DEVIATION_TO_SIGMA * r[s, k.SLOW_DEVIATION]
-    z = abs(distance) / (spread + p[s, k.SPREAD_FLOOR])
-    if age >= k.DRIFT_LEARNED_S:
-        clip = k.DRIFT_CLIP_SCALES * spread
-        distance = min(max(distance, -clip), clip)
+    scale = k.MEAN_DEVIATION_TO_SIGMA * r[s, k.SLOW_DEVIATION] + p[s, k.SPREAD_FLOOR]
+    z = 0.0
+    if age >= k.DRIFT_LEARNED_S and scale > 0:
+        z = abs(distance) / scale
+        limit = k.DRIFT_CLIP_SCALES * scale
+        distance = min(max(distance, -limit), limit)
     r[s, k.SLOW_LEVEL] += since / (since + min(k.DRIFT_MEMORY_S, age)) * distance
     r[s, k.SLOW_DEVIATION] += (
         since / (since + min(k.DRIFT_SCALE_MEMORY_S, age)) * (abs(distance) - r[s, k.SLOW_DEVIATION])
     )
     if z < k.DRIFT_ENDS:
         r[s, k.DRIFTING] = 0.0
-    if not (z > k.DRIFT_LEAST and age >= k.DRIFT_LEARNED_S and r[s, k.DRIFTING] == 0):
+    if not (z > k.DRIFT_LEAST and r[s, k.DRIFTING] == 0):
         return 0.0
     rate = (r[s, k.DRIFTS] + k.DRIFT_PRIOR_CROSSINGS) / (age / k.MONTH_S + k.DRIFT_PRIOR_MONTHS)
     r[s, k.DRIFTS] += 1.0
