@@ -81,7 +81,10 @@ def _draw(panel, failure: Failure) -> None:  # type: ignore[no-untyped-def]  # n
     day = (one.time_s - failure.start_s) / DAY_S
     panel.plot(day[shown], one.value[shown], color=LINE_COLOR, linewidth=0.7, marker=".", markersize=1.5)
     half_s = one.interval_s / 2
-    for spans, color, low, high in ((one.events, LABEL_COLOR, 0.0, 0.5), (failure.alarms, ALARM_COLOR, 0.5, 1.0)):
+    for spans, color, low, high in (
+        (one.events, LABEL_COLOR, 0.0, 0.5),
+        (failure.alarms, ALARM_COLOR, 0.5, 1.0),
+    ):
         met = overlaps(spans, np.array([[failure.start_s - margin_s, failure.end_s + margin_s]]))
         for start_s, end_s in spans[met]:
             panel.axvspan(

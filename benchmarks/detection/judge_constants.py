@@ -33,13 +33,9 @@ VARIANTS: dict[str, dict[str, float]] = {
     "prior of the tails × 0.4": {"prior": 0.4},
     "prior of the tails × 2.5": {"prior": 2.5},
     "clip of learned excesses 2": {"CLIPPED_EXCESSES": 2 / 3},
-    "bound exceeded by 2 %": {"BOUND_SHARE": 2},
-    "quiet time 24 values": {"RARITY_QUIET_VALUES": 2},
     "noise and calm, share × 2.5": {"noise": 2.5},
-    "noise over 64 values": {"RECENT_NOISE_GAIN": 0.25},
     "residual × 0.9": {"RESIDUAL_SHARE": 0.9},
     "residual × 1.1": {"RESIDUAL_SHARE": 1.1},
-    "residual beyond the budget × 4": {"BEYOND_BUDGET_SHARE": 4},
     "slow drift from 6.5 scales": {"DRIFT_LEAST": 1.3},
 }
 """Factors of constants, by variant; ``prior`` and ``noise`` are those of the tails' priors."""
@@ -103,7 +99,9 @@ def print_choice(chosen: Sequence[Family]) -> None:
     """Print each variant's mean, and per family the recall of the constants in use and of either choice."""
     water = [one for one in chosen if one.is_water]
     found = evaluate_variants(chosen)
-    print("\nconstants of the judge: mean over the water families of recall at the budgets, area; own rate by family")
+    print(
+        "\nconstants of the judge: mean over the water families of recall at the budgets, area; own rate by family"
+    )
     for name, by_family in found.items():
         recall = np.mean([by_family[one.name].recall for one in water], axis=0)
         area = float(np.mean([by_family[one.name].area for one in water]))

@@ -39,7 +39,9 @@ def family_scores(name: str, detector: Callable[[LabelledSeries], Scores], famil
 
     """
     module = sys.modules[detector.__module__]
-    digest = hashlib.sha256(f"{name}/{code_digest(str(module.__file__))}/{_data(family)}".encode()).hexdigest()
+    digest = hashlib.sha256(
+        f"{name}/{code_digest(str(module.__file__))}/{_data(family)}".encode()
+    ).hexdigest()
     path = FOLDER / f"{digest[:32]}.npz"
     if path.exists():
         with np.load(path) as stored:

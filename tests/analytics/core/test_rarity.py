@@ -117,7 +117,9 @@ def test_missing_values_are_an_anomaly_where_they_are_rare() -> None:
 def test_a_drift_of_weeks_is_found_before_the_value_returns() -> None:
     """A pH that fell by 1.0 in 14 days raised nothing until it was calibrated."""
     _, days = times(900.0)
-    value = 8 + 0.1 * np.sin(2 * np.pi * days) + autocorrelated(np.random.default_rng(1), len(days), 0.99, 0.05)
+    value = (
+        8 + 0.1 * np.sin(2 * np.pi * days) + autocorrelated(np.random.default_rng(1), len(days), 0.99, 0.05)
+    )
     clean = judged("ph", 900.0, value)
     value -= np.where((days >= 60) & (days < 74), (days - 60) / 14, 0.0)
     drifting = judged("ph", 900.0, value)
