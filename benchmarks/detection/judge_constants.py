@@ -99,9 +99,7 @@ def print_choice(chosen: Sequence[Family]) -> None:
     """Print each variant's mean, and per family the recall of the constants in use and of either choice."""
     water = [one for one in chosen if one.is_water]
     found = evaluate_variants(chosen)
-    print(
-        "\nconstants of the judge: mean over the water families of recall at the budgets, area; own rate by family"
-    )
+    print("\nconstants of the judge: mean recall of the water families at the budgets, area; own rates")
     for name, by_family in found.items():
         recall = np.mean([by_family[one.name].recall for one in water], axis=0)
         area = float(np.mean([by_family[one.name].area for one in water]))

@@ -184,7 +184,7 @@ def print_stated(table: Table, chosen: Sequence[Family], names: Sequence[str]) -
 
 
 def print_calibration(chosen: Sequence[Family]) -> None:
-    """Print the false alarms a series-month of anomalies beyond the score of each budget up to the default."""
+    """Print the false alarms a series-month of anomalies at the budgets up to the default."""
     budgets = (0.1, *(budget for budget in BUDGETS if budget <= 1))
     print("\nfalse alarms a series-month, measured at the judge's own budgets; events found at 1")
     print(f"{'':26}" + "".join(f"{budget:>8g}" for budget in budgets))

@@ -132,7 +132,7 @@ def test_a_drift_of_weeks_is_found_before_the_value_returns() -> None:
 
 
 def test_a_reported_level_is_no_slow_drift() -> None:
-    """A new level that is adopted after its anomaly must not be reported again while the reference follows."""
+    """A new level that is adopted after its anomaly is not reported again while the reference follows."""
     _, days = times(900.0)
     value = 8 + autocorrelated(np.random.default_rng(1), len(days), 0.9, 0.05) - 1.0 * (days >= 60)
     assert [day for day in begin_days(judged("ph", 900.0, value)) if day > 61] == []
