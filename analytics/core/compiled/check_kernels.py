@@ -76,7 +76,7 @@ def _climatology_flag(p: NDArray[Any], seasonal: NDArray[Any], table: int, s: in
 
 
 @inlined_kernel
-def run_checks(  # noqa: C901, PLR0917 - check by check
+def run_checks(  # noqa: C901 - check by check
     r: NDArray[Any],
     p: NDArray[Any],
     seasonal: NDArray[Any],
