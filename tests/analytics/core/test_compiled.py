@@ -121,7 +121,12 @@ def test_limits_by_month_and_hour_are_those_of_the_block_check(
     assert ((expected >= 3) == (inside & (values > 20))).all()
     for use_compiled in (True, False):
         found = judge(
-            State.empty(1), parameters, np.zeros(60, np.intp), time_s, values, use_compiled=use_compiled
+            State.empty(1),
+            parameters,
+            np.zeros(60, np.intp),
+            time_s.astype(np.float64),
+            values,
+            use_compiled=use_compiled,
         )
         assert (np.where(expected >= 3, expected, 2) == found.quality).all()
 
