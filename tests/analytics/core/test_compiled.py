@@ -106,7 +106,9 @@ def test_limits_by_month_and_hour_are_those_of_the_block_check(
     time_s = start_s + np.arange(60) * 50_000.0
     values = np.tile([10.0, 30.0, 50.0], 20)
     names = {f"suspect_high@{when}": 20.0, f"fail_high@{when}": 40.0}
-    parameters = Parameters.of(1, warm_up_s=1e12, day_offset_s=zone_h * 3600.0).with_seasonal({0: names})
+    parameters = Parameters.of(
+        1, warm_up_s=1e12, shift_least=np.nan, day_offset_s=zone_h * 3600.0
+    ).with_seasonal({0: names})
     months, hours = seasonal_limits.parse_name(f"suspect_high@{when}")[1:]
     expected = checks.climatology(
         values,
