@@ -1,4 +1,7 @@
-"""Fuzz target for atheris: feeds bytes to the wire decoders and to ingest's decoder, resolver and judge."""
+"""Fuzz targets for atheris: ingest's decoder, resolver and judge (``ingest``), or one decoder of the edge.
+
+The first argument is the name of the target, the others are those of atheris.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +10,25 @@ from contextlib import suppress
 
 import atheris
 
-with atheris.instrument_imports(include=["edge", "ingest_service.pipeline"]):
+with atheris.instrument_imports(
+    include=["edge", "ingest_service.pipeline", "pymodbus.framer", "pymodbus.pdu"]
+):
     from edge.wire import receipts, senml, senml_columns, status, topics
-    from edge.wire.errors import PayloadError, TopicError
+    from edge.wire.errors import EdgeError, PayloadError, TopicError
     from ingest_service.pipeline.decode import decode
     from ingest_service.pipeline.device_clocks import DeviceClocks
     from ingest_service.pipeline.message import Message
     from ingest_service.pipeline.series_resolver import SeriesResolver
     from ingest_service.pipeline.shard_judge import ShardJudge
     from tests.support import malformed_messages
+    from tests.support.edge_decoders import EDGE_DECODERS
 
 RESOLVER, CLOCKS = SeriesResolver(malformed_messages.DIRECTORY), DeviceClocks(tolerance_s=300)
 JUDGE = ShardJudge(malformed_messages.DIRECTORY)
 
 
-def one_input(data: bytes) -> None:
-    """Run one input: the first byte selects topic and retain flag, the rest is the payload."""
+def ingest_input(data: bytes) -> None:
+    """Run one input of ingest: the first byte selects topic and retain flag, the rest is the payload."""
     kind, payload = (data[0] if data else 0), data[1:]
     for content_type in (senml.CONTENT_TYPE_JSON, senml.CONTENT_TYPE_CBOR, None):
         with suppress(PayloadError):
@@ -42,5 +48,12 @@ def one_input(data: bytes) -> None:
         raise RuntimeError("the judge failed")
 
 
-atheris.Setup(sys.argv, one_input)
+def edge_input(data: bytes) -> None:
+    """Run one input of a decoder of the edge."""
+    with suppress(EdgeError):
+        EDGE_DECODERS[TARGET].decode(data)
+
+
+TARGET = sys.argv.pop(1)
+atheris.Setup(sys.argv, ingest_input if TARGET == "ingest" else edge_input)
 atheris.Fuzz()

@@ -1,9 +1,10 @@
-"""Measures the edge agent: resident memory, drain rate with fsync on, and an outage of the platform.
+"""Measures the edge agent: resident memory, drain rate with fsync on, kills, and an outage of the platform.
 
 The agent drains a spool of 100,000 readings, 50 in a message, to a real Mosquitto; a minimal subscriber sends
 a receipt for each message. The agent runs in an environment with the extra ``edge`` only. The baseline in the
 same run, alternating, is a bare paho publisher with QoS 1 and the same messages, without spool and receipts.
-With ``kills`` it runs the long form of tests/acceptance/test_agent_kills.py. Prints one JSON line.
+With ``kills`` it runs the long form of tests/acceptance/test_agent_kills.py, with ``outage`` what a town of
+40 devices sends while its ingest is away for an hour, in simulated time. Prints JSON lines.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from edge.wire.senml import Record
 from tests.support.agent_kills import run_agent_kills
 from tests.support.bare_environments import BareEnvironment, build_wheel
 from tests.support.throwaway_servers import fresh_database
+from tests.support.town_outage import town_cost
 
 if TYPE_CHECKING:
     from paho.mqtt.client import MQTTMessage
@@ -41,6 +43,11 @@ TIMEOUT_S = 300.0
 
 def main() -> None:
     """Run the benchmark."""
+    if "outage" in sys.argv:
+        for before_s in (0.0, 600.0, 86_400.0):
+            cost = town_cost(before_s=before_s)
+            print(json.dumps({"ran_before_s": before_s, **cost._asdict(), "surplus": round(cost.surplus, 4)}))
+        return
     with servers() as (postgres, mosquitto), tempfile.TemporaryDirectory() as folder:
         if "kills" in sys.argv:
             with fresh_database(postgres) as dsn:

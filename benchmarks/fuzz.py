@@ -1,9 +1,10 @@
-"""Fuzzes ingest's decoder, resolver and judge with malformed messages and counts unexpected exceptions.
+"""Fuzzes ingest's decoder, resolver and judge, and the edge's decoders, and counts unexpected exceptions.
 
 The first part generates 200,000 well-formed messages with invalid content, by
 `tests.support.malformed_messages`, and counts the outcomes. The second, if atheris is installed, feeds
-coverage-guided bytes to the decoders for some seconds. Set ``TOWNTWIN_BENCH_MESSAGES`` and
-``TOWNTWIN_BENCH_FUZZ_S`` for more of either.
+coverage-guided bytes to ingest and to each decoder of `tests.support.edge_decoders`, for five minutes each.
+Set ``TOWNTWIN_BENCH_MESSAGES`` and ``TOWNTWIN_BENCH_FUZZ_S`` for more or less of either. With names of
+targets (``python -m benchmarks fuzz sparkplug modbus``) only those are run, by coverage.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from ingest_service.pipeline.device_clocks import DeviceClocks
 from ingest_service.pipeline.series_resolver import SeriesResolver
 from ingest_service.pipeline.shard_judge import ShardJudge
 from tests.support import malformed_messages
+from tests.support.edge_decoders import EDGE_DECODERS
 
 MESSAGES = int(os.environ.get("TOWNTWIN_BENCH_MESSAGES", "200000"))
-GUIDED_DURATION_S = int(os.environ.get("TOWNTWIN_BENCH_FUZZ_S", "60"))
+GUIDED_DURATION_S = int(os.environ.get("TOWNTWIN_BENCH_FUZZ_S", "300"))
 BATCH = 50
 PROGRESS_INTERVAL = 20_000
 SEED = 15
+TARGETS = ("ingest", *EDGE_DECODERS)
 REPOSITORY = Path(__file__).parents[1]
 
 
@@ -69,13 +72,13 @@ def is_escape(outcome: str) -> bool:
     return outcome.startswith("escaped") or outcome == "judge failed"
 
 
-def run_guided(seconds: int) -> str:
-    """Run the coverage-guided fuzzer in a separate process; return a sentence on its result."""
+def run_guided(target: str, seconds: int) -> str:
+    """Run the coverage-guided fuzzer on a target in a separate process; return a sentence on its result."""
     if importlib.util.find_spec("atheris") is None:
         return "left out: atheris is not installed here (it has wheels for Linux on x86_64)"
     options = [f"-max_total_time={seconds}", "-max_len=4096", "-print_final_stats=1"]
     found = subprocess.run(
-        [sys.executable, "-m", "benchmarks._fuzz_target", *options],
+        [sys.executable, "-m", "benchmarks._fuzz_target", target, *options],
         cwd=REPOSITORY, capture_output=True, text=True, check=False,
     )  # fmt: skip
     runs = [line.split()[-1] for line in found.stderr.splitlines() if "number_of_executed_units" in line]
@@ -86,7 +89,20 @@ def run_guided(seconds: int) -> str:
 
 
 def main() -> None:
-    """Run both parts; print a table and a JSON line."""
+    """Run both parts, or the targets that are named; print a table and a JSON line."""
+    targets = sys.argv[2:]
+    escapes = 0 if targets else run_generated()
+    by_coverage: dict[str, str] = {}
+    for target in targets or TARGETS:
+        by_coverage[target] = run_guided(target, GUIDED_DURATION_S)
+        print(f"guided by coverage: {target}: {by_coverage[target]}", flush=True)
+    print(json.dumps({"escapes": escapes, "guided": by_coverage}))
+    if escapes or any(one.startswith("an escape") for one in by_coverage.values()):
+        sys.exit(1)
+
+
+def run_generated() -> int:
+    """Run the generated messages; print a table, and return the number of escapes."""
     begun_s = time.perf_counter()
     outcomes = run_structured(MESSAGES)
     took_s = time.perf_counter() - begun_s
@@ -94,8 +110,5 @@ def main() -> None:
     for outcome, count in outcomes.most_common():
         print(f"  {outcome:32} {count:>9,}")
     print(f"{MESSAGES:,} messages in {took_s:.0f} s, {escapes} escapes")
-    by_coverage = run_guided(GUIDED_DURATION_S)
-    print(f"guided by coverage: {by_coverage}")
-    print(json.dumps({"messages": MESSAGES, "escapes": escapes, "outcomes": outcomes, "guided": by_coverage}))
-    if escapes or by_coverage.startswith("an escape"):
-        sys.exit(1)
+    print(json.dumps({"messages": MESSAGES, "escapes": escapes, "outcomes": outcomes}))
+    return escapes

@@ -24,7 +24,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import psycopg
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from tests.support.throwaway_servers import PostgresServer
 
 READINGS = int(os.environ.get("TOWNTWIN_BENCH_READINGS", "2000000"))
-SINGLES = READINGS // 20
+SINGLES = int(os.environ.get("TOWNTWIN_BENCH_SINGLES", str(READINGS // 20)))
 ROUNDS = int(os.environ.get("TOWNTWIN_BENCH_ROUNDS", "3"))
 COPY_BATCH = 65_536
 SESSION = "towntwin-ingest-main"
@@ -62,17 +62,27 @@ COPY_OUT = """COPY (SELECT "time", received, value, series_id, expected, spread,
     ORDER BY tableoid, ctid) TO STDOUT (FORMAT binary)"""
 
 
-def end_to_end(dsn: str, port: int, messages: Messages, readings: int, log: Path) -> float:
-    """Return readings/s from the start of the session until all of them are committed."""
+class EndToEnd(NamedTuple):
+    """Readings/s, processor time of the ingest process per million readings [s], and its memory [bytes]."""
+
+    per_s: float
+    cpu_s_per_million: float
+    memory_bytes: float
+
+
+def end_to_end(dsn: str, port: int, messages: Messages, readings: int, log: Path) -> EndToEnd:
+    """Measure from the start of the session until all readings are committed."""
     ingest = IngestProcess(dsn, port, log)
     ingest.subscribe()
     publish_from_process(port, messages)
     with ingest.running():
-        began_s = time.perf_counter()
+        began_s, began_cpu_s = time.perf_counter(), ingest.metric("process_cpu_seconds_total")
         ingest.wait_for(readings)
         took_s = time.perf_counter() - began_s
+        cpu_s = ingest.metric("process_cpu_seconds_total") - began_cpu_s
+        memory_bytes = ingest.metric("process_resident_memory_bytes")
     assert count_readings(dsn) == readings, "what was counted must be there"
-    return readings / took_s
+    return EndToEnd(readings / took_s, cpu_s / readings * 1e6, memory_bytes)
 
 
 def committed_rows(dsn: str) -> NDArray[np.void]:
@@ -109,7 +119,7 @@ def prepared_database(database: PostgresServer, port: int) -> Iterator[str]:
 
 def rates(
     database: PostgresServer, port: int, packs: Messages, singles: Messages, logs: Path
-) -> tuple[float, ...]:
+) -> tuple[float, EndToEnd, float, EndToEnd]:
     """Measure one round of a to d."""
     with prepared_database(database, port) as dsn:
         b = end_to_end(dsn, port, packs, READINGS, logs / "b.log")
@@ -129,20 +139,27 @@ def main() -> None:
         rounds = [rates(database, broker.port, packs, singles, logs) for _ in range(ROUNDS)]
         with prepared_database(database, broker.port) as dsn:
             e = measure_latency(dsn, broker.port, logs)
-    a, b, c, d = (max(found) for found in zip(*rounds, strict=True))
+    copies, packed, receivers, single = zip(*rounds, strict=True)
+    a, b, c, d = max(copies), max(packed), max(receivers), max(single)
+    cpu_b, cpu_d = (min(one.cpu_s_per_million for one in found) for found in (packed, single))
     table = {
         f"a  bare binary COPY of {READINGS:,} rows, readings/s": f"{a:,.0f}",
-        "b  end to end, 100 a message, readings/s": f"{b:,.0f}",
+        "b  end to end, 100 a message, readings/s": f"{b.per_s:,.0f}",
+        "b  processor time of ingest per million readings": f"{cpu_b:.1f} s",
         "c  bare paho receiver, messages/s": f"{c:,.0f}",
-        "d  end to end, 1 a message, readings/s": f"{d:,.0f}",
+        "d  end to end, 1 a message, readings/s": f"{d.per_s:,.0f}",
+        "d  processor time of ingest per million readings": f"{cpu_d:.1f} s",
+        "d  memory of ingest (RSS)": f"{max(one.memory_bytes for one in single) / 1e6:.0f} MB",
         "e  publish to receipt at 5,000 readings/s, p50 / p99": f"{e.commit_p50:.3f} / {e.commit_p99:.3f} s",
         "e  publish to anomaly in the API, p50 / p99": f"{e.anomaly_p50:.3f} / {e.anomaly_p99:.3f} s",
     }
     print("\n".join(f"{name:64}{value:>18}" for name, value in table.items()))
     line = {
-        "ratio_copy": b / a,
-        "ratio_paho": d / c,
-        "readings_per_s": b,
+        "ratio_copy": b.per_s / a,
+        "ratio_paho": d.per_s / c,
+        "readings_per_s": b.per_s,
+        "singles_per_s": d.per_s,
+        "cpu_s_per_million_singles": cpu_d,
         "commit_p99_s": e.commit_p99,
         "anomaly_p99_s": e.anomaly_p99,
     }

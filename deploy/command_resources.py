@@ -9,7 +9,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from deploy.settings import SettingsError, load_settings
-from edge.wire import broker_address
+from edge.wire import broker_address, broker_tls
+from edge.wire.broker_address import TlsFiles
 from edge.wire.errors import WireError
 from ingest_service.storage.settings import Settings
 
@@ -45,10 +46,20 @@ def broker_of_settings(common: CommonSettings) -> BrokerAddress:
     """Return the broker address of the settings. Raises `SettingsError` if missing or invalid."""
     if common.broker is None:
         raise SettingsError("TOWNTWIN_BROKER names no broker: give --broker mqtt://host:port")
+    files = TlsFiles(common.broker_ca, common.broker_certificate, common.broker_key)
     try:
-        return broker_address.parse_broker_address(common.broker)
+        return check_tls(
+            broker_address.parse_broker_address(common.broker, files, common.broker_password_file)
+        )
     except WireError as error:
         raise SettingsError(f"TOWNTWIN_BROKER: {error}") from error
+
+
+def check_tls(broker: BrokerAddress) -> BrokerAddress:
+    """Return a broker's address once its TLS files are found usable. Raises `TlsError`."""
+    if broker.tls is not None:
+        broker_tls.make_context(broker.tls)
+    return broker
 
 
 def stop_on_signals(grace_s: float | None = None) -> threading.Event:

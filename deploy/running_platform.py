@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
 
 from deploy.embedded.server_environment import default_folder
+from deploy.settings import BROKER_FILE_SETTINGS
 from deploy.up import state_file
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 # Not the platform's own processes: a second ingest or service would compete with those of `up`.
 COMMANDS_USING_RUNNING_UP = frozenset(
-    {"dashboards", "doctor", "edge", "enrol", "feedback", "key", "letters", "report"}
+    {"dashboards", "doctor", "edge", "enrol", "feedback", "key", "letters", "probe", "report"}
 )
 
 
@@ -34,7 +36,10 @@ def with_running_platform(common: CommonSettings, command: str) -> CommonSetting
         f" database {without_password(running_state.dsn)}, broker {without_password(running_state.broker)}",
         file=sys.stderr,
     )
-    return msgspec.structs.replace(common, dsn=running_state.dsn, broker=running_state.broker)
+    files = {
+        name: Path(path) for name, path in running_state.broker_files.items() if name in BROKER_FILE_SETTINGS
+    }
+    return msgspec.structs.replace(common, dsn=running_state.dsn, broker=running_state.broker, **files)
 
 
 GRAFANA_SSLMODES = ("disable", "require", "verify-ca", "verify-full")

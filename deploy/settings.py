@@ -39,7 +39,27 @@ class CommonSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     broker: Annotated[
         str | None,
-        Meta(description="Broker: mqtt://user:password@host:port; without it `up` brings its own."),
+        Meta(
+            description="Broker: mqtt://host:port, or mqtts://host:port with TLS; user:password@ before the"
+            " host in the environment only; without it `up` brings its own.",
+            extra={"password": "not by flag"},
+        ),
+    ] = None
+    broker_password_file: Annotated[
+        Path | None, Meta(description="File with the password of the broker's user in its first line.")
+    ] = None
+    broker_ca: Annotated[
+        Path | None,
+        Meta(
+            description="Certificate of the authority (PEM) that signed the broker's certificate, for"
+            " mqtts://; without it those of the operating system."
+        ),
+    ] = None
+    broker_certificate: Annotated[
+        Path | None, Meta(description="Client certificate (PEM) for mqtts://, with its chain.")
+    ] = None
+    broker_key: Annotated[
+        Path | None, Meta(description="Key of the client certificate (PEM, not encrypted).")
     ] = None
     folder: Annotated[
         Path | None,
@@ -56,6 +76,9 @@ class CommonSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "info"
 
 
+BROKER_FILE_SETTINGS = ("broker_password_file", "broker_ca", "broker_certificate", "broker_key")
+
+
 class SettingRow(msgspec.Struct, frozen=True):
     """One setting: its field, flag, environment variable, default, unit and description."""
 
@@ -66,6 +89,7 @@ class SettingRow(msgspec.Struct, frozen=True):
     unit: str
     sentence: str
     repeated: bool
+    takes_password_by_flag: bool = True
 
 
 def setting_rows(settings: type[msgspec.Struct], process: str | None) -> Iterator[SettingRow]:
@@ -86,6 +110,7 @@ def setting_rows(settings: type[msgspec.Struct], process: str | None) -> Iterato
             unit=str((meta.extra or {}).get("unit", "")),
             sentence=meta.description or "",
             repeated=get_origin(inner) is list,
+            takes_password_by_flag="password" not in (meta.extra or {}),
         )
 
 
@@ -122,6 +147,8 @@ def load_settings(
         value, source = (flag, row.flag) if flag is not None else (environ.get(row.variable), row.variable)
         if value is None:
             continue
+        if flag is not None and not row.takes_password_by_flag:
+            _check_no_password(row, flag)
         read: Any = [part.strip() for part in value.split(",") if part.strip()] if row.repeated else value
         try:
             msgspec.convert({row.name: read}, settings, strict=False, dec_hook=_decode_text)
@@ -132,6 +159,17 @@ def load_settings(
             ) from error
         values[row.name] = read
     return msgspec.convert(values, settings, strict=False, dec_hook=_decode_text)
+
+
+def _check_no_password(row: SettingRow, flag: str) -> None:
+    """Raise `SettingsError` for a URL with a password: a command line is readable by every user."""
+    _, is_user_given, rest = flag.partition("://")
+    user, is_host_given, _ = rest.rpartition("@")
+    if is_user_given and is_host_given and ":" in user:
+        raise SettingsError(
+            f"{row.flag} has a password, which every user of this machine can read in the list of processes:"
+            f" put it in {row.variable}, or in a file ({row.flag}-password-file)"
+        )
 
 
 def default_text(default: object) -> str:

@@ -21,6 +21,7 @@ from gateway.api.routes import (
     directory,
     documentation,
     duty,
+    enrolment,
     feedback,
     health,
     incident_reports,
@@ -29,9 +30,11 @@ from gateway.api.routes import (
     judging,
     keys_and_audit,
     live,
+    maintenance,
     ngsi_ld,
     notifications,
     readings,
+    station_commands,
     twin,
 )
 from gateway.auth import login, openapi_security
@@ -91,6 +94,8 @@ ROUTE_MODULES = (  # routes are matched in this order: the most requested ones f
     live,
     dead_letters,
     assessments,
+    maintenance,
+    station_commands,
     ngsi_ld,
     duty,
     notifications,
@@ -99,6 +104,7 @@ ROUTE_MODULES = (  # routes are matched in this order: the most requested ones f
     incident_requests,
     incidents,
     health,
+    enrolment,
     keys_and_audit,
     login,
     acknowledgement,
@@ -167,6 +173,7 @@ def create_app(
     _install_routes(app, CONSOLE_MODULES if console else ())
     authenticator = Authenticator(accounts, settings, app.state.route_rights)
     app.state.authenticator = authenticator
+    app.state.enrolment_failures = enrolment.new_failure_limiter()
     app.state.upload_pool = upload_pool
     app.state.heavy = heavy
     app.state.request_queues = request_queues

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -124,6 +125,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ge=64,
         ),
     ] = 1600
+    device_broker: Annotated[
+        str | None,
+        Meta(description="Broker of enrolled devices, as they reach it: mqtts://host:8883."),
+    ] = None
+    device_ca: Annotated[
+        Path | None,
+        Meta(description="Certificate of the authority (PEM) of that broker, which enrolled devices get."),
+    ] = None
+    broker_access: Annotated[
+        Literal["managed", "none"],
+        Meta(
+            description="Whether `towntwin access` manages the broker's users: `none` for a broker without"
+            " access control, where enrolment gives devices a name and no protection."
+        ),
+    ] = "managed"
     page_rows: Annotated[int, Meta(description="Rows in one page at most.", extra={"unit": "rows"}, ge=1)] = (
         10_000
     )

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Flags = NDArray[np.uint8]
     Positions = NDArray[np.intp]
 
-VERSION = "5"
+VERSION = "6"
 # Readings per call of the compiled path: bounds its buffers for closed events to 50 MB.
 COMPILED_BLOCK_READINGS = 100_000
 
@@ -147,7 +147,15 @@ def _judge_compiled(
         part_series, part = series[at], results.part(at)
         buffers = (revised[: len(part_series)], closed[: len(part_series)], still_open[: len(part_series)])
         n_revised, n_closed, _ = _load_kernel().judge_block(
-            part_series, time_s[at], value[at], parameters.by_series, arrays, part, *buffers
+            part_series,
+            time_s[at],
+            value[at],
+            parameters.by_series,
+            parameters.seasonal,
+            parameters.seasonal_of,
+            arrays,
+            part,
+            *buffers,
         )
         all_revised.append(revised[:n_revised].copy())
         all_closed.append(closed[:n_closed].copy())

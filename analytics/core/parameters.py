@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from analytics.core import seasonal_limits
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -44,6 +46,8 @@ DEFAULTS: dict[str, float] = {
     "attenuated_fail": np.nan,
     "gap_suspect_s": np.nan,
     "gap_fail_s": np.nan,
+    "stuck_clock_suspect_s": np.nan,
+    "stuck_clock_fail_s": np.nan,
     "adopt_s": 86_400.0,
     "event_gap_s": 3_600.0,
     "day_offset_s": 0.0,
@@ -65,6 +69,7 @@ _LIMITS_IN_ORDER = (
     ("spike_suspect", "spike_fail"),
     ("flat_suspect_s", "flat_fail_s"),
     ("gap_suspect_s", "gap_fail_s"),
+    ("stuck_clock_suspect_s", "stuck_clock_fail_s"),
     ("score_close", "score_weak"),
     ("score_weak", "score_strong"),
     ("attenuated_fail", "attenuated_suspect"),
@@ -140,6 +145,8 @@ def parameter_problems(limits: Mapping[str, float | None], base: Mapping[str, fl
                 f"{name} {value:g} must be above 0 and at most {MAX_ALARM_BUDGET:g} (false alarms that are"
                 " accepted a month)"
             )
+        elif seasonal_limits.is_seasonal(name):
+            problems += _name_problems(name)
         elif name not in DEFAULTS:
             suggestions = get_close_matches(name.lower(), [*DEFAULTS, ALARM_BUDGET], 1)
             remedy = (
@@ -148,7 +155,7 @@ def parameter_problems(limits: Mapping[str, float | None], base: Mapping[str, fl
                 else f": there are {', '.join([ALARM_BUDGET, *DEFAULTS])}"
             )
             problems.append(f"there is no limit {name[:80]!r}{remedy}")
-        elif value is not None and not isfinite(value):
+        if name != ALARM_BUDGET and value is not None and not isfinite(value):
             problems.append(f"{name} {value:g} is not a finite number")
     if problems:
         return problems
@@ -156,12 +163,23 @@ def parameter_problems(limits: Mapping[str, float | None], base: Mapping[str, fl
     for low, high in _LIMITS_IN_ORDER:
         if effective[low] > effective[high] and (low in limits or high in limits):
             problems.append(f"{low} {effective[low]:g} is above {high} {effective[high]:g}")
+    given = {name: value for name, value in limits.items() if value is not None}
+    problems += seasonal_limits.contradictions(seasonal_limits.seasonal_table(given))
     problems += [
         f"{name} {effective[name]:g} must be above 0"
         for name in _POSITIVE_LIMITS
         if name in limits and not effective[name] > 0
     ]
     return problems
+
+
+def _name_problems(name: str) -> list[str]:
+    """Return what is wrong with the name of a seasonal limit, at most one sentence."""
+    try:
+        seasonal_limits.parse_name(name)
+    except ValueError as error:
+        return [str(error)]
+    return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,16 +204,22 @@ class Parameters:
     step_deviations : number of usual steps (root mean square) above which a step is physically implausible
     attenuated_s, attenuated_suspect, attenuated_fail : memory [s] and smallest standard deviations
     gap_suspect_s, gap_fail_s : gap (QARTOD test 1), time since the value before [s]
+    stuck_clock_suspect_s, stuck_clock_fail_s : times for which the clock of a device may stand still while
+        readings arrive [s]; applied by ingest, which knows when a reading was received
     adopt_s : duration after which a new level is learned [s]
     event_gap_s : flagged readings closer than this, or than 24 reporting intervals, belong to one event [s]
     day_offset_s : local time minus UTC, for the daily profile [s]
     table : ``(len(DEFAULTS), n_series)``, whose rows the other attributes are
     by_series : its transpose, (n_series, len(DEFAULTS)), contiguous
+    seasonal : (n_tables, *seasonal_limits.SHAPE), limits by month and hour of the local day (QARTOD test 5)
+    seasonal_of : (n_series,), index of the table of each series; −1 without one
 
     """
 
     table: NDArray[np.float64]
     by_series: NDArray[np.float64]
+    seasonal: NDArray[np.float64]
+    seasonal_of: NDArray[np.intp]
     fail_low: NDArray[np.float64]
     fail_high: NDArray[np.float64]
     suspect_low: NDArray[np.float64]
@@ -224,6 +248,8 @@ class Parameters:
     attenuated_fail: NDArray[np.float64]
     gap_suspect_s: NDArray[np.float64]
     gap_fail_s: NDArray[np.float64]
+    stuck_clock_suspect_s: NDArray[np.float64]
+    stuck_clock_fail_s: NDArray[np.float64]
     adopt_s: NDArray[np.float64]
     event_gap_s: NDArray[np.float64]
     day_offset_s: NDArray[np.float64]
@@ -254,9 +280,33 @@ class Parameters:
         return parameters
 
     @classmethod
-    def from_table(cls, table: NDArray[np.float64]) -> Self:
+    def from_table(
+        cls,
+        table: NDArray[np.float64],
+        seasonal: NDArray[np.float64] | None = None,
+        seasonal_of: NDArray[np.intp] | None = None,
+    ) -> Self:
         """Build limits, unvalidated, from rows in the order of `DEFAULTS`, ``(len(DEFAULTS), n_series)``."""
-        return cls(table, np.ascontiguousarray(table.T), *table)
+        if seasonal is None or seasonal_of is None:
+            seasonal = np.empty((0, *seasonal_limits.SHAPE))
+            seasonal_of = np.full(table.shape[1], -1, np.intp)
+        return cls(table, np.ascontiguousarray(table.T), seasonal, seasonal_of, *table)
+
+    def with_seasonal(self, limits_by_series: Mapping[int, Mapping[str, float]]) -> Self:
+        """Return these limits with the seasonal ones (`seasonal_limits`) of some series, by their index.
+
+        Raises
+        ------
+        ValueError
+            On the name of no seasonal limit.
+
+        """
+        tables = [seasonal_limits.seasonal_table(limits) for limits in limits_by_series.values()]
+        seasonal_of = np.full(self.table.shape[1], -1, np.intp)
+        seasonal_of[list(limits_by_series)] = np.arange(len(tables))
+        return type(self).from_table(
+            self.table, np.array(tables).reshape(-1, *seasonal_limits.SHAPE), seasonal_of
+        )
 
     def check(self) -> None:
         """Raise ValueError if limits contradict each other."""
@@ -272,4 +322,4 @@ class Parameters:
 
     def select_series(self, series: NDArray[np.intp] | slice) -> Self:
         """Return the limits of some series."""
-        return type(self).from_table(self.table[:, series])
+        return type(self).from_table(self.table[:, series], self.seasonal, self.seasonal_of[series])

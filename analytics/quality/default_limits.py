@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from analytics.core import feedback, parameters
+from analytics.core import feedback, parameters, seasonal_limits
 from analytics.core.parameters import DEFAULTS, Parameters
 from edge.wire.quantities import QUANTITIES
 from ingest_service.storage.contract.models import Series
@@ -113,6 +113,8 @@ def judge_parameters(series: Sequence[Series]) -> Parameters:
     n = len(series)
     columns: dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]] = {}
 
+    seasonal: dict[int, dict[str, float]] = {}
+
     def set_limit(name: str, slot: int, value: float) -> None:
         if name not in columns:
             columns[name] = getattr(Parameters.of(n), name).copy()
@@ -125,8 +127,11 @@ def judge_parameters(series: Sequence[Series]) -> Parameters:
                 f"series {one.site_id}/{one.quantity}: {'; '.join(series_problems)}; see docs/detection.md"
             )
         for name, value in effective_limits(one).items():
-            set_limit(name, slot, value)
-    return Parameters.of(n, **columns)
+            if seasonal_limits.is_seasonal(name):
+                seasonal.setdefault(slot, {})[name] = value
+            else:
+                set_limit(name, slot, value)
+    return Parameters.of(n, **columns).with_seasonal(seasonal)
 
 
 def effective_limits(series: Series) -> dict[str, float]:

@@ -13,6 +13,7 @@ from analytics.core import evaluation
 from analytics.core import judge as core
 from analytics.core.flags import Flag
 from analytics.core.parameters import ALARM_BUDGET, DEFAULTS
+from analytics.core.seasonal_limits import is_seasonal
 from analytics.core.state import State
 from analytics.quality import default_limits
 from analytics.quality.anomaly_records import anomaly_from_event
@@ -99,7 +100,7 @@ def with_limits(one: SeriesHistory, changed: Mapping[str, float | None]) -> Seri
 
     """
     for name in changed:
-        if name not in DEFAULTS and name != ALARM_BUDGET:
+        if name not in DEFAULTS and name != ALARM_BUDGET and not is_seasonal(name):
             raise ValueError(f"there is no limit {name!r}; there are {', '.join([ALARM_BUDGET, *DEFAULTS])}")
     series = msgspec.structs.replace(one.series, adopted=one.series.adopted | dict(changed))
     try:

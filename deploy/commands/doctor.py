@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from deploy.command_resources import broker_of_settings
 from deploy.running_platform import without_password
 from deploy.settings import CommonSettings, SettingsError
+from edge.wire import broker_tls
 from ingest_service.storage.contract.errors import StoreError, StoreTimeoutError, StoreUnavailableError
 from ingest_service.storage.settings import Settings as StoreSettings
 
@@ -195,7 +196,7 @@ def _broker(common: CommonSettings) -> Iterator[tuple[bool, str]]:
     except SettingsError as error:
         yield False, str(error)
     except OSError as error:
-        yield False, f"{common.broker} does not answer ({error}): start it, or check TOWNTWIN_BROKER"
+        yield False, f"{broker} does not answer ({error}): start it, or check TOWNTWIN_BROKER"
 
 
 def _mqtt_refusal(broker: BrokerAddress) -> str:
@@ -223,7 +224,21 @@ def _mqtt_refusal(broker: BrokerAddress) -> str:
             reasons.append(str(reason))
         answered.set()
 
+    def on_connect_fail(_client: object, _data: object) -> None:
+        error = sys.exc_info()[1]  # paho calls this while it handles the error
+        if isinstance(error, Exception):
+            reasons.append(broker_tls.describe_failure(error, broker))
+            answered.set()
+
+    def on_disconnect(*_arguments: object) -> None:
+        if broker.tls is not None and not answered.is_set():
+            reasons.append(broker_tls.REFUSED_CERTIFICATE)
+            answered.set()
+
+    broker_tls.secure_client(client, broker)
     client.on_connect = on_connect
+    client.on_connect_fail = on_connect_fail
+    client.on_disconnect = on_disconnect
     client.connect_async(broker.host, broker.port)
     client.loop_start()
     in_time = answered.wait(CONNECT_S)

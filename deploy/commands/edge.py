@@ -1,6 +1,7 @@
 """Run one device's edge agent: publish SenML packs, one per line of standard input, to the platform.
 
-``towntwin edge run SITE.toml`` runs the drivers of a site file instead (docs/howto/put-a-pi-in-the-field.md).
+``towntwin edge run SITE.toml`` runs the drivers of a site file instead (docs/howto/put-a-pi-in-the-field.md),
+``towntwin edge enrol SITE.toml`` enrols its device (docs/howto/enrol-a-device.md).
 """
 
 from __future__ import annotations
@@ -14,15 +15,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from deploy.command_resources import broker_of_settings, stop_on_signals
+from deploy.command_resources import broker_of_settings, check_tls, stop_on_signals
+from deploy.enrolment_settings import EnrolSettings
 from deploy.settings import CommonSettings, SettingsError, add_flags, load_settings
 from edge.agent.agent import Agent, AgentError
+from edge.agent.clock_sync import ClockSync
 from edge.agent.settings import Settings
 from edge.agent.spool import Spool
 from edge.drivers.line_driver import LineDriver, RefusalLog, read_chunks
-from edge.drivers.site_drivers import DeviceFileError, build_drivers, read_site_file
+from edge.drivers.site_drivers import DeviceFileError, build_drivers, read_site_file, site_broker
 from edge.wire import topics
-from edge.wire.errors import TopicError
+from edge.wire.errors import TopicError, WireError
 from edge.wire.topics import Topic, TopicKind
 
 if TYPE_CHECKING:
@@ -30,18 +33,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge.drivers import Driver
+    from edge.wire.broker_address import BrokerAddress
 
 log = logging.getLogger(__name__)
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("action", nargs="?", choices=["run"], help="run the drivers of a site file")
+    parser.add_argument(
+        "action",
+        nargs="?",
+        choices=["run", "enrol"],
+        help="run the drivers of a site file, or enrol its device",
+    )
     parser.add_argument("site", nargs="?", type=Path, help="the site file (TOML)")
     parser.add_argument("--area", help="area that the device is enrolled in")
     parser.add_argument("--device", help="device id, also its MQTT user name")
     parser.add_argument("--spool", type=Path, help="the durable spool (SQLite); default towntwin.spool")
     add_flags(parser, Settings, "edge")
+    add_flags(parser, EnrolSettings, "edge_enrol")
 
 
 def run(args: argparse.Namespace, common: CommonSettings) -> int:
@@ -50,7 +60,13 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
     The exit code is 0 if every line read is in the spool, or has a receipt without a refusal.
     """
     settings = load_settings(Settings, "edge", args, os.environ)
-    broker = broker_of_settings(common)
+    if args.action == "enrol":
+        if args.site is None:
+            raise SettingsError("edge enrol: name a site file: towntwin edge enrol site.toml")
+        from deploy.device_enrolment import enrol_device  # an agent has no HTTP client in memory
+
+        enrol_settings = load_settings(EnrolSettings, "edge_enrol", args, os.environ)
+        return enrol_device(args.site, enrol_settings, stop_on_signals())
     refusals, platform_refusals = RefusalLog(), RefusalLog()
 
     def on_refused(refusal_log: RefusalLog, sentence: str) -> None:
@@ -63,6 +79,7 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
         if args.action
         else _piped_device(args, partial(on_refused, refusals))
     )
+    broker = _broker_of_device(args, common, device)
     stop = stop_on_signals()
     try:
         spool = Spool.open(device.spool, settings)
@@ -77,6 +94,8 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
         broker=broker,
         settings=settings,
         on_refused=partial(on_refused, platform_refusals),
+        # Not for a pipe: its program may have a clock of its own.
+        clock_sync=ClockSync() if args.action and settings.clock_wait_s else None,
     )
     fault = None
     try:
@@ -101,6 +120,20 @@ class _DeviceSource(NamedTuple):
     device: str
     spool: Path
     driver: Driver
+    broker: BrokerAddress | None = None
+
+
+def _broker_of_device(
+    args: argparse.Namespace, common: CommonSettings, device: _DeviceSource
+) -> BrokerAddress:
+    """Return the broker of a flag or variable, else that of the site file, else that of a running `up`."""
+    is_configured = args.common__broker is not None or "TOWNTWIN_BROKER" in os.environ
+    if device.broker is None or is_configured:
+        return broker_of_settings(common)
+    try:
+        return check_tls(device.broker)
+    except WireError as error:
+        raise SettingsError(f"{args.site}, table broker: {error}") from error
 
 
 def _site_device(args: argparse.Namespace, on_refused: Callable[[str], None]) -> _DeviceSource:
@@ -111,10 +144,13 @@ def _site_device(args: argparse.Namespace, on_refused: Callable[[str], None]) ->
         site = read_site_file(args.site)
         _check_topic(args.area or site.area, args.device or site.device)
         driver = build_drivers(site, args.site.parent, on_refused)
+        broker = site_broker(site, args.site.parent)
     except DeviceFileError as error:
         raise SettingsError(str(error)) from error
+    except WireError as error:
+        raise SettingsError(f"{args.site}, table broker: {error}") from error
     return _DeviceSource(
-        args.area or site.area, args.device or site.device, args.spool or Path(site.spool), driver
+        args.area or site.area, args.device or site.device, args.spool or Path(site.spool), driver, broker
     )
 
 

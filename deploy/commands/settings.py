@@ -8,6 +8,8 @@ from analytics.service.settings import Settings as Service
 from dashboards.settings import Settings as Grafana
 from deploy.commands.replay import Settings as Replay
 from deploy.commands.simulate import Settings as Simulate
+from deploy.device_access.settings import Settings as Access
+from deploy.enrolment_settings import EnrolSettings
 from deploy.settings import CommonSettings, default_text, setting_rows
 from deploy.up.settings import Settings as Up
 from edge.agent.settings import Settings as Edge
@@ -27,6 +29,8 @@ TABLES: dict[str | None, type[msgspec.Struct]] = {
     "storage": Storage,
     "up": Up,
     "edge": Edge,
+    "edge_enrol": EnrolSettings,
+    "access": Access,
     "ingest": Ingest,
     "service": Service,
     "gateway": Gateway,

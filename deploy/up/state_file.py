@@ -28,6 +28,7 @@ class UpState(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     broker_old : for MQTT 3.1.1; None for a configured broker
+    broker_files : paths of a configured broker's TLS and password files, by setting
     grafana_dsn : database for Grafana, by a role that reads views only; None for a configured database
 
     """
@@ -36,6 +37,7 @@ class UpState(msgspec.Struct, frozen=True, kw_only=True):
     dsn: str
     broker: str
     broker_old: str | None = None
+    broker_files: dict[str, str] = {}
     gateway: str
     grafana_dsn: str | None = None
 

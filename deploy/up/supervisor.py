@@ -10,6 +10,7 @@ import time
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -18,7 +19,7 @@ from deploy import replay_summary
 from deploy.agent_fleet import FleetProgress, read_progress
 from deploy.embedded.server_environment import default_folder
 from deploy.running_platform import grafana_login, without_password
-from deploy.settings import SettingsError
+from deploy.settings import BROKER_FILE_SETTINGS, SettingsError
 from deploy.up import folder_lock, ports, run_summary, state_file
 from deploy.up.child_processes import ChildProcess, ChildProcesses
 from deploy.up.servers import Servers
@@ -51,6 +52,7 @@ SETTLE_S = 3.0
 SHOWN_ANOMALIES = 40
 WATCH_SETTINGS = StoreSettings(connections=1, connect_timeout_s=2, statement_timeout_s=5, answer_timeout_s=6)
 KEY_DAYS = 30
+NO_ACCESS_CONTROL = "none: any client may publish as any device"  # rumqttd has no permissions by topic
 UNUSABLE_FOLDER_ERRORS = {
     errno.EROFS,
     errno.EACCES,
@@ -242,6 +244,7 @@ def _run_in_folder(
             dsn=servers.dsn,
             broker=servers.broker,
             broker_old=servers.broker_old,
+            broker_files=_broker_files(common),
             gateway=address,
             grafana_dsn=grafana_dsn,
         )
@@ -249,6 +252,7 @@ def _run_in_folder(
         store = PostgresStore.open(servers.dsn)
         watched_store = stack.enter_context(closing(PostgresStore.open(servers.dsn, settings=WATCH_SETTINGS)))
         environ = {"TOWNTWIN_DSN": servers.dsn, "TOWNTWIN_BROKER": servers.broker}
+        environ |= {f"TOWNTWIN_{name.upper()}": path for name, path in _broker_files(common).items()}
         children = ChildProcesses(environ, run_folder / "logs", screen.print_line)
         key_id = None
         try:
@@ -260,7 +264,7 @@ def _run_in_folder(
             children.start(
                 "gateway",
                 *("--host", gateway.host, "--port", str(gateway.port)),
-                environ={"TOWNTWIN_DSN": servers.gateway_dsn()},
+                environ={"TOWNTWIN_DSN": servers.gateway_dsn(), **_enrolment_environ(servers, settings)},
             )
             problem = _problem_at_start(address, servers, children, stop)
             if problem:
@@ -307,6 +311,12 @@ def _run_in_folder(
             store.close()
 
 
+def _broker_files(common: CommonSettings) -> dict[str, str]:
+    """Return the files of the broker's TLS and password by their settings, as absolute paths."""
+    files = {name: getattr(common, name) for name in BROKER_FILE_SETTINGS}
+    return {name: str(path.resolve()) for name, path in files.items() if path is not None}
+
+
 def _make_run_folder(home: Path) -> Path:
     """Create the folder of this run's files, without those of the last run."""
     run_folder = home / "run"
@@ -326,7 +336,20 @@ def _addresses_shown(servers: Servers, settings: Settings) -> list[tuple[str, st
     for version, url in (("5", servers.broker), ("3.1.1", servers.broker_old)):
         broker_url = f"mqtt://{ports.reachable_host(settings.listen)}:{url.rpartition(':')[2]}"
         shown_addresses.append((f"broker, MQTT {version}", broker_url))
-    return [*shown_addresses, ("database", database)]
+    return [*shown_addresses, ("broker access", NO_ACCESS_CONTROL), ("database", database)]
+
+
+def _enrolment_environ(servers: Servers, settings: Settings) -> dict[str, str]:
+    """Return the gateway's settings of the broker that enrolled devices get, unless they are set already."""
+    if servers.broker_old is None:
+        parts = urlsplit(servers.broker)
+        address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        environ = {"TOWNTWIN_GATEWAY_DEVICE_BROKER": address}
+    else:
+        port = servers.broker.rpartition(":")[2]
+        address = f"mqtt://{ports.reachable_host(settings.listen)}:{port}"
+        environ = {"TOWNTWIN_GATEWAY_DEVICE_BROKER": address, "TOWNTWIN_GATEWAY_BROKER_ACCESS": "none"}
+    return {name: os.environ.get(name, value) for name, value in environ.items()}
 
 
 def _grafana_shown(grafana_dsn: str | None) -> list[tuple[str, str]]:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from edge.agent.clock_sync import shift_times
 from edge.agent.publisher import SpoolPublisher
 from edge.agent.service_notifier import ServiceNotifier
-from edge.agent.spool import SpoolBusyError, SpoolEntry, SpoolError
-from edge.wire import senml
+from edge.agent.spool import ReDatedPayload, SpoolBusyError, SpoolEntry, SpoolError
+from edge.wire import receipts, senml
 from edge.wire.backoff import Backoff
-from edge.wire.errors import EdgeError
+from edge.wire.boot_clock import boot_clock_s
+from edge.wire.errors import EdgeError, PayloadError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from edge.agent.clock_sync import ClockSync, UnsetClock
     from edge.agent.settings import Settings
     from edge.agent.spool import Spool
     from edge.drivers import Driver, Pack
@@ -33,6 +38,8 @@ OVERDUE_S = 1.0  # a pack overdue by more than this comes from a recording, not 
 LIVE_S = 60.0  # a pack due longer ago is no live one: it is sent in order with the others
 MAX_WAITING_FOR_RECORDED = 2000  # while more messages are waiting, reading of a recording is paused
 DISK_RETRY_S = (0.5, 10.0)
+CLOCK_CHECK_S = 0.5
+SUSPECT = "3"  # QARTOD flag
 
 
 class AgentError(EdgeError, RuntimeError):
@@ -58,6 +65,7 @@ class Agent:
     clock : returns Unix seconds [s], with which `Pack.due_s` is compared
     on_refused : called on another thread with a sentence for each message that the platform refused
     grace_s : time after a requested stop in which messages are still sent over an open connection [s]
+    clock_sync : state of the device's clock, to re-date readings taken before it was set; None: they are not
 
     Attributes
     ----------
@@ -77,6 +85,7 @@ class Agent:
         clock: Callable[[], float] = time.time,
         grace_s: float = STOP_GRACE_S,
         on_refused: Callable[[str], None] | None = None,
+        clock_sync: ClockSync | None = None,
     ) -> None:
         self._device = device
         self._driver = driver
@@ -92,8 +101,11 @@ class Agent:
             settings,
             recorded=recorded,
             on_refused=on_refused,
-            is_live=lambda: self._newest_is_live,
+            is_live=lambda: self._newest_is_live and not self._waits_for_clock,
         )
+        self._clock_sync, self._clock_wait_s = clock_sync, settings.clock_wait_s
+        self._clock_due_s = 0.0
+        self._connected_s: float | None = None  # since when there is a connection, by the monotonic clock
         self._newest_is_live = not recorded
         self._notifier = ServiceNotifier()
         self._fault: Exception | None = None
@@ -132,6 +144,7 @@ class Agent:
             self._read_driver(stop)
             while self._spool.waiting and not self._should_end(stop):
                 self._notifier.alive()
+                self._check_clock()
                 stop.wait(POLL_S)
             ends_s = time.monotonic() + self._grace_s
             while self._spool.waiting and self._publisher.connected and time.monotonic() < ends_s:
@@ -156,12 +169,22 @@ class Agent:
 
     def _read_driver(self, stop: threading.Event) -> None:
         source = _PackSource(self._driver.packs())
+        try:
+            self._move_packs(source, stop)
+        finally:
+            source.close()
+        if source.fault is not None:
+            raise AgentError(_failure_sentence(self._device, "driver", source.fault)) from source.fault
+
+    def _move_packs(self, source: _PackSource, stop: threading.Event) -> None:
         while not source.ended and not self._should_end(stop):
             self._notifier.alive()
+            self._check_clock()
             pack = source.peek()
             if pack is None:
                 continue
-            due_s = pack.due_s - self._clock()
+            # A pack with times by the device's clock is due at once, though that clock be set back.
+            due_s = pack.due_s - self._clock() if pack.taken_s is None else 0.0
             if due_s > 0:
                 stop.wait(min(due_s, POLL_S))
             elif due_s < -OVERDUE_S and self._spool.waiting > MAX_WAITING_FOR_RECORDED:
@@ -170,8 +193,6 @@ class Agent:
                 self._spool_packs(self._due_packs(source), stop)
         if getattr(self._driver, "perishable", False):
             self._drain_driver(source, stop)
-        if source.fault is not None:
-            raise AgentError(_failure_sentence(self._device, "driver", source.fault)) from source.fault
 
     def _drain_driver(self, source: _PackSource, stop: threading.Event) -> None:
         """Read the packs that a driver has buffered and could not read again, for at most `DRAIN_S`."""
@@ -189,9 +210,11 @@ class Agent:
 
     def _spool_packs(self, packs_due: list[Pack], stop: threading.Event) -> None:
         """Put packs into the spool; while its disk is full, wait and retry, so that no reading is lost."""
-        messages = [SpoolEntry(senml.encode_json(one.records), len(one.records)) for one in packs_due]
+        messages = [self._entry(one) for one in packs_due]
         readings = sum(one.readings for one in messages)
-        self._newest_is_live = packs_due[-1].due_s >= self._clock() - LIVE_S
+        newest = packs_due[-1]
+        age_s = self._clock() - newest.due_s if newest.taken_s is None else boot_clock_s() - newest.taken_s
+        self._newest_is_live = age_s <= LIVE_S
         backoff = Backoff(*DISK_RETRY_S)
         while True:
             self._notifier.alive()
@@ -208,7 +231,64 @@ class Agent:
                 raise AgentError(_failure_sentence(self._device, "spool", error)) from error
             else:
                 self._taken += readings
+                for one in packs_due:
+                    if one.on_stored is not None:
+                        one.on_stored()
                 return
+
+    # -- a clock that was not set --------------------------------------------------------------
+
+    @property
+    def _waits_for_clock(self) -> bool:
+        return self._clock_sync is not None and self._clock_sync.waiting
+
+    def _entry(self, pack: Pack) -> SpoolEntry:
+        """Return the message of a pack; one that was taken before the clock was set is re-dated or waits."""
+        message = SpoolEntry(senml.encode_json(pack.records), len(pack.records), properties=pack.properties)
+        sync = self._clock_sync
+        clock = None if sync is None else sync.unset_clock(pack)
+        if sync is None or clock is None:
+            return message
+        if sync.waiting:
+            return message._replace(clock=clock)
+        changed = self._re_dated(clock, message.payload)
+        return message._replace(payload=changed.payload, properties=message.properties + changed.properties)
+
+    def _check_clock(self) -> None:
+        """Re-date the messages that wait, once: when the clock is set, or can't be waited for any longer."""
+        sync, now_s = self._clock_sync, time.monotonic()
+        if sync is None or now_s < self._clock_due_s:
+            return
+        self._clock_due_s = now_s + CLOCK_CHECK_S
+        if not self._publisher.connected:
+            self._connected_s = None
+        elif self._connected_s is None:
+            self._connected_s = now_s
+        sync.check()
+        if sync.waiting:
+            if self._connected_s is None or now_s - self._connected_s < self._clock_wait_s:
+                return
+            sync.give_up()
+        try:
+            number = self._spool.re_date(self._re_dated)
+        except SpoolBusyError as error:
+            log.error("%s: %s", self._device, error)  # noqa: TRY400 - the message is complete without a traceback
+            return
+        if sync.set_at_s < math.inf:
+            self._clock_due_s = math.inf
+        if number:
+            action = "re-dated" if sync.set_at_s < math.inf else "flagged: their times may be wrong"
+            log.warning("%s: %d messages of a clock that was not set are %s", self._device, number, action)
+
+    def _re_dated(self, clock: UnsetClock, payload: bytes) -> ReDatedPayload:
+        """Return a payload with right times; a flagged one if the clock was not set in the same boot."""
+        sync = self._clock_sync
+        if sync is not None and clock.boot == sync.boot and sync.set_at_s < math.inf:
+            with suppress(PayloadError):
+                shifted = shift_times(payload, sync.offset_s - clock.offset_s)
+                return ReDatedPayload(shifted, ((receipts.CLOCK_PROPERTY, receipts.CLOCK_RE_DATED),))
+        flags = ((receipts.CLOCK_PROPERTY, receipts.CLOCK_UNSET), (receipts.QUALITY_PROPERTY, SUSPECT))
+        return ReDatedPayload(payload, flags)
 
 
 class _PackSource:
@@ -226,6 +306,12 @@ class _PackSource:
         self._peeked: Pack | None = None
         self.ended = False
         self.fault: Exception | None = None
+
+    def close(self) -> None:
+        """End the driver, so that it releases its instruments and connections."""
+        close = getattr(self._packs, "close", None)  # an iterator that is no generator has none
+        if close is not None:
+            close()
 
     def peek(self) -> Pack | None:
         """Return the next pack without taking it; None if the driver has none yet, or has ended."""

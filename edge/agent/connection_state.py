@@ -43,6 +43,7 @@ class ConnectionEnd(Enum):
     """How a connection, or an attempt to connect, ended."""
 
     UNREACHABLE = "can't be reached"
+    UNUSABLE_FILES = "can't be reached for want of usable files"
     REFUSED = "refused the connection"
     UNANSWERED = "closed the connection instead of answering CONNECT"
     SILENT = "does not answer CONNECT"

@@ -19,7 +19,8 @@ from paho.mqtt.properties import Properties
 from edge.agent.connection_state import ConnectionEnd, ConnectionState
 from edge.agent.send_window import ReadingRateLimit, SendWindow
 from edge.agent.spool import SpoolBusyError, SpoolError
-from edge.wire import receipts, senml, status
+from edge.wire import broker_tls, receipts, senml, status
+from edge.wire.broker_tls import TlsError
 from edge.wire.errors import PayloadError
 from edge.wire.receipts import SpoolPosition
 from edge.wire.topics import Topic, TopicKind
@@ -139,9 +140,12 @@ class SpoolPublisher:
         self._refusal_logged = False
         self._connection.opened(time.monotonic())
         try:
+            broker_tls.secure_client(self._client, self._broker)  # anew: its files may have been renewed
             self._connect()
+        except TlsError as error:
+            return ConnectionEnd.UNUSABLE_FILES, None, str(error)
         except (OSError, ValueError) as error:  # ValueError: a host name that can't be looked up
-            return ConnectionEnd.UNREACHABLE, None, str(error)
+            return ConnectionEnd.UNREACHABLE, None, broker_tls.describe_failure(error, self._broker)
         while not stop.is_set():
             try:
                 rc = self._client.loop(NETWORK_LOOP_S)
@@ -155,7 +159,11 @@ class SpoolPublisher:
             now_s = time.monotonic()
             if rc != MQTTErrorCode.MQTT_ERR_SUCCESS or self._end is not None:
                 broken = rc == MQTTErrorCode.MQTT_ERR_PROTOCOL
-                return self._end or (ConnectionEnd.BROKEN if broken else ConnectionEnd.LOST, None, "")
+                return self._end or (
+                    ConnectionEnd.BROKEN if broken else ConnectionEnd.LOST,
+                    None,
+                    self._tls_hint(),
+                )
             if self._connection.is_accepted:
                 self._send_due(now_s)
             elif self._connection.overdue(now_s):
@@ -173,6 +181,11 @@ class SpoolPublisher:
             clean_start=False,
             properties=properties,
         )
+
+    def _tls_hint(self) -> str:
+        """Return what the end of a TLS connection before CONNACK may mean: paho drops the alert."""
+        is_hint_due = self._broker.tls is not None and not self._connection.is_accepted
+        return broker_tls.REFUSED_CERTIFICATE if is_hint_due else ""
 
     def _close_socket(self) -> None:
         """Close the socket without DISCONNECT, after which the broker would not publish the last will."""

@@ -34,8 +34,9 @@ class SendWindow:
     Partridge 1987).
 
     A message that the broker acknowledged waits there for the platform. While no receipt at all arrives, it
-    is sent again only as often as `PROBE_SHARE` permits, or after `HELD_FACTOR` times the longest time-out:
-    an outage of the platform costs at most that share (docs/decisions/0046).
+    is sent again only as often as `PROBE_SHARE` of the messages since the last receipt permits, or after
+    `HELD_FACTOR` times the longest time-out: an outage of the platform costs at most that share
+    (docs/decisions/0046).
 
     After `defer` there are two sequences, each in order: newer messages, and the backlog before them.
 
@@ -126,6 +127,7 @@ class SendWindow:
                     longest_wait_s = max(longest_wait_s or 0.0, now_s - sent.at_s)
         self.probing = False
         self._receipt_s = now_s
+        self._probe_tokens = 0.0  # the path works: those of a start, or of weeks without an outage, are void
         if longest_wait_s is not None:
             self.timeout_s = min(self._longest_s, max(self._first_s, TIMEOUT_FACTOR * longest_wait_s))
 

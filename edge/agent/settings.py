@@ -66,6 +66,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ge=0,
         ),
     ] = 10_000.0
+    clock_wait_s: Annotated[
+        float,
+        Meta(
+            description="Time with a connection for which readings of a clock that was never set wait for it"
+            " to be set (`edge run`); then they are sent as they are, flagged. 0 is not at all.",
+            extra={"unit": "s"},
+            ge=0,
+        ),
+    ] = 60.0
     status_s: Annotated[
         float, Meta(description="Time between two status messages.", extra={"unit": "s"}, gt=0)
     ] = 60.0

@@ -24,6 +24,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
+from edge.agent.clock_sync import UnsetClock
 from edge.wire.errors import EdgeError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS message (
     number INTEGER PRIMARY KEY AUTOINCREMENT, payload BLOB NOT NULL, readings INTEGER NOT NULL,
     address TEXT NOT NULL DEFAULT '', properties TEXT NOT NULL DEFAULT '[]',
-    crc INTEGER, put_s REAL NOT NULL DEFAULT 0
+    crc INTEGER, put_s REAL NOT NULL DEFAULT 0, boot TEXT, clock_offset_s REAL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS spool (
     epoch TEXT NOT NULL, evicted_messages INTEGER NOT NULL, evicted_readings INTEGER NOT NULL
@@ -51,6 +52,9 @@ _ADDED_COLUMNS = {
     "properties": "ALTER TABLE message ADD COLUMN properties TEXT NOT NULL DEFAULT '[]'",
     "crc": "ALTER TABLE message ADD COLUMN crc INTEGER",  # of the payload; NULL in older rows
     "put_s": "ALTER TABLE message ADD COLUMN put_s REAL NOT NULL DEFAULT 0",  # Unix seconds; 0 if unknown
+    # Of messages that wait for the clock to be set; NULL in all others.
+    "boot": "ALTER TABLE message ADD COLUMN boot TEXT",
+    "clock_offset_s": "ALTER TABLE message ADD COLUMN clock_offset_s REAL",
 }
 _EVICTION_ORDER = {
     "oldest": "SELECT number, length(payload) FROM message ORDER BY number",
@@ -88,6 +92,7 @@ _DAMAGE_CODES = frozenset(
 )
 _FILE_ENDINGS = ("-wal", "-shm", "")  # the journal first: a new file must never meet an old journal
 _AGE_CHECK_S = 60.0
+_RE_DATED_AT_ONCE = 1000  # messages of a transaction
 _PRIMARY_CODE_MASK = 0xFF  # the low byte of an extended result code
 
 
@@ -111,6 +116,7 @@ class SpoolEntry(NamedTuple):
     payload, readings : the message's bytes and the number of readings in it
     address : ``area/device`` that it is published for, "" for the device of the spool
     properties : further MQTT 5 user properties, such as a quality flag of all its readings
+    clock : clock of the readings if it was not set yet: the message waits for `Spool.re_date`
 
     """
 
@@ -118,16 +124,24 @@ class SpoolEntry(NamedTuple):
     readings: int
     address: str = ""
     properties: tuple[tuple[str, str], ...] = ()
+    clock: UnsetClock | None = None
 
 
 class SpooledMessage(NamedTuple):
-    """One message in the spool: its number, and the fields of its `SpoolEntry`."""
+    """One message in the spool that may be sent: its number, and the fields of its `SpoolEntry`."""
 
     number: int
     payload: bytes
     readings: int
     address: str = ""
     properties: tuple[tuple[str, str], ...] = ()
+
+
+class ReDatedPayload(NamedTuple):
+    """Changed payload of a message, and user properties to be added to it."""
+
+    payload: bytes
+    properties: tuple[tuple[str, str], ...]
 
 
 class _Totals(NamedTuple):
@@ -228,8 +242,8 @@ class Spool:
         self._renewed(lambda: self._put(messages))
 
     def _put(self, messages: Sequence[SpoolEntry]) -> None:
-        columns = "payload, readings, address, properties, crc, put_s"
-        insert = f"INSERT INTO message ({columns}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608 - constant names
+        columns = "payload, readings, address, properties, crc, put_s, boot, clock_offset_s"
+        insert = f"INSERT INTO message ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constant names
         now_s = self._clock_offset_s + time.monotonic()
         with self._lock:
             with self._transaction():
@@ -245,13 +259,16 @@ class Spool:
             self.evicted_readings += evicted_totals.readings
 
     def after(self, number: int, limit: int, *, up_to: int = _MAX_INTEGER) -> list[SpooledMessage]:
-        """Return at most ``limit`` messages after a number, in order. Raises as `put` does."""
+        """Return at most ``limit`` messages after a number, in order, without those that wait for the clock.
+
+        Raises as `put` does.
+        """
 
         def read() -> list[SpooledMessage]:
             with _translated_errors():
                 rows = self._connection.execute(
                     "SELECT number, payload, readings, address, properties, crc FROM message"
-                    " WHERE number > ? AND number <= ? ORDER BY number LIMIT ?",
+                    " WHERE number > ? AND number <= ? AND clock_offset_s IS NULL ORDER BY number LIMIT ?",
                     (number, up_to, limit),
                 ).fetchall()
             return [_spooled_message(*row) for row in rows]
@@ -294,6 +311,38 @@ class Spool:
             self._connection.execute("PRAGMA synchronous=FULL")
         totals_before, self._totals = self._totals, totals
         return totals_before.readings - totals.readings
+
+    def re_date(self, change: Callable[[UnsetClock, bytes], ReDatedPayload]) -> int:
+        """Change the payloads of the messages that wait for the clock, once; returns their number.
+
+        They can be sent from then on. Raises as `put` does; the same call may succeed later.
+        """
+        return self._renewed(lambda: self._re_date(change))
+
+    def _re_date(self, change: Callable[[UnsetClock, bytes], ReDatedPayload]) -> int:
+        query = (
+            "SELECT number, payload, properties, boot, clock_offset_s FROM message"
+            " WHERE clock_offset_s IS NOT NULL ORDER BY number LIMIT ?"
+        )
+        update = (
+            "UPDATE message SET payload = ?, properties = ?, crc = ?, boot = NULL, clock_offset_s = NULL"
+            " WHERE number = ?"
+        )
+        re_dated = 0
+        while True:
+            with self._transaction():
+                rows = self._connection.execute(query, (_RE_DATED_AT_ONCE,)).fetchall()
+                growth, updates = 0, []
+                for number, payload, properties, boot, offset_s in rows:
+                    changed = change(UnsetClock(boot or "", offset_s), payload)
+                    growth += len(changed.payload) - len(payload)
+                    encoded = json.dumps([*_properties(properties), *changed.properties])
+                    updates.append((changed.payload, encoded, zlib.crc32(changed.payload), number))
+                self._connection.executemany(update, updates)
+            self._totals = self._totals.plus(_Totals(0, growth, 0))
+            re_dated += len(rows)
+            if len(rows) < _RE_DATED_AT_ONCE:
+                return re_dated
 
     def close(self) -> None:
         """Close the file."""
@@ -386,9 +435,13 @@ def _rename_damaged(path: Path, reason: SpoolDamagedError) -> None:
     log.error("spool %s is damaged (%s): it is set aside as %s, and a new one is begun", path, reason, aside)
 
 
-def _row(entry: SpoolEntry, now_s: float) -> tuple[bytes, int, str, str, int, float]:
+def _row(
+    entry: SpoolEntry, now_s: float
+) -> tuple[bytes, int, str, str, int, float, str | None, float | None]:
     properties = json.dumps(entry.properties) if entry.properties else _NO_PROPERTIES
-    return entry.payload, entry.readings, entry.address, properties, zlib.crc32(entry.payload), now_s
+    boot, offset_s = (None, None) if entry.clock is None else entry.clock
+    crc = zlib.crc32(entry.payload)
+    return entry.payload, entry.readings, entry.address, properties, crc, now_s, boot, offset_s
 
 
 def _spooled_message(  # noqa: PLR0917 - the columns of a row

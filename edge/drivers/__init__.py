@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from edge.wire.senml import Record
 
@@ -25,10 +25,19 @@ class Pack(msgspec.Struct, frozen=True):
     ----------
     due_s : time from which the pack may be sent, Unix seconds of the driver's clock [s]
     records : resolved records, in wire units
+    taken_s : of records with times by the device's clock: time of `edge.wire.boot_clock` at which that clock
+        was ``due_s`` [s]. Such a pack is due at once, and is re-dated if the clock is set for the first time
+        after it. None for records with times of another source: recordings, payloads that have a time
+    properties : further MQTT 5 user properties of the message (`edge.wire.receipts`)
+    on_stored : called on the agent's thread when the records are on disk
+
     """
 
     due_s: float
     records: list[Record]
+    taken_s: float | None = None
+    properties: tuple[tuple[str, str], ...] = ()
+    on_stored: Callable[[], None] | None = None
 
 
 class Driver(Protocol):

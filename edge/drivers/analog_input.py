@@ -18,6 +18,7 @@ from edge.wire.errors import EdgeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from edge.wire.senml import Record
 
@@ -185,7 +186,7 @@ def read_volt(bus: I2cBus, address: int, number: int) -> float:
     return raw * VOLT_PER_STEP
 
 
-def create(options: dict[str, Any]) -> PollingDriver:
+def create(options: dict[str, Any], folder: Path) -> PollingDriver:
     """Create the driver from the options of `AnalogInputOptions`.
 
     Raises
@@ -194,7 +195,7 @@ def create(options: dict[str, Any]) -> PollingDriver:
         If an option is invalid.
 
     """
-    chosen = convert_options(options, AnalogInputOptions, driver="analog_input")
+    chosen = convert_options(options, AnalogInputOptions, driver="analog_input", folder=folder)
 
     def open_bus() -> I2cBus:
         import smbus2  # noqa: PLC0415 - only a device with an I²C bus has it

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from edge.drivers import Pack
 from edge.wire import senml
+from edge.wire.boot_clock import boot_clock_s
 from edge.wire.errors import PayloadError
 from edge.wire.senml import NAME, Record
 
@@ -92,9 +93,9 @@ class ExecDriver:
             if done.returncode:
                 last_line = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2][:200]
                 self._on_refused(f"{self._command[0]}: exit code {done.returncode}: {last_line}")
-            now_s = time.time()
+            now_s, taken_s = time.time(), boot_clock_s()
             records = parse_output(done.stdout, now_s)
         except (OSError, subprocess.TimeoutExpired, PayloadError) as error:
             self._on_refused(f"{self._command[0]}: {error}")
             return None
-        return Pack(due_s=now_s, records=records) if records else None
+        return Pack(due_s=now_s, records=records, taken_s=taken_s) if records else None

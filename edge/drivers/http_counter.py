@@ -10,12 +10,13 @@ from urllib.parse import urlsplit
 import msgspec
 
 from edge.drivers.driver_options import convert_options
-from edge.drivers.measured_record import measured_record
 from edge.drivers.payload_mapping import PayloadMapping, map_payload
 from edge.drivers.polling import PollingDriver
 from edge.wire.errors import EdgeError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edge.wire.senml import Record
 
 MAX_BYTES = 1 << 20
@@ -48,8 +49,7 @@ class HttpCounter:
 
     def __init__(self, options: HttpCounterOptions) -> None:
         self._options = options
-        self._totals = {one.channel: one for one in options.mapping.values if one.total}
-        self._last: dict[str, tuple[float, float]] = {}
+        self._rates = options.mapping.counter_rates()
 
     def read(self, time_s: float) -> list[Record]:
         """Return the records of one reading.
@@ -64,20 +64,7 @@ class HttpCounter:
             If there is no answer, or one that does not fit the mapping.
 
         """
-        records = map_payload(self._fetch(), self._options.mapping, now_s=time_s)
-        rates = (self._rate(one) if one.name in self._totals else one for one in records)
-        return [one for one in rates if one is not None]
-
-    def _rate(self, record: Record) -> Record | None:
-        """Return the rate since the last reading; None at the first one and after a restart."""
-        value = record.value if record.value is not None else 0.0
-        last, self._last[record.name] = self._last.get(record.name), (record.time_s, value)
-        if last is None or value < last[1] or record.time_s <= last[0]:
-            return None
-        rate = (value - last[1]) / (record.time_s - last[0])
-        return measured_record(
-            record.name, rate, "1/s", record.time_s, quantity=self._totals[record.name].quantity
-        )
+        return self._rates.records(map_payload(self._fetch(), self._options.mapping, now_s=time_s))
 
     def _fetch(self) -> bytes:
         """Fetch the answer, within the time and up to a size."""
@@ -95,7 +82,7 @@ class HttpCounter:
         return body
 
 
-def create(options: dict[str, Any]) -> PollingDriver:
+def create(options: dict[str, Any], folder: Path) -> PollingDriver:
     """Create the driver from the options of `HttpCounterOptions`.
 
     Raises
@@ -104,7 +91,7 @@ def create(options: dict[str, Any]) -> PollingDriver:
         If an option or the mapping is invalid.
 
     """
-    chosen = convert_options(options, HttpCounterOptions, driver="http_counter")
+    chosen = convert_options(options, HttpCounterOptions, driver="http_counter", folder=folder)
     return PollingDriver(
         HttpCounter(chosen).read, name=chosen.url, interval_s=chosen.interval_s, jitter_s=chosen.jitter_s
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from edge.drivers import Pack
 from edge.wire import senml
+from edge.wire.boot_clock import boot_clock_s
 from edge.wire.errors import PayloadError
 from edge.wire.token_bucket import TokenBucket
 
@@ -185,4 +186,4 @@ class LineDriver:
         except Exception as error:  # noqa: BLE001 - no content of a line may affect the other lines
             self._on_refused(f"line {self._number}: it can't be read ({type(error).__name__}: {error})")
             return None
-        return Pack(due_s=now_s, records=records)
+        return Pack(due_s=now_s, records=records, taken_s=boot_clock_s())

@@ -15,6 +15,8 @@ from edge.drivers.polling import PollingDriver
 from edge.wire.quantities import QUANTITIES
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edge.drivers.modbus_bus import ModbusBus
     from edge.drivers.register_map import Register, RegisterBatch, RegisterMap
     from edge.wire.senml import Record
@@ -147,7 +149,7 @@ class ModbusReader:
         ]
 
 
-def create(options: dict[str, Any]) -> PollingDriver:
+def create(options: dict[str, Any], folder: Path) -> PollingDriver:
     """Create the driver from the options of `ModbusOptions`.
 
     Raises
@@ -156,8 +158,8 @@ def create(options: dict[str, Any]) -> PollingDriver:
         If an option or the register map is invalid.
 
     """
-    chosen = convert_options(options, ModbusOptions, driver="modbus")
-    sonde = register_map.load_map(chosen.map)
+    chosen = convert_options(options, ModbusOptions, driver="modbus", folder=folder)
+    sonde = register_map.load_map(chosen.map, folder)
     by_name = {one.name: one for one in sonde.registers}
     unknown = sorted(set(chosen.channels) - set(by_name))
     if unknown:

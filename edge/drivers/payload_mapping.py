@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from edge.drivers import influx_lines
+from edge.drivers.counter_rates import CounterRates
 from edge.drivers.measured_record import measured_record
 from edge.wire.errors import PayloadError
 from edge.wire.quantities import QUANTITIES
@@ -91,6 +92,10 @@ class PayloadMapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise ValueError(f"time_zone {self.time_zone!r} is not known: {error}") from error
 
+    def counter_rates(self) -> CounterRates:
+        """Return what turns the values that are counters to rates."""
+        return CounterRates({one.channel: one.quantity for one in self.values if one.total})
+
 
 def map_payload(payload: bytes, mapping: PayloadMapping, *, now_s: float) -> list[Record]:
     """Return the records of a payload; empty if it is not one of those that the mapping selects.
@@ -115,23 +120,28 @@ def map_payload(payload: bytes, mapping: PayloadMapping, *, now_s: float) -> lis
     """
     if mapping.format == "influx":
         return _map_influx(payload, mapping, now_s)
-    try:
-        content = msgspec.json.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PayloadError(f"the payload is no JSON: {error}") from error
-    if any(_at(content, path) != text for path, text in mapping.where.items()):
+    content = decode_json(payload)
+    if any(value_at(content, path) != text for path, text in mapping.where.items()):
         return []
     root = content
     if mapping.format == "chirpstack":
-        root = _at(content, "object")
+        root = value_at(content, "object")
         if root is None:
             raise PayloadError(
                 "the event has no object: give the device profile in ChirpStack a codec that decodes the data"
             )
     time_path = mapping.time_path or TIME_PATHS[mapping.format]
-    time_s = now_s if time_path is None else _time(_at(content, time_path), mapping, time_path)
-    raw = {value: _at(root, value.path) for value in mapping.values}
+    time_s = now_s if time_path is None else _time(value_at(content, time_path), mapping, time_path)
+    raw = {value: value_at(root, value.path) for value in mapping.values}
     return _records({value: one for value, one in raw.items() if one is not None}, time_s)
+
+
+def decode_json(payload: bytes) -> Any:
+    """Decode a JSON payload. Raises `PayloadError`."""
+    try:
+        return msgspec.json.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise PayloadError(f"the payload is no JSON: {error}") from error
 
 
 def _map_influx(payload: bytes, mapping: PayloadMapping, now_s: float) -> list[Record]:
@@ -173,8 +183,8 @@ def _records(raw: dict[ValueMapping, Any], time_s: float) -> list[Record]:
     return records
 
 
-def _at(content: Any, path: str) -> Any:
-    """Return what is at a path; None if there is nothing."""
+def value_at(content: Any, path: str) -> Any:
+    """Return what is at a path of a decoded payload, see `ValueMapping`; None if there is nothing."""
     for key in path.split(".") if path else ():
         if isinstance(content, dict):
             content = content.get(key)

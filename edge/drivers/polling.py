@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from edge.drivers import Pack
+from edge.wire.boot_clock import boot_clock_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -93,7 +94,7 @@ class PollingDriver:
 
     def _packs_of_one_reading(self) -> Iterator[Pack | None]:
         """Yield None while the instrument works, then the pack, or None if there is none."""
-        now_s = self._clock()
+        now_s, taken_s = self._clock(), boot_clock_s()
         records: list[Record] = []  # also of a reading of which only a part failed
         try:
             answer = self._read(now_s)
@@ -106,7 +107,7 @@ class PollingDriver:
             self._note_fault(f"{self._name}: {error or type(error).__name__}")
         else:
             self._note_success()
-        yield Pack(due_s=now_s, records=records) if records else None
+        yield Pack(due_s=now_s, records=records, taken_s=taken_s) if records else None
 
     def _note_fault(self, sentence: str) -> None:
         """Count a fault; report it unless it is that of the reading before."""

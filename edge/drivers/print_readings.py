@@ -41,7 +41,7 @@ def open_driver(path: Path, name: str) -> Driver:
     kind = table.get("kind")
     if not isinstance(kind, str) or kind not in DRIVERS:
         raise DriverOptionsError(f"{path}, driver {name}: kind {kind!r} is not one of {', '.join(DRIVERS)}")
-    return DRIVERS[kind]({key: value for key, value in table.items() if key != "kind"})
+    return DRIVERS[kind]({key: value for key, value in table.items() if key != "kind"}, path.parent)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

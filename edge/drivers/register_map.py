@@ -205,8 +205,8 @@ def shipped_maps() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
-def load_map(name: str) -> RegisterMap:
-    """Load a map by its name (``ysi_exo``), or by the path of a TOML file.
+def load_map(name: str, folder: Path = Path()) -> RegisterMap:
+    """Load a map by its name (``ysi_exo``), or by the path of a TOML file, relative to a folder.
 
     Raises
     ------
@@ -214,7 +214,7 @@ def load_map(name: str) -> RegisterMap:
         If there is no such map, or if it is invalid.
 
     """
-    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    path = folder / name if name.endswith(".toml") else FOLDER / f"{name}.toml"
     try:
         content = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:

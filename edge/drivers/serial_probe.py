@@ -22,6 +22,7 @@ from edge.wire.errors import EdgeError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
+    from pathlib import Path
 
     from edge.wire.senml import Record
 
@@ -233,7 +234,7 @@ def sdi12_crc(text: str) -> str:
     return "".join(chr(0x40 | (crc >> shift) & 0x3F) for shift in (12, 6, 0))
 
 
-def create(options: dict[str, Any]) -> PollingDriver:
+def create(options: dict[str, Any], folder: Path) -> PollingDriver:
     """Create the driver from the options of `SerialProbeOptions`.
 
     Raises
@@ -242,7 +243,7 @@ def create(options: dict[str, Any]) -> PollingDriver:
         If an option is invalid.
 
     """
-    chosen = convert_options(options, SerialProbeOptions, driver="serial_probe")
+    chosen = convert_options(options, SerialProbeOptions, driver="serial_probe", folder=folder)
     probe = SerialProbe(chosen)
     return PollingDriver(
         probe.read,

@@ -13,6 +13,7 @@ from edge.drivers.driver_group import DriverGroup
 from edge.drivers.exec_driver import ExecDriver
 from edge.drivers.line_driver import LineDriver, read_chunks
 from edge.drivers.registry import DRIVERS
+from edge.wire.broker_address import BrokerAddress, TlsFiles, parse_broker_address
 from edge.wire.errors import EdgeError
 
 if TYPE_CHECKING:
@@ -62,6 +63,16 @@ DriverEntry = ExecEntry | LinesEntry | ReplayEntry | InstrumentEntry
 _OWN_KINDS = ("exec", "lines", "replay")
 
 
+class BrokerTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """The broker of the device, which `towntwin edge enrol` writes; paths are relative to the site file."""
+
+    address: str
+    ca: str | None = None
+    certificate: str | None = None
+    key: str | None = None
+    password_file: str | None = None
+
+
 class _WrittenFile(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The file as it is written."""
 
@@ -69,6 +80,7 @@ class _WrittenFile(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     device: str
     driver: dict[str, dict[str, Any]] = {}
     spool: str = "towntwin.spool"
+    broker: BrokerTable | None = None
 
 
 class DeviceFile(msgspec.Struct, frozen=True):
@@ -78,6 +90,7 @@ class DeviceFile(msgspec.Struct, frozen=True):
     device: str
     driver: dict[str, DriverEntry]
     spool: str
+    broker: BrokerTable | None = None
 
 
 def read_site_file(path: Path) -> DeviceFile:
@@ -89,7 +102,18 @@ def read_site_file(path: Path) -> DeviceFile:
         raise DeviceFileError(f"{path}: {error}") from error
     if not entries:
         raise DeviceFileError(f"{path}: it has no driver: add a table [driver.NAME]")
-    return DeviceFile(written.area, written.device, entries, written.spool)
+    return DeviceFile(written.area, written.device, entries, written.spool, written.broker)
+
+
+def site_broker(site: DeviceFile, folder: Path) -> BrokerAddress | None:
+    """Return the broker of a site file, None where it names none. Raises `WireError`."""
+    if site.broker is None:
+        return None
+    ca, certificate, key, password_file = (
+        None if one is None else folder / one
+        for one in (site.broker.ca, site.broker.certificate, site.broker.key, site.broker.password_file)
+    )
+    return parse_broker_address(site.broker.address, TlsFiles(ca, certificate, key), password_file)
 
 
 def _entry(name: str, table: dict[str, Any]) -> DriverEntry:
@@ -138,7 +162,7 @@ def _driver(name: str, entry: DriverEntry, folder: Path, on_refused: Callable[[s
                 recording.read()
                 return ReplayDriver(recording, shift_s=entry.shift_s)
             case InstrumentEntry():
-                instrument: Any = DRIVERS[entry.kind](entry.options)
+                instrument: Any = DRIVERS[entry.kind](entry.options, folder)
                 instrument.on_fault = refuse
                 return cast("Driver", instrument)
     except (OSError, EdgeError) as error:

@@ -1,4 +1,4 @@
-"""Driver of traffic counters: pulses of a GPIO line, or lines of a radar at a serial port (one a vehicle)."""
+"""Driver of traffic counters: pulses of a GPIO line, lines of a radar, or MQTT messages (one a vehicle)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ import msgspec
 from edge.drivers import Pack
 from edge.drivers.driver_options import DriverOptionsError, convert_options
 from edge.drivers.line_driver import LineSplitter
+from edge.drivers.mqtt_vehicles import MqttVehicleOptions, MqttVehicles
 from edge.drivers.polling import WAIT_S, log_fault
 from edge.drivers.traffic_period import TrafficAggregator
+from edge.wire.boot_clock import boot_clock_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 SPEED_UNITS = {"m/s": 1.0, "km/h": 1 / 3.6, "mi/h": 0.44704}
 RETRY_S = 5.0  # until a source that failed is opened again
@@ -83,7 +86,9 @@ class TrafficCounter:
                     continue
                 period = self._aggregator.finish(start_s, max(end_s, start_s + 1e-3))
                 in_time = 0 <= now_s - end_s < self._period_s  # else the clock was set
-                yield Pack(due_s=now_s, records=period.records(self._prefix)) if whole and in_time else None
+                records = period.records(self._prefix)
+                taken_s = boot_clock_s()
+                yield Pack(due_s=now_s, records=records, taken_s=taken_s) if whole and in_time else None
                 whole, start_s = in_time, end_s if in_time else now_s
         finally:
             self._close()
@@ -184,12 +189,14 @@ class SerialVehicleLines:
 
 
 class TrafficCounterOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Options in a site file: ``line`` of a ``chip``, or ``port`` with ``pattern``.
+    """Options in a site file: ``line`` of a ``chip``, ``port`` with ``pattern``, or ``vehicles``.
 
-    The others: ``period_s`` [s]; ``prefix`` of channels; ``effective_length_m`` and ``shortest_gap_s``, see
+    ``vehicles`` are the options of `edge.drivers.mqtt_vehicles`: one message for each vehicle. The others:
+    ``period_s`` [s]; ``prefix`` of channels; ``effective_length_m`` and ``shortest_gap_s``, see
     `TrafficAggregator`; ``speed_unit``: m/s, km/h or mi/h.
     """
 
+    vehicles: MqttVehicleOptions | None = None
     line: int | None = None
     chip: str = "/dev/gpiochip0"
     debounce_s: float = 0.005
@@ -204,13 +211,13 @@ class TrafficCounterOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_un
 
     def __post_init__(self) -> None:
         """Check what the types do not."""
-        if (self.line is None) == (self.port is None):
-            raise ValueError("give either line, of a GPIO chip, or port, a serial port")
+        if [self.line is None, self.port is None, self.vehicles is None].count(False) != 1:
+            raise ValueError("give one of line, of a GPIO chip, port, a serial port, and vehicles, by MQTT")
         if self.period_s < 1 or self.speed_unit not in SPEED_UNITS:
             raise ValueError(f"period_s must be at least 1, speed_unit one of {', '.join(SPEED_UNITS)}")
 
 
-def create(options: dict[str, Any]) -> TrafficCounter:
+def create(options: dict[str, Any], folder: Path) -> TrafficCounter:
     """Create the driver from the options of `TrafficCounterOptions`.
 
     Raises
@@ -219,13 +226,15 @@ def create(options: dict[str, Any]) -> TrafficCounter:
         If an option is invalid.
 
     """
-    chosen = convert_options(options, TrafficCounterOptions, driver="traffic_counter")
+    chosen = convert_options(options, TrafficCounterOptions, driver="traffic_counter", folder=folder)
     try:
         pattern = re.compile(chosen.pattern)
     except re.error as error:
         raise DriverOptionsError(f"options of driver 'traffic_counter': pattern: {error}") from error
 
     def open_source() -> PassageSource:
+        if chosen.vehicles is not None:
+            return MqttVehicles(chosen.vehicles, SPEED_UNITS[chosen.speed_unit])
         if chosen.port is not None:
             return SerialVehicleLines(chosen.port, chosen.baud, pattern, SPEED_UNITS[chosen.speed_unit])
         return GpioPulses(chosen.chip, chosen.line or 0, chosen.debounce_s)

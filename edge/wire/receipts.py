@@ -29,6 +29,9 @@ MAX_REFUSALS = 50  # in one receipt
 MAX_DETAIL_CHARACTERS = 300  # characters; the dead letter has the full text
 REJECTION_PROPERTY = "rejection"  # user property: why a device's gateway could not read the payload
 QUALITY_PROPERTY = "quality"  # user property: QARTOD flag that the device gives all readings of the message
+CLOCK_PROPERTY = "clock"  # user property: what became of readings that were taken before the clock was set
+CLOCK_RE_DATED = "re-dated"  # their times were shifted when it was
+CLOCK_UNSET = "unset"  # they have the times of that clock
 RECORDED_PROPERTY = ("recorded", "1")  # user property of data from a recording, whose times may be of any age
 
 

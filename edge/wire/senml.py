@@ -11,7 +11,7 @@ import base64
 import binascii
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cbor2
 import msgspec
@@ -127,7 +127,14 @@ def encode_cbor(records: Iterable[Record]) -> bytes:
     """Encode records as a SenML CBOR pack, with base name, unit and time factored out."""
     rows = _with_base_fields(records, base64_data=False)
     return cbor2.dumps(
-        [{senml_raw.CBOR_NUMBERS[label]: value for label, value in row.items()} for row in rows]
+        [
+            {
+                senml_raw.CBOR_NUMBERS[label]: value
+                for label in row.__struct_fields__
+                if (value := getattr(row, label)) is not None
+            }
+            for row in rows
+        ]
     )
 
 
@@ -288,29 +295,47 @@ def _bytes(data: object, index: int) -> bytes | None:
 # -- writing -----------------------------------------------------------------------------------
 
 
-def _with_base_fields(records: Iterable[Record], *, base64_data: bool) -> list[dict[str, Any]]:
+class _Row(msgspec.Struct, omit_defaults=True, gc=False):
+    """One record as it is written; fields in the order of the encoded labels, which None leaves out."""
+
+    bn: str | None = None
+    bu: str | None = None
+    bt: float | None = None
+    n: str | None = None
+    u: str | None = None
+    t: float | None = None
+    v: float | None = None
+    vs: str | None = None
+    vb: bool | None = None
+    s: float | None = None
+    ut: float | None = None
+    vd: str | bytes | None = None
+
+
+def _with_base_fields(records: Iterable[Record], *, base64_data: bool) -> list[_Row]:
     """Convert records to rows with base fields: name and unit if all records share them, time always."""
     pack = list(records)
-    names, units = {one.name for one in pack}, {one.unit for one in pack}
-    rows: list[dict[str, Any]] = []
-    base_time = pack[0].time_s if pack else 0.0
+    if not pack:
+        return []
+    first = pack[0]
+    same_name = all(one.name == first.name for one in pack)
+    same_unit = all(one.unit == first.unit for one in pack)
+    base_time = first.time_s
+    rows: list[_Row] = []
     for one in pack:
-        row: dict[str, Any] = {}
-        if not rows:
-            row |= {"bn": one.name} if len(names) == 1 else {}
-            row |= {"bu": one.unit} if len(units) == 1 and one.unit is not None else {}
-            row["bt"] = base_time
-        elif base_time + (one.time_s - base_time) != one.time_s:  # a relative time would lose digits
-            row["bt"] = base_time = one.time_s
-        if len(names) > 1:
-            row["n"] = one.name
-        if len(units) > 1 and one.unit is not None:
-            row["u"] = one.unit
+        row = _Row(v=one.value, vs=one.text, vb=one.flag, s=one.sum_, ut=one.update_s)
+        if base_time + (one.time_s - base_time) != one.time_s:  # a relative time would lose digits
+            row.bt = base_time = one.time_s
+        if not same_name:
+            row.n = one.name
+        if not same_unit:
+            row.u = one.unit
         if one.time_s != base_time:
-            row["t"] = one.time_s - base_time
-        values = {"v": one.value, "vs": one.text, "vb": one.flag, "s": one.sum_, "ut": one.update_s}
-        row |= {label: value for label, value in values.items() if value is not None}
+            row.t = one.time_s - base_time
         if one.data is not None:
-            row["vd"] = base64.urlsafe_b64encode(one.data).rstrip(b"=").decode() if base64_data else one.data
+            row.vd = base64.urlsafe_b64encode(one.data).rstrip(b"=").decode() if base64_data else one.data
         rows.append(row)
+    rows[0].bt = first.time_s
+    rows[0].bn = first.name if same_name else None
+    rows[0].bu = first.unit if same_unit else None
     return rows

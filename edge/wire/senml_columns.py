@@ -63,6 +63,9 @@ def decode(payload: bytes, *, content_type: str | None) -> SenmlColumns | None:
     if not pack:
         return None
     first = pack[0]
+    if len(pack) == 1:  # what most devices send
+        unit = first.bu if first.u is None else first.u
+        return SenmlColumns([(first.bn + first.n, unit)], [first.v], [first.t], first.bt)
     keys = [(one.n, one.u) for one in pack]
     if first.bn or first.bu is not None:
         name, unit = first.bn, first.bu
@@ -73,4 +76,6 @@ def decode(payload: bytes, *, content_type: str | None) -> SenmlColumns | None:
 def _has_later_base_field(payload: bytes) -> bool:
     """Whether the payload may contain a base field after the first record."""
     after = payload.find(b"}")
+    if after >= len(payload) - len(b"}]"):
+        return False
     return payload.find(b'"b', after) >= 0 and BASE_FIELD_PATTERN.search(payload, after) is not None

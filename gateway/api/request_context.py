@@ -18,8 +18,11 @@ from gateway.auth.request_auth import RequestAuth
 from gateway.settings import Settings
 from ingest_service.storage.contract.store import Database, Reader, Store
 from ingest_service.storage.postgres.api_keys import ApiKeyStore
+from ingest_service.storage.postgres.enrolments import EnrolmentStore
 from ingest_service.storage.postgres.limit_changes import LimitChangeLog
+from ingest_service.storage.postgres.maintenance import MaintenanceLog
 from ingest_service.storage.postgres.query_api import QueryApi
+from ingest_service.storage.postgres.station_commands import StationCommandLog
 
 if TYPE_CHECKING:
     from gateway.live.broadcaster import EventBroadcaster
@@ -90,9 +93,27 @@ class RequestContext:
         return QueryApi(self.scoped_database)
 
     @property
+    def enrolments(self) -> EnrolmentStore:
+        """Enrolments of devices of all areas. Raises `ProblemError` on a store in memory."""
+        database = self.unscoped_store.database
+        if database is None:
+            raise ProblemError(501, "this needs a database, and the store is in memory")
+        return EnrolmentStore(database)
+
+    @property
     def limit_changes(self) -> LimitChangeLog:
         """Log of adopted limits. Raises `ProblemError` on a store in memory."""
         return LimitChangeLog(self.scoped_database)
+
+    @property
+    def maintenance(self) -> MaintenanceLog:
+        """Maintenance and calibrations of probes. Raises `ProblemError` on a store in memory."""
+        return MaintenanceLog(self.scoped_database)
+
+    @property
+    def station_commands(self) -> StationCommandLog:
+        """Commands to HJ 212 stations. Raises `ProblemError` on a store in memory."""
+        return StationCommandLog(self.scoped_database)
 
 
 def request_context(request: Request) -> RequestContext:

@@ -72,7 +72,8 @@ class Authenticator:
         auth.was_forwarded = any(name in forwarded_headers.FORWARDING_HEADERS for name, _ in scope["headers"])
         role = auth.matched_route.right.role
         if role is None:
-            if method != "POST":  # POST /login is limited by its failures instead
+            is_of_device = auth.matched_route.right is authorization.DEVICE_ENROLMENT
+            if method != "POST" or is_of_device:  # POST /login is limited by its failures instead
                 self._check_rate(auth.address)
             return auth
         auth.credential, auth.from_cookie = _extract_credential(headers)

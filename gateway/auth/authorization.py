@@ -26,8 +26,10 @@ Scope = Literal[
     "assessments",
     "audit",
     "console",
+    "devices",
     "directory",
     "duty",
+    "enrolment",
     "feedback",
     "incidents",
     "judging",
@@ -55,6 +57,7 @@ class RequiredRight(NamedTuple):
     heavy : requests may take long, and wait in the queue of heavy ones
     unqueued : requests wait in no queue: streams, which are idle most of the time
     by_session : a session cookie is enough for a change, as for the forms of the console
+    body_bytes : size of a request's body at most, below that of the settings; None for that
     """
 
     role: Role | None
@@ -65,6 +68,7 @@ class RequiredRight(NamedTuple):
     heavy: bool = False
     unqueued: bool = False
     by_session: bool = False
+    body_bytes: int | None = None
 
 
 PUBLIC = RequiredRight(None)
@@ -80,6 +84,8 @@ DEAD_LETTERS = RequiredRight(VIEWER, "letters")
 SENSORTHINGS = RequiredRight(VIEWER, "sensorthings", changes_nothing=True, heavy=True)
 KEY_ADMINISTRATION = RequiredRight(ADMINISTRATOR, "keys")
 LIVE = RequiredRight(VIEWER, "live", unqueued=True)
+ENROLMENT = RequiredRight(OPERATOR, "enrolment")
+DEVICE_ENROLMENT = RequiredRight(None, body_bytes=65_536)  # by the code or token in the body
 
 
 class UndeclaredRightError(GatewayError):

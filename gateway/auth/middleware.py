@@ -5,6 +5,7 @@ It also cuts off responses whose credential becomes invalid, and sets security h
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -76,13 +77,13 @@ class AccessMiddleware:
         send = add_security_headers(scope, self._rejection_log.recording_send(scope, send))
         try:
             auth = await self.authenticator.authenticate(scope)
-            self._check_content_length(scope)
+            max_bytes = min(self._settings.body_bytes, auth.matched_route.right.body_bytes or sys.maxsize)
+            _check_content_length(scope, max_bytes)
         except (ProblemError, StoreError) as error:
             await self._reject(scope, receive, send, error)
             return
         if scope["type"] == "http":
-            settings = self._settings
-            receive = LimitedBodyReceiver(receive, max_bytes=settings.body_bytes, timeout_s=settings.body_s)
+            receive = LimitedBodyReceiver(receive, max_bytes=max_bytes, timeout_s=self._settings.body_s)
         audited_send = _AuditedSend(self, scope, auth, receive, send)
         try:
             await self._run_when_admitted(scope, auth, receive, audited_send)
@@ -160,13 +161,6 @@ class AccessMiddleware:
         except StoreError:
             log.exception("audit_not_written", **msgspec.structs.asdict(audit_entry))
             raise
-
-    def _check_content_length(self, scope: Scope) -> None:
-        length = Headers(scope=scope).get("content-length", "0")
-        if length.isdecimal() and int(length) > self._settings.body_bytes:
-            raise ProblemError(
-                413, body_too_large_text(self._settings.body_bytes), headers={"Connection": "close"}
-            )
 
     async def _reject(self, scope: Scope, receive: Receive, send: Send, error: Exception) -> None:
         if scope["type"] == "websocket":
@@ -247,6 +241,12 @@ class _AuditedSend:
         if not await self._middleware.authenticator.is_still_authenticated(self._auth):
             self.is_aborted = True
             raise ResponseCutError
+
+
+def _check_content_length(scope: Scope, max_bytes: int) -> None:
+    length = Headers(scope=scope).get("content-length", "0")
+    if length.isdecimal() and int(length) > max_bytes:
+        raise ProblemError(413, body_too_large_text(max_bytes), headers={"Connection": "close"})
 
 
 def _error_response(error: Exception) -> Response:

@@ -96,7 +96,7 @@ def format_responses(*, has_snapshot_token: bool = True) -> dict[int | str, dict
         media_type: {} for format_name, media_type in MEDIA_TYPES.items() if format_name != "json"
     }
     token = {
-        "description": "Give it back as `reproduce`, and this answer comes again",
+        "description": "Pass it as `reproduce` to get the same response again",
         "schema": {"type": "string"},
     }
     headers = {snapshots.SNAPSHOT_HEADER: token} if has_snapshot_token else {}

@@ -49,9 +49,34 @@ def hj212_checksum(segment: bytes) -> int:
         return _INITIAL
     before_last = len(segment) - 1
     positions = _OFFSET[len(_OFFSET) - 1 - before_last : -1] + np.frombuffer(segment, np.uint8, before_last)
-    state = int(np.bitwise_xor.reduce(_CONTRIBUTION[positions]))
+    state = int(np.bitwise_xor.reduce(_CONTRIBUTION.take(positions)))
     state ^= int(_CONTRIBUTION[before_last * 256 + (_INITIAL >> 8)])
     return _TABLE[state ^ segment[-1]]
+
+
+class ChecksumOfEnding:
+    """Computes checksums of segments that have the same ending, from the part before it alone.
+
+    >>> of_ending = ChecksumOfEnding(b"56789")
+    >>> f"{of_ending.checksum(b'1234'):04X}"
+    '2F80'
+    """
+
+    def __init__(self, ending: bytes) -> None:
+        last = len(ending) - 1
+        self._last_byte = ending[last]
+        self._row = last * 256
+        self._state = 0
+        for distance, byte in zip(range(last, 0, -1), ending[:last], strict=True):
+            self._state ^= int(_CONTRIBUTION[distance * 256 + byte])
+
+    def checksum(self, start: bytes) -> int:
+        """Return the checksum of ``start`` followed by the ending."""
+        register = _INITIAL
+        for byte in start:
+            register = _TABLE[(register >> 8) ^ byte]
+        state = self._state ^ int(_CONTRIBUTION[self._row + (register >> 8)])
+        return _TABLE[state ^ self._last_byte]
 
 
 def modbus_checksum(segment: bytes) -> int:

@@ -3,7 +3,7 @@
 The result depends on the bytes alone, never on how TCP divided them. A frame ends where its length field
 places its checksum and is accepted if the checksum fits; otherwise it extends to the next line end or the
 next ``##LLLL`` and is rejected whole, with the reason. An encrypted frame has the length of its plain text
-(HJ 212-2025) and is therefore delimited by its line end.
+(HJ 212-2025) and is therefore delimited by the && that ends its content.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ _HEADER_LOOKAHEAD = 7  # bytes from which a header is recognised
 _LINE_END_OR_HEADER = re.compile(rb"[\r\n]|##(?=\d{4}[A-Za-z])")
 _HEX = re.compile(rb"[0-9A-Fa-f]{4}")
 _BLANKS = b"\r\n \x00"
+_LEADING_BLANKS = re.compile(rb"[\r\n \x00]*")
 CIPHER_START = b"CP=&&{0x"
 SEGMENT_END = b"&&"
 
@@ -49,7 +50,7 @@ class RejectReason(StrEnum):
     INCOMPLETE = "incomplete"
 
 
-class Frame(msgspec.Struct, frozen=True):
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """A delimited frame.
 
     Attributes
@@ -58,6 +59,8 @@ class Frame(msgspec.Struct, frozen=True):
     checksum : number sent
     checksum_kind : what the number equals
     note : a deviation that was tolerated, or ""
+    wrong_length : what is wrong with its length field, or ""; the checksum alone is too weak to show that all
+        of the frame is there, so only stations that are set so may send it
 
     """
 
@@ -65,6 +68,7 @@ class Frame(msgspec.Struct, frozen=True):
     checksum: int
     checksum_kind: ChecksumKind = ChecksumKind.HJ212
     note: str = ""
+    wrong_length: str = ""
 
 
 class RejectedBytes(msgspec.Struct, frozen=True):
@@ -109,8 +113,9 @@ class FrameReader:
 
     def _skip_blanks(self) -> bool:
         """Delete line ends, blanks and null bytes between frames; returns whether anything is left."""
-        blanks = len(self._buffer) - len(self._buffer.lstrip(_BLANKS))
-        del self._buffer[:blanks]
+        blanks = _LEADING_BLANKS.match(self._buffer)
+        if blanks is not None and blanks.end():
+            del self._buffer[: blanks.end()]
         return bool(self._buffer)
 
     def _next(self) -> Frame | RejectedBytes | None:
@@ -119,12 +124,17 @@ class FrameReader:
         length = int(self._buffer[2:HEADER_BYTES])
         checksum_at = HEADER_BYTES + length
         ends_at = checksum_at + CHECKSUM_BYTES
+        frame = self._whole_frame(checksum_at, ends_at)
+        return self._unusual_frame(length, checksum_at, ends_at) if frame is None else frame
+
+    def _unusual_frame(self, length: int, checksum_at: int, ends_at: int) -> Frame | RejectedBytes | None:
+        """Take a frame of any kind; None while more bytes are needed."""
         boundary = _LINE_END_OR_HEADER.search(self._buffer, HEADER_BYTES)
         first_boundary = boundary.start() if boundary else None
         # Only up to the boundary: whether bytes after it have come already must not matter.
         cipher_limit = min(ends_at, MAX_FRAME_BYTES, self._end_or(first_boundary))
-        if self._buffer.find(CIPHER_START, HEADER_BYTES, cipher_limit) >= 0:
-            return self._delimited(first_boundary, length, MAX_ENCRYPTED_BYTES)
+        if (cipher_at := self._buffer.find(CIPHER_START, HEADER_BYTES, cipher_limit)) >= 0:
+            return self._encrypted_frame(cipher_at, first_boundary, length)
         if length > MAX_SEGMENT_BYTES or (first_boundary is not None and first_boundary < ends_at):
             return self._delimited(first_boundary, length, MAX_FRAME_BYTES)
         if len(self._buffer) < ends_at:
@@ -135,24 +145,56 @@ class FrameReader:
         del self._buffer[:ends_at]
         return frame
 
+    def _whole_frame(self, checksum_at: int, ends_at: int) -> Frame | None:
+        """Take a usual frame: complete, no boundary within it, not encrypted, right checksum; else None.
+
+        `_unusual_frame` gives the same result for it by more searches.
+        """
+        buffer = self._buffer
+        if (
+            len(buffer) < ends_at
+            or checksum_at > HEADER_BYTES + MAX_SEGMENT_BYTES
+            or buffer.find(b"\r", HEADER_BYTES, ends_at) >= 0
+            or buffer.find(b"\n", HEADER_BYTES, ends_at) >= 0
+            or buffer.find(b"##", HEADER_BYTES, ends_at + 1) >= 0
+            or buffer.find(CIPHER_START, HEADER_BYTES, ends_at) >= 0
+        ):
+            return None
+        frame = _frame(buffer[HEADER_BYTES:checksum_at], buffer[checksum_at:ends_at])
+        if frame is not None:
+            del buffer[:ends_at]
+        return frame
+
+    def _encrypted_frame(
+        self, cipher_at: int, boundary: int | None, length: int
+    ) -> Frame | RejectedBytes | None:
+        """Take a frame up to the && that ends its content, whatever its length field is."""
+        limit = min(self._end_or(boundary), MAX_ENCRYPTED_BYTES)
+        cipher_end = self._buffer.find(b"}", cipher_at, limit)
+        content_end = self._buffer.find(SEGMENT_END, cipher_end, limit) if cipher_end >= 0 else -1
+        checksum_at = content_end + len(SEGMENT_END)
+        ends_at = checksum_at + CHECKSUM_BYTES
+        if content_end < 0 or ends_at > limit:
+            return self._delimited(boundary, length, MAX_ENCRYPTED_BYTES)
+        segment, checksum = bytes(self._buffer[HEADER_BYTES:checksum_at]), self._buffer[checksum_at:ends_at]
+        if _HEX.fullmatch(checksum) is None:
+            return self._delimited(boundary, length, MAX_ENCRYPTED_BYTES)
+        del self._buffer[:ends_at]
+        return Frame(segment, int(checksum, 16), ChecksumKind.OF_PLAIN_TEXT)
+
     def _delimited(self, boundary: int | None, length: int, limit: int) -> Frame | RejectedBytes | None:
         """Take a frame up to the next line end or header, whatever its length field is."""
         raw = self._take_to(boundary, limit)
         if raw is None:
             return None
         segment, checksum = raw[HEADER_BYTES:-CHECKSUM_BYTES], raw[-CHECKSUM_BYTES:]
-        if CIPHER_START in segment and segment.endswith(SEGMENT_END) and _HEX.fullmatch(checksum):
-            return Frame(segment, int(checksum, 16), ChecksumKind.OF_PLAIN_TEXT)
         frame = _frame(segment, checksum) if len(segment) <= MAX_SEGMENT_BYTES else None
         if frame is None:
             return RejectedBytes(raw, *_fault(segment, checksum, length))
         if length == _character_count(segment):
             return msgspec.structs.replace(frame, note="the length counts characters, not bytes")
-        return RejectedBytes(
-            raw,
-            RejectReason.LENGTH,
-            f"the length field is {length}, but the data segment has {len(segment)} bytes",
-        )
+        detail = f"the length field is {length}, but the data segment has {len(segment)} bytes"
+        return msgspec.structs.replace(frame, wrong_length=detail)
 
     def _end_or(self, boundary: int | None) -> int:
         return len(self._buffer) if boundary is None else boundary

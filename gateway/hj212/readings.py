@@ -9,16 +9,17 @@ from __future__ import annotations
 import math
 import re
 from datetime import datetime
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from edge.wire.senml import Record
 from gateway.hj212.errors import SegmentError
-from gateway.hj212.segment import content_groups
-from gateway.hj212.stations import FactorSettings, codes_of_2005, factors
+from gateway.hj212.stations import FactorSettings, codes_of_2005, factors, time_zone_of
 
 if TYPE_CHECKING:
-    from gateway.hj212.segment import Item, Segment
+    from gateway.hj212.segment import Segment
     from gateway.hj212.stations import Station
 
 # Command -> suffix of the channel, and the field with the value.
@@ -43,28 +44,64 @@ DATA_FLAGS = {
 _TIME = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})(?:[0-9]{3})?")
 _FACTOR = re.compile(r"[A-Za-z0-9]{1,16}")
 _DEFAULT = FactorSettings()
+_OTHER_FIELDS = {"Rtd": "Avg", "Avg": "Rtd"}  # stations in the field confuse them
+_NO_SEPARATORS = bytes(byte for byte in range(256) if byte not in b"=,;")
+_REGULAR = re.compile(rb"=(?:[,;]=)*")  # separators of a content whose items all have one name and one value
+MAX_LAYOUTS = 64  # of a station that are kept
+MAX_PLANS = 1_000  # factors and commands of a station that are kept; each frame may name new ones
 
 
-class StationReading(msgspec.Struct, frozen=True):
+class StationReading(msgspec.Struct, frozen=True, gc=False):
     """One value of a station.
 
     Attributes
     ----------
-    channel : factor code, with ``.minute``, ``.hour`` or ``.day`` for means over a period
-    time_s : instant, or start of the period, Unix seconds [s]
-    value : number in ``unit``; None if the station marks it as missing
-    unit : unit of the factor, or None if the factor is unknown
+    record : its name is the factor code, with ``.minute``, ``.hour`` or ``.day`` for means over a period; its
+        time the instant, or the start of the period; its unit that of the factor, or None if the factor is
+        unknown; its value None if the station marks it as missing
     data_flag : letter of table 8 as sent, or ""
     quality : QARTOD flag for it
 
     """
 
-    channel: str
-    time_s: float
-    value: float | None
-    unit: str | None
+    record: Record
     data_flag: str
     quality: int
+
+
+class ChannelPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What becomes of one factor of one station and command.
+
+    Attributes
+    ----------
+    code, channel : factor code as sent, and the channel of its values
+    field, other_field : field of the value by the standard, and the one that some stations send in its place
+    unit, scale : unit of the values, and what they are multiplied by
+    is_ignored : whether they are not published
+
+    """
+
+    code: str
+    channel: str
+    field: str
+    other_field: str
+    unit: str | None
+    scale: float
+    is_ignored: bool
+
+
+class ContentLayout(NamedTuple):
+    """Positions of the values in a content, which are the same in all uploads of most stations.
+
+    Attributes
+    ----------
+    time_at : position of DataTime, or -1
+    factors : plan, and positions of value, data flag and time of sampling (-1 if there is none), by factor
+
+    """
+
+    time_at: int
+    factors: tuple[tuple[ChannelPlan, int, int, int], ...]
 
 
 class UploadedReadings(msgspec.Struct, frozen=True):
@@ -97,91 +134,195 @@ def uploaded_readings(
     >>> upload = Segment(command="2011", station="A1",
     ...     content="DataTime=20260101080000;w01001-Rtd=7.1,w01001-Flag=N;w21003-Rtd=-,w21003-Flag=D")
     >>> found = uploaded_readings(upload, Station(station="A1", area="a", device="d"))
-    >>> found.readings
-    [StationReading(channel='w01001', time_s=1767225600.0, value=7.1, unit='pH', data_flag='N', quality=1)]
+    >>> [(one.record.name, one.record.value, one.record.unit, one.quality) for one in found.readings]
+    [('w01001', 7.1, 'pH', 1)]
     >>> found.faults
     ["w21003: '-' is not a number"]
 
     """
-    groups = list(content_groups(segment.content))
-    time_s = _data_time_s(groups, station)
+    separators = segment.content.encode().translate(None, _NO_SEPARATORS)
+    tokens = segment.content.replace(";", ",").replace("=", ",").split(",")
+    layout_key = (segment.command, separators, tuple(tokens[::2]))
+    layout = station.layouts.get(layout_key)
+    if layout is not None:
+        return _readings_at(layout, tokens[1::2], station, earlier_time_s)
+    if len(station.layouts) < MAX_LAYOUTS and (layout := _content_layout(layout_key, station)) is not None:
+        station.layouts[layout_key] = layout
+    return _readings_anywhere(segment, station, earlier_time_s)
+
+
+def _readings_at(
+    layout: ContentLayout, values: list[str], station: Station, earlier_time_s: float | None
+) -> UploadedReadings:
+    """Read the values of a content with a known layout; the slow twin of this is `_readings_anywhere`."""
+    time_s = _data_time_s(values[layout.time_at] if layout.time_at >= 0 else "", station, earlier_time_s)
+    readings: list[StationReading] = []
+    faults: list[str] = []
+    for plan, value_at, flag_at, sampled_at in layout.factors:
+        text = values[value_at].strip()
+        if not text:
+            continue
+        data_flag = values[flag_at].strip() if flag_at >= 0 else ""
+        sampled = values[sampled_at].strip() if sampled_at >= 0 else ""
+        reading = _reading(plan, text, data_flag, sampled, station, time_s)
+        if isinstance(reading, str):
+            faults.append(reading)
+        else:
+            readings.append(reading)
+    return UploadedReadings(readings, faults, time_s)
+
+
+def _content_layout(key: tuple[str, bytes, tuple[str, ...]], station: Station) -> ContentLayout | None:
+    """Return where the values of a content are; None if that depends on the values or is ambiguous."""
+    command, separators, names = key
+    if _REGULAR.fullmatch(separators) is None:
+        return None
+    positions: dict[str, dict[str, int]] = {}
+    for position, name in enumerate(names):
+        code, field = _code_and_field(name)
+        if code is None or field in positions.setdefault(code, {}):
+            return None
+        positions[code][field] = position
+    time_at = positions.pop("", {}).get("DataTime", -1)
+    factors = []
+    for code, fields in positions.items():
+        plan = _plan(station, command, code)
+        value_at = fields.get(plan.field, fields.get(plan.other_field))
+        if value_at is not None and not plan.is_ignored:
+            factors.append((plan, value_at, fields.get("Flag", -1), fields.get("SampleTime", -1)))
+    if not factors or len({plan.channel for plan, *_ in factors}) < len(factors):
+        return None
+    return ContentLayout(time_at, tuple(factors))
+
+
+def _readings_anywhere(segment: Segment, station: Station, earlier_time_s: float | None) -> UploadedReadings:
+    """Read the values of any content."""
+    fields_by_code, faults = _fields_by_code(segment.content, UPLOADS[segment.command][1])
+    time_s = _data_time_s(fields_by_code.pop("", {}).get("DataTime", ""), station, earlier_time_s)
+    readings: dict[str, StationReading] = {}
+    has_value = False
+    for code, fields in fields_by_code.items():
+        plan = _plan(station, segment.command, code)
+        text = fields.get(plan.field, fields.get(plan.other_field))
+        has_value = has_value or text is not None
+        if not text or plan.is_ignored:
+            continue
+        if plan.channel in readings:
+            faults.append(f"{code}: {plan.channel} occurs under two codes; the first value was taken")
+            continue
+        reading = _reading(plan, text, fields.get("Flag", ""), fields.get("SampleTime", ""), station, time_s)
+        if isinstance(reading, str):
+            faults.append(reading)
+        else:
+            readings[plan.channel] = reading
+    if not has_value and not faults:
+        faults.append("the upload has no value, such as w01001-Rtd=7.1 or w01001-Avg=7.1: nothing was stored")
+    return UploadedReadings(list(readings.values()), faults, time_s)
+
+
+def _data_time_s(text: str, station: Station, earlier_time_s: float | None) -> float:
+    time_s = _time_s(text.strip(), station.utc_offset)
     if time_s is None:
         time_s = earlier_time_s
     if time_s is None:
         raise SegmentError("the upload has no DataTime=YYYYMMDDhhmmss: its values have no time")
-    channel_suffix, value_field = UPLOADS[segment.command]
-    faults: list[str] = []
-    readings = []
-    channels: set[str] = set()
-    for group in groups:
-        for code, fields in _factors_of(group).items():
-            text = fields.get(value_field)
-            if text is None or code in station.ignored:
-                continue
-            channel = codes_of_2005().get(code, code) + channel_suffix
-            if channel in channels:
-                faults.append(f"{code}: it occurs more than once; the first value was taken")
-                continue
-            channels.add(channel)
-            reading = _reading(channel, code, text, fields, station, time_s)
-            if isinstance(reading, str):
-                faults.append(reading)
-            else:
-                readings.append(reading)
-    return UploadedReadings(readings, faults, time_s)
+    return time_s
+
+
+def _plan(station: Station, command: str, code: str) -> ChannelPlan:
+    """Return what becomes of a factor of a station; it is computed once and kept with the station."""
+    plan = station.channel_plans.get((command, code))
+    if plan is not None:
+        return plan
+    suffix, field = UPLOADS[command]
+    factor_code = codes_of_2005().get(code, code)
+    factor = factors().get(factor_code)
+    settings = station.factors.get(code) or station.factors.get(factor_code) or _DEFAULT
+    plan = ChannelPlan(
+        code=code,
+        channel=factor_code + suffix,
+        field=field,
+        other_field=_OTHER_FIELDS[field],
+        unit=settings.unit or (factor.unit if factor else None),
+        scale=settings.scale,
+        is_ignored=code in station.ignored or factor_code in station.ignored,
+    )
+    if len(station.channel_plans) < MAX_PLANS:
+        station.channel_plans[command, code] = plan
+    return plan
 
 
 def _reading(
-    channel: str, code: str, text: str, fields: dict[str, str], station: Station, time_s: float
+    plan: ChannelPlan, text: str, data_flag: str, sampled: str, station: Station, time_s: float
 ) -> StationReading | str:
     """Return the reading, or a sentence on why there is none."""
     try:
         number = float(text)
     except ValueError:
-        return f"{code}: {text[:40]!r} is not a number"
+        return f"{plan.code}: {text[:40]!r} is not a number"
     if not math.isfinite(number) or "_" in text:
-        return f"{code}: {text[:40]!r} is not a finite number"
-    sampled_s = _time_s(fields.get("SampleTime", ""), station)
-    factor_code = codes_of_2005().get(code, code)
-    factor = factors().get(factor_code)
-    settings = station.factors.get(code) or station.factors.get(factor_code) or _DEFAULT
+        return f"{plan.code}: {text[:40]!r} is not a finite number"
+    sampled_s = _time_s(sampled, station.utc_offset) if sampled else None
     missing = number in station.missing
-    data_flag = fields.get("Flag", "")[:4]
     return StationReading(
-        channel=channel,
-        time_s=time_s if sampled_s is None else sampled_s,
-        value=None if missing else number * settings.scale,
-        unit=settings.unit or (factor.unit if factor else None),
-        data_flag=data_flag,
-        quality=MISSING if missing else DATA_FLAGS.get(data_flag, SUSPECT) if data_flag else GOOD,
+        Record(
+            name=plan.channel,
+            time_s=time_s if sampled_s is None else sampled_s,
+            value=None if missing else number * plan.scale,
+            unit=plan.unit,
+        ),
+        data_flag[:4],
+        MISSING if missing else DATA_FLAGS.get(data_flag[:4], SUSPECT) if data_flag else GOOD,
     )
 
 
-def _factors_of(group: list[Item]) -> dict[str, dict[str, str]]:
-    """Return the fields of a group by factor code: ``w01001-Rtd=7.1`` is field ``Rtd`` of ``w01001``."""
+def _fields_by_code(content: str, value_field: str) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """Return the fields by factor code, those of no factor under "", and sentences on what is ambiguous.
+
+    ``w01001-Rtd=7.1`` is the field ``Rtd`` of ``w01001``. The fields of a factor are collected wherever they
+    are: the standard joins them by "," and separates factors by ";", and stations confuse the two, so that a
+    flag may stand in another group than its value.
+    """
     by_code: dict[str, dict[str, str]] = {}
-    for name, value in group:
-        code, dash, field = name.rpartition("-")
-        if dash and _FACTOR.fullmatch(code):
-            by_code.setdefault(code, {}).setdefault(field, value)
-    return by_code
+    faults: list[str] = []
+    for part in content.replace(";", ",").split(","):
+        name, equals, value = part.partition("=")
+        if not equals:
+            continue
+        code, field = _code_and_field(name)
+        if code is None:
+            if field == value_field:
+                faults.append(f"{name.strip()[:40]!r} is not the name of a factor's value")
+            continue
+        fields = by_code.get(code)
+        if fields is None:
+            fields = by_code[code] = {}
+        text = value.strip()
+        if field not in fields:
+            fields[field] = text
+        elif field == value_field and fields[field] != text:
+            faults.append(f"{code}: it occurs more than once; the first value was taken")
+    return by_code, faults
 
 
-def _data_time_s(groups: list[list[Item]], station: Station) -> float | None:
-    for group in groups:
-        for name, value in group:
-            if name == "DataTime":
-                return _time_s(value, station)
-    return None
+@lru_cache(maxsize=4096)
+def _code_and_field(name: str) -> tuple[str | None, str]:
+    """Split the name of an item: ("w01001", "Rtd"), ("", "DataTime"), or (None, "Rtd") for a bad code."""
+    code, dash, field = name.strip().rpartition("-")
+    if not dash:
+        return "", field
+    return (code if _FACTOR.fullmatch(code) else None), field
 
 
-def _time_s(text: str, station: Station) -> float | None:
+@lru_cache(maxsize=4096)
+def _time_s(text: str, utc_offset: str) -> float | None:
     """Convert a local time, 14 digits and possibly milliseconds; None if it is no time."""
     match = _TIME.fullmatch(text)
     if match is None:
         return None
     year, month, day, hour, minute, second = (int(part) for part in match.groups())
     try:
-        return datetime(year, month, day, hour, minute, second, tzinfo=station.time_zone).timestamp()
+        local = datetime(year, month, day, hour, minute, second, tzinfo=time_zone_of(utc_offset))
+        return local.timestamp()
     except (ValueError, OverflowError):
         return None

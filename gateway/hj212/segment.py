@@ -6,29 +6,28 @@ Sources: HJ/T 212-2005, HJ 212-2017 section 6.3 and tables 3 and 4, HJ 212-2025 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from functools import lru_cache
 
 import msgspec
 
 from gateway.hj212.checksum import hj212_checksum
 from gateway.hj212.errors import SegmentError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 MAX_STATION_LENGTH = 64  # the standard has 24; longer texts are not identifiers
+MAX_KEPT_HEADER = 200  # parsed headers are kept; longer ones don't occur, but could fill the memory
 _CONTENT_START = "CP=&&"
 _CONTENT_END = "&&"
-_COMMAND = re.compile(r"\d{4}")
-_DIGITS = re.compile(r"\d{1,9}")
-_PACKET_FIELDS = re.compile(r"(?:^|[;,])\s*(PNUM|PNO)=(\d{1,9})(?=[;,]|$)")
+_REQUEST_START = "QN="
+_COMMAND = re.compile(r"[0-9]{4}")
+_DIGITS = re.compile(r"[0-9]{1,9}")
+_PACKET_FIELDS = re.compile(r"(?:^|[;,])\s*(PNUM|PNO)=([0-9]{1,9})(?=[;,]|$)")
 ANSWER_WANTED = 1
 HAS_PACKET_NUMBERS = 2
 VERSION_MASK = 0b11111100
 VERSION_2017 = 4
 
 
-class Segment(msgspec.Struct, frozen=True, kw_only=True):
+class Segment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Parsed data segment.
 
     Attributes
@@ -62,13 +61,6 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
         return self.flag is not None and bool(self.flag & ANSWER_WANTED)
 
 
-class Item(NamedTuple):
-    """One ``name=value`` of the content."""
-
-    name: str
-    value: str
-
-
 def decode_text(segment: bytes) -> str:
     """Decode the bytes of a segment: UTF-8 (HJ 212-2017 section 6.3), else GB 18030 as older devices send it.
 
@@ -95,13 +87,70 @@ def parse_segment(text: str) -> Segment:
     ('1062', '01AC', True, 'RtdInterval=30')
 
     """
-    start = text.find(_CONTENT_START)
-    content_at = start + len(_CONTENT_START)
-    if start < 0 or not text.endswith(_CONTENT_END) or len(text) < content_at + len(_CONTENT_END):
+    header, start, content = text.partition(_CONTENT_START)
+    if not start or not content.endswith(_CONTENT_END):
         raise SegmentError("the data segment has no content: send CP=&&…&& after the header fields")
-    content = text[content_at : -len(_CONTENT_END)]
-    fields = dict(_header_items(text[:start]))
-    packet_numbers = _packet_numbers(fields, content)
+    content = content[: -len(_CONTENT_END)]
+    request, rest = "", header
+    if header.startswith(_REQUEST_START):
+        request, _, rest = header[len(_REQUEST_START) :].partition(";")
+    is_kept = len(rest) <= MAX_KEPT_HEADER
+    parsed = _parsed_header(rest) if is_kept else _parsed_header.__wrapped__(rest)
+    packets, packet = parsed.packets, parsed.packet
+    if packet is None and packets is None and "PNO=" in content:
+        # Some stations send the numbers in the content.
+        numbers = {name: int(number) for name, number in _PACKET_FIELDS.findall(content)}
+        packets, packet = numbers.get("PNUM"), numbers.get("PNO")
+    return Segment(
+        request=request.strip() or parsed.request,
+        system=parsed.system,
+        command=parsed.command,
+        password=parsed.password,
+        station=parsed.station,
+        flag=parsed.flag,
+        packets=packets,
+        packet=packet,
+        resent=parsed.resent,
+        content=content,
+    )
+
+
+def build_frame(segment: Segment) -> bytes:
+    r"""Build the frame of a segment, with length, checksum and line end.
+
+    >>> build_frame(Segment(request="20160801085857223", system="91", command="9014", password="123456",
+    ...     station="010000A8900016F000169DC0", flag=4))[-10:]
+    b'&&&&3240\r\n'
+    """
+    return frame_of(encode_segment(segment))
+
+
+def encode_segment(segment: Segment) -> bytes:
+    """Return the bytes of a data segment."""
+    fields = [
+        ("QN", segment.request),
+        ("ST", segment.system),
+        ("CN", segment.command),
+        ("PW", segment.password),
+        ("MN", segment.station),
+        ("Flag", "" if segment.flag is None else str(segment.flag)),
+        ("PNUM", "" if segment.packets is None else str(segment.packets)),
+        ("PNO", "" if segment.packet is None else str(segment.packet)),
+        ("RF", "1" if segment.resent else ""),
+    ]
+    header = "".join(f"{name}={value};" for name, value in fields if value)
+    return f"{header}{_CONTENT_START}{segment.content}{_CONTENT_END}".encode()
+
+
+def frame_of(text: bytes) -> bytes:
+    """Return the frame of a data segment: length, segment, checksum, line end."""
+    return b"##%04d%s%04X\r\n" % (len(text), text, hj212_checksum(text))
+
+
+@lru_cache(maxsize=8192)
+def _parsed_header(header: str) -> Segment:
+    """Parse the fields before the content; without QN they are the same in all frames of most stations."""
+    fields = _header_fields(header)
     command, station = fields.get("CN", ""), fields.get("MN", "")
     if _COMMAND.fullmatch(command) is None:
         raise SegmentError(f"CN={command[:20]!r} is not a command of four digits, such as CN=2011")
@@ -116,73 +165,24 @@ def parse_segment(text: str) -> Segment:
         command=command,
         password=fields.get("PW", ""),
         station=station,
-        flag=_flag(fields.get("Flag")),
-        packets=packet_numbers.get("PNUM"),
-        packet=packet_numbers.get("PNO"),
+        flag=None if (flag := _number(fields.get("FLAG"))) is None else flag & 0xFF,
+        packets=_number(fields.get("PNUM")),
+        packet=_number(fields.get("PNO")),
         resent=fields.get("RF") == "1",
-        content=content,
     )
 
 
-def content_groups(content: str) -> Iterator[list[Item]]:
-    """Yield the groups of a content: ``;`` separates groups, ``,`` the items of one factor.
-
-    Blanks around names and values, and parts without "=", are left out.
-
-    >>> list(content_groups("DataTime=20210320013400;w01001-Rtd=7.4, w01001-Flag=N;"))
-    ... # doctest: +NORMALIZE_WHITESPACE
-    [[Item(name='DataTime', value='20210320013400')],
-     [Item(name='w01001-Rtd', value='7.4'), Item(name='w01001-Flag', value='N')]]
-    """
-    for group in content.split(";"):
-        items = [
-            Item(name.strip(), value.strip())
-            for name, equals, value in (part.partition("=") for part in group.split(","))
-            if equals
-        ]
-        if items:
-            yield items
-
-
-def build_frame(segment: Segment) -> bytes:
-    r"""Build the frame of a segment, with length, checksum and line end.
-
-    >>> build_frame(Segment(request="20160801085857223", system="91", command="9014", password="123456",
-    ...     station="010000A8900016F000169DC0", flag=4))[-10:]
-    b'&&&&3240\r\n'
-    """
-    fields = [
-        ("QN", segment.request),
-        ("ST", segment.system),
-        ("CN", segment.command),
-        ("PW", segment.password),
-        ("MN", segment.station),
-        ("Flag", "" if segment.flag is None else str(segment.flag)),
-        ("PNUM", "" if segment.packets is None else str(segment.packets)),
-        ("PNO", "" if segment.packet is None else str(segment.packet)),
-        ("RF", "1" if segment.resent else ""),
-    ]
-    header = "".join(f"{name}={value};" for name, value in fields if value)
-    text = f"{header}{_CONTENT_START}{segment.content}{_CONTENT_END}".encode()
-    return b"##%04d%s%04X\r\n" % (len(text), text, hj212_checksum(text))
-
-
-def _header_items(header: str) -> Iterator[tuple[str, str]]:
+def _header_fields(header: str) -> dict[str, str]:
+    """Return the fields before the content by name, in capitals: some stations write FLAG or stray commas."""
+    fields = {}
     for part in header.split(";"):
         name, equals, value = part.partition("=")
         if equals:
-            yield name.strip(), value.strip()
+            fields[name.strip(" ,").upper()] = value.strip(" ,")
+    return fields
 
 
-def _flag(text: str | None) -> int | None:
+def _number(text: str | None) -> int | None:
     if text is None or _DIGITS.fullmatch(text) is None:
         return None
-    return int(text) & 0xFF
-
-
-def _packet_numbers(fields: dict[str, str], content: str) -> dict[str, int]:
-    """Return PNUM and PNO, from the header or, as some stations send them, from the content."""
-    found = {name: int(fields[name]) for name in ("PNUM", "PNO") if _DIGITS.fullmatch(fields.get(name, ""))}
-    if not found and "PNO=" in content:
-        found = {name: int(number) for name, number in _PACKET_FIELDS.findall(content)}
-    return found
+    return int(text)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edge.agent.spool import Spool
+    from gateway.hj212.command_relay import CommandRelay
     from gateway.hj212.session import Outcome
     from gateway.hj212.stations import Station
 
@@ -87,12 +88,20 @@ class Hj212Server:
     writer : stores entries durably
     idle_s : time without a byte after which a connection is closed [s]
     max_connections : connections at the same time; further ones are closed at once
+    relay : sends commands to stations; None sends none
 
     """
 
     def __init__(
-        self, stations: Mapping[str, Station], writer: SpoolWriter, *, idle_s: float, max_connections: int
+        self,
+        stations: Mapping[str, Station],
+        writer: SpoolWriter,
+        *,
+        idle_s: float,
+        max_connections: int,
+        relay: CommandRelay | None = None,
     ) -> None:
+        self.relay = relay
         self._stations = stations
         self._writer = writer
         self._idle_s = idle_s
@@ -117,6 +126,8 @@ class Hj212Server:
             log.exception("connection_failed", station=session.station.station if session.station else None)
         finally:
             self._open.discard(writer)
+            if self.relay is not None:
+                self.relay.disconnected(session.station_names, writer)
             metrics.CONNECTIONS.set(len(self._open))
             writer.close()
             with suppress(OSError):
@@ -136,6 +147,10 @@ class Hj212Server:
                 return
             outcomes = [session.receive(one) for one in frames.feed(data)]
             await self._store(*outcomes)
+            if self.relay is not None:
+                for outcome in outcomes:
+                    if outcome.segment is not None:
+                        self.relay.receive(outcome.segment, writer)
             answers = b"".join(outcome.answer for outcome in outcomes if outcome.answer is not None)
             if answers:
                 writer.write(answers)
@@ -151,17 +166,20 @@ async def run_server(
     server: Hj212Server, writer: SpoolWriter, *, host: str, port: int, stop: threading.Event
 ) -> None:
     """Listen until ``stop`` is set."""
-    writing = asyncio.create_task(writer.run())
+    tasks = [asyncio.create_task(writer.run())]
+    if server.relay is not None:
+        tasks.append(asyncio.create_task(server.relay.run()))
     listening = await asyncio.start_server(server.serve, host, port, limit=CHUNK_BYTES)
     address = listening.sockets[0].getsockname()
     log.info("hj212_listening", host=address[0], port=address[1])
     try:
         while not stop.is_set():
-            if writing.done():
-                writing.result()
+            for task in tasks:
+                if task.done():
+                    task.result()
             await asyncio.sleep(0.1)
     finally:
         listening.close()
-        writing.cancel()
-        with suppress(asyncio.CancelledError):
-            await writing
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

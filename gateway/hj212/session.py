@@ -8,17 +8,19 @@ becomes an entry with the property ``rejection``, which the platform stores whol
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from edge.agent.spool import SpoolEntry
 from edge.wire import receipts, senml
 from edge.wire.senml import Record
 from gateway.hj212 import metrics
+from gateway.hj212.checksum import ChecksumOfEnding
 from gateway.hj212.ciphers import decrypt_segment
 from gateway.hj212.errors import CipherError, Hj212Error
 from gateway.hj212.frames import ChecksumKind, Frame, RejectedBytes, RejectReason
 from gateway.hj212.readings import GOOD, UPLOADS, uploaded_readings
-from gateway.hj212.segment import VERSION_MASK, Segment, build_frame, decode_text, parse_segment
+from gateway.hj212.segment import VERSION_MASK, Segment, decode_text, encode_segment, parse_segment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,11 +44,13 @@ class Outcome(NamedTuple):
     ----------
     entries : to be stored durably
     answer : frame to be sent afterwards, or None
+    segment : the frame's segment, if it is of a known station
 
     """
 
     entries: list[SpoolEntry]
     answer: bytes | None = None
+    segment: Segment | None = None
 
 
 class StationSession:
@@ -59,6 +63,7 @@ class StationSession:
     Attributes
     ----------
     station : the station that last sent a valid frame, or None
+    station_names : MN of all stations that sent one
 
     """
 
@@ -68,6 +73,7 @@ class StationSession:
         self._split_time_s: tuple[str, float] | None = None  # command and DataTime of a split transmission
         self._recent: OrderedDict[tuple[str, str, int | None], None] = OrderedDict()
         self.station: Station | None = None
+        self.station_names: set[str] = set()
 
     def receive(self, received: Frame | RejectedBytes) -> Outcome:
         """Process a frame, or bytes that are none."""
@@ -79,18 +85,19 @@ class StationSession:
             metrics.REJECTED.labels("segment").inc()
             return Outcome([self._rejection(received.segment, str(error))])
         self.station = station
-        metrics.FRAMES.labels(segment.command if segment.command in metrics.KNOWN_COMMANDS else "other").inc()
+        self.station_names.add(station.station)
+        metrics.FRAMES_OF.get(segment.command, metrics.OTHER_FRAMES).inc()
         if segment.command in RESPONSES:
-            return Outcome([])
+            return Outcome([], segment=segment)
         key = (segment.request, segment.command, segment.packet)
         if segment.request and key in self._recent:
             metrics.DUPLICATES.inc()
-            return Outcome([], self._answer(segment, station))
+            return Outcome([], self._answer(segment, station), segment)
         entries = self._entries(segment, station, received.segment)
         self._recent[key] = None
         if len(self._recent) > MAX_RECENT_UPLOADS:
             self._recent.popitem(last=False)
-        return Outcome(entries, self._answer(segment, station))
+        return Outcome(entries, self._answer(segment, station), segment)
 
     def _reject_bytes(self, received: RejectedBytes) -> Outcome:
         metrics.REJECTED.labels(received.reason.value).inc()
@@ -114,6 +121,13 @@ class StationSession:
                     f"the checksum {frame.checksum:04X} is that of Modbus, not of HJ 212: mend the station,"
                     f" or set modbus_checksum = true for {segment.station}"
                 )
+        if frame.wrong_length:
+            metrics.WRONG_LENGTHS.inc()
+            if not station.wrong_length:
+                raise Hj212Error(
+                    f"{frame.wrong_length}: mend the station, or set wrong_length = true for"
+                    f" {segment.station}"
+                )
         if frame.checksum_kind is ChecksumKind.OF_PLAIN_TEXT:
             if station.key_bytes is None:
                 raise CipherError(
@@ -128,6 +142,8 @@ class StationSession:
     def _entries(self, segment: Segment, station: Station, raw: bytes) -> list[SpoolEntry]:
         if segment.command not in UPLOADS:
             return []
+        if segment.resent:
+            metrics.RESENT.inc()
         earlier = self._split_time_s
         earlier_s = earlier[1] if earlier and earlier[0] == segment.command and segment.packet else None
         try:
@@ -154,25 +170,35 @@ class StationSession:
             return None
         as_sent = station.acknowledge == "as_sent"
         version = (segment.flag or 0) & VERSION_MASK
-        return build_frame(
-            Segment(
-                request=segment.request,
-                system=segment.system if as_sent else INTERACTION_SYSTEM,
-                command=NOTIFICATION_ANSWER if segment.command == NOTIFICATION_COMMAND else UPLOAD_ANSWER,
-                password=segment.password,
-                station=segment.station,
-                flag=segment.flag if as_sent else version,
-            )
+        ending, of_ending = _answer_ending(
+            segment.system if as_sent else INTERACTION_SYSTEM,
+            NOTIFICATION_ANSWER if segment.command == NOTIFICATION_COMMAND else UPLOAD_ANSWER,
+            segment.password,
+            segment.station,
+            segment.flag if as_sent else version,
         )
+        start = f"QN={segment.request};".encode() if segment.request else b""
+        checksum = of_ending.checksum(start)
+        return b"##%04d%s%s%04X\r\n" % (len(start) + len(ending), start, ending, checksum)
+
+
+@lru_cache(maxsize=8192)
+def _answer_ending(
+    system: str, command: str, password: str, station: str, flag: int | None
+) -> tuple[bytes, ChecksumOfEnding]:
+    """Return what follows QN in answers to a station, which is the same in all of them."""
+    ending = encode_segment(
+        Segment(system=system, command=command, password=password, station=station, flag=flag)
+    )
+    return ending, ChecksumOfEnding(ending)
 
 
 def _messages(readings: list[StationReading], address: str) -> list[SpoolEntry]:
     """Return one SenML message for each quality flag; missing values are left out."""
     by_quality: dict[int, list[Record]] = {}
     for one in readings:
-        if one.value is not None:
-            record = Record(name=one.channel, time_s=one.time_s, value=one.value, unit=one.unit)
-            by_quality.setdefault(one.quality, []).append(record)
+        if one.record.value is not None:
+            by_quality.setdefault(one.quality, []).append(one.record)
     return [
         SpoolEntry(
             senml.encode_json(records),

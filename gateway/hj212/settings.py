@@ -26,6 +26,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Meta(description="A connection without a byte for so long is closed.", extra={"unit": "s"}, gt=0),
     ] = 3600.0
+    platforms: Annotated[Path, Meta(description="File of the upper platforms of `hj212 forward` (TOML).")] = (
+        Path("platforms.toml")
+    )
+    forward_spools: Annotated[
+        Path, Meta(description="Folder of the spools of `hj212 forward`, one for each upper platform.")
+    ] = Path("hj212-forward")
     metrics_port: Annotated[
         int, Meta(description="Port of the metrics, on loopback; 0 serves none.", ge=0, le=65535)
     ] = 0

@@ -22,6 +22,8 @@ from gateway.hj212.errors import StationError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gateway.hj212.readings import ChannelPlan, ContentLayout
+
 _OFFSET = re.compile(r"([+-])(\d{2}):(\d{2})")
 
 
@@ -53,6 +55,7 @@ class Station(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     acknowledge : ``standard`` (ST=91 and the edition in Flag), ``as_sent`` (ST and Flag of the request, which
         some stations expect) or ``never``
     modbus_checksum : whether frames with the checksum of Modbus are accepted
+    wrong_length : whether frames whose length field is wrong are accepted if their checksum is right
     utc_offset : offset of the station's clock from UTC
     missing : numbers that stand for a missing value
     ignored : factor codes that are not published
@@ -67,21 +70,21 @@ class Station(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     key: str | None = None
     acknowledge: Literal["standard", "as_sent", "never"] = "standard"
     modbus_checksum: bool = False
+    wrong_length: bool = False
     utc_offset: str = "+08:00"
     missing: tuple[float, ...] = (-99.0, -999.0, -9999.0)
     ignored: list[str] = []
     factors: dict[str, FactorSettings] = {}
 
     @cached_property
-    def time_zone(self) -> timezone:
-        """Time zone of the station's clock."""
-        match = _OFFSET.fullmatch(self.utc_offset)
-        if match is None:
-            raise StationError(
-                f"station {self.station}: utc_offset {self.utc_offset!r} is not of the form +08:00"
-            )
-        offset = timedelta(hours=int(match[2]), minutes=int(match[3]))
-        return timezone(-offset if match[1] == "-" else offset)
+    def layouts(self) -> dict[tuple[str, bytes, tuple[str, ...]], ContentLayout]:
+        """Positions of the values in its uploads, by command, separators and names."""
+        return {}
+
+    @cached_property
+    def channel_plans(self) -> dict[tuple[str, str], ChannelPlan]:
+        """What becomes of its factors, by command and code, as far as they have occurred."""
+        return {}
 
     @cached_property
     def key_bytes(self) -> bytes | None:
@@ -93,7 +96,7 @@ class Station(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         except ValueError:
             key = b""
         if len(key) != KEY_BYTES:
-            raise StationError(f"station {self.station}: key must be {2 * KEY_BYTES} hexadecimal digits")
+            raise StationError(f"key must be {2 * KEY_BYTES} hexadecimal digits")
         return key
 
 
@@ -103,6 +106,16 @@ class _StationFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class _FactorFile(msgspec.Struct, frozen=True):
     factors: dict[str, Factor]
+
+
+@cache
+def time_zone_of(utc_offset: str) -> timezone:
+    """Return the time zone of an offset such as ``+08:00``. Raises `StationError` on another form."""
+    match = _OFFSET.fullmatch(utc_offset)
+    if match is None:
+        raise StationError(f"utc_offset {utc_offset!r} is not of the form +08:00")
+    offset = timedelta(hours=int(match[2]), minutes=int(match[3]))
+    return timezone(-offset if match[1] == "-" else offset)
 
 
 @cache
@@ -149,9 +162,9 @@ def _problems(station: Station) -> list[str]:
         for what, name in (("area", station.area), ("device", station.device))
         if LEVEL_PATTERN.fullmatch(name) is None
     ]
-    for check in (lambda: station.time_zone, lambda: station.key_bytes):
+    for check in (lambda: time_zone_of(station.utc_offset), lambda: station.key_bytes):
         try:
             check()
         except StationError as error:
-            problems.append(str(error))
+            problems.append(f"station {station.station}: {error}")
     return problems

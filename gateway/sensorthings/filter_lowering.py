@@ -61,14 +61,14 @@ OBSERVATION_FIELDS: dict[tuple[str, ...], ObservationField | Constant] = {
 VALUE_TYPES = {
     "number": ValueType.NUMBER,
     "text": ValueType.TEXT,
-    "moment": ValueType.DATETIME,
+    "timestamp": ValueType.DATETIME,
     "truth": ValueType.BOOLEAN,
     "day": ValueType.DATE,
     "clock": ValueType.TIME_OF_DAY,
 }
 SQL_FUNCTION_NAMES = {"contains": "substringof", "time": "time_of"}
-ADD_DURATION_FUNCTIONS = {("moment", "number"): "later", ("day", "number"): "day_later"}
-SUBTRACT_FUNCTIONS = {("moment", "moment"): "between", ("day", "day"): "days_between"}
+ADD_DURATION_FUNCTIONS = {("timestamp", "number"): "later", ("day", "number"): "day_later"}
+SUBTRACT_FUNCTIONS = {("timestamp", "timestamp"): "between", ("day", "day"): "days_between"}
 NULL_CONSTANT = Constant(None)
 MAX_CONTEXTS_PER_SERIES = 50
 MAX_TERMS = 20_000
@@ -253,7 +253,7 @@ class FilterLowering:
         """Return a date that is compared with a time or an interval as its start; else the term unchanged."""
         if isinstance(one, IntervalTerms) or self._term_kind(one) != "day":
             return one
-        is_compared_with_time = isinstance(other, IntervalTerms) or self._term_kind(other) == "moment"
+        is_compared_with_time = isinstance(other, IntervalTerms) or self._term_kind(other) == "timestamp"
         return filter_terms.Operation("begin_of", (one,)) if is_compared_with_time else one
 
     def _lower_arithmetic(

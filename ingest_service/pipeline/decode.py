@@ -52,7 +52,7 @@ class DecodedBatch:
     time_s, received_s : (n,) time measured and received, Unix seconds [s]
     value : (n,) in the canonical unit
     has_wrong_clock : (n,) whether the clock of the device is known to be wrong
-    declared_quality : (n,) QARTOD flag that the device gives its reading, 0 if it gives none
+    declared_quality : (n,) QARTOD flag that the device or its maintenance gives a reading, 0 if none does
     dead_letters : dead letters, one per message with a fault
     statuses : one per status message
 
@@ -87,10 +87,14 @@ def decode(
     dead_letters: list[DeadLetter] = []
     statuses: list[DeviceStatus] = []
     rows, data = _decode_well_formed(messages, context, received_s, dead_letters, statuses)
-    irregular = sorted(data - set(np.unique(rows.message).tolist()))
+    irregular = sorted(data.difference(rows.message.tolist()))
     if irregular:
         rows = rows.merged(irregular_records.decode_irregular(messages, irregular, context, dead_letters))
-    wrong_clock_messages = {i for i in data if clocks.is_wrong(resolver.topic(messages[i].topic).device)}
+    wrong_clock_messages = (
+        {i for i in data if clocks.is_wrong(resolver.topic(messages[i].topic).device)}
+        if clocks.wrong_count
+        else set()
+    )
     return DecodedBatch(
         message=rows.message,
         series_id=resolver.series_id[rows.code],
@@ -100,7 +104,9 @@ def decode(
         has_wrong_clock=np.isin(rows.message, list(wrong_clock_messages))
         if wrong_clock_messages
         else np.zeros(len(rows.message), bool),
-        declared_quality=_declared_quality(messages, rows.message),
+        declared_quality=_with_maintenance(
+            _declared_quality(messages, rows.message), resolver.series_id[rows.code], rows.time_s, resolver
+        ),
         dead_letters=dead_letters,
         statuses=statuses,
     )
@@ -239,6 +245,20 @@ def _declared_quality(messages: Sequence[Message], message: NDArray[np.intp]) ->
             if name == receipts.QUALITY_PROPERTY:
                 by_message[index] = DECLARED_FLAGS.get(value, 0)
     return by_message[message]
+
+
+def _with_maintenance(
+    quality: NDArray[np.uint8],
+    series_id: NDArray[np.int32],
+    time_s: NDArray[np.float64],
+    resolver: SeriesResolver,
+) -> NDArray[np.uint8]:
+    """Return the flags, (n,), with those of readings measured while their series was in maintenance."""
+    for one, windows in resolver.maintenance.items():
+        of_series = series_id == one
+        for begins_s, ends_s in windows if of_series.any() else ():
+            quality[of_series & (time_s >= begins_s) & (time_s < ends_s)] = Flag.FAIL
+    return quality
 
 
 def _canonical_values(rows: RawReadings, resolver: SeriesResolver) -> NDArray[np.float64]:

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import math
 import socket
+import sys
 import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from edge.wire import receipts, topics
+from edge.wire import broker_tls, receipts, topics
 from edge.wire.backoff import Backoff
 from edge.wire.topics import TopicKind
 from ingest_service.pipeline import metrics, reason_codes
+from ingest_service.pipeline.bulk_mqtt_client import BulkMqttClient
 from ingest_service.pipeline.message import Message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
     from paho.mqtt.reasoncodes import ReasonCode
 
     from edge.wire.broker_address import BrokerAddress
@@ -161,16 +163,11 @@ class MqttSession:
                 connection.shutdown(socket.SHUT_RDWR)
 
     def acknowledge(self, messages: Iterable[Message]) -> None:
-        """Send the PUBACKs of committed messages that arrived on the current connection."""
-        for message in messages:
-            try:
-                with self._lock:
-                    if message.qos and message.connection == self._connection:
-                        self._committed = True
-                        self._client.ack(message.mid, message.qos)
-            except Exception:  # one failure must not keep the other messages unacknowledged
-                metrics.UNEXPECTED_ERRORS.labels("acknowledge").inc()
-                log.exception("defect", where="acknowledge", topic=message.topic)
+        """Send the PUBACKs of committed messages that arrived on the current connection, in one write."""
+        with self._lock:
+            mids = [one.mid for one in messages if one.qos and one.connection == self._connection]
+            self._committed = self._committed or bool(mids)
+            self._client.acknowledge(mids)
 
     def send_receipts(self, receipts_by_topic: Mapping[Topic, Sequence[Receipt]]) -> None:
         """Publish one message per device and spool epoch; if one is lost, the device sends again."""
@@ -182,15 +179,15 @@ class MqttSession:
                 self._client.publish(target, receipts.encode_receipt(receipt), qos=1)
                 metrics.RECEIPTS.inc()
 
-    def _make_client(self) -> Client:
-        client = Client(
-            CallbackAPIVersion.VERSION2,
+    def _make_client(self) -> BulkMqttClient:
+        client = BulkMqttClient(
+            self._on_messages,
             client_id=self._client_id,
             protocol=MQTTProtocolVersion.MQTTv5,
-            manual_ack=True,
         )
         if self._broker.user is not None:
             client.username_pw_set(self._broker.user, self._broker.password)
+        broker_tls.secure_client(client, self._broker)
         client.max_inflight_messages_set(1000)
         client.max_queued_messages_set(MAX_QUEUED_RECEIPTS)
         client.suppress_exceptions = True  # an exception in a callback must not end the network thread
@@ -245,7 +242,9 @@ class MqttSession:
 
     def _on_connect_fail(self, _client: Client, _userdata: object) -> None:
         self._fault_key = "broker"
-        log.warning("broker_away", broker=str(self._broker), action=reason_codes.RETRYING)
+        error = sys.exc_info()[1]  # paho calls this while it handles the error
+        detail = broker_tls.describe_failure(error, self._broker) if isinstance(error, Exception) else ""
+        log.warning("broker_away", broker=str(self._broker), detail=detail, action=reason_codes.RETRYING)
         self._set_reconnect_delay()
 
     def _on_disconnect(
@@ -262,6 +261,7 @@ class MqttSession:
         with self._lock:
             self._committed = False
             self._connection += 1
+            self._client.connection = self._connection
             self._connected = False
             self._probed_s = None
             self._fault_key = "refused" if self._fault_key == "refused" else "broker"
@@ -302,28 +302,38 @@ class MqttSession:
             action=meaning_of_code.action,
         )
 
+    def _on_messages(self, messages: list[Message]) -> None:
+        with metrics.log_unexpected_errors("receive"):
+            self._receive(messages)
+
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+        self._receive([self._message(message)])
+
+    def _receive(self, messages: Sequence[Message]) -> None:
         self._is_receiving = True
         try:
-            self._put_into_inbox(message)
+            self._put_into_inbox(messages)
         finally:
             self._is_receiving = False
             if self._probed_s is not None:
                 self._probed_s = time.monotonic()  # the answer comes after the messages before it
 
-    def _put_into_inbox(self, message: MQTTMessage) -> None:
-        if not message.qos:
-            # QoS 0 is not sent again; waiting for room would only delay the messages that are acknowledged.
-            if self._dropping or not self._inbox.put(self._message(message), wait_s=0.0):
+    def _put_into_inbox(self, messages: Sequence[Message]) -> None:
+        while messages and not self._dropping:
+            messages = messages[self._inbox.put_many(messages, wait_s=self._inbox_wait_s) :]
+            if not messages:
+                return
+            if messages[0].qos:
+                self._dropping = True
+                log.warning("letting_go", action="not held for want of room; the broker will send them again")
+            else:
                 metrics.QOS0_MESSAGES_DROPPED.inc()
-            return
-        if self._dropping:
-            metrics.MESSAGES_DROPPED_FOR_REDELIVERY.inc()
-            return
-        if not self._inbox.put(self._message(message), wait_s=self._inbox_wait_s):
-            self._dropping = True
-            metrics.MESSAGES_DROPPED_FOR_REDELIVERY.inc()
-            log.warning("letting_go", action="not held for want of room; the broker will send them again")
+                messages = messages[1:]
+        for message in messages:
+            dropped = (
+                metrics.MESSAGES_DROPPED_FOR_REDELIVERY if message.qos else metrics.QOS0_MESSAGES_DROPPED
+            )
+            dropped.inc()
 
     def _message(self, message: MQTTMessage) -> Message:
         """Convert paho's message; properties that can't be parsed are left out."""

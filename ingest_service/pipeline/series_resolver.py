@@ -56,11 +56,13 @@ class SeriesResolver:
     series_id, scale, offset : (n_codes,) by *code*, which stands for a channel of a device sent in one unit
     earliest_s : (n_codes,) an earlier measured time comes from a clock that was never set, Unix seconds [s]
     earliest_valid_s : likewise by device
+    maintenance : windows by series id, in which readings are flagged, Unix seconds [s]
 
     """
 
     def __init__(self, directory: Directory, *, earliest_s: float = EARLIEST_MEASURED_S) -> None:
         self.version = directory.version
+        self.maintenance = directory.maintenance
         self.earliest_valid_s = {
             one.device_id: _earliest_valid_s(one, directory.enrolled_s, earliest_s)
             for one in directory.devices

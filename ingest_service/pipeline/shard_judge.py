@@ -11,8 +11,8 @@ import structlog
 
 from analytics.core import judge as core
 from analytics.core.flags import Flag, Rule
-from analytics.core.state import State
-from analytics.quality import default_limits
+from analytics.core.state import SCALAR_COLUMN, State
+from analytics.quality import default_limits, stuck_clocks
 from analytics.quality.anomaly_records import anomaly_from_event
 from ingest_service.storage.contract.batch import Checkpoint
 from ingest_service.storage.contract.models import READING, REVISION
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+TIME_1 = SCALAR_COLUMN["time_1"]
+REVISION_KEY = ["series_id", "time_us"]
 NEVER_US = np.iinfo(np.int64).min
 
 
@@ -62,6 +64,7 @@ class JudgeRollback:
     slots: NDArray[np.intp]
     state: State
     last_us: NDArray[np.int64]
+    received_us: NDArray[np.int64]
 
 
 class ShardJudge:
@@ -84,6 +87,7 @@ class ShardJudge:
         self._slot_of: dict[int, int] = {}
         self._state = State.empty(0)
         self._last_us = np.empty(0, np.int64)
+        self._received_us = np.empty(0, np.int64)  # when the newest reading of each series was received
         self.enrol(directory)
 
     def enrol(self, directory: Directory) -> None:
@@ -101,6 +105,9 @@ class ShardJudge:
         self._parameters = default_limits.judge_parameters(self._series)
         self._state = self._state.extended_to(len(self._series))
         self._last_us = np.concatenate([self._last_us, np.full(len(new), NEVER_US)])
+        self._received_us = np.concatenate([self._received_us, np.zeros(len(new), np.int64)])
+        clock_limits = (self._parameters.stuck_clock_suspect_s, self._parameters.stuck_clock_fail_s)
+        self._has_clock_limit = np.any([~np.isnan(one) for one in clock_limits], axis=0)
 
     def judge(self, decoded: DecodedBatch) -> JudgedBatch:
         """Judge the readings that can be judged; the others are doubtful.
@@ -120,16 +127,23 @@ class ShardJudge:
         doubtful["rules"] = np.where(has_wrong_clock, Rule.CLOCK, Rule.LATE)
         doubtful["quality"][declared > 0] = np.maximum(doubtful["quality"], declared)[declared > 0]
         doubtful["rules"][declared > 0] = Rule.DEVICE | (doubtful["rules"] & Rule.CLOCK)[declared > 0]
+        doubtful_slots = slots[~fresh_mask]
         slots, fresh, fresh_message = slots[fresh_mask], rows[fresh_mask], message[fresh_mask]
-        touched = np.unique(slots)
-        undo = JudgeRollback(touched, self._state.select_series(touched), self._last_us[touched])
-        np.maximum.at(self._last_us, slots, fresh["time_us"])
+        undo = self._rollback(np.concatenate([slots, doubtful_slots[self._has_clock_limit[doubtful_slots]]]))
+        # A clock may stand still up to this batch, which has a newer reading, or with the newest one of it.
+        stuck_before = self._flag_stuck_clocks(doubtful_slots, doubtful)
+        self._remember_newest(slots, fresh)
         judgement = self._judge_fresh(slots, fresh, undo)
         outcome = None if judgement is None else self._apply_judgement(fresh, judgement, undo)
         if outcome is None:
             fresh["quality"], fresh["rules"] = Flag.NOT_EVALUATED, Rule.UNJUDGED
             fresh["expected"] = fresh["spread"] = np.nan
         revisions, anomalies = outcome or (np.empty(0, REVISION), [])
+        stuck_now = self._flag_stuck_clocks(doubtful_slots, doubtful)
+        stuck = np.concatenate([stuck_before, stuck_now])
+        # The judge's own revision of a reading includes the rule of the clock, from the state.
+        stuck = stuck[~np.isin(stuck[REVISION_KEY], revisions[REVISION_KEY])]
+        revisions = np.concatenate([revisions, stuck])
         return JudgedBatch(
             fresh,
             fresh_message,
@@ -145,13 +159,15 @@ class ShardJudge:
         """Restore the state from before a batch; batches must be undone newest first."""
         self._state.put(judged.undo.slots, judged.undo.state)
         self._last_us[judged.undo.slots] = judged.undo.last_us
+        self._received_us[judged.undo.slots] = judged.undo.received_us
 
     # -- checkpoints ---------------------------------------------------------------------------
 
     def checkpoint(self, shard: str) -> Checkpoint:
         """Serialise the current state, to be committed with the batch that produced it."""
         buffer = io.BytesIO()
-        np.savez(buffer, series_id=self._ids, last_us=self._last_us, **self._state.arrays())  # type: ignore[arg-type]
+        newest = {"last_us": self._last_us, "received_us": self._received_us}
+        np.savez(buffer, series_id=self._ids, **newest, **self._state.arrays())  # type: ignore[arg-type]
         return Checkpoint(shard, int(core.VERSION), buffer.getvalue())
 
     def restore(self, store: Store, shard: str, *, replay_days: float, now_s: float) -> int:
@@ -180,6 +196,7 @@ class ShardJudge:
             with np.load(io.BytesIO(checkpoint.payload)) as archive:
                 arrays = dict(archive)
             ids, last_us = arrays.pop("series_id"), arrays.pop("last_us")
+            received_us = arrays.pop("received_us", np.zeros(len(ids), np.int64))
             state = State.from_arrays(arrays)
         except Exception as error:  # noqa: BLE001 - whatever the payload, the state can be rebuilt from readings
             log.warning("checkpoint_unreadable", error=repr(error))
@@ -187,17 +204,46 @@ class ShardJudge:
         kept = np.array([series_id in self._slot_of for series_id in ids.tolist()], bool)
         slots = np.array([self._slot_of[series_id] for series_id in ids[kept].tolist()], np.intp)
         self._state.put(slots, state.select_series(np.flatnonzero(kept)))
-        self._last_us[slots] = last_us[kept]
+        self._last_us[slots], self._received_us[slots] = last_us[kept], received_us[kept]
         return True
 
     def _replay(self, block: NDArray[np.void]) -> None:
         slots = self._slot_of_id[block["series_id"]]
         fresh_mask = self._is_fresh(slots, block["time_us"])
         slots, fresh = slots[fresh_mask], block[fresh_mask]
-        touched = np.unique(slots)
-        undo = JudgeRollback(touched, self._state.select_series(touched), self._last_us[touched])
-        np.maximum.at(self._last_us, slots, fresh["time_us"])
+        undo = self._rollback(slots)
+        self._remember_newest(slots, fresh)
         self._judge_fresh(slots, fresh, undo)
+
+    def _rollback(self, slots: NDArray[np.intp]) -> JudgeRollback:
+        """Return the present state of the series that a batch may change."""
+        touched = np.unique(slots)
+        return JudgeRollback(
+            touched,
+            self._state.select_series(touched),
+            self._last_us[touched],
+            self._received_us[touched],
+        )
+
+    def _remember_newest(self, slots: NDArray[np.intp], fresh: NDArray[np.void]) -> None:
+        """Store when the newest reading of each series was measured and received; sorted by slot and time."""
+        self._last_us[slots] = fresh["time_us"]  # of repeated indices, the last one is assigned
+        self._received_us[slots] = fresh["received_us"]
+
+    def _flag_stuck_clocks(self, slots: NDArray[np.intp], doubtful: NDArray[np.void]) -> NDArray[np.void]:
+        """Return revisions of the newest readings of series whose clock stands still; off unless limited."""
+        at = np.flatnonzero(self._has_clock_limit[slots] & (doubtful["time_us"] == self._last_us[slots]))
+        is_known = self._received_us[slots[at]] > 0  # not in checkpoints of earlier versions
+        at = at[is_known & (self._state.scalars[slots[at], TIME_1] * 1e6 > self._last_us[slots[at]] - 1)]
+        standstill_s = (doubtful["received_us"][at] - self._received_us[slots[at]]) / 1e6
+        changed = stuck_clocks.flag_stuck_clocks(
+            self._state, self._parameters, slots[at], standstill_s, doubtful["value"][at]
+        )
+        rows = np.empty(len(changed), REVISION)
+        rows["series_id"], rows["time_us"] = self._ids[changed], self._last_us[changed]
+        rows["quality"] = self._state.scalars[changed, stuck_clocks.QUALITY]
+        rows["rules"] = self._state.scalars[changed, stuck_clocks.RULES]
+        return rows
 
     # -- columns -------------------------------------------------------------------------------
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
 
+import httpx
 import psutil
 import psycopg
 import pytest
@@ -79,6 +81,24 @@ def kill(name: str, port: int) -> None:
     psutil.Process(pid).kill()
 
 
+def enrol_second_device(town: FirstHourTown, found: state_file.UpState) -> None:
+    """Enrol a device by a code, whose gateway has the rights of its database role alone."""
+    code, text, errors = town.command("enrol", "--code", DEVICE[1], "--url", found.gateway)
+    assert code == 0, errors
+    (key,) = re.findall(r"^key: (tt_\S+)$", town.printed(), re.MULTILINE)
+    url = f"{found.gateway}/v1/enrolments"
+    with httpx.Client(headers={"X-API-Key": key}, timeout=30) as client:
+        body = {"code": text.strip(), "area": DEVICE[1], "device": "wz-02", "credential": "password"}
+        proposed = client.post(url, json=body | {"channels": [{"name": "t", "unit": "Cel"}]}).json()
+        channel = {"name": "t", "site": DEVICE[3], "quantity": "water_temperature"}
+        decision = {"decision": "confirm", "channels": [channel]}
+        decided = client.post(f"{url}/{proposed['enrolment_id']}/decision", json=decision)
+        assert decided.status_code == 200, decided.text
+        path = f"{url}/{proposed['enrolment_id']}/collect"
+        collected = client.post(path, json={"token": proposed["token"]}).json()
+    assert (collected["access"], collected["broker"]) == ("open", found.broker)
+
+
 @pytest.mark.timeout(300)
 def test_up_is_found_answers_mistakes_and_starts_its_servers_again(open_folder: Path) -> None:
     town = FirstHourTown(open_folder)
@@ -90,6 +110,7 @@ def test_up_is_found_answers_mistakes_and_starts_its_servers_again(open_folder: 
         for line in (
             f"broker, MQTT 5: {found.broker}",
             f"broker, MQTT 3.1.1: {found.broker_old}",
+            "broker access: none: any client may publish as any device",
             "database: postgresql://postgres:***@127.0.0.1:",
         ):
             assert line in town.printed()
@@ -118,6 +139,8 @@ def test_up_is_found_answers_mistakes_and_starts_its_servers_again(open_folder: 
         assert (code, "(device): device 'wz-1' is not enrolled" in errors) == (1, True), errors
         code, printed, _ = town.command("letters", "list")
         assert (code, printed.count("/data")) == (0, 2)
+
+        enrol_second_device(town, found)
 
         for name, url, expected_text in (
             ("postgres", found.dsn, "the embedded PostgreSQL runs again"),

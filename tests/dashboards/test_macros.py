@@ -54,7 +54,7 @@ def test_documented_cases(sql: str, expanded: str) -> None:
     assert expand(sql, PANEL) == expanded
 
 
-def test_groups_become_time_buckets_where_the_data_source_says_timescale() -> None:
+def test_groups_become_time_buckets_with_a_timescale_data_source() -> None:
     panel = PanelRequest(PANEL.start, PANEL.end, timescale=True)
     assert expand("$__timeGroup(t,'5m')", panel) == "time_bucket('300.000s',t)"
 

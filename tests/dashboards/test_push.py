@@ -111,7 +111,7 @@ def test_an_unknown_version_gets_a_warning_and_what_it_probably_takes(
     assert "9.4 to 12" in shown
 
 
-def test_an_upgraded_grafana_gets_the_new_rules_and_nobody_is_blamed(grafana: FakeGrafana) -> None:
+def test_an_upgraded_grafana_gets_the_new_rules_without_a_conflict(grafana: FakeGrafana) -> None:
     grafana.become("9.4.7")
     pushed(grafana)
     grafana.become("12.3.3")
@@ -239,7 +239,7 @@ def test_a_data_source_that_is_not_as_set_is_not_written_over(grafana: FakeGrafa
     assert grafana.sources["towntwin-postgres"]["url"] == "127.0.0.1:5432"
 
 
-def test_without_contact_points_policies_are_nobody_s_business(grafana: FakeGrafana) -> None:
+def test_without_contact_points_the_policies_stay_as_they_are(grafana: FakeGrafana) -> None:
     push(Settings(url=grafana.url, token=TOKEN), Console(file=io.StringIO()))
     assert grafana.contacts == {}
     assert "routes" not in grafana.policies

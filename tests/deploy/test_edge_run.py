@@ -46,7 +46,7 @@ def test_several_drivers_run_at_once_and_systemd_is_notified(tmp_path: Path) -> 
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(30)
-        options = ["--spool", str(tmp_path / "spool"), "--broker", "mqtt://127.0.0.1:9"]
+        options = ["--spool", str(tmp_path / "spool"), "--broker", "mqtt://127.0.0.1:9", "--clock-wait-s=0"]
         with (
             (tmp_path / "stderr").open("wb") as stderr,
             subprocess.Popen(

@@ -74,7 +74,7 @@ def test_a_running_server_is_used_and_left_running(open_folder: Path) -> None:
         assert count(server.database("town")) == 100
 
 
-def test_it_keeps_what_it_confirms_and_asks_for_its_password(open_folder: Path) -> None:
+def test_it_keeps_what_it_confirms_and_requires_its_password(open_folder: Path) -> None:
     with EmbeddedPostgres(open_folder / "postgres") as server:
         with psycopg.connect(server.dsn("postgres")) as connection:
             for setting in ("fsync", "synchronous_commit", "full_page_writes"):

@@ -33,6 +33,10 @@ ACTIONS: dict[str, list[tuple[str, ...]]] = {
         ("-c", "import ingest_service.pipeline.process, ingest_service.storage.postgres.store"),
     ],
     "modbus": [("-c", "import edge.drivers.modbus_driver, edge.drivers.serial_probe")],
+    "certificates": [
+        (*TOWNTWIN, "edge", "--help"),
+        ("-c", "import deploy.device_access.certificate_authority, deploy.device_enrolment"),
+    ],
     "client": [("-c", "import towntwin.client, httpx, pyarrow")],
     "gateway": [(*TOWNTWIN, "gateway", "--help"), ("-c", "import gateway.server")],
     "dashboards": [(*TOWNTWIN, "dashboards", "--help"), ("-c", "import dashboards.push")],

@@ -157,7 +157,7 @@ def test_a_store_in_memory_has_none_and_reports_it() -> None:
         ),
     ],
 )
-def test_the_report_as_a_page_tells_all_of_it_and_nothing_of_others(
+def test_the_report_as_a_page_shows_all_of_its_area_and_nothing_of_others(
     language: str, wanted: list[str], store: PostgresStore
 ) -> None:
     answer = get(store, "/v1/reports/330483/2026-11", language=language)

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from fastapi.routing import iter_route_contexts
 from starlette.routing import Mount
 
-from gateway.auth import api_keys
+from gateway.auth import api_keys, authorization
 from gateway.auth.authorization import ALL_SCOPES, DeclaredRight, RouteRights, UndeclaredRightError
 from gateway.auth.principal import ROLES_BY_NAME, Role
 from gateway.settings import Settings
@@ -71,8 +71,13 @@ BODIES_BY_ROUTE: dict[str, Any] = {
     "POST /v1/dead-letters/replay": {"device": "device-{place}"},
     "POST /v1/dead-letters/purge": {"device": "device-{place}"},
     "POST /v1/keys": {"name": "new", "role": "viewer", "area": "{place}"},
+    "POST /v1/enrolment-codes": {"area": "{place}"},
+    "POST /v1/enrolments/{enrolment_id}/decision": {"decision": "reject"},
     "POST /v1/judge": {"time": [1.79e9, 1.79e9 + 300], "value": [7.0, 7.1]},
     "POST /v1/series/{series_id}/trial": {**WIDE, "limits": {"score_strong": 9.0}},
+    "POST /v1/devices/{device_id}/commands": {"kind": "read-time"},
+    "POST /v1/devices/{device_id}/maintenance": {"action": "begin"},
+    "POST /v1/series/{series_id}/calibrations": {"reference": 7.0, "before": 7.1, "after": 7.0},
     "PUT /v1/series/{series_id}/limits": {"limits": {"score_strong": 9.0}, "note": "tried"},
 }
 QUERIES_BY_PATH: dict[str, dict[str, Any]] = {
@@ -107,6 +112,7 @@ SETS = (
     "Things?$expand=Datastreams($expand=Observations,Sensor)",
     "ObservedProperties?$expand=Datastreams($expand=Thing)",
 )
+DEVICE_PATHS = {"/v1/enrolments", "/v1/enrolments/{enrolment_id}/collect"}  # by a code or token in the body
 PAGES = {"/docs", "/docs/{name}", "/openapi.json", "/login", "/healthz", "/readyz", "/metrics"}
 
 
@@ -141,7 +147,9 @@ def data_rights(world: FourAreas, *, without: set[str]) -> list[DeclaredRight]:
     return [
         declared
         for declared in world.app.state.route_rights
-        if declared.path.startswith(("/v1", "/sta")) and declared.path not in without
+        if declared.path.startswith(("/v1", "/sta"))
+        and declared.path not in without
+        and declared.right is not authorization.DEVICE_ENROLMENT
     ]
 
 
@@ -207,7 +215,7 @@ def test_every_scope_is_required_by_a_route(world: FourAreas) -> None:
 
 def test_what_is_open_to_anybody_holds_no_data(world: FourAreas) -> None:
     open_to_all = {one.path for one in world.app.state.route_rights if one.right.role is None}
-    assert open_to_all == (PAGES | {"/logout", "/acknowledge/{token}"}) - {"/metrics"}
+    assert open_to_all == (PAGES | DEVICE_PATHS | {"/logout", "/acknowledge/{token}"}) - {"/metrics"}
     for path in sorted(PAGES - {"/metrics"}):
         answer = send_request(world.app, "GET", path.replace("{name}", "swagger-ui.css"))
         ready = 503 if path == "/readyz" else 200  # no ingest runs here, and the sentence names no area
@@ -313,7 +321,7 @@ def test_a_cursor_in_other_hands_is_refused_and_shows_nothing(world: FourAreas) 
             assert "site-" not in answer.text
 
 
-def test_a_stream_tells_of_its_own_areas_alone_and_ends_with_its_key(world: FourAreas) -> None:
+def test_a_stream_sends_events_of_its_own_areas_only_and_ends_with_its_key(world: FourAreas) -> None:
     async def scenario() -> str:
         app = gateway_app(
             world.store, accounts=world.accounts, settings=Settings(live_poll_s=0.02, heartbeat_s=0.1)

@@ -92,7 +92,7 @@ def test_a_key_makes_none_with_another_area_or_scope(accounts: MemoryApiKeyStore
 
 
 @pytest.mark.parametrize("role", ROLES_BY_NAME)
-def test_nobody_below_an_administrator_makes_keys(accounts: MemoryApiKeyStore, role: str) -> None:
+def test_no_role_below_administrator_makes_keys(accounts: MemoryApiKeyStore, role: str) -> None:
     status = post_key(gateway(accounts), headers_of_new_key(accounts, role=ROLES_BY_NAME[role])).status_code
     assert status == (200 if role == "administrator" else 403)
 

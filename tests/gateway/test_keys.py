@@ -130,7 +130,7 @@ def test_an_expired_key_is_reported_as_expired(store: PostgresStore, app: FastAP
         {"Cookie": "=;;;towntwin_session"},
     ],
 )
-def test_whoever_has_no_key_learns_why(headers: dict[str, str]) -> None:
+def test_a_request_without_a_valid_key_gets_the_reason(headers: dict[str, str]) -> None:
     app = gateway_app(MemoryStore())
     answer = send_request(app, "GET", "/v1/sites", headers=headers)
     assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")

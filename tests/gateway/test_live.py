@@ -45,7 +45,7 @@ def has_received(stream: StreamedResponse, words: str) -> bool:
     return words in stream.text
 
 
-def test_a_stream_tells_what_is_new_and_nothing_old(store: MemoryStore) -> None:
+def test_a_stream_sends_what_is_new_and_nothing_old(store: MemoryStore) -> None:
     async def scenario() -> list[tuple[str, object]]:
         add_anomaly(store, "a")
         add_readings(store, 2)

@@ -43,7 +43,7 @@ def test_what_was_committed_long_after_it_was_received_is_sent(
     assert asyncio.run(scenario()) == [("reading", 2)]
 
 
-def test_a_stream_that_begins_without_the_database_tells_nothing_old_either(
+def test_a_stream_that_begins_without_the_database_sends_nothing_old_either(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_anomaly(store, "a")

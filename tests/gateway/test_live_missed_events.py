@@ -28,7 +28,7 @@ def store() -> MemoryStore:
     return two_towns()
 
 
-def test_an_old_place_brings_the_newest_anomalies_and_a_gap_that_tells_where_to_query(
+def test_an_old_position_brings_the_newest_anomalies_and_a_gap_with_the_query_to_send(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(missed_events, "MAX_REPLAYED_ANOMALIES", 4)

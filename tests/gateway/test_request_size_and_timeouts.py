@@ -171,7 +171,7 @@ def test_a_head_within_its_bound_is_served(port: int) -> None:
     assert answer.startswith(b"HTTP/1.1 200"), answer[:200]
 
 
-def test_many_slow_clients_hurt_nobody(port: int) -> None:
+def test_many_slow_clients_delay_no_other_request(port: int) -> None:
     slow = [socket.create_connection(("127.0.0.1", port), timeout=SLOW_TEST_S) for _ in range(100)]
     for one in slow:
         one.sendall(b"GET / HTTP/1.1\r\n")

@@ -12,14 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 from httpx import ASGITransport, AsyncClient
 
 from analytics.service.monthly_assessment import assess
 from analytics.service.settings import Settings
 from gateway.api import examples
+from gateway.auth import enrolment_codes
 from ingest_service.storage.contract.batch import Batch
 from ingest_service.storage.contract.models import DeadLetter
 from ingest_service.storage.postgres.api_keys import ApiKey
+from ingest_service.storage.postgres.enrolments import (
+    EnrolmentCode,
+    EnrolmentStore,
+    NewProposal,
+    ProposedChannel,
+)
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support import server_installation
@@ -60,6 +68,32 @@ EXAMPLE_KEY = ApiKey(
 )
 DUTY_AREA, DUTY_SUFFIX = "330483-d1", "-d1"
 PRINCIPALS = {"li-ming": f"key:{KEY.split('_')[1]}"}
+ENROLMENT_SECRET = "0" * 32
+ENROLMENT_CODE = EnrolmentCode(
+    code_id="0f3a5c9d2e71",
+    hash=enrolment_codes.hash_secret(ENROLMENT_SECRET),
+    area_id="330483-d1",
+    devices=9,
+    created_by="Wang Fang (key:1d5f0b93b0a1)",
+    expires_s=4e9,
+)
+PROPOSAL = NewProposal(
+    device_id="wz-01",
+    credential="password",
+    token_hash=enrolment_codes.hash_secret(ENROLMENT_SECRET),
+    request=None,
+    channels=[ProposedChannel(name="ph", unit="pH", value=7.4)],
+    agent="towntwin 0.2.0",
+    address="192.0.2.7",
+)
+PROPOSED_DEVICE = {
+    "code": f"tte_{ENROLMENT_CODE.code_id}_{ENROLMENT_SECRET}",
+    "area": "330483-d1",
+    "device": "wz-02",
+    "credential": "password",
+    "channels": [{"name": "ph", "unit": "pH", "value": 7.4}],
+}
+CONFIRMED = {"name": "ph", "site": "330483-d1-r04", "quantity": "ph", "unit": "pH", "interval_s": 300}
 REQUESTS: dict[str, tuple[str, Any]] = {
     "GET /v1/areas": ("/v1/areas", None),
     "GET /v1/sites": ("/v1/sites?area=330483&kind=river_section", None),
@@ -101,6 +135,16 @@ REQUESTS: dict[str, tuple[str, Any]] = {
     "GET /v1/keys": ("/v1/keys", None),
     "POST /v1/keys": ("/v1/keys", NEW_KEY),
     "DELETE /v1/keys/{key_id}": ("/v1/keys/0f3a5c9d2e71", None),
+    "GET /v1/enrolment-codes": ("/v1/enrolment-codes", None),
+    "POST /v1/enrolment-codes": ("/v1/enrolment-codes", {"area": "330483-d1", "devices": 5, "hours": 48}),
+    "DELETE /v1/enrolment-codes/{code_id}": ("/v1/enrolment-codes/000000000001", None),
+    "POST /v1/enrolments": ("/v1/enrolments", PROPOSED_DEVICE),
+    "GET /v1/enrolments": ("/v1/enrolments?state=proposed", None),
+    "POST /v1/enrolments/{enrolment_id}/collect": ("/v1/enrolments/1/collect", {"token": ENROLMENT_SECRET}),
+    "POST /v1/enrolments/{enrolment_id}/decision": (
+        "/v1/enrolments/1/decision",
+        {"decision": "confirm", "channels": [CONFIRMED], "note": "at the west bridge"},
+    ),
     "GET /v1/audit": ("/v1/audit?limit=2", None),
     "GET /v1/health": ("/v1/health", None),
     "GET /healthz": ("/healthz", None),
@@ -119,6 +163,10 @@ def prepare(store: PostgresStore) -> None:
     ACCOUNTS.create(EXAMPLE_KEY)
     add_example_incidents(store)
     add_deadline(store, 1, DUTY_AREA)
+    enrolments = EnrolmentStore(store)
+    enrolments.create_code(ENROLMENT_CODE)
+    enrolments.create_code(msgspec.structs.replace(ENROLMENT_CODE, code_id="000000000001"))
+    enrolments.propose(ENROLMENT_CODE, PROPOSAL)
 
 
 def example_response(app: FastAPI, name: str, url: str, body: Any) -> Response:
@@ -150,6 +198,10 @@ def example(app: FastAPI, name: str, url: str, body: Any) -> examples.ApiExample
     shown: Any = "…" if is_picture else shortened(answer.json()) if is_json else answer.text[:200]
     if name == "POST /v1/keys":
         shown["key"] = f"tt_{shown['key_id']}_…"
+    elif name == "POST /v1/enrolment-codes":
+        shown |= {"code": f"https://twin.example.org/#tte_{shown['code_id']}_…", "qr_svg": "<svg …</svg>"}
+    elif name == "POST /v1/enrolments":
+        shown["token"] = "…"  # noqa: S105 - shortened
     written: examples.ApiExample = {"request": url, "answer": shown}
     if body is not None and not isinstance(body, bytes):
         written["body"] = body

@@ -26,6 +26,8 @@ from ingest_service.storage.contract.models import (
     Series,
     Site,
 )
+from ingest_service.storage.postgres.enrolments import EnrolmentCode, EnrolmentStore, NewProposal
+from ingest_service.storage.postgres.station_commands import StationCommandLog
 from tests.support.area_incidents import TEAM, add_incident
 from tests.support.duty_samples import enrol_duty
 from tests.support.gateway_access import MemoryApiKeyStore, gateway_app
@@ -53,6 +55,10 @@ class AreaContents(NamedTuple):
     area: str
     month: str
     path: str
+    enrolment_id: int
+    code_id: str
+    device_id: str
+    command_id: int
     incident_id: int
     revision: int
     other_id: int
@@ -70,6 +76,17 @@ class FourAreas(NamedTuple):
     accounts: MemoryApiKeyStore
     contents_by_area: dict[str, AreaContents]
     headers: dict[Role, dict[str, str]]
+
+
+def command_of(store: PostgresStore, device_id: str) -> int:
+    """Return the id of a command to a device, inserted if there is none."""
+    log = StationCommandLog(store)
+    stored = log.of(device_id, limit=1)
+    inserted = stored[0] if stored else log.insert(
+        device_id, "1011", {}, who="tests", note="", expires_s=60, over_time_s=10, re_count=0
+    )  # fmt: skip
+    assert inserted is not None
+    return inserted.command_id
 
 
 @cache
@@ -153,6 +170,7 @@ def four_areas_gateway(store: PostgresStore) -> FourAreas:
     store.commit(Batch(dead_letters=[dead_letter_of(area_name) for area_name in AREA_NAMES]))
     dead_letters = {one.topic.split("/")[2]: one.letter_id for one in store.dead_letters(DeadLetterQuery())}
     found = {one.site_id: one.anomaly_id for one in store.anomalies(AnomalyQuery())}
+    proposals = propose_devices(store)
     contents_by_area = {}
     for number, area_name in enumerate(AREA_NAMES, 1):
         key, _ = key_of_role(Role.VIEWER)
@@ -168,6 +186,10 @@ def four_areas_gateway(store: PostgresStore) -> FourAreas:
             area_name,
             MONTH,
             f"Things('{site}')",
+            proposals[area_name],
+            key.key_id,
+            f"device-{area_name}",
+            command_of(store, f"device-{area_name}"),
             **add_incident(store, area_name),
         )
     headers = {}
@@ -177,6 +199,34 @@ def four_areas_gateway(store: PostgresStore) -> FourAreas:
         headers[role] = {"Authorization": f"Bearer {text}"}
     app = gateway_app(store, accounts=accounts, settings=Settings(requests_burst=10_000))
     return FourAreas(app, store, accounts, contents_by_area, headers)
+
+
+def propose_devices(store: PostgresStore) -> dict[str, int]:
+    """Propose the device of each area by a new code, whose id is the number of the area; return the ids."""
+    with store.transaction() as connection:
+        connection.execute("TRUNCATE enrolment, enrolment_code")
+    enrolments, proposals = EnrolmentStore(store), {}
+    for number, area_name in enumerate(AREA_NAMES, 1):
+        code = EnrolmentCode(
+            code_id=f"{number:012x}",
+            hash="x",
+            area_id=area_name,
+            devices=2,
+            created_by="tests",
+            expires_s=4e9,
+        )
+        enrolments.create_code(code)
+        proposal = NewProposal(
+            device_id=f"device-{area_name}",
+            credential="password",
+            token_hash="x",  # noqa: S106 - no hash of any token
+            request=None,
+            channels=[],
+            agent="tests",
+            address="",
+        )
+        proposals[area_name] = enrolments.propose(code, proposal).enrolment_id or 0
+    return proposals
 
 
 def dead_letter_of(area_name: str) -> DeadLetter:

@@ -22,6 +22,7 @@ from analytics.core.checks.gross_range_and_climatology import (
     SeasonalLimits,
     climatology,
     gross_range,
+    month_and_hour,
 )
 from analytics.core.checks.multivariate_and_neighbour import multi_variate, neighbour
 from analytics.core.checks.spike_and_rate_of_change import (
@@ -54,6 +55,7 @@ __all__ = [
     "gap",
     "gap_flags",
     "gross_range",
+    "month_and_hour",
     "multi_variate",
     "neighbour",
     "rate_of_change",

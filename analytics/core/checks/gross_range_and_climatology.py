@@ -101,8 +101,8 @@ class ClimatologyLimits(NamedTuple):
         """
         table = np.full((len(cls._fields), MONTHS, HOURS), np.nan)
         for season in seasons:
-            months = _cyclic_range("months", season.months, 1, MONTHS)
-            hours = _cyclic_range("hours", season.hours, 0, HOURS)
+            months = cyclic_range("months", season.months, 1, MONTHS)
+            hours = cyclic_range("hours", season.hours, 0, HOURS)
             limits = [getattr(season, name) for name in cls._fields]
             table[:, months[:, None], hours] = np.array(limits)[:, None, None]
         return cls(*table)
@@ -141,9 +141,7 @@ def climatology(
         fail_low=fail_low, suspect_low=suspect_low, suspect_high=suspect_high, fail_high=fail_high
     )
     x, t = aligned_arrays(values, times_s)
-    local = np.floor(t + offset_s).astype("datetime64[s]")
-    month = local.astype("datetime64[M]").astype(np.int64) % MONTHS
-    hour = local.astype("datetime64[h]").astype(np.int64) % HOURS
+    month, hour = month_and_hour(t, offset_s)
     cell_limits = {name: table[month, hour] for name, table in climate._asdict().items()}
     flags = gross_range(x, **cell_limits)
     has_no_limit = np.all([np.isnan(limit) for limit in cell_limits.values()], axis=0)
@@ -151,7 +149,15 @@ def climatology(
     return flags
 
 
-def _cyclic_range(name_of_range: str, span: tuple[int, int], lowest: int, count: int) -> NDArray[np.intp]:
+def month_and_hour(times_s: Floats, offset_s: Limit) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the month and the hour of the local day of some times, both from 0, (n,) each."""
+    local = np.floor(times_s + offset_s).astype("datetime64[s]")
+    month = local.astype("datetime64[M]").astype(np.int64) % MONTHS
+    hour = local.astype("datetime64[h]").astype(np.int64) % HOURS
+    return month, hour
+
+
+def cyclic_range(name_of_range: str, span: tuple[int, int], lowest: int, count: int) -> NDArray[np.intp]:
     """Return the table indices from the first to the last, wrapping around the end of the year or day."""
     first, last = span
     if not (lowest <= first < lowest + count and lowest <= last < lowest + count):

@@ -9,7 +9,17 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
-from analytics.core import baseline, events, novelty, numpy_judge, rarity, tail_probability, tick
+from analytics.core import (
+    baseline,
+    events,
+    novelty,
+    numpy_judge,
+    rarity,
+    seasonal_limits,
+    slow_drift,
+    tail_probability,
+    tick,
+)
 from analytics.core.flags import Flag, Rule
 from analytics.core.parameters import PARAMETER_COLUMN
 from analytics.core.state import BIN_S, SCALAR_COLUMN
@@ -110,6 +120,11 @@ MISSING_RUNS = SCALAR_COLUMN["missing_runs"]
 GAPS = SCALAR_COLUMN["gaps"]
 GAP_SUM = SCALAR_COLUMN["gap_sum"]
 KEPT_LEVEL = SCALAR_COLUMN["kept_level"]
+SLOW_TIME = SCALAR_COLUMN["slow_time"]
+SLOW_LEVEL = SCALAR_COLUMN["slow_level"]
+SLOW_DEVIATION = SCALAR_COLUMN["slow_deviation"]
+DRIFTING = SCALAR_COLUMN["drifting"]
+DRIFTS = SCALAR_COLUMN["drifts"]
 EVIDENCE_BITS = SCALAR_COLUMN["evidence_bits"]
 EVIDENCE_SINCE = SCALAR_COLUMN["evidence_since"]
 EVENT = SCALAR_COLUMN["event"]
@@ -153,9 +168,18 @@ ATTENUATED_SUSPECT = PARAMETER_COLUMN["attenuated_suspect"]
 ATTENUATED_FAIL = PARAMETER_COLUMN["attenuated_fail"]
 GAP_SUSPECT = PARAMETER_COLUMN["gap_suspect_s"]
 GAP_FAIL = PARAMETER_COLUMN["gap_fail_s"]
+STUCK_CLOCK_SUSPECT = PARAMETER_COLUMN["stuck_clock_suspect_s"]
+STUCK_CLOCK_FAIL = PARAMETER_COLUMN["stuck_clock_fail_s"]
 ADOPT = PARAMETER_COLUMN["adopt_s"]
 EVENT_GAP = PARAMETER_COLUMN["event_gap_s"]
 DAY_OFFSET = PARAMETER_COLUMN["day_offset_s"]
+
+SEASONAL_SUSPECT_LOW = seasonal_limits.NAMES.index("suspect_low")
+SEASONAL_SUSPECT_HIGH = seasonal_limits.NAMES.index("suspect_high")
+SEASONAL_FAIL_LOW = seasonal_limits.NAMES.index("fail_low")
+SEASONAL_FAIL_HIGH = seasonal_limits.NAMES.index("fail_high")
+DAYS_TO_1970 = 719_468  # from 0000-03-01 of the proleptic Gregorian calendar
+DAYS_IN_ERA = 146_097  # 400 years
 
 PASS = int(Flag.PASS)
 NOT_EVALUATED = int(Flag.NOT_EVALUATED)
@@ -187,6 +211,7 @@ MAX_SPIKE_READINGS = events.MAX_SPIKE_READINGS
 EVENT_RETURN_SHARE = events.RETURN_SHARE
 RESIDUAL_SHARE = numpy_judge.RESIDUAL_SHARE
 SCORE_OF_BUDGET = numpy_judge.SCORE_OF_BUDGET
+YOUNG_S = numpy_judge.YOUNG_S
 BEYOND_BUDGET_SHARE = numpy_judge.BEYOND_BUDGET_SHARE
 RETURN_SHARE = baseline.RETURN_SHARE
 RETURN_SPREADS = baseline.RETURN_SPREADS
@@ -220,9 +245,6 @@ MONTH_S = rarity.MONTH_S
 BOUND_SHARE = rarity.BOUND_SHARE
 BOUND_GAIN = rarity.BOUND_GAIN
 SMALLEST_BOUND = rarity.SMALLEST_BOUND
-RARITY_PRIOR_EXCURSIONS = rarity.PRIOR_EXCURSIONS
-PRIOR_VALUES = rarity.PRIOR_VALUES
-PRIOR_EXCESS = rarity.PRIOR_EXCESS
 CLIPPED_EXCESSES = rarity.CLIPPED_EXCESSES
 RARITY_QUIET_VALUES = rarity.QUIET_VALUES
 MAX_TAIL_COUNT = rarity.MAX_TAIL_COUNT
@@ -238,20 +260,30 @@ RESOLUTION_GROWTH = rarity.RESOLUTION_GROWTH
 RELATIVE_PRECISION = rarity.RELATIVE_PRECISION
 INTERVAL_GAIN = rarity.INTERVAL_GAIN
 SCORE_AT_BOUND = rarity.SCORE_AT_BOUND
-JUMP_SCORE = rarity.JUMP_SCORE
-SPIKE_SCORE = rarity.SPIKE_SCORE
-NOISE_SCORE = rarity.NOISE_SCORE
-CALM_SCORE = rarity.CALM_SCORE
-STILL_SCORE = rarity.STILL_SCORE
 GAP_SCORE = rarity.GAP_SCORE
 PRIOR_ROWS = rarity.PRIOR_ROWS
 SHORTEST_GAP = rarity.SHORTEST_GAP
 USUAL_GAP = rarity.USUAL_GAP
 CLIPPED_GAPS = rarity.CLIPPED_GAPS
+DRIFT_UPDATE_S = slow_drift.UPDATE_S
+DRIFT_MEMORY_S = slow_drift.MEMORY_S
+DRIFT_SCALE_MEMORY_S = slow_drift.SCALE_MEMORY_S
+DRIFT_LEARNED_S = slow_drift.LEARNED_S
+DRIFT_CLIP_SCALES = slow_drift.CLIP_SCALES
+DRIFT_LEAST = slow_drift.LEAST
+DRIFT_ENDS = slow_drift.ENDS
+DRIFT_PRIOR_CROSSINGS = slow_drift.PRIOR_CROSSINGS
+DRIFT_PRIOR_MONTHS = slow_drift.PRIOR_MONTHS
+DRIFT_TAIL_POWER = slow_drift.TAIL_POWER
+DRIFT_SCORE_OF_RATE = slow_drift.SCORE_OF_RATE
 PER_DAY = 1 / DAY_S
 PER_WEEK = 1 / WEEK_S
 PER_HOUR = 1 / baseline.HOUR_S
 PER_BIN = 1 / BIN_S
+JUMP_PRIORS = ((*rarity.JUMP,), (*rarity.JUMP,))  # upwards and downwards
+SPIKE_PRIORS = ((*rarity.SPIKE,), (*rarity.SPIKE,))
+NOISE_PRIORS = ((*rarity.NOISE,), (*rarity.CALM,))
+STILL_PRIORS = ((*rarity.STILL,), (*rarity.STILL,))
 RESIDUAL_TAIL_START = (*tail_probability.RESIDUAL,)
 SHIFT_TAIL_START = (*tail_probability.SHIFT,)
 NOVELTY_TAIL_START = (*tail_probability.NOVELTY,)

@@ -72,7 +72,7 @@ def value_kind(value: ScalarValue) -> str:
         (bool, "truth"),
         ((int, float), "number"),
         (str, "text"),
-        (dt.datetime, "moment"),
+        (dt.datetime, "timestamp"),
         (dt.date, "day"),
         (dt.time, "clock"),
     )

@@ -141,6 +141,8 @@ class Directory(msgspec.Struct, kw_only=True):
     links: list[Link] = []
     version: int = 0  # grows with every enrolment
     enrolled_s: dict[str, float] = {}  # of devices, Unix seconds [s]; given by the store
+    # Windows in which readings are flagged, by series id, Unix seconds [s]; given by the store.
+    maintenance: dict[int, list[tuple[float, float]]] = {}
 
 
 class AnomalyFields(msgspec.Struct, frozen=True):

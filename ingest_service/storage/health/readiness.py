@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ingest_service.storage.health import process_messages as words
+from ingest_service.storage.health import process_messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -49,19 +49,23 @@ def assess_readiness(
 
     """
     if database == "away":
-        return Readiness(ok=False, problems=[words.DATABASE_AWAY_TEXT], database=database)
+        return Readiness(ok=False, problems=[process_messages.DATABASE_AWAY_TEXT], database=database)
     if database == "read-only":
-        return Readiness(ok=False, problems=[words.NOT_WRITABLE_TEXT], database=database)
+        return Readiness(ok=False, problems=[process_messages.NOT_WRITABLE_TEXT], database=database)
     ingest = [one for one in processes if one.kind == "ingest"]
     working = [one for one in ingest if one.works and one.role == "owner"]
     covered_areas = {area for one in working for area in one.areas}
     missing = [] if ALL_AREAS_MARK in covered_areas else sorted(set(areas) - covered_areas)
     if working and not missing:
         return Readiness(ok=True, problems=[])
-    problems = [words.process_message(one) for one in ingest if not one.works and _could_take(one, missing)]
+    problems = [
+        process_messages.process_message(one) for one in ingest if not one.works and _could_take(one, missing)
+    ]
     if not problems:
         problems = [
-            words.missing_shard_message(missing if may_name_areas else []) if working else words.NO_OWNER_TEXT
+            process_messages.missing_shard_message(missing if may_name_areas else [])
+            if working
+            else process_messages.NO_OWNER_TEXT
         ]
     return Readiness(ok=False, problems=problems)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -51,7 +51,7 @@ class MemoryDirectory:
     def enrol(self, directory: Directory) -> None:
         """Insert or update everything in a directory."""
         old = self._directory
-        kept = {
+        kept: dict[str, Any] = {
             kind: _merged_by_key(getattr(old, kind), getattr(directory, kind), name)
             for kind, name in ID_FIELDS.items()
         }

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 FIELD_KINDS = {
     "id": "text",
     "series": "number",
-    "time": "moment",
-    "received": "moment",
+    "time": "timestamp",
+    "received": "timestamp",
     "result": "number",
     "quality": "number",
     "meaning": "text",
@@ -44,8 +44,8 @@ RESULT_KINDS = (
     dict.fromkeys(BOOLEAN_FUNCTIONS, "truth")
     | dict.fromkeys(TEXT_FUNCTIONS, "text")
     | {
-        "later": "moment",
-        "begin_of": "moment",
+        "later": "timestamp",
+        "begin_of": "timestamp",
         "day_later": "day",
         "date": "day",
         "time_of": "clock",

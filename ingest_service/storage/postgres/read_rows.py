@@ -92,8 +92,17 @@ def read_directory(connection: Connection[Any]) -> Directory:
         nodes=fetch_valid_structs(connection, "nodes", Node),
         links=fetch_valid_structs(connection, "links", Link),
         version=version,
+        maintenance=maintenance_windows(connection),
         enrolled_s=dict(connection.execute(QUERIES["enrolled"]).fetchall()),
     )
+
+
+def maintenance_windows(connection: Connection[Any]) -> dict[int, list[tuple[float, float]]]:
+    """Read the windows of maintenance of the last three months by series id, Unix seconds [s]."""
+    windows: dict[int, list[tuple[float, float]]] = {}
+    for series_id, begins_s, ends_s in connection.execute(QUERIES["maintenance_windows"]):
+        windows.setdefault(series_id, []).append((begins_s, ends_s))
+    return windows
 
 
 def read_readings(

@@ -2055,6 +2055,205 @@ BEGIN
 END
 $$;
 
+-- 0034 pre: limits by month and hour, of a device's clock, and the alarm budget; score limits on the judge's scale of rarity.
+
+ALTER TABLE series
+    DROP CONSTRAINT IF EXISTS series_limits_are_known,
+    DROP CONSTRAINT IF EXISTS series_limits_are_in_order;
+
+-- Score limits of before were 2.3 (close), 5 (weak) and 8 (strong) by default, and are 7, 7 and 8 now, in decades of rarity on
+-- both scales: each keeps its distance from its default (decision 0049).
+CREATE FUNCTION converted_score_limits(old jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+    SELECT (old - ARRAY['score_close', 'score_weak', 'score_strong']) || jsonb_build_object(
+        'score_strong', s.strong, 'score_weak', w.weak, 'score_close', least(coalesce(s.close + 4.7, w.weak), w.weak)
+    )
+    FROM (SELECT coalesce((old ->> 'score_strong')::float8, 8) AS strong, (old ->> 'score_weak')::float8 AS weak,
+            (old ->> 'score_close')::float8 AS close) AS s,
+        LATERAL (SELECT least(coalesce(s.weak + 2, s.strong - 1), s.strong) AS weak) AS w
+$$;
+
+-- Whether there are score limits to convert: not where one is switched off, nor where the limits are no numbers anyway.
+CREATE FUNCTION has_score_limits(old jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT jsonb_typeof(old) = 'object' AND old ?| ARRAY['score_close', 'score_weak', 'score_strong']
+        AND NOT jsonb_path_exists(old, '$.* ? (@.type() != "number" && @.type() != "null")')
+        AND NOT jsonb_path_exists(old, '$.keyvalue() ? (@.key like_regex "^score_" && @.value.type() == "null")')
+$$;
+
+WITH changed AS (
+    UPDATE series SET adopted = converted_score_limits(adopted) WHERE has_score_limits(adopted) RETURNING series_id, adopted
+)
+INSERT INTO adoption (series_id, limits, who, note)
+SELECT series_id, adopted, 'migration 0034', 'score limits converted to the scale of rarity, on which 8 is once a month' FROM changed;
+
+UPDATE series SET limits = converted_score_limits(limits) WHERE has_score_limits(limits);
+
+DROP FUNCTION converted_score_limits(jsonb), has_score_limits(jsonb);
+
+-- As of 0022, with what the judge has learned since. A site file with an alarm budget could not be enrolled.
+ALTER TABLE series
+    ADD CONSTRAINT series_limits_are_known CHECK (
+        jsonb_typeof(limits) = 'object'
+        AND NOT jsonb_path_exists(limits, '$.* ? (@.type() != "number")')
+        AND NOT jsonb_path_exists(limits - ARRAY[
+            'alarms_per_month', 'fail_low', 'fail_high', 'suspect_low', 'suspect_high', 'rate_suspect_per_s', 'rate_fail_per_s',
+            'spike_suspect', 'spike_fail', 'flat_suspect_s', 'flat_fail_s', 'flat_tolerance', 'spread_floor',
+            'spread_share', 'warm_up_s', 'level_memory_s', 'profile_memory_days', 'score_weak', 'score_strong',
+            'score_close', 'shift_memory_s', 'shift_least', 'novelty_least', 'step_deviations', 'attenuated_s',
+            'attenuated_suspect', 'attenuated_fail', 'gap_suspect_s', 'gap_fail_s', 'stuck_clock_suspect_s',
+            'stuck_clock_fail_s', 'adopt_s', 'event_gap_s', 'day_offset_s'
+        ], '$.keyvalue() ? (!(@.key like_regex "^(fail|suspect)_(low|high)@[0-9]{1,2}(-[0-9]{1,2})?(/[0-9]{1,2}(-[0-9]{1,2})?)?$"))')
+    ) NOT VALID,
+    ADD CONSTRAINT series_limits_are_in_order CHECK (
+        coalesce((limits ->> 'fail_low')::float8 <= (limits ->> 'suspect_low')::float8, true)
+        AND coalesce((limits ->> 'suspect_low')::float8 <= (limits ->> 'suspect_high')::float8, true)
+        AND coalesce((limits ->> 'suspect_high')::float8 <= (limits ->> 'fail_high')::float8, true)
+        AND coalesce((limits ->> 'fail_low')::float8 <= (limits ->> 'fail_high')::float8, true)
+        AND coalesce((limits ->> 'rate_suspect_per_s')::float8 <= (limits ->> 'rate_fail_per_s')::float8, true)
+        AND coalesce((limits ->> 'spike_suspect')::float8 <= (limits ->> 'spike_fail')::float8, true)
+        AND coalesce((limits ->> 'flat_suspect_s')::float8 <= (limits ->> 'flat_fail_s')::float8, true)
+        AND coalesce((limits ->> 'gap_suspect_s')::float8 <= (limits ->> 'gap_fail_s')::float8, true)
+        AND coalesce((limits ->> 'stuck_clock_suspect_s')::float8 <= (limits ->> 'stuck_clock_fail_s')::float8, true)
+        AND coalesce((limits ->> 'score_close')::float8 <= (limits ->> 'score_weak')::float8, true)
+        AND coalesce((limits ->> 'score_weak')::float8 <= (limits ->> 'score_strong')::float8, true)
+        AND coalesce((limits ->> 'attenuated_fail')::float8 <= (limits ->> 'attenuated_suspect')::float8, true)
+    ) NOT VALID;
+
+-- 0035 pre: enrolment of devices: codes for technicians, proposals of devices, and their access to the broker.
+
+CREATE TABLE enrolment_code (
+    code_id text PRIMARY KEY CHECK (code_id ~ '^[0-9a-f]{12}$'),
+    hash text NOT NULL,  -- SHA-256 of the secret
+    area_id text NOT NULL REFERENCES area,
+    devices integer NOT NULL CHECK (devices BETWEEN 1 AND 1000),
+    proposals integer NOT NULL DEFAULT 0 CHECK (proposals <= devices),
+    created timestamptz NOT NULL DEFAULT now(),
+    created_by text NOT NULL,
+    expires timestamptz NOT NULL,
+    revoked timestamptz
+);
+
+CREATE TABLE enrolment (
+    enrolment_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    code_id text REFERENCES enrolment_code,  -- NULL: from a file
+    area_id text NOT NULL REFERENCES area,
+    device_id text NOT NULL CHECK (device_id ~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$'),
+    state text NOT NULL DEFAULT 'proposed' CHECK (state IN ('proposed', 'confirmed', 'rejected', 'revoked')),
+    credential text NOT NULL CHECK (credential IN ('password', 'certificate')),
+    token_hash text,  -- SHA-256 of the device's token
+    request text,  -- certificate signing request, PEM
+    certificate text,  -- PEM
+    password text,  -- from its delivery by the device until the broker has it
+    channels jsonb NOT NULL DEFAULT '[]',
+    agent text NOT NULL DEFAULT '',
+    address text NOT NULL DEFAULT '',
+    proposed timestamptz NOT NULL DEFAULT now(),
+    decided timestamptz,
+    decided_by text,
+    note text NOT NULL DEFAULT '',
+    access text NOT NULL DEFAULT 'none' CHECK (access IN ('none', 'pending', 'granted', 'withdrawn')),
+    access_error text NOT NULL DEFAULT '',
+    CHECK (password IS NULL OR access = 'pending')
+);
+CREATE UNIQUE INDEX enrolment_of_device ON enrolment (device_id) WHERE state IN ('proposed', 'confirmed');
+CREATE INDEX enrolment_pending ON enrolment (enrolment_id) WHERE access = 'pending';
+
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'towntwin_access') THEN
+        CREATE ROLE towntwin_access NOLOGIN;  -- of the process that passes the access of devices on to the broker
+    END IF;
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO towntwin_access', current_schema());
+    IF to_regclass('schema_migration') IS NOT NULL THEN
+        GRANT SELECT ON schema_migration TO towntwin_access;
+    END IF;
+    GRANT SELECT, UPDATE (access, access_error, password, certificate) ON enrolment TO towntwin_access;
+    GRANT SELECT, INSERT, UPDATE (proposals, revoked) ON enrolment_code TO towntwin_gateway;
+    -- The gateway writes passwords, and can't read them.
+    GRANT SELECT (enrolment_id, code_id, area_id, device_id, state, credential, token_hash, request, certificate, channels,
+            agent, address, proposed, decided, decided_by, note, access, access_error),
+        INSERT, DELETE, UPDATE (state, password, decided, decided_by, note, access, access_error)
+        ON enrolment TO towntwin_gateway;
+    GRANT INSERT, UPDATE (area_id, kind) ON device TO towntwin_gateway;
+    GRANT INSERT, UPDATE (area_id, kind, en, zh, lon, lat, external_id, grid_cell, target_class, demo)
+        ON site TO towntwin_gateway;
+    GRANT INSERT, UPDATE (interval_s, limits) ON series TO towntwin_gateway;
+    GRANT INSERT, UPDATE (series_id) ON channel TO towntwin_gateway;
+    CALL wall('enrolment_code', 'false');
+    CALL wall('enrolment', 'false');
+EXCEPTION
+    WHEN insufficient_privilege OR undefined_object OR undefined_function THEN
+        RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
+END
+$$;
+
+-- 0036 pre: commands to HJ 212 stations, maintenance of probes and their calibrations (decision 0051).
+
+-- The gateway inserts commands, the HJ 212 server sends them and writes what becomes of them; both survive a restart of either.
+CREATE TABLE station_command (
+    command_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    device_id text NOT NULL REFERENCES device,
+    command text NOT NULL,  -- CN
+    parameters jsonb NOT NULL DEFAULT '{}',
+    who text NOT NULL,
+    note text NOT NULL DEFAULT '',
+    created timestamptz NOT NULL DEFAULT now(),
+    expires timestamptz NOT NULL,
+    over_time_s double precision NOT NULL CHECK (over_time_s > 0),
+    re_count integer NOT NULL CHECK (re_count >= 0),
+    state text NOT NULL DEFAULT 'waiting'
+        CHECK (state IN ('waiting', 'sent', 'accepted', 'done', 'refused', 'failed', 'timed_out', 'expired')),
+    attempts integer NOT NULL DEFAULT 0,
+    request text NOT NULL DEFAULT '',  -- QN, given at the first attempt and kept by later ones
+    due timestamptz,  -- of the next answer, while it is sent or accepted
+    finished timestamptz,
+    result integer,  -- QnRtn or ExeRtn
+    answers jsonb NOT NULL DEFAULT '[]',
+    uploads integer NOT NULL DEFAULT 0  -- uploads with its request number
+);
+CREATE INDEX station_command_by_device ON station_command (device_id, command_id);
+CREATE INDEX station_command_open ON station_command (device_id, command_id) WHERE finished IS NULL;
+
+-- Times in which readings of a series are flagged and raise nothing.
+CREATE TABLE maintenance (
+    maintenance_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    series_id integer NOT NULL REFERENCES series,
+    begins timestamptz NOT NULL,
+    ends timestamptz NOT NULL CHECK (ends > begins),
+    who text NOT NULL,
+    note text NOT NULL DEFAULT '',
+    ended_by text
+);
+CREATE INDEX maintenance_by_series ON maintenance (series_id, begins);
+
+CREATE TABLE calibration (
+    calibration_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    series_id integer NOT NULL REFERENCES series,
+    calibrated timestamptz NOT NULL,
+    reference double precision NOT NULL,  -- value of the standard, in the unit of the quantity
+    before double precision NOT NULL,  -- what the probe read in it before and after its calibration
+    after double precision NOT NULL,
+    tolerance double precision CHECK (tolerance > 0),  -- drift at which it is due again; NULL: the quantity's
+    who text NOT NULL,
+    note text NOT NULL DEFAULT '',
+    UNIQUE (series_id, calibrated)
+);
+
+DO $$
+BEGIN
+    GRANT SELECT, INSERT, UPDATE ON station_command, maintenance TO towntwin_gateway;
+    GRANT SELECT, INSERT ON calibration TO towntwin_gateway;
+    GRANT SELECT, UPDATE ON station_command TO towntwin_ingest;
+    GRANT SELECT ON maintenance TO towntwin_ingest, towntwin_analytics;
+    GRANT SELECT ON calibration TO towntwin_analytics;
+    CALL wall('station_command', 'device_id IN (SELECT device_id FROM device)');
+    CALL wall('maintenance', 'series_id IN (SELECT series_id FROM series)');
+    CALL wall('calibration', 'series_id IN (SELECT series_id FROM series)');
+EXCEPTION
+    WHEN insufficient_privilege OR undefined_object THEN
+        RAISE NOTICE 'the wall was not built: this user may not make roles or schemas; see docs/access.md';
+END
+$$;
+
 -- 0037 pre: incidents, the anomalies in them, their history, requests and photos; keys of team members and supervisors.
 
 -- One event that a town works on. area_ids: every touched area. started, last: measured; opened: when the platform opened it.

@@ -54,7 +54,7 @@ def test_faster_than_free_flow_is_no_negative_delay() -> None:
     assert found.travel_time_index == 0.75
 
 
-def test_standing_traffic_is_clipped_and_nobody_driving_is_no_division() -> None:
+def test_standing_traffic_is_clipped_and_an_empty_road_divides_by_nothing() -> None:
     stands = congestion.road_performance([100], [0], 1.0, 48.0)
     assert stands is not None
     assert stands.level == 5

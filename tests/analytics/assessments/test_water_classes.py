@@ -65,7 +65,7 @@ def test_the_binary_mean_of_values_on_a_limit_is_on_it() -> None:
     assert gb3838.class_of(RIVER["ammonia_nitrogen"], mean) == 1
 
 
-def test_a_section_is_as_its_worst_item_and_says_which_and_how_many_were_measured() -> None:
+def test_a_section_has_the_class_of_its_worst_item_and_names_it_and_the_number_measured() -> None:
     measured = {"ph": 7.4, "dissolved_oxygen": 6.2, "permanganate_index": 4.5, "ammonia_nitrogen": 1.2}
     measured |= {"total_phosphorus": 0.18, "total_nitrogen": 9.0, "turbidity": 80.0, "conductivity": 600.0}
     found = assess_section(measured, temperature=18.0)

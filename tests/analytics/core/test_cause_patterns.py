@@ -112,7 +112,7 @@ def test_what_speaks_for_none_names_none(missing: dict[str, Any]) -> None:
     assert name(event(**missing)) is None
 
 
-def test_the_strength_is_the_weakest_evidence_and_the_lone_quantity_is_told() -> None:
+def test_the_strength_is_the_weakest_evidence_and_a_lone_quantity_is_named() -> None:
     named = cause_patterns.name_causes(event(mean={NH3: 8, EC: 1.5, DO: -1.0}), QUANTITIES)
     assert named.strength[0] == pytest.approx(2.5), "what helps is summed"
     named = cause_patterns.name_causes(event(**CASES["sensor_fouling"]), QUANTITIES)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analytics.core import checks, seasonal_limits
 from analytics.core.compiled import check_kernels, constants, detector_kernels, kernel, rarity_kernels
 from analytics.core.judge import Judgement, judge
 from analytics.core.parameters import Parameters
@@ -84,9 +85,52 @@ def test_the_names_that_the_compiler_freezes_are_those_of_the_state() -> None:
     for name, row in SCALAR_COLUMN.items():
         assert getattr(constants, name.upper()) == row
     assert len(SCALARS) == len(SCALAR_COLUMN)
-    for row, name in enumerate(Parameters.of(1).__slots__[2:]):
+    for row, name in enumerate(Parameters.of(1).__slots__[4:]):
         short = name.upper().removesuffix("_S").removesuffix("_DAYS").removesuffix("_PER")
         assert getattr(constants, short) == row
+
+
+def seasonal(names: dict[str, float], n_series: int = N_SERIES) -> Parameters:
+    """Limits by month and hour for all series but the last one."""
+    return Parameters.of(n_series, **LIMITS).with_seasonal(dict.fromkeys(range(n_series - 1), names))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.floats(-4e9, 8e9), st.integers(-14, 14), st.sampled_from(["6-8", "11-2/22-3", "2", "1-12/0-5", "3/23"])
+)
+def test_limits_by_month_and_hour_are_those_of_the_block_check(
+    start_s: float, zone_h: int, when: str
+) -> None:
+    """Month and hour are those of the calendar, before 1970 and in leap years."""
+    time_s = start_s + np.arange(60) * 50_000.0
+    values = np.tile([10.0, 30.0, 50.0], 20)
+    names = {f"suspect_high@{when}": 20.0, f"fail_high@{when}": 40.0}
+    parameters = Parameters.of(
+        1, warm_up_s=1e12, shift_least=np.nan, day_offset_s=zone_h * 3600.0
+    ).with_seasonal({0: names})
+    months, hours = seasonal_limits.parse_name(f"suspect_high@{when}")[1:]
+    expected = checks.climatology(
+        values,
+        time_s,
+        checks.ClimatologyLimits(*parameters.seasonal[0]),
+        offset_s=zone_h * 3600.0,
+    )
+    local = np.floor(time_s + zone_h * 3600.0).astype("datetime64[s]")
+    month = np.array([int(str(one)[5:7]) for one in local.astype("datetime64[M]")]) - 1
+    hour = np.array([int(str(one)[11:13]) for one in local])
+    inside = np.isin(month, months) & np.isin(hour, hours)
+    assert ((expected >= 3) == (inside & (values > 20))).all()
+    for use_compiled in (True, False):
+        found = judge(
+            State.empty(1),
+            parameters,
+            np.zeros(60, np.intp),
+            time_s.astype(np.float64),
+            values,
+            use_compiled=use_compiled,
+        )
+        assert (np.where(expected >= 3, expected, 2) == found.quality).all()
 
 
 def test_the_compilers_cache_knows_what_is_compiled_in() -> None:
@@ -116,6 +160,19 @@ def test_a_long_history(seed: int) -> None:
     assert len(one.events.series) > 20
     assert len(one.revised_series) > 20
     assert_same_state(*states)
+
+
+def test_a_long_history_with_limits_by_month_and_hour() -> None:
+    states = [State.empty(N_SERIES), State.empty(N_SERIES)]
+    parameters = seasonal({"suspect_high@11-2/22-5": 52.0, "fail_low@1-12/10-13": 45.0})
+    one, other = (
+        judge(state, parameters, *history(1, 3000), use_compiled=use_compiled)
+        for state, use_compiled in zip(states, (True, False), strict=True)
+    )
+    assert_same(one, other)
+    assert_same_state(*states)
+    plain = judge(State.empty(N_SERIES), Parameters.of(N_SERIES, **LIMITS), *history(1, 3000))
+    assert ((one.rules & 1) > (plain.rules & 1)).sum() > 100
 
 
 @settings(max_examples=30, deadline=None)

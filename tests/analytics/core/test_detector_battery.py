@@ -296,7 +296,7 @@ def test_from_a_checkpoint_as_without_one(name: str, which: str) -> None:
         np.testing.assert_array_equal(values, whole, err_msg=what)
 
 
-def test_constant_and_missing_values_alarm_nobody() -> None:
+def test_constant_and_missing_values_raise_no_alarm() -> None:
     for which in ("constant", "missing"):
         x, t = arrays(INPUTS[which])
         assert len(CASES["events"].call(x, t, FLOOR)["start_s"]) == 0

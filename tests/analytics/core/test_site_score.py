@@ -78,7 +78,7 @@ def test_evidence_is_summed_and_not_maximised() -> None:
     np.testing.assert_allclose(found.shares[510].sum(axis=1), 1)
 
 
-def test_a_combination_that_never_occurs_is_seen_though_no_quantity_is_far_off() -> None:
+def test_a_combination_that_never_occurs_is_found_though_no_quantity_is_far_off() -> None:
     random = np.random.default_rng(2)
     z = remembering(random, 20 * DAY)
     z[:, :, 1] = z[:, :, 0] + 0.2 * z[:, :, 1]

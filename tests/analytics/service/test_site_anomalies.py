@@ -111,7 +111,9 @@ def overlaps(one: Anomaly, fault: PlannedFault) -> bool:
     return fault.start_s - HOUR_S <= begins_s <= fault.end_s + later_s
 
 
-def test_what_is_told_has_its_evidence_and_links_the_series_own_anomalies(store: PostgresStore) -> None:
+def test_a_site_anomaly_has_its_evidence_and_links_to_the_anomalies_of_its_series(
+    store: PostgresStore,
+) -> None:
     fill_with_demo(store, days=3, until_s=PRESENT_S)
     found = judge_all_sites(store)
     known = {one.anomaly_id: one for one in store.anomalies(AnomalyQuery(limit=1000))}

@@ -1,4 +1,4 @@
-"""Runs the files, code and commands of docs/howto on Modbus sondes and on writing a driver."""
+"""Runs the files, code and commands of docs/howto on Modbus sondes, MQTT brokers and writing a driver."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -13,14 +15,20 @@ import pytest
 
 from edge.drivers import print_readings, registry
 from edge.drivers.driver_options import DriverOptionsError
+from edge.drivers.site_drivers import build_drivers, read_site_file
 from tests.support import howto_pages
 from tests.support.modbus_instruments import device, float_words, tcp_instrument
+from tests.support.mqtt_publisher import MqttPublisher
 from tests.support.processes import REPOSITORY
+from tests.support.sparkplug_node import INT32, EdgeNode, metric
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SONDE, DRIVER = "connect-a-modbus-sonde.md", "write-a-driver.md"
+    from tests.support.throwaway_servers import MosquittoServer
+
+SONDE, DRIVER, BROKER = "connect-a-modbus-sonde.md", "write-a-driver.md", "subscribe-to-an-mqtt-broker.md"
+STATE_TOPIC = "spBv1.0/STATE/town"
 WRITTEN_BUS = "tcp://127.0.0.1:502"
 
 
@@ -39,8 +47,7 @@ def run_page_command(command: str, folder: Path) -> list[dict[str, object]]:
         env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
     )
     assert done.returncode == 0, done.stderr
-    records: list[dict[str, object]] = json.loads(done.stdout)
-    return records
+    return [record for line in done.stdout.splitlines() for record in json.loads(line)]
 
 
 def test_the_page_on_modbus_sondes_reads_a_sonde(tmp_path: Path) -> None:
@@ -59,6 +66,45 @@ def test_the_page_on_modbus_sondes_reads_a_sonde(tmp_path: Path) -> None:
         "dissolved_oxygen": 0.00825, "turbidity": 12.5, "water_temperature": 18.5, "conductivity": 0.0512,
     }  # fmt: skip
     assert {one["n"]: one["v"] for one in own} == {"water_level": 1.32, "ph": 7.5}
+
+
+def test_the_page_on_mqtt_brokers_reads_what_is_published(tmp_path: Path, mosquitto: MosquittoServer) -> None:
+    (site,) = howto_pages.code_blocks(BROKER, "toml")
+    sensors, pump_house = howto_pages.code_blocks(BROKER, "sh")
+    (tmp_path / "site.toml").write_text(site.replace("mqtt://127.0.0.1:1883", mosquitto.url))
+    build_drivers(read_site_file(tmp_path / "site.toml"), tmp_path, print)  # also those that are not run here
+    node, at = EdgeNode("plant/pump-house"), "2026-11-18T09:46:40"
+    births = [node.nbirth(metric(132, INT32, "level", 2)), node.message("DBIRTH", metric(7.1, name="pH"))]
+    messages = [
+        ("tele/bridge/LWT", b"Online"),
+        (
+            "application/a/device/0102030405060708/event/up",
+            f'{{"time":"{at}Z","object":{{"temp":19}}}}'.encode(),
+        ),
+        ("tele/bridge/SENSOR", f'{{"Time":"{at}","DS18B20":{{"Temperature":20.6}}}}'.encode()),
+        ("telegraf/river", b"river,site=west ph=7.3"),
+        ("radar/1", b'{"ts":1795000000000,"count":100}'),
+        ("radar/1", b'{"ts":1795000060000,"count":112}'),
+        *births,
+    ]
+    with MqttPublisher(mosquitto, STATE_TOPIC) as publisher, ThreadPoolExecutor() as pool:
+        printed = [pool.submit(run_page_command, one, tmp_path) for one in (sensors, pump_house)]
+        # The commands subscribe when they have started; what was published before is not received.
+        ends_s = time.monotonic() + 60
+        while not all(one.done() for one in printed) and time.monotonic() < ends_s:
+            for topic, payload in messages:
+                publisher.publish(topic, payload)
+            time.sleep(0.2)
+        found = {one["n"]: one["v"] for result in printed for one in flat(result.result())}
+    assert found["water_temperature"] == 19.0
+    assert found["air_temperature"] == 20.6
+    assert 7.1 <= float(str(found.get("ph", 7.1))) <= 7.3
+    assert found["water_level"] == pytest.approx(1.32)
+
+
+def flat(records: list[dict[str, object]]) -> list[dict[str, object]]:
+    """Give each record of a pack its base name."""
+    return [{"n": one.get("n", one.get("bn")), **one} for one in records]
 
 
 def test_the_driver_of_the_page_reads_and_reports_faults(

@@ -55,7 +55,7 @@ def test_a_stream_that_never_gives_a_line_leaves_room_for_a_stop() -> None:
     assert [next(packs) for _ in range(10)] == [None] * 10
 
 
-def test_a_quiet_pipe_gives_control_back_and_its_end_is_seen() -> None:
+def test_a_quiet_pipe_returns_control_and_its_end_is_noticed() -> None:
     reading, writing = os.pipe()
     chunks = read_chunks(reading, poll_s=0.01)
     assert next(chunks) == b""

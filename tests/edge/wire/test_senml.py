@@ -113,7 +113,7 @@ def test_bad_cbor_is_refused(name: str) -> None:
         senml.decode(BAD_CBOR[name], content_type=senml.CONTENT_TYPE_CBOR, now_s=NOW_S)
 
 
-def test_the_first_byte_tells_what_it_is_where_no_content_type_does() -> None:
+def test_the_first_byte_decides_the_format_without_a_content_type() -> None:
     assert senml.decode(GOOD_CBOR, content_type=None, now_s=0)[0].value == 1.5
     assert senml.decode(b' [{"n":"x","v":1}]', content_type=None, now_s=0)[0].value == 1
     assert senml.decode(GOOD_CBOR, content_type="Application/SenML+CBOR; v=1", now_s=0)

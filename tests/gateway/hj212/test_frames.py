@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.hj212.checksum import MAX_SEGMENT_BYTES, hj212_checksum, modbus_checksum
+from gateway.hj212.checksum import MAX_SEGMENT_BYTES, ChecksumOfEnding, hj212_checksum, modbus_checksum
 from gateway.hj212.frames import ChecksumKind, Frame, FrameReader, RejectedBytes, RejectReason
 from tests.support import hj212_frames as samples
 
@@ -16,6 +16,13 @@ ENCRYPTED = (
     b"##0060ST=21;CN=2011;MN=A1;CP=&&{0x11,0x22,0x33,0x44,0x55,0x66,0x77,0x88,0x11,0x22,0x33,0x44,0x55,0x66,"
     b"0x77,0x88}g=N&&2200\r\n"
 )
+MODBUS = b"##%04d%s%04X\r\n" % (
+    len(samples.FLAG_9) - 12,
+    samples.FLAG_9[6:-6],
+    modbus_checksum(samples.FLAG_9[6:-6]),
+)
+CHINESE = "ST=21;CN=3020;MN=A1;CP=&&info=水质正常&&".encode("gb18030")
+IN_CHARACTERS = b"##%04d%s%04X" % (len(CHINESE.decode("gb18030")), CHINESE, hj212_checksum(CHINESE))
 PIECES = (
     *samples.GOOD,
     samples.WRONG_CHECKSUM,
@@ -23,6 +30,10 @@ PIECES = (
     samples.LENGTH_TOO_LARGE,
     samples.LENGTH_TOO_SMALL,
     ENCRYPTED,
+    ENCRYPTED.rstrip(),
+    ENCRYPTED[:-8],
+    MODBUS,
+    IN_CHARACTERS,
     b"AT+OK",
     b"#",
     b"##",
@@ -74,8 +85,8 @@ def test_frames_that_stick_together_are_separated() -> None:
     [
         (samples.WRONG_CHECKSUM, RejectReason.CHECKSUM),
         (samples.TORN, RejectReason.LENGTH),
-        (samples.LENGTH_TOO_LARGE, RejectReason.LENGTH),
-        (samples.LENGTH_TOO_SMALL, RejectReason.LENGTH),
+        (samples.LENGTH_TOO_LARGE.replace(b"Interval=30", b"Interval=31"), RejectReason.LENGTH),
+        (samples.LENGTH_TOO_SMALL.replace(b"Interval=30", b"Interval=31"), RejectReason.LENGTH),
         (b"RING,12", RejectReason.GARBAGE),
         (b"##99999", RejectReason.GARBAGE),
     ],
@@ -96,6 +107,16 @@ def test_a_modbus_checksum_is_recognised() -> None:
     assert frame.checksum_kind is ChecksumKind.MODBUS
 
 
+@pytest.mark.parametrize("raw", [samples.LENGTH_TOO_LARGE, samples.LENGTH_TOO_SMALL])
+def test_a_wrong_length_with_a_right_checksum_is_marked(raw: bytes) -> None:
+    wrong, right = read(raw + samples.SURFACE_WATER)
+    assert isinstance(wrong, Frame)
+    assert isinstance(right, Frame)
+    assert wrong.segment == raw.rstrip()[6:-4]
+    assert "101 bytes" in wrong.wrong_length
+    assert not right.wrong_length
+
+
 def test_a_length_in_characters_is_tolerated_with_a_note() -> None:
     text = "QN=20160801085857223;ST=21;CN=3020;MN=A1;CP=&&info=水质&&"
     segment = text.encode()
@@ -104,8 +125,11 @@ def test_a_length_in_characters_is_tolerated_with_a_note() -> None:
     assert frame.note
 
 
-def test_an_encrypted_frame_ends_at_its_line_end() -> None:
-    frame, following = read(ENCRYPTED + samples.SET_INTERVAL)
+@pytest.mark.parametrize("line_end", [b"\r\n", b""])
+def test_an_encrypted_frame_ends_with_its_content_whatever_its_length_is(line_end: bytes) -> None:
+    reader = FrameReader()
+    (frame,) = reader.feed(ENCRYPTED.rstrip() + line_end)
+    (following,) = reader.feed(samples.SET_INTERVAL)
     assert isinstance(frame, Frame)
     assert frame.checksum_kind is ChecksumKind.OF_PLAIN_TEXT
     assert frame.segment == ENCRYPTED[6:-6]
@@ -130,3 +154,8 @@ def test_a_stream_byte_by_byte_gives_the_same_result(pieces: list[bytes]) -> Non
 def test_no_byte_is_lost_but_blanks(noise: bytes) -> None:
     kept = b"".join(one.raw if isinstance(one, RejectedBytes) else one.segment for one in read(noise))
     assert kept.translate(None, b"\r\n \x00") == noise.translate(None, b"\r\n \x00")
+
+
+@given(st.binary(max_size=60), st.binary(min_size=1, max_size=60))
+def test_the_checksum_of_a_known_ending_is_that_of_the_whole(start: bytes, ending: bytes) -> None:
+    assert ChecksumOfEnding(ending).checksum(start) == slow_checksum(start + ending)

@@ -76,7 +76,7 @@ def test_what_was_drawn_before_an_open_transaction_is_delivered_meanwhile(
 
 
 @pytest.mark.parametrize("end", ["rollback", "rollback to savepoint", "connection"])
-def test_a_transaction_that_gives_up_holds_nobody_up(store: PostgresStore, dsn: str, end: str) -> None:
+def test_a_rolled_back_transaction_delays_no_reader(store: PostgresStore, dsn: str, end: str) -> None:
     with psycopg.connect(dsn) as connection, connection.cursor() as cursor:
         cursor.execute("SAVEPOINT here")
         write_batch.upsert_anomalies(cursor, [anomaly(subject="given up")])
@@ -103,7 +103,7 @@ def test_a_transaction_that_gives_up_holds_nobody_up(store: PostgresStore, dsn: 
     pytest.fail("the lock of a transaction that is over stays")
 
 
-def test_transactions_that_write_no_anomalies_hold_nobody_up(store: PostgresStore, dsn: str) -> None:
+def test_transactions_that_write_no_anomalies_delay_no_reader(store: PostgresStore, dsn: str) -> None:
     with psycopg.connect(dsn) as long:
         long.execute("UPDATE site SET en = en")
         long.execute("SELECT pg_advisory_xact_lock_shared(1, 2)")

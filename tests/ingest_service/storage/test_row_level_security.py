@@ -126,7 +126,7 @@ def test_an_area_sees_its_own_and_nothing_else(store: PostgresStore) -> None:
     }
 
 
-def test_the_whole_is_seen_from_everywhere_and_all_but_what_belongs_to_no_area_from_the_city(
+def test_rows_of_no_area_are_visible_to_all_areas_only_and_the_city_sees_all_others(
     store: PostgresStore,
 ) -> None:
     assert everything_visible(store.for_area("*")) == everything_visible(store)

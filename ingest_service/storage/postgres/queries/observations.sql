@@ -107,7 +107,7 @@ r.spread::float8;
 -- sta_as_truth: True, false or unknown.
 {0}::boolean;
 
--- sta_as_moment: A timestamp.
+-- sta_as_timestamp: A timestamp.
 {0}::timestamptz;
 
 -- sta_as_day: A day.
@@ -125,7 +125,7 @@ r.spread::float8;
 -- sta_as_truths: Booleans, one per series.
 {0}::boolean[];
 
--- sta_as_moments: Timestamps, one per series.
+-- sta_as_timestamps: Timestamps, one per series.
 {0}::timestamptz[];
 
 -- sta_as_days: Days, one per series.

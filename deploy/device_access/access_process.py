@@ -1,0 +1,115 @@
+"""Passes decisions on devices on to the broker, and keeps the broker's users as the database has them.
+
+The gateway, which faces the network, writes decisions to the database; this process alone has the broker's
+administrator and the authority's key. A decision that the broker does not take stays pending, with why.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from deploy.device_access.broker_access import BrokerAccessError, DeviceAccess
+from deploy.device_access.certificate_authority import CertificateError
+from ingest_service.storage.contract.errors import StoreUnavailableError
+
+if TYPE_CHECKING:
+    import threading
+
+    from deploy.device_access.broker_access import BrokerAccess
+    from deploy.device_access.certificate_authority import CertificateAuthority
+    from deploy.device_access.settings import Settings
+    from ingest_service.storage.postgres.enrolments import EnrolmentStore, PendingAccess
+
+log = logging.getLogger(__name__)
+
+MAX_ERROR_CHARS = 500
+LOST = "the broker has lost this device: revoke its enrolment, and enrol it again"
+
+
+class AccessProcess:
+    """Applies enrolments at a broker.
+
+    Parameters
+    ----------
+    enrolments : of the database
+    broker : adapter of the broker
+    authority : signs certificates; None if devices get passwords only
+
+    """
+
+    def __init__(
+        self,
+        enrolments: EnrolmentStore,
+        broker: BrokerAccess,
+        authority: CertificateAuthority | None,
+        settings: Settings,
+    ) -> None:
+        self._enrolments = enrolments
+        self._broker = broker
+        self._authority = authority
+        self._settings = settings
+
+    def run(self, stop: threading.Event) -> None:
+        """Apply decisions until a stop; while the database or the broker is away, try again."""
+        compare_at_s = 0.0
+        while not stop.is_set():
+            try:
+                if time.monotonic() >= compare_at_s:
+                    self.compare()
+                    compare_at_s = time.monotonic() + self._settings.compare_s
+                self.apply_pending()
+            except (StoreUnavailableError, BrokerAccessError) as error:
+                log.warning("access of devices is not up to date: %s", error)
+            stop.wait(self._settings.poll_s)
+
+    def apply_pending(self) -> None:
+        """Apply what is pending, revocations first; one that fails keeps no other from being applied."""
+        pending = self._enrolments.pending()
+        for one in sorted(pending, key=lambda one: one.state != "revoked"):
+            try:
+                self._apply(one)
+            except (BrokerAccessError, CertificateError) as error:
+                log.error("device %s/%s: %s", one.area_id, one.device_id, error)  # noqa: TRY400 - complete without it
+                self._enrolments.record_failed(one.enrolment_id, str(error)[:MAX_ERROR_CHARS])
+
+    def compare(self) -> None:
+        """Withdraw access that the database does not have, and note what the broker has lost.
+
+        Raises
+        ------
+        BrokerAccessError, StoreError
+            Where they can't be compared.
+
+        """
+        granted = self._broker.granted()
+        entitled = {one.device_id: one for one in self._enrolments.should_have_access()}
+        waiting = {one.device_id for one in self._enrolments.pending()}
+        surplus = sorted(granted - entitled.keys() - waiting)
+        if surplus:
+            log.warning("withdrawing access that no enrolment has: %s", ", ".join(surplus))
+            self._broker.revoke(surplus)
+        for device in sorted(entitled.keys() - granted):
+            log.warning("device %s: %s", device, LOST)
+            self._enrolments.record_lost(entitled[device].enrolment_id, LOST)
+
+    def _apply(self, one: PendingAccess) -> None:
+        if one.state == "revoked":
+            self._broker.revoke([one.device_id])
+            self._enrolments.record_withdrawn(one.enrolment_id)
+            log.info("device %s/%s: access withdrawn", one.area_id, one.device_id)
+            return
+        certificate = None
+        if one.credential == "certificate":
+            certificate = self._sign(one)
+        self._broker.grant([DeviceAccess(one.area_id, one.device_id, one.password)])
+        if self._enrolments.record_granted(one, certificate):
+            log.info("device %s/%s: access granted", one.area_id, one.device_id)
+
+    def _sign(self, one: PendingAccess) -> str:
+        if self._authority is None:
+            raise CertificateError(
+                "there is no authority to sign its certificate: start `towntwin access` with --authority"
+            )
+        return self._authority.sign_request((one.request or "").encode(), one.device_id).decode()

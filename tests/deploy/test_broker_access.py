@@ -1,0 +1,177 @@
+"""Tests the access of devices at a real Mosquitto: own topics only, revocation, client certificates."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from deploy.device_access import rabbitmq
+from deploy.device_access.broker_access import BrokerAccessError, DeviceAccess
+from deploy.device_access.dynamic_security import DynamicSecurity
+from edge.wire import broker_tls
+from edge.wire.broker_address import BrokerAddress, TlsFiles, parse_broker_address
+from tests.support.dynamic_mosquitto import ADMIN, ADMIN_PASSWORD, start_dynamic_mosquitto
+from tests.support.processes import wait_until
+from tests.support.tls_mosquitto import issue_client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.conftest import StartMosquitto
+    from tests.support.server_installation import Installation
+    from tests.support.tls_mosquitto import TlsMosquitto
+
+NOT_AUTHORIZED = 0x87
+AREA = "330483-d1"
+
+
+class DeviceClient:
+    """A client of the broker as a device, which records what happens to it."""
+
+    def __init__(self, broker: BrokerAddress, device: str, password: str | None = None) -> None:
+        self.reason: int | None = None
+        self.has_ended = threading.Event()
+        self.acknowledged: dict[int, int] = {}
+        self.client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=device,
+            protocol=MQTTProtocolVersion.MQTTv5,
+            reconnect_on_failure=False,
+        )
+        self.client.username_pw_set(device, password)
+        broker_tls.secure_client(self.client, broker)
+        self.client.on_connect = self._on_connect
+        self.client.on_disconnect = lambda *_: self.has_ended.set()
+        self.client.on_publish = self._on_publish
+        self.client.connect(broker.host, broker.port)
+        self.client.loop_start()
+        wait_until(lambda: self.reason is not None, within_s=10, what="CONNACK")
+
+    def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        self.reason = reason.value
+
+    def _on_publish(self, _client: Any, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
+        self.acknowledged[mid] = reason.value
+
+    def publish(self, topic: str) -> int:
+        """Publish; return the reason code of the PUBACK."""
+        mid = self.client.publish(topic, b"[]", qos=1).mid
+        wait_until(lambda: mid in self.acknowledged, within_s=10, what="PUBACK")
+        return self.acknowledged[mid]
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+@pytest.fixture
+def dynamic(
+    start_mosquitto: StartMosquitto, real_servers: Installation | None, tmp_path: Path
+) -> TlsMosquitto:
+    return start_dynamic_mosquitto(start_mosquitto, real_servers, tmp_path)
+
+
+@pytest.fixture
+def access(dynamic: TlsMosquitto) -> Iterator[DynamicSecurity]:
+    one = DynamicSecurity(BrokerAddress("127.0.0.1", dynamic.plain.port, ADMIN, ADMIN_PASSWORD))
+    yield one
+    one.close()
+
+
+def test_a_device_publishes_under_its_own_name_only_and_is_cut_off_when_it_is_revoked(
+    dynamic: TlsMosquitto, access: DynamicSecurity
+) -> None:
+    access.grant([DeviceAccess(AREA, "wz-01", "pw-one"), DeviceAccess(AREA, "wz-02", "pw-two")])
+    access.grant([DeviceAccess(AREA, "wz-01", "pw-three")])  # again, with a new password
+    assert access.granted() == {"wz-01", "wz-02"}
+    broker = BrokerAddress("127.0.0.1", dynamic.plain.port)
+    for password in ("pw-one", "wrong", None):
+        refused = DeviceClient(broker, "wz-01", password)
+        refused.close()
+        assert refused.reason == NOT_AUTHORIZED
+    one, two = DeviceClient(broker, "wz-01", "pw-three"), DeviceClient(broker, "wz-02", "pw-two")
+    for topic in ("data", "status", "event"):
+        assert one.publish(f"towntwin/v1/{AREA}/wz-01/{topic}") in {0, 16}
+    for topic in (
+        f"towntwin/v1/{AREA}/wz-02/data",
+        "towntwin/v1/330483-d2/wz-01/data",
+        f"towntwin/v1/{AREA}/wz-01/command",
+        f"towntwin/v1/{AREA}/wz-01/receipt",
+        "$CONTROL/dynamic-security/v1",
+    ):
+        assert one.publish(topic) == NOT_AUTHORIZED, topic
+    with pytest.raises(BrokerAccessError, match="that is no device"):
+        access.grant([DeviceAccess(AREA, ADMIN, "taken")])
+    began_s = time.monotonic()
+    access.revoke(["wz-01", "never-there"])
+    assert one.has_ended.wait(3), "a connected device is cut off"
+    assert time.monotonic() - began_s < 3
+    one.close()
+    again = DeviceClient(broker, "wz-01", "pw-three")
+    again.close()
+    assert again.reason == NOT_AUTHORIZED
+    assert two.publish(f"towntwin/v1/{AREA}/wz-02/data") in {0, 16}
+    assert not two.has_ended.is_set()
+    assert access.granted() == {"wz-02"}
+    access.grant([DeviceAccess(AREA, "wz-01", "pw-four")])
+    assert DeviceClient(broker, "wz-01", "pw-four").reason == 0
+    two.close()
+
+
+def test_a_device_with_a_certificate_has_the_name_of_the_certificate(
+    dynamic: TlsMosquitto, access: DynamicSecurity, tmp_path: Path
+) -> None:
+    access.grant([DeviceAccess(AREA, "wz-03")])
+    files = TlsFiles(dynamic.ca, *issue_client(dynamic.authority, "wz-03", tmp_path))
+    broker = parse_broker_address(dynamic.url, files)
+    one = DeviceClient(broker, "wz-03")
+    assert one.publish(f"towntwin/v1/{AREA}/wz-03/data") in {0, 16}
+    assert one.publish(f"towntwin/v1/{AREA}/wz-01/data") == NOT_AUTHORIZED
+    access.revoke(["wz-03"])
+    assert one.has_ended.wait(3)
+    one.close()
+    again = DeviceClient(broker, "wz-03")
+    if again.reason == 0:  # TLS lets it in, and without its role it may do nothing
+        assert again.publish(f"towntwin/v1/{AREA}/wz-03/data") == NOT_AUTHORIZED
+    again.close()
+
+
+def test_a_broker_without_the_plugin_and_a_wrong_password_are_sentences(
+    dynamic: TlsMosquitto, mosquitto: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.device_access.dynamic_security.ANSWER_S", 1.0)
+    for broker, sentence in (
+        (BrokerAddress("127.0.0.1", mosquitto.port), "load its dynamic security plugin"),
+        (BrokerAddress("127.0.0.1", dynamic.plain.port, ADMIN, "wrong"), "check the administrator's user"),
+        (BrokerAddress("127.0.0.1", 9), "can't be reached"),
+    ):
+        one = DynamicSecurity(broker)
+        with pytest.raises(BrokerAccessError, match=sentence):
+            one.granted()
+        one.close()
+
+
+def test_permissions_of_rabbitmq_match_the_own_topics_alone() -> None:
+    permissions = rabbitmq.topic_permissions(DeviceAccess("t-1", "wz-01"))
+    assert re.search(permissions["write"], "towntwin.v1.t-1.wz-01.data")
+    for key in (
+        "towntwin.v1.t-1.wz-02.data",
+        "towntwin.v1.t-1.wz-01.receipt",
+        "x.towntwin.v1.t-1.wz-01.data",
+    ):
+        assert not re.search(permissions["write"], key)
+    assert re.search(permissions["read"], "towntwin.v1.t-1.wz-01.receipt")
+    queues = rabbitmq.queue_permissions("wz-01")
+    assert re.search(queues["configure"], "mqtt-subscription-wz-01qos1")
+    assert not re.search(queues["configure"], "mqtt-subscription-wz-011qos1")
+    with pytest.raises(BrokerAccessError, match="can't be reached"):
+        rabbitmq.RabbitMq("http://127.0.0.1:9", "admin", "x").granted()
+    with pytest.raises(BrokerAccessError, match="without a dot"):
+        rabbitmq.topic_permissions(DeviceAccess("t-1", "wz.01"))
