@@ -16,8 +16,8 @@ from ingest_service.storage.contract.incidents import (
     HistoryEntry,
     Incident,
     IncidentAnomaly,
-    Maintenance,
     MemberRole,
+    PlannedMaintenance,
 )
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class StoredIncidents(NamedTuple):
     members: Sequence[IncidentAnomaly] = ()
     anomalies: Mapping[int, Anomaly] = {}
     annunciations: Sequence[float] = ()
-    maintenance: Sequence[Maintenance] = ()
+    maintenance: Sequence[PlannedMaintenance] = ()
 
 
 class GroupedAnomalies:

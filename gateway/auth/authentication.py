@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 
 from gateway.api.problems import ProblemError
-from gateway.auth import api_keys, sessions
+from gateway.auth import api_keys, authorization, sessions
 from gateway.auth.api_keys import ApiKeyCache, AuthenticationError, principal_of_key
 from gateway.auth.oidc import OidcTokenVerifier
 from gateway.auth.rate_limit import TokenBuckets

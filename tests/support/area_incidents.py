@@ -16,7 +16,7 @@ from ingest_service.storage.contract.incidents import (
     IncidentPhoto,
     IncidentRequest,
     IncidentUpdate,
-    Maintenance,
+    PlannedMaintenance,
 )
 from ingest_service.storage.contract.models import AnomalyQuery
 from ingest_service.storage.postgres.incidents import Incidents
@@ -81,7 +81,9 @@ def add_incident(store: PostgresStore, area: str, requested_by: str = "somebody"
     )
     now = incidents.incident(stored.incident_id)
     assert now is not None
-    work = incidents.add_maintenance(Maintenance(site_id=site, from_s=1.9e9, to_s=2e9, who="x", why=area))
+    work = incidents.add_maintenance(
+        PlannedMaintenance(site_id=site, from_s=1.9e9, to_s=2e9, who="x", why=area)
+    )
     return {
         "incident_id": now.incident_id,
         "revision": now.revision,

@@ -13,7 +13,7 @@ from ingest_service.storage.contract.incidents import (
     IncidentPhoto,
     IncidentRequest,
     IncidentUpdate,
-    Maintenance,
+    PlannedMaintenance,
 )
 from ingest_service.storage.contract.models import AnomalyQuery
 from ingest_service.storage.postgres.incidents import Incidents
@@ -145,7 +145,7 @@ def add_example_incidents(store: PostgresStore) -> None:
     )
     incidents.add_photo(photo, tiny_photo(), IncidentUpdate(incident=stored[WITH_PHOTO - 1], entries=[]))
     incidents.add_maintenance(
-        Maintenance(site_id=SITE, from_s=1.99e9, to_s=2e9, who="Li Qiang", why="new probe")
+        PlannedMaintenance(site_id=SITE, from_s=1.99e9, to_s=2e9, who="Li Qiang", why="new probe")
     )
     with store.transaction() as connection:
         connection.execute("UPDATE incident SET revision = %s + incident_id", (FIRST_REVISION,))

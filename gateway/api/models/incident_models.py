@@ -225,7 +225,7 @@ class PhotoResponse(ApiModel):
     size_bytes: int
 
 
-class MaintenanceRequest(ApiModel):
+class PlannedMaintenanceRequest(ApiModel):
     """Planned work at a site, in which its alarms are suppressed by design."""
 
     site_id: Id
@@ -234,7 +234,7 @@ class MaintenanceRequest(ApiModel):
     why: RequiredText
 
 
-class MaintenanceResponse(ApiModel):
+class PlannedMaintenanceResponse(ApiModel):
     """Planned work at a site."""
 
     maintenance_id: int

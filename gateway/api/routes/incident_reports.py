@@ -19,7 +19,7 @@ from gateway.api.problems import ProblemError, not_found, problem_responses
 from gateway.api.request_context import CurrentContext
 from gateway.api.routes.incidents import IncidentQueryParam
 from gateway.auth.authorization import INCIDENTS, OPERATOR, VIEWER, RequiredRight, requires
-from ingest_service.storage.contract.incidents import IncidentQuery, Maintenance
+from ingest_service.storage.contract.incidents import IncidentQuery, PlannedMaintenance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,7 +122,7 @@ def suppressed(
 
 @router.get("/maintenance", responses=problem_responses())
 @requires(INCIDENTS)
-def maintenance(context: CurrentContext) -> list[models.MaintenanceResponse]:
+def maintenance(context: CurrentContext) -> list[models.PlannedMaintenanceResponse]:
     """Planned work that has not ended, by its begin."""
     access = IncidentAccess.of(context)
     found = access.store.maintenance(access.now_s)
@@ -133,15 +133,15 @@ def maintenance(context: CurrentContext) -> list[models.MaintenanceResponse]:
 @router.post("/maintenance", responses=problem_responses(403, 404))
 @requires(RequiredRight(OPERATOR, "incidents"))
 def plan_maintenance(
-    context: CurrentContext, planned: models.MaintenanceRequest
-) -> models.MaintenanceResponse:
+    context: CurrentContext, planned: models.PlannedMaintenanceRequest
+) -> models.PlannedMaintenanceResponse:
     """Plan work at a site: its alarms are suppressed by design meanwhile, and listed."""
     access = IncidentAccess.of(context)
     if planned.site_id not in context.directory_index.sites:
         raise not_found("site", planned.site_id)
     if planned.from_ >= planned.to:
         raise ProblemError(422, "from: must be before to", where="from")
-    work = Maintenance(
+    work = PlannedMaintenance(
         site_id=planned.site_id,
         from_s=planned.from_.timestamp(),
         to_s=planned.to.timestamp(),
@@ -155,7 +155,7 @@ def plan_maintenance(
 @requires(RequiredRight(OPERATOR, "incidents"))
 def cancel_maintenance(
     context: CurrentContext, maintenance_id: Annotated[int, query_params.ID_PATH]
-) -> models.MaintenanceResponse:
+) -> models.PlannedMaintenanceResponse:
     """Cancel planned work; the anomalies that it kept out open incidents if their conditions last."""
     access = IncidentAccess.of(context)
     planned = {one.maintenance_id: one for one in access.store.maintenance(0.0)}
@@ -239,8 +239,8 @@ def _geojson_chunks(access: IncidentAccess, blocks: Iterator[list[Incident]]) ->
     yield b"]}"
 
 
-def _maintenance_response(one: Maintenance) -> models.MaintenanceResponse:
-    return models.MaintenanceResponse(
+def _maintenance_response(one: PlannedMaintenance) -> models.PlannedMaintenanceResponse:
+    return models.PlannedMaintenanceResponse(
         maintenance_id=one.maintenance_id,
         site_id=one.site_id,
         from_=utc_datetime(one.from_s),

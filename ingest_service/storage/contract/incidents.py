@@ -204,7 +204,7 @@ class IncidentPhoto(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int = 0  # given by the store
 
 
-class Maintenance(msgspec.Struct, frozen=True, kw_only=True):
+class PlannedMaintenance(msgspec.Struct, frozen=True, kw_only=True):
     """Planned work at a site in ``[from_s, to_s)``; alarms of the site are suppressed by design meanwhile."""
 
     maintenance_id: int = 0  # given by the store

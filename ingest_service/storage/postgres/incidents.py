@@ -15,7 +15,7 @@ from ingest_service.storage.contract.incidents import (
     IncidentPhoto,
     IncidentQuery,
     IncidentRequest,
-    Maintenance,
+    PlannedMaintenance,
     RevisionConflictError,
 )
 from ingest_service.storage.contract.models import Anomaly
@@ -239,19 +239,19 @@ class Incidents:
             found = connection.execute(QUERIES["incident_photo_content"], (incident_id, photo_id)).fetchone()
         return None if found is None else (found[0], bytes(found[1]))
 
-    def maintenance(self, after_s: float) -> list[Maintenance]:
+    def maintenance(self, after_s: float) -> list[PlannedMaintenance]:
         """Return the planned work that ends after a time, by its begin."""
-        return self._rows("maintenance", (after_s,), Maintenance)
+        return self._rows("planned_maintenance", (after_s,), PlannedMaintenance)
 
-    def add_maintenance(self, work: Maintenance) -> Maintenance:
+    def add_maintenance(self, work: PlannedMaintenance) -> PlannedMaintenance:
         """Store planned work at a site."""
-        number = self._value("insert_maintenance", msgspec.structs.asdict(work))
+        number = self._value("insert_planned_maintenance", msgspec.structs.asdict(work))
         return msgspec.structs.replace(work, maintenance_id=int(number))
 
     def delete_maintenance(self, maintenance_id: int) -> bool:
         """Delete planned work; False if there is none with this id in the area scope."""
         with self._database.transaction() as connection:
-            return bool(connection.execute(QUERIES["delete_maintenance"], (maintenance_id,)).rowcount)
+            return bool(connection.execute(QUERIES["delete_planned_maintenance"], (maintenance_id,)).rowcount)
 
     def _rows(self, query: str, parameters: Any, kind: type[T]) -> list[T]:
         with self._database.transaction() as connection:

@@ -12,7 +12,7 @@ import pytest
 from analytics.incidents.state_machine import apply_event
 from analytics.service import incident_maintenance
 from analytics.service.service_state import ServiceState
-from ingest_service.storage.contract.incidents import IncidentQuery, IncidentUpdate, Maintenance
+from ingest_service.storage.contract.incidents import IncidentQuery, IncidentUpdate, PlannedMaintenance
 from ingest_service.storage.postgres.incidents import Incidents
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
@@ -134,7 +134,7 @@ def test_a_person_and_the_service_change_an_incident_at_the_same_time_and_both_c
 def test_planned_work_keeps_anomalies_out_until_it_is_over_and_lists_them(store: PostgresStore) -> None:
     now_s, incidents = time.time(), Incidents(store)
     work = incidents.add_maintenance(
-        Maintenance(site_id="a-r1", from_s=now_s - 3600, to_s=now_s + 3600, who="Li", why="new probe")
+        PlannedMaintenance(site_id="a-r1", from_s=now_s - 3600, to_s=now_s + 3600, who="Li", why="new probe")
     )
     store.record_anomalies([anomaly_at("a-r1", now_s - 1800)])
     maintain(store)

@@ -130,7 +130,7 @@ CREATE TABLE incident_photo (
 CREATE INDEX incident_photo_by_incident ON incident_photo (incident_id, photo_id);
 
 -- Planned work, in which the alarms of a site are suppressed by design.
-CREATE TABLE maintenance (
+CREATE TABLE planned_maintenance (
     maintenance_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     site_id text NOT NULL REFERENCES site,
     "from" timestamptz NOT NULL,
@@ -138,7 +138,7 @@ CREATE TABLE maintenance (
     who text NOT NULL,
     why text NOT NULL
 );
-CREATE INDEX maintenance_by_end ON maintenance ("to");
+CREATE INDEX planned_maintenance_by_end ON planned_maintenance ("to");
 
 -- Up to which revision the anomalies of an area were grouped.
 CREATE TABLE incident_cursor (
@@ -186,8 +186,8 @@ BEGIN
     GRANT SELECT, INSERT ON incident_history TO towntwin_analytics, towntwin_gateway;
     GRANT SELECT, INSERT, UPDATE ON incident_cursor TO towntwin_analytics;
     GRANT SELECT, INSERT ON incident_photo TO towntwin_gateway;
-    GRANT SELECT, INSERT, UPDATE, DELETE ON maintenance TO towntwin_gateway;
-    GRANT SELECT ON maintenance TO towntwin_analytics;
+    GRANT SELECT, INSERT, UPDATE, DELETE ON planned_maintenance TO towntwin_gateway;
+    GRANT SELECT ON planned_maintenance TO towntwin_analytics;
     GRANT SELECT ON incident_view, incident_history_view TO towntwin_gateway, towntwin_grafana, towntwin_analytics;
     GRANT USAGE ON SEQUENCE anomaly_revision TO towntwin_gateway;
     CALL wall('incident', 'area_ids && ARRAY(SELECT area_seen())');
@@ -195,7 +195,7 @@ BEGIN
     CALL wall('incident_history', 'incident_id IN (SELECT incident_id FROM incident)');
     CALL wall('incident_request', 'incident_id IN (SELECT incident_id FROM incident)');
     CALL wall('incident_photo', 'incident_id IN (SELECT incident_id FROM incident)');
-    CALL wall('maintenance', 'site_id IN (SELECT site_id FROM site)');
+    CALL wall('planned_maintenance', 'site_id IN (SELECT site_id FROM site)');
     CALL wall('incident_cursor', 'area_id IN (SELECT area_seen())');
     CALL wall_views();
 EXCEPTION

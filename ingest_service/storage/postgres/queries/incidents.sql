@@ -202,15 +202,15 @@ FROM incident_photo WHERE incident_id = %s ORDER BY photo_id;
 -- incident_photo_content: The content of a photo.
 SELECT media_type, content FROM incident_photo WHERE incident_id = %s AND photo_id = %s;
 
--- maintenance_fields: The fields of `Maintenance`.
+-- planned_maintenance_fields: The fields of `PlannedMaintenance`.
 maintenance_id, site_id, extract(epoch FROM "from")::float8 AS from_s, extract(epoch FROM "to")::float8 AS to_s, who, why;
 
--- maintenance: Planned work that ends after a time, by its begin.
-SELECT {{maintenance_fields}} FROM maintenance WHERE "to" > to_timestamp(%s) ORDER BY "from", maintenance_id;
+-- planned_maintenance: Planned work that ends after a time, by its begin.
+SELECT {{planned_maintenance_fields}} FROM planned_maintenance WHERE "to" > to_timestamp(%s) ORDER BY "from", maintenance_id;
 
--- insert_maintenance: Insert planned work; returns its id.
-INSERT INTO maintenance (site_id, "from", "to", who, why)
+-- insert_planned_maintenance: Insert planned work; returns its id.
+INSERT INTO planned_maintenance (site_id, "from", "to", who, why)
 VALUES (%(site_id)s, to_timestamp(%(from_s)s), to_timestamp(%(to_s)s), %(who)s, %(why)s) RETURNING maintenance_id;
 
--- delete_maintenance: Delete planned work.
-DELETE FROM maintenance WHERE maintenance_id = %s;
+-- delete_planned_maintenance: Delete planned work.
+DELETE FROM planned_maintenance WHERE maintenance_id = %s;
