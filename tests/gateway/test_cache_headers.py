@@ -25,6 +25,10 @@ NAMES = {
     "site_id": "x",
     "area": "x",
     "month": "2026-01",
+    "enrolment_id": "1",
+    "code_id": "0" * 12,
+    "device_id": "x",
+    "command_id": "1",
 }
 
 
