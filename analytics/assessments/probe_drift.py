@@ -63,7 +63,7 @@ def probe_drift(
     --------
     >>> weeks = WEEK_S * np.array([0.0, 1.0, 3.0])
     >>> found = probe_drift(weeks, np.array([0.0, 0.03, 0.06]), np.array([0.0, 0.0, 0.0]), tolerance=0.15)
-    >>> round(found.per_week, 3), round((found.due_s - weeks[-1]) / WEEK_S, 2)
+    >>> round(found.per_week, 3), round(float(found.due_s - weeks[-1]) / WEEK_S, 2)
     (0.03, 4.0)
 
     """

@@ -234,7 +234,7 @@ async def decide(
             visitor.context,
             incident_id,
             request_id,
-            models.DecisionRequest(state=decision, revision=revision, why=why),
+            models.RequestDecision(state=decision, revision=revision, why=why),
         ),
     )
 

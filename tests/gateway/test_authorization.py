@@ -210,7 +210,8 @@ def test_a_route_without_a_declared_right_is_refused_when_the_application_is_bui
 
 
 def test_every_scope_is_required_by_a_route(world: FourAreas) -> None:
-    assert {one.right.scope for one in world.app.state.route_rights} - {None} == set(ALL_SCOPES)
+    app = gateway_app(world.store, accounts=world.accounts, console=True)
+    assert {one.right.scope for one in app.state.route_rights} - {None} == set(ALL_SCOPES)
 
 
 def test_what_is_open_to_anybody_holds_no_data(world: FourAreas) -> None:

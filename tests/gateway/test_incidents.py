@@ -220,7 +220,7 @@ def test_row_level_security_hides_incidents_of_other_areas(world: World) -> None
     assert (in_b.incident(hidden.incident_id), in_b.history(hidden.incident_id)) == (None, [])
 
 
-def test_requests_are_approved_by_the_named_role_and_by_nobody_for_himself(
+def test_requests_are_approved_by_the_named_role_and_not_by_the_requester(
     world: World, incident: dict[str, Any]
 ) -> None:
     path = f"/{incident['incident_id']}"

@@ -185,7 +185,7 @@ def shortened(answer: Any) -> Any:
     if isinstance(answer, list):
         return [shortened(one) for one in answer[:MAX_SHOWN_ROWS]]
     if isinstance(answer, dict):
-        return {name: shortened(value) for name, value in answer.items()}
+        return {name: value if name == "coordinates" else shortened(value) for name, value in answer.items()}
     return answer
 
 

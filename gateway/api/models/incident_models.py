@@ -187,7 +187,7 @@ class ApprovalRequest(ApiModel):
     until: AwareTime | None = Field(default=None, description="New deadline, or end of the hold")
 
 
-class DecisionRequest(ApiModel):
+class RequestDecision(ApiModel):
     """The decision on a request; ``withdrawn`` is for whoever made it."""
 
     state: Literal["approved", "refused", "withdrawn"]

@@ -86,7 +86,7 @@ def decide(
     context: CurrentContext,
     incident_id: IncidentIdParam,
     request_id: Annotated[int, query_params.ID_PATH],
-    decision: models.DecisionRequest,
+    decision: models.RequestDecision,
 ) -> models.IncidentResponse:
     """Approve or refuse a request, by the role that it names; or withdraw your own."""
     access = IncidentAccess.of(context)

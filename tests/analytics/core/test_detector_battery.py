@@ -47,6 +47,7 @@ HELPERS = {
     "parameters": "limits",
     "rounding": "the decimals of a converted unit; judges nothing",
     "numpy_judge": "how the judge calls its parts",
+    "seasonal_limits": "reads limits by name; the check is in the battery of checks",
     "state": "what the judge remembers",
     "tick": "what the judge works on",
 }

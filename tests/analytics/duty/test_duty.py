@@ -228,7 +228,7 @@ def test_an_extension_and_a_hold_move_deadlines_and_what_is_over_stays() -> None
 
 
 @pytest.mark.parametrize("alarm_state", ["shelved", "suppressed", "out_of_service"])
-def test_nobody_is_called_for_what_is_suppressed_or_over(alarm_state: Any) -> None:
+def test_no_call_for_what_is_suppressed_or_over(alarm_state: Any) -> None:
     later_s = incident().opened_s + 1e6
     assert due_steps(incident(), POLICY, {}, now_s=later_s)
     for changed in ({"alarm_state": alarm_state}, {"state": "closed"}, {"merged_into": 2}):
