@@ -166,7 +166,7 @@ def test_a_priority_that_rises_sounds_again_and_one_by_hand_stays() -> None:
         assert only(again).priority == (1 if consequence == "major" else one.priority)
 
 
-def test_a_shelved_alarm_comes_back_when_its_time_is_over_and_nobody_expires_the_urgent() -> None:
+def test_a_shelved_alarm_comes_back_when_its_time_is_over_and_the_urgent_never_expire() -> None:
     grouping = rounds([of_series(2, 0.0, 1)])
     one = msgspec.structs.replace(only(grouping), incident_id=7, alarm_state="shelved", shelved_until_s=500.0)
     stored = [msgspec.structs.replace(member, incident_id=7) for member in members(grouping).values()]
