@@ -145,6 +145,22 @@ REQUESTS: dict[str, tuple[str, Any]] = {
         "/v1/enrolments/1/decision",
         {"decision": "confirm", "channels": [CONFIRMED], "note": "at the west bridge"},
     ),
+    "POST /v1/devices/{device_id}/commands": (
+        "/v1/devices/330402-d1-r01/commands",
+        {"kind": "set-time", "note": "the station's clock is 4 min late"},
+    ),
+    "GET /v1/devices/{device_id}/commands": ("/v1/devices/330402-d1-r01/commands", None),
+    "GET /v1/devices/{device_id}/commands/{command_id}": ("/v1/devices/330402-d1-r01/commands/1", None),
+    "POST /v1/devices/{device_id}/maintenance": (
+        "/v1/devices/330402-d1-r01/maintenance",
+        {"action": "begin", "minutes": 60, "note": "membrane exchanged"},
+    ),
+    "GET /v1/devices/{device_id}/maintenance": ("/v1/devices/330402-d1-r01/maintenance", None),
+    "POST /v1/series/{series_id}/calibrations": (
+        "/v1/series/12/calibrations",
+        {"reference": 7.0, "before": 7.12, "after": 7.01},
+    ),
+    "GET /v1/series/{series_id}/calibrations": ("/v1/series/12/calibrations", None),
     "GET /v1/audit": ("/v1/audit?limit=2", None),
     "GET /v1/health": ("/v1/health", None),
     "GET /healthz": ("/healthz", None),
